@@ -1,0 +1,173 @@
+//! One client's connection: where it stands, and what it has in hand.
+//!
+//! Owns: the socket, the bytes that wait in either direction, the place in
+//! the protocol. Always holds: `phase` alone says what may happen next; an
+//! idle connection holds no buffer. Knows no epoll, no timer wheel and no
+//! other connection: `engine.rs` moves it.
+
+use crate::body::Body;
+use crate::listener::{Peer, Settings};
+use crate::output::Output;
+use rustix::event::epoll::EventFlags;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use understudy_wire::{Asked, BodyDecoder, BodyEncoder, HeadParser, Version};
+
+/// Names one connection for as long as the process lives: a number that is
+/// given to the next connection in the same place has another serial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    pub(crate) key: u32,
+    pub(crate) serial: u32,
+}
+
+impl ConnId {
+    /// The id as one number, unique in this process.
+    pub fn to_u64(self) -> u64 {
+        u64::from(self.serial) << 32 | u64::from(self.key)
+    }
+
+    pub fn from_u64(number: u64) -> Self {
+        ConnId {
+            key: number as u32,
+            serial: (number >> 32) as u32,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Between requests, or inside a head.
+    Waiting,
+    /// The application has the head and says what becomes of the body.
+    Offered,
+    /// The body is being received.
+    Collecting,
+    /// The application has the whole request.
+    Handling,
+    /// The head of the answer is written, its body is being made.
+    Streaming,
+    /// Answered; what is left is sent, then the connection ends.
+    Leaving,
+    /// Our side is closed. What still comes is read and dropped, so that the
+    /// answer is not lost to a reset (RFC 9112, section 9.6).
+    Lingering,
+}
+
+impl Phase {
+    /// The application owes an answer, or the rest of one.
+    pub(crate) fn in_flight(self) -> bool {
+        matches!(self, Phase::Handling | Phase::Streaming)
+    }
+
+    pub(crate) fn reads(self) -> bool {
+        matches!(self, Phase::Waiting | Phase::Collecting | Phase::Lingering)
+    }
+}
+
+/// A body on its way in, with the pace that it must keep.
+pub(crate) struct Collecting {
+    pub(crate) decoder: BodyDecoder,
+    pub(crate) body: Body,
+    /// Method and target of the request, for the scoreboard.
+    pub(crate) request: (Box<[u8]>, Box<[u8]>),
+    /// Bytes since the current window of the minimum rate began.
+    pub(crate) in_window: u64,
+}
+
+pub(crate) struct Conn {
+    pub(crate) socket: OwnedFd,
+    pub(crate) peer: Peer,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) listener: u32,
+    pub(crate) serial: u32,
+    pub(crate) phase: Phase,
+    /// What the epoll set has been told to report.
+    pub(crate) interest: EventFlags,
+    /// Received, not yet understood.
+    pub(crate) input: Vec<u8>,
+    /// Where the parser stands in a head that came in pieces.
+    pub(crate) parser: Option<Box<HeadParser>>,
+    /// When the first byte of that head came.
+    pub(crate) head_since_ms: u64,
+    pub(crate) collecting: Option<Box<Collecting>>,
+    pub(crate) output: Output,
+    pub(crate) asked: Asked,
+    pub(crate) encoder: BodyEncoder,
+    /// The body of the current request has not been received.
+    pub(crate) body_unread: bool,
+    pub(crate) expects_continue: bool,
+    /// The peer has closed its side.
+    pub(crate) eof: bool,
+    /// Somebody wants to hear when it closes.
+    pub(crate) watched: bool,
+    /// The producer of the body wants to hear when its last piece has left.
+    pub(crate) tell_drained: bool,
+    /// It stands in the engine's list of connections to look at.
+    pub(crate) touched: bool,
+    pub(crate) requests: u32,
+}
+
+impl Conn {
+    pub(crate) fn new(
+        socket: OwnedFd,
+        peer: Peer,
+        listener: u32,
+        serial: u32,
+        settings: Arc<Settings>,
+    ) -> Self {
+        Conn {
+            socket,
+            peer,
+            settings,
+            listener,
+            serial,
+            phase: Phase::Waiting,
+            interest: READING,
+            input: Vec::new(),
+            parser: None,
+            head_since_ms: 0,
+            collecting: None,
+            output: Output::default(),
+            asked: UNASKED,
+            encoder: BodyEncoder::Nothing,
+            body_unread: false,
+            expects_continue: false,
+            eof: false,
+            watched: false,
+            tell_drained: false,
+            touched: false,
+            requests: 0,
+        }
+    }
+
+    /// Nothing has been asked and nothing is owed.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.phase == Phase::Waiting && self.input.is_empty() && self.output.pending() == 0
+    }
+
+    /// What the epoll set should report. `READING` costs nothing while the
+    /// peer is silent, so it is given up only when a report came too early.
+    pub(crate) fn wants(&self, blocked: bool) -> EventFlags {
+        let mut wanted = EventFlags::empty();
+        if !self.eof {
+            wanted |= EventFlags::RDHUP;
+            if self.phase.reads() && !blocked {
+                wanted |= EventFlags::IN;
+            }
+        }
+        if blocked {
+            wanted |= EventFlags::OUT;
+        }
+        wanted
+    }
+}
+
+pub(crate) const READING: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
+
+/// What is assumed of a request that could not be read.
+pub(crate) const UNASKED: Asked = Asked {
+    version: Version::Http11,
+    head_only: false,
+    keep_alive: false,
+};

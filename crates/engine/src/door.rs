@@ -1,0 +1,261 @@
+//! The engine's part that lets clients in.
+//!
+//! Always holds: a listener is in the epoll set exactly when its state is
+//! `On`; a process that is full, or has no descriptor left, keeps the door to
+//! itself closed and leaves clients to the others.
+
+use crate::connection::{Conn, ConnId, READING};
+use crate::engine::{Current, Engine, Event, GATE, NEVER, SPECIAL};
+use crate::listener::{ACCEPTING, Accepted, Listener, Listening, Peer, Settings};
+use crate::scoreboard::Slot;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+const STARVED_RETRY_MS: u64 = 250;
+
+impl Engine {
+    /// Accepts clients of a listening, non-blocking socket from now on.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl(2)`.
+    pub fn listen(&mut self, socket: OwnedFd, settings: Settings) -> io::Result<u32> {
+        let number = self.listeners.len() as u32;
+        self.listeners.push(Listener {
+            socket: Some(socket),
+            settings: Arc::new(settings),
+            state: Listening::Paused,
+            open: 0,
+            draining: false,
+        });
+        self.set_listening(number, Listening::On)?;
+        Ok(number)
+    }
+
+    /// Stops accepting (`false`) or goes on (`true`); the socket stays open.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl(2)`.
+    pub fn accepting(&mut self, listener: u32, yes: bool) -> io::Result<()> {
+        let state = if yes {
+            Listening::On
+        } else {
+            Listening::Paused
+        };
+        self.set_listening(listener, state)
+    }
+
+    /// Closes a listener's socket in this process. Connections that came
+    /// through it live on.
+    pub fn unlisten(&mut self, listener: u32) {
+        // Closing is not enough: the epoll set follows the socket, and other
+        // processes have it open.
+        let _ = self.set_listening(listener, Listening::Closed);
+        if let Some(listener) = self.listeners.get_mut(listener as usize) {
+            listener.socket = None;
+        }
+    }
+
+    /// Closes a listener for good: its connections may ask once more within
+    /// `linger_ms`, and are told that it was the last time. When all are
+    /// gone, [`Event::Empty`] comes.
+    pub fn drain(&mut self, listener: u32, linger_ms: u64) {
+        self.unlisten(listener);
+        let Some(place) = self.listeners.get_mut(listener as usize) else {
+            return;
+        };
+        place.draining = true;
+        if place.open == 0 {
+            self.events.push_back(Event::Empty { listener });
+        }
+        let due_ms = self.clock.now_ms.saturating_add(linger_ms);
+        for key in self.keys_of(listener) {
+            match self.conn(key) {
+                Some(conn) if conn.is_idle() && linger_ms == 0 => self.remove(key, None),
+                Some(conn) if conn.is_idle() => self.timers.set(key, due_ms),
+                _ => {}
+            }
+        }
+    }
+
+    /// Closes every connection of a listener at once, whatever it owes.
+    pub fn cut(&mut self, listener: u32) {
+        for key in self.keys_of(listener) {
+            self.lose(key, "the server was shut down");
+        }
+    }
+
+    fn keys_of(&self, listener: u32) -> Vec<u32> {
+        (0..self.conns.len() as u32)
+            .filter(|&key| self.conn(key).is_some_and(|conn| conn.listener == listener))
+            .collect()
+    }
+
+    pub(crate) fn draining(&self, listener: u32) -> bool {
+        let listener = self.listeners.get(listener as usize);
+        listener.is_some_and(|listener| listener.draining)
+    }
+
+    pub(crate) fn set_listening(&mut self, number: u32, state: Listening) -> io::Result<()> {
+        let Some(listener) = self.listeners.get_mut(number as usize) else {
+            return Ok(());
+        };
+        let (Some(socket), was_on) = (&listener.socket, listener.state == Listening::On) else {
+            return Ok(());
+        };
+        listener.state = state;
+        match (was_on, state == Listening::On) {
+            (false, true) => epoll::add(
+                &*self.epoll,
+                socket,
+                EventData::new_u64(SPECIAL | u64::from(number)),
+                ACCEPTING,
+            )?,
+            // An exclusive entry cannot be changed, only removed (epoll_ctl(2)).
+            (true, false) => epoll::delete(&*self.epoll, socket)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A worker that is full leaves the door to the others, unless there is
+    /// none: a request in the queue of the kernel must find somebody.
+    pub(crate) fn mind_the_door(&mut self) {
+        if self.concurrency == u32::MAX {
+            return;
+        }
+        let full =
+            self.in_flight >= self.concurrency && !self.slot.as_ref().is_some_and(Slot::overcommit);
+        if full {
+            for number in 0..self.listeners.len() as u32 {
+                if self.listening(number) == Some(Listening::On) {
+                    let _ = self.set_listening(number, Listening::Full);
+                }
+            }
+        } else {
+            self.listen_again();
+        }
+        self.watch_gate(full);
+    }
+
+    pub(crate) fn listen_again(&mut self) {
+        for number in 0..self.listeners.len() as u32 {
+            if self.listening(number) == Some(Listening::Full) {
+                let _ = self.set_listening(number, Listening::On);
+            }
+        }
+    }
+
+    fn watch_gate(&mut self, watch: bool) {
+        if let (Some(gate), true) = (&self.gate, watch != self.gate_watched) {
+            let _ = if watch {
+                epoll::add(&*self.epoll, gate, EventData::new_u64(GATE), EventFlags::IN)
+            } else {
+                epoll::delete(&*self.epoll, gate)
+            };
+            self.gate_watched = watch;
+        }
+    }
+
+    fn listening(&self, number: u32) -> Option<Listening> {
+        let listener = self.listeners.get(number as usize);
+        listener.map(|listener| listener.state)
+    }
+
+    pub(crate) fn accept(&mut self, number: u32) {
+        let Some(listener) = self.listeners.get(number as usize) else {
+            return;
+        };
+        let full = self.in_flight >= self.concurrency;
+        if listener.state != Listening::On
+            || self.accepts_left == 0
+            || full && !self.slot.as_ref().is_some_and(Slot::overcommit)
+        {
+            return;
+        }
+        self.accepts_left -= 1;
+        match listener.accept() {
+            Accepted::Client(socket, peer) => {
+                let settings = Arc::clone(&listener.settings);
+                if let Some(key) = self.admit(socket, peer, number, settings) {
+                    self.load(key);
+                    self.receive(key);
+                    self.current = Current::Accepted(key, number);
+                }
+            }
+            Accepted::Nobody => {}
+            Accepted::Starved(error) => self.starve(number, error),
+        }
+    }
+
+    fn admit(
+        &mut self,
+        socket: OwnedFd,
+        peer: Peer,
+        listener: u32,
+        settings: Arc<Settings>,
+    ) -> Option<u32> {
+        let key = self.free.pop().unwrap_or(self.conns.len() as u32);
+        let serial = self.next_serial;
+        // The top bit of the epoll data tells connections from the rest.
+        self.next_serial = (serial + 1) & 0x7fff_ffff;
+        let id = ConnId { key, serial };
+        if epoll::add(
+            &*self.epoll,
+            &socket,
+            EventData::new_u64(id.to_u64()),
+            READING,
+        )
+        .is_err()
+        {
+            self.free.push(key);
+            return None;
+        }
+        let header_timeout_ms = settings.header_timeout_ms;
+        let mut conn = Box::new(Conn::new(socket, peer, listener, serial, settings));
+        conn.head_since_ms = self.clock.now_ms;
+        if key as usize == self.conns.len() {
+            self.conns.push(None);
+        }
+        if let Some(place) = self.conns.get_mut(key as usize) {
+            *place = Some(conn);
+        }
+        self.open += 1;
+        if let Some(listener) = self.listeners.get_mut(listener as usize) {
+            listener.open += 1;
+        }
+        self.timers
+            .set(key, self.clock.now_ms.saturating_add(header_timeout_ms));
+        Some(key)
+    }
+
+    fn starve(&mut self, number: u32, error: Errno) {
+        let _ = self.set_listening(number, Listening::Starved);
+        // Said once, not at each try.
+        if self.starved_until_ms == NEVER {
+            self.events.push_back(Event::Starved {
+                listener: number,
+                error: error.into(),
+            });
+        }
+        self.starved_until_ms = self.clock.now_ms + STARVED_RETRY_MS;
+    }
+
+    /// Tries the door again; it is over when a client came through.
+    pub(crate) fn end_starvation(&mut self) {
+        let probe = rustix::io::fcntl_dupfd_cloexec(&*self.epoll, 0);
+        if let Err(Errno::MFILE | Errno::NFILE) = probe {
+            self.starved_until_ms = self.clock.now_ms + STARVED_RETRY_MS;
+            return;
+        }
+        self.starved_until_ms = NEVER;
+        for number in 0..self.listeners.len() as u32 {
+            if self.listening(number) == Some(Listening::Starved) {
+                let _ = self.set_listening(number, Listening::On);
+                self.events.push_back(Event::Recovered { listener: number });
+            }
+        }
+    }
+}

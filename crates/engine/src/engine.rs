@@ -1,0 +1,355 @@
+//! The reactor: sockets on one side, events on the other.
+//!
+//! Owns: the epoll set, the listeners, the connections and their timers.
+//! Always holds: an event is returned with nothing borrowed, so whoever gets
+//! it may call any method before asking for the next; what one connection
+//! does never disturbs another. Knows no Python and calls nobody: the owner
+//! pulls (`wait`, then `next_event` until `None`), as one pulls from h11.
+//!
+//! One turn:
+//! ```text
+//! prepare() -> timeout   epoll wait, without the engine    woken(reports)
+//!      ^                                                        |
+//!      +------------- next_event() until None <-----------------+
+//! ```
+
+use crate::body::Body;
+use crate::buffers::Buffers;
+use crate::clock::Clock;
+use crate::connection::{Conn, ConnId};
+use crate::listener::{Listener, Peer};
+use crate::scoreboard::{Counters, Slot};
+use crate::timers::Timers;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use std::collections::VecDeque;
+use rustix::time::Timespec;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use understudy_wire::{Head, Reject};
+
+/// What happened. `conn` is the name to answer to.
+pub enum Event {
+    /// A request. With a body, it is still to come: answer without it, or
+    /// call [`Engine::collect`] and wait for [`Event::Body`].
+    Request {
+        conn: ConnId,
+        listener: u32,
+        peer: Peer,
+        /// The head as it came; the spans of `head` point into it.
+        bytes: Vec<u8>,
+        head: Head,
+    },
+    /// The body of a request that was collected; `None` if it could not be
+    /// kept (no disk): the answer is owed all the same.
+    Body {
+        conn: ConnId,
+        body: Result<Body, io::Error>,
+    },
+    /// Not a request. Answer it, or let [`Engine::reject`] do so.
+    Malformed {
+        conn: ConnId,
+        listener: u32,
+        peer: Peer,
+        reject: Reject,
+    },
+    /// What was written has left the process.
+    Drained { conn: ConnId },
+    /// The connection is gone. `interrupted` if somebody still owed something.
+    Closed {
+        conn: ConnId,
+        listener: u32,
+        peer: Peer,
+        interrupted: Option<&'static str>,
+    },
+    /// A listener takes no connections for a moment: the reason.
+    Starved { listener: u32, error: io::Error },
+    /// It takes them again.
+    Recovered { listener: u32 },
+    /// As many requests were taken as this process was to take.
+    Exhausted,
+    /// The last connection of a listener that drains is gone.
+    Empty { listener: u32 },
+}
+
+/// One answer out of `epoll_wait`.
+pub type Report = (u64, EventFlags);
+
+/// Waits on the epoll set without the engine in hand, so that the engine can
+/// be used by another thread meanwhile.
+pub struct Waiter(Arc<OwnedFd>);
+
+const REPORTS: usize = 512;
+
+impl Waiter {
+    /// Appends what is ready within `timeout` (`None`: sooner or later) to
+    /// `reports`; nothing if a signal came first.
+    pub fn wait(&self, timeout: Option<&Timespec>, reports: &mut Vec<Report>) {
+        let mut room = [MaybeUninit::<epoll::Event>::uninit(); REPORTS];
+        // On a set of our own only EINTR can go wrong (epoll_wait(2)).
+        if let Ok((ready, _)) = epoll::wait(&*self.0, &mut room, timeout) {
+            reports.extend(ready.iter().map(|event| (event.data.u64(), event.flags)));
+        }
+    }
+}
+
+/// Marks what is not a connection in the epoll set's data.
+pub(crate) const SPECIAL: u64 = 1 << 63;
+pub(crate) const NESTED: u64 = SPECIAL | 1 << 32;
+pub(crate) const GATE: u64 = SPECIAL | 2 << 32;
+
+/// A client that lets this much of its answers wait asks no further.
+pub(crate) const HIGH_WATER: usize = 64 * 1024;
+/// How many clients one listener may bring in a turn.
+pub(crate) const ACCEPTS_PER_TURN: u32 = 16;
+pub(crate) const NEVER: u64 = u64::MAX / 2;
+
+#[derive(Clone, Copy)]
+pub(crate) enum Current {
+    Nothing,
+    Connection(u32),
+    /// Accepted in this turn from that listener, which may have more.
+    Accepted(u32, u32),
+}
+
+pub struct Engine {
+    pub(crate) epoll: Arc<OwnedFd>,
+    pub(crate) clock: Clock,
+    pub(crate) conns: Vec<Option<Box<Conn>>>,
+    pub(crate) free: Vec<u32>,
+    pub(crate) open: usize,
+    pub(crate) next_serial: u32,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) timers: Timers,
+    pub(crate) buffers: Buffers,
+
+    pub(crate) reports: VecDeque<Report>,
+    /// Connections that were answered outside their own turn.
+    pub(crate) touched: VecDeque<u32>,
+    pub(crate) expired: Vec<u32>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) current: Current,
+    pub(crate) accepts_left: u32,
+    /// What the current connection has sent, from `at` on not yet understood.
+    pub(crate) work: Vec<u8>,
+    pub(crate) at: usize,
+
+    pub(crate) nested_ready: bool,
+    pub(crate) starved_until_ms: u64,
+    pub(crate) in_flight: u32,
+    /// More than this many in flight, and no new client is accepted.
+    pub(crate) concurrency: u32,
+    pub(crate) max_requests: u64,
+    pub(crate) gate: Option<OwnedFd>,
+    pub(crate) gate_watched: bool,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) counters: Counters,
+}
+
+impl Engine {
+    /// # Errors
+    /// When the process has no descriptor for the epoll set.
+    pub fn new() -> io::Result<Self> {
+        let clock = Clock::new();
+        Ok(Engine {
+            epoll: Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?),
+            timers: Timers::new(clock.now_ms),
+            clock,
+            conns: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            next_serial: 1,
+            listeners: Vec::new(),
+            buffers: Buffers::default(),
+            reports: VecDeque::new(),
+            touched: VecDeque::new(),
+            expired: Vec::new(),
+            events: VecDeque::new(),
+            current: Current::Nothing,
+            accepts_left: 0,
+            work: Vec::new(),
+            at: 0,
+            nested_ready: false,
+            starved_until_ms: NEVER,
+            in_flight: 0,
+            concurrency: u32::MAX,
+            max_requests: u64::MAX,
+            gate: None,
+            gate_watched: false,
+            slot: None,
+            counters: Counters::default(),
+        })
+    }
+
+    // ---- what it watches ------------------------------------------------
+
+    /// Adds a descriptor whose readiness only [`Engine::end_turn`] reports:
+    /// the epoll set of another loop.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl(2)`.
+    pub fn nest(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        epoll::add(&*self.epoll, fd, EventData::new_u64(NESTED), EventFlags::IN)?;
+        Ok(())
+    }
+
+    // ---- a worker's place in the pool -----------------------------------
+
+    /// From now on `slot` tells the pool what this process does, and no
+    /// client is accepted while `concurrency` requests are in flight, unless
+    /// the pool is full: then `gate` is readable.
+    pub fn join_pool(&mut self, slot: Slot, concurrency: u32, gate: OwnedFd) {
+        self.slot = Some(slot);
+        self.concurrency = concurrency;
+        self.gate = Some(gate);
+    }
+
+    pub fn slot(&self) -> Option<&Slot> {
+        self.slot.as_ref()
+    }
+
+    /// [`Event::Exhausted`] comes after this many requests.
+    pub fn set_max_requests(&mut self, requests: u64) {
+        self.max_requests = requests;
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> usize {
+        self.open
+    }
+
+    /// Requests that the application has and has not answered.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    // ---- one turn ---------------------------------------------------------
+
+    pub fn waiter(&self) -> Waiter {
+        Waiter(Arc::clone(&self.epoll))
+    }
+
+    /// How long the owner may wait at most, in milliseconds; `None`: for ever.
+    pub fn prepare(&mut self) -> Option<u64> {
+        if !self.events.is_empty() || !self.touched.is_empty() || !self.reports.is_empty() {
+            return Some(0);
+        }
+        let starved = (self.starved_until_ms != NEVER).then_some(self.starved_until_ms);
+        let due = [self.timers.next_ms(), starved]
+            .into_iter()
+            .flatten()
+            .min()?;
+        Some(due.saturating_sub(self.clock.read_ms()))
+    }
+
+    /// Takes what the wait brought.
+    pub fn woken(&mut self, reports: &[Report]) {
+        self.clock.tick();
+        self.nested_ready = false;
+        for &(data, flags) in reports {
+            match data {
+                NESTED => self.nested_ready = true,
+                GATE => self.listen_again(),
+                _ => self.reports.push_back((data, flags)),
+            }
+        }
+        self.timers.expire(self.clock.now_ms, &mut self.expired);
+        if self.clock.now_ms >= self.starved_until_ms {
+            self.end_starvation();
+        }
+    }
+
+    /// The next thing that happened, until the turn is over.
+    pub fn next_event(&mut self) -> Option<Event> {
+        // What is queued now is for this turn; what that leads to is for the
+        // next one, so that one quick stream does not hold up all others.
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        loop {
+            match self.current {
+                Current::Nothing => {}
+                Current::Connection(key) => {
+                    if let Some(event) = self.step(key) {
+                        return Some(event);
+                    }
+                    self.settle(key);
+                    self.current = Current::Nothing;
+                }
+                Current::Accepted(key, listener) => {
+                    if let Some(event) = self.step(key) {
+                        return Some(event);
+                    }
+                    // One that has asked nothing yet ends the series: what
+                    // else waits at the door is for a worker with less to do.
+                    let asked = self.conn(key).is_none_or(|conn| conn.requests > 0);
+                    self.settle(key);
+                    self.current = Current::Nothing;
+                    if asked {
+                        self.accept(listener);
+                        continue;
+                    }
+                }
+            }
+            if let Some((data, flags)) = self.reports.pop_front() {
+                if data & SPECIAL == 0 {
+                    self.begin(ConnId::from_u64(data), flags);
+                } else {
+                    self.accepts_left = ACCEPTS_PER_TURN;
+                    self.accept(data as u32);
+                }
+            } else if let Some(key) = self.expired.pop() {
+                self.expire(key);
+            } else if let Some(key) = self.touched.pop_front() {
+                if let Some(conn) = self.conn_mut(key) {
+                    conn.touched = false;
+                    self.load(key);
+                    self.current = Current::Connection(key);
+                }
+            } else {
+                return None;
+            }
+        }
+    }
+
+    /// Ends the turn; true when the nested set has something to report.
+    pub fn end_turn(&mut self) -> bool {
+        self.mind_the_door();
+        self.counters.connections = self.open as u64;
+        self.counters.busy_ns += self.clock.since_tick_ns();
+        if let Some(slot) = &self.slot {
+            slot.turn(self.clock.now_ns, &self.counters);
+        }
+        self.nested_ready
+    }
+
+    // ---- one connection -------------------------------------------------------
+
+    pub(crate) fn conn(&self, key: u32) -> Option<&Conn> {
+        self.conns.get(key as usize)?.as_deref()
+    }
+
+    pub(crate) fn conn_mut(&mut self, key: u32) -> Option<&mut Conn> {
+        self.conns.get_mut(key as usize)?.as_deref_mut()
+    }
+
+    /// The connection of that name, if it is still open.
+    pub(crate) fn named(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conn_mut(id.key)
+            .filter(|conn| conn.serial == id.serial)
+    }
+
+    /// Has `next_event` look at a connection that changed outside its turn.
+    pub(crate) fn touch(&mut self, key: u32) {
+        if matches!(self.current, Current::Connection(now) | Current::Accepted(now, _) if now == key)
+        {
+            return;
+        }
+        if let Some(conn) = self.conn_mut(key) {
+            if !std::mem::replace(&mut conn.touched, true) {
+                self.touched.push_back(key);
+            }
+        }
+    }
+}

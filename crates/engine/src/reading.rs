@@ -1,0 +1,279 @@
+//! The engine's part from bytes to events.
+
+use crate::body::Body;
+use crate::connection::{Collecting, ConnId, Phase, UNASKED};
+use crate::engine::{Current, Engine, Event, HIGH_WATER};
+use crate::listener::Peer;
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use understudy_wire::{Asked, BodyDecoder, BodyEncoder, HeadParser, Reject};
+
+const RECEIVE_BYTES: usize = 64 * 1024;
+
+enum Step {
+    Event(Event),
+    /// Progress was made; there may be more to make.
+    Again,
+    /// The peer has to send more first.
+    More,
+}
+
+impl Engine {
+    /// A report of the epoll set: makes the connection the current one.
+    pub(crate) fn begin(&mut self, id: ConnId, flags: EventFlags) {
+        let Some(conn) = self.named(id) else {
+            return;
+        };
+        let reads = conn.phase.reads();
+        let in_flight = conn.phase.in_flight();
+        if flags.intersects(EventFlags::ERR | EventFlags::HUP) && !reads {
+            return self.lose(id.key, "the client reset the connection");
+        }
+        if flags.contains(EventFlags::RDHUP) && in_flight {
+            return self.lose(id.key, "the client closed the connection");
+        }
+        if flags.contains(EventFlags::RDHUP) && conn.phase == Phase::Leaving {
+            conn.eof = true;
+        }
+        let wanted = conn.wants(conn.output.pending() > 0);
+        if flags.contains(EventFlags::IN) && !wanted.contains(EventFlags::IN) {
+            self.watch(id.key, wanted);
+        }
+        self.load(id.key);
+        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR)
+            && wanted.contains(EventFlags::IN)
+        {
+            self.receive(id.key);
+        }
+        self.current = Current::Connection(id.key);
+    }
+
+    /// Puts what the connection has kept into the work buffer.
+    pub(crate) fn load(&mut self, key: u32) {
+        self.at = 0;
+        self.work.clear();
+        if let Some(Some(conn)) = self.conns.get_mut(key as usize) {
+            if !conn.input.is_empty() {
+                self.work.append(&mut conn.input);
+                self.buffers.give(std::mem::take(&mut conn.input));
+            }
+        }
+    }
+
+    /// Adds to the work buffer what the socket has.
+    pub(crate) fn receive(&mut self, key: u32) {
+        self.work.reserve(RECEIVE_BYTES);
+        let Some(Some(conn)) = self.conns.get_mut(key as usize) else {
+            return;
+        };
+        let room = rustix::buffer::spare_capacity(&mut self.work);
+        match rustix::net::recv(&conn.socket, room, RecvFlags::empty()) {
+            Ok((0, _)) => self.end_of_input(key),
+            Ok((received, _)) => self.counters.bytes_in += received as u64,
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.lose(key, "the client reset the connection"),
+        }
+    }
+
+    fn end_of_input(&mut self, key: u32) {
+        let Some(conn) = self.conn_mut(key) else {
+            return;
+        };
+        conn.eof = true;
+        match conn.phase {
+            Phase::Waiting if conn.output.pending() > 0 => {}
+            Phase::Waiting if conn.parser.is_some() => {
+                self.lose(key, "the client left in the middle of a request head");
+            }
+            Phase::Collecting => {
+                self.lose(key, "the client left in the middle of a request body");
+            }
+            _ => self.remove(key, None),
+        }
+    }
+
+    /// One step of the current connection through the protocol.
+    pub(crate) fn step(&mut self, key: u32) -> Option<Event> {
+        loop {
+            match self.conn(key)?.phase {
+                Phase::Waiting => {
+                    if self.conn(key)?.output.pending() > HIGH_WATER && !self.flush(key) {
+                        return None;
+                    }
+                    if self.at >= self.work.len() {
+                        return None;
+                    }
+                    return self.read_head(key);
+                }
+                Phase::Collecting => match self.read_body(key) {
+                    Step::Event(event) => return Some(event),
+                    Step::Again => {}
+                    Step::More => return None,
+                },
+                Phase::Leaving | Phase::Lingering => {
+                    // Bytes that came behind the last request are for nobody,
+                    // but remembered: they decide how the connection ends.
+                    if self.at < self.work.len() {
+                        self.at = self.work.len();
+                        self.conn_mut(key)?.body_unread = true;
+                    }
+                    return None;
+                }
+                Phase::Offered | Phase::Handling | Phase::Streaming => return None,
+            }
+        }
+    }
+
+    fn read_head(&mut self, key: u32) -> Option<Event> {
+        let draining = self.draining(self.conn(key)?.listener);
+        let now_ms = self.clock.now_ms;
+        let conn = self.conns.get_mut(key as usize)?.as_deref_mut()?;
+        let input = self.work.get(self.at..).unwrap_or_default();
+        let mut fresh = HeadParser::default();
+        let resumed = conn.parser.is_some();
+        let parser = conn.parser.as_deref_mut().unwrap_or(&mut fresh);
+        let (head, consumed) = match parser.parse(input, &conn.settings.limits) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => {
+                if !resumed {
+                    conn.parser = Some(Box::new(fresh));
+                    conn.head_since_ms = now_ms;
+                }
+                return None;
+            }
+            Err(reject) => return Some(self.malformed(key, reject)),
+        };
+        let bytes = input.get(..consumed).unwrap_or_default().to_vec();
+        self.at += consumed;
+        conn.parser = None;
+        conn.requests += 1;
+        conn.asked = Asked {
+            version: head.version,
+            head_only: head.method.of(&bytes) == b"HEAD",
+            keep_alive: head.keep_alive && conn.settings.keep_alive && !draining,
+        };
+        conn.expects_continue = head.expect_continue;
+        let (method, target) = (head.method.of(&bytes), head.target.of(&bytes));
+        conn.collecting = BodyDecoder::new(head.framing).map(|decoder| {
+            Box::new(Collecting {
+                decoder,
+                body: Body::Memory(Vec::new()),
+                request: (method.into(), target.into()),
+                in_window: 0,
+            })
+        });
+        conn.body_unread = conn.collecting.is_some();
+        conn.phase = if conn.body_unread {
+            Phase::Offered
+        } else {
+            Phase::Handling
+        };
+        let (listener, peer) = (conn.listener, conn.peer);
+        let id = ConnId {
+            key,
+            serial: conn.serial,
+        };
+        if !conn.body_unread {
+            self.take_on(method, target);
+        }
+        Some(Event::Request {
+            conn: id,
+            listener,
+            peer,
+            bytes,
+            head,
+        })
+    }
+
+    /// Counts a request that is the application's from here on.
+    pub(crate) fn take_on(&mut self, method: &[u8], target: &[u8]) {
+        self.in_flight += 1;
+        self.counters.requests += 1;
+        if let Some(slot) = &self.slot {
+            slot.begin(self.in_flight, method, target, self.clock.now_ns);
+        }
+        if self.counters.requests == self.max_requests {
+            self.events.push_back(Event::Exhausted);
+        }
+    }
+
+    /// Counts one that is no longer.
+    pub(crate) fn let_go(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(slot) = &self.slot {
+            slot.end(self.in_flight);
+        }
+    }
+
+    fn read_body(&mut self, key: u32) -> Step {
+        let Some(Some(conn)) = self.conns.get_mut(key as usize) else {
+            return Step::More;
+        };
+        let Some(collecting) = conn.collecting.as_deref_mut() else {
+            return Step::More;
+        };
+        let input = self.work.get(self.at..).unwrap_or_default();
+        let decoded = match collecting.decoder.decode(input, &conn.settings.limits) {
+            Ok(decoded) => decoded,
+            Err(reject) => return Step::Event(self.malformed(key, reject)),
+        };
+        self.at += decoded.consumed;
+        let data = input.get(decoded.data.clone()).unwrap_or_default();
+        collecting.in_window += data.len() as u64;
+        let mut kept = collecting.body.push(data, &conn.settings.spool);
+        if kept.is_ok() && !decoded.done {
+            return match decoded.consumed {
+                0 => Step::More,
+                _ => Step::Again,
+            };
+        }
+        if kept.is_ok() {
+            kept = collecting.body.rewind();
+            conn.body_unread = false;
+        }
+        let collected = conn.collecting.take();
+        conn.phase = Phase::Handling;
+        let conn = ConnId {
+            key,
+            serial: conn.serial,
+        };
+        let Some(collected) = collected else {
+            return Step::More;
+        };
+        let Collecting {
+            body,
+            request: (method, target),
+            ..
+        } = *collected;
+        self.take_on(&method, &target);
+        Step::Event(Event::Body {
+            conn,
+            body: kept.map(|()| body),
+        })
+    }
+
+    /// The peer broke the rules: nothing after this is read.
+    pub(crate) fn malformed(&mut self, key: u32, reject: Reject) -> Event {
+        self.at = self.work.len();
+        self.in_flight += 1;
+        let mut event = (0, 0, Peer::Unix);
+        if let Some(conn) = self.conn_mut(key) {
+            conn.parser = None;
+            conn.collecting = None;
+            conn.asked = UNASKED;
+            conn.encoder = BodyEncoder::Nothing;
+            conn.body_unread = true;
+            conn.requests += 1;
+            conn.phase = Phase::Handling;
+            event = (conn.serial, conn.listener, conn.peer);
+        }
+        let (serial, listener, peer) = event;
+        Event::Malformed {
+            conn: ConnId { key, serial },
+            listener,
+            peer,
+            reject,
+        }
+    }
+}

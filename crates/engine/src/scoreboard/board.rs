@@ -1,0 +1,98 @@
+//! The manager's side: makes the scoreboard, gives slots to workers and takes them back.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::EventfdFlags;
+
+use super::memory::Memory;
+use super::page::{LAYOUT, MAGIC};
+use super::{Header, Slot, State, View};
+
+/// A scoreboard in the hands of its manager.
+pub struct Board {
+    view: View,
+    file: OwnedFd,
+    alert: OwnedFd,
+}
+
+impl Board {
+    /// Makes a scoreboard of `capacity` empty slots.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a capacity of zero; else what the kernel said.
+    pub fn create(capacity: usize) -> io::Result<Self> {
+        let alert = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let (memory, file) = Memory::create(capacity)?;
+        let page = memory.manager();
+        page.layout.set(LAYOUT);
+        page.magic.set(MAGIC);
+        Ok(Self {
+            view: View::new(memory),
+            file,
+            alert,
+        })
+    }
+
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The memory file. Who gets it can look and no more, but for this process.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// An eventfd that becomes readable when a worker saw the spares fall short.
+    pub fn alert(&self) -> BorrowedFd<'_> {
+        self.alert.as_fd()
+    }
+
+    /// Tells readers and workers about the manager.
+    pub fn publish(&self, header: &Header) {
+        self.view.memory().manager().header.store(header);
+    }
+
+    /// Takes an empty slot for a worker that is about to be forked. False if it is not empty,
+    /// or does not exist.
+    pub fn claim(&self, index: usize, generation: u32, now_ns: u64) -> bool {
+        let memory = self.view.memory();
+        let Some(page) = memory
+            .slot(index)
+            .filter(|page| page.state.get() == State::Empty)
+        else {
+            return false;
+        };
+        page.reset(State::Starting, generation, now_ns);
+        let reach = &memory.manager().reach;
+        reach.set(reach.get().max(index as u32 + 1));
+        true
+    }
+
+    /// Empties the slot of a worker that is gone; what it did is added to the header's
+    /// `retired` totals.
+    pub fn clear(&self, index: usize) {
+        let Some(page) = self.view.memory().slot(index) else {
+            return;
+        };
+        let gone = page.counters();
+        let mut header = self.view.header();
+        // Saturating: the numbers are a stranger's.
+        header.retired_requests = header.retired_requests.saturating_add(gone.requests);
+        header.retired_bytes_in = header.retired_bytes_in.saturating_add(gone.bytes_in);
+        header.retired_bytes_out = header.retired_bytes_out.saturating_add(gone.bytes_out);
+        self.publish(&header);
+        page.reset(State::Empty, 0, 0);
+    }
+
+    /// Moves a forked worker into its slot: it keeps one page to write and gives everything
+    /// else up.
+    ///
+    /// # Errors
+    /// `InvalidInput` when there is no such slot; else what the kernel said.
+    pub fn enter(self, index: usize, concurrency: u32) -> io::Result<Slot> {
+        let mut memory = self.view.into_memory();
+        memory.narrow(self.file.as_fd(), index)?;
+        Ok(Slot::new(memory, self.alert, index, concurrency))
+    }
+}

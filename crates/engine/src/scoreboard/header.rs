@@ -1,0 +1,109 @@
+//! What the manager tells: about itself, its limits, and the workers that are gone.
+
+use super::sequence::Sequence;
+use super::word::{Cell, Word};
+
+/// A field of the header, for readers that go through all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    Flag(bool),
+    Number(u64),
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Value::Flag(flag)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Value::Number(number.into())
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Value::Number(number)
+    }
+}
+
+/// Makes the plain `Header` and its image in shared memory from one list of fields.
+macro_rules! header {
+    ($($(#[$doc:meta])* $field:ident: $kind:ty,)*) => {
+        /// The manager's page as a value. All of it was true at one moment.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Header {
+            $($(#[$doc])* pub $field: $kind,)*
+        }
+
+        impl Header {
+            pub fn fields(&self) -> impl Iterator<Item = (&'static str, Value)> {
+                [$((stringify!($field), Value::from(self.$field)),)*].into_iter()
+            }
+
+            /// Sets a field by its name. False if there is none, or if the number does not fit
+            /// it.
+            pub fn set(&mut self, name: &str, number: u64) -> bool {
+                match name {
+                    $(stringify!($field) => {
+                        self.$field = <$kind>::from_bits(number);
+                        self.$field.to_bits() == number
+                    })*
+                    _ => false,
+                }
+            }
+        }
+
+        #[repr(C)]
+        pub(super) struct SharedHeader {
+            sequence: Sequence,
+            $(pub $field: Word<$kind>,)*
+        }
+
+        impl SharedHeader {
+            /// Manager only.
+            pub fn store(&self, header: &Header) {
+                self.sequence.write(|| {
+                    $(self.$field.set(header.$field);)*
+                });
+            }
+
+            pub fn load(&self) -> Header {
+                let copy = || Header { $($field: self.$field.get(),)* };
+                // A manager killed amid a write leaves words of two moments, each of them true.
+                self.sequence.read(copy).unwrap_or_else(copy)
+            }
+        }
+    };
+}
+
+header! {
+    /// Process id of the manager.
+    pid: u32,
+    /// When the manager started, in seconds since 1970.
+    started_unix_s: u64,
+    /// The same on the monotonic clock, which the slots' times are told by.
+    started_ns: u64,
+    /// The code that new workers run.
+    generation: u32,
+    min_spare: u32,
+    max_spare: u32,
+    max_clients: u32,
+    /// Whether a fork would be allowed now. If not, no worker needs to wake the manager.
+    may_grow: bool,
+    /// No spare is left and none can come: active workers accept all the same.
+    overcommit: bool,
+    /// The server is shutting down.
+    stopping: bool,
+    /// Workers forked so far.
+    forked: u64,
+    /// Of these, how many are gone.
+    died: u64,
+    /// Of these, how many never became spare.
+    boot_failed: u64,
+    /// What the workers that are gone did, as they told.
+    retired_requests: u64,
+    retired_bytes_in: u64,
+    retired_bytes_out: u64,
+}

@@ -1,0 +1,156 @@
+//! The mapping of the memory file, and all the unsafety of the scoreboard.
+//!
+//! Gives out references to pages. They are sound whatever other processes do, because
+//! * a page is made of atomics only, and every bit pattern of them is valid;
+//! * the mapping lives as long as the `Memory` the reference borrows from;
+//! * the file can no longer shrink (`F_SEAL_SHRINK`, checked here before mapping), so no page
+//!   can vanish under a reader as SIGBUS.
+//!
+//! Must not know what the words mean.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::{NonNull, null_mut};
+#[cfg(test)]
+use std::sync::atomic::AtomicU64;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags};
+
+use super::page::{ManagerPage, PAGE_BYTES, SlotPage};
+
+const NAME: &str = "understudy-scoreboard";
+
+/// Neither size nor seals change any more, and no new mapping can be written through.
+pub(super) fn seals() -> SealFlags {
+    SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL
+}
+
+pub(super) struct Memory {
+    start: NonNull<u8>,
+    /// At least two: the manager's and one slot's.
+    pages: usize,
+}
+
+// SAFETY: a `Memory` gives access to nothing but atomics, which threads may share as processes
+// do.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// A new file of zeroes for `slots` slots, sealed. This mapping is the last one that can
+    /// write.
+    pub fn create(slots: usize) -> io::Result<(Self, OwnedFd)> {
+        let pages = slots
+            .checked_add(1)
+            .filter(|&pages| pages >= 2 && pages <= u32::MAX as usize);
+        let pages = pages.ok_or(io::ErrorKind::InvalidInput)?;
+        let file = create_file()?;
+        rustix::fs::ftruncate(&file, (pages * PAGE_BYTES) as u64)?;
+        let memory = Self::map(file.as_fd(), pages, ProtFlags::READ | ProtFlags::WRITE)?;
+        rustix::fs::fcntl_add_seals(&file, seals())?;
+        Ok((memory, file))
+    }
+
+    /// Maps a file that somebody handed over, to read. Refuses one that could still be cut or
+    /// written.
+    pub fn attach(file: BorrowedFd<'_>) -> io::Result<Self> {
+        let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
+        let sealed = rustix::fs::fcntl_get_seals(file)?.contains(seals());
+        if !sealed || size % PAGE_BYTES != 0 || size < 2 * PAGE_BYTES {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Self::map(file, size / PAGE_BYTES, ProtFlags::READ)
+    }
+
+    fn map(file: BorrowedFd<'_>, pages: usize, access: ProtFlags) -> io::Result<Self> {
+        // SAFETY: without an address the kernel picks unused room; nothing else can lie there.
+        let start = unsafe {
+            rustix::mm::mmap(
+                null_mut(),
+                pages * PAGE_BYTES,
+                access,
+                MapFlags::SHARED,
+                file,
+                0,
+            )
+        }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Self { start, pages })
+    }
+
+    pub fn slots(&self) -> usize {
+        self.pages - 1
+    }
+
+    pub fn manager(&self) -> &ManagerPage {
+        // SAFETY: page 0 is mapped as long as `self` lives and is large and aligned enough for
+        // a `ManagerPage` (asserted where PAGE_BYTES is), which is made of atomics only.
+        unsafe { self.start.cast().as_ref() }
+    }
+
+    pub fn slot(&self, index: usize) -> Option<&SlotPage> {
+        if index >= self.slots() {
+            return None;
+        }
+        // SAFETY: `index + 1` is a page within the mapping, by the line above; the rest as in
+        // `manager`.
+        Some(unsafe { self.start.add((index + 1) * PAGE_BYTES).cast().as_ref() })
+    }
+
+    /// A slot's page as bare words, to write what no honest worker would.
+    #[cfg(test)]
+    pub fn words(&self, index: usize) -> &[AtomicU64] {
+        let page: *const SlotPage = self.slot(index).expect("a slot");
+        // SAFETY: the whole page is mapped, as `slot` says, and atomics alias atomics.
+        unsafe { std::slice::from_raw_parts(page.cast(), PAGE_BYTES / 8) }
+    }
+
+    /// Gives up writing anywhere but in one slot, for ever. Read-only mappings are laid over
+    /// all other pages: made after the seal, the kernel refuses to let them become writable
+    /// again, which it would not after a mere `mprotect`.
+    pub fn narrow(&mut self, file: BorrowedFd<'_>, index: usize) -> io::Result<()> {
+        let own = index
+            .checked_add(1)
+            .filter(|&page| page < self.pages)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        self.cover(file, 0, own)?;
+        self.cover(file, own + 1, self.pages)
+    }
+
+    fn cover(&mut self, file: BorrowedFd<'_>, first: usize, end: usize) -> io::Result<()> {
+        if first == end {
+            return Ok(());
+        }
+        let offset = first * PAGE_BYTES;
+        let length = (end - first) * PAGE_BYTES;
+        // SAFETY: first..end lies within our own mapping (both callers are `narrow`), so
+        // nothing of anybody else is replaced, and the same pages of the same file take the
+        // place. No reference to a page is alive: we hold `self` mutably.
+        unsafe {
+            let start = self.start.as_ptr().add(offset).cast();
+            let flags = MapFlags::SHARED | MapFlags::FIXED;
+            rustix::mm::mmap(start, length, ProtFlags::READ, flags, file, offset as u64)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: the range is ours, and no reference into it outlives `self`. Failing would
+        // only leak it.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.pages * PAGE_BYTES) };
+    }
+}
+
+/// Linux before 6.3 does not know that a memory file can be closed to execution.
+fn create_file() -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match rustix::fs::memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(NAME, flags),
+        result => result,
+    }
+}

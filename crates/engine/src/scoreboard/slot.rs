@@ -1,0 +1,129 @@
+//! The worker's side: its own page, on the path of every request.
+
+use std::os::fd::OwnedFd;
+
+use super::State;
+use super::memory::Memory;
+use super::page::{Counters, SlotPage};
+
+/// A worker's place on the scoreboard, and its writer.
+pub struct Slot {
+    pub(super) memory: Memory,
+    alert: OwnedFd,
+    index: usize,
+    concurrency: u32,
+}
+
+impl Slot {
+    pub(super) fn new(memory: Memory, alert: OwnedFd, index: usize, concurrency: u32) -> Self {
+        let slot = Self {
+            memory,
+            alert,
+            index,
+            concurrency: concurrency.max(1),
+        };
+        slot.change(|page| {
+            page.pid.set(
+                rustix::process::getpid()
+                    .as_raw_nonzero()
+                    .get()
+                    .unsigned_abs(),
+            );
+            page.state.get()
+        });
+        slot
+    }
+
+    /// A request begins; with it, `in_flight` are open.
+    pub fn begin(&self, in_flight: u32, method: &[u8], path: &[u8], now_ns: u64) {
+        self.change(|page| {
+            page.in_flight.set(in_flight);
+            page.request_started_ns.set(now_ns);
+            page.method.set(method);
+            page.path.set(path);
+            self.state_with(in_flight, page)
+        });
+    }
+
+    /// A request ended; without it, `in_flight` are open.
+    pub fn end(&self, in_flight: u32) {
+        self.change(|page| {
+            page.in_flight.set(in_flight);
+            self.state_with(in_flight, page)
+        });
+    }
+
+    /// `Spare` when ready to accept, `Draining` when leaving: all else follows from `begin` and
+    /// `end`.
+    pub fn set_state(&self, state: State) {
+        self.change(|_| state);
+    }
+
+    /// Tells the totals; once a turn of the loop.
+    pub fn turn(&self, now_ns: u64, counters: &Counters) {
+        self.change(|page| {
+            page.turned_ns.set(now_ns);
+            page.set_counters(counters);
+            page.state.get()
+        });
+    }
+
+    /// No spare is left and none can come: accept although active.
+    pub fn overcommit(&self) -> bool {
+        self.memory.manager().header.overcommit.get()
+    }
+
+    /// The server is shutting down.
+    pub fn stopping(&self) -> bool {
+        self.memory.manager().header.stopping.get()
+    }
+
+    /// Whether the pool could grow and, besides this worker, has fewer spares than it wants.
+    ///
+    /// The look goes round from the next slot on and ends as soon as it found enough, so it is
+    /// cheap when spares are plenty. Two workers that stop being spare at once must not each
+    /// count the other: a worker tells its state before it looks, and states are written and
+    /// read in one order for all (`SeqCst`). So the last to tell sees all others, and at least
+    /// that one wakes the manager.
+    pub fn spares_short(&self) -> bool {
+        let page = self.memory.manager();
+        if !page.header.may_grow.get() {
+            return false;
+        }
+        let wanted = page.header.min_spare.get() as usize;
+        let others = (self.index + 1..page.reach.get() as usize).chain(0..self.index);
+        let spares = others
+            .filter_map(|index| self.memory.slot(index))
+            .filter(|page| page.state.get_ordered().is_spare());
+        spares.take(wanted).count() < wanted
+    }
+
+    /// One write to our page, which ends with the state it returns. Wakes the manager if that
+    /// took a spare away.
+    fn change(&self, write: impl FnOnce(&SlotPage) -> State) {
+        let Some(page) = self.memory.slot(self.index) else {
+            return;
+        };
+        let before = page.state.get();
+        let after = page.sequence.write(|| {
+            let after = write(page);
+            if after != before {
+                page.state.set_ordered(after);
+            }
+            after
+        });
+        if before.is_spare() && !after.is_spare() && self.spares_short() {
+            // It can only fail because the counter is full: then the manager has long been
+            // told.
+            let _ = rustix::io::write(&self.alert, &1_u64.to_ne_bytes());
+        }
+    }
+
+    fn state_with(&self, in_flight: u32, page: &SlotPage) -> State {
+        match page.state.get() {
+            State::Draining => State::Draining, // there is no way back
+            _ if in_flight >= self.concurrency => State::Active,
+            _ => State::Spare,
+        }
+    }
+}

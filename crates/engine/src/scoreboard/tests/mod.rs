@@ -1,0 +1,320 @@
+mod processes;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use rustix::fs::MemfdFlags;
+
+use super::page::PAGE_BYTES;
+use super::*;
+
+/// A board whose slots are all claimed, and a reader of it.
+fn board_of(capacity: usize) -> (Board, View) {
+    let board = Board::create(capacity).unwrap();
+    for index in 0..capacity {
+        assert!(board.claim(index, 7, 1000));
+    }
+    let view = View::attach(board.file()).unwrap();
+    (board, view)
+}
+
+fn spare_slot(board: Board, index: usize, concurrency: u32) -> Slot {
+    let slot = board.enter(index, concurrency).unwrap();
+    slot.set_state(State::Spare);
+    slot
+}
+
+fn growing(min_spare: u32) -> Header {
+    Header {
+        may_grow: true,
+        min_spare,
+        ..Header::default()
+    }
+}
+
+/// How many workers woke the manager since the last time.
+fn alerts(alert: &OwnedFd) -> u64 {
+    let mut count = [0; 8];
+    rustix::io::read(alert, &mut count).map_or(0, |_| u64::from_ne_bytes(count))
+}
+
+#[test]
+fn a_slot_tells_what_its_worker_does() {
+    let (board, view) = board_of(3);
+    assert_eq!(view.read(1).unwrap().state, State::Starting);
+    let slot = spare_slot(board, 1, 1);
+
+    slot.begin(1, b"GET", b"/bar/one", 5000);
+    let counters = Counters {
+        requests: 9,
+        bytes_in: 8,
+        bytes_out: 7,
+        connections: 6,
+        busy_ns: 5,
+    };
+    slot.turn(6000, &counters);
+    let request = Request {
+        method: b"GET".to_vec(),
+        path: b"/bar/one".to_vec(),
+        started_ns: 5000,
+    };
+    let record = Record {
+        state: State::Active,
+        pid: std::process::id(),
+        generation: 7,
+        started_ns: 1000,
+        turned_ns: 6000,
+        in_flight: 1,
+        counters,
+        request: Some(request),
+    };
+    assert_eq!(view.read(1), Some(record.clone()));
+
+    slot.end(0);
+    let record = Record {
+        state: State::Spare,
+        in_flight: 0,
+        request: None,
+        ..record
+    };
+    assert_eq!(view.read(1), Some(record));
+    assert_eq!(
+        view.states(),
+        [State::Starting, State::Spare, State::Starting]
+    );
+    assert_eq!(view.read(3), None);
+}
+
+#[test]
+fn long_texts_are_cut_and_short_ones_leave_nothing_behind() {
+    let (board, view) = board_of(1);
+    let slot = spare_slot(board, 0, 1);
+    let long = [b'x'; 1000];
+    for length in [0, 1, 7, 8, 9, 16, 17, 255, 256, 257, 1000, 3] {
+        slot.begin(1, &long[..length], &long[..length], 0);
+        let request = view.read(0).unwrap().request.unwrap();
+        assert_eq!(request.method, &long[..length.min(16)]);
+        assert_eq!(request.path, &long[..length.min(256)]);
+    }
+}
+
+#[test]
+fn a_worker_is_spare_while_it_could_start_one_more_request() {
+    let (board, view) = board_of(1);
+    let slot = spare_slot(board, 0, 2);
+    let state = || view.states()[0];
+    slot.begin(1, b"GET", b"/", 0);
+    assert_eq!(state(), State::Spare);
+    slot.begin(2, b"GET", b"/", 0);
+    assert_eq!(state(), State::Active);
+    slot.end(1);
+    assert_eq!(state(), State::Spare);
+}
+
+#[test]
+fn a_draining_worker_stays_draining() {
+    let (board, view) = board_of(1);
+    let slot = spare_slot(board, 0, 1);
+    slot.set_state(State::Draining);
+    slot.begin(1, b"GET", b"/", 0);
+    assert_eq!(view.states(), [State::Draining]);
+    slot.end(0);
+    assert_eq!(view.states(), [State::Draining]);
+}
+
+#[test]
+fn a_slot_is_claimed_once_and_leaves_its_totals_when_cleared() {
+    let board = Board::create(2).unwrap();
+    assert!(!board.claim(2, 0, 0));
+    assert!(board.claim(1, 4, 0));
+    assert!(!board.claim(1, 5, 0));
+    let page = board.view().memory().slot(1).unwrap();
+    let counters = Counters {
+        requests: 3,
+        bytes_in: 4,
+        bytes_out: u64::MAX,
+        connections: 1,
+        busy_ns: 1,
+    };
+    page.set_counters(&counters);
+    board.clear(1);
+    assert_eq!(board.view().read(1), None);
+    assert!(board.claim(1, 5, 0));
+    assert_eq!(board.view().read(1).unwrap().counters, Counters::default());
+    page.set_counters(&counters);
+    board.clear(1);
+    let header = board.view().header();
+    assert_eq!((header.retired_requests, header.retired_bytes_in), (6, 8));
+    assert_eq!(header.retired_bytes_out, u64::MAX);
+}
+
+#[test]
+fn the_sequence_survives_a_change_of_tenant() {
+    let board = Board::create(1).unwrap();
+    let page = board.view().memory().slot(0).unwrap();
+    let read_across_tenants = page.sequence.read(|| {
+        static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+        if ATTEMPTS.fetch_add(1, Relaxed) == 0 {
+            board.clear(0);
+            board.claim(0, 0, 0);
+            page.sequence.write(|| ());
+        }
+        ATTEMPTS.load(Relaxed)
+    });
+    assert_eq!(read_across_tenants, Some(2));
+}
+
+#[test]
+fn unused_slots_take_no_memory() {
+    let board = Board::create(1000).unwrap();
+    assert!(board.claim(1, 0, 0));
+    let view = View::attach(board.file()).unwrap();
+    assert_eq!(view.states().len(), 1000);
+    assert!((2..1000).all(|index| view.read(index).is_none()));
+    let pages = rustix::fs::fstat(board.file()).unwrap().st_blocks * 512 / PAGE_BYTES as i64;
+    assert!(pages <= 3, "{pages} pages");
+}
+
+#[test]
+fn the_header_is_told_whole_and_its_fields_are_set_by_name() {
+    let (board, view) = board_of(1);
+    let mut header = Header {
+        pid: 12,
+        may_grow: true,
+        ..view.header()
+    };
+    assert!(header.set("min_spare", 5));
+    assert!(header.set("stopping", 1));
+    assert!(!header.set("min_spare", 1 << 32));
+    assert!(!header.set("stopping", 2));
+    assert!(!header.set("spare_parts", 5));
+    board.publish(&header);
+    assert_eq!(view.header(), header);
+    assert!(
+        header
+            .fields()
+            .any(|field| field == ("pid", Value::Number(12)))
+    );
+    assert!(
+        header
+            .fields()
+            .any(|field| field == ("may_grow", Value::Flag(true)))
+    );
+}
+
+#[test]
+fn taking_the_last_but_minimum_spare_wakes_the_manager() {
+    let (board, _) = board_of(4);
+    let alert = board.alert().try_clone_to_owned().unwrap();
+    board.publish(&growing(3));
+    let slot = spare_slot(board, 2, 1);
+    slot.begin(1, b"GET", b"/", 0);
+    assert_eq!(alerts(&alert), 0, "three others are starting");
+    slot.begin(2, b"GET", b"/", 0);
+    assert_eq!(alerts(&alert), 0, "no spare was taken");
+
+    let (board, _) = board_of(4);
+    let alert = board.alert().try_clone_to_owned().unwrap();
+    board.publish(&growing(3));
+    board.clear(0);
+    let slot = spare_slot(board, 2, 1);
+    slot.begin(1, b"GET", b"/", 0);
+    assert_eq!(alerts(&alert), 1);
+    slot.turn(0, &Counters::default());
+    slot.end(0);
+    assert_eq!(alerts(&alert), 0);
+    slot.set_state(State::Draining);
+    assert_eq!(
+        alerts(&alert),
+        1,
+        "a worker that leaves by itself is missed too"
+    );
+}
+
+#[test]
+fn a_pool_that_may_not_grow_is_not_woken() {
+    let (board, _) = board_of(1);
+    let alert = board.alert().try_clone_to_owned().unwrap();
+    board.publish(&Header {
+        may_grow: false,
+        overcommit: true,
+        stopping: true,
+        ..growing(3)
+    });
+    let slot = spare_slot(board, 0, 1);
+    slot.begin(1, b"GET", b"/", 0);
+    assert_eq!(alerts(&alert), 0);
+    assert!(slot.overcommit() && slot.stopping());
+}
+
+#[test]
+fn only_sealed_memory_of_a_scoreboard_is_read() {
+    let kind = |file: &OwnedFd| View::attach(file.as_fd()).err().map(|error| error.kind());
+    let file = rustix::fs::memfd_create("x", MemfdFlags::ALLOW_SEALING).unwrap();
+    rustix::fs::ftruncate(&file, 2 * PAGE_BYTES as u64).unwrap();
+    assert_eq!(kind(&file), Some(io::ErrorKind::InvalidData), "not sealed");
+    rustix::fs::fcntl_add_seals(&file, memory::seals()).unwrap();
+    assert_eq!(
+        kind(&file),
+        Some(io::ErrorKind::InvalidData),
+        "no magic number"
+    );
+    assert!(View::attach(io::stdin().as_fd()).is_err());
+    assert!(Board::create(0).is_err());
+    assert!(Board::create(usize::MAX).is_err());
+}
+
+#[test]
+fn hostile_words_break_no_reader() {
+    let (board, view) = board_of(4);
+    let mut seed = 1_u64;
+    let mut random = || {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        seed ^ (seed >> 29)
+    };
+    for round in 0..2000 {
+        for index in 0..4 {
+            for word in board.view().memory().words(index) {
+                word.store(
+                    if round % 2 == 0 {
+                        random()
+                    } else {
+                        random() & 7
+                    },
+                    Relaxed,
+                );
+            }
+            if let Some(request) = view.read(index).and_then(|record| record.request) {
+                assert!(request.method.len() <= 16 && request.path.len() <= 256);
+            }
+        }
+        assert_eq!(view.states().len(), 4);
+    }
+    for word in board.view().memory().words(0) {
+        word.store(u64::MAX - 1, Relaxed);
+    }
+    assert_eq!(view.states()[0], State::Active);
+    board.clear(0);
+    assert!(board.claim(0, 0, 0));
+}
+
+#[test]
+fn a_worker_that_stopped_amid_a_write_shows_its_numbers() {
+    let (board, view) = board_of(1);
+    let page = board.view().memory().slot(0).unwrap();
+    page.in_flight.set(3);
+    assert!(view.read(0).unwrap().request.is_some());
+    board.view().memory().words(0)[0].fetch_or(1, Relaxed); // the sequence
+    let record = view.read(0).unwrap();
+    assert_eq!((record.in_flight, record.request), (3, None));
+    board.clear(0);
+    assert!(board.claim(0, 0, 0));
+    page.in_flight.set(1);
+    assert!(
+        view.read(0).unwrap().request.is_some(),
+        "the next tenant can be read whole"
+    );
+}

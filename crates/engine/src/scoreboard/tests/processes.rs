@@ -1,0 +1,163 @@
+//! The board between processes. A worker is here a child between `fork` and `exec`, so that it can
+//! die of a signal without taking the tests along.
+
+use std::hint::spin_loop;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, yield_now};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::mm::MprotectFlags;
+
+use super::*;
+
+const SIGSEGV: i32 = 11;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs `work` as the worker of a slot in a forked process, which ends by becoming `true`.
+fn fork_worker(
+    board: &Arc<Mutex<Option<Board>>>,
+    index: usize,
+    work: impl Fn(&Slot) -> io::Result<()> + Send + Sync + 'static,
+) -> JoinHandle<io::Result<ExitStatus>> {
+    let board = Arc::clone(board);
+    let mut command = Command::new("true");
+    // SAFETY: the child allocates, which libc makes safe after its fork, and the mutex is locked in
+    // children only.
+    unsafe {
+        command.pre_exec(move || {
+            let board = board.lock().unwrap().take().unwrap();
+            work(&board.enter(index, 1)?)
+        });
+    }
+    std::thread::spawn(move || command.status())
+}
+
+fn wait_until(mut reached: impl FnMut() -> bool) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut spins = 0;
+    while !reached() {
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        spins += 1;
+        if spins % 1000 == 0 {
+            yield_now()
+        } else {
+            spin_loop()
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn another_process_is_never_seen_amid_a_write() {
+    let (board, view) = board_of(2);
+    let board = Arc::new(Mutex::new(Some(board)));
+    let worker = fork_worker(&board, 1, |slot| {
+        for round in 0..100_000_u32 {
+            let letter = b'a' + (round % 26) as u8;
+            slot.begin(letter.into(), &[letter; 16], &[letter; 256], letter.into());
+            for _ in 0..100 {
+                spin_loop(); // a moment in which a reader can succeed
+            }
+        }
+        Ok(())
+    });
+    let (mut whole, mut changes, mut last) = (0, 0, 0);
+    while !worker.is_finished() {
+        let record = view.read(1).unwrap();
+        let Some(request) = record.request else {
+            continue;
+        };
+        let letter = record.in_flight as u8;
+        assert_eq!(request.started_ns, letter.into());
+        assert!(request.method == [letter; 16] && request.path == [letter; 256]);
+        whole += 1;
+        changes += u32::from(letter != last);
+        last = letter;
+    }
+    assert!(worker.join().unwrap().unwrap().success());
+    assert!(
+        whole > 100 && changes > 10,
+        "{whole} whole reads, {changes} changes"
+    );
+}
+
+#[test]
+fn of_two_workers_that_turn_active_at_once_one_sees_both() {
+    let (board, _) = board_of(2);
+    board.publish(&growing(1));
+    let alert = Arc::new(board.alert().try_clone_to_owned().unwrap());
+    let board = Arc::new(Mutex::new(Some(board)));
+    let race = |index: usize| {
+        let alert = Arc::clone(&alert);
+        fork_worker(&board, index, move |slot| {
+            // `turned_ns` is the step at which a worker stands; both take each step together.
+            let other = slot.memory.slot(1 - index).unwrap();
+            let step = |number| {
+                slot.turn(number, &Counters::default());
+                wait_until(|| other.turned_ns.get() >= number)
+            };
+            let skew = |round| (0..round % 64).for_each(|_| spin_loop());
+            for round in 0..20_000 {
+                slot.set_state(State::Spare);
+                step(2000 + 2 * round)?;
+                skew(round * index as u64);
+                slot.begin(1, b"GET", b"/", 0);
+                step(2001 + 2 * round)?;
+                if index == 0 && alerts(&alert) == 0 {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+            }
+            Ok(())
+        })
+    };
+    let workers = [race(0), race(1)];
+    for worker in workers {
+        assert!(worker.join().unwrap().unwrap().success());
+    }
+}
+
+#[test]
+fn a_worker_that_writes_any_other_page_dies_of_it() {
+    let writes: [fn(&Slot); 3] = [
+        |slot| slot.memory.slot(0).unwrap().state.set(State::Draining),
+        |slot| slot.memory.slot(2).unwrap().state.set(State::Draining),
+        |slot| slot.memory.manager().header.stopping.set(true),
+    ];
+    let (board, view) = board_of(3);
+    let board = Arc::new(Mutex::new(Some(board)));
+    for write in writes {
+        let worker = fork_worker(&board, 1, move |slot| {
+            slot.set_state(State::Spare);
+            write(slot);
+            Ok(())
+        });
+        assert_eq!(worker.join().unwrap().unwrap().signal(), Some(SIGSEGV));
+    }
+    assert_eq!(
+        view.states(),
+        [State::Starting, State::Spare, State::Starting]
+    );
+    assert!(!view.header().stopping);
+}
+
+#[test]
+fn a_worker_cannot_make_another_page_writable_again() {
+    let (board, _) = board_of(2);
+    let slot = board.enter(0, 1).unwrap();
+    let protect = |index: usize| {
+        let page = std::ptr::from_ref(slot.memory.slot(index).unwrap());
+        // SAFETY: the page is mapped, and only its protection is asked to change.
+        unsafe {
+            let flags = MprotectFlags::READ | MprotectFlags::WRITE;
+            rustix::mm::mprotect(page.cast_mut().cast(), PAGE_BYTES, flags)
+        }
+    };
+    assert_eq!(protect(0), Ok(()));
+    assert_eq!(protect(1), Err(Errno::ACCESS));
+}

@@ -1,0 +1,146 @@
+//! The cells that shared memory is made of.
+//!
+//! Every cell is an atomic: another process may change it at any moment, and a torn or invented
+//! value is then only a wrong number, never undefined behaviour. Values are typed at the edge,
+//! and every bit pattern is some value.
+
+use std::marker::PhantomData;
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
+
+use super::State;
+
+/// A value that fits a cell. `from_bits` must take anything: a stranger may have written it.
+pub(super) trait Cell: Copy {
+    fn to_bits(self) -> u64;
+    fn from_bits(bits: u64) -> Self;
+}
+
+impl Cell for u64 {
+    fn to_bits(self) -> u64 {
+        self
+    }
+    fn from_bits(bits: u64) -> Self {
+        bits
+    }
+}
+
+impl Cell for u32 {
+    fn to_bits(self) -> u64 {
+        self.into()
+    }
+    fn from_bits(bits: u64) -> Self {
+        bits as u32
+    }
+}
+
+impl Cell for bool {
+    fn to_bits(self) -> u64 {
+        self.into()
+    }
+    fn from_bits(bits: u64) -> Self {
+        bits != 0
+    }
+}
+
+impl Cell for State {
+    fn to_bits(self) -> u64 {
+        self as u64
+    }
+    /// Nonsense reads as `Active`: such a worker takes a place in the pool and promises
+    /// nothing. As `Draining` it would be replaced and could so make the pool grow; as a spare
+    /// it would keep real spares from being forked.
+    fn from_bits(bits: u64) -> Self {
+        match bits {
+            0 => State::Empty,
+            1 => State::Starting,
+            2 => State::Spare,
+            4 => State::Draining,
+            _ => State::Active,
+        }
+    }
+}
+
+/// One typed cell.
+#[repr(transparent)]
+pub(super) struct Word<T> {
+    bits: AtomicU64,
+    kind: PhantomData<T>,
+}
+
+impl<T: Cell> Word<T> {
+    pub fn get(&self) -> T {
+        T::from_bits(self.bits.load(Relaxed))
+    }
+
+    pub fn set(&self, value: T) {
+        self.bits.store(value.to_bits(), Relaxed);
+    }
+
+    /// Like `get` and `set`, in one order that all processes agree on. `Slot::spares_short`
+    /// says who needs it.
+    pub fn get_ordered(&self) -> T {
+        T::from_bits(self.bits.load(SeqCst))
+    }
+
+    pub fn set_ordered(&self, value: T) {
+        self.bits.store(value.to_bits(), SeqCst);
+    }
+}
+
+/// Up to `8 * WORDS` bytes of text; what is longer is cut.
+#[repr(C)]
+pub(super) struct Text<const WORDS: usize> {
+    length: Word<u64>,
+    words: [Word<u64>; WORDS],
+}
+
+impl<const WORDS: usize> Text<WORDS> {
+    pub fn set(&self, text: &[u8]) {
+        self.length.set(text.len() as u64);
+        for (word, bytes) in self.words.iter().zip(text.chunks(8)) {
+            word.set(
+                bytes
+                    .try_into()
+                    .map_or_else(|_| padded(bytes), u64::from_le_bytes),
+            );
+        }
+    }
+
+    /// A copy that allocates nothing, for a reader between two looks at the sequence.
+    pub fn copy(&self) -> TextCopy<WORDS> {
+        let length = usize::try_from(self.length.get()).unwrap_or(usize::MAX);
+        let mut words = [0; WORDS];
+        for (to, from) in words.iter_mut().zip(&self.words).take(length.div_ceil(8)) {
+            *to = from.get();
+        }
+        TextCopy { length, words }
+    }
+}
+
+/// Fewer than eight bytes as a word; in a plain loop, because a copy of unknown length would be
+/// a call.
+fn padded(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+pub(super) struct TextCopy<const WORDS: usize> {
+    /// What the writer said, which may be more than there is room for.
+    length: usize,
+    words: [u64; WORDS],
+}
+
+impl<const WORDS: usize> TextCopy<WORDS> {
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.words
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .take(self.length)
+            .collect()
+    }
+}

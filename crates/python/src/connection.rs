@@ -1,0 +1,119 @@
+//! The connection a request came over, as its handler sees it.
+
+use crate::core::Core;
+use pyo3::prelude::*;
+use std::net::IpAddr;
+use std::sync::Arc;
+use understudy_engine::{ConnId, Peer};
+
+#[pyclass(module = "understudy._engine", frozen)]
+pub struct Connection {
+    core: Arc<Core>,
+    conn: ConnId,
+    remote: Peer,
+    local: Option<Peer>,
+}
+
+impl Connection {
+    pub(crate) fn new(core: &Arc<Core>, conn: ConnId, remote: Peer) -> Self {
+        Connection {
+            core: Arc::clone(core),
+            conn,
+            remote,
+            local: core.engine().local_address(conn),
+        }
+    }
+}
+
+fn packed(address: Option<IpAddr>) -> Option<Vec<u8>> {
+    address.map(|address| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    })
+}
+
+#[pymethods]
+impl Connection {
+    /// Unique among the connections of this process.
+    #[getter]
+    fn id(&self) -> u64 {
+        self.conn.to_u64()
+    }
+
+    #[getter]
+    fn remote_ip(&self) -> String {
+        self.remote.to_string()
+    }
+
+    #[getter]
+    fn remote_port(&self) -> u16 {
+        self.remote.port()
+    }
+
+    /// The address as `inet_aton` packs it, None over a Unix socket.
+    #[getter]
+    fn remote_addr(&self) -> Option<Vec<u8>> {
+        packed(self.remote.ip())
+    }
+
+    #[getter]
+    fn local_ip(&self) -> Option<String> {
+        self.local.map(|local| local.to_string())
+    }
+
+    #[getter]
+    fn local_port(&self) -> Option<u16> {
+        self.local.map(|local| local.port())
+    }
+
+    #[getter]
+    fn local_addr(&self) -> Option<Vec<u8>> {
+        packed(self.local.and_then(|local| local.ip()))
+    }
+
+    /// The client is gone: nothing that is sent will arrive.
+    #[getter]
+    fn dead(&self) -> bool {
+        !self.core.engine().is_open(self.conn)
+    }
+
+    /// The cipher of the connection, None without TLS.
+    #[getter]
+    fn sslcipher(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether the connection is encrypted.
+    #[getter]
+    fn ssl(&self) -> bool {
+        false
+    }
+
+    /// Calls `callback()` once when the connection is gone. False: it is.
+    fn when_closed(&self, callback: Py<PyAny>) -> bool {
+        if !self.core.engine().tell_closed(self.conn, true) {
+            return false;
+        }
+        let mut waiting = self.core.waiting();
+        waiting.closed.entry(self.conn).or_default().push(callback);
+        true
+    }
+
+    fn __eq__(&self, other: &Connection) -> bool {
+        self.conn == other.conn && Arc::ptr_eq(&self.core, &other.core)
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.conn.to_u64()
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.dead() { "dead" } else { "alive" };
+        format!(
+            "<Connection {} from {}:{}, {state}>",
+            self.conn.to_u64(),
+            self.remote,
+            self.remote.port()
+        )
+    }
+}

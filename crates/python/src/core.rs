@@ -1,0 +1,75 @@
+//! What the Python objects of one engine share.
+
+use crate::response::Response;
+use crate::request::Request;
+use crate::service::Service;
+use pyo3::prelude::*;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use understudy_engine::{ConnId, Engine};
+
+/// A response that was dropped without an answer.
+pub(crate) struct Orphan {
+    pub(crate) id: ConnId,
+    pub(crate) service: Arc<Service>,
+    pub(crate) handler: Option<Py<PyAny>>,
+    /// Its head was sent, its body never ended.
+    pub(crate) streaming: bool,
+}
+
+/// Callbacks that wait for something to happen to a connection.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    /// Requests whose body is on its way.
+    pub(crate) bodies: HashMap<ConnId, (Py<Request>, Py<Response>)>,
+    pub(crate) drained: HashMap<ConnId, Py<PyAny>>,
+    pub(crate) closed: HashMap<ConnId, Vec<Py<PyAny>>>,
+    /// Of the request that is being answered; one a connection.
+    pub(crate) gone: HashMap<ConnId, Py<PyAny>>,
+}
+
+pub(crate) struct Core {
+    engine: Mutex<Engine>,
+    waiting: Mutex<Waiting>,
+    orphans: Mutex<Vec<Orphan>>,
+    bereft: AtomicBool,
+}
+
+impl Core {
+    pub(crate) fn new() -> PyResult<Arc<Self>> {
+        Ok(Arc::new(Core {
+            engine: Mutex::new(Engine::new()?),
+            waiting: Mutex::default(),
+            orphans: Mutex::default(),
+            bereft: AtomicBool::new(false),
+        }))
+    }
+
+    /// The engine, for one call. A panic inside left it as it was before the
+    /// step that panicked, near enough to serve the other connections.
+    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Called from a destructor, so at any moment, even inside an allocation:
+    /// it only notes what is to be done.
+    pub(crate) fn bury(&self, orphan: Orphan) {
+        self.orphans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(orphan);
+        self.bereft.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn orphans(&self) -> Vec<Orphan> {
+        if !self.bereft.swap(false, Ordering::Relaxed) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.orphans.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

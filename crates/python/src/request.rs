@@ -1,0 +1,332 @@
+//! A request, as its handler sees it. What is not looked at is not made.
+
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::headers::{Headers, decode};
+use crate::service::Service;
+use pyo3::exceptions::PyOSError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyString};
+use std::borrow::Cow;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::sync::Arc;
+use understudy_engine::{Body, ConnId, Peer};
+use understudy_wire::{Head, Span, TargetForm};
+
+#[pyclass(module = "understudy._engine")]
+pub struct Request {
+    pub(crate) core: Arc<Core>,
+    pub(crate) service: Arc<Service>,
+    pub(crate) conn: ConnId,
+    pub(crate) peer: Peer,
+    bytes: Vec<u8>,
+    head: Head,
+    body: Option<Body>,
+    path: PyOnceLock<Py<PyString>>,
+    content: PyOnceLock<Py<PyBytes>>,
+    connection: PyOnceLock<Py<Connection>>,
+    /// The match of the handler's regex in the path.
+    #[pyo3(get, set, name = "match")]
+    matched: Option<Py<PyAny>>,
+}
+
+impl Request {
+    pub(crate) fn new(
+        core: &Arc<Core>,
+        service: &Arc<Service>,
+        (conn, peer): (ConnId, Peer),
+        bytes: Vec<u8>,
+        head: Head,
+    ) -> Self {
+        Request {
+            core: Arc::clone(core),
+            service: Arc::clone(service),
+            conn,
+            peer,
+            bytes,
+            head,
+            body: None,
+            path: PyOnceLock::new(),
+            content: PyOnceLock::new(),
+            connection: PyOnceLock::new(),
+            matched: None,
+        }
+    }
+
+    pub(crate) fn set_body(&mut self, body: Body) {
+        self.body = Some(body);
+    }
+
+    fn text(&self, span: Span) -> Cow<'_, str> {
+        String::from_utf8_lossy(span.of(&self.bytes))
+    }
+
+    fn field(&self, name: &str) -> Option<&[u8]> {
+        let mut fields = self.head.fields.iter();
+        fields
+            .find(|field| field.name.of(&self.bytes).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|field| field.value.of(&self.bytes))
+    }
+
+    /// Who the client believes it talks to: the configured name, what it
+    /// wrote, or the address it came to.
+    fn authority(&self) -> String {
+        let service = &self.service;
+        if let Some(hostname) = &service.hostname {
+            return match service.port {
+                80 | 0 => hostname.clone(),
+                port => format!("{hostname}:{port}"),
+            };
+        }
+        if let Some(host) = self.head.host.or(self.head.authority) {
+            return self.text(host).into_owned();
+        }
+        match self.core.engine().local_address(self.conn) {
+            Some(local) => format!("{local}:{}", local.port()),
+            None => String::from("localhost"),
+        }
+    }
+
+    fn connection_of<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Connection>> {
+        let made = self.connection.get_or_try_init(py, || {
+            Py::new(py, Connection::new(&self.core, self.conn, self.peer))
+        })?;
+        Ok(made.bind(py))
+    }
+
+    fn read_body(&self) -> io::Result<Vec<u8>> {
+        let Some(Body::File { file, len }) = &self.body else {
+            return Ok(Vec::new());
+        };
+        let mut file: &std::fs::File = file;
+        let mut bytes = Vec::with_capacity(*len as usize);
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
+        file.rewind()?;
+        Ok(bytes)
+    }
+}
+
+#[pymethods]
+impl Request {
+    #[getter]
+    fn method<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        match self.head.method.of(&self.bytes) {
+            b"GET" => intern!(py, "GET").clone(),
+            b"POST" => intern!(py, "POST").clone(),
+            b"HEAD" => intern!(py, "HEAD").clone(),
+            other => decode(py, other),
+        }
+    }
+
+    /// The path, percent-decoded; bytes that are not UTF-8 become U+FFFD. In
+    /// proxy mode the whole target, as it came.
+    #[getter]
+    fn path<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        let made = self.path.get_or_init(py, || {
+            let path = if self.service.proxy_mode {
+                Cow::Borrowed(self.head.target.of(&self.bytes))
+            } else {
+                percent_decode(self.raw())
+            };
+            PyString::new(py, &String::from_utf8_lossy(&path)).unbind()
+        });
+        made.bind(py).clone()
+    }
+
+    /// The path as it came.
+    #[getter]
+    fn raw_path<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.raw())
+    }
+
+    /// What follows the question mark, as it came; empty without one.
+    #[getter]
+    fn query(&self) -> String {
+        self.head
+            .query
+            .map_or_else(String::new, |query| self.text(query).into_owned())
+    }
+
+    /// The whole URI; in proxy mode the target as it came.
+    #[getter]
+    fn uri(&self) -> String {
+        let target = self.text(self.head.target);
+        if self.service.proxy_mode || self.head.form == TargetForm::Authority {
+            return target.into_owned();
+        }
+        let scheme = self.service.scheme;
+        let path = String::from_utf8_lossy(self.raw());
+        let query = self.head.query.map(|query| self.text(query));
+        let mark = if query.is_some() { "?" } else { "" };
+        let query = query.unwrap_or_default();
+        format!("{scheme}://{}{path}{mark}{query}", self.authority())
+    }
+
+    /// The protocol of the request line: `HTTP/1.1` or `HTTP/1.0`.
+    #[getter]
+    fn protocol(&self) -> &'static str {
+        match self.head.version {
+            understudy_wire::Version::Http10 => "HTTP/1.0",
+            understudy_wire::Version::Http11 => "HTTP/1.1",
+        }
+    }
+
+    /// A copy of the header fields.
+    #[getter]
+    fn headers(&self) -> Headers {
+        let fields = self.head.fields.iter().map(|field| {
+            let name = field.name.of(&self.bytes).to_vec();
+            (name, field.value.of(&self.bytes).to_vec())
+        });
+        Headers::from_fields(fields.collect())
+    }
+
+    /// The first header field of that name, or `default`.
+    #[pyo3(signature = (name, default=None))]
+    fn header<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> Option<Bound<'py, PyAny>> {
+        match self.field(name) {
+            Some(value) => Some(decode(py, value).into_any()),
+            None => default,
+        }
+    }
+
+    #[getter]
+    fn content_type<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        self.field("content-type").map(|value| decode(py, value))
+    }
+
+    /// The body. One that was spooled to a file is read into memory: see `body`.
+    ///
+    /// Raises OSError if that file cannot be read.
+    #[getter]
+    fn content<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let made = self.content.get_or_try_init(py, || -> PyResult<_> {
+            let bytes = match &self.body {
+                Some(Body::Memory(bytes)) => PyBytes::new(py, bytes),
+                _ => PyBytes::new(py, &self.read_body()?),
+            };
+            Ok(bytes.unbind())
+        })?;
+        Ok(made.bind(py).clone())
+    }
+
+    /// The body as a binary file, whether it is in memory or on disk.
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(Body::File { file, .. }) = &self.body else {
+            let io = py.import(intern!(py, "io"))?;
+            return io.call_method1(intern!(py, "BytesIO"), (self.content(py)?,));
+        };
+        // Through the link in /proc it gets a position of its own.
+        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let fd = std::fs::File::open(link).or_else(|_| file.try_clone());
+        let fd = fd.map_err(PyOSError::new_err)?.into_raw_fd();
+        let options = PyDict::new(py);
+        options.set_item("mode", "rb")?;
+        let builtins = py.import(intern!(py, "builtins"))?;
+        builtins.call_method(intern!(py, "open"), (fd,), Some(&options))
+    }
+
+    /// The body's length in bytes.
+    #[getter]
+    fn content_length(&self) -> u64 {
+        self.body.as_ref().map_or(0, Body::len)
+    }
+
+    /// The body as JSON. Raises ValueError if it is none (RFC 8259).
+    fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let json = py.import(intern!(py, "json"))?;
+        json.call_method1(intern!(py, "loads"), (self.content(py)?,))
+    }
+
+    /// The body as the fields of a form: name -> list of values. Raises
+    /// ValueError if it is neither urlencoded nor multipart.
+    fn form<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let forms = py.import(intern!(py, "understudy.forms"))?;
+        let (content_type, content) = {
+            let request = slf.borrow();
+            (request.content_type(py), request.content(py)?)
+        };
+        forms.call_method1(intern!(py, "parse"), (content_type, content))
+    }
+
+    /// User and password of `Authorization: Basic`, or None (RFC 7617).
+    #[getter]
+    fn authorization_basic<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let forms = py.import(intern!(py, "understudy.forms"))?;
+        let value = slf.borrow().field("authorization").map(|value| decode(py, value));
+        forms.call_method1(intern!(py, "basic_credentials"), (value,))
+    }
+
+    #[getter]
+    fn remote_ip(&self) -> String {
+        self.peer.to_string()
+    }
+
+    #[getter]
+    fn connection<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Connection>> {
+        self.connection_of(py).cloned()
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<Request {} {} from {}>",
+            self.text(self.head.method),
+            self.text(self.head.target),
+            self.peer
+        )
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.matched)
+    }
+
+    fn __clear__(&mut self) {
+        self.matched = None;
+    }
+}
+
+impl Request {
+    /// The path as it came; `/` where an absolute target has none.
+    fn raw(&self) -> &[u8] {
+        match self.head.path.of(&self.bytes) {
+            b"" => b"/",
+            path => path,
+        }
+    }
+}
+
+/// RFC 3986, section 2.1. What is not two hex digits stays as it is.
+fn percent_decode(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.contains(&b'%') {
+        return Cow::Borrowed(path);
+    }
+    let hex = |byte: Option<&u8>| byte.and_then(|&byte| (byte as char).to_digit(16));
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while let Some(&byte) = path.get(at) {
+        match (byte, hex(path.get(at + 1)), hex(path.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(decoded)
+}

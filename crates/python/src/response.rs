@@ -1,0 +1,463 @@
+//! A response: filled by a handler, then answered once.
+
+use crate::connection::Connection;
+use crate::core::{Core, Orphan};
+use crate::errors::{AlreadyAnswered, ConnectionGone, InvalidResponse};
+use crate::headers::Headers;
+use crate::request::Request;
+use crate::service::Service;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyString};
+use std::sync::Arc;
+use understudy_engine::{COPY_LIMIT, ConnId, Content, Peer, Refusal};
+use understudy_wire::{Length, Reject};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Waiting,
+    /// The head is on its way, the body is being made.
+    Streaming,
+    /// Done, closed, or taken out of the handler's hands.
+    Answered,
+}
+
+#[pyclass(module = "understudy._engine")]
+pub struct Response {
+    core: Arc<Core>,
+    service: Arc<Service>,
+    conn: ConnId,
+    peer: Peer,
+    pub(crate) state: State,
+    /// The status.
+    #[pyo3(get, set)]
+    code: u16,
+    /// The body: str (sent as UTF-8), bytes, or None for an empty one.
+    #[pyo3(get, set)]
+    content: Option<Py<PyAny>>,
+    headers: Option<Py<Headers>>,
+    /// The request that is answered; None if it was malformed.
+    #[pyo3(get)]
+    request: Option<Py<Request>>,
+    /// Who was given the request: named in the log if it goes wrong.
+    #[pyo3(get, set)]
+    pub(crate) handler: Option<Py<PyAny>>,
+    /// (session, event, dont_flush) of a stream, set by `stream()`.
+    #[pyo3(get)]
+    streams: Option<Py<PyAny>>,
+    connection: Option<Py<Connection>>,
+}
+
+impl Response {
+    pub(crate) fn new(
+        core: &Arc<Core>,
+        service: &Arc<Service>,
+        (conn, peer): (ConnId, Peer),
+        request: Option<Py<Request>>,
+    ) -> Self {
+        Response {
+            core: Arc::clone(core),
+            service: Arc::clone(service),
+            conn,
+            peer,
+            state: State::Waiting,
+            code: 200,
+            content: None,
+            headers: None,
+            request,
+            handler: None,
+            streams: None,
+            connection: None,
+        }
+    }
+
+    /// The engine has answered, or nobody needs to any more.
+    pub(crate) fn give_up(&mut self) {
+        self.state = State::Answered;
+    }
+
+    fn refused(&mut self, refusal: Refusal) -> PyErr {
+        match refusal {
+            Refusal::Invalid(invalid) => {
+                // The client gets an answer all the same: none of this one was sent.
+                self.state = State::Answered;
+                self.core.engine().reject(self.conn, &INTERNAL_ERROR);
+                InvalidResponse::new_err(invalid.to_string())
+            }
+            Refusal::Gone | Refusal::OutOfTurn => {
+                self.state = State::Answered;
+                ConnectionGone::new_err("the client left before its answer was sent")
+            }
+        }
+    }
+
+    fn already(&self) -> PyErr {
+        let handler = match &self.handler {
+            Some(handler) => format!(" (handler {handler})"),
+            None => String::new(),
+        };
+        AlreadyAnswered::new_err(format!(
+            "this response was answered before{handler}; a request has one answer"
+        ))
+    }
+
+    /// Sends the head, and with it `content` whole if there is one.
+    fn send(
+        &self,
+        py: Python<'_>,
+        content: Option<Content<'_>>,
+        kind: &[u8],
+    ) -> Result<i64, Refusal> {
+        let own = self.headers.as_ref().map(|headers| headers.borrow(py));
+        let own_fields = own.as_ref().into_iter().flat_map(|headers| headers.fields());
+        let has = |name: &[u8]| {
+            own_fields
+                .clone()
+                .any(|(known, _)| known.eq_ignore_ascii_case(name))
+        };
+        let defaults = self.service.headers.iter();
+        let defaults = defaults
+            .filter(|(name, _)| !has(name))
+            .map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let typed = matches!(self.code, 204 | 205 | 304)
+            || has(b"content-type")
+            || defaults.clone().any(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
+        let kind = (!typed).then_some((b"Content-Type".as_slice(), kind));
+        let fields = kind.into_iter().chain(own_fields.clone()).chain(defaults);
+        let mut engine = self.core.engine();
+        match content {
+            Some(content) => engine.answer(self.conn, self.code, fields, content),
+            None => engine
+                .start(self.conn, self.code, fields, Length::Unknown)
+                .map(|()| 0),
+        }
+    }
+
+    /// A body that does not match its Content-Length is the application's
+    /// fault, and the log's business: the client sees a truncated one.
+    fn report_length(&self, py: Python<'_>, difference: i64) -> PyResult<()> {
+        let text = match difference {
+            0 => return Ok(()),
+            1.. => format!("the body is {difference} bytes longer than its Content-Length: cut"),
+            _ => format!(
+                "the body is {} bytes shorter than its Content-Length: the connection is closed",
+                -difference
+            ),
+        };
+        let handler = self.handler.as_ref().map(|handler| format!("{handler}: "));
+        let text = handler.unwrap_or_default() + &text;
+        self.service
+            .trouble
+            .call1(py, (text, self.peer.to_string()))
+            .map(drop)
+    }
+
+    /// Sends head and content.
+    fn answer(&mut self, py: Python<'_>) -> PyResult<()> {
+        let content = self.content.as_ref().map(|content| content.clone_ref(py));
+        self.state = State::Answered;
+        let body = match Piece::new(py, content.as_ref()) {
+            Ok(body) => body,
+            Err(error) => {
+                self.core.engine().reject(self.conn, &INTERNAL_ERROR);
+                return Err(error);
+            }
+        };
+        let result = self.send(py, Some(body.content()), body.content_type());
+        let difference = result.map_err(|refusal| self.refused(refusal))?;
+        self.report_length(py, difference)
+    }
+
+    fn finish(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.state = State::Answered;
+        let result = self.core.engine().finish(self.conn);
+        let missing = result.map_err(|refusal| self.refused(refusal))?;
+        self.report_length(py, -(missing as i64))
+    }
+}
+
+const INTERNAL_ERROR: Reject = Reject {
+    status: 500,
+    reason: "the application failed",
+};
+
+/// What a handler may give as content.
+enum Piece<'a, 'py> {
+    Nothing,
+    Text(&'a Bound<'py, PyString>, &'a str),
+    Bytes(&'a Bound<'py, PyBytes>),
+}
+
+impl<'a, 'py> Piece<'a, 'py> {
+    fn new(py: Python<'py>, object: Option<&'a Py<PyAny>>) -> PyResult<Self> {
+        let Some(object) = object.map(|object| object.bind(py)) else {
+            return Ok(Piece::Nothing);
+        };
+        if let Ok(bytes) = object.cast::<PyBytes>() {
+            Ok(Piece::Bytes(bytes))
+        } else if let Ok(text) = object.cast::<PyString>() {
+            let utf8 = text
+                .to_str()
+                .map_err(|error| InvalidResponse::new_err(format!("content: {error}")))?;
+            Ok(Piece::Text(text, utf8))
+        } else if object.is_none() {
+            Ok(Piece::Nothing)
+        } else {
+            Err(InvalidResponse::new_err(format!(
+                "content is {}: expected str or bytes",
+                object.get_type().name()?
+            )))
+        }
+    }
+
+    fn content_type(&self) -> &'static [u8] {
+        match self {
+            Piece::Text(_, text) if !text.is_ascii() => b"text/plain; charset=utf-8",
+            _ => b"text/plain",
+        }
+    }
+
+    fn content(&self) -> Content<'a> {
+        match self {
+            Piece::Nothing => Content::Copied(b""),
+            Piece::Bytes(bytes) if bytes.as_bytes().len() > COPY_LIMIT => {
+                Content::Kept(Box::new(PyBackedBytes::from((*bytes).clone())))
+            }
+            Piece::Bytes(bytes) => Content::Copied(bytes.as_bytes()),
+            Piece::Text(text, utf8) if utf8.len() > COPY_LIMIT => {
+                match pyo3::pybacked::PyBackedStr::try_from((*text).clone()) {
+                    Ok(kept) => Content::Kept(Box::new(kept)),
+                    Err(_) => Content::Copied(utf8.as_bytes()),
+                }
+            }
+            Piece::Text(_, utf8) => Content::Copied(utf8.as_bytes()),
+        }
+    }
+}
+
+#[pymethods]
+impl Response {
+    /// The header fields, to read and to set.
+    #[getter]
+    fn headers<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, Headers>> {
+        if self.headers.is_none() {
+            self.headers = Some(Py::new(py, Headers::default())?);
+        }
+        match &self.headers {
+            Some(headers) => Ok(headers.bind(py).clone()),
+            None => Bound::new(py, Headers::default()),
+        }
+    }
+
+    #[setter]
+    fn set_headers(&mut self, py: Python<'_>, fields: &Bound<'_, PyAny>) -> PyResult<()> {
+        let made = py.get_type::<Headers>().call1((fields,))?;
+        self.headers = Some(made.cast_into::<Headers>()?.unbind());
+        Ok(())
+    }
+
+    /// With a value: replaces the header field of that name. Always returns
+    /// its value, None if there is none.
+    #[pyo3(signature = (name, value=None))]
+    fn header<'py>(
+        &mut self,
+        py: Python<'py>,
+        name: &str,
+        value: Option<&str>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let headers = self.headers(py)?;
+        if let Some(value) = value {
+            headers.borrow_mut().replace(name, value);
+        }
+        Ok(headers.borrow().get(py, name, None))
+    }
+
+    #[getter]
+    fn content_type<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.header(py, "Content-Type", None)
+    }
+
+    #[setter]
+    fn set_content_type(&mut self, py: Python<'_>, value: &str) -> PyResult<()> {
+        self.header(py, "Content-Type", Some(value)).map(drop)
+    }
+
+    /// The connection it goes over.
+    #[getter]
+    fn connection<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, Connection>> {
+        if let Some(request) = &self.request {
+            return request.bind(py).getattr("connection")?.cast_into().map_err(PyErr::from);
+        }
+        if self.connection.is_none() {
+            let made = Connection::new(&self.core, self.conn, self.peer);
+            self.connection = Some(Py::new(py, made)?);
+        }
+        match &self.connection {
+            Some(connection) => Ok(connection.bind(py).clone()),
+            None => Bound::new(py, Connection::new(&self.core, self.conn, self.peer)),
+        }
+    }
+
+    /// Whether it was answered, or closed.
+    #[getter]
+    fn answered(&self) -> bool {
+        self.state == State::Answered
+    }
+
+    /// Whether its head was sent and its body goes on.
+    #[getter]
+    fn streaming(&self) -> bool {
+        self.state == State::Streaming
+    }
+
+    /// Marks it as a stream: `event` of `session` makes the next piece. It is
+    /// posted again whenever what was written has left the process; with
+    /// `dont_flush` it is not.
+    #[pyo3(signature = (session, event, dont_flush=false))]
+    fn stream(
+        &mut self,
+        py: Python<'_>,
+        session: &str,
+        event: &str,
+        dont_flush: bool,
+    ) -> PyResult<()> {
+        if self.state == State::Answered {
+            return Err(self.already());
+        }
+        self.streams = Some((session, event, dont_flush).into_pyobject(py)?.into_any().unbind());
+        Ok(())
+    }
+
+    /// Sends a piece of the body, and the head before the first one. Without
+    /// an argument the piece is `content`.
+    ///
+    /// Raises AlreadyAnswered, ConnectionGone, InvalidResponse.
+    #[pyo3(signature = (data=None))]
+    fn write(&mut self, py: Python<'_>, data: Option<Py<PyAny>>) -> PyResult<()> {
+        let data = match data {
+            Some(data) => Some(data),
+            None => self.content.as_ref().map(|content| content.clone_ref(py)),
+        };
+        let piece = Piece::new(py, data.as_ref())?;
+        if self.state == State::Waiting {
+            let result = self.send(py, None, piece.content_type());
+            result.map_err(|refusal| self.refused(refusal))?;
+            self.state = State::Streaming;
+        }
+        if self.state == State::Answered {
+            return Err(self.already());
+        }
+        let result = self.core.engine().write(self.conn, piece.content());
+        let surplus = result.map_err(|refusal| self.refused(refusal))?;
+        self.report_length(py, surplus as i64)
+    }
+
+    /// Answers: sends head and content, or ends a stream. If the client is
+    /// gone there is nobody to answer, and the error handler has heard it.
+    ///
+    /// Raises AlreadyAnswered, and InvalidResponse after telling the client 500.
+    pub(crate) fn done(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let (result, answered) = {
+            let mut response = slf.borrow_mut();
+            let result = match response.state {
+                State::Waiting => response.answer(py),
+                State::Streaming => response.finish(py),
+                State::Answered => return Err(response.already()),
+            };
+            let answered = response.service.answered.as_ref();
+            let answered =
+                answered.map(|answered| (answered.clone_ref(py), response.request_ref(py)));
+            (result, answered)
+        };
+        match result {
+            Err(error) if !error.is_instance_of::<ConnectionGone>(py) => return Err(error),
+            _ => {}
+        }
+        if let Some((answered, request)) = answered {
+            answered.call1(py, (request, slf))?;
+        }
+        Ok(())
+    }
+
+    /// Closes the connection, without an answer or in the middle of one.
+    fn close(&mut self) -> PyResult<()> {
+        if self.state == State::Answered {
+            return Err(self.already());
+        }
+        self.state = State::Answered;
+        self.core.engine().hang_up(self.conn);
+        Ok(())
+    }
+
+    /// Calls `callback(True)` once when all that was written has left the
+    /// process, `callback(False)` if the client leaves before. False: it has.
+    fn when_drained(&self, callback: Py<PyAny>) -> bool {
+        if !self.core.engine().tell_drained(self.conn) {
+            return false;
+        }
+        self.core.waiting().drained.insert(self.conn, callback);
+        true
+    }
+
+    /// Calls `callback()` if the client leaves before the answer ends; a
+    /// later call replaces the callback. False: it has left.
+    fn when_gone(&self, callback: Py<PyAny>) -> bool {
+        if !self.core.engine().tell_closed(self.conn, true) {
+            return false;
+        }
+        self.core.waiting().gone.insert(self.conn, callback);
+        true
+    }
+
+    /// Bytes that were written and have not left the process.
+    #[getter]
+    fn unsent(&self) -> usize {
+        self.core.engine().unsent(self.conn)
+    }
+
+    fn __repr__(&self) -> String {
+        let state = match self.state {
+            State::Waiting => "unanswered",
+            State::Streaming => "streaming",
+            State::Answered => "answered",
+        };
+        format!("<Response {} to {}, {state}>", self.code, self.peer)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.content)?;
+        visit.call(&self.headers)?;
+        visit.call(&self.request)?;
+        visit.call(&self.handler)?;
+        visit.call(&self.connection)
+    }
+
+    fn __clear__(&mut self) {
+        self.content = None;
+        self.headers = None;
+        self.request = None;
+        self.handler = None;
+        self.connection = None;
+    }
+}
+
+impl Response {
+    fn request_ref(&self, py: Python<'_>) -> Option<Py<Request>> {
+        self.request.as_ref().map(|request| request.clone_ref(py))
+    }
+}
+
+impl Drop for Response {
+    fn drop(&mut self) {
+        if self.state != State::Answered {
+            self.core.bury(Orphan {
+                id: self.conn,
+                service: Arc::clone(&self.service),
+                handler: self.handler.take(),
+                streaming: self.state == State::Streaming,
+            });
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Whom the requests of one listener go to, and what its answers begin with.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::path::Path;
+use understudy_engine::{Settings, Spool};
+use understudy_wire::{Limits, Underscore};
+
+/// The Python object that a listener was opened for: its methods, looked up
+/// once.
+pub(crate) struct Service {
+    /// `(request, response)`: a whole request.
+    pub(crate) request: Py<PyAny>,
+    /// `(request, response) -> bool`: a request whose body is still to come,
+    /// and whether it is wanted.
+    pub(crate) head: Py<PyAny>,
+    /// `(request, response)`: the body that `head` wanted has come.
+    pub(crate) body: Py<PyAny>,
+    /// `(response, status, reason, remote_ip) -> bool`: whether it will answer.
+    pub(crate) malformed: Py<PyAny>,
+    /// `(request or None, response)` after every answer, or None.
+    pub(crate) answered: Option<Py<PyAny>>,
+    /// `(text, remote_ip or None)`: something went wrong.
+    pub(crate) trouble: Py<PyAny>,
+    /// `(handler or None, remote_ip)`: a response was dropped unanswered.
+    pub(crate) orphaned: Py<PyAny>,
+    /// `()`: the last connection of a listener that drained is gone.
+    pub(crate) empty: Py<PyAny>,
+    pub(crate) scheme: &'static str,
+    pub(crate) hostname: Option<String>,
+    pub(crate) port: u16,
+    pub(crate) proxy_mode: bool,
+    /// Header fields that every answer has unless it says otherwise.
+    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Service {
+    pub(crate) fn new(object: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let method = |name: &str| object.getattr(name).map(Bound::unbind);
+        let headers: Vec<(String, String)> = option(options, "headers")?;
+        Ok(Service {
+            request: method("_request")?,
+            head: method("_head")?,
+            body: method("_body")?,
+            malformed: method("_malformed")?,
+            answered: Some(method("_answered")?).filter(|found| !found.is_none(object.py())),
+            trouble: method("_trouble")?,
+            orphaned: method("_orphaned")?,
+            empty: method("_empty")?,
+            scheme: "http",
+            hostname: option(options, "hostname")?,
+            port: option(options, "port")?,
+            proxy_mode: option(options, "proxy_mode")?,
+            headers: headers
+                .into_iter()
+                .map(|(name, value)| (name.into_bytes(), crate::headers::latin1(&value)))
+                .collect(),
+        })
+    }
+}
+
+fn option<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T>
+where
+    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    match options.get_item(name)? {
+        Some(value) => value.extract(),
+        None => Err(pyo3::exceptions::PyTypeError::new_err(format!(
+            "listen() misses the option {name}"
+        ))),
+    }
+}
+
+/// The engine's settings out of the options of a server (`options.py`).
+pub(crate) fn settings(options: &Bound<'_, PyDict>) -> PyResult<Settings> {
+    let milliseconds = |name| -> PyResult<u64> {
+        let seconds: f64 = option(options, name)?;
+        Ok((seconds * 1000.0).ceil() as u64)
+    };
+    let directory: Option<String> = option(options, "spool_dir")?;
+    let underscores: String = option(options, "underscores")?;
+    Ok(Settings {
+        limits: Limits {
+            head: option(options, "max_head")?,
+            fields: option(options, "max_fields")?,
+            max_body: option(options, "max_body")?,
+            underscore: match underscores.as_str() {
+                "reject" => Underscore::Reject,
+                _ => Underscore::Drop,
+            },
+            ..Limits::default()
+        },
+        keep_alive: option(options, "keep_alive")?,
+        header_timeout_ms: milliseconds("header_timeout")?,
+        keep_alive_timeout_ms: milliseconds("keep_alive_timeout")?,
+        send_timeout_ms: milliseconds("send_timeout")?,
+        body_min_rate: option(options, "body_min_rate")?,
+        spool: Spool {
+            above_bytes: option(options, "spool_above")?,
+            directory: directory.map(|path| Path::new(&path).into()),
+        },
+    })
+}

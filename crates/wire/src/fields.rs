@@ -1,0 +1,270 @@
+//! Field lines, of a head or of a trailer section: `*( name ":" OWS value OWS CRLF ) CRLF` (RFC
+//! 9112 5).
+//!
+//! It owns the grammar of lines and their limits. It always holds that no byte is looked at twice,
+//! however the input is split, and that what is wrong is found at the byte that is wrong. It must
+//! not know what any field means.
+
+use crate::Reject;
+use crate::tokens::{self, NAME};
+
+/// A place in the caller's buffer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// Positions in a head or trailer section, whose length is bounded to 32 bits before a span is
+    /// made.
+    #[inline]
+    pub(crate) const fn new(start: usize, end: usize) -> Self {
+        Self {
+            start: start as u32,
+            end: end as u32,
+        }
+    }
+
+    /// The part of this span from `from` to `to`, both counted from its start.
+    pub(crate) const fn part(self, from: usize, to: usize) -> Self {
+        Self {
+            start: self.start + from as u32,
+            end: self.start + to as u32,
+        }
+    }
+
+    /// The bytes this span names in the buffer it was made from; empty when they are not there.
+    #[inline]
+    #[must_use]
+    pub fn of<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        input
+            .get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
+    }
+}
+
+/// One field line: the name as it came, the value without the white space round it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    pub name: Span,
+    pub value: Span,
+}
+
+/// What a section of field lines may cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Where the section must have ended, counted from the start of `input`.
+    pub(crate) section: usize,
+    /// Longest line, in bytes.
+    pub(crate) line: usize,
+    /// Most lines.
+    pub(crate) fields: usize,
+}
+
+/// What a section consists of.
+#[derive(Debug)]
+pub(crate) enum Line {
+    Field { field: Field, underscored: bool },
+    End { consumed: usize },
+}
+
+/// Reads a section line by line, resumably: `input` starts at the same byte in each call and only
+/// grows.
+#[derive(Debug, Default)]
+pub(crate) struct FieldLines {
+    stage: Stage,
+    /// The next byte to look at.
+    pos: usize,
+    /// Where the current line, and in it the value, begins.
+    line: usize,
+    value: usize,
+    name: Span,
+    underscored: bool,
+    count: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum Stage {
+    #[default]
+    LineStart,
+    Name,
+    BeforeValue,
+    Value,
+    LineEnd,
+    SectionEnd,
+}
+
+const BARE_CR: Reject = Reject::bad("bare CR");
+const BARE_LF: Reject = Reject::bad("bare LF");
+const FOLDED: Reject = Reject::bad("folded header line");
+const NO_NAME: Reject = Reject::bad("header line without a name");
+const NO_COLON: Reject = Reject::bad("header line without a colon");
+const BLANK_NAME: Reject = Reject::bad("white space in a header name or before its colon");
+const BAD_NAME: Reject = Reject::bad("header name is not a token");
+const BAD_VALUE: Reject = Reject::bad("control byte in a header value");
+const TOO_MANY: Reject = Reject {
+    status: 431,
+    reason: "too many header lines",
+};
+const LINE_TOO_LONG: Reject = Reject {
+    status: 431,
+    reason: "header line too long",
+};
+const SECTION_TOO_LONG: Reject = Reject {
+    status: 431,
+    reason: "header section too long",
+};
+
+impl FieldLines {
+    /// A section that begins at `pos` in `input`.
+    pub(crate) fn at(pos: usize) -> Self {
+        Self {
+            pos,
+            ..Self::default()
+        }
+    }
+
+    /// The next line, or `None` when it has not come whole.
+    ///
+    /// Stage after stage in the order of the grammar; a call goes on in the stage where the bytes
+    /// ran out.
+    #[inline]
+    pub(crate) fn read(&mut self, input: &[u8], bounds: &Bounds) -> Result<Option<Line>, Reject> {
+        if let Stage::LineStart = self.stage {
+            self.line = self.pos;
+            let Some(byte) = input.get(self.pos) else {
+                return Ok(None);
+            };
+            self.stage = self.begin(*byte, bounds)?;
+        }
+        while let Stage::Name = self.stage {
+            let skip = |input: &[u8], from| tokens::skip(input, from, NAME);
+            let Some(byte) = self.scan(input, bounds, skip)? else {
+                return Ok(None);
+            };
+            self.stage = self.name(*byte)?;
+        }
+        if let Stage::BeforeValue = self.stage {
+            let Some(_) = self.scan(input, bounds, skip_blanks)? else {
+                return Ok(None);
+            };
+            self.value = self.pos;
+            self.stage = Stage::Value;
+        }
+        if let Stage::Value = self.stage {
+            let Some(byte) = self.scan(input, bounds, tokens::skip_text)? else {
+                return Ok(None);
+            };
+            self.stage = match byte {
+                b'\r' => self.step(Stage::LineEnd),
+                b'\n' => return Err(BARE_LF),
+                _ => return Err(BAD_VALUE),
+            };
+        }
+        match (self.stage, input.get(self.pos)) {
+            (_, None) => Ok(None),
+            (Stage::SectionEnd, Some(b'\n')) => self.end(bounds).map(Some),
+            (_, Some(b'\n')) => Ok(Some(self.field(input))),
+            (_, Some(_)) => Err(BARE_CR),
+        }
+    }
+
+    /// Moves past what `skip` skips and shows the byte it stopped at.
+    ///
+    /// The bounds are checked before that byte is judged: so the verdict is the same when the bytes
+    /// come one by one.
+    #[inline]
+    fn scan<'a>(
+        &mut self,
+        input: &'a [u8],
+        bounds: &Bounds,
+        skip: impl Fn(&[u8], usize) -> usize,
+    ) -> Result<Option<&'a u8>, Reject> {
+        self.pos = skip(input, self.pos);
+        let line_bound = self.line.saturating_add(bounds.line);
+        if self.pos > line_bound.min(bounds.section) {
+            return Err(if line_bound <= bounds.section {
+                LINE_TOO_LONG
+            } else {
+                SECTION_TOO_LONG
+            });
+        }
+        Ok(input.get(self.pos))
+    }
+
+    #[inline]
+    fn begin(&mut self, byte: u8, bounds: &Bounds) -> Result<Stage, Reject> {
+        match byte {
+            b'\r' => Ok(self.step(Stage::SectionEnd)),
+            b'\n' => Err(BARE_LF),
+            b' ' | b'\t' => Err(FOLDED),
+            b':' => Err(NO_NAME),
+            _ if self.count >= bounds.fields => Err(TOO_MANY),
+            _ => {
+                self.count += 1;
+                self.underscored = false;
+                Ok(Stage::Name)
+            }
+        }
+    }
+
+    #[inline]
+    fn name(&mut self, byte: u8) -> Result<Stage, Reject> {
+        match byte {
+            b':' => {
+                self.name = Span::new(self.line, self.pos);
+                Ok(self.step(Stage::BeforeValue))
+            }
+            b'_' => {
+                self.underscored = true;
+                Ok(self.step(Stage::Name))
+            }
+            b' ' | b'\t' => Err(BLANK_NAME),
+            b'\r' | b'\n' => Err(NO_COLON),
+            _ => Err(BAD_NAME),
+        }
+    }
+
+    #[inline]
+    fn field(&mut self, input: &[u8]) -> Line {
+        let mut end = self.pos - 1;
+        while end > self.value && matches!(input.get(end - 1), Some(b' ' | b'\t')) {
+            end -= 1;
+        }
+        self.stage = self.step(Stage::LineStart);
+        let field = Field {
+            name: self.name,
+            value: Span::new(self.value, end),
+        };
+        Line::Field {
+            field,
+            underscored: self.underscored,
+        }
+    }
+
+    fn end(&mut self, bounds: &Bounds) -> Result<Line, Reject> {
+        self.pos += 1;
+        if self.pos > bounds.section {
+            return Err(SECTION_TOO_LONG);
+        }
+        Ok(Line::End { consumed: self.pos })
+    }
+
+    /// Past the byte just judged, on to `stage`.
+    #[inline]
+    fn step(&mut self, stage: Stage) -> Stage {
+        self.pos += 1;
+        stage
+    }
+}
+
+fn skip_blanks(input: &[u8], from: usize) -> usize {
+    let rest = input.get(from..).unwrap_or_default();
+    from + rest
+        .iter()
+        .position(|byte| !matches!(byte, b' ' | b'\t'))
+        .unwrap_or(rest.len())
+}

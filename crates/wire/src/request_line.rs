@@ -1,0 +1,169 @@
+//! The request line: `method SP target SP version CRLF`, one space each (RFC 9112 3).
+//!
+//! It owns the line's grammar and its length. As in `fields`, no byte is looked at twice and the
+//! bound is checked before the byte that ended a scan is judged, so that splits change nothing.
+
+use crate::tokens::{self, TARGET, TOKEN};
+use crate::{Limits, Reject, Span, Version};
+
+/// A request line and where it ended.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Span,
+    pub(crate) target: Span,
+    pub(crate) version: Version,
+    pub(crate) consumed: usize,
+}
+
+/// Reads one request line, resumably: `input` starts at the same byte in each call and only grows.
+#[derive(Debug, Default)]
+pub(crate) struct RequestLine {
+    stage: Stage,
+    /// The next byte to look at.
+    pos: usize,
+    /// Where the line, and where the current word of it, begins.
+    line: usize,
+    word: usize,
+    method: Span,
+    target: Span,
+    version: Version,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum Stage {
+    #[default]
+    Start,
+    EmptyLine,
+    Method,
+    Target,
+    Version,
+    LineEnd,
+}
+
+const BARE_CR: Reject = Reject::bad("bare CR before or after the request line");
+const BARE_LF: Reject = Reject::bad("bare LF before or after the request line");
+const BAD_METHOD: Reject = Reject::bad("method is not a token and one space");
+const BAD_TARGET: Reject = Reject::bad("request target is not visible ASCII and one space");
+const BAD_VERSION: Reject = Reject::bad("request line does not end in HTTP/x.y");
+const OTHER_VERSION: Reject = Reject {
+    status: 505,
+    reason: "only HTTP/1.0 and HTTP/1.1 are served",
+};
+const TOO_LONG: Reject = Reject {
+    status: 414,
+    reason: "request line too long",
+};
+const HEAD_TOO_LONG: Reject = Reject {
+    status: 431,
+    reason: "head too long",
+};
+
+/// `HTTP/x.y` has so many bytes.
+const VERSION_BYTES: usize = 8;
+
+impl RequestLine {
+    /// The line, or `None` when it has not come whole.
+    #[inline]
+    pub(crate) fn read(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<Request>, Reject> {
+        loop {
+            let byte = match self.stage {
+                Stage::Start | Stage::EmptyLine | Stage::LineEnd => input.get(self.pos),
+                Stage::Method => self.scan(input, limits, TOKEN)?,
+                Stage::Target => self.scan(input, limits, TARGET)?,
+                // One byte more than a version has is enough to see that it is none.
+                Stage::Version => {
+                    let most = input.len().min(self.word + VERSION_BYTES + 1);
+                    self.scan(input.get(..most).unwrap_or_default(), limits, TARGET)?;
+                    input.get(self.pos)
+                }
+            };
+            let Some(byte) = byte else { return Ok(None) };
+            self.stage = match (self.stage, byte) {
+                (Stage::Start, b'\r') => self.step(Stage::EmptyLine),
+                (Stage::Start, _) => Stage::Method,
+                (Stage::EmptyLine, b'\n') => self.step(Stage::Method),
+                (Stage::Method, b' ') if self.pos > self.word => {
+                    self.method = Span::new(self.word, self.pos);
+                    self.step(Stage::Target)
+                }
+                (Stage::Target, b' ') if self.pos > self.word => {
+                    self.target = Span::new(self.word, self.pos);
+                    self.step(Stage::Version)
+                }
+                (Stage::Version, b'\r') => {
+                    self.version = version(input.get(self.word..self.pos).unwrap_or_default())?;
+                    self.step(Stage::LineEnd)
+                }
+                (Stage::LineEnd, b'\n') => return Ok(Some(self.request())),
+                (stage, byte) => return Err(refuse(stage, *byte)),
+            };
+        }
+    }
+
+    /// Moves past the bytes of `class` and shows the one after them.
+    #[inline]
+    fn scan<'a>(
+        &mut self,
+        input: &'a [u8],
+        limits: &Limits,
+        class: u8,
+    ) -> Result<Option<&'a u8>, Reject> {
+        self.pos = tokens::skip(input, self.pos, class);
+        let bound = self.line.saturating_add(limits.request_line);
+        let head_bound = limits.head_bound();
+        if self.pos > bound.min(head_bound) {
+            return Err(if bound <= head_bound {
+                TOO_LONG
+            } else {
+                HEAD_TOO_LONG
+            });
+        }
+        Ok(input.get(self.pos))
+    }
+
+    /// Past the byte just judged, on to `stage`, which begins a word.
+    #[inline]
+    fn step(&mut self, stage: Stage) -> Stage {
+        self.pos += 1;
+        self.word = self.pos;
+        if let Stage::Method = stage {
+            self.line = self.pos;
+        }
+        stage
+    }
+
+    fn request(&self) -> Request {
+        Request {
+            method: self.method,
+            target: self.target,
+            version: self.version,
+            consumed: self.pos + 1,
+        }
+    }
+}
+
+fn refuse(stage: Stage, byte: u8) -> Reject {
+    match (stage, byte) {
+        (Stage::EmptyLine | Stage::LineEnd, _) => BARE_CR,
+        (_, b'\n') => BARE_LF,
+        (Stage::Start | Stage::Method, _) => BAD_METHOD,
+        (Stage::Target, _) => BAD_TARGET,
+        (Stage::Version, _) => BAD_VERSION,
+    }
+}
+
+/// The version to serve (RFC 9110 2.5): every 1.x from 1.1 on is answered as 1.1.
+fn version(word: &[u8]) -> Result<Version, Reject> {
+    match word {
+        b"HTTP/1.1" => Ok(Version::Http11),
+        b"HTTP/1.0" => Ok(Version::Http10),
+        b"HTTP/0.9" => Err(BAD_VERSION),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(Version::Http11),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(OTHER_VERSION),
+        _ => Err(BAD_VERSION),
+    }
+}

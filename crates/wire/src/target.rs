@@ -1,0 +1,227 @@
+//! The request target (RFC 9112 3.2), and the authority in it or in Host (RFC 3986 3.2).
+
+use std::net::Ipv6Addr;
+
+use memchr::{memchr, memchr2};
+
+use crate::tokens::{self, HOST};
+use crate::{Reject, Span};
+
+/// The four forms of a request target (RFC 9112 3.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TargetForm {
+    /// `/path?query`
+    #[default]
+    Origin,
+    /// `http://host/path?query`, as sent to a proxy.
+    Absolute,
+    /// `host:port`, with CONNECT only.
+    Authority,
+    /// `*`, with OPTIONS only.
+    Asterisk,
+}
+
+/// A target taken apart; the spans are those of `Head`.
+#[derive(Debug, Default)]
+pub(crate) struct Target {
+    pub(crate) form: TargetForm,
+    pub(crate) path: Span,
+    pub(crate) query: Option<Span>,
+    pub(crate) authority: Option<Span>,
+}
+
+const NO_FORM: Reject = Reject::bad("request target fits no form");
+const BAD_AUTHORITY: Reject = Reject::bad("invalid authority in the request target");
+const CONNECT_TARGET: Reject = Reject::bad("CONNECT needs a target of host:port");
+
+impl Target {
+    /// Takes the target at `span` apart. Its bytes are known to be of class `TARGET`.
+    pub(crate) fn parse(input: &[u8], method: &[u8], span: Span) -> Result<Self, Reject> {
+        let bytes = span.of(input);
+        if method == b"CONNECT" {
+            return match Authority::parse(bytes) {
+                Some(Authority { port: Some(_), .. }) => Ok(Self {
+                    form: TargetForm::Authority,
+                    authority: Some(span),
+                    ..Self::default()
+                }),
+                _ => Err(CONNECT_TARGET),
+            };
+        }
+        if bytes.first() == Some(&b'/') {
+            return Ok(Self::default().split(bytes, span, 0));
+        }
+        if bytes == b"*" && method == b"OPTIONS" {
+            return Ok(Self {
+                form: TargetForm::Asterisk,
+                path: span,
+                ..Self::default()
+            });
+        }
+        let (start, _) = scheme(bytes).ok_or(NO_FORM)?;
+        let rest = bytes.get(start..).unwrap_or_default();
+        let end = start + memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+        let authority = span.part(start, end);
+        Authority::parse(authority.of(input)).ok_or(BAD_AUTHORITY)?;
+        Ok(Self {
+            form: TargetForm::Absolute,
+            authority: Some(authority),
+            ..Self::default()
+        }
+        .split(bytes, span, end))
+    }
+
+    /// Adds path and query, which begin `from` bytes into the target.
+    #[inline]
+    fn split(self, bytes: &[u8], span: Span, from: usize) -> Self {
+        match memchr(b'?', bytes) {
+            Some(mark) => Self {
+                path: span.part(from, mark),
+                query: Some(span.part(mark + 1, bytes.len())),
+                ..self
+            },
+            None => Self {
+                path: span.part(from, bytes.len()),
+                ..self
+            },
+        }
+    }
+}
+
+/// How long `http://` or `https://` is at the start of `target`, and the port it stands for. Other
+/// schemes are not ours.
+fn scheme(target: &[u8]) -> Option<(usize, u16)> {
+    [(&b"http://"[..], 80), (&b"https://"[..], 443)]
+        .into_iter()
+        .find_map(|(scheme, port)| {
+            let start = target.get(..scheme.len())?;
+            start
+                .eq_ignore_ascii_case(scheme)
+                .then_some((scheme.len(), port))
+        })
+}
+
+/// Whether Host names the authority of the absolute target: letters of either case, the scheme's
+/// port told or not.
+pub(crate) fn agrees(target: &[u8], authority: &[u8], host: &[u8]) -> bool {
+    let Some(((_, port), authority, host)) = scheme(target)
+        .zip(Authority::parse(authority))
+        .zip(Authority::parse(host))
+        .map(|((scheme, authority), host)| (scheme, authority, host))
+    else {
+        return false;
+    };
+    authority.host.eq_ignore_ascii_case(host.host)
+        && authority.port.unwrap_or(port) == host.port.unwrap_or(port)
+}
+
+/// `host [ ":" port ]`, the host never empty.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Authority<'a> {
+    host: &'a [u8],
+    port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    /// `None` when it is malformed. There is no user information in HTTP (RFC 9110 4.2.4), no host
+    /// in `IPvFuture` yet.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let end = if bytes.first() == Some(&b'[') {
+            literal_end(bytes)?
+        } else {
+            name_end(bytes)?
+        };
+        let (host, rest) = bytes.split_at_checked(end)?;
+        let port = match rest {
+            [] | [b':'] => None,
+            [b':', digits @ ..] => Some(u16::try_from(tokens::decimal(digits)?).ok()?),
+            _ => return None,
+        };
+        Some(Self { host, port })
+    }
+}
+
+/// Where `[IPv6]` ends.
+fn literal_end(bytes: &[u8]) -> Option<usize> {
+    let end = memchr(b']', bytes)?;
+    std::str::from_utf8(bytes.get(1..end)?)
+        .ok()?
+        .parse::<Ipv6Addr>()
+        .ok()?;
+    Some(end + 1)
+}
+
+/// Where a name or IPv4 address of at least one byte ends.
+#[inline]
+fn name_end(bytes: &[u8]) -> Option<usize> {
+    let mut end = tokens::skip(bytes, 0, HOST);
+    while let Some(b'%') = bytes.get(end) {
+        if !bytes
+            .get(end + 1..end + 3)?
+            .iter()
+            .all(u8::is_ascii_hexdigit)
+        {
+            return None;
+        }
+        end = tokens::skip(bytes, end + 3, HOST);
+    }
+    (end > 0).then_some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_a_host_and_perhaps_a_port() {
+        for (text, host, port) in [
+            ("example.com", "example.com", None),
+            ("example.com:80", "example.com", Some(80)),
+            ("example.com:", "example.com", None),
+            ("127.0.0.1:65535", "127.0.0.1", Some(65535)),
+            ("[::1]", "[::1]", None),
+            ("[2001:db8::7]:8080", "[2001:db8::7]", Some(8080)),
+            ("caf%C3%A9.example", "caf%C3%A9.example", None),
+            ("a_b.example", "a_b.example", None),
+        ] {
+            let host = host.as_bytes();
+            assert_eq!(
+                Authority::parse(text.as_bytes()),
+                Some(Authority { host, port }),
+                "{text}"
+            );
+        }
+        for wrong in [
+            "",
+            ":80",
+            "a b",
+            "a/b",
+            "a@b",
+            "user:pass@b",
+            "a:b",
+            "a:80:80",
+            "a:65536",
+            "a:+1",
+            "a,b",
+            "a%2",
+            "a%zz",
+            "a%",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[]",
+            "[::g]",
+            "[fe80::1%25eth0]",
+            "[v1.a]",
+            "a\\b",
+            "a?b",
+            "caf\u{e9}",
+            "a\tb",
+            "a\"b",
+            "a<b",
+            "[1.2.3.4]",
+        ] {
+            assert_eq!(Authority::parse(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+}

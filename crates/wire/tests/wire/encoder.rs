@@ -1,0 +1,71 @@
+//! The body of an answer is exactly what its head promised.
+
+use understudy_wire::{BodyEncoder, Short};
+
+/// What goes on the wire for `pieces`, and whether they were enough.
+fn send(mut encoder: BodyEncoder, pieces: &[&str]) -> (String, Result<(), Short>) {
+    let mut wire = Vec::new();
+    for piece in pieces {
+        let admitted = encoder.admit(piece.len());
+        wire.extend_from_slice(admitted.prefix.as_bytes());
+        wire.extend_from_slice(&piece.as_bytes()[..admitted.len]);
+        wire.extend_from_slice(admitted.suffix);
+    }
+    let end = encoder.finish(&mut wire);
+    assert_eq!(encoder, BodyEncoder::Nothing, "ended");
+    (String::from_utf8(wire).unwrap(), end)
+}
+
+#[test]
+fn a_length_is_sent_and_not_a_byte_more() {
+    let length = |left| BodyEncoder::Length { left };
+    assert_eq!(
+        send(length(5), &["he", "", "llo"]),
+        ("hello".into(), Ok(()))
+    );
+    assert_eq!(
+        send(length(5), &["hello, ", "world"]),
+        ("hello".into(), Ok(()))
+    );
+    assert_eq!(send(length(0), &["hello"]), (String::new(), Ok(())));
+}
+
+#[test]
+fn a_length_that_is_not_reached_is_told() {
+    let (wire, end) = send(BodyEncoder::Length { left: 7 }, &["hello"]);
+    assert_eq!((&*wire, end), ("hello", Err(Short { missing: 2 })));
+}
+
+#[test]
+fn chunks_are_framed_and_an_empty_piece_does_not_end_them() {
+    let (wire, end) = send(BodyEncoder::Chunked, &["hello", "", "0123456789abcdef!"]);
+    assert_eq!(
+        (&*wire, end),
+        ("5\r\nhello\r\n11\r\n0123456789abcdef!\r\n0\r\n\r\n", Ok(()))
+    );
+    assert_eq!(send(BodyEncoder::Chunked, &[]).0, "0\r\n\r\n");
+}
+
+#[test]
+fn a_chunk_line_tells_any_size() {
+    for size in [1, 9, 10, 15, 16, 255, 256, 65_536, usize::MAX] {
+        let line = BodyEncoder::Chunked.admit(size).prefix;
+        assert_eq!(line.as_bytes(), format!("{size:x}\r\n").as_bytes());
+    }
+}
+
+#[test]
+fn a_close_delimited_body_is_sent_as_it_is() {
+    assert_eq!(
+        send(BodyEncoder::Close, &["a", "", "b"]),
+        ("ab".into(), Ok(()))
+    );
+}
+
+#[test]
+fn where_no_body_may_be_none_is_sent() {
+    assert_eq!(
+        send(BodyEncoder::Nothing, &["a", "b"]),
+        (String::new(), Ok(()))
+    );
+}

@@ -1,0 +1,386 @@
+//! Rows about answers: what the application says is copied, what frames the answer is ours.
+
+use understudy_wire::{
+    Answer, Asked, BodyEncoder, Invalid, Length, Reject, Version, imf_fixdate, reason_phrase,
+    write_head, write_reject,
+};
+
+const GET: Asked = Asked {
+    version: Version::Http11,
+    head_only: false,
+    keep_alive: true,
+};
+const HEAD: Asked = Asked {
+    head_only: true,
+    ..GET
+};
+const OLD: Asked = Asked {
+    version: Version::Http10,
+    keep_alive: false,
+    ..GET
+};
+const OLD_KEPT: Asked = Asked {
+    version: Version::Http10,
+    ..GET
+};
+const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
+fn date() -> [u8; 29] {
+    imf_fixdate(784_111_777)
+}
+
+fn try_write(
+    asked: Asked,
+    status: u16,
+    headers: &[(&str, &str)],
+    length: Length,
+) -> (Result<Answer, Invalid>, String) {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let mut out = b"before".to_vec();
+    let answer = write_head(&mut out, &asked, status, headers, length, &date());
+    let written = String::from_utf8(out).unwrap();
+    (answer, written.strip_prefix("before").unwrap().to_owned())
+}
+
+/// The head's lines without the Date, and the answer.
+fn write(asked: Asked, status: u16, headers: &[(&str, &str)], length: Length) -> (Answer, String) {
+    let (answer, written) = try_write(asked, status, headers, length);
+    assert_eq!(written.matches(DATE).count(), 1);
+    (answer.unwrap(), written.replace(DATE, ""))
+}
+
+#[test]
+fn a_known_length_is_told() {
+    let (answer, head) = write(
+        GET,
+        200,
+        &[("Content-Type", "text/plain"), ("X", "1"), ("x", "2")],
+        Length::Known(5),
+    );
+    assert_eq!(
+        head,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX: 1\r\nx: 2\r\nContent-Length: 5\r\n\r\n"
+    );
+    assert_eq!(
+        answer,
+        Answer {
+            body: BodyEncoder::Length { left: 5 },
+            keep_alive: true
+        }
+    );
+}
+
+#[test]
+fn an_unknown_length_is_chunked_on_1_1_and_ends_with_the_connection_on_1_0() {
+    let (answer, head) = write(GET, 200, &[], Length::Unknown);
+    assert_eq!(
+        head,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    assert_eq!(
+        answer,
+        Answer {
+            body: BodyEncoder::Chunked,
+            keep_alive: true
+        }
+    );
+    let (answer, head) = write(OLD_KEPT, 200, &[], Length::Unknown);
+    assert_eq!(head, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+    assert_eq!(
+        answer,
+        Answer {
+            body: BodyEncoder::Close,
+            keep_alive: false
+        }
+    );
+}
+
+#[test]
+fn a_declared_length_counts() {
+    for length in [Length::Unknown, Length::Known(3), Length::Known(9)] {
+        for twice in [
+            &[("content-length", "7")][..],
+            &[("Content-Length", "7"), ("content-length", "007")],
+        ] {
+            let (answer, head) = write(GET, 200, twice, length);
+            assert_eq!(head, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n");
+            assert_eq!(answer.body, BodyEncoder::Length { left: 7 });
+        }
+    }
+}
+
+#[test]
+fn a_declared_length_must_be_one_number() {
+    for wrong in [
+        &[("Content-Length", "5"), ("Content-Length", "6")][..],
+        &[("Content-Length", "5,5")],
+        &[("Content-Length", "")],
+        &[("Content-Length", "-1")],
+        &[("Content-Length", "18446744073709551616")],
+    ] {
+        let (answer, written) = try_write(GET, 200, wrong, Length::Known(5));
+        assert!(
+            matches!(answer, Err(Invalid::ContentLength(_))),
+            "{wrong:?}"
+        );
+        assert_eq!(written, "");
+    }
+}
+
+#[test]
+fn some_statuses_have_no_body() {
+    for asked in [GET, HEAD, OLD_KEPT] {
+        for length in [Length::Known(5), Length::Unknown] {
+            let declared: &[(&str, &str)] = &[("Content-Length", "9")];
+            let kept = if asked == OLD_KEPT {
+                "Connection: keep-alive\r\n"
+            } else {
+                ""
+            };
+            let (answer, head) = write(asked, 204, declared, length);
+            assert_eq!(head, format!("HTTP/1.1 204 No Content\r\n{kept}\r\n"));
+            assert_eq!(
+                answer,
+                Answer {
+                    body: BodyEncoder::Nothing,
+                    keep_alive: true
+                }
+            );
+            let (answer, head) = write(asked, 205, declared, length);
+            assert_eq!(
+                head,
+                format!("HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n{kept}\r\n")
+            );
+            assert_eq!(answer.body, BodyEncoder::Nothing);
+            let (answer, head) = write(asked, 304, declared, length);
+            assert_eq!(
+                head,
+                format!("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n{kept}\r\n")
+            );
+            assert_eq!(answer.body, BodyEncoder::Nothing);
+            let (_, head) = write(asked, 304, &[], length);
+            assert_eq!(head, format!("HTTP/1.1 304 Not Modified\r\n{kept}\r\n"));
+        }
+    }
+}
+
+#[test]
+fn head_is_told_the_length_a_get_would_have() {
+    let length_line = |headers: &[(&str, &str)], length| {
+        let (answer, head) = write(HEAD, 200, headers, length);
+        assert_eq!(
+            answer,
+            Answer {
+                body: BodyEncoder::Nothing,
+                keep_alive: true
+            }
+        );
+        assert!(!head.contains("Transfer-Encoding"));
+        head.lines()
+            .find(|line| line.starts_with("Content-Length"))
+            .map(str::to_owned)
+    };
+    assert_eq!(
+        length_line(&[], Length::Known(5)).as_deref(),
+        Some("Content-Length: 5")
+    );
+    assert_eq!(
+        length_line(&[("Content-Length", "9")], Length::Known(0)).as_deref(),
+        Some("Content-Length: 9")
+    );
+    assert_eq!(
+        length_line(&[("Content-Length", "0")], Length::Known(0)).as_deref(),
+        Some("Content-Length: 0")
+    );
+    // An application that made no body for HEAD has not said what GET would have.
+    assert_eq!(length_line(&[], Length::Known(0)), None);
+    assert_eq!(length_line(&[], Length::Unknown), None);
+}
+
+#[test]
+fn the_connection_line_tells_what_becomes_of_the_connection() {
+    let connection = |asked, headers: &[(&str, &str)]| {
+        let (answer, head) = write(asked, 200, headers, Length::Known(0));
+        let lines: Vec<_> = head
+            .lines()
+            .filter(|line| line.starts_with("Connection"))
+            .map(str::to_owned)
+            .collect();
+        assert!(lines.len() <= 1);
+        (answer.keep_alive, lines.concat())
+    };
+    let closing = || (false, "Connection: close".to_owned());
+    assert_eq!(connection(GET, &[]), (true, String::new()));
+    assert_eq!(
+        connection(
+            Asked {
+                keep_alive: false,
+                ..GET
+            },
+            &[]
+        ),
+        closing()
+    );
+    assert_eq!(
+        connection(OLD_KEPT, &[]),
+        (true, "Connection: keep-alive".to_owned())
+    );
+    assert_eq!(connection(OLD, &[]), closing());
+    assert_eq!(connection(OLD, &[("Connection", "keep-alive")]), closing());
+    assert_eq!(
+        connection(GET, &[("connection", "keep-alive")]),
+        (true, String::new())
+    );
+    assert_eq!(connection(GET, &[("Connection", "x, Close")]), closing());
+    assert_eq!(
+        connection(
+            OLD_KEPT,
+            &[("Connection", "close"), ("Connection", "keep-alive")]
+        ),
+        closing()
+    );
+}
+
+#[test]
+fn an_error_does_not_by_itself_close() {
+    for status in [404, 500, 503] {
+        assert!(write(GET, status, &[], Length::Known(0)).0.keep_alive);
+    }
+}
+
+#[test]
+fn framing_and_hop_by_hop_fields_of_the_application_are_left_out() {
+    let theirs = [
+        ("Transfer-Encoding", "gzip"),
+        ("KEEP-ALIVE", "timeout=5"),
+        ("Connection", "upgrade"),
+    ];
+    let (answer, head) = write(GET, 200, &theirs, Length::Known(5));
+    assert_eq!(head, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(answer.body, BodyEncoder::Length { left: 5 });
+}
+
+#[test]
+fn a_date_of_the_application_is_kept() {
+    let (_, head) = try_write(GET, 200, &[("date", "yesterday")], Length::Known(0));
+    assert_eq!(
+        head,
+        "HTTP/1.1 200 OK\r\ndate: yesterday\r\nContent-Length: 0\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_field_that_would_split_the_answer_is_refused_and_nothing_written() {
+    for value in [
+        "a\r\nX: y",
+        "a\rb",
+        "a\nb",
+        "\0",
+        "a\x7f",
+        "\x1b",
+        "\r\n\r\n<html>",
+    ] {
+        let (answer, written) = try_write(GET, 200, &[("A", "b"), ("X", value)], Length::Known(0));
+        assert_eq!(
+            answer,
+            Err(Invalid::Value {
+                name: b"X"[..].into(),
+                value: value.as_bytes().into()
+            })
+        );
+        assert_eq!(written, "");
+    }
+    for name in ["", "a b", "a:", "a\r\n", "é", "a\0", "(a)", " a"] {
+        let (answer, written) = try_write(GET, 200, &[("A", "b"), (name, "x")], Length::Known(0));
+        assert_eq!(answer, Err(Invalid::Name(name.as_bytes().into())));
+        assert_eq!(written, "");
+    }
+    // Also in those that are not copied.
+    for name in [
+        "Connection",
+        "Transfer-Encoding",
+        "Keep-Alive",
+        "Date",
+        "Content-Length",
+    ] {
+        assert!(
+            try_write(GET, 200, &[(name, "close\r\nX: y")], Length::Known(0))
+                .0
+                .is_err()
+        );
+    }
+    let (answer, _) = try_write(
+        GET,
+        200,
+        &[("X", "tab\tand é"), ("Empty", ""), ("a_b", "c")],
+        Length::Known(0),
+    );
+    assert!(answer.is_ok());
+}
+
+#[test]
+fn an_error_of_ours_says_what_came() {
+    let shown = |headers: &[(&str, &str)]| {
+        try_write(GET, 200, headers, Length::Known(0))
+            .0
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        shown(&[("X", "a\r\nb")]),
+        "header X: value 'a\\r\\nb' holds a control byte; remove CR, LF and NUL"
+    );
+    assert_eq!(
+        shown(&[("a b", "")]),
+        "header name 'a b': expected a token (letters, digits, -)"
+    );
+    assert_eq!(
+        shown(&[("Content-Length", "x")]),
+        "Content-Length 'x': expected one decimal number"
+    );
+}
+
+#[test]
+fn a_status_is_final_and_of_three_digits() {
+    for status in [0, 99, 100, 101, 199, 1000, u16::MAX] {
+        let (answer, written) = try_write(GET, status, &[], Length::Known(0));
+        assert_eq!(answer, Err(Invalid::Status(status)));
+        assert_eq!(written, "");
+    }
+    let (_, head) = write(GET, 299, &[], Length::Known(0));
+    assert!(
+        head.starts_with("HTTP/1.1 299 \r\n"),
+        "an unknown status keeps the space before its empty phrase"
+    );
+    assert!(
+        write(GET, 999, &[], Length::Known(0))
+            .1
+            .starts_with("HTTP/1.1 999 \r\n")
+    );
+    assert_eq!(
+        (reason_phrase(404), reason_phrase(418), reason_phrase(999)),
+        ("Not Found", "I'm a teapot", "")
+    );
+}
+
+#[test]
+fn a_refusal_is_a_whole_answer_that_closes() {
+    let reject = Reject {
+        status: 414,
+        reason: "request line too long",
+    };
+    let head = format!(
+        "HTTP/1.1 414 URI Too Long\r\n{DATE}Content-Type: text/plain\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
+    );
+    let mut out = Vec::new();
+    write_reject(&mut out, &reject, &date(), false);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        head.clone() + "414 URI Too Long: request line too long\n"
+    );
+    let mut out = Vec::new();
+    write_reject(&mut out, &reject, &date(), true);
+    assert_eq!(String::from_utf8(out).unwrap(), head);
+}

@@ -1,0 +1,103 @@
+"""The command line: `understudy serve TARGET` and `understudy status`.
+
+Always: what the user got wrong is one line on standard error and exit status 2. A traceback is shown only for
+an exception in the user's own code, and begins there.
+
+It knows every floor below it; nothing knows it. What `serve` imports stays in the memory of every worker, so
+what only `status` needs is imported there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import click
+
+from understudy.errors import UnderstudyError
+from understudy.options import OUTSIDE, Option
+from understudy.settings import gather
+
+Command = Callable[..., None]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.version_option(package_name="understudy", prog_name="understudy", message="%(prog)s %(version)s")
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """A preforking HTTP server: idle workers are always ready, requests are events posted to sessions."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def every_option(command: Command) -> Command:
+    """Gives a command a flag for each option that can be said from outside."""
+    for name, option in reversed(OUTSIDE.items()):
+        names = option.flag + (f"/--no-{option.flag[2:]}" if isinstance(option.default, bool) else "")
+        about = option.meaning + (f" ({option.unit})" if option.unit else "") + default_of(option)
+        command = click.option(names, name, default=None, metavar="VALUE", help=about)(command)
+    return command
+
+
+def default_of(option: Option) -> str:
+    match option.default:
+        case None:
+            return ""
+        case bool(on):
+            return " [on]" if on else " [off]"
+        case int(bytes_) if option.unit == "bytes":
+            power = next(power for power in (30, 20, 10, 0) if bytes_ % (1 << power) == 0)
+            return f" [{bytes_ >> power}{ {30: 'g', 20: 'm', 10: 'k', 0: ''}[power] }]"
+        case float(seconds):
+            return f" [{seconds:g}]"
+    return f" [{option.default}]"
+
+
+@commands.command()
+@click.argument("target")
+@click.option("--config", envvar="UNDERSTUDY_CONFIG", metavar="FILE", help="TOML file that has these options")
+@every_option
+def serve(target: str, config: str | None, **flags: object) -> None:
+    """Serve TARGET: file.py[:name] or module[:name] of a PreForkServer, HTTPServer or Kernel.
+
+    Each option is also an environment variable, --max-body for instance UNDERSTUDY_MAX_BODY, and a line of
+    the TOML file, max_body. The command line is over the environment, that over the file, and that over what
+    the target says.
+    """
+    from understudy.serving import run
+
+    run(target, gather(config, os.environ, flags))
+
+
+@commands.command()
+@click.option("--glue", envvar="UNDERSTUDY_GLUE", help="the pool's name; not needed if there is only one")
+@click.option("--json", "as_json", is_flag=True, help="for programs")
+def status(glue: str | None, as_json: bool) -> None:
+    """Show the workers of a running pool."""
+    from understudy.status import show
+
+    show(glue or None, as_json=as_json)
+
+
+def main() -> None:
+    """The command `understudy`."""
+    try:
+        code = commands.main(prog_name="understudy", standalone_mode=False)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "understudy"
+        code = complain(f"{error.format_message()} (see {path} --help)")
+    except UnderstudyError as error:
+        if error.__cause__ is not None:
+            import traceback
+
+            traceback.print_exception(error.__cause__)
+        code = complain(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    sys.exit(code)
+
+
+def complain(line: str) -> int:
+    print("understudy:", " ".join(line.split()), file=sys.stderr)
+    return 2

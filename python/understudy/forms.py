@@ -1,0 +1,74 @@
+"""What a browser's form sends: `Request.form()` and `Request.authorization_basic`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import BytesHeaderParser
+from urllib.parse import parse_qs
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file of a form (RFC 7578). `filename` is what the client says: never a path to write to."""
+
+    filename: str
+    content_type: str
+    content: bytes
+
+
+def parse(content_type: str | None, content: bytes) -> dict[str, list[str | Upload]]:
+    """The fields of a form, each with all its values, in order.
+
+    Takes application/x-www-form-urlencoded (WHATWG URL, 5) and multipart/form-data (RFC 7578). Raises
+    ValueError for any other type and for a body that is not what its type says.
+    """
+    message = Message()
+    message["Content-Type"] = content_type or ""
+    kind = message.get_content_type() if content_type else None
+    if kind == "application/x-www-form-urlencoded":
+        try:
+            fields = parse_qs(content.decode(), keep_blank_values=True, max_num_fields=10_000, errors="strict")
+        except UnicodeDecodeError:
+            raise ValueError("the form is not UTF-8") from None
+        return {name: list(values) for name, values in fields.items()}
+    if kind == "multipart/form-data":
+        boundary = message.get_param("boundary")
+        if not isinstance(boundary, str) or not boundary:
+            raise ValueError("a multipart form without a boundary")
+        return _multipart(boundary.encode("latin-1"), content)
+    raise ValueError(f"expected a form, urlencoded or multipart, got {content_type or 'no Content-Type'}")
+
+
+def _multipart(boundary: bytes, content: bytes) -> dict[str, list[str | Upload]]:
+    # RFC 2046, 5.1.1: CRLF belongs to the delimiter; the first one may open the body.
+    pieces = (b"\r\n" + content).split(b"\r\n--" + boundary)
+    if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
+        raise ValueError("a multipart form that does not end with its boundary")
+    fields: dict[str, list[str | Upload]] = {}
+    for piece in pieces[1:-1]:
+        head, separator, value = piece.lstrip(b" \t").removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        part = BytesHeaderParser().parsebytes(head)
+        name = part.get_param("name", header="Content-Disposition")
+        if not separator or not isinstance(name, str):
+            raise ValueError("a part of a multipart form without a name")
+        filename = part.get_filename()
+        if filename is None:
+            fields.setdefault(name, []).append(value.decode(errors="replace"))
+        else:
+            fields.setdefault(name, []).append(Upload(filename, part.get_content_type(), value))
+    return fields
+
+
+def basic_credentials(authorization: str | None) -> tuple[str, str] | None:
+    """User and password of an Authorization field, or None if it has no valid Basic ones (RFC 7617)."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(token.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return (user, password) if colon else None

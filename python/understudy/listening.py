@@ -1,0 +1,162 @@
+"""Sockets to listen on: from an address to descriptors that a server, or all its workers, accept from.
+
+Always: what is returned listens, does not block, and is closed by `close()`; an address that cannot be had
+raises BindError with one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+
+from understudy.errors import BindError
+
+DEFER_S = 5
+"""TCP_DEFER_ACCEPT: a connection wakes a worker with its first bytes, not before. A worker that is woken finds
+a request to work on, and one that never speaks costs no worker anything (as in Apache's AcceptFilter)."""
+
+ADVICE = {
+    errno.EADDRINUSE: "stop what uses it or choose another",
+    errno.EACCES: "ports below 1024 need privileges (CAP_NET_BIND_SERVICE); choose another or grant them",
+    errno.EADDRNOTAVAIL: "it is not an address of this machine",
+    errno.ENOENT: "the directory does not exist",
+}
+
+
+class Listening:
+    """The sockets of one server, all of one address."""
+
+    def __init__(self, sockets: list[socket.socket]) -> None:
+        self.sockets = sockets
+        self._owner = os.getpid()
+        self._path = _path_of(sockets[0])
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port; None for a Unix socket."""
+        return None if self._path else int(self.sockets[0].getsockname()[1])
+
+    @property
+    def address(self) -> str:
+        """The IP address or the path of the Unix socket."""
+        return self._path[0] if self._path else str(self.sockets[0].getsockname()[0])
+
+    @property
+    def url(self) -> str:
+        if self._path:
+            return f"unix:{self.address}"
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http://{host}:{self.port}"
+
+    def close(self) -> None:
+        """Closes the sockets; the process that made them also removes the file of a Unix socket."""
+        for listener in self.sockets:
+            listener.close()
+        if self._path and os.getpid() == self._owner:
+            path, identity = self._path
+            with contextlib.suppress(OSError):
+                if _identity(path) == identity:
+                    os.unlink(path)
+
+
+def listen(address: str | None, port: int | None, domain: str | None, backlog: int) -> Listening:
+    """Binds and listens. Without an address: every one of the machine, IPv6 and IPv4. Raises BindError."""
+    if domain == "unix" or (address is not None and "/" in address):
+        if not address:
+            raise BindError("a Unix socket needs a path as its address")
+        return Listening([_unix(address, backlog)])
+    port = port or 0
+    if address is None and domain is None and socket.has_dualstack_ipv6():
+        return Listening([_tcp(socket.AF_INET6, ("::", port), backlog, dual=True)])
+    families = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, None: socket.AF_UNSPEC}
+    family = families[domain]
+    if address is None and family is socket.AF_UNSPEC:
+        family = socket.AF_INET
+    return Listening(_resolved(address, port, family, backlog))
+
+
+def _resolved(address: str | None, port: int, family: int, backlog: int) -> list[socket.socket]:
+    """One socket for each address that the name stands for; a free port is the same for all of them."""
+    try:
+        found = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
+    except OSError as error:
+        raise BindError(f"cannot listen on {address}: {error.strerror}; expected an IP address or a host name") from None
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, place in dict.fromkeys(found):
+            chosen = port or (sockets[0].getsockname()[1] if sockets else 0)
+            sockets.append(_tcp(family, (str(place[0]), chosen, *place[2:]), backlog))
+    except BindError:
+        for listener in sockets:
+            listener.close()
+        raise
+    return sockets
+
+
+def _tcp(family: int, place: tuple[object, ...], backlog: int, *, dual: bool = False) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
+        # Accepted sockets inherit it: no system call for each connection.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_S)
+        listener.bind(place)
+        listener.listen(backlog)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        host = f"[{place[0]}]" if family == socket.AF_INET6 else place[0]
+        raise _refused(f"{host}:{place[1]}", error) from None
+    return listener
+
+
+def _unix(path: str, backlog: int) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        listener.bind(path)
+        listener.listen(backlog)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise _refused(path, error) from None
+    return listener
+
+
+def _remove_stale(path: str) -> None:
+    """Removes the file of a Unix socket that nobody listens on any more: a crash leaves it behind."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise BindError(f"cannot listen on {path}: a file that is no socket is there; move it or choose another")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _refused(place: str, error: OSError) -> BindError:
+    advice = ADVICE.get(error.errno or 0)
+    return BindError(f"cannot listen on {place}: {error.strerror}" + (f"; {advice}" if advice else ""))
+
+
+def _path_of(listener: socket.socket) -> tuple[str, tuple[int, int]] | None:
+    if listener.family != socket.AF_UNIX:
+        return None
+    path = os.path.abspath(listener.getsockname())
+    return path, _identity(path)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino

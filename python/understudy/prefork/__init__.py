@@ -1,0 +1,1 @@
+"""The pool: a manager that forks, and workers that serve."""

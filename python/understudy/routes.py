@@ -1,0 +1,149 @@
+"""Who answers which path: the list of handlers, and calling one.
+
+A route names an event of a session, or is a function. Always: a list of routes was checked whole before any
+of it is used, and a wrong entry is named by its place in the list.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from understudy.errors import InvalidResponse, OptionError, UnknownEvent, UnknownSession
+from understudy.streaming import Pieces
+
+if TYPE_CHECKING:
+    from understudy._engine import Request, Response
+    from understudy.kernel import Kernel
+
+KEYS = {"dir", "session", "event", "malformed"}
+
+
+class Route:
+    """A pattern and who answers for it: an event of a session, looked up at each request."""
+
+    __slots__ = ("dir", "event", "malformed", "search", "session")
+
+    answers = False
+    """Whether what the handler returns is the answer; an event answers by itself, at any time."""
+
+    def __init__(self, dir: str, session: str, event: str, *, malformed: bool = False) -> None:  # noqa: A002
+        self.dir = dir
+        self.search = re.compile(dir).search
+        self.session = session
+        self.event = event
+        self.malformed = malformed
+
+    def __str__(self) -> str:
+        return f"{self.session}.{self.event}"
+
+    def call(self, kernel: Kernel, request: Request | None, response: Response) -> Any:
+        """Runs the event. Raises UnknownSession, UnknownEvent and what the event raises."""
+        session = kernel.find(self.session)
+        if session is None:
+            raise UnknownSession(f"handler {self}: no session has the alias {self.session!r} any more")
+        function = session.handler(self.event)
+        if function is None:
+            raise UnknownEvent(f"handler {self}: the session has no event {self.event!r} any more")
+        return function(request, response, self.dir)
+
+    def entry(self) -> dict[str, object]:
+        """The route as it is written in `handlers`."""
+        entry: dict[str, object] = {"dir": self.dir, "session": self.session, "event": self.event}
+        return entry | {"malformed": True} if self.malformed else entry
+
+
+class FunctionRoute(Route):
+    """A pattern and a plain function, as `@server.handle` makes it.
+
+    The function is given what its parameters name: `request`, `response`, `match` and the named groups of the
+    pattern. What it returns answers: str or bytes are the content, a dict or a list is sent as JSON, a
+    generator is streamed, None leaves `response` as the function filled it.
+    """
+
+    __slots__ = ("function", "names")
+
+    answers = True
+
+    def __init__(self, dir: str, function: Callable[..., Any]) -> None:  # noqa: A002
+        super().__init__(dir, "function", getattr(function, "__qualname__", repr(function)))
+        self.function = function
+        given = {"request", "response", "match"} | re.compile(dir).groupindex.keys()
+        self.names = []
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name in given:
+                self.names.append(name)
+            elif parameter.default is parameter.empty and parameter.kind not in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+            ):
+                raise OptionError(
+                    f"handler {self}: no value for its parameter {name!r}; "
+                    f"it may ask for {', '.join(sorted(given))}"
+                )
+
+    def call(self, kernel: Kernel, request: Request | None, response: Response) -> Any:  # noqa: ARG002
+        match = request.match if request is not None else None
+        given: dict[str, Any] = {"request": request, "response": response, "match": match}
+        if match is not None:
+            given |= match.groupdict()
+        return self.function(**{name: given[name] for name in self.names})
+
+    def entry(self) -> dict[str, object]:
+        return {"dir": self.dir, "function": self.function}
+
+
+def parse(handlers: Iterable[Mapping[str, object]], known: Callable[[str], bool] | None = None) -> list[Route]:
+    """Checks a list of handlers; `known` tells whether a session has that alias.
+
+    Raises OptionError, which names the handler by its place in the list, counted from 0 as Python does.
+    """
+    routes: list[Route] = []
+    for number, entry in enumerate(handlers):
+        where = f"handler {number}"
+        function = entry.get("function")
+        if callable(function) and isinstance(entry.get("dir"), str):
+            routes.append(FunctionRoute(str(entry["dir"]), function))
+            continue
+        if unknown := entry.keys() - KEYS:
+            raise OptionError(
+                f"{where}: unknown key {sorted(unknown)[0]!r}; expected dir, session and event, maybe malformed"
+            )
+        for key in ("dir", "session", "event"):
+            if not isinstance(entry.get(key), str):
+                raise OptionError(f"{where}: expected a text as {key!r}, got {entry.get(key)!r}")
+        pattern, alias, event = str(entry["dir"]), str(entry["session"]), str(entry["event"])
+        try:
+            routes.append(Route(pattern, alias, event, malformed=bool(entry.get("malformed"))))
+        except re.error as error:
+            place = "" if error.pos is None else f" at position {error.pos}"
+            raise OptionError(f"{where}: malformed regex {pattern!r}: {error.msg}{place}") from None
+        if known is not None and not known(alias):
+            raise OptionError(f"{where}: no session has the alias {alias!r}; add it to the kernel first")
+    return routes
+
+
+def fill(response: Response, value: object) -> Pieces | None:
+    """Puts what a function returned into the response; a generator of pieces is handed back.
+
+    Raises InvalidResponse for anything that is no answer.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str | bytes):
+        response.content = value
+    elif isinstance(value, dict | list):
+        response.content = json.dumps(value)
+        if response.content_type is None:
+            response.content_type = "application/json"
+    elif inspect.isasyncgen(value) or inspect.isgenerator(value):
+        return value
+    else:
+        raise InvalidResponse(
+            f"the handler returned {type(value).__name__}: "
+            "expected str, bytes, dict, list, a generator or None"
+        )
+    return None

@@ -1,0 +1,98 @@
+"""What `understudy serve` does once it knows what was said: load, configure, announce, run.
+
+It owns the process's log format, its pid file and the line on standard output. It knows no flags: a setting
+comes with the name its speaker gave it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+from understudy.access_log import AccessLog
+from understudy.console import say
+from understudy.errors import OptionError
+from understudy.options import ServeOptions, check, options_of
+from understudy.prefork.server import PreForkServer
+from understudy.server import HTTPServer
+from understudy.settings import Settings
+from understudy.target import Target, load
+
+DEFAULT = {"address": "127.0.0.1", "port": 8000}
+
+
+def run(place: str, settings: Settings) -> None:
+    """Serves until a signal or the target itself ends it. Raises UnderstudyError."""
+    own = options_of(ServeOptions)
+    serve = check(ServeOptions, {name: said.value for name, said in settings.items() if name in own})
+    if serve.chdir is not None:
+        os.chdir(serve.chdir)
+    target = load(place)
+    configure(place, target, {name: said for name, said in settings.items() if name not in own})
+    # Once the target is loaded: if it has set up logging of its own, that stands.
+    logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("understudy").setLevel(serve.log_level.upper())
+    for server in target.servers:
+        server.on_serving.append(announce)
+        if serve.access_log is not None:
+            server.on_answered.append(AccessLog(serve.access_log))
+    with pid_file(serve.pid_file, target):
+        target.kernel.run()
+
+
+def configure(place: str, target: Target, settings: Settings) -> None:
+    """Tells the target's server what was said. Raises OptionError if it has several, or no such option."""
+    if len(target.servers) > 1:
+        for said in settings.values():
+            names = ", ".join(sorted(map(str, target.servers)))
+            raise OptionError(
+                f"{said.said_as}: {place} has several servers ({names}); name one, as {place}:name"
+            )
+        return
+    (server,) = target.servers
+    known = options_of(type(server.options))
+    for name, said in settings.items():
+        if name not in known:
+            raise OptionError(
+                f"{said.said_as} needs a PreForkServer; {place} has an HTTPServer, without a pool"
+            )
+    if server.options.address is None and server.options.port is None:
+        server.configure(**DEFAULT)
+    server.configure(**{name: said.value for name, said in settings.items()})
+
+
+def announce(server: HTTPServer) -> None:
+    """The line on standard output."""
+    about = [f"pid {os.getpid()}"]
+    if isinstance(server, PreForkServer) and server.options.start_servers:
+        about += [f"{server.options.start_servers} workers", f"glue {server.glue}"]
+    say(f"understudy: serving {server.url} ({', '.join(about)})")
+
+
+@contextlib.contextmanager
+def pid_file(path: str | None, target: Target) -> Iterator[None]:
+    """Has the file name this process from when it serves until it ends. Raises OptionError."""
+    if path is None:
+        yield
+        return
+    path = os.path.abspath(path)
+    if not os.access(os.path.dirname(path), os.W_OK):
+        raise OptionError(f"pid_file: {path} cannot be written: no such directory, or not ours")
+    pid = os.getpid()
+
+    def write(_server: HTTPServer) -> None:
+        # Renamed into place: whoever sees the file sees it whole.
+        with open(f"{path}.{pid}", "w") as file:
+            print(pid, file=file)
+        os.replace(f"{path}.{pid}", path)
+
+    target.servers[0].on_serving.append(write)
+    try:
+        yield
+    finally:
+        # Not if another server has it: this one may have ended because that one holds the port.
+        with contextlib.suppress(OSError), open(path) as file:
+            if file.read().strip() == str(os.getpid()):
+                os.unlink(path)

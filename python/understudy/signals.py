@@ -1,0 +1,102 @@
+"""Which session hears which signal.
+
+The table belongs to one process. `attach` makes it real on a loop; bindings made before wait for that.
+Handlers run in the loop, between callbacks, never in the middle of somebody's code.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from understudy.session import Session
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Holds every signal back for a fork.
+
+    One that reached the child while it still has its parent's self-pipe would be heard by the parent.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+class Signals:
+    """The signals of one kernel. It is true while any is bound.
+
+    `deliver` runs an event of a session; `interrupt` is what Ctrl-C does where nobody bound SIGINT.
+    """
+
+    def __init__(
+        self, deliver: Callable[[Session, str, tuple[int]], None], interrupt: Callable[[], None]
+    ) -> None:
+        self._deliver = deliver
+        self._interrupt = interrupt
+        self._bound: dict[int, list[tuple[Session, str]]] = {}
+        self._loop: AbstractEventLoop | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._bound)
+
+    def attach(self, loop: AbstractEventLoop) -> None:
+        """Handles the signals on `loop` from now on."""
+        self._loop = loop
+        for signum in self._bound:
+            self._listen(signum)
+        self._catch_interrupt()
+
+    def bind(self, signum: int, session: Session, event: str) -> None:
+        """Replaces the event of that session for that signal; other sessions keep theirs."""
+        self._bound[signum] = [*self._others(signum, session), (session, event)]
+        self._listen(signum)
+
+    def unbind(self, signum: int, session: Session) -> None:
+        """Nothing happens if that session has not bound that signal."""
+        if signum not in self._bound:
+            return
+        if others := self._others(signum, session):
+            self._bound[signum] = others
+        else:
+            del self._bound[signum]
+        self._listen(signum)
+
+    def drop(self, session: Session) -> None:
+        """Unbinds every signal of one session."""
+        for signum in list(self._bound):
+            self.unbind(signum, session)
+
+    def _others(self, signum: int, session: Session) -> list[tuple[Session, str]]:
+        return [pair for pair in self._bound.get(signum, ()) if pair[0] is not session]
+
+    def _listen(self, signum: int) -> None:
+        if self._loop is None:
+            return
+        if signum in self._bound:
+            self._loop.add_signal_handler(signum, self._came, signum)
+        else:
+            self._loop.remove_signal_handler(signum)
+            self._catch_interrupt()
+
+    def _came(self, signum: int) -> None:
+        for session, event in list(self._bound.get(signum, ())):
+            self._deliver(session, event, (signum,))
+
+    def _catch_interrupt(self) -> None:
+        """Takes Ctrl-C where it would raise KeyboardInterrupt; who ignores or handles it keeps that."""
+        heard = threading.current_thread() is threading.main_thread()
+        if self._loop and heard and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._loop.add_signal_handler(signal.SIGINT, self._interrupted)
+
+    def _interrupted(self) -> None:
+        if self._loop:
+            self._loop.remove_signal_handler(signal.SIGINT)  # the next one interrupts an end that hangs
+        self._interrupt()

@@ -1,0 +1,117 @@
+"""The report on a pool as a table: aligned text, or colours where there is a terminal.
+
+Both show the same columns. What comes from a client, such as a path, is shown as it is, never as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+Report = Mapping[str, Any]
+STYLES = {"starting": "yellow", "spare": "green", "active": "bold cyan", "draining": "magenta"}
+
+
+class Column(NamedTuple):
+    """`cell` makes the text of one worker's entry."""
+
+    title: str
+    cell: Callable[[Report], str]
+    right: bool = True
+
+
+def duration(seconds: float) -> str:
+    """The two greatest units: 0.25s, 12s, 3m05s, 2h10m, 4d06h."""
+    if seconds < 10:
+        return f"{seconds:.2g}s"
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days}d{hour:02}h"
+    if hours:
+        return f"{hours}h{minute:02}m"
+    return f"{minutes}m{second:02}s" if minutes else f"{second}s"
+
+
+def amount(size: float) -> str:
+    """Bytes in the unit that leaves at most four digits."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:,.1f} TiB"
+
+
+def busy(worker: Report) -> str:
+    return f"{min(1.0, worker['busy_s'] / worker['age_s']):.0%}" if worker["age_s"] else "0%"
+
+
+def request(worker: Report) -> str:
+    now = worker["request"]
+    return f"{now['method']} {now['path']} for {duration(now['age_s'])}" if now else ""
+
+
+COLUMNS = (
+    Column("slot", lambda worker: str(worker["slot"])),
+    Column("pid", lambda worker: str(worker["pid"] or "?")),
+    Column("state", lambda worker: worker["state"], right=False),
+    Column("gen", lambda worker: str(worker["generation"])),
+    Column("age", lambda worker: duration(worker["age_s"])),
+    Column("requests", lambda worker: f"{worker['requests']:,}"),
+    Column("open", lambda worker: str(worker["connections"])),
+    Column("in", lambda worker: amount(worker["bytes_in"])),
+    Column("out", lambda worker: amount(worker["bytes_out"])),
+    Column("busy", busy),
+    Column("request", request, right=False),
+)
+
+
+def summary(report: Report) -> list[str]:
+    """The lines over the table."""
+    manager, totals = report["manager"], report["totals"]
+    states = ", ".join(f"{totals[state]} {state}" for state in STYLES)
+    lines = [
+        f"pool {manager['glue']}, manager {manager['pid']}, up {duration(manager['uptime_s'])}",
+        f"{totals['workers']} workers of at most {manager['max_clients']}: {states}; "
+        f"{manager['min_spare']} to {manager['max_spare']} to be spare",
+        f"{totals['requests']:,} requests, {totals['connections']} connections open, "
+        f"{amount(totals['bytes_in'])} in, {amount(totals['bytes_out'])} out",
+    ]
+    if manager["overcommit"]:
+        lines.append("no spare and no room for one: active workers take what comes")
+    return lines
+
+
+def plain(report: Report) -> str:
+    """The report as text, one line a worker."""
+    rows = [[column.title.upper() for column in COLUMNS]]
+    rows += [[column.cell(worker) for column in COLUMNS] for worker in report["workers"]]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for cell, width, column in zip(row, widths, COLUMNS, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*summary(report), "", *lines])
+
+
+def draw(report: Report) -> None:
+    """Prints the report on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(column.title, justify="right" if column.right else "left", overflow="ellipsis")
+    for worker in report["workers"]:
+        style = STYLES.get(worker["state"], "")
+        table.add_row(
+            *(Text(column.cell(worker), style if column.title == "state" else "") for column in COLUMNS)
+        )
+    console = Console(highlight=False)
+    console.print(*map(Text, summary(report)), "", sep="\n")
+    console.print(table)

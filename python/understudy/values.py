@@ -1,0 +1,176 @@
+"""How a value is read, whoever said it.
+
+Each reader takes what came and gives the value, or raises ValueError whose
+text says what was expected. Text is taken everywhere ("10m", "on", "0.5"), so
+one reader serves code, command line, environment and TOML; and a reader takes
+its own values, so that options can be read again when some of them change.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeAlias, TypeVar, cast
+
+T = TypeVar("T")
+Reader: TypeAlias = Callable[[object], T]
+
+Hook: TypeAlias = Callable[..., object] | tuple[str, str] | None
+"""Somebody to tell: a function, an (alias, event) pair, or nobody."""
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+YEAR_S = 365 * 86400.0
+
+
+class Endpoint(NamedTuple):
+    """Where to listen. An address that is a path is a Unix socket; None is every address of the machine."""
+
+    address: str | None
+    port: int | None
+
+
+def text(value: object) -> str:
+    if isinstance(value, str) and value and "\0" not in value:
+        return value
+    raise ValueError("a text that is not empty")
+
+
+def switch(value: object) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False}
+    found = value if isinstance(value, bool) else (words | {"off": False}).get(str(value).lower())
+    if found is None:
+        raise ValueError("true or false")
+    return found
+
+
+def whole(low: int, high: int) -> Reader[int]:
+    def read(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        raise ValueError(f"a whole number from {low} to {high}")
+
+    return read
+
+
+def seconds(low: float) -> Reader[float]:
+    def read(value: object) -> float:
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except (ValueError, OverflowError):
+                number = math.nan
+            if low <= number <= YEAR_S:
+                return number
+        raise ValueError(f"seconds, {low:g} or more")
+
+    return read
+
+
+def size(low: int, high: int = 1 << 60) -> Reader[int]:
+    def read(value: object) -> int:
+        if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,18})([kmg]?)", value.lower())):
+            value = int(found[1]) * {"": 1, "k": KIB, "m": MIB, "g": GIB}[found[2]]
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        raise ValueError(f"bytes from {low} to {high}, as a number or like 64k, 10m, 1g")
+
+    return read
+
+
+def one_of(*names: str) -> Reader[str]:
+    def read(value: object) -> str:
+        if isinstance(value, str) and value.lower() in names:
+            return value.lower()
+        raise ValueError(" or ".join(map(repr, names)))
+
+    return read
+
+
+def maybe(reader: Reader[T]) -> Reader[T | None]:
+    """The reader, with None for "not said"."""
+
+    def read(value: object) -> T | None:
+        return None if value is None else reader(value)
+
+    return read
+
+
+def domain(value: object) -> str:
+    families = {socket.AF_INET: "inet", socket.AF_INET6: "inet6", socket.AF_UNIX: "unix"}
+    if isinstance(value, int) and value in families:
+        return families[socket.AddressFamily(value)]
+    return one_of("inet", "inet6", "unix")(value)
+
+
+def glue(value: object) -> str:
+    """The seed's was an integer or four characters; any short word will do."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
+        return value
+    raise ValueError("1 to 64 letters, digits, dots, dashes or underscores")
+
+
+def directory(value: object) -> str:
+    if isinstance(value, str | os.PathLike) and os.path.isdir(value):
+        return os.fspath(cast("str | os.PathLike[str]", value))
+    raise ValueError("a directory that exists")
+
+
+def header_fields(value: object) -> tuple[tuple[str, str], ...]:
+    """Names are tokens (RFC 9110, 5.6.2), values one line of Latin-1 (5.5)."""
+    pairs = value.items() if isinstance(value, Mapping) else value
+    try:
+        fields = tuple((name, content) for name, content in cast("Iterable[tuple[str, str]]", pairs))
+        valid = all(
+            re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) and re.fullmatch(r"[\t -~\x80-\xff]*", content)
+            for name, content in fields
+        )
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ValueError("header names (tokens) with texts of one line, as a dict or a list of pairs")
+    return fields
+
+
+def handlers(value: object) -> tuple[Mapping[str, object], ...]:
+    """Only the shape: the server knows what an entry means and numbers its complaints."""
+    if isinstance(value, list | tuple) and all(isinstance(entry, Mapping) for entry in value):
+        return tuple(value)
+    raise ValueError('a list of dicts like {"dir": r"^/", "session": "PAGES", "event": "got_page"}')
+
+
+def fork_handlers(value: object) -> dict[str, str]:
+    if isinstance(value, Mapping) and all(isinstance(word, str) for item in value.items() for word in item):
+        return dict(value)
+    raise ValueError('a dict of session alias to event, like {"PAGES": "forked"}')
+
+
+def hook(value: object) -> Hook:
+    if value is None or callable(value):
+        return value
+    if isinstance(value, Mapping) and value.keys() == {"session", "event"}:
+        value = (value["session"], value["event"])
+    if isinstance(value, list | tuple) and len(value) == 2:
+        alias, event = value
+        if isinstance(alias, str) and isinstance(event, str):
+            return alias, event
+    raise ValueError("a function, a (session, event) pair or None")
+
+
+def endpoint(value: object) -> Endpoint:
+    """host:port, [IPv6]:port, port alone or unix:/path (RFC 3986, 3.2 for the first two)."""
+    if isinstance(value, Endpoint):
+        return value
+    said = str(value)
+    if said.startswith("unix:") and len(said) > len("unix:") and "\0" not in said:
+        return Endpoint(os.path.abspath(said.removeprefix("unix:")), None)
+    if found := re.fullmatch(r"(?:(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]]+))?:)?([0-9]{1,5})", said):
+        v6, host, port = found.groups()
+        return Endpoint(v6 or host, whole(0, 65535)(port))
+    raise ValueError("host:port, [IPv6]:port, a port or unix:/path")

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+
+from understudy.status import table
+
+MANAGER = {
+    "glue": "site",
+    "pid": 100,
+    "uptime_s": 3905.0,
+    "min_spare": 1,
+    "max_spare": 3,
+    "max_clients": 8,
+    "overcommit": False,
+}
+TOTALS = {
+    "workers": 2,
+    "starting": 0,
+    "spare": 1,
+    "active": 1,
+    "draining": 0,
+    "requests": 1234,
+    "connections": 1,
+    "bytes_in": 100,
+    "bytes_out": 3 << 20,
+}
+IDLE = {
+    "slot": 0,
+    "pid": 101,
+    "state": "spare",
+    "generation": 1,
+    "age_s": 200.0,
+    "requests": 0,
+    "connections": 0,
+    "bytes_in": 0,
+    "bytes_out": 0,
+    "busy_s": 0.0,
+    "request": None,
+}
+BUSY = IDLE | {
+    "slot": 1,
+    "pid": 0,
+    "state": "active",
+    "requests": 1234,
+    "busy_s": 50.0,
+    "request": {"method": "GET", "path": "/[red]x", "age_s": 0.25},
+}
+REPORT = {"manager": MANAGER, "totals": TOTALS, "workers": [IDLE, BUSY]}
+
+
+def test_plain_text_has_a_summary_and_a_line_a_worker():
+    assert table.plain(REPORT).splitlines() == [
+        "pool site, manager 100, up 1h05m",
+        "2 workers of at most 8: 0 starting, 1 spare, 1 active, 0 draining; 1 to 3 to be spare",
+        "1,234 requests, 1 connections open, 100 B in, 3 MiB out",
+        "",
+        "SLOT  PID  STATE   GEN    AGE  REQUESTS  OPEN   IN  OUT  BUSY  REQUEST",
+        "   0  101  spare     1  3m20s         0     0  0 B  0 B    0%",
+        "   1    ?  active    1  3m20s     1,234     0  0 B  0 B   25%  GET /[red]x for 0.25s",
+    ]
+
+
+def test_a_pool_without_workers_has_a_heading_only():
+    assert table.plain(REPORT | {"workers": []}).endswith("REQUEST")
+
+
+def test_a_pool_that_overcommits_says_so():
+    told = table.plain(REPORT | {"manager": MANAGER | {"overcommit": True}})
+    assert "active workers take what comes" in told
+
+
+def test_the_terminal_shows_the_same_and_no_markup_of_a_client(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    table.draw(REPORT)
+    shown = " ".join(capsys.readouterr().out.split())
+    for line in table.plain(REPORT).splitlines()[:3]:
+        assert line in shown
+    assert "GET /[red]x for 0.25s" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0s"),
+        (0.254, "0.25s"),
+        (12.9, "12s"),
+        (60, "1m00s"),
+        (7800, "2h10m"),
+        (4 * 86400 + 21600, "4d06h"),
+    ],
+)
+def test_durations(seconds, shown):
+    assert table.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 30, "1 GiB"), (1 << 50, "1,024.0 TiB")],
+)
+def test_amounts(size, shown):
+    assert table.amount(size) == shown

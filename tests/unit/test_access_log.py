@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import os
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from understudy.access_log import AccessLog
+from understudy.errors import OptionError
+
+
+def request(method="GET", **headers):
+    return SimpleNamespace(
+        method=method,
+        raw_path=b"/a%20b",
+        query="x=1",
+        protocol="HTTP/1.1",
+        remote_ip="127.0.0.1",
+        header=lambda name, default=None: headers.get(name.replace("-", "_"), default),
+    )
+
+
+@pytest.fixture
+def line(tmp_path):
+    """Logs one answer and gives the line."""
+
+    def log(request, code=200, content="four"):
+        path = tmp_path / "access.log"
+        AccessLog(str(path))(request, SimpleNamespace(code=code, content=content))
+        return path.read_text()
+
+    return log
+
+
+def test_the_combined_format(line):
+    said = line(request(referer="http://here/", user_agent="curl/8"), code=201, content="fünf")
+    assert re.fullmatch(
+        r"127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "
+        r'"GET /a%20b\?x=1 HTTP/1\.1" 201 5 "http://here/" "curl/8"\n',
+        said,
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "length"), [("GET", b"12", "2"), ("GET", None, "-"), ("HEAD", "four", "-")]
+)
+def test_the_length_is_that_of_the_body(line, method, content, length):
+    assert f'HTTP/1.1" 200 {length} "-" "-"' in line(request(method), content=content)
+
+
+def test_a_malformed_request_is_no_line(line):
+    assert line(None) == ""
+
+
+def test_no_client_ends_a_field(line):
+    assert r'"a\"b\\c\xe9"' in line(request(user_agent='a"b\\cé'))
+
+
+def test_lines_are_appended(line):
+    line(request())
+    assert line(request()).count("\n") == 2
+
+
+def test_a_full_disk_is_no_reason_not_to_answer():
+    AccessLog("/dev/full")(request(), SimpleNamespace(code=200, content=""))
+
+
+def test_standard_output_is_a_dash(capfd):
+    AccessLog("-")(request(), SimpleNamespace(code=200, content=""))
+    assert capfd.readouterr().out.startswith("127.0.0.1 - - [")
+
+
+def test_a_file_that_cannot_be_written_is_refused(tmp_path):
+    with pytest.raises(OptionError, match=r"access_log: .* cannot be written: No such file or directory"):
+        AccessLog(os.fspath(tmp_path / "no" / "access.log"))

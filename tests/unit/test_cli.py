@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from understudy import cli
+from understudy.options import OUTSIDE
+
+
+def understudy(*args, cwd, **variables):
+    """Runs the command in a process of its own, since what it refuses ends the process."""
+    return subprocess.run(
+        [sys.executable, "-c", "from understudy.cli import main; main()", *args],
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), **variables},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def refusal(*args, cwd, **variables):
+    done = understudy(*args, cwd=cwd, **variables)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("understudy: ")
+    return line.removeprefix("understudy: ")
+
+
+@pytest.fixture
+def app(tmp_path):
+    def write(content):
+        (tmp_path / "app.py").write_text(content)
+        return tmp_path
+
+    return write
+
+
+SERVER = "from understudy import HTTPServer, Kernel\nkernel = Kernel()\nserver = HTTPServer(kernel, port=0)\n"
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """Runs `understudy serve app.py` and gives what it would have served with."""
+    from understudy import serving
+
+    def run(*args, **variables):
+        seen = {}
+
+        def look(target, settings):
+            assert target == "app.py"
+            seen.update({name: value for name, (value, _) in settings.items()})
+
+        monkeypatch.setattr(serving, "run", look)
+        CliRunner().invoke(cli.commands, ["serve", "app.py", *args], env=variables, catch_exceptions=False)
+        return seen
+
+    return run
+
+
+def test_every_option_has_a_flag_that_is_in_the_help():
+    told = CliRunner().invoke(cli.commands, ["serve", "--help"]).output
+    assert all(f"{option.flag} " in told for option in OUTSIDE.values())
+    assert "[1g]" in told
+    assert "[75]" in told
+
+
+def test_flags_and_variables_are_read(said):
+    assert said("--min-spare", "2", "--no-keep-alive", UNDERSTUDY_MAX_BODY="10m") == {
+        "min_spare_servers": 2,
+        "keep_alive": False,
+        "max_body": 10 << 20,
+    }
+
+
+@pytest.mark.parametrize("as_flag", [True, False])
+def test_the_file_is_named_by_a_flag_or_a_variable(said, tmp_path, as_flag):
+    path = tmp_path / "understudy.toml"
+    path.write_text('glue = "site"\n')
+    found = said("--config", str(path)) if as_flag else said(UNDERSTUDY_CONFIG=str(path))
+    assert found == {"ipc_glue": "site"}
+
+
+def test_without_a_command_the_help_is_shown():
+    told = CliRunner().invoke(cli.commands, [])
+    assert told.exit_code == 0
+    assert "serve" in told.output
+    assert "status" in told.output
+
+
+@pytest.mark.parametrize(
+    ("args", "complaint"),
+    [
+        (["serve"], "Missing argument 'TARGET'. (see understudy serve --help)"),
+        (["serve", "gone.py"], "gone.py cannot be read: No such file or directory"),
+        (["serve", "app.py", "--frob"], "(see understudy serve --help)"),
+        (["serve", "app.py", "--max-body", "x"], "--max-body: expected bytes"),
+        (["serve", "app.py:sever"], "app.py has no 'sever'; did you mean 'server'?"),
+        (["serve", "app.py", "--workers", "3"], "--workers needs a PreForkServer; app.py has an HTTPServer"),
+        (["serve", "app.py", "--pid-file", "no/such/file"], "cannot be written"),
+        (["serve", "app.py", "--config", "gone.toml"], "gone.toml cannot be read"),
+        (["frob"], "(see understudy --help)"),
+        (["status", "--frob"], "(see understudy status --help)"),
+    ],
+)
+def test_what_the_user_got_wrong_is_one_line(app, args, complaint):
+    assert complaint in refusal(*args, cwd=app(SERVER))
+
+
+def test_a_wrong_variable_is_refused_by_its_name(app):
+    line = refusal("serve", "app.py", cwd=app(SERVER), UNDERSTUDY_MAX_CLIENTS="many")
+    assert line == "UNDERSTUDY_MAX_CLIENTS: expected a whole number from 1 to 65535, got 'many'"
+
+
+def test_options_for_one_of_several_servers_are_refused_with_their_names(app):
+    two = SERVER + 'HTTPServer(kernel, alias="ADMIN", port=0)\n'
+    assert "several servers (ADMIN, HTTPD)" in refusal("serve", "app.py", "--debug", cwd=app(two))
+
+
+def test_the_users_own_exception_shows_their_traceback_alone(app):
+    done = understudy("serve", "app.py", cwd=app("def broken():\n    1 / 0\n\nbroken()\n"))
+    assert done.returncode == 2
+    assert "ZeroDivisionError" in done.stderr
+    assert "understudy: app.py could not be loaded" in done.stderr
+    assert "cli.py" not in done.stderr
+    assert "importlib" not in done.stderr
+
+
+def test_version(tmp_path):
+    done = understudy("--version", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("understudy 0.")
+
+
+def test_what_serve_imports_every_worker_keeps_so_it_is_little():
+    script = "import sys, understudy.cli, understudy.serving; print(*sys.modules)"
+    env = {"PYTHONPATH": ":".join(sys.path)}
+    loaded = subprocess.check_output([sys.executable, "-c", script], env=env, text=True).split()
+    assert not {"rich", "tomllib", "difflib", "importlib.metadata"} & set(loaded)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from understudy.errors import UnknownEvent, UnknownSession
+from understudy.kernel import Kernel
+from understudy.session import Session, event
+
+
+class Listener(Session):
+    def __init__(self, alias: str, stop_after: int = 1) -> None:
+        self.alias = alias
+        self.stop_after = stop_after
+        self.heard: list[int] = []
+
+    @event
+    def came(self, signum: int) -> None:
+        self.heard.append(signum)
+        if len(self.heard) == self.stop_after:
+            self.kernel.stop()
+
+
+def raising(signum: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), signum)
+
+
+def test_a_signal_reaches_every_session_that_bound_it() -> None:
+    kernel = Kernel()
+    one, two = kernel.add(Listener("ONE")), kernel.add(Listener("TWO"))
+    kernel.signal(signal.SIGUSR1, "ONE", "came")  # before run() and in it
+    kernel.on_start(lambda: kernel.signal(signal.SIGUSR1, "TWO", "came"))
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert one.heard == two.heard == [signal.SIGUSR1]
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_a_signal_ends_a_wait_without_end() -> None:
+    kernel = Kernel()
+    listener = kernel.add(Listener("ONE"))
+    kernel.signal(signal.SIGUSR1, "ONE", "came")
+    late = threading.Timer(0.05, raising(signal.SIGUSR1))
+    late.start()
+    kernel.run()  # ends by the signal, or not at all: a bound signal keeps the kernel waiting
+    late.join()
+    assert listener.heard == [signal.SIGUSR1]
+
+
+def test_binding_again_replaces_the_event_of_that_session() -> None:
+    kernel = Kernel()
+    kernel.session("S", {"first": lambda _: pytest.fail("replaced"), "second": lambda _: kernel.stop()})
+    kernel.signal(signal.SIGUSR1, "S", "first")
+    kernel.signal(signal.SIGUSR1, "S", "second")
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+
+
+def test_unbinding_one_session_leaves_the_others() -> None:
+    kernel = Kernel()
+    one, two = kernel.add(Listener("ONE")), kernel.add(Listener("TWO"))
+    for alias in ("ONE", "TWO"):
+        kernel.signal(signal.SIGUSR1, alias, "came")
+    kernel.signal(signal.SIGUSR1, "ONE", None)
+    kernel.signal(signal.SIGUSR2, "ONE", None)
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert (one.heard, two.heard) == ([], [signal.SIGUSR1])
+
+
+def test_the_last_unbinding_gives_the_signal_back_and_lets_the_kernel_end() -> None:
+    class Once(Listener):
+        @event
+        def came(self, signum: int) -> None:
+            self.heard.append(signum)
+            self.kernel.signal(signum, "ONCE", None)
+            assert signal.getsignal(signum) is signal.SIG_DFL
+
+    kernel = Kernel()
+    once = kernel.add(Once("ONCE"))
+    kernel.signal(signal.SIGUSR1, "ONCE", "came")
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert once.heard == [signal.SIGUSR1]
+
+
+def test_a_removed_session_hears_no_more() -> None:
+    kernel = Kernel()
+    one, two = kernel.add(Listener("ONE")), kernel.add(Listener("TWO"))
+    for alias in ("ONE", "TWO"):
+        kernel.signal(signal.SIGUSR1, alias, "came")
+    kernel.remove(one)
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert (one.heard, two.heard) == ([], [signal.SIGUSR1])
+
+
+def test_only_what_exists_can_be_bound() -> None:
+    kernel = Kernel()
+    kernel.add(Listener("ONE"))
+    with pytest.raises(UnknownSession):
+        kernel.signal(signal.SIGUSR1, "NOBODY", "came")
+    with pytest.raises(UnknownEvent):
+        kernel.signal(signal.SIGUSR1, "ONE", "nothing")
+    kernel.signal(signal.SIGUSR1, "NOBODY", None)
+
+
+def test_control_c_stops_where_nobody_bound_it() -> None:
+    kernel = Kernel()
+    kernel.hold(kernel)
+    kernel.on_start(raising(signal.SIGINT))
+    kernel.run()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_control_c_interrupts_an_end_that_hangs() -> None:
+    kernel = Kernel()
+    kernel.hold(kernel)
+    kernel.on_start(raising(signal.SIGINT))
+    kernel.on_stop(raising(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        kernel.run()
+
+
+def test_control_c_belongs_to_who_bound_it_and_returns_to_the_kernel() -> None:
+    kernel = Kernel()
+    listener = kernel.add(Listener("ONE", stop_after=0))
+    kernel.hold(kernel)
+    kernel.signal(signal.SIGINT, "ONE", "came")
+    kernel.session("S", {"unbind": lambda: kernel.signal(signal.SIGINT, "ONE", None)})
+    kernel.session("T", {"again": raising(signal.SIGINT)})
+    kernel.on_start(raising(signal.SIGINT))
+    kernel.delay(0.01, "S", "unbind")
+    kernel.delay(0.02, "T", "again")
+    kernel.run()
+    assert listener.heard == [signal.SIGINT]
+
+
+def test_a_program_that_ignores_control_c_keeps_ignoring_it() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        kernel = Kernel()
+        kernel.session("S", {"later": lambda: None})
+        kernel.delay(0.01, "S", "later")
+        kernel.on_start(raising(signal.SIGINT))
+        kernel.run()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_kernel_off_the_main_thread_runs_without_signals() -> None:
+    kernel = Kernel()
+    heard: list[str] = []
+    kernel.session("S", {"event": heard.append})
+    kernel.post("S", "event", "here")
+    thread = threading.Thread(target=kernel.run)
+    thread.start()
+    thread.join()
+    assert heard == ["here"]

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from understudy import values
+from understudy.values import Endpoint
+
+
+@pytest.mark.parametrize(
+    ("said", "where"),
+    [
+        ("127.0.0.1:8080", Endpoint("127.0.0.1", 8080)),
+        ("localhost:0", Endpoint("localhost", 0)),
+        ("[::1]:80", Endpoint("::1", 80)),
+        ("[fe80::1%eth0]:80", Endpoint("fe80::1%eth0", 80)),
+        ("8080", Endpoint(None, 8080)),
+        (":8080", Endpoint(None, 8080)),
+        (8080, Endpoint(None, 8080)),
+        ("unix:/run/site.sock", Endpoint("/run/site.sock", None)),
+    ],
+)
+def test_an_endpoint_is_read_and_read_again(said, where):
+    assert values.endpoint(said) == where
+    assert values.endpoint(where) == where
+
+
+def test_a_relative_socket_path_is_that_of_the_directory_now(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert values.endpoint("unix:site.sock").address == str(tmp_path / "site.sock")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "localhost",
+        "::1:80",
+        "[::1]",
+        "host:port",
+        "host:70000",
+        "unix:",
+        "a b:80",
+        None,
+        "[]:80",
+    ],
+)
+def test_what_is_no_endpoint_is_refused(said):
+    with pytest.raises(ValueError, match=r"a whole number from 0 to 65535|host:port"):
+        values.endpoint(said)
