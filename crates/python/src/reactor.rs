@@ -67,7 +67,8 @@ impl Reactor {
     ///
     /// Raises only what is meant to end the process, such as SystemExit.
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        self.serve(py)?;
+        // What is called here may give asyncio something to do: then no wait.
+        let timeout = if self.serve(py)? { Some(0.0) } else { timeout };
         let (waiter, wait_ms) = {
             let mut engine = self.core.engine();
             (engine.waiter(), engine.prepare())
@@ -208,14 +209,17 @@ fn shorter(timeout_s: Option<f64>, wait_ms: Option<u64>) -> Option<Timespec> {
 }
 
 impl Reactor {
-    /// Everything that has happened, until nothing more has.
-    fn serve(&self, py: Python<'_>) -> PyResult<()> {
+    /// Everything that has happened, until nothing more has. True if
+    /// anything had.
+    fn serve(&self, py: Python<'_>) -> PyResult<bool> {
+        let mut any = false;
         loop {
             let event = self.core.engine().next_event();
             let result = match event {
                 Some(event) => self.handle(py, event),
-                None => return Ok(()),
+                None => return Ok(any),
             };
+            any = true;
             self.adopt_orphans(py);
             match result {
                 // A service answers for its own exceptions. What is left is

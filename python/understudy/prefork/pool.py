@@ -45,6 +45,7 @@ class Child:
     since: float
     booted: bool = False
     retired: bool = False
+    patience: TimerHandle | None = None
 
     def signal(self, signum: int) -> None:
         """By descriptor: a pid could be somebody else's by now."""
@@ -93,6 +94,7 @@ class Pool:
         self._stopping = False
         self._starved = False
         self._wake: TimerHandle | None = None
+        self._show_again: TimerHandle | None = None
         self._counts = {"forked": 0, "died": 0, "boot_failed": 0}
         self.board.publish(
             pid=os.getpid(),
@@ -246,6 +248,8 @@ class Pool:
         """The kernel says that a worker ended."""
         self.kernel.loop.remove_reader(child.pidfd)
         os.close(child.pidfd)
+        if child.patience is not None:
+            child.patience.cancel()
         status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
         booted_once = child.booted or self.board.states()[child.index] != State.STARTING
         leaving = child.retired or self.board.states()[child.index] == State.DRAINING
@@ -276,12 +280,11 @@ class Pool:
         child.retired = True
         child.signal(signal.SIGTERM)
         patience_s = self.options.graceful_timeout + 2.0  # the worker cuts its connections first
-        self.kernel.loop.call_later(patience_s, self._lose_patience, child)
+        child.patience = self.kernel.loop.call_later(patience_s, self._lose_patience, child)
 
     def _lose_patience(self, child: Child) -> None:
-        if self._children.get(child.index) is child:
-            logger.warning("worker %d did not end in time: killing it", child.pid)
-            child.signal(signal.SIGKILL)
+        logger.warning("worker %d did not end in time: killing it", child.pid)
+        child.signal(signal.SIGKILL)
 
     def stop(self, *, graceful: bool) -> None:
         """Ends every worker; `emptied` is called when the last one is gone. May be called again, harder."""
@@ -301,6 +304,8 @@ class Pool:
     def close(self) -> None:
         """Gives up glue and memory: both are gone with this process's descriptors."""
         loop = self.kernel.loop
+        if self._show_again is not None:
+            self._show_again.cancel()
         loop.remove_reader(self.board.alert_fileno())
         loop.remove_reader(self.publication.fileno())
         self.publication.close()
@@ -315,9 +320,8 @@ class Pool:
         self._children.clear()
 
     def _show(self) -> None:
-        if not self._stopping:
-            logger.warning("%s", format_states(self.board))
-            self.kernel.loop.call_later(1.0, self._show)
+        logger.warning("%s", format_states(self.board))
+        self._show_again = self.kernel.loop.call_later(1.0, self._show)
 
 
 def _ending(status: int) -> str:

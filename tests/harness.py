@@ -1,0 +1,238 @@
+"""The real server as a process, for tests that talk to it over sockets.
+
+Nothing here sleeps for luck: `wait_until` looks at a condition until it holds or its deadline has passed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+DEADLINE_S = 10.0
+
+
+def wait_until(condition: Callable[[], T], what: str = "the condition", deadline_s: float = DEADLINE_S) -> T:
+    """The first truthy value of `condition`. Raises AssertionError when it has none in time."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come true in {deadline_s} s; last: {value!r}")
+        time.sleep(0.002)
+
+
+class Server:
+    """One `understudy serve` process; `url`, `host` and `port` are known when it serves."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self.url = ""
+        self.host = ""
+        self.port = 0
+        self.glue: str | None = None
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream, lines), daemon=True)
+            for stream, lines in ((process.stdout, self.out), (process.stderr, self.err))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @staticmethod
+    def _read(stream: Any, lines: list[str]) -> None:
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        """All of standard error so far."""
+        return "\n".join(self.err)
+
+    def wait_serving(self) -> Server:
+        line = wait_until(
+            lambda: next((line for line in self.out if "serving" in line), None) or self.process.poll() is not None,
+            "the serving line",
+        )
+        assert isinstance(line, str), f"exit status {self.process.returncode}: {self.log}"
+        found = re.search(r"serving (\S+)", line)
+        assert found
+        self.url = found[1]
+        if address := re.fullmatch(r"http://(?:\[(.+)\]|(.+)):(\d+)", self.url):
+            self.host, self.port = address[1] or address[2], int(address[3])
+        if glue := re.search(r"glue ([\w.-]+)", line):
+            self.glue = glue[1]
+        return self
+
+    def wait_log(self, text: str, deadline_s: float = DEADLINE_S) -> str:
+        """The first line of standard error that contains `text`."""
+        return wait_until(
+            lambda: next((line for line in list(self.err) if text in line), ""), f"{text!r} in the log", deadline_s
+        )
+
+    # --- talking to it -----------------------------------------------------------------------------------
+
+    def connect(self, timeout_s: float = DEADLINE_S) -> socket.socket:
+        if self.url.startswith("unix:"):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(timeout_s)
+            sock.connect(self.url.removeprefix("unix:"))
+            return sock
+        return socket.create_connection((self.host, self.port), timeout=timeout_s)
+
+    def raw(self, data: bytes, *, half_close: bool = False) -> bytes:
+        """Everything that comes back for `data` on a connection of its own, until the server closes it."""
+        with self.connect() as sock:
+            sock.sendall(data)
+            if half_close:
+                sock.shutdown(socket.SHUT_WR)
+            return read_all(sock)
+
+    def request(
+        self, path: str = "/", method: str = "GET", body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """One request on a connection of its own: status, header fields (lower case), body."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=DEADLINE_S)
+        with contextlib.closing(connection):
+            connection.request(method, path, body=body, headers=headers or {})
+            response = connection.getresponse()
+            fields = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, fields, response.read()
+
+    def get(self, path: str = "/") -> bytes:
+        """The body of a GET that must be answered with 200."""
+        status, _, body = self.request(path)
+        assert status == 200, (status, body)
+        return body
+
+    # --- looking at it -----------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """The scoreboard, read from outside as `understudy status --json` does."""
+        assert self.glue, "this server has no pool"
+        from understudy.prefork.scoreboard import open_scoreboard, snapshot
+
+        board, _ = open_scoreboard(self.glue)
+        with contextlib.closing(board):
+            return snapshot(board)
+
+    def workers(self, *states: str) -> list[int]:
+        """The pids of the workers, those in `states` if any are given."""
+        return [
+            worker["pid"] for worker in self.status()["workers"] if not states or worker["state"] in states
+        ]
+
+    def descriptors(self, pid: int | None = None) -> int:
+        return len(os.listdir(f"/proc/{pid or self.pid}/fd"))
+
+    # --- ending it ---------------------------------------------------------------------------------------
+
+    def signal(self, signum: int) -> None:
+        self.process.send_signal(signum)
+
+    def wait(self, deadline_s: float = DEADLINE_S) -> int:
+        """Its exit status, once it has one and all it said was read."""
+        code = self.process.wait(deadline_s)
+        for reader in self._readers:
+            reader.join(deadline_s)
+        return code
+
+    def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+def run(*arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """An `understudy` command that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "understudy", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=cwd,
+        env=os.environ | (env or {}),
+        check=False,
+    )
+
+
+def start(
+    *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any
+) -> Server:
+    """Starts `understudy serve` with these arguments."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "understudy", "serve", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"} | (env or {}),
+        **options,
+    )
+    return Server(process)
+
+
+def write_app(directory: Path, source: str, name: str = "app.py") -> Path:
+    path = directory / name
+    path.write_text(textwrap.dedent(source))
+    return path
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """What comes until the peer closes."""
+    received = bytearray()
+    with contextlib.suppress(ConnectionResetError):
+        while piece := sock.recv(65536):
+            received += piece
+    return bytes(received)
+
+
+def read_response(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """One response of a connection that stays open; framing by Content-Length or chunks."""
+    response = http.client.HTTPResponse(sock)
+    response.begin()
+    fields = {name.lower(): value for name, value in response.getheaders()}
+    return response.status, fields, response.read()
+
+
+@contextlib.contextmanager
+def running(*arguments: str, **options: Any) -> Iterator[Server]:
+    server = start(*arguments, **options)
+    try:
+        yield server.wait_serving()
+    finally:
+        server.kill()
+
+
+def status_json(glue: str) -> dict[str, Any]:
+    """What `understudy status --json` prints."""
+    done = run("status", "--glue", glue, "--json")
+    assert done.returncode == 0, done.stderr
+    loaded: dict[str, Any] = json.loads(done.stdout)
+    return loaded
