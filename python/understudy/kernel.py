@@ -188,7 +188,9 @@ class Kernel:
         """Runs one event the kernel's way: exceptions are logged (and give None), coroutines spawned."""
         try:
             result = function(*args)
-        except Exception as error:
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a stray CancelledError must not stop the queue either
             self.report(session, event, args, error)
             return None
         if result is not None and asyncio.iscoroutine(result):
@@ -324,8 +326,6 @@ class Kernel:
             raise SystemExit(2) from error
         finally:
             self._close()
-            if self._is_child:
-                self._end_process()
 
     def _turn(self) -> None:
         while self._phase is not Phase.STOPPING:
@@ -380,6 +380,8 @@ class Kernel:
             loop.close()
             self._loop = None
             self._phase = Phase.RESTING
+            if self._is_child:
+                self._end_process()
 
     # --- forking -----------------------------------------------------------------------------------------
 
@@ -408,10 +410,14 @@ class Kernel:
 
     def _end_process(self) -> NoReturn:
         """In a child `run()` does not return: what follows it in the program is the parent's to do."""
-        status = 0
-        if (error := sys.exception()) is not None:
+        error = sys.exception()
+        if isinstance(error, SystemExit):
+            status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        elif error is not None:
             status = 1
             sys.excepthook(type(error), error, error.__traceback__)
+        else:
+            status = 0
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):

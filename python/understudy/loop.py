@@ -7,7 +7,6 @@ process's work, `abandon` in a child that was forked with a copy of its parent's
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +47,6 @@ class EngineLoop(asyncio.SelectorEventLoop):
         Tasks are buried, not freed: freeing a suspended coroutine would run its `finally` blocks, once more
         and in the wrong process. Signal handlers of the loop return to the defaults.
         """
-        signal.set_wakeup_fd(-1)  # it is the parent's self-pipe
         self._buried = asyncio.all_tasks(self)
         for task in self._buried:
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio.gather does

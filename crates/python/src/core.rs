@@ -1,7 +1,7 @@
 //! What the Python objects of one engine share.
 
-use crate::response::Response;
 use crate::request::Request;
+use crate::response::Response;
 use crate::service::Service;
 use pyo3::prelude::*;
 use std::collections::HashMap;

@@ -9,7 +9,10 @@ use pyo3::types::{PyList, PyString, PyTuple};
 pub(crate) fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() => PyString::new(py, text),
-        _ => PyString::new(py, &bytes.iter().map(|&byte| byte as char).collect::<String>()),
+        _ => PyString::new(
+            py,
+            &bytes.iter().map(|&byte| byte as char).collect::<String>(),
+        ),
     }
 }
 
@@ -100,7 +103,12 @@ impl Headers {
 
     /// Every value of that name, in order.
     fn get_all<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.values(name).map(|value| decode(py, value)).collect::<Vec<_>>())
+        PyList::new(
+            py,
+            self.values(name)
+                .map(|value| decode(py, value))
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// One more field of that name.

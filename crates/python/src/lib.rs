@@ -10,8 +10,8 @@
 
 mod connection;
 mod core;
-mod process;
 mod headers;
+mod process;
 mod reactor;
 mod request;
 mod response;

@@ -145,7 +145,10 @@ impl Reactor {
     /// Worker: whether the whole server is shutting down.
     #[getter]
     fn pool_stops(&self) -> bool {
-        self.core.engine().slot().is_some_and(|slot| slot.stopping())
+        self.core
+            .engine()
+            .slot()
+            .is_some_and(|slot| slot.stopping())
     }
 
     /// Calls `callback()` once after that many requests.
@@ -262,7 +265,9 @@ impl Reactor {
                 interrupted,
             } => self.closed(py, (conn, peer), listener, interrupted),
             Event::Starved { listener, error } => {
-                let text = format!("no clients are accepted for now: {error}; raise the limit of open files (ulimit -n) or lower the number of connections");
+                let text = format!(
+                    "no clients are accepted for now: {error}; raise the limit of open files (ulimit -n) or lower the number of connections"
+                );
                 self.trouble(py, listener, &text)
             }
             Event::Recovered { listener } => {
@@ -337,7 +342,9 @@ impl Reactor {
             Err(error) => {
                 response.borrow_mut(py).give_up();
                 self.core.engine().reject(conn, &NO_ROOM);
-                let text = format!("a request body could not be kept: {error}; make room or set spool_dir");
+                let text = format!(
+                    "a request body could not be kept: {error}; make room or set spool_dir"
+                );
                 let result = service.trouble.call1(py, (text, peer.to_string()));
                 result.map(drop)
             }

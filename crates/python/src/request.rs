@@ -68,7 +68,12 @@ impl Request {
     fn field(&self, name: &str) -> Option<&[u8]> {
         let mut fields = self.head.fields.iter();
         fields
-            .find(|field| field.name.of(&self.bytes).eq_ignore_ascii_case(name.as_bytes()))
+            .find(|field| {
+                field
+                    .name
+                    .of(&self.bytes)
+                    .eq_ignore_ascii_case(name.as_bytes())
+            })
             .map(|field| field.value.of(&self.bytes))
     }
 
@@ -266,7 +271,10 @@ impl Request {
     fn authorization_basic<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let forms = py.import(intern!(py, "understudy.forms"))?;
-        let value = slf.borrow().field("authorization").map(|value| decode(py, value));
+        let value = slf
+            .borrow()
+            .field("authorization")
+            .map(|value| decode(py, value));
         forms.call_method1(intern!(py, "basic_credentials"), (value,))
     }
 

@@ -110,7 +110,10 @@ impl Response {
         kind: &[u8],
     ) -> Result<i64, Refusal> {
         let own = self.headers.as_ref().map(|headers| headers.borrow(py));
-        let own_fields = own.as_ref().into_iter().flat_map(|headers| headers.fields());
+        let own_fields = own
+            .as_ref()
+            .into_iter()
+            .flat_map(|headers| headers.fields());
         let has = |name: &[u8]| {
             own_fields
                 .clone()
@@ -122,7 +125,9 @@ impl Response {
             .map(|(name, value)| (name.as_slice(), value.as_slice()));
         let typed = matches!(self.code, 204 | 205 | 304)
             || has(b"content-type")
-            || defaults.clone().any(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
+            || defaults
+                .clone()
+                .any(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
         let kind = (!typed).then_some((b"Content-Type".as_slice(), kind));
         let fields = kind.into_iter().chain(own_fields.clone()).chain(defaults);
         let mut engine = self.core.engine();
@@ -287,7 +292,11 @@ impl Response {
     #[getter]
     fn connection<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, Connection>> {
         if let Some(request) = &self.request {
-            return request.bind(py).getattr("connection")?.cast_into().map_err(PyErr::from);
+            return request
+                .bind(py)
+                .getattr("connection")?
+                .cast_into()
+                .map_err(PyErr::from);
         }
         if self.connection.is_none() {
             let made = Connection::new(&self.core, self.conn, self.peer);
@@ -325,7 +334,12 @@ impl Response {
         if self.state == State::Answered {
             return Err(self.already());
         }
-        self.streams = Some((session, event, dont_flush).into_pyobject(py)?.into_any().unbind());
+        self.streams = Some(
+            (session, event, dont_flush)
+                .into_pyobject(py)?
+                .into_any()
+                .unbind(),
+        );
         Ok(())
     }
 

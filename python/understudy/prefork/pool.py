@@ -197,12 +197,11 @@ class Pool:
         self.kernel.between_turns(lambda: self._spawn(count))
 
     def _spawn(self, count: int) -> None:
-        for _ in range(count):
-            if self._stopping or not self._free:
-                break
+        """Forks a batch, and only then looks at it: what is written between two forks is shared by no one."""
+        forked = []
+        for _ in range(0 if self._stopping else min(count, len(self._free))):
             index = self._free.pop()
             self.board.claim(index, self.generation)
-            since = time.monotonic()
             try:
                 pid = self.kernel.fork()
             except OSError as error:
@@ -212,6 +211,8 @@ class Pool:
             if pid == 0:
                 self._become_worker(self, index)
                 return
+            forked.append((index, pid, time.monotonic()))
+        for index, pid, since in forked:
             self._forked(index, pid, since)
         self._spawning -= count
         self._plan()

@@ -1,0 +1,1 @@
+"""The programs that are measured. Each takes its port as the first argument."""

@@ -1,0 +1,15 @@
+-- The request as it is, or so many of it at once: wrk ... -- DEPTH
+-- wrk asks for a request once and repeats it, so that Lua costs nothing under load.
+function init(args)
+   local depth = tonumber(args[1])
+   local plain = wrk.format
+   wrk.format = function(...) return string.rep(plain(...), depth) end
+end
+
+function done(summary, latency, requests)
+   local e = summary.errors
+   io.write(string.format(
+      '{"requests": %d, "duration_us": %d, "errors": %d, "p99_us": %d}\n',
+      summary.requests, summary.duration,
+      e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(99)))
+end

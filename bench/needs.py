@@ -1,0 +1,58 @@
+"""What the bench needs besides Python: programs and descriptors."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAMS = ("nginx", "wrk")  # their Debian packages have the same names
+DESCRIPTORS = 10_500
+"""For the 10,000 connections that one worker holds, and for the bench that holds their other ends."""
+
+
+class Missing(Exception):
+    """Something the bench cannot do without; the text says what to do."""
+
+
+def provide() -> None:
+    """Sees that all is there, and installs what a Debian root can. Raises Missing."""
+    # Not in everybody's PATH, but where Debian puts daemons.
+    os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if missing:
+        _install(missing)
+    if importlib.util.find_spec("uvicorn") is None:
+        raise Missing("uvicorn is needed: pip install -e '.[bench]'")
+    if not Path("examples/synopsis.py").exists():
+        raise Missing("start it at the top of the source tree: python -m bench")
+    _raise_descriptors()
+
+
+def _install(missing: list[str]) -> None:
+    names = " ".join(missing)
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise Missing(f"{names} needed; on Debian: sudo apt-get install {names}")
+    print(f"bench: installing {names}", file=sys.stderr)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
+        done = subprocess.run(
+            ["apt-get", "--quiet=2", *command], env=environment, stdout=sys.stderr, timeout=300, check=False
+        )
+        if done.returncode:
+            raise Missing(f"{names} needed, and apt-get {command[0]} failed; install it by hand")
+
+
+def _raise_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= DESCRIPTORS:
+        return
+    limit = hard if hard == resource.RLIM_INFINITY else max(hard, DESCRIPTORS)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, limit))
+    except (OSError, ValueError):
+        raise Missing(f"{DESCRIPTORS} open files needed, {hard} allowed: raise ulimit -Hn") from None

@@ -1,0 +1,77 @@
+"""How fast the pool grows, read from its scoreboard by another process, each millisecond.
+
+A burst takes its workers at once; the clock runs from before the first connect. Workers count when the
+scoreboard says so: "starting" is no spare.
+"""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from bench.machine import Cores, pinned
+from bench.servers import Recipe, Server, app, request
+from understudy._engine import Scoreboard
+from understudy.prefork.policy import State
+from understudy.prefork.scoreboard import open_scoreboard
+
+SPARES = 5
+CROWD = 64
+PATIENCE_S = 1.9  # less than a request is held
+TICK_S = 0.001
+
+Reached = Callable[[Counter[int]], bool]
+
+
+def measure_refill(path: str, repeats: int, cores: Cores) -> float | None:
+    """Milliseconds from a request on each of 5 spares to 5 spares again; the median."""
+    return _median([_burst(path, SPARES, _refilled, cores) for _ in range(repeats)])
+
+
+def measure_crowd(path: str, repeats: int, cores: Cores) -> float | None:
+    """Milliseconds from 64 requests at 5 spares to 64 busy workers; the median."""
+    return _median([_burst(path, CROWD, _crowded, cores) for _ in range(repeats)])
+
+
+def _refilled(states: Counter[int]) -> bool:
+    return states[State.ACTIVE] >= SPARES and states[State.SPARE] >= SPARES
+
+
+def _crowded(states: Counter[int]) -> bool:
+    return states[State.ACTIVE] >= CROWD
+
+
+def _burst(path: str, size: int, reached: Reached, cores: Cores) -> float | None:
+    """Seconds until the pool is where it should be; None if it did not get there while it was watched."""
+    glue = f"bench-{secrets.token_hex(4)}"
+    recipe = Recipe("understudy, growing pool", app("pool", "done", "grow", glue))
+    with Server(recipe, cores.server) as server, ExitStack() as stack, pinned(cores.client):
+        board, _ = open_scoreboard(glue)
+        if _watch(board, lambda states: states[State.SPARE] == SPARES) is None:
+            raise RuntimeError(f"the pool did not begin with {SPARES} spares: {board.states()[:16]!r}")
+        began = time.monotonic()
+        for _ in range(size):
+            connection = stack.enter_context(server.connect())
+            connection.sendall(request(path))
+        there = _watch(board, reached)
+        return None if there is None else there - began
+
+
+def _watch(board: Scoreboard, reached: Reached) -> float | None:
+    """When the states were first as wanted, on the monotonic clock."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (now := time.monotonic()) < deadline:
+        if reached(Counter(board.states())):
+            return now
+        time.sleep(TICK_S)
+    return None
+
+
+def _median(seconds: list[float | None]) -> float | None:
+    """In milliseconds; None if the pool did not get there even once, whatever the other times."""
+    there = [value for value in seconds if value is not None]
+    return statistics.median(there) * 1000 if len(there) == len(seconds) else None

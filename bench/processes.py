@@ -1,0 +1,45 @@
+"""What /proc tells of a process and its children: CPU time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def tree(pid: int) -> Iterator[int]:
+    """The process and all its descendants."""
+    yield pid
+    for task in (PROC / str(pid) / "task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from tree(int(child))
+
+
+def cpu_ns(pid: int) -> int:
+    """User and system time of the tree, every thread of it.
+
+    From schedstat, which counts nanoseconds; stat counts ticks of 10 ms. Exact for who sleeps now.
+    """
+    return sum(
+        int((task / "schedstat").read_text().split()[0])
+        for member in tree(pid)
+        for task in (PROC / str(member) / "task").iterdir()
+    )
+
+
+def pss_bytes(pid: int) -> int:
+    """Memory of the tree; a page that n processes share counts 1/n for each of them."""
+    return sum(_rollup(member, "Pss") for member in tree(pid))
+
+
+def rss_bytes(pid: int) -> int:
+    """Memory that one process has in use."""
+    return _rollup(pid, "Rss")
+
+
+def _rollup(pid: int, field: str) -> int:
+    for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"no {field} in /proc/{pid}/smaps_rollup")

@@ -1,0 +1,144 @@
+"""The servers: how each is started on its core, known to serve, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import string
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.machine import pinned
+
+PATH = "/bar/hello"
+BODY = "Hello from the other side of the loopback.\n"
+START_S = 10.0
+STOP_S = 3.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A kind of server. `command` is given a free port of 127.0.0.1 and a directory of its own."""
+
+    name: str
+    command: Callable[[int, Path], list[str]]
+
+
+class Server:
+    """One that runs, from `with` to the end of it. Its first answer is awaited."""
+
+    def __init__(self, recipe: Recipe, core: int) -> None:
+        self.name = recipe.name
+        self.port = _free_port()
+        self._directory = tempfile.TemporaryDirectory(prefix="understudy-bench-")
+        self._log = Path(self._directory.name, "log")
+        command = recipe.command(self.port, Path(self._directory.name))
+        with pinned(core), self._log.open("wb") as log:
+            # A session of its own: all of it can be ended at once, whatever it forked.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def __enter__(self) -> Self:
+        try:
+            self._await_answer()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{PATH}"
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=START_S)
+
+    def ask(self, connection: socket.socket, path: str = PATH) -> bytes:
+        """One GET over a connection that stays open; the first bytes of the answer, b"" if there is none."""
+        connection.sendall(request(path))
+        return connection.recv(4096)
+
+    def stop(self) -> None:
+        """Ends it and whatever it forked."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            pass
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._directory.cleanup()
+
+    def _await_answer(self) -> None:
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError), self.connect() as connection:
+                if self.ask(connection).startswith(b"HTTP/1.1 200"):
+                    return
+            time.sleep(0.02)
+        raise RuntimeError(f"{self.name} does not answer; it said: {self._log.read_text()[-500:]}")
+
+
+def request(path: str = PATH) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def app(name: str, *arguments: str) -> Callable[[int, Path], list[str]]:
+    """The command of a program in `bench/apps`, which takes its port as the first argument."""
+    return lambda port, _directory: [sys.executable, "-m", f"bench.apps.{name}", str(port), *arguments]
+
+
+def _nginx(port: int, directory: Path) -> list[str]:
+    template = string.Template(Path(__file__).with_name("nginx.conf").read_text())
+    file = directory / "nginx.conf"
+    body = BODY.replace("\n", "\\n")
+    file.write_text(template.substitute(port=port, directory=directory, body=body))
+    return ["nginx", "-p", str(directory), "-e", "stderr", "-c", str(file)]
+
+
+def _uvicorn(port: int, _directory: Path) -> list[str]:
+    # "auto" is uvloop and httptools where they are installed, as the extra `bench` does.
+    options = "--loop auto --http auto --lifespan off --no-access-log --log-level warning --backlog 2048"
+    return [sys.executable, "-m", "uvicorn", "bench.apps.asgi:app", "--port", str(port), *options.split()]
+
+
+def synopsis(workers: int) -> Recipe:
+    """The example of the README as a pool of so many workers."""
+    command = [sys.executable, "-m", "understudy", "serve", "examples/synopsis.py"]
+    return Recipe(
+        f"synopsis, {workers} workers",
+        lambda port, _directory: [*command, "--workers", str(workers), "--bind", f"127.0.0.1:{port}"],
+    )
+
+
+NGINX = Recipe("nginx, return 200", _nginx)
+UVICORN = Recipe("uvicorn, plain ASGI", _uvicorn)
+DONE = Recipe("understudy, response.done()", app("single", "done"))
+POSTED = Recipe('understudy, post "DONE"', app("single", "posted"))
+WORKER = Recipe("understudy, pool of one worker", app("pool", "done", "1"))
