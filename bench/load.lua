@@ -9,7 +9,6 @@ end
 function done(summary, latency, requests)
    local e = summary.errors
    io.write(string.format(
-      '{"requests": %d, "duration_us": %d, "errors": %d, "p99_us": %d}\n',
-      summary.requests, summary.duration,
-      e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(99)))
+      '{"requests": %d, "duration_us": %d, "errors": %d}\n',
+      summary.requests, summary.duration, e.connect + e.read + e.write + e.status + e.timeout))
 end

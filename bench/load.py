@@ -12,6 +12,8 @@ from bench.processes import cpu_ns
 from bench.servers import Server
 
 CONNECTIONS = 64
+TOLERATED = 0.001
+"""Part of the requests that may fail: a machine that stalls for seconds costs a few their patience."""
 SCRIPT = Path(__file__).with_name("load.lua")
 
 
@@ -34,17 +36,17 @@ MODES = (KEEP_ALIVE, PIPELINED, CLOSE)
 class Run:
     """What came of one load. `busy` is the part of the time in which the server had its core.
 
-    Well below 1, the load generator was the limit, and the requests per second are not the server's.
+    Well below 1, it waited for the load generator or for others on its core, and the requests per second are
+    not all that it can do; the CPU time of one is what it is.
     """
 
     requests_per_s: float
     cpu_us_per_request: float
     busy: float
-    p99_ms: float
 
 
 def drive(server: Server, mode: Mode, seconds: int, core: int) -> Run:
-    """Loads a server. Raises RuntimeError if any request failed."""
+    """Loads a server. Raises RuntimeError if more than a few requests failed."""
     command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", str(seconds)]
     if mode.close:
         command += ["--header", "Connection: close"]
@@ -57,11 +59,10 @@ def drive(server: Server, mode: Mode, seconds: int, core: int) -> Run:
         told = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         raise RuntimeError(f"wrk failed: {done.stdout[-300:]}{done.stderr[-300:]}") from None
-    if told["errors"] or not told["requests"]:
+    if told["errors"] > told["requests"] * TOLERATED or not told["requests"]:
         raise RuntimeError(f"{server.name}, {mode.name}: {told['errors']} of {told['requests']} failed")
     return Run(
         requests_per_s=told["requests"] / told["duration_us"] * 1e6,
         cpu_us_per_request=spent_us / told["requests"],
         busy=spent_us / told["duration_us"],
-        p99_ms=told["p99_us"] / 1000,
     )

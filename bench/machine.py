@@ -23,7 +23,7 @@ class Cores(NamedTuple):
 
 
 def choose_cores() -> Cores:
-    """Two that are no hardware threads of one core, if there are such. Raises Missing if there is only one."""
+    """Two that are no hardware threads of one core, if there are such. Raises Missing for only one."""
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < 2:
         raise Missing("two cores are needed: one for the server, one for the load")

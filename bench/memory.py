@@ -6,13 +6,15 @@ import time
 from contextlib import ExitStack
 
 from bench.machine import Cores, pinned
-from bench.processes import pss_bytes, rss_bytes, tree
+from bench.processes import descriptors, pss_bytes, rss_bytes, tree
 from bench.servers import WORKER, Server, synopsis
 
 SMALL, LARGE = 2, 22
 CONNECTIONS = 10_000
 WARM_UP = 200
-SETTLE_S = 0.5
+SETTLE_S = 0.3
+STILL = 0.005
+PATIENCE_S = 5.0
 
 
 def measure_worker(cores: Cores) -> float:
@@ -20,15 +22,14 @@ def measure_worker(cores: Cores) -> float:
     sizes = []
     for workers in (SMALL, LARGE):
         with Server(synopsis(workers), cores.server) as server:
-            _await_workers(server, workers)
-            sizes.append(pss_bytes(server.pid))
+            sizes.append(_settled(server, workers))
     return (sizes[1] - sizes[0]) / (LARGE - SMALL)
 
 
 def measure_connection(cores: Cores) -> float:
     """Bytes by which one worker grows for each of 10,000 connections that asked once and are idle now."""
     with Server(WORKER, cores.server) as server, pinned(cores.client), ExitStack() as stack:
-        worker = list(tree(server.pid))[-1]
+        _, worker = tree(server.pid)
         with server.connect() as connection:
             for _ in range(WARM_UP):
                 server.ask(connection)
@@ -37,17 +38,26 @@ def measure_connection(cores: Cores) -> float:
             connection = stack.enter_context(server.connect())
             if not server.ask(connection).startswith(b"HTTP/1.1 200"):
                 raise RuntimeError("a connection was not served")
-        return (rss_bytes(worker) - before) / CONNECTIONS
+        growth = rss_bytes(worker) - before
+        if descriptors(worker) < CONNECTIONS:
+            raise RuntimeError(
+                f"the worker holds {descriptors(worker)} descriptors for {CONNECTIONS} clients"
+            )
+        return growth / CONNECTIONS
 
 
-def _await_workers(server: Server, workers: int) -> None:
-    """Until all are forked and nobody's memory changes any more."""
-    deadline = time.monotonic() + 5
-    while sum(1 for _ in tree(server.pid)) <= workers:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{server.name}: not all of them are there")
-        time.sleep(0.05)
+def _settled(server: Server, workers: int) -> int:
+    """PSS of the manager and all its workers, once it hardly changes any more.
+
+    It never stands quite still: a library that others use too counts less as soon as one more of them starts.
+    """
+    deadline = time.monotonic() + PATIENCE_S
     previous = 0
-    while (now := pss_bytes(server.pid)) != previous:
+    while time.monotonic() < deadline:
+        now = pss_bytes(server.pid)
+        complete = sum(1 for _ in tree(server.pid)) == workers + 1
+        if complete and abs(now - previous) < now * STILL:
+            return now
         previous = now
         time.sleep(SETTLE_S)
+    raise RuntimeError(f"{server.name}: the pool does not come to rest")

@@ -6,6 +6,7 @@ scoreboard says so: "starting" is no spare.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import statistics
 import time
@@ -14,8 +15,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from bench.machine import Cores, pinned
-from bench.servers import Recipe, Server, app, request
+from bench.servers import START_S, Recipe, Server, app, request
 from understudy._engine import Scoreboard
+from understudy.errors import ScoreboardUnavailable
 from understudy.prefork.policy import State
 from understudy.prefork.scoreboard import open_scoreboard
 
@@ -48,17 +50,27 @@ def _crowded(states: Counter[int]) -> bool:
 def _burst(path: str, size: int, reached: Reached, cores: Cores) -> float | None:
     """Seconds until the pool is where it should be; None if it did not get there while it was watched."""
     glue = f"bench-{secrets.token_hex(4)}"
-    recipe = Recipe("understudy, growing pool", app("pool", "done", "grow", glue))
+    recipe = Recipe("understudy, growing pool", app("pool", "done", "grow", glue), asked=False)
     with Server(recipe, cores.server) as server, ExitStack() as stack, pinned(cores.client):
-        board, _ = open_scoreboard(glue)
-        if _watch(board, lambda states: states[State.SPARE] == SPARES) is None:
-            raise RuntimeError(f"the pool did not begin with {SPARES} spares: {board.states()[:16]!r}")
+        board = _open(glue)
+        if board is None or _watch(board, lambda states: states[State.SPARE] == SPARES) is None:
+            raise RuntimeError(f"no pool with {SPARES} spares came to be; it said: {server.last_words}")
         began = time.monotonic()
         for _ in range(size):
             connection = stack.enter_context(server.connect())
             connection.sendall(request(path))
         there = _watch(board, reached)
         return None if there is None else there - began
+
+
+def _open(glue: str) -> Scoreboard | None:
+    """The scoreboard, as soon as there is one."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ScoreboardUnavailable):
+            return open_scoreboard(glue)[0]
+        time.sleep(TICK_S)
+    return None
 
 
 def _watch(board: Scoreboard, reached: Reached) -> float | None:

@@ -43,3 +43,8 @@ def _rollup(pid: int, field: str) -> int:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise ValueError(f"no {field} in /proc/{pid}/smaps_rollup")
+
+
+def descriptors(pid: int) -> int:
+    """How many files and sockets a process has open."""
+    return sum(1 for _ in (PROC / str(pid) / "fd").iterdir())

@@ -22,22 +22,27 @@ from bench.machine import pinned
 PATH = "/bar/hello"
 BODY = "Hello from the other side of the loopback.\n"
 START_S = 10.0
-STOP_S = 3.0
+STOP_S = 1.0
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A kind of server. `command` is given a free port of 127.0.0.1 and a directory of its own."""
+    """A kind of server. `command` is given a free port of 127.0.0.1 and a directory of its own.
+
+    `asked`: its first answer is awaited. To ask a pool is to take a spare, and it may grow.
+    """
 
     name: str
     command: Callable[[int, Path], list[str]]
+    asked: bool = True
 
 
 class Server:
-    """One that runs, from `with` to the end of it. Its first answer is awaited."""
+    """One that runs, from `with` to the end of it."""
 
     def __init__(self, recipe: Recipe, core: int) -> None:
         self.name = recipe.name
+        self._asked = recipe.asked
         self.port = _free_port()
         self._directory = tempfile.TemporaryDirectory(prefix="understudy-bench-")
         self._log = Path(self._directory.name, "log")
@@ -50,7 +55,8 @@ class Server:
 
     def __enter__(self) -> Self:
         try:
-            self._await_answer()
+            if self._asked:
+                self._await_answer()
         except BaseException:
             self.stop()
             raise
@@ -64,6 +70,11 @@ class Server:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it wrote on its standard output and error."""
+        return self._log.read_text()[-500:]
 
     @property
     def url(self) -> str:
@@ -80,10 +91,8 @@ class Server:
     def stop(self) -> None:
         """Ends it and whatever it forked."""
         self._process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            pass
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -96,7 +105,7 @@ class Server:
                 if self.ask(connection).startswith(b"HTTP/1.1 200"):
                     return
             time.sleep(0.02)
-        raise RuntimeError(f"{self.name} does not answer; it said: {self._log.read_text()[-500:]}")
+        raise RuntimeError(f"{self.name} does not answer; it said: {self.last_words}")
 
 
 def request(path: str = PATH) -> bytes:

@@ -14,7 +14,9 @@ Runs = dict[tuple[str, str], list[Run]]
 """By name of the server and name of the mode, in order of the rounds."""
 
 
-def measure(recipes: Sequence[Recipe], rounds: int, seconds: int, cores: Cores, say: Callable[[str], None]) -> Runs:
+def measure(
+    recipes: Sequence[Recipe], rounds: int, seconds: int, cores: Cores, say: Callable[[str], None]
+) -> Runs:
     """Loads each server in each round, and never one of them twice in a row."""
     runs: Runs = {}
     with ExitStack() as stack:

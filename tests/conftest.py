@@ -4,28 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import harness
 import pytest
 
+import harness
+import pools
+import stage
+
 Serve = Callable[..., harness.Server]
+MakePool = Callable[..., pools.Pool]
 
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """`serve(source, *options)` writes an application and serves it on a free port of 127.0.0.1.
 
-    A Path is served where it is. `--bind` may say otherwise. Every server is killed when the test ends.
+    A Path is served where it is. `--bind` may say another address, and with `bind=False` the application
+    does. Every server is killed when the test ends.
     """
     servers: list[harness.Server] = []
 
-    def begin(source: str | Path, *options: str, **settings: object) -> harness.Server:
+    def begin(source: str | Path, *options: str, bind: bool = True, **settings: object) -> harness.Server:
         path = source if isinstance(source, Path) else harness.write_app(tmp_path, source)
-        bind = () if "--bind" in options else ("--bind", "127.0.0.1:0")
-        server = harness.start(str(path), *bind, *options, **settings)
+        place = ("--bind", "127.0.0.1:0") if bind and "--bind" not in options else ()
+        server = harness.start(str(path), *place, *options, **settings)
         servers.append(server)
         return server.wait_serving()
 
     yield begin
     for server in servers:
         server.kill()
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[MakePool]:
+    """`pool(options, *flags)` serves an application made by `pooled(<options>)`; see pools.py and pooled.py."""
+    started: list[pools.Pool] = []
+
+    def begin(options: str = "", *flags: str, **settings: object) -> pools.Pool:
+        pool = pools.start(tmp_path, options, flags, **settings)
+        started.append(pool)
+        return pool.wait_serving()
+
+    yield begin
+    for pool in started:
+        pool.kill()
+
+
+@pytest.fixture
+def at() -> Iterator[stage.At]:
+    """`at(handler, **settings)` is an engine in this process; without a handler it answers at once."""
+    stages: list[stage.Stage] = []
+
+    def begin(*handler: Any, **settings: Any) -> stage.Stage:
+        stages.append(stage.Stage(*handler, **settings))
+        return stages[-1]
+
+    yield begin
+    for one in stages:
+        one.close()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Finished = subprocess.CompletedProcess[str]
 
 DEADLINE_S = 10.0
 
@@ -58,8 +59,9 @@ class Server:
 
     @staticmethod
     def _read(stream: Any, lines: list[str]) -> None:
-        for line in stream:
-            lines.append(line.rstrip("\n"))
+        with stream:
+            for line in stream:
+                lines.append(line.rstrip("\n"))
 
     @property
     def pid(self) -> int:
@@ -165,10 +167,10 @@ class Server:
     def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait()
+        self.wait()
 
 
-def run(*arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> Finished:
     """An `understudy` command that ends by itself."""
     return subprocess.run(
         [sys.executable, "-m", "understudy", *arguments],
@@ -181,11 +183,15 @@ def run(*arguments: str, cwd: Path | None = None, env: dict[str, str] | None = N
     )
 
 
-def start(
-    *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any
-) -> Server:
+def start(*arguments: str, **settings: Any) -> Server:
     """Starts `understudy serve` with these arguments."""
-    process = subprocess.Popen(
+    return Server(start_process(*arguments, **settings))
+
+
+def start_process(
+    *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-m", "understudy", "serve", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -195,7 +201,6 @@ def start(
         env=os.environ | {"PYTHONUNBUFFERED": "1"} | (env or {}),
         **options,
     )
-    return Server(process)
 
 
 def write_app(directory: Path, source: str, name: str = "app.py") -> Path:

@@ -6,8 +6,12 @@ import base64
 import binascii
 from dataclasses import dataclass
 from email.message import Message
-from email.parser import BytesHeaderParser
+from email.parser import HeaderParser
 from urllib.parse import parse_qs
+
+
+MAX_FIELDS = 10_000
+"""More than anybody fills in: each costs a multiple of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +26,17 @@ class Upload:
 def parse(content_type: str | None, content: bytes) -> dict[str, list[str | Upload]]:
     """The fields of a form, each with all its values, in order.
 
-    Takes application/x-www-form-urlencoded (WHATWG URL, 5) and multipart/form-data (RFC 7578). Raises
-    ValueError for any other type and for a body that is not what its type says.
+    Takes application/x-www-form-urlencoded (WHATWG URL, 5) and multipart/form-data (RFC 7578), both in UTF-8.
+    Raises ValueError for any other type and for a body that is not what its type says.
     """
     message = Message()
     message["Content-Type"] = content_type or ""
     kind = message.get_content_type() if content_type else None
     if kind == "application/x-www-form-urlencoded":
-        try:
-            fields = parse_qs(content.decode(), keep_blank_values=True, max_num_fields=10_000, errors="strict")
-        except UnicodeDecodeError:
-            raise ValueError("the form is not UTF-8") from None
-        return {name: list(values) for name, values in fields.items()}
+        found = parse_qs(
+            content.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"
+        )
+        return {name: list(values) for name, values in found.items()}
     if kind == "multipart/form-data":
         boundary = message.get_param("boundary")
         if not isinstance(boundary, str) or not boundary:
@@ -47,16 +50,18 @@ def _multipart(boundary: bytes, content: bytes) -> dict[str, list[str | Upload]]
     pieces = (b"\r\n" + content).split(b"\r\n--" + boundary)
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
         raise ValueError("a multipart form that does not end with its boundary")
+    if len(pieces) > MAX_FIELDS + 2:
+        raise ValueError(f"a multipart form of more than {MAX_FIELDS} parts")
     fields: dict[str, list[str | Upload]] = {}
     for piece in pieces[1:-1]:
         head, separator, value = piece.lstrip(b" \t").removeprefix(b"\r\n").partition(b"\r\n\r\n")
-        part = BytesHeaderParser().parsebytes(head)
+        part = HeaderParser().parsestr(head.decode())  # names are UTF-8, not encoded (RFC 7578, 5.1)
         name = part.get_param("name", header="Content-Disposition")
         if not separator or not isinstance(name, str):
             raise ValueError("a part of a multipart form without a name")
         filename = part.get_filename()
         if filename is None:
-            fields.setdefault(name, []).append(value.decode(errors="replace"))
+            fields.setdefault(name, []).append(value.decode())
         else:
             fields.setdefault(name, []).append(Upload(filename, part.get_content_type(), value))
     return fields

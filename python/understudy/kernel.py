@@ -26,7 +26,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from understudy._engine import Engine
-
 from understudy.errors import OptionError, UnderstudyError, UnknownEvent, UnknownSession
 from understudy.loop import EngineLoop
 from understudy.session import Handler, Session
@@ -133,9 +132,21 @@ class Kernel:
             timer.cancel()
         self._signals.drop(session)
 
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """All of them, in the order they were added."""
+        return tuple(self._sessions)
+
     def find(self, alias: str) -> Session | None:
         """The session that has this alias, or None."""
         return self._aliases.get(alias)
+
+    def resolve(self, alias: str, event: str) -> tuple[Session, Handler]:
+        """Who has that alias, and what runs on that event. Raises UnknownSession and UnknownEvent."""
+        session = self._aliases.get(alias)
+        if session is None:
+            raise UnknownSession(f"no session has the alias {alias!r}; event {event!r} cannot reach it")
+        return session, self._expect_event(session, event)
 
     def _start(self, session: Session) -> None:
         if id(session) not in self._living:
@@ -150,12 +161,6 @@ class Kernel:
         holder = self._aliases.setdefault(alias, session)
         if holder is not session:
             raise OptionError(f"alias {alias!r} belongs to a {type(holder).__name__} already; choose another")
-
-    def _expect(self, alias: str, event: str) -> tuple[Session, Handler]:
-        session = self._aliases.get(alias)
-        if session is None:
-            raise UnknownSession(f"no session has the alias {alias!r}; event {event!r} cannot reach it")
-        return session, self._expect_event(session, event)
 
     def _expect_event(self, session: Session, event: str) -> Handler:
         function = session._handlers.get(event)
@@ -176,7 +181,7 @@ class Kernel:
 
         Raises UnknownSession, UnknownEvent and what the event raises; the caller handles it, so no log here.
         """
-        session, function = self._expect(alias, event)
+        session, function = self.resolve(alias, event)
         result = function(*args)
         if not asyncio.iscoroutine(result):
             return result
@@ -242,7 +247,7 @@ class Kernel:
 
     def delay(self, seconds: float, alias: str, event: str, *args: Any) -> Timer:
         """Calls an event once, in `seconds`. Raises UnknownSession and UnknownEvent."""
-        session, _ = self._expect(alias, event)
+        session, _ = self.resolve(alias, event)
         return self._set_timer(session, event, seconds, args)
 
     def _set_timer(self, session: Session, event: str, seconds: float, args: tuple[Any, ...]) -> Timer:
@@ -260,7 +265,7 @@ class Kernel:
         signal that cannot be caught, and off the main thread.
         """
         if event is not None:
-            session, _ = self._expect(alias, event)
+            session, _ = self.resolve(alias, event)
             self._signals.bind(signum, session, event)
         elif (bound := self._aliases.get(alias)) is not None:
             self._signals.unbind(signum, bound)
@@ -397,16 +402,20 @@ class Kernel:
         if not self._frozen:
             gc.freeze()  # what is shared stays shared: a child's collector does not write to these pages
             self._frozen = True
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()  # or the child would write it once more
+        _flush()  # or the child would write it once more
         with blocked():
             pid = os.fork()
             if pid == 0:
-                self._is_child = True
-                self._abandon()
-                self._open()
+                self._begin_child()
         return pid
+
+    def _begin_child(self) -> None:
+        self._is_child = True
+        try:
+            self._abandon()
+            self._open()
+        except BaseException:
+            self._end_process()  # our caller would take it for a failed fork, and go on as the parent
 
     def _end_process(self) -> NoReturn:
         """In a child `run()` does not return: what follows it in the program is the parent's to do."""
@@ -419,13 +428,18 @@ class Kernel:
         else:
             status = 0
         logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+        _flush()
         os._exit(status)
 
     def _abandon(self) -> None:
         """In a new child: the parent's unfinished business is buried, out of reach and never freed."""
         self.loop.abandon()
+        self._signals.abandon()
         self._buried += (self._loop, self._tasks, self._queue, self._timers, self._between)
         self._forget()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # closed, full or gone: none of that is our business
+            stream.flush()

@@ -15,8 +15,9 @@ import stat
 from understudy.errors import BindError
 
 DEFER_S = 5
-"""TCP_DEFER_ACCEPT: a connection wakes a worker with its first bytes, not before. A worker that is woken finds
-a request to work on, and one that never speaks costs no worker anything (as in Apache's AcceptFilter)."""
+"""TCP_DEFER_ACCEPT: a connection wakes a worker with its first bytes, not before. A worker that is woken
+finds a request to work on, and one that never speaks costs no worker anything (as in Apache's
+AcceptFilter)."""
 
 ADVICE = {
     errno.EADDRINUSE: "stop what uses it or choose another",
@@ -52,10 +53,15 @@ class Listening:
         return f"http://{host}:{self.port}"
 
     def close(self) -> None:
-        """Closes the sockets; the process that made them also removes the file of a Unix socket."""
+        """Closes the sockets. By the process that made them the address is given up for every other one, too:
+        a worker that is busy still has them open, and clients would queue for it. A Unix socket's file goes.
+        """
+        ours = os.getpid() == self._owner
         for listener in self.sockets:
+            if ours:
+                listener.shutdown(socket.SHUT_RDWR)
             listener.close()
-        if self._path and os.getpid() == self._owner:
+        if self._path and ours:
             path, identity = self._path
             with contextlib.suppress(OSError):
                 if _identity(path) == identity:
@@ -70,7 +76,10 @@ def listen(address: str | None, port: int | None, domain: str | None, backlog: i
         return Listening([_unix(address, backlog)])
     port = port or 0
     if address is None and domain is None and socket.has_dualstack_ipv6():
-        return Listening([_tcp(socket.AF_INET6, ("::", port), backlog, dual=True)])
+        try:
+            return Listening([_tcp(socket.AF_INET6, ("::", port), backlog, dual=True)])
+        except OSError as error:
+            raise _refused(f"[::]:{port}", error) from None
     families = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, None: socket.AF_UNSPEC}
     family = families[domain]
     if address is None and family is socket.AF_UNSPEC:
@@ -83,17 +92,27 @@ def _resolved(address: str | None, port: int, family: int, backlog: int) -> list
     try:
         found = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
     except OSError as error:
-        raise BindError(f"cannot listen on {address}: {error.strerror}; expected an IP address or a host name") from None
+        raise BindError(
+            f"cannot listen on {address}: {error.strerror}; expected an IP address or a host name"
+        ) from None
     sockets: list[socket.socket] = []
-    try:
-        for family, _, _, _, place in dict.fromkeys(found):
-            chosen = port or (sockets[0].getsockname()[1] if sockets else 0)
-            sockets.append(_tcp(family, (str(place[0]), chosen, *place[2:]), backlog))
-    except BindError:
-        for listener in sockets:
-            listener.close()
-        raise
-    return sockets
+    refused: BindError | None = None
+    for family, _, _, _, place in dict.fromkeys(found):
+        host = f"[{place[0]}]" if family == socket.AF_INET6 else place[0]
+        chosen = port or (sockets[0].getsockname()[1] if sockets else 0)
+        try:
+            sockets.append(_tcp(family, (place[0], chosen, *place[2:]), backlog))
+        except OSError as error:
+            refused = _refused(f"{host}:{chosen}", error)
+            # localhost is also ::1, which a machine without IPv6 does not have.
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                break
+    else:
+        if sockets:
+            return sockets
+    for listener in sockets:
+        listener.close()
+    raise refused or BindError(f"cannot listen on {address}: the name has no address")
 
 
 def _tcp(family: int, place: tuple[object, ...], backlog: int, *, dual: bool = False) -> socket.socket:
@@ -108,17 +127,16 @@ def _tcp(family: int, place: tuple[object, ...], backlog: int, *, dual: bool = F
         listener.bind(place)
         listener.listen(backlog)
         listener.setblocking(False)
-    except OSError as error:
+    except OSError:
         listener.close()
-        host = f"[{place[0]}]" if family == socket.AF_INET6 else place[0]
-        raise _refused(f"{host}:{place[1]}", error) from None
+        raise
     return listener
 
 
 def _unix(path: str, backlog: int) -> socket.socket:
+    _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _remove_stale(path)
         listener.bind(path)
         listener.listen(backlog)
         listener.setblocking(False)
@@ -132,22 +150,22 @@ def _remove_stale(path: str) -> None:
     """Removes the file of a Unix socket that nobody listens on any more: a crash leaves it behind."""
     try:
         mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return
+    except OSError:
+        return  # there is none, or binding will say what is wrong
     if not stat.S_ISSOCK(mode):
-        raise BindError(f"cannot listen on {path}: a file that is no socket is there; move it or choose another")
+        raise BindError(
+            f"cannot listen on {path}: a file that is no socket is there; move it or choose another"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        probe.setblocking(False)  # its queue may be full: somebody who is that busy is alive
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 def _refused(place: str, error: OSError) -> BindError:
     advice = ADVICE.get(error.errno or 0)
-    return BindError(f"cannot listen on {place}: {error.strerror}" + (f"; {advice}" if advice else ""))
+    return BindError(f"cannot listen on {place}: {error.strerror or error}" + (f"; {advice}" if advice else ""))
 
 
 def _path_of(listener: socket.socket) -> tuple[str, tuple[int, int]] | None:

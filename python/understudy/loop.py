@@ -7,11 +7,12 @@ process's work, `abandon` in a child that was forked with a copy of its parent's
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
 from understudy._engine import Engine
-
 from understudy.selector import EngineSelector
 
 
@@ -22,6 +23,7 @@ class EngineLoop(asyncio.SelectorEventLoop):
         self.engine = Engine()
         self._turns = EngineSelector(self.engine, may_wait)
         self._buried: set[asyncio.Task[Any]] = set()
+        self._abandoned = False
         super().__init__(self._turns)
 
     def is_watching(self) -> bool:
@@ -41,15 +43,22 @@ class EngineLoop(asyncio.SelectorEventLoop):
         super().close()
         self.engine.close()
 
+    def is_closed(self) -> bool:
+        return self._abandoned or super().is_closed()
+
     def abandon(self) -> None:
         """In a forked child: closes the copy without touching what the parent still uses.
 
         Tasks are buried, not freed: freeing a suspended coroutine would run its `finally` blocks, once more
-        and in the wrong process. Signal handlers of the loop return to the defaults.
+        and in the wrong process. The loop itself is buried too: to close it would write to a hundred pages
+        that the child shares with its parent. What it holds of the kernel's, its descriptors, is closed.
         """
         self._buried = asyncio.all_tasks(self)
         for task in self._buried:
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio.gather does
+        self._abandoned = True
+        signal.set_wakeup_fd(-1)
         self._turns.abandon()
         self.engine.close()
-        super().close()
+        for end in (self._ssock, self._csock):  # type: ignore[attr-defined]  # asyncio's self-pipe
+            os.close(end.detach())

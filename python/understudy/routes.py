@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import InvalidResponse, OptionError, UnknownEvent, UnknownSession
@@ -18,8 +18,6 @@ from understudy.streaming import Pieces
 if TYPE_CHECKING:
     from understudy._engine import Request, Response
     from understudy.kernel import Kernel
-
-KEYS = {"dir", "session", "event", "malformed"}
 
 
 class Route:
@@ -40,14 +38,13 @@ class Route:
     def __str__(self) -> str:
         return f"{self.session}.{self.event}"
 
+    def expect(self, kernel: Kernel) -> None:
+        """Raises UnknownSession or UnknownEvent if there is nobody to call."""
+        kernel.resolve(self.session, self.event)
+
     def call(self, kernel: Kernel, request: Request | None, response: Response) -> Any:
         """Runs the event. Raises UnknownSession, UnknownEvent and what the event raises."""
-        session = kernel.find(self.session)
-        if session is None:
-            raise UnknownSession(f"handler {self}: no session has the alias {self.session!r} any more")
-        function = session.handler(self.event)
-        if function is None:
-            raise UnknownEvent(f"handler {self}: the session has no event {self.event!r} any more")
+        _, function = kernel.resolve(self.session, self.event)
         return function(request, response, self.dir)
 
     def entry(self) -> dict[str, object]:
@@ -74,7 +71,7 @@ class FunctionRoute(Route):
         given = {"request", "response", "match"} | re.compile(dir).groupindex.keys()
         self.names = []
         for name, parameter in inspect.signature(function).parameters.items():
-            if name in given:
+            if name in given and parameter.kind is not parameter.POSITIONAL_ONLY:
                 self.names.append(name)
             elif parameter.default is parameter.empty and parameter.kind not in (
                 parameter.VAR_POSITIONAL,
@@ -82,8 +79,11 @@ class FunctionRoute(Route):
             ):
                 raise OptionError(
                     f"handler {self}: no value for its parameter {name!r}; "
-                    f"it may ask for {', '.join(sorted(given))}"
+                    f"it may ask by name for {', '.join(sorted(given))}"
                 )
+
+    def expect(self, kernel: Kernel) -> None:
+        """A function is always there."""
 
     def call(self, kernel: Kernel, request: Request | None, response: Response) -> Any:  # noqa: ARG002
         match = request.match if request is not None else None
@@ -96,34 +96,43 @@ class FunctionRoute(Route):
         return {"dir": self.dir, "function": self.function}
 
 
-def parse(handlers: Iterable[Mapping[str, object]], known: Callable[[str], bool] | None = None) -> list[Route]:
-    """Checks a list of handlers; `known` tells whether a session has that alias.
+def parse(handlers: Iterable[Mapping[str, object]], *, first: int = 0) -> list[Route]:
+    """Checks a list of handlers.
 
-    Raises OptionError, which names the handler by its place in the list, counted from 0 as Python does.
+    Raises OptionError, which names the handler by its place in the list, counted from `first` (0, as Python
+    does).
     """
-    routes: list[Route] = []
-    for number, entry in enumerate(handlers):
-        where = f"handler {number}"
-        function = entry.get("function")
-        if callable(function) and isinstance(entry.get("dir"), str):
-            routes.append(FunctionRoute(str(entry["dir"]), function))
-            continue
-        if unknown := entry.keys() - KEYS:
-            raise OptionError(
-                f"{where}: unknown key {sorted(unknown)[0]!r}; expected dir, session and event, maybe malformed"
-            )
-        for key in ("dir", "session", "event"):
-            if not isinstance(entry.get(key), str):
-                raise OptionError(f"{where}: expected a text as {key!r}, got {entry.get(key)!r}")
-        pattern, alias, event = str(entry["dir"]), str(entry["session"]), str(entry["event"])
+    return [_route(f"handler {number}", entry) for number, entry in enumerate(handlers, first)]
+
+
+def _route(where: str, entry: Mapping[str, object]) -> Route:
+    if unknown := entry.keys() - {"dir", "session", "event", "malformed", "function"}:
+        raise OptionError(
+            f"{where}: unknown key {min(map(str, unknown))!r}; "
+            "expected dir, session and event, maybe malformed"
+        )
+    function = entry.get("function")
+    for key in ("dir",) if callable(function) else ("dir", "session", "event"):
+        if not isinstance(entry.get(key), str):
+            raise OptionError(f"{where}: expected a text as {key!r}, got {entry.get(key)!r}")
+    pattern = str(entry["dir"])
+    try:
+        if callable(function):
+            return FunctionRoute(pattern, function)
+        malformed = bool(entry.get("malformed"))
+        return Route(pattern, str(entry["session"]), str(entry["event"]), malformed=malformed)
+    except re.error as error:
+        place = "" if error.pos is None else f" at position {error.pos}"
+        raise OptionError(f"{where}: malformed regex {pattern!r}: {error.msg}{place}") from None
+
+
+def expect(routes: Iterable[Route], kernel: Kernel) -> None:
+    """Checks that every handler has somebody to call. Raises UnknownSession and UnknownEvent."""
+    for number, route in enumerate(routes):
         try:
-            routes.append(Route(pattern, alias, event, malformed=bool(entry.get("malformed"))))
-        except re.error as error:
-            place = "" if error.pos is None else f" at position {error.pos}"
-            raise OptionError(f"{where}: malformed regex {pattern!r}: {error.msg}{place}") from None
-        if known is not None and not known(alias):
-            raise OptionError(f"{where}: no session has the alias {alias!r}; add it to the kernel first")
-    return routes
+            route.expect(kernel)
+        except (UnknownSession, UnknownEvent) as error:
+            raise type(error)(f"handler {number}: {error}") from None
 
 
 def fill(response: Response, value: object) -> Pieces | None:
@@ -139,7 +148,7 @@ def fill(response: Response, value: object) -> Pieces | None:
         response.content = json.dumps(value)
         if response.content_type is None:
             response.content_type = "application/json"
-    elif inspect.isasyncgen(value) or inspect.isgenerator(value):
+    elif isinstance(value, AsyncGenerator | Generator):
         return value
     else:
         raise InvalidResponse(

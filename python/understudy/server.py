@@ -1,35 +1,25 @@
 """`HTTPServer`: a session that gives each HTTP request to a handler and sends its answer.
 
-It owns the sockets it listens on, its routes and its hooks. The engine parses, times and writes; it calls the
-methods `_request` to `_empty` below in its turn of the loop. Always: a request ends in an answer or a closed
-connection, whatever a handler or a hook does; their exceptions are logged here.
+It owns the sockets it listens on and the life of the server: open, stop, start again, shut down. The engine
+parses, times and writes; what it calls for a request is in `service.py`.
 
 It knows no pool: `PreForkServer` decides which process serves, through `_begin` and `_serve`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from understudy.errors import (
-    AlreadyAnswered,
-    BindError,
-    ConnectionGone,
-    InvalidResponse,
-    UnknownEvent,
-    UnknownSession,
-)
+from understudy.errors import BindError, ConnectionGone, UnknownEvent, UnknownSession
 from understudy.listening import Listening, listen
-from understudy.options import Hook, ServerOptions, changed, check
-from understudy.routes import FunctionRoute, Route, fill, parse
+from understudy.options import ServerOptions, changed, check
+from understudy.routes import expect, parse
+from understudy.service import Service
 from understudy.session import Session, event
-from understudy.streaming import pump
 
 if TYPE_CHECKING:
     from understudy._engine import Connection, Request, Response
@@ -40,9 +30,12 @@ logger = logging.getLogger("understudy.server")
 F = TypeVar("F", bound=Callable[..., Any])
 
 ENGINE_OPTIONS = (
-    "hostname keep_alive proxy_mode headers header_timeout keep_alive_timeout body_min_rate send_timeout "
-    "max_body spool_above spool_dir max_head max_fields underscores"
-).split()
+    *("hostname", "keep_alive", "proxy_mode", "headers", "max_head", "max_fields", "underscores"),
+    *("header_timeout", "keep_alive_timeout", "send_timeout"),
+    *("body_min_rate", "max_body", "spool_above", "spool_dir"),
+)
+HOOKS = ("log_handler", "log2_handler", "setup_handler", "error_handler")
+RETRY_S = 1.0
 
 
 class HTTPServer(Session):
@@ -58,25 +51,26 @@ class HTTPServer(Session):
         self.options = check(self.options_class, options)
         self.alias = self.options.alias
         self.on_serving: list[Callable[[Any], object]] = []
-        self.listening: Listening | None = None
-        self._routes = parse(self.options.handlers)
         self.on_answered: list[Callable[[Request | None, Response], object]] = []
+        self.listening: Listening | None = None
+        self._service = Service(self, self._empty)
         self._port = self.options.port
         # The engine's numbers of the listeners that are open in this process, and of those that were.
         self._accepting: list[int] = []
         self._served: list[int] = []
         self._draining = 0
-        self._patience: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._ends_run = False
         self._closers: dict[int, list[tuple[str, str, tuple[Any, ...]]]] = {}
         kernel.add(self)
         kernel.on_start(self._open)
+        kernel.on_stop(self._run_ends)
 
     def configure(self, **options: object) -> None:
         """Changes options before the server runs. Raises OptionError."""
         self.options = changed(self.options, options)
         if "handlers" in options:
-            self._routes = parse(self.options.handlers)
+            self._service.routes = parse(self.options.handlers)
 
     @property
     def url(self) -> str:
@@ -86,25 +80,35 @@ class HTTPServer(Session):
     # --- handlers ----------------------------------------------------------------------------------------
 
     def handle(self, pattern: str) -> Callable[[F], F]:
-        """Has a function answer the paths in which `pattern` is found; see `FunctionRoute`.
+        """Has a function answer the paths in which `pattern` is found.
+
+        It is given what its parameters ask for by name: `request`, `response`, `match` (of the pattern) and
+        the pattern's named groups. What it returns answers: str or bytes are the content, dict and list are
+        sent as JSON, the pieces of a generator (asynchronous or not) are streamed; None sends `response` as
+        it is. It may be `async`.
 
         Raises OptionError for a malformed regex or a parameter that it cannot fill.
         """
 
         def register(function: F) -> F:
-            parse([{"dir": pattern, "session": "", "event": ""}])
-            self._routes.append(FunctionRoute(pattern, function))
+            routes = self._service.routes
+            routes += parse([{"dir": pattern, "function": function}], first=len(routes))
             return function
 
         return register
 
     def get_handlers(self) -> list[dict[str, object]]:
         """A copy of the handlers, in order."""
-        return [route.entry() for route in self._routes]
+        return [route.entry() for route in self._service.routes]
 
     def set_handlers(self, handlers: Iterable[Mapping[str, object]]) -> bool:
-        """Replaces the handlers, once all of them are checked. Raises OptionError."""
-        self._routes = parse(handlers, known=lambda alias: self.kernel.find(alias) is not None)
+        """Replaces the handlers, once all of them are checked.
+
+        Raises OptionError for a wrong entry, UnknownSession and UnknownEvent where there is nobody to call.
+        """
+        routes = parse(handlers)
+        expect(routes, self.kernel)
+        self._service.routes = routes
         return True
 
     # --- answering ---------------------------------------------------------------------------------------
@@ -121,13 +125,17 @@ class HTTPServer(Session):
         """Sends the response's content as the next piece of its stream.
 
         The event that `response.stream()` named is posted when the piece has left the process, unless it said
-        `dont_flush`.
+        `dont_flush`. An answer that can have no body, as one to HEAD, ends here instead.
         """
         try:
             response.write()
         except ConnectionGone:
             return  # the error handler heard it when the connection closed
-        if response.streams is not None and not response.streams[2]:
+        if response.streams is None or response.streams[2]:
+            return
+        if response.bodiless:
+            response.done()  # the answer to HEAD has no further pieces
+        else:
             response.when_drained(partial(self._next_piece, response))
 
     def _next_piece(self, response: Response, alive: bool) -> None:
@@ -135,13 +143,13 @@ class HTTPServer(Session):
             return
         session, name, _ = response.streams
         if not self.kernel.post(session, name, response):
-            self._trouble(f"stream {session}.{name}: there is no such event any more", None)
+            self._service._trouble(f"stream {session}.{name}: there is no such event any more", None)
             response.close()
 
     def set_close_handler(
         self, connection: Connection | int, session: str, event: str | None = None, *args: object
     ) -> bool:
-        """Has an event called with `args` when a connection closes; without an event `session` takes its back.
+        """Has an event called with `args` when a connection closes; without one `session` takes its back.
 
         `connection` is one, or the id of one that has a handler already. False: it is closed.
         """
@@ -181,8 +189,8 @@ class HTTPServer(Session):
         self.kernel.post(session, name, self.get_handlers())
 
     @event("SETHANDLERS")
-    def _on_set_handlers(self, handlers: Iterable[Mapping[str, object]], **options: bool) -> bool:
-        return self.set_handlers(handlers, **options)
+    def _on_set_handlers(self, handlers: Iterable[Mapping[str, object]]) -> bool:
+        return self.set_handlers(handlers)
 
     @event("SETCLOSEHANDLER")
     def _on_set_close_handler(
@@ -209,18 +217,18 @@ class HTTPServer(Session):
             self.shutdown(graceful=False)
         else:
             logger.info("%s: stopping when all requests are answered", signal.Signals(signum).name)
+            self._ends_run = True
             self.shutdown(graceful=True)
 
     # --- listening ---------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         """Called when the kernel begins to run, at its top level."""
-        for number, route in enumerate(self._routes):
-            if not isinstance(route, FunctionRoute) and self.kernel.find(route.session) is None:
-                raise UnknownSession(
-                    f"handler {number}: no session has the alias {route.session!r}; add it to the kernel"
-                )
         options = self.options
+        if options.debug:
+            logging.basicConfig()
+            logging.getLogger("understudy").setLevel(logging.DEBUG)
+        self._expect_handlers()
         self.listening = listen(options.address, options.port, options.domain, options.backlog)
         self._stopping = False
         self.kernel.hold(self)
@@ -230,6 +238,16 @@ class HTTPServer(Session):
             except (RuntimeError, ValueError):
                 break  # not the main thread: whoever started it ends it
         self._begin()
+
+    def _expect_handlers(self) -> None:
+        expect(self._service.routes, self.kernel)
+        for name in HOOKS:
+            hook = getattr(self.options, name)
+            if isinstance(hook, tuple):
+                try:
+                    self.kernel.resolve(*hook)
+                except (UnknownSession, UnknownEvent) as error:
+                    raise type(error)(f"{name}: {error}") from None
 
     @property
     def _name(self) -> str:
@@ -243,7 +261,7 @@ class HTTPServer(Session):
     def _announce(self) -> None:
         """Tells those who asked that the server stands."""
         assert self.listening is not None
-        self._tell(self.options.setup_handler, self.listening.port, self.listening.address)
+        self._service.tell(self.options.setup_handler, self.listening.port, self.listening.address)
         for callback in self.on_serving:
             callback(self)
 
@@ -254,31 +272,33 @@ class HTTPServer(Session):
         options["port"] = self.listening.port or 0
         options["headers"] = list(self.options.headers)
         for listener in self.listening.sockets:
-            self._accepting.append(self.kernel.engine.listen(listener.fileno(), self, **options))
+            self._accepting.append(self.kernel.engine.listen(listener.fileno(), self._service, **options))
 
     def start_listen(self) -> bool:
         """Listens again after `stop_listen`, on the same port. False: it listens already, or cannot.
 
         A port that was taken meanwhile is asked for again each second, `max_retries` times.
         """
-        if self.listening is not None or self._stopping:
-            return False
         return self._reopen(self.options.max_retries)
 
+    @event("_reopen")
     def _reopen(self, retries: int) -> bool:
+        if self.listening is not None or self._stopping:
+            return False
         options = self.options
         try:
             self.listening = listen(options.address, self._port, options.domain, options.backlog)
         except BindError as error:
-            self._trouble(str(error), None)
-            if retries > 0 and not self._stopping:
-                self.kernel.loop.call_later(1.0, self._reopen, retries - 1)
+            self._service._trouble(str(error), None)
+            if retries > 0:
+                self.delay("_reopen", RETRY_S, retries - 1)
             return False
         self._begin()
         return True
 
     def stop_listen(self) -> bool:
         """Closes the listener; open connections live on. False: it does not listen."""
+        self.delay("_reopen")
         if self.listening is None:
             return False
         self._port = self.listening.port
@@ -308,13 +328,14 @@ class HTTPServer(Session):
         What has not ended after `graceful_timeout` is cut.
         """
         self.stop_listen()
-        self._patience = self.kernel.loop.call_later(self.options.graceful_timeout, self._cut)
+        self.delay("_cut", self.options.graceful_timeout)
         self._draining = len(self._served)
         for number in self._served:
             self.kernel.engine.drain(number, linger_s)
         if not self._served:
             self._gone()
 
+    @event("_cut")
     def _cut(self) -> None:
         if self._draining:
             logger.warning("cutting %d connections that did not end", self.kernel.engine.connections)
@@ -322,164 +343,30 @@ class HTTPServer(Session):
             self.kernel.engine.cut(number)
 
     def _empty(self) -> None:
-        """Engine: the last connection of one drained listener is gone."""
+        """The last connection of one drained listener is gone."""
         self._draining -= 1
         if self._draining == 0:
             self._gone()
 
     def _gone(self) -> None:
-        """Nothing is left to do: the server leaves its kernel."""
-        if self._patience is not None:
-            self._patience.cancel()
+        """Nothing is left to do: the server leaves its kernel.
+
+        After a signal, which was meant for the process, the last one also stops it, whatever else runs there.
+        """
+        if (kernel := self.kernel) is not None:
+            kernel.release(self)
+            kernel.remove(self)
+            if self._ends_run and not any(isinstance(session, HTTPServer) for session in kernel.sessions):
+                kernel.stop()
+
+    def _run_ends(self) -> None:
+        """The kernel stops, whoever told it to: nothing listens any more."""
         if self.kernel is not None:
-            self.kernel.release(self)
-            self.kernel.remove(self)
+            self.stop_listen()
 
-    # --- what the engine calls ---------------------------------------------------------------------------
-
-    def _request(self, request: Request, response: Response) -> None:
-        """A whole request."""
-        if self.options.log_handler is not None:
-            self._tell(self.options.log_handler, request, request.remote_ip)
-        route = self._find(request)
-        if route is None:
-            self._not_found(response)
-        else:
-            self._run(route, request, response)
-
-    def _head(self, request: Request, response: Response) -> bool:
-        """A request whose body is still to come: wanted if there is a handler for it."""
-        if self.options.log_handler is not None:
-            self._tell(self.options.log_handler, request, request.remote_ip)
-        response.handler = self._find(request)
-        if response.handler is None:
-            self._not_found(response)
-            return False
-        return True
-
-    def _body(self, request: Request, response: Response) -> None:
-        """The body that `_head` wanted has come."""
-        self._run(response.handler, request, response)
-
-    def _find(self, request: Request) -> Route | None:
-        path = request.path
-        for route in self._routes:
-            match = route.search(path)
-            if match is not None:
-                request.match = match
-                return route
-        return None
-
-    def _not_found(self, response: Response) -> None:
-        response.code = 404
-        response.content = "404 Not Found"
-        response.done()
-
-    def _run(self, route: Route, request: Request | None, response: Response) -> None:
-        response.handler = route
-        try:
-            result = route.call(self.kernel, request, response)
-            if result is not None or route.answers:
-                self._conclude(route, request, response, result)
-        except Exception as error:
-            self._failed(route, request, response, error)
-
-    def _conclude(self, route: Route, request: Request | None, response: Response, result: Any) -> None:
-        """What a handler left to do: wait for it, stream it, or answer with what it returned."""
-        if inspect.iscoroutine(result):
-            work = self._finish(route, request, response, result)
-        elif not route.answers:
-            return  # an event answers by itself
-        elif (pieces := fill(response, result)) is not None:
-            work = self._finish(route, request, response, pump(response, pieces))
-        else:
-            if not response.answered and not response.streaming:
-                response.done()
-            return
-        self.kernel.spawn(work, session=self, event=str(route), args=(request, response))
-
-    async def _finish(
-        self, route: Route, request: Request | None, response: Response, work: Coroutine[Any, Any, Any]
-    ) -> None:
-        try:
-            result = await work
-            if route.answers and not response.answered and not response.streaming:
-                pieces = fill(response, result)
-                if pieces is None:
-                    response.done()
-                else:
-                    await pump(response, pieces)
-        except Exception as error:
-            self._failed(route, request, response, error)
-
-    def _failed(self, route: Route, request: Request | None, response: Response, error: Exception) -> None:
-        """A handler raised: the client gets a 500, the log the traceback, the worker lives."""
-        if isinstance(error, ConnectionGone):
-            return  # the error handler heard it when the connection closed
-        if isinstance(error, InvalidResponse | UnknownSession | UnknownEvent | AlreadyAnswered):
-            logger.error("handler %s: %s", route, error)  # it says all: no traceback needed
-        else:
-            self.kernel.report(route.session, route.event, (request, response, route.dir), error)
-        self._tell(self.options.error_handler, f"handler {route} failed: {error!r}", _ip(request))
-        if response.streaming:
-            response.close()
-        elif not response.answered:
-            response.headers = {}
-            response.code = 500
-            response.content = "500 Internal Server Error"
-            response.done()
-
-    def _malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:
-        """Not a request. True: a handler for such will answer."""
-        self._tell(self.options.log_handler, None, remote_ip)
-        self._trouble(f"{status} {reason}", remote_ip)
-        for route in self._routes:
-            if route.malformed and route.search("") is not None:
-                response.code = status
-                self._run(route, None, response)
-                return True
-        return False
-
-    @property
-    def _answered(self) -> Callable[[Request | None, Response], None] | None:
-        """Called after each answer, if anybody wants to know."""
-        return self._tell_answered if self.options.log2_handler or self.on_answered else None
-
-    def _tell_answered(self, request: Request | None, response: Response) -> None:
-        self._tell(self.options.log2_handler, request, response)
-        for callback in self.on_answered:
-            self._tell(callback, request, response)
-
-    def _trouble(self, text: str, remote_ip: str | None) -> None:
-        """Something went wrong: for one client, or (without an address) for the server."""
-        if remote_ip is None:
-            logger.warning("%s", text)
-        else:
-            logger.info("client %s: %s", remote_ip, text)
-        self._tell(self.options.error_handler, text, remote_ip)
-
-    def _orphaned(self, handler: Route | None, remote_ip: str) -> None:
-        """A response was dropped without an answer; the client has got a 500."""
-        text = f"handler {handler} dropped its response unanswered; it must call done() or close()"
-        logger.error("%s", text)
-        self._tell(self.options.error_handler, text, remote_ip)
-
-    def _tell(self, hook: Hook, *args: object) -> None:
-        """Calls a hook. One that fails is logged and harms nobody."""
-        if hook is None:
-            return
-        if callable(hook):
-            session: Session | None = self
-            name, function = getattr(hook, "__qualname__", repr(hook)), hook
-        else:
-            session = self.kernel.find(hook[0])
-            found = session.handler(hook[1]) if session else None
-            if session is None or found is None:
-                logger.error("hook %s.%s: there is no such event", *hook)
-                return
-            name, function = hook[1], found
-        self.kernel.invoke(session, name, function, *args)
-
-
-def _ip(request: Request | None) -> str | None:
-    return None if request is None else request.remote_ip
+    def _stay_behind(self) -> None:
+        """In a worker of another server: this one is the manager's."""
+        if self.listening is not None:
+            self.listening.close()
+            self.listening = None
+        self._gone()

@@ -54,6 +54,13 @@ class Signals:
             self._listen(signum)
         self._catch_interrupt()
 
+    def abandon(self) -> None:
+        """In a forked child: its parent's handlers are not its own."""
+        for signum in {*self._bound, signal.SIGINT}:
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+                signal.signal(signum, default)
+
     def bind(self, signum: int, session: Session, event: str) -> None:
         """Replaces the event of that session for that signal; other sessions keep theirs."""
         self._bound[signum] = [*self._others(signum, session), (session, event)]

@@ -19,7 +19,7 @@ Pieces: TypeAlias = AsyncGenerator[Any, None] | Generator[Any, None, None]
 
 
 async def drained(response: Response) -> None:
-    """Waits until all that was written has left the process. Raises ConnectionGone if the client leaves first."""
+    """Waits until all that was written has left the process. Raises ConnectionGone if the client leaves."""
     future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def tell(alive: bool) -> None:
@@ -43,9 +43,13 @@ async def pump(response: Response, pieces: Pieces) -> None:
         if isinstance(pieces, AsyncGenerator):
             async for piece in pieces:
                 await _send(response, piece)
+                if response.bodiless:
+                    break  # nobody wants the rest, and it may be endless
         else:
             for piece in pieces:
                 await _send(response, piece)
+                if response.bodiless:
+                    break
         if not response.streaming:
             response.content = None  # no piece at all: an empty body
         response.done()

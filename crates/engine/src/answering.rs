@@ -67,6 +67,8 @@ impl Engine {
         length: Length,
     ) -> Result<(), Refusal> {
         let date = self.clock.date();
+        let draining = self.named(id).map(|conn| conn.listener);
+        let draining = draining.is_some_and(|listener| self.draining(listener));
         let Engine { conns, buffers, .. } = self;
         let conn = conns
             .get_mut(id.key as usize)
@@ -77,7 +79,7 @@ impl Engine {
             return Err(Refusal::OutOfTurn);
         }
         // What was not read of this request cannot be told from the next one.
-        conn.asked.keep_alive &= !conn.body_unread;
+        conn.asked.keep_alive &= !conn.body_unread && !draining;
         let asked = conn.asked;
         let answer = conn
             .output
@@ -249,6 +251,12 @@ impl Engine {
 
     pub fn is_open(&mut self, id: ConnId) -> bool {
         self.named(id).is_some_and(|conn| !conn.eof)
+    }
+
+    /// Whether the answer that is being streamed has no body.
+    pub fn is_bodiless(&mut self, id: ConnId) -> bool {
+        self.named(id)
+            .is_some_and(|conn| conn.encoder == BodyEncoder::Nothing)
     }
 
     /// Bytes that were written to the connection and have not left yet.

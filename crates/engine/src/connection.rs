@@ -9,6 +9,7 @@ use crate::body::Body;
 use crate::listener::{Peer, Settings};
 use crate::output::Output;
 use rustix::event::epoll::EventFlags;
+use std::ffi::c_int;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use understudy_wire::{Asked, BodyDecoder, BodyEncoder, HeadParser, Version};
@@ -92,10 +93,14 @@ pub(crate) struct Conn {
     pub(crate) head_since_ms: u64,
     pub(crate) collecting: Option<Box<Collecting>>,
     pub(crate) output: Output,
+    /// How much of it the system still had for the client when we last looked.
+    pub(crate) queued: c_int,
     pub(crate) asked: Asked,
     pub(crate) encoder: BodyEncoder,
     /// The body of the current request has not been received.
     pub(crate) body_unread: bool,
+    /// The socket has bytes, or the end of them, that nobody has read.
+    pub(crate) unread: bool,
     pub(crate) expects_continue: bool,
     /// The peer has closed its side.
     pub(crate) eof: bool,
@@ -129,9 +134,11 @@ impl Conn {
             head_since_ms: 0,
             collecting: None,
             output: Output::default(),
+            queued: 0,
             asked: UNASKED,
             encoder: BodyEncoder::Nothing,
             body_unread: false,
+            unread: false,
             expects_continue: false,
             eof: false,
             watched: false,
@@ -146,16 +153,20 @@ impl Conn {
         self.phase == Phase::Waiting && self.input.is_empty() && self.output.pending() == 0
     }
 
+    /// Requests wait that could be read right now.
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.phase == Phase::Waiting && self.parser.is_none() && !self.input.is_empty()
+    }
+
     /// What the epoll set should report. `READING` costs nothing while the
     /// peer is silent, so it is given up only when a report came too early.
     pub(crate) fn wants(&self, blocked: bool) -> EventFlags {
-        let mut wanted = EventFlags::empty();
-        if !self.eof {
-            wanted |= EventFlags::RDHUP;
-            if self.phase.reads() && !blocked {
-                wanted |= EventFlags::IN;
-            }
-        }
+        let mut wanted = match self.phase {
+            _ if self.eof => EventFlags::empty(),
+            phase if phase.in_flight() => EventFlags::RDHUP,
+            phase if phase.reads() && !blocked => READING,
+            _ => EventFlags::empty(),
+        };
         if blocked {
             wanted |= EventFlags::OUT;
         }

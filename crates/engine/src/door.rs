@@ -5,7 +5,7 @@
 //! itself closed and leaves clients to the others.
 
 use crate::connection::{Conn, ConnId, READING};
-use crate::engine::{Current, Engine, Event, GATE, NEVER, SPECIAL};
+use crate::engine::{ACCEPTS_PER_TURN, Current, Engine, Event, GATE, SPECIAL};
 use crate::listener::{ACCEPTING, Accepted, Listener, Listening, Peer, Settings};
 use crate::scoreboard::Slot;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -15,6 +15,36 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 const STARVED_RETRY_MS: u64 = 250;
+
+/// Whether the process has descriptors for more clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Supply {
+    Enough,
+    /// No: `listener` was told so.
+    Short {
+        listener: u32,
+        retry_ms: u64,
+    },
+    /// The door is open again; it is over if none is missing until then.
+    Tried {
+        listener: u32,
+        until_ms: u64,
+    },
+}
+
+impl Supply {
+    pub(crate) fn due_ms(self) -> Option<u64> {
+        match self {
+            Supply::Enough => None,
+            Supply::Short {
+                retry_ms: due_ms, ..
+            }
+            | Supply::Tried {
+                until_ms: due_ms, ..
+            } => Some(due_ms),
+        }
+    }
+}
 
 impl Engine {
     /// Accepts clients of a listening, non-blocking socket from now on.
@@ -134,6 +164,11 @@ impl Engine {
                     let _ = self.set_listening(number, Listening::Full);
                 }
             }
+            if let (false, Some(slot)) = (self.gate_watched, &self.slot) {
+                if slot.was_the_last() {
+                    slot.wake_manager();
+                }
+            }
         } else {
             self.listen_again();
         }
@@ -141,8 +176,12 @@ impl Engine {
     }
 
     pub(crate) fn listen_again(&mut self) {
+        self.open_the_door(Listening::Full);
+    }
+
+    fn open_the_door(&mut self, closed_as: Listening) {
         for number in 0..self.listeners.len() as u32 {
-            if self.listening(number) == Some(Listening::Full) {
+            if self.listening(number) == Some(closed_as) {
                 let _ = self.set_listening(number, Listening::On);
             }
         }
@@ -168,7 +207,9 @@ impl Engine {
         let Some(listener) = self.listeners.get(number as usize) else {
             return;
         };
-        let full = self.in_flight >= self.concurrency;
+        // Of those that wait for a client one is woken (EPOLLEXCLUSIVE). If it left him at the
+        // door, full by a request that came in the same turn, nobody else would hear of him.
+        let full = self.in_flight >= self.concurrency && self.accepts_left < ACCEPTS_PER_TURN;
         if listener.state != Listening::On
             || self.accepts_left == 0
             || full && !self.slot.as_ref().is_some_and(Slot::overcommit)
@@ -180,7 +221,7 @@ impl Engine {
             Accepted::Client(socket, peer) => {
                 let settings = Arc::clone(&listener.settings);
                 if let Some(key) = self.admit(socket, peer, number, settings) {
-                    self.load(key);
+                    self.visit(key);
                     self.receive(key);
                     self.current = Current::Accepted(key, number);
                 }
@@ -234,28 +275,43 @@ impl Engine {
     fn starve(&mut self, number: u32, error: Errno) {
         let _ = self.set_listening(number, Listening::Starved);
         // Said once, not at each try.
-        if self.starved_until_ms == NEVER {
+        if self.supply == Supply::Enough {
             self.events.push_back(Event::Starved {
                 listener: number,
                 error: error.into(),
             });
         }
-        self.starved_until_ms = self.clock.now_ms + STARVED_RETRY_MS;
+        self.supply = Supply::Short {
+            listener: number,
+            retry_ms: self.clock.now_ms + STARVED_RETRY_MS,
+        };
     }
 
-    /// Tries the door again; it is over when a client came through.
-    pub(crate) fn end_starvation(&mut self) {
-        let probe = rustix::io::fcntl_dupfd_cloexec(&*self.epoll, 0);
-        if let Err(Errno::MFILE | Errno::NFILE) = probe {
-            self.starved_until_ms = self.clock.now_ms + STARVED_RETRY_MS;
-            return;
-        }
-        self.starved_until_ms = NEVER;
-        for number in 0..self.listeners.len() as u32 {
-            if self.listening(number) == Some(Listening::Starved) {
-                let _ = self.set_listening(number, Listening::On);
-                self.events.push_back(Event::Recovered { listener: number });
+    /// Opens the door again once there is a descriptor to try it with.
+    pub(crate) fn mind_the_supply(&mut self) {
+        let now_ms = self.clock.now_ms;
+        let next_ms = now_ms + STARVED_RETRY_MS;
+        self.supply = match self.supply {
+            Supply::Short { listener, retry_ms } if retry_ms <= now_ms => {
+                let probe = rustix::io::fcntl_dupfd_cloexec(&*self.epoll, 0);
+                if let Err(Errno::MFILE | Errno::NFILE) = probe {
+                    Supply::Short {
+                        listener,
+                        retry_ms: next_ms,
+                    }
+                } else {
+                    self.open_the_door(Listening::Starved);
+                    Supply::Tried {
+                        listener,
+                        until_ms: next_ms,
+                    }
+                }
             }
-        }
+            Supply::Tried { listener, until_ms } if until_ms <= now_ms => {
+                self.events.push_back(Event::Recovered { listener });
+                Supply::Enough
+            }
+            supply => supply,
+        };
     }
 }

@@ -1,8 +1,8 @@
 //! The engine's part that sends, times out and closes.
 
-use crate::connection::{ConnId, Phase};
+use crate::connection::{ConnId, Phase, READING};
 use crate::engine::{Engine, Event, NEVER};
-use crate::output::Sent;
+use crate::output::{Sent, queued_in};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use std::os::fd::AsFd;
 use understudy_wire::Reject;
@@ -32,6 +32,7 @@ impl Engine {
                     .saturating_add(conn.settings.send_timeout_ms);
                 let begins = !conn.interest.contains(EventFlags::OUT);
                 if progress || begins {
+                    conn.queued = queued_in(conn.socket.as_fd());
                     self.timers.set(key, due_ms);
                 }
                 false
@@ -60,6 +61,7 @@ impl Engine {
             return;
         };
         if sent {
+            let backlog = conn.has_backlog();
             match conn.phase {
                 Phase::Leaving => return self.leave(key),
                 Phase::Waiting if conn.eof => return self.remove(key, None),
@@ -73,6 +75,9 @@ impl Engine {
                 _ => {}
             }
             self.set_deadline(key);
+            if backlog {
+                self.postpone(key);
+            }
         }
         let Some(conn) = self.conn_mut(key) else {
             return;
@@ -80,7 +85,7 @@ impl Engine {
         let wanted = conn.wants(!sent);
         // Reading is not given up before a report shows that it must be.
         let missing = wanted.difference(conn.interest);
-        let surplus = conn.interest.difference(wanted | EventFlags::IN);
+        let surplus = conn.interest.difference(wanted | READING);
         if !missing.is_empty() || !surplus.is_empty() {
             self.watch(key, wanted);
         }
@@ -133,13 +138,26 @@ impl Engine {
     }
 
     pub(crate) fn expire(&mut self, key: u32) {
+        // Something has happened to it in this very turn.
+        if self.timers.is_set(key) {
+            return;
+        }
         let Some(conn) = self.conn_mut(key) else {
             return;
         };
         let rate = conn.settings.body_min_rate;
         match conn.phase {
             _ if conn.output.pending() > 0 => {
-                self.lose(key, "the client did not read its answer");
+                // The socket asks for more when a good part of its queue has
+                // left: until then a slow reader shows only in the queue.
+                let queued = queued_in(conn.socket.as_fd());
+                if queued >= conn.queued {
+                    return self.lose(key, "the client did not read its answer");
+                }
+                conn.queued = queued;
+                let timeout_ms = conn.settings.send_timeout_ms;
+                let due_ms = self.clock.now_ms.saturating_add(timeout_ms);
+                self.timers.set(key, due_ms);
             }
             Phase::Waiting if conn.parser.is_some() => {
                 self.time_out(key, "the request head did not arrive in time");
@@ -177,7 +195,7 @@ impl Engine {
         let Some(conn) = self.conn_mut(key) else {
             return;
         };
-        if !conn.body_unread || conn.eof {
+        if !conn.body_unread && !conn.unread {
             return self.remove(key, None);
         }
         conn.phase = Phase::Lingering;
@@ -199,16 +217,10 @@ impl Engine {
         let Some(conn) = self.conns.get_mut(key as usize).and_then(Option::take) else {
             return;
         };
+        self.wake();
         self.free.push(key);
         self.open -= 1;
         self.timers.clear(key);
-        if let Some(listener) = self.listeners.get_mut(conn.listener as usize) {
-            listener.open -= 1;
-            if listener.draining && listener.open == 0 {
-                let listener = conn.listener;
-                self.events.push_back(Event::Empty { listener });
-            }
-        }
         if conn.phase.in_flight() {
             self.let_go();
         }
@@ -222,6 +234,14 @@ impl Engine {
                 peer: conn.peer,
                 interrupted,
             });
+        }
+        // Behind the end of its last connection: then the owner may go too.
+        if let Some(listener) = self.listeners.get_mut(conn.listener as usize) {
+            listener.open -= 1;
+            if listener.draining && listener.open == 0 {
+                let listener = conn.listener;
+                self.events.push_back(Event::Empty { listener });
+            }
         }
     }
 }

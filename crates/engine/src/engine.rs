@@ -17,10 +17,12 @@ use crate::body::Body;
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::connection::{Conn, ConnId};
+use crate::door::Supply;
 use crate::listener::{Listener, Peer};
 use crate::scoreboard::{Counters, Slot};
 use crate::timers::Timers;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::time::Timespec;
 use std::collections::VecDeque;
 use std::io;
@@ -98,11 +100,14 @@ impl Waiter {
 pub(crate) const SPECIAL: u64 = 1 << 63;
 pub(crate) const NESTED: u64 = SPECIAL | 1 << 32;
 pub(crate) const GATE: u64 = SPECIAL | 2 << 32;
+const ALARM: u64 = SPECIAL | 3 << 32;
 
 /// A client that lets this much of its answers wait asks no further.
 pub(crate) const HIGH_WATER: usize = 64 * 1024;
 /// How many clients one listener may bring in a turn.
 pub(crate) const ACCEPTS_PER_TURN: u32 = 16;
+/// How many requests one client may bring in a turn; the others come next.
+pub(crate) const HEADS_PER_TURN: u32 = 32;
 pub(crate) const NEVER: u64 = u64::MAX / 2;
 
 #[derive(Clone, Copy)]
@@ -125,18 +130,23 @@ pub struct Engine {
     pub(crate) buffers: Buffers,
 
     pub(crate) reports: VecDeque<Report>,
-    /// Connections that were answered outside their own turn.
-    pub(crate) touched: VecDeque<u32>,
+    /// Connections to look at in the next turn.
+    pub(crate) touched: Vec<ConnId>,
     pub(crate) expired: Vec<u32>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) current: Current,
     pub(crate) accepts_left: u32,
+    /// Requests that the current connection may still bring in this turn.
+    pub(crate) heads_left: u32,
     /// What the current connection has sent, from `at` on not yet understood.
     pub(crate) work: Vec<u8>,
     pub(crate) at: usize,
 
     pub(crate) nested_ready: bool,
-    pub(crate) starved_until_ms: u64,
+    pub(crate) supply: Supply,
+    /// Ends the owner's wait when another thread has changed something.
+    alarm: OwnedFd,
+    asleep: bool,
     pub(crate) in_flight: u32,
     /// More than this many in flight, and no new client is accepted.
     pub(crate) concurrency: u32,
@@ -149,11 +159,16 @@ pub struct Engine {
 
 impl Engine {
     /// # Errors
-    /// When the process has no descriptor for the epoll set.
+    /// When the process has no descriptor for the epoll set or the alarm.
     pub fn new() -> io::Result<Self> {
         let clock = Clock::new();
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        // Each write is one edge, so nobody has to read it empty.
+        let ringing = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll, &alarm, EventData::new_u64(ALARM), ringing)?;
         Ok(Engine {
-            epoll: Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?),
+            epoll: Arc::new(epoll),
             timers: Timers::new(clock.now_ms),
             clock,
             conns: Vec::new(),
@@ -163,15 +178,18 @@ impl Engine {
             listeners: Vec::new(),
             buffers: Buffers::default(),
             reports: VecDeque::new(),
-            touched: VecDeque::new(),
+            touched: Vec::new(),
             expired: Vec::new(),
             events: VecDeque::new(),
             current: Current::Nothing,
             accepts_left: 0,
+            heads_left: 0,
             work: Vec::new(),
             at: 0,
             nested_ready: false,
-            starved_until_ms: NEVER,
+            supply: Supply::Enough,
+            alarm,
+            asleep: false,
             in_flight: 0,
             concurrency: u32::MAX,
             max_requests: u64::MAX,
@@ -232,11 +250,11 @@ impl Engine {
 
     /// How long the owner may wait at most, in milliseconds; `None`: for ever.
     pub fn prepare(&mut self) -> Option<u64> {
-        if !self.events.is_empty() || !self.touched.is_empty() || !self.reports.is_empty() {
+        if !self.events.is_empty() || !self.touched.is_empty() {
             return Some(0);
         }
-        let starved = (self.starved_until_ms != NEVER).then_some(self.starved_until_ms);
-        let due = [self.timers.next_ms(), starved]
+        self.asleep = true;
+        let due = [self.timers.next_ms(), self.supply.due_ms()]
             .into_iter()
             .flatten()
             .min()?;
@@ -246,24 +264,40 @@ impl Engine {
     /// Takes what the wait brought.
     pub fn woken(&mut self, reports: &[Report]) {
         self.clock.tick();
+        self.asleep = false;
         self.nested_ready = false;
+        // First what was answered: it leaves even if the client is just going.
+        for id in self.touched.drain(..) {
+            if let Some(Some(conn)) = self.conns.get_mut(id.key as usize) {
+                conn.touched &= conn.serial != id.serial;
+            }
+            self.reports.push_back((id.to_u64(), EventFlags::empty()));
+        }
         for &(data, flags) in reports {
             match data {
                 NESTED => self.nested_ready = true,
                 GATE => self.listen_again(),
+                ALARM => {}
                 _ => self.reports.push_back((data, flags)),
             }
         }
         self.timers.expire(self.clock.now_ms, &mut self.expired);
-        if self.clock.now_ms >= self.starved_until_ms {
-            self.end_starvation();
+        self.mind_the_supply();
+    }
+
+    /// Has the owner's wait end, if it waits: for another thread.
+    pub fn wake(&mut self) {
+        if std::mem::take(&mut self.asleep) {
+            let _ = rustix::io::write(&self.alarm, &1u64.to_ne_bytes());
+            // What is stamped until then is of now, not of when the wait began.
+            self.clock.tick();
         }
     }
 
     /// The next thing that happened, until the turn is over.
     pub fn next_event(&mut self) -> Option<Event> {
-        // What is queued now is for this turn; what that leads to is for the
-        // next one, so that one quick stream does not hold up all others.
+        // None of them can lead to another for ever: what their hearer writes
+        // is looked at in the next turn.
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
@@ -301,15 +335,19 @@ impl Engine {
                 }
             } else if let Some(key) = self.expired.pop() {
                 self.expire(key);
-            } else if let Some(key) = self.touched.pop_front() {
-                if let Some(conn) = self.conn_mut(key) {
-                    conn.touched = false;
-                    self.load(key);
-                    self.current = Current::Connection(key);
-                }
             } else {
-                return None;
+                return self.events.pop_front();
             }
+        }
+    }
+
+    /// Closes the connection that is being worked on: for an owner that
+    /// caught a panic of [`Engine::next_event`], which would meet it again.
+    pub fn give_up_current(&mut self) {
+        if let Current::Connection(key) | Current::Accepted(key, _) =
+            std::mem::replace(&mut self.current, Current::Nothing)
+        {
+            self.lose(key, "an error of the server");
         }
     }
 
@@ -340,16 +378,24 @@ impl Engine {
             .filter(|conn| conn.serial == id.serial)
     }
 
-    /// Has `next_event` look at a connection that changed outside its turn.
+    /// Has the next turn look at a connection that was changed by somebody
+    /// else than itself: so each gets one look in a turn, whoever is quickest.
     pub(crate) fn touch(&mut self, key: u32) {
-        if matches!(self.current, Current::Connection(now) | Current::Accepted(now, _) if now == key)
+        if !matches!(self.current, Current::Connection(now) | Current::Accepted(now, _) if now == key)
         {
-            return;
+            self.postpone(key);
         }
-        if let Some(conn) = self.conn_mut(key) {
-            if !std::mem::replace(&mut conn.touched, true) {
-                self.touched.push_back(key);
-            }
+    }
+
+    /// Has the next turn look at a connection.
+    pub(crate) fn postpone(&mut self, key: u32) {
+        let Some(Some(conn)) = self.conns.get_mut(key as usize) else {
+            return;
+        };
+        if !std::mem::replace(&mut conn.touched, true) {
+            let serial = conn.serial;
+            self.touched.push(ConnId { key, serial });
+            self.wake();
         }
     }
 }

@@ -9,12 +9,15 @@ use crate::buffers::Buffers;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use std::collections::VecDeque;
+use std::ffi::c_int;
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 
 /// Up to here copying costs less than one more vector in the write.
 pub const COPY_LIMIT: usize = 16 * 1024;
 const VECTORS: usize = 16;
+/// A client that reads as fast as we send must not keep all others waiting.
+const SENDS_PER_TURN: u32 = 16;
 
 /// Bytes that somebody else owns, kept alive until they have been sent.
 pub type Payload = Box<dyn AsRef<[u8]> + Send + Sync>;
@@ -58,10 +61,24 @@ impl Segment {
     }
 }
 
+/// SIOCOUTQ of linux/sockios.h.
+const OUT_QUEUE: rustix::ioctl::Opcode = 0x5411;
+
+/// Bytes that the system has taken for a socket and its peer has not.
+pub(crate) fn queued_in(socket: BorrowedFd<'_>) -> c_int {
+    // SAFETY: this request writes one c_int, and nothing else (tcp(7), unix(7)).
+    let queued = unsafe {
+        let request = rustix::ioctl::Getter::<OUT_QUEUE, c_int>::new();
+        rustix::ioctl::ioctl(socket, request)
+    };
+    queued.unwrap_or(0)
+}
+
 pub(crate) enum Sent {
     /// Nothing waits any more.
     All,
-    /// The socket took no more; `progress` tells whether it took anything.
+    /// The socket took no more, or had its share of the turn; `progress`
+    /// tells whether it took anything.
     Blocked { progress: bool },
 }
 
@@ -133,7 +150,10 @@ impl Output {
         buffers: &mut Buffers,
     ) -> Result<Sent, Errno> {
         let mut progress = false;
-        while self.pending > 0 {
+        for _ in 0..SENDS_PER_TURN {
+            if self.pending == 0 {
+                break;
+            }
             match self.send_once(socket) {
                 Ok(sent) => {
                     progress = true;
@@ -143,6 +163,9 @@ impl Output {
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
+        }
+        if self.pending > 0 {
+            return Ok(Sent::Blocked { progress });
         }
         self.advance(0, buffers);
         Ok(Sent::All)
@@ -158,7 +181,8 @@ impl Output {
         let segments = std::iter::once(self.first.as_slice())
             .chain(self.rest.iter().map(Segment::bytes))
             .filter_map(|bytes| {
-                let unsent = bytes.get(std::mem::take(&mut skip)..).unwrap_or_default();
+                let unsent = bytes.get(skip..).unwrap_or_default();
+                skip = skip.saturating_sub(bytes.len());
                 (!unsent.is_empty()).then_some(unsent)
             });
         for (vector, bytes) in vectors.iter_mut().zip(segments) {

@@ -1,8 +1,8 @@
 //! The engine's part from bytes to events.
 
 use crate::body::Body;
-use crate::connection::{Collecting, ConnId, Phase, UNASKED};
-use crate::engine::{Current, Engine, Event, HIGH_WATER};
+use crate::connection::{Collecting, ConnId, Phase, READING, UNASKED};
+use crate::engine::{Current, Engine, Event, HEADS_PER_TURN, HIGH_WATER};
 use crate::listener::Peer;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -19,34 +19,45 @@ enum Step {
     More,
 }
 
+/// How a peer ends its side of the connection.
+enum End {
+    Closed,
+    Reset,
+}
+
 impl Engine {
-    /// A report of the epoll set: makes the connection the current one.
+    /// A report of the epoll set, or (without flags) a connection that was
+    /// touched: makes it the current one.
     pub(crate) fn begin(&mut self, id: ConnId, flags: EventFlags) {
         let Some(conn) = self.named(id) else {
             return;
         };
-        let reads = conn.phase.reads();
-        let in_flight = conn.phase.in_flight();
-        if flags.intersects(EventFlags::ERR | EventFlags::HUP) && !reads {
+        if flags.intersects(EventFlags::ERR | EventFlags::HUP) && !conn.phase.reads() {
             return self.lose(id.key, "the client reset the connection");
         }
-        if flags.contains(EventFlags::RDHUP) && in_flight {
+        if flags.contains(EventFlags::RDHUP) && conn.phase.in_flight() {
             return self.lose(id.key, "the client closed the connection");
         }
-        if flags.contains(EventFlags::RDHUP) && conn.phase == Phase::Leaving {
-            conn.eof = true;
-        }
         let wanted = conn.wants(conn.output.pending() > 0);
-        if flags.contains(EventFlags::IN) && !wanted.contains(EventFlags::IN) {
+        // What is not wanted now would be reported again and again.
+        let early = flags.intersection(READING).difference(wanted);
+        conn.unread |= !early.is_empty();
+        // One whose requests wait already brings no more of them.
+        let reads = wanted.contains(EventFlags::IN) && !conn.has_backlog();
+        if !early.is_empty() {
             self.watch(id.key, wanted);
         }
-        self.load(id.key);
-        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR)
-            && wanted.contains(EventFlags::IN)
-        {
+        self.visit(id.key);
+        if reads && flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             self.receive(id.key);
         }
         self.current = Current::Connection(id.key);
+    }
+
+    /// A connection gets its share of the turn.
+    pub(crate) fn visit(&mut self, key: u32) {
+        self.heads_left = HEADS_PER_TURN;
+        self.load(key);
     }
 
     /// Puts what the connection has kept into the work buffer.
@@ -67,27 +78,33 @@ impl Engine {
         let Some(Some(conn)) = self.conns.get_mut(key as usize) else {
             return;
         };
+        let room_bytes = self.work.capacity() - self.work.len();
         let room = rustix::buffer::spare_capacity(&mut self.work);
         match rustix::net::recv(&conn.socket, room, RecvFlags::empty()) {
-            Ok((0, _)) => self.end_of_input(key),
-            Ok((received, _)) => self.counters.bytes_in += received as u64,
+            Ok((0, _)) => self.end_of_input(key, End::Closed),
+            Ok((received, _)) => {
+                conn.unread = received == room_bytes;
+                self.counters.bytes_in += received as u64;
+            }
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.lose(key, "the client reset the connection"),
+            Err(_) => self.end_of_input(key, End::Reset),
         }
     }
 
-    fn end_of_input(&mut self, key: u32) {
+    fn end_of_input(&mut self, key: u32, how: End) {
         let Some(conn) = self.conn_mut(key) else {
             return;
         };
-        conn.eof = true;
-        match conn.phase {
-            Phase::Waiting if conn.output.pending() > 0 => {}
-            Phase::Waiting if conn.parser.is_some() => {
+        match (conn.phase, how) {
+            (Phase::Waiting, _) if conn.parser.is_some() => {
                 self.lose(key, "the client left in the middle of a request head");
             }
-            Phase::Collecting => {
+            (Phase::Collecting, _) => {
                 self.lose(key, "the client left in the middle of a request body");
+            }
+            (Phase::Waiting, End::Closed) if conn.output.pending() > 0 => conn.eof = true,
+            (Phase::Waiting, End::Reset) if conn.output.pending() > 0 => {
+                self.lose(key, "the client reset the connection");
             }
             _ => self.remove(key, None),
         }
@@ -101,9 +118,10 @@ impl Engine {
                     if self.conn(key)?.output.pending() > HIGH_WATER && !self.flush(key) {
                         return None;
                     }
-                    if self.at >= self.work.len() {
+                    if self.at >= self.work.len() || self.heads_left == 0 {
                         return None;
                     }
+                    self.heads_left -= 1;
                     return self.read_head(key);
                 }
                 Phase::Collecting => match self.read_body(key) {

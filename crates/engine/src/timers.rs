@@ -10,8 +10,8 @@
 //! hierarchical timing wheels", 1987, with the laziness of kernel timers.)
 
 const TICK_MS: u64 = 128;
-/// 1,024 ticks of 128 ms reach 131 s; what is due later waits in laps.
-const BUCKETS: usize = 1024;
+/// 512 ticks of 128 ms reach 65 s; what is due later waits in laps.
+const BUCKETS: usize = 512;
 const NOWHERE: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ pub(crate) struct Timers {
 impl Timers {
     pub(crate) fn new(now_ms: u64) -> Self {
         Timers {
-            buckets: vec![Vec::new(); BUCKETS],
+            buckets: Vec::new(),
             places: Vec::new(),
             tick: now_ms / TICK_MS,
             earliest: u64::MAX,
@@ -73,6 +73,12 @@ impl Timers {
         }
     }
 
+    /// Whether `key` is due at some time.
+    pub(crate) fn is_set(&self, key: u32) -> bool {
+        let place = self.places.get(key as usize);
+        place.is_some_and(|place| place.due_ms != UNSET.due_ms)
+    }
+
     /// Appends to `due` every key whose time has come; each is cleared.
     pub(crate) fn expire(&mut self, now_ms: u64, due: &mut Vec<u32>) {
         let now_tick = now_ms / TICK_MS;
@@ -82,6 +88,8 @@ impl Timers {
         }
         let first = self.tick.max(self.earliest);
         let last = now_tick.min(first + BUCKETS as u64 - 1);
+        // What is put back below is put where the wheel stands now.
+        self.tick = now_tick;
         for tick in first..=last {
             let keys = match self.buckets.get_mut(tick as usize % BUCKETS) {
                 Some(bucket) if !bucket.is_empty() => std::mem::take(bucket),
@@ -103,7 +111,6 @@ impl Timers {
                 }
             }
         }
-        self.tick = now_tick;
         self.earliest = self.find_earliest();
     }
 
@@ -127,6 +134,10 @@ impl Timers {
     }
 
     fn put_in(&mut self, key: u32, due_ms: u64) {
+        if self.buckets.is_empty() {
+            // Not before it is needed: a worker that idles does without.
+            self.buckets.resize_with(BUCKETS, Vec::new);
+        }
         let tick = (due_ms / TICK_MS).clamp(self.tick, self.tick + BUCKETS as u64 - 1);
         let number = tick as usize % BUCKETS;
         let (Some(bucket), Some(place)) = (

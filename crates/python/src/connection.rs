@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use understudy_engine::{ConnId, Peer};
 
+/// A client's connection. It may be kept, compared and asked after the client
+/// has left.
 #[pyclass(module = "understudy._engine", frozen)]
 pub struct Connection {
     core: Arc<Core>,
@@ -40,11 +42,13 @@ impl Connection {
         self.conn.to_u64()
     }
 
+    /// The client's IP address; `unix` over a Unix socket.
     #[getter]
     fn remote_ip(&self) -> String {
         self.remote.to_string()
     }
 
+    /// The client's port; 0 over a Unix socket.
     #[getter]
     fn remote_port(&self) -> u16 {
         self.remote.port()
@@ -56,16 +60,20 @@ impl Connection {
         packed(self.remote.ip())
     }
 
+    /// The address that the client came to; None if it had left before this
+    /// connection was first looked at.
     #[getter]
     fn local_ip(&self) -> Option<String> {
         self.local.map(|local| local.to_string())
     }
 
+    /// The port that the client came to, None as `local_ip` is.
     #[getter]
     fn local_port(&self) -> Option<u16> {
         self.local.map(|local| local.port())
     }
 
+    /// `local_ip` as `inet_aton` packs it.
     #[getter]
     fn local_addr(&self) -> Option<Vec<u8>> {
         packed(self.local.and_then(|local| local.ip()))

@@ -7,12 +7,14 @@ use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use understudy_engine::{ConnId, Engine};
+use understudy_engine::{ConnId, Engine, Peer};
 
 /// A response that was dropped without an answer.
 pub(crate) struct Orphan {
     pub(crate) id: ConnId,
+    pub(crate) peer: Peer,
     pub(crate) service: Arc<Service>,
+    pub(crate) request: Option<Py<Request>>,
     pub(crate) handler: Option<Py<PyAny>>,
     /// Its head was sent, its body never ended.
     pub(crate) streaming: bool,
@@ -64,6 +66,11 @@ impl Core {
             .unwrap_or_else(PoisonError::into_inner)
             .push(orphan);
         self.bereft.store(true, Ordering::Relaxed);
+        // The loop may wait if this is another thread. If the engine is in
+        // use it does not.
+        if let Ok(mut engine) = self.engine.try_lock() {
+            engine.wake();
+        }
     }
 
     pub(crate) fn orphans(&self) -> Vec<Orphan> {

@@ -1,6 +1,6 @@
 //! Header fields as Python sees them: case-insensitive, in order, with repeats.
 
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
@@ -27,14 +27,21 @@ pub(crate) fn latin1(text: &str) -> Vec<u8> {
         .unwrap_or_else(|| text.as_bytes().to_vec())
 }
 
+/// Name and value.
+type Field = (Vec<u8>, Vec<u8>);
+
+/// Header fields (RFC 9110, section 5): in order, with repeats, their names
+/// without case. `[]` and `get` give the first field of a name; setting one
+/// replaces every field of that name. A value that does not fit Latin-1 is
+/// sent as UTF-8.
 #[pyclass(module = "understudy._engine")]
 #[derive(Default)]
 pub struct Headers {
-    fields: Vec<(Vec<u8>, Vec<u8>)>,
+    fields: Vec<Field>,
 }
 
 impl Headers {
-    pub(crate) fn from_fields(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+    pub(crate) fn from_fields(fields: Vec<Field>) -> Self {
         Headers { fields }
     }
 
@@ -44,7 +51,7 @@ impl Headers {
             .map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
-    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.fields
             .iter()
             .filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
@@ -95,7 +102,7 @@ impl Headers {
         name: &str,
         default: Option<Bound<'py, PyAny>>,
     ) -> Option<Bound<'py, PyAny>> {
-        match self.values(name).next() {
+        match self.named(name).next() {
             Some(value) => Some(decode(py, value).into_any()),
             None => default,
         }
@@ -105,7 +112,7 @@ impl Headers {
     fn get_all<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyList>> {
         PyList::new(
             py,
-            self.values(name)
+            self.named(name)
                 .map(|value| decode(py, value))
                 .collect::<Vec<_>>(),
         )
@@ -132,20 +139,22 @@ impl Headers {
         PyList::new(py, names.collect::<Vec<_>>())
     }
 
+    /// The value of every field, in order.
+    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let values = self.fields.iter().map(|(_, value)| decode(py, value));
+        PyList::new(py, values.collect::<Vec<_>>())
+    }
+
     fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyString>> {
-        match self.values(name).next() {
+        match self.named(name).next() {
             Some(value) => Ok(decode(py, value)),
             None => Err(PyKeyError::new_err(name.to_owned())),
         }
     }
 
     /// Replaces every field of that name.
-    fn __setitem__(&mut self, name: &str, value: &str) -> PyResult<()> {
-        if name.is_empty() {
-            return Err(PyValueError::new_err("a header field needs a name"));
-        }
+    fn __setitem__(&mut self, name: &str, value: &str) {
         self.replace(name, value);
-        Ok(())
     }
 
     fn __delitem__(&mut self, name: &str) -> PyResult<()> {
@@ -156,7 +165,7 @@ impl Headers {
     }
 
     fn __contains__(&self, name: &str) -> bool {
-        self.values(name).next().is_some()
+        self.named(name).next().is_some()
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -168,7 +177,10 @@ impl Headers {
     }
 
     fn __eq__(&self, other: &Headers) -> bool {
-        self.fields == other.fields
+        let same = |((name, value), (other_name, other_value)): (&Field, &Field)| {
+            name.eq_ignore_ascii_case(other_name) && value == other_value
+        };
+        self.fields.len() == other.fields.len() && self.fields.iter().zip(&other.fields).all(same)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

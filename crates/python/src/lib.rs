@@ -1,16 +1,19 @@
 //! The thin face of the engine in Python: `understudy._engine`.
 //!
-//! Layout: `reactor.rs` is `Engine`, which turns the engine's events into
-//! calls; `request.rs`, `response.rs`, `connection.rs` and `headers.rs` are
-//! what those calls are given; `service.rs` is whom they go to; `core.rs` is
-//! what all of them share. `scoreboard.rs` stands by itself.
+//! Layout: `reactor.rs` is `Engine`, a turn of the loop, and `dispatch.rs`
+//! turns the events in it into calls; `request.rs`, `response.rs` (with
+//! `piece.rs`), `connection.rs` and `headers.rs` are what those calls are
+//! given; `service.rs` is whom they go to; `core.rs` is what all of them share.
+//! `scoreboard.rs` stands by itself.
 //!
 //! Always holds: the engine is never locked while Python runs, so whatever
 //! Python does in a call (answer, collect garbage, raise) finds it free.
 
 mod connection;
 mod core;
+mod dispatch;
 mod headers;
+mod piece;
 mod process;
 mod reactor;
 mod request;

@@ -1,19 +1,17 @@
-//! `Engine` in Python: a turn of the loop, and who is called in it.
+//! `Engine` in Python: a turn of the loop.
 
-use crate::core::{Core, Orphan};
-use crate::request::Request;
-use crate::response::Response;
+use crate::core::Core;
 use crate::scoreboard::PyScoreboard;
 use crate::service::{Service, settings};
-use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rustix::time::Timespec;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use understudy_engine::scoreboard::State;
-use understudy_engine::{Body, ConnId, Engine, Event, Peer, Report};
-use understudy_wire::{Framing, Head, Reject, TargetForm};
+use understudy_engine::{Engine, Report};
 
 const NO_TIME: Timespec = Timespec {
     tv_sec: 0,
@@ -22,14 +20,14 @@ const NO_TIME: Timespec = Timespec {
 
 #[pyclass(name = "Engine", module = "understudy._engine", frozen)]
 pub struct Reactor {
-    core: Arc<Core>,
-    services: Mutex<Vec<Arc<Service>>>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) services: Mutex<Vec<Arc<Service>>>,
     /// Kept between turns for its memory.
     reports: Mutex<Vec<Report>>,
-    exhausted: Mutex<Option<Py<PyAny>>>,
+    pub(crate) exhausted: Mutex<Option<Py<PyAny>>>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -65,10 +63,16 @@ impl Reactor {
     /// what is ready. True if the nested set is ready. The GIL is released
     /// only around a wait that can block.
     ///
-    /// Raises only what is meant to end the process, such as SystemExit.
+    /// Raises only what is meant to end the process: SystemExit and
+    /// KeyboardInterrupt.
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        // What is called here may give asyncio something to do: then no wait.
-        let timeout = if self.serve(py)? { Some(0.0) } else { timeout };
+        // Those of a task, for one, that ended between two turns. Who hears of
+        // it may give asyncio something to do: then no wait.
+        let timeout = if self.adopt_orphans(py) {
+            Some(0.0)
+        } else {
+            timeout
+        };
         let (waiter, wait_ms) = {
             let mut engine = self.core.engine();
             (engine.waiter(), engine.prepare())
@@ -139,6 +143,7 @@ impl Reactor {
     fn enter_pool(&self) {
         if let Some(slot) = self.core.engine().slot() {
             slot.set_state(State::Spare);
+            slot.wake_manager();
         }
     }
 
@@ -153,8 +158,9 @@ impl Reactor {
 
     /// Calls `callback()` once after that many requests.
     fn set_max_requests(&self, requests: u64, callback: Py<PyAny>) {
-        *locked(&self.exhausted) = Some(callback);
         self.core.engine().set_max_requests(requests);
+        let former = locked(&self.exhausted).replace(callback);
+        drop(former);
     }
 
     /// Worker: tells the pool that it leaves and is not to be counted on.
@@ -181,9 +187,13 @@ impl Reactor {
     /// else: a forked child may call it on the copy that it was born with.
     fn close(&self) -> PyResult<()> {
         // No epoll_ctl here: the set may be the parent's as well.
-        *self.core.engine() = Engine::new()?;
-        *self.core.waiting() = Default::default();
-        locked(&self.services).clear();
+        let former = std::mem::replace(&mut *self.core.engine(), Engine::new()?);
+        drop(former);
+        // Freeing these may run Python, which must find the locks free.
+        let waiting = std::mem::take(&mut *self.core.waiting());
+        drop(waiting);
+        let services = std::mem::take(&mut *locked(&self.services));
+        drop(services);
         Ok(())
     }
 
@@ -212,258 +222,37 @@ fn shorter(timeout_s: Option<f64>, wait_ms: Option<u64>) -> Option<Timespec> {
 }
 
 impl Reactor {
-    /// Everything that has happened, until nothing more has. True if
-    /// anything had.
-    fn serve(&self, py: Python<'_>) -> PyResult<bool> {
-        let mut any = false;
+    /// Everything that has happened, until nothing more has.
+    fn serve(&self, py: Python<'_>) -> PyResult<()> {
         loop {
-            let event = self.core.engine().next_event();
-            let result = match event {
-                Some(event) => self.handle(py, event),
-                None => return Ok(any),
+            let event = match surviving(|| self.core.engine().next_event()) {
+                Some(Some(event)) => event,
+                Some(None) => return Ok(()),
+                None => {
+                    self.core.engine().give_up_current();
+                    continue;
+                }
             };
-            any = true;
+            // A request that panicked is among the orphans.
+            let result = surviving(|| self.handle(py, event)).unwrap_or(Ok(()));
             self.adopt_orphans(py);
             match result {
-                // A service answers for its own exceptions. What is left is
-                // an error of ours, or somebody who wants the process to end.
-                Err(error) if error.is_instance_of::<PyException>(py) => {
-                    error.write_unraisable(py, None);
+                Err(error)
+                    if error.is_instance_of::<PySystemExit>(py)
+                        || error.is_instance_of::<PyKeyboardInterrupt>(py) =>
+                {
+                    return Err(error);
                 }
-                result => result?,
-            }
-        }
-    }
-
-    fn handle(&self, py: Python<'_>, event: Event) -> PyResult<()> {
-        match event {
-            Event::Request {
-                conn,
-                listener,
-                peer,
-                bytes,
-                head,
-            } => self.request(py, (conn, peer), listener, bytes, head),
-            Event::Body { conn, body } => self.body(py, conn, body),
-            Event::Malformed {
-                conn,
-                listener,
-                peer,
-                reject,
-            } => self.malformed(py, (conn, peer), listener, reject),
-            Event::Drained { conn } => {
-                let callback = self.core.waiting().drained.remove(&conn);
-                match callback {
-                    Some(callback) => callback.call1(py, (true,)).map(drop),
-                    None => Ok(()),
-                }
-            }
-            Event::Closed {
-                conn,
-                listener,
-                peer,
-                interrupted,
-            } => self.closed(py, (conn, peer), listener, interrupted),
-            Event::Starved { listener, error } => {
-                let text = format!(
-                    "no clients are accepted for now: {error}; raise the limit of open files (ulimit -n) or lower the number of connections"
-                );
-                self.trouble(py, listener, &text)
-            }
-            Event::Recovered { listener } => {
-                self.trouble(py, listener, "clients are accepted again")
-            }
-            Event::Exhausted => call(py, locked(&self.exhausted).take()),
-            Event::Empty { listener } => match self.service(listener) {
-                Some(service) => service.empty.call0(py).map(drop),
-                None => Ok(()),
-            },
-        }
-    }
-
-    fn service(&self, listener: u32) -> Option<Arc<Service>> {
-        locked(&self.services).get(listener as usize).cloned()
-    }
-
-    fn request(
-        &self,
-        py: Python<'_>,
-        client: (ConnId, Peer),
-        listener: u32,
-        bytes: Vec<u8>,
-        head: Head,
-    ) -> PyResult<()> {
-        let Some(service) = self.service(listener) else {
-            return Ok(());
-        };
-        let tunnel = head.form == TargetForm::Authority && !service.proxy_mode;
-        let bodied = !matches!(head.framing, Framing::None | Framing::Length(0));
-        let request = Py::new(py, Request::new(&self.core, &service, client, bytes, head))?;
-        let asked = Some(request.clone_ref(py));
-        let response = Response::new(&self.core, &service, client, asked);
-        let response = Py::new(py, response)?;
-        if tunnel {
-            return self.refuse_tunnel(py, &response);
-        }
-        if !bodied {
-            return service.request.call1(py, (request, response)).map(drop);
-        }
-        let arguments = (request.clone_ref(py), response.clone_ref(py));
-        let wanted = service.head.call1(py, arguments)?.is_truthy(py)?;
-        if wanted && self.core.engine().collect(client.0).is_ok() {
-            let mut waiting = self.core.waiting();
-            waiting.bodies.insert(client.0, (request, response));
-        }
-        Ok(())
-    }
-
-    /// CONNECT, and no handler that could open a tunnel: the methods that are
-    /// allowed on such a target are none (RFC 9110, section 15.5.6).
-    fn refuse_tunnel(&self, py: Python<'_>, response: &Py<Response>) -> PyResult<()> {
-        let response = response.bind(py);
-        response.setattr("code", 405)?;
-        response.call_method1("header", ("Allow", ""))?;
-        Response::done(response)
-    }
-
-    fn body(&self, py: Python<'_>, conn: ConnId, body: std::io::Result<Body>) -> PyResult<()> {
-        let Some((request, response)) = self.core.waiting().bodies.remove(&conn) else {
-            return Ok(());
-        };
-        let (service, peer) = {
-            let request = request.borrow(py);
-            (Arc::clone(&request.service), request.peer)
-        };
-        match body {
-            Ok(body) => {
-                request.borrow_mut(py).set_body(body);
-                service.body.call1(py, (request, response)).map(drop)
-            }
-            Err(error) => {
-                response.borrow_mut(py).give_up();
-                self.core.engine().reject(conn, &NO_ROOM);
-                let text = format!(
-                    "a request body could not be kept: {error}; make room or set spool_dir"
-                );
-                let result = service.trouble.call1(py, (text, peer.to_string()));
-                result.map(drop)
-            }
-        }
-    }
-
-    fn malformed(
-        &self,
-        py: Python<'_>,
-        client: (ConnId, Peer),
-        listener: u32,
-        reject: Reject,
-    ) -> PyResult<()> {
-        self.forget_body(py, client.0);
-        let Some(service) = self.service(listener) else {
-            return Ok(());
-        };
-        let response = Py::new(py, Response::new(&self.core, &service, client, None))?;
-        let arguments = (
-            response.clone_ref(py),
-            reject.status,
-            reject.reason,
-            client.1.to_string(),
-        );
-        let taken = service.malformed.call1(py, arguments);
-        if !matches!(&taken, Ok(taken) if taken.is_truthy(py)?) {
-            response.borrow_mut(py).give_up();
-            self.core.engine().reject(client.0, &reject);
-        }
-        taken.map(drop)
-    }
-
-    fn closed(
-        &self,
-        py: Python<'_>,
-        client: (ConnId, Peer),
-        listener: u32,
-        interrupted: Option<&'static str>,
-    ) -> PyResult<()> {
-        self.forget_body(py, client.0);
-        let (drained, gone, closed) = {
-            let mut waiting = self.core.waiting();
-            (
-                waiting.drained.remove(&client.0),
-                waiting.gone.remove(&client.0),
-                waiting.closed.remove(&client.0),
-            )
-        };
-        if let Some(callback) = drained {
-            callback.call1(py, (false,))?;
-        }
-        for callback in gone.into_iter().chain(closed.into_iter().flatten()) {
-            call(py, Some(callback))?;
-        }
-        match (interrupted, self.service(listener)) {
-            (Some(text), Some(service)) => {
-                let arguments = (text, client.1.to_string());
-                service.trouble.call1(py, arguments).map(drop)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The body that a handler waited for will not come.
-    fn forget_body(&self, py: Python<'_>, conn: ConnId) {
-        let forgotten = self.core.waiting().bodies.remove(&conn);
-        if let Some((_, response)) = forgotten {
-            response.borrow_mut(py).give_up();
-        }
-    }
-
-    fn trouble(&self, py: Python<'_>, listener: u32, text: &str) -> PyResult<()> {
-        match self.service(listener) {
-            Some(service) => service.trouble.call1(py, (text, py.None())).map(drop),
-            None => Ok(()),
-        }
-    }
-
-    /// Answers for the responses that were dropped without an answer.
-    fn adopt_orphans(&self, py: Python<'_>) {
-        for orphan in self.core.orphans() {
-            let Orphan {
-                id,
-                service,
-                handler,
-                streaming,
-            } = orphan;
-            let peer = {
-                let mut engine = self.core.engine();
-                let Some(peer) = engine.peer(id) else {
-                    continue;
-                };
-                if streaming {
-                    engine.hang_up(id);
-                } else {
-                    engine.reject(id, &UNANSWERED);
-                }
-                peer
-            };
-            let told = service.orphaned.call1(py, (handler, peer.to_string()));
-            if let Err(error) = told {
-                error.write_unraisable(py, None);
+                // A service answers for its own exceptions; this is our error.
+                Err(error) => error.write_unraisable(py, None),
+                Ok(()) => {}
             }
         }
     }
 }
 
-fn call(py: Python<'_>, callback: Option<Py<PyAny>>) -> PyResult<()> {
-    match callback {
-        Some(callback) => callback.call0(py).map(drop),
-        None => Ok(()),
-    }
+/// None after a panic, which has told of itself on standard error: it costs a
+/// request or a connection, never the process.
+fn surviving<T>(step: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(step)).ok()
 }
-
-const UNANSWERED: Reject = Reject {
-    status: 500,
-    reason: "the application did not answer",
-};
-const NO_ROOM: Reject = Reject {
-    status: 507,
-    reason: "the request body could not be kept",
-};

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use understudy_engine::{Body, ConnId, Peer};
 use understudy_wire::{Head, Span, TargetForm};
 
+/// A request (RFC 9112) with its whole body. It outlives its connection.
 #[pyclass(module = "understudy._engine")]
 pub struct Request {
     pub(crate) core: Arc<Core>,
@@ -91,8 +92,8 @@ impl Request {
             return self.text(host).into_owned();
         }
         match self.core.engine().local_address(self.conn) {
-            Some(local) => format!("{local}:{}", local.port()),
-            None => String::from("localhost"),
+            Some(Peer::Inet(local)) => local.to_string(),
+            _ => String::from("localhost"),
         }
     }
 
@@ -118,6 +119,7 @@ impl Request {
 
 #[pymethods]
 impl Request {
+    /// The method, in the case it came in.
     #[getter]
     fn method<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
         match self.head.method.of(&self.bytes) {
@@ -205,6 +207,7 @@ impl Request {
         }
     }
 
+    /// The Content-Type field, or None.
     #[getter]
     fn content_type<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
         self.field("content-type").map(|value| decode(py, value))
@@ -278,11 +281,13 @@ impl Request {
         forms.call_method1(intern!(py, "basic_credentials"), (value,))
     }
 
+    /// The client's IP address; `unix` over a Unix socket.
     #[getter]
     fn remote_ip(&self) -> String {
         self.peer.to_string()
     }
 
+    /// The connection it came over.
     #[getter]
     fn connection<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Connection>> {
         self.connection_of(py).cloned()

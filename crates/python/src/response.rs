@@ -4,15 +4,14 @@ use crate::connection::Connection;
 use crate::core::{Core, Orphan};
 use crate::errors::{AlreadyAnswered, ConnectionGone, InvalidResponse};
 use crate::headers::Headers;
+use crate::piece::Piece;
 use crate::request::Request;
 use crate::service::Service;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyString};
 use std::sync::Arc;
-use understudy_engine::{COPY_LIMIT, ConnId, Content, Peer, Refusal};
-use understudy_wire::{Length, Reject};
+use understudy_engine::{ConnId, Content, Peer, Refusal};
+use understudy_wire::Length;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -23,6 +22,9 @@ pub(crate) enum State {
     Answered,
 }
 
+/// The answer to one request: filled, then sent by `done()`, piece by piece by
+/// `write()`, or not at all by `close()`. One that is dropped before that is
+/// answered with 500, and its handler is named in the log.
 #[pyclass(module = "understudy._engine")]
 pub struct Response {
     core: Arc<Core>,
@@ -72,6 +74,23 @@ impl Response {
         }
     }
 
+    /// One that the engine has answered in the application's place.
+    pub(crate) fn answered_for(core: &Arc<Core>, orphan: Orphan, code: u16) -> Self {
+        let Orphan {
+            id,
+            peer,
+            service,
+            request,
+            handler,
+            ..
+        } = orphan;
+        let mut response = Response::new(core, &service, (id, peer), request);
+        response.state = State::Answered;
+        response.code = code;
+        response.handler = handler;
+        response
+    }
+
     /// The engine has answered, or nobody needs to any more.
     pub(crate) fn give_up(&mut self) {
         self.state = State::Answered;
@@ -79,12 +98,8 @@ impl Response {
 
     fn refused(&mut self, refusal: Refusal) -> PyErr {
         match refusal {
-            Refusal::Invalid(invalid) => {
-                // The client gets an answer all the same: none of this one was sent.
-                self.state = State::Answered;
-                self.core.engine().reject(self.conn, &INTERNAL_ERROR);
-                InvalidResponse::new_err(invalid.to_string())
-            }
+            // Nothing was sent: it still waits for an answer that can be.
+            Refusal::Invalid(invalid) => InvalidResponse::new_err(invalid.to_string()),
             Refusal::Gone | Refusal::OutOfTurn => {
                 self.state = State::Answered;
                 ConnectionGone::new_err("the client left before its answer was sent")
@@ -141,7 +156,7 @@ impl Response {
 
     /// A body that does not match its Content-Length is the application's
     /// fault, and the log's business: the client sees a truncated one.
-    fn report_length(&self, py: Python<'_>, difference: i64) -> PyResult<()> {
+    fn report_length(slf: &Bound<'_, Self>, difference: i64) -> PyResult<()> {
         let text = match difference {
             0 => return Ok(()),
             1.. => format!("the body is {difference} bytes longer than its Content-Length: cut"),
@@ -150,94 +165,75 @@ impl Response {
                 -difference
             ),
         };
-        let handler = self.handler.as_ref().map(|handler| format!("{handler}: "));
+        let (service, peer, handler) = {
+            let response = slf.borrow();
+            let handler = response.handler.as_ref();
+            (
+                Arc::clone(&response.service),
+                response.peer.to_string(),
+                handler.map(|handler| handler.clone_ref(slf.py())),
+            )
+        };
+        // The response is not borrowed: whoever is told may look at it.
+        let handler = handler.map(|handler| format!("{handler}: "));
         let text = handler.unwrap_or_default() + &text;
-        self.service
-            .trouble
-            .call1(py, (text, self.peer.to_string()))
-            .map(drop)
+        service.trouble.call1(slf.py(), (text, peer)).map(drop)
     }
 
-    /// Sends head and content.
-    fn answer(&mut self, py: Python<'_>) -> PyResult<()> {
+    /// Sends head and content; returns by how much the content differs from
+    /// its Content-Length.
+    fn answer(&mut self, py: Python<'_>) -> PyResult<i64> {
         let content = self.content.as_ref().map(|content| content.clone_ref(py));
-        self.state = State::Answered;
-        let body = match Piece::new(py, content.as_ref()) {
-            Ok(body) => body,
-            Err(error) => {
-                self.core.engine().reject(self.conn, &INTERNAL_ERROR);
-                return Err(error);
-            }
-        };
+        let body = Piece::new(py, content.as_ref())?;
         let result = self.send(py, Some(body.content()), body.content_type());
         let difference = result.map_err(|refusal| self.refused(refusal))?;
-        self.report_length(py, difference)
+        self.state = State::Answered;
+        Ok(difference)
     }
 
-    fn finish(&mut self, py: Python<'_>) -> PyResult<()> {
+    /// Ends a stream; returns what it lacks of its Content-Length, negative.
+    fn finish(&mut self) -> PyResult<i64> {
         self.state = State::Answered;
         let result = self.core.engine().finish(self.conn);
         let missing = result.map_err(|refusal| self.refused(refusal))?;
-        self.report_length(py, -(missing as i64))
+        Ok(-(missing as i64))
     }
-}
 
-const INTERNAL_ERROR: Reject = Reject {
-    status: 500,
-    reason: "the application failed",
-};
-
-/// What a handler may give as content.
-enum Piece<'a, 'py> {
-    Nothing,
-    Text(&'a Bound<'py, PyString>, &'a str),
-    Bytes(&'a Bound<'py, PyBytes>),
-}
-
-impl<'a, 'py> Piece<'a, 'py> {
-    fn new(py: Python<'py>, object: Option<&'a Py<PyAny>>) -> PyResult<Self> {
-        let Some(object) = object.map(|object| object.bind(py)) else {
-            return Ok(Piece::Nothing);
+    /// Sends a piece, and the head before the first one; returns how many of
+    /// its bytes its Content-Length has no room for.
+    fn send_piece(&mut self, py: Python<'_>, data: Option<Py<PyAny>>) -> PyResult<i64> {
+        let data = match data {
+            Some(data) => Some(data),
+            None => self.content.as_ref().map(|content| content.clone_ref(py)),
         };
-        if let Ok(bytes) = object.cast::<PyBytes>() {
-            Ok(Piece::Bytes(bytes))
-        } else if let Ok(text) = object.cast::<PyString>() {
-            let utf8 = text
-                .to_str()
-                .map_err(|error| InvalidResponse::new_err(format!("content: {error}")))?;
-            Ok(Piece::Text(text, utf8))
-        } else if object.is_none() {
-            Ok(Piece::Nothing)
-        } else {
-            Err(InvalidResponse::new_err(format!(
-                "content is {}: expected str or bytes",
-                object.get_type().name()?
-            )))
+        let piece = Piece::new(py, data.as_ref())?;
+        if self.state == State::Waiting {
+            let result = self.send(py, None, piece.content_type());
+            result.map_err(|refusal| self.refused(refusal))?;
+            self.state = State::Streaming;
         }
+        if self.state == State::Answered {
+            return Err(self.already());
+        }
+        let result = self.core.engine().write(self.conn, piece.content());
+        let surplus = result.map_err(|refusal| self.refused(refusal))?;
+        Ok(surplus as i64)
     }
 
-    fn content_type(&self) -> &'static [u8] {
-        match self {
-            Piece::Text(_, text) if !text.is_ascii() => b"text/plain; charset=utf-8",
-            _ => b"text/plain",
+    /// Nobody answers for it any more: the engine's turn will.
+    pub(crate) fn bury(&mut self) {
+        if self.state == State::Answered {
+            return;
         }
-    }
-
-    fn content(&self) -> Content<'a> {
-        match self {
-            Piece::Nothing => Content::Copied(b""),
-            Piece::Bytes(bytes) if bytes.as_bytes().len() > COPY_LIMIT => {
-                Content::Kept(Box::new(PyBackedBytes::from((*bytes).clone())))
-            }
-            Piece::Bytes(bytes) => Content::Copied(bytes.as_bytes()),
-            Piece::Text(text, utf8) if utf8.len() > COPY_LIMIT => {
-                match pyo3::pybacked::PyBackedStr::try_from((*text).clone()) {
-                    Ok(kept) => Content::Kept(Box::new(kept)),
-                    Err(_) => Content::Copied(utf8.as_bytes()),
-                }
-            }
-            Piece::Text(_, utf8) => Content::Copied(utf8.as_bytes()),
-        }
+        self.core.bury(Orphan {
+            id: self.conn,
+            peer: self.peer,
+            service: Arc::clone(&self.service),
+            request: self.request.take(),
+            handler: self.handler.take(),
+            streaming: self.state == State::Streaming,
+        });
+        self.state = State::Answered;
     }
 }
 
@@ -278,6 +274,7 @@ impl Response {
         Ok(headers.borrow().get(py, name, None))
     }
 
+    /// The Content-Type field, or None: text/plain is sent then.
     #[getter]
     fn content_type<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.header(py, "Content-Type", None)
@@ -348,46 +345,36 @@ impl Response {
     ///
     /// Raises AlreadyAnswered, ConnectionGone, InvalidResponse.
     #[pyo3(signature = (data=None))]
-    fn write(&mut self, py: Python<'_>, data: Option<Py<PyAny>>) -> PyResult<()> {
-        let data = match data {
-            Some(data) => Some(data),
-            None => self.content.as_ref().map(|content| content.clone_ref(py)),
-        };
-        let piece = Piece::new(py, data.as_ref())?;
-        if self.state == State::Waiting {
-            let result = self.send(py, None, piece.content_type());
-            result.map_err(|refusal| self.refused(refusal))?;
-            self.state = State::Streaming;
-        }
-        if self.state == State::Answered {
-            return Err(self.already());
-        }
-        let result = self.core.engine().write(self.conn, piece.content());
-        let surplus = result.map_err(|refusal| self.refused(refusal))?;
-        self.report_length(py, surplus as i64)
+    fn write(slf: &Bound<'_, Self>, data: Option<Py<PyAny>>) -> PyResult<()> {
+        let surplus = slf.borrow_mut().send_piece(slf.py(), data)?;
+        Self::report_length(slf, surplus)
     }
 
     /// Answers: sends head and content, or ends a stream. If the client is
     /// gone there is nobody to answer, and the error handler has heard it.
     ///
-    /// Raises AlreadyAnswered, and InvalidResponse after telling the client 500.
+    /// Raises AlreadyAnswered; and InvalidResponse, after which nothing was
+    /// sent and an answer is still owed.
     pub(crate) fn done(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let (result, answered) = {
+        let (result, answered, gone) = {
             let mut response = slf.borrow_mut();
             let result = match response.state {
                 State::Waiting => response.answer(py),
-                State::Streaming => response.finish(py),
+                State::Streaming => response.finish(),
                 State::Answered => return Err(response.already()),
             };
             let answered = response.service.answered.as_ref();
             let answered =
                 answered.map(|answered| (answered.clone_ref(py), response.request_ref(py)));
-            (result, answered)
+            let gone = response.core.waiting().gone.remove(&response.conn);
+            (result, answered, gone)
         };
+        drop(gone);
         match result {
-            Err(error) if !error.is_instance_of::<ConnectionGone>(py) => return Err(error),
-            _ => {}
+            Ok(difference) => Self::report_length(slf, difference)?,
+            Err(error) if error.is_instance_of::<ConnectionGone>(py) => {}
+            Err(error) => return Err(error),
         }
         if let Some((answered, request)) = answered {
             answered.call1(py, (request, slf))?;
@@ -411,7 +398,8 @@ impl Response {
         if !self.core.engine().tell_drained(self.conn) {
             return false;
         }
-        self.core.waiting().drained.insert(self.conn, callback);
+        let former = self.core.waiting().drained.insert(self.conn, callback);
+        drop(former); // not under the lock: freeing it may run Python
         true
     }
 
@@ -421,8 +409,16 @@ impl Response {
         if !self.core.engine().tell_closed(self.conn, true) {
             return false;
         }
-        self.core.waiting().gone.insert(self.conn, callback);
+        let former = self.core.waiting().gone.insert(self.conn, callback);
+        drop(former);
         true
+    }
+
+    /// Whether its head is sent and no body may follow: the answer to HEAD,
+    /// 204 and 304 (RFC 9112, section 6.3). Pieces are dropped.
+    #[getter]
+    fn bodiless(&self) -> bool {
+        self.state == State::Streaming && self.core.engine().is_bodiless(self.conn)
     }
 
     /// Bytes that were written and have not left the process.
@@ -449,6 +445,7 @@ impl Response {
     }
 
     fn __clear__(&mut self) {
+        self.bury(); // while it is known whose it was
         self.content = None;
         self.headers = None;
         self.request = None;
@@ -465,13 +462,6 @@ impl Response {
 
 impl Drop for Response {
     fn drop(&mut self) {
-        if self.state != State::Answered {
-            self.core.bury(Orphan {
-                id: self.conn,
-                service: Arc::clone(&self.service),
-                handler: self.handler.take(),
-                streaming: self.state == State::Streaming,
-            });
-        }
+        self.bury();
     }
 }

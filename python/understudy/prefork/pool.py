@@ -10,7 +10,9 @@ It must know no request. All of it runs in the manager; a worker forgets it (`le
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
+import math
 import os
 import signal
 import time
@@ -34,9 +36,21 @@ SPARE_SLOTS = 64
 """Slots beyond `max_clients`, for workers that still drain while others take their place."""
 
 
+KILL_AFTER_S = 2.0
+"""How long after `graceful_timeout` a worker is killed: it cuts its own connections first."""
+
+
+class Phase(enum.Enum):
+    """What the pool is for. Workers are forked only while it is KEEPING them."""
+
+    KEEPING = "as many workers as the policy wants"
+    PAUSED = "none, for now: those there are finish and go"
+    ENDING = "none any more"
+
+
 @dataclass(slots=True)
 class Child:
-    """A worker as its manager knows it. Times are monotonic seconds."""
+    """A worker as its manager knows it. `since` is when it was forked, in monotonic seconds."""
 
     index: int
     pid: int
@@ -44,11 +58,12 @@ class Child:
     generation: int
     since: float
     booted: bool = False
-    retired: bool = False
+    told: int = 0  # the signal by which we told it to end
     patience: TimerHandle | None = None
 
-    def signal(self, signum: int) -> None:
-        """By descriptor: a pid could be somebody else's by now."""
+    def end(self, signum: int) -> None:
+        """Tells it to end. By descriptor: a pid could be somebody else's by now."""
+        self.told = signum
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signum)
 
@@ -74,37 +89,43 @@ class Pool:
         self.kernel = kernel
         self.options = options
         self.generation = 1
+        self.manager = os.getpid()
         self._become_worker = become_worker
         self._changed = changed
         self._emptied = emptied
         capacity = 2 * options.max_clients + SPARE_SLOTS
-        self.board = Scoreboard.create(capacity)
-        try:
+        with contextlib.ExitStack() as undo:
+            self.board = Scoreboard.create(capacity)
+            undo.callback(self.board.close)
+            # Readable while no spare is left and none can come: active workers then accept as well.
+            self.gate = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            undo.callback(os.close, self.gate)
             self.publication = Publication(self.board, options.ipc_glue)
-        except BaseException:
-            self.board.close()
-            raise
-        # Readable while no spare is left and none can come: active workers then accept as well.
-        self.gate = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            undo.callback(self.publication.close)
+            self._give_up = undo.pop_all()
         self._children: dict[int, Child] = {}
         self._free = list(range(capacity - 1, -1, -1))
         self._memory = Memory()
+        self._phase = Phase.PAUSED
+        self._due = 0  # forks that were asked for and not made yet
         self._gate_open = False
-        self._spawning = 0
-        self._stopping = False
         self._starved = False
         self._wake: TimerHandle | None = None
-        self._show_again: TimerHandle | None = None
         self._counts = {"forked": 0, "died": 0, "boot_failed": 0}
+        limits = self._limits()
         self.board.publish(
-            pid=os.getpid(),
+            pid=self.manager,
             started_ns=time.monotonic_ns(),
             started_unix_s=int(time.time()),
             generation=self.generation,
-            min_spare=options.min_spare_servers,
-            max_spare=options.max_spare_servers,
-            max_clients=options.max_clients,
+            min_spare=limits.fewest,
+            max_spare=limits.most,
+            max_clients=limits.max_clients,
         )
+        loop = kernel.loop
+        loop.add_reader(self.board.alert_fileno(), self._alarmed)
+        loop.add_reader(self.publication.fileno(), self.publication.answer)
+        self._show_again = loop.call_soon(self._show) if options.debug_scoreboard else None
 
     @property
     def pids(self) -> list[int]:
@@ -114,13 +135,9 @@ class Pool:
     # --- growing and shrinking ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Forks the first workers and keeps watch from now on."""
-        loop = self.kernel.loop
-        loop.add_reader(self.board.alert_fileno(), self._alarmed)
-        loop.add_reader(self.publication.fileno(), self.publication.answer)
-        if self.options.debug_scoreboard:
-            self._show()
-        self._spawn_soon(min(self.options.start_servers, self.options.max_clients))
+        """Forks the first workers, and keeps as many as the policy wants from now on."""
+        self._phase = Phase.KEEPING
+        self._spawn_soon(self.options.start_servers)
 
     def replace(self) -> None:
         """Has every worker replaced by a fresh fork, one after the other."""
@@ -135,7 +152,7 @@ class Pool:
         self._plan()
 
     def _plan(self) -> None:
-        if self._stopping or self._spawning:
+        if self._phase is not Phase.KEEPING or self._due:
             return  # after the forks that are due it is asked again
         now = time.monotonic()
         slots = self._slots()
@@ -146,22 +163,24 @@ class Pool:
             self.retire(self._children[index])
         if result.spawn:
             self._spawn_soon(result.spawn)
-        elif result.wake_at is not None and result.wake_at <= now:
-            self.kernel.loop.call_soon(self._plan)
-        self._call_at(min(result.wake_at or now, now) + self.options.check_spares_interval, result.wake_at)
+        wanted = math.inf if result.wake_at is None else result.wake_at
+        self._look_again(min(wanted, now + self.options.check_spares_interval))
 
-    def _call_at(self, latest: float, wanted: float | None) -> None:
+    def _look_again(self, when: float) -> None:
+        self._look_no_more()
+        self._wake = self.kernel.loop.call_at(when, self._plan)
+
+    def _look_no_more(self) -> None:
         if self._wake is not None:
             self._wake.cancel()
-        when = latest if wanted is None else min(latest, max(wanted, time.monotonic()))
-        self._wake = self.kernel.loop.call_at(when, self._plan)
 
     def _slots(self) -> list[Slot]:
         states = self.board.states()
         slots = []
         for child in self._children.values():
-            state = State(states[child.index]) if states[child.index] <= State.DRAINING else State.ACTIVE
-            if child.retired:
+            # It holds its slot as long as it lives, whatever it writes there.
+            state = State(states[child.index]) or State.DRAINING
+            if child.told:
                 state = State.DRAINING
             elif state is not State.STARTING and not child.booted:
                 child.booted = True
@@ -193,20 +212,24 @@ class Pool:
     # --- forking -----------------------------------------------------------------------------------------
 
     def _spawn_soon(self, count: int) -> None:
-        self._spawning += count
-        self.kernel.between_turns(lambda: self._spawn(count))
+        self._due = count
+        self.kernel.between_turns(self._spawn)
 
-    def _spawn(self, count: int) -> None:
-        """Forks a batch, and only then looks at it: what is written between two forks is shared by no one."""
-        forked = []
-        for _ in range(0 if self._stopping else min(count, len(self._free))):
+    def _spawn(self) -> None:
+        """At the top level of `run()`: makes the forks that are due. In a child it makes a worker of it.
+
+        It looks at them when all are made: what is written between two forks is shared by no one.
+        """
+        forked, failure = [], None
+        while self._due and self._free:
+            self._due -= 1
             index = self._free.pop()
             self.board.claim(index, self.generation)
             try:
                 pid = self.kernel.fork()
             except OSError as error:
                 self._give_back(index)
-                self._fork_failed(error)
+                failure = error
                 break
             if pid == 0:
                 self._become_worker(self, index)
@@ -214,17 +237,18 @@ class Pool:
             forked.append((index, pid, time.monotonic()))
         for index, pid, since in forked:
             self._forked(index, pid, since)
-        self._spawning -= count
+        if failure is not None:
+            self._fork_failed(failure)
+        self._due = 0
         self._plan()
 
     def _forked(self, index: int, pid: int, since: float) -> None:
-        self._counts["forked"] += 1
         try:
             pidfd = os.pidfd_open(pid)
         except OSError as error:
-            # Without a descriptor nobody would hear of its end.
+            # Nobody would hear of its end.
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            _status(pid)
             self._give_back(index)
             self._fork_failed(error)
             return
@@ -232,6 +256,7 @@ class Pool:
             self._starved = False
             logger.warning("workers are forked again")
         child = self._children[index] = Child(index, pid, pidfd, self.generation, since)
+        self._counts["forked"] += 1
         self.kernel.loop.add_reader(pidfd, self._reap, child)
         self._changed("forked", pid)
 
@@ -240,35 +265,37 @@ class Pool:
         if not self._starved:
             self._starved = True
             logger.error(
-                "no worker can be forked: %s; going on with %d, trying again (limits: ulimit -u, cgroup, memory)",
+                "no worker can be forked: %s; going on with %d, trying again "
+                "(limits: ulimit -u, cgroup, memory)",
                 error.strerror,
                 len(self._children),
             )
 
     def _reap(self, child: Child) -> None:
         """The kernel says that a worker ended."""
+        state = self.board.states()[child.index]
+        self._forget(child)
+        status = _status(child.pid)
+        leaving = child.told or state == State.DRAINING
+        if not leaving and not child.booted and state == State.STARTING:
+            self._counts["boot_failed"] += 1
+            self._memory = boot_failed(self._memory, time.monotonic())
+            logger.error("worker %d ended before it was ready (%s); trying again", child.pid, _ending(status))
+        elif not leaving or status not in (0, -child.told):
+            logger.error("worker %d ended: %s", child.pid, _ending(status))
+        self._changed("died", child.pid)
+        if self._phase is Phase.ENDING and not self._children:
+            self._emptied()
+        self._plan()
+
+    def _forget(self, child: Child) -> None:
         self.kernel.loop.remove_reader(child.pidfd)
         os.close(child.pidfd)
         if child.patience is not None:
             child.patience.cancel()
-        status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
-        booted_once = child.booted or self.board.states()[child.index] != State.STARTING
-        leaving = child.retired or self.board.states()[child.index] == State.DRAINING
         del self._children[child.index]
         self._give_back(child.index)
         self._counts["died"] += 1
-        if self._stopping:
-            pass
-        elif not booted_once and not leaving:
-            self._counts["boot_failed"] += 1
-            self._memory = boot_failed(self._memory, time.monotonic())
-            logger.error("worker %d ended before it was ready (%s); trying again", child.pid, _ending(status))
-        elif status and not leaving:
-            logger.error("worker %d ended: %s; it is replaced", child.pid, _ending(status))
-        self._changed("died", child.pid)
-        if self._stopping and not self._children:
-            self._emptied()
-        self._plan()
 
     def _give_back(self, index: int) -> None:
         self.board.clear(index)
@@ -278,29 +305,44 @@ class Pool:
 
     def retire(self, child: Child) -> None:
         """Lets a worker finish what it has and go. One that does not is killed after `graceful_timeout`."""
-        child.retired = True
-        child.signal(signal.SIGTERM)
-        patience_s = self.options.graceful_timeout + 2.0  # the worker cuts its connections first
-        child.patience = self.kernel.loop.call_later(patience_s, self._lose_patience, child)
+        if not child.told:
+            child.end(signal.SIGTERM)
+            patience_s = self.options.graceful_timeout + KILL_AFTER_S
+            child.patience = self.kernel.loop.call_later(patience_s, self._lose_patience, child)
 
     def _lose_patience(self, child: Child) -> None:
         logger.warning("worker %d did not end in time: killing it", child.pid)
-        child.signal(signal.SIGKILL)
+        child.end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Lets every worker finish and go, and forks none until `start`."""
+        self._rest(Phase.PAUSED)
+        for child in self._children.values():
+            self.retire(child)
 
     def stop(self, *, graceful: bool) -> None:
         """Ends every worker; `emptied` is called when the last one is gone. May be called again, harder."""
-        if not self._stopping:
-            self._stopping = True
-            self.board.publish(stopping=True)
-            if self._wake is not None:
-                self._wake.cancel()
-        for child in list(self._children.values()):
-            if not graceful:
-                child.signal(signal.SIGKILL)
-            elif not child.retired:
+        self._rest(Phase.ENDING)
+        self.board.publish(stopping=True)
+        for child in self._children.values():
+            if graceful:
                 self.retire(child)
+            else:
+                child.end(signal.SIGKILL)
         if not self._children:
             self.kernel.loop.call_soon(self._emptied)
+
+    def _rest(self, phase: Phase) -> None:
+        self._phase = phase
+        self._due = 0
+        self._look_no_more()
+
+    def kill(self) -> None:
+        """Ends every worker here and now, and waits for it."""
+        for child in list(self._children.values()):
+            child.end(signal.SIGKILL)
+            _status(child.pid)
+            self._forget(child)
 
     def close(self) -> None:
         """Gives up glue and memory: both are gone with this process's descriptors."""
@@ -309,20 +351,25 @@ class Pool:
             self._show_again.cancel()
         loop.remove_reader(self.board.alert_fileno())
         loop.remove_reader(self.publication.fileno())
-        self.publication.close()
-        self.board.close()
-        os.close(self.gate)
+        self._give_up.close()
 
     def leave(self) -> None:
-        """Worker: closes what only the manager needs. A copy of the glue would hold it."""
-        self.publication.close()
+        """Worker: closes what is the manager's. A copy of the glue would hold it."""
+        self._give_up.close()
         for child in self._children.values():
             os.close(child.pidfd)
-        self._children.clear()
 
     def _show(self) -> None:
         logger.warning("%s", format_states(self.board))
         self._show_again = self.kernel.loop.call_later(1.0, self._show)
+
+
+def _status(pid: int) -> int:
+    """The exit status of a child that ended, negative for a signal."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return 0  # the program ignores SIGCHLD or waits for every child: we hear of the end alone
 
 
 def _ending(status: int) -> str:

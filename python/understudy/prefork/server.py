@@ -12,12 +12,12 @@ import random
 import signal
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from understudy.errors import OptionError, UnknownSession
+from understudy.errors import GlueInUse, OptionError, ScoreboardUnavailable, UnknownEvent, UnknownSession
 from understudy.options import PreForkOptions, changed
 from understudy.prefork.pool import Pool
-from understudy.prefork.worker import become
+from understudy.prefork.worker import become, boot
 from understudy.server import HTTPServer
 from understudy.session import event
 
@@ -69,30 +69,40 @@ class PreForkServer(HTTPServer):
 
     # --- the pool ----------------------------------------------------------------------------------------
 
+    def _expect_handlers(self) -> None:
+        super()._expect_handlers()
+        self._expect_fork_handlers(self.options.fork_handlers)
+
+    def _expect_fork_handlers(self, fork_handlers: Mapping[str, str]) -> None:
+        for alias, name in fork_handlers.items():
+            try:
+                self.kernel.resolve(alias, name)
+            except (UnknownSession, UnknownEvent) as error:
+                raise type(error)(f"fork_handlers: {error}") from None
+
     def _begin(self) -> None:
         """Manager: forks instead of serving."""
         if not self.options.start_servers:
             super()._begin()
             return
-        for alias in self.options.fork_handlers:
-            if self.kernel.find(alias) is None:
-                raise UnknownSession(f"fork handler: no session has the alias {alias!r}; add it to the kernel")
         self._role = Role.MANAGER
-        self._prefork(said=False)
+        self._prefork()
 
-    def _prefork(self, *, said: bool) -> None:
-        """Makes the pool. Without shared memory it is tried again each `prefork_interval`."""
-        if self._stopping or self.listening is None:
-            return
+    @event("_prefork")
+    def _prefork(self, again: bool = False) -> None:
+        """Makes the pool, or wakes it. Without shared memory it is tried again each `prefork_interval`."""
         try:
-            self._pool = Pool(self.kernel, self.options, self._become_worker, self._tell_watchers, self._gone)
-        except OSError as error:
-            interval_s = self.options.prefork_interval
-            if not said:
-                logger.error(
-                    "no shared memory for the scoreboard: %s; trying again every %g s", error.strerror, interval_s
+            if self._pool is None:
+                self._pool = Pool(
+                    self.kernel, self.options, self._become_worker, self._tell_watchers, self._gone
                 )
-            self.kernel.loop.call_later(interval_s, partial(self._prefork, said=True))
+        except (OSError, ScoreboardUnavailable, GlueInUse) as error:
+            if isinstance(error, GlueInUse) and not again:
+                raise  # when it starts: the operator has to choose
+            interval_s = self.options.prefork_interval
+            if not again or isinstance(error, GlueInUse):
+                logger.error("no scoreboard: %s; trying again every %g s", error, interval_s)
+            self.delay("_prefork", interval_s, True)
             return
         self._pool.start()
         # Behind the forks that were just asked for: told when the workers exist.
@@ -106,11 +116,22 @@ class PreForkServer(HTTPServer):
         """Worker: the first thing it does."""
         self._role = Role.WORKER
         self._pool = None
-        become(pool, index, self.options.fork_handlers, self._serve_as_worker)
+        become(pool, index)
+        for session in self.kernel.sessions:
+            if isinstance(session, HTTPServer) and session is not self:
+                session._stay_behind()
+        work = boot(self.kernel, self.options.fork_handlers, self._serve_as_worker)
+        self.kernel.spawn(work, session=self, event="boot", args=())
+
+    def _stay_behind(self) -> None:
+        if self._pool is not None:
+            self._pool.leave()
+            self._pool = None
+        super()._stay_behind()
 
     def _serve_as_worker(self) -> None:
         """Worker: its fork handlers have run."""
-        self.kernel.signal(signal.SIGTERM, self._name, "_signalled")
+        self.kernel.signal(signal.SIGTERM, self._name, "_dismissed")
         options = self.options
         if options.max_requests_per_child:
             extra = random.randint(0, options.max_requests_jitter)
@@ -118,6 +139,16 @@ class PreForkServer(HTTPServer):
                 options.max_requests_per_child + extra, partial(self.shutdown, graceful=True)
             )
         self._serve()
+
+    @event("_dismissed")
+    def _on_dismissed(self, signum: int) -> None:
+        """Worker: somebody wants it to end, most often its manager, who tells why.
+
+        Once more changes nothing: systemd signals every process of a service, and the manager does so too. In
+        a hurry it kills.
+        """
+        logger.debug("%s: leaving when all requests are answered", signal.Signals(signum).name)
+        self.shutdown(graceful=True)
 
     def register(self, session: str, name: str) -> None:
         """Manager: has an event called with ('forked', 'spare' or 'died', pid) for every worker."""
@@ -139,9 +170,9 @@ class PreForkServer(HTTPServer):
         """Manager: closes the listener; the workers finish and go. Worker: pauses accepting."""
         if self._role is Role.WORKER and not self._stopping:
             return self._accept(yes=False)
-        pool, self._pool = (None, self._pool) if self._stopping else (self._pool, None)
-        if pool is not None:
-            pool.stop(graceful=True)
+        self.delay("_prefork")
+        if self._pool is not None and not self._stopping:
+            self._pool.pause()
         return super().stop_listen()
 
     def _accept(self, *, yes: bool) -> bool:
@@ -183,6 +214,14 @@ class PreForkServer(HTTPServer):
             self._pool = None
         super()._gone()
 
+    def _run_ends(self) -> None:
+        """Manager: whatever ended the kernel, no worker outlives it."""
+        if self._pool is not None:
+            self._pool.kill()
+            self._pool.close()
+            self._pool = None
+        super()._run_ends()
+
     # --- handlers ----------------------------------------------------------------------------------------
 
     def set_handlers(self, handlers: Iterable[Mapping[str, object]], *, replace: bool = False) -> bool:
@@ -208,12 +247,12 @@ class PreForkServer(HTTPServer):
         if self._refused_in_worker("SETFORKHANDLERS"):
             return False
         try:
-            self.options = changed(self.options, {"fork_handlers": fork_handlers})
-        except OptionError as error:
+            options = changed(self.options, {"fork_handlers": fork_handlers})
+            self._expect_fork_handlers(options.fork_handlers)
+        except (OptionError, UnknownSession, UnknownEvent) as error:
             logger.error("SETFORKHANDLERS: %s", error)
             return False
-        if self._pool is not None:
-            self._pool.options = self.options
+        self.options = options
         self._replace(replace)
         return True
 
@@ -237,8 +276,12 @@ class PreForkServer(HTTPServer):
         self.kernel.post(session, name, self.get_fork_handlers())
 
     @event("SETFORKHANDLERS")
-    def _on_set_fork_handlers(self, fork_handlers: Mapping[str, str], **options: Any) -> bool:
-        return self.set_fork_handlers(fork_handlers, **options)
+    def _on_set_fork_handlers(self, fork_handlers: Mapping[str, str], replace: bool = False) -> bool:
+        return self.set_fork_handlers(fork_handlers, replace=replace)
+
+    @event("SETHANDLERS")
+    def _on_set_handlers(self, handlers: Iterable[Mapping[str, object]], replace: bool = False) -> bool:
+        return self.set_handlers(handlers, replace=replace)
 
     @event("REGISTER")
     def _on_register(self, session: str, name: str) -> None:

@@ -79,19 +79,26 @@ impl Slot {
     }
 
     /// Whether the pool could grow and, besides this worker, has fewer spares than it wants.
-    ///
+    pub fn spares_short(&self) -> bool {
+        let header = &self.memory.manager().header;
+        header.may_grow.get() && self.fewer_spares_than(header.min_spare.get() as usize)
+    }
+
+    /// Whether this worker was the last spare of a pool that cannot grow, and the manager has not
+    /// yet said that active workers accept as well.
+    pub fn was_the_last(&self) -> bool {
+        let header = &self.memory.manager().header;
+        !header.may_grow.get() && !header.overcommit.get() && self.fewer_spares_than(1)
+    }
+
     /// The look goes round from the next slot on and ends as soon as it found enough, so it is
     /// cheap when spares are plenty. Two workers that stop being spare at once must not each
     /// count the other: a worker tells its state before it looks, and states are written and
     /// read in one order for all (`SeqCst`). So the last to tell sees all others, and at least
     /// that one wakes the manager.
-    pub fn spares_short(&self) -> bool {
-        let page = self.memory.manager();
-        if !page.header.may_grow.get() {
-            return false;
-        }
-        let wanted = page.header.min_spare.get() as usize;
-        let others = (self.index + 1..page.reach.get() as usize).chain(0..self.index);
+    fn fewer_spares_than(&self, wanted: usize) -> bool {
+        let reach = self.memory.manager().reach.get() as usize;
+        let others = (self.index + 1..reach).chain(0..self.index);
         let spares = others
             .filter_map(|index| self.memory.slot(index))
             .filter(|page| page.state.get_ordered().is_spare());
@@ -113,10 +120,14 @@ impl Slot {
             after
         });
         if before.is_spare() && !after.is_spare() && self.spares_short() {
-            // It can only fail because the counter is full: then the manager has long been
-            // told.
-            let _ = rustix::io::write(&self.alert, &1_u64.to_ne_bytes());
+            self.wake_manager();
         }
+    }
+
+    /// Has the manager look at the pool.
+    pub fn wake_manager(&self) {
+        // It can only fail because the counter is full: then the manager has long been told.
+        let _ = rustix::io::write(&self.alert, &1_u64.to_ne_bytes());
     }
 
     fn state_with(&self, in_flight: u32, page: &SlotPage) -> State {

@@ -79,7 +79,7 @@ impl<T: Cell> Word<T> {
         self.bits.store(value.to_bits(), Relaxed);
     }
 
-    /// Like `get` and `set`, in one order that all processes agree on. `Slot::spares_short`
+    /// Like `get` and `set`, in one order that all processes agree on. `Slot::fewer_spares_than`
     /// says who needs it.
     pub fn get_ordered(&self) -> T {
         T::from_bits(self.bits.load(SeqCst))

@@ -233,7 +233,29 @@ fn taking_the_last_but_minimum_spare_wakes_the_manager() {
 }
 
 #[test]
-fn a_pool_that_may_not_grow_is_not_woken() {
+fn a_full_pool_knows_when_its_last_spare_is_gone() {
+    let full = Header {
+        may_grow: false,
+        ..growing(3)
+    };
+    let (board, _) = board_of(2);
+    board.publish(&full);
+    let slot = spare_slot(board, 0, 1);
+    slot.begin(1, b"GET", b"/", 0);
+    assert!(!slot.was_the_last(), "another one is starting");
+
+    let (board, _) = board_of(1);
+    let alert = board.alert().try_clone_to_owned().unwrap();
+    board.publish(&full);
+    let slot = spare_slot(board, 0, 1);
+    slot.begin(1, b"GET", b"/", 0);
+    assert!(slot.was_the_last());
+    // A handler that returns at once must not cost a system call each time.
+    assert_eq!(alerts(&alert), 0);
+}
+
+#[test]
+fn a_pool_that_knows_it_is_full_is_not_woken() {
     let (board, _) = board_of(1);
     let alert = board.alert().try_clone_to_owned().unwrap();
     board.publish(&Header {

@@ -1,0 +1,95 @@
+//! A panic while one connection is worked on costs that connection alone.
+#![cfg(test)]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use understudy_engine::{COPY_LIMIT, Content, Engine, Event, Settings, Spool};
+use understudy_wire::Limits;
+
+/// A body that cannot be read once it is armed.
+struct Bomb(Vec<u8>, Arc<AtomicBool>);
+
+impl AsRef<[u8]> for Bomb {
+    fn as_ref(&self) -> &[u8] {
+        assert!(!self.1.load(Ordering::Relaxed), "boom");
+        &self.0
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        limits: Limits::default(),
+        keep_alive: true,
+        header_timeout_ms: 10_000,
+        keep_alive_timeout_ms: 10_000,
+        send_timeout_ms: 10_000,
+        body_min_rate: 0,
+        spool: Spool {
+            above_bytes: 1 << 18,
+            directory: None,
+        },
+    }
+}
+
+/// Takes turns until a request comes, and answers it with `content`.
+fn answer_one(engine: &mut Engine, content: Content<'_>) {
+    loop {
+        engine.prepare();
+        let mut reports = Vec::new();
+        engine.waiter().wait(None, &mut reports);
+        engine.woken(&reports);
+        while let Some(event) = engine.next_event() {
+            if let Event::Request { conn, .. } = event {
+                engine
+                    .answer(conn, 200, std::iter::empty(), content)
+                    .unwrap();
+                return;
+            }
+        }
+    }
+}
+
+fn ask(client: &mut TcpStream) {
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
+}
+
+#[test]
+fn the_connection_that_panicked_is_closed_and_the_others_are_served() {
+    let door = TcpListener::bind("127.0.0.1:0").unwrap();
+    door.set_nonblocking(true).unwrap();
+    let address = door.local_addr().unwrap();
+    let mut engine = Engine::new().unwrap();
+    engine.listen(door.into(), settings()).unwrap();
+
+    let mut client = TcpStream::connect(address).unwrap();
+    ask(&mut client);
+    let armed = Arc::new(AtomicBool::new(false));
+    let body = Bomb(vec![0; COPY_LIMIT + 1], Arc::clone(&armed));
+    answer_one(&mut engine, Content::Kept(Box::new(body)));
+    armed.store(true, Ordering::Relaxed);
+    assert!(catch_unwind(AssertUnwindSafe(|| engine.next_event())).is_err());
+    engine.give_up_current();
+    assert!(matches!(
+        engine.next_event(),
+        Some(Event::Closed {
+            interrupted: Some("an error of the server"),
+            ..
+        })
+    ));
+    assert!(engine.next_event().is_none());
+    assert_eq!((engine.connections(), engine.in_flight()), (0, 0));
+    assert_eq!(client.read(&mut [0; 10]).unwrap(), 0);
+
+    let mut other = TcpStream::connect(address).unwrap();
+    ask(&mut other);
+    answer_one(&mut engine, Content::Copied(b"fine"));
+    assert!(engine.next_event().is_none());
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n\r\nfine"), "{answer}");
+}

@@ -1,0 +1,276 @@
+//! `Engine`'s part from an event to the Python that it concerns.
+
+use crate::core::Orphan;
+use crate::reactor::{Reactor, locked};
+use crate::request::Request;
+use crate::response::Response;
+use crate::service::Service;
+use pyo3::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use understudy_engine::{Body, ConnId, Event, Peer};
+use understudy_wire::{Framing, Head, Reject, TargetForm};
+
+impl Reactor {
+    /// Calls whom an event concerns.
+    pub(crate) fn handle(&self, py: Python<'_>, event: Event) -> PyResult<()> {
+        match event {
+            Event::Request {
+                conn,
+                listener,
+                peer,
+                bytes,
+                head,
+            } => self.request(py, (conn, peer), listener, bytes, head),
+            Event::Body { conn, body } => self.body(py, conn, body),
+            Event::Malformed {
+                conn,
+                listener,
+                peer,
+                reject,
+            } => self.malformed(py, (conn, peer), listener, reject),
+            Event::Drained { conn } => {
+                let callback = self.core.waiting().drained.remove(&conn);
+                match callback {
+                    Some(callback) => callback.call1(py, (true,)).map(drop),
+                    None => Ok(()),
+                }
+            }
+            Event::Closed {
+                conn,
+                listener,
+                peer,
+                interrupted,
+            } => self.closed(py, (conn, peer), listener, interrupted),
+            Event::Starved { listener, error } => {
+                let text = format!(
+                    "no clients are accepted for now: {error}; raise the limit of open files (ulimit -n) or lower the number of connections"
+                );
+                self.trouble(py, listener, &text)
+            }
+            Event::Recovered { listener } => {
+                self.trouble(py, listener, "clients are accepted again")
+            }
+            Event::Exhausted => {
+                let callback = locked(&self.exhausted).take();
+                call(py, callback)
+            }
+            Event::Empty { listener } => match self.service(listener) {
+                Some(service) => service.empty.call0(py).map(drop),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn service(&self, listener: u32) -> Option<Arc<Service>> {
+        locked(&self.services).get(listener as usize).cloned()
+    }
+
+    fn request(
+        &self,
+        py: Python<'_>,
+        client: (ConnId, Peer),
+        listener: u32,
+        bytes: Vec<u8>,
+        head: Head,
+    ) -> PyResult<()> {
+        let Some(service) = self.service(listener) else {
+            return Ok(());
+        };
+        let tunnel = head.form == TargetForm::Authority && !service.proxy_mode;
+        let bodied = !matches!(head.framing, Framing::None | Framing::Length(0));
+        let request = Py::new(py, Request::new(&self.core, &service, client, bytes, head))?;
+        let asked = Some(request.clone_ref(py));
+        let response = Response::new(&self.core, &service, client, asked);
+        let response = Py::new(py, response)?;
+        if tunnel {
+            return self.refuse_tunnel(py, &response);
+        }
+        if !bodied {
+            return entrust(py, &service.request, &request, &response).map(drop);
+        }
+        let wanted = entrust(py, &service.head, &request, &response)?;
+        if wanted && self.core.engine().collect(client.0).is_ok() {
+            let mut waiting = self.core.waiting();
+            waiting.bodies.insert(client.0, (request, response));
+        }
+        Ok(())
+    }
+
+    /// CONNECT, and no handler that could open a tunnel: the methods that are
+    /// allowed on such a target are none (RFC 9110, section 15.5.6).
+    fn refuse_tunnel(&self, py: Python<'_>, response: &Py<Response>) -> PyResult<()> {
+        let response = response.bind(py);
+        response.setattr("code", 405)?;
+        response.call_method1("header", ("Allow", ""))?;
+        Response::done(response)
+    }
+
+    fn body(&self, py: Python<'_>, conn: ConnId, body: std::io::Result<Body>) -> PyResult<()> {
+        let Some((request, response)) = self.core.waiting().bodies.remove(&conn) else {
+            return Ok(());
+        };
+        let (service, peer) = {
+            let request = request.borrow(py);
+            (Arc::clone(&request.service), request.peer)
+        };
+        match body {
+            Ok(body) => {
+                request.borrow_mut(py).set_body(body);
+                entrust(py, &service.body, &request, &response).map(drop)
+            }
+            Err(error) => {
+                response.borrow_mut(py).give_up();
+                self.core.engine().reject(conn, &NO_ROOM);
+                let text = format!(
+                    "a request body could not be kept: {error}; make room or set spool_dir"
+                );
+                let result = service.trouble.call1(py, (text, peer.to_string()));
+                result.map(drop)
+            }
+        }
+    }
+
+    fn malformed(
+        &self,
+        py: Python<'_>,
+        client: (ConnId, Peer),
+        listener: u32,
+        reject: Reject,
+    ) -> PyResult<()> {
+        self.forget_body(py, client.0);
+        let Some(service) = self.service(listener) else {
+            return Ok(());
+        };
+        let response = Py::new(py, Response::new(&self.core, &service, client, None))?;
+        let arguments = (
+            response.clone_ref(py),
+            reject.status,
+            reject.reason,
+            client.1.to_string(),
+        );
+        let taken = service.malformed.call1(py, arguments);
+        if !matches!(&taken, Ok(taken) if taken.is_truthy(py)?) {
+            response.borrow_mut(py).give_up();
+            self.core.engine().reject(client.0, &reject);
+        }
+        taken.map(drop)
+    }
+
+    fn closed(
+        &self,
+        py: Python<'_>,
+        client: (ConnId, Peer),
+        listener: u32,
+        interrupted: Option<&'static str>,
+    ) -> PyResult<()> {
+        self.forget_body(py, client.0);
+        let (drained, gone, closed) = {
+            let mut waiting = self.core.waiting();
+            (
+                waiting.drained.remove(&client.0),
+                waiting.gone.remove(&client.0),
+                waiting.closed.remove(&client.0),
+            )
+        };
+        if let Some(callback) = drained {
+            callback.call1(py, (false,))?;
+        }
+        for callback in gone.into_iter().chain(closed.into_iter().flatten()) {
+            call(py, Some(callback))?;
+        }
+        match (interrupted, self.service(listener)) {
+            (Some(text), Some(service)) => {
+                let arguments = (text, client.1.to_string());
+                service.trouble.call1(py, arguments).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The body that a handler waited for will not come.
+    fn forget_body(&self, py: Python<'_>, conn: ConnId) {
+        let forgotten = self.core.waiting().bodies.remove(&conn);
+        if let Some((_, response)) = forgotten {
+            response.borrow_mut(py).give_up();
+        }
+    }
+
+    fn trouble(&self, py: Python<'_>, listener: u32, text: &str) -> PyResult<()> {
+        match self.service(listener) {
+            Some(service) => service.trouble.call1(py, (text, py.None())).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Answers for the responses that were dropped without an answer. True if
+    /// there was any.
+    pub(crate) fn adopt_orphans(&self, py: Python<'_>) -> bool {
+        let mut any = false;
+        for orphan in self.core.orphans() {
+            if let Err(error) = self.adopt(py, orphan) {
+                error.write_unraisable(py, None);
+            }
+            any = true;
+        }
+        any
+    }
+
+    fn adopt(&self, py: Python<'_>, orphan: Orphan) -> PyResult<()> {
+        {
+            let mut engine = self.core.engine();
+            if engine.peer(orphan.id).is_none() {
+                return Ok(());
+            }
+            if orphan.streaming {
+                engine.hang_up(orphan.id);
+            } else {
+                engine.reject(orphan.id, &UNANSWERED);
+            }
+        }
+        let service = Arc::clone(&orphan.service);
+        let handler = orphan.handler.as_ref().map(|handler| handler.clone_ref(py));
+        service
+            .orphaned
+            .call1(py, (handler, orphan.peer.to_string()))?;
+        if let (Some(answered), false) = (&service.answered, orphan.streaming) {
+            let request = orphan.request.as_ref().map(|request| request.clone_ref(py));
+            let response = Response::answered_for(&self.core, orphan, UNANSWERED.status);
+            answered.call1(py, (request, response))?;
+        }
+        Ok(())
+    }
+}
+
+/// Hands a request to the service; returns whether that says yes. If it fails,
+/// nobody will answer, whoever may still hold the response.
+fn entrust(
+    py: Python<'_>,
+    method: &Py<PyAny>,
+    request: &Py<Request>,
+    response: &Py<Response>,
+) -> PyResult<bool> {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        method.call1(py, (request, response))?.is_truthy(py)
+    }));
+    if !matches!(result, Ok(Ok(_))) {
+        response.borrow_mut(py).bury();
+    }
+    result.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+fn call(py: Python<'_>, callback: Option<Py<PyAny>>) -> PyResult<()> {
+    match callback {
+        Some(callback) => callback.call0(py).map(drop),
+        None => Ok(()),
+    }
+}
+
+const UNANSWERED: Reject = Reject {
+    status: 500,
+    reason: "the application did not answer",
+};
+const NO_ROOM: Reject = Reject {
+    status: 507,
+    reason: "the request body could not be kept",
+};

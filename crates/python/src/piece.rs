@@ -1,0 +1,64 @@
+//! A body, or a piece of one, as a handler gives it.
+
+use crate::errors::InvalidResponse;
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyString};
+use understudy_engine::{COPY_LIMIT, Content};
+
+/// What a handler may give as content.
+pub(crate) enum Piece<'a, 'py> {
+    Nothing,
+    Text(&'a Bound<'py, PyString>, &'a str),
+    Bytes(&'a Bound<'py, PyBytes>),
+}
+
+impl<'a, 'py> Piece<'a, 'py> {
+    /// Raises InvalidResponse for what is neither str, bytes nor None.
+    pub(crate) fn new(py: Python<'py>, object: Option<&'a Py<PyAny>>) -> PyResult<Self> {
+        let Some(object) = object.map(|object| object.bind(py)) else {
+            return Ok(Piece::Nothing);
+        };
+        if let Ok(bytes) = object.cast::<PyBytes>() {
+            Ok(Piece::Bytes(bytes))
+        } else if let Ok(text) = object.cast::<PyString>() {
+            let utf8 = text
+                .to_str()
+                .map_err(|error| InvalidResponse::new_err(format!("content: {error}")))?;
+            Ok(Piece::Text(text, utf8))
+        } else if object.is_none() {
+            Ok(Piece::Nothing)
+        } else {
+            Err(InvalidResponse::new_err(format!(
+                "content is {}: expected str or bytes",
+                object.get_type().name()?
+            )))
+        }
+    }
+
+    /// What it is if nobody says otherwise.
+    pub(crate) fn content_type(&self) -> &'static [u8] {
+        match self {
+            Piece::Text(_, text) if !text.is_ascii() => b"text/plain; charset=utf-8",
+            _ => b"text/plain",
+        }
+    }
+
+    /// Its bytes; many of them stay where Python has them.
+    pub(crate) fn content(&self) -> Content<'a> {
+        match self {
+            Piece::Nothing => Content::Copied(b""),
+            Piece::Bytes(bytes) if bytes.as_bytes().len() > COPY_LIMIT => {
+                Content::Kept(Box::new(PyBackedBytes::from((*bytes).clone())))
+            }
+            Piece::Bytes(bytes) => Content::Copied(bytes.as_bytes()),
+            Piece::Text(text, utf8) if utf8.len() > COPY_LIMIT => {
+                match PyBackedStr::try_from((*text).clone()) {
+                    Ok(kept) => Content::Kept(Box::new(kept)),
+                    Err(_) => Content::Copied(utf8.as_bytes()),
+                }
+            }
+            Piece::Text(_, utf8) => Content::Copied(utf8.as_bytes()),
+        }
+    }
+}

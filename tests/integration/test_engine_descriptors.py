@@ -1,0 +1,122 @@
+"""No descriptor left: the server goes on with the clients it has, says so once, and takes others when it can."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+
+import psutil
+from conftest import Serve
+from harness import Server, read_all, wait_until
+from messages import only
+
+APP = """
+    from understudy import HTTPServer, Kernel
+
+    kernel = Kernel()
+    server = HTTPServer(kernel)
+
+    @server.handle(r"^/body$")
+    def body(request):
+        return str(len(request.content))
+
+    @server.handle(r"")
+    def hello():
+        return "hello"
+"""
+
+FILES = 48
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+SAID = "no clients are accepted"
+OVER = "clients are accepted again"
+
+
+def few_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
+
+
+def crowd(server: Server, stack: contextlib.ExitStack, number: int) -> list[socket.socket]:
+    """So many clients that have asked; more than the server can take."""
+    socks = [stack.enter_context(server.connect()) for _ in range(number)]
+    for sock in socks:
+        sock.sendall(GET)
+    return socks
+
+
+def answered(socks: list[socket.socket]) -> list[socket.socket]:
+    """Those that have their answer."""
+    found = []
+    for sock in socks:
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            if sock.recv(65536, socket.MSG_PEEK):
+                found.append(sock)
+        sock.settimeout(10)
+    return found
+
+
+def count(server: Server, text: str) -> int:
+    return sum(text in line for line in list(server.err))
+
+
+def test_a_server_without_descriptors_serves_what_it_has_and_recovers(serve: Serve) -> None:
+    server = serve(APP, preexec_fn=few_files)
+    with contextlib.ExitStack() as stack:
+        socks = crowd(server, stack, 100)
+        server.wait_log(SAID)
+        served = answered(socks)
+        print(f"{len(served)} of 100 clients are served with {FILES} descriptors")
+        assert 20 < len(served) < FILES
+        # Those it has are served again.
+        for sock in served:
+            only(sock.recv(65536))
+            sock.sendall(GET)
+            assert only(sock.recv(65536)).body == b"hello"
+        # Each that leaves makes room for another, without a word in the log.
+        waiting = [sock for sock in socks if sock not in served]
+        for sock in served[:10]:
+            sock.close()
+        wait_until(lambda: len(answered(waiting)) == 10)
+        assert (count(server, SAID), count(server, OVER)) == (1, 0)
+    server.wait_log(OVER)
+    assert server.get("/") == b"hello"
+    assert (count(server, SAID), count(server, OVER)) == (1, 1)
+
+
+def test_the_next_shortage_is_said_again(serve: Serve) -> None:
+    server = serve(APP, preexec_fn=few_files)
+    for round_ in (1, 2):
+        with contextlib.ExitStack() as stack:
+            crowd(server, stack, 60)
+            wait_until(lambda: count(server, SAID) == round_)  # noqa: B023
+        wait_until(lambda: count(server, OVER) == round_)  # noqa: B023
+    assert server.get("/") == b"hello"
+
+
+def test_a_shortage_costs_no_cpu(serve: Serve) -> None:
+    server = serve(APP, preexec_fn=few_files)
+    with contextlib.ExitStack() as stack:
+        crowd(server, stack, 100)
+        server.wait_log(SAID)
+        process = psutil.Process(server.pid)
+        began = sum(process.cpu_times()[:2])
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.wait(0.6)
+        spent = sum(process.cpu_times()[:2]) - began
+    print(f"{spent * 1000:.0f} ms of CPU in 600 ms")
+    assert spent <= 0.06
+
+
+def test_a_body_that_needs_a_file_is_507_when_there_is_none(serve: Serve) -> None:
+    server = serve(APP, "--spool-above", "10", preexec_fn=few_files)
+    with contextlib.ExitStack() as stack:
+        mine = stack.enter_context(server.connect())
+        mine.sendall(GET)
+        assert only(mine.recv(65536)).body == b"hello"
+        crowd(server, stack, 60)
+        wait_until(lambda: count(server, SAID) == 1)
+        mine.sendall(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n" + b"x" * 20)
+        assert only(read_all(mine)).status == 507
+    server.wait_log("could not be kept")
+    assert server.request("/body", "POST", b"x" * 20)[2] == b"20"

@@ -1,0 +1,213 @@
+"""How long the server waits, for whom: heads, idle connections, answers that nobody reads."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from conftest import Serve
+from harness import Server, read_all, wait_until
+from messages import only, parse
+
+APP = """
+    import asyncio
+    import json
+
+    from understudy import HTTPServer, Kernel
+
+    kernel = Kernel()
+    troubles = []
+    server = HTTPServer(kernel, error_handler=lambda *about: troubles.append(about))
+    pulled = 0
+    closed = 0
+    HUGE = b"0123456789" * 10_000_000
+
+    @server.handle(r"^/troubles$")
+    def told():
+        return json.dumps(troubles)
+
+    @server.handle(r"^/hello$")
+    def hello():
+        return "hello"
+
+    @server.handle(r"^/huge$")
+    def huge():
+        return HUGE
+
+    @server.handle(r"^/pulled$")
+    def how_many():
+        return json.dumps([pulled, closed])
+
+    @server.handle(r"^/async$")
+    async def asynchronous():
+        global pulled, closed
+        try:
+            for number in range(1600):
+                pulled += 1
+                yield bytes([number % 256]) * 65536
+        finally:
+            closed += 1
+
+    @server.handle(r"^/sync$")
+    def synchronous():
+        global pulled, closed
+        try:
+            for number in range(1600):
+                pulled += 1
+                yield bytes([number % 256]) * 65536
+        finally:
+            closed += 1
+"""
+
+HUGE_BYTES = 100_000_000
+
+
+def get(path: str, fields: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode()
+
+
+def troubles(server: Server) -> list[list[str]]:
+    told: list[list[str]] = json.loads(server.get("/troubles"))
+    return told
+
+
+@contextlib.contextmanager
+def deaf(server: Server, path: str) -> Iterator[socket.socket]:
+    """A client that asks and has little room for the answer."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.settimeout(10)
+        sock.connect((server.host, server.port))
+        sock.sendall(get(path, "Connection: close\r\n"))
+        yield sock
+
+
+def test_an_idle_connection_is_closed_in_silence(serve: Serve) -> None:
+    server = serve(APP, "--keep-alive-timeout", "0.3")
+    with server.connect() as sock:
+        sock.sendall(get("/hello"))
+        assert only(sock.recv(65536)).body == b"hello"
+        began = time.monotonic()
+        assert sock.recv(65536) == b""
+        took_s = time.monotonic() - began
+    print(f"closed after {took_s:.2f} s")
+    assert 0.25 <= took_s < 3
+    assert troubles(server) == []
+
+
+def test_requests_keep_a_connection_from_being_idle(serve: Serve) -> None:
+    server = serve(APP, "--keep-alive-timeout", "0.4")
+    with server.connect() as sock:
+        for _ in range(5):
+            sock.sendall(get("/hello"))
+            assert only(sock.recv(65536)).body == b"hello"
+            time.sleep(0.2)  # half of what it may be silent
+        sock.sendall(get("/hello"))
+        assert only(sock.recv(65536)).body == b"hello"
+
+
+def test_slow_heads_by_the_hundred_are_408_and_stop_nobody(serve: Serve) -> None:
+    server = serve(APP, "--header-timeout", "0.5", "--keep-alive-timeout", "5")
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(server.connect()) for _ in range(300)]
+        for sock in slow:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        began = time.monotonic()
+        for _ in range(20):
+            assert server.get("/hello") == b"hello"
+        print(f"20 others were served in {time.monotonic() - began:.3f} s")
+        assert {only(read_all(sock)).status for sock in slow} == {408}
+    assert len(troubles(server)) == 300
+    assert psutil.Process(server.pid).num_fds() < 50
+
+
+def test_a_client_that_never_reads_100_mb_costs_no_memory_and_is_cut(serve: Serve) -> None:
+    server = serve(APP, "--send-timeout", "0.5")
+    server.get("/hello")
+    process = psutil.Process(server.pid)
+    before = process.memory_info().rss
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(deaf(server, "/huge")) for _ in range(10)]
+        for sock in socks:
+            assert sock.recv(1) == b"H"
+        grown = process.memory_info().rss - before
+        print(f"{grown} bytes more for 10 answers of {HUGE_BYTES}")
+        assert grown < 4_000_000
+        told = wait_until(lambda: len(told := troubles(server)) == 10 and told)
+    assert told == [["the client did not read its answer", "127.0.0.1"]] * 10
+
+
+def test_a_slow_reader_is_not_cut_as_long_as_it_reads(serve: Serve) -> None:
+    server = serve(APP, "--send-timeout", "0.5")
+    received = 0
+    with deaf(server, "/huge") as sock:
+        end = time.monotonic() + 2
+        while time.monotonic() < end:  # four times the timeout
+            received += len(sock.recv(400_000))
+            time.sleep(0.05)
+        assert received < HUGE_BYTES / 2, "it should have read slowly"
+        while piece := sock.recv(1 << 20):
+            received += len(piece)
+    assert HUGE_BYTES < received < HUGE_BYTES + 1000
+    assert troubles(server) == []
+
+
+def test_a_large_answer_arrives_whole(serve: Serve) -> None:
+    server = serve(APP)
+    raw = server.raw(get("/huge") + get("/hello", "Connection: close\r\n"))
+    first, second = parse(raw)
+    assert first.body == b"0123456789" * 10_000_000
+    assert second.body == b"hello"
+
+
+@pytest.mark.parametrize("path", ["/async", "/sync"])
+def test_a_stream_stops_to_be_made_while_nobody_reads_it(serve: Serve, path: str) -> None:
+    server = serve(APP)
+    process = psutil.Process(server.pid)
+    server.get("/hello")
+    before = process.memory_info().rss
+    with deaf(server, path) as sock:
+        stopped = settled(server)
+        print(f"{stopped} of 1600 pieces were made")
+        assert stopped < 400
+        assert process.memory_info().rss - before < 4_000_000
+        raw = read_all(sock)
+    (answer,) = parse(raw)
+    assert answer.body == b"".join(bytes([number % 256]) * 65536 for number in range(1600))
+    assert json.loads(server.get("/pulled")) == [1600, 1]
+
+
+@pytest.mark.parametrize("path", ["/async", "/sync"])
+def test_a_stream_ends_when_its_client_is_cut(serve: Serve, path: str) -> None:
+    server = serve(APP, "--send-timeout", "0.3")
+    with deaf(server, path):
+        wait_until(lambda: json.loads(server.get("/pulled"))[1] == 1)
+    assert [text for text, _ in troubles(server)] == ["the client did not read its answer"]
+
+
+def settled(server: Server) -> int:
+    """How many pieces were made, once that number stands still."""
+    seen: list[int] = []
+
+    def still() -> bool:
+        seen.append(json.loads(server.get("/pulled"))[0])
+        return len(seen) > 100 and len(set(seen[-100:])) == 1
+
+    wait_until(still, "a producer that waits")
+    return seen[-1]
+
+
+def test_a_stream_without_end_leaves_time_for_others(serve: Serve) -> None:
+    server = serve(APP)
+    with deaf(server, "/async") as sock:
+        sock.setblocking(False)
+        for _ in range(30):  # it reads as fast as it can, between the requests of another
+            with contextlib.suppress(BlockingIOError):
+                sock.recv(1 << 20)
+            assert server.get("/hello") == b"hello"
+        assert json.loads(server.get("/pulled"))[1] == 0, "it should have been in the middle of its stream"

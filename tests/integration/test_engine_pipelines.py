@@ -1,0 +1,205 @@
+"""Requests sent ahead of their answers: order, fairness, and what a client gets that does not read."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+
+import psutil
+import pytest
+from conftest import Serve
+from harness import Server, read_all, wait_until
+from messages import parse
+
+APP = """
+    import asyncio
+    import time
+
+    from understudy import HTTPServer, Kernel
+
+    kernel = Kernel()
+    server = HTTPServer(kernel)
+    served = 0
+
+    def count():
+        global served
+        served += 1
+
+    @server.handle(r"^/count$")
+    def told():
+        return str(served)
+
+    @server.handle(r"^/echo/(?P<number>\\d+)$")
+    def echo(number):
+        count()
+        return number
+
+    @server.handle(r"^/later/(?P<number>\\d+)$")
+    async def later(number):
+        await asyncio.sleep(0.001 if int(number) % 2 else 0)
+        return number
+
+    @server.handle(r"^/slow$")
+    def slow():
+        count()
+        time.sleep(0.004)
+        return "slow"
+
+    @server.handle(r"^/large$")
+    def large():
+        count()
+        return b"x" * 10_000
+"""
+
+
+def get(path: str, fields: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode()
+
+
+def send_until_blocked(sock: socket.socket, request: bytes, times: int) -> int:
+    """How many requests were sent whole before the server stopped to read; all of them if it never does."""
+    data = memoryview(request * times)
+    sock.setblocking(False)
+    sent = 0
+    while sent < len(data) and select.select([], [sock], [], 0.5)[1]:
+        sent += sock.send(data[sent : sent + 65536])
+    sock.setblocking(True)
+    sock.settimeout(10)
+    return sent // len(request)
+
+
+def deaf(server: Server) -> socket.socket:
+    """A client that has little room for what it does not read."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(10)
+    sock.connect((server.host, server.port))
+    return sock
+
+
+@pytest.mark.parametrize("path", ["/echo/{}", "/later/{}"], ids=["sync", "async"])
+def test_a_thousand_pipelined_requests_are_answered_in_order(serve: Serve, path: str) -> None:
+    server = serve(APP)
+    requests = [get(path.format(number)) for number in range(999)]
+    requests.append(get(path.format(999), "Connection: close\r\n"))
+    answers = parse(server.raw(b"".join(requests)))
+    assert [answer.body for answer in answers] == [str(number).encode() for number in range(1000)]
+    assert [answer.headers.get("connection") for answer in answers] == [None] * 999 + ["close"]
+
+
+def test_more_requests_than_one_read_can_bring_are_answered_in_order(serve: Serve) -> None:
+    server = serve(APP)
+    padding = f"X: {'x' * 5000}\r\n"
+    answers = parse(server.raw(b"".join(get(f"/echo/{n}", padding) for n in range(100)), half_close=True))
+    assert [answer.body for answer in answers] == [str(number).encode() for number in range(100)]
+
+
+def test_requests_cut_anywhere_are_put_together_again(serve: Serve) -> None:
+    server = serve(APP)
+    data = b"".join(get(f"/echo/{n}") for n in range(20)) + get("/echo/20", "Connection: close\r\n")
+    with server.connect() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(data), 7):
+            sock.sendall(data[at : at + 7])
+        answers = parse(read_all(sock))
+    assert [answer.body for answer in answers] == [str(number).encode() for number in range(21)]
+
+
+def test_a_long_pipeline_of_one_client_does_not_stop_another(serve: Serve) -> None:
+    server = serve(APP)
+    with server.connect() as greedy:
+        greedy.sendall(get("/slow") * 300)
+        assert greedy.recv(1)
+        served = int(server.get("/count"))
+        print(f"{served} of 300 slow requests were served before another client was")
+        assert served < 150
+
+
+def test_a_client_that_reads_no_answers_is_served_no_further(serve: Serve) -> None:
+    server = serve(APP)
+    process = psutil.Process(server.pid)
+    server.get("/large")
+    before = process.memory_info().rss
+    with deaf(server) as sock:
+        # The system's buffers take some megabytes in each direction; the server takes no more.
+        sent = send_until_blocked(sock, get("/large", f"X: {'x' * 1000}\r\n"), 30_000)
+        served = int(server.get("/count"))
+        print(f"{sent} requests were taken, {served} served")
+        assert sent < 25_000
+        assert served < 3000
+        assert process.memory_info().rss - before < 4_000_000
+        # It reads after all: nothing was lost.
+        sock.shutdown(socket.SHUT_WR)
+        answers = parse(read_all(sock))
+        assert len(answers) in (sent, sent + 1)  # the last request may have been sent in part
+    assert int(server.get("/count")) == len(answers) + 1
+
+
+def test_a_half_closed_client_gets_all_its_answers(serve: Serve) -> None:
+    """`printf ... | nc -N host port`"""
+    server = serve(APP)
+    answers = parse(server.raw(b"".join(get(f"/echo/{n}") for n in range(200)), half_close=True))
+    assert len(answers) == 200
+    large = parse(server.raw(get("/large") * 2000, half_close=True))
+    assert [len(answer.body) for answer in large] == [10_000] * 2000
+
+
+def cpu_s(server: Server) -> float:
+    times = psutil.Process(server.pid).cpu_times()
+    return float(times.user + times.system)
+
+
+IDLERS: dict[str, Callable[[socket.socket], object]] = {
+    "reads nothing": lambda sock: send_until_blocked(sock, get("/large"), 20_000),
+    "reads nothing and closed its side": lambda sock: (
+        send_until_blocked(sock, get("/large"), 20_000),
+        sock.shutdown(socket.SHUT_WR),
+    ),
+    "reads nothing of its last answer": lambda sock: (
+        sock.sendall(get("/huge", "Connection: close\r\n")),
+        sock.shutdown(socket.SHUT_WR),
+    ),
+    "asks while it is answered": lambda sock: sock.sendall(get("/never") * 3),
+    "sent half a head": lambda sock: sock.sendall(b"GET / HT"),
+    "stays after an error": lambda sock: sock.sendall(b"BAD\r\n\r\n" * 3),
+    "sent half a body": lambda sock: sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"),
+    "says nothing": lambda sock: sock.sendall(get("/echo/1")),
+}
+
+
+@pytest.mark.parametrize("what", IDLERS)
+def test_a_client_that_keeps_the_server_waiting_costs_no_cpu(serve: Serve, what: str) -> None:
+    server = serve(
+        APP
+        + """
+    @server.handle(r"^/never$")
+    async def never():
+        await asyncio.Event().wait()
+
+    @server.handle(r"^/huge$")
+    def huge():
+        return b"x" * 50_000_000
+    """
+    )
+    with deaf(server) as sock:
+        IDLERS[what](sock)
+        server.get("/count")
+        began = cpu_s(server)
+        select.select([], [], [], 0.5)  # the time over which it is measured
+        spent = cpu_s(server) - began
+    print(f"{spent * 1000:.0f} ms of CPU in 500 ms")
+    assert spent <= 0.05
+
+
+def test_answers_wait_for_a_client_that_reads_slowly(serve: Serve) -> None:
+    server = serve(APP)
+    with deaf(server) as sock:
+        sock.sendall(get("/large") * 50)
+        received = bytearray()
+        while len(received) < 50 * 10_000:
+            received += sock.recv(3000)
+        wait_until(lambda: server.get("/count") == b"50")
+        sock.shutdown(socket.SHUT_WR)
+        received += read_all(sock)
+    assert len(parse(bytes(received))) == 50

@@ -1,0 +1,105 @@
+"""How the pool grows when its spares are taken, and what happens when it cannot."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from conftest import MakePool
+from harness import read_response, wait_until
+
+BLOCKING_AND_ASYNC = pytest.mark.parametrize("path", ["/hold", "/ahold"], ids=["blocking", "async"])
+
+
+@BLOCKING_AND_ASYNC
+def test_five_spares_taken_at_once_are_five_spares_again_at_once(pool: MakePool, path: str) -> None:
+    # No clock can help: the pool is woken by the worker that takes a spare, or not at all.
+    server = pool("min_spare_servers=5, max_spare_servers=9, start_servers=5, check_spares_interval=60")
+    server.wait_spares(5)
+    began = time.monotonic()
+    server.hold(5, path)
+    wait_until(lambda: server.totals["active"] == 5, "five held")
+    server.wait_spares(5)
+    took_s = time.monotonic() - began
+    print(f"5 spares again {took_s * 1000:.0f} ms after 5 requests")
+    assert took_s < 0.5
+    assert len(set(server.release())) == 5, "each by a worker of its own"
+
+
+@BLOCKING_AND_ASYNC
+def test_64_held_requests_get_64_workers(pool: MakePool, path: str) -> None:
+    server = pool("min_spare_servers=5, max_spare_servers=9, start_servers=5, check_spares_interval=60")
+    server.wait_spares(5)
+    began = time.monotonic()
+    server.hold(64, path)
+    wait_until(lambda: server.totals["active"] == 64, "64 at work")
+    print(f"64 workers {(time.monotonic() - began) * 1000:.0f} ms after 64 requests")
+    server.wait_spares(5)
+    assert len(set(server.release())) == 64
+
+
+def test_a_spare_that_leaves_by_itself_is_made_good_at_once(pool: MakePool) -> None:
+    server = pool("min_spare_servers=3, max_spare_servers=3, start_servers=3, check_spares_interval=60")
+    server.wait_spares(3)
+    assert server.worker("server.shutdown(graceful=True)") is None
+    wait_until(lambda: server.status()["manager"]["forked"] == 4, "its replacement")
+    server.wait_spares(3)
+
+
+def test_when_all_maxclients_workers_are_active_a_further_connection_is_accepted(pool: MakePool) -> None:
+    server = pool(
+        "min_spare_servers=1, max_spare_servers=2, start_servers=3, max_clients=3, check_spares_interval=60"
+    )
+    server.hold(3, "/ahold")
+    wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
+    assert server.totals["active"] == 3
+    for _ in range(10):
+        assert int(server.get("/pid")) in server.workers()
+    server.hold(9, "/ahold")
+    wait_until(lambda: server.totals["in_flight"] == 12, "all are inside")
+    assert len(server.release()) == 12
+    wait_until(lambda: not server.status()["manager"]["overcommit"] or server.get("/pid"), "calm")
+
+
+def test_after_an_overcommit_active_workers_leave_new_connections_to_spares(pool: MakePool) -> None:
+    server = pool(
+        "min_spare_servers=1, max_spare_servers=2, start_servers=2, max_clients=2, check_spares_interval=0.1"
+    )
+    server.hold(2, "/ahold")
+    wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
+    server.release()
+    wait_until(lambda: not server.status()["manager"]["overcommit"], "one spare again")
+    (server.directory / "release").unlink()
+    server.hold(1, "/ahold")
+    wait_until(lambda: server.totals["active"] == 1, "one held")
+    spare = server.workers("spare")
+    assert {int(server.get("/pid")) for _ in range(20)} == set(spare)
+
+
+def test_no_request_waits_at_the_door_of_a_worker_that_was_woken_and_is_full(pool: MakePool) -> None:
+    # A kept connection and a new one speak at the same moment: whoever is woken for the new one takes it.
+    server = pool(
+        "min_spare_servers=4, max_spare_servers=4, start_servers=4, max_clients=4, check_spares_interval=60"
+    )
+    kept = [server.connect() for _ in range(8)]
+    for sock in kept:
+        sock.sendall(b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n")
+        read_response(sock)
+    for sock in kept:
+        sock.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
+    server.hold(8, "/ahold")
+    wait_until(lambda: server.totals["in_flight"] == 16, "all are inside")
+    server.release()
+    for sock in kept:
+        with sock:
+            assert read_response(sock)[0] == 200
+
+
+def test_a_shrunk_pool_does_not_flap(pool: MakePool) -> None:
+    server = pool("min_spare_servers=2, max_spare_servers=3, start_servers=3, check_spares_interval=0.05")
+    server.wait_spares(3)
+    for _ in range(30):
+        server.get("/pid")
+    wait_until(lambda: server.totals["requests"] >= 30, "all counted")
+    assert server.status()["manager"]["forked"] <= 4
+    assert server.status()["manager"]["died"] <= 1

@@ -1,0 +1,289 @@
+"""What goes wrong in an application costs one request, and is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import harness
+import pytest
+from conftest import Serve
+
+APP = r"""
+    import asyncio
+    from understudy import HTTPServer, InvalidResponse, Kernel, Session, event
+
+    errors = []
+    kept = []
+
+    class Pages(Session):
+        alias = "PAGES"
+
+        @event
+        def raises(self, request, response, pattern):
+            response.headers["X-Half"] = "done"
+            raise ValueError("a handler that fails")
+
+        @event
+        async def async_raises(self, request, response, pattern):
+            await asyncio.sleep(0)
+            raise ValueError("an async handler that fails")
+
+        @event
+        def cancelled(self, request, response, pattern):
+            raise asyncio.CancelledError
+
+        @event
+        def raises_after(self, request, response, pattern):
+            response.content = "answered"
+            response.done()
+            raise ValueError("after its answer")
+
+        @event
+        def forgets(self, request, response, pattern):
+            pass
+
+        @event
+        async def async_forgets(self, request, response, pattern):
+            await asyncio.sleep(0)
+
+        @event
+        def in_a_cycle(self, request, response, pattern):
+            cycle = [response]
+            cycle.append(cycle)
+
+        @event
+        def later(self, request, response, pattern):
+            kept.append(response)
+            self.kernel.delay(0.01, "PAGES", "drop")
+
+        @event
+        def drop(self):
+            kept.clear()
+
+        @event
+        def evil_header(self, request, response, pattern):
+            response.headers["X-Evil"] = "a\r\nSet-Cookie: stolen"
+            response.done()
+
+        @event
+        def evil_header_posted(self, request, response, pattern):
+            response.headers["X-Evil"] = "a\r\nSet-Cookie: stolen"
+            self.kernel.post("HTTPD", "DONE", response)
+
+        @event
+        def evil_content(self, request, response, pattern):
+            response.content = 7
+            self.kernel.call("HTTPD", "DONE", response)
+
+        @event
+        def mended(self, request, response, pattern):
+            response.headers["Bad Name"] = "x"
+            try:
+                response.done()
+            except InvalidResponse as error:
+                response.headers = {}
+                response.content = str(error)
+                response.done()
+
+        @event
+        def twice(self, request, response, pattern):
+            response.content = "once"
+            response.done()
+            response.done()
+
+    class Guest(Session):
+        alias = "GUEST"
+
+        @event
+        def page(self, request, response, pattern):
+            response.content = "here"
+            response.done()
+
+    kernel = Kernel()
+    kernel.add(Pages())
+    guest = kernel.add(Guest())
+    names = [name for name, value in vars(Pages).items() if callable(value) and not name.startswith("_")]
+    server = HTTPServer(
+        kernel,
+        error_handler=lambda text, remote_ip: errors.append([text, remote_ip]),
+        handlers=[
+            *({"dir": f"^/{name}$", "session": "PAGES", "event": name} for name in names),
+            {"dir": "^/guest$", "session": "GUEST", "event": "page"},
+        ],
+    )
+
+    @server.handle("^/function$")
+    def function():
+        raise ValueError("a function that fails")
+
+    @server.handle("^/collect$")
+    def collect():
+        import gc
+        gc.collect()
+
+    @server.handle("^/remove$")
+    def remove():
+        if guest.kernel:
+            kernel.remove(guest)
+
+    @server.handle("^/errors$")
+    def tell():
+        return errors
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Server]:
+    path = harness.write_app(tmp_path_factory.mktemp("faults"), APP)
+    with harness.running(str(path), "--bind", "127.0.0.1:0") as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared: harness.Server) -> Iterator[harness.Server]:
+    """One server for all: after each fault it must answer the next good request."""
+    yield shared
+    status, _, body = shared.request("/raises_after")
+    assert (status, body) == (200, b"answered")
+    assert shared.process.poll() is None
+
+
+def told(server: harness.Server, text: str) -> bool:
+    return any(text in error and ip == "127.0.0.1" for error, ip in json.loads(server.get("/errors")))
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "event"),
+    [
+        ("/raises", "a handler that fails", "session PAGES: event raises(<Request GET /raises from 127.0.0.1>, "),
+        ("/async_raises", "an async handler that fails", "session PAGES: event async_raises(<Request GET "),
+        ("/function", "a function that fails", "session function: event function(<Request GET /function "),
+        ("/cancelled", "CancelledError", "session PAGES: event cancelled(<Request GET "),
+    ],
+)
+def test_an_exception_in_a_handler_is_a_500_and_logged_with_session_event_and_arguments(
+    server: harness.Server, path: str, error: str, event: str
+) -> None:
+    status, fields, body = server.request(path)
+    assert (status, fields["content-type"], body) == (500, "text/plain", b"500 Internal Server Error")
+    assert "x-half" not in fields
+    assert "failed" in server.wait_log(event)
+    server.wait_log(error)
+    assert told(server, error)
+
+
+def test_an_exception_after_the_answer_is_logged_and_the_answer_stands(server: harness.Server) -> None:
+    assert server.get("/raises_after") == b"answered"
+    server.wait_log("ValueError: after its answer")
+
+
+@pytest.mark.parametrize(
+    ("path", "handler"),
+    [
+        ("/forgets", "PAGES.forgets"),
+        ("/async_forgets", "PAGES.async_forgets"),
+        ("/later", "PAGES.later"),
+    ],
+)
+def test_a_response_that_is_dropped_unanswered_is_a_500_that_names_its_handler(
+    server: harness.Server, path: str, handler: str
+) -> None:
+    assert server.request(path)[0] == 500
+    server.wait_log(f"handler {handler} dropped its response unanswered; it must call done() or close()")
+    assert told(server, f"handler {handler} dropped its response unanswered")
+
+
+def test_one_that_is_dropped_in_a_cycle_is_answered_when_it_is_collected(server: harness.Server) -> None:
+    with server.connect() as sock:
+        sock.sendall(b"GET /in_a_cycle HTTP/1.1\r\nHost: a\r\n\r\n")
+        server.get("/collect")
+        assert harness.read_all(sock).startswith(b"HTTP/1.1 500 ")
+    server.wait_log("handler PAGES.in_a_cycle dropped its response unanswered")
+
+
+@pytest.mark.parametrize("path", ["/evil_header", "/evil_header_posted", "/evil_content"])
+def test_what_cannot_be_sent_is_a_500_and_nothing_of_it_is_sent(server: harness.Server, path: str) -> None:
+    received = server.raw(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    assert received.startswith(b"HTTP/1.1 500 ")
+    assert received.count(b"HTTP/1.1") == 1
+    assert b"stolen" not in received
+    server.wait_log(f"PAGES.{path[1:]}")
+    assert told(server, f"PAGES.{path[1:]}")
+
+
+def test_a_handler_may_catch_that_and_answer_after_all(server: harness.Server) -> None:
+    assert b"Bad Name" in server.get("/mended")
+
+
+def test_answering_twice_is_an_error_of_the_handler(server: harness.Server) -> None:
+    assert server.get("/twice") == b"once"
+    server.wait_log("handler PAGES.twice: this response was answered before (handler PAGES.twice)")
+    assert told(server, "this response was answered before")
+
+
+def test_a_session_that_vanishes_later_is_a_500_and_an_error_and_the_server_lives(serve: Serve) -> None:
+    server = serve(APP)
+    assert server.get("/guest") == b"here"
+    server.get("/remove")
+    assert server.request("/guest")[0] == 500
+    server.wait_log("handler GUEST.page: no session has the alias 'GUEST'")
+    assert told(server, "no session has the alias 'GUEST'")
+    assert server.get("/raises_after") == b"answered"
+
+
+MALFORMED = r"""
+    import asyncio
+    from understudy import HTTPServer, Kernel, Session, event
+
+    class Pages(Session):
+        alias = "PAGES"
+
+        @event
+        def page(self, request, response, pattern):
+            response.content = f"page {request.path}"
+            response.done()
+
+        @event
+        async def wrong(self, request, response, pattern):
+            await asyncio.sleep(0)
+            response.content = f"{response.code} for {request} by {pattern} at {response.connection.remote_ip}"
+            response.done()
+
+        @event
+        def raises(self, request, response, pattern):
+            raise ValueError("not again")
+
+    kernel = Kernel()
+    kernel.add(Pages())
+    server = HTTPServer(kernel, handlers=[
+        {"dir": "^/a", "session": "PAGES", "event": "page"},
+        {"dir": "never", "session": "PAGES", "event": "raises", "malformed": True},
+        {"dir": "^$|^/b", "session": "PAGES", "event": "EVENT", "malformed": True},
+        {"dir": "", "session": "PAGES", "event": "page"},
+    ])
+"""
+
+
+def test_a_handler_for_malformed_requests_that_matches_the_empty_path_gets_them(serve: Serve) -> None:
+    server = serve(MALFORMED.replace("EVENT", "wrong"))
+    received = server.raw(b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n" + b"GET /a HTTP/1.0\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"\r\nConnection: close\r\n" in received
+    assert received.endswith(b"\r\n\r\n400 for None by ^$|^/b at 127.0.0.1")
+    # For other requests it is a handler like all others.
+    assert b"<Request GET /b " in server.request("/b")[2]
+    assert server.get("/a") == b"page /a"
+
+
+def test_a_handler_for_malformed_requests_that_fails_is_a_500(serve: Serve) -> None:
+    server = serve(MALFORMED.replace("EVENT", "raises"))
+    assert server.raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 500 ")
+    server.wait_log("ValueError: not again")
+    assert server.get("/a") == b"page /a"
+
+
+def test_without_such_a_handler_the_engine_answers(server: harness.Server) -> None:
+    received = server.raw(b"nonsense\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    server.wait_log("client 127.0.0.1: 400 ")

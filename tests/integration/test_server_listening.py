@@ -1,0 +1,248 @@
+"""STARTLISTEN, STOPLISTEN, SHUTDOWN and SHUTDOWN GRACEFUL of a server without a pool."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import harness
+import pytest
+from conftest import Serve
+
+APP = """
+    import signal
+    from understudy import HTTPServer, Kernel, Session, event
+
+    class Pages(Session):
+        alias = "PAGES"
+        waiting = None
+
+        @event
+        def _start(self):
+            self.kernel.signal(signal.SIGUSR1, "PAGES", "listen")
+            self.kernel.signal(signal.SIGUSR2, "PAGES", "answer")
+
+        def act(self, how, name, *args):
+            if how == "event":
+                assert self.kernel.post("HTTPD", name, *args)
+            else:
+                METHODS[name, *args]()
+
+        @event
+        def page(self, request, response, pattern):
+            response.content = "page"
+            response.done()
+
+        @event
+        def stop(self, request, response, pattern):
+            self.how = request.match["how"]
+            self.act(self.how, "STOPLISTEN")
+            response.done()
+
+        @event
+        def shutdown(self, request, response, pattern):
+            self.act(request.match["how"], "SHUTDOWN", *request.query.split())
+            response.content = "the last one"
+            if request.query:
+                response.done()
+            else:
+                self.last = response  # unanswered
+
+        @event
+        def listen(self, signum):
+            self.act(self.how, "STARTLISTEN")
+
+        @event
+        def wait(self, request, response, pattern):
+            self.waiting = response
+            server.set_close_handler(request.connection, "PAGES", "closed")
+            print("waiting", flush=True)
+
+        @event
+        def closed(self):
+            print("closed", kernel.find("HTTPD"), flush=True)
+
+        @event
+        def answer(self, signum):
+            self.waiting.content = "late"
+            self.waiting.done()
+
+        @event
+        def setup(self, port, address):
+            print("setup", port, flush=True)
+
+    kernel = Kernel()
+    kernel.add(Pages())
+    server = HTTPServer(
+        kernel,
+        setup_handler=("PAGES", "setup"),
+        error_handler=lambda text, remote_ip: print("error", text, remote_ip, flush=True),
+        handlers=[
+            {"dir": "^/page", "session": "PAGES", "event": "page"},
+            {"dir": "^/wait", "session": "PAGES", "event": "wait"},
+            {"dir": "^/(?P<how>event|method)/stop", "session": "PAGES", "event": "stop"},
+            {"dir": "^/(?P<how>event|method)/shutdown", "session": "PAGES", "event": "shutdown"},
+        ],
+    )
+    METHODS = {
+        ("STARTLISTEN",): server.start_listen,
+        ("STOPLISTEN",): server.stop_listen,
+        ("SHUTDOWN",): server.shutdown,
+        ("SHUTDOWN", "GRACEFUL"): lambda: server.shutdown(graceful=True),
+    }
+
+"""
+HOWS = pytest.mark.parametrize("how", ["event", "method"])
+PAGE = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n"
+USR1, USR2, TERM = 10, 12, 15
+
+
+def refuses(server: harness.Server) -> bool:
+    try:
+        server.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def said(server: harness.Server, line: str) -> None:
+    harness.wait_until(lambda: line in server.out, f"{line!r} on standard output")
+
+
+@HOWS
+def test_stop_listen_closes_the_listener_alone(serve: Serve, how: str) -> None:
+    server = serve(APP)
+    with server.connect() as kept:
+        kept.sendall(PAGE)
+        assert harness.read_response(kept)[2] == b"page"
+        server.get(f"/{how}/stop")
+        harness.wait_until(lambda: refuses(server))
+        kept.sendall(PAGE)
+        assert harness.read_response(kept)[2] == b"page"
+
+
+@HOWS
+def test_start_listen_opens_it_again_on_the_same_port(serve: Serve, how: str) -> None:
+    server = serve(APP)
+    for _ in range(2):
+        server.get(f"/{how}/stop")
+        harness.wait_until(lambda: refuses(server))
+        server.signal(USR1)
+        harness.wait_until(lambda: not refuses(server))
+        assert server.get("/page") == b"page"
+    assert server.out.count(f"setup {server.port}") == 3
+    assert server.stop() == 0
+
+
+@contextlib.contextmanager
+def port_taken(server: harness.Server) -> Iterator[None]:
+    """The server has stopped listening, and somebody else has its port when it wants to start again."""
+    server.get("/method/stop")
+    harness.wait_until(lambda: refuses(server))
+    with socket.create_server((server.host, server.port)):
+        server.signal(USR1)
+        server.wait_log("Address already in use; stop what uses it or choose another")
+        yield
+
+
+def test_start_listen_tries_again_when_the_port_was_taken_meanwhile(serve: Serve) -> None:
+    server = serve(APP)
+    with port_taken(server):
+        pass
+    harness.wait_until(lambda: server.out.count(f"setup {server.port}") == 2, "the second try")
+    assert server.get("/page") == b"page"
+
+
+def test_start_listen_gives_up_after_max_retries(serve: Serve) -> None:
+    hasty = "import understudy.server\nunderstudy.server.RETRY_S = 0.01\n"
+    server = serve(hasty + textwrap.dedent(APP), "--max-retries", "2")
+
+    def tries() -> int:
+        return sum(line.startswith("error cannot listen on") for line in server.out)
+
+    with port_taken(server):
+        harness.wait_until(lambda: tries() == 3)
+        server.signal(USR1)  # it begins anew, and there was none in between
+        harness.wait_until(lambda: tries() == 6)
+    assert server.stop() == 0
+    assert tries() == 6
+
+
+def test_a_server_that_waits_to_listen_again_can_be_shut_down(serve: Serve) -> None:
+    server = serve(APP)
+    with port_taken(server):
+        assert server.stop() == 0
+    assert server.out.count(f"setup {server.port}") == 1
+
+
+@HOWS
+def test_shutdown_cuts_every_connection_and_gives_up_the_alias(serve: Serve, how: str) -> None:
+    server = serve(APP)
+    with server.connect() as waiting, server.connect() as idle:
+        idle.sendall(PAGE)
+        assert harness.read_response(idle)[2] == b"page"
+        waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        said(server, "waiting")
+        assert server.raw(f"GET /{how}/shutdown HTTP/1.1\r\nHost: a\r\n\r\n".encode()) == b""
+        assert harness.read_all(waiting) == b""
+        assert harness.read_all(idle) == b""
+    said(server, "closed None")
+    said(server, "error the server was shut down 127.0.0.1")
+    harness.wait_until(lambda: refuses(server))
+    assert server.process.poll() is None  # the session holds the kernel with its signals; the server is gone
+    assert "Traceback" not in server.log
+
+
+@HOWS
+def test_shutdown_graceful_answers_what_was_asked(serve: Serve, how: str) -> None:
+    server = serve(APP)
+    with server.connect() as waiting, server.connect() as idle:
+        idle.sendall(PAGE)
+        assert harness.read_response(idle)[2] == b"page"
+        waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        said(server, "waiting")
+        assert server.get(f"/{how}/shutdown?GRACEFUL") == b"the last one"
+        assert harness.read_all(idle) == b""
+        harness.wait_until(lambda: refuses(server))
+        server.signal(USR2)
+        status, fields, body = harness.read_response(waiting)
+        assert (status, fields["connection"], body) == (200, "close", b"late")
+    said(server, "closed None")
+
+
+def test_shutdown_graceful_cuts_what_does_not_end_in_time(serve: Serve) -> None:
+    server = serve(APP, "--graceful-timeout", "0.2")
+    with server.connect() as waiting:
+        waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        said(server, "waiting")
+        server.signal(TERM)
+        assert harness.read_all(waiting) == b""
+    server.wait_log("cutting 1 connections that did not end")
+
+
+def test_term_is_graceful_and_a_second_one_ends_at_once(serve: Serve) -> None:
+    server = serve(APP, "--graceful-timeout", "60")
+    with server.connect() as waiting:
+        waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        said(server, "waiting")
+        server.signal(TERM)
+        server.wait_log("SIGTERM: stopping when all requests are answered")
+        begun = time.monotonic()
+        server.signal(TERM)
+        assert harness.read_all(waiting) == b""
+        assert time.monotonic() - begun < 5
+    server.wait_log("SIGTERM again: stopping at once")
+
+
+def test_a_unix_socket_is_opened_again_as_well(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    server = serve(APP, "--bind", f"unix:{path}")
+    server.raw(b"GET /method/stop HTTP/1.0\r\n\r\n")
+    harness.wait_until(lambda: not path.exists())
+    server.signal(USR1)
+    harness.wait_until(path.exists)
+    assert server.raw(b"GET /page HTTP/1.0\r\n\r\n").endswith(b"page")

@@ -1,0 +1,252 @@
+"""Every option of SimpleHTTP's constructor, as a client and an application see it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import harness
+import pytest
+from conftest import Serve
+
+APP = """
+    from understudy import HTTPServer, Kernel
+
+    kernel = Kernel()
+    server = HTTPServer(kernel, {options})
+
+    @server.handle(r"^/uri")
+    def uri(request):
+        return request.uri
+
+    @server.handle(r"^http://|^[^/]+:[0-9]+$")
+    def proxied(request):
+        return f"{{request.method}} {{request.path}} {{request.uri}}"
+"""
+
+
+def app(**options: object) -> str:
+    return APP.format(options=", ".join(f"{name}={value!r}" for name, value in options.items()))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def get(url_host: str, port: int, target: str = "/uri", *, family: int = socket.AF_INET) -> bytes:
+    with socket.socket(family) as sock:
+        sock.settimeout(harness.DEADLINE_S)
+        sock.connect((url_host, port))
+        sock.sendall(f"GET {target} HTTP/1.1\r\nHost: asked.test\r\nConnection: close\r\n\r\n".encode())
+        return harness.read_all(sock).partition(b"\r\n\r\n")[2]
+
+
+def test_alias_is_the_name_to_post_to(serve: Serve) -> None:
+    server = serve("""
+        from understudy import HTTPServer, Kernel
+
+        kernel = Kernel()
+        pages = kernel.session("PAGES", {
+            "got_page": lambda request, response, pattern: answer(response),
+        })
+        server = HTTPServer(
+            kernel, alias="SHOP", handlers=[{"dir": "^/", "session": "PAGES", "event": "got_page"}]
+        )
+
+        def answer(response):
+            response.content = str([kernel.find("SHOP") is server, kernel.find("HTTPD"), kernel.post("HTTPD", "DONE")])
+            assert kernel.post("SHOP", "DONE", response)
+    """)
+    assert server.get() == b"[True, None, False]"
+
+
+def test_the_alias_is_httpd_if_nobody_says_another(serve: Serve) -> None:
+    server = serve("""
+        from understudy import HTTPServer, Kernel
+
+        kernel = Kernel()
+        server = HTTPServer(kernel)
+
+        @server.handle("^/")
+        def found():
+            return str(kernel.find("HTTPD") is server)
+    """)
+    assert server.get() == b"True"
+
+
+def test_address_and_port_are_where_it_listens(serve: Serve) -> None:
+    port = free_port()
+    server = serve(app(address="127.0.0.1", port=port), bind=False)
+    assert server.url == f"http://127.0.0.1:{port}"
+    assert get("127.0.0.1", port) == b"http://asked.test/uri"
+
+
+def test_port_0_picks_a_free_one(serve: Serve) -> None:
+    server = serve(app(address="127.0.0.1", port=0), bind=False)
+    assert server.port > 0
+    assert get("127.0.0.1", server.port)
+
+
+def test_an_address_that_is_a_path_is_a_unix_socket(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    server = serve(app(address=str(path)), bind=False)
+    assert server.url == f"unix:{path}"
+    with server.connect() as sock:
+        sock.sendall(b"GET /uri HTTP/1.1\r\nHost: local\r\nConnection: close\r\n\r\n")
+        assert harness.read_all(sock).endswith(b"http://local/uri")
+    assert server.stop() == 0
+    assert not path.exists()
+
+
+def test_a_unix_socket_that_a_crash_left_behind_is_replaced(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    with socket.socket(socket.AF_UNIX) as crashed:
+        crashed.bind(str(path))
+    server = serve(app(address=str(path)), bind=False)
+    with server.connect() as sock:
+        sock.sendall(b"GET /uri HTTP/1.0\r\n\r\n")
+        assert b"200 OK" in harness.read_all(sock)
+
+
+def test_no_address_is_ipv4_and_ipv6(serve: Serve) -> None:
+    server = serve(app(port=0), bind=False)
+    assert get("127.0.0.1", server.port) == b"http://asked.test/uri"
+    if has_ipv6():
+        assert get("::1", server.port, family=socket.AF_INET6) == b"http://asked.test/uri"
+
+
+@pytest.mark.parametrize("domain", ["inet", int(socket.AF_INET)])
+def test_domain_inet_is_ipv4_alone(serve: Serve, domain: object) -> None:
+    server = serve(app(port=0, domain=domain), bind=False)
+    assert server.host == "0.0.0.0"
+    assert get("127.0.0.1", server.port) == b"http://asked.test/uri"
+    if has_ipv6():
+        with pytest.raises(ConnectionRefusedError):
+            get("::1", server.port, family=socket.AF_INET6)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_domain_inet6_is_ipv6_alone(serve: Serve) -> None:
+    server = serve(app(port=0, domain="inet6"), bind=False)
+    assert get("::1", server.port, family=socket.AF_INET6) == b"http://asked.test/uri"
+    with pytest.raises(ConnectionRefusedError):
+        get("127.0.0.1", server.port)
+
+
+def test_domain_unix_takes_a_path_without_a_slash(serve: Serve, tmp_path: Path) -> None:
+    server = serve(app(address="web.sock", domain="unix"), "--chdir", str(tmp_path), bind=False)
+    assert server.url == f"unix:{tmp_path / 'web.sock'}"
+
+
+def test_hostname_is_the_host_in_request_uris(serve: Serve) -> None:
+    server = serve(app(hostname="MySite.com"))
+    assert server.get("/uri?a=b") == f"http://MySite.com:{server.port}/uri?a=b".encode()
+
+
+def test_without_hostname_the_uri_has_the_host_that_was_asked_for(serve: Serve) -> None:
+    server = serve(app())
+    assert get(server.host, server.port) == b"http://asked.test/uri"
+
+
+def test_headers_are_in_every_response_unless_it_says_otherwise(serve: Serve) -> None:
+    server = serve("""
+        from understudy import HTTPServer, Kernel
+
+        kernel = Kernel()
+        server = HTTPServer(kernel, headers={"Server": "understudy", "X-Frame-Options": "DENY"})
+
+        @server.handle("^/plain")
+        def plain():
+            return "plain"
+
+        @server.handle("^/own")
+        def own(response):
+            response.header("Server", "mine")
+
+        @server.handle("^/stream")
+        def stream():
+            yield "piece"
+    """)
+    for path, name in (("/plain", "understudy"), ("/own", "mine"), ("/stream", "understudy"), ("/404", "understudy")):
+        _, fields, _ = server.request(path)
+        assert (fields["server"], fields["x-frame-options"]) == (name, "DENY"), path
+
+
+def test_the_first_handler_whose_dir_is_found_in_the_path_answers(serve: Serve) -> None:
+    server = serve("""
+        from understudy import HTTPServer, Kernel, Session, event
+
+        class Pages(Session):
+            alias = "PAGES"
+
+            @event
+            def first(self, request, response, pattern):
+                response.content = f"first {pattern}"
+                response.done()
+
+            @event
+            def second(self, request, response, pattern):
+                response.content = f"second {pattern}"
+                response.done()
+
+        kernel = Kernel()
+        kernel.add(Pages())
+        server = HTTPServer(kernel, handlers=[
+            {"dir": r"^/a/.*", "session": "PAGES", "event": "first"},
+            {"dir": r"b$", "session": "PAGES", "event": "second"},
+            {"dir": r"/", "session": "PAGES", "event": "first"},
+        ])
+    """)
+    assert server.get("/a/b") == b"first ^/a/.*"
+    assert server.get("/c/b") == b"second b$"
+    assert server.get("/c/b?/a/") == b"second b$"  # the query is no part of the path
+    assert server.get("/c") == b"first /"
+
+
+@pytest.mark.parametrize(("keep_alive", "answers"), [(True, 2), (False, 1)])
+def test_keep_alive_off_closes_after_each_answer(serve: Serve, keep_alive: bool, answers: int) -> None:
+    server = serve(app(keep_alive=keep_alive))
+    one = b"GET /uri HTTP/1.1\r\nHost: a\r\n\r\n"
+    received = server.raw(one + one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert received.count(b"HTTP/1.1 200 OK") == answers
+    assert received.count(b"Connection: close") == 1
+
+
+def test_in_proxy_mode_patterns_and_handlers_see_the_whole_uri_as_it_came(serve: Serve) -> None:
+    server = serve(app(proxy_mode=True, hostname="MySite.com"))
+    uri = "http://elsewhere.test:81/a%20b?c=%64"
+    request = f"GET {uri} HTTP/1.1\r\nHost: elsewhere.test:81\r\nConnection: close\r\n\r\n"
+    received = server.raw(request.encode())
+    assert received.endswith(f"GET {uri} {uri}".encode())
+    # A request for the proxy itself is left as it came as well.
+    assert server.get("/uri") == b"/uri"
+
+
+def test_outside_of_proxy_mode_an_absolute_target_is_its_path(serve: Serve) -> None:
+    server = serve(app())
+    received = server.raw(
+        b"GET http://a.test/uri HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
+    )
+    assert received.endswith(b"http://a.test/uri")
+
+
+def test_connect_is_refused_unless_a_proxy_asks_for_it(serve: Serve) -> None:
+    connect = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nConnection: close\r\n\r\n"
+    assert serve(app()).raw(connect).startswith(b"HTTP/1.1 405 ")
+    assert serve(app(proxy_mode=True)).raw(connect).endswith(b"CONNECT a.test:443 a.test:443")
+
+
+def test_a_host_name_is_every_address_of_it_that_this_machine_has(serve: Serve) -> None:
+    server = serve(app(), "--bind", "localhost:0")
+    for family, _, _, _, place in socket.getaddrinfo("localhost", server.port, 0, socket.SOCK_STREAM):
+        if family == socket.AF_INET or has_ipv6():
+            assert get(str(place[0]), server.port, family=family) == b"http://asked.test/uri"

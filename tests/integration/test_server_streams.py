@@ -1,0 +1,215 @@
+"""Streams: a piece is asked for when the one before has left, and a client that leaves ends its producer."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import harness
+import pytest
+from conftest import Serve
+
+APP = r"""
+    import asyncio
+    from understudy import ConnectionGone, HTTPServer, Kernel, Session, event
+
+    PIECE = b"x" * 65536
+    made = {"pieces": 0, "ended": []}
+
+    class Producer(Session):
+        alias = "PRODUCER"
+
+        @event
+        def start(self, request, response, pattern):
+            response.stream("PRODUCER", "piece")
+            request.connection.when_closed(lambda: made["ended"].append("closed"))
+            self.piece(response)
+
+        @event
+        def piece(self, response):
+            made["pieces"] += 1
+            response.content = PIECE
+            self.kernel.post("HTTPD", "STREAM", response)
+
+    kernel = Kernel()
+    kernel.add(Producer())
+    server = HTTPServer(
+        kernel,
+        error_handler=lambda text, ip: made["ended"].append(text),
+        handlers=[{"dir": "^/event", "session": "PRODUCER", "event": "start"}],
+    )
+
+    @server.handle("^/generator")
+    def generator():
+        try:
+            while True:
+                made["pieces"] += 1
+                yield PIECE
+        finally:
+            made["ended"].append("closed")
+
+    @server.handle("^/async_generator")
+    async def async_generator():
+        try:
+            while True:
+                made["pieces"] += 1
+                yield PIECE
+                await asyncio.sleep(0)
+        finally:
+            made["ended"].append("closed")
+
+    @server.handle("^/idle")
+    async def idle():
+        yield "first"
+        try:
+            await asyncio.Event().wait()
+        finally:
+            made["ended"].append("closed")
+
+    @server.handle("^/raises$")
+    async def raises():
+        yield "first"
+        raise ValueError("in the middle")
+
+    @server.handle("^/raises_before")
+    async def raises_before(response):
+        response.headers["X-Half"] = "done"
+        raise ValueError("before the first piece")
+        yield
+
+    @server.handle("^/declared/(?P<length>[0-9]+)")
+    def declared(length, response):
+        response.headers["Content-Length"] = length
+        yield "12345"
+        yield "67890"
+
+    @server.handle("^/vanish")
+    def vanish(response):
+        response.stream("PRODUCER", "gone")
+        response.content = "piece"
+        server.stream(response)
+
+    @server.handle("^/forget")
+    def forget(response):
+        response.stream("PRODUCER", "piece", True)
+        response.write("piece")
+
+    @server.handle("^/made")
+    def tell():
+        return made
+"""
+PRODUCERS = pytest.mark.parametrize("path", ["/event", "/generator", "/async_generator"])
+
+
+@pytest.fixture
+def server(serve: Serve) -> harness.Server:
+    return serve(APP)
+
+
+def made(server: harness.Server) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(server.get("/made"))
+    return found
+
+
+def slow_client(server: harness.Server, path: str) -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    sock.settimeout(harness.DEADLINE_S)
+    sock.connect((server.host, server.port))
+    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    return sock
+
+
+def settled(server: harness.Server) -> int:
+    """How many pieces were made once no more are."""
+    pieces = -1
+    while pieces != (pieces := made(server)["pieces"]):
+        # Two requests apart: a producer that is not stopped makes some in between.
+        server.get("/made")
+    return pieces
+
+
+@PRODUCERS
+def test_a_client_that_does_not_read_stops_the_producer_and_one_that_does_starts_it(
+    server: harness.Server, path: str
+) -> None:
+    with slow_client(server, path) as sock:
+        harness.wait_until(lambda: made(server)["pieces"])
+        stopped = settled(server)
+        assert stopped < 200  # what the sockets hold, and not more
+        left = 0
+        while left < 4_000_000:
+            left += len(sock.recv(65536))
+        harness.wait_until(lambda: made(server)["pieces"] > stopped)
+
+
+@PRODUCERS
+def test_a_client_that_leaves_ends_the_producer(server: harness.Server, path: str) -> None:
+    with slow_client(server, path) as sock:
+        assert sock.recv(100)
+    told: list[str] = harness.wait_until(lambda: len(made(server)["ended"]) >= 2 and made(server)["ended"])
+    assert "closed" in told
+    assert any("client" in text for text in told)
+    stopped = settled(server)
+    assert settled(server) == stopped
+    assert "Traceback" not in server.log
+
+
+def test_a_client_that_leaves_ends_a_generator_that_waits_for_something_else(server: harness.Server) -> None:
+    with slow_client(server, "/idle") as sock:
+        assert sock.recv(100)
+    harness.wait_until(lambda: "closed" in made(server)["ended"])
+    assert "Traceback" not in server.log
+
+
+def test_an_error_in_the_middle_ends_the_connection_without_a_last_chunk(server: harness.Server) -> None:
+    received = server.raw(b"GET /raises HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert received.endswith(b"\r\n5\r\nfirst\r\n")
+    server.wait_log("ValueError: in the middle")
+
+
+def test_an_error_before_the_first_piece_is_a_clean_500(server: harness.Server) -> None:
+    status, fields, body = server.request("/raises_before")
+    assert (status, body) == (500, b"500 Internal Server Error")
+    assert "x-half" not in fields
+    server.wait_log("ValueError: before the first piece")
+
+
+def test_a_stream_of_a_declared_length_needs_no_chunks(server: harness.Server) -> None:
+    _, fields, body = server.request("/declared/10")
+    assert (fields["content-length"], body) == ("10", b"1234567890")
+    assert "transfer-encoding" not in fields
+
+
+def test_more_than_was_declared_is_cut_and_said(server: harness.Server) -> None:
+    assert server.get("/declared/7") == b"1234567"
+    assert "longer than its Content-Length" in made(server)["ended"][0]
+
+
+def test_less_than_was_declared_closes_the_connection_and_is_said(server: harness.Server) -> None:
+    received = server.raw(b"GET /declared/11 HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert received.endswith(b"\r\n\r\n1234567890")
+    assert "1 bytes shorter than its Content-Length" in made(server)["ended"][0]
+
+
+def test_a_stream_whose_event_is_not_there_ends_and_says_so(server: harness.Server) -> None:
+    received = server.raw(b"GET /vanish HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert received.endswith(b"\r\n5\r\npiece\r\n")
+    assert made(server)["ended"] == ["stream PRODUCER.gone: there is no such event any more"]
+
+
+def test_a_stream_that_is_dropped_ends_and_names_its_handler(server: harness.Server) -> None:
+    received = server.raw(b"GET /forget HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert received.endswith(b"\r\n5\r\npiece\r\n")
+    server.wait_log("handler function.forget dropped its response unanswered")
+
+
+def test_many_streams_share_one_process(server: harness.Server) -> None:
+    clients = [slow_client(server, "/event") for _ in range(10)]
+    for sock in clients:
+        received = 0
+        while received < 500_000:
+            received += len(sock.recv(65536))
+    for sock in clients:
+        sock.close()

@@ -1,0 +1,127 @@
+"""The application of the pool tests, and hands for them inside its manager.
+
+`kernel, server, pages = pooled(**options)` at the top of a target file makes it. It is imported by the server
+under test only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import time
+from typing import Any
+from urllib.parse import unquote
+
+from understudy import Kernel, PreForkServer, Session, event
+
+EVENTS = ("pid", "hold", "ahold", "do", "one", "two")
+HANDLERS = [{"dir": f"^/{name}$", "session": "PAGES", "event": name} for name in EVENTS]
+
+
+class Pages(Session):
+    """Each event answers the path of its name."""
+
+    alias = "PAGES"
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self.names = names
+        self.forks: list[str] = []
+        self.told: list[Any] = []
+
+    @event
+    def pid(self, _request: Any, response: Any, _pattern: str) -> None:
+        response.content = str(os.getpid())
+        response.done()
+
+    @event
+    def hold(self, request: Any, response: Any, pattern: str) -> None:
+        """Blocks this worker until the file `release` is there."""
+        while not os.path.exists("release"):
+            time.sleep(0.002)
+        self.pid(request, response, pattern)
+
+    @event
+    async def ahold(self, request: Any, response: Any, pattern: str) -> None:
+        """As `hold`, without blocking."""
+        while not os.path.exists("release"):
+            await asyncio.sleep(0.002)
+        self.pid(request, response, pattern)
+
+    @event
+    def do(self, request: Any, response: Any, _pattern: str) -> None:
+        """Evaluates the query in this worker."""
+        response.content = evaluate(unquote(request.query), self.names)
+        response.done()
+
+    @event
+    def one(self, _request: Any, response: Any, _pattern: str) -> None:
+        response.content = "one"
+        response.done()
+
+    @event
+    def two(self, _request: Any, response: Any, _pattern: str) -> None:
+        response.content = "two"
+        response.done()
+
+    @event
+    def forked(self) -> None:
+        self.forks.append(f"forked in {os.getpid()}")
+
+    @event
+    async def forked_slowly(self) -> None:
+        await asyncio.sleep(0.01)
+        self.forks.append(f"forked slowly in {os.getpid()}")
+
+    @event
+    def hear(self, *what: Any) -> None:
+        """Keeps what is posted here, for a test to ask."""
+        self.told.append(what)
+
+
+class Hands(Session):
+    """Evaluates in the manager what a test sends. It keeps the kernel running until it lets go."""
+
+    alias = "HANDS"
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self.names = names
+        names["hands"] = self
+
+    @event
+    def _start(self) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(f"\0understudy-test-{os.getpid()}")
+        self.kernel.loop.add_reader(self.socket.fileno(), self._read)
+
+    def _read(self) -> None:
+        asked, asker = self.socket.recvfrom(65536)
+        self.socket.sendto(evaluate(asked.decode(), self.names), asker)
+
+    def let_go(self) -> None:
+        self.kernel.loop.remove_reader(self.socket.fileno())
+
+
+def evaluate(code: str, names: dict[str, Any]) -> bytes:
+    try:
+        result = eval(code, names)
+    except Exception as error:
+        return json.dumps({"raised": repr(error)}).encode()
+    return json.dumps({"value": result}, default=repr).encode()
+
+
+def pooled(**options: Any) -> tuple[Kernel, PreForkServer, Pages]:
+    kernel = Kernel()
+    server = PreForkServer(kernel, **{"handlers": HANDLERS} | options)
+    names: dict[str, Any] = {
+        "kernel": kernel,
+        "server": server,
+        "os": os,
+        "time": time,
+        "asyncio": asyncio,
+        "HANDLERS": HANDLERS,
+    }
+    pages = names["pages"] = kernel.add(Pages(names))
+    kernel.add(Hands(names))
+    return kernel, server, pages

@@ -1,0 +1,129 @@
+"""A running pool in the hands of a test: its workers by their states, its manager's insides, held requests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import harness
+from harness import wait_until
+
+TESTS = Path(__file__).parent
+
+
+class Pool(harness.Server):
+    """A server that was made with `pooled.pooled`."""
+
+    def __init__(self, process: subprocess.Popen[str], directory: Path, env: dict[str, str]) -> None:
+        super().__init__(process)
+        self.directory = directory
+        self.env = env
+        self._held: list[socket.socket] = []
+
+    def wait_serving(self) -> Pool:
+        super().wait_serving()
+        return self
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def manager(self, code: str) -> Any:
+        """The value of an expression in the manager, as JSON has it; `kernel`, `server`, `pages`, `hands`."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hand:
+            hand.bind("")
+            hand.settimeout(harness.DEADLINE_S)
+            hand.sendto(code.encode(), f"\0understudy-test-{self.pid}")
+            return _value(hand.recv(65536))
+
+    def worker(self, code: str) -> Any:
+        """The value of an expression in some worker."""
+        return _value(self.get("/do?" + quote(code, safe="")))
+
+    # --- from outside ------------------------------------------------------------------------------------
+
+    @property
+    def totals(self) -> dict[str, int]:
+        found: dict[str, int] = self.status()["totals"]
+        return found
+
+    def wait_spares(self, count: int, deadline_s: float = harness.DEADLINE_S) -> float:
+        """Waits for exactly that many workers that are spare, and none on its way. Returns the seconds."""
+        begin = time.monotonic()
+        wait_until(lambda: self._is_settled(count), f"{count} spares", deadline_s)
+        return time.monotonic() - begin
+
+    def _is_settled(self, spares: int) -> bool:
+        totals = self.totals
+        return totals["spare"] == spares and not totals["starting"]
+
+    def wait_workers(self, count: int, deadline_s: float = harness.DEADLINE_S) -> list[int]:
+        """Waits until there are exactly that many, none of them starting or leaving. Returns their pids."""
+
+        def settled() -> bool:
+            totals = self.totals
+            return totals["workers"] == count == totals["spare"] + totals["active"]
+
+        wait_until(settled, f"{count} workers", deadline_s)
+        return self.workers()
+
+    # --- requests that last ------------------------------------------------------------------------------
+
+    def hold(self, count: int, path: str = "/hold") -> list[socket.socket]:
+        """Sends so many requests that are answered only after `release`."""
+        held = [self.connect() for _ in range(count)]
+        for sock in held:
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self._held += held
+        return held
+
+    def release(self) -> list[bytes]:
+        """Has all held requests answered; the bodies."""
+        (self.directory / "release").touch()
+        held, self._held = self._held, []
+        bodies = []
+        for sock in held:
+            with sock:
+                bodies.append(harness.read_response(sock)[2])
+        return bodies
+
+    def kill(self) -> None:
+        super().kill()
+        for sock in self._held:
+            sock.close()
+
+
+def start(directory: Path, options: str, flags: tuple[str, ...], *, more: str = "", **settings: Any) -> Pool:
+    """`options` is what `pooled(...)` is called with in the target, `more` what follows there."""
+    source = f"from pooled import *\n\nkernel, server, pages = pooled({options})\n{more}"
+    target = directory / "app.py"
+    target.write_text(source)
+    path = [TESTS, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    env = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, path))} | settings.pop("env", {})
+    flags = flags if "--bind" in flags else ("--bind", "127.0.0.1:0", *flags)
+    process = harness.start_process(f"{target}:server", *flags, cwd=directory, env=env, **settings)
+    return Pool(process, directory, env)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and has not ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _value(answer: bytes) -> Any:
+    said = json.loads(answer)
+    assert "raised" not in said, said["raised"]
+    return said["value"]

@@ -1,0 +1,179 @@
+"""One engine in the test's own process: a service that keeps what it is told, and clients beside it.
+
+Everything is one thread: a client writes, the engine takes turns until what is waited for has happened.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from understudy._engine import Engine, Request, Response
+
+DEADLINE_S = 5.0
+
+SETTINGS: dict[str, Any] = {
+    "hostname": None,
+    "port": 0,
+    "headers": [],
+    "keep_alive": True,
+    "proxy_mode": False,
+    "header_timeout": 10.0,
+    "keep_alive_timeout": 75.0,
+    "send_timeout": 60.0,
+    "body_min_rate": 0,
+    "max_body": 1 << 30,
+    "max_head": 1 << 16,
+    "max_fields": 100,
+    "underscores": "drop",
+    "spool_above": 1 << 18,
+    "spool_dir": None,
+}
+
+
+class Service:
+    """Gives every request to `handler`."""
+
+    def __init__(self, handler: Callable[[Request, Response], Any]) -> None:
+        self.handler = handler
+        self.troubles: list[tuple[str, str | None]] = []
+        self.orphans: list[Any] = []
+        self.answers: list[tuple[Request | None, Response]] = []
+        self.malformed: list[tuple[int, str]] = []
+        self.emptied = 0
+
+    def _request(self, request: Request, response: Response) -> None:
+        self.handler(request, response)
+
+    def _head(self, _request: Request, _response: Response) -> bool:
+        return True
+
+    _body = _request
+
+    def _malformed(self, _response: Response, status: int, reason: str, _remote_ip: str) -> bool:
+        self.malformed.append((status, reason))
+        return False
+
+    def _answered(self, request: Request | None, response: Response) -> None:
+        self.answers.append((request, response))
+
+    def _trouble(self, text: str, remote_ip: str | None) -> None:
+        self.troubles.append((text, remote_ip))
+
+    def _orphaned(self, handler: Any, _remote_ip: str) -> None:
+        self.orphans.append(handler)
+
+    def _empty(self) -> None:
+        self.emptied += 1
+
+
+class Stage:
+    """An engine that listens on 127.0.0.1, or on the listener it is given."""
+
+    def __init__(
+        self,
+        handler: Callable[[Request, Response], Any] = lambda _, response: response.done(),
+        *,
+        service: Service | None = None,
+        listener: socket.socket | None = None,
+        **settings: Any,
+    ) -> None:
+        self.engine = Engine()
+        self.service = service or Service(handler)
+        self.socket = listener or socket.create_server(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        self.number = self.engine.listen(self.socket.fileno(), self.service, **SETTINGS | settings)
+        self.clients: list[socket.socket] = []
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+        self.socket.close()
+        self.engine.close()
+
+    def turn_until(self, condition: Callable[[], object], what: str = "what was waited for") -> None:
+        end = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < end, f"{what} did not happen in {DEADLINE_S} s"
+            self.engine.poll(0.01)
+
+    def connect(self, data: bytes = b"") -> socket.socket:
+        client = socket.socket(self.socket.family)
+        client.connect(self.socket.getsockname())
+        client.sendall(data)
+        client.setblocking(False)
+        self.clients.append(client)
+        return client
+
+    def read(self, client: socket.socket, enough: bytes | None = None) -> bytes:
+        """What the client gets until it ends in `enough`, or until the server closes."""
+        received = bytearray()
+        open_ = True
+
+        def take() -> bool:
+            nonlocal open_
+            while open_ and select.select([client], [], [], 0)[0]:
+                try:
+                    piece = client.recv(1 << 20)
+                except ConnectionResetError:
+                    piece = b""
+                received.extend(piece)
+                open_ = bool(piece)
+            return not open_ or (enough is not None and received.endswith(enough))
+
+        self.turn_until(take, "the answer")
+        return bytes(received)
+
+    def ask(self, data: bytes) -> bytes:
+        """What comes back on a connection of its own that the server closes."""
+        client = self.connect(data)
+        try:
+            return self.read(client)
+        finally:
+            client.close()
+
+    def get(self, target: str = "/", *fields: str, method: str = "GET") -> http.client.HTTPResponse:
+        """An answer on a connection of its own."""
+        return parse(self.ask(request(target, *fields, "Connection: close", method=method)), method)
+
+    def request(self, target: str = "/", *fields: str, method: str = "GET", body: bytes = b"") -> Request:
+        """The request that a handler sees; it is answered."""
+        if body:
+            fields = (*fields, f"Content-Length: {len(body)}")
+        before = len(self.service.answers)
+        self.read(self.connect(request(target, *fields, "Connection: close", method=method) + body))
+        ((seen, _),) = self.service.answers[before:]
+        assert seen is not None
+        return seen
+
+
+At: TypeAlias = Callable[..., Stage]
+"""The fixture `at`."""
+
+
+def keeping(kept: list[Response]) -> Callable[[Request, Response], None]:
+    """A handler that leaves the answer to the test."""
+    return lambda _, response: kept.append(response)
+
+
+def request(target: str = "/", *fields: str, method: str = "GET", host: str = "example.com") -> bytes:
+    head = [f"{method} {target} HTTP/1.1", f"Host: {host}", *fields, "", ""]
+    return "\r\n".join(head).encode("latin-1")
+
+
+def parse(answer: bytes, method: str = "GET") -> http.client.HTTPResponse:
+    """An answer as http.client reads it, its body in `.body`."""
+
+    class Replay(io.BytesIO):
+        def makefile(self, _mode: str) -> io.BytesIO:
+            return self
+
+    response: Any = http.client.HTTPResponse(Replay(answer), method=method)
+    response.begin()
+    response.body = response.read()
+    return response

@@ -1,0 +1,118 @@
+"""What users may rely on is in one place, and each piece of it says what it is."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import pytest
+
+import understudy
+from understudy import errors
+from understudy.cli import commands, default_of
+from understudy.options import (
+    OUTSIDE,
+    Option,
+    PreForkOptions,
+    ServeOptions,
+    ServerOptions,
+    ShortForms,
+    options_of,
+)
+
+ROOT = Path(understudy.__file__).parents[2]
+NAMES = [name for name in understudy.__all__ if name != "__version__"]
+
+in_the_sources = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="installed without its documents")
+
+
+def test_the_package_exports_what_all_says_and_nothing_else() -> None:
+    public = {
+        name
+        for name, value in vars(understudy).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert public == set(NAMES)
+    assert sorted(understudy.__all__) == sorted(set(understudy.__all__))
+
+
+def test_every_error_is_exported_and_has_one_root() -> None:
+    own = {name for name, value in vars(errors).items() if inspect.isclass(value)}
+    assert own <= set(understudy.__all__)
+    assert all(issubclass(getattr(errors, name), understudy.UnderstudyError) for name in own)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_documented_with_all_that_is_public_of_it(name: str) -> None:
+    value = getattr(understudy, name)
+    assert value.__doc__
+    if inspect.isclass(value):
+        members = {
+            member: what for member, what in vars(value).items() if is_method_or_property(member, what)
+        }
+        assert [member for member, what in members.items() if not what.__doc__] == []
+
+
+def is_method_or_property(name: str, value: Any) -> bool:
+    # A field of a class is explained by the class.
+    return not name.startswith("_") and (
+        inspect.isroutine(value) or isinstance(value, property) or inspect.isgetsetdescriptor(value)
+    )
+
+
+@in_the_sources
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_examples_import_only_what_is_exported(path: Path) -> None:
+    imported = re.findall(r"^\s*(?:from|import) (understudy\S*)", path.read_text(), re.MULTILINE)
+    assert set(imported) <= {"understudy"}
+
+
+# --- options ------------------------------------------------------------------------------------------------
+
+
+def command(name: str) -> click.Command:
+    assert isinstance(commands, click.Group)
+    return commands.commands[name]
+
+
+@pytest.mark.parametrize("name", ["serve", "status"])
+def test_every_flag_explains_itself(name: str) -> None:
+    assert command(name).help
+    flags = [flag for flag in command(name).params if isinstance(flag, click.Option)]
+    assert [flag.name for flag in flags if not flag.help] == []
+
+
+@pytest.mark.parametrize("option", OUTSIDE.values(), ids=lambda option: option.flag)
+def test_every_option_is_a_flag_of_serve(option: Option) -> None:
+    text = command("serve").get_help(click.Context(command("serve"), terminal_width=200))
+    shown = re.search(rf"  {option.flag}(?![\w-]).*?(?=\n  -|\Z)", text, re.DOTALL)
+    assert shown is not None
+    assert option.meaning in " ".join(shown[0].split())
+
+
+def table(kind: type, without: type | None = None) -> str:
+    """The options of a class as `docs/options.md` shows them."""
+    inherited = options_of(without) if without else {}
+    rows = ["| in code | flag | default | |", "|---|---|---|---|"]
+    for option in options_of(kind).values():
+        if option.name not in inherited:
+            flag = f"`{option.flag}`" if option.outside is not None else ""
+            meaning = option.meaning + (f" ({option.unit})" if option.unit else "")
+            rows.append(f"| `{option.name}` | {flag} | {default_of(option)[2:-1]} | {meaning} |")
+    return "\n".join(rows)
+
+
+@in_the_sources
+@pytest.mark.parametrize(
+    ("kind", "without"),
+    [(ServerOptions, None), (PreForkOptions, ServerOptions), (ShortForms, None), (ServeOptions, None)],
+    ids=lambda kind: kind.__name__ if kind else "",
+)
+def test_the_manual_has_every_option_as_it_is(kind: type, without: type | None) -> None:
+    expected = table(kind, without)
+    manual = (ROOT / "docs" / "options.md").read_text()
+    assert expected in manual, f"docs/options.md misses this table:\n{expected}"

@@ -1,0 +1,134 @@
+"""WIRE_POLICY, how a connection goes on: versions, expectations, timeouts, pipelines, upgrades, answers."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from harness import read_all, wait_until
+from messages import only, parse
+from wire.conftest import NEVER, Wire
+
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\n"
+
+
+def test_http_1_0_closes_unless_keep_alive_was_asked_for(wire: Wire) -> None:
+    assert only(wire.server.raw(b"GET /x HTTP/1.0\r\n\r\n" + NEVER)).headers["connection"] == "close"
+    assert wire.seen() == ["GET /x"]
+    asked = b"GET /x HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"
+    first, second, third = wire.accept(asked + asked + b"GET /y HTTP/1.0\r\n\r\n", "GET /x", "GET /x", "GET /y")
+    assert first.headers["connection"] == second.headers["connection"] == "keep-alive"
+    assert third.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("value", [b"close", b"Close", b"x, close", b"close, keep-alive"])
+def test_nothing_is_dispatched_after_connection_close(wire: Wire, value: bytes) -> None:
+    answer = only(wire.server.raw(GET + b"Connection: " + value + b"\r\n\r\n" + NEVER))
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert wire.seen() == ["GET /x"]
+
+
+def test_nothing_is_dispatched_after_an_error_in_a_pipeline(wire: Wire) -> None:
+    good = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+    answers = parse(wire.server.raw(good % 1 + good % 2 + b"BAD\r\n\r\n" + NEVER))
+    assert [answer.status for answer in answers] == [200, 200, 400]
+    assert wire.seen() == ["GET /1", "GET /2"]
+
+
+def test_nothing_is_dispatched_after_a_bad_body_in_a_pipeline(wire: Wire) -> None:
+    bad = b"POST /bad HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhellooo\r\n0\r\n\r\n"
+    answers = parse(wire.server.raw(GET + b"\r\n" + bad + NEVER))
+    assert [answer.status for answer in answers] == [200, 400]
+    assert wire.seen() == ["GET /x"]
+
+
+@pytest.mark.parametrize("value", [b"200-ok", b"100-continue, x", b"", b"100 continue"])
+def test_another_expectation_is_417(wire: Wire, value: bytes) -> None:
+    wire.refuse(b"POST /x HTTP/1.1\r\nHost: a\r\nExpect: " + value + b"\r\nContent-Length: 5\r\n\r\n", 417)
+
+
+def test_a_head_that_does_not_come_in_time_is_408(wire: Wire) -> None:
+    began = time.monotonic()
+    answer = only(wire.server.raw(GET))
+    took_s = time.monotonic() - began
+    print(f"408 after {took_s:.2f} s")
+    assert (answer.status, answer.headers["connection"]) == (408, "close")
+    assert 0.3 <= took_s < 3
+    assert wire.seen() == []
+
+
+def test_a_head_of_one_byte_at_a_time_is_408(wire: Wire) -> None:
+    began = time.monotonic()
+    with wire.server.connect() as sock:
+        sock.setblocking(False)
+        drip = iter(GET + b"X: " + b"x" * 100_000)
+
+        def answered() -> bytes | None:
+            sock.send(bytes([next(drip)]))
+            try:
+                return sock.recv(65536)
+            except BlockingIOError:
+                return None
+
+        raw = wait_until(answered, "an answer")
+        sock.settimeout(5)
+        raw += read_all(sock)
+    assert only(raw).status == 408
+    assert time.monotonic() - began < 3, "the clock begins with the first byte, not with each"
+    assert wire.seen() == []
+
+
+def test_the_time_for_a_head_begins_anew_with_each_request(wire: Wire) -> None:
+    with wire.server.connect() as sock:
+        for _ in range(3):
+            sock.sendall(GET[:10])
+            time.sleep(0.15)  # half of the header timeout, three times
+            sock.sendall(GET[10:] + b"\r\n")
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert wire.seen() == ["GET /x"] * 3
+
+
+def test_an_upgrade_that_nobody_asked_for_is_an_ordinary_request(wire: Wire) -> None:
+    request = GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    first, _ = wire.accept(request + request, "GET /x", "GET /x")
+    assert "upgrade" not in first.headers
+    (answer,) = wire.accept(GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n", "GET /x")
+    assert answer.status == 200
+
+
+def test_connect_is_405(wire: Wire) -> None:
+    answers = parse(wire.server.raw(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", half_close=True))
+    assert [answer.status for answer in answers] == [405]
+    assert wire.seen() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(b"X-A", b"crlf"), (b"X-A", b"lf"), (b"X-A", b"nul"), (b"X A", b"plain"), (b"X:A", b"plain")]
+)
+def test_a_response_field_that_would_split_the_answer_is_500_and_nothing_of_it_is_sent(
+    wire: Wire, name: bytes, value: bytes
+) -> None:
+    inject = b"GET /inject HTTP/1.1\r\nHost: a\r\nX-Name: " + name + b"\r\nX-Value: " + value + b"\r\n\r\n"
+    answer = parse(wire.server.raw(inject, half_close=True))[0]
+    assert answer.status == 500
+    assert "set-cookie" not in answer.headers
+    assert "x-a" not in answer.headers
+    assert b"never sent" not in answer.body
+    assert wire.seen() == []
+
+
+def test_a_body_longer_than_its_length_is_cut_and_the_next_answer_is_whole(wire: Wire) -> None:
+    long = b"GET /promise/3/10 HTTP/1.1\r\nHost: a\r\n\r\n"
+    first, second = parse(wire.server.raw(long + GET + b"\r\n", half_close=True))
+    assert (first.body, second.status) == (b"xxx", 200)
+    assert wire.seen() == ["GET /x"]
+    wire.server.wait_log("7 bytes longer than its Content-Length")
+
+
+def test_a_body_shorter_than_its_length_closes_the_connection(wire: Wire) -> None:
+    raw = wire.server.raw(b"GET /promise/10/3 HTTP/1.1\r\nHost: a\r\n\r\n" + NEVER)
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert b"content-length: 10" in head.lower()
+    assert body == b"xxx"
+    assert wire.seen() == []
+    wire.server.wait_log("7 bytes shorter than its Content-Length")
