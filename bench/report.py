@@ -28,7 +28,7 @@ def show_about(about: dict[str, Any]) -> None:
 
 def show_runs(runs: Runs) -> None:
     """Medians by server and mode."""
-    print(f"\n{'medians':<33}{'requests/s':>12}{'CPU us/request':>16}{'core busy':>11}")
+    print(f"\n{'medians':<36}{'requests/s':>12}{'CPU us/request':>16}{'core busy':>11}")
     for mode in MODES:
         print(f"\n  {mode.name}")
         for (name, of_mode), of_server in runs.items():
@@ -41,7 +41,7 @@ def _line(name: str, runs: list[Run]) -> str:
     busy = median(runs, lambda run: run.busy)
     mark = " " if busy >= BUSY else "*"
     return (
-        f"    {name:<29}{median(runs, lambda run: run.requests_per_s):>12,.0f}{mark}"
+        f"    {name:<32}{median(runs, lambda run: run.requests_per_s):>12,.0f}{mark}"
         f"{median(runs, lambda run: run.cpu_us_per_request):>15.2f}"
         f"{busy:>11.0%}"
     )

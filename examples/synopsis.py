@@ -1,6 +1,8 @@
 """The synopsis: four handlers in front of a pool of ten workers.
 
     understudy serve examples/synopsis.py --bind 127.0.0.1:8080
+
+An event answers when it likes: by posting DONE to the server, or by `response.done()`, which is the same.
 """
 
 import os

@@ -19,10 +19,13 @@ def parse(raw: bytes, *, bodiless: bool = False) -> list[Message]:
 
     Raises AssertionError for anything that is not a whole response.
     """
-    found = []
-    while raw:
-        message, raw = _first(raw, bodiless)
-        found.append(message)
+    found, at = [], 0
+    while at < len(raw):
+        status, headers, at = _head(raw, at)
+        body = b""
+        if not (bodiless or status < 200 or status in (204, 304)):
+            body, at = _body(headers, raw, at)
+        found.append(Message(status, headers, body))
     return found
 
 
@@ -33,10 +36,15 @@ def only(raw: bytes) -> Message:
     return found[0]
 
 
-def _first(raw: bytes, bodiless: bool) -> tuple[Message, bytes]:
-    head, end, rest = raw.partition(b"\r\n\r\n")
-    assert end, f"no end of a head: {raw[:500]!r}"
-    line, *fields = head.decode("latin-1").split("\r\n")
+def _until(mark: bytes, raw: bytes, at: int) -> tuple[str, int]:
+    end = raw.find(mark, at)
+    assert end >= 0, f"no {mark!r} after {raw[at : at + 500]!r}"
+    return raw[at:end].decode("latin-1"), end + len(mark)
+
+
+def _head(raw: bytes, at: int) -> tuple[int, dict[str, str], int]:
+    head, at = _until(b"\r\n\r\n", raw, at)
+    line, *fields = head.split("\r\n")
     version, status, _ = line.split(" ", 2)
     assert version == "HTTP/1.1", line
     headers: dict[str, str] = {}
@@ -45,36 +53,31 @@ def _first(raw: bytes, bodiless: bool) -> tuple[Message, bytes]:
         assert colon, field
         assert name.lower() not in headers, f"twice: {field}"
         headers[name.lower()] = value.strip()
-    code = int(status)
-    if bodiless or code < 200 or code in (204, 304):
-        return Message(code, headers, b""), rest
-    body, rest = _body(headers, rest)
-    return Message(code, headers, body), rest
+    return int(status), headers, at
 
 
-def _body(headers: dict[str, str], rest: bytes) -> tuple[bytes, bytes]:
+def _body(headers: dict[str, str], raw: bytes, at: int) -> tuple[bytes, int]:
     if "transfer-encoding" in headers:
         assert headers["transfer-encoding"] == "chunked"
         assert "content-length" not in headers
-        return _chunks(rest)
+        return _chunks(raw, at)
     if "content-length" in headers:
-        length = int(headers["content-length"])
-        assert len(rest) >= length, f"{length - len(rest)} bytes of the body are missing"
-        return rest[:length], rest[length:]
+        end = at + int(headers["content-length"])
+        assert len(raw) >= end, f"{end - len(raw)} bytes of the body are missing"
+        return raw[at:end], end
     assert headers.get("connection") == "close"
-    return rest, b""
+    return raw[at:], len(raw)
 
 
-def _chunks(rest: bytes) -> tuple[bytes, bytes]:
-    pieces, at = [], 0
+def _chunks(raw: bytes, at: int) -> tuple[bytes, int]:
+    pieces = []
     while True:
-        end = rest.find(b"\r\n", at)
-        assert end >= 0, "no end of a chunk line"
-        size = int(rest[at:end], 16)
-        piece = rest[end + 2 : end + 2 + size]
+        line, at = _until(b"\r\n", raw, at)
+        size = int(line, 16)
+        piece = raw[at : at + size]
         assert len(piece) == size, "a chunk is cut short"
-        at = end + 2 + size + 2
-        assert rest[at - 2 : at] == b"\r\n", rest[at - 2 : at + 20]
+        at += size + 2
+        assert raw[at - 2 : at] == b"\r\n", raw[at - 2 : at + 20]
         if size == 0:
-            return b"".join(pieces), rest[at:]
+            return b"".join(pieces), at
         pieces.append(piece)

@@ -112,9 +112,14 @@ def start(directory: Path, options: str, flags: tuple[str, ...], *, more: str = 
 
 def alive(pid: int) -> bool:
     """Whether a process exists and has not ended."""
+    return state(pid) not in "ZX"
+
+
+def state(pid: int) -> str:
+    """One letter, as proc(5) has it; X for a process that is gone."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return "X"
 
 
 def children(pid: int) -> list[int]:

@@ -9,7 +9,6 @@ from email.message import Message
 from email.parser import HeaderParser
 from urllib.parse import parse_qs
 
-
 MAX_FIELDS = 10_000
 """More than anybody fills in: each costs a multiple of its bytes."""
 
@@ -33,9 +32,7 @@ def parse(content_type: str | None, content: bytes) -> dict[str, list[str | Uplo
     message["Content-Type"] = content_type or ""
     kind = message.get_content_type() if content_type else None
     if kind == "application/x-www-form-urlencoded":
-        found = parse_qs(
-            content.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"
-        )
+        found = parse_qs(content.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
         return {name: list(values) for name, values in found.items()}
     if kind == "multipart/form-data":
         boundary = message.get_param("boundary")

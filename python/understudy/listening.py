@@ -165,7 +165,9 @@ def _remove_stale(path: str) -> None:
 
 def _refused(place: str, error: OSError) -> BindError:
     advice = ADVICE.get(error.errno or 0)
-    return BindError(f"cannot listen on {place}: {error.strerror or error}" + (f"; {advice}" if advice else ""))
+    return BindError(
+        f"cannot listen on {place}: {error.strerror or error}" + (f"; {advice}" if advice else "")
+    )
 
 
 def _path_of(listener: socket.socket) -> tuple[str, tuple[int, int]] | None:

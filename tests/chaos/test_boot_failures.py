@@ -94,4 +94,4 @@ def test_workers_that_die_as_soon_as_they_are_spare_do_not_make_a_storm(pool: Ma
     wait_until(lambda: time.monotonic() - began > 1, "a second")
     forked = server.status()["manager"]["forked"] - before
     print(f"{forked} forks in a second")
-    assert forked < 60
+    assert forked < 120, "as fast as they can would be many hundreds"

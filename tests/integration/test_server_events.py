@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 
-import harness
 import pytest
+
+import harness
 from conftest import Serve
 
 APP = """
@@ -250,7 +251,10 @@ def test_set_handlers_replaces_them_all(server: harness.Server, how: str) -> Non
     [
         ([{"dir": "^/", "session": "PAGES"}], "OptionError: handler 0: expected a text as 'event', got None"),
         (
-            [{"dir": "^/", "session": "PAGES", "event": "new"}, {"dir": "(", "session": "PAGES", "event": "new"}],
+            [
+                {"dir": "^/", "session": "PAGES", "event": "new"},
+                {"dir": "(", "session": "PAGES", "event": "new"},
+            ],
             "OptionError: handler 1: malformed regex '(': missing ), unterminated subpattern at position 0",
         ),
         (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import harness
 import pytest
+
+import harness
 from conftest import Serve
 
 APP = r"""
@@ -156,7 +157,11 @@ def told(server: harness.Server, text: str) -> bool:
 @pytest.mark.parametrize(
     ("path", "error", "event"),
     [
-        ("/raises", "a handler that fails", "session PAGES: event raises(<Request GET /raises from 127.0.0.1>, "),
+        (
+            "/raises",
+            "a handler that fails",
+            "session PAGES: event raises(<Request GET /raises from 127.0.0.1>, ",
+        ),
         ("/async_raises", "an async handler that fails", "session PAGES: event async_raises(<Request GET "),
         ("/function", "a function that fails", "session function: event function(<Request GET /function "),
         ("/cancelled", "CancelledError", "session PAGES: event cancelled(<Request GET "),
@@ -247,7 +252,8 @@ MALFORMED = r"""
         @event
         async def wrong(self, request, response, pattern):
             await asyncio.sleep(0)
-            response.content = f"{response.code} for {request} by {pattern} at {response.connection.remote_ip}"
+            ip = response.connection.remote_ip
+            response.content = f"{response.code} for {request} by {pattern} at {ip}"
             response.done()
 
         @event
@@ -257,7 +263,7 @@ MALFORMED = r"""
     kernel = Kernel()
     kernel.add(Pages())
     server = HTTPServer(kernel, handlers=[
-        {"dir": "^/a", "session": "PAGES", "event": "page"},
+        {"dir": "^/a|^$", "session": "PAGES", "event": "page"},
         {"dir": "never", "session": "PAGES", "event": "raises", "malformed": True},
         {"dir": "^$|^/b", "session": "PAGES", "event": "EVENT", "malformed": True},
         {"dir": "", "session": "PAGES", "event": "page"},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import harness
 import pytest
+
+import harness
 from conftest import Serve
 
 APP = r"""
@@ -233,7 +234,9 @@ def test_no_handler_is_a_404(server: harness.Server) -> None:
 
 def test_no_handler_reads_no_body(server: harness.Server) -> None:
     with server.connect() as sock:
-        sock.sendall(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n")
+        sock.sendall(
+            b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
+        )
         assert harness.read_all(sock).startswith(b"HTTP/1.1 404 ")
 
 

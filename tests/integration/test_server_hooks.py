@@ -7,8 +7,9 @@ import socket
 import struct
 from typing import Any
 
-import harness
 import pytest
+
+import harness
 from conftest import Serve
 
 APP = """
@@ -33,7 +34,7 @@ APP = """
             heard.append(["setup", port, address])
 
         @event
-        async def error(self, text, remote_ip):
+        def error(self, text, remote_ip):
             heard.append(["error", text, remote_ip])
 
         @event

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import harness
 import pytest
+
+import harness
 from conftest import Serve
 
 APP = """

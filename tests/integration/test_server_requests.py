@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import harness
 import pytest
+
+import harness
 from conftest import Serve
 
 APP = r"""
@@ -180,7 +181,11 @@ def test_json_that_is_none_is_the_handlers_error(server: harness.Server) -> None
 
 def test_form_reads_a_urlencoded_body(server: harness.Server) -> None:
     form = ask(
-        server, "/form", "POST", "a=1&b=%C3%BC+x&a=2&c=", headers={"Content-Type": "application/x-www-form-urlencoded"}
+        server,
+        "/form",
+        "POST",
+        "a=1&b=%C3%BC+x&a=2&c=",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
     )
     assert form == {"a": ["1", "2"], "b": ["ü x"], "c": [""]}
 

@@ -6,8 +6,9 @@ import json
 import socket
 from typing import Any
 
-import harness
 import pytest
+
+import harness
 from conftest import Serve
 
 APP = r"""

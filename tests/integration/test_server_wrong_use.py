@@ -6,8 +6,9 @@ import os
 import socket
 from pathlib import Path
 
-import harness
 import pytest
+
+import harness
 
 APP = """
     from understudy import HTTPServer, Kernel, Session, event
@@ -94,7 +95,10 @@ def test_an_option_that_cannot_be_used(tmp_path: Path, options: str, expected: s
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ('server.handle("[a")(len)', "handler 0: malformed regex '[a': unterminated character set at position 0"),
+        (
+            'server.handle("[a")(len)',
+            "handler 0: malformed regex '[a': unterminated character set at position 0",
+        ),
         ('server.handle("^/")(lambda page: page)', "no value for its parameter 'page'"),
     ],
 )
@@ -135,7 +139,10 @@ def test_a_file_where_a_unix_socket_should_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
-        ("192.0.2.1:0", "cannot listen on 192.0.2.1:0: Cannot assign requested address; it is not an address of this"),
+        (
+            "192.0.2.1:0",
+            "cannot listen on 192.0.2.1:0: Cannot assign requested address; it is not an address of this",
+        ),
         ("unix:/no/such/directory/sock", "No such file or directory; the directory does not exist"),
         ("unix:/" + "x" * 200, "AF_UNIX path too long"),
         ("nonsense", "--bind: expected host:port, [IPv6]:port, a port or unix:/path, got 'nonsense'"),

@@ -1,4 +1,4 @@
-"""What each process does when it is signalled: `docs/signals.md`, row by row."""
+"""Signals to more processes than the manager, and signals that nobody bound: see `docs/signals.md`."""
 
 from __future__ import annotations
 
@@ -18,57 +18,39 @@ APP = """
     from understudy import Kernel, PreForkServer
 
     kernel = Kernel()
-    server = PreForkServer(kernel, start_servers={start}, min_spare_servers=1, max_spare_servers=2,
-                           graceful_timeout=5)
+    server = PreForkServer(kernel, start_servers=2, min_spare_servers=1, max_spare_servers=2)
 
-    @server.handle("^/slow")
+    @server.handle("^/")
     async def slow():
         await asyncio.sleep(0.3)
         return "whole"
-
-    @server.handle("^/for-ever")
-    async def for_ever():
-        await asyncio.sleep(3600)
-
-    @server.handle("^/")
-    def quick():
-        return "quick"
 """
 
-POOL, ALONE = APP.format(start=2), APP.format(start=0)
-
-Begin = Callable[[str, str], tuple[harness.Server, socket.socket]]
+Begin = Callable[[], tuple[harness.Server, socket.socket, int]]
 
 
 @pytest.fixture
 def begin(serve: Serve) -> Begin:
-    """`begin(app, path)` is a server in a process group of its own, and a client that waits for that path."""
+    """`begin()` is a server in a process group of its own, a client, and the worker that has its request."""
 
-    def start(app: str, path: str) -> tuple[harness.Server, socket.socket]:
-        server = serve(app, start_new_session=True)
+    def start() -> tuple[harness.Server, socket.socket, int]:
+        server = serve(APP, start_new_session=True)
         client = server.connect()
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        if server.glue:
-            wait_until(lambda: busy(server), "the request in a worker")
-        else:
-            server.get("/")  # behind ours
-        return server, client
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        return server, client, wait_until(lambda: busy(server), "the request in a worker")
 
     return start
 
 
-def busy(server: harness.Server) -> int | None:
-    """The worker that has a request."""
-    return next((worker["pid"] for worker in server.status()["workers"] if worker["in_flight"]), None)
+def busy(server: harness.Server) -> int:
+    return next((worker["pid"] for worker in server.status()["workers"] if worker["in_flight"]), 0)
 
 
-@pytest.mark.parametrize("app", [POOL, ALONE], ids=["pool", "alone"])
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("to", ["process", "group"])
-def test_term_and_int_end_it_when_all_is_answered(begin: Begin, app: str, signum: int, to: str) -> None:
-    server, client = begin(app, "/slow")
+def test_term_to_manager_and_workers_at_once_is_as_graceful_as_to_the_manager(begin: Begin) -> None:
+    """What systemd does by default."""
+    server, client, _ = begin()
     with client:
-        (os.killpg if to == "group" else os.kill)(server.pid, signum)
+        os.killpg(server.pid, signal.SIGTERM)
         answer = read_all(client)
     assert answer.endswith(b"whole")
     assert b"Connection: close\r\n" in answer
@@ -76,42 +58,18 @@ def test_term_and_int_end_it_when_all_is_answered(begin: Begin, app: str, signum
     assert "cutting" not in server.log
 
 
-@pytest.mark.parametrize("app", [POOL, ALONE], ids=["pool", "alone"])
-def test_a_second_one_ends_it_at_once(begin: Begin, app: str) -> None:
-    server, client = begin(app, "/for-ever")
+def test_term_sent_again_to_a_worker_changes_nothing(begin: Begin) -> None:
+    server, client, worker = begin()
     with client:
-        server.signal(signal.SIGTERM)
-        server.wait_log("stopping when all requests are answered")
-        assert server.process.poll() is None
-        server.signal(signal.SIGINT)
-        assert read_all(client) == b""
-    assert server.wait(3) == 0
-
-
-def test_term_to_one_worker_lets_it_finish_and_go_and_another_takes_its_place(begin: Begin) -> None:
-    server, client = begin(POOL, "/slow")
-    pid = busy(server)
-    assert pid
-    with client:
-        os.kill(pid, signal.SIGTERM)
-        os.kill(pid, signal.SIGTERM)
+        os.kill(worker, signal.SIGTERM)
+        wait_until(lambda: worker in server.workers("draining"), "the worker to drain")
+        os.kill(worker, signal.SIGTERM)
         assert read_all(client).endswith(b"whole")
-    wait_until(lambda: pid not in server.workers() and server.workers("spare"), "another worker")
-    assert server.get("/") == b"quick"
-
-
-def test_int_is_nothing_to_a_worker(begin: Begin) -> None:
-    server, client = begin(POOL, "/slow")
-    pid = busy(server)
-    assert pid
-    with client:
-        os.kill(pid, signal.SIGINT)
-        assert client.recv(65536).endswith(b"whole")
-    assert pid in server.workers()
+    wait_until(lambda: worker not in server.workers() and server.workers("spare"), "another worker")
 
 
 def test_a_signal_that_nobody_bound_ends_manager_and_workers(begin: Begin) -> None:
-    server, client = begin(POOL, "/for-ever")
+    server, client, _ = begin()
     with client:
         server.signal(signal.SIGHUP)
         assert read_all(client) == b""

@@ -262,16 +262,18 @@ def test_any_other_exception_stays_inside(at: stage.At, unraisable: list[BaseExc
 
 
 def test_a_panic_costs_the_request_and_never_the_process(
-    at: stage.At, capfd: pytest.CaptureFixture[str]
+    at: stage.At, unraisable: list[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(TypeError):
-        Headers(7)  # PyO3 makes its exception class when it first looks at an exception
-    (panic,) = (kind for kind in BaseException.__subclasses__() if kind.__name__ == "PanicException")
-    there = at(service=failing("_request", panic("on purpose")))
-    assert there.ask(HOOKS["_request"]).startswith(b"HTTP/1.1 500 ")
-    assert there.service.orphans == [None]
-    assert there.get().status == 200
-    assert "PanicException: on purpose" in capfd.readouterr().err
+        Headers(7)  # PyO3 makes its class of panics when it first looks at an exception
+    for panic in {kind for kind in BaseException.__subclasses__() if kind.__name__ == "PanicException"}:
+        # Each native module made with PyO3 has a class of that name; raised again it is a panic in its own.
+        there = at(service=failing("_request", panic("on purpose")))
+        assert there.ask(HOOKS["_request"]).startswith(b"HTTP/1.1 500 ")
+        assert there.service.orphans == [None]
+        assert there.get().status == 200
+    assert "resuming a panic" in capfd.readouterr().err
+    assert all(str(error) == "on purpose" for error in unraisable)
 
 
 @pytest.mark.parametrize("hook", ["_orphaned", "_trouble", "_empty"])

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from understudy import InvalidResponse, Kernel, OptionError, UnknownEvent, UnknownSession
 from understudy.routes import FunctionRoute, Route, expect, fill, parse
 
@@ -32,7 +33,10 @@ def print_nothing() -> None:
         ({"dir": None}, "handler 1: expected a text as 'dir', got None"),
         ({"session": 7}, "handler 1: expected a text as 'session', got 7"),
         ({"event": None}, "handler 1: expected a text as 'event', got None"),
-        ({"dir": "a(b"}, "handler 1: malformed regex 'a(b': missing ), unterminated subpattern at position 1"),
+        (
+            {"dir": "a(b"},
+            "handler 1: malformed regex 'a(b': missing ), unterminated subpattern at position 1",
+        ),
         ({"Dir": "^/"}, "handler 1: unknown key 'Dir'; expected dir, session and event, maybe malformed"),
         ({"function": print_nothing, "dir": "["}, "handler 1: malformed regex '['"),
         ({"function": "print", "session": None}, "handler 1: expected a text as 'session'"),
@@ -91,7 +95,9 @@ def positional(request: Any, /) -> None:
 
 @pytest.mark.parametrize(("function", "name"), [(lambda month: month, "month"), (positional, "request")])
 def test_a_parameter_that_nothing_fills_is_refused(function: Any, name: str) -> None:
-    with pytest.raises(OptionError, match=rf"no value for its parameter '{name}'; .* match, request, response, year"):
+    with pytest.raises(
+        OptionError, match=rf"no value for its parameter '{name}'; .* match, request, response, year"
+    ):
         FunctionRoute("(?P<year>)", function)
 
 
@@ -113,7 +119,9 @@ class Blank:
         (None, None, None),
     ],
 )
-def test_what_a_function_returns_fills_the_response(value: object, content: Any, content_type: str | None) -> None:
+def test_what_a_function_returns_fills_the_response(
+    value: object, content: Any, content_type: str | None
+) -> None:
     response: Any = Blank()
     assert fill(response, value) is None
     assert (response.content, response.content_type) == (content, content_type)

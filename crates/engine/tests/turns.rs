@@ -83,7 +83,9 @@ fn timespec(ms: u64) -> rustix::time::Timespec {
 
 fn answer(engine: &mut Engine, conn: ConnId) {
     let none = std::iter::empty();
-    engine.answer(conn, 200, none, Content::Copied(b"fine")).unwrap();
+    engine
+        .answer(conn, 200, none, Content::Copied(b"fine"))
+        .unwrap();
 }
 
 #[test]
@@ -133,8 +135,6 @@ fn an_answer_from_another_thread_ends_the_wait() {
     let mut client = desk.client();
     client.write_all(GET).unwrap();
     let conn = desk.request();
-    // Nothing is due: the wait below has no end of its own.
-    desk.turn(|_, _| {});
     let waiter = desk.engine.waiter();
     let engine = Arc::new(Mutex::new(desk.engine));
     engine.lock().unwrap().prepare();
@@ -203,7 +203,6 @@ fn a_request_that_comes_at_the_last_moment_is_not_judged_by_the_old_deadline() {
             Event::Malformed { .. } => panic!("timed out at once"),
             _ => {}
         });
-        desk.turn(|_, event| assert!(!matches!(event, Event::Malformed { .. })));
         assert_eq!(desk.engine.connections(), 1);
     }
 }

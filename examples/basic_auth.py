@@ -1,0 +1,34 @@
+"""Basic authentication (RFC 7617), in front of everything.
+
+    understudy serve examples/basic_auth.py
+    curl -u guest:secret http://127.0.0.1:8000/
+
+Over plain HTTP everybody on the way can read the password: put TLS in front.
+"""
+
+import hmac
+
+from understudy import HTTPServer, Kernel, Session, event
+
+USERS = {"guest": "secret"}
+
+
+class Private(Session):
+    alias = "PRIVATE"
+
+    @event
+    def got_page(self, request, response, _pattern):
+        user, password = request.authorization_basic or ("", "")
+        # It takes the same time wherever the first difference is.
+        if user in USERS and hmac.compare_digest(USERS[user].encode(), password.encode()):
+            response.content = f"Welcome, {user}\n"
+        else:
+            response.code = 401
+            response.header("WWW-Authenticate", 'Basic realm="understudy", charset="UTF-8"')
+            response.content = "Who are you?\n"
+        response.done()
+
+
+kernel = Kernel()
+kernel.add(Private())
+server = HTTPServer(kernel, handlers=[{"dir": "", "session": "PRIVATE", "event": "got_page"}])

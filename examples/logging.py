@@ -1,0 +1,63 @@
+"""Everything that a server tells about itself: the four hooks, as events of one session.
+
+    understudy serve examples/logging.py
+    curl http://127.0.0.1:8000/hello
+
+A hook may be a plain function as well, and either may be `async`.
+"""
+
+import logging
+
+from understudy import HTTPServer, Kernel, Session, event
+
+log = logging.getLogger("example")
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+class Log(Session):
+    alias = "LOG"
+
+    @event
+    def listening(self, port, address):
+        log.info("listening: port %s of %s", port, address)
+
+    @event
+    def asked(self, request, remote_ip):
+        """Before the handler. A malformed request is None."""
+        log.info("asked: %s from %s", request and request.uri, remote_ip)
+
+    @event
+    def answered(self, request, response):
+        """After the answer, and after the last piece of a stream."""
+        log.info("answered: %s with %s", request.path, response.code)
+
+    @event
+    def went_wrong(self, text, remote_ip):
+        log.info("went wrong: %s (client %s)", text, remote_ip)
+
+
+kernel = Kernel()
+kernel.add(Log())
+server = HTTPServer(
+    kernel,
+    setup_handler=("LOG", "listening"),
+    log_handler=("LOG", "asked"),
+    log2_handler=("LOG", "answered"),
+    error_handler=("LOG", "went_wrong"),
+)
+
+
+@server.handle("^/hello$")
+def hello():
+    return "Hello\n"
+
+
+@server.handle("^/stream$")
+async def stream():
+    yield "Hello, "
+    yield "stream\n"
+
+
+@server.handle("^/wrong$")
+def wrong():
+    return 1 / 0

@@ -1,0 +1,38 @@
+"""A browser looks at the synopsis: what a person sees after `make run`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import Serve
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+def browse(url: str, profile: Path) -> str:
+    """The page as the browser has it after loading it."""
+    assert CHROMIUM is not None
+    quiet = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --disable-sync --no-first-run "
+        "--disable-background-networking --disable-component-update --disable-dev-shm-usage"
+    )
+    command = [CHROMIUM, *quiet.split(), f"--user-data-dir={profile}", "--dump-dom", url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=True).stdout
+
+
+def test_a_browser_shows_the_page_of_a_worker(serve: Serve, tmp_path: Path) -> None:
+    server = serve(EXAMPLES / "synopsis.py", "--workers", "2")
+    page = browse(server.url, tmp_path / "profile")
+    assert "<title>understudy</title>" in page
+    assert any(f"Worker {pid} says hello" in page for pid in server.workers())
+
+
+def test_a_browser_shows_the_error_page(serve: Serve, tmp_path: Path) -> None:
+    server = serve(EXAMPLES / "synopsis.py", "--workers", "1")
+    assert "there is no /elsewhere" in browse(f"{server.url}/elsewhere", tmp_path / "profile")

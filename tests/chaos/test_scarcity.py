@@ -1,0 +1,168 @@
+"""What the kernel refuses: processes, descriptors, memory. The server goes on with what it has, says so once,
+and recovers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pools
+import pytest
+from conftest import MakePool
+from harness import wait_until
+from pools import Pool
+
+SOMEBODY = 54321
+"""A user of whom nothing else runs: the limit counts a user's processes, and root is above it."""
+
+TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8, check_spares_interval=0.05"
+LIMITS = "import resource\npages.names['resource'] = resource\n"
+
+
+def limit(server: Pool, what: str, soft: int | None) -> None:
+    """Sets a soft limit of the manager; None: as high as it may be."""
+    hard = f"resource.getrlimit(resource.{what})[1]"
+    server.manager(f"resource.setrlimit(resource.{what}, ({hard if soft is None else soft}, {hard}))")
+
+
+def forbid_forks(server: Pool) -> None:
+    if os.geteuid() == 0:
+        server.manager(f"os.setresuid({SOMEBODY}, {SOMEBODY}, 0)")
+    limit(server, "RLIMIT_NPROC", 1)
+
+
+def allow_forks(server: Pool) -> None:
+    limit(server, "RLIMIT_NPROC", None)
+    if os.geteuid() == 0:
+        server.manager("os.setresuid(0, 0, 0)")
+
+
+def test_when_no_process_can_be_forked_it_goes_on_says_so_once_and_recovers(pool: MakePool) -> None:
+    server = pool(TWO, more=LIMITS)
+    victim, other = server.wait_workers(2)
+    forbid_forks(server)
+    os.kill(victim, signal.SIGKILL)
+    line = server.wait_log("no worker can be forked")
+    assert "Resource temporarily unavailable" in line
+    assert "going on with 1" in line
+    assert {int(server.get("/pid")) for _ in range(20)} == {other}
+    wait_until(lambda: server.manager("server._pool._memory.failures") >= 3, "two more tries")
+    assert server.log.count("no worker can be forked") == 1
+    allow_forks(server)
+    server.wait_log("workers are forked again")
+    server.wait_workers(2)
+    assert server.stop() == 0
+
+
+def test_when_none_can_be_forked_the_busy_accept_as_well(pool: MakePool) -> None:
+    server = pool(TWO, more=LIMITS)
+    server.wait_workers(2)
+    forbid_forks(server)
+    server.hold(2, "/ahold")
+    wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
+    assert server.get("/one") == b"one"
+    allow_forks(server)
+    server.wait_spares(2)
+    assert len(server.release()) == 2
+
+
+def test_when_the_manager_is_out_of_descriptors_it_goes_on_and_recovers(pool: MakePool) -> None:
+    server = pool(TWO, more=LIMITS)
+    victim, other = server.wait_workers(2)
+    limit(server, "RLIMIT_NOFILE", 3)
+    os.kill(victim, signal.SIGKILL)
+    server.wait_log("Too many open files")
+    assert {int(server.get("/pid")) for _ in range(20)} == {other}
+    failures = server.manager("server._pool._memory.failures")
+    wait_until(lambda: server.manager("server._pool._memory.failures") > failures, "one more try")
+    assert server.process.poll() is None
+    limit(server, "RLIMIT_NOFILE", None)
+    server.wait_workers(2)
+    server.wait_spares(2)
+    assert server.stop() == 0
+    assert server.log.count("no worker can be forked") <= 1
+    print(server.log)
+
+
+def test_who_asks_for_the_scoreboard_while_descriptors_are_out_does_not_make_it_spin(pool: MakePool) -> None:
+    server = pool(TWO, more=LIMITS)
+    server.wait_workers(2)
+    limit(server, "RLIMIT_NOFILE", 3)
+    for _ in range(3):
+        with contextlib.suppress(Exception):
+            server.status()
+    before = _cpu_ticks(server.pid)
+    server.get("/one")
+    wait_until(lambda: server.manager("time.monotonic()"), "an answer")
+    assert _cpu_ticks(server.pid) - before < 20
+    limit(server, "RLIMIT_NOFILE", None)
+    server.wait_workers(2)
+
+
+def _cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def can_be_asked(server: Pool) -> bool:
+    with contextlib.suppress(ConnectionRefusedError):
+        server.manager("server")
+        return True
+    return False
+
+
+@pytest.fixture
+def unserved(tmp_path: Path) -> Iterator[Pool]:
+    """A pool that has found no shared memory; it tries again each half second."""
+    options = f"{TWO}, prefork_interval=0.5"
+    server = pools.start(tmp_path, options, (), more=LIMITS + "resource.setrlimit(resource.RLIMIT_FSIZE, (0, -1))\n")
+    server.wait_log("no scoreboard")
+    wait_until(lambda: can_be_asked(server), "hands in the manager")
+    yield server
+    server.kill()
+
+
+def test_without_shared_memory_it_is_tried_again_each_preforkinterval(unserved: Pool) -> None:
+    assert "File too large" in unserved.log
+    assert "trying again every 0.5 s" in unserved.log
+    assert unserved.out == [], "it does not serve yet"
+    tried = wait_until(lambda: unserved.manager("server._delays['_prefork'].when"), "a timer")
+    wait_until(lambda: unserved.manager("server._delays['_prefork'].when") > tried, "one more try")
+    assert unserved.log.count("no scoreboard") == 1, "said once"
+    limit(unserved, "RLIMIT_FSIZE", None)
+    unserved.wait_serving()
+    assert unserved.get("/one") == b"one"
+    unserved.wait_spares(2)
+    assert unserved.stop() == 0
+
+
+def test_a_client_that_comes_before_the_memory_is_answered_by_the_first_worker(unserved: Pool) -> None:
+    unserved.host, unserved.port = "127.0.0.1", unserved.manager("server.listening.port")
+    with unserved.connect() as sock:
+        sock.sendall(b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        limit(unserved, "RLIMIT_FSIZE", None)
+        assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("how", ["TERM", "SHUTDOWN", "SHUTDOWN GRACEFUL"])
+def test_shutdown_while_memory_is_awaited_ends_at_once(unserved: Pool, how: str) -> None:
+    unserved.host, unserved.port = "127.0.0.1", unserved.manager("server.listening.port")
+    if how == "TERM":
+        unserved.signal(signal.SIGTERM)
+    else:
+        unserved.manager(f"[hands.let_go(), kernel.post('HTTPD', *{how.split()!r})]")
+    assert unserved.process.wait(0.4) == 0, "not when the timer rings"
+    with pytest.raises(ConnectionRefusedError):
+        unserved.connect()
+
+
+def test_stoplisten_while_memory_is_awaited_and_startlisten_after_it_is_there(unserved: Pool) -> None:
+    unserved.manager("server.stop_listen()")
+    limit(unserved, "RLIMIT_FSIZE", None)
+    assert unserved.manager("'_prefork' in server._delays") is False
+    unserved.manager("server.start_listen()")
+    unserved.wait_serving()
+    assert unserved.get("/one") == b"one"
