@@ -63,7 +63,9 @@ class Client(threading.Thread):
 class Load:
     """Many clients at once: `with Load(server, 16) as load: ...`"""
 
-    def __init__(self, server: harness.Server, clients: int, path: str = "/pid", pause_s: float = 0.0) -> None:
+    def __init__(
+        self, server: harness.Server, clients: int, path: str = "/pid", pause_s: float = 0.0
+    ) -> None:
         self.clients = [Client(server, path, pause_s) for _ in range(clients)]
 
     def __enter__(self) -> Load:

@@ -39,7 +39,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[MakePool]:
-    """`pool(options, *flags)` serves an application made by `pooled(<options>)`; see pools.py and pooled.py."""
+    """`pool(options, *flags)` serves what `pooled(<options>)` makes; see pools.py and pooled.py."""
     started: list[pools.Pool] = []
 
     def begin(options: str = "", *flags: str, **settings: object) -> pools.Pool:

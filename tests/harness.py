@@ -74,7 +74,10 @@ class Server:
 
     def wait_serving(self) -> Server:
         line = wait_until(
-            lambda: next((line for line in self.out if "serving" in line), None) or self.process.poll() is not None,
+            lambda: (
+                next((line for line in self.out if "serving" in line), None)
+                or self.process.poll() is not None
+            ),
             "the serving line",
         )
         assert isinstance(line, str), f"exit status {self.process.returncode}: {self.log}"
@@ -90,7 +93,9 @@ class Server:
     def wait_log(self, text: str, deadline_s: float = DEADLINE_S) -> str:
         """The first line of standard error that contains `text`."""
         return wait_until(
-            lambda: next((line for line in list(self.err) if text in line), ""), f"{text!r} in the log", deadline_s
+            lambda: next((line for line in list(self.err) if text in line), ""),
+            f"{text!r} in the log",
+            deadline_s,
         )
 
     # --- talking to it -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A running pool in the hands of a test: its workers by their states, its manager's insides, held requests."""
+"""A running pool in the hands of a test: its workers by state, its manager's insides, held requests."""
 
 from __future__ import annotations
 

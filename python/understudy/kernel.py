@@ -13,7 +13,6 @@ It knows asyncio and the engine's selector. It must know no HTTP and no pool.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import gc
 import logging
@@ -22,12 +21,12 @@ import reprlib
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from understudy._engine import Engine
 from understudy.errors import OptionError, UnderstudyError, UnknownEvent, UnknownSession
-from understudy.loop import EngineLoop
+from understudy.loop import EngineLoop, rehearse
 from understudy.session import Handler, Session
 from understudy.signals import Signals, blocked
 from understudy.timer import Timer
@@ -390,29 +389,30 @@ class Kernel:
 
     # --- forking -----------------------------------------------------------------------------------------
 
-    def fork(self) -> int:
+    def fork(self, *, ignored: Collection[int] = ()) -> int:
         """Forks this process; legal only in a function given to `between_turns`. Returns as os.fork does.
 
         The child keeps sessions, aliases and holds and gets an engine and a loop of its own. Queue, timers,
-        tasks, signals and pending `between_turns` functions stay behind, with the parent. Raises OSError, and
-        RuntimeError anywhere else.
+        tasks, signals and pending `between_turns` functions stay behind, with the parent; of the signals that
+        the parent heard the child ignores `ignored`. Raises OSError, and RuntimeError anywhere else.
         """
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
         if not self._frozen:
+            rehearse()
             gc.freeze()  # what is shared stays shared: a child's collector does not write to these pages
             self._frozen = True
         _flush()  # or the child would write it once more
         with blocked():
             pid = os.fork()
             if pid == 0:
-                self._begin_child()
+                self._begin_child(ignored)
         return pid
 
-    def _begin_child(self) -> None:
+    def _begin_child(self, ignored: Collection[int]) -> None:
         self._is_child = True
         try:
-            self._abandon()
+            self._abandon(ignored)
             self._open()
         except BaseException:
             self._end_process()  # our caller would take it for a failed fork, and go on as the parent
@@ -431,15 +431,17 @@ class Kernel:
         _flush()
         os._exit(status)
 
-    def _abandon(self) -> None:
+    def _abandon(self, ignored: Collection[int]) -> None:
         """In a new child: the parent's unfinished business is buried, out of reach and never freed."""
         self.loop.abandon()
-        self._signals.abandon()
+        self._signals.abandon(ignored)
         self._buried += (self._loop, self._tasks, self._queue, self._timers, self._between)
         self._forget()
 
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # closed, full or gone: none of that is our business
+        try:
             stream.flush()
+        except Exception:  # closed, full or gone: none of that is our business
+            continue

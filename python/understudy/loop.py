@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
 
 from understudy._engine import Engine
 from understudy.selector import EngineSelector
@@ -22,7 +21,6 @@ class EngineLoop(asyncio.SelectorEventLoop):
     def __init__(self, may_wait: Callable[[], bool] = lambda: True) -> None:
         self.engine = Engine()
         self._turns = EngineSelector(self.engine, may_wait)
-        self._buried: set[asyncio.Task[Any]] = set()
         self._abandoned = False
         super().__init__(self._turns)
 
@@ -47,18 +45,31 @@ class EngineLoop(asyncio.SelectorEventLoop):
         return self._abandoned or super().is_closed()
 
     def abandon(self) -> None:
-        """In a forked child: closes the copy without touching what the parent still uses.
+        """In a forked child: lets go of the parent's descriptors without touching what the parent still uses.
 
-        Tasks are buried, not freed: freeing a suspended coroutine would run its `finally` blocks, once more
-        and in the wrong process. The loop itself is buried too: to close it would write to a hundred pages
-        that the child shares with its parent. What it holds of the kernel's, its descriptors, is closed.
+        The loop is not closed but buried by its owner, for as long as the process lives, with every task and
+        timer in it: to free a suspended coroutine would run its `finally` blocks once more and in the wrong
+        process, and to close the loop would write to pages that the child shares with its parent.
         """
-        self._buried = asyncio.all_tasks(self)
-        for task in self._buried:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio.gather does
         self._abandoned = True
         signal.set_wakeup_fd(-1)
         self._turns.abandon()
         self.engine.close()
         for end in (self._ssock, self._csock):  # type: ignore[attr-defined]  # asyncio's self-pipe
             os.close(end.detach())
+
+
+def rehearse() -> None:
+    """Plays a child's first moments a few times before the first fork, so that children share more memory.
+
+    CPython 3.11 rewrites the code of a function while it is young: it counts calls and puts specialised
+    instructions in place. What is played here is settled when it is forked; each child would otherwise write
+    it into pages of its own.
+    """
+
+    async def nothing() -> None: ...
+
+    for _ in range(12):  # a function counts as young for 8 calls (PEP 659)
+        loop = EngineLoop()
+        loop.run_until_complete(nothing())
+        loop.close()

@@ -8,6 +8,7 @@ when the engine says that the nested set is ready, so a turn that serves request
 
 from __future__ import annotations
 
+import os
 import selectors
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ class EngineSelector(selectors.BaseSelector):
     def __init__(self, engine: Engine, may_wait: Callable[[], bool] = lambda: True) -> None:
         nested = selectors.EpollSelector()
         engine.nest(nested.fileno())
-        self._nested: selectors.BaseSelector = nested
+        self._nested = nested
         self._poll = engine.poll
         self._may_wait = may_wait
 
@@ -57,7 +58,6 @@ class EngineSelector(selectors.BaseSelector):
         """In a forked child: lets go of the set without touching it.
 
         The child's descriptor names the parent's epoll set, so an unregister here would silence the parent.
-        Closing the descriptor does not; the empty selector left behind is what `loop.close()` tidies.
+        Closing the descriptor does not. Nothing else may be asked of this selector afterwards.
         """
-        self._nested.close()
-        self._nested = selectors.SelectSelector()
+        os.close(self._nested.fileno())

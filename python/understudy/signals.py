@@ -9,12 +9,15 @@ from __future__ import annotations
 import signal
 import threading
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from understudy.session import Session
+
+
+EVERY = signal.valid_signals()
 
 
 @contextmanager
@@ -23,7 +26,7 @@ def blocked() -> Iterator[None]:
 
     One that reached the child while it still has its parent's self-pipe would be heard by the parent.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, EVERY)
     try:
         yield
     finally:
@@ -42,6 +45,7 @@ class Signals:
         self._deliver = deliver
         self._interrupt = interrupt
         self._bound: dict[int, list[tuple[Session, str]]] = {}
+        self._heard: set[int] = set()
         self._loop: AbstractEventLoop | None = None
 
     def __bool__(self) -> bool:
@@ -54,12 +58,11 @@ class Signals:
             self._listen(signum)
         self._catch_interrupt()
 
-    def abandon(self) -> None:
-        """In a forked child: its parent's handlers are not its own."""
-        for signum in {*self._bound, signal.SIGINT}:
-            if signal.getsignal(signum) is not signal.SIG_IGN:
-                default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
-                signal.signal(signum, default)
+    def abandon(self, ignored: Collection[int]) -> None:
+        """In a forked child: its parent's handlers are not its own. `ignored` signals stay unheard."""
+        for signum in self._heard:
+            default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+            signal.signal(signum, signal.SIG_IGN if signum in ignored else default)
 
     def bind(self, signum: int, session: Session, event: str) -> None:
         """Replaces the event of that session for that signal; other sessions keep theirs."""
@@ -88,10 +91,18 @@ class Signals:
         if self._loop is None:
             return
         if signum in self._bound:
-            self._loop.add_signal_handler(signum, self._came, signum)
+            self._hear(self._loop, signum, self._came, signum)
         else:
-            self._loop.remove_signal_handler(signum)
+            self._unhear(self._loop, signum)
             self._catch_interrupt()
+
+    def _hear(self, loop: AbstractEventLoop, signum: int, callback: Callable[..., None], *args: int) -> None:
+        loop.add_signal_handler(signum, callback, *args)
+        self._heard.add(signum)
+
+    def _unhear(self, loop: AbstractEventLoop, signum: int) -> None:
+        loop.remove_signal_handler(signum)
+        self._heard.discard(signum)
 
     def _came(self, signum: int) -> None:
         for session, event in list(self._bound.get(signum, ())):
@@ -101,9 +112,9 @@ class Signals:
         """Takes Ctrl-C where it would raise KeyboardInterrupt; who ignores or handles it keeps that."""
         heard = threading.current_thread() is threading.main_thread()
         if self._loop and heard and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._loop.add_signal_handler(signal.SIGINT, self._interrupted)
+            self._hear(self._loop, signal.SIGINT, self._interrupted)
 
     def _interrupted(self) -> None:
         if self._loop:
-            self._loop.remove_signal_handler(signal.SIGINT)  # the next one interrupts an end that hangs
+            self._unhear(self._loop, signal.SIGINT)  # the next one interrupts an end that hangs
         self._interrupt()

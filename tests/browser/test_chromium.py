@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from conftest import Serve
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

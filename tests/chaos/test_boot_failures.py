@@ -6,10 +6,14 @@ import signal
 import time
 
 import pytest
+
 from conftest import MakePool
 from harness import wait_until
 
-TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8, fork_handlers={'PAGES': 'begin'}"
+TWO = (
+    "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8, "
+    "fork_handlers={'PAGES': 'begin'}"
+)
 BEGIN = """
 import os, signal, sys, asyncio
 
@@ -70,7 +74,9 @@ def test_when_every_worker_fails_the_server_goes_on_trying_and_recovers(pool: Ma
 
 
 def test_when_only_some_fail_the_others_are_kept_and_the_pool_is_filled(pool: MakePool) -> None:
-    more = BEGIN.replace('os.path.exists("fail")', "os.getpid() % 2").format(failure="raise ValueError('odd')")
+    more = BEGIN.replace('os.path.exists("fail")', "os.getpid() % 2").format(
+        failure="raise ValueError('odd')"
+    )
     server = pool(TWO, more=more)
     server.wait_spares(2)
     assert all(pid % 2 == 0 for pid in server.workers())
@@ -88,7 +94,11 @@ def test_term_ends_a_pool_whose_workers_cannot_begin(pool: MakePool) -> None:
 
 def test_workers_that_die_as_soon_as_they_are_spare_do_not_make_a_storm(pool: MakePool) -> None:
     # Its fork handlers were fine; what they left behind ends it a moment later.
-    more = "import os\ndef begin():\n    kernel.loop.call_later(0.01, os._exit, 4)\npages._handlers['begin'] = begin\n"
+    more = (
+        "import os\n"
+        "def begin():\n    kernel.loop.call_later(0.01, os._exit, 4)\n"
+        "pages._handlers['begin'] = begin\n"
+    )
     server = pool(TWO, more=more)
     before, began = server.status()["manager"]["forked"], time.monotonic()
     wait_until(lambda: time.monotonic() - began > 1, "a second")

@@ -6,20 +6,23 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pools
 import pytest
+
+import pools
 from conftest import MakePool
 from harness import wait_until
 from pools import Pool
+from understudy.errors import ScoreboardUnavailable
 
 SOMEBODY = 54321
 """A user of whom nothing else runs: the limit counts a user's processes, and root is above it."""
 
 TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8, check_spares_interval=0.05"
-LIMITS = "import resource\npages.names['resource'] = resource\n"
+LIMITS = "import os, resource\npages.names['resource'] = resource\n"
 
 
 def limit(server: Pool, what: str, soft: int | None) -> None:
@@ -69,36 +72,55 @@ def test_when_none_can_be_forked_the_busy_accept_as_well(pool: MakePool) -> None
     assert len(server.release()) == 2
 
 
-def test_when_the_manager_is_out_of_descriptors_it_goes_on_and_recovers(pool: MakePool) -> None:
-    server = pool(TWO, more=LIMITS)
-    victim, other = server.wait_workers(2)
-    limit(server, "RLIMIT_NOFILE", 3)
-    os.kill(victim, signal.SIGKILL)
-    server.wait_log("Too many open files")
-    assert {int(server.get("/pid")) for _ in range(20)} == {other}
-    failures = server.manager("server._pool._memory.failures")
-    wait_until(lambda: server.manager("server._pool._memory.failures") > failures, "one more try")
-    assert server.process.poll() is None
-    limit(server, "RLIMIT_NOFILE", None)
-    server.wait_workers(2)
+FILL = f"""
+{LIMITS}
+filling = []
+def fill():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        while True:
+            filling.append(os.dup(0))
+    except OSError:
+        return len(filling)
+
+def empty():
+    while filling:
+        os.close(filling.pop())
+
+pages.names.update(fill=fill, empty=empty)
+"""
+
+
+def test_when_the_manager_is_out_of_descriptors_it_goes_on_says_so_once_and_recovers(pool: MakePool) -> None:
+    server = pool(TWO, more=FILL)
+    workers = server.wait_workers(2)
+    before = server.descriptors()
+    assert server.manager("fill()") > 10
+    server.hold(1, "/ahold")
+    server.wait_log("no worker can be forked: Too many open files")
+    assert int(server.get("/pid")) in workers
+    wait_until(lambda: server.manager("server._pool._memory.failures") >= 3, "two more tries")
+    assert server.manager("server.workers") == workers
+    assert server.log.count("no worker can be forked") == 1
+    server.manager("empty()")
+    server.wait_log("workers are forked again")
     server.wait_spares(2)
-    assert server.stop() == 0
-    assert server.log.count("no worker can be forked") <= 1
-    print(server.log)
-
-
-def test_who_asks_for_the_scoreboard_while_descriptors_are_out_does_not_make_it_spin(pool: MakePool) -> None:
-    server = pool(TWO, more=LIMITS)
+    server.release()
     server.wait_workers(2)
-    limit(server, "RLIMIT_NOFILE", 3)
-    for _ in range(3):
-        with contextlib.suppress(Exception):
+    wait_until(lambda: server.descriptors() == before, "the same descriptors")
+
+
+def test_who_asks_for_the_scoreboard_while_descriptors_are_out_is_turned_away(pool: MakePool) -> None:
+    server = pool(TWO, more=FILL)
+    server.wait_workers(2)
+    server.manager("fill()")
+    for _ in range(5):
+        with pytest.raises(ScoreboardUnavailable):
             server.status()
-    before = _cpu_ticks(server.pid)
-    server.get("/one")
-    wait_until(lambda: server.manager("time.monotonic()"), "an answer")
-    assert _cpu_ticks(server.pid) - before < 20
-    limit(server, "RLIMIT_NOFILE", None)
+    ticks, began = _cpu_ticks(server.pid), time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 0.3, "a while")
+    assert _cpu_ticks(server.pid) - ticks < 10, "it waits, and does not ask again and again"
+    server.manager("empty()")
     server.wait_workers(2)
 
 
@@ -118,7 +140,8 @@ def can_be_asked(server: Pool) -> bool:
 def unserved(tmp_path: Path) -> Iterator[Pool]:
     """A pool that has found no shared memory; it tries again each half second."""
     options = f"{TWO}, prefork_interval=0.5"
-    server = pools.start(tmp_path, options, (), more=LIMITS + "resource.setrlimit(resource.RLIMIT_FSIZE, (0, -1))\n")
+    more = LIMITS + "resource.setrlimit(resource.RLIMIT_FSIZE, (0, -1))\n"
+    server = pools.start(tmp_path, options, (), more=more)
     server.wait_log("no scoreboard")
     wait_until(lambda: can_be_asked(server), "hands in the manager")
     yield server

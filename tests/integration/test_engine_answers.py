@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from conftest import Serve
 from harness import read_all
 from messages import only, parse
@@ -14,7 +15,9 @@ APP = """
 
     kernel = Kernel()
     server = HTTPServer(
-        kernel, handlers=[{"dir": "^/pieces$", "session": "PIECES", "event": "begin"}], headers={"X-Server": "test"}
+        kernel,
+        handlers=[{"dir": "^/pieces$", "session": "PIECES", "event": "begin"}],
+        headers={"X-Server": "test"},
     )
     finished = []
 
@@ -107,7 +110,7 @@ def test_an_error_answer_keeps_the_connection(serve: Serve) -> None:
 
 
 def test_without_keep_alive_every_answer_ends_its_connection(serve: Serve) -> None:
-    server = serve(APP.replace("kernel, handlers", "kernel, keep_alive=False, handlers"))
+    server = serve(APP.replace("headers={", "keep_alive=False, headers={"))
     answer = only(server.raw(ask("/hello") + ask("/hello")))
     assert answer.headers["connection"] == "close"
 

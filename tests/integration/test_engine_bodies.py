@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+
 from conftest import Serve
 from harness import Server, read_all
 from messages import only, parse
@@ -40,7 +41,8 @@ APP = """
 
     @server.handle(r"^/where$")
     def where(request):
-        spooled = [name for name in os.listdir("/proc/self/fd") if "deleted" in os.path.realpath(f"/proc/self/fd/{name}")]
+        files = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+        spooled = [name for name in files if "deleted" in name]
         return str(len(spooled))
 """
 
@@ -133,6 +135,17 @@ def test_a_large_upload_costs_no_memory(serve: Serve) -> None:
     print(f"{grown} bytes more for {size}")
     assert grown < 4_000_000
     assert process.memory_info().rss - before < 4_000_000
+
+
+@pytest.mark.parametrize("path", ["/missing", "/length"], ids=["404", "413"])
+def test_a_client_that_sends_on_after_its_refusal_is_not_reset(serve: Serve, path: str) -> None:
+    """A reset could overtake the answer (RFC 9112, section 9.6)."""
+    server = serve(APP, "--max-body", "2000000" if path == "/missing" else "1000")
+    with server.connect() as sock:
+        sock.sendall(head(path, length=1_000_000))
+        assert only(read_all(sock)).headers["connection"] == "close"
+        for _ in range(10):
+            sock.sendall(b"x" * 100_000)
 
 
 def test_a_body_that_cannot_be_kept_is_507_and_said(serve: Serve, tmp_path: object) -> None:

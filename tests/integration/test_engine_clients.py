@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from conftest import Serve
 from harness import Server
 
@@ -52,7 +53,9 @@ def tool(name: str) -> str:
 
 
 def curl(*arguments: str) -> bytes:
-    done = subprocess.run([tool("curl"), "-sS", "--noproxy", "*", *arguments], capture_output=True, timeout=20, check=False)
+    done = subprocess.run(
+        [tool("curl"), "-sS", "--noproxy", "*", *arguments], capture_output=True, timeout=20, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -99,7 +102,7 @@ def test_curl_uploads_with_a_length_and_in_chunks(server: Server, upload: Path) 
     assert curl("--data-binary", f"@{upload}", "-H", "Expect: 100-continue", url) == digest()
 
 
-def test_curl_posts_a_form(server: Server, upload: Path) -> None:
+def test_curl_posts_a_form(server: Server) -> None:
     assert b'"a": ["b c"]' in curl("-d", "a=b+c", f"{server.url}/form")
 
 
@@ -118,7 +121,17 @@ def test_curl_hears_413_instead_of_a_broken_pipe(serve: Serve, upload: Path) -> 
     """The answer comes while curl still sends: it must not be lost to a reset."""
     server = serve(APP, "--max-body", "1000")
     for _ in range(5):
-        said = curl("-o", "/dev/null", "-w", "%{http_code}", "-H", "Expect:", "-T", str(upload), f"{server.url}/upload")
+        said = curl(
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "-H",
+            "Expect:",
+            "-T",
+            str(upload),
+            f"{server.url}/upload",
+        )
         assert said == b"413"
 
 
@@ -160,7 +173,11 @@ def test_http_client(server: Server) -> None:
 
 def test_wrk(server: Server) -> None:
     done = subprocess.run(
-        [tool("wrk"), "-t1", "-c32", "-d1", f"{server.url}/whoami"], capture_output=True, text=True, timeout=20, check=True
+        [tool("wrk"), "-t1", "-c32", "-d1", f"{server.url}/whoami"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
     )
     print(done.stdout)
     assert "Socket errors" not in done.stdout

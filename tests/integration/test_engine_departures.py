@@ -9,6 +9,7 @@ import struct
 
 import psutil
 import pytest
+
 from conftest import Serve
 from harness import Server, wait_until
 
@@ -83,7 +84,9 @@ LEAVE = pytest.mark.parametrize("leave", [socket.socket.close, reset], ids=["clo
 
 @LEAVE
 @pytest.mark.parametrize("beginning", [b"", b"x" * 50_000], ids=["nothing", "half"])
-def test_leaving_in_the_middle_of_a_body_is_heard_and_no_handler_runs(serve: Serve, leave, beginning: bytes) -> None:
+def test_leaving_in_the_middle_of_a_body_is_heard_and_no_handler_runs(
+    serve: Serve, leave, beginning: bytes
+) -> None:
     server = serve(APP)
     sock = server.connect()
     sock.sendall(POST + beginning)

@@ -1,4 +1,4 @@
-"""No descriptor left: the server goes on with the clients it has, says so once, and takes others when it can."""
+"""No descriptor left: the server goes on with the clients it has, says so once, and takes others later."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import resource
 import socket
 
 import psutil
+
 from conftest import Serve
 from harness import Server, read_all, wait_until
 from messages import only

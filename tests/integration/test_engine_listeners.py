@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from conftest import Serve
 from harness import run, write_app
 from messages import only, parse
@@ -95,7 +96,10 @@ def test_a_unix_socket_that_somebody_listens_on_is_refused(serve: Serve, tmp_pat
     server = serve(PLAIN, "--bind", f"unix:{path}")
     done = run("serve", str(write_app(tmp_path, PLAIN)), "--bind", f"unix:{path}")
     assert done.returncode == 2
-    assert done.stderr == f"understudy: cannot listen on {path}: Address already in use; stop what uses it or choose another\n"
+    assert (
+        done.stderr == f"understudy: cannot listen on {path}: Address already in use; "
+        "stop what uses it or choose another\n"
+    )
     assert only(server.raw(GET)).status == 200, "the one that has it is not disturbed"
 
 

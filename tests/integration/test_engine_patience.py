@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+
 from conftest import Serve
 from harness import Server, read_all, wait_until
 from messages import only, parse

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from conftest import Serve
 from harness import Server, wait_until
 from messages import only
@@ -18,7 +19,8 @@ APP = """
     from understudy import HTTPServer, Kernel, Session, event
 
     kernel = Kernel()
-    handlers = [{"dir": f"^/{name}", "session": "THREADS", "event": name} for name in ("answer", "stream", "drop", "close")]
+    names = ("answer", "stream", "drop", "close")
+    handlers = [{"dir": f"^/{name}", "session": "THREADS", "event": name} for name in names]
     server = HTTPServer(kernel, handlers=handlers)
     release = threading.Event()
 
@@ -127,8 +129,11 @@ TWO = """
     from understudy import HTTPServer, Kernel
 
     kernel = Kernel()
-    first = HTTPServer(kernel, alias="FIRST", address="127.0.0.1", port=0, setup_handler=lambda *at: print("first", *at))
-    second = HTTPServer(kernel, alias="SECOND", address="127.0.0.1", port=0, setup_handler=lambda *at: print("second", *at), max_body=10)
+    place = {"address": "127.0.0.1", "port": 0}
+    first = HTTPServer(kernel, alias="FIRST", **place, setup_handler=lambda *at: print("first", *at))
+    second = HTTPServer(
+        kernel, alias="SECOND", **place, setup_handler=lambda *at: print("second", *at), max_body=10
+    )
 
     @first.handle("")
     def of_first():
@@ -150,7 +155,9 @@ def test_two_servers_live_in_one_kernel_each_with_its_own_handlers_and_limits(se
 
     def port(name: str) -> int:
         return wait_until(
-            lambda: next((int(line.split()[1]) for line in list(server.out) if line.startswith(name + " ")), 0)
+            lambda: next(
+                (int(line.split()[1]) for line in list(server.out) if line.startswith(name + " ")), 0
+            )
         )
 
     ports = {name: port(name) for name in ("first", "second")}

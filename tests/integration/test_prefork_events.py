@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from conftest import MakePool
 from harness import wait_until
 
@@ -141,7 +142,9 @@ def test_register_is_also_an_event(pool: MakePool) -> None:
     server.wait_workers(2)
     server.manager("kernel.post('HTTPD', 'REGISTER', 'PAGES', 'hear')")
     server.manager("os.kill(server.workers[0], 9)")
-    wait_until(lambda: server.manager("[what for what, pid in pages.told]") == ["died", "forked", "spare"], "news")
+    wait_until(
+        lambda: server.manager("[what for what, pid in pages.told]") == ["died", "forked", "spare"], "news"
+    )
 
 
 def test_workers_are_told_oldest_first(pool: MakePool) -> None:

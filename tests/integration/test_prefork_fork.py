@@ -8,6 +8,7 @@ import textwrap
 import urllib.request
 
 import pytest
+
 from conftest import MakePool
 from harness import wait_until
 from pools import children
@@ -70,6 +71,7 @@ def test_the_manager_goes_on_with_timers_tasks_and_sockets_while_it_forks(pool: 
 def test_a_child_has_none_of_its_parents_timers_tasks_or_posts(pool: MakePool) -> None:
     server = pool("", "--workers", "1", more=ALIVE)
     look = "[len(kernel._timers), len(kernel._tasks), len(kernel._queue), beat.beats]"
+    server.worker("None")  # by now its own beginning is over
     first = server.worker(look)
     assert first[:3] == [0, 0, 0]
     wait_until(lambda: server.manager("beat.beats") > first[3] + 5, "the manager's beats")
@@ -123,7 +125,11 @@ def test_run_does_not_return_in_a_worker() -> None:
         print("once")
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=20, check=True
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
     )
     assert (done.stdout, done.stderr) == ("once\n", "")
 
@@ -139,9 +145,12 @@ alone = HTTPServer(kernel, alias="ALONE", address="127.0.0.1",
 """
 
 
-def test_two_pools_and_a_server_without_one_live_in_one_kernel_and_let_go_of_each_other(pool: MakePool) -> None:
+def test_two_pools_and_a_server_without_one_live_in_one_kernel_and_let_go_of_each_other(
+    pool: MakePool,
+) -> None:
     server = pool("", "--log-level", "debug", more=TWO_SERVERS)
     urls = server.manager("{name: kernel.find(name).url for name in ('HTTPD', 'OTHER', 'ALONE')}")
+
     def fetch(name: str) -> int:
         with urllib.request.urlopen(urls[name] + "/pid", timeout=5) as answer:
             return int(answer.read())
@@ -153,6 +162,7 @@ def test_two_pools_and_a_server_without_one_live_in_one_kernel_and_let_go_of_eac
     wait_until(lambda: server.manager("kernel.find('OTHER') is None"), "the other to be gone")
     assert "prefork-test-other" not in list_glues(), "a worker of the first pool holds the glue of the second"
     server.manager("kernel.post('ALONE', 'SHUTDOWN', 'GRACEFUL')")
+    wait_until(lambda: server.manager("kernel.find('ALONE') is None"), "the server to be gone")
     for name in ("OTHER", "ALONE"):
         with pytest.raises(OSError, match="refused"):
             fetch(name)

@@ -10,8 +10,9 @@ import textwrap
 import time
 from collections.abc import Iterator
 
-import harness
 import pytest
+
+import harness
 from conftest import MakePool
 from harness import read_response, wait_until
 from pools import Pool, alive
@@ -145,14 +146,18 @@ def test_startlisten_in_the_manager_opens_the_same_port_and_forks_again(pool: Ma
     assert int(server.get("/pid")) not in old
     wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
     server.wait_workers(2)
-    assert server.manager("pages.told") == [[server.port, "127.0.0.1"]] * 2, "the setup handler hears it again"
+    assert server.manager("pages.told") == [[server.port, "127.0.0.1"]] * 2, (
+        "the setup handler hears it again"
+    )
     assert server.manager("server.start_listen()") is False, "it listens already"
 
 
 def test_stoplisten_and_startlisten_in_one_breath_lose_no_worker(pool: MakePool) -> None:
     server = pool(TWO)
     old = set(server.wait_workers(2))
-    server.manager("[server.stop_listen(), server.start_listen(), server.stop_listen(), server.start_listen()]")
+    server.manager(
+        "[server.stop_listen(), server.start_listen(), server.stop_listen(), server.start_listen()]"
+    )
     wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
     server.wait_workers(2)
     assert server.status()["manager"]["forked"] == 4
@@ -226,7 +231,11 @@ def test_shutdown_gives_up_the_alias(pool: MakePool) -> None:
     server.wait_workers(2)
     server.manager("kernel.post('HTTPD', 'SHUTDOWN')")
     wait_until(lambda: server.manager("kernel.find('HTTPD') is None"), "the alias to go")
-    assert server.manager("[server.workers, server.glue, kernel.post('HTTPD', 'SHUTDOWN')]") == [[], None, False]
+    assert server.manager("[server.workers, server.glue, kernel.post('HTTPD', 'SHUTDOWN')]") == [
+        [],
+        None,
+        False,
+    ]
     server.manager("hands.let_go()")
     assert server.wait() == 0
 
@@ -275,5 +284,7 @@ def test_a_program_goes_on_after_run_with_nothing_of_the_pool_left() -> None:
         with open(f"/proc/self/task/{os.getpid()}/children") as children:
             print([children.read(), server.listening, server.glue])
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=20
+    )
     assert (done.stdout, done.stderr) == ("['', None, None]\n", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 
@@ -53,7 +54,7 @@ def test_maxspareservers_are_kept_and_one_more_leaves_at_each_checksparesinterva
 
     wait_until(watch, "three workers left")
     print("left after", [round(moment, 2) for moment in left])
-    for earlier, later in zip(left, left[1:], strict=False):
+    for earlier, later in itertools.pairwise(left):
         assert later - earlier > 0.2, "one for each interval"
     server.wait_workers(3)
     assert server.status()["manager"]["forked"] == 6
@@ -132,7 +133,9 @@ def test_ipc_glue_is_where_the_pool_is_found(pool: MakePool) -> None:
 
 def test_ipc_glue_is_unique_if_not_said(pool: MakePool) -> None:
     first, second = pool("start_servers=1"), pool("start_servers=1")
-    assert first.glue and second.glue and first.glue != second.glue
+    assert first.glue
+    assert second.glue
+    assert first.glue != second.glue
 
 
 def test_debugsb_logs_actives_spares_and_each_pid(pool: MakePool) -> None:
@@ -178,5 +181,7 @@ def test_workers_n_is_a_fixed_pool(pool: MakePool) -> None:
 
 def test_the_serving_line_tells_url_pid_workers_and_glue(pool: MakePool) -> None:
     server = pool("", "--workers", "2", "--glue", "prefork-line")
-    assert server.out == [f"understudy: serving {server.url} (pid {server.pid}, 2 workers, glue prefork-line)"]
+    assert server.out == [
+        f"understudy: serving {server.url} (pid {server.pid}, 2 workers, glue prefork-line)"
+    ]
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*", server.url)

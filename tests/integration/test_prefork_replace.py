@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from clients import Load
 from conftest import MakePool
 from harness import read_response, wait_until
@@ -37,7 +38,8 @@ def test_replacing_again_and_again_under_load_loses_no_request(pool: MakePool) -
             server.manager(f"server.set_handlers({NEW if generation % 2 else 'HANDLERS'}, replace=True)")
             load.more(100)
         wait_until(
-            lambda: {worker["generation"] for worker in server.status()["workers"]} == {7}, "the last generation"
+            lambda: {worker["generation"] for worker in server.status()["workers"]} == {7},
+            "the last generation",
         )
     assert load.lost == []
     assert load.refused == 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import time
 
-import harness
 import pytest
+
+import harness
 from conftest import MakePool
 from harness import read_response, wait_until
 from pools import Pool, alive

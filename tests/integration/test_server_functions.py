@@ -80,6 +80,7 @@ APP = r"""
     @server.handle("^/no_piece")
     def no_piece(response):
         response.code = 404
+        response.content = "a stream is its pieces alone"
         yield from ()
 
     @server.handle("^/writes")

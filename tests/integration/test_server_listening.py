@@ -26,6 +26,8 @@ APP = """
         def _start(self):
             self.kernel.signal(signal.SIGUSR1, "PAGES", "listen")
             self.kernel.signal(signal.SIGUSR2, "PAGES", "answer")
+            self.kernel.signal(signal.SIGWINCH, "PAGES", "unlisten")
+            self.kernel.signal(signal.SIGHUP, "PAGES", "tell_later")
 
         def act(self, how, name, *args):
             if how == "event":
@@ -56,6 +58,18 @@ APP = """
         @event
         def listen(self, signum):
             self.act(self.how, "STARTLISTEN")
+
+        @event
+        def unlisten(self, signum):
+            self.act(self.how, "STOPLISTEN")
+
+        @event
+        def tell_later(self, signum):
+            self.delay("tell", 0.1)
+
+        @event
+        def tell(self):
+            print("later", flush=True)
 
         @event
         def wait(self, request, response, pattern):
@@ -99,7 +113,7 @@ APP = """
 """
 HOWS = pytest.mark.parametrize("how", ["event", "method"])
 PAGE = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n"
-USR1, USR2, TERM = 10, 12, 15
+HUP, USR1, USR2, TERM, WINCH = 1, 10, 12, 15, 28
 
 
 def refuses(server: harness.Server) -> bool:
@@ -158,19 +172,32 @@ def test_start_listen_tries_again_when_the_port_was_taken_meanwhile(serve: Serve
     assert server.get("/page") == b"page"
 
 
+HASTY = "import understudy.server\nunderstudy.server.RETRY_S = 0.01\n" + textwrap.dedent(APP)
+
+
+def tries_later(server: harness.Server) -> int:
+    """How often it has tried to listen, ten times the pause between two tries from now."""
+    server.out.clear()
+    server.signal(HUP)
+    said(server, "later")
+    return sum("cannot listen" in line for line in server.err)
+
+
 def test_start_listen_gives_up_after_max_retries(serve: Serve) -> None:
-    hasty = "import understudy.server\nunderstudy.server.RETRY_S = 0.01\n"
-    server = serve(hasty + textwrap.dedent(APP), "--max-retries", "2")
-
-    def tries() -> int:
-        return sum(line.startswith("error cannot listen on") for line in server.out)
-
+    server = serve(HASTY, "--max-retries", "2")
     with port_taken(server):
-        harness.wait_until(lambda: tries() == 3)
-        server.signal(USR1)  # it begins anew, and there was none in between
-        harness.wait_until(lambda: tries() == 6)
-    assert server.stop() == 0
-    assert tries() == 6
+        assert tries_later(server) == 3
+        server.signal(USR1)
+        assert tries_later(server) == 6
+
+
+def test_stop_listen_takes_a_start_back_that_waits_for_the_port(serve: Serve) -> None:
+    server = serve(HASTY, "--max-retries", "1000")
+    with port_taken(server):
+        server.signal(WINCH)
+        tries = tries_later(server)
+        assert tries_later(server) == tries
+    assert refuses(server)
 
 
 def test_a_server_that_waits_to_listen_again_can_be_shut_down(serve: Serve) -> None:

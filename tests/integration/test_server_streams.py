@@ -85,6 +85,17 @@ APP = r"""
         yield "12345"
         yield "67890"
 
+    @server.handle("^/writes_on")
+    async def writes_on(request, response):
+        left = asyncio.Event()
+        request.connection.when_closed(left.set)
+        response.write("first")
+        await left.wait()
+        try:
+            response.write("second")
+        finally:
+            made["ended"].append("closed")
+
     @server.handle("^/vanish")
     def vanish(response):
         response.stream("PRODUCER", "gone")
@@ -162,6 +173,14 @@ def test_a_client_that_leaves_ends_a_generator_that_waits_for_something_else(ser
         assert sock.recv(100)
     harness.wait_until(lambda: "closed" in made(server)["ended"])
     assert "Traceback" not in server.log
+
+
+def test_writing_to_a_client_that_left_ends_the_handler_without_a_word(server: harness.Server) -> None:
+    with slow_client(server, "/writes_on") as sock:
+        assert sock.recv(100)
+    harness.wait_until(lambda: "closed" in made(server)["ended"])
+    server.stop()
+    assert "writes_on" not in server.log
 
 
 def test_an_error_in_the_middle_ends_the_connection_without_a_last_chunk(server: harness.Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -122,10 +123,13 @@ def test_a_taken_unix_socket(tmp_path: Path) -> None:
         taken.listen(0)
         said = complaint(tmp_path, "--bind", f"unix:{path}")
         assert said.startswith(f"understudy: cannot listen on {path}: Address already in use")
-        with socket.socket(socket.AF_UNIX) as waiting:
-            waiting.setblocking(False)
-            while waiting.connect_ex(path) == 0:  # also when nobody else fits in its queue
-                waiting.detach()
+        with contextlib.ExitStack() as clients:  # also when nobody else fits in its queue
+            refused = 0
+            while not refused:
+                client = clients.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                refused = client.connect_ex(path)
+            assert complaint(tmp_path, "--bind", f"unix:{path}") == said
     assert os.path.exists(path)
 
 

@@ -1,12 +1,13 @@
-"""One server with one worker for all of these tests: an offence of one client must never be felt by the next."""
+"""One server with one worker for all of these tests: no offence of one client may be felt by the next."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 
-import harness
 import pytest
+
+import harness
 from messages import Message, only, parse
 
 APP = """
@@ -31,9 +32,8 @@ APP = """
 
     @server.handle(r"^/inject$")
     def inject(request, response):
-        response.headers[request.header("x-name")] = {"crlf": "a\\r\\nSet-Cookie: b", "lf": "a\\nb", "nul": "a\\0b"}.get(
-            request.header("x-value"), "plain"
-        )
+        evil = {"crlf": "a\\r\\nSet-Cookie: b", "lf": "a\\nb", "nul": "a\\0b"}
+        response.headers[request.header("x-name")] = evil.get(request.header("x-value"), "plain")
         response.content = "never sent"
 
     @server.handle(r"^/promise/(?P<length>\\d+)/(?P<given>\\d+)$")
@@ -47,7 +47,7 @@ APP = """
         return request.content
 """
 
-OPTIONS = "--workers 1 --header-timeout 0.3 --max-body 1000".split()
+OPTIONS = ["--workers", "1", "--header-timeout", "0.3", "--max-body", "1000"]
 NEVER = b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from harness import read_all, wait_until
 from messages import only, parse
 from wire.conftest import NEVER, Wire
@@ -16,7 +17,9 @@ def test_http_1_0_closes_unless_keep_alive_was_asked_for(wire: Wire) -> None:
     assert only(wire.server.raw(b"GET /x HTTP/1.0\r\n\r\n" + NEVER)).headers["connection"] == "close"
     assert wire.seen() == ["GET /x"]
     asked = b"GET /x HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"
-    first, second, third = wire.accept(asked + asked + b"GET /y HTTP/1.0\r\n\r\n", "GET /x", "GET /x", "GET /y")
+    first, second, third = wire.accept(
+        asked + asked + b"GET /y HTTP/1.0\r\n\r\n", "GET /x", "GET /x", "GET /y"
+    )
     assert first.headers["connection"] == second.headers["connection"] == "keep-alive"
     assert third.headers["connection"] == "close"
 
@@ -103,7 +106,8 @@ def test_connect_is_405(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(b"X-A", b"crlf"), (b"X-A", b"lf"), (b"X-A", b"nul"), (b"X A", b"plain"), (b"X:A", b"plain")]
+    ("name", "value"),
+    [(b"X-A", b"crlf"), (b"X-A", b"lf"), (b"X-A", b"nul"), (b"X A", b"plain"), (b"X:A", b"plain")],
 )
 def test_a_response_field_that_would_split_the_answer_is_500_and_nothing_of_it_is_sent(
     wire: Wire, name: bytes, value: bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from wire.conftest import Wire
 
 GET = b"GET /fields HTTP/1.1\r\n"

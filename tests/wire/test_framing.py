@@ -1,8 +1,9 @@
-"""WIRE_POLICY, where a body ends: lengths, codings, chunks, trailers. Smuggling begins where two peers differ here."""
+"""Where a body ends: lengths, codings, chunks, trailers. Smuggling begins where two peers differ here."""
 
 from __future__ import annotations
 
 import pytest
+
 from wire.conftest import NEVER, Wire
 
 POST = b"POST /p HTTP/1.1\r\nHost: a\r\n"
@@ -128,7 +129,9 @@ def test_chunk_lines_and_chunks_end_in_crlf(wire: Wire, body: bytes) -> None:
 
 @pytest.mark.parametrize("extension", [b";a", b";a=b", b';a="b c"', b";" + b"x" * 4000])
 def test_a_chunk_extension_is_skipped(wire: Wire, extension: bytes) -> None:
-    (answer,) = wire.accept(CHUNKED + b"5" + extension + b"\r\nhello\r\n0" + extension + b"\r\n\r\n", "POST /p")
+    (answer,) = wire.accept(
+        CHUNKED + b"5" + extension + b"\r\nhello\r\n0" + extension + b"\r\n\r\n", "POST /p"
+    )
     assert answer.body == b"hello"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from wire.conftest import Wire
 
 HOST = b"Host: a\r\n\r\n"
@@ -25,14 +26,20 @@ def test_a_bare_cr_or_lf_ends_no_line_of_a_head(wire: Wire, data: bytes) -> None
 
 
 @pytest.mark.parametrize("byte", [b"\0", b"\x01", b"\x0b", b"\x1f", b"\x7f"])
-@pytest.mark.parametrize("place", [b"GET /%s HTTP/1.1\r\n", b"G%sT / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nX: a%sb\r\n"])
+@pytest.mark.parametrize(
+    "place", [b"GET /%s HTTP/1.1\r\n", b"G%sT / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nX: a%sb\r\n"]
+)
 def test_a_control_byte_in_a_head_is_refused(wire: Wire, place: bytes, byte: bytes) -> None:
     wire.refuse(place % byte + HOST)
 
 
 def test_one_empty_line_before_a_request_is_ignored(wire: Wire) -> None:
     wire.accept(b"\r\nGET /one HTTP/1.1\r\n" + HOST, "GET /one")
-    wire.accept(b"POST /a HTTP/1.1\r\nContent-Length: 2\r\nHost: a\r\n\r\nhi\r\nGET /b HTTP/1.1\r\n" + HOST, "POST /a", "GET /b")
+    wire.accept(
+        b"POST /a HTTP/1.1\r\nContent-Length: 2\r\nHost: a\r\n\r\nhi\r\nGET /b HTTP/1.1\r\n" + HOST,
+        "POST /a",
+        "GET /b",
+    )
 
 
 @pytest.mark.parametrize("lines", [b"\r\n\r\n", b"\n", b"\r\r\n", b"\n\r\n"])

@@ -226,7 +226,8 @@ class Pool:
             index = self._free.pop()
             self.board.claim(index, self.generation)
             try:
-                pid = self.kernel.fork()
+                # Ctrl-C reaches the whole foreground group; the manager decides what it means for workers.
+                pid = self.kernel.fork(ignored=(signal.SIGINT,))
             except OSError as error:
                 self._give_back(index)
                 failure = error

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -30,9 +29,6 @@ def become(pool: Pool, index: int) -> None:
     """Turns this new child into the worker of slot `index` (worker)."""
     if not die_with_parent(pool.manager):
         os._exit(BOOT_FAILED)  # it died while we were born
-    # Ctrl-C reaches the whole foreground group; the manager decides what it means for us.
-    pool.kernel.loop.remove_signal_handler(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     pool.kernel.engine.join_pool(pool.board, index, pool.options.concurrency, pool.gate)
     pool.leave()
 

@@ -1,0 +1,104 @@
+"""Addresses, and the sockets that stand for them."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from understudy import BindError
+from understudy.listening import Listening, listen
+
+ELSEWHERE = "192.0.2.1"  # of nobody (RFC 5737)
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What host names stand for."""
+    known: dict[str, list[str]] = {}
+
+    def look_up(host: str, port: int, *_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in known[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return known
+
+
+def places(listening: Listening) -> list[tuple[str, int]]:
+    try:
+        return [listener.getsockname() for listener in listening.sockets]
+    finally:
+        listening.close()
+
+
+def test_a_name_is_all_its_addresses_and_they_share_a_port(names: dict[str, list[str]]) -> None:
+    names["here"] = ["127.0.0.1", "127.0.0.2", "127.0.0.1"]
+    (first, port), (second, same) = places(listen("here", 0, None, 10))
+    assert (first, second, port) == ("127.0.0.1", "127.0.0.2", same)
+
+
+def test_addresses_that_this_machine_does_not_have_are_left_out(names: dict[str, list[str]]) -> None:
+    names["partly"] = [ELSEWHERE, "127.0.0.1"]
+    ((address, _),) = places(listen("partly", 0, None, 10))
+    assert address == "127.0.0.1"
+
+
+def test_a_name_that_is_elsewhere_is_refused(names: dict[str, list[str]]) -> None:
+    names["elsewhere"] = [ELSEWHERE]
+    with pytest.raises(BindError, match="cannot listen on 192.0.2.1:0: .* not an address of this machine"):
+        listen("elsewhere", 0, None, 10)
+
+
+def test_when_one_address_is_taken_none_is_held(names: dict[str, list[str]]) -> None:
+    names["here"] = ["127.0.0.1", "127.0.0.2"]
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BindError, match=f"127.0.0.2:{port}: Address already in use"):
+            listen("here", port, None, 10)
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_no_address_is_every_one_of_the_machine() -> None:
+    listening = listen(None, 0, None, 10)
+    try:
+        assert listening.address in ("::", "0.0.0.0")
+        assert listening.port
+        socket.create_connection(("127.0.0.1", listening.port)).close()
+    finally:
+        listening.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "url"), [("127.0.0.1", "http://127.0.0.1:{}"), ("::1", "http://[::1]:{}")]
+)
+def test_the_url_names_address_and_port(address: str, url: str) -> None:
+    try:
+        listening = listen(address, 0, None, 10)
+    except BindError:
+        pytest.skip("this machine has no IPv6")
+    assert listening.url == url.format(listening.port)
+    listening.close()
+
+
+def test_closing_removes_the_file_of_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+    listening = listen(str(path), None, None, 10)
+    assert (listening.port, listening.address, listening.url) == (None, str(path), f"unix:{path}")
+    listening.close()
+    assert not path.exists()
+
+
+def test_closing_leaves_a_file_that_somebody_else_put_there(tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+    listening = listen(str(path), None, None, 10)
+    os.rename(path, tmp_path / "moved")
+    path.write_text("somebody else's")
+    listening.close()
+    assert path.read_text() == "somebody else's"
+
+
+def test_domain_unix_needs_a_path() -> None:
+    with pytest.raises(BindError, match="a Unix socket needs a path"):
+        listen(None, None, "unix", 10)
