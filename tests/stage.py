@@ -44,31 +44,31 @@ class Service:
         self.troubles: list[tuple[str, str | None]] = []
         self.orphans: list[Any] = []
         self.answers: list[tuple[Request | None, Response]] = []
-        self.malformed: list[tuple[int, str]] = []
+        self.offences: list[tuple[int, str]] = []
         self.emptied = 0
 
-    def _request(self, request: Request, response: Response) -> None:
+    def request(self, request: Request, response: Response) -> None:
         self.handler(request, response)
 
-    def _head(self, _request: Request, _response: Response) -> bool:
+    def head(self, _request: Request, _response: Response) -> bool:
         return True
 
-    _body = _request
+    body = request
 
-    def _malformed(self, _response: Response, status: int, reason: str, _remote_ip: str) -> bool:
-        self.malformed.append((status, reason))
+    def malformed(self, _response: Response, status: int, reason: str, _remote_ip: str) -> bool:
+        self.offences.append((status, reason))
         return False
 
-    def _answered(self, request: Request | None, response: Response) -> None:
+    def answered(self, request: Request | None, response: Response) -> None:
         self.answers.append((request, response))
 
-    def _trouble(self, text: str, remote_ip: str | None) -> None:
+    def trouble(self, text: str, remote_ip: str | None) -> None:
         self.troubles.append((text, remote_ip))
 
-    def _orphaned(self, handler: Any, _remote_ip: str) -> None:
+    def orphaned(self, handler: Any, _remote_ip: str) -> None:
         self.orphans.append(handler)
 
-    def _empty(self) -> None:
+    def empty(self) -> None:
         self.emptied += 1
 
 

@@ -143,7 +143,7 @@ class HTTPServer(Session):
             return
         session, name, _ = response.streams
         if not self.kernel.post(session, name, response):
-            self._service._trouble(f"stream {session}.{name}: there is no such event any more", None)
+            self._service.trouble(f"stream {session}.{name}: there is no such event any more", None)
             response.close()
 
     def set_close_handler(
@@ -289,7 +289,7 @@ class HTTPServer(Session):
         try:
             self.listening = listen(options.address, self._port, options.domain, options.backlog)
         except BindError as error:
-            self._service._trouble(str(error), None)
+            self._service.trouble(str(error), None)
             if retries > 0:
                 self.delay("_reopen", RETRY_S, retries - 1)
             return False

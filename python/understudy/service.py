@@ -1,6 +1,6 @@
 """A request's way through Python: to its handler, and from what that did to an answer.
 
-It owns the routes, and it is what the engine calls in its turn of the loop, from `_request` to `_empty`.
+It owns the routes, and it is what the engine calls in its turn of the loop, from `request` to `empty`.
 Always: a request ends in an answer or a closed connection, whatever a handler or a hook does; their
 exceptions are logged here, and the worker lives. It must know no sockets and no pool.
 """
@@ -30,16 +30,16 @@ class Service:
     def __init__(self, server: HTTPServer, empty: Callable[[], None]) -> None:
         self.server = server
         self.routes = parse(server.options.handlers)
-        self._empty = empty
+        self.empty = empty
 
     # --- requests ----------------------------------------------------------------------------------------
 
-    def _request(self, request: Request, response: Response) -> None:
+    def request(self, request: Request, response: Response) -> None:
         """A whole request."""
-        if self._head(request, response):
+        if self.head(request, response):
             self._run(response.handler, request, response)
 
-    def _head(self, request: Request, response: Response) -> bool:
+    def head(self, request: Request, response: Response) -> bool:
         """A request whose body is still to come: wanted if there is a handler for it."""
         if self.server.options.log_handler is not None:
             self.tell(self.server.options.log_handler, request, request.remote_ip)
@@ -55,14 +55,14 @@ class Service:
         response.done()
         return False
 
-    def _body(self, request: Request, response: Response) -> None:
-        """The body that `_head` wanted has come."""
+    def body(self, request: Request, response: Response) -> None:
+        """The body that `head` wanted has come."""
         self._run(response.handler, request, response)
 
-    def _malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:
+    def malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:
         """Not a request. True: a handler for such will answer."""
         self.tell(self.server.options.log_handler, None, remote_ip)
-        self._trouble(f"{status} {reason}", remote_ip)
+        self.trouble(f"{status} {reason}", remote_ip)
         for route in self.routes:
             if route.malformed and route.search("") is not None:
                 response.code = status
@@ -141,7 +141,7 @@ class Service:
     # --- those who want to know --------------------------------------------------------------------------
 
     @property
-    def _answered(self) -> Callable[[Request | None, Response], None] | None:
+    def answered(self) -> Callable[[Request | None, Response], None] | None:
         """Called after each answer, if anybody wants to know when the server begins."""
         options = self.server.options
         return (
@@ -154,13 +154,13 @@ class Service:
         for callback in self.server.on_answered:
             self.tell(callback, request, response)
 
-    def _orphaned(self, handler: Route | None, remote_ip: str) -> None:
+    def orphaned(self, handler: Route | None, remote_ip: str) -> None:
         """A response was dropped without an answer; the client has got a 500."""
         text = f"handler {handler} dropped its response unanswered; it must call done() or close()"
         logger.error("%s", text)
         self.tell(self.server.options.error_handler, text, remote_ip)
 
-    def _trouble(self, text: str, remote_ip: str | None) -> None:
+    def trouble(self, text: str, remote_ip: str | None) -> None:
         """Something went wrong: for one client, or (without an address) for the server."""
         if remote_ip is None:
             logger.warning("%s", text)

@@ -16,7 +16,10 @@ APP = """
     kernel = Kernel()
     server = HTTPServer(
         kernel,
-        handlers=[{"dir": "^/pieces$", "session": "PIECES", "event": "begin"}],
+        handlers=[
+            {"dir": "^/pieces$", "session": "PIECES", "event": "begin"},
+            {"dir": "^/posted$", "session": "PIECES", "event": "posted"},
+        ],
         headers={"X-Server": "test"},
     )
     finished = []
@@ -52,6 +55,14 @@ APP = """
         finally:
             finished.append("endless_plain")
 
+    class Noisy(bytes):
+        def __del__(self):
+            finished.append(str(kernel.engine.connections))
+
+    @server.handle(r"^/noisy$")
+    def noisy():
+        return Noisy(b"x" * 100_000)
+
     @server.handle(r"^/finished$")
     def told():
         return " ".join(finished)
@@ -76,6 +87,11 @@ APP = """
             response.stream("PIECES", "more")
             response.content = "first,"
             self.kernel.post("HTTPD", "STREAM", response)
+
+        @event
+        def posted(self, request, response, pattern):
+            response.content = "posted"
+            self.kernel.post("HTTPD", "DONE", response)
 
         @event
         def more(self, response):
@@ -216,3 +232,16 @@ def test_head_of_a_stream_of_events_ends_it(serve: Serve) -> None:
     server = serve(APP)
     asked = ask("/pieces", method="HEAD") + ask("/hello", ENDS, method="HEAD")
     assert len(parse(server.raw(asked), bodiless=True)) == 2
+
+
+def test_a_posted_done_reaches_a_half_closed_client(serve: Serve) -> None:
+    server = serve(APP)
+    for _ in range(20):
+        answers = parse(server.raw(ask("/posted") * 3, half_close=True))
+        assert [answer.body for answer in answers][:1] == [b"posted"]
+
+
+def test_an_answer_may_have_a_destructor_that_looks_at_the_engine(serve: Serve) -> None:
+    server = serve(APP)
+    assert server.get("/noisy") == b"x" * 100_000
+    assert server.get("/finished") == b"1"

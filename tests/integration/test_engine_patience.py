@@ -40,6 +40,13 @@ APP = """
     def huge():
         return HUGE
 
+    @server.handle(r"^/rare$")
+    async def rare():
+        await asyncio.sleep(0.6)
+        yield "one"
+        await asyncio.sleep(0.6)
+        yield "two"
+
     @server.handle(r"^/pulled$")
     def how_many():
         return json.dumps([pulled, closed])
@@ -110,6 +117,23 @@ def test_requests_keep_a_connection_from_being_idle(serve: Serve) -> None:
             time.sleep(0.2)  # half of what it may be silent
         sock.sendall(get("/hello"))
         assert only(sock.recv(65536)).body == b"hello"
+
+
+def test_an_answer_may_take_longer_than_any_timeout_of_a_client(serve: Serve) -> None:
+    limits = "--keep-alive-timeout 0.2 --header-timeout 0.2 --send-timeout 0.2".split()
+    server = serve(APP, *limits)
+    assert server.get("/rare") == b"onetwo"
+
+
+def test_a_connection_that_was_blocked_is_idle_once_all_is_read(serve: Serve) -> None:
+    server = serve(APP, "--keep-alive-timeout", "0.4", "--send-timeout", "5")
+    with server.connect() as sock:
+        sock.sendall(get("/huge"))
+        raw = sock.recv(1000, socket.MSG_WAITALL)
+        time.sleep(0.6)  # longer than an idle connection may live: this one is not idle
+        raw += read_all(sock)
+    assert len(only(raw).body) == HUGE_BYTES
+    assert troubles(server) == []
 
 
 def test_slow_heads_by_the_hundred_are_408_and_stop_nobody(serve: Serve) -> None:

@@ -38,8 +38,13 @@ APP = """
 
     @server.handle(r"^/later/(?P<number>\\d+)$")
     async def later(number):
-        await asyncio.sleep(0.002 if int(number) % 2 else 0)
+        await asyncio.sleep(0.001 if int(number) % 2 else 0)
         return number
+
+    @server.handle(r"^/held$")
+    async def held():
+        await asyncio.sleep(0.1)
+        return "held"
 
     @server.handle(r"^/slow$")
     def slow():
@@ -212,9 +217,9 @@ def test_answers_wait_for_a_client_that_reads_slowly(serve: Serve) -> None:
 def test_requests_behind_the_last_one_do_not_reset_the_connection(serve: Serve) -> None:
     server = serve(APP)
     with server.connect() as sock:
-        sock.sendall(get("/later/1", "Connection: close\r\n"))
-        for _ in range(3):
-            sock.sendall(get("/echo/2"))
+        sock.sendall(get("/held", "Connection: close\r\n"))
+        assert server.get("/count") == b"0"  # the server has read it, and reads no more for now
+        sock.sendall(get("/echo/2") * 3)
         assert len(parse(read_all(sock))) == 1
         for _ in range(10):
             sock.sendall(get("/echo/3"))

@@ -92,7 +92,7 @@ def test_a_listener_needs_every_option(missing: str) -> None:
 
 
 def test_a_service_without_its_methods_is_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(AttributeError, match="_request"):
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(AttributeError, match="request"):
         Engine().listen(listener.fileno(), SimpleNamespace(), **stage.SETTINGS)
 
 
@@ -178,7 +178,7 @@ def test_the_last_of_so_many_requests_is_told_once(at: stage.At) -> None:
 def test_what_is_no_request_goes_to_malformed_and_is_answered(at: stage.At) -> None:
     there = at()
     raw = there.ask(b"GET  / HTTP/1.1\r\n\r\n" + stage.request("/never"))
-    ((status, reason),) = there.service.malformed
+    ((status, reason),) = there.service.offences
     assert status == 400
     assert raw.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert raw.endswith(reason.encode() + b"\n")
@@ -186,7 +186,7 @@ def test_what_is_no_request_goes_to_malformed_and_is_answered(at: stage.At) -> N
 
 def test_a_service_may_answer_itself_what_is_no_request(at: stage.At) -> None:
     class Polite(stage.Service):
-        def _malformed(self, response: Response, *_: object) -> bool:
+        def malformed(self, response: Response, *_: object) -> bool:
             assert response.request is None
             assert response.connection.remote_ip == "127.0.0.1"
             response.code, response.content = 400, "pardon?"
@@ -199,7 +199,7 @@ def test_a_service_may_answer_itself_what_is_no_request(at: stage.At) -> None:
 
 def test_a_body_that_is_not_wanted_is_not_waited_for(at: stage.At) -> None:
     class Picky(stage.Service):
-        def _head(self, _request: Request, response: Response) -> bool:
+        def head(self, _request: Request, response: Response) -> bool:
             response.code = 404
             response.done()
             return False
@@ -212,10 +212,10 @@ def test_a_body_that_is_not_wanted_is_not_waited_for(at: stage.At) -> None:
 # --- what is called may fail --------------------------------------------------------------------------------
 
 HOOKS = {
-    "_request": stage.request("/fail"),
-    "_head": stage.request("/fail", "Content-Length: 1", method="POST") + b"x",
-    "_body": stage.request("/fail", "Content-Length: 1", method="POST") + b"x",
-    "_malformed": b"nonsense\r\n\r\n",
+    "request": stage.request("/fail"),
+    "head": stage.request("/fail", "Content-Length: 1", method="POST") + b"x",
+    "body": stage.request("/fail", "Content-Length: 1", method="POST") + b"x",
+    "malformed": b"nonsense\r\n\r\n",
 }
 
 
@@ -237,7 +237,7 @@ def test_an_exception_costs_the_request_and_never_the_process(
     error = RuntimeError("application")
     there = at(service=failing(hook, error))
     answer = there.ask(HOOKS[hook])
-    assert answer.startswith(b"HTTP/1.1 400 " if hook == "_malformed" else b"HTTP/1.1 500 ")
+    assert answer.startswith(b"HTTP/1.1 400 " if hook == "malformed" else b"HTTP/1.1 500 ")
     assert unraisable == [error]
     assert there.get().status == 200
 
@@ -255,8 +255,8 @@ def test_what_is_meant_to_end_the_process_comes_out_of_poll(
 
 
 def test_any_other_exception_stays_inside(at: stage.At, unraisable: list[BaseException]) -> None:
-    there = at(service=failing("_request", GeneratorExit()))
-    assert there.ask(HOOKS["_request"]).startswith(b"HTTP/1.1 500 ")
+    there = at(service=failing("request", GeneratorExit()))
+    assert there.ask(HOOKS["request"]).startswith(b"HTTP/1.1 500 ")
     assert there.get().status == 200
     assert [type(error) for error in unraisable] == [GeneratorExit]
 
@@ -268,15 +268,15 @@ def test_a_panic_costs_the_request_and_never_the_process(
         Headers(7)  # PyO3 makes its class of panics when it first looks at an exception
     for panic in {kind for kind in BaseException.__subclasses__() if kind.__name__ == "PanicException"}:
         # Each native module made with PyO3 has a class of that name; raised again it is a panic in its own.
-        there = at(service=failing("_request", panic("on purpose")))
-        assert there.ask(HOOKS["_request"]).startswith(b"HTTP/1.1 500 ")
+        there = at(service=failing("request", panic("on purpose")))
+        assert there.ask(HOOKS["request"]).startswith(b"HTTP/1.1 500 ")
         assert there.service.orphans == [None]
         assert there.get().status == 200
     assert "resuming a panic" in capfd.readouterr().err
     assert all(str(error) == "on purpose" for error in unraisable)
 
 
-@pytest.mark.parametrize("hook", ["_orphaned", "_trouble", "_empty"])
+@pytest.mark.parametrize("hook", ["orphaned", "trouble", "empty"])
 def test_a_hook_that_is_told_of_trouble_may_fail_as_well(
     at: stage.At, unraisable: list[BaseException], hook: str
 ) -> None:

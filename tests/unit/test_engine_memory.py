@@ -157,10 +157,10 @@ def test_ten_thousand_requests_leave_nothing_behind(at: stage.At, kind: str) -> 
         response.done()
 
     class Quiet(stage.Service):
-        def _answered(self, *_: object) -> None:
+        def answered(self, *_: object) -> None:
             pass
 
-        _trouble = _orphaned = _answered
+        trouble = orphaned = answered
 
     data = stage.request("/" + "p" * 100)
     if kind in ("posted", "spooled"):

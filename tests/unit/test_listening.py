@@ -47,7 +47,7 @@ def test_addresses_that_this_machine_does_not_have_are_left_out(names: dict[str,
 
 def test_a_name_that_is_elsewhere_is_refused(names: dict[str, list[str]]) -> None:
     names["elsewhere"] = [ELSEWHERE]
-    with pytest.raises(BindError, match="cannot listen on 192.0.2.1:0: .* not an address of this machine"):
+    with pytest.raises(BindError, match=r"cannot listen on 192\.0\.2\.1:0: .* not an address of this"):
         listen("elsewhere", 0, None, 10)
 
 

@@ -256,7 +256,7 @@ def test_whoever_hears_of_a_wrong_length_may_look_at_the_response(at: stage.At) 
     states: list[bool] = []
 
     class Curious(stage.Service):
-        def _trouble(self, _text: str, _remote_ip: str | None) -> None:
+        def trouble(self, _text: str, _remote_ip: str | None) -> None:
             states.append(kept[0].answered)
 
     def handler(_request: Request, response: Response) -> None:

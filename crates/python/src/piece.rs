@@ -44,15 +44,21 @@ impl<'a, 'py> Piece<'a, 'py> {
         }
     }
 
-    /// Its bytes; many of them stay where Python has them.
+    /// Its bytes; many of them stay where Python has them. Those of a subclass
+    /// do not: the engine frees them, and nothing of Python may run in there.
     pub(crate) fn content(&self) -> Content<'a> {
         match self {
             Piece::Nothing => Content::Copied(b""),
-            Piece::Bytes(bytes) if bytes.as_bytes().len() > COPY_LIMIT => {
+            Piece::Bytes(bytes)
+                if bytes.as_bytes().len() > COPY_LIMIT
+                    && bytes.is_exact_instance_of::<PyBytes>() =>
+            {
                 Content::Kept(Box::new(PyBackedBytes::from((*bytes).clone())))
             }
             Piece::Bytes(bytes) => Content::Copied(bytes.as_bytes()),
-            Piece::Text(text, utf8) if utf8.len() > COPY_LIMIT => {
+            Piece::Text(text, utf8)
+                if utf8.len() > COPY_LIMIT && text.is_exact_instance_of::<PyString>() =>
+            {
                 match PyBackedStr::try_from((*text).clone()) {
                     Ok(kept) => Content::Kept(Box::new(kept)),
                     Err(_) => Content::Copied(utf8.as_bytes()),

@@ -171,7 +171,7 @@ impl Reactor {
     }
 
     /// Closes a listener for good. Its connections may ask once more within
-    /// `linger` seconds; the service's `_empty()` is called when the last one
+    /// `linger` seconds; the service's `empty()` is called when the last one
     /// is gone.
     fn drain(&self, listener: u32, linger: f64) {
         let linger_ms = (linger * 1000.0) as u64;

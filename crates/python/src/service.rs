@@ -39,14 +39,14 @@ impl Service {
         let method = |name: &str| object.getattr(name).map(Bound::unbind);
         let headers: Vec<(String, String)> = option(options, "headers")?;
         Ok(Service {
-            request: method("_request")?,
-            head: method("_head")?,
-            body: method("_body")?,
-            malformed: method("_malformed")?,
-            answered: Some(method("_answered")?).filter(|found| !found.is_none(object.py())),
-            trouble: method("_trouble")?,
-            orphaned: method("_orphaned")?,
-            empty: method("_empty")?,
+            request: method("request")?,
+            head: method("head")?,
+            body: method("body")?,
+            malformed: method("malformed")?,
+            answered: Some(method("answered")?).filter(|found| !found.is_none(object.py())),
+            trouble: method("trouble")?,
+            orphaned: method("orphaned")?,
+            empty: method("empty")?,
             scheme: "http",
             hostname: option(options, "hostname")?,
             port: option(options, "port")?,

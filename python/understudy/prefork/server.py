@@ -227,7 +227,7 @@ class PreForkServer(HTTPServer):
     def set_handlers(self, handlers: Iterable[Mapping[str, object]], *, replace: bool = False) -> bool:
         """Manager: replaces the handlers for new workers; `replace` also replaces those that run, one by one.
 
-        Refused in a worker: returns False and logs. Raises OptionError.
+        Refused in a worker: returns False and logs. Raises OptionError, UnknownSession and UnknownEvent.
         """
         if self._refused_in_worker("SETHANDLERS"):
             return False
