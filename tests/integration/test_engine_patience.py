@@ -120,7 +120,7 @@ def test_requests_keep_a_connection_from_being_idle(serve: Serve) -> None:
 
 
 def test_an_answer_may_take_longer_than_any_timeout_of_a_client(serve: Serve) -> None:
-    limits = "--keep-alive-timeout 0.2 --header-timeout 0.2 --send-timeout 0.2".split()
+    limits = ["--keep-alive-timeout", "0.2", "--header-timeout", "0.2", "--send-timeout", "0.2"]
     server = serve(APP, *limits)
     assert server.get("/rare") == b"onetwo"
 

@@ -7,9 +7,9 @@ import select
 import threading
 
 import pytest
-from understudy._engine import Scoreboard
 
 from understudy import status
+from understudy._engine import Scoreboard
 from understudy.errors import OptionError, ScoreboardUnavailable
 from understudy.prefork.scoreboard import Publication
 
