@@ -17,7 +17,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -175,10 +175,15 @@ class Server:
         self.wait()
 
 
-def run(*arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> Finished:
-    """An `understudy` command that ends by itself."""
+def run(
+    *arguments: str,
+    prefix: Sequence[str] = (),
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+) -> Finished:
+    """An `understudy` command that ends by itself, run by the command `prefix` if there is one."""
     return subprocess.run(
-        [sys.executable, "-m", "understudy", *arguments],
+        [*prefix, sys.executable, "-m", "understudy", *arguments],
         capture_output=True,
         text=True,
         timeout=30,

@@ -28,7 +28,7 @@ from understudy._engine import Engine
 from understudy.errors import OptionError, UnderstudyError, UnknownEvent, UnknownSession
 from understudy.loop import EngineLoop, rehearse
 from understudy.session import Handler, Session
-from understudy.signals import Signals, blocked
+from understudy.signals import Blocked, Signals
 from understudy.timer import Timer
 
 logger = logging.getLogger("understudy.kernel")
@@ -403,7 +403,7 @@ class Kernel:
             gc.freeze()  # what is shared stays shared: a child's collector does not write to these pages
             self._frozen = True
         _flush()  # or the child would write it once more
-        with blocked():
+        with Blocked():
             pid = os.fork()
             if pid == 0:
                 self._begin_child(ignored)

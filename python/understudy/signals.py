@@ -9,8 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,17 +19,17 @@ if TYPE_CHECKING:
 EVERY = signal.valid_signals()
 
 
-@contextmanager
-def blocked() -> Iterator[None]:
+class Blocked:
     """Holds every signal back for a fork.
 
     One that reached the child while it still has its parent's self-pipe would be heard by the parent.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, EVERY)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def __enter__(self) -> None:
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, EVERY)
+
+    def __exit__(self, *_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
 
 class Signals:

@@ -378,8 +378,7 @@ impl Engine {
             .filter(|conn| conn.serial == id.serial)
     }
 
-    /// Has the next turn look at a connection that was changed by somebody
-    /// else than itself: so each gets one look in a turn, whoever is quickest.
+    /// Has the next turn look at a connection that somebody else changed.
     pub(crate) fn touch(&mut self, key: u32) {
         if !matches!(self.current, Current::Connection(now) | Current::Accepted(now, _) if now == key)
         {

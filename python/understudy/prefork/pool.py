@@ -35,6 +35,8 @@ logger = logging.getLogger("understudy.pool")
 SPARE_SLOTS = 64
 """Slots beyond `max_clients`, for workers that still drain while others take their place."""
 
+INFANCY_S = 1.0
+"""A worker that ends by itself so soon after its fork is replaced with a pause, as if it had not begun."""
 
 KILL_AFTER_S = 2.0
 """How long after `graceful_timeout` a worker is killed: it cuts its own connections first."""
@@ -102,7 +104,7 @@ class Pool:
             undo.callback(os.close, self.gate)
             self.publication = Publication(self.board, options.ipc_glue)
             undo.callback(self.publication.close)
-            self._give_up = undo.pop_all()
+            undo.pop_all()
         self._children: dict[int, Child] = {}
         self._free = list(range(capacity - 1, -1, -1))
         self._memory = Memory()
@@ -277,17 +279,26 @@ class Pool:
         state = self.board.states()[child.index]
         self._forget(child)
         status = _status(child.pid)
-        leaving = child.told or state == State.DRAINING
-        if not leaving and not child.booted and state == State.STARTING:
-            self._counts["boot_failed"] += 1
-            self._memory = boot_failed(self._memory, time.monotonic())
-            logger.error("worker %d ended before it was ready (%s); trying again", child.pid, _ending(status))
-        elif not leaving or status not in (0, -child.told):
+        if not child.told and state != State.DRAINING:
+            self._mourn(child, status, ready=child.booted or state != State.STARTING)
+        elif status not in (0, -child.told):
             logger.error("worker %d ended: %s", child.pid, _ending(status))
         self._changed("died", child.pid)
         if self._phase is Phase.ENDING and not self._children:
             self._emptied()
         self._plan()
+
+    def _mourn(self, child: Child, status: int, *, ready: bool) -> None:
+        """A worker ended that was not meant to."""
+        now = time.monotonic()
+        if ready:
+            logger.error("worker %d ended: %s", child.pid, _ending(status))
+        else:
+            self._counts["boot_failed"] += 1
+            logger.error("worker %d ended before it was ready (%s); trying again", child.pid, _ending(status))
+        # Whatever ended it so early may end the next one as early. What was killed was killed from outside.
+        if not ready or (now - child.since < INFANCY_S and status != -signal.SIGKILL):
+            self._memory = boot_failed(self._memory, now)
 
     def _forget(self, child: Child) -> None:
         self.kernel.loop.remove_reader(child.pidfd)
@@ -352,11 +363,13 @@ class Pool:
             self._show_again.cancel()
         loop.remove_reader(self.board.alert_fileno())
         loop.remove_reader(self.publication.fileno())
-        self._give_up.close()
+        self.leave()
 
     def leave(self) -> None:
         """Worker: closes what is the manager's. A copy of the glue would hold it."""
-        self._give_up.close()
+        self.publication.close()
+        self.board.close()
+        os.close(self.gate)
         for child in self._children.values():
             os.close(child.pidfd)
 
