@@ -78,6 +78,7 @@ def test_a_manager_that_is_stopped_for_a_while_keeps_its_workers_serving(pool: M
     server.signal(signal.SIGSTOP)
     assert {int(server.get("/pid")) for _ in range(20)} <= set(workers)
     os.kill(workers[0], signal.SIGKILL)
+    wait_until(lambda: not alive(workers[0]), "it to end")
     assert {int(server.get("/pid")) for _ in range(20)} <= set(workers[1:])
     server.signal(signal.SIGCONT)
     wait_until(lambda: workers[0] not in server.workers(), "it to be struck off")

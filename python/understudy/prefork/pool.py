@@ -228,8 +228,8 @@ class Pool:
             index = self._free.pop()
             self.board.claim(index, self.generation)
             try:
-                # Ctrl-C reaches the whole foreground group; the manager decides what it means for workers.
-                pid = self.kernel.fork(ignored=(signal.SIGINT,))
+                # A terminal sends both to the whole group; the manager decides what they mean for workers.
+                pid = self.kernel.fork(ignored=(signal.SIGINT, signal.SIGHUP))
             except OSError as error:
                 self._give_back(index)
                 failure = error

@@ -6,6 +6,7 @@ Each method says for which of them it is. With `start_servers=0` there is no poo
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import random
@@ -86,7 +87,15 @@ class PreForkServer(HTTPServer):
             super()._begin()
             return
         self._role = Role.MANAGER
+        with contextlib.suppress(RuntimeError, ValueError):  # off the main thread no signal is heard
+            self.kernel.signal(signal.SIGHUP, self._name, "_hung_up")
         self._prefork()
+
+    @event("_hung_up")
+    def _on_hang_up(self, _signum: int) -> None:
+        """Manager: renews the workers, as HUP does elsewhere. Its own copy of the code is what they are made of."""
+        logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
+        self._replace(True)
 
     @event("_prefork")
     def _prefork(self, again: bool = False) -> None:
