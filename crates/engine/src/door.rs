@@ -8,7 +8,7 @@ use crate::connection::{Conn, ConnId, READING};
 use crate::engine::{ACCEPTS_PER_TURN, Current, Engine, Event, GATE, SPECIAL};
 use crate::listener::{ACCEPTING, Accepted, Listener, Listening, Peer, Settings};
 use crate::scoreboard::Slot;
-use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -137,14 +137,11 @@ impl Engine {
         };
         listener.state = state;
         match (was_on, state == Listening::On) {
-            (false, true) => epoll::add(
-                &*self.epoll,
-                socket,
-                EventData::new_u64(SPECIAL | u64::from(number)),
-                ACCEPTING,
-            )?,
+            (false, true) => self
+                .set
+                .add(socket, SPECIAL | u64::from(number), ACCEPTING)?,
             // An exclusive entry cannot be changed, only removed (epoll_ctl(2)).
-            (true, false) => epoll::delete(&*self.epoll, socket)?,
+            (true, false) => self.set.remove(socket)?,
             _ => {}
         }
         Ok(())
@@ -190,9 +187,9 @@ impl Engine {
     fn watch_gate(&mut self, watch: bool) {
         if let (Some(gate), true) = (&self.gate, watch != self.gate_watched) {
             let _ = if watch {
-                epoll::add(&*self.epoll, gate, EventData::new_u64(GATE), EventFlags::IN)
+                self.set.add(gate, GATE, EventFlags::IN)
             } else {
-                epoll::delete(&*self.epoll, gate)
+                self.set.remove(gate)
             };
             self.gate_watched = watch;
         }
@@ -243,14 +240,7 @@ impl Engine {
         // The top bit of the epoll data tells connections from the rest.
         self.next_serial = (serial + 1) & 0x7fff_ffff;
         let id = ConnId { key, serial };
-        if epoll::add(
-            &*self.epoll,
-            &socket,
-            EventData::new_u64(id.to_u64()),
-            READING,
-        )
-        .is_err()
-        {
+        if self.set.add(&socket, id.to_u64(), READING).is_err() {
             self.free.push(key);
             return None;
         }
@@ -293,17 +283,16 @@ impl Engine {
         let next_ms = now_ms + STARVED_RETRY_MS;
         self.supply = match self.supply {
             Supply::Short { listener, retry_ms } if retry_ms <= now_ms => {
-                let probe = rustix::io::fcntl_dupfd_cloexec(&*self.epoll, 0);
-                if let Err(Errno::MFILE | Errno::NFILE) = probe {
-                    Supply::Short {
-                        listener,
-                        retry_ms: next_ms,
-                    }
-                } else {
+                if self.set.finds_room() {
                     self.open_the_door(Listening::Starved);
                     Supply::Tried {
                         listener,
                         until_ms: next_ms,
+                    }
+                } else {
+                    Supply::Short {
+                        listener,
+                        retry_ms: next_ms,
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use crate::connection::{ConnId, Phase, READING};
 use crate::engine::{Engine, Event, NEVER};
 use crate::output::{Sent, queued_in};
-use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::epoll::EventFlags;
 use std::os::fd::AsFd;
 use understudy_wire::Reject;
 
@@ -100,8 +100,8 @@ impl Engine {
             key,
             serial: conn.serial,
         };
-        let data = EventData::new_u64(id.to_u64());
-        if epoll::modify(&*self.epoll, &conn.socket, data, interest).is_err() {
+        let data = id.to_u64();
+        if self.set.modify(&conn.socket, data, interest).is_err() {
             self.lose(key, "the connection could not be watched");
         }
     }

@@ -19,16 +19,13 @@ use crate::clock::Clock;
 use crate::connection::{Conn, ConnId};
 use crate::door::Supply;
 use crate::listener::{Listener, Peer};
+use crate::poll_set::{PollSet, Report, Waiter};
 use crate::scoreboard::{Counters, Slot};
 use crate::timers::Timers;
-use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::time::Timespec;
+use rustix::event::epoll::EventFlags;
 use std::collections::VecDeque;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use understudy_wire::{Head, Reject};
 
 /// What happened. `conn` is the name to answer to.
@@ -75,27 +72,6 @@ pub enum Event {
     Empty { listener: u32 },
 }
 
-/// One answer out of `epoll_wait`.
-pub type Report = (u64, EventFlags);
-
-/// Waits on the epoll set without the engine in hand, so that the engine can
-/// be used by another thread meanwhile.
-pub struct Waiter(Arc<OwnedFd>);
-
-const REPORTS: usize = 512;
-
-impl Waiter {
-    /// Appends what is ready within `timeout` (`None`: sooner or later) to
-    /// `reports`; nothing if a signal came first.
-    pub fn wait(&self, timeout: Option<&Timespec>, reports: &mut Vec<Report>) {
-        let mut room = [MaybeUninit::<epoll::Event>::uninit(); REPORTS];
-        // On a set of our own only EINTR can go wrong (epoll_wait(2)).
-        if let Ok((ready, _)) = epoll::wait(&*self.0, &mut room, timeout) {
-            reports.extend(ready.iter().map(|event| (event.data.u64(), event.flags)));
-        }
-    }
-}
-
 /// Marks what is not a connection in the epoll set's data.
 pub(crate) const SPECIAL: u64 = 1 << 63;
 pub(crate) const NESTED: u64 = SPECIAL | 1 << 32;
@@ -119,7 +95,7 @@ pub(crate) enum Current {
 }
 
 pub struct Engine {
-    pub(crate) epoll: Arc<OwnedFd>,
+    pub(crate) set: PollSet,
     pub(crate) clock: Clock,
     pub(crate) conns: Vec<Option<Box<Conn>>>,
     pub(crate) free: Vec<u32>,
@@ -144,8 +120,7 @@ pub struct Engine {
 
     pub(crate) nested_ready: bool,
     pub(crate) supply: Supply,
-    /// Ends the owner's wait when another thread has changed something.
-    alarm: OwnedFd,
+    /// The owner waits: another thread that changes something ends that.
     asleep: bool,
     pub(crate) in_flight: u32,
     /// More than this many in flight, and no new client is accepted.
@@ -162,13 +137,8 @@ impl Engine {
     /// When the process has no descriptor for the epoll set or the alarm.
     pub fn new() -> io::Result<Self> {
         let clock = Clock::new();
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        // Each write is one edge, so nobody has to read it empty.
-        let ringing = EventFlags::IN | EventFlags::ET;
-        epoll::add(&epoll, &alarm, EventData::new_u64(ALARM), ringing)?;
         Ok(Engine {
-            epoll: Arc::new(epoll),
+            set: PollSet::new(ALARM)?,
             timers: Timers::new(clock.now_ms),
             clock,
             conns: Vec::new(),
@@ -188,7 +158,6 @@ impl Engine {
             at: 0,
             nested_ready: false,
             supply: Supply::Enough,
-            alarm,
             asleep: false,
             in_flight: 0,
             concurrency: u32::MAX,
@@ -200,6 +169,25 @@ impl Engine {
         })
     }
 
+    /// Closes every listener and connection of this process, and nothing
+    /// else: a forked child may call it on the copy that it was born with.
+    pub fn close(&mut self) {
+        self.set.close();
+        self.listeners.clear();
+        self.conns.clear();
+        self.free.clear();
+        self.open = 0;
+        self.in_flight = 0;
+        self.timers = Timers::new(self.clock.now_ms);
+        self.reports.clear();
+        self.touched.clear();
+        self.expired.clear();
+        self.events.clear();
+        self.current = Current::Nothing;
+        self.gate = None;
+        self.slot = None;
+    }
+
     // ---- what it watches ------------------------------------------------
 
     /// Adds a descriptor whose readiness only [`Engine::end_turn`] reports:
@@ -208,7 +196,7 @@ impl Engine {
     /// # Errors
     /// Those of `epoll_ctl(2)`.
     pub fn nest(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        epoll::add(&*self.epoll, fd, EventData::new_u64(NESTED), EventFlags::IN)?;
+        self.set.add(fd, NESTED, EventFlags::IN)?;
         Ok(())
     }
 
@@ -245,7 +233,7 @@ impl Engine {
     // ---- one turn ---------------------------------------------------------
 
     pub fn waiter(&self) -> Waiter {
-        Waiter(Arc::clone(&self.epoll))
+        self.set.waiter()
     }
 
     /// How long the owner may wait at most, in milliseconds; `None`: for ever.
@@ -288,7 +276,7 @@ impl Engine {
     /// Has the owner's wait end, if it waits: for another thread.
     pub fn wake(&mut self) {
         if std::mem::take(&mut self.asleep) {
-            let _ = rustix::io::write(&self.alarm, &1u64.to_ne_bytes());
+            self.set.ring();
             // What is stamped until then is of now, not of when the wait began.
             self.clock.tick();
         }

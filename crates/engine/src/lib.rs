@@ -11,6 +11,7 @@
 //! | `body.rs` | a request's body, in memory or in a file |
 //! | `connection.rs` | one client: where it stands and what it has in hand |
 //! | `listener.rs` | a listening socket and what its clients are held to |
+//! | `poll_set.rs` | the epoll set and the alarm that ends a wait |
 //! | `engine.rs` | the reactor: one turn from readiness to events |
 //! | `door.rs` | the engine's part that lets clients in |
 //! | `reading.rs` | the engine's part from bytes to events |
@@ -31,6 +32,7 @@ mod ending;
 mod engine;
 mod listener;
 mod output;
+mod poll_set;
 mod reading;
 pub mod scoreboard;
 mod timers;
@@ -38,6 +40,7 @@ mod timers;
 pub use answering::Refusal;
 pub use body::{Body, Spool};
 pub use connection::ConnId;
-pub use engine::{Engine, Event, Report, Waiter};
+pub use engine::{Engine, Event};
 pub use listener::{Peer, Settings};
 pub use output::{COPY_LIMIT, Content, Payload};
+pub use poll_set::{Report, Waiter};

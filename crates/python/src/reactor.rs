@@ -10,8 +10,8 @@ use rustix::time::Timespec;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use understudy_engine::Report;
 use understudy_engine::scoreboard::State;
-use understudy_engine::{Engine, Report};
 
 const NO_TIME: Timespec = Timespec {
     tv_sec: 0,
@@ -185,16 +185,13 @@ impl Reactor {
 
     /// Closes every listener and connection of this process, and nothing
     /// else: a forked child may call it on the copy that it was born with.
-    fn close(&self) -> PyResult<()> {
-        // No epoll_ctl here: the set may be the parent's as well.
-        let former = std::mem::replace(&mut *self.core.engine(), Engine::new()?);
-        drop(former);
+    fn close(&self) {
+        self.core.engine().close();
         // Freeing these may run Python, which must find the locks free.
         let waiting = std::mem::take(&mut *self.core.waiting());
         drop(waiting);
         let services = std::mem::take(&mut *locked(&self.services));
         drop(services);
-        Ok(())
     }
 
     /// Open connections.

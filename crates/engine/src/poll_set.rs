@@ -1,0 +1,97 @@
+//! The epoll set: what the kernel is asked to report, and the alarm that ends
+//! a wait from another thread.
+//!
+//! Always holds: after `close` nothing is asked of the kernel any more. A
+//! forked child has its parent's set, and whatever it changed there would
+//! change for the parent; to close its descriptor changes nothing.
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::{Errno, Result};
+use rustix::time::Timespec;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// One answer out of `epoll_wait`.
+pub type Report = (u64, EventFlags);
+
+const REPORTS: usize = 512;
+
+struct Descriptors {
+    epoll: OwnedFd,
+    alarm: OwnedFd,
+}
+
+/// `None` once it is closed.
+pub(crate) struct PollSet(Option<Arc<Descriptors>>);
+
+impl PollSet {
+    /// A set that reports its alarm with `data`.
+    pub(crate) fn new(data: u64) -> Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        // Each write is one edge, so nobody has to read it empty.
+        let ringing = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll, &alarm, EventData::new_u64(data), ringing)?;
+        Ok(PollSet(Some(Arc::new(Descriptors { epoll, alarm }))))
+    }
+
+    pub(crate) fn add(&self, fd: impl AsFd, data: u64, flags: EventFlags) -> Result<()> {
+        epoll::add(&self.open()?.epoll, fd, EventData::new_u64(data), flags)
+    }
+
+    pub(crate) fn modify(&self, fd: impl AsFd, data: u64, flags: EventFlags) -> Result<()> {
+        epoll::modify(&self.open()?.epoll, fd, EventData::new_u64(data), flags)
+    }
+
+    pub(crate) fn remove(&self, fd: impl AsFd) -> Result<()> {
+        epoll::delete(&self.open()?.epoll, fd)
+    }
+
+    /// Ends the wait that is going on.
+    pub(crate) fn ring(&self) {
+        if let Ok(open) = self.open() {
+            let _ = rustix::io::write(&open.alarm, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Whether the process may open one more descriptor.
+    pub(crate) fn finds_room(&self) -> bool {
+        let probe = self
+            .open()
+            .and_then(|open| rustix::io::fcntl_dupfd_cloexec(&open.epoll, 0));
+        !matches!(probe, Err(Errno::MFILE | Errno::NFILE))
+    }
+
+    pub(crate) fn waiter(&self) -> Waiter {
+        Waiter(self.0.clone())
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.0 = None;
+    }
+
+    fn open(&self) -> Result<&Descriptors> {
+        self.0.as_deref().ok_or(Errno::BADF)
+    }
+}
+
+/// Waits on the set without the engine in hand, so that the engine can be
+/// used by another thread meanwhile.
+pub struct Waiter(Option<Arc<Descriptors>>);
+
+impl Waiter {
+    /// Appends what is ready within `timeout` (`None`: sooner or later) to
+    /// `reports`; nothing if a signal came first, or the set is closed.
+    pub fn wait(&self, timeout: Option<&Timespec>, reports: &mut Vec<Report>) {
+        let Some(open) = &self.0 else {
+            return;
+        };
+        let mut room = [MaybeUninit::<epoll::Event>::uninit(); REPORTS];
+        // On a set of our own only EINTR can go wrong (epoll_wait(2)).
+        if let Ok((ready, _)) = epoll::wait(&open.epoll, &mut room, timeout) {
+            reports.extend(ready.iter().map(|event| (event.data.u64(), event.flags)));
+        }
+    }
+}
