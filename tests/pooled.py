@@ -121,6 +121,8 @@ def pooled(**options: Any) -> tuple[Kernel, PreForkServer, Pages]:
         "time": time,
         "asyncio": asyncio,
         "HANDLERS": HANDLERS,
+        # Asked inside the manager it is exact: nobody who reads the scoreboard is half way through the door.
+        "descriptors": lambda: len(os.listdir("/proc/self/fd")),
     }
     pages = names["pages"] = kernel.add(Pages(names))
     kernel.add(Hands(names))

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from understudy._engine import Engine
 
 
+_abandoned: list[selectors.EpollSelector] = []
+"""Kept for ever: when freed they would close their descriptor, whose number may be another's by then."""
+
+
 class EngineSelector(selectors.BaseSelector):
     """Lets `engine` do the waiting for an `asyncio.SelectorEventLoop`.
 
@@ -61,3 +65,4 @@ class EngineSelector(selectors.BaseSelector):
         Closing the descriptor does not. Nothing else may be asked of this selector afterwards.
         """
         os.close(self._nested.fileno())
+        _abandoned.append(self._nested)

@@ -94,7 +94,7 @@ pages.names.update(fill=fill, empty=empty)
 def test_when_the_manager_is_out_of_descriptors_it_goes_on_says_so_once_and_recovers(pool: MakePool) -> None:
     server = pool(TWO, more=FILL)
     workers = server.wait_workers(2)
-    before = server.descriptors()
+    before = server.manager("descriptors()")
     assert server.manager("fill()") > 10
     server.hold(1, "/ahold")
     server.wait_log("no worker can be forked: Too many open files")
@@ -107,7 +107,7 @@ def test_when_the_manager_is_out_of_descriptors_it_goes_on_says_so_once_and_reco
     server.wait_spares(2)
     server.release()
     server.wait_workers(2)
-    wait_until(lambda: server.descriptors() == before, "the same descriptors")
+    assert server.manager("descriptors()") == before
 
 
 def test_who_asks_for_the_scoreboard_while_descriptors_are_out_is_turned_away(pool: MakePool) -> None:
