@@ -5,9 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from email.message import Message
-from email.parser import HeaderParser
-from urllib.parse import parse_qs
 
 MAX_FIELDS = 10_000
 """More than anybody fills in: each costs a multiple of its bytes."""
@@ -28,6 +25,10 @@ def parse(content_type: str | None, content: bytes) -> dict[str, list[str | Uplo
     Takes application/x-www-form-urlencoded (WHATWG URL, 5) and multipart/form-data (RFC 7578), both in UTF-8.
     Raises ValueError for any other type and for a body that is not what its type says.
     """
+    # Not before there is a form: these cost every process a megabyte.
+    from email.message import Message
+    from urllib.parse import parse_qs
+
     message = Message()
     message["Content-Type"] = content_type or ""
     kind = message.get_content_type() if content_type else None
@@ -43,6 +44,8 @@ def parse(content_type: str | None, content: bytes) -> dict[str, list[str | Uplo
 
 
 def _multipart(boundary: bytes, content: bytes) -> dict[str, list[str | Upload]]:
+    from email.parser import HeaderParser
+
     # RFC 2046, 5.1.1: CRLF belongs to the delimiter; the first one may open the body.
     pieces = (b"\r\n" + content).split(b"\r\n--" + boundary)
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):

@@ -154,7 +154,9 @@ def test_hup_to_the_group_replaces_every_worker(pool: MakePool) -> None:
     server = pool(TWO, start_new_session=True)
     before = server.wait_workers(2)
     harness.os.killpg(server.pid, signal.SIGHUP)
-    wait_until(lambda: not set(before) & set(server.workers()) and len(server.workers("spare")) == 2, "new ones")
+    wait_until(
+        lambda: not set(before) & set(server.workers()) and len(server.workers("spare")) == 2, "new ones"
+    )
     assert "HUP: replacing every worker" in server.log
     assert server.status()["manager"]["generation"] == 2
     assert server.stop() == 0

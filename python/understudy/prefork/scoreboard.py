@@ -16,7 +16,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import socket
 import struct
 import time
@@ -44,7 +43,7 @@ class Publication:
     """
 
     def __init__(self, board: Scoreboard, glue: str | None = None) -> None:
-        self.glue = secrets.token_hex(4) if glue is None else glue
+        self.glue = os.urandom(4).hex() if glue is None else glue
         self._board = board
         self._socket = _listen(self.glue)
         self._reserve = socket.socket(socket.AF_UNIX)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
-import random
+import os
 import signal
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -143,7 +143,7 @@ class PreForkServer(HTTPServer):
         self.kernel.signal(signal.SIGTERM, self._name, "_dismissed")
         options = self.options
         if options.max_requests_per_child:
-            extra = random.randint(0, options.max_requests_jitter)
+            extra = int.from_bytes(os.urandom(8), "big") % (options.max_requests_jitter + 1)
             self.kernel.engine.set_max_requests(
                 options.max_requests_per_child + extra, partial(self.shutdown, graceful=True)
             )
