@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from understudy import Kernel, PreForkServer, Session, event
 
-EVENTS = ("pid", "hold", "ahold", "do", "one", "two")
+EVENTS = ("pid", "hold", "ahold", "nap", "do", "one", "two")
 HANDLERS = [{"dir": f"^/{name}$", "session": "PAGES", "event": name} for name in EVENTS]
 
 
@@ -47,6 +47,12 @@ class Pages(Session):
         """As `hold`, without blocking."""
         while not os.path.exists("release"):
             await asyncio.sleep(0.002)
+        self.pid(request, response, pattern)
+
+    @event
+    async def nap(self, request: Any, response: Any, pattern: str) -> None:
+        """Answers after as many seconds as the query says; nothing happens in this worker meanwhile."""
+        await asyncio.sleep(float(request.query))
         self.pid(request, response, pattern)
 
     @event

@@ -93,7 +93,7 @@ class PreForkServer(HTTPServer):
 
     @event("_hung_up")
     def _on_hang_up(self, _signum: int) -> None:
-        """Manager: renews the workers, as HUP does elsewhere. Its own copy of the code is what they are made of."""
+        """Manager: renews the workers, as HUP does elsewhere; they are made of its own copy of the code."""
         logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
         self._replace(True)
 
