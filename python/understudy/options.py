@@ -174,6 +174,9 @@ class PreForkOptions(ServerOptions):
     check_spares_interval: float = option(
         1.0, seconds(0.01), "pause between checks for too many idle workers", unit="seconds"
     )
+    boot_timeout: float = option(
+        60.0, seconds(0.01), "time a new worker has for its fork handlers", unit="seconds"
+    )
     prefork_interval: float = option(
         5.0, seconds(0.01), "pause before asking again for shared memory", unit="seconds"
     )

@@ -126,3 +126,16 @@ kernel._open = fail
     (server.directory / "fail").unlink()
     server.wait_spares(2)
     assert sorted(children(server.pid)) == sorted(server.workers())
+
+
+def test_a_fork_handler_that_never_ends_is_given_up(pool: MakePool) -> None:
+    hangs = BEGIN.format(failure="import time; time.sleep(600)")
+    server = pool(TWO + ", boot_timeout=0.2, check_spares_interval=0.05", more=hangs)
+    victim, other = server.wait_workers(2)
+    (server.directory / "fail").touch()
+    os.kill(victim, signal.SIGKILL)
+    server.wait_log("is not ready after 0.2 s: killing it")
+    assert {int(server.get("/pid")) for _ in range(5)} == {other}
+    (server.directory / "fail").unlink()
+    server.wait_workers(2)
+    assert server.stop() == 0

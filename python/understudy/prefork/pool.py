@@ -158,6 +158,7 @@ class Pool:
             return  # after the forks that are due it is asked again
         now = time.monotonic()
         slots = self._slots()
+        self._end_hung_boots(slots, now)
         result = plan(slots, self._limits(), self._memory, now)
         self._memory = result.memory
         self._publish(overcommit=result.overcommit, may_grow=result.may_grow)
@@ -167,6 +168,16 @@ class Pool:
             self._spawn_soon(result.spawn)
         wanted = math.inf if result.wake_at is None else result.wake_at
         self._look_again(min(wanted, now + self.options.check_spares_interval))
+
+    def _end_hung_boots(self, slots: list[Slot], now: float) -> None:
+        """A worker that boots counts as a spare, so one that never ends booting would be missed by nobody."""
+        patience_s = self.options.boot_timeout
+        for slot in slots:
+            if slot.state is State.STARTING and now > slot.since + patience_s:
+                child = self._children[slot.index]
+                logger.error("worker %d is not ready after %g s: killing it", child.pid, patience_s)
+                child.end(signal.SIGKILL)
+                self._memory = boot_failed(self._memory, now)
 
     def _look_again(self, when: float) -> None:
         self._look_no_more()
