@@ -6,7 +6,7 @@
 
 use crate::connection::{Conn, ConnId, READING};
 use crate::engine::{ACCEPTS_PER_TURN, Current, Engine, Event, GATE, SPECIAL};
-use crate::listener::{ACCEPTING, Accepted, Listener, Listening, Peer, Settings};
+use crate::listener::{ACCEPTING, Accepted, Listener, Listening, Peer, Settings, Supply};
 use crate::scoreboard::Slot;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -15,36 +15,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 const STARVED_RETRY_MS: u64 = 250;
-
-/// Whether the process has descriptors for more clients.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Supply {
-    Enough,
-    /// No: `listener` was told so.
-    Short {
-        listener: u32,
-        retry_ms: u64,
-    },
-    /// The door is open again; it is over if none is missing until then.
-    Tried {
-        listener: u32,
-        until_ms: u64,
-    },
-}
-
-impl Supply {
-    pub(crate) fn due_ms(self) -> Option<u64> {
-        match self {
-            Supply::Enough => None,
-            Supply::Short {
-                retry_ms: due_ms, ..
-            }
-            | Supply::Tried {
-                until_ms: due_ms, ..
-            } => Some(due_ms),
-        }
-    }
-}
 
 impl Engine {
     /// Accepts clients of a listening, non-blocking socket from now on.

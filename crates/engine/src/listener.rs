@@ -82,6 +82,36 @@ pub(crate) enum Listening {
     Starved,
 }
 
+/// Whether the process has descriptors for more clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Supply {
+    Enough,
+    /// No: `listener` was told so.
+    Short {
+        listener: u32,
+        retry_ms: u64,
+    },
+    /// The door is open again; it is over if none is missing until then.
+    Tried {
+        listener: u32,
+        until_ms: u64,
+    },
+}
+
+impl Supply {
+    pub(crate) fn due_ms(self) -> Option<u64> {
+        match self {
+            Supply::Enough => None,
+            Supply::Short {
+                retry_ms: due_ms, ..
+            }
+            | Supply::Tried {
+                until_ms: due_ms, ..
+            } => Some(due_ms),
+        }
+    }
+}
+
 pub(crate) struct Listener {
     pub(crate) socket: Option<OwnedFd>,
     pub(crate) settings: Arc<Settings>,
