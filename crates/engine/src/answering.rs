@@ -3,7 +3,7 @@
 //! Every call names a connection. One that is gone, or owes no answer, says
 //! so; nothing here can disturb another connection or the next request.
 
-use crate::connection::{ConnId, Phase};
+use crate::connection::{Conn, ConnId, Phase};
 use crate::engine::Engine;
 use crate::listener::Peer;
 use crate::output::Content;
@@ -32,6 +32,15 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// The connection of that name, with the rest of the engine still at hand.
+fn find(conns: &mut [Option<Box<Conn>>], id: ConnId) -> Result<&mut Conn, Refusal> {
+    conns
+        .get_mut(id.key as usize)
+        .and_then(Option::as_deref_mut)
+        .filter(|conn| conn.serial == id.serial)
+        .ok_or(Refusal::Gone)
+}
 
 impl Engine {
     /// Answers a request whole: head and body.
@@ -70,11 +79,7 @@ impl Engine {
         let draining = self.named(id).map(|conn| conn.listener);
         let draining = draining.is_some_and(|listener| self.draining(listener));
         let Engine { conns, buffers, .. } = self;
-        let conn = conns
-            .get_mut(id.key as usize)
-            .and_then(Option::as_deref_mut)
-            .filter(|conn| conn.serial == id.serial)
-            .ok_or(Refusal::Gone)?;
+        let conn = find(conns, id)?;
         if !matches!(conn.phase, Phase::Offered | Phase::Handling) {
             return Err(Refusal::OutOfTurn);
         }
@@ -105,11 +110,7 @@ impl Engine {
     /// [`Refusal`].
     pub fn write(&mut self, id: ConnId, content: Content<'_>) -> Result<usize, Refusal> {
         let Engine { conns, buffers, .. } = self;
-        let conn = conns
-            .get_mut(id.key as usize)
-            .and_then(Option::as_deref_mut)
-            .filter(|conn| conn.serial == id.serial)
-            .ok_or(Refusal::Gone)?;
+        let conn = find(conns, id)?;
         if conn.phase != Phase::Streaming {
             return Err(Refusal::OutOfTurn);
         }
@@ -141,11 +142,7 @@ impl Engine {
     /// [`Refusal`].
     pub fn finish(&mut self, id: ConnId) -> Result<u64, Refusal> {
         let Engine { conns, buffers, .. } = self;
-        let conn = conns
-            .get_mut(id.key as usize)
-            .and_then(Option::as_deref_mut)
-            .filter(|conn| conn.serial == id.serial)
-            .ok_or(Refusal::Gone)?;
+        let conn = find(conns, id)?;
         if conn.phase != Phase::Streaming {
             return Err(Refusal::OutOfTurn);
         }
@@ -175,11 +172,7 @@ impl Engine {
     /// [`Refusal`].
     pub fn collect(&mut self, id: ConnId) -> Result<(), Refusal> {
         let Engine { conns, buffers, .. } = self;
-        let conn = conns
-            .get_mut(id.key as usize)
-            .and_then(Option::as_deref_mut)
-            .filter(|conn| conn.serial == id.serial)
-            .ok_or(Refusal::Gone)?;
+        let conn = find(conns, id)?;
         if conn.phase != Phase::Offered {
             return Err(Refusal::OutOfTurn);
         }
@@ -195,11 +188,7 @@ impl Engine {
     pub fn reject(&mut self, id: ConnId, reject: &Reject) {
         let date = self.clock.date();
         let Engine { conns, buffers, .. } = self;
-        let Some(conn) = conns
-            .get_mut(id.key as usize)
-            .and_then(Option::as_deref_mut)
-            .filter(|conn| conn.serial == id.serial)
-        else {
+        let Ok(conn) = find(conns, id) else {
             return;
         };
         if !matches!(conn.phase, Phase::Offered | Phase::Handling) {
