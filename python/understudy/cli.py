@@ -21,6 +21,9 @@ from understudy.settings import gather
 
 Command = Callable[..., None]
 
+SHORT = {"bind": "-b", "workers": "-w", "pid_file": "-p"}
+"""What fingers know from gunicorn."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="understudy", prog_name="understudy", message="%(prog)s %(version)s")
@@ -35,8 +38,9 @@ def every_option(command: Command) -> Command:
     """Gives a command a flag for each option that can be said from outside."""
     for name, option in reversed(OUTSIDE.items()):
         names = option.flag + (f"/--no-{option.flag[2:]}" if isinstance(option.default, bool) else "")
+        short = (SHORT[name],) if name in SHORT else ()
         about = option.meaning + (f" ({option.unit})" if option.unit else "") + default_of(option)
-        command = click.option(names, name, default=None, metavar="VALUE", help=about)(command)
+        command = click.option(names, *short, name, default=None, metavar="VALUE", help=about)(command)
     return command
 
 
@@ -56,7 +60,7 @@ def default_of(option: Option) -> str:
 
 @commands.command()
 @click.argument("target")
-@click.option("--config", envvar="UNDERSTUDY_CONFIG", metavar="FILE", help="TOML file that has these options")
+@click.option("--config", "-c", envvar="UNDERSTUDY_CONFIG", metavar="FILE", help="TOML file that has these options")
 @every_option
 def serve(target: str, config: str | None, **flags: object) -> None:
     """Serve TARGET: file.py[:name] or module[:name] of a PreForkServer, HTTPServer or Kernel.

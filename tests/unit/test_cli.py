@@ -130,6 +130,12 @@ def test_the_users_own_exception_shows_their_traceback_alone(app):
     assert "importlib" not in done.stderr
 
 
+def test_short_flags_are_those_of_gunicorn() -> None:
+    flags = {flag for parameter in cli.serve.params for flag in parameter.opts}
+    assert {"-b", "-w", "-p", "-c"} <= flags
+
+
+
 def test_version(tmp_path):
     done = understudy("--version", cwd=tmp_path)
     assert done.returncode == 0

@@ -89,7 +89,7 @@ def test_every_flag_explains_itself(name: str) -> None:
 @pytest.mark.parametrize("option", OUTSIDE.values(), ids=lambda option: option.flag)
 def test_every_option_is_a_flag_of_serve(option: Option) -> None:
     text = command("serve").get_help(click.Context(command("serve"), terminal_width=200))
-    shown = re.search(rf"  {option.flag}(?![\w-]).*?(?=\n  -|\Z)", text, re.DOTALL)
+    shown = re.search(rf"  (?:-\w, )?{option.flag}(?![\w-]).*?(?=\n  -|\Z)", text, re.DOTALL)
     assert shown is not None
     assert option.meaning in " ".join(shown[0].split())
 
