@@ -60,7 +60,9 @@ def default_of(option: Option) -> str:
 
 @commands.command()
 @click.argument("target")
-@click.option("--config", "-c", envvar="UNDERSTUDY_CONFIG", metavar="FILE", help="TOML file that has these options")
+@click.option(
+    "--config", "-c", envvar="UNDERSTUDY_CONFIG", metavar="FILE", help="TOML file that has these options"
+)
 @every_option
 def serve(target: str, config: str | None, **flags: object) -> None:
     """Serve TARGET: file.py[:name] or module[:name] of a PreForkServer, HTTPServer or Kernel.

@@ -135,7 +135,6 @@ def test_short_flags_are_those_of_gunicorn() -> None:
     assert {"-b", "-w", "-p", "-c"} <= flags
 
 
-
 def test_version(tmp_path):
     done = understudy("--version", cwd=tmp_path)
     assert done.returncode == 0
