@@ -55,7 +55,7 @@ def load(target: str) -> Target:
     found = _named(module, name, place) if name else running or _only_kernel(module, place)
     if isinstance(found, HTTPServer):
         return Target(found.kernel, [found])
-    servers = [session for session in found._sessions if isinstance(session, HTTPServer)]
+    servers = [session for session in found.sessions if isinstance(session, HTTPServer)]
     if not servers:
         raise TargetError(f"{target}: its kernel has no HTTPServer to serve")
     return Target(found, servers)

@@ -39,8 +39,8 @@ pub enum Event {
         bytes: Vec<u8>,
         head: Head,
     },
-    /// The body of a request that was collected; `None` if it could not be
-    /// kept (no disk): the answer is owed all the same.
+    /// The body of a request that was collected, or why it could not be kept
+    /// (no room on the disk): the answer is owed all the same.
     Body {
         conn: ConnId,
         body: Result<Body, io::Error>,

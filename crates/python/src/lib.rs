@@ -3,7 +3,7 @@
 //! Layout: `reactor.rs` is `Engine`, a turn of the loop, and `dispatch.rs`
 //! turns the events in it into calls; `request.rs`, `response.rs` (with
 //! `piece.rs`), `connection.rs` and `headers.rs` are what those calls are
-//! given; `service.rs` is whom they go to; `core.rs` is what all of them share.
+//! given; `sending.rs` is how answers leave; `service.rs` is whom they go to; `core.rs` is what all of them share.
 //! `scoreboard.rs` stands by itself.
 //!
 //! Always holds: the engine is never locked while Python runs, so whatever
@@ -19,6 +19,7 @@ mod reactor;
 mod request;
 mod response;
 mod scoreboard;
+mod sending;
 mod service;
 
 /// Errors of `understudy.errors` that are raised from here.

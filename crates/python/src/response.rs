@@ -2,16 +2,14 @@
 
 use crate::connection::Connection;
 use crate::core::{Core, Orphan};
-use crate::errors::{AlreadyAnswered, ConnectionGone, InvalidResponse};
+use crate::errors::ConnectionGone;
 use crate::headers::Headers;
-use crate::piece::Piece;
 use crate::request::Request;
 use crate::service::Service;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use std::sync::Arc;
-use understudy_engine::{ConnId, Content, Peer, Refusal};
-use understudy_wire::Length;
+use understudy_engine::{ConnId, Peer};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -27,28 +25,28 @@ pub(crate) enum State {
 /// answered with 500, and its handler is named in the log.
 #[pyclass(module = "understudy._engine")]
 pub struct Response {
-    core: Arc<Core>,
-    service: Arc<Service>,
-    conn: ConnId,
-    peer: Peer,
+    pub(crate) core: Arc<Core>,
+    pub(crate) service: Arc<Service>,
+    pub(crate) conn: ConnId,
+    pub(crate) peer: Peer,
     pub(crate) state: State,
     /// The status.
     #[pyo3(get, set)]
-    code: u16,
+    pub(crate) code: u16,
     /// The body: str (sent as UTF-8), bytes, or None for an empty one.
     #[pyo3(get, set)]
-    content: Option<Py<PyAny>>,
-    headers: Option<Py<Headers>>,
+    pub(crate) content: Option<Py<PyAny>>,
+    pub(crate) headers: Option<Py<Headers>>,
     /// The request that is answered; None if it was malformed.
     #[pyo3(get)]
-    request: Option<Py<Request>>,
+    pub(crate) request: Option<Py<Request>>,
     /// Who was given the request: named in the log if it goes wrong.
     #[pyo3(get, set)]
     pub(crate) handler: Option<Py<PyAny>>,
     /// (session, event, dont_flush) of a stream, set by `stream()`.
     #[pyo3(get)]
-    streams: Option<Py<PyAny>>,
-    connection: Option<Py<Connection>>,
+    pub(crate) streams: Option<Py<PyAny>>,
+    pub(crate) connection: Option<Py<Connection>>,
 }
 
 impl Response {
@@ -93,146 +91,6 @@ impl Response {
 
     /// The engine has answered, or nobody needs to any more.
     pub(crate) fn give_up(&mut self) {
-        self.state = State::Answered;
-    }
-
-    fn refused(&mut self, refusal: Refusal) -> PyErr {
-        match refusal {
-            // Nothing was sent: it still waits for an answer that can be.
-            Refusal::Invalid(invalid) => InvalidResponse::new_err(invalid.to_string()),
-            Refusal::Gone | Refusal::OutOfTurn => {
-                self.state = State::Answered;
-                ConnectionGone::new_err("the client left before its answer was sent")
-            }
-        }
-    }
-
-    fn already(&self) -> PyErr {
-        let handler = match &self.handler {
-            Some(handler) => format!(" (handler {handler})"),
-            None => String::new(),
-        };
-        AlreadyAnswered::new_err(format!(
-            "this response was answered before{handler}; a request has one answer"
-        ))
-    }
-
-    /// Sends the head, and with it `content` whole if there is one.
-    fn send(
-        &self,
-        py: Python<'_>,
-        content: Option<Content<'_>>,
-        kind: &[u8],
-    ) -> Result<i64, Refusal> {
-        let own = self.headers.as_ref().map(|headers| headers.borrow(py));
-        let own_fields = own
-            .as_ref()
-            .into_iter()
-            .flat_map(|headers| headers.fields());
-        let has = |name: &[u8]| {
-            own_fields
-                .clone()
-                .any(|(known, _)| known.eq_ignore_ascii_case(name))
-        };
-        let defaults = self.service.headers.iter();
-        let defaults = defaults
-            .filter(|(name, _)| !has(name))
-            .map(|(name, value)| (name.as_slice(), value.as_slice()));
-        let typed = matches!(self.code, 204 | 205 | 304)
-            || has(b"content-type")
-            || defaults
-                .clone()
-                .any(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
-        let kind = (!typed).then_some((b"Content-Type".as_slice(), kind));
-        let fields = kind.into_iter().chain(own_fields.clone()).chain(defaults);
-        let mut engine = self.core.engine();
-        match content {
-            Some(content) => engine.answer(self.conn, self.code, fields, content),
-            None => engine
-                .start(self.conn, self.code, fields, Length::Unknown)
-                .map(|()| 0),
-        }
-    }
-
-    /// A body that does not match its Content-Length is the application's
-    /// fault, and the log's business: the client sees a truncated one.
-    fn report_length(slf: &Bound<'_, Self>, difference: i64) -> PyResult<()> {
-        let text = match difference {
-            0 => return Ok(()),
-            1.. => format!("the body is {difference} bytes longer than its Content-Length: cut"),
-            _ => format!(
-                "the body is {} bytes shorter than its Content-Length: the connection is closed",
-                -difference
-            ),
-        };
-        let (service, peer, handler) = {
-            let response = slf.borrow();
-            let handler = response.handler.as_ref();
-            (
-                Arc::clone(&response.service),
-                response.peer.to_string(),
-                handler.map(|handler| handler.clone_ref(slf.py())),
-            )
-        };
-        // The response is not borrowed: whoever is told may look at it.
-        let handler = handler.map(|handler| format!("{handler}: "));
-        let text = handler.unwrap_or_default() + &text;
-        service.trouble.call1(slf.py(), (text, peer)).map(drop)
-    }
-
-    /// Sends head and content; returns by how much the content differs from
-    /// its Content-Length.
-    fn answer(&mut self, py: Python<'_>) -> PyResult<i64> {
-        let content = self.content.as_ref().map(|content| content.clone_ref(py));
-        let body = Piece::new(py, content.as_ref())?;
-        let result = self.send(py, Some(body.content()), body.content_type());
-        let difference = result.map_err(|refusal| self.refused(refusal))?;
-        self.state = State::Answered;
-        Ok(difference)
-    }
-
-    /// Ends a stream; returns what it lacks of its Content-Length, negative.
-    fn finish(&mut self) -> PyResult<i64> {
-        self.state = State::Answered;
-        let result = self.core.engine().finish(self.conn);
-        let missing = result.map_err(|refusal| self.refused(refusal))?;
-        Ok(-(missing as i64))
-    }
-
-    /// Sends a piece, and the head before the first one; returns how many of
-    /// its bytes its Content-Length has no room for.
-    fn send_piece(&mut self, py: Python<'_>, data: Option<Py<PyAny>>) -> PyResult<i64> {
-        let data = match data {
-            Some(data) => Some(data),
-            None => self.content.as_ref().map(|content| content.clone_ref(py)),
-        };
-        let piece = Piece::new(py, data.as_ref())?;
-        if self.state == State::Waiting {
-            let result = self.send(py, None, piece.content_type());
-            result.map_err(|refusal| self.refused(refusal))?;
-            self.state = State::Streaming;
-        }
-        if self.state == State::Answered {
-            return Err(self.already());
-        }
-        let result = self.core.engine().write(self.conn, piece.content());
-        let surplus = result.map_err(|refusal| self.refused(refusal))?;
-        Ok(surplus as i64)
-    }
-
-    /// Nobody answers for it any more: the engine's turn will.
-    pub(crate) fn bury(&mut self) {
-        if self.state == State::Answered {
-            return;
-        }
-        self.core.bury(Orphan {
-            id: self.conn,
-            peer: self.peer,
-            service: Arc::clone(&self.service),
-            request: self.request.take(),
-            handler: self.handler.take(),
-            streaming: self.state == State::Streaming,
-        });
         self.state = State::Answered;
     }
 }

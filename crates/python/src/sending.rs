@@ -1,0 +1,152 @@
+//! `Response`'s part that sends: from what a handler filled in to the engine.
+
+use crate::core::Orphan;
+use crate::errors::{AlreadyAnswered, ConnectionGone, InvalidResponse};
+use crate::piece::Piece;
+use crate::response::{Response, State};
+use pyo3::prelude::*;
+use std::sync::Arc;
+use understudy_engine::{Content, Refusal};
+use understudy_wire::Length;
+
+impl Response {
+    pub(crate) fn refused(&mut self, refusal: Refusal) -> PyErr {
+        match refusal {
+            // Nothing was sent: it still waits for an answer that can be.
+            Refusal::Invalid(invalid) => InvalidResponse::new_err(invalid.to_string()),
+            Refusal::Gone | Refusal::OutOfTurn => {
+                self.state = State::Answered;
+                ConnectionGone::new_err("the client left before its answer was sent")
+            }
+        }
+    }
+
+    pub(crate) fn already(&self) -> PyErr {
+        let handler = match &self.handler {
+            Some(handler) => format!(" (handler {handler})"),
+            None => String::new(),
+        };
+        AlreadyAnswered::new_err(format!(
+            "this response was answered before{handler}; a request has one answer"
+        ))
+    }
+
+    /// Sends the head, and with it `content` whole if there is one.
+    fn send(
+        &self,
+        py: Python<'_>,
+        content: Option<Content<'_>>,
+        kind: &[u8],
+    ) -> Result<i64, Refusal> {
+        let own = self.headers.as_ref().map(|headers| headers.borrow(py));
+        let own_fields = own
+            .as_ref()
+            .into_iter()
+            .flat_map(|headers| headers.fields());
+        let has = |name: &[u8]| {
+            own_fields
+                .clone()
+                .any(|(known, _)| known.eq_ignore_ascii_case(name))
+        };
+        let defaults = self.service.headers.iter();
+        let defaults = defaults
+            .filter(|(name, _)| !has(name))
+            .map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let typed = matches!(self.code, 204 | 205 | 304)
+            || has(b"content-type")
+            || defaults
+                .clone()
+                .any(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
+        let kind = (!typed).then_some((b"Content-Type".as_slice(), kind));
+        let fields = kind.into_iter().chain(own_fields.clone()).chain(defaults);
+        let mut engine = self.core.engine();
+        match content {
+            Some(content) => engine.answer(self.conn, self.code, fields, content),
+            None => engine
+                .start(self.conn, self.code, fields, Length::Unknown)
+                .map(|()| 0),
+        }
+    }
+
+    /// A body that does not match its Content-Length is the application's
+    /// fault, and the log's business: the client sees a truncated one.
+    pub(crate) fn report_length(slf: &Bound<'_, Self>, difference: i64) -> PyResult<()> {
+        let text = match difference {
+            0 => return Ok(()),
+            1.. => format!("the body is {difference} bytes longer than its Content-Length: cut"),
+            _ => format!(
+                "the body is {} bytes shorter than its Content-Length: the connection is closed",
+                -difference
+            ),
+        };
+        let (service, peer, handler) = {
+            let response = slf.borrow();
+            let handler = response.handler.as_ref();
+            (
+                Arc::clone(&response.service),
+                response.peer.to_string(),
+                handler.map(|handler| handler.clone_ref(slf.py())),
+            )
+        };
+        // The response is not borrowed: whoever is told may look at it.
+        let handler = handler.map(|handler| format!("{handler}: "));
+        let text = handler.unwrap_or_default() + &text;
+        service.trouble.call1(slf.py(), (text, peer)).map(drop)
+    }
+
+    /// Sends head and content; returns by how much the content differs from
+    /// its Content-Length.
+    pub(crate) fn answer(&mut self, py: Python<'_>) -> PyResult<i64> {
+        let content = self.content.as_ref().map(|content| content.clone_ref(py));
+        let body = Piece::new(py, content.as_ref())?;
+        let result = self.send(py, Some(body.content()), body.content_type());
+        let difference = result.map_err(|refusal| self.refused(refusal))?;
+        self.state = State::Answered;
+        Ok(difference)
+    }
+
+    /// Ends a stream; returns what it lacks of its Content-Length, negative.
+    pub(crate) fn finish(&mut self) -> PyResult<i64> {
+        self.state = State::Answered;
+        let result = self.core.engine().finish(self.conn);
+        let missing = result.map_err(|refusal| self.refused(refusal))?;
+        Ok(-(missing as i64))
+    }
+
+    /// Sends a piece, and the head before the first one; returns how many of
+    /// its bytes its Content-Length has no room for.
+    pub(crate) fn send_piece(&mut self, py: Python<'_>, data: Option<Py<PyAny>>) -> PyResult<i64> {
+        let data = match data {
+            Some(data) => Some(data),
+            None => self.content.as_ref().map(|content| content.clone_ref(py)),
+        };
+        let piece = Piece::new(py, data.as_ref())?;
+        if self.state == State::Waiting {
+            let result = self.send(py, None, piece.content_type());
+            result.map_err(|refusal| self.refused(refusal))?;
+            self.state = State::Streaming;
+        }
+        if self.state == State::Answered {
+            return Err(self.already());
+        }
+        let result = self.core.engine().write(self.conn, piece.content());
+        let surplus = result.map_err(|refusal| self.refused(refusal))?;
+        Ok(surplus as i64)
+    }
+
+    /// Nobody answers for it any more: the engine's turn will.
+    pub(crate) fn bury(&mut self) {
+        if self.state == State::Answered {
+            return;
+        }
+        self.core.bury(Orphan {
+            id: self.conn,
+            peer: self.peer,
+            service: Arc::clone(&self.service),
+            request: self.request.take(),
+            handler: self.handler.take(),
+            streaming: self.state == State::Streaming,
+        });
+        self.state = State::Answered;
+    }
+}
