@@ -393,8 +393,8 @@ class Kernel:
         """Forks this process; legal only in a function given to `between_turns`. Returns as os.fork does.
 
         The child keeps sessions, aliases and holds and gets an engine and a loop of its own. Queue, timers,
-        tasks, signals and pending `between_turns` functions stay behind, with the parent; of the signals that
-        the parent heard the child ignores `ignored`. Raises OSError, and RuntimeError anywhere else.
+        tasks, signals and pending `between_turns` functions stay behind, with the parent; the child ignores
+        the signals `ignored`. Raises OSError, and RuntimeError anywhere else.
         """
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")

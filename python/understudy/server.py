@@ -212,25 +212,27 @@ class HTTPServer(Session):
 
     @event("_signalled")
     def _on_signal(self, signum: int) -> None:
-        if self._stopping:
+        again, self._ends_run = self._ends_run, True
+        if again:
             logger.warning("%s again: stopping at once", signal.Signals(signum).name)
-            self.shutdown(graceful=False)
         else:
             logger.info("%s: stopping when all requests are answered", signal.Signals(signum).name)
-            self._ends_run = True
-            self.shutdown(graceful=True)
+        self.shutdown(graceful=not again)
 
     # --- listening ---------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         """Called when the kernel begins to run, at its top level."""
+        if self.kernel is None:
+            return  # it was shut down in an earlier run, and has left
         options = self.options
         if options.debug:
             logging.basicConfig()
             logging.getLogger("understudy").setLevel(logging.DEBUG)
         self._expect_handlers()
         self.listening = listen(options.address, options.port, options.domain, options.backlog)
-        self._stopping = False
+        self._stopping = self._ends_run = False
+        self._served = []  # an earlier run's, with its engine
         self.kernel.hold(self)
         for signum in (signal.SIGTERM, signal.SIGINT):
             try:
@@ -337,8 +339,10 @@ class HTTPServer(Session):
 
     @event("_cut")
     def _cut(self) -> None:
-        if self._draining:
-            logger.warning("cutting %d connections that did not end", self.kernel.engine.connections)
+        if self.kernel is None:
+            return  # the last connection has ended
+        if self._draining and (connections := self.kernel.engine.connections):
+            logger.warning("cutting %d connections that did not end", connections)
         for number in self._served:
             self.kernel.engine.cut(number)
 

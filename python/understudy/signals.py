@@ -59,14 +59,15 @@ class Signals:
 
     def abandon(self, ignored: Collection[int]) -> None:
         """In a forked child: its parent's handlers are not its own. `ignored` signals stay unheard."""
-        for signum in self._heard:
+        for signum in self._heard.union(ignored):  # off the main thread its parent heard none
             default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
             signal.signal(signum, signal.SIG_IGN if signum in ignored else default)
 
     def bind(self, signum: int, session: Session, event: str) -> None:
         """Replaces the event of that session for that signal; other sessions keep theirs."""
+        if self._loop is not None:
+            self._hear(self._loop, signum, self._came, signum)  # first: it may be refused
         self._bound[signum] = [*self._others(signum, session), (session, event)]
-        self._listen(signum)
 
     def unbind(self, signum: int, session: Session) -> None:
         """Nothing happens if that session has not bound that signal."""

@@ -140,3 +140,15 @@ def test_a_fork_handler_that_never_ends_is_given_up(pool: MakePool) -> None:
     (server.directory / "fail").unlink()
     server.wait_workers(2)
     assert server.stop() == 0
+
+
+def test_a_program_that_ignores_the_end_of_its_children_survives_workers_that_die_at_once(
+    pool: MakePool,
+) -> None:
+    """The system has reaped such a worker before its manager can look at it."""
+    more = BEGIN.format(failure="os._exit(8)")
+    more += "open('fail', 'w').close()\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    server = pool("start_servers=60, min_spare_servers=2, fork_handlers={'PAGES': 'begin'}", more=more)
+    (server.directory / "fail").unlink()
+    server.wait_spares(2)
+    assert "Traceback" not in server.log

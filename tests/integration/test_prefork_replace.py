@@ -105,3 +105,13 @@ def test_handlers_that_cannot_be_used_replace_nothing(pool: MakePool) -> None:
     assert server.status()["manager"]["generation"] == 1
     assert set(server.workers()) == old
     assert server.get("/one") == b"one"
+
+
+def test_recycling_workers_under_load_loses_no_request(pool: MakePool) -> None:
+    server = pool(f"{FIVE}, max_requests_per_child=20")
+    server.wait_workers(5)
+    with Load(server, 8, "/one") as load:
+        load.more(1000)
+    assert load.lost == []
+    assert load.refused == 0
+    assert server.status()["manager"]["forked"] > 20

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import harness
-from conftest import Serve
+from conftest import MakePool, Serve
 from harness import read_all, wait_until
 
 APP = """
@@ -74,3 +77,54 @@ def test_a_signal_that_nobody_bound_ends_manager_and_workers(begin: Begin) -> No
         server.signal(signal.SIGUSR1)
         assert read_all(client) == b""
     assert server.wait() == -signal.SIGUSR1
+
+
+def test_a_manager_whose_sessions_take_long_to_stop_plans_no_more(pool: MakePool) -> None:
+    more = (
+        "import asyncio\n"
+        "async def slowly():\n    await asyncio.sleep(0.3)\n    print('stopped', flush=True)\n"
+        "kernel.session('SLOW', {'_stop': slowly})\n"
+    )
+    server = pool("start_servers=2, min_spare_servers=1, check_spares_interval=0.05", more=more)
+    server.manager("kernel.stop()")
+    assert server.wait() == 0
+    assert "stopped" in server.out
+    assert "Traceback" not in server.log
+
+
+IN_A_THREAD = """
+import logging, threading
+from understudy import Kernel, PreForkServer
+
+kernel = Kernel()
+server = PreForkServer(
+    kernel, address="127.0.0.1", port=0, start_servers=1, min_spare_servers=1, max_spare_servers=1
+)
+up = threading.Event()
+server.on_serving.append(lambda _server: up.set())
+thread = threading.Thread(target=kernel.run, daemon=True)
+thread.start()
+up.wait(10)
+print(server.workers[0], flush=True)
+input()
+kernel.loop.call_soon_threadsafe(server.shutdown)
+thread.join(10)
+"""
+
+
+def ignores(pid: int, signum: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:"))
+    return bool(int(mask, 16) >> (signum - 1) & 1)
+
+
+def test_control_c_in_a_terminal_is_not_for_the_workers_of_a_manager_in_a_thread() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", IN_A_THREAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        worker = int(process.stdout.readline())
+        for signum in (signal.SIGINT, signal.SIGHUP):
+            wait_until(lambda signum=signum: ignores(worker, signum), f"signal {signum} to be ignored")
+        process.communicate("\n", timeout=harness.DEADLINE_S)
+    assert process.returncode == 0

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import time
+import weakref
+from collections.abc import Callable
 
 import pytest
 
 import stage
-from understudy import ConnectionGone, Request, Response
+from understudy import ConnectionGone, InvalidResponse, Request, Response
 
 # --- clients that leave -------------------------------------------------------------------------------------
 
@@ -156,3 +161,112 @@ def test_one_whose_client_left_is_forgotten_without_a_word(at: stage.At) -> None
     kept.clear()
     there.engine.poll(0)
     assert there.service.orphans == []
+
+
+# --- callbacks of answers that have ended -------------------------------------------------------------------
+
+
+class Hearer:
+    def __init__(self) -> None:
+        self.heard: list[tuple[bool, ...]] = []
+
+    def __call__(self, *told: bool) -> None:
+        self.heard.append(told)
+
+
+@pytest.mark.parametrize(("end", "heard"), [(Response.done, []), (Response.close, [(False,)])])
+def test_a_stream_that_its_handler_ends_lets_go_of_who_waits_for_it_to_drain(
+    at: stage.At, end: Callable[[Response], None], heard: list[tuple[bool, ...]]
+) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    hearer = Hearer()
+    kept[0].write("piece")
+    assert kept[0].when_drained(hearer)
+    end(kept[0])
+    there.engine.poll(0)
+    there.engine.poll(0)
+    assert hearer.heard == heard
+    gone = weakref.ref(hearer)
+    del hearer
+    assert gone() is None
+
+
+def test_an_answer_that_has_ended_does_not_take_the_callbacks_of_the_next(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request() * 2)
+    there.turn_until(lambda: kept)
+    kept[0].done()
+    there.turn_until(lambda: len(kept) == 2)
+    former, response = kept
+    gone, drained, late = Hearer(), Hearer(), Hearer()
+    assert response.when_gone(gone)
+    response.write("piece")
+    assert response.when_drained(drained)
+    assert not former.when_gone(late)
+    assert not former.when_drained(late)
+    there.turn_until(lambda: drained.heard)
+    leave(there, client)
+    there.turn_until(lambda: gone.heard)
+    assert (gone.heard, drained.heard, late.heard) == ([()], [(True,)], [])
+
+
+def test_an_answer_that_cannot_be_sent_keeps_its_callback(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    gone = Hearer()
+    assert kept[0].when_gone(gone)
+    kept[0].header("X", "a\nb")
+    with pytest.raises(InvalidResponse):
+        kept[0].done()
+    leave(there, client)
+    there.turn_until(lambda: gone.heard)
+
+
+# --- connections that end ----------------------------------------------------------------------------------
+
+
+def test_a_stream_that_began_before_draining_may_be_followed_by_one_more_request(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    kept[0].write("piece")  # the head is out: it cannot say that it was the last answer
+    there.engine.drain(there.number, stage.DEADLINE_S)
+    kept[0].done()
+    there.read(client, b"0\r\n\r\n")
+    for _ in range(50):
+        there.engine.poll(0.01)
+    client.sendall(stage.request())
+    there.turn_until(lambda: len(kept) == 2)
+    kept[1].done()
+    assert b"Connection: close" in there.read(client)
+
+
+def test_a_connection_that_a_forked_child_still_holds_is_not_watched_any_more(at: stage.At) -> None:
+    there = at()
+    client = there.connect()
+    there.turn_until(lambda: there.engine.connections)
+    child = os.fork()
+    if not child:
+        client.close()
+        signal.pause()
+    try:
+        client.sendall(stage.request("/", "Connection: close"))
+        there.turn_until(lambda: there.engine.connections == 0)
+        client.close()
+        for _ in range(5):
+            there.engine.poll(0.05)
+        turns, end = 0, time.monotonic() + 0.2
+        while time.monotonic() < end:
+            there.engine.poll(0.05)
+            turns += 1
+        assert turns < 20
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

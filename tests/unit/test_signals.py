@@ -165,3 +165,19 @@ def test_a_kernel_off_the_main_thread_runs_without_signals() -> None:
     thread.start()
     thread.join()
     assert heard == ["here"]
+
+
+def test_a_signal_that_cannot_be_caught_is_not_bound() -> None:
+    kernel = Kernel()
+    kernel.add(Listener("ONE"))
+    refused: list[bool] = []
+
+    def bind() -> None:
+        with pytest.raises(RuntimeError):
+            kernel.signal(signal.SIGKILL, "ONE", "came")
+        refused.append(bool(kernel._signals))
+
+    kernel.on_start(bind)
+    kernel.on_start(lambda: kernel.loop.call_later(0.5, kernel.stop))
+    kernel.run()
+    assert refused == [False]

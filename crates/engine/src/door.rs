@@ -29,6 +29,7 @@ impl Engine {
             state: Listening::Paused,
             open: 0,
             draining: false,
+            linger_until_ms: 0,
         });
         self.set_listening(number, Listening::On)?;
         Ok(number)
@@ -66,11 +67,12 @@ impl Engine {
         let Some(place) = self.listeners.get_mut(listener as usize) else {
             return;
         };
+        let due_ms = self.clock.now_ms.saturating_add(linger_ms);
         place.draining = true;
+        place.linger_until_ms = due_ms;
         if place.open == 0 {
             self.events.push_back(Event::Empty { listener });
         }
-        let due_ms = self.clock.now_ms.saturating_add(linger_ms);
         for key in self.keys_of(listener) {
             match self.conn(key) {
                 Some(conn) if conn.is_idle() && linger_ms == 0 => self.remove(key, None),
@@ -96,6 +98,12 @@ impl Engine {
     pub(crate) fn draining(&self, listener: u32) -> bool {
         let listener = self.listeners.get(listener as usize);
         listener.is_some_and(|listener| listener.draining)
+    }
+
+    /// Until when a connection of a listener that drains may ask once more.
+    pub(crate) fn lingers_until_ms(&self, listener: u32) -> Option<u64> {
+        let listener = self.listeners.get(listener as usize)?;
+        listener.draining.then_some(listener.linger_until_ms)
     }
 
     pub(crate) fn set_listening(&mut self, number: u32, state: Listening) -> io::Result<()> {

@@ -111,15 +111,16 @@ impl Engine {
         let Some(conn) = self.conn(key) else {
             return;
         };
-        let draining = self.draining(conn.listener);
+        let lingers_until_ms = self.lingers_until_ms(conn.listener);
         let settings = &conn.settings;
         let due_ms = match conn.phase {
             Phase::Waiting if conn.parser.is_some() || conn.requests == 0 => conn
                 .head_since_ms
                 .saturating_add(settings.header_timeout_ms),
-            // The last answer before draining told the client to close.
-            Phase::Waiting if draining => now_ms,
-            Phase::Waiting => now_ms.saturating_add(settings.keep_alive_timeout_ms),
+            // The head of its last answer may have come before draining: nothing
+            // told the client that there is no other.
+            Phase::Waiting => lingers_until_ms
+                .unwrap_or_else(|| now_ms.saturating_add(settings.keep_alive_timeout_ms)),
             // Set when they began; the window of the rate must not move.
             Phase::Collecting | Phase::Lingering => return,
             Phase::Offered | Phase::Handling | Phase::Streaming | Phase::Leaving => NEVER,
@@ -218,13 +219,16 @@ impl Engine {
             return;
         };
         self.wake();
+        // Closing is not enough: the epoll set follows the socket, and a child
+        // that the application forked may have it open.
+        let _ = self.set.remove(&conn.socket);
         self.free.push(key);
         self.open -= 1;
         self.timers.clear(key);
         if conn.phase.in_flight() {
             self.let_go();
         }
-        if conn.watched || interrupted.is_some() {
+        if conn.watched || conn.tell_drained || interrupted.is_some() {
             self.events.push_back(Event::Closed {
                 conn: ConnId {
                     key,

@@ -120,6 +120,8 @@ pub(crate) struct Listener {
     pub(crate) open: usize,
     /// Each of them may ask once more, then it ends.
     pub(crate) draining: bool,
+    /// Until when they may, if they have nothing else to wait for.
+    pub(crate) linger_until_ms: u64,
 }
 
 /// A new connection wakes one of the processes that wait for it, not all.

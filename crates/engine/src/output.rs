@@ -200,6 +200,14 @@ impl Output {
     fn advance(&mut self, sent: usize, buffers: &mut Buffers) {
         self.pending -= sent;
         self.sent += sent;
+        // A queue that is never empty must not keep all that ever went through it.
+        if self.sent > COPY_LIMIT
+            && self.sent > self.first.len() / 2
+            && self.sent < self.first.len()
+        {
+            self.first.drain(..self.sent);
+            self.sent = 0;
+        }
         if self.sent >= self.first.len() && (self.pending == 0 || !self.rest.is_empty()) {
             self.sent -= self.first.len();
             buffers.give(std::mem::take(&mut self.first));
@@ -285,6 +293,36 @@ mod tests {
         let mut received = String::new();
         theirs.read_to_string(&mut received).unwrap();
         assert_eq!(received, "one two three four");
+    }
+
+    #[test]
+    fn a_queue_that_is_never_empty_does_not_keep_what_has_left() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut buffers = Buffers::default();
+        let mut output = Output::default();
+        let (mut written, mut read) = (Vec::new(), Vec::new());
+        let mut piece = vec![0; 8_000];
+        for round in 0..2_000u32 {
+            while output.pending() < 400_000 {
+                let bytes = [round as u8; 10_000];
+                output.push(&mut buffers, Content::Copied(&bytes), bytes.len());
+                written.extend_from_slice(&bytes);
+            }
+            assert!(matches!(
+                output.flush(ours.as_fd(), &mut buffers),
+                Ok(Sent::Blocked { .. })
+            ));
+            let len = theirs.read(&mut piece).unwrap();
+            read.extend_from_slice(&piece[..len]);
+        }
+        assert!(written.len() > 10_000_000);
+        assert!(
+            output.first.capacity() < 2_000_000,
+            "{}",
+            output.first.capacity()
+        );
+        assert!(written.starts_with(&read));
     }
 
     #[test]

@@ -215,7 +215,7 @@ impl Response {
     /// sent and an answer is still owed.
     pub(crate) fn done(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let (result, answered, gone) = {
+        let (result, answered, ended) = {
             let mut response = slf.borrow_mut();
             let result = match response.state {
                 State::Waiting => response.answer(py),
@@ -225,10 +225,17 @@ impl Response {
             let answered = response.service.answered.as_ref();
             let answered =
                 answered.map(|answered| (answered.clone_ref(py), response.request_ref(py)));
-            let gone = response.core.waiting().gone.remove(&response.conn);
-            (result, answered, gone)
+            // An answer that could not be sent is still owed.
+            let ended = (response.state == State::Answered).then(|| {
+                let mut waiting = response.core.waiting();
+                (
+                    waiting.gone.remove(&response.conn),
+                    waiting.drained.remove(&response.conn),
+                )
+            });
+            (result, answered, ended)
         };
-        drop(gone);
+        drop(ended); // not under the lock: freeing it may run Python
         match result {
             Ok(difference) => Self::report_length(slf, difference)?,
             Err(error) if error.is_instance_of::<ConnectionGone>(py) => {}
@@ -251,9 +258,11 @@ impl Response {
     }
 
     /// Calls `callback(True)` once when all that was written has left the
-    /// process, `callback(False)` if the client leaves before. False: it has.
+    /// process, `callback(False)` if the connection ends before, and not at
+    /// all if `done()` comes before. False: no body is being streamed.
     fn when_drained(&self, callback: Py<PyAny>) -> bool {
-        if !self.core.engine().tell_drained(self.conn) {
+        // The connection may stream the answer to its next request by now.
+        if self.state != State::Streaming || !self.core.engine().tell_drained(self.conn) {
             return false;
         }
         let former = self.core.waiting().drained.insert(self.conn, callback);
@@ -262,9 +271,10 @@ impl Response {
     }
 
     /// Calls `callback()` if the client leaves before the answer ends; a
-    /// later call replaces the callback. False: it has left.
+    /// later call replaces the callback. False: it has left, or the answer has
+    /// ended.
     fn when_gone(&self, callback: Py<PyAny>) -> bool {
-        if !self.core.engine().tell_closed(self.conn, true) {
+        if self.state == State::Answered || !self.core.engine().tell_closed(self.conn, true) {
             return false;
         }
         let former = self.core.waiting().gone.insert(self.conn, callback);

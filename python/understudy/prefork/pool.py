@@ -261,7 +261,8 @@ class Pool:
             pidfd = os.pidfd_open(pid)
         except OSError as error:
             # Nobody would hear of its end.
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             _status(pid)
             self._give_back(index)
             self._fork_failed(error)
@@ -362,6 +363,7 @@ class Pool:
 
     def kill(self) -> None:
         """Ends every worker here and now, and waits for it."""
+        self._rest(Phase.ENDING)
         for child in list(self._children.values()):
             child.end(signal.SIGKILL)
             _status(child.pid)
