@@ -29,7 +29,8 @@ class Log(Session):
     @event
     def answered(self, request, response):
         """After the answer, and after the last piece of a stream."""
-        log.info("answered: %s with %s", request.path, response.code)
+        path = request.path if request else "nothing that can be read"
+        log.info("answered: %s with %s", path, response.code)
 
     @event
     def went_wrong(self, text, remote_ip):

@@ -18,13 +18,15 @@ class AccessLog:
     """A function to be told of answers. "-" as the path is standard output. Raises OptionError."""
 
     def __init__(self, path: str) -> None:
-        try:
-            how = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            self._file = 1 if path == "-" else os.open(path, how, 0o644)
-        except OSError as error:
-            raise OptionError(f"access_log: {path} cannot be written: {error.strerror}") from None
+        self._path = path
+        self._file = 1
         self._second = 0
         self._time = ""
+        if path != "-":
+            try:
+                self._file = _open(path)
+            except OSError as error:
+                raise OptionError(f"access log {path} cannot be written: {error.strerror}") from None
 
     def __call__(self, request: Request | None, response: Response) -> None:
         if request is None:
@@ -38,7 +40,20 @@ class AccessLog:
             f'"{referer}" "{agent}"\n'
         )
         with contextlib.suppress(OSError):
+            self._follow()
             os.write(self._file, line.encode("ascii", "backslashreplace"))
+
+    def _follow(self) -> None:
+        """Opens the file again if it was rotated away; no signal has to tell."""
+        if self._path == "-":
+            return
+        try:
+            if os.path.samestat(os.stat(self._path), os.fstat(self._file)):
+                return
+        except FileNotFoundError:
+            pass
+        former, self._file = self._file, _open(self._path)
+        os.close(former)
 
     def _now(self) -> str:
         second = int(time.time())
@@ -46,6 +61,10 @@ class AccessLog:
             self._second = second
             self._time = time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
         return self._time
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
 
 def _length(request: Request, response: Response) -> int | str:

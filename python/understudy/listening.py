@@ -23,7 +23,7 @@ ADVICE = {
     errno.EADDRINUSE: "stop what uses it or choose another",
     errno.EACCES: "ports below 1024 need privileges (CAP_NET_BIND_SERVICE); choose another or grant them",
     errno.EADDRNOTAVAIL: "it is not an address of this machine",
-    errno.ENOENT: "the directory does not exist",
+    errno.ENOENT: "make the directory first",
 }
 
 

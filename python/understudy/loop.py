@@ -7,6 +7,7 @@ process's work, `abandon` in a child that was forked with a copy of its parent's
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -38,8 +39,16 @@ class EngineLoop(asyncio.SelectorEventLoop):
             self.run_until_complete(asyncio.wait(tasks))
 
     def close(self) -> None:
+        self._hear_no_more()
         super().close()
         self.engine.close()
+
+    def _hear_no_more(self) -> None:
+        """asyncio closes the pipe that signals are written to before it says that none shall be."""
+        with contextlib.suppress(ValueError):  # not the main thread, where no signal is heard
+            former = signal.set_wakeup_fd(-1)
+            if not self.is_closed() and former != self._csock.fileno():  # type: ignore[attr-defined]
+                signal.set_wakeup_fd(former)  # another loop's
 
     def is_closed(self) -> bool:
         return self._abandoned or super().is_closed()

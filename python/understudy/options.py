@@ -123,7 +123,7 @@ class ServerOptions(Options):
     keep_alive: bool = option(True, switch, "keep connections open between requests")
     proxy_mode: bool = option(False, switch, "handlers see whole URIs, as the client wrote them")
     log_handler: Hook = in_code(None, hook, "told (request or None, remote_ip) before the handler")
-    log2_handler: Hook = in_code(None, hook, "told (request, response) after the answer")
+    log2_handler: Hook = in_code(None, hook, "told (request or None, response) after the answer")
     setup_handler: Hook = in_code(None, hook, "told (port, address) once listening")
     error_handler: Hook = in_code(None, hook, "told (text, remote_ip) of what went wrong")
     max_retries: int = option(5, whole(0, 1000), "how often a listener that failed is rebuilt")

@@ -79,7 +79,7 @@ def pid_file(path: str | None, target: Target) -> Iterator[None]:
         return
     path = os.path.abspath(path)
     if not os.access(os.path.dirname(path), os.W_OK):
-        raise OptionError(f"pid_file: {path} cannot be written: no such directory, or not ours")
+        raise OptionError(f"pid file {path} cannot be written: its directory does not exist or is not ours")
     pid = os.getpid()
 
     def write(_server: HTTPServer) -> None:

@@ -172,5 +172,7 @@ def endpoint(value: object) -> Endpoint:
         return Endpoint(os.path.abspath(said.removeprefix("unix:")), None)
     if found := re.fullmatch(r"(?:(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]]+))?:)?([0-9]{1,5})", said):
         v6, host, port = found.groups()
-        return Endpoint(v6 or host, whole(0, 65535)(port))
+        if int(port) > 65535:
+            raise ValueError("a port from 0 to 65535")
+        return Endpoint(v6 or host, int(port))
     raise ValueError("host:port, [IPv6]:port, a port or unix:/path")

@@ -148,10 +148,10 @@ def test_a_file_where_a_unix_socket_should_be(tmp_path: Path) -> None:
             "192.0.2.1:0",
             "cannot listen on 192.0.2.1:0: Cannot assign requested address; it is not an address of this",
         ),
-        ("unix:/no/such/directory/sock", "No such file or directory; the directory does not exist"),
+        ("unix:/no/such/directory/sock", "No such file or directory; make the directory first"),
         ("unix:/" + "x" * 200, "AF_UNIX path too long"),
         ("nonsense", "--bind: expected host:port, [IPv6]:port, a port or unix:/path, got 'nonsense'"),
-        ("127.0.0.1:99999", "--bind: expected a whole number from 0 to 65535"),
+        ("127.0.0.1:99999", "--bind: expected a port from 0 to 65535"),
         ("no.such.host.invalid:80", "cannot listen on no.such.host.invalid: "),
     ],
 )
@@ -212,7 +212,7 @@ def test_a_target_without_a_server(tmp_path: Path) -> None:
         (("--max-body", "much"), "--max-body: expected bytes from 0"),
         (("--min-spare", "3"), "--min-spare needs a PreForkServer"),
         (("--config", "missing.toml"), "missing.toml cannot be read: No such file or directory"),
-        (("--access-log", "/no/such/directory/log"), "access_log: /no/such/directory/log cannot be written"),
+        (("--access-log", "/no/such/directory/log"), "access log /no/such/directory/log cannot be written"),
         (("--chdir", "/no/such/directory"), "--chdir: expected a directory that exists"),
     ],
 )

@@ -62,6 +62,17 @@ def test_lines_are_appended(line):
     assert line(request()).count("\n") == 2
 
 
+@pytest.mark.parametrize("rotated", [os.unlink, lambda path: os.rename(path, f"{path}.1")])
+def test_a_file_that_was_rotated_away_is_made_again(tmp_path, rotated):
+    path = tmp_path / "access.log"
+    log, answer = AccessLog(str(path)), SimpleNamespace(code=200, content="four")
+    log(request(), answer)
+    rotated(path)
+    log(request(), answer)
+    log(request(), answer)
+    assert path.read_text().count("\n") == 2
+
+
 def test_a_full_disk_is_no_reason_not_to_answer():
     AccessLog("/dev/full")(request(), SimpleNamespace(code=200, content=""))
 
@@ -72,5 +83,5 @@ def test_standard_output_is_a_dash(capfd):
 
 
 def test_a_file_that_cannot_be_written_is_refused(tmp_path):
-    with pytest.raises(OptionError, match=r"access_log: .* cannot be written: No such file or directory"):
+    with pytest.raises(OptionError, match=r"access log .* cannot be written: No such file or directory"):
         AccessLog(os.fspath(tmp_path / "no" / "access.log"))

@@ -45,5 +45,5 @@ def test_a_relative_socket_path_is_that_of_the_directory_now(tmp_path, monkeypat
     ],
 )
 def test_what_is_no_endpoint_is_refused(said):
-    with pytest.raises(ValueError, match=r"a whole number from 0 to 65535|host:port"):
+    with pytest.raises(ValueError, match=r"a port from 0 to 65535|host:port"):
         values.endpoint(said)
