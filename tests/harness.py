@@ -145,10 +145,17 @@ class Server:
             return snapshot(board)
 
     def workers(self, *states: str) -> list[int]:
-        """The pids of the workers, those in `states` if any are given."""
-        return [
-            worker["pid"] for worker in self.status()["workers"] if not states or worker["state"] in states
-        ]
+        """The pids of the workers, those in `states` if any are given.
+
+        A worker that was just forked has not told its pid yet, and a signal to 0 would reach the tests.
+        """
+
+        def told() -> list[list[int]]:
+            workers = self.status()["workers"]
+            pids = [worker["pid"] for worker in workers if not states or worker["state"] in states]
+            return [pids] if all(pids) else []
+
+        return wait_until(told, "every worker's pid")[0]
 
     def descriptors(self, pid: int | None = None) -> int:
         return len(os.listdir(f"/proc/{pid or self.pid}/fd"))
