@@ -115,7 +115,7 @@ const UNDERSCORE: Reject = Reject::bad("underscore in a trailer name");
 /// As many as a `u64` holds.
 const MOST_DIGITS: usize = 16;
 
-/// Framing, routing, authentication and what a request is read by: RFC 9110 6.5.1 keeps these out
+/// Framing, routing, authentication and what a message is read by: RFC 9110 6.5.1 keeps these out
 /// of trailers.
 const NEVER_TRAILERS: [&[u8]; 20] = [
     b"authorization",
@@ -139,6 +139,12 @@ const NEVER_TRAILERS: [&[u8]; 20] = [
     b"transfer-encoding",
     b"upgrade",
 ];
+
+pub(crate) fn is_never_trailer(name: &[u8]) -> bool {
+    NEVER_TRAILERS
+        .iter()
+        .any(|never| name.eq_ignore_ascii_case(never))
+}
 
 impl Chunked {
     fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Decoded, Reject> {
@@ -253,11 +259,7 @@ fn read_trailers(
                 underscored: true, ..
             } if limits.underscore == Underscore::Reject => return Err(UNDERSCORE),
             Line::Field { field, .. } => {
-                let name = field.name.of(section);
-                if NEVER_TRAILERS
-                    .iter()
-                    .any(|never| name.eq_ignore_ascii_case(never))
-                {
+                if is_never_trailer(field.name.of(section)) {
                     return Err(BAD_TRAILER);
                 }
             }

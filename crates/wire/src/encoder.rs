@@ -3,7 +3,9 @@
 //! The payload is never copied: the caller sends `prefix`, its own bytes and `suffix`, in one
 //! vectored write if it likes.
 
-use crate::Short;
+use crate::body::is_never_trailer;
+use crate::response::write_fields;
+use crate::{Invalid, Short};
 
 /// Frames one answer's body so that it is exactly what its head promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,31 @@ impl BodyEncoder {
             Self::Close | Self::Chunked => Admitted::plain(len),
             Self::Nothing => Admitted::plain(0),
         }
+    }
+
+    /// Ends a body that has chunks with a trailer section (RFC 9112 7.1.2); [`Self::finish`] has
+    /// nothing more to write then. Every other body has no place for trailers: they are dropped.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a field that is none, or must not be a trailer (RFC 9110 6.5.1); `out` is
+    /// then as it was.
+    pub fn trail<'a>(
+        &mut self,
+        out: &mut Vec<u8>,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    ) -> Result<(), Invalid> {
+        if let Some((name, _)) = fields.clone().find(|(name, _)| is_never_trailer(name)) {
+            return Err(Invalid::Trailer(name.into()));
+        }
+        if *self != Self::Chunked {
+            return Ok(());
+        }
+        let before = out.len();
+        out.extend_from_slice(b"0\r\n");
+        write_fields(out, fields).inspect_err(|_| out.truncate(before))?;
+        out.extend_from_slice(b"\r\n");
+        *self = Self::Nothing;
+        Ok(())
     }
 
     /// Ends the body: writes the last chunk, if the body has chunks. From here on nothing is

@@ -45,6 +45,10 @@ pub struct Head {
     /// The client waits for [`CONTINUE`](crate::CONTINUE) before it sends the body; never true
     /// without a body to wait for.
     pub expect_continue: bool,
+    /// The client asks for a WebSocket: a GET of HTTP/1.1 without a body, with the right Upgrade and
+    /// Connection (RFC 6455 4.2.1). Whether it asks properly is seen by
+    /// [`Opening::read`](crate::websocket::Opening::read).
+    pub websocket: bool,
 }
 
 /// Reads heads, resumably: no byte is looked at twice. When it has returned one it is ready for the
@@ -180,6 +184,9 @@ fn note(
             }
             head.expect_continue = true;
         }
+        7 if name.eq_ignore_ascii_case(b"upgrade") => {
+            head.websocket |= members(value).any(|to| to.eq_ignore_ascii_case(b"websocket"));
+        }
         10 if name.eq_ignore_ascii_case(b"connection") => *connection = connection.with(value),
         14 if name.eq_ignore_ascii_case(b"content-length") => {
             head.framing = head.framing.with_length(value)?
@@ -216,7 +223,20 @@ fn finish(
     // RFC 9110 10.1.1: a 1.0 client cannot read the interim answer.
     head.expect_continue &= head.version == Version::Http11
         && !matches!(head.framing, Framing::None | Framing::Length(0));
+    head.websocket = head.websocket && asks_to_switch(&head, input);
     Ok(head)
+}
+
+/// RFC 6455 4.2.1, 1 and 4; RFC 9110 7.8.
+fn asks_to_switch(head: &Head, input: &[u8]) -> bool {
+    head.version == Version::Http11
+        && head.method.of(input) == b"GET"
+        && matches!(head.framing, Framing::None | Framing::Length(0))
+        && head.fields.iter().any(|field| {
+            field.name.of(input).eq_ignore_ascii_case(b"connection")
+                && members(field.value.of(input))
+                    .any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+        })
 }
 
 impl Connection {

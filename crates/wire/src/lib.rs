@@ -18,6 +18,7 @@
 //! | `response` | an answer's head, and answers the server gives by itself |
 //! | `encoder` | an answer's body: how many bytes may go, and what goes round them |
 //! | `status` | reason phrases |
+//! | `websocket` | what a connection speaks after the 101 |
 //! | `date` | IMF-fixdate |
 //!
 //! Positions are [`Span`]s into the caller's buffer: nothing is copied out of it.
@@ -36,6 +37,7 @@ mod response;
 mod status;
 mod target;
 mod tokens;
+pub mod websocket;
 
 pub use body::{BodyDecoder, Decoded};
 pub use date::imf_fixdate;
@@ -45,6 +47,6 @@ pub use framing::Framing;
 pub use head::{Head, HeadParser, Version};
 pub use limits::{Limits, Underscore};
 pub use reject::{Invalid, Reject, Short};
-pub use response::{Answer, Asked, CONTINUE, Length, write_head, write_reject};
+pub use response::{Answer, Asked, CONTINUE, Length, write_head, write_interim, write_reject};
 pub use status::reason_phrase;
 pub use target::TargetForm;

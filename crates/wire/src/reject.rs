@@ -42,6 +42,12 @@ pub enum Invalid {
     Value { name: Box<[u8]>, value: Box<[u8]> },
     /// Not one decimal number, or two that differ.
     ContentLength(Box<[u8]>),
+    /// A field that must not be a trailer.
+    Trailer(Box<[u8]>),
+    /// A field that belongs to the opening of a WebSocket, which the server writes.
+    Handshake(Box<[u8]>),
+    /// A subprotocol that the client did not offer.
+    Subprotocol(Box<[u8]>),
 }
 
 impl fmt::Display for Invalid {
@@ -68,6 +74,21 @@ impl fmt::Display for Invalid {
                     value.escape_ascii()
                 )
             }
+            Self::Trailer(name) => write!(
+                f,
+                "trailer {}: it must be known before the body; send it as a header",
+                name.escape_ascii()
+            ),
+            Self::Handshake(name) => write!(
+                f,
+                "header {}: the server writes it when it opens a WebSocket",
+                name.escape_ascii()
+            ),
+            Self::Subprotocol(name) => write!(
+                f,
+                "subprotocol '{}': expected one that the client offered",
+                name.escape_ascii()
+            ),
         }
     }
 }

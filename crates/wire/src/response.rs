@@ -39,10 +39,10 @@ pub struct Answer {
 
 /// What the application's own fields asked for.
 #[derive(Debug, Default)]
-struct Wishes {
+pub(crate) struct Wishes {
     /// Its Content-Length, which counts more than what the server knows.
     length: Option<u64>,
-    dated: bool,
+    pub(crate) dated: bool,
     close: bool,
 }
 
@@ -85,6 +85,22 @@ pub fn write_head<'a>(
     Ok(Answer { body, keep_alive })
 }
 
+/// Writes an interim answer, such as 103: a head of its own before the real one (RFC 9110 15.2).
+///
+/// # Errors
+/// [`Invalid`] when it cannot be sent; `out` is then as it was.
+pub fn write_interim<'a>(
+    out: &mut Vec<u8>,
+    status: u16,
+    headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Result<(), Invalid> {
+    let before = out.len();
+    write_status_line(out, status);
+    write_fields(out, headers).inspect_err(|_| out.truncate(before))?;
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
 /// Writes the whole answer to a request that was refused: the head and, unless `head_only`, a line
 /// that says why.
 pub fn write_reject(out: &mut Vec<u8>, reject: &Reject, date: &[u8; 29], head_only: bool) {
@@ -102,7 +118,7 @@ pub fn write_reject(out: &mut Vec<u8>, reject: &Reject, date: &[u8; 29], head_on
 }
 
 /// Copies the application's fields, except those that are ours to write.
-fn write_fields<'a>(
+pub(crate) fn write_fields<'a>(
     out: &mut Vec<u8>,
     headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
 ) -> Result<Wishes, Invalid> {
@@ -177,7 +193,7 @@ fn write_status_line(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(crate) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");

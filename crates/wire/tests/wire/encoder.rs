@@ -1,6 +1,6 @@
 //! The body of an answer is exactly what its head promised.
 
-use understudy_wire::{BodyEncoder, Short};
+use understudy_wire::{BodyEncoder, Invalid, Short, write_interim};
 
 /// What goes on the wire for `pieces`, and whether they were enough.
 fn send(mut encoder: BodyEncoder, pieces: &[&str]) -> (String, Result<(), Short>) {
@@ -68,4 +68,61 @@ fn where_no_body_may_be_none_is_sent() {
         send(BodyEncoder::Nothing, &["a", "b"]),
         (String::new(), Ok(()))
     );
+}
+
+fn trailed(mut encoder: BodyEncoder, fields: &[(&str, &str)]) -> Result<String, Invalid> {
+    let mut wire = b"before".to_vec();
+    let fields = fields
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let result = encoder.trail(&mut wire, fields);
+    if let Err(invalid) = result {
+        assert_eq!(wire, b"before", "nothing of it is written");
+        return Err(invalid);
+    }
+    encoder.finish(&mut wire).unwrap();
+    Ok(String::from_utf8(wire).unwrap())
+}
+
+#[test]
+fn trailers_end_a_chunked_body_and_are_dropped_elsewhere() {
+    let fields = [("x-sum", "1"), ("x-done", "yes")];
+    assert_eq!(
+        trailed(BodyEncoder::Chunked, &fields).unwrap(),
+        "before0\r\nx-sum: 1\r\nx-done: yes\r\n\r\n"
+    );
+    assert_eq!(
+        trailed(BodyEncoder::Chunked, &[]).unwrap(),
+        "before0\r\n\r\n"
+    );
+    for encoder in [BodyEncoder::Close, BodyEncoder::Nothing] {
+        assert_eq!(trailed(encoder, &fields).unwrap(), "before");
+    }
+}
+
+#[test]
+fn what_must_be_known_before_the_body_is_no_trailer() {
+    for name in ["Content-Length", "transfer-encoding", "Host", "trailer"] {
+        assert_eq!(
+            trailed(BodyEncoder::Chunked, &[("a", "b"), (name, "1")]),
+            Err(Invalid::Trailer(name.as_bytes().into()))
+        );
+    }
+    let split = trailed(BodyEncoder::Chunked, &[("a", "b\r\nc: d")]);
+    assert!(matches!(split, Err(Invalid::Value { .. })));
+}
+
+#[test]
+fn an_interim_answer_is_written_whole_or_not_at_all() {
+    let mut wire = b"before".to_vec();
+    let link: (&[u8], &[u8]) = (b"link", b"</a>; rel=preload");
+    write_interim(&mut wire, 103, [link].into_iter()).unwrap();
+    assert_eq!(
+        wire,
+        b"beforeHTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n"
+    );
+    let bad: (&[u8], &[u8]) = (b"link", b"a\nb");
+    let mut wire = b"before".to_vec();
+    assert!(write_interim(&mut wire, 103, [link, bad].into_iter()).is_err());
+    assert_eq!(wire, b"before");
 }

@@ -29,3 +29,5 @@ mod response;
 mod speed;
 #[cfg(test)]
 mod target;
+#[cfg(test)]
+mod websocket;

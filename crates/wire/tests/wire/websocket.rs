@@ -1,0 +1,550 @@
+//! WebSocket: the opening, frames to messages however they are split, and each breach with its code.
+
+use crate::feed::accept;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use understudy_wire::websocket::{
+    CloseCode, Deflated, Deflater, Farewell, Incoming, Message, MessageDecoder, Opcode, Opening,
+    write_close, write_frame_head, write_ping, write_pong, write_switch,
+};
+use understudy_wire::{Head, Invalid, Reject};
+
+const LIMIT: u64 = 1 << 20;
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+// The client's side.
+
+const LAST: u8 = 0x80;
+const COMPRESSED: u8 = 0x40;
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write_frame_head(&mut frame, Opcode::Continuation, false, payload.len());
+    frame[0] = first;
+    frame[1] |= 0x80;
+    frame.extend_from_slice(&KEY);
+    let masked = payload.iter().zip(KEY.iter().cycle());
+    frame.extend(masked.map(|(byte, key)| byte ^ key));
+    frame
+}
+
+fn text(payload: &str) -> Vec<u8> {
+    frame(LAST | 1, payload.as_bytes())
+}
+
+/// What a server sent, as if a client had.
+fn as_client(sent: &[u8]) -> Vec<u8> {
+    let (size, len) = match sent[1] {
+        126 => (4, usize::from(u16::from_be_bytes([sent[2], sent[3]]))),
+        127 => (
+            10,
+            u64::from_be_bytes(sent[2..10].try_into().unwrap()) as usize,
+        ),
+        len => (2, usize::from(len)),
+    };
+    assert_eq!(sent.len(), size + len);
+    frame(sent[0], &sent[size..])
+}
+
+/// All that comes of `pieces`, given one after the other, and the code it ends with.
+fn hear(decoder: &mut MessageDecoder, pieces: &[&[u8]]) -> (Vec<Incoming>, Option<u16>) {
+    let (mut kept, mut heard) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        kept.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&kept) {
+                Ok((taken, incoming)) => {
+                    kept.drain(..taken);
+                    match incoming {
+                        Some(incoming) => heard.push(incoming),
+                        None => break,
+                    }
+                }
+                Err(breach) => return (heard, Some(breach.code.get())),
+            }
+        }
+    }
+    (heard, None)
+}
+
+/// Whole and byte by byte, which must be the same.
+fn heard(bytes: &[u8], deflated: Option<&Deflated>) -> (Vec<Incoming>, Option<u16>) {
+    let whole = hear(&mut MessageDecoder::new(LIMIT, deflated), &[bytes]);
+    let pieces: Vec<&[u8]> = bytes.chunks(1).collect();
+    let slow = hear(&mut MessageDecoder::new(LIMIT, deflated), &pieces);
+    assert_eq!(whole, slow);
+    whole
+}
+
+fn says(text: &str) -> Incoming {
+    Incoming::Message(Message::Text(text.to_owned()))
+}
+
+fn assert_breach(bytes: &[u8], code: u16) {
+    assert_eq!(heard(bytes, None), (vec![], Some(code)), "{bytes:02x?}");
+}
+
+// Messages.
+
+#[test]
+fn the_examples_of_rfc_6455_5_7() {
+    let hello = [
+        0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+    ];
+    assert_eq!(heard(&hello, None), (vec![says("Hello")], None));
+    let mut ping = Vec::new();
+    write_pong(&mut ping, b"Hello");
+    assert_eq!(ping, [0x8a, 5, b'H', b'e', b'l', b'l', b'o']);
+    for (len, head) in [
+        (125, vec![0x82, 125]),
+        (126, vec![0x82, 126, 0, 126]),
+        (65535, vec![0x82, 126, 0xff, 0xff]),
+        (65536, vec![0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+    ] {
+        let mut out = Vec::new();
+        write_frame_head(&mut out, Opcode::Binary, false, len);
+        assert_eq!(out, head);
+    }
+}
+
+#[test]
+fn fragments_are_joined_and_control_frames_pass_between_them() {
+    let bytes = [
+        frame(1, "gr\u{fc}".as_bytes().split_at(3).0),
+        frame(LAST | 9, b"there?"),
+        frame(0, "gr\u{fc}".as_bytes().split_at(3).1),
+        frame(0, b""),
+        frame(LAST | 10, b""),
+        frame(LAST, b"n"),
+        frame(LAST | 2, b""),
+    ]
+    .concat();
+    let expected = vec![
+        Incoming::Ping(b"there?".to_vec()),
+        Incoming::Pong,
+        says("gr\u{fc}n"),
+        Incoming::Message(Message::Binary(vec![])),
+    ];
+    assert_eq!(heard(&bytes, None), (expected, None));
+}
+
+#[test]
+fn each_breach_has_its_code() {
+    for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
+        assert_breach(&frame(LAST | opcode, b""), 1002);
+    }
+    for bits in [COMPRESSED, 0x20, 0x10, 0x70] {
+        assert_breach(&frame(LAST | bits | 1, b"a"), 1002);
+        assert_breach(&frame(LAST | bits | 9, b"a"), 1002);
+    }
+    assert_breach(&[0x81, 1, b'a'], 1002); // no mask
+    assert_breach(&frame(9, b""), 1002); // a ping in fragments
+    assert_breach(&frame(LAST | 9, &[0; 126]), 1002);
+    assert_breach(&frame(LAST | 8, &[0; 126]), 1002);
+    assert_breach(&frame(LAST, b"of nothing"), 1002);
+    assert_breach(&[frame(1, b"a"), text("b")].concat(), 1002);
+    assert_breach(&[0x82, 0x80 | 126, 0, 125, 0, 0, 0, 0], 1002); // not the shortest form
+    assert_breach(
+        &[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0],
+        1002,
+    );
+    assert_breach(&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002);
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_before_it_comes() {
+    let gigabyte = [0x82, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4];
+    assert_breach(&gigabyte, 1009);
+    let mut decoder = MessageDecoder::new(10, None);
+    let bytes = [frame(2, &[0; 6]), frame(LAST, &[0; 5])].concat();
+    assert_eq!(
+        hear(&mut decoder, &[&bytes[..12 + 6]]),
+        (vec![], Some(1009))
+    );
+    let mut decoder = MessageDecoder::new(10, None);
+    let bytes = [frame(2, &[0; 6]), frame(LAST, &[0; 4])].concat();
+    assert_eq!(hear(&mut decoder, &[&bytes]).0.len(), 1);
+}
+
+#[test]
+fn text_must_be_utf_8_and_is_refused_as_soon_as_it_is_not() {
+    for bad in [
+        &b"\xff"[..],
+        b"ab\xc3(",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"\xc0\xaf",
+        b"\xce",
+    ] {
+        assert_breach(&frame(LAST | 1, bad), 1007);
+    }
+    assert_breach(&frame(1, b"\xce\xff"), 1007); // more fragments are not waited for
+    assert_eq!(heard(&frame(1, b"\xce"), None), (vec![], None)); // this may become a character
+    assert_breach(&[frame(1, b"\xce"), frame(LAST, b"")].concat(), 1007);
+    assert_eq!(
+        heard(&frame(LAST | 2, b"\xff"), None).0,
+        [Incoming::Message(Message::Binary(vec![0xff]))]
+    );
+}
+
+// The end.
+
+#[test]
+fn a_close_says_a_code_that_may_be_sent_and_a_reason_in_utf_8() {
+    for code in [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1014, 3000, 4999] {
+        let mut out = Vec::new();
+        write_close(&mut out, CloseCode::new(code), "bye");
+        let farewell = Farewell {
+            code: CloseCode::new(code),
+            reason: "bye".to_owned(),
+        };
+        assert_eq!(farewell.reported(), code);
+        assert_eq!(heard(&as_client(&out), None).0, [Incoming::Close(farewell)]);
+    }
+    for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+        assert_eq!(CloseCode::new(code), None);
+        assert_breach(&frame(LAST | 8, &code.to_be_bytes()), 1002);
+    }
+    assert_breach(&frame(LAST | 8, &[3]), 1002);
+    assert_breach(&frame(LAST | 8, b"\x03\xe8\xff"), 1007);
+    let (heard, _) = heard(&frame(LAST | 8, b""), None);
+    assert!(matches!(&heard[..], [Incoming::Close(farewell)] if farewell.reported() == 1005));
+}
+
+#[test]
+fn a_reason_that_is_too_long_is_cut_between_characters() {
+    let mut out = Vec::new();
+    write_close(&mut out, Some(CloseCode::NORMAL), &"\u{20ac}".repeat(60));
+    assert_eq!(out.len(), 2 + 2 + 123);
+    let mut out = Vec::new();
+    write_close(
+        &mut out,
+        Some(CloseCode::NORMAL),
+        &("a".to_owned() + &"\u{20ac}".repeat(60)),
+    );
+    assert_eq!(out.len(), 2 + 2 + 121);
+    let mut out = Vec::new();
+    write_close(&mut out, None, "not said");
+    write_ping(&mut out);
+    assert_eq!(out, [0x88, 0, 0x89, 0]);
+}
+
+// The opening.
+
+fn request(fields: &str) -> (Vec<u8>, Head) {
+    let bytes = format!(
+        "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n{fields}\r\n"
+    )
+    .into_bytes();
+    let head = accept(&bytes);
+    (bytes, head)
+}
+
+const ASKED: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+fn opening(fields: &str) -> Result<Opening, Reject> {
+    let (bytes, head) = request(&format!("{ASKED}{fields}"));
+    assert!(head.websocket);
+    Opening::read(&head, &bytes)
+}
+
+fn switch(opening: &Opening, subprotocol: Option<&[u8]>) -> String {
+    let mut out = Vec::new();
+    write_switch(&mut out, opening, subprotocol, [].into_iter(), &[b'D'; 29]).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn the_example_of_rfc_6455_1_3() {
+    let opening = opening("Sec-WebSocket-Protocol: chat, superchat\r\n").unwrap();
+    let offered: Vec<&[u8]> = opening.subprotocols().collect();
+    assert_eq!(offered, [&b"chat"[..], b"superchat"]);
+    assert_eq!(
+        switch(&opening, Some(b"chat")),
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\
+         Date: DDDDDDDDDDDDDDDDDDDDDDDDDDDDD\r\n\r\n"
+    );
+}
+
+#[test]
+fn only_a_get_of_http_11_that_upgrades_asks_for_a_websocket() {
+    let asks = |bytes: &str| accept(bytes).websocket;
+    let with = |line: &str, fields: &str| asks(&format!("{line}\r\nHost: a\r\n{fields}\r\n"));
+    let get = "GET / HTTP/1.1";
+    assert!(with(
+        get,
+        "Upgrade: h2c, WebSocket\r\nConnection: upgrade\r\n"
+    ));
+    assert!(!with(get, "Upgrade: websocket\r\n"));
+    assert!(!with(get, "Connection: upgrade\r\n"));
+    assert!(!with(get, "Upgrade: h2c\r\nConnection: upgrade\r\n"));
+    assert!(!with(
+        "POST / HTTP/1.1",
+        "Upgrade: websocket\r\nConnection: upgrade\r\n"
+    ));
+    assert!(!with(
+        "GET / HTTP/1.0",
+        "Upgrade: websocket\r\nConnection: upgrade\r\n"
+    ));
+    assert!(!with(
+        get,
+        "Upgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 1\r\n"
+    ));
+}
+
+#[test]
+fn one_that_asks_wrongly_is_refused() {
+    let status = |fields: &str| {
+        let (bytes, head) = request(fields);
+        Opening::read(&head, &bytes).unwrap_err().status
+    };
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    assert_eq!(status(key), 426);
+    assert_eq!(status(&format!("{key}Sec-WebSocket-Version: 8\r\n")), 426);
+    assert_eq!(status(&format!("{key}{version}{version}")), 426);
+    assert_eq!(status(version), 400);
+    assert_eq!(status(&format!("{version}{key}{key}")), 400);
+    for wrong in [
+        "",
+        "dGhlIHNhbXBsZSBub25jZQ",
+        "dGhlIHNhbXBsZSBub25j",
+        "?GhlIHNhbXBsZSBub25jZQ==",
+    ] {
+        assert_eq!(
+            status(&format!("{version}Sec-WebSocket-Key: {wrong}\r\n")),
+            400
+        );
+    }
+}
+
+#[test]
+fn what_the_application_may_not_answer_is_refused_whole() {
+    let opening = opening("Sec-WebSocket-Protocol: chat\r\n").unwrap();
+    let refused = |subprotocol: Option<&[u8]>, name: &[u8], value: &[u8]| {
+        let mut out = b"before".to_vec();
+        let fields = [(name, value)].into_iter();
+        let result = write_switch(&mut out, &opening, subprotocol, fields, &[b'D'; 29]);
+        assert_eq!(out, b"before");
+        result.unwrap_err()
+    };
+    assert!(matches!(
+        refused(Some(b"other"), b"a", b"b"),
+        Invalid::Subprotocol(_)
+    ));
+    assert!(matches!(
+        refused(None, b"Upgrade", b"h2c"),
+        Invalid::Handshake(_)
+    ));
+    assert!(matches!(
+        refused(None, b"SEC-websocket-accept", b"x"),
+        Invalid::Handshake(_)
+    ));
+    assert!(matches!(
+        refused(None, b"a", b"b\r\nc: d"),
+        Invalid::Value { .. }
+    ));
+    assert!(matches!(refused(None, b"a b", b"c"), Invalid::Name(_)));
+}
+
+// permessage-deflate.
+
+fn agreed(offer: &str) -> Option<String> {
+    let opening = opening(&format!("Sec-WebSocket-Extensions: {offer}\r\n")).unwrap();
+    let head = switch(&opening, None);
+    let value = head.split("Extensions: ").nth(1)?.split("\r\n").next()?;
+    Some(value.to_owned())
+}
+
+#[test]
+fn the_first_offer_that_can_be_accepted_is() {
+    for (offer, answer) in [
+        ("permessage-deflate", "; server_max_window_bits=12"),
+        (
+            "permessage-deflate; client_max_window_bits",
+            "; server_max_window_bits=12; client_max_window_bits=12",
+        ),
+        (
+            "permessage-deflate;client_max_window_bits=\"10\";server_max_window_bits=9",
+            "; server_max_window_bits=9; client_max_window_bits=10",
+        ),
+        (
+            "x-other, permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            "; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12",
+        ),
+        // zlib cannot write so small a window: the next offer is taken.
+        (
+            "permessage-deflate; server_max_window_bits=8, permessage-deflate",
+            "; server_max_window_bits=12",
+        ),
+    ] {
+        assert_eq!(
+            agreed(offer),
+            Some(format!("permessage-deflate{answer}")),
+            "{offer}"
+        );
+    }
+    for wrong in [
+        "x-webkit-deflate-frame",
+        "permessage-deflate; unknown",
+        "permessage-deflate; server_max_window_bits",
+        "permessage-deflate; server_max_window_bits=16",
+        "permessage-deflate; server_max_window_bits=09",
+        "permessage-deflate; client_max_window_bits=7",
+        "permessage-deflate; server_no_context_takeover=1",
+        "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+    ] {
+        assert_eq!(agreed(wrong), None, "{wrong}");
+    }
+}
+
+fn deflated(parameters: &str) -> Deflated {
+    let offer = format!("Sec-WebSocket-Extensions: permessage-deflate{parameters}\r\n");
+    *opening(&offer).unwrap().deflated().unwrap()
+}
+
+fn compressed(deflater: &mut Deflater, message: &[u8]) -> Vec<u8> {
+    frame(LAST | COMPRESSED | 2, &deflater.deflate(message).unwrap())
+}
+
+#[test]
+fn the_examples_of_rfc_7692_7_2_3() {
+    let agreed = deflated("");
+    let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    let again = [0xf2, 0x00, 0x11, 0x00, 0x00]; // from the window of the first
+    let stored = [0, 5, 0, 0xfa, 0xff, b'H', b'e', b'l', b'l', b'o', 0];
+    let last_block = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
+    let bytes = [
+        frame(COMPRESSED | 1, &hello[..3]),
+        frame(LAST, &hello[3..]),
+        frame(LAST | COMPRESSED | 1, &again),
+        frame(LAST | COMPRESSED | 1, &stored),
+        frame(LAST | COMPRESSED | 1, &last_block),
+        text("plain"),
+    ]
+    .concat();
+    let mut expected = vec![says("Hello"); 4];
+    expected.push(says("plain"));
+    assert_eq!(heard(&bytes, Some(&agreed)), (expected, None));
+}
+
+#[test]
+fn a_deflater_may_rest_between_messages() {
+    let agreed = deflated("");
+    let (mut deflater, mut decoder) = (
+        Deflater::new(&agreed),
+        MessageDecoder::new(LIMIT, Some(&agreed)),
+    );
+    let message = b"the same again and again".to_vec();
+    let mut sizes = Vec::new();
+    for rests in [0, 0, 1, 0, 2, 0] {
+        (0..rests).for_each(|_| deflater.rest());
+        let bytes = compressed(&mut deflater, &message);
+        sizes.push(bytes.len());
+        let (heard, _) = hear(&mut decoder, &[&bytes]);
+        assert_eq!(heard, [Incoming::Message(Message::Binary(message.clone()))]);
+    }
+    // After the second rest in a row it has forgotten, and nothing but its memory is lost.
+    assert_eq!(sizes[4], sizes[0]);
+    assert!(
+        [1, 2, 3, 5].iter().all(|&at| sizes[at] < sizes[0] / 2),
+        "{sizes:?}"
+    );
+}
+
+#[test]
+fn a_message_that_inflates_over_the_limit_is_refused_before_it_is_inflated() {
+    let agreed = deflated("");
+    let bomb = compressed(&mut Deflater::new(&agreed), &vec![0; 64 << 20]);
+    assert!(bomb.len() < 512 * 1024);
+    assert_eq!(heard(&bomb, Some(&agreed)), (vec![], Some(1009)));
+    let fits = compressed(&mut Deflater::new(&agreed), &vec![0; LIMIT as usize]);
+    let (heard, code) = hear(&mut MessageDecoder::new(LIMIT, Some(&agreed)), &[&fits]);
+    assert_eq!((heard.len(), code), (1, None));
+}
+
+#[test]
+fn what_cannot_be_inflated_and_text_that_is_not_utf_8_then_are_refused() {
+    let agreed = deflated("");
+    for (payload, kind) in [(&b"\xff\xff\xff"[..], 2), (&[0x06], 2), (&[0x7f; 40], 1)] {
+        let bytes = frame(LAST | COMPRESSED | kind, payload);
+        assert_eq!(heard(&bytes, Some(&agreed)), (vec![], Some(1007)));
+    }
+    let mut bytes = compressed(&mut Deflater::new(&agreed), b"\xff\xfe");
+    bytes[0] = LAST | COMPRESSED | 1;
+    assert_eq!(heard(&bytes, Some(&agreed)), (vec![], Some(1007)));
+    let continued = [frame(COMPRESSED | 1, b""), frame(LAST | COMPRESSED, b"")].concat();
+    assert_eq!(heard(&continued, Some(&agreed)), (vec![], Some(1002)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn fragments_and_splits_change_nothing(
+        messages in vec((any::<bool>(), ".{0,300}", vec(0..300_usize, 0..4)), 1..6),
+        cuts in vec(1..40_usize, 1..20),
+    ) {
+        let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+        for (binary, message, places) in &messages {
+            let payload = message.as_bytes();
+            let mut places: Vec<usize> = places.iter().map(|at| at % (payload.len() + 1)).collect();
+            places.sort_unstable();
+            let (mut at, mut opcode) = (0, if *binary { 2 } else { 1 });
+            for place in places {
+                bytes.extend(frame(opcode, &payload[at..place]));
+                (at, opcode) = (place, 0);
+            }
+            bytes.extend(frame(LAST | opcode, &payload[at..]));
+            expected.push(Incoming::Message(if *binary {
+                Message::Binary(payload.to_vec())
+            } else {
+                Message::Text(message.clone())
+            }));
+        }
+        let (mut pieces, mut rest, mut cuts) = (Vec::new(), &bytes[..], cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, tail) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+            pieces.push(piece);
+            rest = tail;
+        }
+        let whole = hear(&mut MessageDecoder::new(LIMIT, None), &[&bytes]);
+        prop_assert_eq!(&whole, &(expected, None));
+        prop_assert_eq!(hear(&mut MessageDecoder::new(LIMIT, None), &pieces), whole);
+    }
+
+    #[test]
+    fn what_is_deflated_inflates_to_the_same(
+        messages in vec(vec(any::<u8>().prop_map(|byte| byte % 20), 0..9000), 1..6),
+        parameters in proptest::sample::select(vec![
+            "",
+            "; server_no_context_takeover; client_no_context_takeover",
+            "; server_max_window_bits=9",
+            // The deflater plays the client here: its window must not be larger than was agreed.
+            "; client_max_window_bits=12",
+        ]),
+    ) {
+        let agreed = deflated(parameters);
+        let mut deflater = Deflater::new(&agreed);
+        let bytes: Vec<u8> = messages.iter().flat_map(|message| compressed(&mut deflater, message)).collect();
+        let expected = messages.into_iter().map(|message| Incoming::Message(Message::Binary(message)));
+        let (heard, code) = hear(&mut MessageDecoder::new(LIMIT, Some(&agreed)), &[&bytes]);
+        prop_assert_eq!(code, None);
+        prop_assert_eq!(heard, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_bytes_panic_and_splits_change_nothing(
+        bytes in vec(any::<u8>(), 0..200),
+        opcodes in vec(0..16_u8, 1..4),
+    ) {
+        let agreed = deflated("");
+        let framed: Vec<u8> = opcodes.iter().flat_map(|opcode| frame(LAST | opcode, &bytes)).collect();
+        let flipped = frame(LAST | COMPRESSED | 2, &bytes);
+        for bytes in [bytes, framed, flipped] {
+            heard(&bytes, None);
+            heard(&bytes, Some(&agreed));
+        }
+    }
+}
