@@ -4,11 +4,14 @@
 //! so; nothing here can disturb another connection or the next request.
 
 use crate::connection::{Conn, ConnId, Phase};
+use crate::content::Content;
 use crate::engine::Engine;
 use crate::listener::Peer;
-use crate::output::Content;
 use std::fmt;
-use understudy_wire::{BodyEncoder, CONTINUE, Invalid, Length, Reject, write_head, write_reject};
+use understudy_wire::{
+    BodyEncoder, CONTINUE, Invalid, Length, Reject, Version, write_head, write_interim,
+    write_reject,
+};
 
 /// Why an answer was not taken.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// The connection of that name, with the rest of the engine still at hand.
-fn find(conns: &mut [Option<Box<Conn>>], id: ConnId) -> Result<&mut Conn, Refusal> {
+pub(crate) fn find(conns: &mut [Option<Box<Conn>>], id: ConnId) -> Result<&mut Conn, Refusal> {
     conns
         .get_mut(id.key as usize)
         .and_then(Option::as_deref_mut)
@@ -64,6 +67,31 @@ impl Engine {
         Ok(surplus as i64 - missing as i64)
     }
 
+    /// Sends an interim answer, such as 103, before the real one. A client of
+    /// HTTP/1.0 could not read it, and gets none.
+    ///
+    /// # Errors
+    /// [`Refusal`]; after `Invalid` nothing was sent.
+    pub fn inform<'a>(
+        &mut self,
+        id: ConnId,
+        status: u16,
+        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), Refusal> {
+        let Engine { conns, buffers, .. } = self;
+        let conn = find(conns, id)?;
+        if !matches!(conn.phase, Phase::Offered | Phase::Handling) {
+            return Err(Refusal::OutOfTurn);
+        }
+        if conn.asked.version == Version::Http11 {
+            conn.output
+                .append(buffers, |out| write_interim(out, status, headers))
+                .map_err(Refusal::Invalid)?;
+            self.touch(id.key);
+        }
+        Ok(())
+    }
+
     /// Writes the head of an answer whose body comes in pieces.
     ///
     /// # Errors
@@ -76,15 +104,16 @@ impl Engine {
         length: Length,
     ) -> Result<(), Refusal> {
         let date = self.clock.date();
-        let draining = self.named(id).map(|conn| conn.listener);
-        let draining = draining.is_some_and(|listener| self.draining(listener));
+        let conn = self.conn(id.key).filter(|conn| conn.serial == id.serial);
+        let last =
+            conn.is_some_and(|conn| self.draining(conn.listener) && !self.goes_on_elsewhere(conn));
         let Engine { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if !matches!(conn.phase, Phase::Offered | Phase::Handling) {
             return Err(Refusal::OutOfTurn);
         }
         // What was not read of this request cannot be told from the next one.
-        conn.asked.keep_alive &= !conn.body_unread && !draining;
+        conn.asked.keep_alive &= !conn.body_unread && !last;
         let asked = conn.asked;
         let answer = conn
             .output
@@ -136,6 +165,29 @@ impl Engine {
         Ok(offered - admitted.len)
     }
 
+    /// Writes the trailers of a body that is complete, if its coding has room
+    /// for them; [`Engine::finish`] is still to come.
+    ///
+    /// # Errors
+    /// [`Refusal`]; after `Invalid` nothing was sent.
+    pub fn trail<'a>(
+        &mut self,
+        id: ConnId,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    ) -> Result<(), Refusal> {
+        let Engine { conns, buffers, .. } = self;
+        let conn = find(conns, id)?;
+        if conn.phase != Phase::Streaming {
+            return Err(Refusal::OutOfTurn);
+        }
+        let Conn {
+            output, encoder, ..
+        } = conn;
+        output
+            .append(buffers, |out| encoder.trail(out, fields))
+            .map_err(Refusal::Invalid)
+    }
+
     /// Ends the answer; returns how many bytes the declared length misses.
     ///
     /// # Errors
@@ -159,7 +211,7 @@ impl Engine {
         } else {
             Phase::Leaving
         };
-        conn.collecting = None;
+        conn.inbound = None;
         conn.tell_drained = false;
         self.let_go();
         self.touch(id.key);
@@ -184,15 +236,16 @@ impl Engine {
         Ok(())
     }
 
-    /// The answer to a request that broke the rules; the connection ends.
-    pub fn reject(&mut self, id: ConnId, reject: &Reject) {
+    /// The engine's own answer, to a request that broke the rules for one; the
+    /// connection ends. False: none is owed.
+    pub fn reject(&mut self, id: ConnId, reject: &Reject) -> bool {
         let date = self.clock.date();
         let Engine { conns, buffers, .. } = self;
         let Ok(conn) = find(conns, id) else {
-            return;
+            return false;
         };
         if !matches!(conn.phase, Phase::Offered | Phase::Handling) {
-            return;
+            return false;
         }
         let head_only = conn.asked.head_only;
         conn.output
@@ -204,6 +257,7 @@ impl Engine {
             conn.phase = Phase::Leaving;
         }
         self.touch(id.key);
+        true
     }
 
     /// Closes the connection at once, whatever it owes. What was written to
@@ -219,7 +273,10 @@ impl Engine {
     /// [`crate::Event::Drained`] comes once, when all that was written so far
     /// has left. False: the connection is gone or streams nothing.
     pub fn tell_drained(&mut self, id: ConnId) -> bool {
-        let Some(conn) = self.named(id).filter(|conn| conn.phase == Phase::Streaming) else {
+        let Some(conn) = self
+            .named(id)
+            .filter(|conn| matches!(conn.phase, Phase::Streaming | Phase::Open))
+        else {
             return false;
         };
         conn.tell_drained = true;

@@ -5,14 +5,16 @@
 //! idle connection holds no buffer. Knows no epoll, no timer wheel and no
 //! other connection: `engine.rs` moves it.
 
-use crate::body::Body;
+use crate::engine::NEVER;
+use crate::inbound::Inbound;
 use crate::listener::{Peer, Settings};
 use crate::output::Output;
+use crate::websocket::WebSocket;
 use rustix::event::epoll::EventFlags;
 use std::ffi::c_int;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use understudy_wire::{Asked, BodyDecoder, BodyEncoder, HeadParser, Version};
+use understudy_wire::{Asked, BodyEncoder, HeadParser, Version};
 
 /// Names one connection for as long as the process lives: a number that is
 /// given to the next connection in the same place has another serial.
@@ -48,6 +50,10 @@ pub(crate) enum Phase {
     Handling,
     /// The head of the answer is written, its body is being made.
     Streaming,
+    /// It speaks WebSocket: messages go either way.
+    Open,
+    /// We have said goodbye on it, and the peer has not yet.
+    Closing,
     /// Answered; what is left is sent, then the connection ends.
     Leaving,
     /// Our side is closed. What still comes is read and dropped, so that the
@@ -58,22 +64,15 @@ pub(crate) enum Phase {
 impl Phase {
     /// The application owes an answer, or the rest of one.
     pub(crate) fn in_flight(self) -> bool {
-        matches!(self, Phase::Handling | Phase::Streaming)
+        matches!(self, Phase::Handling | Phase::Streaming | Phase::Open)
     }
 
     pub(crate) fn reads(self) -> bool {
-        matches!(self, Phase::Waiting | Phase::Collecting | Phase::Lingering)
+        matches!(
+            self,
+            Phase::Waiting | Phase::Collecting | Phase::Open | Phase::Closing | Phase::Lingering
+        )
     }
-}
-
-/// A body on its way in, with the pace that it must keep.
-pub(crate) struct Collecting {
-    pub(crate) decoder: BodyDecoder,
-    pub(crate) body: Body,
-    /// Method and target of the request, for the scoreboard.
-    pub(crate) request: (Box<[u8]>, Box<[u8]>),
-    /// Bytes since the current window of the minimum rate began.
-    pub(crate) in_window: u64,
 }
 
 pub(crate) struct Conn {
@@ -91,7 +90,10 @@ pub(crate) struct Conn {
     pub(crate) parser: Option<Box<HeadParser>>,
     /// When the first byte of that head came.
     pub(crate) head_since_ms: u64,
-    pub(crate) collecting: Option<Box<Collecting>>,
+    /// The body of the current request, until all of it has come.
+    pub(crate) inbound: Option<Box<Inbound>>,
+    /// From the 101 on.
+    pub(crate) websocket: Option<Box<WebSocket>>,
     pub(crate) output: Output,
     /// How much of it the system still had for the client when we last looked.
     pub(crate) queued: c_int,
@@ -111,6 +113,12 @@ pub(crate) struct Conn {
     /// It stands in the engine's list of connections to look at.
     pub(crate) touched: bool,
     pub(crate) requests: u32,
+    /// Came from another worker, and had idled there: until when it may, at most.
+    pub(crate) idles_until_ms: u64,
+    /// When the application was given the current request.
+    pub(crate) taken_ms: u64,
+    /// Method and target of it, if somebody may have to name it.
+    noted: Vec<u8>,
 }
 
 impl Conn {
@@ -132,7 +140,8 @@ impl Conn {
             input: Vec::new(),
             parser: None,
             head_since_ms: 0,
-            collecting: None,
+            inbound: None,
+            websocket: None,
             output: Output::default(),
             queued: 0,
             asked: UNASKED,
@@ -145,7 +154,22 @@ impl Conn {
             tell_drained: false,
             touched: false,
             requests: 0,
+            idles_until_ms: NEVER,
+            taken_ms: 0,
+            noted: Vec::new(),
         }
+    }
+
+    pub(crate) fn note(&mut self, method: &[u8], target: &[u8]) {
+        self.noted.clear();
+        self.noted.extend_from_slice(method);
+        self.noted.push(b' ');
+        self.noted.extend_from_slice(target);
+    }
+
+    /// The request that was noted, fit for a log.
+    pub(crate) fn line(&self) -> String {
+        self.noted.escape_ascii().to_string()
     }
 
     /// Nothing has been asked and nothing is owed.
@@ -158,11 +182,41 @@ impl Conn {
         self.phase == Phase::Waiting && self.parser.is_none() && !self.input.is_empty()
     }
 
+    /// The application has as much of it as it can hold.
+    pub(crate) fn is_paused(&self) -> bool {
+        let websocket = self.websocket.as_deref();
+        self.phase == Phase::Open && websocket.is_some_and(|websocket| websocket.paused)
+    }
+
+    pub(crate) fn id(&self, key: u32) -> ConnId {
+        ConnId {
+            key,
+            serial: self.serial,
+        }
+    }
+
+    /// What comes now is read.
+    pub(crate) fn reads(&self) -> bool {
+        match self.phase {
+            Phase::Handling | Phase::Streaming => {
+                self.inbound.as_deref().is_some_and(Inbound::is_wanted)
+            }
+            phase => phase.reads() && !self.is_paused(),
+        }
+    }
+
     /// What the epoll set should report. `READING` costs nothing while the
     /// peer is silent, so it is given up only when a report came too early.
     pub(crate) fn wants(&self, blocked: bool) -> EventFlags {
         let mut wanted = match self.phase {
-            _ if self.eof => EventFlags::empty(),
+            _ if self.eof || self.is_paused() => EventFlags::empty(),
+            // A peer that is slow to read may still have something to say.
+            Phase::Open | Phase::Closing => READING,
+            // A body whose end is in the socket may have the peer's behind it.
+            phase if phase.in_flight() && self.inbound.is_some() => match self.reads() {
+                true => READING,
+                false => EventFlags::empty(),
+            },
             phase if phase.in_flight() => EventFlags::RDHUP,
             phase if phase.reads() && !blocked => READING,
             _ => EventFlags::empty(),

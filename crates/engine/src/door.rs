@@ -4,8 +4,8 @@
 //! `On`; a process that is full, or has no descriptor left, keeps the door to
 //! itself closed and leaves clients to the others.
 
-use crate::connection::{Conn, ConnId, READING};
-use crate::engine::{ACCEPTS_PER_TURN, Current, Engine, Event, GATE, SPECIAL};
+use crate::connection::{Conn, ConnId, Phase, READING};
+use crate::engine::{Current, Engine, Event, GATE, QUEUE, SPECIAL};
 use crate::listener::{ACCEPTING, Accepted, Listener, Listening, Peer, Settings, Supply};
 use crate::scoreboard::Slot;
 use rustix::event::epoll::EventFlags;
@@ -59,27 +59,32 @@ impl Engine {
         }
     }
 
-    /// Closes a listener for good: its connections may ask once more within
-    /// `linger_ms`, and are told that it was the last time. When all are
-    /// gone, [`Event::Empty`] comes.
+    /// Closes a listener for good. Its connections go on in another worker; if
+    /// none takes them they may ask once more within `linger_ms`, and are told
+    /// that it was the last time. When all are gone, [`Event::Empty`] comes.
     pub fn drain(&mut self, listener: u32, linger_ms: u64) {
         self.unlisten(listener);
         let Some(place) = self.listeners.get_mut(listener as usize) else {
             return;
         };
         let due_ms = self.clock.now_ms.saturating_add(linger_ms);
-        place.draining = true;
         place.linger_until_ms = due_ms;
-        if place.open == 0 {
-            self.events.push_back(Event::Empty { listener });
-        }
         for key in self.keys_of(listener) {
+            if self.pass_by(key) {
+                continue;
+            }
             match self.conn(key) {
                 Some(conn) if conn.is_idle() && linger_ms == 0 => self.remove(key, None),
                 Some(conn) if conn.is_idle() => self.timers.set(key, due_ms),
+                Some(conn) if conn.phase == Phase::Open => self.say_goodbye(key),
                 _ => {}
             }
         }
+        if let Some(place) = self.listeners.get_mut(listener as usize) {
+            place.draining = true;
+        }
+        self.see_off(listener);
+        self.wake(); // whoever waits elsewhere for a turn
     }
 
     /// Closes every connection of a listener at once, whatever it owes.
@@ -122,6 +127,7 @@ impl Engine {
             (true, false) => self.set.remove(socket)?,
             _ => {}
         }
+        self.mind_the_queue();
         Ok(())
     }
 
@@ -131,8 +137,7 @@ impl Engine {
         if self.concurrency == u32::MAX {
             return;
         }
-        let full =
-            self.in_flight >= self.concurrency && !self.slot.as_ref().is_some_and(Slot::overcommit);
+        let full = self.is_full();
         if full {
             for number in 0..self.listeners.len() as u32 {
                 if self.listening(number) == Some(Listening::On) {
@@ -148,6 +153,11 @@ impl Engine {
             self.listen_again();
         }
         self.watch_gate(full);
+    }
+
+    /// This worker is no spare, and is not asked to take more than it should.
+    pub(crate) fn is_full(&self) -> bool {
+        self.in_flight >= self.concurrency && !self.slot.as_ref().is_some_and(Slot::overcommit)
     }
 
     pub(crate) fn listen_again(&mut self) {
@@ -178,17 +188,20 @@ impl Engine {
         listener.map(|listener| listener.state)
     }
 
-    pub(crate) fn accept(&mut self, number: u32) {
+    /// Lets in whoever is at a door, named as in the epoll set.
+    pub(crate) fn let_in(&mut self, door: u64) {
+        if door == QUEUE {
+            self.adopt();
+        } else {
+            self.accept(door as u32);
+        }
+    }
+
+    fn accept(&mut self, number: u32) {
         let Some(listener) = self.listeners.get(number as usize) else {
             return;
         };
-        // Of those that wait for a client one is woken (EPOLLEXCLUSIVE). If it left him at the
-        // door, full by a request that came in the same turn, nobody else would hear of him.
-        let full = self.in_flight >= self.concurrency && self.accepts_left < ACCEPTS_PER_TURN;
-        if listener.state != Listening::On
-            || self.accepts_left == 0
-            || full && !self.slot.as_ref().is_some_and(Slot::overcommit)
-        {
+        if listener.state != Listening::On || !self.may_take_one_more() {
             return;
         }
         self.accepts_left -= 1;
@@ -198,7 +211,7 @@ impl Engine {
                 if let Some(key) = self.admit(socket, peer, number, settings) {
                     self.visit(key);
                     self.receive(key);
-                    self.current = Current::Accepted(key, number);
+                    self.current = Current::Newcomer(key, SPECIAL | u64::from(number));
                 }
             }
             Accepted::Nobody => {}
@@ -206,7 +219,7 @@ impl Engine {
         }
     }
 
-    fn admit(
+    pub(crate) fn admit(
         &mut self,
         socket: OwnedFd,
         peer: Peer,
@@ -240,7 +253,7 @@ impl Engine {
         Some(key)
     }
 
-    fn starve(&mut self, number: u32, error: Errno) {
+    pub(crate) fn starve(&mut self, number: u32, error: Errno) {
         let _ = self.set_listening(number, Listening::Starved);
         // Said once, not at each try.
         if self.supply == Supply::Enough {

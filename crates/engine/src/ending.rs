@@ -2,14 +2,14 @@
 
 use crate::connection::{ConnId, Phase, READING};
 use crate::engine::{Engine, Event, NEVER};
-use crate::output::{Sent, queued_in};
+use crate::guard::OVERDUE;
+use crate::inbound::Inbound;
+use crate::output::{Failure, Sent, queued_in};
 use rustix::event::epoll::EventFlags;
 use std::os::fd::AsFd;
 use understudy_wire::Reject;
 
 const LINGER_MS: u64 = 5_000;
-/// The minimum rate of a body is judged over windows of this length.
-const RATE_WINDOW_MS: u64 = 5_000;
 
 impl Engine {
     /// Sends what waits; true when nothing does any more.
@@ -37,11 +37,12 @@ impl Engine {
                 }
                 false
             }
-            Err(_) => {
-                self.lose(
-                    key,
-                    "the client closed the connection before its answer was sent",
-                );
+            Err(failure) => {
+                let why = match failure {
+                    Failure::Peer => "the client closed the connection before its answer was sent",
+                    Failure::File => "a file became shorter while it was sent, or cannot be read",
+                };
+                self.lose(key, why);
                 true
             }
         }
@@ -65,7 +66,7 @@ impl Engine {
             match conn.phase {
                 Phase::Leaving => return self.leave(key),
                 Phase::Waiting if conn.eof => return self.remove(key, None),
-                Phase::Streaming if std::mem::take(&mut conn.tell_drained) => {
+                Phase::Streaming | Phase::Open if std::mem::take(&mut conn.tell_drained) => {
                     let conn = ConnId {
                         key,
                         serial: conn.serial,
@@ -77,6 +78,8 @@ impl Engine {
             self.set_deadline(key);
             if backlog {
                 self.postpone(key);
+            } else if self.leaves_with_its_listener(key) && self.hand_on(key) {
+                return;
             }
         }
         let Some(conn) = self.conn_mut(key) else {
@@ -120,20 +123,36 @@ impl Engine {
             // The head of its last answer may have come before draining: nothing
             // told the client that there is no other.
             Phase::Waiting => lingers_until_ms
-                .unwrap_or_else(|| now_ms.saturating_add(settings.keep_alive_timeout_ms)),
-            // Set when they began; the window of the rate must not move.
-            Phase::Collecting | Phase::Lingering => return,
-            Phase::Offered | Phase::Handling | Phase::Streaming | Phase::Leaving => NEVER,
+                .unwrap_or_else(|| now_ms.saturating_add(settings.keep_alive_timeout_ms))
+                .min(conn.idles_until_ms),
+            // Set when they began.
+            Phase::Closing | Phase::Lingering => return,
+            Phase::Collecting | Phase::Handling | Phase::Streaming if conn.reads() => {
+                let inbound = conn.inbound.as_deref();
+                inbound.and_then(Inbound::due_ms).unwrap_or(NEVER)
+            }
+            Phase::Open => self.ping_due_ms(key),
+            Phase::Offered | Phase::Handling if settings.request_timeout_ms > 0 => {
+                conn.taken_ms.saturating_add(settings.request_timeout_ms)
+            }
+            _ => NEVER,
         };
         self.timers.set(key, due_ms);
     }
 
+    fn leaves_with_its_listener(&self, key: u32) -> bool {
+        self.conn(key)
+            .is_some_and(|conn| self.draining(conn.listener))
+    }
+
     /// The body of the request is wanted; its pace is judged from now on.
     pub(crate) fn begin_collecting(&mut self, key: u32) {
-        let due_ms = self.clock.now_ms + RATE_WINDOW_MS;
+        let now_ms = self.clock.now_ms;
         if let Some(conn) = self.conn_mut(key) {
             conn.phase = Phase::Collecting;
-            self.timers.set(key, due_ms);
+            if let Some(inbound) = conn.inbound.as_deref_mut() {
+                inbound.want(now_ms);
+            }
         }
         self.touch(key);
     }
@@ -143,6 +162,7 @@ impl Engine {
         if self.timers.is_set(key) {
             return;
         }
+        let now_ms = self.clock.now_ms;
         let Some(conn) = self.conn_mut(key) else {
             return;
         };
@@ -163,20 +183,43 @@ impl Engine {
             Phase::Waiting if conn.parser.is_some() => {
                 self.time_out(key, "the request head did not arrive in time");
             }
-            Phase::Collecting => {
-                let window = conn
-                    .collecting
-                    .as_deref_mut()
-                    .map_or(0, |collecting| std::mem::take(&mut collecting.in_window));
-                if window < rate * RATE_WINDOW_MS / 1000 {
-                    self.time_out(key, "the request body came too slowly");
-                } else {
-                    self.timers.set(key, self.clock.now_ms + RATE_WINDOW_MS);
+            Phase::Collecting | Phase::Handling | Phase::Streaming if conn.reads() => {
+                let inbound = conn.inbound.as_deref_mut();
+                match inbound.is_none_or(|inbound| inbound.keeps_pace(rate, now_ms)) {
+                    true => self.set_deadline(key),
+                    false => self.time_out(key, "the request body came too slowly"),
                 }
             }
-            Phase::Waiting | Phase::Lingering => self.remove(key, None),
-            Phase::Offered | Phase::Handling | Phase::Streaming | Phase::Leaving => {}
+            Phase::Open => self.mind_the_pulse(key),
+            // It may be that the queue has room by now.
+            Phase::Waiting | Phase::Closing | Phase::Lingering => {
+                if !(self.leaves_with_its_listener(key) && self.hand_on(key)) {
+                    self.remove(key, None);
+                }
+            }
+            Phase::Offered | Phase::Handling => self.give_out(key),
+            Phase::Collecting | Phase::Streaming | Phase::Leaving => {}
         }
+    }
+
+    /// The application has had its time for a request.
+    fn give_out(&mut self, key: u32) {
+        let Some(conn) = self.conn(key) else {
+            return;
+        };
+        let id = ConnId {
+            key,
+            serial: conn.serial,
+        };
+        let event = Event::Overdue {
+            conn: id,
+            listener: conn.listener,
+            peer: conn.peer,
+            request: conn.line(),
+            after_ms: conn.settings.request_timeout_ms,
+        };
+        self.reject(id, &OVERDUE);
+        self.events.push_back(event);
     }
 
     /// RFC 9110, section 15.5.9.
@@ -186,8 +229,12 @@ impl Engine {
             status: 408,
             reason,
         };
-        let event = self.malformed(key, reject);
-        self.events.push_back(event);
+        let begun = self.conn(key).is_some_and(|conn| conn.phase.in_flight());
+        let event = match begun {
+            true => self.break_body_off(key, reject),
+            false => Some(self.malformed(key, reject)),
+        };
+        self.events.extend(event);
     }
 
     /// The last answer has left.
@@ -210,7 +257,11 @@ impl Engine {
 
     /// The client is gone, or has to go, before all was done.
     pub(crate) fn lose(&mut self, key: u32, why: &'static str) {
-        self.remove(key, Some(why));
+        // Of a WebSocket that has ended nobody misses the rest.
+        let missed = self
+            .conn(key)
+            .is_some_and(|conn| conn.websocket.is_none() || conn.phase == Phase::Open);
+        self.remove(key, missed.then_some(why));
     }
 
     /// Closes a connection and forgets it.
@@ -228,6 +279,19 @@ impl Engine {
         if conn.phase.in_flight() {
             self.let_go();
         }
+        if conn.phase == Phase::Open {
+            self.events.push_back(Event::Ended {
+                conn: ConnId {
+                    key,
+                    serial: conn.serial,
+                },
+                listener: conn.listener,
+                peer: conn.peer,
+                code: 1006,
+                reason: String::new(),
+                fault: None,
+            });
+        }
         if conn.watched || conn.tell_drained || interrupted.is_some() {
             self.events.push_back(Event::Closed {
                 conn: ConnId {
@@ -242,10 +306,7 @@ impl Engine {
         // Behind the end of its last connection: then the owner may go too.
         if let Some(listener) = self.listeners.get_mut(conn.listener as usize) {
             listener.open -= 1;
-            if listener.draining && listener.open == 0 {
-                let listener = conn.listener;
-                self.events.push_back(Event::Empty { listener });
-            }
         }
+        self.see_off(conn.listener);
     }
 }

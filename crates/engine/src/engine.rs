@@ -17,20 +17,25 @@ use crate::body::Body;
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::connection::{Conn, ConnId};
+use crate::guard::{Rest, Watch};
+use crate::inbound::Piece;
 use crate::listener::{Listener, Peer, Supply};
 use crate::poll_set::{PollSet, Report, Waiter};
+use crate::queue::Queue;
 use crate::scoreboard::{Counters, Slot};
 use crate::timers::Timers;
 use rustix::event::epoll::EventFlags;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use understudy_wire::websocket::Message;
 use understudy_wire::{Head, Reject};
 
 /// What happened. `conn` is the name to answer to.
 pub enum Event {
     /// A request. With a body, it is still to come: answer without it, or
-    /// call [`Engine::collect`] and wait for [`Event::Body`].
+    /// call [`Engine::collect`] and wait for [`Event::Body`], or take it in
+    /// pieces: [`Engine::begin_pulling`].
     Request {
         conn: ConnId,
         listener: u32,
@@ -45,12 +50,35 @@ pub enum Event {
         conn: ConnId,
         body: Result<Body, io::Error>,
     },
+    /// The piece of a body that was asked for by [`Engine::pull`].
+    Piece { conn: ConnId, piece: Piece },
+    /// No more of it comes: `reject` says what the client did wrong. It has
+    /// heard that, or been cut off in the middle of its answer.
+    Broken {
+        conn: ConnId,
+        listener: u32,
+        peer: Peer,
+        reject: Reject,
+    },
     /// Not a request. Answer it, or let [`Engine::reject`] do so.
     Malformed {
         conn: ConnId,
         listener: u32,
         peer: Peer,
         reject: Reject,
+    },
+    /// The peer of a WebSocket has said this.
+    Message { conn: ConnId, message: Message },
+    /// A WebSocket is over: nothing more comes, and nothing can be sent. The
+    /// codes are those of RFC 6455, section 7.4: 1005 if none was said, 1006 if
+    /// the peer vanished. `fault` if it broke the rules.
+    Ended {
+        conn: ConnId,
+        listener: u32,
+        peer: Peer,
+        code: u16,
+        reason: String,
+        fault: Option<&'static str>,
     },
     /// What was written has left the process.
     Drained { conn: ConnId },
@@ -67,6 +95,15 @@ pub enum Event {
     Recovered { listener: u32 },
     /// As many requests were taken as this process was to take.
     Exhausted,
+    /// The application took too long for a request. Its client has got a 504;
+    /// the answer is no longer owed. `request` is method and target.
+    Overdue {
+        conn: ConnId,
+        listener: u32,
+        peer: Peer,
+        request: String,
+        after_ms: u64,
+    },
     /// The last connection of a listener that drains is gone.
     Empty { listener: u32 },
 }
@@ -76,9 +113,10 @@ pub(crate) const SPECIAL: u64 = 1 << 63;
 pub(crate) const NESTED: u64 = SPECIAL | 1 << 32;
 pub(crate) const GATE: u64 = SPECIAL | 2 << 32;
 const ALARM: u64 = SPECIAL | 3 << 32;
+pub(crate) const QUEUE: u64 = SPECIAL | 4 << 32;
 
 /// A client that lets this much of its answers wait asks no further.
-pub(crate) const HIGH_WATER: usize = 64 * 1024;
+pub const HIGH_WATER: usize = 64 * 1024;
 /// How many clients one listener may bring in a turn.
 pub(crate) const ACCEPTS_PER_TURN: u32 = 16;
 /// How many requests one client may bring in a turn; the others come next.
@@ -89,8 +127,9 @@ pub(crate) const NEVER: u64 = u64::MAX / 2;
 pub(crate) enum Current {
     Nothing,
     Connection(u32),
-    /// Accepted in this turn from that listener, which may have more.
-    Accepted(u32, u32),
+    /// Came in this turn through a door, named as in the epoll set, that may
+    /// have more.
+    Newcomer(u32, u64),
 }
 
 pub struct Engine {
@@ -119,8 +158,10 @@ pub struct Engine {
 
     pub(crate) nested_ready: bool,
     pub(crate) supply: Supply,
-    /// The owner waits: another thread that changes something ends that.
-    asleep: bool,
+    pub(crate) rest: Rest,
+    /// Counts how far the main thread has got.
+    pub(crate) steps: u64,
+    pub(crate) watch: Option<Watch>,
     pub(crate) in_flight: u32,
     /// More than this many in flight, and no new client is accepted.
     pub(crate) concurrency: u32,
@@ -128,6 +169,7 @@ pub struct Engine {
     pub(crate) gate: Option<OwnedFd>,
     pub(crate) gate_watched: bool,
     pub(crate) slot: Option<Slot>,
+    pub(crate) queue: Option<Queue>,
     pub(crate) counters: Counters,
 }
 
@@ -157,13 +199,16 @@ impl Engine {
             at: 0,
             nested_ready: false,
             supply: Supply::Enough,
-            asleep: false,
+            rest: Rest::Busy,
+            steps: 0,
+            watch: None,
             in_flight: 0,
             concurrency: u32::MAX,
             max_requests: u64::MAX,
             gate: None,
             gate_watched: false,
             slot: None,
+            queue: None,
             counters: Counters::default(),
         })
     }
@@ -185,6 +230,8 @@ impl Engine {
         self.current = Current::Nothing;
         self.gate = None;
         self.slot = None;
+        self.queue = None;
+        self.watch = None;
     }
 
     // ---- what it watches ------------------------------------------------
@@ -203,11 +250,13 @@ impl Engine {
 
     /// From now on `slot` tells the pool what this process does, and no
     /// client is accepted while `concurrency` requests are in flight, unless
-    /// the pool is full: then `gate` is readable.
-    pub fn join_pool(&mut self, slot: Slot, concurrency: u32, gate: OwnedFd) {
+    /// the pool is full: then `gate` is readable. Connections come from other
+    /// workers, and go there, through `queue`.
+    pub fn join_pool(&mut self, slot: Slot, concurrency: u32, gate: OwnedFd, queue: Queue) {
         self.slot = Some(slot);
         self.concurrency = concurrency;
         self.gate = Some(gate);
+        self.queue = Some(queue);
     }
 
     pub fn slot(&self) -> Option<&Slot> {
@@ -231,6 +280,12 @@ impl Engine {
 
     // ---- one turn ---------------------------------------------------------
 
+    /// What another loop may wait for instead: readable when a turn has
+    /// something to do. `None` once the engine is closed.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.set.fd()
+    }
+
     pub fn waiter(&self) -> Waiter {
         self.set.waiter()
     }
@@ -240,7 +295,7 @@ impl Engine {
         if !self.events.is_empty() || !self.touched.is_empty() {
             return Some(0);
         }
-        self.asleep = true;
+        self.rest = Rest::Asleep;
         let due = [self.timers.next_ms(), self.supply.due_ms()]
             .into_iter()
             .flatten()
@@ -251,7 +306,11 @@ impl Engine {
     /// Takes what the wait brought.
     pub fn woken(&mut self, reports: &[Report]) {
         self.clock.tick();
-        self.asleep = false;
+        self.rest = Rest::Busy;
+        self.steps += 1;
+        if let Some(watch) = &mut self.watch {
+            watch.resume();
+        }
         self.nested_ready = false;
         // First what was answered: it leaves even if the client is just going.
         for id in self.touched.drain(..) {
@@ -260,21 +319,27 @@ impl Engine {
             }
             self.reports.push_back((id.to_u64(), EventFlags::empty()));
         }
+        // Then whoever is at a door: nobody else was woken for it, while a
+        // connection that waits behind a slow handler is passed on (`guard.rs`).
         for &(data, flags) in reports {
             match data {
                 NESTED => self.nested_ready = true,
                 GATE => self.listen_again(),
                 ALARM => {}
-                _ => self.reports.push_back((data, flags)),
+                _ if data & SPECIAL != 0 => self.reports.push_back((data, flags)),
+                _ => {}
             }
         }
+        let connections = reports.iter().filter(|(data, _)| data & SPECIAL == 0);
+        self.reports.extend(connections);
         self.timers.expire(self.clock.now_ms, &mut self.expired);
         self.mind_the_supply();
     }
 
     /// Has the owner's wait end, if it waits: for another thread.
     pub fn wake(&mut self) {
-        if std::mem::take(&mut self.asleep) {
+        if self.rest == Rest::Asleep {
+            self.rest = Rest::Rung;
             self.set.ring();
             // What is stamped until then is of now, not of when the wait began.
             self.clock.tick();
@@ -283,6 +348,7 @@ impl Engine {
 
     /// The next thing that happened, until the turn is over.
     pub fn next_event(&mut self) -> Option<Event> {
+        self.steps += 1;
         // None of them can lead to another for ever: what their hearer writes
         // is looked at in the next turn.
         if let Some(event) = self.events.pop_front() {
@@ -298,17 +364,17 @@ impl Engine {
                     self.settle(key);
                     self.current = Current::Nothing;
                 }
-                Current::Accepted(key, listener) => {
+                Current::Newcomer(key, door) => {
                     if let Some(event) = self.step(key) {
                         return Some(event);
                     }
                     // One that has asked nothing yet ends the series: what
                     // else waits at the door is for a worker with less to do.
-                    let asked = self.conn(key).is_none_or(|conn| conn.requests > 0);
+                    let asked = self.conn(key).is_none() || self.heads_left < HEADS_PER_TURN;
                     self.settle(key);
                     self.current = Current::Nothing;
                     if asked {
-                        self.accept(listener);
+                        self.let_in(door);
                         continue;
                     }
                 }
@@ -318,7 +384,7 @@ impl Engine {
                     self.begin(ConnId::from_u64(data), flags);
                 } else {
                     self.accepts_left = ACCEPTS_PER_TURN;
-                    self.accept(data as u32);
+                    self.let_in(data);
                 }
             } else if let Some(key) = self.expired.pop() {
                 self.expire(key);
@@ -331,7 +397,7 @@ impl Engine {
     /// Closes the connection that is being worked on: for an owner that
     /// caught a panic of [`Engine::next_event`], which would meet it again.
     pub fn give_up_current(&mut self) {
-        if let Current::Connection(key) | Current::Accepted(key, _) =
+        if let Current::Connection(key) | Current::Newcomer(key, _) =
             std::mem::replace(&mut self.current, Current::Nothing)
         {
             self.lose(key, "an error of the server");
@@ -343,10 +409,14 @@ impl Engine {
         self.mind_the_door();
         self.counters.connections = self.open as u64;
         self.counters.busy_ns += self.clock.since_tick_ns();
+        self.tell_counters();
+        self.nested_ready
+    }
+
+    pub(crate) fn tell_counters(&self) {
         if let Some(slot) = &self.slot {
             slot.turn(self.clock.now_ns, &self.counters);
         }
-        self.nested_ready
     }
 
     // ---- one connection -------------------------------------------------------
@@ -367,10 +437,13 @@ impl Engine {
 
     /// Has the next turn look at a connection that somebody else changed.
     pub(crate) fn touch(&mut self, key: u32) {
-        if !matches!(self.current, Current::Connection(now) | Current::Accepted(now, _) if now == key)
-        {
+        if !self.is_current(key) {
             self.postpone(key);
         }
+    }
+
+    pub(crate) fn is_current(&self, key: u32) -> bool {
+        matches!(self.current, Current::Connection(now) | Current::Newcomer(now, _) if now == key)
     }
 
     /// Has the next turn look at a connection.

@@ -7,8 +7,10 @@
 //! | `timers.rs` | when each connection must be looked at next |
 //! | `clock.rs` | the time of one turn, and the Date that goes with it |
 //! | `buffers.rs` | a few emptied buffers that busy connections borrow |
+//! | `content.rs` | a piece of a body on its way in |
 //! | `output.rs` | what waits to leave on one connection |
 //! | `body.rs` | a request's body, in memory or in a file |
+//! | `inbound.rs` | a body that is being read, whole or in pieces |
 //! | `connection.rs` | one client: where it stands and what it has in hand |
 //! | `listener.rs` | a listening socket and what its clients are held to |
 //! | `poll_set.rs` | the epoll set and the alarm that ends a wait |
@@ -16,7 +18,12 @@
 //! | `door.rs` | the engine's part that lets clients in |
 //! | `reading.rs` | the engine's part from bytes to events |
 //! | `answering.rs` | the engine's part that the application calls |
+//! | `outlet.rs` | the engine's part for an application that waits for its client |
 //! | `ending.rs` | the engine's part that sends, times out and closes |
+//! | `queue.rs` | the central queue: connections between two workers |
+//! | `handoff.rs` | the engine's part that passes them on and takes them in |
+//! | `guard.rs` | the thread that does so while the main one is stuck |
+//! | `websocket.rs` | the engine's part that speaks WebSocket |
 //! | `scoreboard/` | the shared memory in which a pool sees its workers |
 //!
 //! HTTP itself is in `understudy-wire`. There is no Python here, and no
@@ -27,20 +34,32 @@ mod body;
 mod buffers;
 mod clock;
 mod connection;
+mod content;
 mod door;
 mod ending;
 mod engine;
+pub mod guard;
+mod handoff;
+mod inbound;
 mod listener;
+mod outlet;
 mod output;
 mod poll_set;
+mod queue;
 mod reading;
 pub mod scoreboard;
 mod timers;
+mod websocket;
 
 pub use answering::Refusal;
 pub use body::{Body, Spool};
 pub use connection::ConnId;
-pub use engine::{Engine, Event};
+pub use content::{Content, FilePart, Payload};
+pub use engine::{Engine, Event, HIGH_WATER};
+pub use inbound::Piece;
 pub use listener::{Peer, Settings};
-pub use output::{COPY_LIMIT, Content, Payload};
+pub use outlet::Outlet;
+pub use output::COPY_LIMIT;
 pub use poll_set::{Report, Waiter};
+pub use queue::Queue;
+pub use websocket::Terms;

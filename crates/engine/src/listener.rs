@@ -21,6 +21,9 @@ pub struct Settings {
     pub keep_alive_timeout_ms: u64,
     /// How long a client may read nothing of what waits for it.
     pub send_timeout_ms: u64,
+    /// From when the application has a request to the head of its answer; 0:
+    /// as long as it takes.
+    pub request_timeout_ms: u64,
     /// Bytes a second that a body must come with; 0: any pace.
     pub body_min_rate: u64,
     pub spool: Spool,

@@ -3,9 +3,11 @@
 //! Owns: the bytes between the application's answer and the socket. Always
 //! holds: they leave in order, each once; an empty queue holds no memory. A
 //! large payload is not copied: it stays where the application made it and is
-//! sent from there, beside its framing, in one vectored write.
+//! sent from there, beside its framing, in one vectored write; a file is sent
+//! by the system (sendfile(2)), its head in the same packet as its beginning.
 
 use crate::buffers::Buffers;
+use crate::content::{Content, FilePart, Payload};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use std::collections::VecDeque;
@@ -19,44 +21,33 @@ const VECTORS: usize = 16;
 /// A client that reads as fast as we send must not keep all others waiting.
 const SENDS_PER_TURN: u32 = 16;
 
-/// Bytes that somebody else owns, kept alive until they have been sent.
-pub type Payload = Box<dyn AsRef<[u8]> + Send + Sync>;
-
-/// A piece of a response's body on its way in.
-pub enum Content<'a> {
-    /// Small: copied behind what already waits.
-    Copied(&'a [u8]),
-    /// Large: sent from where it is.
-    Kept(Payload),
-}
-
-impl Content<'_> {
-    pub fn len(&self) -> usize {
-        match self {
-            Content::Copied(bytes) => bytes.len(),
-            Content::Kept(payload) => payload.as_ref().as_ref().len(),
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
+/// A file whose reader is as fast as the system must not keep all others waiting.
+const FILE_BYTES_PER_SEND: usize = 1024 * 1024;
 
 enum Segment {
     Bytes(Vec<u8>),
     /// The payload and how many of its bytes may go.
     Payload(Payload, usize),
+    File(FilePart),
 }
 
 impl Segment {
-    fn bytes(&self) -> &[u8] {
+    /// `None` for a file.
+    fn bytes(&self) -> Option<&[u8]> {
         match self {
-            Segment::Bytes(bytes) => bytes,
+            Segment::Bytes(bytes) => Some(bytes),
             Segment::Payload(payload, len) => {
                 let whole = payload.as_ref().as_ref();
-                whole.get(..*len).unwrap_or(whole)
+                Some(whole.get(..*len).unwrap_or(whole))
             }
+            Segment::File(_) => None,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Segment::File(part) => part.len,
+            _ => self.bytes().map_or(0, <[u8]>::len),
         }
     }
 }
@@ -80,6 +71,15 @@ pub(crate) enum Sent {
     /// The socket took no more, or had its share of the turn; `progress`
     /// tells whether it took anything.
     Blocked { progress: bool },
+}
+
+/// Why nothing more can be sent.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The peer is gone.
+    Peer,
+    /// A file has fewer bytes than it had, or cannot be read.
+    File,
 }
 
 /// Almost every answer is one short run of bytes: that one is `first`, and
@@ -137,18 +137,23 @@ impl Output {
                 self.pending += len;
                 self.rest.push_back(Segment::Payload(payload, len));
             }
+            Content::File(part) => {
+                let len = len.min(part.len);
+                self.pending += len;
+                self.rest.push_back(Segment::File(FilePart { len, ..part }));
+            }
         }
     }
 
     /// Sends what the socket takes.
     ///
     /// # Errors
-    /// Any error of `sendmsg(2)` but a full socket buffer: the peer is gone.
+    /// [`Failure`]: any error but a full socket buffer.
     pub(crate) fn flush(
         &mut self,
         socket: BorrowedFd<'_>,
         buffers: &mut Buffers,
-    ) -> Result<Sent, Errno> {
+    ) -> Result<Sent, Failure> {
         let mut progress = false;
         for _ in 0..SENDS_PER_TURN {
             if self.pending == 0 {
@@ -161,7 +166,11 @@ impl Output {
                 }
                 Err(Errno::AGAIN) => return Ok(Sent::Blocked { progress }),
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
+                // sendfile(2) found the end of the file, or could not read it.
+                Err(Errno::NODATA | Errno::IO | Errno::INVAL | Errno::BADF) => {
+                    return Err(Failure::File);
+                }
+                Err(_) => return Err(Failure::Peer),
             }
         }
         if self.pending > 0 {
@@ -172,14 +181,22 @@ impl Output {
     }
 
     fn send_once(&self, socket: BorrowedFd<'_>) -> Result<usize, Errno> {
-        if self.rest.is_empty() {
-            let unsent = self.first.get(self.sent..).unwrap_or_default();
-            return rustix::net::send(socket, unsent, SendFlags::NOSIGNAL);
+        let unsent = self.first.get(self.sent..).unwrap_or_default();
+        match self.rest.front() {
+            None => rustix::net::send(socket, unsent, SendFlags::NOSIGNAL),
+            Some(Segment::File(part)) if unsent.is_empty() => {
+                send_file(socket, part, self.sent - self.first.len())
+            }
+            Some(_) => self.send_vectors(socket),
         }
+    }
+
+    /// Sends what is in memory before the first file.
+    fn send_vectors(&self, socket: BorrowedFd<'_>) -> Result<usize, Errno> {
         let mut vectors = [IoSlice::new(&[]); VECTORS];
         let mut skip = self.sent;
         let segments = std::iter::once(self.first.as_slice())
-            .chain(self.rest.iter().map(Segment::bytes))
+            .chain(self.rest.iter().map_while(Segment::bytes))
             .filter_map(|bytes| {
                 let unsent = bytes.get(skip..).unwrap_or_default();
                 skip = skip.saturating_sub(bytes.len());
@@ -188,12 +205,11 @@ impl Output {
         for (vector, bytes) in vectors.iter_mut().zip(segments) {
             *vector = IoSlice::new(bytes);
         }
-        rustix::net::sendmsg(
-            socket,
-            &vectors,
-            &mut SendAncillaryBuffer::default(),
-            SendFlags::NOSIGNAL,
-        )
+        let mut flags = SendFlags::NOSIGNAL;
+        // The head of a file does not leave in a packet of its own.
+        let before_file = self.rest.iter().any(|segment| segment.bytes().is_none());
+        flags.set(SendFlags::MORE, before_file);
+        rustix::net::sendmsg(socket, &vectors, &mut SendAncillaryBuffer::default(), flags)
     }
 
     /// Drops what has left, and gives its memory back.
@@ -212,7 +228,7 @@ impl Output {
             self.sent -= self.first.len();
             buffers.give(std::mem::take(&mut self.first));
             while let Some(segment) = self.rest.pop_front() {
-                let len = segment.bytes().len();
+                let len = segment.len();
                 match segment {
                     _ if len <= self.sent => self.sent -= len,
                     // What follows is the front now; `first` can only hold bytes.
@@ -231,110 +247,15 @@ impl Output {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-    use std::os::fd::AsFd;
-    use std::os::unix::net::UnixStream;
-
-    fn kept(bytes: Vec<u8>) -> Content<'static> {
-        Content::Kept(Box::new(bytes))
-    }
-
-    #[test]
-    fn everything_leaves_in_order_through_a_narrow_socket() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let mut buffers = Buffers::default();
-        let mut output = Output::default();
-        let mut expected = Vec::new();
-        for round in 0..40u8 {
-            let head = vec![round; 100 + usize::from(round)];
-            output.append(&mut buffers, |out| out.extend_from_slice(&head));
-            expected.extend_from_slice(&head);
-            let body = vec![round.wrapping_mul(7); 50_000];
-            let len = if round % 3 == 0 { 10 } else { body.len() };
-            expected.extend_from_slice(&body[..len]);
-            output.push(&mut buffers, kept(body), len);
-        }
-        assert_eq!(output.pending(), expected.len());
-        let mut received = Vec::new();
-        loop {
-            let sent = output.flush(ours.as_fd(), &mut buffers).unwrap();
-            let mut piece = vec![0; 30_000];
-            let read = theirs.read(&mut piece).unwrap();
-            received.extend_from_slice(&piece[..read]);
-            if matches!(sent, Sent::All) {
-                break;
-            }
-        }
-        drop(ours);
-        theirs.read_to_end(&mut received).unwrap();
-        assert!(received == expected);
-        assert_eq!(output.pending(), 0);
-        assert_eq!(output.first.capacity(), 0, "an empty queue holds no memory");
-    }
-
-    #[test]
-    fn appending_behind_a_payload_keeps_the_order() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let mut buffers = Buffers::default();
-        let mut output = Output::default();
-        output.push(&mut buffers, kept(b"one ".to_vec()), 4);
-        output.append(&mut buffers, |out| out.extend_from_slice(b"two "));
-        output.append(&mut buffers, |out| out.extend_from_slice(b"three "));
-        output.push(&mut buffers, Content::Copied(b"four and more"), 4);
-        assert!(matches!(
-            output.flush(ours.as_fd(), &mut buffers),
-            Ok(Sent::All)
-        ));
-        drop(ours);
-        let mut received = String::new();
-        theirs.read_to_string(&mut received).unwrap();
-        assert_eq!(received, "one two three four");
-    }
-
-    #[test]
-    fn a_queue_that_is_never_empty_does_not_keep_what_has_left() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let mut buffers = Buffers::default();
-        let mut output = Output::default();
-        let (mut written, mut read) = (Vec::new(), Vec::new());
-        let mut piece = vec![0; 8_000];
-        for round in 0..2_000u32 {
-            while output.pending() < 400_000 {
-                let bytes = [round as u8; 10_000];
-                output.push(&mut buffers, Content::Copied(&bytes), bytes.len());
-                written.extend_from_slice(&bytes);
-            }
-            assert!(matches!(
-                output.flush(ours.as_fd(), &mut buffers),
-                Ok(Sent::Blocked { .. })
-            ));
-            let len = theirs.read(&mut piece).unwrap();
-            read.extend_from_slice(&piece[..len]);
-        }
-        assert!(written.len() > 10_000_000);
-        assert!(
-            output.first.capacity() < 2_000_000,
-            "{}",
-            output.first.capacity()
-        );
-        assert!(written.starts_with(&read));
-    }
-
-    #[test]
-    fn a_peer_that_left_is_an_error() {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        drop(theirs);
-        let mut buffers = Buffers::default();
-        let mut output = Output::default();
-        output.push(&mut buffers, Content::Copied(b"late"), 4);
-        assert!(matches!(
-            output.flush(ours.as_fd(), &mut buffers),
-            Err(Errno::PIPE)
-        ));
+/// Sends of a file what comes after its first `sent` bytes.
+fn send_file(socket: BorrowedFd<'_>, part: &FilePart, sent: usize) -> Result<usize, Errno> {
+    let mut from = part.offset + sent as u64;
+    let most = (part.len - sent).min(FILE_BYTES_PER_SEND);
+    match rustix::fs::sendfile(socket, &part.file, Some(&mut from), most)? {
+        0 => Err(Errno::NODATA),
+        sent => Ok(sent),
     }
 }
+
+#[cfg(test)]
+mod tests;

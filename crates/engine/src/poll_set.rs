@@ -10,13 +10,13 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{Errno, Result};
 use rustix::time::Timespec;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// One answer out of `epoll_wait`.
 pub type Report = (u64, EventFlags);
 
-const REPORTS: usize = 512;
+pub(crate) const REPORTS: usize = 512;
 
 struct Descriptors {
     epoll: OwnedFd,
@@ -62,6 +62,12 @@ impl PollSet {
             .open()
             .and_then(|open| rustix::io::fcntl_dupfd_cloexec(&open.epoll, 0));
         !matches!(probe, Err(Errno::MFILE | Errno::NFILE))
+    }
+
+    /// The set itself, readable while it has something to report; `None` once
+    /// it is closed.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_deref().map(|open| open.epoll.as_fd())
     }
 
     pub(crate) fn waiter(&self) -> Waiter {

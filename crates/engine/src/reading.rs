@@ -1,8 +1,8 @@
 //! The engine's part from bytes to events.
 
-use crate::body::Body;
-use crate::connection::{Collecting, ConnId, Phase, READING, UNASKED};
-use crate::engine::{Current, Engine, Event, HEADS_PER_TURN, HIGH_WATER};
+use crate::connection::{ConnId, Phase, READING, UNASKED};
+use crate::engine::{Current, Engine, Event, HEADS_PER_TURN, HIGH_WATER, NEVER};
+use crate::inbound::Inbound;
 use crate::listener::Peer;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -32,12 +32,21 @@ impl Engine {
         let Some(conn) = self.named(id) else {
             return;
         };
-        if flags.intersects(EventFlags::ERR | EventFlags::HUP) && !conn.phase.reads() {
+        let reads = conn.reads();
+        if flags.intersects(EventFlags::ERR | EventFlags::HUP) && !reads {
             return self.lose(id.key, "the client reset the connection");
         }
-        if flags.contains(EventFlags::RDHUP) && conn.phase.in_flight() {
+        // Whoever reads learns it from what it reads, after what was sent before.
+        let hears = conn.phase == Phase::Open || conn.inbound.is_some();
+        if flags.contains(EventFlags::RDHUP) && conn.phase.in_flight() && !hears {
             return self.lose(id.key, "the client closed the connection");
         }
+        if flags == EventFlags::IN && self.is_full() && self.leaves_to_a_spare(id.key) {
+            return;
+        }
+        let Some(conn) = self.named(id) else {
+            return;
+        };
         let wanted = conn.wants(conn.output.pending() > 0);
         // What is not wanted now would be reported again and again.
         let early = flags.intersection(READING).difference(wanted);
@@ -84,6 +93,8 @@ impl Engine {
             Ok((0, _)) => self.end_of_input(key, End::Closed),
             Ok((received, _)) => {
                 conn.unread = received == room_bytes;
+                // While a body comes it is not the application that is slow.
+                conn.taken_ms = self.clock.now_ms;
                 self.counters.bytes_in += received as u64;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -99,9 +110,11 @@ impl Engine {
             (Phase::Waiting, _) if conn.parser.is_some() => {
                 self.lose(key, "the client left in the middle of a request head");
             }
-            (Phase::Collecting, _) => {
+            (Phase::Collecting | Phase::Handling | Phase::Streaming, _) => {
                 self.lose(key, "the client left in the middle of a request body");
             }
+            (Phase::Open, End::Closed) => self.lose(key, "the client left without a close frame"),
+            (Phase::Open, End::Reset) => self.lose(key, "the client reset the connection"),
             (Phase::Waiting, End::Closed) if conn.output.pending() > 0 => conn.eof = true,
             (Phase::Waiting, End::Reset) if conn.output.pending() > 0 => {
                 self.lose(key, "the client reset the connection");
@@ -129,6 +142,13 @@ impl Engine {
                     Step::Again => {}
                     Step::More => return None,
                 },
+                Phase::Open | Phase::Closing => {
+                    let event = self.read_frames(key);
+                    // The peer's goodbye may have been read, and more behind it.
+                    if event.is_some() || self.conn(key)?.phase != Phase::Leaving {
+                        return event;
+                    }
+                }
                 Phase::Leaving | Phase::Lingering => {
                     // Bytes that came behind the last request are for nobody,
                     // but remembered: they decide how the connection ends.
@@ -138,13 +158,15 @@ impl Engine {
                     }
                     return None;
                 }
-                Phase::Offered | Phase::Handling | Phase::Streaming => return None,
+                Phase::Handling | Phase::Streaming => return self.read_piece(key),
+                Phase::Offered => return None,
             }
         }
     }
 
     fn read_head(&mut self, key: u32) -> Option<Event> {
-        let draining = self.draining(self.conn(key)?.listener);
+        let conn = self.conn(key)?;
+        let last = self.draining(conn.listener) && !self.goes_on_elsewhere(conn);
         let now_ms = self.clock.now_ms;
         let conn = self.conns.get_mut(key as usize)?.as_deref_mut()?;
         let input = self.work.get(self.at..).unwrap_or_default();
@@ -169,19 +191,18 @@ impl Engine {
         conn.asked = Asked {
             version: head.version,
             head_only: head.method.of(&bytes) == b"HEAD",
-            keep_alive: head.keep_alive && conn.settings.keep_alive && !draining,
+            keep_alive: head.keep_alive && conn.settings.keep_alive && !last,
         };
         conn.expects_continue = head.expect_continue;
         let (method, target) = (head.method.of(&bytes), head.target.of(&bytes));
-        conn.collecting = BodyDecoder::new(head.framing).map(|decoder| {
-            Box::new(Collecting {
-                decoder,
-                body: Body::Memory(Vec::new()),
-                request: (method.into(), target.into()),
-                in_window: 0,
-            })
-        });
-        conn.body_unread = conn.collecting.is_some();
+        conn.idles_until_ms = NEVER;
+        conn.taken_ms = now_ms;
+        if conn.settings.request_timeout_ms > 0 {
+            conn.note(method, target);
+        }
+        conn.inbound = BodyDecoder::new(head.framing)
+            .map(|decoder| Box::new(Inbound::new(decoder, method, target)));
+        conn.body_unread = conn.inbound.is_some();
         conn.phase = if conn.body_unread {
             Phase::Offered
         } else {
@@ -228,18 +249,18 @@ impl Engine {
         let Some(Some(conn)) = self.conns.get_mut(key as usize) else {
             return Step::More;
         };
-        let Some(collecting) = conn.collecting.as_deref_mut() else {
+        let Some(inbound) = conn.inbound.as_deref_mut() else {
             return Step::More;
         };
         let input = self.work.get(self.at..).unwrap_or_default();
-        let decoded = match collecting.decoder.decode(input, &conn.settings.limits) {
+        let decoded = match inbound.decoder.decode(input, &conn.settings.limits) {
             Ok(decoded) => decoded,
             Err(reject) => return Step::Event(self.malformed(key, reject)),
         };
         self.at += decoded.consumed;
         let data = input.get(decoded.data.clone()).unwrap_or_default();
-        collecting.in_window += data.len() as u64;
-        let mut kept = collecting.body.push(data, &conn.settings.spool);
+        inbound.in_window += data.len() as u64;
+        let mut kept = inbound.body.push(data, &conn.settings.spool);
         if kept.is_ok() && !decoded.done {
             return match decoded.consumed {
                 0 => Step::More,
@@ -247,11 +268,12 @@ impl Engine {
             };
         }
         if kept.is_ok() {
-            kept = collecting.body.rewind();
+            kept = inbound.body.rewind();
             conn.body_unread = false;
         }
-        let collected = conn.collecting.take();
+        let collected = conn.inbound.take();
         conn.phase = Phase::Handling;
+        conn.taken_ms = self.clock.now_ms;
         let conn = ConnId {
             key,
             serial: conn.serial,
@@ -259,7 +281,7 @@ impl Engine {
         let Some(collected) = collected else {
             return Step::More;
         };
-        let Collecting {
+        let Inbound {
             body,
             request: (method, target),
             ..
@@ -275,15 +297,18 @@ impl Engine {
     pub(crate) fn malformed(&mut self, key: u32, reject: Reject) -> Event {
         self.at = self.work.len();
         self.in_flight += 1;
+        let now_ms = self.clock.now_ms;
         let mut event = (0, 0, Peer::Unix);
         if let Some(conn) = self.conn_mut(key) {
             conn.parser = None;
-            conn.collecting = None;
+            conn.inbound = None;
             conn.asked = UNASKED;
             conn.encoder = BodyEncoder::Nothing;
             conn.body_unread = true;
             conn.requests += 1;
             conn.phase = Phase::Handling;
+            conn.taken_ms = now_ms;
+            conn.note(b"a malformed", b"request");
             event = (conn.serial, conn.listener, conn.peer);
         }
         let (serial, listener, peer) = event;

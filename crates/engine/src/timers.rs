@@ -73,10 +73,15 @@ impl Timers {
         }
     }
 
+    /// When `key` is due.
+    pub(crate) fn due_ms(&self, key: u32) -> Option<u64> {
+        let place = self.places.get(key as usize)?;
+        (place.due_ms != UNSET.due_ms).then_some(place.due_ms)
+    }
+
     /// Whether `key` is due at some time.
     pub(crate) fn is_set(&self, key: u32) -> bool {
-        let place = self.places.get(key as usize);
-        place.is_some_and(|place| place.due_ms != UNSET.due_ms)
+        self.due_ms(key).is_some()
     }
 
     /// Appends to `due` every key whose time has come; each is cleared.

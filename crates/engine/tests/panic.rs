@@ -26,6 +26,7 @@ fn settings() -> Settings {
         header_timeout_ms: 10_000,
         keep_alive_timeout_ms: 10_000,
         send_timeout_ms: 10_000,
+        request_timeout_ms: 0,
         body_min_rate: 0,
         spool: Spool {
             above_bytes: 1 << 18,

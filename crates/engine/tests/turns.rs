@@ -29,6 +29,7 @@ impl Desk {
             header_timeout_ms: 10_000,
             keep_alive_timeout_ms,
             send_timeout_ms: 10_000,
+            request_timeout_ms: 0,
             body_min_rate: 1_000,
             spool: Spool {
                 above_bytes: 1 << 18,

@@ -81,6 +81,8 @@ impl Board {
         header.retired_requests = header.retired_requests.saturating_add(gone.requests);
         header.retired_bytes_in = header.retired_bytes_in.saturating_add(gone.bytes_in);
         header.retired_bytes_out = header.retired_bytes_out.saturating_add(gone.bytes_out);
+        header.retired_handed_off = header.retired_handed_off.saturating_add(gone.handed_off);
+        header.retired_adopted = header.retired_adopted.saturating_add(gone.adopted);
         self.publish(&header);
         page.reset(State::Empty, 0, 0);
     }

@@ -96,6 +96,8 @@ header! {
     overcommit: bool,
     /// The server is shutting down.
     stopping: bool,
+    /// Workers that go are replaced: somebody comes to what they leave in the central queue.
+    kept: bool,
     /// Workers forked so far.
     forked: u64,
     /// Of these, how many are gone.
@@ -106,4 +108,6 @@ header! {
     retired_requests: u64,
     retired_bytes_in: u64,
     retired_bytes_out: u64,
+    retired_handed_off: u64,
+    retired_adopted: u64,
 }

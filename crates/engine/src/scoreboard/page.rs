@@ -20,7 +20,7 @@ const PATH_WORDS: usize = 32;
 /// "understu", as a number. A reader refuses memory that does not start with it.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"understu");
 /// Counts the changes of this layout.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 
 const _: () =
     assert!(size_of::<ManagerPage>() <= PAGE_BYTES && size_of::<SlotPage>() <= PAGE_BYTES);
@@ -45,6 +45,10 @@ pub struct Counters {
     pub connections: u64,
     /// Time spent outside of waiting.
     pub busy_ns: u64,
+    /// Connections that were passed on to other workers.
+    pub handed_off: u64,
+    /// Connections that came from other workers.
+    pub adopted: u64,
 }
 
 /// The request that a worker began last.
@@ -88,6 +92,8 @@ pub(super) struct SlotPage {
     bytes_out: Word<u64>,
     connections: Word<u64>,
     busy_ns: Word<u64>,
+    handed_off: Word<u64>,
+    adopted: Word<u64>,
     pub request_started_ns: Word<u64>,
     pub method: Text<METHOD_WORDS>,
     pub path: Text<PATH_WORDS>,
@@ -114,6 +120,8 @@ impl SlotPage {
         self.bytes_out.set(counters.bytes_out);
         self.connections.set(counters.connections);
         self.busy_ns.set(counters.busy_ns);
+        self.handed_off.set(counters.handed_off);
+        self.adopted.set(counters.adopted);
     }
 
     pub fn counters(&self) -> Counters {
@@ -123,6 +131,8 @@ impl SlotPage {
             bytes_out: self.bytes_out.get(),
             connections: self.connections.get(),
             busy_ns: self.busy_ns.get(),
+            handed_off: self.handed_off.get(),
+            adopted: self.adopted.get(),
         }
     }
 

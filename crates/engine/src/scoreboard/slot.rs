@@ -78,6 +78,22 @@ impl Slot {
         self.memory.manager().header.stopping.get()
     }
 
+    /// Workers that go are replaced.
+    pub fn pool_is_kept(&self) -> bool {
+        self.memory.manager().header.kept.get()
+    }
+
+    /// A spare that is missing may be forked.
+    pub fn may_grow(&self) -> bool {
+        self.memory.manager().header.may_grow.get()
+    }
+
+    /// How many other workers could start one more request now. One that still boots could not.
+    pub fn spares_elsewhere(&self) -> usize {
+        let spares = self.others().filter(|&state| state == State::Spare);
+        spares.count()
+    }
+
     /// Whether the pool could grow and, besides this worker, has fewer spares than it wants.
     pub fn spares_short(&self) -> bool {
         let header = &self.memory.manager().header;
@@ -97,12 +113,17 @@ impl Slot {
     /// read in one order for all (`SeqCst`). So the last to tell sees all others, and at least
     /// that one wakes the manager.
     fn fewer_spares_than(&self, wanted: usize) -> bool {
+        let spares = self.others().filter(|state| state.is_spare());
+        spares.take(wanted).count() < wanted
+    }
+
+    /// The states of all other slots, from the next one on.
+    fn others(&self) -> impl Iterator<Item = State> {
         let reach = self.memory.manager().reach.get() as usize;
         let others = (self.index + 1..reach).chain(0..self.index);
-        let spares = others
+        others
             .filter_map(|index| self.memory.slot(index))
-            .filter(|page| page.state.get_ordered().is_spare());
-        spares.take(wanted).count() < wanted
+            .map(|page| page.state.get_ordered())
     }
 
     /// One write to our page, which ends with the state it returns. Wakes the manager if that

@@ -52,6 +52,8 @@ fn a_slot_tells_what_its_worker_does() {
         bytes_out: 7,
         connections: 6,
         busy_ns: 5,
+        handed_off: 4,
+        adopted: 3,
     };
     slot.turn(6000, &counters);
     let request = Request {
@@ -136,6 +138,8 @@ fn a_slot_is_claimed_once_and_leaves_its_totals_when_cleared() {
         bytes_out: u64::MAX,
         connections: 1,
         busy_ns: 1,
+        handed_off: 2,
+        adopted: u64::MAX,
     };
     page.set_counters(&counters);
     board.clear(1);
@@ -146,6 +150,10 @@ fn a_slot_is_claimed_once_and_leaves_its_totals_when_cleared() {
     board.clear(1);
     let header = board.view().header();
     assert_eq!((header.retired_requests, header.retired_bytes_in), (6, 8));
+    assert_eq!(
+        (header.retired_handed_off, header.retired_adopted),
+        (4, u64::MAX)
+    );
     assert_eq!(header.retired_bytes_out, u64::MAX);
 }
 

@@ -1,0 +1,220 @@
+//! Connections that go from one engine to another.
+#![cfg(test)]
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use understudy_engine::scoreboard::{Board, Header, State};
+use understudy_engine::{Content, Engine, Event, Queue, Settings, Spool};
+use understudy_wire::Limits;
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+struct Pair(OwnedFd, OwnedFd);
+
+impl Pair {
+    fn new() -> Self {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        Pair(pair.0, pair.1)
+    }
+
+    fn queue(&self) -> Queue {
+        Queue::new(self.0.try_clone().unwrap(), self.1.try_clone().unwrap())
+    }
+
+    /// Sends until it takes no more.
+    fn fill(&self) {
+        while rustix::io::write(&self.0, &[0xff; 16]).is_ok() {}
+    }
+}
+
+/// A worker of a pool that replaces those that go (`kept`), or ends.
+struct Worker {
+    engine: Engine,
+    door: std::net::SocketAddr,
+    emptied: u32,
+}
+
+impl Worker {
+    fn new(pair: &Pair, kept: bool) -> Self {
+        let board = Board::create(1).unwrap();
+        board.claim(0, 1, 0);
+        board.publish(&Header {
+            kept,
+            ..Header::default()
+        });
+        let slot = board.enter(0, 1).unwrap();
+        slot.set_state(State::Spare);
+        let gate = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        let mut engine = Engine::new().unwrap();
+        engine.join_pool(slot, 1, gate, pair.queue());
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        door.set_nonblocking(true).unwrap();
+        let address = door.local_addr().unwrap();
+        let settings = Settings {
+            limits: Limits::default(),
+            keep_alive: true,
+            header_timeout_ms: 10_000,
+            keep_alive_timeout_ms: 1_000,
+            send_timeout_ms: 10_000,
+            request_timeout_ms: 0,
+            body_min_rate: 0,
+            spool: Spool {
+                above_bytes: 1 << 18,
+                directory: None,
+            },
+        };
+        engine.listen(door.into(), settings).unwrap();
+        Worker {
+            engine,
+            door: address,
+            emptied: 0,
+        }
+    }
+
+    fn client(&self) -> TcpStream {
+        let client = TcpStream::connect(self.door).unwrap();
+        let patience = Some(Duration::from_secs(5));
+        client.set_read_timeout(patience).unwrap();
+        client
+    }
+
+    /// A turn that waits no longer than it must; returns how many requests
+    /// were answered in it.
+    fn turn(&mut self) -> u32 {
+        let wait_ms = self.engine.prepare().unwrap_or(10).min(10);
+        let timeout = rustix::time::Timespec {
+            tv_sec: 0,
+            tv_nsec: (wait_ms * 1_000_000) as _,
+        };
+        let mut reports = Vec::new();
+        self.engine.waiter().wait(Some(&timeout), &mut reports);
+        self.engine.woken(&reports);
+        let mut answered = 0;
+        while let Some(event) = self.engine.next_event() {
+            match event {
+                Event::Request { conn, .. } => {
+                    let none = std::iter::empty();
+                    let content = Content::Copied(b"fine");
+                    self.engine.answer(conn, 200, none, content).unwrap();
+                    answered += 1;
+                }
+                Event::Empty { .. } => self.emptied += 1,
+                Event::Closed { .. } => panic!("nobody wanted to hear of an end"),
+                _ => {}
+            }
+        }
+        self.engine.end_turn();
+        answered
+    }
+
+    fn answer(&mut self, client: &mut TcpStream) -> String {
+        client.write_all(GET).unwrap();
+        while self.turn() == 0 {}
+        self.turn();
+        received(client)
+    }
+}
+
+fn received(client: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let mut piece = [0; 1000];
+    while !answer.ends_with(b"fine") {
+        let len = client.read(&mut piece).unwrap();
+        assert!(len > 0, "closed");
+        answer.extend_from_slice(&piece[..len]);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn a_worker_that_drains_hands_its_idle_connections_on() {
+    let pair = Pair::new();
+    let (mut old, mut new) = (Worker::new(&pair, true), Worker::new(&pair, true));
+    let mut client = old.client();
+    assert!(!old.answer(&mut client).contains("Connection"));
+    old.engine.drain(0, 1_000);
+    old.turn();
+    assert_eq!((old.engine.connections(), old.emptied), (0, 1));
+    let answer = new.answer(&mut client);
+    assert!(!answer.contains("Connection"));
+    assert_eq!(new.engine.connections(), 1);
+}
+
+#[test]
+fn a_queue_that_is_full_leaves_a_connection_where_it_is() {
+    let pair = Pair::new();
+    let mut old = Worker::new(&pair, true);
+    let mut client = old.client();
+    old.answer(&mut client);
+    pair.fill();
+    old.engine.accepting(0, false).unwrap();
+    old.engine.drain(0, 1_000);
+    old.turn();
+    assert_eq!((old.engine.connections(), old.emptied), (1, 0));
+    let answer = old.answer(&mut client);
+    assert!(answer.contains("Connection: close"), "{answer}");
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
+fn nonsense_in_the_queue_harms_nobody() {
+    let pair = Pair::new();
+    let mut worker = Worker::new(&pair, true);
+    let mut client = worker.client();
+    pair.fill();
+    assert!(worker.answer(&mut client).ends_with("fine"));
+    while rustix::io::ioctl_fionread(&pair.1).unwrap() > 0 {
+        worker.turn();
+    }
+    assert!(worker.answer(&mut client).ends_with("fine"));
+    assert_eq!(worker.engine.connections(), 1);
+}
+
+#[test]
+fn the_last_worker_answers_what_is_in_the_queue_before_it_goes() {
+    let pair = Pair::new();
+    let mut old = Worker::new(&pair, true);
+    let mut clients = [old.client(), old.client()];
+    for client in &mut clients {
+        old.answer(client);
+    }
+    old.engine.drain(0, 1_000);
+    assert_eq!(old.engine.connections(), 0);
+    let [asking, idle] = &mut clients;
+    asking.write_all(GET).unwrap();
+    let mut last = Worker::new(&pair, false);
+    last.engine.drain(0, 0);
+    while last.emptied == 0 {
+        last.turn();
+    }
+    assert!(received(asking).contains("Connection: close"));
+    assert_eq!(asking.read(&mut [0; 1]).unwrap(), 0);
+    assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0);
+    assert_eq!(last.emptied, 1);
+}
+
+#[test]
+fn an_idle_connection_does_not_grow_younger_on_its_way() {
+    let pair = Pair::new();
+    let mut old = Worker::new(&pair, true);
+    let mut client = old.client();
+    old.answer(&mut client);
+    std::thread::sleep(Duration::from_millis(600));
+    let began = std::time::Instant::now();
+    old.engine.drain(0, 1_000);
+    let mut new = Worker::new(&pair, true);
+    while new.engine.connections() == 0 {
+        new.turn();
+    }
+    while new.engine.connections() == 1 {
+        new.turn();
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+    let idled = began.elapsed();
+    println!("closed {idled:?} after it was handed on");
+    assert!(idled < Duration::from_millis(900));
+}
