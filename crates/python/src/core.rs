@@ -1,8 +1,10 @@
 //! What the Python objects of one engine share.
 
+use crate::exchange::Exchange;
 use crate::request::Request;
 use crate::response::Response;
 use crate::service::Service;
+use crate::websocket::WebSocket;
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,14 +27,21 @@ pub(crate) struct Orphan {
 pub(crate) struct Waiting {
     /// Requests whose body is on its way.
     pub(crate) bodies: HashMap<ConnId, (Py<Request>, Py<Response>)>,
+    /// Those that are open.
+    pub(crate) websockets: HashMap<ConnId, Py<WebSocket>>,
+    /// Those in which an application waits.
+    pub(crate) exchanges: HashMap<ConnId, Py<Exchange>>,
     pub(crate) drained: HashMap<ConnId, Py<PyAny>>,
     pub(crate) closed: HashMap<ConnId, Vec<Py<PyAny>>>,
     /// Of the request that is being answered; one a connection.
     pub(crate) gone: HashMap<ConnId, Py<PyAny>>,
+    /// The same, for when that takes too long.
+    pub(crate) overdue: HashMap<ConnId, Py<PyAny>>,
 }
 
 pub(crate) struct Core {
-    engine: Mutex<Engine>,
+    /// Shared with the guard, which outlives nothing and holds it weakly.
+    pub(crate) engine: Arc<Mutex<Engine>>,
     waiting: Mutex<Waiting>,
     orphans: Mutex<Vec<Orphan>>,
     bereft: AtomicBool,
@@ -41,7 +50,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new() -> PyResult<Arc<Self>> {
         Ok(Arc::new(Core {
-            engine: Mutex::new(Engine::new()?),
+            engine: Arc::new(Mutex::new(Engine::new()?)),
             waiting: Mutex::default(),
             orphans: Mutex::default(),
             bereft: AtomicBool::new(false),
@@ -56,6 +65,20 @@ impl Core {
 
     pub(crate) fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody waits in it any more.
+    pub(crate) fn forget_exchange(&self, conn: ConnId) {
+        let (former, is_watched) = {
+            let mut waiting = self.waiting();
+            let former = waiting.exchanges.remove(&conn);
+            (former, waiting.closed.contains_key(&conn))
+        };
+        drop(former); // not under the lock: freeing it may run Python
+        if !is_watched {
+            // A connection that somebody watches cannot go to another worker.
+            self.engine().tell_closed(conn, false);
+        }
     }
 
     /// Called from a destructor, so at any moment, even inside an allocation:

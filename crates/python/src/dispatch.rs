@@ -1,6 +1,7 @@
 //! `Engine`'s part from an event to the Python that it concerns.
 
 use crate::core::Orphan;
+use crate::exchange::Exchange;
 use crate::reactor::{Reactor, locked};
 use crate::request::Request;
 use crate::response::Response;
@@ -23,13 +24,62 @@ impl Reactor {
                 head,
             } => self.request(py, (conn, peer), listener, bytes, head),
             Event::Body { conn, body } => self.body(py, conn, body),
+            Event::Piece { conn, piece } => match self.exchange(py, conn) {
+                Some(exchange) => Exchange::arrived(exchange.bind(py), piece),
+                None => Ok(()),
+            },
+            Event::Broken {
+                conn,
+                listener,
+                peer,
+                reject,
+            } => {
+                if let Some(exchange) = self.exchange(py, conn) {
+                    Exchange::lost(exchange.bind(py))?;
+                }
+                match self.service(listener) {
+                    Some(service) => {
+                        let arguments = (reject.to_string(), peer.to_string());
+                        service.trouble.call1(py, arguments).map(drop)
+                    }
+                    None => Ok(()),
+                }
+            }
             Event::Malformed {
                 conn,
                 listener,
                 peer,
                 reject,
             } => self.malformed(py, (conn, peer), listener, reject),
+            Event::Message { conn, message } => {
+                let heard = match self.core.waiting().websockets.get(&conn) {
+                    Some(websocket) => websocket.borrow_mut(py).put(py, message),
+                    None => None,
+                };
+                call(py, heard)
+            }
+            Event::Ended {
+                conn,
+                listener,
+                peer,
+                code,
+                reason,
+                fault,
+            } => {
+                self.ended(py, conn, code, reason)?;
+                match (fault, self.service(listener)) {
+                    (Some(fault), Some(service)) => {
+                        let text = format!("WebSocket closed with {code}: {fault}");
+                        let result = service.trouble.call1(py, (text, peer.to_string()));
+                        result.map(drop)
+                    }
+                    _ => Ok(()),
+                }
+            }
             Event::Drained { conn } => {
+                if let Some(exchange) = self.exchange(py, conn) {
+                    return Exchange::drained(exchange.bind(py));
+                }
                 let callback = self.core.waiting().drained.remove(&conn);
                 match callback {
                     Some(callback) => callback.call1(py, (true,)).map(drop),
@@ -55,11 +105,37 @@ impl Reactor {
                 let callback = locked(&self.exhausted).take();
                 call(py, callback)
             }
+            Event::Overdue {
+                conn,
+                listener,
+                peer,
+                request,
+                after_ms,
+            } => {
+                if let Some(exchange) = self.exchange(py, conn) {
+                    Exchange::lost(exchange.bind(py))?;
+                }
+                let callback = self.core.waiting().overdue.remove(&conn);
+                call(py, callback)?;
+                match self.service(listener) {
+                    Some(service) => {
+                        let arguments = (request, after_ms as f64 / 1000.0, peer.to_string());
+                        service.overdue.call1(py, arguments).map(drop)
+                    }
+                    None => Ok(()),
+                }
+            }
             Event::Empty { listener } => match self.service(listener) {
                 Some(service) => service.empty.call0(py).map(drop),
                 None => Ok(()),
             },
         }
+    }
+
+    fn exchange(&self, py: Python<'_>, conn: ConnId) -> Option<Py<Exchange>> {
+        let waiting = self.core.waiting();
+        let exchange = waiting.exchanges.get(&conn);
+        exchange.map(|exchange| exchange.clone_ref(py))
     }
 
     fn service(&self, listener: u32) -> Option<Arc<Service>> {
@@ -86,7 +162,17 @@ impl Reactor {
         if tunnel {
             return self.refuse_tunnel(py, &response);
         }
-        if !bodied {
+        if bodied && service.pulls_bodies {
+            let begun = self.core.engine().begin_pulling(client.0);
+            match begun {
+                Ok(came) => request.borrow_mut(py).came = Some(came.unwrap_or_default()),
+                Err(_) => {
+                    response.borrow_mut(py).give_up();
+                    return Ok(());
+                }
+            }
+        }
+        if !bodied || service.pulls_bodies {
             return entrust(py, &service.request, &request, &response).map(drop);
         }
         let wanted = entrust(py, &service.head, &request, &response)?;
@@ -157,6 +243,26 @@ impl Reactor {
         taken.map(drop)
     }
 
+    /// A WebSocket is over: whoever waits for it, or for its peer to read, is
+    /// told.
+    fn ended(&self, py: Python<'_>, conn: ConnId, code: u16, reason: String) -> PyResult<()> {
+        let (websocket, drained) = {
+            let mut waiting = self.core.waiting();
+            (
+                waiting.websockets.remove(&conn),
+                waiting.drained.remove(&conn),
+            )
+        };
+        if let Some(drained) = drained {
+            drained.call1(py, (false,))?;
+        }
+        let Some(websocket) = websocket else {
+            return Ok(());
+        };
+        let heard = websocket.borrow_mut(py).end(py, code, reason);
+        call(py, heard)
+    }
+
     fn closed(
         &self,
         py: Python<'_>,
@@ -165,14 +271,19 @@ impl Reactor {
         interrupted: Option<&'static str>,
     ) -> PyResult<()> {
         self.forget_body(py, client.0);
-        let (drained, gone, closed) = {
+        if let Some(exchange) = self.exchange(py, client.0) {
+            Exchange::lost(exchange.bind(py))?;
+        }
+        let (drained, gone, closed, overdue) = {
             let mut waiting = self.core.waiting();
             (
                 waiting.drained.remove(&client.0),
                 waiting.gone.remove(&client.0),
                 waiting.closed.remove(&client.0),
+                waiting.overdue.remove(&client.0),
             )
         };
+        drop(overdue); // not under the lock: freeing it may run Python
         if let Some(callback) = drained {
             callback.call1(py, (false,))?;
         }
@@ -224,8 +335,8 @@ impl Reactor {
             }
             if orphan.streaming {
                 engine.hang_up(orphan.id);
-            } else {
-                engine.reject(orphan.id, &UNANSWERED);
+            } else if !engine.reject(orphan.id, &UNANSWERED) {
+                return Ok(()); // its time was over before
             }
         }
         let service = Arc::clone(&orphan.service);

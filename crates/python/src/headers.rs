@@ -1,7 +1,8 @@
 //! Header fields as Python sees them: case-insensitive, in order, with repeats.
 
-use pyo3::exceptions::PyKeyError;
+use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyList, PyString, PyTuple};
 
 /// Text that came over the wire: RFC 9110, section 5.5 leaves bytes above
@@ -35,7 +36,7 @@ type Field = (Vec<u8>, Vec<u8>);
 /// replaces every field of that name. A value that does not fit Latin-1 is
 /// sent as UTF-8.
 #[pyclass(module = "understudy._engine")]
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Headers {
     fields: Vec<Field>,
 }
@@ -43,6 +44,36 @@ pub struct Headers {
 impl Headers {
     pub(crate) fn from_fields(fields: Vec<Field>) -> Self {
         Headers { fields }
+    }
+
+    /// From an iterable of `(name, value)`, both str.
+    pub(crate) fn from_pairs(pairs: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut headers = Headers::default();
+        for pair in pairs.try_iter()? {
+            let (name, value): (PyBackedStr, PyBackedStr) = pair?.extract()?;
+            headers.append(&name, &value);
+        }
+        Ok(headers)
+    }
+
+    /// From an iterable of `(name, value)`, both bytes. Raises TypeError.
+    pub(crate) fn from_bytes(pairs: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut headers = Headers::default();
+        for pair in pairs.try_iter()? {
+            let pair = pair?;
+            let Ok((name, value)) = pair.extract::<(PyBackedBytes, PyBackedBytes)>() else {
+                return Err(PyTypeError::new_err(format!(
+                    "header {}: expected two byte strings, name and value",
+                    pair.repr()?
+                )));
+            };
+            headers.fields.push((name.to_vec(), value.to_vec()));
+        }
+        Ok(headers)
+    }
+
+    pub(crate) fn extend(&mut self, more: Headers) {
+        self.fields.extend(more.fields);
     }
 
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
@@ -79,19 +110,14 @@ impl Headers {
 impl Headers {
     #[new]
     #[pyo3(signature = (fields=None))]
-    fn new(fields: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        let mut headers = Headers::default();
-        if let Some(fields) = fields {
-            let pairs = match fields.getattr("items") {
-                Ok(items) => items.call0()?,
-                Err(_) => fields.clone(),
-            };
-            for pair in pairs.try_iter()? {
-                let (name, value): (String, String) = pair?.extract()?;
-                headers.append(&name, &value);
-            }
+    pub(crate) fn new(fields: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let Some(fields) = fields else {
+            return Ok(Headers::default());
+        };
+        match fields.getattr("items") {
+            Ok(items) => Self::from_pairs(&items.call0()?),
+            Err(_) => Self::from_pairs(fields),
         }
-        Ok(headers)
     }
 
     /// The first value of that name, or `default`.

@@ -2,8 +2,9 @@
 //!
 //! Layout: `reactor.rs` is `Engine`, a turn of the loop, and `dispatch.rs`
 //! turns the events in it into calls; `request.rs`, `response.rs` (with
-//! `piece.rs`), `connection.rs` and `headers.rs` are what those calls are
-//! given; `sending.rs` is how answers leave; `service.rs` is whom they go to; `core.rs` is what all of them share.
+//! `piece.rs` and `file_part.rs`), `connection.rs` and `headers.rs` are what those calls are
+//! given, `environ.rs`, `scope.rs` and `wsgi.rs` what they become for
+//! applications (with `names.rs` and `input.rs`); `websocket.rs` is what a request may become; `sending.rs` is how answers leave; `service.rs` is whom they go to; `core.rs` is what all of them share.
 //! `scoreboard.rs` stands by itself.
 //!
 //! Always holds: the engine is never locked while Python runs, so whatever
@@ -12,15 +13,25 @@
 mod connection;
 mod core;
 mod dispatch;
+mod environ;
+mod exchange;
+mod file_part;
 mod headers;
+mod input;
+mod message;
+mod names;
 mod piece;
 mod process;
+mod promise;
 mod reactor;
 mod request;
 mod response;
+mod scope;
 mod scoreboard;
 mod sending;
 mod service;
+mod websocket;
+mod wsgi;
 
 /// Errors of `understudy.errors` that are raised from here.
 mod errors {
@@ -32,9 +43,21 @@ mod errors {
 #[pyo3::pymodule]
 mod _engine {
     #[pymodule_export]
+    const STUCK: i32 = crate::process::STUCK;
+    #[pymodule_export]
+    const TRACEBACKS: i32 = crate::process::TRACEBACKS;
+    #[pymodule_export]
     use crate::connection::Connection;
     #[pymodule_export]
+    use crate::environ::environ;
+    #[pymodule_export]
+    use crate::exchange::Exchange;
+    #[pymodule_export]
+    use crate::file_part::PyFilePart;
+    #[pymodule_export]
     use crate::headers::Headers;
+    #[pymodule_export]
+    use crate::input::Input;
     #[pymodule_export]
     use crate::process::die_with_parent;
     #[pymodule_export]
@@ -44,5 +67,11 @@ mod _engine {
     #[pymodule_export]
     use crate::response::Response;
     #[pymodule_export]
+    use crate::scope::scope;
+    #[pymodule_export]
     use crate::scoreboard::PyScoreboard;
+    #[pymodule_export]
+    use crate::websocket::WebSocket;
+    #[pymodule_export]
+    use crate::wsgi::StartResponse;
 }

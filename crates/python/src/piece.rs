@@ -1,6 +1,7 @@
 //! A body, or a piece of one, as a handler gives it.
 
 use crate::errors::InvalidResponse;
+use crate::file_part::PyFilePart;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyString};
@@ -11,10 +12,11 @@ pub(crate) enum Piece<'a, 'py> {
     Nothing,
     Text(&'a Bound<'py, PyString>, &'a str),
     Bytes(&'a Bound<'py, PyBytes>),
+    File(&'a PyFilePart),
 }
 
 impl<'a, 'py> Piece<'a, 'py> {
-    /// Raises InvalidResponse for what is neither str, bytes nor None.
+    /// Raises InvalidResponse for what is none of them.
     pub(crate) fn new(py: Python<'py>, object: Option<&'a Py<PyAny>>) -> PyResult<Self> {
         let Some(object) = object.map(|object| object.bind(py)) else {
             return Ok(Piece::Nothing);
@@ -28,6 +30,8 @@ impl<'a, 'py> Piece<'a, 'py> {
             Ok(Piece::Text(text, utf8))
         } else if object.is_none() {
             Ok(Piece::Nothing)
+        } else if let Ok(part) = object.cast::<PyFilePart>() {
+            Ok(Piece::File(part.get()))
         } else {
             Err(InvalidResponse::new_err(format!(
                 "content is {}: expected str or bytes",
@@ -49,6 +53,7 @@ impl<'a, 'py> Piece<'a, 'py> {
     pub(crate) fn content(&self) -> Content<'a> {
         match self {
             Piece::Nothing => Content::Copied(b""),
+            Piece::File(file) => Content::File(file.part.clone()),
             Piece::Bytes(bytes)
                 if bytes.as_bytes().len() > COPY_LIMIT
                     && bytes.is_exact_instance_of::<PyBytes>() =>

@@ -13,3 +13,29 @@ pub fn die_with_parent(parent: i32) -> PyResult<bool> {
     // It may have died before the call: then somebody else adopted us.
     Ok(Pid::as_raw(getppid()) == parent)
 }
+
+/// Exit status of a worker that was stuck in a request for too long, as of
+/// timeout(1).
+pub const STUCK: i32 = 124;
+
+/// The signal that has `faulthandler` write where every thread stands: the
+/// last real-time one, which hardly anybody else uses.
+pub const TRACEBACKS: i32 = 64;
+
+/// Ends this process on a thread that is not Python's, whatever holds the GIL:
+/// tells what it was stuck in, then where (`faulthandler` has to be registered
+/// for it).
+pub(crate) fn end_stuck(request: &str) -> ! {
+    let text = format!(
+        "understudy: process {} is stuck in {request}:\n",
+        std::process::id()
+    );
+    let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
+    // SAFETY: neither touches memory. `raise` returns when this thread has run the handler, which
+    // is C and async-signal-safe; without one the signal ends the process, as we do next.
+    // `_exit` runs nothing of the program, whose threads are in the middle of something.
+    unsafe {
+        libc::raise(TRACEBACKS);
+        libc::_exit(STUCK);
+    }
+}

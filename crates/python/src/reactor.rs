@@ -1,17 +1,18 @@
 //! `Engine` in Python: a turn of the loop.
 
 use crate::core::Core;
+use crate::process::end_stuck;
 use crate::scoreboard::PyScoreboard;
 use crate::service::{Service, settings};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rustix::time::Timespec;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use understudy_engine::Report;
 use understudy_engine::scoreboard::State;
+use understudy_engine::{Queue, Report, guard};
 
 const NO_TIME: Timespec = Timespec {
     tv_sec: 0,
@@ -31,7 +32,7 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn borrowed<'a>(fd: RawFd) -> PyResult<BorrowedFd<'a>> {
+pub(crate) fn borrowed<'a>(fd: RawFd) -> PyResult<BorrowedFd<'a>> {
     if fd < 0 {
         return Err(PyValueError::new_err(format!(
             "expected a file descriptor, got {fd}"
@@ -57,6 +58,22 @@ impl Reactor {
     /// Adds another loop's epoll set: `poll` tells when it has something.
     fn nest(&self, fd: RawFd) -> PyResult<()> {
         self.core.engine().nest(borrowed(fd)?).map_err(PyErr::from)
+    }
+
+    /// For another loop to wait in, which calls `poll(0)` when this is
+    /// readable and when `due` says so: the descriptor of the epoll set.
+    ///
+    /// Raises ValueError if the engine is closed.
+    fn fileno(&self) -> PyResult<RawFd> {
+        let engine = self.core.engine();
+        let fd = engine.fd().map(|fd| fd.as_raw_fd());
+        fd.ok_or_else(|| PyValueError::new_err("the engine is closed"))
+    }
+
+    /// Seconds until a turn is due that nothing readable announces; None:
+    /// never. What changes from now on makes the descriptor readable.
+    fn due(&self) -> Option<f64> {
+        self.core.engine().prepare().map(|ms| ms as f64 / 1000.0)
     }
 
     /// One turn: waits at most `timeout` seconds (None: for ever) and serves
@@ -123,7 +140,11 @@ impl Reactor {
 
     /// Makes this forked process the worker of slot `index`. While it has
     /// `concurrency` requests in flight it accepts no client, unless `gate`
-    /// is readable and the scoreboard says overcommit.
+    /// is readable and the scoreboard says overcommit. Connections go to other
+    /// workers through `queue[0]`, and come from them through `queue[1]`.
+    ///
+    /// From now on a thread stands beside this one, which must have blocked
+    /// all signals but TRACEBACKS: that thread inherits it.
     ///
     /// Raises OSError.
     fn join_pool(
@@ -132,11 +153,16 @@ impl Reactor {
         index: usize,
         concurrency: u32,
         gate: RawFd,
+        queue: (RawFd, RawFd),
     ) -> PyResult<()> {
         let gate: OwnedFd = borrowed(gate)?.try_clone_to_owned()?;
+        let queue = Queue::new(
+            borrowed(queue.0)?.try_clone_to_owned()?,
+            borrowed(queue.1)?.try_clone_to_owned()?,
+        );
         let slot = scoreboard.borrow_mut().enter(index, concurrency)?;
-        self.core.engine().join_pool(slot, concurrency, gate);
-        Ok(())
+        self.core.engine().join_pool(slot, concurrency, gate, queue);
+        guard::start(&self.core.engine, end_stuck).map_err(PyErr::from)
     }
 
     /// Worker: tells the pool that it is a spare now.

@@ -14,8 +14,9 @@ use std::borrow::Cow;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
-use understudy_engine::{Body, ConnId, Peer};
-use understudy_wire::{Head, Span, TargetForm};
+use understudy_engine::{Body, ConnId, Peer, Piece};
+use understudy_wire::websocket::Opening;
+use understudy_wire::{Head, Reject, Span, TargetForm, Version};
 
 /// A request (RFC 9112) with its whole body. It outlives its connection.
 #[pyclass(module = "understudy._engine")]
@@ -26,7 +27,9 @@ pub struct Request {
     pub(crate) peer: Peer,
     bytes: Vec<u8>,
     head: Head,
-    body: Option<Body>,
+    body: Option<Arc<Body>>,
+    /// What came of a body that its application pulls, when it was called.
+    pub(crate) came: Option<Piece>,
     path: PyOnceLock<Py<PyString>>,
     content: PyOnceLock<Py<PyBytes>>,
     connection: PyOnceLock<Py<Connection>>,
@@ -51,6 +54,7 @@ impl Request {
             bytes,
             head,
             body: None,
+            came: None,
             path: PyOnceLock::new(),
             content: PyOnceLock::new(),
             connection: PyOnceLock::new(),
@@ -59,7 +63,7 @@ impl Request {
     }
 
     pub(crate) fn set_body(&mut self, body: Body) {
-        self.body = Some(body);
+        self.body = Some(Arc::new(body));
     }
 
     fn text(&self, span: Span) -> Cow<'_, str> {
@@ -105,7 +109,7 @@ impl Request {
     }
 
     fn read_body(&self) -> io::Result<Vec<u8>> {
-        let Some(Body::File { file, len }) = &self.body else {
+        let Some(Body::File { file, len }) = self.body.as_deref() else {
             return Ok(Vec::new());
         };
         let mut file: &std::fs::File = file;
@@ -121,7 +125,7 @@ impl Request {
 impl Request {
     /// The method, in the case it came in.
     #[getter]
-    fn method<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+    pub(crate) fn method<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
         match self.head.method.of(&self.bytes) {
             b"GET" => intern!(py, "GET").clone(),
             b"POST" => intern!(py, "POST").clone(),
@@ -178,9 +182,15 @@ impl Request {
     #[getter]
     fn protocol(&self) -> &'static str {
         match self.head.version {
-            understudy_wire::Version::Http10 => "HTTP/1.0",
-            understudy_wire::Version::Http11 => "HTTP/1.1",
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
         }
+    }
+
+    /// Whether it asks for a WebSocket (RFC 6455, section 4.2.1).
+    #[getter]
+    fn websocket(&self) -> bool {
+        self.head.websocket
     }
 
     /// A copy of the header fields.
@@ -219,7 +229,7 @@ impl Request {
     #[getter]
     fn content<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let made = self.content.get_or_try_init(py, || -> PyResult<_> {
-            let bytes = match &self.body {
+            let bytes = match self.body.as_deref() {
                 Some(Body::Memory(bytes)) => PyBytes::new(py, bytes),
                 _ => PyBytes::new(py, &self.read_body()?),
             };
@@ -230,8 +240,8 @@ impl Request {
 
     /// The body as a binary file, whether it is in memory or on disk.
     #[getter]
-    fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let Some(Body::File { file, .. }) = &self.body else {
+    pub(crate) fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(Body::File { file, .. }) = self.body.as_deref() else {
             let io = py.import(intern!(py, "io"))?;
             return io.call_method1(intern!(py, "BytesIO"), (self.content(py)?,));
         };
@@ -247,8 +257,8 @@ impl Request {
 
     /// The body's length in bytes.
     #[getter]
-    fn content_length(&self) -> u64 {
-        self.body.as_ref().map_or(0, Body::len)
+    pub(crate) fn content_length(&self) -> u64 {
+        self.body.as_ref().map_or(0, |body| body.len())
     }
 
     /// The body as JSON. Raises ValueError if it is none (RFC 8259).
@@ -283,7 +293,7 @@ impl Request {
 
     /// The client's IP address; `unix` over a Unix socket.
     #[getter]
-    fn remote_ip(&self) -> String {
+    pub(crate) fn remote_ip(&self) -> String {
         self.peer.to_string()
     }
 
@@ -312,8 +322,47 @@ impl Request {
 }
 
 impl Request {
+    /// Name and value of each header field, in order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.head.fields.iter().map(|field| {
+            let name = field.name.of(&self.bytes);
+            (name, field.value.of(&self.bytes))
+        })
+    }
+
+    /// What it offers to a WebSocket, if it asks for one.
+    pub(crate) fn opening(&self) -> Result<Opening, Reject> {
+        Opening::read(&self.head, &self.bytes)
+    }
+
+    /// Method and target, for people.
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "{} {}",
+            self.text(self.head.method),
+            self.text(self.head.target)
+        )
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.head.version
+    }
+
+    pub(crate) fn target(&self) -> &[u8] {
+        self.head.target.of(&self.bytes)
+    }
+
+    /// What follows the question mark, as it came.
+    pub(crate) fn query_bytes(&self) -> &[u8] {
+        self.head.query.map_or(b"", |query| query.of(&self.bytes))
+    }
+
+    pub(crate) fn shared_body(&self) -> Option<Arc<Body>> {
+        self.body.clone()
+    }
+
     /// The path as it came; `/` where an absolute target has none.
-    fn raw(&self) -> &[u8] {
+    pub(crate) fn raw(&self) -> &[u8] {
         match self.head.path.of(&self.bytes) {
             b"" => b"/",
             path => path,
@@ -322,7 +371,7 @@ impl Request {
 }
 
 /// RFC 3986, section 2.1. What is not two hex digits stays as it is.
-fn percent_decode(path: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn percent_decode(path: &[u8]) -> Cow<'_, [u8]> {
     if !path.contains(&b'%') {
         return Cow::Borrowed(path);
     }

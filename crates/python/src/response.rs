@@ -9,7 +9,7 @@ use crate::service::Service;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use std::sync::Arc;
-use understudy_engine::{ConnId, Peer};
+use understudy_engine::{ConnId, HIGH_WATER, Peer};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -33,7 +33,7 @@ pub struct Response {
     /// The status.
     #[pyo3(get, set)]
     pub(crate) code: u16,
-    /// The body: str (sent as UTF-8), bytes, or None for an empty one.
+    /// The body: str (sent as UTF-8), bytes, a FilePart, or None for an empty one.
     #[pyo3(get, set)]
     pub(crate) content: Option<Py<PyAny>>,
     pub(crate) headers: Option<Py<Headers>>,
@@ -111,8 +111,11 @@ impl Response {
 
     #[setter]
     fn set_headers(&mut self, py: Python<'_>, fields: &Bound<'_, PyAny>) -> PyResult<()> {
-        let made = py.get_type::<Headers>().call1((fields,))?;
-        self.headers = Some(made.cast_into::<Headers>()?.unbind());
+        let made = match fields.cast::<Headers>() {
+            Ok(headers) => headers.borrow().clone(),
+            Err(_) => Headers::new(Some(fields))?,
+        };
+        self.headers = Some(Py::new(py, made)?);
         Ok(())
     }
 
@@ -203,9 +206,40 @@ impl Response {
     ///
     /// Raises AlreadyAnswered, ConnectionGone, InvalidResponse.
     #[pyo3(signature = (data=None))]
-    fn write(slf: &Bound<'_, Self>, data: Option<Py<PyAny>>) -> PyResult<()> {
+    pub(crate) fn write(slf: &Bound<'_, Self>, data: Option<Py<PyAny>>) -> PyResult<()> {
         let surplus = slf.borrow_mut().send_piece(slf.py(), data)?;
         Self::report_length(slf, surplus)
+    }
+
+    /// Sends what was written at once, not only when the handler returns.
+    /// False: some of it has to wait for the client. With `wait` this does
+    /// so too, without the GIL, until little of it is left.
+    ///
+    /// Raises ConnectionGone, also for a client that takes nothing within
+    /// the server's `send_timeout`.
+    #[pyo3(signature = (wait=false))]
+    pub(crate) fn flush(slf: &Bound<'_, Self>, wait: bool) -> PyResult<bool> {
+        let (core, conn) = {
+            let response = slf.borrow();
+            (Arc::clone(&response.core), response.conn)
+        };
+        loop {
+            let outlet = {
+                let mut engine = core.engine();
+                let unsent = engine
+                    .send_now(conn)
+                    .map_err(|refusal| slf.borrow_mut().refused(refusal))?;
+                if !wait || unsent <= HIGH_WATER {
+                    return Ok(wait || unsent == 0);
+                }
+                engine
+                    .outlet(conn)
+                    .map_err(|refusal| slf.borrow_mut().refused(refusal))?
+            };
+            if let Err(why) = slf.py().detach(|| outlet.wait()) {
+                core.engine().abandon(conn, why);
+            }
+        }
     }
 
     /// Answers: sends head and content, or ends a stream. If the client is
@@ -226,13 +260,7 @@ impl Response {
             let answered =
                 answered.map(|answered| (answered.clone_ref(py), response.request_ref(py)));
             // An answer that could not be sent is still owed.
-            let ended = (response.state == State::Answered).then(|| {
-                let mut waiting = response.core.waiting();
-                (
-                    waiting.gone.remove(&response.conn),
-                    waiting.drained.remove(&response.conn),
-                )
-            });
+            let ended = (response.state == State::Answered).then(|| response.forget_callbacks());
             (result, answered, ended)
         };
         drop(ended); // not under the lock: freeing it may run Python
@@ -282,6 +310,18 @@ impl Response {
         true
     }
 
+    /// Calls `callback()` if the answer does not begin within the server's
+    /// `request_timeout`, and the client has got a 504. False: there is none
+    /// any more that could be late.
+    fn when_overdue(&self, callback: Py<PyAny>) -> bool {
+        if self.state != State::Waiting || !self.core.engine().is_open(self.conn) {
+            return false;
+        }
+        let former = self.core.waiting().overdue.insert(self.conn, callback);
+        drop(former);
+        true
+    }
+
     /// Whether its head is sent and no body may follow: the answer to HEAD,
     /// 204 and 304 (RFC 9112, section 6.3). Pieces are dropped.
     #[getter]
@@ -323,7 +363,23 @@ impl Response {
 }
 
 impl Response {
-    fn request_ref(&self, py: Python<'_>) -> Option<Py<Request>> {
+    /// Nobody waits any more for what could happen to it before its end. They
+    /// are returned to be dropped outside of the lock: that may run Python.
+    fn forget_callbacks(&self) -> [Option<Py<PyAny>>; 3] {
+        let mut waiting = self.core.waiting();
+        let gone = waiting.gone.remove(&self.conn);
+        let drained = waiting.drained.remove(&self.conn);
+        let overdue = waiting.overdue.remove(&self.conn);
+        let is_watched = waiting.closed.contains_key(&self.conn);
+        drop(waiting);
+        if gone.is_some() && !is_watched {
+            // A connection that somebody watches cannot go to another worker.
+            self.core.engine().tell_closed(self.conn, false);
+        }
+        [gone, drained, overdue]
+    }
+
+    pub(crate) fn request_ref(&self, py: Python<'_>) -> Option<Py<Request>> {
         self.request.as_ref().map(|request| request.clone_ref(py))
     }
 }

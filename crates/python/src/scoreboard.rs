@@ -185,6 +185,8 @@ fn dict_of<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>
     dict.set_item("bytes_out", record.counters.bytes_out)?;
     dict.set_item("connections", record.counters.connections)?;
     dict.set_item("in_flight", record.in_flight)?;
+    dict.set_item("handed_off", record.counters.handed_off)?;
+    dict.set_item("adopted", record.counters.adopted)?;
     dict.set_item("busy_s", seconds(record.counters.busy_ns))?;
     let request = record.request.as_ref();
     dict.set_item("method", request.map(|request| printable(&request.method)))?;

@@ -52,7 +52,8 @@ impl Response {
         let defaults = defaults
             .filter(|(name, _)| !has(name))
             .map(|(name, value)| (name.as_slice(), value.as_slice()));
-        let typed = matches!(self.code, 204 | 205 | 304)
+        let typed = !self.service.adds_content_type
+            || matches!(self.code, 204 | 205 | 304)
             || has(b"content-type")
             || defaults
                 .clone()
@@ -79,18 +80,23 @@ impl Response {
                 -difference
             ),
         };
-        let (service, peer, handler) = {
+        let (service, peer, handler, request) = {
             let response = slf.borrow();
             let handler = response.handler.as_ref();
             (
                 Arc::clone(&response.service),
                 response.peer.to_string(),
                 handler.map(|handler| handler.clone_ref(slf.py())),
+                response.request_ref(slf.py()),
             )
         };
         // The response is not borrowed: whoever is told may look at it.
-        let handler = handler.map(|handler| format!("{handler}: "));
-        let text = handler.unwrap_or_default() + &text;
+        let whose = match (handler, request) {
+            (Some(handler), _) => format!("{handler}: "),
+            (None, Some(request)) => format!("{}: ", request.borrow(slf.py()).line()),
+            (None, None) => String::new(),
+        };
+        let text = whose + &text;
         service.trouble.call1(slf.py(), (text, peer)).map(drop)
     }
 

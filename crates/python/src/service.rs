@@ -22,10 +22,16 @@ pub(crate) struct Service {
     pub(crate) answered: Option<Py<PyAny>>,
     /// `(text, remote_ip or None)`: something went wrong.
     pub(crate) trouble: Py<PyAny>,
+    /// `(request line, seconds, remote_ip)`: it took longer than it may.
+    pub(crate) overdue: Py<PyAny>,
     /// `(handler or None, remote_ip)`: a response was dropped unanswered.
     pub(crate) orphaned: Py<PyAny>,
     /// `()`: the last connection of a listener that drained is gone.
     pub(crate) empty: Py<PyAny>,
+    /// Whether an answer without a Content-Type gets one.
+    pub(crate) adds_content_type: bool,
+    /// Whether it is called as soon as a head is there, and asks for the body.
+    pub(crate) pulls_bodies: bool,
     pub(crate) scheme: &'static str,
     pub(crate) hostname: Option<String>,
     pub(crate) port: u16,
@@ -45,8 +51,11 @@ impl Service {
             malformed: method("malformed")?,
             answered: Some(method("answered")?).filter(|found| !found.is_none(object.py())),
             trouble: method("trouble")?,
+            overdue: method("overdue")?,
             orphaned: method("orphaned")?,
             empty: method("empty")?,
+            adds_content_type: object.getattr("adds_content_type")?.is_truthy()?,
+            pulls_bodies: object.getattr("pulls_bodies")?.is_truthy()?,
             scheme: "http",
             hostname: option(options, "hostname")?,
             port: option(options, "port")?,
@@ -94,6 +103,7 @@ pub(crate) fn settings(options: &Bound<'_, PyDict>) -> PyResult<Settings> {
         header_timeout_ms: milliseconds("header_timeout")?,
         keep_alive_timeout_ms: milliseconds("keep_alive_timeout")?,
         send_timeout_ms: milliseconds("send_timeout")?,
+        request_timeout_ms: milliseconds("request_timeout")?,
         body_min_rate: option(options, "body_min_rate")?,
         spool: Spool {
             above_bytes: option(options, "spool_above")?,

@@ -1,0 +1,69 @@
+//! A part of a file, as a handler gives it.
+
+use crate::reactor::borrowed;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use rustix::fs::{FileType, fstat};
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use understudy_engine::FilePart;
+
+/// `length` bytes of a regular file from `offset` on, or all that follow. It
+/// is the content of a response that is sent by the system (sendfile(2)), and
+/// so never read into this process.
+///
+/// The descriptor is duplicated: `fd` may be closed at once. A file that has
+/// fewer bytes by the time they are sent costs the connection.
+#[pyclass(name = "FilePart", module = "understudy._engine", frozen)]
+pub struct PyFilePart {
+    pub(crate) part: FilePart,
+}
+
+#[pymethods]
+impl PyFilePart {
+    /// Raises ValueError for what is no regular file, or reaches beyond its
+    /// end; OSError if `fd` is not open.
+    #[new]
+    #[pyo3(signature = (fd, offset=0, length=None))]
+    fn new(fd: RawFd, offset: u64, length: Option<usize>) -> PyResult<Self> {
+        let file = borrowed(fd)?.try_clone_to_owned()?;
+        let status = fstat(&file).map_err(std::io::Error::from)?;
+        let rest = u64::try_from(status.st_size)
+            .ok()
+            .and_then(|size| size.checked_sub(offset))
+            .filter(|_| FileType::from_raw_mode(status.st_mode).is_file())
+            .and_then(|rest| usize::try_from(rest).ok())
+            .ok_or_else(|| PyValueError::new_err("expected a regular file, and an offset in it"))?;
+        let file = Arc::new(file);
+        let len = rest;
+        PyFilePart {
+            part: FilePart { file, offset, len },
+        }
+        .part(0, length.unwrap_or(rest))
+    }
+
+    /// A part of this part; they share the descriptor. Raises ValueError if
+    /// it reaches beyond the end.
+    fn part(&self, offset: u64, length: usize) -> PyResult<Self> {
+        let end = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| offset.checked_add(length));
+        if end.is_none_or(|end| end > self.part.len) {
+            return Err(PyValueError::new_err(format!(
+                "{length} bytes from {offset} on reach beyond the end: there are {}",
+                self.part.len
+            )));
+        }
+        Ok(PyFilePart {
+            part: FilePart {
+                file: Arc::clone(&self.part.file),
+                offset: self.part.offset + offset,
+                len: length,
+            },
+        })
+    }
+
+    fn __len__(&self) -> usize {
+        self.part.len
+    }
+}

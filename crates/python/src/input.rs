@@ -1,0 +1,142 @@
+//! The body of a request as a WSGI application reads it (PEP 3333).
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use understudy_engine::Body;
+
+/// Lines of a body on disk are looked for in steps of this.
+const BLOCK_BYTES: usize = 8 * 1024;
+
+/// `wsgi.input`: it ends where the body ends, and has a position of its own.
+#[pyclass(module = "understudy._engine")]
+#[derive(Default)]
+pub struct Input {
+    body: Option<Arc<Body>>,
+    at: u64,
+}
+
+#[pymethods]
+impl Input {
+    /// That of a request without a body.
+    #[new]
+    fn new() -> Self {
+        Input::default()
+    }
+
+    /// At most `size` bytes, all that are left without one; none at the end.
+    ///
+    /// Raises OSError, as the others do, for a spooled body that cannot be read.
+    #[pyo3(signature = (size=None, /))]
+    fn read<'py>(&mut self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        let most = limit(size).min(self.left());
+        self.take(py, most)
+    }
+
+    /// One line with its end, or `size` bytes of it.
+    #[pyo3(signature = (size=None, /))]
+    fn readline<'py>(
+        &mut self,
+        py: Python<'py>,
+        size: Option<i64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let most = limit(size).min(self.left());
+        let line = self.line(most)?;
+        self.take(py, line)
+    }
+
+    /// The lines that are left, no more of them than make up `hint` bytes.
+    #[pyo3(signature = (hint=None, /))]
+    fn readlines<'py>(
+        &mut self,
+        py: Python<'py>,
+        hint: Option<i64>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        // As io.IOBase has it, no hint is what is not positive.
+        let enough = hint
+            .filter(|hint| *hint > 0)
+            .map_or(u64::MAX, |hint| hint as u64);
+        let end = self.at.saturating_add(enough);
+        let lines = PyList::empty(py);
+        while self.left() > 0 && self.at < end {
+            lines.append(self.readline(py, None)?)?;
+        }
+        Ok(lines)
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        match self.left() {
+            0 => Ok(None),
+            _ => self.readline(py, None).map(Some),
+        }
+    }
+}
+
+impl Input {
+    pub(crate) fn of(body: Arc<Body>) -> Self {
+        Input {
+            body: Some(body),
+            at: 0,
+        }
+    }
+
+    fn left(&self) -> u64 {
+        self.body.as_ref().map_or(0, |body| body.len()) - self.at
+    }
+
+    /// The next `len` bytes; there are so many.
+    fn take<'py>(&mut self, py: Python<'py>, len: u64) -> PyResult<Bound<'py, PyBytes>> {
+        let at = self.at;
+        let bytes = match self.body.as_deref() {
+            Some(Body::File { file, .. }) if len > 0 => {
+                PyBytes::new_with(py, len as usize, |room| {
+                    Ok(py.detach(|| file.read_exact_at(room, at))?)
+                })?
+            }
+            Some(Body::Memory(bytes)) => {
+                let rest = bytes.get(at as usize..).unwrap_or_default();
+                PyBytes::new(py, rest.get(..len as usize).unwrap_or(rest))
+            }
+            _ => PyBytes::new(py, b""),
+        };
+        self.at += len;
+        Ok(bytes)
+    }
+
+    /// How many of the next `most` bytes are one line.
+    fn line(&self, most: u64) -> std::io::Result<u64> {
+        let end = |bytes: &[u8]| bytes.iter().position(|&byte| byte == b'\n');
+        let file = match self.body.as_deref() {
+            Some(Body::File { file, .. }) => file,
+            Some(Body::Memory(bytes)) => {
+                let rest = bytes.get(self.at as usize..).unwrap_or_default();
+                let rest = rest.get(..most as usize).unwrap_or(rest);
+                return Ok(end(rest).map_or(most, |at| at as u64 + 1));
+            }
+            None => return Ok(0),
+        };
+        let mut block = [0; BLOCK_BYTES];
+        let mut seen = 0;
+        while seen < most {
+            let len = block.len().min((most - seen) as usize);
+            let room = block.get_mut(..len).unwrap_or_default();
+            file.read_exact_at(room, self.at + seen)?;
+            if let Some(at) = end(room) {
+                return Ok(seen + at as u64 + 1);
+            }
+            seen += len as u64;
+        }
+        Ok(most)
+    }
+}
+
+/// As for a file of Python: a negative size, or none, is no limit.
+fn limit(size: Option<i64>) -> u64 {
+    size.and_then(|size| u64::try_from(size).ok())
+        .unwrap_or(u64::MAX)
+}

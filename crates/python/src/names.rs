@@ -1,0 +1,61 @@
+//! Header names as Python objects, each made once: clients send the same few
+//! all the time.
+
+use pyo3::prelude::*;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Mutex, PoisonError};
+
+/// Names that clients invent must not fill the memory.
+const MOST: usize = 256;
+
+/// Fowler, Noll and Vo's: no attacker can crowd so few names.
+#[derive(Clone, Copy)]
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Known<T> = HashMap<Box<[u8]>, Py<T>, BuildHasherDefault<Fnv>>;
+
+/// What was made of each name, by the name as it came.
+pub(crate) struct Names<T>(Mutex<Option<Known<T>>>);
+
+impl<T> Names<T> {
+    pub(crate) const fn new() -> Self {
+        Names(Mutex::new(None))
+    }
+
+    pub(crate) fn get(
+        &self,
+        py: Python<'_>,
+        name: &[u8],
+        make: impl FnOnce(&[u8]) -> Py<T>,
+    ) -> Py<T> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_or_insert_default();
+        if let Some(made) = known.get(name) {
+            return made.clone_ref(py);
+        }
+        let made = make(name);
+        if known.len() < MOST {
+            known.insert(name.into(), made.clone_ref(py));
+        }
+        made
+    }
+}

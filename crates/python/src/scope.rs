@@ -1,0 +1,52 @@
+//! The scope of a request (ASGI 3): a copy of what all of them share, and on
+//! top of it what this one brings.
+
+use crate::names::Names;
+use crate::request::{Request, percent_decode};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use understudy_wire::Version;
+
+static KEYS: Names<PyBytes> = Names::new();
+
+/// `base` with what `request` brings. `path` begins with `root_path`, also if
+/// a proxy has taken that away.
+#[pyfunction]
+pub fn scope<'py>(
+    request: &Bound<'py, Request>,
+    base: &Bound<'py, PyDict>,
+    root_path: &str,
+) -> PyResult<Bound<'py, PyDict>> {
+    let py = request.py();
+    let asked = request.borrow();
+    let scope = base.copy()?;
+    scope.set_item(intern!(py, "method"), asked.method(py))?;
+    let raw = asked.raw();
+    let path = percent_decode(raw);
+    let path = String::from_utf8_lossy(&path);
+    if path.starts_with(root_path) {
+        scope.set_item(intern!(py, "path"), path)?;
+    } else {
+        scope.set_item(intern!(py, "path"), format!("{root_path}{path}"))?;
+    }
+    scope.set_item(intern!(py, "raw_path"), PyBytes::new(py, raw))?;
+    scope.set_item(
+        intern!(py, "query_string"),
+        PyBytes::new(py, asked.query_bytes()),
+    )?;
+    let client = (asked.remote_ip(), asked.peer.port());
+    scope.set_item(intern!(py, "client"), client)?;
+    if asked.version() == Version::Http10 {
+        scope.set_item(intern!(py, "http_version"), intern!(py, "1.0"))?;
+    }
+    let headers = asked.fields().map(|(name, value)| {
+        let name = KEYS.get(py, name, |name| {
+            PyBytes::new(py, &name.to_ascii_lowercase()).unbind()
+        });
+        PyTuple::new(py, [name.into_bound(py), PyBytes::new(py, value)])
+    });
+    let headers = PyList::new(py, headers.collect::<PyResult<Vec<_>>>()?)?;
+    scope.set_item(intern!(py, "headers"), headers)?;
+    Ok(scope)
+}

@@ -1,0 +1,277 @@
+//! A WebSocket, as its application sees it.
+
+use crate::core::Core;
+use crate::errors::{ConnectionGone, InvalidResponse};
+use crate::headers::latin1;
+use crate::piece::Piece;
+use crate::response::{Response, State};
+use crate::service::Service;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use understudy_engine::{ConnId, Refusal, Terms};
+use understudy_wire::websocket::{CloseCode, Message, Opening};
+
+/// With more than this unread the peer is left to wait, until it is half.
+const INBOX_BYTES: usize = 64 * 1024;
+/// What a message costs besides its bytes: many empty ones are a lot too.
+const MESSAGE_BYTES: usize = 64;
+
+/// A WebSocket (RFC 6455): offered by a request, accepted or not, and then a
+/// way for whole messages in both directions.
+#[pyclass(module = "understudy._engine")]
+pub struct WebSocket {
+    core: Arc<Core>,
+    service: Arc<Service>,
+    conn: ConnId,
+    response: Py<Response>,
+    opening: Opening,
+    terms: Terms,
+    inbox: VecDeque<Message>,
+    inbox_bytes: usize,
+    paused: bool,
+    /// `heard()` is to be called with the next thing that comes.
+    awaited: bool,
+    heard: Option<Py<PyAny>>,
+    /// Code and reason, when it is over.
+    #[pyo3(get)]
+    closed: Option<(u16, String)>,
+}
+
+impl WebSocket {
+    /// The peer has said something. What is returned is to be called.
+    pub(crate) fn put(&mut self, py: Python<'_>, message: Message) -> Option<Py<PyAny>> {
+        self.inbox_bytes += message.len() + MESSAGE_BYTES;
+        self.inbox.push_back(message);
+        if self.inbox_bytes > INBOX_BYTES && !self.paused {
+            self.pause(true);
+        }
+        self.wake(py)
+    }
+
+    /// It is over. What is returned is to be called.
+    pub(crate) fn end(&mut self, py: Python<'_>, code: u16, reason: String) -> Option<Py<PyAny>> {
+        self.closed = Some((code, reason));
+        self.wake(py)
+    }
+
+    fn wake(&mut self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let awaited = std::mem::take(&mut self.awaited);
+        let heard = self.heard.as_ref().filter(|_| awaited);
+        heard.map(|heard| heard.clone_ref(py))
+    }
+
+    fn pause(&mut self, yes: bool) {
+        self.paused = yes;
+        self.core.engine().pause(self.conn, yes);
+    }
+}
+
+#[pymethods]
+impl WebSocket {
+    /// What the request of `response` offers. None: it does not ask for a
+    /// WebSocket properly, and has been answered so.
+    #[staticmethod]
+    #[pyo3(signature = (response, *, max_message, deflate, ping_interval, ping_timeout))]
+    fn offered(
+        response: &Bound<'_, Response>,
+        max_message: u64,
+        deflate: bool,
+        ping_interval: f64,
+        ping_timeout: f64,
+    ) -> PyResult<Option<Self>> {
+        let py = response.py();
+        let (core, service, conn, opening) = {
+            let response = response.borrow();
+            let Some(request) = &response.request else {
+                return Err(PyValueError::new_err("a malformed request offers nothing"));
+            };
+            (
+                Arc::clone(&response.core),
+                Arc::clone(&response.service),
+                response.conn,
+                request.borrow(py).opening(),
+            )
+        };
+        let mut opening = match opening {
+            Ok(opening) => opening,
+            Err(reject) => {
+                response.setattr("code", reject.status)?;
+                response.setattr("content", reject.reason)?;
+                response.call_method1("header", ("Sec-WebSocket-Version", "13"))?;
+                Response::done(response)?;
+                let peer = response.borrow().peer.to_string();
+                service.trouble.call1(py, (reject.to_string(), peer))?;
+                return Ok(None);
+            }
+        };
+        if !deflate {
+            opening.refuse_deflate();
+        }
+        let milliseconds = |seconds: f64| (seconds * 1000.0).ceil() as u64;
+        Ok(Some(WebSocket {
+            core,
+            service,
+            conn,
+            response: response.clone().unbind(),
+            opening,
+            terms: Terms {
+                max_message,
+                ping_interval_ms: (ping_interval > 0.0).then(|| milliseconds(ping_interval)),
+                ping_timeout_ms: milliseconds(ping_timeout),
+            },
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            paused: false,
+            awaited: false,
+            heard: None,
+            closed: None,
+        }))
+    }
+
+    /// The subprotocols that the client offers, the dearest first.
+    #[getter]
+    fn subprotocols(&self) -> Vec<String> {
+        let offered = self.opening.subprotocols();
+        offered
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect()
+    }
+
+    /// Answers with 101. From then on `heard()` is called once after each
+    /// `receive` that returned None: there is a message, or it is over.
+    ///
+    /// Raises AlreadyAnswered; ConnectionGone; InvalidResponse for a header
+    /// that cannot be sent and a subprotocol that was not offered, after which
+    /// the request still waits for its answer.
+    #[pyo3(signature = (heard, subprotocol=None, headers=Vec::new()))]
+    fn accept(
+        slf: &Bound<'_, Self>,
+        heard: Py<PyAny>,
+        subprotocol: Option<&str>,
+        headers: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let former;
+        let (service, response) = {
+            let mut websocket = slf.borrow_mut();
+            let mut response = websocket.response.borrow_mut(py);
+            if response.state != State::Waiting {
+                return Err(response.already());
+            }
+            let own = headers.iter();
+            let defaults = websocket.service.headers.iter().filter(|(name, _)| {
+                !headers
+                    .iter()
+                    .any(|(known, _)| known.eq_ignore_ascii_case(name))
+            });
+            let fields = own
+                .chain(defaults)
+                .map(|(name, value)| (name.as_slice(), value.as_slice()));
+            let subprotocol = subprotocol.map(latin1);
+            let result = websocket.core.engine().upgrade(
+                websocket.conn,
+                &websocket.opening,
+                subprotocol.as_deref(),
+                fields,
+                websocket.terms,
+            );
+            result.map_err(|refusal| response.refused(refusal))?;
+            response.state = State::Answered;
+            response.code = 101;
+            drop(response);
+            websocket.heard = Some(heard);
+            let mut waiting = websocket.core.waiting();
+            former = waiting.gone.remove(&websocket.conn);
+            let this = slf.clone().unbind();
+            waiting.websockets.insert(websocket.conn, this);
+            (
+                Arc::clone(&websocket.service),
+                websocket.response.clone_ref(py),
+            )
+        };
+        drop(former); // not under the lock: freeing it may run Python
+        if let Some(answered) = &service.answered {
+            let request = response.borrow(py).request_ref(py);
+            answered.call1(py, (request, response))?;
+        }
+        Ok(())
+    }
+
+    /// The next message, str or bytes; None if there is none now.
+    fn receive<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let Some(message) = self.inbox.pop_front() else {
+            self.awaited = self.closed.is_none();
+            return None;
+        };
+        self.inbox_bytes -= message.len() + MESSAGE_BYTES;
+        if self.paused && self.inbox_bytes <= INBOX_BYTES / 2 {
+            self.pause(false);
+        }
+        Some(match message {
+            Message::Text(text) => PyString::new(py, &text).into_any(),
+            Message::Binary(bytes) => PyBytes::new(py, &bytes).into_any(),
+        })
+    }
+
+    /// Sends a message: str as text, bytes as binary. Returns how many bytes
+    /// have not left the process yet.
+    ///
+    /// Raises ConnectionGone when it is over, TypeError for anything else.
+    fn send(&self, py: Python<'_>, data: Py<PyAny>) -> PyResult<usize> {
+        let piece = Piece::new(py, Some(&data))?;
+        let text = match &piece {
+            Piece::Text(..) => true,
+            Piece::Bytes(_) => false,
+            Piece::Nothing | Piece::File(_) => {
+                return Err(PyTypeError::new_err("a message is str or bytes"));
+            }
+        };
+        let content = piece.content();
+        let sent = self.core.engine().send(self.conn, text, content);
+        sent.map_err(|_| gone())
+    }
+
+    /// Says goodbye; `closed` is set then. Nothing happens if it is over.
+    ///
+    /// Raises ValueError for a code that may not be sent (RFC 6455, section 7.4).
+    #[pyo3(signature = (code=1000, reason=""))]
+    fn close(&self, code: u16, reason: &str) -> PyResult<()> {
+        let Some(code) = CloseCode::new(code) else {
+            return Err(PyValueError::new_err(format!(
+                "close code {code}: expected 1000 to 1003, 1007 to 1014 or 3000 to 4999"
+            )));
+        };
+        match self.core.engine().close_websocket(self.conn, code, reason) {
+            Ok(()) | Err(Refusal::Gone | Refusal::OutOfTurn) => Ok(()),
+            Err(Refusal::Invalid(invalid)) => Err(InvalidResponse::new_err(invalid.to_string())),
+        }
+    }
+
+    /// Calls `callback(True)` once when all that was sent has left the
+    /// process, `callback(False)` if it ends before. False: it is over.
+    fn when_drained(&self, callback: Py<PyAny>) -> bool {
+        if self.closed.is_some() || !self.core.engine().tell_drained(self.conn) {
+            return false;
+        }
+        let former = self.core.waiting().drained.insert(self.conn, callback);
+        drop(former); // not under the lock: freeing it may run Python
+        true
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.response)?;
+        visit.call(&self.heard)
+    }
+
+    fn __clear__(&mut self) {
+        self.heard = None;
+    }
+}
+
+fn gone() -> PyErr {
+    ConnectionGone::new_err("the WebSocket is closed")
+}

@@ -1,0 +1,202 @@
+//! `start_response` of a WSGI call, and what is sent of it (PEP 3333).
+
+use crate::errors::InvalidResponse;
+use crate::file_part::PyFilePart;
+use crate::headers::Headers;
+use crate::response::{Response, State};
+use pyo3::exceptions::PyAssertionError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+
+/// The `start_response` that one call of an application is given. What it is
+/// told waits in the response until the first bytes of the body.
+#[pyclass(module = "understudy._engine")]
+pub struct StartResponse {
+    response: Py<Response>,
+    called: bool,
+}
+
+#[pymethods]
+impl StartResponse {
+    #[new]
+    fn new(response: Py<Response>) -> Self {
+        StartResponse {
+            response,
+            called: false,
+        }
+    }
+
+    /// Takes status and headers; returns `write`.
+    ///
+    /// Raises AssertionError if it was called before without `exc_info`,
+    /// InvalidResponse for a status or headers that cannot be sent, and what
+    /// `exc_info` holds if the headers have been sent.
+    #[pyo3(signature = (status, response_headers, exc_info=None, /))]
+    fn __call__<'py>(
+        slf: &Bound<'py, Self>,
+        status: &Bound<'py, PyAny>,
+        response_headers: &Bound<'py, PyAny>,
+        exc_info: Option<&Bound<'py, PyTuple>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let mut call = slf.borrow_mut();
+        let mut response = call.response.borrow_mut(py);
+        match exc_info {
+            Some(exc_info) if response.state != State::Waiting => {
+                return Err(PyErr::from_value(exc_info.get_item(1)?));
+            }
+            None if call.called => {
+                return Err(PyAssertionError::new_err(
+                    "start_response was called twice; the second time it needs exc_info",
+                ));
+            }
+            _ => {}
+        }
+        response.code = code(status)?;
+        response.headers = Some(Py::new(py, fields(response_headers)?)?);
+        drop(response);
+        call.called = true;
+        drop(call);
+        slf.getattr(intern!(py, "write"))
+    }
+
+    /// Sends a piece of the body, in the way of old, and waits until the
+    /// client has taken most of it.
+    ///
+    /// Raises ConnectionGone, an OSError, if the client leaves instead.
+    fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::send(slf, data)?;
+        Response::flush(&response_of(slf), true).map(drop)
+    }
+
+    /// Sends a piece of the body.
+    ///
+    /// Raises ConnectionGone, and InvalidResponse for what is not bytes, or
+    /// came before a status.
+    fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let piece = slf.borrow().checked(data)?;
+        Response::write(&response_of(slf), Some(piece))
+    }
+
+    /// Answers with a body that is whole: its pieces, or a part of a file; or
+    /// ends the one that was sent.
+    ///
+    /// Raises InvalidResponse as `send` does.
+    #[pyo3(signature = (body=None, /))]
+    fn answer(slf: &Bound<'_, Self>, body: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        let whole = slf.borrow().whole(py, body)?;
+        let response = response_of(slf);
+        if response.borrow().state == State::Streaming {
+            if let Some(whole) = whole {
+                Response::write(&response, Some(whole))?;
+            }
+        } else {
+            response.borrow_mut().content = whole;
+        }
+        Response::done(&response)
+    }
+}
+
+fn response_of<'py>(call: &Bound<'py, StartResponse>) -> Bound<'py, Response> {
+    call.borrow().response.bind(call.py()).clone()
+}
+
+impl StartResponse {
+    fn expect_called(&self) -> PyResult<()> {
+        match self.called {
+            true => Ok(()),
+            false => Err(InvalidResponse::new_err(
+                "it answered without calling start_response",
+            )),
+        }
+    }
+
+    fn checked(&self, piece: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.expect_called()?;
+        if piece.is_instance_of::<PyBytes>() {
+            return Ok(piece.clone().unbind());
+        }
+        Err(InvalidResponse::new_err(format!(
+            "a piece of its body is {}: expected bytes",
+            piece.get_type().name()?
+        )))
+    }
+
+    fn whole(
+        &self,
+        py: Python<'_>,
+        body: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        self.expect_called()?;
+        let Some(body) = body else {
+            return Ok(None);
+        };
+        if body.is_instance_of::<PyFilePart>() {
+            return Ok(Some(body.clone().unbind()));
+        }
+        if body.len()? == 1 {
+            return self.checked(&body.get_item(0)?).map(Some);
+        }
+        for piece in body.try_iter()? {
+            self.checked(&piece?)?;
+        }
+        let joined = PyBytes::new(py, b"").call_method1(intern!(py, "join"), (body,))?;
+        Ok(Some(joined.unbind()))
+    }
+}
+
+/// `200 OK`: what comes after the number is for people, and ours is sent.
+fn code(status: &Bound<'_, PyAny>) -> PyResult<u16> {
+    let text = status.cast::<PyString>().ok().map(|text| text.to_str());
+    let (digits, phrase) = match &text {
+        Some(Ok(text)) => text.split_once(' ').unwrap_or((text, "")),
+        _ => ("", ""),
+    };
+    match digits.parse() {
+        Ok(code @ 200..=999) if digits.len() == 3 && !phrase.contains(char::is_control) => Ok(code),
+        _ => Err(InvalidResponse::new_err(format!(
+            "its status is {}: expected a str such as '200 OK'",
+            status.repr()?
+        ))),
+    }
+}
+
+fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Headers> {
+    let shape = |_| {
+        let text = format!(
+            "its headers are {}: expected a list of (str, str)",
+            headers
+                .repr()
+                .map_or_else(|_| String::new(), |repr| repr.to_string())
+        );
+        InvalidResponse::new_err(text)
+    };
+    if !headers.is_instance_of::<PyList>() && !headers.is_instance_of::<PyTuple>() {
+        return Err(shape(()));
+    }
+    let fields = Headers::from_pairs(headers).map_err(|_| shape(()))?;
+    if let Some((name, _)) = fields.fields().find(|(name, _)| is_hop_by_hop(name)) {
+        return Err(InvalidResponse::new_err(format!(
+            "header {}: it is about the connection, which is the server's; leave it out (PEP 3333)",
+            String::from_utf8_lossy(name)
+        )));
+    }
+    Ok(fields)
+}
+
+/// RFC 2616, section 13.5.1, as PEP 3333 has it.
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    let known: &[&[u8]] = match name.len() {
+        2 => &[b"te"],
+        7 => &[b"upgrade"],
+        8 => &[b"trailers"],
+        10 => &[b"connection", b"keep-alive"],
+        17 => &[b"transfer-encoding"],
+        18 => &[b"proxy-authenticate"],
+        19 => &[b"proxy-authorization"],
+        _ => &[],
+    };
+    known.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
