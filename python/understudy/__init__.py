@@ -10,6 +10,7 @@ from understudy.errors import (
     ConnectionGone,
     GlueInUse,
     InvalidResponse,
+    LifespanFailed,
     NotInThisProcess,
     OptionError,
     ScoreboardUnavailable,
@@ -21,6 +22,7 @@ from understudy.errors import (
 from understudy.forms import Upload
 from understudy.kernel import Kernel
 from understudy.prefork.server import PreForkServer
+from understudy.running import run
 from understudy.server import HTTPServer
 from understudy.session import Session, event
 from understudy.timer import Timer
@@ -35,6 +37,7 @@ __all__ = [
     "Headers",
     "InvalidResponse",
     "Kernel",
+    "LifespanFailed",
     "NotInThisProcess",
     "OptionError",
     "PreForkServer",
@@ -49,4 +52,5 @@ __all__ = [
     "UnknownSession",
     "Upload",
     "event",
+    "run",
 ]

@@ -40,13 +40,16 @@ def every_option(command: Command) -> Command:
         names = option.flag + (f"/--no-{option.flag[2:]}" if isinstance(option.default, bool) else "")
         short = (SHORT[name],) if name in SHORT else ()
         about = option.meaning + (f" ({option.unit})" if option.unit else "") + default_of(option)
-        command = click.option(names, *short, name, default=None, metavar="VALUE", help=about)(command)
+        several = isinstance(option.default, tuple)
+        command = click.option(
+            names, *short, name, default=None, multiple=several, metavar="VALUE", help=about
+        )(command)
     return command
 
 
 def default_of(option: Option) -> str:
     match option.default:
-        case None:
+        case None | ():
             return ""
         case bool(on):
             return " [on]" if on else " [off]"

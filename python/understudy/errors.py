@@ -52,5 +52,9 @@ class InvalidResponse(UnderstudyError, ValueError):
     """A status, header or content that cannot be sent (RFC 9110, section 5)."""
 
 
+class LifespanFailed(UnderstudyError):
+    """An ASGI application said that it could not start up, or has no lifespan where one is asked for."""
+
+
 class ConnectionGone(UnderstudyError, ConnectionError):
     """The client left before the answer could be sent."""

@@ -26,7 +26,7 @@ from typing import Any, NoReturn, TypeVar
 
 from understudy._engine import Engine
 from understudy.errors import OptionError, UnderstudyError, UnknownEvent, UnknownSession
-from understudy.loop import EngineLoop, rehearse
+from understudy.loop import EngineLoop, Loop, rehearse
 from understudy.session import Handler, Session
 from understudy.signals import Blocked, Signals
 from understudy.timer import Timer
@@ -64,7 +64,8 @@ class Kernel:
         self._on_start: list[Callable[[], object]] = []
         self._on_stop: list[Callable[[], object]] = []
         self._phase = Phase.RESTING
-        self._loop: EngineLoop | None = None
+        self.loop_factory: Callable[[Callable[[], bool]], Loop] = EngineLoop
+        self._loop: Loop | None = None
         self._frozen = False
         self._is_child = False
         self._buried: list[object] = []
@@ -84,7 +85,7 @@ class Kernel:
     # --- this process's loop -----------------------------------------------------------------------------
 
     @property
-    def loop(self) -> EngineLoop:
+    def loop(self) -> Loop:
         """This process's asyncio loop. Raises RuntimeError outside of `run()`."""
         if self._loop is None:
             raise RuntimeError("the kernel has a loop only inside of run()")
@@ -94,6 +95,11 @@ class Kernel:
     def engine(self) -> Engine:
         """This process's engine. Raises RuntimeError outside of `run()`."""
         return self.loop.engine
+
+    @property
+    def is_child(self) -> bool:
+        """Whether this process was forked by the kernel."""
+        return self._is_child
 
     # --- sessions ----------------------------------------------------------------------------------------
 
@@ -212,7 +218,10 @@ class Kernel:
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         delivery = self._tasks.pop(task)
-        if delivery is not None and not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is None or isinstance(error, SystemExit | KeyboardInterrupt):
+            return  # those end the run, and that is no failure
+        if delivery is not None:
             self.report(*delivery, error)
 
     def report(self, session: Session | str, event: str, args: tuple[Any, ...], error: BaseException) -> None:
@@ -351,7 +360,7 @@ class Kernel:
         return False
 
     def _open(self) -> None:
-        self._loop = EngineLoop(self._may_wait)
+        self._loop = self.loop_factory(self._may_wait)
         self._phase = Phase.BETWEEN_TURNS
         for timer in self._timers:
             timer._arm(self._loop)

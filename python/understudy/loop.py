@@ -1,4 +1,7 @@
-"""One process's asyncio loop, waiting inside one process's engine.
+"""One process's asyncio loop, and in it one process's engine.
+
+`Loop` is what the kernel knows of it. Here is the one that is used unless somebody asks for another: it waits
+inside the engine, so a request costs no turn of asyncio. `understudy.uv` has the other.
 
 It owns the engine and the selector that joins the two, and knows how to leave them: `close` at the end of a
 process's work, `abandon` in a child that was forked with a copy of its parent's.
@@ -10,24 +13,32 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any
 
 from understudy._engine import Engine
 from understudy.selector import EngineSelector
 
 
-class EngineLoop(asyncio.SelectorEventLoop):
-    """An ordinary asyncio loop whose `select` is a turn of `engine`."""
+class Loop(asyncio.AbstractEventLoop):
+    """An asyncio loop that serves what its `engine` listens to."""
 
-    def __init__(self, may_wait: Callable[[], bool] = lambda: True) -> None:
-        self.engine = Engine()
-        self._turns = EngineSelector(self.engine, may_wait)
-        self._abandoned = False
-        super().__init__(self._turns)
+    engine: Engine
 
     def is_watching(self) -> bool:
         """Whether anybody waits for a descriptor; asyncio's own self-pipe is not counted."""
-        return len(self._turns.get_map()) > 1
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """In a forked child: lets go of the parent's descriptors without touching what the parent still uses.
+
+        The loop is not closed but buried by its owner, for as long as the process lives, with every task and
+        timer in it: to free a suspended coroutine would run its `finally` blocks once more and in the wrong
+        process, and to close the loop would write to pages that the child shares with its parent.
+        """
+        raise NotImplementedError
 
     def finish_tasks(self, *, cancel: bool) -> None:
         """Runs until every task is done, after cancelling them if asked."""
@@ -37,6 +48,51 @@ class EngineLoop(asyncio.SelectorEventLoop):
                 task.cancel()
         if tasks:
             self.run_until_complete(asyncio.wait(tasks))
+
+    if sys.version_info >= (3, 12):
+
+        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            """Runs a coroutine as a task that takes its first step now: for the engine's turn, in which no
+            task runs. A request that is answered in that step costs no further turn of the loop.
+            """
+            return asyncio.Task(coroutine, loop=self, eager_start=True)
+
+    else:
+
+        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            """Runs a coroutine as a task that takes its first step now: for the engine's turn, in which no
+            task runs. A request that is answered in that step costs no further turn of the loop.
+
+            A task has its loop call its first step soon; this loop hands that step over instead.
+            """
+            self.call_soon = self._keep_first  # type: ignore[method-assign, assignment]
+            try:
+                task = asyncio.Task(coroutine, loop=self)
+            finally:
+                del self.call_soon
+            step, context = self._first
+            context.run(step)
+            return task
+
+        def _keep_first(self, step: Callable[[], None], *, context: Context) -> None:
+            self._first = step, context
+
+
+class EngineLoop(Loop, asyncio.SelectorEventLoop):
+    """An ordinary asyncio loop whose `select` is a turn of `engine`."""
+
+    def __init__(self, may_wait: Callable[[], bool] = lambda: True) -> None:
+        self.engine = Engine()
+        self._turns = EngineSelector(self.engine, may_wait)
+        self._abandoned = False
+        super().__init__(self._turns)
+
+    def is_watching(self) -> bool:
+        return len(self._turns.get_map()) > 1
+
+    def hide(self) -> None:
+        """Has what the engine calls see no running loop: it is synchronous code that knows of none."""
+        self._turns.hide(self)
 
     def close(self) -> None:
         self._hear_no_more()
@@ -54,12 +110,6 @@ class EngineLoop(asyncio.SelectorEventLoop):
         return self._abandoned or super().is_closed()
 
     def abandon(self) -> None:
-        """In a forked child: lets go of the parent's descriptors without touching what the parent still uses.
-
-        The loop is not closed but buried by its owner, for as long as the process lives, with every task and
-        timer in it: to free a suspended coroutine would run its `finally` blocks once more and in the wrong
-        process, and to close the loop would write to pages that the child shares with its parent.
-        """
         self._abandoned = True
         signal.set_wakeup_fd(-1)
         self._turns.abandon()

@@ -36,7 +36,9 @@ from understudy.values import (
     header_fields,
     hook,
     maybe,
+    mounts,
     one_of,
+    prefix,
     seconds,
     size,
     switch,
@@ -131,6 +133,12 @@ class ServerOptions(Options):
     backlog: int = option(2048, whole(1, 65535), "connections the system queues before they are accepted")
     header_timeout: float = option(10.0, seconds(0.001), "time for a request's whole head", unit="seconds")
     keep_alive_timeout: float = option(75.0, seconds(0.001), "life of an idle connection", unit="seconds")
+    request_timeout: float = option(
+        0.0,
+        seconds(0.0),
+        "time to begin an answer, after which it is a 504 and a stuck worker is replaced; 0: any",
+        unit="seconds",
+    )
     body_min_rate: int = option(
         240, size(0), "slowest pace at which a body may come; 0: any", unit="bytes a second"
     )
@@ -166,7 +174,11 @@ class PreForkOptions(ServerOptions):
     max_requests_jitter: int = option(
         0, whole(0, 1 << 53), "up to so many requests more, so that workers do not leave together"
     )
-    concurrency: int = option(1, whole(1, 65535), "requests at once that make a worker busy")
+    concurrency: int | None = option(
+        None,
+        maybe(whole(1, 65535)),
+        "requests at once that make a worker busy; not said: 1, for ASGI 64, with threads as many",
+    )
     ipc_glue: str | None = option(
         None, maybe(glue), "name of the pool for `understudy status`; not said: a unique one", outside="glue"
     )
@@ -204,6 +216,44 @@ class ShortForms(Options):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppOptions(Options):
+    """What the host of a WSGI or ASGI application can be told."""
+
+    interface: str = option(
+        "auto",
+        one_of("auto", "events", "wsgi", "asgi"),
+        "what the target is: events, wsgi or asgi; auto: as it looks",
+    )
+    factory: bool = option(False, switch, "the target is a function that makes the application")
+    threads: int = option(
+        1, whole(1, 1024), "threads in which a worker calls a WSGI application; 1: in its only one"
+    )
+    root_path: str = option(
+        "", prefix, "path under which the application is mounted (SCRIPT_NAME, root_path)"
+    )
+    lifespan: str = option(
+        "auto",
+        one_of("auto", "on", "off"),
+        "startup and shutdown of an ASGI application: on, off or auto (on if it has them)",
+    )
+    loop: str = option(
+        "auto",
+        one_of("auto", "asyncio", "uvloop"),
+        "loop of an ASGI application: asyncio, uvloop or auto (asyncio, in which the engine waits)",
+    )
+    ws_max_message: int = option(16 * MIB, size(0), "largest message of a WebSocket client", unit="bytes")
+    ws_ping_interval: float = option(
+        20.0, seconds(0.0), "pause between pings to a WebSocket client; 0: none", unit="seconds"
+    )
+    ws_ping_timeout: float = option(
+        20.0, seconds(0.001), "patience with a WebSocket client that is silent after a ping", unit="seconds"
+    )
+    ws_deflate: bool = option(
+        True, switch, "compress WebSocket messages if the client can (permessage-deflate)"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions(Options):
     """What `understudy serve` itself can be told."""
 
@@ -211,6 +261,9 @@ class ServeOptions(Options):
         "info",
         one_of("debug", "info", "warning", "error", "critical"),
         "least important log lines to show: debug, info, warning, error or critical",
+    )
+    static: tuple[tuple[str, str], ...] = option(
+        (), mounts, "/prefix=directory: files served in front of the application; may be said several times"
     )
     access_log: str | None = option(None, maybe(text), "file for a line a request; -: standard output")
     pid_file: str | None = option(None, maybe(text), "file that names the process while it runs")
@@ -232,7 +285,7 @@ def options_of(kind: type[Options]) -> dict[str, Option]:
 
 OUTSIDE: dict[str, Option] = {
     about.outside: about
-    for kind in (ShortForms, ServeOptions, PreForkOptions)
+    for kind in (ShortForms, ServeOptions, AppOptions, PreForkOptions)
     for about in options_of(kind).values()
     if about.outside is not None
 }

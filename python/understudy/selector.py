@@ -8,6 +8,7 @@ when the engine says that the nested set is ready, so a turn that serves request
 
 from __future__ import annotations
 
+import asyncio
 import os
 import selectors
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ class EngineSelector(selectors.BaseSelector):
         nested = selectors.EpollSelector()
         engine.nest(nested.fileno())
         self._nested = nested
+        self.engine = engine
         self._poll = engine.poll
         self._may_wait = may_wait
 
@@ -42,6 +44,22 @@ class EngineSelector(selectors.BaseSelector):
         if timeout is None and not self._may_wait():
             return []
         return self._nested.select(0) if self._poll(timeout) else []
+
+    def hide(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Has what the engine calls see no running loop from now on, though it is called inside of `loop`'s.
+
+        Synchronous code may run a loop of its own, or refuse to work inside of one, as Django's models do.
+        """
+        poll = self.engine.poll
+
+        def turn(timeout: float | None) -> bool:
+            asyncio._set_running_loop(None)
+            try:
+                return poll(timeout)
+            finally:
+                asyncio._set_running_loop(loop)
+
+        self._poll = turn
 
     def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._nested.register(fileobj, events, data)

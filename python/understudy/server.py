@@ -8,22 +8,24 @@ It knows no pool: `PreForkServer` decides which process serves, through `_begin`
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from understudy.errors import BindError, ConnectionGone, UnknownEvent, UnknownSession
+from understudy.errors import BindError, ConnectionGone, UnderstudyError, UnknownEvent, UnknownSession
+from understudy.handlers import Handlers
 from understudy.listening import Listening, listen
 from understudy.options import ServerOptions, changed, check
 from understudy.routes import expect, parse
-from understudy.service import Service
 from understudy.session import Session, event
 
 if TYPE_CHECKING:
     from understudy._engine import Connection, Request, Response
     from understudy.kernel import Kernel
+    from understudy.service import Service
 
 logger = logging.getLogger("understudy.server")
 
@@ -31,11 +33,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ENGINE_OPTIONS = (
     *("hostname", "keep_alive", "proxy_mode", "headers", "max_head", "max_fields", "underscores"),
-    *("header_timeout", "keep_alive_timeout", "send_timeout"),
+    *("header_timeout", "keep_alive_timeout", "send_timeout", "request_timeout"),
     *("body_min_rate", "max_body", "spool_above", "spool_dir"),
 )
 HOOKS = ("log_handler", "log2_handler", "setup_handler", "error_handler")
 RETRY_S = 1.0
+LAST_WORDS_S = 1.0
+"""What an application has at least to shut down, when its connections took all of `graceful_timeout`."""
+BOOT_FAILED = 3
+"""Exit status of a process that could not begin to serve: an application that fails to start, for one."""
 
 
 class HTTPServer(Session):
@@ -53,7 +59,8 @@ class HTTPServer(Session):
         self.on_serving: list[Callable[[Any], object]] = []
         self.on_answered: list[Callable[[Request | None, Response], object]] = []
         self.listening: Listening | None = None
-        self._service = Service(self, self._empty)
+        self._routed = Handlers(self)
+        self._service: Service = self._routed
         self._port = self.options.port
         # The engine's numbers of the listeners that are open in this process, and of those that were.
         self._accepting: list[int] = []
@@ -61,6 +68,7 @@ class HTTPServer(Session):
         self._draining = 0
         self._stopping = False
         self._ends_run = False
+        self._ends_by = 0.0  # in seconds of the loop's clock
         self._closers: dict[int, list[tuple[str, str, tuple[Any, ...]]]] = {}
         kernel.add(self)
         kernel.on_start(self._open)
@@ -70,7 +78,11 @@ class HTTPServer(Session):
         """Changes options before the server runs. Raises OptionError."""
         self.options = changed(self.options, options)
         if "handlers" in options:
-            self._service.routes = parse(self.options.handlers)
+            self._routed.routes = parse(self.options.handlers)
+
+    def serve_with(self, service: Service) -> None:
+        """Has `service` answer the requests, instead of the handlers."""
+        self._service = service
 
     @property
     def url(self) -> str:
@@ -91,7 +103,7 @@ class HTTPServer(Session):
         """
 
         def register(function: F) -> F:
-            routes = self._service.routes
+            routes = self._routed.routes
             routes += parse([{"dir": pattern, "function": function}], first=len(routes))
             return function
 
@@ -99,7 +111,7 @@ class HTTPServer(Session):
 
     def get_handlers(self) -> list[dict[str, object]]:
         """A copy of the handlers, in order."""
-        return [route.entry() for route in self._service.routes]
+        return [route.entry() for route in self._routed.routes]
 
     def set_handlers(self, handlers: Iterable[Mapping[str, object]]) -> bool:
         """Replaces the handlers, once all of them are checked.
@@ -108,7 +120,7 @@ class HTTPServer(Session):
         """
         routes = parse(handlers)
         expect(routes, self.kernel)
-        self._service.routes = routes
+        self._routed.routes = routes
         return True
 
     # --- answering ---------------------------------------------------------------------------------------
@@ -242,7 +254,7 @@ class HTTPServer(Session):
         self._begin()
 
     def _expect_handlers(self) -> None:
-        expect(self._service.routes, self.kernel)
+        expect(self._routed.routes, self.kernel)
         for name in HOOKS:
             hook = getattr(self.options, name)
             if isinstance(hook, tuple):
@@ -257,6 +269,20 @@ class HTTPServer(Session):
 
     def _begin(self) -> None:
         """Serves in this process. A pool does otherwise."""
+        if self._service.begin is None:
+            self._serve()
+            self._announce()
+        else:
+            self.kernel.spawn(self._begin_with(self._service.begin()), session=self, event="begin", args=())
+
+    async def _begin_with(self, preparation: Coroutine[Any, Any, None]) -> None:
+        try:
+            await preparation
+        except Exception as error:
+            logger.error(
+                "the application cannot begin: %s", error, exc_info=not isinstance(error, UnderstudyError)
+            )
+            raise SystemExit(BOOT_FAILED) from None
         self._serve()
         self._announce()
 
@@ -324,6 +350,9 @@ class HTTPServer(Session):
         if not graceful:
             self._cut()
 
+    def replace_worker(self) -> None:
+        """Worker: ends when its requests are answered, and another takes its place. Elsewhere nothing."""
+
     def _drain(self, linger_s: float) -> None:
         """Takes no new connection in this process; `_gone` is called when the last one has ended.
 
@@ -331,11 +360,12 @@ class HTTPServer(Session):
         """
         self.stop_listen()
         self.delay("_cut", self.options.graceful_timeout)
+        self._ends_by = self.kernel.loop.time() + self.options.graceful_timeout
         self._draining = len(self._served)
         for number in self._served:
             self.kernel.engine.drain(number, linger_s)
         if not self._served:
-            self._gone()
+            self._end()
 
     @event("_cut")
     def _cut(self) -> None:
@@ -350,6 +380,22 @@ class HTTPServer(Session):
         """The last connection of one drained listener is gone."""
         self._draining -= 1
         if self._draining == 0:
+            self._end()
+
+    def _end(self) -> None:
+        """The last connection is gone: what the application began is ended."""
+        if self._service.end is None:
+            self._gone()
+        else:
+            self.kernel.spawn(self._end_with(self._service.end()), session=self, event="end", args=())
+
+    async def _end_with(self, ending: Coroutine[Any, Any, None]) -> None:
+        try:
+            left_s = self._ends_by - self.kernel.loop.time()
+            await asyncio.wait_for(ending, max(left_s, LAST_WORDS_S))
+        except TimeoutError:
+            logger.error("the application did not shut down within graceful_timeout: leaving without it")
+        finally:
             self._gone()
 
     def _gone(self) -> None:

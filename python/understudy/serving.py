@@ -14,27 +14,34 @@ from collections.abc import Iterator
 from understudy.access_log import AccessLog
 from understudy.console import say
 from understudy.errors import OptionError
-from understudy.options import ServeOptions, check, options_of
+from understudy.hosting.static import mount
+from understudy.options import AppOptions, Kind, ServeOptions, check, options_of
 from understudy.prefork.server import PreForkServer
 from understudy.server import HTTPServer
 from understudy.settings import Settings
-from understudy.target import Target, load
+from understudy.target import Target, adopt, load
 
 DEFAULT = {"address": "127.0.0.1", "port": 8000}
 
 
-def run(place: str, settings: Settings) -> None:
-    """Serves until a signal or the target itself ends it. Raises UnderstudyError."""
-    own = options_of(ServeOptions)
-    serve = check(ServeOptions, {name: said.value for name, said in settings.items() if name in own})
+def run(target: object, settings: Settings) -> None:
+    """Serves until a signal or the target itself ends it. Raises UnderstudyError.
+
+    `target` is the place of what to serve, as `module:name`, or that itself.
+    """
+    serve = pick(ServeOptions, settings)
     if serve.chdir is not None:
         os.chdir(serve.chdir)
-    target = load(place)
-    configure(place, target, {name: said for name, said in settings.items() if name not in own})
+    about = pick(AppOptions, settings)
+    place = target if isinstance(target, str) else "the application"
+    target = load(target, about) if isinstance(target, str) else adopt(target, about, place)
+    configure(place, target, settings)
     # Once the target is loaded: if it has set up logging of its own, that stands.
     logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
     logging.getLogger("understudy").setLevel(serve.log_level.upper())
     for server in target.servers:
+        if serve.static:
+            mount(server, serve.static)
         server.on_serving.append(announce)
         if serve.access_log is not None:
             server.on_answered.append(AccessLog(serve.access_log))
@@ -42,8 +49,16 @@ def run(place: str, settings: Settings) -> None:
         target.kernel.run()
 
 
+def pick(kind: type[Kind], settings: Settings) -> Kind:
+    """The options of one kind among what was said."""
+    names = options_of(kind)
+    return check(kind, {name: said.value for name, said in settings.items() if name in names})
+
+
 def configure(place: str, target: Target, settings: Settings) -> None:
     """Tells the target's server what was said. Raises OptionError if it has several, or no such option."""
+    general = options_of(ServeOptions)
+    settings = {name: said for name, said in settings.items() if name not in general}
     if len(target.servers) > 1:
         for said in settings.values():
             names = ", ".join(sorted(map(str, target.servers)))
@@ -53,6 +68,10 @@ def configure(place: str, target: Target, settings: Settings) -> None:
         return
     (server,) = target.servers
     known = options_of(type(server.options))
+    for name in options_of(AppOptions).keys() & settings.keys():
+        said = settings.pop(name)
+        if name not in server._service.takes:
+            raise OptionError(f"{said.said_as} means nothing to {place}, which is {server._service.about}")
     for name, said in settings.items():
         if name not in known:
             raise OptionError(

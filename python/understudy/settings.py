@@ -39,8 +39,15 @@ def gather(config: str | None, environment: Mapping[str, str], flags: Mapping[st
     return said | _environment(environment) | _command_line(flags)
 
 
+def in_words(options: Mapping[str, object]) -> Settings:
+    """What a program says, by the names of the command line. Raises OptionError."""
+    return _together(
+        _read(_by_outside_name(name, "run()"), value, f"option {name}") for name, value in options.items()
+    )
+
+
 def _command_line(flags: Mapping[str, object]) -> Settings:
-    given = ((OUTSIDE[name], value) for name, value in flags.items() if value is not None)
+    given = ((OUTSIDE[name], value) for name, value in flags.items() if value not in (None, ()))
     return _together(_read(option, value, option.flag) for option, value in given)
 
 

@@ -22,11 +22,15 @@ EVERY = signal.valid_signals()
 class Blocked:
     """Holds every signal back for a fork.
 
-    One that reached the child while it still has its parent's self-pipe would be heard by the parent.
+    One that reached the child while it still has its parent's self-pipe would be heard by the parent. Also
+    for the start of a thread, which inherits what is held back: all but `but`.
     """
 
+    def __init__(self, *but: int) -> None:
+        self._held = EVERY.difference(but)
+
     def __enter__(self) -> None:
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, EVERY)
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, self._held)
 
     def __exit__(self, *_: object) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)

@@ -20,14 +20,20 @@ from types import FrameType, ModuleType
 from typing import NamedTuple
 
 from understudy.errors import TargetError, UnderstudyError
+from understudy.hosting.application import APPLICATIONS, host, make
 from understudy.kernel import Kernel
-from understudy.options import near
+from understudy.options import AppOptions, near
+from understudy.prefork.server import PreForkServer
 from understudy.server import HTTPServer
 
 FILE = "__target__"
 """A file's name as a module: none that others import, for a target may well be called logging.py."""
 
-EXPECTED = "a PreForkServer, an HTTPServer or a Kernel"
+DEFAULTS = AppOptions()
+
+NAMES = ("app", "application")
+"""What an application is called where its name was not said."""
+
 OURS = (os.path.dirname(__file__) + os.sep, os.path.dirname(importlib.__file__) + os.sep, "<frozen importlib")
 """Where the files are whose frames tell the user nothing about their own."""
 
@@ -46,19 +52,40 @@ class _RunsItself(BaseException):
         self.kernel = kernel
 
 
-def load(target: str) -> Target:
+def load(target: str, options: AppOptions = DEFAULTS) -> Target:
     """Loads the target and finds what it serves. Raises TargetError."""
     place, _, name = target.rpartition(":")
     if not place:
         place, name = target, ""
     module, running = _execute(place)
-    found = _named(module, name, place) if name else running or _only_kernel(module, place)
-    if isinstance(found, HTTPServer):
-        return Target(found.kernel, [found])
-    servers = [session for session in found.sessions if isinstance(session, HTTPServer)]
-    if not servers:
-        raise TargetError(f"{target}: its kernel has no HTTPServer to serve")
-    return Target(found, servers)
+    found = _named(module, name, place) if name else running or _only(module, place)
+    return adopt(found, options, target)
+
+
+def adopt(found: object, options: AppOptions, place: str) -> Target:
+    """What serves `found`, which may be an application. Raises TargetError."""
+    if options.factory:
+        with _explained(place):
+            found = make(found, place)
+    if isinstance(found, Kernel):
+        kernel = found
+    elif isinstance(found, HTTPServer):
+        kernel = found.kernel
+    else:
+        kernel = Kernel()
+        host(PreForkServer(kernel), found, options, place)
+        return Target(kernel, _servers(kernel))
+    if options.interface in APPLICATIONS:
+        raise TargetError(
+            f"{place} is a {type(found).__name__}; --interface {options.interface} expects an application"
+        )
+    if not _servers(kernel):
+        raise TargetError(f"{place}: its kernel has no HTTPServer to serve")
+    return Target(kernel, [found] if isinstance(found, HTTPServer) else _servers(kernel))
+
+
+def _servers(kernel: Kernel) -> list[HTTPServer]:
+    return [session for session in kernel.sessions if isinstance(session, HTTPServer)]
 
 
 # From a place to a module
@@ -142,20 +169,28 @@ def _is_ours(frame: FrameType) -> bool:
 # From a module to what it serves
 
 
-def _named(module: ModuleType, name: str, place: str) -> Kernel | HTTPServer:
-    found = getattr(module, name, None)
-    if isinstance(found, Kernel | HTTPServer):
-        return found
-    if found is None:
-        raise TargetError(f"{place} has no {name!r}{near(name, vars(module))}")
-    raise TargetError(f"{place}:{name} is a {type(found).__name__}; expected {EXPECTED}")
+def _named(module: ModuleType, name: str, place: str) -> object:
+    """What the module calls so; a dotted name goes into it."""
+    found: object = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise TargetError(f"{place} has no {name!r}{near(part, dir(found))}")
+        found = getattr(found, part)
+    return found
 
 
-def _only_kernel(module: ModuleType, place: str) -> Kernel:
+def _only(module: ModuleType, place: str) -> object:
+    """What there is to serve if no name was said."""
     found = {name: value for name, value in vars(module).items() if isinstance(value, Kernel | HTTPServer)}
     kernels = {value if isinstance(value, Kernel) else value.kernel for value in found.values()}
     if not found:
-        raise TargetError(f"{place} has nothing to serve at its top level; expected {EXPECTED}")
+        for name in NAMES:
+            if hasattr(module, name):
+                return getattr(module, name)
+        raise TargetError(
+            f"{place} has nothing to serve at its top level; expected an application called app or "
+            "application, or a PreForkServer, an HTTPServer or a Kernel"
+        )
     if len(kernels) > 1:
         names = ", ".join(sorted(found))
         raise TargetError(f"{place} has several kernels ({names}): say one, as in {place}:{min(found)}")

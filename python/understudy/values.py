@@ -122,6 +122,28 @@ def directory(value: object) -> str:
     raise ValueError("a directory that exists")
 
 
+def prefix(value: object) -> str:
+    """The beginning of paths: no slash at its end, one before it."""
+    if isinstance(value, str) and (not value.strip("/") or value.startswith("/")):
+        return value.rstrip("/")
+    raise ValueError("a path that begins with a slash, such as /shop")
+
+
+def mounts(value: object) -> tuple[tuple[str, str], ...]:
+    """Prefix and directory of each; in a text they are separated by commas."""
+    if isinstance(value, str):
+        value = value.split(",")
+    elif isinstance(value, Mapping):
+        value = tuple(value.items())
+    entries = cast("Iterable[str | tuple[str, str]]", value)
+    try:
+        pairs = [entry.split("=", 1) if isinstance(entry, str) else entry for entry in entries]
+        # Absolute: the process may go elsewhere before it serves.
+        return tuple((prefix(at.strip()), os.path.abspath(directory(root.strip()))) for at, root in pairs)
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError("/prefix=directory, of a directory that exists") from None
+
+
 def header_fields(value: object) -> tuple[tuple[str, str], ...]:
     """Names are tokens (RFC 9110, 5.6.2), values one line of Latin-1 (5.5)."""
     pairs = value.items() if isinstance(value, Mapping) else value

@@ -15,12 +15,13 @@ import logging
 import math
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from understudy._engine import Scoreboard
+from understudy._engine import STUCK, Scoreboard
 from understudy.prefork.policy import Limits, Memory, Slot, State, boot_failed, booted, fork_failed, plan
 from understudy.prefork.scoreboard import Publication, format_states
 
@@ -102,6 +103,10 @@ class Pool:
             # Readable while no spare is left and none can come: active workers then accept as well.
             self.gate = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             undo.callback(os.close, self.gate)
+            # The central queue. It is the manager's, so what is in it survives the workers.
+            self.queue = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+            for end in self.queue:
+                undo.callback(end.close)
             self.publication = Publication(self.board, options.ipc_glue)
             undo.callback(self.publication.close)
             undo.pop_all()
@@ -139,6 +144,7 @@ class Pool:
     def start(self) -> None:
         """Forks the first workers, and keeps as many as the policy wants from now on."""
         self._phase = Phase.KEEPING
+        self.board.publish(kept=True)
         self._spawn_soon(self.options.start_servers)
 
     def replace(self) -> None:
@@ -289,9 +295,14 @@ class Pool:
     def _reap(self, child: Child) -> None:
         """The kernel says that a worker ended."""
         state = self.board.states()[child.index]
+        record = self.board.read(child.index)
         self._forget(child)
         status = _status(child.pid)
-        if not child.told and state != State.DRAINING:
+        if status == STUCK and record is not None and record["request_started"] is not None:
+            age_s = time.monotonic() - record["request_started"]
+            request = f"{record['method']} {record['path']}"
+            logger.error("worker %d was stuck in %s for %.1f s: replaced", child.pid, request, age_s)
+        elif not child.told and state != State.DRAINING:
             self._mourn(child, status, ready=child.booted or state != State.STARTING)
         elif status not in (0, -child.told):
             logger.error("worker %d ended: %s", child.pid, _ending(status))
@@ -358,6 +369,7 @@ class Pool:
 
     def _rest(self, phase: Phase) -> None:
         self._phase = phase
+        self.board.publish(kept=False)
         self._due = 0
         self._look_no_more()
 
@@ -383,6 +395,8 @@ class Pool:
         self.publication.close()
         self.board.close()
         os.close(self.gate)
+        for end in self.queue:
+            end.close()
         for child in self._children.values():
             os.close(child.pidfd)
 

@@ -29,6 +29,8 @@ from understudy.errors import GlueInUse, OptionError, ScoreboardUnavailable
 _GLUE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _PATIENCE_S = 2.0
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
+_KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted")
+"""What a worker did counts when it is gone, too."""
 _INHABITED = ("starting", "spare", "active", "draining")
 
 
@@ -128,12 +130,12 @@ def snapshot(board: Scoreboard, now: float | None = None) -> dict[str, Any]:
     """
     now = time.monotonic() if now is None else now
     manager: dict[str, Any] = {**board.header()}
-    retired = {name: manager.pop(f"retired_{name}") for name in ("requests", "bytes_in", "bytes_out")}
+    retired = {name: manager.pop(f"retired_{name}") for name in _KEPT}
     manager["uptime_s"] = _age(manager.pop("started_ns") / 1e9, now)
     workers = [_worker(index, record, now) for index, record in _records(board)]
     states = Counter(worker["state"] for worker in workers)
     totals = {"workers": len(workers), **{state: states[state] for state in _INHABITED}}
-    for name in ("requests", "bytes_in", "bytes_out", "connections", "in_flight"):
+    for name in (*_KEPT, "connections", "in_flight"):
         totals[name] = retired.get(name, 0) + sum(worker[name] for worker in workers)
     return {"manager": manager, "totals": totals, "workers": workers}
 

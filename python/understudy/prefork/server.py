@@ -125,11 +125,11 @@ class PreForkServer(HTTPServer):
         """Worker: the first thing it does."""
         self._role = Role.WORKER
         self._pool = None
-        become(pool, index)
+        become(pool, index, self.options.concurrency or self._service.concurrency)
         for session in self.kernel.sessions:
             if isinstance(session, HTTPServer) and session is not self:
                 session._stay_behind()
-        work = boot(self.kernel, self.options.fork_handlers, self._serve_as_worker)
+        work = boot(self.kernel, self.options.fork_handlers, self._service.begin, self._serve_as_worker)
         self.kernel.spawn(work, session=self, event="boot", args=())
 
     def _stay_behind(self) -> None:
@@ -202,6 +202,11 @@ class PreForkServer(HTTPServer):
             self._stopping = True
             self.stop_listen()
             self._pool.stop(graceful=graceful)
+
+    def replace_worker(self) -> None:
+        """Worker: leaves when its requests are answered; its manager forks another. Nothing elsewhere."""
+        if self._role is Role.WORKER:
+            self._leave(graceful=True)
 
     def _leave(self, *, graceful: bool) -> None:
         """Worker: takes no new work and ends with its last connection."""

@@ -7,13 +7,17 @@ can write no page of the scoreboard but its own. Until it serves, SIGTERM ends i
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
-from understudy._engine import die_with_parent
+from understudy._engine import TRACEBACKS, die_with_parent
 from understudy.errors import UnderstudyError
+from understudy.server import BOOT_FAILED
+from understudy.signals import Blocked
 
 if TYPE_CHECKING:
     from understudy.kernel import Kernel
@@ -21,20 +25,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("understudy.worker")
 
-BOOT_FAILED = 3
-"""Exit status of a worker that could not begin to serve, because of a fork handler for one."""
 
-
-def become(pool: Pool, index: int) -> None:
+def become(pool: Pool, index: int, concurrency: int) -> None:
     """Turns this new child into the worker of slot `index` (worker)."""
     if not die_with_parent(pool.manager):
         os._exit(BOOT_FAILED)  # it died while we were born
-    pool.kernel.engine.join_pool(pool.board, index, pool.options.concurrency, pool.gate)
+    # Whatever the guard does, Python may be stuck: these are written by C, without the GIL.
+    faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
+    with Blocked(TRACEBACKS):
+        ends = pool.queue[0].fileno(), pool.queue[1].fileno()
+        pool.kernel.engine.join_pool(pool.board, index, concurrency, pool.gate, ends)
     pool.leave()
 
 
-async def boot(kernel: Kernel, fork_handlers: dict[str, str], serve: Callable[[], object]) -> None:
-    """Runs the fork handlers, then `serve`, which makes it accept; from then on it is a spare (worker).
+async def boot(
+    kernel: Kernel,
+    fork_handlers: dict[str, str],
+    begin: Callable[[], Coroutine[Any, Any, None]] | None,
+    serve: Callable[[], object],
+) -> None:
+    """Runs the fork handlers, `begin` if there is one, then `serve`, which makes it accept; from then on it
+    is a spare (worker).
 
     One that is not whole must not serve: it ends, the manager hears it and backs off.
     """
@@ -43,6 +54,8 @@ async def boot(kernel: Kernel, fork_handlers: dict[str, str], serve: Callable[[]
             result = kernel.call(alias, event)
             if isinstance(result, asyncio.Task):
                 await result
+        if begin is not None:
+            await begin()
         serve()
         kernel.engine.enter_pool()
     except Exception as error:

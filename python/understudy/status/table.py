@@ -60,6 +60,8 @@ COLUMNS = (
     Column("age", lambda worker: duration(worker["age_s"])),
     Column("requests", lambda worker: f"{worker['requests']:,}"),
     Column("open", lambda worker: str(worker["connections"])),
+    Column("handed off", lambda worker: f"{worker['handed_off']:,}"),
+    Column("adopted", lambda worker: f"{worker['adopted']:,}"),
     Column("in", lambda worker: amount(worker["bytes_in"])),
     Column("out", lambda worker: amount(worker["bytes_out"])),
     Column("busy", busy),
@@ -76,7 +78,8 @@ def summary(report: Report) -> list[str]:
         f"{totals['workers']} workers of at most {manager['max_clients']}: {states}; "
         f"{manager['min_spare']} to {manager['max_spare']} to be spare",
         f"{totals['requests']:,} requests, {totals['connections']} connections open, "
-        f"{amount(totals['bytes_in'])} in, {amount(totals['bytes_out'])} out",
+        f"{amount(totals['bytes_in'])} in, {amount(totals['bytes_out'])} out, "
+        f"{totals['handed_off']:,} handed off, {totals['adopted']:,} adopted",
     ]
     if manager["overcommit"]:
         lines.append("no spare and no room for one: active workers take what comes")

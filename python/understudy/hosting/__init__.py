@@ -1,0 +1,1 @@
+"""Applications that others wrote, on our pool: WSGI and ASGI."""

@@ -1,0 +1,118 @@
+"""What of a stored file a request asks for: pure functions of its header fields.
+
+RFC 9110, sections 12.5.3 (codings), 13 (preconditions) and 14 (ranges). What is malformed in a field is as if
+the field were not there, as these sections want it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+
+UNSATISFIABLE = (-1, 0)
+"""A range that begins behind the end."""
+
+_RANGE = re.compile(r"bytes[ \t]*=[ \t]*(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))[ \t]*", re.IGNORECASE)
+_WEIGHT = re.compile(r"q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+
+
+# Ranges
+
+
+def single_range(field: str, size: int) -> tuple[int, int] | None:
+    """(first byte, number of bytes) of one range in `size` bytes, or UNSATISFIABLE.
+
+    None if all should be sent: that is also the answer to several ranges (14.2 allows it).
+    """
+    found = _RANGE.fullmatch(field)
+    if found is None:
+        return None
+    first, last, suffix = (None if group is None else int(group) for group in found.groups())
+    if first is None:
+        length = min(suffix or 0, size)
+        return (size - length, length) if length else UNSATISFIABLE
+    if last is not None and last < first:
+        return None
+    if first >= size:
+        return UNSATISFIABLE
+    return first, (size if last is None else min(last + 1, size)) - first
+
+
+def range_applies(if_range: str | None, tag: str, modified_s: int) -> bool:
+    """Whether the client has a part of just this representation (13.1.5)."""
+    if if_range is None:
+        return True
+    if if_range.startswith(('"', "W/")):
+        return if_range == tag  # by strong comparison, and ours is strong
+    return _date_s(if_range) == modified_s
+
+
+# Preconditions
+
+
+def precondition(
+    if_match: str | None,
+    if_unmodified_since: str | None,
+    if_none_match: str | None,
+    if_modified_since: str | None,
+    tag: str,
+    modified_s: int,
+) -> int:
+    """The status that the preconditions lead to, in their order (13.2.2): 200, 304 or 412."""
+    if if_match is not None:
+        if not _matches(if_match, tag, weak=False):
+            return 412
+    elif if_unmodified_since is not None:
+        date_s = _date_s(if_unmodified_since)
+        if date_s is not None and modified_s > date_s:
+            return 412
+    if if_none_match is not None:
+        return 304 if _matches(if_none_match, tag, weak=True) else 200
+    if if_modified_since is not None:
+        date_s = _date_s(if_modified_since)
+        if date_s is not None and modified_s <= date_s:
+            return 304
+    return 200
+
+
+def _matches(field: str, tag: str, *, weak: bool) -> bool:
+    """Whether a list of entity tags names ours, which is strong (8.8.3.2)."""
+    if field == tag or field.strip() == "*":
+        return True
+    return any(f'"{opaque}"' == tag and (weak or not is_weak) for is_weak, opaque in _TAG.findall(field))
+
+
+@lru_cache(maxsize=256)
+def _date_s(field: str) -> int | None:
+    try:
+        return int(parsedate_to_datetime(field).timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+# Codings
+
+
+@lru_cache(maxsize=256)
+def best_coding(field: str, stored: Sequence[str]) -> str | None:
+    """The coding among `stored`, in order of our liking, that the client likes best; None: as it is."""
+    weights = _weights(field)
+    anything = weights.get("*", 0.0)
+    rated = [(weights.get(coding, anything), -place, coding) for place, coding in enumerate(stored)]
+    best, _, coding = max(rated, default=(0.0, 0, None))
+    # As it is can be had at any rate, unless it is liked better: then rather so.
+    return coding if best > 0.0 and best >= weights.get("identity", 0.0) else None
+
+
+def _weights(field: str) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for member in field.split(","):
+        coding, *parameters = (part.strip() for part in member.split(";"))
+        found = _WEIGHT.fullmatch(parameters[0]) if parameters else None
+        if parameters and found is None:
+            continue
+        weights[coding.lower().removeprefix("x-")] = float(found[1]) if found else 1.0
+    return weights

@@ -1,0 +1,56 @@
+"""The threads of a worker in which an application is called.
+
+Always: what was submitted runs to its end in one thread, and a process that leaves in peace waits for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from understudy._engine import Request, Response
+
+POLL_S = 0.01
+
+
+class Threads:
+    """At most `limit` threads that call `function`, each started when no other is free: after the fork."""
+
+    def __init__(self, limit: int, function: Callable[[Request, Response], None]) -> None:
+        self._limit = limit
+        self._function = function
+        self._queue: SimpleQueue[tuple[Request, Response] | None] = SimpleQueue()
+        self._threads: list[Thread] = []
+        self._unfinished: deque[None] = deque()
+        """As long as there are calls that wait or run: threads change it, in steps that are atomic."""
+
+    def submit(self, request: Request, response: Response) -> None:
+        """Has the function called as soon as a thread is free."""
+        self._unfinished.append(None)
+        self._queue.put((request, response))
+        if len(self._threads) < min(self._limit, len(self._unfinished)):
+            # A daemon: one that is stuck in an application must not keep the process.
+            thread = Thread(target=self._run, name=f"caller-{len(self._threads) + 1}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _run(self) -> None:
+        while (call := self._queue.get()) is not None:
+            try:
+                self._function(*call)
+            finally:
+                self._unfinished.pop()
+            del call  # not kept until the next request
+
+    async def end(self) -> None:
+        """Waits until all that was submitted has ended, and with it the threads."""
+        for _ in self._threads:
+            self._queue.put(None)
+        while any(thread.is_alive() for thread in self._threads):
+            await asyncio.sleep(POLL_S)
+        self._threads.clear()

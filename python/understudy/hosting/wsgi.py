@@ -1,0 +1,191 @@
+"""WSGI applications (PEP 3333).
+
+Owns the life of one call: the application, its start_response, the iterable, its close().
+
+Always: a call runs in one thread and one context of its own from its first line to its close(), which comes
+exactly once; whatever the application raises costs that request one line in the log, and no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextvars import Context, copy_context
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from understudy._engine import FilePart, Input, StartResponse, environ
+from understudy.errors import ConnectionGone, InvalidResponse
+from understudy.hosting.threads import Threads
+from understudy.loop import EngineLoop
+from understudy.options import PreForkOptions
+from understudy.service import Service, logger
+
+if TYPE_CHECKING:
+    from understudy._engine import Request, Response
+    from understudy.options import AppOptions
+    from understudy.server import HTTPServer
+
+Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+Steps = Generator[None, bool | None, None]
+
+PIECES_PER_TURN = 16
+"""A client that reads as fast as the application writes must not keep all others waiting."""
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper`: a file to send, by the system if it is a regular one."""
+
+    def __init__(self, file: Any, block_size: int = 8192) -> None:
+        self.file = file
+        self.block_size = block_size
+        if hasattr(file, "close"):
+            self.close = file.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(partial(self.file.read, self.block_size), b"")
+
+    def part(self, declared: str | None) -> FilePart | None:
+        """The file from where it stands, up to the Content-Length that was declared.
+
+        None for what is none, or gives other bytes than are on the disk, as a GzipFile does.
+        """
+        raw = getattr(self.file, "raw", self.file)
+        if not isinstance(raw, io.FileIO):
+            return None
+        with contextlib.suppress(ValueError, OSError):  # a pipe, a device, a file that is closed
+            part = FilePart(raw.fileno(), self.file.tell())
+            if declared is not None and declared.isdecimal():
+                part = part.part(0, min(len(part), int(declared)))
+            return part
+        return None
+
+
+class WSGIService(Service):
+    """Calls a WSGI application for each request: in this thread, or in threads of its own."""
+
+    about = "WSGI application"
+    takes = Service.takes | {"threads", "root_path"}
+    adds_content_type = False
+
+    def __init__(self, server: HTTPServer, application: Application, options: AppOptions) -> None:
+        super().__init__(server)
+        self.application = application
+        self.name = getattr(application, "__name__", type(application).__name__)
+        self.concurrency = options.threads
+        self.root_path = options.root_path
+        self.threads = Threads(options.threads, self._call) if options.threads > 1 else None
+        self.request = self.threads.submit if self.threads else self._call  # type: ignore[method-assign]
+        self.end = self.threads.end if self.threads else None
+
+    @cached_property
+    def base(self) -> dict[str, Any]:
+        """What every environ of this process begins with."""
+        server = self.server
+        options = server.options
+        listening = server.listening
+        port = listening.port if listening else None
+        address = (listening.address if listening else None) or ""
+        name = address if port and address not in ("0.0.0.0", "::") else socket.gethostname()
+        return {
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": Input(),
+            "wsgi.input_terminated": True,
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": self.threads is not None,
+            "wsgi.multiprocess": isinstance(options, PreForkOptions) and options.start_servers > 0,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": FileWrapper,
+            "SCRIPT_NAME": self.root_path,
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "SERVER_NAME": options.hostname or name,
+            "SERVER_PORT": str(port or 80),
+            "SERVER_SOFTWARE": "understudy",
+            "REMOTE_ADDR": "",
+        }
+
+    async def begin(self) -> None:
+        """Worker: before it accepts."""
+        loop = self.server.kernel.loop
+        if self.threads is None and isinstance(loop, EngineLoop):
+            loop.hide()
+
+    # --- one call ----------------------------------------------------------------------------------------
+
+    def _call(self, request: Request, response: Response) -> None:
+        context = copy_context()  # pieces of two bodies may be made in turn, and must not see each other
+        start_response = StartResponse(response)
+        try:
+            result = context.run(
+                self.application, environ(request, self.base, self.root_path), start_response
+            )
+            if type(result) is list:
+                start_response.answer(result)
+                return
+        except BaseException as error:  # SystemExit too: a request must not end the process
+            self._failed(error, request, response)
+            return
+        steps = self._deliver(result, start_response, request, response)
+        self._go_on(context, steps, response)
+
+    def _deliver(
+        self, result: Any, start_response: StartResponse, request: Request, response: Response
+    ) -> Steps:
+        """Sends a body and closes it. Yields where the client has to take something before there is more, and
+        is sent whether that is still there.
+        """
+        try:
+            try:
+                whole = self._whole(result, response)
+                if whole is None:
+                    yield from self._send(result, start_response, response)
+                start_response.answer(whole)
+            finally:
+                if hasattr(result, "close"):
+                    result.close()
+        except GeneratorExit:
+            raise  # this process ends
+        except BaseException as error:
+            self._failed(error, request, response)
+
+    def _whole(self, result: Any, response: Response) -> tuple[bytes, ...] | FilePart | None:
+        if type(result) is FileWrapper:
+            return result.part(response.header("Content-Length"))
+        return result if type(result) is tuple else None
+
+    def _send(self, result: Any, start_response: StartResponse, response: Response) -> Steps:
+        if not isinstance(result, Iterable) or isinstance(result, str | bytes):
+            raise InvalidResponse(f"it returned {result!r}: expected an iterable of bytes")
+        blocks = self.threads is not None
+        for number, piece in enumerate(result, 1):
+            if piece != b"":  # an empty one may come before the status is known
+                start_response.send(piece)
+            if response.bodiless:
+                return  # the answer to HEAD: nobody wants the rest, and it may be endless
+            # What was sent leaves before the application is asked for more: that may take its time.
+            left = response.flush(wait=blocks)
+            if not (blocks or (left and number % PIECES_PER_TURN)) and not (yield):
+                raise ConnectionGone("the client left in the middle of the body")
+
+    def _go_on(self, context: Context, steps: Steps, response: Response, alive: bool | None = None) -> None:
+        """Makes pieces of the body until the client has to take some, and then goes on."""
+        with contextlib.suppress(StopIteration):
+            context.run(steps.send, alive)
+            if not response.when_drained(partial(self._go_on, context, steps, response)):
+                context.run(steps.send, False)
+
+    def _failed(self, error: BaseException, request: Request, response: Response) -> None:
+        """The application failed: one line for the log, and a 500 if nothing was sent."""
+        if isinstance(error, ConnectionGone):
+            return  # the error handler heard it when the connection closed
+        text = f"application {self.name} failed on {request.method} {request.path}"
+        if isinstance(error, InvalidResponse):
+            logger.error("%s: %s", text, error)  # it says all: no traceback needed
+        else:
+            logger.error("%s", text, exc_info=error)
+        self.tell(self.server.options.error_handler, f"{text}: {error!r}", request.remote_ip)
+        self.give_up(response)
