@@ -26,6 +26,7 @@ class Client(threading.Thread):
         self.answers: Counter[tuple[int, bytes]] = Counter()
         self.lost: list[str] = []
         self.refused = 0
+        self.opened = 0
         self._enough = threading.Event()
 
     def run(self) -> None:
@@ -36,6 +37,7 @@ class Client(threading.Thread):
                 self.refused += 1
                 time.sleep(0.001)
                 continue
+            self.opened += 1
             with sock:
                 self._ask(sock)
 
@@ -91,6 +93,11 @@ class Load:
     @property
     def refused(self) -> int:
         return sum(client.refused for client in self.clients)
+
+    @property
+    def opened(self) -> int:
+        """Connections; as many as clients if none was closed."""
+        return sum(client.opened for client in self.clients)
 
     def more(self, count: int) -> None:
         """Waits until so many more answers have come."""

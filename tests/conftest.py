@@ -15,6 +15,8 @@ import stage
 Serve = Callable[..., harness.Server]
 MakePool = Callable[..., pools.Pool]
 
+ASGI_APP = Path(__file__).parent / "asgi_app.py"
+
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
@@ -35,6 +37,12 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     yield begin
     for server in servers:
         server.kill()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def asgi(serve: Serve, request: pytest.FixtureRequest) -> harness.Server:
+    """`asgi_app.py` without a pool, on either loop."""
+    return serve(ASGI_APP, "--start", "0", "--loop", request.param)
 
 
 @pytest.fixture

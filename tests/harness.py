@@ -208,8 +208,15 @@ def start(*arguments: str, **settings: Any) -> Server:
 def start_process(
     *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[str]:
+    return start_program("-m", "understudy", "serve", *arguments, cwd=cwd, env=env, **options)
+
+
+def start_program(
+    *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.Popen[str]:
+    """Starts Python with these arguments."""
     return subprocess.Popen(
-        [sys.executable, "-m", "understudy", "serve", *arguments],
+        [sys.executable, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

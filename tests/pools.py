@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
+import select
 import socket
 import subprocess
 import time
@@ -16,6 +18,7 @@ import harness
 from harness import wait_until
 
 TESTS = Path(__file__).parent
+PID = b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Pool(harness.Server):
@@ -26,6 +29,7 @@ class Pool(harness.Server):
         self.directory = directory
         self.env = env
         self._held: list[socket.socket] = []
+        self._kept: list[socket.socket] = []
 
     def wait_serving(self) -> Pool:
         super().wait_serving()
@@ -52,6 +56,11 @@ class Pool(harness.Server):
         found: dict[str, int] = self.status()["totals"]
         return found
 
+    def worker_of(self, pid: int) -> dict[str, Any]:
+        """What the scoreboard tells of one worker."""
+        (found,) = (worker for worker in self.status()["workers"] if worker["pid"] == pid)
+        return dict(found)
+
     def wait_spares(self, count: int, deadline_s: float = harness.DEADLINE_S) -> float:
         """Waits for exactly that many workers that are spare, and none on its way. Returns the seconds."""
         begin = time.monotonic()
@@ -71,6 +80,25 @@ class Pool(harness.Server):
 
         wait_until(settled, f"{count} workers", deadline_s)
         return self.workers()
+
+    # --- connections that are kept -----------------------------------------------------------------------
+
+    def company(self, size: int = 2) -> tuple[int, list[socket.socket]]:
+        """The pid of a worker, and so many connections that it keeps."""
+        by_pid: dict[int, list[socket.socket]] = {}
+        while True:
+            sock = self.connect()
+            self._kept.append(sock)
+            pid = ask(sock)
+            found = by_pid.setdefault(pid, [])
+            found.append(sock)
+            if len(found) == size:
+                return pid, found
+
+    def stick(self, sock: socket.socket) -> None:
+        """Has the worker of a connection stuck in a request of it, until `release`."""
+        sock.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: self.totals["active"] == 1, "it is stuck")
 
     # --- requests that last ------------------------------------------------------------------------------
 
@@ -94,7 +122,7 @@ class Pool(harness.Server):
 
     def kill(self) -> None:
         super().kill()
-        for sock in self._held:
+        for sock in self._held + self._kept:
             sock.close()
 
 
@@ -108,6 +136,32 @@ def start(directory: Path, options: str, flags: tuple[str, ...], *, more: str = 
     flags = flags if "--bind" in flags else ("--bind", "127.0.0.1:0", *flags)
     process = harness.start_process(f"{target}:server", *flags, cwd=directory, env=env, **settings)
     return Pool(process, directory, env)
+
+
+def ask(sock: socket.socket) -> int:
+    """The pid of the worker that answers on a connection, and keeps it."""
+    sock.sendall(PID)
+    status, fields, body = harness.read_response(sock)
+    assert status == 200
+    assert "connection" not in fields
+    return int(body)
+
+
+def read_bodies(sock: socket.socket, count: int) -> list[bytes]:
+    """Of so many answers in a row, none of which ends the connection."""
+    bodies = []
+    with sock.makefile("rb") as answers:
+        for _ in range(count):
+            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+            fields = http.client.parse_headers(answers)
+            assert "Connection" not in fields
+            bodies.append(answers.read(int(fields["Content-Length"])))
+    return bodies
+
+
+def is_silent(sock: socket.socket, seconds: float = 0.2) -> bool:
+    """Whether nothing comes on a connection for so long."""
+    return not select.select([sock], [], [], seconds)[0]
 
 
 def alive(pid: int) -> bool:

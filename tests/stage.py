@@ -26,6 +26,7 @@ SETTINGS: dict[str, Any] = {
     "header_timeout": 10.0,
     "keep_alive_timeout": 75.0,
     "send_timeout": 60.0,
+    "request_timeout": 0.0,
     "body_min_rate": 0,
     "max_body": 1 << 30,
     "max_head": 1 << 16,
@@ -39,10 +40,14 @@ SETTINGS: dict[str, Any] = {
 class Service:
     """Gives every request to `handler`."""
 
+    adds_content_type = True
+    pulls_bodies = False
+
     def __init__(self, handler: Callable[[Request, Response], Any]) -> None:
         self.handler = handler
         self.troubles: list[tuple[str, str | None]] = []
         self.orphans: list[Any] = []
+        self.overdues: list[tuple[str, float]] = []
         self.answers: list[tuple[Request | None, Response]] = []
         self.offences: list[tuple[int, str]] = []
         self.emptied = 0
@@ -64,6 +69,9 @@ class Service:
 
     def trouble(self, text: str, remote_ip: str | None) -> None:
         self.troubles.append((text, remote_ip))
+
+    def overdue(self, request: str, seconds: float, _remote_ip: str) -> None:
+        self.overdues.append((request, seconds))
 
     def orphaned(self, handler: Any, _remote_ip: str) -> None:
         self.orphans.append(handler)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import websockets.sync.client
 
 import harness
 from conftest import Serve
@@ -25,7 +26,7 @@ PROXY = EXAMPLES / "proxy.py"
 
 
 def test_every_example_is_served_and_tested() -> None:
-    tested = {"synopsis.py", "stream.py", "proxy.py", "logging.py", "basic_auth.py"}
+    tested = {"asgi.py", "basic_auth.py", "logging.py", "proxy.py", "stream.py", "synopsis.py", "wsgi.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -260,3 +261,27 @@ def test_proxy_says_502_of_an_upstream_that_speaks_no_http(serve: Serve) -> None
 def test_proxy_refuses_tunnels(serve: Serve) -> None:
     done = through(serve(PROXY), "https://example.invalid/", "--write-out", "%{http_connect}")
     assert done.stdout.endswith(b"501")
+
+
+# --- wsgi.py and asgi.py ------------------------------------------------------------------------------------
+
+
+def test_the_wsgi_application_has_a_page_a_form_a_stream_and_a_file(serve: Serve) -> None:
+    server = serve(EXAMPLES / "wsgi.py", "--workers", "1")
+    assert server.get("/") == b"Hello from WSGI, 127.0.0.1\n"
+    assert server.request("/greet", "POST", b"name=J%C3%BCrgen")[2] == "Hello, Jürgen\n".encode()
+    assert server.get("/clock").count(b"\n") == 3
+    assert server.get("/source") == (EXAMPLES / "wsgi.py").read_bytes()
+    assert server.request("/elsewhere")[0] == 404
+    assert server.stop() == 0
+
+
+def test_the_asgi_application_has_a_page_events_a_websocket_and_a_lifespan(serve: Serve) -> None:
+    server = serve(EXAMPLES / "asgi.py", "--workers", "1")
+    (worker,) = server.workers()
+    assert server.get("/") == f"Hello from ASGI, worker {worker}\n".encode()
+    assert server.get("/events").count(b"data: ") == 10
+    with websockets.sync.client.connect(server.url.replace("http", "ws"), proxy=None) as socket:
+        socket.send("hello")
+        assert socket.recv() == "HELLO"
+    assert server.stop() == 0

@@ -7,6 +7,7 @@ import pytest
 from clients import Load
 from conftest import MakePool
 from harness import read_response, wait_until
+from pools import PID, ask
 
 NEW = "[{'dir': '^/one$', 'session': 'PAGES', 'event': 'two'}, *HANDLERS]"
 FIVE = "start_servers=5, min_spare_servers=5, max_spare_servers=5, max_clients=20"
@@ -21,6 +22,10 @@ def test_replace_reaches_running_workers_without_a_lost_request(pool: MakePool, 
         assert load.answers.keys() == {(200, b"one")}
         assert server.manager(f"kernel.call('HTTPD', 'SETHANDLERS', {NEW}, True)") is True
         wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
+        # The load may have made the pool grow before it was replaced.
+        wait_until(
+            lambda: {worker["generation"] for worker in server.status()["workers"]} == {2}, "a new generation"
+        )
         assert {server.get("/one") for _ in range(20)} == {b"two"}
         load.more(200)
     print(load.answers, "refused", load.refused)
@@ -73,16 +78,31 @@ def test_busy_workers_are_replaced_when_they_have_answered(pool: MakePool) -> No
     server.wait_workers(3)
 
 
-def test_an_idle_connection_of_a_replaced_worker_may_ask_once_more(pool: MakePool) -> None:
+def test_an_idle_connection_of_a_replaced_worker_goes_on_in_another(pool: MakePool) -> None:
     server = pool("", "--workers", "1")
     with server.connect() as sock:
-        sock.sendall(b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n")
-        old = read_response(sock)[2]
+        old = ask(sock)
         server.manager("server.set_handlers(HANDLERS, replace=True)")
-        wait_until(lambda: str(old, "ascii") in {str(pid) for pid in server.workers("draining")}, "it drains")
-        sock.sendall(b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: old not in server.workers(), "it to go")
+        assert ask(sock) in server.workers()
+
+
+def test_a_connection_that_cannot_move_may_ask_once_more(pool: MakePool) -> None:
+    watch = """
+@server.handle("^/watch$")
+def watch(response):
+    server.set_close_handler(response.connection, "PAGES", "hear")
+    return str(os.getpid())
+"""
+    server = pool("", "--workers", "1", more=watch)
+    with server.connect() as sock:
+        sock.sendall(b"GET /watch HTTP/1.1\r\nHost: x\r\n\r\n")
+        old = int(read_response(sock)[2])
+        server.manager("server.set_handlers(HANDLERS, replace=True)")
+        wait_until(lambda: old in server.workers("draining"), "it drains")
+        sock.sendall(PID)
         status, fields, body = read_response(sock)
-        assert (status, fields["connection"], body) == (200, "close", old)
+        assert (status, fields["connection"], int(body)) == (200, "close", old)
         assert sock.recv(1) == b""
 
 

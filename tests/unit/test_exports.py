@@ -16,6 +16,7 @@ from understudy import errors
 from understudy.cli import commands, default_of
 from understudy.options import (
     OUTSIDE,
+    AppOptions,
     Option,
     PreForkOptions,
     ServeOptions,
@@ -109,7 +110,13 @@ def table(kind: type, without: type | None = None) -> str:
 @in_the_sources
 @pytest.mark.parametrize(
     ("kind", "without"),
-    [(ServerOptions, None), (PreForkOptions, ServerOptions), (ShortForms, None), (ServeOptions, None)],
+    [
+        (ServerOptions, None),
+        (PreForkOptions, ServerOptions),
+        (AppOptions, None),
+        (ShortForms, None),
+        (ServeOptions, None),
+    ],
     ids=lambda kind: kind.__name__ if kind else "",
 )
 def test_the_manual_has_every_option_as_it_is(kind: type, without: type | None) -> None:

@@ -248,7 +248,7 @@ def test_a_body_that_is_too_short_ends_the_connection(at: stage.At) -> None:
     raw = there.ask(stage.request() + stage.request("/never"))
     assert raw.endswith(b"\r\n\r\n123")
     ((text, _),) = there.service.troubles
-    assert text == "the body is 6 bytes shorter than its Content-Length: the connection is closed"
+    assert text == "GET /: the body is 6 bytes shorter than its Content-Length: the connection is closed"
 
 
 def test_whoever_hears_of_a_wrong_length_may_look_at_the_response(at: stage.At) -> None:

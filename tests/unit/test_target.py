@@ -110,9 +110,13 @@ def test_a_file_is_not_run_as_the_main_program(here):
         ("app.py", "x = (", "app.py:1: '(' was never closed"),
         ("app", "x = (", "app.py:1: '(' was never closed"),
         ("app.py", "x = 1\0", "null bytes"),
-        ("app.py", "x = 1", "app.py has nothing to serve at its top level; expected a PreForkServer"),
+        (
+            "app.py",
+            "x = 1",
+            "app.py has nothing to serve at its top level; expected an application called app",
+        ),
         ("app.py:serve", ONE, "app.py has no 'serve'; did you mean 'server'?"),
-        ("app.py:x", "x = 1", "app.py:x is a int; expected a PreForkServer, an HTTPServer or a Kernel"),
+        ("app.py:x", "x = 1", "app.py:x is a int, which cannot be called; expected a WSGI"),
         ("app.py", "from understudy import Kernel\nk = Kernel()", "its kernel has no HTTPServer to serve"),
         (
             "app.py",

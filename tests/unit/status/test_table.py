@@ -23,6 +23,8 @@ TOTALS = {
     "connections": 1,
     "bytes_in": 100,
     "bytes_out": 3 << 20,
+    "handed_off": 7,
+    "adopted": 6,
 }
 IDLE = {
     "slot": 0,
@@ -35,6 +37,8 @@ IDLE = {
     "bytes_in": 0,
     "bytes_out": 0,
     "busy_s": 0.0,
+    "handed_off": 0,
+    "adopted": 0,
     "request": None,
 }
 BUSY = IDLE | {
@@ -43,6 +47,8 @@ BUSY = IDLE | {
     "state": "active",
     "requests": 1234,
     "busy_s": 50.0,
+    "handed_off": 1234,
+    "adopted": 5,
     "request": {"method": "GET", "path": "/[red]x", "age_s": 0.25},
 }
 REPORT = {"manager": MANAGER, "totals": TOTALS, "workers": [IDLE, BUSY]}
@@ -52,11 +58,12 @@ def test_plain_text_has_a_summary_and_a_line_a_worker():
     assert table.plain(REPORT).splitlines() == [
         "pool site, manager 100, up 1h05m",
         "2 workers of at most 8: 0 starting, 1 spare, 1 active, 0 draining; 1 to 3 to be spare",
-        "1,234 requests, 1 connections open, 100 B in, 3 MiB out",
+        "1,234 requests, 1 connections open, 100 B in, 3 MiB out, 7 handed off, 6 adopted",
         "",
-        "SLOT  PID  STATE   GEN    AGE  REQUESTS  OPEN   IN  OUT  BUSY  REQUEST",
-        "   0  101  spare     1  3m20s         0     0  0 B  0 B    0%",
-        "   1    ?  active    1  3m20s     1,234     0  0 B  0 B   25%  GET /[red]x for 0.25s",
+        "SLOT  PID  STATE   GEN    AGE  REQUESTS  OPEN  HANDED OFF  ADOPTED   IN  OUT  BUSY  REQUEST",
+        "   0  101  spare     1  3m20s         0     0           0        0  0 B  0 B    0%",
+        "   1    ?  active    1  3m20s     1,234     0       1,234        5  0 B  0 B   25%  "
+        "GET /[red]x for 0.25s",
     ]
 
 

@@ -1,0 +1,101 @@
+"""Flask, asked by httpx and curl."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+import harness
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("--workers", "2"), ("--workers", "1", "--threads", "4")],
+    ids=["processes", "threads"],
+)
+def site(request: pytest.FixtureRequest) -> Iterator[harness.Server]:
+    with harness.running(str(HERE / "flask_shop.py"), "--bind", "127.0.0.1:0", *request.param) as server:
+        yield server
+        assert server.stop() == 0
+
+
+@pytest.fixture
+def client(site: harness.Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=site.url, trust_env=False) as client:
+        yield client
+
+
+def test_a_page(client: httpx.Client) -> None:
+    answer = client.get("/hello/W%C3%B6rld")
+    assert answer.text.startswith("Hello Wörld, from ")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-length"] == str(len(answer.content))
+
+
+def test_head_has_no_body(client: httpx.Client) -> None:
+    answer = client.head("/hello/you")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert int(answer.headers["content-length"]) > 0
+
+
+def test_forms_and_query(client: httpx.Client) -> None:
+    answer = client.post("/form?q=grün", data={"a": ["1", "2"], "b": "ü"})
+    assert answer.json() == {"fields": {"a": ["1", "2"], "b": ["ü"]}, "args": {"q": "grün"}}
+
+
+def test_json_both_ways(client: httpx.Client) -> None:
+    assert client.post("/json", json={"n": [1, None, "é"]}).json() == {"n": [1, None, "é"]}
+    assert client.post("/json", content=b"{", headers={"content-type": "application/json"}).status_code == 400
+
+
+def test_an_upload(client: httpx.Client) -> None:
+    content = b"x" * 3_000_000
+    answer = client.post("/upload", files={"file": ("a.bin", content, "image/png")})
+    assert answer.json() == {"name": "a.bin", "type": "image/png", "size": 3_000_000}
+
+
+def test_a_chunked_body_arrives_whole_and_with_its_length(client: httpx.Client) -> None:
+    answer = client.post("/raw", content=(b"y" * 1000 for _ in range(700)))
+    assert answer.json() == {"length": 700_000, "size": 700_000}
+
+
+def test_a_session_lives_in_a_cookie(client: httpx.Client) -> None:
+    assert [client.get("/count").text for _ in range(3)] == ["1", "2", "3"]
+    answer = client.get("/cookies")
+    assert [value.split(";")[0] for value in answer.headers.get_list("set-cookie")] == ["a=1", "b=2"]
+
+
+def test_a_stream(client: httpx.Client) -> None:
+    with client.stream("GET", "/lines") as answer:
+        assert answer.headers["transfer-encoding"] == "chunked"
+        assert list(answer.iter_lines()) == [f"line {number} of /lines" for number in range(3)]
+
+
+def test_redirects_and_errors(client: httpx.Client, site: harness.Server) -> None:
+    assert client.get("/away", follow_redirects=True).text.startswith("Hello there")
+    assert client.get("/nowhere").status_code == 404
+    assert client.post("/hello/you").status_code == 405
+    assert client.get("/teapot").status_code == 418
+    assert client.get("/broken").status_code == 500
+    site.wait_log("broken on purpose")
+
+
+def test_flask_knows_where_it_is(client: httpx.Client, site: harness.Server) -> None:
+    about = client.get("/about?x=1").json()
+    assert about == {"url": f"{site.url}/about?x=1", "remote": "127.0.0.1", "script": "", "method": "GET"}
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_curl_sends_a_large_form_with_expect(site: harness.Server, tmp_path: Path) -> None:
+    file = tmp_path / "large.bin"
+    file.write_bytes(b"z" * 2_500_000)
+    command = ["curl", "-sS", "-H", "Expect: 100-continue", "-F", f"file=@{file}", f"{site.url}/upload"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    assert '"size":2500000' in answer.stdout

@@ -1,0 +1,180 @@
+"""ASGI applications that do wrong: the client hears of it, the log has an error, and the worker lives."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+import harness
+from conftest import ASGI_APP, Serve
+from harness import Server, read_all, read_response
+
+START = "{'type': 'http.response.start', 'status': 200}"
+BODY = "{'type': 'http.response.body', 'body': b'x'}"
+
+
+def errors(server: Server) -> list[str]:
+    return [line for line in server.err if " ERROR " in line]
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+def raised(server: Server, expected: str) -> None:
+    """The log has that one error, and the server goes on."""
+    line = server.wait_log(" ERROR ")
+    assert expected in line
+    assert server.get("/hello") == b"hello"
+    assert errors(server) == [line]
+
+
+def test_it_raises_before_its_answer(asgi: Server) -> None:
+    status, _, body = asgi.request("/raises", method="POST", body=b"abc")
+    assert (status, body) == (500, b"500 Internal Server Error")
+    raised(asgi, "application app failed on POST /raises: ValueError('on purpose')")
+    assert "Traceback" in asgi.log
+    assert "in raises" in asgi.log
+
+
+def test_it_raises_in_the_middle_of_its_answer(asgi: Server) -> None:
+    raw = asgi.raw(get("/raises_begun"))
+    assert raw.endswith(b"5\r\nbegin\r\n")  # the last chunk is missing: the client can tell
+    raised(asgi, "application app failed on GET /raises_begun: ValueError('in the middle')")
+
+
+def test_it_raises_after_its_answer(asgi: Server) -> None:
+    with asgi.connect() as sock:
+        for _ in range(2):
+            sock.sendall(get("/raises_done"))
+            assert read_response(sock)[2] == b"complete"
+    asgi.wait_log("application app failed on GET /raises_done: ValueError('afterwards')")
+
+
+def test_it_does_not_answer(asgi: Server) -> None:
+    assert asgi.request("/silent")[0] == 500
+    raised(asgi, "application app returned without an answer to GET /silent")
+
+
+def test_it_does_not_end_its_answer(asgi: Server) -> None:
+    assert asgi.raw(get("/breaks_off")).endswith(b"5\r\nbegin\r\n")
+    raised(asgi, "application app returned in the middle of its answer to GET /breaks_off")
+
+
+def test_it_is_cancelled_by_nobody(asgi: Server) -> None:
+    assert asgi.request("/cancels")[0] == 500
+    raised(asgi, "application app failed on GET /cancels: CancelledError('it was cancelled')")
+
+
+def test_it_exits(asgi: Server) -> None:
+    with asgi.connect() as sock:
+        sock.sendall(get("/exits"))
+        read_all(sock)
+    assert asgi.wait() == 7
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (f"[{BODY}]", "sent http.response.body, the server expects http.response.start"),
+        (f"[{START}, {START}]", "sent http.response.start, the server expects http.response.body"),
+        ("[{'type': 'http.nonsense'}]", "sent http.nonsense, the server expects http.response.start"),
+        ("[{'status': 200}]", "it needs"),
+        ("[['type']]", "TypeError"),
+        ("[{'type': 'http.response.start'}]", "it needs"),
+        ("[{'type': 'http.response.start', 'status': '200'}]", "status: expected an int, as 200, got str"),
+        ("[{'type': 'http.response.start', 'status': 99999}]", "status: expected an int, as 200, got int"),
+        (
+            "[{'type': 'http.response.start', 'status': 200, 'headers': [('a', 'b')]}]",
+            "header ('a', 'b'): expected two byte strings",
+        ),
+        (
+            "[{'type': 'http.response.start', 'status': 200, 'headers': [(b'a', b'b', b'c')]}]",
+            "expected two byte strings",
+        ),
+        (
+            f"[{START}, {{'type': 'http.response.body', 'body': 'text'}}]",
+            "body: expected bytes, got str",
+        ),
+        (f"[{START}, {{'type': 'http.response.body', 'body': 3}}]", "body: expected bytes, got int"),
+        ("[{'type': 'http.response.early_hint', 'links': ['x']}]", "links: expected byte strings, got str"),
+        ("[{'type': 'http.response.early_hint', 'links': [b'x\\n']}]", "holds a control byte"),
+        (
+            "[{'type': 'http.response.start', 'status': 200, 'headers': [(b'a b', b'c')]}, " + BODY + "]",
+            "header name 'a b'",
+        ),
+        (
+            "[{'type': 'http.response.start', 'status': 200, 'headers': [(b'a', b'c\\r\\nd: e')]}, "
+            + BODY
+            + "]",
+            "holds a control byte",
+        ),
+        ("[{'type': 'http.response.start', 'status': 102}, " + BODY + "]", "status 102: expected 200 to 999"),
+        (f"[{START}, {{'type': 'http.response.trailers'}}]", "the server expects http.response.body"),
+    ],
+)
+def test_it_sends_what_cannot_be_sent(serve: Serve, sent: str, expected: str) -> None:
+    server = serve(ASGI_APP, "--start", "0")
+    assert server.request("/wrong?" + quote(sent))[0] == 500
+    raised(server, expected)
+
+
+def test_it_goes_on_after_its_answer(asgi: Server) -> None:
+    status, _, body = asgi.request("/wrong?" + quote(f"[{START}, {BODY}, {BODY}]"))
+    assert (status, body) == (200, b"x")
+    raised(asgi, "sent http.response.body, the server expects nothing more")
+
+
+def test_it_sends_a_trailer_that_must_not_be_one(asgi: Server) -> None:
+    start = "{'type': 'http.response.start', 'status': 200, 'trailers': True}"
+    trailers = "{'type': 'http.response.trailers', 'headers': [(b'content-length', b'1')]}"
+    raw = asgi.raw(get("/wrong?" + quote(f"[{start}, {BODY}, {trailers}]")))
+    assert raw.endswith(b"1\r\nx\r\n")
+    raised(asgi, "trailer content-length: it must be known before the body")
+
+
+@pytest.mark.parametrize(("length", "body"), [(3, b"xyz"), (8, b"xyzxyz")])
+def test_its_length_is_wrong(asgi: Server, length: int, body: bytes) -> None:
+    start = f"{{'type': 'http.response.start', 'status': 200, 'headers': [(b'content-length', b'{length}')]}}"
+    message = "{'type': 'http.response.body', 'body': b'xyz', 'more_body': True}"
+    end = "{'type': 'http.response.body', 'body': b'xyz'}"
+    with asgi.connect() as sock:
+        sock.sendall(get("/wrong?" + quote(f"[{start}, {message}, {end}]")) + get("/hello"))
+        raw = read_all(sock) if length > 6 else sock.recv(65536)
+    _, _, rest = raw.partition(b"\r\n\r\n")
+    assert rest.startswith(body)
+    assert (length > 6) == (rest == body)
+    asgi.wait_log("its Content-Length")
+    assert asgi.get("/hello") == b"hello"
+
+
+def test_nothing_of_an_answer_that_cannot_be_sent_is_sent(asgi: Server) -> None:
+    start = "{'type': 'http.response.start', 'status': 200, 'headers': [(b'x', b'\\0')]}"
+    status, fields, body = asgi.request("/wrong?" + quote(f"[{start}, {BODY}]"))
+    assert (status, body) == (500, b"500 Internal Server Error")
+    assert "x" not in fields
+
+
+def test_a_call_that_returns_no_coroutine(serve: Serve) -> None:
+    source = """
+        def app(scope, receive, send):
+            return None
+    """
+    server = serve(source, "--start", "0", "--lifespan", "off", "--interface", "asgi")
+    assert server.request("/")[0] == 500
+    assert "application app failed on GET /: TypeError" in server.wait_log(" ERROR ")
+
+
+def test_uvloop_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ModuleNotFoundError(\"No module named 'uvloop'\")")
+    env = {"PYTHONPATH": f"{tmp_path}:{Path(sys.modules['understudy'].__file__ or '').parents[1]}"}
+    done = harness.run("serve", str(ASGI_APP), "--loop", "uvloop", "--bind", "127.0.0.1:0", env=env)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"understudy: .*loop uvloop: No module named 'uvloop'; install uvloop, or say --loop asyncio\n",
+        done.stderr,
+    )

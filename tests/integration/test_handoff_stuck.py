@@ -1,0 +1,168 @@
+"""A request that waits behind a stuck handler: a spare answers it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+import harness
+from conftest import MakePool
+from harness import read_response, wait_until
+from pools import PID, ask, is_silent, read_bodies
+
+QUICK_S = 0.1
+"""Far more than it takes, and far less than any handler here is stuck."""
+
+WATCH = """
+@server.handle("^/watch$")
+def watch(response):
+    server.set_close_handler(response.connection, "PAGES", "hear")
+    return str(os.getpid())
+"""
+
+
+def test_a_spare_answers_what_waits_behind_a_stuck_handler(pool: MakePool) -> None:
+    server = pool("", "--workers", "2")
+    workers = set(server.wait_workers(2))
+    stuck, (first, second) = server.company()
+    server.stick(first)
+    (spare,) = workers - {stuck}
+    began = time.monotonic()
+    assert ask(second) == spare
+    took_s = time.monotonic() - began
+    print(f"answered after {took_s * 1000:.1f} ms")
+    assert took_s < QUICK_S
+    assert is_silent(first, 0.0)
+    assert server.workers("active") == [stuck]
+    assert ask(second) == spare  # it has moved
+    wait_until(lambda: server.totals["adopted"] == 1, "it is counted")
+    told = {worker["pid"]: (worker["handed_off"], worker["adopted"]) for worker in server.status()["workers"]}
+    assert told == {stuck: (1, 0), spare: (0, 1)}
+    server.release()
+    assert int(read_response(first)[2]) == stuck
+    assert ask(first) == stuck
+
+
+def test_pipelined_requests_move_together(pool: MakePool) -> None:
+    server = pool("", "--workers", "2")
+    server.wait_workers(2)
+    stuck, (first, second) = server.company()
+    server.stick(first)
+    second.sendall(PID + b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n" + PID)
+    before, one, after = read_bodies(second, 3)
+    assert int(before) != stuck
+    assert (one, after) == (b"one", before)
+
+
+def test_many_connections_are_answered_while_one_worker_is_stuck(pool: MakePool) -> None:
+    server = pool("", "--workers", "3")
+    server.wait_workers(3)
+    stuck, (first, *others) = server.company(12)
+    server.stick(first)
+    for sock in others:
+        sock.sendall(PID)
+    assert stuck not in {int(read_response(sock)[2]) for sock in others}
+    assert server.totals["handed_off"] == 11
+
+
+def test_a_pool_of_one_keeps_what_it_has(pool: MakePool) -> None:
+    server = pool("", "--workers", "1")
+    server.wait_workers(1)
+    only, (first, second) = server.company()
+    server.stick(first)
+    second.sendall(PID)
+    assert is_silent(second)
+    server.release()
+    assert int(read_response(first)[2]) == int(read_response(second)[2]) == only
+    assert server.totals["handed_off"] == 0
+
+
+def test_nothing_is_handed_off_while_nobody_is_spare(pool: MakePool) -> None:
+    server = pool("", "--workers", "2")
+    server.wait_workers(2)
+    _, (first, second) = server.company()
+    server.stick(first)
+    server.hold(1)
+    wait_until(lambda: server.totals["active"] == 2, "both are stuck")
+    second.sendall(PID)
+    assert is_silent(second)
+    assert server.totals["handed_off"] == 0
+    server.release()
+    assert read_response(second)[0] == 200
+
+
+@pytest.mark.parametrize("before", [b"GET /pid HT", b"GET /watch HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_connection_that_its_worker_knows_something_of_stays(pool: MakePool, before: bytes) -> None:
+    server = pool("", "--workers", "2", more=WATCH)
+    server.wait_workers(2)
+    stuck, (first, second) = server.company()
+    second.sendall(before)
+    if before.endswith(b"\n"):
+        read_response(second)
+        rest = PID
+    else:
+        wait_until(lambda: server.worker_of(stuck)["since_turn_s"] < 0.05, "it has read that")
+        rest = PID.removeprefix(before)
+    server.stick(first)
+    second.sendall(rest)
+    assert is_silent(second)
+    server.release()
+    assert int(read_response(second)[2]) == stuck
+
+
+def test_an_async_handler_that_blocks_is_stuck_too(pool: MakePool) -> None:
+    more = """
+@server.handle("^/block$")
+async def block():
+    await asyncio.sleep(0)
+    while not os.path.exists("release"):
+        time.sleep(0.002)
+    return str(os.getpid())
+"""
+    server = pool("", "--workers", "2", more=more)
+    server.wait_workers(2)
+    stuck, (first, second) = server.company()
+    first.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_until(lambda: server.totals["active"] == 1, "it is stuck")
+    assert ask(second) != stuck
+    server.release()
+    assert int(read_response(first)[2]) == stuck
+
+
+def test_a_worker_that_is_busy_with_async_requests_leaves_new_ones_to_a_spare(pool: MakePool) -> None:
+    server = pool("", "--workers", "2")
+    server.wait_workers(2)
+    busy, (first, second) = server.company()
+    first.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_until(lambda: server.totals["active"] == 1, "it is busy")
+    assert ask(second) != busy
+    server.release()
+    assert int(read_response(first)[2]) == busy
+
+
+def test_concurrency_says_how_many_requests_a_worker_takes(pool: MakePool) -> None:
+    server = pool("", "--workers", "2", "--concurrency", "2")
+    server.wait_workers(2)
+    busy, (first, second, third) = server.company(3)
+    first.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_until(lambda: server.worker_of(busy)["in_flight"] == 1, "it has one")
+    second.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_until(lambda: server.worker_of(busy)["in_flight"] == 2, "it has two")
+    assert ask(third) != busy
+    server.release()
+    assert int(read_response(second)[2]) == busy
+
+
+def test_what_is_handed_off_is_shown(pool: MakePool) -> None:
+    server = pool("", "--workers", "2")
+    server.wait_workers(2)
+    _, (first, second) = server.company()
+    server.stick(first)
+    ask(second)
+    wait_until(lambda: server.totals["adopted"] == 1, "it is counted")
+    assert server.glue
+    told = harness.status_json(server.glue)
+    assert (told["totals"]["handed_off"], told["totals"]["adopted"]) == (1, 1)
+    shown = harness.run("status", "--glue", server.glue).stdout
+    assert "1 handed off, 1 adopted" in shown

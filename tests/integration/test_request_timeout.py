@@ -1,0 +1,155 @@
+"""`request_timeout`: who answers for a handler that does not, and what becomes of its worker."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from conftest import MakePool, Serve
+from harness import read_all, read_response, wait_until
+from pools import PID, alive, ask
+
+SLOW = """
+@server.handle("^/stream$")
+async def stream():
+    for _ in range(6):
+        await asyncio.sleep(0.1)
+        yield "piece"
+
+@server.handle("^/native$")
+def native():
+    import ctypes
+    ctypes.PyDLL(None).sleep(60)  # in C, with the GIL
+
+@server.handle("^/catch$")
+async def catch():
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        pages.told.append("cancelled")
+        raise
+
+@server.handle("^/told$")
+def told():
+    return repr(pages.told)
+"""
+
+
+def test_an_async_handler_that_takes_too_long_is_a_504_and_its_worker_lives(pool: MakePool) -> None:
+    server = pool("request_timeout=0.3", "--workers", "1", more=SLOW)
+    (worker,) = server.wait_workers(1)
+    began = time.monotonic()
+    with server.connect() as sock:
+        sock.sendall(b"GET /catch?now HTTP/1.1\r\nHost: x\r\n\r\n")
+        status, fields, body = read_response(sock)
+        assert (status, fields["connection"]) == (504, "close")
+        assert b"did not answer in time" in body
+        assert sock.recv(1) == b""
+    assert 0.3 < time.monotonic() - began < 2
+    assert server.get("/told") == b"['cancelled']"
+    server.wait_log("GET /catch?now was not answered in 0.3 s: 504")
+    assert server.workers() == [worker]
+    assert "dropped its response" not in server.log
+    assert server.totals["in_flight"] == 0
+
+
+def test_a_server_without_a_pool_answers_504_as_well(serve: Serve) -> None:
+    source = """
+        import asyncio
+        from understudy import HTTPServer, Kernel
+        kernel = Kernel()
+        server = HTTPServer(kernel, request_timeout=0.2)
+
+        @server.handle("^/slow$")
+        async def slow():
+            await asyncio.sleep(60)
+    """
+    server = serve(source)
+    assert server.request("/slow")[0] == 504
+    server.wait_log("GET /slow was not answered in 0.2 s")
+
+
+def test_what_is_answered_in_time_and_what_has_begun_to_be_is_left_alone(pool: MakePool) -> None:
+    server = pool("request_timeout=0.3", "--workers", "1", more=SLOW)
+    server.wait_workers(1)
+    assert server.get("/stream") == b"piece" * 6
+    with server.connect() as sock:
+        for _ in range(8):
+            sock.sendall(b"GET /nap?0.1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert read_response(sock)[0] == 200
+    assert "504" not in server.log
+
+
+@pytest.mark.parametrize("path", ["/hold", "/native"], ids=["in Python", "in C with the GIL"])
+def test_a_stuck_worker_answers_504_tells_where_it_is_and_is_replaced(pool: MakePool, path: str) -> None:
+    server = pool("request_timeout=0.5", "--workers", "1", more=SLOW)
+    server.wait_workers(1)
+    stuck, (first, second) = server.company()
+    began = time.monotonic()
+    first.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    wait_until(lambda: server.status()["workers"][0]["in_flight"], "it to be stuck")
+    second.sendall(PID)
+    status, fields, _ = read_response(first)
+    assert (status, fields["connection"]) == (504, "close")
+    assert 0.5 < time.monotonic() - began < 2
+    assert read_all(first) == b""
+    assert int(read_response(second)[2]) != stuck  # what waited is not lost
+    line = server.wait_log(f"worker {stuck} was stuck in GET {path} for")
+    assert re.search(r"for 0\.\d s: replaced$", line)
+    assert "most recent call first" in server.log
+    assert f"in {path.removeprefix('/')}" in server.log
+    wait_until(lambda: not alive(stuck), "it to end")
+    server.wait_workers(1)
+    assert server.status()["manager"]["boot_failed"] == 0
+
+
+def test_idle_connections_of_a_stuck_worker_live_on(pool: MakePool) -> None:
+    server = pool("request_timeout=0.3", "--workers", "2")
+    server.wait_workers(2)
+    stuck, (first, second) = server.company()
+    first.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_response(first)[0] == 504
+    assert ask(second) != stuck
+
+
+def test_every_request_that_a_stuck_worker_owes_is_answered(pool: MakePool) -> None:
+    server = pool("request_timeout=0.5, concurrency=8", "--workers", "1")
+    server.wait_workers(1)
+    with server.connect() as other, server.connect() as sock:
+        other.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: server.totals["in_flight"] == 1, "it is held")
+        sock.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_response(sock)[0] == 504
+        assert read_response(other)[0] == 504
+
+
+def test_without_a_timeout_a_stuck_worker_is_left_alone(pool: MakePool) -> None:
+    server = pool("", "--workers", "1")
+    (worker,) = server.wait_workers(1)
+    server.hold(1)
+    wait_until(lambda: server.totals["active"] == 1, "it is held")
+    assert [int(body) for body in server.release()] == [worker]
+
+
+def test_a_thread_that_takes_too_long_is_a_504_and_its_worker_is_replaced(serve: Serve) -> None:
+    source = """
+        import os, time
+
+        def application(environ, start_response):
+            if environ["PATH_INFO"] == "/stuck":
+                time.sleep(60)
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [str(os.getpid()).encode()]
+    """
+    options = ("--workers", "1", "--threads", "2", "--request-timeout", "0.3", "--graceful-timeout", "0.5")
+    server = serve(source, *options)
+    (stuck,) = server.workers()
+    with server.connect() as kept:
+        assert ask(kept) == stuck
+        assert server.request("/stuck")[0] == 504
+        assert ask(kept) != stuck
+    server.wait_log("GET /stuck was not answered in 0.3 s")
+    server.wait_log("most recent call first")
+    wait_until(lambda: not alive(stuck), "it to end")

@@ -1,0 +1,341 @@
+"""Directories in front of an application: what is sent of their files, and what never is."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+from conftest import Serve
+
+WSGI = """
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"app " + environ["PATH_INFO"].encode()]
+"""
+ASGI = """
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"app " + scope["path"].encode()})
+"""
+EVENTS = """
+from understudy import Kernel, PreForkServer
+kernel = Kernel()
+server = PreForkServer(kernel)
+
+@server.handle("")
+def app(request):
+    return f"app {request.path}"
+"""
+LARGE = os.urandom(3 << 20)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A tree, and beside it what must not be seen."""
+    (tmp_path / "secret.txt").write_text("secret")
+    root = tmp_path / "public"
+    (root / "sub" / "deep").mkdir(parents=True)
+    (root / "a.txt").write_text("0123456789")
+    (root / "empty.css").touch()
+    (root / "large.bin").write_bytes(LARGE)
+    (root / "app.js").write_text("plain script")
+    (root / "app.js.gz").write_text("gzip script")
+    (root / "app.js.br").write_text("brotli")
+    (root / "sub" / "index.html").write_text("<p>index</p>")
+    (root / "sub" / "sp ace\u00e4.txt").write_text("odd")
+    (root / ".hidden").write_text("secret")
+    (root / ".git").mkdir()
+    (root / ".git" / "config").write_text("secret")
+    (root / "inside.txt").symlink_to(root / "a.txt")
+    (root / "outside.txt").symlink_to(tmp_path / "secret.txt")
+    (root / "up").symlink_to(tmp_path)
+    (root / "to_hidden.txt").symlink_to(root / ".hidden")
+    os.mkfifo(root / "pipe")
+    return root
+
+
+@pytest.fixture
+def server(serve: Serve, files: Path) -> harness.Server:
+    return serve(WSGI, "--workers", "1", "--static", f"/static={files}")
+
+
+def get(server: harness.Server, path: str, **fields: str) -> tuple[int, dict[str, str], bytes]:
+    return server.request(path, headers={name.replace("_", "-"): value for name, value in fields.items()})
+
+
+# --- whose it is --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("app", [WSGI, ASGI, EVENTS], ids=["wsgi", "asgi", "events"])
+def test_files_are_in_front_of_every_kind_of_application(serve: Serve, files: Path, app: str) -> None:
+    server = serve(app, "--static", f"/static={files}")
+    status, fields, body = server.request("/static/a.txt")
+    assert (status, body) == (200, b"0123456789")
+    assert fields["content-type"] == "text/plain; charset=utf-8"
+    assert fields["content-length"] == "10"
+    assert fields["accept-ranges"] == "bytes"
+    assert server.get("/other") == b"app /other"
+    assert server.get("/statically") == b"app /statically"
+    assert server.request("/other", "POST", b"body")[2] == b"app /other"
+    assert server.request("/static/nothing")[0] == 404
+
+
+def test_several_directories_the_longest_prefix_counts(serve: Serve, files: Path) -> None:
+    flags = (
+        "--static",
+        f"/={files}/sub",
+        "--static",
+        f"/files={files}",
+        "--static",
+        f"/files/up={files}/sub",
+    )
+    server = serve(WSGI, *flags)
+    assert server.get("/") == b"<p>index</p>"
+    assert server.get("/files/a.txt") == b"0123456789"
+    assert server.get("/files/up/") == b"<p>index</p>"
+
+
+def test_directories_may_come_from_the_environment_and_the_file(
+    serve: Serve, files: Path, tmp_path: Path
+) -> None:
+    server = serve(WSGI, env={"UNDERSTUDY_STATIC": f"/one={files}, /two={files}/sub"})
+    assert server.get("/one/a.txt") == b"0123456789"
+    assert server.get("/two/") == b"<p>index</p>"
+    config = tmp_path / "understudy.toml"
+    config.write_text(f'static = ["/one={files}", "/two={files}/sub"]\n')
+    assert serve(WSGI, "--config", str(config)).get("/two/index.html") == b"<p>index</p>"
+
+
+@pytest.mark.parametrize("said", ["static", "/static", "static=.", "/static=/does/not/exist"])
+def test_what_names_no_directory_is_refused(tmp_path: Path, said: str) -> None:
+    done = harness.run("serve", str(harness.write_app(tmp_path, WSGI)), "--static", said)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "understudy: --static: expected /prefix=directory, of a directory that exists"
+    )
+
+
+# --- what is sent -------------------------------------------------------------------------------------------
+
+
+def test_a_large_file_is_whole_over_tcp_and_over_a_unix_socket(
+    serve: Serve, files: Path, tmp_path: Path
+) -> None:
+    assert serve(WSGI, "--static", f"/s={files}").get("/s/large.bin") == LARGE
+    server = serve(WSGI, "--bind", f"unix:{tmp_path}/socket", "--static", f"/s={files}")
+    raw = server.raw(b"GET /s/large.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert raw.partition(b"\r\n\r\n")[2] == LARGE
+
+
+def test_files_are_pipelined_with_other_answers(server: harness.Server) -> None:
+    targets = ["/static/a.txt", "/x", "/static/large.bin", "/static/empty.css", "/y", "/static/a.txt"]
+    asked = "".join(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n" for target in targets)
+    raw = server.raw(asked.encode() + b"GET /z HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    bodies = [b"0123456789", b"app /x", LARGE, b"", b"app /y", b"0123456789", b"app /z"]
+    for body in bodies:
+        head, _, raw = raw.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert raw.startswith(body)
+        raw = raw[len(body) :]
+    assert raw == b""
+
+
+def test_head_has_the_length_and_no_body(server: harness.Server) -> None:
+    status, fields, body = server.request("/static/a.txt", "HEAD")
+    assert (status, fields["content-length"], body) == (200, "10", b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "body"), [("POST", b"x"), ("PUT", b"x"), ("DELETE", None), ("OPTIONS", None)]
+)
+def test_files_can_only_be_read(server: harness.Server, method: str, body: bytes | None) -> None:
+    status, fields, _ = server.request("/static/a.txt", method, body)
+    assert (status, fields["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/static", "/static/"),
+        ("/static/sub", "/static/sub/"),
+        ("/static/s%75b?a=%20", "/static/s%75b/?a=%20"),
+    ],
+)
+def test_a_directory_is_asked_for_with_a_slash(server: harness.Server, path: str, location: str) -> None:
+    status, fields, _ = server.request(path)
+    assert (status, fields["location"]) == (301, location)
+
+
+def test_a_directory_is_its_index(server: harness.Server) -> None:
+    status, fields, body = server.request("/static/sub/")
+    assert (status, body) == (200, b"<p>index</p>")
+    assert fields["content-type"] == "text/html; charset=utf-8"
+    assert server.request("/static/sub/deep/")[0] == 404
+    assert server.request("/static/")[0] == 404
+
+
+def test_names_are_decoded_once(server: harness.Server) -> None:
+    assert server.get("/static/sub/sp%20ace%C3%A4.txt") == b"odd"
+    assert server.get("/static/sub%2Findex.html") == b"<p>index</p>"
+    assert server.request("/static/a%252etxt")[0] == 404
+
+
+# --- what never is ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret.txt",
+        "%2e%2e/secret.txt",
+        "..%2fsecret.txt",
+        "%2e%2e%2fsecret.txt",
+        "sub/../../secret.txt",
+        "sub/../a.txt",
+        "./a.txt",
+        "/a.txt",
+        "sub//index.html",
+        "..",
+        ".",
+        ".hidden",
+        "%2ehidden",
+        ".git/config",
+        "sub/../.git/config",
+        "a.txt%00.html",
+        "a.txt/",
+        "outside.txt",
+        "up/secret.txt",
+        "up/public/a.txt/..",
+        "to_hidden.txt",
+        "pipe",
+        "x" * 5000,
+        "..\\secret.txt",
+        "%c0%ae%c0%ae/secret.txt",
+    ],
+)
+def test_nothing_outside_and_nothing_hidden_is_sent(server: harness.Server, path: str) -> None:
+    raw = server.raw(f"GET /static/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
+    assert raw.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert raw.endswith(b"\r\n\r\n404 Not Found")
+
+
+def test_a_link_to_a_file_of_the_same_directory_is_followed(server: harness.Server) -> None:
+    assert server.get("/static/inside.txt") == b"0123456789"
+    assert server.get("/static/up/public/a.txt") == b"0123456789"
+
+
+# --- again --------------------------------------------------------------------------------------------------
+
+
+def test_what_the_client_has_is_not_sent_again(server: harness.Server) -> None:
+    _, first, _ = get(server, "/static/a.txt")
+    for fields in ({"If_None_Match": first["etag"]}, {"If_Modified_Since": first["last-modified"]}):
+        status, found, body = get(server, "/static/a.txt", **fields)
+        assert (status, body) == (304, b"")
+        assert found["etag"] == first["etag"]
+        assert "content-length" not in found
+    assert get(server, "/static/a.txt", If_Match='"x"')[0] == 412
+
+
+def test_a_file_that_changes_is_noticed_at_once(server: harness.Server, files: Path) -> None:
+    tags = set()
+    for text in (b"0123456789", b"another", b"one more"):
+        (files / "a.txt").write_bytes(text)
+        status, fields, body = get(server, "/static/a.txt")
+        assert (status, body) == (200, text)
+        tags.add(fields["etag"])
+    os.replace(files / "app.js", files / "a.txt")
+    assert server.get("/static/a.txt") == b"plain script"
+    (files / "a.txt").unlink()
+    assert server.request("/static/a.txt")[0] == 404
+    assert len(tags) == 3
+
+
+def test_a_link_that_is_turned_outside_is_not_followed(server: harness.Server, files: Path) -> None:
+    assert server.get("/static/inside.txt") == b"0123456789"
+    (files / "inside.txt").unlink()
+    (files / "inside.txt").symlink_to(files.parent / "secret.txt")
+    assert server.request("/static/inside.txt")[0] == 404
+
+
+def test_only_so_many_files_stay_open(serve: Serve, files: Path) -> None:
+    for number in range(300):
+        (files / f"{number}.txt").write_text(str(number))
+    server = serve(WSGI, "--workers", "1", "--static", f"/s={files}")
+    (worker,) = server.workers()
+    before = server.descriptors(worker)
+    for number in (*range(300), 5, 299):
+        assert server.get(f"/s/{number}.txt") == str(number).encode()
+    assert server.descriptors(worker) - before <= 130
+
+
+# --- parts and codings --------------------------------------------------------------------------------------
+
+
+def test_a_range_is_a_part(server: harness.Server) -> None:
+    status, fields, body = get(server, "/static/a.txt", Range="bytes=2-4")
+    assert (status, body) == (206, b"234")
+    assert (fields["content-range"], fields["content-length"]) == ("bytes 2-4/10", "3")
+    status, _, body = get(server, "/static/large.bin", Range="bytes=-100000")
+    assert (status, body) == (206, LARGE[-100000:])
+
+
+def test_a_range_behind_the_end_cannot_be_had(server: harness.Server) -> None:
+    status, fields, _ = get(server, "/static/a.txt", Range="bytes=10-")
+    assert (status, fields["content-range"]) == (416, "bytes */10")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"Range": "bytes=0-1,3-4"}, {"Range": "x"}, {"Range": "bytes=0-1", "If_Range": '"x"'}]
+)
+def test_other_ranges_are_the_whole(server: harness.Server, fields: Any) -> None:
+    assert get(server, "/static/a.txt", **fields)[::2] == (200, b"0123456789")
+
+
+def test_a_compressed_sibling_is_sent_to_who_can_read_it(server: harness.Server) -> None:
+    found = {}
+    for liked, coding, text in (
+        ("gzip, br", "br", b"brotli"),
+        ("gzip", "gzip", b"gzip script"),
+        ("identity", None, b"plain script"),
+    ):
+        status, fields, body = get(server, "/static/app.js", Accept_Encoding=liked)
+        assert (status, fields.get("content-encoding"), body) == (200, coding, text)
+        assert fields["content-type"] == "text/javascript; charset=utf-8"
+        assert fields["vary"] == "Accept-Encoding"
+        found[liked] = fields["etag"]
+    assert len(set(found.values())) == 3
+    assert get(server, "/static/app.js.gz")[1]["content-type"] == "application/gzip"
+    assert "vary" not in get(server, "/static/a.txt", Accept_Encoding="gzip")[1]
+
+
+def test_a_client_that_does_not_read_a_file_is_left_in_the_end(serve: Serve, files: Path) -> None:
+    with (files / "huge").open("wb") as file:
+        file.truncate(100 << 20)
+    server = serve(WSGI, "--workers", "1", "--send-timeout", "0.3", "--static", f"/s={files}")
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect((server.host, server.port))
+        sock.sendall(b"GET /s/huge HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.wait_log("the client did not read its answer")
+    assert server.get("/s/a.txt") == b"0123456789"
+
+
+def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(serve: Serve, files: Path) -> None:
+    with (files / "huge").open("wb") as file:
+        file.truncate(100 << 20)
+    server = serve(WSGI, "--workers", "1", "--static", f"/s={files}")
+    with server.connect() as sock:
+        sock.sendall(b"GET /s/huge HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        os.truncate(files / "huge", 10)
+        assert len(harness.read_all(sock)) < 100 << 20
+    server.wait_log("a file became shorter while it was sent")
+    assert server.get("/s/huge") == b"\0" * 10

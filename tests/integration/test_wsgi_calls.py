@@ -1,0 +1,275 @@
+"""What a WSGI application is given and what becomes of what it returns (PEP 3333)."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+from conftest import Serve
+
+APP = '''
+import io, json, os, sys, threading, wsgiref.validate
+
+seen = {"closed": []}
+
+class Body:
+    """An iterable that is no list, and tells when it was closed."""
+    def __init__(self, name, pieces):
+        self.name, self.pieces = name, pieces
+    def __iter__(self):
+        return iter(self.pieces)
+    def close(self):
+        seen["closed"].append([self.name, threading.current_thread() is self.thread])
+    thread = property(lambda self: self.__dict__.setdefault("_thread", threading.current_thread()))
+
+def say(environ, start_response, *pieces, headers=()):
+    start_response("200 OK", [("Content-Type", "text/plain"), *headers])
+    return list(pieces)
+
+def environ(environ, start_response):
+    shown = {key: value for key, value in environ.items() if isinstance(value, (str, bool, list, tuple))}
+    return say(environ, start_response, json.dumps(shown).encode())
+
+def seen_(environ, start_response):
+    return say(environ, start_response, json.dumps(seen).encode())
+
+def echo(environ, start_response):
+    return say(environ, start_response, environ["wsgi.input"].read())
+
+def reads(environ, start_response):
+    stream = environ["wsgi.input"]
+    parts = [stream.read(0), stream.read(3), stream.readline(), stream.readline(2), stream.readlines(1),
+             list(stream), stream.read(), stream.read(5), stream.readline(), stream.readlines()]
+    return say(environ, start_response, repr(parts).encode())
+
+def several(environ, start_response):
+    return say(environ, start_response, b"one ", b"", b"two")
+
+def pair(environ, start_response):
+    return tuple(say(environ, start_response, b"a", b"b"))
+
+def empty(environ, start_response):
+    return say(environ, start_response)
+
+def generator(environ, start_response):
+    yield b""
+    start_response("201 Created", [("Content-Type", "text/plain")])
+    yield b"first "
+    yield b""
+    yield b"second"
+
+def iterable(environ, start_response):
+    say(environ, start_response)
+    return Body("iterable", [b"x", b"y"])
+
+def written(environ, start_response):
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    write(b"written, ")
+    write(b"")
+    return [b"returned"]
+
+def replaced(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("X-One", "1")])
+    try:
+        raise ValueError("no")
+    except ValueError:
+        start_response("503 Sorry", [("Content-Type", "text/plain")], sys.exc_info())
+    return [b"sorry"]
+
+def wrapped(environ, start_response):
+    file = open(__file__, "rb")
+    file.read(7)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return environ["wsgi.file_wrapper"](file)
+
+def wrapped_part(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
+    return environ["wsgi.file_wrapper"](open(__file__, "rb"), 4)
+
+def wrapped_memory(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    file = io.BytesIO(b"0123456789")
+    file.close = lambda: seen["closed"].append(["memory", True])
+    return environ["wsgi.file_wrapper"](file, 4)
+
+def valid(environ, start_response):
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    body = environ["wsgi.input"].read(length)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return Body("valid", [b"got ", body or b"nothing"])
+validated = wsgiref.validate.validator(valid)
+
+def app(environ, start_response):
+    name = environ["PATH_INFO"].strip("/").split("/")[0]
+    return globals()[name if name != "seen" else "seen_"](environ, start_response)
+'''
+
+
+@pytest.fixture(params=[1, 3], ids=["one thread", "threads"])
+def server(request: Any, serve: Serve) -> harness.Server:
+    return serve(APP, "--workers", "1", "--threads", str(request.param))
+
+
+def environ_of(server: harness.Server, path: str, *fields: str, body: bytes = b"") -> dict[str, Any]:
+    head = [f"POST {path} HTTP/1.1" if body else f"GET {path} HTTP/1.1", "Host: there:80", *fields]
+    length = [f"Content-Length: {len(body)}"] if body else []
+    raw = "\r\n".join([*head, *length, "Connection: close", "", ""]).encode("latin-1") + body
+    shown: dict[str, Any] = json.loads(server.raw(raw).partition(b"\r\n\r\n")[2])
+    return shown
+
+
+# --- environ ------------------------------------------------------------------------------------------------
+
+
+def test_the_environ_says_what_was_asked(server: harness.Server) -> None:
+    fields = ("X-Twice: 1", "x-twice: 2", "Cookie: a=1", "Cookie: b=2", "Content-Type: text/x")
+    found = environ_of(server, "/environ/%C3%A4%2Fb?q=%20", *fields, body=b"12345")
+    expected = {
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/environ/\xc3\xa4/b",
+        "QUERY_STRING": "q=%20",
+        "CONTENT_TYPE": "text/x",
+        "CONTENT_LENGTH": "5",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": str(server.port),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": "there:80",
+        "HTTP_X_TWICE": "1, 2",
+        "HTTP_COOKIE": "a=1; b=2",
+        "wsgi.version": [1, 0],
+        "wsgi.url_scheme": "http",
+        "wsgi.run_once": False,
+        "wsgi.multiprocess": True,
+        "wsgi.input_terminated": True,
+    }
+    assert {key: found.get(key) for key in expected} == expected
+    assert "HTTP_CONTENT_TYPE" not in found
+    assert "HTTP_CONTENT_LENGTH" not in found
+
+
+def test_the_environ_tells_whether_there_are_threads_and_processes(serve: Serve) -> None:
+    assert environ_of(serve(APP, "--threads", "2"), "/environ")["wsgi.multithread"] is True
+    alone = environ_of(serve(APP, "--start", "0"), "/environ")
+    assert (alone["wsgi.multithread"], alone["wsgi.multiprocess"]) == (False, False)
+
+
+def test_a_unix_socket_has_a_name_and_a_port_all_the_same(serve: Serve, tmp_path: Path) -> None:
+    found = environ_of(serve(APP, "--bind", f"unix:{tmp_path}/s"), "/environ")
+    assert (found["SERVER_NAME"], found["SERVER_PORT"]) == (socket.gethostname(), "80")
+    assert found["REMOTE_ADDR"] == ""
+
+
+def test_the_environ_names_the_host_that_the_operator_named(serve: Serve) -> None:
+    server = serve(APP, "--hostname", "shop.example", "--root-path", "/environ")
+    found = environ_of(server, "/environ/environ/x")
+    assert found["SERVER_NAME"] == "shop.example"
+    assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("/environ", "/environ/x")
+
+
+# --- wsgi.input ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spool_above", ["1m", "0"], ids=["memory", "disk"])
+def test_the_input_is_read_as_a_file_and_ends_with_the_body(serve: Serve, spool_above: str) -> None:
+    body = b"abcdef\nsecond\nthird\nlong " + b"x" * 20_000 + b"\nlast"
+    status, _, found = serve(APP, "--spool-above", spool_above).request("/reads", "POST", body)
+    lines = [b"third\n", b"long " + b"x" * 20_000 + b"\n", b"last"]
+    assert status == 200
+    assert eval(found) == [b"", b"abc", b"def\n", b"se", [b"cond\n"], lines, b"", b"", b"", []]
+
+
+def test_without_a_body_the_input_is_empty(server: harness.Server) -> None:
+    assert eval(server.get("/reads")) == [b"", b"", b"", b"", [], [], b"", b"", b"", []]
+
+
+def test_a_chunked_body_is_whole_and_has_a_length(server: harness.Server) -> None:
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    assert server.raw(head + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").endswith(b"\r\n\r\nabcde")
+    chunked = head.replace(b"/echo", b"/environ") + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    found = json.loads(server.raw(chunked).partition(b"\r\n\r\n")[2])
+    assert found["CONTENT_LENGTH"] == "5"
+    assert "HTTP_TRANSFER_ENCODING" not in found
+
+
+def test_who_waits_for_100_continue_is_told_to_go_on(server: harness.Server) -> None:
+    with server.connect() as sock:
+        sock.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(b"ok")
+        assert harness.read_response(sock)[2] == b"ok"
+
+
+# --- bodies -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/several", b"one two"), ("/pair", b"ab"), ("/empty", b""), ("/echo", b"")]
+)
+def test_a_body_that_is_whole_has_its_length(server: harness.Server, path: str, body: bytes) -> None:
+    status, fields, found = server.request(path)
+    assert (status, found, fields["content-length"]) == (200, body, str(len(body)))
+
+
+def test_a_generator_is_streamed_and_may_start_late(server: harness.Server) -> None:
+    status, fields, found = server.request("/generator")
+    assert (status, found) == (201, b"first second")
+    assert fields["transfer-encoding"] == "chunked"
+
+
+def test_write_comes_before_what_is_returned(server: harness.Server) -> None:
+    assert server.get("/written") == b"written, returned"
+
+
+def test_exc_info_replaces_what_was_not_sent(server: harness.Server) -> None:
+    status, fields, body = server.request("/replaced")
+    assert (status, body) == (503, b"sorry")
+    assert "x-one" not in fields
+
+
+def test_an_iterable_is_closed_once_in_the_thread_that_called_it(server: harness.Server) -> None:
+    assert server.get("/iterable") == b"xy"
+    assert server.request("/iterable", "HEAD")[2] == b""
+    assert json.loads(server.get("/seen"))["closed"] == [["iterable", True]] * 2
+
+
+@pytest.mark.parametrize("path", ["/several", "/generator", "/iterable", "/wrapped"])
+def test_head_is_answered_without_a_body_and_the_connection_lives(server: harness.Server, path: str) -> None:
+    with server.connect() as sock:
+        sock.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        sock.sendall(b"GET /several HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        head, _, rest = harness.read_all(sock).partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201"))
+    assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert rest.endswith(b"one two")
+
+
+def test_a_file_is_sent_from_where_it_stands(server: harness.Server) -> None:
+    source = Path(server.process.args[4]).read_bytes()  # type: ignore[index, arg-type]
+    status, fields, body = server.request("/wrapped")
+    assert (status, body) == (200, source[7:])
+    assert fields["content-length"] == str(len(source) - 7)
+    assert server.get("/wrapped_part") == source[:5]
+    assert "Content-Length" not in server.log
+
+
+def test_what_is_no_file_of_the_system_is_read_and_closed(server: harness.Server) -> None:
+    assert server.get("/wrapped_memory") == b"0123456789"
+    assert json.loads(server.get("/seen"))["closed"] == [["memory", True]]
+
+
+@pytest.mark.parametrize(("method", "body"), [("GET", None), ("HEAD", None), ("POST", b"12345")])
+def test_it_is_what_the_validator_of_the_library_expects(
+    server: harness.Server, method: str, body: bytes | None
+) -> None:
+    status, _, found = server.request("/validated", method, body)
+    assert status == 200
+    assert found == {"GET": b"got nothing", "HEAD": b"", "POST": b"got 12345"}[method]
+    assert "Error" not in server.log
+    assert json.loads(server.get("/seen"))["closed"] == [["valid", True]]

@@ -1,0 +1,196 @@
+"""What a WSGI application may do wrong: the client gets a 500 or an end, the log a line, the worker lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+import pytest
+
+import harness
+from conftest import Serve
+
+APP = """
+import json, os, sys
+
+closed = []
+
+class Body(list):
+    def __init__(self, pieces, error=None):
+        super().__init__(pieces)
+        self.error = error
+    def __iter__(self):
+        for piece in super().__iter__():
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+    def close(self):
+        closed.append(type(self).__name__)
+        if self.error:
+            raise self.error
+
+def body(start_response, *pieces, headers=(), error=None):
+    start_response("200 OK", [("Content-Type", "text/plain"), *headers])
+    return Body(pieces, error)
+
+APPS = {
+    "fine": lambda e, s: [s("200 OK", []) and str(os.getpid()).encode()],
+    "closed": lambda e, s: [s("200 OK", []) and json.dumps(closed).encode()],
+    "before": lambda e, s: 1 / 0,
+    "during": lambda e, s: s("200 OK"),
+    "after": lambda e, s: [s("200 OK", []), 1 / 0],
+    "exits": lambda e, s: sys.exit(3),
+    "first": lambda e, s: body(s, ValueError("no first")),
+    "later": lambda e, s: body(s, b"some", ValueError("no more")),
+    "text": lambda e, s: [s("200 OK", []) and "text"],
+    "text_later": lambda e, s: body(s, b"some", "text"),
+    "number": lambda e, s: s("200 OK", []) and 5,
+    "nothing": lambda e, s: s("200 OK", []) and None,
+    "bare": lambda e, s: s("200 OK", []) and b"bare",
+    "silent": lambda e, s: [b"x"],
+    "silent_empty": lambda e, s: iter([]),
+    "twice": lambda e, s: [s("200 OK", []), s("200 OK", [])],
+    "long": lambda e, s: [s("200 OK", [("Content-Length", "3")]) and b"12345"],
+    "long_pieces": lambda e, s: body(s, b"12", b"345", headers=[("Content-Length", "3")]),
+    "short": lambda e, s: [s("200 OK", [("Content-Length", "9")]) and b"12345"],
+    "short_pieces": lambda e, s: body(s, b"12", b"345", headers=[("Content-Length", "9")]),
+    "split": lambda e, s: [s("200 OK", [("X-A", "a\\r\\nSet-Cookie: b")]) and b""],
+    "name": lambda e, s: [s("200 OK", [("X A", "a")]) and b""],
+    "bytes_header": lambda e, s: [s("200 OK", [(b"X-A", b"a")]) and b""],
+    "dict_headers": lambda e, s: [s("200 OK", {"X-A": "a"}) and b""],
+    "hop": lambda e, s: [s("200 OK", [("Connection", "close")]) and b""],
+    "coding": lambda e, s: [s("200 OK", [("Transfer-Encoding", "chunked")]) and b""],
+    "status": lambda e, s: [s("OK", []) and b""],
+    "status_number": lambda e, s: [s(200, []) and b""],
+    "status_bytes": lambda e, s: [s(b"200 OK", []) and b""],
+    "interim": lambda e, s: [s("100 Continue", []) and b""],
+    "closing": lambda e, s: body(s, b"fine", error=ValueError("no close")),
+    "late": lambda e, s: late(s),
+}
+
+def late(start_response):
+    write = start_response("200 OK", [])
+    write(b"some")
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        start_response("500 Oh", [], sys.exc_info())
+
+def app(environ, start_response):
+    return APPS[environ["PATH_INFO"].strip("/")](environ, start_response)
+"""
+
+
+@pytest.fixture(params=[1, 2], ids=["one thread", "threads"])
+def server(request: Any, serve: Serve) -> harness.Server:
+    return serve(APP, "--workers", "1", "--threads", str(request.param))
+
+
+def faults(server: harness.Server) -> list[str]:
+    """The lines of the log that tell of something; a traceback belongs to its line."""
+    lines = [line for line in list(server.err) if re.match(r"\d{4}-", line)]
+    return [line for line in lines if "ERROR" in line or "client" in line]
+
+
+def get(path: str) -> bytes:
+    return f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "has_traceback"),
+    [
+        ("before", "", True),
+        ("during", "", True),
+        ("after", "", True),
+        ("exits", "", True),
+        ("first", "", True),
+        ("twice", "", True),
+        ("text", "a piece of its body is str: expected bytes", False),
+        ("number", "it returned 5: expected an iterable of bytes", False),
+        ("nothing", "it returned None: expected an iterable of bytes", False),
+        ("bare", "it returned b'bare': expected an iterable of bytes", False),
+        ("silent", "it answered without calling start_response", False),
+        ("silent_empty", "it answered without calling start_response", False),
+        ("split", "X-A", False),
+        ("name", "X A", False),
+        ("bytes_header", "expected a list of (str, str)", False),
+        ("dict_headers", "expected a list of (str, str)", False),
+        ("hop", "header Connection: it is about the connection", False),
+        ("coding", "header Transfer-Encoding: it is about the connection", False),
+        ("status", "its status is 'OK': expected a str such as '200 OK'", False),
+        ("status_number", "its status is 200: expected a str", False),
+        ("status_bytes", "its status is b'200 OK': expected a str", False),
+        ("interim", "its status is '100 Continue'", False),
+    ],
+)
+def test_what_cannot_be_sent_is_a_500_and_one_line(
+    server: harness.Server, path: str, reason: str, has_traceback: bool
+) -> None:
+    pid = server.get("/fine")
+    with server.connect() as sock:
+        sock.sendall(get(path))
+        status, fields, body = harness.read_response(sock)
+        assert (status, body) == (500, b"500 Internal Server Error")
+        assert fields.keys() <= {"date", "content-type", "content-length"}
+        sock.sendall(get("fine"))
+        assert harness.read_response(sock)[2] == pid  # the same connection, the same worker
+    line = server.wait_log(f"application app failed on GET /{path}")
+    assert reason in line
+    assert faults(server) == [line]
+    assert ("Traceback" in server.log) == has_traceback
+
+
+@pytest.mark.parametrize("path", ["later", "text_later", "late"])
+def test_what_fails_in_the_middle_ends_the_connection(server: harness.Server, path: str) -> None:
+    raw = server.raw(get(path))
+    assert raw.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert raw.endswith(b"4\r\nsome\r\n"), "the end of the body must not look like one"
+    line = server.wait_log(f"application app failed on GET /{path}")
+    assert server.get("/fine")
+    assert faults(server) == [line]
+
+
+@pytest.mark.parametrize("path", ["long", "long_pieces"])
+def test_a_body_that_is_too_long_is_cut(server: harness.Server, path: str) -> None:
+    with server.connect() as sock:
+        sock.sendall(get(path))
+        assert harness.read_response(sock)[2] == b"123"
+        sock.sendall(get("fine"))
+        assert harness.read_response(sock)[0] == 200
+    assert f"GET /{path}: the body is 2 bytes longer than its Content-Length" in server.wait_log("longer")
+    assert len(faults(server)) == 1
+
+
+@pytest.mark.parametrize("path", ["short", "short_pieces"])
+def test_a_body_that_is_too_short_ends_the_connection(server: harness.Server, path: str) -> None:
+    assert server.raw(get(path) + get("fine")).endswith(b"\r\n\r\n12345")
+    assert f"GET /{path}: the body is 4 bytes shorter than its Content-Length" in server.wait_log("shorter")
+    assert len(faults(server)) == 1
+
+
+def test_a_close_that_fails_is_logged_and_the_answer_stands(server: harness.Server) -> None:
+    assert server.get("/closing") == b"fine"
+    line = server.wait_log("application app failed on GET /closing")
+    assert "ValueError: no close" in server.log
+    assert server.get("/fine")
+    assert faults(server) == [line]
+
+
+@pytest.mark.parametrize("path", ["first", "later", "text_later", "short_pieces", "closing"])
+def test_what_fails_is_closed_once_too(server: harness.Server, path: str) -> None:
+    server.raw(get(path) + get("fine").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert json.loads(server.get("/closed")) == ["Body"]
+    assert server.process.poll() is None
+
+
+def test_nothing_is_left_open_by_what_fails(server: harness.Server) -> None:
+    (worker,) = server.workers()
+    for path in ("before", "later", "short", "text"):
+        server.raw(get(path).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    server.get("/fine")
+    before = len(os.listdir(f"/proc/{worker}/fd"))
+    for path in ("before", "later", "short", "text") * 5:
+        server.raw(get(path).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    harness.wait_until(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= before, "no descriptor is lost")

@@ -1,0 +1,275 @@
+"""Bodies that come piece by piece: back-pressure, clients that leave, threads."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+from conftest import Serve
+from harness import wait_until
+
+APP = '''
+import contextvars, hashlib, json, os, threading, time
+
+state = {"made": 0, "closed": 0, "errors": [], "threads": []}
+who = contextvars.ContextVar("who", default="nobody")
+MIB = b"x" * (1 << 20)
+
+def state_(environ, start_response):
+    start_response("200 OK", [])
+    return [json.dumps(state).encode()]
+
+def many(environ, start_response):
+    """200 MiB, or as many as asked for."""
+    start_response("200 OK", [])
+    try:
+        for _ in range(int(environ["QUERY_STRING"] or 200)):
+            state["made"] += 1
+            yield MIB
+    finally:
+        state["closed"] += 1
+
+def many_written(environ, start_response):
+    write = start_response("200 OK", [])
+    try:
+        for _ in range(int(environ["QUERY_STRING"] or 200)):
+            state["made"] += 1
+            write(MIB)
+    except OSError as error:
+        state["errors"].append(type(error).__name__)
+        raise
+    finally:
+        state["closed"] += 1
+    return []
+
+def file(environ, start_response):
+    start_response("200 OK", [])
+    return environ["wsgi.file_wrapper"](open(environ["QUERY_STRING"], "rb"))
+
+def digest(environ, start_response):
+    found = hashlib.sha256()
+    while block := environ["wsgi.input"].read(1 << 16):
+        found.update(block)
+    start_response("200 OK", [])
+    return [found.hexdigest().encode()]
+
+def slow(environ, start_response):
+    """Its second piece takes until the file is there."""
+    start_response("200 OK", [])
+    yield b"first"
+    while not os.path.exists(environ["QUERY_STRING"]):
+        time.sleep(0.002)
+    yield b"second"
+
+def named(environ, start_response):
+    """Pieces that are made in turn with those of others."""
+    who.set(environ["QUERY_STRING"])
+    start_response("200 OK", [])
+    for _ in range(40):
+        time.sleep(0)
+        yield who.get().encode() + b" " + MIB[:200_000]
+
+def hold(environ, start_response):
+    """Waits for the file, in some thread."""
+    state["threads"].append(threading.current_thread().name)
+    while not os.path.exists(environ["QUERY_STRING"]):
+        time.sleep(0.002)
+    start_response("200 OK", [])
+    return [threading.current_thread().name.encode()]
+
+def app(environ, start_response):
+    name = environ["PATH_INFO"].strip("/")
+    return globals()[{"state": "state_"}.get(name, name)](environ, start_response)
+'''
+
+MIB = 1 << 20
+
+
+@pytest.fixture(params=[1, 3], ids=["one thread", "threads"])
+def server(request: Any, serve: Serve) -> harness.Server:
+    return serve(APP, "--workers", "1", "--threads", str(request.param))
+
+
+def state(server: harness.Server) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(server.get("/state"))
+    return found
+
+
+def resident_mib(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") // MIB
+
+
+def ask(server: harness.Server, target: str) -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    sock.settimeout(harness.DEADLINE_S)
+    sock.connect((server.host, server.port))
+    sock.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    return sock
+
+
+def drain(sock: socket.socket) -> int:
+    count = 0
+    with contextlib.suppress(ConnectionResetError):
+        while piece := sock.recv(MIB):
+            count += len(piece)
+    return count
+
+
+@pytest.mark.parametrize("path", ["/many", "/many_written", "/file"])
+def test_a_download_with_a_slow_reader_costs_no_memory(
+    server: harness.Server, path: str, tmp_path: Path
+) -> None:
+    if path == "/file":
+        with (tmp_path / "large").open("wb") as file:
+            file.truncate(200 * MIB)
+        path += f"?{tmp_path}/large"
+    (worker,) = server.workers()
+    server.get("/state")
+    before = resident_mib(worker)
+    most = 0
+    with ask(server, path) as sock:
+        received = 0
+        while piece := sock.recv(MIB):
+            received += len(piece)
+            if received // MIB != (received - len(piece)) // MIB:
+                most = max(most, resident_mib(worker))
+    assert received >= 200 * MIB
+    assert most - before < 20
+
+
+def test_an_upload_goes_to_the_disk_and_is_whole(server: harness.Server) -> None:
+    (worker,) = server.workers()
+    server.get("/state")
+    before = resident_mib(worker)
+    block = os.urandom(MIB)
+    expected = hashlib.sha256()
+    with server.connect(timeout_s=60) as sock:
+        sock.sendall(b"POST /digest HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (200 * MIB))
+        for _ in range(200):
+            sock.sendall(block)
+            expected.update(block)
+        assert harness.read_response(sock)[2] == expected.hexdigest().encode()
+    assert resident_mib(worker) - before < 20
+
+
+def test_a_reader_that_stops_stops_the_application_and_nobody_else(server: harness.Server) -> None:
+    with ask(server, "/many") as sock:
+        sock.recv(1000)
+        made = wait_until(lambda: state(server)["made"], "the first pieces")
+        for _ in range(20):
+            made = state(server)["made"]
+        assert made < 50
+    wait_until(lambda: state(server)["closed"] == 1, "the generator's end")
+    server.wait_log("client 127.0.0.1: the client")
+
+
+def test_who_writes_hears_that_the_client_left(server: harness.Server) -> None:
+    with ask(server, "/many_written") as sock:
+        sock.recv(1000)
+    wait_until(lambda: state(server)["closed"] == 1, "the end of the call")
+    found = state(server)
+    assert found["errors"] == ["ConnectionGone"]
+    assert found["made"] < 50
+    assert "failed" not in server.log
+    assert len([line for line in server.err if "client" in line]) == 1
+
+
+def test_who_writes_to_a_client_that_takes_nothing_loses_patience(serve: Serve) -> None:
+    server = serve(APP, "--workers", "1", "--send-timeout", "0.3")
+    with ask(server, "/many_written") as sock:
+        sock.recv(1000)
+        server.wait_log("the client did not read its answer")
+    wait_until(lambda: state(server)["errors"] == ["ConnectionGone"], "the end of the call")
+
+
+def test_a_piece_leaves_before_the_next_is_made(server: harness.Server, tmp_path: Path) -> None:
+    with ask(server, f"/slow?{tmp_path}/go") as sock:
+        received = b""
+        while b"first" not in received:
+            received += sock.recv(1000)
+        (tmp_path / "go").touch()
+        assert b"second" in harness.read_all(sock)
+
+
+def test_bodies_that_are_made_in_turn_keep_their_contexts(server: harness.Server) -> None:
+    with ThreadPoolExecutor(4) as clients:
+        bodies = list(clients.map(lambda name: server.get(f"/named?{name}"), "abcd"))
+    for name, body in zip("abcd", bodies, strict=True):
+        assert {piece.split(b" ")[0].strip(b"x") for piece in body.split(b" ")[:-1]} == {name.encode()}
+
+
+# --- threads ------------------------------------------------------------------------------------------------
+
+
+def test_as_many_calls_at_once_as_there_are_threads(serve: Serve, tmp_path: Path) -> None:
+    server = serve(APP, "--workers", "1", "--threads", "3")
+    target = f"/hold?{tmp_path}/go"
+    held = [ask(server, target) for _ in range(4)]
+    wait_until(lambda: status_of(server)["in_flight"] >= 3, "three requests")
+    (tmp_path / "go").touch()
+    bodies = [harness.read_all(sock).rpartition(b"\r\n")[2] for sock in held]
+    for sock in held:
+        sock.close()
+    assert {body.rpartition(b"\n")[2] for body in bodies} == {b"caller-1", b"caller-2", b"caller-3"}
+
+
+def status_of(server: harness.Server) -> dict[str, Any]:
+    (worker,) = server.status()["workers"]
+    found: dict[str, Any] = worker
+    return found
+
+
+def test_threads_are_started_when_they_are_needed(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    server = serve(APP, "--workers", "1", "--threads", "8")
+    names = {server.get(f"/hold?{tmp_path}/go") for _ in range(20)}
+    assert len(names) < 3, "one, and another if a client was faster than the end of its call"
+
+
+def test_a_worker_with_threads_is_spare_while_one_of_them_is(serve: Serve, tmp_path: Path) -> None:
+    server = serve(APP, "--workers", "1", "--threads", "2")
+    with ask(server, f"/hold?{tmp_path}/go"):
+        wait_until(lambda: status_of(server)["in_flight"] == 1, "the request")
+        assert status_of(server)["state"] == "spare"
+        assert server.get("/state")
+        (tmp_path / "go").touch()
+
+
+def test_a_worker_that_leaves_finishes_what_its_threads_do(serve: Serve, tmp_path: Path) -> None:
+    source = (
+        APP
+        + f'''
+class Slow:
+    def __iter__(self):
+        return iter([b"answered"])
+    def close(self):
+        while not os.path.exists("{tmp_path}/go"):
+            time.sleep(0.002)
+        open("{tmp_path}/closed", "w").close()
+
+def lingering(environ, start_response):
+    start_response("200 OK", [])
+    return Slow()
+'''
+    )
+    server = serve(source, "--workers", "1", "--threads", "2")
+    assert server.get("/lingering") == b"answered"
+    server.signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.process.wait(0.5)
+    (tmp_path / "go").touch()
+    assert server.wait() == 0
+    assert (tmp_path / "closed").exists()

@@ -1,0 +1,46 @@
+"""What the system may refuse that no test can make it refuse to root."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import stage
+from understudy.hosting.static import Directory
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "logged"),
+    [
+        (errno.EACCES, 403, False),
+        (errno.ELOOP, 404, False),
+        (errno.EMFILE, 500, True),
+        (errno.EIO, 500, True),
+    ],
+)
+def test_a_file_that_cannot_be_opened(
+    at: Callable[..., stage.Stage],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+    status: int,
+    logged: bool,
+) -> None:
+    (tmp_path / "a.txt").write_text("there")
+    directory = Directory(str(tmp_path))
+
+    def refuse(*_: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    one = at(lambda request, response: directory.answer(request, response, "a.txt"))
+    monkeypatch.setattr(os, "open", refuse)
+    with caplog.at_level(logging.ERROR):
+        assert one.get("/").status == status
+    assert (f"{tmp_path}/a.txt cannot be sent: {os.strerror(number)}" in caplog.text) == logged
