@@ -1,76 +1,77 @@
-"""Measures all of it: python -m bench [--quick]."""
+"""Measures all of it, or some parts: python -m bench [--quick] [part ...]."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 
-from bench import memory, pool, scoreboard, throughput
-from bench.figures import Measured, figures
-from bench.machine import Cores, choose_cores, describe, versions
+from bench import events, hello, membership, memory, mixed, pool, report, static, websocket
+from bench.findings import Effort, Figure, Findings, Setting
+from bench.machine import choose_cores, describe, versions
 from bench.needs import Missing, provide
-from bench.report import show_about, show_figures, show_runs, write
-from bench.servers import DONE, NGINX, POSTED, UVICORN, WORKER
 
-HOLDS = {"blocking": "/blocking", "async": "/waiting"}
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How often and how long everything is measured."""
-
-    rounds: int
-    run_s: int
-    scoreboard_starts: int
-    scoreboard_windows: int
-    pool_repeats: int
-
-
-WHOLE = Effort(rounds=7, run_s=2, scoreboard_starts=12, scoreboard_windows=250, pool_repeats=5)
-QUICK = Effort(rounds=1, run_s=1, scoreboard_starts=3, scoreboard_windows=150, pool_repeats=1)
+PARTS: dict[str, Callable[[Setting], Findings]] = {
+    "events": events.find,
+    "wsgi": hello.find_wsgi,
+    "asgi": hello.find_asgi,
+    "websocket": websocket.find,
+    "static": static.find,
+    "mixed": mixed.find,
+    "membership": membership.find,
+    "pool": pool.find,
+    "memory": memory.find,
+}
+WHOLE = Effort(rounds=5, run_s=2, mixed_rounds=3, mixed_s=5.0, starts=8, windows=60, pool_repeats=3)
+QUICK = Effort(rounds=1, run_s=1, mixed_rounds=1, mixed_s=2.0, starts=2, windows=30, pool_repeats=1)
 
 
-def measure(effort: Effort, cores: Cores) -> Measured:
-    say("memory of workers and connections")
-    worker_bytes = memory.measure_worker(cores)
-    connection_bytes = memory.measure_connection(cores)
-    say("growth of the pool")
-    refill = {kind: pool.measure_refill(path, effort.pool_repeats, cores) for kind, path in HOLDS.items()}
-    crowd = {kind: pool.measure_crowd(path, effort.pool_repeats, cores) for kind, path in HOLDS.items()}
-    say("cost of the scoreboard")
-    cost = scoreboard.measure(effort.scoreboard_starts, effort.scoreboard_windows, cores)
-    recipes = (NGINX, UVICORN, DONE, POSTED, WORKER)
-    runs = throughput.measure(recipes, effort.rounds, effort.run_s, cores, say)
-    return Measured(runs, cost, refill, crowd, worker_bytes, connection_bytes)
+def say(*parts: str) -> None:
+    print("bench", *parts, sep=": ", file=sys.stderr, flush=True)
 
 
-def say(line: str) -> None:
-    print(f"bench: {line}", file=sys.stderr, flush=True)
+def measure(names: Sequence[str], setting: Setting) -> dict[str, Findings]:
+    """All of these parts. One that fails is a missing figure, and the others go on."""
+    found = {}
+    for name in names:
+        began = time.monotonic()
+        told = dataclasses.replace(setting, say=functools.partial(say, name))
+        try:
+            found[name] = PARTS[name](told)
+        except (RuntimeError, OSError) as error:
+            told.say(f"failed: {error}")
+            found[name] = Findings([Figure(name, None, "", note=" ".join(str(error).split()))])
+        told.say(f"took {time.monotonic() - began:.0f} s")
+    return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round of each: a look, not a result")
-    effort = QUICK if parser.parse_args().quick else WHOLE
-    began = time.monotonic()
+    parser.add_argument(
+        "--quick", action="store_true", help="a look, not a result: short, and no file is written"
+    )
+    parser.add_argument("part", nargs="*", help=f"what to measure; all if none is named: {', '.join(PARTS)}")
+    arguments = parser.parse_args()
+    names = arguments.part or list(PARTS)
+    if unknown := [name for name in names if name not in PARTS]:
+        parser.error(f"no part is called {unknown[0]!r}; there are {', '.join(PARTS)}")
+    effort = QUICK if arguments.quick else WHOLE
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server outlives the bench
     try:
         provide()
         cores = choose_cores()
-        about = {"machine": describe(cores), "versions": versions(), "effort": asdict(effort)}
-        measured = measure(effort, cores)
-    except (Missing, RuntimeError) as error:
+    except Missing as error:
         say(str(error))
         return 1
-    lines = figures(measured)
-    show_about(about)
-    show_runs(measured.runs)
-    show_figures(lines)
-    file = write(measured, lines, about)
-    say(f"{file.relative_to(file.parents[2])} written, after {time.monotonic() - began:.0f} s")
+    about = {"machine": describe(cores), "versions": versions(), "effort": dataclasses.asdict(effort)}
+    found = measure(names, Setting(effort, cores, say))
+    print(report.show(found, about))
+    for file in [] if arguments.quick else report.write(found, about):
+        say(f"{file.relative_to(report.TOP)} written")
     return 0
 
 

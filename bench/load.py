@@ -1,4 +1,4 @@
-"""The load: wrk on its core for some seconds, and what the server spent on it."""
+"""The load by wrk: on its core for some seconds, and what the server spent on it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from bench.machine import pinned
 from bench.processes import cpu_ns
+from bench.rounds import Load
+from bench.runs import Run
 from bench.servers import Server
 
 CONNECTIONS = 64
@@ -29,20 +31,15 @@ class Mode:
 KEEP_ALIVE = Mode("keep-alive")
 PIPELINED = Mode("pipelined, 16 deep", depth=16)
 CLOSE = Mode("one request per connection", close=True)
-MODES = (KEEP_ALIVE, PIPELINED, CLOSE)
 
 
-@dataclass(frozen=True)
-class Run:
-    """What came of one load. `busy` is the part of the time in which the server had its core.
+def by_wrk(modes: tuple[Mode, ...], seconds: int, core: int) -> dict[str, Load[Run]]:
+    """The loads of these modes by their names."""
 
-    Well below 1, it waited for the load generator or for others on its core, and the requests per second are
-    not all that it can do; the CPU time of one is what it is.
-    """
+    def load(mode: Mode) -> Load[Run]:
+        return lambda server, _: drive(server, mode, seconds, core)
 
-    requests_per_s: float
-    cpu_us_per_request: float
-    busy: float
+    return {mode.name: load(mode) for mode in modes}
 
 
 def drive(server: Server, mode: Mode, seconds: int, core: int) -> Run:
@@ -62,7 +59,7 @@ def drive(server: Server, mode: Mode, seconds: int, core: int) -> Run:
     if told["errors"] > told["requests"] * TOLERATED or not told["requests"]:
         raise RuntimeError(f"{server.name}, {mode.name}: {told['errors']} of {told['requests']} failed")
     return Run(
-        requests_per_s=told["requests"] / told["duration_us"] * 1e6,
-        cpu_us_per_request=spent_us / told["requests"],
+        per_s=told["requests"] / told["duration_us"] * 1e6,
+        cpu_us=spent_us / told["requests"],
         busy=spent_us / told["duration_us"],
     )

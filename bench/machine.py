@@ -14,6 +14,19 @@ from typing import NamedTuple
 
 from bench.needs import Missing
 
+MEASURED = (
+    "understudy",
+    "fastpysgi",
+    "granian",
+    "gunicorn",
+    "uwsgi",
+    "uvicorn",
+    "httptools",
+    "uvloop",
+    "websockets",
+    "django",
+)
+
 
 class Cores(NamedTuple):
     """One for the server under test, one for whatever asks it."""
@@ -60,7 +73,7 @@ def describe(cores: Cores) -> dict[str, object]:
 def versions() -> dict[str, str]:
     """Of everything that is measured or measures."""
     found = {"python": platform.python_version()}
-    for name in ("understudy", "uvicorn", "httptools", "uvloop"):
+    for name in MEASURED:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     found["nginx"] = _first_version(["nginx", "-v"])

@@ -1,13 +1,16 @@
-"""What one more idle worker, and one more idle connection, adds in memory."""
+"""What one more idle worker and one more idle connection add in memory, and what a pool of Django takes."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import ExitStack
 
+from bench.findings import Figure, Findings, Setting, Table
 from bench.machine import Cores, pinned
 from bench.processes import descriptors, pss_bytes, rss_bytes, tree
-from bench.servers import WORKER, Server, synopsis
+from bench.recipes import DJANGO_GUNICORN, DJANGO_UNDERSTUDY, WORKER, synopsis
+from bench.servers import Recipe, Server, request
 
 SMALL, LARGE = 2, 22
 CONNECTIONS = 10_000
@@ -15,6 +18,43 @@ WARM_UP = 200
 SETTLE_S = 0.3
 STILL = 0.005
 PATIENCE_S = 5.0
+KIB, MIB = 1024, 1024 * 1024
+DJANGO_WORKERS = 8
+ANSWERS = 10
+"""So many at least from each worker of Django, before its memory counts."""
+
+
+def find(setting: Setting) -> Findings:
+    setting.say("idle workers and connections")
+    worker = measure_worker(setting.cores)
+    connection = measure_connection(setting.cores)
+    figures = [
+        Figure("added PSS of an idle worker, synopsis", worker / MIB, "MiB", ("<=", 2.5)),
+        Figure("memory of an idle connection, 10,000 held", connection / KIB, "KiB", ("<=", 2.0)),
+    ]
+    setting.say(f"{DJANGO_WORKERS} workers of Django")
+    sizes: dict[str, int] = {}
+    missing: dict[str, str] = {}
+    for recipe in (DJANGO_UNDERSTUDY, DJANGO_GUNICORN):
+        try:
+            sizes[recipe.name] = measure_django(recipe, setting.cores)
+        except (RuntimeError, OSError) as error:
+            missing[recipe.name] = " ".join(str(error).split())
+    ours, theirs = (sizes.get(recipe.name) for recipe in (DJANGO_UNDERSTUDY, DJANGO_GUNICORN))
+    ratio = ours / theirs if ours and theirs else None
+    note = "; ".join(missing.values())
+    figures.append(
+        Figure("PSS of 8 workers of a Django hello", ratio, "of gunicorn --preload", ("<=", 0.4), note)
+    )
+    rows = [(name, f"{size / MIB:.1f}") for name, size in sizes.items()]
+    table = Table("Django hello, 8 workers, each has answered", ("server", "PSS of all processes, MiB"), rows)
+    details = {
+        "worker_bytes": worker,
+        "connection_bytes": connection,
+        "django_bytes": sizes,
+        "missing": missing,
+    }
+    return Findings(figures, [table], details)
 
 
 def measure_worker(cores: Cores) -> float:
@@ -44,6 +84,27 @@ def measure_connection(cores: Cores) -> float:
                 f"the worker holds {descriptors(worker)} descriptors for {CONNECTIONS} clients"
             )
         return growth / CONNECTIONS
+
+
+def measure_django(recipe: Recipe, cores: Cores) -> int:
+    """Bytes of PSS of all processes, once each worker has answered a few times."""
+    with Server(recipe, cores.server) as server, pinned(cores.client):
+        seen: Counter[bytes] = Counter()
+        deadline = time.monotonic() + PATIENCE_S
+        while len(seen) < DJANGO_WORKERS or min(seen.values()) < ANSWERS:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{server.name}: not every worker answers: {sorted(seen.values())}")
+            seen.update(_ask_all(server))
+        return _settled(server, DJANGO_WORKERS)
+
+
+def _ask_all(server: Server) -> list[bytes]:
+    """Asks once for each worker, all at the same time, over new connections; the bodies of the answers."""
+    with ExitStack() as stack:
+        connections = [stack.enter_context(server.connect()) for _ in range(DJANGO_WORKERS)]
+        for connection in connections:
+            connection.sendall(request())
+        return [connection.recv(4096).rpartition(b"\r\n\r\n")[2] for connection in connections]
 
 
 def _settled(server: Server, workers: int) -> int:

@@ -1,8 +1,7 @@
-"""What the bench needs besides Python: programs and descriptors."""
+"""What the bench needs besides Python: programs and descriptors. Peers are not: they may be missing."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import resource
 import shutil
@@ -26,8 +25,6 @@ def provide() -> None:
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         _install(missing)
-    if importlib.util.find_spec("uvicorn") is None:
-        raise Missing("uvicorn is needed: pip install -e '.[bench]'")
     if not Path("examples/synopsis.py").exists():
         raise Missing("start it at the top of the source tree: python -m bench")
     _raise_descriptors()

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from bench.findings import Figure, Findings, Setting
 from bench.machine import Cores, pinned
 from bench.servers import START_S, Recipe, Server, app, request
 from understudy._engine import Scoreboard
@@ -26,7 +27,25 @@ CROWD = 64
 PATIENCE_S = 1.9  # less than a request is held
 TICK_S = 0.001
 
+HOLDS = {"blocking": "/blocking", "async": "/waiting"}
+
 Reached = Callable[[Counter[int]], bool]
+
+
+def find(setting: Setting) -> Findings:
+    repeats, cores = setting.effort.pool_repeats, setting.cores
+    setting.say("growth")
+    refill = {kind: measure_refill(path, repeats, cores) for kind, path in HOLDS.items()}
+    crowd = {kind: measure_crowd(path, repeats, cores) for kind, path in HOLDS.items()}
+    figures = [
+        Figure(f"pool: {SPARES} spares taken to {SPARES} spares again, {kind}", value, "ms", ("<=", 50.0))
+        for kind, value in refill.items()
+    ]
+    figures += [
+        Figure(f"pool: {SPARES} spares to {CROWD} busy workers, {kind}", value, "ms", ("<=", 500.0))
+        for kind, value in crowd.items()
+    ]
+    return Findings(figures, details={"refill_ms": refill, "crowd_ms": crowd})
 
 
 def measure_refill(path: str, repeats: int, cores: Cores) -> float | None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import string
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,11 @@ class Recipe:
     name: str
     command: Callable[[int, Path], list[str]]
     asked: bool = True
+
+    @property
+    def kind(self) -> str:
+        """The name up to the comma."""
+        return self.name.partition(",")[0]
 
 
 class Server:
@@ -88,8 +92,18 @@ class Server:
         connection.sendall(request(path))
         return connection.recv(4096)
 
+    def pause(self) -> None:
+        """Stops it and whatever it forked. There are servers that spin on their core while they idle."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undoes `pause`."""
+        os.killpg(self.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """Ends it and whatever it forked."""
+        with contextlib.suppress(ProcessLookupError):
+            self.resume()
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_S)
@@ -121,33 +135,3 @@ def _free_port() -> int:
 def app(name: str, *arguments: str) -> Callable[[int, Path], list[str]]:
     """The command of a program in `bench/apps`, which takes its port as the first argument."""
     return lambda port, _directory: [sys.executable, "-m", f"bench.apps.{name}", str(port), *arguments]
-
-
-def _nginx(port: int, directory: Path) -> list[str]:
-    template = string.Template(Path(__file__).with_name("nginx.conf").read_text())
-    file = directory / "nginx.conf"
-    body = BODY.replace("\n", "\\n")
-    file.write_text(template.substitute(port=port, directory=directory, body=body))
-    return ["nginx", "-p", str(directory), "-e", "stderr", "-c", str(file)]
-
-
-def _uvicorn(port: int, _directory: Path) -> list[str]:
-    # "auto" is uvloop and httptools where they are installed, as the extra `bench` does.
-    options = "--loop auto --http auto --lifespan off --no-access-log --log-level warning --backlog 2048"
-    return [sys.executable, "-m", "uvicorn", "bench.apps.asgi:app", "--port", str(port), *options.split()]
-
-
-def synopsis(workers: int) -> Recipe:
-    """The example of the README as a pool of so many workers."""
-    command = [sys.executable, "-m", "understudy", "serve", "examples/synopsis.py"]
-    return Recipe(
-        f"synopsis, {workers} workers",
-        lambda port, _directory: [*command, "--workers", str(workers), "--bind", f"127.0.0.1:{port}"],
-    )
-
-
-NGINX = Recipe("nginx, return 200", _nginx)
-UVICORN = Recipe("uvicorn, plain ASGI", _uvicorn)
-DONE = Recipe("understudy, response.done()", app("single", "done"))
-POSTED = Recipe('understudy, post "DONE"', app("single", "posted"))
-WORKER = Recipe("understudy, pool of one worker", app("pool", "done", "1"))

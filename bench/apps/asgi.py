@@ -1,4 +1,4 @@
-"""A plain ASGI application with the same answer."""
+"""A plain ASGI application with the same answer, and an echo by WebSocket."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.servers import BODY
 
+Event = dict[str, Any]
 CONTENT = BODY.encode()
 START = {
     "type": "http.response.start",
@@ -16,6 +17,20 @@ START = {
 END = {"type": "http.response.body", "body": CONTENT}
 
 
-async def app(_scope: object, _receive: object, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-    await send(START)
-    await send(END)
+async def app(
+    scope: Event, receive: Callable[[], Awaitable[Event]], send: Callable[[Event], Awaitable[None]]
+) -> None:
+    if scope["type"] == "http":
+        await send(START)
+        await send(END)
+    elif scope["type"] == "websocket":
+        await echo(receive, send)
+    else:
+        raise RuntimeError("no lifespan here: a server goes on without")
+
+
+async def echo(receive: Callable[[], Awaitable[Event]], send: Callable[[Event], Awaitable[None]]) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": event["text"]})

@@ -1,10 +1,9 @@
-"""What the scoreboard costs on a request's path.
+"""Two servers that differ by little, compared in windows of milliseconds.
 
-It is some ten nanoseconds of several thousand, less than two runs of one server differ by. So two servers
-that differ by nothing else answer in turns for a few milliseconds each, and each pair of such windows gives
-one difference: noise that lasts longer falls out of it, and the median drops the rest. Processes differ by
-where their memory came to lie; so the servers are started again and again, and the spread between the starts
-is the error that is told.
+What they differ by is less than two runs of one server do. So they answer in turns for a few milliseconds
+each, and each pair of such windows gives one difference: noise that lasts longer falls out of it, and the
+median drops the rest. Processes differ by where their memory came to lie; so the servers are started again
+and again, and the spread between the starts is the error that is told.
 """
 
 from __future__ import annotations
@@ -14,16 +13,15 @@ import statistics
 import time
 from dataclasses import dataclass
 
+from bench.findings import Setting
 from bench.load import CONNECTIONS
 from bench.machine import Cores, pinned
 from bench.processes import cpu_ns
-from bench.servers import Recipe, Server, app, request
+from bench.servers import Recipe, Server, request
 
-WITH = Recipe("with a scoreboard", app("scored", "yes"))
-WITHOUT = Recipe("without a scoreboard", app("scored", "no"))
-ROUNDS_A_WINDOW = 5
+ROUNDS_A_WINDOW = 20
 REQUESTS_A_WINDOW = ROUNDS_A_WINDOW * CONNECTIONS
-WARM_UP = 20
+WARM_UP = 10
 
 
 @dataclass(frozen=True)
@@ -70,28 +68,29 @@ class Client:
         return cpu_ns(self._server.pid)
 
 
-def measure(starts: int, windows: int, cores: Cores) -> Cost:
-    """The median difference of `windows` pairs, averaged over so many starts (two at least)."""
+def measure(dearer: Recipe, bare: Recipe, setting: Setting) -> Cost:
+    """What `dearer` spends more on a request: the median difference, averaged over the starts."""
     differences, plain = [], []
-    for _ in range(starts):
-        difference, without = _compare(windows, cores)
+    for number in range(setting.effort.starts):
+        setting.say(f"start {number + 1} of {setting.effort.starts}: {dearer.name}")
+        difference, without = _compare(dearer, bare, setting.effort.windows, setting.cores)
         differences.append(difference)
         plain.append(without)
     return Cost(
         ns=statistics.mean(differences),
-        error_ns=statistics.stdev(differences) / starts**0.5,
+        error_ns=statistics.stdev(differences) / len(differences) ** 0.5,
         without_ns=statistics.mean(plain),
     )
 
 
-def _compare(windows: int, cores: Cores) -> tuple[float, float]:
-    """The cost of the scoreboard, and a request without it; both in ns, of one start."""
+def _compare(dearer: Recipe, bare: Recipe, windows: int, cores: Cores) -> tuple[float, float]:
+    """The difference, and a request of the bare one; both in ns, of one start."""
     differences, plain = [], []
     with (
-        Server(WITH, cores.server) as scored,
-        Server(WITHOUT, cores.server) as bare,
-        Client(scored) as first,
-        Client(bare) as second,
+        Server(dearer, cores.server) as with_it,
+        Server(bare, cores.server) as without_it,
+        Client(with_it) as first,
+        Client(without_it) as second,
         pinned(cores.client),
     ):
         pair = [first, second]
@@ -101,9 +100,9 @@ def _compare(windows: int, cores: Cores) -> tuple[float, float]:
                 client.window()
             time.sleep(0.0005)  # until the last one sleeps: only then its CPU time is exact
             now = [client.spent_ns() for client in pair]
-            with_it, without = ((b - a) / REQUESTS_A_WINDOW for a, b in zip(before, now, strict=True))
+            dear, cheap = ((b - a) / REQUESTS_A_WINDOW for a, b in zip(before, now, strict=True))
             before = now
             if number >= WARM_UP:
-                differences.append(with_it - without)
-                plain.append(without)
+                differences.append(dear - cheap)
+                plain.append(cheap)
     return statistics.median(differences), statistics.median(plain)

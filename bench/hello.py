@@ -1,0 +1,44 @@
+"""The same answer by WSGI and by ASGI: one worker, 64 keep-alive connections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.findings import Findings, Setting
+from bench.load import KEEP_ALIVE, by_wrk
+from bench.recipes import (
+    ASGI_FASTPYSGI,
+    ASGI_GRANIAN,
+    ASGI_UNDERSTUDY,
+    ASGI_UVICORN,
+    ASGI_UVLOOP,
+    NGINX,
+    WSGI_FASTPYSGI,
+    WSGI_GRANIAN,
+    WSGI_GUNICORN,
+    WSGI_UNDERSTUDY,
+)
+from bench.rounds import measure
+from bench.runs import compare, details, rate, table
+from bench.servers import Recipe
+
+
+def find_wsgi(setting: Setting) -> Findings:
+    recipes = (NGINX, WSGI_UNDERSTUDY, WSGI_FASTPYSGI, WSGI_GRANIAN, WSGI_GUNICORN)
+    return _find("WSGI hello", recipes, WSGI_FASTPYSGI, 1.1, setting)
+
+
+def find_asgi(setting: Setting) -> Findings:
+    recipes = (NGINX, ASGI_UNDERSTUDY, ASGI_UVLOOP, ASGI_FASTPYSGI, ASGI_UVICORN, ASGI_GRANIAN)
+    return _find("ASGI hello", recipes, ASGI_FASTPYSGI, 1.4, setting)
+
+
+def _find(title: str, recipes: Sequence[Recipe], rival: Recipe, target: float, setting: Setting) -> Findings:
+    """The second recipe is the one whose figure has a target: so much of the rival's."""
+    effort, load, ours = setting.effort, KEEP_ALIVE.name, recipes[1]
+    rounds = measure(
+        recipes, by_wrk((KEEP_ALIVE,), effort.run_s, setting.cores.client), effort.rounds, setting
+    )
+    figures = [compare(f"{title}: requests/s", rounds, load, ours, rival, rate, (">=", target))]
+    shown = table(f"{title}, one worker on one core", rounds, load, recipes, NGINX, "requests")
+    return Findings(figures, [shown], details(rounds, [load]))

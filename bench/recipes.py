@@ -1,0 +1,131 @@
+"""The servers that are measured. None writes an access log; each has one worker unless its name says more."""
+
+from __future__ import annotations
+
+import shlex
+import string
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.servers import BODY, Recipe, app
+
+WSGI, ASGI, MIXED = "bench.apps.wsgi:app", "bench.apps.asgi:app", "bench.apps.mixed:app"
+DJANGO = "bench.apps.django_hello:application"
+SMALL, LARGE = 10 * 1024, 1024 * 1024
+FILES = {"/files/small.bin": SMALL, "/files/large.bin": LARGE}
+"""The static files by path, with their bytes."""
+
+Command = Callable[[int, Path], list[str]]
+
+
+def serve(target: str, options: str = "") -> Command:
+    """`understudy serve`. {directory} in the options is the server's own."""
+    line = f"understudy serve {target} --log-level warning --bind 127.0.0.1:{{port}} {options}"
+    return module(line)
+
+
+def module(line: str) -> Command:
+    """The command of a Python module. {port} and {directory} in it are the server's own."""
+    return lambda port, directory: [
+        sys.executable,
+        "-m",
+        *shlex.split(line.format(port=port, directory=directory)),
+    ]
+
+
+def with_files(command: Command) -> Command:
+    """The same, with the static files in its directory."""
+
+    def make(port: int, directory: Path) -> list[str]:
+        directory.chmod(0o755)  # nginx, started by root, reads as somebody else
+        (directory / "files").mkdir()
+        for path, size in FILES.items():
+            (directory / path.lstrip("/")).write_bytes(b"x" * size)
+        return command(port, directory)
+
+    return make
+
+
+def _nginx(port: int, directory: Path) -> list[str]:
+    template = string.Template(Path(__file__).with_name("nginx.conf").read_text())
+    file = directory / "nginx.conf"
+    body = BODY.replace("\n", "\\n")
+    file.write_text(template.substitute(port=port, directory=directory, body=body))
+    return ["nginx", "-p", str(directory), "-e", "stderr", "-c", str(file)]
+
+
+def _uwsgi(port: int, _directory: Path) -> list[str]:
+    """With its HTTP router in front, which keeps the connections and asks whichever worker is free."""
+    options = f"--http 127.0.0.1:{port} --http-keepalive=75 --listen 100 --master --processes 8 --die-on-term"
+    program = Path(sys.executable).with_name("uwsgi")
+    return [str(program), *options.split(), "--disable-logging", "--pythonpath", ".", "--module", MIXED]
+
+
+def synopsis(workers: int) -> Recipe:
+    """The example of the README as a pool of so many workers."""
+    return Recipe(f"synopsis, {workers} workers", serve("examples/synopsis.py", f"--workers {workers}"))
+
+
+# Its workers must not miss the life signs that they could not give while they were paused.
+_GUNICORN = "--bind 127.0.0.1:{port} --timeout 0 --backlog 2048 --keep-alive 75 --no-control-socket"
+_GRANIAN = "--host 127.0.0.1 --port {port} --http 1 --backlog 2048 --no-log"
+# "auto" is uvloop and httptools where they are installed, as the extra `bench` does.
+_UVICORN = "--port {port} --loop auto --http auto --no-access-log --log-level warning --backlog 2048"
+
+NGINX = Recipe("nginx, return 200", _nginx)
+
+# Events
+
+DONE = Recipe("understudy, response.done()", app("single", "done"))
+POSTED = Recipe('understudy, post "DONE"', app("single", "posted"))
+WORKER = Recipe("understudy, pool of one worker", app("pool", "done", "1"))
+
+# Hello
+
+WSGI_UNDERSTUDY = Recipe("understudy, WSGI", serve(WSGI, "--workers 1"))
+WSGI_FASTPYSGI = Recipe("FastPySGI, WSGI", app("fast", WSGI))
+WSGI_GRANIAN = Recipe(
+    "granian, WSGI", module(f"granian --interface wsgi --blocking-threads 1 {_GRANIAN} {WSGI}")
+)
+WSGI_GUNICORN = Recipe(
+    "gunicorn, gthread", module(f"gunicorn --worker-class gthread --threads 1 {_GUNICORN} {WSGI}")
+)
+
+ASGI_UNDERSTUDY = Recipe("understudy, ASGI", serve(ASGI, "--workers 1"))
+ASGI_UVLOOP = Recipe("understudy, ASGI on uvloop", serve(ASGI, "--workers 1 --loop uvloop"))
+ASGI_FASTPYSGI = Recipe("FastPySGI, ASGI", app("fast", ASGI))
+ASGI_UVICORN = Recipe("uvicorn, uvloop and httptools", module(f"uvicorn {_UVICORN} --ws websockets {ASGI}"))
+ASGI_GRANIAN = Recipe("granian, ASGI", module(f"granian --interface asgi {_GRANIAN} {ASGI}"))
+
+# Static files
+
+STATIC_NGINX = Recipe("nginx, sendfile", with_files(_nginx))
+STATIC_UNDERSTUDY = Recipe(
+    "understudy, --static", with_files(serve(WSGI, "--workers 1 --static /files={directory}/files"))
+)
+
+# Eight workers of one request at a time
+
+MIXED_UNDERSTUDY = Recipe("understudy", serve(MIXED, "--workers 8"))
+MIXED_RECYCLED = Recipe(
+    "understudy, workers replaced each 200 requests", serve(MIXED, "--workers 8 --max-requests 200")
+)
+MIXED_GRANIAN = Recipe(
+    "granian", module(f"granian --interface wsgi --workers 8 --blocking-threads 1 {_GRANIAN} {MIXED}")
+)
+MIXED_GTHREAD = Recipe(
+    "gunicorn gthread",
+    module(f"gunicorn --worker-class gthread --workers 8 --threads 1 {_GUNICORN} {MIXED}"),
+)
+MIXED_SYNC = Recipe(
+    "gunicorn sync, no keep-alive", module(f"gunicorn --worker-class sync --workers 8 {_GUNICORN} {MIXED}")
+)
+MIXED_UWSGI = Recipe("uWSGI behind its router", _uwsgi)
+
+# Memory
+
+DJANGO_UNDERSTUDY = Recipe("understudy", serve(DJANGO, "--workers 8"))
+DJANGO_GUNICORN = Recipe(
+    "gunicorn, --preload", module(f"gunicorn --preload --workers 8 {_GUNICORN} {DJANGO}")
+)
