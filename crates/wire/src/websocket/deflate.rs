@@ -209,6 +209,10 @@ impl Deflater {
 
     /// The payload of the frame that says `message` compressed; `None` if that cannot be done.
     pub fn deflate(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+        if message.is_empty() {
+            // There is nothing to flush, so the deflater would write nothing at all.
+            return Some(vec![0]); // RFC 7692 7.2.3.6
+        }
         self.used = true;
         let bits = self.bits;
         let level = Compression::new(LEVEL);

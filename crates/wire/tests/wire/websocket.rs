@@ -516,7 +516,7 @@ proptest! {
 
     #[test]
     fn what_is_deflated_inflates_to_the_same(
-        messages in vec(vec(any::<u8>().prop_map(|byte| byte % 20), 0..9000), 1..6),
+        messages in vec(prop_oneof![Just(vec![]), vec(any::<u8>().prop_map(|byte| byte % 20), 0..9000)], 1..6),
         parameters in proptest::sample::select(vec![
             "",
             "; server_no_context_takeover; client_no_context_takeover",
