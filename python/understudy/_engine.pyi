@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, TypedDict, Type
 from understudy.forms import Upload
 
 __all__ = [
+    "Caller",
     "STUCK",
     "TRACEBACKS",
     "Connection",
@@ -22,7 +23,6 @@ __all__ = [
     "StartResponse",
     "WebSocket",
     "die_with_parent",
-    "environ",
     "scope",
 ]
 
@@ -34,7 +34,6 @@ STUCK: int
 TRACEBACKS: int
 
 def die_with_parent(parent: int) -> bool: ...
-def environ(request: Request, base: dict[str, Any], root_path: str) -> dict[str, Any]: ...
 def scope(request: Request, base: dict[str, Any], root_path: str) -> dict[str, Any]: ...
 
 class _Service(Protocol):
@@ -245,8 +244,19 @@ class Response:
     def when_overdue(self, callback: Callable[[], object]) -> bool: ...
 
 @final
+class Caller:
+    def __new__(
+        cls,
+        application: Callable[[dict[str, Any], StartResponse], Iterable[bytes]],
+        base: dict[str, Any],
+        root_path: str,
+        deliver: Callable[[Any, StartResponse, Request, Response], object],
+        failed: Callable[[BaseException, Request, Response], object],
+    ) -> Caller: ...
+    def __call__(self, request: Request, response: Response) -> None: ...
+
+@final
 class StartResponse:
-    def __new__(cls, response: Response) -> StartResponse: ...
     def __call__(
         self, status: str, response_headers: list[tuple[str, str]], exc_info: Any = None, /
     ) -> Callable[[bytes], None]: ...

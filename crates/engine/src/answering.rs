@@ -299,6 +299,15 @@ impl Engine {
         self.named(id).is_some_and(|conn| !conn.eof)
     }
 
+    /// Whether the application owes an answer on it, or the rest of one, and
+    /// somebody is there for it.
+    pub fn owes(&mut self, id: ConnId) -> bool {
+        self.named(id).is_some_and(|conn| {
+            let owed = conn.phase == Phase::Offered || conn.phase.in_flight();
+            owed && !conn.eof
+        })
+    }
+
     /// Whether the answer that is being streamed has no body.
     pub fn is_bodiless(&mut self, id: ConnId) -> bool {
         self.named(id)

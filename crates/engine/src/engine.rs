@@ -112,7 +112,7 @@ pub enum Event {
 pub(crate) const SPECIAL: u64 = 1 << 63;
 pub(crate) const NESTED: u64 = SPECIAL | 1 << 32;
 pub(crate) const GATE: u64 = SPECIAL | 2 << 32;
-const ALARM: u64 = SPECIAL | 3 << 32;
+pub(crate) const ALARM: u64 = SPECIAL | 3 << 32;
 pub(crate) const QUEUE: u64 = SPECIAL | 4 << 32;
 
 /// A client that lets this much of its answers wait asks no further.

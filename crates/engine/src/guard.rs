@@ -4,7 +4,8 @@
 //! main thread has got any further. If not, it passes on the connections that
 //! wait for it (`handoff.rs`); if that lasts longer than a request may take, it
 //! answers for it and ends the process. While the main thread waits for
-//! something to do, the guard sleeps.
+//! something to do, the guard sleeps, until something is overdue: who sleeps
+//! through that is stuck as well, in another loop or behind another thread.
 //!
 //! Always holds: it touches the engine only behind its lock, never Python; in
 //! its steady state it allocates nothing; the main thread pays for it with a
@@ -15,7 +16,7 @@ use crate::engine::Engine;
 use crate::poll_set::{REPORTS, Report};
 use std::io;
 use std::sync::{Mutex, PoisonError, Weak};
-use std::thread::{Builder, Thread, park, sleep};
+use std::thread::{Builder, Thread, park, park_timeout, sleep};
 use std::time::{Duration, Instant};
 use understudy_wire::{Reject, write_reject};
 
@@ -27,6 +28,8 @@ const IDLE_TICKS: u32 = 2;
 /// less than to look at it: it is looked at each `SELDOM` ticks.
 const FAST_STEPS: u64 = 16;
 const SELDOM: u32 = 4;
+/// How late the main thread may be when its sleep should end.
+const GRACE: Duration = Duration::from_millis(500);
 const STACK_BYTES: usize = 64 * 1024;
 
 /// What the main thread is doing, as far as the guard is concerned.
@@ -96,7 +99,8 @@ pub fn start(engine: &std::sync::Arc<Mutex<Engine>>, last_words: LastWords) -> i
 
 enum Next {
     Tick,
-    Sleep,
+    /// At most so long.
+    Sleep(Option<Duration>),
     End,
 }
 
@@ -118,8 +122,9 @@ impl Guard {
             sleep(TICK * self.pause_ticks);
             match self.tick() {
                 Next::Tick => {}
-                // Returns at once if the main thread was quicker.
-                Next::Sleep => park(),
+                // Both return at once if the main thread was quicker.
+                Next::Sleep(Some(most)) => park_timeout(most),
+                Next::Sleep(None) => park(),
                 Next::End => return,
             }
         }
@@ -136,7 +141,7 @@ impl Guard {
             self.step = engine.steps;
             self.since = Instant::now();
             self.idle_ticks = 0;
-        } else if engine.rest == Rest::Busy {
+        } else if engine.rest == Rest::Busy || engine.sleeps_on() == Some(Duration::ZERO) {
             engine.relieve(&mut self.reports);
             if let Some(request) = engine.give_up(self.since.elapsed()) {
                 // With the engine in hand: the main thread does no more harm.
@@ -145,12 +150,13 @@ impl Guard {
         } else {
             self.idle_ticks += 1;
         }
+        let most = engine.sleeps_on();
         match &mut engine.watch {
             None => Next::End,
             Some(watch) if self.idle_ticks == IDLE_TICKS => {
                 self.idle_ticks = 0;
                 watch.parked = true;
-                Next::Sleep
+                Next::Sleep(most)
             }
             Some(_) => Next::Tick,
         }
@@ -158,6 +164,12 @@ impl Guard {
 }
 
 impl Engine {
+    /// How long a main thread that sleeps may do so at most. `None`: for ever.
+    fn sleeps_on(&self) -> Option<Duration> {
+        let due = Duration::from_millis(self.timers.next_ms()?) + GRACE;
+        Some(due.saturating_sub(Duration::from_millis(self.clock.read_ms())))
+    }
+
     /// If the step that the main thread is in has lasted longer than a
     /// request may take: answers for every request of the application, passes
     /// all others on, and returns the one that is stuck. The process must end.

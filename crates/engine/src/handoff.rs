@@ -7,7 +7,7 @@
 //! is watched exactly while a listener is: whoever may accept may adopt.
 
 use crate::connection::Conn;
-use crate::engine::{ACCEPTS_PER_TURN, Current, Engine, Event, QUEUE, SPECIAL};
+use crate::engine::{ACCEPTS_PER_TURN, ALARM, Current, Engine, Event, QUEUE, SPECIAL};
 use crate::listener::{ACCEPTING, Listening, Peer};
 use crate::poll_set::Report;
 use crate::queue::{Passage, Queue, Received};
@@ -81,8 +81,7 @@ impl Engine {
     /// at the next call.
     ///
     /// Looking takes nothing from the stuck one: all but the alarm is
-    /// level-triggered. The alarm is rung only while somebody waits, and then
-    /// nobody looks (`Rest`), so none is lost.
+    /// level-triggered, and that one is rung again.
     pub(crate) fn relieve(&mut self, reports: &mut Vec<Report>) {
         let (Some(slot), Some(queue)) = (&self.slot, &self.queue) else {
             return;
@@ -95,6 +94,9 @@ impl Engine {
         self.set.waiter().wait(Some(&Timespec::default()), reports);
         let before = self.counters.handed_off;
         for &(data, flags) in reports.iter() {
+            if data == ALARM {
+                self.set.ring();
+            }
             let id = crate::connection::ConnId::from_u64(data);
             // One that also ends is its owner's to hear.
             let asks = data & SPECIAL == 0 && flags == EventFlags::IN;

@@ -67,6 +67,13 @@ impl Core {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The engine or nobody answers the request that is open on it: who waits
+    /// for its body, or to hear that it is late, is returned to be dropped.
+    pub(crate) fn forget_request(&self, conn: ConnId) -> impl Sized + use<> {
+        let mut waiting = self.waiting();
+        (waiting.bodies.remove(&conn), waiting.overdue.remove(&conn))
+    }
+
     /// Nobody waits in it any more.
     pub(crate) fn forget_exchange(&self, conn: ConnId) {
         let (former, is_watched) = {
@@ -97,9 +104,11 @@ impl Core {
     }
 
     pub(crate) fn orphans(&self) -> Vec<Orphan> {
-        if !self.bereft.swap(false, Ordering::Relaxed) {
+        // After each event: reading costs less than writing.
+        if !self.bereft.load(Ordering::Relaxed) {
             return Vec::new();
         }
+        self.bereft.store(false, Ordering::Relaxed);
         std::mem::take(&mut self.orphans.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

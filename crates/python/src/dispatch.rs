@@ -5,7 +5,7 @@ use crate::exchange::Exchange;
 use crate::reactor::{Reactor, locked};
 use crate::request::Request;
 use crate::response::Response;
-use crate::service::Service;
+use crate::service::{Entry, Service};
 use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -37,6 +37,7 @@ impl Reactor {
                 if let Some(exchange) = self.exchange(py, conn) {
                     Exchange::lost(exchange.bind(py))?;
                 }
+                drop(self.core.forget_request(conn));
                 match self.service(listener) {
                     Some(service) => {
                         let arguments = (reject.to_string(), peer.to_string());
@@ -339,6 +340,7 @@ impl Reactor {
                 return Ok(()); // its time was over before
             }
         }
+        drop(self.core.forget_request(orphan.id));
         let service = Arc::clone(&orphan.service);
         let handler = orphan.handler.as_ref().map(|handler| handler.clone_ref(py));
         service
@@ -357,13 +359,11 @@ impl Reactor {
 /// nobody will answer, whoever may still hold the response.
 fn entrust(
     py: Python<'_>,
-    method: &Py<PyAny>,
+    entry: &Entry,
     request: &Py<Request>,
     response: &Py<Response>,
 ) -> PyResult<bool> {
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        method.call1(py, (request, response))?.is_truthy(py)
-    }));
+    let result = catch_unwind(AssertUnwindSafe(|| entry.hand(py, request, response)));
     if !matches!(result, Ok(Ok(_))) {
         response.borrow_mut(py).bury();
     }

@@ -16,8 +16,7 @@ static ADDRESSES: Names<PyString> = Names::new();
 
 /// `base` with what `request` brings. The path below `root_path` is PATH_INFO.
 /// `base` says what holds without a body and without an address of the client.
-#[pyfunction]
-pub fn environ<'py>(
+pub(crate) fn environ<'py>(
     request: &Bound<'py, Request>,
     base: &Bound<'py, PyDict>,
     root_path: &str,
@@ -38,7 +37,9 @@ pub fn environ<'py>(
     environ.set_item(intern!(py, "RAW_URI"), target)?;
     if let Some(ip) = asked.peer.ip() {
         environ.set_item(intern!(py, "REMOTE_ADDR"), address(py, ip))?;
-        environ.set_item(intern!(py, "REMOTE_PORT"), asked.peer.port().to_string())?;
+        let mut digits = itoa::Buffer::new();
+        let port = digits.format(asked.peer.port());
+        environ.set_item(intern!(py, "REMOTE_PORT"), port)?;
     }
     if asked.version() == Version::Http10 {
         environ.set_item(intern!(py, "SERVER_PROTOCOL"), intern!(py, "HTTP/1.0"))?;
@@ -94,6 +95,9 @@ fn key(py: Python<'_>, name: &[u8]) -> Py<PyString> {
 
 /// What of `path` comes after `root`, if it begins with it.
 fn below<'a>(path: &'a [u8], root: &[u8]) -> &'a [u8] {
+    if root.is_empty() {
+        return path;
+    }
     match path.strip_prefix(root) {
         Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
         _ => path,

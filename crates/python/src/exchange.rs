@@ -121,7 +121,7 @@ impl Exchange {
     /// Whether the client has left before its answer was complete.
     #[getter]
     fn gone(&self) -> bool {
-        self.stage == Stage::Gone || self.stage != Stage::Complete && !self.is_open()
+        self.stage == Stage::Gone || self.stage != Stage::Complete && !self.is_owed()
     }
 
     /// Awaited, it gives the next piece of the body, and after the last one
@@ -135,7 +135,11 @@ impl Exchange {
             return Promise::kept(disconnect(py)?.into_any());
         }
         let future = Self::future(slf)?;
-        slf.borrow_mut().receiving.push(future.clone().unbind());
+        // Whoever asks again and again with a timeout leaves a cancelled one each time.
+        let mut receiving = std::mem::take(&mut slf.borrow_mut().receiving);
+        receiving.retain(|future| is_waiting(future.bind(py)).unwrap_or(false));
+        receiving.push(future.clone().unbind());
+        slf.borrow_mut().receiving = receiving;
         Promise::of(&future)
     }
 
@@ -279,7 +283,7 @@ impl Exchange {
         let response = slf.borrow().response.bind(py).clone();
         if let Some(headers) = message.get_item(intern!(py, "headers"))? {
             let headers = Headers::from_bytes(&headers)?;
-            slf.borrow_mut().trailers.extend(headers);
+            slf.borrow_mut().trailers.extend(headers.fields());
         }
         if flag(message, intern!(py, "more_trailers"))? {
             return Ok(());
@@ -302,8 +306,8 @@ impl Exchange {
 // ---- who waits ----------------------------------------------------------------
 
 impl Exchange {
-    fn is_open(&self) -> bool {
-        self.core.engine().is_open(self.conn)
+    fn is_owed(&self) -> bool {
+        self.core.engine().owes(self.conn)
     }
 
     /// How far the answer is. Raises ConnectionGone if nobody is there for it.
@@ -320,7 +324,7 @@ impl Exchange {
         let mut engine = self.core.engine();
         match self.inbound {
             Inbound::Coming => engine.pull(self.conn).is_ok(),
-            _ => engine.is_open(self.conn),
+            _ => engine.owes(self.conn),
         }
     }
 

@@ -1,19 +1,20 @@
 //! Header fields as Python sees them: case-insensitive, in order, with repeats.
 
 use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyList, PyString, PyTuple};
 
 /// Text that came over the wire: RFC 9110, section 5.5 leaves bytes above
 /// ASCII opaque, and Latin-1 maps each to one character and back.
 pub(crate) fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => PyString::new(py, text),
-        _ => PyString::new(
-            py,
-            &bytes.iter().map(|&byte| byte as char).collect::<String>(),
-        ),
+    let (start, len) = (bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t);
+    // SAFETY: it reads `len` bytes from `start` and nothing of the third
+    // argument; it returns a new str, or null without memory, which panics.
+    unsafe {
+        let text = ffi::PyUnicode_DecodeLatin1(start, len, std::ptr::null());
+        Bound::from_owned_ptr(py, text).cast_into_unchecked()
     }
 }
 
@@ -28,8 +29,17 @@ pub(crate) fn latin1(text: &str) -> Vec<u8> {
         .unwrap_or_else(|| text.as_bytes().to_vec())
 }
 
-/// Name and value.
-type Field = (Vec<u8>, Vec<u8>);
+/// What the fields of most answers have room in.
+const USUAL_BYTES: usize = 192;
+const USUAL_FIELDS: usize = 6;
+
+/// Where name and value of a field are: one behind the other.
+#[derive(Clone, Copy)]
+struct Place {
+    name: usize,
+    value: usize,
+    end: usize,
+}
 
 /// Header fields (RFC 9110, section 5): in order, with repeats, their names
 /// without case. `[]` and `get` give the first field of a name; setting one
@@ -38,20 +48,27 @@ type Field = (Vec<u8>, Vec<u8>);
 #[pyclass(module = "understudy._engine")]
 #[derive(Clone, Default)]
 pub struct Headers {
-    fields: Vec<Field>,
+    /// All names and values: a few fields cost two allocations, not two each.
+    bytes: Vec<u8>,
+    places: Vec<Place>,
 }
 
 impl Headers {
-    pub(crate) fn from_fields(fields: Vec<Field>) -> Self {
-        Headers { fields }
+    pub(crate) fn from_fields<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut headers = Headers::default();
+        headers.extend(fields);
+        headers
     }
 
-    /// From an iterable of `(name, value)`, both str.
+    /// From an iterable of `(name, value)`, both str. Raises TypeError.
     pub(crate) fn from_pairs(pairs: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let mut headers = Headers::default();
+        let mut headers = Headers {
+            bytes: Vec::with_capacity(USUAL_BYTES),
+            places: Vec::with_capacity(USUAL_FIELDS),
+        };
         for pair in pairs.try_iter()? {
-            let (name, value): (PyBackedStr, PyBackedStr) = pair?.extract()?;
-            headers.append(&name, &value);
+            let (name, value): (Bound<'_, PyString>, Bound<'_, PyString>) = pair?.extract()?;
+            headers.append(name.to_str()?, value.to_str()?);
         }
         Ok(headers)
     }
@@ -67,26 +84,30 @@ impl Headers {
                     pair.repr()?
                 )));
             };
-            headers.fields.push((name.to_vec(), value.to_vec()));
+            headers.push(&name, &value);
         }
         Ok(headers)
     }
 
-    pub(crate) fn extend(&mut self, more: Headers) {
-        self.fields.extend(more.fields);
+    pub(crate) fn extend<'a>(&mut self, more: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
+        for (name, value) in more {
+            self.push(name, value);
+        }
     }
 
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-        self.fields
-            .iter()
-            .map(|(name, value)| (name.as_slice(), value.as_slice()))
+        self.places.iter().map(|place| self.at(*place))
+    }
+
+    fn at(&self, place: Place) -> (&[u8], &[u8]) {
+        let part = |from, to| self.bytes.get(from..to).unwrap_or_default();
+        (part(place.name, place.value), part(place.value, place.end))
     }
 
     fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.fields
-            .iter()
+        self.fields()
             .filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value.as_slice())
+            .map(|(_, value)| value)
     }
 
     pub(crate) fn replace(&mut self, name: &str, value: &str) {
@@ -95,14 +116,33 @@ impl Headers {
     }
 
     fn append(&mut self, name: &str, value: &str) {
-        self.fields.push((name.as_bytes().to_vec(), latin1(value)));
+        if value.is_ascii() {
+            self.push(name.as_bytes(), value.as_bytes());
+        } else {
+            self.push(name.as_bytes(), &latin1(value));
+        }
+    }
+
+    fn push(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        let middle = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.places.push(Place {
+            name: start,
+            value: middle,
+            end: self.bytes.len(),
+        });
     }
 
     fn remove(&mut self, name: &str) -> bool {
-        let before = self.fields.len();
-        self.fields
-            .retain(|(known, _)| !known.eq_ignore_ascii_case(name.as_bytes()));
-        self.fields.len() < before
+        let Headers { bytes, places } = self;
+        let before = places.len();
+        places.retain(|place| {
+            let known = bytes.get(place.name..place.value).unwrap_or_default();
+            !known.eq_ignore_ascii_case(name.as_bytes())
+        });
+        places.len() < before
     }
 }
 
@@ -152,8 +192,7 @@ impl Headers {
     /// `(name, value)` of every field, in order, repeats included.
     fn items<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let pairs = self
-            .fields
-            .iter()
+            .fields()
             .map(|(name, value)| PyTuple::new(py, [decode(py, name), decode(py, value)]))
             .collect::<PyResult<Vec<_>>>()?;
         PyList::new(py, pairs)
@@ -161,13 +200,13 @@ impl Headers {
 
     /// The name of every field, in order, repeats included.
     fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let names = self.fields.iter().map(|(name, _)| decode(py, name));
+        let names = self.fields().map(|(name, _)| decode(py, name));
         PyList::new(py, names.collect::<Vec<_>>())
     }
 
     /// The value of every field, in order.
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let values = self.fields.iter().map(|(_, value)| decode(py, value));
+        let values = self.fields().map(|(_, value)| decode(py, value));
         PyList::new(py, values.collect::<Vec<_>>())
     }
 
@@ -199,14 +238,15 @@ impl Headers {
     }
 
     fn __len__(&self) -> usize {
-        self.fields.len()
+        self.places.len()
     }
 
     fn __eq__(&self, other: &Headers) -> bool {
-        let same = |((name, value), (other_name, other_value)): (&Field, &Field)| {
-            name.eq_ignore_ascii_case(other_name) && value == other_value
-        };
-        self.fields.len() == other.fields.len() && self.fields.iter().zip(&other.fields).all(same)
+        let mut both = self.fields().zip(other.fields());
+        self.places.len() == other.places.len()
+            && both.all(|((name, value), (other_name, other_value))| {
+                name.eq_ignore_ascii_case(other_name) && value == other_value
+            })
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -10,6 +10,7 @@
 //! Always holds: the engine is never locked while Python runs, so whatever
 //! Python does in a call (answer, collect garbage, raise) finds it free.
 
+mod caller;
 mod connection;
 mod core;
 mod dispatch;
@@ -47,9 +48,9 @@ mod _engine {
     #[pymodule_export]
     const TRACEBACKS: i32 = crate::process::TRACEBACKS;
     #[pymodule_export]
-    use crate::connection::Connection;
+    use crate::caller::Caller;
     #[pymodule_export]
-    use crate::environ::environ;
+    use crate::connection::Connection;
     #[pymodule_export]
     use crate::exchange::Exchange;
     #[pymodule_export]

@@ -2,6 +2,9 @@
 
 use pyo3::prelude::*;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use understudy_engine::Engine;
 
 /// Has this process killed when its parent dies (prctl(2), PR_SET_PDEATHSIG).
 /// `parent` is who that should be; False: it is gone already.
@@ -37,5 +40,29 @@ pub(crate) fn end_stuck(request: &str) -> ! {
     unsafe {
         libc::raise(TRACEBACKS);
         libc::_exit(STUCK);
+    }
+}
+
+/// The engine that another thread looks after (`guard.rs`).
+static GUARDED: OnceLock<Arc<Mutex<Engine>>> = OnceLock::new();
+
+thread_local! {
+    static HELD: Cell<Option<MutexGuard<'static, Engine>>> = const { Cell::new(None) };
+}
+
+/// Keeps other threads out of the engine while this process forks. A child has
+/// only the thread that forked it: a lock that another one held would stay so.
+pub(crate) fn hold_at_fork(engine: &Arc<Mutex<Engine>>) {
+    extern "C" fn hold() {
+        let engine = GUARDED.get();
+        HELD.set(engine.map(|engine| engine.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+    extern "C" fn let_go() {
+        HELD.set(None);
+    }
+    if GUARDED.set(Arc::clone(engine)).is_ok() {
+        // SAFETY: the functions are there as long as the process is, and ask for nothing but a lock
+        // that no thread has when it forks.
+        unsafe { libc::pthread_atfork(Some(hold), Some(let_go), Some(let_go)) };
     }
 }

@@ -1,7 +1,7 @@
 //! `Engine` in Python: a turn of the loop.
 
 use crate::core::Core;
-use crate::process::end_stuck;
+use crate::process::{end_stuck, hold_at_fork};
 use crate::scoreboard::PyScoreboard;
 use crate::service::{Service, settings};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
@@ -162,6 +162,7 @@ impl Reactor {
         );
         let slot = scoreboard.borrow_mut().enter(index, concurrency)?;
         self.core.engine().join_pool(slot, concurrency, gate, queue);
+        hold_at_fork(&self.core.engine);
         guard::start(&self.core.engine, end_stuck).map_err(PyErr::from)
     }
 

@@ -196,11 +196,7 @@ impl Request {
     /// A copy of the header fields.
     #[getter]
     fn headers(&self) -> Headers {
-        let fields = self.head.fields.iter().map(|field| {
-            let name = field.name.of(&self.bytes).to_vec();
-            (name, field.value.of(&self.bytes).to_vec())
-        });
-        Headers::from_fields(fields.collect())
+        Headers::from_fields(self.fields())
     }
 
     /// The first header field of that name, or `default`.

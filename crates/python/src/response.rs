@@ -281,6 +281,7 @@ impl Response {
             return Err(self.already());
         }
         self.state = State::Answered;
+        drop(self.core.forget_request(self.conn));
         self.core.engine().hang_up(self.conn);
         Ok(())
     }
@@ -367,6 +368,9 @@ impl Response {
     /// are returned to be dropped outside of the lock: that may run Python.
     fn forget_callbacks(&self) -> [Option<Py<PyAny>>; 3] {
         let mut waiting = self.core.waiting();
+        if waiting.gone.is_empty() && waiting.drained.is_empty() && waiting.overdue.is_empty() {
+            return [None, None, None];
+        }
         let gone = waiting.gone.remove(&self.conn);
         let drained = waiting.drained.remove(&self.conn);
         let overdue = waiting.overdue.remove(&self.conn);

@@ -1,21 +1,57 @@
 //! Whom the requests of one listener go to, and what its answers begin with.
 
+use crate::caller::Caller;
+use crate::request::Request;
+use crate::response::Response;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::Path;
 use understudy_engine::{Settings, Spool};
 use understudy_wire::{Limits, Underscore};
 
+/// Where a service takes a request in.
+pub(crate) enum Entry {
+    Method(Py<PyAny>),
+    /// Ours: called without a detour through Python.
+    Caller(Py<Caller>),
+}
+
+impl Entry {
+    fn of(service: &Bound<'_, PyAny>, name: &str) -> PyResult<Self> {
+        let found = service.getattr(name)?;
+        Ok(match found.cast_into::<Caller>() {
+            Ok(caller) => Entry::Caller(caller.unbind()),
+            Err(other) => Entry::Method(other.into_inner().unbind()),
+        })
+    }
+
+    /// Hands a request over; returns whether that says yes.
+    pub(crate) fn hand(
+        &self,
+        py: Python<'_>,
+        request: &Py<Request>,
+        response: &Py<Response>,
+    ) -> PyResult<bool> {
+        match self {
+            Entry::Method(method) => method.call1(py, (request, response))?.is_truthy(py),
+            Entry::Caller(caller) => {
+                let (request, response) = (request.bind(py), response.bind(py));
+                caller.get().call(request, response).map(|()| true)
+            }
+        }
+    }
+}
+
 /// The Python object that a listener was opened for: its methods, looked up
 /// once.
 pub(crate) struct Service {
     /// `(request, response)`: a whole request.
-    pub(crate) request: Py<PyAny>,
+    pub(crate) request: Entry,
     /// `(request, response) -> bool`: a request whose body is still to come,
     /// and whether it is wanted.
-    pub(crate) head: Py<PyAny>,
+    pub(crate) head: Entry,
     /// `(request, response)`: the body that `head` wanted has come.
-    pub(crate) body: Py<PyAny>,
+    pub(crate) body: Entry,
     /// `(response, status, reason, remote_ip) -> bool`: whether it will answer.
     pub(crate) malformed: Py<PyAny>,
     /// `(request or None, response)` after every answer, or None.
@@ -45,9 +81,9 @@ impl Service {
         let method = |name: &str| object.getattr(name).map(Bound::unbind);
         let headers: Vec<(String, String)> = option(options, "headers")?;
         Ok(Service {
-            request: method("request")?,
-            head: method("head")?,
-            body: method("body")?,
+            request: Entry::of(object, "request")?,
+            head: Entry::of(object, "head")?,
+            body: Entry::of(object, "body")?,
             malformed: method("malformed")?,
             answered: Some(method("answered")?).filter(|found| !found.is_none(object.py())),
             trouble: method("trouble")?,

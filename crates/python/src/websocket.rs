@@ -185,7 +185,10 @@ impl WebSocket {
             drop(response);
             websocket.heard = Some(heard);
             let mut waiting = websocket.core.waiting();
-            former = waiting.gone.remove(&websocket.conn);
+            former = (
+                waiting.gone.remove(&websocket.conn),
+                waiting.overdue.remove(&websocket.conn),
+            );
             let this = slf.clone().unbind();
             waiting.websockets.insert(websocket.conn, this);
             (

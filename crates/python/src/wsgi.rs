@@ -19,14 +19,6 @@ pub struct StartResponse {
 
 #[pymethods]
 impl StartResponse {
-    #[new]
-    fn new(response: Py<Response>) -> Self {
-        StartResponse {
-            response,
-            called: false,
-        }
-    }
-
     /// Takes status and headers; returns `write`.
     ///
     /// Raises AssertionError if it was called before without `exc_info`,
@@ -84,7 +76,7 @@ impl StartResponse {
     ///
     /// Raises InvalidResponse as `send` does.
     #[pyo3(signature = (body=None, /))]
-    fn answer(slf: &Bound<'_, Self>, body: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    pub(crate) fn answer(slf: &Bound<'_, Self>, body: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
         let whole = slf.borrow().whole(py, body)?;
         let response = response_of(slf);
@@ -104,6 +96,13 @@ fn response_of<'py>(call: &Bound<'py, StartResponse>) -> Bound<'py, Response> {
 }
 
 impl StartResponse {
+    pub(crate) fn of(response: &Bound<'_, Response>) -> Self {
+        StartResponse {
+            response: response.clone().unbind(),
+            called: false,
+        }
+    }
+
     fn expect_called(&self) -> PyResult<()> {
         match self.called {
             true => Ok(()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -19,20 +20,21 @@ POLL_S = 0.01
 
 
 class Threads:
-    """At most `limit` threads that call `function`, each started when no other is free: after the fork."""
+    """At most `limit` of them, each started when no other is free: after the fork."""
 
-    def __init__(self, limit: int, function: Callable[[Request, Response], None]) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._function = function
-        self._queue: SimpleQueue[tuple[Request, Response] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._unfinished: deque[None] = deque()
         """As long as there are calls that wait or run: threads change it, in steps that are atomic."""
 
-    def submit(self, request: Request, response: Response) -> None:
-        """Has the function called as soon as a thread is free."""
+    def submit(
+        self, function: Callable[[Request, Response], object], request: Request, response: Response
+    ) -> None:
+        """Has `function(request, response)` called as soon as a thread is free."""
         self._unfinished.append(None)
-        self._queue.put((request, response))
+        self._queue.put(partial(function, request, response))
         if len(self._threads) < min(self._limit, len(self._unfinished)):
             # A daemon: one that is stuck in an application must not keep the process.
             thread = Thread(target=self._run, name=f"caller-{len(self._threads) + 1}", daemon=True)
@@ -42,7 +44,7 @@ class Threads:
     def _run(self) -> None:
         while (call := self._queue.get()) is not None:
             try:
-                self._function(*call)
+                call()
             finally:
                 self._unfinished.pop()
             del call  # not kept until the next request

@@ -1,9 +1,10 @@
 """WSGI applications (PEP 3333).
 
-Owns the life of one call: the application, its start_response, the iterable, its close().
+Owns what the environs of a process have in common, and every body that is more than a list: the iterable and
+its close(). The call itself is the engine's (`Caller`).
 
-Always: a call runs in one thread and one context of its own from its first line to its close(), which comes
-exactly once; whatever the application raises costs that request one line in the log, and no more.
+Always: a call runs in one thread from its first line to its close(), which comes exactly once; whatever the
+application raises costs that request one line in the log, and no more.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import socket
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import Context, copy_context
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from understudy._engine import FilePart, Input, StartResponse, environ
+from understudy._engine import Caller, FilePart, Input, StartResponse
 from understudy.errors import ConnectionGone, InvalidResponse
 from understudy.hosting.threads import Threads
 from understudy.loop import EngineLoop
@@ -70,6 +71,7 @@ class WSGIService(Service):
     about = "WSGI application"
     takes = Service.takes | {"threads", "root_path"}
     adds_content_type = False
+    threads: Threads | None
 
     def __init__(self, server: HTTPServer, application: Application, options: AppOptions) -> None:
         super().__init__(server)
@@ -77,11 +79,9 @@ class WSGIService(Service):
         self.name = getattr(application, "__name__", type(application).__name__)
         self.concurrency = options.threads
         self.root_path = options.root_path
-        self.threads = Threads(options.threads, self._call) if options.threads > 1 else None
-        self.request = self.threads.submit if self.threads else self._call  # type: ignore[method-assign]
+        self.threads = Threads(options.threads) if options.threads > 1 else None
         self.end = self.threads.end if self.threads else None
 
-    @cached_property
     def base(self) -> dict[str, Any]:
         """What every environ of this process begins with."""
         server = self.server
@@ -110,29 +110,23 @@ class WSGIService(Service):
 
     async def begin(self) -> None:
         """Worker: before it accepts."""
+        call = Caller(self.application, self.base(), self.root_path, self._deliver, self._failed)
+        entry = call if self.threads is None else partial(self.threads.submit, call)
+        self.request = self.body = entry  # type: ignore[method-assign]
         loop = self.server.kernel.loop
         if self.threads is None and isinstance(loop, EngineLoop):
             loop.hide()
 
-    # --- one call ----------------------------------------------------------------------------------------
-
-    def _call(self, request: Request, response: Response) -> None:
-        context = copy_context()  # pieces of two bodies may be made in turn, and must not see each other
-        start_response = StartResponse(response)
-        try:
-            result = context.run(
-                self.application, environ(request, self.base, self.root_path), start_response
-            )
-            if type(result) is list:
-                start_response.answer(result)
-                return
-        except BaseException as error:  # SystemExit too: a request must not end the process
-            self._failed(error, request, response)
-            return
-        steps = self._deliver(result, start_response, request, response)
-        self._go_on(context, steps, response)
+    # --- one body ----------------------------------------------------------------------------------------
 
     def _deliver(
+        self, result: Any, start_response: StartResponse, request: Request, response: Response
+    ) -> None:
+        steps = self._steps(result, start_response, request, response)
+        # Pieces of two bodies may be made in turn, and must not see each other's variables.
+        self._go_on(copy_context(), steps, response)
+
+    def _steps(
         self, result: Any, start_response: StartResponse, request: Request, response: Response
     ) -> Steps:
         """Sends a body and closes it. Yields where the client has to take something before there is more, and

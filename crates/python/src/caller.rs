@@ -1,0 +1,70 @@
+//! The call of a WSGI application (PEP 3333): from a request to what it returns.
+
+use crate::environ::environ;
+use crate::request::Request;
+use crate::response::Response;
+use crate::wsgi::StartResponse;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+/// Calls an application for each request, and answers with a body that is a
+/// list. Any other body goes to `deliver(body, start_response, request,
+/// response)`, and what is raised to `failed(error, request, response)`.
+#[pyclass(module = "understudy._engine", frozen)]
+pub struct Caller {
+    application: Py<PyAny>,
+    base: Py<PyDict>,
+    root_path: String,
+    deliver: Py<PyAny>,
+    failed: Py<PyAny>,
+}
+
+#[pymethods]
+impl Caller {
+    #[new]
+    fn new(
+        application: Py<PyAny>,
+        base: Py<PyDict>,
+        root_path: String,
+        deliver: Py<PyAny>,
+        failed: Py<PyAny>,
+    ) -> Self {
+        Caller {
+            application,
+            base,
+            root_path,
+            deliver,
+            failed,
+        }
+    }
+
+    #[pyo3(name = "__call__")]
+    pub(crate) fn call(
+        &self,
+        request: &Bound<'_, Request>,
+        response: &Bound<'_, Response>,
+    ) -> PyResult<()> {
+        let py = request.py();
+        let start = Bound::new(py, StartResponse::of(response))?;
+        let called = environ(request, self.base.bind(py), &self.root_path)
+            .and_then(|environ| self.application.bind(py).call1((environ, &start)));
+        let answered = match called {
+            Ok(body) if body.is_exact_instance_of::<PyList>() => {
+                StartResponse::answer(&start, Some(&body))
+            }
+            Ok(body) => {
+                let rest = (body, &start, request, response);
+                return self.deliver.bind(py).call1(rest).map(drop);
+            }
+            Err(error) => Err(error),
+        };
+        match answered {
+            Ok(()) => Ok(()),
+            // SystemExit too: a request must not end the process.
+            Err(error) => {
+                let told = (error.into_value(py), request, response);
+                self.failed.bind(py).call1(told).map(drop)
+            }
+        }
+    }
+}
