@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 
@@ -20,6 +21,8 @@ MIDDLEWARE = (
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 )
+COLLECT = "collect"
+"""The place whose view collects garbage as a worker does by itself, some day: all of it."""
 HOLD_S = 0.01
 """Long enough for requests that come together to reach different workers."""
 
@@ -46,10 +49,12 @@ django.conf.settings.configure(
 )
 
 
-def hello(_request: HttpRequest, _anything: str) -> HttpResponse:
+def hello(_request: HttpRequest, place: str) -> HttpResponse:
+    if place == COLLECT:
+        gc.collect()
     time.sleep(HOLD_S)
     return HttpResponse(f"pid {os.getpid()}", content_type="text/plain")
 
 
-urlpatterns = [path("<path:_anything>", hello)]
+urlpatterns = [path("<path:place>", hello)]
 application = get_wsgi_application()

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from understudy.access_log import AccessLog
 from understudy.console import say
 from understudy.errors import OptionError
-from understudy.hosting.static import mount
 from understudy.options import AppOptions, Kind, ServeOptions, check, options_of
 from understudy.prefork.server import PreForkServer
 from understudy.server import HTTPServer
@@ -41,6 +40,8 @@ def run(target: object, settings: Settings) -> None:
     logging.getLogger("understudy").setLevel(serve.log_level.upper())
     for server in target.servers:
         if serve.static:
+            from understudy.hosting.static import mount  # here: what it needs is in every worker's memory
+
             mount(server, serve.static)
         server.on_serving.append(announce)
         if serve.access_log is not None:
@@ -71,7 +72,7 @@ def configure(place: str, target: Target, settings: Settings) -> None:
     for name in options_of(AppOptions).keys() & settings.keys():
         said = settings.pop(name)
         if name not in server._service.takes:
-            raise OptionError(f"{said.said_as} means nothing to {place}, which is {server._service.about}")
+            raise OptionError(f"{said.said_as} means nothing to {place} ({server._service.about})")
     for name, said in settings.items():
         if name not in known:
             raise OptionError(
@@ -96,7 +97,6 @@ def pid_file(path: str | None, target: Target) -> Iterator[None]:
     if path is None:
         yield
         return
-    path = os.path.abspath(path)
     if not os.access(os.path.dirname(path), os.W_OK):
         raise OptionError(f"pid file {path} cannot be written: its directory does not exist or is not ours")
     pid = os.getpid()

@@ -20,7 +20,8 @@ from types import FrameType, ModuleType
 from typing import NamedTuple
 
 from understudy.errors import TargetError, UnderstudyError
-from understudy.hosting.application import APPLICATIONS, host, make
+from understudy.hosting.application import host, make
+from understudy.hosting.interface import ARGUMENTS
 from understudy.kernel import Kernel
 from understudy.options import AppOptions, near
 from understudy.prefork.server import PreForkServer
@@ -67,6 +68,7 @@ def adopt(found: object, options: AppOptions, place: str) -> Target:
     if options.factory:
         with _explained(place):
             found = make(found, place)
+        place = f"{place}()"
     if isinstance(found, Kernel):
         kernel = found
     elif isinstance(found, HTTPServer):
@@ -75,9 +77,10 @@ def adopt(found: object, options: AppOptions, place: str) -> Target:
         kernel = Kernel()
         host(PreForkServer(kernel), found, options, place)
         return Target(kernel, _servers(kernel))
-    if options.interface in APPLICATIONS:
+    if options.interface in ARGUMENTS:
+        kind = type(found).__name__
         raise TargetError(
-            f"{place} is a {type(found).__name__}; --interface {options.interface} expects an application"
+            f"{place} is of type {kind}; --interface {options.interface} expects an application"
         )
     if not _servers(kernel):
         raise TargetError(f"{place}: its kernel has no HTTPServer to serve")
@@ -111,9 +114,22 @@ def _file(path: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise TargetError(f"{path}: expected a Python file, *.py")
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    root, name = _in_package(os.path.abspath(path))
+    if root not in sys.path[:1]:
+        sys.path.insert(0, root)
+        return importlib.import_module(name)
     module = sys.modules[FILE] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _in_package(path: str) -> tuple[str, str]:
+    """Where the outermost package of a file is, and the file's name as a module from there."""
+    directory, name = os.path.split(path.removesuffix(".py"))
+    while os.path.isfile(os.path.join(directory, "__init__.py")):
+        directory, package = os.path.split(directory)
+        name = f"{package}.{name}"
+    return directory, name.removesuffix(".__init__")
 
 
 def _module(name: str) -> ModuleType:
@@ -124,7 +140,11 @@ def _module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if not error.name or not f"{name}.".startswith(f"{error.name}."):
             raise  # the module is there, and imports one that is not
-    raise TargetError(f"there is no module {name!r}; expected file.py or module, with :name or without")
+    parent, _, last = name.rpartition(".")
+    hint = "; --chdir says where to look"
+    if hasattr(sys.modules.get(parent), last):
+        hint = f"; did you mean {parent}:{last}?"
+    raise TargetError(f"there is no module {name!r}; expected file.py or module, with :name or without{hint}")
 
 
 @contextlib.contextmanager
@@ -174,7 +194,8 @@ def _named(module: ModuleType, name: str, place: str) -> object:
     found: object = module
     for part in name.split("."):
         if not hasattr(found, part):
-            raise TargetError(f"{place} has no {name!r}{near(part, dir(found))}")
+            hint = f"; say {place}:{name[:-2]} --factory" if name.endswith("()") else near(part, dir(found))
+            raise TargetError(f"{place} has no {name!r}{hint}")
         found = getattr(found, part)
     return found
 

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from understudy.errors import TargetError
-from understudy.hosting.asgi import ASGIService
-from understudy.hosting.interface import detect
-from understudy.hosting.wsgi import WSGIService
+from understudy.hosting.interface import ARGUMENTS, describe, detect, insist, takes
 from understudy.options import AppOptions
 from understudy.server import HTTPServer
-
-APPLICATIONS = {"wsgi": WSGIService, "asgi": ASGIService}
-"""The service of each interface that others write applications for."""
 
 
 def host(server: HTTPServer, application: Any, options: AppOptions, place: str) -> None:
     """Has `server` serve an application that `place` names. Raises TargetError for what is none."""
     interface = options.interface
-    if interface not in APPLICATIONS:
+    if interface in ARGUMENTS:
+        insist(application, interface, place)
+    else:
         interface = detect(application, place)
     if options.interface == "events":
         raise TargetError(
             f"{place} looks like {interface.upper()}; --interface events expects a Kernel or a server"
         )
-    server.serve_with(APPLICATIONS[interface](server, application, options))
+    # Of the two only the one that is needed: what is imported here is in every worker's memory.
+    if interface == "wsgi":
+        from understudy.hosting.wsgi import WSGIService
+
+        server.serve_with(WSGIService(server, application, options))
+    else:
+        from understudy.hosting.asgi import ASGIService
+
+        server.serve_with(ASGIService(server, application, options))
 
 
 def make(factory: Any, place: str) -> Any:
     """What a factory makes. Raises TargetError if it is none; what it raises is its own."""
-    if not callable(factory):
+    if not callable(factory) or not takes(factory, ()):
+        raise TargetError(f"{place} is {describe(factory)}; --factory expects a function without arguments")
+    if inspect.iscoroutinefunction(factory):
         raise TargetError(
-            f"{place} is a {type(factory).__name__}; --factory expects a function without arguments"
+            f"{place} is a coroutine function; --factory expects one that returns the application"
         )
     return factory()

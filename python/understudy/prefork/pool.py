@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import faulthandler
 import logging
 import math
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from understudy._engine import STUCK, Scoreboard
+from understudy._engine import STUCK, TRACEBACKS, Scoreboard
 from understudy.prefork.policy import Limits, Memory, Slot, State, boot_failed, booted, fork_failed, plan
 from understudy.prefork.scoreboard import Publication, format_states
 
@@ -110,6 +112,8 @@ class Pool:
             self.publication = Publication(self.board, options.ipc_glue)
             undo.callback(self.publication.close)
             undo.pop_all()
+        # For a worker whose Python is stuck: C writes them, without the GIL. Here, so that its memory is shared.
+        faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
         self._children: dict[int, Child] = {}
         self._free = list(range(capacity - 1, -1, -1))
         self._memory = Memory()

@@ -7,10 +7,8 @@ can write no page of the scoreboard but its own. Until it serves, SIGTERM ends i
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import logging
 import os
-import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +28,6 @@ def become(pool: Pool, index: int, concurrency: int) -> None:
     """Turns this new child into the worker of slot `index` (worker)."""
     if not die_with_parent(pool.manager):
         os._exit(BOOT_FAILED)  # it died while we were born
-    # Whatever the guard does, Python may be stuck: these are written by C, without the GIL.
-    faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
     with Blocked(TRACEBACKS):
         ends = pool.queue[0].fileno(), pool.queue[1].fileno()
         pool.kernel.engine.join_pool(pool.board, index, concurrency, pool.gate, ends)
