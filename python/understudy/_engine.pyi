@@ -8,9 +8,9 @@ from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, TypedDict, Type
 from understudy.forms import Upload
 
 __all__ = [
-    "Caller",
     "STUCK",
     "TRACEBACKS",
+    "Caller",
     "Connection",
     "Engine",
     "Exchange",

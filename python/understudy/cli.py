@@ -24,6 +24,21 @@ Command = Callable[..., None]
 SHORT = {"bind": "-b", "workers": "-w", "pid_file": "-p"}
 """What fingers know from gunicorn."""
 
+ELSEWHERE = {
+    "--host": "--bind HOST:PORT",
+    "--port": "--bind HOST:PORT",
+    "--uds": "--bind unix:PATH",
+    "--timeout": "--request-timeout",
+    "-t": "--request-timeout",
+    "--access-logfile": "--access-log",
+    "--limit-concurrency": "--concurrency",
+    "--limit-max-requests": "--max-requests",
+    "--timeout-keep-alive": "--keep-alive-timeout",
+    "--timeout-graceful-shutdown": "--graceful-timeout",
+    "--ws-max-size": "--ws-max-message",
+}
+"""What options of gunicorn and uvicorn are called here; a likely spelling would lead astray."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="understudy", prog_name="understudy", message="%(prog)s %(version)s")
@@ -68,7 +83,7 @@ def default_of(option: Option) -> str:
 )
 @every_option
 def serve(target: str, config: str | None, **flags: object) -> None:
-    """Serve TARGET: file.py[:name] or module[:name] of a PreForkServer, HTTPServer or Kernel.
+    """Serve TARGET: file.py[:name] or module[:name] of a WSGI or ASGI application, a server or a Kernel.
 
     Each option is also an environment variable, --max-body for instance UNDERSTUDY_MAX_BODY, and a line of
     the TOML file, max_body. The command line is over the environment, that over the file, and that over what
@@ -95,7 +110,10 @@ def main() -> None:
         code = commands.main(prog_name="understudy", standalone_mode=False)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "understudy"
-        code = complain(f"{error.format_message()} (see {path} --help)")
+        text = error.format_message()
+        if isinstance(error, click.NoSuchOption) and error.option_name in ELSEWHERE:
+            text = f"No such option {error.option_name!r}; here it is {ELSEWHERE[error.option_name]}"
+        code = complain(f"{text} (see {path} --help)")
     except UnderstudyError as error:
         if error.__cause__ is not None:
             import traceback

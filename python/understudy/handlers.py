@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Handlers(Service):
     """Gives each request to the first handler whose regex is found in its path."""
 
-    about = "a server of events"
+    about = "server of events"
 
     def __init__(self, server: HTTPServer) -> None:
         super().__init__(server)

@@ -138,6 +138,7 @@ def _unix(path: str, backlog: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(path)
+        os.chmod(path, 0o666)  # a proxy is another user; the directory says who may come this far
         listener.listen(backlog)
         listener.setblocking(False)
     except OSError as error:

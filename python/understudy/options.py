@@ -38,6 +38,7 @@ from understudy.values import (
     maybe,
     mounts,
     one_of,
+    output,
     prefix,
     seconds,
     size,
@@ -265,8 +266,8 @@ class ServeOptions(Options):
     static: tuple[tuple[str, str], ...] = option(
         (), mounts, "/prefix=directory: files served in front of the application; may be said several times"
     )
-    access_log: str | None = option(None, maybe(text), "file for a line a request; -: standard output")
-    pid_file: str | None = option(None, maybe(text), "file that names the process while it runs")
+    access_log: str | None = option(None, maybe(output), "file for a line a request; -: standard output")
+    pid_file: str | None = option(None, maybe(output), "file that names the process while it runs")
     chdir: str | None = option(None, maybe(directory), "directory to go to before the target is loaded")
 
 

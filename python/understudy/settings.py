@@ -18,6 +18,9 @@ from understudy.values import Endpoint
 
 POOL = ("start_servers", "min_spare_servers", "max_spare_servers", "max_clients")
 
+WHERE = ("host", "address", "port", "domain")
+"""What code says one by one, or another server has options for, and an operator says as `bind`."""
+
 
 class Said(NamedTuple):
     """A value, and how the one who said it knows the option."""
@@ -81,7 +84,9 @@ def _by_outside_name(name: str, path: str) -> Option:
     if name in OUTSIDE:
         return OUTSIDE[name]
     in_code = options_of(PreForkOptions).get(name)
-    if in_code is None:
+    if name in WHERE:
+        hint = "; here it is 'bind'"
+    elif in_code is None:
         hint = near(name, OUTSIDE)
     elif in_code.outside is None:
         hint = "; it can be said in code only"

@@ -117,9 +117,16 @@ def glue(value: object) -> str:
 
 
 def directory(value: object) -> str:
+    """Absolute: the process may go elsewhere before it serves."""
     if isinstance(value, str | os.PathLike) and os.path.isdir(value):
-        return os.fspath(cast("str | os.PathLike[str]", value))
+        return os.path.abspath(cast("str | os.PathLike[str]", value))
     raise ValueError("a directory that exists")
+
+
+def output(value: object) -> str:
+    """A file to write, `-` for standard output. Absolute, as a directory."""
+    said = text(value)
+    return said if said == "-" else os.path.abspath(said)
 
 
 def prefix(value: object) -> str:
@@ -138,8 +145,7 @@ def mounts(value: object) -> tuple[tuple[str, str], ...]:
     entries = cast("Iterable[str | tuple[str, str]]", value)
     try:
         pairs = [entry.split("=", 1) if isinstance(entry, str) else entry for entry in entries]
-        # Absolute: the process may go elsewhere before it serves.
-        return tuple((prefix(at.strip()), os.path.abspath(directory(root.strip()))) for at, root in pairs)
+        return tuple((prefix(at.strip()), directory(root.strip())) for at, root in pairs)
     except (TypeError, ValueError, AttributeError):
         raise ValueError("/prefix=directory, of a directory that exists") from None
 

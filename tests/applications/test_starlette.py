@@ -114,7 +114,7 @@ def test_head(client: httpx.Client) -> None:
 
 def test_streams(client: httpx.Client) -> None:
     assert client.get("/streaming").text == "1, 2, 3, 4, 5"
-    assert "streamed" in client.get("/seen").json()
+    harness.wait_until(lambda: "streamed" in client.get("/seen").json(), "the background task")
     assert client.get("/streaming?plain=1").text == "abc"
     answer = client.get("/fixed", headers={"accept-encoding": "identity"})
     assert (answer.content, answer.headers["content-length"]) == (b"1234567890", "10")

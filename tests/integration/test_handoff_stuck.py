@@ -166,3 +166,25 @@ def test_what_is_handed_off_is_shown(pool: MakePool) -> None:
     assert (told["totals"]["handed_off"], told["totals"]["adopted"]) == (1, 1)
     shown = harness.run("status", "--glue", server.glue).stdout
     assert "1 handed off, 1 adopted" in shown
+
+
+FORK = """
+@server.handle("^/fork$")
+def fork():
+    import signal
+    ends = set()
+    for _ in range(300):
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(3)
+            server.kernel.engine.in_flight
+            os._exit(0)
+        ends.add(os.waitpid(pid, 0)[1])
+    return repr(ends)
+"""
+
+
+def test_a_child_that_a_stuck_handler_forks_finds_the_engine_free(pool: MakePool) -> None:
+    server = pool("", "--workers", "2", more=FORK)
+    server.wait_workers(2)
+    assert server.get("/fork") == b"{0}"

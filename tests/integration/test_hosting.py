@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -77,11 +78,15 @@ def test_a_factory_is_called(tmp_path: Path) -> None:
             ("--interface", "events"),
             "looks like WSGI; --interface events expects a Kernel or a server",
         ),
-        (ASGI, "", ("--threads", "4"), "--threads means nothing to"),
+        (ASGI, "", ("--threads", "4"), "app.py (ASGI application)"),
         (WSGI, ":ap", (), "has no 'ap'; did you mean 'app'?"),
         ("def create(): return 42", ":create", ("--factory",), "which cannot be called"),
         ("def create(): return 42", ":create", (), "say --factory"),
-        ("app = 42", "", (), "app.py is a int, which cannot be called"),
+        ("app = 42", "", (), "app.py is of type int, which cannot be called"),
+        (WSGI, "", ("--interface", "asgi"), "is app(environ, start_response); --interface asgi expects"),
+        (WSGI, "", ("--factory",), "is app(environ, start_response); --factory expects a function without"),
+        ("async def create(): ...", ":create", ("--factory",), "create is a coroutine function; --factory"),
+        ("def create(): ...", ":create", ("--factory",), "app.py:create() is of type NoneType, which"),
     ],
 )
 def test_what_cannot_be_is_one_line(
@@ -113,3 +118,96 @@ def test_a_program_runs_an_application_itself(tmp_path: Path) -> None:
         assert server.stop() == 0
     finally:
         server.kill()
+
+
+TALKING = """
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close" if scope["path"] == "/refused" else "websocket.accept"})
+            await receive()
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if scope["path"] == "/stream":
+            await send({"type": "http.response.body", "body": b"12345", "more_body": True})
+        await send({"type": "http.response.body", "body": b"12345"})
+"""
+
+
+def test_the_access_log_has_a_line_for_each_kind_of_answer(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0123456789")
+    log = tmp_path / "access.log"
+    server = serve(TALKING, "--workers", "1", "--access-log", str(log), "--static", f"/files={tmp_path}")
+    for path in ("/whole", "/stream", "/files/a.txt", "/files/none"):
+        server.request(path)
+    server.request("/whole", "HEAD")
+    server.request("/files/a.txt", headers={"Range": "bytes=2-4"})
+    asked = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    for path in ("/chat", "/refused"):
+        with server.connect() as sock:
+            sock.sendall(f"GET {path} HTTP/1.1\r\n{asked}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode())
+            assert sock.recv(1000).startswith(b"HTTP/1.1 ")
+
+    def told() -> list[str]:
+        return re.findall(r'"(\w+ \S+) HTTP/1.1" (\d+ \S+) ', log.read_text())
+
+    harness.wait_until(lambda: len(told()) == 8, "a line for each")
+    assert [" ".join(line) for line in told()] == [
+        "GET /whole 200 5",
+        "GET /stream 200 -",
+        "GET /files/a.txt 200 10",
+        "GET /files/none 404 13",
+        "HEAD /whole 200 -",
+        "GET /files/a.txt 206 3",
+        "GET /chat 101 -",
+        "GET /refused 403 0",
+    ]
+
+
+def test_what_an_application_prints_is_seen(serve: Serve) -> None:
+    source = """
+        import sys
+
+        def app(environ, start_response):
+            print("on standard output")
+            print("on wsgi.errors", file=environ["wsgi.errors"])
+            start_response("204 No Content", [])
+            return []
+    """
+    server = serve(source, "--workers", "1")
+    server.request("/")
+    server.wait_log("on wsgi.errors")
+    harness.wait_until(lambda: "on standard output" in server.out, "what was printed")
+
+
+def test_settings_come_from_a_file_and_the_environment(serve: Serve, tmp_path: Path) -> None:
+    config = tmp_path / "settings.toml"
+    lines = ("[understudy]", "workers = 1", 'root-path = "/shop"', f'static = {{"/files" = "{tmp_path}"}}')
+    config.write_text("\n".join(lines))
+    server = serve(WSGI, "--config", str(config), env={"UNDERSTUDY_ROOT_PATH": "/cart"})
+    assert server.get("/cart/x").startswith(b"/cart|/x from")
+    assert server.get("/files/settings.toml").startswith(b"[understudy]")
+
+
+def test_a_class_is_an_application_if_its_instances_answer(serve: Serve) -> None:
+    source = """
+        class Page:
+            def __init__(self, environ, start_response):
+                start_response("200 OK", [])
+                self.path = environ["PATH_INFO"]
+
+            def __iter__(self):
+                yield self.path.encode()
+    """
+    assert serve(source + "\n        app = Page\n", "--workers", "1").get("/page") == b"/page"
+    source = """
+        from starlette.endpoints import HTTPEndpoint
+        from starlette.responses import PlainTextResponse
+
+        class app(HTTPEndpoint):
+            async def get(self, request):
+                return PlainTextResponse(request.url.path)
+    """
+    assert serve(source, "--workers", "1").get("/end") == b"/end"

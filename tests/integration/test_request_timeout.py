@@ -8,6 +8,7 @@ import time
 import pytest
 
 from conftest import MakePool, Serve
+from frames import RawSocket
 from harness import read_all, read_response, wait_until
 from pools import PID, alive, ask
 
@@ -153,3 +154,66 @@ def test_a_thread_that_takes_too_long_is_a_504_and_its_worker_is_replaced(serve:
     server.wait_log("GET /stuck was not answered in 0.3 s")
     server.wait_log("most recent call first")
     wait_until(lambda: not alive(stuck), "it to end")
+
+
+ASGI = """
+import asyncio, time
+
+told = []
+
+async def app(scope, receive, send):
+    if scope["path"] == "/blocks":
+        await asyncio.sleep(0.01)
+        time.sleep(60)
+    try:
+        if scope["path"] == "/forever":
+            await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        told.append(scope["type"])
+        raise
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": repr(told).encode()})
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_an_asgi_call_that_awaits_for_ever_is_cancelled(serve: Serve, loop: str) -> None:
+    server = serve(ASGI, "--workers", "1", "--lifespan", "off", "--loop", loop, "--request-timeout", "0.3")
+    (worker,) = server.workers()
+    assert server.request("/forever")[0] == 504
+    # What is still unread of its body keeps the connection a while longer.
+    assert server.request("/forever", method="POST", body=b"x" * 3_000_000)[0] == 504
+    with RawSocket(server, "/forever") as refused:
+        assert refused.status == 504
+    assert server.get("/told") == b"['http', 'http', 'websocket']"
+    assert server.log.count("/forever was not answered in 0.3 s: 504") == 3
+    assert "failed" not in server.log
+    assert server.workers() == [worker]
+    wait_until(lambda: server.status()["totals"]["in_flight"] == 0, "all is over")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_an_asgi_worker_that_a_task_blocks_answers_504_and_is_replaced(serve: Serve, loop: str) -> None:
+    server = serve(ASGI, "--workers", "1", "--lifespan", "off", "--loop", loop, "--request-timeout", "0.3")
+    (stuck,) = server.workers()
+    assert server.request("/blocks")[0] == 504
+    server.wait_log(f"worker {stuck} was stuck in GET /blocks for")
+    assert server.get("/told") == b"[]"
+
+
+def test_a_thread_that_keeps_the_interpreter_is_a_504_as_well(serve: Serve) -> None:
+    source = """
+        import ctypes, time
+
+        def application(environ, start_response):
+            if environ["PATH_INFO"] == "/stuck":
+                time.sleep(0.05)  # until the main thread waits
+                ctypes.PyDLL(None).sleep(60)
+            start_response("200 OK", [])
+            return []
+    """
+    server = serve(source, "--workers", "1", "--threads", "2", "--request-timeout", "0.3")
+    (stuck,) = server.workers()
+    assert server.request("/stuck")[0] == 504
+    server.wait_log(f"worker {stuck} was stuck in GET /stuck for")
+    assert server.request("/")[0] == 200

@@ -98,6 +98,8 @@ def test_without_a_command_the_help_is_shown():
         (["serve"], "Missing argument 'TARGET'. (see understudy serve --help)"),
         (["serve", "gone.py"], "gone.py cannot be read: No such file or directory"),
         (["serve", "app.py", "--frob"], "(see understudy serve --help)"),
+        (["serve", "app.py", "--port", "80"], "No such option '--port'; here it is --bind HOST:PORT (see"),
+        (["serve", "app.py", "-t", "30"], "No such option '-t'; here it is --request-timeout (see"),
         (["serve", "app.py", "--max-body", "x"], "--max-body: expected bytes"),
         (["serve", "app.py:sever"], "app.py has no 'sever'; did you mean 'server'?"),
         (["serve", "app.py", "--workers", "3"], "--workers needs a PreForkServer; app.py has an HTTPServer"),
@@ -133,6 +135,12 @@ def test_the_users_own_exception_shows_their_traceback_alone(app):
 def test_short_flags_are_those_of_gunicorn() -> None:
     flags = {flag for parameter in cli.serve.params for flag in parameter.opts}
     assert {"-b", "-w", "-p", "-c"} <= flags
+
+
+def test_what_others_call_an_option_leads_to_one_that_is() -> None:
+    flags = {option.flag for option in OUTSIDE.values()}
+    assert {name.split()[0] for name in cli.ELSEWHERE.values()} <= flags
+    assert not flags & cli.ELSEWHERE.keys()
 
 
 def test_version(tmp_path):

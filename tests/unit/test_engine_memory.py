@@ -197,3 +197,18 @@ def test_ten_thousand_requests_leave_nothing_behind(at: stage.At, kind: str) -> 
     assert grown[1] < 2 << 20
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert there.engine.in_flight == 0
+
+
+def test_what_waited_for_a_late_answer_goes_with_a_request_that_is_closed(at: stage.At) -> None:
+    seen: list[weakref.ref[Holder]] = []
+
+    def handler(_request: Request, response: Response) -> None:
+        holder = Holder()
+        response.when_overdue(lambda: holder.held)
+        seen.append(weakref.ref(holder))
+        response.close()
+
+    there = at(handler)
+    there.read(there.connect(stage.request()))
+    gc.collect()
+    assert [holder() for holder in seen] == [None]

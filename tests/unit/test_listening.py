@@ -86,6 +86,7 @@ def test_closing_removes_the_file_of_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     listening = listen(str(path), None, None, 10)
     assert (listening.port, listening.address, listening.url) == (None, str(path), f"unix:{path}")
+    assert path.stat().st_mode & 0o777 == 0o666
     listening.close()
     assert not path.exists()
 

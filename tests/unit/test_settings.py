@@ -88,6 +88,8 @@ def test_a_wrong_value_is_refused_under_the_name_its_speaker_knows(toml):
         ("max_client", "; did you mean 'max_clients'?"),
         ("min_spare_servers", "; here it is 'min_spare'"),
         ("handlers", "; it can be said in code only"),
+        ("host", "; here it is 'bind'"),
+        ("port", "; here it is 'bind'"),
         ("zzz", ""),
     ],
 )

@@ -29,6 +29,15 @@ def test_a_relative_socket_path_is_that_of_the_directory_now(tmp_path, monkeypat
     assert values.endpoint("unix:site.sock").address == str(tmp_path / "site.sock")
 
 
+def test_other_relative_paths_are_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "files").mkdir()
+    assert values.directory("files") == str(tmp_path / "files")
+    assert values.mounts("/static=files") == (("/static", str(tmp_path / "files")),)
+    assert values.output("access.log") == str(tmp_path / "access.log")
+    assert values.output("-") == "-"
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -10,6 +10,7 @@ use crate::answering::{Refusal, find};
 use crate::connection::{ConnId, Phase};
 use crate::content::Content;
 use crate::engine::{Engine, Event, HIGH_WATER, NEVER};
+use crate::output::COPY_LIMIT;
 use understudy_wire::websocket::{
     Breach, CloseCode, Deflater, Incoming, MessageDecoder, Opcode, Opening, write_close,
     write_frame_head, write_ping, write_pong, write_switch,
@@ -123,7 +124,11 @@ impl Engine {
             _ => None,
         };
         let compressed = deflated.is_some();
-        let content = deflated.map_or(content, |bytes| Content::Kept(Box::new(bytes)));
+        let content = match &deflated {
+            // Many may wait for their peer, and each has far more room than it needs.
+            Some(bytes) if bytes.len() <= COPY_LIMIT => Content::Copied(bytes),
+            _ => deflated.map_or(content, |bytes| Content::Kept(Box::new(bytes))),
+        };
         let len = content.len();
         conn.output.append(buffers, |out| {
             write_frame_head(out, opcode, compressed, len);

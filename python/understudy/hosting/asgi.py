@@ -102,6 +102,8 @@ class ASGIService(Service):
         else:
             self._open.add(task)
             task.add_done_callback(partial(self._ended, request, response, exchange))
+            if self.server.options.request_timeout:
+                response.when_overdue(task.cancel)
 
     def scope(self, request: Request) -> dict[str, Any]:
         """The scope of a request, with copies of what applications write to."""

@@ -12,36 +12,71 @@ from typing import Any
 
 from understudy.errors import TargetError
 
-SIGNATURES = {2: "wsgi", 3: "asgi"}
-"""How many arguments an application is called with: (environ, start_response) or (scope, receive, send)."""
+ARGUMENTS = {"wsgi": ("environ", "start_response"), "asgi": ("scope", "receive", "send")}
+"""What an application is called with."""
 
-
-def detect(application: object, place: str) -> str:
-    """`wsgi` or `asgi`. Raises TargetError, which says what `place` names instead."""
-    if not callable(application):
-        raise TargetError(f"{place} is a {type(application).__name__}, which cannot be called; {EXPECTED}")
-    if inspect.isclass(application):
-        raise TargetError(
-            f"{place} is a class; {EXPECTED}. If calling it makes the application, say --factory"
-        )
-    if _is_async(application):
-        return "asgi"
-    taken = [count for count in SIGNATURES if _takes(application, count)]
-    if len(taken) == 1:
-        return SIGNATURES[taken[0]]
-    if taken:
-        raise TargetError(f"{place} can be called as WSGI and as ASGI; say which by --interface")
-    about = _signature(application)
-    raise TargetError(
-        f"{place} is {getattr(application, '__name__', type(application).__name__)}{about}; {EXPECTED}. "
-        "If calling it makes the application, say --factory"
-    )
-
+INSTANCES = {"wsgi": "__iter__", "asgi": "__await__"}
+"""The method of the instances of a class that is itself an application: the call makes what answers."""
 
 EXPECTED = (
     "expected a WSGI application (environ, start_response), an ASGI application (scope, receive, send), "
     "a PreForkServer, an HTTPServer or a Kernel"
 )
+
+
+def detect(application: object, place: str) -> str:
+    """`wsgi` or `asgi`. Raises TargetError, which says what `place` names instead."""
+    if not callable(application):
+        raise TargetError(
+            f"{place} is of type {type(application).__name__}, which cannot be called; {EXPECTED}"
+        )
+    is_class = inspect.isclass(application)
+    # Native functions that do not tell how they are called are of WSGI's age, unless they are async.
+    likely = ("asgi",) if not is_class and _is_async(application) else ("wsgi", "asgi")
+    spoken = [
+        interface
+        for interface in likely
+        if takes(application, ARGUMENTS[interface], unknown=interface == likely[0])
+        and (not is_class or hasattr(application, INSTANCES[interface]))
+    ]
+    if len(spoken) == 1:
+        return spoken[0]
+    if spoken:
+        raise TargetError(f"{place} can be called as WSGI and as ASGI; say which by --interface")
+    raise TargetError(f"{place} is {describe(application)}; {EXPECTED}. {_hint(application)}")
+
+
+def insist(application: object, interface: str, place: str) -> None:
+    """Raises TargetError if the application cannot be called as the operator says."""
+    arguments = ARGUMENTS[interface]
+    if not callable(application) or not takes(application, arguments):
+        raise TargetError(
+            f"{place} is {describe(application)}; --interface {interface} expects what can be called with "
+            f"({', '.join(arguments)})"
+        )
+
+
+def takes(application: Callable[..., Any], arguments: tuple[str, ...], *, unknown: bool = True) -> bool:
+    """Whether it can be called with as many; `unknown` if nobody can tell, as of some native functions."""
+    try:
+        inspect.signature(application).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:
+        return unknown
+    return True
+
+
+def describe(found: object) -> str:
+    """An object as its author knows it."""
+    if not callable(found):
+        return f"of type {type(found).__name__}"
+    try:
+        signature = str(inspect.signature(found))
+    except ValueError:
+        signature = ""
+    about = f"{getattr(found, '__name__', type(found).__name__)}{signature}"
+    return f"the class {about}" if inspect.isclass(found) else about
 
 
 def _is_async(application: Callable[..., Any]) -> bool:
@@ -52,18 +87,10 @@ def _is_async(application: Callable[..., Any]) -> bool:
     )
 
 
-def _takes(application: Callable[..., Any], count: int) -> bool:
+def _hint(application: Callable[..., Any]) -> str:
     try:
-        inspect.signature(application).bind(*range(count))
-    except TypeError:
-        return False
+        if [*inspect.signature(application).parameters] == ["scope"]:
+            return "If it speaks ASGI 2, asgiref.compatibility.guarantee_single_callable makes it ASGI 3"
     except ValueError:
-        return count == 2  # no signature, as of some native functions: those are of WSGI's age
-    return True
-
-
-def _signature(application: Callable[..., Any]) -> str:
-    try:
-        return str(inspect.signature(application))
-    except ValueError:
-        return ""
+        pass
+    return "If calling it makes the application, say --factory"

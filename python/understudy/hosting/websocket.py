@@ -49,7 +49,10 @@ def converse(service: ASGIService, request: Request, response: Response) -> None
     )
     if websocket is not None:
         work = Conversation(service, websocket, response).run(request)
-        service.server.kernel.spawn(work, session=service.server, event="websocket", args=(request,))
+        kernel = service.server.kernel
+        task = kernel.spawn(work, session=service.server, event="websocket", args=(request,))
+        if service.server.options.request_timeout:
+            response.when_overdue(task.cancel)
 
 
 class Conversation:
@@ -62,7 +65,7 @@ class Conversation:
         self._stage = Stage.ASKED
         self._connected = False
         self._left = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: set[asyncio.Future[None]] = set()
         self._room: asyncio.Event | None = None
 
     async def run(self, request: Request) -> None:
@@ -120,8 +123,11 @@ class Conversation:
             if self._left or self._stage is Stage.REFUSED:
                 return {"type": "websocket.disconnect", "code": VANISHED, "reason": ""}
             waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
 
     async def send(self, message: Message) -> None:
         """Takes a message of the application.

@@ -180,6 +180,6 @@ class WSGIService(Service):
         if isinstance(error, InvalidResponse):
             logger.error("%s: %s", text, error)  # it says all: no traceback needed
         else:
-            logger.error("%s", text, exc_info=error)
+            logger.error("%s: %r", text, error, exc_info=error)
         self.tell(self.server.options.error_handler, f"{text}: {error!r}", request.remote_ip)
         self.give_up(response)

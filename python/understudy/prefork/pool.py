@@ -112,7 +112,7 @@ class Pool:
             self.publication = Publication(self.board, options.ipc_glue)
             undo.callback(self.publication.close)
             undo.pop_all()
-        # For a worker whose Python is stuck: C writes them, without the GIL. Here, so that its memory is shared.
+        # For a worker whose Python is stuck: C writes them, without the GIL. Here: the memory is shared.
         faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
         self._children: dict[int, Child] = {}
         self._free = list(range(capacity - 1, -1, -1))

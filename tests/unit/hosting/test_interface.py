@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from understudy.errors import TargetError
-from understudy.hosting.interface import detect
+from understudy.hosting.interface import detect, insist
 
 
 def wsgi(environ: Any, start_response: Any) -> Any: ...
@@ -22,6 +22,9 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None: ...
 
 def asgi_by_a_plain_function(scope: Any, receive: Any, send: Any) -> Any:
     return asgi(scope, receive, send)
+
+
+async def half_asgi(environ: Any, start_response: Any) -> Any: ...
 
 
 def configured_asgi(settings: Any, scope: Any, receive: Any, send: Any) -> Any: ...
@@ -40,6 +43,30 @@ class Starry:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
 
 
+class AppClass:
+    """As in PEP 3333: calling it makes the iterable."""
+
+    def __init__(self, environ: Any, start_response: Any) -> None: ...
+
+    def __iter__(self) -> Any: ...
+
+
+class Endpoint:
+    """As Starlette's HTTPEndpoint: calling it makes what is awaited."""
+
+    def __init__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+    def __await__(self) -> Any: ...
+
+
+class OfOld:
+    """ASGI 2."""
+
+    def __init__(self, scope: Any) -> None: ...
+
+    async def __call__(self, receive: Any, send: Any) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("application", "interface"),
     [
@@ -52,6 +79,8 @@ class Starry:
         (Flasky(), "wsgi"),
         (Flasky().handler, "wsgi"),
         (Starry(), "asgi"),
+        (AppClass, "wsgi"),
+        (Endpoint, "asgi"),
     ],
 )
 def test_an_application_is_what_it_can_be_called_with(application: Any, interface: str) -> None:
@@ -67,13 +96,47 @@ def anything(*args: Any) -> None: ...
 @pytest.mark.parametrize(
     ("other", "complaint"),
     [
-        (42, "app is a int, which cannot be called; expected a WSGI application"),
-        (Flasky, "app is a class; .* say --factory"),
+        (42, "app is of type int, which cannot be called; expected a WSGI application"),
+        (Flasky, r"app is the class Flasky\(\); .* say --factory"),
         (no_arguments, r"app is no_arguments\(\) -> 'None'; .* say --factory"),
         (anything, "app can be called as WSGI and as ASGI; say which by --interface"),
         (wsgi_with_more, "as WSGI and as ASGI; say which"),
+        (half_asgi, r"app is half_asgi\(environ.* expected a WSGI application"),
+        (OfOld, r"app is the class OfOld\(scope.* If it speaks ASGI 2, .* makes it ASGI 3"),
     ],
 )
 def test_what_is_none_is_told_what_it_is(other: Any, complaint: str) -> None:
     with pytest.raises(TargetError, match=complaint):
         detect(other, "app")
+
+
+@pytest.mark.parametrize(
+    ("application", "interface"),
+    [(wsgi_with_more, "wsgi"), (anything, "asgi"), (Endpoint, "asgi"), (dict.get, "wsgi")],
+)
+def test_the_operator_is_believed(application: Any, interface: str) -> None:
+    insist(application, interface, "app")
+
+
+@pytest.mark.parametrize(
+    ("application", "interface", "complaint"),
+    [
+        (
+            wsgi,
+            "asgi",
+            r"app is wsgi\(.*; --interface asgi expects what can be called with \(scope, receive, send\)",
+        ),
+        (
+            asgi,
+            "wsgi",
+            r"app is asgi\(.*; --interface wsgi expects what can be called with \(environ, start_resp",
+        ),
+        (OfOld, "asgi", "app is the class OfOld"),
+        (42, "wsgi", "app is of type int; --interface wsgi expects"),
+    ],
+)
+def test_the_operator_is_not_believed_what_cannot_be(
+    application: Any, interface: str, complaint: str
+) -> None:
+    with pytest.raises(TargetError, match=complaint):
+        insist(application, interface, "app")

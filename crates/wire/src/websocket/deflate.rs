@@ -177,6 +177,7 @@ impl Inflater {
         if self.forgets {
             self.state = None;
         }
+        out.shrink_to_fit(); // many small ones may wait to be read
         Ok(out)
     }
 }

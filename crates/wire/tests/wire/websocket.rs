@@ -465,6 +465,17 @@ fn a_message_that_inflates_over_the_limit_is_refused_before_it_is_inflated() {
 }
 
 #[test]
+fn a_small_message_that_was_inflated_holds_little_memory() {
+    let agreed = deflated("");
+    let sent = compressed(&mut Deflater::new(&agreed), b"small");
+    let (mut heard, _) = heard(&sent, Some(&agreed));
+    let Some(Incoming::Message(Message::Binary(bytes))) = heard.pop() else {
+        panic!("it was not heard");
+    };
+    assert!(bytes.capacity() < 100, "{}", bytes.capacity());
+}
+
+#[test]
 fn what_cannot_be_inflated_and_text_that_is_not_utf_8_then_are_refused() {
     let agreed = deflated("");
     for (payload, kind) in [(&b"\xff\xff\xff"[..], 2), (&[0x06], 2), (&[0x7f; 40], 1)] {
