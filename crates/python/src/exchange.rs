@@ -19,6 +19,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyString};
+use rustix::fs::{Mode, OFlags};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -272,7 +273,10 @@ impl Exchange {
     fn path(slf: &Bound<'_, Self>, path: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let response = slf.borrow().response.bind(py).clone();
-        let file = std::fs::File::open(path.extract::<PathBuf>()?)?;
+        // A pipe is not waited for: it is no regular file, and refused as such.
+        let options = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::open(path.extract::<PathBuf>()?, options, Mode::empty())
+            .map_err(std::io::Error::from)?;
         let part = py.get_type::<PyFilePart>().call1((file.as_raw_fd(),))?;
         response.borrow_mut().content = Some(part.unbind());
         Self::complete(slf, &response)

@@ -35,7 +35,10 @@ pub fn scope<'py>(
         intern!(py, "query_string"),
         PyBytes::new(py, asked.query_bytes()),
     )?;
-    let client = asked.peer.ip().map(|_| (asked.remote_ip(), asked.peer.port()));
+    let client = asked
+        .peer
+        .ip()
+        .map(|_| (asked.remote_ip(), asked.peer.port()));
     scope.set_item(intern!(py, "client"), client)?;
     if asked.version() == Version::Http10 {
         scope.set_item(intern!(py, "http_version"), intern!(py, "1.0"))?;
