@@ -163,8 +163,8 @@ def test_an_address_that_cannot_be_had(tmp_path: Path, place: str, expected: str
     ("name", "expected"),
     [
         (":servr", "has no 'servr'; did you mean 'server'?"),
-        (":text", "is a str, which cannot be called; expected a WSGI application"),
-        (":Pages", "is a class; expected a WSGI application"),
+        (":text", "is of type str, which cannot be called; expected a WSGI application"),
+        (":Pages", "is the class Pages"),
     ],
 )
 def test_a_name_that_is_no_server(tmp_path: Path, name: str, expected: str) -> None:
