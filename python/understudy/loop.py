@@ -21,6 +21,9 @@ from typing import Any
 from understudy._engine import Engine
 from understudy.selector import EngineSelector
 
+NAME = "request"
+"""Of the tasks that requests start: to number them all would cost each one some time."""
+
 
 class Loop(asyncio.AbstractEventLoop):
     """An asyncio loop that serves what its `engine` listens to."""
@@ -55,7 +58,7 @@ class Loop(asyncio.AbstractEventLoop):
             """Runs a coroutine as a task that takes its first step now: for the engine's turn, in which no
             task runs. A request that is answered in that step costs no further turn of the loop.
             """
-            return asyncio.Task(coroutine, loop=self, eager_start=True)
+            return asyncio.Task(coroutine, loop=self, name=NAME, eager_start=True)
 
     else:
 
@@ -67,7 +70,7 @@ class Loop(asyncio.AbstractEventLoop):
             """
             self.call_soon = self._keep_first  # type: ignore[method-assign, assignment]
             try:
-                task = asyncio.Task(coroutine, loop=self)
+                task = asyncio.Task(coroutine, loop=self, name=NAME)
             finally:
                 del self.call_soon
             step, context = self._first

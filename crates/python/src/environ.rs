@@ -69,7 +69,7 @@ pub(crate) fn environ<'py>(
 }
 
 /// A proxy in front brings all clients from few addresses.
-fn address(py: Python<'_>, ip: IpAddr) -> Py<PyString> {
+pub(crate) fn address(py: Python<'_>, ip: IpAddr) -> Py<PyString> {
     let text = |_: &[u8]| PyString::new(py, &ip.to_canonical().to_string()).unbind();
     match ip {
         IpAddr::V4(ip) => ADDRESSES.get(py, &ip.octets(), text),

@@ -1,6 +1,7 @@
 //! The scope of a request (ASGI 3): a copy of what all of them share, and on
 //! top of it what this one brings.
 
+use crate::environ::address;
 use crate::names::Names;
 use crate::request::{Request, percent_decode};
 use pyo3::intern;
@@ -35,10 +36,8 @@ pub fn scope<'py>(
         intern!(py, "query_string"),
         PyBytes::new(py, asked.query_bytes()),
     )?;
-    let client = asked
-        .peer
-        .ip()
-        .map(|_| (asked.remote_ip(), asked.peer.port()));
+    let port = asked.peer.port();
+    let client = asked.peer.ip().map(|ip| (address(py, ip), port));
     scope.set_item(intern!(py, "client"), client)?;
     if asked.version() == Version::Http10 {
         scope.set_item(intern!(py, "http_version"), intern!(py, "1.0"))?;
@@ -51,5 +50,11 @@ pub fn scope<'py>(
     });
     let headers = PyList::new(py, headers.collect::<PyResult<Vec<_>>>()?)?;
     scope.set_item(intern!(py, "headers"), headers)?;
+    // What applications write to is each request's own.
+    for key in [intern!(py, "state"), intern!(py, "extensions")] {
+        if let Some(shared) = scope.get_item(key)? {
+            scope.set_item(key, shared.cast::<PyDict>()?.copy()?)?;
+        }
+    }
     Ok(scope)
 }

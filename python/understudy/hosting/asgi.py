@@ -79,6 +79,7 @@ class ASGIService(Service):
         self._start = self.server.kernel.loop.start
         self._create_future = self.server.kernel.loop.create_future
         await self.lifespan.begin()
+        self.base["state"] = self.lifespan.state
 
     async def end(self) -> None:
         """Has it shut down, after the last connection."""
@@ -86,31 +87,25 @@ class ASGIService(Service):
 
     def request(self, request: Request, response: Response) -> None:
         """A request; its body is still to come."""
-        self.announce(request)
+        if self.server.options.log_handler is not None:
+            self.announce(request)
         if request.websocket:
             converse(self, request, response)
             return
         exchange = Exchange(request, response, self._create_future)
-        asked = self.scope(request)
+        asked = scope(request, self.base, self.root_path)
         try:
             task = self._start(self._call(asked, exchange.receive, exchange.send))
         except Exception as error:  # it is to return a coroutine; this one did something else
             self._failed(request, response, exchange, error)
             return
-        if task.done():
-            self._ended(request, response, exchange, task)
-        else:
+        if not task.done():
             self._open.add(task)
             task.add_done_callback(partial(self._ended, request, response, exchange))
             if self.server.options.request_timeout:
                 response.when_overdue(task.cancel)
-
-    def scope(self, request: Request) -> dict[str, Any]:
-        """The scope of a request, with copies of what applications write to."""
-        asked = scope(request, self.base, self.root_path)
-        asked["state"] = self.lifespan.state.copy()
-        asked["extensions"] = asked["extensions"].copy()
-        return asked
+        elif task.cancelled() or task.exception() is not None or not exchange.over:
+            self._ended(request, response, exchange, task)
 
     async def _await(self, asked: Message, receive: Receive, send: Send) -> None:
         """Calls an application that is no coroutine function, in the task as well."""

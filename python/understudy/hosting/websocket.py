@@ -11,7 +11,7 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, Any
 
-from understudy._engine import WebSocket
+from understudy._engine import WebSocket, scope
 from understudy.errors import InvalidResponse
 from understudy.service import logger
 
@@ -71,7 +71,7 @@ class Conversation:
     async def run(self, request: Request) -> None:
         """Calls the application, and ends what it leaves open."""
         service = self._service
-        asked = service.scope(request)
+        asked = scope(request, service.base, service.root_path)
         del asked["method"]
         asked["type"] = "websocket"
         asked["scheme"] = "wss" if asked["scheme"] == "https" else "ws"
