@@ -19,7 +19,7 @@ from bench.machine import Cores, pinned
 from bench.processes import cpu_ns
 from bench.servers import Recipe, Server, request
 
-ROUNDS_A_WINDOW = 20
+ROUNDS_A_WINDOW = 40
 REQUESTS_A_WINDOW = ROUNDS_A_WINDOW * CONNECTIONS
 WARM_UP = 10
 

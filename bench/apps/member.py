@@ -1,4 +1,5 @@
-"""An HTTPServer that is a worker of a pool, or is not. Arguments: port, yes or no.
+"""An HTTPServer that is a worker of a pool, or is not. Arguments: port, and what it has of that: nothing, its
+slot of the scoreboard, or all, which is the queue as well.
 
 All else is the same in both, so what they differ by is what membership costs. The pool is one of ten that may
 grow: with each request the worker looks, as in such a pool, whether spares get short. The others never serve.
@@ -24,8 +25,10 @@ def join() -> None:
     for index in range(WORKERS):
         board.claim(index, 1)  # the others stay "starting", which counts as spare
     gate = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    entrance, leaving = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-    kernel.engine.join_pool(board, 0, 1, gate, (entrance.fileno(), leaving.fileno()))
+    kernel.engine.join_pool(board, 0, 1, gate)
+    if member == "all":
+        ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        kernel.engine.join_queue(ends[0].fileno(), ends[1].fileno())
     kernel.engine.enter_pool()
 
 
@@ -33,6 +36,6 @@ port, member = sys.argv[1:]
 kernel = Kernel()
 kernel.add(Pages())
 HTTPServer(kernel, address="127.0.0.1", port=int(port), handlers=handlers("done"))
-if member == "yes":
+if member != "nothing":
     kernel.on_start(join)
 kernel.run()

@@ -252,10 +252,15 @@ impl Engine {
     /// client is accepted while `concurrency` requests are in flight, unless
     /// the pool is full: then `gate` is readable. Connections come from other
     /// workers, and go there, through `queue`.
-    pub fn join_pool(&mut self, slot: Slot, concurrency: u32, gate: OwnedFd, queue: Queue) {
+    pub fn join_pool(&mut self, slot: Slot, concurrency: u32, gate: OwnedFd) {
         self.slot = Some(slot);
         self.concurrency = concurrency;
         self.gate = Some(gate);
+    }
+
+    /// From now on connections go to the pool's other workers, and come from
+    /// them, through `queue`.
+    pub fn join_queue(&mut self, queue: Queue) {
         self.queue = Some(queue);
     }
 

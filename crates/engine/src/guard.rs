@@ -27,7 +27,7 @@ const IDLE_TICKS: u32 = 2;
 /// A main thread that gets so far in a millisecond is in handlers that cost
 /// less than to look at it: it is looked at each `SELDOM` ticks.
 const FAST_STEPS: u64 = 16;
-const SELDOM: u32 = 4;
+const SELDOM: u32 = 10;
 /// How late the main thread may be when its sleep should end.
 const GRACE: Duration = Duration::from_millis(500);
 const STACK_BYTES: usize = 64 * 1024;

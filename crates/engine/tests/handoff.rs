@@ -50,7 +50,8 @@ impl Worker {
         slot.set_state(State::Spare);
         let gate = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
         let mut engine = Engine::new().unwrap();
-        engine.join_pool(slot, 1, gate, pair.queue());
+        engine.join_pool(slot, 1, gate);
+        engine.join_queue(pair.queue());
         let door = TcpListener::bind("127.0.0.1:0").unwrap();
         door.set_nonblocking(true).unwrap();
         let address = door.local_addr().unwrap();

@@ -140,11 +140,7 @@ impl Reactor {
 
     /// Makes this forked process the worker of slot `index`. While it has
     /// `concurrency` requests in flight it accepts no client, unless `gate`
-    /// is readable and the scoreboard says overcommit. Connections go to other
-    /// workers through `queue[0]`, and come from them through `queue[1]`.
-    ///
-    /// From now on a thread stands beside this one, which must have blocked
-    /// all signals but TRACEBACKS: that thread inherits it.
+    /// is readable and the scoreboard says overcommit.
     ///
     /// Raises OSError.
     fn join_pool(
@@ -153,15 +149,24 @@ impl Reactor {
         index: usize,
         concurrency: u32,
         gate: RawFd,
-        queue: (RawFd, RawFd),
     ) -> PyResult<()> {
         let gate: OwnedFd = borrowed(gate)?.try_clone_to_owned()?;
-        let queue = Queue::new(
-            borrowed(queue.0)?.try_clone_to_owned()?,
-            borrowed(queue.1)?.try_clone_to_owned()?,
-        );
         let slot = scoreboard.borrow_mut().enter(index, concurrency)?;
-        self.core.engine().join_pool(slot, concurrency, gate, queue);
+        self.core.engine().join_pool(slot, concurrency, gate);
+        Ok(())
+    }
+
+    /// Worker: from now on connections go to the others through `entrance`,
+    /// and come from them through `way_out`. A guard stands beside this thread,
+    /// which must have blocked all signals but TRACEBACKS: it inherits that.
+    ///
+    /// Raises OSError.
+    fn join_queue(&self, entrance: RawFd, way_out: RawFd) -> PyResult<()> {
+        let queue = Queue::new(
+            borrowed(entrance)?.try_clone_to_owned()?,
+            borrowed(way_out)?.try_clone_to_owned()?,
+        );
+        self.core.engine().join_queue(queue);
         hold_at_fork(&self.core.engine);
         guard::start(&self.core.engine, end_stuck).map_err(PyErr::from)
     }

@@ -28,9 +28,10 @@ def become(pool: Pool, index: int, concurrency: int) -> None:
     """Turns this new child into the worker of slot `index` (worker)."""
     if not die_with_parent(pool.manager):
         os._exit(BOOT_FAILED)  # it died while we were born
+    engine = pool.kernel.engine
+    engine.join_pool(pool.board, index, concurrency, pool.gate)
     with Blocked(TRACEBACKS):
-        ends = pool.queue[0].fileno(), pool.queue[1].fileno()
-        pool.kernel.engine.join_pool(pool.board, index, concurrency, pool.gate, ends)
+        engine.join_queue(pool.queue[0].fileno(), pool.queue[1].fileno())
     pool.leave()
 
 
