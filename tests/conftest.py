@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import harness
@@ -72,3 +73,10 @@ def at() -> Iterator[stage.At]:
     yield begin
     for one in stages:
         one.close()
+
+
+@pytest.fixture
+def client(site: harness.Server) -> Iterator[httpx.Client]:
+    """A client of the application that the test's module serves as its fixture `site`."""
+    with httpx.Client(base_url=site.url, trust_env=False) as client:
+        yield client

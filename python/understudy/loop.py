@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 import sys
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
@@ -25,15 +26,16 @@ NAME = "request"
 """Of the tasks that requests start: to number them all would cost each one some time."""
 
 
-class Loop(asyncio.AbstractEventLoop):
+class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     """An asyncio loop that serves what its `engine` listens to."""
 
     engine: Engine
 
+    @abstractmethod
     def is_watching(self) -> bool:
         """Whether anybody waits for a descriptor; asyncio's own self-pipe is not counted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def abandon(self) -> None:
         """In a forked child: lets go of the parent's descriptors without touching what the parent still uses.
 
@@ -41,7 +43,6 @@ class Loop(asyncio.AbstractEventLoop):
         timer in it: to free a suspended coroutine would run its `finally` blocks once more and in the wrong
         process, and to close the loop would write to pages that the child shares with its parent.
         """
-        raise NotImplementedError
 
     def finish_tasks(self, *, cancel: bool) -> None:
         """Runs until every task is done, after cancelling them if asked."""

@@ -26,6 +26,9 @@ logger = logging.getLogger("understudy.server")
 class Service:
     """Whom the requests of one server go to. A kind of application says what `request` does."""
 
+    request: Callable[[Request, Response], None]
+    """A whole request, as its first argument. The one thing that each kind of application says itself."""
+
     begin: Callable[[], Coroutine[Any, Any, None]] | None = None
     """Awaited in each process that serves, before it accepts; what it raises keeps that from serving."""
 
@@ -55,10 +58,6 @@ class Service:
         self.empty = server._empty
 
     # --- requests ----------------------------------------------------------------------------------------
-
-    def request(self, request: Request, response: Response) -> None:
-        """A whole request."""
-        raise NotImplementedError
 
     def head(self, request: Request, response: Response) -> bool:  # noqa: ARG002
         """A request whose body is still to come, and whether that is wanted. If not, it has been answered."""

@@ -23,12 +23,6 @@ def site(request: pytest.FixtureRequest) -> Iterator[harness.Server]:
         assert server.stop() == 0
 
 
-@pytest.fixture
-def client(site: harness.Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=site.url, trust_env=False) as client:
-        yield client
-
-
 def test_paths_queries_and_bodies_are_typed(client: httpx.Client) -> None:
     assert client.get("/items/7?limit=3").json() == {"number": 7, "limit": 3}
     assert client.get("/items/seven").status_code == 422

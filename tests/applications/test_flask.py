@@ -26,12 +26,6 @@ def site(request: pytest.FixtureRequest) -> Iterator[harness.Server]:
         assert server.stop() == 0
 
 
-@pytest.fixture
-def client(site: harness.Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=site.url, trust_env=False) as client:
-        yield client
-
-
 def test_a_page(client: httpx.Client) -> None:
     answer = client.get("/hello/W%C3%B6rld")
     assert answer.text.startswith("Hello Wörld, from ")

@@ -24,12 +24,6 @@ def site() -> Iterator[harness.Server]:
         assert server.stop() == 0
 
 
-@pytest.fixture
-def client(site: harness.Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=site.url, trust_env=False) as client:
-        yield client
-
-
 def websocket(site: harness.Server, path: str, **options: object) -> ClientConnection:
     return connect(site.url.replace("http", "ws", 1) + path, proxy=None, **options)
 

@@ -48,6 +48,7 @@ def test_an_application_is_served(serve: Serve, source: str, options: tuple[str,
         (WSGI, "/shopping", "/shop|/shopping"),
         (ASGI, "/shop/cart", "/shop|/shop/cart"),
         (ASGI, "/cart", "/shop|/shop/cart"),
+        (ASGI, "/shopping", "/shop|/shop/shopping"),
     ],
 )
 def test_a_root_path_is_taken_off_for_wsgi_and_always_there_for_asgi(

@@ -26,7 +26,7 @@ pub(crate) fn environ<'py>(
     let environ = base.copy()?;
     environ.set_item(intern!(py, "REQUEST_METHOD"), asked.method(py))?;
     let path = percent_decode(asked.raw());
-    let path = below(&path, root_path.as_bytes());
+    let path = below(&path, root_path).unwrap_or(&path);
     let target = decode(py, asked.target());
     let path = match path == asked.target() {
         true => target.clone(),
@@ -93,13 +93,11 @@ fn key(py: Python<'_>, name: &[u8]) -> Py<PyString> {
     .unbind()
 }
 
-/// What of `path` comes after `root`, if it begins with it.
-fn below<'a>(path: &'a [u8], root: &[u8]) -> &'a [u8] {
+/// What of `path` comes after `root`, if it is there or below.
+pub(crate) fn below<'a>(path: &'a [u8], root: &str) -> Option<&'a [u8]> {
     if root.is_empty() {
-        return path;
+        return Some(path);
     }
-    match path.strip_prefix(root) {
-        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
-        _ => path,
-    }
+    let rest = path.strip_prefix(root.as_bytes())?;
+    (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
 }

@@ -1,7 +1,7 @@
 //! The scope of a request (ASGI 3): a copy of what all of them share, and on
 //! top of it what this one brings.
 
-use crate::environ::address;
+use crate::environ::{address, below};
 use crate::names::Names;
 use crate::request::{Request, percent_decode};
 use pyo3::intern;
@@ -25,8 +25,9 @@ pub fn scope<'py>(
     scope.set_item(intern!(py, "method"), asked.method(py))?;
     let raw = asked.raw();
     let path = percent_decode(raw);
+    let is_below = below(&path, root_path).is_some();
     let path = String::from_utf8_lossy(&path);
-    if path.starts_with(root_path) {
+    if is_below {
         scope.set_item(intern!(py, "path"), path)?;
     } else {
         scope.set_item(intern!(py, "path"), format!("{root_path}{path}"))?;

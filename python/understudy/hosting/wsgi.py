@@ -112,7 +112,8 @@ class WSGIService(Service):
         """Worker: before it accepts."""
         call = Caller(self.application, self.base(), self.root_path, self._deliver, self._failed)
         entry = call if self.threads is None else partial(self.threads.submit, call)
-        self.request = self.body = entry  # type: ignore[method-assign]
+        self.request = entry
+        self.body = entry  # type: ignore[method-assign]
         loop = self.server.kernel.loop
         if self.threads is None and isinstance(loop, EngineLoop):
             loop.hide()
