@@ -42,6 +42,7 @@ class Service:
 
     adds_content_type = True
     pulls_bodies = False
+    starts_responses = False
 
     def __init__(self, handler: Callable[[Request, Response], Any]) -> None:
         self.handler = handler

@@ -53,6 +53,9 @@ class Service:
     adds_content_type = True
     """Whether an answer that has no Content-Type gets one."""
 
+    starts_responses = False
+    """Whether a response is called to be started, as WSGI has it."""
+
     def __init__(self, server: HTTPServer) -> None:
         self.server = server
         self.empty = server._empty

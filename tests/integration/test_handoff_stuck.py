@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,22 @@ def test_a_pool_of_one_keeps_what_it_has(pool: MakePool) -> None:
     server.release()
     assert int(read_response(first)[2]) == int(read_response(second)[2]) == only
     assert server.totals["handed_off"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "guards"),
+    [
+        ("--workers 1", 0),
+        ("--workers 2", 1),
+        ("--workers 1 --request-timeout 5", 1),
+        ("--max-clients 1 --start 1", 0),
+    ],
+)
+def test_a_guard_is_there_if_it_has_something_to_do(pool: MakePool, options: str, guards: int) -> None:
+    server = pool("", *options.split())
+    worker, *_ = server.wait_workers(2 if "2" in options else 1)
+    threads = [thread.read_text().strip() for thread in Path(f"/proc/{worker}/task").glob("*/comm")]
+    assert threads.count("guard") == guards
 
 
 def test_nothing_is_handed_off_while_nobody_is_spare(pool: MakePool) -> None:

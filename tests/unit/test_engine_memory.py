@@ -13,6 +13,7 @@ import pytest
 
 import stage
 from understudy import Request, Response
+from understudy._engine import StartResponse
 
 REQUESTS = 10_000
 BATCH = 50
@@ -44,6 +45,34 @@ def test_a_cycle_through_request_and_response_is_collected(at: stage.At, by: str
     there = at(handler)
     there.get()
     there.service.answers.clear()
+    gc.collect()
+    assert [holder() for holder in seen] == [None]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_cycle_through_a_wsgi_response_is_collected(at: stage.At, answers: bool) -> None:
+    seen: list[weakref.ref[Holder]] = []
+
+    def handler(_request: Request, response: Response) -> None:
+        assert isinstance(response, StartResponse)
+        response.handler = Holder(response)
+        seen.append(weakref.ref(response.handler))
+        if answers:
+            response("200 OK", [])
+            response.answer([])
+
+    service = stage.Service(handler)
+    service.starts_responses = True
+    there = at(service=service)
+    client = there.connect(stage.request())
+    there.turn_until(lambda: seen)
+    service.answers.clear()
+    gc.collect()
+    assert there.read(client, b"\r\n\r\n" if answers else None).startswith(
+        b"HTTP/1.1 200 " if answers else b"HTTP/1.1 500 "
+    )
+    service.answers.clear()
+    service.orphans.clear()
     gc.collect()
     assert [holder() for holder in seen] == [None]
 

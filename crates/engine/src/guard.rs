@@ -135,7 +135,8 @@ impl Guard {
             return Next::End;
         };
         let mut engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_fast = engine.steps - self.step > FAST_STEPS * u64::from(self.pause_ticks);
+        let slept_ticks = self.pause_ticks;
+        let is_fast = engine.steps - self.step > FAST_STEPS * u64::from(slept_ticks);
         self.pause_ticks = if is_fast { SELDOM } else { 1 };
         if self.step != engine.steps {
             self.step = engine.steps;
@@ -148,12 +149,12 @@ impl Guard {
                 (self.last_words)(&request);
             }
         } else {
-            self.idle_ticks += 1;
+            self.idle_ticks += slept_ticks;
         }
         let most = engine.sleeps_on();
         match &mut engine.watch {
             None => Next::End,
-            Some(watch) if self.idle_ticks == IDLE_TICKS => {
+            Some(watch) if self.idle_ticks >= IDLE_TICKS => {
                 self.idle_ticks = 0;
                 watch.parked = true;
                 Next::Sleep(most)

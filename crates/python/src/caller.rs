@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 /// Calls an application for each request, and answers with a body that is a
-/// list. Any other body goes to `deliver(body, start_response, request,
-/// response)`, and what is raised to `failed(error, request, response)`.
+/// list. Any other body goes to `deliver(body, request, response)`, and what
+/// is raised to `failed(error, request, response)`.
 #[pyclass(module = "understudy._engine", frozen)]
 pub struct Caller {
     application: Py<PyAny>,
@@ -45,15 +45,15 @@ impl Caller {
         response: &Bound<'_, Response>,
     ) -> PyResult<()> {
         let py = request.py();
-        let start = Bound::new(py, StartResponse::of(response))?;
+        let response = response.cast::<StartResponse>()?;
         let called = environ(request, self.base.bind(py), &self.root_path)
-            .and_then(|environ| self.application.bind(py).call1((environ, &start)));
+            .and_then(|environ| self.application.bind(py).call1((environ, response)));
         let answered = match called {
             Ok(body) if body.is_exact_instance_of::<PyList>() => {
-                StartResponse::answer(&start, Some(&body))
+                StartResponse::answer(response, Some(&body))
             }
             Ok(body) => {
-                let rest = (body, &start, request, response);
+                let rest = (body, request, response);
                 return self.deliver.bind(py).call1(rest).map(drop);
             }
             Err(error) => Err(error),

@@ -43,6 +43,8 @@ pub(crate) struct Core {
     /// Shared with the guard, which outlives nothing and holds it weakly.
     pub(crate) engine: Arc<Mutex<Engine>>,
     waiting: Mutex<Waiting>,
+    /// Whether any callback may be among them.
+    watched: AtomicBool,
     orphans: Mutex<Vec<Orphan>>,
     bereft: AtomicBool,
 }
@@ -52,6 +54,7 @@ impl Core {
         Ok(Arc::new(Core {
             engine: Arc::new(Mutex::new(Engine::new()?)),
             waiting: Mutex::default(),
+            watched: AtomicBool::new(false),
             orphans: Mutex::default(),
             bereft: AtomicBool::new(false),
         }))
@@ -65,6 +68,43 @@ impl Core {
 
     pub(crate) fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a callback wait for what `list` is of. A former one is returned to
+    /// be dropped.
+    pub(crate) fn watch(
+        &self,
+        list: impl FnOnce(&mut Waiting) -> &mut HashMap<ConnId, Py<PyAny>>,
+        conn: ConnId,
+        callback: Py<PyAny>,
+    ) -> Option<Py<PyAny>> {
+        let mut waiting = self.waiting();
+        self.watched.store(true, Ordering::Relaxed);
+        list(&mut waiting).insert(conn, callback)
+    }
+
+    /// Nobody waits any more for what could happen to an answer before its
+    /// end. They are returned to be dropped outside of the lock: that may run
+    /// Python.
+    pub(crate) fn forget_callbacks(&self, conn: ConnId) -> [Option<Py<PyAny>>; 3] {
+        // After each answer: reading costs less than a lock.
+        if !self.watched.load(Ordering::Relaxed) {
+            return [None, None, None];
+        }
+        let mut waiting = self.waiting();
+        let gone = waiting.gone.remove(&conn);
+        let drained = waiting.drained.remove(&conn);
+        let overdue = waiting.overdue.remove(&conn);
+        let is_watched = waiting.closed.contains_key(&conn);
+        if waiting.gone.is_empty() && waiting.drained.is_empty() && waiting.overdue.is_empty() {
+            self.watched.store(false, Ordering::Relaxed);
+        }
+        drop(waiting);
+        if gone.is_some() && !is_watched {
+            // A connection that somebody watches cannot go to another worker.
+            self.engine().tell_closed(conn, false);
+        }
+        [gone, drained, overdue]
     }
 
     /// The engine or nobody answers the request that is open on it: who waits

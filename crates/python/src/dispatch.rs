@@ -6,6 +6,7 @@ use crate::reactor::{Reactor, locked};
 use crate::request::Request;
 use crate::response::Response;
 use crate::service::{Entry, Service};
+use crate::wsgi::StartResponse;
 use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -13,8 +14,15 @@ use understudy_engine::{Body, ConnId, Event, Peer};
 use understudy_wire::{Framing, Head, Reject, TargetForm};
 
 impl Reactor {
-    /// Calls whom an event concerns.
-    pub(crate) fn handle(&self, py: Python<'_>, event: Event) -> PyResult<()> {
+    /// Calls whom an event concerns: one of `services`, which are in the order
+    /// of their listeners.
+    pub(crate) fn handle(
+        &self,
+        py: Python<'_>,
+        services: &[Arc<Service>],
+        event: Event,
+    ) -> PyResult<()> {
+        let service_of = |listener: u32| services.get(listener as usize);
         match event {
             Event::Request {
                 conn,
@@ -22,7 +30,10 @@ impl Reactor {
                 peer,
                 bytes,
                 head,
-            } => self.request(py, (conn, peer), listener, bytes, head),
+            } => match service_of(listener) {
+                Some(service) => self.request(py, service, (conn, peer), bytes, head),
+                None => Ok(()),
+            },
             Event::Body { conn, body } => self.body(py, conn, body),
             Event::Piece { conn, piece } => match self.exchange(py, conn) {
                 Some(exchange) => Exchange::arrived(exchange.bind(py), piece),
@@ -38,7 +49,7 @@ impl Reactor {
                     Exchange::lost(exchange.bind(py))?;
                 }
                 drop(self.core.forget_request(conn));
-                match self.service(listener) {
+                match service_of(listener) {
                     Some(service) => {
                         let arguments = (reject.to_string(), peer.to_string());
                         service.trouble.call1(py, arguments).map(drop)
@@ -51,7 +62,10 @@ impl Reactor {
                 listener,
                 peer,
                 reject,
-            } => self.malformed(py, (conn, peer), listener, reject),
+            } => match service_of(listener) {
+                Some(service) => self.malformed(py, service, (conn, peer), reject),
+                None => Ok(()),
+            },
             Event::Message { conn, message } => {
                 let heard = match self.core.waiting().websockets.get(&conn) {
                     Some(websocket) => websocket.borrow_mut(py).put(py, message),
@@ -68,7 +82,7 @@ impl Reactor {
                 fault,
             } => {
                 self.ended(py, conn, code, reason)?;
-                match (fault, self.service(listener)) {
+                match (fault, service_of(listener)) {
                     (Some(fault), Some(service)) => {
                         let text = format!("WebSocket closed with {code}: {fault}");
                         let result = service.trouble.call1(py, (text, peer.to_string()));
@@ -92,15 +106,24 @@ impl Reactor {
                 listener,
                 peer,
                 interrupted,
-            } => self.closed(py, (conn, peer), listener, interrupted),
+            } => {
+                self.closed(py, conn)?;
+                match (interrupted, service_of(listener)) {
+                    (Some(text), Some(service)) => {
+                        let arguments = (text, peer.to_string());
+                        service.trouble.call1(py, arguments).map(drop)
+                    }
+                    _ => Ok(()),
+                }
+            }
             Event::Starved { listener, error } => {
                 let text = format!(
                     "no clients are accepted for now: {error}; raise the limit of open files (ulimit -n) or lower the number of connections"
                 );
-                self.trouble(py, listener, &text)
+                trouble(py, service_of(listener), &text)
             }
             Event::Recovered { listener } => {
-                self.trouble(py, listener, "clients are accepted again")
+                trouble(py, service_of(listener), "clients are accepted again")
             }
             Event::Exhausted => {
                 let callback = locked(&self.exhausted).take();
@@ -118,7 +141,7 @@ impl Reactor {
                 }
                 let callback = self.core.waiting().overdue.remove(&conn);
                 call(py, callback)?;
-                match self.service(listener) {
+                match service_of(listener) {
                     Some(service) => {
                         let arguments = (request, after_ms as f64 / 1000.0, peer.to_string());
                         service.overdue.call1(py, arguments).map(drop)
@@ -126,7 +149,7 @@ impl Reactor {
                     None => Ok(()),
                 }
             }
-            Event::Empty { listener } => match self.service(listener) {
+            Event::Empty { listener } => match service_of(listener) {
                 Some(service) => service.empty.call0(py).map(drop),
                 None => Ok(()),
             },
@@ -139,27 +162,23 @@ impl Reactor {
         exchange.map(|exchange| exchange.clone_ref(py))
     }
 
-    fn service(&self, listener: u32) -> Option<Arc<Service>> {
-        locked(&self.services).get(listener as usize).cloned()
-    }
-
     fn request(
         &self,
         py: Python<'_>,
+        service: &Arc<Service>,
         client: (ConnId, Peer),
-        listener: u32,
         bytes: Vec<u8>,
         head: Head,
     ) -> PyResult<()> {
-        let Some(service) = self.service(listener) else {
-            return Ok(());
-        };
         let tunnel = head.form == TargetForm::Authority && !service.proxy_mode;
         let bodied = !matches!(head.framing, Framing::None | Framing::Length(0));
-        let request = Py::new(py, Request::new(&self.core, &service, client, bytes, head))?;
+        let request = Py::new(py, Request::new(service, client, bytes, head))?;
         let asked = Some(request.clone_ref(py));
-        let response = Response::new(&self.core, &service, client, asked);
-        let response = Py::new(py, response)?;
+        let response = Response::new(service, client, asked);
+        let response = match service.starts_responses {
+            true => StartResponse::around(py, response)?,
+            false => Py::new(py, response)?,
+        };
         if tunnel {
             return self.refuse_tunnel(py, &response);
         }
@@ -221,15 +240,12 @@ impl Reactor {
     fn malformed(
         &self,
         py: Python<'_>,
+        service: &Arc<Service>,
         client: (ConnId, Peer),
-        listener: u32,
         reject: Reject,
     ) -> PyResult<()> {
         self.forget_body(py, client.0);
-        let Some(service) = self.service(listener) else {
-            return Ok(());
-        };
-        let response = Py::new(py, Response::new(&self.core, &service, client, None))?;
+        let response = Py::new(py, Response::new(service, client, None))?;
         let arguments = (
             response.clone_ref(py),
             reject.status,
@@ -264,24 +280,19 @@ impl Reactor {
         call(py, heard)
     }
 
-    fn closed(
-        &self,
-        py: Python<'_>,
-        client: (ConnId, Peer),
-        listener: u32,
-        interrupted: Option<&'static str>,
-    ) -> PyResult<()> {
-        self.forget_body(py, client.0);
-        if let Some(exchange) = self.exchange(py, client.0) {
+    /// Whoever waits for something to happen on it is told that it ended.
+    fn closed(&self, py: Python<'_>, conn: ConnId) -> PyResult<()> {
+        self.forget_body(py, conn);
+        if let Some(exchange) = self.exchange(py, conn) {
             Exchange::lost(exchange.bind(py))?;
         }
         let (drained, gone, closed, overdue) = {
             let mut waiting = self.core.waiting();
             (
-                waiting.drained.remove(&client.0),
-                waiting.gone.remove(&client.0),
-                waiting.closed.remove(&client.0),
-                waiting.overdue.remove(&client.0),
+                waiting.drained.remove(&conn),
+                waiting.gone.remove(&conn),
+                waiting.closed.remove(&conn),
+                waiting.overdue.remove(&conn),
             )
         };
         drop(overdue); // not under the lock: freeing it may run Python
@@ -291,13 +302,7 @@ impl Reactor {
         for callback in gone.into_iter().chain(closed.into_iter().flatten()) {
             call(py, Some(callback))?;
         }
-        match (interrupted, self.service(listener)) {
-            (Some(text), Some(service)) => {
-                let arguments = (text, client.1.to_string());
-                service.trouble.call1(py, arguments).map(drop)
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// The body that a handler waited for will not come.
@@ -305,13 +310,6 @@ impl Reactor {
         let forgotten = self.core.waiting().bodies.remove(&conn);
         if let Some((_, response)) = forgotten {
             response.borrow_mut(py).give_up();
-        }
-    }
-
-    fn trouble(&self, py: Python<'_>, listener: u32, text: &str) -> PyResult<()> {
-        match self.service(listener) {
-            Some(service) => service.trouble.call1(py, (text, py.None())).map(drop),
-            None => Ok(()),
         }
     }
 
@@ -348,7 +346,7 @@ impl Reactor {
             .call1(py, (handler, orphan.peer.to_string()))?;
         if let (Some(answered), false) = (&service.answered, orphan.streaming) {
             let request = orphan.request.as_ref().map(|request| request.clone_ref(py));
-            let response = Response::answered_for(&self.core, orphan, UNANSWERED.status);
+            let response = Response::answered_for(orphan, UNANSWERED.status);
             answered.call1(py, (request, response))?;
         }
         Ok(())
@@ -368,6 +366,14 @@ fn entrust(
         response.borrow_mut(py).bury();
     }
     result.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Tells of something that concerns no client.
+fn trouble(py: Python<'_>, service: Option<&Arc<Service>>, text: &str) -> PyResult<()> {
+    match service {
+        Some(service) => service.trouble.call1(py, (text, py.None())).map(drop),
+        None => Ok(()),
+    }
 }
 
 fn call(py: Python<'_>, callback: Option<Py<PyAny>>) -> PyResult<()> {

@@ -11,11 +11,14 @@ use pyo3::types::{PyDict, PyString};
 use std::net::IpAddr;
 use understudy_wire::Version;
 
-static KEYS: Names<PyString> = Names::new();
-static ADDRESSES: Names<PyString> = Names::new();
+thread_local! {
+    static KEYS: Names<PyString> = const { Names::new() };
+    static ADDRESSES: Names<PyString> = const { Names::new() };
+}
 
 /// `base` with what `request` brings. The path below `root_path` is PATH_INFO.
-/// `base` says what holds without a body and without an address of the client.
+/// `base` says what holds for a GET without a query, without a body and without
+/// an address of the client.
 pub(crate) fn environ<'py>(
     request: &Bound<'py, Request>,
     base: &Bound<'py, PyDict>,
@@ -24,7 +27,9 @@ pub(crate) fn environ<'py>(
     let py = request.py();
     let asked = request.borrow();
     let environ = base.copy()?;
-    environ.set_item(intern!(py, "REQUEST_METHOD"), asked.method(py))?;
+    if asked.method_bytes() != b"GET" {
+        environ.set_item(intern!(py, "REQUEST_METHOD"), asked.method(py))?;
+    }
     let path = percent_decode(asked.raw());
     let path = below(&path, root_path).unwrap_or(&path);
     let target = decode(py, asked.target());
@@ -33,13 +38,15 @@ pub(crate) fn environ<'py>(
         false => decode(py, path),
     };
     environ.set_item(intern!(py, "PATH_INFO"), path)?;
-    environ.set_item(intern!(py, "QUERY_STRING"), decode(py, asked.query_bytes()))?;
+    if !asked.query_bytes().is_empty() {
+        environ.set_item(intern!(py, "QUERY_STRING"), decode(py, asked.query_bytes()))?;
+    }
     environ.set_item(intern!(py, "RAW_URI"), target)?;
     if let Some(ip) = asked.peer.ip() {
         environ.set_item(intern!(py, "REMOTE_ADDR"), address(py, ip))?;
         let mut digits = itoa::Buffer::new();
         let port = digits.format(asked.peer.port());
-        environ.set_item(intern!(py, "REMOTE_PORT"), port)?;
+        environ.set_item(intern!(py, "REMOTE_PORT"), decode(py, port.as_bytes()))?;
     }
     if asked.version() == Version::Http10 {
         environ.set_item(intern!(py, "SERVER_PROTOCOL"), intern!(py, "HTTP/1.0"))?;
@@ -49,17 +56,17 @@ pub(crate) fn environ<'py>(
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             continue;
         }
-        let key = KEYS.get(py, name, |name| key(py, name)).into_bound(py);
-        let mut value = decode(py, value);
-        if let Some(before) = environ.get_item(&key)? {
-            let between = if name.eq_ignore_ascii_case(b"cookie") {
-                "; "
-            } else {
-                ", "
+        let key = KEYS.with(|keys| keys.get(py, name, |name| key(py, name)));
+        let known = environ.len();
+        environ.set_item(&key, decode(py, value))?;
+        if environ.len() == known {
+            let separator: &[u8] = match name.eq_ignore_ascii_case(b"cookie") {
+                true => b"; ",
+                false => b", ",
             };
-            value = PyString::new(py, &format!("{}{between}{value}", before.str()?));
+            let values = asked.values(name).collect::<Vec<_>>();
+            environ.set_item(key, decode(py, &values.join(separator)))?;
         }
-        environ.set_item(key, value)?;
     }
     if let Some(body) = asked.shared_body() {
         environ.set_item(intern!(py, "CONTENT_LENGTH"), body.len().to_string())?;
@@ -72,8 +79,8 @@ pub(crate) fn environ<'py>(
 pub(crate) fn address(py: Python<'_>, ip: IpAddr) -> Py<PyString> {
     let text = |_: &[u8]| PyString::new(py, &ip.to_canonical().to_string()).unbind();
     match ip {
-        IpAddr::V4(ip) => ADDRESSES.get(py, &ip.octets(), text),
-        IpAddr::V6(ip) => ADDRESSES.get(py, &ip.octets(), text),
+        IpAddr::V4(ip) => ADDRESSES.with(|known| known.get(py, &ip.octets(), text)),
+        IpAddr::V6(ip) => ADDRESSES.with(|known| known.get(py, &ip.octets(), text)),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::headers::Headers;
 use crate::message::{body_message, data, disconnect, flag, required, wrong};
 use crate::promise::Promise;
 use crate::request::Request;
-use crate::response::{Response, State};
+use crate::response::{Fields, Response, State};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -93,7 +93,7 @@ impl Exchange {
     ) -> Self {
         let came = request.borrow_mut().came.take();
         Exchange {
-            core: Arc::clone(&response.borrow().core),
+            core: Arc::clone(response.borrow().core()),
             conn: response.borrow().conn,
             response: response.clone().unbind(),
             create_future,
@@ -212,12 +212,11 @@ impl Exchange {
         else {
             return Err(wrong("status", "an int, as 200", &status));
         };
-        let headers = Py::new(py, headers)?;
         let mut exchange = slf.borrow_mut();
         exchange.stage = Stage::Begun { trailers };
         let mut response = exchange.response.borrow_mut(py);
         response.code = status;
-        response.headers = Some(headers);
+        response.headers = Fields::Ours(headers);
         Ok(())
     }
 

@@ -31,15 +31,6 @@ pub(crate) fn latin1(text: &str) -> Vec<u8> {
 
 /// What the fields of most answers have room in.
 const USUAL_BYTES: usize = 192;
-const USUAL_FIELDS: usize = 6;
-
-/// Where name and value of a field are: one behind the other.
-#[derive(Clone, Copy)]
-struct Place {
-    name: usize,
-    value: usize,
-    end: usize,
-}
 
 /// Header fields (RFC 9110, section 5): in order, with repeats, their names
 /// without case. `[]` and `get` give the first field of a name; setting one
@@ -48,9 +39,26 @@ struct Place {
 #[pyclass(module = "understudy._engine")]
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// All names and values: a few fields cost two allocations, not two each.
+    /// Of each field the lengths of name and value, and then these: all of
+    /// them cost one allocation.
     bytes: Vec<u8>,
-    places: Vec<Place>,
+}
+
+/// Goes through them in order: name and value of each.
+#[derive(Clone)]
+pub(crate) struct Pairs<'a>(&'a [u8]);
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (lengths, rest) = self.0.split_first_chunk()?;
+        let lengths = u128::from_ne_bytes(*lengths);
+        let (name, rest) = rest.split_at_checked(lengths as usize)?;
+        let (value, rest) = rest.split_at_checked((lengths >> 64) as usize)?;
+        self.0 = rest;
+        Some((name, value))
+    }
 }
 
 impl Headers {
@@ -62,13 +70,15 @@ impl Headers {
 
     /// From an iterable of `(name, value)`, both str. Raises TypeError.
     pub(crate) fn from_pairs(pairs: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let mut headers = Headers {
-            bytes: Vec::with_capacity(USUAL_BYTES),
-            places: Vec::with_capacity(USUAL_FIELDS),
-        };
-        for pair in pairs.try_iter()? {
-            let (name, value): (Bound<'_, PyString>, Bound<'_, PyString>) = pair?.extract()?;
+        let mut headers = Headers::default();
+        let mut append = |pair: Bound<'_, PyAny>| -> PyResult<()> {
+            let (name, value): (Bound<'_, PyString>, Bound<'_, PyString>) = pair.extract()?;
             headers.append(name.to_str()?, value.to_str()?);
+            Ok(())
+        };
+        match pairs.cast::<PyList>() {
+            Ok(pairs) => pairs.iter().try_for_each(append)?,
+            Err(_) => pairs.try_iter()?.try_for_each(|pair| append(pair?))?,
         }
         Ok(headers)
     }
@@ -95,19 +105,19 @@ impl Headers {
         }
     }
 
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-        self.places.iter().map(|place| self.at(*place))
-    }
-
-    fn at(&self, place: Place) -> (&[u8], &[u8]) {
-        let part = |from, to| self.bytes.get(from..to).unwrap_or_default();
-        (part(place.name, place.value), part(place.value, place.end))
+    pub(crate) fn fields(&self) -> Pairs<'_> {
+        Pairs(&self.bytes)
     }
 
     fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.fields()
             .filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
+    }
+
+    /// The value of the first field of that name.
+    pub(crate) fn first<'py>(&self, py: Python<'py>, name: &str) -> Option<Bound<'py, PyString>> {
+        self.named(name).next().map(|value| decode(py, value))
     }
 
     pub(crate) fn replace(&mut self, name: &str, value: &str) {
@@ -124,25 +134,23 @@ impl Headers {
     }
 
     fn push(&mut self, name: &[u8], value: &[u8]) {
-        let start = self.bytes.len();
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(USUAL_BYTES);
+        }
+        let lengths = name.len() as u128 | (value.len() as u128) << 64;
+        self.bytes.extend_from_slice(&lengths.to_ne_bytes());
         self.bytes.extend_from_slice(name);
-        let middle = self.bytes.len();
         self.bytes.extend_from_slice(value);
-        self.places.push(Place {
-            name: start,
-            value: middle,
-            end: self.bytes.len(),
-        });
     }
 
     fn remove(&mut self, name: &str) -> bool {
-        let Headers { bytes, places } = self;
-        let before = places.len();
-        places.retain(|place| {
-            let known = bytes.get(place.name..place.value).unwrap_or_default();
-            !known.eq_ignore_ascii_case(name.as_bytes())
-        });
-        places.len() < before
+        if self.named(name).next().is_none() {
+            return false;
+        }
+        let others = self.fields();
+        let others = others.filter(|(known, _)| !known.eq_ignore_ascii_case(name.as_bytes()));
+        *self = Self::from_fields(others);
+        true
     }
 }
 
@@ -168,8 +176,8 @@ impl Headers {
         name: &str,
         default: Option<Bound<'py, PyAny>>,
     ) -> Option<Bound<'py, PyAny>> {
-        match self.named(name).next() {
-            Some(value) => Some(decode(py, value).into_any()),
+        match self.first(py, name) {
+            Some(value) => Some(value.into_any()),
             None => default,
         }
     }
@@ -211,10 +219,8 @@ impl Headers {
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyString>> {
-        match self.named(name).next() {
-            Some(value) => Ok(decode(py, value)),
-            None => Err(PyKeyError::new_err(name.to_owned())),
-        }
+        self.first(py, name)
+            .ok_or_else(|| PyKeyError::new_err(name.to_owned()))
     }
 
     /// Replaces every field of that name.
@@ -238,12 +244,12 @@ impl Headers {
     }
 
     fn __len__(&self) -> usize {
-        self.places.len()
+        self.fields().count()
     }
 
     fn __eq__(&self, other: &Headers) -> bool {
         let mut both = self.fields().zip(other.fields());
-        self.places.len() == other.places.len()
+        self.__len__() == other.__len__()
             && both.all(|((name, value), (other_name, other_value))| {
                 name.eq_ignore_ascii_case(other_name) && value == other_value
             })

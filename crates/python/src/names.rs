@@ -1,10 +1,10 @@
-//! Header names as Python objects, each made once: clients send the same few
-//! all the time.
+//! Header names as Python objects, each made once in a thread: clients send the
+//! same few all the time.
 
 use pyo3::prelude::*;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Mutex, PoisonError};
 
 /// Names that clients invent must not fill the memory.
 const MOST: usize = 256;
@@ -33,12 +33,15 @@ impl Hasher for Fnv {
 
 type Known<T> = HashMap<Box<[u8]>, Py<T>, BuildHasherDefault<Fnv>>;
 
-/// What was made of each name, by the name as it came.
-pub(crate) struct Names<T>(Mutex<Option<Known<T>>>);
+/// What was made of each name, by the name as it came. For one thread: a lock
+/// would cost more than all that is saved.
+pub(crate) struct Names<T>(RefCell<Known<T>>);
 
 impl<T> Names<T> {
     pub(crate) const fn new() -> Self {
-        Names(Mutex::new(None))
+        Names(RefCell::new(
+            HashMap::with_hasher(BuildHasherDefault::new()),
+        ))
     }
 
     pub(crate) fn get(
@@ -47,8 +50,7 @@ impl<T> Names<T> {
         name: &[u8],
         make: impl FnOnce(&[u8]) -> Py<T>,
     ) -> Py<T> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.get_or_insert_default();
+        let mut known = self.0.borrow_mut();
         if let Some(made) = known.get(name) {
             return made.clone_ref(py);
         }

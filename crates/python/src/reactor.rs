@@ -22,7 +22,8 @@ const NO_TIME: Timespec = Timespec {
 #[pyclass(name = "Engine", module = "understudy._engine", frozen)]
 pub struct Reactor {
     pub(crate) core: Arc<Core>,
-    pub(crate) services: Mutex<Vec<Arc<Service>>>,
+    /// In the order of their listeners. Each turn goes by those it began with.
+    services: Mutex<Arc<Vec<Arc<Service>>>>,
     /// Kept between turns for its memory.
     reports: Mutex<Vec<Report>>,
     pub(crate) exhausted: Mutex<Option<Py<PyAny>>>,
@@ -121,9 +122,9 @@ impl Reactor {
         let none = PyDict::new(py);
         let options = options.unwrap_or(&none);
         let socket = borrowed(fd)?.try_clone_to_owned()?;
-        let service = Arc::new(Service::new(service, options)?);
+        let service = Arc::new(Service::new(&self.core, service, options)?);
         let number = self.core.engine().listen(socket, settings(options)?)?;
-        locked(&self.services).push(service);
+        Arc::make_mut(&mut locked(&self.services)).push(service);
         Ok(number)
     }
 
@@ -157,8 +158,7 @@ impl Reactor {
     }
 
     /// Worker: from now on connections go to the others through `entrance`,
-    /// and come from them through `way_out`. A guard stands beside this thread,
-    /// which must have blocked all signals but TRACEBACKS: it inherits that.
+    /// and come from them through `way_out`.
     ///
     /// Raises OSError.
     fn join_queue(&self, entrance: RawFd, way_out: RawFd) -> PyResult<()> {
@@ -167,6 +167,14 @@ impl Reactor {
             borrowed(way_out)?.try_clone_to_owned()?,
         );
         self.core.engine().join_queue(queue);
+        Ok(())
+    }
+
+    /// Worker: a guard stands beside this thread, which must have blocked all
+    /// signals but TRACEBACKS: it inherits that.
+    ///
+    /// Raises OSError.
+    fn start_guard(&self) -> PyResult<()> {
         hold_at_fork(&self.core.engine);
         guard::start(&self.core.engine, end_stuck).map_err(PyErr::from)
     }
@@ -253,6 +261,7 @@ fn shorter(timeout_s: Option<f64>, wait_ms: Option<u64>) -> Option<Timespec> {
 impl Reactor {
     /// Everything that has happened, until nothing more has.
     fn serve(&self, py: Python<'_>) -> PyResult<()> {
+        let services = Arc::clone(&locked(&self.services));
         loop {
             let event = match surviving(|| self.core.engine().next_event()) {
                 Some(Some(event)) => event,
@@ -263,7 +272,7 @@ impl Reactor {
                 }
             };
             // A request that panicked is among the orphans.
-            let result = surviving(|| self.handle(py, event)).unwrap_or(Ok(()));
+            let result = surviving(|| self.handle(py, &services, event)).unwrap_or(Ok(()));
             self.adopt_orphans(py);
             match result {
                 Err(error)

@@ -1,7 +1,6 @@
 //! A request, as its handler sees it. What is not looked at is not made.
 
 use crate::connection::Connection;
-use crate::core::Core;
 use crate::headers::{Headers, decode};
 use crate::service::Service;
 use pyo3::exceptions::PyOSError;
@@ -21,7 +20,6 @@ use understudy_wire::{Head, Reject, Span, TargetForm, Version};
 /// A request (RFC 9112) with its whole body. It outlives its connection.
 #[pyclass(module = "understudy._engine")]
 pub struct Request {
-    pub(crate) core: Arc<Core>,
     pub(crate) service: Arc<Service>,
     pub(crate) conn: ConnId,
     pub(crate) peer: Peer,
@@ -40,14 +38,12 @@ pub struct Request {
 
 impl Request {
     pub(crate) fn new(
-        core: &Arc<Core>,
         service: &Arc<Service>,
         (conn, peer): (ConnId, Peer),
         bytes: Vec<u8>,
         head: Head,
     ) -> Self {
         Request {
-            core: Arc::clone(core),
             service: Arc::clone(service),
             conn,
             peer,
@@ -70,16 +66,8 @@ impl Request {
         String::from_utf8_lossy(span.of(&self.bytes))
     }
 
-    fn field(&self, name: &str) -> Option<&[u8]> {
-        let mut fields = self.head.fields.iter();
-        fields
-            .find(|field| {
-                field
-                    .name
-                    .of(&self.bytes)
-                    .eq_ignore_ascii_case(name.as_bytes())
-            })
-            .map(|field| field.value.of(&self.bytes))
+    fn field<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
+        self.values(name.as_bytes()).next()
     }
 
     /// Who the client believes it talks to: the configured name, what it
@@ -95,7 +83,7 @@ impl Request {
         if let Some(host) = self.head.host.or(self.head.authority) {
             return self.text(host).into_owned();
         }
-        match self.core.engine().local_address(self.conn) {
+        match self.service.core.engine().local_address(self.conn) {
             Some(Peer::Inet(local)) => local.to_string(),
             _ => String::from("localhost"),
         }
@@ -103,7 +91,10 @@ impl Request {
 
     fn connection_of<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Connection>> {
         let made = self.connection.get_or_try_init(py, || {
-            Py::new(py, Connection::new(&self.core, self.conn, self.peer))
+            Py::new(
+                py,
+                Connection::new(&self.service.core, self.conn, self.peer),
+            )
         })?;
         Ok(made.bind(py))
     }
@@ -126,7 +117,7 @@ impl Request {
     /// The method, in the case it came in.
     #[getter]
     pub(crate) fn method<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
-        match self.head.method.of(&self.bytes) {
+        match self.method_bytes() {
             b"GET" => intern!(py, "GET").clone(),
             b"POST" => intern!(py, "POST").clone(),
             b"HEAD" => intern!(py, "HEAD").clone(),
@@ -346,6 +337,17 @@ impl Request {
 
     pub(crate) fn target(&self) -> &[u8] {
         self.head.target.of(&self.bytes)
+    }
+
+    /// The value of each field of that name.
+    pub(crate) fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.fields()
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    pub(crate) fn method_bytes(&self) -> &[u8] {
+        self.head.method.of(&self.bytes)
     }
 
     /// What follows the question mark, as it came.

@@ -8,6 +8,7 @@ use crate::request::Request;
 use crate::service::Service;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use std::sync::Arc;
 use understudy_engine::{ConnId, HIGH_WATER, Peer};
 
@@ -20,12 +21,44 @@ pub(crate) enum State {
     Answered,
 }
 
+/// The header fields of an answer: a Python object only once one was asked for.
+pub(crate) enum Fields {
+    Ours(Headers),
+    Shown(Py<Headers>),
+}
+
+impl Fields {
+    pub(crate) fn read<R>(&self, py: Python<'_>, reader: impl FnOnce(&Headers) -> R) -> R {
+        match self {
+            Fields::Ours(headers) => reader(headers),
+            Fields::Shown(headers) => reader(&headers.borrow(py)),
+        }
+    }
+
+    fn replace(&mut self, py: Python<'_>, name: &str, value: &str) {
+        match self {
+            Fields::Ours(headers) => headers.replace(name, value),
+            Fields::Shown(headers) => headers.borrow_mut(py).replace(name, value),
+        }
+    }
+
+    fn show<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, Headers>> {
+        match self {
+            Fields::Shown(headers) => Ok(headers.bind(py).clone()),
+            Fields::Ours(headers) => {
+                let headers = Bound::new(py, std::mem::take(headers))?;
+                *self = Fields::Shown(headers.clone().unbind());
+                Ok(headers)
+            }
+        }
+    }
+}
+
 /// The answer to one request: filled, then sent by `done()`, piece by piece by
 /// `write()`, or not at all by `close()`. One that is dropped before that is
 /// answered with 500, and its handler is named in the log.
-#[pyclass(module = "understudy._engine")]
+#[pyclass(module = "understudy._engine", subclass)]
 pub struct Response {
-    pub(crate) core: Arc<Core>,
     pub(crate) service: Arc<Service>,
     pub(crate) conn: ConnId,
     pub(crate) peer: Peer,
@@ -36,7 +69,7 @@ pub struct Response {
     /// The body: str (sent as UTF-8), bytes, a FilePart, or None for an empty one.
     #[pyo3(get, set)]
     pub(crate) content: Option<Py<PyAny>>,
-    pub(crate) headers: Option<Py<Headers>>,
+    pub(crate) headers: Fields,
     /// The request that is answered; None if it was malformed.
     #[pyo3(get)]
     pub(crate) request: Option<Py<Request>>,
@@ -51,20 +84,18 @@ pub struct Response {
 
 impl Response {
     pub(crate) fn new(
-        core: &Arc<Core>,
         service: &Arc<Service>,
         (conn, peer): (ConnId, Peer),
         request: Option<Py<Request>>,
     ) -> Self {
         Response {
-            core: Arc::clone(core),
             service: Arc::clone(service),
             conn,
             peer,
             state: State::Waiting,
             code: 200,
             content: None,
-            headers: None,
+            headers: Fields::Ours(Headers::default()),
             request,
             handler: None,
             streams: None,
@@ -73,7 +104,7 @@ impl Response {
     }
 
     /// One that the engine has answered in the application's place.
-    pub(crate) fn answered_for(core: &Arc<Core>, orphan: Orphan, code: u16) -> Self {
+    pub(crate) fn answered_for(orphan: Orphan, code: u16) -> Self {
         let Orphan {
             id,
             peer,
@@ -82,11 +113,15 @@ impl Response {
             handler,
             ..
         } = orphan;
-        let mut response = Response::new(core, &service, (id, peer), request);
+        let mut response = Response::new(&service, (id, peer), request);
         response.state = State::Answered;
         response.code = code;
         response.handler = handler;
         response
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.service.core
     }
 
     /// The engine has answered, or nobody needs to any more.
@@ -100,22 +135,15 @@ impl Response {
     /// The header fields, to read and to set.
     #[getter]
     fn headers<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, Headers>> {
-        if self.headers.is_none() {
-            self.headers = Some(Py::new(py, Headers::default())?);
-        }
-        match &self.headers {
-            Some(headers) => Ok(headers.bind(py).clone()),
-            None => Bound::new(py, Headers::default()),
-        }
+        self.headers.show(py)
     }
 
     #[setter]
-    fn set_headers(&mut self, py: Python<'_>, fields: &Bound<'_, PyAny>) -> PyResult<()> {
-        let made = match fields.cast::<Headers>() {
+    fn set_headers(&mut self, fields: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.headers = Fields::Ours(match fields.cast::<Headers>() {
             Ok(headers) => headers.borrow().clone(),
             Err(_) => Headers::new(Some(fields))?,
-        };
-        self.headers = Some(Py::new(py, made)?);
+        });
         Ok(())
     }
 
@@ -127,23 +155,23 @@ impl Response {
         py: Python<'py>,
         name: &str,
         value: Option<&str>,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let headers = self.headers(py)?;
+    ) -> Option<Bound<'py, PyString>> {
         if let Some(value) = value {
-            headers.borrow_mut().replace(name, value);
+            self.headers.replace(py, name, value);
         }
-        Ok(headers.borrow().get(py, name, None))
+        self.headers.read(py, |headers| headers.first(py, name))
     }
 
     /// The Content-Type field, or None: text/plain is sent then.
     #[getter]
-    fn content_type<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.header(py, "Content-Type", None)
+    fn content_type<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        self.headers
+            .read(py, |headers| headers.first(py, "Content-Type"))
     }
 
     #[setter]
-    fn set_content_type(&mut self, py: Python<'_>, value: &str) -> PyResult<()> {
-        self.header(py, "Content-Type", Some(value)).map(drop)
+    fn set_content_type(&mut self, py: Python<'_>, value: &str) {
+        self.headers.replace(py, "Content-Type", value);
     }
 
     /// The connection it goes over.
@@ -157,12 +185,12 @@ impl Response {
                 .map_err(PyErr::from);
         }
         if self.connection.is_none() {
-            let made = Connection::new(&self.core, self.conn, self.peer);
+            let made = Connection::new(self.core(), self.conn, self.peer);
             self.connection = Some(Py::new(py, made)?);
         }
         match &self.connection {
             Some(connection) => Ok(connection.bind(py).clone()),
-            None => Bound::new(py, Connection::new(&self.core, self.conn, self.peer)),
+            None => Bound::new(py, Connection::new(self.core(), self.conn, self.peer)),
         }
     }
 
@@ -221,7 +249,7 @@ impl Response {
     pub(crate) fn flush(slf: &Bound<'_, Self>, wait: bool) -> PyResult<bool> {
         let (core, conn) = {
             let response = slf.borrow();
-            (Arc::clone(&response.core), response.conn)
+            (Arc::clone(&response.service.core), response.conn)
         };
         loop {
             let outlet = {
@@ -260,7 +288,8 @@ impl Response {
             let answered =
                 answered.map(|answered| (answered.clone_ref(py), response.request_ref(py)));
             // An answer that could not be sent is still owed.
-            let ended = (response.state == State::Answered).then(|| response.forget_callbacks());
+            let ended = (response.state == State::Answered)
+                .then(|| response.core().forget_callbacks(response.conn));
             (result, answered, ended)
         };
         drop(ended); // not under the lock: freeing it may run Python
@@ -281,8 +310,8 @@ impl Response {
             return Err(self.already());
         }
         self.state = State::Answered;
-        drop(self.core.forget_request(self.conn));
-        self.core.engine().hang_up(self.conn);
+        drop(self.core().forget_request(self.conn));
+        self.core().engine().hang_up(self.conn);
         Ok(())
     }
 
@@ -291,10 +320,11 @@ impl Response {
     /// all if `done()` comes before. False: no body is being streamed.
     fn when_drained(&self, callback: Py<PyAny>) -> bool {
         // The connection may stream the answer to its next request by now.
-        if self.state != State::Streaming || !self.core.engine().tell_drained(self.conn) {
+        if self.state != State::Streaming || !self.core().engine().tell_drained(self.conn) {
             return false;
         }
-        let former = self.core.waiting().drained.insert(self.conn, callback);
+        let core = self.core();
+        let former = core.watch(|waiting| &mut waiting.drained, self.conn, callback);
         drop(former); // not under the lock: freeing it may run Python
         true
     }
@@ -303,10 +333,11 @@ impl Response {
     /// later call replaces the callback. False: it has left, or the answer has
     /// ended.
     fn when_gone(&self, callback: Py<PyAny>) -> bool {
-        if self.state == State::Answered || !self.core.engine().tell_closed(self.conn, true) {
+        if self.state == State::Answered || !self.core().engine().tell_closed(self.conn, true) {
             return false;
         }
-        let former = self.core.waiting().gone.insert(self.conn, callback);
+        let core = self.core();
+        let former = core.watch(|waiting| &mut waiting.gone, self.conn, callback);
         drop(former);
         true
     }
@@ -315,10 +346,11 @@ impl Response {
     /// `request_timeout`, and the client has got a 504. False: there is none
     /// any more that could be late.
     fn when_overdue(&self, callback: Py<PyAny>) -> bool {
-        if self.state != State::Waiting || !self.core.engine().is_open(self.conn) {
+        if self.state != State::Waiting || !self.core().engine().is_open(self.conn) {
             return false;
         }
-        let former = self.core.waiting().overdue.insert(self.conn, callback);
+        let core = self.core();
+        let former = core.watch(|waiting| &mut waiting.overdue, self.conn, callback);
         drop(former);
         true
     }
@@ -327,13 +359,13 @@ impl Response {
     /// 204 and 304 (RFC 9112, section 6.3). Pieces are dropped.
     #[getter]
     fn bodiless(&self) -> bool {
-        self.state == State::Streaming && self.core.engine().is_bodiless(self.conn)
+        self.state == State::Streaming && self.core().engine().is_bodiless(self.conn)
     }
 
     /// Bytes that were written and have not left the process.
     #[getter]
     fn unsent(&self) -> usize {
-        self.core.engine().unsent(self.conn)
+        self.core().engine().unsent(self.conn)
     }
 
     fn __repr__(&self) -> String {
@@ -347,7 +379,9 @@ impl Response {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.content)?;
-        visit.call(&self.headers)?;
+        if let Fields::Shown(headers) = &self.headers {
+            visit.call(headers)?;
+        }
         visit.call(&self.request)?;
         visit.call(&self.handler)?;
         visit.call(&self.connection)
@@ -356,7 +390,7 @@ impl Response {
     fn __clear__(&mut self) {
         self.bury(); // while it is known whose it was
         self.content = None;
-        self.headers = None;
+        self.headers = Fields::Ours(Headers::default());
         self.request = None;
         self.handler = None;
         self.connection = None;
@@ -364,25 +398,6 @@ impl Response {
 }
 
 impl Response {
-    /// Nobody waits any more for what could happen to it before its end. They
-    /// are returned to be dropped outside of the lock: that may run Python.
-    fn forget_callbacks(&self) -> [Option<Py<PyAny>>; 3] {
-        let mut waiting = self.core.waiting();
-        if waiting.gone.is_empty() && waiting.drained.is_empty() && waiting.overdue.is_empty() {
-            return [None, None, None];
-        }
-        let gone = waiting.gone.remove(&self.conn);
-        let drained = waiting.drained.remove(&self.conn);
-        let overdue = waiting.overdue.remove(&self.conn);
-        let is_watched = waiting.closed.contains_key(&self.conn);
-        drop(waiting);
-        if gone.is_some() && !is_watched {
-            // A connection that somebody watches cannot go to another worker.
-            self.core.engine().tell_closed(self.conn, false);
-        }
-        [gone, drained, overdue]
-    }
-
     pub(crate) fn request_ref(&self, py: Python<'_>) -> Option<Py<Request>> {
         self.request.as_ref().map(|request| request.clone_ref(py))
     }

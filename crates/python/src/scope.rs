@@ -9,7 +9,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use understudy_wire::Version;
 
-static KEYS: Names<PyBytes> = Names::new();
+thread_local! {
+    static KEYS: Names<PyBytes> = const { Names::new() };
+}
 
 /// `base` with what `request` brings. `path` begins with `root_path`, also if
 /// a proxy has taken that away.
@@ -44,9 +46,8 @@ pub fn scope<'py>(
         scope.set_item(intern!(py, "http_version"), intern!(py, "1.0"))?;
     }
     let headers = asked.fields().map(|(name, value)| {
-        let name = KEYS.get(py, name, |name| {
-            PyBytes::new(py, &name.to_ascii_lowercase()).unbind()
-        });
+        let lower = |name: &[u8]| PyBytes::new(py, &name.to_ascii_lowercase()).unbind();
+        let name = KEYS.with(|keys| keys.get(py, name, lower));
         PyTuple::new(py, [name.into_bound(py), PyBytes::new(py, value)])
     });
     let headers = PyList::new(py, headers.collect::<PyResult<Vec<_>>>()?)?;

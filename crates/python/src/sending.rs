@@ -2,6 +2,7 @@
 
 use crate::core::Orphan;
 use crate::errors::{AlreadyAnswered, ConnectionGone, InvalidResponse};
+use crate::headers::Headers;
 use crate::piece::Piece;
 use crate::response::{Response, State};
 use pyo3::prelude::*;
@@ -38,14 +39,18 @@ impl Response {
         content: Option<Content<'_>>,
         kind: &[u8],
     ) -> Result<i64, Refusal> {
-        let own = self.headers.as_ref().map(|headers| headers.borrow(py));
-        let own_fields = own
-            .as_ref()
-            .into_iter()
-            .flat_map(|headers| headers.fields());
+        self.headers
+            .read(py, |own| self.send_with(own, content, kind))
+    }
+
+    fn send_with(
+        &self,
+        own: &Headers,
+        content: Option<Content<'_>>,
+        kind: &[u8],
+    ) -> Result<i64, Refusal> {
         let has = |name: &[u8]| {
-            own_fields
-                .clone()
+            own.fields()
                 .any(|(known, _)| known.eq_ignore_ascii_case(name))
         };
         let defaults = self.service.headers.iter();
@@ -59,8 +64,8 @@ impl Response {
                 .clone()
                 .any(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
         let kind = (!typed).then_some((b"Content-Type".as_slice(), kind));
-        let fields = kind.into_iter().chain(own_fields.clone()).chain(defaults);
-        let mut engine = self.core.engine();
+        let fields = kind.into_iter().chain(own.fields()).chain(defaults);
+        let mut engine = self.core().engine();
         match content {
             Some(content) => engine.answer(self.conn, self.code, fields, content),
             None => engine
@@ -114,7 +119,7 @@ impl Response {
     /// Ends a stream; returns what it lacks of its Content-Length, negative.
     pub(crate) fn finish(&mut self) -> PyResult<i64> {
         self.state = State::Answered;
-        let result = self.core.engine().finish(self.conn);
+        let result = self.core().engine().finish(self.conn);
         let missing = result.map_err(|refusal| self.refused(refusal))?;
         Ok(-(missing as i64))
     }
@@ -135,7 +140,7 @@ impl Response {
         if self.state == State::Answered {
             return Err(self.already());
         }
-        let result = self.core.engine().write(self.conn, piece.content());
+        let result = self.core().engine().write(self.conn, piece.content());
         let surplus = result.map_err(|refusal| self.refused(refusal))?;
         Ok(surplus as i64)
     }
@@ -145,14 +150,15 @@ impl Response {
         if self.state == State::Answered {
             return;
         }
-        self.core.bury(Orphan {
+        let orphan = Orphan {
             id: self.conn,
             peer: self.peer,
             service: Arc::clone(&self.service),
             request: self.request.take(),
             handler: self.handler.take(),
             streaming: self.state == State::Streaming,
-        });
+        };
+        self.core().bury(orphan);
         self.state = State::Answered;
     }
 }

@@ -1,11 +1,13 @@
 //! Whom the requests of one listener go to, and what its answers begin with.
 
 use crate::caller::Caller;
+use crate::core::Core;
 use crate::request::Request;
 use crate::response::Response;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::Path;
+use std::sync::Arc;
 use understudy_engine::{Settings, Spool};
 use understudy_wire::{Limits, Underscore};
 
@@ -45,6 +47,8 @@ impl Entry {
 /// The Python object that a listener was opened for: its methods, looked up
 /// once.
 pub(crate) struct Service {
+    /// Of the engine that listens for it.
+    pub(crate) core: Arc<Core>,
     /// `(request, response)`: a whole request.
     pub(crate) request: Entry,
     /// `(request, response) -> bool`: a request whose body is still to come,
@@ -66,6 +70,8 @@ pub(crate) struct Service {
     pub(crate) empty: Py<PyAny>,
     /// Whether an answer without a Content-Type gets one.
     pub(crate) adds_content_type: bool,
+    /// Whether a response is called to be started, as WSGI has it.
+    pub(crate) starts_responses: bool,
     /// Whether it is called as soon as a head is there, and asks for the body.
     pub(crate) pulls_bodies: bool,
     pub(crate) scheme: &'static str,
@@ -77,10 +83,15 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(object: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
+    pub(crate) fn new(
+        core: &Arc<Core>,
+        object: &Bound<'_, PyAny>,
+        options: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
         let method = |name: &str| object.getattr(name).map(Bound::unbind);
         let headers: Vec<(String, String)> = option(options, "headers")?;
         Ok(Service {
+            core: Arc::clone(core),
             request: Entry::of(object, "request")?,
             head: Entry::of(object, "head")?,
             body: Entry::of(object, "body")?,
@@ -91,6 +102,7 @@ impl Service {
             orphaned: method("orphaned")?,
             empty: method("empty")?,
             adds_content_type: object.getattr("adds_content_type")?.is_truthy()?,
+            starts_responses: object.getattr("starts_responses")?.is_truthy()?,
             pulls_bodies: object.getattr("pulls_bodies")?.is_truthy()?,
             scheme: "http",
             hostname: option(options, "hostname")?,

@@ -90,7 +90,7 @@ impl WebSocket {
                 return Err(PyValueError::new_err("a malformed request offers nothing"));
             };
             (
-                Arc::clone(&response.core),
+                Arc::clone(response.core()),
                 Arc::clone(&response.service),
                 response.conn,
                 request.borrow(py).opening(),
@@ -260,7 +260,8 @@ impl WebSocket {
         if self.closed.is_some() || !self.core.engine().tell_drained(self.conn) {
             return false;
         }
-        let former = self.core.waiting().drained.insert(self.conn, callback);
+        let core = &self.core;
+        let former = core.watch(|waiting| &mut waiting.drained, self.conn, callback);
         drop(former); // not under the lock: freeing it may run Python
         true
     }

@@ -1,25 +1,24 @@
-//! `start_response` of a WSGI call, and what is sent of it (PEP 3333).
+//! The response of a WSGI call, as its `start_response` (PEP 3333).
 
 use crate::errors::InvalidResponse;
 use crate::file_part::PyFilePart;
 use crate::headers::Headers;
-use crate::response::{Response, State};
+use crate::response::{Fields, Response, State};
 use pyo3::exceptions::PyAssertionError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-/// The `start_response` that one call of an application is given. What it is
-/// told waits in the response until the first bytes of the body.
-#[pyclass(module = "understudy._engine")]
+/// The response of one call of an application, and the `start_response` that
+/// it is given. What that is told waits until the first bytes of the body.
+#[pyclass(module = "understudy._engine", extends = Response)]
 pub struct StartResponse {
-    response: Py<Response>,
     called: bool,
 }
 
 #[pymethods]
 impl StartResponse {
-    /// Takes status and headers; returns `write`.
+    /// Takes status and headers; returns PEP 3333's `write`.
     ///
     /// Raises AssertionError if it was called before without `exc_info`,
     /// InvalidResponse for a status or headers that cannot be sent, and what
@@ -31,11 +30,9 @@ impl StartResponse {
         response_headers: &Bound<'py, PyAny>,
         exc_info: Option<&Bound<'py, PyTuple>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
         let mut call = slf.borrow_mut();
-        let mut response = call.response.borrow_mut(py);
         match exc_info {
-            Some(exc_info) if response.state != State::Waiting => {
+            Some(exc_info) if call.as_super().state != State::Waiting => {
                 return Err(PyErr::from_value(exc_info.get_item(1)?));
             }
             None if call.called => {
@@ -45,21 +42,22 @@ impl StartResponse {
             }
             _ => {}
         }
-        response.code = code(status)?;
-        response.headers = Some(Py::new(py, fields(response_headers)?)?);
-        drop(response);
+        let code = code(status)?;
+        let headers = Fields::Ours(fields(response_headers)?);
         call.called = true;
+        let response = call.as_super();
+        (response.code, response.headers) = (code, headers);
         drop(call);
-        slf.getattr(intern!(py, "write"))
+        slf.getattr(intern!(slf.py(), "send_and_wait"))
     }
 
     /// Sends a piece of the body, in the way of old, and waits until the
     /// client has taken most of it.
     ///
     /// Raises ConnectionGone, an OSError, if the client leaves instead.
-    fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn send_and_wait(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::send(slf, data)?;
-        Response::flush(&response_of(slf), true).map(drop)
+        Response::flush(slf.as_super(), true).map(drop)
     }
 
     /// Sends a piece of the body.
@@ -68,7 +66,7 @@ impl StartResponse {
     /// came before a status.
     fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let piece = slf.borrow().checked(data)?;
-        Response::write(&response_of(slf), Some(piece))
+        Response::write(slf.as_super(), Some(piece))
     }
 
     /// Answers with a body that is whole: its pieces, or a part of a file; or
@@ -77,30 +75,24 @@ impl StartResponse {
     /// Raises InvalidResponse as `send` does.
     #[pyo3(signature = (body=None, /))]
     pub(crate) fn answer(slf: &Bound<'_, Self>, body: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let py = slf.py();
-        let whole = slf.borrow().whole(py, body)?;
-        let response = response_of(slf);
+        let whole = slf.borrow().whole(slf.py(), body)?;
+        let response = slf.as_super();
         if response.borrow().state == State::Streaming {
             if let Some(whole) = whole {
-                Response::write(&response, Some(whole))?;
+                Response::write(response, Some(whole))?;
             }
         } else {
             response.borrow_mut().content = whole;
         }
-        Response::done(&response)
+        Response::done(response)
     }
 }
 
-fn response_of<'py>(call: &Bound<'py, StartResponse>) -> Bound<'py, Response> {
-    call.borrow().response.bind(call.py()).clone()
-}
-
 impl StartResponse {
-    pub(crate) fn of(response: &Bound<'_, Response>) -> Self {
-        StartResponse {
-            response: response.clone().unbind(),
-            called: false,
-        }
+    /// A response that is one.
+    pub(crate) fn around(py: Python<'_>, response: Response) -> PyResult<Py<Response>> {
+        let call = PyClassInitializer::from(response).add_subclass(StartResponse { called: false });
+        Ok(Bound::new(py, call)?.into_super().unbind())
     }
 
     fn expect_called(&self) -> PyResult<()> {
@@ -135,8 +127,10 @@ impl StartResponse {
         if body.is_instance_of::<PyFilePart>() {
             return Ok(Some(body.clone().unbind()));
         }
-        if body.len()? == 1 {
-            return self.checked(&body.get_item(0)?).map(Some);
+        if let Ok(pieces) = body.cast::<PyList>() {
+            if let (1, Ok(piece)) = (pieces.len(), pieces.get_item(0)) {
+                return self.checked(&piece).map(Some);
+            }
         }
         for piece in body.try_iter()? {
             self.checked(&piece?)?;

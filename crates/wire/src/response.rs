@@ -3,7 +3,7 @@
 //! It owns what an answer says about its own framing and about the connection; what the application
 //! says about either is a wish. It always holds that a head is written whole or not at all.
 
-use crate::tokens::{TEXT, all, decimal, is_token, members};
+use crate::tokens::{decimal, is_text, is_token, members};
 use crate::{BodyEncoder, Invalid, Reject, Version, reason_phrase};
 
 /// The interim answer that lets a waiting client send its body (RFC 9110 15.2.1).
@@ -127,7 +127,7 @@ pub(crate) fn write_fields<'a>(
         if !is_token(name) {
             return Err(Invalid::Name(name.into()));
         }
-        if !all(TEXT, value) {
+        if !is_text(value) {
             return Err(Invalid::Value {
                 name: name.into(),
                 value: value.into(),

@@ -22,13 +22,13 @@ const fn classes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
-        table[byte] = class_of(byte as u8);
+        table[byte] = classify(byte as u8);
         byte += 1;
     }
     table
 }
 
-const fn class_of(byte: u8) -> u8 {
+const fn classify(byte: u8) -> u8 {
     let alphanumeric = byte.is_ascii_alphanumeric();
     let token = alphanumeric
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
@@ -56,24 +56,34 @@ const fn class_of(byte: u8) -> u8 {
     class
 }
 
-/// Whether `byte` belongs to `class`.
+/// The classes that `byte` belongs to.
 #[inline]
 #[expect(
     clippy::indexing_slicing,
     reason = "256 entries hold every u8; the compiler drops the check"
 )]
+const fn class_of(byte: u8) -> u8 {
+    CLASSES[byte as usize]
+}
+
+/// Whether `byte` belongs to `class`.
+#[inline]
 pub(crate) const fn is(class: u8, byte: u8) -> bool {
-    CLASSES[byte as usize] & class != 0
+    class_of(byte) & class != 0
 }
 
-/// Whether all of `bytes` belong to `class`.
-pub(crate) fn all(class: u8, bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| is(class, *byte))
+/// Whether a field may have that value (RFC 9110 5.5).
+pub(crate) fn is_text(value: &[u8]) -> bool {
+    skip_text(value, 0) == value.len()
 }
 
-/// Whether `bytes` are a token (RFC 9110 5.6.2).
+/// Whether `bytes` are a token (RFC 9110 5.6.2). Almost all that is asked about is one, so it does
+/// not stop at what is not.
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && all(TOKEN, bytes)
+    let common = bytes
+        .iter()
+        .fold(TOKEN, |common, byte| common & class_of(*byte));
+    !bytes.is_empty() && common != 0
 }
 
 /// The position of the first byte at or after `from` that is not of `class`; the end of `input` if

@@ -71,6 +71,7 @@ class WSGIService(Service):
     about = "WSGI application"
     takes = Service.takes | {"threads", "root_path"}
     adds_content_type = False
+    starts_responses = True
     threads: Threads | None
 
     def __init__(self, server: HTTPServer, application: Application, options: AppOptions) -> None:
@@ -100,7 +101,9 @@ class WSGIService(Service):
             "wsgi.multiprocess": isinstance(options, PreForkOptions) and options.start_servers > 0,
             "wsgi.run_once": False,
             "wsgi.file_wrapper": FileWrapper,
+            "REQUEST_METHOD": "GET",
             "SCRIPT_NAME": self.root_path,
+            "QUERY_STRING": "",
             "SERVER_PROTOCOL": "HTTP/1.1",
             "SERVER_NAME": options.hostname or name,
             "SERVER_PORT": str(port or 80),
@@ -120,16 +123,12 @@ class WSGIService(Service):
 
     # --- one body ----------------------------------------------------------------------------------------
 
-    def _deliver(
-        self, result: Any, start_response: StartResponse, request: Request, response: Response
-    ) -> None:
-        steps = self._steps(result, start_response, request, response)
+    def _deliver(self, result: Any, request: Request, response: StartResponse) -> None:
+        steps = self._steps(result, request, response)
         # Pieces of two bodies may be made in turn, and must not see each other's variables.
         self._go_on(copy_context(), steps, response)
 
-    def _steps(
-        self, result: Any, start_response: StartResponse, request: Request, response: Response
-    ) -> Steps:
+    def _steps(self, result: Any, request: Request, response: StartResponse) -> Steps:
         """Sends a body and closes it. Yields where the client has to take something before there is more, and
         is sent whether that is still there.
         """
@@ -137,8 +136,8 @@ class WSGIService(Service):
             try:
                 whole = self._whole(result, response)
                 if whole is None:
-                    yield from self._send(result, start_response, response)
-                start_response.answer(whole)
+                    yield from self._send(result, response)
+                response.answer(whole)
             finally:
                 if hasattr(result, "close"):
                     result.close()
@@ -152,13 +151,13 @@ class WSGIService(Service):
             return result.part(response.header("Content-Length"))
         return result if type(result) is tuple else None
 
-    def _send(self, result: Any, start_response: StartResponse, response: Response) -> Steps:
+    def _send(self, result: Any, response: StartResponse) -> Steps:
         if not isinstance(result, Iterable) or isinstance(result, str | bytes):
             raise InvalidResponse(f"it returned {result!r}: expected an iterable of bytes")
         blocks = self.threads is not None
         for number, piece in enumerate(result, 1):
             if piece != b"":  # an empty one may come before the status is known
-                start_response.send(piece)
+                response.send(piece)
             if response.bodiless:
                 return  # the answer to HEAD: nobody wants the rest, and it may be endless
             # What was sent leaves before the application is asked for more: that may take its time.

@@ -125,7 +125,10 @@ class PreForkServer(HTTPServer):
         """Worker: the first thing it does."""
         self._role = Role.WORKER
         self._pool = None
-        become(pool, index, self.options.concurrency or self._service.concurrency)
+        options = self.options
+        # A pool of one has nobody to take a connection over, and a second thread costs every system call.
+        guarded = options.max_clients > 1 or options.request_timeout > 0
+        become(pool, index, options.concurrency or self._service.concurrency, guarded=guarded)
         for session in self.kernel.sessions:
             if isinstance(session, HTTPServer) and session is not self:
                 session._stay_behind()

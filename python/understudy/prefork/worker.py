@@ -24,14 +24,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("understudy.worker")
 
 
-def become(pool: Pool, index: int, concurrency: int) -> None:
-    """Turns this new child into the worker of slot `index` (worker)."""
+def become(pool: Pool, index: int, concurrency: int, *, guarded: bool) -> None:
+    """Turns this new child into the worker of slot `index` (worker).
+
+    `guarded`: there is something to do while its Python is stuck.
+    """
     if not die_with_parent(pool.manager):
         os._exit(BOOT_FAILED)  # it died while we were born
     engine = pool.kernel.engine
     engine.join_pool(pool.board, index, concurrency, pool.gate)
-    with Blocked(TRACEBACKS):
-        engine.join_queue(pool.queue[0].fileno(), pool.queue[1].fileno())
+    engine.join_queue(pool.queue[0].fileno(), pool.queue[1].fileno())
+    if guarded:
+        with Blocked(TRACEBACKS):
+            engine.start_guard()
     pool.leave()
 
 
