@@ -4,7 +4,7 @@ use crate::errors::InvalidResponse;
 use crate::file_part::PyFilePart;
 use crate::headers::Headers;
 use crate::response::{Fields, Response, State};
-use pyo3::exceptions::PyAssertionError;
+use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
@@ -18,19 +18,32 @@ pub struct StartResponse {
 
 #[pymethods]
 impl StartResponse {
-    /// Takes status and headers; returns PEP 3333's `write`.
+    /// Takes status and headers, and returns `write`, which is itself, called
+    /// with bytes alone: a callable of its own would cost each call a hundredth,
+    /// and hardly anybody writes.
     ///
     /// Raises AssertionError if it was called before without `exc_info`,
     /// InvalidResponse for a status or headers that cannot be sent, and what
-    /// `exc_info` holds if the headers have been sent.
-    #[pyo3(signature = (status, response_headers, exc_info=None, /))]
+    /// `exc_info` holds if the headers have been sent; as `write` what `send`
+    /// raises.
+    #[pyo3(signature = (status, response_headers=None, exc_info=None, /))]
     fn __call__<'py>(
         slf: &Bound<'py, Self>,
         status: &Bound<'py, PyAny>,
-        response_headers: &Bound<'py, PyAny>,
+        response_headers: Option<&Bound<'py, PyAny>>,
         exc_info: Option<&Bound<'py, PyTuple>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<Option<Bound<'py, Self>>> {
         let mut call = slf.borrow_mut();
+        let Some(response_headers) = response_headers else {
+            if !call.called {
+                return Err(PyTypeError::new_err(
+                    "start_response needs status and headers",
+                ));
+            }
+            drop(call);
+            Self::send(slf, status)?;
+            return Response::flush(slf.as_super(), true).map(|_| None);
+        };
         match exc_info {
             Some(exc_info) if call.as_super().state != State::Waiting => {
                 return Err(PyErr::from_value(exc_info.get_item(1)?));
@@ -47,17 +60,7 @@ impl StartResponse {
         call.called = true;
         let response = call.as_super();
         (response.code, response.headers) = (code, headers);
-        drop(call);
-        slf.getattr(intern!(slf.py(), "send_and_wait"))
-    }
-
-    /// Sends a piece of the body, in the way of old, and waits until the
-    /// client has taken most of it.
-    ///
-    /// Raises ConnectionGone, an OSError, if the client leaves instead.
-    fn send_and_wait(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        Self::send(slf, data)?;
-        Response::flush(slf.as_super(), true).map(drop)
+        Ok(Some(slf.clone()))
     }
 
     /// Sends a piece of the body.
