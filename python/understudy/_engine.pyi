@@ -5,6 +5,8 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, 
 from re import Match
 from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, final, overload
 
+from typing_extensions import disjoint_base
+
 from understudy.forms import Upload
 
 __all__ = [
@@ -207,6 +209,7 @@ class FilePart:
     def part(self, offset: int, length: int) -> FilePart: ...
     def __len__(self) -> int: ...
 
+@disjoint_base
 class Response:
     code: int
     content: str | bytes | FilePart | None
