@@ -15,7 +15,7 @@ use crate::connection::Phase;
 use crate::engine::Engine;
 use crate::poll_set::{REPORTS, Report};
 use std::io;
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Mutex, PoisonError, TryLockError, Weak};
 use std::thread::{Builder, Thread, park, park_timeout, sleep};
 use std::time::{Duration, Instant};
 use understudy_wire::{Reject, write_reject};
@@ -134,7 +134,12 @@ impl Guard {
         let Some(engine) = self.engine.upgrade() else {
             return Next::End;
         };
-        let mut engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut engine = match engine.try_lock() {
+            Ok(engine) => engine,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Somebody is at work in it. To wait would make them wake us.
+            Err(TryLockError::WouldBlock) => return Next::Tick,
+        };
         let slept_ticks = self.pause_ticks;
         let is_fast = engine.steps - self.step > FAST_STEPS * u64::from(slept_ticks);
         self.pause_ticks = if is_fast { SELDOM } else { 1 };
