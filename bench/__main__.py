@@ -26,7 +26,7 @@ PARTS: dict[str, Callable[[Setting], Findings]] = {
     "pool": pool.find,
     "memory": memory.find,
 }
-WHOLE = Effort(rounds=5, run_s=2, mixed_rounds=3, mixed_s=5.0, starts=8, windows=60, pool_repeats=3)
+WHOLE = Effort(rounds=11, run_s=1, mixed_rounds=3, mixed_s=5.0, starts=8, windows=60, pool_repeats=3)
 QUICK = Effort(rounds=1, run_s=1, mixed_rounds=1, mixed_s=2.0, starts=2, windows=30, pool_repeats=1)
 
 
