@@ -103,6 +103,8 @@ class WSGIService(Service):
             "wsgi.file_wrapper": FileWrapper,
             "REQUEST_METHOD": "GET",
             "SCRIPT_NAME": self.root_path,
+            "PATH_INFO": "",  # this and RAW_URI: to replace costs less than to insert
+            "RAW_URI": "",
             "QUERY_STRING": "",
             "SERVER_PROTOCOL": "HTTP/1.1",
             "SERVER_NAME": options.hostname or name,
