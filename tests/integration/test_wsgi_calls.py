@@ -154,6 +154,18 @@ def test_the_environ_says_what_was_asked(server: harness.Server) -> None:
     assert "HTTP_CONTENT_LENGTH" not in found
 
 
+def test_the_environ_of_a_plain_get_says_so_whatever_was_asked_before(server: harness.Server) -> None:
+    rest = "HTTP/1.1\r\nHost: x\r\n"
+    with server.connect() as sock:
+        sock.sendall(f"POST /environ/a?b=c {rest}Content-Length: 1\r\nX-A: 1\r\n\r\n1".encode())
+        before = json.loads(harness.read_response(sock)[2])
+        sock.sendall(f"GET /environ {rest}\r\n".encode())
+        found = json.loads(harness.read_response(sock)[2])
+    asked = ("REQUEST_METHOD", "PATH_INFO", "RAW_URI", "QUERY_STRING", "CONTENT_LENGTH", "HTTP_X_A")
+    assert [before.get(key) for key in asked] == ["POST", "/environ/a", "/environ/a?b=c", "b=c", "1", "1"]
+    assert [found.get(key) for key in asked] == ["GET", "/environ", "/environ", "", None, None]
+
+
 def test_the_environ_tells_whether_there_are_threads_and_processes(serve: Serve) -> None:
     assert environ_of(serve(APP, "--threads", "2"), "/environ")["wsgi.multithread"] is True
     alone = environ_of(serve(APP, "--start", "0"), "/environ")
