@@ -21,7 +21,7 @@ go_on = asyncio.Event()
 
 async def app(scope: Message, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
-        raise NotImplementedError
+        raise ValueError(f"no {scope['type']} here")
     name = scope["path"].strip("/")
     if scope["type"] == "http":
         if name == "go":

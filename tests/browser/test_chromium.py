@@ -54,7 +54,7 @@ TALKING = """
 
     async def app(scope, receive, send):
         if scope["type"] == "lifespan":
-            raise NotImplementedError
+            raise ValueError(f"no {scope['type']} here")
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})

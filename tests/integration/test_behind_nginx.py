@@ -72,7 +72,7 @@ async def app(scope, receive, send):
             await send({"type": "websocket.send", "text": message["text"].upper()})
         return
     if scope["type"] == "lifespan":
-        raise NotImplementedError
+        raise ValueError(f"no {scope['type']} here")
     body = f"{scope['client']} {scope['root_path']} {scope['path']}".encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body})

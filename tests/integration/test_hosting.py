@@ -23,7 +23,7 @@ ASGI = """
 
     async def app(scope, receive, send):
         if scope["type"] != "http":
-            raise NotImplementedError(scope["type"])
+            raise ValueError(f"no {scope['type']} here")
         await send({"type": "http.response.start", "status": 200, "headers": []})
         body = f"{scope['root_path']}|{scope['path']} from {os.getpid()}".encode()
         await send({"type": "http.response.body", "body": body})
@@ -124,7 +124,7 @@ def test_a_program_runs_an_application_itself(tmp_path: Path) -> None:
 TALKING = """
     async def app(scope, receive, send):
         if scope["type"] == "lifespan":
-            raise NotImplementedError
+            raise ValueError(f"no {scope['type']} here")
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close" if scope["path"] == "/refused" else "websocket.accept"})

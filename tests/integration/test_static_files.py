@@ -20,7 +20,7 @@ def app(environ, start_response):
 ASGI = """
 async def app(scope, receive, send):
     if scope["type"] != "http":
-        raise NotImplementedError
+        raise ValueError(f"no {scope['type']} here")
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"app " + scope["path"].encode()})
 """
