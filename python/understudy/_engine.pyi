@@ -25,6 +25,7 @@ __all__ = [
     "StartResponse",
     "WebSocket",
     "die_with_parent",
+    "fill_holes",
     "scope",
 ]
 
@@ -36,6 +37,7 @@ STUCK: int
 TRACEBACKS: int
 
 def die_with_parent(parent: int) -> bool: ...
+def fill_holes() -> int: ...
 def scope(request: Request, base: dict[str, Any], root_path: str) -> dict[str, Any]: ...
 
 class _Service(Protocol):

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar
 
-from understudy._engine import Engine
+from understudy._engine import Engine, fill_holes
 from understudy.errors import OptionError, UnderstudyError, UnknownEvent, UnknownSession
 from understudy.loop import EngineLoop, Loop, rehearse
 from understudy.session import Handler, Session
@@ -409,7 +409,8 @@ class Kernel:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
         if not self._frozen:
             rehearse()
-            gc.freeze()  # what is shared stays shared: a child's collector does not write to these pages
+            gc.freeze()  # what is shared stays shared: a child's collector does not write to these pages,
+            fill_holes()  # and its objects are not put between the others
             self._frozen = True
         _flush()  # or the child would write it once more
         with Blocked():

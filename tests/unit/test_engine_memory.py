@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import subprocess
 import sys
 import weakref
 from typing import Any
@@ -241,3 +242,18 @@ def test_what_waited_for_a_late_answer_goes_with_a_request_that_is_closed(at: st
     there.read(there.connect(stage.request()))
     gc.collect()
     assert [holder() for holder in seen] == [None]
+
+
+def test_filled_holes_are_not_used_again() -> None:
+    program = """if True:
+        from understudy._engine import fill_holes
+        # A size of CPython's own allocator, and one that it leaves to malloc.
+        for size in (60, 1000):
+            objects = [bytes(size) for _ in range(4000)]
+            holes = {id(holed) for holed in objects[::2]}
+            del objects[::2]
+            assert fill_holes() >= len(holes) * size
+            later = [bytes(size) for _ in range(1000)]
+            assert not holes.intersection(map(id, later)), size
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)  # apart: what is taken is gone for good

@@ -5,7 +5,7 @@
 //! `piece.rs` and `file_part.rs`), `connection.rs` and `headers.rs` are what those calls are
 //! given, `environ.rs`, `scope.rs` and `wsgi.rs` what they become for
 //! applications (with `names.rs` and `input.rs`); `websocket.rs` is what a request may become; `sending.rs` is how answers leave; `service.rs` is whom they go to; `core.rs` is what all of them share.
-//! `scoreboard.rs` stands by itself.
+//! `scoreboard.rs`, `process.rs` and `holes.rs` stand by themselves.
 //!
 //! Always holds: the engine is never locked while Python runs, so whatever
 //! Python does in a call (answer, collect garbage, raise) finds it free.
@@ -18,6 +18,7 @@ mod environ;
 mod exchange;
 mod file_part;
 mod headers;
+mod holes;
 mod input;
 mod message;
 mod names;
@@ -57,6 +58,8 @@ mod _engine {
     use crate::file_part::PyFilePart;
     #[pymodule_export]
     use crate::headers::Headers;
+    #[pymodule_export]
+    use crate::holes::fill_holes;
     #[pymodule_export]
     use crate::input::Input;
     #[pymodule_export]
