@@ -31,7 +31,10 @@ impl Engine {
             draining: false,
             linger_until_ms: 0,
         });
-        self.set_listening(number, Listening::On)?;
+        if let Err(error) = self.set_listening(number, Listening::On) {
+            self.listeners.pop();
+            return Err(error);
+        }
         Ok(number)
     }
 
@@ -139,11 +142,7 @@ impl Engine {
         }
         let full = self.is_full();
         if full {
-            for number in 0..self.listeners.len() as u32 {
-                if self.listening(number) == Some(Listening::On) {
-                    let _ = self.set_listening(number, Listening::Full);
-                }
-            }
+            self.close_the_door(Listening::Full);
             if let (false, Some(slot)) = (self.gate_watched, &self.slot) {
                 if slot.was_the_last() {
                     slot.wake_manager();
@@ -165,9 +164,18 @@ impl Engine {
     }
 
     fn open_the_door(&mut self, closed_as: Listening) {
+        self.move_the_door(closed_as, Listening::On);
+    }
+
+    fn close_the_door(&mut self, why: Listening) {
+        self.move_the_door(Listening::On, why);
+    }
+
+    fn move_the_door(&mut self, from: Listening, to: Listening) {
         for number in 0..self.listeners.len() as u32 {
-            if self.listening(number) == Some(closed_as) {
-                let _ = self.set_listening(number, Listening::On);
+            let listener = self.listeners.get(number as usize);
+            if listener.is_some_and(|listener| listener.state == from) {
+                let _ = self.set_listening(number, to);
             }
         }
     }
@@ -181,11 +189,6 @@ impl Engine {
             };
             self.gate_watched = watch;
         }
-    }
-
-    fn listening(&self, number: u32) -> Option<Listening> {
-        let listener = self.listeners.get(number as usize);
-        listener.map(|listener| listener.state)
     }
 
     /// Lets in whoever is at a door, named as in the epoll set.
@@ -253,8 +256,9 @@ impl Engine {
         Some(key)
     }
 
+    /// There is no descriptor for a client: nobody is let in through any door.
     pub(crate) fn starve(&mut self, number: u32, error: Errno) {
-        let _ = self.set_listening(number, Listening::Starved);
+        self.close_the_door(Listening::Starved);
         // Said once, not at each try.
         if self.supply == Supply::Enough {
             self.events.push_back(Event::Starved {
@@ -295,3 +299,6 @@ impl Engine {
         };
     }
 }
+
+#[cfg(test)]
+mod tests;

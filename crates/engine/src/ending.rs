@@ -273,7 +273,7 @@ impl Engine {
         // Closing is not enough: the epoll set follows the socket, and a child
         // that the application forked may have it open.
         let _ = self.set.remove(&conn.socket);
-        self.free.push(key);
+        self.spent.push(key);
         self.open -= 1;
         self.timers.clear(key);
         if conn.phase.in_flight() {

@@ -137,6 +137,9 @@ pub struct Engine {
     pub(crate) clock: Clock,
     pub(crate) conns: Vec<Option<Box<Conn>>>,
     pub(crate) free: Vec<u32>,
+    /// Keys of connections that ended in this turn. None is given to another
+    /// before the next: whoever still works on the old one would take it for his.
+    pub(crate) spent: Vec<u32>,
     pub(crate) open: usize,
     pub(crate) next_serial: u32,
     pub(crate) listeners: Vec<Listener>,
@@ -184,6 +187,7 @@ impl Engine {
             clock,
             conns: Vec::new(),
             free: Vec::new(),
+            spent: Vec::new(),
             open: 0,
             next_serial: 1,
             listeners: Vec::new(),
@@ -220,6 +224,7 @@ impl Engine {
         self.listeners.clear();
         self.conns.clear();
         self.free.clear();
+        self.spent.clear();
         self.open = 0;
         self.in_flight = 0;
         self.timers = Timers::new(self.clock.now_ms);
@@ -317,6 +322,7 @@ impl Engine {
             watch.resume();
         }
         self.nested_ready = false;
+        self.free.append(&mut self.spent);
         // First what was answered: it leaves even if the client is just going.
         for id in self.touched.drain(..) {
             if let Some(Some(conn)) = self.conns.get_mut(id.key as usize) {

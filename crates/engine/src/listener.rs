@@ -75,7 +75,7 @@ impl fmt::Display for Peer {
 pub(crate) enum Listening {
     /// In the epoll set.
     On,
-    /// Out of it while this worker is full or leaves.
+    /// Out of it while this worker is full.
     Full,
     /// Out of it until somebody resumes it.
     Paused,

@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use understudy_engine::scoreboard::{Board, Header, State};
-use understudy_engine::{Content, Engine, Event, Queue, Settings, Spool};
+use understudy_engine::{ConnId, Content, Engine, Event, Queue, Settings, Spool};
 use understudy_wire::Limits;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -86,6 +86,14 @@ impl Worker {
     /// A turn that waits no longer than it must; returns how many requests
     /// were answered in it.
     fn turn(&mut self) -> u32 {
+        self.turn_in_which(|engine, conn| {
+            let none = std::iter::empty();
+            let content = Content::Copied(b"fine");
+            engine.answer(conn, 200, none, content).unwrap();
+        })
+    }
+
+    fn turn_in_which(&mut self, mut react: impl FnMut(&mut Engine, ConnId)) -> u32 {
         let wait_ms = self.engine.prepare().unwrap_or(10).min(10);
         let timeout = rustix::time::Timespec {
             tv_sec: 0,
@@ -98,9 +106,7 @@ impl Worker {
         while let Some(event) = self.engine.next_event() {
             match event {
                 Event::Request { conn, .. } => {
-                    let none = std::iter::empty();
-                    let content = Content::Copied(b"fine");
-                    self.engine.answer(conn, 200, none, content).unwrap();
+                    react(&mut self.engine, conn);
                     answered += 1;
                 }
                 Event::Empty { .. } => self.emptied += 1,
@@ -218,4 +224,25 @@ fn an_idle_connection_does_not_grow_younger_on_its_way() {
     let idled = began.elapsed();
     println!("closed {idled:?} after it was handed on");
     assert!(idled < Duration::from_millis(900));
+}
+
+#[test]
+fn what_a_client_has_still_to_say_is_not_taken_for_another_ones() {
+    let pair = Pair::new();
+    let (mut old, mut last) = (Worker::new(&pair, true), Worker::new(&pair, false));
+    let mut idle = old.client();
+    old.answer(&mut idle);
+    let mut asking = last.client();
+    asking.write_all(&[GET, GET].concat()).unwrap();
+    let mut requests = 0;
+    while requests == 0 || last.emptied == 0 {
+        requests += last.turn_in_which(|engine, conn| {
+            old.engine.drain(0, 1_000);
+            engine.drain(0, 0);
+            // Its place is free, and the one in the queue comes in.
+            engine.hang_up(conn);
+        });
+    }
+    assert_eq!(requests, 1);
+    assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0);
 }
