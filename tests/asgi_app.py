@@ -143,6 +143,15 @@ async def trailers(scope: Message, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.trailers", "headers": [(b"x-done", b"yes")]})
 
 
+async def shaped(scope: Message, receive: Receive, send: Send) -> None:
+    """Header fields as all that ASGI allows: iterables of two byte strings."""
+    shapes = ([b"x-one", b"1"], (bytearray(b"x-two"), memoryview(b"2")), iter([b"x-three", b"3"]))
+    start = {"type": "http.response.start", "status": 200, "headers": iter(shapes), "trailers": True}
+    await send(start)
+    await send({"type": "http.response.body", "body": b"body"})
+    await send({"type": "http.response.trailers", "headers": [[b"x-sum", b"1"]]})
+
+
 async def hints(scope: Message, receive: Receive, send: Send) -> None:
     links = [b"</style.css>; rel=preload", b"</script.js>; rel=preload"]
     await send({"type": "http.response.early_hint", "links": links})
@@ -231,6 +240,32 @@ async def watched(scope: Message, receive: Receive, send: Send) -> None:
     await asyncio.sleep(0)
     await answer(send, b"watched")
     await watching
+
+
+async def hurried(scope: Message, receive: Receive, send: Send) -> None:
+    """Ends its answer while another piece of it still waits to leave."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    message = {"type": "http.response.body", "body": bytes(8_000_000), "more_body": True}
+    first = asyncio.create_task(send(message))
+    await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": b"end"})
+    await first
+    heard.append("both")
+
+
+async def deserted(scope: Message, receive: Receive, send: Send) -> None:
+    """Fails while one of its tasks waits for the client."""
+
+    async def watch() -> None:
+        await whole(receive)
+        heard.append((await receive())["type"])
+
+    watching.append(asyncio.create_task(watch()))
+    await asyncio.sleep(0.01)
+    raise ValueError("deserted")
+
+
+watching: list[asyncio.Task[None]] = []
 
 
 async def forever(scope: Message, receive: Receive, send: Send) -> None:

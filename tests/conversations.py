@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -49,6 +50,20 @@ async def echo(scope: Message, receive: Receive, send: Send) -> None:
     while (message := await receive())["type"] == "websocket.receive":
         await send({"type": "websocket.send", "text": message.get("text"), "bytes": message.get("bytes")})
     tell(f"ended {message['code']} {message['reason']!r}")
+
+
+async def shaped(scope: Message, receive: Receive, send: Send) -> None:
+    """Header fields as all that ASGI allows."""
+    await accept(receive, send, headers=iter([[b"x-one", b"1"], (bytearray(b"x-two"), memoryview(b"2"))]))
+
+
+async def alive(scope: Message, receive: Receive, send: Send) -> None:
+    """Counts the objects of conversations that are left without a collection."""
+    gc.disable()
+    await accept(receive, send)
+    left = sum(type(found).__name__ in ("Conversation", "WebSocket") for found in gc.get_objects())
+    await send({"type": "websocket.send", "text": str(left)})
+    await receive()
 
 
 async def listen(scope: Message, receive: Receive, send: Send) -> None:

@@ -96,6 +96,23 @@ def test_trailers_follow_the_body(asgi: Server) -> None:
             assert body == b"4\r\nbody\r\n0\r\nx-sum: 1\r\nx-done: yes\r\n\r\n"
 
 
+def test_header_fields_may_be_any_iterables_of_two_byte_strings(asgi: Server) -> None:
+    head, _, body = asgi.raw(get("/shaped", "Connection: close")).partition(b"\r\n\r\n")
+    assert [line for line in head.split(b"\r\n") if line.startswith(b"x-")] == [
+        b"x-one: 1",
+        b"x-two: 2",
+        b"x-three: 3",
+    ]
+    assert body.endswith(b"\r\nx-sum: 1\r\n\r\n")
+
+
+def test_an_end_that_comes_while_a_piece_waits_releases_who_sent_it(asgi: Server) -> None:
+    with asgi.connect() as sock:
+        sock.sendall(get("/hurried", "Connection: close"))
+        assert len(read_response(sock)[2]) == 8_000_003
+    wait_until(lambda: b"both" in asgi.get("/hears"), "both to return")
+
+
 def test_a_client_that_knows_no_trailers_gets_none(asgi: Server) -> None:
     assert messages.only(asgi.raw(b"GET /trailers HTTP/1.0\r\n\r\n")).body == b"body"
     assert messages.parse(asgi.raw(get("/trailers", "Connection: close", method="HEAD")), bodiless=True)

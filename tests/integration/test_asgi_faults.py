@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 from urllib.parse import quote
@@ -11,7 +12,8 @@ import pytest
 
 import harness
 from conftest import ASGI_APP, Serve
-from harness import Server, read_all, read_response
+from harness import Server, read_all, read_response, wait_until
+from pools import alive
 
 START = "{'type': 'http.response.start', 'status': 200}"
 BODY = "{'type': 'http.response.body', 'body': b'x'}"
@@ -45,6 +47,26 @@ def test_it_raises_in_the_middle_of_its_answer(asgi: Server) -> None:
     raw = asgi.raw(get("/raises_begun"))
     assert raw.endswith(b"5\r\nbegin\r\n")  # the last chunk is missing: the client can tell
     raised(asgi, "application app failed on GET /raises_begun: ValueError('in the middle')")
+
+
+def test_a_task_that_it_left_waiting_hears_that_its_request_is_over(asgi: Server) -> None:
+    with asgi.connect() as sock:
+        sock.sendall(get("/deserted"))
+        assert read_response(sock)[0] == 500
+        wait_until(lambda: asgi.get("/hears") == b"http.disconnect", "its task to hear of it")
+
+
+def test_the_connection_of_a_request_that_failed_may_move_all_the_same(serve: Serve) -> None:
+    server = serve(ASGI_APP, "--workers", "1")
+    with server.connect() as sock:
+        sock.sendall(get("/deserted"))
+        assert read_response(sock)[0] == 500
+        old = int(server.get("/pid"))
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: not alive(old), "the old worker to go")
+        sock.sendall(get("/pid"))
+        status, fields, body = read_response(sock)
+        assert (status, int(body) != old, "connection" in fields) == (200, True, False)
 
 
 def test_it_raises_after_its_answer(asgi: Server) -> None:

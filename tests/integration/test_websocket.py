@@ -125,6 +125,11 @@ def test_the_application_sees_the_scope_and_chooses_header_fields(server: harnes
     server.wait_log("then {'type': 'websocket.disconnect', 'code': 4000, 'reason': 'seen'}")
 
 
+def test_header_fields_may_be_any_iterables_of_two_byte_strings(server: harness.Server) -> None:
+    with RawSocket(server, "/shaped") as client:
+        assert "\r\nx-one: 1\r\nx-two: 2\r\n" in client.head
+
+
 def test_a_subprotocol_is_agreed_on(server: harness.Server) -> None:
     with connect(server, subprotocols=["chat", "news"]) as client:
         assert client.subprotocol == "news"
@@ -260,3 +265,13 @@ def test_nothing_is_left_of_many(server: harness.Server) -> None:
     asyncio.run(all_of_them())
     wait_idle(server)
     assert server.descriptors(worker) <= before
+
+
+def test_nothing_of_one_that_is_over_waits_for_the_collector(serve: Serve) -> None:
+    server = serve(CONVERSATIONS, "--start", "0")
+    left = []
+    for _ in range(3):
+        with connect(server, "alive") as client:
+            left.append(client.recv())
+        server.get("/")  # its end is known
+    assert len(set(left)) == 1, left

@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import weakref
 from typing import Any
 
@@ -257,3 +258,29 @@ def test_filled_holes_are_not_used_again() -> None:
             assert not holes.intersection(map(id, later)), size
     """
     subprocess.run([sys.executable, "-c", program], check=True)  # apart: what is taken is gone for good
+
+
+def test_a_spooled_body_takes_its_size_once(at: stage.At) -> None:
+    size = 50_000_000
+    grown: list[int] = []
+
+    def handler(request: Request, response: Response) -> None:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # the peak begins anew
+        before = peak_bytes()
+        assert len(request.content) == size
+        grown.append(peak_bytes() - before)
+        response.done()
+
+    there = at(handler, spool_above=1000)
+    client = there.connect(stage.request("/", f"Content-Length: {size}", method="POST"))
+    sending = threading.Thread(target=client.sendall, args=(bytes(size),))
+    sending.start()
+    there.turn_until(lambda: grown)
+    sending.join()
+    assert size * 0.9 < grown[0] < size * 1.5
+
+
+def peak_bytes() -> int:
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))

@@ -276,7 +276,7 @@ impl Reactor {
         let Some(websocket) = websocket else {
             return Ok(());
         };
-        let heard = websocket.borrow_mut(py).end(py, code, reason);
+        let heard = websocket.borrow_mut(py).end(code, reason);
         call(py, heard)
     }
 

@@ -14,6 +14,7 @@ use crate::message::{body_message, data, disconnect, flag, required, wrong};
 use crate::promise::Promise;
 use crate::request::Request;
 use crate::response::{Fields, Response, State};
+use crate::waiters::{Waiters, settle};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -76,10 +77,10 @@ pub struct Exchange {
     trailers: Headers,
     /// The engine's events know of it.
     known: bool,
-    /// Futures of those who wait in `receive`, the first first.
-    receiving: Vec<Py<PyAny>>,
-    /// Futures of those who wait in `send` for the client to read.
-    sending: Vec<Py<PyAny>>,
+    /// Those who wait in `receive`.
+    receiving: Waiters,
+    /// Those who wait in `send` for the client to read.
+    sending: Waiters,
 }
 
 #[pymethods]
@@ -108,8 +109,8 @@ impl Exchange {
             stage: Stage::Owed,
             trailers: Headers::default(),
             known: false,
-            receiving: Vec::new(),
-            sending: Vec::new(),
+            receiving: Waiters::default(),
+            sending: Waiters::default(),
         }
     }
 
@@ -136,11 +137,8 @@ impl Exchange {
             return Promise::kept(disconnect(py)?.into_any());
         }
         let future = Self::future(slf)?;
-        // Whoever asks again and again with a timeout leaves a cancelled one each time.
-        let mut receiving = std::mem::take(&mut slf.borrow_mut().receiving);
-        receiving.retain(|future| is_waiting(future.bind(py)).unwrap_or(false));
-        receiving.push(future.clone().unbind());
-        slf.borrow_mut().receiving = receiving;
+        let receiving = std::mem::take(&mut slf.borrow_mut().receiving);
+        slf.borrow_mut().receiving = receiving.and(&future);
         Promise::of(&future)
     }
 
@@ -180,17 +178,23 @@ impl Exchange {
         Promise::done(py)
     }
 
+    /// The application has failed, and its request was answered without it:
+    /// whoever still waits for the client need not.
+    fn give_up(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::lost(slf)
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.response)?;
-        for future in self.receiving.iter().chain(&self.sending) {
+        for future in self.receiving.iter().chain(self.sending.iter()) {
             visit.call(future)?;
         }
         Ok(())
     }
 
     fn __clear__(&mut self) {
-        self.receiving.clear();
-        self.sending.clear();
+        self.receiving = Waiters::default();
+        self.sending = Waiters::default();
     }
 }
 
@@ -265,7 +269,8 @@ impl Exchange {
             return Promise::done(py);
         }
         let future = Self::future(slf)?;
-        slf.borrow_mut().sending.push(future.clone().unbind());
+        let sending = std::mem::take(&mut slf.borrow_mut().sending);
+        slf.borrow_mut().sending = sending.and(&future);
         Promise::of(&future)
     }
 
@@ -367,79 +372,52 @@ impl Exchange {
     /// A piece that was asked for.
     pub(crate) fn arrived(slf: &Bound<'_, Self>, piece: Piece) -> PyResult<()> {
         let py = slf.py();
-        while let Some(future) = Self::next_receiver(slf) {
-            if is_waiting(future.bind(py))? {
-                let message = body_message(py, &piece)?;
-                let mut exchange = slf.borrow_mut();
-                exchange.inbound = after(piece.last);
-                // Others wait too: for the next one.
-                if !piece.last && !exchange.receiving.is_empty() {
-                    exchange.ask();
-                }
-                drop(exchange);
-                return future
-                    .call_method1(py, intern!(py, "set_result"), (message,))
-                    .map(drop);
+        let message = || Ok(body_message(py, &piece)?.into_any());
+        loop {
+            let next = slf.borrow_mut().receiving.next();
+            let Some(future) = next else {
+                // Whoever asked for it was cancelled: the next one gets it.
+                slf.borrow_mut().inbound = Inbound::Ready(piece);
+                return Ok(());
+            };
+            if settle(future.bind(py), message)? {
+                break;
             }
         }
-        // Whoever asked for it was cancelled: the next one gets it.
-        slf.borrow_mut().inbound = Inbound::Ready(piece);
+        let mut exchange = slf.borrow_mut();
+        exchange.inbound = after(piece.last);
+        // Others wait too: for the next one.
+        if !piece.last && !exchange.receiving.is_empty() {
+            exchange.ask();
+        }
         Ok(())
-    }
-
-    fn next_receiver(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
-        let receiving = &mut slf.borrow_mut().receiving;
-        (!receiving.is_empty()).then(|| receiving.remove(0))
     }
 
     /// The client has read all that was sent.
     pub(crate) fn drained(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let sending = std::mem::take(&mut slf.borrow_mut().sending);
-        for future in sending {
-            if is_waiting(future.bind(py))? {
-                future.call_method1(py, intern!(py, "set_result"), (py.None(),))?;
-            }
-        }
-        Ok(())
+        sending.settle(py, || Ok(py.None().into_bound(py)))
     }
 
     /// The client has left, or was sent away.
     pub(crate) fn lost(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
         slf.borrow_mut().stage = Stage::Gone;
         let sending = std::mem::take(&mut slf.borrow_mut().sending);
-        for future in sending {
-            if is_waiting(future.bind(py))? {
-                let error = left().into_value(py);
-                future.call_method1(py, intern!(py, "set_exception"), (error,))?;
-            }
-        }
+        sending.fail(slf.py(), left)?;
         Self::release(slf)
     }
 
-    /// Nothing more comes.
+    /// Nothing more comes, and nothing more is waited for.
     fn release(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let (receiving, known) = {
-            let mut exchange = slf.borrow_mut();
-            (std::mem::take(&mut exchange.receiving), exchange.known)
-        };
-        if known {
+        if slf.borrow().known {
             slf.borrow().core.forget_exchange(slf.borrow().conn);
         }
-        for future in receiving {
-            if is_waiting(future.bind(py))? {
-                future.call_method1(py, intern!(py, "set_result"), (disconnect(py)?,))?;
-            }
-        }
-        Ok(())
+        Self::drained(slf)?;
+        let receiving = std::mem::take(&mut slf.borrow_mut().receiving);
+        receiving.settle(py, || Ok(disconnect(py)?.into_any()))
     }
-}
-
-fn is_waiting(future: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let done = future.call_method0(intern!(future.py(), "done"))?;
-    Ok(!done.is_truthy()?)
 }
 
 fn after(last: bool) -> Inbound {

@@ -1,10 +1,10 @@
 //! Header fields as Python sees them: case-insensitive, in order, with repeats.
 
+use crate::message::bytes_of;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 /// Text that came over the wire: RFC 9110, section 5.5 leaves bytes above
 /// ASCII opaque, and Latin-1 maps each to one character and back.
@@ -61,6 +61,19 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
+type BytePair<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+/// None if it is no pair of byte strings.
+fn byte_pair<'py>(pair: &Bound<'py, PyAny>) -> Option<BytePair<'py>> {
+    if let Ok(pair) = pair.extract() {
+        return Some(pair); // a tuple, as nearly always
+    }
+    let mut items = pair.try_iter().ok()?;
+    let mut next = || bytes_of(&items.next()?.ok()?).ok()?;
+    let pair = (next()?, next()?);
+    items.next().is_none().then_some(pair)
+}
+
 impl Headers {
     pub(crate) fn from_fields<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
         let mut headers = Headers::default();
@@ -83,18 +96,19 @@ impl Headers {
         Ok(headers)
     }
 
-    /// From an iterable of `(name, value)`, both bytes. Raises TypeError.
+    /// From an iterable of pairs of name and value, both bytes: ASGI asks for
+    /// "two-item iterables" of "byte strings". Raises TypeError.
     pub(crate) fn from_bytes(pairs: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut headers = Headers::default();
         for pair in pairs.try_iter()? {
             let pair = pair?;
-            let Ok((name, value)) = pair.extract::<(PyBackedBytes, PyBackedBytes)>() else {
+            let Some((name, value)) = byte_pair(&pair) else {
                 return Err(PyTypeError::new_err(format!(
                     "header {}: expected two byte strings, name and value",
                     pair.repr()?
                 )));
             };
-            headers.push(&name, &value);
+            headers.push(name.as_bytes(), value.as_bytes());
         }
         Ok(headers)
     }

@@ -1,11 +1,14 @@
 //! The thin face of the engine in Python: `understudy._engine`.
 //!
 //! Layout: `reactor.rs` is `Engine`, a turn of the loop, and `dispatch.rs`
-//! turns the events in it into calls; `request.rs`, `response.rs` (with
-//! `piece.rs` and `file_part.rs`), `connection.rs` and `headers.rs` are what those calls are
-//! given, `environ.rs`, `scope.rs` and `wsgi.rs` what they become for
-//! applications (with `names.rs` and `input.rs`); `websocket.rs` is what a request may become; `sending.rs` is how answers leave; `service.rs` is whom they go to; `core.rs` is what all of them share.
-//! `scoreboard.rs`, `process.rs` and `holes.rs` stand by themselves.
+//! turns the events in it into calls (`caller.rs`) of those that `service.rs`
+//! names. They are given `request.rs`, `response.rs` (with `piece.rs` and
+//! `file_part.rs`), `connection.rs` and `headers.rs`. For applications these
+//! become WSGI's `environ.rs`, `input.rs` and `wsgi.rs` (with `names.rs`), or
+//! ASGI's `scope.rs` and `exchange.rs` (with `message.rs`, `promise.rs` and
+//! `waiters.rs`), or `websocket.rs`. `sending.rs` is how answers leave,
+//! `core.rs` what all of them share. `scoreboard.rs`, `process.rs` and
+//! `holes.rs` stand by themselves.
 //!
 //! Always holds: the engine is never locked while Python runs, so whatever
 //! Python does in a call (answer, collect garbage, raise) finds it free.
@@ -32,6 +35,7 @@ mod scope;
 mod scoreboard;
 mod sending;
 mod service;
+mod waiters;
 mod websocket;
 mod wsgi;
 

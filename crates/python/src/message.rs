@@ -50,18 +50,20 @@ pub(crate) fn data<'py>(message: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyB
     let py = message.py();
     match message.get_item(intern!(py, "body"))? {
         None => Ok(PyBytes::new(py, b"")),
-        Some(body) => match body.cast_into::<PyBytes>() {
-            Ok(bytes) => Ok(bytes),
-            Err(error) => {
-                let body = error.into_inner();
-                if PyUntypedBuffer::get(&body).is_err() {
-                    return Err(wrong("body", "bytes", &body));
-                }
-                let bytes = py.get_type::<PyBytes>().call1((body,))?;
-                Ok(bytes.cast_into()?)
-            }
-        },
+        Some(body) => bytes_of(&body)?.ok_or_else(|| wrong("body", "bytes", &body)),
     }
+}
+
+/// The bytes that something is, or has as a buffer; None if it has none.
+pub(crate) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    if let Ok(bytes) = object.cast::<PyBytes>() {
+        return Ok(Some(bytes.clone()));
+    }
+    if PyUntypedBuffer::get(object).is_err() {
+        return Ok(None);
+    }
+    let bytes = object.py().get_type::<PyBytes>().call1((object,))?;
+    Ok(Some(bytes.cast_into()?))
 }
 
 pub(crate) fn wrong(what: &str, expected: &str, found: &Bound<'_, PyAny>) -> PyErr {

@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::headers::{Headers, decode};
+use crate::input::part_of;
 use crate::service::Service;
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -10,7 +11,6 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::borrow::Cow;
-use std::io::{self, Read, Seek};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
 use understudy_engine::{Body, ConnId, Peer, Piece};
@@ -97,18 +97,6 @@ impl Request {
             )
         })?;
         Ok(made.bind(py))
-    }
-
-    fn read_body(&self) -> io::Result<Vec<u8>> {
-        let Some(Body::File { file, len }) = self.body.as_deref() else {
-            return Ok(Vec::new());
-        };
-        let mut file: &std::fs::File = file;
-        let mut bytes = Vec::with_capacity(*len as usize);
-        file.rewind()?;
-        file.read_to_end(&mut bytes)?;
-        file.rewind()?;
-        Ok(bytes)
     }
 }
 
@@ -217,8 +205,8 @@ impl Request {
     fn content<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let made = self.content.get_or_try_init(py, || -> PyResult<_> {
             let bytes = match self.body.as_deref() {
-                Some(Body::Memory(bytes)) => PyBytes::new(py, bytes),
-                _ => PyBytes::new(py, &self.read_body()?),
+                Some(body) => part_of(py, body, 0, body.len())?,
+                None => PyBytes::new(py, b""),
             };
             Ok(bytes.unbind())
         })?;

@@ -2,7 +2,7 @@
 
 use crate::core::Core;
 use crate::errors::{ConnectionGone, InvalidResponse};
-use crate::headers::latin1;
+use crate::headers::{Headers, latin1};
 use crate::piece::Piece;
 use crate::response::{Response, State};
 use crate::service::Service;
@@ -49,19 +49,16 @@ impl WebSocket {
         if self.inbox_bytes > INBOX_BYTES && !self.paused {
             self.pause(true);
         }
-        self.wake(py)
-    }
-
-    /// It is over. What is returned is to be called.
-    pub(crate) fn end(&mut self, py: Python<'_>, code: u16, reason: String) -> Option<Py<PyAny>> {
-        self.closed = Some((code, reason));
-        self.wake(py)
-    }
-
-    fn wake(&mut self, py: Python<'_>) -> Option<Py<PyAny>> {
         let awaited = std::mem::take(&mut self.awaited);
         let heard = self.heard.as_ref().filter(|_| awaited);
         heard.map(|heard| heard.clone_ref(py))
+    }
+
+    /// It is over. What is returned is to be called.
+    pub(crate) fn end(&mut self, code: u16, reason: String) -> Option<Py<PyAny>> {
+        self.closed = Some((code, reason));
+        // Whom it belongs to has us as well: neither would be freed before the next collection.
+        self.heard.take()
     }
 
     fn pause(&mut self, yes: bool) {
@@ -142,19 +139,24 @@ impl WebSocket {
     }
 
     /// Answers with 101. From then on `heard()` is called once after each
-    /// `receive` that returned None: there is a message, or it is over.
+    /// `receive` that returned None: there is a message. It is called for the
+    /// last time, and dropped, when it is over.
     ///
     /// Raises AlreadyAnswered; ConnectionGone; InvalidResponse for a header
     /// that cannot be sent and a subprotocol that was not offered, after which
     /// the request still waits for its answer.
-    #[pyo3(signature = (heard, subprotocol=None, headers=Vec::new()))]
+    #[pyo3(signature = (heard, subprotocol=None, headers=None))]
     fn accept(
         slf: &Bound<'_, Self>,
         heard: Py<PyAny>,
         subprotocol: Option<&str>,
-        headers: Vec<(Vec<u8>, Vec<u8>)>,
+        headers: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let py = slf.py();
+        let headers = match headers {
+            Some(headers) => Headers::from_bytes(headers)?,
+            None => Headers::default(),
+        };
         let former;
         let (service, response) = {
             let mut websocket = slf.borrow_mut();
@@ -162,15 +164,13 @@ impl WebSocket {
             if response.state != State::Waiting {
                 return Err(response.already());
             }
-            let own = headers.iter();
             let defaults = websocket.service.headers.iter().filter(|(name, _)| {
                 !headers
-                    .iter()
+                    .fields()
                     .any(|(known, _)| known.eq_ignore_ascii_case(name))
             });
-            let fields = own
-                .chain(defaults)
-                .map(|(name, value)| (name.as_slice(), value.as_slice()));
+            let defaults = defaults.map(|(name, value)| (name.as_slice(), value.as_slice()));
+            let fields = headers.fields().chain(defaults);
             let subprotocol = subprotocol.map(latin1);
             let result = websocket.core.engine().upgrade(
                 websocket.conn,

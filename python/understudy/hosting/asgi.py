@@ -121,7 +121,7 @@ class ASGIService(Service):
         if error is not None:
             self._failed(request, response, exchange, error)
         elif not exchange.over and not exchange.gone:
-            self._left(request, response)
+            self._left(request, response, exchange)
 
     def _failed(self, request: Request, response: Response, exchange: Exchange, error: BaseException) -> None:
         """It raised: the client gets a 500, or a closed connection in the middle of its answer."""
@@ -133,13 +133,15 @@ class ASGIService(Service):
         self._tell(request, f"{self.name} failed: {error!r}")
         if not exchange.gone:
             self.give_up(response)
+        exchange.give_up()
 
-    def _left(self, request: Request, response: Response) -> None:
+    def _left(self, request: Request, response: Response, exchange: Exchange) -> None:
         """It returned, and owes the answer or the rest of it."""
         what = "in the middle of its answer" if response.streaming else "without an answer"
         logger.error("%s returned %s to %s %s", self.name, what, request.method, request.path)
         self._tell(request, f"{self.name} returned {what}")
         self.give_up(response)
+        exchange.give_up()
 
     def _tell(self, request: Request, text: str) -> None:
         self.tell(self.server.options.error_handler, text, request.remote_ip)
