@@ -84,6 +84,7 @@ class Handlers(Service):
             task = self.server.kernel.spawn(
                 work, session=self.server, event=str(route), args=(request, response)
             )
+            self.keep(task)
             if self.server.options.request_timeout:
                 response.when_overdue(task.cancel)
 

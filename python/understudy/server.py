@@ -375,6 +375,11 @@ class HTTPServer(Session):
             logger.warning("cutting %d connections that did not end", connections)
         for number in self._served:
             self.kernel.engine.cut(number)
+        self._ends_by = min(self._ends_by, self.kernel.loop.time())
+        if calls := list(self._service.calls):
+            logger.warning("cancelling %d calls of the application that did not end", len(calls))
+        for call in calls:
+            call.cancel()
 
     def _empty(self) -> None:
         """The last connection of one drained listener is gone."""
@@ -384,19 +389,28 @@ class HTTPServer(Session):
 
     def _end(self) -> None:
         """The last connection is gone: what the application began is ended."""
-        if self._service.end is None:
-            self._gone()
+        if self._service.calls or self._service.end is not None:
+            self.kernel.spawn(self._end_calls(), session=self, event="end", args=())
         else:
-            self.kernel.spawn(self._end_with(self._service.end()), session=self, event="end", args=())
+            self._gone()
 
-    async def _end_with(self, ending: Coroutine[Any, Any, None]) -> None:
+    async def _end_calls(self) -> None:
+        """Calls of the application may outlast their connections; when they have ended, it may shut down."""
+        service = self._service
         try:
-            left_s = self._ends_by - self.kernel.loop.time()
-            await asyncio.wait_for(ending, max(left_s, LAST_WORDS_S))
+            if service.calls:  # those that last too long are cancelled by `_cut`
+                await asyncio.wait(service.calls, timeout=max(self._left_s, 0) + LAST_WORDS_S / 2)
+            if service.end is not None:
+                await asyncio.wait_for(service.end(), max(self._left_s, LAST_WORDS_S))
         except TimeoutError:
             logger.error("the application did not shut down within graceful_timeout: leaving without it")
         finally:
             self._gone()
+
+    @property
+    def _left_s(self) -> float:
+        """What is left of `graceful_timeout`."""
+        return self._ends_by - self.kernel.loop.time()
 
     def _gone(self) -> None:
         """Nothing is left to do: the server leaves its kernel.

@@ -7,6 +7,7 @@ of it is told, and harms nobody. It must know no sockets and no pool.
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import logging
 import sys
@@ -59,6 +60,13 @@ class Service:
     def __init__(self, server: HTTPServer) -> None:
         self.server = server
         self.empty = server._empty
+        self.calls: set[asyncio.Task[Any]] = set()
+        """What the application does in tasks; some outlast their connections. asyncio holds tasks weakly."""
+
+    def keep(self, call: asyncio.Task[Any]) -> None:
+        """A process that leaves in peace waits for this call of the application."""
+        self.calls.add(call)
+        call.add_done_callback(self.calls.discard)
 
     # --- requests ----------------------------------------------------------------------------------------
 

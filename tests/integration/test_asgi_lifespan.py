@@ -9,6 +9,7 @@ import pytest
 
 import harness
 from conftest import ASGI_APP, Serve
+from frames import CLOSE, RawSocket, frame
 from harness import wait_until
 
 APP = """
@@ -67,6 +68,22 @@ def test_an_application_without_one_is_served(serve: Serve, loop: tuple[str, str
     assert server.stop() == 0
     assert "Traceback" not in server.log
     assert "ERROR" not in server.log
+
+
+def test_one_that_fails_to_start_is_no_secret(serve: Serve) -> None:
+    server = serve(app("await receive(); raise ValueError('no database')"), "--start", "0")
+    line = server.wait_log("failed to start, and is served all the same (--lifespan auto)")
+    assert line.endswith(": ValueError: no database")
+    assert server.get("/") == b"{}"
+
+
+def test_one_that_fails_later_is_told_when_it_does(serve: Serve, loop: tuple[str, str]) -> None:
+    fails = "await receive(); await send({'type': 'lifespan.startup.complete'}); raise ValueError('later')"
+    server = serve(app(fails), "--start", "0", *loop)
+    server.wait_log("application app: its lifespan failed: ValueError: later")
+    assert server.get("/") == b"{}"
+    assert server.stop() == 0
+    assert server.log.count("its lifespan failed") == 1
 
 
 def test_off_does_not_call_it(serve: Serve) -> None:
@@ -184,3 +201,107 @@ def test_starlette_says_why_it_cannot_start(tmp_path: Path) -> None:
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()
     assert line.endswith("application Starlette failed to start: ValueError: no database")
+
+
+# What outlasts its connection
+
+OUTLASTS = """
+    import asyncio, sys
+
+    def tell(text):
+        print(text, file=sys.stderr, flush=True)
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({{"type": "lifespan.startup.complete"}})
+            await receive()
+            tell("shut down")
+            await send({{"type": "lifespan.shutdown.complete"}})
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({{"type": "websocket.accept"}})
+            await receive()
+            tell("begun")
+            await asyncio.sleep({seconds})
+            tell("saved")
+        else:
+            await send({{"type": "http.response.start", "status": 200}})
+            await send({{"type": "http.response.body", "body": b"hello"}})
+            tell("begun")
+            await asyncio.sleep({seconds})
+            tell("saved")
+"""
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_it_shuts_down_after_what_outlasts_its_connection(
+    serve: Serve, loop: tuple[str, str], kind: str
+) -> None:
+    server = serve(OUTLASTS.format(seconds=0.3), "--start", "0", *loop)
+    if kind == "http":
+        assert server.get("/") == b"hello"
+    else:
+        with RawSocket(server) as client:
+            client.send(frame(CLOSE))
+    server.wait_log("begun")
+    assert server.stop() == 0
+    assert [line for line in server.err if " " not in line or line == "shut down"] == [
+        "begun",
+        "saved",
+        "shut down",
+    ]
+
+
+def test_a_worker_that_is_replaced_ends_what_it_has_begun(serve: Serve) -> None:
+    server = serve(OUTLASTS.format(seconds=0.1), "--workers", "2", "--max-requests", "3")
+    for _ in range(20):
+        assert server.get("/") == b"hello"
+    wait_until(lambda: server.log.count("saved") == 20, "all to be saved")
+    assert server.stop() == 0
+    assert "ERROR" not in server.log
+
+
+def test_what_outlasts_everything_is_cancelled_before_it_shuts_down(
+    serve: Serve, loop: tuple[str, str]
+) -> None:
+    server = serve(OUTLASTS.format(seconds=60), "--start", "0", "--graceful-timeout", "0.3", *loop)
+    assert server.get("/") == b"hello"
+    server.wait_log("begun")
+    assert server.stop() == 0
+    cancelled = server.wait_log("cancelling 1 calls of the application that did not end")
+    assert server.err.index(cancelled) < server.err.index("shut down")
+    assert "saved" not in server.log
+
+
+def test_a_second_signal_waits_for_nothing(serve: Serve) -> None:
+    server = serve(OUTLASTS.format(seconds=60), "--start", "0")
+    assert server.get("/") == b"hello"
+    server.wait_log("begun")
+    server.signal(signal.SIGTERM)
+    server.wait_log("SIGTERM: stopping")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "shut down" in server.log
+
+
+def test_an_event_handler_may_outlast_its_answer_as_well(serve: Serve) -> None:
+    server = serve(
+        """
+        import asyncio, sys
+        from understudy import Kernel, PreForkServer
+
+        kernel = Kernel()
+        server = PreForkServer(kernel, start_servers=1, min_spare_servers=1, max_spare_servers=2)
+
+        @server.handle("^/")
+        async def page(response):
+            response.content = "hello"
+            response.done()
+            await asyncio.sleep(0.3)
+            print("saved", file=sys.stderr, flush=True)
+        """
+    )
+    assert server.get("/") == b"hello"
+    assert server.stop() == 0
+    assert "saved" in server.err

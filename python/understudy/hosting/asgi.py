@@ -69,7 +69,6 @@ class ASGIService(Service):
         self._call: Callable[[Message, Receive, Send], Coroutine[Any, Any, None]] = (
             application if gives_coroutines(application) else self._await  # type: ignore[assignment]
         )
-        self._open: set[asyncio.Task[None]] = set()  # asyncio itself holds tasks weakly
 
     async def begin(self) -> None:
         """Has the application start up, before this process accepts."""
@@ -100,7 +99,7 @@ class ASGIService(Service):
             self._failed(request, response, exchange, error)
             return
         if not task.done():
-            self._open.add(task)
+            self.keep(task)
             task.add_done_callback(partial(self._ended, request, response, exchange))
             if self.server.options.request_timeout:
                 response.when_overdue(task.cancel)
@@ -116,7 +115,6 @@ class ASGIService(Service):
     def _ended(
         self, request: Request, response: Response, exchange: Exchange, task: asyncio.Task[None]
     ) -> None:
-        self._open.discard(task)
         error = asyncio.CancelledError("it was cancelled") if task.cancelled() else task.exception()
         if error is not None:
             self._failed(request, response, exchange, error)

@@ -42,7 +42,7 @@ class Lifespan:
         self._ended: asyncio.Future[None] = loop.create_future()
         self._told = False
         self._call = call = loop.create_task(self._run())
-        call.add_done_callback(_hear)
+        call.add_done_callback(self._has_returned)
         await asyncio.wait({self._started, call}, return_when=asyncio.FIRST_COMPLETED)
         if self._call is None:
             raise asyncio.CancelledError("it was ended before it had begun")
@@ -60,8 +60,6 @@ class Lifespan:
         try:
             if self._started.done():
                 await asyncio.wait({self._ended, call}, return_when=asyncio.FIRST_COMPLETED)
-            if call.done() and (error := _hear(call)) is not None and not self._ended.done():
-                logger.error("%s: its lifespan failed: %s", self.name, describe(error))
         finally:
             call.cancel()
             self._call = None
@@ -74,7 +72,19 @@ class Lifespan:
             raise error or LifespanFailed(
                 f"{self.name} returned before lifespan.startup.complete; if it has none, say --lifespan off"
             )
-        logger.debug("%s has no lifespan: %s", self.name, "it returned" if error is None else describe(error))
+        what = "it returned" if error is None else describe(error)
+        if error is not None and self._told:  # who asks for the message knows what a lifespan is
+            told = "%s failed to start, and is served all the same (--lifespan auto): %s"
+            logger.warning(told, self.name, what)
+        else:
+            logger.debug("%s has no lifespan: %s", self.name, what)
+
+    def _has_returned(self, call: asyncio.Task[None]) -> None:
+        """Its lifespan is over: before it had begun, that is for `begin` to judge."""
+        error = _hear(call)
+        began = self._started.done() and self._started.exception() is None
+        if error is not None and began and not self._ended.done() and not call.cancelled():
+            logger.error("%s: its lifespan failed: %s", self.name, describe(error))
 
     async def _run(self) -> None:
         scope = {

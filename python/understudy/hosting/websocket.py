@@ -51,6 +51,7 @@ def converse(service: ASGIService, request: Request, response: Response) -> None
         work = Conversation(service, websocket, response).run(request)
         kernel = service.server.kernel
         task = kernel.spawn(work, session=service.server, event="websocket", args=(request,))
+        service.keep(task)
         if service.server.options.request_timeout:
             response.when_overdue(task.cancel)
 
