@@ -77,6 +77,27 @@ def test_after_an_overcommit_active_workers_leave_new_connections_to_spares(pool
     assert {int(server.get("/pid")) for _ in range(20)} == set(spare)
 
 
+def test_an_overcommit_is_over_when_somebody_is_spare_whether_the_manager_knows_or_not(pool: MakePool) -> None:
+    server = pool("check_spares_interval=60", "--workers", "2")
+    server.wait_workers(2)
+    server.hold(2, "/ahold")
+    wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
+    server.release()
+    server.wait_spares(2)
+    (server.directory / "release").unlink()
+    server.hold(1, "/ahold")
+    wait_until(lambda: server.totals["active"] == 1, "one held")
+    assert server.status()["manager"]["overcommit"], "its manager has not looked"
+    spare = server.workers("spare")
+    assert {int(server.get("/pid")) for _ in range(20)} == set(spare)
+    # And it goes on when nobody is: one is asleep in Python, so the other has to take what comes.
+    server.hold(1, "/nap?3")
+    wait_until(lambda: server.totals["active"] == 2, "one asleep")
+    server.hold(5, "/ahold")
+    wait_until(lambda: server.totals["in_flight"] >= 6, "all are inside")
+    assert len(server.release()) == 7
+
+
 def test_no_request_waits_at_the_door_of_a_busy_worker_that_was_woken_for_it(pool: MakePool) -> None:
     # One sleeps through the end of the overcommit with its door open. Whoever knocks there wakes nobody else.
     server = pool("check_spares_interval=0.05", "--workers", "2")

@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 const STARVED_RETRY_MS: u64 = 250;
+const GATE_AGAIN_MS: u64 = 50;
 
 impl Engine {
     /// Accepts clients of a listening, non-blocking socket from now on.
@@ -151,12 +152,16 @@ impl Engine {
         } else {
             self.listen_again();
         }
-        self.watch_gate(full);
+        // An open gate that is not heeded would be reported again and again: it is looked at
+        // again once the spare that is there may have become busy.
+        let unheeded = full && self.slot.as_ref().is_some_and(Slot::overcommit);
+        self.watch_gate(full && !unheeded);
+        self.gate_again_ms = unheeded.then(|| self.clock.now_ms + GATE_AGAIN_MS);
     }
 
     /// This worker is no spare, and is not asked to take more than it should.
     pub(crate) fn is_full(&self) -> bool {
-        self.in_flight >= self.concurrency && !self.slot.as_ref().is_some_and(Slot::overcommit)
+        self.in_flight >= self.concurrency && !self.slot.as_ref().is_some_and(Slot::must_overcommit)
     }
 
     pub(crate) fn listen_again(&mut self) {

@@ -171,6 +171,8 @@ pub struct Engine {
     pub(crate) max_requests: u64,
     pub(crate) gate: Option<OwnedFd>,
     pub(crate) gate_watched: bool,
+    /// When to look at it again, if it was open and not heeded.
+    pub(crate) gate_again_ms: Option<u64>,
     pub(crate) slot: Option<Slot>,
     pub(crate) queue: Option<Queue>,
     pub(crate) counters: Counters,
@@ -211,6 +213,7 @@ impl Engine {
             max_requests: u64::MAX,
             gate: None,
             gate_watched: false,
+            gate_again_ms: None,
             slot: None,
             queue: None,
             counters: Counters::default(),
@@ -306,10 +309,14 @@ impl Engine {
             return Some(0);
         }
         self.rest = Rest::Asleep;
-        let due = [self.timers.next_ms(), self.supply.due_ms()]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let due = [
+            self.timers.next_ms(),
+            self.supply.due_ms(),
+            self.gate_again_ms,
+        ]
+        .into_iter()
+        .flatten()
+        .min()?;
         Some(due.saturating_sub(self.clock.read_ms()))
     }
 

@@ -68,9 +68,15 @@ impl Slot {
         });
     }
 
-    /// No spare is left and none can come: accept although active.
+    /// No spare was left and none could come when the manager looked last: active workers accept.
     pub fn overcommit(&self) -> bool {
         self.memory.manager().header.overcommit.get()
+    }
+
+    /// Overcommit, and nobody has become spare since. Of several that become active at once one
+    /// sees that, at least: see `fewer_spares_than`.
+    pub fn must_overcommit(&self) -> bool {
+        self.overcommit() && self.spares_elsewhere() == 0
     }
 
     /// The server is shutting down.
