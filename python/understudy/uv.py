@@ -4,8 +4,7 @@ To uvloop the engine is one descriptor, readable when a turn has something to do
 changes between two turns (an answer of a task, for one) makes the descriptor readable.
 
 It knows less than a loop that waits inside the engine: nobody can tell when nothing is left to do, so a
-kernel on this loop runs until it is stopped; and if a task blocks it in a later step than its first, that
-shows only when something is overdue: until then no other worker takes its connections.
+kernel on this loop runs until it is stopped.
 """
 
 from __future__ import annotations

@@ -236,8 +236,8 @@ def test_a_worker_on_uvloop_ends_with_its_manager(serve: Serve) -> None:
 
 def test_open_requests_are_answered_before_it_ends(asgi: Server) -> None:
     with asgi.connect() as sock:
-        sock.sendall(get("/events"))
-        assert sock.recv(65536)
+        sock.sendall(get("/waits"))
+        wait_until(lambda: asgi.get("/hears") == b"waiting", "it to wait for its client")
         with asgi.connect() as other:
             other.sendall(get("/hello"))
             assert read_response(other)[2] == b"hello"

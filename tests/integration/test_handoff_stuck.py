@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
 import harness
-from conftest import MakePool
+from conftest import MakePool, Serve
 from harness import read_response, wait_until
 from pools import PID, ask, is_silent, read_bodies
 
@@ -145,6 +147,43 @@ async def block():
     assert ask(second) != stuck
     server.release()
     assert int(read_response(first)[2]) == stuck
+
+
+ASGI = """
+    import asyncio, os, time
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            return
+        if scope["path"] == "/block":
+            await asyncio.sleep(0.01)
+            open("{stuck}", "w").close()
+            while not os.path.exists("{release}"):
+                time.sleep(0.002)
+        await send({{"type": "http.response.start", "status": 200}})
+        await send({{"type": "http.response.body", "body": str(os.getpid()).encode()}})
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_task_that_blocks_in_a_later_step_is_stuck_as_well(
+    serve: Serve, tmp_path: Path, loop: str
+) -> None:
+    begun, release = tmp_path / "stuck", tmp_path / "release"
+    server = serve(ASGI.format(stuck=begun, release=release), "--workers", "2", "--loop", loop)
+    with contextlib.ExitStack() as stack:
+        by_pid: dict[int, list[socket.socket]] = {}
+        while not any(len(found) == 2 for found in by_pid.values()):
+            sock = stack.enter_context(server.connect())
+            by_pid.setdefault(ask(sock), []).append(sock)
+        stuck, (first, second) = next((pid, found) for pid, found in by_pid.items() if len(found) == 2)
+        first.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(begun.exists, "it is stuck")
+        began = time.monotonic()
+        assert ask(second) != stuck
+        print(f"answered after {(time.monotonic() - began) * 1000:.1f} ms")
+        release.touch()
+        assert int(read_response(first)[2]) == stuck
 
 
 def test_a_worker_that_is_busy_with_async_requests_leaves_new_ones_to_a_spare(pool: MakePool) -> None:

@@ -223,6 +223,9 @@ impl Engine {
     /// Closes every listener and connection of this process, and nothing
     /// else: a forked child may call it on the copy that it was born with.
     pub fn close(&mut self) {
+        if self.watch.is_some() {
+            self.set.ring(); // the guard may wait for it
+        }
         self.set.close();
         self.listeners.clear();
         self.conns.clear();
@@ -320,6 +323,16 @@ impl Engine {
         Some(due.saturating_sub(self.clock.read_ms()))
     }
 
+    /// The same for an owner that waits in another loop, which comes back
+    /// when the set is readable.
+    pub fn prepare_elsewhere(&mut self) -> Option<u64> {
+        let most_ms = self.prepare();
+        if self.rest == Rest::Asleep {
+            self.rest = Rest::Elsewhere;
+        }
+        most_ms
+    }
+
     /// Takes what the wait brought.
     pub fn woken(&mut self, reports: &[Report]) {
         self.clock.tick();
@@ -356,7 +369,7 @@ impl Engine {
 
     /// Has the owner's wait end, if it waits: for another thread.
     pub fn wake(&mut self) {
-        if self.rest == Rest::Asleep {
+        if matches!(self.rest, Rest::Asleep | Rest::Elsewhere) {
             self.rest = Rest::Rung;
             self.set.ring();
             // What is stamped until then is of now, not of when the wait began.

@@ -5,7 +5,9 @@
 //! wait for it (`handoff.rs`); if that lasts longer than a request may take, it
 //! answers for it and ends the process. While the main thread waits for
 //! something to do, the guard sleeps, until something is overdue: who sleeps
-//! through that is stuck as well, in another loop or behind another thread.
+//! through that is stuck as well, behind another thread. If another loop waits
+//! for the engine, nobody can tell its waiting from its work: it is stuck when
+//! there is something for the engine and it does not come.
 //!
 //! Always holds: it touches the engine only behind its lock, never Python; in
 //! its steady state it allocates nothing; the main thread pays for it with a
@@ -13,7 +15,7 @@
 
 use crate::connection::Phase;
 use crate::engine::Engine;
-use crate::poll_set::{REPORTS, Report};
+use crate::poll_set::{REPORTS, Report, Waiter};
 use std::io;
 use std::sync::{Mutex, PoisonError, TryLockError, Weak};
 use std::thread::{Builder, Thread, park, park_timeout, sleep};
@@ -39,7 +41,9 @@ pub(crate) enum Rest {
     Busy,
     /// It waits, or is about to: whoever has news rings.
     Asleep,
-    /// As `Asleep`, and the alarm has been rung.
+    /// Another loop comes when there is something to do: whoever has news rings.
+    Elsewhere,
+    /// The alarm has been rung.
     Rung,
 }
 
@@ -101,6 +105,8 @@ enum Next {
     Tick,
     /// At most so long.
     Sleep(Option<Duration>),
+    /// The same, but until there is something to do.
+    Wait(Waiter, Option<Duration>),
     End,
 }
 
@@ -125,6 +131,9 @@ impl Guard {
                 // Both return at once if the main thread was quicker.
                 Next::Sleep(Some(most)) => park_timeout(most),
                 Next::Sleep(None) => park(),
+                Next::Wait(waiter, most) => {
+                    waiter.await_readable(most);
+                }
                 Next::End => return,
             }
         }
@@ -153,14 +162,21 @@ impl Guard {
                 // With the engine in hand: the main thread does no more harm.
                 (self.last_words)(&request);
             }
+        } else if self.idle_ticks > 0 && engine.is_missed() {
+            engine.relieve(&mut self.reports);
         } else {
             self.idle_ticks += slept_ticks;
         }
         let most = engine.sleeps_on();
+        let waits_elsewhere = engine.rest != Rest::Asleep;
+        let waiter = engine.waiter();
         match &mut engine.watch {
             None => Next::End,
             Some(watch) if self.idle_ticks >= IDLE_TICKS => {
                 self.idle_ticks = 0;
+                if waits_elsewhere {
+                    return Next::Wait(waiter, most);
+                }
                 watch.parked = true;
                 Next::Sleep(most)
             }
@@ -174,6 +190,11 @@ impl Engine {
     fn sleeps_on(&self) -> Option<Duration> {
         let due = Duration::from_millis(self.timers.next_ms()?) + GRACE;
         Some(due.saturating_sub(Duration::from_millis(self.clock.read_ms())))
+    }
+
+    /// There is something to do, and the loop that waits for it does not come.
+    fn is_missed(&self) -> bool {
+        self.rest != Rest::Asleep && self.waiter().await_readable(Some(Duration::ZERO))
     }
 
     /// If the step that the main thread is in has lasted longer than a

@@ -6,12 +6,13 @@
 //! change for the parent; to close its descriptor changes nothing.
 
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::{Errno, Result};
 use rustix::time::Timespec;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One answer out of `epoll_wait`.
 pub type Report = (u64, EventFlags);
@@ -88,6 +89,17 @@ impl PollSet {
 pub struct Waiter(Option<Arc<Descriptors>>);
 
 impl Waiter {
+    /// Waits until there is something to report, and takes nothing of it.
+    /// False: there is none within `most` (`None`: sooner or later).
+    pub(crate) fn await_readable(&self, most: Option<Duration>) -> bool {
+        let Some(open) = &self.0 else {
+            return false;
+        };
+        let most = most.and_then(|most| Timespec::try_from(most).ok());
+        let mut readable = [PollFd::new(&open.epoll, PollFlags::IN)];
+        poll(&mut readable, most.as_ref()).is_ok_and(|ready| ready > 0)
+    }
+
     /// Appends what is ready within `timeout` (`None`: sooner or later) to
     /// `reports`; nothing if a signal came first, or the set is closed.
     pub fn wait(&self, timeout: Option<&Timespec>, reports: &mut Vec<Report>) {

@@ -74,7 +74,8 @@ impl Reactor {
     /// Seconds until a turn is due that nothing readable announces; None:
     /// never. What changes from now on makes the descriptor readable.
     fn due(&self) -> Option<f64> {
-        self.core.engine().prepare().map(|ms| ms as f64 / 1000.0)
+        let due_ms = self.core.engine().prepare_elsewhere();
+        due_ms.map(|ms| ms as f64 / 1000.0)
     }
 
     /// One turn: waits at most `timeout` seconds (None: for ever) and serves
