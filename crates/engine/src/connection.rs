@@ -6,6 +6,7 @@
 //! other connection: `engine.rs` moves it.
 
 use crate::engine::NEVER;
+use crate::event::Client;
 use crate::inbound::Inbound;
 use crate::listener::{Peer, Settings};
 use crate::output::Output;
@@ -186,6 +187,14 @@ impl Conn {
     pub(crate) fn is_paused(&self) -> bool {
         let websocket = self.websocket.as_deref();
         self.phase == Phase::Open && websocket.is_some_and(|websocket| websocket.paused)
+    }
+
+    pub(crate) fn client(&self, key: u32) -> Client {
+        Client {
+            conn: self.id(key),
+            listener: self.listener,
+            peer: self.peer,
+        }
     }
 
     pub(crate) fn id(&self, key: u32) -> ConnId {

@@ -5,8 +5,10 @@
 //! itself closed and leaves clients to the others.
 
 use crate::connection::{Conn, ConnId, Phase, READING};
-use crate::engine::{Current, Engine, Event, GATE, QUEUE, SPECIAL};
+use crate::engine::{Current, Engine};
+use crate::event::Event;
 use crate::listener::{ACCEPTING, Accepted, Listener, Listening, Peer, Settings, Supply};
+use crate::poll_set::{GATE, QUEUE, SPECIAL};
 use crate::scoreboard::Slot;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;

@@ -1,7 +1,8 @@
 //! The engine's part that sends, times out and closes.
 
-use crate::connection::{ConnId, Phase, READING};
-use crate::engine::{Engine, Event, NEVER};
+use crate::connection::{Phase, READING};
+use crate::engine::{Engine, NEVER};
+use crate::event::Event;
 use crate::guard::OVERDUE;
 use crate::inbound::Inbound;
 use crate::output::{Failure, Sent, queued_in};
@@ -67,10 +68,7 @@ impl Engine {
                 Phase::Leaving => return self.leave(key),
                 Phase::Waiting if conn.eof => return self.remove(key, None),
                 Phase::Streaming | Phase::Open if std::mem::take(&mut conn.tell_drained) => {
-                    let conn = ConnId {
-                        key,
-                        serial: conn.serial,
-                    };
+                    let conn = conn.id(key);
                     self.events.push_back(Event::Drained { conn });
                 }
                 _ => {}
@@ -99,10 +97,7 @@ impl Engine {
             return;
         };
         conn.interest = interest;
-        let id = ConnId {
-            key,
-            serial: conn.serial,
-        };
+        let id = conn.id(key);
         let data = id.to_u64();
         if self.set.modify(&conn.socket, data, interest).is_err() {
             self.lose(key, "the connection could not be watched");
@@ -207,14 +202,9 @@ impl Engine {
         let Some(conn) = self.conn(key) else {
             return;
         };
-        let id = ConnId {
-            key,
-            serial: conn.serial,
-        };
+        let id = conn.id(key);
         let event = Event::Overdue {
-            conn: id,
-            listener: conn.listener,
-            peer: conn.peer,
+            client: conn.client(key),
             request: conn.line(),
             after_ms: conn.settings.request_timeout_ms,
         };
@@ -232,7 +222,7 @@ impl Engine {
         let begun = self.conn(key).is_some_and(|conn| conn.phase.in_flight());
         let event = match begun {
             true => self.break_body_off(key, reject),
-            false => Some(self.malformed(key, reject)),
+            false => self.malformed(key, reject),
         };
         self.events.extend(event);
     }
@@ -281,12 +271,7 @@ impl Engine {
         }
         if conn.phase == Phase::Open {
             self.events.push_back(Event::Ended {
-                conn: ConnId {
-                    key,
-                    serial: conn.serial,
-                },
-                listener: conn.listener,
-                peer: conn.peer,
+                client: conn.client(key),
                 code: 1006,
                 reason: String::new(),
                 fault: None,
@@ -294,12 +279,7 @@ impl Engine {
         }
         if conn.watched || conn.tell_drained || interrupted.is_some() {
             self.events.push_back(Event::Closed {
-                conn: ConnId {
-                    key,
-                    serial: conn.serial,
-                },
-                listener: conn.listener,
-                peer: conn.peer,
+                client: conn.client(key),
                 interrupted,
             });
         }

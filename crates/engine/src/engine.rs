@@ -13,14 +13,13 @@
 //!      +------------- next_event() until None <-----------------+
 //! ```
 
-use crate::body::Body;
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::connection::{Conn, ConnId};
+use crate::event::Event;
 use crate::guard::{Rest, Watch};
-use crate::inbound::Piece;
-use crate::listener::{Listener, Peer, Supply};
-use crate::poll_set::{PollSet, Report, Waiter};
+use crate::listener::{Listener, Supply};
+use crate::poll_set::{ALARM, GATE, NESTED, PollSet, Report, SPECIAL, Waiter};
 use crate::queue::Queue;
 use crate::scoreboard::{Counters, Slot};
 use crate::timers::Timers;
@@ -28,92 +27,6 @@ use rustix::event::epoll::EventFlags;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use understudy_wire::websocket::Message;
-use understudy_wire::{Head, Reject};
-
-/// What happened. `conn` is the name to answer to.
-pub enum Event {
-    /// A request. With a body, it is still to come: answer without it, or
-    /// call [`Engine::collect`] and wait for [`Event::Body`], or take it in
-    /// pieces: [`Engine::begin_pulling`].
-    Request {
-        conn: ConnId,
-        listener: u32,
-        peer: Peer,
-        /// The head as it came; the spans of `head` point into it.
-        bytes: Vec<u8>,
-        head: Head,
-    },
-    /// The body of a request that was collected, or why it could not be kept
-    /// (no room on the disk): the answer is owed all the same.
-    Body {
-        conn: ConnId,
-        body: Result<Body, io::Error>,
-    },
-    /// The piece of a body that was asked for by [`Engine::pull`].
-    Piece { conn: ConnId, piece: Piece },
-    /// No more of it comes: `reject` says what the client did wrong. It has
-    /// heard that, or been cut off in the middle of its answer.
-    Broken {
-        conn: ConnId,
-        listener: u32,
-        peer: Peer,
-        reject: Reject,
-    },
-    /// Not a request. Answer it, or let [`Engine::reject`] do so.
-    Malformed {
-        conn: ConnId,
-        listener: u32,
-        peer: Peer,
-        reject: Reject,
-    },
-    /// The peer of a WebSocket has said this.
-    Message { conn: ConnId, message: Message },
-    /// A WebSocket is over: nothing more comes, and nothing can be sent. The
-    /// codes are those of RFC 6455, section 7.4: 1005 if none was said, 1006 if
-    /// the peer vanished. `fault` if it broke the rules.
-    Ended {
-        conn: ConnId,
-        listener: u32,
-        peer: Peer,
-        code: u16,
-        reason: String,
-        fault: Option<&'static str>,
-    },
-    /// What was written has left the process.
-    Drained { conn: ConnId },
-    /// The connection is gone. `interrupted` if somebody still owed something.
-    Closed {
-        conn: ConnId,
-        listener: u32,
-        peer: Peer,
-        interrupted: Option<&'static str>,
-    },
-    /// A listener takes no connections for a moment: the reason.
-    Starved { listener: u32, error: io::Error },
-    /// It takes them again.
-    Recovered { listener: u32 },
-    /// As many requests were taken as this process was to take.
-    Exhausted,
-    /// The application took too long for a request. Its client has got a 504;
-    /// the answer is no longer owed. `request` is method and target.
-    Overdue {
-        conn: ConnId,
-        listener: u32,
-        peer: Peer,
-        request: String,
-        after_ms: u64,
-    },
-    /// The last connection of a listener that drains is gone.
-    Empty { listener: u32 },
-}
-
-/// Marks what is not a connection in the epoll set's data.
-pub(crate) const SPECIAL: u64 = 1 << 63;
-pub(crate) const NESTED: u64 = SPECIAL | 1 << 32;
-pub(crate) const GATE: u64 = SPECIAL | 2 << 32;
-pub(crate) const ALARM: u64 = SPECIAL | 3 << 32;
-pub(crate) const QUEUE: u64 = SPECIAL | 4 << 32;
 
 /// A client that lets this much of its answers wait asks no further.
 pub const HIGH_WATER: usize = 64 * 1024;

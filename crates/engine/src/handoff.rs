@@ -7,9 +7,11 @@
 //! is watched exactly while a listener is: whoever may accept may adopt.
 
 use crate::connection::Conn;
-use crate::engine::{ACCEPTS_PER_TURN, ALARM, Current, Engine, Event, QUEUE, SPECIAL};
+use crate::engine::{ACCEPTS_PER_TURN, Current, Engine};
+use crate::event::Event;
 use crate::listener::{ACCEPTING, Listening, Peer};
 use crate::poll_set::Report;
+use crate::poll_set::{ALARM, QUEUE, SPECIAL};
 use crate::queue::{Passage, Queue, Received};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;

@@ -9,7 +9,8 @@
 use crate::answering::{Refusal, find};
 use crate::body::Body;
 use crate::connection::{ConnId, Phase};
-use crate::engine::{Engine, Event};
+use crate::engine::Engine;
+use crate::event::Event;
 use understudy_wire::{BodyDecoder, CONTINUE, Reject};
 
 /// The minimum rate of a body is judged over windows of this length.
@@ -105,7 +106,7 @@ impl Engine {
         };
         let piece = came.map_err(|reject| {
             let event = self.malformed(id.key, reject);
-            self.events.push_back(event);
+            self.events.extend(event);
             Refusal::OutOfTurn
         })?;
         let conn = find(&mut self.conns, id)?;
@@ -199,17 +200,12 @@ impl Engine {
         self.at = self.work.len();
         let conn = self.conn_mut(key)?;
         conn.inbound = None;
-        let (id, listener, peer) = (conn.id(key), conn.listener, conn.peer);
+        let client = conn.client(key);
         if conn.phase == Phase::Handling {
-            self.reject(id, &reject);
+            self.reject(client.conn, &reject);
         } else {
-            self.hang_up(id);
+            self.hang_up(client.conn);
         }
-        Some(Event::Broken {
-            conn: id,
-            listener,
-            peer,
-            reject,
-        })
+        Some(Event::Broken { client, reject })
     }
 }

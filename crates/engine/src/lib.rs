@@ -14,6 +14,7 @@
 //! | `connection.rs` | one client: where it stands and what it has in hand |
 //! | `listener.rs` | a listening socket and what its clients are held to |
 //! | `poll_set.rs` | the epoll set and the alarm that ends a wait |
+//! | `event.rs` | what the engine tells its owner |
 //! | `engine.rs` | the reactor: one turn from readiness to events |
 //! | `door.rs` | the engine's part that lets clients in |
 //! | `reading.rs` | the engine's part from bytes to events |
@@ -38,6 +39,7 @@ mod content;
 mod door;
 mod ending;
 mod engine;
+mod event;
 pub mod guard;
 mod handoff;
 mod inbound;
@@ -55,7 +57,8 @@ pub use answering::Refusal;
 pub use body::{Body, Spool};
 pub use connection::ConnId;
 pub use content::{Content, FilePart, Payload};
-pub use engine::{Engine, Event, HIGH_WATER};
+pub use engine::{Engine, HIGH_WATER};
+pub use event::{Client, Event};
 pub use inbound::Piece;
 pub use listener::{Peer, Settings};
 pub use outlet::Outlet;

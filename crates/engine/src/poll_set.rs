@@ -14,6 +14,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Marks what is not a connection in the epoll set's data.
+pub(crate) const SPECIAL: u64 = 1 << 63;
+pub(crate) const NESTED: u64 = SPECIAL | 1 << 32;
+pub(crate) const GATE: u64 = SPECIAL | 2 << 32;
+pub(crate) const ALARM: u64 = SPECIAL | 3 << 32;
+pub(crate) const QUEUE: u64 = SPECIAL | 4 << 32;
+
 /// One answer out of `epoll_wait`.
 pub type Report = (u64, EventFlags);
 

@@ -1,9 +1,9 @@
 //! The engine's part from bytes to events.
 
 use crate::connection::{ConnId, Phase, READING, UNASKED};
-use crate::engine::{Current, Engine, Event, HEADS_PER_TURN, HIGH_WATER, NEVER};
+use crate::engine::{Current, Engine, HEADS_PER_TURN, HIGH_WATER, NEVER};
+use crate::event::Event;
 use crate::inbound::Inbound;
-use crate::listener::Peer;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -182,7 +182,7 @@ impl Engine {
                 }
                 return None;
             }
-            Err(reject) => return Some(self.malformed(key, reject)),
+            Err(reject) => return self.malformed(key, reject),
         };
         let bytes = input.get(..consumed).unwrap_or_default().to_vec();
         self.at += consumed;
@@ -208,18 +208,12 @@ impl Engine {
         } else {
             Phase::Handling
         };
-        let (listener, peer) = (conn.listener, conn.peer);
-        let id = ConnId {
-            key,
-            serial: conn.serial,
-        };
+        let client = conn.client(key);
         if !conn.body_unread {
             self.take_on(method, target);
         }
         Some(Event::Request {
-            conn: id,
-            listener,
-            peer,
+            client,
             bytes,
             head,
         })
@@ -255,7 +249,7 @@ impl Engine {
         let input = self.work.get(self.at..).unwrap_or_default();
         let decoded = match inbound.decoder.decode(input, &conn.settings.limits) {
             Ok(decoded) => decoded,
-            Err(reject) => return Step::Event(self.malformed(key, reject)),
+            Err(reject) => return self.malformed(key, reject).map_or(Step::More, Step::Event),
         };
         self.at += decoded.consumed;
         let data = input.get(decoded.data.clone()).unwrap_or_default();
@@ -274,10 +268,7 @@ impl Engine {
         let collected = conn.inbound.take();
         conn.phase = Phase::Handling;
         conn.taken_ms = self.clock.now_ms;
-        let conn = ConnId {
-            key,
-            serial: conn.serial,
-        };
+        let conn = conn.id(key);
         let Some(collected) = collected else {
             return Step::More;
         };
@@ -294,29 +285,21 @@ impl Engine {
     }
 
     /// The peer broke the rules: nothing after this is read.
-    pub(crate) fn malformed(&mut self, key: u32, reject: Reject) -> Event {
+    pub(crate) fn malformed(&mut self, key: u32, reject: Reject) -> Option<Event> {
         self.at = self.work.len();
-        self.in_flight += 1;
         let now_ms = self.clock.now_ms;
-        let mut event = (0, 0, Peer::Unix);
-        if let Some(conn) = self.conn_mut(key) {
-            conn.parser = None;
-            conn.inbound = None;
-            conn.asked = UNASKED;
-            conn.encoder = BodyEncoder::Nothing;
-            conn.body_unread = true;
-            conn.requests += 1;
-            conn.phase = Phase::Handling;
-            conn.taken_ms = now_ms;
-            conn.note(b"a malformed", b"request");
-            event = (conn.serial, conn.listener, conn.peer);
-        }
-        let (serial, listener, peer) = event;
-        Event::Malformed {
-            conn: ConnId { key, serial },
-            listener,
-            peer,
-            reject,
-        }
+        let conn = self.conn_mut(key)?;
+        conn.parser = None;
+        conn.inbound = None;
+        conn.asked = UNASKED;
+        conn.encoder = BodyEncoder::Nothing;
+        conn.body_unread = true;
+        conn.requests += 1;
+        conn.phase = Phase::Handling;
+        conn.taken_ms = now_ms;
+        conn.note(b"a malformed", b"request");
+        let client = conn.client(key);
+        self.in_flight += 1;
+        Some(Event::Malformed { client, reject })
     }
 }

@@ -9,7 +9,8 @@
 use crate::answering::{Refusal, find};
 use crate::connection::{ConnId, Phase};
 use crate::content::Content;
-use crate::engine::{Engine, Event, HIGH_WATER, NEVER};
+use crate::engine::{Engine, HIGH_WATER, NEVER};
+use crate::event::Event;
 use crate::output::COPY_LIMIT;
 use understudy_wire::websocket::{
     Breach, CloseCode, Deflater, Incoming, MessageDecoder, Opcode, Opening, write_close,
@@ -191,10 +192,7 @@ impl Engine {
             if consumed > 0 {
                 websocket.pinged_ms = None;
             }
-            let id = ConnId {
-                key,
-                serial: conn.serial,
-            };
+            let id = conn.id(key);
             match incoming? {
                 Incoming::Message(message) if open => {
                     return Some(Event::Message { conn: id, message });
@@ -253,12 +251,7 @@ impl Engine {
             return None;
         }
         let event = Event::Ended {
-            conn: ConnId {
-                key,
-                serial: conn.serial,
-            },
-            listener: conn.listener,
-            peer: conn.peer,
+            client: conn.client(key),
             code,
             reason,
             fault,

@@ -105,7 +105,8 @@ impl Worker {
         let mut answered = 0;
         while let Some(event) = self.engine.next_event() {
             match event {
-                Event::Request { conn, .. } => {
+                Event::Request { client, .. } => {
+                    let conn = client.conn;
                     react(&mut self.engine, conn);
                     answered += 1;
                 }

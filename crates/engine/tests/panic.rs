@@ -43,7 +43,8 @@ fn answer_one(engine: &mut Engine, content: Content<'_>) {
         engine.waiter().wait(None, &mut reports);
         engine.woken(&reports);
         while let Some(event) = engine.next_event() {
-            if let Event::Request { conn, .. } = event {
+            if let Event::Request { client, .. } = event {
+                let conn = client.conn;
                 engine
                     .answer(conn, 200, std::iter::empty(), content)
                     .unwrap();

@@ -66,7 +66,8 @@ impl Desk {
         let mut asked = None;
         while asked.is_none() {
             self.turn(|_, event| {
-                if let Event::Request { conn, .. } = event {
+                if let Event::Request { client, .. } = event {
+                    let conn = client.conn;
                     asked = Some(conn);
                 }
             });
@@ -120,7 +121,8 @@ fn a_client_brings_its_share_of_requests_a_turn_and_the_next_client_is_served_in
     while turns.iter().sum::<usize>() < 101 {
         let mut requests = 0;
         desk.turn(|engine, event| {
-            if let Event::Request { conn, .. } = event {
+            if let Event::Request { client, .. } = event {
+                let conn = client.conn;
                 requests += 1;
                 answer(engine, conn);
             }
@@ -200,7 +202,7 @@ fn a_request_that_comes_at_the_last_moment_is_not_judged_by_the_old_deadline() {
         std::thread::sleep(Duration::from_millis(400));
         client.write_all(ask).unwrap();
         desk.turn(|engine, event| match event {
-            Event::Request { conn, .. } => drop(engine.collect(conn)),
+            Event::Request { client, .. } => drop(engine.collect(client.conn)),
             Event::Malformed { .. } => panic!("timed out at once"),
             _ => {}
         });

@@ -10,7 +10,8 @@ use crate::wsgi::StartResponse;
 use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use understudy_engine::{Body, ConnId, Event, Peer};
+use understudy_engine::{Body, Client, ConnId, Event, Peer};
+use understudy_wire::websocket::Message;
 use understudy_wire::{Framing, Head, Reject, TargetForm};
 
 impl Reactor {
@@ -25,13 +26,15 @@ impl Reactor {
         let service_of = |listener: u32| services.get(listener as usize);
         match event {
             Event::Request {
-                conn,
-                listener,
-                peer,
+                client,
                 bytes,
                 head,
-            } => match service_of(listener) {
-                Some(service) => self.request(py, service, (conn, peer), bytes, head),
+            } => match service_of(client.listener) {
+                Some(service) => self.request(py, service, client, bytes, head),
+                None => Ok(()),
+            },
+            Event::Malformed { client, reject } => match service_of(client.listener) {
+                Some(service) => self.malformed(py, service, client, reject),
                 None => Ok(()),
             },
             Event::Body { conn, body } => self.body(py, conn, body),
@@ -39,115 +42,56 @@ impl Reactor {
                 Some(exchange) => Exchange::arrived(exchange.bind(py), piece),
                 None => Ok(()),
             },
-            Event::Broken {
-                conn,
-                listener,
-                peer,
-                reject,
-            } => {
-                if let Some(exchange) = self.exchange(py, conn) {
-                    Exchange::lost(exchange.bind(py))?;
-                }
-                drop(self.core.forget_request(conn));
-                match service_of(listener) {
-                    Some(service) => {
-                        let arguments = (reject.to_string(), peer.to_string());
-                        service.trouble.call1(py, arguments).map(drop)
-                    }
-                    None => Ok(()),
-                }
+            Event::Broken { client, reject } => {
+                self.broken(py, client.conn)?;
+                let text = reject.to_string();
+                trouble(py, service_of(client.listener), &text, Some(client.peer))
             }
-            Event::Malformed {
-                conn,
-                listener,
-                peer,
-                reject,
-            } => match service_of(listener) {
-                Some(service) => self.malformed(py, service, (conn, peer), reject),
-                None => Ok(()),
-            },
-            Event::Message { conn, message } => {
-                let heard = match self.core.waiting().websockets.get(&conn) {
-                    Some(websocket) => websocket.borrow_mut(py).put(py, message),
-                    None => None,
-                };
-                call(py, heard)
-            }
+            Event::Message { conn, message } => self.message(py, conn, message),
             Event::Ended {
-                conn,
-                listener,
-                peer,
+                client,
                 code,
                 reason,
                 fault,
             } => {
-                self.ended(py, conn, code, reason)?;
-                match (fault, service_of(listener)) {
-                    (Some(fault), Some(service)) => {
-                        let text = format!("WebSocket closed with {code}: {fault}");
-                        let result = service.trouble.call1(py, (text, peer.to_string()));
-                        result.map(drop)
-                    }
-                    _ => Ok(()),
-                }
+                self.ended(py, client.conn, code, reason)?;
+                let Some(fault) = fault else {
+                    return Ok(());
+                };
+                let text = format!("WebSocket closed with {code}: {fault}");
+                trouble(py, service_of(client.listener), &text, Some(client.peer))
             }
-            Event::Drained { conn } => {
-                if let Some(exchange) = self.exchange(py, conn) {
-                    return Exchange::drained(exchange.bind(py));
-                }
-                let callback = self.core.waiting().drained.remove(&conn);
-                match callback {
-                    Some(callback) => callback.call1(py, (true,)).map(drop),
-                    None => Ok(()),
-                }
-            }
+            Event::Drained { conn } => self.drained(py, conn),
             Event::Closed {
-                conn,
-                listener,
-                peer,
+                client,
                 interrupted,
             } => {
-                self.closed(py, conn)?;
-                match (interrupted, service_of(listener)) {
-                    (Some(text), Some(service)) => {
-                        let arguments = (text, peer.to_string());
-                        service.trouble.call1(py, arguments).map(drop)
-                    }
-                    _ => Ok(()),
-                }
-            }
-            Event::Starved { listener, error } => {
-                let text = format!(
-                    "no clients are accepted for now: {error}; raise the limit of open files (ulimit -n) or lower the number of connections"
-                );
-                trouble(py, service_of(listener), &text)
-            }
-            Event::Recovered { listener } => {
-                trouble(py, service_of(listener), "clients are accepted again")
-            }
-            Event::Exhausted => {
-                let callback = locked(&self.exhausted).take();
-                call(py, callback)
+                self.closed(py, client.conn)?;
+                let Some(text) = interrupted else {
+                    return Ok(());
+                };
+                trouble(py, service_of(client.listener), text, Some(client.peer))
             }
             Event::Overdue {
-                conn,
-                listener,
-                peer,
+                client,
                 request,
                 after_ms,
             } => {
-                if let Some(exchange) = self.exchange(py, conn) {
-                    Exchange::lost(exchange.bind(py))?;
-                }
-                let callback = self.core.waiting().overdue.remove(&conn);
-                call(py, callback)?;
-                match service_of(listener) {
-                    Some(service) => {
-                        let arguments = (request, after_ms as f64 / 1000.0, peer.to_string());
-                        service.overdue.call1(py, arguments).map(drop)
-                    }
+                self.overdue(py, client.conn)?;
+                let arguments = (request, after_ms as f64 / 1000.0, client.peer.to_string());
+                match service_of(client.listener) {
+                    Some(service) => service.overdue.call1(py, arguments).map(drop),
                     None => Ok(()),
                 }
+            }
+            Event::Starved { listener, error } => {
+                let text = format!("{STARVED}: {error}; {MORE_FILES}");
+                trouble(py, service_of(listener), &text, None)
+            }
+            Event::Recovered { listener } => trouble(py, service_of(listener), RECOVERED, None),
+            Event::Exhausted => {
+                let callback = locked(&self.exhausted).take();
+                call(py, callback)
             }
             Event::Empty { listener } => match service_of(listener) {
                 Some(service) => service.empty.call0(py).map(drop),
@@ -166,15 +110,16 @@ impl Reactor {
         &self,
         py: Python<'_>,
         service: &Arc<Service>,
-        client: (ConnId, Peer),
+        client: Client,
         bytes: Vec<u8>,
         head: Head,
     ) -> PyResult<()> {
         let tunnel = head.form == TargetForm::Authority && !service.proxy_mode;
         let bodied = !matches!(head.framing, Framing::None | Framing::Length(0));
-        let request = Py::new(py, Request::new(service, client, bytes, head))?;
+        let who = (client.conn, client.peer);
+        let request = Py::new(py, Request::new(service, who, bytes, head))?;
         let asked = Some(request.clone_ref(py));
-        let response = Response::new(service, client, asked);
+        let response = Response::new(service, who, asked);
         let response = match service.starts_responses {
             true => StartResponse::around(py, response)?,
             false => Py::new(py, response)?,
@@ -183,7 +128,7 @@ impl Reactor {
             return self.refuse_tunnel(py, &response);
         }
         if bodied && service.pulls_bodies {
-            let begun = self.core.engine().begin_pulling(client.0);
+            let begun = self.core.engine().begin_pulling(client.conn);
             match begun {
                 Ok(came) => request.borrow_mut(py).came = Some(came.unwrap_or_default()),
                 Err(_) => {
@@ -196,9 +141,9 @@ impl Reactor {
             return entrust(py, &service.request, &request, &response).map(drop);
         }
         let wanted = entrust(py, &service.head, &request, &response)?;
-        if wanted && self.core.engine().collect(client.0).is_ok() {
+        if wanted && self.core.engine().collect(client.conn).is_ok() {
             let mut waiting = self.core.waiting();
-            waiting.bodies.insert(client.0, (request, response));
+            waiting.bodies.insert(client.conn, (request, response));
         }
         Ok(())
     }
@@ -241,23 +186,62 @@ impl Reactor {
         &self,
         py: Python<'_>,
         service: &Arc<Service>,
-        client: (ConnId, Peer),
+        client: Client,
         reject: Reject,
     ) -> PyResult<()> {
-        self.forget_body(py, client.0);
-        let response = Py::new(py, Response::new(service, client, None))?;
+        self.forget_body(py, client.conn);
+        let response = Py::new(py, Response::new(service, (client.conn, client.peer), None))?;
         let arguments = (
             response.clone_ref(py),
             reject.status,
             reject.reason,
-            client.1.to_string(),
+            client.peer.to_string(),
         );
         let taken = service.malformed.call1(py, arguments);
         if !matches!(&taken, Ok(taken) if taken.is_truthy(py)?) {
             response.borrow_mut(py).give_up();
-            self.core.engine().reject(client.0, &reject);
+            self.core.engine().reject(client.conn, &reject);
         }
         taken.map(drop)
+    }
+
+    /// The body that somebody waits for is none.
+    fn broken(&self, py: Python<'_>, conn: ConnId) -> PyResult<()> {
+        if let Some(exchange) = self.exchange(py, conn) {
+            Exchange::lost(exchange.bind(py))?;
+        }
+        drop(self.core.forget_request(conn));
+        Ok(())
+    }
+
+    /// A request has got its 504.
+    fn overdue(&self, py: Python<'_>, conn: ConnId) -> PyResult<()> {
+        if let Some(exchange) = self.exchange(py, conn) {
+            Exchange::lost(exchange.bind(py))?;
+        }
+        let callback = self.core.waiting().overdue.remove(&conn);
+        call(py, callback)
+    }
+
+    /// The peer of a WebSocket has said something.
+    fn message(&self, py: Python<'_>, conn: ConnId, message: Message) -> PyResult<()> {
+        let heard = match self.core.waiting().websockets.get(&conn) {
+            Some(websocket) => websocket.borrow_mut(py).put(py, message),
+            None => None,
+        };
+        call(py, heard)
+    }
+
+    /// What was written has left: whoever waits for that goes on.
+    fn drained(&self, py: Python<'_>, conn: ConnId) -> PyResult<()> {
+        if let Some(exchange) = self.exchange(py, conn) {
+            return Exchange::drained(exchange.bind(py));
+        }
+        let callback = self.core.waiting().drained.remove(&conn);
+        match callback {
+            Some(callback) => callback.call1(py, (true,)).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// A WebSocket is over: whoever waits for it, or for its peer to read, is
@@ -368,10 +352,18 @@ fn entrust(
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Tells of something that concerns no client.
-fn trouble(py: Python<'_>, service: Option<&Arc<Service>>, text: &str) -> PyResult<()> {
+/// Tells of something that went wrong: for one client, or for the server.
+fn trouble(
+    py: Python<'_>,
+    service: Option<&Arc<Service>>,
+    text: &str,
+    client: Option<Peer>,
+) -> PyResult<()> {
     match service {
-        Some(service) => service.trouble.call1(py, (text, py.None())).map(drop),
+        Some(service) => {
+            let address = client.map(|peer| peer.to_string());
+            service.trouble.call1(py, (text, address)).map(drop)
+        }
         None => Ok(()),
     }
 }
@@ -391,3 +383,7 @@ const NO_ROOM: Reject = Reject {
     status: 507,
     reason: "the request body could not be kept",
 };
+const STARVED: &str = "no clients are accepted for now";
+const MORE_FILES: &str =
+    "raise the limit of open files (ulimit -n) or lower the number of connections";
+const RECOVERED: &str = "clients are accepted again";

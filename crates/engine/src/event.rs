@@ -1,0 +1,76 @@
+//! What the engine tells its owner.
+
+use crate::body::Body;
+use crate::connection::ConnId;
+use crate::inbound::Piece;
+use crate::listener::Peer;
+use std::io;
+use understudy_wire::websocket::Message;
+use understudy_wire::{Head, Reject};
+
+/// A client of a listener, and the name of its connection.
+#[derive(Clone, Copy)]
+pub struct Client {
+    pub conn: ConnId,
+    pub listener: u32,
+    pub peer: Peer,
+}
+
+/// What happened. `conn` is the name to answer to.
+pub enum Event {
+    /// A request. With a body, it is still to come: answer without it, or
+    /// call [`Engine::collect`] and wait for [`Event::Body`], or take it in
+    /// pieces: [`Engine::begin_pulling`].
+    Request {
+        client: Client,
+        /// The head as it came; the spans of `head` point into it.
+        bytes: Vec<u8>,
+        head: Head,
+    },
+    /// The body of a request that was collected, or why it could not be kept
+    /// (no room on the disk): the answer is owed all the same.
+    Body {
+        conn: ConnId,
+        body: Result<Body, io::Error>,
+    },
+    /// The piece of a body that was asked for by [`Engine::pull`].
+    Piece { conn: ConnId, piece: Piece },
+    /// No more of it comes: `reject` says what the client did wrong. It has
+    /// heard that, or been cut off in the middle of its answer.
+    Broken { client: Client, reject: Reject },
+    /// Not a request. Answer it, or let [`Engine::reject`] do so.
+    Malformed { client: Client, reject: Reject },
+    /// The peer of a WebSocket has said this.
+    Message { conn: ConnId, message: Message },
+    /// A WebSocket is over: nothing more comes, and nothing can be sent. The
+    /// codes are those of RFC 6455, section 7.4: 1005 if none was said, 1006 if
+    /// the peer vanished. `fault` if it broke the rules.
+    Ended {
+        client: Client,
+        code: u16,
+        reason: String,
+        fault: Option<&'static str>,
+    },
+    /// What was written has left the process.
+    Drained { conn: ConnId },
+    /// The connection is gone. `interrupted` if somebody still owed something.
+    Closed {
+        client: Client,
+        interrupted: Option<&'static str>,
+    },
+    /// A listener takes no connections for a moment: the reason.
+    Starved { listener: u32, error: io::Error },
+    /// It takes them again.
+    Recovered { listener: u32 },
+    /// As many requests were taken as this process was to take.
+    Exhausted,
+    /// The application took too long for a request. Its client has got a 504;
+    /// the answer is no longer owed. `request` is method and target.
+    Overdue {
+        client: Client,
+        request: String,
+        after_ms: u64,
+    },
+    /// The last connection of a listener that drains is gone.
+    Empty { listener: u32 },
+}
