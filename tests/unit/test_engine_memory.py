@@ -274,6 +274,7 @@ def test_a_spooled_body_takes_its_size_once(at: stage.At) -> None:
 
     there = at(handler, spool_above=1000)
     client = there.connect(stage.request("/", f"Content-Length: {size}", method="POST"))
+    client.setblocking(True)
     sending = threading.Thread(target=client.sendall, args=(bytes(size),))
     sending.start()
     there.turn_until(lambda: grown)
