@@ -57,6 +57,18 @@ async def shaped(scope: Message, receive: Receive, send: Send) -> None:
     await accept(receive, send, headers=iter([[b"x-one", b"1"], (bytearray(b"x-two"), memoryview(b"2"))]))
 
 
+async def confuse(scope: Message, receive: Receive, send: Send) -> None:
+    """Sends what is bytes, and then what cannot be said."""
+    await accept(receive, send)
+    for data in (bytearray(b"one"), memoryview(b"two")):
+        await send({"type": "websocket.send", "bytes": data})
+    for wrong in ({"text": b"three"}, {"bytes": "four"}, {"text": 5}, {}):
+        try:
+            await send({"type": "websocket.send", **wrong})
+        except TypeError as error:
+            await send({"type": "websocket.send", "text": str(error)})
+
+
 async def alive(scope: Message, receive: Receive, send: Send) -> None:
     """Counts the objects of conversations that are left without a collection."""
     gc.disable()
@@ -90,7 +102,7 @@ async def refuse(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def refuse_with(scope: Message, receive: Receive, send: Send) -> None:
-    headers = [(b"x-why", b"not you")]
+    headers = ([b"x-why", bytearray(b"not you")],)
     await send({"type": "websocket.http.response.start", "status": 418, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": b"short ", "more_body": True})
     await send({"type": "websocket.http.response.body", "body": b"and stout"})

@@ -52,14 +52,16 @@ class AccessLog:
                 return
         except FileNotFoundError:
             pass
-        former, self._file = self._file, _open(self._path)
-        os.close(former)
+        # The number stays: another thread may be about to write to it.
+        new = _open(self._path)
+        os.dup2(new, self._file, inheritable=False)
+        os.close(new)
 
     def _now(self) -> str:
         second = int(time.time())
         if second != self._second:
-            self._second = second
             self._time = time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
+            self._second = second  # behind it: another thread may look
         return self._time
 
 
@@ -70,6 +72,6 @@ def _open(path: str) -> int:
 def _length(request: Request, response: Response) -> int | str:
     """Bytes of the body; "-" where there was none, or a stream."""
     content = response.content
-    if content is None or request.method == "HEAD":
-        return "-"
+    if content is None or response.streams is not None or request.method == "HEAD":
+        return "-"  # the content of a stream is its last piece
     return len(content.encode() if isinstance(content, str) else content)

@@ -12,16 +12,34 @@ import asyncio
 import os
 import selectors
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
     from understudy._engine import Engine
 
+A = TypeVar("A")
+R = TypeVar("R")
 
 _abandoned: list[selectors.EpollSelector] = []
 """Kept for ever: when freed they would close their descriptor, whose number may be another's by then."""
+
+
+def hidden(loop: asyncio.AbstractEventLoop, function: Callable[[A], R]) -> Callable[[A], R]:
+    """The function, for a call inside of `loop` that sees no running loop.
+
+    Synchronous code may run a loop of its own, or refuse to work inside of one, as Django's models do.
+    """
+
+    def call(argument: A) -> R:
+        asyncio._set_running_loop(None)
+        try:
+            return function(argument)
+        finally:
+            asyncio._set_running_loop(loop)
+
+    return call
 
 
 class EngineSelector(selectors.BaseSelector):
@@ -36,7 +54,7 @@ class EngineSelector(selectors.BaseSelector):
         engine.nest(nested.fileno())
         self._nested = nested
         self.engine = engine
-        self._poll = engine.poll
+        self._poll: Callable[[float | None], bool] = engine.poll
         self._may_wait = may_wait
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -46,20 +64,8 @@ class EngineSelector(selectors.BaseSelector):
         return self._nested.select(0) if self._poll(timeout) else []
 
     def hide(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Has what the engine calls see no running loop from now on, though it is called inside of `loop`'s.
-
-        Synchronous code may run a loop of its own, or refuse to work inside of one, as Django's models do.
-        """
-        poll = self.engine.poll
-
-        def turn(timeout: float | None) -> bool:
-            asyncio._set_running_loop(None)
-            try:
-                return poll(timeout)
-            finally:
-                asyncio._set_running_loop(loop)
-
-        self._poll = turn
+        """Has what the engine calls from now on see no running loop, though `loop` runs."""
+        self._poll = hidden(loop, self.engine.poll)
 
     def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._nested.register(fileobj, events, data)

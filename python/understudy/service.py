@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from understudy.errors import UnknownEvent, UnknownSession
+from understudy.errors import InvalidResponse, UnknownEvent, UnknownSession
 
 if TYPE_CHECKING:
     from understudy._engine import Request, Response
@@ -39,8 +39,17 @@ class Service:
     about = ""
     """What kind of application it serves, as users call it."""
 
+    name = ""
+    """The application, for the log. Handlers have names of their own."""
+
+    owes = "call done() or close()"
+    """What has to be done with a request so that it is answered."""
+
     takes = frozenset({"interface", "factory"})
     """Which options of `AppOptions` it heeds."""
+
+    ignores: frozenset[str] = frozenset()
+    """Which options of `ServerOptions` mean nothing to it."""
 
     concurrency = 1
     """How many requests at once make a worker busy, unless the operator says otherwise."""
@@ -118,8 +127,7 @@ class Service:
     def overdue(self, request: str, seconds: float, remote_ip: str) -> None:
         """A request was not answered within `request_timeout`; the client has got a 504."""
         text = f"{request} was not answered in {seconds:g} s: 504"
-        logger.error("%s", text)
-        self.tell(self.server.options.error_handler, text, remote_ip)
+        self.complain(text, remote_ip)
         if self.threads is not None:
             # Nobody can stop a thread: its worker goes, and another comes.
             faulthandler.dump_traceback(sys.__stderr__ or 2)
@@ -127,8 +135,18 @@ class Service:
 
     def orphaned(self, handler: object, remote_ip: str) -> None:
         """A response was dropped without an answer; the client has got a 500."""
-        text = f"handler {handler} dropped its response unanswered; it must call done() or close()"
-        logger.error("%s", text)
+        who = self.name or f"handler {handler}"
+        self.complain(f"{who} dropped its response unanswered; it must {self.owes}", remote_ip)
+
+    def failed(self, what: str, error: BaseException, request: Request) -> None:
+        """The application raised, serving `what`."""
+        says_all = isinstance(error, InvalidResponse)  # no traceback needed
+        text = f"{self.name} failed on {what}: {error if says_all else repr(error)}"
+        self.complain(text, request.remote_ip, None if says_all else error)
+
+    def complain(self, text: str, remote_ip: str, error: BaseException | None = None) -> None:
+        """Whoever answers requests has done wrong: a line in the log, a traceback if there is an error."""
+        logger.error("%s", text, exc_info=error)
         self.tell(self.server.options.error_handler, text, remote_ip)
 
     def trouble(self, text: str, remote_ip: str | None) -> None:

@@ -80,6 +80,9 @@ def test_a_factory_is_called(tmp_path: Path) -> None:
             "looks like WSGI; --interface events expects a Kernel or a server",
         ),
         (ASGI, "", ("--threads", "4"), "app.py (ASGI application)"),
+        (ASGI, "", ("--hostname", "shop.example"), "--hostname means nothing to"),
+        (ASGI, "", ("--spool-above", "1m"), "--spool-above means nothing to"),
+        (ASGI, "", ("--spool-dir", "/tmp"), "app.py (ASGI application)"),
         (WSGI, ":ap", (), "has no 'ap'; did you mean 'app'?"),
         ("def create(): return 42", ":create", ("--factory",), "which cannot be called"),
         ("def create(): return 42", ":create", (), "say --factory"),
@@ -167,6 +170,38 @@ def test_the_access_log_has_a_line_for_each_kind_of_answer(serve: Serve, tmp_pat
     ]
 
 
+UNSPEAKABLE = """
+    class Unspeakable(Exception):
+        def __repr__(self):
+            raise ValueError("it has no words for itself")
+
+    def app(environ, start_response):
+        raise Unspeakable
+
+    async def api(scope, receive, send):
+        raise Unspeakable
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "owed"),
+    [
+        ("app", (), "call start_response and return an iterable of bytes"),
+        ("app", ("--threads", "2"), "call start_response and return an iterable of bytes"),
+        ("api", ("--lifespan", "off"), "send http.response.start and http.response.body until more_body is"),
+    ],
+    ids=["wsgi", "threads", "asgi"],
+)
+def test_a_response_that_is_dropped_unanswered_is_a_500_that_names_the_application(
+    tmp_path: Path, name: str, options: tuple[str, ...], owed: str
+) -> None:
+    path = harness.write_app(tmp_path, UNSPEAKABLE)
+    with harness.running(f"{path}:{name}", "--bind", "127.0.0.1:0", "--workers", "1", *options) as server:
+        for _ in range(3):
+            assert server.request("/")[0] == 500
+        server.wait_log(f"application {name} dropped its response unanswered; it must {owed}")
+
+
 def test_what_an_application_prints_is_seen(serve: Serve) -> None:
     source = """
         import sys
@@ -190,6 +225,18 @@ def test_settings_come_from_a_file_and_the_environment(serve: Serve, tmp_path: P
     server = serve(WSGI, "--config", str(config), env={"UNDERSTUDY_ROOT_PATH": "/cart"})
     assert server.get("/cart/x").startswith(b"/cart|/x from")
     assert server.get("/files/settings.toml").startswith(b"[understudy]")
+
+
+def test_a_setting_that_means_nothing_is_refused_wherever_it_was_said(tmp_path: Path) -> None:
+    path, config = harness.write_app(tmp_path, ASGI), tmp_path / "settings.toml"
+    config.write_text('hostname = "shop.example"\n')
+    for name, arguments, env in (
+        (f"{config}: hostname", ("--config", str(config)), {}),
+        ("UNDERSTUDY_SPOOL_ABOVE", (), {"UNDERSTUDY_SPOOL_ABOVE": "1m"}),
+    ):
+        finished = harness.run("serve", str(path), *arguments, env=env)
+        assert finished.returncode == 2
+        assert finished.stderr == f"understudy: {name} means nothing to {path} (ASGI application)\n"
 
 
 def test_a_class_is_an_application_if_its_instances_answer(serve: Serve) -> None:

@@ -74,6 +74,18 @@ def test_fragments_are_joined_and_pings_between_them_answered(server: harness.Se
         assert client.receive() == Frame(LAST | TEXT, b"caf\xc3\xa9")
 
 
+def test_text_is_str_and_bytes_are_bytes(server: harness.Server) -> None:
+    with connect(server, "confuse") as client:
+        assert [client.recv() for _ in range(2)] == [b"one", b"two"]
+        found = [client.recv().split(";")[0] for _ in range(4)]
+    assert found == [
+        "websocket.send: text is bytes",
+        "websocket.send: bytes is str",
+        "websocket.send: text is int",
+        "websocket.send: bytes is NoneType",
+    ]
+
+
 def test_a_message_may_come_byte_by_byte(server: harness.Server) -> None:
     with RawSocket(server) as client:
         for byte in frame(TEXT, b"slow") + frame(BINARY, b"x" * 200):

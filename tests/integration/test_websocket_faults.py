@@ -176,7 +176,7 @@ def test_a_failure_before_accept_is_500(server: harness.Server, path: str, line:
         ("/fail_later", "ValueError: after it was accepted"),
         ("/accept_twice", "RuntimeError: ASGI message 'websocket.accept' has no place here; it says"),
         ("/close_wrongly", "ValueError: close code 1005: expected"),
-        ("/send_nothing", "TypeError: a message is str or bytes"),
+        ("/send_nothing", "TypeError: websocket.send: bytes is NoneType"),
     ],
 )
 def test_a_failure_after_accept_is_1011(server: harness.Server, path: str, line: str) -> None:

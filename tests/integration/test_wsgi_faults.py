@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,8 @@ APPS = {
     "after": lambda e, s: [s("200 OK", []), 1 / 0],
     "exits": lambda e, s: sys.exit(3),
     "first": lambda e, s: body(s, ValueError("no first")),
+    "quits": lambda e, s: body(s, GeneratorExit("no more")),
+    "quits_later": lambda e, s: body(s, b"some", GeneratorExit("no more")),
     "later": lambda e, s: body(s, b"some", ValueError("no more")),
     "text": lambda e, s: [s("200 OK", []) and "text"],
     "text_later": lambda e, s: body(s, b"some", "text"),
@@ -107,6 +110,7 @@ def get(path: str) -> bytes:
         ("after", "", True),
         ("exits", "", True),
         ("first", "", True),
+        ("quits", "GeneratorExit('no more')", True),
         ("twice", "", True),
         ("text", "a piece of its body is str: expected bytes", False),
         ("text_written", "a piece of its body is str: expected bytes", False),
@@ -144,7 +148,7 @@ def test_what_cannot_be_sent_is_a_500_and_one_line(
     assert ("Traceback" in server.log) == has_traceback
 
 
-@pytest.mark.parametrize("path", ["later", "text_later", "late"])
+@pytest.mark.parametrize("path", ["later", "text_later", "quits_later", "late"])
 def test_what_fails_in_the_middle_ends_the_connection(server: harness.Server, path: str) -> None:
     raw = server.raw(get(path))
     assert raw.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -180,7 +184,7 @@ def test_a_close_that_fails_is_logged_and_the_answer_stands(server: harness.Serv
     assert faults(server) == [line]
 
 
-@pytest.mark.parametrize("path", ["first", "later", "text_later", "short_pieces", "closing"])
+@pytest.mark.parametrize("path", ["first", "later", "quits", "text_later", "short_pieces", "closing"])
 def test_what_fails_is_closed_once_too(server: harness.Server, path: str) -> None:
     server.raw(get(path) + get("fine").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     # A thread may still be about to close it when the client has all there is.
@@ -197,3 +201,38 @@ def test_nothing_is_left_open_by_what_fails(server: harness.Server) -> None:
     for path in ("before", "later", "short", "text") * 5:
         server.raw(get(path).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     harness.wait_until(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= before, "no descriptor is lost")
+
+
+def test_a_thread_that_cannot_be_started_is_a_500_and_one_line_and_the_next_request_has_one(
+    serve: Serve, tmp_path: Path
+) -> None:
+    source = f"""
+        import os, threading
+
+        start = threading.Thread.start
+
+        def start_one(thread):
+            if os.path.exists("{tmp_path}/none"):
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        threading.Thread.start = start_one
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [b"fine"]
+    """
+    (tmp_path / "none").touch()
+    server = serve(source, "--workers", "1", "--threads", "2")
+    with server.connect() as sock:
+        for _ in range(3):
+            sock.sendall(get("first"))
+            status, _, body = harness.read_response(sock)
+            assert (status, body) == (500, b"500 Internal Server Error")
+        (tmp_path / "none").unlink()
+        sock.sendall(get("last"))
+        assert harness.read_response(sock)[2] == b"fine"
+    line = server.wait_log('application app failed on GET /first: RuntimeError("can\'t start new thread")')
+    assert len(faults(server)) == 3
+    assert line in faults(server)
+    assert server.stop() == 0

@@ -20,9 +20,9 @@ from conftest import Serve
 from harness import wait_until
 
 APP = '''
-import contextvars, hashlib, json, os, threading, time
+import asyncio, contextvars, hashlib, json, os, threading, time
 
-state = {"made": 0, "closed": 0, "errors": [], "threads": []}
+state = {"made": 0, "closed": 0, "errors": []}
 who = contextvars.ContextVar("who", default="nobody")
 MIB = b"x" * (1 << 20)
 
@@ -80,9 +80,31 @@ def named(environ, start_response):
         time.sleep(0)
         yield who.get().encode() + b" " + MIB[:200_000]
 
+def some(environ, start_response):
+    start_response("200 OK", [])
+    return [MIB[:50_000]]
+
+def late(environ, start_response):
+    """Its body begins after so many empty pieces."""
+    for _ in range(int(environ["QUERY_STRING"])):
+        yield b""
+    start_response("200 OK", [])
+    yield b"late, "
+    yield who.get().encode()
+
+def undecided(environ, start_response):
+    """Never says anything."""
+    start_response("200 OK", [])
+    try:
+        while True:
+            asyncio._get_running_loop() and state["errors"].append("inside of a loop")
+            yield b""
+    finally:
+        state["closed"] += 1
+
 def hold(environ, start_response):
-    """Waits for the file, in some thread."""
-    state["threads"].append(threading.current_thread().name)
+    """Waits for the file, in some thread that makes one of its own."""
+    open(environ["QUERY_STRING"] + threading.current_thread().name, "w").close()
     while not os.path.exists(environ["QUERY_STRING"]):
         time.sleep(0.002)
     start_response("200 OK", [])
@@ -111,11 +133,17 @@ def resident_mib(pid: int) -> int:
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") // MIB
 
 
-def ask(server: harness.Server, target: str) -> socket.socket:
+def unread(server: harness.Server) -> socket.socket:
+    """A client that takes little before it reads."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     sock.settimeout(harness.DEADLINE_S)
     sock.connect((server.host, server.port))
+    return sock
+
+
+def ask(server: harness.Server, target: str) -> socket.socket:
+    sock = unread(server)
     sock.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     return sock
 
@@ -183,6 +211,7 @@ def test_who_writes_hears_that_the_client_left(server: harness.Server) -> None:
     found = state(server)
     assert found["errors"] == ["ConnectionGone"]
     assert found["made"] < 50
+    server.wait_log("client 127.0.0.1: the client")
     assert "failed" not in server.log
     assert len([line for line in server.err if "client" in line]) == 1
 
@@ -211,6 +240,32 @@ def test_bodies_that_are_made_in_turn_keep_their_contexts(server: harness.Server
         assert {piece.split(b" ")[0].strip(b"x") for piece in body.split(b" ")[:-1]} == {name.encode()}
 
 
+@pytest.mark.parametrize("empty", [1, 15, 16, 17, 20, 40])
+def test_a_body_may_begin_with_empty_pieces(server: harness.Server, empty: int) -> None:
+    assert server.get(f"/late?{empty}") == b"late, nobody"
+    assert "did not answer" not in server.log
+
+
+def test_a_body_may_begin_with_empty_pieces_while_an_earlier_answer_waits(server: harness.Server) -> None:
+    turns = 300
+    asked = [f"GET {path} HTTP/1.1\r\nHost: x\r\n" for path in ("/some", "/late?1") * turns]
+    with unread(server) as sock:
+        sock.sendall("\r\n".join([*asked, "Connection: close\r\n\r\n"]).encode())
+        received = harness.read_all(sock)
+    assert received.count(b"HTTP/1.1 200 OK\r\n") == 2 * turns
+    assert received.count(b"6\r\nlate, \r\n6\r\nnobody\r\n0\r\n\r\n") == turns
+
+
+def test_who_never_says_anything_keeps_no_other_waiting_and_ends_with_its_client(serve: Serve) -> None:
+    server = serve(APP, "--workers", "1")
+    with ask(server, "/undecided"):
+        wait_until(lambda: status_of(server)["in_flight"] == 1, "the request")
+        assert state(server)["closed"] == 0
+    wait_until(lambda: state(server)["closed"] == 1, "the generator's end")
+    assert state(server)["errors"] == []
+    assert "failed" not in server.log
+
+
 # --- threads ------------------------------------------------------------------------------------------------
 
 
@@ -218,7 +273,7 @@ def test_as_many_calls_at_once_as_there_are_threads(serve: Serve, tmp_path: Path
     server = serve(APP, "--workers", "1", "--threads", "3")
     target = f"/hold?{tmp_path}/go"
     held = [ask(server, target) for _ in range(4)]
-    wait_until(lambda: status_of(server)["in_flight"] >= 3, "three requests")
+    wait_until(lambda: len([*tmp_path.glob("gocaller-*")]) == 3, "three threads")
     (tmp_path / "go").touch()
     bodies = [harness.read_all(sock).rpartition(b"\r\n")[2] for sock in held]
     for sock in held:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
 
+from understudy import access_log
 from understudy.access_log import AccessLog
 from understudy.errors import OptionError
 
@@ -21,13 +24,17 @@ def request(method="GET", **headers):
     )
 
 
+def answer(code=200, content="four"):
+    return SimpleNamespace(code=code, content=content, streams=None)
+
+
 @pytest.fixture
 def line(tmp_path):
     """Logs one answer and gives the line."""
 
     def log(request, code=200, content="four"):
         path = tmp_path / "access.log"
-        AccessLog(str(path))(request, SimpleNamespace(code=code, content=content))
+        AccessLog(str(path))(request, answer(code, content))
         return path.read_text()
 
     return log
@@ -49,6 +56,23 @@ def test_the_length_is_that_of_the_body(line, method, content, length):
     assert f'HTTP/1.1" 200 {length} "-" "-"' in line(request(method), content=content)
 
 
+def test_a_stream_has_no_length_whatever_its_last_piece_was(at, tmp_path):
+    path = tmp_path / "access.log"
+    log = AccessLog(str(path))
+
+    def handler(_, response):
+        response.stream("PAGES", "next")
+        for piece in ("first", "last"):
+            response.content = piece
+            response.write()
+        response.done()
+
+    there = at(handler)
+    there.get("/stream")
+    log(*there.service.answers[0])
+    assert '"GET /stream HTTP/1.1" 200 - "-"' in path.read_text()
+
+
 def test_a_malformed_request_is_no_line(line):
     assert line(None) == ""
 
@@ -65,20 +89,63 @@ def test_lines_are_appended(line):
 @pytest.mark.parametrize("rotated", [os.unlink, lambda path: os.rename(path, f"{path}.1")])
 def test_a_file_that_was_rotated_away_is_made_again(tmp_path, rotated):
     path = tmp_path / "access.log"
-    log, answer = AccessLog(str(path)), SimpleNamespace(code=200, content="four")
-    log(request(), answer)
+    log = AccessLog(str(path))
+    log(request(), answer())
     rotated(path)
-    log(request(), answer)
-    log(request(), answer)
+    log(request(), answer())
+    log(request(), answer())
     assert path.read_text().count("\n") == 2
 
 
+@pytest.fixture
+def hasty_threads():
+    former = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(former)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_threads_that_log_during_rotations_lose_no_line_and_no_descriptor(tmp_path, monkeypatch):
+    path = tmp_path / "access.log"
+    log = AccessLog(str(path))
+    threads, rounds, lines = 8, 50, 5
+    together = threading.Barrier(threads, timeout=10)
+    opened = access_log._open
+    before = os.listdir("/proc/self/fd")
+
+    def open_together(path):
+        """Everybody sees the rotation before anybody has the new file."""
+        try:
+            return opened(path)
+        finally:
+            together.wait()
+
+    monkeypatch.setattr(access_log, "_open", open_together)
+
+    def work():
+        for turn in range(rounds):
+            if together.wait() == 0:
+                os.rename(path, f"{path}.{turn}")
+            together.wait()
+            for _ in range(lines):
+                log(request(), answer())
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sum(file.read_text().count("\n") for file in tmp_path.iterdir()) == threads * rounds * lines
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_full_disk_is_no_reason_not_to_answer():
-    AccessLog("/dev/full")(request(), SimpleNamespace(code=200, content=""))
+    AccessLog("/dev/full")(request(), answer(content=""))
 
 
 def test_standard_output_is_a_dash(capfd):
-    AccessLog("-")(request(), SimpleNamespace(code=200, content=""))
+    AccessLog("-")(request(), answer(content=""))
     assert capfd.readouterr().out.startswith("127.0.0.1 - - [")
 
 

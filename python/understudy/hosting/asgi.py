@@ -8,13 +8,13 @@ and a call is an ordinary asyncio task.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from understudy._engine import Exchange, scope
-from understudy.errors import ConnectionGone, InvalidResponse, OptionError
+from understudy.errors import ConnectionGone, OptionError
+from understudy.hosting.interface import gives_coroutines
 from understudy.hosting.lifespan import Lifespan
 from understudy.hosting.websocket import converse
 from understudy.loop import EngineLoop, Loop
@@ -36,10 +36,13 @@ class ASGIService(Service):
     """Calls an ASGI application for each request, in a task of its own."""
 
     about = "ASGI application"
+    owes = "send http.response.start and http.response.body until more_body is false"
     takes = Service.takes | {
         *("root_path", "lifespan", "loop"),
         *("ws_max_message", "ws_ping_interval", "ws_ping_timeout", "ws_deflate"),
     }
+    # Its server is an address, and its bodies are not kept: it has them as they come.
+    ignores = frozenset({"hostname", "spool_above", "spool_dir"})
     adds_content_type = False
     pulls_bodies = True
     concurrency = 64
@@ -126,9 +129,7 @@ class ASGIService(Service):
         if exchange.gone and comes_of_leaving(error):
             logger.debug("%s %s: the client left: %r", request.method, request.path, error)
             return
-        trace = None if isinstance(error, InvalidResponse) else error  # that one says all
-        logger.error("%s failed on %s %s: %r", self.name, request.method, request.path, error, exc_info=trace)
-        self._tell(request, f"{self.name} failed: {error!r}")
+        self.failed(f"{request.method} {request.path}", error, request)
         if not exchange.gone:
             self.give_up(response)
         exchange.give_up()
@@ -136,13 +137,10 @@ class ASGIService(Service):
     def _left(self, request: Request, response: Response, exchange: Exchange) -> None:
         """It returned, and owes the answer or the rest of it."""
         what = "in the middle of its answer" if response.streaming else "without an answer"
-        logger.error("%s returned %s to %s %s", self.name, what, request.method, request.path)
-        self._tell(request, f"{self.name} returned {what}")
+        text = f"{self.name} returned {what} to {request.method} {request.path}"
+        self.complain(text, request.remote_ip)
         self.give_up(response)
         exchange.give_up()
-
-    def _tell(self, request: Request, text: str) -> None:
-        self.tell(self.server.options.error_handler, text, request.remote_ip)
 
 
 def uvloop_type() -> Callable[[Callable[[], bool]], Loop]:
@@ -161,12 +159,6 @@ def make_loop(
     options = server.options
     is_manager = isinstance(options, PreForkOptions) and options.start_servers and not server.kernel.is_child
     return EngineLoop(may_wait) if is_manager else kind(may_wait)
-
-
-def gives_coroutines(application: Application) -> bool:
-    """Whether calling it runs nothing yet: what it does is done in the task."""
-    call = getattr(application, "__call__", None)  # noqa: B004  (an object's, not whether there is one)
-    return inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(call)
 
 
 def comes_of_leaving(error: BaseException | None) -> bool:

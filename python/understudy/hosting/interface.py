@@ -32,7 +32,7 @@ def detect(application: object, place: str) -> str:
         )
     is_class = inspect.isclass(application)
     # Native functions that do not tell how they are called are of WSGI's age, unless they are async.
-    likely = ("asgi",) if not is_class and _is_async(application) else ("wsgi", "asgi")
+    likely = ("asgi",) if gives_coroutines(application) else ("wsgi", "asgi")
     spoken = [
         interface
         for interface in likely
@@ -67,6 +67,16 @@ def takes(application: Callable[..., Any], arguments: tuple[str, ...], *, unknow
     return True
 
 
+def gives_coroutines(application: Callable[..., Any]) -> bool:
+    """Whether calling it runs nothing yet: what it does is done when the coroutine is awaited."""
+    while isinstance(application, functools.partial):
+        application = application.func
+    if inspect.isclass(application):
+        return False  # what a call gives is an instance, whatever that can do
+    call = getattr(application, "__call__", None)  # noqa: B004  (an object's, not whether there is one)
+    return inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(call)
+
+
 def describe(found: object) -> str:
     """An object as its author knows it."""
     if not callable(found):
@@ -77,14 +87,6 @@ def describe(found: object) -> str:
         signature = ""
     about = f"{getattr(found, '__name__', type(found).__name__)}{signature}"
     return f"the class {about}" if inspect.isclass(found) else about
-
-
-def _is_async(application: Callable[..., Any]) -> bool:
-    while isinstance(application, functools.partial):
-        application = application.func
-    return inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(
-        getattr(application, "__call__", None)  # noqa: B004  (it is callable; what of its method?)
-    )
 
 
 def _hint(application: Callable[..., Any]) -> str:

@@ -1,11 +1,13 @@
 """The threads of a worker in which an application is called.
 
-Always: what was submitted runs to its end in one thread, and a process that leaves in peace waits for that.
+Always: what was submitted runs to its end in one thread, and a process that leaves in peace waits for that. A
+thread outlives what it calls, however that ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from understudy._engine import Request, Response
 
+logger = logging.getLogger("understudy.server")
+
 POLL_S = 0.01
 
 
@@ -24,7 +28,7 @@ class Threads:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._queue: SimpleQueue[partial[object] | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._unfinished: deque[None] = deque()
         """As long as there are calls that wait or run: threads change it, in steps that are atomic."""
@@ -32,19 +36,32 @@ class Threads:
     def submit(
         self, function: Callable[[Request, Response], object], request: Request, response: Response
     ) -> None:
-        """Has `function(request, response)` called as soon as a thread is free."""
+        """Has `function(request, response)` called as soon as a thread is free.
+
+        Raises RuntimeError if there is none and none can be started.
+        """
         self._unfinished.append(None)
-        self._queue.put(partial(function, request, response))
         if len(self._threads) < min(self._limit, len(self._unfinished)):
-            # A daemon: one that is stuck in an application must not keep the process.
-            thread = Thread(target=self._run, name=f"caller-{len(self._threads) + 1}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            try:
+                self._start()
+            except RuntimeError:
+                if not self._threads:
+                    self._unfinished.pop()
+                    raise
+        self._queue.put(partial(function, request, response))
+
+    def _start(self) -> None:
+        # A daemon: one that is stuck in an application must not keep the process.
+        thread = Thread(target=self._run, name=f"caller-{len(self._threads) + 1}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def _run(self) -> None:
         while (call := self._queue.get()) is not None:
             try:
                 call()
+            except BaseException:
+                logger.exception("the call for %s failed in its thread", call.args[0])
             finally:
                 self._unfinished.pop()
             del call  # not kept until the next request

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from understudy._engine import WebSocket, scope
-from understudy.errors import InvalidResponse
 from understudy.service import logger
 
 if TYPE_CHECKING:
@@ -84,7 +83,8 @@ class Conversation:
             await service.application(asked, self.receive, self.send)
             code = NORMAL
             if self._stage in (Stage.ASKED, Stage.REFUSING) and not self._left:
-                logger.error("%s returned without an answer to WebSocket %s", service.name, request.path)
+                text = f"{service.name} returned without an answer to WebSocket {request.path}"
+                service.complain(text, request.remote_ip)
         except Exception as error:
             self._failed(request, error)
         finally:
@@ -94,16 +94,12 @@ class Conversation:
                 service.give_up(self._response)
 
     def _failed(self, request: Request, error: Exception) -> None:
-        name, path = self._service.name, request.path
+        service, path = self._service, request.path
         if self._left or self._websocket.closed is not None:
             # Frameworks raise what they were told, and what they say then cannot be heard any more.
-            logger.info("%s ended with %r after WebSocket %s was closed", name, error, path)
+            logger.info("%s ended with %r after WebSocket %s was closed", service.name, error, path)
             return
-        trace = None if isinstance(error, InvalidResponse) else error  # that one says all
-        logger.error("%s failed on WebSocket %s: %r", name, path, error, exc_info=trace)
-        self._service.tell(
-            self._service.server.options.error_handler, f"{name} failed: {error!r}", request.remote_ip
-        )
+        service.failed(f"WebSocket {path}", error, request)
 
     # --- what the application calls ----------------------------------------------------------------------
 
@@ -152,7 +148,7 @@ class Conversation:
             self._stage = Stage.REFUSING
             self._response.code = message["status"]
             self._response.headers = [
-                (name.decode("latin-1"), value.decode("latin-1"))
+                (bytes(name).decode("latin-1"), bytes(value).decode("latin-1"))
                 for name, value in message.get("headers", ())
             ]
         elif stage is Stage.REFUSING and kind == "websocket.http.response.body":
@@ -163,14 +159,11 @@ class Conversation:
     # --- each of them ------------------------------------------------------------------------------------
 
     def _accept(self, message: Message) -> None:
-        self._websocket.accept(self._heard, message.get("subprotocol"), list(message.get("headers") or ()))
+        self._websocket.accept(self._heard, message.get("subprotocol"), message.get("headers") or ())
         self._stage = Stage.OPEN
 
     async def _say(self, message: Message) -> None:
-        data: Any = message.get("text")
-        if data is None:
-            data = message.get("bytes")
-        if self._websocket.send(data) <= HIGH_WATER_BYTES:
+        if self._websocket.send(spoken(message)) <= HIGH_WATER_BYTES:
             return
         if self._room is None:
             self._room = asyncio.Event()
@@ -212,3 +205,15 @@ class Conversation:
         room, self._room = self._room, None
         if room is not None:
             room.set()
+
+
+def spoken(message: Message) -> str | bytes:
+    """What a websocket.send says. Raises TypeError if that is nothing, or text and bytes are confused."""
+    text, data = message.get("text"), message.get("bytes")
+    if isinstance(text, str):
+        return text
+    if text is None and isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    name, found = ("bytes", data) if text is None else ("text", text)
+    kind = type(found).__name__
+    raise TypeError(f"websocket.send: {name} is {kind}; expected str as text or bytes as bytes")

@@ -23,7 +23,8 @@ from understudy.errors import ConnectionGone, InvalidResponse
 from understudy.hosting.threads import Threads
 from understudy.loop import EngineLoop
 from understudy.options import PreForkOptions
-from understudy.service import Service, logger
+from understudy.selector import hidden
+from understudy.service import Service
 
 if TYPE_CHECKING:
     from understudy._engine import Request, Response
@@ -69,6 +70,7 @@ class WSGIService(Service):
     """Calls a WSGI application for each request: in this thread, or in threads of its own."""
 
     about = "WSGI application"
+    owes = "call start_response and return an iterable of bytes"
     takes = Service.takes | {"threads", "root_path"}
     adds_content_type = False
     starts_responses = True
@@ -77,7 +79,7 @@ class WSGIService(Service):
     def __init__(self, server: HTTPServer, application: Application, options: AppOptions) -> None:
         super().__init__(server)
         self.application = application
-        self.name = getattr(application, "__name__", type(application).__name__)
+        self.name = f"application {getattr(application, '__name__', type(application).__name__)}"
         self.concurrency = options.threads
         self.root_path = options.root_path
         self.threads = Threads(options.threads) if options.threads > 1 else None
@@ -116,23 +118,29 @@ class WSGIService(Service):
     async def begin(self) -> None:
         """Worker: before it accepts."""
         call = Caller(self.application, self.base(), self.root_path, self._deliver, self._failed)
-        entry = call if self.threads is None else partial(self.threads.submit, call)
+        entry = call if self.threads is None else partial(self._submit, self.threads, call)
         self.request = entry
         self.body = entry  # type: ignore[method-assign]
         loop = self.server.kernel.loop
         if self.threads is None and isinstance(loop, EngineLoop):
             loop.hide()
 
+    def _submit(self, threads: Threads, call: Caller, request: Request, response: Response) -> None:
+        try:
+            threads.submit(call, request, response)
+        except RuntimeError as error:
+            self._failed(error, request, response)
+
     # --- one body ----------------------------------------------------------------------------------------
 
     def _deliver(self, result: Any, request: Request, response: StartResponse) -> None:
         steps = self._steps(result, request, response)
         # Pieces of two bodies may be made in turn, and must not see each other's variables.
-        self._go_on(copy_context(), steps, response)
+        self._go_on(copy_context(), steps, request, response)
 
     def _steps(self, result: Any, request: Request, response: StartResponse) -> Steps:
-        """Sends a body and closes it. Yields where the client has to take something before there is more, and
-        is sent whether that is still there.
+        """Sends a body and closes it. Yields where the client has to take something before there is more, or
+        others have their turn, and is sent whether that is still there.
         """
         try:
             try:
@@ -144,7 +152,7 @@ class WSGIService(Service):
                 if hasattr(result, "close"):
                     result.close()
         except GeneratorExit:
-            raise  # this process ends
+            raise  # this process ends; or it is the application's, and `_go_on` gets it
         except BaseException as error:
             self._failed(error, request, response)
 
@@ -167,21 +175,28 @@ class WSGIService(Service):
             if not (blocks or (left and number % PIECES_PER_TURN)) and not (yield):
                 raise ConnectionGone("the client left in the middle of the body")
 
-    def _go_on(self, context: Context, steps: Steps, response: Response, alive: bool | None = None) -> None:
+    def _go_on(
+        self, context: Context, steps: Steps, request: Request, response: Response, alive: bool | None = None
+    ) -> None:
         """Makes pieces of the body until the client has to take some, and then goes on."""
-        with contextlib.suppress(StopIteration):
+        try:
             context.run(steps.send, alive)
-            if not response.when_drained(partial(self._go_on, context, steps, response)):
+            rest = partial(self._go_on, context, steps, request, response)
+            if response.when_drained(rest):
+                return
+            if response.streaming:
                 context.run(steps.send, False)
+            else:  # only empty pieces yet: the client has nothing to take, but others have their turn
+                loop = self.server.kernel.loop
+                loop.call_soon(hidden(loop, rest), True)
+        except StopIteration:
+            pass
+        except GeneratorExit as error:
+            self._failed(error, request, response)
 
     def _failed(self, error: BaseException, request: Request, response: Response) -> None:
         """The application failed: one line for the log, and a 500 if nothing was sent."""
         if isinstance(error, ConnectionGone):
             return  # the error handler heard it when the connection closed
-        text = f"application {self.name} failed on {request.method} {request.path}"
-        if isinstance(error, InvalidResponse):
-            logger.error("%s: %s", text, error)  # it says all: no traceback needed
-        else:
-            logger.error("%s: %r", text, error, exc_info=error)
-        self.tell(self.server.options.error_handler, f"{text}: {error!r}", request.remote_ip)
+        self.failed(f"{request.method} {request.path}", error, request)
         self.give_up(response)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from understudy.errors import TargetError
-from understudy.hosting.interface import detect, insist
+from understudy.hosting.interface import detect, gives_coroutines, insist
 
 
 def wsgi(environ: Any, start_response: Any) -> Any: ...
@@ -59,6 +59,12 @@ class Endpoint:
     def __await__(self) -> Any: ...
 
 
+class Called(Endpoint):
+    """Its instances are awaited; that they can be called as well says nothing of the class."""
+
+    async def __call__(self) -> None: ...
+
+
 class OfOld:
     """ASGI 2."""
 
@@ -85,6 +91,26 @@ class OfOld:
 )
 def test_an_application_is_what_it_can_be_called_with(application: Any, interface: str) -> None:
     assert detect(application, "app") == interface
+
+
+@pytest.mark.parametrize(
+    ("application", "gives"),
+    [
+        (asgi, True),
+        (Starry(), True),
+        (functools.partial(asgi), True),
+        (functools.partial(Starry()), True),
+        (functools.partial(functools.partial(Starry())), True),
+        (asgi_by_a_plain_function, False),
+        (wsgi, False),
+        (Flasky(), False),
+        (Endpoint, False),
+        (Called, False),
+        (functools.partial(Called), False),
+    ],
+)
+def test_what_gives_coroutines_runs_nothing_when_it_is_called(application: Any, gives: bool) -> None:
+    assert gives_coroutines(application) is gives
 
 
 def no_arguments() -> None: ...
