@@ -69,10 +69,11 @@ def configure(place: str, target: Target, settings: Settings) -> None:
         return
     (server,) = target.servers
     known = options_of(type(server.options))
-    for name in options_of(AppOptions).keys() & settings.keys():
-        said = settings.pop(name)
-        if name not in server._service.takes:
-            raise OptionError(f"{said.said_as} means nothing to {place} ({server._service.about})")
+    service, of_applications = server._service, options_of(AppOptions)
+    for name, said in settings.items():
+        if name in service.ignores or (name in of_applications and name not in service.takes):
+            raise OptionError(f"{said.said_as} means nothing to {place} ({service.about})")
+    settings = {name: said for name, said in settings.items() if name not in of_applications}
     for name, said in settings.items():
         if name not in known:
             raise OptionError(
@@ -97,15 +98,25 @@ def pid_file(path: str | None, target: Target) -> Iterator[None]:
     if path is None:
         yield
         return
-    if not os.access(os.path.dirname(path), os.W_OK):
+    # Before anything serves; what goes wrong later ends a server that does.
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory) or not os.access(directory, os.W_OK | os.X_OK):
         raise OptionError(f"pid file {path} cannot be written: its directory does not exist or is not ours")
+    if os.path.isdir(path):
+        raise OptionError(f"pid file {path} cannot be written: it is a directory")
     pid = os.getpid()
 
     def write(_server: HTTPServer) -> None:
         # Renamed into place: whoever sees the file sees it whole.
-        with open(f"{path}.{pid}", "w") as file:
-            print(pid, file=file)
-        os.replace(f"{path}.{pid}", path)
+        whole = f"{path}.{pid}"
+        try:
+            with open(whole, "w") as file:
+                print(pid, file=file)
+            os.replace(whole, path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(whole)
+            raise OptionError(f"pid file {path} cannot be written: {error.strerror}") from None
 
     target.servers[0].on_serving.append(write)
     try:

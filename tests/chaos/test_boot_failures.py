@@ -146,10 +146,13 @@ def test_a_fork_handler_that_never_ends_is_given_up(pool: MakePool) -> None:
     (server.directory / "fail").touch()
     os.kill(victim, signal.SIGKILL)
     server.wait_log("is not ready after 0.2 s: killing it")
+    wait_until(lambda: server.status()["manager"]["boot_failed"] >= 2, "two of them to be counted")
     assert {int(server.get("/pid")) for _ in range(5)} == {other}
     (server.directory / "fail").unlink()
     server.wait_workers(2)
+    failed = server.status()["manager"]["boot_failed"]
     assert server.stop() == 0
+    assert server.log.count("is not ready after 0.2 s") == failed
 
 
 def test_a_program_that_ignores_the_end_of_its_children_survives_workers_that_die_at_once(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
+
+import pytest
 
 import harness
 from conftest import MakePool
 from harness import wait_until
-from pools import alive, state
+from pools import Pool, alive, state
 
 THREE = "start_servers=3, min_spare_servers=3, max_spare_servers=3, max_clients=3, check_spares_interval=60"
 
@@ -45,6 +48,64 @@ def test_a_worker_that_ignores_term_is_killed_when_it_is_replaced(pool: MakePool
     wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
     server.wait_workers(3)
     assert "ERROR" not in server.log
+
+
+BLOCKS = """
+@server.handle("^/block$")
+async def block():
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.002)
+    time.sleep(60)
+
+@server.handle("^/last$")
+async def last():
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.002)
+    await asyncio.sleep(0.5)
+    return "last"
+"""
+HUNG = "start_servers=1, min_spare_servers=1, max_spare_servers=1, max_clients=1, check_spares_interval=0.05"
+LEAVES = pytest.mark.parametrize("told", [False, True], ids=["after max_requests", "replaced"])
+
+
+def leaving(pool: MakePool, path: str, *, told: bool) -> tuple[Pool, int, socket.socket]:
+    """A worker that drains and has a request open, which goes on when the file `go` is there."""
+    options = HUNG if told else f"{HUNG}, max_requests_per_child=2"
+    server = pool(options, "--graceful-timeout", "1", more=BLOCKS)
+    (worker,) = server.wait_workers(1)
+    server.get("/one")
+    (held,) = server.hold(1, path)
+    wait_until(lambda: server.worker_of(worker)["in_flight"], "the request")
+    if told:
+        server.signal(signal.SIGHUP)
+    wait_until(lambda: server.worker_of(worker)["state"] == "draining", "it to drain")
+    return server, worker, held
+
+
+@LEAVES
+def test_a_worker_that_hangs_while_it_leaves_is_killed_and_replaced(pool: MakePool, told: bool) -> None:
+    server, worker, held = leaving(pool, "/block", told=told)
+    began = time.monotonic()
+    (server.directory / "go").touch()
+    server.wait_log(f"worker {worker} did not end in time: killing it")
+    took_s = time.monotonic() - began
+    print(f"killed after {took_s:.2f} s")
+    assert 2 < took_s < 6, "graceful_timeout and two seconds"
+    wait_until(lambda: not alive(worker), "it to end")
+    assert harness.read_all(held) == b""
+    assert server.wait_workers(1) != [worker]
+    assert "ERROR" not in server.log
+
+
+@LEAVES
+def test_a_worker_that_leaves_within_its_time_is_not_killed(pool: MakePool, told: bool) -> None:
+    server, worker, held = leaving(pool, "/last", told=told)
+    (server.directory / "go").touch()
+    assert harness.read_response(held)[2] == b"last"
+    wait_until(lambda: not alive(worker), "it to end")
+    assert server.wait_workers(1) != [worker]
+    assert "killing" not in server.log
+    assert server.stop() == 0
 
 
 def test_a_stopped_worker_keeps_no_client_from_the_others(pool: MakePool) -> None:

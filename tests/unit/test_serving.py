@@ -90,6 +90,49 @@ def test_a_server_that_never_served_leaves_the_pid_file_of_another_alone(server,
     assert path.read_text() == "1\n"
 
 
+@pytest.fixture
+def unwritable(tmp_path, monkeypatch):
+    """A directory that this user may not write to, also if the tests are root's."""
+    place = tmp_path / "theirs"
+    place.mkdir(mode=0o555)
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: access(path, mode) and not (path == str(place) and mode & os.W_OK)
+    )
+    return place
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "it is a directory"),
+        ("gone/pid", "its directory does not exist or is not ours"),
+        ("file/pid", "its directory does not exist or is not ours"),
+        ("theirs/pid", "its directory does not exist or is not ours"),
+    ],
+)
+@pytest.mark.usefixtures("unwritable")
+def test_a_pid_file_that_cannot_be_is_refused_before_anything_serves(server, tmp_path, name, reason):
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    path = os.path.abspath(tmp_path / name)
+    with (
+        pytest.raises(OptionError, match=f"pid file {path} cannot be written: {reason}"),
+        serving.pid_file(path, Target(server.kernel, [server])),
+    ):
+        pytest.fail("it serves")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_pid_file_that_cannot_be_any_more_is_one_line_and_no_file(server, tmp_path):
+    path = tmp_path / "pid"
+    with serving.pid_file(str(path), Target(server.kernel, [server])):
+        path.mkdir()
+        with pytest.raises(OptionError, match=r"pid file .* cannot be written: Is a directory"):
+            serve(server)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 APP = """\
 import os
 from understudy import HTTPServer, Kernel

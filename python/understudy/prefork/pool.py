@@ -187,6 +187,7 @@ class Pool:
                 child = self._children[slot.index]
                 logger.error("worker %d is not ready after %g s: killing it", child.pid, patience_s)
                 child.end(signal.SIGKILL)
+                self._counts["boot_failed"] += 1
                 self._memory = boot_failed(self._memory, now)
 
     def _look_again(self, when: float) -> None:
@@ -209,6 +210,8 @@ class Pool:
                 child.booted = True
                 self._memory = booted(self._memory)
                 self._changed("spare", child.pid)
+            if state is State.DRAINING:
+                self._give_time(child)  # one that leaves of its own accord may hang as well
             slots.append(Slot(child.index, state, child.generation, child.since))
         return slots
 
@@ -346,6 +349,11 @@ class Pool:
         """Lets a worker finish what it has and go. One that does not is killed after `graceful_timeout`."""
         if not child.told:
             child.end(signal.SIGTERM)
+            self._give_time(child)
+
+    def _give_time(self, child: Child) -> None:
+        """A worker that leaves has so long, from when it began to."""
+        if child.patience is None:
             patience_s = self.options.graceful_timeout + KILL_AFTER_S
             child.patience = self.kernel.loop.call_later(patience_s, self._lose_patience, child)
 
