@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
+import httpx
 import pytest
 
 import harness
@@ -58,6 +61,7 @@ def files(tmp_path: Path) -> Path:
     (root / "up").symlink_to(tmp_path)
     (root / "to_hidden.txt").symlink_to(root / ".hidden")
     os.mkfifo(root / "pipe")
+    os.mknod(root / "socket", stat.S_IFSOCK | 0o666)
     return root
 
 
@@ -113,6 +117,19 @@ def test_directories_may_come_from_the_environment_and_the_file(
     assert serve(WSGI, "--config", str(config)).get("/two/index.html") == b"<p>index</p>"
 
 
+def test_a_proxy_has_files_of_its_own_and_asks_for_no_others(serve: Serve, files: Path) -> None:
+    server = serve(EVENTS, "--proxy-mode", "--static", f"/static={files}")
+    assert server.get("/static/a.txt") == b"0123456789"
+    assert server.get("/static/a.txt?version=1") == b"0123456789"
+    assert server.get("/static/sub/sp%20ace%C3%A4.txt?/static/none") == b"odd"
+    assert server.request("/static/sub?q=1")[1]["location"] == "sub/?q=1"
+    assert server.request("/static/%2e%2e/secret.txt")[0] == 404
+    assert server.get("/other?/static/a.txt") == b"app /other?/static/a.txt"
+    there = "http://there.test/static/a.txt"
+    raw = server.raw(f"GET {there} HTTP/1.1\r\nHost: there.test\r\nConnection: close\r\n\r\n".encode())
+    assert raw.endswith(f"app {there}".encode())
+
+
 @pytest.mark.parametrize("said", ["static", "/static", "static=.", "/static=/does/not/exist"])
 def test_what_names_no_directory_is_refused(tmp_path: Path, said: str) -> None:
     done = harness.run("serve", str(harness.write_app(tmp_path, WSGI)), "--static", said)
@@ -163,14 +180,29 @@ def test_files_can_only_be_read(server: harness.Server, method: str, body: bytes
 @pytest.mark.parametrize(
     ("path", "location"),
     [
-        ("/static", "/static/"),
-        ("/static/sub", "/static/sub/"),
-        ("/static/s%75b?a=%20", "/static/s%75b/?a=%20"),
+        ("/static", "static/"),
+        ("/static/sub", "sub/"),
+        ("/static/s%75b?a=%20", "s%75b/?a=%20"),
+        ("/static/sub%2Fdeep", "sub%2Fdeep/"),
+        ("/static/a:b", "./a:b/"),
     ],
 )
-def test_a_directory_is_asked_for_with_a_slash(server: harness.Server, path: str, location: str) -> None:
+def test_a_directory_is_asked_for_with_a_slash(
+    server: harness.Server, files: Path, path: str, location: str
+) -> None:
+    (files / "a:b").mkdir()
+    (files / "a:b" / "index.html").touch()
     status, fields, _ = server.request(path)
     assert (status, fields["location"]) == (301, location)
+    slashed = path.replace("?", "/?") if "?" in path else path + "/"
+    for known_as in ("http://shop.test", "http://shop.test/behind/a/proxy"):
+        assert urljoin(known_as + path, location) == known_as + slashed
+
+
+@pytest.mark.parametrize("path", ["/static/sub", "/static/sub?a:b/c", "/static/%73ub"])
+def test_who_follows_gets_the_index(server: harness.Server, path: str) -> None:
+    found = httpx.get(server.url + path, follow_redirects=True, trust_env=False)
+    assert (found.status_code, found.content) == (200, b"<p>index</p>")
 
 
 def test_a_directory_is_its_index(server: harness.Server) -> None:
@@ -179,6 +211,44 @@ def test_a_directory_is_its_index(server: harness.Server) -> None:
     assert fields["content-type"] == "text/html; charset=utf-8"
     assert server.request("/static/sub/deep/")[0] == 404
     assert server.request("/static/")[0] == 404
+
+
+def test_the_type_of_a_file_is_that_of_its_name(server: harness.Server, files: Path) -> None:
+    kinds = {
+        "a.ogg": "audio/ogg",
+        "a.oga": "audio/ogg",
+        "a.m4a": "audio/mp4",
+        "a.flac": "audio/flac",
+        "a.ogv": "video/ogg",
+        "a.m4v": "video/mp4",
+        "a.jxl": "image/jxl",
+        "a.apng": "image/apng",
+        "a.avif": "image/avif",
+        "a.webp": "image/webp",
+        "a.woff2": "font/woff2",
+        "a.mjs": "text/javascript; charset=utf-8",
+        "a.js.map": "application/json",
+        "a.wasm": "application/wasm",
+        "a.svg": "image/svg+xml",
+        "a.tar.gz": "application/gzip",
+        "a.tgz": "application/gzip",
+        "a.svg.gz": "application/gzip",
+        "a.unknown": "application/octet-stream",
+    }
+    for name, kind in kinds.items():
+        (files / name).touch()
+        _, fields, _ = server.request(f"/static/{name}")
+        assert (name, fields["content-type"]) == (name, kind)
+        assert "content-encoding" not in fields
+
+
+def test_a_compressed_image_says_so_and_has_no_siblings(server: harness.Server, files: Path) -> None:
+    (files / "a.svgz").write_text("packed")
+    (files / "a.svgz.br").write_text("packed twice")
+    status, fields, body = get(server, "/static/a.svgz", Accept_Encoding="gzip, br")
+    assert (status, body) == (200, b"packed")
+    assert (fields["content-type"], fields["content-encoding"]) == ("image/svg+xml", "gzip")
+    assert "vary" not in fields
 
 
 def test_names_are_decoded_once(server: harness.Server) -> None:
@@ -215,6 +285,7 @@ def test_names_are_decoded_once(server: harness.Server) -> None:
         "up/public/a.txt/..",
         "to_hidden.txt",
         "pipe",
+        "socket",
         "x" * 5000,
         "..\\secret.txt",
         "%c0%ae%c0%ae/secret.txt",
@@ -232,6 +303,26 @@ def test_a_link_to_a_file_of_the_same_directory_is_followed(server: harness.Serv
 
 
 # --- again --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("app", [WSGI, EVENTS], ids=["wsgi", "events"])
+def test_an_answer_without_the_file_says_nothing_about_its_bytes(serve: Serve, files: Path, app: str) -> None:
+    server = serve(app, "--workers", "1", "--static", f"/static={files}")
+    _, whole, _ = get(server, "/static/app.js", Accept_Encoding="gzip")
+    _, same, _ = get(server, "/static/app.js", Accept_Encoding="gzip", If_None_Match=whole["etag"])
+    assert same == {name: whole[name] for name in ("etag", "last-modified", "vary")} | {"date": same["date"]}
+
+
+def test_a_list_may_come_in_several_lines(server: harness.Server) -> None:
+    def ask(path: str, *lines: str) -> bytes:
+        fields = "".join(f"{line}\r\n" for line in (*lines, "Connection: close"))
+        return server.raw(f"GET /static/{path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
+
+    tag = get(server, "/static/a.txt")[1]["etag"]
+    assert ask("a.txt", 'If-None-Match: "x"', f"If-None-Match: {tag}").startswith(b"HTTP/1.1 304 ")
+    assert ask("a.txt", 'If-Match: "x"', f"If-Match: {tag}").startswith(b"HTTP/1.1 200 ")
+    assert ask("a.txt", 'If-Match: "x"', 'If-Match: "y"').startswith(b"HTTP/1.1 412 ")
+    assert ask("app.js", "Accept-Encoding: zstd", "Accept-Encoding: br").endswith(b"\r\n\r\nbrotli")
 
 
 def test_what_the_client_has_is_not_sent_again(server: harness.Server) -> None:

@@ -15,6 +15,7 @@ import stat
 import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import unquote
 
 from understudy._engine import FilePart, Headers
 from understudy.hosting.selection import UNSATISFIABLE, best_coding, precondition, range_applies, single_range
@@ -35,7 +36,8 @@ MOST_OPEN = 128
 LOOK_S = 1.0
 """How long it is believed that a file has no other siblings."""
 
-ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO}
+"""ENXIO is a socket: no file that could be read, as a pipe is none."""
 FORBIDDEN = {errno.EACCES, errno.EPERM}
 
 TYPES = mimetypes.MimeTypes()  # its own tables: what is sent does not depend on the machine
@@ -51,10 +53,22 @@ for _type, _ending in (
     ("font/otf", ".otf"),
     ("image/webp", ".webp"),
     ("image/avif", ".avif"),
+    ("image/jxl", ".jxl"),
+    ("image/apng", ".apng"),
     ("image/svg+xml", ".svg"),
+    ("image/svg+xml", ".svgz"),
     ("image/x-icon", ".ico"),
+    ("audio/ogg", ".ogg"),
+    ("audio/ogg", ".oga"),
+    ("audio/mp4", ".m4a"),
+    ("audio/flac", ".flac"),
+    ("video/ogg", ".ogv"),
+    ("video/mp4", ".m4v"),
+    ("application/json", ".map"),
 ):
     TYPES.add_type(_type, _ending)
+
+TYPES.suffix_map.pop(".svgz", None)  # it is an image, sent as such; an archive stays what it is
 
 COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
@@ -70,6 +84,8 @@ class Stored(NamedTuple):
     tag: str
     modified_s: int
     headers: Headers
+    kept: Headers
+    """Those of a 304: what is new about the copy the client has, and nothing about its bytes (15.4.5)."""
 
     def is_current(self) -> bool:
         try:
@@ -88,7 +104,7 @@ class Resource(NamedTuple):
 
     def choose(self, request: Request) -> Stored:
         """What of it the client likes best."""
-        if self.coded and (liked := request.header("Accept-Encoding")) is not None:
+        if self.coded and (liked := listed(request, "Accept-Encoding")) is not None:
             coding = best_coding(liked, self.codings)
             if coding is not None:
                 return self.coded[coding]
@@ -112,6 +128,7 @@ class Mounts:
         # The longest prefix first: it is the one that was meant.
         found = [(f"{prefix}/", Directory(root)) for prefix, root in directories]
         self._directories = sorted(found, key=lambda entry: len(entry[0]), reverse=True)
+        self._proxies = service.server.options.proxy_mode
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._service, name)
@@ -127,6 +144,9 @@ class Mounts:
 
     def _serve(self, request: Request, response: Response) -> bool:
         path = request.path
+        if self._proxies:
+            # The target as it came; that of a request for another server begins with no slash.
+            path = unquote(path.partition("?")[0], errors="replace")
         for prefix, directory in self._directories:
             if path.startswith(prefix):
                 name = path[len(prefix) :]
@@ -194,14 +214,16 @@ class Directory:
         if plain is None:
             raise Refused(404, "Not Found") if within else moved(request)
         coded = {}
-        for coding, ending in CODINGS.items():
+        # What is compressed already has no siblings.
+        codings = {} if "Content-Encoding" in plain.headers else CODINGS
+        for coding, ending in codings.items():
             with contextlib.suppress(OSError, Refused):
                 sibling = self._store(path + ending, coding)
                 if sibling is not None:
                     coded[coding] = sibling
         if coded:
             for stored in (plain, *coded.values()):
-                stored.headers["Vary"] = "Accept-Encoding"
+                stored.headers["Vary"] = stored.kept["Vary"] = "Accept-Encoding"
         return Resource(plain, coded, tuple(coded), time.monotonic())
 
     def _store(self, path: str, coding: str | None = None) -> Stored | None:
@@ -222,15 +244,17 @@ class Directory:
         finally:
             os.close(fd)
         tag = f'"{status.st_mtime_ns:x}-{len(part):x}{"-" + coding if coding else ""}"'
+        kept = {"ETag": tag, "Last-Modified": formatdate(status.st_mtime, usegmt=True)}
         fields = {
             "Content-Type": content_type(path.removesuffix(CODINGS[coding]) if coding else path),
-            "ETag": tag,
-            "Last-Modified": formatdate(status.st_mtime, usegmt=True),
+            **kept,
             "Accept-Ranges": "bytes",
         }
+        if coding is None and path.endswith(".svgz"):
+            coding = "gzip"
         if coding is not None:
             fields["Content-Encoding"] = coding
-        return Stored(path, stamp_of(status), part, tag, int(status.st_mtime), Headers(fields))
+        return Stored(path, stamp_of(status), part, tag, int(status.st_mtime), Headers(fields), Headers(kept))
 
     def _refused(self, name: str, error: OSError) -> Refused:
         if error.errno in ABSENT:
@@ -245,9 +269,9 @@ def fill(request: Request, response: Response, stored: Stored) -> None:
     """Puts into the response what the request asks for of a file. Raises Refused."""
     header = request.header
     status = precondition(
-        header("If-Match"),
+        listed(request, "If-Match"),
         header("If-Unmodified-Since"),
-        header("If-None-Match"),
+        listed(request, "If-None-Match"),
         header("If-Modified-Since"),
         stored.tag,
         stored.modified_s,
@@ -255,7 +279,7 @@ def fill(request: Request, response: Response, stored: Stored) -> None:
     if status == 412:
         raise Refused(412, "Precondition Failed")
     response.code = status
-    response.headers = stored.headers
+    response.headers = stored.kept if status == 304 else stored.headers
     if status == 304:
         return
     response.content = stored.part
@@ -280,10 +304,20 @@ def cut(response: Response, part: FilePart, asked: str) -> None:
     response.content = part.part(first, length)
 
 
+def listed(request: Request, name: str) -> str | None:
+    """A field that is a list: all lines of it (RFC 9110, 5.3), None if there is none."""
+    first = request.header(name)
+    return None if first is None else ", ".join(request.headers.get_all(name))
+
+
 def moved(request: Request) -> Refused:
-    """To the same path with a slash, as it came, so that no decoding can lead elsewhere."""
+    """To the same path with a slash. Of the path only its last segment is said, for a proxy may have taken
+    off what the client knows before it; and as it came, so that no decoding can lead elsewhere.
+    """
+    segment = request.raw_path.decode("latin-1").rpartition("/")[2]
+    here = "./" if ":" in segment else ""  # or it would be a scheme (RFC 3986, 4.2)
     query = f"?{request.query}" if request.query else ""
-    return Refused(301, "Moved Permanently", {"Location": f"{request.raw_path.decode('latin-1')}/{query}"})
+    return Refused(301, "Moved Permanently", {"Location": f"{here}{segment}/{query}"})
 
 
 def is_hidden(name: str) -> bool:
