@@ -10,6 +10,7 @@ what only `status` needs is imported there.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -31,13 +32,41 @@ ELSEWHERE = {
     "--timeout": "--request-timeout",
     "-t": "--request-timeout",
     "--access-logfile": "--access-log",
-    "--limit-concurrency": "--concurrency",
     "--limit-max-requests": "--max-requests",
+    "--limit-request-fields": "--max-fields",
+    "--h11-max-incomplete-event-size": "--max-head",
     "--timeout-keep-alive": "--keep-alive-timeout",
     "--timeout-graceful-shutdown": "--graceful-timeout",
     "--ws-max-size": "--ws-max-message",
+    "--ws-per-message-deflate": "--ws-deflate",
+    "--pid": "--pid-file",
+    "--app-dir": "--chdir",
+    "--pythonpath": "--chdir",
 }
 """What options of gunicorn and uvicorn are called here; a likely spelling would lead astray."""
+
+ABSENT = {
+    "--preload": "it is always so: the application is loaded once, and every worker is a fork of it",
+    "--reload --reload-": "code that changed on disk takes a restart",
+    "-k --worker-class": "the application shows what it is; --threads and --loop uvloop are the choices",
+    "--limit-concurrency --worker-connections": "nothing here refuses with 503: --concurrency says when a "
+    "worker is full and others are preferred, --max-clients how many workers there may be",
+    "--limit-request-line --limit-request-field_size": "one line of a head may always have 8k; "
+    "--max-head bounds them together",
+    "--certfile --keyfile --ca-certs --cert-reqs --ciphers --ssl-": "there is no TLS yet; a proxy has it",
+    "-u --user -g --group -m --umask --initgroups -D --daemon": "user, umask and background are for whoever "
+    "starts the server, a service manager for one",
+    "--forwarded-allow-ips --proxy-headers --no-proxy-headers": "a middleware of the application reads "
+    "X-Forwarded-For and its like",
+    "--error-logfile --log-file --log-config --log-config-json --logger-class": "the log goes to standard "
+    "error, unless the application sets up logging itself",
+    "--access-logformat": "the lines of --access-log are in the combined format",
+    "--no-access-log": "there is none unless --access-log names its file",
+    "--statsd- --dogstatsd-tags": "numbers are not sent anywhere; `understudy status --json` tells them",
+    "--worker-tmp-dir": "workers have no files there",
+    "--http --ws": "there is one implementation, and nothing to choose",
+}
+"""Why other options of theirs are not here. A name that ends in a dash is the beginning of several."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -56,10 +85,25 @@ def every_option(command: Command) -> Command:
         short = (SHORT[name],) if name in SHORT else ()
         about = option.meaning + (f" ({option.unit})" if option.unit else "") + default_of(option)
         several = isinstance(option.default, tuple)
+        alone = name == "bind"
         command = click.option(
-            names, *short, name, default=None, multiple=several, metavar="VALUE", help=about
+            names,
+            *short,
+            name,
+            default=None,
+            multiple=several or alone,
+            callback=the_only if alone else None,
+            metavar="VALUE",
+            help=about,
         )(command)
     return command
+
+
+def the_only(_context: click.Context, _option: click.Parameter, said: tuple[str, ...]) -> object:
+    """The value, or all of them for its reader to refuse: if the last one won, as elsewhere, the other
+    addresses would be missed by clients only.
+    """
+    return said[0] if len(said) == 1 else said
 
 
 def default_of(option: Option) -> str:
@@ -110,10 +154,7 @@ def main() -> None:
         code = commands.main(prog_name="understudy", standalone_mode=False)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "understudy"
-        text = error.format_message()
-        if isinstance(error, click.NoSuchOption) and error.option_name in ELSEWHERE:
-            text = f"No such option {error.option_name!r}; here it is {ELSEWHERE[error.option_name]}"
-        code = complain(f"{text} (see {path} --help)")
+        code = complain(f"{explain(error, sys.argv)} (see {path} --help)")
     except UnderstudyError as error:
         if error.__cause__ is not None:
             import traceback
@@ -123,6 +164,21 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         code = 130
     sys.exit(code)
+
+
+def explain(error: click.UsageError, arguments: list[str]) -> str:
+    """What was wrong, in the words of who knows another server's options."""
+    if isinstance(error, click.NoSuchOption):
+        name = error.option_name
+        if name in ELSEWHERE:
+            return f"No such option {name!r}; here it is {ELSEWHERE[name]}"
+        for names, why in ABSENT.items():
+            if any(name == known or (known[-1] == "-" and name.startswith(known)) for known in names.split()):
+                return f"No such option {name!r}; {why}"
+    elif seconds := re.search(r" --keep-alive[ =]([0-9]+)", " ".join(arguments)):
+        # The switch leaves the number to be taken for the target.
+        return f"--keep-alive is a switch; the time is --keep-alive-timeout {seconds[1]}"
+    return error.format_message()
 
 
 def complain(line: str) -> int:

@@ -278,6 +278,12 @@ class Kernel:
         elif (bound := self._aliases.get(alias)) is not None:
             self._signals.unbind(signum, bound)
 
+    def stand_in(self, signum: int, session: Session, event: str) -> None:
+        """Calls an event for a signal as long as nobody else hears it: it is bound nowhere, and the program
+        has no handler of its own. `run()` does not go on for it. Raises what `signal` raises.
+        """
+        self._signals.answer(signum, session, event)
+
     # --- running -----------------------------------------------------------------------------------------
 
     def on_start(self, function: Callable[[], object]) -> None:

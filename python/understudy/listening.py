@@ -69,17 +69,17 @@ class Listening:
 
 
 def listen(address: str | None, port: int | None, domain: str | None, backlog: int) -> Listening:
-    """Binds and listens. Without an address: every one of the machine, IPv6 and IPv4. Raises BindError."""
+    """Binds and listens. Without an address: every one of the machine, IPv6 and IPv4. Raises BindError.
+
+    The same for `::`, which is what other servers make of it; it is IPv6 alone if the domain says so.
+    """
     if domain == "unix" or (address is not None and "/" in address):
         if not address:
             raise BindError("a Unix socket needs a path as its address")
         return Listening([_unix(address, backlog)])
     port = port or 0
     if address is None and domain is None and socket.has_dualstack_ipv6():
-        try:
-            return Listening([_tcp(socket.AF_INET6, ("::", port), backlog, dual=True)])
-        except OSError as error:
-            raise _refused(f"[::]:{port}", error) from None
+        address = "::"
     families = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, None: socket.AF_UNSPEC}
     family = families[domain]
     if address is None and family is socket.AF_UNSPEC:
@@ -95,13 +95,15 @@ def _resolved(address: str | None, port: int, family: int, backlog: int) -> list
         raise BindError(
             f"cannot listen on {address}: {error.strerror}; expected an IP address or a host name"
         ) from None
+    # A name that stands for :: among others has 0.0.0.0 as well, which must not be taken then.
+    dual = family == socket.AF_UNSPEC and {place[0] for *_, place in found} == {"::"}
     sockets: list[socket.socket] = []
     refused: BindError | None = None
     for family, _, _, _, place in dict.fromkeys(found):
         host = f"[{place[0]}]" if family == socket.AF_INET6 else place[0]
         chosen = port or (sockets[0].getsockname()[1] if sockets else 0)
         try:
-            sockets.append(_tcp(family, (place[0], chosen, *place[2:]), backlog))
+            sockets.append(_tcp(family, (place[0], chosen, *place[2:]), backlog, dual=dual))
         except OSError as error:
             refused = _refused(f"{host}:{chosen}", error)
             # localhost is also ::1, which a machine without IPv6 does not have.
@@ -115,7 +117,7 @@ def _resolved(address: str | None, port: int, family: int, backlog: int) -> list
     raise refused or BindError(f"cannot listen on {address}: the name has no address")
 
 
-def _tcp(family: int, place: tuple[object, ...], backlog: int, *, dual: bool = False) -> socket.socket:
+def _tcp(family: int, place: tuple[object, ...], backlog: int, *, dual: bool) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -26,6 +26,7 @@ from understudy.values import (
     KIB,
     MIB,
     Endpoint,
+    Misfit,
     Reader,
     directory,
     domain,
@@ -79,7 +80,8 @@ class Option:
         try:
             return self.reader(value)
         except ValueError as expected:
-            raise OptionError(f"{said_as}: expected {expected}, got {value!r}") from None
+            came = expected.came if isinstance(expected, Misfit) else repr(value)
+            raise OptionError(f"{said_as}: expected {expected}, got {came}") from None
 
 
 def in_code(default: T, reader: Reader[T], meaning: str, *, unit: str = "", outside: str | None = None) -> T:
@@ -112,7 +114,7 @@ class ServerOptions(Options):
 
     alias: str = in_code("HTTPD", text, "the server's name as a session")
     address: str | None = in_code(
-        None, maybe(text), "host or IP address, or the path of a Unix socket; None: IPv6 and IPv4"
+        None, maybe(text), "host or IP address, or the path of a Unix socket; None or '::': IPv6 and IPv4"
     )
     port: int | None = in_code(None, maybe(whole(0, 65535)), "TCP port; 0 or None: any free one")
     domain: str | None = in_code(
@@ -149,7 +151,9 @@ class ServerOptions(Options):
     max_body: int = option(GIB, size(0), "largest request body", unit="bytes")
     spool_above: int = option(256 * KIB, size(0), "request bodies above this go to a file", unit="bytes")
     spool_dir: str | None = option(None, maybe(directory), "where these files are; not said: the system's")
-    max_head: int = option(64 * KIB, size(KIB, 16 * MIB), "largest request head", unit="bytes")
+    max_head: int = option(
+        64 * KIB, size(KIB, 16 * MIB), "largest request head, in which no line may have over 8k", unit="bytes"
+    )
     max_fields: int = option(100, whole(1, 10_000), "most header fields in a request")
     underscores: str = option(
         "drop", one_of("drop", "reject"), "what happens to header names with an underscore: drop or reject"

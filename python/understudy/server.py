@@ -9,6 +9,7 @@ It knows no pool: `PreForkServer` decides which process serves, through `_begin`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -42,6 +43,13 @@ LAST_WORDS_S = 1.0
 """What an application has at least to shut down, when its connections took all of `graceful_timeout`."""
 BOOT_FAILED = 3
 """Exit status of a process that could not begin to serve: an application that fails to start, for one."""
+INSTEAD: dict[int, str] = {
+    signal.SIGUSR1: "the access log follows its rotation by itself",
+    signal.SIGUSR2: "no server takes over in place; new code takes a restart",
+    signal.SIGTTIN: "there is no pool",
+    signal.SIGTTOU: "there is no pool",
+}
+"""What is here instead of what a signal does in gunicorn. By default they would end or stop the process."""
 
 
 class HTTPServer(Session):
@@ -231,6 +239,16 @@ class HTTPServer(Session):
             logger.info("%s: stopping when all requests are answered", signal.Signals(signum).name)
         self.shutdown(graceful=not again)
 
+    @event("_unused")
+    def _on_unused_signal(self, signum: int) -> None:
+        """A signal came for which nobody has a use."""
+        logger.warning("%s changes nothing: %s", signal.Signals(signum).name, self._instead[signum])
+
+    @property
+    def _instead(self) -> dict[int, str]:
+        """What is here instead of what such a signal does elsewhere."""
+        return INSTEAD
+
     # --- listening ---------------------------------------------------------------------------------------
 
     def _open(self) -> None:
@@ -246,11 +264,11 @@ class HTTPServer(Session):
         self._stopping = self._ends_run = False
         self._served = []  # an earlier run's, with its engine
         self.kernel.hold(self)
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            try:
+        with contextlib.suppress(RuntimeError, ValueError):  # not the main thread: whoever started it ends it
+            for signum in (signal.SIGTERM, signal.SIGINT):
                 self.kernel.signal(signum, self._name, "_signalled")
-            except (RuntimeError, ValueError):
-                break  # not the main thread: whoever started it ends it
+            for unused in INSTEAD:
+                self.kernel.stand_in(unused, self, "_unused")
         self._begin()
 
     def _expect_handlers(self) -> None:

@@ -1,6 +1,6 @@
-"""Which session hears which signal.
+"""Which session hears which signal, and who answers those that nobody hears.
 
-The table belongs to one process. `attach` makes it real on a loop; bindings made before wait for that.
+The tables belong to one process. `attach` makes them real on a loop; bindings made before wait for that.
 Handlers run in the loop, between callbacks, never in the middle of somebody's code.
 """
 
@@ -48,6 +48,7 @@ class Signals:
         self._deliver = deliver
         self._interrupt = interrupt
         self._bound: dict[int, list[tuple[Session, str]]] = {}
+        self._answers: dict[int, list[tuple[Session, str]]] = {}
         self._heard: set[int] = set()
         self._loop: AbstractEventLoop | None = None
 
@@ -83,10 +84,29 @@ class Signals:
             del self._bound[signum]
         self._listen(signum)
 
+    def answer(self, signum: int, session: Session, event: str) -> None:
+        """Has an event called for a signal only while nobody else hears it: no session bound it, and the
+        program has no handler of its own. It is no binding: a kernel does not wait for it.
+
+        Of several sessions the first one answers. Raises what `bind` raises.
+        """
+        assert self._loop is not None
+        if signum not in self._heard:
+            if signal.getsignal(signum) is not signal.SIG_DFL:
+                return
+            self._stand_in(self._loop, signum)
+        self._answers.setdefault(signum, []).append((session, event))
+
     def drop(self, session: Session) -> None:
-        """Unbinds every signal of one session."""
+        """Unbinds every signal of one session; it answers none any more, either."""
         for signum in list(self._bound):
             self.unbind(signum, session)
+        for signum, answers in list(self._answers.items()):
+            answers[:] = [pair for pair in answers if pair[0] is not session]
+            if not answers:
+                del self._answers[signum]
+                if self._is_ours(signum):
+                    self._listen(signum)
 
     def _others(self, signum: int, session: Session) -> list[tuple[Session, str]]:
         return [pair for pair in self._bound.get(signum, ()) if pair[0] is not session]
@@ -96,6 +116,8 @@ class Signals:
             return
         if signum in self._bound:
             self._hear(self._loop, signum, self._came, signum)
+        elif signum in self._answers:
+            self._stand_in(self._loop, signum)
         else:
             self._unhear(self._loop, signum)
             self._catch_interrupt()
@@ -109,8 +131,28 @@ class Signals:
         self._heard.discard(signum)
 
     def _came(self, signum: int) -> None:
-        for session, event in list(self._bound.get(signum, ())):
-            self._deliver(session, event, (signum,))
+        if signum in self._bound:
+            for session, event in list(self._bound[signum]):
+                self._deliver(session, event, (signum,))
+        elif signum in self._answers and self._is_ours(signum):
+            self._deliver(*self._answers[signum][0], (signum,))
+            signal.signal(signum, self._ignore)
+
+    def _stand_in(self, loop: AbstractEventLoop, signum: int) -> None:
+        self._hear(loop, signum, self._came, signum)
+        signal.signal(signum, self._ignore)
+
+    def _ignore(self, signum: int, _frame: object) -> None:
+        """Ignores a signal until it is answered. Called as soon as it comes, whatever is being done.
+
+        In the background of a terminal (with `stty tostop`) each attempt to write there is a TTOU and fails,
+        also that to write the answer, until TTOU is ignored.
+        """
+        signal.signal(signum, signal.SIG_IGN)
+
+    def _is_ours(self, signum: int) -> bool:
+        """Whether the program has put no handler of its own into the place of ours."""
+        return signal.getsignal(signum) in (self._ignore, signal.SIG_IGN)
 
     def _catch_interrupt(self) -> None:
         """Takes Ctrl-C where it would raise KeyboardInterrupt; who ignores or handles it keeps that."""

@@ -194,10 +194,22 @@ def _named(module: ModuleType, name: str, place: str) -> object:
     found: object = module
     for part in name.split("."):
         if not hasattr(found, part):
-            hint = f"; say {place}:{name[:-2]} --factory" if name.endswith("()") else near(part, dir(found))
+            hint = _instead(module, name, place) or near(part, dir(found))
             raise TargetError(f"{place} has no {name!r}{hint}")
         found = getattr(found, part)
     return found
+
+
+def _instead(module: ModuleType, name: str, place: str) -> str:
+    """A hint at what else a name may have meant that the module does not have, or nothing."""
+    if name.endswith("()"):
+        return f"; say {place}:{name[:-2]} --factory"
+    first, _, rest = name.partition(".")
+    if hasattr(module, "__path__") and not hasattr(module, first):
+        deeper = f"{module.__name__}.{first}"
+        if first.isidentifier() and importlib.util.find_spec(deeper):
+            return f"; did you mean {deeper}{rest and ':'}{rest}?"
+    return ""
 
 
 def _only(module: ModuleType, place: str) -> object:

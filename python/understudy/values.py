@@ -23,6 +23,19 @@ Hook: TypeAlias = Callable[..., object] | tuple[str, str] | None
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 YEAR_S = 365 * 86400.0
+ONE_ADDRESS = (
+    "one address to listen on (a port alone is every address of this machine; "
+    "for others take a proxy or a second server)"
+)
+MOUNT = "/prefix=directory, of a directory that exists"
+
+
+class Misfit(ValueError):
+    """As the ValueError of a reader, with the part of what came that was not expected, in words."""
+
+    def __init__(self, expected: str, came: str) -> None:
+        super().__init__(expected)
+        self.came = came
 
 
 class Endpoint(NamedTuple):
@@ -142,12 +155,17 @@ def mounts(value: object) -> tuple[tuple[str, str], ...]:
         value = value.split(",")
     elif isinstance(value, Mapping):
         value = tuple(value.items())
-    entries = cast("Iterable[str | tuple[str, str]]", value)
+    if not isinstance(value, Iterable):
+        raise ValueError(MOUNT)
+    return tuple(map(mount, value))
+
+
+def mount(value: object) -> tuple[str, str]:
     try:
-        pairs = [entry.split("=", 1) if isinstance(entry, str) else entry for entry in entries]
-        return tuple((prefix(at.strip()), directory(root.strip())) for at, root in pairs)
+        at, root = value.split("=", 1) if isinstance(value, str) else cast("tuple[str, str]", value)
+        return prefix(at.strip()), directory(root.strip())
     except (TypeError, ValueError, AttributeError):
-        raise ValueError("/prefix=directory, of a directory that exists") from None
+        raise Misfit(MOUNT, repr(value)) from None
 
 
 def header_fields(value: object) -> tuple[tuple[str, str], ...]:
@@ -192,9 +210,11 @@ def hook(value: object) -> Hook:
 
 
 def endpoint(value: object) -> Endpoint:
-    """host:port, [IPv6]:port, port alone or unix:/path (RFC 3986, 3.2 for the first two)."""
+    """host:port, [IPv6]:port, port alone or unix:/path (RFC 3986, 3.2 for the first two); one of them."""
     if isinstance(value, Endpoint):
         return value
+    if isinstance(value, list | tuple) and len(value) > 1:
+        raise Misfit(ONE_ADDRESS, " and ".join(map(str, value)))
     said = str(value)
     if said.startswith("unix:") and len(said) > len("unix:") and "\0" not in said:
         return Endpoint(os.path.abspath(said.removeprefix("unix:")), None)

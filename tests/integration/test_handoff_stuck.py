@@ -166,9 +166,7 @@ ASGI = """
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_a_task_that_blocks_in_a_later_step_is_stuck_as_well(
-    serve: Serve, tmp_path: Path, loop: str
-) -> None:
+def test_a_task_that_blocks_in_a_later_step_is_stuck_as_well(serve: Serve, tmp_path: Path, loop: str) -> None:
     begun, release = tmp_path / "stuck", tmp_path / "release"
     server = serve(ASGI.format(stuck=begun, release=release), "--workers", "2", "--loop", loop)
     with contextlib.ExitStack() as stack:

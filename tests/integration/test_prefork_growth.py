@@ -77,7 +77,9 @@ def test_after_an_overcommit_active_workers_leave_new_connections_to_spares(pool
     assert {int(server.get("/pid")) for _ in range(20)} == set(spare)
 
 
-def test_an_overcommit_is_over_when_somebody_is_spare_whether_the_manager_knows_or_not(pool: MakePool) -> None:
+def test_an_overcommit_is_over_as_soon_as_somebody_is_spare(
+    pool: MakePool,
+) -> None:
     server = pool("check_spares_interval=60", "--workers", "2")
     server.wait_workers(2)
     server.hold(2, "/ahold")

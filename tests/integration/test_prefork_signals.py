@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 
@@ -160,3 +161,67 @@ def test_hup_to_the_group_replaces_every_worker(pool: MakePool) -> None:
     assert "HUP: replacing every worker" in server.log
     assert server.status()["manager"]["generation"] == 2
     assert server.stop() == 0
+
+
+# --- signals that do something in gunicorn ------------------------------------------------------------------
+
+UNUSED = {
+    signal.SIGUSR1: "the access log follows its rotation by itself",
+    signal.SIGUSR2: "new code takes a restart, and HUP renews the workers",
+    signal.SIGTTIN: "the pool sizes itself, by --min-spare, --max-spare and --max-clients",
+    signal.SIGTTOU: "the pool sizes itself, by --min-spare, --max-spare and --max-clients",
+}
+ALONE = UNUSED | {
+    signal.SIGUSR2: "new code takes a restart",
+    signal.SIGTTIN: "there is no pool",
+    signal.SIGTTOU: "there is no pool",
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "instead"), [(TWO, UNUSED), ("start_servers=0", ALONE)], ids=["pool", "alone"]
+)
+def test_a_signal_that_means_something_elsewhere_is_told_what_is_here_instead(
+    pool: MakePool, options: str, instead: dict[int, str]
+) -> None:
+    server = pool(options)
+    workers = server.wait_workers(2) if options == TWO else []
+    for _ in range(2):  # a second one is heard as the first
+        for signum in instead:
+            count = len(server.err)
+            server.signal(signum)
+            wait_until(lambda count=count: len(server.err) > count, "a line")
+    lines = [re.sub(r".* (WARNING) ", r"\1 ", line) for line in server.err]
+    assert [line.partition(" changes nothing: ")[0] for line in lines] == [
+        f"WARNING understudy.server: {signal.Signals(signum).name}" for signum in (*instead, *instead)
+    ]
+    assert all(line.endswith(told) for line, told in zip(lines, [*instead.values()] * 2, strict=True))
+    assert server.manager("server.workers") == workers
+    assert int(server.get("/pid")) in (workers or [server.pid])
+    assert server.stop() == 0
+
+
+def test_a_signal_that_the_application_heard_is_its_own(pool: MakePool) -> None:
+    more = (
+        "import signal\n"
+        "signal.signal(signal.SIGTTIN, lambda *_: pages.hear('TTIN'))\n"
+        "signal.signal(signal.SIGUSR2, signal.SIG_IGN)\n"
+        "pages._handlers['_start'] = lambda: kernel.signal(signal.SIGUSR1, 'PAGES', 'hear')\n"
+    )
+    server = pool(TWO, more=more)
+    server.wait_workers(2)
+    for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN):
+        server.signal(signum)
+    wait_until(lambda: len(server.manager("pages.told")) == 2, "both that were heard")
+    assert sorted(server.manager("pages.told"), key=str) == [["TTIN"], [signal.SIGUSR1]]
+    assert server.stop() == 0
+    assert "changes nothing" not in server.log
+
+
+def test_a_signal_that_the_manager_answers_is_not_for_its_workers(pool: MakePool) -> None:
+    server = pool(TWO)
+    first, second = server.wait_workers(2)
+    harness.os.kill(first, signal.SIGUSR1)
+    assert str(first) in server.wait_log("killed by SIGUSR1")
+    assert second in server.wait_workers(2)
+    assert "changes nothing" not in server.log

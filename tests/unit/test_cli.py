@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -77,6 +78,11 @@ def test_flags_and_variables_are_read(said):
     }
 
 
+def test_bind_is_one_address_and_of_other_options_the_last_counts(said):
+    assert said("-b", "[::1]:80")["address"] == "::1"
+    assert said("--max-body", "1m", "--max-body", "2m") == {"max_body": 2 << 20}
+
+
 @pytest.mark.parametrize("as_flag", [True, False])
 def test_the_file_is_named_by_a_flag_or_a_variable(said, tmp_path, as_flag):
     path = tmp_path / "understudy.toml"
@@ -100,6 +106,26 @@ def test_without_a_command_the_help_is_shown():
         (["serve", "app.py", "--frob"], "(see understudy serve --help)"),
         (["serve", "app.py", "--port", "80"], "No such option '--port'; here it is --bind HOST:PORT (see"),
         (["serve", "app.py", "-t", "30"], "No such option '-t'; here it is --request-timeout (see"),
+        (
+            ["serve", "app.py", "--preload"],
+            "No such option '--preload'; it is always so: the application is loaded once, and",
+        ),
+        (["serve", "app.py", "-kgevent"], "No such option '-k'; the application shows what it is; --threads"),
+        (["serve", "app.py", "--ssl-keyfile=x"], "No such option '--ssl-keyfile'; there is no TLS yet; a"),
+        (["serve", "app.py", "-D", "--frob"], "No such option '-D'; user, umask and background are for who"),
+        (["serve", "app.py", "--keep-alive", "5"], "--keep-alive is a switch; the time is --keep-alive-time"),
+        (["serve", "--keep-alive", "5", "app.py"], "switch; the time is --keep-alive-timeout 5 (see"),
+        (["serve", "app.py", "--keep-alive=5"], "switch; the time is --keep-alive-timeout 5 (see"),
+        (["serve", "app.py", "-b", "127.0.0.1"], "--bind: expected host:port, [IPv6]:port, a port or unix:"),
+        (
+            ["serve", "app.py", "--bind", "[::1]:80", "-b", "localhost:80"],
+            "--bind: expected one address to listen on (a port alone is every address of this machine; for "
+            "others take a proxy or a second server), got [::1]:80 and localhost:80",
+        ),
+        (
+            ["serve", "app.py", "--static", "/x=.", "--static", "foo"],
+            "--static: expected /prefix=directory, of a directory that exists, got 'foo'",
+        ),
         (["serve", "app.py", "--max-body", "x"], "--max-body: expected bytes"),
         (["serve", "app.py:sever"], "app.py has no 'sever'; did you mean 'server'?"),
         (["serve", "app.py", "--workers", "3"], "--workers needs a PreForkServer; app.py has an HTTPServer"),
@@ -141,6 +167,10 @@ def test_what_others_call_an_option_leads_to_one_that_is() -> None:
     flags = {option.flag for option in OUTSIDE.values()}
     assert {name.split()[0] for name in cli.ELSEWHERE.values()} <= flags
     assert not flags & cli.ELSEWHERE.keys()
+    absent = [name for names in cli.ABSENT for name in names.split()]
+    assert not {name for name in absent if name in cli.ELSEWHERE or name in flags}
+    told = {flag for why in cli.ABSENT.values() for flag in re.findall(r"--[a-z-]+", why)}
+    assert told - {"--json"} <= flags
 
 
 def test_version(tmp_path):

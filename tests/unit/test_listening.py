@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -68,6 +69,36 @@ def test_no_address_is_every_one_of_the_machine() -> None:
         socket.create_connection(("127.0.0.1", listening.port)).close()
     finally:
         listening.close()
+
+
+IPV6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+
+
+@IPV6
+@pytest.mark.parametrize(
+    ("address", "domain", "both"),
+    [(None, None, True), ("::", None, True), ("0::0", None, True), ("::", "inet6", False)],
+)
+def test_all_of_ipv6_is_ipv4_as_well_unless_the_domain_was_said(
+    address: str | None, domain: str | None, both: bool
+) -> None:
+    listening = listen(address, 0, domain, 10)
+    try:
+        assert listening.address == "::"
+        assert listening.port
+        socket.create_connection(("::1", listening.port)).close()
+        with socket.socket() as client:
+            assert client.connect_ex(("127.0.0.1", listening.port)) == (0 if both else errno.ECONNREFUSED)
+    finally:
+        listening.close()
+
+
+@IPV6
+def test_a_name_for_all_of_ipv6_and_all_of_ipv4_is_two_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET6, 1, 6, "", ("::", 0, 0, 0)), (socket.AF_INET, 1, 6, "", ("0.0.0.0", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+    (first, port, *_), (second, same) = places(listen("everywhere", 0, None, 10))
+    assert (first, second, port) == ("::", "0.0.0.0", same)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,12 @@ def test_bind_is_address_and_port_and_drops_the_domain(bind, address, port):
     assert (found["address"], found["port"], found["domain"]) == (address, port, None)
 
 
+def test_of_several_addresses_none_is_bound(toml):
+    config = toml('bind = ["localhost:80", "8080"]\n')
+    assert refusal(config).startswith(f"{config}: bind: expected one address to listen on (")
+    assert refusal(bind=("localhost:80", "8080")).endswith("got localhost:80 and 8080")
+
+
 def test_a_wrong_value_is_refused_under_the_name_its_speaker_knows(toml):
     config = toml('max-body = "x"\n')
     assert refusal(max_body="x").startswith("--max-body: expected bytes")

@@ -181,3 +181,118 @@ def test_a_signal_that_cannot_be_caught_is_not_bound() -> None:
     kernel.on_start(lambda: kernel.loop.call_later(0.5, kernel.stop))
     kernel.run()
     assert refused == [False]
+
+
+# --- signals that nobody hears ------------------------------------------------------------------------------
+
+
+def answering(*listeners: Listener) -> Kernel:
+    """A kernel in which they would answer SIGUSR2, which comes as soon as it runs. It waits for them."""
+    kernel = Kernel()
+    kernel.hold(kernel)
+    for listener in map(kernel.add, listeners):
+        kernel.on_start(lambda listener=listener: kernel._signals.answer(signal.SIGUSR2, listener, "came"))
+    kernel.on_start(lambda: kernel.loop.call_soon(raising(signal.SIGUSR2)))
+    return kernel
+
+
+def test_a_signal_that_nobody_hears_is_answered_by_the_first_who_would() -> None:
+    one, two = Listener("ONE"), Listener("TWO")
+    answering(one, two).run()
+    assert (one.heard, two.heard) == ([signal.SIGUSR2], [])
+    assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+
+
+def test_who_has_left_answers_no_more_and_the_last_one_gives_the_signal_back() -> None:
+    class Leaving(Listener):
+        @event
+        def came(self, signum: int) -> None:
+            self.heard.append(signum)
+            self.kernel.loop.call_soon(self.leave)
+
+        def leave(self) -> None:
+            kernel.remove(self)
+            assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+            kernel.stop()
+
+    one, two = Listener("ONE"), Leaving("TWO")
+    kernel = answering(one, two)
+    kernel.on_start(lambda: kernel.remove(one))
+    kernel.run()
+    assert (one.heard, two.heard) == ([], [signal.SIGUSR2])
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_who_binds_a_signal_has_it_alone_until_it_is_unbound(late: bool) -> None:
+    class Once(Listener):
+        @event
+        def came(self, signum: int) -> None:
+            self.heard.append(signum)
+            self.kernel.signal(signum, "ONCE", None)
+            self.kernel.loop.call_soon(raising(signum))
+
+    once, other = Once("ONCE"), Listener("OTHER")
+    kernel = answering(other)
+    kernel.add(once)
+    if late:
+        kernel.on_start(lambda: kernel.signal(signal.SIGUSR2, "ONCE", "came"))
+    else:
+        kernel.signal(signal.SIGUSR2, "ONCE", "came")
+    kernel.run()
+    assert once.heard == other.heard == [signal.SIGUSR2]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_handler_of_the_program_keeps_its_signal(late: bool) -> None:
+    def handle(signum: int, _frame: object) -> None:
+        theirs.append(signum)
+        kernel.loop.call_soon(enough)
+
+    def enough() -> None:
+        if len(theirs) == 2:
+            kernel.stop()
+        else:
+            kernel.remove(listener)
+            kernel.loop.call_soon(raising(signal.SIGUSR2))
+
+    theirs: list[int] = []
+    listener = Listener("ONE")
+    kernel = answering(listener)
+    if late:
+        kernel.on_start(lambda: signal.signal(signal.SIGUSR2, handle))
+    else:
+        signal.signal(signal.SIGUSR2, handle)
+    try:
+        kernel.run()
+    finally:
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+    assert (listener.heard, theirs) == ([], [signal.SIGUSR2] * 2)
+
+
+def test_a_signal_is_ignored_until_it_is_answered() -> None:
+    """As TTOU has to be, if the terminal sends it for what the answer writes."""
+
+    class Writing(Listener):
+        @event
+        def came(self, signum: int) -> None:
+            self.heard.append(signum)
+            if len(self.heard) == 1:
+                os.kill(os.getpid(), signum)
+                self.kernel.loop.call_later(0.01, self.later)
+            elif 0 in self.heard:
+                self.kernel.stop()
+
+        def later(self) -> None:
+            self.heard.append(0)
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+    writing = Writing("ONE")
+    answering(writing).run()
+    assert writing.heard == [signal.SIGUSR2, 0, signal.SIGUSR2]
+
+
+def test_a_kernel_does_not_wait_for_a_signal_that_it_would_answer() -> None:
+    kernel = Kernel()
+    listener = kernel.add(Listener("ONE"))
+    kernel.on_start(lambda: kernel._signals.answer(signal.SIGUSR2, listener, "came"))
+    kernel.run()  # ends by itself, or not at all

@@ -68,6 +68,23 @@ def test_a_module_in_a_package(here):
     assert aliases("site_.app") == ["SITE"]
 
 
+@pytest.mark.parametrize("place", ["site_", "site_/__init__.py"])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("wsgi", "did you mean site_.wsgi?"),
+        ("wsgi.app", "did you mean site_.wsgi:app?"),
+        ("inner", "did you mean site_.inner?"),
+        ("wsgy", "did you mean 'wsgj'?"),
+    ],
+)
+def test_a_module_of_a_package_that_was_taken_for_a_name(here, place, name, hint):
+    here("site_/__init__.py", "wsgj = 1\n")
+    here("site_/wsgi.py", "raise SystemExit('it was not asked for')\n")
+    here("site_/inner/__init__.py", "")
+    assert str(refusal(f"{place}:{name}")) == f"{place} has no {name!r}; {hint}"
+
+
 def test_a_kernel_has_all_its_servers_and_a_named_server_is_alone(here):
     here("app.py", TWO)
     assert aliases("app.py") == aliases("app.py:kernel") == ["SITE", "ADMIN"]

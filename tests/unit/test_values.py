@@ -38,11 +38,26 @@ def test_other_relative_paths_are_too(tmp_path, monkeypatch):
     assert values.output("-") == "-"
 
 
+@pytest.mark.parametrize("said", [("localhost:80", "[::1]:80"), ["localhost:80", "[::1]:80"]])
+def test_several_endpoints_are_refused_with_all_of_them(said):
+    with pytest.raises(values.Misfit, match=r"one address to listen on .* a second server") as caught:
+        values.endpoint(said)
+    assert caught.value.came == "localhost:80 and [::1]:80"
+
+
+@pytest.mark.parametrize("said", ["a=., .=b", ("/a=.", "a=."), {"/a": ".", "a": "."}])
+def test_of_several_mounts_the_wrong_one_is_told(said):
+    with pytest.raises(values.Misfit, match="/prefix=directory, of a directory that exists") as caught:
+        values.mounts(said)
+    assert caught.value.came in ("'a=.'", "('a', '.')")
+
+
 @pytest.mark.parametrize(
     "said",
     [
         "",
         "localhost",
+        "127.0.0.1",
         "::1:80",
         "[::1]",
         "host:port",

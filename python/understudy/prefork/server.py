@@ -19,7 +19,7 @@ from understudy.errors import GlueInUse, OptionError, ScoreboardUnavailable, Unk
 from understudy.options import PreForkOptions, changed
 from understudy.prefork.pool import Pool
 from understudy.prefork.worker import become, boot
-from understudy.server import HTTPServer
+from understudy.server import INSTEAD, HTTPServer
 from understudy.session import event
 
 if TYPE_CHECKING:
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("understudy.prefork")
 
+SIZES_ITSELF = "the pool sizes itself, by --min-spare, --max-spare and --max-clients"
+INSTEAD_OF_POOL: dict[int, str] = INSTEAD | {
+    signal.SIGUSR2: "no server takes over in place; new code takes a restart, and HUP renews the workers",
+    signal.SIGTTIN: SIZES_ITSELF,
+    signal.SIGTTOU: SIZES_ITSELF,
+}
 LINGER_S = 1.0
 """A worker that leaves while the server goes on answers what its idle connections ask within this time, so
 that no request is lost on its way to a connection that was just closed."""
@@ -96,6 +102,10 @@ class PreForkServer(HTTPServer):
         """Manager: renews the workers, as HUP does elsewhere; they are made of its own copy of the code."""
         logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
         self._replace(True)
+
+    @property
+    def _instead(self) -> dict[int, str]:
+        return INSTEAD_OF_POOL if self._role is Role.MANAGER else INSTEAD
 
     @event("_prefork")
     def _prefork(self, again: bool = False) -> None:
