@@ -2,8 +2,8 @@
 //!
 //! Each millisecond (more seldom while handlers are fast) it asks whether the
 //! main thread has got any further. If not, it passes on the connections that
-//! wait for it (`handoff.rs`); if that lasts longer than a request may take, it
-//! answers for it and ends the process. While the main thread waits for
+//! wait for it (`handoff.rs`), and waits for more of them; if that lasts longer
+//! than a request may take, it answers for it and ends the process. While the main thread waits for
 //! something to do, the guard sleeps, until something is overdue: who sleeps
 //! through that is stuck as well, behind another thread. If another loop waits
 //! for the engine, nobody can tell its waiting from its work: it is stuck when
@@ -15,7 +15,7 @@
 
 use crate::connection::Phase;
 use crate::engine::Engine;
-use crate::poll_set::{REPORTS, Report, Waiter};
+use crate::poll_set::{REPORTS, Report, Waiter, is_a_door};
 use std::io;
 use std::sync::{Mutex, PoisonError, TryLockError, Weak};
 use std::thread::{Builder, Thread, park, park_timeout, sleep};
@@ -30,6 +30,9 @@ const IDLE_TICKS: u32 = 2;
 /// less than to look at it: it is looked at each `SELDOM` ticks.
 const FAST_STEPS: u64 = 16;
 const SELDOM: u32 = 10;
+/// How long a stuck main thread is left alone when nothing waits for it: its
+/// request may have had its time by then.
+const STUCK_LOOK: Duration = Duration::from_millis(50);
 /// How late the main thread may be when its sleep should end.
 const GRACE: Duration = Duration::from_millis(500);
 const STACK_BYTES: usize = 64 * 1024;
@@ -161,6 +164,12 @@ impl Guard {
             if let Some(request) = engine.give_up(self.since.elapsed()) {
                 // With the engine in hand: the main thread does no more harm.
                 (self.last_words)(&request);
+            }
+            if self.reports.is_empty() && engine.watch.is_some() {
+                return Next::Wait(engine.waiter(), Some(STUCK_LOOK));
+            }
+            if self.reports.iter().all(|&(data, _)| is_a_door(data)) {
+                self.pause_ticks = SELDOM; // whoever is there is for others to let in
             }
         } else if self.idle_ticks > 0 && engine.is_missed() {
             engine.relieve(&mut self.reports);

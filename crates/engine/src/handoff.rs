@@ -80,25 +80,19 @@ impl Engine {
 
     /// For a thread beside one that is stuck: sends on what waits for that
     /// one, but no more than spares can take. What is left is looked at again
-    /// at the next call.
+    /// at the next call. `reports` is all that waits.
     ///
     /// Looking takes nothing from the stuck one: all but the alarm is
     /// level-triggered, and that one is rung again.
     pub(crate) fn relieve(&mut self, reports: &mut Vec<Report>) {
-        let (Some(slot), Some(queue)) = (&self.slot, &self.queue) else {
-            return;
-        };
-        let mut room = slot.spares_elsewhere().saturating_sub(queue.len());
-        if room == 0 || !slot.pool_is_kept() {
-            return;
-        }
         reports.clear();
         self.set.waiter().wait(Some(&Timespec::default()), reports);
+        if reports.iter().any(|&(data, _)| data == ALARM) {
+            self.set.ring();
+        }
+        let mut room = self.room_elsewhere();
         let before = self.counters.handed_off;
         for &(data, flags) in reports.iter() {
-            if data == ALARM {
-                self.set.ring();
-            }
             let id = crate::connection::ConnId::from_u64(data);
             // One that also ends is its owner's to hear.
             let asks = data & SPECIAL == 0 && flags == EventFlags::IN;
@@ -108,6 +102,16 @@ impl Engine {
         }
         if self.counters.handed_off > before {
             self.tell_counters();
+        }
+    }
+
+    /// How many connections other workers could take over now.
+    fn room_elsewhere(&self) -> usize {
+        match (&self.slot, &self.queue) {
+            (Some(slot), Some(queue)) if slot.pool_is_kept() => {
+                slot.spares_elsewhere().saturating_sub(queue.len())
+            }
+            _ => 0,
         }
     }
 

@@ -21,6 +21,11 @@ pub(crate) const GATE: u64 = SPECIAL | 2 << 32;
 pub(crate) const ALARM: u64 = SPECIAL | 3 << 32;
 pub(crate) const QUEUE: u64 = SPECIAL | 4 << 32;
 
+/// Whether it is what clients come in by, and of all workers one lets them in.
+pub(crate) fn is_a_door(data: u64) -> bool {
+    data & SPECIAL != 0 && !matches!(data, NESTED | GATE | ALARM)
+}
+
 /// One answer out of `epoll_wait`.
 pub type Report = (u64, EventFlags);
 
