@@ -8,7 +8,7 @@
 //!
 //! It rests on where the two allocators put things and on none of their
 //! structures: no address is followed that they did not give out. With others
-//! (`PYTHONMALLOC`, a preloaded malloc) it ends early and gains nothing.
+//! (`PYTHONMALLOC`, a preloaded malloc) it takes a MiB or two and gains nothing.
 
 use pyo3::ffi::{PyObject_Free, PyObject_Malloc};
 use pyo3::prelude::*;
@@ -20,7 +20,7 @@ use pyo3::prelude::*;
 pub fn fill_holes(_held: Python<'_>) -> usize {
     let in_pools = (ALIGNMENT..=LARGEST_SMALL)
         .step_by(ALIGNMENT)
-        .map(fill_pools);
+        .map_while(fill_pools);
     in_pools.sum::<usize>() + fill_heap()
 }
 
@@ -31,12 +31,13 @@ const LARGEST_SMALL: usize = 512;
 const POOL_BYTES: usize = 1 << 14;
 const POOL_HEADER_BYTES: usize = 48;
 
-/// So much at most is taken for one size, by an allocator that puts things elsewhere.
+/// So much at most is taken for one size: an allocator that gave no end of them puts things elsewhere.
 const ENOUGH_BYTES: usize = 1 << 20;
 
 /// Takes blocks of one size until a pool gives all of its own, one after the
-/// other: nothing lies between them, so they are given back.
-fn fill_pools(size: usize) -> usize {
+/// other: nothing lies between them, so they are given back. `None`: there was
+/// no such pool, nor will there be for another size.
+fn fill_pools(size: usize) -> Option<usize> {
     let whole = (POOL_BYTES - POOL_HEADER_BYTES) / size;
     let mut first = std::ptr::null_mut();
     let mut in_a_row = 0;
@@ -44,7 +45,7 @@ fn fill_pools(size: usize) -> usize {
         // SAFETY: the GIL is held, and blocks are freed or left alone, never looked into.
         let block = unsafe { PyObject_Malloc(size) };
         if block.is_null() {
-            return taken;
+            return None;
         }
         if block.addr() % POOL_BYTES == POOL_HEADER_BYTES {
             (first, in_a_row) = (block, 0);
@@ -56,10 +57,10 @@ fn fill_pools(size: usize) -> usize {
                 // SAFETY: these addresses were all given out just now, by the same allocator.
                 unsafe { PyObject_Free(first.byte_add(index * size)) };
             }
-            return (taken + size).saturating_sub(whole * size);
+            return Some((taken + size).saturating_sub(whole * size));
         }
     }
-    ENOUGH_BYTES
+    None
 }
 
 /// Sizes to ask malloc for, from those below which it never takes a mapping of
