@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: run test bench build lint clean
 
 run: .venv/built-release
-	@exec $(BIN)/understudy serve examples/synopsis.py --bind 127.0.0.1:8080
+	@exec $(BIN)/prefork serve examples/synopsis.py --bind 127.0.0.1:8080
 
 test: lint
 	cargo test --workspace --quiet
@@ -35,14 +35,14 @@ lint: .venv/built-dev
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/mypy
-	$(BIN)/stubtest understudy._engine
+	$(BIN)/stubtest prefork._engine
 
 clean:
-	rm -rf .venv target .mypy_cache .pytest_cache .ruff_cache .hypothesis python/understudy/_engine*.so
+	rm -rf .venv target .mypy_cache .pytest_cache .ruff_cache .hypothesis python/prefork/_engine*.so
 
 .venv/ready: constraints.txt
-	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("understudy needs Python 3.11 or newer")'
-	@command -v cargo >/dev/null || { echo "understudy needs Rust 1.85 or newer: https://rustup.rs" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("prefork needs Python 3.11 or newer")'
+	@command -v cargo >/dev/null || { echo "prefork needs Rust 1.85 or newer: https://rustup.rs" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet maturin
 	touch $@

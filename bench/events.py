@@ -1,4 +1,4 @@
-"""Understudy's own events beside nginx's `return 200`: the least that a request can cost in Python."""
+"""Prefork's own events beside nginx's `return 200`: the least that a request can cost in Python."""
 
 from __future__ import annotations
 

@@ -9,14 +9,14 @@ from bench.load import KEEP_ALIVE, by_wrk
 from bench.recipes import (
     ASGI_FASTPYSGI,
     ASGI_GRANIAN,
-    ASGI_UNDERSTUDY,
+    ASGI_PREFORK,
     ASGI_UVICORN,
     ASGI_UVLOOP,
     NGINX,
     WSGI_FASTPYSGI,
     WSGI_GRANIAN,
     WSGI_GUNICORN,
-    WSGI_UNDERSTUDY,
+    WSGI_PREFORK,
 )
 from bench.rounds import measure
 from bench.runs import compare, details, rate, table
@@ -24,12 +24,12 @@ from bench.servers import Recipe
 
 
 def find_wsgi(setting: Setting) -> Findings:
-    recipes = (NGINX, WSGI_UNDERSTUDY, WSGI_FASTPYSGI, WSGI_GRANIAN, WSGI_GUNICORN)
+    recipes = (NGINX, WSGI_PREFORK, WSGI_FASTPYSGI, WSGI_GRANIAN, WSGI_GUNICORN)
     return _find("WSGI hello", recipes, WSGI_FASTPYSGI, 1.1, setting)
 
 
 def find_asgi(setting: Setting) -> Findings:
-    recipes = (NGINX, ASGI_UNDERSTUDY, ASGI_UVLOOP, ASGI_FASTPYSGI, ASGI_UVICORN, ASGI_GRANIAN)
+    recipes = (NGINX, ASGI_PREFORK, ASGI_UVLOOP, ASGI_FASTPYSGI, ASGI_UVICORN, ASGI_GRANIAN)
     return _find("ASGI hello", recipes, ASGI_FASTPYSGI, 1.4, setting)
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from bench.needs import Missing
 
 MEASURED = (
-    "understudy",
+    "prefork",
     "fastpysgi",
     "granian",
     "gunicorn",

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from bench.findings import Figure, Findings, Setting, Table
 from bench.machine import Cores, pinned
 from bench.processes import descriptors, pss_bytes, rss_bytes, tree
-from bench.recipes import DJANGO_GUNICORN, DJANGO_UNDERSTUDY, WORKER, synopsis
+from bench.recipes import DJANGO_GUNICORN, DJANGO_PREFORK, WORKER, synopsis
 from bench.servers import PATH, Recipe, Server, request
 
 SMALL, LARGE = 2, 22
@@ -36,12 +36,12 @@ def find(setting: Setting) -> Findings:
     setting.say(f"{DJANGO_WORKERS} workers of Django")
     sizes: dict[str, tuple[int, int]] = {}
     missing: dict[str, str] = {}
-    for recipe in (DJANGO_UNDERSTUDY, DJANGO_GUNICORN):
+    for recipe in (DJANGO_PREFORK, DJANGO_GUNICORN):
         try:
             sizes[recipe.name] = measure_django(recipe, setting.cores)
         except (RuntimeError, OSError) as error:
             missing[recipe.name] = " ".join(str(error).split())
-    ours, theirs = (sizes.get(recipe.name) for recipe in (DJANGO_UNDERSTUDY, DJANGO_GUNICORN))
+    ours, theirs = (sizes.get(recipe.name) for recipe in (DJANGO_PREFORK, DJANGO_GUNICORN))
     ratios = [one / other for one, other in zip(ours, theirs, strict=True)] if ours and theirs else [None] * 2
     note = "; ".join(missing.values())
     unit = "of gunicorn --preload"

@@ -21,15 +21,15 @@ from bench.processes import tree
 from bench.recipes import (
     MIXED_GRANIAN,
     MIXED_GTHREAD,
+    MIXED_PREFORK,
     MIXED_RECYCLED,
     MIXED_SYNC,
-    MIXED_UNDERSTUDY,
     MIXED_UWSGI,
 )
 from bench.rounds import Rounds, measure
 from bench.servers import Recipe, Server
 
-RECIPES = (MIXED_UNDERSTUDY, MIXED_RECYCLED, MIXED_UWSGI, MIXED_SYNC, MIXED_GRANIAN, MIXED_GTHREAD)
+RECIPES = (MIXED_PREFORK, MIXED_RECYCLED, MIXED_UWSGI, MIXED_SYNC, MIXED_GRANIAN, MIXED_GTHREAD)
 PER_S = 400
 SLOW_SHARE = 0.05
 WARM_UP_S = 1.0
@@ -118,7 +118,7 @@ def _figures(rounds: Rounds[Mix]) -> list[Figure]:
     targets = {"p90": ("<=", 10.0), "p99": ("<=", 110.0)}
     figures = []
     for recipe in RECIPES:
-        ours = recipe in (MIXED_UNDERSTUDY, MIXED_RECYCLED)
+        ours = recipe in (MIXED_PREFORK, MIXED_RECYCLED)
         figures += [line(recipe, name, "ms", target if ours else None) for name, target in targets.items()]
         if ours:
             figures.append(line(recipe, "closed by the server", "", ("<=", 0.0)))

@@ -17,10 +17,10 @@ from contextlib import ExitStack
 from bench.findings import Figure, Findings, Setting
 from bench.machine import Cores, pinned
 from bench.servers import START_S, Recipe, Server, app, request
-from understudy._engine import Scoreboard
-from understudy.errors import ScoreboardUnavailable
-from understudy.prefork.policy import State
-from understudy.prefork.scoreboard import open_scoreboard
+from prefork._engine import Scoreboard
+from prefork.errors import ScoreboardUnavailable
+from prefork.pool.policy import State
+from prefork.pool.scoreboard import open_scoreboard
 
 SPARES = 5
 CROWD = 64
@@ -69,7 +69,7 @@ def _crowded(states: Counter[int]) -> bool:
 def _burst(path: str, size: int, reached: Reached, cores: Cores) -> float | None:
     """Seconds until the pool is where it should be; None if it did not get there while it was watched."""
     glue = f"bench-{secrets.token_hex(4)}"
-    recipe = Recipe("understudy, growing pool", app("pool", "done", "grow", glue), asked=False)
+    recipe = Recipe("prefork, growing pool", app("pool", "done", "grow", glue), asked=False)
     with Server(recipe, cores.server) as server, ExitStack() as stack, pinned(cores.client):
         board = _open(glue)
         if board is None or _watch(board, lambda states: states[State.SPARE] == SPARES) is None:

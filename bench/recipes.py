@@ -20,8 +20,8 @@ Command = Callable[[int, Path], list[str]]
 
 
 def serve(target: str, options: str = "") -> Command:
-    """`understudy serve`. {directory} in the options is the server's own."""
-    line = f"understudy serve {target} --log-level warning --bind 127.0.0.1:{{port}} {options}"
+    """`prefork serve`. {directory} in the options is the server's own."""
+    line = f"prefork serve {target} --log-level warning --bind 127.0.0.1:{{port}} {options}"
     return module(line)
 
 
@@ -77,13 +77,13 @@ NGINX = Recipe("nginx, return 200", _nginx)
 
 # Events
 
-DONE = Recipe("understudy, response.done()", app("single", "done"))
-POSTED = Recipe('understudy, post "DONE"', app("single", "posted"))
-WORKER = Recipe("understudy, pool of one worker", app("pool", "done", "1"))
+DONE = Recipe("prefork, response.done()", app("single", "done"))
+POSTED = Recipe('prefork, post "DONE"', app("single", "posted"))
+WORKER = Recipe("prefork, pool of one worker", app("pool", "done", "1"))
 
 # Hello
 
-WSGI_UNDERSTUDY = Recipe("understudy, WSGI", serve(WSGI, "--workers 1"))
+WSGI_PREFORK = Recipe("prefork, WSGI", serve(WSGI, "--workers 1"))
 WSGI_FASTPYSGI = Recipe("FastPySGI, WSGI", app("fast", WSGI))
 WSGI_GRANIAN = Recipe(
     "granian, WSGI", module(f"granian --interface wsgi --blocking-threads 1 {_GRANIAN} {WSGI}")
@@ -92,8 +92,8 @@ WSGI_GUNICORN = Recipe(
     "gunicorn, gthread", module(f"gunicorn --worker-class gthread --threads 1 {_GUNICORN} {WSGI}")
 )
 
-ASGI_UNDERSTUDY = Recipe("understudy, ASGI", serve(ASGI, "--workers 1"))
-ASGI_UVLOOP = Recipe("understudy, ASGI on uvloop", serve(ASGI, "--workers 1 --loop uvloop"))
+ASGI_PREFORK = Recipe("prefork, ASGI", serve(ASGI, "--workers 1"))
+ASGI_UVLOOP = Recipe("prefork, ASGI on uvloop", serve(ASGI, "--workers 1 --loop uvloop"))
 ASGI_FASTPYSGI = Recipe("FastPySGI, ASGI", app("fast", ASGI))
 ASGI_UVICORN = Recipe("uvicorn, uvloop and httptools", module(f"uvicorn {_UVICORN} --ws websockets {ASGI}"))
 ASGI_GRANIAN = Recipe("granian, ASGI", module(f"granian --interface asgi {_GRANIAN} {ASGI}"))
@@ -101,15 +101,15 @@ ASGI_GRANIAN = Recipe("granian, ASGI", module(f"granian --interface asgi {_GRANI
 # Static files
 
 STATIC_NGINX = Recipe("nginx, sendfile", with_files(_nginx))
-STATIC_UNDERSTUDY = Recipe(
-    "understudy, --static", with_files(serve(WSGI, "--workers 1 --static /files={directory}/files"))
+STATIC_PREFORK = Recipe(
+    "prefork, --static", with_files(serve(WSGI, "--workers 1 --static /files={directory}/files"))
 )
 
 # Eight workers of one request at a time
 
-MIXED_UNDERSTUDY = Recipe("understudy", serve(MIXED, "--workers 8"))
+MIXED_PREFORK = Recipe("prefork", serve(MIXED, "--workers 8"))
 MIXED_RECYCLED = Recipe(
-    "understudy, workers replaced each 200 requests", serve(MIXED, "--workers 8 --max-requests 200")
+    "prefork, workers replaced each 200 requests", serve(MIXED, "--workers 8 --max-requests 200")
 )
 MIXED_GRANIAN = Recipe(
     "granian", module(f"granian --interface wsgi --workers 8 --blocking-threads 1 {_GRANIAN} {MIXED}")
@@ -125,7 +125,7 @@ MIXED_UWSGI = Recipe("uWSGI behind its router", _uwsgi)
 
 # Memory
 
-DJANGO_UNDERSTUDY = Recipe("understudy", serve(DJANGO, "--workers 8"))
+DJANGO_PREFORK = Recipe("prefork", serve(DJANGO, "--workers 8"))
 DJANGO_GUNICORN = Recipe(
     "gunicorn, --preload", module(f"gunicorn --preload --workers 8 {_GUNICORN} {DJANGO}")
 )

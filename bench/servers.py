@@ -48,7 +48,7 @@ class Server:
         self.name = recipe.name
         self._asked = recipe.asked
         self.port = _free_port()
-        self._directory = tempfile.TemporaryDirectory(prefix="understudy-bench-")
+        self._directory = tempfile.TemporaryDirectory(prefix="prefork-bench-")
         self._log = Path(self._directory.name, "log")
         command = recipe.command(self.port, Path(self._directory.name))
         with pinned(core), self._log.open("wb") as log:

@@ -6,12 +6,12 @@ import re
 
 from bench.closed_loop import Talk, by_talk
 from bench.findings import Figure, Findings, Setting, Table
-from bench.recipes import FILES, STATIC_NGINX, STATIC_UNDERSTUDY
+from bench.recipes import FILES, STATIC_NGINX, STATIC_PREFORK
 from bench.rounds import measure
 from bench.runs import compare, cpu, details, rate, table
 from bench.servers import Server, request
 
-RECIPES = (STATIC_NGINX, STATIC_UNDERSTUDY)
+RECIPES = (STATIC_NGINX, STATIC_PREFORK)
 NAMES = {path: f"file of {size // 1024:,} KiB" for path, size in FILES.items()}
 
 
@@ -25,7 +25,7 @@ def find(setting: Setting) -> Findings:
     figures: list[Figure] = []
     tables: list[Table] = []
     for name in loads:
-        ours = (rounds, name, STATIC_UNDERSTUDY, STATIC_NGINX)
+        ours = (rounds, name, STATIC_PREFORK, STATIC_NGINX)
         figures += [
             compare(f"static {name}: requests/s", *ours, rate, (">=", 0.9)),
             compare(f"static {name}: CPU per request", *ours, cpu),

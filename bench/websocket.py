@@ -10,7 +10,7 @@ import socket
 
 from bench.closed_loop import Talk, by_talk
 from bench.findings import Findings, Setting
-from bench.recipes import ASGI_GRANIAN, ASGI_UNDERSTUDY, ASGI_UVICORN, ASGI_UVLOOP
+from bench.recipes import ASGI_GRANIAN, ASGI_PREFORK, ASGI_UVICORN, ASGI_UVLOOP
 from bench.rounds import measure
 from bench.runs import compare, cpu, details, rate, table
 from bench.servers import Server
@@ -26,14 +26,14 @@ FINAL_TEXT, MASKED = 0x81, 0x80
 MESSAGE = bytes([FINAL_TEXT, MASKED | len(TEXT)]) + MASK + bytes(b ^ MASK[i % 4] for i, b in enumerate(TEXT))
 ECHO = bytes([FINAL_TEXT, len(TEXT)]) + TEXT
 LOAD = "echo"
-RECIPES = (ASGI_UVICORN, ASGI_UNDERSTUDY, ASGI_UVLOOP, ASGI_GRANIAN)
+RECIPES = (ASGI_UVICORN, ASGI_PREFORK, ASGI_UVLOOP, ASGI_GRANIAN)
 
 
 def find(setting: Setting) -> Findings:
     effort = setting.effort
     load = by_talk(Talk(_open, MESSAGE, _length), effort.run_s, setting.cores.client)
     rounds = measure(RECIPES, {LOAD: load}, effort.rounds, setting)
-    ours = (rounds, LOAD, ASGI_UNDERSTUDY, ASGI_UVICORN)
+    ours = (rounds, LOAD, ASGI_PREFORK, ASGI_UVICORN)
     figures = [
         compare("WebSocket echo: messages/s", *ours, rate, (">=", 1.3)),
         compare("WebSocket echo: CPU per message", *ours, cpu),

@@ -1,6 +1,6 @@
 """An ASGI application without a framework: a page, server-sent events, a WebSocket, a lifespan.
 
-understudy serve examples/asgi.py --workers 4
+prefork serve examples/asgi.py --workers 4
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Basic authentication (RFC 7617), in front of everything.
 
-    understudy serve examples/basic_auth.py
+    prefork serve examples/basic_auth.py
     curl -u guest:secret http://127.0.0.1:8000/
 
 Over plain HTTP everybody on the way can read the password: put TLS in front.
@@ -8,7 +8,7 @@ Over plain HTTP everybody on the way can read the password: put TLS in front.
 
 import hmac
 
-from understudy import HTTPServer, Kernel, Session, event
+from prefork import HTTPServer, Kernel, Session, event
 
 USERS = {"guest": "secret"}
 
@@ -24,7 +24,7 @@ class Private(Session):
             response.content = f"Welcome, {user}\n"
         else:
             response.code = 401
-            response.header("WWW-Authenticate", 'Basic realm="understudy", charset="UTF-8"')
+            response.header("WWW-Authenticate", 'Basic realm="prefork", charset="UTF-8"')
             response.content = "Who are you?\n"
         response.done()
 

@@ -1,6 +1,6 @@
 """Everything that a server tells about itself: the four hooks, as events of one session.
 
-    understudy serve examples/logging.py
+    prefork serve examples/logging.py
     curl http://127.0.0.1:8000/hello
 
 A hook may be a plain function as well, and either may be `async`.
@@ -8,7 +8,7 @@ A hook may be a plain function as well, and either may be `async`.
 
 import logging
 
-from understudy import HTTPServer, Kernel, Session, event
+from prefork import HTTPServer, Kernel, Session, event
 
 log = logging.getLogger("example")
 logging.basicConfig(level=logging.INFO, format="%(message)s")

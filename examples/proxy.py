@@ -1,6 +1,6 @@
 """A forward proxy.
 
-    understudy serve examples/proxy.py
+    prefork serve examples/proxy.py
     curl -x http://127.0.0.1:8000 http://example.com/
 
 Bodies pass through in pieces, both ways: what the client does not read is not asked of the upstream server.
@@ -9,7 +9,7 @@ Bodies pass through in pieces, both ways: what the client does not read is not a
 import asyncio
 from urllib.parse import urlsplit
 
-from understudy import HTTPServer, Kernel
+from prefork import HTTPServer, Kernel
 
 HOP_BY_HOP = (
     "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer upgrade"
@@ -26,7 +26,7 @@ def passed_on(fields):
         word.strip() for name, value in fields if name.lower() == "connection" for word in value.split(",")
     ]
     ours = {"transfer-encoding", *HOP_BY_HOP.split(), *map(str.lower, named)}
-    return [(name, value) for name, value in fields if name.lower() not in ours] + [("Via", "1.1 understudy")]
+    return [(name, value) for name, value in fields if name.lower() not in ours] + [("Via", "1.1 prefork")]
 
 
 async def send(request, url, writer):

@@ -1,6 +1,6 @@
 """Two ways to stream: by events, and by a generator.
 
-    understudy serve examples/stream.py
+    prefork serve examples/stream.py
     curl -N http://127.0.0.1:8000/countdown
     curl -N http://127.0.0.1:8000/clock
     curl -N http://127.0.0.1:8000/source
@@ -12,7 +12,7 @@ served slowly and costs the memory of one piece; when it leaves, the generator e
 import asyncio
 import time
 
-from understudy import HTTPServer, Kernel, Session, event
+from prefork import HTTPServer, Kernel, Session, event
 
 
 class Countdown(Session):

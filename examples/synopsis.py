@@ -1,13 +1,13 @@
 """The synopsis: four handlers in front of a pool of ten workers.
 
-    understudy serve examples/synopsis.py --bind 127.0.0.1:8080
+    prefork serve examples/synopsis.py --bind 127.0.0.1:8080
 
 An event answers when it likes: by posting DONE to the server, or by `response.done()`, which is the same.
 """
 
 import os
 
-from understudy import Kernel, PreForkServer, Session, event
+from prefork import Kernel, PreForkServer, Session, event
 
 
 class Pages(Session):
@@ -28,7 +28,7 @@ class Pages(Session):
     def got_main(self, _request, response, _pattern):
         response.content_type = "text/html; charset=utf-8"
         response.content = (
-            "<!doctype html><title>understudy</title>"
+            "<!doctype html><title>prefork</title>"
             f'<p>Worker {self.worker} says hello. <a href="/bar/1">Fetch /bar/1</a>.</p>\n'
         )
         response.done()

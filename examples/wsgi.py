@@ -1,6 +1,6 @@
 """A WSGI application (PEP 3333) without a framework: a page, a form, a stream, a file.
 
-understudy serve examples/wsgi.py --workers 4
+prefork serve examples/wsgi.py --workers 4
 """
 
 import time

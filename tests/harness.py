@@ -40,7 +40,7 @@ def wait_until(condition: Callable[[], T], what: str = "the condition", deadline
 
 
 class Server:
-    """One `understudy serve` process; `url`, `host` and `port` are known when it serves."""
+    """One `prefork serve` process; `url`, `host` and `port` are known when it serves."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -136,9 +136,9 @@ class Server:
     # --- looking at it -----------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        """The scoreboard, read from outside as `understudy status --json` does."""
+        """The scoreboard, read from outside as `prefork status --json` does."""
         assert self.glue, "this server has no pool"
-        from understudy.prefork.scoreboard import open_scoreboard, snapshot
+        from prefork.pool.scoreboard import open_scoreboard, snapshot
 
         board, _ = open_scoreboard(self.glue)
         with contextlib.closing(board):
@@ -188,9 +188,9 @@ def run(
     cwd: Path | None = None,
     env: dict[str, str] | None = None,
 ) -> Finished:
-    """An `understudy` command that ends by itself, run by the command `prefix` if there is one."""
+    """A `prefork` command that ends by itself, run by the command `prefix` if there is one."""
     return subprocess.run(
-        [*prefix, sys.executable, "-m", "understudy", *arguments],
+        [*prefix, sys.executable, "-m", "prefork", *arguments],
         capture_output=True,
         text=True,
         timeout=30,
@@ -201,14 +201,14 @@ def run(
 
 
 def start(*arguments: str, **settings: Any) -> Server:
-    """Starts `understudy serve` with these arguments."""
+    """Starts `prefork serve` with these arguments."""
     return Server(start_process(*arguments, **settings))
 
 
 def start_process(
     *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[str]:
-    return start_program("-m", "understudy", "serve", *arguments, cwd=cwd, env=env, **options)
+    return start_program("-m", "prefork", "serve", *arguments, cwd=cwd, env=env, **options)
 
 
 def start_program(
@@ -260,7 +260,7 @@ def running(*arguments: str, **options: Any) -> Iterator[Server]:
 
 
 def status_json(glue: str) -> dict[str, Any]:
-    """What `understudy status --json` prints."""
+    """What `prefork status --json` prints."""
     done = run("status", "--glue", glue, "--json")
     assert done.returncode == 0, done.stderr
     loaded: dict[str, Any] = json.loads(done.stdout)

@@ -14,7 +14,7 @@ import time
 from typing import Any
 from urllib.parse import unquote
 
-from understudy import Kernel, PreForkServer, Session, event
+from prefork import Kernel, PreForkServer, Session, event
 
 EVENTS = ("pid", "hold", "ahold", "nap", "do", "one", "two")
 HANDLERS = [{"dir": f"^/{name}$", "session": "PAGES", "event": name} for name in EVENTS]
@@ -98,7 +98,7 @@ class Hands(Session):
     @event
     def _start(self) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(f"\0understudy-test-{os.getpid()}")
+        self.socket.bind(f"\0prefork-test-{os.getpid()}")
         self.kernel.loop.add_reader(self.socket.fileno(), self._read)
 
     def _read(self) -> None:

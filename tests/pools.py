@@ -42,7 +42,7 @@ class Pool(harness.Server):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hand:
             hand.bind("")
             hand.settimeout(harness.DEADLINE_S)
-            hand.sendto(code.encode(), f"\0understudy-test-{self.pid}")
+            hand.sendto(code.encode(), f"\0prefork-test-{self.pid}")
             return _value(hand.recv(65536))
 
     def worker(self, code: str) -> Any:

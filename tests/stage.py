@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from understudy._engine import Engine, Request, Response
+from prefork._engine import Engine, Request, Response
 
 DEADLINE_S = 5.0
 

@@ -12,8 +12,8 @@ import socket
 import sys
 
 from bench.apps.pages import Pages, handlers
-from understudy import HTTPServer, Kernel
-from understudy._engine import Scoreboard
+from prefork import HTTPServer, Kernel
+from prefork._engine import Scoreboard
 
 WORKERS = 10
 MIN_SPARE = 5

@@ -1,4 +1,4 @@
-"""The session that answers in every understudy that is measured."""
+"""The session that answers in every prefork that is measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from bench.servers import BODY
-from understudy import Request, Response, Session, event
+from prefork import Request, Response, Session, event
 
 HOLD_S = 2.0
 """How long a held request keeps its worker: longer than any pool should need to grow."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bench.apps.pages import Pages, handlers
-from understudy import Kernel, PreForkServer
+from prefork import Kernel, PreForkServer
 
 port, name, size, *glue = sys.argv[1:]
 if size == "grow":

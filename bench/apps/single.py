@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bench.apps.pages import Pages, handlers
-from understudy import HTTPServer, Kernel
+from prefork import HTTPServer, Kernel
 
 port, name = sys.argv[1:]
 kernel = Kernel()

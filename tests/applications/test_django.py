@@ -81,7 +81,7 @@ def test_the_admin_from_login_to_a_new_user(client: httpx.Client, site: harness.
     inside = client.post(login.url, data=fields | {"next": "/admin/"}, headers={"referer": str(login.url)})
     assert "Site administration" in inside.text
 
-    name = f"understudy{site.pid}"
+    name = f"prefork{site.pid}"
     page = client.get("/admin/auth/user/add/")
     fields = {"csrfmiddlewaretoken": token(page.text), "username": name, "usable_password": "true"}
     fields |= {"password1": "a-long-one-9", "password2": "a-long-one-9", "_save": "Save"}

@@ -31,7 +31,7 @@ def browse(url: str, profile: Path) -> str:
 def test_a_browser_shows_the_page_of_a_worker(serve: Serve, tmp_path: Path) -> None:
     server = serve(EXAMPLES / "synopsis.py", "--workers", "2")
     page = browse(server.url, tmp_path / "profile")
-    assert "<title>understudy</title>" in page
+    assert "<title>prefork</title>" in page
     assert any(f"Worker {pid} says hello" in page for pid in server.workers())
 
 

@@ -12,7 +12,7 @@ from clients import Load
 from conftest import MakePool
 from harness import wait_until
 from pools import Pool, alive, children
-from understudy.prefork.scoreboard import list_glues
+from prefork.pool.scoreboard import list_glues
 
 FOUR = "start_servers=4, min_spare_servers=4, max_spare_servers=4, max_clients=4, check_spares_interval=60"
 

@@ -16,7 +16,7 @@ import pools
 from conftest import MakePool
 from harness import wait_until
 from pools import Pool
-from understudy.errors import ScoreboardUnavailable
+from prefork.errors import ScoreboardUnavailable
 
 SOMEBODY = 54321
 """A user of whom nothing else runs: the limit counts a user's processes, and root is above it."""

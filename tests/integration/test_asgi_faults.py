@@ -193,10 +193,10 @@ def test_a_call_that_returns_no_coroutine(serve: Serve) -> None:
 
 def test_uvloop_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "uvloop.py").write_text("raise ModuleNotFoundError(\"No module named 'uvloop'\")")
-    env = {"PYTHONPATH": f"{tmp_path}:{Path(sys.modules['understudy'].__file__ or '').parents[1]}"}
+    env = {"PYTHONPATH": f"{tmp_path}:{Path(sys.modules['prefork'].__file__ or '').parents[1]}"}
     done = harness.run("serve", str(ASGI_APP), "--loop", "uvloop", "--bind", "127.0.0.1:0", env=env)
     assert done.returncode == 2
     assert re.fullmatch(
-        r"understudy: .*loop uvloop: No module named 'uvloop'; install uvloop, or say --loop asyncio\n",
+        r"prefork: .*loop uvloop: No module named 'uvloop'; install uvloop, or say --loop asyncio\n",
         done.stderr,
     )

@@ -289,7 +289,7 @@ def test_an_event_handler_may_outlast_its_answer_as_well(serve: Serve) -> None:
     server = serve(
         """
         import asyncio, sys
-        from understudy import Kernel, PreForkServer
+        from prefork import Kernel, PreForkServer
 
         kernel = Kernel()
         server = PreForkServer(kernel, start_servers=1, min_spare_servers=1, max_spare_servers=2)

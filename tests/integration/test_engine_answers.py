@@ -11,7 +11,7 @@ from messages import only, parse
 APP = """
     import asyncio
 
-    from understudy import HTTPServer, Kernel, Session, event
+    from prefork import HTTPServer, Kernel, Session, event
 
     kernel = Kernel()
     server = HTTPServer(

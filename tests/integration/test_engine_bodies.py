@@ -19,7 +19,7 @@ APP = """
     import json
     import os
 
-    from understudy import HTTPServer, Kernel
+    from prefork import HTTPServer, Kernel
 
     kernel = Kernel()
     server = HTTPServer(kernel)

@@ -17,7 +17,7 @@ from harness import Server
 APP = """
     import hashlib
 
-    from understudy import HTTPServer, Kernel
+    from prefork import HTTPServer, Kernel
 
     kernel = Kernel()
     server = HTTPServer(kernel)

@@ -17,7 +17,7 @@ APP = """
     import asyncio
     import json
 
-    from understudy import HTTPServer, Kernel
+    from prefork import HTTPServer, Kernel
 
     kernel = Kernel()
     troubles = []

@@ -13,7 +13,7 @@ from harness import Server, read_all, wait_until
 from messages import only
 
 APP = """
-    from understudy import HTTPServer, Kernel
+    from prefork import HTTPServer, Kernel
 
     kernel = Kernel()
     server = HTTPServer(kernel)

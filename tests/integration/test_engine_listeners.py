@@ -14,7 +14,7 @@ from harness import run, write_app
 from messages import only, parse
 
 APP = """
-    from understudy import HTTPServer, Kernel
+    from prefork import HTTPServer, Kernel
 
     kernel = Kernel()
     server = HTTPServer(kernel{options})
@@ -97,7 +97,7 @@ def test_a_unix_socket_that_somebody_listens_on_is_refused(serve: Serve, tmp_pat
     done = run("serve", str(write_app(tmp_path, PLAIN)), "--bind", f"unix:{path}")
     assert done.returncode == 2
     assert (
-        done.stderr == f"understudy: cannot listen on {path}: Address already in use; "
+        done.stderr == f"prefork: cannot listen on {path}: Address already in use; "
         "stop what uses it or choose another\n"
     )
     assert only(server.raw(GET)).status == 200, "the one that has it is not disturbed"

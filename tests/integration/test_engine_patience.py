@@ -19,7 +19,7 @@ APP = """
     import asyncio
     import json
 
-    from understudy import HTTPServer, Kernel
+    from prefork import HTTPServer, Kernel
 
     kernel = Kernel()
     troubles = []

@@ -17,7 +17,7 @@ APP = """
     import asyncio
     import time
 
-    from understudy import HTTPServer, Kernel
+    from prefork import HTTPServer, Kernel
 
     kernel = Kernel()
     server = HTTPServer(kernel)

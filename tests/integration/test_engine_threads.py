@@ -16,7 +16,7 @@ APP = """
     import asyncio
     import threading
 
-    from understudy import HTTPServer, Kernel, Session, event
+    from prefork import HTTPServer, Kernel, Session, event
 
     kernel = Kernel()
     names = ("answer", "stream", "drop", "close")
@@ -126,7 +126,7 @@ def test_many_threads_answer_many_clients(server: Server) -> None:
 
 
 TWO = """
-    from understudy import HTTPServer, Kernel
+    from prefork import HTTPServer, Kernel
 
     kernel = Kernel()
     place = {"address": "127.0.0.1", "port": 0}

@@ -108,7 +108,7 @@ def test_basic_auth_lets_in_who_knows_the_password(serve: Serve) -> None:
     for wrong in ("guest:Secret", "guest:", "guest", "stranger:secret", ":"):
         assert ask(wrong) == (401, b"Who are you?\n")
     _, fields, _ = server.request("/")
-    assert fields["www-authenticate"] == 'Basic realm="understudy", charset="UTF-8"'
+    assert fields["www-authenticate"] == 'Basic realm="prefork", charset="UTF-8"'
 
 
 # --- proxy.py -----------------------------------------------------------------------------------------------
@@ -186,13 +186,13 @@ def test_proxy_passes_a_request_and_its_answer_on(serve: Serve, upstream: str) -
     head, _, body = done.stdout.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 203 ")
     assert b"\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n" in head
-    assert b"\r\nVia: 1.1 understudy" in head
+    assert b"\r\nVia: 1.1 prefork" in head
     assert b"X-Private" not in head
     seen = json.loads(body)
     assert seen["line"] == "GET /a%20b?c=%64 HTTP/1.0"
     fields = dict(seen["fields"])
     assert fields["Host"] == upstream.removeprefix("http://")
-    assert (fields["X-Own"], fields["Via"]) == ("1", "1.1 understudy")
+    assert (fields["X-Own"], fields["Via"]) == ("1", "1.1 prefork")
     assert "Proxy-Connection" not in fields
 
 

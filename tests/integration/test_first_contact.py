@@ -5,7 +5,7 @@ from __future__ import annotations
 from conftest import Serve
 
 HELLO = """
-    from understudy import HTTPServer, Kernel
+    from prefork import HTTPServer, Kernel
 
     kernel = Kernel()
     server = HTTPServer(kernel)

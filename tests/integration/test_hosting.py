@@ -1,4 +1,4 @@
-"""`understudy serve` finds an application, tells what it is, and serves it from the pool."""
+"""`prefork serve` finds an application, tells what it is, and serves it from the pool."""
 
 from __future__ import annotations
 
@@ -109,9 +109,9 @@ def test_a_program_runs_an_application_itself(tmp_path: Path) -> None:
     source = textwrap.dedent(WSGI) + textwrap.dedent(
         """
         if __name__ == "__main__":
-            import understudy
+            import prefork
 
-            understudy.run(app, bind="127.0.0.1:0", workers=1)
+            prefork.run(app, bind="127.0.0.1:0", workers=1)
         """
     )
     path.write_text(source)
@@ -220,11 +220,11 @@ def test_what_an_application_prints_is_seen(serve: Serve) -> None:
 
 def test_settings_come_from_a_file_and_the_environment(serve: Serve, tmp_path: Path) -> None:
     config = tmp_path / "settings.toml"
-    lines = ("[understudy]", "workers = 1", 'root-path = "/shop"', f'static = {{"/files" = "{tmp_path}"}}')
+    lines = ("[prefork]", "workers = 1", 'root-path = "/shop"', f'static = {{"/files" = "{tmp_path}"}}')
     config.write_text("\n".join(lines))
-    server = serve(WSGI, "--config", str(config), env={"UNDERSTUDY_ROOT_PATH": "/cart"})
+    server = serve(WSGI, "--config", str(config), env={"PREFORK_ROOT_PATH": "/cart"})
     assert server.get("/cart/x").startswith(b"/cart|/x from")
-    assert server.get("/files/settings.toml").startswith(b"[understudy]")
+    assert server.get("/files/settings.toml").startswith(b"[prefork]")
 
 
 def test_a_setting_that_means_nothing_is_refused_wherever_it_was_said(tmp_path: Path) -> None:
@@ -232,11 +232,11 @@ def test_a_setting_that_means_nothing_is_refused_wherever_it_was_said(tmp_path: 
     config.write_text('hostname = "shop.example"\n')
     for name, arguments, env in (
         (f"{config}: hostname", ("--config", str(config)), {}),
-        ("UNDERSTUDY_SPOOL_ABOVE", (), {"UNDERSTUDY_SPOOL_ABOVE": "1m"}),
+        ("PREFORK_SPOOL_ABOVE", (), {"PREFORK_SPOOL_ABOVE": "1m"}),
     ):
         finished = harness.run("serve", str(path), *arguments, env=env)
         assert finished.returncode == 2
-        assert finished.stderr == f"understudy: {name} means nothing to {path} (ASGI application)\n"
+        assert finished.stderr == f"prefork: {name} means nothing to {path} (ASGI application)\n"
 
 
 def test_a_class_is_an_application_if_its_instances_answer(serve: Serve) -> None:

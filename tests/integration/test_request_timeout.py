@@ -59,7 +59,7 @@ def test_an_async_handler_that_takes_too_long_is_a_504_and_its_worker_lives(pool
 def test_a_server_without_a_pool_answers_504_as_well(serve: Serve) -> None:
     source = """
         import asyncio
-        from understudy import HTTPServer, Kernel
+        from prefork import HTTPServer, Kernel
         kernel = Kernel()
         server = HTTPServer(kernel, request_timeout=0.2)
 

@@ -12,7 +12,7 @@ from conftest import Serve
 
 APP = """
     import json
-    from understudy import HTTPServer, Kernel, Session, event
+    from prefork import HTTPServer, Kernel, Session, event
 
     heard = []
 

@@ -12,7 +12,7 @@ from conftest import Serve
 
 APP = r"""
     import asyncio
-    from understudy import HTTPServer, InvalidResponse, Kernel, Session, event
+    from prefork import HTTPServer, InvalidResponse, Kernel, Session, event
 
     errors = []
     kept = []
@@ -239,7 +239,7 @@ def test_a_session_that_vanishes_later_is_a_500_and_an_error_and_the_server_live
 
 MALFORMED = r"""
     import asyncio
-    from understudy import HTTPServer, Kernel, Session, event
+    from prefork import HTTPServer, Kernel, Session, event
 
     class Pages(Session):
         alias = "PAGES"

@@ -12,7 +12,7 @@ from conftest import Serve
 
 APP = r"""
     import asyncio
-    from understudy import HTTPServer, Kernel
+    from prefork import HTTPServer, Kernel
 
     kernel = Kernel()
     server = HTTPServer(kernel)
@@ -243,7 +243,7 @@ def test_no_handler_reads_no_body(server: harness.Server) -> None:
 
 def test_functions_and_events_share_one_list_in_order(serve: Serve) -> None:
     server = serve("""
-        from understudy import HTTPServer, Kernel
+        from prefork import HTTPServer, Kernel
 
         def page(request, response, pattern):
             response.content = "event"

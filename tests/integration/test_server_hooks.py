@@ -14,7 +14,7 @@ from conftest import Serve
 
 APP = """
     import asyncio
-    from understudy import HTTPServer, Kernel, Session, event
+    from prefork import HTTPServer, Kernel, Session, event
 
     heard = []
 
@@ -214,7 +214,7 @@ def test_a_hook_that_fails_is_logged_and_harms_nobody(serve: Serve, hook: str) -
 
 def test_a_hook_may_be_a_function(serve: Serve) -> None:
     server = serve("""
-        from understudy import HTTPServer, Kernel
+        from prefork import HTTPServer, Kernel
 
         heard = []
 
@@ -239,7 +239,7 @@ def test_a_hook_may_be_a_function(serve: Serve) -> None:
 
 def test_a_hook_of_a_session_that_vanished_is_logged_and_harms_nobody(serve: Serve) -> None:
     server = serve("""
-        from understudy import HTTPServer, Kernel
+        from prefork import HTTPServer, Kernel
 
         kernel = Kernel()
         ears = kernel.session("EARS", {"log": print})
@@ -259,7 +259,7 @@ def test_a_hook_of_a_session_that_vanished_is_logged_and_harms_nobody(serve: Ser
 def test_debug_logs_each_answer(serve: Serve) -> None:
     server = serve(app(), "--debug")
     server.get("/page")
-    line = server.wait_log("DEBUG understudy")
+    line = server.wait_log("DEBUG prefork")
     assert "GET /page from 127.0.0.1" in line
     assert "200 by PAGES.page" in line
 

@@ -16,7 +16,7 @@ from conftest import Serve
 
 APP = """
     import signal
-    from understudy import HTTPServer, Kernel, Session, event
+    from prefork import HTTPServer, Kernel, Session, event
 
     class Pages(Session):
         alias = "PAGES"
@@ -172,7 +172,7 @@ def test_start_listen_tries_again_when_the_port_was_taken_meanwhile(serve: Serve
     assert server.get("/page") == b"page"
 
 
-HASTY = "import understudy.server\nunderstudy.server.RETRY_S = 0.01\n" + textwrap.dedent(APP)
+HASTY = "import prefork.server\nprefork.server.RETRY_S = 0.01\n" + textwrap.dedent(APP)
 
 
 def tries_later(server: harness.Server) -> int:

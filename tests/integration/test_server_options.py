@@ -11,7 +11,7 @@ import harness
 from conftest import Serve
 
 APP = """
-    from understudy import HTTPServer, Kernel
+    from prefork import HTTPServer, Kernel
 
     kernel = Kernel()
     server = HTTPServer(kernel, {options})
@@ -53,7 +53,7 @@ def get(url_host: str, port: int, target: str = "/uri", *, family: int = socket.
 
 def test_alias_is_the_name_to_post_to(serve: Serve) -> None:
     server = serve("""
-        from understudy import HTTPServer, Kernel
+        from prefork import HTTPServer, Kernel
 
         kernel = Kernel()
         pages = kernel.session("PAGES", {
@@ -73,7 +73,7 @@ def test_alias_is_the_name_to_post_to(serve: Serve) -> None:
 
 def test_the_alias_is_httpd_if_nobody_says_another(serve: Serve) -> None:
     server = serve("""
-        from understudy import HTTPServer, Kernel
+        from prefork import HTTPServer, Kernel
 
         kernel = Kernel()
         server = HTTPServer(kernel)
@@ -161,10 +161,10 @@ def test_without_hostname_the_uri_has_the_host_that_was_asked_for(serve: Serve) 
 
 def test_headers_are_in_every_response_unless_it_says_otherwise(serve: Serve) -> None:
     server = serve("""
-        from understudy import HTTPServer, Kernel
+        from prefork import HTTPServer, Kernel
 
         kernel = Kernel()
-        server = HTTPServer(kernel, headers={"Server": "understudy", "X-Frame-Options": "DENY"})
+        server = HTTPServer(kernel, headers={"Server": "prefork", "X-Frame-Options": "DENY"})
 
         @server.handle("^/plain")
         def plain():
@@ -179,10 +179,10 @@ def test_headers_are_in_every_response_unless_it_says_otherwise(serve: Serve) ->
             yield "piece"
     """)
     for path, name in (
-        ("/plain", "understudy"),
+        ("/plain", "prefork"),
         ("/own", "mine"),
-        ("/stream", "understudy"),
-        ("/404", "understudy"),
+        ("/stream", "prefork"),
+        ("/404", "prefork"),
     ):
         _, fields, _ = server.request(path)
         assert (fields["server"], fields["x-frame-options"]) == (name, "DENY"), path
@@ -190,7 +190,7 @@ def test_headers_are_in_every_response_unless_it_says_otherwise(serve: Serve) ->
 
 def test_the_first_handler_whose_dir_is_found_in_the_path_answers(serve: Serve) -> None:
     server = serve("""
-        from understudy import HTTPServer, Kernel, Session, event
+        from prefork import HTTPServer, Kernel, Session, event
 
         class Pages(Session):
             alias = "PAGES"

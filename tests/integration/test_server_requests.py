@@ -15,7 +15,7 @@ import harness
 from conftest import Serve
 
 APP = r"""
-    from understudy import HTTPServer, Kernel, Upload
+    from prefork import HTTPServer, Kernel, Upload
 
     kernel = Kernel()
     server = HTTPServer(kernel)

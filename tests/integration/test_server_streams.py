@@ -13,7 +13,7 @@ from conftest import Serve
 
 APP = r"""
     import asyncio
-    from understudy import ConnectionGone, HTTPServer, Kernel, Session, event
+    from prefork import ConnectionGone, HTTPServer, Kernel, Session, event
 
     PIECE = b"x" * 65536
     made = {"pieces": 0, "ended": []}

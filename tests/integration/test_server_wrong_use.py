@@ -1,4 +1,4 @@
-"""Wrong use through `understudy serve`: one line on standard error, exit status 2, no traceback."""
+"""Wrong use through `prefork serve`: one line on standard error, exit status 2, no traceback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import harness
 
 APP = """
-    from understudy import HTTPServer, Kernel, Session, event
+    from prefork import HTTPServer, Kernel, Session, event
 
     class Pages(Session):
         alias = "PAGES"
@@ -33,7 +33,7 @@ APP = """
 
 
 def complaint(tmp_path: Path, *arguments: str, options: str = "", more: str = "", name: str = "") -> str:
-    """The one line that `understudy serve` of this application says before it gives up."""
+    """The one line that `prefork serve` of this application says before it gives up."""
     path = harness.write_app(tmp_path, APP.format(options=options, more=more))
     bind = () if "--bind" in arguments else ("--bind", "127.0.0.1:0")
     return one_line(harness.run("serve", f"{path}{name}", *bind, *arguments))
@@ -44,7 +44,7 @@ def one_line(done: harness.Finished) -> str:
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("understudy: ")
+    assert done.stderr.startswith("prefork: ")
     return done.stderr.strip()
 
 
@@ -113,7 +113,7 @@ def test_a_taken_port(tmp_path: Path) -> None:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         said = complaint(tmp_path, "--bind", place)
     assert said == (
-        f"understudy: cannot listen on {place}: Address already in use; stop what uses it or choose another"
+        f"prefork: cannot listen on {place}: Address already in use; stop what uses it or choose another"
     )
 
 
@@ -123,7 +123,7 @@ def test_a_taken_unix_socket(tmp_path: Path) -> None:
         taken.bind(path)
         taken.listen(0)
         said = complaint(tmp_path, "--bind", f"unix:{path}")
-        assert said.startswith(f"understudy: cannot listen on {path}: Address already in use")
+        assert said.startswith(f"prefork: cannot listen on {path}: Address already in use")
         with contextlib.ExitStack() as clients:  # also when nobody else fits in its queue
             refused = 0
             while not refused:
@@ -174,7 +174,7 @@ def test_a_name_that_is_no_server(tmp_path: Path, name: str, expected: str) -> N
 def test_a_target_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "missing.py"
     assert one_line(harness.run("serve", str(path))) == (
-        f"understudy: {path} cannot be read: No such file or directory"
+        f"prefork: {path} cannot be read: No such file or directory"
     )
     assert "there is no module 'no_such_module'" in one_line(harness.run("serve", "no_such_module"))
 
@@ -197,7 +197,7 @@ def test_a_target_that_is_a_directory(tmp_path: Path) -> None:
 
 def test_a_target_that_is_not_python(tmp_path: Path) -> None:
     path = harness.write_app(tmp_path, "server = (\n")
-    assert one_line(harness.run("serve", str(path))) == f"understudy: {path}:1: '(' was never closed"
+    assert one_line(harness.run("serve", str(path))) == f"prefork: {path}:1: '(' was never closed"
 
 
 def test_a_target_without_a_server(tmp_path: Path) -> None:
@@ -222,8 +222,8 @@ def test_a_flag_that_cannot_be_used(tmp_path: Path, arguments: tuple[str, ...], 
 
 def test_a_wrong_environment_variable(tmp_path: Path) -> None:
     path = harness.write_app(tmp_path, APP.format(options="", more=""))
-    said = one_line(harness.run("serve", str(path), env={"UNDERSTUDY_MAX_HEAD": "1"}))
-    assert "UNDERSTUDY_MAX_HEAD: expected bytes from 1024" in said
+    said = one_line(harness.run("serve", str(path), env={"PREFORK_MAX_HEAD": "1"}))
+    assert "PREFORK_MAX_HEAD: expected bytes from 1024" in said
 
 
 @pytest.mark.parametrize("options", ["port={port}", "address='127.0.0.1', port={port}"])

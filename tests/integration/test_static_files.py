@@ -28,7 +28,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"app " + scope["path"].encode()})
 """
 EVENTS = """
-from understudy import Kernel, PreForkServer
+from prefork import Kernel, PreForkServer
 kernel = Kernel()
 server = PreForkServer(kernel)
 
@@ -109,10 +109,10 @@ def test_several_directories_the_longest_prefix_counts(serve: Serve, files: Path
 def test_directories_may_come_from_the_environment_and_the_file(
     serve: Serve, files: Path, tmp_path: Path
 ) -> None:
-    server = serve(WSGI, env={"UNDERSTUDY_STATIC": f"/one={files}, /two={files}/sub"})
+    server = serve(WSGI, env={"PREFORK_STATIC": f"/one={files}, /two={files}/sub"})
     assert server.get("/one/a.txt") == b"0123456789"
     assert server.get("/two/") == b"<p>index</p>"
-    config = tmp_path / "understudy.toml"
+    config = tmp_path / "prefork.toml"
     config.write_text(f'static = ["/one={files}", "/two={files}/sub"]\n')
     assert serve(WSGI, "--config", str(config)).get("/two/index.html") == b"<p>index</p>"
 
@@ -134,9 +134,7 @@ def test_a_proxy_has_files_of_its_own_and_asks_for_no_others(serve: Serve, files
 def test_what_names_no_directory_is_refused(tmp_path: Path, said: str) -> None:
     done = harness.run("serve", str(harness.write_app(tmp_path, WSGI)), "--static", said)
     assert done.returncode == 2
-    assert done.stderr.startswith(
-        "understudy: --static: expected /prefix=directory, of a directory that exists"
-    )
+    assert done.stderr.startswith("prefork: --static: expected /prefix=directory, of a directory that exists")
 
 
 # --- what is sent -------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from harness import read_all, read_response, wait_until
 
 APP = """
     import asyncio
-    from understudy import Kernel, PreForkServer
+    from prefork import Kernel, PreForkServer
 
     kernel = Kernel()
     server = PreForkServer(kernel, start_servers=2, min_spare_servers=1, max_spare_servers=2)
@@ -94,7 +94,7 @@ def test_a_manager_whose_sessions_take_long_to_stop_plans_no_more(pool: MakePool
 
 IN_A_THREAD = """
 import logging, threading
-from understudy import Kernel, PreForkServer
+from prefork import Kernel, PreForkServer
 
 kernel = Kernel()
 server = PreForkServer(

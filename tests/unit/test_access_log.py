@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from understudy import access_log
-from understudy.access_log import AccessLog
-from understudy.errors import OptionError
+from prefork import access_log
+from prefork.access_log import AccessLog
+from prefork.errors import OptionError
 
 
 def request(method="GET", **headers):

@@ -7,14 +7,14 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from understudy import cli
-from understudy.options import OUTSIDE
+from prefork import cli
+from prefork.options import OUTSIDE
 
 
-def understudy(*args, cwd, **variables):
+def prefork(*args, cwd, **variables):
     """Runs the command in a process of its own, since what it refuses ends the process."""
     return subprocess.run(
-        [sys.executable, "-c", "from understudy.cli import main; main()", *args],
+        [sys.executable, "-c", "from prefork.cli import main; main()", *args],
         cwd=cwd,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), **variables},
         capture_output=True,
@@ -24,12 +24,12 @@ def understudy(*args, cwd, **variables):
 
 
 def refusal(*args, cwd, **variables):
-    done = understudy(*args, cwd=cwd, **variables)
+    done = prefork(*args, cwd=cwd, **variables)
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith("understudy: ")
-    return line.removeprefix("understudy: ")
+    assert line.startswith("prefork: ")
+    return line.removeprefix("prefork: ")
 
 
 @pytest.fixture
@@ -41,13 +41,13 @@ def app(tmp_path):
     return write
 
 
-SERVER = "from understudy import HTTPServer, Kernel\nkernel = Kernel()\nserver = HTTPServer(kernel, port=0)\n"
+SERVER = "from prefork import HTTPServer, Kernel\nkernel = Kernel()\nserver = HTTPServer(kernel, port=0)\n"
 
 
 @pytest.fixture
 def said(monkeypatch):
-    """Runs `understudy serve app.py` and gives what it would have served with."""
-    from understudy import serving
+    """Runs `prefork serve app.py` and gives what it would have served with."""
+    from prefork import serving
 
     def run(*args, **variables):
         seen = {}
@@ -71,7 +71,7 @@ def test_every_option_has_a_flag_that_is_in_the_help():
 
 
 def test_flags_and_variables_are_read(said):
-    assert said("--min-spare", "2", "--no-keep-alive", UNDERSTUDY_MAX_BODY="10m") == {
+    assert said("--min-spare", "2", "--no-keep-alive", PREFORK_MAX_BODY="10m") == {
         "min_spare_servers": 2,
         "keep_alive": False,
         "max_body": 10 << 20,
@@ -85,9 +85,9 @@ def test_bind_is_one_address_and_of_other_options_the_last_counts(said):
 
 @pytest.mark.parametrize("as_flag", [True, False])
 def test_the_file_is_named_by_a_flag_or_a_variable(said, tmp_path, as_flag):
-    path = tmp_path / "understudy.toml"
+    path = tmp_path / "prefork.toml"
     path.write_text('glue = "site"\n')
-    found = said("--config", str(path)) if as_flag else said(UNDERSTUDY_CONFIG=str(path))
+    found = said("--config", str(path)) if as_flag else said(PREFORK_CONFIG=str(path))
     assert found == {"ipc_glue": "site"}
 
 
@@ -101,9 +101,9 @@ def test_without_a_command_the_help_is_shown():
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
-        (["serve"], "Missing argument 'TARGET'. (see understudy serve --help)"),
+        (["serve"], "Missing argument 'TARGET'. (see prefork serve --help)"),
         (["serve", "gone.py"], "gone.py cannot be read: No such file or directory"),
-        (["serve", "app.py", "--frob"], "(see understudy serve --help)"),
+        (["serve", "app.py", "--frob"], "(see prefork serve --help)"),
         (["serve", "app.py", "--port", "80"], "No such option '--port'; here it is --bind HOST:PORT (see"),
         (["serve", "app.py", "-t", "30"], "No such option '-t'; here it is --request-timeout (see"),
         (
@@ -131,8 +131,8 @@ def test_without_a_command_the_help_is_shown():
         (["serve", "app.py", "--workers", "3"], "--workers needs a PreForkServer; app.py has an HTTPServer"),
         (["serve", "app.py", "--pid-file", "no/such/file"], "cannot be written"),
         (["serve", "app.py", "--config", "gone.toml"], "gone.toml cannot be read"),
-        (["frob"], "(see understudy --help)"),
-        (["status", "--frob"], "(see understudy status --help)"),
+        (["frob"], "(see prefork --help)"),
+        (["status", "--frob"], "(see prefork status --help)"),
     ],
 )
 def test_what_the_user_got_wrong_is_one_line(app, args, complaint):
@@ -140,8 +140,8 @@ def test_what_the_user_got_wrong_is_one_line(app, args, complaint):
 
 
 def test_a_wrong_variable_is_refused_by_its_name(app):
-    line = refusal("serve", "app.py", cwd=app(SERVER), UNDERSTUDY_MAX_CLIENTS="many")
-    assert line == "UNDERSTUDY_MAX_CLIENTS: expected a whole number from 1 to 65535, got 'many'"
+    line = refusal("serve", "app.py", cwd=app(SERVER), PREFORK_MAX_CLIENTS="many")
+    assert line == "PREFORK_MAX_CLIENTS: expected a whole number from 1 to 65535, got 'many'"
 
 
 def test_options_for_one_of_several_servers_are_refused_with_their_names(app):
@@ -150,10 +150,10 @@ def test_options_for_one_of_several_servers_are_refused_with_their_names(app):
 
 
 def test_the_users_own_exception_shows_their_traceback_alone(app):
-    done = understudy("serve", "app.py", cwd=app("def broken():\n    1 / 0\n\nbroken()\n"))
+    done = prefork("serve", "app.py", cwd=app("def broken():\n    1 / 0\n\nbroken()\n"))
     assert done.returncode == 2
     assert "ZeroDivisionError" in done.stderr
-    assert "understudy: app.py could not be loaded" in done.stderr
+    assert "prefork: app.py could not be loaded" in done.stderr
     assert "cli.py" not in done.stderr
     assert "importlib" not in done.stderr
 
@@ -174,13 +174,13 @@ def test_what_others_call_an_option_leads_to_one_that_is() -> None:
 
 
 def test_version(tmp_path):
-    done = understudy("--version", cwd=tmp_path)
+    done = prefork("--version", cwd=tmp_path)
     assert done.returncode == 0
-    assert done.stdout.startswith("understudy 0.")
+    assert done.stdout.startswith("prefork 0.")
 
 
 def test_what_serve_imports_every_worker_keeps_so_it_is_little():
-    script = "import sys, understudy.cli, understudy.serving; print(*sys.modules)"
+    script = "import sys, prefork.cli, prefork.serving; print(*sys.modules)"
     env = {"PYTHONPATH": ":".join(sys.path)}
     loaded = subprocess.check_output([sys.executable, "-c", script], env=env, text=True).split()
     assert not {"rich", "tomllib", "difflib", "importlib.metadata"} & set(loaded)

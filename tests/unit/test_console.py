@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SAYS = "from understudy.console import say; say('hello'); say('again')"
+SAYS = "from prefork.console import say; say('hello'); say('again')"
 
 
 @pytest.mark.parametrize("redirection", ["> /dev/full", ">&-", "| true"])

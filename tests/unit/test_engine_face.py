@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import stage
-from understudy import Headers, Request, Response
-from understudy._engine import Engine, die_with_parent
+from prefork import Headers, Request, Response
+from prefork._engine import Engine, die_with_parent
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import stage
-from understudy import Request, Response
-from understudy._engine import StartResponse
+from prefork import Request, Response
+from prefork._engine import StartResponse
 
 REQUESTS = 10_000
 BATCH = 50
@@ -247,7 +247,7 @@ def test_what_waited_for_a_late_answer_goes_with_a_request_that_is_closed(at: st
 
 def test_filled_holes_are_not_used_again() -> None:
     program = """if True:
-        from understudy._engine import fill_holes
+        from prefork._engine import fill_holes
         # A size of CPython's own allocator, and one that it leaves to malloc.
         for size in (60, 1000):
             objects = [bytes(size) for _ in range(4000)]

@@ -11,10 +11,10 @@ from typing import Any
 import click
 import pytest
 
-import understudy
-from understudy import errors
-from understudy.cli import commands, default_of
-from understudy.options import (
+import prefork
+from prefork import errors
+from prefork.cli import commands, default_of
+from prefork.options import (
     OUTSIDE,
     AppOptions,
     Option,
@@ -25,8 +25,8 @@ from understudy.options import (
     options_of,
 )
 
-ROOT = Path(understudy.__file__).parents[2]
-NAMES = [name for name in understudy.__all__ if name != "__version__"]
+ROOT = Path(prefork.__file__).parents[2]
+NAMES = [name for name in prefork.__all__ if name != "__version__"]
 
 in_the_sources = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="installed without its documents")
 
@@ -34,22 +34,22 @@ in_the_sources = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="instal
 def test_the_package_exports_what_all_says_and_nothing_else() -> None:
     public = {
         name
-        for name, value in vars(understudy).items()
+        for name, value in vars(prefork).items()
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }
     assert public == set(NAMES)
-    assert sorted(understudy.__all__) == sorted(set(understudy.__all__))
+    assert sorted(prefork.__all__) == sorted(set(prefork.__all__))
 
 
 def test_every_error_is_exported_and_has_one_root() -> None:
     own = {name for name, value in vars(errors).items() if inspect.isclass(value)}
-    assert own <= set(understudy.__all__)
-    assert all(issubclass(getattr(errors, name), understudy.UnderstudyError) for name in own)
+    assert own <= set(prefork.__all__)
+    assert all(issubclass(getattr(errors, name), prefork.PreforkError) for name in own)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_documented_with_all_that_is_public_of_it(name: str) -> None:
-    value = getattr(understudy, name)
+    value = getattr(prefork, name)
     assert value.__doc__
     if inspect.isclass(value):
         members = {
@@ -68,8 +68,8 @@ def is_method_or_property(name: str, value: Any) -> bool:
 @in_the_sources
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_examples_import_only_what_is_exported(path: Path) -> None:
-    imported = re.findall(r"^\s*(?:from|import) (understudy\S*)", path.read_text(), re.MULTILINE)
-    assert set(imported) <= {"understudy"}
+    imported = re.findall(r"^\s*(?:from|import) (prefork\S*)", path.read_text(), re.MULTILINE)
+    assert set(imported) <= {"prefork"}
 
 
 # --- options ------------------------------------------------------------------------------------------------

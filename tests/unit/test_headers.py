@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from understudy import Headers
+from prefork import Headers
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from understudy.errors import BindError, OptionError, UnknownEvent, UnknownSession
-from understudy.kernel import Kernel
-from understudy.session import Session, event
+from prefork.errors import BindError, OptionError, UnknownEvent, UnknownSession
+from prefork.kernel import Kernel
+from prefork.session import Session, event
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_an_exception_is_logged_with_session_event_and_arguments(
     kernel.delay(0.001, "R", "note", "and here")
     kernel.run()
     (record,) = caplog.records
-    assert record.name == "understudy.kernel"
+    assert record.name == "prefork.kernel"
     message = record.getMessage()
     assert message.startswith(f"session R: event {failing}(7, 'seven', <Rude instance at")
     assert len(message) < 400
@@ -450,7 +450,7 @@ def test_an_error_of_a_start_hook_is_one_line_and_status_2(
         kernel.run()
     assert exit_.value.code == 2
     assert heard == ["stop hook"]
-    assert capsys.readouterr().err == "understudy: 127.0.0.1:80 is taken; choose another port\n"
+    assert capsys.readouterr().err == "prefork: 127.0.0.1:80 is taken; choose another port\n"
 
 
 def test_a_start_hook_of_a_running_kernel_is_called_between_turns(kernel: Kernel) -> None:

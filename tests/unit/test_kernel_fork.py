@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from understudy.errors import BindError
-from understudy.kernel import Kernel
-from understudy.session import Session, event
+from prefork.errors import BindError
+from prefork.kernel import Kernel
+from prefork.session import Session, event
 
 
 class Recorder(Session):
@@ -261,7 +261,7 @@ def test_a_child_ends_without_a_complaint_about_its_parents_tasks(kernel: Kernel
         (None, 0, ""),
         (SystemExit(3), 3, ""),
         (SystemExit(), 0, ""),
-        (BindError("taken"), 2, "understudy: taken"),
+        (BindError("taken"), 2, "prefork: taken"),
         (ValueError("a bug"), 1, "ValueError: a bug"),
     ],
 )

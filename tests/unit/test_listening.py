@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from understudy import BindError
-from understudy.listening import Listening, listen
+from prefork import BindError
+from prefork.listening import Listening, listen
 
 ELSEWHERE = "192.0.2.1"  # of nobody (RFC 5737)
 

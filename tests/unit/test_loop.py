@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from understudy._engine import Engine
-from understudy.loop import EngineLoop
-from understudy.selector import EngineSelector
+from prefork._engine import Engine
+from prefork.loop import EngineLoop
+from prefork.selector import EngineSelector
 
 
 @pytest.fixture

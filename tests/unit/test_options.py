@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from understudy import options
-from understudy.errors import OptionError
-from understudy.options import (
+from prefork import options
+from prefork.errors import OptionError
+from prefork.options import (
     OUTSIDE,
     PreForkOptions,
     ServeOptions,
@@ -181,7 +181,7 @@ def test_outside_an_option_has_one_name_a_flag_and_a_variable():
     assert (option.name, option.flag, option.variable) == (
         "min_spare_servers",
         "--min-spare",
-        "UNDERSTUDY_MIN_SPARE",
+        "PREFORK_MIN_SPARE",
     )
     assert {
         "bind",

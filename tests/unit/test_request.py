@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import stage
-from understudy import Connection, Request, Response, Upload
+from prefork import Connection, Request, Response, Upload
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS", "brew-coffee!"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import stage
-from understudy import AlreadyAnswered, InvalidResponse, Request, Response
+from prefork import AlreadyAnswered, InvalidResponse, Request, Response
 
 Handler = Callable[[Request, Response], Any]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 import stage
-from understudy import ConnectionGone, InvalidResponse, Request, Response
+from prefork import ConnectionGone, InvalidResponse, Request, Response
 
 # --- clients that leave -------------------------------------------------------------------------------------
 

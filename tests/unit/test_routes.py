@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from understudy import InvalidResponse, Kernel, OptionError, UnknownEvent, UnknownSession
-from understudy.routes import FunctionRoute, Route, expect, fill, parse
+from prefork import InvalidResponse, Kernel, OptionError, UnknownEvent, UnknownSession
+from prefork.routes import FunctionRoute, Route, expect, fill, parse
 
 GOOD = {"dir": "^/", "session": "PAGES", "event": "page"}
 

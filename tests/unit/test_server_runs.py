@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from understudy.kernel import Kernel
-from understudy.server import HTTPServer
+from prefork.kernel import Kernel
+from prefork.server import HTTPServer
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_shutdown_of_one_that_has_gone_changes_nothing(kernel: Kernel, server:
 def test_the_first_term_is_graceful_even_in_the_middle_of_a_shutdown(
     kernel: Kernel, server: HTTPServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "understudy")
+    caplog.set_level("INFO", "prefork")
 
     def act() -> None:
         server._draining += 1  # a request is under way

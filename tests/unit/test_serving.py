@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from understudy import HTTPServer, Kernel, PreForkServer, serving
-from understudy.access_log import AccessLog
-from understudy.errors import OptionError
-from understudy.settings import gather
-from understudy.target import Target
+from prefork import HTTPServer, Kernel, PreForkServer, serving
+from prefork.access_log import AccessLog
+from prefork.errors import OptionError
+from prefork.settings import gather
+from prefork.target import Target
 
 
 def configured(kind, *flags_and_code, **flags):
@@ -70,7 +70,7 @@ def serve(server):
 
 def test_the_line_on_standard_output_tells_the_address(server, capsys):
     serving.announce(server)
-    assert capsys.readouterr().out == f"understudy: serving http://127.0.0.1:8123 (pid {os.getpid()})\n"
+    assert capsys.readouterr().out == f"prefork: serving http://127.0.0.1:8123 (pid {os.getpid()})\n"
 
 
 def test_the_pid_file_is_there_while_it_serves(server, tmp_path):
@@ -135,7 +135,7 @@ def test_a_pid_file_that_cannot_be_any_more_is_one_line_and_no_file(server, tmp_
 
 APP = """\
 import os
-from understudy import HTTPServer, Kernel
+from prefork import HTTPServer, Kernel
 kernel = Kernel()
 server = HTTPServer(kernel, port=0)
 os.environ["LOADED_IN"] = os.getcwd()
@@ -145,7 +145,7 @@ os.environ["LOADED_IN"] = os.getcwd()
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs `app.py` as far as its kernel, and gives the kernel."""
-    logger = logging.getLogger("understudy")
+    logger = logging.getLogger("prefork")
     level = logger.level
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("LOADED_IN", "")
@@ -170,10 +170,10 @@ def test_it_goes_where_it_is_told_before_it_loads(run, tmp_path, monkeypatch):
     assert os.environ["LOADED_IN"] == str(tmp_path)
 
 
-def test_the_log_level_is_that_of_understudy_alone(run):
+def test_the_log_level_is_that_of_prefork_alone(run):
     root = logging.getLogger().level
     run(log_level="error")
-    assert logging.getLogger("understudy").level == logging.ERROR
+    assert logging.getLogger("prefork").level == logging.ERROR
     assert logging.getLogger().level == root
 
 

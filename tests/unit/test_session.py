@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.errors import OptionError, UnknownEvent, UnknownSession
-from understudy.kernel import Kernel
-from understudy.session import Session, event
+from prefork.errors import OptionError, UnknownEvent, UnknownSession
+from prefork.kernel import Kernel
+from prefork.session import Session, event
 
 
 class Pages(Session):

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.errors import OptionError
-from understudy.settings import gather
+from prefork.errors import OptionError
+from prefork.settings import gather
 
 
 def said(config=None, environment=(), **flags):
@@ -20,7 +20,7 @@ def refusal(*args, **flags):
 @pytest.fixture
 def toml(tmp_path):
     def write(content):
-        path = tmp_path / "understudy.toml"
+        path = tmp_path / "prefork.toml"
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return str(path)
 
@@ -33,7 +33,7 @@ def test_nothing_said_is_nothing():
 
 def test_the_command_line_is_over_the_environment_and_that_over_the_file(toml):
     config = toml("max_clients = 1\nmin_spare = 1\nstart = 1\n")
-    environment = {"UNDERSTUDY_MAX_CLIENTS": "2", "UNDERSTUDY_MIN_SPARE": "2"}
+    environment = {"PREFORK_MAX_CLIENTS": "2", "PREFORK_MIN_SPARE": "2"}
     assert said(config, environment, max_clients="3") == {
         "max_clients": 3,
         "min_spare_servers": 2,
@@ -42,12 +42,12 @@ def test_the_command_line_is_over_the_environment_and_that_over_the_file(toml):
 
 
 def test_a_file_may_have_a_table_of_its_own_among_others(toml):
-    config = toml('[other]\nthing = 1\n[understudy]\nmax-body = "10m"\nkeep_alive = false\n')
+    config = toml('[other]\nthing = 1\n[prefork]\nmax-body = "10m"\nkeep_alive = false\n')
     assert said(config) == {"max_body": 10 << 20, "keep_alive": False}
 
 
 def test_empty_and_unknown_variables_say_nothing():
-    assert said(environment={"UNDERSTUDY_GLUE": "", "UNDERSTUDY_PORT": "tcp://10.0.0.1:80"}) == {}
+    assert said(environment={"PREFORK_GLUE": "", "PREFORK_PORT": "tcp://10.0.0.1:80"}) == {}
 
 
 def test_workers_are_the_four_numbers_of_the_pool():
@@ -84,7 +84,7 @@ def test_of_several_addresses_none_is_bound(toml):
 def test_a_wrong_value_is_refused_under_the_name_its_speaker_knows(toml):
     config = toml('max-body = "x"\n')
     assert refusal(max_body="x").startswith("--max-body: expected bytes")
-    assert refusal(None, {"UNDERSTUDY_MAX_BODY": "x"}).startswith("UNDERSTUDY_MAX_BODY: expected bytes")
+    assert refusal(None, {"PREFORK_MAX_BODY": "x"}).startswith("PREFORK_MAX_BODY: expected bytes")
     assert refusal(config).startswith(f"{config}: max-body: expected bytes")
 
 
@@ -109,7 +109,7 @@ def test_an_unknown_name_in_the_file_is_refused(toml, name, hint):
     [
         ("max_clients", "is not TOML"),
         (b"a = '\xff'", "is not TOML"),
-        ("understudy = 3", "expected a table"),
+        ("prefork = 3", "expected a table"),
     ],
 )
 def test_a_file_that_is_no_settings_is_refused(toml, content, complaint):

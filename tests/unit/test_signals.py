@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from understudy.errors import UnknownEvent, UnknownSession
-from understudy.kernel import Kernel
-from understudy.session import Session, event
+from prefork.errors import UnknownEvent, UnknownSession
+from prefork.kernel import Kernel
+from prefork.session import Session, event
 
 
 class Listener(Session):

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from understudy.errors import TargetError
-from understudy.kernel import Kernel
-from understudy.target import load
+from prefork.errors import TargetError
+from prefork.kernel import Kernel
+from prefork.target import load
 
 ONE = """\
-from understudy import HTTPServer, Kernel
+from prefork import HTTPServer, Kernel
 
 kernel = Kernel()
 server = HTTPServer(kernel, alias="SITE", port=8123)
@@ -147,10 +147,10 @@ def test_a_file_is_not_run_as_the_main_program(here):
         ("app.py:make()", "make = 1", "app.py has no 'make()'; say app.py:make --factory"),
         ("app.server", ONE, "there is no module 'app.server'; .* did you mean app:server?"),
         ("app.py:x", "x = 1", "app.py:x is of type int, which cannot be called; expected a WSGI"),
-        ("app.py", "from understudy import Kernel\nk = Kernel()", "its kernel has no HTTPServer to serve"),
+        ("app.py", "from prefork import Kernel\nk = Kernel()", "its kernel has no HTTPServer to serve"),
         (
             "app.py",
-            "from understudy import Kernel\nb = Kernel()\na = Kernel()",
+            "from prefork import Kernel\nb = Kernel()\na = Kernel()",
             "app.py has several kernels (a, b): say one, as in app.py:a",
         ),
         (

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from understudy import values
-from understudy.values import Endpoint
+from prefork import values
+from prefork.values import Endpoint
 
 
 @pytest.mark.parametrize(

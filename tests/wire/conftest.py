@@ -14,7 +14,7 @@ APP = """
     import json
     import os
 
-    from understudy import Kernel, PreForkServer
+    from prefork import Kernel, PreForkServer
 
     kernel = Kernel()
     server = PreForkServer(kernel)

@@ -7,11 +7,11 @@ use crate::connection::{Conn, ConnId, Phase};
 use crate::content::Content;
 use crate::engine::Engine;
 use crate::listener::Peer;
-use std::fmt;
-use understudy_wire::{
+use prefork_wire::{
     BodyEncoder, CONTINUE, Invalid, Length, Reject, Version, write_head, write_interim,
     write_reject,
 };
+use std::fmt;
 
 /// Why an answer was not taken.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The time of one turn: read once, used by everything in it.
 
+use prefork_wire::imf_fixdate;
 use rustix::time::{ClockId, clock_gettime};
-use understudy_wire::imf_fixdate;
 
 pub(crate) struct Clock {
     /// CLOCK_MONOTONIC when the turn began.

@@ -11,11 +11,11 @@ use crate::inbound::Inbound;
 use crate::listener::{Peer, Settings};
 use crate::output::Output;
 use crate::websocket::WebSocket;
+use prefork_wire::{Asked, BodyEncoder, HeadParser, Version};
 use rustix::event::epoll::EventFlags;
 use std::ffi::c_int;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use understudy_wire::{Asked, BodyEncoder, HeadParser, Version};
 
 /// Names one connection for as long as the process lives: a number that is
 /// given to the next connection in the same place has another serial.

@@ -6,9 +6,9 @@ use crate::event::Event;
 use crate::guard::OVERDUE;
 use crate::inbound::Inbound;
 use crate::output::{Failure, Sent, queued_in};
+use prefork_wire::Reject;
 use rustix::event::epoll::EventFlags;
 use std::os::fd::AsFd;
-use understudy_wire::Reject;
 
 const LINGER_MS: u64 = 5_000;
 

@@ -4,9 +4,9 @@ use crate::body::Body;
 use crate::connection::ConnId;
 use crate::inbound::Piece;
 use crate::listener::Peer;
+use prefork_wire::websocket::Message;
+use prefork_wire::{Head, Reject};
 use std::io;
-use understudy_wire::websocket::Message;
-use understudy_wire::{Head, Reject};
 
 /// A client of a listener, and the name of its connection.
 #[derive(Clone, Copy)]

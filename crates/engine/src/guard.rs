@@ -16,11 +16,11 @@
 use crate::connection::Phase;
 use crate::engine::Engine;
 use crate::poll_set::{REPORTS, Report, Waiter, is_a_door};
+use prefork_wire::{Reject, write_reject};
 use std::io;
 use std::sync::{Mutex, PoisonError, TryLockError, Weak};
 use std::thread::{Builder, Thread, park, park_timeout, sleep};
 use std::time::{Duration, Instant};
-use understudy_wire::{Reject, write_reject};
 
 const TICK: Duration = Duration::from_millis(1);
 /// So many ticks in which the main thread had nothing to do end in sleep: a

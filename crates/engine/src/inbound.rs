@@ -11,7 +11,7 @@ use crate::body::Body;
 use crate::connection::{ConnId, Phase};
 use crate::engine::Engine;
 use crate::event::Event;
-use understudy_wire::{BodyDecoder, CONTINUE, Reject};
+use prefork_wire::{BodyDecoder, CONTINUE, Reject};
 
 /// The minimum rate of a body is judged over windows of this length.
 const RATE_WINDOW_MS: u64 = 5_000;

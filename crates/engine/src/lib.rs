@@ -1,4 +1,4 @@
-//! The I/O core of one `understudy` process.
+//! The I/O core of one `prefork` process.
 //!
 //! Layout, from the socket up:
 //!
@@ -27,7 +27,7 @@
 //! | `websocket.rs` | the engine's part that speaks WebSocket |
 //! | `scoreboard/` | the shared memory in which a pool sees its workers |
 //!
-//! HTTP itself is in `understudy-wire`. There is no Python here, and no
+//! HTTP itself is in `prefork-wire`. There is no Python here, and no
 //! callback: the owner waits on the epoll set and pulls events.
 
 mod answering;

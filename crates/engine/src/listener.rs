@@ -1,6 +1,7 @@
 //! A listening socket, and what its connections are held to.
 
 use crate::body::Spool;
+use prefork_wire::Limits;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags};
@@ -8,7 +9,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use understudy_wire::Limits;
 
 /// What every connection of one listener is held to.
 #[derive(Clone, Debug)]

@@ -4,10 +4,10 @@ use crate::connection::{ConnId, Phase, READING, UNASKED};
 use crate::engine::{Current, Engine, HEADS_PER_TURN, HIGH_WATER, NEVER};
 use crate::event::Event;
 use crate::inbound::Inbound;
+use prefork_wire::{Asked, BodyDecoder, BodyEncoder, HeadParser, Reject};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use understudy_wire::{Asked, BodyDecoder, BodyEncoder, HeadParser, Reject};
 
 const RECEIVE_BYTES: usize = 64 * 1024;
 

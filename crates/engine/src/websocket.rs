@@ -12,7 +12,7 @@ use crate::content::Content;
 use crate::engine::{Engine, HIGH_WATER, NEVER};
 use crate::event::Event;
 use crate::output::COPY_LIMIT;
-use understudy_wire::websocket::{
+use prefork_wire::websocket::{
     Breach, CloseCode, Deflater, Incoming, MessageDecoder, Opcode, Opening, write_close,
     write_frame_head, write_ping, write_pong, write_switch,
 };

@@ -1,14 +1,14 @@
 //! Connections that go from one engine to another.
 #![cfg(test)]
 
+use prefork_engine::scoreboard::{Board, Header, State};
+use prefork_engine::{ConnId, Content, Engine, Event, Queue, Settings, Spool};
+use prefork_wire::Limits;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use understudy_engine::scoreboard::{Board, Header, State};
-use understudy_engine::{ConnId, Content, Engine, Event, Queue, Settings, Spool};
-use understudy_wire::Limits;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 

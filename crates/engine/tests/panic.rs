@@ -1,13 +1,13 @@
 //! A panic while one connection is worked on costs that connection alone.
 #![cfg(test)]
 
+use prefork_engine::{COPY_LIMIT, Content, Engine, Event, Settings, Spool};
+use prefork_wire::Limits;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use understudy_engine::{COPY_LIMIT, Content, Engine, Event, Settings, Spool};
-use understudy_wire::Limits;
 
 /// A body that cannot be read once it is armed.
 struct Bomb(Vec<u8>, Arc<AtomicBool>);

@@ -1,12 +1,12 @@
 //! What one turn does and what it leaves to the next; who ends a wait.
 #![cfg(test)]
 
+use prefork_engine::{ConnId, Content, Engine, Event, Settings, Spool};
+use prefork_wire::{Length, Limits};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use understudy_engine::{ConnId, Content, Engine, Event, Settings, Spool};
-use understudy_wire::{Length, Limits};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyList};
 /// Calls an application for each request, and answers with a body that is a
 /// list. Any other body goes to `deliver(body, request, response)`, and what
 /// is raised to `failed(error, request, response)`.
-#[pyclass(module = "understudy._engine", frozen)]
+#[pyclass(module = "prefork._engine", frozen)]
 pub struct Caller {
     application: Py<PyAny>,
     base: Py<PyDict>,

@@ -1,14 +1,14 @@
 //! The connection a request came over, as its handler sees it.
 
 use crate::core::Core;
+use prefork_engine::{ConnId, Peer};
 use pyo3::prelude::*;
 use std::net::IpAddr;
 use std::sync::Arc;
-use understudy_engine::{ConnId, Peer};
 
 /// A client's connection. It may be kept, compared and asked after the client
 /// has left.
-#[pyclass(module = "understudy._engine", frozen)]
+#[pyclass(module = "prefork._engine", frozen)]
 pub struct Connection {
     core: Arc<Core>,
     conn: ConnId,

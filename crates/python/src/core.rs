@@ -5,11 +5,11 @@ use crate::request::Request;
 use crate::response::Response;
 use crate::service::Service;
 use crate::websocket::WebSocket;
+use prefork_engine::{ConnId, Engine, Peer};
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use understudy_engine::{ConnId, Engine, Peer};
 
 /// A response that was dropped without an answer.
 pub(crate) struct Orphan {

@@ -7,12 +7,12 @@ use crate::request::Request;
 use crate::response::Response;
 use crate::service::{Entry, Service};
 use crate::wsgi::StartResponse;
+use prefork_engine::{Body, Client, ConnId, Event, Peer};
+use prefork_wire::websocket::Message;
+use prefork_wire::{Framing, Head, Reject, TargetForm};
 use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use understudy_engine::{Body, Client, ConnId, Event, Peer};
-use understudy_wire::websocket::Message;
-use understudy_wire::{Framing, Head, Reject, TargetForm};
 
 impl Reactor {
     /// Calls whom an event concerns: one of `services`, which are in the order

@@ -5,11 +5,11 @@ use crate::headers::decode;
 use crate::input::Input;
 use crate::names::Names;
 use crate::request::{Request, percent_decode};
+use prefork_wire::Version;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use std::net::IpAddr;
-use understudy_wire::Version;
 
 thread_local! {
     static KEYS: Names<PyString> = const { Names::new() };

@@ -15,6 +15,7 @@ use crate::promise::Promise;
 use crate::request::Request;
 use crate::response::{Fields, Response, State};
 use crate::waiters::{Waiters, settle};
+use prefork_engine::{ConnId, HIGH_WATER, Piece};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -24,7 +25,6 @@ use rustix::fs::{Mode, OFlags};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use understudy_engine::{ConnId, HIGH_WATER, Piece};
 
 /// What of the body the application has not been given.
 enum Inbound {
@@ -66,7 +66,7 @@ impl Stage {
 }
 
 /// The `receive` and `send` of one HTTP request (ASGI 3, spec 2.5).
-#[pyclass(module = "understudy._engine")]
+#[pyclass(module = "prefork._engine")]
 pub struct Exchange {
     core: Arc<Core>,
     conn: ConnId,

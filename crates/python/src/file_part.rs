@@ -1,12 +1,12 @@
 //! A part of a file, as a handler gives it.
 
 use crate::reactor::borrowed;
+use prefork_engine::FilePart;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use rustix::fs::{FileType, fstat};
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use understudy_engine::FilePart;
 
 /// `length` bytes of a regular file from `offset` on, or all that follow. It
 /// is the content of a response that is sent by the system (sendfile(2)), and
@@ -14,7 +14,7 @@ use understudy_engine::FilePart;
 ///
 /// The descriptor is duplicated: `fd` may be closed at once. A file that has
 /// fewer bytes by the time they are sent costs the connection.
-#[pyclass(name = "FilePart", module = "understudy._engine", frozen)]
+#[pyclass(name = "FilePart", module = "prefork._engine", frozen)]
 pub struct PyFilePart {
     pub(crate) part: FilePart,
 }

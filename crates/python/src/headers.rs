@@ -36,7 +36,7 @@ const USUAL_BYTES: usize = 192;
 /// without case. `[]` and `get` give the first field of a name; setting one
 /// replaces every field of that name. A value that does not fit Latin-1 is
 /// sent as UTF-8.
-#[pyclass(module = "understudy._engine")]
+#[pyclass(module = "prefork._engine")]
 #[derive(Clone, Default)]
 pub struct Headers {
     /// Of each field the lengths of name and value, and then these: all of

@@ -1,16 +1,16 @@
 //! The body of a request as a WSGI application reads it (PEP 3333).
 
+use prefork_engine::Body;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use understudy_engine::Body;
 
 /// Lines of a body on disk are looked for in steps of this.
 const BLOCK_BYTES: usize = 8 * 1024;
 
 /// `wsgi.input`: it ends where the body ends, and has a position of its own.
-#[pyclass(module = "understudy._engine")]
+#[pyclass(module = "prefork._engine")]
 #[derive(Default)]
 pub struct Input {
     body: Option<Arc<Body>>,

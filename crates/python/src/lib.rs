@@ -1,4 +1,4 @@
-//! The thin face of the engine in Python: `understudy._engine`.
+//! The thin face of the engine in Python: `prefork._engine`.
 //!
 //! Layout: `reactor.rs` is `Engine`, a turn of the loop, and `dispatch.rs`
 //! turns the events in it into calls (`caller.rs`) of those that `service.rs`
@@ -39,11 +39,11 @@ mod waiters;
 mod websocket;
 mod wsgi;
 
-/// Errors of `understudy.errors` that are raised from here.
+/// Errors of `prefork.errors` that are raised from here.
 mod errors {
-    pyo3::import_exception!(understudy.errors, AlreadyAnswered);
-    pyo3::import_exception!(understudy.errors, ConnectionGone);
-    pyo3::import_exception!(understudy.errors, InvalidResponse);
+    pyo3::import_exception!(prefork.errors, AlreadyAnswered);
+    pyo3::import_exception!(prefork.errors, ConnectionGone);
+    pyo3::import_exception!(prefork.errors, InvalidResponse);
 }
 
 #[pyo3::pymodule]

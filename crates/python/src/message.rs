@@ -1,12 +1,12 @@
 //! Messages of ASGI: those that an application is given, and what is in those
 //! that it sends. Whatever is wrong in one is a TypeError that says what.
 
+use prefork_engine::Piece;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyString};
-use understudy_engine::Piece;
 
 pub(crate) fn body_message<'py>(py: Python<'py>, piece: &Piece) -> PyResult<Bound<'py, PyDict>> {
     let message = PyDict::new(py);

@@ -2,10 +2,10 @@
 
 use crate::errors::InvalidResponse;
 use crate::file_part::PyFilePart;
+use prefork_engine::{COPY_LIMIT, Content};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyString};
-use understudy_engine::{COPY_LIMIT, Content};
 
 /// What a handler may give as content.
 pub(crate) enum Piece<'a, 'py> {

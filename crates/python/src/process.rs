@@ -1,10 +1,10 @@
 //! What a process asks of the kernel that Python has no call for.
 
+use prefork_engine::Engine;
 use pyo3::prelude::*;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use understudy_engine::Engine;
 
 /// Has this process killed when its parent dies (prctl(2), PR_SET_PDEATHSIG).
 /// `parent` is who that should be; False: it is gone already.
@@ -30,7 +30,7 @@ pub const TRACEBACKS: i32 = 64;
 /// for it).
 pub(crate) fn end_stuck(request: &str) -> ! {
     let text = format!(
-        "understudy: process {} is stuck in {request}:\n",
+        "prefork: process {} is stuck in {request}:\n",
         std::process::id()
     );
     let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());

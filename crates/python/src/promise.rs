@@ -18,7 +18,7 @@ enum State {
 
 /// An awaitable that is also a coroutine to whoever asks: `create_task()` of
 /// it works, as of the `async def` that it stands for.
-#[pyclass(module = "understudy._engine", name = "Promise")]
+#[pyclass(module = "prefork._engine", name = "Promise")]
 pub struct Promise(State);
 
 static DONE: PyOnceLock<Py<Promise>> = PyOnceLock::new();

@@ -4,6 +4,8 @@ use crate::core::Core;
 use crate::process::{end_stuck, hold_at_fork};
 use crate::scoreboard::PyScoreboard;
 use crate::service::{Service, settings};
+use prefork_engine::scoreboard::State;
+use prefork_engine::{Queue, Report, guard};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -11,15 +13,13 @@ use rustix::time::Timespec;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use understudy_engine::scoreboard::State;
-use understudy_engine::{Queue, Report, guard};
 
 const NO_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 0,
 };
 
-#[pyclass(name = "Engine", module = "understudy._engine", frozen)]
+#[pyclass(name = "Engine", module = "prefork._engine", frozen)]
 pub struct Reactor {
     pub(crate) core: Arc<Core>,
     /// In the order of their listeners. Each turn goes by those it began with.

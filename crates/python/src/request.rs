@@ -4,6 +4,9 @@ use crate::connection::Connection;
 use crate::headers::{Headers, decode};
 use crate::input::part_of;
 use crate::service::Service;
+use prefork_engine::{Body, ConnId, Peer, Piece};
+use prefork_wire::websocket::Opening;
+use prefork_wire::{Head, Reject, Span, TargetForm, Version};
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -13,12 +16,9 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use std::borrow::Cow;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
-use understudy_engine::{Body, ConnId, Peer, Piece};
-use understudy_wire::websocket::Opening;
-use understudy_wire::{Head, Reject, Span, TargetForm, Version};
 
 /// A request (RFC 9112) with its whole body. It outlives its connection.
-#[pyclass(module = "understudy._engine")]
+#[pyclass(module = "prefork._engine")]
 pub struct Request {
     pub(crate) service: Arc<Service>,
     pub(crate) conn: ConnId,
@@ -246,7 +246,7 @@ impl Request {
     /// ValueError if it is neither urlencoded nor multipart.
     fn form<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let forms = py.import(intern!(py, "understudy.forms"))?;
+        let forms = py.import(intern!(py, "prefork.forms"))?;
         let (content_type, content) = {
             let request = slf.borrow();
             (request.content_type(py), request.content(py)?)
@@ -258,7 +258,7 @@ impl Request {
     #[getter]
     fn authorization_basic<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let forms = py.import(intern!(py, "understudy.forms"))?;
+        let forms = py.import(intern!(py, "prefork.forms"))?;
         let value = slf
             .borrow()
             .field("authorization")

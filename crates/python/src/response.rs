@@ -6,11 +6,11 @@ use crate::errors::ConnectionGone;
 use crate::headers::Headers;
 use crate::request::Request;
 use crate::service::Service;
+use prefork_engine::{ConnId, HIGH_WATER, Peer};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use std::sync::Arc;
-use understudy_engine::{ConnId, HIGH_WATER, Peer};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -57,7 +57,7 @@ impl Fields {
 /// The answer to one request: filled, then sent by `done()`, piece by piece by
 /// `write()`, or not at all by `close()`. One that is dropped before that is
 /// answered with 500, and its handler is named in the log.
-#[pyclass(module = "understudy._engine", subclass)]
+#[pyclass(module = "prefork._engine", subclass)]
 pub struct Response {
     pub(crate) service: Arc<Service>,
     pub(crate) conn: ConnId,

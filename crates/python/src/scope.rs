@@ -4,10 +4,10 @@
 use crate::environ::{address, below};
 use crate::names::Names;
 use crate::request::{Request, percent_decode};
+use prefork_wire::Version;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
-use understudy_wire::Version;
 
 thread_local! {
     static KEYS: Names<PyBytes> = const { Names::new() };

@@ -3,11 +3,11 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
+use prefork_engine::scoreboard::{Board, Record, Slot, Value, View};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use rustix::time::{ClockId, clock_gettime};
-use understudy_engine::scoreboard::{Board, Record, Slot, Value, View};
 
 enum Role {
     Manager(Board),
@@ -17,7 +17,7 @@ enum Role {
 }
 
 /// The shared memory in which a pool sees its workers.
-#[pyclass(name = "Scoreboard", module = "understudy._engine")]
+#[pyclass(name = "Scoreboard", module = "prefork._engine")]
 pub struct PyScoreboard {
     role: Role,
 }

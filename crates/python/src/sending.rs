@@ -5,10 +5,10 @@ use crate::errors::{AlreadyAnswered, ConnectionGone, InvalidResponse};
 use crate::headers::Headers;
 use crate::piece::Piece;
 use crate::response::{Response, State};
+use prefork_engine::{Content, Refusal};
+use prefork_wire::Length;
 use pyo3::prelude::*;
 use std::sync::Arc;
-use understudy_engine::{Content, Refusal};
-use understudy_wire::Length;
 
 impl Response {
     pub(crate) fn refused(&mut self, refusal: Refusal) -> PyErr {

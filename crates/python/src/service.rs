@@ -4,12 +4,12 @@ use crate::caller::Caller;
 use crate::core::Core;
 use crate::request::Request;
 use crate::response::Response;
+use prefork_engine::{Settings, Spool};
+use prefork_wire::{Limits, Underscore};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::Path;
 use std::sync::Arc;
-use understudy_engine::{Settings, Spool};
-use understudy_wire::{Limits, Underscore};
 
 /// Where a service takes a request in.
 pub(crate) enum Entry {

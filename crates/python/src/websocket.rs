@@ -6,14 +6,14 @@ use crate::headers::{Headers, latin1};
 use crate::piece::Piece;
 use crate::response::{Response, State};
 use crate::service::Service;
+use prefork_engine::{ConnId, Refusal, Terms};
+use prefork_wire::websocket::{CloseCode, Message, Opening};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use understudy_engine::{ConnId, Refusal, Terms};
-use understudy_wire::websocket::{CloseCode, Message, Opening};
 
 /// With more than this unread the peer is left to wait, until it is half.
 const INBOX_BYTES: usize = 64 * 1024;
@@ -22,7 +22,7 @@ const MESSAGE_BYTES: usize = 64;
 
 /// A WebSocket (RFC 6455): offered by a request, accepted or not, and then a
 /// way for whole messages in both directions.
-#[pyclass(module = "understudy._engine")]
+#[pyclass(module = "prefork._engine")]
 pub struct WebSocket {
     core: Arc<Core>,
     service: Arc<Service>,

@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 /// The response of one call of an application, and the `start_response` that
 /// it is given. What that is told waits until the first bytes of the body.
-#[pyclass(module = "understudy._engine", extends = Response)]
+#[pyclass(module = "prefork._engine", extends = Response)]
 pub struct StartResponse {
     called: bool,
 }

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from understudy.errors import TargetError
-from understudy.hosting.interface import detect, gives_coroutines, insist
+from prefork.errors import TargetError
+from prefork.hosting.interface import detect, gives_coroutines, insist
 
 
 def wsgi(environ: Any, start_response: Any) -> Any: ...

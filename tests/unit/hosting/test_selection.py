@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.hosting.selection import (
+from prefork.hosting.selection import (
     UNSATISFIABLE,
     best_coding,
     precondition,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import stage
-from understudy.hosting.static import Directory
+from prefork.hosting.static import Directory
 
 
 @pytest.mark.parametrize(

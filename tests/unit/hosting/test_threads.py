@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness import wait_until
-from understudy.hosting.threads import Threads
+from prefork.hosting.threads import Threads
 
 
 class Calls:

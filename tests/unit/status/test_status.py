@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from understudy import status
-from understudy._engine import Scoreboard
-from understudy.errors import OptionError, ScoreboardUnavailable
-from understudy.prefork.scoreboard import Publication
+from prefork import status
+from prefork._engine import Scoreboard
+from prefork.errors import OptionError, ScoreboardUnavailable
+from prefork.pool.scoreboard import Publication
 
 
 @contextlib.contextmanager

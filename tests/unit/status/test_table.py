@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.status import table
+from prefork.status import table
 
 MANAGER = {
     "glue": "site",

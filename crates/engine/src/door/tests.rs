@@ -1,8 +1,8 @@
 use super::*;
 use crate::{Queue, Spool};
+use prefork_wire::Limits;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::net::TcpListener;
-use understudy_wire::Limits;
 
 fn settings() -> Settings {
     Settings {

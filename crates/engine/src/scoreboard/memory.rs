@@ -20,7 +20,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use super::page::{ManagerPage, PAGE_BYTES, SlotPage};
 
-const NAME: &str = "understudy-scoreboard";
+const NAME: &str = "prefork-scoreboard";
 
 /// Neither size nor seals change any more, and no new mapping can be written through.
 pub(super) fn seals() -> SealFlags {

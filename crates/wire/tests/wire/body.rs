@@ -1,6 +1,6 @@
 //! Rows about bodies: chunk lines, chunk data, trailers, and what comes after.
 
-use understudy_wire::{BodyDecoder, Framing, Limits, Underscore};
+use prefork_wire::{BodyDecoder, Framing, Limits, Underscore};
 
 use crate::feed::{accept_chunks, body_under, refuse_chunks, refuse_chunks_under};
 

@@ -1,6 +1,6 @@
 //! IMF-fixdate against known instants.
 
-use understudy_wire::imf_fixdate;
+use prefork_wire::imf_fixdate;
 
 #[test]
 fn dates_are_those_of_the_calendar() {

@@ -1,6 +1,6 @@
 //! The body of an answer is exactly what its head promised.
 
-use understudy_wire::{BodyEncoder, Invalid, Short, write_interim};
+use prefork_wire::{BodyEncoder, Invalid, Short, write_interim};
 
 /// What goes on the wire for `pieces`, and whether they were enough.
 fn send(mut encoder: BodyEncoder, pieces: &[&str]) -> (String, Result<(), Short>) {

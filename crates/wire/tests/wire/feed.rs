@@ -1,6 +1,6 @@
 //! Feeds a case every way it could arrive, and checks that no way gives another result.
 
-use understudy_wire::{BodyDecoder, Framing, Head, HeadParser, Limits, Reject};
+use prefork_wire::{BodyDecoder, Framing, Head, HeadParser, Limits, Reject};
 
 pub type HeadResult = Result<Option<(Head, usize)>, Reject>;
 

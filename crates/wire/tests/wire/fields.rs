@@ -1,6 +1,6 @@
 //! Rows about field lines.
 
-use understudy_wire::{Limits, Underscore};
+use prefork_wire::{Limits, Underscore};
 
 use crate::feed::{accept, head_under, refuse, refuse_under};
 
@@ -139,7 +139,7 @@ fn a_name_with_an_underscore_is_dropped_before_it_means_anything() {
         .map(|field| field.name.of(input.as_bytes()))
         .collect();
     assert_eq!(names, [&b"Host"[..], b"X-User"]);
-    assert_eq!(head.framing, understudy_wire::Framing::None);
+    assert_eq!(head.framing, prefork_wire::Framing::None);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Rows about where a body ends: the ground of request smuggling.
 
-use understudy_wire::{Framing, Limits};
+use prefork_wire::{Framing, Limits};
 
 use crate::feed::{accept, head_under, refuse, refuse_under};
 

@@ -1,6 +1,6 @@
 //! Rows about how much a peer may send. Each refusal comes before the end of what is too long.
 
-use understudy_wire::{Limits, Underscore};
+use prefork_wire::{Limits, Underscore};
 
 use crate::feed::{accept, head_under, refuse, refuse_under};
 

@@ -1,12 +1,12 @@
 //! What holds for any input: no panic, no dependence on splits, and what is written is read back.
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::select;
-use understudy_wire::{
+use prefork_wire::{
     Asked, BodyDecoder, BodyEncoder, Framing, HeadParser, Length, Limits, Underscore, Version,
     imf_fixdate, write_head,
 };
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 
 use crate::feed::{body_under, head_under};
 

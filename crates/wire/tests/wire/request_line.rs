@@ -1,6 +1,6 @@
 //! Rows about line ends, the request line and versions.
 
-use understudy_wire::{HeadParser, Limits, Version};
+use prefork_wire::{HeadParser, Limits, Version};
 
 use crate::feed::{accept, head_under, refuse};
 

@@ -1,6 +1,6 @@
 //! Rows about answers: what the application says is copied, what frames the answer is ours.
 
-use understudy_wire::{
+use prefork_wire::{
     Answer, Asked, BodyEncoder, Invalid, Length, Reject, Version, imf_fixdate, reason_phrase,
     write_head, write_reject,
 };

@@ -1,10 +1,10 @@
-//! What a head costs: `cargo test --release -p understudy-wire -- --ignored --nocapture
+//! What a head costs: `cargo test --release -p prefork-wire -- --ignored --nocapture
 //! nanoseconds`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use understudy_wire::{Asked, HeadParser, Length, Limits, Version, imf_fixdate, write_head};
+use prefork_wire::{Asked, HeadParser, Length, Limits, Version, imf_fixdate, write_head};
 
 const WRK: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 
@@ -52,8 +52,7 @@ fn nanoseconds_for_a_head() {
         head_only: false,
         keep_alive: true,
     };
-    let headers: [(&[u8], &[u8]); 2] =
-        [(b"Content-Type", b"text/plain"), (b"Server", b"understudy")];
+    let headers: [(&[u8], &[u8]); 2] = [(b"Content-Type", b"text/plain"), (b"Server", b"prefork")];
     let mut out = Vec::with_capacity(512);
     let cost = fastest(|| {
         out.clear();

@@ -1,6 +1,6 @@
 //! Rows about the target and Host.
 
-use understudy_wire::{Head, TargetForm};
+use prefork_wire::{Head, TargetForm};
 
 use crate::feed::{accept, refuse};
 
@@ -8,8 +8,7 @@ fn show<'a>(
     head: &Head,
     input: &'a str,
 ) -> (TargetForm, &'a str, Option<&'a str>, Option<&'a str>) {
-    let text =
-        |span: understudy_wire::Span| std::str::from_utf8(span.of(input.as_bytes())).unwrap();
+    let text = |span: prefork_wire::Span| std::str::from_utf8(span.of(input.as_bytes())).unwrap();
     (
         head.form,
         text(head.path),

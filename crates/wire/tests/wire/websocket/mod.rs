@@ -1,13 +1,13 @@
 //! WebSocket: frames to messages however they are split, each breach with its code, and the end.
 
 use crate::feed::accept;
-use proptest::collection::vec;
-use proptest::prelude::*;
-use understudy_wire::websocket::{
+use prefork_wire::websocket::{
     CloseCode, Deflated, Deflater, Farewell, Incoming, Message, MessageDecoder, Opcode, Opening,
     write_close, write_frame_head, write_ping, write_pong, write_switch,
 };
-use understudy_wire::{Head, Invalid, Reject};
+use prefork_wire::{Head, Invalid, Reject};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 mod deflate;
 mod opening;

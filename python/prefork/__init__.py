@@ -1,0 +1,56 @@
+"""prefork: a preforking HTTP server whose requests are events posted to sessions.
+
+Everything that a program imports is here.
+"""
+
+from prefork._engine import Connection, Headers, Request, Response
+from prefork.errors import (
+    AlreadyAnswered,
+    BindError,
+    ConnectionGone,
+    GlueInUse,
+    InvalidResponse,
+    LifespanFailed,
+    NotInThisProcess,
+    OptionError,
+    PreforkError,
+    ScoreboardUnavailable,
+    TargetError,
+    UnknownEvent,
+    UnknownSession,
+)
+from prefork.forms import Upload
+from prefork.kernel import Kernel
+from prefork.pool.server import PreForkServer
+from prefork.running import run
+from prefork.server import HTTPServer
+from prefork.session import Session, event
+from prefork.timer import Timer
+
+__all__ = [
+    "AlreadyAnswered",
+    "BindError",
+    "Connection",
+    "ConnectionGone",
+    "GlueInUse",
+    "HTTPServer",
+    "Headers",
+    "InvalidResponse",
+    "Kernel",
+    "LifespanFailed",
+    "NotInThisProcess",
+    "OptionError",
+    "PreForkServer",
+    "PreforkError",
+    "Request",
+    "Response",
+    "ScoreboardUnavailable",
+    "Session",
+    "TargetError",
+    "Timer",
+    "UnknownEvent",
+    "UnknownSession",
+    "Upload",
+    "event",
+    "run",
+]

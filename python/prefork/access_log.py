@@ -1,0 +1,77 @@
+"""One line a request, in the combined format that log readers know.
+
+Always: a line is one `write` to a file opened for appending, so the lines of several workers never mix. No
+client can end a line or a quoted field. A full disk costs lines, not answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from prefork._engine import Request, Response
+from prefork.errors import OptionError
+
+
+class AccessLog:
+    """A function to be told of answers. "-" as the path is standard output. Raises OptionError."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = 1
+        self._second = 0
+        self._time = ""
+        if path != "-":
+            try:
+                self._file = _open(path)
+            except OSError as error:
+                raise OptionError(f"access log {path} cannot be written: {error.strerror}") from None
+
+    def __call__(self, request: Request | None, response: Response) -> None:
+        if request is None:
+            return  # it was malformed: there is no line to tell
+        fields = (request.header("referer", "-"), request.header("user-agent", "-"))
+        referer, agent = (field.replace("\\", "\\\\").replace('"', '\\"') for field in fields)
+        target = request.raw_path.decode("latin-1") + (f"?{request.query}" if request.query else "")
+        line = (
+            f"{request.remote_ip or '-'} - - [{self._now()}] "
+            f'"{request.method} {target} {request.protocol}" {response.code} {_length(request, response)} '
+            f'"{referer}" "{agent}"\n'
+        )
+        with contextlib.suppress(OSError):
+            self._follow()
+            os.write(self._file, line.encode("ascii", "backslashreplace"))
+
+    def _follow(self) -> None:
+        """Opens the file again if it was rotated away; no signal has to tell."""
+        if self._path == "-":
+            return
+        try:
+            if os.path.samestat(os.stat(self._path), os.fstat(self._file)):
+                return
+        except FileNotFoundError:
+            pass
+        # The number stays: another thread may be about to write to it.
+        new = _open(self._path)
+        os.dup2(new, self._file, inheritable=False)
+        os.close(new)
+
+    def _now(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._time = time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
+            self._second = second  # behind it: another thread may look
+        return self._time
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+
+def _length(request: Request, response: Response) -> int | str:
+    """Bytes of the body; "-" where there was none, or a stream."""
+    content = response.content
+    if content is None or response.streams is not None or request.method == "HEAD":
+        return "-"  # the content of a stream is its last piece
+    return len(content.encode() if isinstance(content, str) else content)

@@ -1,0 +1,138 @@
+"""The lifespan of an ASGI application in one process (ASGI 3, the lifespan scope).
+
+Owns the one call of the application that lasts as long as the process serves, and the `state` it fills.
+Always: `begin` ends with an application that may be called, or raises; `end` ends, however that call did, and
+says so in one line if it did badly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from prefork.errors import LifespanFailed
+
+if TYPE_CHECKING:
+    from prefork.hosting.asgi import Application, Message
+
+logger = logging.getLogger("prefork.server")
+
+
+class Lifespan:
+    """`mode` is `auto`, `on` or `off`: with `auto` an application may do without."""
+
+    def __init__(self, application: Application, mode: str, name: str) -> None:
+        self.application = application
+        self.mode = mode
+        self.name = name
+        self.state: dict[str, Any] = {}
+        self._call: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Has the application start up. Raises LifespanFailed if it says that it failed.
+
+        With `on` it also raises what the application raises, and LifespanFailed if it heeds no lifespan.
+        """
+        if self.mode == "off" or self._call is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[None] = loop.create_future()
+        self._ending: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._told = False
+        self._call = call = loop.create_task(self._run())
+        call.add_done_callback(self._has_returned)
+        await asyncio.wait({self._started, call}, return_when=asyncio.FIRST_COMPLETED)
+        if self._call is None:
+            raise asyncio.CancelledError("it was ended before it had begun")
+        if self._started.done():
+            self._started.result()
+        else:
+            self._do_without(call)
+
+    async def end(self) -> None:
+        """Has the application shut down."""
+        call = self._call
+        if call is None:
+            return
+        self._ending.set_result(None)
+        try:
+            if self._started.done():
+                await asyncio.wait({self._ended, call}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            call.cancel()
+            self._call = None
+
+    def _do_without(self, call: asyncio.Task[None]) -> None:
+        """The application has left its lifespan before it was complete."""
+        self._call = None
+        error = _hear(call)
+        if self.mode == "on":
+            raise error or LifespanFailed(
+                f"{self.name} returned before lifespan.startup.complete; if it has none, say --lifespan off"
+            )
+        what = "it returned" if error is None else describe(error)
+        if error is not None and self._told:  # who asks for the message knows what a lifespan is
+            told = "%s failed to start, and is served all the same (--lifespan auto): %s"
+            logger.warning(told, self.name, what)
+        else:
+            logger.debug("%s has no lifespan: %s", self.name, what)
+
+    def _has_returned(self, call: asyncio.Task[None]) -> None:
+        """Its lifespan is over: before it had begun, that is for `begin` to judge."""
+        error = _hear(call)
+        began = self._started.done() and self._started.exception() is None
+        if error is not None and began and not self._ended.done() and not call.cancelled():
+            logger.error("%s: its lifespan failed: %s", self.name, describe(error))
+
+    async def _run(self) -> None:
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+        }
+        await self.application(scope, self._receive, self._send)
+
+    async def _receive(self) -> Message:
+        if not self._told:
+            self._told = True
+            return {"type": "lifespan.startup"}
+        await asyncio.shield(self._ending)
+        return {"type": "lifespan.shutdown"}
+
+    async def _send(self, message: Message) -> None:
+        kind = message["type"]
+        settled = self._started if kind.startswith("lifespan.startup.") else self._ended
+        if kind not in EXPECTED or settled.done() or not (settled is self._started or self._ending.done()):
+            raise RuntimeError(f"the application sent {kind} in its lifespan, where it has no place")
+        if kind == "lifespan.startup.failed":
+            text = message.get("message", "")
+            logger.debug("%s: %s", self.name, text)
+            self._started.set_exception(LifespanFailed(f"{self.name} failed to start: {_last_line(text)}"))
+            return
+        if kind == "lifespan.shutdown.failed":
+            text = message.get("message", "")
+            logger.error("%s failed to shut down: %s", self.name, _last_line(text))
+        settled.set_result(None)
+
+
+EXPECTED = frozenset(
+    f"lifespan.{phase}.{outcome}" for phase in ("startup", "shutdown") for outcome in ("complete", "failed")
+)
+
+
+def _hear(call: asyncio.Task[None]) -> BaseException | None:
+    """What a call raised; asyncio does not tell of it any more."""
+    return asyncio.CancelledError("it was cancelled") if call.cancelled() else call.exception()
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line."""
+    return _last_line(f"{type(error).__name__}: {error}".rstrip(": "))
+
+
+def _last_line(text: str) -> str:
+    """Frameworks say the whole traceback; its last line is what went wrong."""
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else "it did not say why; --log-level debug may tell"

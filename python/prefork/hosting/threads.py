@@ -1,0 +1,75 @@
+"""The threads of a worker in which an application is called.
+
+Always: what was submitted runs to its end in one thread, and a process that leaves in peace waits for that. A
+thread outlives what it calls, however that ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prefork._engine import Request, Response
+
+logger = logging.getLogger("prefork.server")
+
+POLL_S = 0.01
+
+
+class Threads:
+    """At most `limit` of them, each started when no other is free: after the fork."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._queue: SimpleQueue[partial[object] | None] = SimpleQueue()
+        self._threads: list[Thread] = []
+        self._unfinished: deque[None] = deque()
+        """As long as there are calls that wait or run: threads change it, in steps that are atomic."""
+
+    def submit(
+        self, function: Callable[[Request, Response], object], request: Request, response: Response
+    ) -> None:
+        """Has `function(request, response)` called as soon as a thread is free.
+
+        Raises RuntimeError if there is none and none can be started.
+        """
+        self._unfinished.append(None)
+        if len(self._threads) < min(self._limit, len(self._unfinished)):
+            try:
+                self._start()
+            except RuntimeError:
+                if not self._threads:
+                    self._unfinished.pop()
+                    raise
+        self._queue.put(partial(function, request, response))
+
+    def _start(self) -> None:
+        # A daemon: one that is stuck in an application must not keep the process.
+        thread = Thread(target=self._run, name=f"caller-{len(self._threads) + 1}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _run(self) -> None:
+        while (call := self._queue.get()) is not None:
+            try:
+                call()
+            except BaseException:
+                logger.exception("the call for %s failed in its thread", call.args[0])
+            finally:
+                self._unfinished.pop()
+            del call  # not kept until the next request
+
+    async def end(self) -> None:
+        """Waits until all that was submitted has ended, and with it the threads."""
+        for _ in self._threads:
+            self._queue.put(None)
+        while any(thread.is_alive() for thread in self._threads):
+            await asyncio.sleep(POLL_S)
+        self._threads.clear()

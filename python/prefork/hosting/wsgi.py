@@ -1,0 +1,202 @@
+"""WSGI applications (PEP 3333).
+
+Owns what the environs of a process have in common, and every body that is more than a list: the iterable and
+its close(). The call itself is the engine's (`Caller`).
+
+Always: a call runs in one thread from its first line to its close(), which comes exactly once; whatever the
+application raises costs that request one line in the log, and no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextvars import Context, copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from prefork._engine import Caller, FilePart, Input, StartResponse
+from prefork.errors import ConnectionGone, InvalidResponse
+from prefork.hosting.threads import Threads
+from prefork.loop import EngineLoop
+from prefork.options import PreForkOptions
+from prefork.selector import hidden
+from prefork.service import Service
+
+if TYPE_CHECKING:
+    from prefork._engine import Request, Response
+    from prefork.options import AppOptions
+    from prefork.server import HTTPServer
+
+Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+Steps = Generator[None, bool | None, None]
+
+PIECES_PER_TURN = 16
+"""A client that reads as fast as the application writes must not keep all others waiting."""
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper`: a file to send, by the system if it is a regular one."""
+
+    def __init__(self, file: Any, block_size: int = 8192) -> None:
+        self.file = file
+        self.block_size = block_size
+        if hasattr(file, "close"):
+            self.close = file.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(partial(self.file.read, self.block_size), b"")
+
+    def part(self, declared: str | None) -> FilePart | None:
+        """The file from where it stands, up to the Content-Length that was declared.
+
+        None for what is none, or gives other bytes than are on the disk, as a GzipFile does.
+        """
+        raw = getattr(self.file, "raw", self.file)
+        if not isinstance(raw, io.FileIO):
+            return None
+        with contextlib.suppress(ValueError, OSError):  # a pipe, a device, a file that is closed
+            part = FilePart(raw.fileno(), self.file.tell())
+            if declared is not None and declared.isdecimal():
+                part = part.part(0, min(len(part), int(declared)))
+            return part
+        return None
+
+
+class WSGIService(Service):
+    """Calls a WSGI application for each request: in this thread, or in threads of its own."""
+
+    about = "WSGI application"
+    owes = "call start_response and return an iterable of bytes"
+    takes = Service.takes | {"threads", "root_path"}
+    adds_content_type = False
+    starts_responses = True
+    threads: Threads | None
+
+    def __init__(self, server: HTTPServer, application: Application, options: AppOptions) -> None:
+        super().__init__(server)
+        self.application = application
+        self.name = f"application {getattr(application, '__name__', type(application).__name__)}"
+        self.concurrency = options.threads
+        self.root_path = options.root_path
+        self.threads = Threads(options.threads) if options.threads > 1 else None
+        self.end = self.threads.end if self.threads else None
+
+    def base(self) -> dict[str, Any]:
+        """What every environ of this process begins with."""
+        server = self.server
+        options = server.options
+        listening = server.listening
+        port = listening.port if listening else None
+        address = (listening.address if listening else None) or ""
+        name = address if port and address not in ("0.0.0.0", "::") else socket.gethostname()
+        return {
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": Input(),
+            "wsgi.input_terminated": True,
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": self.threads is not None,
+            "wsgi.multiprocess": isinstance(options, PreForkOptions) and options.start_servers > 0,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": FileWrapper,
+            "REQUEST_METHOD": "GET",
+            "SCRIPT_NAME": self.root_path,
+            "PATH_INFO": "",  # this and RAW_URI: to replace costs less than to insert
+            "RAW_URI": "",
+            "QUERY_STRING": "",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "SERVER_NAME": options.hostname or name,
+            "SERVER_PORT": str(port or 80),
+            "SERVER_SOFTWARE": "prefork",
+            "REMOTE_ADDR": "",
+        }
+
+    async def begin(self) -> None:
+        """Worker: before it accepts."""
+        call = Caller(self.application, self.base(), self.root_path, self._deliver, self._failed)
+        entry = call if self.threads is None else partial(self._submit, self.threads, call)
+        self.request = entry
+        self.body = entry  # type: ignore[method-assign]
+        loop = self.server.kernel.loop
+        if self.threads is None and isinstance(loop, EngineLoop):
+            loop.hide()
+
+    def _submit(self, threads: Threads, call: Caller, request: Request, response: Response) -> None:
+        try:
+            threads.submit(call, request, response)
+        except RuntimeError as error:
+            self._failed(error, request, response)
+
+    # --- one body ----------------------------------------------------------------------------------------
+
+    def _deliver(self, result: Any, request: Request, response: StartResponse) -> None:
+        steps = self._steps(result, request, response)
+        # Pieces of two bodies may be made in turn, and must not see each other's variables.
+        self._go_on(copy_context(), steps, request, response)
+
+    def _steps(self, result: Any, request: Request, response: StartResponse) -> Steps:
+        """Sends a body and closes it. Yields where the client has to take something before there is more, or
+        others have their turn, and is sent whether that is still there.
+        """
+        try:
+            try:
+                whole = self._whole(result, response)
+                if whole is None:
+                    yield from self._send(result, response)
+                response.answer(whole)
+            finally:
+                if hasattr(result, "close"):
+                    result.close()
+        except GeneratorExit:
+            raise  # this process ends; or it is the application's, and `_go_on` gets it
+        except BaseException as error:
+            self._failed(error, request, response)
+
+    def _whole(self, result: Any, response: Response) -> tuple[bytes, ...] | FilePart | None:
+        if type(result) is FileWrapper:
+            return result.part(response.header("Content-Length"))
+        return result if type(result) is tuple else None
+
+    def _send(self, result: Any, response: StartResponse) -> Steps:
+        if not isinstance(result, Iterable) or isinstance(result, str | bytes):
+            raise InvalidResponse(f"it returned {result!r}: expected an iterable of bytes")
+        blocks = self.threads is not None
+        for number, piece in enumerate(result, 1):
+            if piece != b"":  # an empty one may come before the status is known
+                response.send(piece)
+            if response.bodiless:
+                return  # the answer to HEAD: nobody wants the rest, and it may be endless
+            # What was sent leaves before the application is asked for more: that may take its time.
+            left = response.flush(wait=blocks)
+            if not (blocks or (left and number % PIECES_PER_TURN)) and not (yield):
+                raise ConnectionGone("the client left in the middle of the body")
+
+    def _go_on(
+        self, context: Context, steps: Steps, request: Request, response: Response, alive: bool | None = None
+    ) -> None:
+        """Makes pieces of the body until the client has to take some, and then goes on."""
+        try:
+            context.run(steps.send, alive)
+            rest = partial(self._go_on, context, steps, request, response)
+            if response.when_drained(rest):
+                return
+            if response.streaming:
+                context.run(steps.send, False)
+            else:  # only empty pieces yet: the client has nothing to take, but others have their turn
+                loop = self.server.kernel.loop
+                loop.call_soon(hidden(loop, rest), True)
+        except StopIteration:
+            pass
+        except GeneratorExit as error:
+            self._failed(error, request, response)
+
+    def _failed(self, error: BaseException, request: Request, response: Response) -> None:
+        """The application failed: one line for the log, and a 500 if nothing was sent."""
+        if isinstance(error, ConnectionGone):
+            return  # the error handler heard it when the connection closed
+        self.failed(f"{request.method} {request.path}", error, request)
+        self.give_up(response)

@@ -1,0 +1,232 @@
+"""Where a running pool's scoreboard is found, and what is told from it.
+
+Owns: the *glue*, an abstract Unix socket named after the user and the option `ipc_glue`. Its bind is the
+lock on that name, and through it the manager hands its memory file to whoever may look.
+
+Always holds: socket and memory exist as long as a process does, never as a file. When the manager dies,
+however it dies, the kernel removes both and the glue is free. Nothing read from a worker's slot decides
+anything: it is shown.
+
+Must not know: the pool, its policy, or where the report is shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from prefork._engine import Scoreboard
+from prefork.errors import GlueInUse, OptionError, ScoreboardUnavailable
+
+_GLUE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_PATIENCE_S = 2.0
+_CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
+_KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted")
+"""What a worker did counts when it is gone, too."""
+_INHABITED = ("starting", "spare", "active", "draining")
+
+
+class Publication:
+    """Holds a glue and hands the scoreboard to whoever asks (manager).
+
+    `glue` None picks a name nobody else has. Only the same user and root are answered, and what they get
+    cannot be written through. A forked worker closes its copy, for a copy holds the name too.
+
+    Raises GlueInUse when another process holds the name, OptionError when it is no name, and
+    ScoreboardUnavailable when the kernel refuses.
+    """
+
+    def __init__(self, board: Scoreboard, glue: str | None = None) -> None:
+        self.glue = os.urandom(4).hex() if glue is None else glue
+        self._board = board
+        self._socket = _listen(self.glue)
+        self._reserve = socket.socket(socket.AF_UNIX)
+
+    def fileno(self) -> int:
+        """Readable when somebody asks."""
+        return self._socket.fileno()
+
+    def answer(self) -> None:
+        """Answers everybody who has asked; never waits."""
+        while True:
+            try:
+                client = self._socket.accept()[0]
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._turn_away()
+                return
+            with client, contextlib.suppress(OSError):  # who left again misses nothing
+                client.setblocking(False)
+                if _peer(client).uid in (os.geteuid(), 0):
+                    socket.send_fds(client, [b"scoreboard"], [self._board.fileno()])
+
+    def _turn_away(self) -> None:
+        # Without descriptors the connection could not be taken off the queue, and the socket would stay
+        # readable and keep the manager spinning.
+        self._reserve.close()
+        with contextlib.suppress(OSError):
+            self._socket.accept()[0].close()
+        with contextlib.suppress(OSError):
+            self._reserve = socket.socket(socket.AF_UNIX)
+
+    def close(self) -> None:
+        """Gives the glue up, as far as this process holds it."""
+        self._socket.close()
+        self._reserve.close()
+
+
+def open_scoreboard(glue: str, uid: int | None = None) -> tuple[Scoreboard, int]:
+    """The scoreboard of the running server that holds `glue`, to read, and its manager's pid.
+
+    `uid` names the user who runs it, None oneself. Raises ScoreboardUnavailable when there is none, it
+    belongs to somebody else, or does not answer; OptionError when `glue` is no name.
+    """
+    uid = os.geteuid() if uid is None else uid
+    try:
+        with _connect(glue, uid) as connection:
+            manager = _peer(connection)
+            if manager.uid not in (uid, 0):
+                raise ScoreboardUnavailable(
+                    f"expected glue {glue!r} to be held by user {uid}, but user {manager.uid} holds it"
+                )
+            _, descriptors, _, _ = socket.recv_fds(connection, 64, 1)
+    except OSError as error:
+        raise ScoreboardUnavailable(_not_reached(glue, uid, error)) from None
+    if not descriptors:
+        raise ScoreboardUnavailable(f"the server with glue {glue!r} handed nothing over: try again")
+    try:
+        return Scoreboard.attach(descriptors[0]), manager.pid
+    except (OSError, ValueError) as error:
+        raise ScoreboardUnavailable(f"glue {glue!r}: {error}; is that server of another version?") from None
+    finally:
+        os.close(descriptors[0])
+
+
+def list_glues(uid: int | None = None) -> list[str]:
+    """The glues that a user's running servers hold, sorted; `uid` None means one's own."""
+    uid = os.geteuid() if uid is None else uid
+    try:
+        with open("/proc/net/unix", encoding="ascii", errors="replace") as table:
+            sockets = table.read()
+    except OSError:
+        return []
+    return sorted(set(re.findall(rf" @prefork/{uid}/({_GLUE.pattern})$", sockets, re.ASCII | re.MULTILINE)))
+
+
+def snapshot(board: Scoreboard, now: float | None = None) -> dict[str, Any]:
+    """All of the scoreboard as JSON has it: `manager`, `totals`, and `workers`, a list with one object each.
+
+    Ages are seconds, counted on the monotonic clock up to `now` (None: the present moment).
+    """
+    now = time.monotonic() if now is None else now
+    manager: dict[str, Any] = {**board.header()}
+    retired = {name: manager.pop(f"retired_{name}") for name in _KEPT}
+    manager["uptime_s"] = _age(manager.pop("started_ns") / 1e9, now)
+    workers = [_worker(index, record, now) for index, record in _records(board)]
+    states = Counter(worker["state"] for worker in workers)
+    totals = {"workers": len(workers), **{state: states[state] for state in _INHABITED}}
+    for name in (*_KEPT, "connections", "in_flight"):
+        totals[name] = retired.get(name, 0) + sum(worker[name] for worker in workers)
+    return {"manager": manager, "totals": totals, "workers": workers}
+
+
+def format_states(board: Scoreboard) -> str:
+    """The line of `debug_scoreboard`: how many are active and spare, then pid = state of each worker."""
+    records = [record for _, record in _records(board)]
+    states = Counter(record["state"] for record in records)
+    line = f"actives {states['active']}, spares {states['spare']}:"
+    return " ".join([line, *(f"{record['pid'] or '?'} = {record['state']}" for record in records)])
+
+
+def _records(board: Scoreboard) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for index, state in enumerate(board.states()):
+        if state and (record := board.read(index)):
+            yield index, record
+
+
+def _worker(index: int, record: Mapping[str, Any], now: float) -> dict[str, Any]:
+    worker = {"slot": index, **record}
+    worker["age_s"] = _age(worker.pop("started"), now)
+    worker["since_turn_s"] = _age(worker.pop("turned"), now)
+    request = {"method": worker.pop("method"), "path": worker.pop("path")}
+    started = worker.pop("request_started")
+    worker["request"] = None if started is None else {**request, "age_s": _age(started, now)}
+    return worker
+
+
+def _age(moment: float, now: float) -> float:
+    return max(0.0, round(now - moment, 3))
+
+
+class _Peer(NamedTuple):
+    pid: int
+    uid: int
+    gid: int
+
+
+def _peer(connection: socket.socket) -> _Peer:
+    """Who is at the other end, as the kernel knows it (unix(7), SO_PEERCRED)."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return _Peer(*_CREDENTIALS.unpack(credentials))
+
+
+def _address(glue: str, uid: int) -> str:
+    if not _GLUE.fullmatch(glue):
+        raise OptionError(
+            f"expected an ipc_glue of 1 to 64 letters, digits, dots, dashes or underscores, got {glue!r}"
+        )
+    return f"\0prefork/{uid}/{glue}"
+
+
+def _listen(glue: str) -> socket.socket:
+    uid = os.geteuid()
+    address = _address(glue, uid)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        listener.setblocking(False)
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        if error.errno != errno.EADDRINUSE:
+            raise ScoreboardUnavailable(f"glue {glue!r} cannot be taken: {error.strerror}") from None
+        raise GlueInUse(
+            f"expected a free ipc_glue, but {glue!r} is held by {_holder(glue, uid)}: "
+            "stop that server, or choose another glue"
+        ) from None
+    return listener
+
+
+def _holder(glue: str, uid: int) -> str:
+    try:
+        with _connect(glue, uid) as connection:
+            return f"pid {_peer(connection).pid}"
+    except OSError:
+        return "another process"
+
+
+def _connect(glue: str, uid: int) -> socket.socket:
+    address = _address(glue, uid)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(_PATIENCE_S)
+    try:
+        connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _not_reached(glue: str, uid: int, error: OSError) -> str:
+    if not isinstance(error, ConnectionRefusedError):
+        return f"the server with glue {glue!r} cannot be reached: {error.strerror or error}"
+    running = ", ".join(list_glues(uid)) or "none"
+    return f"expected a running server with glue {glue!r}, found none; running: {running}"

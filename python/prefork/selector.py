@@ -1,0 +1,92 @@
+"""The engine as asyncio's selector.
+
+Owns a small epoll set for what asyncio registers (its self-pipe, the sockets of user libraries), nested in
+the engine's own. A `select` is one turn of the engine: it serves every HTTP socket that is ready, in Python
+and in Rust, and to asyncio it looks like a wait that took a while. What asyncio registers is collected only
+when the engine says that the nested set is ready, so a turn that serves requests costs no second epoll_wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
+    from prefork._engine import Engine
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+_abandoned: list[selectors.EpollSelector] = []
+"""Kept for ever: when freed they would close their descriptor, whose number may be another's by then."""
+
+
+def hidden(loop: asyncio.AbstractEventLoop, function: Callable[[A], R]) -> Callable[[A], R]:
+    """The function, for a call inside of `loop` that sees no running loop.
+
+    Synchronous code may run a loop of its own, or refuse to work inside of one, as Django's models do.
+    """
+
+    def call(argument: A) -> R:
+        asyncio._set_running_loop(None)
+        try:
+            return function(argument)
+        finally:
+            asyncio._set_running_loop(loop)
+
+    return call
+
+
+class EngineSelector(selectors.BaseSelector):
+    """Lets `engine` do the waiting for an `asyncio.SelectorEventLoop`.
+
+    `may_wait` is asked before each wait without end, which asyncio begins only when it has no callback and no
+    timer left. False says that nothing could end the wait: select then returns at once.
+    """
+
+    def __init__(self, engine: Engine, may_wait: Callable[[], bool] = lambda: True) -> None:
+        nested = selectors.EpollSelector()
+        engine.nest(nested.fileno())
+        self._nested = nested
+        self.engine = engine
+        self._poll: Callable[[float | None], bool] = engine.poll
+        self._may_wait = may_wait
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Serves one turn; `timeout` in seconds, None for as long as it takes."""
+        if timeout is None and not self._may_wait():
+            return []
+        return self._nested.select(0) if self._poll(timeout) else []
+
+    def hide(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Has what the engine calls from now on see no running loop, though `loop` runs."""
+        self._poll = hidden(loop, self.engine.poll)
+
+    def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._nested.register(fileobj, events, data)
+
+    def modify(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._nested.modify(fileobj, events, data)
+
+    def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        return self._nested.unregister(fileobj)
+
+    def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
+        return self._nested.get_map()
+
+    def close(self) -> None:
+        self._nested.close()
+
+    def abandon(self) -> None:
+        """In a forked child: lets go of the set without touching it.
+
+        The child's descriptor names the parent's epoll set, so an unregister here would silence the parent.
+        Closing the descriptor does not. Nothing else may be asked of this selector afterwards.
+        """
+        os.close(self._nested.fileno())
+        _abandoned.append(self._nested)

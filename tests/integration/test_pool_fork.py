@@ -1,0 +1,170 @@
+"""The fork happens between two turns of the loop: the manager goes on, the child begins anew."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import urllib.request
+
+import pytest
+
+from conftest import MakePool
+from harness import wait_until
+from pools import children
+from prefork.pool.scoreboard import list_glues
+
+ONE = "start_servers=1, min_spare_servers=1, max_spare_servers=1, max_clients=9"
+
+ALIVE = """
+import asyncio, os
+from prefork import Session, event
+
+class Beat(Session):
+    alias = "BEAT"
+    beats, ticks, rang = 0, 0, []
+
+    @event
+    async def _start(self):
+        self.post("beat")
+        self.delay("ring", 0.02, os.getpid())
+        listener = await asyncio.start_server(self.echo, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+        while True:
+            writer.write(b"tick")
+            await reader.readexactly(4)
+            self.ticks += 1
+            await asyncio.sleep(0.001)
+
+    async def echo(self, reader, writer):
+        while data := await reader.read(100):
+            writer.write(data)
+
+    @event
+    def beat(self):
+        self.beats += 1
+        self.kernel.delay(0.001, "BEAT", "beat")
+
+    @event
+    def ring(self, pid):
+        self.rang.append((pid, os.getpid()))
+        self.delay("ring", 0.02, os.getpid())
+
+pages.names["beat"] = kernel.add(Beat())
+"""
+
+
+def test_the_manager_goes_on_with_timers_tasks_and_sockets_while_it_forks(pool: MakePool) -> None:
+    server = pool(ONE, more=ALIVE)
+    before = server.manager("beat.beats"), server.manager("beat.ticks")
+    for count in range(1, 6):
+        server.hold(1)
+        wait_until(lambda count=count: server.totals["active"] == count, "one more held")
+        server.wait_spares(1)
+    assert server.status()["manager"]["forked"] == 6
+    wait_until(lambda: server.manager("beat.beats") > before[0] + 10, "beats")
+    wait_until(lambda: server.manager("beat.ticks") > before[1] + 10, "ticks")
+    wait_until(lambda: len(server.manager("beat.rang")) > 2, "rings")
+    assert {tuple(pids) for pids in server.manager("beat.rang")} == {(server.pid, server.pid)}
+
+
+def test_a_child_has_none_of_its_parents_timers_tasks_or_posts(pool: MakePool) -> None:
+    server = pool("", "--workers", "1", more=ALIVE)
+    look = "[len(kernel._timers), len(kernel._tasks), len(kernel._queue), beat.beats]"
+    wait_until(lambda: server.worker(look)[:3] == [0, 0, 0], "the end of its own beginning")
+    first = server.worker(look)
+    wait_until(lambda: server.manager("beat.beats") > first[3] + 5, "the manager's beats")
+    assert server.worker(look) == first
+
+
+def test_a_child_keeps_sessions_aliases_and_handlers(pool: MakePool) -> None:
+    server = pool(ONE, more=ALIVE)
+    look = "[sorted(kernel._aliases), server.get_handlers() == HANDLERS]"
+    assert server.worker(look) == server.manager(look) == [["BEAT", "HANDS", "HTTPD", "PAGES"], True]
+
+
+def test_a_child_has_timers_tasks_and_signals_of_its_own(pool: MakePool) -> None:
+    server = pool("", "--workers", "1")
+    assert server.worker("kernel.delay(0.01, 'PAGES', 'hear', 'rang') is not None")
+    wait_until(lambda: server.worker("pages.told") == [["rang"]], "the timer")
+    server.worker("kernel.signal(10, 'PAGES', 'hear')")
+    server.worker("os.kill(os.getpid(), 10)")
+    wait_until(lambda: server.worker("pages.told") == [["rang"], [10]], "the signal")
+    assert server.manager("pages.told") == []
+
+
+def test_what_is_printed_before_the_fork_is_printed_once(pool: MakePool) -> None:
+    server = pool("", "--workers", "4", more="print('hello', end='')\n", env={"PYTHONUNBUFFERED": ""})
+    server.wait_workers(4)
+    assert server.stop() == 0
+    assert "".join(server.out).count("hello") == 1
+
+
+def test_a_worker_holds_no_descriptor_of_its_manager_but_the_listener(pool: MakePool) -> None:
+    server = pool(ONE)
+    server.wait_workers(1)
+    before = server.descriptors(server.workers()[0])
+    for count in range(1, 5):
+        server.hold(1)
+        wait_until(lambda count=count: server.totals["active"] == count, "one more held")
+        server.wait_spares(1)
+    youngest = server.manager("server.workers[-1]")
+    assert server.descriptors(youngest) == before
+
+
+def test_run_does_not_return_in_a_worker() -> None:
+    source = """
+        from prefork import Kernel, PreForkServer
+
+        kernel = Kernel()
+        server = PreForkServer(kernel, address="127.0.0.1", start_servers=3)
+        kernel.session("END", {"now": lambda: server.shutdown(graceful=True)})
+        server.on_serving.append(lambda _: kernel.delay(0.1, "END", "now"))
+        kernel.run()
+        print("once")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("once\n", "")
+
+
+TWO_SERVERS = """
+from prefork import HTTPServer, PreForkServer
+
+other = PreForkServer(kernel, alias="OTHER", address="127.0.0.1", ipc_glue="prefork-test-other",
+    start_servers=2, min_spare_servers=2, max_spare_servers=2,
+    handlers=[{"dir": "^/pid$", "session": "PAGES", "event": "pid"}])
+alone = HTTPServer(kernel, alias="ALONE", address="127.0.0.1",
+    handlers=[{"dir": "^/pid$", "session": "PAGES", "event": "pid"}])
+"""
+
+
+def test_two_pools_and_a_server_without_one_live_in_one_kernel_and_let_go_of_each_other(
+    pool: MakePool,
+) -> None:
+    server = pool("", "--log-level", "debug", more=TWO_SERVERS)
+    urls = server.manager("{name: kernel.find(name).url for name in ('HTTPD', 'OTHER', 'ALONE')}")
+
+    def fetch(name: str) -> int:
+        with urllib.request.urlopen(urls[name] + "/pid", timeout=5) as answer:
+            return int(answer.read())
+
+    assert fetch("ALONE") == server.pid
+    assert fetch("OTHER") in server.manager("kernel.find('OTHER').workers")
+    assert fetch("HTTPD") in server.manager("server.workers")
+    server.manager("kernel.post('OTHER', 'SHUTDOWN', 'GRACEFUL')")
+    wait_until(lambda: server.manager("kernel.find('OTHER') is None"), "the other to be gone")
+    assert "prefork-test-other" not in list_glues(), "a worker of the first pool holds the glue of the second"
+    server.manager("kernel.post('ALONE', 'SHUTDOWN', 'GRACEFUL')")
+    wait_until(lambda: server.manager("kernel.find('ALONE') is None"), "the server to be gone")
+    for name in ("OTHER", "ALONE"):
+        with pytest.raises(OSError, match="refused"):
+            fetch(name)
+    assert fetch("HTTPD") in server.manager("server.workers")
+    assert len(children(server.pid)) == len(server.manager("server.workers"))
+    assert server.stop() == 0

@@ -1,0 +1,227 @@
+"""What signals do to a pool: to its manager, to one worker, to the whole process group."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+
+import pytest
+
+import harness
+from conftest import MakePool
+from harness import read_response, wait_until
+from pools import Pool, alive
+
+TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8, check_spares_interval=0.05"
+TERM_AND_INT = pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+
+
+def hold_two(server: Pool, path: str = "/ahold") -> list[int]:
+    server.wait_workers(2)
+    server.hold(2, path)
+    wait_until(lambda: server.totals["active"] == 2, "two held")
+    return server.workers("active")
+
+
+@TERM_AND_INT
+def test_a_signal_lets_open_requests_be_answered_and_ends_with_status_0(pool: MakePool, signum: int) -> None:
+    server = pool(TWO)
+    held = hold_two(server)
+    everyone = server.workers()
+    server.signal(signum)
+    server.wait_log(f"{signal.Signals(signum).name}: stopping when all requests are answered")
+    wait_until(lambda: server.totals["workers"] == 2, "the idle workers to go")
+    assert sorted(map(int, server.release())) == sorted(held)
+    assert server.wait() == 0
+    assert not any(map(alive, everyone))
+    assert server.log.count("\n") == 0, server.log
+
+
+@TERM_AND_INT
+def test_a_second_signal_ends_at_once(pool: MakePool, signum: int) -> None:
+    server = pool(TWO)
+    hold_two(server, "/hold")
+    everyone = server.workers()
+    server.signal(signum)
+    server.wait_log("stopping when")
+    assert server.process.poll() is None
+    server.signal(signal.SIGINT)
+    assert server.wait() == 0
+    assert "SIGINT again: stopping at once" in server.log
+    assert not any(map(alive, everyone))
+    assert "Traceback" not in server.log
+
+
+def test_ctrl_c_reaches_the_whole_group_and_still_lets_requests_be_answered(pool: MakePool) -> None:
+    server = pool(TWO, start_new_session=True)
+    held = hold_two(server)
+    harness.os.killpg(server.pid, signal.SIGINT)
+    server.wait_log("SIGINT: stopping when")
+    assert sorted(map(int, server.release())) == sorted(held)
+    assert server.wait() == 0
+    assert server.log.count("\n") == 0, server.log
+
+
+def test_ctrl_c_twice_ends_at_once_and_quietly(pool: MakePool) -> None:
+    server = pool(TWO, start_new_session=True)
+    hold_two(server)
+    harness.os.killpg(server.pid, signal.SIGINT)
+    server.wait_log("SIGINT: stopping when")
+    harness.os.killpg(server.pid, signal.SIGINT)
+    assert server.wait() == 0
+    assert "Traceback" not in server.log
+
+
+def test_ctrl_c_while_the_workers_begin_leaves_none_behind(pool: MakePool) -> None:
+    slow = "import asyncio, time\npages._handlers['slow'] = lambda: time.sleep(30)\n"
+    server = pool(f"{TWO}, fork_handlers={{'PAGES': 'slow'}}", more=slow, start_new_session=True)
+    workers = server.workers("starting")
+    assert len(workers) == 2
+    began = time.monotonic()
+    harness.os.killpg(server.pid, signal.SIGINT)
+    assert server.wait() == 0
+    assert time.monotonic() - began < 5
+    assert not any(map(alive, workers))
+    assert server.log.count("\n") == 0, server.log
+
+
+def test_term_to_one_worker_retires_it_alone(pool: MakePool) -> None:
+    server = pool(TWO, more="import os\n")
+    first, second = hold_two(server)
+    harness.os.kill(first, signal.SIGTERM)
+    wait_until(lambda: server.workers("draining") == [first], "it drains")
+    assert first in map(int, server.release())
+    wait_until(lambda: not alive(first), "the first to end")
+    assert second in server.wait_workers(2)
+    assert server.log == "", "no news"
+
+
+def test_term_to_a_worker_that_begins_ends_it_and_it_is_replaced(pool: MakePool) -> None:
+    slow = "import time, os\npages._handlers['slow'] = lambda: os.path.exists('go') or time.sleep(30)\n"
+    server = pool(
+        "start_servers=1, min_spare_servers=1, max_clients=1, fork_handlers={'PAGES': 'slow'}", more=slow
+    )
+    (worker,) = server.workers("starting")
+    (server.directory / "go").touch()
+    harness.os.kill(worker, signal.SIGTERM)
+    server.wait_log(f"worker {worker} ended before it was ready (killed by SIGTERM)")
+    assert server.wait_workers(1) != [worker]
+
+
+def test_int_to_one_worker_is_left_to_its_manager(pool: MakePool) -> None:
+    server = pool(TWO)
+    first, second = server.wait_workers(2)
+    harness.os.kill(first, signal.SIGINT)
+    harness.os.kill(second, signal.SIGINT)
+    assert int(server.get("/pid")) in (first, second)
+    assert {first, second} <= set(server.workers())
+
+
+def test_a_signal_ends_the_process_whatever_else_its_sessions_do(pool: MakePool) -> None:
+    # `hands` watches a socket, and this timer is set again for ever.
+    more = "pages._handlers['again'] = lambda: kernel.delay(0.01, 'PAGES', 'again') and None\n"
+    server = pool(TWO, more=more + "server.on_serving.append(lambda _: kernel.post('PAGES', 'again'))\n")
+    server.wait_workers(2)
+    assert server.stop() == 0
+
+
+def test_a_signal_to_a_server_without_a_pool_does_the_same(pool: MakePool) -> None:
+    server = pool("start_servers=0")
+    (held,) = server.hold(1, "/ahold")
+    wait_until(lambda: server.manager("kernel.engine.in_flight") == 1, "one held")
+    server.signal(signal.SIGTERM)
+    server.wait_log("SIGTERM: stopping when")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert harness.read_all(held) == b""
+
+
+def test_a_kept_connection_is_told_to_close_when_the_server_stops(pool: MakePool) -> None:
+    server = pool("", "--workers", "1")
+    with server.connect() as sock:
+        sock.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: server.totals["active"] == 1, "one held")
+        server.signal(signal.SIGTERM)
+        wait_until(lambda: server.totals["draining"] == 1, "it drains")
+        server.release()
+        status, fields, _ = read_response(sock)
+        assert (status, fields["connection"]) == (200, "close")
+        assert sock.recv(1) == b""
+    assert server.wait() == 0
+
+
+def test_hup_to_the_group_replaces_every_worker(pool: MakePool) -> None:
+    server = pool(TWO, start_new_session=True)
+    before = server.wait_workers(2)
+    harness.os.killpg(server.pid, signal.SIGHUP)
+    wait_until(
+        lambda: not set(before) & set(server.workers()) and len(server.workers("spare")) == 2, "new ones"
+    )
+    assert "HUP: replacing every worker" in server.log
+    assert server.status()["manager"]["generation"] == 2
+    assert server.stop() == 0
+
+
+# --- signals that do something in gunicorn ------------------------------------------------------------------
+
+UNUSED = {
+    signal.SIGUSR1: "the access log follows its rotation by itself",
+    signal.SIGUSR2: "new code takes a restart, and HUP renews the workers",
+    signal.SIGTTIN: "the pool sizes itself, by --min-spare, --max-spare and --max-clients",
+    signal.SIGTTOU: "the pool sizes itself, by --min-spare, --max-spare and --max-clients",
+}
+ALONE = UNUSED | {
+    signal.SIGUSR2: "new code takes a restart",
+    signal.SIGTTIN: "there is no pool",
+    signal.SIGTTOU: "there is no pool",
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "instead"), [(TWO, UNUSED), ("start_servers=0", ALONE)], ids=["pool", "alone"]
+)
+def test_a_signal_that_means_something_elsewhere_is_told_what_is_here_instead(
+    pool: MakePool, options: str, instead: dict[int, str]
+) -> None:
+    server = pool(options)
+    workers = server.wait_workers(2) if options == TWO else []
+    for _ in range(2):  # a second one is heard as the first
+        for signum in instead:
+            count = len(server.err)
+            server.signal(signum)
+            wait_until(lambda count=count: len(server.err) > count, "a line")
+    lines = [re.sub(r".* (WARNING) ", r"\1 ", line) for line in server.err]
+    assert [line.partition(" changes nothing: ")[0] for line in lines] == [
+        f"WARNING prefork.server: {signal.Signals(signum).name}" for signum in (*instead, *instead)
+    ]
+    assert all(line.endswith(told) for line, told in zip(lines, [*instead.values()] * 2, strict=True))
+    assert server.manager("server.workers") == workers
+    assert int(server.get("/pid")) in (workers or [server.pid])
+    assert server.stop() == 0
+
+
+def test_a_signal_that_the_application_heard_is_its_own(pool: MakePool) -> None:
+    more = (
+        "import signal\n"
+        "signal.signal(signal.SIGTTIN, lambda *_: pages.hear('TTIN'))\n"
+        "signal.signal(signal.SIGUSR2, signal.SIG_IGN)\n"
+        "pages._handlers['_start'] = lambda: kernel.signal(signal.SIGUSR1, 'PAGES', 'hear')\n"
+    )
+    server = pool(TWO, more=more)
+    server.wait_workers(2)
+    for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN):
+        server.signal(signum)
+    wait_until(lambda: len(server.manager("pages.told")) == 2, "both that were heard")
+    assert sorted(server.manager("pages.told"), key=str) == [["TTIN"], [signal.SIGUSR1]]
+    assert server.stop() == 0
+    assert "changes nothing" not in server.log
+
+
+def test_a_signal_that_the_manager_answers_is_not_for_its_workers(pool: MakePool) -> None:
+    server = pool(TWO)
+    first, second = server.wait_workers(2)
+    harness.os.kill(first, signal.SIGUSR1)
+    assert str(first) in server.wait_log("killed by SIGUSR1")
+    assert second in server.wait_workers(2)
+    assert "changes nothing" not in server.log

@@ -1,0 +1,91 @@
+"""The scoreboard of a running pool, read from outside."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import harness
+from conftest import MakePool
+from harness import wait_until
+
+TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=3, max_clients=4, check_spares_interval=60"
+
+
+def test_status_json_tells_manager_totals_and_a_list_of_workers(pool: MakePool) -> None:
+    server = pool(TWO)
+    workers = server.wait_workers(2)
+    assert server.glue
+    for _ in range(3):
+        server.get("/one")
+    wait_until(lambda: server.totals["requests"] == 3, "three counted")
+    told = harness.status_json(server.glue)
+    assert set(told) == {"manager", "totals", "workers"}
+    manager = told["manager"]
+    assert manager["pid"] == server.pid
+    assert (manager["min_spare"], manager["max_spare"], manager["max_clients"]) == (2, 3, 4)
+    assert (manager["generation"], manager["died"], manager["boot_failed"]) == (1, 0, 0)
+    assert abs(manager["started_unix_s"] - time.time()) < 60
+    assert 0 <= manager["uptime_s"] < 60
+    assert told["totals"]["requests"] == 3
+    assert told["totals"]["bytes_out"] > 3 * len("HTTP/1.1 200 OK")
+    assert {worker["pid"] for worker in told["workers"]} >= set(workers)
+    for worker in told["workers"]:
+        assert worker["state"] == "spare"
+        assert worker["request"] is None
+        assert 0 <= worker["age_s"] < 60
+
+
+def test_status_tells_the_request_that_a_worker_is_in(pool: MakePool) -> None:
+    server = pool(TWO)
+    server.hold(1, "/hold?by=me")
+    wait_until(lambda: server.totals["active"] == 1, "one held")
+    (worker,) = (worker for worker in server.status()["workers"] if worker["state"] == "active")
+    assert worker["in_flight"] == 1
+    assert worker["request"]["method"] == "GET"
+    assert worker["request"]["path"].startswith("/hold")
+    assert 0 <= worker["request"]["age_s"] < 10
+
+
+def test_totals_keep_what_workers_did_that_are_gone(pool: MakePool) -> None:
+    server = pool("start_servers=1, min_spare_servers=1, max_clients=1, max_requests_per_child=2")
+    for _ in range(7):
+        server.get("/one")
+    wait_until(lambda: server.totals["requests"] == 7, "seven counted")
+    assert server.status()["manager"]["died"] == 3
+
+
+def test_status_for_people_is_a_table(pool: MakePool) -> None:
+    server = pool("", "--workers", "2")
+    first, second = server.wait_workers(2)
+    done = harness.run("status", "--glue", str(server.glue))
+    assert done.returncode == 0
+    assert re.search(rf"\b{first}\b", done.stdout)
+    assert re.search(rf"\b{second}\b", done.stdout)
+    assert "spare" in done.stdout
+
+
+def test_status_of_nobody_is_one_line_and_status_2() -> None:
+    done = harness.run("status", "--glue", "prefork-nobody")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "prefork-nobody" in done.stderr
+
+
+def test_glue_in_use_names_the_pid_that_holds_it(pool: MakePool) -> None:
+    first = pool("", "--workers", "1", "--glue", "prefork-test-taken")
+    done = harness.run("serve", str(first.directory / "app.py") + ":server", "--bind", "127.0.0.1:0",
+                       "--glue", "prefork-test-taken", env=first.env)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(rf"prefork: .*'prefork-test-taken' is held by pid {first.pid}\b.*\n", done.stderr)
+    assert first.get("/one") == b"one"
+
+
+def test_a_taken_port_is_one_line_and_status_2_and_holds_no_glue(pool: MakePool) -> None:
+    first = pool("", "--workers", "1")
+    done = harness.run("serve", str(first.directory / "app.py") + ":server", "--bind",
+                       f"127.0.0.1:{first.port}", env=first.env)  # fmt: skip
+    assert done.returncode == 2
+    assert re.fullmatch(r"prefork: cannot listen on .*Address already in use.*\n", done.stderr)

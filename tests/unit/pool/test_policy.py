@@ -1,0 +1,654 @@
+"""The pool's policy: rule by rule, as properties over random lives, and over years of simulated time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from prefork.pool import policy
+from prefork.pool.policy import Limits, Memory, Plan, Slot, State
+
+STARTING, SPARE, ACTIVE, DRAINING = State.STARTING, State.SPARE, State.ACTIVE, State.DRAINING
+LIMITS = Limits(min_spare=5, max_spare=10, max_clients=100, check_interval=1.0, generation=1, capacity=200)
+
+
+def workers(*groups: tuple[int, State] | tuple[int, State, int]) -> list[Slot]:
+    """`(3, SPARE)` is three spares, `(3, SPARE, 2)` of generation 2; the later the younger."""
+    kinds = [(group[1], group[2] if len(group) == 3 else 1) for group in groups for _ in range(group[0])]
+    return [Slot(index, state, generation, float(index)) for index, (state, generation) in enumerate(kinds)]
+
+
+def fixed(count: int, generation: int = 1) -> Limits:
+    return Limits(count, count, count, 1.0, generation, capacity=2 * count + 2)
+
+
+class Pool:
+    """Carries plans out at once, as the manager does, and checks what must always hold."""
+
+    def __init__(self, limits: Limits, slots: list[Slot] | None = None, now: float = 1000.0) -> None:
+        self.limits = limits
+        self.slots: dict[int, Slot] = {}
+        self.states: Counter[State] = Counter()
+        self.indexes = itertools.count(1000)
+        self.memory = Memory()
+        self.now = now
+        self.forked = 0
+        self.retired: list[Slot] = []
+        for slot in slots or []:
+            self.put(slot)
+
+    def put(self, slot: Slot) -> None:
+        self.drop(slot.index)
+        self.slots[slot.index] = slot
+        self.states[slot.state] += 1
+
+    def drop(self, index: int) -> None:
+        if (old := self.slots.pop(index, None)) is not None:
+            self.states[old.state] -= 1
+
+    def set(self, index: int, state: State) -> None:
+        self.put(replace(self.slots[index], state=state))
+
+    def all(self, *states: State) -> list[Slot]:
+        return [slot for slot in self.slots.values() if slot.state in states]
+
+    def count(self, *states: State) -> int:
+        return sum(self.states[state] for state in states)
+
+    @property
+    def live(self) -> int:
+        return self.count(STARTING, SPARE, ACTIVE)
+
+    def plan(self) -> Plan:
+        return policy.plan(list(self.slots.values()), self.limits, self.memory, self.now)
+
+    def settle(self) -> Plan:
+        """Asks and obeys until the plan asks for nothing more now."""
+        for _ in range(10_000):
+            plan = self.plan()
+            self.obey(plan)
+            if plan.wake_at is None or plan.wake_at > self.now:
+                return plan
+        raise AssertionError("the plan never settles")
+
+    def obey(self, plan: Plan) -> None:
+        self.memory = plan.memory
+        for index in plan.retire:
+            slot = self.slots[index]
+            outdated = slot.generation < self.limits.generation
+            assert slot.state in ((SPARE, ACTIVE) if outdated else (SPARE,)), "a busy worker is not surplus"
+            assert outdated or self.count(SPARE) > self.limits.max_spare
+            self.retire(slot)
+        for index in itertools.islice(self.indexes, plan.spawn):
+            self.fork(Slot(index, STARTING, self.limits.generation, self.now))
+        surge = plan.memory.replacement is not None
+        assert not plan.spawn or self.live <= self.limits.max_clients + surge
+        assert len(self.slots) <= self.limits.capacity
+        assert not (plan.overcommit and self.count(SPARE)), "a spare is there to take it"
+
+    def fork(self, slot: Slot) -> None:
+        self.forked += 1
+        self.put(slot)
+
+    def retire(self, slot: Slot) -> None:
+        self.retired.append(slot)
+        self.set(slot.index, DRAINING)
+
+    def boot(self) -> None:
+        """All that start are spare a little later."""
+        self.now += 0.001
+        for slot in self.all(STARTING):
+            self.set(slot.index, SPARE)
+            self.memory = policy.booted(self.memory)
+
+    def bury(self) -> None:
+        """All that drain are gone."""
+        for slot in self.all(DRAINING):
+            self.drop(slot.index)
+
+    def live_quietly(self, seconds: float) -> None:
+        """Time passes, new workers boot and draining ones leave; no request comes."""
+        until = self.now + seconds
+        while True:
+            plan = self.settle()
+            if self.count(STARTING, DRAINING):
+                self.boot()
+                self.bury()
+            elif plan.wake_at is not None and plan.wake_at <= until:
+                self.now = plan.wake_at
+            else:
+                self.now = max(self.now, until)
+                return
+
+
+# --- growth -------------------------------------------------------------------------------------------------
+
+
+def first(slots: list[Slot], memory: Memory | None = None, now: float = 1000.0) -> Plan:
+    return policy.plan(slots, LIMITS, memory or Memory(), now)
+
+
+def test_enough_spares_need_nothing() -> None:
+    plan = first(workers((5, SPARE), (20, ACTIVE)))
+    assert (plan.spawn, plan.retire, plan.wake_at) == (0, (), None)
+    assert plan.may_grow
+    assert not plan.overcommit
+
+
+def test_a_missing_spare_is_forked_at_once() -> None:
+    assert first(workers((4, SPARE))).spawn == 1
+
+
+def test_starting_workers_count_as_spares() -> None:
+    assert first(workers((2, SPARE), (3, STARTING))).spawn == 0
+
+
+def test_growth_doubles_up_to_the_deficit_and_begins_anew() -> None:
+    limits = replace(LIMITS, min_spare=80, max_spare=90)
+    pool = Pool(limits)
+    batches = []
+    while (plan := pool.plan()).spawn:
+        batches.append(plan.spawn)
+        pool.obey(plan)
+    assert batches == [1, 2, 4, 8, 16, 32, 17]
+    assert pool.memory.batch == 1
+
+
+def test_growth_asks_to_be_called_again_at_once_while_more_is_wanted() -> None:
+    plan = first(workers((1, SPARE)))
+    assert (plan.spawn, plan.wake_at) == (1, 1000.0)
+    assert first(workers((4, SPARE))).wake_at is None
+
+
+def test_growth_stops_at_max_clients_and_draining_workers_do_not_count() -> None:
+    pool = Pool(LIMITS, workers((98, ACTIVE), (50, DRAINING)))
+    plan = pool.settle()
+    assert pool.forked == 2
+    assert not plan.may_grow
+
+
+def test_growth_stops_at_the_capacity_of_the_scoreboard() -> None:
+    pool = Pool(replace(LIMITS, capacity=52), workers((50, DRAINING)))
+    pool.settle()
+    assert pool.forked == 2
+
+
+def test_empty_slots_are_nobody() -> None:
+    slots = [*workers((5, SPARE)), *(Slot(100 + index, State.EMPTY, 0, 0.0) for index in range(50))]
+    assert first(slots) == first(slots[:5])
+
+
+def test_a_minimum_of_no_spare_still_serves() -> None:
+    limits = replace(LIMITS, min_spare=0, max_spare=0)
+    pool = Pool(limits)
+    pool.live_quietly(100)
+    assert pool.count(SPARE) == pool.forked == 1
+
+
+def test_overcommit_when_nobody_is_spare_and_nobody_can_be() -> None:
+    assert first(workers((100, ACTIVE))).overcommit
+    assert not first(workers((99, ACTIVE), (1, SPARE))).overcommit
+    assert not first(workers((99, ACTIVE), (1, STARTING))).overcommit
+    assert not first(workers((50, ACTIVE))).overcommit  # because it forks
+    backing_off = policy.fork_failed(Memory(), 1000.0)
+    assert first(workers((50, ACTIVE)), memory=backing_off).overcommit
+    assert first(workers((50, ACTIVE), (1, STARTING)), memory=backing_off).overcommit
+
+
+# --- shrinking ----------------------------------------------------------------------------------------------
+
+
+def test_surplus_leaves_one_for_each_interval() -> None:
+    pool = Pool(LIMITS, workers((13, SPARE)))
+    assert pool.settle().wake_at == 1001.0
+    left = []
+    for _ in range(5):
+        pool.now += 0.5
+        pool.settle()
+        left.append(pool.count(SPARE))
+    assert left == [13, 12, 12, 11, 11]
+    pool.live_quietly(100)
+    assert pool.count(SPARE) == 10
+    assert pool.settle().wake_at is None
+
+
+def test_the_youngest_spare_goes_and_no_busy_worker() -> None:
+    slots = [*workers((11, SPARE)), Slot(50, ACTIVE, 1, 99.0), Slot(51, STARTING, 1, 99.0)]
+    pool = Pool(LIMITS, slots)
+    pool.settle()
+    pool.now += 1
+    pool.settle()
+    assert [slot.index for slot in pool.retired] == [10]
+
+
+def test_a_short_lull_costs_no_worker() -> None:
+    pool = Pool(LIMITS, workers((12, SPARE)))
+    for _ in range(20):
+        pool.now += 0.9
+        pool.settle()
+        for index in (0, 1):
+            pool.set(index, ACTIVE)  # busy again before the interval is over
+        pool.settle()
+        for index in (0, 1):
+            pool.set(index, SPARE)
+    assert pool.retired == []
+
+
+def test_a_maximum_below_the_minimum_does_not_flap() -> None:
+    pool = Pool(replace(LIMITS, min_spare=5, max_spare=2))
+    pool.live_quietly(1000)
+    assert (pool.forked, pool.retired) == (5, [])
+
+
+def test_a_fixed_pool_holds_its_number() -> None:
+    pool = Pool(fixed(8))
+    pool.live_quietly(10)
+    for slot in pool.all(SPARE):
+        pool.set(slot.index, ACTIVE)
+    assert not pool.settle().may_grow
+    assert pool.forked == 8
+    for slot in pool.all(ACTIVE)[:2]:
+        pool.drop(slot.index)
+    pool.settle()
+    assert pool.forked == 10
+    pool.live_quietly(1000)
+    assert (pool.live, pool.retired) == (8, [])
+
+
+# --- replacing ----------------------------------------------------------------------------------------------
+
+
+def test_a_reload_replaces_one_by_one_and_never_has_fewer_spares() -> None:
+    pool = Pool(fixed(4, generation=2), workers((4, SPARE)))
+    for step in range(4):
+        pool.settle()
+        assert (pool.count(STARTING), pool.count(SPARE)) == (1, 4)
+        assert len(pool.retired) == step
+        pool.boot()
+    pool.live_quietly(1000)
+    assert pool.forked == 4
+    assert {slot.generation for slot in pool.slots.values()} == {2}
+    assert pool.count(SPARE) == 4
+
+
+def test_a_replacement_that_is_merely_starting_replaces_nobody() -> None:
+    pool = Pool(fixed(4, generation=2), workers((4, SPARE)))
+    pool.settle()
+    pool.now += 3600
+    pool.settle()
+    assert (pool.forked, pool.retired) == (1, [])
+
+
+def test_outdated_spares_go_before_outdated_actives() -> None:
+    pool = Pool(fixed(4, generation=2), workers((2, ACTIVE), (2, SPARE)))
+    pool.live_quietly(10)
+    assert [slot.state for slot in pool.retired] == [SPARE, SPARE, ACTIVE, ACTIVE]
+
+
+def test_a_reload_goes_on_while_every_worker_is_busy() -> None:
+    pool = Pool(fixed(4, generation=2), workers((4, ACTIVE)))
+    for _ in range(50):
+        pool.settle()
+        pool.boot()
+        pool.bury()
+        for slot in pool.all(SPARE):
+            pool.set(slot.index, ACTIVE)
+    assert {slot.generation for slot in pool.slots.values()} == {2}
+    assert (pool.live, pool.forked) == (4, 4)
+
+
+def test_a_replacement_makes_good_for_a_worker_that_died_meanwhile() -> None:
+    pool = Pool(fixed(2, generation=2), workers((2, SPARE)))
+    pool.settle()
+    pool.drop(0)
+    pool.boot()
+    pool.settle()
+    assert pool.retired == []
+    assert pool.count(SPARE) == 2
+    pool.live_quietly(10)
+    assert {slot.generation for slot in pool.slots.values()} == {2}
+
+
+def test_a_replacement_that_fails_to_boot_is_tried_again_later_and_the_old_code_serves_on() -> None:
+    pool = Pool(fixed(4, generation=2), workers((4, SPARE)))
+    for _ in range(100):
+        plan = pool.settle()
+        for broken in pool.all(STARTING):
+            pool.drop(broken.index)
+            pool.memory = policy.boot_failed(pool.memory, pool.now)
+        if plan.wake_at is not None:
+            pool.now = plan.wake_at
+        assert pool.count(SPARE) == 4
+    assert pool.now > 1000 + 30 * 20
+    pool.live_quietly(100)
+    assert {slot.generation for slot in pool.slots.values()} == {2}
+
+
+def test_a_reload_that_overtakes_another_keeps_to_one_more_than_max_clients() -> None:
+    pool = Pool(fixed(3, generation=2), workers((3, SPARE)))
+    pool.settle()
+    pool.limits = fixed(3, generation=3)
+    pool.live_quietly(100)
+    assert {slot.generation for slot in pool.slots.values()} == {3}
+    assert pool.live == 3
+
+
+def test_surplus_takes_the_outdated_first() -> None:
+    pool = Pool(replace(LIMITS, generation=2), workers((6, SPARE, 1), (6, SPARE, 2)))
+    pool.memory = replace(pool.memory, surplus_since=0.0)
+    pool.obey(pool.plan())
+    assert [slot.generation for slot in pool.retired] == [1]
+
+
+def test_a_reload_without_a_slot_to_spare_waits_for_one() -> None:
+    limits = replace(fixed(3, generation=2), capacity=3)
+    pool = Pool(limits, workers((3, SPARE)))
+    pool.settle()
+    assert (pool.forked, pool.retired) == (0, [])
+
+
+# --- failures -----------------------------------------------------------------------------------------------
+
+
+def test_failed_forks_back_off_up_to_half_a_minute_and_keep_what_runs() -> None:
+    memory, now, delays = Memory(), 1000.0, []
+    for _ in range(12):
+        memory = policy.fork_failed(memory, now)
+        plan = first(workers((1, SPARE)), memory=memory, now=now)
+        assert (plan.spawn, plan.retire, plan.may_grow) == (0, (), False)
+        assert plan.wake_at is not None
+        delays.append(round(plan.wake_at - now, 6))
+        now = plan.wake_at
+    assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0, 30.0]
+
+
+def test_after_a_failure_one_worker_probes_until_it_boots() -> None:
+    pool = Pool(LIMITS, workers((1, SPARE)))
+    pool.memory = policy.boot_failed(pool.memory, pool.now)
+    pool.now += 0.1
+    assert pool.settle().wake_at is None
+    assert pool.forked == 1
+    pool.boot()
+    pool.settle()
+    assert pool.forked == 4
+
+
+def test_workers_that_fail_together_are_one_failure() -> None:
+    memory = Memory()
+    for _ in range(10):
+        memory = policy.boot_failed(memory, 1000.0)
+    assert memory == policy.boot_failed(Memory(), 1000.0)
+
+
+def test_a_success_ends_the_backing_off() -> None:
+    memory = policy.fork_failed(Memory(), 1000.0)
+    assert policy.booted(memory) == Memory()
+    assert first(workers((4, SPARE)), memory=policy.booted(memory)).spawn == 1
+
+
+def test_a_million_failures_are_no_overflow() -> None:
+    memory = replace(Memory(), failures=1_000_000)
+    assert policy.fork_failed(memory, 0.0).not_before == 30.0
+
+
+# --- properties ---------------------------------------------------------------------------------------------
+
+
+@st.composite
+def limits_of_any_size(draw: st.DrawFn) -> Limits:
+    low = draw(st.integers(0, 8))
+    high = draw(st.integers(low + 1, 16))
+    most = draw(st.integers(1, 24))
+    return Limits(low, high, most, 1.0, 1, capacity=most + draw(st.integers(1, 8)))
+
+
+class PoolLife(RuleBasedStateMachine):
+    """Anything may happen in any order; `Pool` checks after every plan what must always hold."""
+
+    @initialize(limits=limits_of_any_size())
+    def begin(self, limits: Limits) -> None:
+        self.pool = Pool(limits)
+        self.pool.settle()
+
+    def pick(self, choice: int, *states: State) -> Slot | None:
+        found = self.pool.all(*states)
+        return found[choice % len(found)] if found else None
+
+    @rule(choice=st.integers(0, 100), old=st.sampled_from([STARTING, SPARE, ACTIVE]))
+    def change(self, choice: int, old: State) -> None:
+        if (slot := self.pick(choice, old)) is not None:
+            self.pool.set(slot.index, {STARTING: SPARE, SPARE: ACTIVE, ACTIVE: SPARE}[old])
+            if old is STARTING:
+                self.pool.memory = policy.booted(self.pool.memory)
+        self.pool.settle()
+
+    @rule(choice=st.integers(0, 100))
+    def die(self, choice: int) -> None:
+        if (slot := self.pick(choice, *State)) is not None:
+            self.pool.drop(slot.index)
+            if slot.state is STARTING:
+                self.pool.memory = policy.boot_failed(self.pool.memory, self.pool.now)
+        self.pool.settle()
+
+    @rule(seconds=st.floats(0, 40))
+    def wait(self, seconds: float) -> None:
+        self.pool.now += seconds
+        self.pool.settle()
+
+    @rule()
+    def fail_to_fork(self) -> None:
+        self.pool.memory = policy.fork_failed(self.pool.memory, self.pool.now)
+        self.pool.settle()
+
+    @precondition(lambda self: self.pool.limits.generation < 4)
+    @rule()
+    def reload(self) -> None:
+        generation = self.pool.limits.generation + 1
+        self.pool.limits = replace(self.pool.limits, generation=generation)
+        self.pool.settle()
+
+    def teardown(self) -> None:
+        if hasattr(self, "pool"):
+            converges(self.pool)
+
+
+def converges(pool: Pool) -> None:
+    """Left alone, any pool comes to rest within its limits, on new code, and stays there."""
+    active = pool.count(ACTIVE)
+    pool.live_quietly(3600)
+    limits = pool.limits
+    spares = pool.count(SPARE)
+    assert spares <= limits.most
+    assert spares >= limits.fewest or pool.live >= limits.max_clients
+    assert pool.live <= limits.max_clients
+    assert pool.count(STARTING, DRAINING) == 0
+    assert all(slot.generation == limits.generation for slot in pool.slots.values())
+    assert pool.count(ACTIVE) <= active
+    forked, retired = pool.forked, len(pool.retired)
+    pool.live_quietly(3600)
+    assert (pool.forked, len(pool.retired)) == (forked, retired)
+
+
+TestPoolLife = PoolLife.TestCase
+TestPoolLife.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    limits=limits_of_any_size(),
+    states=st.lists(st.sampled_from([STARTING, SPARE, ACTIVE]), max_size=24),
+)
+def test_left_alone_a_pool_only_grows_or_only_shrinks(limits: Limits, states: list[State]) -> None:
+    states = states[: limits.max_clients]
+    pool = Pool(limits, [Slot(index, state, 1, 0.0) for index, state in enumerate(states)])
+    converges(pool)
+    assert not (pool.forked and pool.retired)
+
+
+@settings(max_examples=200, deadline=None)
+@given(count=st.integers(1, 20), states=st.lists(st.sampled_from([SPARE, ACTIVE]), min_size=20, max_size=20))
+def test_a_reload_never_has_fewer_ready_spares_than_before(count: int, states: list[State]) -> None:
+    slots = [Slot(index, state, 1, 0.0) for index, state in enumerate(states[:count])]
+    pool = Pool(fixed(count, generation=2), slots)
+    before = fewest = pool.count(SPARE)
+    while any(slot.generation == 1 for slot in pool.slots.values()):
+        pool.settle()
+        fewest = min(fewest, pool.count(SPARE))
+        pool.boot()
+        pool.bury()
+    assert fewest == before
+    assert pool.forked == count
+
+
+# --- years --------------------------------------------------------------------------------------------------
+
+
+class World(Pool):
+    """A pool under load, on a clock that jumps from event to event.
+
+    Whoever takes one of the last spares wakes the manager; who turns spare wakes nobody: that is for the
+    periodic check, which is simulated only where it could find something new.
+    """
+
+    BOOT_S, DRAIN_S = 0.2, 2.0
+
+    def __init__(self, limits: Limits, seed: int = 1) -> None:
+        super().__init__(limits, now=0.0)
+        self.random = random.Random(seed)
+        self.events: list[tuple[float, int, Callable[[], None]]] = []
+        self.order = itertools.count()
+        self.due: set[float] = set()
+        self.waiting = 0
+        self.manage()
+
+    def at(self, seconds: float, function: Callable[[], None]) -> None:
+        heapq.heappush(self.events, (self.now + seconds, next(self.order), function))
+
+    def manage_at(self, when: float) -> None:
+        if when not in self.due:
+            self.due.add(when)
+            heapq.heappush(self.events, (when, next(self.order), self.manage))
+
+    def run(self, seconds: float) -> None:
+        until = self.now + seconds
+        while self.events and self.events[0][0] <= until:
+            self.now, _, function = heapq.heappop(self.events)
+            function()
+        self.now = until
+
+    def manage(self) -> None:
+        self.due.discard(self.now)
+        plan = self.settle()
+        self.overcommit = plan.overcommit
+        if plan.wake_at is not None:
+            self.manage_at(plan.wake_at)
+
+    def fork(self, slot: Slot) -> None:
+        super().fork(slot)
+        self.at(self.BOOT_S, lambda: self.start(slot))
+
+    def retire(self, slot: Slot) -> None:
+        super().retire(slot)
+        self.at(self.DRAIN_S, lambda: self.drop(slot.index))
+
+    def start(self, slot: Slot) -> None:
+        if self.slots.get(slot.index) == slot:
+            self.set(slot.index, SPARE)
+            self.memory = policy.booted(self.memory)
+            self.serve()
+            self.manage_at(self.now)
+
+    def arrive(self, requests: int) -> None:
+        self.waiting += requests
+        self.serve()
+
+    def serve(self) -> None:
+        if self.waiting:
+            for slot in self.all(SPARE)[: self.waiting]:
+                self.set(slot.index, ACTIVE)
+                self.waiting -= 1
+            if self.count(SPARE) < self.limits.min_spare:
+                self.manage_at(self.now)
+
+    def finish(self, requests: int) -> None:
+        for slot in self.all(ACTIVE)[:requests]:
+            self.set(slot.index, SPARE)
+        self.serve()
+        self.manage_at(self.now + self.limits.check_interval)
+
+    def kill(self) -> None:
+        self.drop(self.random.choice(list(self.slots)))
+        self.manage_at(self.now)
+
+
+DAY_S = 86_400.0
+
+
+def test_thousands_of_workers_come_at_once_and_go_one_by_one_each_season() -> None:
+    world = World(Limits(50, 100, 3000, 1.0, 1, capacity=4096))
+    for _ in range(3):
+        world.run(182 * DAY_S)
+        assert world.count(SPARE) <= 100
+        world.arrive(2000)
+        world.run(10)  # 2000 at a stroke come as 50 spares for each boot of 0.2 s
+        assert world.waiting == 0
+        assert 2050 <= world.live <= 2100
+        world.run(182 * DAY_S)
+        world.finish(2000)
+    world.run(DAY_S)
+    assert world.count(SPARE) == world.live == 100
+    assert world.forked <= 50 + 3 * 2050
+    assert world.now > 3 * 364 * DAY_S
+
+
+def test_a_reload_of_a_thousand_busy_workers() -> None:
+    limits = Limits(10, 20, 1000, 1.0, 1, capacity=1100)
+    world = World(limits)
+    world.arrive(1000)
+    world.run(60)
+    assert (world.count(ACTIVE), world.waiting) == (1000, 0)
+    assert world.overcommit
+    world.limits = replace(limits, generation=2)
+    world.manage_at(world.now)
+    for _ in range(1000):
+        world.run(1)
+        world.arrive(1000 - world.count(ACTIVE) - world.waiting)
+        if all(slot.generation == 2 for slot in world.slots.values()):
+            break
+    assert all(slot.generation == 2 for slot in world.slots.values())
+    assert world.forked == 2000
+    assert world.count(ACTIVE) == 1000
+
+
+def test_ten_years_of_full_and_empty_days_and_accidents() -> None:
+    world = World(Limits(5, 10, 64, 1.0, 1, capacity=128), seed=7)
+    arrived = killed = 0
+    for day in range(0, 3650, 3):
+        wanted = world.random.randint(0, 8) if day % 2 else world.random.randint(10, 80)
+        change = wanted - world.count(ACTIVE) - world.waiting
+        if change > 0:
+            world.arrive(change)
+            arrived += change
+        else:
+            given_up = min(-change, world.waiting)
+            world.waiting -= given_up
+            world.finish(-change - given_up)
+        world.run(DAY_S)
+        if world.random.random() < 0.5:
+            world.kill()
+            killed += 1
+        world.run(2 * DAY_S)
+        assert 5 <= world.count(SPARE) <= 10 or world.live == 64
+        assert world.waiting == 0 or world.live == 64
+        assert world.overcommit == (world.count(SPARE) == 0)
+    assert killed > 500
+    assert world.forked <= 10 + arrived + killed  # nothing is forked for nothing
+    assert world.now >= 3650 * DAY_S

@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import mmap
+import os
+import random
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from prefork._engine import Scoreboard
+from prefork.errors import GlueInUse, OptionError, ScoreboardUnavailable
+from prefork.pool.scoreboard import (
+    Publication,
+    format_states,
+    list_glues,
+    open_scoreboard,
+    snapshot,
+)
+
+ONE_SLOT = Scoreboard.create(1)
+PAGE = os.fstat(ONE_SLOT.fileno()).st_size // 2  # the manager's page and the slot's
+NOBODY = 65534
+F_SEAL_FUTURE_WRITE = 0x10  # which the module does not name
+ALL_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | F_SEAL_FUTURE_WRITE
+
+HOLDER = """
+import os, sys
+from prefork._engine import Scoreboard
+from prefork.pool.scoreboard import Publication
+board = Scoreboard.create(1)
+publication = Publication(board, sys.argv[1])
+print("holding", flush=True)
+sys.stdin.read()
+"""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@pytest.fixture
+def board():
+    board = Scoreboard.create(4)
+    yield board
+    board.close()
+
+
+@pytest.fixture
+def publication(board):
+    with contextlib.closing(Publication(board)) as publication:
+        yield publication
+
+
+@pytest.fixture
+def holder():
+    """Another process that holds the glue `taken-<pid of the tests>`."""
+    glue = f"taken-{os.getpid()}"
+    command = [sys.executable, "-c", HOLDER, glue]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"holding\n"
+        process.glue = glue
+        yield process
+        process.kill()
+
+
+def in_child(action, publication=None, uid=None):
+    """Exit status and text of an action in a forked process, while this one answers."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            if uid is not None:
+                os.setuid(uid)
+            os.write(writer, str(action()).encode())
+            status = 0
+        except BaseException as error:
+            os.write(writer, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with open(reader, "rb") as answers:
+        waiting = {answers.fileno()} | ({publication.fileno()} if publication else set())
+        while answers.fileno() not in (ready := select.select(waiting, [], [], 30)[0]):
+            assert ready, "neither a question nor an answer came"
+            publication.answer()
+        text = answers.read().decode()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text
+
+
+def read_from_outside(publication):
+    status, text = in_child(lambda: report(*open_scoreboard(publication.glue)), publication)
+    assert status == 0, text
+    return json.loads(text)
+
+
+def report(board, pid):
+    return json.dumps({"pid": pid, **snapshot(board)})
+
+
+def hostile_copy(board, words):
+    """A scoreboard whose slots hold any words: a file made by hand, sealed as the real one is."""
+    with mmap.mmap(board.fileno(), PAGE, mmap.MAP_SHARED, mmap.PROT_READ) as real:
+        head = real[:]
+    fd = os.memfd_create("hostile", os.MFD_ALLOW_SEALING)
+    try:
+        os.write(fd, head + b"".join(word.to_bytes(8, "little") for word in words))
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, ALL_SEALS)
+        return Scoreboard.attach(fd)
+    finally:
+        os.close(fd)
+
+
+def test_a_claim_is_seen_in_another_process(board, publication):
+    board.publish(pid=os.getpid(), generation=2, min_spare=5, may_grow=True)
+    assert board.claim(2, 2)
+    seen = read_from_outside(publication)
+    assert seen["pid"] == seen["manager"]["pid"] == os.getpid()
+    assert seen["manager"]["may_grow"] is True
+    assert [(worker["slot"], worker["state"]) for worker in seen["workers"]] == [(2, "starting")]
+
+
+def test_what_a_forked_process_writes_is_seen_here(board):
+    status, _ = in_child(lambda: board.claim(3, 9))
+    assert status == 0
+    assert board.states() == bytes([0, 0, 0, 1])
+    assert board.read(3)["generation"] == 9
+
+
+def test_the_memory_cannot_be_mapped_to_write(board):
+    for access in (mmap.PROT_WRITE, mmap.PROT_READ | mmap.PROT_WRITE):
+        with pytest.raises(PermissionError):
+            mmap.mmap(board.fileno(), PAGE, mmap.MAP_SHARED, access)
+    with pytest.raises(PermissionError):
+        os.pwrite(board.fileno(), b"x", 0)
+    with pytest.raises(PermissionError):
+        os.ftruncate(board.fileno(), 0)
+
+
+def test_the_report_is_json_with_manager_totals_and_workers(board):
+    board.publish(pid=7, started_ns=5_000_000_000, retired_requests=100, retired_bytes_out=9)
+    board.claim(0, 1)
+    board.claim(1, 1)
+    seen = json.loads(json.dumps(snapshot(board, now=board.read(0)["started"] + 60)))
+    assert set(seen) == {"manager", "totals", "workers"}
+    assert seen["manager"]["uptime_s"] > 55
+    assert (seen["totals"]["workers"], seen["totals"]["starting"], seen["totals"]["spare"]) == (2, 2, 0)
+    assert (seen["totals"]["requests"], seen["totals"]["bytes_out"]) == (100, 9)
+    assert seen["workers"][0] == {
+        "slot": 0, "state": "starting", "pid": 0, "generation": 1, "age_s": 60.0, "since_turn_s": 60.0,
+        "requests": 0, "bytes_in": 0, "bytes_out": 0, "connections": 0, "in_flight": 0, "busy_s": 0.0,
+        "handed_off": 0, "adopted": 0,
+        "request": None,
+    }  # fmt: skip
+
+
+def test_the_debug_line_counts_and_lists(board):
+    assert format_states(board) == "actives 0, spares 0:"
+    board.claim(1, 0)
+    assert format_states(board) == "actives 0, spares 0: ? = starting"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_in_the_slots_breaks_no_report(board, seed):
+    chance = random.Random(seed)
+    for index in range(board.capacity):
+        board.claim(index, 0)  # or nobody would look at the noise
+    words = [chance.choice((chance.getrandbits(64), chance.getrandbits(3))) for _ in range(PAGE // 8 * 4)]
+    words[:: PAGE // 8] = [2, 2, 3, 4]  # sequences: of some slots it seems that they can be read whole
+    hostile = hostile_copy(board, words)
+    seen = json.loads(json.dumps(snapshot(hostile)))
+    assert seen["totals"]["workers"] == len(seen["workers"]) <= 4
+    assert "\n" not in format_states(hostile)
+    for index in range(-1, 6):
+        with contextlib.suppress(OverflowError):
+            hostile.read(index)
+
+
+def test_noise_in_a_path_cannot_reach_a_terminal(board):
+    board.claim(0, 0)
+    slot = [0x1B0A5C41E9000000 + index if index > 12 else 2 for index in range(PAGE // 8)]
+    hostile = hostile_copy(board, slot + [0] * (PAGE // 8 * 3))
+    path = snapshot(hostile)["workers"][0]["request"]["path"]
+    assert path.isprintable()
+    assert path.isascii()
+    assert "\\x1b" in path
+
+
+def test_a_reader_changes_nothing(board):
+    reader = Scoreboard.attach(board.fileno())
+    for change in (
+        lambda: reader.claim(0, 0),
+        lambda: reader.clear(0),
+        lambda: reader.publish(pid=1),
+        reader.fileno,
+        reader.alert_fileno,
+    ):
+        with pytest.raises(RuntimeError, match="attached to read"):
+            change()
+
+
+def test_a_closed_scoreboard_says_so(board):
+    board.close()
+    for use in (board.states, board.header, lambda: board.read(0), lambda: board.claim(0, 0)):
+        with pytest.raises(RuntimeError, match="closed"):
+            use()
+
+
+def test_wrong_arguments_are_refused(board):
+    with pytest.raises(ValueError, match="at least one slot"):
+        Scoreboard.create(0)
+    with pytest.raises(TypeError, match="spare_parts=3"):
+        board.publish(spare_parts=3)
+    with pytest.raises(TypeError, match="min_spare=4294967296"):
+        board.publish(min_spare=1 << 32)
+    assert board.claim(4, 0) is False
+    with pytest.raises(ValueError, match="got -1"):
+        Scoreboard.attach(-1)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        Scoreboard.attach(1 << 20)
+    with open(os.memfd_create("bare", os.MFD_ALLOW_SEALING), "wb") as bare:
+        os.ftruncate(bare.fileno(), 2 * PAGE)
+        with pytest.raises(ValueError, match="sealed memory"):
+            Scoreboard.attach(bare.fileno())
+
+
+def test_a_glue_in_use_names_the_pid(holder, board):
+    with pytest.raises(GlueInUse, match=rf"'{holder.glue}' is held by pid {holder.pid}:"):
+        Publication(board, holder.glue)
+
+
+def test_a_glue_is_free_again_after_its_holder_was_killed(holder, board):
+    assert holder.glue in list_glues()
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert holder.glue not in list_glues()
+    Publication(board, holder.glue).close()
+
+
+def test_a_glue_is_given_up_by_close_and_can_be_taken_again(board):
+    first = Publication(board, "again")
+    first.close()
+    Publication(board, "again").close()
+    assert "again" not in list_glues()
+
+
+def test_chosen_glues_are_unique_and_listed(board):
+    with contextlib.closing(Publication(board)) as one, contextlib.closing(Publication(board)) as two:
+        assert one.glue != two.glue
+        assert {one.glue, two.glue} <= set(list_glues())
+        assert one.glue not in list_glues(uid=NOBODY)
+
+
+def test_odd_names_of_other_sockets_are_not_taken_for_glues():
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(f"\0prefork/{os.geteuid()}/odd one\n\n")
+        assert not [glue for glue in list_glues() if glue.startswith("odd")]
+
+
+@pytest.mark.parametrize("glue", ["", "a/b", "a b", "x" * 65, "a\n", "ü", "\0"])
+def test_what_is_no_name_is_refused(board, glue):
+    with pytest.raises(OptionError, match="1 to 64 letters"):
+        Publication(board, glue)
+    with pytest.raises(OptionError, match="1 to 64 letters"):
+        open_scoreboard(glue)
+
+
+def test_a_glue_that_nobody_holds_names_those_that_are_held(publication):
+    with pytest.raises(ScoreboardUnavailable, match=f"found none; running: .*{publication.glue}"):
+        open_scoreboard("nobody-has-this")
+
+
+def test_who_asks_and_leaves_disturbs_nobody(board, publication):
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+            asker.connect(f"\0prefork/{os.geteuid()}/{publication.glue}")
+    publication.answer()
+    publication.answer()
+    board.claim(0, 0)
+    assert len(read_from_outside(publication)["workers"]) == 1
+
+
+def test_a_manager_out_of_descriptors_turns_askers_away(publication):
+    address = f"\0prefork/{os.geteuid()}/{publication.glue}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+        asker.connect(address)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+        try:
+            publication.answer()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        asker.settimeout(10)
+        assert asker.recv(1) == b""
+        assert not select.select([publication], [], [], 0)[0], "nothing is left to spin on"
+    assert read_from_outside(publication)["workers"] == []
+
+
+@needs_root
+def test_another_user_gets_nothing(publication):
+    status, text = in_child(lambda: open_scoreboard(publication.glue, uid=0), publication, uid=NOBODY)
+    assert status == 1
+    assert text.startswith("ScoreboardUnavailable: ")
+    assert "handed nothing over" in text
+
+
+@needs_root
+def test_a_glue_under_a_false_name_is_not_believed():
+    name = f"\0prefork/{os.geteuid()}/forged-{os.getpid()}"
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            os.setuid(NOBODY)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            listener.bind(name)
+            listener.listen()
+            os.write(writer, b"listening")
+            signal.pause()
+        os._exit(1)
+    os.close(writer)
+    try:
+        assert os.read(reader, 100) == b"listening"
+        with pytest.raises(ScoreboardUnavailable, match=f"but user {NOBODY} holds it"):
+            open_scoreboard(f"forged-{os.getpid()}")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reader)
