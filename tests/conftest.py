@@ -9,9 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-import harness
-import pools
-import stage
+from support import harness, pools, stage
 
 Serve = Callable[..., harness.Server]
 MakePool = Callable[..., pools.Pool]

@@ -19,13 +19,13 @@ from prefork.errors import (
     UnknownEvent,
     UnknownSession,
 )
-from prefork.forms import Upload
-from prefork.kernel import Kernel
+from prefork.hosting.running import run
+from prefork.kernel.kernel import Kernel
+from prefork.kernel.session import Session, event
+from prefork.kernel.timer import Timer
 from prefork.pool.server import PreForkServer
-from prefork.running import run
-from prefork.server import HTTPServer
-from prefork.session import Session, event
-from prefork.timer import Timer
+from prefork.server.forms import Upload
+from prefork.server.server import HTTPServer
 
 __all__ = [
     "AlreadyAnswered",

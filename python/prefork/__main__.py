@@ -1,6 +1,6 @@
 """`python -m prefork` is `prefork`."""
 
-from prefork.cli import main
+from prefork.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, TypedDict, Type
 
 from typing_extensions import disjoint_base
 
-from prefork.forms import Upload
+from prefork.server.forms import Upload
 
 __all__ = [
     "STUCK",

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-import harness
+from support import harness
 
 HERE = Path(__file__).parent
 

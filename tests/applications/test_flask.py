@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-import harness
+from support import harness
 
 HERE = Path(__file__).parent
 

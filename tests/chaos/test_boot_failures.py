@@ -9,8 +9,8 @@ import time
 import pytest
 
 from conftest import MakePool
-from harness import wait_until
-from pools import children
+from support.harness import wait_until
+from support.pools import children
 
 TWO = (
     "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8, "

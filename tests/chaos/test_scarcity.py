@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import pools
 from conftest import MakePool
-from harness import wait_until
-from pools import Pool
 from prefork.errors import ScoreboardUnavailable
+from support import pools
+from support.harness import wait_until
+from support.pools import Pool
 
 SOMEBODY = 54321
 """A user of whom nothing else runs: the limit counts a user's processes, and root is above it."""

@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-import harness
 from conftest import MakePool
-from harness import wait_until
-from pools import Pool, alive, state
+from support import harness
+from support.harness import wait_until
+from support.pools import Pool, alive, state
 
 THREE = "start_servers=3, min_spare_servers=3, max_spare_servers=3, max_clients=3, check_spares_interval=60"
 

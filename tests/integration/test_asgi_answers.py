@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-import messages
 from conftest import ASGI_APP, Serve
-from harness import Server, read_response, wait_until
+from support import messages
+from support.harness import Server, read_response, wait_until
 
 SUBSCRIBERS = 500
 

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import pytest
 
-import harness
 from conftest import ASGI_APP, Serve
-from harness import Server, read_all, read_response, wait_until
-from pools import alive
+from support import harness
+from support.harness import Server, read_all, read_response, wait_until
+from support.pools import alive
 
 START = "{'type': 'http.response.start', 'status': 200}"
 BODY = "{'type': 'http.response.body', 'body': b'x'}"

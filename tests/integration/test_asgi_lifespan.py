@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import harness
 from conftest import ASGI_APP, Serve
-from frames import CLOSE, RawSocket, frame
-from harness import wait_until
+from support import harness
+from support.frames import CLOSE, RawSocket, frame
+from support.harness import wait_until
 
 APP = """
     import asyncio, os

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-import messages
 from conftest import ASGI_APP, Serve
-from frames import RawSocket
-from harness import Server, read_all, read_response, wait_until
+from support import messages
+from support.frames import RawSocket
+from support.harness import Server, read_all, read_response, wait_until
 
 
 def send_head(server: Server, path: str, *fields: str, body: bytes = b"") -> socket.socket:

@@ -15,7 +15,7 @@ import pytest
 import websockets.sync.client
 
 from conftest import Serve
-from harness import Server, wait_until
+from support.harness import Server, wait_until
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from conftest import Serve
-from harness import read_all
-from messages import only, parse
+from support.harness import read_all
+from support.messages import only, parse
 
 APP = """
     import asyncio

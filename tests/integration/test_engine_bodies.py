@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from conftest import Serve
-from harness import Server, read_all
-from messages import only, parse
+from support.harness import Server, read_all
+from support.messages import only, parse
 
 APP = """
     import hashlib

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from conftest import Serve
-from harness import Server
+from support.harness import Server
 
 APP = """
     import hashlib

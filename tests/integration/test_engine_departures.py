@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from conftest import Serve
-from harness import Server, wait_until
+from support.harness import Server, wait_until
 
 APP = """
     import asyncio

@@ -9,8 +9,8 @@ import socket
 import psutil
 
 from conftest import Serve
-from harness import Server, read_all, wait_until
-from messages import only
+from support.harness import Server, read_all, wait_until
+from support.messages import only
 
 APP = """
     from prefork import HTTPServer, Kernel

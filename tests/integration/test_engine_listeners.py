@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from conftest import Serve
-from harness import run, write_app
-from messages import only, parse
+from support.harness import run, write_app
+from support.messages import only, parse
 
 APP = """
     from prefork import HTTPServer, Kernel

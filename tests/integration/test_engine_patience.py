@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from conftest import Serve
-from harness import Server, read_all, wait_until
-from messages import only, parse
+from support.harness import Server, read_all, wait_until
+from support.messages import only, parse
 
 APP = """
     import asyncio

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from conftest import Serve
-from harness import Server, read_all, wait_until
-from messages import parse
+from support.harness import Server, read_all, wait_until
+from support.messages import parse
 
 APP = """
     import asyncio

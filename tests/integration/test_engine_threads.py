@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from conftest import Serve
-from harness import Server, wait_until
-from messages import only
+from support.harness import Server, wait_until
+from support.messages import only
 
 APP = """
     import asyncio

@@ -18,8 +18,8 @@ from typing import ClassVar
 import pytest
 import websockets.sync.client
 
-import harness
 from conftest import Serve
+from support import harness
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROXY = EXAMPLES / "proxy.py"

@@ -8,10 +8,10 @@ import socket
 
 import pytest
 
-from clients import Load
 from conftest import MakePool
-from harness import read_response, wait_until
-from pools import PID, Pool, alive, ask, is_silent, read_bodies, state
+from support.clients import Load
+from support.harness import read_response, wait_until
+from support.pools import PID, Pool, alive, ask, is_silent, read_bodies, state
 
 FIVE = "start_servers=5, min_spare_servers=5, max_spare_servers=5, max_clients=20"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import harness
 from conftest import MakePool, Serve
-from harness import read_response, wait_until
-from pools import PID, ask, is_silent, read_bodies
+from support import harness
+from support.harness import read_response, wait_until
+from support.pools import PID, ask, is_silent, read_bodies
 
 QUICK_S = 0.1
 """Far more than it takes, and far less than any handler here is stuck."""

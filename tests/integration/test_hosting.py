@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import harness
 from conftest import Serve
+from support import harness
 
 WSGI = """
     import os

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conftest import MakePool
-from harness import wait_until
+from support.harness import wait_until
 
 TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8"
 

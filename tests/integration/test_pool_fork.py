@@ -10,9 +10,9 @@ import urllib.request
 import pytest
 
 from conftest import MakePool
-from harness import wait_until
-from pools import children
 from prefork.pool.scoreboard import list_glues
+from support.harness import wait_until
+from support.pools import children
 
 ONE = "start_servers=1, min_spare_servers=1, max_spare_servers=1, max_clients=9"
 

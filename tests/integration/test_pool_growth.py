@@ -7,7 +7,7 @@ import time
 import pytest
 
 from conftest import MakePool
-from harness import wait_until
+from support.harness import wait_until
 
 BLOCKING_AND_ASYNC = pytest.mark.parametrize("path", ["/hold", "/ahold"], ids=["blocking", "async"])
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
-import harness
 from conftest import MakePool
-from harness import read_response, wait_until
-from pools import Pool, alive
 from prefork.pool.scoreboard import list_glues
+from support import harness
+from support.harness import read_response, wait_until
+from support.pools import Pool, alive
 
 LAZY = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8"
 TWO = f"{LAZY}, check_spares_interval=0.05"

@@ -6,9 +6,9 @@ import itertools
 import re
 import time
 
-import harness
 from conftest import MakePool
-from harness import wait_until
+from support import harness
+from support.harness import wait_until
 
 
 def test_startservers_is_how_many_it_begins_with(pool: MakePool) -> None:

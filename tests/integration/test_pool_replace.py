@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from clients import Load
 from conftest import MakePool
-from harness import read_response, wait_until
-from pools import PID, ask
+from support.clients import Load
+from support.harness import read_response, wait_until
+from support.pools import PID, ask
 
 NEW = "[{'dir': '^/one$', 'session': 'PAGES', 'event': 'two'}, *HANDLERS]"
 FIVE = "start_servers=5, min_spare_servers=5, max_spare_servers=5, max_clients=20"

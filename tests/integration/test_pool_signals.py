@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-import harness
 from conftest import MakePool
-from harness import read_response, wait_until
-from pools import Pool, alive
+from support import harness
+from support.harness import read_response, wait_until
+from support.pools import Pool, alive
 
 TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8, check_spares_interval=0.05"
 TERM_AND_INT = pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])

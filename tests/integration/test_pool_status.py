@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import time
 
-import harness
 from conftest import MakePool
-from harness import wait_until
+from support import harness
+from support.harness import wait_until
 
 TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=3, max_clients=4, check_spares_interval=60"
 

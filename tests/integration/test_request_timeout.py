@@ -8,9 +8,9 @@ import time
 import pytest
 
 from conftest import MakePool, Serve
-from frames import RawSocket
-from harness import read_all, read_response, wait_until
-from pools import PID, alive, ask
+from support.frames import RawSocket
+from support.harness import read_all, read_response, wait_until
+from support.pools import PID, alive, ask
 
 SLOW = """
 @server.handle("^/stream$")

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-import harness
 from conftest import Serve
+from support import harness
 
 APP = """
     import json

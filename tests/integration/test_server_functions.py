@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-import harness
 from conftest import Serve
+from support import harness
 
 APP = r"""
     import asyncio

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-import harness
 from conftest import Serve
+from support import harness
 
 APP = """
     import asyncio

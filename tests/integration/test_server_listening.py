@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import harness
 from conftest import Serve
+from support import harness
 
 APP = """
     import signal
@@ -172,7 +172,7 @@ def test_start_listen_tries_again_when_the_port_was_taken_meanwhile(serve: Serve
     assert server.get("/page") == b"page"
 
 
-HASTY = "import prefork.server\nprefork.server.RETRY_S = 0.01\n" + textwrap.dedent(APP)
+HASTY = "import prefork.server.server\nprefork.server.server.RETRY_S = 0.01\n" + textwrap.dedent(APP)
 
 
 def tries_later(server: harness.Server) -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import harness
 from conftest import Serve
+from support import harness
 
 APP = """
     from prefork import HTTPServer, Kernel

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-import harness
 from conftest import Serve
+from support import harness
 
 APP = r"""
     from prefork import HTTPServer, Kernel, Upload

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import harness
 from conftest import Serve
+from support import harness
 
 APP = r"""
     import asyncio

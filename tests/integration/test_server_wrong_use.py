@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import harness
+from support import harness
 
 APP = """
     from prefork import HTTPServer, Kernel, Session, event

@@ -12,8 +12,8 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-import harness
 from conftest import Serve
+from support import harness
 
 WSGI = """
 def app(environ, start_response):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import harness
 from conftest import MakePool, Serve
-from harness import read_all, read_response, wait_until
+from support import harness
+from support.harness import read_all, read_response, wait_until
 
 APP = """
     import asyncio

@@ -14,12 +14,11 @@ import pytest
 import websockets.sync.client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-import frames
-import harness
 from conftest import Serve
-from frames import BINARY, CLOSE, LAST, PING, PONG, TEXT, Frame, RawSocket, frame
+from support import frames, harness
+from support.frames import BINARY, CLOSE, LAST, PING, PONG, TEXT, Frame, RawSocket, frame
 
-CONVERSATIONS = Path(__file__).parent.parent / "conversations.py"
+CONVERSATIONS = Path(__file__).parents[1] / "support" / "conversations.py"
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 import pytest
 from test_websocket import CONVERSATIONS, wait_idle
 
-import frames
-import harness
 from conftest import Serve
-from frames import BINARY, CLOSE, LAST, PING, TEXT, RawSocket, frame
+from support import frames, harness
+from support.frames import BINARY, CLOSE, LAST, PING, TEXT, RawSocket, frame
 
 MIB = 1 << 20
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-import harness
 from conftest import Serve
+from support import harness
 
 APP = """
 import json, os, sys

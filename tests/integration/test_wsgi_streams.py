@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-import harness
 from conftest import Serve
-from harness import wait_until
+from support import harness
+from support.harness import wait_until
 
 APP = '''
 import asyncio, contextvars, hashlib, json, os, threading, time

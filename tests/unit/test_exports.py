@@ -13,8 +13,8 @@ import pytest
 
 import prefork
 from prefork import errors
-from prefork.cli import commands, default_of
-from prefork.options import (
+from prefork.cli.main import commands, default_of
+from prefork.config.options import (
     OUTSIDE,
     AppOptions,
     Option,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-import harness
-from messages import Message, only, parse
+from support import harness
+from support.messages import Message, only, parse
 
 APP = """
     import json

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from harness import read_all, wait_until
-from messages import only, parse
+from support.harness import read_all, wait_until
+from support.messages import only, parse
 from wire.conftest import NEVER, Wire
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n"

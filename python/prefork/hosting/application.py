@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from prefork.config.options import AppOptions
 from prefork.errors import TargetError
 from prefork.hosting.interface import ARGUMENTS, describe, detect, insist, takes
-from prefork.options import AppOptions
-from prefork.server import HTTPServer
+from prefork.server.server import HTTPServer
 
 
 def host(server: HTTPServer, application: Any, options: AppOptions, place: str) -> None:

@@ -13,18 +13,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefork._engine import Exchange, scope
+from prefork.config.options import PreForkOptions
 from prefork.errors import ConnectionGone, OptionError
 from prefork.hosting.interface import gives_coroutines
 from prefork.hosting.lifespan import Lifespan
 from prefork.hosting.websocket import converse
-from prefork.loop import EngineLoop, Loop
-from prefork.options import PreForkOptions
-from prefork.service import Service, logger
+from prefork.kernel.loop import EngineLoop, Loop
+from prefork.server.service import Service, logger
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
-    from prefork.options import AppOptions
-    from prefork.server import HTTPServer
+    from prefork.config.options import AppOptions
+    from prefork.server.server import HTTPServer
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -146,7 +146,7 @@ class ASGIService(Service):
 def uvloop_type() -> Callable[[Callable[[], bool]], Loop]:
     """The loop that `uvloop` stands for. Raises OptionError if it is not installed."""
     try:
-        from prefork.uv import UVLoop
+        from prefork.kernel.uv import UVLoop
     except ImportError as error:
         raise OptionError(f"loop uvloop: {error}; install uvloop, or say --loop asyncio") from None
     return UVLoop

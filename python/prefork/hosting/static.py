@@ -19,13 +19,13 @@ from urllib.parse import unquote
 
 from prefork._engine import FilePart, Headers
 from prefork.hosting.selection import UNSATISFIABLE, best_coding, precondition, range_applies, single_range
-from prefork.service import Service, logger
+from prefork.server.service import Service, logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from prefork._engine import Request, Response
-    from prefork.server import HTTPServer
+    from prefork.server.server import HTTPServer
 
 CODINGS = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 """What a compressed sibling of a file is called, the best first."""

@@ -12,7 +12,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from prefork._engine import WebSocket, scope
-from prefork.service import logger
+from prefork.server.service import logger
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response

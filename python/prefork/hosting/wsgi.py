@@ -19,17 +19,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefork._engine import Caller, FilePart, Input, StartResponse
+from prefork.config.options import PreForkOptions
 from prefork.errors import ConnectionGone, InvalidResponse
 from prefork.hosting.threads import Threads
-from prefork.loop import EngineLoop
-from prefork.options import PreForkOptions
-from prefork.selector import hidden
-from prefork.service import Service
+from prefork.kernel.loop import EngineLoop
+from prefork.kernel.selector import hidden
+from prefork.server.service import Service
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
-    from prefork.options import AppOptions
-    from prefork.server import HTTPServer
+    from prefork.config.options import AppOptions
+    from prefork.server.server import HTTPServer
 
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 Steps = Generator[None, bool | None, None]

@@ -30,8 +30,8 @@ from prefork.pool.scoreboard import Publication, format_states
 if TYPE_CHECKING:
     from asyncio import TimerHandle
 
-    from prefork.kernel import Kernel
-    from prefork.options import PreForkOptions
+    from prefork.config.options import PreForkOptions
+    from prefork.kernel.kernel import Kernel
 
 logger = logging.getLogger("prefork.pool")
 

@@ -15,15 +15,15 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from prefork.config.options import PreForkOptions, changed
 from prefork.errors import GlueInUse, OptionError, ScoreboardUnavailable, UnknownEvent, UnknownSession
-from prefork.options import PreForkOptions, changed
+from prefork.kernel.session import event
 from prefork.pool.pool import Pool
 from prefork.pool.worker import become, boot
-from prefork.server import INSTEAD, HTTPServer
-from prefork.session import event
+from prefork.server.server import INSTEAD, HTTPServer
 
 if TYPE_CHECKING:
-    from prefork.kernel import Kernel
+    from prefork.kernel.kernel import Kernel
 
 logger = logging.getLogger("prefork.pool")
 

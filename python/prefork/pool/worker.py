@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from prefork._engine import TRACEBACKS, die_with_parent
 from prefork.errors import PreforkError
-from prefork.server import BOOT_FAILED
-from prefork.signals import Blocked
+from prefork.kernel.signals import Blocked
+from prefork.server.server import BOOT_FAILED
 
 if TYPE_CHECKING:
-    from prefork.kernel import Kernel
+    from prefork.kernel.kernel import Kernel
     from prefork.pool.pool import Pool
 
 logger = logging.getLogger("prefork.worker")

@@ -6,8 +6,8 @@ import json
 import sys
 from typing import Any
 
-from prefork.console import say
 from prefork.errors import OptionError, ScoreboardUnavailable
+from prefork.logs.console import say
 from prefork.pool.scoreboard import list_glues, open_scoreboard, snapshot
 from prefork.status import table
 

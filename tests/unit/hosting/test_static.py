@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-import stage
 from prefork.hosting.static import Directory
+from support import stage
 
 
 @pytest.mark.parametrize(

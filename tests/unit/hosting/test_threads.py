@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness import wait_until
 from prefork.hosting.threads import Threads
+from support.harness import wait_until
 
 
 class Calls:

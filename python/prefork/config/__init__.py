@@ -1,0 +1,1 @@
+"""Options: what each is called, where its value comes from, whether it is valid."""

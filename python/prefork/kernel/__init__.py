@@ -1,0 +1,1 @@
+"""Sessions, events, timers and signals of one process, and the loop they run on."""

@@ -1,0 +1,138 @@
+"""One process's asyncio loop, and in it one process's engine.
+
+`Loop` is what the kernel knows of it. Here is the one that is used unless somebody asks for another: it waits
+inside the engine, so a request costs no turn of asyncio. `prefork.kernel.uv` has the other.
+
+It owns the engine and the selector that joins the two, and knows how to leave them: `close` at the end of a
+process's work, `abandon` in a child that was forked with a copy of its parent's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any
+
+from prefork._engine import Engine
+from prefork.kernel.selector import EngineSelector
+
+NAME = "request"
+"""Of the tasks that requests start: to number them all would cost each one some time."""
+
+
+class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
+    """An asyncio loop that serves what its `engine` listens to."""
+
+    engine: Engine
+
+    @abstractmethod
+    def is_watching(self) -> bool:
+        """Whether anybody waits for a descriptor; asyncio's own self-pipe is not counted."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """In a forked child: lets go of the parent's descriptors without touching what the parent still uses.
+
+        The loop is not closed but buried by its owner, for as long as the process lives, with every task and
+        timer in it: to free a suspended coroutine would run its `finally` blocks once more and in the wrong
+        process, and to close the loop would write to pages that the child shares with its parent.
+        """
+
+    def finish_tasks(self, *, cancel: bool) -> None:
+        """Runs until every task is done, after cancelling them if asked."""
+        tasks = asyncio.all_tasks(self)
+        if cancel:
+            for task in tasks:
+                task.cancel()
+        if tasks:
+            self.run_until_complete(asyncio.wait(tasks))
+
+    if sys.version_info >= (3, 12):
+
+        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            """Runs a coroutine as a task that takes its first step now: for the engine's turn, in which no
+            task runs. A request that is answered in that step costs no further turn of the loop.
+            """
+            return asyncio.Task(coroutine, loop=self, name=NAME, eager_start=True)
+
+    else:
+
+        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            """Runs a coroutine as a task that takes its first step now: for the engine's turn, in which no
+            task runs. A request that is answered in that step costs no further turn of the loop.
+
+            A task has its loop call its first step soon; this loop hands that step over instead.
+            """
+            self.call_soon = self._keep_first  # type: ignore[method-assign, assignment]
+            try:
+                task = asyncio.Task(coroutine, loop=self, name=NAME)
+            finally:
+                del self.call_soon
+            step, context = self._first
+            context.run(step)
+            return task
+
+        def _keep_first(self, step: Callable[[], None], *, context: Context) -> None:
+            self._first = step, context
+
+
+class EngineLoop(Loop, asyncio.SelectorEventLoop):
+    """An ordinary asyncio loop whose `select` is a turn of `engine`."""
+
+    def __init__(self, may_wait: Callable[[], bool] = lambda: True) -> None:
+        self.engine = Engine()
+        self._turns = EngineSelector(self.engine, may_wait)
+        self._abandoned = False
+        super().__init__(self._turns)
+
+    def is_watching(self) -> bool:
+        return len(self._turns.get_map()) > 1
+
+    def hide(self) -> None:
+        """Has what the engine calls see no running loop: it is synchronous code that knows of none."""
+        self._turns.hide(self)
+
+    def close(self) -> None:
+        self._hear_no_more()
+        super().close()
+        self.engine.close()
+
+    def _hear_no_more(self) -> None:
+        """asyncio closes the pipe that signals are written to before it says that none shall be."""
+        with contextlib.suppress(ValueError):  # not the main thread, where no signal is heard
+            former = signal.set_wakeup_fd(-1)
+            if not self.is_closed() and former != self._csock.fileno():  # type: ignore[attr-defined]
+                signal.set_wakeup_fd(former)  # another loop's
+
+    def is_closed(self) -> bool:
+        return self._abandoned or super().is_closed()
+
+    def abandon(self) -> None:
+        self._abandoned = True
+        signal.set_wakeup_fd(-1)
+        self._turns.abandon()
+        self.engine.close()
+        for end in (self._ssock, self._csock):  # type: ignore[attr-defined]  # asyncio's self-pipe
+            os.close(end.detach())
+
+
+def rehearse() -> None:
+    """Plays a child's first moments a few times before the first fork, so that children share more memory.
+
+    CPython 3.11 rewrites the code of a function while it is young: it counts calls and puts specialised
+    instructions in place. What is played here is settled when it is forked; each child would otherwise write
+    it into pages of its own.
+    """
+
+    async def nothing() -> None: ...
+
+    for _ in range(12):  # a function counts as young for 8 calls (PEP 659)
+        loop = EngineLoop()
+        loop.run_until_complete(nothing())
+        loop.close()

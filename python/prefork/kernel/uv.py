@@ -1,0 +1,67 @@
+"""uvloop as this process's loop, with the engine nested in it.
+
+To uvloop the engine is one descriptor, readable when a turn has something to do, and one timer. Whatever
+changes between two turns (an answer of a task, for one) makes the descriptor readable.
+
+It knows less than a loop that waits inside the engine: nobody can tell when nothing is left to do, so a
+kernel on this loop runs until it is stopped.
+"""
+
+from __future__ import annotations
+
+from asyncio import TimerHandle
+from collections.abc import Callable
+
+import uvloop
+
+from prefork._engine import Engine
+from prefork.kernel.loop import Loop
+
+
+class UVLoop(Loop, uvloop.Loop):  # type: ignore[misc]  # uvloop has no types for asyncio's newest methods
+    """A uvloop that serves what its `engine` listens to."""
+
+    def __init__(self, may_wait: Callable[[], bool] = lambda: True) -> None:  # noqa: ARG002  (see above)
+        super().__init__()
+        self.engine = Engine()
+        self._abandoned = False
+        self._timer: TimerHandle | None = None
+        self._rings_at = float("inf")
+        self.add_reader(self.engine.fileno(), self._turn)
+        self.call_soon(self._turn)
+
+    def is_watching(self) -> bool:
+        return True  # it may well be: uvloop does not tell
+
+    def close(self) -> None:
+        if not self.is_closed():
+            self.remove_reader(self.engine.fileno())
+        super().close()
+        self.engine.close()
+
+    def is_closed(self) -> bool:
+        return self._abandoned or bool(super().is_closed())
+
+    def abandon(self) -> None:
+        self._abandoned = True
+        self.engine.close()
+
+    def _turn(self) -> None:
+        self.engine.poll(0.0)
+        self._await_next()
+
+    def _await_next(self) -> None:
+        due_s = self.engine.due()
+        if due_s is None:
+            return
+        rings_at = self.time() + due_s
+        if rings_at < self._rings_at:  # one that is too early does no harm
+            if self._timer is not None:
+                self._timer.cancel()
+            self._rings_at = rings_at
+            self._timer = self.call_at(rings_at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._rings_at = float("inf")
+        self._turn()

@@ -1,0 +1,1 @@
+"""HTTPServer: which handler serves a request, listening, shutting down."""

@@ -1,0 +1,158 @@
+"""Who answers which path: the list of handlers, and calling one.
+
+A route names an event of a session, or is a function. Always: a list of routes was checked whole before any
+of it is used, and a wrong entry is named by its place in the list.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from prefork.errors import InvalidResponse, OptionError, UnknownEvent, UnknownSession
+from prefork.server.streaming import Pieces
+
+if TYPE_CHECKING:
+    from prefork._engine import Request, Response
+    from prefork.kernel.kernel import Kernel
+
+
+class Route:
+    """A pattern and who answers for it: an event of a session, looked up at each request."""
+
+    __slots__ = ("dir", "event", "malformed", "search", "session")
+
+    answers = False
+    """Whether what the handler returns is the answer; an event answers by itself, at any time."""
+
+    def __init__(self, dir: str, session: str, event: str, *, malformed: bool = False) -> None:  # noqa: A002
+        self.dir = dir
+        self.search = re.compile(dir).search
+        self.session = session
+        self.event = event
+        self.malformed = malformed
+
+    def __str__(self) -> str:
+        return f"{self.session}.{self.event}"
+
+    def expect(self, kernel: Kernel) -> None:
+        """Raises UnknownSession or UnknownEvent if there is nobody to call."""
+        kernel.resolve(self.session, self.event)
+
+    def call(self, kernel: Kernel, request: Request | None, response: Response) -> Any:
+        """Runs the event. Raises UnknownSession, UnknownEvent and what the event raises."""
+        _, function = kernel.resolve(self.session, self.event)
+        return function(request, response, self.dir)
+
+    def entry(self) -> dict[str, object]:
+        """The route as it is written in `handlers`."""
+        entry: dict[str, object] = {"dir": self.dir, "session": self.session, "event": self.event}
+        return entry | {"malformed": True} if self.malformed else entry
+
+
+class FunctionRoute(Route):
+    """A pattern and a plain function, as `@server.handle` makes it.
+
+    The function is given what its parameters name: `request`, `response`, `match` and the named groups of the
+    pattern. What it returns answers: str or bytes are the content, a dict or a list is sent as JSON, a
+    generator is streamed, None leaves `response` as the function filled it.
+    """
+
+    __slots__ = ("function", "names")
+
+    answers = True
+
+    def __init__(self, dir: str, function: Callable[..., Any]) -> None:  # noqa: A002
+        super().__init__(dir, "function", getattr(function, "__qualname__", repr(function)))
+        self.function = function
+        given = {"request", "response", "match"} | re.compile(dir).groupindex.keys()
+        self.names = []
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name in given and parameter.kind is not parameter.POSITIONAL_ONLY:
+                self.names.append(name)
+            elif parameter.default is parameter.empty and parameter.kind not in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+            ):
+                raise OptionError(
+                    f"handler {self}: no value for its parameter {name!r}; "
+                    f"it may ask by name for {', '.join(sorted(given))}"
+                )
+
+    def expect(self, kernel: Kernel) -> None:
+        """A function is always there."""
+
+    def call(self, kernel: Kernel, request: Request | None, response: Response) -> Any:  # noqa: ARG002
+        match = request.match if request is not None else None
+        given: dict[str, Any] = {"request": request, "response": response, "match": match}
+        if match is not None:
+            given |= match.groupdict()
+        return self.function(**{name: given[name] for name in self.names})
+
+    def entry(self) -> dict[str, object]:
+        return {"dir": self.dir, "function": self.function}
+
+
+def parse(handlers: Iterable[Mapping[str, object]], *, first: int = 0) -> list[Route]:
+    """Checks a list of handlers.
+
+    Raises OptionError, which names the handler by its place in the list, counted from `first` (0, as Python
+    does).
+    """
+    return [_route(f"handler {number}", entry) for number, entry in enumerate(handlers, first)]
+
+
+def _route(where: str, entry: Mapping[str, object]) -> Route:
+    if unknown := entry.keys() - {"dir", "session", "event", "malformed", "function"}:
+        raise OptionError(
+            f"{where}: unknown key {min(map(str, unknown))!r}; "
+            "expected dir, session and event, maybe malformed"
+        )
+    function = entry.get("function")
+    for key in ("dir",) if callable(function) else ("dir", "session", "event"):
+        if not isinstance(entry.get(key), str):
+            raise OptionError(f"{where}: expected a text as {key!r}, got {entry.get(key)!r}")
+    pattern = str(entry["dir"])
+    try:
+        if callable(function):
+            return FunctionRoute(pattern, function)
+        malformed = bool(entry.get("malformed"))
+        return Route(pattern, str(entry["session"]), str(entry["event"]), malformed=malformed)
+    except re.error as error:
+        place = "" if error.pos is None else f" at position {error.pos}"
+        raise OptionError(f"{where}: malformed regex {pattern!r}: {error.msg}{place}") from None
+
+
+def expect(routes: Iterable[Route], kernel: Kernel) -> None:
+    """Checks that every handler has somebody to call. Raises UnknownSession and UnknownEvent."""
+    for number, route in enumerate(routes):
+        try:
+            route.expect(kernel)
+        except (UnknownSession, UnknownEvent) as error:
+            raise type(error)(f"handler {number}: {error}") from None
+
+
+def fill(response: Response, value: object) -> Pieces | None:
+    """Puts what a function returned into the response; a generator of pieces is handed back.
+
+    Raises InvalidResponse for anything that is no answer.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str | bytes):
+        response.content = value
+    elif isinstance(value, dict | list):
+        response.content = json.dumps(value)
+        if response.content_type is None:
+            response.content_type = "application/json"
+    elif isinstance(value, AsyncGenerator | Generator):
+        return value
+    else:
+        raise InvalidResponse(
+            f"the handler returned {type(value).__name__}: "
+            "expected str, bytes, dict, list, a generator or None"
+        )
+    return None

@@ -1,0 +1,1 @@
+"""What tests share: the server as a process, clients, and pools."""

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import dataclasses
+import socket
+
+import pytest
+
+from prefork.config import options
+from prefork.config.options import (
+    OUTSIDE,
+    PreForkOptions,
+    ServeOptions,
+    ServerOptions,
+    ShortForms,
+    changed,
+    check,
+)
+from prefork.errors import OptionError
+
+
+def refusal(kind, **values):
+    with pytest.raises(OptionError) as caught:
+        check(kind, values)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_defaults_are_those_of_the_seed_where_it_has_them():
+    pool = check(PreForkOptions, {})
+    assert (pool.min_spare_servers, pool.max_spare_servers) == (5, 10)
+    assert (pool.max_clients, pool.start_servers, pool.max_requests_per_child) == (256, 10, 0)
+    assert (pool.check_spares_interval, pool.prefork_interval, pool.max_retries) == (1.0, 5.0, 5)
+    assert pool.ipc_glue is None
+    assert pool.port is None
+
+
+@pytest.mark.parametrize("kind", [ServerOptions, PreForkOptions, ServeOptions, ShortForms])
+def test_every_default_is_a_value_its_own_reader_takes(kind):
+    for name, option in options.options_of(kind).items():
+        assert option.read(option.default, name) == option.default
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "value"),
+    [
+        ("max_clients", "64", 64),
+        ("max_clients", 64, 64),
+        ("port", 0, 0),
+        ("max_body", "10m", 10 << 20),
+        ("max_body", "1G", 1 << 30),
+        ("max_body", "7", 7),
+        ("spool_above", 0, 0),
+        ("header_timeout", "0.5", 0.5),
+        ("header_timeout", 3, 3.0),
+        ("keep_alive", "off", False),
+        ("keep_alive", "YES", True),
+        ("underscores", "Reject", "reject"),
+        ("domain", socket.AF_INET6, "inet6"),
+        ("domain", "unix", "unix"),
+        ("ipc_glue", 1234, "1234"),
+        ("ipc_glue", "uniq", "uniq"),
+        ("headers", {"Server": "x"}, (("Server", "x"),)),
+        ("headers", [("A", "1"), ("A", "2")], (("A", "1"), ("A", "2"))),
+        ("handlers", [{"dir": "/"}], ({"dir": "/"},)),
+        ("fork_handlers", {"PAGES": "forked"}, {"PAGES": "forked"}),
+        ("log_handler", ("LOG", "got_log"), ("LOG", "got_log")),
+        ("log_handler", {"session": "LOG", "event": "got_log"}, ("LOG", "got_log")),
+        ("log_handler", print, print),
+        ("log_handler", None, None),
+    ],
+)
+def test_a_value_is_read(name, said, value):
+    assert getattr(check(PreForkOptions, {name: said}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("max_clients", 0),
+        ("max_clients", "many"),
+        ("max_clients", True),
+        ("max_clients", 1.5),
+        ("max_clients", "9" * 5000),
+        ("port", 65536),
+        ("port", -1),
+        ("max_body", "10x"),
+        ("max_body", -1),
+        ("max_body", "9999999999g"),
+        ("header_timeout", 0),
+        ("header_timeout", "soon"),
+        ("header_timeout", "nan"),
+        ("header_timeout", float("inf")),
+        ("header_timeout", 10**400),
+        ("header_timeout", True),
+        ("keep_alive", "perhaps"),
+        ("keep_alive", None),
+        ("underscores", "keep"),
+        ("domain", 9999),
+        ("ipc_glue", "a/b"),
+        ("ipc_glue", ""),
+        ("ipc_glue", "x" * 65),
+        ("spool_dir", "/no/such/directory"),
+        ("alias", ""),
+        ("hostname", "a\0b"),
+        ("headers", {"Bad Name": "x"}),
+        ("headers", {"Name": "two\r\nlines"}),
+        ("headers", {"Name": 3}),
+        ("headers", 3),
+        ("headers", ["abc"]),
+        ("handlers", {"dir": "/"}),
+        ("handlers", ["/"]),
+        ("fork_handlers", ["forked"]),
+        ("fork_handlers", {"PAGES": print}),
+        ("log_handler", "LOG"),
+        ("log_handler", {"session": "LOG"}),
+        ("log_handler", ("LOG", 3)),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_by_name(name, said):
+    assert refusal(PreForkOptions, **{name: said}).startswith(f"option {name}: expected ")
+
+
+def test_a_refusal_says_what_was_expected_and_what_came():
+    said = refusal(PreForkOptions, max_clients="many")
+    assert said == "option max_clients: expected a whole number from 1 to 65535, got 'many'"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        (PreForkOptions, "max_client", "did you mean 'max_clients'?"),
+        (PreForkOptions, "min_spare", "in code it is 'min_spare_servers'"),
+        (ServerOptions, "max_clients", "needs a PreForkServer"),
+    ],
+)
+def test_an_unknown_option_is_refused_with_a_hint(kind, name, hint):
+    assert hint in refusal(kind, **{name: 1})
+
+
+def test_a_name_like_no_other_is_refused_without_a_hint():
+    assert refusal(ServerOptions, zzz=1) == "unknown option 'zzz'"
+
+
+def test_too_few_spares_at_most_become_one_more_than_at_least(caplog):
+    pool = check(PreForkOptions, {"min_spare_servers": 20})
+    assert pool.max_spare_servers == 21
+    assert "max_spare_servers 10 is below min_spare_servers 20" in caplog.text
+
+
+def test_as_many_spares_at_most_as_at_least_is_a_fixed_pool(caplog):
+    assert check(PreForkOptions, {"min_spare_servers": 4, "max_spare_servers": 4}).max_spare_servers == 4
+    assert not caplog.records
+
+
+def test_a_pool_starts_with_no_more_workers_than_it_may_have():
+    assert check(PreForkOptions, {"max_clients": 3}).start_servers == 3
+
+
+def test_changed_keeps_what_was_said_before():
+    before = check(PreForkOptions, {"port": 80, "max_clients": 7})
+    after = changed(before, {"max_clients": "9"})
+    assert (after.port, after.max_clients, before.max_clients) == (80, 9, 7)
+    with pytest.raises(OptionError, match="unknown option"):
+        changed(before, {"max_client": 1})
+
+
+def test_options_do_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        check(ServerOptions, {}).port = 1
+
+
+def test_the_dictionary_that_came_is_not_kept():
+    said = {"PAGES": "forked"}
+    pool = check(PreForkOptions, {"fork_handlers": said})
+    said["PAGES"] = "changed"
+    assert pool.fork_handlers == {"PAGES": "forked"}
+
+
+def test_outside_an_option_has_one_name_a_flag_and_a_variable():
+    option = OUTSIDE["min_spare"]
+    assert (option.name, option.flag, option.variable) == (
+        "min_spare_servers",
+        "--min-spare",
+        "PREFORK_MIN_SPARE",
+    )
+    assert {
+        "bind",
+        "workers",
+        "min_spare",
+        "max_spare",
+        "max_clients",
+        "start",
+        "max_requests",
+        "glue",
+    } <= set(OUTSIDE)
+
+
+def test_what_only_code_can_say_has_no_flag():
+    assert not {"handlers", "headers", "log_handler", "port", "address", "alias"} & set(OUTSIDE)
+
+
+def test_every_option_says_what_it_means():
+    for kind in (PreForkOptions, ServeOptions, ShortForms):
+        assert all(option.meaning for option in options.options_of(kind).values())

@@ -1,0 +1,375 @@
+"""The engine's turn as Python drives it: waiting, listening, and surviving whatever is called in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from prefork import Headers, Request, Response
+from prefork._engine import Engine, die_with_parent
+from support import stage
+
+
+@pytest.fixture
+def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """The exceptions that nobody could be given."""
+    caught: list[BaseException] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda what: caught.append(what.exc_value))
+    return caught
+
+
+# --- waiting ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0, -1, float("nan")])
+def test_a_poll_that_may_not_wait_returns_at_once(timeout: float) -> None:
+    began = time.monotonic()
+    assert Engine().poll(timeout) is False
+    assert time.monotonic() - began < 1
+
+
+def test_a_poll_waits_as_long_as_it_may_and_no_shorter() -> None:
+    began = time.monotonic()
+    assert Engine().poll(0.05) is False
+    assert 0.05 <= time.monotonic() - began < 2
+
+
+def test_a_client_ends_a_wait_without_end(at: stage.At) -> None:
+    there = at()
+    there.connect(stage.request())
+    assert there.engine.poll(None) is False
+    there.turn_until(lambda: there.service.answers)
+
+
+def test_the_nested_set_ends_a_wait_and_is_reported_as_long_as_it_is_ready() -> None:
+    engine = Engine()
+    one, other = socket.socketpair()
+    with one, other:
+        engine.nest(one.fileno())
+        assert engine.poll(0) is False
+        other.send(b"x")
+        assert engine.poll(None) is True
+        assert engine.poll(None) is True
+        one.recv(1)
+        assert engine.poll(0) is False
+
+
+@pytest.mark.parametrize(("fd", "error"), [(-1, ValueError), (1 << 20, OSError)])
+def test_what_is_no_descriptor_is_refused(at: stage.At, fd: int, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Engine().nest(fd)
+    with pytest.raises(error):
+        Engine().listen(fd, at().service, **stage.SETTINGS)
+
+
+def test_a_signal_ends_no_wait_but_its_handler_may(at: stage.At) -> None:
+    def interrupt(_signum: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            at().turn_until(lambda: False)
+    finally:
+        signal.signal(signal.SIGALRM, former)
+
+
+# --- listening ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", list(stage.SETTINGS))
+def test_a_listener_needs_every_option(missing: str) -> None:
+    options = {name: value for name, value in stage.SETTINGS.items() if name != missing}
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TypeError, match=missing):
+        Engine().listen(listener.fileno(), stage.Service(print), **options)
+
+
+def test_a_service_without_its_methods_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(AttributeError, match="request"):
+        Engine().listen(listener.fileno(), SimpleNamespace(), **stage.SETTINGS)
+
+
+def test_the_listener_is_a_descriptor_of_the_engines_own(at: stage.At) -> None:
+    there = at()
+    port = there.socket.getsockname()[1]
+    there.socket.close()
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(stage.request())
+        there.turn_until(lambda: there.service.answers)
+
+
+def test_a_pause_leaves_clients_in_the_queue_until_it_ends(at: stage.At) -> None:
+    there = at()
+    there.engine.accepting(there.number, False)
+    client = there.connect(stage.request("/", "Connection: close"))
+    there.engine.poll(0.02)
+    assert there.engine.connections == 0
+    there.engine.accepting(there.number, True)
+    assert there.read(client).startswith(b"HTTP/1.1 200")
+
+
+def test_unlisten_takes_no_clients_and_keeps_those_it_has(at: stage.At) -> None:
+    there = at()
+    client = there.connect(stage.request())
+    there.read(client, enough=b"\r\n\r\n")
+    there.engine.unlisten(there.number)
+    there.engine.accepting(there.number, True)
+    there.connect(stage.request())
+    there.engine.poll(0.02)
+    client.sendall(stage.request("/", "Connection: close"))
+    there.read(client)
+    assert len(there.service.answers) == 2
+
+
+def test_drain_tells_when_the_last_connection_is_gone(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    assert (there.engine.connections, there.engine.in_flight) == (1, 1)
+    there.engine.drain(there.number, 0.0)
+    there.engine.poll(0.02)
+    assert there.service.emptied == 0
+    kept[0].done()
+    assert b"Connection: close" in there.read(client)
+    there.turn_until(lambda: there.service.emptied)
+    assert (there.engine.connections, there.engine.in_flight, there.service.emptied) == (0, 0, 1)
+
+
+def test_cut_closes_what_is_open_whatever_it_owes(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    there.engine.cut(there.number)
+    assert there.read(client) == b""
+    there.turn_until(lambda: there.service.troubles)
+    assert there.service.troubles == [("the server was shut down", "127.0.0.1")]
+    kept[0].done()
+
+
+def test_a_number_that_is_no_listener_does_nothing(at: stage.At) -> None:
+    engine = at().engine
+    engine.unlisten(99)
+    engine.accepting(99, True)
+    engine.drain(99, 1.0)
+    engine.cut(99)
+    engine.enter_pool()
+    engine.leave_pool()
+    assert engine.pool_stops is False
+
+
+def test_the_last_of_so_many_requests_is_told_once(at: stage.At) -> None:
+    there = at()
+    heard: list[int] = []
+    there.engine.set_max_requests(3, lambda: heard.append(len(there.service.answers)))
+    for _ in range(5):
+        there.get()
+    assert heard in ([2], [3])
+
+
+def test_what_is_no_request_goes_to_malformed_and_is_answered(at: stage.At) -> None:
+    there = at()
+    raw = there.ask(b"GET  / HTTP/1.1\r\n\r\n" + stage.request("/never"))
+    ((status, reason),) = there.service.offences
+    assert status == 400
+    assert raw.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert raw.endswith(reason.encode() + b"\n")
+
+
+def test_a_service_may_answer_itself_what_is_no_request(at: stage.At) -> None:
+    class Polite(stage.Service):
+        def malformed(self, response: Response, *_: object) -> bool:
+            assert response.request is None
+            assert response.connection.remote_ip == "127.0.0.1"
+            response.code, response.content = 400, "pardon?"
+            response.done()
+            return True
+
+    raw = at(service=Polite(print)).ask(b"nonsense\r\n\r\n")
+    assert raw.endswith(b"\r\n\r\npardon?")
+
+
+def test_a_body_that_is_not_wanted_is_not_waited_for(at: stage.At) -> None:
+    class Picky(stage.Service):
+        def head(self, _request: Request, response: Response) -> bool:
+            response.code = 404
+            response.done()
+            return False
+
+    there = at(service=Picky(print))
+    raw = there.ask(stage.request("/", "Content-Length: 1000", "Expect: 100-continue", method="POST"))
+    assert raw.startswith(b"HTTP/1.1 404 ")
+
+
+# --- what is called may fail --------------------------------------------------------------------------------
+
+HOOKS = {
+    "request": stage.request("/fail"),
+    "head": stage.request("/fail", "Content-Length: 1", method="POST") + b"x",
+    "body": stage.request("/fail", "Content-Length: 1", method="POST") + b"x",
+    "malformed": b"nonsense\r\n\r\n",
+}
+
+
+def failing(hook: str, error: BaseException) -> stage.Service:
+    def fail(request: object, *_: object) -> Any:
+        if not isinstance(request, Request) or request.path == "/fail":
+            raise error
+
+    service = stage.Service(lambda _, response: response.done())
+    good = getattr(service, hook)
+    setattr(service, hook, lambda *args: fail(*args) or good(*args))
+    return service
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_an_exception_costs_the_request_and_never_the_process(
+    at: stage.At, unraisable: list[BaseException], hook: str
+) -> None:
+    error = RuntimeError("application")
+    there = at(service=failing(hook, error))
+    answer = there.ask(HOOKS[hook])
+    assert answer.startswith(b"HTTP/1.1 400 " if hook == "malformed" else b"HTTP/1.1 500 ")
+    assert unraisable == [error]
+    assert there.get().status == 200
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_what_is_meant_to_end_the_process_comes_out_of_poll(
+    at: stage.At, hook: str, kind: type[BaseException]
+) -> None:
+    there = at(service=failing(hook, kind()))
+    there.connect(HOOKS[hook])
+    with pytest.raises(kind):
+        there.turn_until(lambda: False)
+    assert there.get().status == 200
+
+
+def test_any_other_exception_stays_inside(at: stage.At, unraisable: list[BaseException]) -> None:
+    there = at(service=failing("request", GeneratorExit()))
+    assert there.ask(HOOKS["request"]).startswith(b"HTTP/1.1 500 ")
+    assert there.get().status == 200
+    assert [type(error) for error in unraisable] == [GeneratorExit]
+
+
+def test_a_panic_costs_the_request_and_never_the_process(
+    at: stage.At, unraisable: list[BaseException], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(TypeError):
+        Headers(7)  # PyO3 makes its class of panics when it first looks at an exception
+    for panic in {kind for kind in BaseException.__subclasses__() if kind.__name__ == "PanicException"}:
+        # Each native module made with PyO3 has a class of that name; raised again it is a panic in its own.
+        there = at(service=failing("request", panic("on purpose")))
+        assert there.ask(HOOKS["request"]).startswith(b"HTTP/1.1 500 ")
+        assert there.service.orphans == [None]
+        assert there.get().status == 200
+    assert "resuming a panic" in capfd.readouterr().err
+    assert all(str(error) == "on purpose" for error in unraisable)
+
+
+@pytest.mark.parametrize("hook", ["orphaned", "trouble", "empty"])
+def test_a_hook_that_is_told_of_trouble_may_fail_as_well(
+    at: stage.At, unraisable: list[BaseException], hook: str
+) -> None:
+    def handler(request: Request, response: Response) -> None:
+        if request.path == "/wait":
+            kept.append(response)
+        elif request.path != "/drop":
+            response.done()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("twice")
+
+    kept: list[Response] = []
+    service = stage.Service(handler)
+    setattr(service, hook, fail)
+    there = at(service=service)
+    assert there.ask(stage.request("/drop")).startswith(b"HTTP/1.1 500 ")
+    client = there.connect(stage.request("/wait"))
+    there.turn_until(lambda: kept)
+    client.close()
+    there.turn_until(lambda: there.engine.connections == 0)
+    assert there.get().status == 200
+    there.engine.drain(there.number, 0.0)
+    there.turn_until(lambda: unraisable)
+    assert [str(error) for error in unraisable] == ["twice"]
+
+
+def test_a_callback_may_use_the_engine_that_calls_it(at: stage.At) -> None:
+    def handler(_request: Request, response: Response) -> None:
+        response.connection.when_closed(lambda: response.connection.when_closed(print))
+        there.engine.accepting(there.number, False)
+        there.engine.accepting(there.number, True)
+        there.engine.set_max_requests(2, lambda: there.engine.set_max_requests(3, print))
+        response.done()
+
+    there = at(handler)
+    assert there.get().status == 200
+    assert there.get().status == 200
+
+
+# --- processes ----------------------------------------------------------------------------------------------
+
+
+def test_close_in_a_forked_child_does_not_disturb_the_parent(at: stage.At) -> None:
+    there = at()
+    nested, other = socket.socketpair()
+    there.engine.nest(nested.fileno())
+    client = there.connect(stage.request())
+    there.read(client, enough=b"\r\n\r\n")
+    pid = os.fork()
+    if pid == 0:
+        there.engine.close()
+        os._exit(0 if there.engine.connections == 0 and there.engine.poll(0) is False else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    client.sendall(stage.request())
+    there.read(client, enough=b"\r\n\r\n")
+    assert there.get().status == 200
+    with nested, other:
+        other.send(b"x")
+        assert there.engine.poll(None) is True
+
+
+def test_close_closes_the_connections_and_lets_the_service_go(at: stage.At) -> None:
+    there = at()
+    client = there.connect(stage.request())
+    there.read(client, enough=b"\r\n\r\n")
+    there.engine.close()
+    assert client.recv(1) == b""
+    assert there.engine.connections == 0
+    assert there.engine.poll(0) is False
+
+
+def test_die_with_parent_tells_whether_the_parent_is_still_there() -> None:
+    pid = os.fork()
+    if pid == 0:
+        alive = die_with_parent(os.getppid())
+        adopted = not die_with_parent(os.getpid())
+        os._exit(0 if alive and adopted else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_child_that_asked_for_it_dies_with_its_parent() -> None:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        if os.fork() == 0:
+            die_with_parent(os.getppid())
+            os.write(writer, b"x")
+            signal.pause()
+        os.read(reader, 1)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(writer)
+    # The end of the pipe: the last process that could write to it is gone.
+    with open(reader, "rb") as pipe:
+        assert pipe.read() == b""

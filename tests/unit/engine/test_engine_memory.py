@@ -1,0 +1,287 @@
+"""What the engine's objects hold on to, and that all of it is given back."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import subprocess
+import sys
+import threading
+import weakref
+from typing import Any
+
+import pytest
+
+from prefork import Request, Response
+from prefork._engine import StartResponse
+from support import stage
+
+REQUESTS = 10_000
+BATCH = 50
+
+
+class Holder:
+    """Something that can be seen to go away; whatever it is given it holds."""
+
+    def __init__(self, *held: Any) -> None:
+        self.held = held
+
+
+@pytest.mark.parametrize("by", ["content", "handler", "match", "both"])
+def test_a_cycle_through_request_and_response_is_collected(at: stage.At, by: str) -> None:
+    seen: list[weakref.ref[Holder]] = []
+
+    def handler(request: Request, response: Response) -> None:
+        response.done()
+        holder = Holder(request, response)
+        if by == "match":
+            request.match = holder
+        elif by == "both":
+            request.match = response
+            response.handler = holder
+        else:
+            setattr(response, by, holder)
+        seen.append(weakref.ref(holder))
+
+    there = at(handler)
+    there.get()
+    there.service.answers.clear()
+    gc.collect()
+    assert [holder() for holder in seen] == [None]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_cycle_through_a_wsgi_response_is_collected(at: stage.At, answers: bool) -> None:
+    seen: list[weakref.ref[Holder]] = []
+
+    def handler(_request: Request, response: Response) -> None:
+        assert isinstance(response, StartResponse)
+        response.handler = Holder(response)
+        seen.append(weakref.ref(response.handler))
+        if answers:
+            response("200 OK", [])
+            response.answer([])
+
+    service = stage.Service(handler)
+    service.starts_responses = True
+    there = at(service=service)
+    client = there.connect(stage.request())
+    there.turn_until(lambda: seen)
+    service.answers.clear()
+    gc.collect()
+    assert there.read(client, b"\r\n\r\n" if answers else None).startswith(
+        b"HTTP/1.1 200 " if answers else b"HTTP/1.1 500 "
+    )
+    service.answers.clear()
+    service.orphans.clear()
+    gc.collect()
+    assert [holder() for holder in seen] == [None]
+
+
+def test_a_response_that_is_dropped_in_a_cycle_is_answered_and_names_its_handler(at: stage.At) -> None:
+    def handler(_request: Request, response: Response) -> None:
+        response.handler = "H"
+        response.content = Holder(response)
+
+    there = at(handler)
+    client = there.connect(stage.request())
+    there.turn_until(lambda: there.engine.in_flight)
+    gc.collect()
+    assert there.read(client).startswith(b"HTTP/1.1 500 ")
+    assert there.service.orphans == ["H"]
+
+
+def test_collecting_in_the_middle_of_a_request_harms_nothing(at: stage.At) -> None:
+    def handler(_request: Request, response: Response) -> None:
+        response.headers.add("X", "1")
+        gc.collect()
+        response.content = Holder(response)
+        gc.collect()
+        response.content = "fine"
+        response.done()
+        gc.collect()
+
+    assert at(handler).get().body == b"fine"
+
+
+@pytest.mark.parametrize("ending", ["the answer", "the client"])
+@pytest.mark.parametrize("way", ["when_gone", "when_drained", "when_closed"])
+def test_a_callback_is_let_go_once_it_cannot_be_called_any_more(at: stage.At, way: str, ending: str) -> None:
+    seen: list[weakref.ref[Holder]] = []
+    kept: list[Response] = []
+
+    def handler(_request: Request, response: Response) -> None:
+        holder = Holder()
+        seen.append(weakref.ref(holder))
+        response.write("a")
+        source = response.connection if way == "when_closed" else response
+        assert getattr(source, way)(lambda *_: holder)
+        kept.append(response)
+
+    there = at(handler)
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    if ending == "the answer":
+        kept.pop().done()
+        there.read(client, enough=b"0\r\n\r\n")
+        there.engine.poll(0)
+    if ending == "the client" or way == "when_closed":
+        client.close()
+        there.turn_until(lambda: there.engine.connections == 0)
+        there.engine.poll(0)
+    assert [holder() for holder in seen] == [None]
+
+
+def test_a_large_content_is_not_copied_and_is_freed_when_it_has_left(at: stage.At) -> None:
+    page = bytes(30_000_000)
+    held = sys.getrefcount(page)
+
+    def handler(_request: Request, response: Response) -> None:
+        response.content = page
+        response.done()
+
+    there = at(handler)
+    client = there.connect(stage.request("/", "Connection: close"))
+    there.turn_until(lambda: there.service.answers)
+    there.service.answers.clear()
+    assert sys.getrefcount(page) == held + 1
+    assert len(there.read(client)) > len(page)
+    assert sys.getrefcount(page) == held
+
+
+def test_an_engine_that_is_closed_lets_go_of_its_service(at: stage.At) -> None:
+    there = at()
+    there.get()
+    there.service.answers.clear()
+    gone = weakref.ref(there.service)
+    there.engine.close()
+    del there.service
+    assert gone() is None
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.parametrize("kind", ["whole", "streamed", "dropped", "refused", "posted", "spooled"])
+def test_ten_thousand_requests_leave_nothing_behind(at: stage.At, kind: str) -> None:
+    asked = 0
+
+    def handler(request: Request, response: Response) -> None:
+        nonlocal asked
+        asked += 1
+        request.match = response
+        response.header("X-Path", request.path)
+        response.connection.when_closed(lambda: None)
+        response.when_gone(lambda: response)
+        if kind == "streamed":
+            response.write("hello")
+            response.when_drained(lambda _: response)
+        elif kind == "dropped":
+            response.content = response
+            return
+        elif kind == "refused":
+            response.code = 99
+        response.content = request.content or "hello"
+        response.done()
+
+    class Quiet(stage.Service):
+        def answered(self, *_: object) -> None:
+            pass
+
+        trouble = orphaned = answered
+
+    data = stage.request("/" + "p" * 100)
+    if kind in ("posted", "spooled"):
+        body = b"b" * 2000
+        data = stage.request("/", f"Content-Length: {len(body)}", method="POST") + body
+    there = at(service=Quiet(handler), spool_above=1000 if kind == "spooled" else 1 << 18)
+
+    def ask(requests: int) -> None:
+        end = asked + requests
+        while asked < end:
+            client = there.connect(data * BATCH)
+            client.shutdown(1)
+            there.read(client)
+            there.clients.clear()
+        there.turn_until(lambda: there.engine.connections == 0)
+        there.engine.poll(0)
+        gc.collect()
+
+    former = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        ask(1000)
+        blocks, bytes_, descriptors = (
+            sys.getallocatedblocks(),
+            resident_bytes(),
+            len(os.listdir("/proc/self/fd")),
+        )
+        ask(REQUESTS)
+    finally:
+        sys.unraisablehook = former
+    grown = sys.getallocatedblocks() - blocks, resident_bytes() - bytes_
+    print(f"{kind}: {grown[0]} blocks, {grown[1] / 1024:.0f} KiB")
+    assert grown[0] < 200
+    assert grown[1] < 2 << 20
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert there.engine.in_flight == 0
+
+
+def test_what_waited_for_a_late_answer_goes_with_a_request_that_is_closed(at: stage.At) -> None:
+    seen: list[weakref.ref[Holder]] = []
+
+    def handler(_request: Request, response: Response) -> None:
+        holder = Holder()
+        response.when_overdue(lambda: holder.held)
+        seen.append(weakref.ref(holder))
+        response.close()
+
+    there = at(handler)
+    there.read(there.connect(stage.request()))
+    gc.collect()
+    assert [holder() for holder in seen] == [None]
+
+
+def test_filled_holes_are_not_used_again() -> None:
+    program = """if True:
+        from prefork._engine import fill_holes
+        # A size of CPython's own allocator, and one that it leaves to malloc.
+        for size in (60, 1000):
+            objects = [bytes(size) for _ in range(4000)]
+            holes = {id(holed) for holed in objects[::2]}
+            del objects[::2]
+            assert fill_holes() >= len(holes) * size
+            later = [bytes(size) for _ in range(1000)]
+            assert not holes.intersection(map(id, later)), size
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)  # apart: what is taken is gone for good
+
+
+def test_a_spooled_body_takes_its_size_once(at: stage.At) -> None:
+    size = 50_000_000
+    grown: list[int] = []
+
+    def handler(request: Request, response: Response) -> None:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # the peak begins anew
+        before = peak_bytes()
+        assert len(request.content) == size
+        grown.append(peak_bytes() - before)
+        response.done()
+
+    there = at(handler, spool_above=1000)
+    client = there.connect(stage.request("/", f"Content-Length: {size}", method="POST"))
+    client.setblocking(True)
+    sending = threading.Thread(target=client.sendall, args=(bytes(size),))
+    sending.start()
+    there.turn_until(lambda: grown)
+    sending.join()
+    assert size * 0.9 < grown[0] < size * 1.5
+
+
+def peak_bytes() -> int:
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))

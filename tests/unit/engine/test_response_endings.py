@@ -1,0 +1,272 @@
+"""Responses whose client leaves, and responses that their handler forgets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+import weakref
+from collections.abc import Callable
+
+import pytest
+
+from prefork import ConnectionGone, InvalidResponse, Request, Response
+from support import stage
+
+# --- clients that leave -------------------------------------------------------------------------------------
+
+
+def leave(there: stage.Stage, client: socket.socket) -> None:
+    client.close()
+    there.turn_until(lambda: there.engine.connections == 0, "the end of the connection")
+
+
+def test_a_client_that_left_is_nobody_to_answer(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    leave(there, client)
+    (response,) = kept
+    assert response.connection.dead
+    assert (response.unsent, response.answered) == (0, False)
+    assert response.when_gone(lambda: None) is False
+    assert response.when_drained(lambda _: None) is False
+    assert response.connection.when_closed(lambda: None) is False
+    response.done()
+    assert response.answered
+    assert there.service.troubles == [("the client closed the connection", "127.0.0.1")]
+
+
+def test_a_stream_to_a_client_that_left_is_an_error_that_says_so(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    leave(there, client)
+    with pytest.raises(ConnectionGone):
+        kept[0].write("more")
+
+
+def test_when_gone_and_when_closed_are_called_once_when_the_client_leaves(at: stage.At) -> None:
+    kept: list[Response] = []
+    heard: list[str] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    assert kept[0].when_gone(lambda: heard.append("replaced"))
+    assert kept[0].when_gone(lambda: heard.append("gone"))
+    assert kept[0].connection.when_closed(lambda: heard.append("closed 1"))
+    assert kept[0].connection.when_closed(lambda: heard.append("closed 2"))
+    leave(there, client)
+    there.turn_until(lambda: heard)
+    there.engine.poll(0)
+    assert heard == ["gone", "closed 1", "closed 2"]
+    kept[0].done()
+
+
+def test_when_gone_is_not_called_for_a_client_that_leaves_after_the_answer(at: stage.At) -> None:
+    heard: list[str] = []
+
+    def handler(_request: Request, response: Response) -> None:
+        response.when_gone(lambda: heard.append("gone"))
+        response.connection.when_closed(lambda: heard.append("closed"))
+        response.done()
+
+    there = at(handler)
+    client = there.connect(stage.request())
+    there.read(client, enough=b"\r\n\r\n")
+    leave(there, client)
+    there.turn_until(lambda: heard)
+    assert heard == ["closed"]
+
+
+def test_when_drained_tells_whether_all_has_left_or_the_client_has(at: stage.At) -> None:
+    kept: list[Response] = []
+    heard: list[bool] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    (response,) = kept
+    response.write("a")
+    assert response.when_drained(heard.append)
+    there.turn_until(lambda: heard)
+    assert (heard, response.unsent) == ([True], 0)
+
+    response.write(b"x" * 50_000_000)
+    assert response.when_drained(heard.append)
+    there.engine.poll(0)
+    assert response.unsent > 0
+    leave(there, client)
+    there.turn_until(lambda: len(heard) > 1)
+    assert heard == [True, False]
+    response.close()
+
+
+def test_stream_names_the_event_that_makes_the_next_piece(at: stage.At) -> None:
+    def handler(_request: Request, response: Response) -> None:
+        assert response.streams is None
+        response.stream("PAGES", "more")
+        assert response.streams == ("PAGES", "more", False)
+        response.stream("PAGES", "more", dont_flush=True)
+        assert response.streams == ("PAGES", "more", True)
+        response.done()
+
+    assert at(handler).get().status == 200
+
+
+# --- responses that nobody answers --------------------------------------------------------------------------
+
+
+def dropping(_request: Request, response: Response) -> None:
+    response.handler = "H"
+
+
+def test_a_response_that_is_dropped_is_a_500_and_names_its_handler(at: stage.At) -> None:
+    there = at(dropping)
+    raw = there.ask(stage.request())
+    assert raw.startswith(b"HTTP/1.1 500 ")
+    assert raw.endswith(b"the application did not answer\n")
+    assert there.service.orphans == ["H"]
+
+
+def test_one_that_is_dropped_between_turns_is_answered_in_the_next(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    kept.clear()
+    there.engine.poll(0)
+    assert there.read(client).startswith(b"HTTP/1.1 500 ")
+    assert there.service.orphans == [None]
+
+
+def test_a_stream_that_is_dropped_ends_with_its_connection(at: stage.At) -> None:
+    def handler(_request: Request, response: Response) -> None:
+        response.write("half")
+
+    there = at(handler)
+    raw = there.ask(stage.request())
+    assert raw.endswith(b"\r\n4\r\nhalf\r\n")
+    assert there.service.orphans == [None]
+
+
+def test_one_whose_client_left_is_forgotten_without_a_word(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    leave(there, client)
+    kept.clear()
+    there.engine.poll(0)
+    assert there.service.orphans == []
+
+
+# --- callbacks of answers that have ended -------------------------------------------------------------------
+
+
+class Hearer:
+    def __init__(self) -> None:
+        self.heard: list[tuple[bool, ...]] = []
+
+    def __call__(self, *told: bool) -> None:
+        self.heard.append(told)
+
+
+@pytest.mark.parametrize(("end", "heard"), [(Response.done, []), (Response.close, [(False,)])])
+def test_a_stream_that_its_handler_ends_lets_go_of_who_waits_for_it_to_drain(
+    at: stage.At, end: Callable[[Response], None], heard: list[tuple[bool, ...]]
+) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    hearer = Hearer()
+    kept[0].write("piece")
+    assert kept[0].when_drained(hearer)
+    end(kept[0])
+    there.engine.poll(0)
+    there.engine.poll(0)
+    assert hearer.heard == heard
+    gone = weakref.ref(hearer)
+    del hearer
+    assert gone() is None
+
+
+def test_an_answer_that_has_ended_does_not_take_the_callbacks_of_the_next(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request() * 2)
+    there.turn_until(lambda: kept)
+    kept[0].done()
+    there.turn_until(lambda: len(kept) == 2)
+    former, response = kept
+    gone, drained, late = Hearer(), Hearer(), Hearer()
+    assert response.when_gone(gone)
+    response.write("piece")
+    assert response.when_drained(drained)
+    assert not former.when_gone(late)
+    assert not former.when_drained(late)
+    there.turn_until(lambda: drained.heard)
+    leave(there, client)
+    there.turn_until(lambda: gone.heard)
+    assert (gone.heard, drained.heard, late.heard) == ([()], [(True,)], [])
+
+
+def test_an_answer_that_cannot_be_sent_keeps_its_callback(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    gone = Hearer()
+    assert kept[0].when_gone(gone)
+    kept[0].header("X", "a\nb")
+    with pytest.raises(InvalidResponse):
+        kept[0].done()
+    leave(there, client)
+    there.turn_until(lambda: gone.heard)
+
+
+# --- connections that end ----------------------------------------------------------------------------------
+
+
+def test_a_stream_that_began_before_draining_may_be_followed_by_one_more_request(at: stage.At) -> None:
+    kept: list[Response] = []
+    there = at(stage.keeping(kept))
+    client = there.connect(stage.request())
+    there.turn_until(lambda: kept)
+    kept[0].write("piece")  # the head is out: it cannot say that it was the last answer
+    there.engine.drain(there.number, stage.DEADLINE_S)
+    kept[0].done()
+    there.read(client, b"0\r\n\r\n")
+    for _ in range(50):
+        there.engine.poll(0.01)
+    client.sendall(stage.request())
+    there.turn_until(lambda: len(kept) == 2)
+    kept[1].done()
+    assert b"Connection: close" in there.read(client)
+
+
+def test_a_connection_that_a_forked_child_still_holds_is_not_watched_any_more(at: stage.At) -> None:
+    there = at()
+    client = there.connect()
+    there.turn_until(lambda: there.engine.connections)
+    child = os.fork()
+    if not child:
+        client.close()
+        signal.pause()
+    try:
+        client.sendall(stage.request("/", "Connection: close"))
+        there.turn_until(lambda: there.engine.connections == 0)
+        client.close()
+        for _ in range(5):
+            there.engine.poll(0.05)
+        turns, end = 0, time.monotonic() + 0.2
+        while time.monotonic() < end:
+            there.engine.poll(0.05)
+            turns += 1
+        assert turns < 20
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

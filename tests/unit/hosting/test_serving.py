@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import pytest
+
+from prefork import HTTPServer, Kernel, PreForkServer
+from prefork.config.sources import gather
+from prefork.errors import OptionError
+from prefork.hosting import serving
+from prefork.hosting.target import Target
+from prefork.logs.access_log import AccessLog
+
+
+def configured(kind, *flags_and_code, **flags):
+    (code,) = flags_and_code or ({},)
+    kernel = Kernel()
+    server = kind(kernel, **code)
+    serving.configure("app.py", Target(kernel, [server]), gather(None, {}, flags))
+    return server.options
+
+
+def test_what_was_said_outside_is_over_what_the_code_says():
+    options = configured(PreForkServer, {"port": 80, "max_clients": 7, "debug": True}, max_clients="9")
+    assert (options.port, options.max_clients, options.debug) == (80, 9, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "flags", "where"),
+    [
+        ({}, {}, ("127.0.0.1", 8000)),
+        ({"port": 0}, {}, (None, 0)),
+        ({"address": "::1"}, {}, ("::1", None)),
+        ({}, {"bind": ":80"}, (None, 80)),
+        ({"port": 80, "domain": "inet6"}, {"bind": "unix:/run/site"}, ("/run/site", None)),
+    ],
+)
+def test_a_server_that_nobody_told_where_to_listen_does_so_for_this_machine(code, flags, where):
+    options = configured(HTTPServer, code, **flags)
+    assert (options.address, options.port) == where
+
+
+def test_a_server_without_a_pool_is_told_nothing_of_one():
+    with pytest.raises(OptionError, match="--min-spare needs a PreForkServer"):
+        configured(HTTPServer, min_spare="2")
+
+
+def test_one_of_several_servers_is_not_guessed_at():
+    kernel = Kernel()
+    servers = [HTTPServer(kernel, alias=alias, port=0) for alias in ("SITE", "ADMIN")]
+    target = Target(kernel, servers)
+    serving.configure("app.py", target, {})
+    with pytest.raises(OptionError, match=r"--bind: app.py has several servers \(ADMIN, SITE\)"):
+        serving.configure("app.py", target, gather(None, {}, {"bind": "80"}))
+
+
+@pytest.fixture
+def server():
+    class Listening(HTTPServer):
+        url = "http://127.0.0.1:8123"
+
+    return Listening(Kernel(), port=0)
+
+
+def serve(server):
+    for function in server.on_serving:
+        function(server)
+
+
+def test_the_line_on_standard_output_tells_the_address(server, capsys):
+    serving.announce(server)
+    assert capsys.readouterr().out == f"prefork: serving http://127.0.0.1:8123 (pid {os.getpid()})\n"
+
+
+def test_the_pid_file_is_there_while_it_serves(server, tmp_path):
+    path = tmp_path / "pid"
+    with serving.pid_file(str(path), Target(server.kernel, [server])):
+        assert not path.exists()
+        serve(server)
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_never_served_leaves_the_pid_file_of_another_alone(server, tmp_path):
+    path = tmp_path / "pid"
+    path.write_text("1\n")
+    with serving.pid_file(str(path), Target(server.kernel, [server])):
+        pass
+    assert path.read_text() == "1\n"
+
+
+@pytest.fixture
+def unwritable(tmp_path, monkeypatch):
+    """A directory that this user may not write to, also if the tests are root's."""
+    place = tmp_path / "theirs"
+    place.mkdir(mode=0o555)
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: access(path, mode) and not (path == str(place) and mode & os.W_OK)
+    )
+    return place
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "it is a directory"),
+        ("gone/pid", "its directory does not exist or is not ours"),
+        ("file/pid", "its directory does not exist or is not ours"),
+        ("theirs/pid", "its directory does not exist or is not ours"),
+    ],
+)
+@pytest.mark.usefixtures("unwritable")
+def test_a_pid_file_that_cannot_be_is_refused_before_anything_serves(server, tmp_path, name, reason):
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    path = os.path.abspath(tmp_path / name)
+    with (
+        pytest.raises(OptionError, match=f"pid file {path} cannot be written: {reason}"),
+        serving.pid_file(path, Target(server.kernel, [server])),
+    ):
+        pytest.fail("it serves")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_pid_file_that_cannot_be_any_more_is_one_line_and_no_file(server, tmp_path):
+    path = tmp_path / "pid"
+    with serving.pid_file(str(path), Target(server.kernel, [server])):
+        path.mkdir()
+        with pytest.raises(OptionError, match=r"pid file .* cannot be written: Is a directory"):
+            serve(server)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+APP = """\
+import os
+from prefork import HTTPServer, Kernel
+kernel = Kernel()
+server = HTTPServer(kernel, port=0)
+os.environ["LOADED_IN"] = os.getcwd()
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs `app.py` as far as its kernel, and gives the kernel."""
+    logger = logging.getLogger("prefork")
+    level = logger.level
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("LOADED_IN", "")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.py").write_text(APP)
+    ran = []
+    monkeypatch.setattr(Kernel, "run", lambda kernel: ran.append(kernel))
+
+    def with_flags(**flags):
+        serving.run("app.py", gather(None, {}, flags))
+        (kernel,) = ran
+        return kernel
+
+    yield with_flags
+    sys.modules.pop("__target__", None)
+    logger.setLevel(level)
+
+
+def test_it_goes_where_it_is_told_before_it_loads(run, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    run(chdir=str(tmp_path))
+    assert os.environ["LOADED_IN"] == str(tmp_path)
+
+
+def test_the_log_level_is_that_of_prefork_alone(run):
+    root = logging.getLogger().level
+    run(log_level="error")
+    assert logging.getLogger("prefork").level == logging.ERROR
+    assert logging.getLogger().level == root
+
+
+def test_answers_are_logged_where_it_is_told(run, tmp_path):
+    server = run(access_log="access.log").find("HTTPD")
+    (log,) = server.on_answered
+    assert isinstance(log, AccessLog)
+    assert (tmp_path / "access.log").exists()

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from prefork._engine import Engine
+from prefork.kernel.loop import EngineLoop
+from prefork.kernel.selector import EngineSelector
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    one, other = socket.socketpair()
+    with one, other:
+        yield one, other
+
+
+def test_select_reports_what_was_registered(pair: tuple[socket.socket, socket.socket]) -> None:
+    engine = Engine()
+    selector = EngineSelector(engine)
+    key = selector.register(pair[0], selectors.EVENT_READ, "data")
+    assert selector.select(0) == []
+    pair[1].send(b"x")
+    assert selector.select(None) == [(key, selectors.EVENT_READ)]
+    assert selector.select(60) == [(key, selectors.EVENT_READ)]
+    key = selector.modify(pair[0], selectors.EVENT_WRITE)
+    assert selector.select(0) == [(key, selectors.EVENT_WRITE)]
+    assert selector.get_key(pair[0]) == key
+    assert selector.unregister(pair[0]) == key
+    assert selector.select(0) == []
+    assert len(selector.get_map()) == 0
+    selector.close()
+    engine.close()
+
+
+def test_a_wait_without_end_is_asked_for_and_may_be_refused() -> None:
+    engine = Engine()
+    asked: list[None] = []
+    selector = EngineSelector(engine, lambda: bool(asked.append(None)))
+    assert selector.select(None) == []
+    assert asked == [None]
+    assert selector.select(0.001) == []
+    assert asked == [None]
+    selector.close()
+    engine.close()
+
+
+def test_any_asyncio_library_works_on_the_loop() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readline())
+        writer.close()
+        await writer.wait_closed()
+
+    async def talk() -> bytes:
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"hello\n")
+            line = await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+        in_thread = await asyncio.to_thread(lambda: b"thread")
+        process = await asyncio.create_subprocess_exec("echo", "process", stdout=asyncio.subprocess.PIPE)
+        out, _ = await asyncio.wait_for(process.communicate(), 10)
+        return line + in_thread + out
+
+    loop = EngineLoop()
+    try:
+        assert loop.run_until_complete(talk()) == b"hello\nthreadprocess\n"
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
+
+
+def test_watching_counts_no_descriptor_of_asyncio_itself(pair: tuple[socket.socket, socket.socket]) -> None:
+    loop = EngineLoop()
+    assert not loop.is_watching()
+    loop.add_reader(pair[0], lambda: None)
+    assert loop.is_watching()
+    loop.remove_reader(pair[0])
+    assert not loop.is_watching()
+    loop.close()
+
+
+def test_an_abandoned_loop_frees_its_descriptors_and_runs_nobodys_finally() -> None:
+    unwound: list[str] = []
+
+    async def suspended() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            unwound.append("finally")
+
+    before = len(os.listdir("/proc/self/fd"))
+    loop = EngineLoop()
+    task = loop.create_task(suspended())
+    loop.call_later(0, loop.stop)
+    loop.run_forever()
+    loop.abandon()
+    assert loop.is_closed()
+    assert unwound == []
+    assert len(os.listdir("/proc/self/fd")) == before
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # a real child never frees it
+    task.get_coro().close()  # type: ignore[union-attr]

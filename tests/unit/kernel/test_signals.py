@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from prefork.errors import UnknownEvent, UnknownSession
+from prefork.kernel.kernel import Kernel
+from prefork.kernel.session import Session, event
+
+
+class Listener(Session):
+    def __init__(self, alias: str, stop_after: int = 1) -> None:
+        self.alias = alias
+        self.stop_after = stop_after
+        self.heard: list[int] = []
+
+    @event
+    def came(self, signum: int) -> None:
+        self.heard.append(signum)
+        if len(self.heard) == self.stop_after:
+            self.kernel.stop()
+
+
+def raising(signum: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), signum)
+
+
+def test_a_signal_reaches_every_session_that_bound_it() -> None:
+    kernel = Kernel()
+    one, two = kernel.add(Listener("ONE")), kernel.add(Listener("TWO"))
+    kernel.signal(signal.SIGUSR1, "ONE", "came")  # before run() and in it
+    kernel.on_start(lambda: kernel.signal(signal.SIGUSR1, "TWO", "came"))
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert one.heard == two.heard == [signal.SIGUSR1]
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_a_signal_ends_a_wait_without_end() -> None:
+    kernel = Kernel()
+    listener = kernel.add(Listener("ONE"))
+    kernel.signal(signal.SIGUSR1, "ONE", "came")
+    late = threading.Timer(0.05, raising(signal.SIGUSR1))
+    late.start()
+    kernel.run()  # ends by the signal, or not at all: a bound signal keeps the kernel waiting
+    late.join()
+    assert listener.heard == [signal.SIGUSR1]
+
+
+def test_binding_again_replaces_the_event_of_that_session() -> None:
+    kernel = Kernel()
+    kernel.session("S", {"first": lambda _: pytest.fail("replaced"), "second": lambda _: kernel.stop()})
+    kernel.signal(signal.SIGUSR1, "S", "first")
+    kernel.signal(signal.SIGUSR1, "S", "second")
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+
+
+def test_unbinding_one_session_leaves_the_others() -> None:
+    kernel = Kernel()
+    one, two = kernel.add(Listener("ONE")), kernel.add(Listener("TWO"))
+    for alias in ("ONE", "TWO"):
+        kernel.signal(signal.SIGUSR1, alias, "came")
+    kernel.signal(signal.SIGUSR1, "ONE", None)
+    kernel.signal(signal.SIGUSR2, "ONE", None)
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert (one.heard, two.heard) == ([], [signal.SIGUSR1])
+
+
+def test_the_last_unbinding_gives_the_signal_back_and_lets_the_kernel_end() -> None:
+    class Once(Listener):
+        @event
+        def came(self, signum: int) -> None:
+            self.heard.append(signum)
+            self.kernel.signal(signum, "ONCE", None)
+            assert signal.getsignal(signum) is signal.SIG_DFL
+
+    kernel = Kernel()
+    once = kernel.add(Once("ONCE"))
+    kernel.signal(signal.SIGUSR1, "ONCE", "came")
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert once.heard == [signal.SIGUSR1]
+
+
+def test_a_removed_session_hears_no_more() -> None:
+    kernel = Kernel()
+    one, two = kernel.add(Listener("ONE")), kernel.add(Listener("TWO"))
+    for alias in ("ONE", "TWO"):
+        kernel.signal(signal.SIGUSR1, alias, "came")
+    kernel.remove(one)
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert (one.heard, two.heard) == ([], [signal.SIGUSR1])
+
+
+def test_only_what_exists_can_be_bound() -> None:
+    kernel = Kernel()
+    kernel.add(Listener("ONE"))
+    with pytest.raises(UnknownSession):
+        kernel.signal(signal.SIGUSR1, "NOBODY", "came")
+    with pytest.raises(UnknownEvent):
+        kernel.signal(signal.SIGUSR1, "ONE", "nothing")
+    kernel.signal(signal.SIGUSR1, "NOBODY", None)
+
+
+def test_control_c_stops_where_nobody_bound_it() -> None:
+    kernel = Kernel()
+    kernel.hold(kernel)
+    kernel.on_start(raising(signal.SIGINT))
+    kernel.run()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_control_c_interrupts_an_end_that_hangs() -> None:
+    kernel = Kernel()
+    kernel.hold(kernel)
+    kernel.on_start(raising(signal.SIGINT))
+    kernel.on_stop(raising(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        kernel.run()
+
+
+def test_control_c_belongs_to_who_bound_it_and_returns_to_the_kernel() -> None:
+    class Once(Listener):
+        @event
+        def came(self, signum: int) -> None:
+            self.heard.append(signum)
+            self.kernel.signal(signum, "ONCE", None)
+            os.kill(os.getpid(), signum)
+
+    kernel = Kernel()
+    once = kernel.add(Once("ONCE"))
+    kernel.hold(kernel)
+    kernel.signal(signal.SIGINT, "ONCE", "came")
+    kernel.on_start(raising(signal.SIGINT))
+    kernel.run()
+    assert once.heard == [signal.SIGINT]
+
+
+def test_a_program_that_ignores_control_c_keeps_ignoring_it() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        kernel = Kernel()
+        kernel.session("S", {"later": lambda: None})
+        kernel.delay(0.01, "S", "later")
+        kernel.on_start(raising(signal.SIGINT))
+        kernel.run()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_kernel_off_the_main_thread_runs_without_signals() -> None:
+    kernel = Kernel()
+    heard: list[str] = []
+    kernel.session("S", {"event": heard.append})
+    kernel.post("S", "event", "here")
+    thread = threading.Thread(target=kernel.run)
+    thread.start()
+    thread.join()
+    assert heard == ["here"]
+
+
+def test_a_signal_that_cannot_be_caught_is_not_bound() -> None:
+    kernel = Kernel()
+    kernel.add(Listener("ONE"))
+    refused: list[bool] = []
+
+    def bind() -> None:
+        with pytest.raises(RuntimeError):
+            kernel.signal(signal.SIGKILL, "ONE", "came")
+        refused.append(bool(kernel._signals))
+
+    kernel.on_start(bind)
+    kernel.on_start(lambda: kernel.loop.call_later(0.5, kernel.stop))
+    kernel.run()
+    assert refused == [False]
+
+
+# --- signals that nobody hears ------------------------------------------------------------------------------
+
+
+def answering(*listeners: Listener) -> Kernel:
+    """A kernel in which they would answer SIGUSR2, which comes as soon as it runs. It waits for them."""
+    kernel = Kernel()
+    kernel.hold(kernel)
+    for listener in map(kernel.add, listeners):
+        kernel.on_start(lambda listener=listener: kernel._signals.answer(signal.SIGUSR2, listener, "came"))
+    kernel.on_start(lambda: kernel.loop.call_soon(raising(signal.SIGUSR2)))
+    return kernel
+
+
+def test_a_signal_that_nobody_hears_is_answered_by_the_first_who_would() -> None:
+    one, two = Listener("ONE"), Listener("TWO")
+    answering(one, two).run()
+    assert (one.heard, two.heard) == ([signal.SIGUSR2], [])
+    assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+
+
+def test_who_has_left_answers_no_more_and_the_last_one_gives_the_signal_back() -> None:
+    class Leaving(Listener):
+        @event
+        def came(self, signum: int) -> None:
+            self.heard.append(signum)
+            self.kernel.loop.call_soon(self.leave)
+
+        def leave(self) -> None:
+            kernel.remove(self)
+            assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+            kernel.stop()
+
+    one, two = Listener("ONE"), Leaving("TWO")
+    kernel = answering(one, two)
+    kernel.on_start(lambda: kernel.remove(one))
+    kernel.run()
+    assert (one.heard, two.heard) == ([], [signal.SIGUSR2])
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_who_binds_a_signal_has_it_alone_until_it_is_unbound(late: bool) -> None:
+    class Once(Listener):
+        @event
+        def came(self, signum: int) -> None:
+            self.heard.append(signum)
+            self.kernel.signal(signum, "ONCE", None)
+            self.kernel.loop.call_soon(raising(signum))
+
+    once, other = Once("ONCE"), Listener("OTHER")
+    kernel = answering(other)
+    kernel.add(once)
+    if late:
+        kernel.on_start(lambda: kernel.signal(signal.SIGUSR2, "ONCE", "came"))
+    else:
+        kernel.signal(signal.SIGUSR2, "ONCE", "came")
+    kernel.run()
+    assert once.heard == other.heard == [signal.SIGUSR2]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_handler_of_the_program_keeps_its_signal(late: bool) -> None:
+    def handle(signum: int, _frame: object) -> None:
+        theirs.append(signum)
+        kernel.loop.call_soon(enough)
+
+    def enough() -> None:
+        if len(theirs) == 2:
+            kernel.stop()
+        else:
+            kernel.remove(listener)
+            kernel.loop.call_soon(raising(signal.SIGUSR2))
+
+    theirs: list[int] = []
+    listener = Listener("ONE")
+    kernel = answering(listener)
+    if late:
+        kernel.on_start(lambda: signal.signal(signal.SIGUSR2, handle))
+    else:
+        signal.signal(signal.SIGUSR2, handle)
+    try:
+        kernel.run()
+    finally:
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+    assert (listener.heard, theirs) == ([], [signal.SIGUSR2] * 2)
+
+
+def test_a_signal_is_ignored_until_it_is_answered() -> None:
+    """As TTOU has to be, if the terminal sends it for what the answer writes."""
+
+    class Writing(Listener):
+        @event
+        def came(self, signum: int) -> None:
+            self.heard.append(signum)
+            if len(self.heard) == 1:
+                os.kill(os.getpid(), signum)
+                self.kernel.loop.call_later(0.01, self.later)
+            elif 0 in self.heard:
+                self.kernel.stop()
+
+        def later(self) -> None:
+            self.heard.append(0)
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+    writing = Writing("ONE")
+    answering(writing).run()
+    assert writing.heard == [signal.SIGUSR2, 0, signal.SIGUSR2]
+
+
+def test_a_kernel_does_not_wait_for_a_signal_that_it_would_answer() -> None:
+    kernel = Kernel()
+    listener = kernel.add(Listener("ONE"))
+    kernel.on_start(lambda: kernel._signals.answer(signal.SIGUSR2, listener, "came"))
+    kernel.run()  # ends by itself, or not at all

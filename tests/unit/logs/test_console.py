@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SAYS = "from prefork.logs.console import say; say('hello'); say('again')"
+
+
+@pytest.mark.parametrize("redirection", ["> /dev/full", ">&-", "| true"])
+def test_nobody_listening_is_no_reason_to_fail(redirection):
+    script = f'set -o pipefail; "$0" -c "$1" {redirection}'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable, SAYS],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_is_said_at_once():
+    done = subprocess.run(
+        [sys.executable, "-c", SAYS + "; import os; os._exit(0)"],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout == "hello\nagain\n"

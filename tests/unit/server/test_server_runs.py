@@ -1,0 +1,97 @@
+"""A server in a kernel that runs more than once, and in one that outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from prefork.kernel.kernel import Kernel
+from prefork.server.server import HTTPServer
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    return Kernel()
+
+
+@pytest.fixture
+def server(kernel: Kernel) -> HTTPServer:
+    return HTTPServer(kernel, address="127.0.0.1", port=0, graceful_timeout=5)
+
+
+def once_serving(server: HTTPServer, act: Callable[[], Any]) -> None:
+    server.on_serving[:] = [lambda _server: server.kernel.loop.call_soon(act)]
+
+
+def test_it_serves_in_every_run(kernel: Kernel, server: HTTPServer) -> None:
+    served: list[str] = []
+    server.on_serving.append(lambda server: served.append(server.url))
+    server.on_serving.append(lambda _server: kernel.stop())
+    kernel.run()
+    kernel.run()
+    assert len(served) == 2
+    assert server.url == "nowhere"
+
+
+def test_one_that_was_shut_down_is_no_part_of_the_next_run(kernel: Kernel, server: HTTPServer) -> None:
+    once_serving(server, lambda: server.shutdown(graceful=True))
+    kernel.run()
+    assert kernel.sessions == ()
+    kernel.run()
+
+
+def test_a_shutdown_in_a_later_run_knows_no_listener_of_an_earlier_one(
+    kernel: Kernel, server: HTTPServer
+) -> None:
+    def reopen() -> None:
+        assert server.stop_listen()
+        assert server._reopen(0)
+        kernel.stop()
+
+    once_serving(server, lambda: (server.on_serving.clear(), reopen()))
+    kernel.run()
+    once_serving(server, lambda: server.shutdown(graceful=True))
+    kernel.on_start(lambda: kernel.loop.call_later(2.0, kernel.stop))
+    kernel.run()
+    assert kernel.sessions == ()
+
+
+def test_a_shutdown_of_one_that_has_gone_changes_nothing(kernel: Kernel, server: HTTPServer) -> None:
+    gone: list[bool] = []
+
+    def again() -> None:
+        gone.append(server.kernel is None)
+        server.shutdown()
+        server.shutdown(graceful=True)
+        gone.append(not server.stop_listen())
+        kernel.stop()
+
+    once_serving(server, lambda: (kernel.loop.call_later(0.05, again), server.shutdown(graceful=True)))
+    kernel.on_start(lambda: kernel.loop.call_later(2.0, kernel.stop))
+    kernel.hold(gone)
+    kernel.run()
+    assert gone == [True, True]
+
+
+def test_the_first_term_is_graceful_even_in_the_middle_of_a_shutdown(
+    kernel: Kernel, server: HTTPServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "prefork")
+
+    def act() -> None:
+        server._draining += 1  # a request is under way
+        server.shutdown(graceful=True)
+        server._draining += 1
+        os.kill(os.getpid(), signal.SIGTERM)
+        kernel.loop.call_later(0.05, server._empty)
+
+    once_serving(server, act)
+    kernel.on_start(lambda: kernel.loop.call_later(2.0, kernel.stop))
+    kernel.hold(act)  # something else that would keep it running
+    kernel.run()
+    assert "SIGTERM: stopping when all requests are answered" in caplog.text
+    assert "again" not in caplog.text
