@@ -3,46 +3,49 @@
 //! Every call names a connection. One that is gone, or owes no answer, says
 //! so; nothing here can disturb another connection or the next request.
 
-use crate::connection::{Conn, ConnId, Phase};
+use crate::connection::{Conn, Phase};
 use crate::content::Content;
 use crate::engine::Engine;
+use crate::exchange::{ConnectionId, ExchangeId};
 use crate::listener::Peer;
 use prefork_wire::{
-    BodyEncoder, CONTINUE, Invalid, Length, Reject, Version, write_head, write_interim,
-    write_reject,
+    BodyEncoder, CONTINUE, Length, RemoteError, Version, write_error, write_head, write_interim,
 };
 use std::fmt;
 
 /// Why an answer was not taken.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum LocalError {
     /// The connection is closed.
-    Gone,
+    Closed,
     /// It has no request that waits for this.
     OutOfTurn,
     /// The answer cannot be sent; nothing of it was.
-    Invalid(Invalid),
+    Invalid(prefork_wire::LocalError),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for LocalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Gone => f.write_str("the client is gone"),
-            Refusal::OutOfTurn => f.write_str("no request waits for this"),
-            Refusal::Invalid(invalid) => invalid.fmt(f),
+            LocalError::Closed => f.write_str("the client is gone"),
+            LocalError::OutOfTurn => f.write_str("no request waits for this"),
+            LocalError::Invalid(invalid) => invalid.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for LocalError {}
 
 /// The connection of that name, with the rest of the engine still at hand.
-pub(crate) fn find(conns: &mut [Option<Box<Conn>>], id: ConnId) -> Result<&mut Conn, Refusal> {
+pub(crate) fn find(
+    conns: &mut [Option<Box<Conn>>],
+    id: ExchangeId,
+) -> Result<&mut Conn, LocalError> {
     conns
-        .get_mut(id.key as usize)
+        .get_mut(id.connection.key as usize)
         .and_then(Option::as_deref_mut)
-        .filter(|conn| conn.serial == id.serial)
-        .ok_or(Refusal::Gone)
+        .filter(|conn| conn.serial == id.connection.serial)
+        .ok_or(LocalError::Closed)
 }
 
 impl Engine {
@@ -53,14 +56,14 @@ impl Engine {
     /// connection.
     ///
     /// # Errors
-    /// [`Refusal`]; after `Invalid` the request still waits for its answer.
+    /// [`LocalError`]; after `Invalid` the request still waits for its answer.
     pub fn answer<'a>(
         &mut self,
-        id: ConnId,
+        id: ExchangeId,
         status: u16,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         content: Content<'_>,
-    ) -> Result<i64, Refusal> {
+    ) -> Result<i64, LocalError> {
         self.start(id, status, headers, Length::Known(content.len() as u64))?;
         let surplus = self.write(id, content)?;
         let missing = self.finish(id)?;
@@ -71,23 +74,23 @@ impl Engine {
     /// HTTP/1.0 could not read it, and gets none.
     ///
     /// # Errors
-    /// [`Refusal`]; after `Invalid` nothing was sent.
+    /// [`LocalError`]; after `Invalid` nothing was sent.
     pub fn inform<'a>(
         &mut self,
-        id: ConnId,
+        id: ExchangeId,
         status: u16,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), LocalError> {
         let Engine { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if !matches!(conn.phase, Phase::Offered | Phase::Handling) {
-            return Err(Refusal::OutOfTurn);
+            return Err(LocalError::OutOfTurn);
         }
         if conn.asked.version == Version::Http11 {
             conn.output
                 .append(buffers, |out| write_interim(out, status, headers))
-                .map_err(Refusal::Invalid)?;
-            self.touch(id.key);
+                .map_err(LocalError::Invalid)?;
+            self.touch(id.connection.key);
         }
         Ok(())
     }
@@ -95,22 +98,24 @@ impl Engine {
     /// Writes the head of an answer whose body comes in pieces.
     ///
     /// # Errors
-    /// [`Refusal`]; after `Invalid` the request still waits for its answer.
+    /// [`LocalError`]; after `Invalid` the request still waits for its answer.
     pub fn start<'a>(
         &mut self,
-        id: ConnId,
+        id: ExchangeId,
         status: u16,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         length: Length,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), LocalError> {
         let date = self.clock.date();
-        let conn = self.conn(id.key).filter(|conn| conn.serial == id.serial);
+        let conn = self
+            .conn(id.connection.key)
+            .filter(|conn| conn.serial == id.connection.serial);
         let last =
             conn.is_some_and(|conn| self.draining(conn.listener) && !self.goes_on_elsewhere(conn));
         let Engine { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if !matches!(conn.phase, Phase::Offered | Phase::Handling) {
-            return Err(Refusal::OutOfTurn);
+            return Err(LocalError::OutOfTurn);
         }
         // What was not read of this request cannot be told from the next one.
         conn.asked.keep_alive &= !conn.body_unread && !last;
@@ -120,7 +125,7 @@ impl Engine {
             .append(buffers, |out| {
                 write_head(out, &asked, status, headers, length, &date)
             })
-            .map_err(Refusal::Invalid)?;
+            .map_err(LocalError::Invalid)?;
         conn.encoder = answer.body;
         conn.asked.keep_alive = answer.keep_alive;
         let offered = conn.phase == Phase::Offered;
@@ -128,7 +133,7 @@ impl Engine {
         if offered {
             self.take_on(b"", b"");
         }
-        self.touch(id.key);
+        self.touch(id.connection.key);
         Ok(())
     }
 
@@ -136,12 +141,12 @@ impl Engine {
     /// length had no room for.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub fn write(&mut self, id: ConnId, content: Content<'_>) -> Result<usize, Refusal> {
+    /// [`LocalError`].
+    pub fn write(&mut self, id: ExchangeId, content: Content<'_>) -> Result<usize, LocalError> {
         let Engine { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if conn.phase != Phase::Streaming {
-            return Err(Refusal::OutOfTurn);
+            return Err(LocalError::OutOfTurn);
         }
         // A HEAD request gets none of it, and nobody is to blame for that.
         if conn.encoder == BodyEncoder::Nothing {
@@ -160,7 +165,7 @@ impl Engine {
                 conn.output
                     .append(buffers, |out| out.extend_from_slice(admitted.suffix));
             }
-            self.touch(id.key);
+            self.touch(id.connection.key);
         }
         Ok(offered - admitted.len)
     }
@@ -169,34 +174,34 @@ impl Engine {
     /// for them; [`Engine::finish`] is still to come.
     ///
     /// # Errors
-    /// [`Refusal`]; after `Invalid` nothing was sent.
+    /// [`LocalError`]; after `Invalid` nothing was sent.
     pub fn trail<'a>(
         &mut self,
-        id: ConnId,
+        id: ExchangeId,
         fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), LocalError> {
         let Engine { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if conn.phase != Phase::Streaming {
-            return Err(Refusal::OutOfTurn);
+            return Err(LocalError::OutOfTurn);
         }
         let Conn {
             output, encoder, ..
         } = conn;
         output
             .append(buffers, |out| encoder.trail(out, fields))
-            .map_err(Refusal::Invalid)
+            .map_err(LocalError::Invalid)
     }
 
     /// Ends the answer; returns how many bytes the declared length misses.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub fn finish(&mut self, id: ConnId) -> Result<u64, Refusal> {
+    /// [`LocalError`].
+    pub fn finish(&mut self, id: ExchangeId) -> Result<u64, LocalError> {
         let Engine { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if conn.phase != Phase::Streaming {
-            return Err(Refusal::OutOfTurn);
+            return Err(LocalError::OutOfTurn);
         }
         let missing = match conn.encoder {
             BodyEncoder::Chunked => conn
@@ -214,31 +219,31 @@ impl Engine {
         conn.inbound = None;
         conn.tell_drained = false;
         self.let_go();
-        self.touch(id.key);
+        self.touch(id.connection.key);
         Ok(missing)
     }
 
     /// Asks for the body of an offered request: [`crate::Event::Body`] follows.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub fn collect(&mut self, id: ConnId) -> Result<(), Refusal> {
+    /// [`LocalError`].
+    pub fn collect(&mut self, id: ExchangeId) -> Result<(), LocalError> {
         let Engine { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if conn.phase != Phase::Offered {
-            return Err(Refusal::OutOfTurn);
+            return Err(LocalError::OutOfTurn);
         }
         if std::mem::take(&mut conn.expects_continue) {
             conn.output
                 .append(buffers, |out| out.extend_from_slice(CONTINUE));
         }
-        self.begin_collecting(id.key);
+        self.begin_collecting(id.connection.key);
         Ok(())
     }
 
     /// The engine's own answer, to a request that broke the rules for one; the
     /// connection ends. False: none is owed.
-    pub fn reject(&mut self, id: ConnId, reject: &Reject) -> bool {
+    pub fn reject(&mut self, id: ExchangeId, reject: &RemoteError) -> bool {
         let date = self.clock.date();
         let Engine { conns, buffers, .. } = self;
         let Ok(conn) = find(conns, id) else {
@@ -249,30 +254,30 @@ impl Engine {
         }
         let head_only = conn.asked.head_only;
         conn.output
-            .append(buffers, |out| write_reject(out, reject, &date, head_only));
+            .append(buffers, |out| write_error(out, reject, &date, head_only));
         if conn.phase == Phase::Handling {
             self.let_go();
         }
-        if let Some(conn) = self.conn_mut(id.key) {
+        if let Some(conn) = self.conn_mut(id.connection.key) {
             conn.phase = Phase::Leaving;
         }
-        self.touch(id.key);
+        self.touch(id.connection.key);
         true
     }
 
     /// Closes the connection at once, whatever it owes. What was written to
     /// it before is sent as far as the socket takes it.
-    pub fn hang_up(&mut self, id: ConnId) {
+    pub fn hang_up(&mut self, id: ExchangeId) {
         if self.named(id).is_none() {
             return;
         }
-        self.flush(id.key);
-        self.remove(id.key, None);
+        self.flush(id.connection.key);
+        self.remove(id.connection.key, None);
     }
 
     /// [`crate::Event::Drained`] comes once, when all that was written so far
     /// has left. False: the connection is gone or streams nothing.
-    pub fn tell_drained(&mut self, id: ConnId) -> bool {
+    pub fn tell_drained(&mut self, id: ExchangeId) -> bool {
         let Some(conn) = self
             .named(id)
             .filter(|conn| matches!(conn.phase, Phase::Streaming | Phase::Open))
@@ -280,13 +285,13 @@ impl Engine {
             return false;
         };
         conn.tell_drained = true;
-        self.touch(id.key);
+        self.touch(id.connection.key);
         true
     }
 
     /// [`crate::Event::Closed`] comes when the connection is gone. False: it is.
-    pub fn tell_closed(&mut self, id: ConnId, yes: bool) -> bool {
-        match self.named(id) {
+    pub fn tell_closed(&mut self, id: ConnectionId, yes: bool) -> bool {
+        match self.named(ExchangeId::only(id)) {
             Some(conn) => {
                 conn.watched = yes;
                 true
@@ -295,13 +300,14 @@ impl Engine {
         }
     }
 
-    pub fn is_open(&mut self, id: ConnId) -> bool {
-        self.named(id).is_some_and(|conn| !conn.eof)
+    pub fn is_open(&mut self, id: ConnectionId) -> bool {
+        self.named(ExchangeId::only(id))
+            .is_some_and(|conn| !conn.eof)
     }
 
     /// Whether the application owes an answer on it, or the rest of one, and
     /// somebody is there for it.
-    pub fn owes(&mut self, id: ConnId) -> bool {
+    pub fn owes(&mut self, id: ExchangeId) -> bool {
         self.named(id).is_some_and(|conn| {
             let owed = conn.phase == Phase::Offered || conn.phase.in_flight();
             owed && !conn.eof
@@ -309,24 +315,24 @@ impl Engine {
     }
 
     /// Whether the answer that is being streamed has no body.
-    pub fn is_bodiless(&mut self, id: ConnId) -> bool {
+    pub fn is_bodiless(&mut self, id: ExchangeId) -> bool {
         self.named(id)
             .is_some_and(|conn| conn.encoder == BodyEncoder::Nothing)
     }
 
     /// Bytes that were written to the connection and have not left yet.
-    pub fn unsent(&mut self, id: ConnId) -> usize {
+    pub fn unsent(&mut self, id: ExchangeId) -> usize {
         self.named(id).map_or(0, |conn| conn.output.pending())
     }
 
     /// Who is at the other end, while the connection is open.
-    pub fn peer(&mut self, id: ConnId) -> Option<Peer> {
+    pub fn peer(&mut self, id: ExchangeId) -> Option<Peer> {
         self.named(id).map(|conn| conn.peer)
     }
 
     /// Our address on that connection.
-    pub fn local_address(&mut self, id: ConnId) -> Option<Peer> {
-        let conn = self.named(id)?;
+    pub fn local_address(&mut self, id: ConnectionId) -> Option<Peer> {
+        let conn = self.named(ExchangeId::only(id))?;
         let address = rustix::net::getsockname(&conn.socket).ok();
         Some(Peer::from_any(address))
     }

@@ -7,6 +7,7 @@
 
 use crate::engine::NEVER;
 use crate::event::Client;
+use crate::exchange::{ConnectionId, ExchangeId};
 use crate::inbound::Inbound;
 use crate::listener::{Peer, Settings};
 use crate::output::Output;
@@ -16,28 +17,6 @@ use rustix::event::epoll::EventFlags;
 use std::ffi::c_int;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-
-/// Names one connection for as long as the process lives: a number that is
-/// given to the next connection in the same place has another serial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnId {
-    pub(crate) key: u32,
-    pub(crate) serial: u32,
-}
-
-impl ConnId {
-    /// The id as one number, unique in this process.
-    pub fn to_u64(self) -> u64 {
-        u64::from(self.serial) << 32 | u64::from(self.key)
-    }
-
-    pub fn from_u64(number: u64) -> Self {
-        ConnId {
-            key: number as u32,
-            serial: (number >> 32) as u32,
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -191,17 +170,21 @@ impl Conn {
 
     pub(crate) fn client(&self, key: u32) -> Client {
         Client {
-            conn: self.id(key),
+            exchange: self.id(key),
             listener: self.listener,
             peer: self.peer,
         }
     }
 
-    pub(crate) fn id(&self, key: u32) -> ConnId {
-        ConnId {
+    pub(crate) fn connection_id(&self, key: u32) -> ConnectionId {
+        ConnectionId {
             key,
             serial: self.serial,
         }
+    }
+
+    pub(crate) fn id(&self, key: u32) -> ExchangeId {
+        ExchangeId::only(self.connection_id(key))
     }
 
     /// What comes now is read.

@@ -4,9 +4,10 @@
 //! `On`; a process that is full, or has no descriptor left, keeps the door to
 //! itself closed and leaves clients to the others.
 
-use crate::connection::{Conn, ConnId, Phase, READING};
+use crate::connection::{Conn, Phase, READING};
 use crate::engine::{Current, Engine};
 use crate::event::Event;
+use crate::exchange::ConnectionId;
 use crate::listener::{ACCEPTING, Accepted, Listener, Listening, Peer, Settings, Supply};
 use crate::poll_set::{GATE, QUEUE, SPECIAL};
 use crate::scoreboard::Slot;
@@ -240,7 +241,7 @@ impl Engine {
         let serial = self.next_serial;
         // The top bit of the epoll data tells connections from the rest.
         self.next_serial = (serial + 1) & 0x7fff_ffff;
-        let id = ConnId { key, serial };
+        let id = ConnectionId { key, serial };
         if self.set.add(&socket, id.to_u64(), READING).is_err() {
             self.free.push(key);
             return None;

@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::guard::OVERDUE;
 use crate::inbound::Inbound;
 use crate::output::{Failure, Sent, queued_in};
-use prefork_wire::Reject;
+use prefork_wire::RemoteError;
 use rustix::event::epoll::EventFlags;
 use std::os::fd::AsFd;
 
@@ -68,8 +68,8 @@ impl Engine {
                 Phase::Leaving => return self.leave(key),
                 Phase::Waiting if conn.eof => return self.remove(key, None),
                 Phase::Streaming | Phase::Open if std::mem::take(&mut conn.tell_drained) => {
-                    let conn = conn.id(key);
-                    self.events.push_back(Event::Drained { conn });
+                    let exchange = conn.id(key);
+                    self.events.push_back(Event::Drained { exchange });
                 }
                 _ => {}
             }
@@ -97,7 +97,7 @@ impl Engine {
             return;
         };
         conn.interest = interest;
-        let id = conn.id(key);
+        let id = conn.connection_id(key);
         let data = id.to_u64();
         if self.set.modify(&conn.socket, data, interest).is_err() {
             self.lose(key, "the connection could not be watched");
@@ -215,7 +215,7 @@ impl Engine {
     /// RFC 9110, section 15.5.9.
     fn time_out(&mut self, key: u32, reason: &'static str) {
         self.load(key);
-        let reject = Reject {
+        let reject = RemoteError {
             status: 408,
             reason,
         };

@@ -15,8 +15,9 @@
 
 use crate::buffers::Buffers;
 use crate::clock::Clock;
-use crate::connection::{Conn, ConnId};
+use crate::connection::Conn;
 use crate::event::Event;
+use crate::exchange::{ConnectionId, ExchangeId};
 use crate::guard::{Rest, Watch};
 use crate::listener::{Listener, Supply};
 use crate::poll_set::{ALARM, GATE, NESTED, PollSet, Report, SPECIAL, Waiter};
@@ -61,7 +62,7 @@ pub struct Engine {
 
     pub(crate) reports: VecDeque<Report>,
     /// Connections to look at in the next turn.
-    pub(crate) touched: Vec<ConnId>,
+    pub(crate) touched: Vec<ConnectionId>,
     pub(crate) expired: Vec<u32>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) current: Current,
@@ -325,7 +326,7 @@ impl Engine {
             }
             if let Some((data, flags)) = self.reports.pop_front() {
                 if data & SPECIAL == 0 {
-                    self.begin(ConnId::from_u64(data), flags);
+                    self.begin(ConnectionId::from_u64(data), flags);
                 } else {
                     self.accepts_left = ACCEPTS_PER_TURN;
                     self.let_in(data);
@@ -374,9 +375,9 @@ impl Engine {
     }
 
     /// The connection of that name, if it is still open.
-    pub(crate) fn named(&mut self, id: ConnId) -> Option<&mut Conn> {
-        self.conn_mut(id.key)
-            .filter(|conn| conn.serial == id.serial)
+    pub(crate) fn named(&mut self, id: ExchangeId) -> Option<&mut Conn> {
+        self.conn_mut(id.connection.key)
+            .filter(|conn| conn.serial == id.connection.serial)
     }
 
     /// Has the next turn look at a connection that somebody else changed.
@@ -397,7 +398,7 @@ impl Engine {
         };
         if !std::mem::replace(&mut conn.touched, true) {
             let serial = conn.serial;
-            self.touched.push(ConnId { key, serial });
+            self.touched.push(ConnectionId { key, serial });
             self.wake();
         }
     }

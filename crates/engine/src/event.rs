@@ -1,17 +1,17 @@
 //! What the engine tells its owner.
 
 use crate::body::Body;
-use crate::connection::ConnId;
+use crate::exchange::ExchangeId;
 use crate::inbound::Piece;
 use crate::listener::Peer;
 use prefork_wire::websocket::Message;
-use prefork_wire::{Head, Reject};
+use prefork_wire::{Head, RemoteError};
 use std::io;
 
 /// A client of a listener, and the name of its connection.
 #[derive(Clone, Copy)]
 pub struct Client {
-    pub conn: ConnId,
+    pub exchange: ExchangeId,
     pub listener: u32,
     pub peer: Peer,
 }
@@ -30,18 +30,21 @@ pub enum Event {
     /// The body of a request that was collected, or why it could not be kept
     /// (no room on the disk): the answer is owed all the same.
     Body {
-        conn: ConnId,
+        exchange: ExchangeId,
         body: Result<Body, io::Error>,
     },
     /// The piece of a body that was asked for by [`Engine::pull`].
-    Piece { conn: ConnId, piece: Piece },
+    Piece { exchange: ExchangeId, piece: Piece },
     /// No more of it comes: `reject` says what the client did wrong. It has
     /// heard that, or been cut off in the middle of its answer.
-    Broken { client: Client, reject: Reject },
+    Broken { client: Client, reject: RemoteError },
     /// Not a request. Answer it, or let [`Engine::reject`] do so.
-    Malformed { client: Client, reject: Reject },
+    Malformed { client: Client, reject: RemoteError },
     /// The peer of a WebSocket has said this.
-    Message { conn: ConnId, message: Message },
+    Message {
+        exchange: ExchangeId,
+        message: Message,
+    },
     /// A WebSocket is over: nothing more comes, and nothing can be sent. The
     /// codes are those of RFC 6455, section 7.4: 1005 if none was said, 1006 if
     /// the peer vanished. `fault` if it broke the rules.
@@ -52,7 +55,7 @@ pub enum Event {
         fault: Option<&'static str>,
     },
     /// What was written has left the process.
-    Drained { conn: ConnId },
+    Drained { exchange: ExchangeId },
     /// The connection is gone. `interrupted` if somebody still owed something.
     Closed {
         client: Client,

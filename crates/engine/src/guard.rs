@@ -16,7 +16,7 @@
 use crate::connection::Phase;
 use crate::engine::Engine;
 use crate::poll_set::{REPORTS, Report, Waiter, is_a_door};
-use prefork_wire::{Reject, write_reject};
+use prefork_wire::{RemoteError, write_error};
 use std::io;
 use std::sync::{Mutex, PoisonError, TryLockError, Weak};
 use std::thread::{Builder, Thread, park, park_timeout, sleep};
@@ -230,7 +230,7 @@ impl Engine {
             if matches!(conn.phase, Phase::Offered | Phase::Handling) {
                 let head_only = conn.asked.head_only;
                 conn.output
-                    .append(buffers, |out| write_reject(out, &OVERDUE, &date, head_only));
+                    .append(buffers, |out| write_error(out, &OVERDUE, &date, head_only));
             }
             // Whatever becomes of it: there is nobody left to hear.
             let _ = conn
@@ -243,7 +243,7 @@ impl Engine {
 }
 
 /// RFC 9110, section 15.6.5.
-pub(crate) const OVERDUE: Reject = Reject {
+pub(crate) const OVERDUE: RemoteError = RemoteError {
     status: 504,
     reason: "the application did not answer in time",
 };

@@ -9,6 +9,7 @@
 use crate::connection::Conn;
 use crate::engine::{ACCEPTS_PER_TURN, Current, Engine};
 use crate::event::Event;
+use crate::exchange::{ConnectionId, ExchangeId};
 use crate::listener::{ACCEPTING, Listening, Peer};
 use crate::poll_set::Report;
 use crate::poll_set::{ALARM, QUEUE, SPECIAL};
@@ -93,10 +94,10 @@ impl Engine {
         let mut room = self.room_elsewhere();
         let before = self.counters.handed_off;
         for &(data, flags) in reports.iter() {
-            let id = crate::connection::ConnId::from_u64(data);
+            let id = ExchangeId::only(ConnectionId::from_u64(data));
             // One that also ends is its owner's to hear.
             let asks = data & SPECIAL == 0 && flags == EventFlags::IN;
-            if room > 0 && asks && self.named(id).is_some() && self.pass_by(id.key) {
+            if room > 0 && asks && self.named(id).is_some() && self.pass_by(id.connection.key) {
                 room -= 1;
             }
         }

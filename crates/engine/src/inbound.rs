@@ -6,12 +6,13 @@
 //! nobody wants it nothing is read from the socket, so a client can send no
 //! faster than the application takes; and that time is not held against it.
 
-use crate::answering::{Refusal, find};
+use crate::answering::{LocalError, find};
 use crate::body::Body;
-use crate::connection::{ConnId, Phase};
+use crate::connection::Phase;
 use crate::engine::Engine;
 use crate::event::Event;
-use prefork_wire::{BodyDecoder, CONTINUE, Reject};
+use crate::exchange::ExchangeId;
+use prefork_wire::{BodyDecoder, CONTINUE, RemoteError};
 
 /// The minimum rate of a body is judged over windows of this length.
 const RATE_WINDOW_MS: u64 = 5_000;
@@ -94,20 +95,20 @@ impl Engine {
     /// Returns what came together with the head.
     ///
     /// # Errors
-    /// [`Refusal`]; also if that breaks the rules: [`Event::Malformed`] follows.
-    pub fn begin_pulling(&mut self, id: ConnId) -> Result<Option<Piece>, Refusal> {
+    /// [`LocalError`]; also if that breaks the rules: [`Event::Malformed`] follows.
+    pub fn begin_pulling(&mut self, id: ExchangeId) -> Result<Option<Piece>, LocalError> {
         if find(&mut self.conns, id)?.phase != Phase::Offered {
-            return Err(Refusal::OutOfTurn);
+            return Err(LocalError::OutOfTurn);
         }
-        let came = if self.is_current(id.key) {
-            self.decode(id.key)
+        let came = if self.is_current(id.connection.key) {
+            self.decode(id.connection.key)
         } else {
             Ok(None)
         };
         let piece = came.map_err(|reject| {
-            let event = self.malformed(id.key, reject);
+            let event = self.malformed(id.connection.key, reject);
             self.events.extend(event);
-            Refusal::OutOfTurn
+            LocalError::OutOfTurn
         })?;
         let conn = find(&mut self.conns, id)?;
         conn.phase = Phase::Handling;
@@ -115,7 +116,7 @@ impl Engine {
         let (method, target) = inbound
             .map(|inbound| std::mem::take(&mut inbound.request))
             .unwrap_or_default();
-        self.body_came(id.key, piece.as_ref());
+        self.body_came(id.connection.key, piece.as_ref());
         self.take_on(&method, &target);
         Ok(piece)
     }
@@ -124,21 +125,21 @@ impl Engine {
     /// answers are past when the answer has begun (RFC 9110, section 10.1.1).
     ///
     /// # Errors
-    /// [`Refusal`]; `OutOfTurn` if there is no more.
-    pub fn pull(&mut self, id: ConnId) -> Result<(), Refusal> {
+    /// [`LocalError`]; `OutOfTurn` if there is no more.
+    pub fn pull(&mut self, id: ExchangeId) -> Result<(), LocalError> {
         let now_ms = self.clock.now_ms;
         let Engine { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         let (Phase::Handling | Phase::Streaming, Some(inbound)) = (conn.phase, &mut conn.inbound)
         else {
-            return Err(Refusal::OutOfTurn);
+            return Err(LocalError::OutOfTurn);
         };
         inbound.want(now_ms);
         if std::mem::take(&mut conn.expects_continue) && conn.phase == Phase::Handling {
             conn.output
                 .append(buffers, |out| out.extend_from_slice(CONTINUE));
         }
-        self.touch(id.key);
+        self.touch(id.connection.key);
         Ok(())
     }
 
@@ -153,12 +154,12 @@ impl Engine {
             Err(reject) => return self.break_body_off(key, reject),
         };
         self.body_came(key, Some(&piece));
-        let conn = self.conn(key)?.id(key);
-        Some(Event::Piece { conn, piece })
+        let exchange = self.conn(key)?.id(key);
+        Some(Event::Piece { exchange, piece })
     }
 
     /// Decodes all that is there.
-    fn decode(&mut self, key: u32) -> Result<Option<Piece>, Reject> {
+    fn decode(&mut self, key: u32) -> Result<Option<Piece>, RemoteError> {
         let Some(Some(conn)) = self.conns.get_mut(key as usize) else {
             return Ok(None);
         };
@@ -196,15 +197,15 @@ impl Engine {
 
     /// The rest of a body that the application waits for will not come: the
     /// client hears why, unless its answer has begun.
-    pub(crate) fn break_body_off(&mut self, key: u32, reject: Reject) -> Option<Event> {
+    pub(crate) fn break_body_off(&mut self, key: u32, reject: RemoteError) -> Option<Event> {
         self.at = self.work.len();
         let conn = self.conn_mut(key)?;
         conn.inbound = None;
         let client = conn.client(key);
         if conn.phase == Phase::Handling {
-            self.reject(client.conn, &reject);
+            self.reject(client.exchange, &reject);
         } else {
-            self.hang_up(client.conn);
+            self.hang_up(client.exchange);
         }
         Some(Event::Broken { client, reject })
     }

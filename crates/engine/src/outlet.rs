@@ -4,9 +4,9 @@
 //! Always holds: who waits does so on a descriptor of its own, without the
 //! engine, which may close the connection meanwhile.
 
-use crate::answering::{Refusal, find};
-use crate::connection::ConnId;
+use crate::answering::{LocalError, find};
 use crate::engine::Engine;
+use crate::exchange::ExchangeId;
 use crate::guard::Rest;
 use crate::output::queued_in;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -24,21 +24,21 @@ impl Engine {
     /// Sends at once what waits for a client; returns how many bytes still do.
     ///
     /// # Errors
-    /// [`Refusal::Gone`].
-    pub fn send_now(&mut self, id: ConnId) -> Result<usize, Refusal> {
+    /// [`LocalError::Closed`].
+    pub fn send_now(&mut self, id: ExchangeId) -> Result<usize, LocalError> {
         find(&mut self.conns, id)?;
         // Long may have passed since the turn began, and deadlines are set.
         if self.rest == Rest::Busy {
             self.counters.busy_ns += self.clock.since_tick_ns();
         }
         self.clock.tick();
-        self.flush(id.key);
+        self.flush(id.connection.key);
         find(&mut self.conns, id).map(|conn| conn.output.pending())
     }
 
     /// # Errors
-    /// [`Refusal::Gone`], also if the process has no descriptor left.
-    pub fn outlet(&mut self, id: ConnId) -> Result<Outlet, Refusal> {
+    /// [`LocalError::Closed`], also if the process has no descriptor left.
+    pub fn outlet(&mut self, id: ExchangeId) -> Result<Outlet, LocalError> {
         let conn = find(&mut self.conns, id)?;
         let timeout_ms = conn.settings.send_timeout_ms;
         match conn.socket.try_clone() {
@@ -50,16 +50,19 @@ impl Engine {
                 },
             }),
             Err(_) => {
-                self.lose(id.key, "no descriptor was left to wait for the client");
-                Err(Refusal::Gone)
+                self.lose(
+                    id.connection.key,
+                    "no descriptor was left to wait for the client",
+                );
+                Err(LocalError::Closed)
             }
         }
     }
 
     /// Ends a connection for the reason that [`Outlet::wait`] gave.
-    pub fn abandon(&mut self, id: ConnId, why: &'static str) {
+    pub fn abandon(&mut self, id: ExchangeId, why: &'static str) {
         if self.named(id).is_some() {
-            self.lose(id.key, why);
+            self.lose(id.connection.key, why);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The engine's part from bytes to events.
 
-use crate::connection::{ConnId, Phase, READING, UNASKED};
+use crate::connection::{Phase, READING, UNASKED};
 use crate::engine::{Current, Engine, HEADS_PER_TURN, HIGH_WATER, NEVER};
 use crate::event::Event;
+use crate::exchange::{ConnectionId, ExchangeId};
 use crate::inbound::Inbound;
-use prefork_wire::{Asked, BodyDecoder, BodyEncoder, HeadParser, Reject};
+use prefork_wire::{Asked, BodyDecoder, BodyEncoder, HeadParser, RemoteError};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -28,8 +29,8 @@ enum End {
 impl Engine {
     /// A report of the epoll set, or (without flags) a connection that was
     /// touched: makes it the current one.
-    pub(crate) fn begin(&mut self, id: ConnId, flags: EventFlags) {
-        let Some(conn) = self.named(id) else {
+    pub(crate) fn begin(&mut self, id: ConnectionId, flags: EventFlags) {
+        let Some(conn) = self.named(ExchangeId::only(id)) else {
             return;
         };
         let reads = conn.reads();
@@ -44,7 +45,7 @@ impl Engine {
         if flags == EventFlags::IN && self.is_full() && self.leaves_to_a_spare(id.key) {
             return;
         }
-        let Some(conn) = self.named(id) else {
+        let Some(conn) = self.named(ExchangeId::only(id)) else {
             return;
         };
         let wanted = conn.wants(conn.output.pending() > 0);
@@ -268,7 +269,7 @@ impl Engine {
         let collected = conn.inbound.take();
         conn.phase = Phase::Handling;
         conn.taken_ms = self.clock.now_ms;
-        let conn = conn.id(key);
+        let exchange = conn.id(key);
         let Some(collected) = collected else {
             return Step::More;
         };
@@ -279,13 +280,13 @@ impl Engine {
         } = *collected;
         self.take_on(&method, &target);
         Step::Event(Event::Body {
-            conn,
+            exchange,
             body: kept.map(|()| body),
         })
     }
 
     /// The peer broke the rules: nothing after this is read.
-    pub(crate) fn malformed(&mut self, key: u32, reject: Reject) -> Option<Event> {
+    pub(crate) fn malformed(&mut self, key: u32, reject: RemoteError) -> Option<Event> {
         self.at = self.work.len();
         let now_ms = self.clock.now_ms;
         let conn = self.conn_mut(key)?;

@@ -6,14 +6,15 @@
 //! sent and missed here; so is the closing handshake, which is given
 //! `CLOSE_MS`. A connection counts as a request in flight until it has ended.
 
-use crate::answering::{Refusal, find};
-use crate::connection::{ConnId, Phase};
+use crate::answering::{LocalError, find};
+use crate::connection::Phase;
 use crate::content::Content;
 use crate::engine::{Engine, HIGH_WATER, NEVER};
 use crate::event::Event;
+use crate::exchange::ExchangeId;
 use crate::output::COPY_LIMIT;
 use prefork_wire::websocket::{
-    Breach, CloseCode, Deflater, Incoming, MessageDecoder, Opcode, Opening, write_close,
+    CloseCode, Deflater, Incoming, MessageDecoder, Opcode, Opening, RemoteError, write_close,
     write_frame_head, write_ping, write_pong, write_switch,
 };
 
@@ -67,27 +68,27 @@ impl Engine {
     /// [`Event::Ended`] that it is over.
     ///
     /// # Errors
-    /// [`Refusal`]; after `Invalid` the request still waits for its answer.
+    /// [`LocalError`]; after `Invalid` the request still waits for its answer.
     pub fn upgrade<'a>(
         &mut self,
-        id: ConnId,
+        id: ExchangeId,
         opening: &Opening,
         subprotocol: Option<&[u8]>,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
         terms: Terms,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), LocalError> {
         let date = self.clock.date();
         let now_ms = self.clock.now_ms;
         let Engine { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if conn.phase != Phase::Handling {
-            return Err(Refusal::OutOfTurn);
+            return Err(LocalError::OutOfTurn);
         }
         conn.output
             .append(buffers, |out| {
                 write_switch(out, opening, subprotocol, headers, &date)
             })
-            .map_err(Refusal::Invalid)?;
+            .map_err(LocalError::Invalid)?;
         conn.websocket = Some(Box::new(WebSocket {
             decoder: MessageDecoder::new(terms.max_message, opening.deflated()),
             deflater: opening.deflated().map(Deflater::new),
@@ -99,9 +100,9 @@ impl Engine {
         conn.phase = Phase::Open;
         let listener = conn.listener;
         if self.draining(listener) {
-            self.say_goodbye(id.key);
+            self.say_goodbye(id.connection.key);
         }
-        self.touch(id.key);
+        self.touch(id.connection.key);
         Ok(())
     }
 
@@ -110,12 +111,17 @@ impl Engine {
     /// waits for [`Engine::tell_drained`].
     ///
     /// # Errors
-    /// [`Refusal`]: `OutOfTurn` after the connection has ended.
-    pub fn send(&mut self, id: ConnId, text: bool, content: Content<'_>) -> Result<usize, Refusal> {
+    /// [`LocalError`]: `OutOfTurn` after the connection has ended.
+    pub fn send(
+        &mut self,
+        id: ExchangeId,
+        text: bool,
+        content: Content<'_>,
+    ) -> Result<usize, LocalError> {
         let Engine { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         let (Phase::Open, Some(websocket)) = (conn.phase, conn.websocket.as_deref_mut()) else {
-            return Err(Refusal::OutOfTurn);
+            return Err(LocalError::OutOfTurn);
         };
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
         let deflated = match &mut websocket.deflater {
@@ -136,30 +142,30 @@ impl Engine {
         });
         conn.output.push(buffers, content, len);
         let unsent = conn.output.pending();
-        self.touch(id.key);
+        self.touch(id.connection.key);
         Ok(unsent)
     }
 
     /// Begins the closing handshake; [`Event::Ended`] comes at once.
     ///
     /// # Errors
-    /// [`Refusal`]: `OutOfTurn` after the connection has ended.
+    /// [`LocalError`]: `OutOfTurn` after the connection has ended.
     pub fn close_websocket(
         &mut self,
-        id: ConnId,
+        id: ExchangeId,
         code: CloseCode,
         reason: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), LocalError> {
         if find(&mut self.conns, id)?.phase != Phase::Open {
-            return Err(Refusal::OutOfTurn);
+            return Err(LocalError::OutOfTurn);
         }
-        self.begin_closing(id.key, code, reason);
+        self.begin_closing(id.connection.key, code, reason);
         Ok(())
     }
 
     /// Reads no more for a while (`true`), or goes on: messages stay with the
     /// peer, and its silence is not held against it.
-    pub fn pause(&mut self, id: ConnId, yes: bool) {
+    pub fn pause(&mut self, id: ExchangeId, yes: bool) {
         if let Some(websocket) = self
             .named(id)
             .and_then(|conn| conn.websocket.as_deref_mut())
@@ -167,7 +173,7 @@ impl Engine {
             websocket.paused = yes;
             websocket.pinged_ms = None;
             if !yes {
-                self.touch(id.key);
+                self.touch(id.connection.key);
             }
         }
     }
@@ -195,7 +201,10 @@ impl Engine {
             let id = conn.id(key);
             match incoming? {
                 Incoming::Message(message) if open => {
-                    return Some(Event::Message { conn: id, message });
+                    return Some(Event::Message {
+                        exchange: id,
+                        message,
+                    });
                 }
                 // A peer that reads nothing is not worth a queue of Pongs.
                 Incoming::Ping(payload) if open && conn.output.pending() < HIGH_WATER => {
@@ -217,7 +226,7 @@ impl Engine {
     }
 
     /// The peer broke the rules: nothing after this is read.
-    fn break_off(&mut self, key: u32, breach: Breach) -> Option<Event> {
+    fn break_off(&mut self, key: u32, breach: RemoteError) -> Option<Event> {
         self.at = self.work.len();
         let Engine { conns, buffers, .. } = self;
         let conn = conns.get_mut(key as usize)?.as_deref_mut()?;

@@ -2,7 +2,7 @@
 #![cfg(test)]
 
 use prefork_engine::scoreboard::{Board, Header, State};
-use prefork_engine::{ConnId, Content, Engine, Event, Queue, Settings, Spool};
+use prefork_engine::{Content, Engine, Event, ExchangeId, Queue, Settings, Spool};
 use prefork_wire::Limits;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io::{Read, Write};
@@ -93,7 +93,7 @@ impl Worker {
         })
     }
 
-    fn turn_in_which(&mut self, mut react: impl FnMut(&mut Engine, ConnId)) -> u32 {
+    fn turn_in_which(&mut self, mut react: impl FnMut(&mut Engine, ExchangeId)) -> u32 {
         let wait_ms = self.engine.prepare().unwrap_or(10).min(10);
         let timeout = rustix::time::Timespec {
             tv_sec: 0,
@@ -106,7 +106,7 @@ impl Worker {
         while let Some(event) = self.engine.next_event() {
             match event {
                 Event::Request { client, .. } => {
-                    let conn = client.conn;
+                    let conn = client.exchange;
                     react(&mut self.engine, conn);
                     answered += 1;
                 }

@@ -44,7 +44,7 @@ fn answer_one(engine: &mut Engine, content: Content<'_>) {
         engine.woken(&reports);
         while let Some(event) = engine.next_event() {
             if let Event::Request { client, .. } = event {
-                let conn = client.conn;
+                let conn = client.exchange;
                 engine
                     .answer(conn, 200, std::iter::empty(), content)
                     .unwrap();

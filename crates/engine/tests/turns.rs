@@ -1,7 +1,7 @@
 //! What one turn does and what it leaves to the next; who ends a wait.
 #![cfg(test)]
 
-use prefork_engine::{ConnId, Content, Engine, Event, Settings, Spool};
+use prefork_engine::{Content, Engine, Event, ExchangeId, Settings, Spool};
 use prefork_wire::{Length, Limits};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -62,12 +62,12 @@ impl Desk {
     }
 
     /// Turns until there is a request, which is left unanswered.
-    fn request(&mut self) -> ConnId {
+    fn request(&mut self) -> ExchangeId {
         let mut asked = None;
         while asked.is_none() {
             self.turn(|_, event| {
                 if let Event::Request { client, .. } = event {
-                    let conn = client.conn;
+                    let conn = client.exchange;
                     asked = Some(conn);
                 }
             });
@@ -83,10 +83,10 @@ fn timespec(ms: u64) -> rustix::time::Timespec {
     }
 }
 
-fn answer(engine: &mut Engine, conn: ConnId) {
+fn answer(engine: &mut Engine, exchange: ExchangeId) {
     let none = std::iter::empty();
     engine
-        .answer(conn, 200, none, Content::Copied(b"fine"))
+        .answer(exchange, 200, none, Content::Copied(b"fine"))
         .unwrap();
 }
 
@@ -122,7 +122,7 @@ fn a_client_brings_its_share_of_requests_a_turn_and_the_next_client_is_served_in
         let mut requests = 0;
         desk.turn(|engine, event| {
             if let Event::Request { client, .. } = event {
-                let conn = client.conn;
+                let conn = client.exchange;
                 requests += 1;
                 answer(engine, conn);
             }
@@ -177,7 +177,7 @@ fn what_happens_outside_of_a_turn_ends_the_wait() {
     let mut client = desk.client();
     client.write_all(GET).unwrap();
     let conn = desk.request();
-    desk.engine.tell_closed(conn, true);
+    desk.engine.tell_closed(conn.connection, true);
     desk.engine.hang_up(conn);
     assert_eq!(desk.engine.prepare(), Some(0));
     let mut closed = 0;
@@ -202,7 +202,7 @@ fn a_request_that_comes_at_the_last_moment_is_not_judged_by_the_old_deadline() {
         std::thread::sleep(Duration::from_millis(400));
         client.write_all(ask).unwrap();
         desk.turn(|engine, event| match event {
-            Event::Request { client, .. } => drop(engine.collect(client.conn)),
+            Event::Request { client, .. } => drop(engine.collect(client.exchange)),
             Event::Malformed { .. } => panic!("timed out at once"),
             _ => {}
         });

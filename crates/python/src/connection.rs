@@ -1,7 +1,7 @@
 //! The connection a request came over, as its handler sees it.
 
 use crate::core::Core;
-use prefork_engine::{ConnId, Peer};
+use prefork_engine::{ConnectionId, Peer};
 use pyo3::prelude::*;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use std::sync::Arc;
 #[pyclass(module = "prefork._engine", frozen)]
 pub struct Connection {
     core: Arc<Core>,
-    conn: ConnId,
+    id: ConnectionId,
     remote: Peer,
     local: Option<Peer>,
 }
 
 impl Connection {
-    pub(crate) fn new(core: &Arc<Core>, conn: ConnId, remote: Peer) -> Self {
+    pub(crate) fn new(core: &Arc<Core>, id: ConnectionId, remote: Peer) -> Self {
         Connection {
             core: Arc::clone(core),
-            conn,
+            id,
             remote,
-            local: core.engine().local_address(conn),
+            local: core.engine().local_address(id),
         }
     }
 }
@@ -39,7 +39,7 @@ impl Connection {
     /// Unique among the connections of this process.
     #[getter]
     fn id(&self) -> u64 {
-        self.conn.to_u64()
+        self.id.to_u64()
     }
 
     /// The client's IP address; `unix` over a Unix socket.
@@ -82,7 +82,7 @@ impl Connection {
     /// The client is gone: nothing that is sent will arrive.
     #[getter]
     fn dead(&self) -> bool {
-        !self.core.engine().is_open(self.conn)
+        !self.core.engine().is_open(self.id)
     }
 
     /// The cipher of the connection, None without TLS.
@@ -99,27 +99,27 @@ impl Connection {
 
     /// Calls `callback()` once when the connection is gone. False: it is.
     fn when_closed(&self, callback: Py<PyAny>) -> bool {
-        if !self.core.engine().tell_closed(self.conn, true) {
+        if !self.core.engine().tell_closed(self.id, true) {
             return false;
         }
         let mut waiting = self.core.waiting();
-        waiting.closed.entry(self.conn).or_default().push(callback);
+        waiting.closed.entry(self.id).or_default().push(callback);
         true
     }
 
     fn __eq__(&self, other: &Connection) -> bool {
-        self.conn == other.conn && Arc::ptr_eq(&self.core, &other.core)
+        self.id == other.id && Arc::ptr_eq(&self.core, &other.core)
     }
 
     fn __hash__(&self) -> u64 {
-        self.conn.to_u64()
+        self.id.to_u64()
     }
 
     fn __repr__(&self) -> String {
         let state = if self.dead() { "dead" } else { "alive" };
         format!(
             "<Connection {} from {}:{}, {state}>",
-            self.conn.to_u64(),
+            self.id.to_u64(),
             self.remote,
             self.remote.port()
         )

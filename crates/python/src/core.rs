@@ -5,7 +5,7 @@ use crate::request::Request;
 use crate::response::Response;
 use crate::service::Service;
 use crate::websocket::WebSocket;
-use prefork_engine::{ConnId, Engine, Peer};
+use prefork_engine::{ConnectionId, Engine, ExchangeId, Peer};
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A response that was dropped without an answer.
 pub(crate) struct Orphan {
-    pub(crate) id: ConnId,
+    pub(crate) id: ExchangeId,
     pub(crate) peer: Peer,
     pub(crate) service: Arc<Service>,
     pub(crate) request: Option<Py<Request>>,
@@ -26,17 +26,17 @@ pub(crate) struct Orphan {
 #[derive(Default)]
 pub(crate) struct Waiting {
     /// Requests whose body is on its way.
-    pub(crate) bodies: HashMap<ConnId, (Py<Request>, Py<Response>)>,
+    pub(crate) bodies: HashMap<ExchangeId, (Py<Request>, Py<Response>)>,
     /// Those that are open.
-    pub(crate) websockets: HashMap<ConnId, Py<WebSocket>>,
+    pub(crate) websockets: HashMap<ExchangeId, Py<WebSocket>>,
     /// Those in which an application waits.
-    pub(crate) exchanges: HashMap<ConnId, Py<Exchange>>,
-    pub(crate) drained: HashMap<ConnId, Py<PyAny>>,
-    pub(crate) closed: HashMap<ConnId, Vec<Py<PyAny>>>,
+    pub(crate) exchanges: HashMap<ExchangeId, Py<Exchange>>,
+    pub(crate) drained: HashMap<ExchangeId, Py<PyAny>>,
+    pub(crate) closed: HashMap<ConnectionId, Vec<Py<PyAny>>>,
     /// Of the request that is being answered; one a connection.
-    pub(crate) gone: HashMap<ConnId, Py<PyAny>>,
+    pub(crate) gone: HashMap<ExchangeId, Py<PyAny>>,
     /// The same, for when that takes too long.
-    pub(crate) overdue: HashMap<ConnId, Py<PyAny>>,
+    pub(crate) overdue: HashMap<ExchangeId, Py<PyAny>>,
 }
 
 pub(crate) struct Core {
@@ -74,57 +74,60 @@ impl Core {
     /// be dropped.
     pub(crate) fn watch(
         &self,
-        list: impl FnOnce(&mut Waiting) -> &mut HashMap<ConnId, Py<PyAny>>,
-        conn: ConnId,
+        list: impl FnOnce(&mut Waiting) -> &mut HashMap<ExchangeId, Py<PyAny>>,
+        exchange: ExchangeId,
         callback: Py<PyAny>,
     ) -> Option<Py<PyAny>> {
         let mut waiting = self.waiting();
         self.watched.store(true, Ordering::Relaxed);
-        list(&mut waiting).insert(conn, callback)
+        list(&mut waiting).insert(exchange, callback)
     }
 
     /// Nobody waits any more for what could happen to an answer before its
     /// end. They are returned to be dropped outside of the lock: that may run
     /// Python.
-    pub(crate) fn forget_callbacks(&self, conn: ConnId) -> [Option<Py<PyAny>>; 3] {
+    pub(crate) fn forget_callbacks(&self, exchange: ExchangeId) -> [Option<Py<PyAny>>; 3] {
         // After each answer: reading costs less than a lock.
         if !self.watched.load(Ordering::Relaxed) {
             return [None, None, None];
         }
         let mut waiting = self.waiting();
-        let gone = waiting.gone.remove(&conn);
-        let drained = waiting.drained.remove(&conn);
-        let overdue = waiting.overdue.remove(&conn);
-        let is_watched = waiting.closed.contains_key(&conn);
+        let gone = waiting.gone.remove(&exchange);
+        let drained = waiting.drained.remove(&exchange);
+        let overdue = waiting.overdue.remove(&exchange);
+        let is_watched = waiting.closed.contains_key(&exchange.connection);
         if waiting.gone.is_empty() && waiting.drained.is_empty() && waiting.overdue.is_empty() {
             self.watched.store(false, Ordering::Relaxed);
         }
         drop(waiting);
         if gone.is_some() && !is_watched {
             // A connection that somebody watches cannot go to another worker.
-            self.engine().tell_closed(conn, false);
+            self.engine().tell_closed(exchange.connection, false);
         }
         [gone, drained, overdue]
     }
 
     /// The engine or nobody answers the request that is open on it: who waits
     /// for its body, or to hear that it is late, is returned to be dropped.
-    pub(crate) fn forget_request(&self, conn: ConnId) -> impl Sized + use<> {
+    pub(crate) fn forget_request(&self, exchange: ExchangeId) -> impl Sized + use<> {
         let mut waiting = self.waiting();
-        (waiting.bodies.remove(&conn), waiting.overdue.remove(&conn))
+        (
+            waiting.bodies.remove(&exchange),
+            waiting.overdue.remove(&exchange),
+        )
     }
 
     /// Nobody waits in it any more.
-    pub(crate) fn forget_exchange(&self, conn: ConnId) {
+    pub(crate) fn forget_exchange(&self, exchange: ExchangeId) {
         let (former, is_watched) = {
             let mut waiting = self.waiting();
-            let former = waiting.exchanges.remove(&conn);
-            (former, waiting.closed.contains_key(&conn))
+            let former = waiting.exchanges.remove(&exchange);
+            (former, waiting.closed.contains_key(&exchange.connection))
         };
         drop(former); // not under the lock: freeing it may run Python
         if !is_watched {
             // A connection that somebody watches cannot go to another worker.
-            self.engine().tell_closed(conn, false);
+            self.engine().tell_closed(exchange.connection, false);
         }
     }
 

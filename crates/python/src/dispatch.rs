@@ -7,9 +7,9 @@ use crate::request::Request;
 use crate::response::Response;
 use crate::service::{Entry, Service};
 use crate::wsgi::StartResponse;
-use prefork_engine::{Body, Client, ConnId, Event, Peer};
+use prefork_engine::{Body, Client, Event, ExchangeId, Peer};
 use prefork_wire::websocket::Message;
-use prefork_wire::{Framing, Head, Reject, TargetForm};
+use prefork_wire::{Framing, Head, RemoteError, TargetForm};
 use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -37,36 +37,36 @@ impl Reactor {
                 Some(service) => self.malformed(py, service, client, reject),
                 None => Ok(()),
             },
-            Event::Body { conn, body } => self.body(py, conn, body),
-            Event::Piece { conn, piece } => match self.exchange(py, conn) {
+            Event::Body { exchange, body } => self.body(py, exchange, body),
+            Event::Piece { exchange, piece } => match self.exchange(py, exchange) {
                 Some(exchange) => Exchange::arrived(exchange.bind(py), piece),
                 None => Ok(()),
             },
             Event::Broken { client, reject } => {
-                self.broken(py, client.conn)?;
+                self.broken(py, client.exchange)?;
                 let text = reject.to_string();
                 trouble(py, service_of(client.listener), &text, Some(client.peer))
             }
-            Event::Message { conn, message } => self.message(py, conn, message),
+            Event::Message { exchange, message } => self.message(py, exchange, message),
             Event::Ended {
                 client,
                 code,
                 reason,
                 fault,
             } => {
-                self.ended(py, client.conn, code, reason)?;
+                self.ended(py, client.exchange, code, reason)?;
                 let Some(fault) = fault else {
                     return Ok(());
                 };
                 let text = format!("WebSocket closed with {code}: {fault}");
                 trouble(py, service_of(client.listener), &text, Some(client.peer))
             }
-            Event::Drained { conn } => self.drained(py, conn),
+            Event::Drained { exchange } => self.drained(py, exchange),
             Event::Closed {
                 client,
                 interrupted,
             } => {
-                self.closed(py, client.conn)?;
+                self.closed(py, client.exchange)?;
                 let Some(text) = interrupted else {
                     return Ok(());
                 };
@@ -77,7 +77,7 @@ impl Reactor {
                 request,
                 after_ms,
             } => {
-                self.overdue(py, client.conn)?;
+                self.overdue(py, client.exchange)?;
                 let arguments = (request, after_ms as f64 / 1000.0, client.peer.to_string());
                 match service_of(client.listener) {
                     Some(service) => service.overdue.call1(py, arguments).map(drop),
@@ -100,9 +100,9 @@ impl Reactor {
         }
     }
 
-    fn exchange(&self, py: Python<'_>, conn: ConnId) -> Option<Py<Exchange>> {
+    fn exchange(&self, py: Python<'_>, exchange: ExchangeId) -> Option<Py<Exchange>> {
         let waiting = self.core.waiting();
-        let exchange = waiting.exchanges.get(&conn);
+        let exchange = waiting.exchanges.get(&exchange);
         exchange.map(|exchange| exchange.clone_ref(py))
     }
 
@@ -116,7 +116,7 @@ impl Reactor {
     ) -> PyResult<()> {
         let tunnel = head.form == TargetForm::Authority && !service.proxy_mode;
         let bodied = !matches!(head.framing, Framing::None | Framing::Length(0));
-        let who = (client.conn, client.peer);
+        let who = (client.exchange, client.peer);
         let request = Py::new(py, Request::new(service, who, bytes, head))?;
         let asked = Some(request.clone_ref(py));
         let response = Response::new(service, who, asked);
@@ -128,7 +128,7 @@ impl Reactor {
             return self.refuse_tunnel(py, &response);
         }
         if bodied && service.pulls_bodies {
-            let begun = self.core.engine().begin_pulling(client.conn);
+            let begun = self.core.engine().begin_pulling(client.exchange);
             match begun {
                 Ok(came) => request.borrow_mut(py).came = Some(came.unwrap_or_default()),
                 Err(_) => {
@@ -141,9 +141,9 @@ impl Reactor {
             return entrust(py, &service.request, &request, &response).map(drop);
         }
         let wanted = entrust(py, &service.head, &request, &response)?;
-        if wanted && self.core.engine().collect(client.conn).is_ok() {
+        if wanted && self.core.engine().collect(client.exchange).is_ok() {
             let mut waiting = self.core.waiting();
-            waiting.bodies.insert(client.conn, (request, response));
+            waiting.bodies.insert(client.exchange, (request, response));
         }
         Ok(())
     }
@@ -157,8 +157,13 @@ impl Reactor {
         Response::done(response)
     }
 
-    fn body(&self, py: Python<'_>, conn: ConnId, body: std::io::Result<Body>) -> PyResult<()> {
-        let Some((request, response)) = self.core.waiting().bodies.remove(&conn) else {
+    fn body(
+        &self,
+        py: Python<'_>,
+        exchange: ExchangeId,
+        body: std::io::Result<Body>,
+    ) -> PyResult<()> {
+        let Some((request, response)) = self.core.waiting().bodies.remove(&exchange) else {
             return Ok(());
         };
         let (service, peer) = {
@@ -172,7 +177,7 @@ impl Reactor {
             }
             Err(error) => {
                 response.borrow_mut(py).give_up();
-                self.core.engine().reject(conn, &NO_ROOM);
+                self.core.engine().reject(exchange, &NO_ROOM);
                 let text = format!(
                     "a request body could not be kept: {error}; make room or set spool_dir"
                 );
@@ -187,10 +192,13 @@ impl Reactor {
         py: Python<'_>,
         service: &Arc<Service>,
         client: Client,
-        reject: Reject,
+        reject: RemoteError,
     ) -> PyResult<()> {
-        self.forget_body(py, client.conn);
-        let response = Py::new(py, Response::new(service, (client.conn, client.peer), None))?;
+        self.forget_body(py, client.exchange);
+        let response = Py::new(
+            py,
+            Response::new(service, (client.exchange, client.peer), None),
+        )?;
         let arguments = (
             response.clone_ref(py),
             reject.status,
@@ -200,32 +208,32 @@ impl Reactor {
         let taken = service.malformed.call1(py, arguments);
         if !matches!(&taken, Ok(taken) if taken.is_truthy(py)?) {
             response.borrow_mut(py).give_up();
-            self.core.engine().reject(client.conn, &reject);
+            self.core.engine().reject(client.exchange, &reject);
         }
         taken.map(drop)
     }
 
     /// The body that somebody waits for is none.
-    fn broken(&self, py: Python<'_>, conn: ConnId) -> PyResult<()> {
-        if let Some(exchange) = self.exchange(py, conn) {
+    fn broken(&self, py: Python<'_>, exchange: ExchangeId) -> PyResult<()> {
+        if let Some(exchange) = self.exchange(py, exchange) {
             Exchange::lost(exchange.bind(py))?;
         }
-        drop(self.core.forget_request(conn));
+        drop(self.core.forget_request(exchange));
         Ok(())
     }
 
     /// A request has got its 504.
-    fn overdue(&self, py: Python<'_>, conn: ConnId) -> PyResult<()> {
-        if let Some(exchange) = self.exchange(py, conn) {
+    fn overdue(&self, py: Python<'_>, exchange: ExchangeId) -> PyResult<()> {
+        if let Some(exchange) = self.exchange(py, exchange) {
             Exchange::lost(exchange.bind(py))?;
         }
-        let callback = self.core.waiting().overdue.remove(&conn);
+        let callback = self.core.waiting().overdue.remove(&exchange);
         call(py, callback)
     }
 
     /// The peer of a WebSocket has said something.
-    fn message(&self, py: Python<'_>, conn: ConnId, message: Message) -> PyResult<()> {
-        let heard = match self.core.waiting().websockets.get(&conn) {
+    fn message(&self, py: Python<'_>, exchange: ExchangeId, message: Message) -> PyResult<()> {
+        let heard = match self.core.waiting().websockets.get(&exchange) {
             Some(websocket) => websocket.borrow_mut(py).put(py, message),
             None => None,
         };
@@ -233,11 +241,11 @@ impl Reactor {
     }
 
     /// What was written has left: whoever waits for that goes on.
-    fn drained(&self, py: Python<'_>, conn: ConnId) -> PyResult<()> {
-        if let Some(exchange) = self.exchange(py, conn) {
+    fn drained(&self, py: Python<'_>, exchange: ExchangeId) -> PyResult<()> {
+        if let Some(exchange) = self.exchange(py, exchange) {
             return Exchange::drained(exchange.bind(py));
         }
-        let callback = self.core.waiting().drained.remove(&conn);
+        let callback = self.core.waiting().drained.remove(&exchange);
         match callback {
             Some(callback) => callback.call1(py, (true,)).map(drop),
             None => Ok(()),
@@ -246,12 +254,18 @@ impl Reactor {
 
     /// A WebSocket is over: whoever waits for it, or for its peer to read, is
     /// told.
-    fn ended(&self, py: Python<'_>, conn: ConnId, code: u16, reason: String) -> PyResult<()> {
+    fn ended(
+        &self,
+        py: Python<'_>,
+        exchange: ExchangeId,
+        code: u16,
+        reason: String,
+    ) -> PyResult<()> {
         let (websocket, drained) = {
             let mut waiting = self.core.waiting();
             (
-                waiting.websockets.remove(&conn),
-                waiting.drained.remove(&conn),
+                waiting.websockets.remove(&exchange),
+                waiting.drained.remove(&exchange),
             )
         };
         if let Some(drained) = drained {
@@ -265,18 +279,18 @@ impl Reactor {
     }
 
     /// Whoever waits for something to happen on it is told that it ended.
-    fn closed(&self, py: Python<'_>, conn: ConnId) -> PyResult<()> {
-        self.forget_body(py, conn);
-        if let Some(exchange) = self.exchange(py, conn) {
+    fn closed(&self, py: Python<'_>, exchange: ExchangeId) -> PyResult<()> {
+        self.forget_body(py, exchange);
+        if let Some(exchange) = self.exchange(py, exchange) {
             Exchange::lost(exchange.bind(py))?;
         }
         let (drained, gone, closed, overdue) = {
             let mut waiting = self.core.waiting();
             (
-                waiting.drained.remove(&conn),
-                waiting.gone.remove(&conn),
-                waiting.closed.remove(&conn),
-                waiting.overdue.remove(&conn),
+                waiting.drained.remove(&exchange),
+                waiting.gone.remove(&exchange),
+                waiting.closed.remove(&exchange.connection),
+                waiting.overdue.remove(&exchange),
             )
         };
         drop(overdue); // not under the lock: freeing it may run Python
@@ -290,8 +304,8 @@ impl Reactor {
     }
 
     /// The body that a handler waited for will not come.
-    fn forget_body(&self, py: Python<'_>, conn: ConnId) {
-        let forgotten = self.core.waiting().bodies.remove(&conn);
+    fn forget_body(&self, py: Python<'_>, exchange: ExchangeId) {
+        let forgotten = self.core.waiting().bodies.remove(&exchange);
         if let Some((_, response)) = forgotten {
             response.borrow_mut(py).give_up();
         }
@@ -375,11 +389,11 @@ fn call(py: Python<'_>, callback: Option<Py<PyAny>>) -> PyResult<()> {
     }
 }
 
-const UNANSWERED: Reject = Reject {
+const UNANSWERED: RemoteError = RemoteError {
     status: 500,
     reason: "the application did not answer",
 };
-const NO_ROOM: Reject = Reject {
+const NO_ROOM: RemoteError = RemoteError {
     status: 507,
     reason: "the request body could not be kept",
 };

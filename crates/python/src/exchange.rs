@@ -15,7 +15,7 @@ use crate::promise::Promise;
 use crate::request::Request;
 use crate::response::{Fields, Response, State};
 use crate::waiters::{Waiters, settle};
-use prefork_engine::{ConnId, HIGH_WATER, Piece};
+use prefork_engine::{ExchangeId, HIGH_WATER, Piece};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -69,7 +69,7 @@ impl Stage {
 #[pyclass(module = "prefork._engine")]
 pub struct Exchange {
     core: Arc<Core>,
-    conn: ConnId,
+    exchange: ExchangeId,
     response: Py<Response>,
     create_future: Py<PyAny>,
     inbound: Inbound,
@@ -95,7 +95,7 @@ impl Exchange {
         let came = request.borrow_mut().came.take();
         Exchange {
             core: Arc::clone(response.borrow().core()),
-            conn: response.borrow().conn,
+            exchange: response.borrow().exchange,
             response: response.clone().unbind(),
             create_future,
             inbound: match came {
@@ -237,7 +237,7 @@ impl Exchange {
         let fields = links
             .iter()
             .map(|link| (b"link".as_slice(), link.as_slice()));
-        let told = self.core.engine().inform(self.conn, 103, fields);
+        let told = self.core.engine().inform(self.exchange, 103, fields);
         told.map_err(|refusal| self.response.borrow_mut(py).refused(refusal))
     }
 
@@ -297,8 +297,8 @@ impl Exchange {
             return Ok(());
         }
         let trailers = std::mem::take(&mut slf.borrow_mut().trailers);
-        let (core, conn) = (Arc::clone(&slf.borrow().core), slf.borrow().conn);
-        let told = core.engine().trail(conn, trailers.fields());
+        let (core, exchange) = (Arc::clone(&slf.borrow().core), slf.borrow().exchange);
+        let told = core.engine().trail(exchange, trailers.fields());
         told.map_err(|refusal| response.borrow_mut().refused(refusal))?;
         Self::complete(slf, &response)
     }
@@ -315,7 +315,7 @@ impl Exchange {
 
 impl Exchange {
     fn is_owed(&self) -> bool {
-        self.core.engine().owes(self.conn)
+        self.core.engine().owes(self.exchange)
     }
 
     /// How far the answer is. Raises ConnectionGone if nobody is there for it.
@@ -331,8 +331,8 @@ impl Exchange {
     fn ask(&self) -> bool {
         let mut engine = self.core.engine();
         match self.inbound {
-            Inbound::Coming => engine.pull(self.conn).is_ok(),
-            _ => engine.owes(self.conn),
+            Inbound::Coming => engine.pull(self.exchange).is_ok(),
+            _ => engine.owes(self.exchange),
         }
     }
 
@@ -349,7 +349,7 @@ impl Exchange {
     /// has left.
     fn has_much_to_send(&self) -> bool {
         let mut engine = self.core.engine();
-        engine.unsent(self.conn) > HIGH_WATER && engine.tell_drained(self.conn)
+        engine.unsent(self.exchange) > HIGH_WATER && engine.tell_drained(self.exchange)
     }
 
     /// A future, and from now on the engine's events come here.
@@ -358,10 +358,10 @@ impl Exchange {
         let create_future = slf.borrow().create_future.bind(py).clone();
         let mut exchange = slf.borrow_mut();
         if !std::mem::replace(&mut exchange.known, true) {
-            let (core, conn) = (Arc::clone(&exchange.core), exchange.conn);
+            let (core, id) = (Arc::clone(&exchange.core), exchange.exchange);
             drop(exchange);
-            core.engine().tell_closed(conn, true);
-            let former = core.waiting().exchanges.insert(conn, slf.clone().unbind());
+            core.engine().tell_closed(id.connection, true);
+            let former = core.waiting().exchanges.insert(id, slf.clone().unbind());
             drop(former); // not under the lock: freeing it may run Python
         } else {
             drop(exchange);
@@ -412,7 +412,7 @@ impl Exchange {
     fn release(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         if slf.borrow().known {
-            slf.borrow().core.forget_exchange(slf.borrow().conn);
+            slf.borrow().core.forget_exchange(slf.borrow().exchange);
         }
         Self::drained(slf)?;
         let receiving = std::mem::take(&mut slf.borrow_mut().receiving);

@@ -4,9 +4,9 @@ use crate::connection::Connection;
 use crate::headers::{Headers, decode};
 use crate::input::part_of;
 use crate::service::Service;
-use prefork_engine::{Body, ConnId, Peer, Piece};
+use prefork_engine::{Body, ExchangeId, Peer, Piece};
 use prefork_wire::websocket::Opening;
-use prefork_wire::{Head, Reject, Span, TargetForm, Version};
+use prefork_wire::{Head, RemoteError, Span, TargetForm, Version};
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 #[pyclass(module = "prefork._engine")]
 pub struct Request {
     pub(crate) service: Arc<Service>,
-    pub(crate) conn: ConnId,
+    pub(crate) exchange: ExchangeId,
     pub(crate) peer: Peer,
     bytes: Vec<u8>,
     head: Head,
@@ -39,13 +39,13 @@ pub struct Request {
 impl Request {
     pub(crate) fn new(
         service: &Arc<Service>,
-        (conn, peer): (ConnId, Peer),
+        (exchange, peer): (ExchangeId, Peer),
         bytes: Vec<u8>,
         head: Head,
     ) -> Self {
         Request {
             service: Arc::clone(service),
-            conn,
+            exchange,
             peer,
             bytes,
             head,
@@ -83,7 +83,12 @@ impl Request {
         if let Some(host) = self.head.host.or(self.head.authority) {
             return self.text(host).into_owned();
         }
-        match self.service.core.engine().local_address(self.conn) {
+        match self
+            .service
+            .core
+            .engine()
+            .local_address(self.exchange.connection)
+        {
             Some(Peer::Inet(local)) => local.to_string(),
             _ => String::from("localhost"),
         }
@@ -93,7 +98,7 @@ impl Request {
         let made = self.connection.get_or_try_init(py, || {
             Py::new(
                 py,
-                Connection::new(&self.service.core, self.conn, self.peer),
+                Connection::new(&self.service.core, self.exchange.connection, self.peer),
             )
         })?;
         Ok(made.bind(py))
@@ -306,7 +311,7 @@ impl Request {
     }
 
     /// What it offers to a WebSocket, if it asks for one.
-    pub(crate) fn opening(&self) -> Result<Opening, Reject> {
+    pub(crate) fn opening(&self) -> Result<Opening, RemoteError> {
         Opening::read(&self.head, &self.bytes)
     }
 

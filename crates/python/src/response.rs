@@ -6,7 +6,7 @@ use crate::errors::ConnectionGone;
 use crate::headers::Headers;
 use crate::request::Request;
 use crate::service::Service;
-use prefork_engine::{ConnId, HIGH_WATER, Peer};
+use prefork_engine::{ExchangeId, HIGH_WATER, Peer};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -60,7 +60,7 @@ impl Fields {
 #[pyclass(module = "prefork._engine", subclass)]
 pub struct Response {
     pub(crate) service: Arc<Service>,
-    pub(crate) conn: ConnId,
+    pub(crate) exchange: ExchangeId,
     pub(crate) peer: Peer,
     pub(crate) state: State,
     /// The status.
@@ -85,12 +85,12 @@ pub struct Response {
 impl Response {
     pub(crate) fn new(
         service: &Arc<Service>,
-        (conn, peer): (ConnId, Peer),
+        (exchange, peer): (ExchangeId, Peer),
         request: Option<Py<Request>>,
     ) -> Self {
         Response {
             service: Arc::clone(service),
-            conn,
+            exchange,
             peer,
             state: State::Waiting,
             code: 200,
@@ -185,12 +185,15 @@ impl Response {
                 .map_err(PyErr::from);
         }
         if self.connection.is_none() {
-            let made = Connection::new(self.core(), self.conn, self.peer);
+            let made = Connection::new(self.core(), self.exchange.connection, self.peer);
             self.connection = Some(Py::new(py, made)?);
         }
         match &self.connection {
             Some(connection) => Ok(connection.bind(py).clone()),
-            None => Bound::new(py, Connection::new(self.core(), self.conn, self.peer)),
+            None => Bound::new(
+                py,
+                Connection::new(self.core(), self.exchange.connection, self.peer),
+            ),
         }
     }
 
@@ -247,25 +250,25 @@ impl Response {
     /// the server's `send_timeout`.
     #[pyo3(signature = (wait=false))]
     pub(crate) fn flush(slf: &Bound<'_, Self>, wait: bool) -> PyResult<bool> {
-        let (core, conn) = {
+        let (core, exchange) = {
             let response = slf.borrow();
-            (Arc::clone(&response.service.core), response.conn)
+            (Arc::clone(&response.service.core), response.exchange)
         };
         loop {
             let outlet = {
                 let mut engine = core.engine();
                 let unsent = engine
-                    .send_now(conn)
+                    .send_now(exchange)
                     .map_err(|refusal| slf.borrow_mut().refused(refusal))?;
                 if !wait || unsent <= HIGH_WATER {
                     return Ok(wait || unsent == 0);
                 }
                 engine
-                    .outlet(conn)
+                    .outlet(exchange)
                     .map_err(|refusal| slf.borrow_mut().refused(refusal))?
             };
             if let Err(why) = slf.py().detach(|| outlet.wait()) {
-                core.engine().abandon(conn, why);
+                core.engine().abandon(exchange, why);
             }
         }
     }
@@ -289,7 +292,7 @@ impl Response {
                 answered.map(|answered| (answered.clone_ref(py), response.request_ref(py)));
             // An answer that could not be sent is still owed.
             let ended = (response.state == State::Answered)
-                .then(|| response.core().forget_callbacks(response.conn));
+                .then(|| response.core().forget_callbacks(response.exchange));
             (result, answered, ended)
         };
         drop(ended); // not under the lock: freeing it may run Python
@@ -310,8 +313,8 @@ impl Response {
             return Err(self.already());
         }
         self.state = State::Answered;
-        drop(self.core().forget_request(self.conn));
-        self.core().engine().hang_up(self.conn);
+        drop(self.core().forget_request(self.exchange));
+        self.core().engine().hang_up(self.exchange);
         Ok(())
     }
 
@@ -320,11 +323,11 @@ impl Response {
     /// all if `done()` comes before. False: no body is being streamed.
     fn when_drained(&self, callback: Py<PyAny>) -> bool {
         // The connection may stream the answer to its next request by now.
-        if self.state != State::Streaming || !self.core().engine().tell_drained(self.conn) {
+        if self.state != State::Streaming || !self.core().engine().tell_drained(self.exchange) {
             return false;
         }
         let core = self.core();
-        let former = core.watch(|waiting| &mut waiting.drained, self.conn, callback);
+        let former = core.watch(|waiting| &mut waiting.drained, self.exchange, callback);
         drop(former); // not under the lock: freeing it may run Python
         true
     }
@@ -333,11 +336,16 @@ impl Response {
     /// later call replaces the callback. False: it has left, or the answer has
     /// ended.
     fn when_gone(&self, callback: Py<PyAny>) -> bool {
-        if self.state == State::Answered || !self.core().engine().tell_closed(self.conn, true) {
+        if self.state == State::Answered
+            || !self
+                .core()
+                .engine()
+                .tell_closed(self.exchange.connection, true)
+        {
             return false;
         }
         let core = self.core();
-        let former = core.watch(|waiting| &mut waiting.gone, self.conn, callback);
+        let former = core.watch(|waiting| &mut waiting.gone, self.exchange, callback);
         drop(former);
         true
     }
@@ -346,11 +354,11 @@ impl Response {
     /// `request_timeout`, and the client has got a 504. False: there is none
     /// any more that could be late.
     fn when_overdue(&self, callback: Py<PyAny>) -> bool {
-        if self.state != State::Waiting || !self.core().engine().is_open(self.conn) {
+        if self.state != State::Waiting || !self.core().engine().is_open(self.exchange.connection) {
             return false;
         }
         let core = self.core();
-        let former = core.watch(|waiting| &mut waiting.overdue, self.conn, callback);
+        let former = core.watch(|waiting| &mut waiting.overdue, self.exchange, callback);
         drop(former);
         true
     }
@@ -359,13 +367,13 @@ impl Response {
     /// 204 and 304 (RFC 9112, section 6.3). Pieces are dropped.
     #[getter]
     fn bodiless(&self) -> bool {
-        self.state == State::Streaming && self.core().engine().is_bodiless(self.conn)
+        self.state == State::Streaming && self.core().engine().is_bodiless(self.exchange)
     }
 
     /// Bytes that were written and have not left the process.
     #[getter]
     fn unsent(&self) -> usize {
-        self.core().engine().unsent(self.conn)
+        self.core().engine().unsent(self.exchange)
     }
 
     fn __repr__(&self) -> String {

@@ -5,17 +5,17 @@ use crate::errors::{AlreadyAnswered, ConnectionGone, InvalidResponse};
 use crate::headers::Headers;
 use crate::piece::Piece;
 use crate::response::{Response, State};
-use prefork_engine::{Content, Refusal};
+use prefork_engine::{Content, LocalError};
 use prefork_wire::Length;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
 impl Response {
-    pub(crate) fn refused(&mut self, refusal: Refusal) -> PyErr {
+    pub(crate) fn refused(&mut self, refusal: LocalError) -> PyErr {
         match refusal {
             // Nothing was sent: it still waits for an answer that can be.
-            Refusal::Invalid(invalid) => InvalidResponse::new_err(invalid.to_string()),
-            Refusal::Gone | Refusal::OutOfTurn => {
+            LocalError::Invalid(invalid) => InvalidResponse::new_err(invalid.to_string()),
+            LocalError::Closed | LocalError::OutOfTurn => {
                 self.state = State::Answered;
                 ConnectionGone::new_err("the client left before its answer was sent")
             }
@@ -38,7 +38,7 @@ impl Response {
         py: Python<'_>,
         content: Option<Content<'_>>,
         kind: &[u8],
-    ) -> Result<i64, Refusal> {
+    ) -> Result<i64, LocalError> {
         self.headers
             .read(py, |own| self.send_with(own, content, kind))
     }
@@ -48,7 +48,7 @@ impl Response {
         own: &Headers,
         content: Option<Content<'_>>,
         kind: &[u8],
-    ) -> Result<i64, Refusal> {
+    ) -> Result<i64, LocalError> {
         let has = |name: &[u8]| {
             own.fields()
                 .any(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -67,9 +67,9 @@ impl Response {
         let fields = kind.into_iter().chain(own.fields()).chain(defaults);
         let mut engine = self.core().engine();
         match content {
-            Some(content) => engine.answer(self.conn, self.code, fields, content),
+            Some(content) => engine.answer(self.exchange, self.code, fields, content),
             None => engine
-                .start(self.conn, self.code, fields, Length::Unknown)
+                .start(self.exchange, self.code, fields, Length::Unknown)
                 .map(|()| 0),
         }
     }
@@ -119,7 +119,7 @@ impl Response {
     /// Ends a stream; returns what it lacks of its Content-Length, negative.
     pub(crate) fn finish(&mut self) -> PyResult<i64> {
         self.state = State::Answered;
-        let result = self.core().engine().finish(self.conn);
+        let result = self.core().engine().finish(self.exchange);
         let missing = result.map_err(|refusal| self.refused(refusal))?;
         Ok(-(missing as i64))
     }
@@ -140,7 +140,7 @@ impl Response {
         if self.state == State::Answered {
             return Err(self.already());
         }
-        let result = self.core().engine().write(self.conn, piece.content());
+        let result = self.core().engine().write(self.exchange, piece.content());
         let surplus = result.map_err(|refusal| self.refused(refusal))?;
         Ok(surplus as i64)
     }
@@ -151,7 +151,7 @@ impl Response {
             return;
         }
         let orphan = Orphan {
-            id: self.conn,
+            id: self.exchange,
             peer: self.peer,
             service: Arc::clone(&self.service),
             request: self.request.take(),

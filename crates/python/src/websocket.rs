@@ -6,7 +6,7 @@ use crate::headers::{Headers, latin1};
 use crate::piece::Piece;
 use crate::response::{Response, State};
 use crate::service::Service;
-use prefork_engine::{ConnId, Refusal, Terms};
+use prefork_engine::{ExchangeId, LocalError, Terms};
 use prefork_wire::websocket::{CloseCode, Message, Opening};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -26,7 +26,7 @@ const MESSAGE_BYTES: usize = 64;
 pub struct WebSocket {
     core: Arc<Core>,
     service: Arc<Service>,
-    conn: ConnId,
+    exchange: ExchangeId,
     response: Py<Response>,
     opening: Opening,
     terms: Terms,
@@ -63,7 +63,7 @@ impl WebSocket {
 
     fn pause(&mut self, yes: bool) {
         self.paused = yes;
-        self.core.engine().pause(self.conn, yes);
+        self.core.engine().pause(self.exchange, yes);
     }
 }
 
@@ -81,7 +81,7 @@ impl WebSocket {
         ping_timeout: f64,
     ) -> PyResult<Option<Self>> {
         let py = response.py();
-        let (core, service, conn, opening) = {
+        let (core, service, exchange, opening) = {
             let response = response.borrow();
             let Some(request) = &response.request else {
                 return Err(PyValueError::new_err("a malformed request offers nothing"));
@@ -89,7 +89,7 @@ impl WebSocket {
             (
                 Arc::clone(response.core()),
                 Arc::clone(&response.service),
-                response.conn,
+                response.exchange,
                 request.borrow(py).opening(),
             )
         };
@@ -112,7 +112,7 @@ impl WebSocket {
         Ok(Some(WebSocket {
             core,
             service,
-            conn,
+            exchange,
             response: response.clone().unbind(),
             opening,
             terms: Terms {
@@ -173,7 +173,7 @@ impl WebSocket {
             let fields = headers.fields().chain(defaults);
             let subprotocol = subprotocol.map(latin1);
             let result = websocket.core.engine().upgrade(
-                websocket.conn,
+                websocket.exchange,
                 &websocket.opening,
                 subprotocol.as_deref(),
                 fields,
@@ -186,11 +186,11 @@ impl WebSocket {
             websocket.heard = Some(heard);
             let mut waiting = websocket.core.waiting();
             former = (
-                waiting.gone.remove(&websocket.conn),
-                waiting.overdue.remove(&websocket.conn),
+                waiting.gone.remove(&websocket.exchange),
+                waiting.overdue.remove(&websocket.exchange),
             );
             let this = slf.clone().unbind();
-            waiting.websockets.insert(websocket.conn, this);
+            waiting.websockets.insert(websocket.exchange, this);
             (
                 Arc::clone(&websocket.service),
                 websocket.response.clone_ref(py),
@@ -234,7 +234,7 @@ impl WebSocket {
             }
         };
         let content = piece.content();
-        let sent = self.core.engine().send(self.conn, text, content);
+        let sent = self.core.engine().send(self.exchange, text, content);
         sent.map_err(|_| gone())
     }
 
@@ -248,20 +248,24 @@ impl WebSocket {
                 "close code {code}: expected 1000 to 1003, 1007 to 1014 or 3000 to 4999"
             )));
         };
-        match self.core.engine().close_websocket(self.conn, code, reason) {
-            Ok(()) | Err(Refusal::Gone | Refusal::OutOfTurn) => Ok(()),
-            Err(Refusal::Invalid(invalid)) => Err(InvalidResponse::new_err(invalid.to_string())),
+        match self
+            .core
+            .engine()
+            .close_websocket(self.exchange, code, reason)
+        {
+            Ok(()) | Err(LocalError::Closed | LocalError::OutOfTurn) => Ok(()),
+            Err(LocalError::Invalid(invalid)) => Err(InvalidResponse::new_err(invalid.to_string())),
         }
     }
 
     /// Calls `callback(True)` once when all that was sent has left the
     /// process, `callback(False)` if it ends before. False: it is over.
     fn when_drained(&self, callback: Py<PyAny>) -> bool {
-        if self.closed.is_some() || !self.core.engine().tell_drained(self.conn) {
+        if self.closed.is_some() || !self.core.engine().tell_drained(self.exchange) {
             return false;
         }
         let core = &self.core;
-        let former = core.watch(|waiting| &mut waiting.drained, self.conn, callback);
+        let former = core.watch(|waiting| &mut waiting.drained, self.exchange, callback);
         drop(former); // not under the lock: freeing it may run Python
         true
     }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::fields::{Bounds, FieldLines, Line};
 use crate::framing::BODY_TOO_LARGE;
 use crate::tokens::{self, TEXT};
-use crate::{Framing, Limits, Reject, Underscore};
+use crate::{Framing, Limits, RemoteError, Underscore};
 
 /// Reads one request's body.
 #[derive(Debug)]
@@ -47,9 +47,9 @@ impl BodyDecoder {
     /// front of `input`.
     ///
     /// # Errors
-    /// The [`Reject`] to answer: 413 when chunks add up to more than `max_body`, 431 for too many
+    /// The [`RemoteError`] to answer: 413 when chunks add up to more than `max_body`, 431 for too many
     /// trailers, else 400.
-    pub fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Decoded, Reject> {
+    pub fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Decoded, RemoteError> {
         match self {
             Self::Length { left } => {
                 let data = take(left, input.len());
@@ -104,13 +104,13 @@ impl Default for Phase {
     }
 }
 
-const BAD_SIZE: Reject = Reject::bad("chunk size is not 1 to 16 hexadecimal digits");
-const BAD_EXTENSION: Reject = Reject::bad("control byte in a chunk extension");
-const LINE_TOO_LONG: Reject = Reject::bad("chunk line too long");
-const BARE_CR: Reject = Reject::bad("bare CR in a chunk line");
-const NO_CRLF: Reject = Reject::bad("chunk data not followed by CRLF");
-const BAD_TRAILER: Reject = Reject::bad("field that must not be a trailer");
-const UNDERSCORE: Reject = Reject::bad("underscore in a trailer name");
+const BAD_SIZE: RemoteError = RemoteError::bad("chunk size is not 1 to 16 hexadecimal digits");
+const BAD_EXTENSION: RemoteError = RemoteError::bad("control byte in a chunk extension");
+const LINE_TOO_LONG: RemoteError = RemoteError::bad("chunk line too long");
+const BARE_CR: RemoteError = RemoteError::bad("bare CR in a chunk line");
+const NO_CRLF: RemoteError = RemoteError::bad("chunk data not followed by CRLF");
+const BAD_TRAILER: RemoteError = RemoteError::bad("field that must not be a trailer");
+const UNDERSCORE: RemoteError = RemoteError::bad("underscore in a trailer name");
 
 /// As many as a `u64` holds.
 const MOST_DIGITS: usize = 16;
@@ -147,7 +147,7 @@ pub(crate) fn is_never_trailer(name: &[u8]) -> bool {
 }
 
 impl Chunked {
-    fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Decoded, Reject> {
+    fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Decoded, RemoteError> {
         let mut pos = 0;
         while let Some(byte) = input.get(pos) {
             match &mut self.phase {
@@ -187,7 +187,7 @@ impl Chunked {
     }
 
     /// The phase after one byte of framing.
-    fn after(&mut self, byte: u8, limits: &Limits) -> Result<Phase, Reject> {
+    fn after(&mut self, byte: u8, limits: &Limits) -> Result<Phase, RemoteError> {
         match (&self.phase, byte) {
             (Phase::Size { digits: 1.. }, b'\r') => {
                 self.announce(limits.max_body).map(|()| Phase::SizeEnd)
@@ -223,7 +223,7 @@ impl Chunked {
     }
 
     /// Counts a chunk whose size is known, before any of its data.
-    fn announce(&mut self, max_body: u64) -> Result<(), Reject> {
+    fn announce(&mut self, max_body: u64) -> Result<(), RemoteError> {
         self.total = self
             .total
             .checked_add(self.left)
@@ -233,7 +233,7 @@ impl Chunked {
     }
 }
 
-fn within(line: usize, limits: &Limits) -> Result<Phase, Reject> {
+fn within(line: usize, limits: &Limits) -> Result<Phase, RemoteError> {
     if line > limits.chunk_line {
         Err(LINE_TOO_LONG)
     } else {
@@ -246,7 +246,7 @@ fn read_trailers(
     lines: &mut FieldLines,
     section: &[u8],
     limits: &Limits,
-) -> Result<Option<usize>, Reject> {
+) -> Result<Option<usize>, RemoteError> {
     let bounds = Bounds {
         section: limits.trailers.min(u32::MAX as usize),
         line: limits.field_line,
@@ -257,7 +257,7 @@ fn read_trailers(
             Line::End { consumed } => return Ok(Some(consumed)),
             Line::Field {
                 underscored: true, ..
-            } if limits.underscore == Underscore::Reject => return Err(UNDERSCORE),
+            } if limits.underscore == Underscore::RemoteError => return Err(UNDERSCORE),
             Line::Field { field, .. } => {
                 if is_never_trailer(field.name.of(section)) {
                     return Err(BAD_TRAILER);

@@ -5,7 +5,7 @@
 
 use crate::body::is_never_trailer;
 use crate::response::write_fields;
-use crate::{Invalid, Short};
+use crate::{LocalError, Short};
 
 /// Frames one answer's body so that it is exactly what its head promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,15 +56,15 @@ impl BodyEncoder {
     /// nothing more to write then. Every other body has no place for trailers: they are dropped.
     ///
     /// # Errors
-    /// [`Invalid`] for a field that is none, or must not be a trailer (RFC 9110 6.5.1); `out` is
+    /// [`LocalError`] for a field that is none, or must not be a trailer (RFC 9110 6.5.1); `out` is
     /// then as it was.
     pub fn trail<'a>(
         &mut self,
         out: &mut Vec<u8>,
         fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-    ) -> Result<(), Invalid> {
+    ) -> Result<(), LocalError> {
         if let Some((name, _)) = fields.clone().find(|(name, _)| is_never_trailer(name)) {
-            return Err(Invalid::Trailer(name.into()));
+            return Err(LocalError::Trailer(name.into()));
         }
         if *self != Self::Chunked {
             return Ok(());

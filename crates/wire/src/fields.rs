@@ -5,7 +5,7 @@
 //! however the input is split, and that what is wrong is found at the byte that is wrong. It must
 //! not know what any field means.
 
-use crate::Reject;
+use crate::RemoteError;
 use crate::tokens::{self, NAME};
 
 /// A place in the caller's buffer.
@@ -97,23 +97,24 @@ enum Stage {
     SectionEnd,
 }
 
-const BARE_CR: Reject = Reject::bad("bare CR");
-const BARE_LF: Reject = Reject::bad("bare LF");
-const FOLDED: Reject = Reject::bad("folded header line");
-const NO_NAME: Reject = Reject::bad("header line without a name");
-const NO_COLON: Reject = Reject::bad("header line without a colon");
-const BLANK_NAME: Reject = Reject::bad("white space in a header name or before its colon");
-const BAD_NAME: Reject = Reject::bad("header name is not a token");
-const BAD_VALUE: Reject = Reject::bad("control byte in a header value");
-const TOO_MANY: Reject = Reject {
+const BARE_CR: RemoteError = RemoteError::bad("bare CR");
+const BARE_LF: RemoteError = RemoteError::bad("bare LF");
+const FOLDED: RemoteError = RemoteError::bad("folded header line");
+const NO_NAME: RemoteError = RemoteError::bad("header line without a name");
+const NO_COLON: RemoteError = RemoteError::bad("header line without a colon");
+const BLANK_NAME: RemoteError =
+    RemoteError::bad("white space in a header name or before its colon");
+const BAD_NAME: RemoteError = RemoteError::bad("header name is not a token");
+const BAD_VALUE: RemoteError = RemoteError::bad("control byte in a header value");
+const TOO_MANY: RemoteError = RemoteError {
     status: 431,
     reason: "too many header lines",
 };
-const LINE_TOO_LONG: Reject = Reject {
+const LINE_TOO_LONG: RemoteError = RemoteError {
     status: 431,
     reason: "header line too long",
 };
-const SECTION_TOO_LONG: Reject = Reject {
+const SECTION_TOO_LONG: RemoteError = RemoteError {
     status: 431,
     reason: "header section too long",
 };
@@ -132,7 +133,11 @@ impl FieldLines {
     /// Stage after stage in the order of the grammar; a call goes on in the stage where the bytes
     /// ran out.
     #[inline]
-    pub(crate) fn read(&mut self, input: &[u8], bounds: &Bounds) -> Result<Option<Line>, Reject> {
+    pub(crate) fn read(
+        &mut self,
+        input: &[u8],
+        bounds: &Bounds,
+    ) -> Result<Option<Line>, RemoteError> {
         if let Stage::LineStart = self.stage {
             self.line = self.pos;
             let Some(byte) = input.get(self.pos) else {
@@ -182,7 +187,7 @@ impl FieldLines {
         input: &'a [u8],
         bounds: &Bounds,
         skip: impl Fn(&[u8], usize) -> usize,
-    ) -> Result<Option<&'a u8>, Reject> {
+    ) -> Result<Option<&'a u8>, RemoteError> {
         self.pos = skip(input, self.pos);
         let line_bound = self.line.saturating_add(bounds.line);
         if self.pos > line_bound.min(bounds.section) {
@@ -196,7 +201,7 @@ impl FieldLines {
     }
 
     #[inline]
-    fn begin(&mut self, byte: u8, bounds: &Bounds) -> Result<Stage, Reject> {
+    fn begin(&mut self, byte: u8, bounds: &Bounds) -> Result<Stage, RemoteError> {
         match byte {
             b'\r' => Ok(self.step(Stage::SectionEnd)),
             b'\n' => Err(BARE_LF),
@@ -212,7 +217,7 @@ impl FieldLines {
     }
 
     #[inline]
-    fn name(&mut self, byte: u8) -> Result<Stage, Reject> {
+    fn name(&mut self, byte: u8) -> Result<Stage, RemoteError> {
         match byte {
             b':' => {
                 self.name = Span::new(self.line, self.pos);
@@ -245,7 +250,7 @@ impl FieldLines {
         }
     }
 
-    fn end(&mut self, bounds: &Bounds) -> Result<Line, Reject> {
+    fn end(&mut self, bounds: &Bounds) -> Result<Line, RemoteError> {
         self.pos += 1;
         if self.pos > bounds.section {
             return Err(SECTION_TOO_LONG);

@@ -9,7 +9,7 @@ use crate::fields::{Bounds, FieldLines, Line};
 use crate::request_line::{Request, RequestLine};
 use crate::target::{self, Authority, Target};
 use crate::tokens::members;
-use crate::{Field, Framing, Limits, Reject, Span, TargetForm, Underscore};
+use crate::{Field, Framing, Limits, RemoteError, Span, TargetForm, Underscore};
 
 /// The version a request is served as.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,12 +82,12 @@ enum Connection {
     Close,
 }
 
-const NO_HOST: Reject = Reject::bad("HTTP/1.1 without Host");
-const TWO_HOSTS: Reject = Reject::bad("more than one Host");
-const BAD_HOST: Reject = Reject::bad("invalid Host");
-const OTHER_HOST: Reject = Reject::bad("Host differs from the request target");
-const UNDERSCORE: Reject = Reject::bad("underscore in a header name");
-const EXPECTATION: Reject = Reject {
+const NO_HOST: RemoteError = RemoteError::bad("HTTP/1.1 without Host");
+const TWO_HOSTS: RemoteError = RemoteError::bad("more than one Host");
+const BAD_HOST: RemoteError = RemoteError::bad("invalid Host");
+const OTHER_HOST: RemoteError = RemoteError::bad("Host differs from the request target");
+const UNDERSCORE: RemoteError = RemoteError::bad("underscore in a header name");
+const EXPECTATION: RemoteError = RemoteError {
     status: 417,
     reason: "only 100-continue can be expected",
 };
@@ -101,12 +101,12 @@ impl HeadParser {
     /// `input` starts at the same byte in each call until a head is returned, and only grows.
     ///
     /// # Errors
-    /// The [`Reject`] to answer, as early as the bytes show it. The parser must not be used again.
+    /// The [`RemoteError`] to answer, as early as the bytes show it. The parser must not be used again.
     pub fn parse(
         &mut self,
         input: &[u8],
         limits: &Limits,
-    ) -> Result<Option<(Head, usize)>, Reject> {
+    ) -> Result<Option<(Head, usize)>, RemoteError> {
         if let Stage::RequestLine(line) = &mut self.stage {
             let Some(request) = line.read(input, limits)? else {
                 return Ok(None);
@@ -144,7 +144,7 @@ impl HeadParser {
         Ok(None)
     }
 
-    fn begin(&mut self, input: &[u8], request: &Request) -> Result<(), Reject> {
+    fn begin(&mut self, input: &[u8], request: &Request) -> Result<(), RemoteError> {
         let target = Target::parse(input, request.method.of(input), request.target)?;
         self.head = Head {
             method: request.method,
@@ -168,7 +168,7 @@ fn note(
     connection: &mut Connection,
     input: &[u8],
     field: Field,
-) -> Result<(), Reject> {
+) -> Result<(), RemoteError> {
     head.fields.push(field);
     let (name, value) = (field.name.of(input), field.value.of(input));
     match name.len() {
@@ -205,7 +205,7 @@ fn finish(
     connection: Connection,
     input: &[u8],
     limits: &Limits,
-) -> Result<Head, Reject> {
+) -> Result<Head, RemoteError> {
     match (head.form, head.authority, head.host) {
         (_, _, None) if head.version == Version::Http11 => return Err(NO_HOST),
         (TargetForm::Absolute, Some(authority), Some(host))

@@ -7,7 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `limits` | how much a peer may send |
-//! | `reject` | the two kinds of error: the peer's (`Reject`) and ours (`Invalid`, `Short`) |
+//! | `errors` | the two kinds of error: the peer's (`RemoteError`) and ours (`LocalError`, `Short`) |
 //! | `tokens` | which byte may stand where: one table and the scans over it |
 //! | `fields` | field lines, of a head or of a trailer section |
 //! | `target` | the request target and the authority in it or in Host |
@@ -27,11 +27,11 @@
 mod body;
 mod date;
 mod encoder;
+mod errors;
 mod fields;
 mod framing;
 mod head;
 mod limits;
-mod reject;
 mod request_line;
 mod response;
 mod status;
@@ -42,11 +42,11 @@ pub mod websocket;
 pub use body::{BodyDecoder, Decoded};
 pub use date::imf_fixdate;
 pub use encoder::{Admitted, BodyEncoder, ChunkLine};
+pub use errors::{LocalError, RemoteError, Short};
 pub use fields::{Field, Span};
 pub use framing::Framing;
 pub use head::{Head, HeadParser, Version};
 pub use limits::{Limits, Underscore};
-pub use reject::{Invalid, Reject, Short};
-pub use response::{Answer, Asked, CONTINUE, Length, write_head, write_interim, write_reject};
+pub use response::{Answer, Asked, CONTINUE, Length, write_error, write_head, write_interim};
 pub use status::reason_phrase;
 pub use target::TargetForm;

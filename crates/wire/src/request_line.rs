@@ -4,7 +4,7 @@
 //! bound is checked before the byte that ended a scan is judged, so that splits change nothing.
 
 use crate::tokens::{self, TARGET, TOKEN};
-use crate::{Limits, Reject, Span, Version};
+use crate::{Limits, RemoteError, Span, Version};
 
 /// A request line and where it ended.
 #[derive(Debug)]
@@ -40,20 +40,21 @@ enum Stage {
     LineEnd,
 }
 
-const BARE_CR: Reject = Reject::bad("bare CR before or after the request line");
-const BARE_LF: Reject = Reject::bad("bare LF before or after the request line");
-const BAD_METHOD: Reject = Reject::bad("method is not a token and one space");
-const BAD_TARGET: Reject = Reject::bad("request target is not visible ASCII and one space");
-const BAD_VERSION: Reject = Reject::bad("request line does not end in HTTP/x.y");
-const OTHER_VERSION: Reject = Reject {
+const BARE_CR: RemoteError = RemoteError::bad("bare CR before or after the request line");
+const BARE_LF: RemoteError = RemoteError::bad("bare LF before or after the request line");
+const BAD_METHOD: RemoteError = RemoteError::bad("method is not a token and one space");
+const BAD_TARGET: RemoteError =
+    RemoteError::bad("request target is not visible ASCII and one space");
+const BAD_VERSION: RemoteError = RemoteError::bad("request line does not end in HTTP/x.y");
+const OTHER_VERSION: RemoteError = RemoteError {
     status: 505,
     reason: "only HTTP/1.0 and HTTP/1.1 are served",
 };
-const TOO_LONG: Reject = Reject {
+const TOO_LONG: RemoteError = RemoteError {
     status: 414,
     reason: "request line too long",
 };
-const HEAD_TOO_LONG: Reject = Reject {
+const HEAD_TOO_LONG: RemoteError = RemoteError {
     status: 431,
     reason: "head too long",
 };
@@ -68,7 +69,7 @@ impl RequestLine {
         &mut self,
         input: &[u8],
         limits: &Limits,
-    ) -> Result<Option<Request>, Reject> {
+    ) -> Result<Option<Request>, RemoteError> {
         loop {
             let byte = match self.stage {
                 Stage::Start | Stage::EmptyLine | Stage::LineEnd => input.get(self.pos),
@@ -111,7 +112,7 @@ impl RequestLine {
         input: &'a [u8],
         limits: &Limits,
         class: u8,
-    ) -> Result<Option<&'a u8>, Reject> {
+    ) -> Result<Option<&'a u8>, RemoteError> {
         self.pos = tokens::skip(input, self.pos, class);
         let bound = self.line.saturating_add(limits.request_line);
         let head_bound = limits.head_bound();
@@ -146,7 +147,7 @@ impl RequestLine {
     }
 }
 
-fn refuse(stage: Stage, byte: u8) -> Reject {
+fn refuse(stage: Stage, byte: u8) -> RemoteError {
     match (stage, byte) {
         (Stage::EmptyLine | Stage::LineEnd, _) => BARE_CR,
         (_, b'\n') => BARE_LF,
@@ -157,7 +158,7 @@ fn refuse(stage: Stage, byte: u8) -> Reject {
 }
 
 /// The version to serve (RFC 9110 2.5): every 1.x from 1.1 on is answered as 1.1.
-fn version(word: &[u8]) -> Result<Version, Reject> {
+fn version(word: &[u8]) -> Result<Version, RemoteError> {
     match word {
         b"HTTP/1.1" => Ok(Version::Http11),
         b"HTTP/1.0" => Ok(Version::Http10),

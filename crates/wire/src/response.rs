@@ -4,7 +4,7 @@
 //! says about either is a wish. It always holds that a head is written whole or not at all.
 
 use crate::tokens::{decimal, is_text, is_token, members};
-use crate::{BodyEncoder, Invalid, Reject, Version, reason_phrase};
+use crate::{BodyEncoder, LocalError, RemoteError, Version, reason_phrase};
 
 /// The interim answer that lets a waiting client send its body (RFC 9110 15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -54,7 +54,7 @@ pub(crate) struct Wishes {
 /// Transfer-Encoding are left out (RFC 9110 7.6.1).
 ///
 /// # Errors
-/// [`Invalid`] when it cannot be sent; `out` is then as it was.
+/// [`LocalError`] when it cannot be sent; `out` is then as it was.
 pub fn write_head<'a>(
     out: &mut Vec<u8>,
     asked: &Asked,
@@ -62,9 +62,9 @@ pub fn write_head<'a>(
     headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     length: Length,
     date: &[u8; 29],
-) -> Result<Answer, Invalid> {
+) -> Result<Answer, LocalError> {
     if !(200..=999).contains(&status) {
-        return Err(Invalid::Status(status));
+        return Err(LocalError::Status(status));
     }
     let before = out.len();
     write_status_line(out, status);
@@ -88,12 +88,12 @@ pub fn write_head<'a>(
 /// Writes an interim answer, such as 103: a head of its own before the real one (RFC 9110 15.2).
 ///
 /// # Errors
-/// [`Invalid`] when it cannot be sent; `out` is then as it was.
+/// [`LocalError`] when it cannot be sent; `out` is then as it was.
 pub fn write_interim<'a>(
     out: &mut Vec<u8>,
     status: u16,
     headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-) -> Result<(), Invalid> {
+) -> Result<(), LocalError> {
     let before = out.len();
     write_status_line(out, status);
     write_fields(out, headers).inspect_err(|_| out.truncate(before))?;
@@ -103,7 +103,7 @@ pub fn write_interim<'a>(
 
 /// Writes the whole answer to a request that was refused: the head and, unless `head_only`, a line
 /// that says why.
-pub fn write_reject(out: &mut Vec<u8>, reject: &Reject, date: &[u8; 29], head_only: bool) {
+pub fn write_error(out: &mut Vec<u8>, reject: &RemoteError, date: &[u8; 29], head_only: bool) {
     let phrase = reason_phrase(reject.status);
     let body = format!("{} {}: {}\n", reject.status, phrase, reject.reason);
     write_status_line(out, reject.status);
@@ -121,14 +121,14 @@ pub fn write_reject(out: &mut Vec<u8>, reject: &Reject, date: &[u8; 29], head_on
 pub(crate) fn write_fields<'a>(
     out: &mut Vec<u8>,
     headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-) -> Result<Wishes, Invalid> {
+) -> Result<Wishes, LocalError> {
     let mut wishes = Wishes::default();
     for (name, value) in headers {
         if !is_token(name) {
-            return Err(Invalid::Name(name.into()));
+            return Err(LocalError::Name(name.into()));
         }
         if !is_text(value) {
-            return Err(Invalid::Value {
+            return Err(LocalError::Value {
                 name: name.into(),
                 value: value.into(),
             });
@@ -153,10 +153,10 @@ pub(crate) fn write_fields<'a>(
 }
 
 /// The application's Content-Length, which may be told twice if it is the same.
-fn declared(before: Option<u64>, value: &[u8]) -> Result<u64, Invalid> {
+fn declared(before: Option<u64>, value: &[u8]) -> Result<u64, LocalError> {
     decimal(value)
         .filter(|length| before.is_none_or(|before| before == *length))
-        .ok_or_else(|| Invalid::ContentLength(value.into()))
+        .ok_or_else(|| LocalError::ContentLength(value.into()))
 }
 
 /// How the body is framed, and the Content-Length to tell (RFC 9112 6.3).

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use memchr::{memchr, memchr2};
 
 use crate::tokens::{self, HOST};
-use crate::{Reject, Span};
+use crate::{RemoteError, Span};
 
 /// The four forms of a request target (RFC 9112 3.2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,13 +30,13 @@ pub(crate) struct Target {
     pub(crate) authority: Option<Span>,
 }
 
-const NO_FORM: Reject = Reject::bad("request target fits no form");
-const BAD_AUTHORITY: Reject = Reject::bad("invalid authority in the request target");
-const CONNECT_TARGET: Reject = Reject::bad("CONNECT needs a target of host:port");
+const NO_FORM: RemoteError = RemoteError::bad("request target fits no form");
+const BAD_AUTHORITY: RemoteError = RemoteError::bad("invalid authority in the request target");
+const CONNECT_TARGET: RemoteError = RemoteError::bad("CONNECT needs a target of host:port");
 
 impl Target {
     /// Takes the target at `span` apart. Its bytes are known to be of class `TARGET`.
-    pub(crate) fn parse(input: &[u8], method: &[u8], span: Span) -> Result<Self, Reject> {
+    pub(crate) fn parse(input: &[u8], method: &[u8], span: Span) -> Result<Self, RemoteError> {
         let bytes = span.of(input);
         if method == b"CONNECT" {
             return match Authority::parse(bytes) {

@@ -47,7 +47,7 @@ impl Farewell {
         self.code.map_or(1005, CloseCode::get)
     }
 
-    pub(super) fn read(payload: &[u8]) -> Result<Self, Breach> {
+    pub(super) fn read(payload: &[u8]) -> Result<Self, RemoteError> {
         let Some((code, reason)) = payload.split_first_chunk::<2>() else {
             return match payload {
                 [] => Ok(Self {
@@ -68,13 +68,13 @@ impl Farewell {
 
 /// The peer broke the rules. Send `code`, close the connection, read nothing more from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Breach {
+pub struct RemoteError {
     pub code: CloseCode,
     /// What was wrong, for the peer and the log. Never holds anything the peer sent.
     pub reason: &'static str,
 }
 
-impl Breach {
+impl RemoteError {
     pub(super) const fn protocol(reason: &'static str) -> Self {
         Self {
             code: CloseCode::PROTOCOL_ERROR,
@@ -83,17 +83,18 @@ impl Breach {
     }
 }
 
-impl fmt::Display for Breach {
+impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code.0, self.reason)
     }
 }
 
-impl std::error::Error for Breach {}
+impl std::error::Error for RemoteError {}
 
-const HALF_A_CODE: Breach = Breach::protocol("a Close frame with half a code");
-const BAD_CODE: Breach = Breach::protocol("a Close frame with a code that may not be sent");
-const BAD_REASON: Breach = Breach {
+const HALF_A_CODE: RemoteError = RemoteError::protocol("a Close frame with half a code");
+const BAD_CODE: RemoteError =
+    RemoteError::protocol("a Close frame with a code that may not be sent");
+const BAD_REASON: RemoteError = RemoteError {
     code: CloseCode::INVALID_DATA,
     reason: "the reason of a Close frame is not UTF-8",
 };

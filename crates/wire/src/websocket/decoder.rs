@@ -5,7 +5,7 @@
 //! pass between fragments. It must not know what is answered.
 
 use super::Message;
-use super::closing::{Breach, CloseCode, Farewell};
+use super::closing::{CloseCode, Farewell, RemoteError};
 use super::deflate::{Deflated, Inflater};
 use super::frame::{FrameHead, Mask, Opcode};
 
@@ -47,14 +47,15 @@ struct Payload {
     left: u64,
 }
 
-const NOT_ASKED: Breach = Breach::protocol("a compressed frame without permessage-deflate");
-const NOTHING_TO_CONTINUE: Breach = Breach::protocol("a continuation of no message");
-const NOT_FINISHED: Breach = Breach::protocol("a message before the end of another");
-pub(super) const TOO_BIG: Breach = Breach {
+const NOT_ASKED: RemoteError =
+    RemoteError::protocol("a compressed frame without permessage-deflate");
+const NOTHING_TO_CONTINUE: RemoteError = RemoteError::protocol("a continuation of no message");
+const NOT_FINISHED: RemoteError = RemoteError::protocol("a message before the end of another");
+pub(super) const TOO_BIG: RemoteError = RemoteError {
     code: CloseCode::TOO_BIG,
     reason: "a message over the limit",
 };
-const NOT_UTF8: Breach = Breach {
+const NOT_UTF8: RemoteError = RemoteError {
     code: CloseCode::INVALID_DATA,
     reason: "a text that is not UTF-8",
 };
@@ -75,8 +76,8 @@ impl MessageDecoder {
     /// Bytes that were not taken are to be offered again, with more behind them.
     ///
     /// # Errors
-    /// The [`Breach`] to close with. The decoder must not be used again.
-    pub fn decode(&mut self, input: &[u8]) -> Result<(usize, Option<Incoming>), Breach> {
+    /// The [`RemoteError`] to close with. The decoder must not be used again.
+    pub fn decode(&mut self, input: &[u8]) -> Result<(usize, Option<Incoming>), RemoteError> {
         let mut at = 0;
         loop {
             let rest = input.get(at..).unwrap_or_default();
@@ -104,7 +105,7 @@ impl MessageDecoder {
     }
 
     /// A frame of data begins.
-    fn enter(&mut self, head: &FrameHead) -> Result<(), Breach> {
+    fn enter(&mut self, head: &FrameHead) -> Result<(), RemoteError> {
         if head.compressed && self.inflater.is_none() {
             return Err(NOT_ASKED);
         }
@@ -131,7 +132,7 @@ impl MessageDecoder {
     }
 
     /// Takes what has come of a frame's payload; the message if that was its end.
-    fn take(&mut self, input: &[u8]) -> Result<(usize, Option<Message>), Breach> {
+    fn take(&mut self, input: &[u8]) -> Result<(usize, Option<Message>), RemoteError> {
         let (Some(payload), Some(begun)) = (&mut self.payload, &mut self.begun) else {
             return Ok((0, None));
         };
@@ -159,7 +160,7 @@ impl MessageDecoder {
         Ok((taken, message))
     }
 
-    fn finish(&mut self, begun: Begun) -> Result<Message, Breach> {
+    fn finish(&mut self, begun: Begun) -> Result<Message, RemoteError> {
         let bytes = match &mut self.inflater {
             Some(inflater) if begun.compressed => {
                 inflater.inflate(begun.bytes, self.max_message)?
@@ -178,7 +179,7 @@ impl MessageDecoder {
 impl Begun {
     /// Refuses a text as soon as it cannot become UTF-8 any more; a character may be cut by the end
     /// of a fragment.
-    fn check(&mut self) -> Result<(), Breach> {
+    fn check(&mut self) -> Result<(), RemoteError> {
         if !self.text || self.compressed {
             return Ok(());
         }
@@ -192,7 +193,7 @@ impl Begun {
     }
 }
 
-fn control(head: &FrameHead, payload: &[u8]) -> Result<Incoming, Breach> {
+fn control(head: &FrameHead, payload: &[u8]) -> Result<Incoming, RemoteError> {
     let mut payload = payload.to_vec();
     let mut mask = head.mask;
     mask.lift(&mut payload);

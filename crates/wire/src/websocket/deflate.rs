@@ -3,7 +3,7 @@
 //! It always holds that a message inflates to no more than the limit. Neither direction has memory
 //! before its first message needs it: most connections compress in one direction or in none.
 
-use super::closing::{Breach, CloseCode};
+use super::closing::{CloseCode, RemoteError};
 use super::decoder::TOO_BIG;
 use crate::tokens::{members, trim};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
@@ -117,7 +117,7 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// What room is made for at first, and at least.
 const ROOM_BYTES: usize = 4 * 1024;
 
-const NOT_DEFLATE: Breach = Breach {
+const NOT_DEFLATE: RemoteError = RemoteError {
     code: CloseCode::INVALID_DATA,
     reason: "a compressed message that cannot be inflated",
 };
@@ -144,7 +144,7 @@ impl Inflater {
         &mut self,
         mut bytes: Vec<u8>,
         max_message: u64,
-    ) -> Result<Vec<u8>, Breach> {
+    ) -> Result<Vec<u8>, RemoteError> {
         bytes.extend_from_slice(&TAIL);
         let bits = self.bits;
         let state = self

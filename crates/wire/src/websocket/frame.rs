@@ -1,6 +1,6 @@
 //! One frame (RFC 6455 5.2): its header, read and written, and its mask.
 
-use super::closing::Breach;
+use super::closing::RemoteError;
 
 /// The longest payload of a control frame (RFC 6455 5.5).
 pub(super) const CONTROL_BYTES: usize = 125;
@@ -17,7 +17,7 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    fn read(number: u8) -> Result<Self, Breach> {
+    fn read(number: u8) -> Result<Self, RemoteError> {
         match number {
             0 => Ok(Self::Continuation),
             1 => Ok(Self::Text),
@@ -46,12 +46,12 @@ pub(super) struct FrameHead {
     pub(super) size: usize,
 }
 
-const RESERVED_OPCODE: Breach = Breach::protocol("a reserved opcode");
-const RESERVED_BIT: Breach = Breach::protocol("a reserved bit is set");
-const UNMASKED: Breach = Breach::protocol("a frame without a mask");
-const LONG_CONTROL: Breach = Breach::protocol("a control frame over 125 bytes");
-const SPLIT_CONTROL: Breach = Breach::protocol("a control frame in fragments");
-const BAD_LENGTH: Breach = Breach::protocol("a length that is not in its shortest form");
+const RESERVED_OPCODE: RemoteError = RemoteError::protocol("a reserved opcode");
+const RESERVED_BIT: RemoteError = RemoteError::protocol("a reserved bit is set");
+const UNMASKED: RemoteError = RemoteError::protocol("a frame without a mask");
+const LONG_CONTROL: RemoteError = RemoteError::protocol("a control frame over 125 bytes");
+const SPLIT_CONTROL: RemoteError = RemoteError::protocol("a control frame in fragments");
+const BAD_LENGTH: RemoteError = RemoteError::protocol("a length that is not in its shortest form");
 
 const LAST: u8 = 0x80;
 const COMPRESSED: u8 = 0x40;
@@ -60,7 +60,7 @@ const MASKED: u8 = 0x80;
 
 impl FrameHead {
     /// `None` when it has not come whole; what is wrong shows with its first two bytes.
-    pub(super) fn read(input: &[u8]) -> Result<Option<Self>, Breach> {
+    pub(super) fn read(input: &[u8]) -> Result<Option<Self>, RemoteError> {
         let Some((&[first, second], rest)) = input.split_first_chunk::<2>() else {
             return Ok(None);
         };

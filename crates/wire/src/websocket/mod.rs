@@ -18,7 +18,7 @@ mod deflate;
 mod frame;
 mod opening;
 
-pub use closing::{Breach, CloseCode, Farewell, write_close};
+pub use closing::{CloseCode, Farewell, RemoteError, write_close};
 pub use decoder::{Incoming, MessageDecoder};
 pub use deflate::{Deflated, Deflater};
 pub use frame::{Opcode, write_frame_head, write_ping, write_pong};

@@ -7,7 +7,7 @@
 use super::deflate::Deflated;
 use crate::response::{write_field, write_fields};
 use crate::tokens::members;
-use crate::{Field, Head, Invalid, Reject};
+use crate::{Field, Head, LocalError, RemoteError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -22,18 +22,18 @@ pub struct Opening {
 /// RFC 6455 1.3: proves that the server has understood.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-const OTHER_VERSION: Reject = Reject {
+const OTHER_VERSION: RemoteError = RemoteError {
     status: 426,
     reason: "Sec-WebSocket-Version must be 13",
 };
-const BAD_KEY: Reject = Reject::bad("Sec-WebSocket-Key must be 16 bytes in base64, once");
+const BAD_KEY: RemoteError = RemoteError::bad("Sec-WebSocket-Key must be 16 bytes in base64, once");
 
 impl Opening {
     /// What a head that [asks](Head::websocket) for a WebSocket offers.
     ///
     /// # Errors
-    /// The [`Reject`] to answer; with 426 goes `Sec-WebSocket-Version: 13`.
-    pub fn read(head: &Head, input: &[u8]) -> Result<Self, Reject> {
+    /// The [`RemoteError`] to answer; with 426 goes `Sec-WebSocket-Version: 13`.
+    pub fn read(head: &Head, input: &[u8]) -> Result<Self, RemoteError> {
         let mut values = values(head, input, b"sec-websocket-version");
         if !matches!((values.next(), values.next()), (Some(b"13"), None)) {
             return Err(OTHER_VERSION);
@@ -102,7 +102,7 @@ fn accept(key: &[u8]) -> [u8; 28] {
 /// `headers` are the application's own; those that are the handshake's it must not have.
 ///
 /// # Errors
-/// [`Invalid`] when it cannot be sent, or when the client did not offer that subprotocol; `out` is
+/// [`LocalError`] when it cannot be sent, or when the client did not offer that subprotocol; `out` is
 /// then as it was.
 pub fn write_switch<'a>(
     out: &mut Vec<u8>,
@@ -110,13 +110,13 @@ pub fn write_switch<'a>(
     subprotocol: Option<&[u8]>,
     headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     date: &[u8; 29],
-) -> Result<(), Invalid> {
+) -> Result<(), LocalError> {
     if let Some((name, _)) = headers.clone().find(|(name, _)| is_handshake(name)) {
-        return Err(Invalid::Handshake(name.into()));
+        return Err(LocalError::Handshake(name.into()));
     }
     if let Some(name) = subprotocol {
         if !opening.subprotocols().any(|offered| offered == name) {
-            return Err(Invalid::Subprotocol(name.into()));
+            return Err(LocalError::Subprotocol(name.into()));
         }
     }
     let before = out.len();

@@ -1,6 +1,6 @@
 //! The body of an answer is exactly what its head promised.
 
-use prefork_wire::{BodyEncoder, Invalid, Short, write_interim};
+use prefork_wire::{BodyEncoder, LocalError, Short, write_interim};
 
 /// What goes on the wire for `pieces`, and whether they were enough.
 fn send(mut encoder: BodyEncoder, pieces: &[&str]) -> (String, Result<(), Short>) {
@@ -70,7 +70,7 @@ fn where_no_body_may_be_none_is_sent() {
     );
 }
 
-fn trailed(mut encoder: BodyEncoder, fields: &[(&str, &str)]) -> Result<String, Invalid> {
+fn trailed(mut encoder: BodyEncoder, fields: &[(&str, &str)]) -> Result<String, LocalError> {
     let mut wire = b"before".to_vec();
     let fields = fields
         .iter()
@@ -105,11 +105,11 @@ fn what_must_be_known_before_the_body_is_no_trailer() {
     for name in ["Content-Length", "transfer-encoding", "Host", "trailer"] {
         assert_eq!(
             trailed(BodyEncoder::Chunked, &[("a", "b"), (name, "1")]),
-            Err(Invalid::Trailer(name.as_bytes().into()))
+            Err(LocalError::Trailer(name.as_bytes().into()))
         );
     }
     let split = trailed(BodyEncoder::Chunked, &[("a", "b\r\nc: d")]);
-    assert!(matches!(split, Err(Invalid::Value { .. })));
+    assert!(matches!(split, Err(LocalError::Value { .. })));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Feeds a case every way it could arrive, and checks that no way gives another result.
 
-use prefork_wire::{BodyDecoder, Framing, Head, HeadParser, Limits, Reject};
+use prefork_wire::{BodyDecoder, Framing, Head, HeadParser, Limits, RemoteError};
 
-pub type HeadResult = Result<Option<(Head, usize)>, Reject>;
+pub type HeadResult = Result<Option<(Head, usize)>, RemoteError>;
 
 /// What may follow a request on the connection without changing it.
 const TAILS: [&[u8]; 4] = [
@@ -109,7 +109,7 @@ pub struct Body {
 }
 
 /// Decodes a body, in every way, under `limits`.
-pub fn body_under(limits: &Limits, framing: Framing, input: &[u8]) -> Result<Body, Reject> {
+pub fn body_under(limits: &Limits, framing: Framing, input: &[u8]) -> Result<Body, RemoteError> {
     let whole = decode(limits, framing, [input]);
     let bytewise = decode(limits, framing, input.chunks(1));
     assert_eq!(bytewise, whole, "byte by byte: {}", input.escape_ascii());
@@ -132,7 +132,7 @@ fn decode<'a>(
     limits: &Limits,
     framing: Framing,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<Body, Reject> {
+) -> Result<Body, RemoteError> {
     let mut body = Body {
         data: Vec::new(),
         consumed: 0,

@@ -35,7 +35,7 @@ fn tight() -> impl Strategy<Value = Limits> {
                     underscore: if drop {
                         Underscore::Drop
                     } else {
-                        Underscore::Reject
+                        Underscore::RemoteError
                     },
                 }
             },

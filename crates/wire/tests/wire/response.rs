@@ -1,8 +1,8 @@
 //! Rows about answers: what the application says is copied, what frames the answer is ours.
 
 use prefork_wire::{
-    Answer, Asked, BodyEncoder, Invalid, Length, Reject, Version, imf_fixdate, reason_phrase,
-    write_head, write_reject,
+    Answer, Asked, BodyEncoder, Length, LocalError, RemoteError, Version, imf_fixdate,
+    reason_phrase, write_error, write_head,
 };
 
 const GET: Asked = Asked {
@@ -34,7 +34,7 @@ fn try_write(
     status: u16,
     headers: &[(&str, &str)],
     length: Length,
-) -> (Result<Answer, Invalid>, String) {
+) -> (Result<Answer, LocalError>, String) {
     let headers = headers
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
@@ -122,7 +122,7 @@ fn a_declared_length_must_be_one_number() {
     ] {
         let (answer, written) = try_write(GET, 200, wrong, Length::Known(5));
         assert!(
-            matches!(answer, Err(Invalid::ContentLength(_))),
+            matches!(answer, Err(LocalError::ContentLength(_))),
             "{wrong:?}"
         );
         assert_eq!(written, "");
@@ -285,7 +285,7 @@ fn a_field_that_would_split_the_answer_is_refused_and_nothing_written() {
         let (answer, written) = try_write(GET, 200, &[("A", "b"), ("X", value)], Length::Known(0));
         assert_eq!(
             answer,
-            Err(Invalid::Value {
+            Err(LocalError::Value {
                 name: b"X"[..].into(),
                 value: value.as_bytes().into()
             })
@@ -294,7 +294,7 @@ fn a_field_that_would_split_the_answer_is_refused_and_nothing_written() {
     }
     for name in ["", "a b", "a:", "a\r\n", "é", "a\0", "(a)", " a"] {
         let (answer, written) = try_write(GET, 200, &[("A", "b"), (name, "x")], Length::Known(0));
-        assert_eq!(answer, Err(Invalid::Name(name.as_bytes().into())));
+        assert_eq!(answer, Err(LocalError::Name(name.as_bytes().into())));
         assert_eq!(written, "");
     }
     // Also in those that are not copied.
@@ -346,7 +346,7 @@ fn an_error_of_ours_says_what_came() {
 fn a_status_is_final_and_of_three_digits() {
     for status in [0, 99, 100, 101, 199, 1000, u16::MAX] {
         let (answer, written) = try_write(GET, status, &[], Length::Known(0));
-        assert_eq!(answer, Err(Invalid::Status(status)));
+        assert_eq!(answer, Err(LocalError::Status(status)));
         assert_eq!(written, "");
     }
     let (_, head) = write(GET, 299, &[], Length::Known(0));
@@ -367,7 +367,7 @@ fn a_status_is_final_and_of_three_digits() {
 
 #[test]
 fn a_refusal_is_a_whole_answer_that_closes() {
-    let reject = Reject {
+    let reject = RemoteError {
         status: 414,
         reason: "request line too long",
     };
@@ -375,12 +375,12 @@ fn a_refusal_is_a_whole_answer_that_closes() {
         "HTTP/1.1 414 URI Too Long\r\n{DATE}Content-Type: text/plain\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
     );
     let mut out = Vec::new();
-    write_reject(&mut out, &reject, &date(), false);
+    write_error(&mut out, &reject, &date(), false);
     assert_eq!(
         String::from_utf8(out).unwrap(),
         head.clone() + "414 URI Too Long: request line too long\n"
     );
     let mut out = Vec::new();
-    write_reject(&mut out, &reject, &date(), true);
+    write_error(&mut out, &reject, &date(), true);
     assert_eq!(String::from_utf8(out).unwrap(), head);
 }

@@ -5,7 +5,7 @@ use prefork_wire::websocket::{
     CloseCode, Deflated, Deflater, Farewell, Incoming, Message, MessageDecoder, Opcode, Opening,
     write_close, write_frame_head, write_ping, write_pong, write_switch,
 };
-use prefork_wire::{Head, Invalid, Reject};
+use prefork_wire::{Head, LocalError, RemoteError};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -14,7 +14,7 @@ pub(super) fn request(fields: &str) -> (Vec<u8>, Head) {
 pub(super) const ASKED: &str =
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-pub(super) fn opening(fields: &str) -> Result<Opening, Reject> {
+pub(super) fn opening(fields: &str) -> Result<Opening, RemoteError> {
     let (bytes, head) = request(&format!("{ASKED}{fields}"));
     assert!(head.websocket);
     Opening::read(&head, &bytes)
@@ -103,19 +103,19 @@ fn what_the_application_may_not_answer_is_refused_whole() {
     };
     assert!(matches!(
         refused(Some(b"other"), b"a", b"b"),
-        Invalid::Subprotocol(_)
+        LocalError::Subprotocol(_)
     ));
     assert!(matches!(
         refused(None, b"Upgrade", b"h2c"),
-        Invalid::Handshake(_)
+        LocalError::Handshake(_)
     ));
     assert!(matches!(
         refused(None, b"SEC-websocket-accept", b"x"),
-        Invalid::Handshake(_)
+        LocalError::Handshake(_)
     ));
     assert!(matches!(
         refused(None, b"a", b"b\r\nc: d"),
-        Invalid::Value { .. }
+        LocalError::Value { .. }
     ));
-    assert!(matches!(refused(None, b"a b", b"c"), Invalid::Name(_)));
+    assert!(matches!(refused(None, b"a b", b"c"), LocalError::Name(_)));
 }

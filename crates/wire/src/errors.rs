@@ -1,4 +1,4 @@
-//! The two kinds of error: the peer broke the rules (`Reject`), or we were asked to (`Invalid`,
+//! The two kinds of error: the peer broke the rules (`RemoteError`), or we were asked to (`LocalError`,
 //! `Short`).
 
 use std::error::Error;
@@ -6,14 +6,14 @@ use std::fmt;
 
 /// The peer broke the rules. Answer `status`, close the connection, read nothing more from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reject {
+pub struct RemoteError {
     /// The status to answer, 4xx or 5xx.
     pub status: u16,
     /// What was wrong, for the client and the log. Never holds anything the client sent.
     pub reason: &'static str,
 }
 
-impl Reject {
+impl RemoteError {
     /// The 400 that most broken rules end in.
     pub(crate) const fn bad(reason: &'static str) -> Self {
         Self {
@@ -23,17 +23,17 @@ impl Reject {
     }
 }
 
-impl fmt::Display for Reject {
+impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.status, self.reason)
     }
 }
 
-impl Error for Reject {}
+impl Error for RemoteError {}
 
 /// The application asked for an answer that cannot be sent. Nothing of it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Invalid {
+pub enum LocalError {
     /// Not a final status of three digits.
     Status(u16),
     /// Not a token (RFC 9110 5.1).
@@ -50,7 +50,7 @@ pub enum Invalid {
     Subprotocol(Box<[u8]>),
 }
 
-impl fmt::Display for Invalid {
+impl fmt::Display for LocalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "status {status}: expected 200 to 999"),
@@ -93,7 +93,7 @@ impl fmt::Display for Invalid {
     }
 }
 
-impl Error for Invalid {}
+impl Error for LocalError {}
 
 /// A body ended before the length its head promised: the connection must close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
