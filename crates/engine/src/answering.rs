@@ -153,7 +153,7 @@ impl Engine {
             return Ok(0);
         }
         let offered = content.len();
-        let admitted = conn.encoder.admit(offered);
+        let admitted = conn.encoder.encode(offered);
         if admitted.len > 0 {
             let prefix = admitted.prefix.as_bytes();
             if !prefix.is_empty() {
@@ -189,7 +189,7 @@ impl Engine {
             output, encoder, ..
         } = conn;
         output
-            .append(buffers, |out| encoder.trail(out, fields))
+            .append(buffers, |out| encoder.write_trailers(out, fields))
             .map_err(LocalError::Invalid)
     }
 

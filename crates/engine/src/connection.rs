@@ -12,7 +12,7 @@ use crate::inbound::Inbound;
 use crate::listener::{Peer, Settings};
 use crate::output::Output;
 use crate::websocket::WebSocket;
-use prefork_wire::{Asked, BodyEncoder, HeadParser, Version};
+use prefork_wire::{BodyEncoder, HeadParser, RequestContext};
 use rustix::event::epoll::EventFlags;
 use std::ffi::c_int;
 use std::os::fd::OwnedFd;
@@ -77,7 +77,7 @@ pub(crate) struct Conn {
     pub(crate) output: Output,
     /// How much of it the system still had for the client when we last looked.
     pub(crate) queued: c_int,
-    pub(crate) asked: Asked,
+    pub(crate) asked: RequestContext,
     pub(crate) encoder: BodyEncoder,
     /// The body of the current request has not been received.
     pub(crate) body_unread: bool,
@@ -124,7 +124,7 @@ impl Conn {
             websocket: None,
             output: Output::default(),
             queued: 0,
-            asked: UNASKED,
+            asked: RequestContext::default(),
             encoder: BodyEncoder::Nothing,
             body_unread: false,
             unread: false,
@@ -221,10 +221,3 @@ impl Conn {
 }
 
 pub(crate) const READING: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
-
-/// What is assumed of a request that could not be read.
-pub(crate) const UNASKED: Asked = Asked {
-    version: Version::Http11,
-    head_only: false,
-    keep_alive: false,
-};

@@ -1,11 +1,11 @@
 //! The engine's part from bytes to events.
 
-use crate::connection::{Phase, READING, UNASKED};
+use crate::connection::{Phase, READING};
 use crate::engine::{Current, Engine, HEADS_PER_TURN, HIGH_WATER, NEVER};
 use crate::event::Event;
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::inbound::Inbound;
-use prefork_wire::{Asked, BodyDecoder, BodyEncoder, HeadParser, RemoteError};
+use prefork_wire::{BodyDecoder, BodyEncoder, HeadParser, RemoteError, RequestContext};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -189,7 +189,7 @@ impl Engine {
         self.at += consumed;
         conn.parser = None;
         conn.requests += 1;
-        conn.asked = Asked {
+        conn.asked = RequestContext {
             version: head.version,
             head_only: head.method.of(&bytes) == b"HEAD",
             keep_alive: head.keep_alive && conn.settings.keep_alive && !last,
@@ -292,7 +292,7 @@ impl Engine {
         let conn = self.conn_mut(key)?;
         conn.parser = None;
         conn.inbound = None;
-        conn.asked = UNASKED;
+        conn.asked = RequestContext::default();
         conn.encoder = BodyEncoder::Nothing;
         conn.body_unread = true;
         conn.requests += 1;

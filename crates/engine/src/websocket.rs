@@ -15,7 +15,7 @@ use crate::exchange::ExchangeId;
 use crate::output::COPY_LIMIT;
 use prefork_wire::websocket::{
     CloseCode, Deflater, Incoming, MessageDecoder, Opcode, Opening, RemoteError, write_close,
-    write_frame_head, write_ping, write_pong, write_switch,
+    write_frame_head, write_ping, write_pong, write_switching_protocols,
 };
 
 /// What the peer of one WebSocket is held to.
@@ -86,12 +86,12 @@ impl Engine {
         }
         conn.output
             .append(buffers, |out| {
-                write_switch(out, opening, subprotocol, headers, &date)
+                write_switching_protocols(out, opening, subprotocol, headers, &date)
             })
             .map_err(LocalError::Invalid)?;
         conn.websocket = Some(Box::new(WebSocket {
-            decoder: MessageDecoder::new(terms.max_message, opening.deflated()),
-            deflater: opening.deflated().map(Deflater::new),
+            decoder: MessageDecoder::new(terms.max_message, opening.deflate()),
+            deflater: opening.deflate().map(Deflater::new),
             next_ping_ms: WebSocket::next_ping_after(&terms, now_ms),
             terms,
             paused: false,
@@ -125,7 +125,7 @@ impl Engine {
         };
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
         let deflated = match &mut websocket.deflater {
-            Some(deflater) if content.len() >= Deflater::WORTH_BYTES => {
+            Some(deflater) if content.len() >= Deflater::MIN_BYTES => {
                 deflater.deflate(content.bytes())
             }
             _ => None,
@@ -325,7 +325,7 @@ impl Engine {
             return self.lose(key, "the client did not answer a ping in time");
         }
         if let Some(deflater) = &mut websocket.deflater {
-            deflater.rest();
+            deflater.release_idle();
         }
         websocket.next_ping_ms = WebSocket::next_ping_after(&websocket.terms, now_ms);
         if !websocket.paused {

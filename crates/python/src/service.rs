@@ -142,7 +142,7 @@ pub(crate) fn settings(options: &Bound<'_, PyDict>) -> PyResult<Settings> {
             fields: option(options, "max_fields")?,
             max_body: option(options, "max_body")?,
             underscore: match underscores.as_str() {
-                "reject" => Underscore::RemoteError,
+                "reject" => Underscore::Reject,
                 _ => Underscore::Drop,
             },
             ..Limits::default()

@@ -257,7 +257,7 @@ fn read_trailers(
             Line::End { consumed } => return Ok(Some(consumed)),
             Line::Field {
                 underscored: true, ..
-            } if limits.underscore == Underscore::RemoteError => return Err(UNDERSCORE),
+            } if limits.underscore == Underscore::Reject => return Err(UNDERSCORE),
             Line::Field { field, .. } => {
                 if is_never_trailer(field.name.of(section)) {
                     return Err(BAD_TRAILER);

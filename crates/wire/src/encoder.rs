@@ -5,7 +5,7 @@
 
 use crate::body::is_never_trailer;
 use crate::response::write_fields;
-use crate::{LocalError, Short};
+use crate::{LocalError, ShortBody};
 
 /// Frames one answer's body so that it is exactly what its head promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum BodyEncoder {
 
 /// What may go of a piece of the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Admitted {
+pub struct Encoded {
     /// To be sent before the payload; may be empty.
     pub prefix: ChunkLine,
     /// How many bytes of the payload go; fewer than offered means the application sent too much.
@@ -35,20 +35,20 @@ impl BodyEncoder {
     /// Admits a piece of `len` bytes. What is admitted counts as sent.
     ///
     /// A piece of 0 bytes is admitted as nothing at all: an empty chunk would end the body.
-    pub fn admit(&mut self, len: usize) -> Admitted {
+    pub fn encode(&mut self, len: usize) -> Encoded {
         match self {
             Self::Length { left } => {
                 let len = usize::try_from(*left).map_or(len, |left| left.min(len));
                 *left -= len as u64;
-                Admitted::plain(len)
+                Encoded::plain(len)
             }
-            Self::Chunked if len > 0 => Admitted {
+            Self::Chunked if len > 0 => Encoded {
                 prefix: ChunkLine::new(len),
                 len,
                 suffix: b"\r\n",
             },
-            Self::Close | Self::Chunked => Admitted::plain(len),
-            Self::Nothing => Admitted::plain(0),
+            Self::Close | Self::Chunked => Encoded::plain(len),
+            Self::Nothing => Encoded::plain(0),
         }
     }
 
@@ -58,7 +58,7 @@ impl BodyEncoder {
     /// # Errors
     /// [`LocalError`] for a field that is none, or must not be a trailer (RFC 9110 6.5.1); `out` is
     /// then as it was.
-    pub fn trail<'a>(
+    pub fn write_trailers<'a>(
         &mut self,
         out: &mut Vec<u8>,
         fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
@@ -81,11 +81,11 @@ impl BodyEncoder {
     /// admitted.
     ///
     /// # Errors
-    /// [`Short`] when bytes are missing: the connection must close, or the next answer would be
+    /// [`ShortBody`] when bytes are missing: the connection must close, or the next answer would be
     /// taken for them.
-    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Short> {
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ShortBody> {
         match std::mem::replace(self, Self::Nothing) {
-            Self::Length { left } if left > 0 => return Err(Short { missing: left }),
+            Self::Length { left } if left > 0 => return Err(ShortBody { missing: left }),
             Self::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
             Self::Length { .. } | Self::Close | Self::Nothing => {}
         }
@@ -93,7 +93,7 @@ impl BodyEncoder {
     }
 }
 
-impl Admitted {
+impl Encoded {
     const fn plain(len: usize) -> Self {
         Self {
             prefix: ChunkLine::EMPTY,

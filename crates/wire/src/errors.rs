@@ -1,10 +1,10 @@
 //! The two kinds of error: the peer broke the rules (`RemoteError`), or we were asked to (`LocalError`,
-//! `Short`).
+//! `ShortBody`).
 
 use std::error::Error;
 use std::fmt;
 
-/// The peer broke the rules. Answer `status`, close the connection, read nothing more from it.
+/// The peer broke the rules. ResponseFraming `status`, close the connection, read nothing more from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteError {
     /// The status to answer, 4xx or 5xx.
@@ -97,12 +97,12 @@ impl Error for LocalError {}
 
 /// A body ended before the length its head promised: the connection must close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Short {
+pub struct ShortBody {
     /// Bytes that were promised and did not come.
     pub missing: u64,
 }
 
-impl fmt::Display for Short {
+impl fmt::Display for ShortBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -112,4 +112,4 @@ impl fmt::Display for Short {
     }
 }
 
-impl Error for Short {}
+impl Error for ShortBody {}

@@ -7,7 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `limits` | how much a peer may send |
-//! | `errors` | the two kinds of error: the peer's (`RemoteError`) and ours (`LocalError`, `Short`) |
+//! | `errors` | the two kinds of error: the peer's (`RemoteError`) and ours (`LocalError`, `ShortBody`) |
 //! | `tokens` | which byte may stand where: one table and the scans over it |
 //! | `fields` | field lines, of a head or of a trailer section |
 //! | `target` | the request target and the authority in it or in Host |
@@ -41,12 +41,14 @@ pub mod websocket;
 
 pub use body::{BodyDecoder, Decoded};
 pub use date::imf_fixdate;
-pub use encoder::{Admitted, BodyEncoder, ChunkLine};
-pub use errors::{LocalError, RemoteError, Short};
+pub use encoder::{BodyEncoder, ChunkLine, Encoded};
+pub use errors::{LocalError, RemoteError, ShortBody};
 pub use fields::{Field, Span};
 pub use framing::Framing;
 pub use head::{Head, HeadParser, Version};
 pub use limits::{Limits, Underscore};
-pub use response::{Answer, Asked, CONTINUE, Length, write_error, write_head, write_interim};
+pub use response::{
+    CONTINUE, Length, RequestContext, ResponseFraming, write_error, write_head, write_interim,
+};
 pub use status::reason_phrase;
 pub use target::TargetForm;

@@ -31,7 +31,7 @@ pub enum Underscore {
     /// The request goes on without the field.
     Drop,
     /// The request is 400.
-    RemoteError,
+    Reject,
 }
 
 impl Default for Limits {

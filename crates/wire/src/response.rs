@@ -9,9 +9,9 @@ use crate::{BodyEncoder, LocalError, RemoteError, Version, reason_phrase};
 /// The interim answer that lets a waiting client send its body (RFC 9110 15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// What matters of a request for its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+/// What a response depends on of its request. The default is for a request that could not be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestContext {
     pub version: Version,
     /// The method was HEAD.
     pub head_only: bool,
@@ -30,7 +30,7 @@ pub enum Length {
 
 /// What a written head promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
+pub struct ResponseFraming {
     /// Frames the body the way the head says.
     pub body: BodyEncoder,
     /// Whether the connection lives on after this answer.
@@ -57,12 +57,12 @@ pub(crate) struct Wishes {
 /// [`LocalError`] when it cannot be sent; `out` is then as it was.
 pub fn write_head<'a>(
     out: &mut Vec<u8>,
-    asked: &Asked,
+    asked: &RequestContext,
     status: u16,
     headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     length: Length,
     date: &[u8; 29],
-) -> Result<Answer, LocalError> {
+) -> Result<ResponseFraming, LocalError> {
     if !(200..=999).contains(&status) {
         return Err(LocalError::Status(status));
     }
@@ -82,7 +82,7 @@ pub fn write_head<'a>(
     let keep_alive = asked.keep_alive && !wishes.close && body != BodyEncoder::Close;
     write_connection(out, asked.version, keep_alive);
     out.extend_from_slice(b"\r\n");
-    Ok(Answer { body, keep_alive })
+    Ok(ResponseFraming { body, keep_alive })
 }
 
 /// Writes an interim answer, such as 103: a head of its own before the real one (RFC 9110 15.2).
@@ -161,7 +161,7 @@ fn declared(before: Option<u64>, value: &[u8]) -> Result<u64, LocalError> {
 
 /// How the body is framed, and the Content-Length to tell (RFC 9112 6.3).
 fn frame(
-    asked: &Asked,
+    asked: &RequestContext,
     status: u16,
     declared: Option<u64>,
     length: Length,

@@ -34,13 +34,13 @@ impl CloseCode {
 
 /// What a Close frame said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Farewell {
+pub struct CloseFrame {
     /// `None`: the frame was empty.
     pub code: Option<CloseCode>,
     pub reason: String,
 }
 
-impl Farewell {
+impl CloseFrame {
     /// The code as it is reported: 1005 when none was said (RFC 6455 7.1.5).
     #[must_use]
     pub fn reported(&self) -> u16 {

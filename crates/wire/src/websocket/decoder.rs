@@ -5,8 +5,8 @@
 //! pass between fragments. It must not know what is answered.
 
 use super::Message;
-use super::closing::{CloseCode, Farewell, RemoteError};
-use super::deflate::{Deflated, Inflater};
+use super::closing::{CloseCode, CloseFrame, RemoteError};
+use super::deflate::{DeflateConfig, Inflater};
 use super::frame::{FrameHead, Mask, Opcode};
 
 /// What came.
@@ -17,7 +17,7 @@ pub enum Incoming {
     Ping(Vec<u8>),
     Pong,
     /// Nothing after it is read.
-    Close(Farewell),
+    Close(CloseFrame),
 }
 
 /// Reads frames, resumably.
@@ -63,7 +63,7 @@ const NOT_UTF8: RemoteError = RemoteError {
 impl MessageDecoder {
     /// A decoder of messages of at most `max_message` bytes, before and after decompression.
     #[must_use]
-    pub fn new(max_message: u64, deflated: Option<&Deflated>) -> Self {
+    pub fn new(max_message: u64, deflated: Option<&DeflateConfig>) -> Self {
         Self {
             max_message,
             inflater: deflated.map(Inflater::new),
@@ -199,7 +199,7 @@ fn control(head: &FrameHead, payload: &[u8]) -> Result<Incoming, RemoteError> {
     mask.lift(&mut payload);
     match head.opcode {
         Opcode::Ping => Ok(Incoming::Ping(payload)),
-        Opcode::Close => Farewell::read(&payload).map(Incoming::Close),
+        Opcode::Close => CloseFrame::read(&payload).map(Incoming::Close),
         _ => Ok(Incoming::Pong),
     }
 }

@@ -10,7 +10,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 /// What was agreed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deflated {
+pub struct DeflateConfig {
     /// Each message of the server begins with an empty window.
     server_forgets: bool,
     /// Each message of the client does.
@@ -26,7 +26,7 @@ const OUR_BITS: u8 = 12;
 /// The smallest window that zlib can write.
 const LEAST_BITS: u8 = 9;
 
-impl Deflated {
+impl DeflateConfig {
     /// The first offer of a Sec-WebSocket-Extensions value that can be accepted.
     pub(super) fn choose(offers: &[u8]) -> Option<Self> {
         members(offers).find_map(Self::accept)
@@ -131,7 +131,7 @@ pub(super) struct Inflater {
 }
 
 impl Inflater {
-    pub(super) fn new(agreed: &Deflated) -> Self {
+    pub(super) fn new(agreed: &DeflateConfig) -> Self {
         Self {
             forgets: agreed.client_forgets,
             bits: agreed.client_bits.unwrap_or(WINDOW_BITS).max(LEAST_BITS),
@@ -196,7 +196,7 @@ const LEVEL: u32 = 2;
 
 impl Deflater {
     #[must_use]
-    pub fn new(agreed: &Deflated) -> Self {
+    pub fn new(agreed: &DeflateConfig) -> Self {
         Self {
             forgets: agreed.server_forgets,
             bits: agreed.server_bits,
@@ -206,7 +206,7 @@ impl Deflater {
     }
 
     /// Below this many bytes compression costs more than it saves.
-    pub const WORTH_BYTES: usize = 256;
+    pub const MIN_BYTES: usize = 256;
 
     /// The payload of the frame that says `message` compressed; `None` if that cannot be done.
     pub fn deflate(&mut self, message: &[u8]) -> Option<Vec<u8>> {
@@ -243,7 +243,7 @@ impl Deflater {
 
     /// Gives its memory back, some 200 KiB, if nothing was deflated since the last call. A sender may
     /// forget whenever it likes: it is only the receiver that must remember (RFC 7692 7.1.1).
-    pub fn rest(&mut self) {
+    pub fn release_idle(&mut self) {
         if !std::mem::take(&mut self.used) {
             self.state = None;
         }

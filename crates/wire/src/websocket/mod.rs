@@ -18,11 +18,11 @@ mod deflate;
 mod frame;
 mod opening;
 
-pub use closing::{CloseCode, Farewell, RemoteError, write_close};
+pub use closing::{CloseCode, CloseFrame, RemoteError, write_close};
 pub use decoder::{Incoming, MessageDecoder};
-pub use deflate::{Deflated, Deflater};
+pub use deflate::{DeflateConfig, Deflater};
 pub use frame::{Opcode, write_frame_head, write_ping, write_pong};
-pub use opening::{Opening, write_switch};
+pub use opening::{Opening, write_switching_protocols};
 
 /// A whole message: its frames joined, unmasked and decompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]

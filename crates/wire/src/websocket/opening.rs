@@ -4,7 +4,7 @@
 //! It always holds that an [`Opening`] is of a request that asked properly, so only such a request
 //! can be answered with 101.
 
-use super::deflate::Deflated;
+use super::deflate::DeflateConfig;
 use crate::response::{write_field, write_fields};
 use crate::tokens::members;
 use crate::{Field, Head, LocalError, RemoteError};
@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 #[derive(Debug, Clone)]
 pub struct Opening {
     accept: [u8; 28],
-    deflated: Option<Deflated>,
+    deflated: Option<DeflateConfig>,
     subprotocols: Vec<Box<[u8]>>,
 }
 
@@ -49,7 +49,7 @@ impl Opening {
         let offered = |name| self::values(head, input, name);
         Ok(Self {
             accept: accept(key),
-            deflated: offered(b"sec-websocket-extensions").find_map(Deflated::choose),
+            deflated: offered(b"sec-websocket-extensions").find_map(DeflateConfig::choose),
             subprotocols: offered(b"sec-websocket-protocol")
                 .flat_map(members)
                 .filter(|name| !name.is_empty())
@@ -65,7 +65,7 @@ impl Opening {
 
     /// The compression that the client offered, in the form in which it is accepted.
     #[must_use]
-    pub fn deflated(&self) -> Option<&Deflated> {
+    pub fn deflate(&self) -> Option<&DeflateConfig> {
         self.deflated.as_ref()
     }
 
@@ -104,7 +104,7 @@ fn accept(key: &[u8]) -> [u8; 28] {
 /// # Errors
 /// [`LocalError`] when it cannot be sent, or when the client did not offer that subprotocol; `out` is
 /// then as it was.
-pub fn write_switch<'a>(
+pub fn write_switching_protocols<'a>(
     out: &mut Vec<u8>,
     opening: &Opening,
     subprotocol: Option<&[u8]>,

@@ -182,7 +182,7 @@ fn trailers_are_as_strict_as_a_head() {
         refuse_chunks(400, format!("0\r\n{trailer}\r\n\r\n"));
     }
     let limits = Limits {
-        underscore: Underscore::RemoteError,
+        underscore: Underscore::Reject,
         ..Limits::default()
     };
     refuse_chunks_under(&limits, 400, "0\r\nX_Y: z\r\n\r\n");

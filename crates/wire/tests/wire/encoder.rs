@@ -1,12 +1,12 @@
 //! The body of an answer is exactly what its head promised.
 
-use prefork_wire::{BodyEncoder, LocalError, Short, write_interim};
+use prefork_wire::{BodyEncoder, LocalError, ShortBody, write_interim};
 
 /// What goes on the wire for `pieces`, and whether they were enough.
-fn send(mut encoder: BodyEncoder, pieces: &[&str]) -> (String, Result<(), Short>) {
+fn send(mut encoder: BodyEncoder, pieces: &[&str]) -> (String, Result<(), ShortBody>) {
     let mut wire = Vec::new();
     for piece in pieces {
-        let admitted = encoder.admit(piece.len());
+        let admitted = encoder.encode(piece.len());
         wire.extend_from_slice(admitted.prefix.as_bytes());
         wire.extend_from_slice(&piece.as_bytes()[..admitted.len]);
         wire.extend_from_slice(admitted.suffix);
@@ -33,7 +33,7 @@ fn a_length_is_sent_and_not_a_byte_more() {
 #[test]
 fn a_length_that_is_not_reached_is_told() {
     let (wire, end) = send(BodyEncoder::Length { left: 7 }, &["hello"]);
-    assert_eq!((&*wire, end), ("hello", Err(Short { missing: 2 })));
+    assert_eq!((&*wire, end), ("hello", Err(ShortBody { missing: 2 })));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn chunks_are_framed_and_an_empty_piece_does_not_end_them() {
 #[test]
 fn a_chunk_line_tells_any_size() {
     for size in [1, 9, 10, 15, 16, 255, 256, 65_536, usize::MAX] {
-        let line = BodyEncoder::Chunked.admit(size).prefix;
+        let line = BodyEncoder::Chunked.encode(size).prefix;
         assert_eq!(line.as_bytes(), format!("{size:x}\r\n").as_bytes());
     }
 }
@@ -75,7 +75,7 @@ fn trailed(mut encoder: BodyEncoder, fields: &[(&str, &str)]) -> Result<String, 
     let fields = fields
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    let result = encoder.trail(&mut wire, fields);
+    let result = encoder.write_trailers(&mut wire, fields);
     if let Err(invalid) = result {
         assert_eq!(wire, b"before", "nothing of it is written");
         return Err(invalid);

@@ -145,7 +145,7 @@ fn a_name_with_an_underscore_is_dropped_before_it_means_anything() {
 #[test]
 fn an_option_rejects_names_with_an_underscore_instead() {
     let limits = Limits {
-        underscore: Underscore::RemoteError,
+        underscore: Underscore::Reject,
         ..Limits::default()
     };
     for line in ["X_User: root", "_: 1", "A_: 1"] {

@@ -1,8 +1,8 @@
 //! What holds for any input: no panic, no dependence on splits, and what is written is read back.
 
 use prefork_wire::{
-    Asked, BodyDecoder, BodyEncoder, Framing, HeadParser, Length, Limits, Underscore, Version,
-    imf_fixdate, write_head,
+    BodyDecoder, BodyEncoder, Framing, HeadParser, Length, Limits, RequestContext, Underscore,
+    Version, imf_fixdate, write_head,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ fn tight() -> impl Strategy<Value = Limits> {
                     underscore: if drop {
                         Underscore::Drop
                     } else {
-                        Underscore::RemoteError
+                        Underscore::Reject
                     },
                 }
             },
@@ -214,7 +214,7 @@ proptest! {
         let digits = declared.map(|length| length.to_string());
         let framing = digits.iter().map(|digits| (&b"Content-Length"[..], digits.as_bytes()));
         let headers = fields.iter().map(|(name, value)| (name.as_bytes(), &**value)).chain(framing);
-        let asked = Asked { version: Version::Http11, head_only: false, keep_alive: true };
+        let asked = RequestContext { version: Version::Http11, head_only: false, keep_alive: true };
         let mut out = Vec::new();
         let length = known.map_or(Length::Unknown, Length::Known);
         let answer = write_head(&mut out, &asked, 200, headers, length, &imf_fixdate(0)).unwrap();
@@ -236,7 +236,7 @@ proptest! {
         let mut encoder = BodyEncoder::Chunked;
         let mut wire = Vec::new();
         for piece in &pieces {
-            let admitted = encoder.admit(piece.len());
+            let admitted = encoder.encode(piece.len());
             prop_assert_eq!(admitted.len, piece.len());
             wire.extend_from_slice(&[admitted.prefix.as_bytes(), piece, admitted.suffix].concat());
         }

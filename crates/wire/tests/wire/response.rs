@@ -1,25 +1,25 @@
 //! Rows about answers: what the application says is copied, what frames the answer is ours.
 
 use prefork_wire::{
-    Answer, Asked, BodyEncoder, Length, LocalError, RemoteError, Version, imf_fixdate,
-    reason_phrase, write_error, write_head,
+    BodyEncoder, Length, LocalError, RemoteError, RequestContext, ResponseFraming, Version,
+    imf_fixdate, reason_phrase, write_error, write_head,
 };
 
-const GET: Asked = Asked {
+const GET: RequestContext = RequestContext {
     version: Version::Http11,
     head_only: false,
     keep_alive: true,
 };
-const HEAD: Asked = Asked {
+const HEAD: RequestContext = RequestContext {
     head_only: true,
     ..GET
 };
-const OLD: Asked = Asked {
+const OLD: RequestContext = RequestContext {
     version: Version::Http10,
     keep_alive: false,
     ..GET
 };
-const OLD_KEPT: Asked = Asked {
+const OLD_KEPT: RequestContext = RequestContext {
     version: Version::Http10,
     ..GET
 };
@@ -30,11 +30,11 @@ fn date() -> [u8; 29] {
 }
 
 fn try_write(
-    asked: Asked,
+    asked: RequestContext,
     status: u16,
     headers: &[(&str, &str)],
     length: Length,
-) -> (Result<Answer, LocalError>, String) {
+) -> (Result<ResponseFraming, LocalError>, String) {
     let headers = headers
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
@@ -45,7 +45,12 @@ fn try_write(
 }
 
 /// The head's lines without the Date, and the answer.
-fn write(asked: Asked, status: u16, headers: &[(&str, &str)], length: Length) -> (Answer, String) {
+fn write(
+    asked: RequestContext,
+    status: u16,
+    headers: &[(&str, &str)],
+    length: Length,
+) -> (ResponseFraming, String) {
     let (answer, written) = try_write(asked, status, headers, length);
     assert_eq!(written.matches(DATE).count(), 1);
     (answer.unwrap(), written.replace(DATE, ""))
@@ -65,7 +70,7 @@ fn a_known_length_is_told() {
     );
     assert_eq!(
         answer,
-        Answer {
+        ResponseFraming {
             body: BodyEncoder::Length { left: 5 },
             keep_alive: true
         }
@@ -81,7 +86,7 @@ fn an_unknown_length_is_chunked_on_1_1_and_ends_with_the_connection_on_1_0() {
     );
     assert_eq!(
         answer,
-        Answer {
+        ResponseFraming {
             body: BodyEncoder::Chunked,
             keep_alive: true
         }
@@ -90,7 +95,7 @@ fn an_unknown_length_is_chunked_on_1_1_and_ends_with_the_connection_on_1_0() {
     assert_eq!(head, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
     assert_eq!(
         answer,
-        Answer {
+        ResponseFraming {
             body: BodyEncoder::Close,
             keep_alive: false
         }
@@ -143,7 +148,7 @@ fn some_statuses_have_no_body() {
             assert_eq!(head, format!("HTTP/1.1 204 No Content\r\n{kept}\r\n"));
             assert_eq!(
                 answer,
-                Answer {
+                ResponseFraming {
                     body: BodyEncoder::Nothing,
                     keep_alive: true
                 }
@@ -172,7 +177,7 @@ fn head_is_told_the_length_a_get_would_have() {
         let (answer, head) = write(HEAD, 200, headers, length);
         assert_eq!(
             answer,
-            Answer {
+            ResponseFraming {
                 body: BodyEncoder::Nothing,
                 keep_alive: true
             }
@@ -215,7 +220,7 @@ fn the_connection_line_tells_what_becomes_of_the_connection() {
     assert_eq!(connection(GET, &[]), (true, String::new()));
     assert_eq!(
         connection(
-            Asked {
+            RequestContext {
                 keep_alive: false,
                 ..GET
             },

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use prefork_wire::{Asked, HeadParser, Length, Limits, Version, imf_fixdate, write_head};
+use prefork_wire::{HeadParser, Length, Limits, RequestContext, Version, imf_fixdate, write_head};
 
 const WRK: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 
@@ -47,7 +47,7 @@ fn nanoseconds_for_a_head() {
         println!("{name}: {} bytes in {cost:.0} ns", head.len());
     }
     let date = imf_fixdate(784_111_777);
-    let asked = Asked {
+    let asked = RequestContext {
         version: Version::Http11,
         head_only: false,
         keep_alive: true,

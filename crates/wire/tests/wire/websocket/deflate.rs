@@ -52,9 +52,9 @@ fn the_first_offer_that_can_be_accepted_is() {
     }
 }
 
-pub(super) fn deflated(parameters: &str) -> Deflated {
+pub(super) fn deflated(parameters: &str) -> DeflateConfig {
     let offer = format!("Sec-WebSocket-Extensions: permessage-deflate{parameters}\r\n");
-    *opening(&offer).unwrap().deflated().unwrap()
+    *opening(&offer).unwrap().deflate().unwrap()
 }
 
 pub(super) fn compressed(deflater: &mut Deflater, message: &[u8]) -> Vec<u8> {
@@ -92,7 +92,7 @@ fn a_deflater_may_rest_between_messages() {
     let message = b"the same again and again".to_vec();
     let mut sizes = Vec::new();
     for rests in [0, 0, 1, 0, 2, 0] {
-        (0..rests).for_each(|_| deflater.rest());
+        (0..rests).for_each(|_| deflater.release_idle());
         let bytes = compressed(&mut deflater, &message);
         sizes.push(bytes.len());
         let (heard, _) = hear(&mut decoder, &[&bytes]);

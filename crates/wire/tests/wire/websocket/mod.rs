@@ -2,8 +2,8 @@
 
 use crate::feed::accept;
 use prefork_wire::websocket::{
-    CloseCode, Deflated, Deflater, Farewell, Incoming, Message, MessageDecoder, Opcode, Opening,
-    write_close, write_frame_head, write_ping, write_pong, write_switch,
+    CloseCode, CloseFrame, DeflateConfig, Deflater, Incoming, Message, MessageDecoder, Opcode,
+    Opening, write_close, write_frame_head, write_ping, write_pong, write_switching_protocols,
 };
 use prefork_wire::{Head, LocalError, RemoteError};
 use proptest::collection::vec;
@@ -73,7 +73,7 @@ fn hear(decoder: &mut MessageDecoder, pieces: &[&[u8]]) -> (Vec<Incoming>, Optio
 }
 
 /// Whole and byte by byte, which must be the same.
-fn heard(bytes: &[u8], deflated: Option<&Deflated>) -> (Vec<Incoming>, Option<u16>) {
+fn heard(bytes: &[u8], deflated: Option<&DeflateConfig>) -> (Vec<Incoming>, Option<u16>) {
     let whole = hear(&mut MessageDecoder::new(LIMIT, deflated), &[bytes]);
     let pieces: Vec<&[u8]> = bytes.chunks(1).collect();
     let slow = hear(&mut MessageDecoder::new(LIMIT, deflated), &pieces);
@@ -199,7 +199,7 @@ fn a_close_says_a_code_that_may_be_sent_and_a_reason_in_utf_8() {
     for code in [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1014, 3000, 4999] {
         let mut out = Vec::new();
         write_close(&mut out, CloseCode::new(code), "bye");
-        let farewell = Farewell {
+        let farewell = CloseFrame {
             code: CloseCode::new(code),
             reason: "bye".to_owned(),
         };

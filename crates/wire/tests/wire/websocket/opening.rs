@@ -22,7 +22,7 @@ pub(super) fn opening(fields: &str) -> Result<Opening, RemoteError> {
 
 pub(super) fn switch(opening: &Opening, subprotocol: Option<&[u8]>) -> String {
     let mut out = Vec::new();
-    write_switch(&mut out, opening, subprotocol, [].into_iter(), &[b'D'; 29]).unwrap();
+    write_switching_protocols(&mut out, opening, subprotocol, [].into_iter(), &[b'D'; 29]).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -97,7 +97,8 @@ fn what_the_application_may_not_answer_is_refused_whole() {
     let refused = |subprotocol: Option<&[u8]>, name: &[u8], value: &[u8]| {
         let mut out = b"before".to_vec();
         let fields = [(name, value)].into_iter();
-        let result = write_switch(&mut out, &opening, subprotocol, fields, &[b'D'; 29]);
+        let result =
+            write_switching_protocols(&mut out, &opening, subprotocol, fields, &[b'D'; 29]);
         assert_eq!(out, b"before");
         result.unwrap_err()
     };
