@@ -97,8 +97,8 @@ impl PyScoreboard {
     }
 
     /// An eventfd that becomes readable when a worker saw the spares fall short (manager).
-    fn alert_fileno(&self) -> PyResult<RawFd> {
-        Ok(self.manager()?.alert().as_raw_fd())
+    fn wakeup_fileno(&self) -> PyResult<RawFd> {
+        Ok(self.manager()?.wakeup().as_raw_fd())
     }
 
     /// The number of slots.

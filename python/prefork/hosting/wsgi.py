@@ -23,7 +23,7 @@ from prefork.config.options import PreForkOptions
 from prefork.errors import ConnectionGone, InvalidResponse
 from prefork.hosting.threads import Threads
 from prefork.kernel.loop import EngineLoop
-from prefork.kernel.selector import hidden
+from prefork.kernel.selector import without_running_loop
 from prefork.server.service import Service
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class WSGIService(Service):
         self.body = entry  # type: ignore[method-assign]
         loop = self.server.kernel.loop
         if self.threads is None and isinstance(loop, EngineLoop):
-            loop.hide()
+            loop.poll_without_running_loop()
 
     def _submit(self, threads: Threads, call: Caller, request: Request, response: Response) -> None:
         try:
@@ -188,7 +188,7 @@ class WSGIService(Service):
                 context.run(steps.send, False)
             else:  # only empty pieces yet: the client has nothing to take, but others have their turn
                 loop = self.server.kernel.loop
-                loop.call_soon(hidden(loop, rest), True)
+                loop.call_soon(without_running_loop(loop, rest), True)
         except StopIteration:
             pass
         except GeneratorExit as error:

@@ -26,7 +26,7 @@ from typing import Any, NoReturn, TypeVar
 
 from prefork._engine import Engine, fill_holes
 from prefork.errors import OptionError, PreforkError, UnknownEvent, UnknownSession
-from prefork.kernel.loop import EngineLoop, Loop, rehearse
+from prefork.kernel.loop import EngineLoop, Loop, warm_up
 from prefork.kernel.session import Handler, Session
 from prefork.kernel.signals import Blocked, Signals
 from prefork.kernel.timer import Timer
@@ -68,7 +68,7 @@ class Kernel:
         self._loop: Loop | None = None
         self._frozen = False
         self._is_child = False
-        self._buried: list[object] = []
+        self._discarded: list[object] = []
         self._forget()
 
     def _forget(self) -> None:
@@ -414,7 +414,7 @@ class Kernel:
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
         if not self._frozen:
-            rehearse()
+            warm_up()
             gc.freeze()  # what is shared stays shared: a child's collector does not write to these pages,
             fill_holes()  # and its objects are not put between the others
             self._frozen = True
@@ -428,7 +428,7 @@ class Kernel:
     def _begin_child(self, ignored: Collection[int]) -> None:
         self._is_child = True
         try:
-            self._abandon(ignored)
+            self._discard(ignored)
             self._open()
         except BaseException:
             self._end_process()  # our caller would take it for a failed fork, and go on as the parent
@@ -447,11 +447,11 @@ class Kernel:
         _flush()
         os._exit(status)
 
-    def _abandon(self, ignored: Collection[int]) -> None:
+    def _discard(self, ignored: Collection[int]) -> None:
         """In a new child: the parent's unfinished business is buried, out of reach and never freed."""
-        self.loop.abandon()
-        self._signals.abandon(ignored)
-        self._buried += (self._loop, self._tasks, self._queue, self._timers, self._between)
+        self.loop.discard()
+        self._signals.discard(ignored)
+        self._discarded += (self._loop, self._tasks, self._queue, self._timers, self._between)
         self._forget()
 
 

@@ -4,7 +4,7 @@
 inside the engine, so a request costs no turn of asyncio. `prefork.kernel.uv` has the other.
 
 It owns the engine and the selector that joins the two, and knows how to leave them: `close` at the end of a
-process's work, `abandon` in a child that was forked with a copy of its parent's.
+process's work, `discard` in a child that was forked with a copy of its parent's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
         """Whether anybody waits for a descriptor; asyncio's own self-pipe is not counted."""
 
     @abstractmethod
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """In a forked child: lets go of the parent's descriptors without touching what the parent still uses.
 
         The loop is not closed but buried by its owner, for as long as the process lives, with every task and
@@ -88,15 +88,15 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
     def __init__(self, may_wait: Callable[[], bool] = lambda: True) -> None:
         self.engine = Engine()
         self._turns = EngineSelector(self.engine, may_wait)
-        self._abandoned = False
+        self._discarded = False
         super().__init__(self._turns)
 
     def is_watching(self) -> bool:
         return len(self._turns.get_map()) > 1
 
-    def hide(self) -> None:
+    def poll_without_running_loop(self) -> None:
         """Has what the engine calls see no running loop: it is synchronous code that knows of none."""
-        self._turns.hide(self)
+        self._turns.poll_without_running_loop(self)
 
     def close(self) -> None:
         self._hear_no_more()
@@ -111,18 +111,18 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
                 signal.set_wakeup_fd(former)  # another loop's
 
     def is_closed(self) -> bool:
-        return self._abandoned or super().is_closed()
+        return self._discarded or super().is_closed()
 
-    def abandon(self) -> None:
-        self._abandoned = True
+    def discard(self) -> None:
+        self._discarded = True
         signal.set_wakeup_fd(-1)
-        self._turns.abandon()
+        self._turns.discard()
         self.engine.close()
         for end in (self._ssock, self._csock):  # type: ignore[attr-defined]  # asyncio's self-pipe
             os.close(end.detach())
 
 
-def rehearse() -> None:
+def warm_up() -> None:
     """Plays a child's first moments a few times before the first fork, so that children share more memory.
 
     CPython 3.11 rewrites the code of a function while it is young: it counts calls and puts specialised

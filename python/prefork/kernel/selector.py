@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 R = TypeVar("R")
 
-_abandoned: list[selectors.EpollSelector] = []
+_discarded: list[selectors.EpollSelector] = []
 """Kept for ever: when freed they would close their descriptor, whose number may be another's by then."""
 
 
-def hidden(loop: asyncio.AbstractEventLoop, function: Callable[[A], R]) -> Callable[[A], R]:
+def without_running_loop(loop: asyncio.AbstractEventLoop, function: Callable[[A], R]) -> Callable[[A], R]:
     """The function, for a call inside of `loop` that sees no running loop.
 
     Synchronous code may run a loop of its own, or refuse to work inside of one, as Django's models do.
@@ -63,9 +63,9 @@ class EngineSelector(selectors.BaseSelector):
             return []
         return self._nested.select(0) if self._poll(timeout) else []
 
-    def hide(self, loop: asyncio.AbstractEventLoop) -> None:
+    def poll_without_running_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Has what the engine calls from now on see no running loop, though `loop` runs."""
-        self._poll = hidden(loop, self.engine.poll)
+        self._poll = without_running_loop(loop, self.engine.poll)
 
     def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._nested.register(fileobj, events, data)
@@ -82,11 +82,11 @@ class EngineSelector(selectors.BaseSelector):
     def close(self) -> None:
         self._nested.close()
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """In a forked child: lets go of the set without touching it.
 
         The child's descriptor names the parent's epoll set, so an unregister here would silence the parent.
         Closing the descriptor does not. Nothing else may be asked of this selector afterwards.
         """
         os.close(self._nested.fileno())
-        _abandoned.append(self._nested)
+        _discarded.append(self._nested)

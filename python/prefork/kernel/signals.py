@@ -62,7 +62,7 @@ class Signals:
             self._listen(signum)
         self._catch_interrupt()
 
-    def abandon(self, ignored: Collection[int]) -> None:
+    def discard(self, ignored: Collection[int]) -> None:
         """In a forked child: its parent's handlers are not its own. `ignored` signals stay unheard."""
         for signum in self._heard.union(ignored):  # off the main thread its parent heard none
             default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL

@@ -24,7 +24,7 @@ class UVLoop(Loop, uvloop.Loop):  # type: ignore[misc]  # uvloop has no types fo
     def __init__(self, may_wait: Callable[[], bool] = lambda: True) -> None:  # noqa: ARG002  (see above)
         super().__init__()
         self.engine = Engine()
-        self._abandoned = False
+        self._discarded = False
         self._timer: TimerHandle | None = None
         self._rings_at = float("inf")
         self.add_reader(self.engine.fileno(), self._turn)
@@ -40,10 +40,10 @@ class UVLoop(Loop, uvloop.Loop):  # type: ignore[misc]  # uvloop has no types fo
         self.engine.close()
 
     def is_closed(self) -> bool:
-        return self._abandoned or bool(super().is_closed())
+        return self._discarded or bool(super().is_closed())
 
-    def abandon(self) -> None:
-        self._abandoned = True
+    def discard(self) -> None:
+        self._discarded = True
         self.engine.close()
 
     def _turn(self) -> None:

@@ -46,7 +46,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PoolLimits:
     """What the operator wants. `check_interval` is in seconds; `generation` is that of new workers.
 
     `capacity` is the number of slots. Workers that drain occupy one too, and replacing a full pool needs one
@@ -80,7 +80,7 @@ class Replacement:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class PolicyState:
     """What one plan tells the next. `failures` counts forks and boots that failed with no success since."""
 
     batch: int = 1
@@ -103,7 +103,7 @@ class Plan:
     retire: tuple[int, ...]
     overcommit: bool
     may_grow: bool
-    memory: Memory
+    memory: PolicyState
     wake_at: float | None
 
 
@@ -120,7 +120,7 @@ class _Census:
         return [slot for slot in (*self.spare, *self.active) if slot.generation < generation]
 
 
-def plan(slots: Sequence[Slot], limits: Limits, memory: Memory, now: float) -> Plan:
+def plan(slots: Sequence[Slot], limits: PoolLimits, memory: PolicyState, now: float) -> Plan:
     """What the pool needs at `now` (monotonic seconds). `slots` may leave out the empty ones."""
     census = _count(slots)
     outdated = census.outdated(limits.generation)
@@ -154,22 +154,22 @@ def plan(slots: Sequence[Slot], limits: Limits, memory: Memory, now: float) -> P
     )
 
 
-def fork_failed(memory: Memory, now: float) -> Memory:
+def fork_failed(memory: PolicyState, now: float) -> PolicyState:
     """No process could be made: nothing is forked for a while, and then one at a time until one boots."""
     return _back_off(replace(memory, replacement=None), now)
 
 
-def boot_failed(memory: Memory, now: float) -> Memory:
+def boot_failed(memory: PolicyState, now: float) -> PolicyState:
     """A worker died before it was spare: as `fork_failed`."""
     return _back_off(memory, now)
 
 
-def booted(memory: Memory) -> Memory:
+def booted(memory: PolicyState) -> PolicyState:
     """A worker became spare: whatever was wrong is over."""
     return replace(memory, failures=0, not_before=-math.inf)
 
 
-def _back_off(memory: Memory, now: float) -> Memory:
+def _back_off(memory: PolicyState, now: float) -> PolicyState:
     if now < memory.not_before:
         return memory  # a batch that fails together is one failure
     delay_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(memory.failures, 16))
@@ -188,7 +188,7 @@ def _count(slots: Sequence[Slot]) -> _Census:
     return census
 
 
-def _free(census: _Census, limits: Limits, memory: Memory, now: float) -> int:
+def _free(census: _Census, limits: PoolLimits, memory: PolicyState, now: float) -> int:
     """How many slots may be filled now, `max_clients` aside."""
     free = max(0, limits.capacity - census.used)
     if now < memory.not_before:
@@ -199,7 +199,7 @@ def _free(census: _Census, limits: Limits, memory: Memory, now: float) -> int:
 
 
 def _shrink(
-    census: _Census, limits: Limits, since: float | None, now: float
+    census: _Census, limits: PoolLimits, since: float | None, now: float
 ) -> tuple[Slot | None, float | None]:
     """The spare to retire, if any, and since when there are too many.
 
@@ -217,7 +217,7 @@ def _shrink(
 
 def _replace(
     census: _Census,
-    limits: Limits,
+    limits: PoolLimits,
     outdated: list[Slot],
     step: Replacement | None,
     free: int,
@@ -242,5 +242,5 @@ def _replace(
     return (1, None, Replacement(now, census.live)) if free else (0, None, None)
 
 
-def _joined(slot: Slot, step: Replacement, limits: Limits) -> bool:
+def _joined(slot: Slot, step: Replacement, limits: PoolLimits) -> bool:
     return slot.generation >= limits.generation and slot.since >= step.since

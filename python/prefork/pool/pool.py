@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prefork._engine import STUCK, TRACEBACKS, Scoreboard
-from prefork.pool.policy import Limits, Memory, Slot, State, boot_failed, booted, fork_failed, plan
-from prefork.pool.scoreboard import Publication, format_states
+from prefork.pool.policy import PolicyState, PoolLimits, Slot, State, boot_failed, booted, fork_failed, plan
+from prefork.pool.scoreboard import ScoreboardSocket, format_states
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
@@ -109,14 +109,14 @@ class Pool:
             self.queue = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
             for end in self.queue:
                 undo.callback(end.close)
-            self.publication = Publication(self.board, options.ipc_glue)
-            undo.callback(self.publication.close)
+            self.socket = ScoreboardSocket(self.board, options.ipc_glue)
+            undo.callback(self.socket.close)
             undo.pop_all()
         # For a worker whose Python is stuck: C writes them, without the GIL. Here: the memory is shared.
         faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
         self._children: dict[int, Child] = {}
         self._free = list(range(capacity - 1, -1, -1))
-        self._memory = Memory()
+        self._memory = PolicyState()
         self._phase = Phase.PAUSED
         self._due = 0  # forks that were asked for and not made yet
         self._gate_open = False
@@ -134,8 +134,8 @@ class Pool:
             max_clients=limits.max_clients,
         )
         loop = kernel.loop
-        loop.add_reader(self.board.alert_fileno(), self._alarmed)
-        loop.add_reader(self.publication.fileno(), self.publication.answer)
+        loop.add_reader(self.board.wakeup_fileno(), self._woken)
+        loop.add_reader(self.socket.fileno(), self.socket.respond)
         self._show_again = loop.call_soon(self._show) if options.debug_scoreboard else None
 
     @property
@@ -157,10 +157,10 @@ class Pool:
         self.board.publish(generation=self.generation)
         self._plan()
 
-    def _alarmed(self) -> None:
+    def _woken(self) -> None:
         """A worker took one of the last spares, or has booted."""
         with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.board.alert_fileno())
+            os.eventfd_read(self.board.wakeup_fileno())
         self._plan()
 
     def _plan(self) -> None:
@@ -215,9 +215,9 @@ class Pool:
             slots.append(Slot(child.index, state, child.generation, child.since))
         return slots
 
-    def _limits(self) -> Limits:
+    def _limits(self) -> PoolLimits:
         options = self.options
-        return Limits(
+        return PoolLimits(
             min_spare=options.min_spare_servers,
             max_spare=options.max_spare_servers,
             max_clients=options.max_clients,
@@ -398,13 +398,13 @@ class Pool:
         loop = self.kernel.loop
         if self._show_again is not None:
             self._show_again.cancel()
-        loop.remove_reader(self.board.alert_fileno())
-        loop.remove_reader(self.publication.fileno())
+        loop.remove_reader(self.board.wakeup_fileno())
+        loop.remove_reader(self.socket.fileno())
         self.leave()
 
     def leave(self) -> None:
         """Worker: closes what is the manager's. A copy of the glue would hold it."""
-        self.publication.close()
+        self.socket.close()
         self.board.close()
         os.close(self.gate)
         for end in self.queue:

@@ -34,7 +34,7 @@ _KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted")
 _INHABITED = ("starting", "spare", "active", "draining")
 
 
-class Publication:
+class ScoreboardSocket:
     """Holds a glue and hands the scoreboard to whoever asks (manager).
 
     `glue` None picks a name nobody else has. Only the same user and root are answered, and what they get
@@ -54,7 +54,7 @@ class Publication:
         """Readable when somebody asks."""
         return self._socket.fileno()
 
-    def answer(self) -> None:
+    def respond(self) -> None:
         """Answers everybody who has asked; never waits."""
         while True:
             try:

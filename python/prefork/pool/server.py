@@ -63,7 +63,7 @@ class PreForkServer(HTTPServer):
     @property
     def glue(self) -> str | None:
         """The name under which `prefork status` finds the pool (manager)."""
-        return self._pool.publication.glue if self._pool else None
+        return self._pool.socket.glue if self._pool else None
 
     @property
     def workers(self) -> list[int]:

@@ -87,7 +87,7 @@ def test_watching_counts_no_descriptor_of_asyncio_itself(pair: tuple[socket.sock
     loop.close()
 
 
-def test_an_abandoned_loop_frees_its_descriptors_and_runs_nobodys_finally() -> None:
+def test_a_discarded_loop_frees_its_descriptors_and_runs_nobodys_finally() -> None:
     unwound: list[str] = []
 
     async def suspended() -> None:
@@ -101,7 +101,7 @@ def test_an_abandoned_loop_frees_its_descriptors_and_runs_nobodys_finally() -> N
     task = loop.create_task(suspended())
     loop.call_later(0, loop.stop)
     loop.run_forever()
-    loop.abandon()
+    loop.discard()
     assert loop.is_closed()
     assert unwound == []
     assert len(os.listdir("/proc/self/fd")) == before

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from prefork.pool import policy
-from prefork.pool.policy import Limits, Memory, Plan, Slot, State
+from prefork.pool.policy import Plan, PolicyState, PoolLimits, Slot, State
 
 STARTING, SPARE, ACTIVE, DRAINING = State.STARTING, State.SPARE, State.ACTIVE, State.DRAINING
-LIMITS = Limits(min_spare=5, max_spare=10, max_clients=100, check_interval=1.0, generation=1, capacity=200)
+LIMITS = PoolLimits(
+    min_spare=5, max_spare=10, max_clients=100, check_interval=1.0, generation=1, capacity=200
+)
 
 
 def workers(*groups: tuple[int, State] | tuple[int, State, int]) -> list[Slot]:
@@ -26,19 +28,19 @@ def workers(*groups: tuple[int, State] | tuple[int, State, int]) -> list[Slot]:
     return [Slot(index, state, generation, float(index)) for index, (state, generation) in enumerate(kinds)]
 
 
-def fixed(count: int, generation: int = 1) -> Limits:
-    return Limits(count, count, count, 1.0, generation, capacity=2 * count + 2)
+def fixed(count: int, generation: int = 1) -> PoolLimits:
+    return PoolLimits(count, count, count, 1.0, generation, capacity=2 * count + 2)
 
 
 class Pool:
     """Carries plans out at once, as the manager does, and checks what must always hold."""
 
-    def __init__(self, limits: Limits, slots: list[Slot] | None = None, now: float = 1000.0) -> None:
+    def __init__(self, limits: PoolLimits, slots: list[Slot] | None = None, now: float = 1000.0) -> None:
         self.limits = limits
         self.slots: dict[int, Slot] = {}
         self.states: Counter[State] = Counter()
         self.indexes = itertools.count(1000)
-        self.memory = Memory()
+        self.state = PolicyState()
         self.now = now
         self.forked = 0
         self.retired: list[Slot] = []
@@ -68,7 +70,7 @@ class Pool:
         return self.count(STARTING, SPARE, ACTIVE)
 
     def plan(self) -> Plan:
-        return policy.plan(list(self.slots.values()), self.limits, self.memory, self.now)
+        return policy.plan(list(self.slots.values()), self.limits, self.state, self.now)
 
     def settle(self) -> Plan:
         """Asks and obeys until the plan asks for nothing more now."""
@@ -80,7 +82,7 @@ class Pool:
         raise AssertionError("the plan never settles")
 
     def obey(self, plan: Plan) -> None:
-        self.memory = plan.memory
+        self.state = plan.state
         for index in plan.retire:
             slot = self.slots[index]
             outdated = slot.generation < self.limits.generation
@@ -89,7 +91,7 @@ class Pool:
             self.retire(slot)
         for index in itertools.islice(self.indexes, plan.spawn):
             self.fork(Slot(index, STARTING, self.limits.generation, self.now))
-        surge = plan.memory.replacement is not None
+        surge = plan.state.replacement is not None
         assert not plan.spawn or self.live <= self.limits.max_clients + surge
         assert len(self.slots) <= self.limits.capacity
         assert not (plan.overcommit and self.count(SPARE)), "a spare is there to take it"
@@ -107,7 +109,7 @@ class Pool:
         self.now += 0.001
         for slot in self.all(STARTING):
             self.set(slot.index, SPARE)
-            self.memory = policy.booted(self.memory)
+            self.state = policy.booted(self.state)
 
     def bury(self) -> None:
         """All that drain are gone."""
@@ -132,8 +134,8 @@ class Pool:
 # --- growth -------------------------------------------------------------------------------------------------
 
 
-def first(slots: list[Slot], memory: Memory | None = None, now: float = 1000.0) -> Plan:
-    return policy.plan(slots, LIMITS, memory or Memory(), now)
+def first(slots: list[Slot], state: PolicyState | None = None, now: float = 1000.0) -> Plan:
+    return policy.plan(slots, LIMITS, state or PolicyState(), now)
 
 
 def test_enough_spares_need_nothing() -> None:
@@ -159,7 +161,7 @@ def test_growth_doubles_up_to_the_deficit_and_begins_anew() -> None:
         batches.append(plan.spawn)
         pool.obey(plan)
     assert batches == [1, 2, 4, 8, 16, 32, 17]
-    assert pool.memory.batch == 1
+    assert pool.state.batch == 1
 
 
 def test_growth_asks_to_be_called_again_at_once_while_more_is_wanted() -> None:
@@ -198,9 +200,9 @@ def test_overcommit_when_nobody_is_spare_and_nobody_can_be() -> None:
     assert not first(workers((99, ACTIVE), (1, SPARE))).overcommit
     assert not first(workers((99, ACTIVE), (1, STARTING))).overcommit
     assert not first(workers((50, ACTIVE))).overcommit  # because it forks
-    backing_off = policy.fork_failed(Memory(), 1000.0)
-    assert first(workers((50, ACTIVE)), memory=backing_off).overcommit
-    assert first(workers((50, ACTIVE), (1, STARTING)), memory=backing_off).overcommit
+    backing_off = policy.fork_failed(PolicyState(), 1000.0)
+    assert first(workers((50, ACTIVE)), state=backing_off).overcommit
+    assert first(workers((50, ACTIVE), (1, STARTING)), state=backing_off).overcommit
 
 
 # --- shrinking ----------------------------------------------------------------------------------------------
@@ -323,7 +325,7 @@ def test_a_replacement_that_fails_to_boot_is_tried_again_later_and_the_old_code_
         plan = pool.settle()
         for broken in pool.all(STARTING):
             pool.drop(broken.index)
-            pool.memory = policy.boot_failed(pool.memory, pool.now)
+            pool.state = policy.boot_failed(pool.state, pool.now)
         if plan.wake_at is not None:
             pool.now = plan.wake_at
         assert pool.count(SPARE) == 4
@@ -343,7 +345,7 @@ def test_a_reload_that_overtakes_another_keeps_to_one_more_than_max_clients() ->
 
 def test_surplus_takes_the_outdated_first() -> None:
     pool = Pool(replace(LIMITS, generation=2), workers((6, SPARE, 1), (6, SPARE, 2)))
-    pool.memory = replace(pool.memory, surplus_since=0.0)
+    pool.state = replace(pool.state, surplus_since=0.0)
     pool.obey(pool.plan())
     assert [slot.generation for slot in pool.retired] == [1]
 
@@ -359,10 +361,10 @@ def test_a_reload_without_a_slot_to_spare_waits_for_one() -> None:
 
 
 def test_failed_forks_back_off_up_to_half_a_minute_and_keep_what_runs() -> None:
-    memory, now, delays = Memory(), 1000.0, []
+    state, now, delays = PolicyState(), 1000.0, []
     for _ in range(12):
-        memory = policy.fork_failed(memory, now)
-        plan = first(workers((1, SPARE)), memory=memory, now=now)
+        state = policy.fork_failed(state, now)
+        plan = first(workers((1, SPARE)), state=state, now=now)
         assert (plan.spawn, plan.retire, plan.may_grow) == (0, (), False)
         assert plan.wake_at is not None
         delays.append(round(plan.wake_at - now, 6))
@@ -372,7 +374,7 @@ def test_failed_forks_back_off_up_to_half_a_minute_and_keep_what_runs() -> None:
 
 def test_after_a_failure_one_worker_probes_until_it_boots() -> None:
     pool = Pool(LIMITS, workers((1, SPARE)))
-    pool.memory = policy.boot_failed(pool.memory, pool.now)
+    pool.state = policy.boot_failed(pool.state, pool.now)
     pool.now += 0.1
     assert pool.settle().wake_at is None
     assert pool.forked == 1
@@ -382,39 +384,39 @@ def test_after_a_failure_one_worker_probes_until_it_boots() -> None:
 
 
 def test_workers_that_fail_together_are_one_failure() -> None:
-    memory = Memory()
+    state = PolicyState()
     for _ in range(10):
-        memory = policy.boot_failed(memory, 1000.0)
-    assert memory == policy.boot_failed(Memory(), 1000.0)
+        state = policy.boot_failed(state, 1000.0)
+    assert state == policy.boot_failed(PolicyState(), 1000.0)
 
 
 def test_a_success_ends_the_backing_off() -> None:
-    memory = policy.fork_failed(Memory(), 1000.0)
-    assert policy.booted(memory) == Memory()
-    assert first(workers((4, SPARE)), memory=policy.booted(memory)).spawn == 1
+    state = policy.fork_failed(PolicyState(), 1000.0)
+    assert policy.booted(state) == PolicyState()
+    assert first(workers((4, SPARE)), state=policy.booted(state)).spawn == 1
 
 
 def test_a_million_failures_are_no_overflow() -> None:
-    memory = replace(Memory(), failures=1_000_000)
-    assert policy.fork_failed(memory, 0.0).not_before == 30.0
+    state = replace(PolicyState(), failures=1_000_000)
+    assert policy.fork_failed(state, 0.0).not_before == 30.0
 
 
 # --- properties ---------------------------------------------------------------------------------------------
 
 
 @st.composite
-def limits_of_any_size(draw: st.DrawFn) -> Limits:
+def limits_of_any_size(draw: st.DrawFn) -> PoolLimits:
     low = draw(st.integers(0, 8))
     high = draw(st.integers(low + 1, 16))
     most = draw(st.integers(1, 24))
-    return Limits(low, high, most, 1.0, 1, capacity=most + draw(st.integers(1, 8)))
+    return PoolLimits(low, high, most, 1.0, 1, capacity=most + draw(st.integers(1, 8)))
 
 
 class PoolLife(RuleBasedStateMachine):
     """Anything may happen in any order; `Pool` checks after every plan what must always hold."""
 
     @initialize(limits=limits_of_any_size())
-    def begin(self, limits: Limits) -> None:
+    def begin(self, limits: PoolLimits) -> None:
         self.pool = Pool(limits)
         self.pool.settle()
 
@@ -427,7 +429,7 @@ class PoolLife(RuleBasedStateMachine):
         if (slot := self.pick(choice, old)) is not None:
             self.pool.set(slot.index, {STARTING: SPARE, SPARE: ACTIVE, ACTIVE: SPARE}[old])
             if old is STARTING:
-                self.pool.memory = policy.booted(self.pool.memory)
+                self.pool.state = policy.booted(self.pool.state)
         self.pool.settle()
 
     @rule(choice=st.integers(0, 100))
@@ -435,7 +437,7 @@ class PoolLife(RuleBasedStateMachine):
         if (slot := self.pick(choice, *State)) is not None:
             self.pool.drop(slot.index)
             if slot.state is STARTING:
-                self.pool.memory = policy.boot_failed(self.pool.memory, self.pool.now)
+                self.pool.state = policy.boot_failed(self.pool.state, self.pool.now)
         self.pool.settle()
 
     @rule(seconds=st.floats(0, 40))
@@ -445,7 +447,7 @@ class PoolLife(RuleBasedStateMachine):
 
     @rule()
     def fail_to_fork(self) -> None:
-        self.pool.memory = policy.fork_failed(self.pool.memory, self.pool.now)
+        self.pool.state = policy.fork_failed(self.pool.state, self.pool.now)
         self.pool.settle()
 
     @precondition(lambda self: self.pool.limits.generation < 4)
@@ -486,7 +488,7 @@ TestPoolLife.settings = settings(max_examples=100, stateful_step_count=40, deadl
     limits=limits_of_any_size(),
     states=st.lists(st.sampled_from([STARTING, SPARE, ACTIVE]), max_size=24),
 )
-def test_left_alone_a_pool_only_grows_or_only_shrinks(limits: Limits, states: list[State]) -> None:
+def test_left_alone_a_pool_only_grows_or_only_shrinks(limits: PoolLimits, states: list[State]) -> None:
     states = states[: limits.max_clients]
     pool = Pool(limits, [Slot(index, state, 1, 0.0) for index, state in enumerate(states)])
     converges(pool)
@@ -520,7 +522,7 @@ class World(Pool):
 
     BOOT_S, DRAIN_S = 0.2, 2.0
 
-    def __init__(self, limits: Limits, seed: int = 1) -> None:
+    def __init__(self, limits: PoolLimits, seed: int = 1) -> None:
         super().__init__(limits, now=0.0)
         self.random = random.Random(seed)
         self.events: list[tuple[float, int, Callable[[], None]]] = []
@@ -562,7 +564,7 @@ class World(Pool):
     def start(self, slot: Slot) -> None:
         if self.slots.get(slot.index) == slot:
             self.set(slot.index, SPARE)
-            self.memory = policy.booted(self.memory)
+            self.state = policy.booted(self.state)
             self.serve()
             self.manage_at(self.now)
 
@@ -593,7 +595,7 @@ DAY_S = 86_400.0
 
 
 def test_thousands_of_workers_come_at_once_and_go_one_by_one_each_season() -> None:
-    world = World(Limits(50, 100, 3000, 1.0, 1, capacity=4096))
+    world = World(PoolLimits(50, 100, 3000, 1.0, 1, capacity=4096))
     for _ in range(3):
         world.run(182 * DAY_S)
         assert world.count(SPARE) <= 100
@@ -610,7 +612,7 @@ def test_thousands_of_workers_come_at_once_and_go_one_by_one_each_season() -> No
 
 
 def test_a_reload_of_a_thousand_busy_workers() -> None:
-    limits = Limits(10, 20, 1000, 1.0, 1, capacity=1100)
+    limits = PoolLimits(10, 20, 1000, 1.0, 1, capacity=1100)
     world = World(limits)
     world.arrive(1000)
     world.run(60)
@@ -629,7 +631,7 @@ def test_a_reload_of_a_thousand_busy_workers() -> None:
 
 
 def test_ten_years_of_full_and_empty_days_and_accidents() -> None:
-    world = World(Limits(5, 10, 64, 1.0, 1, capacity=128), seed=7)
+    world = World(PoolLimits(5, 10, 64, 1.0, 1, capacity=128), seed=7)
     arrived = killed = 0
     for day in range(0, 3650, 3):
         wanted = world.random.randint(0, 8) if day % 2 else world.random.randint(10, 80)

@@ -18,7 +18,7 @@ import pytest
 from prefork._engine import Scoreboard
 from prefork.errors import GlueInUse, OptionError, ScoreboardUnavailable
 from prefork.pool.scoreboard import (
-    Publication,
+    ScoreboardSocket,
     format_states,
     list_glues,
     open_scoreboard,
@@ -34,9 +34,9 @@ ALL_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | F_SEAL
 HOLDER = """
 import os, sys
 from prefork._engine import Scoreboard
-from prefork.pool.scoreboard import Publication
+from prefork.pool.scoreboard import ScoreboardSocket
 board = Scoreboard.create(1)
-publication = Publication(board, sys.argv[1])
+board_socket = ScoreboardSocket(board, sys.argv[1])
 print("holding", flush=True)
 sys.stdin.read()
 """
@@ -52,9 +52,9 @@ def board():
 
 
 @pytest.fixture
-def publication(board):
-    with contextlib.closing(Publication(board)) as publication:
-        yield publication
+def board_socket(board):
+    with contextlib.closing(ScoreboardSocket(board)) as board_socket:
+        yield board_socket
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def holder():
         process.kill()
 
 
-def in_child(action, publication=None, uid=None):
+def in_child(action, board_socket=None, uid=None):
     """Exit status and text of an action in a forked process, while this one answers."""
     reader, writer = os.pipe()
     pid = os.fork()
@@ -86,16 +86,16 @@ def in_child(action, publication=None, uid=None):
             os._exit(status)
     os.close(writer)
     with open(reader, "rb") as answers:
-        waiting = {answers.fileno()} | ({publication.fileno()} if publication else set())
+        waiting = {answers.fileno()} | ({board_socket.fileno()} if board_socket else set())
         while answers.fileno() not in (ready := select.select(waiting, [], [], 30)[0]):
             assert ready, "neither a question nor an answer came"
-            publication.answer()
+            board_socket.respond()
         text = answers.read().decode()
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text
 
 
-def read_from_outside(publication):
-    status, text = in_child(lambda: report(*open_scoreboard(publication.glue)), publication)
+def read_from_outside(board_socket):
+    status, text = in_child(lambda: report(*open_scoreboard(board_socket.glue)), board_socket)
     assert status == 0, text
     return json.loads(text)
 
@@ -117,10 +117,10 @@ def hostile_copy(board, words):
         os.close(fd)
 
 
-def test_a_claim_is_seen_in_another_process(board, publication):
+def test_a_claim_is_seen_in_another_process(board, board_socket):
     board.publish(pid=os.getpid(), generation=2, min_spare=5, may_grow=True)
     assert board.claim(2, 2)
-    seen = read_from_outside(publication)
+    seen = read_from_outside(board_socket)
     assert seen["pid"] == seen["manager"]["pid"] == os.getpid()
     assert seen["manager"]["may_grow"] is True
     assert [(worker["slot"], worker["state"]) for worker in seen["workers"]] == [(2, "starting")]
@@ -199,7 +199,7 @@ def test_a_reader_changes_nothing(board):
         lambda: reader.clear(0),
         lambda: reader.publish(pid=1),
         reader.fileno,
-        reader.alert_fileno,
+        reader.wakeup_fileno,
     ):
         with pytest.raises(RuntimeError, match="attached to read"):
             change()
@@ -232,7 +232,7 @@ def test_wrong_arguments_are_refused(board):
 
 def test_a_glue_in_use_names_the_pid(holder, board):
     with pytest.raises(GlueInUse, match=rf"'{holder.glue}' is held by pid {holder.pid}:"):
-        Publication(board, holder.glue)
+        ScoreboardSocket(board, holder.glue)
 
 
 def test_a_glue_is_free_again_after_its_holder_was_killed(holder, board):
@@ -240,18 +240,21 @@ def test_a_glue_is_free_again_after_its_holder_was_killed(holder, board):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert holder.glue not in list_glues()
-    Publication(board, holder.glue).close()
+    ScoreboardSocket(board, holder.glue).close()
 
 
 def test_a_glue_is_given_up_by_close_and_can_be_taken_again(board):
-    first = Publication(board, "again")
+    first = ScoreboardSocket(board, "again")
     first.close()
-    Publication(board, "again").close()
+    ScoreboardSocket(board, "again").close()
     assert "again" not in list_glues()
 
 
 def test_chosen_glues_are_unique_and_listed(board):
-    with contextlib.closing(Publication(board)) as one, contextlib.closing(Publication(board)) as two:
+    with (
+        contextlib.closing(ScoreboardSocket(board)) as one,
+        contextlib.closing(ScoreboardSocket(board)) as two,
+    ):
         assert one.glue != two.glue
         assert {one.glue, two.glue} <= set(list_glues())
         assert one.glue not in list_glues(uid=NOBODY)
@@ -266,28 +269,28 @@ def test_odd_names_of_other_sockets_are_not_taken_for_glues():
 @pytest.mark.parametrize("glue", ["", "a/b", "a b", "x" * 65, "a\n", "ü", "\0"])
 def test_what_is_no_name_is_refused(board, glue):
     with pytest.raises(OptionError, match="1 to 64 letters"):
-        Publication(board, glue)
+        ScoreboardSocket(board, glue)
     with pytest.raises(OptionError, match="1 to 64 letters"):
         open_scoreboard(glue)
 
 
-def test_a_glue_that_nobody_holds_names_those_that_are_held(publication):
-    with pytest.raises(ScoreboardUnavailable, match=f"found none; running: .*{publication.glue}"):
+def test_a_glue_that_nobody_holds_names_those_that_are_held(board_socket):
+    with pytest.raises(ScoreboardUnavailable, match=f"found none; running: .*{board_socket.glue}"):
         open_scoreboard("nobody-has-this")
 
 
-def test_who_asks_and_leaves_disturbs_nobody(board, publication):
+def test_who_asks_and_leaves_disturbs_nobody(board, board_socket):
     for _ in range(3):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
-            asker.connect(f"\0prefork/{os.geteuid()}/{publication.glue}")
-    publication.answer()
-    publication.answer()
+            asker.connect(f"\0prefork/{os.geteuid()}/{board_socket.glue}")
+    board_socket.respond()
+    board_socket.respond()
     board.claim(0, 0)
-    assert len(read_from_outside(publication)["workers"]) == 1
+    assert len(read_from_outside(board_socket)["workers"]) == 1
 
 
-def test_a_manager_out_of_descriptors_turns_askers_away(publication):
-    address = f"\0prefork/{os.geteuid()}/{publication.glue}"
+def test_a_manager_out_of_descriptors_turns_askers_away(board_socket):
+    address = f"\0prefork/{os.geteuid()}/{board_socket.glue}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
         asker.connect(address)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -295,18 +298,18 @@ def test_a_manager_out_of_descriptors_turns_askers_away(publication):
         os.close(lowest_free)
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
         try:
-            publication.answer()
+            board_socket.respond()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         asker.settimeout(10)
         assert asker.recv(1) == b""
-        assert not select.select([publication], [], [], 0)[0], "nothing is left to spin on"
-    assert read_from_outside(publication)["workers"] == []
+        assert not select.select([board_socket], [], [], 0)[0], "nothing is left to spin on"
+    assert read_from_outside(board_socket)["workers"] == []
 
 
 @needs_root
-def test_another_user_gets_nothing(publication):
-    status, text = in_child(lambda: open_scoreboard(publication.glue, uid=0), publication, uid=NOBODY)
+def test_another_user_gets_nothing(board_socket):
+    status, text = in_child(lambda: open_scoreboard(board_socket.glue, uid=0), board_socket, uid=NOBODY)
     assert status == 1
     assert text.startswith("ScoreboardUnavailable: ")
     assert "handed nothing over" in text

@@ -11,7 +11,7 @@ import pytest
 from prefork import status
 from prefork._engine import Scoreboard
 from prefork.errors import OptionError, ScoreboardUnavailable
-from prefork.pool.scoreboard import Publication
+from prefork.pool.scoreboard import ScoreboardSocket
 
 
 @contextlib.contextmanager
@@ -19,13 +19,13 @@ def pool(glue):
     """A pool's scoreboard without the pool: one worker's slot is claimed, and whoever asks is answered."""
     board = Scoreboard.create(4)
     board.claim(0, 1)
-    publication = Publication(board, glue)
+    board_socket = ScoreboardSocket(board, glue)
     ended, end = os.pipe()
 
     def answer():
-        while ended not in (ready := select.select([publication, ended], [], [])[0]):
+        while ended not in (ready := select.select([board_socket, ended], [], [])[0]):
             assert ready
-            publication.answer()
+            board_socket.respond()
 
     thread = threading.Thread(target=answer)
     thread.start()
@@ -35,7 +35,7 @@ def pool(glue):
         os.close(end)
         thread.join()
         os.close(ended)
-        publication.close()
+        board_socket.close()
         board.close()
 
 

@@ -13,7 +13,7 @@ use super::{Header, Slot, State, View};
 pub struct Board {
     view: View,
     file: OwnedFd,
-    alert: OwnedFd,
+    wakeup: OwnedFd,
 }
 
 impl Board {
@@ -22,7 +22,7 @@ impl Board {
     /// # Errors
     /// `InvalidInput` for a capacity of zero; else what the kernel said.
     pub fn create(capacity: usize) -> io::Result<Self> {
-        let alert = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let wakeup = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (memory, file) = Memory::create(capacity)?;
         let page = memory.manager();
         page.layout.set(LAYOUT);
@@ -30,7 +30,7 @@ impl Board {
         Ok(Self {
             view: View::new(memory),
             file,
-            alert,
+            wakeup,
         })
     }
 
@@ -44,8 +44,8 @@ impl Board {
     }
 
     /// An eventfd that becomes readable when a worker saw the spares fall short.
-    pub fn alert(&self) -> BorrowedFd<'_> {
-        self.alert.as_fd()
+    pub fn wakeup(&self) -> BorrowedFd<'_> {
+        self.wakeup.as_fd()
     }
 
     /// Tells readers and workers about the manager.
@@ -95,6 +95,6 @@ impl Board {
     pub fn enter(self, index: usize, concurrency: u32) -> io::Result<Slot> {
         let mut memory = self.view.into_memory();
         memory.narrow(self.file.as_fd(), index)?;
-        Ok(Slot::new(memory, self.alert, index, concurrency))
+        Ok(Slot::new(memory, self.wakeup, index, concurrency))
     }
 }

@@ -9,16 +9,16 @@ use super::page::{Counters, SlotPage};
 /// A worker's place on the scoreboard, and its writer.
 pub struct Slot {
     pub(super) memory: Memory,
-    alert: OwnedFd,
+    wakeup: OwnedFd,
     index: usize,
     concurrency: u32,
 }
 
 impl Slot {
-    pub(super) fn new(memory: Memory, alert: OwnedFd, index: usize, concurrency: u32) -> Self {
+    pub(super) fn new(memory: Memory, wakeup: OwnedFd, index: usize, concurrency: u32) -> Self {
         let slot = Self {
             memory,
-            alert,
+            wakeup,
             index,
             concurrency: concurrency.max(1),
         };
@@ -154,7 +154,7 @@ impl Slot {
     /// Has the manager look at the pool.
     pub fn wake_manager(&self) {
         // It can only fail because the counter is full: then the manager has long been told.
-        let _ = rustix::io::write(&self.alert, &1_u64.to_ne_bytes());
+        let _ = rustix::io::write(&self.wakeup, &1_u64.to_ne_bytes());
     }
 
     fn state_with(&self, in_flight: u32, page: &SlotPage) -> State {

@@ -34,9 +34,9 @@ fn growing(min_spare: u32) -> Header {
 }
 
 /// How many workers woke the manager since the last time.
-fn alerts(alert: &OwnedFd) -> u64 {
+fn wakeups(wakeup: &OwnedFd) -> u64 {
     let mut count = [0; 8];
-    rustix::io::read(alert, &mut count).map_or(0, |_| u64::from_ne_bytes(count))
+    rustix::io::read(wakeup, &mut count).map_or(0, |_| u64::from_ne_bytes(count))
 }
 
 #[test]
@@ -214,27 +214,27 @@ fn the_header_is_told_whole_and_its_fields_are_set_by_name() {
 #[test]
 fn taking_the_last_but_minimum_spare_wakes_the_manager() {
     let (board, _) = board_of(4);
-    let alert = board.alert().try_clone_to_owned().unwrap();
+    let wakeup = board.wakeup().try_clone_to_owned().unwrap();
     board.publish(&growing(3));
     let slot = spare_slot(board, 2, 1);
     slot.begin(1, b"GET", b"/", 0);
-    assert_eq!(alerts(&alert), 0, "three others are starting");
+    assert_eq!(wakeups(&wakeup), 0, "three others are starting");
     slot.begin(2, b"GET", b"/", 0);
-    assert_eq!(alerts(&alert), 0, "no spare was taken");
+    assert_eq!(wakeups(&wakeup), 0, "no spare was taken");
 
     let (board, _) = board_of(4);
-    let alert = board.alert().try_clone_to_owned().unwrap();
+    let wakeup = board.wakeup().try_clone_to_owned().unwrap();
     board.publish(&growing(3));
     board.clear(0);
     let slot = spare_slot(board, 2, 1);
     slot.begin(1, b"GET", b"/", 0);
-    assert_eq!(alerts(&alert), 1);
+    assert_eq!(wakeups(&wakeup), 1);
     slot.turn(0, &Counters::default());
     slot.end(0);
-    assert_eq!(alerts(&alert), 0);
+    assert_eq!(wakeups(&wakeup), 0);
     slot.set_state(State::Draining);
     assert_eq!(
-        alerts(&alert),
+        wakeups(&wakeup),
         1,
         "a worker that leaves by itself is missed too"
     );
@@ -253,19 +253,19 @@ fn a_full_pool_knows_when_its_last_spare_is_gone() {
     assert!(!slot.was_the_last(), "another one is starting");
 
     let (board, _) = board_of(1);
-    let alert = board.alert().try_clone_to_owned().unwrap();
+    let wakeup = board.wakeup().try_clone_to_owned().unwrap();
     board.publish(&full);
     let slot = spare_slot(board, 0, 1);
     slot.begin(1, b"GET", b"/", 0);
     assert!(slot.was_the_last());
     // A handler that returns at once must not cost a system call each time.
-    assert_eq!(alerts(&alert), 0);
+    assert_eq!(wakeups(&wakeup), 0);
 }
 
 #[test]
 fn a_pool_that_knows_it_is_full_is_not_woken() {
     let (board, _) = board_of(1);
-    let alert = board.alert().try_clone_to_owned().unwrap();
+    let wakeup = board.wakeup().try_clone_to_owned().unwrap();
     board.publish(&Header {
         may_grow: false,
         overcommit: true,
@@ -274,7 +274,7 @@ fn a_pool_that_knows_it_is_full_is_not_woken() {
     });
     let slot = spare_slot(board, 0, 1);
     slot.begin(1, b"GET", b"/", 0);
-    assert_eq!(alerts(&alert), 0);
+    assert_eq!(wakeups(&wakeup), 0);
     assert!(slot.overcommit() && slot.stopping());
 }
 

@@ -91,10 +91,10 @@ fn another_process_is_never_seen_amid_a_write() {
 fn of_two_workers_that_turn_active_at_once_one_sees_both() {
     let (board, _) = board_of(2);
     board.publish(&growing(1));
-    let alert = Arc::new(board.alert().try_clone_to_owned().unwrap());
+    let wakeup = Arc::new(board.wakeup().try_clone_to_owned().unwrap());
     let board = Arc::new(Mutex::new(Some(board)));
     let race = |index: usize| {
-        let alert = Arc::clone(&alert);
+        let wakeup = Arc::clone(&wakeup);
         fork_worker(&board, index, move |slot| {
             // `turned_ns` is the step at which a worker stands; both take each step together.
             let other = slot.memory.slot(1 - index).unwrap();
@@ -109,7 +109,7 @@ fn of_two_workers_that_turn_active_at_once_one_sees_both() {
                 skew(round * index as u64);
                 slot.begin(1, b"GET", b"/", 0);
                 step(2001 + 2 * round)?;
-                if index == 0 && alerts(&alert) == 0 {
+                if index == 0 && wakeups(&wakeup) == 0 {
                     return Err(io::ErrorKind::NotFound.into());
                 }
             }
