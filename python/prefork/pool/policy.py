@@ -1,23 +1,28 @@
-"""How many workers there should be: a pure function of what there is.
+"""How many workers there should be: a pure function of the workers there are.
 
-`plan` is given the workers, the limits, what it remembered and the time, and says how many to fork and which
-to retire. It owns no clock, no process and no memory of its own, so that years of a pool's life are a test of
-seconds.
+`plan` takes the workers, the limits, the state that the last plan left and the time. It returns how many
+workers to spawn and which to retire. It has no clock and no process, so a test simulates years of a pool's
+life in seconds.
+
+`plan` counts the workers once, and then asks four questions of that census, each in a function of its own:
+`_grow` (too few spares), `_shrink` (too many spares), `_replace_outdated` (a reload is under way) and
+`_overcommits` (no spare is left, and none will come).
 
 Always: never more than `max_clients` workers, but for one that is about to replace another; never more slots
-than `capacity`; a busy worker is retired only to be replaced, never for surplus; what runs is kept whatever
-fails. To call it again at once changes nothing once its plan is carried out and it asks for nothing more.
+than `capacity`; a busy worker is retired only to be replaced, never for surplus; a failure never costs a
+running worker. A second call at the same moment changes nothing, once the first plan is carried out and did
+not ask to be called again.
 
-The caller carries out the whole plan before it asks again, and asks: at `wake_at`, and when a worker has
-booted, was taken as one of the last spares, or has died. A worker that was told to retire is DRAINING to it
-from that moment, whatever the worker itself says.
+The caller carries out the whole plan before it calls again. It calls at `wake_at`, and when a worker has
+booted, has taken one of the last spares, or has died. A worker that was told to retire is DRAINING from that
+moment, whatever it writes on the scoreboard.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 LARGEST_BATCH = 32
@@ -37,7 +42,7 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One worker. `since` is when it was forked, in monotonic seconds."""
+    """One worker. `since` is when it was spawned, in monotonic seconds."""
 
     index: int
     state: State
@@ -47,10 +52,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """What the operator wants. `check_interval` is in seconds; `generation` is that of new workers.
+    """What the operator asks for. `check_interval` is in seconds; `generation` is that of new workers.
 
-    `capacity` is the number of slots. Workers that drain occupy one too, and replacing a full pool needs one
-    more, so it should exceed `max_clients`.
+    `capacity` is the number of slots. A draining worker occupies one too, and replacing a full pool needs one
+    more, so `capacity` should exceed `max_clients`.
     """
 
     min_spare: int
@@ -62,18 +67,18 @@ class PoolLimits:
 
     @property
     def fewest(self) -> int:
-        """Spares below this are too few. At least one: without any, nobody would take a request."""
+        """The pool grows below this number of spares. At least one: without spares no request is taken."""
         return max(1, self.min_spare)
 
     @property
     def most(self) -> int:
-        """Spares above this are too many. Never below `fewest`, or the pool would fork and retire in turn."""
+        """The pool shrinks above this number of spares. Never below `fewest`, or it would flap."""
         return max(self.fewest, self.max_spare)
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A step of a reload: at `since` a worker of the new generation was forked to join `live` others."""
+    """A step of a reload: at `since` a worker of the new generation was spawned to join `live` others."""
 
     since: float
     live: int
@@ -81,7 +86,12 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class PolicyState:
-    """What one plan tells the next. `failures` counts forks and boots that failed with no success since."""
+    """What one plan leaves for the next.
+
+    `batch` is how many workers may be spawned at once. `surplus_since` is since when there have been too many
+    spares. `failures` counts the spawns and boots that failed since the last success; nothing is spawned
+    before `not_before`.
+    """
 
     batch: int = 1
     surplus_since: float | None = None
@@ -92,155 +102,200 @@ class PolicyState:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now: fork `spawn` workers, let the workers in the slots `retire` drain.
+    """What to do now: spawn `spawn` workers, and let the workers in the slots `retire` drain.
 
-    `overcommit`: nobody is spare or about to be, so active workers must accept too. `may_grow`: there is
-    room, so the manager wants to hear of a taken spare. `wake_at`: when to ask again at the latest, in
-    monotonic seconds, or None.
+    `overcommit`: no worker is spare or about to be, so active workers must accept too. `may_grow`: there is
+    room, so a worker that takes a spare should wake the manager. `state` is for the next plan. `wake_at` is
+    when to call again at the latest, in monotonic seconds, or None.
     """
 
     spawn: int
     retire: tuple[int, ...]
     overcommit: bool
     may_grow: bool
-    memory: PolicyState
+    state: PolicyState
     wake_at: float | None
 
 
-@dataclass(slots=True)
-class _Census:
-    used: int = 0
-    live: int = 0
-    starting: list[Slot] = field(default_factory=list)
-    spare: list[Slot] = field(default_factory=list)
-    active: list[Slot] = field(default_factory=list)
-
-    def outdated(self, generation: int) -> list[Slot]:
-        """Those that a reload replaces. One that still boots is left to finish that first."""
-        return [slot for slot in (*self.spare, *self.active) if slot.generation < generation]
-
-
-def plan(slots: Sequence[Slot], limits: PoolLimits, memory: PolicyState, now: float) -> Plan:
+def plan(slots: Sequence[Slot], limits: PoolLimits, state: PolicyState, now: float) -> Plan:
     """What the pool needs at `now` (monotonic seconds). `slots` may leave out the empty ones."""
-    census = _count(slots)
-    outdated = census.outdated(limits.generation)
-    free = _free(census, limits, memory, now)
+    census = _count(slots, limits.generation)
+    free = _free(census, limits, state, now)
     room = max(0, min(free, limits.max_clients - census.live))
 
-    wanted = limits.fewest - len(census.spare) - len(census.starting)
-    spawn = max(0, min(wanted, room, memory.batch))
-    more = wanted > spawn and room > spawn
-    batch = 1 if wanted <= spawn else min(2 * memory.batch, LARGEST_BATCH) if spawn else memory.batch
+    growth = _grow(census, limits, state.batch, room)
+    shrinking = _shrink(census, limits, state.surplus_since, now)
+    if growth.spawn or shrinking.retire:
+        step = _Step(replacement=state.replacement)  # a reload waits until the pool has its size
+    else:
+        step = _replace_outdated(census, limits, state.replacement, free, now)
 
-    retired, surplus_since = _shrink(census, limits, memory.surplus_since, now)
-    replacement = memory.replacement
-    if not spawn and retired is None:
-        spawn, retired, replacement = _replace(census, limits, outdated, replacement, free, now)
-
-    spares = len(census.spare) - (retired is not None and retired.state is State.SPARE)
-    coming = 0 if memory.failures else len(census.starting) + spawn
+    spawn = growth.spawn + step.spawn
+    retire = shrinking.retire or step.retire
+    waits = now < state.not_before and (growth.wanted or census.outdated)
     calls = [
-        now if more or (outdated and (spawn or retired)) else math.inf,
-        memory.not_before if now < memory.not_before and (wanted > 0 or outdated) else math.inf,
-        surplus_since + limits.check_interval if surplus_since is not None else math.inf,
+        now if growth.unfinished or (census.outdated and (spawn or retire)) else math.inf,
+        state.not_before if waits else math.inf,
+        math.inf if shrinking.since is None else shrinking.since + limits.check_interval,
     ]
     return Plan(
         spawn=spawn,
-        retire=() if retired is None else (retired.index,),
-        overcommit=not spares and not coming,
+        retire=() if retire is None else (retire.index,),
+        overcommit=_overcommits(census, spawn, retire, failing=state.failures > 0),
         may_grow=room > spawn,
-        memory=replace(memory, batch=batch, surplus_since=surplus_since, replacement=replacement),
+        state=replace(state, batch=growth.batch, surplus_since=shrinking.since, replacement=step.replacement),
         wake_at=min(calls) if min(calls) < math.inf else None,
     )
 
 
-def fork_failed(memory: PolicyState, now: float) -> PolicyState:
-    """No process could be made: nothing is forked for a while, and then one at a time until one boots."""
-    return _back_off(replace(memory, replacement=None), now)
+def fork_failed(state: PolicyState, now: float) -> PolicyState:
+    """No process could be made: spawn nothing for a while, and then one at a time until one boots."""
+    return _back_off(replace(state, replacement=None), now)
 
 
-def boot_failed(memory: PolicyState, now: float) -> PolicyState:
+def boot_failed(state: PolicyState, now: float) -> PolicyState:
     """A worker died before it was spare: as `fork_failed`."""
-    return _back_off(memory, now)
+    return _back_off(state, now)
 
 
-def booted(memory: PolicyState) -> PolicyState:
-    """A worker became spare: whatever was wrong is over."""
-    return replace(memory, failures=0, not_before=-math.inf)
+def booted(state: PolicyState) -> PolicyState:
+    """A worker became spare: the failures are over."""
+    return replace(state, failures=0, not_before=-math.inf)
 
 
-def _back_off(memory: PolicyState, now: float) -> PolicyState:
-    if now < memory.not_before:
-        return memory  # a batch that fails together is one failure
-    delay_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(memory.failures, 16))
-    return replace(memory, batch=1, failures=memory.failures + 1, not_before=now + delay_s)
+def _back_off(state: PolicyState, now: float) -> PolicyState:
+    if now < state.not_before:
+        return state  # a batch that fails together is one failure
+    delay_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(state.failures, 16))
+    return replace(state, batch=1, failures=state.failures + 1, not_before=now + delay_s)
 
 
-def _count(slots: Sequence[Slot]) -> _Census:
-    census = _Census()
-    kinds = {State.STARTING: census.starting, State.SPARE: census.spare, State.ACTIVE: census.active}
+# --- the census ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Census:
+    """The workers by state. `used` counts slots, draining workers too.
+
+    `outdated` are the workers that a reload replaces. One that still boots is left to finish that first.
+    """
+
+    used: int
+    starting: Sequence[Slot]
+    spare: Sequence[Slot]
+    active: Sequence[Slot]
+    outdated: Sequence[Slot]
+
+    @property
+    def live(self) -> int:
+        return len(self.starting) + len(self.spare) + len(self.active)
+
+
+def _count(slots: Sequence[Slot], generation: int) -> _Census:
+    by_state: dict[State, list[Slot]] = {state: [] for state in State}
     for slot in slots:
-        if slot.state is not State.EMPTY:
-            census.used += 1
-            if slot.state is not State.DRAINING:
-                kinds[slot.state].append(slot)
-    census.live = len(census.starting) + len(census.spare) + len(census.active)
-    return census
+        by_state[slot.state].append(slot)
+    spare, active = by_state[State.SPARE], by_state[State.ACTIVE]
+    return _Census(
+        used=len(slots) - len(by_state[State.EMPTY]),
+        starting=by_state[State.STARTING],
+        spare=spare,
+        active=active,
+        outdated=[slot for slot in (*spare, *active) if slot.generation < generation],
+    )
 
 
-def _free(census: _Census, limits: PoolLimits, memory: PolicyState, now: float) -> int:
+def _free(census: _Census, limits: PoolLimits, state: PolicyState, now: float) -> int:
     """How many slots may be filled now, `max_clients` aside."""
     free = max(0, limits.capacity - census.used)
-    if now < memory.not_before:
+    if now < state.not_before:
         return 0
-    if memory.failures:
-        return min(free, 1) if not census.starting else 0  # one probe at a time
+    if state.failures:
+        return min(free, 1) if not census.starting else 0  # one attempt at a time
     return free
 
 
-def _shrink(
-    census: _Census, limits: PoolLimits, since: float | None, now: float
-) -> tuple[Slot | None, float | None]:
-    """The spare to retire, if any, and since when there are too many.
+# --- the four questions ----------------------------------------------------------------------------------
 
-    One for each interval in which there were too many all the time: a short lull costs no worker. Outdated
-    ones go first; among equals the youngest, which has the least to lose.
+
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    """`wanted`: spares are missing. `unfinished`: more are missing than this batch brings, and would fit."""
+
+    spawn: int
+    batch: int
+    wanted: bool
+    unfinished: bool
+
+
+def _grow(census: _Census, limits: PoolLimits, batch: int, room: int) -> _Growth:
+    """How many spares to add. Batches double while spares are missing, up to LARGEST_BATCH."""
+    missing = limits.fewest - len(census.spare) - len(census.starting)
+    spawn = max(0, min(missing, room, batch))
+    if missing <= spawn:
+        batch = 1
+    elif spawn:
+        batch = min(2 * batch, LARGEST_BATCH)
+    return _Growth(spawn, batch, wanted=missing > 0, unfinished=missing > spawn and room > spawn)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shrinking:
+    """The spare to retire, if any, and since when there have been too many."""
+
+    retire: Slot | None
+    since: float | None
+
+
+def _shrink(census: _Census, limits: PoolLimits, since: float | None, now: float) -> _Shrinking:
+    """Retires one spare for each interval in which there were too many all the time.
+
+    So a short lull costs no worker. Outdated workers go first; among equals the youngest, which has the least
+    to lose.
     """
     if len(census.spare) <= limits.most:
-        return None, None
+        return _Shrinking(None, None)
     if since is None:
-        return None, now
+        return _Shrinking(None, now)
     if now < since + limits.check_interval:
-        return None, since
-    return max(census.spare, key=lambda slot: (-slot.generation, slot.since, slot.index)), now
+        return _Shrinking(None, since)
+    return _Shrinking(max(census.spare, key=lambda slot: (-slot.generation, slot.since, slot.index)), now)
 
 
-def _replace(
-    census: _Census,
-    limits: PoolLimits,
-    outdated: list[Slot],
-    step: Replacement | None,
-    free: int,
-    now: float,
-) -> tuple[int, Slot | None, Replacement | None]:
-    """One move of a reload: how many to fork, which outdated worker to retire, and the step under way.
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One move of a reload, and the step that is under way after it."""
 
-    First a new worker is forked; only when it has booted goes an old one, a spare rather than an active.
-    """
-    if not outdated:
-        return 0, None, None
-    leaving = min(outdated, key=lambda slot: (slot.state is not State.SPARE, slot.since, slot.index))
+    spawn: int = 0
+    retire: Slot | None = None
+    replacement: Replacement | None = None
+
+
+def _replace_outdated(
+    census: _Census, limits: PoolLimits, step: Replacement | None, free: int, now: float
+) -> _Step:
+    """Spawns a new worker; when that one has booted, retires an old one, a spare rather than an active."""
+    if not census.outdated:
+        return _Step()
+    leaving = min(census.outdated, key=lambda slot: (slot.state is not State.SPARE, slot.since, slot.index))
     if step is not None:
         if any(_joined(slot, step, limits) for slot in (*census.spare, *census.active)):
             if census.live > step.live:
-                return 0, leaving, None
+                return _Step(retire=leaving)
         elif any(_joined(slot, step, limits) for slot in census.starting):
-            return 0, None, step
-    # The step is over: it has made good for a worker that died, its own worker died, or there was none.
+            return _Step(replacement=step)
+    # The step is over: its worker has made good for one that died, has died itself, or there was no step.
     if census.live > limits.max_clients:
-        return 0, leaving, None  # a second reload overtook the first in the middle of a step
-    return (1, None, Replacement(now, census.live)) if free else (0, None, None)
+        return _Step(retire=leaving)  # a second reload overtook the first in the middle of a step
+    return _Step(spawn=1, replacement=Replacement(now, census.live)) if free else _Step()
 
 
 def _joined(slot: Slot, step: Replacement, limits: PoolLimits) -> bool:
     return slot.generation >= limits.generation and slot.since >= step.since
+
+
+def _overcommits(census: _Census, spawn: int, retire: Slot | None, *, failing: bool) -> bool:
+    """Whether no spare is left and none will come. While spawns fail, one that boots does not count."""
+    spares = len(census.spare) - (retire is not None and retire.state is State.SPARE)
+    coming = 0 if failing else len(census.starting) + spawn
+    return not spares and not coming

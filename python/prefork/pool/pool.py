@@ -170,7 +170,7 @@ class Pool:
         slots = self._slots()
         self._end_hung_boots(slots, now)
         result = plan(slots, self._limits(), self._memory, now)
-        self._memory = result.memory
+        self._memory = result.state
         self._publish(overcommit=result.overcommit, may_grow=result.may_grow)
         for index in result.retire:
             self.retire(self._children[index])
