@@ -1,35 +1,33 @@
-"""Fixtures that start the real server."""
+"""The fixtures that start what is tested. CONTRIBUTING.md has a table of them, with examples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from support import harness, pools, stage
-
-Serve = Callable[..., harness.Server]
-MakePool = Callable[..., pools.Pool]
-
-ASGI_APP = Path(__file__).parent / "asgi_app.py"
+from support.apps import ASGI_APP
+from support.engine import LocalEngine, RunEngine
+from support.pool import MakePool, Pool, start_pool
+from support.server import Serve, Server, start_server, write_app
 
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """`serve(source, *options)` writes an application and serves it on a free port of 127.0.0.1.
+    """`serve(application, *options)` serves an application on a free port of 127.0.0.1.
 
-    A Path is served where it is. `--bind` may say another address, and with `bind=False` the application
-    does. Every server is killed when the test ends.
+    A Path is served where it is; a text is written to a file first. The option `--bind` overrides the
+    address, and with `bind=False` the application sets it. Every server is killed when the test ends.
     """
-    servers: list[harness.Server] = []
+    servers: list[Server] = []
 
-    def begin(source: str | Path, *options: str, bind: bool = True, **settings: object) -> harness.Server:
-        path = source if isinstance(source, Path) else harness.write_app(tmp_path, source)
+    def begin(source: str | Path, *options: str, bind: bool = True, **settings: Any) -> Server:
+        path = source if isinstance(source, Path) else write_app(tmp_path, source)
         place = ("--bind", "127.0.0.1:0") if bind and "--bind" not in options else ()
-        server = harness.start(str(path), *place, *options, **settings)
+        server = start_server(str(path), *place, *options, **settings)
         servers.append(server)
         return server.wait_serving()
 
@@ -39,18 +37,18 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-def asgi(serve: Serve, request: pytest.FixtureRequest) -> harness.Server:
-    """`asgi_app.py` without a pool, on either loop."""
+def asgi(serve: Serve, request: pytest.FixtureRequest) -> Server:
+    """`apps/asgi_app.py` without a pool, once on each loop."""
     return serve(ASGI_APP, "--start", "0", "--loop", request.param)
 
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[MakePool]:
-    """`pool(options, *flags)` serves what `pooled(<options>)` makes; see pools.py and pooled.py."""
-    started: list[pools.Pool] = []
+    """`pool(options, *flags)` serves `apps/pool_app.py`, whose server is made with these options."""
+    started: list[Pool] = []
 
-    def begin(options: str = "", *flags: str, **settings: object) -> pools.Pool:
-        pool = pools.start(tmp_path, options, flags, **settings)
+    def begin(options: str = "", *flags: str, **settings: Any) -> Pool:
+        pool = start_pool(tmp_path, options, flags, **settings)
         started.append(pool)
         return pool.wait_serving()
 
@@ -60,21 +58,21 @@ def pool(tmp_path: Path) -> Iterator[MakePool]:
 
 
 @pytest.fixture
-def at() -> Iterator[stage.At]:
-    """`at(handler, **settings)` is an engine in this process; without a handler it answers at once."""
-    stages: list[stage.Stage] = []
+def run_engine() -> Iterator[RunEngine]:
+    """`run_engine(handler, **settings)` runs an engine in this process; by default it answers at once."""
+    engines: list[LocalEngine] = []
 
-    def begin(*handler: Any, **settings: Any) -> stage.Stage:
-        stages.append(stage.Stage(*handler, **settings))
-        return stages[-1]
+    def begin(*handler: Any, **settings: Any) -> LocalEngine:
+        engines.append(LocalEngine(*handler, **settings))
+        return engines[-1]
 
     yield begin
-    for one in stages:
-        one.close()
+    for engine in engines:
+        engine.close()
 
 
 @pytest.fixture
-def client(site: harness.Server) -> Iterator[httpx.Client]:
+def client(site: Server) -> Iterator[httpx.Client]:
     """A client of the application that the test's module serves as its fixture `site`."""
     with httpx.Client(base_url=site.url, trust_env=False) as client:
         yield client

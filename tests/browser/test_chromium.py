@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Serve
+from support.server import Serve
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EXAMPLES = Path(__file__).parents[2] / "examples"

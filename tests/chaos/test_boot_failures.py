@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from conftest import MakePool
-from support.harness import wait_until
-from support.pools import children
+from support.pool import MakePool
+from support.processes import children
+from support.waiting import wait_until
 
 TWO = (
     "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8, "

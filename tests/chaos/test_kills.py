@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from conftest import MakePool
 from prefork.pool.scoreboard import list_glues
-from support.clients import Load
-from support.harness import wait_until
-from support.pools import Pool, alive, children
+from support.load import Load
+from support.pool import MakePool, Pool
+from support.processes import alive, children
+from support.waiting import wait_until
 
 FOUR = "start_servers=4, min_spare_servers=4, max_spare_servers=4, max_clients=4, check_spares_interval=60"
 

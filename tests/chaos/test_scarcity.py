@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import MakePool
 from prefork.errors import ScoreboardUnavailable
-from support import pools
-from support.harness import wait_until
-from support.pools import Pool
+from support.pool import MakePool, Pool, start_pool
+from support.waiting import wait_until
 
 SOMEBODY = 54321
 """A user of whom nothing else runs: the limit counts a user's processes, and root is above it."""
@@ -141,7 +139,7 @@ def unserved(tmp_path: Path) -> Iterator[Pool]:
     """A pool that has found no shared memory; it tries again each half second."""
     options = f"{TWO}, prefork_interval=0.5"
     more = LIMITS + "resource.setrlimit(resource.RLIMIT_FSIZE, (0, -1))\n"
-    server = pools.start(tmp_path, options, (), more=more)
+    server = start_pool(tmp_path, options, (), more=more)
     server.wait_log("no scoreboard")
     wait_until(lambda: can_be_asked(server), "hands in the manager")
     yield server

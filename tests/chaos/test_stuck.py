@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from conftest import MakePool
-from support import harness
-from support.harness import wait_until
-from support.pools import Pool, alive, state
+from support.pool import MakePool, Pool
+from support.processes import alive, state
+from support.responses import read_all, read_response
+from support.waiting import wait_until
 
 THREE = "start_servers=3, min_spare_servers=3, max_spare_servers=3, max_clients=3, check_spares_interval=60"
 
@@ -36,7 +36,7 @@ def test_a_worker_stuck_in_a_blocking_handler_is_killed_after_graceful_timeout(p
     assert 0.2 < took_s < 5
     assert f"worker {stuck} did not end in time: killing it" in server.log
     assert not alive(stuck)
-    assert harness.read_all(held) == b""
+    assert read_all(held) == b""
 
 
 def test_a_worker_that_ignores_term_is_killed_when_it_is_replaced(pool: MakePool) -> None:
@@ -92,7 +92,7 @@ def test_a_worker_that_hangs_while_it_leaves_is_killed_and_replaced(pool: MakePo
     print(f"killed after {took_s:.2f} s")
     assert 2 < took_s < 6, "graceful_timeout and two seconds"
     wait_until(lambda: not alive(worker), "it to end")
-    assert harness.read_all(held) == b""
+    assert read_all(held) == b""
     assert server.wait_workers(1) != [worker]
     assert "ERROR" not in server.log
 
@@ -101,7 +101,7 @@ def test_a_worker_that_hangs_while_it_leaves_is_killed_and_replaced(pool: MakePo
 def test_a_worker_that_leaves_within_its_time_is_not_killed(pool: MakePool, told: bool) -> None:
     server, worker, held = leaving(pool, "/last", told=told)
     (server.directory / "go").touch()
-    assert harness.read_response(held)[2] == b"last"
+    assert read_response(held)[2] == b"last"
     wait_until(lambda: not alive(worker), "it to end")
     assert server.wait_workers(1) != [worker]
     assert "killing" not in server.log

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ASGI_APP, Serve
-from support import messages
-from support.harness import Server, read_response, wait_until
+from support.apps import ASGI_APP
+from support.responses import only, parse, read_response
+from support.server import Serve, Server
+from support.waiting import wait_until
 
 SUBSCRIBERS = 500
 
@@ -44,13 +45,13 @@ def test_pieces_of_one_turn_leave_together(asgi: Server) -> None:
 
 
 def test_http_1_0_gets_its_pieces_until_the_end(asgi: Server) -> None:
-    answer = messages.only(asgi.raw(b"GET /pieces HTTP/1.0\r\n\r\n"))
+    answer = only(asgi.raw(b"GET /pieces HTTP/1.0\r\n\r\n"))
     assert (answer.headers["connection"], answer.body) == ("close", b"one two three")
 
 
 def test_head_has_the_head_alone(asgi: Server) -> None:
     raw = asgi.raw(get("/hello", method="HEAD") + get("/pieces", "Connection: close", method="HEAD"))
-    hello, pieces = messages.parse(raw, bodiless=True)
+    hello, pieces = parse(raw, bodiless=True)
     assert hello.headers["content-length"] == "5"
     assert pieces.status == 200
 
@@ -66,18 +67,18 @@ def test_an_answer_that_has_no_body(asgi: Server, status: int) -> None:
 
 
 def test_the_application_may_close_the_connection(asgi: Server) -> None:
-    assert messages.only(asgi.raw(get("/closing") * 2)).body == b"last"
+    assert only(asgi.raw(get("/closing") * 2)).body == b"last"
 
 
 def test_the_client_may_close_the_connection(asgi: Server) -> None:
-    answer = messages.only(asgi.raw(get("/hello", "Connection: close")))
+    answer = only(asgi.raw(get("/hello", "Connection: close")))
     assert (answer.headers["connection"], answer.body) == ("close", b"hello")
 
 
 def test_pipelined_requests_are_answered_in_order(asgi: Server) -> None:
     paths = ["/hello", "/pieces", "/tasks", "/hello"] * 5
     raw = asgi.raw(b"".join(map(get, paths)) + get("/closing"))
-    bodies = [answer.body for answer in messages.parse(raw)]
+    bodies = [answer.body for answer in parse(raw)]
     assert bodies == [b"hello", b"one two three", b"[0, 1, 2]", b"hello"] * 5 + [b"last"]
 
 
@@ -114,8 +115,8 @@ def test_an_end_that_comes_while_a_piece_waits_releases_who_sent_it(asgi: Server
 
 
 def test_a_client_that_knows_no_trailers_gets_none(asgi: Server) -> None:
-    assert messages.only(asgi.raw(b"GET /trailers HTTP/1.0\r\n\r\n")).body == b"body"
-    assert messages.parse(asgi.raw(get("/trailers", "Connection: close", method="HEAD")), bodiless=True)
+    assert only(asgi.raw(b"GET /trailers HTTP/1.0\r\n\r\n")).body == b"body"
+    assert parse(asgi.raw(get("/trailers", "Connection: close", method="HEAD")), bodiless=True)
 
 
 def test_early_hints_come_before_the_answer(asgi: Server) -> None:
@@ -127,8 +128,8 @@ def test_early_hints_come_before_the_answer(asgi: Server) -> None:
         b"link: </script.js>; rel=preload",
     ]
     assert found
-    assert messages.only(rest).body == b"hinted"
-    assert messages.only(asgi.raw(b"GET /hints HTTP/1.0\r\n\r\n")).body == b"hinted"
+    assert only(rest).body == b"hinted"
+    assert only(asgi.raw(b"GET /hints HTTP/1.0\r\n\r\n")).body == b"hinted"
 
 
 def test_curl_understands_hints_and_trailers(asgi: Server) -> None:
@@ -201,7 +202,7 @@ def test_500_clients_hear_of_an_event(asgi: Server) -> None:
         begin = time.monotonic()
         wait_until(lambda: all_heard(b"0\r\n\r\n"), "500 second events")
         assert time.monotonic() - begin < 5.0
-    assert {messages.only(raw).body for raw in heard.values()} == {b"data: begin\n\ndata: end\n\n"}
+    assert {only(raw).body for raw in heard.values()} == {b"data: begin\n\ndata: end\n\n"}
 
 
 # Processes and loops

@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 import pytest
 
-from conftest import ASGI_APP, Serve
-from support import harness
-from support.harness import Server, read_all, read_response, wait_until
-from support.pools import alive
+from support.apps import ASGI_APP
+from support.processes import alive
+from support.responses import read_all, read_response
+from support.server import Serve, Server, run_prefork
+from support.waiting import wait_until
 
 START = "{'type': 'http.response.start', 'status': 200}"
 BODY = "{'type': 'http.response.body', 'body': b'x'}"
@@ -194,7 +195,7 @@ def test_a_call_that_returns_no_coroutine(serve: Serve) -> None:
 def test_uvloop_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "uvloop.py").write_text("raise ModuleNotFoundError(\"No module named 'uvloop'\")")
     env = {"PYTHONPATH": f"{tmp_path}:{Path(sys.modules['prefork'].__file__ or '').parents[1]}"}
-    done = harness.run("serve", str(ASGI_APP), "--loop", "uvloop", "--bind", "127.0.0.1:0", env=env)
+    done = run_prefork("serve", str(ASGI_APP), "--loop", "uvloop", "--bind", "127.0.0.1:0", env=env)
     assert done.returncode == 2
     assert re.fullmatch(
         r"prefork: .*loop uvloop: No module named 'uvloop'; install uvloop, or say --loop asyncio\n",

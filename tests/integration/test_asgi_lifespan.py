@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ASGI_APP, Serve
-from support import harness
-from support.frames import CLOSE, RawSocket, frame
-from support.harness import wait_until
+from support.apps import ASGI_APP
+from support.server import Finished, Serve, run_prefork, start_server, write_app
+from support.waiting import wait_until
+from support.websocket import CLOSE, RawSocket, frame
 
 APP = """
     import asyncio, os
@@ -39,10 +39,10 @@ def loop(request: pytest.FixtureRequest) -> tuple[str, str]:
     return "--loop", request.param
 
 
-def refuse(tmp_path: Path, lifespan: str, *options: str) -> harness.Finished:
+def refuse(tmp_path: Path, lifespan: str, *options: str) -> Finished:
     """What a server says that cannot begin."""
-    target = harness.write_app(tmp_path, app(lifespan))
-    return harness.run("serve", str(target), "--bind", "127.0.0.1:0", "--start", "0", *options)
+    target = write_app(tmp_path, app(lifespan))
+    return run_prefork("serve", str(target), "--bind", "127.0.0.1:0", "--start", "0", *options)
 
 
 def test_each_worker_starts_up_and_shuts_down(serve: Serve) -> None:
@@ -122,8 +122,8 @@ def test_the_manager_backs_off_from_workers_that_fail(serve: Serve) -> None:
 
 
 def test_a_startup_that_hangs_can_be_stopped(tmp_path: Path, loop: tuple[str, str]) -> None:
-    target = harness.write_app(tmp_path, app("print('hangs', flush=True); await asyncio.sleep(60)"))
-    server = harness.start(str(target), "--bind", "127.0.0.1:0", "--start", "0", *loop)
+    target = write_app(tmp_path, app("print('hangs', flush=True); await asyncio.sleep(60)"))
+    server = start_server(str(target), "--bind", "127.0.0.1:0", "--start", "0", *loop)
     try:
         wait_until(lambda: "hangs" in server.out, "its beginning")
         assert server.stop() == 0
@@ -196,8 +196,8 @@ def test_starlette_says_why_it_cannot_start(tmp_path: Path) -> None:
 
         app = Starlette(lifespan=lifespan)
     """
-    target = harness.write_app(tmp_path, source)
-    done = harness.run("serve", str(target), "--bind", "127.0.0.1:0", "--start", "0")
+    target = write_app(tmp_path, source)
+    done = run_prefork("serve", str(target), "--bind", "127.0.0.1:0", "--start", "0")
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()
     assert line.endswith("application Starlette failed to start: ValueError: no database")

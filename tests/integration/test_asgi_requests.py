@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from conftest import ASGI_APP, Serve
-from support import messages
-from support.frames import RawSocket
-from support.harness import Server, read_all, read_response, wait_until
+from support.apps import ASGI_APP
+from support.responses import only, read_all, read_response
+from support.server import Serve, Server
+from support.waiting import wait_until
+from support.websocket import RawSocket
 
 
 def send_head(server: Server, path: str, *fields: str, body: bytes = b"") -> socket.socket:
@@ -84,7 +85,7 @@ def test_state_and_extensions_are_copies(asgi: Server) -> None:
 
 def test_a_unix_socket_is_the_server(serve: Serve, tmp_path: Path) -> None:
     server = serve(ASGI_APP, "--start", "0", "--bind", f"unix:{tmp_path}/socket")
-    answer = messages.only(server.raw(b"GET /told HTTP/1.0\r\n\r\n"))
+    answer = only(server.raw(b"GET /told HTTP/1.0\r\n\r\n"))
     scope = literal_eval(answer.body.decode())
     assert scope["server"] == (f"{tmp_path}/socket", None)
     assert scope["client"] is None
@@ -172,7 +173,7 @@ def test_a_broken_body_is_a_bad_request(asgi: Server) -> None:
         sock.sendall(b"no size\r\n")
         status, fields, _ = read_response(sock)
         assert (status, fields["connection"]) == (400, "close")
-    assert messages.only(asgi.raw(head + b"no size\r\n")).status == 400
+    assert only(asgi.raw(head + b"no size\r\n")).status == 400
     asgi.wait_log("400 chunk size")
 
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 import websockets.sync.client
 
-from conftest import Serve
-from support.harness import Server, wait_until
+from support.server import Serve, Server
+from support.waiting import wait_until
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx")

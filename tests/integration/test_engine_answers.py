@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Serve
-from support.harness import read_all
-from support.messages import only, parse
+from support.responses import only, parse, read_all
+from support.server import Serve
 
 APP = """
     import asyncio

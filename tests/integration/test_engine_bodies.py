@@ -10,9 +10,8 @@ import time
 import psutil
 import pytest
 
-from conftest import Serve
-from support.harness import Server, read_all
-from support.messages import only, parse
+from support.responses import only, parse, read_all
+from support.server import Serve, Server
 
 APP = """
     import hashlib

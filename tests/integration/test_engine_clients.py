@@ -11,8 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conftest import Serve
-from support.harness import Server
+from support.server import Serve, Server
 
 APP = """
     import hashlib

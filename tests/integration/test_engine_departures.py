@@ -10,8 +10,8 @@ import struct
 import psutil
 import pytest
 
-from conftest import Serve
-from support.harness import Server, wait_until
+from support.server import Serve, Server
+from support.waiting import wait_until
 
 APP = """
     import asyncio

@@ -8,9 +8,9 @@ import socket
 
 import psutil
 
-from conftest import Serve
-from support.harness import Server, read_all, wait_until
-from support.messages import only
+from support.responses import only, read_all
+from support.server import Serve, Server
+from support.waiting import wait_until
 
 APP = """
     from prefork import HTTPServer, Kernel

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Serve
-from support.harness import run, write_app
-from support.messages import only, parse
+from support.responses import only, parse
+from support.server import Serve, run_prefork, write_app
 
 APP = """
     from prefork import HTTPServer, Kernel
@@ -94,7 +93,7 @@ def test_the_file_of_a_unix_socket_whose_server_was_killed_is_replaced(serve: Se
 def test_a_unix_socket_that_somebody_listens_on_is_refused(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
     server = serve(PLAIN, "--bind", f"unix:{path}")
-    done = run("serve", str(write_app(tmp_path, PLAIN)), "--bind", f"unix:{path}")
+    done = run_prefork("serve", str(write_app(tmp_path, PLAIN)), "--bind", f"unix:{path}")
     assert done.returncode == 2
     assert (
         done.stderr == f"prefork: cannot listen on {path}: Address already in use; "
@@ -106,7 +105,7 @@ def test_a_unix_socket_that_somebody_listens_on_is_refused(serve: Serve, tmp_pat
 def test_a_file_that_is_no_socket_is_never_removed(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
-    done = run("serve", str(write_app(tmp_path, PLAIN)), "--bind", f"unix:{path}")
+    done = run_prefork("serve", str(write_app(tmp_path, PLAIN)), "--bind", f"unix:{path}")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert path.read_text() == "data"
@@ -124,7 +123,7 @@ def test_the_file_of_another_server_is_left_alone(serve: Serve, tmp_path: Path) 
 @pytest.mark.parametrize("place", ["127.0.0.1:{port}", "localhost:{port}"])
 def test_a_taken_port_is_one_line_and_status_2(serve: Serve, tmp_path: Path, place: str) -> None:
     port = serve(PLAIN).port
-    done = run("serve", str(write_app(tmp_path, PLAIN)), "--bind", place.format(port=port))
+    done = run_prefork("serve", str(write_app(tmp_path, PLAIN)), "--bind", place.format(port=port))
     assert done.returncode == 2
     assert "Address already in use" in done.stderr
     assert len(done.stderr.splitlines()) == 1

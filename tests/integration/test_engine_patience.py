@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from conftest import Serve
-from support.harness import Server, read_all, wait_until
-from support.messages import only, parse
+from support.responses import only, parse, read_all
+from support.server import Serve, Server
+from support.waiting import wait_until
 
 APP = """
     import asyncio

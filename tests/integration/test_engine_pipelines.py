@@ -9,9 +9,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from conftest import Serve
-from support.harness import Server, read_all, wait_until
-from support.messages import parse
+from support.responses import parse, read_all
+from support.server import Serve, Server
+from support.waiting import wait_until
 
 APP = """
     import asyncio

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import Serve
-from support.harness import Server, wait_until
-from support.messages import only
+from support.responses import only
+from support.server import Serve, Server
+from support.waiting import wait_until
 
 APP = """
     import asyncio

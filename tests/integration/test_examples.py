@@ -18,8 +18,8 @@ from typing import ClassVar
 import pytest
 import websockets.sync.client
 
-from conftest import Serve
-from support import harness
+from support.server import Serve, Server
+from support.waiting import DEADLINE_S, wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROXY = EXAMPLES / "proxy.py"
@@ -167,7 +167,7 @@ def upstream() -> Iterator[str]:
         thread.join()
 
 
-def through(proxy: harness.Server, url: str, *options: str) -> subprocess.CompletedProcess[bytes]:
+def through(proxy: Server, url: str, *options: str) -> subprocess.CompletedProcess[bytes]:
     command = shutil.which("curl")
     if command is None:
         pytest.skip("curl is not installed")
@@ -175,7 +175,7 @@ def through(proxy: harness.Server, url: str, *options: str) -> subprocess.Comple
     return subprocess.run(
         [command, "--silent", "--show-error", "--proxy", proxy.url, *options, url],
         capture_output=True,
-        timeout=harness.DEADLINE_S,
+        timeout=DEADLINE_S,
         env=environment,
         check=False,
     )
@@ -217,15 +217,15 @@ def test_proxy_stops_the_upstream_while_the_client_does_not_read(serve: Serve, u
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sock.connect((proxy.host, proxy.port))
         sock.sendall(f"GET {upstream}/endless HTTP/1.1\r\nHost: {upstream[7:]}\r\n\r\n".encode())
-        harness.wait_until(lambda: Upstream.sent)
+        wait_until(lambda: Upstream.sent)
         before = -1
         while before != (before := Upstream.sent):
             through(proxy, upstream)  # time for some pieces, if they were not stopped
         assert before < 30_000_000  # what the sockets on the way hold
         for _ in range(200):
             sock.recv(65536)
-        harness.wait_until(lambda: Upstream.sent > before)
-    harness.wait_until(lambda: Upstream.broken, "the end of the upstream connection")
+        wait_until(lambda: Upstream.sent > before)
+    wait_until(lambda: Upstream.broken, "the end of the upstream connection")
     assert "Traceback" not in proxy.log
 
 

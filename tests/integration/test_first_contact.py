@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Serve
+from support.server import Serve
 
 HELLO = """
     from prefork import HTTPServer, Kernel

@@ -8,10 +8,11 @@ import socket
 
 import pytest
 
-from conftest import MakePool
-from support.clients import Load
-from support.harness import read_response, wait_until
-from support.pools import PID, Pool, alive, ask, is_silent, read_bodies, state
+from support.load import Load
+from support.pool import PID, MakePool, Pool, ask, is_silent, read_bodies
+from support.processes import alive, state
+from support.responses import read_response
+from support.waiting import wait_until
 
 FIVE = "start_servers=5, min_spare_servers=5, max_spare_servers=5, max_clients=20"
 

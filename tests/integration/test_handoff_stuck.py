@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import MakePool, Serve
-from support import harness
-from support.harness import read_response, wait_until
-from support.pools import PID, ask, is_silent, read_bodies
+from support.pool import PID, MakePool, ask, is_silent, read_bodies
+from support.responses import read_response
+from support.server import Serve, run_prefork, status_json
+from support.waiting import wait_until
 
 QUICK_S = 0.1
 """Far more than it takes, and far less than any handler here is stuck."""
@@ -216,9 +216,9 @@ def test_what_is_handed_off_is_shown(pool: MakePool) -> None:
     ask(second)
     wait_until(lambda: server.totals["adopted"] == 1, "it is counted")
     assert server.glue
-    told = harness.status_json(server.glue)
+    told = status_json(server.glue)
     assert (told["totals"]["handed_off"], told["totals"]["adopted"]) == (1, 1)
-    shown = harness.run("status", "--glue", server.glue).stdout
+    shown = run_prefork("status", "--glue", server.glue).stdout
     assert "1 handed off, 1 adopted" in shown
 
 

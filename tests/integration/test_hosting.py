@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Serve
-from support import harness
+from support.server import Serve, Server, run_prefork, running, start_program, start_server, write_app
+from support.waiting import wait_until
 
 WSGI = """
     import os
@@ -62,7 +62,7 @@ def test_a_factory_is_called(tmp_path: Path) -> None:
     source = "def create():" + textwrap.indent(textwrap.dedent(WSGI), "    ") + "\n    return app\n"
     path = tmp_path / "made.py"
     path.write_text(source)
-    server = harness.start(f"{path}:create", "--factory", "--bind", "127.0.0.1:0", "--workers", "1")
+    server = start_server(f"{path}:create", "--factory", "--bind", "127.0.0.1:0", "--workers", "1")
     try:
         server.wait_serving()
         assert server.get("/").startswith(b"|/ from")
@@ -96,8 +96,8 @@ def test_a_factory_is_called(tmp_path: Path) -> None:
 def test_what_cannot_be_is_one_line(
     tmp_path: Path, source: str, name: str, options: tuple[str, ...], complaint: str
 ) -> None:
-    path = harness.write_app(tmp_path, source)
-    finished = harness.run("serve", f"{path}{name}", *options)
+    path = write_app(tmp_path, source)
+    finished = run_prefork("serve", f"{path}{name}", *options)
     assert finished.returncode == 2
     assert complaint in finished.stderr
     assert "Traceback" not in finished.stderr
@@ -115,7 +115,7 @@ def test_a_program_runs_an_application_itself(tmp_path: Path) -> None:
         """
     )
     path.write_text(source)
-    server = harness.Server(harness.start_program(str(path)))
+    server = Server(start_program(str(path)))
     try:
         server.wait_serving()
         assert server.get("/").startswith(b"|/ from")
@@ -157,7 +157,7 @@ def test_the_access_log_has_a_line_for_each_kind_of_answer(serve: Serve, tmp_pat
     def told() -> list[str]:
         return re.findall(r'"(\w+ \S+) HTTP/1.1" (\d+ \S+) ', log.read_text())
 
-    harness.wait_until(lambda: len(told()) == 8, "a line for each")
+    wait_until(lambda: len(told()) == 8, "a line for each")
     assert [" ".join(line) for line in told()] == [
         "GET /whole 200 5",
         "GET /stream 200 -",
@@ -195,8 +195,8 @@ UNSPEAKABLE = """
 def test_a_response_that_is_dropped_unanswered_is_a_500_that_names_the_application(
     tmp_path: Path, name: str, options: tuple[str, ...], owed: str
 ) -> None:
-    path = harness.write_app(tmp_path, UNSPEAKABLE)
-    with harness.running(f"{path}:{name}", "--bind", "127.0.0.1:0", "--workers", "1", *options) as server:
+    path = write_app(tmp_path, UNSPEAKABLE)
+    with running(f"{path}:{name}", "--bind", "127.0.0.1:0", "--workers", "1", *options) as server:
         for _ in range(3):
             assert server.request("/")[0] == 500
         server.wait_log(f"application {name} dropped its response unanswered; it must {owed}")
@@ -215,7 +215,7 @@ def test_what_an_application_prints_is_seen(serve: Serve) -> None:
     server = serve(source, "--workers", "1")
     server.request("/")
     server.wait_log("on wsgi.errors")
-    harness.wait_until(lambda: "on standard output" in server.out, "what was printed")
+    wait_until(lambda: "on standard output" in server.out, "what was printed")
 
 
 def test_settings_come_from_a_file_and_the_environment(serve: Serve, tmp_path: Path) -> None:
@@ -228,13 +228,13 @@ def test_settings_come_from_a_file_and_the_environment(serve: Serve, tmp_path: P
 
 
 def test_a_setting_that_means_nothing_is_refused_wherever_it_was_said(tmp_path: Path) -> None:
-    path, config = harness.write_app(tmp_path, ASGI), tmp_path / "settings.toml"
+    path, config = write_app(tmp_path, ASGI), tmp_path / "settings.toml"
     config.write_text('hostname = "shop.example"\n')
     for name, arguments, env in (
         (f"{config}: hostname", ("--config", str(config)), {}),
         ("PREFORK_SPOOL_ABOVE", (), {"PREFORK_SPOOL_ABOVE": "1m"}),
     ):
-        finished = harness.run("serve", str(path), *arguments, env=env)
+        finished = run_prefork("serve", str(path), *arguments, env=env)
         assert finished.returncode == 2
         assert finished.stderr == f"prefork: {name} means nothing to {path} (ASGI application)\n"
 

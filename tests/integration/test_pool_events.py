@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import MakePool
-from support.harness import wait_until
+from support.pool import MakePool
+from support.waiting import wait_until
 
 TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8"
 

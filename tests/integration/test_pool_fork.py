@@ -9,10 +9,10 @@ import urllib.request
 
 import pytest
 
-from conftest import MakePool
 from prefork.pool.scoreboard import list_glues
-from support.harness import wait_until
-from support.pools import children
+from support.pool import MakePool
+from support.processes import children
+from support.waiting import wait_until
 
 ONE = "start_servers=1, min_spare_servers=1, max_spare_servers=1, max_clients=9"
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from conftest import MakePool
-from support.harness import wait_until
+from support.pool import MakePool
+from support.waiting import wait_until
 
 BLOCKING_AND_ASYNC = pytest.mark.parametrize("path", ["/hold", "/ahold"], ids=["blocking", "async"])
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import MakePool
 from prefork.pool.scoreboard import list_glues
-from support import harness
-from support.harness import read_response, wait_until
-from support.pools import Pool, alive
+from support.pool import MakePool, Pool
+from support.processes import alive
+from support.responses import read_all, read_response
+from support.waiting import wait_until
 
 LAZY = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8"
 TWO = f"{LAZY}, check_spares_interval=0.05"
@@ -227,7 +227,7 @@ def test_shutdown_kills_what_is_open(pool: MakePool) -> None:
     workers = server.workers()
     server.manager("[hands.let_go(), kernel.post('HTTPD', 'SHUTDOWN')]")
     assert server.wait() == 0
-    assert [harness.read_all(sock) for sock in held] == [b"", b""]
+    assert [read_all(sock) for sock in held] == [b"", b""]
     assert_nothing_is_left(server, workers)
 
 
@@ -262,7 +262,7 @@ def test_graceful_timeout_cuts_an_asynchronous_handler_that_does_not_end(pool: M
     wait_until(lambda: server.totals["active"] == 1, "one held")
     server.manager("[hands.let_go(), server.shutdown(graceful=True)]")
     assert server.wait() == 0
-    assert harness.read_all(held) == b""
+    assert read_all(held) == b""
     assert "cutting 1 connections that did not end" in server.log
     assert "killing" not in server.log
 

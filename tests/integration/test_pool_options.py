@@ -6,9 +6,10 @@ import itertools
 import re
 import time
 
-from conftest import MakePool
-from support import harness
-from support.harness import wait_until
+from support.pool import MakePool
+from support.responses import read_response
+from support.server import status_json
+from support.waiting import wait_until
 
 
 def test_startservers_is_how_many_it_begins_with(pool: MakePool) -> None:
@@ -103,7 +104,7 @@ def test_maxrequestsperchild_keeps_a_connection_that_outlives_its_workers(pool: 
         pids = []
         for _ in range(9):
             sock.sendall(b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n")
-            status, fields, pid = harness.read_response(sock)
+            status, fields, pid = read_response(sock)
             assert (status, fields.get("connection")) == (200, None)
             pids.append(pid)
     assert len(set(pids)) == 3, pids
@@ -126,7 +127,7 @@ def test_ipc_glue_is_where_the_pool_is_found(pool: MakePool) -> None:
     server = pool("ipc_glue='theirs', start_servers=2, min_spare_servers=2", "--glue", "prefork-test-glue")
     assert server.glue == "prefork-test-glue"
     assert server.manager("server.glue") == "prefork-test-glue"
-    assert harness.status_json("prefork-test-glue")["manager"]["pid"] == server.pid
+    assert status_json("prefork-test-glue")["manager"]["pid"] == server.pid
 
 
 def test_ipc_glue_is_unique_if_not_said(pool: MakePool) -> None:

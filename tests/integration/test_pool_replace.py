@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import MakePool
-from support.clients import Load
-from support.harness import read_response, wait_until
-from support.pools import PID, ask
+from support.load import Load
+from support.pool import PID, MakePool, ask
+from support.responses import read_response
+from support.waiting import wait_until
 
 NEW = "[{'dir': '^/one$', 'session': 'PAGES', 'event': 'two'}, *HANDLERS]"
 FIVE = "start_servers=5, min_spare_servers=5, max_spare_servers=5, max_clients=20"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import time
 
 import pytest
 
-from conftest import MakePool
-from support import harness
-from support.harness import read_response, wait_until
-from support.pools import Pool, alive
+from support.pool import MakePool, Pool
+from support.processes import alive
+from support.responses import read_all, read_response
+from support.waiting import wait_until
 
 TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8, check_spares_interval=0.05"
 TERM_AND_INT = pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
@@ -56,7 +57,7 @@ def test_a_second_signal_ends_at_once(pool: MakePool, signum: int) -> None:
 def test_ctrl_c_reaches_the_whole_group_and_still_lets_requests_be_answered(pool: MakePool) -> None:
     server = pool(TWO, start_new_session=True)
     held = hold_two(server)
-    harness.os.killpg(server.pid, signal.SIGINT)
+    os.killpg(server.pid, signal.SIGINT)
     server.wait_log("SIGINT: stopping when")
     assert sorted(map(int, server.release())) == sorted(held)
     assert server.wait() == 0
@@ -66,9 +67,9 @@ def test_ctrl_c_reaches_the_whole_group_and_still_lets_requests_be_answered(pool
 def test_ctrl_c_twice_ends_at_once_and_quietly(pool: MakePool) -> None:
     server = pool(TWO, start_new_session=True)
     hold_two(server)
-    harness.os.killpg(server.pid, signal.SIGINT)
+    os.killpg(server.pid, signal.SIGINT)
     server.wait_log("SIGINT: stopping when")
-    harness.os.killpg(server.pid, signal.SIGINT)
+    os.killpg(server.pid, signal.SIGINT)
     assert server.wait() == 0
     assert "Traceback" not in server.log
 
@@ -79,7 +80,7 @@ def test_ctrl_c_while_the_workers_begin_leaves_none_behind(pool: MakePool) -> No
     workers = server.workers("starting")
     assert len(workers) == 2
     began = time.monotonic()
-    harness.os.killpg(server.pid, signal.SIGINT)
+    os.killpg(server.pid, signal.SIGINT)
     assert server.wait() == 0
     assert time.monotonic() - began < 5
     assert not any(map(alive, workers))
@@ -89,7 +90,7 @@ def test_ctrl_c_while_the_workers_begin_leaves_none_behind(pool: MakePool) -> No
 def test_term_to_one_worker_retires_it_alone(pool: MakePool) -> None:
     server = pool(TWO, more="import os\n")
     first, second = hold_two(server)
-    harness.os.kill(first, signal.SIGTERM)
+    os.kill(first, signal.SIGTERM)
     wait_until(lambda: server.workers("draining") == [first], "it drains")
     assert first in map(int, server.release())
     wait_until(lambda: not alive(first), "the first to end")
@@ -104,7 +105,7 @@ def test_term_to_a_worker_that_begins_ends_it_and_it_is_replaced(pool: MakePool)
     )
     (worker,) = server.workers("starting")
     (server.directory / "go").touch()
-    harness.os.kill(worker, signal.SIGTERM)
+    os.kill(worker, signal.SIGTERM)
     server.wait_log(f"worker {worker} ended before it was ready (killed by SIGTERM)")
     assert server.wait_workers(1) != [worker]
 
@@ -112,8 +113,8 @@ def test_term_to_a_worker_that_begins_ends_it_and_it_is_replaced(pool: MakePool)
 def test_int_to_one_worker_is_left_to_its_manager(pool: MakePool) -> None:
     server = pool(TWO)
     first, second = server.wait_workers(2)
-    harness.os.kill(first, signal.SIGINT)
-    harness.os.kill(second, signal.SIGINT)
+    os.kill(first, signal.SIGINT)
+    os.kill(second, signal.SIGINT)
     assert int(server.get("/pid")) in (first, second)
     assert {first, second} <= set(server.workers())
 
@@ -134,7 +135,7 @@ def test_a_signal_to_a_server_without_a_pool_does_the_same(pool: MakePool) -> No
     server.wait_log("SIGTERM: stopping when")
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
-    assert harness.read_all(held) == b""
+    assert read_all(held) == b""
 
 
 def test_a_kept_connection_is_told_to_close_when_the_server_stops(pool: MakePool) -> None:
@@ -154,7 +155,7 @@ def test_a_kept_connection_is_told_to_close_when_the_server_stops(pool: MakePool
 def test_hup_to_the_group_replaces_every_worker(pool: MakePool) -> None:
     server = pool(TWO, start_new_session=True)
     before = server.wait_workers(2)
-    harness.os.killpg(server.pid, signal.SIGHUP)
+    os.killpg(server.pid, signal.SIGHUP)
     wait_until(
         lambda: not set(before) & set(server.workers()) and len(server.workers("spare")) == 2, "new ones"
     )
@@ -221,7 +222,7 @@ def test_a_signal_that_the_application_heard_is_its_own(pool: MakePool) -> None:
 def test_a_signal_that_the_manager_answers_is_not_for_its_workers(pool: MakePool) -> None:
     server = pool(TWO)
     first, second = server.wait_workers(2)
-    harness.os.kill(first, signal.SIGUSR1)
+    os.kill(first, signal.SIGUSR1)
     assert str(first) in server.wait_log("killed by SIGUSR1")
     assert second in server.wait_workers(2)
     assert "changes nothing" not in server.log

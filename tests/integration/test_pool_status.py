@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import time
 
-from conftest import MakePool
-from support import harness
-from support.harness import wait_until
+from support.pool import MakePool
+from support.server import run_prefork, status_json
+from support.waiting import wait_until
 
 TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=3, max_clients=4, check_spares_interval=60"
 
@@ -19,7 +19,7 @@ def test_status_json_tells_manager_totals_and_a_list_of_workers(pool: MakePool) 
     for _ in range(3):
         server.get("/one")
     wait_until(lambda: server.totals["requests"] == 3, "three counted")
-    told = harness.status_json(server.glue)
+    told = status_json(server.glue)
     assert set(told) == {"manager", "totals", "workers"}
     manager = told["manager"]
     assert manager["pid"] == server.pid
@@ -58,7 +58,7 @@ def test_totals_keep_what_workers_did_that_are_gone(pool: MakePool) -> None:
 def test_status_for_people_is_a_table(pool: MakePool) -> None:
     server = pool("", "--workers", "2")
     first, second = server.wait_workers(2)
-    done = harness.run("status", "--glue", str(server.glue))
+    done = run_prefork("status", "--glue", str(server.glue))
     assert done.returncode == 0
     assert re.search(rf"\b{first}\b", done.stdout)
     assert re.search(rf"\b{second}\b", done.stdout)
@@ -66,7 +66,7 @@ def test_status_for_people_is_a_table(pool: MakePool) -> None:
 
 
 def test_status_of_nobody_is_one_line_and_status_2() -> None:
-    done = harness.run("status", "--glue", "prefork-nobody")
+    done = run_prefork("status", "--glue", "prefork-nobody")
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
@@ -75,7 +75,7 @@ def test_status_of_nobody_is_one_line_and_status_2() -> None:
 
 def test_glue_in_use_names_the_pid_that_holds_it(pool: MakePool) -> None:
     first = pool("", "--workers", "1", "--glue", "prefork-test-taken")
-    done = harness.run("serve", str(first.directory / "app.py") + ":server", "--bind", "127.0.0.1:0",
+    done = run_prefork("serve", str(first.directory / "app.py") + ":server", "--bind", "127.0.0.1:0",
                        "--glue", "prefork-test-taken", env=first.env)  # fmt: skip
     assert done.returncode == 2
     assert done.stdout == ""
@@ -85,7 +85,7 @@ def test_glue_in_use_names_the_pid_that_holds_it(pool: MakePool) -> None:
 
 def test_a_taken_port_is_one_line_and_status_2_and_holds_no_glue(pool: MakePool) -> None:
     first = pool("", "--workers", "1")
-    done = harness.run("serve", str(first.directory / "app.py") + ":server", "--bind",
+    done = run_prefork("serve", str(first.directory / "app.py") + ":server", "--bind",
                        f"127.0.0.1:{first.port}", env=first.env)  # fmt: skip
     assert done.returncode == 2
     assert re.fullmatch(r"prefork: cannot listen on .*Address already in use.*\n", done.stderr)

@@ -7,10 +7,12 @@ import time
 
 import pytest
 
-from conftest import MakePool, Serve
-from support.frames import RawSocket
-from support.harness import read_all, read_response, wait_until
-from support.pools import PID, alive, ask
+from support.pool import PID, MakePool, ask
+from support.processes import alive
+from support.responses import read_all, read_response
+from support.server import Serve
+from support.waiting import wait_until
+from support.websocket import RawSocket
 
 SLOW = """
 @server.handle("^/stream$")

@@ -7,8 +7,9 @@ import socket
 
 import pytest
 
-from conftest import Serve
-from support import harness
+from support.responses import read_response
+from support.server import Serve, Server
+from support.waiting import wait_until
 
 APP = """
     import json
@@ -147,17 +148,17 @@ HOWS = pytest.mark.parametrize("how", ["event", "call", "method"])
 
 
 @pytest.fixture
-def server(serve: Serve) -> harness.Server:
+def server(serve: Serve) -> Server:
     return serve(APP)
 
 
-def heard(server: harness.Server) -> list[object]:
+def heard(server: Server) -> list[object]:
     told: list[object] = json.loads(server.get("/event/heard"))
     return told
 
 
 @HOWS
-def test_done_answers_and_fills_date_type_and_length(server: harness.Server, how: str) -> None:
+def test_done_answers_and_fills_date_type_and_length(server: Server, how: str) -> None:
     status, fields, body = server.request(f"/{how}/done")
     assert (status, body) == (201, b"done")
     assert fields["content-type"] == "text/plain"
@@ -166,35 +167,35 @@ def test_done_answers_and_fills_date_type_and_length(server: harness.Server, how
 
 
 @HOWS
-def test_close_closes_without_an_answer(server: harness.Server, how: str) -> None:
+def test_close_closes_without_an_answer(server: Server, how: str) -> None:
     assert server.raw(f"GET /{how}/close HTTP/1.1\r\nHost: a\r\n\r\n".encode()) == b""
 
 
 @HOWS
-def test_stream_asks_for_the_next_piece_and_done_ends_it(server: harness.Server, how: str) -> None:
+def test_stream_asks_for_the_next_piece_and_done_ends_it(server: Server, how: str) -> None:
     with server.connect() as sock:
         for _ in range(2):  # the connection is kept
             sock.sendall(f"GET /{how}/stream HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-            status, fields, body = harness.read_response(sock)
+            status, fields, body = read_response(sock)
             assert (status, body) == (200, b"piece 0\npiece 1\npiece 2\n")
             assert fields["transfer-encoding"] == "chunked"
     assert heard(server) == ["piece"] * 8
 
 
 @HOWS
-def test_dont_flush_leaves_the_asking_to_the_application(server: harness.Server, how: str) -> None:
+def test_dont_flush_leaves_the_asking_to_the_application(server: Server, how: str) -> None:
     assert server.get(f"/{how}/stream?dont_flush") == b"piece 0\npiece 1\npiece 2\n"
     assert heard(server) == ["piece"] * 4
 
 
 @HOWS
-def test_close_in_the_middle_of_a_stream_ends_both(server: harness.Server, how: str) -> None:
+def test_close_in_the_middle_of_a_stream_ends_both(server: Server, how: str) -> None:
     received = server.raw(f"GET /{how}/broken HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     assert received.endswith(b"\r\n4\r\nhalf\r\n")  # no last chunk: the client can tell that it is not whole
 
 
 @HOWS
-def test_answering_twice_raises_and_the_first_answer_stands(server: harness.Server, how: str) -> None:
+def test_answering_twice_raises_and_the_first_answer_stands(server: Server, how: str) -> None:
     status, _, body = server.request(f"/{how}/twice")
     assert (status, body) == (200, b"once")
     server.wait_log("this response was answered before (handler PAGES.twice); a request has one answer")
@@ -202,38 +203,36 @@ def test_answering_twice_raises_and_the_first_answer_stands(server: harness.Serv
 
 
 @HOWS
-def test_set_close_handler_has_events_called_when_the_connection_closes(
-    server: harness.Server, how: str
-) -> None:
+def test_set_close_handler_has_events_called_when_the_connection_closes(server: Server, how: str) -> None:
     with server.connect() as sock:
         sock.sendall(f"GET /{how}/watch?my%20word HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        assert harness.read_response(sock)[0] == 200
+        assert read_response(sock)[0] == 200
         assert heard(server) == []
     told: list[object] = []
-    harness.wait_until(lambda: told.extend(heard(server)) or told)
+    wait_until(lambda: told.extend(heard(server)) or told)
     assert told == [["first", "my%20word"], ["second", "my%20word"]]
 
 
 @HOWS
-def test_set_close_handler_without_an_event_takes_it_back(server: harness.Server, how: str) -> None:
+def test_set_close_handler_without_an_event_takes_it_back(server: Server, how: str) -> None:
     with server.connect() as kept, server.connect() as dropped:
         for sock in (kept, dropped):
             sock.sendall(f"GET /{how}/watch?{sock.fileno()} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        number = harness.read_response(dropped)[2].decode()
+        number = read_response(dropped)[2].decode()
         expected = str(kept.fileno())
-        assert harness.read_response(kept)[0] == 200
+        assert read_response(kept)[0] == 200
         server.get(f"/{how}/unwatch?{number}")
         dropped.shutdown(socket.SHUT_RDWR)
         assert dropped.recv(1) == b""
         kept.shutdown(socket.SHUT_RDWR)
         assert kept.recv(1) == b""
     told: list[object] = []
-    harness.wait_until(lambda: told.extend(heard(server)) or told)
+    wait_until(lambda: told.extend(heard(server)) or told)
     assert told == [["first", expected], ["second", expected]]
 
 
 @pytest.mark.parametrize("how", ["event", "method"])
-def test_get_handlers_gives_a_copy(server: harness.Server, how: str) -> None:
+def test_get_handlers_gives_a_copy(server: Server, how: str) -> None:
     handlers = json.loads(server.get(f"/{how}/get_handlers"))
     assert handlers[0] == {
         "dir": "^/(?P<how>event|call|method)/done$",
@@ -244,7 +243,7 @@ def test_get_handlers_gives_a_copy(server: harness.Server, how: str) -> None:
 
 
 @HOWS
-def test_set_handlers_replaces_them_all(server: harness.Server, how: str) -> None:
+def test_set_handlers_replaces_them_all(server: Server, how: str) -> None:
     assert server.request("/new")[0] == 404
     server.get(f"/{how}/set_handlers")
     assert server.get("/new") == b"^/new"
@@ -273,7 +272,7 @@ def test_set_handlers_replaces_them_all(server: harness.Server, how: str) -> Non
     ],
 )
 def test_set_handlers_refuses_a_wrong_list_and_keeps_the_one_it_has(
-    server: harness.Server, handlers: object, complaint: str
+    server: Server, handlers: object, complaint: str
 ) -> None:
     _, _, body = server.request("/method/set_wrong", "POST", json.dumps(handlers))
     assert body.decode().startswith(complaint)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import Serve
-from support import harness
+from support.responses import read_all
+from support.server import Serve, Server, running, write_app
 
 APP = r"""
     import asyncio
@@ -135,14 +135,14 @@ APP = r"""
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Server]:
-    path = harness.write_app(tmp_path_factory.mktemp("faults"), APP)
-    with harness.running(str(path), "--bind", "127.0.0.1:0") as server:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    path = write_app(tmp_path_factory.mktemp("faults"), APP)
+    with running(str(path), "--bind", "127.0.0.1:0") as server:
         yield server
 
 
 @pytest.fixture
-def server(shared: harness.Server) -> Iterator[harness.Server]:
+def server(shared: Server) -> Iterator[Server]:
     """One server for all: after each fault it must answer the next good request."""
     yield shared
     status, _, body = shared.request("/raises_after")
@@ -150,7 +150,7 @@ def server(shared: harness.Server) -> Iterator[harness.Server]:
     assert shared.process.poll() is None
 
 
-def told(server: harness.Server, text: str) -> bool:
+def told(server: Server, text: str) -> bool:
     return any(text in error and ip == "127.0.0.1" for error, ip in json.loads(server.get("/errors")))
 
 
@@ -168,7 +168,7 @@ def told(server: harness.Server, text: str) -> bool:
     ],
 )
 def test_an_exception_in_a_handler_is_a_500_and_logged_with_session_event_and_arguments(
-    server: harness.Server, path: str, error: str, event: str
+    server: Server, path: str, error: str, event: str
 ) -> None:
     status, fields, body = server.request(path)
     assert (status, fields["content-type"], body) == (500, "text/plain", b"500 Internal Server Error")
@@ -178,7 +178,7 @@ def test_an_exception_in_a_handler_is_a_500_and_logged_with_session_event_and_ar
     assert told(server, error)
 
 
-def test_an_exception_after_the_answer_is_logged_and_the_answer_stands(server: harness.Server) -> None:
+def test_an_exception_after_the_answer_is_logged_and_the_answer_stands(server: Server) -> None:
     assert server.get("/raises_after") == b"answered"
     server.wait_log("ValueError: after its answer")
 
@@ -192,23 +192,23 @@ def test_an_exception_after_the_answer_is_logged_and_the_answer_stands(server: h
     ],
 )
 def test_a_response_that_is_dropped_unanswered_is_a_500_that_names_its_handler(
-    server: harness.Server, path: str, handler: str
+    server: Server, path: str, handler: str
 ) -> None:
     assert server.request(path)[0] == 500
     server.wait_log(f"handler {handler} dropped its response unanswered; it must call done() or close()")
     assert told(server, f"handler {handler} dropped its response unanswered")
 
 
-def test_one_that_is_dropped_in_a_cycle_is_answered_when_it_is_collected(server: harness.Server) -> None:
+def test_one_that_is_dropped_in_a_cycle_is_answered_when_it_is_collected(server: Server) -> None:
     with server.connect() as sock:
         sock.sendall(b"GET /in_a_cycle HTTP/1.1\r\nHost: a\r\n\r\n")
         server.get("/collect")
-        assert harness.read_all(sock).startswith(b"HTTP/1.1 500 ")
+        assert read_all(sock).startswith(b"HTTP/1.1 500 ")
     server.wait_log("handler PAGES.in_a_cycle dropped its response unanswered")
 
 
 @pytest.mark.parametrize("path", ["/evil_header", "/evil_header_posted", "/evil_content"])
-def test_what_cannot_be_sent_is_a_500_and_nothing_of_it_is_sent(server: harness.Server, path: str) -> None:
+def test_what_cannot_be_sent_is_a_500_and_nothing_of_it_is_sent(server: Server, path: str) -> None:
     received = server.raw(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     assert received.startswith(b"HTTP/1.1 500 ")
     assert received.count(b"HTTP/1.1") == 1
@@ -217,11 +217,11 @@ def test_what_cannot_be_sent_is_a_500_and_nothing_of_it_is_sent(server: harness.
     assert told(server, f"PAGES.{path[1:]}")
 
 
-def test_a_handler_may_catch_that_and_answer_after_all(server: harness.Server) -> None:
+def test_a_handler_may_catch_that_and_answer_after_all(server: Server) -> None:
     assert b"Bad Name" in server.get("/mended")
 
 
-def test_answering_twice_is_an_error_of_the_handler(server: harness.Server) -> None:
+def test_answering_twice_is_an_error_of_the_handler(server: Server) -> None:
     assert server.get("/twice") == b"once"
     server.wait_log("handler PAGES.twice: this response was answered before (handler PAGES.twice)")
     assert told(server, "this response was answered before")
@@ -289,7 +289,7 @@ def test_a_handler_for_malformed_requests_that_fails_is_a_500(serve: Serve) -> N
     assert server.get("/a") == b"page /a"
 
 
-def test_without_such_a_handler_the_engine_answers(server: harness.Server) -> None:
+def test_without_such_a_handler_the_engine_answers(server: Server) -> None:
     received = server.raw(b"nonsense\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     server.wait_log("client 127.0.0.1: 400 ")

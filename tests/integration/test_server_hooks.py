@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Serve
-from support import harness
+from support.server import Serve, Server
+from support.waiting import wait_until
 
 APP = """
     import asyncio
@@ -113,7 +113,7 @@ def app(malformed: bool = False, **hooks: object) -> str:
     return APP.format(hooks=said, malformed=handler if malformed else "")
 
 
-def heard(server: harness.Server, *kinds: str) -> list[Any]:
+def heard(server: Server, *kinds: str) -> list[Any]:
     """What was told since the last call, without what the asking itself brings."""
     told = json.loads(server.get("/heard"))
     return [what for what in told if what[0] in kinds and what[1] != "/heard"]
@@ -191,11 +191,11 @@ def test_error_handler_is_told_of_a_client_that_left_before_its_answer(serve: Se
     server = serve(app(error="error"))
     with server.connect() as sock:
         sock.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-        harness.wait_until(lambda: heard(server, "waiting") == [["waiting", False]])
+        wait_until(lambda: heard(server, "waiting") == [["waiting", False]])
         # It closes with a reset, not with an end.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     told: list[Any] = []
-    harness.wait_until(lambda: told.extend(heard(server, "error", "dead")) or len(told) == 2)
+    wait_until(lambda: told.extend(heard(server, "error", "dead")) or len(told) == 2)
     assert ["dead", True] in told
     (error,) = (what for what in told if what[0] == "error")
     assert "the client" in error[1]
@@ -234,7 +234,7 @@ def test_a_hook_may_be_a_function(serve: Serve) -> None:
             return heard
     """)
     assert json.loads(server.get("/a")) == ["setup 127.0.0.1", "log /a"]
-    harness.wait_until(lambda: "log2 /a" in json.loads(server.get("/b")), "the asynchronous hook")
+    wait_until(lambda: "log2 /a" in json.loads(server.get("/b")), "the asynchronous hook")
 
 
 def test_a_hook_of_a_session_that_vanished_is_logged_and_harms_nobody(serve: Serve) -> None:

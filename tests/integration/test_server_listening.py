@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Serve
-from support import harness
+from support.responses import read_all, read_response
+from support.server import Serve, Server
+from support.waiting import wait_until
 
 APP = """
     import signal
@@ -116,7 +117,7 @@ PAGE = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n"
 HUP, USR1, USR2, TERM, WINCH = 1, 10, 12, 15, 28
 
 
-def refuses(server: harness.Server) -> bool:
+def refuses(server: Server) -> bool:
     try:
         server.connect().close()
     except ConnectionRefusedError:
@@ -124,8 +125,8 @@ def refuses(server: harness.Server) -> bool:
     return False
 
 
-def said(server: harness.Server, line: str) -> None:
-    harness.wait_until(lambda: line in server.out, f"{line!r} on standard output")
+def said(server: Server, line: str) -> None:
+    wait_until(lambda: line in server.out, f"{line!r} on standard output")
 
 
 @HOWS
@@ -133,11 +134,11 @@ def test_stop_listen_closes_the_listener_alone(serve: Serve, how: str) -> None:
     server = serve(APP)
     with server.connect() as kept:
         kept.sendall(PAGE)
-        assert harness.read_response(kept)[2] == b"page"
+        assert read_response(kept)[2] == b"page"
         server.get(f"/{how}/stop")
-        harness.wait_until(lambda: refuses(server))
+        wait_until(lambda: refuses(server))
         kept.sendall(PAGE)
-        assert harness.read_response(kept)[2] == b"page"
+        assert read_response(kept)[2] == b"page"
 
 
 @HOWS
@@ -145,19 +146,19 @@ def test_start_listen_opens_it_again_on_the_same_port(serve: Serve, how: str) ->
     server = serve(APP)
     for _ in range(2):
         server.get(f"/{how}/stop")
-        harness.wait_until(lambda: refuses(server))
+        wait_until(lambda: refuses(server))
         server.signal(USR1)
-        harness.wait_until(lambda: not refuses(server))
+        wait_until(lambda: not refuses(server))
         assert server.get("/page") == b"page"
     assert server.out.count(f"setup {server.port}") == 3
     assert server.stop() == 0
 
 
 @contextlib.contextmanager
-def port_taken(server: harness.Server) -> Iterator[None]:
+def port_taken(server: Server) -> Iterator[None]:
     """The server has stopped listening, and somebody else has its port when it wants to start again."""
     server.get("/method/stop")
-    harness.wait_until(lambda: refuses(server))
+    wait_until(lambda: refuses(server))
     with socket.create_server((server.host, server.port)):
         server.signal(USR1)
         server.wait_log("Address already in use; stop what uses it or choose another")
@@ -168,14 +169,14 @@ def test_start_listen_tries_again_when_the_port_was_taken_meanwhile(serve: Serve
     server = serve(APP)
     with port_taken(server):
         pass
-    harness.wait_until(lambda: server.out.count(f"setup {server.port}") == 2, "the second try")
+    wait_until(lambda: server.out.count(f"setup {server.port}") == 2, "the second try")
     assert server.get("/page") == b"page"
 
 
 HASTY = "import prefork.server.server\nprefork.server.server.RETRY_S = 0.01\n" + textwrap.dedent(APP)
 
 
-def tries_later(server: harness.Server) -> int:
+def tries_later(server: Server) -> int:
     """How often it has tried to listen, ten times the pause between two tries from now."""
     server.out.clear()
     server.signal(HUP)
@@ -212,15 +213,15 @@ def test_shutdown_cuts_every_connection_and_gives_up_the_alias(serve: Serve, how
     server = serve(APP)
     with server.connect() as waiting, server.connect() as idle:
         idle.sendall(PAGE)
-        assert harness.read_response(idle)[2] == b"page"
+        assert read_response(idle)[2] == b"page"
         waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         said(server, "waiting")
         assert server.raw(f"GET /{how}/shutdown HTTP/1.1\r\nHost: a\r\n\r\n".encode()) == b""
-        assert harness.read_all(waiting) == b""
-        assert harness.read_all(idle) == b""
+        assert read_all(waiting) == b""
+        assert read_all(idle) == b""
     said(server, "closed None")
     said(server, "error the server was shut down 127.0.0.1")
-    harness.wait_until(lambda: refuses(server))
+    wait_until(lambda: refuses(server))
     assert server.process.poll() is None  # the session holds the kernel with its signals; the server is gone
     assert "Traceback" not in server.log
 
@@ -230,14 +231,14 @@ def test_shutdown_graceful_answers_what_was_asked(serve: Serve, how: str) -> Non
     server = serve(APP)
     with server.connect() as waiting, server.connect() as idle:
         idle.sendall(PAGE)
-        assert harness.read_response(idle)[2] == b"page"
+        assert read_response(idle)[2] == b"page"
         waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         said(server, "waiting")
         assert server.get(f"/{how}/shutdown?GRACEFUL") == b"the last one"
-        assert harness.read_all(idle) == b""
-        harness.wait_until(lambda: refuses(server))
+        assert read_all(idle) == b""
+        wait_until(lambda: refuses(server))
         server.signal(USR2)
-        status, fields, body = harness.read_response(waiting)
+        status, fields, body = read_response(waiting)
         assert (status, fields["connection"], body) == (200, "close", b"late")
     said(server, "closed None")
 
@@ -248,7 +249,7 @@ def test_shutdown_graceful_cuts_what_does_not_end_in_time(serve: Serve) -> None:
         waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         said(server, "waiting")
         server.signal(TERM)
-        assert harness.read_all(waiting) == b""
+        assert read_all(waiting) == b""
     server.wait_log("cutting 1 connections that did not end")
 
 
@@ -261,7 +262,7 @@ def test_term_is_graceful_and_a_second_one_ends_at_once(serve: Serve) -> None:
         server.wait_log("SIGTERM: stopping when all requests are answered")
         begun = time.monotonic()
         server.signal(TERM)
-        assert harness.read_all(waiting) == b""
+        assert read_all(waiting) == b""
         assert time.monotonic() - begun < 5
     server.wait_log("SIGTERM again: stopping at once")
 
@@ -270,7 +271,7 @@ def test_a_unix_socket_is_opened_again_as_well(serve: Serve, tmp_path: Path) -> 
     path = tmp_path / "web.sock"
     server = serve(APP, "--bind", f"unix:{path}")
     server.raw(b"GET /method/stop HTTP/1.0\r\n\r\n")
-    harness.wait_until(lambda: not path.exists())
+    wait_until(lambda: not path.exists())
     server.signal(USR1)
-    harness.wait_until(path.exists)
+    wait_until(path.exists)
     assert server.raw(b"GET /page HTTP/1.0\r\n\r\n").endswith(b"page")

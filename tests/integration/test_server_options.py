@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Serve
-from support import harness
+from support.responses import read_all
+from support.server import Serve
+from support.waiting import DEADLINE_S
 
 APP = """
     from prefork import HTTPServer, Kernel
@@ -45,10 +46,10 @@ def has_ipv6() -> bool:
 
 def get(url_host: str, port: int, target: str = "/uri", *, family: int = socket.AF_INET) -> bytes:
     with socket.socket(family) as sock:
-        sock.settimeout(harness.DEADLINE_S)
+        sock.settimeout(DEADLINE_S)
         sock.connect((url_host, port))
         sock.sendall(f"GET {target} HTTP/1.1\r\nHost: asked.test\r\nConnection: close\r\n\r\n".encode())
-        return harness.read_all(sock).partition(b"\r\n\r\n")[2]
+        return read_all(sock).partition(b"\r\n\r\n")[2]
 
 
 def test_alias_is_the_name_to_post_to(serve: Serve) -> None:
@@ -104,7 +105,7 @@ def test_an_address_that_is_a_path_is_a_unix_socket(serve: Serve, tmp_path: Path
     assert server.url == f"unix:{path}"
     with server.connect() as sock:
         sock.sendall(b"GET /uri HTTP/1.1\r\nHost: local\r\nConnection: close\r\n\r\n")
-        assert harness.read_all(sock).endswith(b"http://local/uri")
+        assert read_all(sock).endswith(b"http://local/uri")
     assert server.stop() == 0
     assert not path.exists()
 
@@ -116,7 +117,7 @@ def test_a_unix_socket_that_a_crash_left_behind_is_replaced(serve: Serve, tmp_pa
     server = serve(app(address=str(path)), bind=False)
     with server.connect() as sock:
         sock.sendall(b"GET /uri HTTP/1.0\r\n\r\n")
-        assert b"200 OK" in harness.read_all(sock)
+        assert b"200 OK" in read_all(sock)
 
 
 def test_no_address_is_ipv4_and_ipv6(serve: Serve) -> None:

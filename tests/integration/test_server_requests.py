@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from conftest import Serve
-from support import harness
+from support.responses import read_all, read_response
+from support.server import Serve, Server, running, write_app
+from support.waiting import wait_until
 
 APP = r"""
     from prefork import HTTPServer, Kernel, Upload
@@ -108,19 +109,19 @@ APP = r"""
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Server]:
-    path = harness.write_app(tmp_path_factory.mktemp("requests"), APP)
-    with harness.running(str(path), "--bind", "127.0.0.1:0", "--spool-above", "1k") as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    path = write_app(tmp_path_factory.mktemp("requests"), APP)
+    with running(str(path), "--bind", "127.0.0.1:0", "--spool-above", "1k") as server:
         yield server
 
 
-def ask(server: harness.Server, path: str, *args: Any, **options: Any) -> Any:
+def ask(server: Server, path: str, *args: Any, **options: Any) -> Any:
     status, fields, body = server.request(path, *args, **options)
     assert (status, fields["content-type"]) == (200, "application/json"), body
     return json.loads(body)
 
 
-def test_a_request_has_method_uri_path_query_protocol_and_match(server: harness.Server) -> None:
+def test_a_request_has_method_uri_path_query_protocol_and_match(server: Server) -> None:
     about = ask(server, "/about/J%c3%bcrgen%2f?q=%20&r", "PURGE")
     assert about["method"] == "PURGE"
     assert about["uri"] == f"http://127.0.0.1:{server.port}/about/J%c3%bcrgen%2f?q=%20&r"
@@ -133,28 +134,28 @@ def test_a_request_has_method_uri_path_query_protocol_and_match(server: harness.
     assert about["remote_ip"] == "127.0.0.1"
 
 
-def test_a_request_without_query_and_body_has_empty_ones(server: harness.Server) -> None:
+def test_a_request_without_query_and_body_has_empty_ones(server: Server) -> None:
     about = ask(server, "/about/")
     assert (about["query"], about["content"], about["content_length"]) == ("", "", 0)
     assert (about["content_type"], about["basic"]) == (None, None)
 
 
-def test_an_http_1_0_request_says_so(server: harness.Server) -> None:
+def test_an_http_1_0_request_says_so(server: Server) -> None:
     received = server.raw(b"GET /about/ HTTP/1.0\r\n\r\n")
     assert json.loads(received.partition(b"\r\n\r\n")[2])["protocol"] == "HTTP/1.0"
 
 
-def test_a_request_has_content(server: harness.Server) -> None:
+def test_a_request_has_content(server: Server) -> None:
     about = ask(server, "/about/", "POST", "grüße".encode(), headers={"Content-Type": "text/plain"})
     assert (about["content"], about["content_length"], about["content_type"]) == ("grüße", 7, "text/plain")
 
 
-def test_chunked_content_is_put_together(server: harness.Server) -> None:
+def test_chunked_content_is_put_together(server: Server) -> None:
     about = ask(server, "/about/", "POST", iter([b"one ", b"two"]))
     assert (about["content"], about["content_length"]) == ("one two", 7)
 
 
-def test_a_request_has_multi_valued_headers_without_case(server: harness.Server) -> None:
+def test_a_request_has_multi_valued_headers_without_case(server: Server) -> None:
     received = server.raw(
         b"GET /headers HTTP/1.1\r\nHost: a\r\nX-First: one\r\nx-first:  two \r\nConnection: close\r\n\r\n"
     )
@@ -163,23 +164,23 @@ def test_a_request_has_multi_valued_headers_without_case(server: harness.Server)
     assert (found["first"], found["all"], found["none"]) == ("one", ["one", "two"], [None, "default"])
 
 
-def test_authorization_basic_is_user_and_password(server: harness.Server) -> None:
+def test_authorization_basic_is_user_and_password(server: Server) -> None:
     token = base64.b64encode("jürgen:pass:word".encode()).decode()
     about = ask(server, "/about/", headers={"Authorization": f"Basic {token}"})
     assert about["basic"] == ["jürgen", "pass:word"]
     assert ask(server, "/about/", headers={"Authorization": "Basic ???"})["basic"] is None
 
 
-def test_json_reads_the_body(server: harness.Server) -> None:
+def test_json_reads_the_body(server: Server) -> None:
     assert ask(server, "/json", "POST", b'{"a": [1, null]}') == {"json": {"a": [1, None]}}
 
 
-def test_json_that_is_none_is_the_handlers_error(server: harness.Server) -> None:
+def test_json_that_is_none_is_the_handlers_error(server: Server) -> None:
     assert server.request("/json", "POST", b"{")[0] == 500
     server.wait_log("JSONDecodeError")
 
 
-def test_form_reads_a_urlencoded_body(server: harness.Server) -> None:
+def test_form_reads_a_urlencoded_body(server: Server) -> None:
     form = ask(
         server,
         "/form",
@@ -190,7 +191,7 @@ def test_form_reads_a_urlencoded_body(server: harness.Server) -> None:
     assert form == {"a": ["1", "2"], "b": ["ü x"], "c": [""]}
 
 
-def test_form_reads_a_multipart_body_with_a_file(server: harness.Server) -> None:
+def test_form_reads_a_multipart_body_with_a_file(server: Server) -> None:
     body = (
         '--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
         '--x\r\nContent-Disposition: form-data; name="f"; filename="résumé.txt"\r\n'
@@ -202,17 +203,17 @@ def test_form_reads_a_multipart_body_with_a_file(server: harness.Server) -> None
     assert form == {"a": ["1"], "f": [["résumé.txt", "text/plain", "lines\r\n--\r\n"]]}
 
 
-def test_a_large_body_is_a_file(server: harness.Server) -> None:
+def test_a_large_body_is_a_file(server: Server) -> None:
     assert ask(server, "/body", "POST", b"x" * 1000) == {"length": 1000, "on_disk": False}
     assert ask(server, "/body", "POST", b"x" * 100_000) == {"length": 100_000, "on_disk": True}
 
 
-def test_a_connection_has_two_addresses_and_an_id(server: harness.Server) -> None:
+def test_a_connection_has_two_addresses_and_an_id(server: Server) -> None:
     with server.connect() as sock:
         numbers = set()
         for _ in range(2):
             sock.sendall(b"GET /connection HTTP/1.1\r\nHost: a\r\n\r\n")
-            found = json.loads(harness.read_response(sock)[2])
+            found = json.loads(read_response(sock)[2])
             numbers.add(found["id"])
             assert found["remote"] == [*sock.getsockname(), [127, 0, 0, 1]]
             assert found["local"] == [*sock.getpeername(), [127, 0, 0, 1]]
@@ -222,9 +223,9 @@ def test_a_connection_has_two_addresses_and_an_id(server: harness.Server) -> Non
     assert ask(server, "/connection")["id"] not in numbers
 
 
-def test_a_connection_that_ended_is_dead(server: harness.Server) -> None:
+def test_a_connection_that_ended_is_dead(server: Server) -> None:
     before = len(ask(server, "/connection")["dead"])
-    harness.wait_until(lambda: ask(server, "/connection")["dead"][before - 1])
+    wait_until(lambda: ask(server, "/connection")["dead"][before - 1])
 
 
 def test_a_connection_over_a_unix_socket_has_no_ip(serve: Serve, tmp_path: Path) -> None:
@@ -234,19 +235,19 @@ def test_a_connection_over_a_unix_socket_has_no_ip(serve: Serve, tmp_path: Path)
     assert found["local"] == ["unix", 0, None]
 
 
-def test_a_response_has_code_and_content(server: harness.Server) -> None:
+def test_a_response_has_code_and_content(server: Server) -> None:
     status, fields, body = server.request("/respond/content")
     assert (status, body.decode()) == (418, "grüße")
     assert fields["content-type"] == "text/plain; charset=utf-8"
     assert fields["content-length"] == "7"
 
 
-def test_a_response_may_be_bytes_of_a_type(server: harness.Server) -> None:
+def test_a_response_may_be_bytes_of_a_type(server: Server) -> None:
     _, fields, body = server.request("/respond/bytes")
     assert (fields["content-type"], body) == ("application/octet-stream", bytes(range(256)))
 
 
-def test_a_response_has_multi_valued_headers(server: harness.Server) -> None:
+def test_a_response_has_multi_valued_headers(server: Server) -> None:
     received = server.raw(b"GET /respond/headers HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert b"\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n" in received
     assert b"\r\nx-one: second\r\n" in received
@@ -255,16 +256,16 @@ def test_a_response_has_multi_valued_headers(server: harness.Server) -> None:
 
 
 @pytest.mark.parametrize("target", ["/respond/content", "/respond/200"])
-def test_head_has_the_headers_and_no_body(server: harness.Server, target: str) -> None:
+def test_head_has_the_headers_and_no_body(server: Server, target: str) -> None:
     with server.connect() as sock:
         sock.sendall(f"HEAD {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-        head, _, body = harness.read_all(sock).partition(b"\r\n\r\n")
+        head, _, body = read_all(sock).partition(b"\r\n\r\n")
     assert body == b""
     assert b"Content-Length: 7" in head
 
 
 @pytest.mark.parametrize("code", [204, 304])
-def test_204_and_304_send_no_body(server: harness.Server, code: int) -> None:
+def test_204_and_304_send_no_body(server: Server, code: int) -> None:
     request = f"GET /respond/{code} HTTP/1.1\r\nHost: a\r\n\r\nGET /respond/200 HTTP/1.0\r\n\r\n"
     received = server.raw(request.encode())
     first, _, rest = received.partition(b"\r\n\r\n")
@@ -274,8 +275,8 @@ def test_204_and_304_send_no_body(server: harness.Server, code: int) -> None:
     assert rest.endswith(b"\r\n\r\ncontent")
 
 
-def test_the_protocol_of_the_answer_is_ours(server: harness.Server) -> None:
+def test_the_protocol_of_the_answer_is_ours(server: Server) -> None:
     with server.connect() as sock:
         assert sock.family == socket.AF_INET
         sock.sendall(b"GET /respond/200 HTTP/1.0\r\n\r\n")
-        assert harness.read_all(sock).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert read_all(sock).startswith(b"HTTP/1.1 200 OK\r\n")

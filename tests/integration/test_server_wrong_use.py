@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support import harness
+from support.server import Finished, run_prefork, write_app
 
 APP = """
     from prefork import HTTPServer, Kernel, Session, event
@@ -34,12 +34,12 @@ APP = """
 
 def complaint(tmp_path: Path, *arguments: str, options: str = "", more: str = "", name: str = "") -> str:
     """The one line that `prefork serve` of this application says before it gives up."""
-    path = harness.write_app(tmp_path, APP.format(options=options, more=more))
+    path = write_app(tmp_path, APP.format(options=options, more=more))
     bind = () if "--bind" in arguments else ("--bind", "127.0.0.1:0")
-    return one_line(harness.run("serve", f"{path}{name}", *bind, *arguments))
+    return one_line(run_prefork("serve", f"{path}{name}", *bind, *arguments))
 
 
-def one_line(done: harness.Finished) -> str:
+def one_line(done: Finished) -> str:
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -173,10 +173,10 @@ def test_a_name_that_is_no_server(tmp_path: Path, name: str, expected: str) -> N
 
 def test_a_target_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "missing.py"
-    assert one_line(harness.run("serve", str(path))) == (
+    assert one_line(run_prefork("serve", str(path))) == (
         f"prefork: {path} cannot be read: No such file or directory"
     )
-    assert "there is no module 'no_such_module'" in one_line(harness.run("serve", "no_such_module"))
+    assert "there is no module 'no_such_module'" in one_line(run_prefork("serve", "no_such_module"))
 
 
 # Root may read everything, unless it gives that power away.
@@ -185,24 +185,24 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if o
 
 @pytest.mark.skipif(bool(UNPRIVILEGED) and not shutil.which("setpriv"), reason="root without setpriv")
 def test_a_target_that_may_not_be_read(tmp_path: Path) -> None:
-    path = harness.write_app(tmp_path, APP)
+    path = write_app(tmp_path, APP)
     path.chmod(0)
-    done = harness.run("serve", str(path), prefix=UNPRIVILEGED)
+    done = run_prefork("serve", str(path), prefix=UNPRIVILEGED)
     assert "cannot be read: Permission denied" in one_line(done)
 
 
 def test_a_target_that_is_a_directory(tmp_path: Path) -> None:
-    assert "cannot be read: Is a directory" in one_line(harness.run("serve", f"{tmp_path}/"))
+    assert "cannot be read: Is a directory" in one_line(run_prefork("serve", f"{tmp_path}/"))
 
 
 def test_a_target_that_is_not_python(tmp_path: Path) -> None:
-    path = harness.write_app(tmp_path, "server = (\n")
-    assert one_line(harness.run("serve", str(path))) == f"prefork: {path}:1: '(' was never closed"
+    path = write_app(tmp_path, "server = (\n")
+    assert one_line(run_prefork("serve", str(path))) == f"prefork: {path}:1: '(' was never closed"
 
 
 def test_a_target_without_a_server(tmp_path: Path) -> None:
-    path = harness.write_app(tmp_path, "answer = 42\n")
-    assert "has nothing to serve at its top level" in one_line(harness.run("serve", str(path)))
+    path = write_app(tmp_path, "answer = 42\n")
+    assert "has nothing to serve at its top level" in one_line(run_prefork("serve", str(path)))
 
 
 @pytest.mark.parametrize(
@@ -221,15 +221,13 @@ def test_a_flag_that_cannot_be_used(tmp_path: Path, arguments: tuple[str, ...], 
 
 
 def test_a_wrong_environment_variable(tmp_path: Path) -> None:
-    path = harness.write_app(tmp_path, APP.format(options="", more=""))
-    said = one_line(harness.run("serve", str(path), env={"PREFORK_MAX_HEAD": "1"}))
+    path = write_app(tmp_path, APP.format(options="", more=""))
+    said = one_line(run_prefork("serve", str(path), env={"PREFORK_MAX_HEAD": "1"}))
     assert "PREFORK_MAX_HEAD: expected bytes from 1024" in said
 
 
 @pytest.mark.parametrize("options", ["port={port}", "address='127.0.0.1', port={port}"])
 def test_a_port_that_somebody_has_without_bind(tmp_path: Path, options: str) -> None:
     with socket.create_server(("", 0), family=socket.AF_INET) as taken:
-        path = harness.write_app(
-            tmp_path, APP.format(options=options.format(port=taken.getsockname()[1]), more="")
-        )
-        assert "Address already in use" in one_line(harness.run("serve", str(path)))
+        path = write_app(tmp_path, APP.format(options=options.format(port=taken.getsockname()[1]), more=""))
+        assert "Address already in use" in one_line(run_prefork("serve", str(path)))

@@ -12,8 +12,8 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-from conftest import Serve
-from support import harness
+from support.responses import read_all
+from support.server import Serve, Server, run_prefork, write_app
 
 WSGI = """
 def app(environ, start_response):
@@ -66,11 +66,11 @@ def files(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(serve: Serve, files: Path) -> harness.Server:
+def server(serve: Serve, files: Path) -> Server:
     return serve(WSGI, "--workers", "1", "--static", f"/static={files}")
 
 
-def get(server: harness.Server, path: str, **fields: str) -> tuple[int, dict[str, str], bytes]:
+def get(server: Server, path: str, **fields: str) -> tuple[int, dict[str, str], bytes]:
     return server.request(path, headers={name.replace("_", "-"): value for name, value in fields.items()})
 
 
@@ -132,7 +132,7 @@ def test_a_proxy_has_files_of_its_own_and_asks_for_no_others(serve: Serve, files
 
 @pytest.mark.parametrize("said", ["static", "/static", "static=.", "/static=/does/not/exist"])
 def test_what_names_no_directory_is_refused(tmp_path: Path, said: str) -> None:
-    done = harness.run("serve", str(harness.write_app(tmp_path, WSGI)), "--static", said)
+    done = run_prefork("serve", str(write_app(tmp_path, WSGI)), "--static", said)
     assert done.returncode == 2
     assert done.stderr.startswith("prefork: --static: expected /prefix=directory, of a directory that exists")
 
@@ -149,7 +149,7 @@ def test_a_large_file_is_whole_over_tcp_and_over_a_unix_socket(
     assert raw.partition(b"\r\n\r\n")[2] == LARGE
 
 
-def test_files_are_pipelined_with_other_answers(server: harness.Server) -> None:
+def test_files_are_pipelined_with_other_answers(server: Server) -> None:
     targets = ["/static/a.txt", "/x", "/static/large.bin", "/static/empty.css", "/y", "/static/a.txt"]
     asked = "".join(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n" for target in targets)
     raw = server.raw(asked.encode() + b"GET /z HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -162,7 +162,7 @@ def test_files_are_pipelined_with_other_answers(server: harness.Server) -> None:
     assert raw == b""
 
 
-def test_head_has_the_length_and_no_body(server: harness.Server) -> None:
+def test_head_has_the_length_and_no_body(server: Server) -> None:
     status, fields, body = server.request("/static/a.txt", "HEAD")
     assert (status, fields["content-length"], body) == (200, "10", b"")
 
@@ -170,7 +170,7 @@ def test_head_has_the_length_and_no_body(server: harness.Server) -> None:
 @pytest.mark.parametrize(
     ("method", "body"), [("POST", b"x"), ("PUT", b"x"), ("DELETE", None), ("OPTIONS", None)]
 )
-def test_files_can_only_be_read(server: harness.Server, method: str, body: bytes | None) -> None:
+def test_files_can_only_be_read(server: Server, method: str, body: bytes | None) -> None:
     status, fields, _ = server.request("/static/a.txt", method, body)
     assert (status, fields["allow"]) == (405, "GET, HEAD")
 
@@ -185,9 +185,7 @@ def test_files_can_only_be_read(server: harness.Server, method: str, body: bytes
         ("/static/a:b", "./a:b/"),
     ],
 )
-def test_a_directory_is_asked_for_with_a_slash(
-    server: harness.Server, files: Path, path: str, location: str
-) -> None:
+def test_a_directory_is_asked_for_with_a_slash(server: Server, files: Path, path: str, location: str) -> None:
     (files / "a:b").mkdir()
     (files / "a:b" / "index.html").touch()
     status, fields, _ = server.request(path)
@@ -198,12 +196,12 @@ def test_a_directory_is_asked_for_with_a_slash(
 
 
 @pytest.mark.parametrize("path", ["/static/sub", "/static/sub?a:b/c", "/static/%73ub"])
-def test_who_follows_gets_the_index(server: harness.Server, path: str) -> None:
+def test_who_follows_gets_the_index(server: Server, path: str) -> None:
     found = httpx.get(server.url + path, follow_redirects=True, trust_env=False)
     assert (found.status_code, found.content) == (200, b"<p>index</p>")
 
 
-def test_a_directory_is_its_index(server: harness.Server) -> None:
+def test_a_directory_is_its_index(server: Server) -> None:
     status, fields, body = server.request("/static/sub/")
     assert (status, body) == (200, b"<p>index</p>")
     assert fields["content-type"] == "text/html; charset=utf-8"
@@ -211,7 +209,7 @@ def test_a_directory_is_its_index(server: harness.Server) -> None:
     assert server.request("/static/")[0] == 404
 
 
-def test_the_type_of_a_file_is_that_of_its_name(server: harness.Server, files: Path) -> None:
+def test_the_type_of_a_file_is_that_of_its_name(server: Server, files: Path) -> None:
     kinds = {
         "a.ogg": "audio/ogg",
         "a.oga": "audio/ogg",
@@ -240,7 +238,7 @@ def test_the_type_of_a_file_is_that_of_its_name(server: harness.Server, files: P
         assert "content-encoding" not in fields
 
 
-def test_a_compressed_image_says_so_and_has_no_siblings(server: harness.Server, files: Path) -> None:
+def test_a_compressed_image_says_so_and_has_no_siblings(server: Server, files: Path) -> None:
     (files / "a.svgz").write_text("packed")
     (files / "a.svgz.br").write_text("packed twice")
     status, fields, body = get(server, "/static/a.svgz", Accept_Encoding="gzip, br")
@@ -249,7 +247,7 @@ def test_a_compressed_image_says_so_and_has_no_siblings(server: harness.Server, 
     assert "vary" not in fields
 
 
-def test_names_are_decoded_once(server: harness.Server) -> None:
+def test_names_are_decoded_once(server: Server) -> None:
     assert server.get("/static/sub/sp%20ace%C3%A4.txt") == b"odd"
     assert server.get("/static/sub%2Findex.html") == b"<p>index</p>"
     assert server.request("/static/a%252etxt")[0] == 404
@@ -289,13 +287,13 @@ def test_names_are_decoded_once(server: harness.Server) -> None:
         "%c0%ae%c0%ae/secret.txt",
     ],
 )
-def test_nothing_outside_and_nothing_hidden_is_sent(server: harness.Server, path: str) -> None:
+def test_nothing_outside_and_nothing_hidden_is_sent(server: Server, path: str) -> None:
     raw = server.raw(f"GET /static/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
     assert raw.startswith(b"HTTP/1.1 404 Not Found\r\n")
     assert raw.endswith(b"\r\n\r\n404 Not Found")
 
 
-def test_a_link_to_a_file_of_the_same_directory_is_followed(server: harness.Server) -> None:
+def test_a_link_to_a_file_of_the_same_directory_is_followed(server: Server) -> None:
     assert server.get("/static/inside.txt") == b"0123456789"
     assert server.get("/static/up/public/a.txt") == b"0123456789"
 
@@ -311,7 +309,7 @@ def test_an_answer_without_the_file_says_nothing_about_its_bytes(serve: Serve, f
     assert same == {name: whole[name] for name in ("etag", "last-modified", "vary")} | {"date": same["date"]}
 
 
-def test_a_list_may_come_in_several_lines(server: harness.Server) -> None:
+def test_a_list_may_come_in_several_lines(server: Server) -> None:
     def ask(path: str, *lines: str) -> bytes:
         fields = "".join(f"{line}\r\n" for line in (*lines, "Connection: close"))
         return server.raw(f"GET /static/{path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
@@ -323,7 +321,7 @@ def test_a_list_may_come_in_several_lines(server: harness.Server) -> None:
     assert ask("app.js", "Accept-Encoding: zstd", "Accept-Encoding: br").endswith(b"\r\n\r\nbrotli")
 
 
-def test_what_the_client_has_is_not_sent_again(server: harness.Server) -> None:
+def test_what_the_client_has_is_not_sent_again(server: Server) -> None:
     _, first, _ = get(server, "/static/a.txt")
     for fields in ({"If_None_Match": first["etag"]}, {"If_Modified_Since": first["last-modified"]}):
         status, found, body = get(server, "/static/a.txt", **fields)
@@ -333,7 +331,7 @@ def test_what_the_client_has_is_not_sent_again(server: harness.Server) -> None:
     assert get(server, "/static/a.txt", If_Match='"x"')[0] == 412
 
 
-def test_a_file_that_changes_is_noticed_at_once(server: harness.Server, files: Path) -> None:
+def test_a_file_that_changes_is_noticed_at_once(server: Server, files: Path) -> None:
     tags = set()
     for text in (b"0123456789", b"another", b"one more"):
         (files / "a.txt").write_bytes(text)
@@ -347,7 +345,7 @@ def test_a_file_that_changes_is_noticed_at_once(server: harness.Server, files: P
     assert len(tags) == 3
 
 
-def test_a_link_that_is_turned_outside_is_not_followed(server: harness.Server, files: Path) -> None:
+def test_a_link_that_is_turned_outside_is_not_followed(server: Server, files: Path) -> None:
     assert server.get("/static/inside.txt") == b"0123456789"
     (files / "inside.txt").unlink()
     (files / "inside.txt").symlink_to(files.parent / "secret.txt")
@@ -368,7 +366,7 @@ def test_only_so_many_files_stay_open(serve: Serve, files: Path) -> None:
 # --- parts and codings --------------------------------------------------------------------------------------
 
 
-def test_a_range_is_a_part(server: harness.Server) -> None:
+def test_a_range_is_a_part(server: Server) -> None:
     status, fields, body = get(server, "/static/a.txt", Range="bytes=2-4")
     assert (status, body) == (206, b"234")
     assert (fields["content-range"], fields["content-length"]) == ("bytes 2-4/10", "3")
@@ -376,7 +374,7 @@ def test_a_range_is_a_part(server: harness.Server) -> None:
     assert (status, body) == (206, LARGE[-100000:])
 
 
-def test_a_range_behind_the_end_cannot_be_had(server: harness.Server) -> None:
+def test_a_range_behind_the_end_cannot_be_had(server: Server) -> None:
     status, fields, _ = get(server, "/static/a.txt", Range="bytes=10-")
     assert (status, fields["content-range"]) == (416, "bytes */10")
 
@@ -384,11 +382,11 @@ def test_a_range_behind_the_end_cannot_be_had(server: harness.Server) -> None:
 @pytest.mark.parametrize(
     "fields", [{"Range": "bytes=0-1,3-4"}, {"Range": "x"}, {"Range": "bytes=0-1", "If_Range": '"x"'}]
 )
-def test_other_ranges_are_the_whole(server: harness.Server, fields: Any) -> None:
+def test_other_ranges_are_the_whole(server: Server, fields: Any) -> None:
     assert get(server, "/static/a.txt", **fields)[::2] == (200, b"0123456789")
 
 
-def test_a_compressed_sibling_is_sent_to_who_can_read_it(server: harness.Server) -> None:
+def test_a_compressed_sibling_is_sent_to_who_can_read_it(server: Server) -> None:
     found = {}
     for liked, coding, text in (
         ("gzip, br", "br", b"brotli"),
@@ -425,6 +423,6 @@ def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(serve: Serve, 
         sock.sendall(b"GET /s/huge HTTP/1.1\r\nHost: x\r\n\r\n")
         assert sock.recv(1000).startswith(b"HTTP/1.1 200 OK")
         os.truncate(files / "huge", 10)
-        assert len(harness.read_all(sock)) < 100 << 20
+        assert len(read_all(sock)) < 100 << 20
     server.wait_log("a file became shorter while it was sent")
     assert server.get("/s/huge") == b"\0" * 10

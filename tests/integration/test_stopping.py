@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import MakePool, Serve
-from support import harness
-from support.harness import read_all, read_response, wait_until
+from support.pool import MakePool
+from support.responses import read_all, read_response
+from support.server import Serve, Server
+from support.waiting import DEADLINE_S, wait_until
 
 APP = """
     import asyncio
@@ -29,14 +30,14 @@ APP = """
         return "whole"
 """
 
-Begin = Callable[[], tuple[harness.Server, socket.socket, int]]
+Begin = Callable[[], tuple[Server, socket.socket, int]]
 
 
 @pytest.fixture
 def begin(serve: Serve) -> Begin:
     """`begin()` is a server in a process group of its own, a client, and the worker that has its request."""
 
-    def start() -> tuple[harness.Server, socket.socket, int]:
+    def start() -> tuple[Server, socket.socket, int]:
         server = serve(APP, start_new_session=True)
         client = server.connect()
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -45,7 +46,7 @@ def begin(serve: Serve) -> Begin:
     return start
 
 
-def busy(server: harness.Server) -> int:
+def busy(server: Server) -> int:
     return next((worker["pid"] for worker in server.status()["workers"] if worker["in_flight"]), 0)
 
 
@@ -126,5 +127,5 @@ def test_control_c_in_a_terminal_is_not_for_the_workers_of_a_manager_in_a_thread
         worker = int(process.stdout.readline())
         for signum in (signal.SIGINT, signal.SIGHUP):
             wait_until(lambda signum=signum: ignores(worker, signum), f"signal {signum} to be ignored")
-        process.communicate("\n", timeout=harness.DEADLINE_S)
+        process.communicate("\n", timeout=DEADLINE_S)
     assert process.returncode == 0

@@ -10,35 +10,36 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
-from test_websocket import CONVERSATIONS, wait_idle
 
-from conftest import Serve
-from support import frames, harness
-from support.frames import BINARY, CLOSE, LAST, PING, TEXT, RawSocket, frame
+from support import websocket
+from support.apps import WEBSOCKET_APP
+from support.server import Serve, Server, running
+from support.waiting import DEADLINE_S, wait_until
+from support.websocket import BINARY, CLOSE, LAST, PING, TEXT, RawSocket, frame
 
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[harness.Server]:
-    with harness.running(str(CONVERSATIONS), "--bind", "127.0.0.1:0", "--workers", "1") as server:
+def server() -> Iterator[Server]:
+    with running(str(WEBSOCKET_APP), "--bind", "127.0.0.1:0", "--workers", "1") as server:
         yield server
 
 
 @pytest.fixture
-def unharmed(server: harness.Server) -> Iterator[None]:
+def unharmed(server: Server) -> Iterator[None]:
     """Sees to it that the worker that was there before a test is there after it, and idle."""
     workers = server.workers()
     yield
-    wait_idle(server)
+    server.wait_idle()
     assert server.workers() == workers
 
 
 lives_on = pytest.mark.usefixtures("unharmed")
 
 
-def new_lines(server: harness.Server, text: str, before: int) -> list[str]:
-    harness.wait_until(lambda: any(text in line for line in server.err[before:]), repr(text))
+def new_lines(server: Server, text: str, before: int) -> list[str]:
+    wait_until(lambda: any(text in line for line in server.err[before:]), repr(text))
     return [line for line in server.err[before:] if "client" in line or "ERROR" in line]
 
 
@@ -64,7 +65,7 @@ BREACHES = {
 
 @lives_on
 @pytest.mark.parametrize("breach", BREACHES)
-def test_a_breach_is_closed_with_its_code(server: harness.Server, breach: str) -> None:
+def test_a_breach_is_closed_with_its_code(server: Server, breach: str) -> None:
     said, code = BREACHES[breach]
     before = len(server.err)
     with RawSocket(server) as client:
@@ -81,7 +82,7 @@ def test_a_breach_is_closed_with_its_code(server: harness.Server, breach: str) -
 
 
 @lives_on
-def test_a_bomb_is_closed_before_it_is_inflated(server: harness.Server) -> None:
+def test_a_bomb_is_closed_before_it_is_inflated(server: Server) -> None:
     packer = zlib.compressobj(wbits=-12)
     bomb = packer.compress(bytes(512 * MIB)) + packer.flush(zlib.Z_SYNC_FLUSH)
     memory = int(server.get("/"))
@@ -100,25 +101,25 @@ def test_a_bomb_is_closed_before_it_is_inflated(server: harness.Server) -> None:
     ("reset", "why"),
     [(True, "the client reset the connection"), (False, "the client left without a close frame")],
 )
-def test_a_peer_that_vanishes_is_1006(server: harness.Server, reset: bool, why: str) -> None:
+def test_a_peer_that_vanishes_is_1006(server: Server, reset: bool, why: str) -> None:
     before = len(server.err)
     with RawSocket(server) as client:
         if reset:
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     found = new_lines(server, "ended 1006", before)
-    harness.wait_until(lambda: any(why in line for line in server.err[before:]), why)
+    wait_until(lambda: any(why in line for line in server.err[before:]), why)
     assert len(found) <= 1
 
 
 @lives_on
-def test_sending_to_a_peer_that_left_is_an_oserror(server: harness.Server) -> None:
+def test_sending_to_a_peer_that_left_is_an_oserror(server: Server) -> None:
     with RawSocket(server, "/talk_on"):
         pass
     server.wait_log("send: the WebSocket is closed")
 
 
 def test_a_silent_peer_is_given_up_and_one_that_answers_is_not(serve: Serve) -> None:
-    server = serve(CONVERSATIONS, "--workers", "1", "--ws-ping-interval", "0.2", "--ws-ping-timeout", "0.5")
+    server = serve(WEBSOCKET_APP, "--workers", "1", "--ws-ping-interval", "0.2", "--ws-ping-timeout", "0.5")
     begin = time.monotonic()
     with RawSocket(server) as silent, RawSocket(server) as lively:
         assert silent.receive().first == LAST | PING
@@ -134,7 +135,7 @@ def test_a_silent_peer_is_given_up_and_one_that_answers_is_not(serve: Serve) -> 
 
 
 def test_without_an_interval_there_are_no_pings(serve: Serve) -> None:
-    server = serve(CONVERSATIONS, "--workers", "1", "--ws-ping-interval", "0", "--ws-ping-timeout", "0.1")
+    server = serve(WEBSOCKET_APP, "--workers", "1", "--ws-ping-interval", "0", "--ws-ping-timeout", "0.1")
     with RawSocket(server) as client:
         client.sock.settimeout(1.0)
         with pytest.raises(TimeoutError):
@@ -142,10 +143,10 @@ def test_without_an_interval_there_are_no_pings(serve: Serve) -> None:
 
 
 @lives_on
-def test_a_client_that_leaves_before_it_is_accepted(server: harness.Server) -> None:
+def test_a_client_that_leaves_before_it_is_accepted(server: Server) -> None:
     with server.connect() as sock:
-        sock.sendall(frames.OPENING.format(path="/hesitate", fields="").encode())
-        harness.wait_until(lambda: server.status()["workers"][0]["in_flight"], "the request")
+        sock.sendall(websocket.OPENING.format(path="/hesitate", fields="").encode())
+        wait_until(lambda: server.status()["workers"][0]["in_flight"], "the request")
     server.wait_log("then {'type': 'websocket.disconnect', 'code': 1006, 'reason': ''}")
 
 
@@ -162,7 +163,7 @@ def test_a_client_that_leaves_before_it_is_accepted(server: harness.Server) -> N
         ("/speak_first", "RuntimeError: ASGI message 'websocket.send' has no place here; it accepts with"),
     ],
 )
-def test_a_failure_before_accept_is_500(server: harness.Server, path: str, line: str) -> None:
+def test_a_failure_before_accept_is_500(server: Server, path: str, line: str) -> None:
     with RawSocket(server, path) as client:
         assert client.status == 500
     server.wait_log(line)
@@ -178,7 +179,7 @@ def test_a_failure_before_accept_is_500(server: harness.Server, path: str, line:
         ("/send_nothing", "TypeError: websocket.send: bytes is NoneType"),
     ],
 )
-def test_a_failure_after_accept_is_1011(server: harness.Server, path: str, line: str) -> None:
+def test_a_failure_after_accept_is_1011(server: Server, path: str, line: str) -> None:
     with RawSocket(server, path) as client:
         client.send(frame(TEXT, b"go"))
         assert client.receive().code == 1011
@@ -191,7 +192,7 @@ def test_a_failure_after_accept_is_1011(server: harness.Server, path: str, line:
 
 
 @lives_on
-def test_a_slow_reader_costs_no_memory(server: harness.Server) -> None:
+def test_a_slow_reader_costs_no_memory(server: Server) -> None:
     memory = int(server.get("/"))
     with RawSocket(server, "/pour") as client:
         for number in range(1000):
@@ -203,7 +204,7 @@ def test_a_slow_reader_costs_no_memory(server: harness.Server) -> None:
 
 
 def test_an_application_that_does_not_read_stops_its_client(serve: Serve) -> None:
-    server = serve(CONVERSATIONS, "--workers", "1")
+    server = serve(WEBSOCKET_APP, "--workers", "1")
     memory = int(server.get("/"))
     with RawSocket(server, "/sleep", SO_SNDBUF=65536) as client:
         server.wait_log("asleep")
@@ -216,7 +217,7 @@ def test_an_application_that_does_not_read_stops_its_client(serve: Serve) -> Non
                 sent += not data
         assert sent < 4_000
         assert int(server.get("/")) < memory + 16 * MIB
-        client.sock.settimeout(harness.DEADLINE_S)
+        client.sock.settimeout(DEADLINE_S)
         server.get("/go")
         client.send(data + frame(CLOSE, b"\x03\xe8"))
         sent += bool(data)
@@ -224,7 +225,7 @@ def test_an_application_that_does_not_read_stops_its_client(serve: Serve) -> Non
 
 
 def test_many_empty_messages_stop_a_client_too(serve: Serve) -> None:
-    server = serve(CONVERSATIONS, "--workers", "1")
+    server = serve(WEBSOCKET_APP, "--workers", "1")
     with RawSocket(server, "/sleep") as client:
         client.send(frame(BINARY) * 20_000 + frame(CLOSE, b"\x03\xe8"))
         server.get("/go")

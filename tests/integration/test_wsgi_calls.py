@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Serve
-from support import harness
+from support.responses import read_all, read_response
+from support.server import Serve, Server
 
 APP = '''
 import io, json, os, sys, threading, wsgiref.validate
@@ -111,11 +111,11 @@ def app(environ, start_response):
 
 
 @pytest.fixture(params=[1, 3], ids=["one thread", "threads"])
-def server(request: Any, serve: Serve) -> harness.Server:
+def server(request: Any, serve: Serve) -> Server:
     return serve(APP, "--workers", "1", "--threads", str(request.param))
 
 
-def environ_of(server: harness.Server, path: str, *fields: str, body: bytes = b"") -> dict[str, Any]:
+def environ_of(server: Server, path: str, *fields: str, body: bytes = b"") -> dict[str, Any]:
     head = [f"POST {path} HTTP/1.1" if body else f"GET {path} HTTP/1.1", "Host: there:80", *fields]
     length = [f"Content-Length: {len(body)}"] if body else []
     raw = "\r\n".join([*head, *length, "Connection: close", "", ""]).encode("latin-1") + body
@@ -126,7 +126,7 @@ def environ_of(server: harness.Server, path: str, *fields: str, body: bytes = b"
 # --- environ ------------------------------------------------------------------------------------------------
 
 
-def test_the_environ_says_what_was_asked(server: harness.Server) -> None:
+def test_the_environ_says_what_was_asked(server: Server) -> None:
     fields = ("X-Twice: 1", "x-twice: 2", "Cookie: a=1", "Cookie: b=2", "Content-Type: text/x")
     found = environ_of(server, "/environ/%C3%A4%2Fb?q=%20", *fields, body=b"12345")
     expected = {
@@ -154,13 +154,13 @@ def test_the_environ_says_what_was_asked(server: harness.Server) -> None:
     assert "HTTP_CONTENT_LENGTH" not in found
 
 
-def test_the_environ_of_a_plain_get_says_so_whatever_was_asked_before(server: harness.Server) -> None:
+def test_the_environ_of_a_plain_get_says_so_whatever_was_asked_before(server: Server) -> None:
     rest = "HTTP/1.1\r\nHost: x\r\n"
     with server.connect() as sock:
         sock.sendall(f"POST /environ/a?b=c {rest}Content-Length: 1\r\nX-A: 1\r\n\r\n1".encode())
-        before = json.loads(harness.read_response(sock)[2])
+        before = json.loads(read_response(sock)[2])
         sock.sendall(f"GET /environ {rest}\r\n".encode())
-        found = json.loads(harness.read_response(sock)[2])
+        found = json.loads(read_response(sock)[2])
     asked = ("REQUEST_METHOD", "PATH_INFO", "RAW_URI", "QUERY_STRING", "CONTENT_LENGTH", "HTTP_X_A")
     assert [before.get(key) for key in asked] == ["POST", "/environ/a", "/environ/a?b=c", "b=c", "1", "1"]
     assert [found.get(key) for key in asked] == ["GET", "/environ", "/environ", "", None, None]
@@ -197,11 +197,11 @@ def test_the_input_is_read_as_a_file_and_ends_with_the_body(serve: Serve, spool_
     assert eval(found) == [b"", b"abc", b"def\n", b"se", [b"cond\n"], lines, b"", b"", b"", []]
 
 
-def test_without_a_body_the_input_is_empty(server: harness.Server) -> None:
+def test_without_a_body_the_input_is_empty(server: Server) -> None:
     assert eval(server.get("/reads")) == [b"", b"", b"", b"", [], [], b"", b"", b"", []]
 
 
-def test_a_chunked_body_is_whole_and_has_a_length(server: harness.Server) -> None:
+def test_a_chunked_body_is_whole_and_has_a_length(server: Server) -> None:
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     assert server.raw(head + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").endswith(b"\r\n\r\nabcde")
     chunked = head.replace(b"/echo", b"/environ") + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
@@ -210,12 +210,12 @@ def test_a_chunked_body_is_whole_and_has_a_length(server: harness.Server) -> Non
     assert "HTTP_TRANSFER_ENCODING" not in found
 
 
-def test_who_waits_for_100_continue_is_told_to_go_on(server: harness.Server) -> None:
+def test_who_waits_for_100_continue_is_told_to_go_on(server: Server) -> None:
     with server.connect() as sock:
         sock.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
         assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(b"ok")
-        assert harness.read_response(sock)[2] == b"ok"
+        assert read_response(sock)[2] == b"ok"
 
 
 # --- bodies -------------------------------------------------------------------------------------------------
@@ -224,45 +224,45 @@ def test_who_waits_for_100_continue_is_told_to_go_on(server: harness.Server) -> 
 @pytest.mark.parametrize(
     ("path", "body"), [("/several", b"one two"), ("/pair", b"ab"), ("/empty", b""), ("/echo", b"")]
 )
-def test_a_body_that_is_whole_has_its_length(server: harness.Server, path: str, body: bytes) -> None:
+def test_a_body_that_is_whole_has_its_length(server: Server, path: str, body: bytes) -> None:
     status, fields, found = server.request(path)
     assert (status, found, fields["content-length"]) == (200, body, str(len(body)))
 
 
-def test_a_generator_is_streamed_and_may_start_late(server: harness.Server) -> None:
+def test_a_generator_is_streamed_and_may_start_late(server: Server) -> None:
     status, fields, found = server.request("/generator")
     assert (status, found) == (201, b"first second")
     assert fields["transfer-encoding"] == "chunked"
 
 
-def test_write_comes_before_what_is_returned(server: harness.Server) -> None:
+def test_write_comes_before_what_is_returned(server: Server) -> None:
     assert server.get("/written") == b"written, returned"
 
 
-def test_exc_info_replaces_what_was_not_sent(server: harness.Server) -> None:
+def test_exc_info_replaces_what_was_not_sent(server: Server) -> None:
     status, fields, body = server.request("/replaced")
     assert (status, body) == (503, b"sorry")
     assert "x-one" not in fields
 
 
-def test_an_iterable_is_closed_once_in_the_thread_that_called_it(server: harness.Server) -> None:
+def test_an_iterable_is_closed_once_in_the_thread_that_called_it(server: Server) -> None:
     assert server.get("/iterable") == b"xy"
     assert server.request("/iterable", "HEAD")[2] == b""
     assert json.loads(server.get("/seen"))["closed"] == [["iterable", True]] * 2
 
 
 @pytest.mark.parametrize("path", ["/several", "/generator", "/iterable", "/wrapped"])
-def test_head_is_answered_without_a_body_and_the_connection_lives(server: harness.Server, path: str) -> None:
+def test_head_is_answered_without_a_body_and_the_connection_lives(server: Server, path: str) -> None:
     with server.connect() as sock:
         sock.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         sock.sendall(b"GET /several HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        head, _, rest = harness.read_all(sock).partition(b"\r\n\r\n")
+        head, _, rest = read_all(sock).partition(b"\r\n\r\n")
     assert head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201"))
     assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
     assert rest.endswith(b"one two")
 
 
-def test_a_file_is_sent_from_where_it_stands(server: harness.Server) -> None:
+def test_a_file_is_sent_from_where_it_stands(server: Server) -> None:
     source = Path(server.process.args[4]).read_bytes()  # type: ignore[index, arg-type]
     status, fields, body = server.request("/wrapped")
     assert (status, body) == (200, source[7:])
@@ -271,14 +271,14 @@ def test_a_file_is_sent_from_where_it_stands(server: harness.Server) -> None:
     assert "Content-Length" not in server.log
 
 
-def test_what_is_no_file_of_the_system_is_read_and_closed(server: harness.Server) -> None:
+def test_what_is_no_file_of_the_system_is_read_and_closed(server: Server) -> None:
     assert server.get("/wrapped_memory") == b"0123456789"
     assert json.loads(server.get("/seen"))["closed"] == [["memory", True]]
 
 
 @pytest.mark.parametrize(("method", "body"), [("GET", None), ("HEAD", None), ("POST", b"12345")])
 def test_it_is_what_the_validator_of_the_library_expects(
-    server: harness.Server, method: str, body: bytes | None
+    server: Server, method: str, body: bytes | None
 ) -> None:
     status, _, found = server.request("/validated", method, body)
     assert status == 200

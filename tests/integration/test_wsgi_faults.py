@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from conftest import Serve
-from support import harness
+from support.responses import read_response
+from support.server import Serve, Server
+from support.waiting import wait_until
 
 APP = """
 import json, os, sys
@@ -88,11 +89,11 @@ def app(environ, start_response):
 
 
 @pytest.fixture(params=[1, 2], ids=["one thread", "threads"])
-def server(request: Any, serve: Serve) -> harness.Server:
+def server(request: Any, serve: Serve) -> Server:
     return serve(APP, "--workers", "1", "--threads", str(request.param))
 
 
-def faults(server: harness.Server) -> list[str]:
+def faults(server: Server) -> list[str]:
     """The lines of the log that tell of something; a traceback belongs to its line."""
     lines = [line for line in list(server.err) if re.match(r"\d{4}-", line)]
     return [line for line in lines if "ERROR" in line or "client" in line]
@@ -132,16 +133,16 @@ def get(path: str) -> bytes:
     ],
 )
 def test_what_cannot_be_sent_is_a_500_and_one_line(
-    server: harness.Server, path: str, reason: str, has_traceback: bool
+    server: Server, path: str, reason: str, has_traceback: bool
 ) -> None:
     pid = server.get("/fine")
     with server.connect() as sock:
         sock.sendall(get(path))
-        status, fields, body = harness.read_response(sock)
+        status, fields, body = read_response(sock)
         assert (status, body) == (500, b"500 Internal Server Error")
         assert fields.keys() <= {"date", "content-type", "content-length"}
         sock.sendall(get("fine"))
-        assert harness.read_response(sock)[2] == pid  # the same connection, the same worker
+        assert read_response(sock)[2] == pid  # the same connection, the same worker
     line = server.wait_log(f"application app failed on GET /{path}")
     assert reason in line
     assert faults(server) == [line]
@@ -149,7 +150,7 @@ def test_what_cannot_be_sent_is_a_500_and_one_line(
 
 
 @pytest.mark.parametrize("path", ["later", "text_later", "quits_later", "late"])
-def test_what_fails_in_the_middle_ends_the_connection(server: harness.Server, path: str) -> None:
+def test_what_fails_in_the_middle_ends_the_connection(server: Server, path: str) -> None:
     raw = server.raw(get(path))
     assert raw.startswith(b"HTTP/1.1 200 OK\r\n")
     assert raw.endswith(b"4\r\nsome\r\n"), "the end of the body must not look like one"
@@ -159,24 +160,24 @@ def test_what_fails_in_the_middle_ends_the_connection(server: harness.Server, pa
 
 
 @pytest.mark.parametrize("path", ["long", "long_pieces"])
-def test_a_body_that_is_too_long_is_cut(server: harness.Server, path: str) -> None:
+def test_a_body_that_is_too_long_is_cut(server: Server, path: str) -> None:
     with server.connect() as sock:
         sock.sendall(get(path))
-        assert harness.read_response(sock)[2] == b"123"
+        assert read_response(sock)[2] == b"123"
         sock.sendall(get("fine"))
-        assert harness.read_response(sock)[0] == 200
+        assert read_response(sock)[0] == 200
     assert f"GET /{path}: the body is 2 bytes longer than its Content-Length" in server.wait_log("longer")
     assert len(faults(server)) == 1
 
 
 @pytest.mark.parametrize("path", ["short", "short_pieces"])
-def test_a_body_that_is_too_short_ends_the_connection(server: harness.Server, path: str) -> None:
+def test_a_body_that_is_too_short_ends_the_connection(server: Server, path: str) -> None:
     assert server.raw(get(path) + get("fine")).endswith(b"\r\n\r\n12345")
     assert f"GET /{path}: the body is 4 bytes shorter than its Content-Length" in server.wait_log("shorter")
     assert len(faults(server)) == 1
 
 
-def test_a_close_that_fails_is_logged_and_the_answer_stands(server: harness.Server) -> None:
+def test_a_close_that_fails_is_logged_and_the_answer_stands(server: Server) -> None:
     assert server.get("/closing") == b"fine"
     line = server.wait_log("application app failed on GET /closing")
     assert "ValueError: no close" in server.log
@@ -185,14 +186,14 @@ def test_a_close_that_fails_is_logged_and_the_answer_stands(server: harness.Serv
 
 
 @pytest.mark.parametrize("path", ["first", "later", "quits", "text_later", "short_pieces", "closing"])
-def test_what_fails_is_closed_once_too(server: harness.Server, path: str) -> None:
+def test_what_fails_is_closed_once_too(server: Server, path: str) -> None:
     server.raw(get(path) + get("fine").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     # A thread may still be about to close it when the client has all there is.
-    harness.wait_until(lambda: json.loads(server.get("/closed")) == ["Body"], "close() once")
+    wait_until(lambda: json.loads(server.get("/closed")) == ["Body"], "close() once")
     assert server.process.poll() is None
 
 
-def test_nothing_is_left_open_by_what_fails(server: harness.Server) -> None:
+def test_nothing_is_left_open_by_what_fails(server: Server) -> None:
     (worker,) = server.workers()
     for path in ("before", "later", "short", "text"):
         server.raw(get(path).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
@@ -200,7 +201,7 @@ def test_nothing_is_left_open_by_what_fails(server: harness.Server) -> None:
     before = len(os.listdir(f"/proc/{worker}/fd"))
     for path in ("before", "later", "short", "text") * 5:
         server.raw(get(path).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-    harness.wait_until(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= before, "no descriptor is lost")
+    wait_until(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= before, "no descriptor is lost")
 
 
 def test_a_thread_that_cannot_be_started_is_a_500_and_one_line_and_the_next_request_has_one(
@@ -227,11 +228,11 @@ def test_a_thread_that_cannot_be_started_is_a_500_and_one_line_and_the_next_requ
     with server.connect() as sock:
         for _ in range(3):
             sock.sendall(get("first"))
-            status, _, body = harness.read_response(sock)
+            status, _, body = read_response(sock)
             assert (status, body) == (500, b"500 Internal Server Error")
         (tmp_path / "none").unlink()
         sock.sendall(get("last"))
-        assert harness.read_response(sock)[2] == b"fine"
+        assert read_response(sock)[2] == b"fine"
     line = server.wait_log('application app failed on GET /first: RuntimeError("can\'t start new thread")')
     assert len(faults(server)) == 3
     assert line in faults(server)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from conftest import Serve
-from support import harness
-from support.harness import wait_until
+from support.responses import read_all, read_response
+from support.server import Serve, Server
+from support.waiting import DEADLINE_S, wait_until
 
 APP = '''
 import asyncio, contextvars, hashlib, json, os, threading, time
@@ -119,11 +119,11 @@ MIB = 1 << 20
 
 
 @pytest.fixture(params=[1, 3], ids=["one thread", "threads"])
-def server(request: Any, serve: Serve) -> harness.Server:
+def server(request: Any, serve: Serve) -> Server:
     return serve(APP, "--workers", "1", "--threads", str(request.param))
 
 
-def state(server: harness.Server) -> dict[str, Any]:
+def state(server: Server) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(server.get("/state"))
     return found
 
@@ -133,16 +133,16 @@ def resident_mib(pid: int) -> int:
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") // MIB
 
 
-def unread(server: harness.Server) -> socket.socket:
+def unread(server: Server) -> socket.socket:
     """A client that takes little before it reads."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    sock.settimeout(harness.DEADLINE_S)
+    sock.settimeout(DEADLINE_S)
     sock.connect((server.host, server.port))
     return sock
 
 
-def ask(server: harness.Server, target: str) -> socket.socket:
+def ask(server: Server, target: str) -> socket.socket:
     sock = unread(server)
     sock.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     return sock
@@ -157,9 +157,7 @@ def drain(sock: socket.socket) -> int:
 
 
 @pytest.mark.parametrize("path", ["/many", "/many_written", "/file"])
-def test_a_download_with_a_slow_reader_costs_no_memory(
-    server: harness.Server, path: str, tmp_path: Path
-) -> None:
+def test_a_download_with_a_slow_reader_costs_no_memory(server: Server, path: str, tmp_path: Path) -> None:
     if path == "/file":
         with (tmp_path / "large").open("wb") as file:
             file.truncate(200 * MIB)
@@ -178,7 +176,7 @@ def test_a_download_with_a_slow_reader_costs_no_memory(
     assert most - before < 20
 
 
-def test_an_upload_goes_to_the_disk_and_is_whole(server: harness.Server) -> None:
+def test_an_upload_goes_to_the_disk_and_is_whole(server: Server) -> None:
     (worker,) = server.workers()
     server.get("/state")
     before = resident_mib(worker)
@@ -189,11 +187,11 @@ def test_an_upload_goes_to_the_disk_and_is_whole(server: harness.Server) -> None
         for _ in range(200):
             sock.sendall(block)
             expected.update(block)
-        assert harness.read_response(sock)[2] == expected.hexdigest().encode()
+        assert read_response(sock)[2] == expected.hexdigest().encode()
     assert resident_mib(worker) - before < 20
 
 
-def test_a_reader_that_stops_stops_the_application_and_nobody_else(server: harness.Server) -> None:
+def test_a_reader_that_stops_stops_the_application_and_nobody_else(server: Server) -> None:
     with ask(server, "/many") as sock:
         sock.recv(1000)
         made = wait_until(lambda: state(server)["made"], "the first pieces")
@@ -204,7 +202,7 @@ def test_a_reader_that_stops_stops_the_application_and_nobody_else(server: harne
     server.wait_log("client 127.0.0.1: the client")
 
 
-def test_who_writes_hears_that_the_client_left(server: harness.Server) -> None:
+def test_who_writes_hears_that_the_client_left(server: Server) -> None:
     with ask(server, "/many_written") as sock:
         sock.recv(1000)
     wait_until(lambda: state(server)["closed"] == 1, "the end of the call")
@@ -224,16 +222,16 @@ def test_who_writes_to_a_client_that_takes_nothing_loses_patience(serve: Serve) 
     wait_until(lambda: state(server)["errors"] == ["ConnectionGone"], "the end of the call")
 
 
-def test_a_piece_leaves_before_the_next_is_made(server: harness.Server, tmp_path: Path) -> None:
+def test_a_piece_leaves_before_the_next_is_made(server: Server, tmp_path: Path) -> None:
     with ask(server, f"/slow?{tmp_path}/go") as sock:
         received = b""
         while b"first" not in received:
             received += sock.recv(1000)
         (tmp_path / "go").touch()
-        assert b"second" in harness.read_all(sock)
+        assert b"second" in read_all(sock)
 
 
-def test_bodies_that_are_made_in_turn_keep_their_contexts(server: harness.Server) -> None:
+def test_bodies_that_are_made_in_turn_keep_their_contexts(server: Server) -> None:
     with ThreadPoolExecutor(4) as clients:
         bodies = list(clients.map(lambda name: server.get(f"/named?{name}"), "abcd"))
     for name, body in zip("abcd", bodies, strict=True):
@@ -241,17 +239,17 @@ def test_bodies_that_are_made_in_turn_keep_their_contexts(server: harness.Server
 
 
 @pytest.mark.parametrize("empty", [1, 15, 16, 17, 20, 40])
-def test_a_body_may_begin_with_empty_pieces(server: harness.Server, empty: int) -> None:
+def test_a_body_may_begin_with_empty_pieces(server: Server, empty: int) -> None:
     assert server.get(f"/late?{empty}") == b"late, nobody"
     assert "did not answer" not in server.log
 
 
-def test_a_body_may_begin_with_empty_pieces_while_an_earlier_answer_waits(server: harness.Server) -> None:
+def test_a_body_may_begin_with_empty_pieces_while_an_earlier_answer_waits(server: Server) -> None:
     turns = 300
     asked = [f"GET {path} HTTP/1.1\r\nHost: x\r\n" for path in ("/some", "/late?1") * turns]
     with unread(server) as sock:
         sock.sendall("\r\n".join([*asked, "Connection: close\r\n\r\n"]).encode())
-        received = harness.read_all(sock)
+        received = read_all(sock)
     assert received.count(b"HTTP/1.1 200 OK\r\n") == 2 * turns
     assert received.count(b"6\r\nlate, \r\n6\r\nnobody\r\n0\r\n\r\n") == turns
 
@@ -275,13 +273,13 @@ def test_as_many_calls_at_once_as_there_are_threads(serve: Serve, tmp_path: Path
     held = [ask(server, target) for _ in range(4)]
     wait_until(lambda: len([*tmp_path.glob("gocaller-*")]) == 3, "three threads")
     (tmp_path / "go").touch()
-    bodies = [harness.read_all(sock).rpartition(b"\r\n")[2] for sock in held]
+    bodies = [read_all(sock).rpartition(b"\r\n")[2] for sock in held]
     for sock in held:
         sock.close()
     assert {body.rpartition(b"\n")[2] for body in bodies} == {b"caller-1", b"caller-2", b"caller-3"}
 
 
-def status_of(server: harness.Server) -> dict[str, Any]:
+def status_of(server: Server) -> dict[str, Any]:
     (worker,) = server.status()["workers"]
     found: dict[str, Any] = worker
     return found

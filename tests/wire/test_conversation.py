@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from support.harness import read_all, wait_until
-from support.messages import only, parse
-from wire.conftest import NEVER, Wire
+from support.responses import only, parse, read_all
+from support.waiting import wait_until
+from support.wire import NEVER, Wire
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n"
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from wire.conftest import Wire
+from support.wire import Wire
 
 GET = b"GET /fields HTTP/1.1\r\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wire.conftest import NEVER, Wire
+from support.wire import NEVER, Wire
 
 POST = b"POST /p HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"

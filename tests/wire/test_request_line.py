@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wire.conftest import Wire
+from support.wire import Wire
 
 HOST = b"Host: a\r\n\r\n"
 

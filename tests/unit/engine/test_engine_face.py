@@ -13,7 +13,7 @@ import pytest
 
 from prefork import Headers, Request, Response
 from prefork._engine import Engine, die_with_parent
-from support import stage
+from support.engine import SETTINGS, RunEngine, Service, keeping, raw_request
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def test_a_poll_waits_as_long_as_it_may_and_no_shorter() -> None:
     assert 0.05 <= time.monotonic() - began < 2
 
 
-def test_a_client_ends_a_wait_without_end(at: stage.At) -> None:
-    there = at()
-    there.connect(stage.request())
+def test_a_client_ends_a_wait_without_end(run_engine: RunEngine) -> None:
+    there = run_engine()
+    there.connect(raw_request())
     assert there.engine.poll(None) is False
     there.turn_until(lambda: there.service.answers)
 
@@ -61,14 +61,14 @@ def test_the_nested_set_ends_a_wait_and_is_reported_as_long_as_it_is_ready() -> 
 
 
 @pytest.mark.parametrize(("fd", "error"), [(-1, ValueError), (1 << 20, OSError)])
-def test_what_is_no_descriptor_is_refused(at: stage.At, fd: int, error: type[Exception]) -> None:
+def test_what_is_no_descriptor_is_refused(run_engine: RunEngine, fd: int, error: type[Exception]) -> None:
     with pytest.raises(error):
         Engine().nest(fd)
     with pytest.raises(error):
-        Engine().listen(fd, at().service, **stage.SETTINGS)
+        Engine().listen(fd, run_engine().service, **SETTINGS)
 
 
-def test_a_signal_ends_no_wait_but_its_handler_may(at: stage.At) -> None:
+def test_a_signal_ends_no_wait_but_its_handler_may(run_engine: RunEngine) -> None:
     def interrupt(_signum: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
@@ -76,7 +76,7 @@ def test_a_signal_ends_no_wait_but_its_handler_may(at: stage.At) -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):
-            at().turn_until(lambda: False)
+            run_engine().turn_until(lambda: False)
     finally:
         signal.signal(signal.SIGALRM, former)
 
@@ -84,54 +84,54 @@ def test_a_signal_ends_no_wait_but_its_handler_may(at: stage.At) -> None:
 # --- listening ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("missing", list(stage.SETTINGS))
+@pytest.mark.parametrize("missing", list(SETTINGS))
 def test_a_listener_needs_every_option(missing: str) -> None:
-    options = {name: value for name, value in stage.SETTINGS.items() if name != missing}
+    options = {name: value for name, value in SETTINGS.items() if name != missing}
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TypeError, match=missing):
-        Engine().listen(listener.fileno(), stage.Service(print), **options)
+        Engine().listen(listener.fileno(), Service(print), **options)
 
 
 def test_a_service_without_its_methods_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(AttributeError, match="request"):
-        Engine().listen(listener.fileno(), SimpleNamespace(), **stage.SETTINGS)
+        Engine().listen(listener.fileno(), SimpleNamespace(), **SETTINGS)
 
 
-def test_the_listener_is_a_descriptor_of_the_engines_own(at: stage.At) -> None:
-    there = at()
+def test_the_listener_is_a_descriptor_of_the_engines_own(run_engine: RunEngine) -> None:
+    there = run_engine()
     port = there.socket.getsockname()[1]
     there.socket.close()
     with socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(stage.request())
+        client.sendall(raw_request())
         there.turn_until(lambda: there.service.answers)
 
 
-def test_a_pause_leaves_clients_in_the_queue_until_it_ends(at: stage.At) -> None:
-    there = at()
+def test_a_pause_leaves_clients_in_the_queue_until_it_ends(run_engine: RunEngine) -> None:
+    there = run_engine()
     there.engine.accepting(there.number, False)
-    client = there.connect(stage.request("/", "Connection: close"))
+    client = there.connect(raw_request("/", "Connection: close"))
     there.engine.poll(0.02)
     assert there.engine.connections == 0
     there.engine.accepting(there.number, True)
     assert there.read(client).startswith(b"HTTP/1.1 200")
 
 
-def test_unlisten_takes_no_clients_and_keeps_those_it_has(at: stage.At) -> None:
-    there = at()
-    client = there.connect(stage.request())
+def test_unlisten_takes_no_clients_and_keeps_those_it_has(run_engine: RunEngine) -> None:
+    there = run_engine()
+    client = there.connect(raw_request())
     there.read(client, enough=b"\r\n\r\n")
     there.engine.unlisten(there.number)
     there.engine.accepting(there.number, True)
-    there.connect(stage.request())
+    there.connect(raw_request())
     there.engine.poll(0.02)
-    client.sendall(stage.request("/", "Connection: close"))
+    client.sendall(raw_request("/", "Connection: close"))
     there.read(client)
     assert len(there.service.answers) == 2
 
 
-def test_drain_tells_when_the_last_connection_is_gone(at: stage.At) -> None:
+def test_drain_tells_when_the_last_connection_is_gone(run_engine: RunEngine) -> None:
     kept: list[Response] = []
-    there = at(stage.keeping(kept))
-    client = there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     assert (there.engine.connections, there.engine.in_flight) == (1, 1)
     there.engine.drain(there.number, 0.0)
@@ -143,10 +143,10 @@ def test_drain_tells_when_the_last_connection_is_gone(at: stage.At) -> None:
     assert (there.engine.connections, there.engine.in_flight, there.service.emptied) == (0, 0, 1)
 
 
-def test_cut_closes_what_is_open_whatever_it_owes(at: stage.At) -> None:
+def test_cut_closes_what_is_open_whatever_it_owes(run_engine: RunEngine) -> None:
     kept: list[Response] = []
-    there = at(stage.keeping(kept))
-    client = there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     there.engine.cut(there.number)
     assert there.read(client) == b""
@@ -155,8 +155,8 @@ def test_cut_closes_what_is_open_whatever_it_owes(at: stage.At) -> None:
     kept[0].done()
 
 
-def test_a_number_that_is_no_listener_does_nothing(at: stage.At) -> None:
-    engine = at().engine
+def test_a_number_that_is_no_listener_does_nothing(run_engine: RunEngine) -> None:
+    engine = run_engine().engine
     engine.unlisten(99)
     engine.accepting(99, True)
     engine.drain(99, 1.0)
@@ -166,8 +166,8 @@ def test_a_number_that_is_no_listener_does_nothing(at: stage.At) -> None:
     assert engine.pool_stops is False
 
 
-def test_the_last_of_so_many_requests_is_told_once(at: stage.At) -> None:
-    there = at()
+def test_the_last_of_so_many_requests_is_told_once(run_engine: RunEngine) -> None:
+    there = run_engine()
     heard: list[int] = []
     there.engine.set_max_requests(3, lambda: heard.append(len(there.service.answers)))
     for _ in range(5):
@@ -175,17 +175,17 @@ def test_the_last_of_so_many_requests_is_told_once(at: stage.At) -> None:
     assert heard in ([2], [3])
 
 
-def test_what_is_no_request_goes_to_malformed_and_is_answered(at: stage.At) -> None:
-    there = at()
-    raw = there.ask(b"GET  / HTTP/1.1\r\n\r\n" + stage.request("/never"))
+def test_what_is_no_request_goes_to_malformed_and_is_answered(run_engine: RunEngine) -> None:
+    there = run_engine()
+    raw = there.ask(b"GET  / HTTP/1.1\r\n\r\n" + raw_request("/never"))
     ((status, reason),) = there.service.offences
     assert status == 400
     assert raw.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert raw.endswith(reason.encode() + b"\n")
 
 
-def test_a_service_may_answer_itself_what_is_no_request(at: stage.At) -> None:
-    class Polite(stage.Service):
+def test_a_service_may_answer_itself_what_is_no_request(run_engine: RunEngine) -> None:
+    class Polite(Service):
         def malformed(self, response: Response, *_: object) -> bool:
             assert response.request is None
             assert response.connection.remote_ip == "127.0.0.1"
@@ -193,38 +193,38 @@ def test_a_service_may_answer_itself_what_is_no_request(at: stage.At) -> None:
             response.done()
             return True
 
-    raw = at(service=Polite(print)).ask(b"nonsense\r\n\r\n")
+    raw = run_engine(service=Polite(print)).ask(b"nonsense\r\n\r\n")
     assert raw.endswith(b"\r\n\r\npardon?")
 
 
-def test_a_body_that_is_not_wanted_is_not_waited_for(at: stage.At) -> None:
-    class Picky(stage.Service):
+def test_a_body_that_is_not_wanted_is_not_waited_for(run_engine: RunEngine) -> None:
+    class Picky(Service):
         def head(self, _request: Request, response: Response) -> bool:
             response.code = 404
             response.done()
             return False
 
-    there = at(service=Picky(print))
-    raw = there.ask(stage.request("/", "Content-Length: 1000", "Expect: 100-continue", method="POST"))
+    there = run_engine(service=Picky(print))
+    raw = there.ask(raw_request("/", "Content-Length: 1000", "Expect: 100-continue", method="POST"))
     assert raw.startswith(b"HTTP/1.1 404 ")
 
 
 # --- what is called may fail --------------------------------------------------------------------------------
 
 HOOKS = {
-    "request": stage.request("/fail"),
-    "head": stage.request("/fail", "Content-Length: 1", method="POST") + b"x",
-    "body": stage.request("/fail", "Content-Length: 1", method="POST") + b"x",
+    "request": raw_request("/fail"),
+    "head": raw_request("/fail", "Content-Length: 1", method="POST") + b"x",
+    "body": raw_request("/fail", "Content-Length: 1", method="POST") + b"x",
     "malformed": b"nonsense\r\n\r\n",
 }
 
 
-def failing(hook: str, error: BaseException) -> stage.Service:
+def failing(hook: str, error: BaseException) -> Service:
     def fail(request: object, *_: object) -> Any:
         if not isinstance(request, Request) or request.path == "/fail":
             raise error
 
-    service = stage.Service(lambda _, response: response.done())
+    service = Service(lambda _, response: response.done())
     good = getattr(service, hook)
     setattr(service, hook, lambda *args: fail(*args) or good(*args))
     return service
@@ -232,10 +232,10 @@ def failing(hook: str, error: BaseException) -> stage.Service:
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_an_exception_costs_the_request_and_never_the_process(
-    at: stage.At, unraisable: list[BaseException], hook: str
+    run_engine: RunEngine, unraisable: list[BaseException], hook: str
 ) -> None:
     error = RuntimeError("application")
-    there = at(service=failing(hook, error))
+    there = run_engine(service=failing(hook, error))
     answer = there.ask(HOOKS[hook])
     assert answer.startswith(b"HTTP/1.1 400 " if hook == "malformed" else b"HTTP/1.1 500 ")
     assert unraisable == [error]
@@ -245,30 +245,30 @@ def test_an_exception_costs_the_request_and_never_the_process(
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("hook", HOOKS)
 def test_what_is_meant_to_end_the_process_comes_out_of_poll(
-    at: stage.At, hook: str, kind: type[BaseException]
+    run_engine: RunEngine, hook: str, kind: type[BaseException]
 ) -> None:
-    there = at(service=failing(hook, kind()))
+    there = run_engine(service=failing(hook, kind()))
     there.connect(HOOKS[hook])
     with pytest.raises(kind):
         there.turn_until(lambda: False)
     assert there.get().status == 200
 
 
-def test_any_other_exception_stays_inside(at: stage.At, unraisable: list[BaseException]) -> None:
-    there = at(service=failing("request", GeneratorExit()))
+def test_any_other_exception_stays_inside(run_engine: RunEngine, unraisable: list[BaseException]) -> None:
+    there = run_engine(service=failing("request", GeneratorExit()))
     assert there.ask(HOOKS["request"]).startswith(b"HTTP/1.1 500 ")
     assert there.get().status == 200
     assert [type(error) for error in unraisable] == [GeneratorExit]
 
 
 def test_a_panic_costs_the_request_and_never_the_process(
-    at: stage.At, unraisable: list[BaseException], capfd: pytest.CaptureFixture[str]
+    run_engine: RunEngine, unraisable: list[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(TypeError):
         Headers(7)  # PyO3 makes its class of panics when it first looks at an exception
     for panic in {kind for kind in BaseException.__subclasses__() if kind.__name__ == "PanicException"}:
         # Each native module made with PyO3 has a class of that name; raised again it is a panic in its own.
-        there = at(service=failing("request", panic("on purpose")))
+        there = run_engine(service=failing("request", panic("on purpose")))
         assert there.ask(HOOKS["request"]).startswith(b"HTTP/1.1 500 ")
         assert there.service.orphans == [None]
         assert there.get().status == 200
@@ -278,7 +278,7 @@ def test_a_panic_costs_the_request_and_never_the_process(
 
 @pytest.mark.parametrize("hook", ["orphaned", "trouble", "empty"])
 def test_a_hook_that_is_told_of_trouble_may_fail_as_well(
-    at: stage.At, unraisable: list[BaseException], hook: str
+    run_engine: RunEngine, unraisable: list[BaseException], hook: str
 ) -> None:
     def handler(request: Request, response: Response) -> None:
         if request.path == "/wait":
@@ -290,11 +290,11 @@ def test_a_hook_that_is_told_of_trouble_may_fail_as_well(
         raise RuntimeError("twice")
 
     kept: list[Response] = []
-    service = stage.Service(handler)
+    service = Service(handler)
     setattr(service, hook, fail)
-    there = at(service=service)
-    assert there.ask(stage.request("/drop")).startswith(b"HTTP/1.1 500 ")
-    client = there.connect(stage.request("/wait"))
+    there = run_engine(service=service)
+    assert there.ask(raw_request("/drop")).startswith(b"HTTP/1.1 500 ")
+    client = there.connect(raw_request("/wait"))
     there.turn_until(lambda: kept)
     client.close()
     there.turn_until(lambda: there.engine.connections == 0)
@@ -304,7 +304,7 @@ def test_a_hook_that_is_told_of_trouble_may_fail_as_well(
     assert [str(error) for error in unraisable] == ["twice"]
 
 
-def test_a_callback_may_use_the_engine_that_calls_it(at: stage.At) -> None:
+def test_a_callback_may_use_the_engine_that_calls_it(run_engine: RunEngine) -> None:
     def handler(_request: Request, response: Response) -> None:
         response.connection.when_closed(lambda: response.connection.when_closed(print))
         there.engine.accepting(there.number, False)
@@ -312,7 +312,7 @@ def test_a_callback_may_use_the_engine_that_calls_it(at: stage.At) -> None:
         there.engine.set_max_requests(2, lambda: there.engine.set_max_requests(3, print))
         response.done()
 
-    there = at(handler)
+    there = run_engine(handler)
     assert there.get().status == 200
     assert there.get().status == 200
 
@@ -320,18 +320,18 @@ def test_a_callback_may_use_the_engine_that_calls_it(at: stage.At) -> None:
 # --- processes ----------------------------------------------------------------------------------------------
 
 
-def test_close_in_a_forked_child_does_not_disturb_the_parent(at: stage.At) -> None:
-    there = at()
+def test_close_in_a_forked_child_does_not_disturb_the_parent(run_engine: RunEngine) -> None:
+    there = run_engine()
     nested, other = socket.socketpair()
     there.engine.nest(nested.fileno())
-    client = there.connect(stage.request())
+    client = there.connect(raw_request())
     there.read(client, enough=b"\r\n\r\n")
     pid = os.fork()
     if pid == 0:
         there.engine.close()
         os._exit(0 if there.engine.connections == 0 and there.engine.poll(0) is False else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    client.sendall(stage.request())
+    client.sendall(raw_request())
     there.read(client, enough=b"\r\n\r\n")
     assert there.get().status == 200
     with nested, other:
@@ -339,9 +339,9 @@ def test_close_in_a_forked_child_does_not_disturb_the_parent(at: stage.At) -> No
         assert there.engine.poll(None) is True
 
 
-def test_close_closes_the_connections_and_lets_the_service_go(at: stage.At) -> None:
-    there = at()
-    client = there.connect(stage.request())
+def test_close_closes_the_connections_and_lets_the_service_go(run_engine: RunEngine) -> None:
+    there = run_engine()
+    client = there.connect(raw_request())
     there.read(client, enough=b"\r\n\r\n")
     there.engine.close()
     assert client.recv(1) == b""

@@ -15,7 +15,7 @@ import pytest
 
 from prefork import Request, Response
 from prefork._engine import StartResponse
-from support import stage
+from support.engine import RunEngine, Service, raw_request
 
 REQUESTS = 10_000
 BATCH = 50
@@ -29,7 +29,7 @@ class Holder:
 
 
 @pytest.mark.parametrize("by", ["content", "handler", "match", "both"])
-def test_a_cycle_through_request_and_response_is_collected(at: stage.At, by: str) -> None:
+def test_a_cycle_through_request_and_response_is_collected(run_engine: RunEngine, by: str) -> None:
     seen: list[weakref.ref[Holder]] = []
 
     def handler(request: Request, response: Response) -> None:
@@ -44,7 +44,7 @@ def test_a_cycle_through_request_and_response_is_collected(at: stage.At, by: str
             setattr(response, by, holder)
         seen.append(weakref.ref(holder))
 
-    there = at(handler)
+    there = run_engine(handler)
     there.get()
     there.service.answers.clear()
     gc.collect()
@@ -52,7 +52,7 @@ def test_a_cycle_through_request_and_response_is_collected(at: stage.At, by: str
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_a_cycle_through_a_wsgi_response_is_collected(at: stage.At, answers: bool) -> None:
+def test_a_cycle_through_a_wsgi_response_is_collected(run_engine: RunEngine, answers: bool) -> None:
     seen: list[weakref.ref[Holder]] = []
 
     def handler(_request: Request, response: Response) -> None:
@@ -63,10 +63,10 @@ def test_a_cycle_through_a_wsgi_response_is_collected(at: stage.At, answers: boo
             response("200 OK", [])
             response.answer([])
 
-    service = stage.Service(handler)
+    service = Service(handler)
     service.starts_responses = True
-    there = at(service=service)
-    client = there.connect(stage.request())
+    there = run_engine(service=service)
+    client = there.connect(raw_request())
     there.turn_until(lambda: seen)
     service.answers.clear()
     gc.collect()
@@ -79,20 +79,22 @@ def test_a_cycle_through_a_wsgi_response_is_collected(at: stage.At, answers: boo
     assert [holder() for holder in seen] == [None]
 
 
-def test_a_response_that_is_dropped_in_a_cycle_is_answered_and_names_its_handler(at: stage.At) -> None:
+def test_a_response_that_is_dropped_in_a_cycle_is_answered_and_names_its_handler(
+    run_engine: RunEngine,
+) -> None:
     def handler(_request: Request, response: Response) -> None:
         response.handler = "H"
         response.content = Holder(response)
 
-    there = at(handler)
-    client = there.connect(stage.request())
+    there = run_engine(handler)
+    client = there.connect(raw_request())
     there.turn_until(lambda: there.engine.in_flight)
     gc.collect()
     assert there.read(client).startswith(b"HTTP/1.1 500 ")
     assert there.service.orphans == ["H"]
 
 
-def test_collecting_in_the_middle_of_a_request_harms_nothing(at: stage.At) -> None:
+def test_collecting_in_the_middle_of_a_request_harms_nothing(run_engine: RunEngine) -> None:
     def handler(_request: Request, response: Response) -> None:
         response.headers.add("X", "1")
         gc.collect()
@@ -102,12 +104,14 @@ def test_collecting_in_the_middle_of_a_request_harms_nothing(at: stage.At) -> No
         response.done()
         gc.collect()
 
-    assert at(handler).get().body == b"fine"
+    assert run_engine(handler).get().body == b"fine"
 
 
 @pytest.mark.parametrize("ending", ["the answer", "the client"])
 @pytest.mark.parametrize("way", ["when_gone", "when_drained", "when_closed"])
-def test_a_callback_is_let_go_once_it_cannot_be_called_any_more(at: stage.At, way: str, ending: str) -> None:
+def test_a_callback_is_let_go_once_it_cannot_be_called_any_more(
+    run_engine: RunEngine, way: str, ending: str
+) -> None:
     seen: list[weakref.ref[Holder]] = []
     kept: list[Response] = []
 
@@ -119,8 +123,8 @@ def test_a_callback_is_let_go_once_it_cannot_be_called_any_more(at: stage.At, wa
         assert getattr(source, way)(lambda *_: holder)
         kept.append(response)
 
-    there = at(handler)
-    client = there.connect(stage.request())
+    there = run_engine(handler)
+    client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     if ending == "the answer":
         kept.pop().done()
@@ -133,7 +137,7 @@ def test_a_callback_is_let_go_once_it_cannot_be_called_any_more(at: stage.At, wa
     assert [holder() for holder in seen] == [None]
 
 
-def test_a_large_content_is_not_copied_and_is_freed_when_it_has_left(at: stage.At) -> None:
+def test_a_large_content_is_not_copied_and_is_freed_when_it_has_left(run_engine: RunEngine) -> None:
     page = bytes(30_000_000)
     held = sys.getrefcount(page)
 
@@ -141,8 +145,8 @@ def test_a_large_content_is_not_copied_and_is_freed_when_it_has_left(at: stage.A
         response.content = page
         response.done()
 
-    there = at(handler)
-    client = there.connect(stage.request("/", "Connection: close"))
+    there = run_engine(handler)
+    client = there.connect(raw_request("/", "Connection: close"))
     there.turn_until(lambda: there.service.answers)
     there.service.answers.clear()
     assert sys.getrefcount(page) == held + 1
@@ -150,8 +154,8 @@ def test_a_large_content_is_not_copied_and_is_freed_when_it_has_left(at: stage.A
     assert sys.getrefcount(page) == held
 
 
-def test_an_engine_that_is_closed_lets_go_of_its_service(at: stage.At) -> None:
-    there = at()
+def test_an_engine_that_is_closed_lets_go_of_its_service(run_engine: RunEngine) -> None:
+    there = run_engine()
     there.get()
     there.service.answers.clear()
     gone = weakref.ref(there.service)
@@ -166,7 +170,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.parametrize("kind", ["whole", "streamed", "dropped", "refused", "posted", "spooled"])
-def test_ten_thousand_requests_leave_nothing_behind(at: stage.At, kind: str) -> None:
+def test_ten_thousand_requests_leave_nothing_behind(run_engine: RunEngine, kind: str) -> None:
     asked = 0
 
     def handler(request: Request, response: Response) -> None:
@@ -187,17 +191,17 @@ def test_ten_thousand_requests_leave_nothing_behind(at: stage.At, kind: str) -> 
         response.content = request.content or "hello"
         response.done()
 
-    class Quiet(stage.Service):
+    class Quiet(Service):
         def answered(self, *_: object) -> None:
             pass
 
         trouble = orphaned = answered
 
-    data = stage.request("/" + "p" * 100)
+    data = raw_request("/" + "p" * 100)
     if kind in ("posted", "spooled"):
         body = b"b" * 2000
-        data = stage.request("/", f"Content-Length: {len(body)}", method="POST") + body
-    there = at(service=Quiet(handler), spool_above=1000 if kind == "spooled" else 1 << 18)
+        data = raw_request("/", f"Content-Length: {len(body)}", method="POST") + body
+    there = run_engine(service=Quiet(handler), spool_above=1000 if kind == "spooled" else 1 << 18)
 
     def ask(requests: int) -> None:
         end = asked + requests
@@ -230,7 +234,7 @@ def test_ten_thousand_requests_leave_nothing_behind(at: stage.At, kind: str) -> 
     assert there.engine.in_flight == 0
 
 
-def test_what_waited_for_a_late_answer_goes_with_a_request_that_is_closed(at: stage.At) -> None:
+def test_what_waited_for_a_late_answer_goes_with_a_request_that_is_closed(run_engine: RunEngine) -> None:
     seen: list[weakref.ref[Holder]] = []
 
     def handler(_request: Request, response: Response) -> None:
@@ -239,8 +243,8 @@ def test_what_waited_for_a_late_answer_goes_with_a_request_that_is_closed(at: st
         seen.append(weakref.ref(holder))
         response.close()
 
-    there = at(handler)
-    there.read(there.connect(stage.request()))
+    there = run_engine(handler)
+    there.read(there.connect(raw_request()))
     gc.collect()
     assert [holder() for holder in seen] == [None]
 
@@ -260,7 +264,7 @@ def test_filled_holes_are_not_used_again() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)  # apart: what is taken is gone for good
 
 
-def test_a_spooled_body_takes_its_size_once(at: stage.At) -> None:
+def test_a_spooled_body_takes_its_size_once(run_engine: RunEngine) -> None:
     size = 50_000_000
     grown: list[int] = []
 
@@ -272,8 +276,8 @@ def test_a_spooled_body_takes_its_size_once(at: stage.At) -> None:
         grown.append(peak_bytes() - before)
         response.done()
 
-    there = at(handler, spool_above=1000)
-    client = there.connect(stage.request("/", f"Content-Length: {size}", method="POST"))
+    there = run_engine(handler, spool_above=1000)
+    client = there.connect(raw_request("/", f"Content-Length: {size}", method="POST"))
     client.setblocking(True)
     sending = threading.Thread(target=client.sendall, args=(bytes(size),))
     sending.start()

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from prefork import Connection, Request, Response, Upload
-from support import stage
+from support.engine import RunEngine, raw_request
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS", "brew-coffee!"])
-def test_the_method_is_what_the_client_wrote(at: stage.At, method: str) -> None:
-    assert at().request(method=method).method == method
+def test_the_method_is_what_the_client_wrote(run_engine: RunEngine, method: str) -> None:
+    assert run_engine().request(method=method).method == method
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,10 @@ def test_the_method_is_what_the_client_wrote(at: stage.At, method: str) -> None:
         ("http://example.com", "/", b"/", ""),
     ],
 )
-def test_a_target_is_taken_apart(at: stage.At, target: str, path: str, raw: bytes, query: str) -> None:
-    request = at().request(target)
+def test_a_target_is_taken_apart(
+    run_engine: RunEngine, target: str, path: str, raw: bytes, query: str
+) -> None:
+    request = run_engine().request(target)
     assert (request.path, request.raw_path, request.query) == (path, raw, query)
 
 
@@ -54,9 +56,9 @@ def test_a_target_is_taken_apart(at: stage.At, target: str, path: str, raw: byte
     ],
 )
 def test_the_uri_is_whole_and_in_proxy_mode_as_it_came(
-    at: stage.At, settings: dict[str, Any], target: str, uri: str
+    run_engine: RunEngine, settings: dict[str, Any], target: str, uri: str
 ) -> None:
-    request = at(**settings).request(target)
+    request = run_engine(**settings).request(target)
     assert request.uri == uri
     if settings.get("proxy_mode"):
         assert request.path == target
@@ -64,7 +66,7 @@ def test_the_uri_is_whole_and_in_proxy_mode_as_it_came(
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "unix"])
 def test_http_1_0_without_a_host_has_the_address_that_it_came_to_in_its_uri(
-    at: stage.At, tmp_path: Path, address: str
+    run_engine: RunEngine, tmp_path: Path, address: str
 ) -> None:
     seen: list[tuple[str, str]] = []
 
@@ -73,7 +75,7 @@ def test_http_1_0_without_a_host_has_the_address_that_it_came_to_in_its_uri(
         response.done()
 
     listener = listen_on(address, tmp_path)
-    at(handler=handler, listener=listener).ask(b"GET /a HTTP/1.0\r\n\r\n")
+    run_engine(handler=handler, listener=listener).ask(b"GET /a HTTP/1.0\r\n\r\n")
     port = "" if address == "unix" else f":{listener.getsockname()[1]}"
     host = {"::1": "[::1]", "unix": "localhost"}.get(address, address)
     assert seen == [("HTTP/1.0", f"http://{host}{port}/a")]
@@ -89,14 +91,14 @@ def listen_on(address: str, directory: Path) -> socket.socket:
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.7"])
-def test_every_later_minor_version_is_http_1_1(at: stage.At, version: str) -> None:
-    there = at()
+def test_every_later_minor_version_is_http_1_1(run_engine: RunEngine, version: str) -> None:
+    there = run_engine()
     there.ask(f"GET / HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     assert there.service.answers[0][0].protocol == "HTTP/1.1"
 
 
-def test_header_fields_are_there_in_order_with_repeats_in_latin_1(at: stage.At) -> None:
-    request = at().request("/", "X-A: 1", "x-a:  2  ", "X-Name: J\xf6rg")
+def test_header_fields_are_there_in_order_with_repeats_in_latin_1(run_engine: RunEngine) -> None:
+    request = run_engine().request("/", "X-A: 1", "x-a:  2  ", "X-Name: J\xf6rg")
     assert request.headers.items() == [
         *(("Host", "example.com"), ("X-A", "1"), ("x-a", "2")),
         *(("X-Name", "Jörg"), ("Connection", "close")),
@@ -108,8 +110,8 @@ def test_header_fields_are_there_in_order_with_repeats_in_latin_1(at: stage.At) 
     assert request.header("X-A") == "1"
 
 
-def test_a_body_in_memory_is_bytes_and_a_file(at: stage.At) -> None:
-    request = at().request("/", "Content-Type: a/b", method="POST", body=b"hello")
+def test_a_body_in_memory_is_bytes_and_a_file(run_engine: RunEngine) -> None:
+    request = run_engine().request("/", "Content-Type: a/b", method="POST", body=b"hello")
     assert request.content == b"hello"
     assert request.content_length == 5
     assert request.content_type == "a/b"
@@ -117,9 +119,9 @@ def test_a_body_in_memory_is_bytes_and_a_file(at: stage.At) -> None:
     assert request.body.read() == b"hello"
 
 
-def test_a_spooled_body_is_a_file_of_its_own_each_time(at: stage.At) -> None:
+def test_a_spooled_body_is_a_file_of_its_own_each_time(run_engine: RunEngine) -> None:
     body = bytes(range(256)) * 64
-    request = at(spool_above=1000).request(method="POST", body=body)
+    request = run_engine(spool_above=1000).request(method="POST", body=body)
     assert request.content_length == len(body)
     with request.body as one, request.body as other:
         assert os.readlink(f"/proc/self/fd/{one.fileno()}").endswith("(deleted)")
@@ -129,21 +131,21 @@ def test_a_spooled_body_is_a_file_of_its_own_each_time(at: stage.At) -> None:
         assert request.content == body
 
 
-def test_without_a_body_there_is_an_empty_one(at: stage.At) -> None:
-    request = at().request()
+def test_without_a_body_there_is_an_empty_one(run_engine: RunEngine) -> None:
+    request = run_engine().request()
     assert (request.content, request.content_length, request.content_type) == (b"", 0, None)
     assert request.body.read() == b""
 
 
-def test_json_is_read_from_the_body_or_refused(at: stage.At) -> None:
-    there = at()
+def test_json_is_read_from_the_body_or_refused(run_engine: RunEngine) -> None:
+    there = run_engine()
     assert there.request(method="POST", body='{"a": ["é"]}'.encode()).json() == {"a": ["é"]}
     with pytest.raises(ValueError, match="Expecting"):
         there.request(method="POST", body=b"{").json()
 
 
-def test_forms_are_read_from_the_body_or_refused(at: stage.At) -> None:
-    there = at()
+def test_forms_are_read_from_the_body_or_refused(run_engine: RunEngine) -> None:
+    there = run_engine()
     kind = "Content-Type: application/x-www-form-urlencoded"
     assert there.request("/", kind, method="POST", body=b"a=1&b=%20&a=2").form() == {
         "a": ["1", "2"],
@@ -161,16 +163,16 @@ def test_forms_are_read_from_the_body_or_refused(at: stage.At) -> None:
         there.request("/", "Content-Type: text/plain", method="POST", body=b"a=1").form()
 
 
-def test_basic_credentials_are_decoded_or_none(at: stage.At) -> None:
-    there = at()
+def test_basic_credentials_are_decoded_or_none(run_engine: RunEngine) -> None:
+    there = run_engine()
     token = base64.b64encode("jörg:p:w".encode()).decode()
     assert there.request("/", f"Authorization: Basic {token}").authorization_basic == ("jörg", "p:w")
     assert there.request("/", "Authorization: Bearer x").authorization_basic is None
     assert there.request().authorization_basic is None
 
 
-def test_the_match_is_the_handlers_to_set(at: stage.At) -> None:
-    request = at().request("/a")
+def test_the_match_is_the_handlers_to_set(run_engine: RunEngine) -> None:
+    request = run_engine().request("/a")
     assert request.match is None
     match = re.search("a", "a")
     request.match = match
@@ -179,7 +181,7 @@ def test_the_match_is_the_handlers_to_set(at: stage.At) -> None:
         request.path = "/b"
 
 
-def test_the_connection_knows_both_ends_as_long_as_it_is_asked_in_time(at: stage.At) -> None:
+def test_the_connection_knows_both_ends_as_long_as_it_is_asked_in_time(run_engine: RunEngine) -> None:
     seen: list[Connection] = []
 
     def handler(request: Request, response: Response) -> None:
@@ -190,8 +192,8 @@ def test_the_connection_knows_both_ends_as_long_as_it_is_asked_in_time(at: stage
         seen.append(connection)
         response.done()
 
-    there = at(handler=handler)
-    client = there.connect(stage.request("/", "Connection: close"))
+    there = run_engine(handler=handler)
+    client = there.connect(raw_request("/", "Connection: close"))
     port = client.getsockname()[1]
     there.read(client)
     (connection,) = seen
@@ -204,8 +206,8 @@ def test_the_connection_knows_both_ends_as_long_as_it_is_asked_in_time(at: stage
     assert repr(connection) == f"<Connection {connection.id} from 127.0.0.1:{port}, dead>"
 
 
-def test_connections_are_told_apart_by_their_id(at: stage.At) -> None:
-    there = at()
+def test_connections_are_told_apart_by_their_id(run_engine: RunEngine) -> None:
+    there = run_engine()
     one, other = there.request().connection, there.request().connection
     assert one.id != other.id
     assert one != other
@@ -214,20 +216,20 @@ def test_connections_are_told_apart_by_their_id(at: stage.At) -> None:
     assert one != "a connection"
 
 
-def test_an_ipv4_client_of_a_dual_socket_is_an_ipv4_client(at: stage.At) -> None:
+def test_an_ipv4_client_of_a_dual_socket_is_an_ipv4_client(run_engine: RunEngine) -> None:
     listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
-    there = at(listener=listener)
+    there = run_engine(listener=listener)
     client = socket.create_connection(("127.0.0.1", listener.getsockname()[1]))
-    client.sendall(stage.request("/", "Connection: close"))
+    client.sendall(raw_request("/", "Connection: close"))
     there.clients.append(client)
     there.read(client)
     assert there.service.answers[0][0].remote_ip == "127.0.0.1"
 
 
-def test_over_a_unix_socket_the_client_has_no_address(at: stage.At, tmp_path: Path) -> None:
-    connection = at(listener=listen_on("unix", tmp_path)).request().connection
+def test_over_a_unix_socket_the_client_has_no_address(run_engine: RunEngine, tmp_path: Path) -> None:
+    connection = run_engine(listener=listen_on("unix", tmp_path)).request().connection
     assert (connection.remote_ip, connection.remote_port, connection.remote_addr) == ("unix", 0, None)
 
 
-def test_the_repr_tells_what_was_asked_and_by_whom(at: stage.At) -> None:
-    assert repr(at().request("/a?b", method="PUT")) == "<Request PUT /a?b from 127.0.0.1>"
+def test_the_repr_tells_what_was_asked_and_by_whom(run_engine: RunEngine) -> None:
+    assert repr(run_engine().request("/a?b", method="PUT")) == "<Request PUT /a?b from 127.0.0.1>"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from prefork import AlreadyAnswered, InvalidResponse, Request, Response
-from support import stage
+from support.engine import RunEngine, Service, keeping, raw_request
 
 Handler = Callable[[Request, Response], Any]
 
@@ -36,14 +36,16 @@ def answering(**attributes: Any) -> Handler:
         (b"y" * 5_000_000, b"y" * 5_000_000, "text/plain"),
     ],
 )
-def test_content_is_text_or_bytes_or_nothing(at: stage.At, content: Any, body: bytes, kind: str) -> None:
-    answer = at(answering(content=content)).get()
+def test_content_is_text_or_bytes_or_nothing(
+    run_engine: RunEngine, content: Any, body: bytes, kind: str
+) -> None:
+    answer = run_engine(answering(content=content)).get()
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, body, kind)
     assert answer.headers["Content-Length"] == str(len(body))
     assert answer.headers["Date"].endswith(" GMT")
 
 
-def test_the_status_and_the_header_fields_are_the_handlers(at: stage.At) -> None:
+def test_the_status_and_the_header_fields_are_the_handlers(run_engine: RunEngine) -> None:
     def handler(_request: Request, response: Response) -> None:
         response.code = 418
         assert response.header("X-One", "1") == "1"
@@ -55,39 +57,43 @@ def test_the_status_and_the_header_fields_are_the_handlers(at: stage.At) -> None
         response.content_type = "text/html"
         response.done()
 
-    answer = at(handler).get()
+    answer = run_engine(handler).get()
     assert answer.status == 418
     assert answer.headers.get_all("Set-Cookie") == ["a=1", "b=J\xf6rg"]
     assert answer.headers["X-One"] == "1"
     assert answer.headers["Content-Type"] == "text/html"
 
 
-def test_headers_can_be_set_as_a_whole(at: stage.At) -> None:
-    answer = at(answering(headers={"X-A": "1"})).get()
+def test_headers_can_be_set_as_a_whole(run_engine: RunEngine) -> None:
+    answer = run_engine(answering(headers={"X-A": "1"})).get()
     assert answer.headers["X-A"] == "1"
 
 
-def test_the_servers_header_fields_stand_unless_the_response_has_one_of_the_name(at: stage.At) -> None:
+def test_the_servers_header_fields_stand_unless_the_response_has_one_of_the_name(
+    run_engine: RunEngine,
+) -> None:
     settings = {"headers": [("Server", "seed"), ("Content-Type", "text/x-default")]}
-    answer = at(answering(headers={"server": "mine"}), **settings).get()
+    answer = run_engine(answering(headers={"server": "mine"}), **settings).get()
     assert answer.headers.get_all("Server") == ["mine"]
     assert answer.headers.get_all("Content-Type") == ["text/x-default"]
 
 
 @pytest.mark.parametrize("code", [204, 304])
-def test_an_answer_without_a_body_has_none_and_no_type(at: stage.At, code: int) -> None:
-    raw = at(answering(code=code, content="not to be seen")).ask(stage.request("/", "Connection: close"))
+def test_an_answer_without_a_body_has_none_and_no_type(run_engine: RunEngine, code: int) -> None:
+    raw = run_engine(answering(code=code, content="not to be seen")).ask(
+        raw_request("/", "Connection: close")
+    )
     assert raw.endswith(b"\r\n\r\n")
     assert b"Content-Type" not in raw
 
 
-def test_head_gets_the_head_alone(at: stage.At) -> None:
-    raw = at(answering(content="hello")).ask(stage.request("/", "Connection: close", method="HEAD"))
+def test_head_gets_the_head_alone(run_engine: RunEngine) -> None:
+    raw = run_engine(answering(content="hello")).ask(raw_request("/", "Connection: close", method="HEAD"))
     assert b"Content-Length: 5\r\n" in raw
     assert raw.endswith(b"\r\n\r\n")
 
 
-def test_pieces_are_chunked_and_end_with_done(at: stage.At) -> None:
+def test_pieces_are_chunked_and_end_with_done(run_engine: RunEngine) -> None:
     def handler(_request: Request, response: Response) -> None:
         response.write("one ")
         assert (response.streaming, response.answered) == (True, False)
@@ -97,20 +103,20 @@ def test_pieces_are_chunked_and_end_with_done(at: stage.At) -> None:
         response.done()
         assert (response.streaming, response.answered) == (False, True)
 
-    there = at(handler)
+    there = run_engine(handler)
     assert there.get().body == b"one two " + b"x" * 100_000
     raw = there.ask(b"GET / HTTP/1.0\r\n\r\n")
     assert raw.endswith(b"\r\n\r\none two " + b"x" * 100_000)
 
 
-def test_close_closes_without_an_answer(at: stage.At) -> None:
-    there = at(lambda _, response: response.close())
-    assert there.ask(stage.request()) == b""
+def test_close_closes_without_an_answer(run_engine: RunEngine) -> None:
+    there = run_engine(lambda _, response: response.close())
+    assert there.ask(raw_request()) == b""
     assert there.service.orphans == []
 
 
-def test_whoever_wants_to_know_hears_of_every_answer(at: stage.At) -> None:
-    there = at(answering())
+def test_whoever_wants_to_know_hears_of_every_answer(run_engine: RunEngine) -> None:
+    there = run_engine(answering())
     there.get()
     ((request, response),) = there.service.answers
     assert response.request is request
@@ -122,10 +128,12 @@ def test_whoever_wants_to_know_hears_of_every_answer(at: stage.At) -> None:
 
 @pytest.mark.parametrize("first", ["done", "close"])
 @pytest.mark.parametrize("second", ["done", "close", "write", "stream"])
-def test_a_second_answer_is_refused_and_names_the_handler(at: stage.At, first: str, second: str) -> None:
+def test_a_second_answer_is_refused_and_names_the_handler(
+    run_engine: RunEngine, first: str, second: str
+) -> None:
     kept: list[Response] = []
-    there = at(stage.keeping(kept))
-    there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    there.connect(raw_request())
     there.turn_until(lambda: kept)
     (response,) = kept
     response.handler = "pages.got_bar"
@@ -134,14 +142,16 @@ def test_a_second_answer_is_refused_and_names_the_handler(at: stage.At, first: s
         getattr(response, second)(*(("S", "more") if second == "stream" else ()))
 
 
-def test_a_refused_second_answer_reaches_no_later_request(at: stage.At) -> None:
+def test_a_refused_second_answer_reaches_no_later_request(run_engine: RunEngine) -> None:
     def handler(request: Request, response: Response) -> None:
         response.content = request.path
         response.done()
         with pytest.raises(AlreadyAnswered):
             response.write("spill")
 
-    client = (there := at(handler)).connect(stage.request("/1") + stage.request("/2", "Connection: close"))
+    client = (there := run_engine(handler)).connect(
+        raw_request("/1") + raw_request("/2", "Connection: close")
+    )
     raw = there.read(client)
     assert raw.count(b"HTTP/1.1 200") == 2
     assert b"spill" not in raw
@@ -169,7 +179,7 @@ INVALID = [
 @pytest.mark.parametrize("attributes", INVALID)
 @pytest.mark.parametrize("streamed", [False, True])
 def test_what_cannot_be_sent_is_an_error_here_and_a_clean_500_there(
-    at: stage.At, attributes: dict[str, Any], streamed: bool
+    run_engine: RunEngine, attributes: dict[str, Any], streamed: bool
 ) -> None:
     refused: list[InvalidResponse] = []
 
@@ -187,8 +197,8 @@ def test_what_cannot_be_sent_is_an_error_here_and_a_clean_500_there(
                 response.code, response.content = 500, None
                 response.done()
 
-    there = at(handler)
-    raw = there.ask(stage.request("/", "Connection: close") + stage.request("/never"))
+    there = run_engine(handler)
+    raw = there.ask(raw_request("/", "Connection: close") + raw_request("/never"))
     assert len(refused) == 1
     assert raw.startswith(b"HTTP/1.1 500 ")
     assert raw.count(b"HTTP/1.1") == 1
@@ -201,7 +211,7 @@ def test_what_cannot_be_sent_is_an_error_here_and_a_clean_500_there(
     ("code", "error"), [(-1, OverflowError), (70_000, OverflowError), ("200", TypeError)]
 )
 def test_a_code_that_is_no_number_of_a_status_is_refused_at_once(
-    at: stage.At, code: Any, error: type[Exception]
+    run_engine: RunEngine, code: Any, error: type[Exception]
 ) -> None:
     def handler(_request: Request, response: Response) -> None:
         with pytest.raises(error):
@@ -209,10 +219,10 @@ def test_a_code_that_is_no_number_of_a_status_is_refused_at_once(
         assert response.code == 200
         response.done()
 
-    assert at(handler).get().status == 200
+    assert run_engine(handler).get().status == 200
 
 
-def test_a_wrong_piece_in_the_middle_leaves_the_stream_as_it_was(at: stage.At) -> None:
+def test_a_wrong_piece_in_the_middle_leaves_the_stream_as_it_was(run_engine: RunEngine) -> None:
     def handler(_request: Request, response: Response) -> None:
         response.write("a")
         with pytest.raises(InvalidResponse, match="content is int: expected str or bytes"):
@@ -220,13 +230,13 @@ def test_a_wrong_piece_in_the_middle_leaves_the_stream_as_it_was(at: stage.At) -
         response.write("b")
         response.done()
 
-    assert at(handler).get().body == b"ab"
+    assert run_engine(handler).get().body == b"ab"
 
 
 # --- a body that is not as long as it said ------------------------------------------------------------------
 
 
-def test_a_body_that_is_too_long_is_cut_and_the_next_answer_is_whole(at: stage.At) -> None:
+def test_a_body_that_is_too_long_is_cut_and_the_next_answer_is_whole(run_engine: RunEngine) -> None:
     def handler(request: Request, response: Response) -> None:
         response.handler = "H"
         response.content = "12345"
@@ -234,8 +244,8 @@ def test_a_body_that_is_too_long_is_cut_and_the_next_answer_is_whole(at: stage.A
             response.header("Content-Length", "3")
         response.done()
 
-    there = at(handler)
-    raw = there.ask(stage.request("/long") + stage.request("/", "Connection: close"))
+    there = run_engine(handler)
+    raw = there.ask(raw_request("/long") + raw_request("/", "Connection: close"))
     assert b"\r\n\r\n123HTTP/1.1 200 OK" in raw
     assert raw.endswith(b"\r\n\r\n12345")
     assert there.service.troubles == [
@@ -243,19 +253,19 @@ def test_a_body_that_is_too_long_is_cut_and_the_next_answer_is_whole(at: stage.A
     ]
 
 
-def test_a_body_that_is_too_short_ends_the_connection(at: stage.At) -> None:
-    there = at(answering(headers={"Content-Length": "9"}, content="123"))
-    raw = there.ask(stage.request() + stage.request("/never"))
+def test_a_body_that_is_too_short_ends_the_connection(run_engine: RunEngine) -> None:
+    there = run_engine(answering(headers={"Content-Length": "9"}, content="123"))
+    raw = there.ask(raw_request() + raw_request("/never"))
     assert raw.endswith(b"\r\n\r\n123")
     ((text, _),) = there.service.troubles
     assert text == "GET /: the body is 6 bytes shorter than its Content-Length: the connection is closed"
 
 
-def test_whoever_hears_of_a_wrong_length_may_look_at_the_response(at: stage.At) -> None:
+def test_whoever_hears_of_a_wrong_length_may_look_at_the_response(run_engine: RunEngine) -> None:
     kept: list[Response] = []
     states: list[bool] = []
 
-    class Curious(stage.Service):
+    class Curious(Service):
         def trouble(self, _text: str, _remote_ip: str | None) -> None:
             states.append(kept[0].answered)
 
@@ -265,5 +275,5 @@ def test_whoever_hears_of_a_wrong_length_may_look_at_the_response(at: stage.At) 
         response.content = "12"
         response.done()
 
-    at(handler, service=Curious(handler)).get()
+    run_engine(handler, service=Curious(handler)).get()
     assert states == [True]

@@ -12,20 +12,21 @@ from collections.abc import Callable
 import pytest
 
 from prefork import ConnectionGone, InvalidResponse, Request, Response
-from support import stage
+from support.engine import LocalEngine, RunEngine, keeping, raw_request
+from support.waiting import DEADLINE_S
 
 # --- clients that leave -------------------------------------------------------------------------------------
 
 
-def leave(there: stage.Stage, client: socket.socket) -> None:
+def leave(there: LocalEngine, client: socket.socket) -> None:
     client.close()
     there.turn_until(lambda: there.engine.connections == 0, "the end of the connection")
 
 
-def test_a_client_that_left_is_nobody_to_answer(at: stage.At) -> None:
+def test_a_client_that_left_is_nobody_to_answer(run_engine: RunEngine) -> None:
     kept: list[Response] = []
-    there = at(stage.keeping(kept))
-    client = there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     leave(there, client)
     (response,) = kept
@@ -39,21 +40,21 @@ def test_a_client_that_left_is_nobody_to_answer(at: stage.At) -> None:
     assert there.service.troubles == [("the client closed the connection", "127.0.0.1")]
 
 
-def test_a_stream_to_a_client_that_left_is_an_error_that_says_so(at: stage.At) -> None:
+def test_a_stream_to_a_client_that_left_is_an_error_that_says_so(run_engine: RunEngine) -> None:
     kept: list[Response] = []
-    there = at(stage.keeping(kept))
-    client = there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     leave(there, client)
     with pytest.raises(ConnectionGone):
         kept[0].write("more")
 
 
-def test_when_gone_and_when_closed_are_called_once_when_the_client_leaves(at: stage.At) -> None:
+def test_when_gone_and_when_closed_are_called_once_when_the_client_leaves(run_engine: RunEngine) -> None:
     kept: list[Response] = []
     heard: list[str] = []
-    there = at(stage.keeping(kept))
-    client = there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     assert kept[0].when_gone(lambda: heard.append("replaced"))
     assert kept[0].when_gone(lambda: heard.append("gone"))
@@ -66,7 +67,7 @@ def test_when_gone_and_when_closed_are_called_once_when_the_client_leaves(at: st
     kept[0].done()
 
 
-def test_when_gone_is_not_called_for_a_client_that_leaves_after_the_answer(at: stage.At) -> None:
+def test_when_gone_is_not_called_for_a_client_that_leaves_after_the_answer(run_engine: RunEngine) -> None:
     heard: list[str] = []
 
     def handler(_request: Request, response: Response) -> None:
@@ -74,19 +75,19 @@ def test_when_gone_is_not_called_for_a_client_that_leaves_after_the_answer(at: s
         response.connection.when_closed(lambda: heard.append("closed"))
         response.done()
 
-    there = at(handler)
-    client = there.connect(stage.request())
+    there = run_engine(handler)
+    client = there.connect(raw_request())
     there.read(client, enough=b"\r\n\r\n")
     leave(there, client)
     there.turn_until(lambda: heard)
     assert heard == ["closed"]
 
 
-def test_when_drained_tells_whether_all_has_left_or_the_client_has(at: stage.At) -> None:
+def test_when_drained_tells_whether_all_has_left_or_the_client_has(run_engine: RunEngine) -> None:
     kept: list[Response] = []
     heard: list[bool] = []
-    there = at(stage.keeping(kept))
-    client = there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     (response,) = kept
     response.write("a")
@@ -104,7 +105,7 @@ def test_when_drained_tells_whether_all_has_left_or_the_client_has(at: stage.At)
     response.close()
 
 
-def test_stream_names_the_event_that_makes_the_next_piece(at: stage.At) -> None:
+def test_stream_names_the_event_that_makes_the_next_piece(run_engine: RunEngine) -> None:
     def handler(_request: Request, response: Response) -> None:
         assert response.streams is None
         response.stream("PAGES", "more")
@@ -113,7 +114,7 @@ def test_stream_names_the_event_that_makes_the_next_piece(at: stage.At) -> None:
         assert response.streams == ("PAGES", "more", True)
         response.done()
 
-    assert at(handler).get().status == 200
+    assert run_engine(handler).get().status == 200
 
 
 # --- responses that nobody answers --------------------------------------------------------------------------
@@ -123,18 +124,18 @@ def dropping(_request: Request, response: Response) -> None:
     response.handler = "H"
 
 
-def test_a_response_that_is_dropped_is_a_500_and_names_its_handler(at: stage.At) -> None:
-    there = at(dropping)
-    raw = there.ask(stage.request())
+def test_a_response_that_is_dropped_is_a_500_and_names_its_handler(run_engine: RunEngine) -> None:
+    there = run_engine(dropping)
+    raw = there.ask(raw_request())
     assert raw.startswith(b"HTTP/1.1 500 ")
     assert raw.endswith(b"the application did not answer\n")
     assert there.service.orphans == ["H"]
 
 
-def test_one_that_is_dropped_between_turns_is_answered_in_the_next(at: stage.At) -> None:
+def test_one_that_is_dropped_between_turns_is_answered_in_the_next(run_engine: RunEngine) -> None:
     kept: list[Response] = []
-    there = at(stage.keeping(kept))
-    client = there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     kept.clear()
     there.engine.poll(0)
@@ -142,20 +143,20 @@ def test_one_that_is_dropped_between_turns_is_answered_in_the_next(at: stage.At)
     assert there.service.orphans == [None]
 
 
-def test_a_stream_that_is_dropped_ends_with_its_connection(at: stage.At) -> None:
+def test_a_stream_that_is_dropped_ends_with_its_connection(run_engine: RunEngine) -> None:
     def handler(_request: Request, response: Response) -> None:
         response.write("half")
 
-    there = at(handler)
-    raw = there.ask(stage.request())
+    there = run_engine(handler)
+    raw = there.ask(raw_request())
     assert raw.endswith(b"\r\n4\r\nhalf\r\n")
     assert there.service.orphans == [None]
 
 
-def test_one_whose_client_left_is_forgotten_without_a_word(at: stage.At) -> None:
+def test_one_whose_client_left_is_forgotten_without_a_word(run_engine: RunEngine) -> None:
     kept: list[Response] = []
-    there = at(stage.keeping(kept))
-    client = there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     leave(there, client)
     kept.clear()
@@ -176,11 +177,11 @@ class Hearer:
 
 @pytest.mark.parametrize(("end", "heard"), [(Response.done, []), (Response.close, [(False,)])])
 def test_a_stream_that_its_handler_ends_lets_go_of_who_waits_for_it_to_drain(
-    at: stage.At, end: Callable[[Response], None], heard: list[tuple[bool, ...]]
+    run_engine: RunEngine, end: Callable[[Response], None], heard: list[tuple[bool, ...]]
 ) -> None:
     kept: list[Response] = []
-    there = at(stage.keeping(kept))
-    there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    there.connect(raw_request())
     there.turn_until(lambda: kept)
     hearer = Hearer()
     kept[0].write("piece")
@@ -194,10 +195,10 @@ def test_a_stream_that_its_handler_ends_lets_go_of_who_waits_for_it_to_drain(
     assert gone() is None
 
 
-def test_an_answer_that_has_ended_does_not_take_the_callbacks_of_the_next(at: stage.At) -> None:
+def test_an_answer_that_has_ended_does_not_take_the_callbacks_of_the_next(run_engine: RunEngine) -> None:
     kept: list[Response] = []
-    there = at(stage.keeping(kept))
-    client = there.connect(stage.request() * 2)
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request() * 2)
     there.turn_until(lambda: kept)
     kept[0].done()
     there.turn_until(lambda: len(kept) == 2)
@@ -214,10 +215,10 @@ def test_an_answer_that_has_ended_does_not_take_the_callbacks_of_the_next(at: st
     assert (gone.heard, drained.heard, late.heard) == ([()], [(True,)], [])
 
 
-def test_an_answer_that_cannot_be_sent_keeps_its_callback(at: stage.At) -> None:
+def test_an_answer_that_cannot_be_sent_keeps_its_callback(run_engine: RunEngine) -> None:
     kept: list[Response] = []
-    there = at(stage.keeping(kept))
-    client = there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     gone = Hearer()
     assert kept[0].when_gone(gone)
@@ -231,25 +232,27 @@ def test_an_answer_that_cannot_be_sent_keeps_its_callback(at: stage.At) -> None:
 # --- connections that end ----------------------------------------------------------------------------------
 
 
-def test_a_stream_that_began_before_draining_may_be_followed_by_one_more_request(at: stage.At) -> None:
+def test_a_stream_that_began_before_draining_may_be_followed_by_one_more_request(
+    run_engine: RunEngine,
+) -> None:
     kept: list[Response] = []
-    there = at(stage.keeping(kept))
-    client = there.connect(stage.request())
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     kept[0].write("piece")  # the head is out: it cannot say that it was the last answer
-    there.engine.drain(there.number, stage.DEADLINE_S)
+    there.engine.drain(there.number, DEADLINE_S)
     kept[0].done()
     there.read(client, b"0\r\n\r\n")
     for _ in range(50):
         there.engine.poll(0.01)
-    client.sendall(stage.request())
+    client.sendall(raw_request())
     there.turn_until(lambda: len(kept) == 2)
     kept[1].done()
     assert b"Connection: close" in there.read(client)
 
 
-def test_a_connection_that_a_forked_child_still_holds_is_not_watched_any_more(at: stage.At) -> None:
-    there = at()
+def test_a_connection_that_a_forked_child_still_holds_is_not_watched_any_more(run_engine: RunEngine) -> None:
+    there = run_engine()
     client = there.connect()
     there.turn_until(lambda: there.engine.connections)
     child = os.fork()
@@ -257,7 +260,7 @@ def test_a_connection_that_a_forked_child_still_holds_is_not_watched_any_more(at
         client.close()
         signal.pause()
     try:
-        client.sendall(stage.request("/", "Connection: close"))
+        client.sendall(raw_request("/", "Connection: close"))
         there.turn_until(lambda: there.engine.connections == 0)
         client.close()
         for _ in range(5):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prefork.hosting.static import Directory
-from support import stage
+from support.engine import RunEngine
 
 
 @pytest.mark.parametrize(
@@ -25,7 +24,7 @@ from support import stage
     ],
 )
 def test_a_file_that_cannot_be_opened(
-    at: Callable[..., stage.Stage],
+    run_engine: RunEngine,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -39,7 +38,7 @@ def test_a_file_that_cannot_be_opened(
     def refuse(*_: Any) -> int:
         raise OSError(number, os.strerror(number))
 
-    one = at(lambda request, response: directory.answer(request, response, "a.txt"))
+    one = run_engine(lambda request, response: directory.answer(request, response, "a.txt"))
     monkeypatch.setattr(os, "open", refuse)
     with caplog.at_level(logging.ERROR):
         assert one.get("/").status == status

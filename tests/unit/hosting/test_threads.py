@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prefork.hosting.threads import Threads
-from support.harness import wait_until
+from support.waiting import wait_until
 
 
 class Calls:

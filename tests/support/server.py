@@ -1,7 +1,4 @@
-"""The real server as a process, for tests that talk to it over sockets.
-
-Nothing here sleeps for luck: `wait_until` looks at a condition until it holds or its deadline has passed.
-"""
+"""The real server as a process, for tests that talk to it over sockets."""
 
 from __future__ import annotations
 
@@ -16,27 +13,14 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
-T = TypeVar("T")
-Finished = subprocess.CompletedProcess[str]
+from support.responses import read_all
+from support.waiting import DEADLINE_S, wait_until
 
-DEADLINE_S = 10.0
-
-
-def wait_until(condition: Callable[[], T], what: str = "the condition", deadline_s: float = DEADLINE_S) -> T:
-    """The first truthy value of `condition`. Raises AssertionError when it has none in time."""
-    end = time.monotonic() + deadline_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"{what} did not come true in {deadline_s} s; last: {value!r}")
-        time.sleep(0.002)
+Finished: TypeAlias = subprocess.CompletedProcess[str]
 
 
 class Server:
@@ -157,6 +141,15 @@ class Server:
 
         return wait_until(told, "every worker's pid")[0]
 
+    def wait_idle(self) -> None:
+        """Wait until no worker has a connection or a request."""
+
+        def idle() -> bool:
+            workers = self.status()["workers"]
+            return all(worker["in_flight"] == 0 and worker["connections"] == 0 for worker in workers)
+
+        wait_until(idle, "a server without connections")
+
     def descriptors(self, pid: int | None = None) -> int:
         return len(os.listdir(f"/proc/{pid or self.pid}/fd"))
 
@@ -182,7 +175,7 @@ class Server:
         self.wait()
 
 
-def run(
+def run_prefork(
     *arguments: str,
     prefix: Sequence[str] = (),
     cwd: Path | None = None,
@@ -200,7 +193,7 @@ def run(
     )
 
 
-def start(*arguments: str, **settings: Any) -> Server:
+def start_server(*arguments: str, **settings: Any) -> Server:
     """Starts `prefork serve` with these arguments."""
     return Server(start_process(*arguments, **settings))
 
@@ -233,26 +226,9 @@ def write_app(directory: Path, source: str, name: str = "app.py") -> Path:
     return path
 
 
-def read_all(sock: socket.socket) -> bytes:
-    """What comes until the peer closes."""
-    received = bytearray()
-    with contextlib.suppress(ConnectionResetError):
-        while piece := sock.recv(65536):
-            received += piece
-    return bytes(received)
-
-
-def read_response(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """One response of a connection that stays open; framing by Content-Length or chunks."""
-    response = http.client.HTTPResponse(sock)
-    response.begin()
-    fields = {name.lower(): value for name, value in response.getheaders()}
-    return response.status, fields, response.read()
-
-
 @contextlib.contextmanager
 def running(*arguments: str, **options: Any) -> Iterator[Server]:
-    server = start(*arguments, **options)
+    server = start_server(*arguments, **options)
     try:
         yield server.wait_serving()
     finally:
@@ -261,7 +237,11 @@ def running(*arguments: str, **options: Any) -> Iterator[Server]:
 
 def status_json(glue: str) -> dict[str, Any]:
     """What `prefork status --json` prints."""
-    done = run("status", "--glue", glue, "--json")
+    done = run_prefork("status", "--glue", glue, "--json")
     assert done.returncode == 0, done.stderr
     loaded: dict[str, Any] = json.loads(done.stdout)
     return loaded
+
+
+Serve: TypeAlias = Callable[..., Server]
+"""The fixture `serve`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import NamedTuple
 
-from support import harness
+from support.server import Server
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 LAST = 0x80
@@ -45,9 +45,7 @@ class Frame(NamedTuple):
 class RawSocket:
     """A connection that has been upgraded, or was not: `head` is what the server answered."""
 
-    def __init__(
-        self, server: harness.Server, path: str = "/echo", fields: str = "", **settings: int
-    ) -> None:
+    def __init__(self, server: Server, path: str = "/echo", fields: str = "", **settings: int) -> None:
         self.sock = server.connect()
         for name, value in settings.items():
             self.sock.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)

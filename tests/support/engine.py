@@ -81,7 +81,7 @@ class Service:
         self.emptied += 1
 
 
-class Stage:
+class LocalEngine:
     """An engine that listens on 127.0.0.1, or on the listener it is given."""
 
     def __init__(
@@ -148,21 +148,23 @@ class Stage:
 
     def get(self, target: str = "/", *fields: str, method: str = "GET") -> http.client.HTTPResponse:
         """An answer on a connection of its own."""
-        return parse(self.ask(request(target, *fields, "Connection: close", method=method)), method)
+        return parse_response(
+            self.ask(raw_request(target, *fields, "Connection: close", method=method)), method
+        )
 
     def request(self, target: str = "/", *fields: str, method: str = "GET", body: bytes = b"") -> Request:
         """The request that a handler sees; it is answered."""
         if body:
             fields = (*fields, f"Content-Length: {len(body)}")
         before = len(self.service.answers)
-        self.read(self.connect(request(target, *fields, "Connection: close", method=method) + body))
+        self.read(self.connect(raw_request(target, *fields, "Connection: close", method=method) + body))
         ((seen, _),) = self.service.answers[before:]
         assert seen is not None
         return seen
 
 
-At: TypeAlias = Callable[..., Stage]
-"""The fixture `at`."""
+RunEngine: TypeAlias = Callable[..., LocalEngine]
+"""The fixture `run_engine`."""
 
 
 def keeping(kept: list[Response]) -> Callable[[Request, Response], None]:
@@ -170,12 +172,12 @@ def keeping(kept: list[Response]) -> Callable[[Request, Response], None]:
     return lambda _, response: kept.append(response)
 
 
-def request(target: str = "/", *fields: str, method: str = "GET", host: str = "example.com") -> bytes:
+def raw_request(target: str = "/", *fields: str, method: str = "GET", host: str = "example.com") -> bytes:
     head = [f"{method} {target} HTTP/1.1", f"Host: {host}", *fields, "", ""]
     return "\r\n".join(head).encode("latin-1")
 
 
-def parse(answer: bytes, method: str = "GET") -> http.client.HTTPResponse:
+def parse_response(answer: bytes, method: str = "GET") -> http.client.HTTPResponse:
     """An answer as http.client reads it, its body in `.body`."""
 
     class Replay(io.BytesIO):

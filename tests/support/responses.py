@@ -5,6 +5,9 @@ It knows nothing of the server's own parser: what it takes for a response is RFC
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import socket
 from typing import NamedTuple
 
 
@@ -34,6 +37,23 @@ def only(raw: bytes) -> Message:
     found = parse(raw)
     assert len(found) == 1, raw[:500]
     return found[0]
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """What comes until the peer closes."""
+    received = bytearray()
+    with contextlib.suppress(ConnectionResetError):
+        while piece := sock.recv(65536):
+            received += piece
+    return bytes(received)
+
+
+def read_response(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """One response of a connection that stays open; framing by Content-Length or chunks."""
+    response = http.client.HTTPResponse(sock)
+    response.begin()
+    fields = {name.lower(): value for name, value in response.getheaders()}
+    return response.status, fields, response.read()
 
 
 def _until(mark: bytes, raw: bytes, at: int) -> tuple[str, int]:

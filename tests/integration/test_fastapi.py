@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from websockets.sync.client import connect
 
-from support import harness
-
-HERE = Path(__file__).parent
+from support.apps import APPS
+from support.server import Server, running
+from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])
-def site(request: pytest.FixtureRequest) -> Iterator[harness.Server]:
+def site(request: pytest.FixtureRequest) -> Iterator[Server]:
     options = ("--bind", "127.0.0.1:0", "--workers", "1", "--loop", request.param)
-    with harness.running(str(HERE / "fastapi_board.py"), *options) as server:
+    with running(str(APPS / "fastapi_board.py"), *options) as server:
         yield server
         assert server.stop() == 0
 
@@ -37,7 +36,7 @@ def test_the_state_of_the_lifespan_reaches_a_handler_in_a_thread(client: httpx.C
     assert about["worker"] == about["pid"]
 
 
-def test_errors(client: httpx.Client, site: harness.Server) -> None:
+def test_errors(client: httpx.Client, site: Server) -> None:
     answer = client.get("/missing")
     assert (answer.status_code, answer.json(), answer.headers["x-reason"]) == (
         404,
@@ -65,15 +64,15 @@ def test_streams(client: httpx.Client) -> None:
     with client.stream("GET", "/stream") as answer:
         assert list(answer.iter_lines()) == [f"piece {number}" for number in range(5)]
     assert client.get("/events").text.count("data: tick") == 3
-    assert client.get("/file").content == (HERE / "fastapi_board.py").read_bytes()
+    assert client.get("/file").content == (APPS / "fastapi_board.py").read_bytes()
 
 
 def test_a_background_task_runs_after_the_answer(client: httpx.Client) -> None:
     assert client.get("/later").json() == "soon"
-    harness.wait_until(lambda: "done" in client.get("/done").json())
+    wait_until(lambda: "done" in client.get("/done").json())
 
 
-def test_a_websocket(site: harness.Server) -> None:
+def test_a_websocket(site: Server) -> None:
     url = site.url.replace("http", "ws") + "/ws/lobby"
     with connect(url, proxy=None) as socket:
         socket.send("hello")
@@ -86,7 +85,7 @@ def test_a_websocket(site: harness.Server) -> None:
         assert (socket.close_code, socket.close_reason) == (4000, "bye")
 
 
-def test_many_at_once(site: harness.Server) -> None:
+def test_many_at_once(site: Server) -> None:
     async def ask() -> list[int]:
         async with httpx.AsyncClient(base_url=site.url, trust_env=False) as client:
             answers = await asyncio.gather(*(client.get("/stream") for _ in range(60)))

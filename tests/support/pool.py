@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
@@ -10,19 +9,21 @@ import select
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from support import harness
-from support.harness import wait_until
+from support.apps import APPS
+from support.responses import read_response
+from support.server import Server, start_process
+from support.waiting import DEADLINE_S, wait_until
 
-TESTS = Path(__file__).parents[1]
 PID = b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-class Pool(harness.Server):
-    """A server that was made with `pooled.pooled`."""
+class Pool(Server):
+    """A server that was made with `pool_app.pooled`."""
 
     def __init__(self, process: subprocess.Popen[str], directory: Path, env: dict[str, str]) -> None:
         super().__init__(process)
@@ -41,7 +42,7 @@ class Pool(harness.Server):
         """The value of an expression in the manager, as JSON has it; `kernel`, `server`, `pages`, `hands`."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hand:
             hand.bind("")
-            hand.settimeout(harness.DEADLINE_S)
+            hand.settimeout(DEADLINE_S)
             hand.sendto(code.encode(), f"\0prefork-test-{self.pid}")
             return _value(hand.recv(65536))
 
@@ -61,7 +62,7 @@ class Pool(harness.Server):
         (found,) = (worker for worker in self.status()["workers"] if worker["pid"] == pid)
         return dict(found)
 
-    def wait_spares(self, count: int, deadline_s: float = harness.DEADLINE_S) -> float:
+    def wait_spares(self, count: int, deadline_s: float = DEADLINE_S) -> float:
         """Waits for exactly that many workers that are spare, and none on its way. Returns the seconds."""
         begin = time.monotonic()
         wait_until(lambda: self._is_settled(count), f"{count} spares", deadline_s)
@@ -71,7 +72,7 @@ class Pool(harness.Server):
         totals = self.totals
         return totals["spare"] == spares and not totals["starting"]
 
-    def wait_workers(self, count: int, deadline_s: float = harness.DEADLINE_S) -> list[int]:
+    def wait_workers(self, count: int, deadline_s: float = DEADLINE_S) -> list[int]:
         """Waits until there are exactly that many, none of them starting or leaving. Returns their pids."""
 
         def settled() -> bool:
@@ -117,7 +118,7 @@ class Pool(harness.Server):
         bodies = []
         for sock in held:
             with sock:
-                bodies.append(harness.read_response(sock)[2])
+                bodies.append(read_response(sock)[2])
         return bodies
 
     def kill(self) -> None:
@@ -126,22 +127,28 @@ class Pool(harness.Server):
             sock.close()
 
 
-def start(directory: Path, options: str, flags: tuple[str, ...], *, more: str = "", **settings: Any) -> Pool:
+MakePool: TypeAlias = Callable[..., Pool]
+"""The fixture `pool`."""
+
+
+def start_pool(
+    directory: Path, options: str, flags: tuple[str, ...], *, more: str = "", **settings: Any
+) -> Pool:
     """`options` is what `pooled(...)` is called with in the target, `more` what follows there."""
-    source = f"from support.pooled import *\n\nkernel, server, pages = pooled({options})\n{more}"
+    source = f"from pool_app import *\n\nkernel, server, pages = pooled({options})\n{more}"
     target = directory / "app.py"
     target.write_text(source)
-    path = [TESTS, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    path = [APPS, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     env = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, path))} | settings.pop("env", {})
     flags = flags if "--bind" in flags else ("--bind", "127.0.0.1:0", *flags)
-    process = harness.start_process(f"{target}:server", *flags, cwd=directory, env=env, **settings)
+    process = start_process(f"{target}:server", *flags, cwd=directory, env=env, **settings)
     return Pool(process, directory, env)
 
 
 def ask(sock: socket.socket) -> int:
     """The pid of the worker that answers on a connection, and keeps it."""
     sock.sendall(PID)
-    status, fields, body = harness.read_response(sock)
+    status, fields, body = read_response(sock)
     assert status == 200
     assert "connection" not in fields
     return int(body)
@@ -162,24 +169,6 @@ def read_bodies(sock: socket.socket, count: int) -> list[bytes]:
 def is_silent(sock: socket.socket, seconds: float = 0.2) -> bool:
     """Whether nothing comes on a connection for so long."""
     return not select.select([sock], [], [], seconds)[0]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process exists and has not ended."""
-    return state(pid) not in "ZX"
-
-
-def state(pid: int) -> str:
-    """One letter, as proc(5) has it; X for a process that is gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return "X"
-
-
-def children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
 
 
 def _value(answer: bytes) -> Any:

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from support import harness
-
-HERE = Path(__file__).parent
+from support.apps import APPS
+from support.server import Server, running
+from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[harness.Server]:
+def site() -> Iterator[Server]:
     options = ("--bind", "127.0.0.1:0", "--workers", "1")
-    with harness.running(str(HERE / "starlette_cases.py"), *options) as server:
+    with running(str(APPS / "starlette_cases.py"), *options) as server:
         yield server
         assert server.stop() == 0
 
 
-def websocket(site: harness.Server, path: str, **options: object) -> ClientConnection:
+def websocket(site: Server, path: str, **options: object) -> ClientConnection:
     return connect(site.url.replace("http", "ws", 1) + path, proxy=None, **options)
 
 
 # --- requests --------------------------------------------------------------------------------------------
 
 
-def test_url_and_query(client: httpx.Client, site: harness.Server) -> None:
+def test_url_and_query(client: httpx.Client, site: Server) -> None:
     about = client.get("/url?a=123&b=456").json()
     assert about == {
         "method": "GET",
@@ -42,7 +41,7 @@ def test_url_and_query(client: httpx.Client, site: harness.Server) -> None:
     assert client.post("/url/a%20b/%E2%99%A5").json()["url"] == f"{site.url}/url/a b/♥"
 
 
-def test_headers_come_in_order_and_lower_case(client: httpx.Client, site: harness.Server) -> None:
+def test_headers_come_in_order_and_lower_case(client: httpx.Client, site: Server) -> None:
     fields = client.get("/headers", headers=[("X-B", "1"), ("X-A", "2"), ("X-B", "3")]).json()
     assert [pair for pair in fields if pair[0].startswith("x-")] == [["x-b", "1"], ["x-a", "2"], ["x-b", "3"]]
     assert ["host", f"127.0.0.1:{site.port}"] in fields
@@ -108,7 +107,7 @@ def test_head(client: httpx.Client) -> None:
 
 def test_streams(client: httpx.Client) -> None:
     assert client.get("/streaming").text == "1, 2, 3, 4, 5"
-    harness.wait_until(lambda: "streamed" in client.get("/seen").json(), "the background task")
+    wait_until(lambda: "streamed" in client.get("/seen").json(), "the background task")
     assert client.get("/streaming?plain=1").text == "abc"
     answer = client.get("/fixed", headers={"accept-encoding": "identity"})
     assert (answer.content, answer.headers["content-length"]) == (b"1234567890", "10")
@@ -116,7 +115,7 @@ def test_streams(client: httpx.Client) -> None:
 
 
 def test_files_whole_in_part_and_not_modified(client: httpx.Client) -> None:
-    content = (HERE / "starlette_cases.py").read_bytes()
+    content = (APPS / "starlette_cases.py").read_bytes()
     plain = {"accept-encoding": "identity"}
     answer = client.get("/file", headers=plain)
     assert answer.content == content
@@ -138,33 +137,33 @@ def test_gzip(client: httpx.Client) -> None:
 # --- leaving ---------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body(client: httpx.Client, site: harness.Server) -> None:
+def test_a_client_that_leaves_in_the_middle_of_its_body(client: httpx.Client, site: Server) -> None:
     with site.connect() as socket:
         socket.sendall(b"POST /wait-for-leaving HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
-    harness.wait_until(lambda: "left early" in client.get("/seen").json())
+    wait_until(lambda: "left early" in client.get("/seen").json())
 
 
-def test_a_client_that_leaves_before_its_answer(client: httpx.Client, site: harness.Server) -> None:
+def test_a_client_that_leaves_before_its_answer(client: httpx.Client, site: Server) -> None:
     with site.connect() as socket:
         socket.sendall(b"GET /poll-for-leaving HTTP/1.1\r\nHost: a\r\n\r\n")
-        harness.wait_until(lambda: "polling" in client.get("/seen").json())
-    harness.wait_until(lambda: "left" in client.get("/seen").json())
+        wait_until(lambda: "polling" in client.get("/seen").json())
+    wait_until(lambda: "left" in client.get("/seen").json())
 
 
 # --- WebSockets ------------------------------------------------------------------------------------------
 
 
-def test_bytes_are_echoed_and_the_close_code_is_heard(client: httpx.Client, site: harness.Server) -> None:
+def test_bytes_are_echoed_and_the_close_code_is_heard(client: httpx.Client, site: Server) -> None:
     with websocket(site, "/echo") as socket:
         assert socket.response is not None
         assert socket.response.headers["x-greeting"] == "hi"
         socket.send(b"\x00\x01")
         assert socket.recv() == b"bytes: \x00\x01"
         socket.close(4321)
-    harness.wait_until(lambda: "closed 4321" in client.get("/seen").json())
+    wait_until(lambda: "closed 4321" in client.get("/seen").json())
 
 
-def test_json_and_a_close_by_the_server(site: harness.Server) -> None:
+def test_json_and_a_close_by_the_server(site: Server) -> None:
     with websocket(site, "/talk?a=1") as socket:
         url = site.url.replace("http", "ws", 1)
         assert json.loads(socket.recv()) == {"url": f"{url}/talk?a=1", "params": {"a": "1"}}
@@ -176,13 +175,13 @@ def test_json_and_a_close_by_the_server(site: harness.Server) -> None:
         assert (socket.close_code, socket.close_reason) == (1001, "Going Away")
 
 
-def test_a_subprotocol_is_chosen(site: harness.Server) -> None:
+def test_a_subprotocol_is_chosen(site: Server) -> None:
     with websocket(site, "/subprotocol", subprotocols=["soap", "wamp"]) as socket:
         assert socket.subprotocol == "wamp"
 
 
 @pytest.mark.parametrize(("path", "status"), [("/refuse", 403), ("/nowhere", 403), ("/deny", 403)])
-def test_a_websocket_that_is_not_accepted(site: harness.Server, path: str, status: int) -> None:
+def test_a_websocket_that_is_not_accepted(site: Server, path: str, status: int) -> None:
     with pytest.raises(InvalidStatus) as refused:
         websocket(site, path)
     assert refused.value.response.status_code == status
@@ -191,7 +190,7 @@ def test_a_websocket_that_is_not_accepted(site: harness.Server, path: str, statu
         assert refused.value.response.body == b"not you"
 
 
-def test_an_application_that_fails_closes_with_1011(site: harness.Server) -> None:
+def test_an_application_that_fails_closes_with_1011(site: Server) -> None:
     with websocket(site, "/fail") as socket:
         with pytest.raises(ConnectionClosed):
             socket.recv()

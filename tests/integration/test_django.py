@@ -7,14 +7,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from support import harness
+from support.apps import APPS
+from support.server import Server, running
 
-HERE = Path(__file__).parent
 KINDS = {
     "wsgi": ("django_site.wsgi", "--workers", "2"),
     "threads": ("django_site.wsgi", "--workers", "1", "--threads", "4"),
@@ -38,7 +37,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ):
         subprocess.run(
             [sys.executable, "-m", "django", *command.split(), "--verbosity", "0"],
-            cwd=HERE,
+            cwd=APPS,
             env=os.environ | settings,
             check=True,
             timeout=50,
@@ -47,29 +46,29 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS.keys())
-def site(request: pytest.FixtureRequest, project: dict[str, str]) -> Iterator[harness.Server]:
+def site(request: pytest.FixtureRequest, project: dict[str, str]) -> Iterator[Server]:
     static = f"/static={project['DJANGO_SITE_DIR']}/static"
     options = (*request.param, "--bind", "127.0.0.1:0", "--static", static)
-    with harness.running(*options, cwd=HERE, env=project) as server:
+    with running(*options, cwd=APPS, env=project) as server:
         yield server
         assert server.stop() == 0
         assert "Traceback" not in server.log
 
 
 @pytest.fixture
-def client(site: harness.Server) -> Iterator[httpx.Client]:
+def client(site: Server) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=site.url, trust_env=False, follow_redirects=True) as client:
         yield client
 
 
-def test_a_view(client: httpx.Client, site: harness.Server) -> None:
+def test_a_view(client: httpx.Client, site: Server) -> None:
     assert client.get("/hello/").text.startswith("Hello from Django in ")
     assert client.get("/hello").url.path == "/hello/"
     assert client.get("/nowhere/").status_code == 404
     assert client.get("/about/?a=b").json() == {"uri": f"{site.url}/about/?a=b", "remote": "127.0.0.1"}
 
 
-def test_the_admin_from_login_to_a_new_user(client: httpx.Client, site: harness.Server) -> None:
+def test_the_admin_from_login_to_a_new_user(client: httpx.Client, site: Server) -> None:
     def token(page: str) -> str:
         found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
         assert found
@@ -106,5 +105,5 @@ def test_an_upload_that_goes_to_disk(client: httpx.Client) -> None:
 
 def test_a_file_response(client: httpx.Client) -> None:
     answer = client.get("/source/")
-    assert answer.content == (HERE / "django_site" / "urls.py").read_bytes()
+    assert answer.content == (APPS / "django_site" / "urls.py").read_bytes()
     assert answer.headers["content-length"] == str(len(answer.content))

@@ -8,7 +8,9 @@ import threading
 import time
 from collections import Counter
 
-from support import harness
+from support.responses import read_response
+from support.server import Server
+from support.waiting import DEADLINE_S, wait_until
 
 
 class Client(threading.Thread):
@@ -18,7 +20,7 @@ class Client(threading.Thread):
     answer before that said nothing of an end. After `Connection: close` it opens a new connection.
     """
 
-    def __init__(self, server: harness.Server, path: str = "/pid", pause_s: float = 0.0) -> None:
+    def __init__(self, server: Server, path: str = "/pid", pause_s: float = 0.0) -> None:
         super().__init__(daemon=True)
         self.server = server
         self.path = path
@@ -48,7 +50,7 @@ class Client(threading.Thread):
             number += 1
             try:
                 sock.sendall(asked)
-                status, fields, body = harness.read_response(sock)
+                status, fields, body = read_response(sock)
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append(f"request {number} of a connection: {error!r}")
                 return
@@ -65,9 +67,7 @@ class Client(threading.Thread):
 class Load:
     """Many clients at once: `with Load(server, 16) as load: ...`"""
 
-    def __init__(
-        self, server: harness.Server, clients: int, path: str = "/pid", pause_s: float = 0.0
-    ) -> None:
+    def __init__(self, server: Server, clients: int, path: str = "/pid", pause_s: float = 0.0) -> None:
         self.clients = [Client(server, path, pause_s) for _ in range(clients)]
 
     def __enter__(self) -> Load:
@@ -79,7 +79,7 @@ class Load:
         for client in self.clients:
             client.stop()
         for client in self.clients:
-            client.join(harness.DEADLINE_S)
+            client.join(DEADLINE_S)
 
     @property
     def answers(self) -> Counter[tuple[int, bytes]]:
@@ -102,4 +102,4 @@ class Load:
     def more(self, count: int) -> None:
         """Waits until so many more answers have come."""
         enough = self.answers.total() + count
-        harness.wait_until(lambda: self.answers.total() >= enough, f"{count} more answers")
+        wait_until(lambda: self.answers.total() >= enough, f"{count} more answers")

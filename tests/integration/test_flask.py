@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support import harness
-
-HERE = Path(__file__).parent
+from support.apps import APPS
+from support.server import Server, running
 
 
 @pytest.fixture(
@@ -20,8 +19,8 @@ HERE = Path(__file__).parent
     params=[("--workers", "2"), ("--workers", "1", "--threads", "4")],
     ids=["processes", "threads"],
 )
-def site(request: pytest.FixtureRequest) -> Iterator[harness.Server]:
-    with harness.running(str(HERE / "flask_shop.py"), "--bind", "127.0.0.1:0", *request.param) as server:
+def site(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with running(str(APPS / "flask_shop.py"), "--bind", "127.0.0.1:0", *request.param) as server:
         yield server
         assert server.stop() == 0
 
@@ -72,7 +71,7 @@ def test_a_stream(client: httpx.Client) -> None:
         assert list(answer.iter_lines()) == [f"line {number} of /lines" for number in range(3)]
 
 
-def test_redirects_and_errors(client: httpx.Client, site: harness.Server) -> None:
+def test_redirects_and_errors(client: httpx.Client, site: Server) -> None:
     assert client.get("/away", follow_redirects=True).text.startswith("Hello there")
     assert client.get("/nowhere").status_code == 404
     assert client.post("/hello/you").status_code == 405
@@ -81,13 +80,13 @@ def test_redirects_and_errors(client: httpx.Client, site: harness.Server) -> Non
     site.wait_log("broken on purpose")
 
 
-def test_flask_knows_where_it_is(client: httpx.Client, site: harness.Server) -> None:
+def test_flask_knows_where_it_is(client: httpx.Client, site: Server) -> None:
     about = client.get("/about?x=1").json()
     assert about == {"url": f"{site.url}/about?x=1", "remote": "127.0.0.1", "script": "", "method": "GET"}
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
-def test_curl_sends_a_large_form_with_expect(site: harness.Server, tmp_path: Path) -> None:
+def test_curl_sends_a_large_form_with_expect(site: Server, tmp_path: Path) -> None:
     file = tmp_path / "large.bin"
     file.write_bytes(b"z" * 2_500_000)
     command = ["curl", "-sS", "-H", "Expect: 100-continue", "-F", f"file=@{file}", f"{site.url}/upload"]

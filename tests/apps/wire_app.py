@@ -1,0 +1,43 @@
+"""The application of the tests in `wire/`: it tells which requests its handlers have seen."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from prefork import Kernel, PreForkServer
+
+kernel = Kernel()
+server = PreForkServer(kernel)
+seen = []
+
+
+@server.handle(r"^/seen$")
+def report():
+    told = json.dumps({"pid": os.getpid(), "seen": seen})
+    seen.clear()
+    return told
+
+
+@server.handle(r"^/fields$")
+def fields(request):
+    return json.dumps([[name.lower(), value] for name, value in request.headers.items()])
+
+
+@server.handle(r"^/inject$")
+def inject(request, response):
+    evil = {"crlf": "a\r\nSet-Cookie: b", "lf": "a\nb", "nul": "a\0b"}
+    response.headers[request.header("x-name")] = evil.get(request.header("x-value"), "plain")
+    response.content = "never sent"
+
+
+@server.handle(r"^/promise/(?P<length>\d+)/(?P<given>\d+)$")
+def promise(response, length, given):
+    response.headers["Content-Length"] = length
+    response.content = "x" * int(given)
+
+
+@server.handle(r"")
+def note(request):
+    seen.append(f"{request.method} {request.path}")
+    return request.content
