@@ -47,7 +47,7 @@ class Service:
     def __init__(self, handler: Callable[[Request, Response], Any]) -> None:
         self.handler = handler
         self.troubles: list[tuple[str, str | None]] = []
-        self.orphans: list[Any] = []
+        self.unanswered_handlers: list[Any] = []
         self.overdues: list[tuple[str, float]] = []
         self.answers: list[tuple[Request | None, Response]] = []
         self.offences: list[tuple[int, str]] = []
@@ -74,8 +74,8 @@ class Service:
     def overdue(self, request: str, seconds: float, _remote_ip: str) -> None:
         self.overdues.append((request, seconds))
 
-    def orphaned(self, handler: Any, _remote_ip: str) -> None:
-        self.orphans.append(handler)
+    def unanswered(self, handler: Any, _remote_ip: str) -> None:
+        self.unanswered_handlers.append(handler)
 
     def empty(self) -> None:
         self.emptied += 1

@@ -1,10 +1,10 @@
 //! What the Python objects of one engine share.
 
-use crate::exchange::Exchange;
-use crate::request::Request;
-use crate::response::Response;
+use crate::asgi::http::Exchange;
+use crate::asgi::websocket::WebSocket;
+use crate::events::request::Request;
+use crate::events::response::Response;
 use crate::service::Service;
-use crate::websocket::WebSocket;
 use prefork_engine::{ConnectionId, Engine, ExchangeId, Peer};
 use pyo3::prelude::*;
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A response that was dropped without an answer.
-pub(crate) struct Orphan {
+pub(crate) struct Unanswered {
     pub(crate) id: ExchangeId,
     pub(crate) peer: Peer,
     pub(crate) service: Arc<Service>,
@@ -45,8 +45,8 @@ pub(crate) struct Core {
     waiting: Mutex<Waiting>,
     /// Whether any callback may be among them.
     watched: AtomicBool,
-    orphans: Mutex<Vec<Orphan>>,
-    bereft: AtomicBool,
+    unanswered: Mutex<Vec<Unanswered>>,
+    any_unanswered: AtomicBool,
 }
 
 impl Core {
@@ -55,8 +55,8 @@ impl Core {
             engine: Arc::new(Mutex::new(Engine::new()?)),
             waiting: Mutex::default(),
             watched: AtomicBool::new(false),
-            orphans: Mutex::default(),
-            bereft: AtomicBool::new(false),
+            unanswered: Mutex::default(),
+            any_unanswered: AtomicBool::new(false),
         }))
     }
 
@@ -133,12 +133,12 @@ impl Core {
 
     /// Called from a destructor, so at any moment, even inside an allocation:
     /// it only notes what is to be done.
-    pub(crate) fn bury(&self, orphan: Orphan) {
-        self.orphans
+    pub(crate) fn discard(&self, dropped: Unanswered) {
+        self.unanswered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(orphan);
-        self.bereft.store(true, Ordering::Relaxed);
+            .push(dropped);
+        self.any_unanswered.store(true, Ordering::Relaxed);
         // The loop may wait if this is another thread. If the engine is in
         // use it does not.
         if let Ok(mut engine) = self.engine.try_lock() {
@@ -146,12 +146,17 @@ impl Core {
         }
     }
 
-    pub(crate) fn orphans(&self) -> Vec<Orphan> {
+    pub(crate) fn unanswered(&self) -> Vec<Unanswered> {
         // After each event: reading costs less than writing.
-        if !self.bereft.load(Ordering::Relaxed) {
+        if !self.any_unanswered.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        self.bereft.store(false, Ordering::Relaxed);
-        std::mem::take(&mut self.orphans.lock().unwrap_or_else(PoisonError::into_inner))
+        self.any_unanswered.store(false, Ordering::Relaxed);
+        std::mem::take(
+            &mut self
+                .unanswered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }

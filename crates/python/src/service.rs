@@ -1,9 +1,9 @@
 //! Whom the requests of one listener go to, and what its answers begin with.
 
-use crate::caller::Caller;
 use crate::core::Core;
-use crate::request::Request;
-use crate::response::Response;
+use crate::events::request::Request;
+use crate::events::response::Response;
+use crate::wsgi::call::Caller;
 use prefork_engine::{Settings, Spool};
 use prefork_wire::{Limits, Underscore};
 use pyo3::prelude::*;
@@ -65,7 +65,7 @@ pub(crate) struct Service {
     /// `(request line, seconds, remote_ip)`: it took longer than it may.
     pub(crate) overdue: Py<PyAny>,
     /// `(handler or None, remote_ip)`: a response was dropped unanswered.
-    pub(crate) orphaned: Py<PyAny>,
+    pub(crate) unanswered: Py<PyAny>,
     /// `()`: the last connection of a listener that drained is gone.
     pub(crate) empty: Py<PyAny>,
     /// Whether an answer without a Content-Type gets one.
@@ -99,7 +99,7 @@ impl Service {
             answered: Some(method("answered")?).filter(|found| !found.is_none(object.py())),
             trouble: method("trouble")?,
             overdue: method("overdue")?,
-            orphaned: method("orphaned")?,
+            unanswered: method("unanswered")?,
             empty: method("empty")?,
             adds_content_type: object.getattr("adds_content_type")?.is_truthy()?,
             starts_responses: object.getattr("starts_responses")?.is_truthy()?,
@@ -110,7 +110,7 @@ impl Service {
             proxy_mode: option(options, "proxy_mode")?,
             headers: headers
                 .into_iter()
-                .map(|(name, value)| (name.into_bytes(), crate::headers::latin1(&value)))
+                .map(|(name, value)| (name.into_bytes(), crate::events::headers::latin1(&value)))
                 .collect(),
         })
     }

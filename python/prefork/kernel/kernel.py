@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar
 
-from prefork._engine import Engine, fill_holes
+from prefork._engine import Engine, fill_heap
 from prefork.errors import OptionError, PreforkError, UnknownEvent, UnknownSession
 from prefork.kernel.loop import EngineLoop, Loop, warm_up
 from prefork.kernel.session import Handler, Session
@@ -416,7 +416,7 @@ class Kernel:
         if not self._frozen:
             warm_up()
             gc.freeze()  # what is shared stays shared: a child's collector does not write to these pages,
-            fill_holes()  # and its objects are not put between the others
+            fill_heap()  # and its objects are not put between the others
             self._frozen = True
         _flush()  # or the child would write it once more
         with Blocked():

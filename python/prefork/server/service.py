@@ -133,7 +133,7 @@ class Service:
             faulthandler.dump_traceback(sys.__stderr__ or 2)
             self.server.replace_worker()
 
-    def orphaned(self, handler: object, remote_ip: str) -> None:
+    def unanswered(self, handler: object, remote_ip: str) -> None:
         """A response was dropped without an answer; the client has got a 500."""
         who = self.name or f"handler {handler}"
         self.complain(f"{who} dropped its response unanswered; it must {self.owes}", remote_ip)

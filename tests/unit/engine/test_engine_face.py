@@ -270,13 +270,13 @@ def test_a_panic_costs_the_request_and_never_the_process(
         # Each native module made with PyO3 has a class of that name; raised again it is a panic in its own.
         there = run_engine(service=failing("request", panic("on purpose")))
         assert there.ask(HOOKS["request"]).startswith(b"HTTP/1.1 500 ")
-        assert there.service.orphans == [None]
+        assert there.service.unanswered_handlers == [None]
         assert there.get().status == 200
     assert "resuming a panic" in capfd.readouterr().err
     assert all(str(error) == "on purpose" for error in unraisable)
 
 
-@pytest.mark.parametrize("hook", ["orphaned", "trouble", "empty"])
+@pytest.mark.parametrize("hook", ["unanswered", "trouble", "empty"])
 def test_a_hook_that_is_told_of_trouble_may_fail_as_well(
     run_engine: RunEngine, unraisable: list[BaseException], hook: str
 ) -> None:

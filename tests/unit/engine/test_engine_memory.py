@@ -74,7 +74,7 @@ def test_a_cycle_through_a_wsgi_response_is_collected(run_engine: RunEngine, ans
         b"HTTP/1.1 200 " if answers else b"HTTP/1.1 500 "
     )
     service.answers.clear()
-    service.orphans.clear()
+    service.unanswered_handlers.clear()
     gc.collect()
     assert [holder() for holder in seen] == [None]
 
@@ -91,7 +91,7 @@ def test_a_response_that_is_dropped_in_a_cycle_is_answered_and_names_its_handler
     there.turn_until(lambda: there.engine.in_flight)
     gc.collect()
     assert there.read(client).startswith(b"HTTP/1.1 500 ")
-    assert there.service.orphans == ["H"]
+    assert there.service.unanswered_handlers == ["H"]
 
 
 def test_collecting_in_the_middle_of_a_request_harms_nothing(run_engine: RunEngine) -> None:
@@ -195,7 +195,7 @@ def test_ten_thousand_requests_leave_nothing_behind(run_engine: RunEngine, kind:
         def answered(self, *_: object) -> None:
             pass
 
-        trouble = orphaned = answered
+        trouble = unanswered = answered
 
     data = raw_request("/" + "p" * 100)
     if kind in ("posted", "spooled"):
@@ -249,15 +249,15 @@ def test_what_waited_for_a_late_answer_goes_with_a_request_that_is_closed(run_en
     assert [holder() for holder in seen] == [None]
 
 
-def test_filled_holes_are_not_used_again() -> None:
+def test_filled_heap_are_not_used_again() -> None:
     program = """if True:
-        from prefork._engine import fill_holes
+        from prefork._engine import fill_heap
         # A size of CPython's own allocator, and one that it leaves to malloc.
         for size in (60, 1000):
             objects = [bytes(size) for _ in range(4000)]
             holes = {id(holed) for holed in objects[::2]}
             del objects[::2]
-            assert fill_holes() >= len(holes) * size
+            assert fill_heap() >= len(holes) * size
             later = [bytes(size) for _ in range(1000)]
             assert not holes.intersection(map(id, later)), size
     """

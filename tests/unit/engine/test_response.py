@@ -112,7 +112,7 @@ def test_pieces_are_chunked_and_end_with_done(run_engine: RunEngine) -> None:
 def test_close_closes_without_an_answer(run_engine: RunEngine) -> None:
     there = run_engine(lambda _, response: response.close())
     assert there.ask(raw_request()) == b""
-    assert there.service.orphans == []
+    assert there.service.unanswered_handlers == []
 
 
 def test_whoever_wants_to_know_hears_of_every_answer(run_engine: RunEngine) -> None:
@@ -204,7 +204,7 @@ def test_what_cannot_be_sent_is_an_error_here_and_a_clean_500_there(
     assert raw.count(b"HTTP/1.1") == 1
     for leaked in (b"Evil", b"stolen", b"Set-Cookie"):
         assert leaked not in raw
-    assert there.service.orphans == []
+    assert there.service.unanswered_handlers == []
 
 
 @pytest.mark.parametrize(

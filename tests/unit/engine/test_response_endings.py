@@ -129,7 +129,7 @@ def test_a_response_that_is_dropped_is_a_500_and_names_its_handler(run_engine: R
     raw = there.ask(raw_request())
     assert raw.startswith(b"HTTP/1.1 500 ")
     assert raw.endswith(b"the application did not answer\n")
-    assert there.service.orphans == ["H"]
+    assert there.service.unanswered_handlers == ["H"]
 
 
 def test_one_that_is_dropped_between_turns_is_answered_in_the_next(run_engine: RunEngine) -> None:
@@ -140,7 +140,7 @@ def test_one_that_is_dropped_between_turns_is_answered_in_the_next(run_engine: R
     kept.clear()
     there.engine.poll(0)
     assert there.read(client).startswith(b"HTTP/1.1 500 ")
-    assert there.service.orphans == [None]
+    assert there.service.unanswered_handlers == [None]
 
 
 def test_a_stream_that_is_dropped_ends_with_its_connection(run_engine: RunEngine) -> None:
@@ -150,7 +150,7 @@ def test_a_stream_that_is_dropped_ends_with_its_connection(run_engine: RunEngine
     there = run_engine(handler)
     raw = there.ask(raw_request())
     assert raw.endswith(b"\r\n4\r\nhalf\r\n")
-    assert there.service.orphans == [None]
+    assert there.service.unanswered_handlers == [None]
 
 
 def test_one_whose_client_left_is_forgotten_without_a_word(run_engine: RunEngine) -> None:
@@ -161,7 +161,7 @@ def test_one_whose_client_left_is_forgotten_without_a_word(run_engine: RunEngine
     leave(there, client)
     kept.clear()
     there.engine.poll(0)
-    assert there.service.orphans == []
+    assert there.service.unanswered_handlers == []
 
 
 # --- callbacks of answers that have ended -------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 use crate::core::Core;
 use crate::errors::{ConnectionGone, InvalidResponse};
-use crate::headers::{Headers, latin1};
-use crate::piece::Piece;
-use crate::response::{Response, State};
+use crate::events::content::ResponseContent;
+use crate::events::headers::{Headers, latin1};
+use crate::events::response::{Response, State};
 use crate::service::Service;
 use prefork_engine::{ExchangeId, LocalError, Terms};
 use prefork_wire::websocket::{CloseCode, Message, Opening};
@@ -225,11 +225,11 @@ impl WebSocket {
     ///
     /// Raises ConnectionGone when it is over, TypeError for anything else.
     fn send(&self, py: Python<'_>, data: Py<PyAny>) -> PyResult<usize> {
-        let piece = Piece::new(py, Some(&data))?;
+        let piece = ResponseContent::new(py, Some(&data))?;
         let text = match &piece {
-            Piece::Text(..) => true,
-            Piece::Bytes(_) => false,
-            Piece::Nothing | Piece::File(_) => {
+            ResponseContent::Text(..) => true,
+            ResponseContent::Bytes(_) => false,
+            ResponseContent::Nothing | ResponseContent::File(_) => {
                 return Err(PyTypeError::new_err("a message is str or bytes"));
             }
         };

@@ -1,37 +1,37 @@
 //! A body, or a piece of one, as a handler gives it.
 
 use crate::errors::InvalidResponse;
-use crate::file_part::PyFilePart;
+use crate::events::file_part::PyFilePart;
 use prefork_engine::{COPY_LIMIT, Content};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyString};
 
 /// What a handler may give as content.
-pub(crate) enum Piece<'a, 'py> {
+pub(crate) enum ResponseContent<'a, 'py> {
     Nothing,
     Text(&'a Bound<'py, PyString>, &'a str),
     Bytes(&'a Bound<'py, PyBytes>),
     File(&'a PyFilePart),
 }
 
-impl<'a, 'py> Piece<'a, 'py> {
+impl<'a, 'py> ResponseContent<'a, 'py> {
     /// Raises InvalidResponse for what is none of them.
     pub(crate) fn new(py: Python<'py>, object: Option<&'a Py<PyAny>>) -> PyResult<Self> {
         let Some(object) = object.map(|object| object.bind(py)) else {
-            return Ok(Piece::Nothing);
+            return Ok(ResponseContent::Nothing);
         };
         if let Ok(bytes) = object.cast::<PyBytes>() {
-            Ok(Piece::Bytes(bytes))
+            Ok(ResponseContent::Bytes(bytes))
         } else if let Ok(text) = object.cast::<PyString>() {
             let utf8 = text
                 .to_str()
                 .map_err(|error| InvalidResponse::new_err(format!("content: {error}")))?;
-            Ok(Piece::Text(text, utf8))
+            Ok(ResponseContent::Text(text, utf8))
         } else if object.is_none() {
-            Ok(Piece::Nothing)
+            Ok(ResponseContent::Nothing)
         } else if let Ok(part) = object.cast::<PyFilePart>() {
-            Ok(Piece::File(part.get()))
+            Ok(ResponseContent::File(part.get()))
         } else {
             Err(InvalidResponse::new_err(format!(
                 "content is {}: expected str or bytes",
@@ -43,7 +43,7 @@ impl<'a, 'py> Piece<'a, 'py> {
     /// What it is if nobody says otherwise.
     pub(crate) fn content_type(&self) -> &'static [u8] {
         match self {
-            Piece::Text(_, text) if !text.is_ascii() => b"text/plain; charset=utf-8",
+            ResponseContent::Text(_, text) if !text.is_ascii() => b"text/plain; charset=utf-8",
             _ => b"text/plain",
         }
     }
@@ -52,16 +52,16 @@ impl<'a, 'py> Piece<'a, 'py> {
     /// do not: the engine frees them, and nothing of Python may run in there.
     pub(crate) fn content(&self) -> Content<'a> {
         match self {
-            Piece::Nothing => Content::Copied(b""),
-            Piece::File(file) => Content::File(file.part.clone()),
-            Piece::Bytes(bytes)
+            ResponseContent::Nothing => Content::Copied(b""),
+            ResponseContent::File(file) => Content::File(file.part.clone()),
+            ResponseContent::Bytes(bytes)
                 if bytes.as_bytes().len() > COPY_LIMIT
                     && bytes.is_exact_instance_of::<PyBytes>() =>
             {
                 Content::Kept(Box::new(PyBackedBytes::from((*bytes).clone())))
             }
-            Piece::Bytes(bytes) => Content::Copied(bytes.as_bytes()),
-            Piece::Text(text, utf8)
+            ResponseContent::Bytes(bytes) => Content::Copied(bytes.as_bytes()),
+            ResponseContent::Text(text, utf8)
                 if utf8.len() > COPY_LIMIT && text.is_exact_instance_of::<PyString>() =>
             {
                 match PyBackedStr::try_from((*text).clone()) {
@@ -69,7 +69,7 @@ impl<'a, 'py> Piece<'a, 'py> {
                     Err(_) => Content::Copied(utf8.as_bytes()),
                 }
             }
-            Piece::Text(_, utf8) => Content::Copied(utf8.as_bytes()),
+            ResponseContent::Text(_, utf8) => Content::Copied(utf8.as_bytes()),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The call of a WSGI application (PEP 3333): from a request to what it returns.
 
-use crate::environ::environ;
-use crate::request::Request;
-use crate::response::Response;
-use crate::wsgi::StartResponse;
+use crate::events::request::Request;
+use crate::events::response::Response;
+use crate::wsgi::environ::environ;
+use crate::wsgi::start_response::StartResponse;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 

@@ -1,6 +1,6 @@
 //! Header fields as Python sees them: case-insensitive, in order, with repeats.
 
-use crate::message::bytes_of;
+use crate::asgi::messages::bytes_of;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;

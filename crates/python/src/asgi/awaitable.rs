@@ -18,34 +18,34 @@ enum State {
 
 /// An awaitable that is also a coroutine to whoever asks: `create_task()` of
 /// it works, as of the `async def` that it stands for.
-#[pyclass(module = "prefork._engine", name = "Promise")]
-pub struct Promise(State);
+#[pyclass(module = "prefork._engine", name = "Awaitable")]
+pub struct Awaitable(State);
 
-static DONE: PyOnceLock<Py<Promise>> = PyOnceLock::new();
+static DONE: PyOnceLock<Py<Awaitable>> = PyOnceLock::new();
 
-impl Promise {
+impl Awaitable {
     /// Nothing is to be waited for.
     pub(crate) fn done(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
-        let made = DONE.get_or_try_init(py, || Py::new(py, Promise(State::Nothing)))?;
+        let made = DONE.get_or_try_init(py, || Py::new(py, Awaitable(State::Nothing)))?;
         Ok(made.bind(py).clone())
     }
 
     /// The value is there.
     pub(crate) fn kept<'py>(value: Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         let py = value.py();
-        Bound::new(py, Promise(State::Value(value.unbind())))
+        Bound::new(py, Awaitable(State::Value(value.unbind())))
     }
 
     /// The value is what `future` will have.
     pub(crate) fn of<'py>(future: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         let py = future.py();
         let waiter = future.call_method0(intern!(py, "__await__"))?;
-        Bound::new(py, Promise(State::Future(waiter.unbind())))
+        Bound::new(py, Awaitable(State::Future(waiter.unbind())))
     }
 }
 
 #[pymethods]
-impl Promise {
+impl Awaitable {
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }

@@ -1,12 +1,12 @@
 //! `Engine`'s part from an event to the Python that it concerns.
 
-use crate::core::Orphan;
-use crate::exchange::Exchange;
-use crate::reactor::{Reactor, locked};
-use crate::request::Request;
-use crate::response::Response;
+use crate::asgi::http::Exchange;
+use crate::core::Unanswered;
+use crate::engine::{Engine, locked};
+use crate::events::request::Request;
+use crate::events::response::Response;
 use crate::service::{Entry, Service};
-use crate::wsgi::StartResponse;
+use crate::wsgi::start_response::StartResponse;
 use prefork_engine::{Body, Client, Event, ExchangeId, Peer};
 use prefork_wire::websocket::Message;
 use prefork_wire::{Framing, Head, RemoteError, TargetForm};
@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-impl Reactor {
+impl Engine {
     /// Calls whom an event concerns: one of `services`, which are in the order
     /// of their listeners.
     pub(crate) fn handle(
@@ -313,10 +313,10 @@ impl Reactor {
 
     /// Answers for the responses that were dropped without an answer. True if
     /// there was any.
-    pub(crate) fn adopt_orphans(&self, py: Python<'_>) -> bool {
+    pub(crate) fn answer_unanswered(&self, py: Python<'_>) -> bool {
         let mut any = false;
-        for orphan in self.core.orphans() {
-            if let Err(error) = self.adopt(py, orphan) {
+        for dropped in self.core.unanswered() {
+            if let Err(error) = self.adopt(py, dropped) {
                 error.write_unraisable(py, None);
             }
             any = true;
@@ -324,27 +324,33 @@ impl Reactor {
         any
     }
 
-    fn adopt(&self, py: Python<'_>, orphan: Orphan) -> PyResult<()> {
+    fn adopt(&self, py: Python<'_>, dropped: Unanswered) -> PyResult<()> {
         {
             let mut engine = self.core.engine();
-            if engine.peer(orphan.id).is_none() {
+            if engine.peer(dropped.id).is_none() {
                 return Ok(());
             }
-            if orphan.streaming {
-                engine.hang_up(orphan.id);
-            } else if !engine.reject(orphan.id, &UNANSWERED) {
+            if dropped.streaming {
+                engine.hang_up(dropped.id);
+            } else if !engine.reject(dropped.id, &UNANSWERED) {
                 return Ok(()); // its time was over before
             }
         }
-        drop(self.core.forget_request(orphan.id));
-        let service = Arc::clone(&orphan.service);
-        let handler = orphan.handler.as_ref().map(|handler| handler.clone_ref(py));
+        drop(self.core.forget_request(dropped.id));
+        let service = Arc::clone(&dropped.service);
+        let handler = dropped
+            .handler
+            .as_ref()
+            .map(|handler| handler.clone_ref(py));
         service
-            .orphaned
-            .call1(py, (handler, orphan.peer.to_string()))?;
-        if let (Some(answered), false) = (&service.answered, orphan.streaming) {
-            let request = orphan.request.as_ref().map(|request| request.clone_ref(py));
-            let response = Response::answered_for(orphan, UNANSWERED.status);
+            .unanswered
+            .call1(py, (handler, dropped.peer.to_string()))?;
+        if let (Some(answered), false) = (&service.answered, dropped.streaming) {
+            let request = dropped
+                .request
+                .as_ref()
+                .map(|request| request.clone_ref(py));
+            let response = Response::answered_for(dropped, UNANSWERED.status);
             answered.call1(py, (request, response))?;
         }
         Ok(())
@@ -361,7 +367,7 @@ fn entrust(
 ) -> PyResult<bool> {
     let result = catch_unwind(AssertUnwindSafe(|| entry.hand(py, request, response)));
     if !matches!(result, Ok(Ok(_))) {
-        response.borrow_mut(py).bury();
+        response.borrow_mut(py).discard();
     }
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }

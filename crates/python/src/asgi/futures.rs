@@ -6,9 +6,9 @@ use pyo3::prelude::*;
 /// Whoever settles them takes them out of where they are first: that runs
 /// Python, which may come back for more.
 #[derive(Default)]
-pub(crate) struct Waiters(Vec<Py<PyAny>>);
+pub(crate) struct Futures(Vec<Py<PyAny>>);
 
-impl Waiters {
+impl Futures {
     /// Without those who were cancelled, and with one more. (Who asks again
     /// and again with a timeout leaves a cancelled one each time.)
     pub(crate) fn and(mut self, future: &Bound<'_, PyAny>) -> Self {

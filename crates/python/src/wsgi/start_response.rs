@@ -1,9 +1,9 @@
 //! The response of a WSGI call, as its `start_response` (PEP 3333).
 
 use crate::errors::InvalidResponse;
-use crate::file_part::PyFilePart;
-use crate::headers::Headers;
-use crate::response::{Fields, Response, State};
+use crate::events::file_part::PyFilePart;
+use crate::events::headers::Headers;
+use crate::events::response::{Fields, Response, State};
 use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;

@@ -1,10 +1,10 @@
 //! `Response`'s part that sends: from what a handler filled in to the engine.
 
-use crate::core::Orphan;
+use crate::core::Unanswered;
 use crate::errors::{AlreadyAnswered, ConnectionGone, InvalidResponse};
-use crate::headers::Headers;
-use crate::piece::Piece;
-use crate::response::{Response, State};
+use crate::events::content::ResponseContent;
+use crate::events::headers::Headers;
+use crate::events::response::{Response, State};
 use prefork_engine::{Content, LocalError};
 use prefork_wire::Length;
 use pyo3::prelude::*;
@@ -109,7 +109,7 @@ impl Response {
     /// its Content-Length.
     pub(crate) fn answer(&mut self, py: Python<'_>) -> PyResult<i64> {
         let content = self.content.as_ref().map(|content| content.clone_ref(py));
-        let body = Piece::new(py, content.as_ref())?;
+        let body = ResponseContent::new(py, content.as_ref())?;
         let result = self.send(py, Some(body.content()), body.content_type());
         let difference = result.map_err(|refusal| self.refused(refusal))?;
         self.state = State::Answered;
@@ -131,7 +131,7 @@ impl Response {
             Some(data) => Some(data),
             None => self.content.as_ref().map(|content| content.clone_ref(py)),
         };
-        let piece = Piece::new(py, data.as_ref())?;
+        let piece = ResponseContent::new(py, data.as_ref())?;
         if self.state == State::Waiting {
             let result = self.send(py, None, piece.content_type());
             result.map_err(|refusal| self.refused(refusal))?;
@@ -146,11 +146,11 @@ impl Response {
     }
 
     /// Nobody answers for it any more: the engine's turn will.
-    pub(crate) fn bury(&mut self) {
+    pub(crate) fn discard(&mut self) {
         if self.state == State::Answered {
             return;
         }
-        let orphan = Orphan {
+        let dropped = Unanswered {
             id: self.exchange,
             peer: self.peer,
             service: Arc::clone(&self.service),
@@ -158,7 +158,7 @@ impl Response {
             handler: self.handler.take(),
             streaming: self.state == State::Streaming,
         };
-        self.core().bury(orphan);
+        self.core().discard(dropped);
         self.state = State::Answered;
     }
 }

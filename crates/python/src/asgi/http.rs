@@ -6,15 +6,15 @@
 //! message that has no place now raises, and changes nothing. It is known to
 //! the engine's events (`Waiting::exchanges`) only while somebody waits.
 
+use crate::asgi::awaitable::Awaitable;
+use crate::asgi::futures::{Futures, settle};
+use crate::asgi::messages::{body_message, data, disconnect, flag, required, wrong};
 use crate::core::Core;
 use crate::errors::ConnectionGone;
-use crate::file_part::PyFilePart;
-use crate::headers::Headers;
-use crate::message::{body_message, data, disconnect, flag, required, wrong};
-use crate::promise::Promise;
-use crate::request::Request;
-use crate::response::{Fields, Response, State};
-use crate::waiters::{Waiters, settle};
+use crate::events::file_part::PyFilePart;
+use crate::events::headers::Headers;
+use crate::events::request::Request;
+use crate::events::response::{Fields, Response, State};
 use prefork_engine::{ExchangeId, HIGH_WATER, Piece};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -78,9 +78,9 @@ pub struct Exchange {
     /// The engine's events know of it.
     known: bool,
     /// Those who wait in `receive`.
-    receiving: Waiters,
+    receiving: Futures,
     /// Those who wait in `send` for the client to read.
-    sending: Waiters,
+    sending: Futures,
 }
 
 #[pymethods]
@@ -109,8 +109,8 @@ impl Exchange {
             stage: Stage::Owed,
             trailers: Headers::default(),
             known: false,
-            receiving: Waiters::default(),
-            sending: Waiters::default(),
+            receiving: Futures::default(),
+            sending: Futures::default(),
         }
     }
 
@@ -128,18 +128,18 @@ impl Exchange {
 
     /// Awaited, it gives the next piece of the body, and after the last one
     /// http.disconnect, when the client has left or the answer is complete.
-    fn receive<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Promise>> {
+    fn receive<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Awaitable>> {
         let py = slf.py();
         if let Some(piece) = slf.borrow_mut().take_ready() {
-            return Promise::kept(body_message(py, &piece)?.into_any());
+            return Awaitable::kept(body_message(py, &piece)?.into_any());
         }
         if slf.borrow().over() || !slf.borrow().ask() {
-            return Promise::kept(disconnect(py)?.into_any());
+            return Awaitable::kept(disconnect(py)?.into_any());
         }
         let future = Self::future(slf)?;
         let receiving = std::mem::take(&mut slf.borrow_mut().receiving);
         slf.borrow_mut().receiving = receiving.and(&future);
-        Promise::of(&future)
+        Awaitable::of(&future)
     }
 
     /// Takes a message. Awaited, it waits while too much of the answer is on
@@ -151,7 +151,7 @@ impl Exchange {
     fn send<'py>(
         slf: &Bound<'py, Self>,
         message: &Bound<'py, PyDict>,
-    ) -> PyResult<Bound<'py, Promise>> {
+    ) -> PyResult<Bound<'py, Awaitable>> {
         let py = slf.py();
         let kind = required(message, "type")?;
         let kind = kind.cast::<PyString>()?.to_str()?;
@@ -175,7 +175,7 @@ impl Exchange {
                 )));
             }
         }
-        Promise::done(py)
+        Awaitable::done(py)
     }
 
     /// The application has failed, and its request was answered without it:
@@ -193,8 +193,8 @@ impl Exchange {
     }
 
     fn __clear__(&mut self) {
-        self.receiving = Waiters::default();
-        self.sending = Waiters::default();
+        self.receiving = Futures::default();
+        self.sending = Futures::default();
     }
 }
 
@@ -246,7 +246,7 @@ impl Exchange {
         data: Bound<'py, PyBytes>,
         more: bool,
         trailers: bool,
-    ) -> PyResult<Bound<'py, Promise>> {
+    ) -> PyResult<Bound<'py, Awaitable>> {
         let py = slf.py();
         let response = slf.borrow().response.bind(py).clone();
         let whole = !more && !trailers;
@@ -254,24 +254,24 @@ impl Exchange {
             // All of it at once: its length is known.
             response.borrow_mut().content = Some(data.into_any().unbind());
             Self::complete(slf, &response)?;
-            return Promise::done(py);
+            return Awaitable::done(py);
         }
         Response::write(&response, Some(data.into_any().unbind()))?;
         if whole {
             Self::complete(slf, &response)?;
-            return Promise::done(py);
+            return Awaitable::done(py);
         }
         slf.borrow_mut().stage = match more {
             true => Stage::Streaming { trailers },
             false => Stage::Trailing,
         };
         if !slf.borrow().has_much_to_send() {
-            return Promise::done(py);
+            return Awaitable::done(py);
         }
         let future = Self::future(slf)?;
         let sending = std::mem::take(&mut slf.borrow_mut().sending);
         slf.borrow_mut().sending = sending.and(&future);
-        Promise::of(&future)
+        Awaitable::of(&future)
     }
 
     fn path(slf: &Bound<'_, Self>, path: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -1,10 +1,10 @@
 //! A response: filled by a handler, then answered once.
 
-use crate::connection::Connection;
-use crate::core::{Core, Orphan};
+use crate::core::{Core, Unanswered};
 use crate::errors::ConnectionGone;
-use crate::headers::Headers;
-use crate::request::Request;
+use crate::events::connection::Connection;
+use crate::events::headers::Headers;
+use crate::events::request::Request;
 use crate::service::Service;
 use prefork_engine::{ExchangeId, HIGH_WATER, Peer};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -104,15 +104,15 @@ impl Response {
     }
 
     /// One that the engine has answered in the application's place.
-    pub(crate) fn answered_for(orphan: Orphan, code: u16) -> Self {
-        let Orphan {
+    pub(crate) fn answered_for(dropped: Unanswered, code: u16) -> Self {
+        let Unanswered {
             id,
             peer,
             service,
             request,
             handler,
             ..
-        } = orphan;
+        } = dropped;
         let mut response = Response::new(&service, (id, peer), request);
         response.state = State::Answered;
         response.code = code;
@@ -396,7 +396,7 @@ impl Response {
     }
 
     fn __clear__(&mut self) {
-        self.bury(); // while it is known whose it was
+        self.discard(); // while it is known whose it was
         self.content = None;
         self.headers = Fields::Ours(Headers::default());
         self.request = None;
@@ -413,6 +413,6 @@ impl Response {
 
 impl Drop for Response {
     fn drop(&mut self) {
-        self.bury();
+        self.discard();
     }
 }

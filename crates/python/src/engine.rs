@@ -20,7 +20,7 @@ const NO_TIME: Timespec = Timespec {
 };
 
 #[pyclass(name = "Engine", module = "prefork._engine", frozen)]
-pub struct Reactor {
+pub struct Engine {
     pub(crate) core: Arc<Core>,
     /// In the order of their listeners. Each turn goes by those it began with.
     services: Mutex<Arc<Vec<Arc<Service>>>>,
@@ -45,10 +45,10 @@ pub(crate) fn borrowed<'a>(fd: RawFd) -> PyResult<BorrowedFd<'a>> {
 }
 
 #[pymethods]
-impl Reactor {
+impl Engine {
     #[new]
     fn new() -> PyResult<Self> {
-        Ok(Reactor {
+        Ok(Engine {
             core: Core::new()?,
             services: Mutex::default(),
             reports: Mutex::default(),
@@ -87,7 +87,7 @@ impl Reactor {
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         // Those of a task, for one, that ended between two turns. Who hears of
         // it may give asyncio something to do: then no wait.
-        let timeout = if self.adopt_orphans(py) {
+        let timeout = if self.answer_unanswered(py) {
             Some(0.0)
         } else {
             timeout
@@ -259,7 +259,7 @@ fn shorter(timeout_s: Option<f64>, wait_ms: Option<u64>) -> Option<Timespec> {
     })
 }
 
-impl Reactor {
+impl Engine {
     /// Everything that has happened, until nothing more has.
     fn serve(&self, py: Python<'_>) -> PyResult<()> {
         let services = Arc::clone(&locked(&self.services));
@@ -272,9 +272,9 @@ impl Reactor {
                     continue;
                 }
             };
-            // A request that panicked is among the orphans.
+            // A request that panicked is among the unanswered.
             let result = surviving(|| self.handle(py, &services, event)).unwrap_or(Ok(()));
-            self.adopt_orphans(py);
+            self.answer_unanswered(py);
             match result {
                 Err(error)
                     if error.is_instance_of::<PySystemExit>(py)

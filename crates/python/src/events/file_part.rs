@@ -1,6 +1,6 @@
 //! A part of a file, as a handler gives it.
 
-use crate::reactor::borrowed;
+use crate::engine::borrowed;
 use prefork_engine::FilePart;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -1,10 +1,10 @@
 //! The environ of a request (PEP 3333, RFC 3875): a copy of what all of them
 //! share, and on top of it what this one brings.
 
-use crate::headers::decode;
-use crate::input::Input;
+use crate::events::headers::decode;
+use crate::events::request::{Request, percent_decode};
 use crate::names::Names;
-use crate::request::{Request, percent_decode};
+use crate::wsgi::input::Input;
 use prefork_wire::Version;
 use pyo3::intern;
 use pyo3::prelude::*;

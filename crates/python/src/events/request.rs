@@ -1,9 +1,9 @@
 //! A request, as its handler sees it. What is not looked at is not made.
 
-use crate::connection::Connection;
-use crate::headers::{Headers, decode};
-use crate::input::part_of;
+use crate::events::connection::Connection;
+use crate::events::headers::{Headers, decode};
 use crate::service::Service;
+use crate::wsgi::input::part_of;
 use prefork_engine::{Body, ExchangeId, Peer, Piece};
 use prefork_wire::websocket::Opening;
 use prefork_wire::{Head, RemoteError, Span, TargetForm, Version};

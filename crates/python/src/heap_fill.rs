@@ -17,11 +17,11 @@ use pyo3::prelude::*;
 /// how many bytes that were. Has a use right before a fork, on the thread that
 /// forks.
 #[pyfunction]
-pub fn fill_holes(_held: Python<'_>) -> usize {
+pub fn fill_heap(_held: Python<'_>) -> usize {
     let in_pools = (ALIGNMENT..=LARGEST_SMALL)
         .step_by(ALIGNMENT)
         .map_while(fill_pools);
-    in_pools.sum::<usize>() + fill_heap()
+    in_pools.sum::<usize>() + fill_chunks()
 }
 
 /// Of CPython's allocator (Objects/obmalloc.c, 3.10 and newer): requests up to
@@ -80,7 +80,7 @@ fn heap_sizes() -> impl Iterator<Item = usize> {
 /// Takes chunks of malloc until they come from the top of the heap, where
 /// nothing was given out before.
 #[cfg(target_env = "gnu")]
-fn fill_heap() -> usize {
+fn fill_chunks() -> usize {
     unsafe extern "C" {
         fn sbrk(increment: libc::intptr_t) -> *mut libc::c_void;
     }
@@ -92,7 +92,7 @@ fn fill_heap() -> usize {
 }
 
 #[cfg(not(target_env = "gnu"))]
-fn fill_heap() -> usize {
+fn fill_chunks() -> usize {
     0
 }
 

@@ -1,9 +1,9 @@
 //! The scope of a request (ASGI 3): a copy of what all of them share, and on
 //! top of it what this one brings.
 
-use crate::environ::{address, below};
+use crate::events::request::{Request, percent_decode};
 use crate::names::Names;
-use crate::request::{Request, percent_decode};
+use crate::wsgi::environ::{address, below};
 use prefork_wire::Version;
 use pyo3::intern;
 use pyo3::prelude::*;
