@@ -5,11 +5,11 @@ const MONTHS: [&[u8; 3]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
 
-/// The last second that four digits of year can tell.
+/// The last second of the year 9999, the last that four digits can write.
 const LAST: u64 = 253_402_300_799;
 
-/// IMF-fixdate (RFC 9110 5.6.7), as in `Sun, 06 Nov 1994 08:49:37 GMT`. Times after the year 9999
-/// give its last second.
+/// IMF-fixdate (RFC 9110 5.6.7), as in `Sun, 06 Nov 1994 08:49:37 GMT`. A time after the year 9999
+/// gives the last second of it.
 #[must_use]
 pub fn imf_fixdate(unix_seconds: u64) -> [u8; 29] {
     let seconds = unix_seconds.min(LAST);

@@ -1,21 +1,23 @@
-//! The two kinds of error: the peer broke the rules (`RemoteError`), or we were asked to (`LocalError`,
-//! `ShortBody`).
+//! The two kinds of protocol error, as in h11: the peer sent what breaks the rules (`RemoteError`), or
+//! the application asked the server to send it (`LocalError`, `ShortBody`).
 
 use std::error::Error;
 use std::fmt;
 
-/// The peer broke the rules. ResponseFraming `status`, close the connection, read nothing more from it.
+/// The peer broke the rules of HTTP, or sent more than the limits allow.
+///
+/// The caller responds with `status`, closes the connection and reads nothing more from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteError {
-    /// The status to answer, 4xx or 5xx.
+    /// The status of the response, 4xx or 5xx.
     pub status: u16,
-    /// What was wrong, for the client and the log. Never holds anything the client sent.
+    /// What was wrong, for the client and the log. It never holds anything that the client sent.
     pub reason: &'static str,
 }
 
 impl RemoteError {
-    /// The 400 that most broken rules end in.
-    pub(crate) const fn bad(reason: &'static str) -> Self {
+    /// The 400 for most broken rules.
+    pub(crate) const fn bad_request(reason: &'static str) -> Self {
         Self {
             status: 400,
             reason,
@@ -31,22 +33,24 @@ impl fmt::Display for RemoteError {
 
 impl Error for RemoteError {}
 
-/// The application asked for an answer that cannot be sent. Nothing of it was written.
+/// The application asked for a response that would break the rules of HTTP.
+///
+/// None of the response was written, so the caller may respond with an error instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalError {
-    /// Not a final status of three digits.
+    /// The status is not between 200 and 999.
     Status(u16),
-    /// Not a token (RFC 9110 5.1).
+    /// The field name is not a token (RFC 9110 5.1).
     Name(Box<[u8]>),
-    /// A value with a control byte; `name` is the field it came with.
+    /// The value of the field `name` holds a control byte (RFC 9110 5.5).
     Value { name: Box<[u8]>, value: Box<[u8]> },
-    /// Not one decimal number, or two that differ.
+    /// The Content-Length is not one decimal number, or two of them differ.
     ContentLength(Box<[u8]>),
-    /// A field that must not be a trailer.
+    /// The field must not be a trailer (RFC 9110 6.5.1).
     Trailer(Box<[u8]>),
-    /// A field that belongs to the opening of a WebSocket, which the server writes.
+    /// The field belongs to the opening handshake of a WebSocket, which the server writes.
     Handshake(Box<[u8]>),
-    /// A subprotocol that the client did not offer.
+    /// The client did not offer this subprotocol.
     Subprotocol(Box<[u8]>),
 }
 
@@ -95,10 +99,12 @@ impl fmt::Display for LocalError {
 
 impl Error for LocalError {}
 
-/// A body ended before the length its head promised: the connection must close.
+/// A response body ended before its Content-Length.
+///
+/// The connection must close, or the client would take the next response for the missing bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShortBody {
-    /// Bytes that were promised and did not come.
+    /// How many bytes are missing.
     pub missing: u64,
 }
 

@@ -1,54 +1,35 @@
-//! HTTP/1.1 as pure functions and state machines over bytes (RFC 9110, RFC 9112).
+//! HTTP/1.1 and WebSocket as pure functions and state machines over bytes.
 //!
-//! It owns what the server accepts and what it writes. It always holds that the same bytes give the
-//! same result however they are split, and that no input panics. It must not know sockets, clocks,
-//! threads or Python.
+//! This crate owns what the server accepts and what it writes. The same bytes give the same result
+//! however they are split, and no input panics. The crate knows no socket, clock, thread or Python.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | `limits` | how much a peer may send |
-//! | `errors` | the two kinds of error: the peer's (`RemoteError`) and ours (`LocalError`, `ShortBody`) |
-//! | `tokens` | which byte may stand where: one table and the scans over it |
-//! | `fields` | field lines, of a head or of a trailer section |
-//! | `target` | the request target and the authority in it or in Host |
-//! | `framing` | what decides where a body ends |
-//! | `request_line` | method, target and version |
-//! | `head` | the two together, and what the fields mean: bytes to a [`Head`] |
-//! | `body` | a request's body: bytes to runs of data |
-//! | `response` | an answer's head, and answers the server gives by itself |
-//! | `encoder` | an answer's body: how many bytes may go, and what goes round them |
-//! | `status` | reason phrases |
-//! | `websocket` | what a connection speaks after the 101 |
+//! | `errors` | the errors: of the peer (`RemoteError`), of the application (`LocalError`, `ShortBody`) |
+//! | `tokens` | which byte may stand where: one table, and the scans over it |
 //! | `date` | IMF-fixdate |
+//! | `status` | reason phrases |
+//! | `http1` | HTTP/1.0 and 1.1: requests are read, responses are written (RFC 9110, RFC 9112) |
+//! | `websocket` | frames and messages after the 101 (RFC 6455, RFC 7692) |
 //!
-//! Positions are [`Span`]s into the caller's buffer: nothing is copied out of it.
+//! Positions are [`Span`]s into the caller's buffer: the parsers copy nothing.
 #![forbid(unsafe_code)]
 
-mod body;
 mod date;
-mod encoder;
 mod errors;
-mod fields;
-mod framing;
-mod head;
+mod http1;
 mod limits;
-mod request_line;
-mod response;
 mod status;
-mod target;
 mod tokens;
 pub mod websocket;
 
-pub use body::{BodyDecoder, Decoded};
 pub use date::imf_fixdate;
-pub use encoder::{BodyEncoder, ChunkLine, Encoded};
 pub use errors::{LocalError, RemoteError, ShortBody};
-pub use fields::{Field, Span};
-pub use framing::Framing;
-pub use head::{Head, HeadParser, Version};
-pub use limits::{Limits, Underscore};
-pub use response::{
-    CONTINUE, Length, RequestContext, ResponseFraming, write_error, write_head, write_interim,
+pub use http1::{
+    BodyDecoder, BodyEncoder, CONTINUE, ChunkLine, Decoded, Encoded, Field, Framing, Head,
+    HeadParser, Length, RequestContext, ResponseFraming, Span, TargetForm, Version, write_error,
+    write_head, write_interim,
 };
+pub use limits::{Limits, Underscore};
 pub use status::reason_phrase;
-pub use target::TargetForm;

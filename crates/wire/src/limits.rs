@@ -1,22 +1,21 @@
-//! How much a peer may send before it is refused, and the one choice the wire policy leaves open.
+//! How much a peer may send, and what becomes of field names with an underscore.
 
-/// Bounds on what one request may cost. Sizes are in bytes and do not count the CRLF that ends a
-/// line.
+/// Bounds on what one request may cost. Sizes are in bytes, without the CRLF of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Longest request line; a longer one is 414.
     pub request_line: usize,
-    /// Longest head, its line ends counted; a longer one is 431.
+    /// Longest head, line ends included; a longer one is 431.
     pub head: usize,
     /// Most field lines in a head or a trailer section; one more is 431.
     pub fields: usize,
     /// Longest field line; a longer one is 431.
     pub field_line: usize,
-    /// Longest chunk-size line, its extensions counted; a longer one is 400.
+    /// Longest chunk-size line, extensions included; a longer one is 400.
     pub chunk_line: usize,
-    /// Longest trailer section, its line ends counted; a longer one is 431.
+    /// Longest trailer section, line ends included; a longer one is 431.
     pub trailers: usize,
-    /// Largest body; a larger one is 413, before any of it is read where Content-Length tells.
+    /// Largest body; a larger one is 413. With a Content-Length, that is known before the body is read.
     pub max_body: u64,
     /// What becomes of a field with `_` in its name.
     pub underscore: Underscore,
@@ -24,11 +23,11 @@ pub struct Limits {
 
 /// What becomes of a field with `_` in its name.
 ///
-/// CGI, WSGI and many proxies fold `-` and `_` together: `X_User` could overwrite an `X-User` a
-/// proxy vouches for.
+/// CGI, WSGI and many proxies map `-` and `_` to the same byte. A client's `X_User` could then replace
+/// an `X-User` that a trusted proxy has set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Underscore {
-    /// The request goes on without the field.
+    /// The field is dropped and the request is served.
     Drop,
     /// The request is 400.
     Reject,
@@ -50,7 +49,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The bound on a head that its spans, of 32 bits, can tell.
+    /// The bound on a head. Spans hold 32 bits, so no head may be longer than that.
     pub(crate) fn head_bound(&self) -> usize {
         self.head.min(u32::MAX as usize)
     }

@@ -2,21 +2,21 @@
 
 /// `tchar`: methods, field names, list members.
 pub(crate) const TOKEN: u8 = 1;
-/// `tchar` without `_`, which field names are not to have.
+/// `tchar` without `_`, which is looked for in field names.
 pub(crate) const NAME: u8 = 2;
 /// What a request target may hold: visible ASCII without `#`.
 pub(crate) const TARGET: u8 = 4;
-/// What a field value may hold: everything but control bytes; the tab is no control byte here.
+/// What a field value may hold: everything but control bytes. The tab is allowed.
 pub(crate) const TEXT: u8 = 8;
-/// `reg-name` without percent-encoding, and without the comma: two Host lines that were joined look
-/// like one with it.
+/// `reg-name` without percent-encoding, and without the comma: with it, two joined Host lines would look
+/// like one.
 pub(crate) const HOST: u8 = 16;
 
 const CLASSES: [u8; 256] = classes();
 
 #[expect(
     clippy::indexing_slicing,
-    reason = "run by the compiler, which would refuse it"
+    reason = "evaluated at compile time, where an index out of bounds is an error"
 )]
 const fn classes() -> [u8; 256] {
     let mut table = [0; 256];
@@ -60,7 +60,7 @@ const fn classify(byte: u8) -> u8 {
 #[inline]
 #[expect(
     clippy::indexing_slicing,
-    reason = "256 entries hold every u8; the compiler drops the check"
+    reason = "256 entries cover every u8; the compiler removes the check"
 )]
 const fn class_of(byte: u8) -> u8 {
     CLASSES[byte as usize]
@@ -72,13 +72,13 @@ pub(crate) const fn is(class: u8, byte: u8) -> bool {
     class_of(byte) & class != 0
 }
 
-/// Whether a field may have that value (RFC 9110 5.5).
+/// Whether `value` is allowed as a field value (RFC 9110 5.5).
 pub(crate) fn is_text(value: &[u8]) -> bool {
     skip_text(value, 0) == value.len()
 }
 
-/// Whether `bytes` are a token (RFC 9110 5.6.2). Almost all that is asked about is one, so it does
-/// not stop at what is not.
+/// Whether `bytes` are a token (RFC 9110 5.6.2). Nearly all names are, so the loop does not stop at the
+/// first byte that is wrong.
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     let common = bytes
         .iter()
@@ -119,8 +119,8 @@ pub(crate) fn skip_text(input: &[u8], from: usize) -> usize {
     skip(input, at, TEXT)
 }
 
-/// The high bit of each byte that is below 0x20 or is 0x7f. Only the lowest set bit is to be
-/// trusted: a subtraction that borrows may flag the bytes above it.
+/// The high bit of each byte that is below 0x20 or is 0x7f. Only the lowest set bit is reliable: a
+/// subtraction that borrows may flag the bytes above it.
 const fn control_bytes(block: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
@@ -130,13 +130,13 @@ const fn control_bytes(block: u64) -> u64 {
     (below | delete) & HIGHS
 }
 
-/// The members of a comma-separated list, without the white space round them. Empty ones are left
-/// in.
+/// The members of a comma-separated list, without the white space around them. Empty members are
+/// included.
 pub(crate) fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').map(trim)
 }
 
-/// `bytes` without the spaces and tabs round them (RFC 9110 5.6.3, OWS).
+/// `bytes` without the spaces and tabs around them (RFC 9110 5.6.3, OWS).
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = bytes
@@ -150,7 +150,7 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
     bytes.get(start..end).unwrap_or_default()
 }
 
-/// 1*DIGIT as a number; `None` when it is anything else or too large (RFC 9110 8.6).
+/// 1*DIGIT as a number; `None` for anything else, or if it does not fit (RFC 9110 8.6).
 pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() {
         return None;

@@ -1,22 +1,23 @@
-//! A client's bytes to whole messages (RFC 6455 5.4 to 5.6, 8.1).
+//! A client's bytes to messages (RFC 6455 5.4 to 5.6, 8.1).
 //!
-//! It owns what has come of a message. It always holds that this is within the limit, that what
-//! cannot become a valid message is refused as early as its bytes show it, and that control frames
-//! pass between fragments. It must not know what is answered.
+//! It owns the part of a message that has come, which never exceeds the limit. What cannot become a valid
+//! message is refused as soon as its bytes show it. Control frames pass between fragments. It does not
+//! know what the server sends.
 
-use super::Message;
-use super::closing::{CloseCode, CloseFrame, RemoteError};
+use super::close_frame::CloseFrame;
 use super::deflate::{DeflateConfig, Inflater};
+use super::errors::{RemoteError, TOO_BIG};
 use super::frame::{FrameHead, Mask, Opcode};
+use super::message::Message;
 
-/// What came.
+/// A message or a control frame from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     Message(Message),
-    /// To be answered by a Pong with this payload.
+    /// The server must send a Pong with this payload.
     Ping(Vec<u8>),
     Pong,
-    /// Nothing after it is read.
+    /// The decoder must not be used again.
     Close(CloseFrame),
 }
 
@@ -25,18 +26,18 @@ pub enum Incoming {
 pub struct MessageDecoder {
     max_message: u64,
     inflater: Option<Inflater>,
-    /// The message whose fragments come.
-    begun: Option<Begun>,
-    /// The frame of it whose payload comes.
+    /// The message whose fragments are being read.
+    message: Option<PartialMessage>,
+    /// The frame of it whose payload is being read.
     payload: Option<Payload>,
 }
 
 #[derive(Debug)]
-struct Begun {
+struct PartialMessage {
     text: bool,
     compressed: bool,
     bytes: Vec<u8>,
-    /// So many of them are known to be UTF-8.
+    /// How many of them are known to be UTF-8.
     checked: usize,
 }
 
@@ -47,18 +48,11 @@ struct Payload {
     left: u64,
 }
 
-const NOT_ASKED: RemoteError =
+const NOT_NEGOTIATED: RemoteError =
     RemoteError::protocol("a compressed frame without permessage-deflate");
 const NOTHING_TO_CONTINUE: RemoteError = RemoteError::protocol("a continuation of no message");
 const NOT_FINISHED: RemoteError = RemoteError::protocol("a message before the end of another");
-pub(super) const TOO_BIG: RemoteError = RemoteError {
-    code: CloseCode::TOO_BIG,
-    reason: "a message over the limit",
-};
-const NOT_UTF8: RemoteError = RemoteError {
-    code: CloseCode::INVALID_DATA,
-    reason: "a text that is not UTF-8",
-};
+const NOT_UTF8: RemoteError = RemoteError::invalid_data("a text that is not UTF-8");
 
 impl MessageDecoder {
     /// A decoder of messages of at most `max_message` bytes, before and after decompression.
@@ -67,22 +61,22 @@ impl MessageDecoder {
         Self {
             max_message,
             inflater: deflated.map(Inflater::new),
-            begun: None,
+            message: None,
             payload: None,
         }
     }
 
-    /// Reads on. Returns how many bytes it took and what they brought; `None` when more must come.
-    /// Bytes that were not taken are to be offered again, with more behind them.
+    /// Reads on. Returns how many bytes it took and what they held; `None` if more must come. The caller
+    /// offers the bytes that were not taken again, with more behind them.
     ///
     /// # Errors
-    /// The [`RemoteError`] to close with. The decoder must not be used again.
+    /// [`RemoteError`], to close the connection with. The decoder must not be used again.
     pub fn decode(&mut self, input: &[u8]) -> Result<(usize, Option<Incoming>), RemoteError> {
         let mut at = 0;
         loop {
             let rest = input.get(at..).unwrap_or_default();
             if self.payload.is_some() {
-                let (taken, message) = self.take(rest)?;
+                let (taken, message) = self.read_payload(rest)?;
                 at += taken;
                 if message.is_some() || at == input.len() {
                     return Ok((at, message.map(Incoming::Message)));
@@ -98,29 +92,29 @@ impl MessageDecoder {
                     };
                     return Ok((at + end, Some(control(&head, payload)?)));
                 }
-                self.enter(&head)?;
+                self.begin_frame(&head)?;
                 at += head.size;
             }
         }
     }
 
-    /// A frame of data begins.
-    fn enter(&mut self, head: &FrameHead) -> Result<(), RemoteError> {
+    /// Begins a data frame, and with it perhaps a message.
+    fn begin_frame(&mut self, head: &FrameHead) -> Result<(), RemoteError> {
         if head.compressed && self.inflater.is_none() {
-            return Err(NOT_ASKED);
+            return Err(NOT_NEGOTIATED);
         }
-        let begun = match (&mut self.begun, head.opcode) {
-            (Some(begun), Opcode::Continuation) => begun,
+        let message = match (&mut self.message, head.opcode) {
+            (Some(message), Opcode::Continuation) => message,
             (None, Opcode::Continuation) => return Err(NOTHING_TO_CONTINUE),
             (Some(_), _) => return Err(NOT_FINISHED),
-            (begun, opcode) => begun.insert(Begun {
+            (message, opcode) => message.insert(PartialMessage {
                 text: opcode == Opcode::Text,
                 compressed: head.compressed,
                 bytes: Vec::new(),
                 checked: 0,
             }),
         };
-        if head.len > self.max_message.saturating_sub(begun.bytes.len() as u64) {
+        if head.len > self.max_message.saturating_sub(message.bytes.len() as u64) {
             return Err(TOO_BIG);
         }
         self.payload = Some(Payload {
@@ -131,43 +125,43 @@ impl MessageDecoder {
         Ok(())
     }
 
-    /// Takes what has come of a frame's payload; the message if that was its end.
-    fn take(&mut self, input: &[u8]) -> Result<(usize, Option<Message>), RemoteError> {
-        let (Some(payload), Some(begun)) = (&mut self.payload, &mut self.begun) else {
+    /// Reads what has come of a frame's payload. Returns the message if this is the end of it.
+    fn read_payload(&mut self, input: &[u8]) -> Result<(usize, Option<Message>), RemoteError> {
+        let (Some(payload), Some(message)) = (&mut self.payload, &mut self.message) else {
             return Ok((0, None));
         };
         let taken = usize::try_from(payload.left).map_or(input.len(), |left| left.min(input.len()));
-        let before = begun.bytes.len();
-        begun
+        let before = message.bytes.len();
+        message
             .bytes
             .extend_from_slice(input.get(..taken).unwrap_or_default());
         payload
             .mask
-            .lift(begun.bytes.get_mut(before..).unwrap_or_default());
+            .unmask(message.bytes.get_mut(before..).unwrap_or_default());
         payload.left -= taken as u64;
         let (done, last) = (payload.left == 0, payload.last);
         if done {
             self.payload = None;
         }
         if !(done && last) {
-            begun.check()?;
+            message.check_text()?;
             return Ok((taken, None));
         }
-        let message = match self.begun.take() {
-            Some(begun) => Some(self.finish(begun)?),
+        let message = match self.message.take() {
+            Some(message) => Some(self.finish(message)?),
             None => None,
         };
         Ok((taken, message))
     }
 
-    fn finish(&mut self, begun: Begun) -> Result<Message, RemoteError> {
+    fn finish(&mut self, message: PartialMessage) -> Result<Message, RemoteError> {
         let bytes = match &mut self.inflater {
-            Some(inflater) if begun.compressed => {
-                inflater.inflate(begun.bytes, self.max_message)?
+            Some(inflater) if message.compressed => {
+                inflater.inflate(message.bytes, self.max_message)?
             }
-            _ => begun.bytes,
+            _ => message.bytes,
         };
-        if begun.text {
+        if message.text {
             let text = String::from_utf8(bytes).map_err(|_| NOT_UTF8)?;
             Ok(Message::Text(text))
         } else {
@@ -176,10 +170,10 @@ impl MessageDecoder {
     }
 }
 
-impl Begun {
-    /// Refuses a text as soon as it cannot become UTF-8 any more; a character may be cut by the end
-    /// of a fragment.
-    fn check(&mut self) -> Result<(), RemoteError> {
+impl PartialMessage {
+    /// Refuses a text as soon as it cannot become UTF-8 any more. The end of a fragment may cut a
+    /// character.
+    fn check_text(&mut self) -> Result<(), RemoteError> {
         if !self.text || self.compressed {
             return Ok(());
         }
@@ -196,7 +190,7 @@ impl Begun {
 fn control(head: &FrameHead, payload: &[u8]) -> Result<Incoming, RemoteError> {
     let mut payload = payload.to_vec();
     let mut mask = head.mask;
-    mask.lift(&mut payload);
+    mask.unmask(&mut payload);
     match head.opcode {
         Opcode::Ping => Ok(Incoming::Ping(payload)),
         Opcode::Close => CloseFrame::read(&payload).map(Incoming::Close),

@@ -1,30 +1,29 @@
-//! permessage-deflate (RFC 7692): what client and server agree on, and the two directions of it.
+//! permessage-deflate (RFC 7692): its negotiation, inflating and deflating.
 //!
-//! It always holds that a message inflates to no more than the limit. Neither direction has memory
-//! before its first message needs it: most connections compress in one direction or in none.
+//! A message never inflates to more than the limit. A direction allocates its state with its first
+//! message: most connections compress in one direction or in none.
 
-use super::closing::{CloseCode, RemoteError};
-use super::decoder::TOO_BIG;
+use super::errors::{RemoteError, TOO_BIG};
 use crate::tokens::{members, trim};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// What was agreed.
+/// The parameters that client and server agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeflateConfig {
-    /// Each message of the server begins with an empty window.
-    server_forgets: bool,
-    /// Each message of the client does.
-    client_forgets: bool,
-    /// Of the windows, as a power of two.
+    /// Each message of the server starts with an empty window.
+    server_no_context_takeover: bool,
+    /// Each message of the client starts with an empty window.
+    client_no_context_takeover: bool,
+    /// The size of the window, as a power of two.
     server_bits: u8,
     client_bits: Option<u8>,
 }
 
 const WINDOW_BITS: u8 = 15;
-/// A window of 4 KiB, an eighth of the largest, finds nearly as much in messages of usual size.
+/// A window of 4 KiB, an eighth of the largest, compresses messages of usual size nearly as well.
 const OUR_BITS: u8 = 12;
 /// The smallest window that zlib can write.
-const LEAST_BITS: u8 = 9;
+const MIN_BITS: u8 = 9;
 
 impl DeflateConfig {
     /// The first offer of a Sec-WebSocket-Extensions value that can be accepted.
@@ -39,49 +38,25 @@ impl DeflateConfig {
         if !parts.next()?.eq_ignore_ascii_case(b"permessage-deflate") {
             return None;
         }
-        let (mut server_forgets, mut client_forgets) = (false, false);
-        let (mut server_bits, mut client_bits) = (None, None);
-        for part in parts {
-            let (name, value) = match part.iter().position(|byte| *byte == b'=') {
-                Some(at) => (part.get(..at)?, part.get(at + 1..)),
-                None => (part, None),
-            };
-            let fresh = match (trim(name), value.map(trim)) {
-                (b"server_no_context_takeover", None) => {
-                    !std::mem::replace(&mut server_forgets, true)
-                }
-                (b"client_no_context_takeover", None) => {
-                    !std::mem::replace(&mut client_forgets, true)
-                }
-                (b"server_max_window_bits", Some(value)) => {
-                    server_bits.replace(window_bits(value)?).is_none()
-                }
-                (b"client_max_window_bits", None) => client_bits.replace(WINDOW_BITS).is_none(),
-                (b"client_max_window_bits", Some(value)) => {
-                    client_bits.replace(window_bits(value)?).is_none()
-                }
-                _ => false,
-            };
-            if !fresh {
-                return None;
-            }
-        }
+        let offer = parts.try_fold(Offer::default(), Offer::with)?;
         Some(Self {
-            server_forgets,
-            client_forgets,
-            server_bits: server_bits.map_or(OUR_BITS, |bits| bits.min(OUR_BITS)),
-            client_bits: client_bits.map(|bits| bits.min(OUR_BITS)),
+            server_no_context_takeover: offer.server_no_context_takeover,
+            client_no_context_takeover: offer.client_no_context_takeover,
+            server_bits: offer
+                .server_bits
+                .map_or(OUR_BITS, |bits| bits.min(OUR_BITS)),
+            client_bits: offer.client_bits.map(|bits| bits.min(OUR_BITS)),
         })
-        .filter(|agreed| agreed.server_bits >= LEAST_BITS)
+        .filter(|config| config.server_bits >= MIN_BITS)
     }
 
-    /// The value of Sec-WebSocket-Extensions that says it.
+    /// Writes the value of Sec-WebSocket-Extensions for the response.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"permessage-deflate");
-        if self.server_forgets {
+        if self.server_no_context_takeover {
             out.extend_from_slice(b"; server_no_context_takeover");
         }
-        if self.client_forgets {
+        if self.client_no_context_takeover {
             out.extend_from_slice(b"; client_no_context_takeover");
         }
         let bits = [
@@ -99,6 +74,42 @@ impl DeflateConfig {
     }
 }
 
+/// The parameters of one offer.
+#[derive(Default)]
+struct Offer {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_bits: Option<u8>,
+    client_bits: Option<u8>,
+}
+
+impl Offer {
+    /// The offer with one more parameter; `None` if the parameter is unknown, repeated or wrong.
+    fn with(mut self, parameter: &[u8]) -> Option<Self> {
+        let (name, value) = match parameter.iter().position(|byte| *byte == b'=') {
+            Some(at) => (parameter.get(..at)?, parameter.get(at + 1..)),
+            None => (parameter, None),
+        };
+        let repeated = match (trim(name), value.map(trim)) {
+            (b"server_no_context_takeover", None) => {
+                std::mem::replace(&mut self.server_no_context_takeover, true)
+            }
+            (b"client_no_context_takeover", None) => {
+                std::mem::replace(&mut self.client_no_context_takeover, true)
+            }
+            (b"server_max_window_bits", Some(value)) => {
+                self.server_bits.replace(window_bits(value)?).is_some()
+            }
+            (b"client_max_window_bits", None) => self.client_bits.replace(WINDOW_BITS).is_some(),
+            (b"client_max_window_bits", Some(value)) => {
+                self.client_bits.replace(window_bits(value)?).is_some()
+            }
+            _ => return None,
+        };
+        (!repeated).then_some(self)
+    }
+}
+
 /// 8 to 15, without leading zeros, as a token or in quotes (RFC 7692 7.1.2).
 fn window_bits(value: &[u8]) -> Option<u8> {
     let plain = value
@@ -112,34 +123,32 @@ fn window_bits(value: &[u8]) -> Option<u8> {
     }
 }
 
-/// What ends every message and is left out of it (RFC 7692 7.2.1).
+/// The end of every compressed message, which is not sent (RFC 7692 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
-/// What room is made for at first, and at least.
-const ROOM_BYTES: usize = 4 * 1024;
+/// The smallest room for output, in bytes.
+const MIN_ROOM_BYTES: usize = 4 * 1024;
 
-const NOT_DEFLATE: RemoteError = RemoteError {
-    code: CloseCode::INVALID_DATA,
-    reason: "a compressed message that cannot be inflated",
-};
+const NOT_DEFLATE: RemoteError =
+    RemoteError::invalid_data("a compressed message that cannot be inflated");
 
-/// From the client.
+/// Inflates the client's messages.
 #[derive(Debug)]
 pub(super) struct Inflater {
-    forgets: bool,
+    no_context_takeover: bool,
     bits: u8,
     state: Option<Decompress>,
 }
 
 impl Inflater {
-    pub(super) fn new(agreed: &DeflateConfig) -> Self {
+    pub(super) fn new(config: &DeflateConfig) -> Self {
         Self {
-            forgets: agreed.client_forgets,
-            bits: agreed.client_bits.unwrap_or(WINDOW_BITS).max(LEAST_BITS),
+            no_context_takeover: config.client_no_context_takeover,
+            bits: config.client_bits.unwrap_or(WINDOW_BITS).max(MIN_BITS),
             state: None,
         }
     }
 
-    /// A message's bytes, at most `max_message` of them.
+    /// The bytes of a message, at most `max_message` of them.
     pub(super) fn inflate(
         &mut self,
         mut bytes: Vec<u8>,
@@ -150,7 +159,7 @@ impl Inflater {
         let state = self
             .state
             .get_or_insert_with(|| Decompress::new_with_window_bits(false, bits));
-        let mut out = Vec::with_capacity(bytes.len().saturating_mul(2).max(ROOM_BYTES));
+        let mut out = Vec::with_capacity(bytes.len().saturating_mul(2).max(MIN_ROOM_BYTES));
         let mut rest = bytes.as_slice();
         loop {
             let before = (state.total_in(), out.len());
@@ -164,55 +173,55 @@ impl Inflater {
             }
             let full = out.len() == out.capacity();
             if status == Status::StreamEnd {
-                // A block may say that it is the last: the next one begins anew (RFC 7692 7.2.3.4).
+                // A block may be marked as the last one: the next starts a new stream (RFC 7692 7.2.3.4).
                 state.reset(false);
             } else if rest.is_empty() && !full {
                 break;
             } else if full {
-                out.reserve(out.len().max(ROOM_BYTES));
+                out.reserve(out.len().max(MIN_ROOM_BYTES));
             } else if (state.total_in(), out.len()) == before {
                 return Err(NOT_DEFLATE);
             }
         }
-        if self.forgets {
+        if self.no_context_takeover {
             self.state = None;
         }
-        out.shrink_to_fit(); // many small ones may wait to be read
+        out.shrink_to_fit(); // the application may hold many small messages
         Ok(out)
     }
 }
 
-/// To the client.
+/// Deflates the server's messages.
 #[derive(Debug)]
 pub struct Deflater {
-    forgets: bool,
+    no_context_takeover: bool,
     bits: u8,
     state: Option<Compress>,
+    /// A message was deflated since the last call of [`Self::release_idle`].
     used: bool,
 }
 
-/// Most of what can be won is won here, at a fraction of what the default level costs.
+/// It compresses nearly as well as the default level, at a fraction of the time.
 const LEVEL: u32 = 2;
 
 impl Deflater {
     #[must_use]
-    pub fn new(agreed: &DeflateConfig) -> Self {
+    pub fn new(config: &DeflateConfig) -> Self {
         Self {
-            forgets: agreed.server_forgets,
-            bits: agreed.server_bits,
+            no_context_takeover: config.server_no_context_takeover,
+            bits: config.server_bits,
             state: None,
             used: false,
         }
     }
 
-    /// Below this many bytes compression costs more than it saves.
+    /// A message of fewer bytes costs more to compress than it saves.
     pub const MIN_BYTES: usize = 256;
 
-    /// The payload of the frame that says `message` compressed; `None` if that cannot be done.
+    /// The payload of a frame that carries `message` compressed; `None` if zlib fails.
     pub fn deflate(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         if message.is_empty() {
-            // There is nothing to flush, so the deflater would write nothing at all.
-            return Some(vec![0]); // RFC 7692 7.2.3.6
+            return Some(vec![0]); // zlib would write nothing (RFC 7692 7.2.3.6)
         }
         self.used = true;
         let bits = self.bits;
@@ -220,7 +229,7 @@ impl Deflater {
         let state = self
             .state
             .get_or_insert_with(|| Compress::new_with_window_bits(level, false, bits));
-        let mut out = Vec::with_capacity((message.len() / 2).max(ROOM_BYTES));
+        let mut out = Vec::with_capacity((message.len() / 2).max(MIN_ROOM_BYTES));
         let mut rest = message;
         loop {
             let before = state.total_in();
@@ -232,17 +241,17 @@ impl Deflater {
             if rest.is_empty() && out.len() < out.capacity() {
                 break;
             }
-            out.reserve(out.len().max(ROOM_BYTES));
+            out.reserve(out.len().max(MIN_ROOM_BYTES));
         }
         out.truncate(out.len().checked_sub(TAIL.len())?);
-        if self.forgets {
+        if self.no_context_takeover {
             state.reset();
         }
         Some(out)
     }
 
-    /// Gives its memory back, some 200 KiB, if nothing was deflated since the last call. A sender may
-    /// forget whenever it likes: it is only the receiver that must remember (RFC 7692 7.1.1).
+    /// Releases the memory, about 200 KiB, if no message was deflated since the last call. A sender may
+    /// drop its window at any time; only the receiver must keep it (RFC 7692 7.1.1).
     pub fn release_idle(&mut self) {
         if !std::mem::take(&mut self.used) {
             self.state = None;

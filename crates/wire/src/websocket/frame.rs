@@ -1,11 +1,11 @@
-//! One frame (RFC 6455 5.2): its header, read and written, and its mask.
+//! One frame (RFC 6455 5.2): its head, read and written, and its mask.
 
-use super::closing::RemoteError;
+use super::errors::RemoteError;
 
 /// The longest payload of a control frame (RFC 6455 5.5).
 pub(super) const CONTROL_BYTES: usize = 125;
 
-/// What a frame is.
+/// The type of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opcode {
     Continuation = 0,
@@ -34,7 +34,7 @@ impl Opcode {
     }
 }
 
-/// What stands before a client's payload.
+/// The bytes before the payload in a frame of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FrameHead {
     pub(super) last: bool,
@@ -42,7 +42,7 @@ pub(super) struct FrameHead {
     pub(super) opcode: Opcode,
     pub(super) mask: Mask,
     pub(super) len: u64,
-    /// How many bytes the header itself took.
+    /// The length of the head itself, in bytes.
     pub(super) size: usize,
 }
 
@@ -59,58 +59,23 @@ const RESERVED: u8 = 0x30;
 const MASKED: u8 = 0x80;
 
 impl FrameHead {
-    /// `None` when it has not come whole; what is wrong shows with its first two bytes.
+    /// `None` if it is not complete yet. What is wrong shows in the first two bytes, except the form of
+    /// an extended length.
     pub(super) fn read(input: &[u8]) -> Result<Option<Self>, RemoteError> {
-        let Some((&[first, second], rest)) = input.split_first_chunk::<2>() else {
+        let Some((bytes, rest)) = input.split_first_chunk::<2>() else {
             return Ok(None);
         };
-        let opcode = Opcode::read(first & 0x0f)?;
-        let (last, compressed) = (first & LAST != 0, first & COMPRESSED != 0);
-        let short = second & !MASKED;
-        if first & RESERVED != 0 || compressed && matches!(opcode, Opcode::Continuation) {
-            return Err(RESERVED_BIT);
-        }
-        if second & MASKED == 0 {
-            return Err(UNMASKED);
-        }
-        if opcode.is_control() {
-            if compressed {
-                return Err(RESERVED_BIT);
-            }
-            if !last {
-                return Err(SPLIT_CONTROL);
-            }
-            if usize::from(short) > CONTROL_BYTES {
-                return Err(LONG_CONTROL);
-            }
-        }
-        let (len, rest) = match short {
-            126 => match rest.split_first_chunk::<2>() {
-                Some((len, rest)) => (u64::from(u16::from_be_bytes(*len)), rest),
-                None => return Ok(None),
-            },
-            127 => match rest.split_first_chunk::<8>() {
-                Some((len, rest)) => (u64::from_be_bytes(*len), rest),
-                None => return Ok(None),
-            },
-            _ => (u64::from(short), rest),
+        let start = Start::judge(*bytes)?;
+        let Some((len, rest)) = read_length(start.short_len, rest)? else {
+            return Ok(None);
         };
-        // RFC 6455 5.2: the minimal number of bytes, and the most significant bit is 0.
-        let shortest = match short {
-            126 => len > 125,
-            127 => len > 0xffff && len <= i64::MAX as u64,
-            _ => true,
-        };
-        if !shortest {
-            return Err(BAD_LENGTH);
-        }
         let Some((key, rest)) = rest.split_first_chunk::<4>() else {
             return Ok(None);
         };
         Ok(Some(Self {
-            last,
-            compressed,
-            opcode,
+            last: start.last,
+            compressed: start.compressed,
+            opcode: start.opcode,
             mask: Mask(*key),
             len,
             size: input.len() - rest.len(),
@@ -118,16 +83,73 @@ impl FrameHead {
     }
 }
 
-/// What a client's payload is XORed with (RFC 6455 5.3), from the byte that comes next.
+/// The first two bytes of a frame.
+struct Start {
+    last: bool,
+    compressed: bool,
+    opcode: Opcode,
+    /// The length, or 126 or 127 for an extended length behind it.
+    short_len: u8,
+}
+
+impl Start {
+    /// Refuses what the first two bytes of a client's frame must not say.
+    fn judge([first, second]: [u8; 2]) -> Result<Self, RemoteError> {
+        let start = Self {
+            last: first & LAST != 0,
+            compressed: first & COMPRESSED != 0,
+            opcode: Opcode::read(first & 0x0f)?,
+            short_len: second & !MASKED,
+        };
+        let may_be_compressed = matches!(start.opcode, Opcode::Text | Opcode::Binary);
+        if first & RESERVED != 0 || start.compressed && !may_be_compressed {
+            return Err(RESERVED_BIT);
+        }
+        if second & MASKED == 0 {
+            return Err(UNMASKED);
+        }
+        if start.opcode.is_control() && !start.last {
+            return Err(SPLIT_CONTROL);
+        }
+        if start.opcode.is_control() && usize::from(start.short_len) > CONTROL_BYTES {
+            return Err(LONG_CONTROL);
+        }
+        Ok(start)
+    }
+}
+
+/// The length of the payload, and the bytes behind it; `None` if it is not complete yet. RFC 6455 5.2
+/// demands the shortest form, and that the most significant bit is 0.
+fn read_length(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, RemoteError> {
+    let (extended, allowed) = match short_len {
+        126 => (
+            rest.split_first_chunk::<2>()
+                .map(|(len, rest)| (u64::from(u16::from_be_bytes(*len)), rest)),
+            126..=0xffff,
+        ),
+        127 => (
+            rest.split_first_chunk::<8>()
+                .map(|(len, rest)| (u64::from_be_bytes(*len), rest)),
+            0x1_0000..=i64::MAX as u64,
+        ),
+        _ => return Ok(Some((u64::from(short_len), rest))),
+    };
+    match extended {
+        Some((len, _)) if !allowed.contains(&len) => Err(BAD_LENGTH),
+        extended => Ok(extended),
+    }
+}
+
+/// The key that a client's payload is XORed with (RFC 6455 5.3), rotated to the next byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mask([u8; 4]);
 
-/// As wide as a vector register may be: the compiler makes one XOR of each block.
+/// The width of the largest vector registers: the compiler makes one XOR of each block.
 const BLOCK: usize = 32;
 
 impl Mask {
-    /// Takes the mask off `bytes`, and moves on by as many.
-    pub(super) fn lift(&mut self, bytes: &mut [u8]) {
+    /// Unmasks `bytes`, which are the next ones of the payload.
+    pub(super) fn unmask(&mut self, bytes: &mut [u8]) {
         let mut wide = [0; BLOCK];
         for (wide, key) in wide.iter_mut().zip(self.0.iter().cycle()) {
             *wide = *key;
@@ -146,7 +168,7 @@ impl Mask {
     }
 }
 
-/// Writes what stands before the payload of a frame of the server: whole, and not masked
+/// Writes the head of a frame of the server: the only frame of its message, and not masked
 /// (RFC 6455 5.1).
 pub fn write_frame_head(out: &mut Vec<u8>, opcode: Opcode, compressed: bool, len: usize) {
     let bits = if compressed { LAST | COMPRESSED } else { LAST };
@@ -169,7 +191,7 @@ pub fn write_ping(out: &mut Vec<u8>) {
     write_frame_head(out, Opcode::Ping, false, 0);
 }
 
-/// Writes the answer to a Ping that had this payload.
+/// Writes the Pong for a Ping with this payload.
 pub fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {
     write_frame_head(out, Opcode::Pong, false, payload.len());
     out.extend_from_slice(payload);

@@ -1,48 +1,30 @@
-//! WebSocket (RFC 6455) with permessage-deflate (RFC 7692): the opening, frames, messages, and how
-//! it ends.
+//! WebSocket (RFC 6455) with permessage-deflate (RFC 7692).
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `opening` | the request that asks for it, and the 101 that agrees |
-//! | `deflate` | permessage-deflate: what is agreed, and the two directions of it |
-//! | `frame` | one frame: its header, its mask |
-//! | `decoder` | the client's bytes to whole messages |
-//! | `closing` | which codes may end it, and the two ways in which it ends |
+//! | `errors` | the status codes of Close frames, and the peer's error |
+//! | `opening` | the opening handshake: the request, and the 101 that accepts it |
+//! | `deflate` | permessage-deflate: negotiation, inflating and deflating |
+//! | `frame` | one frame: its head, its mask |
+//! | `close_frame` | the Close frame |
+//! | `message` | a message |
+//! | `decoder` | the client's bytes to messages |
 //!
-//! It always holds that nothing is kept of a message before its size is known to be within the
-//! limit, and that a text is UTF-8.
+//! No byte of a message is kept before its size is known to be within the limit, and a text is always
+//! UTF-8.
 
-mod closing;
+mod close_frame;
 mod decoder;
 mod deflate;
+mod errors;
 mod frame;
+mod message;
 mod opening;
 
-pub use closing::{CloseCode, CloseFrame, RemoteError, write_close};
+pub use close_frame::{CloseFrame, write_close};
 pub use decoder::{Incoming, MessageDecoder};
 pub use deflate::{DeflateConfig, Deflater};
+pub use errors::{CloseCode, RemoteError};
 pub use frame::{Opcode, write_frame_head, write_ping, write_pong};
+pub use message::Message;
 pub use opening::{Opening, write_switching_protocols};
-
-/// A whole message: its frames joined, unmasked and decompressed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
-    Text(String),
-    Binary(Vec<u8>),
-}
-
-impl Message {
-    /// Its length in bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-        }
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}

@@ -1,38 +1,38 @@
-//! The opening handshake (RFC 6455 4.2): the request that asks for a WebSocket, and the answer that
-//! agrees.
+//! The opening handshake (RFC 6455 4.2): the request, and the response that accepts it.
 //!
-//! It always holds that an [`Opening`] is of a request that asked properly, so only such a request
-//! can be answered with 101.
+//! An [`Opening`] exists only for a valid request, so no other request can get a 101.
 
 use super::deflate::DeflateConfig;
-use crate::response::{write_field, write_fields};
+use crate::errors::{LocalError, RemoteError};
+use crate::http1::response_fields::{write_field, write_fields};
+use crate::http1::{Field, Head};
 use crate::tokens::members;
-use crate::{Field, Head, LocalError, RemoteError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What a request offered, and what it is to be answered with.
+/// What the client offers, and what the response to it needs.
 #[derive(Debug, Clone)]
 pub struct Opening {
     accept: [u8; 28],
-    deflated: Option<DeflateConfig>,
+    deflate: Option<DeflateConfig>,
     subprotocols: Vec<Box<[u8]>>,
 }
 
-/// RFC 6455 1.3: proves that the server has understood.
+/// RFC 6455 1.3: the hash of the key with it proves that the server speaks WebSocket.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 const OTHER_VERSION: RemoteError = RemoteError {
     status: 426,
     reason: "Sec-WebSocket-Version must be 13",
 };
-const BAD_KEY: RemoteError = RemoteError::bad("Sec-WebSocket-Key must be 16 bytes in base64, once");
+const BAD_KEY: RemoteError =
+    RemoteError::bad_request("Sec-WebSocket-Key must be 16 bytes in base64, once");
 
 impl Opening {
-    /// What a head that [asks](Head::websocket) for a WebSocket offers.
+    /// Reads a head that [asks](Head::websocket) for a WebSocket.
     ///
     /// # Errors
-    /// The [`RemoteError`] to answer; with 426 goes `Sec-WebSocket-Version: 13`.
+    /// [`RemoteError`]. A response with status 426 needs the field `Sec-WebSocket-Version: 13`.
     pub fn read(head: &Head, input: &[u8]) -> Result<Self, RemoteError> {
         let mut values = values(head, input, b"sec-websocket-version");
         if !matches!((values.next(), values.next()), (Some(b"13"), None)) {
@@ -49,7 +49,7 @@ impl Opening {
         let offered = |name| self::values(head, input, name);
         Ok(Self {
             accept: accept(key),
-            deflated: offered(b"sec-websocket-extensions").find_map(DeflateConfig::choose),
+            deflate: offered(b"sec-websocket-extensions").find_map(DeflateConfig::choose),
             subprotocols: offered(b"sec-websocket-protocol")
                 .flat_map(members)
                 .filter(|name| !name.is_empty())
@@ -58,20 +58,20 @@ impl Opening {
         })
     }
 
-    /// The subprotocols that the client speaks, the dearest first.
+    /// The subprotocols that the client offers, in its order of preference.
     pub fn subprotocols(&self) -> impl Iterator<Item = &[u8]> {
         self.subprotocols.iter().map(AsRef::as_ref)
     }
 
-    /// The compression that the client offered, in the form in which it is accepted.
+    /// The compression that the client offers, as the server accepts it.
     #[must_use]
     pub fn deflate(&self) -> Option<&DeflateConfig> {
-        self.deflated.as_ref()
+        self.deflate.as_ref()
     }
 
-    /// Goes without compression.
+    /// Declines compression.
     pub fn refuse_deflate(&mut self) {
-        self.deflated = None;
+        self.deflate = None;
     }
 }
 
@@ -92,18 +92,16 @@ fn accept(key: &[u8]) -> [u8; 28] {
     hash.update(key);
     hash.update(GUID);
     let mut text = [0; 28];
-    // 20 bytes are 28 characters: it cannot fail.
+    // 20 bytes make 28 characters, so this cannot fail.
     let _ = STANDARD.encode_slice(hash.digest().bytes(), &mut text);
     text
 }
 
-/// Writes the answer after which the connection speaks WebSocket.
-///
-/// `headers` are the application's own; those that are the handshake's it must not have.
+/// Writes the 101, after which the connection speaks WebSocket. `headers` are the application's fields.
 ///
 /// # Errors
-/// [`LocalError`] when it cannot be sent, or when the client did not offer that subprotocol; `out` is
-/// then as it was.
+/// [`LocalError`] if one of them is invalid or belongs to the handshake, or if the client did not offer
+/// that subprotocol. `out` is then unchanged.
 pub fn write_switching_protocols<'a>(
     out: &mut Vec<u8>,
     opening: &Opening,
@@ -127,13 +125,13 @@ pub fn write_switching_protocols<'a>(
     if let Some(name) = subprotocol {
         write_field(out, b"Sec-WebSocket-Protocol", name);
     }
-    if let Some(deflated) = &opening.deflated {
+    if let Some(deflate) = &opening.deflate {
         out.extend_from_slice(b"Sec-WebSocket-Extensions: ");
-        deflated.write(out);
+        deflate.write(out);
         out.extend_from_slice(b"\r\n");
     }
-    let wishes = write_fields(out, headers).inspect_err(|_| out.truncate(before))?;
-    if !wishes.dated {
+    let summary = write_fields(out, headers).inspect_err(|_| out.truncate(before))?;
+    if !summary.dated {
         write_field(out, b"Date", date);
     }
     out.extend_from_slice(b"\r\n");
@@ -141,9 +139,9 @@ pub fn write_switching_protocols<'a>(
 }
 
 fn is_handshake(name: &[u8]) -> bool {
-    const OURS: &[u8] = b"sec-websocket-";
+    const PREFIX: &[u8] = b"sec-websocket-";
     name.eq_ignore_ascii_case(b"upgrade")
         || name
-            .get(..OURS.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(OURS))
+            .get(..PREFIX.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }

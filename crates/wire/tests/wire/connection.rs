@@ -7,7 +7,7 @@ fn keeps(version: &str, lines: &str) -> bool {
 }
 
 #[test]
-fn http_1_1_keeps_the_connection_unless_told_to_close() {
+fn http_1_1_keeps_the_connection_without_close() {
     assert!(keeps("1.1", ""));
     assert!(keeps("1.1", "Connection: keep-alive\r\n"));
     assert!(keeps("1.1", "Connection: upgrade\r\n"));
@@ -22,7 +22,7 @@ fn http_1_1_keeps_the_connection_unless_told_to_close() {
 }
 
 #[test]
-fn http_1_0_closes_unless_asked_to_keep() {
+fn http_1_0_closes_without_keep_alive() {
     assert!(!keeps("1.0", ""));
     assert!(!keeps("1.0", "Connection: close\r\n"));
     assert!(!keeps("1.0", "Keep-Alive: timeout=5\r\n"));
@@ -35,7 +35,7 @@ fn http_1_0_closes_unless_asked_to_keep() {
 }
 
 #[test]
-fn expect_100_continue_is_heeded_where_there_is_a_body_to_wait_for() {
+fn expect_100_continue_is_respected_if_there_is_a_body() {
     let expects = |line: &str, body: &str| {
         accept(format!(
             "POST / {line}\r\nHost: a\r\nExpect: 100-Continue\r\n{body}\r\n"
@@ -66,7 +66,7 @@ fn other_expectations_are_417() {
 }
 
 #[test]
-fn an_upgrade_nobody_asked_for_is_an_ordinary_request() {
+fn an_upgrade_that_the_server_ignores_is_an_ordinary_request() {
     let head =
         accept("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
     assert!(head.keep_alive);

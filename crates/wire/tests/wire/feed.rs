@@ -18,8 +18,8 @@ fn splits(length: usize) -> impl Iterator<Item = usize> {
     (0..length).filter(move |at| at % stride == 0 || *at < 80 || length - at < 80)
 }
 
-/// Parses a head, in every way, under `limits`. Also returns how many bytes had come when the
-/// verdict fell.
+/// Parses a head, in every way, under `limits`. Also returns how many bytes had come when
+/// the result was known.
 pub fn head_under(limits: &Limits, input: &[u8]) -> (HeadResult, usize) {
     let parse = |pieces: &[&[u8]]| {
         let mut parser = HeadParser::default();
@@ -94,7 +94,7 @@ pub fn refuse_under(limits: &Limits, status: u16, input: impl AsRef<[u8]>) -> us
     let input = input.as_ref();
     let (result, needed) = head_under(limits, input);
     match result {
-        Err(reject) => assert_eq!(reject.status, status, "{reject}: {}", input.escape_ascii()),
+        Err(error) => assert_eq!(error.status, status, "{error}: {}", input.escape_ascii()),
         other => panic!("{}: {other:?}", input.escape_ascii()),
     }
     needed
@@ -181,7 +181,7 @@ pub fn refuse_chunks(status: u16, input: impl AsRef<[u8]>) {
 pub fn refuse_chunks_under(limits: &Limits, status: u16, input: impl AsRef<[u8]>) {
     let input = input.as_ref();
     match body_under(limits, Framing::Chunked, input) {
-        Err(reject) => assert_eq!(reject.status, status, "{reject}: {}", input.escape_ascii()),
+        Err(error) => assert_eq!(error.status, status, "{error}: {}", input.escape_ascii()),
         Ok(body) => panic!("{}: {body:?}", input.escape_ascii()),
     }
 }

@@ -4,13 +4,13 @@
 //! `feed` gives every case whole, byte by byte, at every split point and with trailing bytes.
 
 #[cfg(test)]
-mod body;
+mod body_decoder;
+#[cfg(test)]
+mod body_encoder;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
 mod date;
-#[cfg(test)]
-mod encoder;
 #[cfg(test)]
 mod feed;
 #[cfg(test)]

@@ -204,9 +204,9 @@ proptest! {
         prop_assert_eq!(read, written);
     }
 
-    /// An answer's fields are held against the parser that refuses everything doubtful.
+    /// The parser refuses everything ambiguous, so it checks the fields of a response.
     #[test]
-    fn an_answer_that_is_written_is_read_back(
+    fn a_response_that_is_written_is_read_back(
         fields in vec((token(), value()), 0..20),
         declared in proptest::option::of(0..1_000_000_u64),
         known in proptest::option::of(0..1_000_000_u64),
@@ -214,16 +214,16 @@ proptest! {
         let digits = declared.map(|length| length.to_string());
         let framing = digits.iter().map(|digits| (&b"Content-Length"[..], digits.as_bytes()));
         let headers = fields.iter().map(|(name, value)| (name.as_bytes(), &**value)).chain(framing);
-        let asked = RequestContext { version: Version::Http11, head_only: false, keep_alive: true };
+        let request = RequestContext { version: Version::Http11, head_only: false, keep_alive: true };
         let mut out = Vec::new();
         let length = known.map_or(Length::Unknown, Length::Known);
-        let answer = write_head(&mut out, &asked, 200, headers, length, &imf_fixdate(0)).unwrap();
+        let response = write_head(&mut out, &request, 200, headers, length, &imf_fixdate(0)).unwrap();
         let lines = out.strip_prefix(b"HTTP/1.1 200 OK\r\n").unwrap();
         let input = [b"POST / HTTP/1.1\r\nHost: a\r\n", lines].concat();
         let (head, consumed) = HeadParser::default().parse(&input, &Limits::default()).unwrap().unwrap();
         prop_assert_eq!(consumed, input.len());
         prop_assert_eq!(head.fields.len(), 1 + fields.len() + 2);
-        let expected = match answer.body {
+        let expected = match response.body {
             BodyEncoder::Length { left } => Framing::Length(left),
             BodyEncoder::Chunked => Framing::Chunked,
             other => panic!("{other:?}"),
@@ -236,9 +236,9 @@ proptest! {
         let mut encoder = BodyEncoder::Chunked;
         let mut wire = Vec::new();
         for piece in &pieces {
-            let admitted = encoder.encode(piece.len());
-            prop_assert_eq!(admitted.len, piece.len());
-            wire.extend_from_slice(&[admitted.prefix.as_bytes(), piece, admitted.suffix].concat());
+            let encoded = encoder.encode(piece.len());
+            prop_assert_eq!(encoded.len, piece.len());
+            wire.extend_from_slice(&[encoded.prefix.as_bytes(), piece, encoded.suffix].concat());
         }
         encoder.finish(&mut wire).unwrap();
         let body = body_under(&Limits::default(), Framing::Chunked, &wire).unwrap();

@@ -87,7 +87,7 @@ fn other_versions_are_505() {
     for version in ["2.0", "2.1", "3.0", "9.9", "0.1", "0.8"] {
         refuse(505, format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"));
     }
-    // The preface of HTTP/2 (RFC 9113 3.4) is told so, not that its target is wrong.
+    // The preface of HTTP/2 (RFC 9113 3.4): the version is wrong, not the target.
     refuse(505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 }
 

@@ -1,4 +1,5 @@
-//! Rows about answers: what the application says is copied, what frames the answer is ours.
+//! Rows about responses: the application's fields are copied, those that frame the response are the
+//! server's.
 
 use prefork_wire::{
     BodyEncoder, Length, LocalError, RemoteError, RequestContext, ResponseFraming, Version,
@@ -30,7 +31,7 @@ fn date() -> [u8; 29] {
 }
 
 fn try_write(
-    asked: RequestContext,
+    request: RequestContext,
     status: u16,
     headers: &[(&str, &str)],
     length: Length,
@@ -39,26 +40,26 @@ fn try_write(
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let mut out = b"before".to_vec();
-    let answer = write_head(&mut out, &asked, status, headers, length, &date());
+    let framing = write_head(&mut out, &request, status, headers, length, &date());
     let written = String::from_utf8(out).unwrap();
-    (answer, written.strip_prefix("before").unwrap().to_owned())
+    (framing, written.strip_prefix("before").unwrap().to_owned())
 }
 
-/// The head's lines without the Date, and the answer.
+/// The head's lines without the Date, and how the response ends.
 fn write(
-    asked: RequestContext,
+    request: RequestContext,
     status: u16,
     headers: &[(&str, &str)],
     length: Length,
 ) -> (ResponseFraming, String) {
-    let (answer, written) = try_write(asked, status, headers, length);
+    let (framing, written) = try_write(request, status, headers, length);
     assert_eq!(written.matches(DATE).count(), 1);
-    (answer.unwrap(), written.replace(DATE, ""))
+    (framing.unwrap(), written.replace(DATE, ""))
 }
 
 #[test]
-fn a_known_length_is_told() {
-    let (answer, head) = write(
+fn a_known_length_is_written() {
+    let (framing, head) = write(
         GET,
         200,
         &[("Content-Type", "text/plain"), ("X", "1"), ("x", "2")],
@@ -69,7 +70,7 @@ fn a_known_length_is_told() {
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX: 1\r\nx: 2\r\nContent-Length: 5\r\n\r\n"
     );
     assert_eq!(
-        answer,
+        framing,
         ResponseFraming {
             body: BodyEncoder::Length { left: 5 },
             keep_alive: true
@@ -79,22 +80,22 @@ fn a_known_length_is_told() {
 
 #[test]
 fn an_unknown_length_is_chunked_on_1_1_and_ends_with_the_connection_on_1_0() {
-    let (answer, head) = write(GET, 200, &[], Length::Unknown);
+    let (framing, head) = write(GET, 200, &[], Length::Unknown);
     assert_eq!(
         head,
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     assert_eq!(
-        answer,
+        framing,
         ResponseFraming {
             body: BodyEncoder::Chunked,
             keep_alive: true
         }
     );
-    let (answer, head) = write(OLD_KEPT, 200, &[], Length::Unknown);
+    let (framing, head) = write(OLD_KEPT, 200, &[], Length::Unknown);
     assert_eq!(head, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
     assert_eq!(
-        answer,
+        framing,
         ResponseFraming {
             body: BodyEncoder::Close,
             keep_alive: false
@@ -109,9 +110,9 @@ fn a_declared_length_counts() {
             &[("content-length", "7")][..],
             &[("Content-Length", "7"), ("content-length", "007")],
         ] {
-            let (answer, head) = write(GET, 200, twice, length);
+            let (framing, head) = write(GET, 200, twice, length);
             assert_eq!(head, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n");
-            assert_eq!(answer.body, BodyEncoder::Length { left: 7 });
+            assert_eq!(framing.body, BodyEncoder::Length { left: 7 });
         }
     }
 }
@@ -125,9 +126,9 @@ fn a_declared_length_must_be_one_number() {
         &[("Content-Length", "-1")],
         &[("Content-Length", "18446744073709551616")],
     ] {
-        let (answer, written) = try_write(GET, 200, wrong, Length::Known(5));
+        let (framing, written) = try_write(GET, 200, wrong, Length::Known(5));
         assert!(
-            matches!(answer, Err(LocalError::ContentLength(_))),
+            matches!(framing, Err(LocalError::ContentLength(_))),
             "{wrong:?}"
         );
         assert_eq!(written, "");
@@ -136,47 +137,47 @@ fn a_declared_length_must_be_one_number() {
 
 #[test]
 fn some_statuses_have_no_body() {
-    for asked in [GET, HEAD, OLD_KEPT] {
+    for request in [GET, HEAD, OLD_KEPT] {
         for length in [Length::Known(5), Length::Unknown] {
             let declared: &[(&str, &str)] = &[("Content-Length", "9")];
-            let kept = if asked == OLD_KEPT {
+            let kept = if request == OLD_KEPT {
                 "Connection: keep-alive\r\n"
             } else {
                 ""
             };
-            let (answer, head) = write(asked, 204, declared, length);
+            let (framing, head) = write(request, 204, declared, length);
             assert_eq!(head, format!("HTTP/1.1 204 No Content\r\n{kept}\r\n"));
             assert_eq!(
-                answer,
+                framing,
                 ResponseFraming {
                     body: BodyEncoder::Nothing,
                     keep_alive: true
                 }
             );
-            let (answer, head) = write(asked, 205, declared, length);
+            let (framing, head) = write(request, 205, declared, length);
             assert_eq!(
                 head,
                 format!("HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n{kept}\r\n")
             );
-            assert_eq!(answer.body, BodyEncoder::Nothing);
-            let (answer, head) = write(asked, 304, declared, length);
+            assert_eq!(framing.body, BodyEncoder::Nothing);
+            let (framing, head) = write(request, 304, declared, length);
             assert_eq!(
                 head,
                 format!("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n{kept}\r\n")
             );
-            assert_eq!(answer.body, BodyEncoder::Nothing);
-            let (_, head) = write(asked, 304, &[], length);
+            assert_eq!(framing.body, BodyEncoder::Nothing);
+            let (_, head) = write(request, 304, &[], length);
             assert_eq!(head, format!("HTTP/1.1 304 Not Modified\r\n{kept}\r\n"));
         }
     }
 }
 
 #[test]
-fn head_is_told_the_length_a_get_would_have() {
+fn head_gets_the_length_that_a_get_would_have() {
     let length_line = |headers: &[(&str, &str)], length| {
-        let (answer, head) = write(HEAD, 200, headers, length);
+        let (framing, head) = write(HEAD, 200, headers, length);
         assert_eq!(
-            answer,
+            framing,
             ResponseFraming {
                 body: BodyEncoder::Nothing,
                 keep_alive: true
@@ -199,22 +200,22 @@ fn head_is_told_the_length_a_get_would_have() {
         length_line(&[("Content-Length", "0")], Length::Known(0)).as_deref(),
         Some("Content-Length: 0")
     );
-    // An application that made no body for HEAD has not said what GET would have.
+    // An application that makes no body for HEAD does not tell the length for GET.
     assert_eq!(length_line(&[], Length::Known(0)), None);
     assert_eq!(length_line(&[], Length::Unknown), None);
 }
 
 #[test]
 fn the_connection_line_tells_what_becomes_of_the_connection() {
-    let connection = |asked, headers: &[(&str, &str)]| {
-        let (answer, head) = write(asked, 200, headers, Length::Known(0));
+    let connection = |request, headers: &[(&str, &str)]| {
+        let (framing, head) = write(request, 200, headers, Length::Known(0));
         let lines: Vec<_> = head
             .lines()
             .filter(|line| line.starts_with("Connection"))
             .map(str::to_owned)
             .collect();
         assert!(lines.len() <= 1);
-        (answer.keep_alive, lines.concat())
+        (framing.keep_alive, lines.concat())
     };
     let closing = || (false, "Connection: close".to_owned());
     assert_eq!(connection(GET, &[]), (true, String::new()));
@@ -262,9 +263,9 @@ fn framing_and_hop_by_hop_fields_of_the_application_are_left_out() {
         ("KEEP-ALIVE", "timeout=5"),
         ("Connection", "upgrade"),
     ];
-    let (answer, head) = write(GET, 200, &theirs, Length::Known(5));
+    let (framing, head) = write(GET, 200, &theirs, Length::Known(5));
     assert_eq!(head, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
-    assert_eq!(answer.body, BodyEncoder::Length { left: 5 });
+    assert_eq!(framing.body, BodyEncoder::Length { left: 5 });
 }
 
 #[test]
@@ -277,7 +278,7 @@ fn a_date_of_the_application_is_kept() {
 }
 
 #[test]
-fn a_field_that_would_split_the_answer_is_refused_and_nothing_written() {
+fn a_field_that_would_split_the_response_is_refused_and_nothing_written() {
     for value in [
         "a\r\nX: y",
         "a\rb",
@@ -287,9 +288,9 @@ fn a_field_that_would_split_the_answer_is_refused_and_nothing_written() {
         "\x1b",
         "\r\n\r\n<html>",
     ] {
-        let (answer, written) = try_write(GET, 200, &[("A", "b"), ("X", value)], Length::Known(0));
+        let (framing, written) = try_write(GET, 200, &[("A", "b"), ("X", value)], Length::Known(0));
         assert_eq!(
-            answer,
+            framing,
             Err(LocalError::Value {
                 name: b"X"[..].into(),
                 value: value.as_bytes().into()
@@ -298,8 +299,8 @@ fn a_field_that_would_split_the_answer_is_refused_and_nothing_written() {
         assert_eq!(written, "");
     }
     for name in ["", "a b", "a:", "a\r\n", "é", "a\0", "(a)", " a"] {
-        let (answer, written) = try_write(GET, 200, &[("A", "b"), (name, "x")], Length::Known(0));
-        assert_eq!(answer, Err(LocalError::Name(name.as_bytes().into())));
+        let (framing, written) = try_write(GET, 200, &[("A", "b"), (name, "x")], Length::Known(0));
+        assert_eq!(framing, Err(LocalError::Name(name.as_bytes().into())));
         assert_eq!(written, "");
     }
     // Also in those that are not copied.
@@ -316,17 +317,17 @@ fn a_field_that_would_split_the_answer_is_refused_and_nothing_written() {
                 .is_err()
         );
     }
-    let (answer, _) = try_write(
+    let (framing, _) = try_write(
         GET,
         200,
         &[("X", "tab\tand é"), ("Empty", ""), ("a_b", "c")],
         Length::Known(0),
     );
-    assert!(answer.is_ok());
+    assert!(framing.is_ok());
 }
 
 #[test]
-fn an_error_of_ours_says_what_came() {
+fn a_local_error_shows_what_the_application_gave() {
     let shown = |headers: &[(&str, &str)]| {
         try_write(GET, 200, headers, Length::Known(0))
             .0
@@ -350,8 +351,8 @@ fn an_error_of_ours_says_what_came() {
 #[test]
 fn a_status_is_final_and_of_three_digits() {
     for status in [0, 99, 100, 101, 199, 1000, u16::MAX] {
-        let (answer, written) = try_write(GET, status, &[], Length::Known(0));
-        assert_eq!(answer, Err(LocalError::Status(status)));
+        let (framing, written) = try_write(GET, status, &[], Length::Known(0));
+        assert_eq!(framing, Err(LocalError::Status(status)));
         assert_eq!(written, "");
     }
     let (_, head) = write(GET, 299, &[], Length::Known(0));
@@ -371,8 +372,8 @@ fn a_status_is_final_and_of_three_digits() {
 }
 
 #[test]
-fn a_refusal_is_a_whole_answer_that_closes() {
-    let reject = RemoteError {
+fn an_error_response_is_complete_and_closes() {
+    let error = RemoteError {
         status: 414,
         reason: "request line too long",
     };
@@ -380,12 +381,12 @@ fn a_refusal_is_a_whole_answer_that_closes() {
         "HTTP/1.1 414 URI Too Long\r\n{DATE}Content-Type: text/plain\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
     );
     let mut out = Vec::new();
-    write_error(&mut out, &reject, &date(), false);
+    write_error(&mut out, &error, &date(), false);
     assert_eq!(
         String::from_utf8(out).unwrap(),
         head.clone() + "414 URI Too Long: request line too long\n"
     );
     let mut out = Vec::new();
-    write_error(&mut out, &reject, &date(), true);
+    write_error(&mut out, &error, &date(), true);
     assert_eq!(String::from_utf8(out).unwrap(), head);
 }

@@ -47,7 +47,7 @@ fn nanoseconds_for_a_head() {
         println!("{name}: {} bytes in {cost:.0} ns", head.len());
     }
     let date = imf_fixdate(784_111_777);
-    let asked = RequestContext {
+    let request = RequestContext {
         version: Version::Http11,
         head_only: false,
         keep_alive: true,
@@ -56,15 +56,15 @@ fn nanoseconds_for_a_head() {
     let mut out = Vec::with_capacity(512);
     let cost = fastest(|| {
         out.clear();
-        let answer = write_head(
+        let response = write_head(
             &mut out,
-            &asked,
+            &request,
             200,
             black_box(headers).into_iter(),
             Length::Known(12),
             &date,
         );
-        black_box(answer).unwrap();
+        black_box(response).unwrap();
     });
-    println!("answer: {} bytes in {cost:.0} ns", out.len());
+    println!("response: {} bytes in {cost:.0} ns", out.len());
 }

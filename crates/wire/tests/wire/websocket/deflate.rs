@@ -3,7 +3,7 @@
 use super::opening::*;
 use super::*;
 
-fn agreed(offer: &str) -> Option<String> {
+fn config(offer: &str) -> Option<String> {
     let opening = opening(&format!("Sec-WebSocket-Extensions: {offer}\r\n")).unwrap();
     let head = switch(&opening, None);
     let value = head.split("Extensions: ").nth(1)?.split("\r\n").next()?;
@@ -12,7 +12,7 @@ fn agreed(offer: &str) -> Option<String> {
 
 #[test]
 fn the_first_offer_that_can_be_accepted_is() {
-    for (offer, answer) in [
+    for (offer, accepted) in [
         ("permessage-deflate", "; server_max_window_bits=12"),
         (
             "permessage-deflate; client_max_window_bits",
@@ -33,8 +33,8 @@ fn the_first_offer_that_can_be_accepted_is() {
         ),
     ] {
         assert_eq!(
-            agreed(offer),
-            Some(format!("permessage-deflate{answer}")),
+            config(offer),
+            Some(format!("permessage-deflate{accepted}")),
             "{offer}"
         );
     }
@@ -48,7 +48,7 @@ fn the_first_offer_that_can_be_accepted_is() {
         "permessage-deflate; server_no_context_takeover=1",
         "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
     ] {
-        assert_eq!(agreed(wrong), None, "{wrong}");
+        assert_eq!(config(wrong), None, "{wrong}");
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn compressed(deflater: &mut Deflater, message: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_examples_of_rfc_7692_7_2_3() {
-    let agreed = deflated("");
+    let config = deflated("");
     let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
     let again = [0xf2, 0x00, 0x11, 0x00, 0x00]; // from the window of the first
     let stored = [0, 5, 0, 0xfa, 0xff, b'H', b'e', b'l', b'l', b'o', 0];
@@ -77,17 +77,17 @@ fn the_examples_of_rfc_7692_7_2_3() {
         text("plain"),
     ]
     .concat();
-    let mut expected = vec![says("Hello"); 4];
-    expected.push(says("plain"));
-    assert_eq!(heard(&bytes, Some(&agreed)), (expected, None));
+    let mut expected = vec![text_message("Hello"); 4];
+    expected.push(text_message("plain"));
+    assert_eq!(decode_both_ways(&bytes, Some(&config)), (expected, None));
 }
 
 #[test]
 fn a_deflater_may_rest_between_messages() {
-    let agreed = deflated("");
+    let config = deflated("");
     let (mut deflater, mut decoder) = (
-        Deflater::new(&agreed),
-        MessageDecoder::new(LIMIT, Some(&agreed)),
+        Deflater::new(&config),
+        MessageDecoder::new(LIMIT, Some(&config)),
     );
     let message = b"the same again and again".to_vec();
     let mut sizes = Vec::new();
@@ -95,8 +95,11 @@ fn a_deflater_may_rest_between_messages() {
         (0..rests).for_each(|_| deflater.release_idle());
         let bytes = compressed(&mut deflater, &message);
         sizes.push(bytes.len());
-        let (heard, _) = hear(&mut decoder, &[&bytes]);
-        assert_eq!(heard, [Incoming::Message(Message::Binary(message.clone()))]);
+        let (incoming, _) = decode(&mut decoder, &[&bytes]);
+        assert_eq!(
+            incoming,
+            [Incoming::Message(Message::Binary(message.clone()))]
+        );
     }
     // After the second rest in a row it has forgotten, and nothing but its memory is lost.
     assert_eq!(sizes[4], sizes[0]);
@@ -108,36 +111,45 @@ fn a_deflater_may_rest_between_messages() {
 
 #[test]
 fn a_message_that_inflates_over_the_limit_is_refused_before_it_is_inflated() {
-    let agreed = deflated("");
-    let bomb = compressed(&mut Deflater::new(&agreed), &vec![0; 64 << 20]);
+    let config = deflated("");
+    let bomb = compressed(&mut Deflater::new(&config), &vec![0; 64 << 20]);
     assert!(bomb.len() < 512 * 1024);
-    assert_eq!(heard(&bomb, Some(&agreed)), (vec![], Some(1009)));
-    let fits = compressed(&mut Deflater::new(&agreed), &vec![0; LIMIT as usize]);
-    let (heard, code) = hear(&mut MessageDecoder::new(LIMIT, Some(&agreed)), &[&fits]);
-    assert_eq!((heard.len(), code), (1, None));
+    assert_eq!(decode_both_ways(&bomb, Some(&config)), (vec![], Some(1009)));
+    let fits = compressed(&mut Deflater::new(&config), &vec![0; LIMIT as usize]);
+    let (incoming, code) = decode(&mut MessageDecoder::new(LIMIT, Some(&config)), &[&fits]);
+    assert_eq!((incoming.len(), code), (1, None));
 }
 
 #[test]
 fn a_small_message_that_was_inflated_holds_little_memory() {
-    let agreed = deflated("");
-    let sent = compressed(&mut Deflater::new(&agreed), b"small");
-    let (mut heard, _) = heard(&sent, Some(&agreed));
-    let Some(Incoming::Message(Message::Binary(bytes))) = heard.pop() else {
-        panic!("it was not heard");
+    let config = deflated("");
+    let sent = compressed(&mut Deflater::new(&config), b"small");
+    let (mut incoming, _) = decode_both_ways(&sent, Some(&config));
+    let Some(Incoming::Message(Message::Binary(bytes))) = incoming.pop() else {
+        panic!("it was not incoming");
     };
     assert!(bytes.capacity() < 100, "{}", bytes.capacity());
 }
 
 #[test]
 fn what_cannot_be_inflated_and_text_that_is_not_utf_8_then_are_refused() {
-    let agreed = deflated("");
+    let config = deflated("");
     for (payload, kind) in [(&b"\xff\xff\xff"[..], 2), (&[0x06], 2), (&[0x7f; 40], 1)] {
         let bytes = frame(LAST | COMPRESSED | kind, payload);
-        assert_eq!(heard(&bytes, Some(&agreed)), (vec![], Some(1007)));
+        assert_eq!(
+            decode_both_ways(&bytes, Some(&config)),
+            (vec![], Some(1007))
+        );
     }
-    let mut bytes = compressed(&mut Deflater::new(&agreed), b"\xff\xfe");
+    let mut bytes = compressed(&mut Deflater::new(&config), b"\xff\xfe");
     bytes[0] = LAST | COMPRESSED | 1;
-    assert_eq!(heard(&bytes, Some(&agreed)), (vec![], Some(1007)));
+    assert_eq!(
+        decode_both_ways(&bytes, Some(&config)),
+        (vec![], Some(1007))
+    );
     let continued = [frame(COMPRESSED | 1, b""), frame(LAST | COMPRESSED, b"")].concat();
-    assert_eq!(heard(&continued, Some(&agreed)), (vec![], Some(1002)));
+    assert_eq!(
+        decode_both_ways(&continued, Some(&config)),
+        (vec![], Some(1002))
+    );
 }

@@ -1,4 +1,4 @@
-//! WebSocket: frames to messages however they are split, each breach with its code, and the end.
+//! WebSocket: frames to messages however they are split, each error with its code, and the Close frame.
 
 use crate::feed::accept;
 use prefork_wire::websocket::{
@@ -51,9 +51,9 @@ fn as_client(sent: &[u8]) -> Vec<u8> {
     frame(sent[0], &sent[size..])
 }
 
-/// All that comes of `pieces`, given one after the other, and the code it ends with.
-fn hear(decoder: &mut MessageDecoder, pieces: &[&[u8]]) -> (Vec<Incoming>, Option<u16>) {
-    let (mut kept, mut heard) = (Vec::new(), Vec::new());
+/// What the decoder returns for `pieces`, one after the other, and the code of its error.
+fn decode(decoder: &mut MessageDecoder, pieces: &[&[u8]]) -> (Vec<Incoming>, Option<u16>) {
+    let (mut kept, mut decoded) = (Vec::new(), Vec::new());
     for piece in pieces {
         kept.extend_from_slice(piece);
         loop {
@@ -61,32 +61,39 @@ fn hear(decoder: &mut MessageDecoder, pieces: &[&[u8]]) -> (Vec<Incoming>, Optio
                 Ok((taken, incoming)) => {
                     kept.drain(..taken);
                     match incoming {
-                        Some(incoming) => heard.push(incoming),
+                        Some(incoming) => decoded.push(incoming),
                         None => break,
                     }
                 }
-                Err(breach) => return (heard, Some(breach.code.get())),
+                Err(error) => return (decoded, Some(error.code.get())),
             }
         }
     }
-    (heard, None)
+    (decoded, None)
 }
 
-/// Whole and byte by byte, which must be the same.
-fn heard(bytes: &[u8], deflated: Option<&DeflateConfig>) -> (Vec<Incoming>, Option<u16>) {
-    let whole = hear(&mut MessageDecoder::new(LIMIT, deflated), &[bytes]);
+/// Decodes whole and byte by byte, which must give the same.
+fn decode_both_ways(
+    bytes: &[u8],
+    deflated: Option<&DeflateConfig>,
+) -> (Vec<Incoming>, Option<u16>) {
+    let whole = decode(&mut MessageDecoder::new(LIMIT, deflated), &[bytes]);
     let pieces: Vec<&[u8]> = bytes.chunks(1).collect();
-    let slow = hear(&mut MessageDecoder::new(LIMIT, deflated), &pieces);
+    let slow = decode(&mut MessageDecoder::new(LIMIT, deflated), &pieces);
     assert_eq!(whole, slow);
     whole
 }
 
-fn says(text: &str) -> Incoming {
+fn text_message(text: &str) -> Incoming {
     Incoming::Message(Message::Text(text.to_owned()))
 }
 
-fn assert_breach(bytes: &[u8], code: u16) {
-    assert_eq!(heard(bytes, None), (vec![], Some(code)), "{bytes:02x?}");
+fn assert_refused(bytes: &[u8], code: u16) {
+    assert_eq!(
+        decode_both_ways(bytes, None),
+        (vec![], Some(code)),
+        "{bytes:02x?}"
+    );
 }
 
 // Messages.
@@ -96,7 +103,10 @@ fn the_examples_of_rfc_6455_5_7() {
     let hello = [
         0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
     ];
-    assert_eq!(heard(&hello, None), (vec![says("Hello")], None));
+    assert_eq!(
+        decode_both_ways(&hello, None),
+        (vec![text_message("Hello")], None)
+    );
     let mut ping = Vec::new();
     write_pong(&mut ping, b"Hello");
     assert_eq!(ping, [0x8a, 5, b'H', b'e', b'l', b'l', b'o']);
@@ -127,48 +137,48 @@ fn fragments_are_joined_and_control_frames_pass_between_them() {
     let expected = vec![
         Incoming::Ping(b"there?".to_vec()),
         Incoming::Pong,
-        says("gr\u{fc}n"),
+        text_message("gr\u{fc}n"),
         Incoming::Message(Message::Binary(vec![])),
     ];
-    assert_eq!(heard(&bytes, None), (expected, None));
+    assert_eq!(decode_both_ways(&bytes, None), (expected, None));
 }
 
 #[test]
-fn each_breach_has_its_code() {
+fn each_error_has_its_code() {
     for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
-        assert_breach(&frame(LAST | opcode, b""), 1002);
+        assert_refused(&frame(LAST | opcode, b""), 1002);
     }
     for bits in [COMPRESSED, 0x20, 0x10, 0x70] {
-        assert_breach(&frame(LAST | bits | 1, b"a"), 1002);
-        assert_breach(&frame(LAST | bits | 9, b"a"), 1002);
+        assert_refused(&frame(LAST | bits | 1, b"a"), 1002);
+        assert_refused(&frame(LAST | bits | 9, b"a"), 1002);
     }
-    assert_breach(&[0x81, 1, b'a'], 1002); // no mask
-    assert_breach(&frame(9, b""), 1002); // a ping in fragments
-    assert_breach(&frame(LAST | 9, &[0; 126]), 1002);
-    assert_breach(&frame(LAST | 8, &[0; 126]), 1002);
-    assert_breach(&frame(LAST, b"of nothing"), 1002);
-    assert_breach(&[frame(1, b"a"), text("b")].concat(), 1002);
-    assert_breach(&[0x82, 0x80 | 126, 0, 125, 0, 0, 0, 0], 1002); // not the shortest form
-    assert_breach(
+    assert_refused(&[0x81, 1, b'a'], 1002); // no mask
+    assert_refused(&frame(9, b""), 1002); // a ping in fragments
+    assert_refused(&frame(LAST | 9, &[0; 126]), 1002);
+    assert_refused(&frame(LAST | 8, &[0; 126]), 1002);
+    assert_refused(&frame(LAST, b"of nothing"), 1002);
+    assert_refused(&[frame(1, b"a"), text("b")].concat(), 1002);
+    assert_refused(&[0x82, 0x80 | 126, 0, 125, 0, 0, 0, 0], 1002); // not the shortest form
+    assert_refused(
         &[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0],
         1002,
     );
-    assert_breach(&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002);
+    assert_refused(&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1002);
 }
 
 #[test]
 fn a_message_over_the_limit_is_refused_before_it_comes() {
     let gigabyte = [0x82, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4];
-    assert_breach(&gigabyte, 1009);
+    assert_refused(&gigabyte, 1009);
     let mut decoder = MessageDecoder::new(10, None);
     let bytes = [frame(2, &[0; 6]), frame(LAST, &[0; 5])].concat();
     assert_eq!(
-        hear(&mut decoder, &[&bytes[..12 + 6]]),
+        decode(&mut decoder, &[&bytes[..12 + 6]]),
         (vec![], Some(1009))
     );
     let mut decoder = MessageDecoder::new(10, None);
     let bytes = [frame(2, &[0; 6]), frame(LAST, &[0; 4])].concat();
-    assert_eq!(hear(&mut decoder, &[&bytes]).0.len(), 1);
+    assert_eq!(decode(&mut decoder, &[&bytes]).0.len(), 1);
 }
 
 #[test]
@@ -181,39 +191,42 @@ fn text_must_be_utf_8_and_is_refused_as_soon_as_it_is_not() {
         b"\xc0\xaf",
         b"\xce",
     ] {
-        assert_breach(&frame(LAST | 1, bad), 1007);
+        assert_refused(&frame(LAST | 1, bad), 1007);
     }
-    assert_breach(&frame(1, b"\xce\xff"), 1007); // more fragments are not waited for
-    assert_eq!(heard(&frame(1, b"\xce"), None), (vec![], None)); // this may become a character
-    assert_breach(&[frame(1, b"\xce"), frame(LAST, b"")].concat(), 1007);
+    assert_refused(&frame(1, b"\xce\xff"), 1007); // more fragments are not waited for
+    assert_eq!(decode_both_ways(&frame(1, b"\xce"), None), (vec![], None)); // this may become a character
+    assert_refused(&[frame(1, b"\xce"), frame(LAST, b"")].concat(), 1007);
     assert_eq!(
-        heard(&frame(LAST | 2, b"\xff"), None).0,
+        decode_both_ways(&frame(LAST | 2, b"\xff"), None).0,
         [Incoming::Message(Message::Binary(vec![0xff]))]
     );
 }
 
-// The end.
+// Close frames.
 
 #[test]
-fn a_close_says_a_code_that_may_be_sent_and_a_reason_in_utf_8() {
+fn a_close_has_a_code_that_may_be_sent_and_a_reason_in_utf_8() {
     for code in [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1014, 3000, 4999] {
         let mut out = Vec::new();
         write_close(&mut out, CloseCode::new(code), "bye");
-        let farewell = CloseFrame {
+        let close = CloseFrame {
             code: CloseCode::new(code),
             reason: "bye".to_owned(),
         };
-        assert_eq!(farewell.reported(), code);
-        assert_eq!(heard(&as_client(&out), None).0, [Incoming::Close(farewell)]);
+        assert_eq!(close.reported(), code);
+        assert_eq!(
+            decode_both_ways(&as_client(&out), None).0,
+            [Incoming::Close(close)]
+        );
     }
     for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
         assert_eq!(CloseCode::new(code), None);
-        assert_breach(&frame(LAST | 8, &code.to_be_bytes()), 1002);
+        assert_refused(&frame(LAST | 8, &code.to_be_bytes()), 1002);
     }
-    assert_breach(&frame(LAST | 8, &[3]), 1002);
-    assert_breach(&frame(LAST | 8, b"\x03\xe8\xff"), 1007);
-    let (heard, _) = heard(&frame(LAST | 8, b""), None);
-    assert!(matches!(&heard[..], [Incoming::Close(farewell)] if farewell.reported() == 1005));
+    assert_refused(&frame(LAST | 8, &[3]), 1002);
+    assert_refused(&frame(LAST | 8, b"\x03\xe8\xff"), 1007);
+    let (incoming, _) = decode_both_ways(&frame(LAST | 8, b""), None);
+    assert!(matches!(&incoming[..], [Incoming::Close(close)] if close.reported() == 1005));
 }
 
 #[test]
@@ -229,12 +242,12 @@ fn a_reason_that_is_too_long_is_cut_between_characters() {
     );
     assert_eq!(out.len(), 2 + 2 + 121);
     let mut out = Vec::new();
-    write_close(&mut out, None, "not said");
+    write_close(&mut out, None, "ignored");
     write_ping(&mut out);
     assert_eq!(out, [0x88, 0, 0x89, 0]);
 }
 
-// Whatever is said.
+// Any bytes.
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
@@ -267,9 +280,9 @@ proptest! {
             pieces.push(piece);
             rest = tail;
         }
-        let whole = hear(&mut MessageDecoder::new(LIMIT, None), &[&bytes]);
+        let whole = decode(&mut MessageDecoder::new(LIMIT, None), &[&bytes]);
         prop_assert_eq!(&whole, &(expected, None));
-        prop_assert_eq!(hear(&mut MessageDecoder::new(LIMIT, None), &pieces), whole);
+        prop_assert_eq!(decode(&mut MessageDecoder::new(LIMIT, None), &pieces), whole);
     }
 
     #[test]
@@ -279,17 +292,17 @@ proptest! {
             "",
             "; server_no_context_takeover; client_no_context_takeover",
             "; server_max_window_bits=9",
-            // The deflater plays the client here: its window must not be larger than was agreed.
+            // The deflater plays the client here: its window must not be larger than was config.
             "; client_max_window_bits=12",
         ]),
     ) {
-        let agreed = deflated(parameters);
-        let mut deflater = Deflater::new(&agreed);
+        let config = deflated(parameters);
+        let mut deflater = Deflater::new(&config);
         let bytes: Vec<u8> = messages.iter().flat_map(|message| compressed(&mut deflater, message)).collect();
         let expected = messages.into_iter().map(|message| Incoming::Message(Message::Binary(message)));
-        let (heard, code) = hear(&mut MessageDecoder::new(LIMIT, Some(&agreed)), &[&bytes]);
+        let (incoming, code) = decode(&mut MessageDecoder::new(LIMIT, Some(&config)), &[&bytes]);
         prop_assert_eq!(code, None);
-        prop_assert_eq!(heard, expected.collect::<Vec<_>>());
+        prop_assert_eq!(incoming, expected.collect::<Vec<_>>());
     }
 
     #[test]
@@ -297,12 +310,12 @@ proptest! {
         bytes in vec(any::<u8>(), 0..200),
         opcodes in vec(0..16_u8, 1..4),
     ) {
-        let agreed = deflated("");
+        let config = deflated("");
         let framed: Vec<u8> = opcodes.iter().flat_map(|opcode| frame(LAST | opcode, &bytes)).collect();
         let flipped = frame(LAST | COMPRESSED | 2, &bytes);
         for bytes in [bytes, framed, flipped] {
-            heard(&bytes, None);
-            heard(&bytes, Some(&agreed));
+            decode_both_ways(&bytes, None);
+            decode_both_ways(&bytes, Some(&config));
         }
     }
 }

@@ -11,11 +11,11 @@ pub(super) fn request(fields: &str) -> (Vec<u8>, Head) {
     (bytes, head)
 }
 
-pub(super) const ASKED: &str =
+pub(super) const REQUEST: &str =
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 pub(super) fn opening(fields: &str) -> Result<Opening, RemoteError> {
-    let (bytes, head) = request(&format!("{ASKED}{fields}"));
+    let (bytes, head) = request(&format!("{REQUEST}{fields}"));
     assert!(head.websocket);
     Opening::read(&head, &bytes)
 }
@@ -92,7 +92,7 @@ fn one_that_asks_wrongly_is_refused() {
 }
 
 #[test]
-fn what_the_application_may_not_answer_is_refused_whole() {
+fn a_field_of_the_handshake_is_refused_and_nothing_written() {
     let opening = opening("Sec-WebSocket-Protocol: chat\r\n").unwrap();
     let refused = |subprotocol: Option<&[u8]>, name: &[u8], value: &[u8]| {
         let mut out = b"before".to_vec();

@@ -1,4 +1,4 @@
-//! The body of an answer is exactly what its head promised.
+//! The body of a response is exactly what its head says.
 
 use prefork_wire::{BodyEncoder, LocalError, ShortBody, write_interim};
 
@@ -6,10 +6,10 @@ use prefork_wire::{BodyEncoder, LocalError, ShortBody, write_interim};
 fn send(mut encoder: BodyEncoder, pieces: &[&str]) -> (String, Result<(), ShortBody>) {
     let mut wire = Vec::new();
     for piece in pieces {
-        let admitted = encoder.encode(piece.len());
-        wire.extend_from_slice(admitted.prefix.as_bytes());
-        wire.extend_from_slice(&piece.as_bytes()[..admitted.len]);
-        wire.extend_from_slice(admitted.suffix);
+        let encoded = encoder.encode(piece.len());
+        wire.extend_from_slice(encoded.prefix.as_bytes());
+        wire.extend_from_slice(&piece.as_bytes()[..encoded.len]);
+        wire.extend_from_slice(encoded.suffix);
     }
     let end = encoder.finish(&mut wire);
     assert_eq!(encoder, BodyEncoder::Nothing, "ended");
@@ -31,7 +31,7 @@ fn a_length_is_sent_and_not_a_byte_more() {
 }
 
 #[test]
-fn a_length_that_is_not_reached_is_told() {
+fn a_body_shorter_than_its_length_is_an_error() {
     let (wire, end) = send(BodyEncoder::Length { left: 7 }, &["hello"]);
     assert_eq!((&*wire, end), ("hello", Err(ShortBody { missing: 2 })));
 }
@@ -113,7 +113,7 @@ fn what_must_be_known_before_the_body_is_no_trailer() {
 }
 
 #[test]
-fn an_interim_answer_is_written_whole_or_not_at_all() {
+fn an_interim_response_is_written_whole_or_not_at_all() {
     let mut wire = b"before".to_vec();
     let link: (&[u8], &[u8]) = (b"link", b"</a>; rel=preload");
     write_interim(&mut wire, 103, [link].into_iter()).unwrap();

@@ -1,10 +1,14 @@
 //! The request line: `method SP target SP version CRLF`, one space each (RFC 9112 3).
 //!
-//! It owns the line's grammar and its length. As in `fields`, no byte is looked at twice and the
-//! bound is checked before the byte that ended a scan is judged, so that splits change nothing.
+//! It owns the grammar and the length of the line. As in `fields`, no byte is looked at twice, and the
+//! bound is checked before the byte that ended a scan is judged. So it does not matter how the input is
+//! split.
 
+use super::fields::Span;
+use super::version::Version;
+use crate::errors::RemoteError;
+use crate::limits::Limits;
 use crate::tokens::{self, TARGET, TOKEN};
-use crate::{Limits, RemoteError, Span, Version};
 
 /// A request line and where it ended.
 #[derive(Debug)]
@@ -21,7 +25,7 @@ pub(crate) struct RequestLine {
     stage: Stage,
     /// The next byte to look at.
     pos: usize,
-    /// Where the line, and where the current word of it, begins.
+    /// Where the line begins, and where its current word begins.
     line: usize,
     word: usize,
     method: Span,
@@ -40,12 +44,12 @@ enum Stage {
     LineEnd,
 }
 
-const BARE_CR: RemoteError = RemoteError::bad("bare CR before or after the request line");
-const BARE_LF: RemoteError = RemoteError::bad("bare LF before or after the request line");
-const BAD_METHOD: RemoteError = RemoteError::bad("method is not a token and one space");
+const BARE_CR: RemoteError = RemoteError::bad_request("bare CR before or after the request line");
+const BARE_LF: RemoteError = RemoteError::bad_request("bare LF before or after the request line");
+const BAD_METHOD: RemoteError = RemoteError::bad_request("method is not a token and one space");
 const BAD_TARGET: RemoteError =
-    RemoteError::bad("request target is not visible ASCII and one space");
-const BAD_VERSION: RemoteError = RemoteError::bad("request line does not end in HTTP/x.y");
+    RemoteError::bad_request("request target is not visible ASCII and one space");
+const BAD_VERSION: RemoteError = RemoteError::bad_request("request line does not end in HTTP/x.y");
 const OTHER_VERSION: RemoteError = RemoteError {
     status: 505,
     reason: "only HTTP/1.0 and HTTP/1.1 are served",
@@ -59,11 +63,11 @@ const HEAD_TOO_LONG: RemoteError = RemoteError {
     reason: "head too long",
 };
 
-/// `HTTP/x.y` has so many bytes.
+/// The length of `HTTP/x.y`.
 const VERSION_BYTES: usize = 8;
 
 impl RequestLine {
-    /// The line, or `None` when it has not come whole.
+    /// The line, or `None` if it is not complete yet.
     #[inline]
     pub(crate) fn read(
         &mut self,
@@ -75,7 +79,7 @@ impl RequestLine {
                 Stage::Start | Stage::EmptyLine | Stage::LineEnd => input.get(self.pos),
                 Stage::Method => self.scan(input, limits, TOKEN)?,
                 Stage::Target => self.scan(input, limits, TARGET)?,
-                // One byte more than a version has is enough to see that it is none.
+                // One byte more than a version has is enough to see that the word is too long.
                 Stage::Version => {
                     let most = input.len().min(self.word + VERSION_BYTES + 1);
                     self.scan(input.get(..most).unwrap_or_default(), limits, TARGET)?;
@@ -105,7 +109,7 @@ impl RequestLine {
         }
     }
 
-    /// Moves past the bytes of `class` and shows the one after them.
+    /// Moves past the bytes of `class` and returns the byte after them.
     #[inline]
     fn scan<'a>(
         &mut self,
@@ -126,7 +130,7 @@ impl RequestLine {
         Ok(input.get(self.pos))
     }
 
-    /// Past the byte just judged, on to `stage`, which begins a word.
+    /// Moves past the byte that was judged, to `stage`, in which a word begins.
     #[inline]
     fn step(&mut self, stage: Stage) -> Stage {
         self.pos += 1;
@@ -157,7 +161,7 @@ fn refuse(stage: Stage, byte: u8) -> RemoteError {
     }
 }
 
-/// The version to serve (RFC 9110 2.5): every 1.x from 1.1 on is answered as 1.1.
+/// The version that the request is served as (RFC 9110 2.5): every 1.x from 1.1 on is 1.1.
 fn version(word: &[u8]) -> Result<Version, RemoteError> {
     match word {
         b"HTTP/1.1" => Ok(Version::Http11),

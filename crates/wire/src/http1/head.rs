@@ -1,26 +1,20 @@
 //! A request's head: the request line, the field lines, and what those fields mean for the
 //! connection.
 //!
-//! It owns the meaning of Host, Connection and Expect. It always holds that a head it returns has
-//! exactly one reading: what a proxy in front could read differently was refused. It must not know
-//! what happens to the request.
+//! It owns the meaning of Host, Connection, Expect and Upgrade. A head that it returns can be read in one
+//! way only: a head that a proxy in front could read differently is refused. It does not know what
+//! happens to the request.
 
-use crate::fields::{Bounds, FieldLines, Line};
-use crate::request_line::{Request, RequestLine};
-use crate::target::{self, Authority, Target};
+use super::fields::{Bounds, Field, FieldLines, Line, Span};
+use super::framing::Framing;
+use super::request_line::{Request, RequestLine};
+use super::target::{self, Authority, Target, TargetForm};
+use super::version::Version;
+use crate::errors::RemoteError;
+use crate::limits::{Limits, Underscore};
 use crate::tokens::members;
-use crate::{Field, Framing, Limits, RemoteError, Span, TargetForm, Underscore};
 
-/// The version a request is served as.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Version {
-    Http10,
-    /// HTTP/1.1, and 1.2 to 1.9, which are to be served as 1.1 (RFC 9110 2.5).
-    #[default]
-    Http11,
-}
-
-/// A request's head. Every [`Span`] is a place in the `input` it was parsed from.
+/// The head of a request. Every [`Span`] is a place in the `input` that it was parsed from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Head {
     pub method: Span,
@@ -35,23 +29,22 @@ pub struct Head {
     /// Host and port of an absolute or authority target.
     pub authority: Option<Span>,
     pub version: Version,
-    /// In the order they came; those with `_` in their name are gone.
+    /// In the order in which they came, without those that have `_` in their name.
     pub fields: Vec<Field>,
-    /// The value of Host: valid and not empty; `None` only in HTTP/1.0.
+    /// The value of Host, which is valid and not empty. `None` only in HTTP/1.0.
     pub host: Option<Span>,
     pub framing: Framing,
-    /// The client asks for, and may have, another request on this connection.
+    /// The client may send another request on this connection (RFC 9112 9.3).
     pub keep_alive: bool,
-    /// The client waits for [`CONTINUE`](crate::CONTINUE) before it sends the body; never true
-    /// without a body to wait for.
+    /// The client waits for [`CONTINUE`](crate::CONTINUE) before it sends the body. Always false if there
+    /// is no body.
     pub expect_continue: bool,
     /// The client asks for a WebSocket: a GET of HTTP/1.1 without a body, with the right Upgrade and
-    /// Connection (RFC 6455 4.2.1). Whether it asks properly is seen by
-    /// [`Opening::read`](crate::websocket::Opening::read).
+    /// Connection (RFC 6455 4.2.1). [`Opening::read`](crate::websocket::Opening::read) checks the rest.
     pub websocket: bool,
 }
 
-/// Reads heads, resumably: no byte is looked at twice. When it has returned one it is ready for the
+/// Reads heads, resumably: no byte is looked at twice. After it has returned a head, it is ready for the
 /// next.
 #[derive(Debug, Default)]
 pub struct HeadParser {
@@ -72,36 +65,36 @@ impl Default for Stage {
     }
 }
 
-/// What the Connection fields said so far (RFC 9112 9.3); `Close` wins over `KeepAlive` whichever
-/// comes first.
+/// What the Connection fields have said so far (RFC 9112 9.3). `Close` wins over `KeepAlive`, in either
+/// order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Connection {
     #[default]
-    Silent,
+    Unset,
     KeepAlive,
     Close,
 }
 
-const NO_HOST: RemoteError = RemoteError::bad("HTTP/1.1 without Host");
-const TWO_HOSTS: RemoteError = RemoteError::bad("more than one Host");
-const BAD_HOST: RemoteError = RemoteError::bad("invalid Host");
-const OTHER_HOST: RemoteError = RemoteError::bad("Host differs from the request target");
-const UNDERSCORE: RemoteError = RemoteError::bad("underscore in a header name");
+const NO_HOST: RemoteError = RemoteError::bad_request("HTTP/1.1 without Host");
+const TWO_HOSTS: RemoteError = RemoteError::bad_request("more than one Host");
+const BAD_HOST: RemoteError = RemoteError::bad_request("invalid Host");
+const OTHER_HOST: RemoteError = RemoteError::bad_request("Host differs from the request target");
+const UNDERSCORE: RemoteError = RemoteError::bad_request("underscore in a header name");
 const EXPECTATION: RemoteError = RemoteError {
     status: 417,
     reason: "only 100-continue can be expected",
 };
 
-/// Enough for what browsers send, in one allocation.
+/// Enough for the heads of browsers, in one allocation.
 const USUAL_FIELDS: usize = 16;
 
 impl HeadParser {
-    /// Reads on. Returns the head and how many bytes it took, or `None` when it has not come whole.
+    /// Reads on. Returns the head and how many bytes it took, or `None` if it is not complete yet.
     ///
     /// `input` starts at the same byte in each call until a head is returned, and only grows.
     ///
     /// # Errors
-    /// The [`RemoteError`] to answer, as early as the bytes show it. The parser must not be used again.
+    /// [`RemoteError`], as soon as the bytes show it. The parser must not be used again.
     pub fn parse(
         &mut self,
         input: &[u8],
@@ -114,34 +107,7 @@ impl HeadParser {
             self.stage = Stage::Fields(FieldLines::at(request.consumed));
             self.begin(input, &request)?;
         }
-        let Stage::Fields(lines) = &mut self.stage else {
-            return Ok(None);
-        };
-        let bounds = Bounds {
-            section: limits.head_bound(),
-            line: limits.field_line,
-            fields: limits.fields,
-        };
-        while let Some(line) = lines.read(input, &bounds)? {
-            match line {
-                Line::Field {
-                    underscored: true, ..
-                } if limits.underscore == Underscore::Drop => {}
-                Line::Field {
-                    underscored: true, ..
-                } => return Err(UNDERSCORE),
-                Line::Field { field, .. } => {
-                    note(&mut self.head, &mut self.connection, input, field)?
-                }
-                Line::End { consumed } => {
-                    let Self {
-                        head, connection, ..
-                    } = std::mem::take(self);
-                    return Ok(Some((finish(head, connection, input, limits)?, consumed)));
-                }
-            }
-        }
-        Ok(None)
+        self.read_fields(input, limits)
     }
 
     fn begin(&mut self, input: &[u8], request: &Request) -> Result<(), RemoteError> {
@@ -159,11 +125,48 @@ impl HeadParser {
         };
         Ok(())
     }
+
+    #[inline]
+    fn read_fields(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<(Head, usize)>, RemoteError> {
+        let Stage::Fields(lines) = &mut self.stage else {
+            return Ok(None);
+        };
+        let bounds = Bounds {
+            section: limits.head_bound(),
+            line: limits.field_line,
+            fields: limits.fields,
+        };
+        while let Some(line) = lines.read(input, &bounds)? {
+            match line {
+                Line::Field {
+                    underscored: true, ..
+                } if limits.underscore == Underscore::Drop => {}
+                Line::Field {
+                    underscored: true, ..
+                } => return Err(UNDERSCORE),
+                Line::Field { field, .. } => {
+                    add_field(&mut self.head, &mut self.connection, input, field)?
+                }
+                Line::End { consumed } => {
+                    let Self {
+                        head, connection, ..
+                    } = std::mem::take(self);
+                    return Ok(Some((finish(head, connection, input, limits)?, consumed)));
+                }
+            }
+        }
+        Ok(None)
+    }
 }
 
-/// Keeps a field, and what it means for this server. Names are told apart by their length first.
+/// Adds a field to the head, and what it means. Names are compared by length first: most fields match no
+/// name of that length.
 #[inline]
-fn note(
+fn add_field(
     head: &mut Head,
     connection: &mut Connection,
     input: &[u8],
@@ -199,7 +202,7 @@ fn note(
     Ok(())
 }
 
-/// What can be judged only when every field is known.
+/// Checks what needs every field.
 fn finish(
     mut head: Head,
     connection: Connection,
@@ -209,7 +212,11 @@ fn finish(
     match (head.form, head.authority, head.host) {
         (_, _, None) if head.version == Version::Http11 => return Err(NO_HOST),
         (TargetForm::Absolute, Some(authority), Some(host))
-            if !target::agrees(head.target.of(input), authority.of(input), host.of(input)) =>
+            if !target::is_same_authority(
+                head.target.of(input),
+                authority.of(input),
+                host.of(input),
+            ) =>
         {
             return Err(OTHER_HOST);
         }
@@ -220,7 +227,7 @@ fn finish(
         Version::Http10 => connection == Connection::KeepAlive,
         Version::Http11 => connection != Connection::Close,
     };
-    // RFC 9110 10.1.1: a 1.0 client cannot read the interim answer.
+    // RFC 9110 10.1.1: a client of 1.0 cannot read an interim response.
     head.expect_continue &= head.version == Version::Http11
         && !matches!(head.framing, Framing::None | Framing::Length(0));
     head.websocket = head.websocket && asks_to_switch(&head, input);

@@ -1,40 +1,41 @@
-//! An answer's body: how many bytes of the payload may go, and what goes round them.
+//! A response body: how many bytes of the payload may be sent, and the bytes around them.
 //!
-//! The payload is never copied: the caller sends `prefix`, its own bytes and `suffix`, in one
-//! vectored write if it likes.
+//! The payload is never copied: the caller sends `prefix`, its own bytes and `suffix`, in one vectored write
+//! if that suits it.
 
-use crate::body::is_never_trailer;
-use crate::response::write_fields;
-use crate::{LocalError, ShortBody};
+use super::response_fields::write_fields;
+use super::trailers;
+use crate::errors::{LocalError, ShortBody};
 
-/// Frames one answer's body so that it is exactly what its head promised.
+/// Frames the body of one response, so that it is exactly what the head says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyEncoder {
-    /// Content-Length; `left` bytes of it are still to go.
+    /// Content-Length; `left` bytes are still to be sent.
     Length { left: u64 },
     /// Transfer-Encoding: chunked.
     Chunked,
     /// HTTP/1.0 without a length: the end of the connection ends the body.
     Close,
-    /// HEAD, 204, 205, 304, or ended: nothing may go.
+    /// The response has no body (HEAD, 204, 205, 304), or the body has ended.
     Nothing,
 }
 
-/// What may go of a piece of the payload.
+/// What to send of a part of the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoded {
-    /// To be sent before the payload; may be empty.
+    /// Sent before the payload; may be empty.
     pub prefix: ChunkLine,
-    /// How many bytes of the payload go; fewer than offered means the application sent too much.
+    /// How many bytes of the payload are sent. Fewer than offered: the application wrote more than its
+    /// Content-Length.
     pub len: usize,
-    /// To be sent after the payload; may be empty.
+    /// Sent after the payload; may be empty.
     pub suffix: &'static [u8],
 }
 
 impl BodyEncoder {
-    /// Admits a piece of `len` bytes. What is admitted counts as sent.
+    /// Frames a part of `len` bytes and counts it as sent.
     ///
-    /// A piece of 0 bytes is admitted as nothing at all: an empty chunk would end the body.
+    /// A part of 0 bytes is framed as nothing: an empty chunk would end the body.
     pub fn encode(&mut self, len: usize) -> Encoded {
         match self {
             Self::Length { left } => {
@@ -52,18 +53,21 @@ impl BodyEncoder {
         }
     }
 
-    /// Ends a body that has chunks with a trailer section (RFC 9112 7.1.2); [`Self::finish`] has
-    /// nothing more to write then. Every other body has no place for trailers: they are dropped.
+    /// Ends a chunked body with a trailer section (RFC 9112 7.1.2); [`Self::finish`] then writes nothing
+    /// more. Trailers of any other body are dropped, because only the chunked coding can carry them.
     ///
     /// # Errors
-    /// [`LocalError`] for a field that is none, or must not be a trailer (RFC 9110 6.5.1); `out` is
-    /// then as it was.
+    /// [`LocalError`] for an invalid field, or one that must not be a trailer (RFC 9110 6.5.1). `out` is
+    /// then unchanged.
     pub fn write_trailers<'a>(
         &mut self,
         out: &mut Vec<u8>,
         fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     ) -> Result<(), LocalError> {
-        if let Some((name, _)) = fields.clone().find(|(name, _)| is_never_trailer(name)) {
+        if let Some((name, _)) = fields
+            .clone()
+            .find(|(name, _)| trailers::is_forbidden(name))
+        {
             return Err(LocalError::Trailer(name.into()));
         }
         if *self != Self::Chunked {
@@ -77,12 +81,11 @@ impl BodyEncoder {
         Ok(())
     }
 
-    /// Ends the body: writes the last chunk, if the body has chunks. From here on nothing is
-    /// admitted.
+    /// Ends the body, with the last chunk if it is chunked. After that, nothing more is framed.
     ///
     /// # Errors
-    /// [`ShortBody`] when bytes are missing: the connection must close, or the next answer would be
-    /// taken for them.
+    /// [`ShortBody`] if bytes are missing: the connection must close, or the client would take the next
+    /// response for them.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ShortBody> {
         match std::mem::replace(self, Self::Nothing) {
             Self::Length { left } if left > 0 => return Err(ShortBody { missing: left }),
@@ -103,19 +106,19 @@ impl Encoded {
     }
 }
 
-/// The line before a chunk, as in `1f4\r\n`, or nothing; held in place, without an allocation.
+/// The line before a chunk, such as `1f4\r\n`, or nothing. It is held in place, without an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkLine {
-    bytes: [u8; Self::ROOM],
+    bytes: [u8; Self::MAX_BYTES],
     start: u8,
 }
 
 impl ChunkLine {
     /// Sixteen digits and CRLF.
-    const ROOM: usize = 18;
+    const MAX_BYTES: usize = 18;
     const EMPTY: Self = Self {
-        bytes: [0; Self::ROOM],
-        start: Self::ROOM as u8,
+        bytes: [0; Self::MAX_BYTES],
+        start: Self::MAX_BYTES as u8,
     };
 
     fn new(size: usize) -> Self {

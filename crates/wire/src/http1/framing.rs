@@ -1,16 +1,17 @@
-//! What decides where a request's body ends: Content-Length and Transfer-Encoding (RFC 9112 6).
+//! What decides where a request body ends: Content-Length and Transfer-Encoding (RFC 9112 6).
 //!
-//! Two peers that read these two differently can be made to see different requests in the same
-//! bytes: whatever leaves room for that is refused, also where the RFC would let a server repair
-//! it.
+//! If a proxy and this server read these two fields differently, an attacker can hide a second request in
+//! the first (request smuggling). So every ambiguous form is refused, even where the RFC lets a server
+//! repair it.
 
+use super::version::Version;
+use crate::errors::RemoteError;
 use crate::tokens::{decimal, is_token, members};
-use crate::{RemoteError, Version};
 
-/// Where a request's body ends (RFC 9112 6.3).
+/// Where a request body ends (RFC 9112 6.3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// No body was announced.
+    /// There is no body.
     #[default]
     None,
     /// Content-Length, at most `max_body`.
@@ -19,13 +20,15 @@ pub enum Framing {
     Chunked,
 }
 
-const BAD_LENGTH: RemoteError = RemoteError::bad("Content-Length is not one decimal number");
-const TWO_LENGTHS: RemoteError = RemoteError::bad("more than one Content-Length");
-const BOTH: RemoteError = RemoteError::bad("Transfer-Encoding together with Content-Length");
-const TWO_ENCODINGS: RemoteError = RemoteError::bad("more than one Transfer-Encoding");
+const BAD_LENGTH: RemoteError =
+    RemoteError::bad_request("Content-Length is not one decimal number");
+const TWO_LENGTHS: RemoteError = RemoteError::bad_request("more than one Content-Length");
+const BOTH: RemoteError =
+    RemoteError::bad_request("Transfer-Encoding together with Content-Length");
+const TWO_ENCODINGS: RemoteError = RemoteError::bad_request("more than one Transfer-Encoding");
 const BAD_ENCODING: RemoteError =
-    RemoteError::bad("Transfer-Encoding is malformed or does not end in one chunked");
-const OLD_ENCODING: RemoteError = RemoteError::bad("Transfer-Encoding in HTTP/1.0");
+    RemoteError::bad_request("Transfer-Encoding is malformed or does not end in one chunked");
+const OLD_ENCODING: RemoteError = RemoteError::bad_request("Transfer-Encoding in HTTP/1.0");
 const UNKNOWN_ENCODING: RemoteError = RemoteError {
     status: 501,
     reason: "unknown transfer coding",
@@ -36,7 +39,7 @@ pub(crate) const BODY_TOO_LARGE: RemoteError = RemoteError {
 };
 
 impl Framing {
-    /// The framing after one more field, a Content-Length.
+    /// The framing after a Content-Length field.
     pub(crate) fn with_length(self, value: &[u8]) -> Result<Self, RemoteError> {
         match self {
             Self::None => decimal(value).map(Self::Length).ok_or(BAD_LENGTH),
@@ -45,7 +48,7 @@ impl Framing {
         }
     }
 
-    /// The framing after one more field, a Transfer-Encoding.
+    /// The framing after a Transfer-Encoding field.
     pub(crate) fn with_encoding(self, value: &[u8], version: Version) -> Result<Self, RemoteError> {
         match self {
             _ if version == Version::Http10 => Err(OLD_ENCODING),
@@ -56,7 +59,7 @@ impl Framing {
         }
     }
 
-    /// Refuses a body that is known to be too large before any of it has come.
+    /// Refuses a body whose Content-Length exceeds `max_body`, before any of it is read.
     pub(crate) fn within(self, max_body: u64) -> Result<Self, RemoteError> {
         match self {
             Self::Length(length) if length > max_body => Err(BODY_TOO_LARGE),
@@ -65,8 +68,7 @@ impl Framing {
     }
 }
 
-/// 501 for codings some other server may know, in a list that could be right; 400 for what is right
-/// nowhere.
+/// 501 for a valid list of codings that another server may support; 400 for a list that is never valid.
 fn refuse_encoding(value: &[u8]) -> RemoteError {
     let mut chunked = false;
     for coding in members(value) {

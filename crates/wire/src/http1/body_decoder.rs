@@ -1,16 +1,18 @@
-//! A request's body: bytes to runs of data (RFC 9112 6.2 and 7.1).
+//! A request body: bytes to runs of data (RFC 9112 6.2 and 7.1).
 //!
-//! It owns the chunked coding. It always holds that a body ends at one byte and no other, and never
-//! exceeds `max_body`. It must not know where the data goes.
+//! It owns the chunked coding. A body ends at the same byte however the input is split, and never exceeds
+//! `max_body`. It does not know where the data goes.
 
 use std::ops::Range;
 
-use crate::fields::{Bounds, FieldLines, Line};
-use crate::framing::BODY_TOO_LARGE;
+use super::fields::FieldLines;
+use super::framing::{BODY_TOO_LARGE, Framing};
+use super::trailers;
+use crate::errors::RemoteError;
+use crate::limits::Limits;
 use crate::tokens::{self, TEXT};
-use crate::{Framing, Limits, RemoteError, Underscore};
 
-/// Reads one request's body.
+/// Reads the body of one request.
 #[derive(Debug)]
 pub enum BodyDecoder {
     Length { left: u64 },
@@ -20,17 +22,16 @@ pub enum BodyDecoder {
 /// One step of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
-    /// Bytes to drop from the front of `input`.
+    /// How many bytes to drop from the front of `input`.
     pub consumed: usize,
-    /// The run of data among them; may be empty.
+    /// The run of data among them, which may be empty.
     pub data: Range<usize>,
-    /// The body is whole: what follows in `input` is the next request.
+    /// The body is complete: what follows in `input` is the next request.
     pub done: bool,
 }
 
 impl BodyDecoder {
-    /// The decoder for a body framed so; `None` when there is nothing to read (no framing, or
-    /// length 0).
+    /// The decoder for a body with this framing; `None` if there is no body, or one of length 0.
     #[must_use]
     pub fn new(framing: Framing) -> Option<Self> {
         match framing {
@@ -40,15 +41,15 @@ impl BodyDecoder {
         }
     }
 
-    /// Takes one step: at most one run of data. Drop `consumed` bytes and call again while
-    /// `consumed > 0 && !done`.
+    /// Takes one step, with at most one run of data. The caller drops `consumed` bytes and calls again
+    /// while `consumed > 0 && !done`.
     ///
-    /// A trailer section is consumed whole: until its end has come, its bytes must stay at the
-    /// front of `input`.
+    /// A trailer section is consumed as a whole: until its end has come, its bytes must stay at the front
+    /// of `input`.
     ///
     /// # Errors
-    /// The [`RemoteError`] to answer: 413 when chunks add up to more than `max_body`, 431 for too many
-    /// trailers, else 400.
+    /// [`RemoteError`]: 413 if the chunks add up to more than `max_body`, 431 for too many trailers, 400
+    /// for the rest.
     pub fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Decoded, RemoteError> {
         match self {
             Self::Length { left } => {
@@ -64,7 +65,7 @@ impl BodyDecoder {
     }
 }
 
-/// Takes what there is of what is left.
+/// Takes up to `available` bytes of those that are left, and returns how many.
 fn take(left: &mut u64, available: usize) -> usize {
     let taken = usize::try_from(*left).map_or(available, |left| left.min(available));
     *left -= taken as u64;
@@ -75,15 +76,15 @@ fn take(left: &mut u64, available: usize) -> usize {
 #[derive(Debug, Default)]
 pub struct Chunked {
     phase: Phase,
-    /// The size of the current chunk, then what is left of it.
+    /// The size of the current chunk while it is read, then how much of its data is left.
     left: u64,
-    /// Sum of the chunk sizes so far.
+    /// The sum of the chunk sizes so far.
     total: u64,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// In the size, `digits` of it read.
+    /// In the size, of which `digits` are read.
     Size {
         digits: usize,
     },
@@ -104,47 +105,15 @@ impl Default for Phase {
     }
 }
 
-const BAD_SIZE: RemoteError = RemoteError::bad("chunk size is not 1 to 16 hexadecimal digits");
-const BAD_EXTENSION: RemoteError = RemoteError::bad("control byte in a chunk extension");
-const LINE_TOO_LONG: RemoteError = RemoteError::bad("chunk line too long");
-const BARE_CR: RemoteError = RemoteError::bad("bare CR in a chunk line");
-const NO_CRLF: RemoteError = RemoteError::bad("chunk data not followed by CRLF");
-const BAD_TRAILER: RemoteError = RemoteError::bad("field that must not be a trailer");
-const UNDERSCORE: RemoteError = RemoteError::bad("underscore in a trailer name");
+const BAD_SIZE: RemoteError =
+    RemoteError::bad_request("chunk size is not 1 to 16 hexadecimal digits");
+const BAD_EXTENSION: RemoteError = RemoteError::bad_request("control byte in a chunk extension");
+const LINE_TOO_LONG: RemoteError = RemoteError::bad_request("chunk line too long");
+const BARE_CR: RemoteError = RemoteError::bad_request("bare CR in a chunk line");
+const NO_CRLF: RemoteError = RemoteError::bad_request("chunk data not followed by CRLF");
 
-/// As many as a `u64` holds.
-const MOST_DIGITS: usize = 16;
-
-/// Framing, routing, authentication and what a message is read by: RFC 9110 6.5.1 keeps these out
-/// of trailers.
-const NEVER_TRAILERS: [&[u8]; 20] = [
-    b"authorization",
-    b"cache-control",
-    b"connection",
-    b"content-encoding",
-    b"content-length",
-    b"content-range",
-    b"content-type",
-    b"cookie",
-    b"expect",
-    b"forwarded",
-    b"host",
-    b"keep-alive",
-    b"max-forwards",
-    b"proxy-authorization",
-    b"proxy-connection",
-    b"range",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-];
-
-pub(crate) fn is_never_trailer(name: &[u8]) -> bool {
-    NEVER_TRAILERS
-        .iter()
-        .any(|never| name.eq_ignore_ascii_case(never))
-}
+/// A `u64` holds 16 hexadecimal digits.
+const MAX_DIGITS: usize = 16;
 
 impl Chunked {
     fn decode(&mut self, input: &[u8], limits: &Limits) -> Result<Decoded, RemoteError> {
@@ -165,7 +134,7 @@ impl Chunked {
                 }
                 Phase::Trailers(lines) => {
                     let section = input.get(pos..).unwrap_or_default();
-                    let end = read_trailers(lines, section, limits)?;
+                    let end = trailers::read_section(lines, section, limits)?;
                     let consumed = pos + end.unwrap_or(0);
                     return Ok(Decoded {
                         consumed,
@@ -186,11 +155,11 @@ impl Chunked {
         })
     }
 
-    /// The phase after one byte of framing.
+    /// The phase after `byte`, which is not data.
     fn after(&mut self, byte: u8, limits: &Limits) -> Result<Phase, RemoteError> {
         match (&self.phase, byte) {
             (Phase::Size { digits: 1.. }, b'\r') => {
-                self.announce(limits.max_body).map(|()| Phase::SizeEnd)
+                self.count_chunk(limits.max_body).map(|()| Phase::SizeEnd)
             }
             (
                 Phase::Size {
@@ -199,19 +168,21 @@ impl Chunked {
                 b';',
             ) => {
                 let line = digits + 1;
-                self.announce(limits.max_body)?;
-                within(line, limits)
+                self.count_chunk(limits.max_body)?;
+                extension(line, limits)
             }
             (Phase::Size { digits }, byte) => {
                 let digit = char::from(byte)
                     .to_digit(16)
-                    .filter(|_| *digits < MOST_DIGITS)
+                    .filter(|_| *digits < MAX_DIGITS)
                     .ok_or(BAD_SIZE)?;
                 self.left = self.left << 4 | u64::from(digit);
                 Ok(Phase::Size { digits: digits + 1 })
             }
             (Phase::Extension { .. }, b'\r') => Ok(Phase::SizeEnd),
-            (Phase::Extension { line }, byte) if tokens::is(TEXT, byte) => within(line + 1, limits),
+            (Phase::Extension { line }, byte) if tokens::is(TEXT, byte) => {
+                extension(line + 1, limits)
+            }
             (Phase::Extension { .. }, _) => Err(BAD_EXTENSION),
             (Phase::SizeEnd, b'\n') if self.left == 0 => Ok(Phase::Trailers(FieldLines::default())),
             (Phase::SizeEnd, b'\n') => Ok(Phase::Data),
@@ -222,8 +193,8 @@ impl Chunked {
         }
     }
 
-    /// Counts a chunk whose size is known, before any of its data.
-    fn announce(&mut self, max_body: u64) -> Result<(), RemoteError> {
+    /// Adds the size of a chunk to the total, before any of its data is read.
+    fn count_chunk(&mut self, max_body: u64) -> Result<(), RemoteError> {
         self.total = self
             .total
             .checked_add(self.left)
@@ -233,37 +204,11 @@ impl Chunked {
     }
 }
 
-fn within(line: usize, limits: &Limits) -> Result<Phase, RemoteError> {
+/// The phase `line` bytes into a chunk line that has an extension.
+fn extension(line: usize, limits: &Limits) -> Result<Phase, RemoteError> {
     if line > limits.chunk_line {
         Err(LINE_TOO_LONG)
     } else {
         Ok(Phase::Extension { line })
     }
-}
-
-/// Checks a trailer section and drops it; returns where it ended once it has.
-fn read_trailers(
-    lines: &mut FieldLines,
-    section: &[u8],
-    limits: &Limits,
-) -> Result<Option<usize>, RemoteError> {
-    let bounds = Bounds {
-        section: limits.trailers.min(u32::MAX as usize),
-        line: limits.field_line,
-        fields: limits.fields,
-    };
-    while let Some(line) = lines.read(section, &bounds)? {
-        match line {
-            Line::End { consumed } => return Ok(Some(consumed)),
-            Line::Field {
-                underscored: true, ..
-            } if limits.underscore == Underscore::Reject => return Err(UNDERSCORE),
-            Line::Field { field, .. } => {
-                if is_never_trailer(field.name.of(section)) {
-                    return Err(BAD_TRAILER);
-                }
-            }
-        }
-    }
-    Ok(None)
 }

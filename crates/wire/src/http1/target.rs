@@ -4,8 +4,9 @@ use std::net::Ipv6Addr;
 
 use memchr::{memchr, memchr2};
 
+use super::fields::Span;
+use crate::errors::RemoteError;
 use crate::tokens::{self, HOST};
-use crate::{RemoteError, Span};
 
 /// The four forms of a request target (RFC 9112 3.2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub enum TargetForm {
     Asterisk,
 }
 
-/// A target taken apart; the spans are those of `Head`.
+/// The parts of a target, with the spans of `Head`.
 #[derive(Debug, Default)]
 pub(crate) struct Target {
     pub(crate) form: TargetForm,
@@ -30,12 +31,13 @@ pub(crate) struct Target {
     pub(crate) authority: Option<Span>,
 }
 
-const NO_FORM: RemoteError = RemoteError::bad("request target fits no form");
-const BAD_AUTHORITY: RemoteError = RemoteError::bad("invalid authority in the request target");
-const CONNECT_TARGET: RemoteError = RemoteError::bad("CONNECT needs a target of host:port");
+const NO_FORM: RemoteError = RemoteError::bad_request("request target fits no form");
+const BAD_AUTHORITY: RemoteError =
+    RemoteError::bad_request("invalid authority in the request target");
+const CONNECT_TARGET: RemoteError = RemoteError::bad_request("CONNECT needs a target of host:port");
 
 impl Target {
-    /// Takes the target at `span` apart. Its bytes are known to be of class `TARGET`.
+    /// Parses the target at `span`. The caller has checked that its bytes are of class `TARGET`.
     pub(crate) fn parse(input: &[u8], method: &[u8], span: Span) -> Result<Self, RemoteError> {
         let bytes = span.of(input);
         if method == b"CONNECT" {
@@ -88,8 +90,8 @@ impl Target {
     }
 }
 
-/// How long `http://` or `https://` is at the start of `target`, and the port it stands for. Other
-/// schemes are not ours.
+/// The length of `http://` or `https://` at the start of `target`, and its default port. `None` for other
+/// schemes, which this server does not serve.
 fn scheme(target: &[u8]) -> Option<(usize, u16)> {
     [(&b"http://"[..], 80), (&b"https://"[..], 443)]
         .into_iter()
@@ -101,9 +103,9 @@ fn scheme(target: &[u8]) -> Option<(usize, u16)> {
         })
 }
 
-/// Whether Host names the authority of the absolute target: letters of either case, the scheme's
-/// port told or not.
-pub(crate) fn agrees(target: &[u8], authority: &[u8], host: &[u8]) -> bool {
+/// Whether Host names the authority of an absolute target (RFC 9112 3.2.2). Case is ignored, and the
+/// default port of the scheme may be left out.
+pub(crate) fn is_same_authority(target: &[u8], authority: &[u8], host: &[u8]) -> bool {
     let Some(((_, port), authority, host)) = scheme(target)
         .zip(Authority::parse(authority))
         .zip(Authority::parse(host))
@@ -123,8 +125,8 @@ pub(crate) struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// `None` when it is malformed. There is no user information in HTTP (RFC 9110 4.2.4), no host
-    /// in `IPvFuture` yet.
+    /// `None` if it is malformed. User information is not allowed in HTTP (RFC 9110 4.2.4), and no host
+    /// of the form `IPvFuture` is defined.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let end = if bytes.first() == Some(&b'[') {
             literal_end(bytes)?

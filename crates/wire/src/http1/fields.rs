@@ -1,11 +1,10 @@
 //! Field lines, of a head or of a trailer section: `*( name ":" OWS value OWS CRLF ) CRLF` (RFC
 //! 9112 5).
 //!
-//! It owns the grammar of lines and their limits. It always holds that no byte is looked at twice,
-//! however the input is split, and that what is wrong is found at the byte that is wrong. It must
-//! not know what any field means.
+//! It owns the grammar of the lines and their limits. However the input is split, no byte is looked at
+//! twice, and an error is found at the byte that causes it. It does not know what any field means.
 
-use crate::RemoteError;
+use crate::errors::RemoteError;
 use crate::tokens::{self, NAME};
 
 /// A place in the caller's buffer.
@@ -18,8 +17,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// Positions in a head or trailer section, whose length is bounded to 32 bits before a span is
-    /// made.
+    /// Positions in a head or trailer section. Their length is bounded to 32 bits before a span is made.
     #[inline]
     pub(crate) const fn new(start: usize, end: usize) -> Self {
         Self {
@@ -36,7 +34,7 @@ impl Span {
         }
     }
 
-    /// The bytes this span names in the buffer it was made from; empty when they are not there.
+    /// The bytes of this span in `input`, the buffer that it was made from; empty if they are not there.
     #[inline]
     #[must_use]
     pub fn of<'a>(&self, input: &'a [u8]) -> &'a [u8] {
@@ -46,7 +44,7 @@ impl Span {
     }
 }
 
-/// One field line: the name as it came, the value without the white space round it.
+/// One field line: the name as it came, the value without the white space around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     pub name: Span,
@@ -56,7 +54,7 @@ pub struct Field {
 /// What a section of field lines may cost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Where the section must have ended, counted from the start of `input`.
+    /// Where the section must end at the latest, counted from the start of `input`.
     pub(crate) section: usize,
     /// Longest line, in bytes.
     pub(crate) line: usize,
@@ -64,7 +62,7 @@ pub(crate) struct Bounds {
     pub(crate) fields: usize,
 }
 
-/// What a section consists of.
+/// One line of a section.
 #[derive(Debug)]
 pub(crate) enum Line {
     Field { field: Field, underscored: bool },
@@ -97,15 +95,15 @@ enum Stage {
     SectionEnd,
 }
 
-const BARE_CR: RemoteError = RemoteError::bad("bare CR");
-const BARE_LF: RemoteError = RemoteError::bad("bare LF");
-const FOLDED: RemoteError = RemoteError::bad("folded header line");
-const NO_NAME: RemoteError = RemoteError::bad("header line without a name");
-const NO_COLON: RemoteError = RemoteError::bad("header line without a colon");
+const BARE_CR: RemoteError = RemoteError::bad_request("bare CR");
+const BARE_LF: RemoteError = RemoteError::bad_request("bare LF");
+const FOLDED: RemoteError = RemoteError::bad_request("folded header line");
+const NO_NAME: RemoteError = RemoteError::bad_request("header line without a name");
+const NO_COLON: RemoteError = RemoteError::bad_request("header line without a colon");
 const BLANK_NAME: RemoteError =
-    RemoteError::bad("white space in a header name or before its colon");
-const BAD_NAME: RemoteError = RemoteError::bad("header name is not a token");
-const BAD_VALUE: RemoteError = RemoteError::bad("control byte in a header value");
+    RemoteError::bad_request("white space in a header name or before its colon");
+const BAD_NAME: RemoteError = RemoteError::bad_request("header name is not a token");
+const BAD_VALUE: RemoteError = RemoteError::bad_request("control byte in a header value");
 const TOO_MANY: RemoteError = RemoteError {
     status: 431,
     reason: "too many header lines",
@@ -128,10 +126,9 @@ impl FieldLines {
         }
     }
 
-    /// The next line, or `None` when it has not come whole.
+    /// The next line, or `None` if it is not complete yet.
     ///
-    /// Stage after stage in the order of the grammar; a call goes on in the stage where the bytes
-    /// ran out.
+    /// The stages follow the grammar. A call continues in the stage in which the bytes ran out.
     #[inline]
     pub(crate) fn read(
         &mut self,
@@ -143,14 +140,14 @@ impl FieldLines {
             let Some(byte) = input.get(self.pos) else {
                 return Ok(None);
             };
-            self.stage = self.begin(*byte, bounds)?;
+            self.stage = self.start_line(*byte, bounds)?;
         }
         while let Stage::Name = self.stage {
             let skip = |input: &[u8], from| tokens::skip(input, from, NAME);
             let Some(byte) = self.scan(input, bounds, skip)? else {
                 return Ok(None);
             };
-            self.stage = self.name(*byte)?;
+            self.stage = self.end_name(*byte)?;
         }
         if let Stage::BeforeValue = self.stage {
             let Some(_) = self.scan(input, bounds, skip_blanks)? else {
@@ -171,15 +168,15 @@ impl FieldLines {
         }
         match (self.stage, input.get(self.pos)) {
             (_, None) => Ok(None),
-            (Stage::SectionEnd, Some(b'\n')) => self.end(bounds).map(Some),
-            (_, Some(b'\n')) => Ok(Some(self.field(input))),
+            (Stage::SectionEnd, Some(b'\n')) => self.end_section(bounds).map(Some),
+            (_, Some(b'\n')) => Ok(Some(self.end_field(input))),
             (_, Some(_)) => Err(BARE_CR),
         }
     }
 
-    /// Moves past what `skip` skips and shows the byte it stopped at.
+    /// Moves past what `skip` skips and returns the byte that it stopped at.
     ///
-    /// The bounds are checked before that byte is judged: so the verdict is the same when the bytes
+    /// The bounds are checked before the caller judges that byte. So the result is the same if the bytes
     /// come one by one.
     #[inline]
     fn scan<'a>(
@@ -201,7 +198,7 @@ impl FieldLines {
     }
 
     #[inline]
-    fn begin(&mut self, byte: u8, bounds: &Bounds) -> Result<Stage, RemoteError> {
+    fn start_line(&mut self, byte: u8, bounds: &Bounds) -> Result<Stage, RemoteError> {
         match byte {
             b'\r' => Ok(self.step(Stage::SectionEnd)),
             b'\n' => Err(BARE_LF),
@@ -217,7 +214,7 @@ impl FieldLines {
     }
 
     #[inline]
-    fn name(&mut self, byte: u8) -> Result<Stage, RemoteError> {
+    fn end_name(&mut self, byte: u8) -> Result<Stage, RemoteError> {
         match byte {
             b':' => {
                 self.name = Span::new(self.line, self.pos);
@@ -234,7 +231,7 @@ impl FieldLines {
     }
 
     #[inline]
-    fn field(&mut self, input: &[u8]) -> Line {
+    fn end_field(&mut self, input: &[u8]) -> Line {
         let mut end = self.pos - 1;
         while end > self.value && matches!(input.get(end - 1), Some(b' ' | b'\t')) {
             end -= 1;
@@ -250,7 +247,7 @@ impl FieldLines {
         }
     }
 
-    fn end(&mut self, bounds: &Bounds) -> Result<Line, RemoteError> {
+    fn end_section(&mut self, bounds: &Bounds) -> Result<Line, RemoteError> {
         self.pos += 1;
         if self.pos > bounds.section {
             return Err(SECTION_TOO_LONG);
@@ -258,7 +255,7 @@ impl FieldLines {
         Ok(Line::End { consumed: self.pos })
     }
 
-    /// Past the byte just judged, on to `stage`.
+    /// Moves past the byte that was judged, to `stage`.
     #[inline]
     fn step(&mut self, stage: Stage) -> Stage {
         self.pos += 1;

@@ -1,0 +1,38 @@
+//! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112).
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `version` | the version that a request is served as |
+//! | `fields` | field lines, of a head or of a trailer section |
+//! | `target` | the request target, and the authority in it or in Host |
+//! | `request_line` | method, target and version |
+//! | `framing` | what decides where a request body ends |
+//! | `head` | the request line, the fields and what they mean: bytes to a [`Head`] |
+//! | `trailers` | which fields are forbidden as trailers, and the section that holds them |
+//! | `body_decoder` | a request body: bytes to runs of data |
+//! | `response_fields` | the fields that the application gives a response |
+//! | `response` | the head of a response, and responses that the server writes by itself |
+//! | `body_encoder` | a response body: how many bytes may be sent, and the bytes around them |
+
+mod body_decoder;
+mod body_encoder;
+mod fields;
+mod framing;
+mod head;
+mod request_line;
+mod response;
+pub(crate) mod response_fields;
+mod target;
+mod trailers;
+mod version;
+
+pub use body_decoder::{BodyDecoder, Decoded};
+pub use body_encoder::{BodyEncoder, ChunkLine, Encoded};
+pub use fields::{Field, Span};
+pub use framing::Framing;
+pub use head::{Head, HeadParser};
+pub use response::{
+    CONTINUE, Length, RequestContext, ResponseFraming, write_error, write_head, write_interim,
+};
+pub use target::TargetForm;
+pub use version::Version;

@@ -1,0 +1,10 @@
+//! The version of a request (RFC 9110 2.5).
+
+/// The version that a request is served as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Version {
+    Http10,
+    /// HTTP/1.1, and 1.2 to 1.9, which are served as 1.1.
+    #[default]
+    Http11,
+}
