@@ -42,7 +42,7 @@ class Service:
 
     adds_content_type = True
     pulls_bodies = False
-    starts_responses = False
+    uses_start_response = False
 
     def __init__(self, handler: Callable[[Request, Response], Any]) -> None:
         self.handler = handler
@@ -51,7 +51,6 @@ class Service:
         self.overdues: list[tuple[str, float]] = []
         self.answers: list[tuple[Request | None, Response]] = []
         self.offences: list[tuple[int, str]] = []
-        self.emptied = 0
 
     def request(self, request: Request, response: Response) -> None:
         self.handler(request, response)
@@ -65,20 +64,20 @@ class Service:
         self.offences.append((status, reason))
         return False
 
-    def answered(self, request: Request | None, response: Response) -> None:
+    def request_ended(self, request: Request | None, response: Response) -> None:
         self.answers.append((request, response))
 
-    def trouble(self, text: str, remote_ip: str | None) -> None:
+    def client_error(self, text: str, remote_ip: str) -> None:
         self.troubles.append((text, remote_ip))
 
-    def overdue(self, request: str, seconds: float, _remote_ip: str) -> None:
+    def server_warning(self, text: str) -> None:
+        self.troubles.append((text, None))
+
+    def timed_out(self, request: str, seconds: float, _remote_ip: str) -> None:
         self.overdues.append((request, seconds))
 
     def unanswered(self, handler: Any, _remote_ip: str) -> None:
         self.unanswered_handlers.append(handler)
-
-    def empty(self) -> None:
-        self.emptied += 1
 
 
 class LocalEngine:

@@ -10,6 +10,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rustix::time::Timespec;
+use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,8 @@ pub struct Engine {
     /// Kept between turns for its memory.
     reports: Mutex<Vec<Report>>,
     pub(crate) exhausted: Mutex<Option<Py<PyAny>>>,
+    /// By listener, of those that drain.
+    pub(crate) drained: Mutex<HashMap<u32, Py<PyAny>>>,
 }
 
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -53,6 +56,7 @@ impl Engine {
             services: Mutex::default(),
             reports: Mutex::default(),
             exhausted: Mutex::default(),
+            drained: Mutex::default(),
         })
     }
 
@@ -212,10 +216,11 @@ impl Engine {
     }
 
     /// Closes a listener for good. Its connections may ask once more within
-    /// `linger` seconds; the service's `empty()` is called when the last one
-    /// is gone.
-    fn drain(&self, listener: u32, linger: f64) {
+    /// `linger` seconds; `drained()` is called when the last one is gone.
+    fn drain(&self, listener: u32, linger: f64, drained: Py<PyAny>) {
         let linger_ms = (linger * 1000.0) as u64;
+        let former = locked(&self.drained).insert(listener, drained);
+        drop(former);
         self.core.engine().drain(listener, linger_ms);
     }
 
@@ -233,6 +238,8 @@ impl Engine {
         drop(waiting);
         let services = std::mem::take(&mut *locked(&self.services));
         drop(services);
+        let drained = std::mem::take(&mut *locked(&self.drained));
+        drop(drained);
     }
 
     /// Open connections.

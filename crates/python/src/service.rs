@@ -58,20 +58,20 @@ pub(crate) struct Service {
     pub(crate) body: Entry,
     /// `(response, status, reason, remote_ip) -> bool`: whether it will answer.
     pub(crate) malformed: Py<PyAny>,
-    /// `(request or None, response)` after every answer, or None.
-    pub(crate) answered: Option<Py<PyAny>>,
-    /// `(text, remote_ip or None)`: something went wrong.
-    pub(crate) trouble: Py<PyAny>,
-    /// `(request line, seconds, remote_ip)`: it took longer than it may.
-    pub(crate) overdue: Py<PyAny>,
+    /// `(request or None, response)` after every response, or None.
+    pub(crate) request_ended: Option<Py<PyAny>>,
+    /// `(text, remote_ip)`: something went wrong for one client.
+    pub(crate) client_error: Py<PyAny>,
+    /// `(text)`: something went wrong for the listener.
+    pub(crate) server_warning: Py<PyAny>,
+    /// `(request line, seconds, remote_ip)`: it exceeded `request_timeout`.
+    pub(crate) timed_out: Py<PyAny>,
     /// `(handler or None, remote_ip)`: a response was dropped unanswered.
     pub(crate) unanswered: Py<PyAny>,
-    /// `()`: the last connection of a listener that drained is gone.
-    pub(crate) empty: Py<PyAny>,
-    /// Whether an answer without a Content-Type gets one.
+    /// Whether a response without a Content-Type gets one.
     pub(crate) adds_content_type: bool,
-    /// Whether a response is called to be started, as WSGI has it.
-    pub(crate) starts_responses: bool,
+    /// Whether its responses are `StartResponse`s, as WSGI needs them.
+    pub(crate) uses_start_response: bool,
     /// Whether it is called as soon as a head is there, and asks for the body.
     pub(crate) pulls_bodies: bool,
     pub(crate) scheme: &'static str,
@@ -96,13 +96,14 @@ impl Service {
             head: Entry::of(object, "head")?,
             body: Entry::of(object, "body")?,
             malformed: method("malformed")?,
-            answered: Some(method("answered")?).filter(|found| !found.is_none(object.py())),
-            trouble: method("trouble")?,
-            overdue: method("overdue")?,
+            request_ended: Some(method("request_ended")?)
+                .filter(|found| !found.is_none(object.py())),
+            client_error: method("client_error")?,
+            server_warning: method("server_warning")?,
+            timed_out: method("timed_out")?,
             unanswered: method("unanswered")?,
-            empty: method("empty")?,
             adds_content_type: object.getattr("adds_content_type")?.is_truthy()?,
-            starts_responses: object.getattr("starts_responses")?.is_truthy()?,
+            uses_start_response: object.getattr("uses_start_response")?.is_truthy()?,
             pulls_bodies: object.getattr("pulls_bodies")?.is_truthy()?,
             scheme: "http",
             hostname: option(options, "hostname")?,

@@ -73,7 +73,7 @@ class WSGIService(Service):
     owes = "call start_response and return an iterable of bytes"
     takes = Service.takes | {"threads", "root_path"}
     adds_content_type = False
-    starts_responses = True
+    uses_start_response = True
     threads: Threads | None
 
     def __init__(self, server: HTTPServer, application: Application, options: AppOptions) -> None:

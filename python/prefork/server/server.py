@@ -163,7 +163,7 @@ class HTTPServer(Session):
             return
         session, name, _ = response.streams
         if not self.kernel.post(session, name, response):
-            self._service.trouble(f"stream {session}.{name}: there is no such event any more", None)
+            self._service.server_warning(f"stream {session}.{name}: there is no such event any more")
             response.close()
 
     def set_close_handler(
@@ -335,7 +335,7 @@ class HTTPServer(Session):
         try:
             self.listening = listen(options.address, self._port, options.domain, options.backlog)
         except BindError as error:
-            self._service.trouble(str(error), None)
+            self._service.server_warning(str(error))
             if retries > 0:
                 self.delay("_reopen", RETRY_S, retries - 1)
             return False
@@ -381,7 +381,7 @@ class HTTPServer(Session):
         self._ends_by = self.kernel.loop.time() + self.options.graceful_timeout
         self._draining = len(self._served)
         for number in self._served:
-            self.kernel.engine.drain(number, linger_s)
+            self.kernel.engine.drain(number, linger_s, self._empty)
         if not self._served:
             self._end()
 

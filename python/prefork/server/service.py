@@ -1,8 +1,8 @@
 """What a server does about its requests: the half of it that every kind of application shares.
 
 A kind of application is a subclass of `Service`, and the engine calls its methods in its turn of the loop,
-from `request` to `empty`. Always: a request ends in an answer or a closed connection; whoever wants to know
-of it is told, and harms nobody. It must know no sockets and no pool.
+from `request` to `unanswered`. Always: a request ends in a response or a closed connection; a hook that fails
+is logged and harms no request. It must know no sockets and no pool.
 """
 
 from __future__ import annotations
@@ -63,12 +63,11 @@ class Service:
     adds_content_type = True
     """Whether an answer that has no Content-Type gets one."""
 
-    starts_responses = False
-    """Whether a response is called to be started, as WSGI has it."""
+    uses_start_response = False
+    """Whether its responses are `StartResponse`s, as WSGI needs them."""
 
     def __init__(self, server: HTTPServer) -> None:
         self.server = server
-        self.empty = server._empty
         self.calls: set[asyncio.Task[Any]] = set()
         """What the application does in tasks; some outlast their connections. asyncio holds tasks weakly."""
 
@@ -90,7 +89,7 @@ class Service:
     def malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:  # noqa: ARG002
         """Not a request. True: somebody will answer; False: the engine does."""
         self.tell(self.server.options.log_handler, None, remote_ip)
-        self.trouble(f"{status} {reason}", remote_ip)
+        self.client_error(f"{status} {reason}", remote_ip)
         return False
 
     def give_up(self, response: Response) -> None:
@@ -111,20 +110,19 @@ class Service:
             self.tell(self.server.options.log_handler, request, request.remote_ip)
 
     @property
-    def answered(self) -> Callable[[Request | None, Response], None] | None:
-        """Called after each answer, if anybody wants to know when the server begins."""
+    def request_ended(self) -> Callable[[Request | None, Response], None] | None:
+        """Called after each response; None if no hook or observer wants to know."""
         options = self.server.options
-        return (
-            self._tell_answered if options.log2_handler or options.debug or self.server.on_answered else None
-        )
+        wanted = options.log2_handler or options.debug or self.server.on_answered
+        return self._tell_request_ended if wanted else None
 
-    def _tell_answered(self, request: Request | None, response: Response) -> None:
+    def _tell_request_ended(self, request: Request | None, response: Response) -> None:
         logger.debug("%s -> %s by %s", request, response.code, response.handler)
         self.tell(self.server.options.log2_handler, request, response)
         for callback in self.server.on_answered:
             self.tell(callback, request, response)
 
-    def overdue(self, request: str, seconds: float, remote_ip: str) -> None:
+    def timed_out(self, request: str, seconds: float, remote_ip: str) -> None:
         """A request was not answered within `request_timeout`; the client has got a 504."""
         text = f"{request} was not answered in {seconds:g} s: 504"
         self.complain(text, remote_ip)
@@ -149,13 +147,15 @@ class Service:
         logger.error("%s", text, exc_info=error)
         self.tell(self.server.options.error_handler, text, remote_ip)
 
-    def trouble(self, text: str, remote_ip: str | None) -> None:
-        """Something went wrong: for one client, or (without an address) for the server."""
-        if remote_ip is None:
-            logger.warning("%s", text)
-        else:
-            logger.info("client %s: %s", remote_ip, text)
+    def client_error(self, text: str, remote_ip: str) -> None:
+        """Something went wrong for one client."""
+        logger.info("client %s: %s", remote_ip, text)
         self.tell(self.server.options.error_handler, text, remote_ip)
+
+    def server_warning(self, text: str) -> None:
+        """Something went wrong, or is right again, for the server as a whole."""
+        logger.warning("%s", text)
+        self.tell(self.server.options.error_handler, text, None)
 
     def tell(self, hook: Hook, *args: object) -> None:
         """Calls a hook. One that fails is logged and harms nobody."""

@@ -134,13 +134,14 @@ def test_drain_tells_when_the_last_connection_is_gone(run_engine: RunEngine) -> 
     client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     assert (there.engine.connections, there.engine.in_flight) == (1, 1)
-    there.engine.drain(there.number, 0.0)
+    drained: list[bool] = []
+    there.engine.drain(there.number, 0.0, lambda: drained.append(True))
     there.engine.poll(0.02)
-    assert there.service.emptied == 0
+    assert drained == []
     kept[0].done()
     assert b"Connection: close" in there.read(client)
-    there.turn_until(lambda: there.service.emptied)
-    assert (there.engine.connections, there.engine.in_flight, there.service.emptied) == (0, 0, 1)
+    there.turn_until(lambda: drained)
+    assert (there.engine.connections, there.engine.in_flight, drained) == (0, 0, [True])
 
 
 def test_cut_closes_what_is_open_whatever_it_owes(run_engine: RunEngine) -> None:
@@ -159,7 +160,7 @@ def test_a_number_that_is_no_listener_does_nothing(run_engine: RunEngine) -> Non
     engine = run_engine().engine
     engine.unlisten(99)
     engine.accepting(99, True)
-    engine.drain(99, 1.0)
+    engine.drain(99, 1.0, lambda: None)
     engine.cut(99)
     engine.enter_pool()
     engine.leave_pool()
@@ -276,7 +277,7 @@ def test_a_panic_costs_the_request_and_never_the_process(
     assert all(str(error) == "on purpose" for error in unraisable)
 
 
-@pytest.mark.parametrize("hook", ["unanswered", "trouble", "empty"])
+@pytest.mark.parametrize("hook", ["unanswered", "client_error", "drained"])
 def test_a_hook_that_is_told_of_trouble_may_fail_as_well(
     run_engine: RunEngine, unraisable: list[BaseException], hook: str
 ) -> None:
@@ -291,7 +292,8 @@ def test_a_hook_that_is_told_of_trouble_may_fail_as_well(
 
     kept: list[Response] = []
     service = Service(handler)
-    setattr(service, hook, fail)
+    if hook != "drained":
+        setattr(service, hook, fail)
     there = run_engine(service=service)
     assert there.ask(raw_request("/drop")).startswith(b"HTTP/1.1 500 ")
     client = there.connect(raw_request("/wait"))
@@ -299,7 +301,7 @@ def test_a_hook_that_is_told_of_trouble_may_fail_as_well(
     client.close()
     there.turn_until(lambda: there.engine.connections == 0)
     assert there.get().status == 200
-    there.engine.drain(there.number, 0.0)
+    there.engine.drain(there.number, 0.0, fail if hook == "drained" else lambda: None)
     there.turn_until(lambda: unraisable)
     assert [str(error) for error in unraisable] == ["twice"]
 

@@ -64,7 +64,7 @@ def test_a_cycle_through_a_wsgi_response_is_collected(run_engine: RunEngine, ans
             response.answer([])
 
     service = Service(handler)
-    service.starts_responses = True
+    service.uses_start_response = True
     there = run_engine(service=service)
     client = there.connect(raw_request())
     there.turn_until(lambda: seen)
@@ -192,10 +192,10 @@ def test_ten_thousand_requests_leave_nothing_behind(run_engine: RunEngine, kind:
         response.done()
 
     class Quiet(Service):
-        def answered(self, *_: object) -> None:
+        def request_ended(self, *_: object) -> None:
             pass
 
-        trouble = unanswered = answered
+        client_error = server_warning = unanswered = request_ended
 
     data = raw_request("/" + "p" * 100)
     if kind in ("posted", "spooled"):

@@ -266,7 +266,7 @@ def test_whoever_hears_of_a_wrong_length_may_look_at_the_response(run_engine: Ru
     states: list[bool] = []
 
     class Curious(Service):
-        def trouble(self, _text: str, _remote_ip: str | None) -> None:
+        def client_error(self, _text: str, _remote_ip: str) -> None:
             states.append(kept[0].answered)
 
     def handler(_request: Request, response: Response) -> None:

@@ -240,7 +240,7 @@ def test_a_stream_that_began_before_draining_may_be_followed_by_one_more_request
     client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     kept[0].write("piece")  # the head is out: it cannot say that it was the last answer
-    there.engine.drain(there.number, DEADLINE_S)
+    there.engine.drain(there.number, DEADLINE_S, lambda: None)
     kept[0].done()
     there.read(client, b"0\r\n\r\n")
     for _ in range(50):

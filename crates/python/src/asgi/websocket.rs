@@ -101,7 +101,7 @@ impl WebSocket {
                 response.call_method1("header", ("Sec-WebSocket-Version", "13"))?;
                 Response::done(response)?;
                 let peer = response.borrow().peer.to_string();
-                service.trouble.call1(py, (reject.to_string(), peer))?;
+                service.client_error.call1(py, (reject.to_string(), peer))?;
                 return Ok(None);
             }
         };
@@ -197,9 +197,9 @@ impl WebSocket {
             )
         };
         drop(former); // not under the lock: freeing it may run Python
-        if let Some(answered) = &service.answered {
+        if let Some(request_ended) = &service.request_ended {
             let request = response.borrow(py).request_ref(py);
-            answered.call1(py, (request, response))?;
+            request_ended.call1(py, (request, response))?;
         }
         Ok(())
     }

@@ -45,7 +45,7 @@ impl Engine {
             Event::Broken { client, reject } => {
                 self.broken(py, client.exchange)?;
                 let text = reject.to_string();
-                trouble(py, service_of(client.listener), &text, Some(client.peer))
+                client_error(py, service_of(client.listener), &text, client.peer)
             }
             Event::Message { exchange, message } => self.message(py, exchange, message),
             Event::Ended {
@@ -59,7 +59,7 @@ impl Engine {
                     return Ok(());
                 };
                 let text = format!("WebSocket closed with {code}: {fault}");
-                trouble(py, service_of(client.listener), &text, Some(client.peer))
+                client_error(py, service_of(client.listener), &text, client.peer)
             }
             Event::Drained { exchange } => self.drained(py, exchange),
             Event::Closed {
@@ -70,7 +70,7 @@ impl Engine {
                 let Some(text) = interrupted else {
                     return Ok(());
                 };
-                trouble(py, service_of(client.listener), text, Some(client.peer))
+                client_error(py, service_of(client.listener), text, client.peer)
             }
             Event::Overdue {
                 client,
@@ -80,23 +80,23 @@ impl Engine {
                 self.overdue(py, client.exchange)?;
                 let arguments = (request, after_ms as f64 / 1000.0, client.peer.to_string());
                 match service_of(client.listener) {
-                    Some(service) => service.overdue.call1(py, arguments).map(drop),
+                    Some(service) => service.timed_out.call1(py, arguments).map(drop),
                     None => Ok(()),
                 }
             }
             Event::Starved { listener, error } => {
                 let text = format!("{STARVED}: {error}; {MORE_FILES}");
-                trouble(py, service_of(listener), &text, None)
+                server_warning(py, service_of(listener), &text)
             }
-            Event::Recovered { listener } => trouble(py, service_of(listener), RECOVERED, None),
+            Event::Recovered { listener } => server_warning(py, service_of(listener), RECOVERED),
             Event::Exhausted => {
                 let callback = locked(&self.exhausted).take();
                 call(py, callback)
             }
-            Event::Empty { listener } => match service_of(listener) {
-                Some(service) => service.empty.call0(py).map(drop),
-                None => Ok(()),
-            },
+            Event::Empty { listener } => {
+                let callback = locked(&self.drained).remove(&listener);
+                call(py, callback)
+            }
         }
     }
 
@@ -120,7 +120,7 @@ impl Engine {
         let request = Py::new(py, Request::new(service, who, bytes, head))?;
         let asked = Some(request.clone_ref(py));
         let response = Response::new(service, who, asked);
-        let response = match service.starts_responses {
+        let response = match service.uses_start_response {
             true => StartResponse::around(py, response)?,
             false => Py::new(py, response)?,
         };
@@ -181,7 +181,7 @@ impl Engine {
                 let text = format!(
                     "a request body could not be kept: {error}; make room or set spool_dir"
                 );
-                let result = service.trouble.call1(py, (text, peer.to_string()));
+                let result = service.client_error.call1(py, (text, peer.to_string()));
                 result.map(drop)
             }
         }
@@ -345,13 +345,13 @@ impl Engine {
         service
             .unanswered
             .call1(py, (handler, dropped.peer.to_string()))?;
-        if let (Some(answered), false) = (&service.answered, dropped.streaming) {
+        if let (Some(request_ended), false) = (&service.request_ended, dropped.streaming) {
             let request = dropped
                 .request
                 .as_ref()
                 .map(|request| request.clone_ref(py));
             let response = Response::answered_for(dropped, UNANSWERED.status);
-            answered.call1(py, (request, response))?;
+            request_ended.call1(py, (request, response))?;
         }
         Ok(())
     }
@@ -372,18 +372,26 @@ fn entrust(
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Tells of something that went wrong: for one client, or for the server.
-fn trouble(
+/// Something went wrong for one client.
+fn client_error(
     py: Python<'_>,
     service: Option<&Arc<Service>>,
     text: &str,
-    client: Option<Peer>,
+    peer: Peer,
 ) -> PyResult<()> {
     match service {
         Some(service) => {
-            let address = client.map(|peer| peer.to_string());
-            service.trouble.call1(py, (text, address)).map(drop)
+            let arguments = (text, peer.to_string());
+            service.client_error.call1(py, arguments).map(drop)
         }
+        None => Ok(()),
+    }
+}
+
+/// Something went wrong, or is right again, for the whole listener.
+fn server_warning(py: Python<'_>, service: Option<&Arc<Service>>, text: &str) -> PyResult<()> {
+    match service {
+        Some(service) => service.server_warning.call1(py, (text,)).map(drop),
         None => Ok(()),
     }
 }

@@ -287,7 +287,7 @@ impl Response {
                 State::Streaming => response.finish(),
                 State::Answered => return Err(response.already()),
             };
-            let answered = response.service.answered.as_ref();
+            let answered = response.service.request_ended.as_ref();
             let answered =
                 answered.map(|answered| (answered.clone_ref(py), response.request_ref(py)));
             // An answer that could not be sent is still owed.

@@ -102,7 +102,7 @@ impl Response {
             (None, None) => String::new(),
         };
         let text = whose + &text;
-        service.trouble.call1(slf.py(), (text, peer)).map(drop)
+        service.client_error.call1(slf.py(), (text, peer)).map(drop)
     }
 
     /// Sends head and content; returns by how much the content differs from
