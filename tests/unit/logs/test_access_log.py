@@ -56,7 +56,7 @@ def test_the_length_is_that_of_the_body(line, method, content, length):
     assert f'HTTP/1.1" 200 {length} "-" "-"' in line(request(method), content=content)
 
 
-def test_a_stream_has_no_length_whatever_its_last_piece_was(at, tmp_path):
+def test_a_stream_has_no_length_whatever_its_last_piece_was(run_engine, tmp_path):
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
 
@@ -67,7 +67,7 @@ def test_a_stream_has_no_length_whatever_its_last_piece_was(at, tmp_path):
             response.write()
         response.done()
 
-    there = at(handler)
+    there = run_engine(handler)
     there.get("/stream")
     log(*there.service.answers[0])
     assert '"GET /stream HTTP/1.1" 200 - "-"' in path.read_text()
