@@ -1,4 +1,4 @@
-# make run | test | bench | build | lint | clean
+# make run | test | bench | build | generate | lint | clean
 #
 # Everything happens in .venv, which the first target that needs it sets up. Stamps in it say what is built:
 # the engine is one file in the source tree, so building one profile takes the stamp of the other away.
@@ -15,7 +15,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test bench build lint clean
+.PHONY: run test bench build generate lint clean
 
 run: .venv/built-release
 	@exec $(BIN)/prefork serve examples/synopsis.py --bind 127.0.0.1:8080
@@ -28,6 +28,10 @@ bench: .venv/built-release
 	$(BIN)/python -m bench
 
 build: .venv/built-$(PROFILE)
+
+# The files that follow from options.py. They are committed: a build does not need this.
+generate: .venv/ready
+	$(BIN)/python -m generate
 
 lint: .venv/built-dev
 	$(BIN)/ruff check

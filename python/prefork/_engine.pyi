@@ -3,10 +3,11 @@
 from asyncio import Future
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, MutableMapping
 from re import Match
-from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, final, overload
+from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, TypedDict, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
+from prefork.config.options import AppOptions, ServerOptions
 from prefork.server.forms import Upload
 
 __all__ = [
@@ -66,26 +67,6 @@ class _Service(Protocol):
     def timed_out(self, request: str, seconds: float, remote_ip: str, /) -> object: ...
     def unanswered(self, handler: Any, remote_ip: str, /) -> object: ...
 
-class _Settings(TypedDict):
-    """Options of `ServerOptions`, of the same meaning."""
-
-    hostname: str | None
-    port: int
-    headers: Iterable[tuple[str, str]]
-    keep_alive: bool
-    proxy_mode: bool
-    header_timeout: float
-    keep_alive_timeout: float
-    send_timeout: float
-    request_timeout: float
-    body_min_rate: int
-    max_body: int
-    max_head: int
-    max_fields: int
-    underscores: str
-    spool_above: int
-    spool_dir: str | None
-
 # Listeners are numbered from 0 in the order in which they came; a number that is none does nothing.
 @final
 class Engine:
@@ -94,7 +75,7 @@ class Engine:
     def fileno(self) -> int: ...
     def due(self) -> float | None: ...
     def poll(self, timeout: float | None) -> bool: ...
-    def listen(self, fd: int, service: _Service, **options: Unpack[_Settings]) -> int: ...
+    def listen(self, fd: int, service: _Service, options: ServerOptions) -> int: ...
     def unlisten(self, listener: int) -> None: ...
     def accepting(self, listener: int, yes: bool) -> None: ...
     def drain(self, listener: int, linger: float, drained: Callable[[], object]) -> None: ...
@@ -285,9 +266,7 @@ class Input:
 @final
 class WebSocket:
     @staticmethod
-    def offered(
-        response: Response, *, max_message: int, deflate: bool, ping_interval: float, ping_timeout: float
-    ) -> WebSocket | None: ...
+    def offered(response: Response, options: AppOptions) -> WebSocket | None: ...
     @property
     def subprotocols(self) -> list[str]: ...
     @property

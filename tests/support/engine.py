@@ -14,27 +14,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from prefork._engine import Engine, Request, Response
+from prefork.config.options import ServerOptions, check
 
 DEADLINE_S = 5.0
-
-SETTINGS: dict[str, Any] = {
-    "hostname": None,
-    "port": 0,
-    "headers": [],
-    "keep_alive": True,
-    "proxy_mode": False,
-    "header_timeout": 10.0,
-    "keep_alive_timeout": 75.0,
-    "send_timeout": 60.0,
-    "request_timeout": 0.0,
-    "body_min_rate": 0,
-    "max_body": 1 << 30,
-    "max_head": 1 << 16,
-    "max_fields": 100,
-    "underscores": "drop",
-    "spool_above": 1 << 18,
-    "spool_dir": None,
-}
 
 
 class Service:
@@ -95,7 +77,7 @@ class LocalEngine:
         self.service = service or Service(handler)
         self.socket = listener or socket.create_server(("127.0.0.1", 0))
         self.socket.setblocking(False)
-        self.number = self.engine.listen(self.socket.fileno(), self.service, **SETTINGS | settings)
+        self.number = self.engine.listen(self.socket.fileno(), self.service, check(ServerOptions, settings))
         self.clients: list[socket.socket] = []
 
     def close(self) -> None:

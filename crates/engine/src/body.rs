@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::PathBuf;
 
 /// A whole body.
 pub enum Body {
@@ -63,7 +63,7 @@ impl Body {
 pub struct Spool {
     pub above_bytes: usize,
     /// `None`: the system's directory for temporary files.
-    pub directory: Option<Box<Path>>,
+    pub directory: Option<PathBuf>,
 }
 
 impl Spool {
@@ -106,7 +106,7 @@ mod tests {
     fn a_missing_directory_is_an_error_not_a_panic() {
         let spool = Spool {
             above_bytes: 0,
-            directory: Some(Path::new("/nowhere/at/all").into()),
+            directory: Some("/nowhere/at/all".into()),
         };
         assert!(Body::Memory(Vec::new()).push(b"x", &spool).is_err());
     }

@@ -9,8 +9,9 @@ use crate::engine::NEVER;
 use crate::event::Client;
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::inbound::Inbound;
-use crate::listener::{Peer, Settings};
+use crate::listener::Peer;
 use crate::output::Output;
+use crate::settings::ListenerSettings;
 use crate::websocket::WebSocket;
 use prefork_wire::{BodyEncoder, HeadParser, RequestContext};
 use rustix::event::epoll::EventFlags;
@@ -58,7 +59,7 @@ impl Phase {
 pub(crate) struct Conn {
     pub(crate) socket: OwnedFd,
     pub(crate) peer: Peer,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Arc<ListenerSettings>,
     pub(crate) listener: u32,
     pub(crate) serial: u32,
     pub(crate) phase: Phase,
@@ -107,7 +108,7 @@ impl Conn {
         peer: Peer,
         listener: u32,
         serial: u32,
-        settings: Arc<Settings>,
+        settings: Arc<ListenerSettings>,
     ) -> Self {
         Conn {
             socket,

@@ -8,9 +8,10 @@ use crate::connection::{Conn, Phase, READING};
 use crate::engine::{Current, Engine};
 use crate::event::Event;
 use crate::exchange::ConnectionId;
-use crate::listener::{ACCEPTING, Accepted, Listener, Listening, Peer, Settings, Supply};
+use crate::listener::{ACCEPTING, Accepted, Listener, Listening, Peer, Supply};
 use crate::poll_set::{GATE, QUEUE, SPECIAL};
 use crate::scoreboard::Slot;
+use crate::settings::ListenerSettings;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::io;
@@ -25,7 +26,7 @@ impl Engine {
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`.
-    pub fn listen(&mut self, socket: OwnedFd, settings: Settings) -> io::Result<u32> {
+    pub fn listen(&mut self, socket: OwnedFd, settings: ListenerSettings) -> io::Result<u32> {
         let number = self.listeners.len() as u32;
         self.listeners.push(Listener {
             socket: Some(socket),
@@ -235,7 +236,7 @@ impl Engine {
         socket: OwnedFd,
         peer: Peer,
         listener: u32,
-        settings: Arc<Settings>,
+        settings: Arc<ListenerSettings>,
     ) -> Option<u32> {
         let key = self.free.pop().unwrap_or(self.conns.len() as u32);
         let serial = self.next_serial;

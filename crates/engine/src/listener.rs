@@ -1,7 +1,6 @@
 //! A listening socket, and what its connections are held to.
 
-use crate::body::Spool;
-use prefork_wire::Limits;
+use crate::settings::ListenerSettings;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags};
@@ -9,25 +8,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-
-/// What every connection of one listener is held to.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub limits: Limits,
-    pub keep_alive: bool,
-    /// From the first byte of a head (or the accept) to its last.
-    pub header_timeout_ms: u64,
-    /// How long a connection may wait for its next request.
-    pub keep_alive_timeout_ms: u64,
-    /// How long a client may read nothing of what waits for it.
-    pub send_timeout_ms: u64,
-    /// From when the application has a request to the head of its answer; 0:
-    /// as long as it takes.
-    pub request_timeout_ms: u64,
-    /// Bytes a second that a body must come with; 0: any pace.
-    pub body_min_rate: u64,
-    pub spool: Spool,
-}
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +97,7 @@ impl Supply {
 
 pub(crate) struct Listener {
     pub(crate) socket: Option<OwnedFd>,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Arc<ListenerSettings>,
     pub(crate) state: Listening,
     /// Connections that came through it and live.
     pub(crate) open: usize,

@@ -13,21 +13,11 @@ use crate::engine::{Engine, HIGH_WATER, NEVER};
 use crate::event::Event;
 use crate::exchange::ExchangeId;
 use crate::output::COPY_LIMIT;
+use crate::settings::WebSocketSettings;
 use prefork_wire::websocket::{
     CloseCode, Deflater, Incoming, MessageDecoder, Opcode, Opening, RemoteError, write_close,
     write_frame_head, write_ping, write_pong, write_switching_protocols,
 };
-
-/// What the peer of one WebSocket is held to.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// The largest message, before and after decompression.
-    pub max_message: u64,
-    /// A Ping is sent this often; `None`: never.
-    pub ping_interval_ms: Option<u64>,
-    /// How long the peer may be silent after a Ping.
-    pub ping_timeout_ms: u64,
-}
 
 /// How long the peer has to answer our Close.
 const CLOSE_MS: u64 = 5_000;
@@ -36,7 +26,7 @@ const CLOSE_MS: u64 = 5_000;
 pub(crate) struct WebSocket {
     decoder: MessageDecoder,
     deflater: Option<Deflater>,
-    terms: Terms,
+    settings: WebSocketSettings,
     /// The application has too much unread: nothing more is read for it.
     pub(crate) paused: bool,
     next_ping_ms: u64,
@@ -48,15 +38,16 @@ impl WebSocket {
     /// When the timer is to come.
     fn due_ms(&self) -> u64 {
         match self.pinged_ms {
-            Some(pinged_ms) => pinged_ms.saturating_add(self.terms.ping_timeout_ms),
+            Some(pinged_ms) => pinged_ms.saturating_add(self.settings.ping_timeout_ms),
             None => self.next_ping_ms,
         }
     }
 
-    fn next_ping_after(terms: &Terms, now_ms: u64) -> u64 {
-        terms
-            .ping_interval_ms
-            .map_or(NEVER, |interval_ms| now_ms.saturating_add(interval_ms))
+    fn next_ping_after(settings: &WebSocketSettings, now_ms: u64) -> u64 {
+        match settings.ping_interval_ms {
+            0 => NEVER,
+            interval_ms => now_ms.saturating_add(interval_ms),
+        }
     }
 }
 
@@ -75,7 +66,7 @@ impl Engine {
         opening: &Opening,
         subprotocol: Option<&[u8]>,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-        terms: Terms,
+        settings: WebSocketSettings,
     ) -> Result<(), LocalError> {
         let date = self.clock.date();
         let now_ms = self.clock.now_ms;
@@ -90,10 +81,10 @@ impl Engine {
             })
             .map_err(LocalError::Invalid)?;
         conn.websocket = Some(Box::new(WebSocket {
-            decoder: MessageDecoder::new(terms.max_message, opening.deflate()),
+            decoder: MessageDecoder::new(settings.max_message, opening.deflate()),
             deflater: opening.deflate().map(Deflater::new),
-            next_ping_ms: WebSocket::next_ping_after(&terms, now_ms),
-            terms,
+            next_ping_ms: WebSocket::next_ping_after(&settings, now_ms),
+            settings,
             paused: false,
             pinged_ms: None,
         }));
@@ -327,7 +318,7 @@ impl Engine {
         if let Some(deflater) = &mut websocket.deflater {
             deflater.release_idle();
         }
-        websocket.next_ping_ms = WebSocket::next_ping_after(&websocket.terms, now_ms);
+        websocket.next_ping_ms = WebSocket::next_ping_after(&websocket.settings, now_ms);
         if !websocket.paused {
             websocket.pinged_ms = Some(now_ms);
         }

@@ -2,8 +2,7 @@
 #![cfg(test)]
 
 use prefork_engine::scoreboard::{Board, Header, State};
-use prefork_engine::{Content, Engine, Event, ExchangeId, Queue, Settings, Spool};
-use prefork_wire::Limits;
+use prefork_engine::{Content, Engine, Event, ExchangeId, ListenerSettings, Queue};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -55,18 +54,9 @@ impl Worker {
         let door = TcpListener::bind("127.0.0.1:0").unwrap();
         door.set_nonblocking(true).unwrap();
         let address = door.local_addr().unwrap();
-        let settings = Settings {
-            limits: Limits::default(),
-            keep_alive: true,
-            header_timeout_ms: 10_000,
+        let settings = ListenerSettings {
             keep_alive_timeout_ms: 1_000,
-            send_timeout_ms: 10_000,
-            request_timeout_ms: 0,
-            body_min_rate: 0,
-            spool: Spool {
-                above_bytes: 1 << 18,
-                directory: None,
-            },
+            ..ListenerSettings::default()
         };
         engine.listen(door.into(), settings).unwrap();
         Worker {

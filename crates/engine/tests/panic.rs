@@ -1,8 +1,7 @@
 //! A panic while one connection is worked on costs that connection alone.
 #![cfg(test)]
 
-use prefork_engine::{COPY_LIMIT, Content, Engine, Event, Settings, Spool};
-use prefork_wire::Limits;
+use prefork_engine::{COPY_LIMIT, Content, Engine, Event, ListenerSettings};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,22 +15,6 @@ impl AsRef<[u8]> for Bomb {
     fn as_ref(&self) -> &[u8] {
         assert!(!self.1.load(Ordering::Relaxed), "boom");
         &self.0
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        limits: Limits::default(),
-        keep_alive: true,
-        header_timeout_ms: 10_000,
-        keep_alive_timeout_ms: 10_000,
-        send_timeout_ms: 10_000,
-        request_timeout_ms: 0,
-        body_min_rate: 0,
-        spool: Spool {
-            above_bytes: 1 << 18,
-            directory: None,
-        },
     }
 }
 
@@ -66,7 +49,9 @@ fn the_connection_that_panicked_is_closed_and_the_others_are_served() {
     door.set_nonblocking(true).unwrap();
     let address = door.local_addr().unwrap();
     let mut engine = Engine::new().unwrap();
-    engine.listen(door.into(), settings()).unwrap();
+    engine
+        .listen(door.into(), ListenerSettings::default())
+        .unwrap();
 
     let mut client = TcpStream::connect(address).unwrap();
     ask(&mut client);

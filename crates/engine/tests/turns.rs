@@ -1,8 +1,8 @@
 //! What one turn does and what it leaves to the next; who ends a wait.
 #![cfg(test)]
 
-use prefork_engine::{Content, Engine, Event, ExchangeId, Settings, Spool};
-use prefork_wire::{Length, Limits};
+use prefork_engine::{Content, Engine, Event, ExchangeId, ListenerSettings};
+use prefork_wire::Length;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex};
@@ -23,18 +23,10 @@ impl Desk {
         let door = UnixListener::bind(&path).unwrap();
         door.set_nonblocking(true).unwrap();
         let mut engine = Engine::new().unwrap();
-        let settings = Settings {
-            limits: Limits::default(),
-            keep_alive: true,
-            header_timeout_ms: 10_000,
+        let settings = ListenerSettings {
             keep_alive_timeout_ms,
-            send_timeout_ms: 10_000,
-            request_timeout_ms: 0,
             body_min_rate: 1_000,
-            spool: Spool {
-                above_bytes: 1 << 18,
-                directory: None,
-            },
+            ..ListenerSettings::default()
         };
         engine.listen(door.into(), settings).unwrap();
         Desk {

@@ -3,12 +3,12 @@
 use crate::core::Core;
 use crate::process::{end_stuck, hold_at_fork};
 use crate::scoreboard::PyScoreboard;
-use crate::service::{Service, settings};
+use crate::service::Service;
+use crate::settings::listener_settings;
 use prefork_engine::scoreboard::State;
 use prefork_engine::{Queue, Report, guard};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 use rustix::time::Timespec;
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -113,22 +113,20 @@ impl Engine {
     }
 
     /// Serves the clients of a listening, non-blocking socket; the
-    /// descriptor is duplicated. Returns the listener's number.
+    /// descriptor is duplicated. `options` has the attributes of
+    /// `ServerOptions`. Returns the listener's number.
     ///
     /// Raises OSError.
-    #[pyo3(signature = (fd, service, **options))]
     fn listen(
         &self,
-        py: Python<'_>,
         fd: RawFd,
         service: &Bound<'_, PyAny>,
-        options: Option<&Bound<'_, PyDict>>,
+        options: &Bound<'_, PyAny>,
     ) -> PyResult<u32> {
-        let none = PyDict::new(py);
-        let options = options.unwrap_or(&none);
+        let settings = listener_settings(options)?;
         let socket = borrowed(fd)?.try_clone_to_owned()?;
         let service = Arc::new(Service::new(&self.core, service, options)?);
-        let number = self.core.engine().listen(socket, settings(options)?)?;
+        let number = self.core.engine().listen(socket, settings)?;
         Arc::make_mut(&mut locked(&self.services)).push(service);
         Ok(number)
     }

@@ -16,9 +16,11 @@ mod engine;
 mod events;
 mod heap_fill;
 mod names;
+mod options;
 mod process;
 mod scoreboard;
 mod service;
+mod settings;
 mod wsgi;
 
 /// Errors of `prefork.errors` that are raised from here.

@@ -3,12 +3,9 @@
 use crate::core::Core;
 use crate::events::request::Request;
 use crate::events::response::Response;
+use crate::settings::{ServiceSettings, service_settings};
 use crate::wsgi::call::Caller;
-use prefork_engine::{Settings, Spool};
-use prefork_wire::{Limits, Underscore};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Where a service takes a request in.
@@ -75,21 +72,16 @@ pub(crate) struct Service {
     /// Whether it is called as soon as a head is there, and asks for the body.
     pub(crate) pulls_bodies: bool,
     pub(crate) scheme: &'static str,
-    pub(crate) hostname: Option<String>,
-    pub(crate) port: u16,
-    pub(crate) proxy_mode: bool,
-    /// Header fields that every answer has unless it says otherwise.
-    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) settings: ServiceSettings,
 }
 
 impl Service {
     pub(crate) fn new(
         core: &Arc<Core>,
         object: &Bound<'_, PyAny>,
-        options: &Bound<'_, PyDict>,
+        options: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let method = |name: &str| object.getattr(name).map(Bound::unbind);
-        let headers: Vec<(String, String)> = option(options, "headers")?;
         Ok(Service {
             core: Arc::clone(core),
             request: Entry::of(object, "request")?,
@@ -106,57 +98,7 @@ impl Service {
             uses_start_response: object.getattr("uses_start_response")?.is_truthy()?,
             pulls_bodies: object.getattr("pulls_bodies")?.is_truthy()?,
             scheme: "http",
-            hostname: option(options, "hostname")?,
-            port: option(options, "port")?,
-            proxy_mode: option(options, "proxy_mode")?,
-            headers: headers
-                .into_iter()
-                .map(|(name, value)| (name.into_bytes(), crate::events::headers::latin1(&value)))
-                .collect(),
+            settings: service_settings(options)?,
         })
     }
-}
-
-fn option<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T>
-where
-    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
-{
-    match options.get_item(name)? {
-        Some(value) => value.extract(),
-        None => Err(pyo3::exceptions::PyTypeError::new_err(format!(
-            "listen() misses the option {name}"
-        ))),
-    }
-}
-
-/// The engine's settings out of the options of a server (`options.py`).
-pub(crate) fn settings(options: &Bound<'_, PyDict>) -> PyResult<Settings> {
-    let milliseconds = |name| -> PyResult<u64> {
-        let seconds: f64 = option(options, name)?;
-        Ok((seconds * 1000.0).ceil() as u64)
-    };
-    let directory: Option<String> = option(options, "spool_dir")?;
-    let underscores: String = option(options, "underscores")?;
-    Ok(Settings {
-        limits: Limits {
-            head: option(options, "max_head")?,
-            fields: option(options, "max_fields")?,
-            max_body: option(options, "max_body")?,
-            underscore: match underscores.as_str() {
-                "reject" => Underscore::Reject,
-                _ => Underscore::Drop,
-            },
-            ..Limits::default()
-        },
-        keep_alive: option(options, "keep_alive")?,
-        header_timeout_ms: milliseconds("header_timeout")?,
-        keep_alive_timeout_ms: milliseconds("keep_alive_timeout")?,
-        send_timeout_ms: milliseconds("send_timeout")?,
-        request_timeout_ms: milliseconds("request_timeout")?,
-        body_min_rate: option(options, "body_min_rate")?,
-        spool: Spool {
-            above_bytes: option(options, "spool_above")?,
-            directory: directory.map(|path| Path::new(&path).into()),
-        },
-    })
 }

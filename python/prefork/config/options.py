@@ -66,6 +66,13 @@ class Option:
     meaning: str
     unit: str
     outside: str | None
+    rust: str | None = None
+    """The field that takes it in the settings of the native module; `generate/` reads this."""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All values, if there are only a few."""
+        return self.reader.choices
 
     @property
     def flag(self) -> str:
@@ -84,16 +91,32 @@ class Option:
             raise OptionError(f"{said_as}: expected {expected}, got {came}") from None
 
 
-def in_code(default: T, reader: Reader[T], meaning: str, *, unit: str = "", outside: str | None = None) -> T:
+def in_code(
+    default: T,
+    reader: Reader[T],
+    meaning: str,
+    *,
+    unit: str = "",
+    outside: str | None = None,
+    rust: str | None = None,
+) -> T:
     """A field that is an option of the constructors alone."""
-    about = Option("", reader, default, meaning, unit, outside)
+    about = Option("", reader, default, meaning, unit, outside, rust)
     # In truth a dataclass field; typed as its value, so that mypy holds default and reader to the annotation.
     return dataclasses.field(default_factory=lambda: default, metadata={"option": about})
 
 
-def option(default: T, reader: Reader[T], meaning: str, *, unit: str = "", outside: str = "") -> T:
+def option(
+    default: T,
+    reader: Reader[T],
+    meaning: str,
+    *,
+    unit: str = "",
+    outside: str = "",
+    rust: str | None = None,
+) -> T:
     """A field that is an option everywhere; `outside` if operators know it by another name."""
-    return in_code(default, reader, meaning, unit=unit, outside=outside)
+    return in_code(default, reader, meaning, unit=unit, outside=outside, rust=rust)
 
 
 # The options
@@ -116,17 +139,26 @@ class ServerOptions(Options):
     address: str | None = in_code(
         None, maybe(text), "host or IP address, or the path of a Unix socket; None or '::': IPv6 and IPv4"
     )
-    port: int | None = in_code(None, maybe(whole(0, 65535)), "TCP port; 0 or None: any free one")
+    port: int | None = in_code(
+        None, maybe(whole(0, 65535)), "TCP port; 0 or None: any free one", rust="service"
+    )
     domain: str | None = in_code(
         None, maybe(domain), "'inet', 'inet6', 'unix' or a socket.AF_ constant; None: as the address says"
     )
     hostname: str | None = option(
-        None, maybe(text), "name of this host in request URIs; not said: what the client asked for"
+        None,
+        maybe(text),
+        "name of this host in request URIs; not said: what the client asked for",
+        rust="service",
     )
-    headers: tuple[tuple[str, str], ...] = in_code((), header_fields, "header fields of every response")
+    headers: tuple[tuple[str, str], ...] = in_code(
+        (), header_fields, "header fields of every response", rust="service"
+    )
     handlers: tuple[Mapping[str, object], ...] = in_code((), handlers, "who answers which path")
-    keep_alive: bool = option(True, switch, "keep connections open between requests")
-    proxy_mode: bool = option(False, switch, "handlers see whole URIs, as the client wrote them")
+    keep_alive: bool = option(True, switch, "keep connections open between requests", rust="listener")
+    proxy_mode: bool = option(
+        False, switch, "handlers see whole URIs, as the client wrote them", rust="service"
+    )
     log_handler: Hook = in_code(None, hook, "told (request or None, remote_ip) before the handler")
     log2_handler: Hook = in_code(None, hook, "told (request or None, response) after the answer")
     setup_handler: Hook = in_code(None, hook, "told (port, address) once listening")
@@ -134,29 +166,60 @@ class ServerOptions(Options):
     max_retries: int = option(5, whole(0, 1000), "how often a listener that failed is rebuilt")
     debug: bool = option(False, switch, "log what the server does")
     backlog: int = option(2048, whole(1, 65535), "connections the system queues before they are accepted")
-    header_timeout: float = option(10.0, seconds(0.001), "time for a request's whole head", unit="seconds")
-    keep_alive_timeout: float = option(75.0, seconds(0.001), "life of an idle connection", unit="seconds")
+    header_timeout: float = option(
+        10.0, seconds(0.001), "time for a request's whole head", unit="seconds", rust="listener"
+    )
+    keep_alive_timeout: float = option(
+        75.0, seconds(0.001), "life of an idle connection", unit="seconds", rust="listener"
+    )
     request_timeout: float = option(
         0.0,
         seconds(0.0),
         "time to begin an answer, after which it is a 504 and a stuck worker is replaced; 0: any",
         unit="seconds",
+        rust="listener",
     )
     body_min_rate: int = option(
-        240, size(0), "slowest pace at which a body may come; 0: any", unit="bytes a second"
+        240, size(0), "slowest pace at which a body may come; 0: any", unit="bytes a second", rust="listener"
     )
     send_timeout: float = option(
-        60.0, seconds(0.001), "patience with a client that takes nothing of its answer", unit="seconds"
+        60.0,
+        seconds(0.001),
+        "patience with a client that takes nothing of its answer",
+        unit="seconds",
+        rust="listener",
     )
-    max_body: int = option(GIB, size(0), "largest request body", unit="bytes")
-    spool_above: int = option(256 * KIB, size(0), "request bodies above this go to a file", unit="bytes")
-    spool_dir: str | None = option(None, maybe(directory), "where these files are; not said: the system's")
+    max_body: int = option(
+        GIB, size(0), "largest request body", unit="bytes", rust="listener.limits.max_body"
+    )
+    spool_above: int = option(
+        256 * KIB,
+        size(0),
+        "request bodies above this go to a file",
+        unit="bytes",
+        rust="listener.spool.above_bytes",
+    )
+    spool_dir: str | None = option(
+        None,
+        maybe(directory),
+        "where these files are; not said: the system's",
+        rust="listener.spool.directory",
+    )
     max_head: int = option(
-        64 * KIB, size(KIB, 16 * MIB), "largest request head, in which no line may have over 8k", unit="bytes"
+        64 * KIB,
+        size(KIB, 16 * MIB),
+        "largest request head, in which no line may have over 8k",
+        unit="bytes",
+        rust="listener.limits.head",
     )
-    max_fields: int = option(100, whole(1, 10_000), "most header fields in a request")
+    max_fields: int = option(
+        100, whole(1, 10_000), "most header fields in a request", rust="listener.limits.fields"
+    )
     underscores: str = option(
-        "drop", one_of("drop", "reject"), "what happens to header names with an underscore: drop or reject"
+        "drop",
+        one_of("drop", "reject"),
+        "what happens to header names with an underscore: drop or reject",
+        rust="listener.limits.underscore",
     )
     graceful_timeout: float = option(
         30.0, seconds(0.0), "time to finish open requests before they are cut", unit="seconds"
@@ -246,15 +309,28 @@ class AppOptions(Options):
         one_of("auto", "asyncio", "uvloop"),
         "loop of an ASGI application: asyncio, uvloop or auto (asyncio, in which the engine waits)",
     )
-    ws_max_message: int = option(16 * MIB, size(0), "largest message of a WebSocket client", unit="bytes")
+    ws_max_message: int = option(
+        16 * MIB, size(0), "largest message of a WebSocket client", unit="bytes", rust="websocket.max_message"
+    )
     ws_ping_interval: float = option(
-        20.0, seconds(0.0), "pause between pings to a WebSocket client; 0: none", unit="seconds"
+        20.0,
+        seconds(0.0),
+        "pause between pings to a WebSocket client; 0: none",
+        unit="seconds",
+        rust="websocket.ping_interval",
     )
     ws_ping_timeout: float = option(
-        20.0, seconds(0.001), "patience with a WebSocket client that is silent after a ping", unit="seconds"
+        20.0,
+        seconds(0.001),
+        "patience with a WebSocket client that is silent after a ping",
+        unit="seconds",
+        rust="websocket.ping_timeout",
     )
     ws_deflate: bool = option(
-        True, switch, "compress WebSocket messages if the client can (permessage-deflate)"
+        True,
+        switch,
+        "compress WebSocket messages if the client can (permessage-deflate)",
+        rust="websocket.deflate",
     )
 
 

@@ -13,10 +13,31 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, TypeAlias, TypeVar, cast
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
-Reader: TypeAlias = Callable[[object], T]
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader(Generic[T_co]):
+    """Reads the values of one type. Raises ValueError with what was expected."""
+
+    read: Callable[[object], T_co]
+    metavar: str
+    """What the help shows for the value."""
+    choices: tuple[str, ...] = ()
+    """All values, if there are only a few."""
+
+    def __call__(self, value: object) -> T_co:
+        return self.read(value)
+
+
+def reader(metavar: str) -> Callable[[Callable[[object], T]], Reader[T]]:
+    """Makes a function the reader of a type."""
+    return lambda read: Reader(read, metavar)
+
 
 Hook: TypeAlias = Callable[..., object] | tuple[str, str] | None
 """Somebody to tell: a function, an (alias, event) pair, or nobody."""
@@ -45,12 +66,14 @@ class Endpoint(NamedTuple):
     port: int | None
 
 
+@reader("TEXT")
 def text(value: object) -> str:
     if isinstance(value, str) and value and "\0" not in value:
         return value
     raise ValueError("a text that is not empty")
 
 
+@reader("BOOLEAN")
 def switch(value: object) -> bool:
     words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False}
     found = value if isinstance(value, bool) else (words | {"off": False}).get(str(value).lower())
@@ -60,6 +83,7 @@ def switch(value: object) -> bool:
 
 
 def whole(low: int, high: int) -> Reader[int]:
+    @reader("INTEGER")
     def read(value: object) -> int:
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
             value = int(value)
@@ -71,6 +95,7 @@ def whole(low: int, high: int) -> Reader[int]:
 
 
 def seconds(low: float) -> Reader[float]:
+    @reader("SECONDS")
     def read(value: object) -> float:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             try:
@@ -85,6 +110,7 @@ def seconds(low: float) -> Reader[float]:
 
 
 def size(low: int, high: int = 1 << 60) -> Reader[int]:
+    @reader("BYTES")
     def read(value: object) -> int:
         if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,18})([kmg]?)", value.lower())):
             value = int(found[1]) * {"": 1, "k": KIB, "m": MIB, "g": GIB}[found[2]]
@@ -101,18 +127,19 @@ def one_of(*names: str) -> Reader[str]:
             return value.lower()
         raise ValueError(" or ".join(map(repr, names)))
 
-    return read
+    return Reader(read, "|".join(names), names)
 
 
-def maybe(reader: Reader[T]) -> Reader[T | None]:
+def maybe(inner: Reader[T]) -> Reader[T | None]:
     """The reader, with None for "not said"."""
 
     def read(value: object) -> T | None:
-        return None if value is None else reader(value)
+        return None if value is None else inner(value)
 
-    return read
+    return Reader(read, inner.metavar, inner.choices)
 
 
+@reader("FAMILY")
 def domain(value: object) -> str:
     families = {socket.AF_INET: "inet", socket.AF_INET6: "inet6", socket.AF_UNIX: "unix"}
     if isinstance(value, int) and value in families:
@@ -120,6 +147,7 @@ def domain(value: object) -> str:
     return one_of("inet", "inet6", "unix")(value)
 
 
+@reader("NAME")
 def glue(value: object) -> str:
     """The seed's was an integer or four characters; any short word will do."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -129,6 +157,7 @@ def glue(value: object) -> str:
     raise ValueError("1 to 64 letters, digits, dots, dashes or underscores")
 
 
+@reader("DIRECTORY")
 def directory(value: object) -> str:
     """Absolute: the process may go elsewhere before it serves."""
     if isinstance(value, str | os.PathLike) and os.path.isdir(value):
@@ -136,12 +165,14 @@ def directory(value: object) -> str:
     raise ValueError("a directory that exists")
 
 
+@reader("FILE")
 def output(value: object) -> str:
     """A file to write, `-` for standard output. Absolute, as a directory."""
     said = text(value)
     return said if said == "-" else os.path.abspath(said)
 
 
+@reader("PATH")
 def prefix(value: object) -> str:
     """The beginning of paths: no slash at its end, one before it."""
     if isinstance(value, str) and (not value.strip("/") or value.startswith("/")):
@@ -149,6 +180,7 @@ def prefix(value: object) -> str:
     raise ValueError("a path that begins with a slash, such as /shop")
 
 
+@reader("PREFIX=DIRECTORY")
 def mounts(value: object) -> tuple[tuple[str, str], ...]:
     """Prefix and directory of each; in a text they are separated by commas."""
     if isinstance(value, str):
@@ -168,6 +200,7 @@ def mount(value: object) -> tuple[str, str]:
         raise Misfit(MOUNT, repr(value)) from None
 
 
+@reader("FIELDS")
 def header_fields(value: object) -> tuple[tuple[str, str], ...]:
     """Names are tokens (RFC 9110, 5.6.2), values one line of Latin-1 (5.5)."""
     pairs = value.items() if isinstance(value, Mapping) else value
@@ -184,6 +217,7 @@ def header_fields(value: object) -> tuple[tuple[str, str], ...]:
     return fields
 
 
+@reader("HANDLERS")
 def handlers(value: object) -> tuple[Mapping[str, object], ...]:
     """Only the shape: the server knows what an entry means and numbers its complaints."""
     if isinstance(value, list | tuple) and all(isinstance(entry, Mapping) for entry in value):
@@ -191,12 +225,14 @@ def handlers(value: object) -> tuple[Mapping[str, object], ...]:
     raise ValueError('a list of dicts like {"dir": r"^/", "session": "PAGES", "event": "got_page"}')
 
 
+@reader("EVENTS")
 def fork_handlers(value: object) -> dict[str, str]:
     if isinstance(value, Mapping) and all(isinstance(word, str) for item in value.items() for word in item):
         return dict(value)
     raise ValueError('a dict of session alias to event, like {"PAGES": "forked"}')
 
 
+@reader("HOOK")
 def hook(value: object) -> Hook:
     if value is None or callable(value):
         return value
@@ -209,6 +245,7 @@ def hook(value: object) -> Hook:
     raise ValueError("a function, a (session, event) pair or None")
 
 
+@reader("ADDRESS")
 def endpoint(value: object) -> Endpoint:
     """host:port, [IPv6]:port, port alone or unix:/path (RFC 3986, 3.2 for the first two); one of them."""
     if isinstance(value, Endpoint):

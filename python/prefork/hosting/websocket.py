@@ -38,14 +38,7 @@ class Stage(enum.Enum):
 
 def converse(service: ASGIService, request: Request, response: Response) -> None:
     """Has the application talk with a client that asks for a WebSocket."""
-    options = service.options
-    websocket = WebSocket.offered(
-        response,
-        max_message=options.ws_max_message,
-        deflate=options.ws_deflate,
-        ping_interval=options.ws_ping_interval,
-        ping_timeout=options.ws_ping_timeout,
-    )
+    websocket = WebSocket.offered(response, service.options)
     if websocket is not None:
         work = Conversation(service, websocket, response).run(request)
         kernel = service.server.kernel

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -32,11 +33,6 @@ logger = logging.getLogger("prefork.server")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ENGINE_OPTIONS = (
-    *("hostname", "keep_alive", "proxy_mode", "headers", "max_head", "max_fields", "underscores"),
-    *("header_timeout", "keep_alive_timeout", "send_timeout", "request_timeout"),
-    *("body_min_rate", "max_body", "spool_above", "spool_dir"),
-)
 HOOKS = ("log_handler", "log2_handler", "setup_handler", "error_handler")
 RETRY_S = 1.0
 LAST_WORDS_S = 1.0
@@ -314,11 +310,9 @@ class HTTPServer(Session):
     def _serve(self) -> None:
         """Accepts in this process from now on."""
         assert self.listening is not None
-        options = {name: getattr(self.options, name) for name in ENGINE_OPTIONS}
-        options["port"] = self.listening.port or 0
-        options["headers"] = list(self.options.headers)
+        options = dataclasses.replace(self.options, port=self.listening.port)
         for listener in self.listening.sockets:
-            self._accepting.append(self.kernel.engine.listen(listener.fileno(), self._service, **options))
+            self._accepting.append(self.kernel.engine.listen(listener.fileno(), self._service, options))
 
     def start_listen(self) -> bool:
         """Listens again after `stop_listen`, on the same port. False: it listens already, or cannot.

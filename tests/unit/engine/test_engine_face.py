@@ -13,7 +13,11 @@ import pytest
 
 from prefork import Headers, Request, Response
 from prefork._engine import Engine, die_with_parent
-from support.engine import SETTINGS, RunEngine, Service, keeping, raw_request
+from prefork.config.options import ServerOptions, check, options_of
+from support.engine import RunEngine, Service, keeping, raw_request
+
+OPTIONS = check(ServerOptions, {})
+NATIVE = [option.name for option in options_of(ServerOptions).values() if option.rust]
 
 
 @pytest.fixture
@@ -65,7 +69,7 @@ def test_what_is_no_descriptor_is_refused(run_engine: RunEngine, fd: int, error:
     with pytest.raises(error):
         Engine().nest(fd)
     with pytest.raises(error):
-        Engine().listen(fd, run_engine().service, **SETTINGS)
+        Engine().listen(fd, run_engine().service, OPTIONS)
 
 
 def test_a_signal_ends_no_wait_but_its_handler_may(run_engine: RunEngine) -> None:
@@ -84,16 +88,16 @@ def test_a_signal_ends_no_wait_but_its_handler_may(run_engine: RunEngine) -> Non
 # --- listening ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("missing", list(SETTINGS))
+@pytest.mark.parametrize("missing", NATIVE)
 def test_a_listener_needs_every_option(missing: str) -> None:
-    options = {name: value for name, value in SETTINGS.items() if name != missing}
-    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TypeError, match=missing):
-        Engine().listen(listener.fileno(), Service(print), **options)
+    options: Any = SimpleNamespace(**{name: getattr(OPTIONS, name) for name in NATIVE if name != missing})
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(AttributeError, match=missing):
+        Engine().listen(listener.fileno(), Service(print), options)
 
 
 def test_a_service_without_its_methods_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(AttributeError, match="request"):
-        Engine().listen(listener.fileno(), SimpleNamespace(), **SETTINGS)
+        Engine().listen(listener.fileno(), SimpleNamespace(), OPTIONS)
 
 
 def test_the_listener_is_a_descriptor_of_the_engines_own(run_engine: RunEngine) -> None:

@@ -1,24 +1,7 @@
 use super::*;
-use crate::{Queue, Spool};
-use prefork_wire::Limits;
+use crate::Queue;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::net::TcpListener;
-
-fn settings() -> Settings {
-    Settings {
-        limits: Limits::default(),
-        keep_alive: true,
-        header_timeout_ms: 10_000,
-        keep_alive_timeout_ms: 10_000,
-        send_timeout_ms: 10_000,
-        request_timeout_ms: 0,
-        body_min_rate: 0,
-        spool: Spool {
-            above_bytes: 1 << 18,
-            directory: None,
-        },
-    }
-}
 
 #[test]
 fn who_has_no_descriptor_watches_no_door_at_all() {
@@ -29,7 +12,9 @@ fn who_has_no_descriptor_watches_no_door_at_all() {
     engine.join_queue(Queue::new(entrance, exit));
     for _ in 0..2 {
         let door = TcpListener::bind("127.0.0.1:0").unwrap();
-        engine.listen(door.into(), settings()).unwrap();
+        engine
+            .listen(door.into(), ListenerSettings::default())
+            .unwrap();
     }
     let watched = |engine: &Engine| engine.queue.as_ref().unwrap().watched;
     assert!(watched(&engine));
@@ -49,7 +34,16 @@ fn who_has_no_descriptor_watches_no_door_at_all() {
 fn what_cannot_be_watched_is_no_listener() {
     let mut engine = Engine::new().unwrap();
     let file = std::fs::File::open("/proc/self/exe").unwrap();
-    assert!(engine.listen(file.into(), settings()).is_err());
+    assert!(
+        engine
+            .listen(file.into(), ListenerSettings::default())
+            .is_err()
+    );
     let door = TcpListener::bind("127.0.0.1:0").unwrap();
-    assert_eq!(engine.listen(door.into(), settings()).unwrap(), 0);
+    assert_eq!(
+        engine
+            .listen(door.into(), ListenerSettings::default())
+            .unwrap(),
+        0
+    );
 }

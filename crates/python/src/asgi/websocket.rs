@@ -6,7 +6,8 @@ use crate::events::content::ResponseContent;
 use crate::events::headers::{Headers, latin1};
 use crate::events::response::{Response, State};
 use crate::service::Service;
-use prefork_engine::{ExchangeId, LocalError, Terms};
+use crate::settings::websocket_settings;
+use prefork_engine::{ExchangeId, LocalError, WebSocketSettings};
 use prefork_wire::websocket::{CloseCode, Message, Opening};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -29,7 +30,7 @@ pub struct WebSocket {
     exchange: ExchangeId,
     response: Py<Response>,
     opening: Opening,
-    terms: Terms,
+    settings: WebSocketSettings,
     inbox: VecDeque<Message>,
     inbox_bytes: usize,
     paused: bool,
@@ -72,14 +73,11 @@ impl WebSocket {
     /// What the request of `response` offers. None: it does not ask for a
     /// WebSocket properly, and has been answered so.
     #[staticmethod]
-    #[pyo3(signature = (response, *, max_message, deflate, ping_interval, ping_timeout))]
     fn offered(
         response: &Bound<'_, Response>,
-        max_message: u64,
-        deflate: bool,
-        ping_interval: f64,
-        ping_timeout: f64,
+        options: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Self>> {
+        let settings = websocket_settings(options)?;
         let py = response.py();
         let (core, service, exchange, opening) = {
             let response = response.borrow();
@@ -105,21 +103,16 @@ impl WebSocket {
                 return Ok(None);
             }
         };
-        if !deflate {
+        if !settings.deflate {
             opening.refuse_deflate();
         }
-        let milliseconds = |seconds: f64| (seconds * 1000.0).ceil() as u64;
         Ok(Some(WebSocket {
             core,
             service,
             exchange,
             response: response.clone().unbind(),
             opening,
-            terms: Terms {
-                max_message,
-                ping_interval_ms: (ping_interval > 0.0).then(|| milliseconds(ping_interval)),
-                ping_timeout_ms: milliseconds(ping_timeout),
-            },
+            settings,
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             paused: false,
@@ -164,11 +157,16 @@ impl WebSocket {
             if response.state != State::Waiting {
                 return Err(response.already());
             }
-            let defaults = websocket.service.headers.iter().filter(|(name, _)| {
-                !headers
-                    .fields()
-                    .any(|(known, _)| known.eq_ignore_ascii_case(name))
-            });
+            let defaults = websocket
+                .service
+                .settings
+                .headers
+                .iter()
+                .filter(|(name, _)| {
+                    !headers
+                        .fields()
+                        .any(|(known, _)| known.eq_ignore_ascii_case(name))
+                });
             let defaults = defaults.map(|(name, value)| (name.as_slice(), value.as_slice()));
             let fields = headers.fields().chain(defaults);
             let subprotocol = subprotocol.map(latin1);
@@ -177,7 +175,7 @@ impl WebSocket {
                 &websocket.opening,
                 subprotocol.as_deref(),
                 fields,
-                websocket.terms,
+                websocket.settings,
             );
             result.map_err(|refusal| response.refused(refusal))?;
             response.state = State::Answered;

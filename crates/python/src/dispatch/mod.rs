@@ -114,7 +114,7 @@ impl Engine {
         bytes: Vec<u8>,
         head: Head,
     ) -> PyResult<()> {
-        let tunnel = head.form == TargetForm::Authority && !service.proxy_mode;
+        let tunnel = head.form == TargetForm::Authority && !service.settings.proxy_mode;
         let bodied = !matches!(head.framing, Framing::None | Framing::Length(0));
         let who = (client.exchange, client.peer);
         let request = Py::new(py, Request::new(service, who, bytes, head))?;

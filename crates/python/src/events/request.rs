@@ -74,10 +74,10 @@ impl Request {
     /// wrote, or the address it came to.
     fn authority(&self) -> String {
         let service = &self.service;
-        if let Some(hostname) = &service.hostname {
-            return match service.port {
-                80 | 0 => hostname.clone(),
-                port => format!("{hostname}:{port}"),
+        if let Some(hostname) = &service.settings.hostname {
+            return match service.settings.port {
+                None | Some(80 | 0) => hostname.clone(),
+                Some(port) => format!("{hostname}:{port}"),
             };
         }
         if let Some(host) = self.head.host.or(self.head.authority) {
@@ -123,7 +123,7 @@ impl Request {
     #[getter]
     fn path<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
         let made = self.path.get_or_init(py, || {
-            let path = if self.service.proxy_mode {
+            let path = if self.service.settings.proxy_mode {
                 Cow::Borrowed(self.head.target.of(&self.bytes))
             } else {
                 percent_decode(self.raw())
@@ -151,7 +151,7 @@ impl Request {
     #[getter]
     fn uri(&self) -> String {
         let target = self.text(self.head.target);
-        if self.service.proxy_mode || self.head.form == TargetForm::Authority {
+        if self.service.settings.proxy_mode || self.head.form == TargetForm::Authority {
             return target.into_owned();
         }
         let scheme = self.service.scheme;

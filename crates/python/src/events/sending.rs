@@ -53,7 +53,7 @@ impl Response {
             own.fields()
                 .any(|(known, _)| known.eq_ignore_ascii_case(name))
         };
-        let defaults = self.service.headers.iter();
+        let defaults = self.service.settings.headers.iter();
         let defaults = defaults
             .filter(|(name, _)| !has(name))
             .map(|(name, value)| (name.as_slice(), value.as_slice()));

@@ -1,0 +1,34 @@
+//! How one option is read from an options object of Python (`options.py`).
+
+use crate::events::headers::latin1;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+/// As it is.
+pub(crate) fn value<T>(options: &Bound<'_, PyAny>, name: &Bound<'_, PyString>) -> PyResult<T>
+where
+    T: for<'a, 'py> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    options.getattr(name)?.extract()
+}
+
+/// A time, which Python has in seconds.
+pub(crate) fn milliseconds(
+    options: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+) -> PyResult<u64> {
+    let seconds: f64 = value(options, name)?;
+    Ok((seconds * 1000.0).ceil() as u64)
+}
+
+/// Names and values of header fields.
+pub(crate) fn header_fields(
+    options: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> {
+    let fields: Vec<(String, String)> = value(options, name)?;
+    Ok(fields
+        .into_iter()
+        .map(|(name, value)| (name.into_bytes(), latin1(&value)))
+        .collect())
+}

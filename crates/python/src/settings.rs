@@ -1,0 +1,72 @@
+//! The options of Python's `options.py` as settings of the engine and of a service.
+
+// Generated from python/prefork/config/options.py by `make generate`. Do not edit.
+
+use crate::options::{header_fields, milliseconds, value};
+use prefork_engine::{ListenerSettings, Spool, WebSocketSettings};
+use prefork_wire::{Limits, Underscore};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+/// How a service sees requests and answers them.
+#[derive(Debug)]
+pub(crate) struct ServiceSettings {
+    /// TCP port; 0 or None: any free one. Option `port`.
+    pub(crate) port: Option<u64>,
+    /// Name of this host in request URIs; not said: what the client asked for.
+    /// Option `hostname`.
+    pub(crate) hostname: Option<String>,
+    /// Header fields of every response. Option `headers`.
+    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Handlers see whole URIs, as the client wrote them. Option `proxy_mode`.
+    pub(crate) proxy_mode: bool,
+}
+
+/// Raises AttributeError or TypeError for an option that is not there or not of its type.
+pub(crate) fn listener_settings(options: &Bound<'_, PyAny>) -> PyResult<ListenerSettings> {
+    let py = options.py();
+    Ok(ListenerSettings {
+        keep_alive: value(options, intern!(py, "keep_alive"))?,
+        header_timeout_ms: milliseconds(options, intern!(py, "header_timeout"))?,
+        keep_alive_timeout_ms: milliseconds(options, intern!(py, "keep_alive_timeout"))?,
+        request_timeout_ms: milliseconds(options, intern!(py, "request_timeout"))?,
+        body_min_rate: value(options, intern!(py, "body_min_rate"))?,
+        send_timeout_ms: milliseconds(options, intern!(py, "send_timeout"))?,
+        limits: Limits {
+            max_body: value(options, intern!(py, "max_body"))?,
+            head: value(options, intern!(py, "max_head"))?,
+            fields: value(options, intern!(py, "max_fields"))?,
+            underscore: match value::<String>(options, intern!(py, "underscores"))?.as_str() {
+                "reject" => Underscore::Reject,
+                _ => Underscore::Drop,
+            },
+            ..Limits::default()
+        },
+        spool: Spool {
+            above_bytes: value(options, intern!(py, "spool_above"))?,
+            directory: value(options, intern!(py, "spool_dir"))?,
+        },
+    })
+}
+
+/// Raises AttributeError or TypeError for an option that is not there or not of its type.
+pub(crate) fn websocket_settings(options: &Bound<'_, PyAny>) -> PyResult<WebSocketSettings> {
+    let py = options.py();
+    Ok(WebSocketSettings {
+        max_message: value(options, intern!(py, "ws_max_message"))?,
+        ping_interval_ms: milliseconds(options, intern!(py, "ws_ping_interval"))?,
+        ping_timeout_ms: milliseconds(options, intern!(py, "ws_ping_timeout"))?,
+        deflate: value(options, intern!(py, "ws_deflate"))?,
+    })
+}
+
+/// Raises AttributeError or TypeError for an option that is not there or not of its type.
+pub(crate) fn service_settings(options: &Bound<'_, PyAny>) -> PyResult<ServiceSettings> {
+    let py = options.py();
+    Ok(ServiceSettings {
+        port: value(options, intern!(py, "port"))?,
+        hostname: value(options, intern!(py, "hostname"))?,
+        headers: header_fields(options, intern!(py, "headers"))?,
+        proxy_mode: value(options, intern!(py, "proxy_mode"))?,
+    })
+}

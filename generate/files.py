@@ -1,0 +1,13 @@
+"""Which files are generated, and from what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from generate import rust
+
+FILES: dict[str, Callable[[], str]] = {
+    "crates/engine/src/settings.rs": rust.engine_settings,
+    "crates/python/src/settings.rs": rust.binding_settings,
+}
+"""Path of each file, and the function that gives its text."""
