@@ -5,9 +5,9 @@
 
 use crate::connection::{Conn, Phase};
 use crate::content::Content;
-use crate::engine::Engine;
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::listener::Peer;
+use crate::reactor::Reactor;
 use prefork_wire::{
     BodyEncoder, CONTINUE, Length, RemoteError, Version, write_error, write_head, write_interim,
 };
@@ -48,7 +48,7 @@ pub(crate) fn find(
         .ok_or(LocalError::Closed)
 }
 
-impl Engine {
+impl Reactor {
     /// Answers a request whole: head and body.
     ///
     /// Returns by how much the body differs from the Content-Length that the
@@ -57,7 +57,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`LocalError`]; after `Invalid` the request still waits for its answer.
-    pub fn answer<'a>(
+    pub fn respond<'a>(
         &mut self,
         id: ExchangeId,
         status: u16,
@@ -81,7 +81,7 @@ impl Engine {
         status: u16,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<(), LocalError> {
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if !matches!(conn.phase, Phase::Offered | Phase::Handling) {
             return Err(LocalError::OutOfTurn);
@@ -112,7 +112,7 @@ impl Engine {
             .filter(|conn| conn.serial == id.connection.serial);
         let last =
             conn.is_some_and(|conn| self.draining(conn.listener) && !self.goes_on_elsewhere(conn));
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if !matches!(conn.phase, Phase::Offered | Phase::Handling) {
             return Err(LocalError::OutOfTurn);
@@ -143,7 +143,7 @@ impl Engine {
     /// # Errors
     /// [`LocalError`].
     pub fn write(&mut self, id: ExchangeId, content: Content<'_>) -> Result<usize, LocalError> {
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if conn.phase != Phase::Streaming {
             return Err(LocalError::OutOfTurn);
@@ -171,7 +171,7 @@ impl Engine {
     }
 
     /// Writes the trailers of a body that is complete, if its coding has room
-    /// for them; [`Engine::finish`] is still to come.
+    /// for them; [`Reactor::finish`] is still to come.
     ///
     /// # Errors
     /// [`LocalError`]; after `Invalid` nothing was sent.
@@ -180,7 +180,7 @@ impl Engine {
         id: ExchangeId,
         fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     ) -> Result<(), LocalError> {
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if conn.phase != Phase::Streaming {
             return Err(LocalError::OutOfTurn);
@@ -198,7 +198,7 @@ impl Engine {
     /// # Errors
     /// [`LocalError`].
     pub fn finish(&mut self, id: ExchangeId) -> Result<u64, LocalError> {
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if conn.phase != Phase::Streaming {
             return Err(LocalError::OutOfTurn);
@@ -218,6 +218,7 @@ impl Engine {
         };
         conn.inbound = None;
         conn.tell_drained = false;
+        conn.wants_gone = false;
         self.let_go();
         self.touch(id.connection.key);
         Ok(missing)
@@ -228,7 +229,7 @@ impl Engine {
     /// # Errors
     /// [`LocalError`].
     pub fn collect(&mut self, id: ExchangeId) -> Result<(), LocalError> {
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if conn.phase != Phase::Offered {
             return Err(LocalError::OutOfTurn);
@@ -245,7 +246,7 @@ impl Engine {
     /// connection ends. False: none is owed.
     pub fn reject(&mut self, id: ExchangeId, reject: &RemoteError) -> bool {
         let date = self.clock.date();
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let Ok(conn) = find(conns, id) else {
             return false;
         };
@@ -265,14 +266,18 @@ impl Engine {
         true
     }
 
-    /// Closes the connection at once, whatever it owes. What was written to
-    /// it before is sent as far as the socket takes it.
-    pub fn hang_up(&mut self, id: ExchangeId) {
+    /// Ends an exchange at once, whatever is owed, and with it the connection.
+    /// What was written before is sent as far as the socket takes it.
+    /// `reason` goes to [`crate::Event::Closed`].
+    pub fn abort(&mut self, id: ExchangeId, reason: Option<&'static str>) {
         if self.named(id).is_none() {
             return;
         }
         self.flush(id.connection.key);
-        self.remove(id.connection.key, None);
+        match reason {
+            Some(reason) => self.lose(id.connection.key, reason),
+            None => self.remove(id.connection.key, None),
+        }
     }
 
     /// [`crate::Event::Drained`] comes once, when all that was written so far
@@ -289,11 +294,24 @@ impl Engine {
         true
     }
 
-    /// [`crate::Event::Closed`] comes when the connection is gone. False: it is.
-    pub fn tell_closed(&mut self, id: ConnectionId, yes: bool) -> bool {
+    /// Asks for [`crate::Event::Gone`], once, if the client of an exchange is
+    /// gone before its response is complete; or (`yes` is false) takes that
+    /// back. False: it is gone, or the response is complete.
+    pub fn tell_gone(&mut self, id: ExchangeId, yes: bool) -> bool {
+        let Some(conn) = self.named(id) else {
+            return false;
+        };
+        let is_open = conn.phase.is_open();
+        conn.wants_gone = yes && is_open;
+        is_open
+    }
+
+    /// Asks for [`crate::Event::Closed`] when the connection is closed.
+    /// False: it is.
+    pub fn tell_closed(&mut self, id: ConnectionId) -> bool {
         match self.named(ExchangeId::only(id)) {
             Some(conn) => {
-                conn.watched = yes;
+                conn.wants_closed = true;
                 true
             }
             None => false,

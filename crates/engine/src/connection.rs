@@ -3,14 +3,14 @@
 //! Owns: the socket, the bytes that wait in either direction, the place in
 //! the protocol. Always holds: `phase` alone says what may happen next; an
 //! idle connection holds no buffer. Knows no epoll, no timer wheel and no
-//! other connection: `engine.rs` moves it.
+//! other connection: `reactor.rs` moves it.
 
-use crate::engine::NEVER;
 use crate::event::Client;
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::inbound::Inbound;
 use crate::listener::Peer;
 use crate::output::Output;
+use crate::reactor::NEVER;
 use crate::settings::ListenerSettings;
 use crate::websocket::WebSocket;
 use prefork_wire::{BodyEncoder, HeadParser, RequestContext};
@@ -46,6 +46,14 @@ impl Phase {
     /// The application owes an answer, or the rest of one.
     pub(crate) fn in_flight(self) -> bool {
         matches!(self, Phase::Handling | Phase::Streaming | Phase::Open)
+    }
+
+    /// A request is open, and its response is not complete.
+    pub(crate) fn is_open(self) -> bool {
+        !matches!(
+            self,
+            Phase::Waiting | Phase::Closing | Phase::Leaving | Phase::Lingering
+        )
     }
 
     pub(crate) fn reads(self) -> bool {
@@ -87,8 +95,10 @@ pub(crate) struct Conn {
     pub(crate) expects_continue: bool,
     /// The peer has closed its side.
     pub(crate) eof: bool,
-    /// Somebody wants to hear when it closes.
-    pub(crate) watched: bool,
+    /// [`crate::Event::Closed`] is wanted.
+    pub(crate) wants_closed: bool,
+    /// [`crate::Event::Gone`] is wanted.
+    pub(crate) wants_gone: bool,
     /// The producer of the body wants to hear when its last piece has left.
     pub(crate) tell_drained: bool,
     /// It stands in the engine's list of connections to look at.
@@ -131,7 +141,8 @@ impl Conn {
             unread: false,
             expects_continue: false,
             eof: false,
-            watched: false,
+            wants_closed: false,
+            wants_gone: false,
             tell_drained: false,
             touched: false,
             requests: 0,

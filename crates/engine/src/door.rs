@@ -5,11 +5,11 @@
 //! itself closed and leaves clients to the others.
 
 use crate::connection::{Conn, Phase, READING};
-use crate::engine::{Current, Engine};
 use crate::event::Event;
 use crate::exchange::ConnectionId;
 use crate::listener::{ACCEPTING, Accepted, Listener, Listening, Peer, Supply};
 use crate::poll_set::{GATE, QUEUE, SPECIAL};
+use crate::reactor::{Current, Reactor};
 use crate::scoreboard::Slot;
 use crate::settings::ListenerSettings;
 use rustix::event::epoll::EventFlags;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 const STARVED_RETRY_MS: u64 = 250;
 const GATE_AGAIN_MS: u64 = 50;
 
-impl Engine {
+impl Reactor {
     /// Accepts clients of a listening, non-blocking socket from now on.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Engine {
     }
 
     /// Closes every connection of a listener at once, whatever it owes.
-    pub fn cut(&mut self, listener: u32) {
+    pub fn abort_all(&mut self, listener: u32) {
         for key in self.keys_of(listener) {
             self.lose(key, "the server was shut down");
         }

@@ -1,18 +1,18 @@
 //! The engine's part that sends, times out and closes.
 
 use crate::connection::{Phase, READING};
-use crate::engine::{Engine, NEVER};
 use crate::event::Event;
 use crate::guard::OVERDUE;
 use crate::inbound::Inbound;
 use crate::output::{Failure, Sent, queued_in};
+use crate::reactor::{NEVER, Reactor};
 use prefork_wire::RemoteError;
 use rustix::event::epoll::EventFlags;
 use std::os::fd::AsFd;
 
 const LINGER_MS: u64 = 5_000;
 
-impl Engine {
+impl Reactor {
     /// Sends what waits; true when nothing does any more.
     pub(crate) fn flush(&mut self, key: u32) -> bool {
         let Some(Some(conn)) = self.conns.get_mut(key as usize) else {
@@ -277,9 +277,17 @@ impl Engine {
                 fault: None,
             });
         }
-        if conn.watched || conn.tell_drained || interrupted.is_some() {
+        let cut_short = interrupted.is_some() && conn.phase.is_open();
+        if conn.wants_gone || conn.tell_drained || cut_short {
+            self.events.push_back(Event::Gone {
+                exchange: conn.id(key),
+            });
+        }
+        if conn.wants_closed || interrupted.is_some() {
             self.events.push_back(Event::Closed {
-                client: conn.client(key),
+                connection: conn.connection_id(key),
+                listener: conn.listener,
+                peer: conn.peer,
                 interrupted,
             });
         }

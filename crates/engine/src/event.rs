@@ -1,8 +1,8 @@
 //! What the engine tells its owner.
 
 use crate::body::Body;
-use crate::exchange::ExchangeId;
-use crate::inbound::Piece;
+use crate::exchange::{ConnectionId, ExchangeId};
+use crate::inbound::BodyPart;
 use crate::listener::Peer;
 use prefork_wire::websocket::Message;
 use prefork_wire::{Head, RemoteError};
@@ -19,8 +19,8 @@ pub struct Client {
 /// What happened. `conn` is the name to answer to.
 pub enum Event {
     /// A request. With a body, it is still to come: answer without it, or
-    /// call [`Engine::collect`] and wait for [`Event::Body`], or take it in
-    /// pieces: [`Engine::begin_pulling`].
+    /// call [`Reactor::collect`] and wait for [`Event::Body`], or take it in
+    /// pieces: [`Reactor::begin_pulling`].
     Request {
         client: Client,
         /// The head as it came; the spans of `head` point into it.
@@ -33,12 +33,15 @@ pub enum Event {
         exchange: ExchangeId,
         body: Result<Body, io::Error>,
     },
-    /// The piece of a body that was asked for by [`Engine::pull`].
-    Piece { exchange: ExchangeId, piece: Piece },
+    /// The piece of a body that was asked for by [`Reactor::pull`].
+    BodyPart {
+        exchange: ExchangeId,
+        part: BodyPart,
+    },
     /// No more of it comes: `reject` says what the client did wrong. It has
     /// heard that, or been cut off in the middle of its answer.
-    Broken { client: Client, reject: RemoteError },
-    /// Not a request. Answer it, or let [`Engine::reject`] do so.
+    BodyFailed { client: Client, reject: RemoteError },
+    /// Not a request. Answer it, or let [`Reactor::reject`] do so.
     Malformed { client: Client, reject: RemoteError },
     /// The peer of a WebSocket has said this.
     Message {
@@ -56,9 +59,13 @@ pub enum Event {
     },
     /// What was written has left the process.
     Drained { exchange: ExchangeId },
-    /// The connection is gone. `interrupted` if somebody still owed something.
+    /// The client of an exchange is gone before its response was complete.
+    Gone { exchange: ExchangeId },
+    /// The connection is closed. `interrupted`: why, if that was too early.
     Closed {
-        client: Client,
+        connection: ConnectionId,
+        listener: u32,
+        peer: Peer,
         interrupted: Option<&'static str>,
     },
     /// A listener takes no connections for a moment: the reason.

@@ -14,8 +14,8 @@
 //! counter, and with a wake-up when both have been asleep.
 
 use crate::connection::Phase;
-use crate::engine::Engine;
 use crate::poll_set::{REPORTS, Report, Waiter, is_a_door};
+use crate::reactor::Reactor;
 use prefork_wire::{RemoteError, write_error};
 use std::io;
 use std::sync::{Mutex, PoisonError, TryLockError, Weak};
@@ -80,7 +80,7 @@ pub type LastWords = fn(&str) -> !;
 ///
 /// # Errors
 /// When the process may have no further thread.
-pub fn start(engine: &std::sync::Arc<Mutex<Engine>>, last_words: LastWords) -> io::Result<()> {
+pub fn start(engine: &std::sync::Arc<Mutex<Reactor>>, last_words: LastWords) -> io::Result<()> {
     let mut guard = Guard {
         engine: std::sync::Arc::downgrade(engine),
         reports: Vec::with_capacity(REPORTS),
@@ -114,7 +114,7 @@ enum Next {
 }
 
 struct Guard {
-    engine: Weak<Mutex<Engine>>,
+    engine: Weak<Mutex<Reactor>>,
     reports: Vec<Report>,
     /// Where the main thread was at the last tick, and since when.
     step: u64,
@@ -194,7 +194,7 @@ impl Guard {
     }
 }
 
-impl Engine {
+impl Reactor {
     /// How long a main thread that sleeps may do so at most. `None`: for ever.
     fn sleeps_on(&self) -> Option<Duration> {
         let due = Duration::from_millis(self.timers.next_ms()?) + GRACE;
@@ -223,7 +223,7 @@ impl Engine {
             if self.pass_by(key) {
                 continue;
             }
-            let Engine { conns, buffers, .. } = self;
+            let Reactor { conns, buffers, .. } = self;
             let Some(Some(conn)) = conns.get_mut(key as usize) else {
                 continue;
             };

@@ -7,13 +7,13 @@
 //! is watched exactly while a listener is: whoever may accept may adopt.
 
 use crate::connection::Conn;
-use crate::engine::{ACCEPTS_PER_TURN, Current, Engine};
 use crate::event::Event;
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::listener::{ACCEPTING, Listening, Peer};
 use crate::poll_set::Report;
 use crate::poll_set::{ALARM, QUEUE, SPECIAL};
 use crate::queue::{Passage, Queue, Received};
+use crate::reactor::{ACCEPTS_PER_TURN, Current, Reactor};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::time::Timespec;
@@ -23,11 +23,15 @@ use std::sync::Arc;
 impl Conn {
     /// Nothing of it is in this process, and nobody here waits for its end.
     fn may_move(&self) -> bool {
-        self.is_idle() && self.parser.is_none() && !self.watched && !self.eof
+        self.is_idle()
+            && self.parser.is_none()
+            && !self.wants_closed
+            && !self.wants_gone
+            && !self.eof
     }
 }
 
-impl Engine {
+impl Reactor {
     // ---- away from here -------------------------------------------------------
 
     /// Sends a connection to whoever is spare. False: it stays.
@@ -45,7 +49,7 @@ impl Engine {
             requests: conn.requests,
             due_ms: idles_until_ms.unwrap_or(self.clock.now_ms.saturating_add(timeout_ms)),
         };
-        let Engine { conns, queue, .. } = self;
+        let Reactor { conns, queue, .. } = self;
         let (Some(Some(conn)), Some(queue)) = (conns.get(key as usize), queue) else {
             return false;
         };
@@ -66,7 +70,7 @@ impl Engine {
     /// that the answer it is given need not be its last.
     pub(crate) fn goes_on_elsewhere(&self, conn: &Conn) -> bool {
         let accepted = self.queue.as_ref().is_some_and(|queue| !queue.refuses);
-        accepted && !conn.watched && self.slot.as_ref().is_some_and(|slot| slot.pool_is_kept())
+        accepted && !conn.wants_closed && self.slot.as_ref().is_some_and(|slot| slot.pool_is_kept())
     }
 
     /// A worker that is busy enough leaves a request that is about to begin to

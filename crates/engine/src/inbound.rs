@@ -9,9 +9,9 @@
 use crate::answering::{LocalError, find};
 use crate::body::Body;
 use crate::connection::Phase;
-use crate::engine::Engine;
 use crate::event::Event;
 use crate::exchange::ExchangeId;
+use crate::reactor::Reactor;
 use prefork_wire::{BodyDecoder, CONTINUE, RemoteError};
 
 /// The minimum rate of a body is judged over windows of this length.
@@ -19,7 +19,7 @@ const RATE_WINDOW_MS: u64 = 5_000;
 
 /// A part of a body, as the application reads it.
 #[derive(Default)]
-pub struct Piece {
+pub struct BodyPart {
     pub data: Vec<u8>,
     /// The body ends with it.
     pub last: bool,
@@ -90,13 +90,13 @@ impl Inbound {
     }
 }
 
-impl Engine {
-    /// Takes on a request whose body the application will [`Engine::pull`].
+impl Reactor {
+    /// Takes on a request whose body the application will [`Reactor::pull`].
     /// Returns what came together with the head.
     ///
     /// # Errors
     /// [`LocalError`]; also if that breaks the rules: [`Event::Malformed`] follows.
-    pub fn begin_pulling(&mut self, id: ExchangeId) -> Result<Option<Piece>, LocalError> {
+    pub fn begin_pulling(&mut self, id: ExchangeId) -> Result<Option<BodyPart>, LocalError> {
         if find(&mut self.conns, id)?.phase != Phase::Offered {
             return Err(LocalError::OutOfTurn);
         }
@@ -121,14 +121,14 @@ impl Engine {
         Ok(piece)
     }
 
-    /// Asks for more of the body: [`Event::Piece`] follows, once. Interim
+    /// Asks for more of the body: [`Event::BodyPart`] follows, once. Interim
     /// answers are past when the answer has begun (RFC 9110, section 10.1.1).
     ///
     /// # Errors
     /// [`LocalError`]; `OutOfTurn` if there is no more.
     pub fn pull(&mut self, id: ExchangeId) -> Result<(), LocalError> {
         let now_ms = self.clock.now_ms;
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         let (Phase::Handling | Phase::Streaming, Some(inbound)) = (conn.phase, &mut conn.inbound)
         else {
@@ -155,11 +155,14 @@ impl Engine {
         };
         self.body_came(key, Some(&piece));
         let exchange = self.conn(key)?.id(key);
-        Some(Event::Piece { exchange, piece })
+        Some(Event::BodyPart {
+            exchange,
+            part: piece,
+        })
     }
 
     /// Decodes all that is there.
-    fn decode(&mut self, key: u32) -> Result<Option<Piece>, RemoteError> {
+    fn decode(&mut self, key: u32) -> Result<Option<BodyPart>, RemoteError> {
         let Some(Some(conn)) = self.conns.get_mut(key as usize) else {
             return Ok(None);
         };
@@ -174,13 +177,13 @@ impl Engine {
             data.extend_from_slice(input.get(decoded.data).unwrap_or_default());
             if decoded.done || decoded.consumed == 0 {
                 let last = decoded.done;
-                return Ok((last || !data.is_empty()).then_some(Piece { data, last }));
+                return Ok((last || !data.is_empty()).then_some(BodyPart { data, last }));
             }
         }
     }
 
     /// Notes that a piece was read for the application.
-    fn body_came(&mut self, key: u32, piece: Option<&Piece>) {
+    fn body_came(&mut self, key: u32, piece: Option<&BodyPart>) {
         let now_ms = self.clock.now_ms;
         let (Some(conn), Some(piece)) = (self.conn_mut(key), piece) else {
             return;
@@ -205,8 +208,8 @@ impl Engine {
         if conn.phase == Phase::Handling {
             self.reject(client.exchange, &reject);
         } else {
-            self.hang_up(client.exchange);
+            self.abort(client.exchange, None);
         }
-        Some(Event::Broken { client, reject })
+        Some(Event::BodyFailed { client, reject })
     }
 }

@@ -15,11 +15,11 @@
 //! | `listener.rs` | a listening socket and what its clients are held to |
 //! | `poll_set.rs` | the epoll set and the alarm that ends a wait |
 //! | `event.rs` | what the engine tells its owner |
-//! | `engine.rs` | the reactor: one turn from readiness to events |
+//! | `reactor.rs` | the reactor: one turn from readiness to events |
 //! | `door.rs` | the engine's part that lets clients in |
 //! | `reading.rs` | the engine's part from bytes to events |
 //! | `answering.rs` | the engine's part that the application calls |
-//! | `outlet.rs` | the engine's part for an application that waits for its client |
+//! | `blocking_send.rs` | the engine's part for an application that waits for its client |
 //! | `ending.rs` | the engine's part that sends, times out and closes |
 //! | `queue.rs` | the central queue: connections between two workers |
 //! | `handoff.rs` | the engine's part that passes them on and takes them in |
@@ -31,6 +31,7 @@
 //! callback: the owner waits on the epoll set and pulls events.
 
 mod answering;
+mod blocking_send;
 mod body;
 mod buffers;
 mod clock;
@@ -38,17 +39,16 @@ mod connection;
 mod content;
 mod door;
 mod ending;
-mod engine;
 mod event;
 mod exchange;
 pub mod guard;
 mod handoff;
 mod inbound;
 mod listener;
-mod outlet;
 mod output;
 mod poll_set;
 mod queue;
+mod reactor;
 mod reading;
 pub mod scoreboard;
 mod settings;
@@ -56,15 +56,15 @@ mod timers;
 mod websocket;
 
 pub use answering::LocalError;
+pub use blocking_send::BlockingSend;
 pub use body::{Body, Spool};
 pub use content::{Content, FilePart, Payload};
-pub use engine::{Engine, HIGH_WATER};
 pub use event::{Client, Event};
 pub use exchange::{ConnectionId, ExchangeId};
-pub use inbound::Piece;
+pub use inbound::BodyPart;
 pub use listener::Peer;
-pub use outlet::Outlet;
 pub use output::COPY_LIMIT;
 pub use poll_set::{Report, Waiter};
 pub use queue::Queue;
+pub use reactor::{HIGH_WATER, Reactor};
 pub use settings::{ListenerSettings, WebSocketSettings};

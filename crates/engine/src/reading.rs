@@ -1,10 +1,10 @@
 //! The engine's part from bytes to events.
 
 use crate::connection::{Phase, READING};
-use crate::engine::{Current, Engine, HEADS_PER_TURN, HIGH_WATER, NEVER};
 use crate::event::Event;
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::inbound::Inbound;
+use crate::reactor::{Current, HEADS_PER_TURN, HIGH_WATER, NEVER, Reactor};
 use prefork_wire::{BodyDecoder, BodyEncoder, HeadParser, RemoteError, RequestContext};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -26,7 +26,7 @@ enum End {
     Reset,
 }
 
-impl Engine {
+impl Reactor {
     /// A report of the epoll set, or (without flags) a connection that was
     /// touched: makes it the current one.
     pub(crate) fn begin(&mut self, id: ConnectionId, flags: EventFlags) {

@@ -9,10 +9,10 @@
 use crate::answering::{LocalError, find};
 use crate::connection::Phase;
 use crate::content::Content;
-use crate::engine::{Engine, HIGH_WATER, NEVER};
 use crate::event::Event;
 use crate::exchange::ExchangeId;
 use crate::output::COPY_LIMIT;
+use crate::reactor::{HIGH_WATER, NEVER, Reactor};
 use crate::settings::WebSocketSettings;
 use prefork_wire::websocket::{
     CloseCode, Deflater, Incoming, MessageDecoder, Opcode, Opening, RemoteError, write_close,
@@ -51,7 +51,7 @@ impl WebSocket {
     }
 }
 
-impl Engine {
+impl Reactor {
     // ---- what the application calls ----------------------------------------
 
     /// Answers a request with 101: from here on the connection speaks
@@ -70,7 +70,7 @@ impl Engine {
     ) -> Result<(), LocalError> {
         let date = self.clock.date();
         let now_ms = self.clock.now_ms;
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         if conn.phase != Phase::Handling {
             return Err(LocalError::OutOfTurn);
@@ -99,7 +99,7 @@ impl Engine {
 
     /// Sends a message, a text if `text` (which must be UTF-8). Returns how
     /// many bytes have not left yet: above a limit of its own the sender
-    /// waits for [`Engine::tell_drained`].
+    /// waits for [`Reactor::tell_drained`].
     ///
     /// # Errors
     /// [`LocalError`]: `OutOfTurn` after the connection has ended.
@@ -109,7 +109,7 @@ impl Engine {
         text: bool,
         content: Content<'_>,
     ) -> Result<usize, LocalError> {
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let conn = find(conns, id)?;
         let (Phase::Open, Some(websocket)) = (conn.phase, conn.websocket.as_deref_mut()) else {
             return Err(LocalError::OutOfTurn);
@@ -219,7 +219,7 @@ impl Engine {
     /// The peer broke the rules: nothing after this is read.
     fn break_off(&mut self, key: u32, breach: RemoteError) -> Option<Event> {
         self.at = self.work.len();
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let conn = conns.get_mut(key as usize)?.as_deref_mut()?;
         if conn.phase == Phase::Open {
             conn.output.append(buffers, |out| {
@@ -264,7 +264,7 @@ impl Engine {
 
     fn begin_closing(&mut self, key: u32, code: CloseCode, reason: &str) {
         let due_ms = self.clock.now_ms + CLOSE_MS;
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let Some(Some(conn)) = conns.get_mut(key as usize) else {
             return;
         };
@@ -304,7 +304,7 @@ impl Engine {
     /// It is time for a Ping, or too late for its answer.
     pub(crate) fn mind_the_pulse(&mut self, key: u32) {
         let now_ms = self.clock.now_ms;
-        let Engine { conns, buffers, .. } = self;
+        let Reactor { conns, buffers, .. } = self;
         let Some(Some(conn)) = conns.get_mut(key as usize) else {
             return;
         };

@@ -2,7 +2,7 @@
 #![cfg(test)]
 
 use prefork_engine::scoreboard::{Board, Header, State};
-use prefork_engine::{Content, Engine, Event, ExchangeId, ListenerSettings, Queue};
+use prefork_engine::{Content, Event, ExchangeId, ListenerSettings, Queue, Reactor};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -32,7 +32,7 @@ impl Pair {
 
 /// A worker of a pool that replaces those that go (`kept`), or ends.
 struct Worker {
-    engine: Engine,
+    engine: Reactor,
     door: std::net::SocketAddr,
     emptied: u32,
 }
@@ -48,7 +48,7 @@ impl Worker {
         let slot = board.enter(0, 1).unwrap();
         slot.set_state(State::Spare);
         let gate = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
-        let mut engine = Engine::new().unwrap();
+        let mut engine = Reactor::new().unwrap();
         engine.join_pool(slot, 1, gate);
         engine.join_queue(pair.queue());
         let door = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -79,11 +79,11 @@ impl Worker {
         self.turn_in_which(|engine, conn| {
             let none = std::iter::empty();
             let content = Content::Copied(b"fine");
-            engine.answer(conn, 200, none, content).unwrap();
+            engine.respond(conn, 200, none, content).unwrap();
         })
     }
 
-    fn turn_in_which(&mut self, mut react: impl FnMut(&mut Engine, ExchangeId)) -> u32 {
+    fn turn_in_which(&mut self, mut react: impl FnMut(&mut Reactor, ExchangeId)) -> u32 {
         let wait_ms = self.engine.prepare().unwrap_or(10).min(10);
         let timeout = rustix::time::Timespec {
             tv_sec: 0,
@@ -109,7 +109,7 @@ impl Worker {
         answered
     }
 
-    fn answer(&mut self, client: &mut TcpStream) -> String {
+    fn respond(&mut self, client: &mut TcpStream) -> String {
         client.write_all(GET).unwrap();
         while self.turn() == 0 {}
         self.turn();
@@ -133,11 +133,11 @@ fn a_worker_that_drains_hands_its_idle_connections_on() {
     let pair = Pair::new();
     let (mut old, mut new) = (Worker::new(&pair, true), Worker::new(&pair, true));
     let mut client = old.client();
-    assert!(!old.answer(&mut client).contains("Connection"));
+    assert!(!old.respond(&mut client).contains("Connection"));
     old.engine.drain(0, 1_000);
     old.turn();
     assert_eq!((old.engine.connections(), old.emptied), (0, 1));
-    let answer = new.answer(&mut client);
+    let answer = new.respond(&mut client);
     assert!(!answer.contains("Connection"));
     assert_eq!(new.engine.connections(), 1);
 }
@@ -147,13 +147,13 @@ fn a_queue_that_is_full_leaves_a_connection_where_it_is() {
     let pair = Pair::new();
     let mut old = Worker::new(&pair, true);
     let mut client = old.client();
-    old.answer(&mut client);
+    old.respond(&mut client);
     pair.fill();
     old.engine.accepting(0, false).unwrap();
     old.engine.drain(0, 1_000);
     old.turn();
     assert_eq!((old.engine.connections(), old.emptied), (1, 0));
-    let answer = old.answer(&mut client);
+    let answer = old.respond(&mut client);
     assert!(answer.contains("Connection: close"), "{answer}");
     assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
 }
@@ -164,11 +164,11 @@ fn nonsense_in_the_queue_harms_nobody() {
     let mut worker = Worker::new(&pair, true);
     let mut client = worker.client();
     pair.fill();
-    assert!(worker.answer(&mut client).ends_with("fine"));
+    assert!(worker.respond(&mut client).ends_with("fine"));
     while rustix::io::ioctl_fionread(&pair.1).unwrap() > 0 {
         worker.turn();
     }
-    assert!(worker.answer(&mut client).ends_with("fine"));
+    assert!(worker.respond(&mut client).ends_with("fine"));
     assert_eq!(worker.engine.connections(), 1);
 }
 
@@ -178,7 +178,7 @@ fn the_last_worker_answers_what_is_in_the_queue_before_it_goes() {
     let mut old = Worker::new(&pair, true);
     let mut clients = [old.client(), old.client()];
     for client in &mut clients {
-        old.answer(client);
+        old.respond(client);
     }
     old.engine.drain(0, 1_000);
     assert_eq!(old.engine.connections(), 0);
@@ -200,7 +200,7 @@ fn an_idle_connection_does_not_grow_younger_on_its_way() {
     let pair = Pair::new();
     let mut old = Worker::new(&pair, true);
     let mut client = old.client();
-    old.answer(&mut client);
+    old.respond(&mut client);
     std::thread::sleep(Duration::from_millis(600));
     let began = std::time::Instant::now();
     old.engine.drain(0, 1_000);
@@ -222,7 +222,7 @@ fn what_a_client_has_still_to_say_is_not_taken_for_another_ones() {
     let pair = Pair::new();
     let (mut old, mut last) = (Worker::new(&pair, true), Worker::new(&pair, false));
     let mut idle = old.client();
-    old.answer(&mut idle);
+    old.respond(&mut idle);
     let mut asking = last.client();
     asking.write_all(&[GET, GET].concat()).unwrap();
     let mut requests = 0;
@@ -231,7 +231,7 @@ fn what_a_client_has_still_to_say_is_not_taken_for_another_ones() {
             old.engine.drain(0, 1_000);
             engine.drain(0, 0);
             // Its place is free, and the one in the queue comes in.
-            engine.hang_up(conn);
+            engine.abort(conn, None);
         });
     }
     assert_eq!(requests, 1);

@@ -1,7 +1,7 @@
 //! A panic while one connection is worked on costs that connection alone.
 #![cfg(test)]
 
-use prefork_engine::{COPY_LIMIT, Content, Engine, Event, ListenerSettings};
+use prefork_engine::{COPY_LIMIT, Content, Event, ListenerSettings, Reactor};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +19,7 @@ impl AsRef<[u8]> for Bomb {
 }
 
 /// Takes turns until a request comes, and answers it with `content`.
-fn answer_one(engine: &mut Engine, content: Content<'_>) {
+fn answer_one(engine: &mut Reactor, content: Content<'_>) {
     loop {
         engine.prepare();
         let mut reports = Vec::new();
@@ -29,7 +29,7 @@ fn answer_one(engine: &mut Engine, content: Content<'_>) {
             if let Event::Request { client, .. } = event {
                 let conn = client.exchange;
                 engine
-                    .answer(conn, 200, std::iter::empty(), content)
+                    .respond(conn, 200, std::iter::empty(), content)
                     .unwrap();
                 return;
             }
@@ -48,7 +48,7 @@ fn the_connection_that_panicked_is_closed_and_the_others_are_served() {
     let door = TcpListener::bind("127.0.0.1:0").unwrap();
     door.set_nonblocking(true).unwrap();
     let address = door.local_addr().unwrap();
-    let mut engine = Engine::new().unwrap();
+    let mut engine = Reactor::new().unwrap();
     engine
         .listen(door.into(), ListenerSettings::default())
         .unwrap();
@@ -60,7 +60,7 @@ fn the_connection_that_panicked_is_closed_and_the_others_are_served() {
     answer_one(&mut engine, Content::Kept(Box::new(body)));
     armed.store(true, Ordering::Relaxed);
     assert!(catch_unwind(AssertUnwindSafe(|| engine.next_event())).is_err());
-    engine.give_up_current();
+    engine.abort_current();
     assert!(matches!(
         engine.next_event(),
         Some(Event::Closed {

@@ -1,7 +1,7 @@
 //! What one turn does and what it leaves to the next; who ends a wait.
 #![cfg(test)]
 
-use prefork_engine::{Content, Engine, Event, ExchangeId, ListenerSettings};
+use prefork_engine::{Content, Event, ExchangeId, ListenerSettings, Reactor};
 use prefork_wire::Length;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 struct Desk {
-    engine: Engine,
+    engine: Reactor,
     path: std::path::PathBuf,
     _directory: tempfile::TempDir,
 }
@@ -22,7 +22,7 @@ impl Desk {
         let path = directory.path().join("door");
         let door = UnixListener::bind(&path).unwrap();
         door.set_nonblocking(true).unwrap();
-        let mut engine = Engine::new().unwrap();
+        let mut engine = Reactor::new().unwrap();
         let settings = ListenerSettings {
             keep_alive_timeout_ms,
             body_min_rate: 1_000,
@@ -41,7 +41,7 @@ impl Desk {
     }
 
     /// One turn: what `react` is given is all that happens in it.
-    fn turn(&mut self, mut react: impl FnMut(&mut Engine, Event)) {
+    fn turn(&mut self, mut react: impl FnMut(&mut Reactor, Event)) {
         let wait_ms = self.engine.prepare();
         let waiter = self.engine.waiter();
         let mut reports = Vec::new();
@@ -75,10 +75,10 @@ fn timespec(ms: u64) -> rustix::time::Timespec {
     }
 }
 
-fn answer(engine: &mut Engine, exchange: ExchangeId) {
+fn answer(engine: &mut Reactor, exchange: ExchangeId) {
     let none = std::iter::empty();
     engine
-        .answer(exchange, 200, none, Content::Copied(b"fine"))
+        .respond(exchange, 200, none, Content::Copied(b"fine"))
         .unwrap();
 }
 
@@ -88,7 +88,7 @@ fn a_stream_moves_by_one_piece_a_turn_however_fast_it_is() {
     let mut client = desk.client();
     client.write_all(GET).unwrap();
     let conn = desk.request();
-    let start = |engine: &mut Engine| engine.start(conn, 200, std::iter::empty(), Length::Unknown);
+    let start = |engine: &mut Reactor| engine.start(conn, 200, std::iter::empty(), Length::Unknown);
     start(&mut desk.engine).unwrap();
     assert!(desk.engine.tell_drained(conn));
     for _ in 0..5 {
@@ -169,12 +169,45 @@ fn what_happens_outside_of_a_turn_ends_the_wait() {
     let mut client = desk.client();
     client.write_all(GET).unwrap();
     let conn = desk.request();
-    desk.engine.tell_closed(conn.connection, true);
-    desk.engine.hang_up(conn);
+    assert!(desk.engine.tell_gone(conn, true));
+    assert!(desk.engine.tell_closed(conn.connection));
+    desk.engine.abort(conn, None);
     assert_eq!(desk.engine.prepare(), Some(0));
-    let mut closed = 0;
-    desk.turn(|_, event| closed += u32::from(matches!(event, Event::Closed { .. })));
-    assert_eq!(closed, 1);
+    let mut heard = Vec::new();
+    desk.turn(|_, event| match event {
+        Event::Gone { exchange } => heard.push(exchange),
+        Event::Closed { connection, .. } => heard.push(ExchangeId {
+            connection,
+            stream: 1,
+        }),
+        _ => {}
+    });
+    let closed = ExchangeId { stream: 1, ..conn };
+    assert_eq!(
+        heard,
+        [conn, closed],
+        "first the exchange, then its connection"
+    );
+}
+
+#[test]
+fn a_complete_response_has_no_client_to_lose() {
+    let mut desk = Desk::new(10_000);
+    let mut client = desk.client();
+    client.write_all(GET).unwrap();
+    let conn = desk.request();
+    assert!(desk.engine.tell_gone(conn, true));
+    answer(&mut desk.engine, conn);
+    assert!(!desk.engine.tell_gone(conn, true));
+    assert!(desk.engine.tell_closed(conn.connection));
+    desk.turn(|_, _| {});
+    drop(client);
+    let mut events = 0;
+    desk.turn(|_, event| {
+        events += 1;
+        assert!(matches!(event, Event::Closed { .. }));
+    });
+    assert_eq!(events, 1);
 }
 
 /// Both are found in one turn: the client asks, and its time is up.

@@ -5,7 +5,7 @@ use crate::asgi::websocket::WebSocket;
 use crate::events::request::Request;
 use crate::events::response::Response;
 use crate::service::Service;
-use prefork_engine::{ConnectionId, Engine, ExchangeId, Peer};
+use prefork_engine::{ConnectionId, ExchangeId, Peer, Reactor};
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,7 +41,7 @@ pub(crate) struct Waiting {
 
 pub(crate) struct Core {
     /// Shared with the guard, which outlives nothing and holds it weakly.
-    pub(crate) engine: Arc<Mutex<Engine>>,
+    pub(crate) engine: Arc<Mutex<Reactor>>,
     waiting: Mutex<Waiting>,
     /// Whether any callback may be among them.
     watched: AtomicBool,
@@ -52,7 +52,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new() -> PyResult<Arc<Self>> {
         Ok(Arc::new(Core {
-            engine: Arc::new(Mutex::new(Engine::new()?)),
+            engine: Arc::new(Mutex::new(Reactor::new()?)),
             waiting: Mutex::default(),
             watched: AtomicBool::new(false),
             unanswered: Mutex::default(),
@@ -62,7 +62,7 @@ impl Core {
 
     /// The engine, for one call. A panic inside left it as it was before the
     /// step that panicked, near enough to serve the other connections.
-    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
+    pub(crate) fn engine(&self) -> MutexGuard<'_, Reactor> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,15 +95,10 @@ impl Core {
         let gone = waiting.gone.remove(&exchange);
         let drained = waiting.drained.remove(&exchange);
         let overdue = waiting.overdue.remove(&exchange);
-        let is_watched = waiting.closed.contains_key(&exchange.connection);
         if waiting.gone.is_empty() && waiting.drained.is_empty() && waiting.overdue.is_empty() {
             self.watched.store(false, Ordering::Relaxed);
         }
         drop(waiting);
-        if gone.is_some() && !is_watched {
-            // A connection that somebody watches cannot go to another worker.
-            self.engine().tell_closed(exchange.connection, false);
-        }
         [gone, drained, overdue]
     }
 
@@ -119,16 +114,10 @@ impl Core {
 
     /// Nobody waits in it any more.
     pub(crate) fn forget_exchange(&self, exchange: ExchangeId) {
-        let (former, is_watched) = {
-            let mut waiting = self.waiting();
-            let former = waiting.exchanges.remove(&exchange);
-            (former, waiting.closed.contains_key(&exchange.connection))
-        };
+        let former = self.waiting().exchanges.remove(&exchange);
         drop(former); // not under the lock: freeing it may run Python
-        if !is_watched {
-            // A connection that somebody watches cannot go to another worker.
-            self.engine().tell_closed(exchange.connection, false);
-        }
+        // A connection whose end is waited for cannot go to another worker.
+        self.engine().tell_gone(exchange, false);
     }
 
     /// Called from a destructor, so at any moment, even inside an allocation:

@@ -224,7 +224,7 @@ impl Engine {
 
     /// Closes every connection of a listener at once, whatever it owes.
     fn cut(&self, listener: u32) {
-        self.core.engine().cut(listener);
+        self.core.engine().abort_all(listener);
     }
 
     /// Closes every listener and connection of this process, and nothing
@@ -273,7 +273,7 @@ impl Engine {
                 Some(Some(event)) => event,
                 Some(None) => return Ok(()),
                 None => {
-                    self.core.engine().give_up_current();
+                    self.core.engine().abort_current();
                     continue;
                 }
             };

@@ -1,6 +1,6 @@
 //! What a process asks of the kernel that Python has no call for.
 
-use prefork_engine::Engine;
+use prefork_engine::Reactor;
 use pyo3::prelude::*;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::cell::Cell;
@@ -44,15 +44,15 @@ pub(crate) fn end_stuck(request: &str) -> ! {
 }
 
 /// The engine that another thread looks after (`guard.rs`).
-static GUARDED: OnceLock<Arc<Mutex<Engine>>> = OnceLock::new();
+static GUARDED: OnceLock<Arc<Mutex<Reactor>>> = OnceLock::new();
 
 thread_local! {
-    static HELD: Cell<Option<MutexGuard<'static, Engine>>> = const { Cell::new(None) };
+    static HELD: Cell<Option<MutexGuard<'static, Reactor>>> = const { Cell::new(None) };
 }
 
 /// Keeps other threads out of the engine while this process forks. A child has
 /// only the thread that forked it: a lock that another one held would stay so.
-pub(crate) fn hold_at_fork(engine: &Arc<Mutex<Engine>>) {
+pub(crate) fn hold_at_fork(engine: &Arc<Mutex<Reactor>>) {
     extern "C" fn hold() {
         let engine = GUARDED.get();
         HELD.set(engine.map(|engine| engine.lock().unwrap_or_else(PoisonError::into_inner)));

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 #[test]
 fn who_has_no_descriptor_watches_no_door_at_all() {
-    let mut engine = Engine::new().unwrap();
+    let mut engine = Reactor::new().unwrap();
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (entrance, exit) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
@@ -16,7 +16,7 @@ fn who_has_no_descriptor_watches_no_door_at_all() {
             .listen(door.into(), ListenerSettings::default())
             .unwrap();
     }
-    let watched = |engine: &Engine| engine.queue.as_ref().unwrap().watched;
+    let watched = |engine: &Reactor| engine.queue.as_ref().unwrap().watched;
     assert!(watched(&engine));
     engine.accepting(1, false).unwrap();
     engine.starve(0, Errno::MFILE);
@@ -32,7 +32,7 @@ fn who_has_no_descriptor_watches_no_door_at_all() {
 
 #[test]
 fn what_cannot_be_watched_is_no_listener() {
-    let mut engine = Engine::new().unwrap();
+    let mut engine = Reactor::new().unwrap();
     let file = std::fs::File::open("/proc/self/exe").unwrap();
     assert!(
         engine

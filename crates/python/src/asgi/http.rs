@@ -15,7 +15,7 @@ use crate::events::file_part::PyFilePart;
 use crate::events::headers::Headers;
 use crate::events::request::Request;
 use crate::events::response::{Fields, Response, State};
-use prefork_engine::{ExchangeId, HIGH_WATER, Piece};
+use prefork_engine::{BodyPart, ExchangeId, HIGH_WATER};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 /// What of the body the application has not been given.
 enum Inbound {
-    Ready(Piece),
+    Ready(BodyPart),
     /// More of it is to be asked for.
     Coming,
     Over,
@@ -101,7 +101,7 @@ impl Exchange {
             inbound: match came {
                 Some(piece) if piece.data.is_empty() && !piece.last => Inbound::Coming,
                 Some(piece) => Inbound::Ready(piece),
-                None => Inbound::Ready(Piece {
+                None => Inbound::Ready(BodyPart {
                     data: Vec::new(),
                     last: true,
                 }),
@@ -336,7 +336,7 @@ impl Exchange {
         }
     }
 
-    fn take_ready(&mut self) -> Option<Piece> {
+    fn take_ready(&mut self) -> Option<BodyPart> {
         let Inbound::Ready(piece) = &mut self.inbound else {
             return None;
         };
@@ -360,7 +360,7 @@ impl Exchange {
         if !std::mem::replace(&mut exchange.known, true) {
             let (core, id) = (Arc::clone(&exchange.core), exchange.exchange);
             drop(exchange);
-            core.engine().tell_closed(id.connection, true);
+            core.engine().tell_gone(id, true);
             let former = core.waiting().exchanges.insert(id, slf.clone().unbind());
             drop(former); // not under the lock: freeing it may run Python
         } else {
@@ -370,7 +370,7 @@ impl Exchange {
     }
 
     /// A piece that was asked for.
-    pub(crate) fn arrived(slf: &Bound<'_, Self>, piece: Piece) -> PyResult<()> {
+    pub(crate) fn arrived(slf: &Bound<'_, Self>, piece: BodyPart) -> PyResult<()> {
         let py = slf.py();
         let message = || Ok(body_message(py, &piece)?.into_any());
         loop {

@@ -1,14 +1,14 @@
 //! Messages of ASGI: those that an application is given, and what is in those
 //! that it sends. Whatever is wrong in one is a TypeError that says what.
 
-use prefork_engine::Piece;
+use prefork_engine::BodyPart;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyString};
 
-pub(crate) fn body_message<'py>(py: Python<'py>, piece: &Piece) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn body_message<'py>(py: Python<'py>, piece: &BodyPart) -> PyResult<Bound<'py, PyDict>> {
     let message = PyDict::new(py);
     message.set_item(intern!(py, "type"), intern!(py, "http.request"))?;
     message.set_item(intern!(py, "body"), PyBytes::new(py, &piece.data))?;

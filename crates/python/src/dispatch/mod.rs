@@ -7,7 +7,7 @@ use crate::events::request::Request;
 use crate::events::response::Response;
 use crate::service::{Entry, Service};
 use crate::wsgi::start_response::StartResponse;
-use prefork_engine::{Body, Client, Event, ExchangeId, Peer};
+use prefork_engine::{Body, Client, ConnectionId, Event, ExchangeId, Peer};
 use prefork_wire::websocket::Message;
 use prefork_wire::{Framing, Head, RemoteError, TargetForm};
 use pyo3::prelude::*;
@@ -38,11 +38,11 @@ impl Engine {
                 None => Ok(()),
             },
             Event::Body { exchange, body } => self.body(py, exchange, body),
-            Event::Piece { exchange, piece } => match self.exchange(py, exchange) {
-                Some(exchange) => Exchange::arrived(exchange.bind(py), piece),
+            Event::BodyPart { exchange, part } => match self.exchange(py, exchange) {
+                Some(exchange) => Exchange::arrived(exchange.bind(py), part),
                 None => Ok(()),
             },
-            Event::Broken { client, reject } => {
+            Event::BodyFailed { client, reject } => {
                 self.broken(py, client.exchange)?;
                 let text = reject.to_string();
                 client_error(py, service_of(client.listener), &text, client.peer)
@@ -62,15 +62,18 @@ impl Engine {
                 client_error(py, service_of(client.listener), &text, client.peer)
             }
             Event::Drained { exchange } => self.drained(py, exchange),
+            Event::Gone { exchange } => self.gone(py, exchange),
             Event::Closed {
-                client,
+                connection,
+                listener,
+                peer,
                 interrupted,
             } => {
-                self.closed(py, client.exchange)?;
+                self.closed(py, connection)?;
                 let Some(text) = interrupted else {
                     return Ok(());
                 };
-                client_error(py, service_of(client.listener), text, client.peer)
+                client_error(py, service_of(listener), text, peer)
             }
             Event::Overdue {
                 client,
@@ -278,18 +281,17 @@ impl Engine {
         call(py, heard)
     }
 
-    /// Whoever waits for something to happen on it is told that it ended.
-    fn closed(&self, py: Python<'_>, exchange: ExchangeId) -> PyResult<()> {
+    /// The client left before its response was complete.
+    fn gone(&self, py: Python<'_>, exchange: ExchangeId) -> PyResult<()> {
         self.forget_body(py, exchange);
         if let Some(exchange) = self.exchange(py, exchange) {
             Exchange::lost(exchange.bind(py))?;
         }
-        let (drained, gone, closed, overdue) = {
+        let (drained, gone, overdue) = {
             let mut waiting = self.core.waiting();
             (
                 waiting.drained.remove(&exchange),
                 waiting.gone.remove(&exchange),
-                waiting.closed.remove(&exchange.connection),
                 waiting.overdue.remove(&exchange),
             )
         };
@@ -297,7 +299,13 @@ impl Engine {
         if let Some(callback) = drained {
             callback.call1(py, (false,))?;
         }
-        for callback in gone.into_iter().chain(closed.into_iter().flatten()) {
+        call(py, gone)
+    }
+
+    /// The connection is closed.
+    fn closed(&self, py: Python<'_>, connection: ConnectionId) -> PyResult<()> {
+        let callbacks = self.core.waiting().closed.remove(&connection);
+        for callback in callbacks.into_iter().flatten() {
             call(py, Some(callback))?;
         }
         Ok(())
@@ -331,7 +339,7 @@ impl Engine {
                 return Ok(());
             }
             if dropped.streaming {
-                engine.hang_up(dropped.id);
+                engine.abort(dropped.id, None);
             } else if !engine.reject(dropped.id, &UNANSWERED) {
                 return Ok(()); // its time was over before
             }

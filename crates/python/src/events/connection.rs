@@ -99,7 +99,7 @@ impl Connection {
 
     /// Calls `callback()` once when the connection is gone. False: it is.
     fn when_closed(&self, callback: Py<PyAny>) -> bool {
-        if !self.core.engine().tell_closed(self.id, true) {
+        if !self.core.engine().tell_closed(self.id) {
             return false;
         }
         let mut waiting = self.core.waiting();

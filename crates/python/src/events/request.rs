@@ -4,7 +4,7 @@ use crate::events::connection::Connection;
 use crate::events::headers::{Headers, decode};
 use crate::service::Service;
 use crate::wsgi::input::part_of;
-use prefork_engine::{Body, ExchangeId, Peer, Piece};
+use prefork_engine::{Body, BodyPart, ExchangeId, Peer};
 use prefork_wire::websocket::Opening;
 use prefork_wire::{Head, RemoteError, Span, TargetForm, Version};
 use pyo3::exceptions::PyOSError;
@@ -27,7 +27,7 @@ pub struct Request {
     head: Head,
     body: Option<Arc<Body>>,
     /// What came of a body that its application pulls, when it was called.
-    pub(crate) came: Option<Piece>,
+    pub(crate) came: Option<BodyPart>,
     path: PyOnceLock<Py<PyString>>,
     content: PyOnceLock<Py<PyBytes>>,
     connection: PyOnceLock<Py<Connection>>,

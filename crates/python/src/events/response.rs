@@ -255,7 +255,7 @@ impl Response {
             (Arc::clone(&response.service.core), response.exchange)
         };
         loop {
-            let outlet = {
+            let blocking = {
                 let mut engine = core.engine();
                 let unsent = engine
                     .send_now(exchange)
@@ -264,11 +264,11 @@ impl Response {
                     return Ok(wait || unsent == 0);
                 }
                 engine
-                    .outlet(exchange)
+                    .blocking_send(exchange)
                     .map_err(|refusal| slf.borrow_mut().refused(refusal))?
             };
-            if let Err(why) = slf.py().detach(|| outlet.wait()) {
-                core.engine().abandon(exchange, why);
+            if let Err(why) = slf.py().detach(|| blocking.wait()) {
+                core.engine().abort(exchange, Some(why));
             }
         }
     }
@@ -314,7 +314,7 @@ impl Response {
         }
         self.state = State::Answered;
         drop(self.core().forget_request(self.exchange));
-        self.core().engine().hang_up(self.exchange);
+        self.core().engine().abort(self.exchange, None);
         Ok(())
     }
 
@@ -336,12 +336,7 @@ impl Response {
     /// later call replaces the callback. False: it has left, or the answer has
     /// ended.
     fn when_gone(&self, callback: Py<PyAny>) -> bool {
-        if self.state == State::Answered
-            || !self
-                .core()
-                .engine()
-                .tell_closed(self.exchange.connection, true)
-        {
+        if self.state == State::Answered || !self.core().engine().tell_gone(self.exchange, true) {
             return false;
         }
         let core = self.core();

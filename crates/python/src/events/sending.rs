@@ -67,7 +67,7 @@ impl Response {
         let fields = kind.into_iter().chain(own.fields()).chain(defaults);
         let mut engine = self.core().engine();
         match content {
-            Some(content) => engine.answer(self.exchange, self.code, fields, content),
+            Some(content) => engine.respond(self.exchange, self.code, fields, content),
             None => engine
                 .start(self.exchange, self.code, fields, Length::Unknown)
                 .map(|()| 0),

@@ -46,7 +46,7 @@ pub(crate) enum Current {
     Newcomer(u32, u64),
 }
 
-pub struct Engine {
+pub struct Reactor {
     pub(crate) set: PollSet,
     pub(crate) clock: Clock,
     pub(crate) conns: Vec<Option<Box<Conn>>>,
@@ -92,12 +92,12 @@ pub struct Engine {
     pub(crate) counters: Counters,
 }
 
-impl Engine {
+impl Reactor {
     /// # Errors
     /// When the process has no descriptor for the epoll set or the alarm.
     pub fn new() -> io::Result<Self> {
         let clock = Clock::new();
-        Ok(Engine {
+        Ok(Reactor {
             set: PollSet::new(ALARM)?,
             timers: Timers::new(clock.now_ms),
             clock,
@@ -161,7 +161,7 @@ impl Engine {
 
     // ---- what it watches ------------------------------------------------
 
-    /// Adds a descriptor whose readiness only [`Engine::end_turn`] reports:
+    /// Adds a descriptor whose readiness only [`Reactor::end_turn`] reports:
     /// the epoll set of another loop.
     ///
     /// # Errors
@@ -340,8 +340,8 @@ impl Engine {
     }
 
     /// Closes the connection that is being worked on: for an owner that
-    /// caught a panic of [`Engine::next_event`], which would meet it again.
-    pub fn give_up_current(&mut self) {
+    /// caught a panic of [`Reactor::next_event`], which would meet it again.
+    pub fn abort_current(&mut self) {
         if let Current::Connection(key) | Current::Newcomer(key, _) =
             std::mem::replace(&mut self.current, Current::Nothing)
         {

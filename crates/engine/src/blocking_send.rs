@@ -5,22 +5,22 @@
 //! engine, which may close the connection meanwhile.
 
 use crate::answering::{LocalError, find};
-use crate::engine::Engine;
 use crate::exchange::ExchangeId;
 use crate::guard::Rest;
 use crate::output::queued_in;
+use crate::reactor::Reactor;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Where one connection's answers leave, to wait there for room.
-pub struct Outlet {
+pub struct BlockingSend {
     socket: OwnedFd,
     timeout: Timespec,
 }
 
-impl Engine {
+impl Reactor {
     /// Sends at once what waits for a client; returns how many bytes still do.
     ///
     /// # Errors
@@ -38,11 +38,11 @@ impl Engine {
 
     /// # Errors
     /// [`LocalError::Closed`], also if the process has no descriptor left.
-    pub fn outlet(&mut self, id: ExchangeId) -> Result<Outlet, LocalError> {
+    pub fn blocking_send(&mut self, id: ExchangeId) -> Result<BlockingSend, LocalError> {
         let conn = find(&mut self.conns, id)?;
         let timeout_ms = conn.settings.send_timeout_ms;
         match conn.socket.try_clone() {
-            Ok(socket) => Ok(Outlet {
+            Ok(socket) => Ok(BlockingSend {
                 socket,
                 timeout: Timespec {
                     tv_sec: (timeout_ms / 1000) as i64,
@@ -58,16 +58,9 @@ impl Engine {
             }
         }
     }
-
-    /// Ends a connection for the reason that [`Outlet::wait`] gave.
-    pub fn abandon(&mut self, id: ExchangeId, why: &'static str) {
-        if self.named(id).is_some() {
-            self.lose(id.connection.key, why);
-        }
-    }
 }
 
-impl Outlet {
+impl BlockingSend {
     /// Blocks until the client has taken something.
     ///
     /// # Errors
@@ -89,7 +82,7 @@ impl Outlet {
             if ready > 0 {
                 return Ok(());
             }
-            // As in `Engine::expire`: a slow reader shows only in the queue.
+            // As in `Reactor::expire`: a slow reader shows only in the queue.
             if queued_in(self.socket.as_fd()) >= queued {
                 return Err("the client did not read its answer");
             }
