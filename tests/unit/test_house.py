@@ -1,0 +1,185 @@
+"""The floors, and no import circle: read from the code, as docs/design.md has them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from support.house import Graph, find_circle, python_graph, rust_graph
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "python" / "prefork"
+CRATES = ROOT / "crates"
+
+# Each floor and the floors that it may import from, which all stand above it in this table.
+FLOORS: dict[str, set[str]] = {
+    "errors": set(),
+    "config": {"errors"},
+    "_engine": {"errors", "config"},  # the native module is generated from the options and reads them
+    "logs": {"errors", "_engine"},
+    "kernel": {"errors", "_engine"},
+    "server": {"errors", "_engine", "config", "logs", "kernel"},
+    "pool": {"errors", "_engine", "config", "logs", "kernel", "server"},
+    "hosting": {"errors", "_engine", "config", "logs", "kernel", "server", "pool"},
+    "status": {"errors", "config", "logs", "pool"},
+    "cli": {"errors", "config", "logs", "hosting", "status"},
+    "__init__": {"errors", "_engine", "kernel", "server", "pool", "hosting"},
+    "__main__": {"cli"},
+}
+CRATE_FLOORS: dict[str, set[str]] = {
+    "prefork-wire": set(),
+    "prefork-engine": {"prefork-wire"},
+    "prefork-python": {"prefork-wire", "prefork-engine"},
+}
+
+# What the code breaks today. A line that is mended must go.
+KNOWN_CIRCLES = {"kernel", "server", "hosting", "prefork-engine", "prefork-python"}
+KNOWN_IMPORTS = {("_engine", "server")}
+
+
+def floor_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def crate_of(manifest: Path) -> str:
+    name: str = tomllib.loads(manifest.read_text())["package"]["name"]
+    return name
+
+
+def whole_graph() -> Graph:
+    """The package's imports, with those that the native module makes when it runs."""
+    graph = python_graph(PACKAGE)
+    native = graph["prefork._engine"]
+    for file in (CRATES / "python" / "src").rglob("*.rs"):
+        for name in re.findall(r'(?:"|import_exception!\()(prefork\.\w+(?:\.\w+)*)', file.read_text()):
+            native |= ({name} & graph.keys()) - {"prefork._engine"}
+    return graph
+
+
+def parts() -> dict[str, Graph]:
+    """The graph of each floor and of each crate, without what it uses of others."""
+    graph = whole_graph()
+    inside = {
+        floor: {
+            module: {other for other in used if floor_of(other) == floor}
+            for module, used in graph.items()
+            if floor_of(module) == floor
+        }
+        for floor in FLOORS
+    }
+    return inside | {crate_of(file): rust_graph(file.parent / "src") for file in CRATES.glob("*/Cargo.toml")}
+
+
+def test_every_folder_and_crate_has_a_floor() -> None:
+    assert {floor_of(module) for module in whole_graph()} == FLOORS.keys()
+    assert {crate_of(file) for file in CRATES.glob("*/Cargo.toml")} == CRATE_FLOORS.keys()
+
+
+def test_the_table_goes_one_way() -> None:
+    floors = list(FLOORS)
+    for floor, allowed in FLOORS.items():
+        assert allowed <= set(floors[: floors.index(floor)]), floor
+
+
+def test_each_floor_imports_only_what_is_under_it() -> None:
+    upward = {
+        (floor_of(module), floor_of(other)): f"{module} imports {other}"
+        for module, used in whole_graph().items()
+        for other in used
+        if floor_of(other) not in FLOORS[floor_of(module)] | {floor_of(module)}
+    }
+    assert [line for pair, line in upward.items() if pair not in KNOWN_IMPORTS] == []
+    assert upward.keys() >= KNOWN_IMPORTS, "mended: take it out of KNOWN_IMPORTS"
+
+
+@pytest.mark.parametrize("part", [*FLOORS, *CRATE_FLOORS])
+def test_no_part_has_an_import_circle(part: str) -> None:
+    circle = find_circle(parts()[part])
+    if part in KNOWN_CIRCLES:
+        assert circle, f"{part} has no circle any more: take it out of KNOWN_CIRCLES"
+    else:
+        assert circle is None, " -> ".join(circle)
+
+
+def test_each_crate_depends_only_on_what_is_under_it() -> None:
+    for file in CRATES.glob("*/Cargo.toml"):
+        manifest = tomllib.loads(file.read_text())
+        ours = {name for name in manifest["dependencies"] if name.startswith("prefork-")}
+        assert ours <= CRATE_FLOORS[crate_of(file)], file
+    assert "pyo3" not in (CRATES / "engine" / "Cargo.toml").read_text()
+    assert not re.search("pyo3|rustix|libc", (CRATES / "wire" / "Cargo.toml").read_text())
+
+
+def test_the_wire_has_no_socket_clock_file_or_thread() -> None:
+    outside = re.compile(r"std::(?:time|thread|fs|os|process|env|io)\b|Tcp\w+|Udp\w+|Unix\w+")
+    for file in (CRATES / "wire" / "src").rglob("*.rs"):
+        assert outside.findall(file.read_text()) == [], file.name
+
+
+# The readers themselves.
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_python_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    package = write(
+        tmp_path / "house",
+        {
+            "__init__.py": "",
+            "a.py": "import os\nfrom house import b\nimport house.sub.c",
+            "b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from house.sub.c import x",
+            "sub/__init__.py": "from .c import x",
+            "sub/c.py": "def late():\n    from .. import a\n    from ..b import y",
+        },
+    )
+    graph = python_graph(package)
+    assert graph == {
+        "house": set(),
+        "house.a": {"house.b", "house.sub.c"},
+        "house.b": {"house.sub.c"},
+        "house.sub": {"house.sub.c"},
+        "house.sub.c": {"house.a", "house.b"},
+    }
+    circle = find_circle(graph)
+    assert circle is not None
+    assert circle[0] == circle[-1]
+    assert all(used in graph[user] for user, used in itertools.pairwise(circle))
+
+
+def test_rust_uses_are_found_through_re_exports(tmp_path: Path) -> None:
+    source = write(
+        tmp_path / "src",
+        {
+            "lib.rs": "mod a;\npub mod b;\npub use a::{Thing, Other as Second};",
+            "a.rs": "pub struct Thing; // use crate::b::c::No;\n"
+            "#[cfg(test)]\nmod tests { use super::*; fn f() { if x {} } }\n"
+            'const TEXT: &str = "use crate::b::No;";',
+            "b/mod.rs": "mod c; mod d;\npub use self::c::{Deep, inner::Enum};\nfn f() { d::run() }",
+            "b/c.rs": "use crate::Second;\nuse super::d::{self, Run as _};",
+            "b/d.rs": "fn run() { let x: super::Deep = crate::Thing::new(); }\n"
+            "use std::{fmt, io::{self, Read}};",
+            "b/tests.rs": "use super::*;",
+        },
+    )
+    assert rust_graph(source) == {
+        "lib": {"a"},
+        "a": set(),
+        "b": {"b::c", "b::d"},
+        "b::c": {"a", "b::d"},
+        "b::d": {"a", "b::c"},
+    }
+
+
+def test_rust_items_of_a_parent_module_are_uses_of_it(tmp_path: Path) -> None:
+    source = write(tmp_path, {"lib.rs": "mod a;\nuse a::f;\nconst N: u8 = 1;", "a.rs": "use super::N;"})
+    assert find_circle(rust_graph(source)) in (["a", "lib", "a"], ["lib", "a", "lib"])
