@@ -3,8 +3,6 @@
 It is imported by the server under test only.
 """
 
-# ruff: noqa: ARG001  (an application is called with three arguments, whatever it needs)
-
 from __future__ import annotations
 
 import asyncio

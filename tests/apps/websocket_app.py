@@ -1,6 +1,5 @@
 """An ASGI application whose paths are ways to treat a WebSocket; standard error tells how each one ended."""
 
-# ruff: noqa: ARG001  (every application has these parameters)
 from __future__ import annotations
 
 import asyncio

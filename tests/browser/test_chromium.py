@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.apps import APPS
 from support.server import Serve
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -40,37 +41,7 @@ def test_a_browser_shows_the_error_page(serve: Serve, tmp_path: Path) -> None:
     assert "there is no /elsewhere" in browse(f"{server.url}/elsewhere", tmp_path / "profile")
 
 
-TALKING = """
-    PAGE = b'''<!doctype html><title>talk</title><ul></ul>
-    <script src="/files/tell.js"></script>
-    <script>
-        const socket = new WebSocket(`ws://${location.host}/chat`)
-        socket.onopen = () => socket.send("from the page")
-        socket.onmessage = message => { tell(message.data); socket.close(1000) }
-        socket.onclose = close => tell(`closed ${close.code} ${close.wasClean} ${socket.extensions}`)
-        const events = new EventSource("/events")
-        events.onmessage = event => { tell(`event ${event.data}`); if (event.data == "2") events.close() }
-    </script>'''
-
-    async def app(scope, receive, send):
-        if scope["type"] == "lifespan":
-            raise ValueError(f"no {scope['type']} here")
-        if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.accept"})
-            text = (await receive())["text"]
-            await send({"type": "websocket.send", "text": f"heard {text}"})
-            await receive()
-            return
-        kind, pieces = b"text/html", [PAGE]
-        if scope["path"] == "/events":
-            kind, pieces = b"text/event-stream", [b"data: %d\\n\\n" % number for number in range(3)]
-        headers = [(b"content-type", kind)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body"})
-"""
+TALKING = APPS / "talking_page.py"
 
 
 def test_a_browser_talks_with_an_application(serve: Serve, tmp_path: Path) -> None:

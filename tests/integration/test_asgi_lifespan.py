@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.apps import ASGI_APP
+from support.apps import APPS, ASGI_APP
 from support.server import Finished, Serve, run_prefork, start_server, write_app
 from support.waiting import wait_until
 from support.websocket import CLOSE, RawSocket, frame
@@ -184,19 +184,8 @@ def test_a_shutdown_without_a_message_is_fine(serve: Serve) -> None:
     assert "ERROR" not in server.log
 
 
-def test_starlette_says_why_it_cannot_start(tmp_path: Path) -> None:
-    source = """
-        import contextlib
-        from starlette.applications import Starlette
-
-        @contextlib.asynccontextmanager
-        async def lifespan(app):
-            raise ValueError("no database")
-            yield
-
-        app = Starlette(lifespan=lifespan)
-    """
-    target = write_app(tmp_path, source)
+def test_starlette_says_why_it_cannot_start() -> None:
+    target = APPS / "starlette_fails.py"
     done = run_prefork("serve", str(target), "--bind", "127.0.0.1:0", "--start", "0")
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()
@@ -205,40 +194,14 @@ def test_starlette_says_why_it_cannot_start(tmp_path: Path) -> None:
 
 # What outlasts its connection
 
-OUTLASTS = """
-    import asyncio, sys
-
-    def tell(text):
-        print(text, file=sys.stderr, flush=True)
-
-    async def app(scope, receive, send):
-        if scope["type"] == "lifespan":
-            await receive()
-            await send({{"type": "lifespan.startup.complete"}})
-            await receive()
-            tell("shut down")
-            await send({{"type": "lifespan.shutdown.complete"}})
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({{"type": "websocket.accept"}})
-            await receive()
-            tell("begun")
-            await asyncio.sleep({seconds})
-            tell("saved")
-        else:
-            await send({{"type": "http.response.start", "status": 200}})
-            await send({{"type": "http.response.body", "body": b"hello"}})
-            tell("begun")
-            await asyncio.sleep({seconds})
-            tell("saved")
-"""
+OUTLASTS = APPS / "asgi_outlasts.py"
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 def test_it_shuts_down_after_what_outlasts_its_connection(
     serve: Serve, loop: tuple[str, str], kind: str
 ) -> None:
-    server = serve(OUTLASTS.format(seconds=0.3), "--start", "0", *loop)
+    server = serve(OUTLASTS, "--start", "0", *loop, parameters={"seconds": 0.3})
     if kind == "http":
         assert server.get("/") == b"hello"
     else:
@@ -254,7 +217,7 @@ def test_it_shuts_down_after_what_outlasts_its_connection(
 
 
 def test_a_worker_that_is_replaced_ends_what_it_has_begun(serve: Serve) -> None:
-    server = serve(OUTLASTS.format(seconds=0.1), "--workers", "2", "--max-requests", "3")
+    server = serve(OUTLASTS, "--workers", "2", "--max-requests", "3", parameters={"seconds": 0.1})
     for _ in range(20):
         assert server.get("/") == b"hello"
     wait_until(lambda: server.log.count("saved") == 20, "all to be saved")
@@ -265,7 +228,7 @@ def test_a_worker_that_is_replaced_ends_what_it_has_begun(serve: Serve) -> None:
 def test_what_outlasts_everything_is_cancelled_before_it_shuts_down(
     serve: Serve, loop: tuple[str, str]
 ) -> None:
-    server = serve(OUTLASTS.format(seconds=60), "--start", "0", "--graceful-timeout", "0.3", *loop)
+    server = serve(OUTLASTS, "--start", "0", "--graceful-timeout", "0.3", *loop, parameters={"seconds": 60})
     assert server.get("/") == b"hello"
     server.wait_log("begun")
     assert server.stop() == 0
@@ -275,7 +238,7 @@ def test_what_outlasts_everything_is_cancelled_before_it_shuts_down(
 
 
 def test_a_second_signal_waits_for_nothing(serve: Serve) -> None:
-    server = serve(OUTLASTS.format(seconds=60), "--start", "0")
+    server = serve(OUTLASTS, "--start", "0", parameters={"seconds": 60})
     assert server.get("/") == b"hello"
     server.wait_log("begun")
     server.signal(signal.SIGTERM)
@@ -286,22 +249,7 @@ def test_a_second_signal_waits_for_nothing(serve: Serve) -> None:
 
 
 def test_an_event_handler_may_outlast_its_answer_as_well(serve: Serve) -> None:
-    server = serve(
-        """
-        import asyncio, sys
-        from prefork import Kernel, PreForkServer
-
-        kernel = Kernel()
-        server = PreForkServer(kernel, start_servers=1, min_spare_servers=1, max_spare_servers=2)
-
-        @server.handle("^/")
-        async def page(response):
-            response.content = "hello"
-            response.done()
-            await asyncio.sleep(0.3)
-            print("saved", file=sys.stderr, flush=True)
-        """
-    )
+    server = serve(APPS / "event_outlasts.py")
     assert server.get("/") == b"hello"
     assert server.stop() == 0
     assert "saved" in server.err

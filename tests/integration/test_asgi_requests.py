@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from support.apps import ASGI_APP
+from support.apps import APPS, ASGI_APP
 from support.responses import only, read_all, read_response
 from support.server import Serve, Server
 from support.waiting import wait_until
@@ -277,28 +277,7 @@ def test_many_at_once(asgi: Server) -> None:
     assert asyncio.run(ask()) == [b"%d" % number for number in range(200)]
 
 
-POLLS = """
-import asyncio, gc
-
-def futures():
-    return sum(type(one) is asyncio.Future for one in gc.get_objects())
-
-async def app(scope, receive, send):
-    await receive()
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.accept"})
-    before = futures()
-    for _ in range(200):
-        asked = asyncio.ensure_future(receive())
-        await asyncio.sleep(0)
-        asked.cancel()
-        await asyncio.sleep(0)
-    left = str(futures() - before)
-    if scope["type"] == "websocket":
-        return await send({"type": "websocket.send", "text": left})
-    await send({"type": "http.response.start", "status": 200})
-    await send({"type": "http.response.body", "body": left.encode()})
-"""
+POLLS = APPS / "asgi_polls.py"
 
 
 def test_one_who_asks_again_and_again_whether_the_client_left_keeps_nothing(serve: Serve) -> None:

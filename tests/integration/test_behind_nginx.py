@@ -14,6 +14,7 @@ import httpx
 import pytest
 import websockets.sync.client
 
+from support.apps import APPS
 from support.server import Serve, Server
 from support.waiting import wait_until
 
@@ -47,36 +48,9 @@ http {{
 }}
 """
 
-FLASK = """\
-from flask import Flask, request, url_for
-from werkzeug.middleware.proxy_fix import ProxyFix
+FLASK = APPS / "flask_behind_proxy.py"
 
-app = Flask(__name__)
-app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)
-
-@app.get("/whoami")
-def whoami():
-    return f"{request.remote_addr} {url_for('whoami', _external=True)}"
-
-@app.post("/unbuffered/count")
-def count():
-    return str(sum(map(len, iter(lambda: request.stream.read(65536), b""))))
-"""
-
-ASGI = """\
-async def app(scope, receive, send):
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        while (message := await receive())["type"] == "websocket.receive":
-            await send({"type": "websocket.send", "text": message["text"].upper()})
-        return
-    if scope["type"] == "lifespan":
-        raise ValueError(f"no {scope['type']} here")
-    body = f"{scope['client']} {scope['root_path']} {scope['path']}".encode()
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": body})
-"""
+ASGI = APPS / "asgi_behind_proxy.py"
 
 Proxied = Callable[..., tuple[Server, str]]
 

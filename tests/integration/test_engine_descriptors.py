@@ -8,24 +8,12 @@ import socket
 
 import psutil
 
+from support.apps import APPS
 from support.responses import only, read_all
 from support.server import Serve, Server
 from support.waiting import wait_until
 
-APP = """
-    from prefork import HTTPServer, Kernel
-
-    kernel = Kernel()
-    server = HTTPServer(kernel)
-
-    @server.handle(r"^/body$")
-    def body(request):
-        return str(len(request.content))
-
-    @server.handle(r"")
-    def hello():
-        return "hello"
-"""
+APP = APPS / "engine_descriptors.py"
 
 FILES = 48
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -10,55 +10,11 @@ import struct
 import psutil
 import pytest
 
+from support.apps import APPS
 from support.server import Serve, Server
 from support.waiting import wait_until
 
-APP = """
-    import asyncio
-    import json
-
-    from prefork import HTTPServer, Kernel
-
-    kernel = Kernel()
-    troubles = []
-    notes = []
-    server = HTTPServer(kernel, error_handler=lambda *about: troubles.append(about))
-
-    @server.handle(r"^/troubles$")
-    def told():
-        return json.dumps(troubles)
-
-    @server.handle(r"^/notes$")
-    def noted():
-        return json.dumps(notes)
-
-    @server.handle(r"^/wait$")
-    async def wait(response):
-        connection = response.connection
-        notes.append(f"alive {connection.dead}")
-        while not connection.dead:
-            await asyncio.sleep(0.005)
-        notes.append("dead")
-        response.content = "for nobody"
-        response.done()
-
-    @server.handle(r"^/stream$")
-    async def stream():
-        try:
-            while True:
-                yield b"x" * 10_000
-        finally:
-            notes.append("closed")
-
-    @server.handle(r"^/huge$")
-    def huge():
-        return b"x" * 50_000_000
-
-    @server.handle(r"")
-    def note(request):
-        notes.append(request.path)
-        return request.content
-"""
+APP = APPS / "engine_disconnects.py"
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
@@ -185,7 +141,7 @@ def visit(server: Server, number: int) -> None:
 
 
 def test_2000_connections_that_come_and_go_leave_nothing_behind(serve: Serve) -> None:
-    server = serve(APP.replace("notes.append(", "(lambda note: None)("), "--log-level", "error")
+    server = serve(APP, "--log-level", "error", parameters={"forget": True})
     process = psutil.Process(server.pid)
 
     def rest() -> int:

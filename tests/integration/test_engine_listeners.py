@@ -9,45 +9,35 @@ from pathlib import Path
 
 import pytest
 
+from support.apps import APPS
 from support.responses import only, parse
-from support.server import Serve, run_prefork, write_app
+from support.server import Serve, run_prefork
 
-APP = """
-    from prefork import HTTPServer, Kernel
-
-    kernel = Kernel()
-    server = HTTPServer(kernel{options})
-
-    @server.handle(r"")
-    def who(request):
-        connection = request.connection
-        return f"{{request.remote_ip}} {{connection.local_ip}} {{len(request.content)}}"
-"""
-PLAIN = APP.format(options="")
+APP = APPS / "addresses.py"
 GET = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 def test_an_ipv4_address(serve: Serve) -> None:
-    server = serve(PLAIN, "--bind", "127.0.0.1:0")
+    server = serve(APP, "--bind", "127.0.0.1:0")
     assert server.url.startswith("http://127.0.0.1:")
     assert server.get() == b"127.0.0.1 127.0.0.1 0"
 
 
 def test_an_ipv6_address(serve: Serve) -> None:
-    server = serve(PLAIN, "--bind", "[::1]:0")
+    server = serve(APP, "--bind", "[::1]:0")
     assert server.url.startswith("http://[::1]:")
     assert server.get() == b"::1 ::1 0"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_dual_socket_sees_ipv4_clients_as_what_they_are(serve: Serve, host: str) -> None:
-    server = serve(APP.format(options=", port=0"), bind=False)
+    server = serve(APP, bind=False, parameters={"port": 0})
     server.host = host
     assert server.get() == f"{host} {host} 0".encode()
 
 
 def test_a_name_listens_on_each_of_its_addresses_at_one_port(serve: Serve) -> None:
-    server = serve(PLAIN, "--bind", "localhost:0")
+    server = serve(APP, "--bind", "localhost:0")
     found = {str(place[0]) for *_, place in socket.getaddrinfo("localhost", 0, 0, socket.SOCK_STREAM)}
     for host in found:
         server.host = host
@@ -55,21 +45,21 @@ def test_a_name_listens_on_each_of_its_addresses_at_one_port(serve: Serve) -> No
 
 
 def test_port_0_is_a_free_port_each_time(serve: Serve) -> None:
-    first, second = serve(PLAIN), serve(PLAIN)
+    first, second = serve(APP), serve(APP)
     assert first.port != second.port
     assert min(first.port, second.port) > 1023
 
 
 def test_a_port_is_free_again_at_once(serve: Serve) -> None:
-    first = serve(PLAIN)
+    first = serve(APP)
     assert first.get()
     assert first.stop() == 0
-    assert serve(PLAIN, "--bind", f"127.0.0.1:{first.port}").get()
+    assert serve(APP, "--bind", f"127.0.0.1:{first.port}").get()
 
 
 def test_a_unix_socket_serves_and_its_file_goes_with_the_server(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
-    server = serve(PLAIN, "--bind", f"unix:{path}")
+    server = serve(APP, "--bind", f"unix:{path}")
     assert server.url == f"unix:{path}"
     assert stat.S_ISSOCK(path.stat().st_mode)
     assert only(server.raw(GET)).body == b"unix unix 0"
@@ -83,17 +73,17 @@ def test_a_unix_socket_serves_and_its_file_goes_with_the_server(serve: Serve, tm
 
 def test_the_file_of_a_unix_socket_whose_server_was_killed_is_replaced(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
-    first = serve(PLAIN, "--bind", f"unix:{path}")
+    first = serve(APP, "--bind", f"unix:{path}")
     first.kill()
     assert path.exists()
-    second = serve(PLAIN, "--bind", f"unix:{path}")
+    second = serve(APP, "--bind", f"unix:{path}")
     assert only(second.raw(GET)).status == 200
 
 
 def test_a_unix_socket_that_somebody_listens_on_is_refused(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
-    server = serve(PLAIN, "--bind", f"unix:{path}")
-    done = run_prefork("serve", str(write_app(tmp_path, PLAIN)), "--bind", f"unix:{path}")
+    server = serve(APP, "--bind", f"unix:{path}")
+    done = run_prefork("serve", str(APP), "--bind", f"unix:{path}")
     assert done.returncode == 2
     assert (
         done.stderr == f"prefork: cannot listen on {path}: Address already in use; "
@@ -105,7 +95,7 @@ def test_a_unix_socket_that_somebody_listens_on_is_refused(serve: Serve, tmp_pat
 def test_a_file_that_is_no_socket_is_never_removed(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
-    done = run_prefork("serve", str(write_app(tmp_path, PLAIN)), "--bind", f"unix:{path}")
+    done = run_prefork("serve", str(APP), "--bind", f"unix:{path}")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert path.read_text() == "data"
@@ -113,17 +103,17 @@ def test_a_file_that_is_no_socket_is_never_removed(tmp_path: Path) -> None:
 
 def test_the_file_of_another_server_is_left_alone(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
-    first = serve(PLAIN, "--bind", f"unix:{path}")
+    first = serve(APP, "--bind", f"unix:{path}")
     os.unlink(path)
-    second = serve(PLAIN, "--bind", f"unix:{path}")
+    second = serve(APP, "--bind", f"unix:{path}")
     assert first.stop() == 0
     assert only(second.raw(GET)).status == 200
 
 
 @pytest.mark.parametrize("place", ["127.0.0.1:{port}", "localhost:{port}"])
-def test_a_taken_port_is_one_line_and_status_2(serve: Serve, tmp_path: Path, place: str) -> None:
-    port = serve(PLAIN).port
-    done = run_prefork("serve", str(write_app(tmp_path, PLAIN)), "--bind", place.format(port=port))
+def test_a_taken_port_is_one_line_and_status_2(serve: Serve, place: str) -> None:
+    port = serve(APP).port
+    done = run_prefork("serve", str(APP), "--bind", place.format(port=port))
     assert done.returncode == 2
     assert "Address already in use" in done.stderr
     assert len(done.stderr.splitlines()) == 1

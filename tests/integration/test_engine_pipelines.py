@@ -9,54 +9,12 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from support.apps import APPS
 from support.responses import parse, read_all
 from support.server import Serve, Server
 from support.waiting import wait_until
 
-APP = """
-    import asyncio
-    import time
-
-    from prefork import HTTPServer, Kernel
-
-    kernel = Kernel()
-    server = HTTPServer(kernel)
-    served = 0
-
-    def count():
-        global served
-        served += 1
-
-    @server.handle(r"^/count$")
-    def told():
-        return str(served)
-
-    @server.handle(r"^/echo/(?P<number>\\d+)$")
-    def echo(number):
-        count()
-        return number
-
-    @server.handle(r"^/later/(?P<number>\\d+)$")
-    async def later(number):
-        await asyncio.sleep(0.001 if int(number) % 2 else 0)
-        return number
-
-    @server.handle(r"^/held$")
-    async def held():
-        await asyncio.sleep(0.1)
-        return "held"
-
-    @server.handle(r"^/slow$")
-    def slow():
-        count()
-        time.sleep(0.004)
-        return "slow"
-
-    @server.handle(r"^/large$")
-    def large():
-        count()
-        return b"x" * 10_000
-"""
+APP = APPS / "engine_pipelines.py"
 
 
 def get(path: str, fields: str = "") -> bytes:
@@ -179,18 +137,7 @@ IDLERS: dict[str, Callable[[socket.socket], object]] = {
 
 @pytest.mark.parametrize("what", IDLERS)
 def test_a_client_that_keeps_the_server_waiting_costs_no_cpu(serve: Serve, what: str) -> None:
-    server = serve(
-        APP
-        + """
-    @server.handle(r"^/never$")
-    async def never():
-        await asyncio.Event().wait()
-
-    @server.handle(r"^/huge$")
-    def huge():
-        return b"x" * 50_000_000
-    """
-    )
+    server = serve(APP)
     with deaf(server) as sock:
         IDLERS[what](sock)
         server.get("/count")

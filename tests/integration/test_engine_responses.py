@@ -4,104 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from support.apps import APPS
 from support.responses import only, parse, read_all
 from support.server import Serve
 
-APP = """
-    import asyncio
-
-    from prefork import HTTPServer, Kernel, Session, event
-
-    kernel = Kernel()
-    server = HTTPServer(
-        kernel,
-        handlers=[
-            {"dir": "^/pieces$", "session": "PIECES", "event": "begin"},
-            {"dir": "^/posted$", "session": "PIECES", "event": "posted"},
-        ],
-        headers={"X-Server": "test"},
-    )
-    finished = []
-
-    @server.handle(r"^/hello$")
-    def hello():
-        return "hello"
-
-    @server.handle(r"^/status/(?P<code>\\d+)$")
-    def status(response, code):
-        response.code = int(code)
-        response.content = "" if code in ("204", "304") else "text"
-
-    @server.handle(r"^/stream/(?P<count>\\d+)$")
-    async def stream(count):
-        for number in range(int(count)):
-            yield f"piece {number}\\n"
-            await asyncio.sleep(0)
-
-    @server.handle(r"^/endless$")
-    async def endless():
-        try:
-            while True:
-                yield "more\\n"
-        finally:
-            finished.append("endless")
-
-    @server.handle(r"^/endless_plain$")
-    def endless_plain():
-        try:
-            while True:
-                yield "more\\n"
-        finally:
-            finished.append("endless_plain")
-
-    class Noisy(bytes):
-        def __del__(self):
-            finished.append(str(kernel.engine.connections))
-
-    @server.handle(r"^/noisy$")
-    def noisy():
-        return Noisy(b"x" * 100_000)
-
-    @server.handle(r"^/finished$")
-    def told():
-        return " ".join(finished)
-
-    @server.handle(r"^/known$")
-    def known(response):
-        response.headers["Content-Length"] = "10"
-        for _ in range(2):
-            yield "12345"
-
-    @server.handle(r"^/nothing$")
-    async def nothing():
-        for piece in ():
-            yield piece
-
-    class Pieces(Session):
-        alias = "PIECES"
-
-        @event
-        def begin(self, request, response, pattern):
-            self.left = 3
-            response.stream("PIECES", "more")
-            response.content = "first,"
-            self.kernel.post("HTTPD", "STREAM", response)
-
-        @event
-        def posted(self, request, response, pattern):
-            response.content = "posted"
-            self.kernel.post("HTTPD", "DONE", response)
-
-        @event
-        def more(self, response):
-            self.left -= 1
-            if self.left == 0:
-                return response.done()
-            response.content = "next,"
-            self.kernel.post("HTTPD", "STREAM", response)
-
-    kernel.add(Pieces())
-"""
+APP = APPS / "engine_responses.py"
 
 ENDS = "Connection: close\r\n"
 
@@ -125,7 +32,7 @@ def test_an_error_answer_keeps_the_connection(serve: Serve) -> None:
 
 
 def test_without_keep_alive_every_answer_ends_its_connection(serve: Serve) -> None:
-    server = serve(APP.replace("headers={", "keep_alive=False, headers={"))
+    server = serve(APP, parameters={"keep_alive": False})
     answer = only(server.raw(ask("/hello") + ask("/hello")))
     assert answer.headers["connection"] == "close"
 

@@ -8,67 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.apps import APPS
 from support.responses import only
 from support.server import Serve, Server
 from support.waiting import wait_until
 
-APP = """
-    import asyncio
-    import threading
-
-    from prefork import HTTPServer, Kernel, Session, event
-
-    kernel = Kernel()
-    names = ("answer", "stream", "drop", "close")
-    handlers = [{"dir": f"^/{name}", "session": "THREADS", "event": name} for name in names]
-    server = HTTPServer(kernel, handlers=handlers)
-    release = threading.Event()
-
-    @server.handle(r"^/release$")
-    def let_go():
-        release.set()
-        return "released"
-
-    @server.handle(r"^/executor$")
-    async def executor(response):
-        response.content = "from an executor"
-        await asyncio.get_running_loop().run_in_executor(None, response.done)
-
-    def in_a_thread(function):
-        def run():
-            release.wait(10)
-            function()
-
-        threading.Thread(target=run, daemon=True).start()
-
-    class Threads(Session):
-        alias = "THREADS"
-
-        @event
-        def answer(self, request, response, pattern):
-            response.content = "from a thread"
-            in_a_thread(response.done)
-
-        @event
-        def stream(self, request, response, pattern):
-            def work():
-                for number in range(5):
-                    response.write(f"{number}")
-                response.done()
-
-            in_a_thread(work)
-
-        @event
-        def drop(self, request, response, pattern):
-            kept = [response]
-            in_a_thread(kept.clear)
-
-        @event
-        def close(self, request, response, pattern):
-            in_a_thread(response.close)
-
-    kernel.add(Threads())
-"""
+APP = APPS / "engine_threads.py"
 
 
 def get(path: str) -> bytes:
@@ -125,29 +70,7 @@ def test_many_threads_answer_many_clients(server: Server) -> None:
         connection.close()
 
 
-TWO = """
-    from prefork import HTTPServer, Kernel
-
-    kernel = Kernel()
-    place = {"address": "127.0.0.1", "port": 0}
-    first = HTTPServer(kernel, alias="FIRST", **place, setup_handler=lambda *at: print("first", *at))
-    second = HTTPServer(
-        kernel, alias="SECOND", **place, setup_handler=lambda *at: print("second", *at), max_body=10
-    )
-
-    @first.handle("")
-    def of_first():
-        return "first"
-
-    @second.handle("^/stop$")
-    def stop():
-        second.shutdown(graceful=True)
-        return "stopping"
-
-    @second.handle("")
-    def of_second():
-        return "second"
-"""
+TWO = APPS / "two_servers.py"
 
 
 def test_two_servers_live_in_one_kernel_each_with_its_own_handlers_and_limits(serve: Serve) -> None:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
+from support.apps import APPS
 from support.server import Serve
 
-HELLO = """
-    from prefork import HTTPServer, Kernel
-
-    kernel = Kernel()
-    server = HTTPServer(kernel)
-
-    @server.handle(r"^/hello/(?P<name>\\w+)$")
-    def hello(name):
-        return f"hello {name}"
-"""
+HELLO = APPS / "hello.py"
 
 
 def test_a_function_answers(serve: Serve) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.apps import APPS
 from support.pool import PID, MakePool, ask, is_silent, read_bodies
 from support.responses import read_response
 from support.server import Serve, run_prefork, status_json
@@ -149,26 +150,15 @@ async def block():
     assert int(read_response(first)[2]) == stuck
 
 
-ASGI = """
-    import asyncio, os, time
-
-    async def app(scope, receive, send):
-        if scope["type"] == "lifespan":
-            return
-        if scope["path"] == "/block":
-            await asyncio.sleep(0.01)
-            open("{stuck}", "w").close()
-            while not os.path.exists("{release}"):
-                time.sleep(0.002)
-        await send({{"type": "http.response.start", "status": 200}})
-        await send({{"type": "http.response.body", "body": str(os.getpid()).encode()}})
-"""
+ASGI = APPS / "asgi_blocks.py"
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_task_that_blocks_in_a_later_step_is_stuck_as_well(serve: Serve, tmp_path: Path, loop: str) -> None:
     begun, release = tmp_path / "stuck", tmp_path / "release"
-    server = serve(ASGI.format(stuck=begun, release=release), "--workers", "2", "--loop", loop)
+    server = serve(
+        ASGI, "--workers", "2", "--loop", loop, parameters={"stuck": str(begun), "release": str(release)}
+    )
     with contextlib.ExitStack() as stack:
         by_pid: dict[int, list[socket.socket]] = {}
         while not any(len(found) == 2 for found in by_pid.values()):

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from pathlib import Path
 
 import pytest
 
-from support.server import Serve, Server, run_prefork, running, start_program, start_server, write_app
+from support.apps import APPS
+from support.server import Serve, Server, run_prefork, running, start_program, write_app
 from support.waiting import wait_until
 
-WSGI = """
-    import os
-
-    def app(environ, start_response):
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return [f"{environ['SCRIPT_NAME']}|{environ['PATH_INFO']} from {os.getpid()}".encode()]
-"""
-ASGI = """
-    import os
-
-    async def app(scope, receive, send):
-        if scope["type"] != "http":
-            raise ValueError(f"no {scope['type']} here")
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        body = f"{scope['root_path']}|{scope['path']} from {os.getpid()}".encode()
-        await send({"type": "http.response.body", "body": body})
-"""
+WSGI = APPS / "wsgi_mounted.py"
+ASGI = APPS / "asgi_mounted.py"
 
 
 @pytest.mark.parametrize("source", [WSGI, ASGI], ids=["wsgi", "asgi"])
 @pytest.mark.parametrize("options", [("--workers", "2"), ("--start", "0")], ids=["pool", "alone"])
-def test_an_application_is_served(serve: Serve, source: str, options: tuple[str, ...]) -> None:
+def test_an_application_is_served(serve: Serve, source: Path, options: tuple[str, ...]) -> None:
     server = serve(source, *options)
     body, _, pid = server.get("/some/where").decode().partition(" from ")
     assert body == "|/some/where"
@@ -52,22 +37,15 @@ def test_an_application_is_served(serve: Serve, source: str, options: tuple[str,
     ],
 )
 def test_a_root_path_is_taken_off_for_wsgi_and_always_there_for_asgi(
-    serve: Serve, source: str, path: str, seen: str
+    serve: Serve, source: Path, path: str, seen: str
 ) -> None:
     server = serve(source, "--workers", "1", "--root-path", "/shop")
     assert server.get(path).decode().startswith(f"{seen} from")
 
 
-def test_a_factory_is_called(tmp_path: Path) -> None:
-    source = "def create():" + textwrap.indent(textwrap.dedent(WSGI), "    ") + "\n    return app\n"
-    path = tmp_path / "made.py"
-    path.write_text(source)
-    server = start_server(f"{path}:create", "--factory", "--bind", "127.0.0.1:0", "--workers", "1")
-    try:
-        server.wait_serving()
+def test_a_factory_is_called() -> None:
+    with running(f"{WSGI}:create", "--factory", "--bind", "127.0.0.1:0", "--workers", "1") as server:
         assert server.get("/").startswith(b"|/ from")
-    finally:
-        server.kill()
 
 
 @pytest.mark.parametrize(
@@ -79,10 +57,10 @@ def test_a_factory_is_called(tmp_path: Path) -> None:
             ("--interface", "events"),
             "looks like WSGI; --interface events expects a Kernel or a server",
         ),
-        (ASGI, "", ("--threads", "4"), "app.py (ASGI application)"),
+        (ASGI, "", ("--threads", "4"), "asgi_mounted.py (ASGI application)"),
         (ASGI, "", ("--hostname", "shop.example"), "--hostname means nothing to"),
         (ASGI, "", ("--spool-above", "1m"), "--spool-above means nothing to"),
-        (ASGI, "", ("--spool-dir", "/tmp"), "app.py (ASGI application)"),
+        (ASGI, "", ("--spool-dir", "/tmp"), "asgi_mounted.py (ASGI application)"),
         (WSGI, ":ap", (), "has no 'ap'; did you mean 'app'?"),
         ("def create(): return 42", ":create", ("--factory",), "which cannot be called"),
         ("def create(): return 42", ":create", (), "say --factory"),
@@ -94,9 +72,9 @@ def test_a_factory_is_called(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_one_line(
-    tmp_path: Path, source: str, name: str, options: tuple[str, ...], complaint: str
+    tmp_path: Path, source: Path | str, name: str, options: tuple[str, ...], complaint: str
 ) -> None:
-    path = write_app(tmp_path, source)
+    path = source if isinstance(source, Path) else write_app(tmp_path, source)
     finished = run_prefork("serve", f"{path}{name}", *options)
     assert finished.returncode == 2
     assert complaint in finished.stderr
@@ -104,18 +82,8 @@ def test_what_cannot_be_is_one_line(
     assert len(finished.stderr.splitlines()) == 1
 
 
-def test_a_program_runs_an_application_itself(tmp_path: Path) -> None:
-    path = tmp_path / "program.py"
-    source = textwrap.dedent(WSGI) + textwrap.dedent(
-        """
-        if __name__ == "__main__":
-            import prefork
-
-            prefork.run(app, bind="127.0.0.1:0", workers=1)
-        """
-    )
-    path.write_text(source)
-    server = Server(start_program(str(path)))
+def test_a_program_runs_an_application_itself() -> None:
+    server = Server(start_program(str(WSGI)))
     try:
         server.wait_serving()
         assert server.get("/").startswith(b"|/ from")
@@ -124,20 +92,7 @@ def test_a_program_runs_an_application_itself(tmp_path: Path) -> None:
         server.kill()
 
 
-TALKING = """
-    async def app(scope, receive, send):
-        if scope["type"] == "lifespan":
-            raise ValueError(f"no {scope['type']} here")
-        if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close" if scope["path"] == "/refused" else "websocket.accept"})
-            await receive()
-            return
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        if scope["path"] == "/stream":
-            await send({"type": "http.response.body", "body": b"12345", "more_body": True})
-        await send({"type": "http.response.body", "body": b"12345"})
-"""
+TALKING = APPS / "asgi_kinds.py"
 
 
 def test_the_access_log_has_a_line_for_each_kind_of_answer(serve: Serve, tmp_path: Path) -> None:
@@ -170,17 +125,7 @@ def test_the_access_log_has_a_line_for_each_kind_of_answer(serve: Serve, tmp_pat
     ]
 
 
-UNSPEAKABLE = """
-    class Unspeakable(Exception):
-        def __repr__(self):
-            raise ValueError("it has no words for itself")
-
-    def app(environ, start_response):
-        raise Unspeakable
-
-    async def api(scope, receive, send):
-        raise Unspeakable
-"""
+UNSPEAKABLE = APPS / "unspeakable.py"
 
 
 @pytest.mark.parametrize(
@@ -193,26 +138,16 @@ UNSPEAKABLE = """
     ids=["wsgi", "threads", "asgi"],
 )
 def test_a_response_that_is_dropped_unanswered_is_a_500_that_names_the_application(
-    tmp_path: Path, name: str, options: tuple[str, ...], owed: str
+    name: str, options: tuple[str, ...], owed: str
 ) -> None:
-    path = write_app(tmp_path, UNSPEAKABLE)
-    with running(f"{path}:{name}", "--bind", "127.0.0.1:0", "--workers", "1", *options) as server:
+    with running(f"{UNSPEAKABLE}:{name}", "--bind", "127.0.0.1:0", "--workers", "1", *options) as server:
         for _ in range(3):
             assert server.request("/")[0] == 500
         server.wait_log(f"application {name} dropped its response unanswered; it must {owed}")
 
 
 def test_what_an_application_prints_is_seen(serve: Serve) -> None:
-    source = """
-        import sys
-
-        def app(environ, start_response):
-            print("on standard output")
-            print("on wsgi.errors", file=environ["wsgi.errors"])
-            start_response("204 No Content", [])
-            return []
-    """
-    server = serve(source, "--workers", "1")
+    server = serve(APPS / "wsgi_prints.py", "--workers", "1")
     server.request("/")
     server.wait_log("on wsgi.errors")
     wait_until(lambda: "on standard output" in server.out, "what was printed")
@@ -228,7 +163,7 @@ def test_settings_come_from_a_file_and_the_environment(serve: Serve, tmp_path: P
 
 
 def test_a_setting_that_means_nothing_is_refused_wherever_it_was_said(tmp_path: Path) -> None:
-    path, config = write_app(tmp_path, ASGI), tmp_path / "settings.toml"
+    path, config = ASGI, tmp_path / "settings.toml"
     config.write_text('hostname = "shop.example"\n')
     for name, arguments, env in (
         (f"{config}: hostname", ("--config", str(config)), {}),
@@ -240,22 +175,5 @@ def test_a_setting_that_means_nothing_is_refused_wherever_it_was_said(tmp_path: 
 
 
 def test_a_class_is_an_application_if_its_instances_answer(serve: Serve) -> None:
-    source = """
-        class Page:
-            def __init__(self, environ, start_response):
-                start_response("200 OK", [])
-                self.path = environ["PATH_INFO"]
-
-            def __iter__(self):
-                yield self.path.encode()
-    """
-    assert serve(source + "\n        app = Page\n", "--workers", "1").get("/page") == b"/page"
-    source = """
-        from starlette.endpoints import HTTPEndpoint
-        from starlette.responses import PlainTextResponse
-
-        class app(HTTPEndpoint):
-            async def get(self, request):
-                return PlainTextResponse(request.url.path)
-    """
-    assert serve(source, "--workers", "1").get("/end") == b"/end"
+    assert serve(APPS / "wsgi_class.py", "--workers", "1").get("/page") == b"/page"
+    assert serve(APPS / "starlette_endpoint.py", "--workers", "1").get("/end") == b"/end"

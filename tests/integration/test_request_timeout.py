@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from support.apps import APPS
 from support.pool import PID, MakePool, ask
 from support.processes import alive
 from support.responses import read_all, read_response
@@ -59,17 +60,7 @@ def test_an_async_handler_that_takes_too_long_is_a_504_and_its_worker_lives(pool
 
 
 def test_a_server_without_a_pool_answers_504_as_well(serve: Serve) -> None:
-    source = """
-        import asyncio
-        from prefork import HTTPServer, Kernel
-        kernel = Kernel()
-        server = HTTPServer(kernel, request_timeout=0.2)
-
-        @server.handle("^/slow$")
-        async def slow():
-            await asyncio.sleep(60)
-    """
-    server = serve(source)
+    server = serve(APPS / "slow_handler.py")
     assert server.request("/slow")[0] == 504
     server.wait_log("GET /slow was not answered in 0.2 s")
 
@@ -137,17 +128,8 @@ def test_without_a_timeout_a_stuck_worker_is_left_alone(pool: MakePool) -> None:
 
 
 def test_a_thread_that_takes_too_long_is_a_504_and_its_worker_is_replaced(serve: Serve) -> None:
-    source = """
-        import os, time
-
-        def application(environ, start_response):
-            if environ["PATH_INFO"] == "/stuck":
-                time.sleep(60)
-            start_response("200 OK", [("Content-Type", "text/plain")])
-            return [str(os.getpid()).encode()]
-    """
     options = ("--workers", "1", "--threads", "2", "--request-timeout", "0.3", "--graceful-timeout", "0.5")
-    server = serve(source, *options)
+    server = serve(APPS / "wsgi_stuck.py", *options)
     (stuck,) = server.workers()
     with server.connect() as kept:
         assert ask(kept) == stuck
@@ -158,24 +140,7 @@ def test_a_thread_that_takes_too_long_is_a_504_and_its_worker_is_replaced(serve:
     wait_until(lambda: not alive(stuck), "it to end")
 
 
-ASGI = """
-import asyncio, time
-
-told = []
-
-async def app(scope, receive, send):
-    if scope["path"] == "/blocks":
-        await asyncio.sleep(0.01)
-        time.sleep(60)
-    try:
-        if scope["path"] == "/forever":
-            await asyncio.sleep(60)
-    except asyncio.CancelledError:
-        told.append(scope["type"])
-        raise
-    await send({"type": "http.response.start", "status": 200})
-    await send({"type": "http.response.body", "body": repr(told).encode()})
-"""
+ASGI = APPS / "asgi_stuck.py"
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -204,17 +169,7 @@ def test_an_asgi_worker_that_a_task_blocks_answers_504_and_is_replaced(serve: Se
 
 
 def test_a_thread_that_keeps_the_interpreter_is_a_504_as_well(serve: Serve) -> None:
-    source = """
-        import ctypes, time
-
-        def application(environ, start_response):
-            if environ["PATH_INFO"] == "/stuck":
-                time.sleep(0.05)  # until the main thread waits
-                ctypes.PyDLL(None).sleep(60)
-            start_response("200 OK", [])
-            return []
-    """
-    server = serve(source, "--workers", "1", "--threads", "2", "--request-timeout", "0.3")
+    server = serve(APPS / "wsgi_keeps_gil.py", "--workers", "1", "--threads", "2", "--request-timeout", "0.3")
     (stuck,) = server.workers()
     assert server.request("/stuck")[0] == 504
     server.wait_log(f"worker {stuck} was stuck in GET /stuck for")

@@ -7,137 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.apps import APPS
 from support.responses import read_all
-from support.server import Serve, Server, running, write_app
+from support.server import Serve, Server, running
 
-APP = r"""
-    import asyncio
-    from prefork import HTTPServer, InvalidResponse, Kernel, Session, event
-
-    errors = []
-    kept = []
-
-    class Pages(Session):
-        alias = "PAGES"
-
-        @event
-        def raises(self, request, response, pattern):
-            response.headers["X-Half"] = "done"
-            raise ValueError("a handler that fails")
-
-        @event
-        async def async_raises(self, request, response, pattern):
-            await asyncio.sleep(0)
-            raise ValueError("an async handler that fails")
-
-        @event
-        def cancelled(self, request, response, pattern):
-            raise asyncio.CancelledError
-
-        @event
-        def raises_after(self, request, response, pattern):
-            response.content = "answered"
-            response.done()
-            raise ValueError("after its answer")
-
-        @event
-        def forgets(self, request, response, pattern):
-            pass
-
-        @event
-        async def async_forgets(self, request, response, pattern):
-            await asyncio.sleep(0)
-
-        @event
-        def in_a_cycle(self, request, response, pattern):
-            cycle = [response]
-            cycle.append(cycle)
-
-        @event
-        def later(self, request, response, pattern):
-            kept.append(response)
-            self.kernel.delay(0.01, "PAGES", "drop")
-
-        @event
-        def drop(self):
-            kept.clear()
-
-        @event
-        def evil_header(self, request, response, pattern):
-            response.headers["X-Evil"] = "a\r\nSet-Cookie: stolen"
-            response.done()
-
-        @event
-        def evil_header_posted(self, request, response, pattern):
-            response.headers["X-Evil"] = "a\r\nSet-Cookie: stolen"
-            self.kernel.post("HTTPD", "DONE", response)
-
-        @event
-        def evil_content(self, request, response, pattern):
-            response.content = 7
-            self.kernel.call("HTTPD", "DONE", response)
-
-        @event
-        def mended(self, request, response, pattern):
-            response.headers["Bad Name"] = "x"
-            try:
-                response.done()
-            except InvalidResponse as error:
-                response.headers = {}
-                response.content = str(error)
-                response.done()
-
-        @event
-        def twice(self, request, response, pattern):
-            response.content = "once"
-            response.done()
-            response.done()
-
-    class Guest(Session):
-        alias = "GUEST"
-
-        @event
-        def page(self, request, response, pattern):
-            response.content = "here"
-            response.done()
-
-    kernel = Kernel()
-    kernel.add(Pages())
-    guest = kernel.add(Guest())
-    names = [name for name, value in vars(Pages).items() if callable(value) and not name.startswith("_")]
-    server = HTTPServer(
-        kernel,
-        error_handler=lambda text, remote_ip: errors.append([text, remote_ip]),
-        handlers=[
-            *({"dir": f"^/{name}$", "session": "PAGES", "event": name} for name in names),
-            {"dir": "^/guest$", "session": "GUEST", "event": "page"},
-        ],
-    )
-
-    @server.handle("^/function$")
-    def function():
-        raise ValueError("a function that fails")
-
-    @server.handle("^/collect$")
-    def collect():
-        import gc
-        gc.collect()
-
-    @server.handle("^/remove$")
-    def remove():
-        if guest.kernel:
-            kernel.remove(guest)
-
-    @server.handle("^/errors$")
-    def tell():
-        return errors
-"""
+APP = APPS / "server_faults.py"
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    path = write_app(tmp_path_factory.mktemp("faults"), APP)
-    with running(str(path), "--bind", "127.0.0.1:0") as server:
+def shared() -> Iterator[Server]:
+    with running(str(APP), "--bind", "127.0.0.1:0") as server:
         yield server
 
 
@@ -237,42 +116,11 @@ def test_a_session_that_vanishes_later_is_a_500_and_an_error_and_the_server_live
     assert server.get("/raises_after") == b"answered"
 
 
-MALFORMED = r"""
-    import asyncio
-    from prefork import HTTPServer, Kernel, Session, event
-
-    class Pages(Session):
-        alias = "PAGES"
-
-        @event
-        def page(self, request, response, pattern):
-            response.content = f"page {request.path}"
-            response.done()
-
-        @event
-        async def wrong(self, request, response, pattern):
-            await asyncio.sleep(0)
-            ip = response.connection.remote_ip
-            response.content = f"{response.code} for {request} by {pattern} at {ip}"
-            response.done()
-
-        @event
-        def raises(self, request, response, pattern):
-            raise ValueError("not again")
-
-    kernel = Kernel()
-    kernel.add(Pages())
-    server = HTTPServer(kernel, handlers=[
-        {"dir": "^/a|^$", "session": "PAGES", "event": "page"},
-        {"dir": "never", "session": "PAGES", "event": "raises", "malformed": True},
-        {"dir": "^$|^/b", "session": "PAGES", "event": "EVENT", "malformed": True},
-        {"dir": "", "session": "PAGES", "event": "page"},
-    ])
-"""
+MALFORMED = APPS / "malformed.py"
 
 
 def test_a_handler_for_malformed_requests_that_matches_the_empty_path_gets_them(serve: Serve) -> None:
-    server = serve(MALFORMED.replace("EVENT", "wrong"))
+    server = serve(MALFORMED, parameters={"event": "wrong"})
     received = server.raw(b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n" + b"GET /a HTTP/1.0\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert b"\r\nConnection: close\r\n" in received
@@ -283,7 +131,7 @@ def test_a_handler_for_malformed_requests_that_matches_the_empty_path_gets_them(
 
 
 def test_a_handler_for_malformed_requests_that_fails_is_a_500(serve: Serve) -> None:
-    server = serve(MALFORMED.replace("EVENT", "raises"))
+    server = serve(MALFORMED, parameters={"event": "raises"})
     assert server.raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 500 ")
     server.wait_log("ValueError: not again")
     assert server.get("/a") == b"page /a"

@@ -9,108 +9,16 @@ from typing import Any
 
 import pytest
 
+from support.apps import APPS
 from support.server import Serve, Server
 from support.waiting import wait_until
 
-APP = """
-    import asyncio
-    from prefork import HTTPServer, Kernel, Session, event
-
-    heard = []
-
-    class Ears(Session):
-        alias = "EARS"
-
-        @event
-        def log(self, request, remote_ip):
-            heard.append(["log", request and request.path, remote_ip])
-
-        @event
-        def log2(self, request, response):
-            heard.append(["log2", request and request.path, response.code, response.answered])
-
-        @event
-        def setup(self, port, address):
-            heard.append(["setup", port, address])
-
-        @event
-        def error(self, text, remote_ip):
-            heard.append(["error", text, remote_ip])
-
-        @event
-        def broken(self, *args):
-            raise ValueError("a hook that fails")
-
-    class Pages(Session):
-        alias = "PAGES"
-
-        @event
-        def page(self, request, response, pattern):
-            heard.append(["handler", request.path])
-            response.content = "page"
-            response.done()
-
-        @event
-        def piece(self, response):
-            self.kernel.post("HTTPD", "DONE", response)
-
-        @event
-        def stream(self, request, response, pattern):
-            response.stream("PAGES", "piece")
-            response.content = "piece"
-            self.kernel.post("HTTPD", "STREAM", response)
-
-        @event
-        def malformed(self, request, response, pattern):
-            response.done()
-
-        @event
-        def close(self, request, response, pattern):
-            response.close()
-
-        @event
-        def wait(self, request, response, pattern):
-            heard.append(["waiting", response.connection.dead])
-            request.connection.when_closed(lambda: self.left(response))
-
-        def left(self, response):
-            heard.append(["dead", response.connection.dead])
-            response.done()
-
-    kernel = Kernel()
-    kernel.add(Ears())
-    kernel.add(Pages())
-    server = HTTPServer(kernel, **dict({hooks}), handlers=[
-        *({{"dir": f"^/{{name}}", "session": "PAGES", "event": name}}
-          for name in ("page", "stream", "close", "wait")),
-        {malformed}
-    ])
-
-    @server.handle("^/heard$")
-    def tell():
-        told = heard[:]
-        heard.clear()
-        return told
-
-    @server.handle("^/generator$")
-    async def generator():
-        yield "one"
-        yield "two"
-
-    @server.handle("^/fails$")
-    def fails():
-        raise ValueError("a handler that fails")
-
-    @server.handle("^/forgets$")
-    async def forgets(request, response):
-        response.stream("PAGES", "piece")
-"""
+APP = APPS / "server_hooks.py"
 
 
-def app(malformed: bool = False, **hooks: object) -> str:
-    said = ", ".join(f"{name}_handler=('EARS', {event!r})" for name, event in hooks.items())
-    handler = '{"dir": "^$", "session": "PAGES", "event": "malformed", "malformed": True}'
-    return APP.format(hooks=said, malformed=handler if malformed else "")
+def hooks(malformed: bool = False, **events: str) -> dict[str, Any]:
+    """The parameters of the application: events of its session EARS by the hook's name."""
+    return {"hooks": events, "malformed": malformed}
 
 
 def heard(server: Server, *kinds: str) -> list[Any]:
@@ -120,7 +28,7 @@ def heard(server: Server, *kinds: str) -> list[Any]:
 
 
 def test_log_handler_is_told_before_the_handler(serve: Serve) -> None:
-    server = serve(app(log="log"))
+    server = serve(APP, parameters=hooks(log="log"))
     server.get("/page")
     assert heard(server, "log", "handler") == [["log", "/page", "127.0.0.1"], ["handler", "/page"]]
     server.request("/nowhere")
@@ -128,13 +36,13 @@ def test_log_handler_is_told_before_the_handler(serve: Serve) -> None:
 
 
 def test_log_handler_is_told_once_of_a_request_with_a_body(serve: Serve) -> None:
-    server = serve(app(log="log"))
+    server = serve(APP, parameters=hooks(log="log"))
     server.request("/page", "POST", b"x" * 100_000)
     assert heard(server, "log") == [["log", "/page", "127.0.0.1"]]
 
 
 def test_log_handler_is_told_none_of_a_malformed_request(serve: Serve) -> None:
-    server = serve(app(log="log", error="error"))
+    server = serve(APP, parameters=hooks(log="log", error="error"))
     assert server.raw(b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
     log, error = heard(server, "log", "error")
     assert log == ["log", None, "127.0.0.1"]
@@ -144,13 +52,13 @@ def test_log_handler_is_told_none_of_a_malformed_request(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", ["/page", "/stream", "/generator"])
 def test_log2_handler_is_told_after_the_answer_and_after_a_stream(serve: Serve, path: str) -> None:
-    server = serve(app(log2="log2"))
+    server = serve(APP, parameters=hooks(log2="log2"))
     server.get(path)
     assert heard(server, "log2") == [["log2", path, 200, True]]
 
 
 def test_log2_handler_is_told_of_answers_that_nobody_wrote(serve: Serve) -> None:
-    server = serve(app(log2="log2"))
+    server = serve(APP, parameters=hooks(log2="log2"))
     assert server.request("/nowhere")[0] == 404
     assert server.request("/fails")[0] == 500
     assert server.request("/forgets")[0] == 500
@@ -162,24 +70,24 @@ def test_log2_handler_is_told_of_answers_that_nobody_wrote(serve: Serve) -> None
 
 
 def test_log2_handler_is_not_told_of_a_close_without_an_answer(serve: Serve) -> None:
-    server = serve(app(log2="log2"))
+    server = serve(APP, parameters=hooks(log2="log2"))
     assert server.raw(b"GET /close HTTP/1.1\r\nHost: a\r\n\r\n") == b""
     assert heard(server, "log2") == []
 
 
 def test_log2_handler_is_told_of_the_answer_to_a_malformed_request(serve: Serve) -> None:
-    server = serve(app(malformed=True, log2="log2"))
+    server = serve(APP, parameters=hooks(malformed=True, log2="log2"))
     assert server.raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
     assert heard(server, "log2") == [["log2", None, 400, True]]
 
 
 def test_setup_handler_is_told_port_and_address_once_it_listens(serve: Serve) -> None:
-    server = serve(app(setup="setup"))
+    server = serve(APP, parameters=hooks(setup="setup"))
     assert heard(server, "setup") == [["setup", server.port, "127.0.0.1"]]
 
 
 def test_error_handler_is_told_what_a_handler_raised(serve: Serve) -> None:
-    server = serve(app(error="error"))
+    server = serve(APP, parameters=hooks(error="error"))
     assert server.request("/fails")[0] == 500
     ((_, text, remote_ip),) = heard(server, "error")
     assert "fails" in text
@@ -188,7 +96,7 @@ def test_error_handler_is_told_what_a_handler_raised(serve: Serve) -> None:
 
 
 def test_error_handler_is_told_of_a_client_that_left_before_its_answer(serve: Serve) -> None:
-    server = serve(app(error="error"))
+    server = serve(APP, parameters=hooks(error="error"))
     with server.connect() as sock:
         sock.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_until(lambda: heard(server, "waiting") == [["waiting", False]])
@@ -204,7 +112,7 @@ def test_error_handler_is_told_of_a_client_that_left_before_its_answer(serve: Se
 
 @pytest.mark.parametrize("hook", ["log", "log2", "setup", "error"])
 def test_a_hook_that_fails_is_logged_and_harms_nobody(serve: Serve, hook: str) -> None:
-    server = serve(app(**{hook: "broken"}))
+    server = serve(APP, parameters=hooks(**{hook: "broken"}))
     assert server.get("/page") == b"page"
     assert server.request("/fails")[0] == 500
     server.wait_log("ValueError: a hook that fails")
@@ -213,51 +121,20 @@ def test_a_hook_that_fails_is_logged_and_harms_nobody(serve: Serve, hook: str) -
 
 
 def test_a_hook_may_be_a_function(serve: Serve) -> None:
-    server = serve("""
-        from prefork import HTTPServer, Kernel
-
-        heard = []
-
-        async def log2(request, response):
-            heard.append(f"log2 {request.path}")
-
-        kernel = Kernel()
-        server = HTTPServer(
-            kernel,
-            log_handler=lambda request, remote_ip: heard.append(f"log {request.path}"),
-            log2_handler=log2,
-            setup_handler=lambda port, address: heard.append(f"setup {address}"),
-        )
-
-        @server.handle("^/")
-        def tell():
-            return heard
-    """)
+    server = serve(APPS / "function_hooks.py")
     assert json.loads(server.get("/a")) == ["setup 127.0.0.1", "log /a"]
     wait_until(lambda: "log2 /a" in json.loads(server.get("/b")), "the asynchronous hook")
 
 
 def test_a_hook_of_a_session_that_vanished_is_logged_and_harms_nobody(serve: Serve) -> None:
-    server = serve("""
-        from prefork import HTTPServer, Kernel
-
-        kernel = Kernel()
-        ears = kernel.session("EARS", {"log": print})
-        server = HTTPServer(kernel, log_handler=("EARS", "log"))
-
-        @server.handle("^/")
-        def remove():
-            if kernel.find("EARS"):
-                kernel.remove(ears)
-            return "removed"
-    """)
+    server = serve(APPS / "vanished_hook.py")
     assert server.get() == b"removed"
     assert server.get() == b"removed"
     server.wait_log("hook EARS.log: no session has the alias 'EARS'")
 
 
 def test_debug_logs_each_answer(serve: Serve) -> None:
-    server = serve(app(), "--debug")
+    server = serve(APP, "--debug")
     server.get("/page")
     line = server.wait_log("DEBUG prefork")
     assert "GET /page from 127.0.0.1" in line
@@ -265,7 +142,7 @@ def test_debug_logs_each_answer(serve: Serve) -> None:
 
 
 def test_without_debug_answers_are_not_logged(serve: Serve) -> None:
-    server = serve(app())
+    server = serve(APP)
     server.get("/page")
     server.stop()
     assert "/page" not in server.log

@@ -4,114 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.apps import APPS
 from support.responses import read_all, read_response
 from support.server import Serve, Server
 from support.waiting import wait_until
 
-APP = """
-    import signal
-    from prefork import HTTPServer, Kernel, Session, event
-
-    class Pages(Session):
-        alias = "PAGES"
-        waiting = None
-
-        @event
-        def _start(self):
-            self.kernel.signal(signal.SIGUSR1, "PAGES", "listen")
-            self.kernel.signal(signal.SIGUSR2, "PAGES", "answer")
-            self.kernel.signal(signal.SIGWINCH, "PAGES", "unlisten")
-            self.kernel.signal(signal.SIGHUP, "PAGES", "tell_later")
-
-        def act(self, how, name, *args):
-            if how == "event":
-                assert self.kernel.post("HTTPD", name, *args)
-            else:
-                METHODS[name, *args]()
-
-        @event
-        def page(self, request, response, pattern):
-            response.content = "page"
-            response.done()
-
-        @event
-        def stop(self, request, response, pattern):
-            self.how = request.match["how"]
-            self.act(self.how, "STOPLISTEN")
-            response.done()
-
-        @event
-        def shutdown(self, request, response, pattern):
-            self.act(request.match["how"], "SHUTDOWN", *request.query.split())
-            response.content = "the last one"
-            if request.query:
-                response.done()
-            else:
-                self.last = response  # unanswered
-
-        @event
-        def listen(self, signum):
-            self.act(self.how, "STARTLISTEN")
-
-        @event
-        def unlisten(self, signum):
-            self.act(self.how, "STOPLISTEN")
-
-        @event
-        def tell_later(self, signum):
-            self.delay("tell", 0.1)
-
-        @event
-        def tell(self):
-            print("later", flush=True)
-
-        @event
-        def wait(self, request, response, pattern):
-            self.waiting = response
-            server.set_close_handler(request.connection, "PAGES", "closed")
-            print("waiting", flush=True)
-
-        @event
-        def closed(self):
-            print("closed", kernel.find("HTTPD"), flush=True)
-
-        @event
-        def answer(self, signum):
-            self.waiting.content = "late"
-            self.waiting.done()
-
-        @event
-        def setup(self, port, address):
-            print("setup", port, flush=True)
-
-    kernel = Kernel()
-    kernel.add(Pages())
-    server = HTTPServer(
-        kernel,
-        setup_handler=("PAGES", "setup"),
-        error_handler=lambda text, remote_ip: print("error", text, remote_ip, flush=True),
-        handlers=[
-            {"dir": "^/page", "session": "PAGES", "event": "page"},
-            {"dir": "^/wait", "session": "PAGES", "event": "wait"},
-            {"dir": "^/(?P<how>event|method)/stop", "session": "PAGES", "event": "stop"},
-            {"dir": "^/(?P<how>event|method)/shutdown", "session": "PAGES", "event": "shutdown"},
-        ],
-    )
-    METHODS = {
-        ("STARTLISTEN",): server.start_listen,
-        ("STOPLISTEN",): server.stop_listen,
-        ("SHUTDOWN",): server.shutdown,
-        ("SHUTDOWN", "GRACEFUL"): lambda: server.shutdown(graceful=True),
-    }
-
-"""
+APP = APPS / "server_listening.py"
 HOWS = pytest.mark.parametrize("how", ["event", "method"])
 PAGE = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n"
 HUP, USR1, USR2, TERM, WINCH = 1, 10, 12, 15, 28
@@ -173,7 +77,7 @@ def test_start_listen_tries_again_when_the_port_was_taken_meanwhile(serve: Serve
     assert server.get("/page") == b"page"
 
 
-HASTY = "import prefork.server.server\nprefork.server.server.RETRY_S = 0.01\n" + textwrap.dedent(APP)
+HASTY = {"hasty": True}
 
 
 def tries_later(server: Server) -> int:
@@ -185,7 +89,7 @@ def tries_later(server: Server) -> int:
 
 
 def test_start_listen_gives_up_after_max_retries(serve: Serve) -> None:
-    server = serve(HASTY, "--max-retries", "2")
+    server = serve(APP, "--max-retries", "2", parameters=HASTY)
     with port_taken(server):
         assert tries_later(server) == 3
         server.signal(USR1)
@@ -193,7 +97,7 @@ def test_start_listen_gives_up_after_max_retries(serve: Serve) -> None:
 
 
 def test_stop_listen_takes_a_start_back_that_waits_for_the_port(serve: Serve) -> None:
-    server = serve(HASTY, "--max-retries", "1000")
+    server = serve(APP, "--max-retries", "1000", parameters=HASTY)
     with port_taken(server):
         server.signal(WINCH)
         tries = tries_later(server)

@@ -7,28 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from support.apps import APPS
 from support.responses import read_all
 from support.server import Serve
 from support.waiting import DEADLINE_S
 
-APP = """
-    from prefork import HTTPServer, Kernel
-
-    kernel = Kernel()
-    server = HTTPServer(kernel, {options})
-
-    @server.handle(r"^/uri")
-    def uri(request):
-        return request.uri
-
-    @server.handle(r"^http://|^[^/]+:[0-9]+$")
-    def proxied(request):
-        return f"{{request.method}} {{request.path}} {{request.uri}}"
-"""
-
-
-def app(**options: object) -> str:
-    return APP.format(options=", ".join(f"{name}={value!r}" for name, value in options.items()))
+APP = APPS / "server_options.py"
 
 
 def free_port() -> int:
@@ -53,55 +37,31 @@ def get(url_host: str, port: int, target: str = "/uri", *, family: int = socket.
 
 
 def test_alias_is_the_name_to_post_to(serve: Serve) -> None:
-    server = serve("""
-        from prefork import HTTPServer, Kernel
-
-        kernel = Kernel()
-        pages = kernel.session("PAGES", {
-            "got_page": lambda request, response, pattern: answer(response),
-        })
-        server = HTTPServer(
-            kernel, alias="SHOP", handlers=[{"dir": "^/", "session": "PAGES", "event": "got_page"}]
-        )
-
-        def answer(response):
-            nobody = kernel.find("HTTPD"), kernel.post("HTTPD", "DONE", response)
-            response.content = str([kernel.find("SHOP") is server, *nobody])
-            assert kernel.post("SHOP", "DONE", response)
-    """)
+    server = serve(APPS / "aliases.py")
     assert server.get() == b"[True, None, False]"
 
 
 def test_the_alias_is_httpd_if_nobody_says_another(serve: Serve) -> None:
-    server = serve("""
-        from prefork import HTTPServer, Kernel
-
-        kernel = Kernel()
-        server = HTTPServer(kernel)
-
-        @server.handle("^/")
-        def found():
-            return str(kernel.find("HTTPD") is server)
-    """)
+    server = serve(APPS / "default_alias.py")
     assert server.get() == b"True"
 
 
 def test_address_and_port_are_where_it_listens(serve: Serve) -> None:
     port = free_port()
-    server = serve(app(address="127.0.0.1", port=port), bind=False)
+    server = serve(APP, bind=False, parameters={"address": "127.0.0.1", "port": port})
     assert server.url == f"http://127.0.0.1:{port}"
     assert get("127.0.0.1", port) == b"http://asked.test/uri"
 
 
 def test_port_0_picks_a_free_one(serve: Serve) -> None:
-    server = serve(app(address="127.0.0.1", port=0), bind=False)
+    server = serve(APP, bind=False, parameters={"address": "127.0.0.1", "port": 0})
     assert server.port > 0
     assert get("127.0.0.1", server.port)
 
 
 def test_an_address_that_is_a_path_is_a_unix_socket(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "web.sock"
-    server = serve(app(address=str(path)), bind=False)
+    server = serve(APP, bind=False, parameters={"address": str(path)})
     assert server.url == f"unix:{path}"
     with server.connect() as sock:
         sock.sendall(b"GET /uri HTTP/1.1\r\nHost: local\r\nConnection: close\r\n\r\n")
@@ -114,14 +74,14 @@ def test_a_unix_socket_that_a_crash_left_behind_is_replaced(serve: Serve, tmp_pa
     path = tmp_path / "web.sock"
     with socket.socket(socket.AF_UNIX) as crashed:
         crashed.bind(str(path))
-    server = serve(app(address=str(path)), bind=False)
+    server = serve(APP, bind=False, parameters={"address": str(path)})
     with server.connect() as sock:
         sock.sendall(b"GET /uri HTTP/1.0\r\n\r\n")
         assert b"200 OK" in read_all(sock)
 
 
 def test_no_address_is_ipv4_and_ipv6(serve: Serve) -> None:
-    server = serve(app(port=0), bind=False)
+    server = serve(APP, bind=False, parameters={"port": 0})
     assert get("127.0.0.1", server.port) == b"http://asked.test/uri"
     if has_ipv6():
         assert get("::1", server.port, family=socket.AF_INET6) == b"http://asked.test/uri"
@@ -129,7 +89,7 @@ def test_no_address_is_ipv4_and_ipv6(serve: Serve) -> None:
 
 @pytest.mark.parametrize("domain", ["inet", int(socket.AF_INET)])
 def test_domain_inet_is_ipv4_alone(serve: Serve, domain: object) -> None:
-    server = serve(app(port=0, domain=domain), bind=False)
+    server = serve(APP, bind=False, parameters={"port": 0, "domain": domain})
     assert server.host == "0.0.0.0"
     assert get("127.0.0.1", server.port) == b"http://asked.test/uri"
     if has_ipv6():
@@ -139,46 +99,31 @@ def test_domain_inet_is_ipv4_alone(serve: Serve, domain: object) -> None:
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_domain_inet6_is_ipv6_alone(serve: Serve) -> None:
-    server = serve(app(port=0, domain="inet6"), bind=False)
+    server = serve(APP, bind=False, parameters={"port": 0, "domain": "inet6"})
     assert get("::1", server.port, family=socket.AF_INET6) == b"http://asked.test/uri"
     with pytest.raises(ConnectionRefusedError):
         get("127.0.0.1", server.port)
 
 
 def test_domain_unix_takes_a_path_without_a_slash(serve: Serve, tmp_path: Path) -> None:
-    server = serve(app(address="web.sock", domain="unix"), "--chdir", str(tmp_path), bind=False)
+    server = serve(
+        APP, "--chdir", str(tmp_path), bind=False, parameters={"address": "web.sock", "domain": "unix"}
+    )
     assert server.url == f"unix:{tmp_path / 'web.sock'}"
 
 
 def test_hostname_is_the_host_in_request_uris(serve: Serve) -> None:
-    server = serve(app(hostname="MySite.com"))
+    server = serve(APP, parameters={"hostname": "MySite.com"})
     assert server.get("/uri?a=b") == f"http://MySite.com:{server.port}/uri?a=b".encode()
 
 
 def test_without_hostname_the_uri_has_the_host_that_was_asked_for(serve: Serve) -> None:
-    server = serve(app())
+    server = serve(APP)
     assert get(server.host, server.port) == b"http://asked.test/uri"
 
 
 def test_headers_are_in_every_response_unless_it_says_otherwise(serve: Serve) -> None:
-    server = serve("""
-        from prefork import HTTPServer, Kernel
-
-        kernel = Kernel()
-        server = HTTPServer(kernel, headers={"Server": "prefork", "X-Frame-Options": "DENY"})
-
-        @server.handle("^/plain")
-        def plain():
-            return "plain"
-
-        @server.handle("^/own")
-        def own(response):
-            response.header("Server", "mine")
-
-        @server.handle("^/stream")
-        def stream():
-            yield "piece"
-    """)
+    server = serve(APPS / "server_headers.py")
     for path, name in (
         ("/plain", "prefork"),
         ("/own", "mine"),
@@ -190,30 +135,7 @@ def test_headers_are_in_every_response_unless_it_says_otherwise(serve: Serve) ->
 
 
 def test_the_first_handler_whose_dir_is_found_in_the_path_answers(serve: Serve) -> None:
-    server = serve("""
-        from prefork import HTTPServer, Kernel, Session, event
-
-        class Pages(Session):
-            alias = "PAGES"
-
-            @event
-            def first(self, request, response, pattern):
-                response.content = f"first {pattern}"
-                response.done()
-
-            @event
-            def second(self, request, response, pattern):
-                response.content = f"second {pattern}"
-                response.done()
-
-        kernel = Kernel()
-        kernel.add(Pages())
-        server = HTTPServer(kernel, handlers=[
-            {"dir": r"^/a/.*", "session": "PAGES", "event": "first"},
-            {"dir": r"b$", "session": "PAGES", "event": "second"},
-            {"dir": r"/", "session": "PAGES", "event": "first"},
-        ])
-    """)
+    server = serve(APPS / "handler_order.py")
     assert server.get("/a/b") == b"first ^/a/.*"
     assert server.get("/c/b") == b"second b$"
     assert server.get("/c/b?/a/") == b"second b$"  # the query is no part of the path
@@ -222,7 +144,7 @@ def test_the_first_handler_whose_dir_is_found_in_the_path_answers(serve: Serve) 
 
 @pytest.mark.parametrize(("keep_alive", "answers"), [(True, 2), (False, 1)])
 def test_keep_alive_off_closes_after_each_answer(serve: Serve, keep_alive: bool, answers: int) -> None:
-    server = serve(app(keep_alive=keep_alive))
+    server = serve(APP, parameters={"keep_alive": keep_alive})
     one = b"GET /uri HTTP/1.1\r\nHost: a\r\n\r\n"
     received = server.raw(one + one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     assert received.count(b"HTTP/1.1 200 OK") == answers
@@ -230,7 +152,7 @@ def test_keep_alive_off_closes_after_each_answer(serve: Serve, keep_alive: bool,
 
 
 def test_in_proxy_mode_patterns_and_handlers_see_the_whole_uri_as_it_came(serve: Serve) -> None:
-    server = serve(app(proxy_mode=True, hostname="MySite.com"))
+    server = serve(APP, parameters={"proxy_mode": True, "hostname": "MySite.com"})
     uri = "http://elsewhere.test:81/a%20b?c=%64"
     request = f"GET {uri} HTTP/1.1\r\nHost: elsewhere.test:81\r\nConnection: close\r\n\r\n"
     received = server.raw(request.encode())
@@ -240,19 +162,19 @@ def test_in_proxy_mode_patterns_and_handlers_see_the_whole_uri_as_it_came(serve:
 
 
 def test_outside_of_proxy_mode_an_absolute_target_is_its_path(serve: Serve) -> None:
-    server = serve(app())
+    server = serve(APP)
     received = server.raw(b"GET http://a.test/uri HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
     assert received.endswith(b"http://a.test/uri")
 
 
 def test_connect_is_refused_unless_a_proxy_asks_for_it(serve: Serve) -> None:
     connect = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nConnection: close\r\n\r\n"
-    assert serve(app()).raw(connect).startswith(b"HTTP/1.1 405 ")
-    assert serve(app(proxy_mode=True)).raw(connect).endswith(b"CONNECT a.test:443 a.test:443")
+    assert serve(APP).raw(connect).startswith(b"HTTP/1.1 405 ")
+    assert serve(APP, parameters={"proxy_mode": True}).raw(connect).endswith(b"CONNECT a.test:443 a.test:443")
 
 
 def test_a_host_name_is_every_address_of_it_that_this_machine_has(serve: Serve) -> None:
-    server = serve(app(), "--bind", "localhost:0")
+    server = serve(APP, "--bind", "localhost:0")
     for family, _, _, _, place in socket.getaddrinfo("localhost", server.port, 0, socket.SOCK_STREAM):
         if family == socket.AF_INET or has_ipv6():
             assert get(str(place[0]), server.port, family=family) == b"http://asked.test/uri"

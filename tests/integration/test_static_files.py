@@ -12,30 +12,13 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
+from support.apps import APPS
 from support.responses import read_all
-from support.server import Serve, Server, run_prefork, write_app
+from support.server import Serve, Server, run_prefork
 
-WSGI = """
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"app " + environ["PATH_INFO"].encode()]
-"""
-ASGI = """
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        raise ValueError(f"no {scope['type']} here")
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"app " + scope["path"].encode()})
-"""
-EVENTS = """
-from prefork import Kernel, PreForkServer
-kernel = Kernel()
-server = PreForkServer(kernel)
-
-@server.handle("")
-def app(request):
-    return f"app {request.path}"
-"""
+WSGI = APPS / "wsgi_path.py"
+ASGI = APPS / "asgi_path.py"
+EVENTS = APPS / "events_path.py"
 LARGE = os.urandom(3 << 20)
 
 
@@ -131,8 +114,8 @@ def test_a_proxy_has_files_of_its_own_and_asks_for_no_others(serve: Serve, files
 
 
 @pytest.mark.parametrize("said", ["static", "/static", "static=.", "/static=/does/not/exist"])
-def test_what_names_no_directory_is_refused(tmp_path: Path, said: str) -> None:
-    done = run_prefork("serve", str(write_app(tmp_path, WSGI)), "--static", said)
+def test_what_names_no_directory_is_refused(said: str) -> None:
+    done = run_prefork("serve", str(WSGI), "--static", said)
     assert done.returncode == 2
     assert done.stderr.startswith("prefork: --static: expected /prefix=directory, of a directory that exists")
 

@@ -12,23 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from support.apps import APPS
 from support.pool import MakePool
 from support.responses import read_all, read_response
 from support.server import Serve, Server
 from support.waiting import DEADLINE_S, wait_until
 
-APP = """
-    import asyncio
-    from prefork import Kernel, PreForkServer
-
-    kernel = Kernel()
-    server = PreForkServer(kernel, start_servers=2, min_spare_servers=1, max_spare_servers=2)
-
-    @server.handle("^/")
-    async def slow():
-        await asyncio.sleep(0.3)
-        return "whole"
-"""
+APP = APPS / "stopping.py"
 
 Begin = Callable[[], tuple[Server, socket.socket, int]]
 
@@ -93,24 +83,7 @@ def test_a_manager_whose_sessions_take_long_to_stop_plans_no_more(pool: MakePool
     assert "Traceback" not in server.log
 
 
-IN_A_THREAD = """
-import logging, threading
-from prefork import Kernel, PreForkServer
-
-kernel = Kernel()
-server = PreForkServer(
-    kernel, address="127.0.0.1", port=0, start_servers=1, min_spare_servers=1, max_spare_servers=1
-)
-up = threading.Event()
-server.on_serving.append(lambda _server: up.set())
-thread = threading.Thread(target=kernel.run, daemon=True)
-thread.start()
-up.wait(10)
-print(server.workers[0], flush=True)
-input()
-kernel.loop.call_soon_threadsafe(server.shutdown)
-thread.join(10)
-"""
+IN_A_THREAD = APPS / "manager_in_thread.py"
 
 
 def ignores(pid: int, signum: int) -> bool:
@@ -121,7 +94,7 @@ def ignores(pid: int, signum: int) -> bool:
 
 def test_control_c_in_a_terminal_is_not_for_the_workers_of_a_manager_in_a_thread() -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", IN_A_THREAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(IN_A_THREAD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         worker = int(process.stdout.readline())

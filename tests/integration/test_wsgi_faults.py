@@ -10,82 +10,12 @@ from typing import Any
 
 import pytest
 
+from support.apps import APPS
 from support.responses import read_response
 from support.server import Serve, Server
 from support.waiting import wait_until
 
-APP = """
-import json, os, sys
-
-closed = []
-
-class Body(list):
-    def __init__(self, pieces, error=None):
-        super().__init__(pieces)
-        self.error = error
-    def __iter__(self):
-        for piece in super().__iter__():
-            if isinstance(piece, BaseException):
-                raise piece
-            yield piece
-    def close(self):
-        closed.append(type(self).__name__)
-        if self.error:
-            raise self.error
-
-def body(start_response, *pieces, headers=(), error=None):
-    start_response("200 OK", [("Content-Type", "text/plain"), *headers])
-    return Body(pieces, error)
-
-APPS = {
-    "fine": lambda e, s: [s("200 OK", []) and str(os.getpid()).encode()],
-    "closed": lambda e, s: [s("200 OK", []) and json.dumps(closed).encode()],
-    "before": lambda e, s: 1 / 0,
-    "during": lambda e, s: s("200 OK"),
-    "after": lambda e, s: [s("200 OK", []), 1 / 0],
-    "exits": lambda e, s: sys.exit(3),
-    "first": lambda e, s: body(s, ValueError("no first")),
-    "quits": lambda e, s: body(s, GeneratorExit("no more")),
-    "quits_later": lambda e, s: body(s, b"some", GeneratorExit("no more")),
-    "later": lambda e, s: body(s, b"some", ValueError("no more")),
-    "text": lambda e, s: [s("200 OK", []) and "text"],
-    "text_later": lambda e, s: body(s, b"some", "text"),
-    "text_written": lambda e, s: s("200 OK", [])("text"),
-    "number": lambda e, s: s("200 OK", []) and 5,
-    "nothing": lambda e, s: s("200 OK", []) and None,
-    "bare": lambda e, s: s("200 OK", []) and b"bare",
-    "silent": lambda e, s: [b"x"],
-    "silent_empty": lambda e, s: iter([]),
-    "twice": lambda e, s: [s("200 OK", []), s("200 OK", [])],
-    "long": lambda e, s: [s("200 OK", [("Content-Length", "3")]) and b"12345"],
-    "long_pieces": lambda e, s: body(s, b"12", b"345", headers=[("Content-Length", "3")]),
-    "short": lambda e, s: [s("200 OK", [("Content-Length", "9")]) and b"12345"],
-    "short_pieces": lambda e, s: body(s, b"12", b"345", headers=[("Content-Length", "9")]),
-    "split": lambda e, s: [s("200 OK", [("X-A", "a\\r\\nSet-Cookie: b")]) and b""],
-    "name": lambda e, s: [s("200 OK", [("X A", "a")]) and b""],
-    "bytes_header": lambda e, s: [s("200 OK", [(b"X-A", b"a")]) and b""],
-    "dict_headers": lambda e, s: [s("200 OK", {"X-A": "a"}) and b""],
-    "hop": lambda e, s: [s("200 OK", [("Connection", "close")]) and b""],
-    "coding": lambda e, s: [s("200 OK", [("Transfer-Encoding", "chunked")]) and b""],
-    "status": lambda e, s: [s("OK", []) and b""],
-    "status_number": lambda e, s: [s(200, []) and b""],
-    "status_bytes": lambda e, s: [s(b"200 OK", []) and b""],
-    "interim": lambda e, s: [s("100 Continue", []) and b""],
-    "closing": lambda e, s: body(s, b"fine", error=ValueError("no close")),
-    "late": lambda e, s: late(s),
-}
-
-def late(start_response):
-    write = start_response("200 OK", [])
-    write(b"some")
-    try:
-        1 / 0
-    except ZeroDivisionError:
-        start_response("500 Oh", [], sys.exc_info())
-
-def app(environ, start_response):
-    return APPS[environ["PATH_INFO"].strip("/")](environ, start_response)
-"""
+APP = APPS / "wsgi_faults.py"
 
 
 @pytest.fixture(params=[1, 2], ids=["one thread", "threads"])
@@ -207,24 +137,10 @@ def test_nothing_is_left_open_by_what_fails(server: Server) -> None:
 def test_a_thread_that_cannot_be_started_is_a_500_and_one_line_and_the_next_request_has_one(
     serve: Serve, tmp_path: Path
 ) -> None:
-    source = f"""
-        import os, threading
-
-        start = threading.Thread.start
-
-        def start_one(thread):
-            if os.path.exists("{tmp_path}/none"):
-                raise RuntimeError("can't start new thread")
-            start(thread)
-
-        threading.Thread.start = start_one
-
-        def app(environ, start_response):
-            start_response("200 OK", [])
-            return [b"fine"]
-    """
     (tmp_path / "none").touch()
-    server = serve(source, "--workers", "1", "--threads", "2")
+    server = serve(
+        APPS / "no_threads.py", "--workers", "1", "--threads", "2", parameters={"directory": str(tmp_path)}
+    )
     with server.connect() as sock:
         for _ in range(3):
             sock.sendall(get("first"))

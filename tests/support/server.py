@@ -198,25 +198,31 @@ def start_server(*arguments: str, **settings: Any) -> Server:
     return Server(start_process(*arguments, **settings))
 
 
-def start_process(
-    *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any
-) -> subprocess.Popen[str]:
-    return start_program("-m", "prefork", "serve", *arguments, cwd=cwd, env=env, **options)
+def start_process(*arguments: str, **settings: Any) -> subprocess.Popen[str]:
+    return start_program("-m", "prefork", "serve", *arguments, **settings)
 
 
 def start_program(
-    *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    parameters: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> subprocess.Popen[str]:
-    """Starts Python with these arguments."""
+    """Start Python with these arguments; `parameters` is what `apps/parameters.py` gives the application.
+
+    `settings` are those of `subprocess.Popen`.
+    """
+    own = {"PYTHONUNBUFFERED": "1"}
+    if parameters:
+        own["TEST_PARAMETERS"] = json.dumps(parameters)
     return subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=cwd,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"} | (env or {}),
-        **options,
+        env=os.environ | own | (env or {}),
+        **settings,
     )
 
 

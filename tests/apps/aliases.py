@@ -1,0 +1,20 @@
+"""A server with an alias of its own; tells what is found by which alias."""
+
+from __future__ import annotations
+
+from prefork import HTTPServer, Kernel
+
+kernel = Kernel()
+pages = kernel.session(
+    "PAGES",
+    {
+        "got_page": lambda request, response, pattern: answer(response),
+    },
+)
+server = HTTPServer(kernel, alias="SHOP", handlers=[{"dir": "^/", "session": "PAGES", "event": "got_page"}])
+
+
+def answer(response):
+    nobody = kernel.find("HTTPD"), kernel.post("HTTPD", "DONE", response)
+    response.content = str([kernel.find("SHOP") is server, *nobody])
+    assert kernel.post("SHOP", "DONE", response)

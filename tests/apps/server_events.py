@@ -1,0 +1,152 @@
+"""Every event that the server has, posted by a handler."""
+
+from __future__ import annotations
+
+import json
+
+from prefork import HTTPServer, Kernel, Session, event
+
+heard = []
+
+
+class Pages(Session):
+    alias = "PAGES"
+
+    def act(self, how, name, *args):
+        if how == "event":
+            assert self.kernel.post("HTTPD", name, *args)
+        elif how == "call":
+            self.kernel.call("HTTPD", name, *args)
+        else:
+            METHODS[name](*args)
+
+    @event
+    def done(self, request, response, pattern):
+        response.code = 201
+        response.content = "done"
+        self.act(request.match["how"], "DONE", response)
+
+    @event
+    def close(self, request, response, pattern):
+        self.act(request.match["how"], "CLOSE", response)
+
+    @event
+    def stream(self, request, response, pattern):
+        self.pieces = [f"piece {number}\n" for number in range(3)]
+        response.stream("PAGES", "piece", dont_flush=request.query == "dont_flush")
+        self.piece(response)
+
+    @event
+    def piece(self, response):
+        how = response.request.match["how"]
+        heard.append("piece")
+        if self.pieces:
+            response.content = self.pieces.pop(0)
+            self.act(how, "STREAM", response)
+            if response.streams[2]:
+                self.post("piece", response)
+        else:
+            self.act(how, "DONE", response)
+
+    @event
+    def broken(self, request, response, pattern):
+        response.stream("PAGES", "broken_piece")
+        response.content = "half"
+        self.act(request.match["how"], "STREAM", response)
+
+    @event
+    def broken_piece(self, response):
+        self.act(response.request.match["how"], "CLOSE", response)
+
+    @event
+    def twice(self, request, response, pattern):
+        response.content = "once"
+        self.act(request.match["how"], "DONE", response)
+        self.act(request.match["how"], "DONE", response)
+
+    @event
+    def watch(self, request, response, pattern):
+        for who in ("first", "second"):
+            arguments = (request.connection, "PAGES", "closed", who, request.query)
+            self.act(request.match["how"], "SETCLOSEHANDLER", *arguments)
+        response.content = str(request.connection.id)
+        response.done()
+
+    @event
+    def unwatch(self, request, response, pattern):
+        self.act(request.match["how"], "SETCLOSEHANDLER", int(request.query), "PAGES")
+        response.done()
+
+    @event
+    def closed(self, *args):
+        heard.append(args)
+
+    @event
+    def get_handlers(self, request, response, pattern):
+        self.waiting = response
+        if request.match["how"] == "event":
+            self.kernel.post("HTTPD", "GETHANDLERS", "PAGES", "got_handlers")
+        else:
+            self.got_handlers(server.get_handlers())
+
+    @event
+    def got_handlers(self, handlers):
+        self.waiting.content = json.dumps(handlers)
+        self.waiting.done()
+        handlers.pop()
+        handlers[0]["dir"] = "changed in the copy only"
+
+    @event
+    def set_handlers(self, request, response, pattern):
+        handlers = [{"dir": "^/new", "session": "PAGES", "event": "new"}]
+        self.act(request.match["how"], "SETHANDLERS", handlers)
+        response.done()
+
+    @event
+    def set_wrong(self, request, response, pattern):
+        try:
+            server.set_handlers(json.loads(request.content))
+        except Exception as error:
+            response.content = f"{type(error).__name__}: {error}"
+        response.done()
+
+    @event
+    def new(self, request, response, pattern):
+        response.content = pattern
+        response.done()
+
+    @event
+    def heard(self, request, response, pattern):
+        response.content = json.dumps(heard)
+        heard.clear()
+        response.done()
+
+
+kernel = Kernel()
+kernel.add(Pages())
+names = [
+    "done",
+    "close",
+    "stream",
+    "broken",
+    "twice",
+    "watch",
+    "unwatch",
+    "get_handlers",
+    "set_handlers",
+    "set_wrong",
+    "heard",
+]
+server = HTTPServer(
+    kernel,
+    handlers=[
+        {"dir": rf"^/(?P<how>event|call|method)/{name}$", "session": "PAGES", "event": name} for name in names
+    ],
+)
+METHODS = {
+    "DONE": server.done,
+    "CLOSE": server.close,
+    "STREAM": server.stream,
+    "SETCLOSEHANDLER": server.set_close_handler,
+    "SETHANDLERS": server.set_handlers,
+}

@@ -1,0 +1,136 @@
+"""WSGI applications by the path: what they are called with and what they may return."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import threading
+import wsgiref.validate
+
+seen = {"closed": []}
+
+
+class Body:
+    """An iterable that is no list, and tells when it was closed."""
+
+    def __init__(self, name, pieces):
+        self.name, self.pieces = name, pieces
+
+    def __iter__(self):
+        return iter(self.pieces)
+
+    def close(self):
+        seen["closed"].append([self.name, threading.current_thread() is self.thread])
+
+    thread = property(lambda self: self.__dict__.setdefault("_thread", threading.current_thread()))
+
+
+def say(environ, start_response, *pieces, headers=()):
+    start_response("200 OK", [("Content-Type", "text/plain"), *headers])
+    return list(pieces)
+
+
+def environ(environ, start_response):
+    shown = {key: value for key, value in environ.items() if isinstance(value, (str, bool, list, tuple))}
+    return say(environ, start_response, json.dumps(shown).encode())
+
+
+def seen_(environ, start_response):
+    return say(environ, start_response, json.dumps(seen).encode())
+
+
+def echo(environ, start_response):
+    return say(environ, start_response, environ["wsgi.input"].read())
+
+
+def reads(environ, start_response):
+    stream = environ["wsgi.input"]
+    parts = [
+        stream.read(0),
+        stream.read(3),
+        stream.readline(),
+        stream.readline(2),
+        stream.readlines(1),
+        list(stream),
+        stream.read(),
+        stream.read(5),
+        stream.readline(),
+        stream.readlines(),
+    ]
+    return say(environ, start_response, repr(parts).encode())
+
+
+def several(environ, start_response):
+    return say(environ, start_response, b"one ", b"", b"two")
+
+
+def pair(environ, start_response):
+    return tuple(say(environ, start_response, b"a", b"b"))
+
+
+def empty(environ, start_response):
+    return say(environ, start_response)
+
+
+def generator(environ, start_response):
+    yield b""
+    start_response("201 Created", [("Content-Type", "text/plain")])
+    yield b"first "
+    yield b""
+    yield b"second"
+
+
+def iterable(environ, start_response):
+    say(environ, start_response)
+    return Body("iterable", [b"x", b"y"])
+
+
+def written(environ, start_response):
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    write(b"written, ")
+    write(b"")
+    return [b"returned"]
+
+
+def replaced(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("X-One", "1")])
+    try:
+        raise ValueError("no")
+    except ValueError:
+        start_response("503 Sorry", [("Content-Type", "text/plain")], sys.exc_info())
+    return [b"sorry"]
+
+
+def wrapped(environ, start_response):
+    file = open(__file__, "rb")  # noqa: SIM115  (the server closes it)
+    file.read(7)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return environ["wsgi.file_wrapper"](file)
+
+
+def wrapped_part(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
+    return environ["wsgi.file_wrapper"](open(__file__, "rb"), 4)
+
+
+def wrapped_memory(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    file = io.BytesIO(b"0123456789")
+    file.close = lambda: seen["closed"].append(["memory", True])
+    return environ["wsgi.file_wrapper"](file, 4)
+
+
+def valid(environ, start_response):
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    body = environ["wsgi.input"].read(length)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return Body("valid", [b"got ", body or b"nothing"])
+
+
+validated = wsgiref.validate.validator(valid)
+
+
+def app(environ, start_response):
+    name = environ["PATH_INFO"].strip("/").split("/")[0]
+    return globals()[name if name != "seen" else "seen_"](environ, start_response)
