@@ -1,12 +1,17 @@
-# make run | test | bench | build | generate | lint | clean
+# make run | test | unit | test-all | bench | build | generate | lint | msrv | clean
 #
 # Everything happens in .venv, which the first target that needs it sets up. Stamps in it say what is built:
-# the engine is one file in the source tree, so building one profile takes the stamp of the other away.
+# the engine is one file in the source tree for each version of Python, so building one profile takes the
+# stamp of the other away. `make test VENV=.venv-3.13 PYTHON=python3.13` uses another Python, in a virtual
+# environment of its own.
 
+comma   := ,
 PYTHON  ?= python3
+VENV    ?= .venv
 PROFILE ?= release
 
-BIN     := .venv/bin
+BIN     := $(VENV)/bin
+EXTRAS  := $(if $(filter .venv,$(VENV)),test$(comma)bench,test)
 SOURCES := Cargo.toml $(wildcard Cargo.lock) pyproject.toml \
            $(shell find crates -name '*.rs' -o -name Cargo.toml)
 
@@ -15,43 +20,71 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test bench build generate lint clean
+.PHONY: run test unit test-all test-python smoke-python bench build generate lint msrv clean
 
-run: .venv/built-release
+run: $(VENV)/built-release
 	@exec $(BIN)/prefork serve examples/synopsis.py --bind 127.0.0.1:8080
 
-test: lint
+test: lint msrv
 	cargo test --workspace --quiet
 	$(BIN)/python -m pytest
 
-bench: .venv/built-release
+# What needs no process, no browser and no waiting: less than a minute.
+unit: $(VENV)/built-dev
+	cargo test --workspace --quiet
+	$(BIN)/python -m pytest tests/unit
+
+# The whole suite on every CPython that prefork supports and this machine has.
+test-all: $(VENV)/built-dev
+	.ci/each-python test-python
+
+test-python: $(VENV)/built-dev
+	$(BIN)/python -m pytest
+
+# The unit tests, and a server that serves one request.
+smoke-python: $(VENV)/built-dev
+	$(BIN)/python -m pytest tests/unit tests/integration/test_first_contact.py
+
+bench: $(VENV)/built-release
 	$(BIN)/python -m bench
 
-build: .venv/built-$(PROFILE)
+build: $(VENV)/built-$(PROFILE)
 
 # The files that follow from options.py. They are committed: a build does not need this.
-generate: .venv/ready
+generate: $(VENV)/ready
 	$(BIN)/python -m generate
 
-lint: .venv/built-dev
+lint: $(VENV)/built-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+	cargo rustdoc --package prefork-python --lib --quiet -- -D warnings --document-private-items
 	$(BIN)/mypy
 	$(BIN)/stubtest prefork._engine
 
-clean:
-	rm -rf .venv target .mypy_cache .pytest_cache .ruff_cache .hypothesis python/prefork/_engine*.so
+# The oldest Rust that must compile the code. Without it on the machine, clippy (in `make lint`) still refuses
+# what the standard library got later.
+msrv: OLDEST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+msrv:
+	@if rustup run $(OLDEST) cargo --version >/dev/null 2>&1; then \
+	    set -x; rustup run $(OLDEST) cargo check --workspace --all-targets --quiet --target-dir target/msrv; \
+	else \
+	    echo "make msrv: Rust $(OLDEST) is not on this machine, and clippy has to do"; \
+	fi
 
-.venv/ready: constraints.txt
+clean:
+	rm -rf .venv .venv-* target .mypy_cache .pytest_cache .ruff_cache .hypothesis python/prefork/_engine*.so
+
+$(VENV)/ready: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("prefork needs Python 3.11 or newer")'
 	@command -v cargo >/dev/null || { echo "prefork needs Rust 1.85 or newer: https://rustup.rs" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet maturin
 	touch $@
 
-.venv/built-%: .venv/ready $(SOURCES)
-	rm -f .venv/built-*
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --profile $* --extras test,bench
+$(VENV)/built-%: $(VENV)/ready $(SOURCES)
+	rm -f $(VENV)/built-*
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --profile $* --extras $(EXTRAS)
 	touch $@

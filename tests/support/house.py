@@ -112,8 +112,13 @@ def _spell(name: tuple[str, ...]) -> str:
     return "::".join(name) or "lib"
 
 
+def rust_code(text: str) -> str:
+    """The text of a Rust file without comments, and without what is in strings."""
+    return NOT_CODE.sub(" ", text)
+
+
 def _read_module(text: str) -> _Module:
-    code = _without_tests(NOT_CODE.sub(" ", text))
+    code = _without_tests(rust_code(text))
     uses = [use for match in USE.finditer(code) for use in _expand(match[1])]
     paths = [tuple(match[0].split("::")) for match in PATH.finditer(USE.sub(" ", code))]
     return _Module(uses, paths)

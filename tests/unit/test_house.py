@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.house import Graph, find_circle, python_graph, rust_graph
+from support.house import Graph, find_circle, python_graph, rust_code, rust_graph
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "prefork"
@@ -118,6 +118,13 @@ def test_the_wire_has_no_socket_clock_file_or_thread() -> None:
     outside = re.compile(r"std::(?:time|thread|fs|os|process|env|io)\b|Tcp\w+|Udp\w+|Unix\w+")
     for file in (CRATES / "wire" / "src").rglob("*.rs"):
         assert outside.findall(file.read_text()) == [], file.name
+
+
+def test_no_condition_is_a_let_chain() -> None:
+    """Rust has them since 1.88, and clippy's `incompatible_msrv` looks at the standard library only."""
+    chain = re.compile(r"(?:if|while)\s+let\s[^{;]*&&|&&\s*let\s")
+    for file in CRATES.rglob("*.rs"):
+        assert chain.findall(rust_code(file.read_text())) == [], file
 
 
 # The readers themselves.

@@ -19,8 +19,8 @@ pub struct Client {
 /// What happened. `conn` is the name to answer to.
 pub enum Event {
     /// A request. With a body, it is still to come: answer without it, or
-    /// call [`Reactor::collect`] and wait for [`Event::Body`], or take it in
-    /// pieces: [`Reactor::begin_pulling`].
+    /// call [`collect`](crate::Reactor::collect) and wait for [`Event::Body`], or take it in
+    /// pieces: [`begin_pulling`](crate::Reactor::begin_pulling).
     Request {
         client: Client,
         /// The head as it came; the spans of `head` point into it.
@@ -33,7 +33,7 @@ pub enum Event {
         exchange: ExchangeId,
         body: Result<Body, io::Error>,
     },
-    /// The piece of a body that was asked for by [`Reactor::pull`].
+    /// The piece of a body that was asked for by [`pull`](crate::Reactor::pull).
     BodyPart {
         exchange: ExchangeId,
         part: BodyPart,
@@ -41,7 +41,7 @@ pub enum Event {
     /// No more of it comes: `reject` says what the client did wrong. It has
     /// heard that, or been cut off in the middle of its answer.
     BodyFailed { client: Client, reject: RemoteError },
-    /// Not a request. Answer it, or let [`Reactor::reject`] do so.
+    /// Not a request. Answer it, or let [`reject`](crate::Reactor::reject) do so.
     Malformed { client: Client, reject: RemoteError },
     /// The peer of a WebSocket has said this.
     Message {
