@@ -46,14 +46,14 @@ def test_when_no_process_can_be_forked_it_goes_on_says_so_once_and_recovers(pool
     victim, other = server.wait_workers(2)
     forbid_forks(server)
     os.kill(victim, signal.SIGKILL)
-    line = server.wait_log("no worker can be forked")
+    line = server.wait_log("cannot spawn a worker")
     assert "Resource temporarily unavailable" in line
     assert "going on with 1" in line
     assert {int(server.get("/pid")) for _ in range(20)} == {other}
-    wait_until(lambda: server.manager("server._pool._memory.failures") >= 3, "two more tries")
-    assert server.log.count("no worker can be forked") == 1
+    wait_until(lambda: server.manager("server._role._supervisor._state.failures") >= 3, "two more tries")
+    assert server.log.count("cannot spawn a worker") == 1
     allow_forks(server)
-    server.wait_log("workers are forked again")
+    server.wait_log("workers are spawned again")
     server.wait_workers(2)
     assert server.stop() == 0
 
@@ -95,13 +95,13 @@ def test_when_the_manager_is_out_of_descriptors_it_goes_on_says_so_once_and_reco
     before = server.manager("descriptors()")
     assert server.manager("fill()") > 10
     server.hold(1, "/ahold")
-    server.wait_log("no worker can be forked: Too many open files")
+    server.wait_log("cannot spawn a worker: Too many open files")
     assert int(server.get("/pid")) in workers
-    wait_until(lambda: server.manager("server._pool._memory.failures") >= 3, "two more tries")
+    wait_until(lambda: server.manager("server._role._supervisor._state.failures") >= 3, "two more tries")
     assert server.manager("server.workers") == workers
-    assert server.log.count("no worker can be forked") == 1
+    assert server.log.count("cannot spawn a worker") == 1
     server.manager("empty()")
-    server.wait_log("workers are forked again")
+    server.wait_log("workers are spawned again")
     server.wait_spares(2)
     server.release()
     server.wait_workers(2)
@@ -140,7 +140,7 @@ def unserved(tmp_path: Path) -> Iterator[Pool]:
     options = f"{TWO}, prefork_interval=0.5"
     more = LIMITS + "resource.setrlimit(resource.RLIMIT_FSIZE, (0, -1))\n"
     server = start_pool(tmp_path, options, (), more=more)
-    server.wait_log("no scoreboard")
+    server.wait_log("cannot create the scoreboard")
     wait_until(lambda: can_be_asked(server), "hands in the manager")
     yield server
     server.kill()
@@ -150,9 +150,9 @@ def test_without_shared_memory_it_is_tried_again_each_preforkinterval(unserved: 
     assert "File too large" in unserved.log
     assert "trying again every 0.5 s" in unserved.log
     assert unserved.out == [], "it does not serve yet"
-    tried = wait_until(lambda: unserved.manager("server._delays['_prefork'].when"), "a timer")
-    wait_until(lambda: unserved.manager("server._delays['_prefork'].when") > tried, "one more try")
-    assert unserved.log.count("no scoreboard") == 1, "said once"
+    tried = wait_until(lambda: unserved.manager("server._role._retry.when()"), "a timer")
+    wait_until(lambda: unserved.manager("server._role._retry.when()") > tried, "one more try")
+    assert unserved.log.count("cannot create the scoreboard") == 1, "said once"
     limit(unserved, "RLIMIT_FSIZE", None)
     unserved.wait_serving()
     assert unserved.get("/one") == b"one"
@@ -183,7 +183,7 @@ def test_shutdown_while_memory_is_awaited_ends_at_once(unserved: Pool, how: str)
 def test_stoplisten_while_memory_is_awaited_and_startlisten_after_it_is_there(unserved: Pool) -> None:
     unserved.manager("server.stop_listen()")
     limit(unserved, "RLIMIT_FSIZE", None)
-    assert unserved.manager("'_prefork' in server._delays") is False
+    assert unserved.manager("server._role._retry is None")
     unserved.manager("server.start_listen()")
     unserved.wait_serving()
     assert unserved.get("/one") == b"one"

@@ -34,7 +34,7 @@ def test_a_worker_stuck_in_a_blocking_handler_is_killed_after_graceful_timeout(p
     took_s = time.monotonic() - began
     print(f"ended after {took_s:.2f} s")
     assert 0.2 < took_s < 5
-    assert f"worker {stuck} did not end in time: killing it" in server.log
+    assert f"killing worker {stuck}: it did not end within graceful_timeout" in server.log
     assert not alive(stuck)
     assert read_all(held) == b""
 
@@ -44,7 +44,7 @@ def test_a_worker_that_ignores_term_is_killed_when_it_is_replaced(pool: MakePool
     old = set(server.wait_workers(3))
     deaf = int(server.worker("[__import__('signal').pthread_sigmask(0, [15]), os.getpid()][1]"))
     server.manager("server.set_handlers(HANDLERS, replace=True)")
-    server.wait_log(f"worker {deaf} did not end in time: killing it")
+    server.wait_log(f"killing worker {deaf}: it did not end within graceful_timeout")
     wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
     server.wait_workers(3)
     assert "ERROR" not in server.log
@@ -87,7 +87,7 @@ def test_a_worker_that_hangs_while_it_leaves_is_killed_and_replaced(pool: MakePo
     server, worker, held = leaving(pool, "/block", told=told)
     began = time.monotonic()
     (server.directory / "go").touch()
-    server.wait_log(f"worker {worker} did not end in time: killing it")
+    server.wait_log(f"killing worker {worker}: it did not end within graceful_timeout")
     took_s = time.monotonic() - began
     print(f"killed after {took_s:.2f} s")
     assert 2 < took_s < 6, "graceful_timeout and two seconds"
@@ -121,7 +121,7 @@ def test_a_stopped_worker_is_killed_at_shutdown(pool: MakePool) -> None:
     stop(first)
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
-    assert f"worker {first} did not end in time: killing it" in server.log
+    assert f"killing worker {first}: it did not end within graceful_timeout" in server.log
     assert not alive(first)
 
 

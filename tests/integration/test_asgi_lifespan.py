@@ -114,7 +114,7 @@ def test_on_insists(tmp_path: Path) -> None:
 
 def test_the_manager_backs_off_from_workers_that_fail(serve: Serve) -> None:
     server = serve(app(FAILS), "--workers", "2")
-    server.wait_log("a worker cannot begin: application app failed to start: Down: no database")
+    server.wait_log("worker failed to start: application app failed to start: Down: no database")
     server.wait_log("trying again")
     assert "Traceback" not in server.log.replace("Traceback ...", "")
     server.signal(signal.SIGTERM)
@@ -134,7 +134,7 @@ def test_a_startup_that_hangs_can_be_stopped(tmp_path: Path, loop: tuple[str, st
 
 def test_a_startup_that_hangs_in_a_worker_is_given_up(serve: Serve) -> None:
     server = serve(app("await asyncio.sleep(60)"), "--workers", "1", "--boot-timeout", "0.5")
-    server.wait_log("is not ready after 0.5 s")
+    server.wait_log("it did not start within boot_timeout (0.5 s)")
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
 

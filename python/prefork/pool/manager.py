@@ -1,0 +1,207 @@
+"""The process that owns a pool: it binds the sockets, and never reads a byte from a client.
+
+Owns: what the processes of the pool share (`resources.py`), and the supervisor that keeps the workers.
+Always: the glue and the memory are gone when the pool has ended, and no worker outlives the manager.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import signal
+import sys
+from asyncio import Handle, TimerHandle
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prefork._engine import TRACEBACKS
+from prefork.errors import GlueInUse, ScoreboardUnavailable
+from prefork.pool.resources import PoolResources
+from prefork.pool.role import INSTEAD_OF_POOL, Role
+from prefork.pool.scoreboard import format_states
+from prefork.pool.spawner import ForkSpawner
+from prefork.pool.supervisor import Supervisor
+from prefork.server.server import HTTPServer
+
+if TYPE_CHECKING:
+    from prefork.config.options import PreForkOptions
+
+logger = logging.getLogger("prefork.pool")
+
+SPARE_SLOTS = 64
+"""Slots beyond twice `max_clients`: workers still drain in theirs while others take their place."""
+
+
+class Manager(Role):
+    """`become_worker(manager, index)` is called in each new child. `tell` is the supervisor's."""
+
+    instead = INSTEAD_OF_POOL
+
+    def __init__(
+        self,
+        server: HTTPServer,
+        options: PreForkOptions,
+        become_worker: Callable[[Manager, int], object],
+        tell: Callable[[str, int], object],
+    ) -> None:
+        super().__init__(server)
+        self._options = options
+        self._become_worker = become_worker
+        self._tell = tell
+        self._resources: PoolResources | None = None
+        self._supervisor: Supervisor | None = None
+        self._retry: TimerHandle | None = None
+        self._show: Handle | None = None
+
+    @property
+    def resources(self) -> PoolResources:
+        """What its workers share with it. A pool that runs has them."""
+        assert self._resources is not None
+        return self._resources
+
+    @property
+    def glue(self) -> str | None:
+        return self._resources.socket.glue if self._resources else None
+
+    @property
+    def workers(self) -> list[int]:
+        return self._supervisor.pids if self._supervisor else []
+
+    # --- beginning ---------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Makes the pool, or wakes it. Raises GlueInUse: the operator has to choose another glue.
+
+        Without shared memory the pool is tried again each `prefork_interval`.
+        """
+        with contextlib.suppress(RuntimeError, ValueError):  # off the main thread no signal can be bound
+            self.server.kernel.signal(signal.SIGHUP, self.server._name, "_hung_up")
+        try:
+            self._start()
+        except (OSError, ScoreboardUnavailable) as error:
+            self._log_failure(error)
+            self._start_later()
+
+    def _start(self) -> None:
+        supervisor = self._supervisor or self._open()
+        supervisor.start()
+        # It comes after the forks that were just requested: `setup_handler` is called when workers exist.
+        self.server.kernel.between_turns(self._announce)
+
+    def _start_later(self) -> None:
+        self._retry = self.server.kernel.loop.call_later(self._options.prefork_interval, self._start_again)
+
+    def _start_again(self) -> None:
+        try:
+            self._start()
+        except (OSError, ScoreboardUnavailable):
+            self._start_later()  # it is logged once
+        except GlueInUse as error:
+            self._log_failure(error)
+            self._start_later()
+
+    def _log_failure(self, error: Exception) -> None:
+        interval_s = self._options.prefork_interval
+        logger.error("cannot create the scoreboard: %s; trying again every %g s", error, interval_s)
+
+    def _announce(self) -> None:
+        if self.server.listening is not None:
+            self.server._announce()
+
+    def _open(self) -> Supervisor:
+        options, kernel = self._options, self.server.kernel
+        self._resources = resources = PoolResources(2 * options.max_clients + SPARE_SLOTS, options.ipc_glue)
+        # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
+        # the fork, so workers share the memory.
+        faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
+        spawner = ForkSpawner(kernel, lambda index: self._become_worker(self, index))
+        self._supervisor = supervisor = Supervisor(
+            kernel.loop, options, resources, spawner, self._tell, self.server._gone
+        )
+        kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)
+        kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
+        if options.debug_scoreboard:
+            self._show = kernel.loop.call_soon(self._show_states)
+        return supervisor
+
+    def _wake(self) -> None:
+        """A worker has taken one of the last spares, or has booted."""
+        self.resources.clear_wakeup()
+        if self._supervisor is not None:
+            self._supervisor.act()
+
+    def _show_states(self) -> None:
+        logger.warning("%s", format_states(self.resources.board))
+        self._show = self.server.kernel.loop.call_later(1.0, self._show_states)
+
+    # --- the server's methods ----------------------------------------------------------------------------
+
+    def start_listen(self) -> bool:
+        """Opens the listener again, and spawns workers."""
+        return HTTPServer.start_listen(self.server)
+
+    def stop_listen(self) -> bool:
+        """Closes the listener; the workers finish and end."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._supervisor is not None and not self.server._stopping:
+            self._supervisor.pause()
+        return HTTPServer.stop_listen(self.server)
+
+    def shutdown(self, *, graceful: bool) -> None:
+        """Ends the server: the workers finish within `graceful_timeout`, or are killed."""
+        if self._supervisor is None:
+            HTTPServer.shutdown(self.server, graceful=graceful)
+            return
+        self.server._stopping = True
+        self.stop_listen()
+        self._supervisor.stop(graceful=graceful)
+
+    def may_change(self, what: str) -> bool:  # noqa: ARG002
+        return True
+
+    def replace_workers(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.replace()
+
+    def replace_worker(self) -> None:
+        """Nothing: this is no worker."""
+
+    # --- ending ------------------------------------------------------------------------------------------
+
+    def gone(self) -> None:
+        """The last worker has ended."""
+        self._close()
+        HTTPServer._gone(self.server)
+
+    def run_ends(self) -> None:
+        """Kills every worker, whatever ended the kernel."""
+        if self._supervisor is not None:
+            self._supervisor.kill()
+        self._close()
+        HTTPServer._run_ends(self.server)
+
+    def _close(self) -> None:
+        """Gives up glue and memory."""
+        if self._resources is None:
+            return
+        loop = self.server.kernel.loop
+        if self._show is not None:
+            self._show.cancel()
+        loop.remove_reader(self._resources.board.wakeup_fileno())
+        loop.remove_reader(self._resources.socket.fileno())
+        self.discard()
+
+    def stay_behind(self) -> None:
+        self.discard()
+        HTTPServer._stay_behind(self.server)
+
+    def discard(self) -> None:
+        """Closes what the manager holds of the pool. A worker calls it, on its copy of the manager."""
+        if self._supervisor is not None:
+            self._supervisor.discard()
+        if self._resources is not None:
+            self._resources.close()
+        self._supervisor = self._resources = None

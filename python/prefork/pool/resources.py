@@ -1,0 +1,81 @@
+"""What all processes of a pool share.
+
+Owns: the scoreboard's memory, the overcommit eventfd, the central queue, and the socket that holds the glue.
+Always: the manager makes them before the first fork, so that every worker inherits them. They have no name in
+the file system and end with the last process that holds them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from prefork._engine import TRACEBACKS, Scoreboard
+from prefork.kernel.signals import Blocked
+from prefork.pool.scoreboard import ScoreboardSocket
+
+if TYPE_CHECKING:
+    from prefork._engine import Engine
+
+
+class PoolResources:
+    """`capacity` is the number of slots; `glue` None takes a free name.
+
+    Raises GlueInUse and ScoreboardUnavailable, and OSError if there is no memory or no descriptor.
+    """
+
+    def __init__(self, capacity: int, glue: str | None) -> None:
+        self.manager_pid = os.getpid()
+        with contextlib.ExitStack() as undo:
+            self.board = Scoreboard.create(capacity)
+            undo.callback(self.board.close)
+            # Readable while no spare is left and none will come: active workers then accept as well.
+            self._overcommit_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            undo.callback(os.close, self._overcommit_fd)
+            # The manager holds both ends, so what is in the queue survives the workers.
+            self._queue = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+            for end in self._queue:
+                undo.callback(end.close)
+            self.socket = ScoreboardSocket(self.board, glue)
+            undo.pop_all()
+        self._overcommits = False
+        self.board.publish(
+            pid=self.manager_pid, started_ns=time.monotonic_ns(), started_unix_s=int(time.time())
+        )
+
+    def clear_wakeup(self) -> None:
+        """Clears the wake-up that `board.wakeup_fileno()` reports (manager)."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.board.wakeup_fileno())
+
+    def overcommit(self, wanted: bool) -> None:
+        """Lets active workers accept, or only spares (manager)."""
+        if wanted == self._overcommits:
+            return
+        self._overcommits = wanted
+        if wanted:
+            os.eventfd_write(self._overcommit_fd, 1)
+        else:
+            os.eventfd_read(self._overcommit_fd)
+
+    def join(self, engine: Engine, index: int, *, concurrency: int, guarded: bool) -> None:
+        """Makes the engine of this process that of the worker in slot `index` (worker).
+
+        `guarded` starts the thread that notices when Python is stuck.
+        """
+        engine.join_pool(self.board, index, concurrency, self._overcommit_fd)
+        engine.join_queue(self._queue[0].fileno(), self._queue[1].fileno())
+        if guarded:
+            with Blocked(TRACEBACKS):
+                engine.start_guard()
+
+    def close(self) -> None:
+        """Closes them in this process. The manager gives the glue up; a worker's copy would keep it taken."""
+        self.socket.close()
+        self.board.close()
+        os.close(self._overcommit_fd)
+        for end in self._queue:
+            end.close()

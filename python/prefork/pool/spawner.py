@@ -1,0 +1,121 @@
+"""How a worker comes to be.
+
+The supervisor requests a worker for a slot, and gets a `Process` or an OSError for it later. So a spawner may
+fork here, or ask another process to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from prefork.kernel.kernel import Kernel
+
+
+class Process:
+    """A child process (manager). It holds a pidfd, because its pid may be another process's one day.
+
+    Raises OSError if there is no descriptor for it (pidfd_open(2)).
+    """
+
+    __slots__ = ("pid", "pidfd")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+
+    def signal(self, signum: int) -> None:
+        """Sends a signal. A process that has ended ignores it."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signum)
+
+    def wait(self) -> int:
+        """Waits for its end. Returns its exit status, negative for a signal."""
+        return _wait(self.pid)
+
+    def close(self) -> None:
+        """Closes the descriptor; the process lives on."""
+        os.close(self.pidfd)
+
+
+Answer = Callable[[int, Process | OSError], object]
+"""Called with the slot, and the new worker's process or what prevented it."""
+
+
+class Spawner(Protocol):
+    """Spawns workers on request (manager)."""
+
+    def spawn(self, index: int, answer: Answer) -> None:
+        """Requests a worker for the slot `index`.
+
+        `answer` is called exactly once, after this call has returned, unless the request is cancelled. The
+        new worker may be running by then.
+        """
+
+    def cancel(self) -> list[int]:
+        """Withdraws the requests that no worker is being made for yet. Returns their slots."""
+
+
+class ForkSpawner:
+    """Forks this process between two turns of its kernel (manager).
+
+    `become_worker(index)` is called in each child, with a kernel that has a loop of its own and no work.
+    """
+
+    def __init__(self, kernel: Kernel, become_worker: Callable[[int], object]) -> None:
+        self._kernel = kernel
+        self._become_worker = become_worker
+        self._requests: list[tuple[int, Answer]] = []
+
+    def spawn(self, index: int, answer: Answer) -> None:
+        if not self._requests:
+            self._kernel.between_turns(self._fork)
+        self._requests.append((index, answer))
+
+    def cancel(self) -> list[int]:
+        requests, self._requests = self._requests, []
+        return [index for index, _ in requests]
+
+    def _fork(self) -> None:
+        """At the top level of `run()`. A child becomes a worker, and returns to that `run()` as well.
+
+        The answers are given when all forks are made: what this process writes between two forks is memory
+        that it does not share with the children before.
+        """
+        requests, self._requests = self._requests, []
+        results: list[int | OSError] = []
+        for index, _ in requests:
+            try:
+                # A terminal sends both to the whole group; the manager decides what they mean for workers.
+                pid = self._kernel.fork(ignored=(signal.SIGINT, signal.SIGHUP))
+            except OSError as error:
+                results += [error] * (len(requests) - len(results))  # the others would fail as well
+                break
+            if pid == 0:
+                self._become_worker(index)
+                return
+            results.append(pid)
+        for (index, answer), result in zip(requests, results, strict=True):
+            answer(index, result if isinstance(result, OSError) else _hold(result))
+
+
+def _hold(pid: int) -> Process | OSError:
+    try:
+        return Process(pid)
+    except OSError as error:
+        # Without a descriptor its end would not be noticed.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _wait(pid)
+        return error
+
+
+def _wait(pid: int) -> int:
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return 0  # the program ignores SIGCHLD or waits for every child, so the status is lost

@@ -1,0 +1,317 @@
+"""Keeps as many workers as the policy wants (manager).
+
+Owns: the table of workers (`workers.py`), their processes, the state of the policy, and the one timer that
+makes it act again. It decides nothing: `policy.plan` says how many workers there should be, and the table
+what the end of one means. It carries out, and logs.
+
+It must know no server and no request.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import math
+import signal
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prefork._engine import STUCK
+from prefork.pool import policy
+from prefork.pool.policy import PolicyState, PoolLimits
+from prefork.pool.spawner import Process, Spawner
+from prefork.pool.workers import Exit, Workers
+
+if TYPE_CHECKING:
+    from prefork.config.options import PreForkOptions
+    from prefork.pool.resources import PoolResources
+
+logger = logging.getLogger("prefork.pool")
+
+KILL_AFTER_S = 2.0
+"""How long after `graceful_timeout` a worker is killed: it closes its own connections at that moment."""
+
+
+class Phase(enum.Enum):
+    """How many workers there should be. Workers are spawned only while it is KEEPING them."""
+
+    KEEPING = "as many as the policy wants"
+    PAUSED = "none for now: they finish and end"
+    ENDING = "none any more: they finish, or are killed"
+    ENDED = "none, and there is none"
+
+
+class Supervisor:
+    """`tell(what, pid)` is called for every worker: 'forked', 'spare' for the first time, and 'died'.
+
+    `emptied()` is called when a pool that was told to end has no worker left.
+    """
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        options: PreForkOptions,
+        resources: PoolResources,
+        spawner: Spawner,
+        tell: Callable[[str, int], object],
+        emptied: Callable[[], object],
+    ) -> None:
+        self._loop = loop
+        self._options = options
+        self._resources = resources
+        self._board = resources.board
+        self._spawner = spawner
+        self._tell = tell
+        self._emptied = emptied
+        self._workers = Workers(self._board.capacity)
+        self._processes: dict[int, Process] = {}
+        self._state = PolicyState()
+        self._generation = 1
+        self._phase = Phase.PAUSED
+        self._cannot_spawn = False
+        self._timer: TimerHandle | None = None
+
+    @property
+    def pids(self) -> list[int]:
+        """The pids of the workers, oldest first."""
+        return self._workers.pids
+
+    # --- keeping the pool --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Spawns the first workers, and keeps as many as the policy wants from now on."""
+        self._phase = Phase.KEEPING
+        limits = self._limits()
+        self._board.publish(
+            kept=True,
+            generation=self._generation,
+            min_spare=limits.fewest,
+            max_spare=limits.most,
+            max_clients=limits.max_clients,
+        )
+        self._spawn(self._options.start_servers)
+        self.act()
+
+    def replace(self) -> None:
+        """Replaces every worker by a fresh one, one after the other."""
+        self._generation += 1
+        self._board.publish(generation=self._generation)
+        self.act()
+
+    def act(self) -> None:
+        """Does what is due. Called when a worker has taken a spare, booted or ended, and by the timer."""
+        if self._phase is Phase.ENDED:
+            return
+        if self._phase is Phase.ENDING and self._workers.is_empty:
+            self._phase = Phase.ENDED
+            self._act_at(math.inf)
+            self._emptied()
+            return
+        self._take_states()
+        self._kill_overdue()
+        if self._phase is Phase.KEEPING and not self._workers.is_waiting:
+            self._follow_plan()
+        else:  # the next plan has to see what came of the last one, so it waits for all answers
+            self._act_at(math.inf)
+
+    def _take_states(self) -> None:
+        for worker in self._workers.update(self._board.states(), self._loop.time()):
+            assert worker.pid is not None
+            self._state = policy.booted(self._state)
+            self._tell("spare", worker.pid)
+
+    def _follow_plan(self) -> None:
+        now = self._loop.time()
+        plan = policy.plan(self._workers.slots(), self._limits(), self._state, now)
+        self._state = plan.state
+        self._publish(overcommit=plan.overcommit, may_grow=plan.may_grow)
+        for index in plan.retire:
+            self._end(index, signal.SIGTERM)
+        if plan.spawn:
+            self._spawn(plan.spawn)
+        wanted = math.inf if plan.wake_at is None else plan.wake_at
+        self._act_at(min(wanted, now + self._options.check_spares_interval))
+
+    def _act_at(self, when: float) -> None:
+        """Acts at `when` at the latest, and earlier if a worker drains for too long."""
+        if self._timer is not None:
+            self._timer.cancel()
+        when = min(when, self._workers.next_overdue_drain(self._drain_timeout_s))
+        self._timer = self._loop.call_at(when, self.act) if when < math.inf else None
+
+    def _limits(self) -> PoolLimits:
+        options = self._options
+        return PoolLimits(
+            min_spare=options.min_spare_servers,
+            max_spare=options.max_spare_servers,
+            max_clients=options.max_clients,
+            check_interval=options.check_spares_interval,
+            generation=self._generation,
+            capacity=self._board.capacity,
+        )
+
+    def _publish(self, *, overcommit: bool, may_grow: bool) -> None:
+        workers = self._workers
+        self._board.publish(
+            overcommit=overcommit,
+            may_grow=may_grow,
+            forked=workers.spawned,
+            died=workers.died,
+            boot_failed=workers.boot_failed,
+        )
+        self._resources.overcommit(overcommit)
+
+    # --- spawning ----------------------------------------------------------------------------------------
+
+    def _spawn(self, count: int) -> None:
+        for _ in range(count):
+            index = self._workers.request(self._generation, self._loop.time())
+            if index is None:
+                return
+            self._board.claim(index, self._generation)
+            self._spawner.spawn(index, self._spawned)
+
+    def _spawned(self, index: int, result: Process | OSError) -> None:
+        if isinstance(result, OSError):
+            self._withdraw(index)
+            self._spawn_failed(result)
+        else:
+            self._register(index, result)
+        if not self._workers.is_waiting:
+            self.act()
+
+    def _register(self, index: int, process: Process) -> None:
+        if self._cannot_spawn:
+            self._cannot_spawn = False
+            logger.warning("workers are spawned again")
+        self._workers.register(index, process.pid, self._loop.time())
+        self._processes[index] = process
+        self._loop.add_reader(process.pidfd, self._reap, index)
+        self._tell("forked", process.pid)
+        if self._phase is not Phase.KEEPING:
+            self._end(index, signal.SIGTERM)  # it was on its way when the pool was told to pause or end
+
+    def _withdraw(self, index: int) -> None:
+        self._workers.withdraw(index)
+        self._board.clear(index)
+
+    def _spawn_failed(self, error: OSError) -> None:
+        self._state = policy.fork_failed(self._state, self._loop.time())
+        if not self._cannot_spawn:
+            self._cannot_spawn = True
+            logger.error(
+                "cannot spawn a worker: %s; going on with %d and trying again "
+                "(limits: ulimit -u, cgroup, memory)",
+                error.strerror,
+                len(self.pids),
+            )
+
+    # --- reaping -----------------------------------------------------------------------------------------
+
+    def _reap(self, index: int) -> None:
+        """The pidfd of a worker is readable: the process has ended."""
+        process = self._processes[index]
+        state = self._board.states()[index]
+        record = self._board.read(index)
+        status = self._forget(index)
+        now = self._loop.time()
+        stuck_since = record["request_started"] if record is not None and status == STUCK else None
+        end = self._workers.reap(index, state, status, now, stuck=stuck_since is not None)
+        match end:
+            case Exit.EXPECTED:
+                pass
+            case Exit.STUCK:
+                assert record is not None
+                assert stuck_since is not None
+                request = f"{record['method']} {record['path']}"
+                logger.error(
+                    "worker %d was stuck in %s for %.1f s: replaced", process.pid, request, now - stuck_since
+                )
+            case Exit.BOOT_FAILED:
+                logger.error(
+                    "worker %d ended before it was ready (%s); trying again", process.pid, _ending(status)
+                )
+            case _:
+                logger.error("worker %d ended: %s", process.pid, _ending(status))
+        if end in (Exit.BOOT_FAILED, Exit.EARLY):
+            self._state = policy.boot_failed(self._state, now)
+        self._tell("died", process.pid)
+        self.act()
+
+    def _forget(self, index: int) -> int:
+        """Lets go of a process that has ended. Returns its exit status."""
+        process = self._processes.pop(index)
+        self._loop.remove_reader(process.pidfd)
+        status = process.wait()
+        process.close()
+        self._board.clear(index)
+        return status
+
+    # --- ending ------------------------------------------------------------------------------------------
+
+    @property
+    def _drain_timeout_s(self) -> float:
+        return self._options.graceful_timeout + KILL_AFTER_S
+
+    def _kill_overdue(self) -> None:
+        now, options = self._loop.time(), self._options
+        for worker in self._workers.overdue_boots(now, options.boot_timeout):
+            logger.error(
+                "killing worker %d: it did not start within boot_timeout (%g s)",
+                worker.pid,
+                options.boot_timeout,
+            )
+            self._workers.fail_boot(worker.index, now)
+            self._processes[worker.index].signal(signal.SIGKILL)
+            self._state = policy.boot_failed(self._state, now)
+        for worker in self._workers.overdue_drains(now, self._drain_timeout_s):
+            logger.warning(
+                "killing worker %d: it did not end within graceful_timeout (%g s)",
+                worker.pid,
+                options.graceful_timeout,
+            )
+            self._end(worker.index, signal.SIGKILL)
+
+    def _end(self, index: int, signum: int) -> None:
+        """Tells a worker to end: to finish what it has, by SIGTERM, or at once, by SIGKILL."""
+        self._workers.tell(index, signum, self._loop.time())
+        self._processes[index].signal(signum)
+
+    def _end_all(self, phase: Phase, signum: int) -> None:
+        self._phase = phase
+        self._board.publish(kept=False)
+        for index in self._spawner.cancel():
+            self._withdraw(index)
+        for worker in list(self._workers):
+            if not worker.told or signum == signal.SIGKILL:
+                self._end(worker.index, signum)
+        self._act_at(math.inf)
+
+    def pause(self) -> None:
+        """Lets every worker finish and end, and spawns none until `start`."""
+        self._end_all(Phase.PAUSED, signal.SIGTERM)
+
+    def stop(self, *, graceful: bool) -> None:
+        """Ends every worker; `emptied` is called when the last one has ended. May be called again, harder."""
+        self._board.publish(stopping=True)
+        self._end_all(Phase.ENDING, signal.SIGTERM if graceful else signal.SIGKILL)
+        self._loop.call_soon(self.act)
+
+    def kill(self) -> None:
+        """Ends every worker and waits for it."""
+        self._end_all(Phase.ENDING, signal.SIGKILL)
+        for index in list(self._processes):
+            self._forget(index)
+        self._phase = Phase.ENDED
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def discard(self) -> None:
+        """Closes the descriptors of this process, in a child that was forked with a copy of them (worker)."""
+        for process in self._processes.values():
+            process.close()
+
+
+def _ending(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"

@@ -1,0 +1,201 @@
+"""The manager's table of its workers, as plain data.
+
+Owns: one `Worker` for each slot in use, and the counts of those that came and went.
+
+Always: a slot is in the table from the request for its worker until that worker is reaped, or the request is
+withdrawn. Which pid has which slot is known here, and never read from the scoreboard, which workers write.
+
+It must not know processes, descriptors, clocks or the log. Every moment is an argument, in monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from prefork.pool.policy import Slot, State
+
+EARLY_S = 1.0
+"""A worker that dies so soon after its start is replaced with a pause, as if it had failed to start."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """A worker as its manager knows it.
+
+    `since` is when it was spawned, or was requested as long as `pid` is None. `told` is the signal that told
+    it to end, or 0. `draining_since` is when it was first seen to drain, or was told to.
+    """
+
+    index: int
+    generation: int
+    since: float
+    pid: int | None = None
+    state: State = State.STARTING
+    booted: bool = False
+    told: int = 0
+    draining_since: float | None = None
+
+
+class Exit(enum.Enum):
+    """What the end of a worker means."""
+
+    EXPECTED = "it was told to end, or drained, and ended well"
+    UNCLEAN = "it was told to end, or drained, and ended otherwise"
+    STUCK = "its guard ended it, because its Python was stuck"
+    BOOT_FAILED = "it ended before it was ready"
+    EARLY = "it ended by itself, so soon that its successor may do the same"
+    DIED = "it ended without being told to"
+
+
+class Workers:
+    """The workers of one pool. `capacity` is the number of slots.
+
+    `spawned`, `died` and `boot_failed` count over the life of the pool.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.spawned = 0
+        self.died = 0
+        self.boot_failed = 0
+        self._workers: dict[int, Worker] = {}
+        self._free = list(range(capacity - 1, -1, -1))
+
+    def __iter__(self) -> Iterator[Worker]:
+        """The workers that exist, without those that are only requested."""
+        return (worker for worker in self._workers.values() if worker.pid is not None)
+
+    @property
+    def pids(self) -> list[int]:
+        """The pids of the workers, oldest first."""
+        oldest_first = sorted(self._workers.values(), key=lambda worker: worker.since)
+        return [worker.pid for worker in oldest_first if worker.pid is not None]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no slot is in use."""
+        return not self._workers
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a worker is requested and has not come yet."""
+        return any(worker.pid is None for worker in self._workers.values())
+
+    def slots(self) -> list[Slot]:
+        """The table as the policy takes it."""
+        return [
+            Slot(worker.index, worker.state, worker.generation, worker.since)
+            for worker in self._workers.values()
+        ]
+
+    # --- how a worker comes ------------------------------------------------------------------------------
+
+    def request(self, generation: int, now: float) -> int | None:
+        """Takes a slot for a worker that is to be spawned. None: every slot is in use."""
+        if not self._free:
+            return None
+        index = self._free.pop()
+        self._workers[index] = Worker(index, generation, now)
+        return index
+
+    def withdraw(self, index: int) -> None:
+        """The requested worker does not come; its slot is free again."""
+        assert self._workers[index].pid is None
+        self._release(index)
+
+    def register(self, index: int, pid: int, now: float) -> None:
+        """The requested worker has come."""
+        worker = self._workers[index]
+        worker.pid = pid
+        worker.since = now
+        self.spawned += 1
+
+    # --- what becomes of it ------------------------------------------------------------------------------
+
+    def update(self, states: Sequence[int], now: float) -> list[Worker]:
+        """Takes the states that the workers wrote on the scoreboard. Returns the workers that have booted."""
+        booted = []
+        for worker in self:
+            if worker.told:
+                continue  # it is DRAINING, whatever it writes
+            # It holds its slot as long as it lives, so an EMPTY one is being left.
+            worker.state = State(states[worker.index]) or State.DRAINING
+            if worker.state is State.DRAINING:
+                _start_draining(worker, now)
+            if worker.state is not State.STARTING and not worker.booted:
+                worker.booted = True
+                booted.append(worker)
+        return booted
+
+    def tell(self, index: int, signum: int, now: float) -> None:
+        """The worker is told to end by a signal: it is DRAINING from now on."""
+        worker = self._workers[index]
+        worker.told = signum
+        _start_draining(worker, now)
+
+    def fail_boot(self, index: int, now: float) -> None:
+        """The worker took too long to start, and is killed."""
+        self.boot_failed += 1
+        self.tell(index, signal.SIGKILL, now)
+
+    def reap(self, index: int, state: int, status: int, now: float, *, stuck: bool = False) -> Exit:
+        """The worker has ended: its slot is free again. Returns what its end means.
+
+        `state` is the last one that it wrote; `status` its exit status, negative for a signal; `stuck` says
+        that its guard ended it.
+        """
+        end = _judge(self._workers[index], state, status, now, stuck=stuck)
+        self.boot_failed += end is Exit.BOOT_FAILED
+        self.died += 1
+        self._release(index)
+        return end
+
+    def _release(self, index: int) -> None:
+        del self._workers[index]
+        self._free.append(index)
+
+    # --- what is due -------------------------------------------------------------------------------------
+
+    def overdue_boots(self, now: float, timeout_s: float) -> list[Worker]:
+        """The workers that have not started within `timeout_s`.
+
+        They count as spares. Without this, one that never starts would be missing and never replaced.
+        """
+        return [
+            worker for worker in self if worker.state is State.STARTING and now > worker.since + timeout_s
+        ]
+
+    def overdue_drains(self, now: float, timeout_s: float) -> list[Worker]:
+        """The workers that drain longer than `timeout_s`, and are not killed yet."""
+        return [worker for worker, due in self._drains(timeout_s) if now >= due]
+
+    def next_overdue_drain(self, timeout_s: float) -> float:
+        """When `overdue_drains` names another worker; infinity if none drains."""
+        return min((due for _, due in self._drains(timeout_s)), default=math.inf)
+
+    def _drains(self, timeout_s: float) -> Iterator[tuple[Worker, float]]:
+        for worker in self:
+            if worker.draining_since is not None and worker.told != signal.SIGKILL:
+                yield worker, worker.draining_since + timeout_s
+
+
+def _start_draining(worker: Worker, now: float) -> None:
+    worker.state = State.DRAINING
+    if worker.draining_since is None:
+        worker.draining_since = now
+
+
+def _judge(worker: Worker, state: int, status: int, now: float, *, stuck: bool) -> Exit:
+    if stuck:
+        return Exit.STUCK
+    if worker.told or state == State.DRAINING:
+        return Exit.EXPECTED if status in (0, -worker.told) else Exit.UNCLEAN
+    if not worker.booted and state == State.STARTING:
+        return Exit.BOOT_FAILED
+    # What was killed was killed from outside, and says nothing of its successor.
+    if now - worker.since < EARLY_S and status != -signal.SIGKILL:
+        return Exit.EARLY
+    return Exit.DIED
