@@ -12,7 +12,8 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prefork.config.options import AppOptions, Option, ServerOptions, options_of
+from prefork.config.option import Option
+from prefork.config.options import AppOptions, ServerOptions, options_of
 
 NOTICE = "// Generated from python/prefork/config/options.py by `make generate`. Do not edit.\n"
 
@@ -64,8 +65,7 @@ class Field:
     def doc(self) -> str:
         """Comment lines without their indentation."""
         unit = ", in milliseconds" if self.annotation == "float" else ""
-        meaning = self.option.meaning
-        text = f"{meaning[:1].upper()}{meaning[1:]}. Option `{self.option.name}`{unit}."
+        text = f"{self.option.meaning} Option `{self.option.name}`{unit}."
         return "\n".join(f"/// {line}" for line in textwrap.wrap(text, 76))
 
     @property
@@ -92,7 +92,7 @@ class Field:
         name = f'intern!(py, "{self.option.name}")'
         if self.annotation != "str":
             return f"{read}(options, {name})?"
-        first, *others = self.option.choices
+        first, *others = self.option.reader.choices
         arms = [f'"{other}" => {self.enum}::{other.capitalize()},' for other in others]
         arms.append(f"_ => {self.enum}::{first.capitalize()},")
         return (

@@ -58,8 +58,8 @@ def test_a_factory_is_called() -> None:
             "looks like WSGI; --interface events expects a Kernel or a server",
         ),
         (ASGI, "", ("--threads", "4"), "asgi_mounted.py (ASGI application)"),
-        (ASGI, "", ("--hostname", "shop.example"), "--hostname means nothing to"),
-        (ASGI, "", ("--spool-above", "1m"), "--spool-above means nothing to"),
+        (ASGI, "", ("--hostname", "shop.example"), "--hostname does not apply to"),
+        (ASGI, "", ("--spool-above", "1m"), "--spool-above does not apply to"),
         (ASGI, "", ("--spool-dir", "/tmp"), "asgi_mounted.py (ASGI application)"),
         (WSGI, ":ap", (), "has no 'ap'; did you mean 'app'?"),
         ("def create(): return 42", ":create", ("--factory",), "which cannot be called"),
@@ -171,7 +171,7 @@ def test_a_setting_that_means_nothing_is_refused_wherever_it_was_said(tmp_path: 
     ):
         finished = run_prefork("serve", str(path), *arguments, env=env)
         assert finished.returncode == 2
-        assert finished.stderr == f"prefork: {name} means nothing to {path} (ASGI application)\n"
+        assert finished.stderr == f"prefork: {name} does not apply to {path} (ASGI application)\n"
 
 
 def test_a_class_is_an_application_if_its_instances_answer(serve: Serve) -> None:

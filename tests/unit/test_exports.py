@@ -13,17 +13,9 @@ import pytest
 
 import prefork
 from prefork import errors
-from prefork.cli.main import commands, default_of
-from prefork.config.options import (
-    OUTSIDE,
-    AppOptions,
-    Option,
-    PreForkOptions,
-    ServeOptions,
-    ServerOptions,
-    ShortForms,
-    options_of,
-)
+from prefork.cli.main import commands
+from prefork.config.option import Option
+from prefork.config.options import EXTERNAL
 
 ROOT = Path(prefork.__file__).parents[2]
 NAMES = [name for name in prefork.__all__ if name != "__version__"]
@@ -87,39 +79,9 @@ def test_every_flag_explains_itself(name: str) -> None:
     assert [flag.name for flag in flags if not flag.help] == []
 
 
-@pytest.mark.parametrize("option", OUTSIDE.values(), ids=lambda option: option.flag)
+@pytest.mark.parametrize("option", EXTERNAL.values(), ids=lambda option: option.flag)
 def test_every_option_is_a_flag_of_serve(option: Option) -> None:
     text = command("serve").get_help(click.Context(command("serve"), terminal_width=200))
     shown = re.search(rf"  (?:-\w, )?{option.flag}(?![\w-]).*?(?=\n  -|\Z)", text, re.DOTALL)
     assert shown is not None
     assert option.meaning in " ".join(shown[0].split())
-
-
-def table(kind: type, without: type | None = None) -> str:
-    """The options of a class as `docs/options.md` shows them."""
-    inherited = options_of(without) if without else {}
-    rows = ["| in code | flag | default | |", "|---|---|---|---|"]
-    for option in options_of(kind).values():
-        if option.name not in inherited:
-            flag = f"`{option.flag}`" if option.outside is not None else ""
-            meaning = option.meaning + (f" ({option.unit})" if option.unit else "")
-            rows.append(f"| `{option.name}` | {flag} | {default_of(option)[2:-1]} | {meaning} |")
-    return "\n".join(rows)
-
-
-@in_the_sources
-@pytest.mark.parametrize(
-    ("kind", "without"),
-    [
-        (ServerOptions, None),
-        (PreForkOptions, ServerOptions),
-        (AppOptions, None),
-        (ShortForms, None),
-        (ServeOptions, None),
-    ],
-    ids=lambda kind: kind.__name__ if kind else "",
-)
-def test_the_manual_has_every_option_as_it_is(kind: type, without: type | None) -> None:
-    expected = table(kind, without)
-    manual = (ROOT / "docs" / "options.md").read_text()
-    assert expected in manual, f"docs/options.md misses this table:\n{expected}"

@@ -8,21 +8,25 @@ use prefork_wire::{Limits, Underscore};
 /// Holds for every connection of one listener.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
+    pub limits: Limits,
+    /// Respond with 408 if a request body arrives at fewer bytes per second than
+    /// this. 0 disables. Option `body_min_rate`.
+    pub body_min_rate: u64,
     /// Keep connections open between requests. Option `keep_alive`.
     pub keep_alive: bool,
-    /// Time for a request's whole head. Option `header_timeout`, in milliseconds.
+    /// Respond with 408 if the head of a request is not complete after this long.
+    /// Option `header_timeout`, in milliseconds.
     pub header_timeout_ms: u64,
-    /// Life of an idle connection. Option `keep_alive_timeout`, in milliseconds.
+    /// Close a connection that has been idle for this long. Option
+    /// `keep_alive_timeout`, in milliseconds.
     pub keep_alive_timeout_ms: u64,
-    /// Time to begin an answer, after which it is a 504 and a stuck worker is
-    /// replaced; 0: any. Option `request_timeout`, in milliseconds.
+    /// Respond with 504 if the application has not started its response after this
+    /// long, and replace the worker if it is stuck. 0 disables. Option
+    /// `request_timeout`, in milliseconds.
     pub request_timeout_ms: u64,
-    /// Slowest pace at which a body may come; 0: any. Option `body_min_rate`.
-    pub body_min_rate: u64,
-    /// Patience with a client that takes nothing of its answer. Option
+    /// Close the connection if the client reads nothing for this long. Option
     /// `send_timeout`, in milliseconds.
     pub send_timeout_ms: u64,
-    pub limits: Limits,
     pub spool: Spool,
 }
 
@@ -30,19 +34,19 @@ impl Default for ListenerSettings {
     /// The defaults of the options.
     fn default() -> Self {
         ListenerSettings {
+            limits: Limits {
+                head: 65_536,
+                fields: 100,
+                underscore: Underscore::Drop,
+                max_body: 1_073_741_824,
+                ..Limits::default()
+            },
+            body_min_rate: 240,
             keep_alive: true,
             header_timeout_ms: 10_000,
             keep_alive_timeout_ms: 75_000,
             request_timeout_ms: 0,
-            body_min_rate: 240,
             send_timeout_ms: 60_000,
-            limits: Limits {
-                max_body: 1_073_741_824,
-                head: 65_536,
-                fields: 100,
-                underscore: Underscore::Drop,
-                ..Limits::default()
-            },
             spool: Spool {
                 above_bytes: 262_144,
                 directory: None,
@@ -54,15 +58,15 @@ impl Default for ListenerSettings {
 /// Holds for one WebSocket (RFC 6455).
 #[derive(Clone, Copy, Debug)]
 pub struct WebSocketSettings {
-    /// Largest message of a WebSocket client. Option `ws_max_message`.
+    /// Maximum size of a message from the client. Option `ws_max_message`.
     pub max_message: u64,
-    /// Pause between pings to a WebSocket client; 0: none. Option
-    /// `ws_ping_interval`, in milliseconds.
+    /// Interval of pings to the client. 0 disables. Option `ws_ping_interval`, in
+    /// milliseconds.
     pub ping_interval_ms: u64,
-    /// Patience with a WebSocket client that is silent after a ping. Option
-    /// `ws_ping_timeout`, in milliseconds.
+    /// Close the connection if the client sends nothing for this long after a ping.
+    /// Option `ws_ping_timeout`, in milliseconds.
     pub ping_timeout_ms: u64,
-    /// Compress WebSocket messages if the client can (permessage-deflate). Option
+    /// Compress messages if the client supports it (permessage-deflate). Option
     /// `ws_deflate`.
     pub deflate: bool,
 }

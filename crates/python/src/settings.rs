@@ -11,37 +11,38 @@ use pyo3::prelude::*;
 /// How a service sees requests and answers them.
 #[derive(Debug)]
 pub(crate) struct ServiceSettings {
-    /// TCP port; 0 or None: any free one. Option `port`.
+    /// TCP port to listen on. 0 picks a free one. Option `port`.
     pub(crate) port: Option<u64>,
-    /// Name of this host in request URIs; not said: what the client asked for.
-    /// Option `hostname`.
+    /// Host name in the URIs of requests. Option `hostname`.
     pub(crate) hostname: Option<String>,
-    /// Header fields of every response. Option `headers`.
-    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Handlers see whole URIs, as the client wrote them. Option `proxy_mode`.
+    /// Pass whole request URIs to handlers, as a proxy needs them, and accept
+    /// CONNECT. Option `proxy_mode`.
     pub(crate) proxy_mode: bool,
+    /// Header fields of every response that does not set them itself. Option
+    /// `headers`.
+    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Raises AttributeError or TypeError for an option that is not there or not of its type.
 pub(crate) fn listener_settings(options: &Bound<'_, PyAny>) -> PyResult<ListenerSettings> {
     let py = options.py();
     Ok(ListenerSettings {
-        keep_alive: value(options, intern!(py, "keep_alive"))?,
-        header_timeout_ms: milliseconds(options, intern!(py, "header_timeout"))?,
-        keep_alive_timeout_ms: milliseconds(options, intern!(py, "keep_alive_timeout"))?,
-        request_timeout_ms: milliseconds(options, intern!(py, "request_timeout"))?,
-        body_min_rate: value(options, intern!(py, "body_min_rate"))?,
-        send_timeout_ms: milliseconds(options, intern!(py, "send_timeout"))?,
         limits: Limits {
-            max_body: value(options, intern!(py, "max_body"))?,
             head: value(options, intern!(py, "max_head"))?,
             fields: value(options, intern!(py, "max_fields"))?,
             underscore: match value::<String>(options, intern!(py, "underscores"))?.as_str() {
                 "reject" => Underscore::Reject,
                 _ => Underscore::Drop,
             },
+            max_body: value(options, intern!(py, "max_body"))?,
             ..Limits::default()
         },
+        body_min_rate: value(options, intern!(py, "body_min_rate"))?,
+        keep_alive: value(options, intern!(py, "keep_alive"))?,
+        header_timeout_ms: milliseconds(options, intern!(py, "header_timeout"))?,
+        keep_alive_timeout_ms: milliseconds(options, intern!(py, "keep_alive_timeout"))?,
+        request_timeout_ms: milliseconds(options, intern!(py, "request_timeout"))?,
+        send_timeout_ms: milliseconds(options, intern!(py, "send_timeout"))?,
         spool: Spool {
             above_bytes: value(options, intern!(py, "spool_above"))?,
             directory: value(options, intern!(py, "spool_dir"))?,
@@ -66,7 +67,7 @@ pub(crate) fn service_settings(options: &Bound<'_, PyAny>) -> PyResult<ServiceSe
     Ok(ServiceSettings {
         port: value(options, intern!(py, "port"))?,
         hostname: value(options, intern!(py, "hostname"))?,
-        headers: header_fields(options, intern!(py, "headers"))?,
         proxy_mode: value(options, intern!(py, "proxy_mode"))?,
+        headers: header_fields(options, intern!(py, "headers"))?,
     })
 }

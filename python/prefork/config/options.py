@@ -1,17 +1,16 @@
-"""Every option once: name, type, default, unit and help.
+"""Every option once: its name, group, default, type and meaning.
 
-The classes at the end are the list. A constructor reads it by
-`check(ServerOptions, values)`; the command line, the environment and the TOML
-file read it through `OUTSIDE`, which names the same options as an operator
-spells them (`min_spare` for the seed's `min_spare_servers`).
+The classes at the end are the list. A constructor reads its options with `check(ServerOptions, values)`.
+The command line, the environment and TOML files read theirs through `EXTERNAL`, where an option may have
+another name (`min_spare` for `min_spare_servers`). `make generate` writes `docs/options.md` and the settings
+of the native module from this file.
 
-What always holds: an options object is whole and valid, every default filled
-in, and is never changed: `changed()` makes the next one.
+Always: an options object is complete and valid, and never changes. `changed()` makes another one.
 
-This file knows nothing of servers, of processes or of where a value was said.
+This file must not know servers, processes or where a value was given.
 """
 
-# ruff: noqa: RUF009  (a field made by `option()` is a field: nothing is shared between instances)
+# ruff: noqa: RUF009  (a field made by `option()` is a dataclass field: instances share nothing)
 from __future__ import annotations
 
 import dataclasses
@@ -20,249 +19,271 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from prefork.config.option import Group, Option, code_option, option
 from prefork.config.values import (
     GIB,
     KIB,
     MIB,
     Endpoint,
-    Misfit,
-    Reader,
+    address_family,
+    boolean,
+    byte_size,
+    choice,
     directory,
-    domain,
     endpoint,
     fork_handlers,
-    glue,
     handlers,
     header_fields,
     hook,
-    maybe,
+    integer,
     mounts,
-    one_of,
-    output,
-    prefix,
+    optional,
+    output_file,
+    path_prefix,
+    pool_name,
     seconds,
-    size,
-    switch,
     text,
-    whole,
 )
 from prefork.config.values import Hook as Hook
 from prefork.errors import OptionError
 
-T = TypeVar("T")
 logger = logging.getLogger("prefork")
-
-
-# What an option is
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option. `outside` is its name on the command line, in the environment and in TOML, if any."""
-
-    name: str
-    reader: Reader[object]
-    default: object
-    meaning: str
-    unit: str
-    outside: str | None
-    rust: str | None = None
-    """The field that takes it in the settings of the native module; `generate/` reads this."""
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """All values, if there are only a few."""
-        return self.reader.choices
-
-    @property
-    def flag(self) -> str:
-        return "--" + (self.outside or self.name).replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        return "PREFORK_" + (self.outside or self.name).upper()
-
-    def read(self, value: object, said_as: str) -> object:
-        """The value of what was said; `said_as` is how the user knows the option. Raises OptionError."""
-        try:
-            return self.reader(value)
-        except ValueError as expected:
-            came = expected.came if isinstance(expected, Misfit) else repr(value)
-            raise OptionError(f"{said_as}: expected {expected}, got {came}") from None
-
-
-def in_code(
-    default: T,
-    reader: Reader[T],
-    meaning: str,
-    *,
-    unit: str = "",
-    outside: str | None = None,
-    rust: str | None = None,
-) -> T:
-    """A field that is an option of the constructors alone."""
-    about = Option("", reader, default, meaning, unit, outside, rust)
-    # In truth a dataclass field; typed as its value, so that mypy holds default and reader to the annotation.
-    return dataclasses.field(default_factory=lambda: default, metadata={"option": about})
-
-
-def option(
-    default: T,
-    reader: Reader[T],
-    meaning: str,
-    *,
-    unit: str = "",
-    outside: str = "",
-    rust: str | None = None,
-) -> T:
-    """A field that is an option everywhere; `outside` if operators know it by another name."""
-    return in_code(default, reader, meaning, unit=unit, outside=outside, rust=rust)
-
-
-# The options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the classes below share."""
+    """Base of the classes below."""
 
-    def settled(self) -> Self:
-        """These options, with what one says about another put right."""
+    def normalized(self) -> Self:
+        """These options, with those adjusted that depend on others."""
         return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions(Options):
-    """What an `HTTPServer` can be told."""
+    """Options of an `HTTPServer`."""
 
-    alias: str = in_code("HTTPD", text, "the server's name as a session")
-    address: str | None = in_code(
-        None, maybe(text), "host or IP address, or the path of a Unix socket; None or '::': IPv6 and IPv4"
-    )
-    port: int | None = in_code(
-        None, maybe(whole(0, 65535)), "TCP port; 0 or None: any free one", rust="service"
-    )
-    domain: str | None = in_code(
-        None, maybe(domain), "'inet', 'inet6', 'unix' or a socket.AF_ constant; None: as the address says"
-    )
-    hostname: str | None = option(
+    address: str | None = code_option(
+        Group.LISTENING,
         None,
-        maybe(text),
-        "name of this host in request URIs; not said: what the client asked for",
+        optional(text),
+        "Host name, IP address or path of a Unix socket to listen on.",
+        unset="all IPv6 and IPv4 addresses",
+    )
+    port: int | None = code_option(
+        Group.LISTENING,
+        None,
+        optional(integer(0, 65535)),
+        "TCP port to listen on. 0 picks a free one.",
+        unset="a free port",
         rust="service",
     )
-    headers: tuple[tuple[str, str], ...] = in_code(
-        (), header_fields, "header fields of every response", rust="service"
-    )
-    handlers: tuple[Mapping[str, object], ...] = in_code((), handlers, "who answers which path")
-    keep_alive: bool = option(True, switch, "keep connections open between requests", rust="listener")
-    proxy_mode: bool = option(
-        False, switch, "handlers see whole URIs, as the client wrote them", rust="service"
-    )
-    log_handler: Hook = in_code(None, hook, "told (request or None, remote_ip) before the handler")
-    log2_handler: Hook = in_code(None, hook, "told (request or None, response) after the answer")
-    setup_handler: Hook = in_code(None, hook, "told (port, address) once listening")
-    error_handler: Hook = in_code(None, hook, "told (text, remote_ip) of what went wrong")
-    max_retries: int = option(5, whole(0, 1000), "how often a listener that failed is rebuilt")
-    debug: bool = option(False, switch, "log what the server does")
-    backlog: int = option(2048, whole(1, 65535), "connections the system queues before they are accepted")
-    header_timeout: float = option(
-        10.0, seconds(0.001), "time for a request's whole head", unit="seconds", rust="listener"
-    )
-    keep_alive_timeout: float = option(
-        75.0, seconds(0.001), "life of an idle connection", unit="seconds", rust="listener"
-    )
-    request_timeout: float = option(
-        0.0,
-        seconds(0.0),
-        "time to begin an answer, after which it is a 504 and a stuck worker is replaced; 0: any",
-        unit="seconds",
-        rust="listener",
-    )
-    body_min_rate: int = option(
-        240, size(0), "slowest pace at which a body may come; 0: any", unit="bytes a second", rust="listener"
-    )
-    send_timeout: float = option(
-        60.0,
-        seconds(0.001),
-        "patience with a client that takes nothing of its answer",
-        unit="seconds",
-        rust="listener",
-    )
-    max_body: int = option(
-        GIB, size(0), "largest request body", unit="bytes", rust="listener.limits.max_body"
-    )
-    spool_above: int = option(
-        256 * KIB,
-        size(0),
-        "request bodies above this go to a file",
-        unit="bytes",
-        rust="listener.spool.above_bytes",
-    )
-    spool_dir: str | None = option(
+    domain: str | None = code_option(
+        Group.LISTENING,
         None,
-        maybe(directory),
-        "where these files are; not said: the system's",
-        rust="listener.spool.directory",
+        optional(address_family),
+        "Address family: 'inet', 'inet6', 'unix' or a socket.AF_ constant.",
+        unset="follows from the address",
+    )
+    backlog: int = option(
+        Group.LISTENING,
+        2048,
+        integer(1, 65535),
+        "Length of the queue of connections to accept, see listen(2).",
+    )
+    max_retries: int = option(
+        Group.LISTENING,
+        5,
+        integer(0, 1000),
+        "Number of retries, one per second, if the server cannot listen again after STOPLISTEN.",
     )
     max_head: int = option(
+        Group.REQUESTS,
         64 * KIB,
-        size(KIB, 16 * MIB),
-        "largest request head, in which no line may have over 8k",
-        unit="bytes",
+        byte_size(KIB, 16 * MIB),
+        "Maximum size of a request head. A single line is limited to 8k.",
         rust="listener.limits.head",
     )
     max_fields: int = option(
-        100, whole(1, 10_000), "most header fields in a request", rust="listener.limits.fields"
+        Group.REQUESTS,
+        100,
+        integer(1, 10_000),
+        "Maximum number of header fields in a request.",
+        rust="listener.limits.fields",
     )
     underscores: str = option(
+        Group.REQUESTS,
         "drop",
-        one_of("drop", "reject"),
-        "what happens to header names with an underscore: drop or reject",
+        choice("drop", "reject"),
+        "Drop header fields whose name has an underscore, or reject the request.",
         rust="listener.limits.underscore",
     )
-    graceful_timeout: float = option(
-        30.0, seconds(0.0), "time to finish open requests before they are cut", unit="seconds"
+    max_body: int = option(
+        Group.REQUESTS, GIB, byte_size(0), "Maximum size of a request body.", rust="listener.limits.max_body"
     )
+    body_min_rate: int = option(
+        Group.REQUESTS,
+        240,
+        byte_size(0),
+        "Respond with 408 if a request body arrives at fewer bytes per second than this. 0 disables.",
+        rust="listener",
+    )
+    spool_above: int = option(
+        Group.REQUESTS,
+        256 * KIB,
+        byte_size(0),
+        "Spool request bodies above this size to a temporary file.",
+        rust="listener.spool.above_bytes",
+    )
+    spool_dir: str | None = option(
+        Group.REQUESTS,
+        None,
+        optional(directory),
+        "Directory of spooled request bodies.",
+        unset="$TMPDIR or /tmp",
+        rust="listener.spool.directory",
+    )
+    keep_alive: bool = option(
+        Group.REQUESTS, True, boolean, "Keep connections open between requests.", rust="listener"
+    )
+    hostname: str | None = option(
+        Group.REQUESTS,
+        None,
+        optional(text),
+        "Host name in the URIs of requests.",
+        unset="the requested host",
+        rust="service",
+    )
+    proxy_mode: bool = option(
+        Group.REQUESTS,
+        False,
+        boolean,
+        "Pass whole request URIs to handlers, as a proxy needs them, and accept CONNECT.",
+        rust="service",
+    )
+    header_timeout: float = option(
+        Group.TIMEOUTS,
+        10.0,
+        seconds(0.001),
+        "Respond with 408 if the head of a request is not complete after this long.",
+        rust="listener",
+    )
+    keep_alive_timeout: float = option(
+        Group.TIMEOUTS,
+        75.0,
+        seconds(0.001),
+        "Close a connection that has been idle for this long.",
+        rust="listener",
+    )
+    request_timeout: float = option(
+        Group.TIMEOUTS,
+        0.0,
+        seconds(0.0),
+        "Respond with 504 if the application has not started its response after this long, and replace the "
+        "worker if it is stuck. 0 disables.",
+        rust="listener",
+    )
+    send_timeout: float = option(
+        Group.TIMEOUTS,
+        60.0,
+        seconds(0.001),
+        "Close the connection if the client reads nothing for this long.",
+        rust="listener",
+    )
+    graceful_timeout: float = option(
+        Group.TIMEOUTS,
+        30.0,
+        seconds(0.0),
+        "Time for open requests to end when the server or a worker shuts down. Then connections are closed.",
+    )
+    debug: bool = option(Group.LOGGING, False, boolean, "Log debug messages, whatever the log level.")
+    alias: str = code_option(Group.CODE, "HTTPD", text, "Alias of the server's session.")
+    headers: tuple[tuple[str, str], ...] = code_option(
+        Group.CODE,
+        (),
+        header_fields,
+        "Header fields of every response that does not set them itself.",
+        rust="service",
+    )
+    handlers: tuple[Mapping[str, object], ...] = code_option(
+        Group.CODE, (), handlers, "Which session and event handle which paths. The first match wins."
+    )
+    log_handler: Hook = code_option(
+        Group.CODE, None, hook, "Called with (request or None, remote_ip) before the handler."
+    )
+    log2_handler: Hook = code_option(
+        Group.CODE, None, hook, "Called with (request or None, response) after each response."
+    )
+    setup_handler: Hook = code_option(
+        Group.CODE, None, hook, "Called with (port, address) when the server listens."
+    )
+    error_handler: Hook = code_option(Group.CODE, None, hook, "Called with (text, remote_ip) on an error.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreForkOptions(ServerOptions):
-    """What a `PreForkServer` can be told besides."""
+    """Options of a `PreForkServer`."""
 
-    min_spare_servers: int = option(5, whole(0, 65535), "fewest idle workers", outside="min_spare")
-    max_spare_servers: int = option(10, whole(0, 65535), "most idle workers", outside="max_spare")
-    max_clients: int = option(256, whole(1, 65535), "most workers")
+    min_spare_servers: int = option(
+        Group.POOL, 5, integer(0, 65535), "Minimum number of spare workers.", key="min_spare"
+    )
+    max_spare_servers: int = option(
+        Group.POOL, 10, integer(0, 65535), "Maximum number of spare workers.", key="max_spare"
+    )
+    max_clients: int = option(Group.POOL, 256, integer(1, 65535), "Maximum number of workers.")
     start_servers: int = option(
-        10, whole(0, 65535), "workers to start with; 0: no pool, this process serves", outside="start"
+        Group.POOL,
+        10,
+        integer(0, 65535),
+        "Number of workers at start. 0 serves in this process, without a pool.",
+        key="start",
     )
     max_requests_per_child: int = option(
-        0, whole(0, 1 << 53), "requests after which a worker is replaced; 0: never", outside="max_requests"
+        Group.POOL,
+        0,
+        integer(0, 1 << 53),
+        "Replace a worker after this many requests. 0 disables.",
+        key="max_requests",
     )
     max_requests_jitter: int = option(
-        0, whole(0, 1 << 53), "up to so many requests more, so that workers do not leave together"
+        Group.POOL,
+        0,
+        integer(0, 1 << 53),
+        "Add a random number up to this to --max-requests, so that workers are not replaced all at once.",
     )
     concurrency: int | None = option(
+        Group.POOL,
         None,
-        maybe(whole(1, 65535)),
-        "requests at once that make a worker busy; not said: 1, for ASGI 64, with threads as many",
+        optional(integer(1, 65535)),
+        "Number of concurrent requests with which a worker is no longer spare.",
+        unset="1; ASGI: 64; WSGI: --threads",
     )
     ipc_glue: str | None = option(
-        None, maybe(glue), "name of the pool for `prefork status`; not said: a unique one", outside="glue"
+        Group.POOL,
+        None,
+        optional(pool_name),
+        "Name of the pool, for `prefork status`.",
+        unset="a unique name",
+        key="glue",
     )
-    fork_handlers: dict[str, str] = in_code({}, fork_handlers, "events called in every new worker, by alias")
+    fork_handlers: dict[str, str] = code_option(
+        Group.CODE, {}, fork_handlers, "Events to call in every new worker, by session alias."
+    )
     check_spares_interval: float = option(
-        1.0, seconds(0.01), "pause between checks for too many idle workers", unit="seconds"
+        Group.POOL,
+        1.0,
+        seconds(0.01),
+        "Interval of checks for surplus spare workers. Each retires at most one.",
     )
     boot_timeout: float = option(
-        60.0, seconds(0.01), "time a new worker has for its fork handlers", unit="seconds"
+        Group.TIMEOUTS, 60.0, seconds(0.01), "Kill a new worker that is not ready after this long."
     )
     prefork_interval: float = option(
-        5.0, seconds(0.01), "pause before asking again for shared memory", unit="seconds"
+        Group.POOL, 5.0, seconds(0.01), "Interval of attempts to create the shared memory of the pool."
     )
-    debug_scoreboard: bool = option(False, switch, "log the scoreboard each second")
+    debug_scoreboard: bool = option(Group.LOGGING, False, boolean, "Log the scoreboard every second.")
 
-    def settled(self) -> Self:
+    def normalized(self) -> Self:
         low, high = self.min_spare_servers, self.max_spare_servers
         if high < low:
             logger.warning("max_spare_servers %d is below min_spare_servers %d: using %d", high, low, low + 1)
@@ -273,109 +294,144 @@ class PreForkOptions(ServerOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortForms(Options):
-    """What stands for several options of the server; spelled out where it is heard."""
+    """Options that set several options of the server."""
 
     bind: Endpoint | None = option(
-        None, maybe(endpoint), "host:port, [IPv6]:port, port or unix:/path; not said: 127.0.0.1:8000"
+        Group.LISTENING,
+        None,
+        optional(endpoint),
+        "Address to listen on: host:port, [IPv6]:port, port or unix:/path.",
+        unset="127.0.0.1:8000",
     )
     workers: int | None = option(
-        None, maybe(whole(1, 65535)), "so many workers, always: sets start, min-spare, max-spare, max-clients"
+        Group.POOL,
+        None,
+        optional(integer(1, 65535)),
+        "Fixed number of workers. Sets --start, --min-spare, --max-spare and --max-clients.",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppOptions(Options):
-    """What the host of a WSGI or ASGI application can be told."""
+    """Options of a WSGI or ASGI application."""
 
     interface: str = option(
+        Group.APPLICATION,
         "auto",
-        one_of("auto", "events", "wsgi", "asgi"),
-        "what the target is: events, wsgi or asgi; auto: as it looks",
+        choice("auto", "events", "wsgi", "asgi"),
+        "Interface of the target. `auto` detects it.",
     )
-    factory: bool = option(False, switch, "the target is a function that makes the application")
+    factory: bool = option(
+        Group.APPLICATION, False, boolean, "The target is a function that returns the application."
+    )
     threads: int = option(
-        1, whole(1, 1024), "threads in which a worker calls a WSGI application; 1: in its only one"
+        Group.APPLICATION,
+        1,
+        integer(1, 1024),
+        "Number of threads per worker for WSGI calls. 1 calls the application in the main thread.",
     )
     root_path: str = option(
-        "", prefix, "path under which the application is mounted (SCRIPT_NAME, root_path)"
+        Group.APPLICATION,
+        "",
+        path_prefix,
+        "Path under which the application is mounted (SCRIPT_NAME, root_path).",
     )
     lifespan: str = option(
+        Group.APPLICATION,
         "auto",
-        one_of("auto", "on", "off"),
-        "startup and shutdown of an ASGI application: on, off or auto (on if it has them)",
+        choice("auto", "on", "off"),
+        "Lifespan events of an ASGI application. `on` requires them, `auto` sends them if the application "
+        "accepts them.",
     )
     loop: str = option(
+        Group.APPLICATION,
         "auto",
-        one_of("auto", "asyncio", "uvloop"),
-        "loop of an ASGI application: asyncio, uvloop or auto (asyncio, in which the engine waits)",
+        choice("auto", "asyncio", "uvloop"),
+        "Event loop of an ASGI application. `auto` is asyncio.",
     )
     ws_max_message: int = option(
-        16 * MIB, size(0), "largest message of a WebSocket client", unit="bytes", rust="websocket.max_message"
+        Group.WEBSOCKET,
+        16 * MIB,
+        byte_size(0),
+        "Maximum size of a message from the client.",
+        rust="websocket.max_message",
     )
     ws_ping_interval: float = option(
+        Group.WEBSOCKET,
         20.0,
         seconds(0.0),
-        "pause between pings to a WebSocket client; 0: none",
-        unit="seconds",
+        "Interval of pings to the client. 0 disables.",
         rust="websocket.ping_interval",
     )
     ws_ping_timeout: float = option(
+        Group.WEBSOCKET,
         20.0,
         seconds(0.001),
-        "patience with a WebSocket client that is silent after a ping",
-        unit="seconds",
+        "Close the connection if the client sends nothing for this long after a ping.",
         rust="websocket.ping_timeout",
     )
     ws_deflate: bool = option(
+        Group.WEBSOCKET,
         True,
-        switch,
-        "compress WebSocket messages if the client can (permessage-deflate)",
+        boolean,
+        "Compress messages if the client supports it (permessage-deflate).",
         rust="websocket.deflate",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions(Options):
-    """What `prefork serve` itself can be told."""
+    """Options of the command `prefork serve` itself."""
 
     log_level: str = option(
+        Group.LOGGING,
         "info",
-        one_of("debug", "info", "warning", "error", "critical"),
-        "least important log lines to show: debug, info, warning, error or critical",
+        choice("debug", "info", "warning", "error", "critical"),
+        "Lowest level of messages to log.",
     )
     static: tuple[tuple[str, str], ...] = option(
-        (), mounts, "/prefix=directory: files served in front of the application; may be said several times"
+        Group.APPLICATION,
+        (),
+        mounts,
+        "Serve files of a directory under a path, in front of the application. Can be repeated.",
     )
-    access_log: str | None = option(None, maybe(output), "file for a line a request; -: standard output")
-    pid_file: str | None = option(None, maybe(output), "file that names the process while it runs")
-    chdir: str | None = option(None, maybe(directory), "directory to go to before the target is loaded")
+    access_log: str | None = option(
+        Group.LOGGING, None, optional(output_file), "File of the access log. `-` is standard output."
+    )
+    pid_file: str | None = option(
+        Group.PROCESS, None, optional(output_file), "File that holds the process id while the server runs."
+    )
+    chdir: str | None = option(
+        Group.PROCESS, None, optional(directory), "Directory to change to before the target is loaded."
+    )
 
 
 Kind = TypeVar("Kind", bound=Options)
 
 
 def options_of(kind: type[Options]) -> dict[str, Option]:
-    """The options of a class by name, in the order of the list."""
+    """The options of a class by name, in their order in this file."""
     found = {}
     for field in dataclasses.fields(kind):
-        about: Option = field.metadata["option"]
-        outside = field.name if about.outside == "" else about.outside
-        found[field.name] = dataclasses.replace(about, name=field.name, outside=outside)
+        option: Option = field.metadata["option"]
+        key = field.name if option.key == "" else option.key
+        found[field.name] = dataclasses.replace(option, name=field.name, key=key)
     return found
 
 
-OUTSIDE: dict[str, Option] = {
-    about.outside: about
-    for kind in (ShortForms, ServeOptions, AppOptions, PreForkOptions)
-    for about in options_of(kind).values()
-    if about.outside is not None
+EXTERNAL: dict[str, Option] = {
+    option.key: option
+    for kind in (ShortForms, AppOptions, ServeOptions, PreForkOptions)
+    for option in options_of(kind).values()
+    if option.key is not None
 }
+"""The options of the command line, the environment and TOML files, by key."""
 
 
 def check(kind: type[Kind], values: Mapping[str, object]) -> Kind:
-    """The options these values say, defaults filled in.
+    """The options with these values, and with defaults for the others.
 
-    Raises OptionError for an unknown name or a value that cannot be used.
+    Raises OptionError for an unknown name or an invalid value.
     """
     known = options_of(kind)
     read: dict[str, Any] = {}
@@ -383,17 +439,17 @@ def check(kind: type[Kind], values: Mapping[str, object]) -> Kind:
         if name not in known:
             raise OptionError(_unknown(name, known, kind))
         read[name] = known[name].read(value, f"option {name}")
-    return kind(**read).settled()
+    return kind(**read).normalized()
 
 
 def changed(options: Kind, values: Mapping[str, object]) -> Kind:
-    """The same options where `values` say nothing else. Raises OptionError as `check` does."""
-    said = {name: getattr(options, name) for name in options_of(type(options))}
-    return check(type(options), said | dict(values))
+    """A copy of the options with these values. Raises OptionError as `check` does."""
+    current = {name: getattr(options, name) for name in options_of(type(options))}
+    return check(type(options), current | dict(values))
 
 
-def near(name: str, names: Iterable[str]) -> str:
-    """A hint at what a misspelled name may have been, or nothing."""
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A hint at the name that is most like a misspelled one; empty if none is."""
     import difflib  # here, not in the memory of every worker
 
     close = difflib.get_close_matches(name, names, n=1)
@@ -403,6 +459,6 @@ def near(name: str, names: Iterable[str]) -> str:
 def _unknown(name: str, known: Mapping[str, Option], kind: type) -> str:
     if kind is ServerOptions and name in options_of(PreForkOptions):
         return f"option {name} needs a PreForkServer, this is an HTTPServer: it has no pool"
-    if name in OUTSIDE and OUTSIDE[name].name in known:
-        return f"unknown option {name!r}; in code it is {OUTSIDE[name].name!r}"
-    return f"unknown option {name!r}{near(name, known)}"
+    if name in EXTERNAL and EXTERNAL[name].name in known:
+        return f"unknown option {name!r}; in code it is {EXTERNAL[name].name!r}"
+    return f"unknown option {name!r}{did_you_mean(name, known)}"

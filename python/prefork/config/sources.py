@@ -1,10 +1,9 @@
-"""What the operator said: a TOML file, then the environment, then the command line, each over the one before.
+"""Where values are given: a TOML file, the environment and the command line, each overriding the one before.
 
-Always: every value here has been read, so a wrong one was refused under the
-name its speaker knows ("--bind", "PREFORK_BIND", "prefork.toml: bind"),
-and goes by its name in code afterwards.
+Always: every value here has been read. An invalid one is refused by the name that its source has for the
+option ("prefork.toml: bind", "PREFORK_BIND", "--bind").
 
-This file knows neither servers nor click.
+This file must not know servers or click.
 """
 
 from __future__ import annotations
@@ -12,56 +11,57 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
-from prefork.config.options import OUTSIDE, Option, PreForkOptions, near, options_of
+from prefork.config.option import Option
+from prefork.config.options import EXTERNAL, PreForkOptions, did_you_mean, options_of
 from prefork.config.values import Endpoint
 from prefork.errors import OptionError
 
-POOL = ("start_servers", "min_spare_servers", "max_spare_servers", "max_clients")
+WORKERS_SETS = ("start_servers", "min_spare_servers", "max_spare_servers", "max_clients")
 
-WHERE = ("host", "address", "port", "domain")
-"""What code says one by one, or another server has options for, and an operator says as `bind`."""
+BIND_SETS = ("host", "address", "port", "domain")
+"""Options of code or of other servers; here `bind` is used instead."""
 
 
-class Said(NamedTuple):
-    """A value, and how the one who said it knows the option."""
+class GivenValue(NamedTuple):
+    """A value, and what its source calls the option."""
 
     value: object
-    said_as: str
+    source: str
 
 
-Settings: TypeAlias = dict[str, Said]
-"""What was said, by the option's name in code."""
+Given: TypeAlias = dict[str, GivenValue]
+"""The values that were given, by the option's name in code."""
 
 
-def gather(config: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
-    """Everything that was said from outside; the command line wins. Raises OptionError.
+def gather(config: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> Given:
+    """The values of all sources. Raises OptionError.
 
-    `flags` has the options by their outside name, None for those that were not given.
+    `config` is the path of a TOML file. `flags` has the options by key; None or () is a flag that is unset.
     """
-    said = _file(config) if config else {}
-    return said | _environment(environment) | _command_line(flags)
+    given = _from_file(config) if config else {}
+    return given | _from_environment(environment) | _from_flags(flags)
 
 
-def in_words(options: Mapping[str, object]) -> Settings:
-    """What a program says, by the names of the command line. Raises OptionError."""
-    return _together(
-        _read(_by_outside_name(name, "run()"), value, f"option {name}") for name, value in options.items()
+def from_keywords(options: Mapping[str, object]) -> Given:
+    """The values of `prefork.run(**options)`, by key. Raises OptionError."""
+    return _expanded(
+        _read(_option(name, "run()"), value, f"option {name}") for name, value in options.items()
     )
 
 
-def _command_line(flags: Mapping[str, object]) -> Settings:
-    given = ((OUTSIDE[name], value) for name, value in flags.items() if value not in (None, ()))
-    return _together(_read(option, value, option.flag) for option, value in given)
+def _from_flags(flags: Mapping[str, object]) -> Given:
+    given = ((EXTERNAL[key], value) for key, value in flags.items() if value not in (None, ()))
+    return _expanded(_read(option, value, option.flag) for option, value in given)
 
 
-def _environment(environment: Mapping[str, str]) -> Settings:
-    """Empty variables say nothing; unknown ones are let be: Kubernetes sets some for a service so named."""
-    given = ((option, environment.get(option.variable)) for option in OUTSIDE.values())
-    return _together(_read(option, value, option.variable) for option, value in given if value)
+def _from_environment(environment: Mapping[str, str]) -> Given:
+    """Empty variables are unset. Unknown ones are ignored: Kubernetes sets some for a service `prefork`."""
+    given = ((option, environment.get(option.variable)) for option in EXTERNAL.values())
+    return _expanded(_read(option, value, option.variable) for option, value in given if value)
 
 
-def _file(path: str) -> Settings:
-    """A TOML file: its table [prefork] if it has one, or else its top level."""
+def _from_file(path: str) -> Given:
+    """The table [prefork] of a TOML file, or else its top level."""
     import tomllib  # here, not in the memory of every worker
 
     try:
@@ -74,41 +74,41 @@ def _file(path: str) -> Settings:
     table = document.get("prefork", document)
     if not isinstance(table, dict):
         raise OptionError(f"{path}: expected a table [prefork], got {table!r}")
-    return _together(
-        _read(_by_outside_name(name.replace("-", "_"), path), value, f"{path}: {name}")
+    return _expanded(
+        _read(_option(name.replace("-", "_"), path), value, f"{path}: {name}")
         for name, value in table.items()
     )
 
 
-def _by_outside_name(name: str, path: str) -> Option:
-    if name in OUTSIDE:
-        return OUTSIDE[name]
-    in_code = options_of(PreForkOptions).get(name)
-    if name in WHERE:
+def _option(key: str, where: str) -> Option:
+    if key in EXTERNAL:
+        return EXTERNAL[key]
+    in_code = options_of(PreForkOptions).get(key)
+    if key in BIND_SETS:
         hint = "; here it is 'bind'"
     elif in_code is None:
-        hint = near(name, OUTSIDE)
-    elif in_code.outside is None:
-        hint = "; it can be said in code only"
+        hint = did_you_mean(key, EXTERNAL)
+    elif in_code.key is None:
+        hint = "; only code can set it"
     else:
-        hint = f"; here it is {in_code.outside!r}"
-    raise OptionError(f"{path}: unknown option {name!r}{hint}")
+        hint = f"; here it is {in_code.key!r}"
+    raise OptionError(f"{where}: unknown option {key!r}{hint}")
 
 
-def _read(option: Option, value: object, said_as: str) -> tuple[str, Said]:
-    return option.name, Said(option.read(value, said_as), said_as)
+def _read(option: Option, value: object, source: str) -> tuple[str, GivenValue]:
+    return option.name, GivenValue(option.read(value, source), source)
 
 
-def _together(pairs: Iterable[tuple[str, Said]]) -> Settings:
-    """What one speaker said, the short forms `bind` and `workers` spelled out."""
-    said = dict(pairs)
-    if workers := said.pop("workers", None):
-        for name in POOL:
-            if name in said:
-                raise OptionError(f"{workers.said_as} sets {said[name].said_as} as well: say one of them")
-            said[name] = workers
-    if bind := said.pop("bind", None):
+def _expanded(pairs: Iterable[tuple[str, GivenValue]]) -> Given:
+    """The values of one source, with `workers` and `bind` replaced by the options that they set."""
+    given = dict(pairs)
+    if workers := given.pop("workers", None):
+        for name in WORKERS_SETS:
+            if name in given:
+                raise OptionError(f"{workers.source} sets {given[name].source} as well: use one of them")
+            given[name] = workers
+    if bind := given.pop("bind", None):
         assert isinstance(bind.value, Endpoint)
-        said |= {name: Said(value, bind.said_as) for name, value in bind.value._asdict().items()}
-        said["domain"] = Said(None, bind.said_as)  # whatever the code said, the new address decides
-    return said
+        given |= {name: GivenValue(value, bind.source) for name, value in bind.value._asdict().items()}
+        given["domain"] = GivenValue(None, bind.source)  # the new address decides, not the code
+    return given

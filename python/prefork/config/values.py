@@ -1,9 +1,8 @@
-"""How a value is read, whoever said it.
+"""The types of options, and how each is read.
 
-Each reader takes what came and gives the value, or raises ValueError whose
-text says what was expected. Text is taken everywhere ("10m", "on", "0.5"), so
-one reader serves code, command line, environment and TOML; and a reader takes
-its own values, so that options can be read again when some of them change.
+A reader returns the value, or raises ValueError whose text says what was expected. Every reader accepts text
+("10m", "on", "0.5"), so one reader serves code, command line, environment and TOML. It also accepts its own
+results, so that options can be checked again when some of them change.
 """
 
 from __future__ import annotations
@@ -40,27 +39,27 @@ def reader(metavar: str) -> Callable[[Callable[[object], T]], Reader[T]]:
 
 
 Hook: TypeAlias = Callable[..., object] | tuple[str, str] | None
-"""Somebody to tell: a function, an (alias, event) pair, or nobody."""
+"""What an event of the server calls: a function or an (alias, event) pair."""
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 YEAR_S = 365 * 86400.0
 ONE_ADDRESS = (
-    "one address to listen on (a port alone is every address of this machine; "
-    "for others take a proxy or a second server)"
+    "one address to listen on (a port alone listens on all addresses; for several use a proxy "
+    "or a second server)"
 )
-MOUNT = "/prefix=directory, of a directory that exists"
+MOUNT = "/prefix=directory with an existing directory"
 
 
-class Misfit(ValueError):
-    """As the ValueError of a reader, with the part of what came that was not expected, in words."""
+class Rejected(ValueError):
+    """The ValueError of a reader that shows only the invalid part of the value."""
 
-    def __init__(self, expected: str, came: str) -> None:
+    def __init__(self, expected: str, got: str) -> None:
         super().__init__(expected)
-        self.came = came
+        self.got = got
 
 
 class Endpoint(NamedTuple):
-    """Where to listen. An address that is a path is a Unix socket; None is every address of the machine."""
+    """Where to listen. A path is a Unix socket; None is all addresses of the machine."""
 
     address: str | None
     port: int | None
@@ -74,7 +73,7 @@ def text(value: object) -> str:
 
 
 @reader("BOOLEAN")
-def switch(value: object) -> bool:
+def boolean(value: object) -> bool:
     words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False}
     found = value if isinstance(value, bool) else (words | {"off": False}).get(str(value).lower())
     if found is None:
@@ -82,7 +81,7 @@ def switch(value: object) -> bool:
     return found
 
 
-def whole(low: int, high: int) -> Reader[int]:
+def integer(low: int, high: int) -> Reader[int]:
     @reader("INTEGER")
     def read(value: object) -> int:
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
@@ -109,7 +108,7 @@ def seconds(low: float) -> Reader[float]:
     return read
 
 
-def size(low: int, high: int = 1 << 60) -> Reader[int]:
+def byte_size(low: int, high: int = 1 << 60) -> Reader[int]:
     @reader("BYTES")
     def read(value: object) -> int:
         if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,18})([kmg]?)", value.lower())):
@@ -121,7 +120,7 @@ def size(low: int, high: int = 1 << 60) -> Reader[int]:
     return read
 
 
-def one_of(*names: str) -> Reader[str]:
+def choice(*names: str) -> Reader[str]:
     def read(value: object) -> str:
         if isinstance(value, str) and value.lower() in names:
             return value.lower()
@@ -130,8 +129,8 @@ def one_of(*names: str) -> Reader[str]:
     return Reader(read, "|".join(names), names)
 
 
-def maybe(inner: Reader[T]) -> Reader[T | None]:
-    """The reader, with None for "not said"."""
+def optional(inner: Reader[T]) -> Reader[T | None]:
+    """A reader that also accepts None, for an option that is unset."""
 
     def read(value: object) -> T | None:
         return None if value is None else inner(value)
@@ -140,16 +139,16 @@ def maybe(inner: Reader[T]) -> Reader[T | None]:
 
 
 @reader("FAMILY")
-def domain(value: object) -> str:
+def address_family(value: object) -> str:
     families = {socket.AF_INET: "inet", socket.AF_INET6: "inet6", socket.AF_UNIX: "unix"}
     if isinstance(value, int) and value in families:
         return families[socket.AddressFamily(value)]
-    return one_of("inet", "inet6", "unix")(value)
+    return choice("inet", "inet6", "unix")(value)
 
 
 @reader("NAME")
-def glue(value: object) -> str:
-    """The seed's was an integer or four characters; any short word will do."""
+def pool_name(value: object) -> str:
+    """The name of a pool. POE's IPC_GLUE is an integer or four characters, so integers are accepted."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
@@ -159,22 +158,22 @@ def glue(value: object) -> str:
 
 @reader("DIRECTORY")
 def directory(value: object) -> str:
-    """Absolute: the process may go elsewhere before it serves."""
+    """An absolute path: --chdir must not change what it means."""
     if isinstance(value, str | os.PathLike) and os.path.isdir(value):
         return os.path.abspath(cast("str | os.PathLike[str]", value))
     raise ValueError("a directory that exists")
 
 
 @reader("FILE")
-def output(value: object) -> str:
-    """A file to write, `-` for standard output. Absolute, as a directory."""
-    said = text(value)
-    return said if said == "-" else os.path.abspath(said)
+def output_file(value: object) -> str:
+    """A file to write, as an absolute path; `-` for standard output."""
+    path = text(value)
+    return path if path == "-" else os.path.abspath(path)
 
 
 @reader("PATH")
-def prefix(value: object) -> str:
-    """The beginning of paths: no slash at its end, one before it."""
+def path_prefix(value: object) -> str:
+    """The beginning of URL paths: starts with a slash and does not end with one."""
     if isinstance(value, str) and (not value.strip("/") or value.startswith("/")):
         return value.rstrip("/")
     raise ValueError("a path that begins with a slash, such as /shop")
@@ -182,7 +181,7 @@ def prefix(value: object) -> str:
 
 @reader("PREFIX=DIRECTORY")
 def mounts(value: object) -> tuple[tuple[str, str], ...]:
-    """Prefix and directory of each; in a text they are separated by commas."""
+    """Pairs of path prefix and directory. In a text commas separate them."""
     if isinstance(value, str):
         value = value.split(",")
     elif isinstance(value, Mapping):
@@ -195,9 +194,9 @@ def mounts(value: object) -> tuple[tuple[str, str], ...]:
 def mount(value: object) -> tuple[str, str]:
     try:
         at, root = value.split("=", 1) if isinstance(value, str) else cast("tuple[str, str]", value)
-        return prefix(at.strip()), directory(root.strip())
+        return path_prefix(at.strip()), directory(root.strip())
     except (TypeError, ValueError, AttributeError):
-        raise Misfit(MOUNT, repr(value)) from None
+        raise Rejected(MOUNT, repr(value)) from None
 
 
 @reader("FIELDS")
@@ -219,7 +218,7 @@ def header_fields(value: object) -> tuple[tuple[str, str], ...]:
 
 @reader("HANDLERS")
 def handlers(value: object) -> tuple[Mapping[str, object], ...]:
-    """Only the shape: the server knows what an entry means and numbers its complaints."""
+    """Checks the shape only. The server checks the entries, so that its errors have their numbers."""
     if isinstance(value, list | tuple) and all(isinstance(entry, Mapping) for entry in value):
         return tuple(value)
     raise ValueError('a list of dicts like {"dir": r"^/", "session": "PAGES", "event": "got_page"}')
@@ -247,15 +246,15 @@ def hook(value: object) -> Hook:
 
 @reader("ADDRESS")
 def endpoint(value: object) -> Endpoint:
-    """host:port, [IPv6]:port, port alone or unix:/path (RFC 3986, 3.2 for the first two); one of them."""
+    """host:port, [IPv6]:port (RFC 3986, 3.2), port or unix:/path."""
     if isinstance(value, Endpoint):
         return value
     if isinstance(value, list | tuple) and len(value) > 1:
-        raise Misfit(ONE_ADDRESS, " and ".join(map(str, value)))
-    said = str(value)
-    if said.startswith("unix:") and len(said) > len("unix:") and "\0" not in said:
-        return Endpoint(os.path.abspath(said.removeprefix("unix:")), None)
-    if found := re.fullmatch(r"(?:(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]]+))?:)?([0-9]{1,5})", said):
+        raise Rejected(ONE_ADDRESS, " and ".join(map(str, value)))
+    given = str(value)
+    if given.startswith("unix:") and len(given) > len("unix:") and "\0" not in given:
+        return Endpoint(os.path.abspath(given.removeprefix("unix:")), None)
+    if found := re.fullmatch(r"(?:(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]]+))?:)?([0-9]{1,5})", given):
         v6, host, port = found.groups()
         if int(port) > 65535:
             raise ValueError("a port from 0 to 65535")

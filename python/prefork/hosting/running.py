@@ -11,7 +11,7 @@ def run(application: Any, **options: object) -> None:
     `application` is that itself, or where it is: `"module:app"`. The options are those of the command line,
     with underscores: `run(app, bind="0.0.0.0:8000", workers=4)`. Raises PreforkError.
     """
-    from prefork.config.sources import in_words
+    from prefork.config.sources import from_keywords
     from prefork.hosting.serving import run as serve  # here: a program of sessions does without all that
 
-    serve(application, in_words(options))
+    serve(application, from_keywords(options))

@@ -1,7 +1,7 @@
-"""What `prefork serve` does once it knows what was said: load, configure, announce, run.
+"""What `prefork serve` does with the values that were given: load the target, configure, announce, run.
 
-It owns the process's log format, its pid file and the line on standard output. It knows no flags: a setting
-comes with the name its speaker gave it.
+It owns the process's log format, its pid file and the line on standard output. It must not know flags: each
+value comes with the name that its source has for the option.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 
 from prefork.config.options import AppOptions, Kind, ServeOptions, check, options_of
-from prefork.config.sources import Settings
+from prefork.config.sources import Given
 from prefork.errors import OptionError
 from prefork.hosting.target import Target, adopt, load
 from prefork.logs.access_log import AccessLog
@@ -23,18 +23,18 @@ from prefork.server.server import HTTPServer
 DEFAULT = {"address": "127.0.0.1", "port": 8000}
 
 
-def run(target: object, settings: Settings) -> None:
+def run(target: object, given: Given) -> None:
     """Serves until a signal or the target itself ends it. Raises PreforkError.
 
     `target` is the place of what to serve, as `module:name`, or that itself.
     """
-    serve = pick(ServeOptions, settings)
+    serve = pick(ServeOptions, given)
     if serve.chdir is not None:
         os.chdir(serve.chdir)
-    about = pick(AppOptions, settings)
+    about = pick(AppOptions, given)
     place = target if isinstance(target, str) else "the application"
     target = load(target, about) if isinstance(target, str) else adopt(target, about, place)
-    configure(place, target, settings)
+    configure(place, target, given)
     # Once the target is loaded: if it has set up logging of its own, that stands.
     logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
     logging.getLogger("prefork").setLevel(serve.log_level.upper())
@@ -50,38 +50,34 @@ def run(target: object, settings: Settings) -> None:
         target.kernel.run()
 
 
-def pick(kind: type[Kind], settings: Settings) -> Kind:
-    """The options of one kind among what was said."""
+def pick(kind: type[Kind], given: Given) -> Kind:
+    """The options of one kind among the values that were given."""
     names = options_of(kind)
-    return check(kind, {name: said.value for name, said in settings.items() if name in names})
+    return check(kind, {name: value for name, (value, _) in given.items() if name in names})
 
 
-def configure(place: str, target: Target, settings: Settings) -> None:
-    """Tells the target's server what was said. Raises OptionError if it has several, or no such option."""
+def configure(place: str, target: Target, given: Given) -> None:
+    """Configures the target's server. Raises OptionError if there are several, or it has no such option."""
     general = options_of(ServeOptions)
-    settings = {name: said for name, said in settings.items() if name not in general}
+    given = {name: value for name, value in given.items() if name not in general}
     if len(target.servers) > 1:
-        for said in settings.values():
+        for _, source in given.values():
             names = ", ".join(sorted(map(str, target.servers)))
-            raise OptionError(
-                f"{said.said_as}: {place} has several servers ({names}); name one, as {place}:name"
-            )
+            raise OptionError(f"{source}: {place} has several servers ({names}); name one, as {place}:name")
         return
     (server,) = target.servers
     known = options_of(type(server.options))
     service, of_applications = server._service, options_of(AppOptions)
-    for name, said in settings.items():
+    for name, (_, source) in given.items():
         if name in service.ignores or (name in of_applications and name not in service.takes):
-            raise OptionError(f"{said.said_as} means nothing to {place} ({service.about})")
-    settings = {name: said for name, said in settings.items() if name not in of_applications}
-    for name, said in settings.items():
+            raise OptionError(f"{source} does not apply to {place} ({service.about})")
+    given = {name: value for name, value in given.items() if name not in of_applications}
+    for name, (_, source) in given.items():
         if name not in known:
-            raise OptionError(
-                f"{said.said_as} needs a PreForkServer; {place} has an HTTPServer, without a pool"
-            )
+            raise OptionError(f"{source} needs a PreForkServer; {place} has an HTTPServer, without a pool")
     if server.options.address is None and server.options.port is None:
         server.configure(**DEFAULT)
-    server.configure(**{name: said.value for name, said in settings.items()})
+    server.configure(**{name: value for name, (value, _) in given.items()})
 
 
 def announce(server: HTTPServer) -> None:

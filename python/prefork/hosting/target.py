@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from types import FrameType, ModuleType
 from typing import NamedTuple
 
-from prefork.config.options import AppOptions, near
+from prefork.config.options import AppOptions, did_you_mean
 from prefork.errors import PreforkError, TargetError
 from prefork.hosting.application import host, make
 from prefork.hosting.interface import ARGUMENTS
@@ -198,7 +198,7 @@ def _named(module: ModuleType, name: str, place: str) -> object:
     found: object = module
     for part in name.split("."):
         if not hasattr(found, part):
-            hint = _instead(module, name, place) or near(part, dir(found))
+            hint = _instead(module, name, place) or did_you_mean(part, dir(found))
             raise TargetError(f"{place} has no {name!r}{hint}")
         found = getattr(found, part)
     return found

@@ -7,7 +7,7 @@ import pytest
 
 from prefork.config import options
 from prefork.config.options import (
-    OUTSIDE,
+    EXTERNAL,
     PreForkOptions,
     ServeOptions,
     ServerOptions,
@@ -18,14 +18,14 @@ from prefork.config.options import (
 from prefork.errors import OptionError
 
 
-def refusal(kind, **values):
+def error(kind, **values):
     with pytest.raises(OptionError) as caught:
         check(kind, values)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_the_defaults_are_those_of_the_seed_where_it_has_them():
+def test_the_defaults_are_those_of_the_poe_component():
     pool = check(PreForkOptions, {})
     assert (pool.min_spare_servers, pool.max_spare_servers) == (5, 10)
     assert (pool.max_clients, pool.start_servers, pool.max_requests_per_child) == (256, 10, 0)
@@ -35,13 +35,13 @@ def test_the_defaults_are_those_of_the_seed_where_it_has_them():
 
 
 @pytest.mark.parametrize("kind", [ServerOptions, PreForkOptions, ServeOptions, ShortForms])
-def test_every_default_is_a_value_its_own_reader_takes(kind):
+def test_every_default_is_accepted_by_its_reader(kind):
     for name, option in options.options_of(kind).items():
         assert option.read(option.default, name) == option.default
 
 
 @pytest.mark.parametrize(
-    ("name", "said", "value"),
+    ("name", "given", "value"),
     [
         ("max_clients", "64", 64),
         ("max_clients", 64, 64),
@@ -69,12 +69,12 @@ def test_every_default_is_a_value_its_own_reader_takes(kind):
         ("log_handler", None, None),
     ],
 )
-def test_a_value_is_read(name, said, value):
-    assert getattr(check(PreForkOptions, {name: said}), name) == value
+def test_a_value_is_read(name, given, value):
+    assert getattr(check(PreForkOptions, {name: given}), name) == value
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "given"),
     [
         ("max_clients", 0),
         ("max_clients", "many"),
@@ -116,13 +116,13 @@ def test_a_value_is_read(name, said, value):
         ("log_handler", ("LOG", 3)),
     ],
 )
-def test_a_value_that_cannot_be_used_is_refused_by_name(name, said):
-    assert refusal(PreForkOptions, **{name: said}).startswith(f"option {name}: expected ")
+def test_an_invalid_value_is_reported_with_the_name_of_its_option(name, given):
+    assert error(PreForkOptions, **{name: given}).startswith(f"option {name}: expected ")
 
 
-def test_a_refusal_says_what_was_expected_and_what_came():
-    said = refusal(PreForkOptions, max_clients="many")
-    assert said == "option max_clients: expected a whole number from 1 to 65535, got 'many'"
+def test_an_error_states_what_was_expected_and_what_was_given():
+    message = error(PreForkOptions, max_clients="many")
+    assert message == "option max_clients: expected a whole number from 1 to 65535, got 'many'"
 
 
 @pytest.mark.parametrize(
@@ -133,30 +133,30 @@ def test_a_refusal_says_what_was_expected_and_what_came():
         (ServerOptions, "max_clients", "needs a PreForkServer"),
     ],
 )
-def test_an_unknown_option_is_refused_with_a_hint(kind, name, hint):
-    assert hint in refusal(kind, **{name: 1})
+def test_an_unknown_option_is_an_error_with_a_hint(kind, name, hint):
+    assert hint in error(kind, **{name: 1})
 
 
-def test_a_name_like_no_other_is_refused_without_a_hint():
-    assert refusal(ServerOptions, zzz=1) == "unknown option 'zzz'"
+def test_a_name_like_no_other_is_an_error_without_a_hint():
+    assert error(ServerOptions, zzz=1) == "unknown option 'zzz'"
 
 
-def test_too_few_spares_at_most_become_one_more_than_at_least(caplog):
+def test_a_maximum_of_spares_below_the_minimum_becomes_the_minimum_plus_one(caplog):
     pool = check(PreForkOptions, {"min_spare_servers": 20})
     assert pool.max_spare_servers == 21
     assert "max_spare_servers 10 is below min_spare_servers 20" in caplog.text
 
 
-def test_as_many_spares_at_most_as_at_least_is_a_fixed_pool(caplog):
+def test_a_maximum_of_spares_may_equal_the_minimum(caplog):
     assert check(PreForkOptions, {"min_spare_servers": 4, "max_spare_servers": 4}).max_spare_servers == 4
     assert not caplog.records
 
 
-def test_a_pool_starts_with_no_more_workers_than_it_may_have():
+def test_a_pool_starts_with_at_most_max_clients_workers():
     assert check(PreForkOptions, {"max_clients": 3}).start_servers == 3
 
 
-def test_changed_keeps_what_was_said_before():
+def test_changed_keeps_the_other_options():
     before = check(PreForkOptions, {"port": 80, "max_clients": 7})
     after = changed(before, {"max_clients": "9"})
     assert (after.port, after.max_clients, before.max_clients) == (80, 9, 7)
@@ -164,22 +164,23 @@ def test_changed_keeps_what_was_said_before():
         changed(before, {"max_client": 1})
 
 
-def test_options_do_not_change():
+def test_options_are_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         check(ServerOptions, {}).port = 1
 
 
-def test_the_dictionary_that_came_is_not_kept():
-    said = {"PAGES": "forked"}
-    pool = check(PreForkOptions, {"fork_handlers": said})
-    said["PAGES"] = "changed"
+def test_a_dictionary_is_copied():
+    given = {"PAGES": "forked"}
+    pool = check(PreForkOptions, {"fork_handlers": given})
+    given["PAGES"] = "changed"
     assert pool.fork_handlers == {"PAGES": "forked"}
 
 
-def test_outside_an_option_has_one_name_a_flag_and_a_variable():
-    option = OUTSIDE["min_spare"]
-    assert (option.name, option.flag, option.variable) == (
+def test_an_external_option_has_a_key_a_flag_and_a_variable():
+    option = EXTERNAL["min_spare"]
+    assert (option.name, option.key, option.flag, option.variable) == (
         "min_spare_servers",
+        "min_spare",
         "--min-spare",
         "PREFORK_MIN_SPARE",
     )
@@ -192,13 +193,32 @@ def test_outside_an_option_has_one_name_a_flag_and_a_variable():
         "start",
         "max_requests",
         "glue",
-    } <= set(OUTSIDE)
+    } <= set(EXTERNAL)
 
 
-def test_what_only_code_can_say_has_no_flag():
-    assert not {"handlers", "headers", "log_handler", "port", "address", "alias"} & set(OUTSIDE)
+def test_an_option_of_code_has_no_flag():
+    assert not {"handlers", "headers", "log_handler", "port", "address", "alias"} & set(EXTERNAL)
 
 
-def test_every_option_says_what_it_means():
+def test_every_option_has_a_meaning_in_sentences():
     for kind in (PreForkOptions, ServeOptions, ShortForms):
-        assert all(option.meaning for option in options.options_of(kind).values())
+        assert all(option.meaning.endswith(".") for option in options.options_of(kind).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("max_body", "1g"),
+        ("spool_above", "256k"),
+        ("body_min_rate", "240"),
+        ("keep_alive", "on"),
+        ("debug", "off"),
+        ("keep_alive_timeout", "75"),
+        ("max_requests_per_child", "0"),
+        ("alias", "HTTPD"),
+        ("hostname", "the requested host"),
+        ("fork_handlers", ""),
+    ],
+)
+def test_a_default_is_shown_as_a_user_writes_it(name, text):
+    assert options.options_of(PreForkOptions)[name].default_text == text

@@ -6,13 +6,13 @@ from prefork.config.sources import gather
 from prefork.errors import OptionError
 
 
-def said(config=None, environment=(), **flags):
+def given(config=None, environment=(), **flags):
     return {name: value for name, (value, _) in gather(config, dict(environment), flags).items()}
 
 
-def refusal(*args, **flags):
+def error(*args, **flags):
     with pytest.raises(OptionError) as caught:
-        said(*args, **flags)
+        given(*args, **flags)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -27,31 +27,31 @@ def toml(tmp_path):
     return write
 
 
-def test_nothing_said_is_nothing():
-    assert said(max_clients=None) == {}
+def test_unset_flags_are_not_given():
+    assert given(max_clients=None) == {}
 
 
-def test_the_command_line_is_over_the_environment_and_that_over_the_file(toml):
+def test_the_command_line_overrides_the_environment_and_that_the_file(toml):
     config = toml("max_clients = 1\nmin_spare = 1\nstart = 1\n")
     environment = {"PREFORK_MAX_CLIENTS": "2", "PREFORK_MIN_SPARE": "2"}
-    assert said(config, environment, max_clients="3") == {
+    assert given(config, environment, max_clients="3") == {
         "max_clients": 3,
         "min_spare_servers": 2,
         "start_servers": 1,
     }
 
 
-def test_a_file_may_have_a_table_of_its_own_among_others(toml):
+def test_a_file_may_have_a_table_for_the_options_among_others(toml):
     config = toml('[other]\nthing = 1\n[prefork]\nmax-body = "10m"\nkeep_alive = false\n')
-    assert said(config) == {"max_body": 10 << 20, "keep_alive": False}
+    assert given(config) == {"max_body": 10 << 20, "keep_alive": False}
 
 
-def test_empty_and_unknown_variables_say_nothing():
-    assert said(environment={"PREFORK_GLUE": "", "PREFORK_PORT": "tcp://10.0.0.1:80"}) == {}
+def test_empty_and_unknown_variables_are_ignored():
+    assert given(environment={"PREFORK_GLUE": "", "PREFORK_PORT": "tcp://10.0.0.1:80"}) == {}
 
 
-def test_workers_are_the_four_numbers_of_the_pool():
-    assert said(workers="4") == {
+def test_workers_sets_the_four_numbers_of_the_pool():
+    assert given(workers="4") == {
         "start_servers": 4,
         "min_spare_servers": 4,
         "max_spare_servers": 4,
@@ -59,33 +59,33 @@ def test_workers_are_the_four_numbers_of_the_pool():
     }
 
 
-def test_workers_on_the_command_line_are_over_a_pool_in_the_file(toml):
-    assert said(toml("min_spare = 2\nmax_clients = 9\n"), workers="4")["max_clients"] == 4
+def test_workers_on_the_command_line_overrides_the_numbers_in_the_file(toml):
+    assert given(toml("min_spare = 2\nmax_clients = 9\n"), workers="4")["max_clients"] == 4
 
 
-def test_one_speaker_cannot_say_workers_and_a_number_of_the_pool():
-    assert refusal(workers="4", max_clients="9") == "--workers sets --max-clients as well: say one of them"
+def test_one_source_cannot_set_workers_and_a_number_of_the_pool():
+    assert error(workers="4", max_clients="9") == "--workers sets --max-clients as well: use one of them"
 
 
 @pytest.mark.parametrize(
     ("bind", "address", "port"), [("localhost:80", "localhost", 80), ("unix:/run/s", "/run/s", None)]
 )
-def test_bind_is_address_and_port_and_drops_the_domain(bind, address, port):
-    found = said(bind=bind)
+def test_bind_sets_address_and_port_and_unsets_the_domain(bind, address, port):
+    found = given(bind=bind)
     assert (found["address"], found["port"], found["domain"]) == (address, port, None)
 
 
-def test_of_several_addresses_none_is_bound(toml):
+def test_several_addresses_are_an_error(toml):
     config = toml('bind = ["localhost:80", "8080"]\n')
-    assert refusal(config).startswith(f"{config}: bind: expected one address to listen on (")
-    assert refusal(bind=("localhost:80", "8080")).endswith("got localhost:80 and 8080")
+    assert error(config).startswith(f"{config}: bind: expected one address to listen on (")
+    assert error(bind=("localhost:80", "8080")).endswith("got localhost:80 and 8080")
 
 
-def test_a_wrong_value_is_refused_under_the_name_its_speaker_knows(toml):
+def test_an_invalid_value_is_reported_by_the_name_in_its_source(toml):
     config = toml('max-body = "x"\n')
-    assert refusal(max_body="x").startswith("--max-body: expected bytes")
-    assert refusal(None, {"PREFORK_MAX_BODY": "x"}).startswith("PREFORK_MAX_BODY: expected bytes")
-    assert refusal(config).startswith(f"{config}: max-body: expected bytes")
+    assert error(max_body="x").startswith("--max-body: expected bytes")
+    assert error(None, {"PREFORK_MAX_BODY": "x"}).startswith("PREFORK_MAX_BODY: expected bytes")
+    assert error(config).startswith(f"{config}: max-body: expected bytes")
 
 
 @pytest.mark.parametrize(
@@ -93,28 +93,28 @@ def test_a_wrong_value_is_refused_under_the_name_its_speaker_knows(toml):
     [
         ("max_client", "; did you mean 'max_clients'?"),
         ("min_spare_servers", "; here it is 'min_spare'"),
-        ("handlers", "; it can be said in code only"),
+        ("handlers", "; only code can set it"),
         ("host", "; here it is 'bind'"),
         ("port", "; here it is 'bind'"),
         ("zzz", ""),
     ],
 )
-def test_an_unknown_name_in_the_file_is_refused(toml, name, hint):
+def test_an_unknown_name_in_the_file_is_an_error(toml, name, hint):
     config = toml(f"{name} = 1\n")
-    assert refusal(config) == f"{config}: unknown option {name!r}{hint}"
+    assert error(config) == f"{config}: unknown option {name!r}{hint}"
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "message"),
     [
         ("max_clients", "is not TOML"),
         (b"a = '\xff'", "is not TOML"),
         ("prefork = 3", "expected a table"),
     ],
 )
-def test_a_file_that_is_no_settings_is_refused(toml, content, complaint):
-    assert complaint in refusal(toml(content))
+def test_a_file_without_settings_is_an_error(toml, content, message):
+    assert message in error(toml(content))
 
 
-def test_a_missing_file_is_refused():
-    assert refusal("/no/such/file.toml") == "/no/such/file.toml cannot be read: No such file or directory"
+def test_a_missing_file_is_an_error():
+    assert error("/no/such/file.toml") == "/no/such/file.toml cannot be read: No such file or directory"

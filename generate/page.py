@@ -1,0 +1,90 @@
+"""`docs/options.md`: the options in the groups of `prefork serve --help`."""
+
+from __future__ import annotations
+
+from prefork.config.option import Group, Option
+from prefork.config.options import (
+    AppOptions,
+    Options,
+    PreForkOptions,
+    ServeOptions,
+    ShortForms,
+    options_of,
+)
+
+HEAD = """\
+<!-- Generated from python/prefork/config/options.py by `make generate`. Do not edit. -->
+
+# Options
+
+An option can be set in four places. If it is set in several, the first of these takes precedence:
+
+1. the command line: `prefork serve app.py --max-body 10m`
+2. the environment: `PREFORK_MAX_BODY=10m`. The variable is the flag in capitals, with underscores. An empty
+   variable is unset, and variables that are not options are ignored.
+3. a TOML file, named by `--config FILE` or `PREFORK_CONFIG`: `max_body = "10m"`, in the table `[prefork]` or,
+   without one, at the top level. An unknown name is an error.
+4. the code: `PreForkServer(kernel, max_body=10 << 20)`, by the name in the column "In code".
+
+`prefork.run(app, max_body="10m")` sets options by their names in the TOML file. An option without a flag can
+only be set in code; one without a name in code is not an option of a constructor. An invalid value is reported
+on one line of standard error, with exit status 2 and the place where it was set: `prefork: --max-body: expected
+bytes from 0 ...`. In code it raises `OptionError`.
+
+Values may be text in all four places:
+
+| Type | Text |
+|---|---|
+| boolean | `on`, `off`, `yes`, `no`, `true`, `false`, `1` or `0`; on the command line `--keep-alive` or `--no-keep-alive` |
+| bytes | a number, with `k`, `m` or `g` for powers of 1024 |
+| seconds | a number, with or without a fraction |
+| file, directory | a path relative to the directory in which the command was started, even with `--chdir` |
+| prefix=directory | `/static=public`; commas separate several |
+| hook | only in code: a function, or a session and an event as `("LOG", "got_request")` or `{"session": "LOG", "event": "got_request"}` |
+"""  # noqa: E501  (a row of a table is one line)
+
+NOTES = {
+    Group.LISTENING: """\
+The server listens on one address; a second `bind` in the same place is an error. A port alone, or `[::]` as
+the host, listens on all IPv6 and IPv4 addresses. `bind` overrides `address`, `port` and `domain` in the code.
+Without any of them `prefork serve` listens on 127.0.0.1:8000.""",
+    Group.POOL: """\
+These are options of a `PreForkServer`, which also serves applications. `workers` makes a pool of fixed size;
+setting it together with one of the four options that it sets, in the same place, is an error. If
+`max_spare_servers` is below `min_spare_servers`, the server uses the latter plus one and logs a warning.""",
+    Group.REQUESTS: """\
+`hostname`, `spool_above` and `spool_dir` do not apply to ASGI applications: these read request bodies as they
+arrive and see the server's address.""",
+    Group.APPLICATION: """\
+These options and those of the next group configure a WSGI or ASGI application. An option that does not apply
+to the target is an error. [hosting.md](hosting.md) has more.""",
+    Group.CODE: """\
+These options are set in code only.""",
+}
+
+OUTSIDE_ONLY = (ShortForms, AppOptions, ServeOptions)
+"""Options of the command line, the environment and the file that no constructor has."""
+
+
+def options_page() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, *map(_section, Group)])
+
+
+def _section(group: Group) -> str:
+    lines = [f"## {group.value}", ""]
+    if group in NOTES:
+        lines += [NOTES[group], ""]
+    lines += ["| Flag | In code | Type | Default | Meaning |", "|---|---|---|---|---|"]
+    kinds: tuple[type[Options], ...] = (*OUTSIDE_ONLY, PreForkOptions)
+    for kind in kinds:
+        lines += [_row(kind, option) for option in options_of(kind).values() if option.group is group]
+    return "\n".join(lines) + "\n"
+
+
+def _row(kind: type[Options], option: Option) -> str:
+    flag = f"`{option.flag}`" if option.key else ""
+    in_code = f"`{option.name}`" if kind not in OUTSIDE_ONLY else ""
+    choices = option.reader.choices
+    type_ = ", ".join(f"`{choice}`" for choice in choices) if choices else option.reader.metavar.lower()
+    return f"| {flag} | {in_code} | {type_} | {option.default_text} | {option.meaning} |"

@@ -1,0 +1,17 @@
+"""`prefork status`: the workers of a running pool."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option(
+    "--glue", envvar="PREFORK_GLUE", metavar="NAME", help="Name of the pool. Required if several are running."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(glue: str | None, as_json: bool) -> None:
+    """Show the workers of a running pool of this user."""
+    from prefork.status import show
+
+    show(glue or None, as_json=as_json)
