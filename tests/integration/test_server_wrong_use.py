@@ -213,7 +213,7 @@ def test_a_target_without_a_server(tmp_path: Path) -> None:
         (("--min-spare", "3"), "--min-spare needs a PreForkServer"),
         (("--config", "missing.toml"), "missing.toml cannot be read: No such file or directory"),
         (("--access-log", "/no/such/directory/log"), "access log /no/such/directory/log cannot be written"),
-        (("--chdir", "/no/such/directory"), "--chdir: expected a directory that exists"),
+        (("--chdir", "/no/such/directory"), "--chdir: expected an existing directory"),
     ],
 )
 def test_a_flag_that_cannot_be_used(tmp_path: Path, arguments: tuple[str, ...], expected: str) -> None:

@@ -117,7 +117,7 @@ def test_a_proxy_has_files_of_its_own_and_asks_for_no_others(serve: Serve, files
 def test_what_names_no_directory_is_refused(said: str) -> None:
     done = run_prefork("serve", str(WSGI), "--static", said)
     assert done.returncode == 2
-    assert done.stderr.startswith("prefork: --static: expected /prefix=directory, of a directory that exists")
+    assert done.stderr.startswith("prefork: --static: expected /prefix=directory with an existing directory")
 
 
 # --- what is sent -------------------------------------------------------------------------------------------

@@ -85,13 +85,13 @@ def _option(key: str, where: str) -> Option:
         return EXTERNAL[key]
     in_code = options_of(PreForkOptions).get(key)
     if key in BIND_SETS:
-        hint = "; here it is 'bind'"
+        hint = "; use 'bind'"
     elif in_code is None:
         hint = did_you_mean(key, EXTERNAL)
     elif in_code.key is None:
         hint = "; only code can set it"
     else:
-        hint = f"; here it is {in_code.key!r}"
+        hint = f"; use {in_code.key!r}"
     raise OptionError(f"{where}: unknown option {key!r}{hint}")
 
 

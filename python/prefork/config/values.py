@@ -69,7 +69,7 @@ class Endpoint(NamedTuple):
 def text(value: object) -> str:
     if isinstance(value, str) and value and "\0" not in value:
         return value
-    raise ValueError("a text that is not empty")
+    raise ValueError("a non-empty text")
 
 
 @reader("BOOLEAN")
@@ -161,7 +161,7 @@ def directory(value: object) -> str:
     """An absolute path: --chdir must not change what it means."""
     if isinstance(value, str | os.PathLike) and os.path.isdir(value):
         return os.path.abspath(cast("str | os.PathLike[str]", value))
-    raise ValueError("a directory that exists")
+    raise ValueError("an existing directory")
 
 
 @reader("FILE")

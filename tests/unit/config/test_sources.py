@@ -92,10 +92,10 @@ def test_an_invalid_value_is_reported_by_the_name_in_its_source(toml):
     ("name", "hint"),
     [
         ("max_client", "; did you mean 'max_clients'?"),
-        ("min_spare_servers", "; here it is 'min_spare'"),
+        ("min_spare_servers", "; use 'min_spare'"),
         ("handlers", "; only code can set it"),
-        ("host", "; here it is 'bind'"),
-        ("port", "; here it is 'bind'"),
+        ("host", "; use 'bind'"),
+        ("port", "; use 'bind'"),
         ("zzz", ""),
     ],
 )
