@@ -50,7 +50,9 @@ LISTENER = Struct(
 WEBSOCKET = Struct(
     "websocket", "WebSocketSettings", "Holds for one WebSocket (RFC 6455).", "Clone, Copy, Debug"
 )
-SERVICE = Struct("service", "ServiceSettings", "How a service sees requests and answers them.", "Debug")
+SERVICE = Struct(
+    "service", "ServiceSettings", "What a service makes of requests, and adds to responses.", "Debug"
+)
 
 
 @dataclass(frozen=True)

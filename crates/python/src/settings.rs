@@ -8,7 +8,7 @@ use prefork_wire::{Limits, Underscore};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-/// How a service sees requests and answers them.
+/// What a service makes of requests, and adds to responses.
 #[derive(Debug)]
 pub(crate) struct ServiceSettings {
     /// TCP port to listen on. 0 picks a free one. Option `port`.

@@ -1,4 +1,4 @@
-"""Answers to flags of other servers: what they are called here, or why there is no such option."""
+"""Hints for flags of other servers: what they are called here, or why there is no such option."""
 
 from __future__ import annotations
 
