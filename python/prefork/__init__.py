@@ -20,9 +20,9 @@ from prefork.errors import (
     UnknownSession,
 )
 from prefork.hosting.running import run
-from prefork.kernel.kernel import Kernel
-from prefork.kernel.session import Session, event
-from prefork.kernel.timer import Timer
+from prefork.kernel.events import event
+from prefork.kernel.kernel import Kernel, Session
+from prefork.kernel.timers import Timer
 from prefork.pool.server import PreForkServer
 from prefork.server.forms import Upload
 from prefork.server.server import HTTPServer

@@ -26,7 +26,7 @@ def test_forkhandlers_are_called_in_every_worker_before_it_accepts(pool: MakePoo
 def test_forkhandlers_may_be_asynchronous_and_are_waited_for(pool: MakePool) -> None:
     server = pool(
         f"{TWO}, fork_handlers={{'LATE': 'forked_slowly', 'PAGES': 'forked'}}",
-        more="pages.kernel._aliases['LATE'] = pages\n",
+        more="pages.alias_set('LATE')\n",
     )
     assert server.worker("pages.forks == [f'forked slowly in {os.getpid()}', f'forked in {os.getpid()}']")
 

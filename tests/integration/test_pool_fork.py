@@ -79,7 +79,7 @@ def test_a_child_has_none_of_its_parents_timers_tasks_or_posts(pool: MakePool) -
 
 def test_a_child_keeps_sessions_aliases_and_handlers(pool: MakePool) -> None:
     server = pool(ONE, more=ALIVE)
-    look = "[sorted(kernel._aliases), server.get_handlers() == HANDLERS]"
+    look = "[sorted(kernel._registry.aliases), server.get_handlers() == HANDLERS]"
     assert server.worker(look) == server.manager(look) == [["BEAT", "HANDS", "HTTPD", "PAGES"], True]
 
 

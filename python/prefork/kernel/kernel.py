@@ -1,8 +1,8 @@
-"""The kernel: delivers events to sessions and owns the loop they run on.
+"""The kernel delivers events to sessions, and owns the loop they run on. A session has named events.
 
-It owns this process's engine, its asyncio loop, the queue of posted events, the timers, the tasks of
-asynchronous events and the signals. Sessions, aliases and holds survive a fork; all the rest belongs to the
-process that made it.
+It owns this process's loop and, in it, the engine. Its parts are in files of their own: the registry of
+sessions, the queue of posted events, the timers, the tasks of asynchronous events, and the signals. Sessions,
+aliases and holds survive a fork; the other parts belong to the process and the run that made them.
 
 Always: an exception in an event is logged with session, event and arguments, and the kernel goes on. A
 process forks only at the top level of `run()`, where no loop is running.
@@ -14,31 +14,28 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import gc
 import logging
 import os
-import reprlib
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from prefork._engine import Engine, fill_heap
-from prefork.errors import OptionError, PreforkError, UnknownEvent, UnknownSession
-from prefork.kernel.loop import EngineLoop, Loop, warm_up
-from prefork.kernel.session import Handler, Session
+from prefork._engine import Engine
+from prefork.errors import OptionError, PreforkError, UnknownSession
+from prefork.kernel.event_queue import EventQueue
+from prefork.kernel.events import Handler, Recipient
+from prefork.kernel.forking import end_process, flush_output, prepare_memory
+from prefork.kernel.loop import EngineLoop, Loop
+from prefork.kernel.registry import Registry
 from prefork.kernel.signals import Blocked, Signals
-from prefork.kernel.timer import Timer
+from prefork.kernel.tasks import Tasks, report
+from prefork.kernel.timers import Timer, Timers
 
 logger = logging.getLogger("prefork.kernel")
 
-S = TypeVar("S", bound=Session)
+S = TypeVar("S", bound="Session")
 T = TypeVar("T")
-Delivery = tuple[Session, str, tuple[Any, ...]]  # session, event, arguments
-
-_shorten = reprlib.Repr()
-_shorten.maxstring = _shorten.maxother = 200
 
 
 class Phase(enum.Enum):
@@ -50,6 +47,41 @@ class Phase(enum.Enum):
     STOPPING = "ending"
 
 
+class Session(Recipient):
+    """A named holder of events. Subclass it and mark methods with `@event`.
+
+    `alias`, on the class or on the object, is the name others post to; `Kernel.add` registers it. `kernel` is
+    None until then, and again after `Kernel.remove`. An overridden method needs no second `@event`.
+
+    The kernel calls two events: `_start` when it runs (at once for a session added while it runs) and `_stop`
+    when it ends or the session is removed. A forked child inherits what `_start` made, if it was synchronous,
+    and has a `_stop` of its own.
+    """
+
+    kernel: Kernel = None  # type: ignore[assignment]  # users write self.kernel.post, not assert ... is not None
+
+    def post(self, event: str, *args: Any) -> bool:
+        """Queues an event to oneself (POE's `yield`). False if the session has no such event."""
+        return self.kernel._queue.put(self, event, args)
+
+    def delay(self, event: str, seconds: float | None = None, *args: Any) -> Timer | None:
+        """Calls `event` of this session once, in `seconds`; there is one such timer for each event name.
+
+        It replaces the one that was set; without `seconds` it only cancels that. Raises UnknownEvent.
+        """
+        if self.kernel is None and seconds is None:
+            return None  # outside of a kernel it has no timers
+        return self.kernel._timers.delay(self, event, seconds, args)
+
+    def alias_set(self, name: str) -> None:
+        """Makes `name` one more alias of this session. Raises OptionError if another session has it."""
+        self.kernel._registry.name(self, name)
+
+    def alias_remove(self, name: str) -> None:
+        """Gives up one alias of this session. Raises UnknownSession if it is not this session's."""
+        self.kernel._registry.unname(self, name)
+
+
 class Kernel:
     """Queues and delivers the events of one process's sessions.
 
@@ -57,30 +89,25 @@ class Kernel:
     """
 
     def __init__(self) -> None:
-        self._sessions: list[Session] = []
-        self._aliases: dict[str, Session] = {}
-        self._living: dict[int, Session] = {}  # between their _start and their _stop
+        self.loop_factory: Callable[[Callable[[], bool]], Loop] = EngineLoop
+        self._registry: Registry[Session] = Registry()
         self._holds: dict[int, object] = {}
         self._on_start: list[Callable[[], object]] = []
         self._on_stop: list[Callable[[], object]] = []
         self._phase = Phase.RESTING
-        self.loop_factory: Callable[[Callable[[], bool]], Loop] = EngineLoop
         self._loop: Loop | None = None
-        self._frozen = False
+        self._is_prepared = False
         self._is_child = False
         self._discarded: list[object] = []
-        self._forget()
+        self._make_parts()
 
-    def _forget(self) -> None:
-        """Begins anew with everything that belongs to one process and one run."""
-        self._queue: deque[Delivery] = deque()
-        self._draining = False
-        self._between: deque[Callable[[], object]] = deque()
-        self._timers: set[Timer] = set()
-        self._tasks: dict[asyncio.Task[Any], Delivery | None] = {}
+    def _make_parts(self) -> None:
+        """The parts that belong to one process and one run, empty."""
+        self._queue = EventQueue(self._deliver)
+        self._timers = Timers(self._deliver)
+        self._tasks = Tasks()
         self._signals = Signals(self._deliver, self.stop)
-        for session in self._sessions:
-            session._delays.clear()
+        self._between: deque[Callable[[], object]] = deque()
 
     # --- this process's loop -----------------------------------------------------------------------------
 
@@ -107,9 +134,7 @@ class Kernel:
         """Takes in a session under its alias. Raises OptionError if the alias is taken."""
         if session.kernel is not None:
             raise OptionError(f"session {session} is in a kernel already; remove it there first")
-        if session.alias is not None:
-            self._name(session, session.alias)
-        self._sessions.append(session)
+        self._registry.add(session)
         session.kernel = self
         if self._phase is not Phase.RESTING:
             self._start(session)
@@ -123,7 +148,7 @@ class Kernel:
         return self.add(session)
 
     def remove(self, session: Session) -> None:
-        """Lets a session go: `_stop`, then its aliases, timers, signals and queued events are gone.
+        """Removes a session: `_stop`, then its aliases, timers, signals and queued events are gone.
 
         Tasks of its asynchronous events run on. Raises UnknownSession if it is not in this kernel.
         """
@@ -131,67 +156,49 @@ class Kernel:
             raise UnknownSession(f"session {session} is not in this kernel")
         self._stop(session)
         session.kernel = None  # type: ignore[assignment]
-        self._sessions = [other for other in self._sessions if other is not session]
-        self._aliases = {name: other for name, other in self._aliases.items() if other is not session}
-        for timer in [timer for timer in self._timers if timer.session is session]:
-            timer.cancel()
+        self._registry.remove(session)
+        self._timers.cancel(session)
         self._signals.drop(session)
 
     @property
     def sessions(self) -> tuple[Session, ...]:
-        """All of them, in the order they were added."""
-        return tuple(self._sessions)
+        """All sessions, in the order they were added."""
+        return tuple(self._registry.sessions)
 
     def find(self, alias: str) -> Session | None:
         """The session that has this alias, or None."""
-        return self._aliases.get(alias)
+        return self._registry.aliases.get(alias)
 
     def resolve(self, alias: str, event: str) -> tuple[Session, Handler]:
-        """Who has that alias, and what runs on that event. Raises UnknownSession and UnknownEvent."""
-        session = self._aliases.get(alias)
-        if session is None:
-            raise UnknownSession(f"no session has the alias {alias!r}; event {event!r} cannot reach it")
-        return session, self._expect_event(session, event)
+        """The session of that alias, and what runs on that event. Raises UnknownSession and UnknownEvent."""
+        return self._registry.resolve(alias, event)
 
     def _start(self, session: Session) -> None:
-        if id(session) not in self._living:
-            self._living[id(session)] = session
-            self._deliver(session, "_start")
+        if self._registry.start(session):
+            self._deliver(session, "_start", ())
 
     def _stop(self, session: Session) -> None:
-        if self._living.pop(id(session), None) is not None:
-            self._deliver(session, "_stop")
-
-    def _name(self, session: Session, alias: str) -> None:
-        holder = self._aliases.setdefault(alias, session)
-        if holder is not session:
-            raise OptionError(f"alias {alias!r} belongs to a {type(holder).__name__} already; choose another")
-
-    def _expect_event(self, session: Session, event: str) -> Handler:
-        function = session._handlers.get(event)
-        if function is None:
-            known = ", ".join(sorted(session._handlers)) or "none"
-            raise UnknownEvent(f"session {session} has no event {event!r}; it has {known}")
-        return function
+        if self._registry.stop(session):
+            self._deliver(session, "_stop", ())
 
     # --- events ------------------------------------------------------------------------------------------
 
     def post(self, alias: str, event: str, *args: Any) -> bool:
-        """Queues an event, in order of posting. False if nobody has that alias or event."""
-        session = self._aliases.get(alias)
-        return session is not None and self._enqueue(session, event, args)
+        """Queues an event, in order of posting. False if no session has that alias, or it no such event."""
+        session = self._registry.aliases.get(alias)
+        return session is not None and self._queue.put(session, event, args)
 
     def call(self, alias: str, event: str, *args: Any) -> Any:
         """Runs an event now and returns its value; that of an asynchronous event is its task.
 
         Raises UnknownSession, UnknownEvent and what the event raises; the caller handles it, so no log here.
         """
-        session, function = self.resolve(alias, event)
+        _, function = self._registry.resolve(alias, event)
         result = function(*args)
         if not asyncio.iscoroutine(result):
             return result
-        task = self.spawn(result, session=session, event=event, args=args)
-        self._tasks[task] = None
+        task = self.loop.create_task(result)
+        self._tasks.keep(task, None)
         return task
 
     def invoke(self, session: Session, event: str, function: Handler, *args: Any) -> Any:
@@ -201,7 +208,7 @@ class Kernel:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # a stray CancelledError must not stop the queue either
-            self.report(session, event, args, error)
+            report(session, event, args, error)
             return None
         if result is not None and asyncio.iscoroutine(result):
             return self.spawn(result, session=session, event=event, args=args)
@@ -211,60 +218,25 @@ class Kernel:
         self, coroutine: Coroutine[Any, Any, T], *, session: Session, event: str, args: tuple[Any, ...]
     ) -> asyncio.Task[T]:
         """Runs a coroutine as a task of the kernel, which keeps it alive and logs its exception."""
-        task = self.loop.create_task(coroutine)
-        self._tasks[task] = (session, event, args)  # asyncio itself holds tasks weakly
-        task.add_done_callback(self._finished)
+        task = (self._loop or self.loop).create_task(coroutine)  # the property is there to raise
+        self._tasks.keep(task, (session, event, args))
         return task
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        delivery = self._tasks.pop(task)
-        error = None if task.cancelled() else task.exception()
-        if error is None or isinstance(error, SystemExit | KeyboardInterrupt):
-            return  # those end the run, and that is no failure
-        if delivery is not None:
-            self.report(*delivery, error)
 
     def report(self, session: Session | str, event: str, args: tuple[Any, ...], error: BaseException) -> None:
         """Logs what an event raised."""
-        shown = ", ".join(map(_shorten.repr, args))
-        logger.error("session %s: event %s(%s) failed", session, event, shown, exc_info=error)
+        report(session, event, args, error)
 
-    def _deliver(self, session: Session, event: str, args: tuple[Any, ...] = ()) -> None:
+    def _deliver(self, session: Session, event: str, args: tuple[Any, ...]) -> None:
         function = session._handlers.get(event)
         if function is not None and session.kernel is self:
             self.invoke(session, event, function, *args)
-
-    def _enqueue(self, session: Session, event: str, args: tuple[Any, ...]) -> bool:
-        if event not in session._handlers:
-            return False
-        self._queue.append((session, event, args))
-        if not self._draining and self._loop is not None:
-            self._draining = True
-            self._loop.call_soon(self._drain)
-        return True
-
-    def _drain(self) -> None:
-        # Only what was queued when the turn began: events that post each other must not starve the sockets.
-        for _ in range(len(self._queue)):
-            self._deliver(*self._queue.popleft())
-        self._draining = bool(self._queue)
-        if self._draining:
-            self.loop.call_soon(self._drain)
 
     # --- timers and signals ------------------------------------------------------------------------------
 
     def delay(self, seconds: float, alias: str, event: str, *args: Any) -> Timer:
         """Calls an event once, in `seconds`. Raises UnknownSession and UnknownEvent."""
-        session, _ = self.resolve(alias, event)
-        return self._set_timer(session, event, seconds, args)
-
-    def _set_timer(self, session: Session, event: str, seconds: float, args: tuple[Any, ...]) -> Timer:
-        self._expect_event(session, event)
-        timer = Timer(self, session, event, args, time.monotonic() + seconds)
-        self._timers.add(timer)
-        if self._loop is not None:
-            timer._arm(self._loop)
-        return timer
+        session, _ = self._registry.resolve(alias, event)
+        return self._timers.set(session, event, seconds, args)
 
     def signal(self, signum: int, alias: str, event: str | None) -> None:
         """Calls an event with the signal's number each time it comes; None as the event ends that.
@@ -273,21 +245,21 @@ class Kernel:
         signal that cannot be caught, and off the main thread.
         """
         if event is not None:
-            session, _ = self.resolve(alias, event)
+            session, _ = self._registry.resolve(alias, event)
             self._signals.bind(signum, session, event)
-        elif (bound := self._aliases.get(alias)) is not None:
+        elif (bound := self.find(alias)) is not None:
             self._signals.unbind(signum, bound)
 
     def stand_in(self, signum: int, session: Session, event: str) -> None:
-        """Calls an event for a signal as long as nobody else hears it: it is bound nowhere, and the program
-        has no handler of its own. `run()` does not go on for it. Raises what `signal` raises.
+        """Calls an event for a signal that nothing else handles: no session binds it, and the program has no
+        handler of its own. `run()` does not go on for it. Raises what `signal` raises.
         """
-        self._signals.answer(signum, session, event)
+        self._signals.bind_default(signum, session, event)
 
     # --- running -----------------------------------------------------------------------------------------
 
     def on_start(self, function: Callable[[], object]) -> None:
-        """Has `function` called when `run()` begins, before the loop; an PreforkError of it ends it.
+        """Has `function` called when `run()` begins, before the loop. A PreforkError that it raises ends it.
 
         If the kernel runs already, that is between turns, and soon.
         """
@@ -328,8 +300,10 @@ class Kernel:
     def run(self) -> None:
         """Delivers events until `stop()`, or until nothing can happen any more.
 
-        That is: no event queued, no timer, task, watched descriptor, bound signal or hold. An PreforkError
-        of a start hook, such as a taken port, becomes one line on standard error and SystemExit(2).
+        That is: no event queued, no timer, task, watched descriptor, bound signal or hold. A PreforkError of
+        a start hook, such as a taken port, becomes one line on standard error and SystemExit(2).
+
+        In a child that was forked meanwhile it does not return: what follows in the program is the parent's.
         """
         if self._phase is not Phase.RESTING:
             raise RuntimeError("this kernel is running already")
@@ -337,19 +311,30 @@ class Kernel:
             self._open()
             for function in self._on_start:
                 function()
-            for session in list(self._sessions):
+            for session in self.sessions:
                 self._start(session)
             self._turn()
         except PreforkError as error:
             print(f"prefork: {error}", file=sys.stderr)
             raise SystemExit(2) from error
         finally:
-            self._close()
+            try:
+                self._close()
+            finally:
+                if self._is_child:
+                    end_process()
 
     def _turn(self) -> None:
+        """Alternates between the loop and what is to be done while no loop runs.
+
+        A function of `between_turns` may fork. Then two processes return from it to here. The parent goes on
+        with the next function and resumes its loop. The child has a new loop, and no function that waits
+        (`_begin_child`): it goes on with its first turn.
+        """
         while self._phase is not Phase.STOPPING:
             if self._between:
-                self._between.popleft()()
+                function = self._between.popleft()
+                function()
                 continue
             self._phase = Phase.TURNING
             self.loop.run_forever()
@@ -357,7 +342,7 @@ class Kernel:
                 self._phase = Phase.BETWEEN_TURNS
 
     def _may_wait(self) -> bool:
-        """Asked when asyncio is about to wait for ever, so it has no callback and no timer left."""
+        """Asked when asyncio is about to wait without end, so it has no callback and no timer left."""
         if self._holds or self._signals or self._phase is not Phase.TURNING:
             return True
         if self.loop.is_watching() or asyncio.all_tasks(self.loop):
@@ -368,12 +353,9 @@ class Kernel:
     def _open(self) -> None:
         self._loop = self.loop_factory(self._may_wait)
         self._phase = Phase.BETWEEN_TURNS
-        for timer in self._timers:
-            timer._arm(self._loop)
+        self._timers.attach(self._loop)
         self._signals.attach(self._loop)
-        if self._queue:
-            self._draining = True
-            self._loop.call_soon(self._drain)
+        self._queue.attach(self._loop)
 
     def _close(self) -> None:
         if (loop := self._loop) is None:
@@ -385,22 +367,19 @@ class Kernel:
                     function()
                 except Exception:
                     logger.exception("stop hook %r failed", function)
-            for timer in list(self._timers):
-                timer.cancel()
-            self._drain()
+            self._timers.cancel()
+            self._queue.drain()
             loop.finish_tasks(cancel=True)
-            for session in list(self._living.values()):
+            for session in self._registry.started:
                 self._stop(session)
             loop.finish_tasks(cancel=False)
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
-            self._forget()
+            self._make_parts()
             loop.close()
             self._loop = None
             self._phase = Phase.RESTING
-            if self._is_child:
-                self._end_process()
 
     # --- forking -----------------------------------------------------------------------------------------
 
@@ -413,12 +392,10 @@ class Kernel:
         """
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
-        if not self._frozen:
-            warm_up()
-            gc.freeze()  # what is shared stays shared: a child's collector does not write to these pages,
-            fill_heap()  # and its objects are not put between the others
-            self._frozen = True
-        _flush()  # or the child would write it once more
+        if not self._is_prepared:
+            prepare_memory()
+            self._is_prepared = True
+        flush_output()
         with Blocked():
             pid = os.fork()
             if pid == 0:
@@ -426,38 +403,21 @@ class Kernel:
         return pid
 
     def _begin_child(self, ignored: Collection[int]) -> None:
+        """Child: leaves what is its parent's, and opens a loop of its own.
+
+        If it cannot, the process ends here. To the caller of `fork` an exception means a failed fork, and
+        that caller would go on as the parent.
+        """
         self._is_child = True
         try:
             self._discard(ignored)
             self._open()
         except BaseException:
-            self._end_process()  # our caller would take it for a failed fork, and go on as the parent
-
-    def _end_process(self) -> NoReturn:
-        """In a child `run()` does not return: what follows it in the program is the parent's to do."""
-        error = sys.exception()
-        if isinstance(error, SystemExit):
-            status = error.code if isinstance(error.code, int) else int(error.code is not None)
-        elif error is not None:
-            status = 1
-            sys.excepthook(type(error), error, error.__traceback__)
-        else:
-            status = 0
-        logging.shutdown()
-        _flush()
-        os._exit(status)
+            end_process()
 
     def _discard(self, ignored: Collection[int]) -> None:
-        """In a new child: the parent's unfinished business is buried, out of reach and never freed."""
+        """Child: takes what its parent has not finished out of reach. It is never freed (`Loop.discard`)."""
         self.loop.discard()
         self._signals.discard(ignored)
-        self._discarded += (self._loop, self._tasks, self._queue, self._timers, self._between)
-        self._forget()
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # closed, full or gone: none of that is our business
-            continue
+        self._discarded += (self._loop, self._queue, self._timers, self._tasks, self._signals, self._between)
+        self._make_parts()

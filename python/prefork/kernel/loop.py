@@ -120,19 +120,3 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         self.engine.close()
         for end in (self._ssock, self._csock):  # type: ignore[attr-defined]  # asyncio's self-pipe
             os.close(end.detach())
-
-
-def warm_up() -> None:
-    """Plays a child's first moments a few times before the first fork, so that children share more memory.
-
-    CPython 3.11 rewrites the code of a function while it is young: it counts calls and puts specialised
-    instructions in place. What is played here is settled when it is forked; each child would otherwise write
-    it into pages of its own.
-    """
-
-    async def nothing() -> None: ...
-
-    for _ in range(12):  # a function counts as young for 8 calls (PEP 659)
-        loop = EngineLoop()
-        loop.run_until_complete(nothing())
-        loop.close()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prefork.config.options import PreForkOptions, changed
 from prefork.errors import OptionError, UnknownEvent, UnknownSession
-from prefork.kernel.session import event
+from prefork.kernel.events import event
 from prefork.pool.manager import Manager
 from prefork.pool.role import Role, Standalone
 from prefork.pool.worker import Worker

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefork.config.options import ServerOptions, changed, check
 from prefork.errors import BindError, ConnectionGone, PreforkError, UnknownEvent, UnknownSession
-from prefork.kernel.session import Session, event
+from prefork.kernel.events import event
+from prefork.kernel.kernel import Session
 from prefork.server.handlers import Handlers
 from prefork.server.listening import Listening, listen
 from prefork.server.routes import expect, parse

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from prefork.errors import BindError, OptionError, UnknownEvent, UnknownSession
-from prefork.kernel.kernel import Kernel
-from prefork.kernel.session import Session, event
+from prefork.kernel.events import event
+from prefork.kernel.kernel import Kernel, Session
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from prefork.errors import BindError
-from prefork.kernel.kernel import Kernel
-from prefork.kernel.session import Session, event
+from prefork.kernel.events import event
+from prefork.kernel.kernel import Kernel, Session
 
 
 class Recorder(Session):
@@ -87,7 +87,7 @@ def test_a_child_keeps_sessions_and_nothing_of_the_parents_business(kernel: Kern
         gc.collect()
         aliased = kernel.find("ALIAS") is recorder
         usr1 = signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
-        return [recorder.heard, unwound, aliased, usr1, list(recorder._delays)]
+        return [recorder.heard, unwound, aliased, usr1, list(kernel._timers._delays)]
 
     child = Child(kernel, ends_with=seen)
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from prefork.errors import OptionError, UnknownEvent, UnknownSession
-from prefork.kernel.kernel import Kernel
-from prefork.kernel.session import Session, event
+from prefork.kernel.events import event
+from prefork.kernel.kernel import Kernel, Session
 
 
 class Pages(Session):
@@ -139,7 +139,7 @@ def test_delay_may_be_set_again_when_it_rings() -> None:
         @event
         def tick(self) -> None:
             self.ticks += 1
-            self.set_timers += len(self._delays)
+            self.set_timers += len(self.kernel._timers)
             if self.ticks < 3:
                 self.delay("tick", 0.001)
 

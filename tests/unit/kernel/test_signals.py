@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from prefork.errors import UnknownEvent, UnknownSession
-from prefork.kernel.kernel import Kernel
-from prefork.kernel.session import Session, event
+from prefork.kernel.events import event
+from prefork.kernel.kernel import Kernel, Session
 
 
 class Listener(Session):
@@ -191,7 +191,9 @@ def answering(*listeners: Listener) -> Kernel:
     kernel = Kernel()
     kernel.hold(kernel)
     for listener in map(kernel.add, listeners):
-        kernel.on_start(lambda listener=listener: kernel._signals.answer(signal.SIGUSR2, listener, "came"))
+        kernel.on_start(
+            lambda listener=listener: kernel._signals.bind_default(signal.SIGUSR2, listener, "came")
+        )
     kernel.on_start(lambda: kernel.loop.call_soon(raising(signal.SIGUSR2)))
     return kernel
 
@@ -294,5 +296,5 @@ def test_a_signal_is_ignored_until_it_is_answered() -> None:
 def test_a_kernel_does_not_wait_for_a_signal_that_it_would_answer() -> None:
     kernel = Kernel()
     listener = kernel.add(Listener("ONE"))
-    kernel.on_start(lambda: kernel._signals.answer(signal.SIGUSR2, listener, "came"))
+    kernel.on_start(lambda: kernel._signals.bind_default(signal.SIGUSR2, listener, "came"))
     kernel.run()  # ends by itself, or not at all

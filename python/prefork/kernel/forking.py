@@ -1,0 +1,65 @@
+"""What a fork needs besides fork(2): memory that is ready to be shared, and an end for the child."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from prefork._engine import fill_heap
+from prefork.kernel.loop import EngineLoop
+
+YOUNG_CALLS = 12
+"""More than the 8 calls for which CPython 3.11 counts a function as young (PEP 659)."""
+
+
+def prepare_memory() -> None:
+    """Before the first fork: has children share as much memory as they can."""
+    warm_up()
+    gc.freeze()  # a child's collector does not write to the pages of these objects,
+    fill_heap()  # and new objects of a child are not put between them
+
+
+def warm_up() -> None:
+    """Runs a child's first moments a few times.
+
+    CPython 3.11 rewrites the code of a function while it is young: it counts calls and puts specialised
+    instructions in place. What is run here is settled when it is forked; each child would otherwise write it
+    into pages of its own.
+    """
+
+    async def nothing() -> None: ...
+
+    for _ in range(YOUNG_CALLS):
+        loop = EngineLoop()
+        loop.run_until_complete(nothing())
+        loop.close()
+
+
+def flush_output() -> None:
+    """Writes out what is buffered. A fork would copy the buffer, and the child would write it once more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # closed, full or gone: not an error here
+            continue
+
+
+def end_process() -> NoReturn:
+    """Ends this child, with the status of the exception that is being handled, and prints that one.
+
+    It does not return into the parent's program, and runs none of its `atexit` functions.
+    """
+    error = sys.exception()
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        status = 1
+        sys.excepthook(type(error), error, error.__traceback__)
+    else:
+        status = 0
+    logging.shutdown()
+    flush_output()
+    os._exit(status)
