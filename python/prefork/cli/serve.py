@@ -68,11 +68,18 @@ class ServeCommand(GroupedCommand):
 @click.command(cls=ServeCommand, params=[OptionFlag(option) for option in EXTERNAL.values()])
 @click.argument("target")
 @click.option(
-    "--config", "-c", envvar="PREFORK_CONFIG", metavar="FILE", help="TOML file that sets these options."
+    "--config",
+    "-c",
+    envvar="PREFORK_CONFIG",
+    show_envvar=True,
+    metavar="FILE",
+    help="TOML file that sets these options.",
 )
 def serve(target: str, config: str | None, **flags: object) -> None:
-    """Serve TARGET: module[:name] or file.py[:name] of a WSGI or ASGI application, a PreForkServer, an
-    HTTPServer or a Kernel.
+    """Serve an application with a pool of workers.
+
+    TARGET is module[:name] or file.py[:name] of a WSGI or ASGI application, a PreForkServer, an HTTPServer or
+    a Kernel.
 
     Each option can also be set in the environment (PREFORK_MAX_BODY for --max-body) and in a TOML file
     (max_body). The command line takes precedence, then the environment, the file and the code.

@@ -7,7 +7,11 @@ import click
 
 @click.command()
 @click.option(
-    "--glue", envvar="PREFORK_GLUE", metavar="NAME", help="Name of the pool. Required if several are running."
+    "--glue",
+    envvar="PREFORK_GLUE",
+    show_envvar=True,
+    metavar="NAME",
+    help="Name of the pool. Required if several are running.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(glue: str | None, as_json: bool) -> None:

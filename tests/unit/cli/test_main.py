@@ -1,18 +1,24 @@
+"""The command in a process of its own: what a user sees of errors."""
+
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from click.testing import CliRunner
 
-from prefork.cli import hints
 from prefork.cli.main import commands
-from prefork.config.options import EXTERNAL
+
+WriteApp: TypeAlias = Callable[[str], Path]
+
+SERVER = "from prefork import HTTPServer, Kernel\nkernel = Kernel()\nserver = HTTPServer(kernel, port=0)\n"
 
 
-def prefork(*args, cwd, **variables):
+def prefork(*args: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs the command in a process of its own, since an error ends the process."""
     return subprocess.run(
         [sys.executable, "-c", "from prefork.cli.main import main; main()", *args],
@@ -24,7 +30,8 @@ def prefork(*args, cwd, **variables):
     )
 
 
-def error(*args, cwd, **variables):
+def error(*args: str, cwd: Path, **variables: str) -> str:
+    """The message of a command that fails."""
     done = prefork(*args, cwd=cwd, **variables)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -34,65 +41,17 @@ def error(*args, cwd, **variables):
 
 
 @pytest.fixture
-def app(tmp_path):
-    def write(content):
+def app(tmp_path: Path) -> WriteApp:
+    """`app(source)` writes app.py. Returns its directory."""
+
+    def write(content: str) -> Path:
         (tmp_path / "app.py").write_text(content)
         return tmp_path
 
     return write
 
 
-SERVER = "from prefork import HTTPServer, Kernel\nkernel = Kernel()\nserver = HTTPServer(kernel, port=0)\n"
-
-
-@pytest.fixture
-def given(monkeypatch):
-    """Runs `prefork serve app.py` without serving. Returns the values that were given."""
-    from prefork.hosting import serving
-
-    def run(*args, **variables):
-        seen = {}
-
-        def look(target, values):
-            assert target == "app.py"
-            seen.update({name: value for name, (value, _) in values.items()})
-
-        monkeypatch.setattr(serving, "run", look)
-        CliRunner().invoke(commands, ["serve", "app.py", *args], env=variables, catch_exceptions=False)
-        return seen
-
-    return run
-
-
-def test_every_option_has_a_flag_that_is_in_the_help():
-    shown = CliRunner().invoke(commands, ["serve", "--help"]).output
-    assert all(f"{option.flag} " in shown for option in EXTERNAL.values())
-    assert "[default: 1g]" in shown
-    assert "[default: 75]" in shown
-
-
-def test_flags_and_variables_are_read(given):
-    assert given("--min-spare", "2", "--no-keep-alive", PREFORK_MAX_BODY="10m") == {
-        "min_spare_servers": 2,
-        "keep_alive": False,
-        "max_body": 10 << 20,
-    }
-
-
-def test_bind_is_one_address_and_of_other_options_the_last_counts(given):
-    assert given("-b", "[::1]:80")["address"] == "::1"
-    assert given("--max-body", "1m", "--max-body", "2m") == {"max_body": 2 << 20}
-
-
-@pytest.mark.parametrize("as_flag", [True, False])
-def test_a_flag_or_a_variable_names_the_file(given, tmp_path, as_flag):
-    path = tmp_path / "prefork.toml"
-    path.write_text('glue = "site"\n')
-    found = given("--config", str(path)) if as_flag else given(PREFORK_CONFIG=str(path))
-    assert found == {"ipc_glue": "site"}
-
-
-def test_without_a_command_the_help_is_shown():
+def test_without_a_command_the_help_is_shown() -> None:
     shown = CliRunner().invoke(commands, [])
     assert shown.exit_code == 0
     assert "serve" in shown.output
@@ -139,21 +98,21 @@ def test_without_a_command_the_help_is_shown():
         (["status", "--frob"], "(see prefork status --help)"),
     ],
 )
-def test_an_error_of_the_user_is_one_line(app, args, message):
+def test_an_error_of_the_user_is_one_line(app: WriteApp, args: list[str], message: str) -> None:
     assert message in error(*args, cwd=app(SERVER))
 
 
-def test_an_invalid_variable_is_reported_by_its_name(app):
+def test_an_invalid_variable_is_reported_by_its_name(app: WriteApp) -> None:
     line = error("serve", "app.py", cwd=app(SERVER), PREFORK_MAX_CLIENTS="many")
     assert line == "PREFORK_MAX_CLIENTS: expected a whole number from 1 to 65535, got 'many'"
 
 
-def test_options_for_several_servers_are_an_error_with_their_names(app):
+def test_options_for_several_servers_are_an_error_with_their_names(app: WriteApp) -> None:
     two = SERVER + 'HTTPServer(kernel, alias="ADMIN", port=0)\n'
     assert "several servers (ADMIN, HTTPD)" in error("serve", "app.py", "--debug", cwd=app(two))
 
 
-def test_an_exception_of_the_user_shows_only_the_traceback_of_the_user(app):
+def test_an_exception_of_the_user_shows_only_the_traceback_of_the_user(app: WriteApp) -> None:
     done = prefork("serve", "app.py", cwd=app("def broken():\n    1 / 0\n\nbroken()\n"))
     assert done.returncode == 2
     assert "ZeroDivisionError" in done.stderr
@@ -162,28 +121,13 @@ def test_an_exception_of_the_user_shows_only_the_traceback_of_the_user(app):
     assert "importlib" not in done.stderr
 
 
-def test_short_flags_are_those_of_gunicorn() -> None:
-    flags = {flag for parameter in commands.commands["serve"].params for flag in parameter.opts}
-    assert {"-b", "-w", "-p", "-c"} <= flags
-
-
-def test_hints_name_existing_options() -> None:
-    flags = {option.flag for option in EXTERNAL.values()}
-    assert {name.split()[0] for name in hints.EQUIVALENTS.values()} <= flags
-    assert not flags & hints.EQUIVALENTS.keys()
-    absent = [name for names in hints.NOT_SUPPORTED for name in names.split()]
-    assert not {name for name in absent if name in hints.EQUIVALENTS or name in flags}
-    named = {flag for why in hints.NOT_SUPPORTED.values() for flag in re.findall(r"--[a-z-]+", why)}
-    assert named - {"--json"} <= flags
-
-
-def test_version(tmp_path):
+def test_version(tmp_path: Path) -> None:
     done = prefork("--version", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith("prefork 0.")
 
 
-def test_serve_imports_little_because_every_worker_keeps_it():
+def test_serve_imports_little_because_every_worker_keeps_it() -> None:
     script = "import sys, prefork.cli.main, prefork.hosting.serving; print(*sys.modules)"
     env = {"PYTHONPATH": ":".join(sys.path)}
     loaded = subprocess.check_output([sys.executable, "-c", script], env=env, text=True).split()
