@@ -43,11 +43,17 @@ def test_a_flag_is_in_the_section_of_its_group_only(option: Option) -> None:
 
 @WIDTHS
 def test_all_texts_begin_in_one_column(width: int) -> None:
-    for name, text in sections(width).items():
-        if name != "Examples":
-            for line in text.strip("\n").splitlines():
-                assert line[COLUMN - 1] == " " or line.startswith("  -")
-                assert len(line) <= COLUMN or line[COLUMN] != " "
+    context = click.Context(serve)
+    records = [flag.get_help_record(context) for flag in serve.get_params(context)]
+    names = {f"  {record[0]}" for record in records if record is not None}
+    lines = [
+        line for name, text in sections(width).items() if name != "Examples" for line in text.splitlines()
+    ]
+    assert len(lines) > 2 * len(Group)
+    for line in filter(None, lines):
+        left, gap, text = line[: COLUMN - 2].rstrip(), line[COLUMN - 2 : COLUMN], line[COLUMN:]
+        in_column = left in {"", *names} and gap == "  " and not text.startswith(" ")
+        assert in_column or line in names, line
 
 
 def test_flags_and_defaults_are_not_broken() -> None:
