@@ -19,12 +19,12 @@ from prefork.errors import (
     UnknownEvent,
     UnknownSession,
 )
+from prefork.forms import Upload
 from prefork.hosting.running import run
 from prefork.kernel.events import event
 from prefork.kernel.kernel import Kernel, Session
 from prefork.kernel.timers import Timer
 from prefork.pool.server import PreForkServer
-from prefork.server.forms import Upload
 from prefork.server.server import HTTPServer
 
 __all__ = [

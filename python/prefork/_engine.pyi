@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, TypedDict, Type
 from typing_extensions import disjoint_base
 
 from prefork.config.options import AppOptions, ServerOptions
-from prefork.server.forms import Upload
+from prefork.forms import Upload
 
 __all__ = [
     "STUCK",

@@ -18,8 +18,10 @@ CRATES = ROOT / "crates"
 # Each floor and the floors that it may import from, which all stand above it in this table.
 FLOORS: dict[str, set[str]] = {
     "errors": set(),
+    "forms": set(),
     "config": {"errors"},
-    "_engine": {"errors", "config"},  # the native module is generated from the options and reads them
+    # The native module is generated from the options and reads them.
+    "_engine": {"errors", "forms", "config"},
     "logs": {"errors", "_engine"},
     "kernel": {"errors", "_engine"},
     "server": {"errors", "_engine", "config", "logs", "kernel"},
@@ -27,7 +29,7 @@ FLOORS: dict[str, set[str]] = {
     "hosting": {"errors", "_engine", "config", "logs", "kernel", "server", "pool"},
     "status": {"errors", "config", "logs", "pool"},
     "cli": {"errors", "config", "logs", "hosting", "status"},
-    "__init__": {"errors", "_engine", "kernel", "server", "pool", "hosting"},
+    "__init__": {"errors", "forms", "_engine", "kernel", "server", "pool", "hosting"},
     "__main__": {"cli"},
 }
 CRATE_FLOORS: dict[str, set[str]] = {
@@ -36,9 +38,8 @@ CRATE_FLOORS: dict[str, set[str]] = {
     "prefork-python": {"prefork-wire", "prefork-engine"},
 }
 
-# What the code breaks today. A line that is mended must go.
+# Parts that have a circle today. The one that loses it must go from here.
 KNOWN_CIRCLES = {"server", "hosting", "prefork-engine", "prefork-python"}
-KNOWN_IMPORTS = {("_engine", "server")}
 
 
 def floor_of(module: str) -> str:
@@ -86,14 +87,13 @@ def test_the_table_goes_one_way() -> None:
 
 
 def test_each_floor_imports_only_what_is_under_it() -> None:
-    upward = {
-        (floor_of(module), floor_of(other)): f"{module} imports {other}"
+    upward = [
+        f"{module} imports {other}"
         for module, used in whole_graph().items()
         for other in used
         if floor_of(other) not in FLOORS[floor_of(module)] | {floor_of(module)}
-    }
-    assert [line for pair, line in upward.items() if pair not in KNOWN_IMPORTS] == []
-    assert upward.keys() >= KNOWN_IMPORTS, "mended: take it out of KNOWN_IMPORTS"
+    ]
+    assert upward == []
 
 
 @pytest.mark.parametrize("part", [*FLOORS, *CRATE_FLOORS])

@@ -251,7 +251,7 @@ impl Request {
     /// ValueError if it is neither urlencoded nor multipart.
     fn form<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let forms = py.import(intern!(py, "prefork.server.forms"))?;
+        let forms = py.import(intern!(py, "prefork.forms"))?;
         let (content_type, content) = {
             let request = slf.borrow();
             (request.content_type(py), request.content(py)?)
@@ -263,7 +263,7 @@ impl Request {
     #[getter]
     fn authorization_basic<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let forms = py.import(intern!(py, "prefork.server.forms"))?;
+        let forms = py.import(intern!(py, "prefork.forms"))?;
         let value = slf
             .borrow()
             .field("authorization")

@@ -7,12 +7,12 @@ import binascii
 from dataclasses import dataclass
 
 MAX_FIELDS = 10_000
-"""More than anybody fills in: each costs a multiple of its bytes."""
+"""More than a person fills in. A field costs a multiple of its bytes, so the number is limited too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file of a form (RFC 7578). `filename` is what the client says: never a path to write to."""
+    """A file of a form (RFC 7578). `filename` comes from the client: never use it as a path."""
 
     filename: str
     content_type: str
@@ -25,7 +25,7 @@ def parse(content_type: str | None, content: bytes) -> dict[str, list[str | Uplo
     Takes application/x-www-form-urlencoded (WHATWG URL, 5) and multipart/form-data (RFC 7578), both in UTF-8.
     Raises ValueError for any other type and for a body that is not what its type says.
     """
-    # Not before there is a form: these cost every process a megabyte.
+    # Imported only for a form: these cost every process a megabyte.
     from email.message import Message
     from urllib.parse import parse_qs
 

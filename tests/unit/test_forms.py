@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefork.server.forms import MAX_FIELDS, Upload, basic_credentials, parse
+from prefork.forms import MAX_FIELDS, Upload, basic_credentials, parse
 
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=----WebKit"
