@@ -81,6 +81,8 @@ NOT_CODE = re.compile(
 )
 USE = re.compile(r"\buse\s+([^;]+);")
 PATH = re.compile(r"(?<![\w:])[A-Za-z_]\w*(?:::[A-Za-z_]\w*)+")
+TYPE = re.compile(r"\b(?:struct|enum|union)\s+([A-Z]\w*)")
+OWN_METHODS = re.compile(r"^[ \t]*impl(?:<[^{]*?>)?\s+([A-Z]\w*)(?:<[^{]*?>)?\s*\{", re.MULTILINE)
 TEST_MODULE = re.compile(r"#\[cfg\(test\)\]\s*mod\s+\w+\s*\{")
 
 
@@ -89,18 +91,40 @@ def rust_graph(source: Path) -> Graph:
 
     A name that another module only re-exports counts for the module that defines it. Tests do not count.
     """
-    files = {
-        _rust_name(source, file): file
-        for file in sorted(source.rglob("*.rs"))
-        if not {"tests", "tests.rs"} & set(file.relative_to(source).parts)
-    }
-    modules = {name: _read_module(file.read_text()) for name, file in files.items()}
+    modules = {name: _read_module(code) for name, code in _rust_modules(source).items()}
     graph: Graph = {}
     for name, module in modules.items():
         paths = [use.path for use in module.uses] + module.paths
         used = {_resolve(modules, name, path) for path in paths} - {None, name}
         graph[_spell(name)] = {_spell(other) for other in used if other is not None}
     return graph
+
+
+def methods_elsewhere(source: Path) -> dict[str, set[str]]:
+    """The types of a crate that have methods outside of their modules, and where these are.
+
+    A type whose methods lie in many files ties those files together, and no `use` shows it.
+    """
+    modules = _rust_modules(source)
+    homes: dict[str, set[str]] = {}
+    for name, code in modules.items():
+        for match in TYPE.finditer(code):
+            homes.setdefault(match[1], set()).add(_spell(name))
+    elsewhere: dict[str, set[str]] = {}
+    for name, code in modules.items():
+        for match in OWN_METHODS.finditer(code):
+            if match[1] in homes and _spell(name) not in homes[match[1]]:
+                elsewhere.setdefault(match[1], set()).add(_spell(name))
+    return elsewhere
+
+
+def _rust_modules(source: Path) -> dict[tuple[str, ...], str]:
+    """The modules of a crate, and the code of each without its tests."""
+    return {
+        _rust_name(source, file): _without_tests(rust_code(file.read_text()))
+        for file in sorted(source.rglob("*.rs"))
+        if not {"tests", "tests.rs"} & set(file.relative_to(source).parts)
+    }
 
 
 def _rust_name(source: Path, file: Path) -> tuple[str, ...]:
@@ -117,8 +141,7 @@ def rust_code(text: str) -> str:
     return NOT_CODE.sub(" ", text)
 
 
-def _read_module(text: str) -> _Module:
-    code = _without_tests(rust_code(text))
+def _read_module(code: str) -> _Module:
     uses = [use for match in USE.finditer(code) for use in _expand(match[1])]
     paths = [tuple(match[0].split("::")) for match in PATH.finditer(USE.sub(" ", code))]
     return _Module(uses, paths)
