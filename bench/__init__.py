@@ -4,7 +4,8 @@
     servers, recipes             starting a server; which servers there are
     load, closed_loop, open_loop how they are asked: by wrk, as fast as they answer, or by the clock
     rounds, windows              servers side by side: in turns of seconds, or of milliseconds
-    events, hello, websocket, static, mixed, handoff, scoreboard, pool, memory    one part of the bench each
+    events, hello, websocket, static, mixed, membership, pool, memory    one part of the bench each
+    instructions                 what a request costs in instructions: the part that has no noise
     findings, report, chart      what a part returns; the tables and the file; the picture
 
 Every server is pinned to one core and whatever asks it to another. Servers that are compared are alive at

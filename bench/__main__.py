@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from bench import events, hello, membership, memory, mixed, pool, report, static, websocket
+from bench import events, hello, instructions, membership, memory, mixed, pool, report, static, websocket
 from bench.findings import Effort, Figure, Findings, Setting
 from bench.machine import choose_cores, describe, versions
 from bench.needs import Missing, provide
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[Setting], Findings]] = {
     "websocket": websocket.find,
     "static": static.find,
     "mixed": mixed.find,
+    "instructions": instructions.find,
     "membership": membership.find,
     "pool": pool.find,
     "memory": memory.find,

@@ -47,7 +47,7 @@ def drive(server: Server, talk: Talk, seconds: float, core: int) -> Run:
     """Loads a server. Raises RuntimeError or OSError if one answer is not as the first was."""
     with pinned(core), ExitStack() as stack:
         connections = [stack.enter_context(talk.open(server)) for _ in range(CONNECTIONS)]
-        sizes = {_ask_once(connection, talk) for connection in connections}
+        sizes = {ask_once(connection, talk) for connection in connections}
         if len(sizes) > 1:
             raise RuntimeError(f"{server.name}: answers of {sizes} bytes")
         for connection in connections:
@@ -62,15 +62,21 @@ def drive(server: Server, talk: Talk, seconds: float, core: int) -> Run:
     return Run(per_s=answers / took_s, cpu_us=spent_us / answers, busy=spent_us / took_s / 1e6)
 
 
-def _ask_once(connection: socket.socket, talk: Talk) -> int:
+def ask_once(connection: socket.socket, talk: Talk) -> int:
+    """Sends the message and reads the response; returns its bytes."""
     connection.sendall(talk.message)
-    answer, size = b"", 0
-    while not size or len(answer) < size:
+    return read_response(connection, talk)
+
+
+def read_response(connection: socket.socket, talk: Talk) -> int:
+    """Reads one response and returns its bytes. Raises RuntimeError if it is cut short or wrong."""
+    response, size = b"", 0
+    while not size or len(response) < size:
         part = connection.recv(LARGE)
-        answer += part
+        response += part
         if not part:
-            raise RuntimeError(f"closed after {answer[:100]!r}")
-        size = size or talk.length(answer)
+            raise RuntimeError(f"closed after {response[:100]!r}")
+        size = size or talk.length(response)
     return size
 
 

@@ -78,6 +78,7 @@ def versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
     found["nginx"] = _first_version(["nginx", "-v"])
     found["wrk"] = _first_version(["wrk", "-v"])
+    found["valgrind"] = _first_version(["valgrind", "--version"])
     return found
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAMS = ("nginx", "wrk")  # their Debian packages have the same names
+PROGRAMS = ("nginx", "wrk", "valgrind")  # their Debian packages have the same names
 DESCRIPTORS = 10_500
 """For the 10,000 connections that one worker holds, and for the bench that holds their other ends."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,3 +49,22 @@ def _rollup(pid: int, field: str) -> int:
 def descriptors(pid: int) -> int:
     """How many files and sockets a process has open."""
     return sum(1 for _ in (PROC / str(pid) / "fd").iterdir())
+
+
+def holder(pid: int, connection: socket.socket) -> int:
+    """Which process of the tree holds the other end of a TCP connection that this process has."""
+    ours, theirs = (int(name[1]) for name in (connection.getsockname(), connection.getpeername()))
+    inode = _inode(local=theirs, remote=ours)
+    for member in tree(pid):
+        for entry in (PROC / str(member) / "fd").iterdir():
+            if str(entry.readlink()) == f"socket:[{inode}]":
+                return member
+    raise RuntimeError(f"no process under {pid} holds the connection from port {ours}")
+
+
+def _inode(local: int, remote: int) -> str:
+    for line in (PROC / "net" / "tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if [int(end.partition(":")[2], 16) for end in fields[1:3]] == [local, remote]:
+            return fields[9]
+    raise RuntimeError(f"no connection from port {remote} to port {local}")

@@ -92,6 +92,11 @@ WSGI_GUNICORN = Recipe(
     "gunicorn, gthread", module(f"gunicorn --worker-class gthread --threads 1 {_GUNICORN} {WSGI}")
 )
 
+# Without a pool: what serves is the process that was started.
+WSGI_ALONE = Recipe("prefork, WSGI", serve(WSGI, "--start 0"))
+ASGI_ALONE = Recipe("prefork, ASGI", serve(ASGI, "--start 0"))
+ASGI_UVLOOP_ALONE = Recipe("prefork, ASGI on uvloop", serve(ASGI, "--start 0 --loop uvloop"))
+
 ASGI_PREFORK = Recipe("prefork, ASGI", serve(ASGI, "--workers 1"))
 ASGI_UVLOOP = Recipe("prefork, ASGI on uvloop", serve(ASGI, "--workers 1 --loop uvloop"))
 ASGI_FASTPYSGI = Recipe("FastPySGI, ASGI", app("fast", ASGI))

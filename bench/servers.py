@@ -29,11 +29,13 @@ class Recipe:
     """A kind of server. `command` is given a free port of 127.0.0.1 and a directory of its own.
 
     `asked`: its first answer is awaited. To ask a pool is to take a spare, and it may grow.
+    `start_s`: how long it may take to start.
     """
 
     name: str
     command: Callable[[int, Path], list[str]]
     asked: bool = True
+    start_s: float = START_S
 
     @property
     def kind(self) -> str:
@@ -47,6 +49,7 @@ class Server:
     def __init__(self, recipe: Recipe, core: int) -> None:
         self.name = recipe.name
         self._asked = recipe.asked
+        self._start_s = recipe.start_s
         self.port = _free_port()
         self._directory = tempfile.TemporaryDirectory(prefix="prefork-bench-")
         self._log = Path(self._directory.name, "log")
@@ -113,7 +116,7 @@ class Server:
         self._directory.cleanup()
 
     def _await_answer(self) -> None:
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + self._start_s
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(OSError), self.connect() as connection:
                 if self.ask(connection).startswith(b"HTTP/1.1 200"):

@@ -31,7 +31,7 @@ RECIPES = (ASGI_UVICORN, ASGI_PREFORK, ASGI_UVLOOP, ASGI_GRANIAN)
 
 def find(setting: Setting) -> Findings:
     effort = setting.effort
-    load = by_talk(Talk(_open, MESSAGE, _length), effort.run_s, setting.cores.client)
+    load = by_talk(TALK, effort.run_s, setting.cores.client)
     rounds = measure(RECIPES, {LOAD: load}, effort.rounds, setting)
     ours = (rounds, LOAD, ASGI_PREFORK, ASGI_UVICORN)
     figures = [
@@ -61,3 +61,6 @@ def _length(answer: bytes) -> int:
     if not ECHO.startswith(answer):
         raise RuntimeError(f"not the echo: {answer!r}")
     return len(ECHO)
+
+
+TALK = Talk(_open, MESSAGE, _length)
