@@ -127,7 +127,7 @@ def engine_settings() -> str:
     return (
         "//! What an engine can be told: for each listener, and for each WebSocket.\n\n"
         + NOTICE
-        + "\nuse crate::body::Spool;\nuse prefork_wire::{Limits, Underscore};\n\n"
+        + f"\nuse crate::Spool;\n{_wire_imports()}\n"
         + "\n".join(_struct(struct, "pub") + "\n" + _defaults(struct) for struct in (LISTENER, WEBSOCKET))
     )
 
@@ -139,11 +139,17 @@ def binding_settings() -> str:
         + NOTICE
         + "\nuse crate::options::{header_fields, milliseconds, value};\n"
         + "use prefork_engine::{ListenerSettings, Spool, WebSocketSettings};\n"
-        + "use prefork_wire::{Limits, Underscore};\n"
+        + _wire_imports()
         + "use pyo3::intern;\nuse pyo3::prelude::*;\n\n"
         + _struct(SERVICE, "pub(crate)")
         + "".join("\n" + _conversion(struct) for struct in (LISTENER, WEBSOCKET, SERVICE))
     )
+
+
+def _wire_imports() -> str:
+    """Limits and the enums of its choices are `prefork_wire`'s."""
+    enums = {field.enum for field in grouped(LISTENER)["limits"] if field.annotation == "str"}
+    return f"use prefork_wire::{{{', '.join(sorted({'Limits', *enums}))}}};\n"
 
 
 def _struct(struct: Struct, visibility: str) -> str:

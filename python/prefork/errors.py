@@ -1,43 +1,42 @@
-"""Every error that prefork raises, in one place.
+"""Every error that prefork raises.
 
-Each carries one line that says what was expected, what came and what to do.
-The command line prints that line and exits with status 2; a program that
-imports prefork catches the class.
+The message of each is one line: what was expected, what was given and what to do. The command line prints it
+and exits with status 2. A program that imports prefork catches the class.
 """
 
 from __future__ import annotations
 
 
 class PreforkError(Exception):
-    """The root of all of them."""
+    """Base class of all errors below."""
 
 
 class OptionError(PreforkError, ValueError):
-    """An option, a handler entry or a setting that cannot be used."""
+    """An invalid option, handler entry or setting."""
 
 
 class TargetError(PreforkError):
-    """`prefork serve TARGET` does not name something that can be served."""
+    """`prefork serve TARGET` does not name an application, a server or a Kernel."""
 
 
 class BindError(PreforkError):
-    """The address cannot be listened on."""
+    """The server cannot listen on the address."""
 
 
 class GlueInUse(PreforkError):
-    """Another manager holds this `ipc_glue`; the message names its pid."""
+    """Another manager uses this `ipc_glue`. The message names its pid."""
 
 
 class ScoreboardUnavailable(PreforkError):
-    """The shared memory of the scoreboard could not be made or reached."""
+    """The shared memory of the scoreboard cannot be created or opened."""
 
 
 class NotInThisProcess(PreforkError, RuntimeError):
-    """A call that only another process of the pool may make (manager or worker)."""
+    """A call that is only possible in the manager, or only in a worker."""
 
 
 class UnknownSession(PreforkError, LookupError):
-    """Nobody has that alias."""
+    """There is no session with that alias."""
 
 
 class UnknownEvent(PreforkError, LookupError):
@@ -45,16 +44,16 @@ class UnknownEvent(PreforkError, LookupError):
 
 
 class AlreadyAnswered(PreforkError, RuntimeError):
-    """The response was answered before; a request has one answer."""
+    """The response has been sent already. A request has one response."""
 
 
 class InvalidResponse(PreforkError, ValueError):
-    """A status, header or content that cannot be sent (RFC 9110, section 5)."""
+    """A status, header field or content that cannot be sent (RFC 9110, section 5)."""
 
 
 class LifespanFailed(PreforkError):
-    """An ASGI application said that it could not start up, or has no lifespan where one is asked for."""
+    """An ASGI application reported a failed startup, or does not support lifespan with `--lifespan on`."""
 
 
 class ConnectionGone(PreforkError, ConnectionError):
-    """The client left before the answer could be sent."""
+    """The client disconnected before the response could be sent."""

@@ -2,7 +2,7 @@
 
 // Generated from python/prefork/config/options.py by `make generate`. Do not edit.
 
-use crate::body::Spool;
+use crate::Spool;
 use prefork_wire::{Limits, Underscore};
 
 /// Holds for every connection of one listener.
