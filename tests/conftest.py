@@ -44,11 +44,11 @@ def asgi(serve: Serve, request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[MakePool]:
-    """`pool(options, *flags)` serves `apps/pool_app.py`, whose server is made with these options."""
+    """`pool(*flags, **options)` serves `apps/pool_app.py`, whose server is made with these options."""
     started: list[Pool] = []
 
-    def begin(options: str = "", *flags: str, **settings: Any) -> Pool:
-        pool = start_pool(tmp_path, options, flags, **settings)
+    def begin(*flags: str, **options: Any) -> Pool:
+        pool = start_pool(tmp_path, *flags, **options)
         started.append(pool)
         return pool.wait_serving()
 

@@ -1,9 +1,9 @@
-"""What a test gives its application: `serve(APP, parameters={...})`."""
+"""What a test gives its application: `serve(APP, parameters={...})`. Any Python literal may stand there."""
 
 from __future__ import annotations
 
-import json
+import ast
 import os
 from typing import Any
 
-PARAMETERS: dict[str, Any] = json.loads(os.environ.get("TEST_PARAMETERS", "{}"))
+PARAMETERS: dict[str, Any] = ast.literal_eval(os.environ.get("TEST_PARAMETERS", "{}"))

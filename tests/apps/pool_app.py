@@ -1,18 +1,22 @@
 """The application of the pool tests, and hands for them inside its manager.
 
-`kernel, server, pages = pooled(**options)` at the top of a target file makes it. It is imported by the server
-under test only.
+It is made with the `options` of its parameters. Other files named `pool_*.py` import it and add to it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
+import resource
 import socket
+import sys
 import time
 from typing import Any
 from urllib.parse import unquote
+
+from parameters import PARAMETERS
 
 from prefork import Kernel, PreForkServer, Session, event
 
@@ -117,19 +121,16 @@ def evaluate(code: str, names: dict[str, Any]) -> bytes:
     return json.dumps({"value": result}, default=repr).encode()
 
 
-def pooled(**options: Any) -> tuple[Kernel, PreForkServer, Pages]:
-    kernel = Kernel()
-    server = PreForkServer(kernel, **{"handlers": HANDLERS} | options)
-    names: dict[str, Any] = {
-        "kernel": kernel,
-        "server": server,
-        "os": os,
-        "time": time,
-        "asyncio": asyncio,
-        "HANDLERS": HANDLERS,
-        # Asked inside the manager it is exact: nobody who reads the scoreboard is half way through the door.
-        "descriptors": lambda: len(os.listdir("/proc/self/fd")),
-    }
-    pages = names["pages"] = kernel.add(Pages(names))
-    kernel.add(Hands(names))
-    return kernel, server, pages
+kernel = Kernel()
+server = PreForkServer(kernel, **{"handlers": HANDLERS} | PARAMETERS.get("options", {}))
+names: dict[str, Any] = {
+    "kernel": kernel,
+    "server": server,
+    "HANDLERS": HANDLERS,
+    # Asked inside the manager it is exact: no reader of the scoreboard is being accepted meanwhile.
+    "descriptors": lambda: len(os.listdir("/proc/self/fd")),
+    **{module.__name__: module for module in (asyncio, ctypes, os, resource, sys, time)},
+}
+pages = names["pages"] = kernel.add(Pages(names))
+kernel.add(Hands(names))
+exec(PARAMETERS.get("more", ""), names)

@@ -14,11 +14,17 @@ from support.pool import MakePool, Pool
 from support.processes import alive, children
 from support.waiting import wait_until
 
-FOUR = "start_servers=4, min_spare_servers=4, max_spare_servers=4, max_clients=4, check_spares_interval=60"
+FOUR = {
+    "start_servers": 4,
+    "min_spare_servers": 4,
+    "max_spare_servers": 4,
+    "max_clients": 4,
+    "check_spares_interval": 60,
+}
 
 
 def test_kill_9_of_a_worker_under_load_fails_only_its_own_requests(pool: MakePool) -> None:
-    server = pool(FOUR)
+    server = pool(**FOUR)
     server.wait_workers(4)
     took_ms = []
     with Load(server, 12) as load:
@@ -51,7 +57,7 @@ def refuses(server: Pool) -> bool:
 def test_kill_9_of_the_manager_leaves_nothing_and_the_same_glue_starts_again(
     pool: MakePool, load: str
 ) -> None:
-    server = pool(FOUR, "--glue", "prefork-test-killed")
+    server = pool("--glue", "prefork-test-killed", **FOUR)
     workers = server.wait_workers(4)
     if load == "held":
         server.hold(3)
@@ -65,14 +71,14 @@ def test_kill_9_of_the_manager_leaves_nothing_and_the_same_glue_starts_again(
     took_s = time.monotonic() - began
     print(f"all gone after {took_s * 1000:.0f} ms")
     assert took_s < 1
-    again = pool(FOUR, "--glue", "prefork-test-killed", "--bind", f"127.0.0.1:{server.port}")
+    again = pool("--glue", "prefork-test-killed", "--bind", f"127.0.0.1:{server.port}", **FOUR)
     assert again.get("/one") == b"one"
     assert "0 workers" not in again.out[0]
 
 
 def test_kill_9_of_the_manager_amid_forks_leaves_no_orphan(pool: MakePool) -> None:
     for delay_s in (0.0, 0.001, 0.002, 0.004, 0.008):
-        server = pool("start_servers=40, min_spare_servers=40, max_spare_servers=40, max_clients=64")
+        server = pool(start_servers=40, min_spare_servers=40, max_spare_servers=40, max_clients=64)
         before = set(children(server.pid))
         server.hold(40)
         time.sleep(delay_s)  # a moment amid the growth, any will do
@@ -100,7 +106,7 @@ def orphans_of(server: Pool) -> list[int]:
 
 
 def test_os_exit_in_a_handler_ends_that_worker_alone_and_it_is_replaced(pool: MakePool) -> None:
-    server = pool(FOUR)
+    server = pool(**FOUR)
     old = server.wait_workers(4)
     assert server.raw(b"GET /do?os._exit(0) HTTP/1.1\r\nHost: x\r\n\r\n") == b""
     line = server.wait_log("ended: exit status 0")
@@ -114,16 +120,16 @@ def test_os_exit_in_a_handler_ends_that_worker_alone_and_it_is_replaced(pool: Ma
 
 
 def test_a_segmentation_fault_in_a_handler_ends_that_worker_alone(pool: MakePool) -> None:
-    server = pool(FOUR, more="import ctypes\npages.names['crash'] = lambda: ctypes.string_at(0)\n")
+    server = pool(**FOUR)
     old = server.wait_workers(4)
-    assert server.raw(b"GET /do?crash() HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+    assert server.raw(b"GET /do?ctypes.string_at(0) HTTP/1.1\r\nHost: x\r\n\r\n") == b""
     server.wait_log("killed by SIGSEGV")
     wait_until(lambda: set(server.workers()) != set(old), "its replacement")
     assert len(set(server.wait_workers(4)) & set(old)) == 3
 
 
 def test_sys_exit_in_a_handler_ends_that_worker_alone(pool: MakePool) -> None:
-    server = pool(FOUR, more="import sys\npages.names['sys'] = sys\n")
+    server = pool(**FOUR)
     old = server.wait_workers(4)
     assert server.raw(b"GET /do?sys.exit(5) HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 500 ")
     server.wait_log("ended: exit status 5")
@@ -132,7 +138,7 @@ def test_sys_exit_in_a_handler_ends_that_worker_alone(pool: MakePool) -> None:
 
 
 def test_a_worker_that_dies_while_it_drains_is_reported(pool: MakePool) -> None:
-    server = pool(FOUR)
+    server = pool(**FOUR)
     server.wait_workers(4)
     server.hold(1, "/ahold")
     wait_until(lambda: server.totals["active"] == 1, "one held")
@@ -144,7 +150,7 @@ def test_a_worker_that_dies_while_it_drains_is_reported(pool: MakePool) -> None:
 
 
 def test_descriptors_of_the_manager_do_not_grow_over_200_deaths(pool: MakePool) -> None:
-    server = pool("", "--workers", "10", "--log-level", "critical")
+    server = pool("--workers", "10", "--log-level", "critical")
     server.wait_workers(10)
     before = server.manager("descriptors()")
     for _ in range(20):

@@ -19,8 +19,14 @@ from support.waiting import wait_until
 SOMEBODY = 54321
 """A user of whom nothing else runs: the limit counts a user's processes, and root is above it."""
 
-TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8, check_spares_interval=0.05"
-LIMITS = "import os, resource\npages.names['resource'] = resource\n"
+TWO = {
+    "start_servers": 2,
+    "min_spare_servers": 2,
+    "max_spare_servers": 2,
+    "max_clients": 8,
+    "check_spares_interval": 0.05,
+}
+LIMITS = "pool_limits.py"
 
 
 def limit(server: Pool, what: str, soft: int | None) -> None:
@@ -42,7 +48,7 @@ def allow_forks(server: Pool) -> None:
 
 
 def test_when_no_process_can_be_forked_it_goes_on_says_so_once_and_recovers(pool: MakePool) -> None:
-    server = pool(TWO, more=LIMITS)
+    server = pool(**TWO, app=LIMITS)
     victim, other = server.wait_workers(2)
     forbid_forks(server)
     os.kill(victim, signal.SIGKILL)
@@ -59,7 +65,7 @@ def test_when_no_process_can_be_forked_it_goes_on_says_so_once_and_recovers(pool
 
 
 def test_when_none_can_be_forked_the_busy_accept_as_well(pool: MakePool) -> None:
-    server = pool(TWO, more=LIMITS)
+    server = pool(**TWO, app=LIMITS)
     server.wait_workers(2)
     forbid_forks(server)
     server.hold(2, "/ahold")
@@ -70,27 +76,8 @@ def test_when_none_can_be_forked_the_busy_accept_as_well(pool: MakePool) -> None
     assert len(server.release()) == 2
 
 
-FILL = f"""
-{LIMITS}
-filling = []
-def fill():
-    resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    try:
-        while True:
-            filling.append(os.dup(0))
-    except OSError:
-        return len(filling)
-
-def empty():
-    while filling:
-        os.close(filling.pop())
-
-pages.names.update(fill=fill, empty=empty)
-"""
-
-
 def test_when_the_manager_is_out_of_descriptors_it_goes_on_says_so_once_and_recovers(pool: MakePool) -> None:
-    server = pool(TWO, more=FILL)
+    server = pool(**TWO, app=LIMITS)
     workers = server.wait_workers(2)
     before = server.manager("descriptors()")
     assert server.manager("fill()") > 10
@@ -109,7 +96,7 @@ def test_when_the_manager_is_out_of_descriptors_it_goes_on_says_so_once_and_reco
 
 
 def test_who_asks_for_the_scoreboard_while_descriptors_are_out_is_turned_away(pool: MakePool) -> None:
-    server = pool(TWO, more=FILL)
+    server = pool(**TWO, app=LIMITS)
     server.wait_workers(2)
     server.manager("fill()")
     for _ in range(5):
@@ -137,9 +124,7 @@ def can_be_asked(server: Pool) -> bool:
 @pytest.fixture
 def unserved(tmp_path: Path) -> Iterator[Pool]:
     """A pool that has found no shared memory; it tries again each half second."""
-    options = f"{TWO}, prefork_interval=0.5"
-    more = LIMITS + "resource.setrlimit(resource.RLIMIT_FSIZE, (0, -1))\n"
-    server = start_pool(tmp_path, options, (), more=more)
+    server = start_pool(tmp_path, **TWO, prefork_interval=0.5, app=LIMITS, parameters={"no_memory": True})
     server.wait_log("cannot create the scoreboard")
     wait_until(lambda: can_be_asked(server), "hands in the manager")
     yield server

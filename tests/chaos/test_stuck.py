@@ -14,7 +14,13 @@ from support.processes import alive, state
 from support.responses import read_all, read_response
 from support.waiting import wait_until
 
-THREE = "start_servers=3, min_spare_servers=3, max_spare_servers=3, max_clients=3, check_spares_interval=60"
+THREE = {
+    "start_servers": 3,
+    "min_spare_servers": 3,
+    "max_spare_servers": 3,
+    "max_clients": 3,
+    "check_spares_interval": 60,
+}
 
 
 def stop(pid: int) -> None:
@@ -23,7 +29,7 @@ def stop(pid: int) -> None:
 
 
 def test_a_worker_stuck_in_a_blocking_handler_is_killed_after_graceful_timeout(pool: MakePool) -> None:
-    server = pool(THREE, "--graceful-timeout", "0.2")
+    server = pool("--graceful-timeout", "0.2", **THREE)
     server.wait_workers(3)
     (held,) = server.hold(1)
     wait_until(lambda: server.totals["active"] == 1, "one held")
@@ -40,7 +46,7 @@ def test_a_worker_stuck_in_a_blocking_handler_is_killed_after_graceful_timeout(p
 
 
 def test_a_worker_that_ignores_term_is_killed_when_it_is_replaced(pool: MakePool) -> None:
-    server = pool(THREE, "--graceful-timeout", "0.1")
+    server = pool("--graceful-timeout", "0.1", **THREE)
     old = set(server.wait_workers(3))
     deaf = int(server.worker("[__import__('signal').pthread_sigmask(0, [15]), os.getpid()][1]"))
     server.manager("server.set_handlers(HANDLERS, replace=True)")
@@ -50,28 +56,20 @@ def test_a_worker_that_ignores_term_is_killed_when_it_is_replaced(pool: MakePool
     assert "ERROR" not in server.log
 
 
-BLOCKS = """
-@server.handle("^/block$")
-async def block():
-    while not os.path.exists("go"):
-        await asyncio.sleep(0.002)
-    time.sleep(60)
-
-@server.handle("^/last$")
-async def last():
-    while not os.path.exists("go"):
-        await asyncio.sleep(0.002)
-    await asyncio.sleep(0.5)
-    return "last"
-"""
-HUNG = "start_servers=1, min_spare_servers=1, max_spare_servers=1, max_clients=1, check_spares_interval=0.05"
+HUNG = {
+    "start_servers": 1,
+    "min_spare_servers": 1,
+    "max_spare_servers": 1,
+    "max_clients": 1,
+    "check_spares_interval": 0.05,
+}
 LEAVES = pytest.mark.parametrize("told", [False, True], ids=["after max_requests", "replaced"])
 
 
 def leaving(pool: MakePool, path: str, *, told: bool) -> tuple[Pool, int, socket.socket]:
     """A worker that drains and has a request open, which goes on when the file `go` is there."""
-    options = HUNG if told else f"{HUNG}, max_requests_per_child=2"
-    server = pool(options, "--graceful-timeout", "1", more=BLOCKS)
+    options = HUNG if told else HUNG | {"max_requests_per_child": 2}
+    server = pool("--graceful-timeout", "1", **options, app="pool_functions.py")
     (worker,) = server.wait_workers(1)
     server.get("/one")
     (held,) = server.hold(1, path)
@@ -109,14 +107,14 @@ def test_a_worker_that_leaves_within_its_time_is_not_killed(pool: MakePool, told
 
 
 def test_a_stopped_worker_keeps_no_client_from_the_others(pool: MakePool) -> None:
-    server = pool(THREE)
+    server = pool(**THREE)
     first, *others = server.wait_workers(3)
     stop(first)
     assert {int(server.get("/pid")) for _ in range(50)} <= set(others)
 
 
 def test_a_stopped_worker_is_killed_at_shutdown(pool: MakePool) -> None:
-    server = pool(THREE, "--graceful-timeout", "0.1")
+    server = pool("--graceful-timeout", "0.1", **THREE)
     first, *_ = server.wait_workers(3)
     stop(first)
     server.signal(signal.SIGTERM)
@@ -126,7 +124,7 @@ def test_a_stopped_worker_is_killed_at_shutdown(pool: MakePool) -> None:
 
 
 def test_a_stopped_worker_dies_with_its_manager(pool: MakePool) -> None:
-    server = pool(THREE)
+    server = pool(**THREE)
     first, *_ = server.wait_workers(3)
     stop(first)
     server.process.kill()
@@ -134,7 +132,7 @@ def test_a_stopped_worker_dies_with_its_manager(pool: MakePool) -> None:
 
 
 def test_a_manager_that_is_stopped_for_a_while_keeps_its_workers_serving(pool: MakePool) -> None:
-    server = pool(THREE)
+    server = pool(**THREE)
     workers = server.wait_workers(3)
     server.signal(signal.SIGSTOP)
     assert {int(server.get("/pid")) for _ in range(20)} <= set(workers)

@@ -14,12 +14,12 @@ from support.processes import alive, state
 from support.responses import read_response
 from support.waiting import wait_until
 
-FIVE = "start_servers=5, min_spare_servers=5, max_spare_servers=5, max_clients=20"
+FIVE = {"start_servers": 5, "min_spare_servers": 5, "max_spare_servers": 5, "max_clients": 20}
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.02], ids=["hard", "with pauses"])
 def test_recycling_under_load_closes_no_connection(pool: MakePool, pause_s: float) -> None:
-    server = pool(f"{FIVE}, max_requests_per_child=20")
+    server = pool(**FIVE, max_requests_per_child=20)
     server.wait_workers(5)
     with Load(server, 8, "/one", pause_s) as load:
         load.more(1000)
@@ -31,7 +31,7 @@ def test_recycling_under_load_closes_no_connection(pool: MakePool, pause_s: floa
 
 
 def test_recycling_a_pool_of_one_closes_no_connection(pool: MakePool) -> None:
-    server = pool("max_requests_per_child=20", "--workers", "1")
+    server = pool("--workers", "1", max_requests_per_child=20)
     server.wait_workers(1)
     with Load(server, 4, "/one") as load:
         load.more(400)
@@ -40,7 +40,7 @@ def test_recycling_a_pool_of_one_closes_no_connection(pool: MakePool) -> None:
 
 
 def test_recycling_serves_pipelined_requests_before_it_hands_on(pool: MakePool) -> None:
-    server = pool("max_requests_per_child=3", "--workers", "2")
+    server = pool("--workers", "2", max_requests_per_child=3)
     server.wait_workers(2)
     with server.connect() as sock:
         for _ in range(20):
@@ -49,7 +49,7 @@ def test_recycling_serves_pipelined_requests_before_it_hands_on(pool: MakePool) 
 
 
 def test_hang_up_under_load_closes_no_connection(pool: MakePool) -> None:
-    server = pool(FIVE)
+    server = pool(**FIVE)
     old = set(server.wait_workers(5))
     with Load(server, 16, "/one") as load:
         load.more(200)
@@ -62,7 +62,7 @@ def test_hang_up_under_load_closes_no_connection(pool: MakePool) -> None:
 
 
 def test_an_async_answer_of_a_worker_that_leaves_does_not_end_its_connection(pool: MakePool) -> None:
-    server = pool("", "--workers", "1")
+    server = pool("--workers", "1")
     (old,) = server.wait_workers(1)
     _, (sock,) = server.company(1)
     sock.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -78,7 +78,7 @@ def test_an_async_answer_of_a_worker_that_leaves_does_not_end_its_connection(poo
 
 
 def test_a_pool_that_pauses_hands_nothing_on(pool: MakePool) -> None:
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     server.wait_workers(2)
     with server.connect() as sock:
         ask(sock)
@@ -90,7 +90,7 @@ def test_a_pool_that_pauses_hands_nothing_on(pool: MakePool) -> None:
 
 def queued(pool: MakePool) -> tuple[Pool, int, int, socket.socket, socket.socket]:
     """A pool of two in whose queue a request waits: one worker is stuck, the other stopped."""
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     workers = server.wait_workers(2)
     stuck, (first, second) = server.company()
     (other,) = set(workers) - {stuck}
@@ -136,7 +136,7 @@ def test_the_queue_survives_the_worker_that_would_have_come_to_it(pool: MakePool
 
 
 def test_what_was_handed_off_survives_the_stuck_worker(pool: MakePool) -> None:
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     server.wait_workers(2)
     stuck, (first, second) = server.company()
     server.stick(first)

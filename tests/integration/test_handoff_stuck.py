@@ -18,16 +18,9 @@ from support.waiting import wait_until
 QUICK_S = 0.1
 """Far more than it takes, and far less than any handler here is stuck."""
 
-WATCH = """
-@server.handle("^/watch$")
-def watch(response):
-    server.set_close_handler(response.connection, "PAGES", "hear")
-    return str(os.getpid())
-"""
-
 
 def test_a_spare_answers_what_waits_behind_a_stuck_handler(pool: MakePool) -> None:
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     workers = set(server.wait_workers(2))
     stuck, (first, second) = server.company()
     server.stick(first)
@@ -49,7 +42,7 @@ def test_a_spare_answers_what_waits_behind_a_stuck_handler(pool: MakePool) -> No
 
 
 def test_pipelined_requests_move_together(pool: MakePool) -> None:
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     server.wait_workers(2)
     stuck, (first, second) = server.company()
     server.stick(first)
@@ -60,7 +53,7 @@ def test_pipelined_requests_move_together(pool: MakePool) -> None:
 
 
 def test_many_connections_are_answered_while_one_worker_is_stuck(pool: MakePool) -> None:
-    server = pool("", "--workers", "3")
+    server = pool("--workers", "3")
     server.wait_workers(3)
     stuck, (first, *others) = server.company(12)
     server.stick(first)
@@ -71,7 +64,7 @@ def test_many_connections_are_answered_while_one_worker_is_stuck(pool: MakePool)
 
 
 def test_a_pool_of_one_keeps_what_it_has(pool: MakePool) -> None:
-    server = pool("", "--workers", "1")
+    server = pool("--workers", "1")
     server.wait_workers(1)
     only, (first, second) = server.company()
     server.stick(first)
@@ -92,14 +85,14 @@ def test_a_pool_of_one_keeps_what_it_has(pool: MakePool) -> None:
     ],
 )
 def test_a_guard_is_there_if_it_has_something_to_do(pool: MakePool, options: str, guards: int) -> None:
-    server = pool("", *options.split())
+    server = pool(*options.split())
     worker, *_ = server.wait_workers(2 if "2" in options else 1)
     threads = [thread.read_text().strip() for thread in Path(f"/proc/{worker}/task").glob("*/comm")]
     assert threads.count("guard") == guards
 
 
 def test_nothing_is_handed_off_while_nobody_is_spare(pool: MakePool) -> None:
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     server.wait_workers(2)
     _, (first, second) = server.company()
     server.stick(first)
@@ -114,7 +107,7 @@ def test_nothing_is_handed_off_while_nobody_is_spare(pool: MakePool) -> None:
 
 @pytest.mark.parametrize("before", [b"GET /pid HT", b"GET /watch HTTP/1.1\r\nHost: x\r\n\r\n"])
 def test_a_connection_that_its_worker_knows_something_of_stays(pool: MakePool, before: bytes) -> None:
-    server = pool("", "--workers", "2", more=WATCH)
+    server = pool("--workers", "2", app="pool_functions.py")
     server.wait_workers(2)
     stuck, (first, second) = server.company()
     second.sendall(before)
@@ -132,18 +125,10 @@ def test_a_connection_that_its_worker_knows_something_of_stays(pool: MakePool, b
 
 
 def test_an_async_handler_that_blocks_is_stuck_too(pool: MakePool) -> None:
-    more = """
-@server.handle("^/block$")
-async def block():
-    await asyncio.sleep(0)
-    while not os.path.exists("release"):
-        time.sleep(0.002)
-    return str(os.getpid())
-"""
-    server = pool("", "--workers", "2", more=more)
+    server = pool("--workers", "2", app="pool_functions.py")
     server.wait_workers(2)
     stuck, (first, second) = server.company()
-    first.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+    first.sendall(b"GET /hold_in_task HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_until(lambda: server.totals["active"] == 1, "it is stuck")
     assert ask(second) != stuck
     server.release()
@@ -175,7 +160,7 @@ def test_a_task_that_blocks_in_a_later_step_is_stuck_as_well(serve: Serve, tmp_p
 
 
 def test_a_worker_that_is_busy_with_async_requests_leaves_new_ones_to_a_spare(pool: MakePool) -> None:
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     server.wait_workers(2)
     busy, (first, second) = server.company()
     first.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -186,7 +171,7 @@ def test_a_worker_that_is_busy_with_async_requests_leaves_new_ones_to_a_spare(po
 
 
 def test_concurrency_says_how_many_requests_a_worker_takes(pool: MakePool) -> None:
-    server = pool("", "--workers", "2", "--concurrency", "2")
+    server = pool("--workers", "2", "--concurrency", "2")
     server.wait_workers(2)
     busy, (first, second, third) = server.company(3)
     first.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -199,7 +184,7 @@ def test_concurrency_says_how_many_requests_a_worker_takes(pool: MakePool) -> No
 
 
 def test_what_is_handed_off_is_shown(pool: MakePool) -> None:
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     server.wait_workers(2)
     _, (first, second) = server.company()
     server.stick(first)
@@ -212,23 +197,7 @@ def test_what_is_handed_off_is_shown(pool: MakePool) -> None:
     assert "1 handed off, 1 adopted" in shown
 
 
-FORK = """
-@server.handle("^/fork$")
-def fork():
-    import signal
-    ends = set()
-    for _ in range(300):
-        pid = os.fork()
-        if pid == 0:
-            signal.alarm(3)
-            server.kernel.engine.in_flight
-            os._exit(0)
-        ends.add(os.waitpid(pid, 0)[1])
-    return repr(ends)
-"""
-
-
 def test_a_child_that_a_stuck_handler_forks_finds_the_engine_free(pool: MakePool) -> None:
-    server = pool("", "--workers", "2", more=FORK)
+    server = pool("--workers", "2", app="pool_functions.py")
     server.wait_workers(2)
     assert server.get("/fork") == b"{0}"

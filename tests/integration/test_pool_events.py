@@ -7,11 +7,11 @@ import pytest
 from support.pool import MakePool
 from support.waiting import wait_until
 
-TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8"
+TWO = {"start_servers": 2, "min_spare_servers": 2, "max_spare_servers": 2, "max_clients": 8}
 
 
 def test_forkhandlers_are_called_in_every_worker_before_it_accepts(pool: MakePool) -> None:
-    server = pool(f"{TWO}, fork_handlers={{'PAGES': 'forked'}}")
+    server = pool(**TWO, fork_handlers={"PAGES": "forked"})
     server.wait_workers(2)
     server.hold(1, "/ahold")
     wait_until(lambda: server.totals["active"] == 1, "one worker held")
@@ -25,19 +25,16 @@ def test_forkhandlers_are_called_in_every_worker_before_it_accepts(pool: MakePoo
 
 def test_forkhandlers_may_be_asynchronous_and_are_waited_for(pool: MakePool) -> None:
     server = pool(
-        f"{TWO}, fork_handlers={{'LATE': 'forked_slowly', 'PAGES': 'forked'}}",
-        more="pages.alias_set('LATE')\n",
+        **TWO,
+        fork_handlers={"LATE": "forked_slowly", "PAGES": "forked"},
+        more="pages.alias_set('LATE')",
     )
     assert server.worker("pages.forks == [f'forked slowly in {os.getpid()}', f'forked in {os.getpid()}']")
 
 
 def test_a_worker_is_no_spare_until_its_forkhandlers_are_done(pool: MakePool) -> None:
     server = pool(
-        f"{TWO}, fork_handlers={{'PAGES': 'wait'}}",
-        more="async def wait():\n"
-        "    while not os.path.exists('go'): await asyncio.sleep(0.005)\n"
-        "pages._handlers['wait'] = wait\n"
-        "import os, asyncio\n",
+        **TWO, fork_handlers={"PAGES": "begin"}, app="pool_boot.py", parameters={"begin": "waits for go"}
     )
     assert server.totals["starting"] == 2
     with server.connect() as sock:
@@ -47,21 +44,23 @@ def test_a_worker_is_no_spare_until_its_forkhandlers_are_done(pool: MakePool) ->
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("handlers", ["{'NOBODY': 'forked'}", "{'PAGES': 'nothing'}"])
-def test_forkhandlers_that_do_not_exist_are_one_line_and_status_2(pool: MakePool, handlers: str) -> None:
+@pytest.mark.parametrize("handlers", [{"NOBODY": "forked"}, {"PAGES": "nothing"}])
+def test_forkhandlers_that_do_not_exist_are_one_line_and_status_2(
+    pool: MakePool, handlers: dict[str, str]
+) -> None:
     with pytest.raises(AssertionError, match=r"exit status 2: prefork: fork_handlers: [^\n]*$"):
-        pool(f"{TWO}, fork_handlers={handlers}")
+        pool(**TWO, fork_handlers=handlers)
 
 
 def test_ischild_is_true_in_a_worker_and_false_in_the_manager(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     assert server.manager("[server.is_child(), kernel.call('HTTPD', 'ISCHILD')]") == [False, False]
     assert server.worker("[server.is_child(), kernel.call('HTTPD', 'ISCHILD')]") == [True, True]
 
 
 @pytest.mark.parametrize("where", ["manager", "worker"])
 def test_getforkhandlers_posts_a_copy(pool: MakePool, where: str) -> None:
-    server = pool(f"{TWO}, fork_handlers={{'PAGES': 'forked'}}", "--workers", "1")
+    server = pool("--workers", "1", **TWO, fork_handlers={"PAGES": "forked"})
     ask = getattr(server, where)
     assert ask("kernel.post('HTTPD', 'GETFORKHANDLERS', 'PAGES', 'hear')") is True
     assert wait_until(lambda: ask("pages.told"), "the post") == [[{"PAGES": "forked"}]]
@@ -70,7 +69,7 @@ def test_getforkhandlers_posts_a_copy(pool: MakePool, where: str) -> None:
 
 
 def test_setforkhandlers_in_the_manager_counts_for_new_workers(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     assert server.manager("kernel.call('HTTPD', 'SETFORKHANDLERS', {'PAGES': 'forked'})") is True
     assert server.manager("server.get_fork_handlers()") == {"PAGES": "forked"}
     assert server.worker("pages.forks") == []
@@ -80,7 +79,7 @@ def test_setforkhandlers_in_the_manager_counts_for_new_workers(pool: MakePool) -
 
 
 def test_setforkhandlers_with_replace_reaches_running_workers(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     old = set(server.wait_workers(2))
     assert server.manager("kernel.call('HTTPD', 'SETFORKHANDLERS', {'PAGES': 'forked'}, True)") is True
     wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
@@ -88,7 +87,7 @@ def test_setforkhandlers_with_replace_reaches_running_workers(pool: MakePool) ->
 
 
 def test_setforkhandlers_is_refused_in_a_child(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     assert server.worker("server.set_fork_handlers({'PAGES': 'forked'})") is False
     assert "SETFORKHANDLERS is refused in a worker" in server.wait_log("refused")
     assert server.worker("kernel.call('HTTPD', 'SETFORKHANDLERS', {'PAGES': 'forked'})") is False
@@ -97,14 +96,14 @@ def test_setforkhandlers_is_refused_in_a_child(pool: MakePool) -> None:
 
 @pytest.mark.parametrize("value", ["['PAGES']", "'PAGES'", "None", "{'PAGES': 1}", "{'NOBODY': 'forked'}"])
 def test_setforkhandlers_is_refused_when_it_is_no_hash_of_events(pool: MakePool, value: str) -> None:
-    server = pool(f"{TWO}, fork_handlers={{'PAGES': 'forked'}}")
+    server = pool(**TWO, fork_handlers={"PAGES": "forked"})
     assert server.manager(f"server.set_fork_handlers({value})") is False
     server.wait_log("ERROR prefork.pool: SETFORKHANDLERS: ")
     assert server.manager("server.get_fork_handlers()") == {"PAGES": "forked"}
 
 
 def test_sethandlers_in_the_manager_counts_for_new_workers(pool: MakePool) -> None:
-    server = pool(f"{TWO}, max_requests_per_child=6")
+    server = pool(**TWO, max_requests_per_child=6)
     more = "[{'dir': '^/new', 'session': 'PAGES', 'event': 'one'}, *HANDLERS]"
     assert server.request("/new")[0] == 404
     assert server.manager(f"kernel.call('HTTPD', 'SETHANDLERS', {more})") is True
@@ -113,7 +112,7 @@ def test_sethandlers_in_the_manager_counts_for_new_workers(pool: MakePool) -> No
 
 
 def test_sethandlers_is_refused_in_a_child(pool: MakePool) -> None:
-    server = pool(TWO, "--workers", "1")
+    server = pool("--workers", "1", **TWO)
     assert server.worker("server.set_handlers([])") is False
     assert "SETHANDLERS is refused in a worker" in server.wait_log("refused")
     assert server.worker("kernel.call('HTTPD', 'SETHANDLERS', [])") is False
@@ -121,7 +120,7 @@ def test_sethandlers_is_refused_in_a_child(pool: MakePool) -> None:
 
 
 def test_register_hears_of_every_worker(pool: MakePool) -> None:
-    server = pool(TWO, more="server.register('PAGES', 'hear')\n")
+    server = pool(**TWO, more="server.register('PAGES', 'hear')\n")
     pids = sorted(server.wait_workers(2))
     told = wait_until(
         lambda: len(told := server.manager("pages.told")) == 4 and told, "two forked and two spare"
@@ -138,7 +137,7 @@ def test_register_hears_of_every_worker(pool: MakePool) -> None:
 
 
 def test_register_is_also_an_event(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     server.wait_workers(2)
     server.manager("kernel.post('HTTPD', 'REGISTER', 'PAGES', 'hear')")
     server.manager("os.kill(server.workers[0], 9)")
@@ -148,7 +147,7 @@ def test_register_is_also_an_event(pool: MakePool) -> None:
 
 
 def test_workers_are_told_oldest_first(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     server.wait_workers(2)
     oldest = server.manager("server.workers[0]")
     server.manager("os.kill(server.workers[1], 9)")

@@ -4,58 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import textwrap
 import urllib.request
 
 import pytest
 
 from prefork.pool.scoreboard import list_glues
+from support.apps import APPS
 from support.pool import MakePool
 from support.processes import children
 from support.waiting import wait_until
 
-ONE = "start_servers=1, min_spare_servers=1, max_spare_servers=1, max_clients=9"
-
-ALIVE = """
-import asyncio, os
-from prefork import Session, event
-
-class Beat(Session):
-    alias = "BEAT"
-    beats, ticks, rang = 0, 0, []
-
-    @event
-    async def _start(self):
-        self.post("beat")
-        self.delay("ring", 0.02, os.getpid())
-        listener = await asyncio.start_server(self.echo, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
-        while True:
-            writer.write(b"tick")
-            await reader.readexactly(4)
-            self.ticks += 1
-            await asyncio.sleep(0.001)
-
-    async def echo(self, reader, writer):
-        while data := await reader.read(100):
-            writer.write(data)
-
-    @event
-    def beat(self):
-        self.beats += 1
-        self.kernel.delay(0.001, "BEAT", "beat")
-
-    @event
-    def ring(self, pid):
-        self.rang.append((pid, os.getpid()))
-        self.delay("ring", 0.02, os.getpid())
-
-pages.names["beat"] = kernel.add(Beat())
-"""
+ONE = {"start_servers": 1, "min_spare_servers": 1, "max_spare_servers": 1, "max_clients": 9}
 
 
 def test_the_manager_goes_on_with_timers_tasks_and_sockets_while_it_forks(pool: MakePool) -> None:
-    server = pool(ONE, more=ALIVE)
+    server = pool(**ONE, app="pool_beats.py")
     before = server.manager("beat.beats"), server.manager("beat.ticks")
     for count in range(1, 6):
         server.hold(1)
@@ -69,7 +32,7 @@ def test_the_manager_goes_on_with_timers_tasks_and_sockets_while_it_forks(pool: 
 
 
 def test_a_child_has_none_of_its_parents_timers_tasks_or_posts(pool: MakePool) -> None:
-    server = pool("", "--workers", "1", more=ALIVE)
+    server = pool("--workers", "1", app="pool_beats.py")
     look = "[len(kernel._timers), len(kernel._tasks), len(kernel._queue), beat.beats]"
     wait_until(lambda: server.worker(look)[:3] == [0, 0, 0], "the end of its own beginning")
     first = server.worker(look)
@@ -78,13 +41,13 @@ def test_a_child_has_none_of_its_parents_timers_tasks_or_posts(pool: MakePool) -
 
 
 def test_a_child_keeps_sessions_aliases_and_handlers(pool: MakePool) -> None:
-    server = pool(ONE, more=ALIVE)
+    server = pool(**ONE, app="pool_beats.py")
     look = "[sorted(kernel._registry.aliases), server.get_handlers() == HANDLERS]"
     assert server.worker(look) == server.manager(look) == [["BEAT", "HANDS", "HTTPD", "PAGES"], True]
 
 
 def test_a_child_has_timers_tasks_and_signals_of_its_own(pool: MakePool) -> None:
-    server = pool("", "--workers", "1")
+    server = pool("--workers", "1")
     assert server.worker("kernel.delay(0.01, 'PAGES', 'hear', 'rang') is not None")
     wait_until(lambda: server.worker("pages.told") == [["rang"]], "the timer")
     server.worker("kernel.signal(10, 'PAGES', 'hear')")
@@ -94,14 +57,14 @@ def test_a_child_has_timers_tasks_and_signals_of_its_own(pool: MakePool) -> None
 
 
 def test_what_is_printed_before_the_fork_is_printed_once(pool: MakePool) -> None:
-    server = pool("", "--workers", "4", more="print('hello', end='')\n", env={"PYTHONUNBUFFERED": ""})
+    server = pool("--workers", "4", more="print('hello', end='')\n", env={"PYTHONUNBUFFERED": ""})
     server.wait_workers(4)
     assert server.stop() == 0
     assert "".join(server.out).count("hello") == 1
 
 
 def test_a_worker_holds_no_descriptor_of_its_manager_but_the_listener(pool: MakePool) -> None:
-    server = pool(ONE)
+    server = pool(**ONE)
     server.wait_workers(1)
     before = server.descriptors(server.workers()[0])
     for count in range(1, 5):
@@ -113,18 +76,8 @@ def test_a_worker_holds_no_descriptor_of_its_manager_but_the_listener(pool: Make
 
 
 def test_run_does_not_return_in_a_worker() -> None:
-    source = """
-        from prefork import Kernel, PreForkServer
-
-        kernel = Kernel()
-        server = PreForkServer(kernel, address="127.0.0.1", start_servers=3)
-        kernel.session("END", {"now": lambda: server.shutdown(graceful=True)})
-        server.on_serving.append(lambda _: kernel.delay(0.1, "END", "now"))
-        kernel.run()
-        print("once")
-    """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)],
+        [sys.executable, str(APPS / "run_once.py")],
         capture_output=True,
         text=True,
         timeout=20,
@@ -133,21 +86,10 @@ def test_run_does_not_return_in_a_worker() -> None:
     assert (done.stdout, done.stderr) == ("once\n", "")
 
 
-TWO_SERVERS = """
-from prefork import HTTPServer, PreForkServer
-
-other = PreForkServer(kernel, alias="OTHER", address="127.0.0.1", ipc_glue="prefork-test-other",
-    start_servers=2, min_spare_servers=2, max_spare_servers=2,
-    handlers=[{"dir": "^/pid$", "session": "PAGES", "event": "pid"}])
-alone = HTTPServer(kernel, alias="ALONE", address="127.0.0.1",
-    handlers=[{"dir": "^/pid$", "session": "PAGES", "event": "pid"}])
-"""
-
-
 def test_two_pools_and_a_server_without_one_live_in_one_kernel_and_let_go_of_each_other(
     pool: MakePool,
 ) -> None:
-    server = pool("", "--log-level", "debug", more=TWO_SERVERS)
+    server = pool("--log-level", "debug", app="pool_neighbours.py")
     urls = server.manager("{name: kernel.find(name).url for name in ('HTTPD', 'OTHER', 'ALONE')}")
 
     def fetch(name: str) -> int:

@@ -15,7 +15,7 @@ BLOCKING_AND_ASYNC = pytest.mark.parametrize("path", ["/hold", "/ahold"], ids=["
 @BLOCKING_AND_ASYNC
 def test_five_spares_taken_at_once_are_five_spares_again_at_once(pool: MakePool, path: str) -> None:
     # No clock can help: the pool is woken by the worker that takes a spare, or not at all.
-    server = pool("min_spare_servers=5, max_spare_servers=9, start_servers=5, check_spares_interval=60")
+    server = pool(min_spare_servers=5, max_spare_servers=9, start_servers=5, check_spares_interval=60)
     server.wait_spares(5)
     began = time.monotonic()
     server.hold(5, path)
@@ -29,7 +29,7 @@ def test_five_spares_taken_at_once_are_five_spares_again_at_once(pool: MakePool,
 
 @BLOCKING_AND_ASYNC
 def test_64_held_requests_get_64_workers(pool: MakePool, path: str) -> None:
-    server = pool("min_spare_servers=5, max_spare_servers=9, start_servers=5, check_spares_interval=60")
+    server = pool(min_spare_servers=5, max_spare_servers=9, start_servers=5, check_spares_interval=60)
     server.wait_spares(5)
     began = time.monotonic()
     server.hold(64, path)
@@ -40,7 +40,7 @@ def test_64_held_requests_get_64_workers(pool: MakePool, path: str) -> None:
 
 
 def test_a_spare_that_leaves_by_itself_is_made_good_at_once(pool: MakePool) -> None:
-    server = pool("min_spare_servers=3, max_spare_servers=3, start_servers=3, check_spares_interval=60")
+    server = pool(min_spare_servers=3, max_spare_servers=3, start_servers=3, check_spares_interval=60)
     server.wait_spares(3)
     assert server.worker("server.shutdown(graceful=True)") is None
     wait_until(lambda: server.status()["manager"]["forked"] == 4, "its replacement")
@@ -49,7 +49,7 @@ def test_a_spare_that_leaves_by_itself_is_made_good_at_once(pool: MakePool) -> N
 
 def test_when_all_maxclients_workers_are_active_a_further_connection_is_accepted(pool: MakePool) -> None:
     server = pool(
-        "min_spare_servers=1, max_spare_servers=2, start_servers=3, max_clients=3, check_spares_interval=60"
+        min_spare_servers=1, max_spare_servers=2, start_servers=3, max_clients=3, check_spares_interval=60
     )
     server.hold(3, "/ahold")
     wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
@@ -64,7 +64,7 @@ def test_when_all_maxclients_workers_are_active_a_further_connection_is_accepted
 
 def test_after_an_overcommit_active_workers_leave_new_connections_to_spares(pool: MakePool) -> None:
     server = pool(
-        "min_spare_servers=1, max_spare_servers=2, start_servers=2, max_clients=2, check_spares_interval=0.1"
+        min_spare_servers=1, max_spare_servers=2, start_servers=2, max_clients=2, check_spares_interval=0.1
     )
     server.hold(2, "/ahold")
     wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
@@ -80,7 +80,7 @@ def test_after_an_overcommit_active_workers_leave_new_connections_to_spares(pool
 def test_an_overcommit_is_over_as_soon_as_somebody_is_spare(
     pool: MakePool,
 ) -> None:
-    server = pool("check_spares_interval=60", "--workers", "2")
+    server = pool("--workers", "2", check_spares_interval=60)
     server.wait_workers(2)
     server.hold(2, "/ahold")
     wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
@@ -102,7 +102,7 @@ def test_an_overcommit_is_over_as_soon_as_somebody_is_spare(
 
 def test_no_request_waits_at_the_door_of_a_busy_worker_that_was_woken_for_it(pool: MakePool) -> None:
     # One sleeps through the end of the overcommit with its door open. Whoever knocks there wakes nobody else.
-    server = pool("check_spares_interval=0.05", "--workers", "2")
+    server = pool("--workers", "2", check_spares_interval=0.05)
     server.wait_workers(2)
     server.hold(1, "/nap?5")
     wait_until(lambda: server.totals["active"] == 1, "one asleep")
@@ -116,7 +116,7 @@ def test_no_request_waits_at_the_door_of_a_busy_worker_that_was_woken_for_it(poo
 
 
 def test_a_shrunk_pool_does_not_flap(pool: MakePool) -> None:
-    server = pool("min_spare_servers=2, max_spare_servers=3, start_servers=3, check_spares_interval=0.05")
+    server = pool(min_spare_servers=2, max_spare_servers=3, start_servers=3, check_spares_interval=0.05)
     server.wait_spares(3)
     for _ in range(30):
         server.get("/pid")

@@ -6,20 +6,20 @@ import contextlib
 import socket
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from prefork.pool.scoreboard import list_glues
+from support.apps import APPS
 from support.pool import MakePool, Pool
 from support.processes import alive
 from support.responses import read_all, read_response
 from support.waiting import wait_until
 
-LAZY = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8"
-TWO = f"{LAZY}, check_spares_interval=0.05"
+LAZY = {"start_servers": 2, "min_spare_servers": 2, "max_spare_servers": 2, "max_clients": 8}
+TWO = LAZY | {"check_spares_interval": 0.05}
 ASK = b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -67,7 +67,7 @@ def ask(sock: socket.socket, code: str) -> bytes:
 def test_stoplisten_in_a_worker_pauses_its_accepting_and_startlisten_resumes(
     pool: MakePool, stop: str, start: str
 ) -> None:
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     first, second = server.wait_workers(2)
     with connection_to(server, first) as to_first, connection_to(server, second) as to_second:
         ask(to_first, stop)
@@ -79,7 +79,7 @@ def test_stoplisten_in_a_worker_pauses_its_accepting_and_startlisten_resumes(
 
 
 def test_a_worker_that_was_stopped_stays_so_through_busy_times(pool: MakePool) -> None:
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     first, second = server.wait_workers(2)
     with connection_to(server, first) as sock:
         ask(sock, "server.stop_listen()")
@@ -91,7 +91,7 @@ def test_a_worker_that_was_stopped_stays_so_through_busy_times(pool: MakePool) -
 
 @pytest.mark.parametrize("how", ["", ",'GRACEFUL'"], ids=["plain", "graceful"])
 def test_shutdown_in_a_worker_ends_it_alone_and_it_is_replaced(pool: MakePool, how: str) -> None:
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     first, second = server.wait_workers(2)
     with connection_to(server, first) as sock:
         answer = ask(sock, f"kernel.post('HTTPD','SHUTDOWN'{how})")
@@ -107,7 +107,7 @@ def test_shutdown_in_a_worker_ends_it_alone_and_it_is_replaced(pool: MakePool, h
 
 @pytest.mark.parametrize("path", ["/hold", "/ahold"], ids=["blocking", "async"])
 def test_stoplisten_in_the_manager_closes_the_port_and_lets_workers_finish(pool: MakePool, path: str) -> None:
-    server = pool(TWO, "--graceful-timeout", "5")
+    server = pool("--graceful-timeout", "5", **TWO)
     server.wait_workers(2)
     server.hold(2, path)
     wait_until(lambda: server.totals["active"] == 2, "two held")
@@ -126,7 +126,7 @@ def test_stoplisten_in_the_manager_closes_the_port_and_lets_workers_finish(pool:
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:here"])
 def test_startlisten_in_the_manager_need_not_wait_for_busy_workers(pool: MakePool, bind: str) -> None:
-    server = pool(TWO, "--bind", bind)
+    server = pool("--bind", bind, **TWO)
     server.wait_workers(2)
     server.hold(1)
     wait_until(lambda: server.totals["active"] == 1, "one held")
@@ -141,7 +141,7 @@ def test_startlisten_in_the_manager_need_not_wait_for_busy_workers(pool: MakePoo
 
 
 def test_startlisten_in_the_manager_opens_the_same_port_and_forks_again(pool: MakePool) -> None:
-    server = pool(f"{TWO}, setup_handler=('PAGES', 'hear')")
+    server = pool(**TWO, setup_handler=("PAGES", "hear"))
     old = set(server.wait_workers(2))
     server.manager("kernel.call('HTTPD', 'STOPLISTEN')")
     wait_until(lambda: is_refused(server), "the port to be closed")
@@ -156,7 +156,7 @@ def test_startlisten_in_the_manager_opens_the_same_port_and_forks_again(pool: Ma
 
 
 def test_stoplisten_and_startlisten_in_one_breath_lose_no_worker(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     old = set(server.wait_workers(2))
     server.manager(
         "[server.stop_listen(), server.start_listen(), server.stop_listen(), server.start_listen()]"
@@ -168,7 +168,7 @@ def test_stoplisten_and_startlisten_in_one_breath_lose_no_worker(pool: MakePool)
 
 
 def test_what_is_forked_after_startlisten_keeps_the_policy(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     server.wait_workers(2)
     server.manager("[server.stop_listen(), server.start_listen()]")
     server.wait_workers(2)
@@ -192,7 +192,7 @@ def test_after_shutdown_in_the_manager_nothing_is_left_and_run_ends(
     pool: MakePool, how: str, stopped: bool
 ) -> None:
     # A timer or a reader that was forgotten would keep the kernel running.
-    server = pool(f"{LAZY}, check_spares_interval=30, debug_scoreboard=True", "--graceful-timeout", "20")
+    server = pool("--graceful-timeout", "20", **LAZY, check_spares_interval=30, debug_scoreboard=True)
     workers = server.wait_workers(2)
     if stopped:
         server.manager("server.stop_listen()")
@@ -206,7 +206,7 @@ def test_after_shutdown_in_the_manager_nothing_is_left_and_run_ends(
 
 
 def test_shutdown_graceful_waits_for_open_requests(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     server.wait_workers(2)
     server.hold(2, "/ahold")
     wait_until(lambda: server.totals["active"] == 2, "two held")
@@ -220,7 +220,7 @@ def test_shutdown_graceful_waits_for_open_requests(pool: MakePool) -> None:
 
 
 def test_shutdown_kills_what_is_open(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     server.wait_workers(2)
     held = server.hold(2)
     wait_until(lambda: server.totals["active"] == 2, "two held")
@@ -232,7 +232,7 @@ def test_shutdown_kills_what_is_open(pool: MakePool) -> None:
 
 
 def test_shutdown_gives_up_the_alias(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     server.wait_workers(2)
     server.manager("kernel.post('HTTPD', 'SHUTDOWN')")
     wait_until(lambda: server.manager("kernel.find('HTTPD') is None"), "the alias to go")
@@ -246,7 +246,7 @@ def test_shutdown_gives_up_the_alias(pool: MakePool) -> None:
 
 
 def test_shutdown_before_the_first_workers_are_forked_forks_none(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     server.wait_workers(2)
     server.manager("server.stop_listen()")
     wait_until(lambda: server.totals["workers"] == 0, "all to go")
@@ -256,7 +256,7 @@ def test_shutdown_before_the_first_workers_are_forked_forks_none(pool: MakePool)
 
 
 def test_graceful_timeout_cuts_an_asynchronous_handler_that_does_not_end(pool: MakePool) -> None:
-    server = pool(TWO, "--graceful-timeout", "0.3")
+    server = pool("--graceful-timeout", "0.3", **TWO)
     server.wait_workers(2)
     (held,) = server.hold(1, "/ahold")
     wait_until(lambda: server.totals["active"] == 1, "one held")
@@ -268,7 +268,7 @@ def test_graceful_timeout_cuts_an_asynchronous_handler_that_does_not_end(pool: M
 
 
 def test_when_the_kernel_is_stopped_no_worker_outlives_run(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     workers = server.wait_workers(2)
     server.manager("kernel.stop()")
     assert server.wait() == 0
@@ -277,19 +277,7 @@ def test_when_the_kernel_is_stopped_no_worker_outlives_run(pool: MakePool) -> No
 
 
 def test_a_program_goes_on_after_run_with_nothing_of_the_pool_left() -> None:
-    source = """
-        import os
-        from prefork import Kernel, PreForkServer
-
-        kernel = Kernel()
-        server = PreForkServer(kernel, address="127.0.0.1", start_servers=2)
-        kernel.session("END", {"now": kernel.stop})
-        server.on_serving.append(lambda _: kernel.post("END", "now"))
-        kernel.run()
-        with open(f"/proc/self/task/{os.getpid()}/children") as children:
-            print([children.read(), server.listening, server.glue])
-    """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)], capture_output=True, text=True, timeout=20
+        [sys.executable, str(APPS / "run_and_go_on.py")], capture_output=True, text=True, timeout=20
     )
     assert (done.stdout, done.stderr) == ("['', None, None]\n", "")

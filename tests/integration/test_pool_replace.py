@@ -10,12 +10,12 @@ from support.responses import read_response
 from support.waiting import wait_until
 
 NEW = "[{'dir': '^/one$', 'session': 'PAGES', 'event': 'two'}, *HANDLERS]"
-FIVE = "start_servers=5, min_spare_servers=5, max_spare_servers=5, max_clients=20"
+FIVE = {"start_servers": 5, "min_spare_servers": 5, "max_spare_servers": 5, "max_clients": 20}
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.03], ids=["hard", "with pauses"])
 def test_replace_reaches_running_workers_without_a_lost_request(pool: MakePool, pause_s: float) -> None:
-    server = pool(FIVE)
+    server = pool(**FIVE)
     old = set(server.wait_workers(5))
     with Load(server, 16, "/one", pause_s) as load:
         load.more(200)
@@ -36,7 +36,7 @@ def test_replace_reaches_running_workers_without_a_lost_request(pool: MakePool, 
 
 
 def test_replacing_again_and_again_under_load_loses_no_request(pool: MakePool) -> None:
-    server = pool(FIVE)
+    server = pool(**FIVE)
     server.wait_workers(5)
     with Load(server, 16, "/one") as load:
         for generation in range(2, 8):
@@ -51,7 +51,7 @@ def test_replacing_again_and_again_under_load_loses_no_request(pool: MakePool) -
 
 
 def test_a_pool_that_is_at_maxclients_is_replaced_as_well(pool: MakePool) -> None:
-    server = pool("", "--workers", "3", "--check-spares-interval", "60")
+    server = pool("--workers", "3", "--check-spares-interval", "60")
     old = set(server.wait_workers(3))
     with Load(server, 8, "/one") as load:
         load.more(50)
@@ -65,7 +65,7 @@ def test_a_pool_that_is_at_maxclients_is_replaced_as_well(pool: MakePool) -> Non
 
 
 def test_busy_workers_are_replaced_when_they_have_answered(pool: MakePool) -> None:
-    server = pool("", "--workers", "3", "--check-spares-interval", "60")
+    server = pool("--workers", "3", "--check-spares-interval", "60")
     old = set(server.wait_workers(3))
     server.hold(3, "/ahold")
     wait_until(lambda: server.totals["active"] == 3, "all are held")
@@ -79,7 +79,7 @@ def test_busy_workers_are_replaced_when_they_have_answered(pool: MakePool) -> No
 
 
 def test_an_idle_connection_of_a_replaced_worker_goes_on_in_another(pool: MakePool) -> None:
-    server = pool("", "--workers", "1")
+    server = pool("--workers", "1")
     with server.connect() as sock:
         old = ask(sock)
         server.manager("server.set_handlers(HANDLERS, replace=True)")
@@ -88,13 +88,7 @@ def test_an_idle_connection_of_a_replaced_worker_goes_on_in_another(pool: MakePo
 
 
 def test_a_connection_that_cannot_move_may_ask_once_more(pool: MakePool) -> None:
-    watch = """
-@server.handle("^/watch$")
-def watch(response):
-    server.set_close_handler(response.connection, "PAGES", "hear")
-    return str(os.getpid())
-"""
-    server = pool("", "--workers", "1", more=watch)
+    server = pool("--workers", "1", app="pool_functions.py")
     with server.connect() as sock:
         sock.sendall(b"GET /watch HTTP/1.1\r\nHost: x\r\n\r\n")
         old = int(read_response(sock)[2])
@@ -107,7 +101,7 @@ def watch(response):
 
 
 def test_replace_while_a_replace_is_under_way_ends_with_the_last_handlers(pool: MakePool) -> None:
-    server = pool(FIVE)
+    server = pool(**FIVE)
     server.wait_workers(5)
     server.manager(f"[server.set_handlers(HANDLERS, replace=True), server.set_handlers({NEW}, replace=True)]")
     wait_until(
@@ -118,7 +112,7 @@ def test_replace_while_a_replace_is_under_way_ends_with_the_last_handlers(pool: 
 
 
 def test_handlers_that_cannot_be_used_replace_nothing(pool: MakePool) -> None:
-    server = pool(FIVE)
+    server = pool(**FIVE)
     old = set(server.wait_workers(5))
     server.manager("kernel.post('HTTPD', 'SETHANDLERS', [{'dir': '('}], True)")
     server.wait_log("SETHANDLERS")
@@ -128,7 +122,7 @@ def test_handlers_that_cannot_be_used_replace_nothing(pool: MakePool) -> None:
 
 
 def test_recycling_workers_under_load_loses_no_request(pool: MakePool) -> None:
-    server = pool(f"{FIVE}, max_requests_per_child=20")
+    server = pool(**FIVE, max_requests_per_child=20)
     server.wait_workers(5)
     with Load(server, 8, "/one") as load:
         load.more(1000)

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,13 @@ from support.processes import alive
 from support.responses import read_all, read_response
 from support.waiting import wait_until
 
-TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=2, max_clients=8, check_spares_interval=0.05"
+TWO = {
+    "start_servers": 2,
+    "min_spare_servers": 2,
+    "max_spare_servers": 2,
+    "max_clients": 8,
+    "check_spares_interval": 0.05,
+}
 TERM_AND_INT = pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 
 
@@ -27,7 +34,7 @@ def hold_two(server: Pool, path: str = "/ahold") -> list[int]:
 
 @TERM_AND_INT
 def test_a_signal_lets_open_requests_be_answered_and_ends_with_status_0(pool: MakePool, signum: int) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     held = hold_two(server)
     everyone = server.workers()
     server.signal(signum)
@@ -41,7 +48,7 @@ def test_a_signal_lets_open_requests_be_answered_and_ends_with_status_0(pool: Ma
 
 @TERM_AND_INT
 def test_a_second_signal_ends_at_once(pool: MakePool, signum: int) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     hold_two(server, "/hold")
     everyone = server.workers()
     server.signal(signum)
@@ -55,7 +62,7 @@ def test_a_second_signal_ends_at_once(pool: MakePool, signum: int) -> None:
 
 
 def test_ctrl_c_reaches_the_whole_group_and_still_lets_requests_be_answered(pool: MakePool) -> None:
-    server = pool(TWO, start_new_session=True)
+    server = pool(**TWO, start_new_session=True)
     held = hold_two(server)
     os.killpg(server.pid, signal.SIGINT)
     server.wait_log("SIGINT: stopping when")
@@ -65,7 +72,7 @@ def test_ctrl_c_reaches_the_whole_group_and_still_lets_requests_be_answered(pool
 
 
 def test_ctrl_c_twice_ends_at_once_and_quietly(pool: MakePool) -> None:
-    server = pool(TWO, start_new_session=True)
+    server = pool(**TWO, start_new_session=True)
     hold_two(server)
     os.killpg(server.pid, signal.SIGINT)
     server.wait_log("SIGINT: stopping when")
@@ -75,8 +82,13 @@ def test_ctrl_c_twice_ends_at_once_and_quietly(pool: MakePool) -> None:
 
 
 def test_ctrl_c_while_the_workers_begin_leaves_none_behind(pool: MakePool) -> None:
-    slow = "import asyncio, time\npages._handlers['slow'] = lambda: time.sleep(30)\n"
-    server = pool(f"{TWO}, fork_handlers={{'PAGES': 'slow'}}", more=slow, start_new_session=True)
+    server = pool(
+        **TWO,
+        fork_handlers={"PAGES": "begin"},
+        app="pool_boot.py",
+        parameters={"begin": "hangs without go"},
+        start_new_session=True,
+    )
     workers = server.workers("starting")
     assert len(workers) == 2
     began = time.monotonic()
@@ -88,7 +100,7 @@ def test_ctrl_c_while_the_workers_begin_leaves_none_behind(pool: MakePool) -> No
 
 
 def test_term_to_one_worker_retires_it_alone(pool: MakePool) -> None:
-    server = pool(TWO, more="import os\n")
+    server = pool(**TWO)
     first, second = hold_two(server)
     os.kill(first, signal.SIGTERM)
     wait_until(lambda: server.workers("draining") == [first], "it drains")
@@ -99,9 +111,13 @@ def test_term_to_one_worker_retires_it_alone(pool: MakePool) -> None:
 
 
 def test_term_to_a_worker_that_begins_ends_it_and_it_is_replaced(pool: MakePool) -> None:
-    slow = "import time, os\npages._handlers['slow'] = lambda: os.path.exists('go') or time.sleep(30)\n"
     server = pool(
-        "start_servers=1, min_spare_servers=1, max_clients=1, fork_handlers={'PAGES': 'slow'}", more=slow
+        start_servers=1,
+        min_spare_servers=1,
+        max_clients=1,
+        fork_handlers={"PAGES": "begin"},
+        app="pool_boot.py",
+        parameters={"begin": "hangs without go"},
     )
     (worker,) = server.workers("starting")
     (server.directory / "go").touch()
@@ -111,7 +127,7 @@ def test_term_to_a_worker_that_begins_ends_it_and_it_is_replaced(pool: MakePool)
 
 
 def test_int_to_one_worker_is_left_to_its_manager(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     first, second = server.wait_workers(2)
     os.kill(first, signal.SIGINT)
     os.kill(second, signal.SIGINT)
@@ -122,13 +138,13 @@ def test_int_to_one_worker_is_left_to_its_manager(pool: MakePool) -> None:
 def test_a_signal_ends_the_process_whatever_else_its_sessions_do(pool: MakePool) -> None:
     # `hands` watches a socket, and this timer is set again for ever.
     more = "pages._handlers['again'] = lambda: kernel.delay(0.01, 'PAGES', 'again') and None\n"
-    server = pool(TWO, more=more + "server.on_serving.append(lambda _: kernel.post('PAGES', 'again'))\n")
+    server = pool(**TWO, more=more + "server.on_serving.append(lambda _: kernel.post('PAGES', 'again'))\n")
     server.wait_workers(2)
     assert server.stop() == 0
 
 
 def test_a_signal_to_a_server_without_a_pool_does_the_same(pool: MakePool) -> None:
-    server = pool("start_servers=0")
+    server = pool(start_servers=0)
     (held,) = server.hold(1, "/ahold")
     wait_until(lambda: server.manager("kernel.engine.in_flight") == 1, "one held")
     server.signal(signal.SIGTERM)
@@ -139,7 +155,7 @@ def test_a_signal_to_a_server_without_a_pool_does_the_same(pool: MakePool) -> No
 
 
 def test_a_kept_connection_is_told_to_close_when_the_server_stops(pool: MakePool) -> None:
-    server = pool("", "--workers", "1")
+    server = pool("--workers", "1")
     with server.connect() as sock:
         sock.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until(lambda: server.totals["active"] == 1, "one held")
@@ -153,7 +169,7 @@ def test_a_kept_connection_is_told_to_close_when_the_server_stops(pool: MakePool
 
 
 def test_hup_to_the_group_replaces_every_worker(pool: MakePool) -> None:
-    server = pool(TWO, start_new_session=True)
+    server = pool(**TWO, start_new_session=True)
     before = server.wait_workers(2)
     os.killpg(server.pid, signal.SIGHUP)
     wait_until(
@@ -180,12 +196,12 @@ ALONE = UNUSED | {
 
 
 @pytest.mark.parametrize(
-    ("options", "instead"), [(TWO, UNUSED), ("start_servers=0", ALONE)], ids=["pool", "alone"]
+    ("options", "instead"), [(TWO, UNUSED), ({"start_servers": 0}, ALONE)], ids=["pool", "alone"]
 )
 def test_a_signal_that_means_something_elsewhere_is_told_what_is_here_instead(
-    pool: MakePool, options: str, instead: dict[int, str]
+    pool: MakePool, options: dict[str, Any], instead: dict[int, str]
 ) -> None:
-    server = pool(options)
+    server = pool(**options)
     workers = server.wait_workers(2) if options == TWO else []
     for _ in range(2):  # a second one is heard as the first
         for signum in instead:
@@ -203,13 +219,7 @@ def test_a_signal_that_means_something_elsewhere_is_told_what_is_here_instead(
 
 
 def test_a_signal_that_the_application_heard_is_its_own(pool: MakePool) -> None:
-    more = (
-        "import signal\n"
-        "signal.signal(signal.SIGTTIN, lambda *_: pages.hear('TTIN'))\n"
-        "signal.signal(signal.SIGUSR2, signal.SIG_IGN)\n"
-        "pages._handlers['_start'] = lambda: kernel.signal(signal.SIGUSR1, 'PAGES', 'hear')\n"
-    )
-    server = pool(TWO, more=more)
+    server = pool(**TWO, app="pool_heard_signals.py")
     server.wait_workers(2)
     for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN):
         server.signal(signum)
@@ -220,7 +230,7 @@ def test_a_signal_that_the_application_heard_is_its_own(pool: MakePool) -> None:
 
 
 def test_a_signal_that_the_manager_answers_is_not_for_its_workers(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     first, second = server.wait_workers(2)
     os.kill(first, signal.SIGUSR1)
     assert str(first) in server.wait_log("killed by SIGUSR1")

@@ -9,11 +9,17 @@ from support.pool import MakePool
 from support.server import run_prefork, status_json
 from support.waiting import wait_until
 
-TWO = "start_servers=2, min_spare_servers=2, max_spare_servers=3, max_clients=4, check_spares_interval=60"
+TWO = {
+    "start_servers": 2,
+    "min_spare_servers": 2,
+    "max_spare_servers": 3,
+    "max_clients": 4,
+    "check_spares_interval": 60,
+}
 
 
 def test_status_json_tells_manager_totals_and_a_list_of_workers(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     workers = server.wait_workers(2)
     assert server.glue
     for _ in range(3):
@@ -37,7 +43,7 @@ def test_status_json_tells_manager_totals_and_a_list_of_workers(pool: MakePool) 
 
 
 def test_status_tells_the_request_that_a_worker_is_in(pool: MakePool) -> None:
-    server = pool(TWO)
+    server = pool(**TWO)
     server.hold(1, "/hold?by=me")
     wait_until(lambda: server.totals["active"] == 1, "one held")
     (worker,) = (worker for worker in server.status()["workers"] if worker["state"] == "active")
@@ -48,7 +54,7 @@ def test_status_tells_the_request_that_a_worker_is_in(pool: MakePool) -> None:
 
 
 def test_totals_keep_what_workers_did_that_are_gone(pool: MakePool) -> None:
-    server = pool("start_servers=1, min_spare_servers=1, max_clients=1, max_requests_per_child=2")
+    server = pool(start_servers=1, min_spare_servers=1, max_clients=1, max_requests_per_child=2)
     for _ in range(7):
         server.get("/one")
     wait_until(lambda: server.totals["requests"] == 7, "seven counted")
@@ -56,7 +62,7 @@ def test_totals_keep_what_workers_did_that_are_gone(pool: MakePool) -> None:
 
 
 def test_status_for_people_is_a_table(pool: MakePool) -> None:
-    server = pool("", "--workers", "2")
+    server = pool("--workers", "2")
     first, second = server.wait_workers(2)
     done = run_prefork("status", "--glue", str(server.glue))
     assert done.returncode == 0
@@ -74,8 +80,8 @@ def test_status_of_nobody_is_one_line_and_status_2() -> None:
 
 
 def test_glue_in_use_names_the_pid_that_holds_it(pool: MakePool) -> None:
-    first = pool("", "--workers", "1", "--glue", "prefork-test-taken")
-    done = run_prefork("serve", str(first.directory / "app.py") + ":server", "--bind", "127.0.0.1:0",
+    first = pool("--workers", "1", "--glue", "prefork-test-taken")
+    done = run_prefork("serve", first.target, "--bind", "127.0.0.1:0",
                        "--glue", "prefork-test-taken", env=first.env)  # fmt: skip
     assert done.returncode == 2
     assert done.stdout == ""
@@ -84,8 +90,8 @@ def test_glue_in_use_names_the_pid_that_holds_it(pool: MakePool) -> None:
 
 
 def test_a_taken_port_is_one_line_and_status_2_and_holds_no_glue(pool: MakePool) -> None:
-    first = pool("", "--workers", "1")
-    done = run_prefork("serve", str(first.directory / "app.py") + ":server", "--bind",
+    first = pool("--workers", "1")
+    done = run_prefork("serve", first.target, "--bind",
                        f"127.0.0.1:{first.port}", env=first.env)  # fmt: skip
     assert done.returncode == 2
     assert re.fullmatch(r"prefork: cannot listen on .*Address already in use.*\n", done.stderr)

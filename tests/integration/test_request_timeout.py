@@ -15,34 +15,9 @@ from support.server import Serve
 from support.waiting import wait_until
 from support.websocket import RawSocket
 
-SLOW = """
-@server.handle("^/stream$")
-async def stream():
-    for _ in range(6):
-        await asyncio.sleep(0.1)
-        yield "piece"
-
-@server.handle("^/native$")
-def native():
-    import ctypes
-    ctypes.PyDLL(None).sleep(60)  # in C, with the GIL
-
-@server.handle("^/catch$")
-async def catch():
-    try:
-        await asyncio.sleep(60)
-    except asyncio.CancelledError:
-        pages.told.append("cancelled")
-        raise
-
-@server.handle("^/told$")
-def told():
-    return repr(pages.told)
-"""
-
 
 def test_an_async_handler_that_takes_too_long_is_a_504_and_its_worker_lives(pool: MakePool) -> None:
-    server = pool("request_timeout=0.3", "--workers", "1", more=SLOW)
+    server = pool("--workers", "1", request_timeout=0.3, app="pool_functions.py")
     (worker,) = server.wait_workers(1)
     began = time.monotonic()
     with server.connect() as sock:
@@ -66,7 +41,7 @@ def test_a_server_without_a_pool_answers_504_as_well(serve: Serve) -> None:
 
 
 def test_what_is_answered_in_time_and_what_has_begun_to_be_is_left_alone(pool: MakePool) -> None:
-    server = pool("request_timeout=0.3", "--workers", "1", more=SLOW)
+    server = pool("--workers", "1", request_timeout=0.3, app="pool_functions.py")
     server.wait_workers(1)
     assert server.get("/stream") == b"piece" * 6
     with server.connect() as sock:
@@ -78,7 +53,7 @@ def test_what_is_answered_in_time_and_what_has_begun_to_be_is_left_alone(pool: M
 
 @pytest.mark.parametrize("path", ["/hold", "/native"], ids=["in Python", "in C with the GIL"])
 def test_a_stuck_worker_answers_504_tells_where_it_is_and_is_replaced(pool: MakePool, path: str) -> None:
-    server = pool("request_timeout=0.5", "--workers", "1", more=SLOW)
+    server = pool("--workers", "1", request_timeout=0.5, app="pool_functions.py")
     server.wait_workers(1)
     stuck, (first, second) = server.company()
     began = time.monotonic()
@@ -100,7 +75,7 @@ def test_a_stuck_worker_answers_504_tells_where_it_is_and_is_replaced(pool: Make
 
 
 def test_idle_connections_of_a_stuck_worker_live_on(pool: MakePool) -> None:
-    server = pool("request_timeout=0.3", "--workers", "2")
+    server = pool("--workers", "2", request_timeout=0.3)
     server.wait_workers(2)
     stuck, (first, second) = server.company()
     first.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -109,7 +84,7 @@ def test_idle_connections_of_a_stuck_worker_live_on(pool: MakePool) -> None:
 
 
 def test_every_request_that_a_stuck_worker_owes_is_answered(pool: MakePool) -> None:
-    server = pool("request_timeout=0.5, concurrency=8", "--workers", "1")
+    server = pool("--workers", "1", request_timeout=0.5, concurrency=8)
     server.wait_workers(1)
     with server.connect() as other, server.connect() as sock:
         other.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -120,7 +95,7 @@ def test_every_request_that_a_stuck_worker_owes_is_answered(pool: MakePool) -> N
 
 
 def test_without_a_timeout_a_stuck_worker_is_left_alone(pool: MakePool) -> None:
-    server = pool("", "--workers", "1")
+    server = pool("--workers", "1")
     (worker,) = server.wait_workers(1)
     server.hold(1)
     wait_until(lambda: server.totals["active"] == 1, "it is held")

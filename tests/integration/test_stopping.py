@@ -71,12 +71,7 @@ def test_a_signal_that_nobody_bound_ends_manager_and_workers(begin: Begin) -> No
 
 
 def test_a_manager_whose_sessions_take_long_to_stop_plans_no_more(pool: MakePool) -> None:
-    more = (
-        "import asyncio\n"
-        "async def slowly():\n    await asyncio.sleep(0.3)\n    print('stopped', flush=True)\n"
-        "kernel.session('SLOW', {'_stop': slowly})\n"
-    )
-    server = pool("start_servers=2, min_spare_servers=1, check_spares_interval=0.05", more=more)
+    server = pool(start_servers=2, min_spare_servers=1, check_spares_interval=0.05, app="pool_slow_stop.py")
     server.manager("kernel.stop()")
     assert server.wait() == 0
     assert "stopped" in server.out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import select
 import socket
 import subprocess
@@ -16,7 +15,7 @@ from urllib.parse import quote
 
 from support.apps import APPS
 from support.responses import read_response
-from support.server import Server, start_process
+from support.server import Server, environment, start_process
 from support.waiting import DEADLINE_S, wait_until
 
 PID = b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -25,9 +24,12 @@ PID = b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n"
 class Pool(Server):
     """A server that was made with `pool_app.pooled`."""
 
-    def __init__(self, process: subprocess.Popen[str], directory: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], directory: Path, target: str, env: dict[str, str]
+    ) -> None:
         super().__init__(process)
         self.directory = directory
+        self.target = target
         self.env = env
         self._held: list[socket.socket] = []
         self._kept: list[socket.socket] = []
@@ -132,17 +134,28 @@ MakePool: TypeAlias = Callable[..., Pool]
 
 
 def start_pool(
-    directory: Path, options: str, flags: tuple[str, ...], *, more: str = "", **settings: Any
+    directory: Path,
+    *flags: str,
+    app: str = "pool_app.py",
+    more: str = "",
+    parameters: dict[str, Any] | None = None,
+    env: dict[str, str] | None = None,
+    start_new_session: bool = False,
+    **options: Any,
 ) -> Pool:
-    """`options` is what `pooled(...)` is called with in the target, `more` what follows there."""
-    source = f"from pool_app import *\n\nkernel, server, pages = pooled({options})\n{more}"
-    target = directory / "app.py"
-    target.write_text(source)
-    path = [APPS, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    env = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, path))} | settings.pop("env", {})
-    flags = flags if "--bind" in flags else ("--bind", "127.0.0.1:0", *flags)
-    process = start_process(f"{target}:server", *flags, cwd=directory, env=env, **settings)
-    return Pool(process, directory, env)
+    """Start `prefork serve` with `flags` on an application that is built on `pool_app.py`.
+
+    `options` are those of its PreForkServer. `more` is code that runs once the server is made, for what is a
+    line or two. The directory is where the server runs, and where a test leaves files for it.
+    """
+    given = (parameters or {}) | {"options": options, "more": more}
+    env = (env or {}) | environment(given)
+    target = f"{APPS / app}:server"
+    place = () if "--bind" in flags else ("--bind", "127.0.0.1:0")
+    process = start_process(
+        target, *place, *flags, cwd=directory, env=env, start_new_session=start_new_session
+    )
+    return Pool(process, directory, target, env)
 
 
 def ask(sock: socket.socket) -> int:

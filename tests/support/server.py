@@ -213,17 +213,20 @@ def start_program(
     `settings` are those of `subprocess.Popen`.
     """
     own = {"PYTHONUNBUFFERED": "1"}
-    if parameters:
-        own["TEST_PARAMETERS"] = json.dumps(parameters)
     return subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | own | (env or {}),
+        env=os.environ | own | environment(parameters or {}) | (env or {}),
         **settings,
     )
+
+
+def environment(parameters: dict[str, Any]) -> dict[str, str]:
+    """The variables through which `apps/parameters.py` reads the parameters of a test."""
+    return {"TEST_PARAMETERS": repr(parameters)}
 
 
 def write_app(directory: Path, source: str, name: str = "app.py") -> Path:
