@@ -6,11 +6,11 @@ import signal
 
 from parameters import PARAMETERS
 
-import prefork.server.server
+import prefork.server.listener
 from prefork import HTTPServer, Kernel, Session, event
 
 if PARAMETERS.get("hasty"):
-    prefork.server.server.RETRY_S = 0.01
+    prefork.server.listener.RETRY_S = 0.01
 
 
 class Pages(Session):

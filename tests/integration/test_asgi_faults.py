@@ -80,12 +80,12 @@ def test_it_raises_after_its_answer(asgi: Server) -> None:
 
 def test_it_does_not_answer(asgi: Server) -> None:
     assert asgi.request("/silent")[0] == 500
-    raised(asgi, "application app returned without an answer to GET /silent")
+    raised(asgi, "application app returned without a response to GET /silent")
 
 
 def test_it_does_not_end_its_answer(asgi: Server) -> None:
     assert asgi.raw(get("/breaks_off")).endswith(b"5\r\nbegin\r\n")
-    raised(asgi, "application app returned in the middle of its answer to GET /breaks_off")
+    raised(asgi, "application app returned in the middle of its response to GET /breaks_off")
 
 
 def test_it_is_cancelled_by_nobody(asgi: Server) -> None:
@@ -198,6 +198,6 @@ def test_uvloop_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     done = run_prefork("serve", str(ASGI_APP), "--loop", "uvloop", "--bind", "127.0.0.1:0", env=env)
     assert done.returncode == 2
     assert re.fullmatch(
-        r"prefork: .*loop uvloop: No module named 'uvloop'; install uvloop, or say --loop asyncio\n",
+        r"prefork: .*loop uvloop: No module named 'uvloop'; install uvloop, or use --loop asyncio\n",
         done.stderr,
     )

@@ -97,7 +97,7 @@ def test_one_that_says_it_failed_is_one_line(tmp_path: Path, loop: tuple[str, st
         assert done.returncode == 3
         (line,) = done.stderr.splitlines()
         assert line.endswith(
-            "the application cannot begin: application app failed to start: Down: no database"
+            "the application failed to start: application app failed to start: Down: no database"
         )
 
 
@@ -105,10 +105,10 @@ def test_on_insists(tmp_path: Path) -> None:
     done = refuse(tmp_path, "return", "--lifespan", "on")
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()
-    assert "returned before lifespan.startup.complete; if it has none, say --lifespan off" in line
+    assert "returned before lifespan.startup.complete; if it has none, use --lifespan off" in line
     done = refuse(tmp_path, "raise ValueError('on purpose')", "--lifespan", "on")
     assert done.returncode == 3
-    assert "the application cannot begin: on purpose" in done.stderr
+    assert "the application failed to start: on purpose" in done.stderr
     assert done.stderr.splitlines()[-1] == "ValueError: on purpose"
 
 

@@ -41,7 +41,7 @@ def hears(server: Server, what: str) -> None:
 
 def assert_no_traceback(server: Server) -> None:
     server.request("/silent")
-    server.wait_log("returned without an answer")  # behind whatever was logged before
+    server.wait_log("returned without a response")  # behind whatever was logged before
     assert "Traceback" not in server.log
 
 

@@ -63,7 +63,7 @@ def test_a_factory_is_called() -> None:
         (ASGI, "", ("--spool-dir", "/tmp"), "asgi_mounted.py (ASGI application)"),
         (WSGI, ":ap", (), "has no 'ap'; did you mean 'app'?"),
         ("def create(): return 42", ":create", ("--factory",), "which cannot be called"),
-        ("def create(): return 42", ":create", (), "say --factory"),
+        ("def create(): return 42", ":create", (), "use --factory"),
         ("app = 42", "", (), "app.py is of type int, which cannot be called"),
         (WSGI, "", ("--interface", "asgi"), "is app(environ, start_response); --interface asgi expects"),
         (WSGI, "", ("--factory",), "is app(environ, start_response); --factory expects a function without"),

@@ -263,7 +263,7 @@ def test_graceful_timeout_cuts_an_asynchronous_handler_that_does_not_end(pool: M
     server.manager("[hands.let_go(), server.shutdown(graceful=True)]")
     assert server.wait() == 0
     assert read_all(held) == b""
-    assert "cutting 1 connections that did not end" in server.log
+    assert "closing 1 connections that did not end" in server.log
     assert "killing" not in server.log
 
 

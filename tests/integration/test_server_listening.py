@@ -154,7 +154,7 @@ def test_shutdown_graceful_cuts_what_does_not_end_in_time(serve: Serve) -> None:
         said(server, "waiting")
         server.signal(TERM)
         assert read_all(waiting) == b""
-    server.wait_log("cutting 1 connections that did not end")
+    server.wait_log("closing 1 connections that did not end")
 
 
 def test_term_is_graceful_and_a_second_one_ends_at_once(serve: Serve) -> None:

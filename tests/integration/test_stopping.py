@@ -49,7 +49,7 @@ def test_term_to_manager_and_workers_at_once_is_as_graceful_as_to_the_manager(be
     assert answer.endswith(b"whole")
     assert b"Connection: close\r\n" in answer
     assert server.wait() == 0
-    assert "cutting" not in server.log
+    assert "closing" not in server.log
 
 
 def test_term_sent_again_to_a_worker_changes_nothing(begin: Begin) -> None:

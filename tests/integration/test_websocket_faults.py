@@ -158,7 +158,7 @@ def test_a_client_that_leaves_before_it_is_accepted(server: Server) -> None:
     ("path", "line"),
     [
         ("/fail_first", "ValueError: before it was accepted"),
-        ("/forget", "returned without an answer to WebSocket /forget"),
+        ("/forget", "returned without a response to WebSocket /forget"),
         ("/choose_another", "subprotocol 'not offered': expected one that the client offered"),
         ("/speak_first", "RuntimeError: ASGI message 'websocket.send' has no place here; it accepts with"),
     ],

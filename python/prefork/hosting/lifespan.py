@@ -1,8 +1,8 @@
 """The lifespan of an ASGI application in one process (ASGI 3, the lifespan scope).
 
 Owns the one call of the application that lasts as long as the process serves, and the `state` it fills.
-Always: `begin` ends with an application that may be called, or raises; `end` ends, however that call did, and
-says so in one line if it did badly.
+Always: `startup` ends with an application that may be called, or raises; `shutdown` ends, however that call
+did, and logs one line if it failed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 from prefork.errors import LifespanFailed
 
 if TYPE_CHECKING:
-    from prefork.hosting.asgi import Application, Message
+    from prefork.hosting.asgi_types import Application, Message
 
 logger = logging.getLogger("prefork.server")
+
+EXPECTED = frozenset(
+    f"lifespan.{phase}.{outcome}" for phase in ("startup", "shutdown") for outcome in ("complete", "failed")
+)
 
 
 class Lifespan:
@@ -29,61 +33,61 @@ class Lifespan:
         self.state: dict[str, Any] = {}
         self._call: asyncio.Task[None] | None = None
 
-    async def begin(self) -> None:
+    async def startup(self) -> None:
         """Has the application start up. Raises LifespanFailed if it says that it failed.
 
-        With `on` it also raises what the application raises, and LifespanFailed if it heeds no lifespan.
+        With `on` it also raises what the application raises, and LifespanFailed if it has no lifespan.
         """
         if self.mode == "off" or self._call is not None:
             return
         loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = loop.create_future()
-        self._ending: asyncio.Future[None] = loop.create_future()
-        self._ended: asyncio.Future[None] = loop.create_future()
-        self._told = False
+        self._stopping: asyncio.Future[None] = loop.create_future()
+        self._stopped: asyncio.Future[None] = loop.create_future()
+        self._received_startup = False
         self._call = call = loop.create_task(self._run())
-        call.add_done_callback(self._has_returned)
+        call.add_done_callback(self._returned)
         await asyncio.wait({self._started, call}, return_when=asyncio.FIRST_COMPLETED)
         if self._call is None:
-            raise asyncio.CancelledError("it was ended before it had begun")
+            raise asyncio.CancelledError("it was shut down before it had started")
         if self._started.done():
             self._started.result()
         else:
             self._do_without(call)
 
-    async def end(self) -> None:
+    async def shutdown(self) -> None:
         """Has the application shut down."""
         call = self._call
         if call is None:
             return
-        self._ending.set_result(None)
+        self._stopping.set_result(None)
         try:
             if self._started.done():
-                await asyncio.wait({self._ended, call}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({self._stopped, call}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             call.cancel()
             self._call = None
 
     def _do_without(self, call: asyncio.Task[None]) -> None:
-        """The application has left its lifespan before it was complete."""
+        """The call has ended before the startup was complete."""
         self._call = None
-        error = _hear(call)
+        error = _exception_of(call)
         if self.mode == "on":
             raise error or LifespanFailed(
-                f"{self.name} returned before lifespan.startup.complete; if it has none, say --lifespan off"
+                f"{self.name} returned before lifespan.startup.complete; if it has none, use --lifespan off"
             )
-        what = "it returned" if error is None else describe(error)
-        if error is not None and self._told:  # who asks for the message knows what a lifespan is
-            told = "%s failed to start, and is served all the same (--lifespan auto): %s"
-            logger.warning(told, self.name, what)
+        reason = "it returned" if error is None else describe(error)
+        if error is not None and self._received_startup:  # it knows what a lifespan is
+            text = "%s failed to start, and is served all the same (--lifespan auto): %s"
+            logger.warning(text, self.name, reason)
         else:
-            logger.debug("%s has no lifespan: %s", self.name, what)
+            logger.debug("%s has no lifespan: %s", self.name, reason)
 
-    def _has_returned(self, call: asyncio.Task[None]) -> None:
-        """Its lifespan is over: before it had begun, that is for `begin` to judge."""
-        error = _hear(call)
-        began = self._started.done() and self._started.exception() is None
-        if error is not None and began and not self._ended.done() and not call.cancelled():
+    def _returned(self, call: asyncio.Task[None]) -> None:
+        """The call has ended. If that is before the startup was complete, `startup` judges it."""
+        error = _exception_of(call)
+        started = self._started.done() and self._started.exception() is None
+        if error is not None and started and not self._stopped.done() and not call.cancelled():
             logger.error("%s: its lifespan failed: %s", self.name, describe(error))
 
     async def _run(self) -> None:
@@ -95,16 +99,17 @@ class Lifespan:
         await self.application(scope, self._receive, self._send)
 
     async def _receive(self) -> Message:
-        if not self._told:
-            self._told = True
+        if not self._received_startup:
+            self._received_startup = True
             return {"type": "lifespan.startup"}
-        await asyncio.shield(self._ending)
+        await asyncio.shield(self._stopping)
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]
-        settled = self._started if kind.startswith("lifespan.startup.") else self._ended
-        if kind not in EXPECTED or settled.done() or not (settled is self._started or self._ending.done()):
+        settled = self._started if kind.startswith("lifespan.startup.") else self._stopped
+        in_time = settled is self._started or self._stopping.done()
+        if kind not in EXPECTED or settled.done() or not in_time:
             raise RuntimeError(f"the application sent {kind} in its lifespan, where it has no place")
         if kind == "lifespan.startup.failed":
             text = message.get("message", "")
@@ -117,13 +122,8 @@ class Lifespan:
         settled.set_result(None)
 
 
-EXPECTED = frozenset(
-    f"lifespan.{phase}.{outcome}" for phase in ("startup", "shutdown") for outcome in ("complete", "failed")
-)
-
-
-def _hear(call: asyncio.Task[None]) -> BaseException | None:
-    """What a call raised; asyncio does not tell of it any more."""
+def _exception_of(call: asyncio.Task[None]) -> BaseException | None:
+    """What a call raised. asyncio logs an exception that is never asked for."""
     return asyncio.CancelledError("it was cancelled") if call.cancelled() else call.exception()
 
 
@@ -133,6 +133,6 @@ def describe(error: BaseException) -> str:
 
 
 def _last_line(text: str) -> str:
-    """Frameworks say the whole traceback; its last line is what went wrong."""
+    """Frameworks send the whole traceback; its last line is what went wrong."""
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else "it did not say why; --log-level debug may tell"

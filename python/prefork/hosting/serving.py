@@ -40,12 +40,12 @@ def run(target: object, given: Given) -> None:
     logging.getLogger("prefork").setLevel(serve.log_level.upper())
     for server in target.servers:
         if serve.static:
-            from prefork.hosting.static import mount  # here: what it needs is in every worker's memory
+            from prefork.hosting.static.mounts import mount  # here: it stays in the memory of every worker
 
             mount(server, serve.static)
         server.on_serving.append(announce)
         if serve.access_log is not None:
-            server.on_answered.append(AccessLog(serve.access_log))
+            server.on_request_ended.append(AccessLog(serve.access_log))
     with pid_file(serve.pid_file, target):
         target.kernel.run()
 
@@ -67,10 +67,10 @@ def configure(place: str, target: Target, given: Given) -> None:
         return
     (server,) = target.servers
     known = options_of(type(server.options))
-    service, of_applications = server._service, options_of(AppOptions)
+    service, of_applications = server.service, options_of(AppOptions)
     for name, (_, source) in given.items():
-        if name in service.ignores or (name in of_applications and name not in service.takes):
-            raise OptionError(f"{source} does not apply to {place} ({service.about})")
+        if name in service.unused_options or (name in of_applications and name not in service.app_options):
+            raise OptionError(f"{source} does not apply to {place} ({service.kind})")
     given = {name: value for name, value in given.items() if name not in of_applications}
     for name, (_, source) in given.items():
         if name not in known:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from prefork.config.options import AppOptions, did_you_mean
 from prefork.errors import PreforkError, TargetError
-from prefork.hosting.application import host, make
+from prefork.hosting.application import call_factory, host
 from prefork.hosting.interface import ARGUMENTS
 from prefork.kernel.kernel import Kernel
 from prefork.pool.server import PreForkServer
@@ -71,7 +71,7 @@ def adopt(found: object, options: AppOptions, place: str) -> Target:
     """What serves `found`, which may be an application. Raises TargetError."""
     if options.factory:
         with _explained(place):
-            found = make(found, place)
+            found = call_factory(found, place)
         place = f"{place}()"
     if isinstance(found, Kernel):
         kernel = found

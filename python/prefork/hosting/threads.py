@@ -1,7 +1,7 @@
 """The threads of a worker in which an application is called.
 
-Always: what was submitted runs to its end in one thread, and a process that leaves in peace waits for that. A
-thread outlives what it calls, however that ends.
+Always: what was submitted runs to its end in one thread, and a graceful shutdown waits for that. A thread
+outlives what it calls, however that ends.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Threads:
         self._queue: SimpleQueue[partial[object] | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._unfinished: deque[None] = deque()
-        """As long as there are calls that wait or run: threads change it, in steps that are atomic."""
+        """One entry for each call that waits or runs. Threads change it, in atomic steps."""
 
     def submit(
         self, function: Callable[[Request, Response], object], request: Request, response: Response
@@ -66,8 +66,8 @@ class Threads:
                 self._unfinished.pop()
             del call  # not kept until the next request
 
-    async def end(self) -> None:
-        """Waits until all that was submitted has ended, and with it the threads."""
+    async def drain(self) -> None:
+        """Waits until all that was submitted has ended, and the threads with it."""
         for _ in self._threads:
             self._queue.put(None)
         while any(thread.is_alive() for thread in self._threads):

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 from typing import TYPE_CHECKING
 
-from prefork._engine import WebSocket, scope
-from prefork.server.service import logger
+from prefork._engine import WebSocket
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
-    from prefork.hosting.asgi import ASGIService, Message
+    from prefork.config.options import AppOptions
+    from prefork.hosting.asgi_types import Application, Message, Scope
+    from prefork.server.service import Service
+
+logger = logging.getLogger("prefork.server")
 
 HIGH_WATER_BYTES = 64 * 1024
 """With more than this on its way, `send` waits until the client has read it."""
@@ -36,22 +40,33 @@ class Stage(enum.Enum):
     CLOSED = "nothing: it has closed the WebSocket"
 
 
-def converse(service: ASGIService, request: Request, response: Response) -> None:
-    """Has the application talk with a client that asks for a WebSocket."""
-    websocket = WebSocket.offered(response, service.options)
-    if websocket is not None:
-        work = Conversation(service, websocket, response).run(request)
-        kernel = service.server.kernel
-        task = kernel.spawn(work, session=service.server, event="websocket", args=(request,))
-        service.keep(task)
-        if service.server.options.request_timeout:
-            response.when_overdue(task.cancel)
+def converse(
+    service: Service,
+    application: Application,
+    options: AppOptions,
+    scope: Scope,
+    request: Request,
+    response: Response,
+) -> None:
+    """Has the application talk with a client that asks for a WebSocket. `scope` is that of its request."""
+    websocket = WebSocket.offered(response, options)
+    if websocket is None:
+        return
+    del scope["method"]
+    scope["type"] = "websocket"
+    scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
+    scope["subprotocols"] = websocket.subprotocols
+    scope["extensions"] = {"websocket.http.response": {}}
+    context = service.context
+    work = Conversation(service, websocket, response).run(application, scope, request)
+    task = context.kernel.spawn(work, session=context.session, event="websocket", args=(request,))
+    service.track(task, response)
 
 
 class Conversation:
     """One WebSocket, as messages."""
 
-    def __init__(self, service: ASGIService, websocket: WebSocket, response: Response) -> None:
+    def __init__(self, service: Service, websocket: WebSocket, response: Response) -> None:
         self._service = service
         self._websocket = websocket
         self._response = response
@@ -61,30 +76,24 @@ class Conversation:
         self._waiters: set[asyncio.Future[None]] = set()
         self._room: asyncio.Event | None = None
 
-    async def run(self, request: Request) -> None:
+    async def run(self, application: Application, scope: Scope, request: Request) -> None:
         """Calls the application, and ends what it leaves open."""
         service = self._service
-        asked = scope(request, service.base, service.root_path)
-        del asked["method"]
-        asked["type"] = "websocket"
-        asked["scheme"] = "wss" if asked["scheme"] == "https" else "ws"
-        asked["subprotocols"] = self._websocket.subprotocols
-        asked["extensions"] = {"websocket.http.response": {}}
         self._response.when_gone(self._client_left)
         code = FAILED
         try:
-            await service.application(asked, self.receive, self.send)
+            await application(scope, self.receive, self.send)
             code = NORMAL
             if self._stage in (Stage.ASKED, Stage.REFUSING) and not self._left:
-                text = f"{service.name} returned without an answer to WebSocket {request.path}"
-                service.complain(text, request.remote_ip)
+                text = f"{service.name} returned without a response to WebSocket {request.path}"
+                service.context.hooks.application_error(text, request.remote_ip)
         except Exception as error:
             self._failed(request, error)
         finally:
             if self._stage is Stage.OPEN:
                 self._websocket.close(code)
             else:
-                service.give_up(self._response)
+                service.abort(self._response)
 
     def _failed(self, request: Request, error: Exception) -> None:
         service, path = self._service, request.path

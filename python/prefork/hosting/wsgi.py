@@ -3,8 +3,8 @@
 Owns what the environs of a process have in common, and every body that is more than a list: the iterable and
 its close(). The call itself is the engine's (`Caller`).
 
-Always: a call runs in one thread from its first line to its close(), which comes exactly once; whatever the
-application raises costs that request one line in the log, and no more.
+Always: a call runs in one thread from its first line to its close(), which comes exactly once. An exception
+of the application fails its own request, with one line in the log, and no other.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ from prefork.server.service import Service
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
     from prefork.config.options import AppOptions
-    from prefork.server.server import HTTPServer
 
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 Steps = Generator[None, bool | None, None]
 
-PIECES_PER_TURN = 16
+PARTS_PER_TURN = 16
 """A client that reads as fast as the application writes must not keep all others waiting."""
 
 
@@ -50,18 +49,18 @@ class FileWrapper:
     def __iter__(self) -> Iterator[bytes]:
         return iter(partial(self.file.read, self.block_size), b"")
 
-    def part(self, declared: str | None) -> FilePart | None:
-        """The file from where it stands, up to the Content-Length that was declared.
+    def part(self, content_length: str | None) -> FilePart | None:
+        """The file from its current position, at most `content_length` bytes of it.
 
-        None for what is none, or gives other bytes than are on the disk, as a GzipFile does.
+        None for what is no regular file, or reads other bytes than are on the disk, as a GzipFile does.
         """
         raw = getattr(self.file, "raw", self.file)
         if not isinstance(raw, io.FileIO):
             return None
         with contextlib.suppress(ValueError, OSError):  # a pipe, a device, a file that is closed
             part = FilePart(raw.fileno(), self.file.tell())
-            if declared is not None and declared.isdecimal():
-                part = part.part(0, min(len(part), int(declared)))
+            if content_length is not None and content_length.isdecimal():
+                part = part.part(0, min(len(part), int(content_length)))
             return part
         return None
 
@@ -69,29 +68,25 @@ class FileWrapper:
 class WSGIService(Service):
     """Calls a WSGI application for each request: in this thread, or in threads of its own."""
 
-    about = "WSGI application"
-    owes = "call start_response and return an iterable of bytes"
-    takes = Service.takes | {"threads", "root_path"}
+    kind = "WSGI application"
+    how_to_respond = "call start_response and return an iterable of bytes"
+    app_options = Service.app_options | {"threads", "root_path"}
     adds_content_type = False
     uses_start_response = True
     threads: Threads | None
 
-    def __init__(self, server: HTTPServer, application: Application, options: AppOptions) -> None:
-        super().__init__(server)
+    def __init__(self, application: Application, options: AppOptions) -> None:
+        super().__init__()
         self.application = application
         self.name = f"application {getattr(application, '__name__', type(application).__name__)}"
         self.concurrency = options.threads
         self.root_path = options.root_path
         self.threads = Threads(options.threads) if options.threads > 1 else None
-        self.end = self.threads.end if self.threads else None
+        self.shutdown = self.threads.drain if self.threads else None
 
     def base(self) -> dict[str, Any]:
         """What every environ of this process begins with."""
-        server = self.server
-        options = server.options
-        listening = server.listening
-        port = listening.port if listening else None
-        address = (listening.address if listening else None) or ""
+        options, address, port = self.context.options, self.context.address, self.context.port
         name = address if port and address not in ("0.0.0.0", "::") else socket.gethostname()
         return {
             "wsgi.version": (1, 0),
@@ -115,13 +110,13 @@ class WSGIService(Service):
             "REMOTE_ADDR": "",
         }
 
-    async def begin(self) -> None:
-        """Worker: before it accepts."""
+    async def startup(self) -> None:
+        """Prepares the call of the application in this process."""
         call = Caller(self.application, self.base(), self.root_path, self._deliver, self._failed)
         entry = call if self.threads is None else partial(self._submit, self.threads, call)
         self.request = entry
         self.body = entry  # type: ignore[method-assign]
-        loop = self.server.kernel.loop
+        loop = self.context.kernel.loop
         if self.threads is None and isinstance(loop, EngineLoop):
             loop.poll_without_running_loop()
 
@@ -135,12 +130,12 @@ class WSGIService(Service):
 
     def _deliver(self, result: Any, request: Request, response: StartResponse) -> None:
         steps = self._steps(result, request, response)
-        # Pieces of two bodies may be made in turn, and must not see each other's variables.
+        # Parts of two bodies may be made in turn, and must not see each other's context variables.
         self._go_on(copy_context(), steps, request, response)
 
     def _steps(self, result: Any, request: Request, response: StartResponse) -> Steps:
-        """Sends a body and closes it. Yields where the client has to take something before there is more, or
-        others have their turn, and is sent whether that is still there.
+        """Sends a body and closes it. Yields where the client has to read something first, or other clients
+        have their turn, and is sent whether the client is still connected.
         """
         try:
             try:
@@ -152,7 +147,7 @@ class WSGIService(Service):
                 if hasattr(result, "close"):
                     result.close()
         except GeneratorExit:
-            raise  # this process ends; or it is the application's, and `_go_on` gets it
+            raise  # this process ends; or the application raised it, and `_go_on` handles it
         except BaseException as error:
             self._failed(error, request, response)
 
@@ -165,20 +160,20 @@ class WSGIService(Service):
         if not isinstance(result, Iterable) or isinstance(result, str | bytes):
             raise InvalidResponse(f"it returned {result!r}: expected an iterable of bytes")
         blocks = self.threads is not None
-        for number, piece in enumerate(result, 1):
-            if piece != b"":  # an empty one may come before the status is known
-                response.send(piece)
+        for number, part in enumerate(result, 1):
+            if part != b"":  # an empty one may come before the status is known
+                response.send(part)
             if response.bodiless:
-                return  # the answer to HEAD: nobody wants the rest, and it may be endless
-            # What was sent leaves before the application is asked for more: that may take its time.
+                return  # the response to HEAD: the rest is not sent, and may be endless
+            # What was sent leaves before the application makes more, which may take long.
             left = response.flush(wait=blocks)
-            if not (blocks or (left and number % PIECES_PER_TURN)) and not (yield):
+            if not (blocks or (left and number % PARTS_PER_TURN)) and not (yield):
                 raise ConnectionGone("the client left in the middle of the body")
 
     def _go_on(
         self, context: Context, steps: Steps, request: Request, response: Response, alive: bool | None = None
     ) -> None:
-        """Makes pieces of the body until the client has to take some, and then goes on."""
+        """Makes parts of the body until the client has to read some, and goes on when it has."""
         try:
             context.run(steps.send, alive)
             rest = partial(self._go_on, context, steps, request, response)
@@ -186,8 +181,8 @@ class WSGIService(Service):
                 return
             if response.streaming:
                 context.run(steps.send, False)
-            else:  # only empty pieces yet: the client has nothing to take, but others have their turn
-                loop = self.server.kernel.loop
+            else:  # only empty parts yet: the client has nothing to read, but other clients have their turn
+                loop = self.context.kernel.loop
                 loop.call_soon(without_running_loop(loop, rest), True)
         except StopIteration:
             pass
@@ -195,8 +190,8 @@ class WSGIService(Service):
             self._failed(error, request, response)
 
     def _failed(self, error: BaseException, request: Request, response: Response) -> None:
-        """The application failed: one line for the log, and a 500 if nothing was sent."""
+        """The application failed: one line in the log, and a 500 if nothing was sent."""
         if isinstance(error, ConnectionGone):
-            return  # the error handler heard it when the connection closed
+            return  # the error hook was called when the connection closed
         self.failed(f"{request.method} {request.path}", error, request)
-        self.give_up(response)
+        self.abort(response)

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING
 from prefork._engine import TRACEBACKS
 from prefork.errors import GlueInUse, ScoreboardUnavailable
 from prefork.pool.resources import PoolResources
-from prefork.pool.role import INSTEAD_OF_POOL, Role
+from prefork.pool.role import UNUSED_SIGNALS_OF_MANAGER, PoolMember
 from prefork.pool.scoreboard import format_states
 from prefork.pool.spawner import ForkSpawner
 from prefork.pool.supervisor import Supervisor
-from prefork.server.server import HTTPServer
+from prefork.server.role import Role
 
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
+    from prefork.server.context import Context
+    from prefork.server.listener import Listener
 
 logger = logging.getLogger("prefork.pool")
 
@@ -33,22 +35,31 @@ SPARE_SLOTS = 64
 """Slots beyond twice `max_clients`: workers still drain in theirs while others take their place."""
 
 
-class Manager(Role):
-    """`become_worker(manager, index)` is called in each new child. `tell` is the supervisor's."""
+class Manager(Role, PoolMember):
+    """`become_worker(manager, index)` is called in each new child. `tell` is the supervisor's.
 
-    instead = INSTEAD_OF_POOL
+    `ended()` is called when the last worker has ended after `shutdown`.
+    """
+
+    unused_signals = UNUSED_SIGNALS_OF_MANAGER
 
     def __init__(
         self,
-        server: HTTPServer,
+        context: Context,
         options: PreForkOptions,
+        listener: Listener,
         become_worker: Callable[[Manager, int], object],
         tell: Callable[[str, int], object],
+        ended: Callable[[], object],
     ) -> None:
-        super().__init__(server)
+        self.context = context
+        self._kernel = context.kernel
         self._options = options
+        self.listener = listener
         self._become_worker = become_worker
         self._tell = tell
+        self._ended = ended
+        self._stopping = False
         self._resources: PoolResources | None = None
         self._supervisor: Supervisor | None = None
         self._retry: TimerHandle | None = None
@@ -76,7 +87,7 @@ class Manager(Role):
         Without shared memory the pool is tried again each `prefork_interval`.
         """
         with contextlib.suppress(RuntimeError, ValueError):  # off the main thread no signal can be bound
-            self.server.kernel.signal(signal.SIGHUP, self.server._name, "_hung_up")
+            self._kernel.signal(signal.SIGHUP, self._options.alias, "_hung_up")
         try:
             self._start()
         except (OSError, ScoreboardUnavailable) as error:
@@ -87,10 +98,10 @@ class Manager(Role):
         supervisor = self._supervisor or self._open()
         supervisor.start()
         # It comes after the forks that were just requested: `setup_handler` is called when workers exist.
-        self.server.kernel.between_turns(self._announce)
+        self._kernel.between_turns(self._tell_serving)
 
     def _start_later(self) -> None:
-        self._retry = self.server.kernel.loop.call_later(self._options.prefork_interval, self._start_again)
+        self._retry = self._kernel.loop.call_later(self._options.prefork_interval, self._start_again)
 
     def _start_again(self) -> None:
         try:
@@ -105,19 +116,19 @@ class Manager(Role):
         interval_s = self._options.prefork_interval
         logger.error("cannot create the scoreboard: %s; trying again every %g s", error, interval_s)
 
-    def _announce(self) -> None:
-        if self.server.listening is not None:
-            self.server._announce()
+    def _tell_serving(self) -> None:
+        if self.listener.sockets is not None:
+            self.context.hooks.serving(self.listener.sockets)
 
     def _open(self) -> Supervisor:
-        options, kernel = self._options, self.server.kernel
+        options, kernel = self._options, self._kernel
         self._resources = resources = PoolResources(2 * options.max_clients + SPARE_SLOTS, options.ipc_glue)
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
         # the fork, so workers share the memory.
         faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
         spawner = ForkSpawner(kernel, lambda index: self._become_worker(self, index))
         self._supervisor = supervisor = Supervisor(
-            kernel.loop, options, resources, spawner, self._tell, self.server._gone
+            kernel.loop, options, resources, spawner, self._tell, self._emptied
         )
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)
         kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
@@ -133,72 +144,70 @@ class Manager(Role):
 
     def _show_states(self) -> None:
         logger.warning("%s", format_states(self.resources.board))
-        self._show = self.server.kernel.loop.call_later(1.0, self._show_states)
+        self._show = self._kernel.loop.call_later(1.0, self._show_states)
 
     # --- the server's methods ----------------------------------------------------------------------------
 
     def start_listen(self) -> bool:
         """Opens the listener again, and spawns workers."""
-        return HTTPServer.start_listen(self.server)
+        return not self._stopping and self.listener.reopen(self.begin)
 
     def stop_listen(self) -> bool:
         """Closes the listener; the workers finish and end."""
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        if self._supervisor is not None and not self.server._stopping:
+        if self._supervisor is not None and not self._stopping:
             self._supervisor.pause()
-        return HTTPServer.stop_listen(self.server)
+        return self.listener.close()
 
     def shutdown(self, *, graceful: bool) -> None:
         """Ends the server: the workers finish within `graceful_timeout`, or are killed."""
-        if self._supervisor is None:
-            HTTPServer.shutdown(self.server, graceful=graceful)
-            return
-        self.server._stopping = True
+        self._stopping = True
         self.stop_listen()
-        self._supervisor.stop(graceful=graceful)
-
-    def may_change(self, what: str) -> bool:  # noqa: ARG002
-        return True
+        if self._supervisor is None:
+            self._ended()
+        else:
+            self._supervisor.stop(graceful=graceful)
 
     def replace_workers(self) -> None:
         if self._supervisor is not None:
             self._supervisor.replace()
 
-    def replace_worker(self) -> None:
+    def replace_process(self) -> None:
         """Nothing: this is no worker."""
 
     # --- ending ------------------------------------------------------------------------------------------
 
-    def gone(self) -> None:
+    def _emptied(self) -> None:
         """The last worker has ended."""
         self._close()
-        HTTPServer._gone(self.server)
+        self._ended()
 
-    def run_ends(self) -> None:
+    def run_ended(self) -> None:
         """Kills every worker, whatever ended the kernel."""
         if self._supervisor is not None:
             self._supervisor.kill()
         self._close()
-        HTTPServer._run_ends(self.server)
+        self.stop_listen()
 
     def _close(self) -> None:
         """Gives up glue and memory."""
         if self._resources is None:
             return
-        loop = self.server.kernel.loop
+        loop = self._kernel.loop
         if self._show is not None:
             self._show.cancel()
         loop.remove_reader(self._resources.board.wakeup_fileno())
         loop.remove_reader(self._resources.socket.fileno())
-        self.discard()
-
-    def stay_behind(self) -> None:
-        self.discard()
-        HTTPServer._stay_behind(self.server)
+        self.discard_pool()
 
     def discard(self) -> None:
+        self.discard_pool()
+        self.listener.close()
+        self._ended()
+
+    def discard_pool(self) -> None:
         """Closes what the manager holds of the pool. A worker calls it, on its copy of the manager."""
         if self._supervisor is not None:
             self._supervisor.discard()

@@ -1,7 +1,7 @@
 """`PreForkServer`: an `HTTPServer` whose requests are served by a pool of workers.
 
-The same object exists in the manager and, as a copy, in every worker. What differs by process is its role
-(`role.py`): a `Manager`, a `Worker`, or `Standalone` with `start_servers=0` and before the kernel runs.
+The same object exists in the manager and, as a copy, in every worker. What differs by process is its role: a
+`Manager` or a `Worker`. With `start_servers=0` there is no pool, and the role is that of any `HTTPServer`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from prefork.config.options import PreForkOptions, changed
 from prefork.errors import OptionError, UnknownEvent, UnknownSession
 from prefork.kernel.events import event
 from prefork.pool.manager import Manager
-from prefork.pool.role import Role, Standalone
+from prefork.pool.role import PoolMember
 from prefork.pool.worker import Worker
 from prefork.server.server import HTTPServer
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel
+    from prefork.server.context import Context
+    from prefork.server.hooks import Hooks
+    from prefork.server.listener import Listener
+    from prefork.server.role import Role
 
 logger = logging.getLogger("prefork.pool")
 
@@ -36,81 +40,47 @@ class PreForkServer(HTTPServer):
     options: PreForkOptions
 
     def __init__(self, kernel: Kernel, **options: object) -> None:
-        self._role: Role = Standalone(self)
+        self._member = PoolMember()
         self._watchers: list[tuple[str, str]] = []
         super().__init__(kernel, **options)
 
     @property
     def glue(self) -> str | None:
         """The name under which `prefork status` finds the pool (manager); None elsewhere."""
-        return self._role.glue
+        return self._member.glue
 
     @property
     def workers(self) -> list[int]:
         """The pids of the workers, oldest first (manager); empty elsewhere."""
-        return self._role.workers
+        return self._member.workers
 
     def is_child(self) -> bool:
         """Whether this process is a worker."""
-        return self._role.is_child
+        return self._member.is_child
 
-    # --- what the role does ------------------------------------------------------------------------------
+    # --- the processes -----------------------------------------------------------------------------------
 
-    def start_listen(self) -> bool:
-        """Manager: opens the listener again and forks. Worker: goes on accepting after `stop_listen`."""
-        return self._role.start_listen()
-
-    def stop_listen(self) -> bool:
-        """Manager: closes the listener; the workers finish and end. Worker: pauses accepting."""
-        return self._role.stop_listen()
-
-    def shutdown(self, *, graceful: bool = False) -> None:
-        """Ends the server (manager) or this worker alone (worker).
-
-        Graceful: the workers get TERM and finish within `graceful_timeout`; otherwise they are killed.
-        """
-        self._role.shutdown(graceful=graceful)
-
-    def replace_worker(self) -> None:
-        """Worker: ends when its requests are answered; its manager forks another. Elsewhere: nothing."""
-        self._role.replace_worker()
-
-    def _open(self) -> None:
-        """Each run begins anew, with the options of that moment."""
-        pooled = self.options.start_servers > 0
-        self._role = (
-            Manager(self, self.options, self._become_worker, self._tell_watchers)
-            if pooled
-            else Standalone(self)
+    def _first_role(self, context: Context, listener: Listener) -> Role:
+        if not self.options.start_servers:
+            self._member = PoolMember()
+            return super()._first_role(context, listener)
+        manager = self._member = Manager(
+            context, self.options, listener, self._become_worker, self._tell_watchers, self._ended
         )
-        super()._open()
+        return manager
 
     def _become_worker(self, manager: Manager, index: int) -> None:
         """Worker: this child was just forked, for the slot `index`."""
-        worker = self._role = Worker(self, self.options)
+        worker = self._role = self._member = Worker(
+            manager.context, self.options, self.service, manager.listener
+        )
         self.kernel.spawn(worker.be_born(manager, index), session=self, event="boot", args=())
-
-    def _begin(self) -> None:
-        self._role.begin()
-
-    def _gone(self) -> None:
-        self._role.gone()
-
-    def _run_ends(self) -> None:
-        self._role.run_ends()
-
-    def _stay_behind(self) -> None:
-        self._role.stay_behind()
-
-    @property
-    def _instead(self) -> dict[int, str]:
-        return self._role.instead
 
     @event("_hung_up")
     def _on_hang_up(self, _signum: int) -> None:
         """Manager: replaces the workers, as HUP does elsewhere; they get the manager's copy of the code."""
         logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
-        self._role.replace_workers()
+        self._member.replace_workers()
 
     @event("_dismissed")
     def _on_dismissed(self, signum: int) -> None:
@@ -132,11 +102,11 @@ class PreForkServer(HTTPServer):
 
     # --- handlers ----------------------------------------------------------------------------------------
 
-    def _expect_handlers(self) -> None:
-        super()._expect_handlers()
-        self._expect_fork_handlers(self.options.fork_handlers)
+    def _check_events(self, hooks: Hooks) -> None:
+        super()._check_events(hooks)
+        self._check_fork_handlers(self.options.fork_handlers)
 
-    def _expect_fork_handlers(self, fork_handlers: Mapping[str, str]) -> None:
+    def _check_fork_handlers(self, fork_handlers: Mapping[str, str]) -> None:
         for alias, name in fork_handlers.items():
             try:
                 self.kernel.resolve(alias, name)
@@ -148,11 +118,11 @@ class PreForkServer(HTTPServer):
 
         Refused in a worker: returns False and logs. Raises OptionError, UnknownSession and UnknownEvent.
         """
-        if not self._role.may_change("SETHANDLERS"):
+        if not self._member.may_change("SETHANDLERS"):
             return False
         super().set_handlers(handlers)
         if replace:
-            self._role.replace_workers()
+            self._member.replace_workers()
         return True
 
     def get_fork_handlers(self) -> dict[str, str]:
@@ -164,17 +134,17 @@ class PreForkServer(HTTPServer):
 
         Refused in a worker, and if it is no mapping of alias to event: returns False and logs.
         """
-        if not self._role.may_change("SETFORKHANDLERS"):
+        if not self._member.may_change("SETFORKHANDLERS"):
             return False
         try:
             options = changed(self.options, {"fork_handlers": fork_handlers})
-            self._expect_fork_handlers(options.fork_handlers)
+            self._check_fork_handlers(options.fork_handlers)
         except (OptionError, UnknownSession, UnknownEvent) as error:
             logger.error("SETFORKHANDLERS: %s", error)
             return False
         self.options = options
         if replace:
-            self._role.replace_workers()
+            self._member.replace_workers()
         return True
 
     # --- the events of the same meaning ------------------------------------------------------------------

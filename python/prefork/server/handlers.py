@@ -1,33 +1,35 @@
-"""A request's way to a handler, and from what that did to an answer.
+"""A request's way to a handler, and from what that did to a response.
 
-It owns the routes. Always: a request ends in an answer or a closed connection, whatever a handler does; its
-exceptions are logged here, and the worker lives. It must know no sockets and no pool.
+Owns the routes. Always: an exception of a handler is logged here, and the worker lives. It must know no
+sockets and no pool.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Coroutine
+import logging
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import AlreadyAnswered, ConnectionGone, InvalidResponse, UnknownEvent, UnknownSession
 from prefork.server.routes import Route, fill, parse
-from prefork.server.service import Service, logger
+from prefork.server.service import Service
 from prefork.server.streaming import pump
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
-    from prefork.server.server import HTTPServer
+
+logger = logging.getLogger("prefork.server")
 
 
 class Handlers(Service):
-    """Gives each request to the first handler whose regex is found in its path."""
+    """Gives each request to the first handler whose regex is found in its path. Raises as `parse` does."""
 
-    about = "server of events"
+    kind = "server of events"
 
-    def __init__(self, server: HTTPServer) -> None:
-        super().__init__(server)
-        self.routes = parse(server.options.handlers)
+    def __init__(self, handlers: Iterable[Mapping[str, object]]) -> None:
+        super().__init__()
+        self.routes = parse(handlers)
 
     # --- requests ----------------------------------------------------------------------------------------
 
@@ -37,8 +39,8 @@ class Handlers(Service):
             self._run(response.handler, request, response)
 
     def head(self, request: Request, response: Response) -> bool:
-        """A request whose body is still to come: wanted if there is a handler for it."""
-        self.announce(request)
+        """A request whose body is still to come: it is wanted if there is a handler."""
+        self.request_started(request)
         path = request.path
         for route in self.routes:
             match = route.search(path)
@@ -56,7 +58,7 @@ class Handlers(Service):
         self._run(response.handler, request, response)
 
     def malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:
-        """Not a request. True: a handler for such will answer."""
+        """What came is no request. True: a handler for that will answer."""
         super().malformed(response, status, reason, remote_ip)
         for route in self.routes:
             if route.malformed and route.search("") is not None:
@@ -66,14 +68,15 @@ class Handlers(Service):
                 return True
         return False
 
-    # --- answers -----------------------------------------------------------------------------------------
+    # --- responses ---------------------------------------------------------------------------------------
 
     def _run(self, route: Route, request: Request | None, response: Response) -> None:
+        context = self.context
         try:
-            result = route.call(self.server.kernel, request, response)
-            if result is None and not route.answers:
+            result = route.call(context.kernel, request, response)
+            if result is None and not route.responds:
                 return
-            work = self._conclude(route, response, result)
+            work = self._respond(route, response, result)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # a stray CancelledError must not stop the loop either
@@ -81,28 +84,25 @@ class Handlers(Service):
             return
         if work is not None:
             work = self._watch(work, route, request, response)
-            task = self.server.kernel.spawn(
-                work, session=self.server, event=str(route), args=(request, response)
-            )
-            self.keep(task)
-            if self.server.options.request_timeout:
-                response.when_overdue(task.cancel)
+            args = (request, response)
+            task = context.kernel.spawn(work, session=context.session, event=str(route), args=args)
+            self.track(task, response)
 
-    def _conclude(self, route: Route, response: Response, result: Any) -> Coroutine[Any, Any, None] | None:
-        """Answers with what the handler returned. Work that takes time is handed back."""
+    def _respond(self, route: Route, response: Response, result: Any) -> Coroutine[Any, Any, None] | None:
+        """Responds with what the handler returned. Work that takes time is returned."""
         if inspect.iscoroutine(result):
             return self._await(route, response, result)
-        if not route.answers:
-            return None  # an event answers by itself
-        pieces = fill(response, result)
-        if pieces is not None:
-            return pump(response, pieces)
+        if not route.responds:
+            return None  # an event responds by itself
+        parts = fill(response, result)
+        if parts is not None:
+            return pump(response, parts)
         if result is not None or not (response.answered or response.streams):
             response.done()
         return None
 
     async def _await(self, route: Route, response: Response, result: Coroutine[Any, Any, Any]) -> None:
-        work = self._conclude(route, response, await result)
+        work = self._respond(route, response, await result)
         if work is not None:
             await work
 
@@ -119,11 +119,11 @@ class Handlers(Service):
     ) -> None:
         """A handler raised: the client gets a 500, the log the traceback."""
         if isinstance(error, ConnectionGone):
-            return  # the error handler heard it when the connection closed
+            return  # the error hook was called when the connection closed
         if isinstance(error, InvalidResponse | UnknownSession | UnknownEvent | AlreadyAnswered):
-            logger.error("handler %s: %s", route, error)  # it says all: no traceback needed
+            logger.error("handler %s: %s", route, error)  # it explains itself: no traceback needed
         else:
-            self.server.kernel.report(route.session, route.event, (request, response, route.dir), error)
+            self.context.kernel.report(route.session, route.event, (request, response, route.dir), error)
         remote_ip = None if request is None else request.remote_ip
-        self.tell(self.server.options.error_handler, f"handler {route} failed: {error!r}", remote_ip)
-        self.give_up(response)
+        self.context.hooks.error(f"handler {route} failed: {error!r}", remote_ip)
+        self.abort(response)

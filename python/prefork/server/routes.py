@@ -1,4 +1,4 @@
-"""Who answers which path: the list of handlers, and calling one.
+"""Which handler serves which path: the list of handlers, and calling one.
 
 A route names an event of a session, or is a function. Always: a list of routes was checked whole before any
 of it is used, and a wrong entry is named by its place in the list.
@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mappi
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import InvalidResponse, OptionError, UnknownEvent, UnknownSession
-from prefork.server.streaming import Pieces
+from prefork.server.streaming import Parts
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class Route:
-    """A pattern and who answers for it: an event of a session, looked up at each request."""
+    """A pattern and its handler: an event of a session, looked up at each request."""
 
     __slots__ = ("dir", "event", "malformed", "search", "session")
 
-    answers = False
-    """Whether what the handler returns is the answer; an event answers by itself, at any time."""
+    responds = False
+    """Whether what the handler returns is the response; an event responds by itself, at any time."""
 
     def __init__(self, dir: str, session: str, event: str, *, malformed: bool = False) -> None:  # noqa: A002
         self.dir = dir
@@ -39,7 +39,7 @@ class Route:
         return f"{self.session}.{self.event}"
 
     def expect(self, kernel: Kernel) -> None:
-        """Raises UnknownSession or UnknownEvent if there is nobody to call."""
+        """Raises UnknownSession or UnknownEvent if there is no such event."""
         kernel.resolve(self.session, self.event)
 
     def call(self, kernel: Kernel, request: Request | None, response: Response) -> Any:
@@ -57,13 +57,13 @@ class FunctionRoute(Route):
     """A pattern and a plain function, as `@server.handle` makes it.
 
     The function is given what its parameters name: `request`, `response`, `match` and the named groups of the
-    pattern. What it returns answers: str or bytes are the content, a dict or a list is sent as JSON, a
-    generator is streamed, None leaves `response` as the function filled it.
+    pattern. What it returns is the response: str or bytes are the content, a dict or a list is sent as JSON,
+    a generator is streamed, None leaves `response` as the function filled it.
     """
 
     __slots__ = ("function", "names")
 
-    answers = True
+    responds = True
 
     def __init__(self, dir: str, function: Callable[..., Any]) -> None:  # noqa: A002
         super().__init__(dir, "function", getattr(function, "__qualname__", repr(function)))
@@ -127,7 +127,7 @@ def _route(where: str, entry: Mapping[str, object]) -> Route:
 
 
 def expect(routes: Iterable[Route], kernel: Kernel) -> None:
-    """Checks that every handler has somebody to call. Raises UnknownSession and UnknownEvent."""
+    """Checks that every handler exists. Raises UnknownSession and UnknownEvent."""
     for number, route in enumerate(routes):
         try:
             route.expect(kernel)
@@ -135,10 +135,10 @@ def expect(routes: Iterable[Route], kernel: Kernel) -> None:
             raise type(error)(f"handler {number}: {error}") from None
 
 
-def fill(response: Response, value: object) -> Pieces | None:
-    """Puts what a function returned into the response; a generator of pieces is handed back.
+def fill(response: Response, value: object) -> Parts | None:
+    """Puts what a function returned into the response; a generator is returned instead.
 
-    Raises InvalidResponse for anything that is no answer.
+    Raises InvalidResponse for anything that is no response.
     """
     if value is None:
         return None

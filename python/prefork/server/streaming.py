@@ -1,13 +1,14 @@
-"""Streams: pieces of a body, each written when the one before has left the process.
+"""Streams: parts of a body, each sent when the one before has left the process.
 
-That is the back-pressure: a client that does not read stops its producer, and no more than one piece of its
-answer waits in memory.
+That is the back-pressure: a client that does not read stops the producer, and no more than one part of its
+response waits in memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prefork.errors import ConnectionGone
@@ -15,10 +16,79 @@ from prefork.errors import ConnectionGone
 if TYPE_CHECKING:
     from prefork._engine import Response
 
-Pieces: TypeAlias = AsyncGenerator[Any, None] | Generator[Any, None, None]
+Parts: TypeAlias = AsyncGenerator[Any, None] | Generator[Any, None, None]
+NextPart: TypeAlias = "Callable[[str, str, Response], object]"
 
 
-async def drained(response: Response) -> None:
+# From events
+
+
+def send_content(response: Response, next_part: NextPart) -> None:
+    """Sends the response's content as one part of its stream.
+
+    When it has left the process, `next_part(session, event, response)` is called with what
+    `response.stream()` named; not if `dont_flush` was given. A response that has no body ends instead.
+    """
+    try:
+        response.write()
+    except ConnectionGone:
+        return  # the error hook was called when the connection closed
+    if response.streams is None or response.streams[2]:
+        return
+    if response.bodiless:
+        response.done()
+    else:
+        response.when_drained(partial(_go_on, response, next_part))
+
+
+def _go_on(response: Response, next_part: NextPart, alive: bool) -> None:
+    if alive and response.streams is not None:
+        session, event, _ = response.streams
+        next_part(session, event, response)
+
+
+# From generators
+
+
+async def pump(response: Response, parts: Parts) -> None:
+    """Sends what a generator yields and ends the response. The generator is closed in every case.
+
+    A client that leaves ends it where it stands: by CancelledError in an asynchronous one that waits for
+    something else, so its `finally` blocks run at once.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    response.when_gone(task.cancel)
+    try:
+        if isinstance(parts, AsyncGenerator):
+            async for part in parts:
+                await _send(response, part)
+                if response.bodiless:
+                    break  # the rest is not sent, and may be endless
+        else:
+            for part in parts:
+                await _send(response, part)
+                if response.bodiless:
+                    break
+        if not response.streaming:
+            response.content = None  # no part at all: an empty body
+        response.done()
+    except ConnectionGone:
+        pass  # the error hook was called when the connection closed
+    finally:
+        if isinstance(parts, AsyncGenerator):
+            await parts.aclose()
+        else:
+            parts.close()
+
+
+async def _send(response: Response, part: Any) -> None:
+    if part:
+        response.write(part)
+        await _drained(response)
+
+
+async def _drained(response: Response) -> None:
     """Waits until all that was written has left the process. Raises ConnectionGone if the client leaves."""
     future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -28,41 +98,3 @@ async def drained(response: Response) -> None:
 
     if not response.when_drained(tell) or not await future:
         raise ConnectionGone("the client left in the middle of a stream")
-
-
-async def pump(response: Response, pieces: Pieces) -> None:
-    """Writes the pieces of a generator and ends the answer. The generator is closed in every case.
-
-    A client that leaves ends it where it stands: by CancelledError in an asynchronous one that waits for
-    something else, so its `finally` blocks run at once.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    response.when_gone(task.cancel)
-    try:
-        if isinstance(pieces, AsyncGenerator):
-            async for piece in pieces:
-                await _send(response, piece)
-                if response.bodiless:
-                    break  # nobody wants the rest, and it may be endless
-        else:
-            for piece in pieces:
-                await _send(response, piece)
-                if response.bodiless:
-                    break
-        if not response.streaming:
-            response.content = None  # no piece at all: an empty body
-        response.done()
-    except ConnectionGone:
-        pass  # the error handler heard it when the connection closed
-    finally:
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()
-        else:
-            pieces.close()
-
-
-async def _send(response: Response, piece: Any) -> None:
-    if piece:
-        response.write(piece)
-        await drained(response)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from prefork.errors import TargetError
-from prefork.hosting.interface import detect, gives_coroutines, insist
+from prefork.hosting.interface import check, detect, returns_coroutine
 
 
 def wsgi(environ: Any, start_response: Any) -> Any: ...
@@ -109,8 +109,8 @@ def test_an_application_is_what_it_can_be_called_with(application: Any, interfac
         (functools.partial(Called), False),
     ],
 )
-def test_what_gives_coroutines_runs_nothing_when_it_is_called(application: Any, gives: bool) -> None:
-    assert gives_coroutines(application) is gives
+def test_what_returns_coroutine_runs_nothing_when_it_is_called(application: Any, gives: bool) -> None:
+    assert returns_coroutine(application) is gives
 
 
 def no_arguments() -> None: ...
@@ -123,12 +123,12 @@ def anything(*args: Any) -> None: ...
     ("other", "complaint"),
     [
         (42, "app is of type int, which cannot be called; expected a WSGI application"),
-        (Flasky, r"app is the class Flasky\(\); .* say --factory"),
-        (no_arguments, r"app is no_arguments\(\) -> 'None'; .* say --factory"),
-        (anything, "app can be called as WSGI and as ASGI; say which by --interface"),
-        (wsgi_with_more, "as WSGI and as ASGI; say which"),
+        (Flasky, r"app is the class Flasky\(\); .* use --factory"),
+        (no_arguments, r"app is no_arguments\(\) -> 'None'; .* use --factory"),
+        (anything, "app can be called as WSGI and as ASGI; choose one with --interface"),
+        (wsgi_with_more, "as WSGI and as ASGI; choose one"),
         (half_asgi, r"app is half_asgi\(environ.* expected a WSGI application"),
-        (OfOld, r"app is the class OfOld\(scope.* If it speaks ASGI 2, .* makes it ASGI 3"),
+        (OfOld, r"app is the class OfOld\(scope.* If it is of ASGI 2, .* makes it ASGI 3"),
     ],
 )
 def test_what_is_none_is_told_what_it_is(other: Any, complaint: str) -> None:
@@ -141,7 +141,7 @@ def test_what_is_none_is_told_what_it_is(other: Any, complaint: str) -> None:
     [(wsgi_with_more, "wsgi"), (anything, "asgi"), (Endpoint, "asgi"), (dict.get, "wsgi")],
 )
 def test_the_operator_is_believed(application: Any, interface: str) -> None:
-    insist(application, interface, "app")
+    check(application, interface, "app")
 
 
 @pytest.mark.parametrize(
@@ -150,12 +150,12 @@ def test_the_operator_is_believed(application: Any, interface: str) -> None:
         (
             wsgi,
             "asgi",
-            r"app is wsgi\(.*; --interface asgi expects what can be called with \(scope, receive, send\)",
+            r"app is wsgi\(.*; --interface asgi expects a callable with \(scope, receive, send\)",
         ),
         (
             asgi,
             "wsgi",
-            r"app is asgi\(.*; --interface wsgi expects what can be called with \(environ, start_resp",
+            r"app is asgi\(.*; --interface wsgi expects a callable with \(environ, start_resp",
         ),
         (OfOld, "asgi", "app is the class OfOld"),
         (42, "wsgi", "app is of type int; --interface wsgi expects"),
@@ -165,4 +165,4 @@ def test_the_operator_is_not_believed_what_cannot_be(
     application: Any, interface: str, complaint: str
 ) -> None:
     with pytest.raises(TargetError, match=complaint):
-        insist(application, interface, "app")
+        check(application, interface, "app")

@@ -180,6 +180,6 @@ def test_the_log_level_is_that_of_prefork_alone(run):
 
 def test_answers_are_logged_where_it_is_told(run, tmp_path):
     server = run(access_log="access.log").find("HTTPD")
-    (log,) = server.on_answered
+    (log,) = server.on_request_ended
     assert isinstance(log, AccessLog)
     assert (tmp_path / "access.log").exists()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prefork.hosting.static import Directory
+from prefork.hosting.static.directory import Directory
 from support.engine import RunEngine
 
 
@@ -38,7 +38,7 @@ def test_a_file_that_cannot_be_opened(
     def refuse(*_: Any) -> int:
         raise OSError(number, os.strerror(number))
 
-    one = run_engine(lambda request, response: directory.answer(request, response, "a.txt"))
+    one = run_engine(lambda request, response: directory.respond(request, response, "a.txt"))
     monkeypatch.setattr(os, "open", refuse)
     with caplog.at_level(logging.ERROR):
         assert one.get("/").status == status

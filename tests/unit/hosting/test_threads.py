@@ -60,7 +60,7 @@ def test_a_thread_survives_what_is_raised_in_it_and_the_log_has_it(
     (record,) = caplog.records
     assert "on purpose" in caplog.text
     assert record.levelname == "ERROR"
-    asyncio.run(threads.end())
+    asyncio.run(threads.drain())
 
 
 def test_without_a_thread_a_call_is_refused_and_not_kept(scarce: list[bool], calls: Calls) -> None:
@@ -72,7 +72,7 @@ def test_without_a_thread_a_call_is_refused_and_not_kept(scarce: list[bool], cal
     scarce.clear()
     submit(threads, calls, "first")
     wait_until(lambda: calls.made, "the call")
-    asyncio.run(threads.end())
+    asyncio.run(threads.drain())
     assert calls.made == ["first"]
 
 
@@ -95,4 +95,4 @@ def test_a_call_waits_for_the_threads_there_are_if_no_other_can_be_started(
     submit(threads, calls, "has one of its own")
     wait_until(lambda: len(calls.made) == 2, "both calls")
     free.set()
-    asyncio.run(threads.end())
+    asyncio.run(threads.drain())

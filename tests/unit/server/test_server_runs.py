@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +51,7 @@ def test_a_shutdown_in_a_later_run_knows_no_listener_of_an_earlier_one(
 ) -> None:
     def reopen() -> None:
         assert server.stop_listen()
-        assert server._reopen(0)
+        assert server.start_listen()
         kernel.stop()
 
     once_serving(server, lambda: (server.on_serving.clear(), reopen()))
@@ -82,16 +84,23 @@ def test_the_first_term_is_graceful_even_in_the_middle_of_a_shutdown(
 ) -> None:
     caplog.set_level("INFO", "prefork")
 
-    def act() -> None:
-        server._draining += 1  # a request is under way
+    @server.handle("")
+    async def slow() -> str:
         server.shutdown(graceful=True)
-        server._draining += 1
         os.kill(os.getpid(), signal.SIGTERM)
-        kernel.loop.call_later(0.05, server._empty)
+        await asyncio.sleep(0.05)
+        return "done"
 
-    once_serving(server, act)
+    def ask(server: HTTPServer) -> None:
+        assert server.listening is not None
+        client.connect((server.listening.address, server.listening.port))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+
+    server.on_serving.append(ask)
     kernel.on_start(lambda: kernel.loop.call_later(2.0, kernel.stop))
-    kernel.hold(act)  # something else that would keep it running
-    kernel.run()
+    kernel.hold(slow)  # something else that would keep it running
+    with socket.socket() as client:
+        kernel.run()
+        assert client.recv(1 << 16).endswith(b"done")
     assert "SIGTERM: stopping when all requests are answered" in caplog.text
     assert "again" not in caplog.text

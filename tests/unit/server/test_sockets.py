@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prefork import BindError
-from prefork.server.listening import Listening, listen
+from prefork.server.sockets import ListeningSockets, listen
 
 ELSEWHERE = "192.0.2.1"  # of nobody (RFC 5737)
 
@@ -27,7 +27,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return known
 
 
-def places(listening: Listening) -> list[tuple[str, int]]:
+def places(listening: ListeningSockets) -> list[tuple[str, int]]:
     try:
         return [listener.getsockname() for listener in listening.sockets]
     finally:

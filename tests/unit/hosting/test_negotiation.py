@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefork.hosting.selection import (
+from prefork.hosting.static.negotiation import (
     UNSATISFIABLE,
     best_coding,
     precondition,

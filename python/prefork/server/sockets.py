@@ -27,7 +27,7 @@ ADVICE = {
 }
 
 
-class Listening:
+class ListeningSockets:
     """The sockets of one server, all of one address."""
 
     def __init__(self, sockets: list[socket.socket]) -> None:
@@ -68,7 +68,7 @@ class Listening:
                     os.unlink(path)
 
 
-def listen(address: str | None, port: int | None, domain: str | None, backlog: int) -> Listening:
+def listen(address: str | None, port: int | None, domain: str | None, backlog: int) -> ListeningSockets:
     """Binds and listens. Without an address: every one of the machine, IPv6 and IPv4. Raises BindError.
 
     The same for `::`, which is what other servers make of it; it is IPv6 alone if the domain says so.
@@ -76,7 +76,7 @@ def listen(address: str | None, port: int | None, domain: str | None, backlog: i
     if domain == "unix" or (address is not None and "/" in address):
         if not address:
             raise BindError("a Unix socket needs a path as its address")
-        return Listening([_unix(address, backlog)])
+        return ListeningSockets([_unix(address, backlog)])
     port = port or 0
     if address is None and domain is None and socket.has_dualstack_ipv6():
         address = "::"
@@ -84,7 +84,7 @@ def listen(address: str | None, port: int | None, domain: str | None, backlog: i
     family = families[domain]
     if address is None and family is socket.AF_UNSPEC:
         family = socket.AF_INET
-    return Listening(_resolved(address, port, family, backlog))
+    return ListeningSockets(_resolved(address, port, family, backlog))
 
 
 def _resolved(address: str | None, port: int, family: int, backlog: int) -> list[socket.socket]:

@@ -1,7 +1,7 @@
-"""What of a stored file a request asks for: pure functions of its header fields.
+"""What a request asks for of a stored file: pure functions of its header fields.
 
-RFC 9110, sections 12.5.3 (codings), 13 (preconditions) and 14 (ranges). What is malformed in a field is as if
-the field were not there, as these sections want it.
+RFC 9110, sections 12.5.3 (codings), 13 (preconditions) and 14 (ranges). What is malformed in a field is
+ignored, as these sections require.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 UNSATISFIABLE = (-1, 0)
-"""A range that begins behind the end."""
+"""A range that begins after the end."""
 
 _RANGE = re.compile(r"bytes[ \t]*=[ \t]*(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))[ \t]*", re.IGNORECASE)
 _WEIGHT = re.compile(r"q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
@@ -25,7 +25,7 @@ _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 def single_range(field: str, size: int) -> tuple[int, int] | None:
     """(first byte, number of bytes) of one range in `size` bytes, or UNSATISFIABLE.
 
-    None if all should be sent: that is also the answer to several ranges (14.2 allows it).
+    None if all should be sent: that is also the response to several ranges (14.2 allows it).
     """
     found = _RANGE.fullmatch(field)
     if found is None:
@@ -42,7 +42,7 @@ def single_range(field: str, size: int) -> tuple[int, int] | None:
 
 
 def range_applies(if_range: str | None, tag: str, modified_s: int) -> bool:
-    """Whether the client has a part of just this representation (13.1.5)."""
+    """Whether the client has a part of exactly this representation (13.1.5)."""
     if if_range is None:
         return True
     if if_range.startswith(('"', "W/")):
@@ -61,7 +61,7 @@ def precondition(
     tag: str,
     modified_s: int,
 ) -> int:
-    """The status that the preconditions lead to, in their order (13.2.2): 200, 304 or 412."""
+    """The status that the preconditions give, in their order (13.2.2): 200, 304 or 412."""
     if if_match is not None:
         if not _matches(if_match, tag, weak=False):
             return 412
@@ -98,12 +98,12 @@ def _date_s(field: str) -> int | None:
 
 @lru_cache(maxsize=256)
 def best_coding(field: str, stored: Sequence[str]) -> str | None:
-    """The coding among `stored`, in order of our liking, that the client likes best; None: as it is."""
+    """The coding among `stored`, best first, that the client prefers; None: uncoded."""
     weights = _weights(field)
     anything = weights.get("*", 0.0)
     rated = [(weights.get(coding, anything), -place, coding) for place, coding in enumerate(stored)]
     best, _, coding = max(rated, default=(0.0, 0, None))
-    # As it is can be had at any rate, unless it is liked better: then rather so.
+    # Uncoded is always acceptable; it wins only if the client prefers it.
     return coding if best > 0.0 and best >= weights.get("identity", 0.0) else None
 
 

@@ -1,0 +1,1 @@
+"""Static files in front of an application."""

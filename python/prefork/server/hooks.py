@@ -1,0 +1,115 @@
+"""The hooks of a server: whom it tells of its requests and of its errors, and the log lines beside that.
+
+Always: a hook that fails is logged, and harms no request. It must know no service.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from prefork.errors import UnknownEvent, UnknownSession
+
+if TYPE_CHECKING:
+    from prefork._engine import Request, Response
+    from prefork.config.options import ServerOptions
+    from prefork.config.values import Hook
+    from prefork.kernel.kernel import Kernel, Session
+    from prefork.server.sockets import ListeningSockets
+
+logger = logging.getLogger("prefork.server")
+
+RequestEnded: TypeAlias = "Callable[[Request | None, Response], object]"
+
+HOOKS = ("log_handler", "log2_handler", "setup_handler", "error_handler")
+
+
+class Hooks:
+    """The hooks that `options` name. They run as events of `session`, which is the server.
+
+    `on_serving` and `on_request_ended` are called beside `setup_handler` and `log2_handler`.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        session: Session,
+        options: ServerOptions,
+        on_serving: Sequence[Callable[[Session], object]],
+        on_request_ended: Sequence[RequestEnded],
+    ) -> None:
+        self._kernel = kernel
+        self._session = session
+        self._options = options
+        self._on_serving = on_serving
+        self._on_request_ended = on_request_ended
+
+    def check(self) -> None:
+        """Raises UnknownSession or UnknownEvent if a hook names an event that does not exist."""
+        for name in HOOKS:
+            hook = getattr(self._options, name)
+            if isinstance(hook, tuple):
+                try:
+                    self._kernel.resolve(*hook)
+                except (UnknownSession, UnknownEvent) as error:
+                    raise type(error)(f"{name}: {error}") from None
+
+    def serving(self, sockets: ListeningSockets) -> None:
+        """Clients are accepted on these sockets. Raises what an observer raises."""
+        self._call(self._options.setup_handler, sockets.port, sockets.address)
+        for observer in self._on_serving:
+            observer(self._session)
+
+    # --- requests ----------------------------------------------------------------------------------------
+
+    def request_started(self, request: Request | None, remote_ip: str) -> None:
+        """A request came, and its head is known; None if it is malformed."""
+        self._call(self._options.log_handler, request, remote_ip)
+
+    @property
+    def request_ended(self) -> RequestEnded | None:
+        """To be called after each response; None if no hook or observer wants to know."""
+        wanted = self._options.log2_handler or self._options.debug or self._on_request_ended
+        return self._tell_request_ended if wanted else None
+
+    def _tell_request_ended(self, request: Request | None, response: Response) -> None:
+        logger.debug("%s -> %s by %s", request, response.code, response.handler)
+        self._call(self._options.log2_handler, request, response)
+        for observer in self._on_request_ended:
+            self._call(observer, request, response)
+
+    # --- errors ------------------------------------------------------------------------------------------
+
+    def error(self, text: str, remote_ip: str | None) -> None:
+        """Something went wrong, and is in the log already."""
+        self._call(self._options.error_handler, text, remote_ip)
+
+    def application_error(self, text: str, remote_ip: str, error: BaseException | None = None) -> None:
+        """The application broke a rule, or raised `error`, which is logged with its traceback."""
+        logger.error("%s", text, exc_info=error)
+        self.error(text, remote_ip)
+
+    def client_error(self, text: str, remote_ip: str) -> None:
+        """Something went wrong for one client."""
+        logger.info("client %s: %s", remote_ip, text)
+        self.error(text, remote_ip)
+
+    def server_warning(self, text: str) -> None:
+        """Something went wrong, or is right again, for the server as a whole."""
+        logger.warning("%s", text)
+        self.error(text, None)
+
+    def _call(self, hook: Hook, *args: object) -> None:
+        if hook is None:
+            return
+        kernel = self._kernel
+        if callable(hook):
+            kernel.invoke(self._session, getattr(hook, "__qualname__", repr(hook)), hook, *args)
+            return
+        try:
+            session, function = kernel.resolve(*hook)
+        except (UnknownSession, UnknownEvent) as error:
+            logger.error("hook %s.%s: %s", *hook, error)
+        else:
+            kernel.invoke(session, hook[1], function, *args)

@@ -1,0 +1,145 @@
+"""What a server does in one process, from the moment its sockets are open.
+
+A process plays one role, and no method asks which: what differs by process is a method of `Role`.
+`Standalone` is the role of a server without a pool; a pool has others.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+from prefork.errors import PreforkError
+from prefork.server.serving import Serving
+
+if TYPE_CHECKING:
+    from prefork.server.context import Context
+    from prefork.server.listener import Listener
+    from prefork.server.service import Service
+
+logger = logging.getLogger("prefork.server")
+
+BOOT_FAILED = 3
+"""Exit status of a process that could not start to serve, because its application failed to, for one."""
+
+UNUSED_SIGNALS: dict[int, str] = {
+    signal.SIGUSR1: "the access log follows its rotation by itself",
+    signal.SIGUSR2: "no server takes over in place; new code takes a restart",
+    signal.SIGTTIN: "there is no pool",
+    signal.SIGTTOU: "there is no pool",
+}
+"""Signals that mean something to gunicorn, and what is here instead. By default they end a process."""
+
+
+class Role(ABC):
+    """The methods mean what those of `HTTPServer` do."""
+
+    unused_signals: Mapping[int, str] = UNUSED_SIGNALS
+
+    @abstractmethod
+    def begin(self) -> None:
+        """The sockets are open: serves, or has others serve."""
+
+    @abstractmethod
+    def start_listen(self) -> bool: ...
+
+    @abstractmethod
+    def stop_listen(self) -> bool: ...
+
+    @abstractmethod
+    def shutdown(self, *, graceful: bool) -> None: ...
+
+    @abstractmethod
+    def replace_process(self) -> None:
+        """Worker: ends when its requests are answered, and another takes its place. Elsewhere nothing."""
+
+    @abstractmethod
+    def run_ended(self) -> None:
+        """The kernel stops: nothing listens any more."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """This process was forked to be a worker of another server: the copy of this one is of no use."""
+
+
+class NotRunning(Role):
+    """The kernel does not run yet."""
+
+    def begin(self) -> None: ...
+
+    def start_listen(self) -> bool:
+        raise RuntimeError("a server listens only while its kernel runs")
+
+    def stop_listen(self) -> bool:
+        return False
+
+    def shutdown(self, *, graceful: bool) -> None:  # noqa: ARG002
+        raise RuntimeError("a server can be shut down only while its kernel runs")
+
+    def replace_process(self) -> None: ...
+
+    def run_ended(self) -> None: ...
+
+    def discard(self) -> None: ...
+
+
+class Standalone(Role):
+    """This process listens, serves and ends. `ended()` is called when the last of its work is over."""
+
+    def __init__(
+        self, context: Context, service: Service, listener: Listener, ended: Callable[[], object]
+    ) -> None:
+        self._context = context
+        self._service = service
+        self._listener = listener
+        self._ended = ended
+        self._serving = Serving(context, service, ended)
+
+    def begin(self) -> None:
+        if self._service.startup is None:
+            self._accept()
+            return
+        work = self._start_up(self._service.startup())
+        self._context.kernel.spawn(work, session=self._context.session, event="startup", args=())
+
+    async def _start_up(self, startup: Coroutine[Any, Any, None]) -> None:
+        try:
+            await startup
+        except Exception as error:
+            logger.error(
+                "the application failed to start: %s", error, exc_info=not isinstance(error, PreforkError)
+            )
+            raise SystemExit(BOOT_FAILED) from None
+        self._accept()
+
+    def _accept(self) -> None:
+        sockets = self._listener.sockets
+        assert sockets is not None
+        self._serving.accept(sockets)
+        self._context.hooks.serving(sockets)
+
+    def start_listen(self) -> bool:
+        return self._serving.is_open and self._listener.reopen(self.begin)
+
+    def stop_listen(self) -> bool:
+        self._serving.close_listeners()
+        return self._listener.close()
+
+    def shutdown(self, *, graceful: bool) -> None:
+        if self._serving.is_open:
+            self.stop_listen()
+            self._serving.drain(0.0)
+        if not graceful:
+            self._serving.abort()
+
+    def replace_process(self) -> None: ...
+
+    def run_ended(self) -> None:
+        self.stop_listen()
+
+    def discard(self) -> None:
+        self._listener.close()
+        self._ended()

@@ -1,0 +1,154 @@
+"""What one process does for the clients of a server: accepts them, and ends when it is told to.
+
+Owns: the engine's listeners of this process, and the end of its work, in this order: no new clients, the last
+connection, the calls of the application, the application itself. Always: `ended` is called once, and not
+before all of that is over, or `graceful_timeout` is. It must know no other process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import enum
+import logging
+from asyncio import TimerHandle
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prefork.server.context import Context
+    from prefork.server.service import Service
+    from prefork.server.sockets import ListeningSockets
+
+logger = logging.getLogger("prefork.server")
+
+SHUTDOWN_S = 1.0
+"""What an application has at least to shut down, if its connections took all of `graceful_timeout`."""
+
+
+class Phase(enum.Enum):
+    OPEN = "it accepts clients, or could again"
+    DRAINING = "it waits for its last connection"
+    SHUTTING_DOWN = "it waits for the application"
+    ENDED = "nothing is left to do"
+
+
+class Serving:
+    """Gives the requests of this process to `service`. `ended()` is called when all is over after `drain`."""
+
+    def __init__(self, context: Context, service: Service, ended: Callable[[], object]) -> None:
+        self._context = context
+        self._service = service
+        self._ended = ended
+        self._phase = Phase.OPEN
+        # The engine's numbers of the listeners that are open, and of those that have connections.
+        self._open: list[int] = []
+        self._undrained: set[int] = set()
+        self._ends_by_s = 0.0  # on the loop's clock
+        self._timeout: TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not been told to end."""
+        return self._phase is Phase.OPEN
+
+    # --- accepting ---------------------------------------------------------------------------------------
+
+    def accept(self, sockets: ListeningSockets) -> None:
+        """Accepts clients from now on."""
+        options = dataclasses.replace(self._context.options, port=sockets.port)
+        for listener in sockets.sockets:
+            self._open.append(self._context.kernel.engine.listen(listener.fileno(), self._service, options))
+        self._undrained |= set(self._open)
+
+    def pause(self) -> bool:
+        """Accepts no client until `resume`. False: it has no listener."""
+        return self._set_accepting(False)
+
+    def resume(self) -> bool:
+        """Accepts clients again. False: it has no listener."""
+        return self._set_accepting(True)
+
+    def _set_accepting(self, accepting: bool) -> bool:
+        for number in self._open:
+            self._context.kernel.engine.accepting(number, accepting)
+        return bool(self._open)
+
+    def close_listeners(self) -> None:
+        """Accepts no client any more. Open connections live on."""
+        for number in self._open:
+            self._context.kernel.engine.unlisten(number)
+        self._open = []
+
+    # --- ending ------------------------------------------------------------------------------------------
+
+    def drain(self, linger_s: float) -> None:
+        """Ends with the last connection, and closes those that are open after `graceful_timeout`.
+
+        Idle connections may send one more request within `linger_s`.
+        """
+        loop = self._context.kernel.loop
+        graceful_s = self._context.options.graceful_timeout
+        self._phase = Phase.DRAINING
+        self._ends_by_s = loop.time() + graceful_s
+        self._timeout = loop.call_later(graceful_s, self.abort)
+        self.close_listeners()
+        for number in list(self._undrained):
+            self._context.kernel.engine.drain(number, linger_s, partial(self._drained, number))
+        if not self._undrained:
+            self._shut_down()
+
+    def abort(self) -> None:
+        """Closes every connection at once, and cancels the calls of the application."""
+        if self._phase is Phase.ENDED:
+            return
+        engine = self._context.kernel.engine
+        if self._undrained and engine.connections:
+            logger.warning("closing %d connections that did not end", engine.connections)
+        for number in list(self._undrained):
+            engine.cut(number)
+        self._ends_by_s = min(self._ends_by_s, self._context.kernel.loop.time())
+        if calls := list(self._service.calls):
+            logger.warning("cancelling %d calls of the application that did not end", len(calls))
+        for call in calls:
+            call.cancel()
+
+    def _drained(self, number: int) -> None:
+        """The last connection of one listener is gone."""
+        self._undrained.discard(number)
+        if not self._undrained:
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        """The last connection is gone: what the application began is ended."""
+        self._phase = Phase.SHUTTING_DOWN
+        context = self._context
+        if self._service.calls or self._service.shutdown is not None:
+            context.kernel.spawn(self._end_application(), session=context.session, event="shutdown", args=())
+        else:
+            self._end()
+
+    async def _end_application(self) -> None:
+        """Calls of the application may outlast their connections; when they have ended, it may shut down."""
+        service = self._service
+        try:
+            if service.calls:  # those that last too long are cancelled by `abort`
+                await asyncio.wait(service.calls, timeout=max(self._left_s, 0) + SHUTDOWN_S / 2)
+            if service.shutdown is not None:
+                await asyncio.wait_for(service.shutdown(), max(self._left_s, SHUTDOWN_S))
+        except TimeoutError:
+            logger.error("the application did not shut down within graceful_timeout: not waiting for it")
+        finally:
+            self._end()
+
+    @property
+    def _left_s(self) -> float:
+        """What is left of `graceful_timeout`."""
+        return self._ends_by_s - self._context.kernel.loop.time()
+
+    def _end(self) -> None:
+        self._phase = Phase.ENDED
+        if self._timeout is not None:
+            self._timeout.cancel()
+        self._ended()
