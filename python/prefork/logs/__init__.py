@@ -1,1 +1,1 @@
-"""What the server writes for people: the access log, and lines on standard output."""
+"""The access log, and lines on standard output."""

@@ -1,7 +1,7 @@
-"""One line a request, in the combined format that log readers know.
+"""The access log: one line per request, in the combined format.
 
-Always: a line is one `write` to a file opened for appending, so the lines of several workers never mix. No
-client can end a line or a quoted field. A full disk costs lines, not answers.
+Always: a line is one `write` to a file opened for appending, so the lines of several workers do not mix. No
+client can end a line or a quoted field. On a full disk lines are lost, and responses are not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prefork.errors import OptionError
 
 
 class AccessLog:
-    """A function to be told of answers. "-" as the path is standard output. Raises OptionError."""
+    """Called with each request and its response. The path "-" is standard output. Raises OptionError."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -30,7 +30,7 @@ class AccessLog:
 
     def __call__(self, request: Request | None, response: Response) -> None:
         if request is None:
-            return  # it was malformed: there is no line to tell
+            return  # it was malformed: there is no request line
         fields = (request.header("referer", "-"), request.header("user-agent", "-"))
         referer, agent = (field.replace("\\", "\\\\").replace('"', '\\"') for field in fields)
         target = request.raw_path.decode("latin-1") + (f"?{request.query}" if request.query else "")
@@ -44,7 +44,7 @@ class AccessLog:
             os.write(self._file, line.encode("ascii", "backslashreplace"))
 
     def _follow(self) -> None:
-        """Opens the file again if it was rotated away; no signal has to tell."""
+        """Opens the file again if it was rotated. No signal is needed."""
         if self._path == "-":
             return
         try:
@@ -52,7 +52,7 @@ class AccessLog:
                 return
         except FileNotFoundError:
             pass
-        # The number stays: another thread may be about to write to it.
+        # The descriptor keeps its number: another thread may be about to write to it.
         new = _open(self._path)
         os.dup2(new, self._file, inheritable=False)
         os.close(new)
@@ -61,7 +61,7 @@ class AccessLog:
         second = int(time.time())
         if second != self._second:
             self._time = time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
-            self._second = second  # behind it: another thread may look
+            self._second = second  # after _time: another thread may compare it
         return self._time
 
 
@@ -70,8 +70,8 @@ def _open(path: str) -> int:
 
 
 def _length(request: Request, response: Response) -> int | str:
-    """Bytes of the body; "-" where there was none, or a stream."""
+    """Bytes of the body; "-" without one, or for a stream."""
     content = response.content
     if content is None or response.streams is not None or request.method == "HEAD":
-        return "-"  # the content of a stream is its last piece
+        return "-"  # the content of a stream is its last chunk
     return len(content.encode() if isinstance(content, str) else content)

@@ -1,4 +1,4 @@
-"""Standard output, which may be closed, full or a pipe that nobody reads any more."""
+"""Lines on standard output, which may be closed, full or a pipe without a reader."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 
 
 def say(text: str) -> None:
-    """Prints and flushes. Nobody listening is no reason to fail, so an error is let be."""
+    """Prints and flushes. Errors are ignored: a server does not depend on its output being read."""
     try:
         print(text, flush=True)
     except OSError:
-        # What is left in the buffer would be tried, and complained about, once more at exit.
+        # Python would flush the buffer again at exit, and report the error.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

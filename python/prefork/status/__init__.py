@@ -1,4 +1,4 @@
-"""What a running pool looks like from outside, for people and for programs."""
+"""`prefork status`: the report on a running pool, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from prefork.status import table
 
 
 def show(glue: str | None, *, as_json: bool) -> None:
-    """Prints the pool of that glue, or the only one there is.
+    """Prints the report on the pool with this glue, or on the only pool.
 
-    Raises ScoreboardUnavailable when it does not run, OptionError when there are several to choose from.
+    Raises ScoreboardUnavailable if it is not running, OptionError if several pools are running.
     """
     report = look(glue or only_glue())
     if as_json:
@@ -31,16 +31,16 @@ def look(glue: str) -> dict[str, Any]:
     board, pid = open_scoreboard(glue)
     report = snapshot(board)
     board.close()
-    # The kernel says who holds the glue; what is in the memory is only what somebody wrote there.
+    # The pid comes from the kernel (SO_PEERCRED). Workers could have written another one to the memory.
     report["manager"] |= {"glue": glue, "pid": pid}
     return report
 
 
 def only_glue() -> str:
-    """The glue of the only pool of this user."""
+    """The glue of the only pool of this user. Raises OptionError or ScoreboardUnavailable."""
     glues = list_glues()
     if len(glues) > 1:
-        raise OptionError(f"several pools run: {', '.join(glues)}; choose one with --glue")
+        raise OptionError(f"several pools are running: {', '.join(glues)}; choose one with --glue")
     if not glues:
         raise ScoreboardUnavailable("no pool of this user is running; start one with prefork serve")
     return glues[0]

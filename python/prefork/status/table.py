@@ -1,6 +1,6 @@
-"""The report on a pool as a table: aligned text, or colours where there is a terminal.
+"""The report on a pool as a table: plain text, or with colors on a terminal.
 
-Both show the same columns. What comes from a client, such as a path, is shown as it is, never as markup.
+Both have the same columns. Values from clients, such as paths, are never interpreted as markup.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ STYLES = {"starting": "yellow", "spare": "green", "active": "bold cyan", "draini
 
 
 class Column(NamedTuple):
-    """`cell` makes the text of one worker's entry."""
+    """One column. `cell` returns the text for a worker."""
 
     title: str
     cell: Callable[[Report], str]
@@ -21,7 +21,7 @@ class Column(NamedTuple):
 
 
 def duration(seconds: float) -> str:
-    """The two greatest units: 0.25s, 12s, 3m05s, 2h10m, 4d06h."""
+    """The two largest units: 0.25s, 12s, 3m05s, 2h10m, 4d06h."""
     if seconds < 10:
         return f"{seconds:.2g}s"
     minutes, second = divmod(int(seconds), 60)
@@ -35,7 +35,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(size: float) -> str:
-    """Bytes in the unit that leaves at most four digits."""
+    """Bytes in the unit with at most four digits."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:
             return f"{size:.4g} {unit}"
@@ -70,24 +70,24 @@ COLUMNS = (
 
 
 def summary(report: Report) -> list[str]:
-    """The lines over the table."""
+    """The lines above the table."""
     manager, totals = report["manager"], report["totals"]
     states = ", ".join(f"{totals[state]} {state}" for state in STYLES)
     lines = [
         f"pool {manager['glue']}, manager {manager['pid']}, up {duration(manager['uptime_s'])}",
-        f"{totals['workers']} workers of at most {manager['max_clients']}: {states}; "
-        f"{manager['min_spare']} to {manager['max_spare']} to be spare",
+        f"{totals['workers']} workers, maximum {manager['max_clients']}: {states}; "
+        f"spare limits {manager['min_spare']} to {manager['max_spare']}",
         f"{totals['requests']:,} requests, {totals['connections']} connections open, "
         f"{amount(totals['bytes_in'])} in, {amount(totals['bytes_out'])} out, "
         f"{totals['handed_off']:,} handed off, {totals['adopted']:,} adopted",
     ]
     if manager["overcommit"]:
-        lines.append("no spare and no room for one: active workers take what comes")
+        lines.append("overcommit: no spare is left and the pool cannot grow, so active workers accept too")
     return lines
 
 
 def plain(report: Report) -> str:
-    """The report as text, one line a worker."""
+    """The report as text, one line per worker."""
     rows = [[column.title.upper() for column in COLUMNS]]
     rows += [[column.cell(worker) for column in COLUMNS] for worker in report["workers"]]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]

@@ -68,7 +68,7 @@ def test_the_only_pool_needs_no_name(glue, monkeypatch):
 
 def test_several_pools_are_named(monkeypatch):
     monkeypatch.setattr(status, "list_glues", lambda: ["one", "two"])
-    with pytest.raises(OptionError, match="several pools run: one, two; choose one with --glue"):
+    with pytest.raises(OptionError, match="several pools are running: one, two; choose one with --glue"):
         status.only_glue()
 
 

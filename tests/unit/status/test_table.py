@@ -57,7 +57,7 @@ REPORT = {"manager": MANAGER, "totals": TOTALS, "workers": [IDLE, BUSY]}
 def test_plain_text_has_a_summary_and_a_line_a_worker():
     assert table.plain(REPORT).splitlines() == [
         "pool site, manager 100, up 1h05m",
-        "2 workers of at most 8: 0 starting, 1 spare, 1 active, 0 draining; 1 to 3 to be spare",
+        "2 workers, maximum 8: 0 starting, 1 spare, 1 active, 0 draining; spare limits 1 to 3",
         "1,234 requests, 1 connections open, 100 B in, 3 MiB out, 7 handed off, 6 adopted",
         "",
         "SLOT  PID  STATE   GEN    AGE  REQUESTS  OPEN  HANDED OFF  ADOPTED   IN  OUT  BUSY  REQUEST",
@@ -73,7 +73,7 @@ def test_a_pool_without_workers_has_a_heading_only():
 
 def test_a_pool_that_overcommits_says_so():
     told = table.plain(REPORT | {"manager": MANAGER | {"overcommit": True}})
-    assert "active workers take what comes" in told
+    assert "active workers accept too" in told
 
 
 def test_the_terminal_shows_the_same_and_no_markup_of_a_client(capsys, monkeypatch):
