@@ -39,10 +39,20 @@ def reader(metavar: str) -> Callable[[Callable[[object], T]], Reader[T]]:
 
 
 Hook: TypeAlias = Callable[..., object] | tuple[str, str] | None
-"""What an event of the server calls: a function or an (alias, event) pair."""
+"""A function or an (alias, event) pair that the server calls; None is no hook."""
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 YEAR_S = 365 * 86400.0
+BOOLEANS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 ONE_ADDRESS = (
     "one address to listen on (a port alone listens on all addresses; for several use a proxy "
     "or a second server)"
@@ -74,8 +84,7 @@ def text(value: object) -> str:
 
 @reader("BOOLEAN")
 def boolean(value: object) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False}
-    found = value if isinstance(value, bool) else (words | {"off": False}).get(str(value).lower())
+    found = value if isinstance(value, bool) else BOOLEANS.get(str(value).lower())
     if found is None:
         raise ValueError("true or false")
     return found
