@@ -10,12 +10,12 @@ import contextlib
 import contextvars
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Coroutine[Any, Any, Message]]
+Send = Callable[[Message], Coroutine[Any, Any, None]]
 
 marked: contextvars.ContextVar[str] = contextvars.ContextVar("marked", default="nothing")
 heard: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-told = []
+told: list[str] = []
 
 
 async def app(scope, receive, send):

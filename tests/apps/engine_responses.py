@@ -18,7 +18,7 @@ server = HTTPServer(
     headers={"X-Server": "test"},
     **PARAMETERS,
 )
-finished = []
+finished: list[str] = []
 
 
 @server.handle(r"^/hello$")
@@ -81,7 +81,7 @@ def known(response):
 
 @server.handle(r"^/nothing$")
 async def nothing():
-    for piece in ():
+    for piece in list[str]():
         yield piece
 
 

@@ -16,7 +16,7 @@ def start_one(thread):
     start(thread)
 
 
-threading.Thread.start = start_one
+threading.Thread.start = start_one  # type: ignore[method-assign]
 
 
 def app(environ, start_response):

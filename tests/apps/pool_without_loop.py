@@ -17,4 +17,4 @@ def fail():
     open_()
 
 
-kernel._open = fail
+kernel._open = fail  # type: ignore[method-assign]

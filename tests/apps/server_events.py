@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from prefork import HTTPServer, Kernel, Session, event
 
-heard = []
+heard: list[object] = []
 
 
 class Pages(Session):
@@ -143,7 +144,7 @@ server = HTTPServer(
         {"dir": rf"^/(?P<how>event|call|method)/{name}$", "session": "PAGES", "event": name} for name in names
     ],
 )
-METHODS = {
+METHODS: dict[str, Callable[..., object]] = {
     "DONE": server.done,
     "CLOSE": server.close,
     "STREAM": server.stream,

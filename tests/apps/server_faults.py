@@ -7,7 +7,7 @@ import asyncio
 from prefork import HTTPServer, InvalidResponse, Kernel, Session, event
 
 errors = []
-kept = []
+kept: list[object] = []
 
 
 class Pages(Session):

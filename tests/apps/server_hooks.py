@@ -8,7 +8,7 @@ from parameters import PARAMETERS
 
 from prefork import HTTPServer, Kernel, Session, event
 
-heard = []
+heard: list[object] = []
 
 
 class Ears(Session):

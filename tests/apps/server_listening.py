@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from typing import Any
 
 from parameters import PARAMETERS
 
@@ -15,7 +17,7 @@ if PARAMETERS.get("hasty"):
 
 class Pages(Session):
     alias = "PAGES"
-    waiting = None
+    waiting: Any = None
 
     @event
     def _start(self):
@@ -28,7 +30,7 @@ class Pages(Session):
         if how == "event":
             assert self.kernel.post("HTTPD", name, *args)
         else:
-            METHODS[name, *args]()
+            METHODS[(name, *args)]()
 
     @event
     def page(self, request, response, pattern):
@@ -99,7 +101,7 @@ server = HTTPServer(
         {"dir": "^/(?P<how>event|method)/shutdown", "session": "PAGES", "event": "shutdown"},
     ],
 )
-METHODS = {
+METHODS: dict[tuple[str, ...], Callable[[], object]] = {
     ("STARTLISTEN",): server.start_listen,
     ("STOPLISTEN",): server.stop_listen,
     ("SHUTDOWN",): server.shutdown,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefork import HTTPServer, Kernel, Upload
 
 kernel = Kernel()
 server = HTTPServer(kernel)
-seen = []
+seen: list[Any] = []
 
 
 def plain(value):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from prefork import HTTPServer, Kernel, Session, event
 
 PIECE = b"x" * 65536
-made = {"pieces": 0, "ended": []}
+made: dict[str, Any] = {"pieces": 0, "ended": []}
 
 
 class Producer(Session):

@@ -9,7 +9,7 @@ from prefork import Kernel, PreForkServer
 
 kernel = Kernel()
 server = PreForkServer(kernel)
-seen = []
+seen: list[str] = []
 
 
 @server.handle(r"^/seen$")

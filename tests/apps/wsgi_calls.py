@@ -7,8 +7,9 @@ import json
 import sys
 import threading
 import wsgiref.validate
+from typing import Any
 
-seen = {"closed": []}
+seen: dict[str, list[Any]] = {"closed": []}
 
 
 class Body:
@@ -117,7 +118,7 @@ def wrapped_part(environ, start_response):
 def wrapped_memory(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     file = io.BytesIO(b"0123456789")
-    file.close = lambda: seen["closed"].append(["memory", True])
+    file.close = lambda: seen["closed"].append(["memory", True])  # type: ignore[method-assign]
     return environ["wsgi.file_wrapper"](file, 4)
 
 

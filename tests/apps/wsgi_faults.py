@@ -6,10 +6,10 @@ import json
 import os
 import sys
 
-closed = []
+closed: list[str] = []
 
 
-class Body(list):
+class Body(list[bytes]):
     def __init__(self, pieces, error=None):
         super().__init__(pieces)
         self.error = error

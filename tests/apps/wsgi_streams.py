@@ -9,10 +9,11 @@ import json
 import os
 import threading
 import time
+from typing import Any
 
 from parameters import PARAMETERS
 
-state = {"made": 0, "closed": 0, "errors": []}
+state: dict[str, Any] = {"made": 0, "closed": 0, "errors": []}
 who = contextvars.ContextVar("who", default="nobody")
 MIB = b"x" * (1 << 20)
 

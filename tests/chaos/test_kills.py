@@ -11,7 +11,7 @@ import pytest
 from prefork.pool.scoreboard import list_glues
 from support.load import Load
 from support.pool import MakePool, Pool
-from support.processes import alive, children
+from support.processes import alive, children, wait_ended
 from support.waiting import wait_until
 
 FOUR = {
@@ -34,7 +34,7 @@ def test_kill_9_of_a_worker_under_load_fails_only_its_own_requests(pool: MakePoo
             lost = len(load.lost)
             began = time.monotonic()
             os.kill(victim, signal.SIGKILL)
-            wait_until(lambda victim=victim: victim not in server.workers(), "it to be gone")
+            server.wait_without({victim})
             wait_until(lambda: server.totals["workers"] == 4 and not server.totals["starting"], "a full pool")
             took_ms.append(round((time.monotonic() - began) * 1000))
             load.more(50)
@@ -86,7 +86,7 @@ def test_kill_9_of_the_manager_amid_forks_leaves_no_orphan(pool: MakePool) -> No
         group = os.getpgid(server.pid)
         assert group == os.getpgid(0)
         server.process.kill()
-        wait_until(lambda before=before: not any(map(alive, before)), "the workers to end")
+        wait_ended(before)
         assert not orphans_of(server)
         server.kill()
 
@@ -157,7 +157,7 @@ def test_descriptors_of_the_manager_do_not_grow_over_200_deaths(pool: MakePool) 
         old = set(server.workers())
         for pid in old:
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda old=old: old.isdisjoint(server.workers()), "all to be gone")
+        server.wait_without(old)
         server.wait_workers(10)
     manager = server.status()["manager"]
     assert manager["died"] >= 200

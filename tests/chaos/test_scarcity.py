@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from support.waiting import wait_until
 SOMEBODY = 54321
 """A user of whom nothing else runs: the limit counts a user's processes, and root is above it."""
 
-TWO = {
+TWO: dict[str, Any] = {
     "start_servers": 2,
     "min_spare_servers": 2,
     "max_spare_servers": 2,

@@ -45,7 +45,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return settings
 
 
-@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS.keys())
+@pytest.fixture(scope="module", params=list(KINDS.values()), ids=list(KINDS))
 def site(request: pytest.FixtureRequest, project: dict[str, str]) -> Iterator[Server]:
     static = f"/static={project['DJANGO_SITE_DIR']}/static"
     options = (*request.param, "--bind", "127.0.0.1:0", "--static", static)

@@ -6,6 +6,8 @@ import contextlib
 import json
 import socket
 import struct
+from collections.abc import Callable
+from typing import Any
 
 import psutil
 import pytest
@@ -30,9 +32,17 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def told(server: Server, path: str, count: int) -> list[object]:
+Leave = Callable[[socket.socket], None]
+
+
+def told(server: Server, path: str, count: int) -> list[Any]:
     """What `path` tells, once it is `count` things."""
-    return wait_until(lambda: len(things := json.loads(server.get(path))) >= count and things)
+
+    def things() -> list[Any] | None:
+        found: list[Any] = json.loads(server.get(path))
+        return found if len(found) >= count else None
+
+    return wait_until(things) or []
 
 
 LEAVE = pytest.mark.parametrize("leave", [socket.socket.close, reset], ids=["close", "reset"])
@@ -41,7 +51,7 @@ LEAVE = pytest.mark.parametrize("leave", [socket.socket.close, reset], ids=["clo
 @LEAVE
 @pytest.mark.parametrize("beginning", [b"", b"x" * 50_000], ids=["nothing", "half"])
 def test_leaving_in_the_middle_of_a_body_is_heard_and_no_handler_runs(
-    serve: Serve, leave, beginning: bytes
+    serve: Serve, leave: Leave, beginning: bytes
 ) -> None:
     server = serve(APP)
     sock = server.connect()
@@ -53,7 +63,7 @@ def test_leaving_in_the_middle_of_a_body_is_heard_and_no_handler_runs(
 
 
 @LEAVE
-def test_leaving_in_the_middle_of_a_head_is_heard(serve: Serve, leave) -> None:
+def test_leaving_in_the_middle_of_a_head_is_heard(serve: Serve, leave: Leave) -> None:
     server = serve(APP)
     sock = server.connect()
     sock.sendall(b"GET / HTTP/1.1\r\nHo")
@@ -63,7 +73,7 @@ def test_leaving_in_the_middle_of_a_head_is_heard(serve: Serve, leave) -> None:
 
 
 @LEAVE
-def test_a_handler_sees_that_its_client_is_gone(serve: Serve, leave) -> None:
+def test_a_handler_sees_that_its_client_is_gone(serve: Serve, leave: Leave) -> None:
     server = serve(APP)
     sock = server.connect()
     sock.sendall(ask("/wait"))
@@ -77,7 +87,7 @@ def test_a_handler_sees_that_its_client_is_gone(serve: Serve, leave) -> None:
 
 
 @LEAVE
-def test_a_stream_ends_when_its_client_leaves(serve: Serve, leave) -> None:
+def test_a_stream_ends_when_its_client_leaves(serve: Serve, leave: Leave) -> None:
     server = serve(APP)
     sock = server.connect()
     sock.sendall(ask("/stream"))
@@ -89,7 +99,7 @@ def test_a_stream_ends_when_its_client_leaves(serve: Serve, leave) -> None:
 
 
 @LEAVE
-def test_leaving_in_the_middle_of_an_answer_is_heard(serve: Serve, leave) -> None:
+def test_leaving_in_the_middle_of_an_answer_is_heard(serve: Serve, leave: Leave) -> None:
     server = serve(APP)
     sock = server.connect()
     sock.sendall(ask("/huge"))
@@ -100,7 +110,7 @@ def test_leaving_in_the_middle_of_an_answer_is_heard(serve: Serve, leave) -> Non
 
 
 @LEAVE
-def test_leaving_between_requests_is_no_trouble(serve: Serve, leave) -> None:
+def test_leaving_between_requests_is_no_trouble(serve: Serve, leave: Leave) -> None:
     server = serve(APP)
     for request in (b"", ask("/one")):
         sock = server.connect()
@@ -147,7 +157,7 @@ def test_2000_connections_that_come_and_go_leave_nothing_behind(serve: Serve) ->
     def rest() -> int:
         """Memory, once no connection is left."""
         wait_until(lambda: process.num_fds() <= idle, "the descriptors of the beginning")
-        return process.memory_info().rss
+        return int(process.memory_info().rss)
 
     server.get("/x")
     idle = wait_until(lambda: process.num_fds())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -34,7 +33,7 @@ def released(server: Server, path: str) -> bytes:
 
 
 @pytest.fixture
-def server(serve: Serve) -> Iterator[Server]:
+def server(serve: Serve) -> Server:
     return serve(APP)
 
 

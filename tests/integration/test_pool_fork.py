@@ -22,7 +22,7 @@ def test_the_manager_goes_on_with_timers_tasks_and_sockets_while_it_forks(pool: 
     before = server.manager("beat.beats"), server.manager("beat.ticks")
     for count in range(1, 6):
         server.hold(1)
-        wait_until(lambda count=count: server.totals["active"] == count, "one more held")
+        server.wait_active(count)
         server.wait_spares(1)
     assert server.status()["manager"]["forked"] == 6
     wait_until(lambda: server.manager("beat.beats") > before[0] + 10, "beats")
@@ -69,7 +69,7 @@ def test_a_worker_holds_no_descriptor_of_its_manager_but_the_listener(pool: Make
     before = server.descriptors(server.workers()[0])
     for count in range(1, 5):
         server.hold(1)
-        wait_until(lambda count=count: server.totals["active"] == count, "one more held")
+        server.wait_active(count)
         server.wait_spares(1)
     youngest = server.manager("server.workers[-1]")
     assert server.descriptors(youngest) == before

@@ -47,10 +47,11 @@ def test_maxspareservers_are_kept_and_one_more_leaves_at_each_checksparesinterva
     server = pool(
         start_servers=6, min_spare_servers=1, max_spare_servers=3, check_spares_interval=0.3, max_clients=6
     )
-    began, left = time.monotonic(), []
+    began = time.monotonic()
+    left: list[float] = []
 
     def watch() -> bool:
-        died = server.status()["manager"]["died"]
+        died: int = server.status()["manager"]["died"]
         left.extend([time.monotonic() - began] * (died - len(left)))
         return died == 3
 

@@ -207,7 +207,7 @@ def test_a_signal_that_means_something_elsewhere_is_told_what_is_here_instead(
         for signum in instead:
             count = len(server.err)
             server.signal(signum)
-            wait_until(lambda count=count: len(server.err) > count, "a line")
+            server.wait_lines(count + 1)
     lines = [re.sub(r".* (WARNING) ", r"\1 ", line) for line in server.err]
     assert [line.partition(" changes nothing: ")[0] for line in lines] == [
         f"WARNING prefork.server: {signal.Signals(signum).name}" for signum in (*instead, *instead)

@@ -112,7 +112,7 @@ def test_error_handler_is_told_of_a_client_that_left_before_its_answer(serve: Se
 
 @pytest.mark.parametrize("hook", ["log", "log2", "setup", "error"])
 def test_a_hook_that_fails_is_logged_and_harms_nobody(serve: Serve, hook: str) -> None:
-    server = serve(APP, parameters=hooks(**{hook: "broken"}))
+    server = serve(APP, parameters={"hooks": {hook: "broken"}})
     assert server.get("/page") == b"page"
     assert server.request("/fails")[0] == 500
     server.wait_log("ValueError: a hook that fails")

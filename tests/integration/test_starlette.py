@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -23,8 +24,9 @@ def site() -> Iterator[Server]:
         assert server.stop() == 0
 
 
-def websocket(site: Server, path: str, **options: object) -> ClientConnection:
-    return connect(site.url.replace("http", "ws", 1) + path, proxy=None, **options)
+def websocket(site: Server, path: str, **options: Any) -> ClientConnection:
+    client: ClientConnection = connect(site.url.replace("http", "ws", 1) + path, proxy=None, **options)
+    return client
 
 
 # --- requests --------------------------------------------------------------------------------------------

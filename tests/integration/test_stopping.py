@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,6 @@ def test_control_c_in_a_terminal_is_not_for_the_workers_of_a_manager_in_a_thread
         assert process.stdout is not None
         worker = int(process.stdout.readline())
         for signum in (signal.SIGINT, signal.SIGHUP):
-            wait_until(lambda signum=signum: ignores(worker, signum), f"signal {signum} to be ignored")
+            wait_until(partial(ignores, worker, signum), f"signal {signum} to be ignored")
         process.communicate("\n", timeout=DEADLINE_S)
     assert process.returncode == 0

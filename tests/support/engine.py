@@ -11,7 +11,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from prefork._engine import Engine, Request, Response
 from prefork.config.options import ServerOptions, check
@@ -127,7 +127,7 @@ class LocalEngine:
         finally:
             client.close()
 
-    def get(self, target: str = "/", *fields: str, method: str = "GET") -> http.client.HTTPResponse:
+    def get(self, target: str = "/", *fields: str, method: str = "GET") -> WholeResponse:
         """An answer on a connection of its own."""
         return parse_response(
             self.ask(raw_request(target, *fields, "Connection: close", method=method)), method
@@ -158,14 +158,20 @@ def raw_request(target: str = "/", *fields: str, method: str = "GET", host: str 
     return "\r\n".join(head).encode("latin-1")
 
 
-def parse_response(answer: bytes, method: str = "GET") -> http.client.HTTPResponse:
-    """An answer as http.client reads it, its body in `.body`."""
+class WholeResponse(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
 
-    class Replay(io.BytesIO):
-        def makefile(self, _mode: str) -> io.BytesIO:
-            return self
 
-    response: Any = http.client.HTTPResponse(Replay(answer), method=method)
-    response.begin()
-    response.body = response.read()
-    return response
+def parse_response(raw: bytes, method: str = "GET") -> WholeResponse:
+    """A response as http.client reads it."""
+
+    class Replay(socket.socket):
+        def makefile(self, *_: Any, **__: Any) -> Any:
+            return io.BytesIO(raw)
+
+    with Replay() as replay:
+        response = http.client.HTTPResponse(replay, method=method)
+        response.begin()
+        return WholeResponse(response.status, response.headers, response.read())

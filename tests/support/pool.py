@@ -74,6 +74,10 @@ class Pool(Server):
         totals = self.totals
         return totals["spare"] == spares and not totals["starting"]
 
+    def wait_active(self, count: int) -> None:
+        """Wait for exactly that many workers that are active."""
+        wait_until(lambda: self.totals["active"] == count, f"{count} active")
+
     def wait_workers(self, count: int, deadline_s: float = DEADLINE_S) -> list[int]:
         """Waits until there are exactly that many, none of them starting or leaving. Returns their pids."""
 

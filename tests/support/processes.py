@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
+
+from support.waiting import wait_until
 
 
 def alive(pid: int) -> bool:
     """Whether a process exists and has not ended. A zombie has ended."""
     return state(pid) not in "ZX"
+
+
+def wait_ended(pids: Iterable[int]) -> None:
+    """Wait until none of these processes is alive."""
+    pids = list(pids)
+    wait_until(lambda: not any(map(alive, pids)), "the processes to end")
 
 
 def state(pid: int) -> str:

@@ -90,7 +90,7 @@ def _body(headers: dict[str, str], raw: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _chunks(raw: bytes, at: int) -> tuple[bytes, int]:
-    pieces = []
+    pieces: list[bytes] = []
     while True:
         line, at = _until(b"\r\n", raw, at)
         size = int(line, 16)

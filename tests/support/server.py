@@ -13,7 +13,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -82,6 +82,10 @@ class Server:
             deadline_s,
         )
 
+    def wait_lines(self, count: int) -> None:
+        """Wait until there are that many lines of standard error."""
+        wait_until(lambda: len(self.err) >= count, f"{count} lines in the log")
+
     # --- talking to it -----------------------------------------------------------------------------------
 
     def connect(self, timeout_s: float = DEADLINE_S) -> socket.socket:
@@ -140,6 +144,10 @@ class Server:
             return [pids] if all(pids) else []
 
         return wait_until(told, "every worker's pid")[0]
+
+    def wait_without(self, pids: Container[int]) -> None:
+        """Wait until the scoreboard has none of these workers."""
+        wait_until(lambda: not any(pid in pids for pid in self.workers()), "the workers to be gone")
 
     def wait_idle(self) -> None:
         """Wait until no worker has a connection or a request."""

@@ -166,7 +166,7 @@ def test_changed_keeps_the_other_options():
 
 def test_options_are_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        check(ServerOptions, {}).port = 1
+        check(ServerOptions, {}).port = 1  # type: ignore[misc]
 
 
 def test_a_dictionary_is_copied():

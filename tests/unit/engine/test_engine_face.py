@@ -270,7 +270,7 @@ def test_a_panic_costs_the_request_and_never_the_process(
     run_engine: RunEngine, unraisable: list[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(TypeError):
-        Headers(7)  # PyO3 makes its class of panics when it first looks at an exception
+        Headers(7)  # type: ignore[arg-type]  # PyO3 makes its class of panics when it first looks at an exception
     for panic in {kind for kind in BaseException.__subclasses__() if kind.__name__ == "PanicException"}:
         # Each native module made with PyO3 has a class of that name; raised again it is a panic in its own.
         there = run_engine(service=failing("request", panic("on purpose")))

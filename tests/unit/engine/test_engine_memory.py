@@ -36,9 +36,9 @@ def test_a_cycle_through_request_and_response_is_collected(run_engine: RunEngine
         response.done()
         holder = Holder(request, response)
         if by == "match":
-            request.match = holder
+            request.match = holder  # type: ignore[assignment]
         elif by == "both":
-            request.match = response
+            request.match = response  # type: ignore[assignment]
             response.handler = holder
         else:
             setattr(response, by, holder)
@@ -84,7 +84,7 @@ def test_a_response_that_is_dropped_in_a_cycle_is_answered_and_names_its_handler
 ) -> None:
     def handler(_request: Request, response: Response) -> None:
         response.handler = "H"
-        response.content = Holder(response)
+        response.content = Holder(response)  # type: ignore[assignment]
 
     there = run_engine(handler)
     client = there.connect(raw_request())
@@ -98,7 +98,7 @@ def test_collecting_in_the_middle_of_a_request_harms_nothing(run_engine: RunEngi
     def handler(_request: Request, response: Response) -> None:
         response.headers.add("X", "1")
         gc.collect()
-        response.content = Holder(response)
+        response.content = Holder(response)  # type: ignore[assignment]
         gc.collect()
         response.content = "fine"
         response.done()
@@ -176,7 +176,7 @@ def test_ten_thousand_requests_leave_nothing_behind(run_engine: RunEngine, kind:
     def handler(request: Request, response: Response) -> None:
         nonlocal asked
         asked += 1
-        request.match = response
+        request.match = response  # type: ignore[assignment]
         response.header("X-Path", request.path)
         response.connection.when_closed(lambda: None)
         response.when_gone(lambda: response)
@@ -184,7 +184,7 @@ def test_ten_thousand_requests_leave_nothing_behind(run_engine: RunEngine, kind:
             response.write("hello")
             response.when_drained(lambda _: response)
         elif kind == "dropped":
-            response.content = response
+            response.content = response  # type: ignore[assignment]
             return
         elif kind == "refused":
             response.code = 99
@@ -195,7 +195,7 @@ def test_ten_thousand_requests_leave_nothing_behind(run_engine: RunEngine, kind:
         def request_ended(self, *_: object) -> None:
             pass
 
-        client_error = server_warning = unanswered = request_ended
+        client_error = server_warning = unanswered = request_ended  # type: ignore[assignment]
 
     data = raw_request("/" + "p" * 100)
     if kind in ("posted", "spooled"):

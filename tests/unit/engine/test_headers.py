@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from prefork import Headers
@@ -63,18 +65,18 @@ def test_they_are_made_of_nothing_pairs_a_mapping_or_themselves(headers: Headers
 
 
 @pytest.mark.parametrize("wrong", [7, "ab", [("A",)], [("A", 1)], {"A": None}, [("A", "b", "c")]])
-def test_what_is_not_made_of_pairs_of_text_is_refused(wrong: object) -> None:
+def test_what_is_not_made_of_pairs_of_text_is_refused(wrong: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         Headers(wrong)
 
 
 def test_only_text_is_a_name_or_a_value(headers: Headers) -> None:
     with pytest.raises(TypeError):
-        headers["A"] = 1
+        headers["A"] = 1  # type: ignore[assignment]
     with pytest.raises(TypeError):
-        headers.add(b"A", "1")
+        headers.add(b"A", "1")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        headers[0]
+        headers[0]  # type: ignore[index]
 
 
 def test_every_latin_1_character_survives() -> None:

@@ -226,7 +226,7 @@ def test_a_wrong_piece_in_the_middle_leaves_the_stream_as_it_was(run_engine: Run
     def handler(_request: Request, response: Response) -> None:
         response.write("a")
         with pytest.raises(InvalidResponse, match="content is int: expected str or bytes"):
-            response.write(7)
+            response.write(7)  # type: ignore[arg-type]
         response.write("b")
         response.done()
 

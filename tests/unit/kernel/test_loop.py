@@ -106,4 +106,4 @@ def test_a_discarded_loop_frees_its_descriptors_and_runs_nobodys_finally() -> No
     assert unwound == []
     assert len(os.listdir("/proc/self/fd")) == before
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # a real child never frees it
-    task.get_coro().close()  # type: ignore[union-attr]
+    task.get_coro().close()

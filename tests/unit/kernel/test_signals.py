@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -191,9 +192,7 @@ def answering(*listeners: Listener) -> Kernel:
     kernel = Kernel()
     kernel.hold(kernel)
     for listener in map(kernel.add, listeners):
-        kernel.on_start(
-            lambda listener=listener: kernel._signals.bind_default(signal.SIGUSR2, listener, "came")
-        )
+        kernel.on_start(partial(kernel._signals.bind_default, signal.SIGUSR2, listener, "came"))
     kernel.on_start(lambda: kernel.loop.call_soon(raising(signal.SIGUSR2)))
     return kernel
 

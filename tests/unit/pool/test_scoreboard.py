@@ -63,9 +63,9 @@ def holder():
     glue = f"taken-{os.getpid()}"
     command = [sys.executable, "-c", HOLDER, glue]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
         assert process.stdout.readline() == b"holding\n"
-        process.glue = glue
-        yield process
+        yield glue, process
         process.kill()
 
 
@@ -231,16 +231,18 @@ def test_wrong_arguments_are_refused(board):
 
 
 def test_a_glue_in_use_names_the_pid(holder, board):
-    with pytest.raises(GlueInUse, match=rf"'{holder.glue}' is held by pid {holder.pid}:"):
-        ScoreboardSocket(board, holder.glue)
+    glue, process = holder
+    with pytest.raises(GlueInUse, match=rf"'{glue}' is held by pid {process.pid}:"):
+        ScoreboardSocket(board, glue)
 
 
 def test_a_glue_is_free_again_after_its_holder_was_killed(holder, board):
-    assert holder.glue in list_glues()
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
-    assert holder.glue not in list_glues()
-    ScoreboardSocket(board, holder.glue).close()
+    glue, process = holder
+    assert glue in list_glues()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert glue not in list_glues()
+    ScoreboardSocket(board, glue).close()
 
 
 def test_a_glue_is_given_up_by_close_and_can_be_taken_again(board):

@@ -11,7 +11,7 @@ import pytest
 from prefork import InvalidResponse, Kernel, OptionError, UnknownEvent, UnknownSession
 from prefork.server.routes import FunctionRoute, Route, expect, fill, parse
 
-GOOD = {"dir": "^/", "session": "PAGES", "event": "page"}
+GOOD: dict[str, object] = {"dir": "^/", "session": "PAGES", "event": "page"}
 
 
 def test_entries_come_back_as_they_were() -> None:

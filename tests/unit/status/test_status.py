@@ -23,7 +23,7 @@ def pool(glue):
     ended, end = os.pipe()
 
     def answer():
-        while ended not in (ready := select.select([board_socket, ended], [], [])[0]):
+        while ended not in (ready := select.select([board_socket.fileno(), ended], [], [])[0]):
             assert ready
             board_socket.respond()
 
