@@ -72,7 +72,7 @@ async def alive(scope: Message, receive: Receive, send: Send) -> None:
     """Counts the objects of conversations that are left without a collection."""
     gc.disable()
     await accept(receive, send)
-    left = sum(type(found).__name__ in ("Conversation", "WebSocket") for found in gc.get_objects())
+    left = sum(type(found).__name__ == "WebSocketExchange" for found in gc.get_objects())
     await send({"type": "websocket.send", "text": str(left)})
     await receive()
 

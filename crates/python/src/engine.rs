@@ -1,6 +1,9 @@
-//! `Engine` in Python: a turn of the loop.
+//! `Engine` in Python: a turn of the loop, and the place of this process in
+//! its pool.
 
-use crate::core::Core;
+use crate::core::{Core, locked};
+use crate::descriptor::borrowed;
+use crate::dispatch::Dispatcher;
 use crate::process::{end_stuck, hold_at_fork};
 use crate::scoreboard::PyScoreboard;
 use crate::service::Service;
@@ -10,53 +13,36 @@ use prefork_engine::{Queue, Report, guard};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
 use rustix::time::Timespec;
-use std::collections::HashMap;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 const NO_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 0,
 };
 
-#[pyclass(name = "Engine", module = "prefork._engine", frozen)]
+/// The I/O core of one process: it accepts clients, reads requests, calls the
+/// services of its listeners, and sends their responses. Listeners are numbered
+/// from 0 in the order in which they came; a number that is none does nothing.
+#[pyclass(module = "prefork._engine", frozen)]
 pub struct Engine {
-    pub(crate) core: Arc<Core>,
-    /// In the order of their listeners. Each turn goes by those it began with.
-    services: Mutex<Arc<Vec<Arc<Service>>>>,
+    core: Arc<Core>,
+    dispatcher: Dispatcher,
     /// Kept between turns for its memory.
     reports: Mutex<Vec<Report>>,
-    pub(crate) exhausted: Mutex<Option<Py<PyAny>>>,
-    /// By listener, of those that drain.
-    pub(crate) drained: Mutex<HashMap<u32, Py<PyAny>>>,
-}
-
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(crate) fn borrowed<'a>(fd: RawFd) -> PyResult<BorrowedFd<'a>> {
-    if fd < 0 {
-        return Err(PyValueError::new_err(format!(
-            "expected a file descriptor, got {fd}"
-        )));
-    }
-    // SAFETY: it is not -1. Python's caller keeps it open during the call; a
-    // number that is none is refused by the kernel.
-    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 #[pymethods]
 impl Engine {
+    /// Raises OSError if the process has no descriptor for the epoll set.
     #[new]
     fn new() -> PyResult<Self> {
+        let core = Core::new()?;
         Ok(Engine {
-            core: Core::new()?,
-            services: Mutex::default(),
+            dispatcher: Dispatcher::new(&core),
+            core,
             reports: Mutex::default(),
-            exhausted: Mutex::default(),
-            drained: Mutex::default(),
         })
     }
 
@@ -89,12 +75,11 @@ impl Engine {
     /// Raises only what is meant to end the process: SystemExit and
     /// KeyboardInterrupt.
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        // Those of a task, for one, that ended between two turns. Who hears of
-        // it may give asyncio something to do: then no wait.
-        let timeout = if self.answer_unanswered(py) {
-            Some(0.0)
-        } else {
-            timeout
+        // A task may have dropped its response between two turns. The service
+        // that is told may give asyncio something to do: then there is no wait.
+        let timeout = match self.dispatcher.respond_to_unanswered(py) {
+            true => Some(0.0),
+            false => timeout,
         };
         let (waiter, wait_ms) = {
             let mut engine = self.core.engine();
@@ -127,7 +112,7 @@ impl Engine {
         let socket = borrowed(fd)?.try_clone_to_owned()?;
         let service = Arc::new(Service::new(&self.core, service, options)?);
         let number = self.core.engine().listen(socket, settings)?;
-        Arc::make_mut(&mut locked(&self.services)).push(service);
+        self.dispatcher.add_service(service);
         Ok(number)
     }
 
@@ -202,8 +187,7 @@ impl Engine {
     /// Calls `callback()` once after that many requests.
     fn set_max_requests(&self, requests: u64, callback: Py<PyAny>) {
         self.core.engine().set_max_requests(requests);
-        let former = locked(&self.exhausted).replace(callback);
-        drop(former);
+        self.dispatcher.when_exhausted(callback);
     }
 
     /// Worker: tells the pool that it leaves and is not to be counted on.
@@ -217,13 +201,12 @@ impl Engine {
     /// `linger` seconds; `drained()` is called when the last one is gone.
     fn drain(&self, listener: u32, linger: f64, drained: Py<PyAny>) {
         let linger_ms = (linger * 1000.0) as u64;
-        let former = locked(&self.drained).insert(listener, drained);
-        drop(former);
+        self.dispatcher.when_drained(listener, drained);
         self.core.engine().drain(listener, linger_ms);
     }
 
     /// Closes every connection of a listener at once, whatever it owes.
-    fn cut(&self, listener: u32) {
+    fn abort(&self, listener: u32) {
         self.core.engine().abort_all(listener);
     }
 
@@ -231,13 +214,7 @@ impl Engine {
     /// else: a forked child may call it on the copy that it was born with.
     fn close(&self) {
         self.core.engine().close();
-        // Freeing these may run Python, which must find the locks free.
-        let waiting = std::mem::take(&mut *self.core.waiting());
-        drop(waiting);
-        let services = std::mem::take(&mut *locked(&self.services));
-        drop(services);
-        let drained = std::mem::take(&mut *locked(&self.drained));
-        drop(drained);
+        self.dispatcher.clear();
     }
 
     /// Open connections.
@@ -267,7 +244,7 @@ fn shorter(timeout_s: Option<f64>, wait_ms: Option<u64>) -> Option<Timespec> {
 impl Engine {
     /// Everything that has happened, until nothing more has.
     fn serve(&self, py: Python<'_>) -> PyResult<()> {
-        let services = Arc::clone(&locked(&self.services));
+        let services = self.dispatcher.services();
         loop {
             let event = match surviving(|| self.core.engine().next_event()) {
                 Some(Some(event)) => event,
@@ -277,17 +254,18 @@ impl Engine {
                     continue;
                 }
             };
-            // A request that panicked is among the unanswered.
-            let result = surviving(|| self.handle(py, &services, event)).unwrap_or(Ok(()));
-            self.answer_unanswered(py);
-            match result {
+            let dispatcher = &self.dispatcher;
+            let result = surviving(|| dispatcher.dispatch(py, &services, event));
+            // Also the response to a request whose dispatch panicked.
+            dispatcher.respond_to_unanswered(py);
+            match result.unwrap_or(Ok(())) {
                 Err(error)
                     if error.is_instance_of::<PySystemExit>(py)
                         || error.is_instance_of::<PyKeyboardInterrupt>(py) =>
                 {
                     return Err(error);
                 }
-                // A service answers for its own exceptions; this is our error.
+                // A service reports its own exceptions.
                 Err(error) => error.write_unraisable(py, None),
                 Ok(()) => {}
             }
@@ -295,8 +273,8 @@ impl Engine {
     }
 }
 
-/// None after a panic, which has told of itself on standard error: it costs a
-/// request or a connection, never the process.
+/// None after a panic, which is on standard error by then: it costs a request
+/// or a connection, never the process.
 fn surviving<T>(step: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(step)).ok()
 }

@@ -11,24 +11,23 @@
 
 mod asgi;
 mod core;
+mod descriptor;
 mod dispatch;
 mod engine;
+mod errors;
 mod events;
 mod heap_fill;
 mod names;
 mod options;
+mod pending;
 mod process;
+mod request_body;
+mod request_view;
 mod scoreboard;
 mod service;
 mod settings;
+mod text;
 mod wsgi;
-
-/// Errors of `prefork.errors` that are raised from here.
-mod errors {
-    pyo3::import_exception!(prefork.errors, AlreadyAnswered);
-    pyo3::import_exception!(prefork.errors, ConnectionGone);
-    pyo3::import_exception!(prefork.errors, InvalidResponse);
-}
 
 #[pyo3::pymodule]
 mod _engine {
@@ -37,11 +36,11 @@ mod _engine {
     #[pymodule_export]
     const TRACEBACKS: i32 = crate::process::TRACEBACKS;
     #[pymodule_export]
-    use crate::asgi::http::Exchange;
+    use crate::asgi::http::HttpExchange;
     #[pymodule_export]
     use crate::asgi::scope::scope;
     #[pymodule_export]
-    use crate::asgi::websocket::WebSocket;
+    use crate::asgi::websocket::WebSocketExchange;
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]

@@ -1,6 +1,6 @@
 //! How one option is read from an options object of Python (`options.py`).
 
-use crate::events::headers::latin1;
+use crate::text::latin1;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 

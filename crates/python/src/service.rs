@@ -1,76 +1,78 @@
-//! Whom the requests of one listener go to, and what its answers begin with.
+//! The service of one listener: what its requests are handed to, and what
+//! its responses begin with.
+//!
+//! The interface is documented in `python/prefork/_engine.pyi` (`_Service`);
+//! the table here names what is looked up, once, when it listens. It must not
+//! know requests and responses: they are above it.
 
 use crate::core::Core;
-use crate::events::request::Request;
-use crate::events::response::Response;
 use crate::settings::{ServiceSettings, service_settings};
-use crate::wsgi::call::Caller;
+use prefork_engine::Peer;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
-/// Where a service takes a request in.
-pub(crate) enum Entry {
-    Method(Py<PyAny>),
-    /// Ours: called without a detour through Python.
-    Caller(Py<Caller>),
-}
+/// Declares `Interface`: the attributes of a service and what each is taken as.
+macro_rules! interface {
+    ($($name:ident: $kind:ty,)*) => {
+        /// The attributes of a service, as `_Service` in the stub documents them.
+        pub(crate) struct Interface {
+            $(pub(crate) $name: $kind,)*
+        }
 
-impl Entry {
-    fn of(service: &Bound<'_, PyAny>, name: &str) -> PyResult<Self> {
-        let found = service.getattr(name)?;
-        Ok(match found.cast_into::<Caller>() {
-            Ok(caller) => Entry::Caller(caller.unbind()),
-            Err(other) => Entry::Method(other.into_inner().unbind()),
-        })
-    }
-
-    /// Hands a request over; returns whether that says yes.
-    pub(crate) fn hand(
-        &self,
-        py: Python<'_>,
-        request: &Py<Request>,
-        response: &Py<Response>,
-    ) -> PyResult<bool> {
-        match self {
-            Entry::Method(method) => method.call1(py, (request, response))?.is_truthy(py),
-            Entry::Caller(caller) => {
-                let (request, response) = (request.bind(py), response.bind(py));
-                caller.get().call(request, response).map(|()| true)
+        impl Interface {
+            fn of(service: &Bound<'_, PyAny>) -> PyResult<Self> {
+                Ok(Interface {
+                    $($name: Attribute::of(service.getattr(stringify!($name))?)?,)*
+                })
             }
         }
+    };
+}
+
+interface! {
+    request: Py<PyAny>,
+    head: Py<PyAny>,
+    body: Py<PyAny>,
+    malformed: Py<PyAny>,
+    request_ended: Option<Py<PyAny>>,
+    unanswered: Py<PyAny>,
+    timed_out: Py<PyAny>,
+    client_error: Py<PyAny>,
+    server_warning: Py<PyAny>,
+    pulls_bodies: bool,
+    uses_start_response: bool,
+    adds_content_type: bool,
+}
+
+/// What an attribute of a service is taken as.
+trait Attribute: Sized {
+    fn of(found: Bound<'_, PyAny>) -> PyResult<Self>;
+}
+
+impl Attribute for bool {
+    fn of(found: Bound<'_, PyAny>) -> PyResult<Self> {
+        found.is_truthy()
     }
 }
 
-/// The Python object that a listener was opened for: its methods, looked up
-/// once.
+impl Attribute for Py<PyAny> {
+    fn of(found: Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(found.unbind())
+    }
+}
+
+impl Attribute for Option<Py<PyAny>> {
+    fn of(found: Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok((!found.is_none()).then(|| found.unbind()))
+    }
+}
+
+/// The Python object that a listener was opened for, and the options that its
+/// requests and responses need.
 pub(crate) struct Service {
     /// Of the engine that listens for it.
     pub(crate) core: Arc<Core>,
-    /// `(request, response)`: a whole request.
-    pub(crate) request: Entry,
-    /// `(request, response) -> bool`: a request whose body is still to come,
-    /// and whether it is wanted.
-    pub(crate) head: Entry,
-    /// `(request, response)`: the body that `head` wanted has come.
-    pub(crate) body: Entry,
-    /// `(response, status, reason, remote_ip) -> bool`: whether it will answer.
-    pub(crate) malformed: Py<PyAny>,
-    /// `(request or None, response)` after every response, or None.
-    pub(crate) request_ended: Option<Py<PyAny>>,
-    /// `(text, remote_ip)`: something went wrong for one client.
-    pub(crate) client_error: Py<PyAny>,
-    /// `(text)`: something went wrong for the listener.
-    pub(crate) server_warning: Py<PyAny>,
-    /// `(request line, seconds, remote_ip)`: it exceeded `request_timeout`.
-    pub(crate) timed_out: Py<PyAny>,
-    /// `(handler or None, remote_ip)`: a response was dropped unanswered.
-    pub(crate) unanswered: Py<PyAny>,
-    /// Whether a response without a Content-Type gets one.
-    pub(crate) adds_content_type: bool,
-    /// Whether its responses are `StartResponse`s, as WSGI needs them.
-    pub(crate) uses_start_response: bool,
-    /// Whether it is called as soon as a head is there, and asks for the body.
-    pub(crate) pulls_bodies: bool,
+    pub(crate) interface: Interface,
     pub(crate) scheme: &'static str,
     pub(crate) settings: ServiceSettings,
 }
@@ -81,24 +83,22 @@ impl Service {
         object: &Bound<'_, PyAny>,
         options: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
-        let method = |name: &str| object.getattr(name).map(Bound::unbind);
         Ok(Service {
             core: Arc::clone(core),
-            request: Entry::of(object, "request")?,
-            head: Entry::of(object, "head")?,
-            body: Entry::of(object, "body")?,
-            malformed: method("malformed")?,
-            request_ended: Some(method("request_ended")?)
-                .filter(|found| !found.is_none(object.py())),
-            client_error: method("client_error")?,
-            server_warning: method("server_warning")?,
-            timed_out: method("timed_out")?,
-            unanswered: method("unanswered")?,
-            adds_content_type: object.getattr("adds_content_type")?.is_truthy()?,
-            uses_start_response: object.getattr("uses_start_response")?.is_truthy()?,
-            pulls_bodies: object.getattr("pulls_bodies")?.is_truthy()?,
+            interface: Interface::of(object)?,
             scheme: "http",
             settings: service_settings(options)?,
         })
+    }
+
+    /// Reports that something went wrong for one client.
+    pub(crate) fn client_error(&self, py: Python<'_>, text: &str, client: Peer) -> PyResult<()> {
+        let told = (text, client.to_string());
+        self.interface.client_error.call1(py, told).map(drop)
+    }
+
+    /// Reports that something went wrong, or is right again, for the listener.
+    pub(crate) fn server_warning(&self, py: Python<'_>, text: &str) -> PyResult<()> {
+        self.interface.server_warning.call1(py, (text,)).map(drop)
     }
 }

@@ -1,7 +1,7 @@
 """ASGI applications (ASGI 3, spec 2.5).
 
 Owns the base of every scope and what becomes of each call: a response, or a line in the log. The messages of
-a call are the engine's (`Exchange`). Always: a request is answered or its connection closed when its call
+a call are the engine's (`HTTPExchange`). Always: a request is answered or its connection closed when its call
 ends, and a call is an ordinary asyncio task.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prefork._engine import Exchange, scope
+from prefork._engine import HTTPExchange, scope
 from prefork.errors import ConnectionGone
 from prefork.hosting.interface import returns_coroutine
 from prefork.hosting.lifespan import Lifespan
@@ -89,7 +89,7 @@ class ASGIService(Service):
         if request.websocket:
             converse(self, self.application, self.options, asked, request, response)
             return
-        exchange = Exchange(request, response, self._create_future)
+        exchange = HTTPExchange(request, response, self._create_future)
         try:
             task = self._start(self._call(asked, exchange.receive, exchange.send))
         except Exception as error:  # it is to return a coroutine; this one did something else
@@ -108,7 +108,7 @@ class ASGIService(Service):
     # --- what became of a call ---------------------------------------------------------------------------
 
     def _ended(
-        self, request: Request, response: Response, exchange: Exchange, task: asyncio.Task[None]
+        self, request: Request, response: Response, exchange: HTTPExchange, task: asyncio.Task[None]
     ) -> None:
         error = asyncio.CancelledError("it was cancelled") if task.cancelled() else task.exception()
         if error is not None:
@@ -116,7 +116,9 @@ class ASGIService(Service):
         elif not exchange.over and not exchange.gone:
             self._returned_early(request, response, exchange)
 
-    def _failed(self, request: Request, response: Response, exchange: Exchange, error: BaseException) -> None:
+    def _failed(
+        self, request: Request, response: Response, exchange: HTTPExchange, error: BaseException
+    ) -> None:
         """It raised: the client gets a 500, or a closed connection in the middle of its response."""
         if exchange.gone and comes_of_disconnect(error):
             logger.debug("%s %s: the client left: %r", request.method, request.path, error)
@@ -124,15 +126,15 @@ class ASGIService(Service):
         self.failed(f"{request.method} {request.path}", error, request)
         if not exchange.gone:
             self.abort(response)
-        exchange.give_up()
+        exchange.abort()
 
-    def _returned_early(self, request: Request, response: Response, exchange: Exchange) -> None:
+    def _returned_early(self, request: Request, response: Response, exchange: HTTPExchange) -> None:
         """It returned, and the response or the rest of it is missing."""
         what = "in the middle of its response" if response.streaming else "without a response"
         text = f"{self.name} returned {what} to {request.method} {request.path}"
         self.context.hooks.application_error(text, request.remote_ip)
         self.abort(response)
-        exchange.give_up()
+        exchange.abort()
 
 
 def comes_of_disconnect(error: BaseException | None) -> bool:

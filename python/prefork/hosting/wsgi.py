@@ -142,7 +142,7 @@ class WSGIService(Service):
                 whole = self._whole(result, response)
                 if whole is None:
                     yield from self._send(result, response)
-                response.answer(whole)
+                response.respond(whole)
             finally:
                 if hasattr(result, "close"):
                     result.close()

@@ -107,7 +107,7 @@ class Serving:
         if self._undrained and engine.connections:
             logger.warning("closing %d connections that did not end", engine.connections)
         for number in list(self._undrained):
-            engine.cut(number)
+            engine.abort(number)
         self._ends_by_s = min(self._ends_by_s, self._context.kernel.loop.time())
         if calls := list(self._service.calls):
             logger.warning("cancelling %d calls of the application that did not end", len(calls))

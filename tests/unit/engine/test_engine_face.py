@@ -153,7 +153,7 @@ def test_cut_closes_what_is_open_whatever_it_owes(run_engine: RunEngine) -> None
     there = run_engine(keeping(kept))
     client = there.connect(raw_request())
     there.turn_until(lambda: kept)
-    there.engine.cut(there.number)
+    there.engine.abort(there.number)
     assert there.read(client) == b""
     there.turn_until(lambda: there.service.troubles)
     assert there.service.troubles == [("the server was shut down", "127.0.0.1")]
@@ -165,7 +165,7 @@ def test_a_number_that_is_no_listener_does_nothing(run_engine: RunEngine) -> Non
     engine.unlisten(99)
     engine.accepting(99, True)
     engine.drain(99, 1.0, lambda: None)
-    engine.cut(99)
+    engine.abort(99)
     engine.enter_pool()
     engine.leave_pool()
     assert engine.pool_stops is False

@@ -61,7 +61,7 @@ def test_a_cycle_through_a_wsgi_response_is_collected(run_engine: RunEngine, ans
         seen.append(weakref.ref(response.handler))
         if answers:
             response("200 OK", [])
-            response.answer([])
+            response.respond([])
 
     service = Service(handler)
     service.uses_start_response = True

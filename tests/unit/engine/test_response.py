@@ -138,7 +138,7 @@ def test_a_second_answer_is_refused_and_names_the_handler(
     (response,) = kept
     response.handler = "pages.got_bar"
     getattr(response, first)()
-    with pytest.raises(AlreadyAnswered, match=r"pages\.got_bar.*one answer"):
+    with pytest.raises(AlreadyAnswered, match=r"pages\.got_bar.*one response"):
         getattr(response, second)(*(("S", "more") if second == "stream" else ()))
 
 

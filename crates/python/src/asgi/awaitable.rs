@@ -1,47 +1,112 @@
-//! What `receive` and `send` of an ASGI application return: awaited, it gives
-//! its value, most often at once and without a frame or a future.
+//! What `receive` and `send` of an ASGI application return. Awaited, it gives
+//! its value, most often at once, without a frame or a future.
 
+use pyo3::PyClass;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
+/// What a [`Source`] has for its reader now.
+pub(crate) enum Next<'py> {
+    Value(Bound<'py, PyAny>),
+    /// Nothing yet: to be asked again when this future is done.
+    Future(Bound<'py, PyAny>),
+}
+
+/// A class whose objects give one value after the other. A value stays with the
+/// source until its reader runs, so that a reader that is cancelled loses none.
+pub(crate) trait Source: PyClass {
+    fn next<'py>(this: &Bound<'py, Self>) -> PyResult<Next<'py>>;
+}
+
 enum State {
-    /// None, as often as it is asked for.
+    /// None, as often as it is awaited.
     Nothing,
     Value(Py<PyAny>),
-    /// What the value is waited for with: the iterator of a future.
+    /// The value is that of a future, of which this is the iterator.
     Future(Py<PyAny>),
+    /// The value comes from a source, which is asked when the future is done.
+    Source {
+        waiter: Py<PyAny>,
+        source: Py<PyAny>,
+        next: for<'py> fn(&Bound<'py, PyAny>) -> PyResult<Next<'py>>,
+    },
     Spent,
 }
 
-/// An awaitable that is also a coroutine to whoever asks: `create_task()` of
-/// it works, as of the `async def` that it stands for.
-#[pyclass(module = "prefork._engine", name = "Awaitable")]
+impl State {
+    /// The iterator of the future that is waited for.
+    fn waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        match self {
+            State::Future(waiter) | State::Source { waiter, .. } => Some(waiter.bind(py).clone()),
+            State::Nothing | State::Value(_) | State::Spent => None,
+        }
+    }
+}
+
+/// An awaitable that is also a coroutine: `create_task()` takes it, as it takes
+/// the coroutine of an `async def`.
+#[pyclass(module = "prefork._engine")]
 pub struct Awaitable(State);
 
 static DONE: PyOnceLock<Py<Awaitable>> = PyOnceLock::new();
 
 impl Awaitable {
-    /// Nothing is to be waited for.
+    /// There is nothing to wait for.
     pub(crate) fn done(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
         let made = DONE.get_or_try_init(py, || Py::new(py, Awaitable(State::Nothing)))?;
         Ok(made.bind(py).clone())
     }
 
-    /// The value is there.
-    pub(crate) fn kept<'py>(value: Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
-        let py = value.py();
-        Bound::new(py, Awaitable(State::Value(value.unbind())))
+    /// The value is that of `future`.
+    pub(crate) fn of<'py>(future: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let waiter = iterator(future)?;
+        Bound::new(future.py(), Awaitable(State::Future(waiter)))
     }
 
-    /// The value is what `future` will have.
-    pub(crate) fn of<'py>(future: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
-        let py = future.py();
-        let waiter = future.call_method0(intern!(py, "__await__"))?;
-        Bound::new(py, Awaitable(State::Future(waiter.unbind())))
+    /// The value is the next one of `source`.
+    pub(crate) fn next_of<'py, T: Source>(source: &Bound<'py, T>) -> PyResult<Bound<'py, Self>> {
+        let state = match T::next(source)? {
+            Next::Value(value) => State::Value(value.unbind()),
+            Next::Future(future) => State::Source {
+                waiter: iterator(&future)?,
+                source: source.clone().into_any().unbind(),
+                next: |source| T::next(source.cast()?),
+            },
+        };
+        Bound::new(source.py(), Awaitable(state))
     }
+
+    /// Asks the source again. A value ends the coroutine: it is raised in
+    /// StopIteration.
+    fn ask_again(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let (source, next) = match &slf.borrow().0 {
+            State::Source { source, next, .. } => (source.bind(py).clone(), *next),
+            _ => return Ok(()),
+        };
+        match next(&source)? {
+            Next::Value(value) => {
+                let former = std::mem::replace(&mut slf.borrow_mut().0, State::Spent);
+                drop(former);
+                Err(PyStopIteration::new_err((value.unbind(),)))
+            }
+            Next::Future(future) => {
+                let again = iterator(&future)?;
+                if let State::Source { waiter, .. } = &mut slf.borrow_mut().0 {
+                    *waiter = again;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn iterator(future: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    let waiter = future.call_method0(intern!(future.py(), "__await__"))?;
+    Ok(waiter.unbind())
 }
 
 #[pymethods]
@@ -56,24 +121,36 @@ impl Awaitable {
 
     fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
-        let waiter = match &mut slf.borrow_mut().0 {
-            State::Nothing => return Ok(None),
-            State::Future(waiter) => waiter.bind(py).clone(),
-            state => match std::mem::replace(state, State::Spent) {
-                State::Value(value) => return Err(PyStopIteration::new_err((value,))),
-                _ => {
-                    return Err(PyRuntimeError::new_err(
-                        "this was awaited before; call again for the next",
-                    ));
+        loop {
+            let waiter = {
+                let state = &mut slf.borrow_mut().0;
+                match state.waiter(py) {
+                    Some(waiter) => waiter,
+                    None if matches!(state, State::Nothing) => return Ok(None),
+                    None => {
+                        let State::Value(value) = std::mem::replace(state, State::Spent) else {
+                            return Err(PyRuntimeError::new_err(
+                                "this was awaited before; call again for the next",
+                            ));
+                        };
+                        return Err(PyStopIteration::new_err((value,)));
+                    }
                 }
-            },
-        };
-        waiter
-            .call_method1(intern!(py, "send"), (py.None(),))
-            .map(Some)
+            };
+            match waiter.call_method1(intern!(py, "send"), (py.None(),)) {
+                Ok(yielded) => return Ok(Some(yielded)),
+                Err(done)
+                    if matches!(slf.borrow().0, State::Source { .. })
+                        && done.is_instance_of::<PyStopIteration>(py) =>
+                {
+                    Self::ask_again(slf)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
-    /// As of a coroutine.
+    /// As of a coroutine (PEP 492).
     fn send<'py>(
         slf: &Bound<'py, Self>,
         _value: &Bound<'py, PyAny>,
@@ -84,18 +161,15 @@ impl Awaitable {
         }
     }
 
-    /// As of a coroutine.
+    /// As of a coroutine (PEP 492).
     #[pyo3(signature = (*error))]
     fn throw<'py>(
         slf: &Bound<'py, Self>,
         error: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let state = match &slf.borrow().0 {
-            State::Future(waiter) => Some(waiter.bind(py).clone()),
-            _ => None,
-        };
-        match state {
+        let waiter = slf.borrow().0.waiter(py);
+        match waiter {
             Some(waiter) => waiter.call_method1(intern!(py, "throw"), error.clone()),
             None => Err(PyErr::from_value(match error.len() {
                 1 => error.get_item(0)?,
@@ -104,16 +178,16 @@ impl Awaitable {
         }
     }
 
-    /// As of a coroutine.
+    /// As of a coroutine (PEP 492).
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let state = match &mut slf.borrow_mut().0 {
             State::Nothing => return Ok(()),
             state => std::mem::replace(state, State::Spent),
         };
-        match state {
-            State::Future(waiter) => waiter.call_method0(py, intern!(py, "close")).map(drop),
-            _ => Ok(()),
+        match state.waiter(py) {
+            Some(waiter) => waiter.call_method0(intern!(py, "close")).map(drop),
+            None => Ok(()),
         }
     }
 }

@@ -1,16 +1,17 @@
-//! Those who await the same thing: futures of the loop, the first first.
+//! Futures of the loop that wait for the same thing, the oldest first.
+//!
+//! Always holds: they are taken out of their owner before they are settled,
+//! because settling runs Python, which may add others.
 
 use pyo3::intern;
 use pyo3::prelude::*;
 
-/// Whoever settles them takes them out of where they are first: that runs
-/// Python, which may come back for more.
 #[derive(Default)]
 pub(crate) struct Futures(Vec<Py<PyAny>>);
 
 impl Futures {
-    /// Without those who were cancelled, and with one more. (Who asks again
-    /// and again with a timeout leaves a cancelled one each time.)
+    /// With one more, and without those that were cancelled: an application
+    /// that waits again and again with a timeout leaves one each time.
     pub(crate) fn and(mut self, future: &Bound<'_, PyAny>) -> Self {
         let py = future.py();
         self.0
@@ -19,53 +20,32 @@ impl Futures {
         self
     }
 
-    /// The first who still waits.
-    pub(crate) fn next(&mut self) -> Option<Py<PyAny>> {
-        (!self.0.is_empty()).then(|| self.0.remove(0))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Py<PyAny>> {
         self.0.iter()
     }
 
-    /// They get what `value` makes, each one of its own.
-    pub(crate) fn settle<'py>(
-        self,
-        py: Python<'py>,
-        value: impl Fn() -> PyResult<Bound<'py, PyAny>>,
-    ) -> PyResult<()> {
+    /// Ends their waiting.
+    pub(crate) fn wake(self, py: Python<'_>) -> PyResult<()> {
         for future in self.0 {
-            settle(future.bind(py), &value)?;
-        }
-        Ok(())
-    }
-
-    /// They get what `error` makes, each one of its own.
-    pub(crate) fn fail(self, py: Python<'_>, error: impl Fn() -> PyErr) -> PyResult<()> {
-        for future in self.0 {
-            if is_waiting(future.bind(py))? {
-                let error = error().into_value(py);
-                future.call_method1(py, intern!(py, "set_exception"), (error,))?;
+            let future = future.bind(py);
+            if is_waiting(future)? {
+                future.call_method1(intern!(py, "set_result"), (py.None(),))?;
             }
         }
         Ok(())
     }
-}
 
-/// Gives a future what `value` makes. False: nobody waits for it any more.
-pub(crate) fn settle<'py>(
-    future: &Bound<'py, PyAny>,
-    value: impl Fn() -> PyResult<Bound<'py, PyAny>>,
-) -> PyResult<bool> {
-    let waits = is_waiting(future)?;
-    if waits {
-        future.call_method1(intern!(future.py(), "set_result"), (value()?,))?;
+    /// Raises in them what `error` makes, an exception for each.
+    pub(crate) fn fail(self, py: Python<'_>, error: impl Fn() -> PyErr) -> PyResult<()> {
+        for future in self.0 {
+            let future = future.bind(py);
+            if is_waiting(future)? {
+                let error = error().into_value(py);
+                future.call_method1(intern!(py, "set_exception"), (error,))?;
+            }
+        }
+        Ok(())
     }
-    Ok(waits)
 }
 
 fn is_waiting(future: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -1,44 +1,41 @@
-//! One request and its answer as messages of ASGI 3: the `receive` and `send`
-//! that an application is called with.
+//! One request and its response as messages of ASGI 3: the `receive` and
+//! `send` that an application is called with.
 //!
-//! Owns: where the two stand, and the futures of those who wait. Always holds:
-//! who waits in `receive` hears of the client's end, and of the answer's; a
-//! message that has no place now raises, and changes nothing. It is known to
-//! the engine's events (`Waiting::exchanges`) only while somebody waits.
+//! Owns: how far request and response are. Always holds: `receive` gives
+//! http.disconnect once the client is gone or the response complete; a message
+//! that has no place now raises, and changes nothing.
 
-use crate::asgi::awaitable::Awaitable;
-use crate::asgi::futures::{Futures, settle};
-use crate::asgi::messages::{body_message, data, disconnect, flag, required, wrong};
-use crate::core::Core;
-use crate::errors::ConnectionGone;
+use crate::asgi::awaitable::{Awaitable, Next, Source};
+use crate::asgi::messages::{self, Sent};
+use crate::asgi::waiting::{self, Side, Wait, Waiting, client_left};
+use crate::events::fields::Fields;
 use crate::events::file_part::PyFilePart;
 use crate::events::headers::Headers;
 use crate::events::request::Request;
-use crate::events::response::{Fields, Response, State};
-use prefork_engine::{BodyPart, ExchangeId, HIGH_WATER};
-use pyo3::exceptions::PyRuntimeError;
+use crate::events::response::{Response, State};
+use crate::pending::{Notice, Observe};
+use prefork_engine::BodyPart;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyString};
+use pyo3::types::{PyBytes, PyDict};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-/// What of the body the application has not been given.
-enum Inbound {
-    Ready(BodyPart),
-    /// More of it is to be asked for.
-    Coming,
-    Over,
+/// What of the request body the application has not been given.
+enum Unread {
+    Part(BodyPart),
+    /// More of it, which is to be asked for.
+    More,
+    Nothing,
 }
 
-/// How far the answer is.
+/// How far the response is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Owed,
-    /// Its head is known, and kept back until the first piece of the body.
+    /// Its head is known, and kept back until the first part of the body.
     Begun {
         trailers: bool,
     },
@@ -48,12 +45,12 @@ enum Stage {
     /// The body is complete, its trailers are not.
     Trailing,
     Complete,
-    /// The client has left, or was sent away.
+    /// The client has left, or the engine has responded.
     Gone,
 }
 
 impl Stage {
-    /// What it expects to be sent, for an error's text.
+    /// The messages that have a place now.
     fn expects(self) -> &'static str {
         match self {
             Stage::Owed => "http.response.start",
@@ -65,180 +62,132 @@ impl Stage {
     }
 }
 
-/// The `receive` and `send` of one HTTP request (ASGI 3, spec 2.5).
-#[pyclass(module = "prefork._engine")]
-pub struct Exchange {
-    core: Arc<Core>,
-    exchange: ExchangeId,
-    response: Py<Response>,
-    create_future: Py<PyAny>,
-    inbound: Inbound,
+/// One HTTP request to an ASGI application (ASGI 3, spec 2.5): its `receive`
+/// and `send`. `create_future` makes the futures of the loop that the
+/// application runs on.
+#[pyclass(name = "HTTPExchange", module = "prefork._engine")]
+pub struct HttpExchange {
+    unread: Unread,
     stage: Stage,
     trailers: Headers,
-    /// The engine's events know of it.
-    known: bool,
-    /// Those who wait in `receive`.
-    receiving: Futures,
-    /// Those who wait in `send` for the client to read.
-    sending: Futures,
+    waiting: Waiting,
 }
 
 #[pymethods]
-impl Exchange {
-    /// `create_future` makes the futures of the loop that it is used on.
+impl HttpExchange {
     #[new]
     fn new(
         request: &Bound<'_, Request>,
         response: &Bound<'_, Response>,
         create_future: Py<PyAny>,
     ) -> Self {
-        let came = request.borrow_mut().came.take();
-        Exchange {
-            core: Arc::clone(response.borrow().core()),
-            exchange: response.borrow().exchange,
-            response: response.clone().unbind(),
-            create_future,
-            inbound: match came {
-                Some(piece) if piece.data.is_empty() && !piece.last => Inbound::Coming,
-                Some(piece) => Inbound::Ready(piece),
-                None => Inbound::Ready(BodyPart {
+        let first = request.borrow_mut().first_part.take();
+        HttpExchange {
+            unread: match first {
+                Some(part) if part.data.is_empty() && !part.last => Unread::More,
+                Some(part) => Unread::Part(part),
+                None => Unread::Part(BodyPart {
                     data: Vec::new(),
                     last: true,
                 }),
             },
             stage: Stage::Owed,
             trailers: Headers::default(),
-            known: false,
-            receiving: Futures::default(),
-            sending: Futures::default(),
+            waiting: Waiting::new(response, create_future),
         }
     }
 
-    /// Whether the answer is complete, or the client gone: nothing is owed.
+    /// Whether nothing is owed: the response is complete, or the client gone.
     #[getter]
     fn over(&self) -> bool {
         matches!(self.stage, Stage::Complete | Stage::Gone)
     }
 
-    /// Whether the client has left before its answer was complete.
+    /// Whether the client left before its response was complete.
     #[getter]
     fn gone(&self) -> bool {
         self.stage == Stage::Gone || self.stage != Stage::Complete && !self.is_owed()
     }
 
-    /// Awaited, it gives the next piece of the body, and after the last one
-    /// http.disconnect, when the client has left or the answer is complete.
+    /// Awaited, it gives http.request with the next part of the body; after the
+    /// last one http.disconnect, once the client has left or the response is
+    /// complete.
     fn receive<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Awaitable>> {
-        let py = slf.py();
-        if let Some(piece) = slf.borrow_mut().take_ready() {
-            return Awaitable::kept(body_message(py, &piece)?.into_any());
-        }
-        if slf.borrow().over() || !slf.borrow().ask() {
-            return Awaitable::kept(disconnect(py)?.into_any());
-        }
-        let future = Self::future(slf)?;
-        let receiving = std::mem::take(&mut slf.borrow_mut().receiving);
-        slf.borrow_mut().receiving = receiving.and(&future);
-        Awaitable::of(&future)
+        Awaitable::next_of(slf)
     }
 
-    /// Takes a message. Awaited, it waits while too much of the answer is on
-    /// its way.
+    /// Takes a message of the application. Awaited, it waits while too much of
+    /// the response is on its way.
     ///
-    /// Raises RuntimeError for a message that has no place now, TypeError for
-    /// a wrong type in it, InvalidResponse for a header that cannot be sent,
-    /// and ConnectionGone, an OSError, when the client has left.
+    /// Raises RuntimeError for a message that has no place now, TypeError for a
+    /// wrong or missing key, InvalidResponse for a header that cannot be sent,
+    /// and ConnectionGone, an OSError, if the client has left.
     fn send<'py>(
         slf: &Bound<'py, Self>,
         message: &Bound<'py, PyDict>,
     ) -> PyResult<Bound<'py, Awaitable>> {
         let py = slf.py();
-        let kind = required(message, "type")?;
-        let kind = kind.cast::<PyString>()?.to_str()?;
+        let message = Sent(message);
+        let kind = message.kind()?;
+        let kind = kind.to_str()?;
         let stage = slf.borrow().expect_open()?;
         match (kind, stage) {
             ("http.response.start", Stage::Owed) => Self::start(slf, message)?,
-            ("http.response.early_hint", Stage::Owed) => slf.borrow().hint(message)?,
+            ("http.response.early_hint", Stage::Owed) => slf.borrow().hint(py, message)?,
             ("http.response.body", Stage::Begun { trailers } | Stage::Streaming { trailers }) => {
-                let data = data(message)?;
-                let more = flag(message, intern!(py, "more_body"))?;
+                let data = message.body()?;
+                let more = message.flag(intern!(py, "more_body"))?;
                 return Self::body(slf, data, more, trailers);
             }
             ("http.response.pathsend", Stage::Begun { trailers: false }) => {
-                Self::path(slf, &required(message, "path")?)?;
+                Self::path(slf, &message.path()?)?;
             }
             ("http.response.trailers", Stage::Trailing) => Self::trail(slf, message)?,
-            (kind, stage) => {
-                return Err(PyRuntimeError::new_err(format!(
-                    "the application sent {kind}, the server expects {}",
-                    stage.expects()
-                )));
-            }
+            (kind, stage) => return Err(messages::out_of_place(kind, stage.expects())),
         }
         Awaitable::done(py)
     }
 
-    /// The application has failed, and its request was answered without it:
-    /// whoever still waits for the client need not.
-    fn give_up(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::lost(slf)
+    /// Ends all waiting in `receive` and `send`: the application has failed, and
+    /// its request got a response without it.
+    fn abort(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::lose_client(slf)?;
+        waiting::release(slf)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.response)?;
-        for future in self.receiving.iter().chain(self.sending.iter()) {
-            visit.call(future)?;
-        }
-        Ok(())
+        self.waiting.traverse(&visit)
     }
 
     fn __clear__(&mut self) {
-        self.receiving = Futures::default();
-        self.sending = Futures::default();
+        self.waiting.clear();
     }
 }
 
 // ---- what the application sends ----------------------------------------------
 
-impl Exchange {
-    fn start(slf: &Bound<'_, Self>, message: &Bound<'_, PyDict>) -> PyResult<()> {
-        let py = message.py();
-        let status = required(message, "status")?;
-        let headers = match message.get_item(intern!(py, "headers"))? {
-            Some(headers) => Headers::from_bytes(&headers)?,
-            None => Headers::default(),
-        };
-        let trailers = flag(message, intern!(py, "trailers"))?;
-        let Ok(status) = status
-            .cast::<PyInt>()
-            .map_err(PyErr::from)
-            .and_then(|s| s.extract())
-        else {
-            return Err(wrong("status", "an int, as 200", &status));
-        };
+impl HttpExchange {
+    fn start(slf: &Bound<'_, Self>, message: Sent<'_, '_>) -> PyResult<()> {
+        let py = slf.py();
+        let headers = message.headers()?;
+        let trailers = message.flag(intern!(py, "trailers"))?;
+        let status = message.status()?;
         let mut exchange = slf.borrow_mut();
         exchange.stage = Stage::Begun { trailers };
-        let mut response = exchange.response.borrow_mut(py);
+        let mut response = exchange.waiting.response.borrow_mut(py);
         response.code = status;
-        response.headers = Fields::Ours(headers);
+        response.headers = Fields::Native(headers);
         Ok(())
     }
 
-    fn hint(&self, message: &Bound<'_, PyDict>) -> PyResult<()> {
-        let py = message.py();
-        let mut links = Vec::new();
-        for link in required(message, "links")?.try_iter()? {
-            let link = link?;
-            match link.cast::<PyBytes>() {
-                Ok(bytes) => links.push(bytes.as_bytes().to_vec()),
-                Err(_) => return Err(wrong("links", "byte strings", &link)),
-            }
-        }
+    fn hint(&self, py: Python<'_>, message: Sent<'_, '_>) -> PyResult<()> {
+        let links = message.links()?;
         let fields = links
             .iter()
             .map(|link| (b"link".as_slice(), link.as_slice()));
-        let told = self.core.engine().inform(self.exchange, 103, fields);
-        told.map_err(|refusal| self.response.borrow_mut(py).refused(refusal))
+        let waiting = &self.waiting;
+        let sent = waiting.core.engine().inform(waiting.exchange, 103, fields);
+        sent.map_err(|error| waiting.response.borrow_mut(py).not_sent(error))
     }
 
     fn body<'py>(
@@ -248,16 +197,16 @@ impl Exchange {
         trailers: bool,
     ) -> PyResult<Bound<'py, Awaitable>> {
         let py = slf.py();
-        let response = slf.borrow().response.bind(py).clone();
-        let whole = !more && !trailers;
-        if whole && response.borrow().state == State::Waiting {
+        let response = slf.borrow().waiting.response.bind(py).clone();
+        let is_whole = !more && !trailers;
+        if is_whole && response.borrow().state == State::Waiting {
             // All of it at once: its length is known.
             response.borrow_mut().content = Some(data.into_any().unbind());
             Self::complete(slf, &response)?;
             return Awaitable::done(py);
         }
         Response::write(&response, Some(data.into_any().unbind()))?;
-        if whole {
+        if is_whole {
             Self::complete(slf, &response)?;
             return Awaitable::done(py);
         }
@@ -265,19 +214,16 @@ impl Exchange {
             true => Stage::Streaming { trailers },
             false => Stage::Trailing,
         };
-        if !slf.borrow().has_much_to_send() {
+        if !slf.borrow().waiting.has_much_to_send() {
             return Awaitable::done(py);
         }
-        let future = Self::future(slf)?;
-        let sending = std::mem::take(&mut slf.borrow_mut().sending);
-        slf.borrow_mut().sending = sending.and(&future);
-        Awaitable::of(&future)
+        Awaitable::of(&waiting::future(slf, Side::Sending)?)
     }
 
     fn path(slf: &Bound<'_, Self>, path: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
-        let response = slf.borrow().response.bind(py).clone();
-        // A pipe is not waited for: it is no regular file, and refused as such.
+        let response = slf.borrow().waiting.response.bind(py).clone();
+        // Opening a pipe does not block: it is refused as not a regular file.
         let options = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::open(path.extract::<PathBuf>()?, options, Mode::empty())
             .map_err(std::io::Error::from)?;
@@ -286,144 +232,105 @@ impl Exchange {
         Self::complete(slf, &response)
     }
 
-    fn trail(slf: &Bound<'_, Self>, message: &Bound<'_, PyDict>) -> PyResult<()> {
+    fn trail(slf: &Bound<'_, Self>, message: Sent<'_, '_>) -> PyResult<()> {
         let py = slf.py();
-        let response = slf.borrow().response.bind(py).clone();
-        if let Some(headers) = message.get_item(intern!(py, "headers"))? {
-            let headers = Headers::from_bytes(&headers)?;
-            slf.borrow_mut().trailers.extend(headers.fields());
-        }
-        if flag(message, intern!(py, "more_trailers"))? {
+        let headers = message.headers()?;
+        slf.borrow_mut().trailers.extend(headers.fields());
+        if message.flag(intern!(py, "more_trailers"))? {
             return Ok(());
         }
-        let trailers = std::mem::take(&mut slf.borrow_mut().trailers);
-        let (core, exchange) = (Arc::clone(&slf.borrow().core), slf.borrow().exchange);
-        let told = core.engine().trail(exchange, trailers.fields());
-        told.map_err(|refusal| response.borrow_mut().refused(refusal))?;
+        let response = slf.borrow().waiting.response.bind(py).clone();
+        let sent = {
+            let mut exchange = slf.borrow_mut();
+            let trailers = std::mem::take(&mut exchange.trailers);
+            let Waiting { core, exchange, .. } = &exchange.waiting;
+            core.engine().trail(*exchange, trailers.fields())
+        };
+        sent.map_err(|error| response.borrow_mut().not_sent(error))?;
         Self::complete(slf, &response)
     }
 
-    /// The answer is complete: who still waits for the client need not.
     fn complete(slf: &Bound<'_, Self>, response: &Bound<'_, Response>) -> PyResult<()> {
         Response::done(response)?;
         slf.borrow_mut().stage = Stage::Complete;
-        Self::release(slf)
+        waiting::release(slf)
     }
 }
 
-// ---- who waits ----------------------------------------------------------------
+// ---- what happens to it --------------------------------------------------------
 
-impl Exchange {
+impl HttpExchange {
+    /// The client is gone, or has got a response of the engine.
+    fn lose_client(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.borrow_mut().stage = Stage::Gone;
+        waiting::fail_sending(slf)?;
+        waiting::wake_all(slf)
+    }
+
     fn is_owed(&self) -> bool {
-        self.core.engine().owes(self.exchange)
+        self.waiting.core.engine().owes(self.waiting.exchange)
     }
 
-    /// How far the answer is. Raises ConnectionGone if nobody is there for it.
+    /// How far the response is. Raises ConnectionGone if the client is gone.
     fn expect_open(&self) -> PyResult<Stage> {
-        if self.gone() {
-            return Err(left());
-        }
-        Ok(self.stage)
-    }
-
-    /// Has the engine tell of the body, or (after that) of the client's end.
-    /// False: the client is gone.
-    fn ask(&self) -> bool {
-        let mut engine = self.core.engine();
-        match self.inbound {
-            Inbound::Coming => engine.pull(self.exchange).is_ok(),
-            _ => engine.owes(self.exchange),
+        match self.gone() {
+            true => Err(client_left()),
+            false => Ok(self.stage),
         }
     }
 
-    fn take_ready(&mut self) -> Option<BodyPart> {
-        let Inbound::Ready(piece) = &mut self.inbound else {
+    fn take_part(&mut self) -> Option<BodyPart> {
+        let Unread::Part(part) = &mut self.unread else {
             return None;
         };
-        let piece = std::mem::take(piece);
-        self.inbound = after(piece.last);
-        Some(piece)
+        let part = std::mem::take(part);
+        self.unread = match part.last {
+            true => Unread::Nothing,
+            false => Unread::More,
+        };
+        Some(part)
     }
 
-    /// Too much of the answer waits for the client: the engine tells when it
-    /// has left.
-    fn has_much_to_send(&self) -> bool {
-        let mut engine = self.core.engine();
-        engine.unsent(self.exchange) > HIGH_WATER && engine.tell_drained(self.exchange)
-    }
-
-    /// A future, and from now on the engine's events come here.
-    fn future<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let create_future = slf.borrow().create_future.bind(py).clone();
-        let mut exchange = slf.borrow_mut();
-        if !std::mem::replace(&mut exchange.known, true) {
-            let (core, id) = (Arc::clone(&exchange.core), exchange.exchange);
-            drop(exchange);
-            core.engine().tell_gone(id, true);
-            let former = core.waiting().exchanges.insert(id, slf.clone().unbind());
-            drop(former); // not under the lock: freeing it may run Python
-        } else {
-            drop(exchange);
+    /// Has the engine tell of the body, or after its end of the client's. False: the
+    /// client is gone.
+    fn ask(&self) -> bool {
+        let mut engine = self.waiting.core.engine();
+        match self.unread {
+            Unread::More => engine.pull(self.waiting.exchange).is_ok(),
+            Unread::Part(_) | Unread::Nothing => engine.owes(self.waiting.exchange),
         }
-        create_future.call0()
     }
+}
 
-    /// A piece that was asked for.
-    pub(crate) fn arrived(slf: &Bound<'_, Self>, piece: BodyPart) -> PyResult<()> {
-        let py = slf.py();
-        let message = || Ok(body_message(py, &piece)?.into_any());
-        loop {
-            let next = slf.borrow_mut().receiving.next();
-            let Some(future) = next else {
-                // Whoever asked for it was cancelled: the next one gets it.
-                slf.borrow_mut().inbound = Inbound::Ready(piece);
-                return Ok(());
-            };
-            if settle(future.bind(py), message)? {
-                break;
+impl Source for HttpExchange {
+    fn next<'py>(this: &Bound<'py, Self>) -> PyResult<Next<'py>> {
+        if let Some(part) = this.borrow_mut().take_part() {
+            return Ok(Next::Value(messages::request(this.py(), &part)?));
+        }
+        if this.borrow().over() || !this.borrow().ask() {
+            return Ok(Next::Value(messages::disconnect(this.py())?));
+        }
+        waiting::future(this, Side::Receiving).map(Next::Future)
+    }
+}
+
+impl Wait for HttpExchange {
+    fn waiting(&mut self) -> &mut Waiting {
+        &mut self.waiting
+    }
+}
+
+impl Observe for HttpExchange {
+    fn notice(this: &Bound<'_, Self>, notice: Notice) -> PyResult<()> {
+        match notice {
+            Notice::BodyPart(part) => {
+                this.borrow_mut().unread = Unread::Part(part);
+                waiting::wake(this, Side::Receiving)
             }
+            Notice::Drained => waiting::wake(this, Side::Sending),
+            Notice::Gone => Self::lose_client(this),
+            // Those of a WebSocket.
+            Notice::Message(_) | Notice::Ended { .. } => Ok(()),
         }
-        let mut exchange = slf.borrow_mut();
-        exchange.inbound = after(piece.last);
-        // Others wait too: for the next one.
-        if !piece.last && !exchange.receiving.is_empty() {
-            exchange.ask();
-        }
-        Ok(())
     }
-
-    /// The client has read all that was sent.
-    pub(crate) fn drained(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let sending = std::mem::take(&mut slf.borrow_mut().sending);
-        sending.settle(py, || Ok(py.None().into_bound(py)))
-    }
-
-    /// The client has left, or was sent away.
-    pub(crate) fn lost(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.borrow_mut().stage = Stage::Gone;
-        let sending = std::mem::take(&mut slf.borrow_mut().sending);
-        sending.fail(slf.py(), left)?;
-        Self::release(slf)
-    }
-
-    /// Nothing more comes, and nothing more is waited for.
-    fn release(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        if slf.borrow().known {
-            slf.borrow().core.forget_exchange(slf.borrow().exchange);
-        }
-        Self::drained(slf)?;
-        let receiving = std::mem::take(&mut slf.borrow_mut().receiving);
-        receiving.settle(py, || Ok(disconnect(py)?.into_any()))
-    }
-}
-
-fn after(last: bool) -> Inbound {
-    if last { Inbound::Over } else { Inbound::Coming }
-}
-
-fn left() -> PyErr {
-    ConnectionGone::new_err("the client left before its answer was complete")
 }

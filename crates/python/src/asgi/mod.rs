@@ -1,12 +1,13 @@
 //! The binding of ASGI 3 (spec 2.5): scopes, and the `receive` and `send` of each call.
 //!
 //! `http.rs` and `websocket.rs` are the two protocols, `scope.rs` makes what an
-//! application is called with, `messages.rs` reads and makes messages, `awaitable.rs` and
-//! `futures.rs` are how an application waits.
+//! application is called with, `messages.rs` reads and makes messages, and `waiting.rs`
+//! with `awaitable.rs` and `futures.rs` is how an application waits.
 
 pub(crate) mod awaitable;
 pub(crate) mod futures;
 pub(crate) mod http;
 pub(crate) mod messages;
 pub(crate) mod scope;
+pub(crate) mod waiting;
 pub(crate) mod websocket;

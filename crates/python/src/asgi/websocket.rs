@@ -1,95 +1,136 @@
-//! A WebSocket, as its application sees it.
+//! One WebSocket as messages of ASGI 3: the `receive` and `send` that an
+//! application is called with.
+//!
+//! Owns: what the application may do next, and the messages that it has not
+//! received. The engine speaks the protocol (RFC 6455): it joins frames, answers
+//! pings and closes what breaks the rules. Always holds: `receive` gives
+//! websocket.disconnect, as often as it is called, once the WebSocket is over; a
+//! message that has no place now raises, and changes nothing.
 
-use crate::core::Core;
+use crate::asgi::awaitable::{Awaitable, Next, Source};
+use crate::asgi::messages::{self, Sent};
+use crate::asgi::waiting::{self, Side, Wait, Waiting};
 use crate::errors::{ConnectionGone, InvalidResponse};
 use crate::events::content::ResponseContent;
-use crate::events::headers::{Headers, latin1};
+use crate::events::fields::Fields;
 use crate::events::response::{Response, State};
-use crate::service::Service;
+use crate::events::sending::defaults;
+use crate::pending::{Notice, Observe};
 use crate::settings::websocket_settings;
-use prefork_engine::{ExchangeId, LocalError, WebSocketSettings};
+use crate::text::latin1;
+use prefork_engine::{HIGH_WATER, LocalError, WebSocketSettings};
 use prefork_wire::websocket::{CloseCode, Message, Opening};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// With more than this unread the peer is left to wait, until it is half.
+/// While more than this is unread, nothing is read from the peer; half of it
+/// ends that.
 const INBOX_BYTES: usize = 64 * 1024;
 /// What a message costs besides its bytes: many empty ones are a lot too.
 const MESSAGE_BYTES: usize = 64;
+/// RFC 6455, section 7.4.1: the connection ended without a close frame.
+const ABNORMAL_CLOSURE: u16 = 1006;
 
-/// A WebSocket (RFC 6455): offered by a request, accepted or not, and then a
-/// way for whole messages in both directions.
-#[pyclass(module = "prefork._engine")]
-pub struct WebSocket {
-    core: Arc<Core>,
-    service: Arc<Service>,
-    exchange: ExchangeId,
-    response: Py<Response>,
-    opening: Opening,
-    settings: WebSocketSettings,
-    inbox: VecDeque<Message>,
-    inbox_bytes: usize,
-    paused: bool,
-    /// `heard()` is to be called with the next thing that comes.
-    awaited: bool,
-    heard: Option<Py<PyAny>>,
-    /// Code and reason, when it is over.
-    #[pyo3(get)]
-    closed: Option<(u16, String)>,
+/// What the application may do next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Asked,
+    Open,
+    Refusing,
+    Refused,
+    Closed,
 }
 
-impl WebSocket {
-    /// The peer has said something. What is returned is to be called.
-    pub(crate) fn put(&mut self, py: Python<'_>, message: Message) -> Option<Py<PyAny>> {
-        self.inbox_bytes += message.len() + MESSAGE_BYTES;
-        self.inbox.push_back(message);
-        if self.inbox_bytes > INBOX_BYTES && !self.paused {
-            self.pause(true);
+impl Stage {
+    /// The messages that have a place now.
+    fn expects(self) -> &'static str {
+        match self {
+            Stage::Asked => "websocket.accept, websocket.close or websocket.http.response.start",
+            Stage::Open => "websocket.send or websocket.close",
+            Stage::Refusing => "websocket.http.response.body",
+            Stage::Refused => "nothing more: the WebSocket is refused",
+            Stage::Closed => "nothing more: the WebSocket is closed",
         }
-        let awaited = std::mem::take(&mut self.awaited);
-        let heard = self.heard.as_ref().filter(|_| awaited);
-        heard.map(|heard| heard.clone_ref(py))
+    }
+}
+
+/// Where the client is.
+enum Peer {
+    There,
+    /// The client left before the WebSocket was accepted.
+    Left,
+    /// The WebSocket has ended, with this code and reason.
+    Ended(u16, String),
+}
+
+/// What the application receives next.
+enum Received {
+    Connect,
+    Message(Message),
+    Disconnect(u16, String),
+    Nothing,
+}
+
+/// Messages that the application has not received.
+#[derive(Default)]
+struct Inbox {
+    messages: VecDeque<Message>,
+    bytes: usize,
+}
+
+impl Inbox {
+    fn push(&mut self, message: Message) {
+        self.bytes += message.len() + MESSAGE_BYTES;
+        self.messages.push_back(message);
     }
 
-    /// It is over. What is returned is to be called.
-    pub(crate) fn end(&mut self, code: u16, reason: String) -> Option<Py<PyAny>> {
-        self.closed = Some((code, reason));
-        // Whom it belongs to has us as well: neither would be freed before the next collection.
-        self.heard.take()
+    fn pop(&mut self) -> Option<Message> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.len() + MESSAGE_BYTES;
+        Some(message)
     }
+}
 
-    fn pause(&mut self, yes: bool) {
-        self.paused = yes;
-        self.core.engine().pause(self.exchange, yes);
-    }
+/// One WebSocket of an ASGI application (ASGI 3, spec 2.5): its `receive` and
+/// `send`.
+#[pyclass(name = "WebSocketExchange", module = "prefork._engine")]
+pub struct WebSocketExchange {
+    opening: Opening,
+    settings: WebSocketSettings,
+    stage: Stage,
+    peer: Peer,
+    /// The application has received websocket.connect.
+    is_connected: bool,
+    inbox: Inbox,
+    /// Nothing is read from the peer for now.
+    is_paused: bool,
+    waiting: Waiting,
 }
 
 #[pymethods]
-impl WebSocket {
-    /// What the request of `response` offers. None: it does not ask for a
-    /// WebSocket properly, and has been answered so.
+impl WebSocketExchange {
+    /// The WebSocket that the request of `response` asks for. Returns None if it
+    /// does not ask properly (RFC 6455, section 4.2.1); the client has got a 400
+    /// or 426 then. `options` has the `ws_` options; `create_future` makes the
+    /// futures of the loop that the application runs on.
+    ///
+    /// Raises ValueError for a response without a request.
     #[staticmethod]
     fn offered(
         response: &Bound<'_, Response>,
         options: &Bound<'_, PyAny>,
-    ) -> PyResult<Option<Self>> {
-        let settings = websocket_settings(options)?;
+        create_future: Py<PyAny>,
+    ) -> PyResult<Option<Py<Self>>> {
         let py = response.py();
-        let (core, service, exchange, opening) = {
-            let response = response.borrow();
-            let Some(request) = &response.request else {
-                return Err(PyValueError::new_err("a malformed request offers nothing"));
-            };
-            (
-                Arc::clone(response.core()),
-                Arc::clone(&response.service),
-                response.exchange,
-                request.borrow(py).opening(),
-            )
+        let settings = websocket_settings(options)?;
+        let opening = match response.borrow().request_ref(py) {
+            Some(request) => request.borrow(py).view.opening(),
+            None => return Err(PyValueError::new_err("a malformed request offers nothing")),
         };
         let mut opening = match opening {
             Ok(opening) => opening,
@@ -98,31 +139,33 @@ impl WebSocket {
                 response.setattr("content", reject.reason)?;
                 response.call_method1("header", ("Sec-WebSocket-Version", "13"))?;
                 Response::done(response)?;
-                let peer = response.borrow().peer.to_string();
-                service.client_error.call1(py, (reject.to_string(), peer))?;
+                let service = Arc::clone(&response.borrow().service);
+                let peer = response.borrow().client.peer;
+                service.client_error(py, &reject.to_string(), peer)?;
                 return Ok(None);
             }
         };
         if !settings.deflate {
             opening.refuse_deflate();
         }
-        Ok(Some(WebSocket {
-            core,
-            service,
-            exchange,
-            response: response.clone().unbind(),
+        let exchange = WebSocketExchange {
             opening,
             settings,
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
-            paused: false,
-            awaited: false,
-            heard: None,
-            closed: None,
-        }))
+            stage: Stage::Asked,
+            peer: Peer::There,
+            is_connected: false,
+            inbox: Inbox::default(),
+            is_paused: false,
+            waiting: Waiting::new(response, create_future),
+        };
+        let exchange = Bound::new(py, exchange)?;
+        if !waiting::register(&exchange) {
+            exchange.borrow_mut().peer = Peer::Left;
+        }
+        Ok(Some(exchange.unbind()))
     }
 
-    /// The subprotocols that the client offers, the dearest first.
+    /// The subprotocols that the client offers, its favourite first.
     #[getter]
     fn subprotocols(&self) -> Vec<String> {
         let offered = self.opening.subprotocols();
@@ -131,153 +174,275 @@ impl WebSocket {
             .collect()
     }
 
-    /// Answers with 101. From then on `heard()` is called once after each
-    /// `receive` that returned None: there is a message. It is called for the
-    /// last time, and dropped, when it is over.
+    /// Whether the application has accepted the WebSocket and not closed it.
+    #[getter]
+    fn open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    /// Whether the client has left or the WebSocket has ended: what is sent does
+    /// not arrive.
+    #[getter]
+    fn gone(&self) -> bool {
+        matches!(self.peer, Peer::Left | Peer::Ended(..))
+    }
+
+    /// Awaited, it gives websocket.connect, then websocket.receive for each
+    /// message, and at last, as often as it is called, websocket.disconnect.
+    fn receive<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Awaitable>> {
+        Awaitable::next_of(slf)
+    }
+
+    /// Takes a message of the application. Awaited, it waits while too much is
+    /// on its way to the client.
     ///
-    /// Raises AlreadyAnswered; ConnectionGone; InvalidResponse for a header
-    /// that cannot be sent and a subprotocol that was not offered, after which
-    /// the request still waits for its answer.
-    #[pyo3(signature = (heard, subprotocol=None, headers=None))]
-    fn accept(
-        slf: &Bound<'_, Self>,
-        heard: Py<PyAny>,
-        subprotocol: Option<&str>,
-        headers: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
+    /// Raises RuntimeError for a message that has no place now, TypeError for a
+    /// wrong or missing key, ValueError for a close code that may not be sent
+    /// (RFC 6455, section 7.4), InvalidResponse for a header that cannot be sent
+    /// or a subprotocol that was not offered, and ConnectionGone, an OSError, if
+    /// the client has left.
+    fn send<'py>(
+        slf: &Bound<'py, Self>,
+        message: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, Awaitable>> {
         let py = slf.py();
-        let headers = match headers {
-            Some(headers) => Headers::from_bytes(headers)?,
-            None => Headers::default(),
-        };
-        let former;
-        let (service, response) = {
-            let mut websocket = slf.borrow_mut();
-            let mut response = websocket.response.borrow_mut(py);
-            if response.state != State::Waiting {
-                return Err(response.already());
+        let message = Sent(message);
+        let kind = message.kind()?;
+        let kind = kind.to_str()?;
+        let stage = slf.borrow().stage;
+        match (kind, stage) {
+            ("websocket.send", Stage::Open) => return Self::message(slf, message),
+            ("websocket.accept", Stage::Asked) => Self::accept(slf, message)?,
+            ("websocket.close", Stage::Open) => {
+                let reason = message.text(intern!(py, "reason"))?;
+                let reason = reason.as_ref().map_or(Ok(""), |reason| reason.to_str())?;
+                slf.borrow_mut().close(message.close_code()?, reason)?;
             }
-            let defaults = websocket
-                .service
-                .settings
-                .headers
-                .iter()
-                .filter(|(name, _)| {
-                    !headers
-                        .fields()
-                        .any(|(known, _)| known.eq_ignore_ascii_case(name))
-                });
-            let defaults = defaults.map(|(name, value)| (name.as_slice(), value.as_slice()));
-            let fields = headers.fields().chain(defaults);
-            let subprotocol = subprotocol.map(latin1);
-            let result = websocket.core.engine().upgrade(
-                websocket.exchange,
+            ("websocket.close", Stage::Asked) => Self::refuse(slf)?,
+            ("websocket.http.response.start", Stage::Asked) => {
+                slf.borrow_mut().start(py, message)?
+            }
+            ("websocket.http.response.body", Stage::Refusing) => Self::body(slf, message)?,
+            (kind, stage) => return Err(messages::out_of_place(kind, stage.expects())),
+        }
+        Awaitable::done(py)
+    }
+
+    /// Closes an open WebSocket with a code of RFC 6455, section 7.4. Nothing
+    /// happens if it has ended.
+    ///
+    /// Raises ValueError for a code that may not be sent, and InvalidResponse for
+    /// a reason that is too long.
+    #[pyo3(signature = (code=1000, reason=""))]
+    fn close(&mut self, code: i64, reason: &str) -> PyResult<()> {
+        let Some(code) = u16::try_from(code).ok().and_then(CloseCode::new) else {
+            return Err(PyValueError::new_err(format!(
+                "close code {code}: expected 1000 to 1003, 1007 to 1014 or 3000 to 4999"
+            )));
+        };
+        let Waiting { core, exchange, .. } = &self.waiting;
+        let closed = core.engine().close_websocket(*exchange, code, reason);
+        if let Err(LocalError::Invalid(invalid)) = closed {
+            return Err(InvalidResponse::new_err(invalid.to_string()));
+        }
+        self.stage = Stage::Closed;
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.waiting.traverse(&visit)
+    }
+
+    fn __clear__(&mut self) {
+        self.waiting.clear();
+    }
+}
+
+// ---- what the application sends ----------------------------------------------
+
+impl WebSocketExchange {
+    /// Sends 101. The service hears of it as of any response.
+    fn accept(slf: &Bound<'_, Self>, message: Sent<'_, '_>) -> PyResult<()> {
+        let py = slf.py();
+        let headers = message.headers()?;
+        let subprotocol = message.text(intern!(py, "subprotocol"))?;
+        let subprotocol = subprotocol.as_ref().map(|name| name.to_str()).transpose()?;
+        let response = slf.borrow().waiting.response.bind(py).clone();
+        let service = Arc::clone(&response.borrow().service);
+        {
+            let mut websocket = slf.borrow_mut();
+            let mut response = response.borrow_mut();
+            if response.state != State::Waiting {
+                return Err(response.already_answered());
+            }
+            let sent = service.core.engine().upgrade(
+                websocket.waiting.exchange,
                 &websocket.opening,
-                subprotocol.as_deref(),
-                fields,
+                subprotocol.map(latin1).as_deref(),
+                headers.fields().chain(defaults(&service, &headers)),
                 websocket.settings,
             );
-            result.map_err(|refusal| response.refused(refusal))?;
-            response.state = State::Answered;
+            sent.map_err(|error| response.not_sent(error))?;
+            response.set_answered();
             response.code = 101;
-            drop(response);
-            websocket.heard = Some(heard);
-            let mut waiting = websocket.core.waiting();
-            former = (
-                waiting.gone.remove(&websocket.exchange),
-                waiting.overdue.remove(&websocket.exchange),
-            );
-            let this = slf.clone().unbind();
-            waiting.websockets.insert(websocket.exchange, this);
-            (
-                Arc::clone(&websocket.service),
-                websocket.response.clone_ref(py),
-            )
-        };
-        drop(former); // not under the lock: freeing it may run Python
-        if let Some(request_ended) = &service.request_ended {
-            let request = response.borrow(py).request_ref(py);
+            websocket.stage = Stage::Open;
+        }
+        // It has begun in time.
+        let exchange = slf.borrow().waiting.exchange;
+        let overdue = service
+            .core
+            .pending()
+            .take(exchange, |pending| pending.overdue.take());
+        drop(overdue);
+        if let Some(request_ended) = &service.interface.request_ended {
+            let request = response.borrow().request_ref(py);
             request_ended.call1(py, (request, response))?;
         }
         Ok(())
     }
 
-    /// The next message, str or bytes; None if there is none now.
-    fn receive<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let Some(message) = self.inbox.pop_front() else {
-            self.awaited = self.closed.is_none();
-            return None;
+    fn message<'py>(
+        slf: &Bound<'py, Self>,
+        message: Sent<'_, 'py>,
+    ) -> PyResult<Bound<'py, Awaitable>> {
+        let py = slf.py();
+        let data = message.text_or_bytes()?;
+        let is_text = data.is_instance_of::<PyString>();
+        let data = data.unbind();
+        let content = ResponseContent::new(py, Some(&data))?;
+        let unsent = {
+            let Waiting { core, exchange, .. } = &slf.borrow().waiting;
+            let sent = core.engine().send(*exchange, is_text, content.content());
+            sent.map_err(|_| ConnectionGone::new_err("the WebSocket is closed"))?
         };
-        self.inbox_bytes -= message.len() + MESSAGE_BYTES;
-        if self.paused && self.inbox_bytes <= INBOX_BYTES / 2 {
-            self.pause(false);
+        if unsent <= HIGH_WATER || !slf.borrow().waiting.has_much_to_send() {
+            return Awaitable::done(py);
         }
-        Some(match message {
-            Message::Text(text) => PyString::new(py, &text).into_any(),
-            Message::Binary(bytes) => PyBytes::new(py, &bytes).into_any(),
-        })
+        Awaitable::of(&waiting::future(slf, Side::Sending)?)
     }
 
-    /// Sends a message: str as text, bytes as binary. Returns how many bytes
-    /// have not left the process yet.
-    ///
-    /// Raises ConnectionGone when it is over, TypeError for anything else.
-    fn send(&self, py: Python<'_>, data: Py<PyAny>) -> PyResult<usize> {
-        let piece = ResponseContent::new(py, Some(&data))?;
-        let text = match &piece {
-            ResponseContent::Text(..) => true,
-            ResponseContent::Bytes(_) => false,
-            ResponseContent::Nothing | ResponseContent::File(_) => {
-                return Err(PyTypeError::new_err("a message is str or bytes"));
-            }
-        };
-        let content = piece.content();
-        let sent = self.core.engine().send(self.exchange, text, content);
-        sent.map_err(|_| gone())
-    }
-
-    /// Says goodbye; `closed` is set then. Nothing happens if it is over.
-    ///
-    /// Raises ValueError for a code that may not be sent (RFC 6455, section 7.4).
-    #[pyo3(signature = (code=1000, reason=""))]
-    fn close(&self, code: u16, reason: &str) -> PyResult<()> {
-        let Some(code) = CloseCode::new(code) else {
-            return Err(PyValueError::new_err(format!(
-                "close code {code}: expected 1000 to 1003, 1007 to 1014 or 3000 to 4999"
-            )));
-        };
-        match self
-            .core
-            .engine()
-            .close_websocket(self.exchange, code, reason)
+    /// Refuses the WebSocket with 403.
+    fn refuse(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let response = slf.borrow().waiting.response.bind(py).clone();
+        let empty = PyBytes::new(py, b"").into_any().unbind();
         {
-            Ok(()) | Err(LocalError::Closed | LocalError::OutOfTurn) => Ok(()),
-            Err(LocalError::Invalid(invalid)) => Err(InvalidResponse::new_err(invalid.to_string())),
+            let mut response = response.borrow_mut();
+            response.code = 403;
+            response.content = Some(empty);
         }
+        Self::complete(slf, &response)
     }
 
-    /// Calls `callback(True)` once when all that was sent has left the
-    /// process, `callback(False)` if it ends before. False: it is over.
-    fn when_drained(&self, callback: Py<PyAny>) -> bool {
-        if self.closed.is_some() || !self.core.engine().tell_drained(self.exchange) {
-            return false;
+    /// Refuses the WebSocket with a response of the application, whose body
+    /// follows.
+    fn start(&mut self, py: Python<'_>, message: Sent<'_, '_>) -> PyResult<()> {
+        let headers = message.headers()?;
+        let status = message.status()?;
+        let mut response = self.waiting.response.borrow_mut(py);
+        response.code = status;
+        response.headers = Fields::Native(headers);
+        self.stage = Stage::Refusing;
+        Ok(())
+    }
+
+    fn body(slf: &Bound<'_, Self>, message: Sent<'_, '_>) -> PyResult<()> {
+        let py = slf.py();
+        let data = Some(message.body()?.into_any().unbind());
+        let response = slf.borrow().waiting.response.bind(py).clone();
+        if message.flag(intern!(py, "more_body"))? {
+            return Response::write(&response, data);
         }
-        let core = &self.core;
-        let former = core.watch(|waiting| &mut waiting.drained, self.exchange, callback);
-        drop(former); // not under the lock: freeing it may run Python
-        true
+        if response.borrow().state == State::Streaming {
+            Response::write(&response, data)?;
+        } else {
+            response.borrow_mut().content = data;
+        }
+        Self::complete(slf, &response)
     }
 
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.response)?;
-        visit.call(&self.heard)
-    }
-
-    fn __clear__(&mut self) {
-        self.heard = None;
+    fn complete(slf: &Bound<'_, Self>, response: &Bound<'_, Response>) -> PyResult<()> {
+        slf.borrow_mut().stage = Stage::Refused;
+        Response::done(response)?;
+        waiting::release(slf)
     }
 }
 
-fn gone() -> PyErr {
-    ConnectionGone::new_err("the WebSocket is closed")
+// ---- what happens to it --------------------------------------------------------
+
+impl WebSocketExchange {
+    /// What comes first of connect, messages and disconnect.
+    fn receive_next(&mut self) -> Received {
+        if !std::mem::replace(&mut self.is_connected, true) {
+            return Received::Connect;
+        }
+        if let Some(message) = self.inbox.pop() {
+            if self.is_paused && self.inbox.bytes <= INBOX_BYTES / 2 {
+                self.pause(false);
+            }
+            return Received::Message(message);
+        }
+        match &self.peer {
+            Peer::Ended(code, reason) => Received::Disconnect(*code, reason.clone()),
+            Peer::There if self.stage != Stage::Refused => Received::Nothing,
+            Peer::There | Peer::Left => Received::Disconnect(ABNORMAL_CLOSURE, String::new()),
+        }
+    }
+
+    fn add_message(&mut self, message: Message) {
+        self.inbox.push(message);
+        if self.inbox.bytes > INBOX_BYTES && !self.is_paused {
+            self.pause(true);
+        }
+    }
+
+    fn pause(&mut self, yes: bool) {
+        self.is_paused = yes;
+        let Waiting { core, exchange, .. } = &self.waiting;
+        core.engine().pause(*exchange, yes);
+    }
+}
+
+impl Source for WebSocketExchange {
+    fn next<'py>(this: &Bound<'py, Self>) -> PyResult<Next<'py>> {
+        let py = this.py();
+        let received = this.borrow_mut().receive_next();
+        let message = match received {
+            Received::Connect => messages::connect(py),
+            Received::Message(message) => messages::receive(py, &message),
+            Received::Disconnect(code, reason) => messages::websocket_disconnect(py, code, &reason),
+            Received::Nothing => {
+                return waiting::future(this, Side::Receiving).map(Next::Future);
+            }
+        };
+        message.map(Next::Value)
+    }
+}
+
+impl Wait for WebSocketExchange {
+    fn waiting(&mut self) -> &mut Waiting {
+        &mut self.waiting
+    }
+}
+
+impl Observe for WebSocketExchange {
+    fn notice(this: &Bound<'_, Self>, notice: Notice) -> PyResult<()> {
+        match notice {
+            Notice::Message(message) => {
+                this.borrow_mut().add_message(message);
+                waiting::wake(this, Side::Receiving)
+            }
+            Notice::Drained => waiting::wake(this, Side::Sending),
+            Notice::Ended { code, reason } => {
+                this.borrow_mut().peer = Peer::Ended(code, reason);
+                waiting::wake_all(this)
+            }
+            Notice::Gone => {
+                this.borrow_mut().peer = Peer::Left;
+                waiting::wake_all(this)
+            }
+            // That of an HTTP exchange.
+            Notice::BodyPart(_) => Ok(()),
+        }
+    }
 }

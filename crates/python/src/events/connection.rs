@@ -1,4 +1,4 @@
-//! The connection a request came over, as its handler sees it.
+//! The connection that a request came over, as its handler sees it.
 
 use crate::core::Core;
 use prefork_engine::{ConnectionId, Peer};
@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A client's connection. It may be kept, compared and asked after the client
-/// has left.
+/// A client's connection. It may be kept, compared and read after the client
+/// has left. Two objects are equal if they are of the same connection.
 #[pyclass(module = "prefork._engine", frozen)]
 pub struct Connection {
     core: Arc<Core>,
@@ -36,7 +36,7 @@ fn packed(address: Option<IpAddr>) -> Option<Vec<u8>> {
 
 #[pymethods]
 impl Connection {
-    /// Unique among the connections of this process.
+    /// A number that no other connection of this process has.
     #[getter]
     fn id(&self) -> u64 {
         self.id.to_u64()
@@ -54,38 +54,41 @@ impl Connection {
         self.remote.port()
     }
 
-    /// The address as `inet_aton` packs it, None over a Unix socket.
+    /// The client's IP address in network byte order, 4 or 16 bytes; None over
+    /// a Unix socket.
     #[getter]
     fn remote_addr(&self) -> Option<Vec<u8>> {
         packed(self.remote.ip())
     }
 
-    /// The address that the client came to; None if it had left before this
-    /// connection was first looked at.
+    /// The IP address that the client connected to; None if the client had
+    /// left before this object was made.
     #[getter]
     fn local_ip(&self) -> Option<String> {
         self.local.map(|local| local.to_string())
     }
 
-    /// The port that the client came to, None as `local_ip` is.
+    /// The port that the client connected to; 0 over a Unix socket, and None
+    /// where `local_ip` is None.
     #[getter]
     fn local_port(&self) -> Option<u16> {
         self.local.map(|local| local.port())
     }
 
-    /// `local_ip` as `inet_aton` packs it.
+    /// `local_ip` in network byte order; None over a Unix socket and where
+    /// `local_ip` is None.
     #[getter]
     fn local_addr(&self) -> Option<Vec<u8>> {
         packed(self.local.and_then(|local| local.ip()))
     }
 
-    /// The client is gone: nothing that is sent will arrive.
+    /// Whether the client is gone: nothing that is sent will arrive.
     #[getter]
     fn dead(&self) -> bool {
         !self.core.engine().is_open(self.id)
     }
 
-    /// The cipher of the connection, None without TLS.
+    /// The cipher of an encrypted connection; None for a plain one.
     #[getter]
     fn sslcipher(&self) -> Option<String> {
         None
@@ -97,13 +100,13 @@ impl Connection {
         false
     }
 
-    /// Calls `callback()` once when the connection is gone. False: it is.
+    /// Has `callback()` called once when the connection closes. Returns False,
+    /// and does not call it, if that is so already.
     fn when_closed(&self, callback: Py<PyAny>) -> bool {
         if !self.core.engine().tell_closed(self.id) {
             return false;
         }
-        let mut waiting = self.core.waiting();
-        waiting.closed.entry(self.id).or_default().push(callback);
+        self.core.pending().add_closed(self.id, callback);
         true
     }
 

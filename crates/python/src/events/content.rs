@@ -1,4 +1,5 @@
-//! A body, or a piece of one, as a handler gives it.
+//! A response's body, or a part of one, as a handler gives it: str, bytes, a
+//! part of a file or None.
 
 use crate::errors::InvalidResponse;
 use crate::events::file_part::PyFilePart;
@@ -7,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyString};
 
-/// What a handler may give as content.
+/// One of the types that a handler may give as content.
 pub(crate) enum ResponseContent<'a, 'py> {
     Nothing,
     Text(&'a Bound<'py, PyString>, &'a str),
@@ -40,7 +41,7 @@ impl<'a, 'py> ResponseContent<'a, 'py> {
         }
     }
 
-    /// What it is if nobody says otherwise.
+    /// The Content-Type of a response that sets none.
     pub(crate) fn content_type(&self) -> &'static [u8] {
         match self {
             ResponseContent::Text(_, text) if !text.is_ascii() => b"text/plain; charset=utf-8",
@@ -48,8 +49,9 @@ impl<'a, 'py> ResponseContent<'a, 'py> {
         }
     }
 
-    /// Its bytes; many of them stay where Python has them. Those of a subclass
-    /// do not: the engine frees them, and nothing of Python may run in there.
+    /// Its bytes. Many bytes are not copied: the engine keeps the Python object
+    /// until they are sent. Those of a subclass are, because the engine frees
+    /// what it keeps and no Python code may run there.
     pub(crate) fn content(&self) -> Content<'a> {
         match self {
             ResponseContent::Nothing => Content::Copied(b""),

@@ -1,6 +1,6 @@
-//! A part of a file, as a handler gives it.
+//! A part of a file, as a handler puts it in a response.
 
-use crate::engine::borrowed;
+use crate::descriptor::borrowed;
 use prefork_engine::FilePart;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -8,12 +8,16 @@ use rustix::fs::{FileType, fstat};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-/// `length` bytes of a regular file from `offset` on, or all that follow. It
-/// is the content of a response that is sent by the system (sendfile(2)), and
-/// so never read into this process.
+/// A part of a regular file: `length` bytes from `offset` on, by default all
+/// that follow. As the content of a response it is sent by the system
+/// (sendfile(2)) and never read into this process; `done()` then sets the
+/// Content-Length. `len()` is its length in bytes.
 ///
-/// The descriptor is duplicated: `fd` may be closed at once. A file that has
-/// fewer bytes by the time they are sent costs the connection.
+/// The descriptor is duplicated, so `fd` may be closed at once. The file must
+/// not shrink before all is sent: that aborts the connection.
+///
+/// Raises ValueError if `fd` is not a regular file or the part reaches beyond
+/// its end, and OSError if `fd` is not open.
 #[pyclass(name = "FilePart", module = "prefork._engine", frozen)]
 pub struct PyFilePart {
     pub(crate) part: FilePart,
@@ -21,8 +25,6 @@ pub struct PyFilePart {
 
 #[pymethods]
 impl PyFilePart {
-    /// Raises ValueError for what is no regular file, or reaches beyond its
-    /// end; OSError if `fd` is not open.
     #[new]
     #[pyo3(signature = (fd, offset=0, length=None))]
     fn new(fd: RawFd, offset: u64, length: Option<usize>) -> PyResult<Self> {
@@ -42,8 +44,10 @@ impl PyFilePart {
         .part(0, length.unwrap_or(rest))
     }
 
-    /// A part of this part; they share the descriptor. Raises ValueError if
-    /// it reaches beyond the end.
+    /// A part of this part, `offset` counted from its beginning. Both share the
+    /// descriptor.
+    ///
+    /// Raises ValueError if it reaches beyond the end.
     fn part(&self, offset: u64, length: usize) -> PyResult<Self> {
         let end = usize::try_from(offset)
             .ok()

@@ -1,35 +1,11 @@
 //! Header fields as Python sees them: case-insensitive, in order, with repeats.
 
-use crate::asgi::messages::bytes_of;
+use crate::text::{bytes_of, decode, latin1};
 use pyo3::exceptions::{PyKeyError, PyTypeError};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-/// Text that came over the wire: RFC 9110, section 5.5 leaves bytes above
-/// ASCII opaque, and Latin-1 maps each to one character and back.
-pub(crate) fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
-    let (start, len) = (bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t);
-    // SAFETY: it reads `len` bytes from `start` and nothing of the third
-    // argument; it returns a new str, or null without memory, which panics.
-    unsafe {
-        let text = ffi::PyUnicode_DecodeLatin1(start, len, std::ptr::null());
-        Bound::from_owned_ptr(py, text).cast_into_unchecked()
-    }
-}
-
-/// A value on its way out: Latin-1 where it fits, else UTF-8.
-pub(crate) fn latin1(text: &str) -> Vec<u8> {
-    if text.is_ascii() {
-        return text.as_bytes().to_vec();
-    }
-    text.chars()
-        .map(|char| u8::try_from(u32::from(char)).ok())
-        .collect::<Option<Vec<u8>>>()
-        .unwrap_or_else(|| text.as_bytes().to_vec())
-}
-
-/// What the fields of most answers have room in.
+/// Room for the fields of most responses.
 const USUAL_BYTES: usize = 192;
 
 /// Header fields (RFC 9110, section 5): in order, with repeats, their names
@@ -111,6 +87,11 @@ impl Headers {
             headers.push(name.as_bytes(), value.as_bytes());
         }
         Ok(headers)
+    }
+
+    pub(crate) fn has(&self, name: &[u8]) -> bool {
+        self.fields()
+            .any(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 
     pub(crate) fn extend<'a>(&mut self, more: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
@@ -250,7 +231,7 @@ impl Headers {
     }
 
     fn __contains__(&self, name: &str) -> bool {
-        self.named(name).next().is_some()
+        self.has(name.as_bytes())
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -3,6 +3,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod content;
+pub(crate) mod fields;
 pub(crate) mod file_part;
 pub(crate) mod headers;
 pub(crate) mod request;

@@ -1,12 +1,13 @@
-//! A request, as its handler sees it. What is not looked at is not made.
+//! A request, as its handler sees it. What is not read is not made.
 
 use crate::events::connection::Connection;
-use crate::events::headers::{Headers, decode};
+use crate::events::headers::Headers;
+use crate::request_body::read_part;
+use crate::request_view::RequestView;
 use crate::service::Service;
-use crate::wsgi::input::part_of;
-use prefork_engine::{Body, BodyPart, ExchangeId, Peer};
-use prefork_wire::websocket::Opening;
-use prefork_wire::{Head, RemoteError, Span, TargetForm, Version};
+use crate::text::decode;
+use prefork_engine::{Body, BodyPart, Client, ExchangeId, Peer};
+use prefork_wire::{Head, Version};
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -17,40 +18,33 @@ use std::borrow::Cow;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
 
-/// A request (RFC 9112) with its whole body. It outlives its connection.
+/// A request (RFC 9112). A handler is given it with its whole body; it may be
+/// kept after its connection has closed.
 #[pyclass(module = "prefork._engine")]
 pub struct Request {
     pub(crate) service: Arc<Service>,
-    pub(crate) exchange: ExchangeId,
-    pub(crate) peer: Peer,
-    bytes: Vec<u8>,
-    head: Head,
+    exchange: ExchangeId,
+    pub(crate) view: RequestView,
     body: Option<Arc<Body>>,
-    /// What came of a body that its application pulls, when it was called.
-    pub(crate) came: Option<BodyPart>,
+    /// What had come of a body that its application pulls, when it was called.
+    pub(crate) first_part: Option<BodyPart>,
     path: PyOnceLock<Py<PyString>>,
     content: PyOnceLock<Py<PyBytes>>,
     connection: PyOnceLock<Py<Connection>>,
-    /// The match of the handler's regex in the path.
+    /// The match of the handler's regex in the path; None if the handler has
+    /// no regex.
     #[pyo3(get, set, name = "match")]
     matched: Option<Py<PyAny>>,
 }
 
 impl Request {
-    pub(crate) fn new(
-        service: &Arc<Service>,
-        (exchange, peer): (ExchangeId, Peer),
-        bytes: Vec<u8>,
-        head: Head,
-    ) -> Self {
+    pub(crate) fn new(service: &Arc<Service>, client: Client, bytes: Vec<u8>, head: Head) -> Self {
         Request {
             service: Arc::clone(service),
-            exchange,
-            peer,
-            bytes,
-            head,
+            exchange: client.exchange,
+            view: RequestView::new(bytes, head, client.peer),
             body: None,
-            came: None,
+            first_part: None,
             path: PyOnceLock::new(),
             content: PyOnceLock::new(),
             connection: PyOnceLock::new(),
@@ -62,46 +56,32 @@ impl Request {
         self.body = Some(Arc::new(body));
     }
 
-    fn text(&self, span: Span) -> Cow<'_, str> {
-        String::from_utf8_lossy(span.of(&self.bytes))
+    pub(crate) fn shared_body(&self) -> Option<Arc<Body>> {
+        self.body.clone()
     }
 
     fn field<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
-        self.values(name.as_bytes()).next()
+        self.view.values(name.as_bytes()).next()
     }
 
-    /// Who the client believes it talks to: the configured name, what it
-    /// wrote, or the address it came to.
+    /// The server as the client addresses it: the configured name, what the
+    /// client wrote, or the address that it connected to.
     fn authority(&self) -> String {
-        let service = &self.service;
-        if let Some(hostname) = &service.settings.hostname {
-            return match service.settings.port {
+        let settings = &self.service.settings;
+        if let Some(hostname) = &settings.hostname {
+            return match settings.port {
                 None | Some(80 | 0) => hostname.clone(),
                 Some(port) => format!("{hostname}:{port}"),
             };
         }
-        if let Some(host) = self.head.host.or(self.head.authority) {
-            return self.text(host).into_owned();
+        if let Some(host) = self.view.host() {
+            return String::from_utf8_lossy(host).into_owned();
         }
-        match self
-            .service
-            .core
-            .engine()
-            .local_address(self.exchange.connection)
-        {
+        let connection = self.exchange.connection;
+        match self.service.core.engine().local_address(connection) {
             Some(Peer::Inet(local)) => local.to_string(),
             _ => String::from("localhost"),
         }
-    }
-
-    fn connection_of<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Connection>> {
-        let made = self.connection.get_or_try_init(py, || {
-            Py::new(
-                py,
-                Connection::new(&self.service.core, self.exchange.connection, self.peer),
-            )
-        })?;
-        Ok(made.bind(py))
     }
 }
 
@@ -109,54 +89,48 @@ impl Request {
 impl Request {
     /// The method, in the case it came in.
     #[getter]
-    pub(crate) fn method<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
-        match self.method_bytes() {
-            b"GET" => intern!(py, "GET").clone(),
-            b"POST" => intern!(py, "POST").clone(),
-            b"HEAD" => intern!(py, "HEAD").clone(),
-            other => decode(py, other),
-        }
+    fn method<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        self.view.method(py)
     }
 
-    /// The path, percent-decoded; bytes that are not UTF-8 become U+FFFD. In
-    /// proxy mode the whole target, as it came.
+    /// The path, percent-decoded as UTF-8; other bytes become U+FFFD. With
+    /// `proxy_mode` it is the whole request target, not decoded.
     #[getter]
     fn path<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
         let made = self.path.get_or_init(py, || {
             let path = if self.service.settings.proxy_mode {
-                Cow::Borrowed(self.head.target.of(&self.bytes))
+                Cow::Borrowed(self.view.target())
             } else {
-                percent_decode(self.raw())
+                self.view.path()
             };
             PyString::new(py, &String::from_utf8_lossy(&path)).unbind()
         });
         made.bind(py).clone()
     }
 
-    /// The path as it came.
+    /// The path as it came, not decoded.
     #[getter]
     fn raw_path<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.raw())
+        PyBytes::new(py, self.view.raw_path())
     }
 
-    /// What follows the question mark, as it came; empty without one.
+    /// What follows the question mark, not decoded; empty without one.
     #[getter]
     fn query(&self) -> String {
-        self.head
-            .query
-            .map_or_else(String::new, |query| self.text(query).into_owned())
+        String::from_utf8_lossy(self.view.query().unwrap_or_default()).into_owned()
     }
 
-    /// The whole URI; in proxy mode the target as it came.
+    /// The whole URI (RFC 9110, section 7.1): scheme, authority, path and query.
+    /// With `proxy_mode` it is the request target as it came.
     #[getter]
     fn uri(&self) -> String {
-        let target = self.text(self.head.target);
-        if self.service.settings.proxy_mode || self.head.form == TargetForm::Authority {
+        let target = String::from_utf8_lossy(self.view.target());
+        if self.service.settings.proxy_mode || self.view.is_authority() {
             return target.into_owned();
         }
         let scheme = self.service.scheme;
-        let path = String::from_utf8_lossy(self.raw());
-        let query = self.head.query.map(|query| self.text(query));
+        let path = String::from_utf8_lossy(self.view.raw_path());
+        let query = self.view.query().map(String::from_utf8_lossy);
         let mark = if query.is_some() { "?" } else { "" };
         let query = query.unwrap_or_default();
         format!("{scheme}://{}{path}{mark}{query}", self.authority())
@@ -165,22 +139,22 @@ impl Request {
     /// The protocol of the request line: `HTTP/1.1` or `HTTP/1.0`.
     #[getter]
     fn protocol(&self) -> &'static str {
-        match self.head.version {
+        match self.view.version() {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
         }
     }
 
-    /// Whether it asks for a WebSocket (RFC 6455, section 4.2.1).
+    /// Whether the client asks for a WebSocket (RFC 6455, section 4.2.1).
     #[getter]
     fn websocket(&self) -> bool {
-        self.head.websocket
+        self.view.asks_websocket()
     }
 
-    /// A copy of the header fields.
+    /// A copy of the header fields: changing it does not change the request.
     #[getter]
     fn headers(&self) -> Headers {
-        Headers::from_fields(self.fields())
+        Headers::from_fields(self.view.fields())
     }
 
     /// The first header field of that name, or `default`.
@@ -203,14 +177,15 @@ impl Request {
         self.field("content-type").map(|value| decode(py, value))
     }
 
-    /// The body. One that was spooled to a file is read into memory: see `body`.
+    /// The body, empty without one. A body that was spooled to a file is read
+    /// into memory; `body` reads it piece by piece.
     ///
     /// Raises OSError if that file cannot be read.
     #[getter]
     fn content<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let made = self.content.get_or_try_init(py, || -> PyResult<_> {
             let bytes = match self.body.as_deref() {
-                Some(body) => part_of(py, body, 0, body.len())?,
+                Some(body) => read_part(py, body, 0, body.len())?,
                 None => PyBytes::new(py, b""),
             };
             Ok(bytes.unbind())
@@ -218,9 +193,12 @@ impl Request {
         Ok(made.bind(py).clone())
     }
 
-    /// The body as a binary file, whether it is in memory or on disk.
+    /// The body as a binary file of its own position, whether it is in memory or
+    /// on disk. The caller closes it.
+    ///
+    /// Raises OSError if the spooled file cannot be opened.
     #[getter]
-    pub(crate) fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let Some(Body::File { file, .. }) = self.body.as_deref() else {
             let io = py.import(intern!(py, "io"))?;
             return io.call_method1(intern!(py, "BytesIO"), (self.content(py)?,));
@@ -237,18 +215,23 @@ impl Request {
 
     /// The body's length in bytes.
     #[getter]
-    pub(crate) fn content_length(&self) -> u64 {
+    fn content_length(&self) -> u64 {
         self.body.as_ref().map_or(0, |body| body.len())
     }
 
-    /// The body as JSON. Raises ValueError if it is none (RFC 8259).
+    /// The body as JSON (RFC 8259).
+    ///
+    /// Raises ValueError if it is not JSON.
     fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let json = py.import(intern!(py, "json"))?;
         json.call_method1(intern!(py, "loads"), (self.content(py)?,))
     }
 
-    /// The body as the fields of a form: name -> list of values. Raises
-    /// ValueError if it is neither urlencoded nor multipart.
+    /// The body as the fields of a form, each name with its values in order: str,
+    /// or Upload for a file. Urlencoded (WHATWG URL, section 5) and multipart
+    /// (RFC 7578) forms are read.
+    ///
+    /// Raises ValueError for any other Content-Type or a malformed body.
     fn form<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let forms = py.import(intern!(py, "prefork.forms"))?;
@@ -259,7 +242,8 @@ impl Request {
         forms.call_method1(intern!(py, "parse"), (content_type, content))
     }
 
-    /// User and password of `Authorization: Basic`, or None (RFC 7617).
+    /// User and password of `Authorization: Basic` (RFC 7617); None without valid
+    /// ones.
     #[getter]
     fn authorization_basic<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
@@ -273,23 +257,22 @@ impl Request {
 
     /// The client's IP address; `unix` over a Unix socket.
     #[getter]
-    pub(crate) fn remote_ip(&self) -> String {
-        self.peer.to_string()
+    fn remote_ip(&self) -> String {
+        self.view.peer().to_string()
     }
 
     /// The connection it came over.
     #[getter]
-    fn connection<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Connection>> {
-        self.connection_of(py).cloned()
+    pub(crate) fn connection<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Connection>> {
+        let made = self.connection.get_or_try_init(py, || {
+            let (core, id) = (&self.service.core, self.exchange.connection);
+            Py::new(py, Connection::new(core, id, self.view.peer()))
+        })?;
+        Ok(made.bind(py).clone())
     }
 
     fn __repr__(&self) -> String {
-        format!(
-            "<Request {} {} from {}>",
-            self.text(self.head.method),
-            self.text(self.head.target),
-            self.peer
-        )
+        format!("<Request {} from {}>", self.view.line(), self.view.peer())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -299,87 +282,4 @@ impl Request {
     fn __clear__(&mut self) {
         self.matched = None;
     }
-}
-
-impl Request {
-    /// Name and value of each header field, in order.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.head.fields.iter().map(|field| {
-            let name = field.name.of(&self.bytes);
-            (name, field.value.of(&self.bytes))
-        })
-    }
-
-    /// What it offers to a WebSocket, if it asks for one.
-    pub(crate) fn opening(&self) -> Result<Opening, RemoteError> {
-        Opening::read(&self.head, &self.bytes)
-    }
-
-    /// Method and target, for people.
-    pub(crate) fn line(&self) -> String {
-        format!(
-            "{} {}",
-            self.text(self.head.method),
-            self.text(self.head.target)
-        )
-    }
-
-    pub(crate) fn version(&self) -> Version {
-        self.head.version
-    }
-
-    pub(crate) fn target(&self) -> &[u8] {
-        self.head.target.of(&self.bytes)
-    }
-
-    /// The value of each field of that name.
-    pub(crate) fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        self.fields()
-            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
-    }
-
-    pub(crate) fn method_bytes(&self) -> &[u8] {
-        self.head.method.of(&self.bytes)
-    }
-
-    /// What follows the question mark, as it came.
-    pub(crate) fn query_bytes(&self) -> &[u8] {
-        self.head.query.map_or(b"", |query| query.of(&self.bytes))
-    }
-
-    pub(crate) fn shared_body(&self) -> Option<Arc<Body>> {
-        self.body.clone()
-    }
-
-    /// The path as it came; `/` where an absolute target has none.
-    pub(crate) fn raw(&self) -> &[u8] {
-        match self.head.path.of(&self.bytes) {
-            b"" => b"/",
-            path => path,
-        }
-    }
-}
-
-/// RFC 3986, section 2.1. What is not two hex digits stays as it is.
-pub(crate) fn percent_decode(path: &[u8]) -> Cow<'_, [u8]> {
-    if !path.contains(&b'%') {
-        return Cow::Borrowed(path);
-    }
-    let hex = |byte: Option<&u8>| byte.and_then(|&byte| (byte as char).to_digit(16));
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut at = 0;
-    while let Some(&byte) = path.get(at) {
-        match (byte, hex(path.get(at + 1)), hex(path.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    Cow::Owned(decoded)
 }

@@ -1,154 +1,116 @@
-//! A response: filled by a handler, then answered once.
+//! A response: filled by a handler, then sent once.
+//!
+//! Owns: what the handler has set, and how far the response is. Always holds:
+//! it is sent once or its connection closed; one that is dropped before that
+//! is left to the engine's turn, which sends a 500. While Python runs, it is
+//! not borrowed.
 
 use crate::core::{Core, Unanswered};
-use crate::errors::ConnectionGone;
+use crate::errors::{AlreadyAnswered, ConnectionGone, InvalidResponse};
 use crate::events::connection::Connection;
+use crate::events::content::ResponseContent;
+use crate::events::fields::Fields;
 use crate::events::headers::Headers;
 use crate::events::request::Request;
+use crate::events::sending::ResponseHead;
+use crate::pending::Pending;
 use crate::service::Service;
-use prefork_engine::{ExchangeId, HIGH_WATER, Peer};
+use prefork_engine::{Client, HIGH_WATER, LocalError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 use std::sync::Arc;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Waiting,
-    /// The head is on its way, the body is being made.
+    /// The head is sent, the body is being made.
     Streaming,
-    /// Done, closed, or taken out of the handler's hands.
+    /// Done, closed, or sent by the engine instead.
     Answered,
 }
 
-/// The header fields of an answer: a Python object only once one was asked for.
-pub(crate) enum Fields {
-    Ours(Headers),
-    Shown(Py<Headers>),
-}
-
-impl Fields {
-    pub(crate) fn read<R>(&self, py: Python<'_>, reader: impl FnOnce(&Headers) -> R) -> R {
-        match self {
-            Fields::Ours(headers) => reader(headers),
-            Fields::Shown(headers) => reader(&headers.borrow(py)),
-        }
-    }
-
-    fn replace(&mut self, py: Python<'_>, name: &str, value: &str) {
-        match self {
-            Fields::Ours(headers) => headers.replace(name, value),
-            Fields::Shown(headers) => headers.borrow_mut(py).replace(name, value),
-        }
-    }
-
-    fn show<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, Headers>> {
-        match self {
-            Fields::Shown(headers) => Ok(headers.bind(py).clone()),
-            Fields::Ours(headers) => {
-                let headers = Bound::new(py, std::mem::take(headers))?;
-                *self = Fields::Shown(headers.clone().unbind());
-                Ok(headers)
-            }
-        }
-    }
-}
-
-/// The answer to one request: filled, then sent by `done()`, piece by piece by
-/// `write()`, or not at all by `close()`. One that is dropped before that is
-/// answered with 500, and its handler is named in the log.
+/// The response to one request. A handler fills it, and sends it with `done()`,
+/// in parts with `write()`, or closes the connection with `close()`. If it is
+/// dropped before that, the client gets a 500 and the log names the handler.
 #[pyclass(module = "prefork._engine", subclass)]
 pub struct Response {
     pub(crate) service: Arc<Service>,
-    pub(crate) exchange: ExchangeId,
-    pub(crate) peer: Peer,
+    pub(crate) client: Client,
     pub(crate) state: State,
-    /// The status.
+    /// Something waits for it in the table of `pending.rs`.
+    pub(crate) has_pending: bool,
+    /// The status code, 200 unless it is set (RFC 9110, section 15).
     #[pyo3(get, set)]
     pub(crate) code: u16,
-    /// The body: str (sent as UTF-8), bytes, a FilePart, or None for an empty one.
+    /// The body: str (sent as UTF-8), bytes, a FilePart, or None for an empty
+    /// one.
     #[pyo3(get, set)]
     pub(crate) content: Option<Py<PyAny>>,
     pub(crate) headers: Fields,
-    /// The request that is answered; None if it was malformed.
+    /// The request; None if what the client sent was not one.
     #[pyo3(get)]
     pub(crate) request: Option<Py<Request>>,
-    /// Who was given the request: named in the log if it goes wrong.
+    /// What was given the request. The log names it if the response goes wrong.
     #[pyo3(get, set)]
     pub(crate) handler: Option<Py<PyAny>>,
-    /// (session, event, dont_flush) of a stream, set by `stream()`.
+    /// (session, event, dont_flush) as `stream()` was given them; None before.
     #[pyo3(get)]
-    pub(crate) streams: Option<Py<PyAny>>,
-    pub(crate) connection: Option<Py<Connection>>,
+    streams: Option<Py<PyAny>>,
+    connection: PyOnceLock<Py<Connection>>,
 }
 
 impl Response {
     pub(crate) fn new(
         service: &Arc<Service>,
-        (exchange, peer): (ExchangeId, Peer),
+        client: Client,
         request: Option<Py<Request>>,
     ) -> Self {
         Response {
             service: Arc::clone(service),
-            exchange,
-            peer,
+            client,
             state: State::Waiting,
+            has_pending: false,
             code: 200,
             content: None,
-            headers: Fields::Ours(Headers::default()),
+            headers: Fields::default(),
             request,
             handler: None,
             streams: None,
-            connection: None,
+            connection: PyOnceLock::new(),
         }
-    }
-
-    /// One that the engine has answered in the application's place.
-    pub(crate) fn answered_for(dropped: Unanswered, code: u16) -> Self {
-        let Unanswered {
-            id,
-            peer,
-            service,
-            request,
-            handler,
-            ..
-        } = dropped;
-        let mut response = Response::new(&service, (id, peer), request);
-        response.state = State::Answered;
-        response.code = code;
-        response.handler = handler;
-        response
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.service.core
     }
 
-    /// The engine has answered, or nobody needs to any more.
-    pub(crate) fn give_up(&mut self) {
-        self.state = State::Answered;
+    pub(crate) fn request_ref(&self, py: Python<'_>) -> Option<Py<Request>> {
+        self.request.as_ref().map(|request| request.clone_ref(py))
     }
 }
 
 #[pymethods]
 impl Response {
-    /// The header fields, to read and to set.
+    /// The header fields. Changing them changes the response; setting them
+    /// takes Headers, a mapping or an iterable of (name, value).
     #[getter]
     fn headers<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, Headers>> {
-        self.headers.show(py)
+        self.headers.share(py)
     }
 
     #[setter]
     fn set_headers(&mut self, fields: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.headers = Fields::Ours(match fields.cast::<Headers>() {
+        self.headers = Fields::Native(match fields.cast::<Headers>() {
             Ok(headers) => headers.borrow().clone(),
             Err(_) => Headers::new(Some(fields))?,
         });
         Ok(())
     }
 
-    /// With a value: replaces the header field of that name. Always returns
-    /// its value, None if there is none.
+    /// With a value: replaces every header field of that name. Returns the
+    /// first value of that name, None if there is none.
     #[pyo3(signature = (name, value=None))]
     fn header<'py>(
         &mut self,
@@ -162,7 +124,8 @@ impl Response {
         self.headers.read(py, |headers| headers.first(py, name))
     }
 
-    /// The Content-Type field, or None: text/plain is sent then.
+    /// The Content-Type field; None without one. Then a response of a handler
+    /// is sent as text/plain.
     #[getter]
     fn content_type<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
         self.headers
@@ -176,42 +139,34 @@ impl Response {
 
     /// The connection it goes over.
     #[getter]
-    fn connection<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, Connection>> {
+    fn connection<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Connection>> {
         if let Some(request) = &self.request {
-            return request
-                .bind(py)
-                .getattr("connection")?
-                .cast_into()
-                .map_err(PyErr::from);
+            return request.borrow(py).connection(py);
         }
-        if self.connection.is_none() {
-            let made = Connection::new(self.core(), self.exchange.connection, self.peer);
-            self.connection = Some(Py::new(py, made)?);
-        }
-        match &self.connection {
-            Some(connection) => Ok(connection.bind(py).clone()),
-            None => Bound::new(
-                py,
-                Connection::new(self.core(), self.exchange.connection, self.peer),
-            ),
-        }
+        let made = self.connection.get_or_try_init(py, || {
+            let id = self.client.exchange.connection;
+            Py::new(py, Connection::new(self.core(), id, self.client.peer))
+        })?;
+        Ok(made.bind(py).clone())
     }
 
-    /// Whether it was answered, or closed.
+    /// Whether it is complete, its connection closed, or the client gone.
     #[getter]
     fn answered(&self) -> bool {
         self.state == State::Answered
     }
 
-    /// Whether its head was sent and its body goes on.
+    /// Whether its head is sent and its body is not complete.
     #[getter]
     fn streaming(&self) -> bool {
         self.state == State::Streaming
     }
 
-    /// Marks it as a stream: `event` of `session` makes the next piece. It is
-    /// posted again whenever what was written has left the process; with
-    /// `dont_flush` it is not.
+    /// Makes it a stream: `event` of `session` writes the next part of the
+    /// body. The event is posted again whenever what was written has left the
+    /// process; with `dont_flush` it is not.
+    ///
+    /// Raises AlreadyAnswered.
     #[pyo3(signature = (session, event, dont_flush=false))]
     fn stream(
         &mut self,
@@ -221,154 +176,152 @@ impl Response {
         dont_flush: bool,
     ) -> PyResult<()> {
         if self.state == State::Answered {
-            return Err(self.already());
+            return Err(self.already_answered());
         }
-        self.streams = Some(
-            (session, event, dont_flush)
-                .into_pyobject(py)?
-                .into_any()
-                .unbind(),
-        );
+        let streams = (session, event, dont_flush).into_pyobject(py)?;
+        self.streams = Some(streams.into_any().unbind());
         Ok(())
     }
 
-    /// Sends a piece of the body, and the head before the first one. Without
-    /// an argument the piece is `content`.
+    /// Sends a part of the body, by default `content`, and the head before the
+    /// first one. What exceeds a Content-Length is cut and reported to the
+    /// error handler.
     ///
-    /// Raises AlreadyAnswered, ConnectionGone, InvalidResponse.
+    /// Raises AlreadyAnswered; ConnectionGone if the client has left; and
+    /// InvalidResponse for what cannot be sent, after which nothing was.
     #[pyo3(signature = (data=None))]
     pub(crate) fn write(slf: &Bound<'_, Self>, data: Option<Py<PyAny>>) -> PyResult<()> {
-        let surplus = slf.borrow_mut().send_piece(slf.py(), data)?;
+        let surplus = slf.borrow_mut().write_part(slf.py(), data)?;
         Self::report_length(slf, surplus)
     }
 
-    /// Sends what was written at once, not only when the handler returns.
-    /// False: some of it has to wait for the client. With `wait` this does
-    /// so too, without the GIL, until little of it is left.
+    /// Sends what was written now, not only when the handler returns. Returns
+    /// False if some of it has to wait for the client to read. With `wait` it
+    /// blocks, without the GIL, until little is left, and returns True.
     ///
-    /// Raises ConnectionGone, also for a client that takes nothing within
-    /// the server's `send_timeout`.
+    /// Raises ConnectionGone, also for a client that reads nothing for
+    /// `send_timeout`.
     #[pyo3(signature = (wait=false))]
     pub(crate) fn flush(slf: &Bound<'_, Self>, wait: bool) -> PyResult<bool> {
         let (core, exchange) = {
             let response = slf.borrow();
-            (Arc::clone(&response.service.core), response.exchange)
+            (Arc::clone(response.core()), response.client.exchange)
         };
+        let gone = |error| slf.borrow_mut().not_sent(error);
         loop {
-            let blocking = {
+            let send = {
                 let mut engine = core.engine();
-                let unsent = engine
-                    .send_now(exchange)
-                    .map_err(|refusal| slf.borrow_mut().refused(refusal))?;
+                let unsent = engine.send_now(exchange).map_err(gone)?;
                 if !wait || unsent <= HIGH_WATER {
                     return Ok(wait || unsent == 0);
                 }
-                engine
-                    .blocking_send(exchange)
-                    .map_err(|refusal| slf.borrow_mut().refused(refusal))?
+                engine.blocking_send(exchange).map_err(gone)?
             };
-            if let Err(why) = slf.py().detach(|| blocking.wait()) {
+            if let Err(why) = slf.py().detach(|| send.wait()) {
                 core.engine().abort(exchange, Some(why));
             }
         }
     }
 
-    /// Answers: sends head and content, or ends a stream. If the client is
-    /// gone there is nobody to answer, and the error handler has heard it.
+    /// Completes the response: sends head and content, or ends a stream. If the
+    /// client has left, nothing is sent and nothing raised; the error handler
+    /// was told. A content that differs from its Content-Length is cut, or the
+    /// connection closed, and reported to the error handler.
     ///
-    /// Raises AlreadyAnswered; and InvalidResponse, after which nothing was
-    /// sent and an answer is still owed.
+    /// Raises AlreadyAnswered; and InvalidResponse for what cannot be sent,
+    /// after which nothing was and a response is still owed.
     pub(crate) fn done(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let (result, answered, ended) = {
+        let (result, request_ended, pending) = {
             let mut response = slf.borrow_mut();
             let result = match response.state {
-                State::Waiting => response.answer(py),
+                State::Waiting => response.respond(py),
                 State::Streaming => response.finish(),
-                State::Answered => return Err(response.already()),
+                State::Answered => return Err(response.already_answered()),
             };
-            let answered = response.service.request_ended.as_ref();
-            let answered =
-                answered.map(|answered| (answered.clone_ref(py), response.request_ref(py)));
-            // An answer that could not be sent is still owed.
-            let ended = (response.state == State::Answered)
-                .then(|| response.core().forget_callbacks(response.exchange));
-            (result, answered, ended)
+            let hook = response.service.interface.request_ended.as_ref();
+            let hook = hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)));
+            // A response that could not be sent is still owed.
+            let is_over = response.state == State::Answered;
+            let pending = if is_over { response.forget() } else { None };
+            (result, hook, pending)
         };
-        drop(ended); // not under the lock: freeing it may run Python
+        drop(pending);
         match result {
             Ok(difference) => Self::report_length(slf, difference)?,
             Err(error) if error.is_instance_of::<ConnectionGone>(py) => {}
             Err(error) => return Err(error),
         }
-        if let Some((answered, request)) = answered {
-            answered.call1(py, (request, slf))?;
+        if let Some((hook, request)) = request_ended {
+            hook.call1(py, (request, slf))?;
         }
         Ok(())
     }
 
-    /// Closes the connection, without an answer or in the middle of one.
-    fn close(&mut self) -> PyResult<()> {
-        if self.state == State::Answered {
-            return Err(self.already());
-        }
-        self.state = State::Answered;
-        drop(self.core().forget_request(self.exchange));
-        self.core().engine().abort(self.exchange, None);
+    /// Closes the connection at once, without a response or in the middle of
+    /// one.
+    ///
+    /// Raises AlreadyAnswered.
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (core, exchange) = {
+            let mut response = slf.borrow_mut();
+            if response.state == State::Answered {
+                return Err(response.already_answered());
+            }
+            response.state = State::Answered;
+            (Arc::clone(response.core()), response.client.exchange)
+        };
+        drop(core.forget_request(exchange));
+        core.engine().abort(exchange, None);
         Ok(())
     }
 
-    /// Calls `callback(True)` once when all that was written has left the
-    /// process, `callback(False)` if the connection ends before, and not at
-    /// all if `done()` comes before. False: no body is being streamed.
-    fn when_drained(&self, callback: Py<PyAny>) -> bool {
-        // The connection may stream the answer to its next request by now.
-        if self.state != State::Streaming || !self.core().engine().tell_drained(self.exchange) {
-            return false;
-        }
-        let core = self.core();
-        let former = core.watch(|waiting| &mut waiting.drained, self.exchange, callback);
-        drop(former); // not under the lock: freeing it may run Python
-        true
+    /// Has `callback(True)` called once when all that was written has left the
+    /// process, or `callback(False)` if the connection closes before; neither if
+    /// `done()` comes first. Returns False if no body is being streamed.
+    fn when_drained(slf: &Bound<'_, Self>, callback: Py<PyAny>) -> bool {
+        let can_drain = |response: &Response| {
+            // The connection may stream the response to its next request by now.
+            let mut engine = response.core().engine();
+            response.state == State::Streaming && engine.tell_drained(response.client.exchange)
+        };
+        Self::register(slf, can_drain, |pending| &mut pending.drained, callback)
     }
 
-    /// Calls `callback()` if the client leaves before the answer ends; a
-    /// later call replaces the callback. False: it has left, or the answer has
-    /// ended.
-    fn when_gone(&self, callback: Py<PyAny>) -> bool {
-        if self.state == State::Answered || !self.core().engine().tell_gone(self.exchange, true) {
-            return false;
-        }
-        let core = self.core();
-        let former = core.watch(|waiting| &mut waiting.gone, self.exchange, callback);
-        drop(former);
-        true
+    /// Has `callback()` called if the client leaves before the response is
+    /// complete. A later call replaces the callback. Returns False if the client
+    /// has left or the response is complete.
+    fn when_gone(slf: &Bound<'_, Self>, callback: Py<PyAny>) -> bool {
+        let can_leave = |response: &Response| {
+            let mut engine = response.core().engine();
+            response.state != State::Answered && engine.tell_gone(response.client.exchange, true)
+        };
+        Self::register(slf, can_leave, |pending| &mut pending.gone, callback)
     }
 
-    /// Calls `callback()` if the answer does not begin within the server's
-    /// `request_timeout`, and the client has got a 504. False: there is none
-    /// any more that could be late.
-    fn when_overdue(&self, callback: Py<PyAny>) -> bool {
-        if self.state != State::Waiting || !self.core().engine().is_open(self.exchange.connection) {
-            return false;
-        }
-        let core = self.core();
-        let former = core.watch(|waiting| &mut waiting.overdue, self.exchange, callback);
-        drop(former);
-        true
+    /// Has `callback()` called if the response does not begin within
+    /// `request_timeout`; the client has got a 504 then. A later call replaces
+    /// the callback. Returns False if the response has begun or the client has
+    /// left.
+    fn when_overdue(slf: &Bound<'_, Self>, callback: Py<PyAny>) -> bool {
+        let can_be_late = |response: &Response| {
+            let connection = response.client.exchange.connection;
+            response.state == State::Waiting && response.core().engine().is_open(connection)
+        };
+        Self::register(slf, can_be_late, |pending| &mut pending.overdue, callback)
     }
 
-    /// Whether its head is sent and no body may follow: the answer to HEAD,
-    /// 204 and 304 (RFC 9112, section 6.3). Pieces are dropped.
+    /// Whether its head is sent and no body may follow, as in a response to
+    /// HEAD, 204 and 304 (RFC 9112, section 6.3): what is written is dropped.
     #[getter]
     fn bodiless(&self) -> bool {
-        self.state == State::Streaming && self.core().engine().is_bodiless(self.exchange)
+        self.state == State::Streaming && self.core().engine().is_bodiless(self.client.exchange)
     }
 
     /// Bytes that were written and have not left the process.
     #[getter]
     fn unsent(&self) -> usize {
-        self.core().engine().unsent(self.exchange)
+        self.core().engine().unsent(self.client.exchange)
     }
 
     fn __repr__(&self) -> String {
@@ -377,37 +330,187 @@ impl Response {
             State::Streaming => "streaming",
             State::Answered => "answered",
         };
-        format!("<Response {} to {}, {state}>", self.code, self.peer)
+        format!("<Response {} to {}, {state}>", self.code, self.client.peer)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.content)?;
-        if let Fields::Shown(headers) = &self.headers {
-            visit.call(headers)?;
-        }
+        self.headers.traverse(&visit)?;
         visit.call(&self.request)?;
-        visit.call(&self.handler)?;
-        visit.call(&self.connection)
+        visit.call(&self.handler)
     }
 
     fn __clear__(&mut self) {
-        self.discard(); // while it is known whose it was
+        self.leave_unanswered(); // while it is known what was given the request
         self.content = None;
-        self.headers = Fields::Ours(Headers::default());
+        self.headers = Fields::default();
         self.request = None;
         self.handler = None;
-        self.connection = None;
     }
 }
 
+// ---- sending -------------------------------------------------------------------
+
 impl Response {
-    pub(crate) fn request_ref(&self, py: Python<'_>) -> Option<Py<Request>> {
-        self.request.as_ref().map(|request| request.clone_ref(py))
+    /// Sends head and content; returns by how much the content differs from
+    /// its Content-Length.
+    fn respond(&mut self, py: Python<'_>) -> PyResult<i64> {
+        let content = self.content.as_ref().map(|content| content.clone_ref(py));
+        let content = ResponseContent::new(py, content.as_ref())?;
+        let result = self.with_head(py, |head| head.respond(&content));
+        let difference = result.map_err(|error| self.not_sent(error))?;
+        self.state = State::Answered;
+        Ok(difference)
+    }
+
+    /// Sends a part of the body, and the head before the first one; returns how
+    /// many of its bytes its Content-Length has no room for.
+    fn write_part(&mut self, py: Python<'_>, data: Option<Py<PyAny>>) -> PyResult<i64> {
+        let data = data.or_else(|| Some(self.content.as_ref()?.clone_ref(py)));
+        let part = ResponseContent::new(py, data.as_ref())?;
+        if self.state == State::Waiting {
+            let result = self.with_head(py, |head| head.start(&part));
+            result.map_err(|error| self.not_sent(error))?;
+            self.state = State::Streaming;
+        }
+        if self.state == State::Answered {
+            return Err(self.already_answered());
+        }
+        let result = self
+            .core()
+            .engine()
+            .write(self.client.exchange, part.content());
+        let surplus = result.map_err(|error| self.not_sent(error))?;
+        Ok(surplus as i64)
+    }
+
+    /// Ends a stream; returns what it lacks of its Content-Length, negative.
+    fn finish(&mut self) -> PyResult<i64> {
+        self.state = State::Answered;
+        let result = self.core().engine().finish(self.client.exchange);
+        let missing = result.map_err(|error| self.not_sent(error))?;
+        Ok(-(missing as i64))
+    }
+
+    fn with_head<R>(&self, py: Python<'_>, send: impl FnOnce(ResponseHead<'_>) -> R) -> R {
+        self.headers.read(py, |fields| {
+            send(ResponseHead {
+                service: &self.service,
+                exchange: self.client.exchange,
+                code: self.code,
+                fields,
+            })
+        })
+    }
+
+    /// The exception for what the engine did not take.
+    pub(crate) fn not_sent(&mut self, error: LocalError) -> PyErr {
+        match error {
+            // Nothing was sent: a response that can be is still owed.
+            LocalError::Invalid(invalid) => InvalidResponse::new_err(invalid.to_string()),
+            LocalError::Closed | LocalError::OutOfTurn => {
+                self.state = State::Answered;
+                ConnectionGone::new_err("the client left before its response was sent")
+            }
+        }
+    }
+
+    pub(crate) fn already_answered(&self) -> PyErr {
+        let handler = match &self.handler {
+            Some(handler) => format!(" (handler {handler})"),
+            None => String::new(),
+        };
+        AlreadyAnswered::new_err(format!(
+            "this response was answered before{handler}; a request has one response"
+        ))
+    }
+
+    /// A body that does not match its Content-Length is an error of the
+    /// application. The client sees a truncated body, the error handler why.
+    fn report_length(slf: &Bound<'_, Self>, difference: i64) -> PyResult<()> {
+        let text = match difference {
+            0 => return Ok(()),
+            1.. => format!("the body is {difference} bytes longer than its Content-Length: cut"),
+            _ => format!(
+                "the body is {} bytes shorter than its Content-Length: the connection is closed",
+                -difference
+            ),
+        };
+        let (service, peer, handler, request) = {
+            let response = slf.borrow();
+            let handler = response.handler.as_ref();
+            (
+                Arc::clone(&response.service),
+                response.client.peer,
+                handler.map(|handler| handler.clone_ref(slf.py())),
+                response.request_ref(slf.py()),
+            )
+        };
+        let source = match (handler, request) {
+            (Some(handler), _) => format!("{handler}: "),
+            (None, Some(request)) => format!("{}: ", request.borrow(slf.py()).view.line()),
+            (None, None) => String::new(),
+        };
+        service.client_error(slf.py(), &(source + &text), peer)
+    }
+}
+
+// ---- what waits for it, and its end without being sent ------------------------------
+
+impl Response {
+    /// Registers a callback, if `may_happen` still holds; returns whether it did.
+    fn register(
+        slf: &Bound<'_, Self>,
+        may_happen: impl FnOnce(&Response) -> bool,
+        place: impl FnOnce(&mut Pending) -> &mut Option<Py<PyAny>>,
+        callback: Py<PyAny>,
+    ) -> bool {
+        let former = {
+            let mut response = slf.borrow_mut();
+            if !may_happen(&response) {
+                return false;
+            }
+            response.has_pending = true;
+            let mut pending = response.core().pending();
+            place(pending.entry(response.client.exchange)).replace(callback)
+        };
+        drop(former);
+        true
+    }
+
+    /// Nothing waits for it any more. What waited is returned to be dropped
+    /// once this is not borrowed: that may run Python.
+    pub(crate) fn forget(&mut self) -> Option<Pending> {
+        // After each response: a flag costs less than a lock.
+        if !std::mem::take(&mut self.has_pending) {
+            return None;
+        }
+        self.core().forget(self.client.exchange)
+    }
+
+    /// The engine has sent a response instead, or none is owed.
+    pub(crate) fn set_answered(&mut self) {
+        self.state = State::Answered;
+    }
+
+    /// Leaves it to the engine's turn, unless it was sent.
+    pub(crate) fn leave_unanswered(&mut self) {
+        if self.state == State::Answered {
+            return;
+        }
+        let unanswered = Unanswered {
+            client: self.client,
+            request: self.request.take().map(Py::into_any),
+            handler: self.handler.take(),
+            streaming: self.state == State::Streaming,
+        };
+        self.core().add_unanswered(unanswered);
+        self.state = State::Answered;
     }
 }
 
 impl Drop for Response {
     fn drop(&mut self) {
-        self.discard();
+        self.leave_unanswered();
     }
 }

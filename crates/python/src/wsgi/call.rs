@@ -46,11 +46,13 @@ impl Caller {
     ) -> PyResult<()> {
         let py = request.py();
         let response = response.cast::<StartResponse>()?;
-        let called = environ(request, self.base.bind(py), &self.root_path)
-            .and_then(|environ| self.application.bind(py).call1((environ, response)));
-        let answered = match called {
+        let called = self.environ(request).and_then(|environ| {
+            let application = self.application.bind(py);
+            application.call1((environ, response))
+        });
+        let responded = match called {
             Ok(body) if body.is_exact_instance_of::<PyList>() => {
-                StartResponse::answer(response, Some(&body))
+                StartResponse::respond(response, Some(&body))
             }
             Ok(body) => {
                 let rest = (body, request, response);
@@ -58,7 +60,7 @@ impl Caller {
             }
             Err(error) => Err(error),
         };
-        match answered {
+        match responded {
             Ok(()) => Ok(()),
             // SystemExit too: a request must not end the process.
             Err(error) => {
@@ -66,5 +68,13 @@ impl Caller {
                 self.failed.bind(py).call1(told).map(drop)
             }
         }
+    }
+}
+
+impl Caller {
+    fn environ<'py>(&self, request: &Bound<'py, Request>) -> PyResult<Bound<'py, PyDict>> {
+        let base = self.base.bind(request.py());
+        let request = request.borrow();
+        environ(base, &request.view, request.shared_body(), &self.root_path)
     }
 }

@@ -1,58 +1,82 @@
-//! The environ of a request (PEP 3333, RFC 3875): a copy of what all of them
-//! share, and on top of it what this one brings.
+//! The environ of a request (PEP 3333, RFC 3875): a copy of the base that all
+//! requests share, and on top of it what this one brings.
 
-use crate::events::headers::decode;
-use crate::events::request::{Request, percent_decode};
 use crate::names::Names;
+use crate::request_view::{RequestView, below};
+use crate::text::decode;
 use crate::wsgi::input::Input;
+use prefork_engine::Body;
 use prefork_wire::Version;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use std::net::IpAddr;
+use std::sync::Arc;
 
 thread_local! {
     static KEYS: Names<PyString> = const { Names::new() };
-    static ADDRESSES: Names<PyString> = const { Names::new() };
 }
 
-/// `base` with what `request` brings. The path below `root_path` is PATH_INFO.
-/// `base` says what holds for a GET without a query, without a body and without
-/// an address of the client.
+/// `base` with what a request brings. `base` describes a GET over HTTP/1.1
+/// without a query, a body and an address of the client: only what differs is set.
 pub(crate) fn environ<'py>(
-    request: &Bound<'py, Request>,
     base: &Bound<'py, PyDict>,
+    request: &RequestView,
+    body: Option<Arc<Body>>,
     root_path: &str,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let py = request.py();
-    let asked = request.borrow();
     let environ = base.copy()?;
-    if asked.method_bytes() != b"GET" {
-        environ.set_item(intern!(py, "REQUEST_METHOD"), asked.method(py))?;
+    set_request_line(&environ, request, root_path)?;
+    set_client(&environ, request)?;
+    set_fields(&environ, request)?;
+    if let Some(body) = body {
+        set_body(&environ, body)?;
     }
-    let path = percent_decode(asked.raw());
+    Ok(environ)
+}
+
+/// The path below `root_path` is PATH_INFO.
+fn set_request_line(
+    environ: &Bound<'_, PyDict>,
+    request: &RequestView,
+    root_path: &str,
+) -> PyResult<()> {
+    let py = environ.py();
+    if request.method_bytes() != b"GET" {
+        environ.set_item(intern!(py, "REQUEST_METHOD"), request.method(py))?;
+    }
+    let path = request.path();
     let path = below(&path, root_path).unwrap_or(&path);
-    let target = decode(py, asked.target());
-    let path = match path == asked.target() {
+    let target = decode(py, request.target());
+    let path = match path == request.target() {
         true => target.clone(),
         false => decode(py, path),
     };
     environ.set_item(intern!(py, "PATH_INFO"), path)?;
-    if !asked.query_bytes().is_empty() {
-        environ.set_item(intern!(py, "QUERY_STRING"), decode(py, asked.query_bytes()))?;
+    if let Some(query @ [_, ..]) = request.query() {
+        environ.set_item(intern!(py, "QUERY_STRING"), decode(py, query))?;
     }
     environ.set_item(intern!(py, "RAW_URI"), target)?;
-    if let Some(ip) = asked.peer.ip() {
-        environ.set_item(intern!(py, "REMOTE_ADDR"), address(py, ip))?;
-        let mut digits = itoa::Buffer::new();
-        let port = digits.format(asked.peer.port());
-        environ.set_item(intern!(py, "REMOTE_PORT"), decode(py, port.as_bytes()))?;
-    }
-    if asked.version() == Version::Http10 {
+    if request.version() == Version::Http10 {
         environ.set_item(intern!(py, "SERVER_PROTOCOL"), intern!(py, "HTTP/1.0"))?;
     }
-    for (name, value) in asked.fields() {
-        // What concerns the coding of the body: it has been undone.
+    Ok(())
+}
+
+fn set_client(environ: &Bound<'_, PyDict>, request: &RequestView) -> PyResult<()> {
+    let py = environ.py();
+    if let Some((address, port)) = request.client(py) {
+        let mut digits = itoa::Buffer::new();
+        let port = decode(py, digits.format(port).as_bytes());
+        environ.set_item(intern!(py, "REMOTE_ADDR"), address)?;
+        environ.set_item(intern!(py, "REMOTE_PORT"), port)?;
+    }
+    Ok(())
+}
+
+fn set_fields(environ: &Bound<'_, PyDict>, request: &RequestView) -> PyResult<()> {
+    let py = environ.py();
+    for (name, value) in request.fields() {
+        // The coding of the body has been undone.
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             continue;
         }
@@ -60,27 +84,25 @@ pub(crate) fn environ<'py>(
         let known = environ.len();
         environ.set_item(&key, decode(py, value))?;
         if environ.len() == known {
-            let separator: &[u8] = match name.eq_ignore_ascii_case(b"cookie") {
-                true => b"; ",
-                false => b", ",
-            };
-            let values = asked.values(name).collect::<Vec<_>>();
-            environ.set_item(key, decode(py, &values.join(separator)))?;
+            let values = request.values(name).collect::<Vec<_>>();
+            environ.set_item(key, decode(py, &values.join(separator(name))))?;
         }
     }
-    if let Some(body) = asked.shared_body() {
-        environ.set_item(intern!(py, "CONTENT_LENGTH"), body.len().to_string())?;
-        environ.set_item(intern!(py, "wsgi.input"), Input::of(body))?;
-    }
-    Ok(environ)
+    Ok(())
 }
 
-/// A proxy in front brings all clients from few addresses.
-pub(crate) fn address(py: Python<'_>, ip: IpAddr) -> Py<PyString> {
-    let text = |_: &[u8]| PyString::new(py, &ip.to_canonical().to_string()).unbind();
-    match ip {
-        IpAddr::V4(ip) => ADDRESSES.with(|known| known.get(py, &ip.octets(), text)),
-        IpAddr::V6(ip) => ADDRESSES.with(|known| known.get(py, &ip.octets(), text)),
+fn set_body(environ: &Bound<'_, PyDict>, body: Arc<Body>) -> PyResult<()> {
+    let py = environ.py();
+    environ.set_item(intern!(py, "CONTENT_LENGTH"), body.len().to_string())?;
+    environ.set_item(intern!(py, "wsgi.input"), Input::of(body))
+}
+
+/// What stands between the values of repeated fields (RFC 9110, section 5.3;
+/// RFC 9113, section 8.2.3 for cookies).
+fn separator(name: &[u8]) -> &'static [u8] {
+    match name.eq_ignore_ascii_case(b"cookie") {
+        true => b"; ",
+        false => b", ",
     }
 }
 
@@ -98,13 +120,4 @@ fn key(py: Python<'_>, name: &[u8]) -> Py<PyString> {
         _ => PyString::new(py, &format!("HTTP_{upper}")),
     }
     .unbind()
-}
-
-/// What of `path` comes after `root`, if it is there or below.
-pub(crate) fn below<'a>(path: &'a [u8], root: &str) -> Option<&'a [u8]> {
-    if root.is_empty() {
-        return Some(path);
-    }
-    let rest = path.strip_prefix(root.as_bytes())?;
-    (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
 }

@@ -1,5 +1,6 @@
 //! The body of a request as a WSGI application reads it (PEP 3333).
 
+use crate::request_body::read_part;
 use prefork_engine::Body;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -77,26 +78,6 @@ impl Input {
     }
 }
 
-/// `len` bytes of a body, from `at` on; it has so many.
-///
-/// Raises OSError if they cannot be read from its file, and MemoryError.
-pub(crate) fn part_of<'py>(
-    py: Python<'py>,
-    body: &Body,
-    at: u64,
-    len: u64,
-) -> PyResult<Bound<'py, PyBytes>> {
-    match body {
-        Body::File { file, .. } => PyBytes::new_with(py, len as usize, |room| {
-            Ok(py.detach(|| file.read_exact_at(room, at))?)
-        }),
-        Body::Memory(bytes) => {
-            let rest = bytes.get(at as usize..).unwrap_or_default();
-            Ok(PyBytes::new(py, rest.get(..len as usize).unwrap_or(rest)))
-        }
-    }
-}
-
 impl Input {
     pub(crate) fn of(body: Arc<Body>) -> Self {
         Input {
@@ -112,7 +93,7 @@ impl Input {
     /// The next `len` bytes; there are so many.
     fn take<'py>(&mut self, py: Python<'py>, len: u64) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = match self.body.as_deref() {
-            Some(body) => part_of(py, body, self.at, len)?,
+            Some(body) => read_part(py, body, self.at, len)?,
             None => PyBytes::new(py, b""),
         };
         self.at += len;

@@ -1,16 +1,18 @@
 //! The response of a WSGI call, as its `start_response` (PEP 3333).
 
 use crate::errors::InvalidResponse;
+use crate::events::fields::Fields;
 use crate::events::file_part::PyFilePart;
 use crate::events::headers::Headers;
-use crate::events::response::{Fields, Response, State};
+use crate::events::response::{Response, State};
 use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-/// The response of one call of an application, and the `start_response` that
-/// it is given. What that is told waits until the first bytes of the body.
+/// The response of one call of an application, which is also the
+/// `start_response` that the application is given. Status and headers are sent
+/// with the first bytes of the body.
 #[pyclass(module = "prefork._engine", extends = Response)]
 pub struct StartResponse {
     called: bool,
@@ -18,14 +20,14 @@ pub struct StartResponse {
 
 #[pymethods]
 impl StartResponse {
-    /// Takes status and headers, and returns `write`, which is itself, called
-    /// with bytes alone: a callable of its own would cost each call a hundredth,
-    /// and hardly anybody writes.
+    /// As `start_response`: takes status and headers, and returns `write`, which
+    /// is this object again, called with bytes alone. (A callable of its own
+    /// would slow down each call by a hundredth, and few applications use it.)
     ///
-    /// Raises AssertionError if it was called before without `exc_info`,
-    /// InvalidResponse for a status or headers that cannot be sent, and what
-    /// `exc_info` holds if the headers have been sent; as `write` what `send`
-    /// raises.
+    /// Raises AssertionError for a second call without `exc_info`,
+    /// InvalidResponse for a status or headers that cannot be sent, the
+    /// exception in `exc_info` if the headers are sent already; and as `write`
+    /// what `send` raises.
     #[pyo3(signature = (status, response_headers=None, exc_info=None, /))]
     fn __call__<'py>(
         slf: &Bound<'py, Self>,
@@ -56,28 +58,28 @@ impl StartResponse {
             _ => {}
         }
         let code = code(status)?;
-        let headers = Fields::Ours(fields(response_headers)?);
+        let headers = Fields::Native(fields(response_headers)?);
         call.called = true;
         let response = call.as_super();
         (response.code, response.headers) = (code, headers);
         Ok(Some(slf.clone()))
     }
 
-    /// Sends a piece of the body.
+    /// Sends a part of the body.
     ///
-    /// Raises ConnectionGone, and InvalidResponse for what is not bytes, or
-    /// came before a status.
+    /// Raises ConnectionGone if the client has left, and InvalidResponse for
+    /// data that is not bytes or comes before `start_response`.
     fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let piece = slf.borrow().checked(data)?;
         Response::write(slf.as_super(), Some(piece))
     }
 
-    /// Answers with a body that is whole: its pieces, or a part of a file; or
-    /// ends the one that was sent.
+    /// Completes the response: with a whole body, given as its parts or as a part
+    /// of a file, or without one after `send`.
     ///
     /// Raises InvalidResponse as `send` does.
     #[pyo3(signature = (body=None, /))]
-    pub(crate) fn answer(slf: &Bound<'_, Self>, body: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    pub(crate) fn respond(slf: &Bound<'_, Self>, body: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let whole = slf.borrow().whole(slf.py(), body)?;
         let response = slf.as_super();
         if response.borrow().state == State::Streaming {
@@ -92,7 +94,7 @@ impl StartResponse {
 }
 
 impl StartResponse {
-    /// A response that is one.
+    /// A response as the `start_response` of a call.
     pub(crate) fn around(py: Python<'_>, response: Response) -> PyResult<Py<Response>> {
         let call = PyClassInitializer::from(response).add_subclass(StartResponse { called: false });
         Ok(Bound::new(py, call)?.into_super().unbind())
@@ -143,7 +145,7 @@ impl StartResponse {
     }
 }
 
-/// `200 OK`: what comes after the number is for people, and ours is sent.
+/// The number of a status such as `200 OK`; the phrase is replaced by our own.
 fn code(status: &Bound<'_, PyAny>) -> PyResult<u16> {
     let text = status.cast::<PyString>().ok().map(|text| text.to_str());
     let (digits, phrase) = match &text {

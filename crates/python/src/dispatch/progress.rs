@@ -1,0 +1,115 @@
+//! What happens to an exchange after its request was handed over: what waits
+//! for it is told.
+
+use crate::core::Core;
+use crate::dispatch::requests::forget_body;
+use crate::pending::Notice;
+use crate::service::Service;
+use prefork_engine::{Client, ConnectionId, ExchangeId};
+use pyo3::prelude::*;
+use std::sync::Arc;
+
+/// Tells the observer of an exchange, if it has one.
+pub(super) fn notify(
+    py: Python<'_>,
+    core: &Core,
+    exchange: ExchangeId,
+    notice: Notice,
+) -> PyResult<()> {
+    let observer = core.pending().observer(py, exchange);
+    match observer {
+        Some(observer) => observer.notify(py, notice),
+        None => Ok(()),
+    }
+}
+
+/// What was written has left the process.
+pub(super) fn drained(py: Python<'_>, core: &Core, exchange: ExchangeId) -> PyResult<()> {
+    notify(py, core, exchange, Notice::Drained)?;
+    let callback = core
+        .pending()
+        .take(exchange, |pending| pending.drained.take());
+    match callback {
+        Some(callback) => callback.call1(py, (true,)).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The request body broke the rules while it was pulled: no more comes.
+pub(super) fn body_failed(py: Python<'_>, core: &Core, exchange: ExchangeId) -> PyResult<()> {
+    drop(core.forget_request(exchange));
+    last_notice(py, core, exchange, Notice::Gone)
+}
+
+/// The request has got a 504: its response is no longer owed.
+pub(super) fn overdue(
+    py: Python<'_>,
+    core: &Core,
+    service: Option<&Arc<Service>>,
+    client: Client,
+    request: &str,
+    after_ms: u64,
+) -> PyResult<()> {
+    let callback = core
+        .pending()
+        .take(client.exchange, |pending| pending.overdue.take());
+    last_notice(py, core, client.exchange, Notice::Gone)?;
+    call(py, callback)?;
+    let Some(service) = service else {
+        return Ok(());
+    };
+    let arguments = (request, after_ms as f64 / 1000.0, client.peer.to_string());
+    service.interface.timed_out.call1(py, arguments).map(drop)
+}
+
+/// A WebSocket has ended.
+pub(super) fn ended(
+    py: Python<'_>,
+    core: &Core,
+    exchange: ExchangeId,
+    code: u16,
+    reason: String,
+) -> PyResult<()> {
+    last_notice(py, core, exchange, Notice::Ended { code, reason })
+}
+
+/// The client left before its response was complete: nothing waits any more.
+pub(super) fn gone(py: Python<'_>, core: &Core, exchange: ExchangeId) -> PyResult<()> {
+    forget_body(py, core, exchange);
+    let pending = core.pending().remove(exchange).unwrap_or_default();
+    if let Some(observer) = pending.observer {
+        observer.notify(py, Notice::Gone)?;
+    }
+    if let Some(callback) = pending.drained {
+        callback.call1(py, (false,))?;
+    }
+    call(py, pending.gone)
+}
+
+/// The connection is closed.
+pub(super) fn closed(py: Python<'_>, core: &Core, connection: ConnectionId) -> PyResult<()> {
+    let callbacks = core.pending().remove_closed(connection);
+    for callback in callbacks {
+        call(py, Some(callback))?;
+    }
+    Ok(())
+}
+
+/// Tells the observer of an exchange for the last time.
+fn last_notice(py: Python<'_>, core: &Core, exchange: ExchangeId, notice: Notice) -> PyResult<()> {
+    let observer = core
+        .pending()
+        .take(exchange, |pending| pending.observer.take());
+    match observer {
+        Some(observer) => observer.notify(py, notice),
+        None => Ok(()),
+    }
+}
+
+/// Calls back, if there is anything to call.
+pub(super) fn call(py: Python<'_>, callback: Option<Py<PyAny>>) -> PyResult<()> {
+    match callback {
+        Some(callback) => callback.call0(py).map(drop),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,190 @@
+//! Requests on their way to the service: whole, with the body still to come,
+//! or malformed.
+//!
+//! Always holds: if a call of the service fails, a 500 is sent, even if its
+//! response is still held.
+
+use crate::core::Core;
+use crate::events::request::Request;
+use crate::events::response::Response;
+use crate::service::Service;
+use crate::wsgi::call::Caller;
+use crate::wsgi::start_response::StartResponse;
+use prefork_engine::{Body, Client, ExchangeId};
+use prefork_wire::{Framing, Head, RemoteError, TargetForm};
+use pyo3::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+/// A request head has come; its body, if it has one, is still to be received.
+pub(super) fn request(
+    py: Python<'_>,
+    service: Option<&Arc<Service>>,
+    client: Client,
+    bytes: Vec<u8>,
+    head: Head,
+) -> PyResult<()> {
+    let Some(service) = service else {
+        return Ok(());
+    };
+    let is_tunnel = head.form == TargetForm::Authority && !service.settings.proxy_mode;
+    let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
+    let request = Py::new(py, Request::new(service, client, bytes, head))?;
+    let response = Response::new(service, client, Some(request.clone_ref(py)));
+    let response = match service.interface.uses_start_response {
+        true => StartResponse::around(py, response)?,
+        false => Py::new(py, response)?,
+    };
+    if is_tunnel {
+        refuse_tunnel(py, &response)
+    } else if !has_body {
+        hand_over(py, &service.interface.request, &request, &response).map(drop)
+    } else if service.interface.pulls_bodies {
+        pull(py, service, client.exchange, &request, &response)
+    } else {
+        collect(py, service, client.exchange, &request, response)
+    }
+}
+
+/// CONNECT: no handler can open a tunnel, so no method is allowed on such a
+/// target (RFC 9110, section 15.5.6).
+fn refuse_tunnel(py: Python<'_>, response: &Py<Response>) -> PyResult<()> {
+    let response = response.bind(py);
+    response.setattr("code", 405)?;
+    response.call_method1("header", ("Allow", ""))?;
+    Response::done(response)
+}
+
+/// The service is called now, and asks for the body itself.
+fn pull(
+    py: Python<'_>,
+    service: &Service,
+    exchange: ExchangeId,
+    request: &Py<Request>,
+    response: &Py<Response>,
+) -> PyResult<()> {
+    let first = service.core.engine().begin_pulling(exchange);
+    let Ok(first) = first else {
+        response.borrow_mut(py).set_answered();
+        return Ok(());
+    };
+    request.borrow_mut(py).first_part = Some(first.unwrap_or_default());
+    hand_over(py, &service.interface.request, request, response).map(drop)
+}
+
+/// The service says whether it wants the body, and is called again with it.
+fn collect(
+    py: Python<'_>,
+    service: &Service,
+    exchange: ExchangeId,
+    request: &Py<Request>,
+    response: Py<Response>,
+) -> PyResult<()> {
+    let is_wanted = hand_over(py, &service.interface.head, request, &response)?;
+    if is_wanted && service.core.engine().collect(exchange).is_ok() {
+        let mut pending = service.core.pending();
+        pending.entry(exchange).collecting = Some(response.into_any());
+    }
+    Ok(())
+}
+
+/// A collected body has come, or could not be kept.
+pub(super) fn body(
+    py: Python<'_>,
+    core: &Core,
+    exchange: ExchangeId,
+    body: std::io::Result<Body>,
+) -> PyResult<()> {
+    let Some((request, response)) = take_collecting(py, core, exchange) else {
+        return Ok(());
+    };
+    let service = Arc::clone(&response.borrow(py).service);
+    match body {
+        Ok(body) => {
+            request.borrow_mut(py).set_body(body);
+            hand_over(py, &service.interface.body, &request, &response).map(drop)
+        }
+        Err(error) => {
+            response.borrow_mut(py).set_answered();
+            core.engine().reject(exchange, &NO_ROOM);
+            let peer = response.borrow(py).client.peer;
+            let text =
+                format!("a request body could not be kept: {error}; make room or set spool_dir");
+            service.client_error(py, &text, peer)
+        }
+    }
+}
+
+/// What came is not a request, or its body broke the rules.
+pub(super) fn malformed(
+    py: Python<'_>,
+    service: Option<&Arc<Service>>,
+    client: Client,
+    reject: &RemoteError,
+) -> PyResult<()> {
+    let Some(service) = service else {
+        return Ok(());
+    };
+    forget_body(py, &service.core, client.exchange);
+    let response = Py::new(py, Response::new(service, client, None))?;
+    let arguments = (
+        response.clone_ref(py),
+        reject.status,
+        reject.reason,
+        client.peer.to_string(),
+    );
+    let taken = service.interface.malformed.call1(py, arguments);
+    if !matches!(&taken, Ok(taken) if taken.is_truthy(py)?) {
+        response.borrow_mut(py).set_answered();
+        service.core.engine().reject(client.exchange, reject);
+    }
+    taken.map(drop)
+}
+
+/// The body that a service waits for will not come, and no response is owed.
+pub(super) fn forget_body(py: Python<'_>, core: &Core, exchange: ExchangeId) {
+    if let Some((_, response)) = take_collecting(py, core, exchange) {
+        response.borrow_mut(py).set_answered();
+    }
+}
+
+fn take_collecting(
+    py: Python<'_>,
+    core: &Core,
+    exchange: ExchangeId,
+) -> Option<(Py<Request>, Py<Response>)> {
+    let response = core
+        .pending()
+        .take(exchange, |pending| pending.collecting.take())?;
+    let response = response.bind(py).cast::<Response>().ok()?;
+    let request = response.borrow().request_ref(py)?;
+    Some((request, response.clone().unbind()))
+}
+
+/// Hands a request to the service; returns whether its method returned true.
+fn hand_over(
+    py: Python<'_>,
+    method: &Py<PyAny>,
+    request: &Py<Request>,
+    response: &Py<Response>,
+) -> PyResult<bool> {
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        match method.bind(py).cast::<Caller>() {
+            // Called without a detour through Python.
+            Ok(caller) => {
+                let (request, response) = (request.bind(py), response.bind(py));
+                caller.get().call(request, response).map(|()| true)
+            }
+            Err(_) => method.call1(py, (request, response))?.is_truthy(py),
+        }
+    }));
+    if !matches!(called, Ok(Ok(_))) {
+        response.borrow_mut(py).leave_unanswered();
+    }
+    called.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+const NO_ROOM: RemoteError = RemoteError {
+    status: 507,
+    reason: "the request body could not be kept",
+};

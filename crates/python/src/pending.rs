@@ -1,0 +1,140 @@
+//! What waits for something to happen: one `Pending` for each exchange, and the
+//! callbacks of each connection.
+//!
+//! Owns: the table. Always holds: an entry in which nothing waits is removed;
+//! what is taken out is returned, for the caller to drop after it has unlocked
+//! the table, because freeing a Python object may run Python. It must not know
+//! the classes of what waits: they are above it and come as [`Observer`].
+
+use prefork_engine::{BodyPart, ConnectionId, ExchangeId};
+use prefork_wire::websocket::Message;
+use pyo3::PyClass;
+use pyo3::prelude::*;
+use std::collections::HashMap;
+
+/// What happens to an exchange.
+pub(crate) enum Notice {
+    /// The part of the request body that was asked for.
+    BodyPart(BodyPart),
+    /// A message from the peer of a WebSocket.
+    Message(Message),
+    /// A WebSocket has ended, with this code (RFC 6455, section 7.4) and reason.
+    Ended { code: u16, reason: String },
+    /// All that was sent has left the process.
+    Drained,
+    /// The client is gone, or a response is no longer owed.
+    Gone,
+}
+
+/// A class whose objects are told what happens to their exchange.
+pub(crate) trait Observe: PyClass {
+    fn notice(this: &Bound<'_, Self>, notice: Notice) -> PyResult<()>;
+}
+
+/// An object of such a class.
+pub(crate) struct Observer {
+    object: Py<PyAny>,
+    notify: fn(&Bound<'_, PyAny>, Notice) -> PyResult<()>,
+}
+
+impl Observer {
+    pub(crate) fn new<T: Observe>(object: &Bound<'_, T>) -> Self {
+        Observer {
+            object: object.clone().into_any().unbind(),
+            notify: |object, notice| T::notice(object.cast()?, notice),
+        }
+    }
+
+    pub(crate) fn notify(&self, py: Python<'_>, notice: Notice) -> PyResult<()> {
+        (self.notify)(self.object.bind(py), notice)
+    }
+
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Observer {
+            object: self.object.clone_ref(py),
+            notify: self.notify,
+        }
+    }
+}
+
+/// What waits for one exchange.
+#[derive(Default)]
+pub(crate) struct Pending {
+    /// The response to a request whose body is being collected.
+    pub(crate) collecting: Option<Py<PyAny>>,
+    /// The ASGI exchange in which an application waits, or which is an open WebSocket.
+    pub(crate) observer: Option<Observer>,
+    /// Called with True when all that was written has left, with False if it never will.
+    pub(crate) drained: Option<Py<PyAny>>,
+    /// Called when the client leaves before the response ends.
+    pub(crate) gone: Option<Py<PyAny>>,
+    /// Called when the response does not begin in time.
+    pub(crate) overdue: Option<Py<PyAny>>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.collecting.is_none()
+            && self.observer.is_none()
+            && self.drained.is_none()
+            && self.gone.is_none()
+            && self.overdue.is_none()
+    }
+
+    /// Whether it has to be told that the client is gone.
+    pub(crate) fn needs_gone(&self) -> bool {
+        self.observer.is_some() || self.gone.is_some()
+    }
+}
+
+/// What waits, by exchange and by connection.
+#[derive(Default)]
+pub(crate) struct PendingTable {
+    exchanges: HashMap<ExchangeId, Pending>,
+    /// Called when a connection closes.
+    connections: HashMap<ConnectionId, Vec<Py<PyAny>>>,
+}
+
+impl PendingTable {
+    /// Where something that waits for an exchange is put.
+    pub(crate) fn entry(&mut self, exchange: ExchangeId) -> &mut Pending {
+        self.exchanges.entry(exchange).or_default()
+    }
+
+    /// Takes all that waits for an exchange.
+    pub(crate) fn remove(&mut self, exchange: ExchangeId) -> Option<Pending> {
+        self.exchanges.remove(&exchange)
+    }
+
+    /// Takes some of what waits for an exchange.
+    pub(crate) fn take<T>(
+        &mut self,
+        exchange: ExchangeId,
+        some: impl FnOnce(&mut Pending) -> Option<T>,
+    ) -> Option<T> {
+        let pending = self.exchanges.get_mut(&exchange)?;
+        let taken = some(pending);
+        if pending.is_empty() {
+            self.exchanges.remove(&exchange);
+        }
+        taken
+    }
+
+    pub(crate) fn observer(&self, py: Python<'_>, exchange: ExchangeId) -> Option<Observer> {
+        let observer = self.exchanges.get(&exchange)?.observer.as_ref()?;
+        Some(observer.clone_ref(py))
+    }
+
+    /// Has `callback()` called when the connection closes.
+    pub(crate) fn add_closed(&mut self, connection: ConnectionId, callback: Py<PyAny>) {
+        self.connections
+            .entry(connection)
+            .or_default()
+            .push(callback);
+    }
+
+    /// Takes the callbacks of a connection that is closed.
+    pub(crate) fn remove_closed(&mut self, connection: ConnectionId) -> Vec<Py<PyAny>> {
+        self.connections.remove(&connection).unwrap_or_default()
+    }
+}

@@ -1,0 +1,144 @@
+//! A request head as everything above it reads it: the handler's `Request`,
+//! WSGI's environ and ASGI's scope.
+//!
+//! Owns: the bytes of the head, what was parsed of them, and the client's
+//! address. Always holds: nothing is decoded before it is read. It must not
+//! know what it is read for.
+
+use crate::names::Names;
+use crate::text::{decode, percent_decode};
+use prefork_engine::Peer;
+use prefork_wire::websocket::Opening;
+use prefork_wire::{Head, RemoteError, Span, TargetForm, Version};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+pub(crate) struct RequestView {
+    bytes: Vec<u8>,
+    head: Head,
+    peer: Peer,
+}
+
+impl RequestView {
+    pub(crate) fn new(bytes: Vec<u8>, head: Head, peer: Peer) -> Self {
+        RequestView { bytes, head, peer }
+    }
+
+    fn of(&self, span: Span) -> &[u8] {
+        span.of(&self.bytes)
+    }
+
+    pub(crate) fn method_bytes(&self) -> &[u8] {
+        self.of(self.head.method)
+    }
+
+    /// The method, in the case it came in.
+    pub(crate) fn method<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        match self.method_bytes() {
+            b"GET" => intern!(py, "GET").clone(),
+            b"POST" => intern!(py, "POST").clone(),
+            b"HEAD" => intern!(py, "HEAD").clone(),
+            other => decode(py, other),
+        }
+    }
+
+    pub(crate) fn target(&self) -> &[u8] {
+        self.of(self.head.target)
+    }
+
+    /// Whether the target is only an authority, as CONNECT has it.
+    pub(crate) fn is_authority(&self) -> bool {
+        self.head.form == TargetForm::Authority
+    }
+
+    /// Method and target, for a log.
+    pub(crate) fn line(&self) -> String {
+        let method = String::from_utf8_lossy(self.method_bytes());
+        format!("{method} {}", String::from_utf8_lossy(self.target()))
+    }
+
+    /// The path as it came; `/` where an absolute target has none.
+    pub(crate) fn raw_path(&self) -> &[u8] {
+        match self.of(self.head.path) {
+            b"" => b"/",
+            path => path,
+        }
+    }
+
+    /// The path, percent-decoded.
+    pub(crate) fn path(&self) -> Cow<'_, [u8]> {
+        percent_decode(self.raw_path())
+    }
+
+    /// What follows the question mark, as it came; `None` without one.
+    pub(crate) fn query(&self) -> Option<&[u8]> {
+        self.head.query.map(|query| self.of(query))
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The authority that the client wrote: its Host field or its target's.
+    pub(crate) fn host(&self) -> Option<&[u8]> {
+        let host = self.head.host.or(self.head.authority);
+        host.map(|host| self.of(host))
+    }
+
+    pub(crate) fn asks_websocket(&self) -> bool {
+        self.head.websocket
+    }
+
+    /// What it offers to a WebSocket.
+    pub(crate) fn opening(&self) -> Result<Opening, RemoteError> {
+        Opening::read(&self.head, &self.bytes)
+    }
+
+    /// Name and value of each header field, in order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let fields = self.head.fields.iter();
+        fields.map(|field| (self.of(field.name), self.of(field.value)))
+    }
+
+    /// The value of each field of that name.
+    pub(crate) fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.fields()
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// The client's IP address and port; `None` over a Unix socket.
+    pub(crate) fn client(&self, py: Python<'_>) -> Option<(Py<PyString>, u16)> {
+        let ip = self.peer.ip()?;
+        Some((address(py, ip), self.peer.port()))
+    }
+}
+
+thread_local! {
+    static ADDRESSES: Names<PyString> = const { Names::new() };
+}
+
+/// Behind a proxy all clients have one of a few addresses: each is made once.
+fn address(py: Python<'_>, ip: IpAddr) -> Py<PyString> {
+    let text = |_: &[u8]| PyString::new(py, &ip.to_canonical().to_string()).unbind();
+    match ip {
+        IpAddr::V4(ip) => ADDRESSES.with(|known| known.get(py, &ip.octets(), text)),
+        IpAddr::V6(ip) => ADDRESSES.with(|known| known.get(py, &ip.octets(), text)),
+    }
+}
+
+/// What of `path` comes after `root`, if it is there or below.
+pub(crate) fn below<'a>(path: &'a [u8], root: &str) -> Option<&'a [u8]> {
+    if root.is_empty() {
+        return Some(path);
+    }
+    let rest = path.strip_prefix(root.as_bytes())?;
+    (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
+}
