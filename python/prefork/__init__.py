@@ -20,7 +20,7 @@ from prefork.errors import (
     UnknownSession,
 )
 from prefork.forms import Upload
-from prefork.hosting.running import run
+from prefork.hosting.serving import run
 from prefork.kernel.events import event
 from prefork.kernel.kernel import Kernel, Session
 from prefork.kernel.timers import Timer

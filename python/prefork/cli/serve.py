@@ -84,6 +84,6 @@ def serve(target: str, config: str | None, **flags: object) -> None:
     Each option can also be set in the environment (PREFORK_MAX_BODY for --max-body) and in a TOML file
     (max_body). The command line takes precedence, then the environment, the file and the code.
     """
-    from prefork.hosting.serving import run
+    from prefork.hosting import serving
 
-    run(target, gather(config, os.environ, flags))
+    serving.serve(target, gather(config, os.environ, flags))

@@ -1,56 +1,66 @@
-"""What `prefork serve` does with the values that were given: load the target, configure, announce, run.
+"""What `prefork.run` and `prefork serve` do: load the target, configure its server, run its kernel.
 
-It owns the process's log format, its pid file and the line on standard output. It must not know flags: each
-value comes with the name that its source has for the option.
+Owns the process's log format and the line on standard output. It must not know flags: each value comes with
+the name that its source has for the option.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from typing import Any
 
 from prefork.config.options import AppOptions, Kind, ServeOptions, check, options_of
-from prefork.config.sources import Given
+from prefork.config.sources import Given, from_keywords
 from prefork.errors import OptionError
-from prefork.hosting.target import Target, adopt, load
+from prefork.hosting.pid_file import pid_file
+from prefork.hosting.target import Target, load, target_of
 from prefork.logs.access_log import AccessLog
-from prefork.logs.console import say
+from prefork.logs.console import print_line
 from prefork.pool.server import PreForkServer
 from prefork.server.server import HTTPServer
 
 DEFAULT = {"address": "127.0.0.1", "port": 8000}
 
 
-def run(target: object, given: Given) -> None:
-    """Serves until a signal or the target itself ends it. Raises PreforkError.
+def run(application: Any, **options: object) -> None:
+    """Serves a WSGI or ASGI application, a server or a Kernel until a signal ends it.
 
-    `target` is the place of what to serve, as `module:name`, or that itself.
+    `application` is the object itself, or its place as `prefork serve` takes it: `"module:app"`. The options
+    are those of the command line, with underscores: `run(app, bind="0.0.0.0:8000", workers=4)`. Raises
+    PreforkError.
     """
-    serve = pick(ServeOptions, given)
-    if serve.chdir is not None:
-        os.chdir(serve.chdir)
-    about = pick(AppOptions, given)
-    place = target if isinstance(target, str) else "the application"
-    target = load(target, about) if isinstance(target, str) else adopt(target, about, place)
+    serve(application, from_keywords(options))
+
+
+def serve(application: object, given: Given) -> None:
+    """Serves until a signal or the application itself ends it. Raises PreforkError."""
+    options = options_from(ServeOptions, given)
+    if options.chdir is not None:
+        os.chdir(options.chdir)
+    app_options = options_from(AppOptions, given)
+    if isinstance(application, str):
+        place, target = application, load(application, app_options)
+    else:
+        place = "the application"
+        target = target_of(application, app_options, place)
     configure(place, target, given)
-    # Once the target is loaded: if it has set up logging of its own, that stands.
+    # Last: if the target has set up logging of its own, that stays.
     logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("prefork").setLevel(serve.log_level.upper())
+    logging.getLogger("prefork").setLevel(options.log_level.upper())
     for server in target.servers:
-        if serve.static:
+        if options.static:
             from prefork.hosting.static.mounts import mount  # here: it stays in the memory of every worker
 
-            mount(server, serve.static)
-        server.on_serving.append(announce)
-        if serve.access_log is not None:
-            server.on_request_ended.append(AccessLog(serve.access_log))
-    with pid_file(serve.pid_file, target):
+            mount(server, options.static)
+        server.on_serving.append(print_address)
+        if options.access_log is not None:
+            server.on_request_ended.append(AccessLog(options.access_log))
+    with pid_file(options.pid_file, target.servers[0]):
         target.kernel.run()
 
 
-def pick(kind: type[Kind], given: Given) -> Kind:
+def options_from(kind: type[Kind], given: Given) -> Kind:
     """The options of one kind among the values that were given."""
     names = options_of(kind)
     return check(kind, {name: value for name, (value, _) in given.items() if name in names})
@@ -80,45 +90,9 @@ def configure(place: str, target: Target, given: Given) -> None:
     server.configure(**{name: value for name, (value, _) in given.items()})
 
 
-def announce(server: HTTPServer) -> None:
-    """The line on standard output."""
+def print_address(server: HTTPServer) -> None:
+    """Prints the line that says where the server listens."""
     about = [f"pid {os.getpid()}"]
     if isinstance(server, PreForkServer) and server.options.start_servers:
         about += [f"{server.options.start_servers} workers", f"glue {server.glue}"]
-    say(f"prefork: serving {server.url} ({', '.join(about)})")
-
-
-@contextlib.contextmanager
-def pid_file(path: str | None, target: Target) -> Iterator[None]:
-    """Has the file name this process from when it serves until it ends. Raises OptionError."""
-    if path is None:
-        yield
-        return
-    # Before anything serves; what goes wrong later ends a server that does.
-    directory = os.path.dirname(path)
-    if not os.path.isdir(directory) or not os.access(directory, os.W_OK | os.X_OK):
-        raise OptionError(f"pid file {path} cannot be written: its directory does not exist or is not ours")
-    if os.path.isdir(path):
-        raise OptionError(f"pid file {path} cannot be written: it is a directory")
-    pid = os.getpid()
-
-    def write(_server: HTTPServer) -> None:
-        # Renamed into place: whoever sees the file sees it whole.
-        whole = f"{path}.{pid}"
-        try:
-            with open(whole, "w") as file:
-                print(pid, file=file)
-            os.replace(whole, path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(whole)
-            raise OptionError(f"pid file {path} cannot be written: {error.strerror}") from None
-
-    target.servers[0].on_serving.append(write)
-    try:
-        yield
-    finally:
-        # Not if another server has it: this one may have ended because that one holds the port.
-        with contextlib.suppress(OSError), open(path) as file:
-            if file.read().strip() == str(os.getpid()):
-                os.unlink(path)
+    print_line(f"prefork: serving {server.url} ({', '.join(about)})")

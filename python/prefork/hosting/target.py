@@ -3,8 +3,8 @@
 Always: a target that cannot be served raises TargetError with one line, naming file and line where there is
 one. If the user's own code raised, that exception is its `__cause__`, its traceback beginning in their file.
 
-A target that runs its kernel itself, as a script does, is loaded up to that line: the caller runs the kernel
-instead, once the command line has had its say.
+A target that runs its kernel itself, as a script does, is loaded up to that line: the caller configures the
+server and runs the kernel instead.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from prefork.pool.server import PreForkServer
 from prefork.server.server import HTTPServer
 
 FILE = "__target__"
-"""A file's name as a module: none that others import, for a target may well be called logging.py."""
+"""The module name of a file. No import finds it, so a file may be called logging.py."""
 
 DEFAULTS = AppOptions()
 
 NAMES = ("app", "application")
-"""What an application is called where its name was not said."""
+"""The names of an application that are tried if none was given."""
 
 OURS = (
     os.path.dirname(os.path.dirname(__file__)) + os.sep,
     os.path.dirname(importlib.__file__) + os.sep,
     "<frozen importlib",
 )
-"""Where the files are whose frames tell the user nothing about their own."""
+"""Files whose frames in a traceback say nothing about the user's code."""
 
 
 class Target(NamedTuple):
-    """The kernel to run, and the servers the command line may configure."""
+    """The kernel to run, and the servers that options may configure."""
 
     kernel: Kernel
     servers: list[HTTPServer]
@@ -62,13 +62,13 @@ def load(target: str, options: AppOptions = DEFAULTS) -> Target:
     place, _, name = target.rpartition(":")
     if not place:
         place, name = target, ""
-    module, running = _execute(place)
-    found = _named(module, name, place) if name else running or _only(module, place)
-    return adopt(found, options, target)
+    module, running = _import(place)
+    found = _find(module, name, place) if name else running or _find_only(module, place)
+    return target_of(found, options, target)
 
 
-def adopt(found: object, options: AppOptions, place: str) -> Target:
-    """What serves `found`, which may be an application. Raises TargetError."""
+def target_of(found: object, options: AppOptions, place: str) -> Target:
+    """The target that serves `found`: an application, a server or a Kernel. Raises TargetError."""
     if options.factory:
         with _explained(place):
             found = call_factory(found, place)
@@ -98,18 +98,18 @@ def _servers(kernel: Kernel) -> list[HTTPServer]:
 # From a place to a module
 
 
-def _execute(place: str) -> tuple[ModuleType, Kernel | None]:
-    """The module, and the kernel it wanted to run itself."""
+def _import(place: str) -> tuple[ModuleType, Kernel | None]:
+    """The module, and the kernel that it was about to run."""
     is_file = place.endswith(".py") or "/" in place
     try:
-        with _explained(place), _kernels_held():
-            return (_file if is_file else _module)(place), None
+        with _explained(place), _stopped_at_run():
+            return (_import_file if is_file else _import_module)(place), None
     except _RunsItself as run:
-        # An import that does not end leaves no module behind; the functions keep what they need of it.
+        # An import that does not end leaves no module; its functions keep what they need of it.
         return sys.modules.get(FILE, ModuleType(place)), run.kernel
 
 
-def _file(path: str) -> ModuleType:
+def _import_file(path: str) -> ModuleType:
     try:
         open(path, "rb").close()
     except OSError as error:
@@ -128,7 +128,7 @@ def _file(path: str) -> ModuleType:
 
 
 def _in_package(path: str) -> tuple[str, str]:
-    """Where the outermost package of a file is, and the file's name as a module from there."""
+    """The directory of a file's outermost package, and the file's module name from there."""
     directory, name = os.path.split(path.removesuffix(".py"))
     while os.path.isfile(os.path.join(directory, "__init__.py")):
         directory, package = os.path.split(directory)
@@ -136,30 +136,30 @@ def _in_package(path: str) -> tuple[str, str]:
     return directory, name.removesuffix(".__init__")
 
 
-def _module(name: str) -> ModuleType:
+def _import_module(name: str) -> ModuleType:
     sys.path.insert(0, os.getcwd())
     try:
         if all(map(str.isidentifier, name.split("."))):
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if not error.name or not f"{name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and imports one that is not
+            raise  # the module exists, and imports one that does not
     parent, _, last = name.rpartition(".")
-    hint = "; --chdir says where to look"
+    hint = "; --chdir sets the directory to look in"
     if hasattr(sys.modules.get(parent), last):
         hint = f"; did you mean {parent}:{last}?"
     raise TargetError(f"there is no module {name!r}; expected file.py or module, with :name or without{hint}")
 
 
 @contextlib.contextmanager
-def _kernels_held() -> Iterator[None]:
-    """Makes `kernel.run()` the end of the loading."""
+def _stopped_at_run() -> Iterator[None]:
+    """Ends the loading at `kernel.run()`."""
 
-    def hold(kernel: Kernel) -> None:
+    def stop(kernel: Kernel) -> None:
         raise _RunsItself(kernel)
 
     run = Kernel.run
-    Kernel.run = hold  # type: ignore[assignment, method-assign]
+    Kernel.run = stop  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
@@ -168,7 +168,7 @@ def _kernels_held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _explained(place: str) -> Iterator[None]:
-    """Turns every exception into a TargetError that says where; only the user's own bugs keep a traceback."""
+    """Turns every exception into a TargetError. Only one of the user's own code keeps its traceback."""
     try:
         yield
     except SyntaxError as error:
@@ -193,21 +193,21 @@ def _is_ours(frame: FrameType) -> bool:
 # From a module to what it serves
 
 
-def _named(module: ModuleType, name: str, place: str) -> object:
-    """What the module calls so; a dotted name goes into it."""
+def _find(module: ModuleType, name: str, place: str) -> object:
+    """The object of that name in a module; a dotted name is followed."""
     found: object = module
     for part in name.split("."):
         if not hasattr(found, part):
-            hint = _instead(module, name, place) or did_you_mean(part, dir(found))
+            hint = _hint(module, name, place) or did_you_mean(part, dir(found))
             raise TargetError(f"{place} has no {name!r}{hint}")
         found = getattr(found, part)
     return found
 
 
-def _instead(module: ModuleType, name: str, place: str) -> str:
-    """A hint at what else a name may have meant that the module does not have, or nothing."""
+def _hint(module: ModuleType, name: str, place: str) -> str:
+    """What a name that the module does not have may have meant, or nothing."""
     if name.endswith("()"):
-        return f"; say {place}:{name[:-2]} --factory"
+        return f"; use {place}:{name[:-2]} --factory"
     first, _, rest = name.partition(".")
     if hasattr(module, "__path__") and not hasattr(module, first):
         deeper = f"{module.__name__}.{first}"
@@ -216,8 +216,8 @@ def _instead(module: ModuleType, name: str, place: str) -> str:
     return ""
 
 
-def _only(module: ModuleType, place: str) -> object:
-    """What there is to serve if no name was said."""
+def _find_only(module: ModuleType, place: str) -> object:
+    """What a module has to serve, if no name was given."""
     found = {name: value for name, value in vars(module).items() if isinstance(value, Kernel | HTTPServer)}
     kernels = {value if isinstance(value, Kernel) else value.kernel for value in found.values()}
     if not found:
@@ -230,5 +230,5 @@ def _only(module: ModuleType, place: str) -> object:
         )
     if len(kernels) > 1:
         names = ", ".join(sorted(found))
-        raise TargetError(f"{place} has several kernels ({names}): say one, as in {place}:{min(found)}")
+        raise TargetError(f"{place} has several kernels ({names}): name one, as in {place}:{min(found)}")
     return kernels.pop()

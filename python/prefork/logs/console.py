@@ -1,4 +1,4 @@
-"""Lines on standard output, which may be closed, full or a pipe without a reader."""
+"""Lines on standard output, which may be closed, full, or a pipe without a reader."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import sys
 
 
-def say(text: str) -> None:
-    """Prints and flushes. Errors are ignored: a server does not depend on its output being read."""
+def print_line(text: str) -> None:
+    """Prints a line and flushes. An error is ignored: a server does not end because its output is closed."""
     try:
         print(text, flush=True)
     except OSError:
-        # Python would flush the buffer again at exit, and report the error.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        # What is left in the buffer would be tried again at exit, with an error message.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

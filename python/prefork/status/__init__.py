@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from prefork.errors import OptionError, ScoreboardUnavailable
-from prefork.logs.console import say
+from prefork.logs.console import print_line
 from prefork.pool.scoreboard import list_glues, open_scoreboard, snapshot
 from prefork.status import table
 
@@ -19,11 +19,11 @@ def show(glue: str | None, *, as_json: bool) -> None:
     """
     report = look(glue or only_glue())
     if as_json:
-        say(json.dumps(report, indent=2))
+        print_line(json.dumps(report, indent=2))
     elif sys.stdout.isatty():
         table.draw(report)
     else:
-        say(table.plain(report))
+        print_line(table.plain(report))
 
 
 def look(glue: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Run:
             assert target == "app.py"
             seen.update({name: value for name, (value, _) in values.items()})
 
-        monkeypatch.setattr(serving, "run", look)
+        monkeypatch.setattr(serving, "serve", look)
         CliRunner().invoke(commands, ["serve", "app.py", *args], env=variables, catch_exceptions=False)
         return seen
 

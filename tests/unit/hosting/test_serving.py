@@ -10,6 +10,7 @@ from prefork import HTTPServer, Kernel, PreForkServer
 from prefork.config.sources import gather
 from prefork.errors import OptionError
 from prefork.hosting import serving
+from prefork.hosting.pid_file import pid_file
 from prefork.hosting.target import Target
 from prefork.logs.access_log import AccessLog
 
@@ -70,13 +71,13 @@ def serve(server):
 
 
 def test_the_line_on_standard_output_tells_the_address(server, capsys):
-    serving.announce(server)
+    serving.print_address(server)
     assert capsys.readouterr().out == f"prefork: serving http://127.0.0.1:8123 (pid {os.getpid()})\n"
 
 
 def test_the_pid_file_is_there_while_it_serves(server, tmp_path):
     path = tmp_path / "pid"
-    with serving.pid_file(str(path), Target(server.kernel, [server])):
+    with pid_file(str(path), server):
         assert not path.exists()
         serve(server)
         assert path.read_text() == f"{os.getpid()}\n"
@@ -86,7 +87,7 @@ def test_the_pid_file_is_there_while_it_serves(server, tmp_path):
 def test_a_server_that_never_served_leaves_the_pid_file_of_another_alone(server, tmp_path):
     path = tmp_path / "pid"
     path.write_text("1\n")
-    with serving.pid_file(str(path), Target(server.kernel, [server])):
+    with pid_file(str(path), server):
         pass
     assert path.read_text() == "1\n"
 
@@ -119,7 +120,7 @@ def test_a_pid_file_that_cannot_be_is_refused_before_anything_serves(server, tmp
     path = os.path.abspath(tmp_path / name)
     with (
         pytest.raises(OptionError, match=f"pid file {path} cannot be written: {reason}"),
-        serving.pid_file(path, Target(server.kernel, [server])),
+        pid_file(path, server),
     ):
         pytest.fail("it serves")
     assert sorted(tmp_path.rglob("*")) == before
@@ -127,7 +128,7 @@ def test_a_pid_file_that_cannot_be_is_refused_before_anything_serves(server, tmp
 
 def test_a_pid_file_that_cannot_be_any_more_is_one_line_and_no_file(server, tmp_path):
     path = tmp_path / "pid"
-    with serving.pid_file(str(path), Target(server.kernel, [server])):
+    with pid_file(str(path), server):
         path.mkdir()
         with pytest.raises(OptionError, match=r"pid file .* cannot be written: Is a directory"):
             serve(server)
@@ -156,7 +157,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(Kernel, "run", lambda kernel: ran.append(kernel))
 
     def with_flags(**flags):
-        serving.run("app.py", gather(None, {}, flags))
+        serving.serve("app.py", gather(None, {}, flags))
         (kernel,) = ran
         return kernel
 

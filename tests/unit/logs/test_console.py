@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SAYS = "from prefork.logs.console import say; say('hello'); say('again')"
+SAYS = "from prefork.logs.console import print_line; print_line('hello'); print_line('again')"
 
 
 @pytest.mark.parametrize("redirection", ["> /dev/full", ">&-", "| true"])
