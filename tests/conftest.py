@@ -59,7 +59,7 @@ def pool(tmp_path: Path) -> Iterator[MakePool]:
 
 @pytest.fixture
 def run_engine() -> Iterator[RunEngine]:
-    """`run_engine(handler, **settings)` runs an engine in this process; by default it answers at once."""
+    """`run_engine(handler, **settings)` runs an engine in this process; by default it responds at once."""
     engines: list[LocalEngine] = []
 
     def begin(*handler: Any, **settings: Any) -> LocalEngine:

@@ -1,4 +1,4 @@
-"""The application of the pool tests, and hands for them inside its manager.
+"""The application of the pool tests, and a remote control of its manager.
 
 It is made with the `options` of its parameters. Other files named `pool_*.py` import it and add to it.
 """
@@ -25,7 +25,7 @@ HANDLERS = [{"dir": f"^/{name}$", "session": "PAGES", "event": name} for name in
 
 
 class Pages(Session):
-    """Each event answers the path of its name."""
+    """Each event responds to the path of its name."""
 
     alias = "PAGES"
 
@@ -41,7 +41,7 @@ class Pages(Session):
 
     @event
     def hold(self, request: Any, response: Any, pattern: str) -> None:
-        """Blocks this worker until the file `release` is there."""
+        """Block this worker until the file `release` is there."""
         while not os.path.exists("release"):
             time.sleep(0.002)
         self.pid(request, response, pattern)
@@ -55,13 +55,13 @@ class Pages(Session):
 
     @event
     async def nap(self, request: Any, response: Any, pattern: str) -> None:
-        """Answers after as many seconds as the query says; nothing happens in this worker meanwhile."""
+        """Respond after as many seconds as the query says; nothing happens in this worker meanwhile."""
         await asyncio.sleep(float(request.query))
         self.pid(request, response, pattern)
 
     @event
     def do(self, request: Any, response: Any, _pattern: str) -> None:
-        """Evaluates the query in this worker."""
+        """Evaluate the query in this worker."""
         response.content = evaluate(unquote(request.query), self.names)
         response.done()
 
@@ -86,18 +86,18 @@ class Pages(Session):
 
     @event
     def hear(self, *what: Any) -> None:
-        """Keeps what is posted here, for a test to ask."""
+        """Keep what is posted here, for a test to read."""
         self.told.append(what)
 
 
-class Hands(Session):
-    """Evaluates in the manager what a test sends. It keeps the kernel running until it lets go."""
+class Remote(Session):
+    """Evaluate in the manager what a test sends. It keeps the kernel running until it is closed."""
 
-    alias = "HANDS"
+    alias = "REMOTE"
 
     def __init__(self, names: dict[str, Any]) -> None:
         self.names = names
-        names["hands"] = self
+        names["remote"] = self
 
     @event
     def _start(self) -> None:
@@ -106,10 +106,10 @@ class Hands(Session):
         self.kernel.loop.add_reader(self.socket.fileno(), self._read)
 
     def _read(self) -> None:
-        asked, asker = self.socket.recvfrom(65536)
-        self.socket.sendto(evaluate(asked.decode(), self.names), asker)
+        code, test = self.socket.recvfrom(65536)
+        self.socket.sendto(evaluate(code.decode(), self.names), test)
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         self.kernel.loop.remove_reader(self.socket.fileno())
 
 
@@ -132,5 +132,5 @@ names: dict[str, Any] = {
     **{module.__name__: module for module in (asyncio, ctypes, os, resource, sys, time)},
 }
 pages = names["pages"] = kernel.add(Pages(names))
-kernel.add(Hands(names))
+kernel.add(Remote(names))
 exec(PARAMETERS.get("more", ""), names)

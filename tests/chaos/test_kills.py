@@ -39,7 +39,7 @@ def test_kill_9_of_a_worker_under_load_fails_only_its_own_requests(pool: MakePoo
             took_ms.append(round((time.monotonic() - began) * 1000))
             load.more(50)
             assert len(load.lost) - lost <= connections
-    print(f"full again after {took_ms} ms; lost {len(load.lost)} of {load.answers.total()}")
+    print(f"full again after {took_ms} ms; lost {len(load.lost)} of {load.responses.total()}")
     assert max(took_ms) < 500
     assert load.refused == 0
     assert len([line for line in server.err if "killed by SIGKILL" in line]) == 4

@@ -127,7 +127,7 @@ def unserved(tmp_path: Path) -> Iterator[Pool]:
     """A pool that has found no shared memory; it tries again each half second."""
     server = start_pool(tmp_path, **TWO, prefork_interval=0.5, app=LIMITS, parameters={"no_memory": True})
     server.wait_log("cannot create the scoreboard")
-    wait_until(lambda: can_be_asked(server), "hands in the manager")
+    wait_until(lambda: can_be_asked(server), "the remote control of the manager")
     yield server
     server.kill()
 
@@ -160,7 +160,7 @@ def test_shutdown_while_memory_is_awaited_ends_at_once(unserved: Pool, how: str)
     if how == "TERM":
         unserved.signal(signal.SIGTERM)
     else:
-        unserved.manager(f"[hands.let_go(), kernel.post('HTTPD', *{how.split()!r})]")
+        unserved.manager(f"[remote.close(), kernel.post('HTTPD', *{how.split()!r})]")
     assert unserved.process.wait(0.4) == 0, "not when the timer rings"
     with pytest.raises(ConnectionRefusedError):
         unserved.connect()

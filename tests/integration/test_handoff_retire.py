@@ -64,7 +64,7 @@ def test_hang_up_under_load_closes_no_connection(pool: MakePool) -> None:
 def test_an_async_answer_of_a_worker_that_leaves_does_not_end_its_connection(pool: MakePool) -> None:
     server = pool("--workers", "1")
     (old,) = server.wait_workers(1)
-    _, (sock,) = server.company(1)
+    _, (sock,) = server.connect_to_one_worker(1)
     sock.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_until(lambda: server.totals["active"] == 1, "it is held")
     server.signal(signal.SIGHUP)
@@ -92,9 +92,9 @@ def queued(pool: MakePool) -> tuple[Pool, int, int, socket.socket, socket.socket
     """A pool of two in whose queue a request waits: one worker is stuck, the other stopped."""
     server = pool("--workers", "2")
     workers = server.wait_workers(2)
-    stuck, (first, second) = server.company()
+    stuck, (first, second) = server.connect_to_one_worker()
     (other,) = set(workers) - {stuck}
-    server.stick(first)
+    server.block_worker(first)
     os.kill(other, signal.SIGSTOP)
     wait_until(lambda: state(other) == "T", "it stands still")
     before = server.totals["handed_off"]
@@ -138,8 +138,8 @@ def test_the_queue_survives_the_worker_that_would_have_come_to_it(pool: MakePool
 def test_what_was_handed_off_survives_the_stuck_worker(pool: MakePool) -> None:
     server = pool("--workers", "2")
     server.wait_workers(2)
-    stuck, (first, second) = server.company()
-    server.stick(first)
+    stuck, (first, second) = server.connect_to_one_worker()
+    server.block_worker(first)
     spare = ask(second)
     os.kill(stuck, signal.SIGKILL)
     assert first.recv(1) == b""

@@ -22,8 +22,8 @@ QUICK_S = 0.1
 def test_a_spare_answers_what_waits_behind_a_stuck_handler(pool: MakePool) -> None:
     server = pool("--workers", "2")
     workers = set(server.wait_workers(2))
-    stuck, (first, second) = server.company()
-    server.stick(first)
+    stuck, (first, second) = server.connect_to_one_worker()
+    server.block_worker(first)
     (spare,) = workers - {stuck}
     began = time.monotonic()
     assert ask(second) == spare
@@ -44,8 +44,8 @@ def test_a_spare_answers_what_waits_behind_a_stuck_handler(pool: MakePool) -> No
 def test_pipelined_requests_move_together(pool: MakePool) -> None:
     server = pool("--workers", "2")
     server.wait_workers(2)
-    stuck, (first, second) = server.company()
-    server.stick(first)
+    stuck, (first, second) = server.connect_to_one_worker()
+    server.block_worker(first)
     second.sendall(PID + b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n" + PID)
     before, one, after = read_bodies(second, 3)
     assert int(before) != stuck
@@ -55,8 +55,8 @@ def test_pipelined_requests_move_together(pool: MakePool) -> None:
 def test_many_connections_are_answered_while_one_worker_is_stuck(pool: MakePool) -> None:
     server = pool("--workers", "3")
     server.wait_workers(3)
-    stuck, (first, *others) = server.company(12)
-    server.stick(first)
+    stuck, (first, *others) = server.connect_to_one_worker(12)
+    server.block_worker(first)
     for sock in others:
         sock.sendall(PID)
     assert stuck not in {int(read_response(sock)[2]) for sock in others}
@@ -66,8 +66,8 @@ def test_many_connections_are_answered_while_one_worker_is_stuck(pool: MakePool)
 def test_a_pool_of_one_keeps_what_it_has(pool: MakePool) -> None:
     server = pool("--workers", "1")
     server.wait_workers(1)
-    only, (first, second) = server.company()
-    server.stick(first)
+    only, (first, second) = server.connect_to_one_worker()
+    server.block_worker(first)
     second.sendall(PID)
     assert is_silent(second)
     server.release()
@@ -94,8 +94,8 @@ def test_a_guard_is_there_if_it_has_something_to_do(pool: MakePool, options: str
 def test_nothing_is_handed_off_while_nobody_is_spare(pool: MakePool) -> None:
     server = pool("--workers", "2")
     server.wait_workers(2)
-    _, (first, second) = server.company()
-    server.stick(first)
+    _, (first, second) = server.connect_to_one_worker()
+    server.block_worker(first)
     server.hold(1)
     wait_until(lambda: server.totals["active"] == 2, "both are stuck")
     second.sendall(PID)
@@ -109,7 +109,7 @@ def test_nothing_is_handed_off_while_nobody_is_spare(pool: MakePool) -> None:
 def test_a_connection_that_its_worker_knows_something_of_stays(pool: MakePool, before: bytes) -> None:
     server = pool("--workers", "2", app="pool_functions.py")
     server.wait_workers(2)
-    stuck, (first, second) = server.company()
+    stuck, (first, second) = server.connect_to_one_worker()
     second.sendall(before)
     if before.endswith(b"\n"):
         read_response(second)
@@ -117,7 +117,7 @@ def test_a_connection_that_its_worker_knows_something_of_stays(pool: MakePool, b
     else:
         wait_until(lambda: server.worker_of(stuck)["since_turn_s"] < 0.05, "it has read that")
         rest = PID.removeprefix(before)
-    server.stick(first)
+    server.block_worker(first)
     second.sendall(rest)
     assert is_silent(second)
     server.release()
@@ -127,7 +127,7 @@ def test_a_connection_that_its_worker_knows_something_of_stays(pool: MakePool, b
 def test_an_async_handler_that_blocks_is_stuck_too(pool: MakePool) -> None:
     server = pool("--workers", "2", app="pool_functions.py")
     server.wait_workers(2)
-    stuck, (first, second) = server.company()
+    stuck, (first, second) = server.connect_to_one_worker()
     first.sendall(b"GET /hold_in_task HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_until(lambda: server.totals["active"] == 1, "it is stuck")
     assert ask(second) != stuck
@@ -162,7 +162,7 @@ def test_a_task_that_blocks_in_a_later_step_is_stuck_as_well(serve: Serve, tmp_p
 def test_a_worker_that_is_busy_with_async_requests_leaves_new_ones_to_a_spare(pool: MakePool) -> None:
     server = pool("--workers", "2")
     server.wait_workers(2)
-    busy, (first, second) = server.company()
+    busy, (first, second) = server.connect_to_one_worker()
     first.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_until(lambda: server.totals["active"] == 1, "it is busy")
     assert ask(second) != busy
@@ -173,7 +173,7 @@ def test_a_worker_that_is_busy_with_async_requests_leaves_new_ones_to_a_spare(po
 def test_concurrency_says_how_many_requests_a_worker_takes(pool: MakePool) -> None:
     server = pool("--workers", "2", "--concurrency", "2")
     server.wait_workers(2)
-    busy, (first, second, third) = server.company(3)
+    busy, (first, second, third) = server.connect_to_one_worker(3)
     first.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_until(lambda: server.worker_of(busy)["in_flight"] == 1, "it has one")
     second.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -186,8 +186,8 @@ def test_concurrency_says_how_many_requests_a_worker_takes(pool: MakePool) -> No
 def test_what_is_handed_off_is_shown(pool: MakePool) -> None:
     server = pool("--workers", "2")
     server.wait_workers(2)
-    _, (first, second) = server.company()
-    server.stick(first)
+    _, (first, second) = server.connect_to_one_worker()
+    server.block_worker(first)
     ask(second)
     wait_until(lambda: server.totals["adopted"] == 1, "it is counted")
     assert server.glue

@@ -43,7 +43,7 @@ def test_a_child_has_none_of_its_parents_timers_tasks_or_posts(pool: MakePool) -
 def test_a_child_keeps_sessions_aliases_and_handlers(pool: MakePool) -> None:
     server = pool(**ONE, app="pool_beats.py")
     look = "[sorted(kernel._registry.aliases), server.get_handlers() == HANDLERS]"
-    assert server.worker(look) == server.manager(look) == [["BEAT", "HANDS", "HTTPD", "PAGES"], True]
+    assert server.worker(look) == server.manager(look) == [["BEAT", "HTTPD", "PAGES", "REMOTE"], True]
 
 
 def test_a_child_has_timers_tasks_and_signals_of_its_own(pool: MakePool) -> None:

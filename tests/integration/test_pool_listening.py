@@ -197,7 +197,7 @@ def test_after_shutdown_in_the_manager_nothing_is_left_and_run_ends(
     if stopped:
         server.manager("server.stop_listen()")
     began = time.monotonic()
-    server.manager(f"[hands.let_go(), kernel.post('HTTPD', 'SHUTDOWN'{how})]")
+    server.manager(f"[remote.close(), kernel.post('HTTPD', 'SHUTDOWN'{how})]")
     assert server.wait() == 0
     print(f"gone after {(time.monotonic() - began) * 1000:.0f} ms")
     assert time.monotonic() - began < 5
@@ -211,7 +211,7 @@ def test_shutdown_graceful_waits_for_open_requests(pool: MakePool) -> None:
     server.hold(2, "/ahold")
     wait_until(lambda: server.totals["active"] == 2, "two held")
     busy, workers = server.workers("active"), server.workers()
-    server.manager("[hands.let_go(), server.shutdown(graceful=True)]")
+    server.manager("[remote.close(), server.shutdown(graceful=True)]")
     wait_until(lambda: is_refused(server), "the port to be closed")
     assert server.process.poll() is None
     assert sorted(map(int, server.release())) == sorted(busy)
@@ -225,7 +225,7 @@ def test_shutdown_kills_what_is_open(pool: MakePool) -> None:
     held = server.hold(2)
     wait_until(lambda: server.totals["active"] == 2, "two held")
     workers = server.workers()
-    server.manager("[hands.let_go(), kernel.post('HTTPD', 'SHUTDOWN')]")
+    server.manager("[remote.close(), kernel.post('HTTPD', 'SHUTDOWN')]")
     assert server.wait() == 0
     assert [read_all(sock) for sock in held] == [b"", b""]
     assert_nothing_is_left(server, workers)
@@ -241,7 +241,7 @@ def test_shutdown_gives_up_the_alias(pool: MakePool) -> None:
         None,
         False,
     ]
-    server.manager("hands.let_go()")
+    server.manager("remote.close()")
     assert server.wait() == 0
 
 
@@ -250,7 +250,7 @@ def test_shutdown_before_the_first_workers_are_forked_forks_none(pool: MakePool)
     server.wait_workers(2)
     server.manager("server.stop_listen()")
     wait_until(lambda: server.totals["workers"] == 0, "all to go")
-    server.manager("[server.start_listen(), hands.let_go(), server.shutdown(graceful=True)]")
+    server.manager("[server.start_listen(), remote.close(), server.shutdown(graceful=True)]")
     assert server.wait() == 0
     assert server.out == server.out[:1], "it was not said to serve again"
 
@@ -260,7 +260,7 @@ def test_graceful_timeout_cuts_an_asynchronous_handler_that_does_not_end(pool: M
     server.wait_workers(2)
     (held,) = server.hold(1, "/ahold")
     wait_until(lambda: server.totals["active"] == 1, "one held")
-    server.manager("[hands.let_go(), server.shutdown(graceful=True)]")
+    server.manager("[remote.close(), server.shutdown(graceful=True)]")
     assert server.wait() == 0
     assert read_all(held) == b""
     assert "closing 1 connections that did not end" in server.log

@@ -19,7 +19,7 @@ def test_replace_reaches_running_workers_without_a_lost_request(pool: MakePool, 
     old = set(server.wait_workers(5))
     with Load(server, 16, "/one", pause_s) as load:
         load.more(200)
-        assert load.answers.keys() == {(200, b"one")}
+        assert load.responses.keys() == {(200, b"one")}
         assert server.manager(f"kernel.call('HTTPD', 'SETHANDLERS', {NEW}, True)") is True
         wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
         # The load may have made the pool grow before it was replaced.
@@ -28,10 +28,10 @@ def test_replace_reaches_running_workers_without_a_lost_request(pool: MakePool, 
         )
         assert {server.get("/one") for _ in range(20)} == {b"two"}
         load.more(200)
-    print(load.answers, "refused", load.refused)
+    print(load.responses, "refused", load.refused)
     assert load.lost == []
     assert load.refused == 0
-    assert load.answers.keys() == {(200, b"one"), (200, b"two")}
+    assert load.responses.keys() == {(200, b"one"), (200, b"two")}
     assert "ERROR" not in server.log
 
 

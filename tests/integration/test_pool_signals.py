@@ -136,7 +136,7 @@ def test_int_to_one_worker_is_left_to_its_manager(pool: MakePool) -> None:
 
 
 def test_a_signal_ends_the_process_whatever_else_its_sessions_do(pool: MakePool) -> None:
-    # `hands` watches a socket, and this timer is set again for ever.
+    # The remote control reads a socket, and this timer is set again for ever.
     more = "pages._handlers['again'] = lambda: kernel.delay(0.01, 'PAGES', 'again') and None\n"
     server = pool(**TWO, more=more + "server.on_serving.append(lambda _: kernel.post('PAGES', 'again'))\n")
     server.wait_workers(2)

@@ -55,7 +55,7 @@ def test_what_is_answered_in_time_and_what_has_begun_to_be_is_left_alone(pool: M
 def test_a_stuck_worker_answers_504_tells_where_it_is_and_is_replaced(pool: MakePool, path: str) -> None:
     server = pool("--workers", "1", request_timeout=0.5, app="pool_functions.py")
     server.wait_workers(1)
-    stuck, (first, second) = server.company()
+    stuck, (first, second) = server.connect_to_one_worker()
     began = time.monotonic()
     first.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     wait_until(lambda: server.status()["workers"][0]["in_flight"], "it to be stuck")
@@ -77,7 +77,7 @@ def test_a_stuck_worker_answers_504_tells_where_it_is_and_is_replaced(pool: Make
 def test_idle_connections_of_a_stuck_worker_live_on(pool: MakePool) -> None:
     server = pool("--workers", "2", request_timeout=0.3)
     server.wait_workers(2)
-    stuck, (first, second) = server.company()
+    stuck, (first, second) = server.connect_to_one_worker()
     first.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
     assert read_response(first)[0] == 504
     assert ask(second) != stuck

@@ -1,6 +1,6 @@
 """One engine in the test's own process: a service that keeps what it is told, and clients beside it.
 
-Everything is one thread: a client writes, the engine takes turns until what is waited for has happened.
+Everything happens in one thread: a client writes, and the engine takes turns until a condition holds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEADLINE_S = 5.0
 
 
 class Service:
-    """Gives every request to `handler`."""
+    """Gives every request to `handler`, and keeps what else the engine reports."""
 
     adds_content_type = True
     pulls_bodies = False
@@ -28,11 +28,11 @@ class Service:
 
     def __init__(self, handler: Callable[[Request, Response], Any]) -> None:
         self.handler = handler
-        self.troubles: list[tuple[str, str | None]] = []
+        self.errors: list[tuple[str, str | None]] = []
         self.unanswered_handlers: list[Any] = []
-        self.overdues: list[tuple[str, float]] = []
-        self.answers: list[tuple[Request | None, Response]] = []
-        self.offences: list[tuple[int, str]] = []
+        self.timeouts: list[tuple[str, float]] = []
+        self.ended: list[tuple[Request | None, Response]] = []
+        self.refused: list[tuple[int, str]] = []
 
     def request(self, request: Request, response: Response) -> None:
         self.handler(request, response)
@@ -43,20 +43,20 @@ class Service:
     body = request
 
     def malformed(self, _response: Response, status: int, reason: str, _remote_ip: str) -> bool:
-        self.offences.append((status, reason))
+        self.refused.append((status, reason))
         return False
 
     def request_ended(self, request: Request | None, response: Response) -> None:
-        self.answers.append((request, response))
+        self.ended.append((request, response))
 
     def client_error(self, text: str, remote_ip: str) -> None:
-        self.troubles.append((text, remote_ip))
+        self.errors.append((text, remote_ip))
 
     def server_warning(self, text: str) -> None:
-        self.troubles.append((text, None))
+        self.errors.append((text, None))
 
     def timed_out(self, request: str, seconds: float, _remote_ip: str) -> None:
-        self.overdues.append((request, seconds))
+        self.timeouts.append((request, seconds))
 
     def unanswered(self, handler: Any, _remote_ip: str) -> None:
         self.unanswered_handlers.append(handler)
@@ -86,13 +86,15 @@ class LocalEngine:
         self.socket.close()
         self.engine.close()
 
-    def turn_until(self, condition: Callable[[], object], what: str = "what was waited for") -> None:
+    def turn_until(self, condition: Callable[[], object], what: str = "the condition") -> None:
+        """Let the engine take turns until the condition holds. Raise AssertionError if it does not."""
         end = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < end, f"{what} did not happen in {DEADLINE_S} s"
             self.engine.poll(0.01)
 
     def connect(self, data: bytes = b"") -> socket.socket:
+        """Connect a client and let it send `data`. It is closed when the test ends."""
         client = socket.socket(self.socket.family)
         client.connect(self.socket.getsockname())
         client.sendall(data)
@@ -101,7 +103,7 @@ class LocalEngine:
         return client
 
     def read(self, client: socket.socket, enough: bytes | None = None) -> bytes:
-        """What the client gets until it ends in `enough`, or until the server closes."""
+        """Return what the client gets until that ends in `enough`, or until the server closes."""
         received = bytearray()
         open_ = True
 
@@ -116,11 +118,11 @@ class LocalEngine:
                 open_ = bool(piece)
             return not open_ or (enough is not None and received.endswith(enough))
 
-        self.turn_until(take, "the answer")
+        self.turn_until(take, "the response")
         return bytes(received)
 
     def ask(self, data: bytes) -> bytes:
-        """What comes back on a connection of its own that the server closes."""
+        """Send data on a connection of its own. Return what comes back until the server closes it."""
         client = self.connect(data)
         try:
             return self.read(client)
@@ -128,18 +130,18 @@ class LocalEngine:
             client.close()
 
     def get(self, target: str = "/", *fields: str, method: str = "GET") -> WholeResponse:
-        """An answer on a connection of its own."""
+        """GET a target on a connection of its own, and return the response."""
         return parse_response(
             self.ask(raw_request(target, *fields, "Connection: close", method=method)), method
         )
 
     def request(self, target: str = "/", *fields: str, method: str = "GET", body: bytes = b"") -> Request:
-        """The request that a handler sees; it is answered."""
+        """Send a request, wait for its end, and return what the handler saw of it."""
         if body:
             fields = (*fields, f"Content-Length: {len(body)}")
-        before = len(self.service.answers)
+        before = len(self.service.ended)
         self.read(self.connect(raw_request(target, *fields, "Connection: close", method=method) + body))
-        ((seen, _),) = self.service.answers[before:]
+        ((seen, _),) = self.service.ended[before:]
         assert seen is not None
         return seen
 
@@ -149,7 +151,7 @@ RunEngine: TypeAlias = Callable[..., LocalEngine]
 
 
 def keeping(kept: list[Response]) -> Callable[[Request, Response], None]:
-    """A handler that leaves the answer to the test."""
+    """A handler that leaves the response to the test."""
     return lambda _, response: kept.append(response)
 
 
@@ -165,7 +167,7 @@ class WholeResponse(NamedTuple):
 
 
 def parse_response(raw: bytes, method: str = "GET") -> WholeResponse:
-    """A response as http.client reads it."""
+    """Read a response as http.client does."""
 
     class Replay(socket.socket):
         def makefile(self, *_: Any, **__: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Clients that load a server and count, without mercy, what it owed them and did not give."""
+"""Clients that load a server, and count every request that got no whole response."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from support.waiting import DEADLINE_S, wait_until
 
 
 class Client(threading.Thread):
-    """Asks on kept connections, one request after the other, until `stop`.
+    """Sends one request after the other on kept connections, until `stop`.
 
-    `lost` is each request that was sent and got no whole answer: a reset or an end instead counts, for an
-    answer before that said nothing of an end. After `Connection: close` it opens a new connection.
+    `lost` has each request that was sent and got no whole response. A reset or an end instead of a response
+    counts, since no response before it had announced the end. After `Connection: close` the client opens a
+    new connection.
     """
 
     def __init__(self, server: Server, path: str = "/pid", pause_s: float = 0.0) -> None:
@@ -25,14 +26,14 @@ class Client(threading.Thread):
         self.server = server
         self.path = path
         self.pause_s = pause_s
-        self.answers: Counter[tuple[int, bytes]] = Counter()
+        self.responses: Counter[tuple[int, bytes]] = Counter()
         self.lost: list[str] = []
         self.refused = 0
         self.opened = 0
-        self._enough = threading.Event()
+        self._stopped = threading.Event()
 
     def run(self) -> None:
-        while not self._enough.is_set():
+        while not self._stopped.is_set():
             try:
                 sock = self.server.connect()
             except ConnectionRefusedError:
@@ -41,27 +42,27 @@ class Client(threading.Thread):
                 continue
             self.opened += 1
             with sock:
-                self._ask(sock)
+                self._send_requests(sock)
 
-    def _ask(self, sock: socket.socket) -> None:
-        asked = f"GET {self.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    def _send_requests(self, sock: socket.socket) -> None:
+        request = f"GET {self.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
         number = 0
-        while not self._enough.is_set():
+        while not self._stopped.is_set():
             number += 1
             try:
-                sock.sendall(asked)
+                sock.sendall(request)
                 status, fields, body = read_response(sock)
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append(f"request {number} of a connection: {error!r}")
                 return
-            self.answers[status, body] += 1
+            self.responses[status, body] += 1
             if fields.get("connection") == "close":
                 return
             if self.pause_s:
-                self._enough.wait(self.pause_s)
+                self._stopped.wait(self.pause_s)
 
     def stop(self) -> None:
-        self._enough.set()
+        self._stopped.set()
 
 
 class Load:
@@ -82,9 +83,9 @@ class Load:
             client.join(DEADLINE_S)
 
     @property
-    def answers(self) -> Counter[tuple[int, bytes]]:
+    def responses(self) -> Counter[tuple[int, bytes]]:
         # Copied in one step: the clients go on counting.
-        return sum((Counter(dict(client.answers)) for client in self.clients), Counter())
+        return sum((Counter(dict(client.responses)) for client in self.clients), Counter())
 
     @property
     def lost(self) -> list[str]:
@@ -96,10 +97,10 @@ class Load:
 
     @property
     def opened(self) -> int:
-        """Connections; as many as clients if none was closed."""
+        """How many connections were opened: as many as there are clients if none was closed."""
         return sum(client.opened for client in self.clients)
 
     def more(self, count: int) -> None:
-        """Waits until so many more answers have come."""
-        enough = self.answers.total() + count
-        wait_until(lambda: self.answers.total() >= enough, f"{count} more answers")
+        """Waits until so many more responses have come."""
+        enough = self.responses.total() + count
+        wait_until(lambda: self.responses.total() >= enough, f"{count} more responses")

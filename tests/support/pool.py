@@ -1,4 +1,4 @@
-"""A running pool in the hands of a test: its workers by state, its manager's insides, held requests."""
+"""A running pool: its workers by state, expressions inside its manager and its workers, held requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ PID = b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Pool(Server):
-    """A server that was made with `pool_app.pooled`."""
+    """One `prefork serve` process with the application `pool_app.py`, or one that imports it.
+
+    `directory` is where it runs: a test creates the files there that its handlers wait for.
+    """
 
     def __init__(
         self, process: subprocess.Popen[str], directory: Path, target: str, env: dict[str, str]
@@ -41,15 +44,18 @@ class Pool(Server):
     # --- inside ------------------------------------------------------------------------------------------
 
     def manager(self, code: str) -> Any:
-        """The value of an expression in the manager, as JSON has it; `kernel`, `server`, `pages`, `hands`."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hand:
-            hand.bind("")
-            hand.settimeout(DEADLINE_S)
-            hand.sendto(code.encode(), f"\0prefork-test-{self.pid}")
-            return _value(hand.recv(65536))
+        """Evaluate an expression in the manager and return its value, as JSON has it.
+
+        Its names are those of `pool_app.names`: `kernel`, `server`, `pages`, `remote`, `os` ...
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.bind("")
+            channel.settimeout(DEADLINE_S)
+            channel.sendto(code.encode(), f"\0prefork-test-{self.pid}")
+            return _value(channel.recv(65536))
 
     def worker(self, code: str) -> Any:
-        """The value of an expression in some worker."""
+        """Evaluate an expression in the worker that accepts, and return its value."""
         return _value(self.get("/do?" + quote(code, safe="")))
 
     # --- from outside ------------------------------------------------------------------------------------
@@ -60,12 +66,12 @@ class Pool(Server):
         return found
 
     def worker_of(self, pid: int) -> dict[str, Any]:
-        """What the scoreboard tells of one worker."""
+        """The scoreboard's entry of one worker."""
         (found,) = (worker for worker in self.status()["workers"] if worker["pid"] == pid)
         return dict(found)
 
     def wait_spares(self, count: int, deadline_s: float = DEADLINE_S) -> float:
-        """Waits for exactly that many workers that are spare, and none on its way. Returns the seconds."""
+        """Wait for exactly that many spare workers, and none that is starting. Return the seconds it took."""
         begin = time.monotonic()
         wait_until(lambda: self._is_settled(count), f"{count} spares", deadline_s)
         return time.monotonic() - begin
@@ -79,7 +85,7 @@ class Pool(Server):
         wait_until(lambda: self.totals["active"] == count, f"{count} active")
 
     def wait_workers(self, count: int, deadline_s: float = DEADLINE_S) -> list[int]:
-        """Waits until there are exactly that many, none of them starting or leaving. Returns their pids."""
+        """Wait for exactly that many workers, none of them starting or draining. Return their pids."""
 
         def settled() -> bool:
             totals = self.totals
@@ -90,8 +96,8 @@ class Pool(Server):
 
     # --- connections that are kept -----------------------------------------------------------------------
 
-    def company(self, size: int = 2) -> tuple[int, list[socket.socket]]:
-        """The pid of a worker, and so many connections that it keeps."""
+    def connect_to_one_worker(self, size: int = 2) -> tuple[int, list[socket.socket]]:
+        """Open connections until one worker has `size` of them. Return its pid and those connections."""
         by_pid: dict[int, list[socket.socket]] = {}
         while True:
             sock = self.connect()
@@ -102,15 +108,15 @@ class Pool(Server):
             if len(found) == size:
                 return pid, found
 
-    def stick(self, sock: socket.socket) -> None:
-        """Has the worker of a connection stuck in a request of it, until `release`."""
+    def block_worker(self, sock: socket.socket) -> None:
+        """Send a request that blocks the worker of this connection until `release`."""
         sock.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_until(lambda: self.totals["active"] == 1, "it is stuck")
+        wait_until(lambda: self.totals["active"] == 1, "a blocked worker")
 
     # --- requests that last ------------------------------------------------------------------------------
 
     def hold(self, count: int, path: str = "/hold") -> list[socket.socket]:
-        """Sends so many requests that are answered only after `release`."""
+        """Send requests whose handlers return only after `release`, each on a connection of its own."""
         held = [self.connect() for _ in range(count)]
         for sock in held:
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -118,7 +124,7 @@ class Pool(Server):
         return held
 
     def release(self) -> list[bytes]:
-        """Has all held requests answered; the bodies."""
+        """End all held requests. Return the bodies of their responses."""
         (self.directory / "release").touch()
         held, self._held = self._held, []
         bodies = []
@@ -163,7 +169,7 @@ def start_pool(
 
 
 def ask(sock: socket.socket) -> int:
-    """The pid of the worker that answers on a connection, and keeps it."""
+    """Return the pid of the worker that responds on a connection, and keeps it."""
     sock.sendall(PID)
     status, fields, body = read_response(sock)
     assert status == 200
@@ -172,23 +178,23 @@ def ask(sock: socket.socket) -> int:
 
 
 def read_bodies(sock: socket.socket, count: int) -> list[bytes]:
-    """Of so many answers in a row, none of which ends the connection."""
+    """Read `count` responses in a row, none of which may end the connection. Return their bodies."""
     bodies = []
-    with sock.makefile("rb") as answers:
+    with sock.makefile("rb") as stream:
         for _ in range(count):
-            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
-            fields = http.client.parse_headers(answers)
+            assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+            fields = http.client.parse_headers(stream)
             assert "Connection" not in fields
-            bodies.append(answers.read(int(fields["Content-Length"])))
+            bodies.append(stream.read(int(fields["Content-Length"])))
     return bodies
 
 
 def is_silent(sock: socket.socket, seconds: float = 0.2) -> bool:
-    """Whether nothing comes on a connection for so long."""
+    """Whether nothing comes on a connection for that long."""
     return not select.select([sock], [], [], seconds)[0]
 
 
-def _value(answer: bytes) -> Any:
-    said = json.loads(answer)
+def _value(reply: bytes) -> Any:
+    said = json.loads(reply)
     assert "raised" not in said, said["raised"]
     return said["value"]

@@ -1,6 +1,6 @@
-"""HTTP/1.1 responses out of raw bytes, read as a suspicious client would.
+"""HTTP/1.1 responses, read from raw bytes or from a socket as a strict client reads them (RFC 9112).
 
-It knows nothing of the server's own parser: what it takes for a response is RFC 9112's idea of one.
+It must not use the server's own parser.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Message(NamedTuple):
 
 
 def parse(raw: bytes, *, bodiless: bool = False) -> list[Message]:
-    """Every response in `raw`, in order; `bodiless` if all of them answer HEAD.
+    """Return every response in `raw`, in order; `bodiless` if all of them are for HEAD.
 
-    Raises AssertionError for anything that is not a whole response.
+    Raise AssertionError for anything that is not a whole response.
     """
     found, at = [], 0
     while at < len(raw):
@@ -33,14 +33,14 @@ def parse(raw: bytes, *, bodiless: bool = False) -> list[Message]:
 
 
 def only(raw: bytes) -> Message:
-    """The one response that `raw` must be."""
+    """Return the one response that `raw` must be."""
     found = parse(raw)
     assert len(found) == 1, raw[:500]
     return found[0]
 
 
 def read_all(sock: socket.socket) -> bytes:
-    """What comes until the peer closes."""
+    """Read until the peer closes."""
     received = bytearray()
     with contextlib.suppress(ConnectionResetError):
         while piece := sock.recv(65536):
@@ -49,7 +49,7 @@ def read_all(sock: socket.socket) -> bytes:
 
 
 def read_response(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """One response of a connection that stays open; framing by Content-Length or chunks."""
+    """Read one response of a connection that stays open: status, header fields (lower case), body."""
     response = http.client.HTTPResponse(sock)
     response.begin()
     fields = {name.lower(): value for name, value in response.getheaders()}

@@ -75,7 +75,7 @@ class Server:
         return self
 
     def wait_log(self, text: str, deadline_s: float = DEADLINE_S) -> str:
-        """The first line of standard error that contains `text`."""
+        """Wait for a line of standard error that contains `text`, and return it."""
         return wait_until(
             lambda: next((line for line in list(self.err) if text in line), ""),
             f"{text!r} in the log",
@@ -97,7 +97,7 @@ class Server:
         return socket.create_connection((self.host, self.port), timeout=timeout_s)
 
     def raw(self, data: bytes, *, half_close: bool = False) -> bytes:
-        """Everything that comes back for `data` on a connection of its own, until the server closes it."""
+        """Send `data` on a connection of its own. Return what comes back until the server closes it."""
         with self.connect() as sock:
             sock.sendall(data)
             if half_close:
@@ -107,7 +107,7 @@ class Server:
     def request(
         self, path: str = "/", method: str = "GET", body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
-        """One request on a connection of its own: status, header fields (lower case), body."""
+        """Send one request on a connection of its own. Return status, header fields (lower case), body."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=DEADLINE_S)
         with contextlib.closing(connection):
             connection.request(method, path, body=body, headers=headers or {})
@@ -116,7 +116,7 @@ class Server:
             return response.status, fields, response.read()
 
     def get(self, path: str = "/") -> bytes:
-        """The body of a GET that must be answered with 200."""
+        """GET a path and return the body. The status must be 200."""
         status, _, body = self.request(path)
         assert status == 200, (status, body)
         return body
@@ -124,7 +124,7 @@ class Server:
     # --- looking at it -----------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        """The scoreboard, read from outside as `prefork status --json` does."""
+        """The scoreboard, read from outside as `prefork status --json` does it."""
         assert self.glue, "this server has no pool"
         from prefork.pool.scoreboard import open_scoreboard, snapshot
 
@@ -133,9 +133,10 @@ class Server:
             return snapshot(board)
 
     def workers(self, *states: str) -> list[int]:
-        """The pids of the workers, those in `states` if any are given.
+        """The pids of the workers, of those in `states` if any are given.
 
-        A worker that was just forked has not told its pid yet, and a signal to 0 would reach the tests.
+        A worker that was just forked has not written its pid yet. It is waited for: a signal to pid 0 would
+        reach the tests.
         """
 
         def told() -> list[list[int]]:
@@ -167,7 +168,7 @@ class Server:
         self.process.send_signal(signum)
 
     def wait(self, deadline_s: float = DEADLINE_S) -> int:
-        """Its exit status, once it has one and all it said was read."""
+        """Wait for its end and for the end of its output. Return the exit status."""
         code = self.process.wait(deadline_s)
         for reader in self._readers:
             reader.join(deadline_s)
@@ -189,7 +190,7 @@ def run_prefork(
     cwd: Path | None = None,
     env: dict[str, str] | None = None,
 ) -> Finished:
-    """A `prefork` command that ends by itself, run by the command `prefix` if there is one."""
+    """Run a `prefork` command that ends by itself, under the command `prefix` if there is one."""
     return subprocess.run(
         [*prefix, sys.executable, "-m", "prefork", *arguments],
         capture_output=True,
@@ -202,7 +203,7 @@ def run_prefork(
 
 
 def start_server(*arguments: str, **settings: Any) -> Server:
-    """Starts `prefork serve` with these arguments."""
+    """Start `prefork serve` with these arguments."""
     return Server(start_process(*arguments, **settings))
 
 

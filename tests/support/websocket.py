@@ -1,4 +1,4 @@
-"""A WebSocket client that says whatever a test wants, right or wrong (RFC 6455)."""
+"""A WebSocket client that sends whatever a test wants, right or wrong (RFC 6455)."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def frame(opcode: int, payload: bytes = b"", first: int = LAST) -> bytes:
 
 
 class Frame(NamedTuple):
-    """What the server sent."""
+    """A frame that the server sent: its first byte, and its payload."""
 
     first: int
     payload: bytes
 
     @property
     def code(self) -> int:
-        """Of a Close frame."""
+        """The code of a Close frame."""
         return int.from_bytes(self.payload[:2], "big")
 
 
 class RawSocket:
-    """A connection that has been upgraded, or was not: `head` is what the server answered."""
+    """A connection after its opening request: `head` and `status` are those of the response."""
 
     def __init__(self, server: Server, path: str = "/echo", fields: str = "", **settings: int) -> None:
         self.sock = server.connect()
@@ -79,7 +79,7 @@ class RawSocket:
         self.sock.sendall(data)
 
     def receive(self) -> Frame:
-        """The next frame. Raises EOFError at the end."""
+        """Return the next frame. Raise EOFError at the end."""
         first, length = self._take(2)
         if length == 126:
             length = int.from_bytes(self._take(2), "big")
@@ -88,7 +88,7 @@ class RawSocket:
         return Frame(first, self._take(length))
 
     def is_over(self) -> bool:
-        """Waits for the end; False if something else came."""
+        """Wait for the end of the connection; False if a frame comes instead."""
         try:
             self.receive()
         except EOFError:

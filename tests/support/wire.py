@@ -11,7 +11,7 @@ NEVER = b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Wire:
-    """Talks to that worker, and looks after each conversation whether it is unharmed."""
+    """Talks to one worker, and checks after each conversation that it is the same worker still."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -29,16 +29,16 @@ class Wire:
         return told["seen"]
 
     def refuse(self, data: bytes, status: int = 400) -> Message:
-        """Sends an offence and a good request behind it: one answer, the end, nothing dispatched."""
-        answer = only(self.server.raw(data + NEVER))
-        assert answer.status == status, answer
-        assert answer.headers["connection"] == "close"
+        """Send what must be refused and a good request behind it: one response, the end, no handler runs."""
+        response = only(self.server.raw(data + NEVER))
+        assert response.status == status, response
+        assert response.headers["connection"] == "close"
         assert self.seen() == []
-        return answer
+        return response
 
     def accept(self, data: bytes, *seen: str) -> list[Message]:
-        """Sends what must be served: an answer for each request that a handler sees."""
-        answers = parse(self.server.raw(data, half_close=True))
-        assert [answer.status for answer in answers] == [200] * len(seen), answers
+        """Send what must be served: a response for each request that a handler sees."""
+        responses = parse(self.server.raw(data, half_close=True))
+        assert [response.status for response in responses] == [200] * len(seen), responses
         assert self.seen() == list(seen)
-        return answers
+        return responses

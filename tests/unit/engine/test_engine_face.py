@@ -48,7 +48,7 @@ def test_a_client_ends_a_wait_without_end(run_engine: RunEngine) -> None:
     there = run_engine()
     there.connect(raw_request())
     assert there.engine.poll(None) is False
-    there.turn_until(lambda: there.service.answers)
+    there.turn_until(lambda: there.service.ended)
 
 
 def test_the_nested_set_ends_a_wait_and_is_reported_as_long_as_it_is_ready() -> None:
@@ -106,7 +106,7 @@ def test_the_listener_is_a_descriptor_of_the_engines_own(run_engine: RunEngine) 
     there.socket.close()
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(raw_request())
-        there.turn_until(lambda: there.service.answers)
+        there.turn_until(lambda: there.service.ended)
 
 
 def test_a_pause_leaves_clients_in_the_queue_until_it_ends(run_engine: RunEngine) -> None:
@@ -129,7 +129,7 @@ def test_unlisten_takes_no_clients_and_keeps_those_it_has(run_engine: RunEngine)
     there.engine.poll(0.02)
     client.sendall(raw_request("/", "Connection: close"))
     there.read(client)
-    assert len(there.service.answers) == 2
+    assert len(there.service.ended) == 2
 
 
 def test_drain_tells_when_the_last_connection_is_gone(run_engine: RunEngine) -> None:
@@ -155,8 +155,8 @@ def test_cut_closes_what_is_open_whatever_it_owes(run_engine: RunEngine) -> None
     there.turn_until(lambda: kept)
     there.engine.abort(there.number)
     assert there.read(client) == b""
-    there.turn_until(lambda: there.service.troubles)
-    assert there.service.troubles == [("the server was shut down", "127.0.0.1")]
+    there.turn_until(lambda: there.service.errors)
+    assert there.service.errors == [("the server was shut down", "127.0.0.1")]
     kept[0].done()
 
 
@@ -174,7 +174,7 @@ def test_a_number_that_is_no_listener_does_nothing(run_engine: RunEngine) -> Non
 def test_the_last_of_so_many_requests_is_told_once(run_engine: RunEngine) -> None:
     there = run_engine()
     heard: list[int] = []
-    there.engine.set_max_requests(3, lambda: heard.append(len(there.service.answers)))
+    there.engine.set_max_requests(3, lambda: heard.append(len(there.service.ended)))
     for _ in range(5):
         there.get()
     assert heard in ([2], [3])
@@ -183,7 +183,7 @@ def test_the_last_of_so_many_requests_is_told_once(run_engine: RunEngine) -> Non
 def test_what_is_no_request_goes_to_malformed_and_is_answered(run_engine: RunEngine) -> None:
     there = run_engine()
     raw = there.ask(b"GET  / HTTP/1.1\r\n\r\n" + raw_request("/never"))
-    ((status, reason),) = there.service.offences
+    ((status, reason),) = there.service.refused
     assert status == 400
     assert raw.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert raw.endswith(reason.encode() + b"\n")

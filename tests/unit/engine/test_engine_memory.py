@@ -46,7 +46,7 @@ def test_a_cycle_through_request_and_response_is_collected(run_engine: RunEngine
 
     there = run_engine(handler)
     there.get()
-    there.service.answers.clear()
+    there.service.ended.clear()
     gc.collect()
     assert [holder() for holder in seen] == [None]
 
@@ -68,12 +68,12 @@ def test_a_cycle_through_a_wsgi_response_is_collected(run_engine: RunEngine, ans
     there = run_engine(service=service)
     client = there.connect(raw_request())
     there.turn_until(lambda: seen)
-    service.answers.clear()
+    service.ended.clear()
     gc.collect()
     assert there.read(client, b"\r\n\r\n" if answers else None).startswith(
         b"HTTP/1.1 200 " if answers else b"HTTP/1.1 500 "
     )
-    service.answers.clear()
+    service.ended.clear()
     service.unanswered_handlers.clear()
     gc.collect()
     assert [holder() for holder in seen] == [None]
@@ -147,8 +147,8 @@ def test_a_large_content_is_not_copied_and_is_freed_when_it_has_left(run_engine:
 
     there = run_engine(handler)
     client = there.connect(raw_request("/", "Connection: close"))
-    there.turn_until(lambda: there.service.answers)
-    there.service.answers.clear()
+    there.turn_until(lambda: there.service.ended)
+    there.service.ended.clear()
     assert sys.getrefcount(page) == held + 1
     assert len(there.read(client)) > len(page)
     assert sys.getrefcount(page) == held
@@ -157,7 +157,7 @@ def test_a_large_content_is_not_copied_and_is_freed_when_it_has_left(run_engine:
 def test_an_engine_that_is_closed_lets_go_of_its_service(run_engine: RunEngine) -> None:
     there = run_engine()
     there.get()
-    there.service.answers.clear()
+    there.service.ended.clear()
     gone = weakref.ref(there.service)
     there.engine.close()
     del there.service

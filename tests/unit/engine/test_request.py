@@ -94,7 +94,7 @@ def listen_on(address: str, directory: Path) -> socket.socket:
 def test_every_later_minor_version_is_http_1_1(run_engine: RunEngine, version: str) -> None:
     there = run_engine()
     there.ask(f"GET / HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-    ((request, _),) = there.service.answers
+    ((request, _),) = there.service.ended
     assert request
     assert request.protocol == "HTTP/1.1"
 
@@ -225,7 +225,7 @@ def test_an_ipv4_client_of_a_dual_socket_is_an_ipv4_client(run_engine: RunEngine
     client.sendall(raw_request("/", "Connection: close"))
     there.clients.append(client)
     there.read(client)
-    ((request, _),) = there.service.answers
+    ((request, _),) = there.service.ended
     assert request
     assert request.remote_ip == "127.0.0.1"
 

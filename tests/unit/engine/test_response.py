@@ -118,7 +118,7 @@ def test_close_closes_without_an_answer(run_engine: RunEngine) -> None:
 def test_whoever_wants_to_know_hears_of_every_answer(run_engine: RunEngine) -> None:
     there = run_engine(answering())
     there.get()
-    ((request, response),) = there.service.answers
+    ((request, response),) = there.service.ended
     assert response.request is request
     assert repr(response) == "<Response 200 to 127.0.0.1, answered>"
 
@@ -248,7 +248,7 @@ def test_a_body_that_is_too_long_is_cut_and_the_next_answer_is_whole(run_engine:
     raw = there.ask(raw_request("/long") + raw_request("/", "Connection: close"))
     assert b"\r\n\r\n123HTTP/1.1 200 OK" in raw
     assert raw.endswith(b"\r\n\r\n12345")
-    assert there.service.troubles == [
+    assert there.service.errors == [
         ("H: the body is 2 bytes longer than its Content-Length: cut", "127.0.0.1")
     ]
 
@@ -257,7 +257,7 @@ def test_a_body_that_is_too_short_ends_the_connection(run_engine: RunEngine) -> 
     there = run_engine(answering(headers={"Content-Length": "9"}, content="123"))
     raw = there.ask(raw_request() + raw_request("/never"))
     assert raw.endswith(b"\r\n\r\n123")
-    ((text, _),) = there.service.troubles
+    ((text, _),) = there.service.errors
     assert text == "GET /: the body is 6 bytes shorter than its Content-Length: the connection is closed"
 
 

@@ -37,7 +37,7 @@ def test_a_client_that_left_is_nobody_to_answer(run_engine: RunEngine) -> None:
     assert response.connection.when_closed(lambda: None) is False
     response.done()
     assert response.answered
-    assert there.service.troubles == [("the client closed the connection", "127.0.0.1")]
+    assert there.service.errors == [("the client closed the connection", "127.0.0.1")]
 
 
 def test_a_stream_to_a_client_that_left_is_an_error_that_says_so(run_engine: RunEngine) -> None:

@@ -69,7 +69,7 @@ def test_a_stream_has_no_length_whatever_its_last_piece_was(run_engine, tmp_path
 
     there = run_engine(handler)
     there.get("/stream")
-    log(*there.service.answers[0])
+    log(*there.service.ended[0])
     assert '"GET /stream HTTP/1.1" 200 - "-"' in path.read_text()
 
 
