@@ -20,7 +20,7 @@ from prefork.errors import GlueInUse, ScoreboardUnavailable
 from prefork.pool.resources import PoolResources
 from prefork.pool.role import UNUSED_SIGNALS_OF_MANAGER, PoolMember
 from prefork.pool.scoreboard import format_states
-from prefork.pool.spawner import ForkSpawner
+from prefork.pool.spawner import Spawner
 from prefork.pool.supervisor import Supervisor
 from prefork.server.role import Role
 
@@ -36,7 +36,7 @@ SPARE_SLOTS = 64
 
 
 class Manager(Role, PoolMember):
-    """`become_worker(manager, index)` is called in each new child. `tell` is the supervisor's.
+    """`make_spawner(manager)` says how its workers come to be. `tell` is the supervisor's.
 
     `ended()` is called when the last worker has ended after `shutdown`.
     """
@@ -48,7 +48,7 @@ class Manager(Role, PoolMember):
         context: Context,
         options: PreForkOptions,
         listener: Listener,
-        become_worker: Callable[[Manager, int], object],
+        make_spawner: Callable[[Manager], Spawner],
         tell: Callable[[str, int], object],
         ended: Callable[[], object],
     ) -> None:
@@ -56,7 +56,7 @@ class Manager(Role, PoolMember):
         self._kernel = context.kernel
         self._options = options
         self.listener = listener
-        self._become_worker = become_worker
+        self._make_spawner = make_spawner
         self._tell = tell
         self._ended = ended
         self._stopping = False
@@ -126,9 +126,8 @@ class Manager(Role, PoolMember):
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
         # the fork, so workers share the memory.
         faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
-        spawner = ForkSpawner(kernel, lambda index: self._become_worker(self, index))
         self._supervisor = supervisor = Supervisor(
-            kernel.loop, options, resources, spawner, self._tell, self._emptied
+            kernel.loop, options, resources, self._make_spawner(self), self._tell, self._emptied
         )
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)
         kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)

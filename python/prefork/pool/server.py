@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prefork.config.options import PreForkOptions, changed
@@ -16,6 +17,7 @@ from prefork.errors import OptionError, UnknownEvent, UnknownSession
 from prefork.kernel.events import event
 from prefork.pool.manager import Manager
 from prefork.pool.role import PoolMember
+from prefork.pool.spawner import ForkSpawner, Spawner
 from prefork.pool.worker import Worker
 from prefork.server.server import HTTPServer
 
@@ -65,9 +67,13 @@ class PreForkServer(HTTPServer):
             self._member = PoolMember()
             return super()._first_role(context, listener)
         manager = self._member = Manager(
-            context, self.options, listener, self._become_worker, self._tell_watchers, self._ended
+            context, self.options, listener, self._make_spawner, self._tell_watchers, self._ended
         )
         return manager
+
+    def _make_spawner(self, manager: Manager) -> Spawner:
+        """Manager: workers are forks of this process."""
+        return ForkSpawner(self.kernel, partial(self._become_worker, manager))
 
     def _become_worker(self, manager: Manager, index: int) -> None:
         """Worker: this child was just forked, for the slot `index`."""

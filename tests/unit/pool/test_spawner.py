@@ -1,0 +1,210 @@
+"""The spawner that forks, on a kernel that only pretends to; and a child process held by its descriptor."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from prefork.pool.spawner import ForkSpawner, Process
+
+
+class FakeKernel:
+    """Its forks give what `results` has, in order: a pid, 0 in the child, or an error."""
+
+    def __init__(self) -> None:
+        self.between: deque[Callable[[], object]] = deque()
+        self.results: list[int | OSError] = []
+        self.forks: list[tuple[int, ...]] = []
+
+    def between_turns(self, function: Callable[[], object]) -> None:
+        self.between.append(function)
+
+    def fork(self, *, ignored: tuple[int, ...]) -> int:
+        self.forks.append(ignored)
+        result = self.results.pop(0)
+        if isinstance(result, OSError):
+            raise result
+        return result
+
+    def turn(self) -> None:
+        while self.between:
+            self.between.popleft()()
+
+
+class Answers:
+    def __init__(self) -> None:
+        self.given: list[tuple[int, Process | OSError]] = []
+
+    def __call__(self, index: int, result: Process | OSError) -> None:
+        self.given.append((index, result))
+
+
+@pytest.fixture
+def children() -> Iterator[Callable[[], int]]:
+    """Makes real processes that wait to be killed."""
+    pids: list[int] = []
+
+    def make() -> int:
+        pids.append(os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ))
+        return pids[-1]
+
+    yield make
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue
+
+
+@pytest.fixture
+def kernel() -> FakeKernel:
+    return FakeKernel()
+
+
+@pytest.fixture
+def became() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def spawner(kernel: FakeKernel, became: list[int]) -> ForkSpawner:
+    fake: Any = kernel
+    return ForkSpawner(fake, became.append)
+
+
+def test_nothing_is_forked_in_the_middle_of_a_turn(
+    kernel: FakeKernel, spawner: ForkSpawner, children: Callable[[], int]
+) -> None:
+    answers = Answers()
+    kernel.results = [children(), children()]
+    pids = kernel.results.copy()
+    spawner.spawn(3, answers)
+    spawner.spawn(5, answers)
+    assert kernel.forks == answers.given == []
+    assert len(kernel.between) == 1, "one stop of the loop for all of them"
+    kernel.turn()
+    assert len(kernel.forks) == 2
+    found = [(index, result.pid) for index, result in answers.given if isinstance(result, Process)]
+    assert found == [(3, pids[0]), (5, pids[1])]
+    for _, result in answers.given:
+        assert isinstance(result, Process)
+        result.close()
+
+
+def test_workers_ignore_what_a_terminal_sends_to_the_whole_group(
+    kernel: FakeKernel, spawner: ForkSpawner
+) -> None:
+    kernel.results = [0]
+    spawner.spawn(0, Answers())
+    kernel.turn()
+    assert kernel.forks == [(signal.SIGINT, signal.SIGHUP)]
+
+
+def test_a_child_becomes_the_worker_of_its_slot_and_does_nothing_of_its_parents(
+    kernel: FakeKernel, spawner: ForkSpawner, became: list[int], children: Callable[[], int]
+) -> None:
+    answers = Answers()
+    kernel.results = [children(), 0]
+    for index in (7, 8, 9):
+        spawner.spawn(index, answers)
+    kernel.turn()
+    assert became == [8]
+    assert answers.given == []
+    assert len(kernel.forks) == 2
+
+
+def test_all_forks_are_made_before_the_first_answer(
+    kernel: FakeKernel, spawner: ForkSpawner, children: Callable[[], int]
+) -> None:
+    seen: list[int] = []
+
+    def answer(_index: int, result: Process | OSError) -> None:
+        seen.append(len(kernel.forks))
+        assert isinstance(result, Process)
+        result.close()
+
+    kernel.results = [children(), children()]
+    spawner.spawn(0, answer)
+    spawner.spawn(1, answer)
+    kernel.turn()
+    assert seen == [2, 2]
+
+
+def test_when_one_fork_fails_the_rest_is_not_tried_and_every_request_has_its_answer(
+    kernel: FakeKernel, spawner: ForkSpawner, children: Callable[[], int]
+) -> None:
+    answers = Answers()
+    error = BlockingIOError("no more processes")
+    kernel.results = [children(), error]
+    for index in range(3):
+        spawner.spawn(index, answers)
+    kernel.turn()
+    (first, process), *failed = answers.given
+    assert first == 0
+    assert isinstance(process, Process)
+    process.close()
+    assert failed == [(1, error), (2, error)]
+    assert len(kernel.forks) == 2
+
+
+def test_a_child_without_a_descriptor_is_ended_at_once(
+    kernel: FakeKernel,
+    spawner: ForkSpawner,
+    children: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_pid: int) -> int:
+        raise error
+
+    error = OSError(24, "Too many open files")
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    answers = Answers()
+    pid = children()
+    kernel.results = [pid]
+    spawner.spawn(0, answers)
+    kernel.turn()
+    assert answers.given == [(0, error)]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_requests_that_are_cancelled_are_not_forked_and_not_answered(
+    kernel: FakeKernel, spawner: ForkSpawner
+) -> None:
+    answers = Answers()
+    spawner.spawn(0, answers)
+    spawner.spawn(1, answers)
+    assert spawner.cancel() == [0, 1]
+    assert spawner.cancel() == []
+    kernel.turn()
+    assert kernel.forks == answers.given == []
+
+
+def test_what_is_requested_after_a_cancel_is_forked_once(
+    kernel: FakeKernel, spawner: ForkSpawner, children: Callable[[], int]
+) -> None:
+    answers = Answers()
+    spawner.spawn(0, answers)
+    spawner.cancel()
+    kernel.results = [children()]
+    spawner.spawn(1, answers)
+    kernel.turn()
+    ((index, process),) = answers.given
+    assert index == 1
+    assert isinstance(process, Process)
+    process.close()
+
+
+def test_a_process_is_signalled_and_waited_for(children: Callable[[], int]) -> None:
+    process = Process(children())
+    process.signal(signal.SIGTERM)
+    assert process.wait() == -signal.SIGTERM
+    process.signal(signal.SIGTERM)  # it has ended: nothing
+    assert process.wait() == 0, "its status was taken already, as by a program that waits for every child"
+    process.close()

@@ -1,0 +1,492 @@
+"""The supervisor with a clock, a scoreboard, a spawner and processes of the test's own: nothing is forked."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from prefork._engine import STUCK
+from prefork.config.options import PreForkOptions, check
+from prefork.pool.policy import State
+from prefork.pool.supervisor import KILL_AFTER_S, Supervisor
+
+EMPTY, STARTING, SPARE, ACTIVE, DRAINING = State
+
+
+class Handle:
+    def __init__(self, when: float, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.when, self.function, self.args = when, function, args
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeLoop:
+    """Its time passes only in `advance`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.handles: list[Handle] = []
+        self.readers: dict[int, Callable[[], object]] = {}
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, function: Callable[..., object], *args: Any) -> Handle:
+        self.handles.append(Handle(when, function, args))
+        return self.handles[-1]
+
+    def call_soon(self, function: Callable[..., object], *args: Any) -> Handle:
+        return self.call_at(self.now, function, *args)
+
+    def add_reader(self, fd: int, function: Callable[..., object], *args: Any) -> None:
+        self.readers[fd] = lambda: function(*args)
+
+    def remove_reader(self, fd: int) -> None:
+        del self.readers[fd]
+
+    @property
+    def due(self) -> float:
+        return min((handle.when for handle in self.handles if not handle.cancelled), default=math.inf)
+
+    def advance(self, seconds: float = 0.0) -> None:
+        """Lets time pass, and runs what is due, each at its time."""
+        end = self.now + seconds
+        while self.due <= end:
+            self.now = max(self.now, self.due)
+            (handle, *_) = (one for one in self.handles if not one.cancelled and one.when <= self.now)
+            self.handles.remove(handle)
+            handle.function(*handle.args)
+        self.now = end
+
+
+class FakeBoard:
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.slots = [EMPTY] * capacity
+        self.published: dict[str, int] = {}
+        self.records: dict[int, dict[str, Any]] = {}
+
+    def claim(self, index: int, _generation: int) -> None:
+        assert self.slots[index] is EMPTY
+        self.slots[index] = STARTING
+
+    def clear(self, index: int) -> None:
+        self.slots[index] = EMPTY
+
+    def states(self) -> list[State]:
+        return self.slots
+
+    def read(self, index: int) -> dict[str, Any] | None:
+        return self.records.get(index)
+
+    def publish(self, **fields: int) -> None:
+        self.published |= fields
+
+
+class FakeResources:
+    def __init__(self, capacity: int) -> None:
+        self.board = FakeBoard(capacity)
+        self.overcommits = False
+
+    def overcommit(self, wanted: bool) -> None:
+        self.overcommits = wanted
+
+
+class FakeProcess:
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.pidfd = pid + 10000
+        self.signals: list[int] = []
+        self.status = 0
+        self.closed = False
+
+    def signal(self, signum: int) -> None:
+        assert not self.closed
+        self.signals.append(signum)
+
+    def wait(self) -> int:
+        return self.status
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeSpawner:
+    """Keeps the requests until the test answers them."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[int, Callable[[int, Any], object]]] = []
+
+    def spawn(self, index: int, answer: Callable[[int, Any], object]) -> None:
+        self.requests.append((index, answer))
+
+    def cancel(self) -> list[int]:
+        cancelled, self.requests = self.requests, []
+        return [index for index, _ in cancelled]
+
+
+class World:
+    """A supervisor, and what the test does to it."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = check(PreForkOptions, {"graceful_timeout": 5.0, "boot_timeout": 2.0} | options)
+        self.loop = FakeLoop()
+        self.resources = FakeResources(2 * self.options.max_clients + 4)
+        self.board = self.resources.board
+        self.spawner = FakeSpawner()
+        self.heard: list[tuple[str, int]] = []
+        self.emptied = 0
+        self.processes: dict[int, FakeProcess] = {}
+        self.pids = 100
+        parts: Any = (self.loop, self.options, self.resources, self.spawner)
+        self.supervisor = Supervisor(*parts, lambda what, pid: self.heard.append((what, pid)), self._emptied)
+
+    def _emptied(self) -> None:
+        self.emptied += 1
+
+    def spawn(self, state: State | None = SPARE) -> list[int]:
+        """Answers every request with a new process, which then writes `state`. Returns their slots."""
+        requests, self.spawner.requests = self.spawner.requests, []
+        for index, answer in requests:
+            self.pids += 1
+            process: Any = FakeProcess(self.pids)
+            self.processes[index] = process
+            answer(index, process)
+        if state is not None:
+            for index, _ in requests:
+                self.board.slots[index] = state
+            self.supervisor.act()
+        return [index for index, _ in requests]
+
+    def fail(self, error: OSError) -> None:
+        requests, self.spawner.requests = self.spawner.requests, []
+        for index, answer in requests:
+            answer(index, error)
+
+    def write(self, index: int, state: State) -> None:
+        self.board.slots[index] = state
+        self.supervisor.act()
+
+    def end(self, index: int, status: int = 0) -> None:
+        """The process of that slot ends."""
+        process = self.processes[index]
+        process.status = status
+        self.loop.readers[process.pidfd]()
+
+    def signals(self) -> dict[int, list[int]]:
+        return {index: process.signals for index, process in self.processes.items() if process.signals}
+
+
+FIXED = {"start_servers": 2, "min_spare_servers": 2, "max_spare_servers": 2, "max_clients": 4}
+
+
+@pytest.fixture
+def world() -> World:
+    """A pool of two spares."""
+    world = World(**FIXED)
+    world.supervisor.start()
+    assert len(world.spawn()) == 2
+    return world
+
+
+# --- keeping the pool ---------------------------------------------------------------------------------------
+
+
+def test_it_starts_as_many_as_it_is_told_and_tells_of_each() -> None:
+    world = World(**FIXED)
+    world.supervisor.start()
+    assert [index for index, _ in world.spawner.requests] == [0, 1]
+    assert world.supervisor.pids == world.heard == []
+    world.spawn(STARTING)
+    assert world.supervisor.pids == [101, 102]
+    assert world.heard == [("forked", 101), ("forked", 102)]
+    world.write(1, SPARE)
+    world.write(1, ACTIVE)
+    assert world.heard[2:] == [("spare", 102)]
+
+
+def test_the_manager_shows_what_it_is_for() -> None:
+    world = World(**FIXED)
+    world.supervisor.start()
+    shown = world.board.published
+    assert (shown["kept"], shown["generation"]) == (True, 1)
+    assert (shown["min_spare"], shown["max_spare"], shown["max_clients"]) == (2, 2, 4)
+    world.supervisor.pause()
+    assert shown["kept"] is False
+    world.spawn()
+    world.supervisor.stop(graceful=True)
+    assert shown["stopping"] is True
+
+
+def test_it_plans_when_all_that_it_requested_has_come() -> None:
+    world = World(**FIXED)
+    world.supervisor.start()
+    (first, answer), second = world.spawner.requests
+    process: Any = FakeProcess(101)
+    world.spawner.requests = [second]
+    answer(first, process)
+    world.board.slots[first] = ACTIVE
+    world.supervisor.act()
+    assert world.spawner.requests == [second], "one is on its way, and how it ends is not known"
+    world.spawn(STARTING)
+    assert len(world.spawner.requests) == 1
+
+
+def test_a_taken_spare_is_replaced_and_a_surplus_retired(world: World) -> None:
+    world.write(0, ACTIVE)
+    (third,) = world.spawn()
+    assert world.board.published["forked"] == 3
+    world.write(0, SPARE)
+    assert world.signals() == {}
+    world.loop.advance(world.options.check_spares_interval * 2)
+    assert world.signals() == {third: [signal.SIGTERM]}
+    world.end(third)
+    assert world.supervisor.pids == [101, 102]
+    assert world.board.published["died"] == 1
+
+
+def test_without_room_and_spares_the_active_accept(world: World) -> None:
+    world.write(0, ACTIVE)
+    world.write(1, ACTIVE)
+    while world.spawner.requests:
+        assert not world.resources.overcommits
+        world.spawn(ACTIVE)
+    assert len(world.processes) == 4
+    assert world.resources.overcommits
+    world.write(0, SPARE)
+    assert not world.resources.overcommits
+
+
+def test_it_looks_again_each_interval_though_nothing_calls(world: World) -> None:
+    world.board.slots[0] = ACTIVE
+    world.loop.advance(world.options.check_spares_interval)
+    assert len(world.spawner.requests) == 1
+
+
+def test_replacing_spawns_the_next_generation_and_then_retires_the_last(world: World) -> None:
+    world.supervisor.replace()
+    assert world.board.published["generation"] == 2
+    (third,) = world.spawn(STARTING)
+    assert world.signals() == {}
+    world.write(third, SPARE)
+    assert world.signals() == {0: [signal.SIGTERM]}
+
+
+# --- what cannot be spawned ---------------------------------------------------------------------------------
+
+
+def test_a_failed_spawn_is_said_once_and_tried_again_with_pauses(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = BlockingIOError(11, "Resource temporarily unavailable")
+    world.end(0, -signal.SIGKILL)
+    for _ in range(3):
+        assert len(world.spawner.requests) == 1
+        world.fail(error)
+        assert world.spawner.requests == []
+        assert world.board.slots[0] is EMPTY
+        world.loop.advance(1.0)
+    lines = [record.message for record in caplog.records if "cannot spawn" in record.message]
+    assert len(lines) == 1
+    assert "Resource temporarily unavailable; going on with 1" in lines[0]
+    world.spawn()
+    assert "workers are spawned again" in caplog.text
+    assert len(world.supervisor.pids) == 2
+
+
+# --- ends ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "line"),
+    [
+        (STARTING, 3, "worker 101 ended before it was ready (exit status 3); trying again"),
+        (SPARE, -signal.SIGSEGV, "worker 101 ended: killed by SIGSEGV"),
+        (ACTIVE, 0, "worker 101 ended: exit status 0"),
+        (DRAINING, 5, "worker 101 ended: exit status 5"),
+        (DRAINING, 0, None),
+    ],
+)
+def test_what_an_end_means_is_in_the_log(
+    caplog: pytest.LogCaptureFixture, state: State, status: int, line: str | None
+) -> None:
+    world = World(**FIXED)
+    world.supervisor.start()
+    world.spawn(STARTING)
+    world.board.slots[0] = state
+    world.end(0, status)
+    assert [record.message for record in caplog.records] == ([line] if line else [])
+    assert all(record.levelno == logging.ERROR for record in caplog.records)
+    assert world.heard[-1] == ("died", 101)
+    assert world.processes[0].closed
+
+
+def test_a_worker_that_was_stuck_is_named_with_its_request(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    since = world.loop.now - 3.0
+    world.board.records[0] = {"request_started": since, "method": "GET", "path": "/slow"}
+    world.end(0, STUCK)
+    assert [record.message for record in caplog.records] == [
+        "worker 101 was stuck in GET /slow for 3.0 s: replaced"
+    ]
+
+
+@pytest.mark.parametrize(("state", "pauses"), [(STARTING, True), (SPARE, True), (DRAINING, False)])
+def test_one_that_ends_early_is_replaced_after_a_pause(state: State, pauses: bool) -> None:
+    world = World(**FIXED)
+    world.supervisor.start()
+    world.spawn(STARTING)
+    world.write(1, SPARE)
+    world.board.slots[0] = state
+    world.end(0, 4)
+    assert bool(world.spawner.requests) is not pauses
+    world.loop.advance(0.2)
+    assert len(world.spawner.requests) == 1
+
+
+def test_one_that_does_not_start_in_time_is_killed(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.write(0, ACTIVE)
+    (third,) = world.spawn(STARTING)
+    world.loop.advance(1.9)
+    assert world.signals() == {}
+    world.loop.advance(0.2 + world.options.check_spares_interval)
+    assert world.signals() == {third: [signal.SIGKILL]}
+    assert [(record.levelno, record.message) for record in caplog.records] == [
+        (logging.ERROR, "killing worker 103: it did not start within boot_timeout (2 s)")
+    ]
+    world.end(third, -signal.SIGKILL)
+    assert len(caplog.records) == 1, "that was expected"
+    world.loop.advance(1.0)
+    assert world.board.published["boot_failed"] == 1
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_one_that_does_not_end_in_time_is_killed_once(
+    world: World, caplog: pytest.LogCaptureFixture, told: bool
+) -> None:
+    if told:
+        world.supervisor.pause()
+    else:
+        world.write(0, DRAINING)
+    begin = [signal.SIGTERM] if told else []
+    world.loop.advance(5.0 + KILL_AFTER_S - 0.1)
+    assert world.processes[0].signals == begin
+    world.loop.advance(0.1)
+    assert world.processes[0].signals == [*begin, signal.SIGKILL]
+    assert (logging.WARNING, "killing worker 101: it did not end within graceful_timeout (5 s)") in [
+        (record.levelno, record.message) for record in caplog.records
+    ]
+    world.loop.advance(60.0)
+    assert world.processes[0].signals == [*begin, signal.SIGKILL]
+
+
+def test_its_time_runs_also_while_another_is_on_its_way(world: World) -> None:
+    world.write(0, ACTIVE)
+    world.supervisor.act()
+    assert world.spawner.requests, "no plan is made until it has come"
+    world.supervisor.pause()
+    world.loop.advance(5.0 + KILL_AFTER_S)
+    assert world.signals() == {index: [signal.SIGTERM, signal.SIGKILL] for index in (0, 1)}
+
+
+# --- pausing and ending -------------------------------------------------------------------------------------
+
+
+def test_a_paused_pool_spawns_none_until_it_starts_again(world: World) -> None:
+    world.write(0, ACTIVE)
+    assert len(world.spawner.requests) == 1
+    world.supervisor.pause()
+    assert world.spawner.requests == [], "the request is withdrawn"
+    assert world.board.slots[2] is EMPTY
+    assert world.signals() == {0: [signal.SIGTERM], 1: [signal.SIGTERM]}
+    world.end(0)
+    world.end(1)
+    world.loop.advance(60.0)
+    assert world.spawner.requests == []
+    assert world.loop.due == math.inf, "nothing is left to wait for"
+    world.supervisor.start()
+    assert len(world.spawner.requests) == 2
+
+
+@pytest.mark.parametrize("graceful", [True, False])
+def test_a_stopped_pool_is_emptied_once(world: World, graceful: bool) -> None:
+    world.supervisor.stop(graceful=graceful)
+    signum = signal.SIGTERM if graceful else signal.SIGKILL
+    assert world.signals() == {0: [signum], 1: [signum]}
+    world.loop.advance()
+    world.end(0, -signum)
+    assert world.emptied == 0
+    world.end(1, -signum)
+    assert world.emptied == 1
+    world.loop.advance(60.0)
+    world.supervisor.act()
+    assert world.emptied == 1
+    assert world.loop.readers == {}
+    assert world.supervisor.pids == []
+
+
+def test_a_pool_without_workers_is_emptied_in_the_next_turn() -> None:
+    world = World(**FIXED)
+    world.supervisor.start()
+    world.supervisor.stop(graceful=True)
+    assert world.emptied == 0
+    world.loop.advance()
+    assert world.emptied == 1
+
+
+def test_a_second_stop_may_be_harder_and_a_gentle_one_says_nothing_twice(world: World) -> None:
+    world.supervisor.stop(graceful=True)
+    world.supervisor.stop(graceful=True)
+    assert world.signals() == {0: [signal.SIGTERM], 1: [signal.SIGTERM]}
+    world.supervisor.stop(graceful=False)
+    assert world.signals() == {index: [signal.SIGTERM, signal.SIGKILL] for index in (0, 1)}
+
+
+@pytest.mark.parametrize("how", ["pause", "stop"])
+def test_a_worker_that_was_on_its_way_ends_as_the_others(world: World, how: str) -> None:
+    """A spawner cannot take back what another process is making for it."""
+    world.spawner.cancel = list  # type: ignore[method-assign]
+    world.write(0, ACTIVE)
+    world.supervisor.pause() if how == "pause" else world.supervisor.stop(graceful=True)
+    for index in (0, 1):
+        world.end(index)
+    assert world.emptied == 0
+    (late,) = world.spawn(None)
+    assert world.signals()[late] == [signal.SIGTERM]
+    world.end(late)
+    assert world.emptied == (how == "stop")
+
+
+def test_what_was_on_its_way_and_does_not_come_is_not_waited_for(world: World) -> None:
+    world.spawner.cancel = list  # type: ignore[method-assign]
+    world.write(0, ACTIVE)
+    world.supervisor.stop(graceful=True)
+    for index in (0, 1):
+        world.end(index)
+    world.fail(OSError(11, "no"))
+    assert world.emptied == 1
+
+
+def test_kill_ends_all_and_waits_and_asks_nothing_later(world: World) -> None:
+    world.write(0, ACTIVE)
+    world.supervisor.kill()
+    assert world.signals() == {0: [signal.SIGKILL], 1: [signal.SIGKILL]}
+    assert all(process.closed for process in world.processes.values())
+    assert world.spawner.requests == []
+    world.loop.advance(60.0)
+    world.supervisor.act()
+    assert world.emptied == 0
+
+
+def test_a_worker_closes_the_descriptors_of_its_siblings(world: World) -> None:
+    world.supervisor.discard()
+    assert all(process.closed for process in world.processes.values())
+    assert world.signals() == {}

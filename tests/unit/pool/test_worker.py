@@ -1,0 +1,221 @@
+"""A worker's birth and end, in this process: its server, its manager and its engine are made up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from prefork import LifespanFailed
+from prefork.config.options import PreForkOptions, check
+from prefork.pool import worker as module
+from prefork.pool.worker import DRAIN_IDLE_S, Worker
+from prefork.server.server import BOOT_FAILED
+
+
+class Exited(BaseException):
+    """Instead of the end of the process."""
+
+
+class Journal:
+    """What happens, in order. Any other attribute is a function that is noted with its arguments."""
+
+    def __init__(self, events: list[Any], **attributes: Any) -> None:
+        self.events = events
+        self.__dict__ |= attributes
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def note(*args: Any, **options: Any) -> None:
+            self.events.append((name, *args, *options.values()) if args or options else name)
+
+        return note
+
+
+class Birth:
+    """A worker, and all that it meets."""
+
+    def __init__(self, begin: Callable[[], Any] | None = None, **options: Any) -> None:
+        self.events: list[Any] = []
+        self.options = check(PreForkOptions, options)
+        self.engine = Journal(self.events, pool_stops=False)
+        self.kernel = Journal(self.events, engine=self.engine, sessions=(), call=self.call)
+        service = Journal(self.events, concurrency=1, begin=begin)
+        self.server = Journal(
+            self.events,
+            kernel=self.kernel,
+            _name="HTTPD",
+            _service=service,
+            _accepting=[0, 1],
+            _stopping=False,
+        )
+        resources = Journal(self.events, manager_pid=os.getppid())
+        self.manager = Journal(self.events, resources=resources)
+        server: Any = self.server
+        self.worker = Worker(server, self.options)
+        self.handlers: dict[str, Callable[[], Any]] = {}
+
+    def call(self, alias: str, event: str) -> Any:
+        self.events.append(f"{alias}.{event}")
+        result = self.handlers[event]() if event in self.handlers else None
+        return asyncio.ensure_future(result) if asyncio.iscoroutine(result) else result
+
+    def live(self) -> list[Any]:
+        manager: Any = self.manager
+        asyncio.run(self.worker.be_born(manager, 3))
+        return self.events
+
+
+@pytest.fixture(autouse=True)
+def no_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(status: int) -> None:
+        raise Exited(status)
+
+    monkeypatch.setattr(module, "die_with_parent", lambda _pid: True)
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+
+
+def test_it_is_born_in_this_order() -> None:
+    async def begin() -> None:
+        birth.events.append("begin")
+
+    birth = Birth(begin, fork_handlers={"DB": "connect", "CACHE": "warm"})
+    assert birth.live() == [
+        ("join", birth.engine, 3, 1, True),
+        "discard",
+        "DB.connect",
+        "CACHE.warm",
+        "begin",
+        ("signal", signal.SIGTERM, "HTTPD", "_dismissed"),
+        "_serve",
+        "enter_pool",
+    ]
+
+
+def test_an_asynchronous_fork_handler_is_waited_for() -> None:
+    async def connect() -> None:
+        await asyncio.sleep(0)
+        birth.events.append("connected")
+
+    birth = Birth(fork_handlers={"DB": "connect", "CACHE": "warm"})
+    birth.handlers["connect"] = connect
+    events = birth.live()
+    assert events.index("DB.connect") < events.index("connected") < events.index("CACHE.warm")
+
+
+async def fail() -> None:
+    raise LifespanFailed("no database")
+
+
+@pytest.mark.parametrize("where", ["fork handler", "application"])
+def test_one_that_is_not_complete_does_not_serve(where: str, caplog: pytest.LogCaptureFixture) -> None:
+    birth = Birth(fail if where == "application" else None, fork_handlers={"DB": "connect"})
+    if where == "fork handler":
+        birth.handlers["connect"] = fail
+    with pytest.raises(Exited, match=str(BOOT_FAILED)):
+        birth.live()
+    assert "_serve" not in birth.events
+    assert [record.message for record in caplog.records] == ["worker failed to start: no database"]
+    assert caplog.records[0].exc_info in (None, False), "an error of ours says all"
+
+
+def test_an_error_of_the_program_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    birth = Birth(fork_handlers={"DB": "connect"})
+    birth.handlers["connect"] = lambda: {}["host"]
+    with pytest.raises(Exited):
+        birth.live()
+    assert "KeyError: 'host'" in caplog.text
+
+
+def test_one_whose_manager_has_died_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(module, "die_with_parent", lambda pid: bool(asked.append(pid)))
+    birth = Birth()
+    with pytest.raises(Exited):
+        birth.live()
+    assert asked == [os.getppid()]
+    assert birth.events == []
+
+
+@pytest.mark.parametrize(
+    ("options", "guarded"),
+    [
+        ({"max_clients": 2}, True),
+        ({"max_clients": 1, "start_servers": 1}, False),
+        ({"max_clients": 1, "start_servers": 1, "request_timeout": 1.0}, True),
+    ],
+)
+def test_a_guard_is_started_where_it_has_something_to_do(options: dict[str, Any], guarded: bool) -> None:
+    birth = Birth(**options)
+    (*_, found) = birth.live()[0]
+    assert found is guarded
+
+
+@pytest.mark.parametrize(("said", "concurrency"), [(None, 1), (7, 7)])
+def test_the_operators_concurrency_wins_over_the_applications(said: int | None, concurrency: int) -> None:
+    birth = Birth(**({} if said is None else {"concurrency": said}))
+    assert birth.live()[0][3] == concurrency
+
+
+def test_it_ends_after_so_many_requests_and_a_random_number_more() -> None:
+    found = set()
+    for _ in range(50):
+        birth = Birth(max_requests_per_child=100, max_requests_jitter=3)
+        ((requests, callback),) = [event[1:] for event in birth.live() if event[0] == "set_max_requests"]
+        found.add(requests)
+    assert found <= {100, 101, 102, 103}
+    assert len(found) > 1
+    callback()
+    assert birth.events[-2:] == ["leave_pool", ("_drain", DRAIN_IDLE_S)]
+
+
+# --- serving and ending -------------------------------------------------------------------------------------
+
+
+def test_it_pauses_and_resumes_accepting() -> None:
+    birth = Birth()
+    assert birth.worker.stop_listen() is True
+    assert birth.worker.start_listen() is True
+    assert birth.events == [("accepting", number, yes) for yes in (False, True) for number in (0, 1)]
+    birth.server._accepting = []
+    assert birth.worker.stop_listen() is False
+
+
+@pytest.mark.parametrize("what", ["SETHANDLERS", "SETFORKHANDLERS"])
+def test_what_its_manager_decides_is_refused(what: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert Birth().worker.may_change(what) is False
+    assert f"{what} is refused in a worker" in caplog.text
+    assert caplog.records[0].levelno == logging.ERROR
+
+
+def test_it_is_a_child_without_workers_or_glue() -> None:
+    worker = Birth().worker
+    assert worker.is_child
+    assert (worker.workers, worker.glue) == ([], None)
+
+
+def test_it_drains_once_and_cuts_what_is_left_when_it_is_told_to_hurry() -> None:
+    birth = Birth()
+    birth.worker.replace_worker()
+    birth.worker.shutdown(graceful=True)
+    assert birth.events == ["leave_pool", ("_drain", DRAIN_IDLE_S)]
+    birth.worker.shutdown(graceful=False)
+    assert birth.events[2:] == ["_cut"]
+
+
+def test_when_the_pool_stops_too_idle_connections_are_not_kept() -> None:
+    birth = Birth()
+    birth.engine.pool_stops = True
+    birth.worker.shutdown(graceful=True)
+    assert birth.events == ["leave_pool", ("_drain", 0.0)]
+
+
+def test_its_process_ends_with_its_last_connection() -> None:
+    birth = Birth()
+    birth.worker.gone()
+    assert birth.events == ["stop"]
