@@ -77,8 +77,7 @@ class Server(PreForkServer):
         self.on_serving.append(lambda _: self.told.append("serving"))
 
     def _make_spawner(self, manager: Manager) -> Spawner:  # noqa: ARG002
-        spawner: Any = self.spawner
-        return spawner
+        return self.spawner
 
     @property
     def pids(self) -> list[int]:
@@ -220,7 +219,7 @@ def test_replacing_is_the_next_generation(server: Server, how: str) -> None:
 
 def test_a_manager_is_no_worker_to_be_replaced(server: Server) -> None:
     seen: list[list[int]] = []
-    when_it_serves(server, server.replace_worker, lambda: seen.append(server.workers))
+    when_it_serves(server, server._replace_process, lambda: seen.append(server.workers))
     assert len(seen[0]) == 2
 
 

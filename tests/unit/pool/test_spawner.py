@@ -86,7 +86,7 @@ def test_nothing_is_forked_in_the_middle_of_a_turn(
     pids = kernel.results.copy()
     spawner.spawn(3, answers)
     spawner.spawn(5, answers)
-    assert kernel.forks == answers.given == []
+    assert (kernel.forks, answers.given) == ([], [])
     assert len(kernel.between) == 1, "one stop of the loop for all of them"
     kernel.turn()
     assert len(kernel.forks) == 2
@@ -183,7 +183,7 @@ def test_requests_that_are_cancelled_are_not_forked_and_not_answered(
     assert spawner.cancel() == [0, 1]
     assert spawner.cancel() == []
     kernel.turn()
-    assert kernel.forks == answers.given == []
+    assert (kernel.forks, answers.given) == ([], [])
 
 
 def test_what_is_requested_after_a_cancel_is_forked_once(

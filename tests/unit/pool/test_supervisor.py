@@ -145,8 +145,12 @@ class World:
         self.emptied = 0
         self.processes: dict[int, FakeProcess] = {}
         self.pids = 100
-        parts: Any = (self.loop, self.options, self.resources, self.spawner)
-        self.supervisor = Supervisor(*parts, lambda what, pid: self.heard.append((what, pid)), self._emptied)
+        loop: Any = self.loop
+        resources: Any = self.resources
+        self.supervisor = Supervisor(loop, self.options, resources, self.spawner, self._tell, self._emptied)
+
+    def _tell(self, what: str, pid: int) -> None:
+        self.heard.append((what, pid))
 
     def _emptied(self) -> None:
         self.emptied += 1
@@ -203,7 +207,7 @@ def test_it_starts_as_many_as_it_is_told_and_tells_of_each() -> None:
     world = World(**FIXED)
     world.supervisor.start()
     assert [index for index, _ in world.spawner.requests] == [0, 1]
-    assert world.supervisor.pids == world.heard == []
+    assert (world.supervisor.pids, world.heard) == ([], [])
     world.spawn(STARTING)
     assert world.supervisor.pids == [101, 102]
     assert world.heard == [("forked", 101), ("forked", 102)]

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from prefork import LifespanFailed
+from prefork import HTTPServer, Kernel, LifespanFailed
 from prefork.config.options import PreForkOptions, check
 from prefork.pool import worker as module
 from prefork.pool.worker import DRAIN_IDLE_S, Worker
-from prefork.server.server import BOOT_FAILED
+from prefork.server.role import BOOT_FAILED
 
 
 class Exited(BaseException):
@@ -29,34 +29,32 @@ class Journal:
         self.events = events
         self.__dict__ |= attributes
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Any:
         def note(*args: Any, **options: Any) -> None:
             self.events.append((name, *args, *options.values()) if args or options else name)
 
         return note
 
 
+def journal(events: list[Any], **attributes: Any) -> Any:
+    """It stands for anything."""
+    return Journal(events, **attributes)
+
+
 class Birth:
     """A worker, and all that it meets."""
 
-    def __init__(self, begin: Callable[[], Any] | None = None, **options: Any) -> None:
+    def __init__(self, startup: Callable[[], Any] | None = None, **options: Any) -> None:
         self.events: list[Any] = []
-        self.options = check(PreForkOptions, options)
-        self.engine = Journal(self.events, pool_stops=False)
-        self.kernel = Journal(self.events, engine=self.engine, sessions=(), call=self.call)
-        service = Journal(self.events, concurrency=1, begin=begin)
-        self.server = Journal(
-            self.events,
-            kernel=self.kernel,
-            _name="HTTPD",
-            _service=service,
-            _accepting=[0, 1],
-            _stopping=False,
-        )
-        resources = Journal(self.events, manager_pid=os.getppid())
-        self.manager = Journal(self.events, resources=resources)
-        server: Any = self.server
-        self.worker = Worker(server, self.options)
+        self.options = check(PreForkOptions, {"alias": "HTTPD"} | options)
+        self.engine = journal(self.events, pool_stops=False)
+        self.kernel = journal(self.events, engine=self.engine, sessions=(), call=self.call)
+        self.context = journal(self.events, kernel=self.kernel, session=None)
+        service = journal(self.events, concurrency=1, startup=startup)
+        listener = journal(self.events, sockets="sockets")
+        self.manager = journal(self.events, resources=journal(self.events, manager_pid=os.getppid()))
+        self.worker = Worker(self.context, self.options, service, listener)
+        self.serving = self.worker._serving = journal(self.events, is_open=True)
         self.handlers: dict[str, Callable[[], Any]] = {}
 
     def call(self, alias: str, event: str) -> Any:
@@ -65,8 +63,7 @@ class Birth:
         return asyncio.ensure_future(result) if asyncio.iscoroutine(result) else result
 
     def live(self) -> list[Any]:
-        manager: Any = self.manager
-        asyncio.run(self.worker.be_born(manager, 3))
+        asyncio.run(self.worker.be_born(self.manager, 3))
         return self.events
 
 
@@ -81,18 +78,18 @@ def no_exit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_is_born_in_this_order() -> None:
-    async def begin() -> None:
-        birth.events.append("begin")
+    async def startup() -> None:
+        birth.events.append("startup")
 
-    birth = Birth(begin, fork_handlers={"DB": "connect", "CACHE": "warm"})
+    birth = Birth(startup, fork_handlers={"DB": "connect", "CACHE": "warm"})
     assert birth.live() == [
         ("join", birth.engine, 3, 1, True),
-        "discard",
+        "discard_pool",
         "DB.connect",
         "CACHE.warm",
-        "begin",
+        "startup",
         ("signal", signal.SIGTERM, "HTTPD", "_dismissed"),
-        "_serve",
+        ("accept", "sockets"),
         "enter_pool",
     ]
 
@@ -119,17 +116,17 @@ def test_one_that_is_not_complete_does_not_serve(where: str, caplog: pytest.LogC
         birth.handlers["connect"] = fail
     with pytest.raises(Exited, match=str(BOOT_FAILED)):
         birth.live()
-    assert "_serve" not in birth.events
+    assert ("accept", "sockets") not in birth.events
     assert [record.message for record in caplog.records] == ["worker failed to start: no database"]
-    assert caplog.records[0].exc_info in (None, False), "an error of ours says all"
+    assert not caplog.records[0].exc_info, "an error of ours says all"
 
 
 def test_an_error_of_the_program_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     birth = Birth(fork_handlers={"DB": "connect"})
-    birth.handlers["connect"] = lambda: {}["host"]
+    birth.handlers["connect"] = lambda: os.environ["NO_SUCH_HOST"]
     with pytest.raises(Exited):
         birth.live()
-    assert "KeyError: 'host'" in caplog.text
+    assert "KeyError: 'NO_SUCH_HOST'" in caplog.text
 
 
 def test_one_whose_manager_has_died_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +155,8 @@ def test_a_guard_is_started_where_it_has_something_to_do(options: dict[str, Any]
 
 @pytest.mark.parametrize(("said", "concurrency"), [(None, 1), (7, 7)])
 def test_the_operators_concurrency_wins_over_the_applications(said: int | None, concurrency: int) -> None:
-    birth = Birth(**({} if said is None else {"concurrency": said}))
+    options: dict[str, Any] = {} if said is None else {"concurrency": said}
+    birth = Birth(None, **options)
     assert birth.live()[0][3] == concurrency
 
 
@@ -171,7 +169,10 @@ def test_it_ends_after_so_many_requests_and_a_random_number_more() -> None:
     assert found <= {100, 101, 102, 103}
     assert len(found) > 1
     callback()
-    assert birth.events[-2:] == ["leave_pool", ("_drain", DRAIN_IDLE_S)]
+    assert birth.events[-3:] == LEAVES
+
+
+LEAVES = ["leave_pool", "close", ("drain", DRAIN_IDLE_S)]
 
 
 # --- serving and ending -------------------------------------------------------------------------------------
@@ -179,11 +180,9 @@ def test_it_ends_after_so_many_requests_and_a_random_number_more() -> None:
 
 def test_it_pauses_and_resumes_accepting() -> None:
     birth = Birth()
-    assert birth.worker.stop_listen() is True
-    assert birth.worker.start_listen() is True
-    assert birth.events == [("accepting", number, yes) for yes in (False, True) for number in (0, 1)]
-    birth.server._accepting = []
-    assert birth.worker.stop_listen() is False
+    birth.worker.stop_listen()
+    birth.worker.start_listen()
+    assert birth.events == ["pause", "resume"]
 
 
 @pytest.mark.parametrize("what", ["SETHANDLERS", "SETFORKHANDLERS"])
@@ -199,23 +198,30 @@ def test_it_is_a_child_without_workers_or_glue() -> None:
     assert (worker.workers, worker.glue) == ([], None)
 
 
-def test_it_drains_once_and_cuts_what_is_left_when_it_is_told_to_hurry() -> None:
+def test_it_drains_once_and_aborts_what_is_left_when_it_is_told_to_hurry() -> None:
     birth = Birth()
-    birth.worker.replace_worker()
+    birth.worker.replace_process()
+    birth.serving.is_open = False
     birth.worker.shutdown(graceful=True)
-    assert birth.events == ["leave_pool", ("_drain", DRAIN_IDLE_S)]
+    assert birth.events == LEAVES
     birth.worker.shutdown(graceful=False)
-    assert birth.events[2:] == ["_cut"]
+    assert birth.events == [*LEAVES, "abort"]
 
 
 def test_when_the_pool_stops_too_idle_connections_are_not_kept() -> None:
     birth = Birth()
     birth.engine.pool_stops = True
     birth.worker.shutdown(graceful=True)
-    assert birth.events == ["leave_pool", ("_drain", 0.0)]
+    assert birth.events == ["leave_pool", "close", ("drain", 0.0)]
 
 
-def test_its_process_ends_with_its_last_connection() -> None:
+def test_other_servers_of_its_process_are_discarded() -> None:
+    kernel = Kernel()
+    own, other = HTTPServer(kernel, alias="OWN"), HTTPServer(kernel, alias="OTHER")
     birth = Birth()
-    birth.worker.gone()
-    assert birth.events == ["stop"]
+    birth.kernel.sessions = kernel.sessions
+    birth.context.session = own
+    roles = journal(["own"]), journal(["other"])
+    own._role, other._role = roles
+    birth.live()
+    assert [role.events for role in roles] == [["own"], ["other", "discard"]]

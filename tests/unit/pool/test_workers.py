@@ -35,7 +35,7 @@ def states_of(workers: Workers) -> dict[int, State]:
 
 def test_a_new_table_is_empty(workers: Workers) -> None:
     assert workers.is_empty
-    assert workers.slots() == workers.pids == list(workers) == []
+    assert (workers.slots(), workers.pids, list(workers)) == ([], [], [])
     assert (workers.spawned, workers.died, workers.boot_failed) == (0, 0, 0)
 
 
@@ -45,7 +45,7 @@ def test_a_requested_worker_counts_as_starting_before_it_exists(workers: Workers
     assert workers.slots() == [Slot(index, STARTING, 3, 10.0)]
     assert workers.is_waiting
     assert not workers.is_empty
-    assert workers.pids == list(workers) == []
+    assert (workers.pids, list(workers)) == ([], [])
     assert workers.spawned == 0
 
 
@@ -71,7 +71,7 @@ def test_a_request_that_is_withdrawn_leaves_nothing(workers: Workers) -> None:
 
 def test_each_worker_has_a_slot_of_its_own_and_there_are_no_more_than_slots(workers: Workers) -> None:
     slots = [workers.request(1, 10.0) for _ in range(4)]
-    assert sorted(map(int, filter(lambda slot: slot is not None, slots))) == [0, 1, 2, 3]
+    assert set(slots) == {0, 1, 2, 3}
     assert workers.request(1, 10.0) is None
 
 
