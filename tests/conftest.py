@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from support.apps import ASGI_APP
 from support.engine import LocalEngine, RunEngine
 from support.pool import MakePool, Pool, start_pool
 from support.server import Serve, Server, start_server, write_app
+
+
+def pytest_configure() -> None:
+    """Restores Ctrl-C, which a shell ignores in the jobs that it starts in the background: tests send it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
