@@ -1,4 +1,8 @@
-"""The native engine as Python sees it. Its docstrings are in `crates/python`; here is what they leave out."""
+"""The native engine as Python sees it.
+
+The docstrings are those of the native module (`crates/python`), for editors; a test compares them. Names that
+begin with an underscore exist only here, for type checkers.
+"""
 
 from asyncio import Future
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, MutableMapping
@@ -35,204 +39,443 @@ _T_co = TypeVar("_T_co", covariant=True)
 _Fields: TypeAlias = Headers | Mapping[str, str] | Iterable[tuple[str, str]]
 
 STUCK: int
+"""The exit status of a worker that was stuck in a request for too long: 124, as that of timeout(1)."""
 TRACEBACKS: int
+"""The signal on which `faulthandler` writes the traceback of every thread before a stuck worker exits: 64,
+the last real-time one."""
 
-def die_with_parent(parent: int) -> bool: ...
-def fill_heap() -> int: ...
-def scope(request: Request, base: dict[str, Any], root_path: str) -> dict[str, Any]: ...
+def die_with_parent(parent: int) -> bool:
+    """Has this process killed when its parent dies (prctl(2), PR_SET_PDEATHSIG). `parent` is the parent's
+    process id. Returns False if the parent is gone already.
+
+    Raises OSError.
+    """
+
+def fill_heap() -> int:
+    """Allocates, for good, the memory that is free between the objects of this process, and returns how many
+    bytes that is. It is for the moment before a fork, on the thread that forks: the child's objects then lie
+    in pages of their own, and fewer shared pages are copied."""
+
+def scope(request: Request, base: dict[str, Any], root_path: str) -> dict[str, Any]:
+    """The HTTP scope of a request: a copy of `base` with `method`, `path`, `raw_path`, `query_string`,
+    `client` and `headers` set, and `http_version` if it is 1.0. `state` and `extensions` of `base` are
+    copied, because applications write to them. `path` begins with `root_path`, also if a proxy has taken that
+    away."""
 
 class _Service(Protocol):
-    """Whom the requests of a listener go to. Called by `poll`; an exception costs that request, no more."""
+    """What the requests of a listener are handed to: the interface between the engine and a kind of
+    application.
 
-    # These are looked up once, when it listens.
-    # Whether `request` is called for every head, and the body pulled by an `Exchange`.
-    @property
-    def pulls_bodies(self) -> bool: ...
-    @property
-    def adds_content_type(self) -> bool: ...
-    # Whether its responses are `StartResponse`s.
-    @property
-    def uses_start_response(self) -> bool: ...
-    # Called after each response, unless it is None.
-    @property
-    def request_ended(self) -> Callable[[Request | None, Response], object] | None: ...
-    def request(self, request: Request, response: Response, /) -> object: ...
-    # True: the body is wanted, and `body` is called with it. False: it has been answered.
-    def head(self, request: Request, response: Response, /) -> bool: ...
-    def body(self, request: Request, response: Response, /) -> object: ...
-    # True: it has answered, or will. False: the engine does.
-    def malformed(self, response: Response, status: int, reason: str, remote_ip: str, /) -> bool: ...
-    def client_error(self, text: str, remote_ip: str, /) -> object: ...
-    def server_warning(self, text: str, /) -> object: ...
-    def timed_out(self, request: str, seconds: float, remote_ip: str, /) -> object: ...
-    def unanswered(self, handler: Any, remote_ip: str, /) -> object: ...
+    `Engine.listen()` looks the attributes up once. The engine calls the methods in `poll()`, on its thread.
+    An exception of one costs that request and no other; SystemExit and KeyboardInterrupt leave `poll()`.
+    """
 
-# Listeners are numbered from 0 in the order in which they came; a number that is none does nothing.
+    @property
+    def pulls_bodies(self) -> bool:
+        """Whether `request` is called for every head, and reads the body with an `HTTPExchange`. Otherwise
+        the engine collects bodies, and calls `head` and `body` for a request that has one."""
+    @property
+    def uses_start_response(self) -> bool:
+        """Whether the responses are `StartResponse` objects, as WSGI needs them."""
+    @property
+    def adds_content_type(self) -> bool:
+        """Whether a response without a Content-Type gets text/plain."""
+    def request(self, request: Request, response: Response, /) -> object:
+        """Takes a request without a body; with `pulls_bodies` every request. It completes the response now or
+        later."""
+    def head(self, request: Request, response: Response, /) -> bool:
+        """Takes a request whose body is not received yet. Returns True to have the body collected and `body`
+        called, or False if the response is complete."""
+    def body(self, request: Request, response: Response, /) -> object:
+        """Takes a request, for which `head` returned True, with its whole body."""
+    def malformed(self, response: Response, status: int, reason: str, remote_ip: str, /) -> bool:
+        """Hears of bytes that are not a request, and which status fits. Returns True if it completes the
+        response, now or later, or False to have the engine send that status. The connection closes either
+        way."""
+    @property
+    def request_ended(self) -> Callable[[Request | None, Response], object] | None:
+        """Called after each complete response, with None for a malformed request. None saves the call."""
+    def unanswered(self, handler: Any, remote_ip: str, /) -> object:
+        """Hears that a response was dropped before it was complete, with its `handler`. The client has got a
+        500, or a closed connection in the middle of the body."""
+    def timed_out(self, request: str, seconds: float, remote_ip: str, /) -> object:
+        """Hears that a request, given as method and target, had no response within `request_timeout`. The
+        client has got a 504."""
+    def client_error(self, text: str, remote_ip: str, /) -> object:
+        """Hears what went wrong for one client: it broke the protocol, was too slow, or left too early."""
+    def server_warning(self, text: str, /) -> object:
+        """Hears that the listener cannot accept connections for now, or can again."""
+
 @final
 class Engine:
-    def __new__(cls) -> Engine: ...
-    def nest(self, fd: int) -> None: ...
-    def fileno(self) -> int: ...
-    def due(self) -> float | None: ...
-    def poll(self, timeout: float | None) -> bool: ...
-    def listen(self, fd: int, service: _Service, options: ServerOptions) -> int: ...
-    def unlisten(self, listener: int) -> None: ...
-    def accepting(self, listener: int, yes: bool) -> None: ...
-    def drain(self, listener: int, linger: float, drained: Callable[[], object]) -> None: ...
-    def abort(self, listener: int) -> None: ...
-    def join_pool(self, scoreboard: Scoreboard, index: int, concurrency: int, gate: int) -> None: ...
-    def join_queue(self, entrance: int, way_out: int) -> None: ...
-    def start_guard(self) -> None: ...
-    def enter_pool(self) -> None: ...
-    def leave_pool(self) -> None: ...
-    @property
-    def pool_stops(self) -> bool: ...
-    def set_max_requests(self, requests: int, callback: Callable[[], object]) -> None: ...
-    @property
-    def connections(self) -> int: ...
-    @property
-    def in_flight(self) -> int: ...
-    def close(self) -> None: ...
+    """The I/O core of one process: it accepts clients, reads requests, calls the services of its listeners,
+    and sends their responses. Listeners are numbered from 0 in the order of `listen()`; an unknown number is
+    ignored.
 
-# `len`, iteration, `keys`, `values` and `items` have every field, repeats included.
+    Raises OSError if the process has no descriptor left.
+    """
+
+    def __new__(cls) -> Engine: ...
+    def nest(self, fd: int) -> None:
+        """Adds the epoll set of another loop. `poll()` returns True when that set is ready.
+
+        Raises ValueError for a negative descriptor, and OSError.
+        """
+    def fileno(self) -> int:
+        """The descriptor of the epoll set, for another loop to wait for. That loop calls `poll(0)` when the
+        descriptor is readable, and after `due()`.
+
+        Raises ValueError if the engine is closed.
+        """
+    def due(self) -> float | None:
+        """Seconds until the next turn is due even if `fileno()` is not readable; None for never. What changes
+        after this call makes it readable."""
+    def poll(self, timeout: float | None) -> bool:
+        """One turn: waits at most `timeout` seconds, with None without a limit, and serves what is ready.
+        Returns True if the nested set is ready. The GIL is released only around a wait that can block.
+
+        Raises SystemExit and KeyboardInterrupt if a service raises them; any other exception costs one
+        request and goes to `sys.unraisablehook`.
+        """
+    def listen(self, fd: int, service: _Service, options: ServerOptions) -> int:
+        """Serves the clients of a listening, non-blocking socket, whose descriptor is duplicated. The
+        attributes of `service` are looked up now. Returns the listener's number.
+
+        Raises AttributeError or TypeError if the service misses an attribute or an option is not of its type,
+        ValueError for a negative descriptor, and OSError.
+        """
+    def unlisten(self, listener: int) -> None:
+        """Closes a listener. Its connections stay open."""
+    def accepting(self, listener: int, yes: bool) -> None:
+        """Pauses accepting new connections, or resumes it.
+
+        Raises OSError.
+        """
+    def drain(self, listener: int, linger: float, drained: Callable[[], object]) -> None:
+        """Closes a listener and drains its connections: those between requests may bring one more within
+        `linger` seconds, then each is closed after its response. `drained()` is called when the last one is
+        closed."""
+    def abort(self, listener: int) -> None:
+        """Closes every connection of a listener at once, even in the middle of a response."""
+    def join_pool(self, scoreboard: Scoreboard, index: int, concurrency: int, overcommit_fd: int) -> None:
+        """Makes this forked process the worker of slot `index`. While it has `concurrency` requests in
+        flight, it accepts no connection unless the eventfd `overcommit_fd` is readable and the scoreboard
+        says overcommit. The descriptor is duplicated; the scoreboard is closed in this process.
+
+        Raises OSError, and RuntimeError if the scoreboard is not the manager's.
+        """
+    def join_queue(self, send_fd: int, receive_fd: int) -> None:
+        """Worker: hands connections off to the other workers through the socket `send_fd`, and adopts theirs
+        from `receive_fd`. Both are duplicated.
+
+        Raises OSError.
+        """
+    def start_guard(self) -> None:
+        """Worker: starts the guard, a native thread that acts while this one is stuck: it hands connections
+        off, and ends the process at the request timeout. It inherits the signals that this thread has
+        blocked, which must be all but TRACEBACKS.
+
+        Raises OSError.
+        """
+    def enter_pool(self) -> None:
+        """Worker: becomes a spare on the scoreboard, and wakes the manager."""
+    def leave_pool(self) -> None:
+        """Worker: becomes draining on the scoreboard."""
+    @property
+    def pool_stops(self) -> bool:
+        """Worker: whether the manager shuts the whole pool down; False outside of one."""
+    def set_max_requests(self, requests: int, callback: Callable[[], object]) -> None:
+        """Has `callback()` called once, when this process has taken that many requests."""
+    @property
+    def connections(self) -> int:
+        """The number of open connections."""
+    @property
+    def in_flight(self) -> int:
+        """The number of requests that were handed to a service and have no complete response."""
+    def close(self) -> None:
+        """Closes the descriptors of this process: the epoll set, every listener and connection. It takes
+        nothing out of the epoll set, which a forked child shares with its parent; so a child may close the
+        copy that it has."""
+
 @final
 class Headers:
+    """Header fields (RFC 9110, section 5): in order, with repeats, names without case. Made of a mapping or
+    an iterable of (name, value). `[]` and `get()` give the first value of a name; setting one replaces every
+    field of that name. `len()`, iteration, `keys()`, `values()` and `items()` have every field, repeats
+    included. A value that does not fit Latin-1 is sent as UTF-8.
+
+    Raises TypeError for names or values that are not str.
+    """
+
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __new__(cls, fields: _Fields | None = None) -> Headers: ...
-    def __getitem__(self, name: str, /) -> str: ...
-    def __setitem__(self, name: str, value: str, /) -> None: ...
-    def __delitem__(self, name: str, /) -> None: ...
+    def __getitem__(self, name: str, /) -> str:
+        """The first value of that name. Raises KeyError without one."""
+    def __setitem__(self, name: str, value: str, /) -> None:
+        """Replaces every field of that name by one."""
+    def __delitem__(self, name: str, /) -> None:
+        """Removes every field of that name. Raises KeyError without one."""
     def __contains__(self, name: str, /) -> bool: ...
     def __iter__(self) -> Iterator[str]: ...
     def __len__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
     @overload
-    def get(self, name: str, default: None = None) -> str | None: ...
+    def get(self, name: str, default: None = None) -> str | None:
+        """The first value of that name, or `default` without one."""
     @overload
     def get(self, name: str, default: _T) -> str | _T: ...
-    def get_all(self, name: str) -> list[str]: ...
-    def add(self, name: str, value: str) -> None: ...
-    def keys(self) -> list[str]: ...
-    def values(self) -> list[str]: ...
-    def items(self) -> list[tuple[str, str]]: ...
+    def get_all(self, name: str) -> list[str]:
+        """Every value of that name, in order; an empty list without one."""
+    def add(self, name: str, value: str) -> None:
+        """Adds a field, and keeps those of the same name."""
+    def keys(self) -> list[str]:
+        """The name of every field, in order, repeats included."""
+    def values(self) -> list[str]:
+        """The value of every field, in order."""
+    def items(self) -> list[tuple[str, str]]:
+        """(name, value) of every field, in order, repeats included."""
 
 @final
 class Connection:
+    """A client's connection. It may be kept, compared and read after the client has left. Two objects are
+    equal if they are of the same connection."""
+
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """A number that no other connection of this process has."""
     @property
-    def remote_ip(self) -> str: ...
+    def remote_ip(self) -> str:
+        """The client's IP address; `unix` over a Unix socket."""
     @property
-    def remote_port(self) -> int: ...
+    def remote_port(self) -> int:
+        """The client's port; 0 over a Unix socket."""
     @property
-    def remote_addr(self) -> bytes | None: ...
+    def remote_addr(self) -> bytes | None:
+        """The client's IP address in network byte order, 4 or 16 bytes; None over a Unix socket."""
     @property
-    def local_ip(self) -> str | None: ...
+    def local_ip(self) -> str | None:
+        """The IP address that the client connected to; None if the client had left before this object was
+        made."""
     @property
-    def local_port(self) -> int | None: ...
+    def local_port(self) -> int | None:
+        """The port that the client connected to; 0 over a Unix socket, and None where `local_ip` is None."""
     @property
-    def local_addr(self) -> bytes | None: ...
+    def local_addr(self) -> bytes | None:
+        """`local_ip` in network byte order; None over a Unix socket and where `local_ip` is None."""
     @property
-    def dead(self) -> bool: ...
+    def dead(self) -> bool:
+        """Whether the client is gone: nothing that is sent will arrive."""
     @property
-    def ssl(self) -> bool: ...
+    def ssl(self) -> bool:
+        """Whether the connection is encrypted."""
     @property
-    def sslcipher(self) -> str | None: ...
-    def when_closed(self, callback: Callable[[], object]) -> bool: ...
+    def sslcipher(self) -> str | None:
+        """The cipher of an encrypted connection; None for a plain one."""
+    def when_closed(self, callback: Callable[[], object]) -> bool:
+        """Has `callback()` called once when the connection closes. Returns False, and does not call it, if
+        that is so already."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
 class Request:
+    """A request (RFC 9112). A handler is given it with its whole body; it may be kept after its connection
+    has closed."""
+
     match: Match[str] | None
+    """The match of the handler's regex in the path; None if the handler has no regex."""
     @property
-    def method(self) -> str: ...
+    def method(self) -> str:
+        """The method, in the case it came in."""
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """The path, percent-decoded as UTF-8; other bytes become U+FFFD. With `proxy_mode` it is the whole
+        request target, not decoded."""
     @property
-    def raw_path(self) -> bytes: ...
+    def raw_path(self) -> bytes:
+        """The path as it came, not decoded."""
     @property
-    def query(self) -> str: ...
+    def query(self) -> str:
+        """What follows the question mark, not decoded; empty without one."""
     @property
-    def uri(self) -> str: ...
+    def uri(self) -> str:
+        """The whole URI (RFC 9110, section 7.1): scheme, authority, path and query. With `proxy_mode` it is
+        the request target as it came."""
     @property
-    def protocol(self) -> str: ...
+    def protocol(self) -> str:
+        """The protocol of the request line: `HTTP/1.1` or `HTTP/1.0`."""
     @property
-    def websocket(self) -> bool: ...
+    def websocket(self) -> bool:
+        """Whether the client asks for a WebSocket (RFC 6455, section 4.2.1)."""
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> Headers:
+        """A copy of the header fields: changing it does not change the request."""
     @overload
-    def header(self, name: str, default: None = None) -> str | None: ...
+    def header(self, name: str, default: None = None) -> str | None:
+        """The first header field of that name, or `default`."""
     @overload
     def header(self, name: str, default: _T) -> str | _T: ...
     @property
-    def content_type(self) -> str | None: ...
+    def content_type(self) -> str | None:
+        """The Content-Type field, or None."""
     @property
-    def content_length(self) -> int: ...
+    def content_length(self) -> int:
+        """The body's length in bytes."""
     @property
-    def content(self) -> bytes: ...
-    @property
-    def body(self) -> BinaryIO: ...
-    def json(self) -> Any: ...
-    def form(self) -> dict[str, list[str | Upload]]: ...
-    @property
-    def authorization_basic(self) -> tuple[str, str] | None: ...
-    @property
-    def remote_ip(self) -> str: ...
-    @property
-    def connection(self) -> Connection: ...
+    def content(self) -> bytes:
+        """The body, empty without one. A body that was spooled to a file is read into memory; `body` reads it
+        piece by piece.
 
-# Bytes of a regular file, sent by sendfile(2): what `Response.content` and `Response.write` take besides str
-# and bytes. As `content` of `done()` it gives the answer its Content-Length. The descriptor is duplicated, so
-# the file may be closed at once; it must not shrink before all is sent. `part` shares the descriptor.
-# Raises ValueError for what is no regular file or reaches beyond its end, OSError for no open descriptor.
+        Raises OSError if that file cannot be read.
+        """
+    @property
+    def body(self) -> BinaryIO:
+        """The body as a binary file of its own position, whether it is in memory or on disk. The caller
+        closes it.
+
+        Raises OSError if the spooled file cannot be opened.
+        """
+    def json(self) -> Any:
+        """The body as JSON (RFC 8259).
+
+        Raises ValueError if it is not JSON.
+        """
+    def form(self) -> dict[str, list[str | Upload]]:
+        """The body as the fields of a form, each name with its values in order: str, or Upload for a file.
+        Urlencoded (WHATWG URL, section 5) and multipart (RFC 7578) forms are read.
+
+        Raises ValueError for any other Content-Type or a malformed body.
+        """
+    @property
+    def authorization_basic(self) -> tuple[str, str] | None:
+        """User and password of `Authorization: Basic` (RFC 7617); None without valid ones."""
+    @property
+    def remote_ip(self) -> str:
+        """The client's IP address; `unix` over a Unix socket."""
+    @property
+    def connection(self) -> Connection:
+        """The connection it came over."""
+
 @final
 class FilePart:
+    """A part of a regular file: `length` bytes from `offset` on, by default all that follow. As the content
+    of a response it is sent by the system (sendfile(2)) and never read into this process; `done()` then sets
+    the Content-Length. `len()` is its length in bytes.
+
+    The descriptor is duplicated, so `fd` may be closed at once. The file must not shrink before all is sent:
+    that aborts the connection.
+
+    Raises ValueError if `fd` is not a regular file or the part reaches beyond its end, and OSError if `fd` is
+    not open.
+    """
+
     def __new__(cls, fd: int, offset: int = 0, length: int | None = None) -> FilePart: ...
-    def part(self, offset: int, length: int) -> FilePart: ...
+    def part(self, offset: int, length: int) -> FilePart:
+        """A part of this part, `offset` counted from its beginning. Both share the descriptor.
+
+        Raises ValueError if it reaches beyond the end.
+        """
     def __len__(self) -> int: ...
 
 @disjoint_base
 class Response:
+    """The response to one request. A handler fills it, and sends it with `done()`, in parts with `write()`,
+    or closes the connection with `close()`. If it is dropped before that, the client gets a 500 and the log
+    names the handler."""
+
     code: int
+    """The status code, 200 unless it is set (RFC 9110, section 15)."""
     content: str | bytes | FilePart | None
+    """The body: str (sent as UTF-8), bytes, a FilePart, or None for an empty one."""
     handler: Any
+    """What was given the request. The log names it if the response goes wrong."""
     @property
-    def request(self) -> Request | None: ...
+    def request(self) -> Request | None:
+        """The request; None if what the client sent was not one."""
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> Headers:
+        """The header fields. Changing them changes the response; setting them takes Headers, a mapping or an
+        iterable of (name, value)."""
     @headers.setter
     def headers(self, fields: _Fields) -> None: ...
-    def header(self, name: str, value: str | None = None) -> str | None: ...
+    def header(self, name: str, value: str | None = None) -> str | None:
+        """With a value: replaces every header field of that name. Returns the first value of that name, None
+        if there is none."""
     @property
-    def content_type(self) -> str | None: ...
+    def content_type(self) -> str | None:
+        """The Content-Type field; None without one. Then a response of a handler is sent as text/plain."""
     @content_type.setter
     def content_type(self, value: str) -> None: ...
     @property
-    def connection(self) -> Connection: ...
+    def connection(self) -> Connection:
+        """The connection it goes over."""
     @property
-    def answered(self) -> bool: ...
+    def answered(self) -> bool:
+        """Whether it is complete, its connection closed, or the client gone."""
     @property
-    def streaming(self) -> bool: ...
+    def streaming(self) -> bool:
+        """Whether its head is sent and its body is not complete."""
     @property
-    def bodiless(self) -> bool: ...
+    def bodiless(self) -> bool:
+        """Whether its head is sent and no body may follow, as in a response to HEAD, 204 and 304 (RFC 9112,
+        section 6.3): what is written is dropped."""
     @property
-    def unsent(self) -> int: ...
-    def stream(self, session: str, event: str, dont_flush: bool = False) -> None: ...
+    def unsent(self) -> int:
+        """Bytes that were written and have not left the process."""
+    def stream(self, session: str, event: str, dont_flush: bool = False) -> None:
+        """Makes it a stream: `event` of `session` writes the next part of the body. The event is posted again
+        whenever what was written has left the process; with `dont_flush` it is not.
+
+        Raises AlreadyAnswered.
+        """
     @property
-    def streams(self) -> tuple[str, str, bool] | None: ...
-    def write(self, data: str | bytes | FilePart | None = None) -> None: ...
-    # Sends what was written, now. False: the client has to take some of it first; with `wait` it blocks for
-    # that, without the GIL, until little is left. Raises ConnectionGone.
-    def flush(self, wait: bool = False) -> bool: ...
-    def done(self) -> None: ...
-    def close(self) -> None: ...
-    def when_drained(self, callback: Callable[[bool], object]) -> bool: ...
-    def when_gone(self, callback: Callable[[], object]) -> bool: ...
-    def when_overdue(self, callback: Callable[[], object]) -> bool: ...
+    def streams(self) -> tuple[str, str, bool] | None:
+        """(session, event, dont_flush) as `stream()` was given them; None before."""
+    def write(self, data: str | bytes | FilePart | None = None) -> None:
+        """Sends a part of the body, by default `content`, and the head before the first one. What exceeds a
+        Content-Length is cut and reported to the error handler.
+
+        Raises AlreadyAnswered; ConnectionGone if the client has left; and InvalidResponse for what cannot be
+        sent, after which nothing was.
+        """
+    def flush(self, wait: bool = False) -> bool:
+        """Sends what was written now, not only when the handler returns. Returns False if some of it has to
+        wait for the client to read. With `wait` it blocks, without the GIL, until little is left, and returns
+        True.
+
+        Raises ConnectionGone, also for a client that reads nothing for `send_timeout`.
+        """
+    def done(self) -> None:
+        """Completes the response: sends head and content, or ends a stream. If the client has left, nothing
+        is sent and nothing raised; the error handler was told. A content that differs from its Content-Length
+        is cut, or the connection closed, and reported to the error handler.
+
+        Raises AlreadyAnswered; and InvalidResponse for what cannot be sent, after which nothing was and a
+        response is still owed.
+        """
+    def close(self) -> None:
+        """Closes the connection at once, without a response or in the middle of one.
+
+        Raises AlreadyAnswered.
+        """
+    def when_drained(self, callback: Callable[[bool], object]) -> bool:
+        """Has `callback(True)` called once when all that was written has left the process, or
+        `callback(False)` if the connection closes before; neither if `done()` comes first. Returns False if
+        no body is being streamed."""
+    def when_gone(self, callback: Callable[[], object]) -> bool:
+        """Has `callback()` called if the client leaves before the response is complete. A later call replaces
+        the callback. Returns False if the client has left or the response is complete."""
+    def when_overdue(self, callback: Callable[[], object]) -> bool:
+        """Has `callback()` called if the response does not begin within `request_timeout`; the client has got
+        a 504 then. A later call replaces the callback. Returns False if the response has begun or the client
+        has left."""
 
 @final
 class Caller:
+    """Calls a WSGI application for each request. `base` is what all environs begin with; the path below
+    `root_path` is PATH_INFO. A body that is a list is sent at once; any other goes to `deliver(body, request,
+    response)`. What the application raises goes to `failed(error, request, response)`."""
+
     def __new__(
         cls,
         application: Callable[[dict[str, Any], StartResponse], Iterable[bytes]],
@@ -241,31 +484,64 @@ class Caller:
         deliver: Callable[[Any, Request, StartResponse], object],
         failed: Callable[[BaseException, Request, Response], object],
     ) -> Caller: ...
-    def __call__(self, request: Request, response: Response) -> None: ...
+    def __call__(self, request: Request, response: Response) -> None:
+        """Calls the application for one request, whose response must be a `StartResponse`."""
 
 @final
 class StartResponse(Response):
+    """The response of one call of an application, which is also the `start_response` that the application is
+    given. Status and headers are sent with the first bytes of the body."""
+
     @overload
     def __call__(
         self, status: str, response_headers: list[tuple[str, str]], exc_info: Any = None, /
-    ) -> Callable[[bytes], None]: ...
+    ) -> Callable[[bytes], None]:
+        """As `start_response`: takes status and headers, and returns `write`, which is this object again.
+
+        Raises AssertionError for a second call without `exc_info`, InvalidResponse for a status or headers
+        that cannot be sent, and the exception in `exc_info` if the headers are sent already.
+        """
     @overload
-    def __call__(self, data: bytes, /) -> None: ...
-    def send(self, data: bytes) -> None: ...
-    def respond(self, body: list[bytes] | tuple[bytes, ...] | FilePart | None = None, /) -> None: ...
+    def __call__(self, data: bytes, /) -> None:
+        """As `write`: sends a part of the body now, and blocks while too much of it waits for the client.
+
+        Raises what `send` raises.
+        """
+    def send(self, data: bytes) -> None:
+        """Sends a part of the body.
+
+        Raises ConnectionGone if the client has left, and InvalidResponse for data that is not bytes or comes
+        before `start_response`.
+        """
+    def respond(self, body: list[bytes] | tuple[bytes, ...] | FilePart | None = None, /) -> None:
+        """Completes the response: with a whole body, given as its parts or as a part of a file, or without
+        one after `send`.
+
+        Raises InvalidResponse as `send` does.
+        """
 
 @final
 class Input:
+    """`wsgi.input` (PEP 3333): the body of a request as a binary stream, which ends where the body ends. Made
+    without a body, it is empty.
+
+    Each method raises OSError if a spooled body cannot be read.
+    """
+
     def __new__(cls) -> Input: ...
-    def read(self, size: int | None = None, /) -> bytes: ...
-    def readline(self, size: int | None = None, /) -> bytes: ...
-    def readlines(self, hint: int | None = None, /) -> list[bytes]: ...
+    def read(self, size: int | None = None, /) -> bytes:
+        """The next bytes: at most `size`, or all without a size or with a negative one; empty at the end."""
+    def readline(self, size: int | None = None, /) -> bytes:
+        """The next line with its line feed, or at most `size` bytes of it; empty at the end."""
+    def readlines(self, hint: int | None = None, /) -> list[bytes]:
+        """The lines that are left, or as many as make up `hint` bytes."""
     def __iter__(self) -> Iterator[bytes]: ...
     def __next__(self) -> bytes: ...
 
-# What awaits one may be given to `create_task`, as the coroutine of an `async def`.
 @final
 class _Awaitable(Coroutine[Any, Any, _T_co]):
+    """What `receive` and `send` return. It is also a coroutine, so `asyncio.create_task()` takes it."""
+
     def __await__(self) -> Generator[Any, Any, _T_co]: ...
     def __iter__(self) -> _Awaitable[_T_co]: ...
     def __next__(self) -> Any: ...
@@ -275,87 +551,180 @@ class _Awaitable(Coroutine[Any, Any, _T_co]):
 
 @final
 class HTTPExchange:
+    """One HTTP request to an ASGI application (ASGI 3, spec 2.5): its `receive` and `send`. `create_future`
+    makes the futures of the loop that the application runs on."""
+
     def __new__(
         cls, request: Request, response: Response, create_future: Callable[[], Future[Any]]
     ) -> HTTPExchange: ...
     @property
-    def over(self) -> bool: ...
+    def over(self) -> bool:
+        """Whether nothing is owed: the response is complete, or the client gone."""
     @property
-    def gone(self) -> bool: ...
-    def receive(self) -> _Awaitable[dict[str, Any]]: ...
-    def send(self, message: MutableMapping[str, Any]) -> _Awaitable[None]: ...
-    def abort(self) -> None: ...
+    def gone(self) -> bool:
+        """Whether the client left before its response was complete."""
+    def receive(self) -> _Awaitable[dict[str, Any]]:
+        """Awaited, it gives http.request with the next part of the body; after the last one http.disconnect,
+        once the client has left or the response is complete."""
+    def send(self, message: MutableMapping[str, Any]) -> _Awaitable[None]:
+        """Takes a message of the application. Awaited, it waits while too much of the response is on its way.
+
+        Raises RuntimeError for a message that has no place now, TypeError for a wrong or missing key,
+        InvalidResponse for a header that cannot be sent, and ConnectionGone, an OSError, if the client has
+        left.
+        """
+    def abort(self) -> None:
+        """Ends all waiting in `receive` and `send`: the application has failed, and its request got a
+        response without it."""
 
 @final
 class WebSocketExchange:
+    """One WebSocket of an ASGI application (ASGI 3, spec 2.5): its `receive` and `send`."""
+
     @staticmethod
     def offered(
         response: Response, options: AppOptions, create_future: Callable[[], Future[Any]]
-    ) -> WebSocketExchange | None: ...
+    ) -> WebSocketExchange | None:
+        """The WebSocket that the request of `response` asks for. Returns None if it does not ask properly
+        (RFC 6455, section 4.2.1); the client has got a 400 or 426 then. `options` has the `ws_` options;
+        `create_future` makes the futures of the loop that the application runs on.
+
+        Raises ValueError for a response without a request.
+        """
     @property
-    def subprotocols(self) -> list[str]: ...
+    def subprotocols(self) -> list[str]:
+        """The subprotocols that the client offers, its favourite first."""
     @property
-    def open(self) -> bool: ...
+    def open(self) -> bool:
+        """Whether the application has accepted the WebSocket and not closed it."""
     @property
-    def gone(self) -> bool: ...
-    def receive(self) -> _Awaitable[dict[str, Any]]: ...
-    def send(self, message: MutableMapping[str, Any]) -> _Awaitable[None]: ...
-    def close(self, code: int = 1000, reason: str = "") -> None: ...
+    def gone(self) -> bool:
+        """Whether the client has left or the WebSocket has ended: what is sent does not arrive."""
+    def receive(self) -> _Awaitable[dict[str, Any]]:
+        """Awaited, it gives websocket.connect, then websocket.receive for each message, and at last, as often
+        as it is called, websocket.disconnect."""
+    def send(self, message: MutableMapping[str, Any]) -> _Awaitable[None]:
+        """Takes a message of the application. Awaited, it waits while too much is on its way to the client.
+
+        Raises RuntimeError for a message that has no place now, TypeError for a wrong or missing key,
+        ValueError for a close code that may not be sent (RFC 6455, section 7.4), InvalidResponse for a header
+        that cannot be sent or a subprotocol that was not offered, and ConnectionGone, an OSError, if the
+        client has left.
+        """
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Closes an open WebSocket with a code of RFC 6455, section 7.4. Nothing happens if it has ended.
+
+        Raises ValueError for a code that may not be sent, and InvalidResponse for a reason that is too long.
+        """
 
 class _Header(TypedDict):
+    """What the manager publishes on the scoreboard."""
+
     pid: int
+    """The manager's process id."""
     started_unix_s: int
+    """When the pool started, in seconds since the epoch."""
     started_ns: int
+    """The same, in nanoseconds of the monotonic clock."""
     generation: int
+    """The generation of new workers."""
     min_spare: int
     max_spare: int
     max_clients: int
     may_grow: bool
+    """Whether a fork is allowed now."""
     overcommit: bool
+    """Whether active workers accept too, because no spare is left."""
     stopping: bool
+    """Whether the whole pool is shutting down."""
     kept: bool
+    """Whether workers that end are replaced, so that another adopts what they leave in the central queue."""
     forked: int
+    """Workers forked so far."""
     died: int
+    """How many of these have ended."""
     boot_failed: int
+    """How many of these never became spare."""
     retired_requests: int
+    """The totals of workers that have ended, here and below."""
     retired_bytes_in: int
     retired_bytes_out: int
     retired_handed_off: int
     retired_adopted: int
 
 class _Record(TypedDict):
+    """What a worker writes about itself. Times are seconds of the monotonic clock."""
+
     state: str
+    """starting, spare, active or draining."""
     pid: int
     generation: int
     started: float
+    """When the slot was claimed."""
     turned: float
+    """When its loop turned last."""
     requests: int
+    """Requests that it has taken."""
     bytes_in: int
     bytes_out: int
     connections: int
+    """Open connections."""
     in_flight: int
+    """Requests without a complete response."""
     handed_off: int
+    """Connections that it handed to other workers."""
     adopted: int
+    """Connections that it took from other workers."""
     busy_s: float
+    """Seconds that its main thread did not wait."""
     method: str | None
+    """Method and path of a request in flight, printable; None without one."""
     path: str | None
     request_started: float | None
+    """When that request was handed over."""
 
-# Every method raises RuntimeError after `close`, and in a process that became a worker.
 @final
 class Scoreboard:
+    """The shared memory in which a pool sees its workers: a page for the manager and one for each slot. Every
+    method but `close()` raises RuntimeError after `close()`, and in a process that became a worker; those of
+    the manager do so for one that was attached."""
+
     @staticmethod
-    def create(capacity: int) -> Scoreboard: ...
+    def create(capacity: int) -> Scoreboard:
+        """Manager: makes the scoreboard of a new pool with that many slots.
+
+        Raises ValueError for 0 slots, and OSError if there is no memory.
+        """
     @staticmethod
-    def attach(fd: int) -> Scoreboard: ...
+    def attach(fd: int) -> Scoreboard:
+        """Opens a scoreboard to read, given its memory file. The descriptor stays the caller's.
+
+        Raises ValueError if the file is not a scoreboard of this version, and OSError if it cannot be mapped.
+        """
     @property
-    def capacity(self) -> int: ...
-    def fileno(self) -> int: ...
-    def wakeup_fileno(self) -> int: ...
-    def claim(self, index: int, generation: int) -> bool: ...
-    def clear(self, index: int) -> None: ...
-    def publish(self, **fields: int) -> None: ...
-    def header(self) -> _Header: ...
-    def states(self) -> bytes: ...
-    def read(self, index: int) -> _Record | None: ...
-    def close(self) -> None: ...
+    def capacity(self) -> int:
+        """The number of slots, which are counted from 0."""
+    def fileno(self) -> int:
+        """Manager: the descriptor of the memory file."""
+    def wakeup_fileno(self) -> int:
+        """Manager: the descriptor of an eventfd that becomes readable when a worker saw that spares are
+        missing."""
+    def claim(self, index: int, generation: int) -> bool:
+        """Manager: takes an empty slot for a worker that is about to be forked. Returns False if the slot is
+        taken."""
+    def clear(self, index: int) -> None:
+        """Manager: empties the slot of a worker that has ended, and adds its totals to the header's."""
+    def publish(self, **fields: int) -> None:
+        """Manager: sets fields of the header by name.
+
+        Raises TypeError for a name that is not a field or a number that does not fit it.
+        """
+    def header(self) -> _Header:
+        """The header: what the manager published."""
+    def states(self) -> bytes:
+        """The state of each slot as one byte: 0 empty, 1 starting, 2 spare, 3 active, 4 draining."""
+    def read(self, index: int) -> _Record | None:
+        """What the worker of a slot wrote about itself; None if the slot is empty. It is to be shown and
+        never relied on."""
+    def close(self) -> None:
+        """Unmaps the memory. Every other method raises RuntimeError from then on."""

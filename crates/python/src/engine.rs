@@ -24,7 +24,9 @@ const NO_TIME: Timespec = Timespec {
 
 /// The I/O core of one process: it accepts clients, reads requests, calls the
 /// services of its listeners, and sends their responses. Listeners are numbered
-/// from 0 in the order in which they came; a number that is none does nothing.
+/// from 0 in the order of `listen()`; an unknown number is ignored.
+///
+/// Raises OSError if the process has no descriptor left.
 #[pyclass(module = "prefork._engine", frozen)]
 pub struct Engine {
     core: Arc<Core>,
@@ -35,7 +37,6 @@ pub struct Engine {
 
 #[pymethods]
 impl Engine {
-    /// Raises OSError if the process has no descriptor for the epoll set.
     #[new]
     fn new() -> PyResult<Self> {
         let core = Core::new()?;
@@ -46,13 +47,16 @@ impl Engine {
         })
     }
 
-    /// Adds another loop's epoll set: `poll` tells when it has something.
+    /// Adds the epoll set of another loop. `poll()` returns True when that set is
+    /// ready.
+    ///
+    /// Raises ValueError for a negative descriptor, and OSError.
     fn nest(&self, fd: RawFd) -> PyResult<()> {
         self.core.engine().nest(borrowed(fd)?).map_err(PyErr::from)
     }
 
-    /// For another loop to wait in, which calls `poll(0)` when this is
-    /// readable and when `due` says so: the descriptor of the epoll set.
+    /// The descriptor of the epoll set, for another loop to wait for. That loop
+    /// calls `poll(0)` when the descriptor is readable, and after `due()`.
     ///
     /// Raises ValueError if the engine is closed.
     fn fileno(&self) -> PyResult<RawFd> {
@@ -61,19 +65,19 @@ impl Engine {
         fd.ok_or_else(|| PyValueError::new_err("the engine is closed"))
     }
 
-    /// Seconds until a turn is due that nothing readable announces; None:
-    /// never. What changes from now on makes the descriptor readable.
+    /// Seconds until the next turn is due even if `fileno()` is not readable;
+    /// None for never. What changes after this call makes it readable.
     fn due(&self) -> Option<f64> {
         let due_ms = self.core.engine().prepare_elsewhere();
         due_ms.map(|ms| ms as f64 / 1000.0)
     }
 
-    /// One turn: waits at most `timeout` seconds (None: for ever) and serves
-    /// what is ready. True if the nested set is ready. The GIL is released
-    /// only around a wait that can block.
+    /// One turn: waits at most `timeout` seconds, with None without a limit, and
+    /// serves what is ready. Returns True if the nested set is ready. The GIL is
+    /// released only around a wait that can block.
     ///
-    /// Raises only what is meant to end the process: SystemExit and
-    /// KeyboardInterrupt.
+    /// Raises SystemExit and KeyboardInterrupt if a service raises them; any
+    /// other exception costs one request and goes to `sys.unraisablehook`.
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         // A task may have dropped its response between two turns. The service
         // that is told may give asyncio something to do: then there is no wait.
@@ -97,11 +101,13 @@ impl Engine {
         Ok(self.core.engine().end_turn())
     }
 
-    /// Serves the clients of a listening, non-blocking socket; the
-    /// descriptor is duplicated. `options` has the attributes of
-    /// `ServerOptions`. Returns the listener's number.
+    /// Serves the clients of a listening, non-blocking socket, whose descriptor
+    /// is duplicated. The attributes of `service` are looked up now. Returns the
+    /// listener's number.
     ///
-    /// Raises OSError.
+    /// Raises AttributeError or TypeError if the service misses an attribute or
+    /// an option is not of its type, ValueError for a negative descriptor, and
+    /// OSError.
     fn listen(
         &self,
         fd: RawFd,
@@ -116,50 +122,57 @@ impl Engine {
         Ok(number)
     }
 
-    /// Ends listening; connections live on.
+    /// Closes a listener. Its connections stay open.
     fn unlisten(&self, listener: u32) {
         self.core.engine().unlisten(listener);
     }
 
-    /// Pauses or resumes accepting.
+    /// Pauses accepting new connections, or resumes it.
+    ///
+    /// Raises OSError.
     fn accepting(&self, listener: u32, yes: bool) -> PyResult<()> {
         let result = self.core.engine().accepting(listener, yes);
         result.map_err(PyErr::from)
     }
 
     /// Makes this forked process the worker of slot `index`. While it has
-    /// `concurrency` requests in flight it accepts no client, unless `gate`
-    /// is readable and the scoreboard says overcommit.
+    /// `concurrency` requests in flight, it accepts no connection unless the
+    /// eventfd `overcommit_fd` is readable and the scoreboard says overcommit.
+    /// The descriptor is duplicated; the scoreboard is closed in this process.
     ///
-    /// Raises OSError.
+    /// Raises OSError, and RuntimeError if the scoreboard is not the manager's.
     fn join_pool(
         &self,
         scoreboard: &Bound<'_, PyScoreboard>,
         index: usize,
         concurrency: u32,
-        gate: RawFd,
+        overcommit_fd: RawFd,
     ) -> PyResult<()> {
-        let gate: OwnedFd = borrowed(gate)?.try_clone_to_owned()?;
+        let overcommit_fd: OwnedFd = borrowed(overcommit_fd)?.try_clone_to_owned()?;
         let slot = scoreboard.borrow_mut().enter(index, concurrency)?;
-        self.core.engine().join_pool(slot, concurrency, gate);
+        self.core
+            .engine()
+            .join_pool(slot, concurrency, overcommit_fd);
         Ok(())
     }
 
-    /// Worker: from now on connections go to the others through `entrance`,
-    /// and come from them through `way_out`.
+    /// Worker: hands connections off to the other workers through the socket
+    /// `send_fd`, and adopts theirs from `receive_fd`. Both are duplicated.
     ///
     /// Raises OSError.
-    fn join_queue(&self, entrance: RawFd, way_out: RawFd) -> PyResult<()> {
+    fn join_queue(&self, send_fd: RawFd, receive_fd: RawFd) -> PyResult<()> {
         let queue = Queue::new(
-            borrowed(entrance)?.try_clone_to_owned()?,
-            borrowed(way_out)?.try_clone_to_owned()?,
+            borrowed(send_fd)?.try_clone_to_owned()?,
+            borrowed(receive_fd)?.try_clone_to_owned()?,
         );
         self.core.engine().join_queue(queue);
         Ok(())
     }
 
-    /// Worker: a guard stands beside this thread, which must have blocked all
-    /// signals but TRACEBACKS: it inherits that.
+    /// Worker: starts the guard, a native thread that acts while this one is
+    /// stuck: it hands connections off, and ends the process at the request
+    /// timeout. It inherits the signals that this thread has blocked, which must
+    /// be all but TRACEBACKS.
     ///
     /// Raises OSError.
     fn start_guard(&self) -> PyResult<()> {
@@ -167,7 +180,7 @@ impl Engine {
         guard::start(&self.core.engine, end_stuck).map_err(PyErr::from)
     }
 
-    /// Worker: tells the pool that it is a spare now.
+    /// Worker: becomes a spare on the scoreboard, and wakes the manager.
     fn enter_pool(&self) {
         if let Some(slot) = self.core.engine().slot() {
             slot.set_state(State::Spare);
@@ -175,7 +188,8 @@ impl Engine {
         }
     }
 
-    /// Worker: whether the whole server is shutting down.
+    /// Worker: whether the manager shuts the whole pool down; False outside of
+    /// one.
     #[getter]
     fn pool_stops(&self) -> bool {
         self.core
@@ -184,46 +198,51 @@ impl Engine {
             .is_some_and(|slot| slot.stopping())
     }
 
-    /// Calls `callback()` once after that many requests.
+    /// Has `callback()` called once, when this process has taken that many
+    /// requests.
     fn set_max_requests(&self, requests: u64, callback: Py<PyAny>) {
         self.core.engine().set_max_requests(requests);
         self.dispatcher.when_exhausted(callback);
     }
 
-    /// Worker: tells the pool that it leaves and is not to be counted on.
+    /// Worker: becomes draining on the scoreboard.
     fn leave_pool(&self) {
         if let Some(slot) = self.core.engine().slot() {
             slot.set_state(State::Draining);
         }
     }
 
-    /// Closes a listener for good. Its connections may ask once more within
-    /// `linger` seconds; `drained()` is called when the last one is gone.
+    /// Closes a listener and drains its connections: those between requests may
+    /// bring one more within `linger` seconds, then each is closed after its
+    /// response. `drained()` is called when the last one is closed.
     fn drain(&self, listener: u32, linger: f64, drained: Py<PyAny>) {
         let linger_ms = (linger * 1000.0) as u64;
         self.dispatcher.when_drained(listener, drained);
         self.core.engine().drain(listener, linger_ms);
     }
 
-    /// Closes every connection of a listener at once, whatever it owes.
+    /// Closes every connection of a listener at once, even in the middle of a
+    /// response.
     fn abort(&self, listener: u32) {
         self.core.engine().abort_all(listener);
     }
 
-    /// Closes every listener and connection of this process, and nothing
-    /// else: a forked child may call it on the copy that it was born with.
+    /// Closes the descriptors of this process: the epoll set, every listener and
+    /// connection. It takes nothing out of the epoll set, which a forked child
+    /// shares with its parent; so a child may close the copy that it has.
     fn close(&self) {
         self.core.engine().close();
         self.dispatcher.clear();
     }
 
-    /// Open connections.
+    /// The number of open connections.
     #[getter]
     fn connections(&self) -> usize {
         self.core.engine().connections()
     }
 
-    /// Requests that are with the application.
+    /// The number of requests that were handed to a service and have no complete
+    /// response.
     #[getter]
     fn in_flight(&self) -> u32 {
         self.core.engine().in_flight()
@@ -242,7 +261,7 @@ fn shorter(timeout_s: Option<f64>, wait_ms: Option<u64>) -> Option<Timespec> {
 }
 
 impl Engine {
-    /// Everything that has happened, until nothing more has.
+    /// Dispatches everything that has happened, until nothing more has.
     fn serve(&self, py: Python<'_>) -> PyResult<()> {
         let services = self.dispatcher.services();
         loop {

@@ -1,21 +1,24 @@
-//! Takes the holes in this process's memory, so that a child uses none of them.
+//! Fills the gaps in this process's heap before a fork, so that a child puts
+//! its objects into fresh pages.
 //!
-//! A page that parent and child share is the child's own as soon as it writes
-//! one object into it. Freed objects leave holes all over the pages of the
-//! parent, and an allocator gives those out first: a few thousand small objects
-//! make some hundred pages private that way. With the holes taken, what a child
-//! makes lies side by side in fresh pages.
+//! A page that parent and child share becomes the child's own as soon as the
+//! child writes one object into it. Freed objects leave gaps all over the pages
+//! of the parent, and an allocator uses those first: a few thousand small
+//! objects make some hundred pages private that way. With the gaps filled, what
+//! a child makes lies side by side.
 //!
-//! It rests on where the two allocators put things and on none of their
-//! structures: no address is followed that they did not give out. With others
-//! (`PYTHONMALLOC`, a preloaded malloc) it takes a MiB or two and gains nothing.
+//! It depends on where the two allocators put blocks, but on none of their
+//! structures: it follows no address that they did not return. With other
+//! allocators (`PYTHONMALLOC`, a preloaded malloc) it takes a MiB or two and
+//! gains nothing.
 
 use pyo3::ffi::{PyObject_Free, PyObject_Malloc};
 use pyo3::prelude::*;
 
-/// Takes what is free between the objects of this process, for good, and tells
-/// how many bytes that were. Has a use right before a fork, on the thread that
-/// forks.
+/// Allocates, for good, the memory that is free between the objects of this
+/// process, and returns how many bytes that is. It is for the moment before a
+/// fork, on the thread that forks: the child's objects then lie in pages of
+/// their own, and fewer shared pages are copied.
 #[pyfunction]
 pub fn fill_heap(_held: Python<'_>) -> usize {
     let in_pools = (ALIGNMENT..=LARGEST_SMALL)
@@ -31,12 +34,12 @@ const LARGEST_SMALL: usize = 512;
 const POOL_BYTES: usize = 1 << 14;
 const POOL_HEADER_BYTES: usize = 48;
 
-/// So much at most is taken for one size: an allocator that gave no end of them puts things elsewhere.
+/// The most that is taken for one size. An allocator that has more is not the expected one.
 const ENOUGH_BYTES: usize = 1 << 20;
 
-/// Takes blocks of one size until a pool gives all of its own, one after the
-/// other: nothing lies between them, so they are given back. `None`: there was
-/// no such pool, nor will there be for another size.
+/// Takes blocks of one size until all blocks of one pool come one after the
+/// other: that pool was empty, and is given back. `None`: there was no such pool,
+/// and there will be none for another size.
 fn fill_pools(size: usize) -> Option<usize> {
     let whole = (POOL_BYTES - POOL_HEADER_BYTES) / size;
     let mut first = std::ptr::null_mut();

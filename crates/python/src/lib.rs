@@ -1,13 +1,25 @@
-//! The thin face of the engine in Python: `prefork._engine`.
+//! The face of the engine in Python: the native module `prefork._engine`.
 //!
-//! Layout: `engine.rs` is `Engine`, a turn of the loop, and `dispatch/` turns
-//! the events in it into calls of what `service.rs` names. `events/` is what a
-//! handler is given, `wsgi/` and `asgi/` are what applications are given.
-//! `core.rs` is what all of them share. `scoreboard.rs`, `process.rs` and
-//! `heap_fill.rs` stand by themselves.
+//! Layout, from the top down; each file uses only what is under it:
 //!
-//! Always holds: the engine is never locked while Python runs, so whatever
-//! Python does in a call (answer, collect garbage, raise) finds it free.
+//! | file | owns |
+//! |---|---|
+//! | `engine.rs` | `Engine`: a turn of the loop, a process's place in its pool |
+//! | `dispatch/` | the way from an event of the engine to the Python it concerns |
+//! | `asgi/` | `HTTPExchange`, `WebSocketExchange`, `scope()`: what ASGI applications are given |
+//! | `wsgi/` | `Caller`, `StartResponse`, `Input`: the call of WSGI applications |
+//! | `events/` | `Request`, `Response` and what they are made of: what handlers are given |
+//! | `request_view.rs` | a request head as environ, scope and `Request` read it |
+//! | `service.rs` | the interface of a service, looked up once |
+//! | `settings.rs`, `options.rs` | options of Python as settings; the first is generated |
+//! | `core.rs`, `pending.rs` | what all objects of one engine share: the engine, and what waits for it |
+//! | `names.rs`, `text.rs`, `request_body.rs`, `descriptor.rs`, `errors.rs` | conversions |
+//! | `scoreboard.rs`, `process.rs`, `heap_fill.rs` | each by itself: a pool's memory, system calls, the heap before a fork |
+//!
+//! Always holds: neither the engine nor the table of what waits is locked while
+//! Python runs, so whatever Python does in a call (respond, collect garbage,
+//! raise) finds them free. What Python sees is documented in the code, and
+//! `python/prefork/_engine.pyi` repeats it for editors; a test compares them.
 
 mod asgi;
 mod core;

@@ -1,15 +1,15 @@
-//! Header names as Python objects, each made once in a thread: clients send the
-//! same few all the time.
+//! Names as Python objects, each made once in a thread, because clients send the
+//! same few again and again.
 
 use pyo3::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Names that clients invent must not fill the memory.
+/// More names are not kept: those that clients invent must not fill the memory.
 const MOST: usize = 256;
 
-/// Fowler, Noll and Vo's: no attacker can crowd so few names.
+/// The hash of Fowler, Noll and Vo (FNV-1a). Collisions cannot hurt a table this small.
 #[derive(Clone, Copy)]
 struct Fnv(u64);
 
@@ -33,8 +33,8 @@ impl Hasher for Fnv {
 
 type Known<T> = HashMap<Box<[u8]>, Py<T>, BuildHasherDefault<Fnv>>;
 
-/// What was made of each name, by the name as it came. For one thread: a lock
-/// would cost more than all that is saved.
+/// What was made of each name, by the name as it came. It belongs to one thread:
+/// a lock would cost more than the table saves.
 pub(crate) struct Names<T>(RefCell<Known<T>>);
 
 impl<T> Names<T> {

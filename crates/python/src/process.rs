@@ -1,4 +1,5 @@
-//! What a process asks of the kernel that Python has no call for.
+//! System calls about this process that Python does not have: its death with its
+//! parent, its end while Python is stuck, and its fork beside a native thread.
 
 use prefork_engine::Reactor;
 use pyo3::prelude::*;
@@ -7,27 +8,28 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Has this process killed when its parent dies (prctl(2), PR_SET_PDEATHSIG).
-/// `parent` is who that should be; False: it is gone already.
+/// `parent` is the parent's process id. Returns False if the parent is gone
+/// already.
 ///
 /// Raises OSError.
 #[pyfunction]
 pub fn die_with_parent(parent: i32) -> PyResult<bool> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from)?;
-    // It may have died before the call: then somebody else adopted us.
+    // The parent may have died before the call: then this process has another.
     Ok(Pid::as_raw(getppid()) == parent)
 }
 
-/// Exit status of a worker that was stuck in a request for too long, as of
+/// Exit status of a worker that was stuck in a request for too long, as that of
 /// timeout(1).
 pub const STUCK: i32 = 124;
 
-/// The signal that has `faulthandler` write where every thread stands: the
-/// last real-time one, which hardly anybody else uses.
+/// The signal on which `faulthandler` writes the traceback of every thread: the
+/// last real-time signal, which few programs use.
 pub const TRACEBACKS: i32 = 64;
 
-/// Ends this process on a thread that is not Python's, whatever holds the GIL:
-/// tells what it was stuck in, then where (`faulthandler` has to be registered
-/// for it).
+/// Ends this process from a thread that is not Python's, whatever holds the
+/// GIL. Writes to standard error what it was stuck in, and then where, if
+/// `faulthandler` is registered for `TRACEBACKS`.
 pub(crate) fn end_stuck(request: &str) -> ! {
     let text = format!(
         "prefork: process {} is stuck in {request}:\n",
@@ -43,15 +45,15 @@ pub(crate) fn end_stuck(request: &str) -> ! {
     }
 }
 
-/// The engine that another thread looks after (`guard.rs`).
+/// The engine that the guard's thread uses too.
 static GUARDED: OnceLock<Arc<Mutex<Reactor>>> = OnceLock::new();
 
 thread_local! {
     static HELD: Cell<Option<MutexGuard<'static, Reactor>>> = const { Cell::new(None) };
 }
 
-/// Keeps other threads out of the engine while this process forks. A child has
-/// only the thread that forked it: a lock that another one held would stay so.
+/// Locks the engine while this process forks. A child has only the thread that
+/// forked: a lock that another thread holds at that moment stays locked in it.
 pub(crate) fn hold_at_fork(engine: &Arc<Mutex<Reactor>>) {
     extern "C" fn hold() {
         let engine = GUARDED.get();
@@ -61,8 +63,8 @@ pub(crate) fn hold_at_fork(engine: &Arc<Mutex<Reactor>>) {
         HELD.set(None);
     }
     if GUARDED.set(Arc::clone(engine)).is_ok() {
-        // SAFETY: the functions are there as long as the process is, and ask for nothing but a lock
-        // that no thread has when it forks.
+        // SAFETY: the functions exist as long as the process, and take only a lock that no thread
+        // holds when it forks.
         unsafe { libc::pthread_atfork(Some(hold), Some(let_go), Some(let_go)) };
     }
 }

@@ -1,4 +1,4 @@
-//! Reads a collected request body, in memory or on disk, into Python objects.
+//! Reads a collected request body, in memory or on disk, into a bytes object.
 
 use prefork_engine::Body;
 use pyo3::prelude::*;

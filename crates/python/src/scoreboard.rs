@@ -1,13 +1,16 @@
-//! The scoreboard as Python sees it: numbers become ints, nanoseconds become seconds, bytes
-//! become printable text.
+//! The scoreboard as Python sees it: numbers become ints, nanoseconds become
+//! seconds, bytes become printable text.
+//!
+//! Always holds: what a worker wrote is shown and never relied on, and is safe
+//! on a terminal.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-
+use crate::descriptor::borrowed;
 use prefork_engine::scoreboard::{Board, Record, Slot, Value, View};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use rustix::time::{ClockId, clock_gettime};
+use std::os::fd::{AsRawFd, RawFd};
 
 enum Role {
     Manager(Board),
@@ -16,7 +19,10 @@ enum Role {
     Gone,
 }
 
-/// The shared memory in which a pool sees its workers.
+/// The shared memory in which a pool sees its workers: a page for the manager
+/// and one for each slot. Every method but `close()` raises RuntimeError after
+/// `close()`, and in a process that became a worker; those of the manager do so
+/// for one that was attached.
 #[pyclass(name = "Scoreboard", module = "prefork._engine")]
 pub struct PyScoreboard {
     role: Role,
@@ -54,8 +60,9 @@ impl PyScoreboard {
 
 #[pymethods]
 impl PyScoreboard {
-    /// Makes the scoreboard of a new pool (manager). ValueError for a capacity of 0, OSError when
-    /// the kernel gives no memory.
+    /// Manager: makes the scoreboard of a new pool with that many slots.
+    ///
+    /// Raises ValueError for 0 slots, and OSError if there is no memory.
     #[staticmethod]
     fn create(capacity: usize) -> PyResult<Self> {
         if capacity == 0 {
@@ -68,19 +75,14 @@ impl PyScoreboard {
         })
     }
 
-    /// Looks at a scoreboard through its memory file, which stays the caller's. OSError or
-    /// ValueError when it is none.
+    /// Opens a scoreboard to read, given its memory file. The descriptor stays
+    /// the caller's.
+    ///
+    /// Raises ValueError if the file is not a scoreboard of this version, and
+    /// OSError if it cannot be mapped.
     #[staticmethod]
     fn attach(fd: RawFd) -> PyResult<Self> {
-        if fd < 0 {
-            return Err(PyValueError::new_err(format!(
-                "expected a file descriptor, got {fd}"
-            )));
-        }
-        // SAFETY: not -1, by the line above. It is used before this call returns to Python,
-        // which alone could close it; were it closed all the same, the kernel would say so.
-        let file = unsafe { BorrowedFd::borrow_raw(fd) };
-        let view = View::attach(file).map_err(|error| match error.raw_os_error() {
+        let view = View::attach(borrowed(fd)?).map_err(|error| match error.raw_os_error() {
             Some(_) => PyErr::from(error),
             None => {
                 PyValueError::new_err("expected the sealed memory of a scoreboard of this version")
@@ -91,34 +93,40 @@ impl PyScoreboard {
         })
     }
 
-    /// The memory file (manager).
+    /// Manager: the descriptor of the memory file.
     fn fileno(&self) -> PyResult<RawFd> {
         Ok(self.manager()?.file().as_raw_fd())
     }
 
-    /// An eventfd that becomes readable when a worker saw the spares fall short (manager).
+    /// Manager: the descriptor of an eventfd that becomes readable when a worker
+    /// saw that spares are missing.
     fn wakeup_fileno(&self) -> PyResult<RawFd> {
         Ok(self.manager()?.wakeup().as_raw_fd())
     }
 
-    /// The number of slots.
+    /// The number of slots, which are counted from 0.
     #[getter]
     fn capacity(&self) -> PyResult<usize> {
         Ok(self.view()?.capacity())
     }
 
-    /// Takes an empty slot for a worker that is about to be forked (manager). False if it is taken.
+    /// Manager: takes an empty slot for a worker that is about to be forked.
+    /// Returns False if the slot is taken.
     fn claim(&self, index: usize, generation: u32) -> PyResult<bool> {
         Ok(self.manager()?.claim(index, generation, monotonic_ns()))
     }
 
-    /// Empties the slot of a worker that is gone; its totals go to the header (manager).
+    /// Manager: empties the slot of a worker that has ended, and adds its totals
+    /// to the header's.
     fn clear(&self, index: usize) -> PyResult<()> {
         self.manager()?.clear(index);
         Ok(())
     }
 
-    /// Changes the named fields of the header (manager). TypeError for a field there is not.
+    /// Manager: sets fields of the header by name.
+    ///
+    /// Raises TypeError for a name that is not a field or a number that does not
+    /// fit it.
     #[pyo3(signature = (**fields))]
     fn publish(&self, fields: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let board = self.manager()?;
@@ -135,7 +143,7 @@ impl PyScoreboard {
         Ok(())
     }
 
-    /// What the manager published, as a dict.
+    /// The header: what the manager published.
     fn header<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
         for (name, value) in self.view()?.header().fields() {
@@ -147,7 +155,8 @@ impl PyScoreboard {
         Ok(dict)
     }
 
-    /// One byte a slot: 0 empty, 1 starting, 2 spare, 3 active, 4 draining.
+    /// The state of each slot as one byte: 0 empty, 1 starting, 2 spare,
+    /// 3 active, 4 draining.
     fn states<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let states: Vec<u8> = self
             .view()?
@@ -158,8 +167,8 @@ impl PyScoreboard {
         Ok(PyBytes::new(py, &states))
     }
 
-    /// What a slot's worker told of itself, as a dict; None when the slot is empty. Times are
-    /// seconds of the monotonic clock. To be shown, never relied on.
+    /// What the worker of a slot wrote about itself; None if the slot is empty.
+    /// It is to be shown and never relied on.
     fn read<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Option<Bound<'py, PyDict>>> {
         self.view()?
             .read(index)
@@ -167,7 +176,7 @@ impl PyScoreboard {
             .transpose()
     }
 
-    /// Lets go of the memory; every other method raises RuntimeError from here on.
+    /// Unmaps the memory. Every other method raises RuntimeError from then on.
     fn close(&mut self) {
         self.role = Role::Gone;
     }

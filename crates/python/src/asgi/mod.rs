@@ -2,11 +2,12 @@
 //!
 //! `http.rs` and `websocket.rs` are the two protocols, `scope.rs` makes what an
 //! application is called with, `messages.rs` reads and makes messages, and `waiting.rs`
-//! with `awaitable.rs` and `futures.rs` is how an application waits.
+//! with `awaitable.rs`, `futures.rs` and `inbox.rs` is how an application waits.
 
 pub(crate) mod awaitable;
 pub(crate) mod futures;
 pub(crate) mod http;
+mod inbox;
 pub(crate) mod messages;
 pub(crate) mod scope;
 pub(crate) mod waiting;

@@ -8,6 +8,7 @@
 //! message that has no place now raises, and changes nothing.
 
 use crate::asgi::awaitable::{Awaitable, Next, Source};
+use crate::asgi::inbox::Inbox;
 use crate::asgi::messages::{self, Sent};
 use crate::asgi::waiting::{self, Side, Wait, Waiting};
 use crate::errors::{ConnectionGone, InvalidResponse};
@@ -25,14 +26,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// While more than this is unread, nothing is read from the peer; half of it
-/// ends that.
-const INBOX_BYTES: usize = 64 * 1024;
-/// What a message costs besides its bytes: many empty ones are a lot too.
-const MESSAGE_BYTES: usize = 64;
 /// RFC 6455, section 7.4.1: the connection ended without a close frame.
 const ABNORMAL_CLOSURE: u16 = 1006;
 
@@ -76,26 +71,6 @@ enum Received {
     Nothing,
 }
 
-/// Messages that the application has not received.
-#[derive(Default)]
-struct Inbox {
-    messages: VecDeque<Message>,
-    bytes: usize,
-}
-
-impl Inbox {
-    fn push(&mut self, message: Message) {
-        self.bytes += message.len() + MESSAGE_BYTES;
-        self.messages.push_back(message);
-    }
-
-    fn pop(&mut self) -> Option<Message> {
-        let message = self.messages.pop_front()?;
-        self.bytes -= message.len() + MESSAGE_BYTES;
-        Some(message)
-    }
-}
-
 /// One WebSocket of an ASGI application (ASGI 3, spec 2.5): its `receive` and
 /// `send`.
 #[pyclass(name = "WebSocketExchange", module = "prefork._engine")]
@@ -107,8 +82,6 @@ pub struct WebSocketExchange {
     /// The application has received websocket.connect.
     is_connected: bool,
     inbox: Inbox,
-    /// Nothing is read from the peer for now.
-    is_paused: bool,
     waiting: Waiting,
 }
 
@@ -155,7 +128,6 @@ impl WebSocketExchange {
             peer: Peer::There,
             is_connected: false,
             inbox: Inbox::default(),
-            is_paused: false,
             waiting: Waiting::new(response, create_future),
         };
         let exchange = Bound::new(py, exchange)?;
@@ -376,9 +348,9 @@ impl WebSocketExchange {
         if !std::mem::replace(&mut self.is_connected, true) {
             return Received::Connect;
         }
-        if let Some(message) = self.inbox.pop() {
-            if self.is_paused && self.inbox.bytes <= INBOX_BYTES / 2 {
-                self.pause(false);
+        if let Some((message, resumes)) = self.inbox.pop() {
+            if resumes {
+                self.pause_reading(false);
             }
             return Received::Message(message);
         }
@@ -390,14 +362,12 @@ impl WebSocketExchange {
     }
 
     fn add_message(&mut self, message: Message) {
-        self.inbox.push(message);
-        if self.inbox.bytes > INBOX_BYTES && !self.is_paused {
-            self.pause(true);
+        if self.inbox.push(message) {
+            self.pause_reading(true);
         }
     }
 
-    fn pause(&mut self, yes: bool) {
-        self.is_paused = yes;
+    fn pause_reading(&self, yes: bool) {
         let Waiting { core, exchange, .. } = &self.waiting;
         core.engine().pause(*exchange, yes);
     }

@@ -1,4 +1,6 @@
-//! Header fields as Python sees them: case-insensitive, in order, with repeats.
+//! Header fields as Python sees them: in order, with repeats, names without case.
+//!
+//! Always holds: all fields are in one allocation, however many there are.
 
 use crate::text::{bytes_of, decode, latin1};
 use pyo3::exceptions::{PyKeyError, PyTypeError};
@@ -8,19 +10,21 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 /// Room for the fields of most responses.
 const USUAL_BYTES: usize = 192;
 
-/// Header fields (RFC 9110, section 5): in order, with repeats, their names
-/// without case. `[]` and `get` give the first field of a name; setting one
-/// replaces every field of that name. A value that does not fit Latin-1 is
-/// sent as UTF-8.
+/// Header fields (RFC 9110, section 5): in order, with repeats, names without
+/// case. Made of a mapping or an iterable of (name, value). `[]` and `get()`
+/// give the first value of a name; setting one replaces every field of that
+/// name. `len()`, iteration, `keys()`, `values()` and `items()` have every
+/// field, repeats included. A value that does not fit Latin-1 is sent as UTF-8.
+///
+/// Raises TypeError for names or values that are not str.
 #[pyclass(module = "prefork._engine")]
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// Of each field the lengths of name and value, and then these: all of
-    /// them cost one allocation.
+    /// For each field the lengths of name and value, and then name and value.
     bytes: Vec<u8>,
 }
 
-/// Goes through them in order: name and value of each.
+/// Name and value of each field, in order.
 #[derive(Clone)]
 pub(crate) struct Pairs<'a>(&'a [u8]);
 
@@ -39,7 +43,7 @@ impl<'a> Iterator for Pairs<'a> {
 
 type BytePair<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
-/// None if it is no pair of byte strings.
+/// `None` for anything but a pair of byte strings.
 fn byte_pair<'py>(pair: &Bound<'py, PyAny>) -> Option<BytePair<'py>> {
     if let Ok(pair) = pair.extract() {
         return Some(pair); // a tuple, as nearly always
@@ -72,7 +76,7 @@ impl Headers {
         Ok(headers)
     }
 
-    /// From an iterable of pairs of name and value, both bytes: ASGI asks for
+    /// From an iterable of pairs of name and value, both bytes: ASGI has
     /// "two-item iterables" of "byte strings". Raises TypeError.
     pub(crate) fn from_bytes(pairs: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut headers = Headers::default();
@@ -163,7 +167,7 @@ impl Headers {
         }
     }
 
-    /// The first value of that name, or `default`.
+    /// The first value of that name, or `default` without one.
     #[pyo3(signature = (name, default=None))]
     pub(crate) fn get<'py>(
         &self,
@@ -177,7 +181,7 @@ impl Headers {
         }
     }
 
-    /// Every value of that name, in order.
+    /// Every value of that name, in order; an empty list without one.
     fn get_all<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyList>> {
         PyList::new(
             py,
@@ -187,12 +191,12 @@ impl Headers {
         )
     }
 
-    /// One more field of that name.
+    /// Adds a field, and keeps those of the same name.
     fn add(&mut self, name: &str, value: &str) {
         self.append(name, value);
     }
 
-    /// `(name, value)` of every field, in order, repeats included.
+    /// (name, value) of every field, in order, repeats included.
     fn items<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let pairs = self
             .fields()
@@ -213,16 +217,18 @@ impl Headers {
         PyList::new(py, values.collect::<Vec<_>>())
     }
 
+    /// The first value of that name. Raises KeyError without one.
     fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyString>> {
         self.first(py, name)
             .ok_or_else(|| PyKeyError::new_err(name.to_owned()))
     }
 
-    /// Replaces every field of that name.
+    /// Replaces every field of that name by one.
     fn __setitem__(&mut self, name: &str, value: &str) {
         self.replace(name, value);
     }
 
+    /// Removes every field of that name. Raises KeyError without one.
     fn __delitem__(&mut self, name: &str) -> PyResult<()> {
         match self.remove(name) {
             true => Ok(()),

@@ -1,4 +1,7 @@
-//! The call of a WSGI application (PEP 3333): from a request to what it returns.
+//! The call of a WSGI application (PEP 3333): from a request to a whole response.
+//!
+//! Always holds: whatever the application raises goes to `failed`, so no
+//! request ends the process.
 
 use crate::events::request::Request;
 use crate::events::response::Response;
@@ -7,9 +10,10 @@ use crate::wsgi::start_response::StartResponse;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-/// Calls an application for each request, and answers with a body that is a
-/// list. Any other body goes to `deliver(body, request, response)`, and what
-/// is raised to `failed(error, request, response)`.
+/// Calls a WSGI application for each request. `base` is what all environs begin
+/// with; the path below `root_path` is PATH_INFO. A body that is a list is sent
+/// at once; any other goes to `deliver(body, request, response)`. What the
+/// application raises goes to `failed(error, request, response)`.
 #[pyclass(module = "prefork._engine", frozen)]
 pub struct Caller {
     application: Py<PyAny>,
@@ -38,6 +42,7 @@ impl Caller {
         }
     }
 
+    /// Calls the application for one request.
     #[pyo3(name = "__call__")]
     pub(crate) fn call(
         &self,

@@ -1,4 +1,7 @@
-//! The body of a request as a WSGI application reads it (PEP 3333).
+//! `wsgi.input`: the body of a request as a WSGI application reads it (PEP 3333).
+//!
+//! Always holds: a body on disk is read where it is; reading one never moves
+//! the position of another reader.
 
 use crate::request_body::read_part;
 use prefork_engine::Body;
@@ -10,7 +13,10 @@ use std::sync::Arc;
 /// Lines of a body on disk are looked for in steps of this.
 const BLOCK_BYTES: usize = 8 * 1024;
 
-/// `wsgi.input`: it ends where the body ends, and has a position of its own.
+/// `wsgi.input` (PEP 3333): the body of a request as a binary stream, which
+/// ends where the body ends. Made without a body, it is empty.
+///
+/// Each method raises OSError if a spooled body cannot be read.
 #[pyclass(module = "prefork._engine")]
 #[derive(Default)]
 pub struct Input {
@@ -20,22 +26,21 @@ pub struct Input {
 
 #[pymethods]
 impl Input {
-    /// That of a request without a body.
     #[new]
     fn new() -> Self {
         Input::default()
     }
 
-    /// At most `size` bytes, all that are left without one; none at the end.
-    ///
-    /// Raises OSError, as the others do, for a spooled body that cannot be read.
+    /// The next bytes: at most `size`, or all without a size or with a negative
+    /// one; empty at the end.
     #[pyo3(signature = (size=None, /))]
     fn read<'py>(&mut self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
         let most = limit(size).min(self.left());
         self.take(py, most)
     }
 
-    /// One line with its end, or `size` bytes of it.
+    /// The next line with its line feed, or at most `size` bytes of it; empty at
+    /// the end.
     #[pyo3(signature = (size=None, /))]
     fn readline<'py>(
         &mut self,
@@ -47,7 +52,7 @@ impl Input {
         self.take(py, line)
     }
 
-    /// The lines that are left, no more of them than make up `hint` bytes.
+    /// The lines that are left, or as many as make up `hint` bytes.
     #[pyo3(signature = (hint=None, /))]
     fn readlines<'py>(
         &mut self,

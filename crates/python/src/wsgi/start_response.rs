@@ -1,4 +1,7 @@
-//! The response of a WSGI call, as its `start_response` (PEP 3333).
+//! The response of a WSGI call, which is its `start_response` too (PEP 3333).
+//!
+//! Always holds: what the application gives is checked before anything of it is
+//! sent, so a mistake gets a 500.
 
 use crate::errors::InvalidResponse;
 use crate::events::fields::Fields;

@@ -1,0 +1,179 @@
+"""The exchanges of ASGI beside an engine and a loop: one language of messages, and who waits in `receive`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from prefork import Request, Response
+from prefork._engine import HTTPExchange, WebSocketExchange
+from prefork.config.options import AppOptions, check
+from support.engine import LocalEngine, RunEngine, Service, raw_request
+from support.websocket import BINARY, OPENING, TEXT, frame
+
+Exchange = HTTPExchange | WebSocketExchange
+Opened = Callable[[bytes], tuple[LocalEngine, Exchange]]
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def opened(run_engine: RunEngine, loop: asyncio.AbstractEventLoop) -> Opened:
+    """`opened(data)` is an engine, and the exchange of the request that it was sent."""
+
+    def open_(data: bytes) -> tuple[LocalEngine, Exchange]:
+        exchanges: list[Exchange | None] = []
+
+        def request(request: Request, response: Response) -> None:
+            if request.websocket:
+                options = check(AppOptions, {})
+                exchanges.append(WebSocketExchange.offered(response, options, loop.create_future))
+            else:
+                exchanges.append(HTTPExchange(request, response, loop.create_future))
+
+        service = Service(request)
+        service.pulls_bodies = True
+        there = run_engine(service=service)
+        there.connect(data)
+        there.turn_until(lambda: exchanges)
+        exchange = exchanges.pop()
+        assert exchange is not None
+        return there, exchange
+
+    return open_
+
+
+HTTP = raw_request("/", "Content-Length: 6", method="POST")
+WEBSOCKET = OPENING.format(path="/", fields="").encode()
+PROTOCOLS = pytest.mark.parametrize(
+    ("data", "response"),
+    [(HTTP, "http.response"), (WEBSOCKET, "websocket.http.response")],
+    ids=["http", "websocket"],
+)
+
+
+def run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any:
+    return loop.run_until_complete(work)
+
+
+def turn(loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+
+
+@PROTOCOLS
+@pytest.mark.parametrize(
+    ("message", "error", "text"),
+    [
+        ({}, TypeError, 'message {}: it needs "type"'),
+        ({"type": 5}, TypeError, "type: expected a str, got int"),
+        (
+            {"type": "lifespan.startup"},
+            RuntimeError,
+            "the application sent lifespan.startup, the server expects",
+        ),
+        ({"type": ".body"}, RuntimeError, "the application sent .body, the server expects"),
+        ({"type": ".start"}, TypeError, 'it needs "status"'),
+        ({"type": ".start", "status": "200"}, TypeError, "status: expected an int, as 200, got str"),
+        (
+            {"type": ".start", "status": 200, "headers": [("a", "b")]},
+            TypeError,
+            "header ('a', 'b'): expected two",
+        ),
+    ],
+)
+def test_the_same_mistake_has_the_same_text(
+    opened: Opened,
+    data: bytes,
+    response: str,
+    message: dict[str, Any],
+    error: type[Exception],
+    text: str,
+) -> None:
+    _, exchange = opened(data)
+    if str(message.get("type")).startswith("."):
+        message = message | {"type": response + message["type"]}
+        text = text.replace(" .", f" {response}.")
+    with pytest.raises(error) as raised:
+        exchange.send(message)
+    assert text in str(raised.value)
+
+
+@PROTOCOLS
+def test_a_body_is_bytes(opened: Opened, loop: asyncio.AbstractEventLoop, data: bytes, response: str) -> None:
+    there, exchange = opened(data)
+    run(loop, exchange.send({"type": f"{response}.start", "status": 201}))
+    with pytest.raises(TypeError, match="body: expected bytes, got str"):
+        exchange.send({"type": f"{response}.body", "body": "text"})
+    run(loop, exchange.send({"type": f"{response}.body", "body": bytearray(b"fine")}))
+    assert there.read(there.clients[0], enough=b"fine").startswith(b"HTTP/1.1 201 ")
+
+
+def accepted(opened: Opened, loop: asyncio.AbstractEventLoop) -> tuple[LocalEngine, Exchange]:
+    there, exchange = opened(WEBSOCKET)
+    assert run(loop, exchange.receive()) == {"type": "websocket.connect"}
+    run(loop, exchange.send({"type": "websocket.accept"}))
+    there.read(there.clients[0], enough=b"\r\n\r\n")
+    return there, exchange
+
+
+@pytest.mark.parametrize("protocol", ["http", "websocket"])
+def test_a_reader_that_is_cancelled_as_its_message_comes_loses_none(
+    opened: Opened, loop: asyncio.AbstractEventLoop, protocol: str
+) -> None:
+    there, exchange = opened(HTTP) if protocol == "http" else accepted(opened, loop)
+    reader: asyncio.Task[Any] = loop.create_task(exchange.receive())
+    turn(loop)
+    there.clients[0].sendall(b"abc" if protocol == "http" else frame(TEXT, b"abc"))
+    for _ in range(20):
+        there.engine.poll(0.01)
+    reader.cancel()
+    turn(loop)
+    assert reader.cancelled()
+    received = run(loop, exchange.receive())
+    assert received.get("body", received.get("text")) in (b"abc", "abc")
+
+
+def test_two_readers_get_a_message_each_in_their_order(
+    opened: Opened, loop: asyncio.AbstractEventLoop
+) -> None:
+    there, exchange = accepted(opened, loop)
+    readers: list[asyncio.Task[Any]] = [loop.create_task(exchange.receive()) for _ in range(2)]
+    turn(loop)
+    there.clients[0].sendall(frame(TEXT, b"one"))
+    for _ in range(10):
+        there.engine.poll(0.01)
+        turn(loop)
+    assert [reader.done() for reader in readers] == [True, False]
+    there.clients[0].sendall(frame(BINARY, b"two"))
+    for _ in range(10):
+        there.engine.poll(0.01)
+        turn(loop)
+    assert [reader.result() for reader in readers] == [
+        {"type": "websocket.receive", "text": "one"},
+        {"type": "websocket.receive", "bytes": b"two"},
+    ]
+
+
+@PROTOCOLS
+def test_a_reader_hears_that_the_client_has_left(
+    opened: Opened, loop: asyncio.AbstractEventLoop, data: bytes, response: str
+) -> None:
+    there, exchange = opened(data)
+    if data == WEBSOCKET:
+        run(loop, exchange.receive())
+    reader: asyncio.Task[Any] = loop.create_task(exchange.receive())
+    turn(loop)
+    there.clients[0].close()
+    there.turn_until(lambda: exchange.gone)
+    there.turn_until(lambda: turn(loop) or reader.done())
+    assert reader.result()["type"] == f"{response.partition('.')[0]}.disconnect"
+    assert run(loop, exchange.receive()) == reader.result()
