@@ -1,22 +1,19 @@
-//! The engine's part for an application that blocks until its client has
-//! taken what it was sent: a thread that makes a body piece by piece.
+//! For an application that blocks until its client has read what it was sent:
+//! a thread that makes a body part by part.
 //!
-//! Always holds: who waits does so on a descriptor of its own, without the
-//! engine, which may close the connection meanwhile.
+//! Always holds: the thread waits on a descriptor of its own, without the
+//! reactor, which may close the connection meanwhile.
 
-use crate::answering::{LocalError, find};
+use crate::errors::LocalError;
 use crate::exchange::ExchangeId;
-use crate::guard::Rest;
-use crate::output::queued_in;
+use crate::handoff::main_thread::Rest;
 use crate::reactor::Reactor;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use crate::transport::{Room, Transport};
 use rustix::time::Timespec;
-use std::os::fd::{AsFd, OwnedFd};
 
-/// Where one connection's answers leave, to wait there for room.
+/// Where one connection's responses leave, to wait there for room.
 pub struct BlockingSend {
-    socket: OwnedFd,
+    transport: Transport,
     timeout: Timespec,
 }
 
@@ -26,65 +23,53 @@ impl Reactor {
     /// # Errors
     /// [`LocalError::Closed`].
     pub fn send_now(&mut self, id: ExchangeId) -> Result<usize, LocalError> {
-        find(&mut self.conns, id)?;
+        self.connections.find(id.connection)?;
+        let clock = &mut self.cx.clock;
         // Long may have passed since the turn began, and deadlines are set.
-        if self.rest == Rest::Busy {
-            self.counters.busy_ns += self.clock.since_tick_ns();
+        if self.main_thread.rest == Rest::Busy {
+            self.cx.load.counters.busy_ns += clock.since_tick_ns();
         }
-        self.clock.tick();
+        clock.tick();
         self.flush(id.connection.key);
-        find(&mut self.conns, id).map(|conn| conn.output.pending())
+        let connection = self.connections.find(id.connection)?;
+        Ok(connection.link.output.pending())
     }
 
     /// # Errors
     /// [`LocalError::Closed`], also if the process has no descriptor left.
     pub fn blocking_send(&mut self, id: ExchangeId) -> Result<BlockingSend, LocalError> {
-        let conn = find(&mut self.conns, id)?;
-        let timeout_ms = conn.settings.send_timeout_ms;
-        match conn.socket.try_clone() {
-            Ok(socket) => Ok(BlockingSend {
-                socket,
-                timeout: Timespec {
-                    tv_sec: (timeout_ms / 1000) as i64,
-                    tv_nsec: (timeout_ms % 1000 * 1_000_000) as _,
-                },
-            }),
-            Err(_) => {
-                self.lose(
-                    id.connection.key,
-                    "no descriptor was left to wait for the client",
-                );
-                Err(LocalError::Closed)
-            }
-        }
+        let link = &self.connections.find(id.connection)?.link;
+        let timeout_ms = link.settings.send_timeout_ms;
+        let Ok(transport) = link.transport.try_clone() else {
+            let reason = "no descriptor was left to wait for the client";
+            self.close_connection(id.connection.key, Some(reason));
+            return Err(LocalError::Closed);
+        };
+        Ok(BlockingSend {
+            transport,
+            timeout: Timespec {
+                tv_sec: (timeout_ms / 1000) as i64,
+                tv_nsec: (timeout_ms % 1000 * 1_000_000) as _,
+            },
+        })
     }
 }
 
 impl BlockingSend {
-    /// Blocks until the client has taken something.
+    /// Blocks until the client has read something.
     ///
     /// # Errors
     /// Why there is no point in waiting any longer.
     pub fn wait(&self) -> Result<(), &'static str> {
-        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
         loop {
-            let queued = queued_in(self.socket.as_fd());
-            let mut fds = [PollFd::new(&self.socket, PollFlags::OUT | PollFlags::RDHUP)];
-            let ready = match poll(&mut fds, Some(&self.timeout)) {
-                Err(Errno::INTR) => continue,
-                Err(_) => return Err("the connection could not be watched"),
-                Ok(ready) => ready,
-            };
-            let [fd] = &fds;
-            if fd.revents().intersects(gone) {
-                return Err("the client closed the connection");
-            }
-            if ready > 0 {
-                return Ok(());
-            }
-            // As in `Reactor::expire`: a slow reader shows only in the queue.
-            if queued_in(self.socket.as_fd()) >= queued {
-                return Err("the client did not read its answer");
+            let queued = self.transport.queued();
+            match self.transport.wait_for_room(&self.timeout) {
+                Room::Yes => return Ok(()),
+                Room::PeerGone => return Err("the client closed the connection"),
+                Room::Failed => return Err("the connection could not be watched"),
+                // As for a deadline: a slow reader shows only in the queue.
+                Room::TimedOut if self.transport.queued() < queued => {}
+                Room::TimedOut => return Err("the client did not read its answer"),
             }
         }
     }

@@ -1,235 +1,520 @@
-//! One client's connection: where it stands, and what it has in hand.
+//! One client's connection: a link, and the protocol that is spoken on it.
 //!
-//! Owns: the socket, the bytes that wait in either direction, the place in
-//! the protocol. Always holds: `phase` alone says what may happen next; an
-//! idle connection holds no buffer. Knows no epoll, no timer wheel and no
-//! other connection: `reactor.rs` moves it.
+//! Owns: which protocol that is. What depends on it is asked here and nowhere
+//! else: a further protocol is a file beside `http1.rs` and an arm of
+//! [`Protocol`]. Knows no epoll set, no timer wheel and no other connection:
+//! the reactor moves it.
 
-use crate::event::Client;
-use crate::exchange::{ConnectionId, ExchangeId};
-use crate::inbound::Inbound;
-use crate::listener::Peer;
-use crate::output::Output;
-use crate::reactor::NEVER;
-use crate::settings::ListenerSettings;
+use crate::content::Content;
+use crate::context::Context;
+use crate::deadlines::{Expiry, Wait};
+use crate::errors::LocalError;
+use crate::event::Event;
+use crate::exchange::{Exchange, ExchangeId};
+use crate::http1::Http1;
+use crate::link::{Link, PeerEnd, Stage};
+use crate::phase::Step;
+use crate::progress::{Progress, READING};
+use crate::request_body::BodyPart;
+use crate::settings::WebSocketSettings;
 use crate::websocket::WebSocket;
-use prefork_wire::{BodyEncoder, HeadParser, RequestContext};
+use prefork_wire::websocket::{CloseCode, Opening, write_switching_protocols};
+use prefork_wire::{Length, RemoteError};
 use rustix::event::epoll::EventFlags;
-use std::ffi::c_int;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Between requests, or inside a head.
-    Waiting,
-    /// The application has the head and says what becomes of the body.
-    Offered,
-    /// The body is being received.
-    Collecting,
-    /// The application has the whole request.
-    Handling,
-    /// The head of the answer is written, its body is being made.
-    Streaming,
-    /// It speaks WebSocket: messages go either way.
-    Open,
-    /// We have said goodbye on it, and the peer has not yet.
-    Closing,
-    /// Answered; what is left is sent, then the connection ends.
-    Leaving,
-    /// Our side is closed. What still comes is read and dropped, so that the
-    /// answer is not lost to a reset (RFC 9112, section 9.6).
-    Lingering,
+pub(crate) enum Protocol {
+    Http1(Http1),
+    WebSocket(Box<WebSocket>),
 }
 
-impl Phase {
-    /// The application owes an answer, or the rest of one.
-    pub(crate) fn in_flight(self) -> bool {
-        matches!(self, Phase::Handling | Phase::Streaming | Phase::Open)
-    }
-
-    /// A request is open, and its response is not complete.
-    pub(crate) fn is_open(self) -> bool {
-        !matches!(
-            self,
-            Phase::Waiting | Phase::Closing | Phase::Leaving | Phase::Lingering
-        )
-    }
-
-    pub(crate) fn reads(self) -> bool {
-        matches!(
-            self,
-            Phase::Waiting | Phase::Collecting | Phase::Open | Phase::Closing | Phase::Lingering
-        )
-    }
-}
-
-pub(crate) struct Conn {
-    pub(crate) socket: OwnedFd,
-    pub(crate) peer: Peer,
-    pub(crate) settings: Arc<ListenerSettings>,
-    pub(crate) listener: u32,
-    pub(crate) serial: u32,
-    pub(crate) phase: Phase,
+pub(crate) struct Connection {
+    pub(crate) link: Link,
+    protocol: Protocol,
     /// What the epoll set has been told to report.
     pub(crate) interest: EventFlags,
-    /// Received, not yet understood.
-    pub(crate) input: Vec<u8>,
-    /// Where the parser stands in a head that came in pieces.
-    pub(crate) parser: Option<Box<HeadParser>>,
-    /// When the first byte of that head came.
-    pub(crate) head_since_ms: u64,
-    /// The body of the current request, until all of it has come.
-    pub(crate) inbound: Option<Box<Inbound>>,
-    /// From the 101 on.
-    pub(crate) websocket: Option<Box<WebSocket>>,
-    pub(crate) output: Output,
-    /// How much of it the system still had for the client when we last looked.
-    pub(crate) queued: c_int,
-    pub(crate) asked: RequestContext,
-    pub(crate) encoder: BodyEncoder,
-    /// The body of the current request has not been received.
-    pub(crate) body_unread: bool,
-    /// The socket has bytes, or the end of them, that nobody has read.
-    pub(crate) unread: bool,
-    pub(crate) expects_continue: bool,
-    /// The peer has closed its side.
-    pub(crate) eof: bool,
     /// [`crate::Event::Closed`] is wanted.
     pub(crate) wants_closed: bool,
-    /// [`crate::Event::Gone`] is wanted.
-    pub(crate) wants_gone: bool,
-    /// The producer of the body wants to hear when its last piece has left.
-    pub(crate) tell_drained: bool,
-    /// It stands in the engine's list of connections to look at.
+    /// It stands in the list of connections to look at in the next turn.
     pub(crate) touched: bool,
-    pub(crate) requests: u32,
-    /// Came from another worker, and had idled there: until when it may, at most.
-    pub(crate) idles_until_ms: u64,
-    /// When the application was given the current request.
-    pub(crate) taken_ms: u64,
-    /// Method and target of it, if somebody may have to name it.
-    noted: Vec<u8>,
 }
 
-impl Conn {
-    pub(crate) fn new(
-        socket: OwnedFd,
-        peer: Peer,
-        listener: u32,
-        serial: u32,
-        settings: Arc<ListenerSettings>,
-    ) -> Self {
-        Conn {
-            socket,
-            peer,
-            settings,
-            listener,
-            serial,
-            phase: Phase::Waiting,
+/// RFC 9110, section 15.6.5.
+pub(crate) const OVERDUE: RemoteError = RemoteError {
+    status: 504,
+    reason: "the application did not answer in time",
+};
+
+impl Connection {
+    pub(crate) fn new(link: Link, now_ms: u64) -> Self {
+        Connection {
+            link,
+            protocol: Protocol::Http1(Http1::new(now_ms)),
             interest: READING,
-            input: Vec::new(),
-            parser: None,
-            head_since_ms: 0,
-            inbound: None,
-            websocket: None,
-            output: Output::default(),
-            queued: 0,
-            asked: RequestContext::default(),
-            encoder: BodyEncoder::Nothing,
-            body_unread: false,
-            unread: false,
-            expects_continue: false,
-            eof: false,
             wants_closed: false,
-            wants_gone: false,
-            tell_drained: false,
             touched: false,
-            requests: 0,
-            idles_until_ms: NEVER,
-            taken_ms: 0,
-            noted: Vec::new(),
         }
     }
 
-    pub(crate) fn note(&mut self, method: &[u8], target: &[u8]) {
-        self.noted.clear();
-        self.noted.extend_from_slice(method);
-        self.noted.push(b' ');
-        self.noted.extend_from_slice(target);
-    }
-
-    /// The request that was noted, fit for a log.
-    pub(crate) fn line(&self) -> String {
-        self.noted.escape_ascii().to_string()
-    }
-
-    /// Nothing has been asked and nothing is owed.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.phase == Phase::Waiting && self.input.is_empty() && self.output.pending() == 0
-    }
-
-    /// Requests wait that could be read right now.
-    pub(crate) fn has_backlog(&self) -> bool {
-        self.phase == Phase::Waiting && self.parser.is_none() && !self.input.is_empty()
-    }
-
-    /// The application has as much of it as it can hold.
-    pub(crate) fn is_paused(&self) -> bool {
-        let websocket = self.websocket.as_deref();
-        self.phase == Phase::Open && websocket.is_some_and(|websocket| websocket.paused)
-    }
-
-    pub(crate) fn client(&self, key: u32) -> Client {
-        Client {
-            exchange: self.id(key),
-            listener: self.listener,
-            peer: self.peer,
+    /// It has brought `requests` to another process, and may idle until then.
+    pub(crate) fn resume(&mut self, requests: u32, idles_until_ms: u64) {
+        if let Protocol::Http1(http1) = &mut self.protocol {
+            http1.resume(requests, idles_until_ms);
         }
     }
 
-    pub(crate) fn connection_id(&self, key: u32) -> ConnectionId {
-        ConnectionId {
-            key,
-            serial: self.serial,
+    /// The exchange of that number, if there is one.
+    #[inline]
+    fn exchange(&self, stream: u32) -> Option<&Exchange> {
+        match &self.protocol {
+            _ if stream != 0 => None,
+            Protocol::Http1(http1) => Some(&http1.exchange),
+            Protocol::WebSocket(websocket) => Some(&websocket.exchange),
         }
     }
 
-    pub(crate) fn id(&self, key: u32) -> ExchangeId {
-        ExchangeId::only(self.connection_id(key))
+    #[inline]
+    fn exchange_mut(&mut self, stream: u32) -> Option<&mut Exchange> {
+        match &mut self.protocol {
+            _ if stream != 0 => None,
+            Protocol::Http1(http1) => Some(&mut http1.exchange),
+            Protocol::WebSocket(websocket) => Some(&mut websocket.exchange),
+        }
     }
 
-    /// What comes now is read.
-    pub(crate) fn reads(&self) -> bool {
-        match self.phase {
-            Phase::Handling | Phase::Streaming => {
-                self.inbound.as_deref().is_some_and(Inbound::is_wanted)
+    /// Every exchange that is on it.
+    fn exchanges(&self) -> impl Iterator<Item = (u32, &Exchange)> {
+        self.exchange(0).map(|exchange| (0, exchange)).into_iter()
+    }
+}
+
+// ---- what the peer does ----------------------------------------------------------
+
+impl Connection {
+    /// Goes on with the bytes at hand.
+    #[inline]
+    pub(crate) fn read(&mut self, cx: &mut Context) -> Progress {
+        let Connection { link, protocol, .. } = self;
+        if link.stage == Stage::Serving {
+            let progress = match protocol {
+                Protocol::Http1(http1) => http1.read(link, cx),
+                Protocol::WebSocket(websocket) => websocket.read(link, cx),
+            };
+            if link.stage == Stage::Serving || !matches!(progress, Progress::Wait) {
+                return progress;
             }
-            phase => phase.reads() && !self.is_paused(),
+        }
+        // What comes behind the end is dropped, and remembered: it decides how
+        // the connection is closed.
+        self.link.unread |= cx.work.discard();
+        Progress::Wait
+    }
+
+    /// Adds to the bytes at hand what the peer has sent.
+    #[inline]
+    pub(crate) fn receive(&mut self, cx: &mut Context) -> Progress {
+        let Connection { link, protocol, .. } = self;
+        match link.receive(cx) {
+            Ok(0) => Progress::Wait,
+            Ok(_) => {
+                if let Protocol::Http1(http1) = protocol {
+                    // While a body comes it is not the application that is slow.
+                    http1.exchange.given_ms = cx.clock.now_ms;
+                }
+                Progress::Wait
+            }
+            Err(how) => self.peer_ended(how),
+        }
+    }
+
+    fn peer_ended(&mut self, how: PeerEnd) -> Progress {
+        let Connection { link, protocol, .. } = self;
+        match protocol {
+            _ if link.stage != Stage::Serving => Progress::Close(None),
+            Protocol::Http1(http1) => http1.peer_ended(link, how),
+            Protocol::WebSocket(websocket) => websocket.peer_ended(how),
+        }
+    }
+
+    /// Why `flags`, which were reported for it, end it before anything is read.
+    #[inline]
+    pub(crate) fn ends_by(&self, flags: EventFlags) -> Option<&'static str> {
+        if flags.intersects(EventFlags::ERR | EventFlags::HUP) && !self.reads() {
+            return Some("the client reset the connection");
+        }
+        // Where it is read the end is learned from that, after what was sent before.
+        match &self.protocol {
+            Protocol::Http1(http1) if flags.contains(EventFlags::RDHUP) => http1
+                .only_responds()
+                .then_some("the client closed the connection"),
+            _ => None,
+        }
+    }
+
+    /// Closes it, for the events: each exchange whose application waits for
+    /// its client is told, then the connection is. `interrupted`: why, if that
+    /// is too early.
+    pub(crate) fn close(mut self: Box<Self>, cx: &mut Context, interrupted: Option<&'static str>) {
+        // The rest of a WebSocket that has ended is not missed.
+        let interrupted = interrupted.filter(|_| match &self.protocol {
+            Protocol::WebSocket(websocket) => websocket.is_open(),
+            Protocol::Http1(_) => true,
+        });
+        let early = interrupted.is_some();
+        let connection = self.link.id;
+        // Empty almost always: then nothing is allocated.
+        let gone: Vec<u32> = self
+            .exchanges()
+            .filter(|(_, exchange)| exchange.must_hear_gone(early))
+            .map(|(stream, _)| stream)
+            .collect();
+        match &mut self.protocol {
+            Protocol::Http1(http1) => cx.must_advance(&mut http1.exchange, Step::Abort),
+            Protocol::WebSocket(websocket) => websocket.abort(&self.link, cx),
+        }
+        cx.events.extend(gone.into_iter().map(|stream| Event::Gone {
+            exchange: ExchangeId { connection, stream },
+        }));
+        if self.wants_closed || early {
+            cx.events.push_back(Event::Closed {
+                connection,
+                listener: self.link.listener,
+                peer: self.link.peer,
+                interrupted,
+            });
+        }
+    }
+}
+
+// ---- what it waits for -------------------------------------------------------------
+
+impl Connection {
+    /// What comes now is read.
+    #[inline]
+    pub(crate) fn reads(&self) -> bool {
+        match (self.link.stage, &self.protocol) {
+            (Stage::Serving, Protocol::Http1(http1)) => http1.reads(),
+            (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.reads(),
+            (Stage::Finishing, _) => false,
+            (Stage::Lingering { .. }, _) => true,
         }
     }
 
     /// What the epoll set should report. `READING` costs nothing while the
     /// peer is silent, so it is given up only when a report came too early.
-    pub(crate) fn wants(&self, blocked: bool) -> EventFlags {
-        let mut wanted = match self.phase {
-            _ if self.eof || self.is_paused() => EventFlags::empty(),
-            // A peer that is slow to read may still have something to say.
-            Phase::Open | Phase::Closing => READING,
-            // A body whose end is in the socket may have the peer's behind it.
-            phase if phase.in_flight() && self.inbound.is_some() => match self.reads() {
-                true => READING,
-                false => EventFlags::empty(),
-            },
-            phase if phase.in_flight() => EventFlags::RDHUP,
-            phase if phase.reads() && !blocked => READING,
+    #[inline]
+    pub(crate) fn interest(&self, blocked: bool) -> EventFlags {
+        let mut interest = match (self.link.stage, &self.protocol) {
+            _ if self.link.eof => EventFlags::empty(),
+            (Stage::Serving, Protocol::Http1(http1)) => http1.interest(blocked),
+            (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.interest(),
+            (Stage::Lingering { .. }, _) if !blocked => READING,
             _ => EventFlags::empty(),
         };
-        if blocked {
-            wanted |= EventFlags::OUT;
+        interest.set(EventFlags::OUT, blocked);
+        interest
+    }
+
+    #[inline]
+    pub(crate) fn waits_for(&self) -> Wait {
+        match (self.link.stage, &self.protocol) {
+            _ if self.link.output.pending() > 0 => Wait::Reader,
+            (Stage::Lingering { until_ms }, _) => Wait::Close { until_ms },
+            (Stage::Finishing, _) => Wait::Nothing,
+            (Stage::Serving, Protocol::Http1(http1)) => http1.waits_for(),
+            (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.waits_for(),
         }
-        wanted
+    }
+
+    /// Its time is up, and it is still there.
+    pub(crate) fn expire(&mut self, cx: &mut Context, expiry: Expiry) -> Progress {
+        let Connection { link, protocol, .. } = self;
+        match (expiry, protocol) {
+            (Expiry::JudgeReader, _) if !link.peer_reads() => {
+                Progress::Close(Some("the client did not read its answer"))
+            }
+            (Expiry::HeadTimeout, Protocol::Http1(http1)) => {
+                http1.time_out(link, cx, "the request head did not arrive in time")
+            }
+            (Expiry::JudgePace, Protocol::Http1(http1)) => {
+                match http1.keeps_pace(link.settings.body_min_rate, cx.clock.now_ms) {
+                    true => Progress::Wait,
+                    false => http1.time_out(link, cx, "the request body came too slowly"),
+                }
+            }
+            (Expiry::Overdue, Protocol::Http1(http1)) => http1.overdue(link, cx, &OVERDUE),
+            (Expiry::Ping, Protocol::WebSocket(websocket)) => websocket.ping(link, cx),
+            (Expiry::Close, _) => Progress::Close(None),
+            _ => Progress::Wait,
+        }
+    }
+
+    /// No exchange is open on it, though the head of one may have begun to come.
+    #[inline]
+    fn has_no_exchange(&self) -> bool {
+        match &self.protocol {
+            Protocol::Http1(http1) => http1.is_idle() && self.link.stage == Stage::Serving,
+            Protocol::WebSocket(_) => false,
+        }
+    }
+
+    /// Nothing has been asked and nothing is owed.
+    pub(crate) fn is_idle(&self) -> bool {
+        let link = &self.link;
+        self.has_no_exchange() && link.input.is_empty() && link.output.pending() == 0
+    }
+
+    /// Requests wait that could be read right now.
+    #[inline]
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.is_between_requests() && !self.link.input.is_empty()
+    }
+
+    #[inline]
+    fn is_between_requests(&self) -> bool {
+        self.has_no_exchange()
+            && matches!(&self.protocol, Protocol::Http1(http1) if http1.is_between_requests())
+    }
+
+    /// The peer has ended its side, and has what it is to get.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.link.eof && self.has_no_exchange()
+    }
+
+    /// Nothing of it is in this process, and nothing here waits for its end.
+    pub(crate) fn may_move(&self) -> bool {
+        self.is_idle()
+            && self.is_between_requests()
+            && !self.wants_closed
+            && !self.link.eof
+            && self.link.transport.may_move()
+    }
+
+    /// How many requests it has brought.
+    pub(crate) fn requests(&self) -> u32 {
+        match &self.protocol {
+            Protocol::Http1(http1) => http1.requests,
+            Protocol::WebSocket(_) => 0,
+        }
+    }
+
+    /// [`Event::Drained`] is wanted: taken, so that it comes once.
+    #[inline]
+    pub(crate) fn take_drained(&mut self) -> Option<ExchangeId> {
+        let id = ExchangeId::only(self.link.id);
+        let exchange = self.exchange_mut(id.stream)?;
+        std::mem::take(&mut exchange.wants_drained).then_some(id)
+    }
+
+    /// A response whose head is owed has been owed for longer than the settings allow, if
+    /// the main thread has not moved for `step_ms`: the request in question.
+    pub(crate) fn stuck_request(&self, step_ms: u64) -> Option<String> {
+        let timeout_ms = self.link.settings.request_timeout_ms;
+        let is_stuck = timeout_ms > 0 && step_ms >= timeout_ms;
+        let stuck = self
+            .exchanges()
+            .find(|(_, exchange)| is_stuck && exchange.phase().owes_head())?;
+        Some(stuck.1.label.line())
+    }
+
+    /// For a process that ends next: responds to what is owed.
+    pub(crate) fn write_last_words(&mut self, cx: &mut Context) {
+        let Connection { link, protocol, .. } = self;
+        if let Protocol::Http1(http1) = protocol {
+            if http1.exchange.phase().owes_head() {
+                http1.write_error(link, cx, &OVERDUE);
+            }
+        }
     }
 }
 
-pub(crate) const READING: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
+// ---- what the application does -------------------------------------------------------
+
+impl Connection {
+    /// The link and the protocol, if the exchange of that number is one of HTTP/1.
+    #[inline]
+    fn http1(&mut self, stream: u32) -> Result<(&mut Link, &mut Http1), LocalError> {
+        match &mut self.protocol {
+            Protocol::Http1(http1) if stream == 0 => Ok((&mut self.link, http1)),
+            _ => Err(LocalError::OutOfTurn),
+        }
+    }
+
+    fn websocket(&mut self, stream: u32) -> Result<(&mut Link, &mut WebSocket), LocalError> {
+        match &mut self.protocol {
+            Protocol::WebSocket(websocket) if stream == 0 => Ok((&mut self.link, websocket)),
+            _ => Err(LocalError::OutOfTurn),
+        }
+    }
+
+    pub(crate) fn inform<'a>(
+        &mut self,
+        cx: &mut Context,
+        stream: u32,
+        status: u16,
+        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), LocalError> {
+        let (link, http1) = self.http1(stream)?;
+        http1.inform(link, cx, status, headers)
+    }
+
+    #[inline]
+    pub(crate) fn start<'a>(
+        &mut self,
+        cx: &mut Context,
+        stream: u32,
+        last: bool,
+        status: u16,
+        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        length: Length,
+    ) -> Result<(), LocalError> {
+        let (link, http1) = self.http1(stream)?;
+        http1.start(link, cx, last, status, headers, length)
+    }
+
+    #[inline]
+    pub(crate) fn write(
+        &mut self,
+        cx: &mut Context,
+        stream: u32,
+        content: Content<'_>,
+    ) -> Result<usize, LocalError> {
+        let (link, http1) = self.http1(stream)?;
+        http1.write(link, cx, content)
+    }
+
+    pub(crate) fn trail<'a>(
+        &mut self,
+        cx: &mut Context,
+        stream: u32,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    ) -> Result<(), LocalError> {
+        let (link, http1) = self.http1(stream)?;
+        http1.trail(link, cx, fields)
+    }
+
+    #[inline]
+    pub(crate) fn finish(&mut self, cx: &mut Context, stream: u32) -> Result<u64, LocalError> {
+        let (link, http1) = self.http1(stream)?;
+        http1.finish(link, cx)
+    }
+
+    pub(crate) fn collect(&mut self, cx: &mut Context, stream: u32) -> Result<(), LocalError> {
+        let (link, http1) = self.http1(stream)?;
+        http1.collect(link, cx)
+    }
+
+    pub(crate) fn begin_pulling(
+        &mut self,
+        cx: &mut Context,
+        stream: u32,
+        is_current: bool,
+    ) -> Result<Option<BodyPart>, LocalError> {
+        let (link, http1) = self.http1(stream)?;
+        http1.begin_pulling(link, cx, is_current)
+    }
+
+    pub(crate) fn pull(&mut self, cx: &mut Context, stream: u32) -> Result<(), LocalError> {
+        let (link, http1) = self.http1(stream)?;
+        http1.pull(link, cx)
+    }
+
+    pub(crate) fn reject(&mut self, cx: &mut Context, stream: u32, reject: &RemoteError) -> bool {
+        let http1 = self.http1(stream);
+        http1.is_ok_and(|(link, http1)| http1.reject(link, cx, reject))
+    }
+
+    /// Responds with 101; from here on it speaks WebSocket.
+    pub(crate) fn upgrade<'a>(
+        &mut self,
+        cx: &mut Context,
+        stream: u32,
+        opening: &Opening,
+        subprotocol: Option<&[u8]>,
+        headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+        settings: WebSocketSettings,
+    ) -> Result<(), LocalError> {
+        let date = cx.clock.date();
+        let (link, http1) = self.http1(stream)?;
+        http1.exchange.expects(Step::Upgrade)?;
+        link.output
+            .append(&mut cx.buffers, |out| {
+                write_switching_protocols(out, opening, subprotocol, headers, &date)
+            })
+            .map_err(LocalError::Invalid)?;
+        cx.advance(&mut http1.exchange, Step::Upgrade)?;
+        let exchange = std::mem::take(&mut http1.exchange);
+        let websocket = WebSocket::new(exchange, opening, settings, cx.clock.now_ms);
+        self.protocol = Protocol::WebSocket(Box::new(websocket));
+        Ok(())
+    }
+
+    pub(crate) fn send(
+        &mut self,
+        cx: &mut Context,
+        stream: u32,
+        text: bool,
+        content: Content<'_>,
+    ) -> Result<usize, LocalError> {
+        let (link, websocket) = self.websocket(stream)?;
+        websocket.send(link, cx, text, content)
+    }
+
+    pub(crate) fn close_websocket(
+        &mut self,
+        cx: &mut Context,
+        stream: u32,
+        code: CloseCode,
+        reason: &str,
+    ) -> Result<(), LocalError> {
+        let (link, websocket) = self.websocket(stream)?;
+        websocket.close(link, cx, code, reason)
+    }
+
+    pub(crate) fn pause(&mut self, stream: u32, yes: bool) {
+        if let Ok((_, websocket)) = self.websocket(stream) {
+            websocket.pause(yes);
+        }
+    }
+
+    /// The listener drains: what is open and would last ends, and the client
+    /// is told; `others_stay`: other workers go on.
+    pub(crate) fn drain(&mut self, cx: &mut Context, others_stay: bool) {
+        let code = match others_stay {
+            true => CloseCode::SERVICE_RESTART,
+            false => CloseCode::GOING_AWAY,
+        };
+        let _ = self.close_websocket(cx, 0, code, "");
+    }
+
+    /// Asks for [`Event::Drained`]. False: no response is being sent.
+    pub(crate) fn tell_drained(&mut self, stream: u32) -> bool {
+        let exchange = self.exchange_mut(stream);
+        exchange.is_some_and(|exchange| {
+            exchange.wants_drained = exchange.phase().is_sending();
+            exchange.wants_drained
+        })
+    }
+
+    /// Asks for [`Event::Gone`]. False: the exchange is over.
+    pub(crate) fn tell_gone(&mut self, stream: u32, yes: bool) -> bool {
+        let exchange = self.exchange_mut(stream);
+        exchange.is_some_and(|exchange| {
+            let owes = exchange.phase().owes_response();
+            exchange.wants_gone = yes && owes;
+            owes
+        })
+    }
+
+    /// A response is owed, or the rest of one, and the client is there for it.
+    pub(crate) fn owes_response(&self, stream: u32) -> bool {
+        let exchange = self.exchange(stream);
+        !self.link.eof && exchange.is_some_and(|exchange| exchange.phase().owes_response())
+    }
+
+    /// The response that is being sent has no body.
+    pub(crate) fn is_bodiless(&self, stream: u32) -> bool {
+        let exchange = self.exchange(stream);
+        exchange.is_some_and(|exchange| exchange.encoder == prefork_wire::BodyEncoder::Nothing)
+    }
+}

@@ -2,8 +2,8 @@
 
 use crate::body::Body;
 use crate::exchange::{ConnectionId, ExchangeId};
-use crate::inbound::BodyPart;
-use crate::listener::Peer;
+use crate::peer::Peer;
+use crate::request_body::BodyPart;
 use prefork_wire::websocket::Message;
 use prefork_wire::{Head, RemoteError};
 use std::io;

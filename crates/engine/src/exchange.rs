@@ -1,4 +1,15 @@
-//! Names of connections and of the exchanges on them.
+//! One request and its response, and the names of exchanges and connections.
+//!
+//! Owns: where the exchange stands ([`Phase`]), what was asked, what of the
+//! body is still to come, how the response is framed, and which events its
+//! application has asked for. Always holds: the phase changes only by
+//! `advance`, which `Context` calls, so that what is in flight is counted in
+//! one place. Knows no transport and no protocol.
+
+use crate::errors::LocalError;
+use crate::phase::{Phase, Step};
+use crate::request_body::Incoming;
+use prefork_wire::{BodyEncoder, RequestContext};
 
 /// Names one connection for as long as the process lives: a key that is given
 /// to the next connection in the same place has another serial.
@@ -37,5 +48,106 @@ impl ExchangeId {
             connection,
             stream: 0,
         }
+    }
+}
+
+/// Method and target of a request, kept if they may have to be named later.
+#[derive(Default)]
+pub(crate) struct Label {
+    text: Vec<u8>,
+    method_len: u32,
+}
+
+impl Label {
+    pub(crate) fn set(&mut self, method: &[u8], target: &[u8]) {
+        self.text.clear();
+        self.text.extend_from_slice(method);
+        self.text.extend_from_slice(target);
+        self.method_len = method.len() as u32;
+    }
+
+    pub(crate) fn parts(&self) -> (&[u8], &[u8]) {
+        let len = self.method_len as usize;
+        self.text.split_at_checked(len).unwrap_or_default()
+    }
+
+    /// Fit for a log.
+    pub(crate) fn line(&self) -> String {
+        let (method, target) = self.parts();
+        format!("{} {}", method.escape_ascii(), target.escape_ascii())
+    }
+}
+
+pub(crate) struct Exchange {
+    phase: Phase,
+    pub(crate) context: RequestContext,
+    pub(crate) encoder: BodyEncoder,
+    /// The body of the request.
+    pub(crate) body: Incoming,
+    pub(crate) expects_continue: bool,
+    /// [`crate::Event::Drained`] is wanted.
+    pub(crate) wants_drained: bool,
+    /// [`crate::Event::Gone`] is wanted.
+    pub(crate) wants_gone: bool,
+    /// When the application was given what it has of the request.
+    pub(crate) given_ms: u64,
+    pub(crate) label: Label,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Exchange {
+            phase: Phase::Idle,
+            context: RequestContext::default(),
+            encoder: BodyEncoder::Nothing,
+            body: Incoming::Complete,
+            expects_continue: false,
+            wants_drained: false,
+            wants_gone: false,
+            given_ms: 0,
+            label: Label::default(),
+        }
+    }
+}
+
+impl Exchange {
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// # Errors
+    /// `OutOfTurn` if `step` has no place in this phase.
+    #[inline]
+    pub(crate) fn expects(&self, step: Step) -> Result<(), LocalError> {
+        match self.phase.after(step) {
+            Some(_) => Ok(()),
+            None => Err(LocalError::OutOfTurn),
+        }
+    }
+
+    /// # Errors
+    /// `OutOfTurn` unless the body of the response is being made.
+    #[inline]
+    pub(crate) fn expects_content(&self) -> Result<(), LocalError> {
+        match self.phase {
+            Phase::Streaming => Ok(()),
+            _ => Err(LocalError::OutOfTurn),
+        }
+    }
+
+    /// Takes a step; returns the phases before and after it. Only for
+    /// [`crate::context::Context::advance`].
+    #[inline]
+    pub(crate) fn advance(&mut self, step: Step) -> Option<(Phase, Phase)> {
+        let before = self.phase;
+        self.phase = before.after(step)?;
+        Some((before, self.phase))
+    }
+
+    /// Its application must hear that the client is gone. `early`: that was
+    /// not what the connection was closed for.
+    pub(crate) fn must_hear_gone(&self, early: bool) -> bool {
+        self.wants_gone || self.wants_drained || early && self.phase.owes_response()
     }
 }

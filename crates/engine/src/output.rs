@@ -8,12 +8,10 @@
 
 use crate::buffers::Buffers;
 use crate::content::{Content, FilePart, Payload};
+use crate::transport::Transport;
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags};
 use std::collections::VecDeque;
-use std::ffi::c_int;
 use std::io::IoSlice;
-use std::os::fd::BorrowedFd;
 
 /// Up to here copying costs less than one more vector in the write.
 pub const COPY_LIMIT: usize = 16 * 1024;
@@ -50,19 +48,6 @@ impl Segment {
             _ => self.bytes().map_or(0, <[u8]>::len),
         }
     }
-}
-
-/// SIOCOUTQ of linux/sockios.h.
-const OUT_QUEUE: rustix::ioctl::Opcode = 0x5411;
-
-/// Bytes that the system has taken for a socket and its peer has not.
-pub(crate) fn queued_in(socket: BorrowedFd<'_>) -> c_int {
-    // SAFETY: this request writes one c_int, and nothing else (tcp(7), unix(7)).
-    let queued = unsafe {
-        let request = rustix::ioctl::Getter::<OUT_QUEUE, c_int>::new();
-        rustix::ioctl::ioctl(socket, request)
-    };
-    queued.unwrap_or(0)
 }
 
 pub(crate) enum Sent {
@@ -151,7 +136,7 @@ impl Output {
     /// [`Failure`]: any error but a full socket buffer.
     pub(crate) fn flush(
         &mut self,
-        socket: BorrowedFd<'_>,
+        transport: &Transport,
         buffers: &mut Buffers,
     ) -> Result<Sent, Failure> {
         let mut progress = false;
@@ -159,7 +144,7 @@ impl Output {
             if self.pending == 0 {
                 break;
             }
-            match self.send_once(socket) {
+            match self.send_once(transport) {
                 Ok(sent) => {
                     progress = true;
                     self.advance(sent, buffers);
@@ -180,19 +165,19 @@ impl Output {
         Ok(Sent::All)
     }
 
-    fn send_once(&self, socket: BorrowedFd<'_>) -> Result<usize, Errno> {
+    fn send_once(&self, transport: &Transport) -> Result<usize, Errno> {
         let unsent = self.first.get(self.sent..).unwrap_or_default();
         match self.rest.front() {
-            None => rustix::net::send(socket, unsent, SendFlags::NOSIGNAL),
+            None => transport.send(unsent),
             Some(Segment::File(part)) if unsent.is_empty() => {
-                send_file(socket, part, self.sent - self.first.len())
+                transport.send_file(part, self.sent - self.first.len(), FILE_BYTES_PER_SEND)
             }
-            Some(_) => self.send_vectors(socket),
+            Some(_) => self.send_vectors(transport),
         }
     }
 
     /// Sends what is in memory before the first file.
-    fn send_vectors(&self, socket: BorrowedFd<'_>) -> Result<usize, Errno> {
+    fn send_vectors(&self, transport: &Transport) -> Result<usize, Errno> {
         let mut vectors = [IoSlice::new(&[]); VECTORS];
         let mut skip = self.sent;
         let segments = std::iter::once(self.first.as_slice())
@@ -205,11 +190,9 @@ impl Output {
         for (vector, bytes) in vectors.iter_mut().zip(segments) {
             *vector = IoSlice::new(bytes);
         }
-        let mut flags = SendFlags::NOSIGNAL;
         // The head of a file does not leave in a packet of its own.
         let before_file = self.rest.iter().any(|segment| segment.bytes().is_none());
-        flags.set(SendFlags::MORE, before_file);
-        rustix::net::sendmsg(socket, &vectors, &mut SendAncillaryBuffer::default(), flags)
+        transport.send_vectors(&vectors, before_file)
     }
 
     /// Drops what has left, and gives its memory back.
@@ -244,16 +227,6 @@ impl Output {
             }
             self.rest = VecDeque::new();
         }
-    }
-}
-
-/// Sends of a file what comes after its first `sent` bytes.
-fn send_file(socket: BorrowedFd<'_>, part: &FilePart, sent: usize) -> Result<usize, Errno> {
-    let mut from = part.offset + sent as u64;
-    let most = (part.len - sent).min(FILE_BYTES_PER_SEND);
-    match rustix::fs::sendfile(socket, &part.file, Some(&mut from), most)? {
-        0 => Err(Errno::NODATA),
-        sent => Ok(sent),
     }
 }
 

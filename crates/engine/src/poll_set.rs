@@ -1,8 +1,8 @@
-//! The epoll set: what the kernel is asked to report, and the alarm that ends
-//! a wait from another thread.
+//! The epoll set: what the kernel is asked to report, and the wakeup descriptor
+//! by which another thread ends a wait.
 //!
 //! Always holds: after `close` nothing is asked of the kernel any more. A
-//! forked child has its parent's set, and whatever it changed there would
+//! forked child has its parent's set, and what it changed there would
 //! change for the parent; to close its descriptor changes nothing.
 
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -17,37 +17,37 @@ use std::time::Duration;
 /// Marks what is not a connection in the epoll set's data.
 pub(crate) const SPECIAL: u64 = 1 << 63;
 pub(crate) const NESTED: u64 = SPECIAL | 1 << 32;
-pub(crate) const GATE: u64 = SPECIAL | 2 << 32;
-pub(crate) const ALARM: u64 = SPECIAL | 3 << 32;
+pub(crate) const OVERCOMMIT: u64 = SPECIAL | 2 << 32;
+pub(crate) const WAKEUP: u64 = SPECIAL | 3 << 32;
 pub(crate) const QUEUE: u64 = SPECIAL | 4 << 32;
 
-/// Whether it is what clients come in by, and of all workers one lets them in.
-pub(crate) fn is_a_door(data: u64) -> bool {
-    data & SPECIAL != 0 && !matches!(data, NESTED | GATE | ALARM)
+/// Whether clients come in by it, of which one worker of all takes each.
+pub(crate) fn brings_clients(data: u64) -> bool {
+    data & SPECIAL != 0 && !matches!(data, NESTED | OVERCOMMIT | WAKEUP)
 }
 
-/// One answer out of `epoll_wait`.
+/// One event out of `epoll_wait`: data and flags.
 pub type Report = (u64, EventFlags);
 
 pub(crate) const REPORTS: usize = 512;
 
 struct Descriptors {
     epoll: OwnedFd,
-    alarm: OwnedFd,
+    wakeup: OwnedFd,
 }
 
 /// `None` once it is closed.
 pub(crate) struct PollSet(Option<Arc<Descriptors>>);
 
 impl PollSet {
-    /// A set that reports its alarm with `data`.
+    /// A set that reports its wakeup with `data`.
     pub(crate) fn new(data: u64) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        // Each write is one edge, so nobody has to read it empty.
-        let ringing = EventFlags::IN | EventFlags::ET;
-        epoll::add(&epoll, &alarm, EventData::new_u64(data), ringing)?;
-        Ok(PollSet(Some(Arc::new(Descriptors { epoll, alarm }))))
+        let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        // Each write is one edge, so it need not be read empty.
+        let edges = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll, &wakeup, EventData::new_u64(data), edges)?;
+        Ok(PollSet(Some(Arc::new(Descriptors { epoll, wakeup }))))
     }
 
     pub(crate) fn add(&self, fd: impl AsFd, data: u64, flags: EventFlags) -> Result<()> {
@@ -63,9 +63,9 @@ impl PollSet {
     }
 
     /// Ends the wait that is going on.
-    pub(crate) fn ring(&self) {
+    pub(crate) fn wake(&self) {
         if let Ok(open) = self.open() {
-            let _ = rustix::io::write(&open.alarm, &1u64.to_ne_bytes());
+            let _ = rustix::io::write(&open.wakeup, &1u64.to_ne_bytes());
         }
     }
 
@@ -96,7 +96,7 @@ impl PollSet {
     }
 }
 
-/// Waits on the set without the engine in hand, so that the engine can be
+/// Waits on the set without the reactor in hand, so that it can be
 /// used by another thread meanwhile.
 pub struct Waiter(Option<Arc<Descriptors>>);
 

@@ -1,121 +1,256 @@
-//! The engine's part that speaks WebSocket (RFC 6455), once a request has been
-//! answered with 101.
+//! WebSocket on one connection, from the 101 on (RFC 6455).
 //!
-//! Always holds: the application hears [`Event::Ended`] exactly once, after
-//! the last message, and can send nothing from then on. Pings are answered,
-//! sent and missed here; so is the closing handshake, which is given
-//! `CLOSE_MS`. A connection counts as a request in flight until it has ended.
+//! Owns: the exchange that was upgraded, and the frames of either direction.
+//! Always holds: the application gets [`Event::Ended`] exactly once, after the
+//! last message, and can send nothing from then on; until then the exchange is
+//! open and in flight. Pings are answered, sent and missed here. The closing
+//! handshake is given `CLOSE_MS`. Knows no epoll, no timer and no other connection.
 
-use crate::answering::{LocalError, find};
-use crate::connection::Phase;
 use crate::content::Content;
+use crate::context::Context;
+use crate::deadlines::{NEVER, Wait};
+use crate::errors::LocalError;
 use crate::event::Event;
-use crate::exchange::ExchangeId;
+use crate::exchange::{Exchange, ExchangeId};
+use crate::link::{Link, PeerEnd};
 use crate::output::COPY_LIMIT;
-use crate::reactor::{HIGH_WATER, NEVER, Reactor};
+use crate::phase::{Phase, Step};
+use crate::progress::{HIGH_WATER, Progress, READING};
 use crate::settings::WebSocketSettings;
 use prefork_wire::websocket::{
     CloseCode, Deflater, Incoming, MessageDecoder, Opcode, Opening, RemoteError, write_close,
-    write_frame_head, write_ping, write_pong, write_switching_protocols,
+    write_frame_head, write_ping, write_pong,
 };
+use rustix::event::epoll::EventFlags;
 
 /// How long the peer has to answer our Close.
 const CLOSE_MS: u64 = 5_000;
+/// RFC 6455, section 7.4.1: the peer vanished without a Close.
+const ABNORMAL_CLOSURE: u16 = 1006;
 
-/// What only an upgraded connection has.
 pub(crate) struct WebSocket {
+    pub(crate) exchange: Exchange,
     decoder: MessageDecoder,
     deflater: Option<Deflater>,
     settings: WebSocketSettings,
     /// The application has too much unread: nothing more is read for it.
-    pub(crate) paused: bool,
+    paused: bool,
     next_ping_ms: u64,
     /// When the Ping went out to which no frame has answered yet.
     pinged_ms: Option<u64>,
+    /// When our Close has waited too long for the peer's.
+    closes_until_ms: u64,
 }
+
+/// How a WebSocket ends, for the application.
+struct Ending {
+    code: u16,
+    reason: String,
+    fault: Option<&'static str>,
+}
+
+// ---- what the peer sends -------------------------------------------------------
 
 impl WebSocket {
-    /// When the timer is to come.
-    fn due_ms(&self) -> u64 {
-        match self.pinged_ms {
-            Some(pinged_ms) => pinged_ms.saturating_add(self.settings.ping_timeout_ms),
-            None => self.next_ping_ms,
-        }
-    }
-
-    fn next_ping_after(settings: &WebSocketSettings, now_ms: u64) -> u64 {
-        match settings.ping_interval_ms {
-            0 => NEVER,
-            interval_ms => now_ms.saturating_add(interval_ms),
-        }
-    }
-}
-
-impl Reactor {
-    // ---- what the application calls ----------------------------------------
-
-    /// Answers a request with 101: from here on the connection speaks
-    /// WebSocket, [`Event::Message`] brings what the peer says and
-    /// [`Event::Ended`] that it is over.
-    ///
-    /// # Errors
-    /// [`LocalError`]; after `Invalid` the request still waits for its answer.
-    pub fn upgrade<'a>(
-        &mut self,
-        id: ExchangeId,
+    /// Goes on with an exchange whose 101 is written.
+    pub(crate) fn new(
+        exchange: Exchange,
         opening: &Opening,
-        subprotocol: Option<&[u8]>,
-        headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
         settings: WebSocketSettings,
-    ) -> Result<(), LocalError> {
-        let date = self.clock.date();
-        let now_ms = self.clock.now_ms;
-        let Reactor { conns, buffers, .. } = self;
-        let conn = find(conns, id)?;
-        if conn.phase != Phase::Handling {
-            return Err(LocalError::OutOfTurn);
-        }
-        conn.output
-            .append(buffers, |out| {
-                write_switching_protocols(out, opening, subprotocol, headers, &date)
-            })
-            .map_err(LocalError::Invalid)?;
-        conn.websocket = Some(Box::new(WebSocket {
+        now_ms: u64,
+    ) -> Self {
+        WebSocket {
+            exchange,
             decoder: MessageDecoder::new(settings.max_message, opening.deflate()),
             deflater: opening.deflate().map(Deflater::new),
-            next_ping_ms: WebSocket::next_ping_after(&settings, now_ms),
+            next_ping_ms: next_ping_ms(&settings, now_ms),
             settings,
             paused: false,
             pinged_ms: None,
-        }));
-        conn.phase = Phase::Open;
-        let listener = conn.listener;
-        if self.draining(listener) {
-            self.say_goodbye(id.connection.key);
+            closes_until_ms: NEVER,
         }
-        self.touch(id.connection.key);
-        Ok(())
     }
 
-    /// Sends a message, a text if `text` (which must be UTF-8). Returns how
-    /// many bytes have not left yet: above a limit of its own the sender
-    /// waits for [`Reactor::tell_drained`].
-    ///
-    /// # Errors
-    /// [`LocalError`]: `OutOfTurn` after the connection has ended.
-    pub fn send(
+    /// Messages go either way; if not, our Close waits for the peer's.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.exchange.phase() == Phase::Open
+    }
+
+    /// Goes on with the bytes at hand.
+    pub(crate) fn read(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+        loop {
+            if !self.reads() {
+                return Progress::Wait;
+            }
+            let (consumed, incoming) = match self.decoder.decode(cx.work.rest()) {
+                Ok(decoded) => decoded,
+                Err(error) => return self.fail(link, cx, error),
+            };
+            cx.work.consume(consumed);
+            if consumed > 0 {
+                self.pinged_ms = None;
+            }
+            let Some(incoming) = incoming else {
+                return Progress::Wait;
+            };
+            if let Some(progress) = self.react(link, cx, incoming) {
+                return progress;
+            }
+        }
+    }
+
+    /// To one frame or message; `None`: the next one is read.
+    fn react(&mut self, link: &mut Link, cx: &mut Context, incoming: Incoming) -> Option<Progress> {
+        match incoming {
+            Incoming::Message(message) if self.is_open() => Some(Progress::Event(Event::Message {
+                exchange: ExchangeId::only(link.id),
+                message,
+            })),
+            // A peer that reads nothing is not worth a queue of Pongs.
+            Incoming::Ping(payload) if self.is_open() && link.output.pending() < HIGH_WATER => {
+                link.output
+                    .append(&mut cx.buffers, |out| write_pong(out, &payload));
+                None
+            }
+            Incoming::Close(close) => {
+                if self.is_open() {
+                    // RFC 6455, section 5.5.1: the code is echoed.
+                    link.output
+                        .append(&mut cx.buffers, |out| write_close(out, close.code, ""));
+                }
+                link.finish();
+                let ending = Ending {
+                    code: close.reported(),
+                    reason: close.reason,
+                    fault: None,
+                };
+                Some(self.end(link, cx, ending))
+            }
+            Incoming::Message(_) | Incoming::Ping(_) | Incoming::Pong => None,
+        }
+    }
+
+    /// The peer broke the rules: nothing after this is read.
+    fn fail(&mut self, link: &mut Link, cx: &mut Context, error: RemoteError) -> Progress {
+        cx.work.discard();
+        if self.is_open() {
+            link.output.append(&mut cx.buffers, |out| {
+                write_close(out, Some(error.code), error.reason);
+            });
+        }
+        // What it still sends must not turn the Close into a reset.
+        link.unread = true;
+        link.finish();
+        let ending = Ending {
+            code: error.code.get(),
+            reason: error.reason.to_owned(),
+            fault: Some(error.reason),
+        };
+        self.end(link, cx, ending)
+    }
+
+    /// Tells the application of the end, unless it knows.
+    fn end(&mut self, link: &Link, cx: &mut Context, ending: Ending) -> Progress {
+        if !self.is_open() {
+            return Progress::Wait;
+        }
+        self.exchange.wants_drained = false;
+        cx.must_advance(&mut self.exchange, Step::End);
+        Progress::Event(Event::Ended {
+            client: link.client(0),
+            code: ending.code,
+            reason: ending.reason,
+            fault: ending.fault,
+        })
+    }
+
+    /// The peer has ended its side.
+    pub(crate) fn peer_ended(&self, how: PeerEnd) -> Progress {
+        Progress::Close(match (self.is_open(), how) {
+            (true, PeerEnd::Closed) => Some("the client left without a close frame"),
+            (true, PeerEnd::Reset) => Some("the client reset the connection"),
+            (false, _) => None,
+        })
+    }
+
+    /// The connection is lost: tells the application, unless it knows of the end.
+    pub(crate) fn abort(&mut self, link: &Link, cx: &mut Context) {
+        let ending = Ending {
+            code: ABNORMAL_CLOSURE,
+            reason: String::new(),
+            fault: None,
+        };
+        if let Progress::Event(event) = self.end(link, cx, ending) {
+            cx.events.push_back(event);
+        }
+    }
+}
+
+// ---- what it waits for ---------------------------------------------------------
+
+impl WebSocket {
+    /// What comes now is read.
+    pub(crate) fn reads(&self) -> bool {
+        !(self.paused && self.is_open())
+    }
+
+    /// What the epoll set should report of the peer. One that is slow to read
+    /// may still have something to say.
+    pub(crate) fn interest(&self) -> EventFlags {
+        match self.reads() {
+            true => READING,
+            false => EventFlags::empty(),
+        }
+    }
+
+    pub(crate) fn waits_for(&self) -> Wait {
+        match (self.is_open(), self.pinged_ms) {
+            (false, _) => Wait::Close {
+                until_ms: self.closes_until_ms,
+            },
+            (true, Some(pinged_ms)) => Wait::Frame {
+                due_ms: pinged_ms.saturating_add(self.settings.ping_timeout_ms),
+            },
+            (true, None) => Wait::Frame {
+                due_ms: self.next_ping_ms,
+            },
+        }
+    }
+
+    /// It is time for a Ping, or too late for its answer.
+    pub(crate) fn ping(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+        // What a paused peer would answer is not read.
+        if self.pinged_ms.is_some() && !self.paused {
+            return Progress::Close(Some("the client did not answer a ping in time"));
+        }
+        if let Some(deflater) = &mut self.deflater {
+            deflater.release_idle();
+        }
+        self.next_ping_ms = next_ping_ms(&self.settings, cx.clock.now_ms);
+        if !self.paused {
+            self.pinged_ms = Some(cx.clock.now_ms);
+        }
+        link.output.append(&mut cx.buffers, write_ping);
+        Progress::Wait
+    }
+}
+
+// ---- what the application does ---------------------------------------------------
+
+impl WebSocket {
+    pub(crate) fn send(
         &mut self,
-        id: ExchangeId,
+        link: &mut Link,
+        cx: &mut Context,
         text: bool,
         content: Content<'_>,
     ) -> Result<usize, LocalError> {
-        let Reactor { conns, buffers, .. } = self;
-        let conn = find(conns, id)?;
-        let (Phase::Open, Some(websocket)) = (conn.phase, conn.websocket.as_deref_mut()) else {
+        if !self.is_open() {
             return Err(LocalError::OutOfTurn);
-        };
+        }
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
-        let deflated = match &mut websocket.deflater {
+        let deflated = match &mut self.deflater {
             Some(deflater) if content.len() >= Deflater::MIN_BYTES => {
                 deflater.deflate(content.bytes())
             }
@@ -128,203 +263,51 @@ impl Reactor {
             _ => deflated.map_or(content, |bytes| Content::Kept(Box::new(bytes))),
         };
         let len = content.len();
-        conn.output.append(buffers, |out| {
+        link.output.append(&mut cx.buffers, |out| {
             write_frame_head(out, opcode, compressed, len);
         });
-        conn.output.push(buffers, content, len);
-        let unsent = conn.output.pending();
-        self.touch(id.connection.key);
-        Ok(unsent)
+        link.output.push(&mut cx.buffers, content, len);
+        Ok(link.output.pending())
     }
 
-    /// Begins the closing handshake; [`Event::Ended`] comes at once.
+    /// Begins the closing handshake.
     ///
     /// # Errors
-    /// [`LocalError`]: `OutOfTurn` after the connection has ended.
-    pub fn close_websocket(
+    /// `OutOfTurn` if the WebSocket has ended.
+    pub(crate) fn close(
         &mut self,
-        id: ExchangeId,
+        link: &mut Link,
+        cx: &mut Context,
         code: CloseCode,
         reason: &str,
     ) -> Result<(), LocalError> {
-        if find(&mut self.conns, id)?.phase != Phase::Open {
+        if !self.is_open() {
             return Err(LocalError::OutOfTurn);
         }
-        self.begin_closing(id.connection.key, code, reason);
+        link.output
+            .append(&mut cx.buffers, |out| write_close(out, Some(code), reason));
+        self.closes_until_ms = cx.clock.now_ms + CLOSE_MS;
+        let ending = Ending {
+            code: code.get(),
+            reason: reason.to_owned(),
+            fault: None,
+        };
+        if let Progress::Event(event) = self.end(link, cx, ending) {
+            cx.events.push_back(event);
+        }
         Ok(())
     }
 
-    /// Reads no more for a while (`true`), or goes on: messages stay with the
-    /// peer, and its silence is not held against it.
-    pub fn pause(&mut self, id: ExchangeId, yes: bool) {
-        if let Some(websocket) = self
-            .named(id)
-            .and_then(|conn| conn.websocket.as_deref_mut())
-        {
-            websocket.paused = yes;
-            websocket.pinged_ms = None;
-            if !yes {
-                self.touch(id.connection.key);
-            }
-        }
+    /// Messages stay with the peer, and its silence does not count against it.
+    pub(crate) fn pause(&mut self, yes: bool) {
+        self.paused = yes;
+        self.pinged_ms = None;
     }
+}
 
-    // ---- what the peer sends -----------------------------------------------
-
-    /// Reads on in an upgraded connection; `None` when more must come.
-    pub(crate) fn read_frames(&mut self, key: u32) -> Option<Event> {
-        loop {
-            let conn = self.conns.get_mut(key as usize)?.as_deref_mut()?;
-            let websocket = conn.websocket.as_deref_mut()?;
-            let open = conn.phase == Phase::Open;
-            if !open && conn.phase != Phase::Closing || websocket.paused && open {
-                return None;
-            }
-            let input = self.work.get(self.at..).unwrap_or_default();
-            let (consumed, incoming) = match websocket.decoder.decode(input) {
-                Ok(decoded) => decoded,
-                Err(breach) => return self.break_off(key, breach),
-            };
-            self.at += consumed;
-            if consumed > 0 {
-                websocket.pinged_ms = None;
-            }
-            let id = conn.id(key);
-            match incoming? {
-                Incoming::Message(message) if open => {
-                    return Some(Event::Message {
-                        exchange: id,
-                        message,
-                    });
-                }
-                // A peer that reads nothing is not worth a queue of Pongs.
-                Incoming::Ping(payload) if open && conn.output.pending() < HIGH_WATER => {
-                    conn.output
-                        .append(&mut self.buffers, |out| write_pong(out, &payload));
-                }
-                Incoming::Close(farewell) => {
-                    if open {
-                        // RFC 6455, section 5.5.1: the code is echoed.
-                        conn.output
-                            .append(&mut self.buffers, |out| write_close(out, farewell.code, ""));
-                    }
-                    let (code, reason) = (farewell.reported(), farewell.reason);
-                    return self.part(key, Phase::Leaving, code, reason, None);
-                }
-                Incoming::Message(_) | Incoming::Ping(_) | Incoming::Pong => {}
-            }
-        }
-    }
-
-    /// The peer broke the rules: nothing after this is read.
-    fn break_off(&mut self, key: u32, breach: RemoteError) -> Option<Event> {
-        self.at = self.work.len();
-        let Reactor { conns, buffers, .. } = self;
-        let conn = conns.get_mut(key as usize)?.as_deref_mut()?;
-        if conn.phase == Phase::Open {
-            conn.output.append(buffers, |out| {
-                write_close(out, Some(breach.code), breach.reason);
-            });
-        }
-        // What it still sends must not turn the Close into a reset.
-        conn.unread = true;
-        let code = breach.code.get();
-        let reason = breach.reason.to_owned();
-        self.part(key, Phase::Leaving, code, reason, Some(breach.reason))
-    }
-
-    /// An upgraded connection goes on to its end; the event for the
-    /// application, if it had not heard of it.
-    fn part(
-        &mut self,
-        key: u32,
-        next: Phase,
-        code: u16,
-        reason: String,
-        fault: Option<&'static str>,
-    ) -> Option<Event> {
-        let conn = self.conns.get_mut(key as usize)?.as_deref_mut()?;
-        let heard = conn.phase != Phase::Open;
-        conn.phase = next;
-        conn.tell_drained = false;
-        if heard {
-            return None;
-        }
-        let event = Event::Ended {
-            client: conn.client(key),
-            code,
-            reason,
-            fault,
-        };
-        self.let_go();
-        Some(event)
-    }
-
-    // ---- how it ends, from our side ------------------------------------------
-
-    fn begin_closing(&mut self, key: u32, code: CloseCode, reason: &str) {
-        let due_ms = self.clock.now_ms + CLOSE_MS;
-        let Reactor { conns, buffers, .. } = self;
-        let Some(Some(conn)) = conns.get_mut(key as usize) else {
-            return;
-        };
-        conn.output
-            .append(buffers, |out| write_close(out, Some(code), reason));
-        self.timers.set(key, due_ms);
-        let event = self.part(key, Phase::Closing, code.get(), reason.to_owned(), None);
-        self.events.extend(event);
-        self.touch(key);
-    }
-
-    /// The listener drains. Connections that may ask once more are those of a
-    /// worker that leaves alone: then the peer may come again, to another.
-    pub(crate) fn say_goodbye(&mut self, key: u32) {
-        let now_ms = self.clock.now_ms;
-        let Some(conn) = self.conn(key).filter(|conn| conn.phase == Phase::Open) else {
-            return;
-        };
-        let stays = self
-            .listeners
-            .get(conn.listener as usize)
-            .is_some_and(|listener| listener.linger_until_ms > now_ms);
-        let code = if stays {
-            CloseCode::SERVICE_RESTART
-        } else {
-            CloseCode::GOING_AWAY
-        };
-        self.begin_closing(key, code, "");
-    }
-
-    /// When an open WebSocket is to be looked at again.
-    pub(crate) fn ping_due_ms(&self, key: u32) -> u64 {
-        let websocket = self.conn(key).and_then(|conn| conn.websocket.as_deref());
-        websocket.map_or(NEVER, WebSocket::due_ms)
-    }
-
-    /// It is time for a Ping, or too late for its answer.
-    pub(crate) fn mind_the_pulse(&mut self, key: u32) {
-        let now_ms = self.clock.now_ms;
-        let Reactor { conns, buffers, .. } = self;
-        let Some(Some(conn)) = conns.get_mut(key as usize) else {
-            return;
-        };
-        let Some(websocket) = conn.websocket.as_deref_mut() else {
-            return;
-        };
-        // What a paused connection would answer is not read.
-        if websocket.pinged_ms.is_some() && !websocket.paused {
-            return self.lose(key, "the client did not answer a ping in time");
-        }
-        if let Some(deflater) = &mut websocket.deflater {
-            deflater.release_idle();
-        }
-        websocket.next_ping_ms = WebSocket::next_ping_after(&websocket.settings, now_ms);
-        if !websocket.paused {
-            websocket.pinged_ms = Some(now_ms);
-        }
-        conn.output.append(buffers, write_ping);
-        let due_ms = websocket.due_ms();
-        self.timers.set(key, due_ms);
-        self.postpone(key);
+fn next_ping_ms(settings: &WebSocketSettings, now_ms: u64) -> u64 {
+    match settings.ping_interval_ms {
+        0 => NEVER,
+        interval_ms => now_ms.saturating_add(interval_ms),
     }
 }

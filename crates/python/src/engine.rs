@@ -9,7 +9,7 @@ use crate::scoreboard::PyScoreboard;
 use crate::service::Service;
 use crate::settings::listener_settings;
 use prefork_engine::scoreboard::State;
-use prefork_engine::{Queue, Report, guard};
+use prefork_engine::{Queue, Reactor, Report};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
 use rustix::time::Timespec;
@@ -177,7 +177,7 @@ impl Engine {
     /// Raises OSError.
     fn start_guard(&self) -> PyResult<()> {
         hold_at_fork(&self.core.engine);
-        guard::start(&self.core.engine, end_stuck).map_err(PyErr::from)
+        Reactor::start_guard(&self.core.engine, end_stuck).map_err(PyErr::from)
     }
 
     /// Worker: becomes a spare on the scoreboard, and wakes the manager.

@@ -5,9 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::EventfdFlags;
 
-use super::memory::Memory;
+use super::header::Header;
+use super::memory::SharedMemory;
 use super::page::{LAYOUT, MAGIC};
-use super::{Header, Slot, State, View};
+use super::slot::Slot;
+use super::state::State;
+use super::view::View;
 
 /// A scoreboard in the hands of its manager.
 pub struct Board {
@@ -23,7 +26,7 @@ impl Board {
     /// `InvalidInput` for a capacity of zero; else what the kernel said.
     pub fn create(capacity: usize) -> io::Result<Self> {
         let wakeup = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let (memory, file) = Memory::create(capacity)?;
+        let (memory, file) = SharedMemory::create(capacity)?;
         let page = memory.manager();
         page.layout.set(LAYOUT);
         page.magic.set(MAGIC);

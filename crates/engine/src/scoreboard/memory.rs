@@ -2,7 +2,7 @@
 //!
 //! Gives out references to pages. They are sound whatever other processes do, because
 //! * a page is made of atomics only, and every bit pattern of them is valid;
-//! * the mapping lives as long as the `Memory` the reference borrows from;
+//! * the mapping lives as long as the `SharedMemory` the reference borrows from;
 //! * the file can no longer shrink (`F_SEAL_SHRINK`, checked here before mapping), so no page
 //!   can vanish under a reader as SIGBUS.
 //!
@@ -27,19 +27,19 @@ pub(super) fn seals() -> SealFlags {
     SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL
 }
 
-pub(super) struct Memory {
+pub(super) struct SharedMemory {
     start: NonNull<u8>,
     /// At least two: the manager's and one slot's.
     pages: usize,
 }
 
-// SAFETY: a `Memory` gives access to nothing but atomics, which threads may share as processes
+// SAFETY: a `SharedMemory` gives access to nothing but atomics, which threads may share as processes
 // do.
-unsafe impl Send for Memory {}
+unsafe impl Send for SharedMemory {}
 // SAFETY: as above.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for SharedMemory {}
 
-impl Memory {
+impl SharedMemory {
     /// A new file of zeroes for `slots` slots, sealed. This mapping is the last one that can
     /// write.
     pub fn create(slots: usize) -> io::Result<(Self, OwnedFd)> {
@@ -138,7 +138,7 @@ impl Memory {
     }
 }
 
-impl Drop for Memory {
+impl Drop for SharedMemory {
     fn drop(&mut self) {
         // SAFETY: the range is ours, and no reference into it outlives `self`. Failing would
         // only leak it.

@@ -1,8 +1,8 @@
 //! How the pages are laid out, and what can be read from them.
 
-use super::State;
 use super::header::SharedHeader;
 use super::sequence::Sequence;
+use super::state::State;
 use super::word::{Text, Word};
 
 /// Room for one slot or the manager's words: whole pages, the unit in which the kernel grants or

@@ -2,20 +2,25 @@
 
 use std::os::fd::OwnedFd;
 
-use super::State;
-use super::memory::Memory;
+use super::memory::SharedMemory;
 use super::page::{Counters, SlotPage};
+use super::state::State;
 
 /// A worker's place on the scoreboard, and its writer.
 pub struct Slot {
-    pub(super) memory: Memory,
+    pub(super) memory: SharedMemory,
     wakeup: OwnedFd,
     index: usize,
     concurrency: u32,
 }
 
 impl Slot {
-    pub(super) fn new(memory: Memory, wakeup: OwnedFd, index: usize, concurrency: u32) -> Self {
+    pub(super) fn new(
+        memory: SharedMemory,
+        wakeup: OwnedFd,
+        index: usize,
+        concurrency: u32,
+    ) -> Self {
         let slot = Self {
             memory,
             wakeup,

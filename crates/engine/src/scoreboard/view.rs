@@ -3,17 +3,19 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::memory::Memory;
+use super::header::Header;
+use super::memory::SharedMemory;
+use super::page::Record;
 use super::page::{LAYOUT, MAGIC, SlotPage};
-use super::{Header, Record, State};
+use super::state::State;
 
 /// A scoreboard to look at.
 pub struct View {
-    memory: Memory,
+    memory: SharedMemory,
 }
 
 impl View {
-    pub(super) fn new(memory: Memory) -> Self {
+    pub(super) fn new(memory: SharedMemory) -> Self {
         Self { memory }
     }
 
@@ -23,7 +25,7 @@ impl View {
     /// `InvalidData` when it is no scoreboard, one of another version, or not sealed; else what
     /// the kernel said.
     pub fn attach(file: BorrowedFd<'_>) -> io::Result<Self> {
-        let memory = Memory::attach(file)?;
+        let memory = SharedMemory::attach(file)?;
         let page = memory.manager();
         if page.magic.get() != MAGIC || page.layout.get() != LAYOUT {
             return Err(io::ErrorKind::InvalidData.into());
@@ -61,11 +63,11 @@ impl View {
         self.memory.slot(index).filter(|_| index < reach)
     }
 
-    pub(super) fn memory(&self) -> &Memory {
+    pub(super) fn memory(&self) -> &SharedMemory {
         &self.memory
     }
 
-    pub(super) fn into_memory(self) -> Memory {
+    pub(super) fn into_memory(self) -> SharedMemory {
         self.memory
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
-use super::State;
+use super::state::State;
 
 /// A value that fits a cell. `from_bits` must take anything: a stranger may have written it.
 pub(super) trait Cell: Copy {

@@ -2,9 +2,9 @@
 //!
 //! Owns: this process's two ends of the pair of sockets that all workers of a
 //! pool share (unix(7), `SOCK_SEQPACKET`, `SCM_RIGHTS`), and the form of a
-//! message. Always holds: nothing here waits; what comes out of the queue is
-//! a stranger's, and at worst a connection that nobody wants. Knows no
-//! connection and no engine.
+//! message. Always holds: nothing here waits; what comes out of the queue is not
+//! trusted, and at worst a connection that serves nothing. Knows no
+//! connection and no reactor.
 
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -18,15 +18,15 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 const MESSAGE_BYTES: usize = 16;
 
-/// What its next worker cannot see from a connection itself.
+/// What the next worker cannot see from a connection itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Passage {
     /// The number of its listener, the same in all workers of a pool.
     pub(crate) listener: u32,
     /// How many requests it has brought so far.
     pub(crate) requests: u32,
-    /// When it will have idled too long (CLOCK_MONOTONIC): to be passed on
-    /// does not make it younger.
+    /// When it will have idled too long (CLOCK_MONOTONIC): a hand-off does not
+    /// make it younger.
     pub(crate) due_ms: u64,
 }
 
@@ -58,10 +58,10 @@ pub(crate) enum Received {
 pub struct Queue {
     entrance: OwnedFd,
     exit: OwnedFd,
-    /// The last connection was not let in.
+    /// The last connection did not go in.
     pub(crate) refuses: bool,
     /// The exit is in the epoll set.
-    pub(crate) watched: bool,
+    pub(crate) registered: bool,
 }
 
 impl Queue {
@@ -72,7 +72,7 @@ impl Queue {
             entrance,
             exit,
             refuses: false,
-            watched: false,
+            registered: false,
         }
     }
 
@@ -221,6 +221,6 @@ mod tests {
         send(&[0xff; 16], &[ours.as_fd(); 5]);
         assert!(matches!(queue.receive(), Received::Connection(_, told) if told.listener == !0));
         drop(ours);
-        assert_eq!(theirs.read(&mut [0; 1]).unwrap(), 0, "nobody has it open");
+        assert_eq!(theirs.read(&mut [0; 1]).unwrap(), 0, "it is open nowhere");
     }
 }

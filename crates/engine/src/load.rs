@@ -1,0 +1,146 @@
+//! How much this process has to do, as its pool sees it.
+//!
+//! Owns: the count of requests in flight, the totals, and this process's slot
+//! on the scoreboard. Always holds: the count changes only in
+//! [`Load::changed`], by the phases of an exchange before and after a step.
+
+use crate::phase::Phase;
+use crate::scoreboard::{Counters, Slot};
+
+pub(crate) struct Load {
+    in_flight: u32,
+    /// With so many in flight this process accepts no further client.
+    concurrency: u32,
+    max_requests: u64,
+    pub(crate) counters: Counters,
+    slot: Option<Slot>,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Load {
+            in_flight: 0,
+            concurrency: u32::MAX,
+            max_requests: u64::MAX,
+            counters: Counters::default(),
+            slot: None,
+        }
+    }
+}
+
+impl Load {
+    pub(crate) fn join_pool(&mut self, slot: Slot, concurrency: u32) {
+        self.slot = Some(slot);
+        self.concurrency = concurrency;
+    }
+
+    pub(crate) fn leave_pool(&mut self) {
+        self.slot = None;
+        self.in_flight = 0;
+    }
+
+    pub(crate) fn slot(&self) -> Option<&Slot> {
+        self.slot.as_ref()
+    }
+
+    pub(crate) fn set_max_requests(&mut self, requests: u64) {
+        self.max_requests = requests;
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Whether the number of requests in flight is limited at all.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.concurrency != u32::MAX
+    }
+
+    /// This worker is no spare, and is not asked to take more than it should.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.in_flight >= self.concurrency && !self.slot().is_some_and(Slot::must_overcommit)
+    }
+
+    /// The pool replaces workers that go.
+    pub(crate) fn pool_is_kept(&self) -> bool {
+        self.slot().is_some_and(Slot::pool_is_kept)
+    }
+
+    /// An exchange went from one phase to another. `request`: its method and
+    /// target, unless it was no request. True: it was the last request that
+    /// this process should take.
+    #[inline]
+    pub(crate) fn changed(
+        &mut self,
+        (before, after): (Phase, Phase),
+        request: Option<(&[u8], &[u8])>,
+        now_ns: u64,
+    ) -> bool {
+        match (before.is_in_flight(), after.is_in_flight()) {
+            (false, true) => self.request_started(request, now_ns),
+            (true, false) => {
+                self.request_ended();
+                false
+            }
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn request_started(&mut self, request: Option<(&[u8], &[u8])>, now_ns: u64) -> bool {
+        self.in_flight += 1;
+        let Some((method, target)) = request else {
+            return false;
+        };
+        self.counters.requests += 1;
+        if let Some(slot) = &self.slot {
+            slot.begin(self.in_flight, method, target, now_ns);
+        }
+        self.counters.requests == self.max_requests
+    }
+
+    #[inline]
+    fn request_ended(&mut self) {
+        debug_assert!(self.in_flight > 0, "more requests ended than started");
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(slot) = &self.slot {
+            slot.end(self.in_flight);
+        }
+    }
+
+    /// Tells the pool the totals.
+    pub(crate) fn tell(&self, now_ns: u64) {
+        if let Some(slot) = &self.slot {
+            slot.turn(now_ns, &self.counters);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_flight_follows_from_the_phases() {
+        let mut load = Load::default();
+        load.set_max_requests(1);
+        let get = Some((&b"GET"[..], &b"/"[..]));
+        assert!(!load.changed((Phase::Idle, Phase::Offered), get, 0));
+        assert_eq!(load.in_flight(), 0);
+        assert!(load.changed((Phase::Offered, Phase::Handling), get, 0));
+        assert!(!load.changed((Phase::Handling, Phase::Streaming), get, 0));
+        assert_eq!((load.in_flight(), load.counters.requests), (1, 1));
+        assert!(!load.changed((Phase::Streaming, Phase::Idle), get, 0));
+        assert_eq!(load.in_flight(), 0);
+    }
+
+    #[test]
+    fn what_is_no_request_is_in_flight_and_not_counted() {
+        let mut load = Load::default();
+        assert!(!load.changed((Phase::Collecting, Phase::Handling), None, 0));
+        assert_eq!((load.in_flight(), load.counters.requests), (1, 0));
+        assert!(!load.changed((Phase::Handling, Phase::Done), None, 0));
+        assert_eq!(load.in_flight(), 0);
+    }
+}

@@ -1,0 +1,179 @@
+//! How bytes reach a peer: every socket call on a connection.
+//!
+//! Owns: the connected socket. Always holds: nothing here waits, except
+//! [`Transport::wait_for_room`]. A second kind of transport is a second arm
+//! of the enum. Knows no protocol, no buffer policy and no epoll set.
+
+use crate::content::FilePart;
+use crate::peer::Peer;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::time::Timespec;
+use std::ffi::c_int;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+pub(crate) enum Transport {
+    /// Bytes go as they are.
+    Plain(OwnedFd),
+}
+
+/// What one read from the peer brought.
+pub(crate) enum Received {
+    /// So many bytes; `all_room`: there may be more.
+    Bytes {
+        len: usize,
+        all_room: bool,
+    },
+    Nothing,
+    /// The peer has ended its side.
+    End,
+    Reset,
+}
+
+/// What a wait for room ended with.
+pub(crate) enum Room {
+    Yes,
+    TimedOut,
+    PeerGone,
+    Failed,
+}
+
+/// SIOCOUTQ of linux/sockios.h.
+const OUT_QUEUE: rustix::ioctl::Opcode = 0x5411;
+
+impl Transport {
+    /// A connection that came in another process, made fit for this one, and
+    /// its peer; `None` if it is gone or no connection.
+    pub(crate) fn adopt(socket: OwnedFd) -> Option<(Self, Peer)> {
+        let peer = rustix::net::getpeername(&socket).ok()?;
+        rustix::io::ioctl_fionbio(&socket, true).ok()?;
+        Some((Transport::Plain(socket), Peer::from_any(peer)))
+    }
+
+    #[inline]
+    fn socket(&self) -> &OwnedFd {
+        match self {
+            Transport::Plain(socket) => socket,
+        }
+    }
+
+    /// What the epoll set reports, and what a hand-off sends.
+    #[inline]
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket().as_fd()
+    }
+
+    /// The scheme of a URI that leads here (RFC 9110, section 4.2).
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self {
+            Transport::Plain(_) => "http",
+        }
+    }
+
+    /// All that it is to its peer is in the kernel: another process could go on with it.
+    pub(crate) fn may_move(&self) -> bool {
+        match self {
+            Transport::Plain(_) => true,
+        }
+    }
+
+    pub(crate) fn local_address(&self) -> Peer {
+        Peer::from_any(rustix::net::getsockname(self.socket()).ok())
+    }
+
+    /// Appends to `buffer`, which has room, what the peer has sent.
+    #[inline]
+    pub(crate) fn receive(&self, buffer: &mut Vec<u8>) -> Received {
+        let room_bytes = buffer.capacity() - buffer.len();
+        let room = rustix::buffer::spare_capacity(buffer);
+        match rustix::net::recv(self.socket(), room, RecvFlags::empty()) {
+            Ok((0, _)) => Received::End,
+            Ok((len, _)) => Received::Bytes {
+                len,
+                all_room: len == room_bytes,
+            },
+            Err(Errno::AGAIN | Errno::INTR) => Received::Nothing,
+            Err(_) => Received::Reset,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        rustix::net::send(self.socket(), bytes, SendFlags::NOSIGNAL)
+    }
+
+    /// `more`: what follows at once may share a packet with the end of it.
+    pub(crate) fn send_vectors(&self, vectors: &[IoSlice<'_>], more: bool) -> Result<usize, Errno> {
+        let mut flags = SendFlags::NOSIGNAL;
+        flags.set(SendFlags::MORE, more);
+        let mut ancillary = SendAncillaryBuffer::default();
+        rustix::net::sendmsg(self.socket(), vectors, &mut ancillary, flags)
+    }
+
+    /// Sends of a file what comes after its first `sent` bytes, at most `most`.
+    pub(crate) fn send_file(
+        &self,
+        part: &FilePart,
+        sent: usize,
+        most: usize,
+    ) -> Result<usize, Errno> {
+        let mut from = part.offset + sent as u64;
+        let len = (part.len - sent).min(most);
+        match rustix::fs::sendfile(self.socket(), &part.file, Some(&mut from), len)? {
+            0 => Err(Errno::NODATA),
+            sent => Ok(sent),
+        }
+    }
+
+    /// Bytes that the system has taken and the peer has not.
+    pub(crate) fn queued(&self) -> c_int {
+        // SAFETY: this request writes one c_int, and nothing else (tcp(7), unix(7)).
+        let queued = unsafe {
+            let request = rustix::ioctl::Getter::<OUT_QUEUE, c_int>::new();
+            rustix::ioctl::ioctl(self.socket(), request)
+        };
+        queued.unwrap_or(0)
+    }
+
+    /// Ends our side: the peer reads the end behind what was sent.
+    ///
+    /// # Errors
+    /// Those of `shutdown(2)`.
+    pub(crate) fn end_sending(&self) -> Result<(), Errno> {
+        rustix::net::shutdown(self.socket(), Shutdown::Write)
+    }
+
+    /// The same connection, for another thread to wait on.
+    ///
+    /// # Errors
+    /// If the process has no descriptor left.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Transport::Plain(socket) => Ok(Transport::Plain(socket.try_clone()?)),
+        }
+    }
+
+    /// Blocks until the peer makes room for more.
+    pub(crate) fn wait_for_room(&self, timeout: &Timespec) -> Room {
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        loop {
+            let mut fds = [PollFd::new(
+                self.socket(),
+                PollFlags::OUT | PollFlags::RDHUP,
+            )];
+            let ready = match poll(&mut fds, Some(timeout)) {
+                Err(Errno::INTR) => continue,
+                Err(_) => return Room::Failed,
+                Ok(ready) => ready,
+            };
+            let [fd] = &fds;
+            return match ready {
+                _ if fd.revents().intersects(gone) => Room::PeerGone,
+                0 => Room::TimedOut,
+                _ => Room::Yes,
+            };
+        }
+    }
+}
