@@ -1,10 +1,10 @@
 """One process's asyncio loop, and in it one process's engine.
 
-`Loop` is what the kernel knows of it. Here is the one that is used unless somebody asks for another: it waits
-inside the engine, so a request costs no turn of asyncio. `prefork.kernel.uv` has the other.
+`Loop` is what the kernel knows of it. `EngineLoop` is the default: it waits inside the engine, so a request
+costs no turn of asyncio. `prefork.kernel.uv` has the other one.
 
-It owns the engine and the selector that joins the two, and knows how to leave them: `close` at the end of a
-process's work, `discard` in a child that was forked with a copy of its parent's.
+A loop owns the engine and the selector that joins the two, and ends in one of two ways: `close` at the end of
+a process's work, `discard` in a child that was forked with a copy of its parent's loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from prefork._engine import Engine
 from prefork.kernel.selector import EngineSelector
 
 NAME = "request"
-"""Of the tasks that requests start: to number them all would cost each one some time."""
+"""The name of every task that a request starts: numbering them would cost each one some time."""
 
 
 class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
@@ -33,15 +33,15 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 
     @abstractmethod
     def is_watching(self) -> bool:
-        """Whether anybody waits for a descriptor; asyncio's own self-pipe is not counted."""
+        """Whether a descriptor is registered, asyncio's own self-pipe not counted."""
 
     @abstractmethod
     def discard(self) -> None:
-        """In a forked child: lets go of the parent's descriptors without touching what the parent still uses.
+        """In a forked child: closes the parent's descriptors without touching what the parent still uses.
 
-        The loop is not closed but buried by its owner, for as long as the process lives, with every task and
-        timer in it: to free a suspended coroutine would run its `finally` blocks once more and in the wrong
-        process, and to close the loop would write to pages that the child shares with its parent.
+        The owner does not close the loop, but keeps it as long as the process lives, with every task and
+        timer in it. To free a suspended coroutine would run its `finally` blocks once more, in the wrong
+        process; to close the loop would write to pages that the child shares with its parent.
         """
 
     def finish_tasks(self, *, cancel: bool) -> None:
@@ -95,17 +95,17 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         return len(self._turns.get_map()) > 1
 
     def poll_without_running_loop(self) -> None:
-        """Has what the engine calls see no running loop: it is synchronous code that knows of none."""
+        """What the engine calls sees no running loop: it is synchronous code, which expects none."""
         self._turns.poll_without_running_loop(self)
 
     def close(self) -> None:
-        self._hear_no_more()
+        self._stop_wakeups()
         super().close()
         self.engine.close()
 
-    def _hear_no_more(self) -> None:
-        """asyncio closes the pipe that signals are written to before it says that none shall be."""
-        with contextlib.suppress(ValueError):  # not the main thread, where no signal is heard
+    def _stop_wakeups(self) -> None:
+        """asyncio closes the pipe that signals are written to before it unsets it."""
+        with contextlib.suppress(ValueError):  # off the main thread there is no such descriptor
             former = signal.set_wakeup_fd(-1)
             if not self.is_closed() and former != self._csock.fileno():  # type: ignore[attr-defined]
                 signal.set_wakeup_fd(former)  # another loop's

@@ -23,13 +23,13 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 _discarded: list[selectors.EpollSelector] = []
-"""Kept for ever: when freed they would close their descriptor, whose number may be another's by then."""
+"""Never freed: a freed selector closes its descriptor, whose number may be in use for another by then."""
 
 
 def without_running_loop(loop: asyncio.AbstractEventLoop, function: Callable[[A], R]) -> Callable[[A], R]:
-    """The function, for a call inside of `loop` that sees no running loop.
+    """Wraps a function for a call inside `loop` in which no loop seems to run.
 
-    Synchronous code may run a loop of its own, or refuse to work inside of one, as Django's models do.
+    Synchronous code may run a loop of its own, or refuse to work inside one, as Django's models do.
     """
 
     def call(argument: A) -> R:
@@ -45,8 +45,8 @@ def without_running_loop(loop: asyncio.AbstractEventLoop, function: Callable[[A]
 class EngineSelector(selectors.BaseSelector):
     """Lets `engine` do the waiting for an `asyncio.SelectorEventLoop`.
 
-    `may_wait` is asked before each wait without end, which asyncio begins only when it has no callback and no
-    timer left. False says that nothing could end the wait: select then returns at once.
+    `may_wait` is called before each wait without end, which asyncio starts only when it has no callback and
+    no timer left. False means that nothing could end the wait: `select` then returns at once.
     """
 
     def __init__(self, engine: Engine, may_wait: Callable[[], bool] = lambda: True) -> None:
@@ -64,7 +64,7 @@ class EngineSelector(selectors.BaseSelector):
         return self._nested.select(0) if self._poll(timeout) else []
 
     def poll_without_running_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Has what the engine calls from now on see no running loop, though `loop` runs."""
+        """What the engine calls from now on sees no running loop, although `loop` runs."""
         self._poll = without_running_loop(loop, self.engine.poll)
 
     def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -83,10 +83,10 @@ class EngineSelector(selectors.BaseSelector):
         self._nested.close()
 
     def discard(self) -> None:
-        """In a forked child: lets go of the set without touching it.
+        """In a forked child: closes the descriptor of the set without touching the set.
 
-        The child's descriptor names the parent's epoll set, so an unregister here would silence the parent.
-        Closing the descriptor does not. Nothing else may be asked of this selector afterwards.
+        The child's descriptor names the parent's epoll set, so an unregister here would take the descriptor
+        from the parent. Closing it does not. The selector must not be used afterwards.
         """
         os.close(self._nested.fileno())
         _discarded.append(self._nested)

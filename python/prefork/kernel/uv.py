@@ -1,10 +1,10 @@
 """uvloop as this process's loop, with the engine nested in it.
 
-To uvloop the engine is one descriptor, readable when a turn has something to do, and one timer. Whatever
-changes between two turns (an answer of a task, for one) makes the descriptor readable.
+To uvloop the engine is one descriptor, readable when a turn has something to do, and one timer. What changes
+between two turns (a task that responds, for example) makes the descriptor readable.
 
-It knows less than a loop that waits inside the engine: nobody can tell when nothing is left to do, so a
-kernel on this loop runs until it is stopped.
+This loop knows less than one that waits inside the engine: it cannot tell when nothing is left to do, so a
+kernel on it runs until it is stopped.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class UVLoop(Loop, uvloop.Loop):  # type: ignore[misc]  # uvloop has no types fo
         self.engine = Engine()
         self._discarded = False
         self._timer: TimerHandle | None = None
-        self._rings_at = float("inf")
+        self._fires_at = float("inf")
         self.add_reader(self.engine.fileno(), self._turn)
         self.call_soon(self._turn)
 
     def is_watching(self) -> bool:
-        return True  # it may well be: uvloop does not tell
+        return True  # it may be: uvloop does not tell
 
     def close(self) -> None:
         if not self.is_closed():
@@ -54,14 +54,14 @@ class UVLoop(Loop, uvloop.Loop):  # type: ignore[misc]  # uvloop has no types fo
         due_s = self.engine.due()
         if due_s is None:
             return
-        rings_at = self.time() + due_s
-        if rings_at < self._rings_at:  # one that is too early does no harm
+        fires_at = self.time() + due_s
+        if fires_at < self._fires_at:  # a turn that comes too early does no harm
             if self._timer is not None:
                 self._timer.cancel()
-            self._rings_at = rings_at
-            self._timer = self.call_at(rings_at, self._ring)
+            self._fires_at = fires_at
+            self._timer = self.call_at(fires_at, self._fire)
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         self._timer = None
-        self._rings_at = float("inf")
+        self._fires_at = float("inf")
         self._turn()

@@ -1,13 +1,12 @@
-"""Where a running pool's scoreboard is found, and what is told from it.
+"""How a running pool's scoreboard is found, and the report that is made of it.
 
-Owns: the *glue*, an abstract Unix socket named after the user and the option `ipc_glue`. Its bind is the
-lock on that name, and through it the manager hands its memory file to whoever may look.
+Owns: the *glue*, an abstract Unix socket named after the user and the option `ipc_glue`. Binding it is the
+lock on that name. Through it the manager hands out its memory file, to be read.
 
-Always holds: socket and memory exist as long as a process does, never as a file. When the manager dies,
-however it dies, the kernel removes both and the glue is free. Nothing read from a worker's slot decides
-anything: it is shown.
+Always: socket and memory exist as long as a process does, and never as a file. When the manager dies, in
+whatever way, the kernel removes both, and the glue is free. What a worker wrote is shown and decides nothing.
 
-Must not know: the pool, its policy, or where the report is shown.
+It must not know the pool, its policy, or where the report is shown.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ from prefork._engine import Scoreboard
 from prefork.errors import GlueInUse, OptionError, ScoreboardUnavailable
 
 _GLUE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-_PATIENCE_S = 2.0
+_TIMEOUT_S = 2.0
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 _KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted")
-"""What a worker did counts when it is gone, too."""
-_INHABITED = ("starting", "spare", "active", "draining")
+"""Counts to which workers that have ended still contribute."""
+_STATES = ("starting", "spare", "active", "draining")
 
 
 class ScoreboardSocket:
-    """Holds a glue and hands the scoreboard to whoever asks (manager).
+    """Holds a glue, and hands the scoreboard to those that connect (manager).
 
-    `glue` None picks a name nobody else has. Only the same user and root are answered, and what they get
-    cannot be written through. A forked worker closes its copy, for a copy holds the name too.
+    `glue` None picks a random name. Only the same user and root get a descriptor, and cannot write through
+    it. A forked worker closes its copy, because a copy holds the name too.
 
-    Raises GlueInUse when another process holds the name, OptionError when it is no name, and
-    ScoreboardUnavailable when the kernel refuses.
+    Raises GlueInUse if another process holds the name, OptionError if it is not a valid name, and
+    ScoreboardUnavailable if the kernel refuses.
     """
 
     def __init__(self, board: Scoreboard, glue: str | None = None) -> None:
@@ -51,26 +50,28 @@ class ScoreboardSocket:
         self._reserve = socket.socket(socket.AF_UNIX)
 
     def fileno(self) -> int:
-        """Readable when somebody asks."""
+        """Readable when a client has connected."""
         return self._socket.fileno()
 
     def respond(self) -> None:
-        """Answers everybody who has asked; never waits."""
+        """Serves every client that has connected. Never waits."""
         while True:
             try:
                 client = self._socket.accept()[0]
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
-                    self._turn_away()
+                    self._refuse()
                 return
-            with client, contextlib.suppress(OSError):  # who left again misses nothing
+            with client, contextlib.suppress(OSError):  # the client has left
                 client.setblocking(False)
                 if _peer(client).uid in (os.geteuid(), 0):
                     socket.send_fds(client, [b"scoreboard"], [self._board.fileno()])
 
-    def _turn_away(self) -> None:
-        # Without descriptors the connection could not be taken off the queue, and the socket would stay
-        # readable and keep the manager spinning.
+    def _refuse(self) -> None:
+        """Out of descriptors: accepts one client with a descriptor kept in reserve, and closes it.
+
+        A client that stays in the queue would keep the socket readable and the manager spinning.
+        """
         self._reserve.close()
         with contextlib.suppress(OSError):
             self._socket.accept()[0].close()
@@ -78,7 +79,7 @@ class ScoreboardSocket:
             self._reserve = socket.socket(socket.AF_UNIX)
 
     def close(self) -> None:
-        """Gives the glue up, as far as this process holds it."""
+        """Gives the glue up, for this process."""
         self._socket.close()
         self._reserve.close()
 
@@ -86,8 +87,8 @@ class ScoreboardSocket:
 def open_scoreboard(glue: str, uid: int | None = None) -> tuple[Scoreboard, int]:
     """The scoreboard of the running server that holds `glue`, to read, and its manager's pid.
 
-    `uid` names the user who runs it, None oneself. Raises ScoreboardUnavailable when there is none, it
-    belongs to somebody else, or does not answer; OptionError when `glue` is no name.
+    `uid` is the user that runs it; None is the user of this process. Raises ScoreboardUnavailable if there
+    is none, if another user holds the glue, or if it does not respond; OptionError if `glue` is not a name.
     """
     uid = os.geteuid() if uid is None else uid
     try:
@@ -101,7 +102,7 @@ def open_scoreboard(glue: str, uid: int | None = None) -> tuple[Scoreboard, int]
     except OSError as error:
         raise ScoreboardUnavailable(_not_reached(glue, uid, error)) from None
     if not descriptors:
-        raise ScoreboardUnavailable(f"the server with glue {glue!r} handed nothing over: try again")
+        raise ScoreboardUnavailable(f"the server with glue {glue!r} sent no descriptor: try again")
     try:
         return Scoreboard.attach(descriptors[0]), manager.pid
     except (OSError, ValueError) as error:
@@ -111,7 +112,7 @@ def open_scoreboard(glue: str, uid: int | None = None) -> tuple[Scoreboard, int]
 
 
 def list_glues(uid: int | None = None) -> list[str]:
-    """The glues that a user's running servers hold, sorted; `uid` None means one's own."""
+    """The glues that a user's running servers hold, sorted; `uid` None is the user of this process."""
     uid = os.geteuid() if uid is None else uid
     try:
         with open("/proc/net/unix", encoding="ascii", errors="replace") as table:
@@ -122,9 +123,9 @@ def list_glues(uid: int | None = None) -> list[str]:
 
 
 def snapshot(board: Scoreboard, now: float | None = None) -> dict[str, Any]:
-    """All of the scoreboard as JSON has it: `manager`, `totals`, and `workers`, a list with one object each.
+    """The whole scoreboard, ready for JSON: `manager`, `totals`, and `workers`, a list with one object each.
 
-    Ages are seconds, counted on the monotonic clock up to `now` (None: the present moment).
+    Ages are in seconds, up to `now` on the monotonic clock (None: the present moment).
     """
     now = time.monotonic() if now is None else now
     manager: dict[str, Any] = {**board.header()}
@@ -132,7 +133,7 @@ def snapshot(board: Scoreboard, now: float | None = None) -> dict[str, Any]:
     manager["uptime_s"] = _age(manager.pop("started_ns") / 1e9, now)
     workers = [_worker(index, record, now) for index, record in _records(board)]
     states = Counter(worker["state"] for worker in workers)
-    totals = {"workers": len(workers), **{state: states[state] for state in _INHABITED}}
+    totals = {"workers": len(workers), **{state: states[state] for state in _STATES}}
     for name in (*_KEPT, "connections", "in_flight"):
         totals[name] = retired.get(name, 0) + sum(worker[name] for worker in workers)
     return {"manager": manager, "totals": totals, "workers": workers}
@@ -173,7 +174,7 @@ class _Peer(NamedTuple):
 
 
 def _peer(connection: socket.socket) -> _Peer:
-    """Who is at the other end, as the kernel knows it (unix(7), SO_PEERCRED)."""
+    """The process at the other end, as the kernel knows it (unix(7), SO_PEERCRED)."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return _Peer(*_CREDENTIALS.unpack(credentials))
 
@@ -216,7 +217,7 @@ def _holder(glue: str, uid: int) -> str:
 def _connect(glue: str, uid: int) -> socket.socket:
     address = _address(glue, uid)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    connection.settimeout(_PATIENCE_S)
+    connection.settimeout(_TIMEOUT_S)
     try:
         connection.connect(address)
     except OSError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Process:
-    """A child process (manager). It holds a pidfd, because its pid may be another process's one day.
+    """A child process (manager). It holds a pidfd, because its pid may be reused.
 
     Raises OSError if there is no descriptor for it (pidfd_open(2)).
     """

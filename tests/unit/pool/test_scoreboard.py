@@ -314,7 +314,7 @@ def test_another_user_gets_nothing(board_socket):
     status, text = in_child(lambda: open_scoreboard(board_socket.glue, uid=0), board_socket, uid=NOBODY)
     assert status == 1
     assert text.startswith("ScoreboardUnavailable: ")
-    assert "handed nothing over" in text
+    assert "sent no descriptor" in text
 
 
 @needs_root
