@@ -1,0 +1,120 @@
+"""Who is told what, and what is logged beside it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from prefork.config.options import ServerOptions, check
+from prefork.errors import UnknownEvent, UnknownSession
+from prefork.kernel.kernel import Kernel, Session
+from prefork.server.hooks import Hooks
+
+
+@pytest.fixture
+def told() -> list[tuple[Any, ...]]:
+    return []
+
+
+@pytest.fixture
+def kernel(told: list[tuple[Any, ...]]) -> Kernel:
+    kernel = Kernel()
+    kernel.session("LOG", {"hear": lambda *what: told.append(what)})
+    return kernel
+
+
+def hooks(kernel: Kernel, **options: Any) -> Hooks:
+    return Hooks(kernel, kernel.add(Session()), check(ServerOptions, options), [], [])
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "level", "line", "heard"),
+    [
+        ("application_error", ("it broke", "10.0.0.1"), logging.ERROR, "it broke", ("it broke", "10.0.0.1")),
+        (
+            "client_error",
+            ("it left", "10.0.0.1"),
+            logging.INFO,
+            "client 10.0.0.1: it left",
+            ("it left", "10.0.0.1"),
+        ),
+        ("server_warning", ("no files",), logging.WARNING, "no files", ("no files", None)),
+    ],
+)
+def test_each_kind_of_error_has_its_level_and_is_told_to_the_error_hook(
+    kernel: Kernel,
+    told: list[tuple[Any, ...]],
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    args: tuple[str, ...],
+    level: int,
+    line: str,
+    heard: tuple[Any, ...],
+) -> None:
+    caplog.set_level(logging.INFO, "prefork")
+    getattr(hooks(kernel, error_handler=("LOG", "hear")), method)(*args)
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(level, line)]
+    assert told == [heard]
+
+
+def test_a_hook_may_be_a_function(kernel: Kernel, told: list[tuple[Any, ...]]) -> None:
+    hooks(kernel, error_handler=lambda *what: told.append(what)).error("text", None)
+    assert told == [("text", None)]
+
+
+def test_a_hook_that_fails_is_logged(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("on purpose")
+
+    hooks(kernel, error_handler=fail).error("text", None)
+    (record,) = caplog.records
+    assert "fail" in record.getMessage()
+    assert record.exc_info is not None
+
+
+def test_a_hook_whose_session_has_gone_is_logged(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
+    hooks(kernel, error_handler=("GONE", "hear")).error("text", None)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("hook GONE.hear: no session has the alias 'GONE'")
+
+
+@pytest.mark.parametrize(
+    ("hook", "error", "text"),
+    [
+        (("GONE", "hear"), UnknownSession, "log2_handler: no session has the alias 'GONE'"),
+        (("LOG", "gone"), UnknownEvent, "log2_handler: session LOG has no event 'gone'"),
+    ],
+)
+def test_a_hook_that_does_not_exist_is_refused_before_the_server_runs(
+    kernel: Kernel, hook: tuple[str, str], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        hooks(kernel, log2_handler=hook).check()
+    hooks(kernel, log2_handler=("LOG", "hear"), log_handler=print).check()
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [({}, False), ({"debug": True}, True), ({"log2_handler": ("LOG", "hear")}, True)],
+)
+def test_the_end_of_requests_is_watched_only_if_something_wants_to_know(
+    kernel: Kernel, options: dict[str, Any], wanted: bool
+) -> None:
+    assert (hooks(kernel, **options).request_ended is not None) == wanted
+
+
+def test_observers_are_told_beside_the_hooks(kernel: Kernel, told: list[tuple[Any, ...]]) -> None:
+    options = check(ServerOptions, {"log2_handler": ("LOG", "hear"), "setup_handler": ("LOG", "hear")})
+    served: list[Session] = []
+    ended: list[tuple[Any, ...]] = []
+    session = kernel.add(Session())
+    hooks = Hooks(kernel, session, options, [served.append], [lambda *what: ended.append(what)])
+    sockets: Any = type("Sockets", (), {"port": 80, "address": "::"})
+    hooks.serving(sockets)
+    assert (told, served) == ([(80, "::")], [session])
+    response: Any = type("Response", (), {"code": 200, "handler": None})
+    assert hooks.request_ended is not None
+    hooks.request_ended(None, response)
+    assert ended == [(None, response)] == told[1:]
