@@ -1,0 +1,259 @@
+"""What becomes of the calls of an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from prefork.config.options import AppOptions, check
+from prefork.errors import ConnectionGone
+from prefork.hosting.asgi import ASGIService, comes_of_disconnect
+from prefork.hosting.asgi_types import Receive, Scope, Send
+from support.engine import raw_request
+from support.local_server import LocalServer
+
+START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+
+
+def body(data: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+def local_server(app: Any, server: dict[str, Any] | None = None, **options: Any) -> LocalServer:
+    return LocalServer(ASGIService(app, check(AppOptions, {"lifespan": "off"} | options)), **(server or {}))
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """The body, and what came of it in one line."""
+    received = b""
+    while True:
+        message = await receive()
+        received += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    await send(START)
+    await send(body(received + b" " + scope["path"].encode()))
+
+
+def test_a_request_is_answered_by_what_the_application_sends() -> None:
+    async def client(local: LocalServer) -> None:
+        response = await local.get("/a", method="POST", body=b"hello")
+        assert (response.status, response.body) == (200, b"hello /a")
+        assert response.headers["content-type"] == "text/plain"
+
+    local = local_server(echo)
+    local.run(client)
+    assert local.errors == []
+
+
+def test_a_scope_has_the_base_of_its_process_and_what_the_request_says() -> None:
+    scopes: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await echo(scope, receive, send)
+
+    async def client(local: LocalServer) -> None:
+        await local.get("/shop/%C3%A9?q=1", "X-Name: value")
+        sockets = local.server.listening
+        assert sockets is not None
+        (scope,) = scopes
+        assert scope["server"] == (sockets.address, sockets.port)
+
+    local_server(app, root_path="/shop").run(client)
+    (scope,) = scopes
+    assert scope["type"] == "http"
+    assert scope["path"] == "/shop/é"
+    assert scope["root_path"] == "/shop"
+    assert scope["query_string"] == b"q=1"
+    assert (b"x-name", b"value") in scope["headers"]
+
+
+def test_each_request_has_the_state_that_the_lifespan_filled() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            scope["state"]["database"] = "open"
+            for phase in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{phase}.complete"})
+            seen.append("shut down")
+            return
+        seen.append(dict(scope["state"]))
+        await echo(scope, receive, send)
+
+    async def client(local: LocalServer) -> None:
+        await local.get()
+
+    local_server(app, lifespan="on").run(client)
+    assert seen == [{"database": "open"}, "shut down"]
+
+
+class Framework:
+    """An application that is no coroutine function, as frameworks have them."""
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        return echo(scope, receive, send)
+
+
+def test_an_application_may_be_any_callable() -> None:
+    async def client(local: LocalServer) -> None:
+        assert (await local.get("/a")).body == b" /a"
+
+    local_server(Framework()).run(client)
+
+
+def silent() -> Any:
+    async def app(*_: Any) -> None:
+        await asyncio.sleep(0)
+
+    return app
+
+
+def silent_at_once() -> Any:
+    async def app(*_: Any) -> None:
+        """It returns in its first step."""
+
+    return app
+
+
+def breaks_off() -> Any:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(START)
+        await send(body(b"one", more=True))
+
+    return app
+
+
+def fails() -> Any:
+    async def app(*_: Any) -> None:
+        raise RuntimeError("on purpose")
+
+    return app
+
+
+def fails_later() -> Any:
+    async def app(*_: Any) -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError("on purpose")
+
+    return app
+
+
+def fails_in_its_call() -> Any:
+    def app(*_: Any) -> None:
+        raise RuntimeError("on purpose")
+
+    return app
+
+
+def is_cancelled() -> Any:
+    async def app(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (silent, "application app returned without a response to GET /a"),
+        (silent_at_once, "application app returned without a response to GET /a"),
+        (fails, "application app failed on GET /a: RuntimeError('on purpose')"),
+        (fails_later, "application app failed on GET /a: RuntimeError('on purpose')"),
+        (fails_in_its_call, "application app failed on GET /a: RuntimeError('on purpose')"),
+        (is_cancelled, "application app failed on GET /a: CancelledError('it was cancelled')"),
+    ],
+)
+def test_a_call_that_gives_no_response_is_a_500_with_one_line(make: Any, text: str) -> None:
+    async def client(local: LocalServer) -> None:
+        assert (await local.get("/a")).status == 500
+
+    local = local_server(make())
+    local.run(client)
+    assert local.errors == [(text, "127.0.0.1")]
+
+
+def test_a_call_that_ends_in_the_middle_of_its_response_closes_the_connection() -> None:
+    async def client(local: LocalServer) -> None:
+        assert (await local.ask(raw_request("/a"))).endswith(b"one\r\n")
+
+    local = local_server(breaks_off())
+    local.run(client)
+    ((text, _),) = local.errors
+    assert text == "application app returned in the middle of its response to GET /a"
+
+
+def test_an_error_that_comes_of_a_client_that_left_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "prefork.server")
+    ended: list[bool] = []
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        try:
+            await send(START)
+            while True:
+                await send(body(b"tick", more=True))
+                await asyncio.sleep(0)
+        finally:
+            ended.append(True)
+
+    async def client(local: LocalServer) -> None:
+        reader, writer = await local.connect()
+        writer.write(raw_request())
+        await reader.readuntil(b"tick")
+        writer.transport.abort()
+        while not ended:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
+
+    local = local_server(app)
+    local.run(client)
+    assert any("the client left: ConnectionGone" in line for line in caplog.messages)
+    assert all("application" not in text for text, _ in local.errors)
+
+
+def test_a_request_that_takes_too_long_is_cancelled() -> None:
+    cancelled: list[bool] = []
+
+    async def app(*_: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.append(True)
+
+    async def client(local: LocalServer) -> None:
+        assert (await local.get("/a")).status == 504
+
+    local = local_server(app, {"request_timeout": 0.05})
+    local.run(client)
+    assert cancelled == [True]
+    assert [text for text, _ in local.errors] == ["GET /a was not answered in 0.05 s: 504"]
+
+
+def chained(
+    error: BaseException, *, cause: BaseException | None = None, context: Any = None
+) -> BaseException:
+    error.__cause__, error.__context__ = cause, context
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "comes"),
+    [
+        (ConnectionGone("left"), True),
+        (asyncio.CancelledError(), True),
+        (ValueError(), False),
+        (None, False),
+        (chained(ValueError(), cause=ConnectionGone("left")), True),
+        (chained(ValueError(), context=chained(KeyError(), context=ConnectionGone("left"))), True),
+        (chained(ValueError(), context=KeyError()), False),
+    ],
+)
+def test_what_comes_of_a_disconnect_is_found_in_the_chain_of_errors(
+    error: BaseException | None, comes: bool
+) -> None:
+    assert comes_of_disconnect(error) is comes
