@@ -1,0 +1,277 @@
+"""Bodies of WSGI applications: how they are sent, when they are closed, and what a failure costs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import io
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefork.config.options import AppOptions, PreForkOptions, ServerOptions, check
+from prefork.hosting.wsgi import FileWrapper, WSGIService
+from prefork.kernel.kernel import Kernel, Session
+from prefork.server.context import Context
+from prefork.server.hooks import Hooks
+from support.engine import raw_request
+from support.local_server import LocalServer
+
+HEADERS = [("Content-Type", "text/plain")]
+
+
+def local_server(app: Any, **options: Any) -> LocalServer:
+    return LocalServer(WSGIService(app, check(AppOptions, options)))
+
+
+class Body:
+    """An iterable that tells when it is closed, and whether a loop was seen."""
+
+    def __init__(self, parts: Iterator[bytes] | list[bytes], events: list[str]) -> None:
+        self.parts = iter(parts)
+        self.events = events
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self.parts)
+
+    def close(self) -> None:
+        self.events.append("closed")
+
+
+def app_with(body: Any, headers: Any = HEADERS) -> Any:
+    def app(_environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", headers)
+        return body() if callable(body) else body
+
+    return app
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        ([b"hello"], b"hello"),
+        ([], b""),
+        ((b"one ", b"two"), b"one two"),
+        (lambda: iter([b"one ", b"", b"two"]), b"one two"),
+        (lambda: FileWrapper(io.BytesIO(b"a file"), 3), b"a file"),
+    ],
+)
+def test_a_body_is_sent_whole(body: Any, sent: bytes, threads: int) -> None:
+    async def client(local: LocalServer) -> None:
+        response = await local.get()
+        assert (response.status, response.body) == (200, sent)
+
+    local = local_server(app_with(body), threads=threads)
+    local.run(client)
+    assert local.errors == []
+
+
+def test_a_body_is_closed_once_when_it_is_sent() -> None:
+    events: list[str] = []
+
+    async def client(local: LocalServer) -> None:
+        assert (await local.get()).body == b"one two"
+        assert events == ["closed"]
+
+    local_server(app_with(lambda: Body([b"one ", b"two"], events))).run(client)
+    assert events == ["closed"]
+
+
+def test_a_body_is_closed_when_the_client_leaves() -> None:
+    events: list[str] = []
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b"x" * 65536
+
+    async def client(local: LocalServer) -> None:
+        reader, writer = await local.connect()
+        writer.write(raw_request())
+        await reader.read(1)
+        writer.transport.abort()
+        while not events:
+            await asyncio.sleep(0.001)
+
+    local = local_server(app_with(lambda: Body(endless(), events)))
+    local.run(client)
+    assert events == ["closed"]
+    assert all("application" not in text for text, _ in local.errors)
+
+
+def test_of_a_response_to_head_only_the_first_part_is_made() -> None:
+    events: list[str] = []
+
+    def parts() -> Iterator[bytes]:
+        events.append("first")
+        yield b"one"
+        events.append("second")
+        yield b"two"
+
+    async def client(local: LocalServer) -> None:
+        assert (await local.get(method="HEAD")).body == b""
+
+    local_server(app_with(lambda: Body(parts(), events))).run(client)
+    assert events == ["first", "closed"]
+
+
+def fails_late() -> Iterator[bytes]:
+    yield b"one"
+    raise RuntimeError("on purpose")
+
+
+def fails_early(_environ: Any, _start_response: Any) -> Any:
+    raise RuntimeError("on purpose")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("app", "status", "text"),
+    [
+        (fails_early, 500, "application fails_early failed on GET /a: RuntimeError('on purpose')"),
+        (app_with("text"), 500, "it returned 'text': expected an iterable of bytes"),
+        (app_with(7), 500, "it returned 7: expected an iterable of bytes"),
+        (lambda _environ, _start: iter([]), 500, "it answered without calling start_response"),
+    ],
+)
+def test_an_application_that_fails_is_a_500_with_one_line(
+    app: Any, status: int, text: str, threads: int
+) -> None:
+    async def client(local: LocalServer) -> None:
+        assert (await local.get("/a")).status == status
+
+    local = local_server(app, threads=threads)
+    local.run(client)
+    ((told, remote_ip),) = local.errors
+    assert text in told
+    assert remote_ip == "127.0.0.1"
+
+
+def test_a_failure_in_the_middle_of_a_body_closes_the_connection() -> None:
+    events: list[str] = []
+
+    async def client(local: LocalServer) -> None:
+        assert (await local.ask(raw_request())).endswith(b"one\r\n")
+
+    local = local_server(app_with(lambda: Body(fails_late(), events)))
+    local.run(client)
+    assert events == ["closed"]
+    ((text, _),) = local.errors
+    assert text == "application app failed on GET /: RuntimeError('on purpose')"
+
+
+@pytest.mark.parametrize(("threads", "main"), [(1, True), (2, False)])
+def test_the_call_sees_no_running_loop(threads: int, main: bool) -> None:
+    import threading
+
+    seen: list[tuple[bool, bool]] = []
+
+    def look() -> Iterator[bytes]:
+        here = threading.current_thread() is threading.main_thread()
+        seen.append((here, asyncio._get_running_loop() is None))
+        yield b"one"
+        seen.append((here, asyncio._get_running_loop() is None))
+
+    async def client(local: LocalServer) -> None:
+        assert (await local.get()).status == 200
+
+    local_server(app_with(look), threads=threads).run(client)
+    assert seen == [(main, True), (main, True)]
+
+
+def test_two_bodies_that_are_made_in_turn_have_their_own_context() -> None:
+    who: contextvars.ContextVar[str] = contextvars.ContextVar("who")
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", HEADERS)
+        return parts(environ["PATH_INFO"])
+
+    def parts(path: str) -> Iterator[bytes]:
+        who.set(path)
+        for _ in range(40):
+            yield b""
+        yield who.get().encode()
+
+    async def client(local: LocalServer) -> None:
+        one, two = await asyncio.gather(local.get("/one"), local.get("/two"))
+        assert (one.body, two.body) == (b"/one", b"/two")
+
+    local_server(app).run(client)
+
+
+def test_a_regular_file_is_sent_up_to_its_content_length(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [*HEADERS, ("Content-Length", "4")])
+        file = path.open("rb")
+        file.seek(3)
+        return environ["wsgi.file_wrapper"](file)
+
+    async def client(local: LocalServer) -> None:
+        assert (await local.get()).body == b"3456"
+
+    local_server(app).run(client)
+
+
+def test_only_a_regular_file_is_sent_by_the_system() -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(b"0123456789")
+        file.seek(4)
+        part = FileWrapper(file).part(None)
+        assert part is not None
+        assert len(part) == 6
+        part = FileWrapper(file).part("2")
+        assert part is not None
+        assert len(part) == 2
+    assert FileWrapper(file).part(None) is None  # it is closed
+    assert FileWrapper(io.BytesIO(b"bytes")).part(None) is None
+    assert not hasattr(FileWrapper(object()), "close")
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "hostname", "name"),
+    [
+        ("10.0.0.1", 80, None, "10.0.0.1"),
+        ("10.0.0.1", 80, "shop.example", "shop.example"),
+        ("::", 80, None, socket.gethostname()),
+        ("/run/site", None, None, socket.gethostname()),
+    ],
+)
+def test_server_name_is_the_hostname_or_the_address_that_clients_use(
+    address: str, port: int | None, hostname: str | None, name: str
+) -> None:
+    base = base_of(check(ServerOptions, {"hostname": hostname}), address, port)
+    assert base["SERVER_NAME"] == name
+    assert base["SERVER_PORT"] == "80"
+
+
+@pytest.mark.parametrize(
+    ("options", "threads", "multiprocess", "multithread"),
+    [
+        (check(ServerOptions, {}), 1, False, False),
+        (check(PreForkOptions, {}), 1, True, False),
+        (check(PreForkOptions, {"start_servers": 0}), 4, False, True),
+    ],
+)
+def test_the_environ_says_what_runs_beside_a_call(
+    options: ServerOptions, threads: int, multiprocess: bool, multithread: bool
+) -> None:
+    base = base_of(options, "10.0.0.1", 80, threads=threads)
+    assert (base["wsgi.multiprocess"], base["wsgi.multithread"]) == (multiprocess, multithread)
+
+
+def base_of(options: ServerOptions, address: str, port: int | None, threads: int = 1) -> dict[str, Any]:
+    service = WSGIService(fails_early, check(AppOptions, {"threads": threads}))
+    kernel, session = Kernel(), Session()
+    hooks = Hooks(kernel, session, options, [], [])
+    service.attach(Context(kernel, session, options, hooks, address, port, lambda: None))
+    return service.base()
