@@ -4,7 +4,7 @@ The docstrings are those of the native module (`crates/python`), for editors; a 
 begin with an underscore exist only here, for type checkers.
 """
 
-from asyncio import Future
+from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, MutableMapping
 from re import Match
 from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, TypedDict, TypeVar, final, overload
@@ -28,10 +28,10 @@ __all__ = [
     "Response",
     "Scoreboard",
     "StartResponse",
+    "TaskCaller",
     "WebSocketExchange",
     "die_with_parent",
     "fill_heap",
-    "scope",
 ]
 
 _T = TypeVar("_T")
@@ -55,12 +55,6 @@ def fill_heap() -> int:
     """Allocates, for good, the memory that is free between the objects of this process, and returns how many
     bytes that is. It is for the moment before a fork, on the thread that forks: the child's objects then lie
     in pages of their own, and fewer shared pages are copied."""
-
-def scope(request: Request, base: dict[str, Any], root_path: str) -> dict[str, Any]:
-    """The HTTP scope of a request: a copy of `base` with `method`, `path`, `raw_path`, `query_string`,
-    `client` and `headers` set, and `http_version` if it is 1.0. `state` and `extensions` of `base` are
-    copied, because applications write to them. `path` begins with `root_path`, also if a proxy has taken that
-    away."""
 
 class _Service(Protocol):
     """What the requests of a listener are handed to: the interface between the engine and a kind of
@@ -486,6 +480,30 @@ class Caller:
     ) -> Caller: ...
     def __call__(self, request: Request, response: Response) -> None:
         """Calls the application for one request, whose response must be a `StartResponse`."""
+
+@final
+class TaskCaller:
+    """Calls an ASGI application for each request, in a task of `event_loop` that takes its first step at
+    once. `base` is what all scopes begin with; their paths begin with `root_path`. A call that completes its
+    response in that step is over. Otherwise a callback is called: `waits(request, response, exchange, task)`
+    if the task goes on, `ended(request, response, exchange, task)` if it ended in another way,
+    `failed(request, response, exchange, error)` if the application made no task. A client that asks for a
+    WebSocket goes to `converse(scope, request, response)`."""
+
+    def __new__(
+        cls,
+        application: Callable[..., Coroutine[Any, Any, None]],
+        base: dict[str, Any],
+        root_path: str,
+        event_loop: AbstractEventLoop,
+        *,
+        converse: Callable[[dict[str, Any], Request, Response], object],
+        waits: Callable[[Request, Response, HTTPExchange, Task[None]], object],
+        ended: Callable[[Request, Response, HTTPExchange, Task[None]], object],
+        failed: Callable[[Request, Response, HTTPExchange, BaseException], object],
+    ) -> TaskCaller: ...
+    def __call__(self, request: Request, response: Response) -> None:
+        """Calls the application for one request."""
 
 @final
 class StartResponse(Response):

@@ -48,9 +48,9 @@ mod _engine {
     #[pymodule_export]
     const TRACEBACKS: i32 = crate::process::TRACEBACKS;
     #[pymodule_export]
-    use crate::asgi::http::HttpExchange;
+    use crate::asgi::call::TaskCaller;
     #[pymodule_export]
-    use crate::asgi::scope::scope;
+    use crate::asgi::http::HttpExchange;
     #[pymodule_export]
     use crate::asgi::websocket::WebSocketExchange;
     #[pymodule_export]

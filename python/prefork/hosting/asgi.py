@@ -1,8 +1,8 @@
 """ASGI applications (ASGI 3, spec 2.5).
 
-Owns the base of every scope and what becomes of each call: a response, or a line in the log. The messages of
-a call are the engine's (`HTTPExchange`). Always: a request is answered or its connection closed when its call
-ends, and a call is an ordinary asyncio task.
+Owns the base of every scope and what becomes of each call: a response, or a line in the log. The call itself
+and its messages are the engine's (`TaskCaller`, `HTTPExchange`). Always: a request is answered or its
+connection closed when its call ends, and a call is an ordinary asyncio task.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prefork._engine import HTTPExchange, scope
+from prefork._engine import TaskCaller
 from prefork.errors import ConnectionGone
 from prefork.hosting.interface import returns_coroutine
 from prefork.hosting.lifespan import Lifespan
@@ -21,7 +21,7 @@ from prefork.hosting.websocket import converse
 from prefork.server.service import Service
 
 if TYPE_CHECKING:
-    from prefork._engine import Request, Response
+    from prefork._engine import HTTPExchange, Request, Response
     from prefork.config.options import AppOptions
     from prefork.hosting.asgi_types import Application, Receive, Scope, Send
 
@@ -71,41 +71,41 @@ class ASGIService(Service):
         """Has the application start up."""
         context = self.context
         self.base["server"] = (context.address, context.port)
-        self._start = context.kernel.loop.start
-        self._create_future = context.kernel.loop.create_future
         await self.lifespan.startup()
         self.base["state"] = self.lifespan.state
+        call = TaskCaller(
+            self._call,
+            self.base,
+            self.root_path,
+            context.kernel.loop,
+            converse=partial(converse, self, self.application, self.options),
+            waits=self._waits,
+            ended=self._ended,
+            failed=self._failed,
+        )
+        is_observed = context.options.log_handler is not None
+        self.request = partial(self._observe, call) if is_observed else call
 
     async def shutdown(self) -> None:
         """Has the application shut down."""
         await self.lifespan.shutdown()
 
-    def request(self, request: Request, response: Response) -> None:
-        """A request; its body is still to come."""
-        options = self.context.options
-        if options.log_handler is not None:
-            self.request_started(request)
-        asked = scope(request, self.base, self.root_path)
-        if request.websocket:
-            converse(self, self.application, self.options, asked, request, response)
-            return
-        exchange = HTTPExchange(request, response, self._create_future)
-        try:
-            task = self._start(self._call(asked, exchange.receive, exchange.send))
-        except Exception as error:  # it is to return a coroutine; this one did something else
-            self._failed(request, response, exchange, error)
-            return
-        if not task.done():
-            self.track(task, response)
-            task.add_done_callback(partial(self._ended, request, response, exchange))
-        elif task.cancelled() or task.exception() is not None or not exchange.over:
-            self._ended(request, response, exchange, task)
+    def _observe(self, call: TaskCaller, request: Request, response: Response) -> None:
+        self.request_started(request)
+        call(request, response)
 
     async def _await(self, asked: Scope, receive: Receive, send: Send) -> None:
         """Calls an application that is no coroutine function, in the task as well."""
         await self.application(asked, receive, send)
 
     # --- what became of a call ---------------------------------------------------------------------------
+
+    def _waits(
+        self, request: Request, response: Response, exchange: HTTPExchange, task: asyncio.Task[None]
+    ) -> None:
+        """It has not ended in the turn of its request."""
+        self.track(task, response)
+        task.add_done_callback(partial(self._ended, request, response, exchange))
 
     def _ended(
         self, request: Request, response: Response, exchange: HTTPExchange, task: asyncio.Task[None]

@@ -13,17 +13,11 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Coroutine
-from contextvars import Context
-from typing import Any
+from collections.abc import Callable
 
 from prefork._engine import Engine
 from prefork.kernel.selector import EngineSelector
-
-NAME = "request"
-"""The name of every task that a request starts: numbering them would cost each one some time."""
 
 
 class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
@@ -52,34 +46,6 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
                 task.cancel()
         if tasks:
             self.run_until_complete(asyncio.wait(tasks))
-
-    if sys.version_info >= (3, 12):
-
-        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-            """Runs a coroutine as a task that takes its first step now: for the engine's turn, in which no
-            task runs. A request that is answered in that step costs no further turn of the loop.
-            """
-            return asyncio.Task(coroutine, loop=self, name=NAME, eager_start=True)
-
-    else:
-
-        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-            """Runs a coroutine as a task that takes its first step now: for the engine's turn, in which no
-            task runs. A request that is answered in that step costs no further turn of the loop.
-
-            A task has its loop call its first step soon; this loop hands that step over instead.
-            """
-            self.call_soon = self._keep_first  # type: ignore[method-assign, assignment]
-            try:
-                task = asyncio.Task(coroutine, loop=self, name=NAME)
-            finally:
-                del self.call_soon
-            step, context = self._first
-            context.run(step)
-            return task
-
-        def _keep_first(self, step: Callable[[], None], *, context: Context) -> None:
-            self._first = step, context
 
 
 class EngineLoop(Loop, asyncio.SelectorEventLoop):

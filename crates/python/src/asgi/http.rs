@@ -76,7 +76,7 @@ pub struct HttpExchange {
 #[pymethods]
 impl HttpExchange {
     #[new]
-    fn new(
+    pub(crate) fn new(
         request: &Bound<'_, Request>,
         response: &Bound<'_, Response>,
         create_future: Py<PyAny>,
@@ -99,7 +99,7 @@ impl HttpExchange {
 
     /// Whether nothing is owed: the response is complete, or the client gone.
     #[getter]
-    fn over(&self) -> bool {
+    pub(crate) fn over(&self) -> bool {
         matches!(self.stage, Stage::Complete | Stage::Gone)
     }
 

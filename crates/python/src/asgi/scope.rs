@@ -19,8 +19,7 @@ thread_local! {
 /// if it is 1.0. `state` and `extensions` of `base` are copied, because
 /// applications write to them. `path` begins with `root_path`, also if a proxy
 /// has taken that away.
-#[pyfunction]
-pub fn scope<'py>(
+pub(crate) fn scope<'py>(
     request: &Bound<'py, Request>,
     base: &Bound<'py, PyDict>,
     root_path: &str,

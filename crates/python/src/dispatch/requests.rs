@@ -4,6 +4,7 @@
 //! Always holds: if a call of the service fails, a 500 is sent, even if its
 //! response is still held.
 
+use crate::asgi::call::TaskCaller;
 use crate::core::Core;
 use crate::events::request::Request;
 use crate::events::response::Response;
@@ -169,14 +170,15 @@ fn hand_over(
     response: &Py<Response>,
 ) -> PyResult<bool> {
     let called = catch_unwind(AssertUnwindSafe(|| {
-        match method.bind(py).cast::<Caller>() {
-            // Called without a detour through Python.
-            Ok(caller) => {
-                let (request, response) = (request.bind(py), response.bind(py));
-                caller.get().call(request, response).map(|()| true)
-            }
-            Err(_) => method.call1(py, (request, response))?.is_truthy(py),
+        let (method, request, response) = (method.bind(py), request.bind(py), response.bind(py));
+        // The native ones are called without a detour through Python.
+        if let Ok(caller) = method.cast::<Caller>() {
+            return caller.get().call(request, response).map(|()| true);
         }
+        if let Ok(caller) = method.cast::<TaskCaller>() {
+            return caller.get().call(request, response).map(|()| true);
+        }
+        method.call1((request, response))?.is_truthy()
     }));
     if !matches!(called, Ok(Ok(_))) {
         response.borrow_mut(py).leave_unanswered();

@@ -1,0 +1,117 @@
+//! The call of an ASGI application: from a request to the task that responds to it.
+
+use crate::asgi::http::HttpExchange;
+use crate::asgi::scope::scope;
+use crate::asgi::tasks::Tasks;
+use crate::events::request::Request;
+use crate::events::response::Response;
+use pyo3::exceptions::PyException;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// Calls an ASGI application for each request, in a task of `event_loop` that takes its
+/// first step at once. `base` is what all scopes begin with; their paths begin with
+/// `root_path`. A call that completes its response in that step is over. Otherwise a
+/// callback is called: `waits(request, response, exchange, task)` if the task goes on,
+/// `ended(request, response, exchange, task)` if it ended in another way,
+/// `failed(request, response, exchange, error)` if the application made no task. A client
+/// that asks for a WebSocket goes to `converse(scope, request, response)`.
+#[pyclass(module = "prefork._engine", frozen)]
+pub struct TaskCaller {
+    application: Py<PyAny>,
+    base: Py<PyDict>,
+    root_path: String,
+    tasks: Tasks,
+    create_future: Py<PyAny>,
+    converse: Py<PyAny>,
+    waits: Py<PyAny>,
+    ended: Py<PyAny>,
+    failed: Py<PyAny>,
+}
+
+#[pymethods]
+impl TaskCaller {
+    #[new]
+    #[pyo3(signature = (application, base, root_path, event_loop, *, converse, waits, ended, failed))]
+    #[expect(clippy::too_many_arguments, reason = "named where it is called")]
+    fn new(
+        application: Py<PyAny>,
+        base: Py<PyDict>,
+        root_path: String,
+        event_loop: &Bound<'_, PyAny>,
+        converse: Py<PyAny>,
+        waits: Py<PyAny>,
+        ended: Py<PyAny>,
+        failed: Py<PyAny>,
+    ) -> PyResult<Self> {
+        Ok(TaskCaller {
+            application,
+            base,
+            root_path,
+            tasks: Tasks::of(event_loop)?,
+            create_future: event_loop.getattr("create_future")?.unbind(),
+            converse,
+            waits,
+            ended,
+            failed,
+        })
+    }
+
+    /// Calls the application for one request.
+    #[pyo3(name = "__call__")]
+    pub(crate) fn call(
+        &self,
+        request: &Bound<'_, Request>,
+        response: &Bound<'_, Response>,
+    ) -> PyResult<()> {
+        let py = request.py();
+        let scope = scope(request, self.base.bind(py), &self.root_path)?;
+        if request.borrow().view.asks_websocket() {
+            let told = (scope, request, response);
+            return self.converse.bind(py).call1(told).map(drop);
+        }
+        let exchange = HttpExchange::new(request, response, self.create_future.clone_ref(py));
+        let exchange = Bound::new(py, exchange)?;
+        let task = match self.start(&exchange, &scope) {
+            // The application raised in its call, or returned no coroutine.
+            Err(error) if error.is_instance_of::<PyException>(py) => {
+                let told = (request, response, exchange, error.into_value(py));
+                return self.failed.bind(py).call1(told).map(drop);
+            }
+            started => started?,
+        };
+        let is_done = task.call_method0(intern!(py, "done"))?.is_truthy()?;
+        let callback = match is_done {
+            false => &self.waits,
+            true if exchange.borrow().over() && !has_failed(&task)? => return Ok(()),
+            true => &self.ended,
+        };
+        let told = (request, response, exchange, task);
+        callback.bind(py).call1(told).map(drop)
+    }
+}
+
+impl TaskCaller {
+    fn start<'py>(
+        &self,
+        exchange: &Bound<'py, HttpExchange>,
+        scope: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = exchange.py();
+        let receive = exchange.getattr(intern!(py, "receive"))?;
+        let send = exchange.getattr(intern!(py, "send"))?;
+        let application = self.application.bind(py);
+        self.tasks
+            .start(&application.call1((scope, receive, send))?)
+    }
+}
+
+/// Whether a task that is done has raised, or was cancelled.
+fn has_failed(task: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = task.py();
+    if task.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+        return Ok(true);
+    }
+    Ok(!task.call_method0(intern!(py, "exception"))?.is_none())
+}

@@ -1,0 +1,93 @@
+//! Tasks of a loop that take their first step at once: in the engine's turn, in which no
+//! other task runs. A request that gets its response in that step costs no further turn.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyType};
+
+/// To number all tasks, as asyncio does for those without a name, would cost each request
+/// some time.
+const NAME: &str = "request";
+
+/// How a task comes to take its first step.
+enum First {
+    /// It does so by itself, if it is asked to (CPython 3.12).
+    Eager,
+    /// It has its loop call the step soon: for that moment the loop's `call_soon` is one
+    /// that keeps the step for us.
+    Kept {
+        step: Py<FirstStep>,
+        keep: Py<PyAny>,
+    },
+}
+
+/// Makes the tasks of one loop.
+pub(crate) struct Tasks {
+    task: Py<PyType>,
+    event_loop: Py<PyAny>,
+    arguments: Py<PyDict>,
+    first: First,
+}
+
+impl Tasks {
+    pub(crate) fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = event_loop.py();
+        let task = py.import("asyncio")?.getattr("Task")?;
+        let arguments = PyDict::new(py);
+        arguments.set_item("loop", event_loop)?;
+        arguments.set_item("name", NAME)?;
+        let first = if py.version_info() >= (3, 12) {
+            arguments.set_item("eager_start", true)?;
+            First::Eager
+        } else {
+            let step = Bound::new(py, FirstStep(None))?;
+            First::Kept {
+                keep: step.getattr("keep")?.unbind(),
+                step: step.unbind(),
+            }
+        };
+        Ok(Tasks {
+            task: task.cast_into::<PyType>()?.unbind(),
+            event_loop: event_loop.clone().unbind(),
+            arguments: arguments.unbind(),
+            first,
+        })
+    }
+
+    /// Runs a coroutine as a task up to where it first waits.
+    ///
+    /// Raises TypeError if it is no coroutine; what ends a process (SystemExit) also if the
+    /// coroutine raises it.
+    pub(crate) fn start<'py>(&self, coroutine: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = coroutine.py();
+        let make = || {
+            let task = self.task.bind(py);
+            task.call((coroutine,), Some(self.arguments.bind(py)))
+        };
+        let First::Kept { step, keep } = &self.first else {
+            return make();
+        };
+        let event_loop = self.event_loop.bind(py);
+        event_loop.setattr(intern!(py, "call_soon"), keep)?;
+        let task = make();
+        event_loop.delattr(intern!(py, "call_soon"))?;
+        let task = task?;
+        let kept = step.borrow_mut(py).0.take();
+        if let Some((step, context)) = kept {
+            context.call_method1(py, intern!(py, "run"), (step,))?;
+        }
+        Ok(task)
+    }
+}
+
+/// What a new task hands to `call_soon`: its step, and the context to take it in.
+#[pyclass(module = "prefork._engine")]
+struct FirstStep(Option<(Py<PyAny>, Py<PyAny>)>);
+
+#[pymethods]
+impl FirstStep {
+    #[pyo3(signature = (step, *, context))]
+    fn keep(&mut self, step: Py<PyAny>, context: Py<PyAny>) {
+        self.0 = Some((step, context));
+    }
+}
