@@ -75,30 +75,31 @@ class _Service(Protocol):
     def adds_content_type(self) -> bool:
         """Whether a response without a Content-Type gets text/plain."""
     def request(self, request: Request, response: Response, /) -> object:
-        """Takes a request without a body; with `pulls_bodies` every request. It completes the response now or
-        later."""
+        """Called with a request without a body; with `pulls_bodies` with every request. It completes the
+        response now or later."""
     def head(self, request: Request, response: Response, /) -> bool:
-        """Takes a request whose body is not received yet. Returns True to have the body collected and `body`
-        called, or False if the response is complete."""
+        """Called with a request whose body is not received yet. Returns True to have the body collected and
+        `body` called, or False if the response is complete."""
     def body(self, request: Request, response: Response, /) -> object:
-        """Takes a request, for which `head` returned True, with its whole body."""
+        """Called with the whole body of a request for which `head` returned True."""
     def malformed(self, response: Response, status: int, reason: str, remote_ip: str, /) -> bool:
-        """Hears of bytes that are not a request, and which status fits. Returns True if it completes the
-        response, now or later, or False to have the engine send that status. The connection closes either
+        """Called for bytes that are not a request, with the status that fits. Returns True if it completes
+        the response, now or later, or False to have the engine send that status. The connection closes either
         way."""
     @property
     def request_ended(self) -> Callable[[Request | None, Response], object] | None:
         """Called after each complete response, with None for a malformed request. None saves the call."""
     def unanswered(self, handler: Any, remote_ip: str, /) -> object:
-        """Hears that a response was dropped before it was complete, with its `handler`. The client has got a
-        500, or a closed connection in the middle of the body."""
+        """Called after a response was dropped before it was complete, with its `handler`. The client has got
+        a 500, or a closed connection in the middle of the body."""
     def timed_out(self, request: str, seconds: float, remote_ip: str, /) -> object:
-        """Hears that a request, given as method and target, had no response within `request_timeout`. The
+        """Called after a request, given as method and target, had no response within `request_timeout`. The
         client has got a 504."""
     def client_error(self, text: str, remote_ip: str, /) -> object:
-        """Hears what went wrong for one client: it broke the protocol, was too slow, or left too early."""
+        """Called when something went wrong for one client: it broke the protocol, was too slow, or left too
+        early."""
     def server_warning(self, text: str, /) -> object:
-        """Hears that the listener cannot accept connections for now, or can again."""
+        """Called when the listener cannot accept connections for now, and when it can again."""
 
 @final
 class Engine:
@@ -318,7 +319,7 @@ class Request:
     @property
     def content(self) -> bytes:
         """The body, empty without one. A body that was spooled to a file is read into memory; `body` reads it
-        piece by piece.
+        in parts.
 
         Raises OSError if that file cannot be read.
         """

@@ -249,17 +249,17 @@ def test_what_waited_for_a_late_answer_goes_with_a_request_that_is_closed(run_en
     assert [holder() for holder in seen] == [None]
 
 
-def test_filled_heap_are_not_used_again() -> None:
+def test_the_gaps_that_were_filled_are_not_used_again() -> None:
     program = """if True:
         from prefork._engine import fill_heap
         # A size of CPython's own allocator, and one that it leaves to malloc.
         for size in (60, 1000):
             objects = [bytes(size) for _ in range(4000)]
-            holes = {id(holed) for holed in objects[::2]}
+            gaps = {id(freed) for freed in objects[::2]}
             del objects[::2]
-            assert fill_heap() >= len(holes) * size
+            assert fill_heap() >= len(gaps) * size
             later = [bytes(size) for _ in range(1000)]
-            assert not holes.intersection(map(id, later)), size
+            assert not gaps.intersection(map(id, later)), size
     """
     subprocess.run([sys.executable, "-c", program], check=True)  # apart: what is taken is gone for good
 

@@ -233,7 +233,7 @@ impl WebSocketExchange {
 // ---- what the application sends ----------------------------------------------
 
 impl WebSocketExchange {
-    /// Sends 101. The service hears of it as of any response.
+    /// Sends 101, and reports it to the service as any response.
     fn accept(slf: &Bound<'_, Self>, message: Sent<'_, '_>) -> PyResult<()> {
         let py = slf.py();
         let headers = message.headers()?;

@@ -1,5 +1,5 @@
-//! What happens to an exchange after its request was handed over: what waits
-//! for it is told.
+//! What happens to an exchange after its request was handed over, on its way to
+//! what waits for it.
 
 use crate::core::Core;
 use crate::dispatch::requests::forget_body;

@@ -178,7 +178,7 @@ impl Request {
     }
 
     /// The body, empty without one. A body that was spooled to a file is read
-    /// into memory; `body` reads it piece by piece.
+    /// into memory; `body` reads it in parts.
     ///
     /// Raises OSError if that file cannot be read.
     #[getter]

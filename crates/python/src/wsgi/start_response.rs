@@ -73,8 +73,8 @@ impl StartResponse {
     /// Raises ConnectionGone if the client has left, and InvalidResponse for
     /// data that is not bytes or comes before `start_response`.
     fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        let piece = slf.borrow().checked(data)?;
-        Response::write(slf.as_super(), Some(piece))
+        let part = slf.borrow().checked(data)?;
+        Response::write(slf.as_super(), Some(part))
     }
 
     /// Completes the response: with a whole body, given as its parts or as a part
@@ -107,19 +107,19 @@ impl StartResponse {
         match self.called {
             true => Ok(()),
             false => Err(InvalidResponse::new_err(
-                "it answered without calling start_response",
+                "it responded without calling start_response",
             )),
         }
     }
 
-    fn checked(&self, piece: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    fn checked(&self, part: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         self.expect_called()?;
-        if piece.is_instance_of::<PyBytes>() {
-            return Ok(piece.clone().unbind());
+        if part.is_instance_of::<PyBytes>() {
+            return Ok(part.clone().unbind());
         }
         Err(InvalidResponse::new_err(format!(
-            "a piece of its body is {}: expected bytes",
-            piece.get_type().name()?
+            "a part of its body is {}: expected bytes",
+            part.get_type().name()?
         )))
     }
 
@@ -135,13 +135,13 @@ impl StartResponse {
         if body.is_instance_of::<PyFilePart>() {
             return Ok(Some(body.clone().unbind()));
         }
-        if let Ok(pieces) = body.cast::<PyList>() {
-            if let (1, Ok(piece)) = (pieces.len(), pieces.get_item(0)) {
-                return self.checked(&piece).map(Some);
+        if let Ok(parts) = body.cast::<PyList>() {
+            if let (1, Ok(part)) = (parts.len(), parts.get_item(0)) {
+                return self.checked(&part).map(Some);
             }
         }
-        for piece in body.try_iter()? {
-            self.checked(&piece?)?;
+        for part in body.try_iter()? {
+            self.checked(&part?)?;
         }
         let joined = PyBytes::new(py, b"").call_method1(intern!(py, "join"), (body,))?;
         Ok(Some(joined.unbind()))
