@@ -38,7 +38,9 @@ def environ(environ, start_response):
 
 
 def seen_(environ, start_response):
-    return say(environ, start_response, json.dumps(seen).encode())
+    told = json.dumps(seen).encode()
+    seen["closed"].clear()
+    return say(environ, start_response, told)
 
 
 def echo(environ, start_response):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,25 @@ import pytest
 
 from support.apps import APPS
 from support.responses import read_all, read_response
-from support.server import Serve, Server
+from support.server import Serve, Server, running
 
 APP = APPS / "wsgi_calls.py"
 
 
-@pytest.fixture(params=[1, 3], ids=["one thread", "threads"])
-def server(request: Any, serve: Serve) -> Server:
-    return serve(APP, "--workers", "1", "--threads", str(request.param))
+@pytest.fixture(scope="module", params=[1, 3], ids=["one thread", "threads"])
+def shared(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """One server for all of these tests: whatever a test does, it serves the next one."""
+    options = ("--bind", "127.0.0.1:0", "--workers", "1", "--threads", str(request.param))
+    with running(str(APP), *options) as server:
+        yield server
+        assert server.stop() == 0
+
+
+@pytest.fixture
+def server(shared: Server) -> Server:
+    shared.forget_output()
+    shared.get("/seen")  # what earlier tests closed
+    return shared
 
 
 def environ_of(server: Server, path: str, *fields: str, body: bytes = b"") -> dict[str, Any]:

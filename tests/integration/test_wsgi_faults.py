@@ -5,22 +5,32 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from support.apps import APPS
 from support.responses import read_response
-from support.server import Serve, Server
+from support.server import Serve, Server, running
 from support.waiting import wait_until
 
 APP = APPS / "wsgi_faults.py"
 
 
-@pytest.fixture(params=[1, 2], ids=["one thread", "threads"])
-def server(request: Any, serve: Serve) -> Server:
-    return serve(APP, "--workers", "1", "--threads", str(request.param))
+@pytest.fixture(scope="module", params=[1, 2], ids=["one thread", "threads"])
+def shared(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """One server for all of these tests: whatever a test does, it serves the next one."""
+    options = ("--bind", "127.0.0.1:0", "--workers", "1", "--threads", str(request.param))
+    with running(str(APP), *options) as server:
+        yield server
+        assert server.stop() == 0
+
+
+@pytest.fixture
+def server(shared: Server) -> Server:
+    shared.forget_output()
+    return shared
 
 
 def faults(server: Server) -> list[str]:
@@ -117,10 +127,10 @@ def test_a_close_that_fails_is_logged_and_the_answer_stands(server: Server) -> N
 
 @pytest.mark.parametrize("path", ["first", "later", "quits", "text_later", "short_pieces", "closing"])
 def test_what_fails_is_closed_once_too(server: Server, path: str) -> None:
+    before = json.loads(server.get("/closed"))
     server.raw(get(path) + get("fine").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     # A thread may still be about to close it when the client has all there is.
-    wait_until(lambda: json.loads(server.get("/closed")) == ["Body"], "close() once")
-    assert server.process.poll() is None
+    wait_until(lambda: json.loads(server.get("/closed")) == [*before, "Body"], "close() once")
 
 
 def test_nothing_is_left_open_by_what_fails(server: Server) -> None:

@@ -74,6 +74,14 @@ class Server:
             self.glue = glue[1]
         return self
 
+    def forget_output(self) -> None:
+        """Begin a test with a server that others have used: wait until it is idle, forget its output."""
+        assert self.process.poll() is None, f"exit status {self.process.returncode}: {self.log}"
+        if self.glue:
+            self.wait_idle()
+        self.out.clear()
+        self.err.clear()
+
     def wait_log(self, text: str, deadline_s: float = DEADLINE_S) -> str:
         """Wait for a line of standard error that contains `text`, and return it."""
         return wait_until(
