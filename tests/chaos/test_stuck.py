@@ -66,10 +66,10 @@ HUNG = {
 LEAVES = pytest.mark.parametrize("told", [False, True], ids=["after max_requests", "replaced"])
 
 
-def leaving(pool: MakePool, path: str, *, told: bool) -> tuple[Pool, int, socket.socket]:
+def leaving(pool: MakePool, path: str, graceful_s: str, *, told: bool) -> tuple[Pool, int, socket.socket]:
     """A worker that drains and has a request open, which goes on when the file `go` is there."""
     options = HUNG if told else HUNG | {"max_requests_per_child": 2}
-    server = pool("--graceful-timeout", "1", **options, app="pool_functions.py")
+    server = pool("--graceful-timeout", graceful_s, **options, app="pool_functions.py")
     (worker,) = server.wait_workers(1)
     server.get("/one")
     (held,) = server.hold(1, path)
@@ -82,7 +82,7 @@ def leaving(pool: MakePool, path: str, *, told: bool) -> tuple[Pool, int, socket
 
 @LEAVES
 def test_a_worker_that_hangs_while_it_leaves_is_killed_and_replaced(pool: MakePool, told: bool) -> None:
-    server, worker, held = leaving(pool, "/block", told=told)
+    server, worker, held = leaving(pool, "/block", "1", told=told)
     began = time.monotonic()
     (server.directory / "go").touch()
     server.wait_log(f"killing worker {worker}: it did not end within graceful_timeout")
@@ -97,7 +97,7 @@ def test_a_worker_that_hangs_while_it_leaves_is_killed_and_replaced(pool: MakePo
 
 @LEAVES
 def test_a_worker_that_leaves_within_its_time_is_not_killed(pool: MakePool, told: bool) -> None:
-    server, worker, held = leaving(pool, "/last", told=told)
+    server, worker, held = leaving(pool, "/last", "5", told=told)
     (server.directory / "go").touch()
     assert read_response(held)[2] == b"last"
     wait_until(lambda: not alive(worker), "it to end")

@@ -6,6 +6,7 @@ import hashlib
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -146,19 +147,8 @@ def drip(server: Server, request: bytes, piece: bytes, pause_s: float) -> tuple[
     raise AssertionError("no answer")
 
 
-def test_a_body_that_comes_too_slowly_is_408(serve: Serve) -> None:
-    server = serve(APP, "--body-min-rate", "100")
-    raw, took_s = drip(server, head("/length", length=10_000), b"x", 0.2)
-    print(f"408 after {took_s:.1f} s")
-    answer = only(raw)
-    assert (answer.status, answer.headers["connection"]) == (408, "close")
-    assert 4.5 <= took_s < 15
-    server.wait_log("came too slowly")
-    assert server.request("/length", "POST", b"hello")[2] == b"5"
-
-
-def test_a_body_at_the_least_pace_is_served_however_long_it_takes(serve: Serve) -> None:
-    server = serve(APP, "--body-min-rate", "100", "--header-timeout", "0.2")
+def send_at_least_pace(server: Server) -> tuple[bytes, float]:
+    """Send a body at 1000 bytes in a second; the response, and how long it took to come."""
     with server.connect() as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(head("/length", length=6000))
@@ -166,6 +156,24 @@ def test_a_body_at_the_least_pace_is_served_however_long_it_takes(serve: Serve) 
         for _ in range(60):
             sock.sendall(b"x" * 100)
             time.sleep(0.1)  # the pace is what is tested
-        answer = only(sock.recv(65536))
-    assert (answer.status, answer.body) == (200, b"6000")
-    assert time.monotonic() - began > 5
+        return sock.recv(65536), time.monotonic() - began
+
+
+def test_a_body_below_the_least_pace_is_408_and_one_at_it_is_served_however_long_it_takes(
+    serve: Serve,
+) -> None:
+    server = serve(APP, "--body-min-rate", "100", "--header-timeout", "0.2")
+    with ThreadPoolExecutor() as clients:  # at the same time: each takes more than five seconds
+        too_slow = clients.submit(drip, server, head("/length", length=10_000), b"x", 0.15)
+        at_pace = clients.submit(send_at_least_pace, server)
+    raw, took_s = too_slow.result()
+    print(f"408 after {took_s:.1f} s")
+    response = only(raw)
+    assert (response.status, response.headers["connection"]) == (408, "close")
+    assert 4.5 <= took_s < 15
+    server.wait_log("came too slowly")
+    raw, took_s = at_pace.result()
+    response = only(raw)
+    assert (response.status, response.body) == (200, b"6000")
+    assert took_s > 5
+    assert server.request("/length", "POST", b"hello")[2] == b"5"

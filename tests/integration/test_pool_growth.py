@@ -93,7 +93,7 @@ def test_an_overcommit_is_over_as_soon_as_somebody_is_spare(
     spare = server.workers("spare")
     assert {int(server.get("/pid")) for _ in range(20)} == set(spare)
     # And it goes on when nobody is: one is asleep in Python, so the other has to take what comes.
-    server.hold(1, "/nap?3")
+    server.hold(1, "/nap?1.5")
     wait_until(lambda: server.totals["active"] == 2, "one asleep")
     server.hold(5, "/ahold")
     wait_until(lambda: server.totals["in_flight"] >= 6, "all are inside")
