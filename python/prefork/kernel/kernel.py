@@ -1,5 +1,7 @@
 """The kernel delivers events to sessions, and owns the loop they run on. A session has named events.
 
+Both are here, because each names the other: a session has its kernel, and a kernel its sessions.
+
 It owns this process's loop and, in it, the engine. Its parts are in files of their own: the registry of
 sessions, the queue of posted events, the timers, the tasks of asynchronous events, and the signals. Sessions,
 aliases and holds survive a fork; the other parts belong to the process and the run that made them.

@@ -87,7 +87,7 @@ class Manager(Role, PoolMember):
         Without shared memory the pool is tried again each `prefork_interval`.
         """
         with contextlib.suppress(RuntimeError, ValueError):  # off the main thread no signal can be bound
-            self._kernel.signal(signal.SIGHUP, self._options.alias, "_hung_up")
+            self._kernel.signal(signal.SIGHUP, self._options.alias, "_hup")
         try:
             self._start()
         except (OSError, ScoreboardUnavailable) as error:

@@ -80,16 +80,16 @@ class PreForkServer(HTTPServer):
         worker = self._role = self._member = Worker(
             manager.context, self.options, self.service, manager.listener
         )
-        self.kernel.spawn(worker.be_born(manager, index), session=self, event="boot", args=())
+        self.kernel.spawn(worker.boot(manager, index), session=self, event="boot", args=())
 
-    @event("_hung_up")
-    def _on_hang_up(self, _signum: int) -> None:
+    @event("_hup")
+    def _on_hup(self, _signum: int) -> None:
         """Manager: replaces the workers, as HUP does elsewhere; they get the manager's copy of the code."""
         logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
         self._member.replace_workers()
 
-    @event("_dismissed")
-    def _on_dismissed(self, signum: int) -> None:
+    @event("_term")
+    def _on_term(self, signum: int) -> None:
         """Worker: its manager, most often, wants it to end.
 
         A second signal changes nothing: systemd signals every process of a service, and the manager signals

@@ -14,8 +14,8 @@ import logging
 import math
 import signal
 from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from prefork._engine import STUCK
 from prefork.pool import policy
@@ -211,36 +211,26 @@ class Supervisor:
 
     def _reap(self, index: int) -> None:
         """The pidfd of a worker is readable: the process has ended."""
-        process = self._processes[index]
-        state = self._board.states()[index]
-        record = self._board.read(index)
-        status = self._forget(index)
         now = self._loop.time()
-        stuck_since = record["request_started"] if record is not None and status == STUCK else None
-        end = self._workers.reap(index, state, status, now, stuck=stuck_since is not None)
-        match end:
-            case Exit.EXPECTED:
-                pass
-            case Exit.STUCK:
-                assert record is not None
-                assert stuck_since is not None
-                request = f"{record['method']} {record['path']}"
-                logger.error(
-                    "worker %d was stuck in %s for %.1f s: replaced", process.pid, request, now - stuck_since
-                )
-            case Exit.BOOT_FAILED:
-                logger.error(
-                    "worker %d ended before it was ready (%s); trying again", process.pid, _ending(status)
-                )
-            case _:
-                logger.error("worker %d ended: %s", process.pid, _ending(status))
+        pid = self._processes[index].pid
+        state = self._board.states()[index]
+        request = _request(self._board.read(index), now)
+        status = self._forget(index)
+        stuck = status == STUCK and request is not None
+        end = self._workers.reap(index, state, status, now, stuck=stuck)
+        if end is Exit.STUCK:
+            logger.error("worker %d was stuck in %s: replaced", pid, request)
+        elif end is Exit.BOOT_FAILED:
+            logger.error("worker %d ended before it was ready (%s); trying again", pid, _ending(status))
+        elif end is not Exit.EXPECTED:
+            logger.error("worker %d ended: %s", pid, _ending(status))
         if end in (Exit.BOOT_FAILED, Exit.EARLY):
             self._state = policy.boot_failed(self._state, now)
-        self._tell("died", process.pid)
+        self._tell("died", pid)
         self.act()
 
     def _forget(self, index: int) -> int:
-        """Lets go of a process that has ended. Returns its exit status."""
+        """Waits for a process, and closes what belongs to it. Returns its exit status."""
         process = self._processes.pop(index)
         self._loop.remove_reader(process.pidfd)
         status = process.wait()
@@ -311,6 +301,13 @@ class Supervisor:
         """Closes the descriptors of this process, in a child that was forked with a copy of them (worker)."""
         for process in self._processes.values():
             process.close()
+
+
+def _request(record: Mapping[str, Any] | None, now: float) -> str | None:
+    """The request that a worker had in hand, as it wrote on the scoreboard, and for how long."""
+    if record is None or record["request_started"] is None:
+        return None
+    return f"{record['method']} {record['path']} for {now - record['request_started']:.1f} s"
 
 
 def _ending(status: int) -> str:

@@ -1,4 +1,4 @@
-"""A process that serves, in a pool: its birth, and its end.
+"""A process that serves, in a pool: its start, and its end.
 
 Always: it dies with its manager, however that dies; it is a spare only after its fork handlers have run; it
 can write no page of the scoreboard but its own. Until it serves, SIGTERM ends it at once.
@@ -49,7 +49,7 @@ class Worker(Role, PoolMember):
         self._listener = listener
         self._serving = Serving(context, service, context.kernel.stop)
 
-    async def be_born(self, manager: Manager, index: int) -> None:
+    async def boot(self, manager: Manager, index: int) -> None:
         """All that happens between the fork and the first request, in this order.
 
         It is the first task of the child's loop. A worker that is not complete must not serve: it exits, and
@@ -74,7 +74,7 @@ class Worker(Role, PoolMember):
             if self._service.startup is not None:
                 await self._service.startup()
             # Serve. From here on SIGTERM lets it finish what it has.
-            kernel.signal(signal.SIGTERM, self._options.alias, "_dismissed")
+            kernel.signal(signal.SIGTERM, self._options.alias, "_term")
             self._limit_requests()
             self._serving.accept(sockets)
             kernel.engine.enter_pool()
@@ -103,7 +103,7 @@ class Worker(Role, PoolMember):
     # --- the server's methods ----------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Nothing: the manager binds the sockets, and a worker serves from its birth on."""
+        """Nothing: the manager binds the sockets, and a worker serves from its boot on."""
 
     def start_listen(self) -> bool:
         """Goes on accepting after `stop_listen`."""

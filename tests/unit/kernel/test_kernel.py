@@ -63,7 +63,7 @@ def test_post_is_queued_and_keeps_its_order(kernel: Kernel) -> None:
     assert recorder.heard == list(range(100))
 
 
-def test_post_says_false_if_nobody_has_that_alias_or_event(kernel: Kernel) -> None:
+def test_post_returns_false_for_an_unknown_alias_or_event(kernel: Kernel) -> None:
     kernel.add(Recorder())
     assert not kernel.post("NOBODY", "note")
     assert not kernel.post("R", "nothing")

@@ -87,7 +87,7 @@ def test_watching_counts_no_descriptor_of_asyncio_itself(pair: tuple[socket.sock
     loop.close()
 
 
-def test_a_discarded_loop_frees_its_descriptors_and_runs_nobodys_finally() -> None:
+def test_a_discarded_loop_frees_its_descriptors_and_runs_no_finally() -> None:
     unwound: list[str] = []
 
     async def suspended() -> None:

@@ -45,7 +45,7 @@ def test_a_session_is_found_by_its_alias(registry: Registry[Page]) -> None:
     assert len(registry.sessions) == 2
 
 
-def test_who_is_asked_for_and_is_not_there_is_named(registry: Registry[Page]) -> None:
+def test_an_unknown_session_or_event_is_named(registry: Registry[Page]) -> None:
     registry.add(named("PAGE"))
     with pytest.raises(UnknownSession, match="no session has the alias 'OTHER'; event 'show'"):
         registry.resolve("OTHER", "show")

@@ -110,7 +110,7 @@ def test_only_what_exists_can_be_bound() -> None:
     kernel.signal(signal.SIGUSR1, "NOBODY", None)
 
 
-def test_control_c_stops_where_nobody_bound_it() -> None:
+def test_control_c_stops_a_kernel_that_does_not_bind_it() -> None:
     kernel = Kernel()
     kernel.hold(kernel)
     kernel.on_start(raising(signal.SIGINT))
@@ -127,7 +127,7 @@ def test_a_second_control_c_interrupts_an_end_that_hangs() -> None:
         kernel.run()
 
 
-def test_control_c_belongs_to_who_bound_it_and_returns_to_the_kernel() -> None:
+def test_control_c_belongs_to_the_session_that_binds_it_and_returns_to_the_kernel() -> None:
     class Once(Listener):
         @event
         def came(self, signum: int) -> None:
@@ -184,7 +184,7 @@ def test_a_signal_that_cannot_be_caught_is_not_bound() -> None:
     assert refused == [False]
 
 
-# --- signals that nobody hears ------------------------------------------------------------------------------
+# --- signals that no session binds --------------------------------------------------------------------------
 
 
 def answering(*listeners: Listener) -> Kernel:
@@ -197,14 +197,14 @@ def answering(*listeners: Listener) -> Kernel:
     return kernel
 
 
-def test_a_signal_that_nobody_hears_is_answered_by_the_first_who_would() -> None:
+def test_a_signal_that_is_not_bound_goes_to_the_first_default() -> None:
     one, two = Listener("ONE"), Listener("TWO")
     answering(one, two).run()
     assert (one.heard, two.heard) == ([signal.SIGUSR2], [])
     assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
 
 
-def test_who_has_left_answers_no_more_and_the_last_one_gives_the_signal_back() -> None:
+def test_a_removed_session_is_no_default_and_the_last_one_restores_the_signal() -> None:
     class Leaving(Listener):
         @event
         def came(self, signum: int) -> None:
@@ -224,7 +224,7 @@ def test_who_has_left_answers_no_more_and_the_last_one_gives_the_signal_back() -
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_who_binds_a_signal_has_it_alone_until_it_is_unbound(late: bool) -> None:
+def test_a_session_that_binds_a_signal_has_it_alone_until_it_is_unbound(late: bool) -> None:
     class Once(Listener):
         @event
         def came(self, signum: int) -> None:

@@ -111,7 +111,7 @@ class Pool:
             self.set(slot.index, SPARE)
             self.state = policy.booted(self.state)
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """All that drain are gone."""
         for slot in self.all(DRAINING):
             self.drop(slot.index)
@@ -123,7 +123,7 @@ class Pool:
             plan = self.settle()
             if self.count(STARTING, DRAINING):
                 self.boot()
-                self.bury()
+                self.reap()
             elif plan.wake_at is not None and plan.wake_at <= until:
                 self.now = plan.wake_at
             else:
@@ -183,7 +183,7 @@ def test_growth_stops_at_the_capacity_of_the_scoreboard() -> None:
     assert pool.forked == 2
 
 
-def test_empty_slots_are_nobody() -> None:
+def test_empty_slots_do_not_count() -> None:
     slots = [*workers((5, SPARE)), *(Slot(100 + index, State.EMPTY, 0, 0.0) for index in range(50))]
     assert first(slots) == first(slots[:5])
 
@@ -195,7 +195,7 @@ def test_a_minimum_of_no_spare_still_serves() -> None:
     assert pool.count(SPARE) == pool.forked == 1
 
 
-def test_overcommit_when_nobody_is_spare_and_nobody_can_be() -> None:
+def test_overcommit_when_no_worker_is_spare_and_none_can_be() -> None:
     assert first(workers((100, ACTIVE))).overcommit
     assert not first(workers((99, ACTIVE), (1, SPARE))).overcommit
     assert not first(workers((99, ACTIVE), (1, STARTING))).overcommit
@@ -281,7 +281,7 @@ def test_a_reload_replaces_one_by_one_and_never_has_fewer_spares() -> None:
     assert pool.count(SPARE) == 4
 
 
-def test_a_replacement_that_is_merely_starting_replaces_nobody() -> None:
+def test_a_replacement_that_is_still_starting_replaces_none() -> None:
     pool = Pool(fixed(4, generation=2), workers((4, SPARE)))
     pool.settle()
     pool.now += 3600
@@ -300,7 +300,7 @@ def test_a_reload_goes_on_while_every_worker_is_busy() -> None:
     for _ in range(50):
         pool.settle()
         pool.boot()
-        pool.bury()
+        pool.reap()
         for slot in pool.all(SPARE):
             pool.set(slot.index, ACTIVE)
     assert {slot.generation for slot in pool.slots.values()} == {2}
@@ -505,7 +505,7 @@ def test_a_reload_never_has_fewer_ready_spares_than_before(count: int, states: l
         pool.settle()
         fewest = min(fewest, pool.count(SPARE))
         pool.boot()
-        pool.bury()
+        pool.reap()
     assert fewest == before
     assert pool.forked == count
 
@@ -516,8 +516,8 @@ def test_a_reload_never_has_fewer_ready_spares_than_before(count: int, states: l
 class World(Pool):
     """A pool under load, on a clock that jumps from event to event.
 
-    Whoever takes one of the last spares wakes the manager; who turns spare wakes nobody: that is for the
-    periodic check, which is simulated only where it could find something new.
+    A worker that takes one of the last spares wakes the manager. One that turns spare does not: that is for
+    the periodic check, which is simulated only where it could find something new.
     """
 
     BOOT_S, DRAIN_S = 0.2, 2.0

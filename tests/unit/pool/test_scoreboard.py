@@ -170,7 +170,7 @@ def test_the_debug_line_counts_and_lists(board):
 def test_noise_in_the_slots_breaks_no_report(board, seed):
     chance = random.Random(seed)
     for index in range(board.capacity):
-        board.claim(index, 0)  # or nobody would look at the noise
+        board.claim(index, 0)  # or the noise would not be read
     words = [chance.choice((chance.getrandbits(64), chance.getrandbits(3))) for _ in range(PAGE // 8 * 4)]
     words[:: PAGE // 8] = [2, 2, 3, 4]  # sequences: of some slots it seems that they can be read whole
     hostile = hostile_copy(board, words)
@@ -276,12 +276,12 @@ def test_what_is_no_name_is_refused(board, glue):
         open_scoreboard(glue)
 
 
-def test_a_glue_that_nobody_holds_names_those_that_are_held(board_socket):
+def test_a_glue_that_is_not_held_names_those_that_are(board_socket):
     with pytest.raises(ScoreboardUnavailable, match=f"found none; running: .*{board_socket.glue}"):
-        open_scoreboard("nobody-has-this")
+        open_scoreboard("not-held")
 
 
-def test_who_asks_and_leaves_disturbs_nobody(board, board_socket):
+def test_a_client_that_connects_and_leaves_does_no_harm(board, board_socket):
     for _ in range(3):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
             asker.connect(f"\0prefork/{os.geteuid()}/{board_socket.glue}")

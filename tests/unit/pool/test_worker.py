@@ -63,7 +63,7 @@ class Birth:
         return asyncio.ensure_future(result) if asyncio.iscoroutine(result) else result
 
     def live(self) -> list[Any]:
-        asyncio.run(self.worker.be_born(self.manager, 3))
+        asyncio.run(self.worker.boot(self.manager, 3))
         return self.events
 
 
@@ -88,7 +88,7 @@ def test_it_is_born_in_this_order() -> None:
         "DB.connect",
         "CACHE.warm",
         "startup",
-        ("signal", signal.SIGTERM, "HTTPD", "_dismissed"),
+        ("signal", signal.SIGTERM, "HTTPD", "_term"),
         ("accept", "sockets"),
         "enter_pool",
     ]

@@ -16,7 +16,7 @@ from prefork.pool.scoreboard import ScoreboardSocket
 
 @contextlib.contextmanager
 def pool(glue):
-    """A pool's scoreboard without the pool: one worker's slot is claimed, and whoever asks is answered."""
+    """A pool's scoreboard without the pool: one worker's slot is claimed, and clients are served."""
     board = Scoreboard.create(4)
     board.claim(0, 1)
     board_socket = ScoreboardSocket(board, glue)
