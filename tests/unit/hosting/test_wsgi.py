@@ -138,7 +138,7 @@ def fails_early(_environ: Any, _start_response: Any) -> Any:
         (fails_early, 500, "application fails_early failed on GET /a: RuntimeError('on purpose')"),
         (app_with("text"), 500, "it returned 'text': expected an iterable of bytes"),
         (app_with(7), 500, "it returned 7: expected an iterable of bytes"),
-        (lambda _environ, _start: iter([]), 500, "it answered without calling start_response"),
+        (lambda _environ, _start: iter([]), 500, "it responded without calling start_response"),
     ],
 )
 def test_an_application_that_fails_is_a_500_with_one_line(
