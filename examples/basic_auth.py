@@ -1,9 +1,9 @@
-"""Basic authentication (RFC 7617), in front of everything.
+"""Basic authentication (RFC 7617) for every page.
 
     prefork serve examples/basic_auth.py
     curl -u guest:secret http://127.0.0.1:8000/
 
-Over plain HTTP everybody on the way can read the password: put TLS in front.
+Over plain HTTP the password can be read on the way: use a proxy with TLS.
 """
 
 import hmac
@@ -19,7 +19,7 @@ class Private(Session):
     @event
     def got_page(self, request, response, _pattern):
         user, password = request.authorization_basic or ("", "")
-        # It takes the same time wherever the first difference is.
+        # The comparison takes the same time wherever the first difference is.
         if user in USERS and hmac.compare_digest(USERS[user].encode(), password.encode()):
             response.content = f"Welcome, {user}\n"
         else:

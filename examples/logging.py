@@ -1,9 +1,9 @@
-"""Everything that a server tells about itself: the four hooks, as events of one session.
+"""The four hooks of a server, as events of one session.
 
     prefork serve examples/logging.py
     curl http://127.0.0.1:8000/hello
 
-A hook may be a plain function as well, and either may be `async`.
+A hook can also be a plain function. Both can be `async`.
 """
 
 import logging
@@ -28,8 +28,8 @@ class Log(Session):
 
     @event
     def answered(self, request, response):
-        """After the answer, and after the last piece of a stream."""
-        path = request.path if request else "nothing that can be read"
+        """After the response; for a stream, after its last part."""
+        path = request.path if request else "a malformed request"
         log.info("answered: %s with %s", path, response.code)
 
     @event

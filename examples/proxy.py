@@ -3,7 +3,7 @@
     prefork serve examples/proxy.py
     curl -x http://127.0.0.1:8000 http://example.com/
 
-Bodies pass through in pieces, both ways: what the client does not read is not asked of the upstream server.
+Bodies pass through in parts, both ways: what the client does not read is not read from the upstream server.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ server = HTTPServer(kernel, proxy_mode=True)
 
 
 def passed_on(fields):
-    """Header fields without those for this one connection (RFC 9110, section 7.6.1)."""
+    """Header fields without those of one connection (RFC 9110, section 7.6.1)."""
     fields = list(fields)
     named = [
         word.strip() for name, value in fields if name.lower() == "connection" for word in value.split(",")
@@ -30,7 +30,7 @@ def passed_on(fields):
 
 
 async def send(request, url, writer):
-    # HTTP/1.0 has no chunks and no interim answers: what comes back is a head and a body, until the end.
+    # HTTP/1.0 has no chunks and no interim responses: a head comes back, and a body until the end.
     target = url._replace(scheme="", netloc="", path=url.path or "/", fragment="").geturl()
     lines = [f"{request.method} {target} HTTP/1.0"]
     lines += [f"{name}: {value}" for name, value in passed_on(request.headers.items())]
@@ -38,8 +38,8 @@ async def send(request, url, writer):
         lines.append(f"Content-Length: {request.content_length}")
     writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
     with request.body as body:
-        while piece := body.read(65536):
-            writer.write(piece)
+        while part := body.read(65536):
+            writer.write(part)
             await writer.drain()
 
 
@@ -59,14 +59,14 @@ async def forward(request, response):
         await send(request, url, writer)
         response.code, fields = await receive_head(reader)
         response.headers = passed_on(fields)
-        while piece := await reader.read(65536):
-            yield piece
+        while part := await reader.read(65536):
+            yield part
     except (OSError, EOFError, ValueError, IndexError) as error:
         if response.streaming:
-            raise  # too late to say it: the connection is closed, and the client sees that it is not whole
+            raise  # too late for a 502: the connection is closed, and the client sees an incomplete body
         response.code = 502
         response.headers = {}
-        yield f"{url.netloc} gave no answer: {error}\n"
+        yield f"{url.netloc} did not respond: {error}\n"
     finally:
         if writer is not None:
             writer.close()

@@ -5,8 +5,8 @@
     curl -N http://127.0.0.1:8000/clock
     curl -N http://127.0.0.1:8000/source
 
-Either way the next piece is made when the one before has left the process. A client that reads slowly is
-served slowly and costs the memory of one piece; when it leaves, the generator ends.
+Both make the next part when the one before has left the process. A client that reads slowly is served slowly
+and costs the memory of one part. When it leaves, the generator ends.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Countdown(Session):
 
     @event
     def go_on(self, response):
-        """The piece has left: what it was tells what comes next."""
+        """The part has left. Its content says what comes next."""
         left = int(response.content) - 1
         if left < 0:
             self.kernel.post("HTTPD", "DONE", response)
@@ -52,5 +52,5 @@ async def clock(response):
 @server.handle("^/source$")
 def source():
     with open(__file__, "rb") as file:
-        while piece := file.read(65536):
-            yield piece
+        while part := file.read(65536):
+            yield part

@@ -2,7 +2,7 @@
 
     prefork serve examples/synopsis.py --bind 127.0.0.1:8080
 
-An event answers when it likes: by posting DONE to the server, or by `response.done()`, which is the same.
+An event responds at any time, by posting DONE to the server or by `response.done()`, which is the same.
 """
 
 import os
@@ -15,7 +15,7 @@ class Pages(Session):
 
     @event
     def forked(self):
-        """Every worker, before it accepts: the place to open a database."""
+        """Called in every worker before it accepts: the place to open a database."""
         self.worker = os.getpid()
 
     @event
@@ -35,7 +35,7 @@ class Pages(Session):
 
     @event
     def got_null(self, _request, response, _pattern):
-        """Closes the connection without an answer."""
+        """Closes the connection without a response."""
         self.kernel.post("HTTPD", "CLOSE", response)
 
     @event

@@ -27,7 +27,7 @@ def app(environ, start_response):
 
 
 def clock():
-    """Each piece leaves when it is made; the next is asked for when the client has taken it."""
+    """Each part leaves when it is made; the next is made when the client has read it."""
     for _ in range(3):
         yield time.strftime("%H:%M:%S\n").encode()
         time.sleep(0.1)

@@ -238,7 +238,7 @@ def test_proxy_says_502_of_an_upstream_that_is_not_there(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         place = f"127.0.0.1:{listener.getsockname()[1]}"
     done = through(serve(PROXY), f"http://{place}/", "--write-out", "%{http_code}")
-    assert done.stdout.startswith(f"{place} gave no answer: ".encode())
+    assert done.stdout.startswith(f"{place} did not respond: ".encode())
     assert done.stdout.endswith(b"502")
 
 

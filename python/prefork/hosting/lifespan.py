@@ -135,4 +135,4 @@ def describe(error: BaseException) -> str:
 def _last_line(text: str) -> str:
     """Frameworks send the whole traceback; its last line is what went wrong."""
     lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else "it did not say why; --log-level debug may tell"
+    return lines[-1].strip() if lines else "without a message; --log-level debug may show more"

@@ -58,7 +58,7 @@ class Handlers(Service):
         self._run(response.handler, request, response)
 
     def malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:
-        """What came is no request. True: a handler for that will answer."""
+        """What came is no request. True: a handler for that responds."""
         super().malformed(response, status, reason, remote_ip)
         for route in self.routes:
             if route.malformed and route.search("") is not None:

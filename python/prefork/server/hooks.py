@@ -1,6 +1,6 @@
-"""The hooks of a server: whom it tells of its requests and of its errors, and the log lines beside that.
+"""The hooks of a server: what it calls for its requests and errors, and the log lines that go with them.
 
-Always: a hook that fails is logged, and harms no request. It must know no service.
+Always: a hook that fails is logged, and the request goes on. It must know no service.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Hooks:
 
     @property
     def request_ended(self) -> RequestEnded | None:
-        """To be called after each response; None if no hook or observer wants to know."""
+        """To be called after each response; None if no hook or observer is set."""
         wanted = self._options.log2_handler or self._options.debug or self._on_request_ended
         return self._tell_request_ended if wanted else None
 

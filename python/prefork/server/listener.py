@@ -19,7 +19,7 @@ RETRY_S = 1.0
 class Listener:
     """Opens the sockets at once. Raises BindError.
 
-    `warn(text)` is told why they cannot be opened again.
+    `warn(text)` is called if they cannot be opened again.
     """
 
     def __init__(self, kernel: Kernel, options: ServerOptions, warn: Callable[[str], object]) -> None:

@@ -1,7 +1,7 @@
 """What a server does about its requests: the half of it that every kind of application shares.
 
-The engine calls the methods of a service in its turn of the loop; `prefork._engine._Service` says when. A
-kind of application is a subclass of `Service`. Always: a request ends in a response or a closed connection.
+The engine calls the methods of a service in its turn of the loop; `_Service` in `_engine.pyi` describes them.
+A kind of application is a subclass of `Service`. Always: a request ends in a response or a closed connection.
 It must know no sockets, no server and no pool.
 """
 
@@ -84,7 +84,7 @@ class Service:
     # --- requests ----------------------------------------------------------------------------------------
 
     def head(self, request: Request, response: Response) -> bool:  # noqa: ARG002
-        """A request whose body is still to come. True: the body is wanted. False: it has been answered."""
+        """A request whose body is still to come. True: the body is wanted. False: the response is given."""
         return True
 
     def body(self, request: Request, response: Response) -> None:
@@ -92,7 +92,7 @@ class Service:
         self.request(request, response)
 
     def malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:  # noqa: ARG002
-        """What came is no request. True: this service will answer. False: the engine does."""
+        """What came is no request. True: this service responds. False: the engine does."""
         self.context.hooks.request_started(None, remote_ip)
         self.client_error(f"{status} {reason}", remote_ip)
         return False
@@ -116,7 +116,7 @@ class Service:
 
     @property
     def request_ended(self) -> RequestEnded | None:
-        """Called after each response; None if no hook or observer wants to know."""
+        """Called after each response; None if no hook or observer is set."""
         return self.context.hooks.request_ended
 
     def client_error(self, text: str, remote_ip: str) -> None:
@@ -137,7 +137,7 @@ class Service:
             self.context.replace_process()
 
     def unanswered(self, handler: object, remote_ip: str) -> None:
-        """A response was dropped without an answer; the client has got a 500."""
+        """A response was dropped before it was complete; the client has got a 500."""
         whose = self.name or f"handler {handler}"
         text = f"{whose} dropped its response unanswered; it must {self.how_to_respond}"
         self.context.hooks.application_error(text, remote_ip)

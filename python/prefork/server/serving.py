@@ -1,4 +1,4 @@
-"""What one process does for the clients of a server: accepts them, and ends when it is told to.
+"""What one process does for the clients of a server: it accepts them, and ends on request.
 
 Owns: the engine's listeners of this process, and the end of its work, in this order: no new clients, the last
 connection, the calls of the application, the application itself. Always: `ended` is called once, and not

@@ -1,7 +1,7 @@
 """Sockets to listen on: from an address to descriptors that a server, or all its workers, accept from.
 
-Always: what is returned listens, does not block, and is closed by `close()`; an address that cannot be had
-raises BindError with one line that says what to do.
+Always: what is returned listens, does not block, and is closed by `close()`. An address that cannot be used
+raises BindError, with one line that says why and what to do.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import stat
 from prefork.errors import BindError
 
 DEFER_S = 5
-"""TCP_DEFER_ACCEPT: a connection wakes a worker with its first bytes, not before. A worker that is woken
-finds a request to work on, and one that never speaks costs no worker anything (as in Apache's
-AcceptFilter)."""
+"""TCP_DEFER_ACCEPT: a connection wakes a worker with its first bytes, not before. A worker that wakes finds a
+request, and a client that sends nothing costs no worker (as with Apache's AcceptFilter)."""
 
 ADVICE = {
     errno.EADDRINUSE: "stop what uses it or choose another",
@@ -53,8 +52,8 @@ class ListeningSockets:
         return f"http://{host}:{self.port}"
 
     def close(self) -> None:
-        """Closes the sockets. By the process that made them the address is given up for every other one, too:
-        a worker that is busy still has them open, and clients would queue for it. A Unix socket's file goes.
+        """Closes the sockets. The process that made them also frees the address, because a busy worker still has
+        them open, and clients would queue for it; and it removes the file of a Unix socket.
         """
         ours = os.getpid() == self._owner
         for listener in self.sockets:
@@ -71,7 +70,7 @@ class ListeningSockets:
 def listen(address: str | None, port: int | None, domain: str | None, backlog: int) -> ListeningSockets:
     """Binds and listens. Without an address: every one of the machine, IPv6 and IPv4. Raises BindError.
 
-    The same for `::`, which is what other servers make of it; it is IPv6 alone if the domain says so.
+    `::` means the same, as in other servers; with the domain `inet6` it is IPv6 alone.
     """
     if domain == "unix" or (address is not None and "/" in address):
         if not address:
@@ -88,14 +87,14 @@ def listen(address: str | None, port: int | None, domain: str | None, backlog: i
 
 
 def _resolved(address: str | None, port: int, family: int, backlog: int) -> list[socket.socket]:
-    """One socket for each address that the name stands for; a free port is the same for all of them."""
+    """One socket for each address of the name. A port that the system chooses is the same for all."""
     try:
         found = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
     except OSError as error:
         raise BindError(
             f"cannot listen on {address}: {error.strerror}; expected an IP address or a host name"
         ) from None
-    # A name that stands for :: among others has 0.0.0.0 as well, which must not be taken then.
+    # A name with :: and 0.0.0.0 gets a socket for each: :: must not take the other.
     dual = family == socket.AF_UNSPEC and {place[0] for *_, place in found} == {"::"}
     sockets: list[socket.socket] = []
     refused: BindError | None = None
@@ -106,7 +105,7 @@ def _resolved(address: str | None, port: int, family: int, backlog: int) -> list
             sockets.append(_tcp(family, (place[0], chosen, *place[2:]), backlog, dual=dual))
         except OSError as error:
             refused = _refused(f"{host}:{chosen}", error)
-            # localhost is also ::1, which a machine without IPv6 does not have.
+            # localhost is also ::1, which does not exist on a machine without IPv6.
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 break
     else:
@@ -140,7 +139,7 @@ def _unix(path: str, backlog: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(path)
-        os.chmod(path, 0o666)  # a proxy is another user; the directory says who may come this far
+        os.chmod(path, 0o666)  # a proxy is another user; the directory's permissions restrict access
         listener.listen(backlog)
         listener.setblocking(False)
     except OSError as error:
@@ -150,17 +149,17 @@ def _unix(path: str, backlog: int) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Removes the file of a Unix socket that nobody listens on any more: a crash leaves it behind."""
+    """Removes the file of a Unix socket without a listener, which a crash leaves behind."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
-        return  # there is none, or binding will say what is wrong
+        return  # there is none, or binding fails with the reason
     if not stat.S_ISSOCK(mode):
         raise BindError(
             f"cannot listen on {path}: a file that is no socket is there; move it or choose another"
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # its queue may be full: somebody who is that busy is alive
+        probe.setblocking(False)  # its queue may be full: then it has a listener
         if probe.connect_ex(path) == errno.ECONNREFUSED:
             with contextlib.suppress(OSError):
                 os.unlink(path)

@@ -92,9 +92,9 @@ async def _drained(response: Response) -> None:
     """Waits until all that was written has left the process. Raises ConnectionGone if the client leaves."""
     future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-    def tell(alive: bool) -> None:
+    def settle(alive: bool) -> None:
         if not future.done():
             future.set_result(alive)
 
-    if not response.when_drained(tell) or not await future:
+    if not response.when_drained(settle) or not await future:
         raise ConnectionGone("the client left in the middle of a stream")

@@ -89,7 +89,7 @@ def test_an_application_that_says_that_it_failed_does_not_serve(mode: str) -> No
 
 
 def test_a_failure_without_a_message_says_where_to_look() -> None:
-    with pytest.raises(LifespanFailed, match="--log-level debug may tell"):
+    with pytest.raises(LifespanFailed, match="--log-level debug may show more"):
         run(answering({"type": "lifespan.startup.failed"}))
 
 
