@@ -137,12 +137,7 @@ class HTTPServer(Session):
         The event that `response.stream()` named is posted when the part has left the process, unless
         `dont_flush` was given. A response that can have no body, as one to HEAD, ends here instead.
         """
-        streaming.send_content(response, self._next_part)
-
-    def _next_part(self, session: str, name: str, response: Response) -> None:
-        if not self.kernel.post(session, name, response):
-            self.service.server_warning(f"stream {session}.{name}: there is no such event any more")
-            response.close()
+        streaming.send_content(response, self.kernel, self.service.server_warning)
 
     @event("SETCLOSEHANDLER")
     def set_close_handler(
@@ -198,7 +193,13 @@ class HTTPServer(Session):
         self._check_events(hooks)
         self._listener = listener = Listener(self.kernel, options, hooks.server_warning)
         context = Context(
-            self.kernel, self, options, hooks, listener.address, listener.port, self._replace_process
+            kernel=self.kernel,
+            session=self,
+            options=options,
+            hooks=hooks,
+            address=listener.address,
+            port=listener.port,
+            replace_process=lambda: self._role.replace_process(),
         )
         self.service.attach(context)
         self._role = self._first_role(context, listener)
@@ -215,9 +216,6 @@ class HTTPServer(Session):
     def _first_role(self, context: Context, listener: Listener) -> Role:
         """The role of the process that `kernel.run()` was called in."""
         return Standalone(context, self.service, listener, self._ended)
-
-    def _replace_process(self) -> None:
-        self._role.replace_process()
 
     def _ended(self) -> None:
         """Nothing is left to do: the server leaves its kernel.
@@ -244,13 +242,9 @@ class HTTPServer(Session):
     def _bind_signals(self) -> None:
         with contextlib.suppress(RuntimeError, ValueError):  # off the main thread no signal can be bound
             for signum in (signal.SIGTERM, signal.SIGINT):
-                self.kernel.signal(signum, self._name, "_signalled")
+                self.kernel.signal(signum, self.options.alias, "_signalled")
             for unused in UNUSED_SIGNALS:
                 self.kernel.stand_in(unused, self, "_unused")
-
-    @property
-    def _name(self) -> str:
-        return self.alias or self.options.alias
 
     @event("_signalled")
     def _on_signal(self, signum: int) -> None:

@@ -52,8 +52,10 @@ class ListeningSockets:
         return f"http://{host}:{self.port}"
 
     def close(self) -> None:
-        """Closes the sockets. The process that made them also frees the address, because a busy worker still has
-        them open, and clients would queue for it; and it removes the file of a Unix socket.
+        """Closes the sockets.
+
+        The process that made them frees the address too, because a busy worker still has them open and
+        clients would queue for it. It also removes the file of a Unix socket.
         """
         ours = os.getpid() == self._owner
         for listener in self.sockets:

@@ -15,19 +15,19 @@ from prefork.errors import ConnectionGone
 
 if TYPE_CHECKING:
     from prefork._engine import Response
+    from prefork.kernel.kernel import Kernel
 
 Parts: TypeAlias = AsyncGenerator[Any, None] | Generator[Any, None, None]
-NextPart: TypeAlias = "Callable[[str, str, Response], object]"
 
 
 # From events
 
 
-def send_content(response: Response, next_part: NextPart) -> None:
+def send_content(response: Response, kernel: Kernel, warn: Callable[[str], object]) -> None:
     """Sends the response's content as one part of its stream.
 
-    When it has left the process, `next_part(session, event, response)` is called with what
-    `response.stream()` named; not if `dont_flush` was given. A response that has no body ends instead.
+    When it has left the process, the event that `response.stream()` named is posted; not if `dont_flush` was
+    given. `warn(text)` is called if there is no such event. A response that has no body ends instead.
     """
     try:
         response.write()
@@ -38,13 +38,16 @@ def send_content(response: Response, next_part: NextPart) -> None:
     if response.bodiless:
         response.done()
     else:
-        response.when_drained(partial(_go_on, response, next_part))
+        response.when_drained(partial(_post_next, response, kernel, warn))
 
 
-def _go_on(response: Response, next_part: NextPart, alive: bool) -> None:
-    if alive and response.streams is not None:
-        session, event, _ = response.streams
-        next_part(session, event, response)
+def _post_next(response: Response, kernel: Kernel, warn: Callable[[str], object], alive: bool) -> None:
+    if not alive or response.streams is None:
+        return
+    session, event, _ = response.streams
+    if not kernel.post(session, event, response):
+        warn(f"stream {session}.{event}: there is no such event any more")
+        response.close()
 
 
 # From generators

@@ -219,7 +219,7 @@ def test_replacing_is_the_next_generation(server: Server, how: str) -> None:
 
 def test_a_manager_is_no_worker_to_be_replaced(server: Server) -> None:
     seen: list[list[int]] = []
-    when_it_serves(server, server._replace_process, lambda: seen.append(server.workers))
+    when_it_serves(server, lambda: server._role.replace_process(), lambda: seen.append(server.workers))
     assert len(seen[0]) == 2
 
 
