@@ -89,33 +89,41 @@ TEST_MODULE = re.compile(r"#\[cfg\(test\)\]\s*mod\s+\w+\s*\{")
 def rust_graph(source: Path) -> Graph:
     """The uses among the modules of a crate, named as in `http1::head`; the root is `lib`.
 
-    A name that another module only re-exports counts for the module that defines it. Tests do not count.
+    A name that another module only re-exports counts for the module that defines it. A call of a method
+    counts if the method lies outside of its type's module. Tests do not count.
     """
-    modules = {name: _read_module(code) for name, code in _rust_modules(source).items()}
+    code = _rust_modules(source)
+    modules = {name: _read_module(text) for name, text in code.items()}
+    hidden = _uses_of_methods(code)
     graph: Graph = {}
     for name, module in modules.items():
         paths = [use.path for use in module.uses] + module.paths
         used = {_resolve(modules, name, path) for path in paths} - {None, name}
-        graph[_spell(name)] = {_spell(other) for other in used if other is not None}
+        spelled = {_spell(other) for other in used if other is not None}
+        graph[_spell(name)] = spelled | hidden.get(_spell(name), set())
     return graph
 
 
-def methods_elsewhere(source: Path) -> dict[str, set[str]]:
-    """The types of a crate that have methods outside of their modules, and where these are.
-
-    A type whose methods lie in many files ties those files together, and no `use` shows it.
-    """
-    modules = _rust_modules(source)
-    homes: dict[str, set[str]] = {}
+def _uses_of_methods(modules: dict[tuple[str, ...], str]) -> Graph:
+    """Uses that no `use` shows: a type's own module calls a method that another module gives the type."""
+    homes: dict[str, set[tuple[str, ...]]] = {}
     for name, code in modules.items():
         for match in TYPE.finditer(code):
-            homes.setdefault(match[1], set()).add(_spell(name))
-    elsewhere: dict[str, set[str]] = {}
+            homes.setdefault(match[1], set()).add(name)
+    graph: Graph = {}
     for name, code in modules.items():
         for match in OWN_METHODS.finditer(code):
-            if match[1] in homes and _spell(name) not in homes[match[1]]:
-                elsewhere.setdefault(match[1], set()).add(_spell(name))
-    return elsewhere
+            own = homes.get(match[1], set())
+            if name in own:
+                continue
+            methods = "|".join(
+                re.findall(r"\bfn\s+(\w+)", code[match.end() : _end_of_block(code, match.end())])
+            )
+            call = re.compile(rf"\b(?:self|{match[1].lower()})\.(?:{methods})\(")
+            for home in own:
+                if methods and call.search(modules[home]):
+                    graph.setdefault(_spell(home), set()).add(_spell(name))
+    return graph
 
 
 def _rust_modules(source: Path) -> dict[tuple[str, ...], str]:
@@ -149,12 +157,17 @@ def _read_module(code: str) -> _Module:
 
 def _without_tests(code: str) -> str:
     while match := TEST_MODULE.search(code):
-        depth, end = 1, match.end()
-        while depth and end < len(code):
-            depth += {"{": 1, "}": -1}.get(code[end], 0)
-            end += 1
-        code = code[: match.start()] + code[end:]
+        code = code[: match.start()] + code[_end_of_block(code, match.end()) :]
     return code
+
+
+def _end_of_block(code: str, start: int) -> int:
+    """The place after the brace that ends the block whose content begins at `start`."""
+    depth, end = 1, start
+    while depth and end < len(code):
+        depth += {"{": 1, "}": -1}.get(code[end], 0)
+        end += 1
+    return end
 
 
 def _expand(tree: str, prefix: tuple[str, ...] = ()) -> Iterator[_Use]:
