@@ -17,7 +17,7 @@ from prefork.forms import Upload
 __all__ = [
     "STUCK",
     "TRACEBACKS",
-    "Caller",
+    "ASGICaller",
     "Connection",
     "Engine",
     "FilePart",
@@ -28,7 +28,7 @@ __all__ = [
     "Response",
     "Scoreboard",
     "StartResponse",
-    "TaskCaller",
+    "WSGICaller",
     "WebSocketExchange",
     "die_with_parent",
     "fill_heap",
@@ -466,7 +466,7 @@ class Response:
         has left."""
 
 @final
-class Caller:
+class WSGICaller:
     """Calls a WSGI application for each request. `base` is what all environs begin with; the path below
     `root_path` is PATH_INFO. A body that is a list is sent at once; any other goes to `deliver(body, request,
     response)`. What the application raises goes to `failed(error, request, response)`."""
@@ -478,12 +478,12 @@ class Caller:
         root_path: str,
         deliver: Callable[[Any, Request, StartResponse], object],
         failed: Callable[[BaseException, Request, Response], object],
-    ) -> Caller: ...
+    ) -> WSGICaller: ...
     def __call__(self, request: Request, response: Response) -> None:
         """Calls the application for one request, whose response must be a `StartResponse`."""
 
 @final
-class TaskCaller:
+class ASGICaller:
     """Calls an ASGI application for each request, in a task of `event_loop` that takes its first step at
     once. `base` is what all scopes begin with; their paths begin with `root_path`. A call that completes its
     response in that step is over. Otherwise a callback is called: `waits(request, response, exchange, task)`
@@ -502,7 +502,7 @@ class TaskCaller:
         waits: Callable[[Request, Response, HTTPExchange, Task[None]], object],
         ended: Callable[[Request, Response, HTTPExchange, Task[None]], object],
         failed: Callable[[Request, Response, HTTPExchange, BaseException], object],
-    ) -> TaskCaller: ...
+    ) -> ASGICaller: ...
     def __call__(self, request: Request, response: Response) -> None:
         """Calls the application for one request."""
 

@@ -6,8 +6,8 @@
 //! |---|---|
 //! | `engine.rs` | `Engine`: a turn of the loop, a process's place in its pool |
 //! | `dispatch/` | the way from an event of the engine to the Python it concerns |
-//! | `asgi/` | `HTTPExchange`, `WebSocketExchange`, `scope()`: what ASGI applications are given |
-//! | `wsgi/` | `Caller`, `StartResponse`, `Input`: the call of WSGI applications |
+//! | `asgi/` | `ASGICaller`, `HTTPExchange`, `WebSocketExchange`: the calls of ASGI applications |
+//! | `wsgi/` | `WSGICaller`, `StartResponse`, `Input`: the calls of WSGI applications |
 //! | `events/` | `Request`, `Response` and what they are made of: what handlers are given |
 //! | `request_view.rs` | a request head as environ, scope and `Request` read it |
 //! | `service.rs` | the interface of a service, looked up once |
@@ -48,7 +48,7 @@ mod _engine {
     #[pymodule_export]
     const TRACEBACKS: i32 = crate::process::TRACEBACKS;
     #[pymodule_export]
-    use crate::asgi::call::TaskCaller;
+    use crate::asgi::call::AsgiCaller;
     #[pymodule_export]
     use crate::asgi::http::HttpExchange;
     #[pymodule_export]
@@ -72,7 +72,7 @@ mod _engine {
     #[pymodule_export]
     use crate::scoreboard::PyScoreboard;
     #[pymodule_export]
-    use crate::wsgi::call::Caller;
+    use crate::wsgi::call::WsgiCaller;
     #[pymodule_export]
     use crate::wsgi::input::Input;
     #[pymodule_export]

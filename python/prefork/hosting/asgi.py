@@ -1,7 +1,7 @@
 """ASGI applications (ASGI 3, spec 2.5).
 
 Owns the base of every scope and what becomes of each call: a response, or a line in the log. The call itself
-and its messages are the engine's (`TaskCaller`, `HTTPExchange`). Always: a request is answered or its
+and its messages are the engine's (`ASGICaller`, `HTTPExchange`). Always: a request is answered or its
 connection closed when its call ends, and a call is an ordinary asyncio task.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prefork._engine import TaskCaller
+from prefork._engine import ASGICaller
 from prefork.errors import ConnectionGone
 from prefork.hosting.interface import returns_coroutine
 from prefork.hosting.lifespan import Lifespan
@@ -73,7 +73,7 @@ class ASGIService(Service):
         self.base["server"] = (context.address, context.port)
         await self.lifespan.startup()
         self.base["state"] = self.lifespan.state
-        call = TaskCaller(
+        call = ASGICaller(
             self._call,
             self.base,
             self.root_path,
@@ -90,7 +90,7 @@ class ASGIService(Service):
         """Has the application shut down."""
         await self.lifespan.shutdown()
 
-    def _observe(self, call: TaskCaller, request: Request, response: Response) -> None:
+    def _observe(self, call: ASGICaller, request: Request, response: Response) -> None:
         self.request_started(request)
         call(request, response)
 

@@ -1,7 +1,7 @@
 """WSGI applications (PEP 3333).
 
 Owns what the environs of a process have in common, and every body that is more than a list: the iterable and
-its close(). The call itself is the engine's (`Caller`).
+its close(). The call itself is the engine's (`WSGICaller`).
 
 Always: a call runs in one thread from its first line to its close(), which comes exactly once. An exception
 of the application fails its own request, with one line in the log, and no other.
@@ -18,7 +18,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prefork._engine import Caller, FilePart, Input, StartResponse
+from prefork._engine import FilePart, Input, StartResponse, WSGICaller
 from prefork.config.options import PreForkOptions
 from prefork.errors import ConnectionGone, InvalidResponse
 from prefork.hosting.threads import Threads
@@ -112,7 +112,7 @@ class WSGIService(Service):
 
     async def startup(self) -> None:
         """Prepares the call of the application in this process."""
-        call = Caller(self.application, self.base(), self.root_path, self._deliver, self._failed)
+        call = WSGICaller(self.application, self.base(), self.root_path, self._deliver, self._failed)
         entry = call if self.threads is None else partial(self._submit, self.threads, call)
         self.request = entry
         self.body = entry  # type: ignore[method-assign]
@@ -120,7 +120,7 @@ class WSGIService(Service):
         if self.threads is None and isinstance(loop, EngineLoop):
             loop.poll_without_running_loop()
 
-    def _submit(self, threads: Threads, call: Caller, request: Request, response: Response) -> None:
+    def _submit(self, threads: Threads, call: WSGICaller, request: Request, response: Response) -> None:
         try:
             threads.submit(call, request, response)
         except RuntimeError as error:

@@ -17,8 +17,8 @@ use pyo3::types::PyDict;
 /// `ended(request, response, exchange, task)` if it ended in another way,
 /// `failed(request, response, exchange, error)` if the application made no task. A client
 /// that asks for a WebSocket goes to `converse(scope, request, response)`.
-#[pyclass(module = "prefork._engine", frozen)]
-pub struct TaskCaller {
+#[pyclass(name = "ASGICaller", module = "prefork._engine", frozen)]
+pub struct AsgiCaller {
     application: Py<PyAny>,
     base: Py<PyDict>,
     root_path: String,
@@ -31,7 +31,7 @@ pub struct TaskCaller {
 }
 
 #[pymethods]
-impl TaskCaller {
+impl AsgiCaller {
     #[new]
     #[pyo3(signature = (application, base, root_path, event_loop, *, converse, waits, ended, failed))]
     #[expect(clippy::too_many_arguments, reason = "named where it is called")]
@@ -45,7 +45,7 @@ impl TaskCaller {
         ended: Py<PyAny>,
         failed: Py<PyAny>,
     ) -> PyResult<Self> {
-        Ok(TaskCaller {
+        Ok(AsgiCaller {
             application,
             base,
             root_path,
@@ -92,7 +92,7 @@ impl TaskCaller {
     }
 }
 
-impl TaskCaller {
+impl AsgiCaller {
     fn start<'py>(
         &self,
         exchange: &Bound<'py, HttpExchange>,

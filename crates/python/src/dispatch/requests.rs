@@ -4,12 +4,12 @@
 //! Always holds: if a call of the service fails, a 500 is sent, even if its
 //! response is still held.
 
-use crate::asgi::call::TaskCaller;
+use crate::asgi::call::AsgiCaller;
 use crate::core::Core;
 use crate::events::request::Request;
 use crate::events::response::Response;
 use crate::service::Service;
-use crate::wsgi::call::Caller;
+use crate::wsgi::call::WsgiCaller;
 use crate::wsgi::start_response::StartResponse;
 use prefork_engine::{Body, Client, ExchangeId};
 use prefork_wire::{Framing, Head, RemoteError, TargetForm};
@@ -172,10 +172,10 @@ fn hand_over(
     let called = catch_unwind(AssertUnwindSafe(|| {
         let (method, request, response) = (method.bind(py), request.bind(py), response.bind(py));
         // The native ones are called without a detour through Python.
-        if let Ok(caller) = method.cast::<Caller>() {
+        if let Ok(caller) = method.cast::<WsgiCaller>() {
             return caller.get().call(request, response).map(|()| true);
         }
-        if let Ok(caller) = method.cast::<TaskCaller>() {
+        if let Ok(caller) = method.cast::<AsgiCaller>() {
             return caller.get().call(request, response).map(|()| true);
         }
         method.call1((request, response))?.is_truthy()

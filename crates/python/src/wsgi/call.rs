@@ -14,8 +14,8 @@ use pyo3::types::{PyDict, PyList};
 /// with; the path below `root_path` is PATH_INFO. A body that is a list is sent
 /// at once; any other goes to `deliver(body, request, response)`. What the
 /// application raises goes to `failed(error, request, response)`.
-#[pyclass(module = "prefork._engine", frozen)]
-pub struct Caller {
+#[pyclass(name = "WSGICaller", module = "prefork._engine", frozen)]
+pub struct WsgiCaller {
     application: Py<PyAny>,
     base: Py<PyDict>,
     root_path: String,
@@ -24,7 +24,7 @@ pub struct Caller {
 }
 
 #[pymethods]
-impl Caller {
+impl WsgiCaller {
     #[new]
     fn new(
         application: Py<PyAny>,
@@ -33,7 +33,7 @@ impl Caller {
         deliver: Py<PyAny>,
         failed: Py<PyAny>,
     ) -> Self {
-        Caller {
+        WsgiCaller {
             application,
             base,
             root_path,
@@ -76,7 +76,7 @@ impl Caller {
     }
 }
 
-impl Caller {
+impl WsgiCaller {
     fn environ<'py>(&self, request: &Bound<'py, Request>) -> PyResult<Bound<'py, PyDict>> {
         let base = self.base.bind(request.py());
         let request = request.borrow();
