@@ -110,7 +110,7 @@ def test_a_client_that_never_reads_100_mb_costs_no_memory_and_is_cut(serve: Serv
         print(f"{grown} bytes more for 10 answers of {HUGE_BYTES}")
         assert grown < 4_000_000
         told = wait_until(lambda: len(told := troubles(server)) == 10 and told)
-    assert told == [["the client did not read its answer", "127.0.0.1"]] * 10
+    assert told == [["the client did not read its response", "127.0.0.1"]] * 10
 
 
 def test_a_slow_reader_is_not_cut_as_long_as_it_reads(serve: Serve) -> None:
@@ -158,7 +158,7 @@ def test_a_stream_ends_when_its_client_is_cut(serve: Serve, path: str) -> None:
     server = serve(APP, "--send-timeout", "0.3")
     with deaf(server, path):
         wait_until(lambda: json.loads(server.get("/pulled"))[1] == 1)
-    assert [text for text, _ in troubles(server)] == ["the client did not read its answer"]
+    assert [text for text, _ in troubles(server)] == ["the client did not read its response"]
 
 
 def settled(server: Server) -> int:

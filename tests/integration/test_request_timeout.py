@@ -24,7 +24,7 @@ def test_an_async_handler_that_takes_too_long_is_a_504_and_its_worker_lives(pool
         sock.sendall(b"GET /catch?now HTTP/1.1\r\nHost: x\r\n\r\n")
         status, fields, body = read_response(sock)
         assert (status, fields["connection"]) == (504, "close")
-        assert b"did not answer in time" in body
+        assert b"did not respond in time" in body
         assert sock.recv(1) == b""
     assert 0.3 < time.monotonic() - began < 2
     assert server.get("/told") == b"['cancelled']"

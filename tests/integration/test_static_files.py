@@ -394,7 +394,7 @@ def test_a_client_that_does_not_read_a_file_is_left_in_the_end(serve: Serve, fil
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect((server.host, server.port))
         sock.sendall(b"GET /s/huge HTTP/1.1\r\nHost: x\r\n\r\n")
-        server.wait_log("the client did not read its answer")
+        server.wait_log("the client did not read its response")
     assert server.get("/s/a.txt") == b"0123456789"
 
 

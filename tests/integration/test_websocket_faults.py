@@ -131,7 +131,7 @@ def test_a_silent_peer_is_given_up_and_one_that_answers_is_not(serve: Serve) -> 
             pings += 1
         assert pings >= 5
         assert silent.is_over() or silent.is_over()
-    assert server.wait_log("the client did not answer a ping in time")
+    assert server.wait_log("the client did not respond to a ping in time")
     assert "ended 1006" in server.log
 
 

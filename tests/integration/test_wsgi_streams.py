@@ -125,7 +125,7 @@ def test_who_writes_to_a_client_that_takes_nothing_loses_patience(serve: Serve) 
     server = serve(APP, "--workers", "1", "--send-timeout", "0.3")
     with ask(server, "/many_written") as sock:
         sock.recv(1000)
-        server.wait_log("the client did not read its answer")
+        server.wait_log("the client did not read its response")
     wait_until(lambda: state(server)["errors"] == ["ConnectionGone"], "the end of the call")
 
 

@@ -4,19 +4,54 @@
 //! One that is closed, or does not expect the call, is an error; nothing here
 //! can disturb another connection or the next request.
 
+use crate::blocking_send::BlockingSend;
+use crate::connection::Connection;
 use crate::content::Content;
+use crate::context::Context;
+use crate::core::Core;
 use crate::errors::LocalError;
 use crate::exchange::{ConnectionId, ExchangeId};
+use crate::handoff::main_thread::Rest;
 use crate::peer::Peer;
-use crate::reactor::Reactor;
 use crate::request_body::BodyPart;
 use crate::settings::WebSocketSettings;
 use prefork_wire::websocket::{CloseCode, Opening};
 use prefork_wire::{Length, RemoteError};
 
+/// A request and its response, as the application uses them:
+/// [`crate::Reactor::exchange`].
+pub struct ExchangeHandle<'a> {
+    core: &'a mut Core,
+    id: ExchangeId,
+}
+
+impl<'a> ExchangeHandle<'a> {
+    #[inline]
+    pub(crate) fn new(core: &'a mut Core, id: ExchangeId) -> Self {
+        ExchangeHandle { core, id }
+    }
+
+    #[inline]
+    fn key(&self) -> u32 {
+        self.id.connection.key
+    }
+
+    #[inline]
+    fn find(&self) -> Result<&Connection, LocalError> {
+        self.core.connections.find(self.id.connection)
+    }
+
+    /// Its connection, what that needs, and its number there.
+    #[inline]
+    fn open(&mut self) -> Result<(&mut Connection, &mut Context, u32), LocalError> {
+        let connection = self.core.connections.find_mut(self.id.connection)?;
+        Ok((connection, &mut self.core.cx, self.id.stream))
+    }
+}
+
 // ---- responses -------------------------------------------------------------------
 
-impl Reactor {
+impl ExchangeHandle<'_> {
     /// Responds whole: head and body.
     ///
     /// Returns by how much the body differs from the Content-Length that the
@@ -27,14 +62,13 @@ impl Reactor {
     /// [`LocalError`]; after `Invalid` the request still waits for its response.
     pub fn respond<'a>(
         &mut self,
-        id: ExchangeId,
         status: u16,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         content: Content<'_>,
     ) -> Result<i64, LocalError> {
-        self.start(id, status, headers, Length::Known(content.len() as u64))?;
-        let surplus = self.write(id, content)?;
-        let missing = self.finish(id)?;
+        self.start(status, headers, Length::Known(content.len() as u64))?;
+        let surplus = self.write(content)?;
+        let missing = self.finish()?;
         Ok(surplus as i64 - missing as i64)
     }
 
@@ -45,13 +79,12 @@ impl Reactor {
     /// [`LocalError`]; after `Invalid` nothing was sent.
     pub fn inform<'a>(
         &mut self,
-        id: ExchangeId,
         status: u16,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<(), LocalError> {
-        let connection = self.connections.find_mut(id.connection)?;
-        connection.inform(&mut self.cx, id.stream, status, headers)?;
-        self.touch(id.connection.key);
+        let (connection, cx, stream) = self.open()?;
+        connection.inform(cx, stream, status, headers)?;
+        self.core.touch(self.key());
         Ok(())
     }
 
@@ -61,15 +94,14 @@ impl Reactor {
     /// [`LocalError`]; after `Invalid` the request still waits for its response.
     pub fn start<'a>(
         &mut self,
-        id: ExchangeId,
         status: u16,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         length: Length,
     ) -> Result<(), LocalError> {
-        let last = self.is_last_response(self.connections.find(id.connection)?);
-        let connection = self.connections.find_mut(id.connection)?;
-        connection.start(&mut self.cx, id.stream, last, status, headers, length)?;
-        self.touch(id.connection.key);
+        let last = self.core.is_last_response(self.find()?);
+        let (connection, cx, stream) = self.open()?;
+        connection.start(cx, stream, last, status, headers, length)?;
+        self.core.touch(self.key());
         Ok(())
     }
 
@@ -78,46 +110,45 @@ impl Reactor {
     ///
     /// # Errors
     /// [`LocalError`].
-    pub fn write(&mut self, id: ExchangeId, content: Content<'_>) -> Result<usize, LocalError> {
-        let connection = self.connections.find_mut(id.connection)?;
-        let surplus = connection.write(&mut self.cx, id.stream, content)?;
-        self.touch(id.connection.key);
+    pub fn write(&mut self, content: Content<'_>) -> Result<usize, LocalError> {
+        let (connection, cx, stream) = self.open()?;
+        let surplus = connection.write(cx, stream, content)?;
+        self.core.touch(self.key());
         Ok(surplus)
     }
 
     /// Writes the trailers of a body that is complete, if its coding has room
-    /// for them; [`Reactor::finish`] is still to come.
+    /// for them; [`ExchangeHandle::finish`] is still to come.
     ///
     /// # Errors
     /// [`LocalError`]; after `Invalid` nothing was sent.
     pub fn trail<'a>(
         &mut self,
-        id: ExchangeId,
         fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     ) -> Result<(), LocalError> {
-        let connection = self.connections.find_mut(id.connection)?;
-        connection.trail(&mut self.cx, id.stream, fields)
+        let (connection, cx, stream) = self.open()?;
+        connection.trail(cx, stream, fields)
     }
 
     /// Ends the response; returns how many bytes the declared length misses.
     ///
     /// # Errors
     /// [`LocalError`].
-    pub fn finish(&mut self, id: ExchangeId) -> Result<u64, LocalError> {
-        let connection = self.connections.find_mut(id.connection)?;
-        let missing = connection.finish(&mut self.cx, id.stream)?;
-        self.touch(id.connection.key);
+    pub fn finish(&mut self) -> Result<u64, LocalError> {
+        let (connection, cx, stream) = self.open()?;
+        let missing = connection.finish(cx, stream)?;
+        self.core.touch(self.key());
         Ok(missing)
     }
 
     /// The engine's own response, to a request that broke the rules for one;
     /// the connection ends. False: none is owed.
-    pub fn reject(&mut self, id: ExchangeId, reject: &RemoteError) -> bool {
-        let connection = self.connections.find_mut(id.connection);
+    pub fn reject(&mut self, reject: &RemoteError) -> bool {
+        let open = self.open();
         let rejected =
-            connection.is_ok_and(|connection| connection.reject(&mut self.cx, id.stream, reject));
+            open.is_ok_and(|(connection, cx, stream)| connection.reject(cx, stream, reject));
         if rejected {
-            self.touch(id.connection.key);
+            self.core.touch(self.key());
         }
         rejected
     }
@@ -125,54 +156,54 @@ impl Reactor {
     /// Ends an exchange at once, whatever is owed, and with it the connection.
     /// What was written before is sent as far as the client takes it.
     /// `reason` goes to [`crate::Event::Closed`].
-    pub fn abort(&mut self, id: ExchangeId, reason: Option<&'static str>) {
-        if self.connections.find(id.connection).is_ok() {
-            self.flush(id.connection.key);
-            self.close_connection(id.connection.key, reason);
+    pub fn abort(&mut self, reason: Option<&'static str>) {
+        if self.find().is_ok() {
+            self.core.flush(self.key());
+            self.core.close_connection(self.key(), reason);
         }
     }
 }
 
 // ---- request bodies --------------------------------------------------------------
 
-impl Reactor {
+impl ExchangeHandle<'_> {
     /// Asks for the body of an offered request: [`crate::Event::Body`] follows.
     ///
     /// # Errors
     /// [`LocalError`].
-    pub fn collect(&mut self, id: ExchangeId) -> Result<(), LocalError> {
-        let connection = self.connections.find_mut(id.connection)?;
-        connection.collect(&mut self.cx, id.stream)?;
-        self.touch(id.connection.key);
+    pub fn collect(&mut self) -> Result<(), LocalError> {
+        let (connection, cx, stream) = self.open()?;
+        connection.collect(cx, stream)?;
+        self.core.touch(self.key());
         Ok(())
     }
 
-    /// Takes on a request whose body the application will [`Reactor::pull`].
+    /// Takes on a request whose body the application will [`ExchangeHandle::pull`].
     /// Returns what came together with the head.
     ///
     /// # Errors
     /// [`LocalError`]; also if that breaks the rules: [`crate::Event::Malformed`] follows.
-    pub fn begin_pulling(&mut self, id: ExchangeId) -> Result<Option<BodyPart>, LocalError> {
-        let is_current = self.is_current(id.connection.key);
-        let connection = self.connections.find_mut(id.connection)?;
-        connection.begin_pulling(&mut self.cx, id.stream, is_current)
+    pub fn begin_pulling(&mut self) -> Result<Option<BodyPart>, LocalError> {
+        let is_current = self.core.is_current(self.key());
+        let (connection, cx, stream) = self.open()?;
+        connection.begin_pulling(cx, stream, is_current)
     }
 
     /// Asks for more of the body: [`crate::Event::BodyPart`] follows, once.
     ///
     /// # Errors
     /// [`LocalError`]; `OutOfTurn` if there is no more.
-    pub fn pull(&mut self, id: ExchangeId) -> Result<(), LocalError> {
-        let connection = self.connections.find_mut(id.connection)?;
-        connection.pull(&mut self.cx, id.stream)?;
-        self.touch(id.connection.key);
+    pub fn pull(&mut self) -> Result<(), LocalError> {
+        let (connection, cx, stream) = self.open()?;
+        connection.pull(cx, stream)?;
+        self.core.touch(self.key());
         Ok(())
     }
 }
 
 // ---- WebSocket -------------------------------------------------------------------
 
-impl Reactor {
+impl ExchangeHandle<'_> {
     /// Responds with 101: from here on the exchange speaks WebSocket,
     /// [`crate::Event::Message`] brings what the peer says and
     /// [`crate::Event::Ended`] that it is over.
@@ -181,38 +212,31 @@ impl Reactor {
     /// [`LocalError`]; after `Invalid` the request still waits for its response.
     pub fn upgrade<'a>(
         &mut self,
-        id: ExchangeId,
         opening: &Opening,
         subprotocol: Option<&[u8]>,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
         settings: WebSocketSettings,
     ) -> Result<(), LocalError> {
-        let connection = self.connections.find_mut(id.connection)?;
-        let cx = &mut self.cx;
-        connection.upgrade(cx, id.stream, opening, subprotocol, headers, settings)?;
+        let (connection, cx, stream) = self.open()?;
+        connection.upgrade(cx, stream, opening, subprotocol, headers, settings)?;
         let listener = connection.link.listener;
-        if self.acceptor.is_draining(listener) {
-            self.drain_connection(id.connection.key);
+        if self.core.acceptor.is_draining(listener) {
+            self.core.drain_connection(self.key());
         }
-        self.touch(id.connection.key);
+        self.core.touch(self.key());
         Ok(())
     }
 
     /// Sends a message, a text if `text` (which must be UTF-8). Returns how
     /// many bytes have not left yet: above a limit of its own the sender
-    /// waits for [`Reactor::tell_drained`].
+    /// waits for [`ExchangeHandle::tell_drained`].
     ///
     /// # Errors
     /// [`LocalError`]: `OutOfTurn` after the WebSocket has ended.
-    pub fn send(
-        &mut self,
-        id: ExchangeId,
-        text: bool,
-        content: Content<'_>,
-    ) -> Result<usize, LocalError> {
-        let connection = self.connections.find_mut(id.connection)?;
-        let unsent = connection.send(&mut self.cx, id.stream, text, content)?;
-        self.touch(id.connection.key);
+    pub fn send(&mut self, text: bool, content: Content<'_>) -> Result<usize, LocalError> {
+        let (connection, cx, stream) = self.open()?;
+        let unsent = connection.send(cx, stream, text, content)?;
+        self.core.touch(self.key());
         Ok(unsent)
     }
 
@@ -220,25 +244,20 @@ impl Reactor {
     ///
     /// # Errors
     /// [`LocalError`]: `OutOfTurn` after the WebSocket has ended.
-    pub fn close_websocket(
-        &mut self,
-        id: ExchangeId,
-        code: CloseCode,
-        reason: &str,
-    ) -> Result<(), LocalError> {
-        let connection = self.connections.find_mut(id.connection)?;
-        connection.close_websocket(&mut self.cx, id.stream, code, reason)?;
-        self.touch(id.connection.key);
+    pub fn close_websocket(&mut self, code: CloseCode, reason: &str) -> Result<(), LocalError> {
+        let (connection, cx, stream) = self.open()?;
+        connection.close_websocket(cx, stream, code, reason)?;
+        self.core.touch(self.key());
         Ok(())
     }
 
     /// Reads no more for a while (`true`), or goes on: messages stay with the
     /// peer, and its silence does not count against it.
-    pub fn pause(&mut self, id: ExchangeId, yes: bool) {
-        if let Ok(connection) = self.connections.find_mut(id.connection) {
-            connection.pause(id.stream, yes);
+    pub fn pause(&mut self, yes: bool) {
+        if let Ok(connection) = self.core.connections.find_mut(self.id.connection) {
+            connection.pause(self.id.stream, yes);
             if !yes {
-                self.touch(id.connection.key);
+                self.core.touch(self.key());
             }
         }
     }
@@ -246,14 +265,14 @@ impl Reactor {
 
 // ---- what it wants to hear and to know ---------------------------------------------
 
-impl Reactor {
+impl ExchangeHandle<'_> {
     /// Asks for [`crate::Event::Drained`], once, when all that was written so
     /// far has left. False: no response is being sent.
-    pub fn tell_drained(&mut self, id: ExchangeId) -> bool {
-        let connection = self.connections.find_mut(id.connection);
-        let asked = connection.is_ok_and(|connection| connection.tell_drained(id.stream));
+    pub fn tell_drained(&mut self) -> bool {
+        let connection = self.core.connections.find_mut(self.id.connection);
+        let asked = connection.is_ok_and(|connection| connection.tell_drained(self.id.stream));
         if asked {
-            self.touch(id.connection.key);
+            self.core.touch(self.key());
         }
         asked
     }
@@ -261,60 +280,101 @@ impl Reactor {
     /// Asks for [`crate::Event::Gone`], once, if the client of an exchange is
     /// gone before its response is complete; or (`yes` is false) takes that
     /// back. False: it is gone, or the response is complete.
-    pub fn tell_gone(&mut self, id: ExchangeId, yes: bool) -> bool {
-        let connection = self.connections.find_mut(id.connection);
-        connection.is_ok_and(|connection| connection.tell_gone(id.stream, yes))
+    pub fn tell_gone(&mut self, yes: bool) -> bool {
+        let connection = self.core.connections.find_mut(self.id.connection);
+        connection.is_ok_and(|connection| connection.tell_gone(self.id.stream, yes))
+    }
+
+    /// Whether the application owes a response, or the rest of one, and the
+    /// client is there for it.
+    pub fn owes(&self) -> bool {
+        let connection = self.find();
+        connection.is_ok_and(|connection| connection.owes_response(self.id.stream))
+    }
+
+    /// Whether the response that is being sent has no body.
+    pub fn is_bodiless(&self) -> bool {
+        let connection = self.find();
+        connection.is_ok_and(|connection| connection.is_bodiless(self.id.stream))
+    }
+
+    /// Bytes that were written to the connection and have not left yet.
+    pub fn unsent(&self) -> usize {
+        let connection = self.find();
+        connection.map_or(0, |connection| connection.link.output.pending())
+    }
+
+    /// The address of the other end, while the connection is open.
+    pub fn peer(&self) -> Option<Peer> {
+        let connection = self.find();
+        connection.ok().map(|connection| connection.link.peer)
+    }
+
+    // ---- for a thread that waits for its client -------------------------------------
+
+    /// Sends at once what waits for the client; returns how many bytes still do.
+    ///
+    /// # Errors
+    /// [`LocalError::Closed`].
+    pub fn send_now(&mut self) -> Result<usize, LocalError> {
+        self.find()?;
+        // Long may have passed since the turn began, and deadlines are set.
+        if self.core.main_thread.rest == Rest::Busy {
+            let cx = &mut self.core.cx;
+            cx.load.counters.busy_ns += cx.clock.since_tick_ns();
+        }
+        self.core.cx.clock.tick();
+        self.core.flush(self.key());
+        Ok(self.find()?.link.output.pending())
+    }
+
+    /// # Errors
+    /// [`LocalError::Closed`], also if the process has no descriptor left.
+    pub fn blocking_send(&mut self) -> Result<BlockingSend, LocalError> {
+        let blocking = BlockingSend::of(&self.find()?.link);
+        blocking.map_err(|_| {
+            let reason = "no descriptor was left to wait for the client";
+            self.core.close_connection(self.key(), Some(reason));
+            LocalError::Closed
+        })
+    }
+}
+
+/// A connection, as the application uses it: [`crate::Reactor::connection`].
+pub struct ConnectionHandle<'a> {
+    core: &'a mut Core,
+    id: ConnectionId,
+}
+
+impl<'a> ConnectionHandle<'a> {
+    pub(crate) fn new(core: &'a mut Core, id: ConnectionId) -> Self {
+        ConnectionHandle { core, id }
     }
 
     /// Asks for [`crate::Event::Closed`] when the connection is closed.
     /// False: it is.
-    pub fn tell_closed(&mut self, id: ConnectionId) -> bool {
-        let connection = self.connections.find_mut(id);
+    pub fn tell_closed(&mut self) -> bool {
+        let connection = self.core.connections.find_mut(self.id);
         connection
             .map(|connection| connection.wants_closed = true)
             .is_ok()
     }
 
     /// Whether the client may still read what is sent.
-    pub fn is_open(&self, id: ConnectionId) -> bool {
-        let connection = self.connections.find(id);
+    pub fn is_open(&self) -> bool {
+        let connection = self.core.connections.find(self.id);
         connection.is_ok_and(|connection| !connection.link.eof)
     }
 
-    /// Whether the application owes a response, or the rest of one, and the
-    /// client is there for it.
-    pub fn owes(&self, id: ExchangeId) -> bool {
-        let connection = self.connections.find(id.connection);
-        connection.is_ok_and(|connection| connection.owes_response(id.stream))
-    }
-
-    /// Whether the response that is being sent has no body.
-    pub fn is_bodiless(&self, id: ExchangeId) -> bool {
-        let connection = self.connections.find(id.connection);
-        connection.is_ok_and(|connection| connection.is_bodiless(id.stream))
-    }
-
-    /// Bytes that were written to the connection and have not left yet.
-    pub fn unsent(&self, id: ExchangeId) -> usize {
-        let connection = self.connections.find(id.connection);
-        connection.map_or(0, |connection| connection.link.output.pending())
-    }
-
-    /// The address of the other end, while the connection is open.
-    pub fn peer(&self, id: ExchangeId) -> Option<Peer> {
-        let connection = self.connections.find(id.connection);
-        connection.ok().map(|connection| connection.link.peer)
-    }
-
     /// The address of our end, while the connection is open.
-    pub fn local_address(&self, id: ConnectionId) -> Option<Peer> {
-        let connection = self.connections.find(id).ok()?;
+    pub fn local_address(&self) -> Option<Peer> {
+        let connection = self.core.connections.find(self.id).ok()?;
         Some(connection.link.transport.local_address())
     }
 
-    /// The scheme of a URI that leads to that connection.
-    pub fn scheme(&self, id: ConnectionId) -> Option<&'static str> {
-        let connection = self.connections.find(id).ok()?;
+    /// The scheme of a URI that leads to the connection, while it is open.
+    pub fn scheme(&self) -> Option<&'static str> {
+        let connection = self.core.connections.find(self.id).ok()?;
         Some(connection.link.transport.scheme())
     }
 }

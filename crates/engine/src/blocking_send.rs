@@ -4,12 +4,10 @@
 //! Always holds: the thread waits on a descriptor of its own, without the
 //! reactor, which may close the connection meanwhile.
 
-use crate::errors::LocalError;
-use crate::exchange::ExchangeId;
-use crate::handoff::main_thread::Rest;
-use crate::reactor::Reactor;
+use crate::link::Link;
 use crate::transport::{Room, Transport};
 use rustix::time::Timespec;
+use std::io;
 
 /// Where one connection's responses leave, to wait there for room.
 pub struct BlockingSend {
@@ -17,45 +15,20 @@ pub struct BlockingSend {
     timeout: Timespec,
 }
 
-impl Reactor {
-    /// Sends at once what waits for a client; returns how many bytes still do.
-    ///
+impl BlockingSend {
     /// # Errors
-    /// [`LocalError::Closed`].
-    pub fn send_now(&mut self, id: ExchangeId) -> Result<usize, LocalError> {
-        self.connections.find(id.connection)?;
-        let clock = &mut self.cx.clock;
-        // Long may have passed since the turn began, and deadlines are set.
-        if self.main_thread.rest == Rest::Busy {
-            self.cx.load.counters.busy_ns += clock.since_tick_ns();
-        }
-        clock.tick();
-        self.flush(id.connection.key);
-        let connection = self.connections.find(id.connection)?;
-        Ok(connection.link.output.pending())
-    }
-
-    /// # Errors
-    /// [`LocalError::Closed`], also if the process has no descriptor left.
-    pub fn blocking_send(&mut self, id: ExchangeId) -> Result<BlockingSend, LocalError> {
-        let link = &self.connections.find(id.connection)?.link;
+    /// If the process has no descriptor left.
+    pub(crate) fn of(link: &Link) -> io::Result<Self> {
         let timeout_ms = link.settings.send_timeout_ms;
-        let Ok(transport) = link.transport.try_clone() else {
-            let reason = "no descriptor was left to wait for the client";
-            self.close_connection(id.connection.key, Some(reason));
-            return Err(LocalError::Closed);
-        };
         Ok(BlockingSend {
-            transport,
+            transport: link.transport.try_clone()?,
             timeout: Timespec {
                 tv_sec: (timeout_ms / 1000) as i64,
                 tv_nsec: (timeout_ms % 1000 * 1_000_000) as _,
             },
         })
     }
-}
 
-impl BlockingSend {
     /// Blocks until the client has read something.
     ///
     /// # Errors
@@ -66,10 +39,10 @@ impl BlockingSend {
             match self.transport.wait_for_room(&self.timeout) {
                 Room::Yes => return Ok(()),
                 Room::PeerGone => return Err("the client closed the connection"),
-                Room::Failed => return Err("the connection could not be watched"),
+                Room::Failed => return Err("epoll did not take the connection"),
                 // As for a deadline: a slow reader shows only in the queue.
                 Room::TimedOut if self.transport.queued() < queued => {}
-                Room::TimedOut => return Err("the client did not read its answer"),
+                Room::TimedOut => return Err("the client did not read its response"),
             }
         }
     }

@@ -38,10 +38,13 @@ pub(crate) struct Connection {
     pub(crate) touched: bool,
 }
 
+// Ten thousand of them idle in one process.
+const _: () = assert!(size_of::<Connection>() <= 264);
+
 /// RFC 9110, section 15.6.5.
 pub(crate) const OVERDUE: RemoteError = RemoteError {
     status: 504,
-    reason: "the application did not answer in time",
+    reason: "the application did not respond in time",
 };
 
 impl Connection {
@@ -195,7 +198,7 @@ impl Connection {
             (Stage::Serving, Protocol::Http1(http1)) => http1.reads(),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.reads(),
             (Stage::Finishing, _) => false,
-            (Stage::Lingering { .. }, _) => true,
+            (Stage::Lingering, _) => true,
         }
     }
 
@@ -207,7 +210,7 @@ impl Connection {
             _ if self.link.eof => EventFlags::empty(),
             (Stage::Serving, Protocol::Http1(http1)) => http1.interest(blocked),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.interest(),
-            (Stage::Lingering { .. }, _) if !blocked => READING,
+            (Stage::Lingering, _) if !blocked => READING,
             _ => EventFlags::empty(),
         };
         interest.set(EventFlags::OUT, blocked);
@@ -218,7 +221,7 @@ impl Connection {
     pub(crate) fn waits_for(&self) -> Wait {
         match (self.link.stage, &self.protocol) {
             _ if self.link.output.pending() > 0 => Wait::Reader,
-            (Stage::Lingering { until_ms }, _) => Wait::Close { until_ms },
+            (Stage::Lingering, _) => Wait::Linger,
             (Stage::Finishing, _) => Wait::Nothing,
             (Stage::Serving, Protocol::Http1(http1)) => http1.waits_for(),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.waits_for(),
@@ -230,7 +233,7 @@ impl Connection {
         let Connection { link, protocol, .. } = self;
         match (expiry, protocol) {
             (Expiry::JudgeReader, _) if !link.peer_reads() => {
-                Progress::Close(Some("the client did not read its answer"))
+                Progress::Close(Some("the client did not read its response"))
             }
             (Expiry::HeadTimeout, Protocol::Http1(http1)) => {
                 http1.time_out(link, cx, "the request head did not arrive in time")
@@ -518,3 +521,6 @@ impl Connection {
         exchange.is_some_and(|exchange| exchange.encoder == prefork_wire::BodyEncoder::Nothing)
     }
 }
+
+#[cfg(test)]
+mod tests;

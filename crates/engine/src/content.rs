@@ -1,9 +1,9 @@
-//! A piece of a response's body on its way in.
+//! A part of a response's body on its way in.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// Bytes that somebody else owns, kept alive until they have been sent.
+/// Bytes that another part owns, kept alive until they have been sent.
 pub type Payload = Box<dyn AsRef<[u8]> + Send + Sync>;
 
 /// Bytes of a regular file, from `offset` on. They never come into user

@@ -24,8 +24,10 @@ pub(crate) enum Wait {
     Application { since_ms: u64 },
     /// A frame, or the time for a Ping.
     Frame { due_ms: u64 },
-    /// The peer to close its side.
+    /// The peer to close its side: a WebSocket.
     Close { until_ms: u64 },
+    /// The same, once our side is closed: from when it is, whatever comes.
+    Linger,
     /// The client to read.
     Reader,
     /// Nothing that has a time limit.
@@ -35,7 +37,7 @@ pub(crate) enum Wait {
 /// What is done with a connection whose time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expiry {
-    /// It ends, without a word.
+    /// It is closed, and the client gets nothing.
     Close,
     /// The client gets a 408: the head took too long.
     HeadTimeout,
@@ -43,7 +45,7 @@ pub(crate) enum Expiry {
     JudgePace,
     /// The client gets a 504: the application took too long.
     Overdue,
-    /// A Ping goes out, or the last one was not answered.
+    /// A Ping goes out, or no Pong has come for the last one.
     Ping,
     /// The client goes on if it has read anything.
     JudgeReader,
@@ -51,7 +53,7 @@ pub(crate) enum Expiry {
     Nothing,
 }
 
-/// When the time is up. `drains_until_ms`: the listener drains, and until then
+/// When the time is up; `None`: when it was to be before. `drains_until_ms`: the listener drains, and until then
 /// its connections may bring one request more.
 #[inline]
 pub(crate) fn due_ms(
@@ -59,8 +61,8 @@ pub(crate) fn due_ms(
     settings: &ListenerSettings,
     now_ms: u64,
     drains_until_ms: Option<u64>,
-) -> u64 {
-    match wait {
+) -> Option<u64> {
+    Some(match wait {
         Wait::FirstRequest { since_ms } | Wait::Head { since_ms } => {
             since_ms.saturating_add(settings.header_timeout_ms)
         }
@@ -76,12 +78,16 @@ pub(crate) fn due_ms(
         Wait::Body { due_ms } | Wait::Frame { due_ms } => due_ms,
         Wait::Close { until_ms } => until_ms,
         Wait::Application { .. } | Wait::Nothing => NEVER,
-    }
+        Wait::Linger => return None,
+    })
 }
 
 pub(crate) fn on_expiry(wait: Wait) -> Expiry {
     match wait {
-        Wait::FirstRequest { .. } | Wait::NextRequest { .. } | Wait::Close { .. } => Expiry::Close,
+        Wait::FirstRequest { .. }
+        | Wait::NextRequest { .. }
+        | Wait::Close { .. }
+        | Wait::Linger => Expiry::Close,
         Wait::Head { .. } => Expiry::HeadTimeout,
         Wait::Body { .. } => Expiry::JudgePace,
         Wait::Application { .. } => Expiry::Overdue,
@@ -120,20 +126,26 @@ mod tests {
             (Wait::Nothing, NEVER, Expiry::Nothing),
         ];
         for (wait, due, expiry) in table {
-            assert_eq!(due_ms(wait, &settings(), 100, None), due, "{wait:?}");
+            assert_eq!(due_ms(wait, &settings(), 100, None), Some(due), "{wait:?}");
             assert_eq!(on_expiry(wait), expiry, "{wait:?}");
         }
+    }
+
+    #[test]
+    fn what_comes_from_a_client_does_not_make_us_linger_longer() {
+        assert_eq!(due_ms(Wait::Linger, &settings(), 100, None), None);
+        assert_eq!(on_expiry(Wait::Linger), Expiry::Close);
     }
 
     #[test]
     fn a_listener_that_drains_shortens_only_the_wait_for_the_next_request() {
         let drains = Some(103);
         let next = Wait::NextRequest { until_ms: NEVER };
-        assert_eq!(due_ms(next, &settings(), 100, drains), 103);
+        assert_eq!(due_ms(next, &settings(), 100, drains), Some(103));
         let younger = Wait::NextRequest { until_ms: 101 };
-        assert_eq!(due_ms(younger, &settings(), 100, drains), 101);
+        assert_eq!(due_ms(younger, &settings(), 100, drains), Some(101));
         let first = Wait::FirstRequest { since_ms: 95 };
-        assert_eq!(due_ms(first, &settings(), 100, drains), 105);
+        assert_eq!(due_ms(first, &settings(), 100, drains), Some(105));
     }
 
     #[test]
@@ -143,6 +155,6 @@ mod tests {
             ..settings()
         };
         let wait = Wait::Application { since_ms: 0 };
-        assert_eq!(due_ms(wait, &settings, 100, None), NEVER);
+        assert_eq!(due_ms(wait, &settings, 100, None), Some(NEVER));
     }
 }

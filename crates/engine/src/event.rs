@@ -16,11 +16,11 @@ pub struct Client {
     pub peer: Peer,
 }
 
-/// What happened. `conn` is the name to answer to.
+/// What happened, and to which exchange or connection.
 pub enum Event {
-    /// A request. With a body, it is still to come: answer without it, or
-    /// call [`collect`](crate::Reactor::collect) and wait for [`Event::Body`], or take it in
-    /// pieces: [`begin_pulling`](crate::Reactor::begin_pulling).
+    /// A request. With a body, it is still to come: respond without it, or
+    /// [`collect`](crate::ExchangeHandle::collect) it and wait for [`Event::Body`], or
+    /// take it in parts: [`begin_pulling`](crate::ExchangeHandle::begin_pulling).
     Request {
         client: Client,
         /// The head as it came; the spans of `head` point into it.
@@ -28,28 +28,29 @@ pub enum Event {
         head: Head,
     },
     /// The body of a request that was collected, or why it could not be kept
-    /// (no room on the disk): the answer is owed all the same.
+    /// (no room on the disk): the response is owed all the same.
     Body {
         exchange: ExchangeId,
         body: Result<Body, io::Error>,
     },
-    /// The piece of a body that was asked for by [`pull`](crate::Reactor::pull).
+    /// The part of a body that was asked for by [`pull`](crate::ExchangeHandle::pull).
     BodyPart {
         exchange: ExchangeId,
         part: BodyPart,
     },
-    /// No more of it comes: `reject` says what the client did wrong. It has
-    /// heard that, or been cut off in the middle of its answer.
+    /// No more of the body comes: `reject` says what the client did wrong. It
+    /// has got that as a response, or its connection was closed in the middle of one.
     BodyFailed { client: Client, reject: RemoteError },
-    /// Not a request. Answer it, or let [`reject`](crate::Reactor::reject) do so.
+    /// What came is no request. Respond to it, or let
+    /// [`reject`](crate::ExchangeHandle::reject) do so.
     Malformed { client: Client, reject: RemoteError },
-    /// The peer of a WebSocket has said this.
+    /// The peer of a WebSocket has sent this.
     Message {
         exchange: ExchangeId,
         message: Message,
     },
     /// A WebSocket is over: nothing more comes, and nothing can be sent. The
-    /// codes are those of RFC 6455, section 7.4: 1005 if none was said, 1006 if
+    /// codes are those of RFC 6455, section 7.4: 1005 if none was sent, 1006 if
     /// the peer vanished. `fault` if it broke the rules.
     Ended {
         client: Client,
@@ -68,14 +69,14 @@ pub enum Event {
         peer: Peer,
         interrupted: Option<&'static str>,
     },
-    /// A listener takes no connections for a moment: the reason.
+    /// A listener accepts no connections for a moment: the reason.
     Starved { listener: u32, error: io::Error },
-    /// It takes them again.
+    /// It accepts them again.
     Recovered { listener: u32 },
-    /// As many requests were taken as this process was to take.
+    /// This process has taken as many requests as it should.
     Exhausted,
     /// The application took too long for a request. Its client has got a 504;
-    /// the answer is no longer owed. `request` is method and target.
+    /// the response is no longer owed. `request` is method and target.
     Overdue {
         client: Client,
         request: String,

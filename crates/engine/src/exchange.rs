@@ -55,26 +55,27 @@ impl ExchangeId {
 #[derive(Default)]
 pub(crate) struct Label {
     text: Vec<u8>,
-    method_len: u32,
 }
 
 impl Label {
     pub(crate) fn set(&mut self, method: &[u8], target: &[u8]) {
         self.text.clear();
         self.text.extend_from_slice(method);
+        self.text.push(b' ');
         self.text.extend_from_slice(target);
-        self.method_len = method.len() as u32;
     }
 
     pub(crate) fn parts(&self) -> (&[u8], &[u8]) {
-        let len = self.method_len as usize;
-        self.text.split_at_checked(len).unwrap_or_default()
+        let mut parts = self.text.splitn(2, |&byte| byte == b' ');
+        (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        )
     }
 
     /// Fit for a log.
     pub(crate) fn line(&self) -> String {
-        let (method, target) = self.parts();
-        format!("{} {}", method.escape_ascii(), target.escape_ascii())
+        self.text.escape_ascii().to_string()
     }
 }
 
@@ -100,7 +101,7 @@ impl Default for Exchange {
             phase: Phase::Idle,
             context: RequestContext::default(),
             encoder: BodyEncoder::Nothing,
-            body: Incoming::Complete,
+            body: Incoming::default(),
             expects_continue: false,
             wants_drained: false,
             wants_gone: false,

@@ -105,11 +105,11 @@ impl Http1 {
         }
         match decoder {
             Some(decoder) => {
-                exchange.body = Incoming::Coming(Box::new(RequestBody::new(decoder)));
+                exchange.body = Incoming::new(decoder);
                 cx.must_advance(exchange, Step::RequestWithBody);
             }
             None => {
-                exchange.body = Incoming::Complete;
+                exchange.body.complete();
                 cx.start_request(exchange, method, target);
             }
         }
@@ -137,10 +137,10 @@ impl Http1 {
         let Collected::All(body) = collected else {
             return Progress::Wait;
         };
-        exchange.body = match body {
-            Ok(_) => Incoming::Complete,
-            Err(_) => Incoming::Dropped,
-        };
+        match body {
+            Ok(_) => exchange.body.complete(),
+            Err(_) => exchange.body.drop_rest(),
+        }
         exchange.given_ms = cx.clock.now_ms;
         cx.must_advance(exchange, Step::Collected);
         Progress::Event(Event::Body {
@@ -182,7 +182,7 @@ impl Http1 {
         incoming.gave(&part, cx.clock.now_ms);
         exchange.given_ms = cx.clock.now_ms; // its time begins anew with each part
         if part.last {
-            exchange.body = Incoming::Complete;
+            exchange.body.complete();
         }
         Ok(Some(part))
     }
@@ -195,12 +195,13 @@ impl Http1 {
         reject: RemoteError,
     ) -> Event {
         cx.work.discard();
+        link.unread = true;
         self.parser = None;
         self.requests += 1;
         let exchange = &mut self.exchange;
         exchange.context = RequestContext::default();
         exchange.encoder = BodyEncoder::Nothing;
-        exchange.body = Incoming::Dropped;
+        exchange.body.drop_rest();
         exchange.given_ms = cx.clock.now_ms;
         exchange.label.set(b"a malformed", b"request");
         cx.must_advance(exchange, Step::Malformed);

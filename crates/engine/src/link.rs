@@ -26,7 +26,7 @@ pub(crate) enum Stage {
     Finishing,
     /// Our side is closed. What still comes is read and dropped, so that the
     /// response is not lost to a reset (RFC 9112, section 9.6).
-    Lingering { until_ms: u64 },
+    Lingering,
 }
 
 /// How a peer ends its side.
@@ -159,7 +159,7 @@ impl Link {
             Ok(Sent::All) => Flushed::All,
             Ok(Sent::Blocked { progress }) => Flushed::Blocked { progress },
             Err(Failure::Peer) => {
-                Flushed::Failed("the client closed the connection before its answer was sent")
+                Flushed::Failed("the client closed the connection before its response was sent")
             }
             Err(Failure::File) => {
                 Flushed::Failed("a file became shorter while it was sent, or cannot be read")

@@ -1,6 +1,6 @@
 //! What waits to leave on one connection.
 //!
-//! Owns: the bytes between the application's answer and the socket. Always
+//! Owns: the bytes between the application's response and the transport. Always
 //! holds: they leave in order, each once; an empty queue holds no memory. A
 //! large payload is not copied: it stays where the application made it and is
 //! sent from there, beside its framing, in one vectored write; a file is sent
@@ -67,7 +67,7 @@ pub(crate) enum Failure {
     File,
 }
 
-/// Almost every answer is one short run of bytes: that one is `first`, and
+/// Almost every response is one short run of bytes: that one is `first`, and
 /// the queue behind it is never allocated.
 #[derive(Default)]
 pub(crate) struct Output {

@@ -22,41 +22,41 @@ pub struct BodyPart {
     pub last: bool,
 }
 
-/// What of an exchange's body is still to come.
-pub(crate) enum Incoming {
-    /// There is no body, or all of it was read.
-    Complete,
-    Coming(Box<RequestBody>),
-    /// The rest will not be read, so what follows it on the connection cannot be either.
-    Dropped,
-}
+/// What of an exchange's body was not read; nothing if there is none, or all of it was.
+#[derive(Default)]
+pub(crate) struct Incoming(Option<Box<RequestBody>>);
 
 impl Incoming {
-    #[inline]
-    pub(crate) fn is_complete(&self) -> bool {
-        matches!(self, Incoming::Complete)
+    pub(crate) fn new(decoder: BodyDecoder) -> Self {
+        Incoming(Some(Box::new(RequestBody::new(decoder))))
     }
 
     #[inline]
+    pub(crate) fn is_complete(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(crate) fn complete(&mut self) {
+        self.0 = None;
+    }
+
+    /// What comes, if it will be read.
+    #[inline]
     pub(crate) fn coming(&self) -> Option<&RequestBody> {
-        match self {
-            Incoming::Coming(body) => Some(body),
-            _ => None,
-        }
+        self.0.as_deref().filter(|body| !body.is_dropped())
     }
 
     #[inline]
     pub(crate) fn coming_mut(&mut self) -> Option<&mut RequestBody> {
-        match self {
-            Incoming::Coming(body) => Some(body),
-            _ => None,
-        }
+        self.0.as_deref_mut().filter(|body| !body.is_dropped())
     }
 
+    /// The rest will not be read, so what follows it on the connection cannot be either.
     #[inline]
     pub(crate) fn drop_rest(&mut self) {
-        if !self.is_complete() {
-            *self = Incoming::Dropped;
+        if let Some(body) = &mut self.0 {
+            body.window = Window::Dropped;
+            body.body = Body::Memory(Vec::new());
         }
     }
 
@@ -69,8 +69,14 @@ impl Incoming {
 
 /// The current window, which passes only while the body is wanted.
 enum Window {
-    Held { left_ms: u64 },
-    Runs { until_ms: u64 },
+    Held {
+        left_ms: u64,
+    },
+    Runs {
+        until_ms: u64,
+    },
+    /// There is none any more: the rest will not be read.
+    Dropped,
 }
 
 /// What became of a collected body.
@@ -91,7 +97,7 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new(decoder: BodyDecoder) -> Self {
+    fn new(decoder: BodyDecoder) -> Self {
         RequestBody {
             decoder,
             body: Body::Memory(Vec::new()),
@@ -100,6 +106,10 @@ impl RequestBody {
                 left_ms: RATE_WINDOW_MS,
             },
         }
+    }
+
+    fn is_dropped(&self) -> bool {
+        matches!(self.window, Window::Dropped)
     }
 
     fn is_wanted(&self) -> bool {
@@ -123,7 +133,7 @@ impl RequestBody {
     /// When its pace is to be judged; `None` while it is not wanted.
     pub(crate) fn due_ms(&self) -> Option<u64> {
         match self.window {
-            Window::Held { .. } => None,
+            Window::Held { .. } | Window::Dropped => None,
             Window::Runs { until_ms } => Some(until_ms),
         }
     }

@@ -3,8 +3,8 @@
 //! Owns: the exchange that was upgraded, and the frames of either direction.
 //! Always holds: the application gets [`Event::Ended`] exactly once, after the
 //! last message, and can send nothing from then on; until then the exchange is
-//! open and in flight. Pings are answered, sent and missed here. The closing
-//! handshake is given `CLOSE_MS`. Knows no epoll, no timer and no other connection.
+//! open and in flight. Pings are sent and answered here, and their Pongs
+//! missed. The closing handshake is given `CLOSE_MS`. Knows no epoll, no timer and no other connection.
 
 use crate::content::Content;
 use crate::context::Context;
@@ -23,7 +23,7 @@ use prefork_wire::websocket::{
 };
 use rustix::event::epoll::EventFlags;
 
-/// How long the peer has to answer our Close.
+/// How long the peer has to respond to our Close.
 const CLOSE_MS: u64 = 5_000;
 /// RFC 6455, section 7.4.1: the peer vanished without a Close.
 const ABNORMAL_CLOSURE: u16 = 1006;
@@ -36,7 +36,7 @@ pub(crate) struct WebSocket {
     /// The application has too much unread: nothing more is read for it.
     paused: bool,
     next_ping_ms: u64,
-    /// When the Ping went out to which no frame has answered yet.
+    /// When the Ping went out after which no frame has come yet.
     pinged_ms: Option<u64>,
     /// When our Close has waited too long for the peer's.
     closes_until_ms: u64,
@@ -218,11 +218,11 @@ impl WebSocket {
         }
     }
 
-    /// It is time for a Ping, or too late for its answer.
+    /// It is time for a Ping, or too late for its Pong.
     pub(crate) fn ping(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
-        // What a paused peer would answer is not read.
+        // While paused, the Pong of the peer is not read.
         if self.pinged_ms.is_some() && !self.paused {
-            return Progress::Close(Some("the client did not answer a ping in time"));
+            return Progress::Close(Some("the client did not respond to a ping in time"));
         }
         if let Some(deflater) = &mut self.deflater {
             deflater.release_idle();

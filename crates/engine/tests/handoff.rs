@@ -33,7 +33,7 @@ impl Pair {
 /// A worker of a pool that replaces those that go (`kept`), or ends.
 struct Worker {
     engine: Reactor,
-    door: std::net::SocketAddr,
+    address: std::net::SocketAddr,
     emptied: u32,
 }
 
@@ -47,39 +47,39 @@ impl Worker {
         });
         let slot = board.enter(0, 1).unwrap();
         slot.set_state(State::Spare);
-        let gate = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        let overcommit = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
         let mut engine = Reactor::new().unwrap();
-        engine.join_pool(slot, 1, gate);
+        engine.join_pool(slot, 1, overcommit);
         engine.join_queue(pair.queue());
-        let door = TcpListener::bind("127.0.0.1:0").unwrap();
-        door.set_nonblocking(true).unwrap();
-        let address = door.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
         let settings = ListenerSettings {
             keep_alive_timeout_ms: 1_000,
             ..ListenerSettings::default()
         };
-        engine.listen(door.into(), settings).unwrap();
+        engine.listen(listener.into(), settings).unwrap();
         Worker {
             engine,
-            door: address,
+            address,
             emptied: 0,
         }
     }
 
     fn client(&self) -> TcpStream {
-        let client = TcpStream::connect(self.door).unwrap();
+        let client = TcpStream::connect(self.address).unwrap();
         let patience = Some(Duration::from_secs(5));
         client.set_read_timeout(patience).unwrap();
         client
     }
 
     /// A turn that waits no longer than it must; returns how many requests
-    /// were answered in it.
+    /// were responded to in it.
     fn turn(&mut self) -> u32 {
         self.turn_in_which(|engine, conn| {
             let none = std::iter::empty();
             let content = Content::Copied(b"fine");
-            engine.respond(conn, 200, none, content).unwrap();
+            engine.exchange(conn).respond(200, none, content).unwrap();
         })
     }
 
@@ -134,7 +134,7 @@ fn a_worker_that_drains_hands_its_idle_connections_on() {
     let (mut old, mut new) = (Worker::new(&pair, true), Worker::new(&pair, true));
     let mut client = old.client();
     assert!(!old.respond(&mut client).contains("Connection"));
-    old.engine.drain(0, 1_000);
+    old.engine.listener(0).drain(1_000);
     old.turn();
     assert_eq!((old.engine.connections(), old.emptied), (0, 1));
     let answer = new.respond(&mut client);
@@ -149,8 +149,8 @@ fn a_queue_that_is_full_leaves_a_connection_where_it_is() {
     let mut client = old.client();
     old.respond(&mut client);
     pair.fill();
-    old.engine.accepting(0, false).unwrap();
-    old.engine.drain(0, 1_000);
+    old.engine.listener(0).set_accepting(false).unwrap();
+    old.engine.listener(0).drain(1_000);
     old.turn();
     assert_eq!((old.engine.connections(), old.emptied), (1, 0));
     let answer = old.respond(&mut client);
@@ -159,7 +159,7 @@ fn a_queue_that_is_full_leaves_a_connection_where_it_is() {
 }
 
 #[test]
-fn nonsense_in_the_queue_harms_nobody() {
+fn nonsense_in_the_queue_does_no_harm() {
     let pair = Pair::new();
     let mut worker = Worker::new(&pair, true);
     let mut client = worker.client();
@@ -173,19 +173,19 @@ fn nonsense_in_the_queue_harms_nobody() {
 }
 
 #[test]
-fn the_last_worker_answers_what_is_in_the_queue_before_it_goes() {
+fn the_last_worker_serves_what_is_in_the_queue_before_it_goes() {
     let pair = Pair::new();
     let mut old = Worker::new(&pair, true);
     let mut clients = [old.client(), old.client()];
     for client in &mut clients {
         old.respond(client);
     }
-    old.engine.drain(0, 1_000);
+    old.engine.listener(0).drain(1_000);
     assert_eq!(old.engine.connections(), 0);
     let [asking, idle] = &mut clients;
     asking.write_all(GET).unwrap();
     let mut last = Worker::new(&pair, false);
-    last.engine.drain(0, 0);
+    last.engine.listener(0).drain(0);
     while last.emptied == 0 {
         last.turn();
     }
@@ -203,7 +203,7 @@ fn an_idle_connection_does_not_grow_younger_on_its_way() {
     old.respond(&mut client);
     std::thread::sleep(Duration::from_millis(600));
     let began = std::time::Instant::now();
-    old.engine.drain(0, 1_000);
+    old.engine.listener(0).drain(1_000);
     let mut new = Worker::new(&pair, true);
     while new.engine.connections() == 0 {
         new.turn();
@@ -218,7 +218,7 @@ fn an_idle_connection_does_not_grow_younger_on_its_way() {
 }
 
 #[test]
-fn what_a_client_has_still_to_say_is_not_taken_for_another_ones() {
+fn what_comes_late_from_a_client_is_not_taken_for_another_clients() {
     let pair = Pair::new();
     let (mut old, mut last) = (Worker::new(&pair, true), Worker::new(&pair, false));
     let mut idle = old.client();
@@ -228,10 +228,10 @@ fn what_a_client_has_still_to_say_is_not_taken_for_another_ones() {
     let mut requests = 0;
     while requests == 0 || last.emptied == 0 {
         requests += last.turn_in_which(|engine, conn| {
-            old.engine.drain(0, 1_000);
-            engine.drain(0, 0);
+            old.engine.listener(0).drain(1_000);
+            engine.listener(0).drain(0);
             // Its place is free, and the one in the queue comes in.
-            engine.abort(conn, None);
+            engine.exchange(conn).abort(None);
         });
     }
     assert_eq!(requests, 1);

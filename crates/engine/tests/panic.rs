@@ -29,7 +29,8 @@ fn answer_one(engine: &mut Reactor, content: Content<'_>) {
             if let Event::Request { client, .. } = event {
                 let conn = client.exchange;
                 engine
-                    .respond(conn, 200, std::iter::empty(), content)
+                    .exchange(conn)
+                    .respond(200, std::iter::empty(), content)
                     .unwrap();
                 return;
             }
@@ -45,12 +46,12 @@ fn ask(client: &mut TcpStream) {
 
 #[test]
 fn the_connection_that_panicked_is_closed_and_the_others_are_served() {
-    let door = TcpListener::bind("127.0.0.1:0").unwrap();
-    door.set_nonblocking(true).unwrap();
-    let address = door.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
     let mut engine = Reactor::new().unwrap();
     engine
-        .listen(door.into(), ListenerSettings::default())
+        .listen(listener.into(), ListenerSettings::default())
         .unwrap();
 
     let mut client = TcpStream::connect(address).unwrap();

@@ -19,16 +19,16 @@ struct Desk {
 impl Desk {
     fn new(keep_alive_timeout_ms: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("door");
-        let door = UnixListener::bind(&path).unwrap();
-        door.set_nonblocking(true).unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
         let mut engine = Reactor::new().unwrap();
         let settings = ListenerSettings {
             keep_alive_timeout_ms,
             body_min_rate: 1_000,
             ..ListenerSettings::default()
         };
-        engine.listen(door.into(), settings).unwrap();
+        engine.listen(listener.into(), settings).unwrap();
         Desk {
             engine,
             path,
@@ -78,7 +78,8 @@ fn timespec(ms: u64) -> rustix::time::Timespec {
 fn answer(engine: &mut Reactor, exchange: ExchangeId) {
     let none = std::iter::empty();
     engine
-        .respond(exchange, 200, none, Content::Copied(b"fine"))
+        .exchange(exchange)
+        .respond(200, none, Content::Copied(b"fine"))
         .unwrap();
 }
 
@@ -88,16 +89,23 @@ fn a_stream_moves_by_one_piece_a_turn_however_fast_it_is() {
     let mut client = desk.client();
     client.write_all(GET).unwrap();
     let conn = desk.request();
-    let start = |engine: &mut Reactor| engine.start(conn, 200, std::iter::empty(), Length::Unknown);
+    let start = |engine: &mut Reactor| {
+        engine
+            .exchange(conn)
+            .start(200, std::iter::empty(), Length::Unknown)
+    };
     start(&mut desk.engine).unwrap();
-    assert!(desk.engine.tell_drained(conn));
+    assert!(desk.engine.exchange(conn).tell_drained());
     for _ in 0..5 {
         let mut drained = 0;
         desk.turn(|engine, event| {
             assert!(matches!(event, Event::Drained { .. }));
             drained += 1;
-            engine.write(conn, Content::Copied(b"piece")).unwrap();
-            engine.tell_drained(conn);
+            engine
+                .exchange(conn)
+                .write(Content::Copied(b"piece"))
+                .unwrap();
+            engine.exchange(conn).tell_drained();
         });
         assert_eq!(drained, 1);
     }
@@ -169,9 +177,9 @@ fn what_happens_outside_of_a_turn_ends_the_wait() {
     let mut client = desk.client();
     client.write_all(GET).unwrap();
     let conn = desk.request();
-    assert!(desk.engine.tell_gone(conn, true));
-    assert!(desk.engine.tell_closed(conn.connection));
-    desk.engine.abort(conn, None);
+    assert!(desk.engine.exchange(conn).tell_gone(true));
+    assert!(desk.engine.connection(conn.connection).tell_closed());
+    desk.engine.exchange(conn).abort(None);
     assert_eq!(desk.engine.prepare(), Some(0));
     let mut heard = Vec::new();
     desk.turn(|_, event| match event {
@@ -196,10 +204,10 @@ fn a_complete_response_has_no_client_to_lose() {
     let mut client = desk.client();
     client.write_all(GET).unwrap();
     let conn = desk.request();
-    assert!(desk.engine.tell_gone(conn, true));
+    assert!(desk.engine.exchange(conn).tell_gone(true));
     answer(&mut desk.engine, conn);
-    assert!(!desk.engine.tell_gone(conn, true));
-    assert!(desk.engine.tell_closed(conn.connection));
+    assert!(!desk.engine.exchange(conn).tell_gone(true));
+    assert!(desk.engine.connection(conn.connection).tell_closed());
     desk.turn(|_, _| {});
     drop(client);
     let mut events = 0;
@@ -227,7 +235,7 @@ fn a_request_that_comes_at_the_last_moment_is_not_judged_by_the_old_deadline() {
         std::thread::sleep(Duration::from_millis(400));
         client.write_all(ask).unwrap();
         desk.turn(|engine, event| match event {
-            Event::Request { client, .. } => drop(engine.collect(client.exchange)),
+            Event::Request { client, .. } => drop(engine.exchange(client.exchange).collect()),
             Event::Malformed { .. } => panic!("timed out at once"),
             _ => {}
         });

@@ -124,14 +124,14 @@ impl Engine {
 
     /// Closes a listener. Its connections stay open.
     fn unlisten(&self, listener: u32) {
-        self.core.engine().unlisten(listener);
+        self.core.engine().listener(listener).close();
     }
 
     /// Pauses accepting new connections, or resumes it.
     ///
     /// Raises OSError.
     fn accepting(&self, listener: u32, yes: bool) -> PyResult<()> {
-        let result = self.core.engine().accepting(listener, yes);
+        let result = self.core.engine().listener(listener).set_accepting(yes);
         result.map_err(PyErr::from)
     }
 
@@ -218,13 +218,13 @@ impl Engine {
     fn drain(&self, listener: u32, linger: f64, drained: Py<PyAny>) {
         let linger_ms = (linger * 1000.0) as u64;
         self.dispatcher.when_drained(listener, drained);
-        self.core.engine().drain(listener, linger_ms);
+        self.core.engine().listener(listener).drain(linger_ms);
     }
 
     /// Closes every connection of a listener at once, even in the middle of a
     /// response.
     fn abort(&self, listener: u32) {
-        self.core.engine().abort_all(listener);
+        self.core.engine().listener(listener).abort_connections();
     }
 
     /// Closes the descriptors of this process: the epoll set, every listener and

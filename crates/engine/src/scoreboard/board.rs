@@ -80,7 +80,7 @@ impl Board {
         };
         let gone = page.counters();
         let mut header = self.view.header();
-        // Saturating: the numbers are a stranger's.
+        // Saturating: a worker wrote the numbers.
         header.retired_requests = header.retired_requests.saturating_add(gone.requests);
         header.retired_bytes_in = header.retired_bytes_in.saturating_add(gone.bytes_in);
         header.retired_bytes_out = header.retired_bytes_out.saturating_add(gone.bytes_out);

@@ -96,7 +96,7 @@ header! {
     overcommit: bool,
     /// The server is shutting down.
     stopping: bool,
-    /// Workers that go are replaced: somebody comes to what they leave in the central queue.
+    /// Workers that go are replaced: others take what they leave in the central queue.
     kept: bool,
     /// Workers forked so far.
     forked: u64,

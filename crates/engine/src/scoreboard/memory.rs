@@ -54,7 +54,7 @@ impl SharedMemory {
         Ok((memory, file))
     }
 
-    /// Maps a file that somebody handed over, to read. Refuses one that could still be cut or
+    /// Maps a file that another process handed over, to read. Refuses one that could still be cut or
     /// written.
     pub fn attach(file: BorrowedFd<'_>) -> io::Result<Self> {
         let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);

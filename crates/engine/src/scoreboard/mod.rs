@@ -1,11 +1,11 @@
 //! The scoreboard: what every worker is doing, readable by anyone, without a lock.
 //!
 //! Owns one sealed memory file. Its first page is the manager's, page 1 + i is slot i, and each
-//! page has one writer: the manager its own (and a slot's while nobody lives there), a worker
+//! page has one writer: the manager its own (and a slot's while no worker has it), a worker
 //! the page of its slot.
 //!
 //! What always holds:
-//! * A worker can write no page but its own. The kernel sees to that, not good manners
+//! * A worker can write no page but its own. The kernel enforces that
 //!   (`SharedMemory::narrow`).
 //! * What a worker wrote is hostile input: any word may hold anything, and reading it neither
 //!   panics nor trusts. An index, a pid or a length is never taken from it; the manager keeps

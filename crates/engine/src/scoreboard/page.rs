@@ -17,8 +17,8 @@ pub(super) const PAGE_BYTES: usize = if cfg!(target_arch = "x86_64") {
 const METHOD_WORDS: usize = 2;
 const PATH_WORDS: usize = 32;
 
-/// "understu", as a number. A reader refuses memory that does not start with it.
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"understu");
+/// "prefork", as a number. A reader refuses memory that does not start with it.
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"prefork\0");
 /// Counts the changes of this layout.
 pub(super) const LAYOUT: u32 = 2;
 
@@ -100,8 +100,8 @@ pub(super) struct SlotPage {
 }
 
 impl SlotPage {
-    /// Gives the slot to a new tenant, or to nobody. The sequence goes on counting: a reader
-    /// that began with the last tenant must not take the next one's words for his.
+    /// Gives the slot to a new worker, or to none. The sequence goes on counting: a reader
+    /// that began with the last worker must not take the words of the next one for its own.
     pub fn reset(&self, state: State, generation: u32, now_ns: u64) {
         self.sequence.write(|| {
             self.pid.set(0);

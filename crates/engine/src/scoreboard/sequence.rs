@@ -25,10 +25,10 @@ pub(super) struct Sequence(AtomicU64);
 impl Sequence {
     /// Runs `change` as one write. There must be no other writer.
     pub fn write<T>(&self, change: impl FnOnce() -> T) -> T {
-        // `| 1`, not `+ 1`: the slot's last tenant may have been killed amid a write.
+        // `| 1`, not `+ 1`: the slot's last worker may have been killed amid a write.
         let odd = self.0.load(Relaxed) | 1;
         self.0.store(odd, Relaxed);
-        fence(Release); // who sees a word of `change` sees the odd number too
+        fence(Release); // a reader that sees a word of `change` sees the odd number too
         let result = change();
         self.0.store(odd.wrapping_add(1), Release);
         result

@@ -78,7 +78,7 @@ impl Slot {
         self.memory.manager().header.overcommit.get()
     }
 
-    /// Overcommit, and nobody has become spare since. Of several that become active at once one
+    /// Overcommit, and no worker has become spare since. Of several that become active at once one
     /// sees that, at least: see `fewer_spares_than`.
     pub fn must_overcommit(&self) -> bool {
         self.overcommit() && self.spares_elsewhere() == 0

@@ -6,8 +6,8 @@
 pub enum State {
     /// No worker has the slot.
     Empty = 0,
-    /// Forked, not yet accepting. Counts towards the spares, or a slow start would be answered
-    /// by a fork too many.
+    /// Forked, not yet accepting. Counts towards the spares, or a slow start would cause a fork
+    /// too many.
     Starting = 1,
     /// Could start one more request now.
     Spare = 2,

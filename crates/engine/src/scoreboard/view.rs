@@ -56,7 +56,7 @@ impl View {
         (record.state != State::Empty).then_some(record)
     }
 
-    /// A slot that somebody has lived in. To look at another one's page would make the kernel find
+    /// A slot that a worker has had. To look at another one's page would make the kernel find
     /// memory for it.
     fn page(&self, index: usize) -> Option<&SlotPage> {
         let reach = self.memory.manager().reach.get() as usize;

@@ -12,7 +12,7 @@ use std::sync::atomic::{
 
 use super::state::State;
 
-/// A value that fits a cell. `from_bits` must take anything: a stranger may have written it.
+/// A value that fits a cell. `from_bits` must take anything: another process may have written it.
 pub(super) trait Cell: Copy {
     fn to_bits(self) -> u64;
     fn from_bits(bits: u64) -> Self;
@@ -80,7 +80,7 @@ impl<T: Cell> Word<T> {
     }
 
     /// Like `get` and `set`, in one order that all processes agree on. `Slot::fewer_spares_than`
-    /// says who needs it.
+    /// says which readers need it.
     pub fn get_ordered(&self) -> T {
         T::from_bits(self.bits.load(SeqCst))
     }

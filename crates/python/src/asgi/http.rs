@@ -186,7 +186,11 @@ impl HttpExchange {
             .iter()
             .map(|link| (b"link".as_slice(), link.as_slice()));
         let waiting = &self.waiting;
-        let sent = waiting.core.engine().inform(waiting.exchange, 103, fields);
+        let sent = waiting
+            .core
+            .engine()
+            .exchange(waiting.exchange)
+            .inform(103, fields);
         sent.map_err(|error| waiting.response.borrow_mut(py).not_sent(error))
     }
 
@@ -244,7 +248,7 @@ impl HttpExchange {
             let mut exchange = slf.borrow_mut();
             let trailers = std::mem::take(&mut exchange.trailers);
             let Waiting { core, exchange, .. } = &exchange.waiting;
-            core.engine().trail(*exchange, trailers.fields())
+            core.engine().exchange(*exchange).trail(trailers.fields())
         };
         sent.map_err(|error| response.borrow_mut().not_sent(error))?;
         Self::complete(slf, &response)
@@ -268,7 +272,11 @@ impl HttpExchange {
     }
 
     fn is_owed(&self) -> bool {
-        self.waiting.core.engine().owes(self.waiting.exchange)
+        self.waiting
+            .core
+            .engine()
+            .exchange(self.waiting.exchange)
+            .owes()
     }
 
     /// How far the response is. Raises ConnectionGone if the client is gone.
@@ -296,8 +304,8 @@ impl HttpExchange {
     fn ask(&self) -> bool {
         let mut engine = self.waiting.core.engine();
         match self.unread {
-            Unread::More => engine.pull(self.waiting.exchange).is_ok(),
-            Unread::Part(_) | Unread::Nothing => engine.owes(self.waiting.exchange),
+            Unread::More => engine.exchange(self.waiting.exchange).pull().is_ok(),
+            Unread::Part(_) | Unread::Nothing => engine.exchange(self.waiting.exchange).owes(),
         }
     }
 }

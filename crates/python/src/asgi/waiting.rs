@@ -66,7 +66,8 @@ impl Waiting {
     /// it has left.
     pub(crate) fn has_much_to_send(&self) -> bool {
         let mut engine = self.core.engine();
-        engine.unsent(self.exchange) > HIGH_WATER && engine.tell_drained(self.exchange)
+        engine.exchange(self.exchange).unsent() > HIGH_WATER
+            && engine.exchange(self.exchange).tell_drained()
     }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -92,7 +93,7 @@ pub(crate) fn register<T: Wait>(this: &Bound<'_, T>) -> bool {
             return true;
         }
         let (core, exchange) = (Arc::clone(&waiting.core), waiting.exchange);
-        waiting.is_registered = core.engine().tell_gone(exchange, true);
+        waiting.is_registered = core.engine().exchange(exchange).tell_gone(true);
         if !waiting.is_registered {
             return false;
         }

@@ -213,7 +213,10 @@ impl WebSocketExchange {
             )));
         };
         let Waiting { core, exchange, .. } = &self.waiting;
-        let closed = core.engine().close_websocket(*exchange, code, reason);
+        let closed = core
+            .engine()
+            .exchange(*exchange)
+            .close_websocket(code, reason);
         if let Err(LocalError::Invalid(invalid)) = closed {
             return Err(InvalidResponse::new_err(invalid.to_string()));
         }
@@ -247,13 +250,16 @@ impl WebSocketExchange {
             if response.state != State::Waiting {
                 return Err(response.already_answered());
             }
-            let sent = service.core.engine().upgrade(
-                websocket.waiting.exchange,
-                &websocket.opening,
-                subprotocol.map(latin1).as_deref(),
-                headers.fields().chain(defaults(&service, &headers)),
-                websocket.settings,
-            );
+            let sent = service
+                .core
+                .engine()
+                .exchange(websocket.waiting.exchange)
+                .upgrade(
+                    &websocket.opening,
+                    subprotocol.map(latin1).as_deref(),
+                    headers.fields().chain(defaults(&service, &headers)),
+                    websocket.settings,
+                );
             sent.map_err(|error| response.not_sent(error))?;
             response.set_answered();
             response.code = 101;
@@ -284,7 +290,10 @@ impl WebSocketExchange {
         let content = ResponseContent::new(py, Some(&data))?;
         let unsent = {
             let Waiting { core, exchange, .. } = &slf.borrow().waiting;
-            let sent = core.engine().send(*exchange, is_text, content.content());
+            let sent = core
+                .engine()
+                .exchange(*exchange)
+                .send(is_text, content.content());
             sent.map_err(|_| ConnectionGone::new_err("the WebSocket is closed"))?
         };
         if unsent <= HIGH_WATER || !slf.borrow().waiting.has_much_to_send() {
@@ -369,7 +378,7 @@ impl WebSocketExchange {
 
     fn pause_reading(&self, yes: bool) {
         let Waiting { core, exchange, .. } = &self.waiting;
-        core.engine().pause(*exchange, yes);
+        core.engine().exchange(*exchange).pause(yes);
     }
 }
 

@@ -64,7 +64,7 @@ fn pull(
     request: &Py<Request>,
     response: &Py<Response>,
 ) -> PyResult<()> {
-    let first = service.core.engine().begin_pulling(exchange);
+    let first = service.core.engine().exchange(exchange).begin_pulling();
     let Ok(first) = first else {
         response.borrow_mut(py).set_answered();
         return Ok(());
@@ -82,7 +82,7 @@ fn collect(
     response: Py<Response>,
 ) -> PyResult<()> {
     let is_wanted = hand_over(py, &service.interface.head, request, &response)?;
-    if is_wanted && service.core.engine().collect(exchange).is_ok() {
+    if is_wanted && service.core.engine().exchange(exchange).collect().is_ok() {
         let mut pending = service.core.pending();
         pending.entry(exchange).collecting = Some(response.into_any());
     }
@@ -107,7 +107,7 @@ pub(super) fn body(
         }
         Err(error) => {
             response.borrow_mut(py).set_answered();
-            core.engine().reject(exchange, &NO_ROOM);
+            core.engine().exchange(exchange).reject(&NO_ROOM);
             let peer = response.borrow(py).client.peer;
             let text =
                 format!("a request body could not be kept: {error}; make room or set spool_dir");
@@ -137,7 +137,11 @@ pub(super) fn malformed(
     let taken = service.interface.malformed.call1(py, arguments);
     if !matches!(&taken, Ok(taken) if taken.is_truthy(py)?) {
         response.borrow_mut(py).set_answered();
-        service.core.engine().reject(client.exchange, reject);
+        service
+            .core
+            .engine()
+            .exchange(client.exchange)
+            .reject(reject);
     }
     taken.map(drop)
 }

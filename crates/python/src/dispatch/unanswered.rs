@@ -49,14 +49,14 @@ pub(super) fn respond(
 fn reject(core: &Core, dropped: &Unanswered) -> bool {
     let exchange = dropped.client.exchange;
     let mut engine = core.engine();
-    if engine.peer(exchange).is_none() {
+    if engine.exchange(exchange).peer().is_none() {
         return false;
     }
     if dropped.streaming {
-        engine.abort(exchange, None);
+        engine.exchange(exchange).abort(None);
         return true;
     }
-    engine.reject(exchange, &UNANSWERED)
+    engine.exchange(exchange).reject(&UNANSWERED)
 }
 
 const UNANSWERED: RemoteError = RemoteError {

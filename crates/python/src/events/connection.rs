@@ -22,7 +22,7 @@ impl Connection {
             core: Arc::clone(core),
             id,
             remote,
-            local: core.engine().local_address(id),
+            local: core.engine().connection(id).local_address(),
         }
     }
 }
@@ -85,7 +85,7 @@ impl Connection {
     /// Whether the client is gone: nothing that is sent will arrive.
     #[getter]
     fn dead(&self) -> bool {
-        !self.core.engine().is_open(self.id)
+        !self.core.engine().connection(self.id).is_open()
     }
 
     /// The cipher of an encrypted connection; None for a plain one.
@@ -103,7 +103,7 @@ impl Connection {
     /// Has `callback()` called once when the connection closes. Returns False,
     /// and does not call it, if that is so already.
     fn when_closed(&self, callback: Py<PyAny>) -> bool {
-        if !self.core.engine().tell_closed(self.id) {
+        if !self.core.engine().connection(self.id).tell_closed() {
             return false;
         }
         self.core.pending().add_closed(self.id, callback);

@@ -78,7 +78,13 @@ impl Request {
             return String::from_utf8_lossy(host).into_owned();
         }
         let connection = self.exchange.connection;
-        match self.service.core.engine().local_address(connection) {
+        match self
+            .service
+            .core
+            .engine()
+            .connection(connection)
+            .local_address()
+        {
             Some(Peer::Inet(local)) => local.to_string(),
             _ => String::from("localhost"),
         }

@@ -211,14 +211,14 @@ impl Response {
         loop {
             let send = {
                 let mut engine = core.engine();
-                let unsent = engine.send_now(exchange).map_err(gone)?;
+                let unsent = engine.exchange(exchange).send_now().map_err(gone)?;
                 if !wait || unsent <= HIGH_WATER {
                     return Ok(wait || unsent == 0);
                 }
-                engine.blocking_send(exchange).map_err(gone)?
+                engine.exchange(exchange).blocking_send().map_err(gone)?
             };
             if let Err(why) = slf.py().detach(|| send.wait()) {
-                core.engine().abort(exchange, Some(why));
+                core.engine().exchange(exchange).abort(Some(why));
             }
         }
     }
@@ -272,7 +272,7 @@ impl Response {
             (Arc::clone(response.core()), response.client.exchange)
         };
         drop(core.forget_request(exchange));
-        core.engine().abort(exchange, None);
+        core.engine().exchange(exchange).abort(None);
         Ok(())
     }
 
@@ -283,7 +283,8 @@ impl Response {
         let can_drain = |response: &Response| {
             // The connection may stream the response to its next request by now.
             let mut engine = response.core().engine();
-            response.state == State::Streaming && engine.tell_drained(response.client.exchange)
+            response.state == State::Streaming
+                && engine.exchange(response.client.exchange).tell_drained()
         };
         Self::register(slf, can_drain, |pending| &mut pending.drained, callback)
     }
@@ -294,7 +295,8 @@ impl Response {
     fn when_gone(slf: &Bound<'_, Self>, callback: Py<PyAny>) -> bool {
         let can_leave = |response: &Response| {
             let mut engine = response.core().engine();
-            response.state != State::Answered && engine.tell_gone(response.client.exchange, true)
+            response.state != State::Answered
+                && engine.exchange(response.client.exchange).tell_gone(true)
         };
         Self::register(slf, can_leave, |pending| &mut pending.gone, callback)
     }
@@ -306,7 +308,8 @@ impl Response {
     fn when_overdue(slf: &Bound<'_, Self>, callback: Py<PyAny>) -> bool {
         let can_be_late = |response: &Response| {
             let connection = response.client.exchange.connection;
-            response.state == State::Waiting && response.core().engine().is_open(connection)
+            response.state == State::Waiting
+                && response.core().engine().connection(connection).is_open()
         };
         Self::register(slf, can_be_late, |pending| &mut pending.overdue, callback)
     }
@@ -315,13 +318,18 @@ impl Response {
     /// HEAD, 204 and 304 (RFC 9112, section 6.3): what is written is dropped.
     #[getter]
     fn bodiless(&self) -> bool {
-        self.state == State::Streaming && self.core().engine().is_bodiless(self.client.exchange)
+        self.state == State::Streaming
+            && self
+                .core()
+                .engine()
+                .exchange(self.client.exchange)
+                .is_bodiless()
     }
 
     /// Bytes that were written and have not left the process.
     #[getter]
     fn unsent(&self) -> usize {
-        self.core().engine().unsent(self.client.exchange)
+        self.core().engine().exchange(self.client.exchange).unsent()
     }
 
     fn __repr__(&self) -> String {
@@ -379,7 +387,8 @@ impl Response {
         let result = self
             .core()
             .engine()
-            .write(self.client.exchange, part.content());
+            .exchange(self.client.exchange)
+            .write(part.content());
         let surplus = result.map_err(|error| self.not_sent(error))?;
         Ok(surplus as i64)
     }
@@ -387,7 +396,7 @@ impl Response {
     /// Ends a stream; returns what it lacks of its Content-Length, negative.
     fn finish(&mut self) -> PyResult<i64> {
         self.state = State::Answered;
-        let result = self.core().engine().finish(self.client.exchange);
+        let result = self.core().engine().exchange(self.client.exchange).finish();
         let missing = result.map_err(|error| self.not_sent(error))?;
         Ok(-(missing as i64))
     }

@@ -20,14 +20,18 @@ impl<'a> ResponseHead<'a> {
     pub(crate) fn respond(self, content: &ResponseContent<'_, '_>) -> Result<i64, LocalError> {
         let fields = self.all_fields(content);
         let mut engine = self.service.core.engine();
-        engine.respond(self.exchange, self.code, fields, content.content())
+        engine
+            .exchange(self.exchange)
+            .respond(self.code, fields, content.content())
     }
 
     /// Sends the head of a response whose body comes in parts, `first` the first.
     pub(crate) fn start(self, first: &ResponseContent<'_, '_>) -> Result<(), LocalError> {
         let fields = self.all_fields(first);
         let mut engine = self.service.core.engine();
-        engine.start(self.exchange, self.code, fields, Length::Unknown)
+        engine
+            .exchange(self.exchange)
+            .start(self.code, fields, Length::Unknown)
     }
 
     /// All its header fields: a Content-Type if it needs one, its own, and the

@@ -158,10 +158,10 @@ fn a_slot_is_claimed_once_and_leaves_its_totals_when_cleared() {
 }
 
 #[test]
-fn the_sequence_survives_a_change_of_tenant() {
+fn the_sequence_survives_a_change_of_worker() {
     let board = Board::create(1).unwrap();
     let page = board.view().memory().slot(0).unwrap();
-    let read_across_tenants = page.sequence.read(|| {
+    let read_across_workers = page.sequence.read(|| {
         static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
         if ATTEMPTS.fetch_add(1, Relaxed) == 0 {
             board.clear(0);
@@ -170,7 +170,7 @@ fn the_sequence_survives_a_change_of_tenant() {
         }
         ATTEMPTS.load(Relaxed)
     });
-    assert_eq!(read_across_tenants, Some(2));
+    assert_eq!(read_across_workers, Some(2));
 }
 
 #[test]
@@ -345,6 +345,6 @@ fn a_worker_that_stopped_amid_a_write_shows_its_numbers() {
     page.in_flight.set(1);
     assert!(
         view.read(0).unwrap().request.is_some(),
-        "the next tenant can be read whole"
+        "the next worker can be read whole"
     );
 }

@@ -1,0 +1,272 @@
+use super::*;
+use crate::exchange::ConnectionId;
+use crate::peer::Peer;
+use crate::settings::ListenerSettings;
+use crate::transport::Transport;
+use std::io::{Read, Write};
+use std::iter::empty;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+/// A Close with code 1000, masked by zeros.
+const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+
+/// A connection without a reactor, and its client.
+struct Bench {
+    connection: Box<Connection>,
+    cx: Context,
+    client: UnixStream,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (ours, client) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let cx = Context::new();
+        let link = Link::new(
+            Transport::Plain(ours.into()),
+            Peer::Unix,
+            ConnectionId { key: 0, serial: 1 },
+            0,
+            Arc::new(ListenerSettings::default()),
+        );
+        Bench {
+            connection: Box::new(Connection::new(link, cx.clock.now_ms)),
+            cx,
+            client,
+        }
+    }
+
+    /// The client sends `bytes`, and they are received.
+    fn send(&mut self, bytes: &[u8]) {
+        self.client.write_all(bytes).unwrap();
+        self.connection.link.keep(&mut self.cx);
+        self.connection.link.load(&mut self.cx);
+        assert!(matches!(
+            self.connection.receive(&mut self.cx),
+            Progress::Wait
+        ));
+    }
+
+    fn read(&mut self) -> Progress {
+        self.connection.read(&mut self.cx)
+    }
+
+    fn read_request(&mut self) -> (prefork_wire::Head, Vec<u8>) {
+        match self.read() {
+            Progress::Event(Event::Request { head, bytes, .. }) => (head, bytes),
+            _ => panic!("no request"),
+        }
+    }
+
+    fn start(&mut self, last: bool) -> Result<(), LocalError> {
+        let length = Length::Known(0);
+        self.connection
+            .start(&mut self.cx, 0, last, 200, empty(), length)
+    }
+
+    fn finish(&mut self) -> Result<u64, LocalError> {
+        self.connection.finish(&mut self.cx, 0)
+    }
+
+    /// What the client gets.
+    fn sent(&mut self) -> String {
+        self.connection.link.flush(&mut self.cx);
+        let mut bytes = vec![0; 10_000];
+        let len = self.client.read(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.cx.load.in_flight()
+    }
+
+    fn upgraded() -> Self {
+        let mut bench = Bench::new();
+        bench.send(UPGRADE);
+        let (head, bytes) = bench.read_request();
+        let opening = Opening::read(&head, &bytes).unwrap();
+        let settings = WebSocketSettings::default();
+        let Bench { connection, cx, .. } = &mut bench;
+        connection
+            .upgrade(cx, 0, &opening, None, empty(), settings)
+            .unwrap();
+        bench
+    }
+}
+
+#[test]
+fn a_pipelined_request_waits_for_the_response_before_it() {
+    let mut bench = Bench::new();
+    bench.send(&GET.repeat(2));
+    bench.read_request();
+    assert!(matches!(bench.read(), Progress::Wait));
+    assert_eq!(bench.in_flight(), 1);
+    bench.start(false).unwrap();
+    assert!(matches!(bench.read(), Progress::Wait));
+    bench.finish().unwrap();
+    assert_eq!(bench.in_flight(), 0);
+    bench.read_request();
+    assert_eq!((bench.in_flight(), bench.cx.load.counters.requests), (1, 2));
+}
+
+#[test]
+fn whether_a_response_is_the_last_is_decided_with_its_head() {
+    let mut bench = Bench::new();
+    bench.send(GET);
+    bench.read_request();
+    bench.start(true).unwrap();
+    assert_eq!(bench.connection.link.stage, Stage::Serving);
+    bench.finish().unwrap();
+    assert_eq!(bench.connection.link.stage, Stage::Finishing);
+    assert!(bench.sent().contains("Connection: close"));
+    // What comes behind it is dropped, and remembered.
+    bench.send(GET);
+    bench.connection.link.unread = false;
+    assert!(matches!(bench.read(), Progress::Wait));
+    assert!(bench.connection.link.unread);
+}
+
+#[test]
+fn what_is_called_out_of_turn_changes_nothing() {
+    let mut bench = Bench::new();
+    assert!(matches!(bench.start(false), Err(LocalError::OutOfTurn)));
+    bench.send(GET);
+    bench.read_request();
+    assert!(matches!(bench.finish(), Err(LocalError::OutOfTurn)));
+    let Bench { connection, cx, .. } = &mut bench;
+    assert!(connection.collect(cx, 0).is_err() && connection.pull(cx, 0).is_err());
+    assert!(
+        connection
+            .start(cx, 1, false, 200, empty(), Length::Unknown)
+            .is_err()
+    );
+    bench.start(false).unwrap();
+    assert!(matches!(bench.start(false), Err(LocalError::OutOfTurn)));
+    bench.finish().unwrap();
+    assert!(matches!(bench.finish(), Err(LocalError::OutOfTurn)));
+    assert_eq!(bench.in_flight(), 0);
+    assert_eq!(bench.sent().matches("HTTP/1.1 200").count(), 1);
+}
+
+#[test]
+fn a_body_that_was_not_read_makes_a_response_the_last() {
+    let mut bench = Bench::new();
+    bench.send(POST);
+    bench.read_request();
+    assert_eq!(bench.in_flight(), 0, "the application has not begun");
+    bench.start(false).unwrap();
+    bench.finish().unwrap();
+    assert_eq!(bench.connection.link.stage, Stage::Finishing);
+    assert!(bench.connection.link.unread);
+    assert!(bench.sent().contains("Connection: close"));
+}
+
+#[test]
+fn a_body_is_collected_over_several_reads() {
+    let mut bench = Bench::new();
+    bench.send(POST);
+    bench.read_request();
+    bench.connection.collect(&mut bench.cx, 0).unwrap();
+    bench.send(b"123");
+    assert!(matches!(bench.read(), Progress::Wait));
+    bench.send(b"45");
+    let Progress::Event(Event::Body { body: Ok(body), .. }) = bench.read() else {
+        panic!("no body");
+    };
+    assert_eq!((body.len(), bench.in_flight()), (5, 1));
+    bench.start(false).unwrap();
+    bench.finish().unwrap();
+    assert_eq!(bench.connection.link.stage, Stage::Serving);
+}
+
+#[test]
+fn what_breaks_the_rules_is_in_flight_until_it_is_rejected() {
+    let mut bench = Bench::new();
+    bench.send(b"nonsense\r\n\r\n");
+    let Progress::Event(Event::Malformed { reject, .. }) = bench.read() else {
+        panic!("no error");
+    };
+    assert_eq!((bench.in_flight(), bench.cx.load.counters.requests), (1, 0));
+    assert!(bench.connection.reject(&mut bench.cx, 0, &reject));
+    assert!(!bench.connection.reject(&mut bench.cx, 0, &reject));
+    assert_eq!(bench.in_flight(), 0);
+    assert!(bench.sent().starts_with("HTTP/1.1 400"));
+}
+
+#[test]
+fn the_exchange_is_told_before_the_connection_and_only_if_it_waits() {
+    for (waits, expected) in [(true, "gone closed"), (false, "closed")] {
+        let mut bench = Bench::new();
+        bench.send(GET);
+        bench.read_request();
+        bench.connection.wants_closed = true;
+        assert!(bench.connection.tell_gone(0, waits));
+        let Bench {
+            connection, mut cx, ..
+        } = bench;
+        connection.close(&mut cx, None);
+        assert_eq!(cx.load.in_flight(), 0);
+        let told: Vec<&str> = cx
+            .events
+            .iter()
+            .map(|event| match event {
+                Event::Gone { .. } => "gone",
+                Event::Closed { .. } => "closed",
+                _ => "another",
+            })
+            .collect();
+        assert_eq!(told.join(" "), expected);
+    }
+}
+
+#[test]
+fn a_websocket_ends_once_for_its_application() {
+    let mut bench = Bench::upgraded();
+    assert_eq!(bench.in_flight(), 1);
+    let Bench { connection, cx, .. } = &mut bench;
+    let code = CloseCode::GOING_AWAY;
+    connection.close_websocket(cx, 0, code, "").unwrap();
+    assert!(connection.close_websocket(cx, 0, code, "").is_err());
+    assert!(
+        connection
+            .send(cx, 0, true, Content::Copied(b"late"))
+            .is_err()
+    );
+    assert!(matches!(connection.waits_for(), Wait::Reader));
+    bench.sent();
+    assert!(matches!(bench.connection.waits_for(), Wait::Close { .. }));
+    bench.send(CLOSE);
+    assert!(matches!(bench.read(), Progress::Wait));
+    assert_eq!(bench.connection.link.stage, Stage::Finishing);
+    let Bench {
+        connection, mut cx, ..
+    } = bench;
+    connection.close(&mut cx, Some("what is not missed any more"));
+    assert_eq!(cx.load.in_flight(), 0);
+    assert!(matches!(
+        cx.events.make_contiguous(),
+        [Event::Ended { code: 1001, .. }]
+    ));
+}
+
+#[test]
+fn a_websocket_that_is_lost_has_ended_abnormally() {
+    let Bench {
+        connection, mut cx, ..
+    } = Bench::upgraded();
+    connection.close(&mut cx, Some("lost"));
+    assert!(matches!(
+        cx.events.make_contiguous(),
+        [
+            Event::Ended { code: 1006, .. },
+            Event::Gone { .. },
+            Event::Closed { .. }
+        ]
+    ));
+}
