@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from prefork.config.option import Group, Option
 from prefork.config.options import (
     AppOptions,
@@ -87,4 +89,7 @@ def _row(kind: type[Options], option: Option) -> str:
     in_code = f"`{option.name}`" if kind not in OUTSIDE_ONLY else ""
     choices = option.reader.choices
     type_ = ", ".join(f"`{choice}`" for choice in choices) if choices else option.reader.metavar.lower()
-    return f"| {flag} | {in_code} | {type_} | {option.default_text} | {option.meaning} |"
+    meaning, default = (
+        re.sub(r"--[a-z-]+", r"`\g<0>`", text) for text in (option.meaning, option.default_text)
+    )
+    return f"| {flag} | {in_code} | {type_} | {default} | {meaning} |"
