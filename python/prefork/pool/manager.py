@@ -199,17 +199,23 @@ class Manager(Role, PoolMember):
             self._show.cancel()
         loop.remove_reader(self._resources.board.wakeup_fileno())
         loop.remove_reader(self._resources.socket.fileno())
-        self.discard_pool()
+        self._drop_pool()
 
     def discard(self) -> None:
-        self.discard_pool()
+        self._drop_pool()
         self.listener.close()
         self._ended()
 
-    def discard_pool(self) -> None:
-        """Closes what the manager holds of the pool. A worker calls it, on its copy of the manager."""
+    def _drop_pool(self) -> None:
+        self.close_pool()
+        self._supervisor = self._resources = None
+
+    def close_pool(self) -> None:
+        """Closes the descriptors of the pool. A worker calls it, on its copy of the manager.
+
+        It frees nothing: in a worker that would write to memory that it shares with the others.
+        """
         if self._supervisor is not None:
             self._supervisor.discard()
         if self._resources is not None:
             self._resources.close()
-        self._supervisor = self._resources = None

@@ -90,7 +90,7 @@ class Worker(Role, PoolMember):
         concurrency = options.concurrency or self._service.concurrency
         engine = self._context.kernel.engine
         manager.resources.join(engine, index, concurrency=concurrency, guarded=guarded)
-        manager.discard_pool()
+        manager.close_pool()
 
     def _limit_requests(self) -> None:
         options = self._options

@@ -7,6 +7,7 @@ engine calls for a request is its `Service`'s. It must know no pool: `PreForkSer
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -195,7 +196,8 @@ class HTTPServer(Session):
         context = Context(
             kernel=self.kernel,
             session=self,
-            options=options,
+            # With the port that was picked. A copy that each worker made would be memory of its own.
+            options=dataclasses.replace(options, port=listener.port),
             hooks=hooks,
             address=listener.address,
             port=listener.port,

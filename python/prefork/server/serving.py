@@ -8,7 +8,6 @@ before all of that is over, or `graceful_timeout` is. It must know no other proc
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import enum
 import logging
 from asyncio import TimerHandle
@@ -57,7 +56,7 @@ class Serving:
 
     def accept(self, sockets: ListeningSockets) -> None:
         """Accepts clients from now on."""
-        options = dataclasses.replace(self._context.options, port=sockets.port)
+        options = self._context.options
         for listener in sockets.sockets:
             self._open.append(self._context.kernel.engine.listen(listener.fileno(), self._service, options))
         self._undrained |= set(self._open)

@@ -84,7 +84,7 @@ def test_it_is_born_in_this_order() -> None:
     birth = Birth(startup, fork_handlers={"DB": "connect", "CACHE": "warm"})
     assert birth.live() == [
         ("join", birth.engine, 3, 1, True),
-        "discard_pool",
+        "close_pool",
         "DB.connect",
         "CACHE.warm",
         "startup",
