@@ -217,6 +217,27 @@ def test_without_such_a_handler_the_engine_responds_to_a_malformed_request() -> 
     local_server([entry("^/a", malformed=True), entry("")], page=page).run(client)
 
 
+def test_a_graceful_shutdown_waits_for_a_handler_that_goes_on_after_its_response() -> None:
+    ended: list[str] = []
+    local = LocalServer()
+
+    @local.server.handle("")
+    async def slow(response: Response) -> None:
+        response.done()
+        await asyncio.sleep(0.05)
+        ended.append("slow")
+
+    async def shutdown() -> None:
+        ended.append("application")
+
+    async def client(local: LocalServer) -> None:
+        assert (await local.get()).status == 200
+
+    local.server.service.shutdown = shutdown
+    local.run(client)
+    assert ended == ["slow", "application"]
+
+
 def test_a_task_that_waits_for_a_client_that_left_is_ended() -> None:
     ended: list[str] = []
     local = LocalServer()

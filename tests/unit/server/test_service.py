@@ -88,7 +88,10 @@ def test_a_response_that_is_dropped_is_a_500_and_names_what_it_must_do(
 
 
 def test_abort_is_a_500_before_the_head_and_closes_in_a_stream() -> None:
+    kept: list[Response] = []  # a response that is dropped ends as well
+
     def abort(request: Request, response: Response) -> None:
+        kept.append(response)
         response.header("X-Shop", "open")
         if request.path == "/stream":
             response.write("part")
