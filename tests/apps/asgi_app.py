@@ -210,7 +210,7 @@ async def impatient(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def after(scope: Message, receive: Receive, send: Send) -> None:
-    """Goes on when its answer is complete."""
+    """Goes on when its response is complete."""
     await answer(send, b"done")
     heard.append((await receive())["type"])  # the body
     heard.append((await receive())["type"])
@@ -228,7 +228,7 @@ async def waits(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def watched(scope: Message, receive: Receive, send: Send) -> None:
-    """Answers when another task hears of the answer."""
+    """Answers when another task hears of the response."""
 
     async def watch() -> None:
         await whole(receive)
@@ -241,7 +241,7 @@ async def watched(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def hurried(scope: Message, receive: Receive, send: Send) -> None:
-    """Ends its answer while another piece of it still waits to leave."""
+    """Ends its response while another piece of it still waits to leave."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     message = {"type": "http.response.body", "body": bytes(8_000_000), "more_body": True}
     first = asyncio.create_task(send(message))

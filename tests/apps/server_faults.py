@@ -31,7 +31,7 @@ class Pages(Session):
     def raises_after(self, request, response, pattern):
         response.content = "answered"
         response.done()
-        raise ValueError("after its answer")
+        raise ValueError("after its response")
 
     @event
     def forgets(self, request, response, pattern):

@@ -36,7 +36,7 @@ def raised(server: Server, expected: str) -> None:
     assert errors(server) == [line]
 
 
-def test_it_raises_before_its_answer(asgi: Server) -> None:
+def test_it_raises_before_its_response(asgi: Server) -> None:
     status, _, body = asgi.request("/raises", method="POST", body=b"abc")
     assert (status, body) == (500, b"500 Internal Server Error")
     raised(asgi, "application app failed on POST /raises: ValueError('on purpose')")
@@ -44,7 +44,7 @@ def test_it_raises_before_its_answer(asgi: Server) -> None:
     assert "in raises" in asgi.log
 
 
-def test_it_raises_in_the_middle_of_its_answer(asgi: Server) -> None:
+def test_it_raises_in_the_middle_of_its_response(asgi: Server) -> None:
     raw = asgi.raw(get("/raises_begun"))
     assert raw.endswith(b"5\r\nbegin\r\n")  # the last chunk is missing: the client can tell
     raised(asgi, "application app failed on GET /raises_begun: ValueError('in the middle')")
@@ -70,7 +70,7 @@ def test_the_connection_of_a_request_that_failed_may_move_all_the_same(serve: Se
         assert (status, int(body) != old, "connection" in fields) == (200, True, False)
 
 
-def test_it_raises_after_its_answer(asgi: Server) -> None:
+def test_it_raises_after_its_response(asgi: Server) -> None:
     with asgi.connect() as sock:
         for _ in range(2):
             sock.sendall(get("/raises_done"))
@@ -83,7 +83,7 @@ def test_it_does_not_answer(asgi: Server) -> None:
     raised(asgi, "application app returned without a response to GET /silent")
 
 
-def test_it_does_not_end_its_answer(asgi: Server) -> None:
+def test_it_does_not_end_its_response(asgi: Server) -> None:
     assert asgi.raw(get("/breaks_off")).endswith(b"5\r\nbegin\r\n")
     raised(asgi, "application app returned in the middle of its response to GET /breaks_off")
 
@@ -146,7 +146,7 @@ def test_it_sends_what_cannot_be_sent(serve: Serve, sent: str, expected: str) ->
     raised(server, expected)
 
 
-def test_it_goes_on_after_its_answer(asgi: Server) -> None:
+def test_it_goes_on_after_its_response(asgi: Server) -> None:
     status, _, body = asgi.request("/wrong?" + quote(f"[{START}, {BODY}, {BODY}]"))
     assert (status, body) == (200, b"x")
     raised(asgi, "sent http.response.body, the server expects nothing more")
@@ -175,7 +175,7 @@ def test_its_length_is_wrong(asgi: Server, length: int, body: bytes) -> None:
     assert asgi.get("/hello") == b"hello"
 
 
-def test_nothing_of_an_answer_that_cannot_be_sent_is_sent(asgi: Server) -> None:
+def test_nothing_of_a_response_that_cannot_be_sent_is_sent(asgi: Server) -> None:
     start = "{'type': 'http.response.start', 'status': 200, 'headers': [(b'x', b'\\0')]}"
     status, fields, body = asgi.request("/wrong?" + quote(f"[{start}, {BODY}]"))
     assert (status, body) == (500, b"500 Internal Server Error")

@@ -248,7 +248,7 @@ def test_a_second_signal_waits_for_nothing(serve: Serve) -> None:
     assert "shut down" in server.log
 
 
-def test_an_event_handler_may_outlast_its_answer_as_well(serve: Serve) -> None:
+def test_an_event_handler_may_outlast_its_response_as_well(serve: Serve) -> None:
     server = serve(APPS / "event_outlasts.py")
     assert server.get("/") == b"hello"
     assert server.stop() == 0

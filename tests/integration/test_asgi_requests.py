@@ -85,8 +85,8 @@ def test_state_and_extensions_are_copies(asgi: Server) -> None:
 
 def test_a_unix_socket_is_the_server(serve: Serve, tmp_path: Path) -> None:
     server = serve(ASGI_APP, "--start", "0", "--bind", f"unix:{tmp_path}/socket")
-    answer = only(server.raw(b"GET /told HTTP/1.0\r\n\r\n"))
-    scope = literal_eval(answer.body.decode())
+    response = only(server.raw(b"GET /told HTTP/1.0\r\n\r\n"))
+    scope = literal_eval(response.body.decode())
     assert scope["server"] == (f"{tmp_path}/socket", None)
     assert scope["client"] is None
     assert scope["http_version"] == "1.0"
@@ -105,8 +105,8 @@ def test_a_small_body_leaves_the_connection_open(asgi: Server, chunked: bool) ->
     with asgi.connect() as sock:
         for path in (b"/echo", b"/deaf", b"/echo"):
             sock.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\n%s" % (path, body[not chunked]))
-            status, fields, answer = read_response(sock)
-            assert (status, answer) == ((413, b"no thanks") if path == b"/deaf" else (200, b"abc"))
+            status, fields, response = read_response(sock)
+            assert (status, response) == ((413, b"no thanks") if path == b"/deaf" else (200, b"abc"))
             assert "connection" not in fields
 
 
@@ -177,7 +177,7 @@ def test_a_broken_body_is_a_bad_request(asgi: Server) -> None:
     asgi.wait_log("400 chunk size")
 
 
-def test_a_broken_body_ends_an_answer_that_has_begun(asgi: Server) -> None:
+def test_a_broken_body_ends_a_response_that_has_begun(asgi: Server) -> None:
     with send_head(asgi, "/duplex", "Transfer-Encoding: chunked", body=b"3\r\nabc\r\n") as sock:
         read_until(sock, b"3\r\nabc\r\n")
         sock.sendall(b"no size\r\n")
@@ -224,7 +224,7 @@ def test_an_application_hears_it_in_the_middle_of_the_body(asgi: Server) -> None
     assert asgi.get("/hello") == b"hello"
 
 
-def test_an_application_hears_that_its_answer_is_complete(asgi: Server) -> None:
+def test_an_application_hears_that_its_response_is_complete(asgi: Server) -> None:
     with asgi.connect() as sock:
         for path in ("/after", "/watched"):
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -272,7 +272,7 @@ def test_many_at_once(asgi: Server) -> None:
     async def ask() -> list[Any]:
         async with httpx.AsyncClient(base_url=asgi.url) as client:
             asked = (client.post("/echo", content=b"%d" % number) for number in range(200))
-            return [answer.content for answer in await asyncio.gather(*asked)]
+            return [response.content for response in await asyncio.gather(*asked)]
 
     assert asyncio.run(ask()) == [b"%d" % number for number in range(200)]
 

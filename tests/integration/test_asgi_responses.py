@@ -45,8 +45,8 @@ def test_pieces_of_one_turn_leave_together(asgi: Server) -> None:
 
 
 def test_http_1_0_gets_its_pieces_until_the_end(asgi: Server) -> None:
-    answer = only(asgi.raw(b"GET /pieces HTTP/1.0\r\n\r\n"))
-    assert (answer.headers["connection"], answer.body) == ("close", b"one two three")
+    response = only(asgi.raw(b"GET /pieces HTTP/1.0\r\n\r\n"))
+    assert (response.headers["connection"], response.body) == ("close", b"one two three")
 
 
 def test_head_has_the_head_alone(asgi: Server) -> None:
@@ -57,7 +57,7 @@ def test_head_has_the_head_alone(asgi: Server) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_that_has_no_body(asgi: Server, status: int) -> None:
+def test_a_response_that_has_no_body(asgi: Server, status: int) -> None:
     with asgi.connect() as sock:
         for _ in range(2):
             sock.sendall(get(f"/status?{status}"))
@@ -71,14 +71,14 @@ def test_the_application_may_close_the_connection(asgi: Server) -> None:
 
 
 def test_the_client_may_close_the_connection(asgi: Server) -> None:
-    answer = only(asgi.raw(get("/hello", "Connection: close")))
-    assert (answer.headers["connection"], answer.body) == ("close", b"hello")
+    response = only(asgi.raw(get("/hello", "Connection: close")))
+    assert (response.headers["connection"], response.body) == ("close", b"hello")
 
 
 def test_pipelined_requests_are_answered_in_order(asgi: Server) -> None:
     paths = ["/hello", "/pieces", "/tasks", "/hello"] * 5
     raw = asgi.raw(b"".join(map(get, paths)) + get("/closing"))
-    bodies = [answer.body for answer in parse(raw)]
+    bodies = [response.body for response in parse(raw)]
     assert bodies == [b"hello", b"one two three", b"[0, 1, 2]", b"hello"] * 5 + [b"last"]
 
 
@@ -119,7 +119,7 @@ def test_a_client_that_knows_no_trailers_gets_none(asgi: Server) -> None:
     assert parse(asgi.raw(get("/trailers", "Connection: close", method="HEAD")), bodiless=True)
 
 
-def test_early_hints_come_before_the_answer(asgi: Server) -> None:
+def test_early_hints_come_before_the_response(asgi: Server) -> None:
     raw = asgi.raw(get("/hints", "Connection: close"))
     interim, found, rest = raw.partition(b"\r\n\r\n")
     assert interim.split(b"\r\n") == [

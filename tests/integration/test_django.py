@@ -90,20 +90,20 @@ def test_the_admin_from_login_to_a_new_user(client: httpx.Client, site: Server) 
 
 
 def test_static_files_of_the_admin(client: httpx.Client) -> None:
-    answer = client.get("/static/admin/css/base.css")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/css")
-    again = client.get("/static/admin/css/base.css", headers={"if-none-match": answer.headers["etag"]})
+    response = client.get("/static/admin/css/base.css")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/css")
+    again = client.get("/static/admin/css/base.css", headers={"if-none-match": response.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert client.get("/static/admin/css/gone.css").status_code == 404
 
 
 def test_an_upload_that_goes_to_disk(client: httpx.Client) -> None:
-    answer = client.post("/upload/", files={"file": ("big.bin", b"d" * 4_000_000)})
-    assert answer.json() == {"name": "big.bin", "size": 4_000_000}
+    response = client.post("/upload/", files={"file": ("big.bin", b"d" * 4_000_000)})
+    assert response.json() == {"name": "big.bin", "size": 4_000_000}
 
 
 def test_a_file_response(client: httpx.Client) -> None:
-    answer = client.get("/source/")
-    assert answer.content == (APPS / "django_site" / "urls.py").read_bytes()
-    assert answer.headers["content-length"] == str(len(answer.content))
+    response = client.get("/source/")
+    assert response.content == (APPS / "django_site" / "urls.py").read_bytes()
+    assert response.headers["content-length"] == str(len(response.content))

@@ -45,8 +45,8 @@ def test_100_continue_is_sent_when_a_handler_wants_the_body(serve: Serve) -> Non
 
 def test_404_comes_without_100_and_without_waiting_for_the_body(serve: Serve) -> None:
     server = serve(APP)
-    answer = only(server.raw(head("/missing", "Expect: 100-continue\r\n", 1_000_000)))
-    assert (answer.status, answer.headers["connection"]) == (404, "close")
+    response = only(server.raw(head("/missing", "Expect: 100-continue\r\n", 1_000_000)))
+    assert (response.status, response.headers["connection"]) == (404, "close")
 
 
 def test_http_1_0_never_gets_100(serve: Serve) -> None:
@@ -57,8 +57,8 @@ def test_http_1_0_never_gets_100(serve: Serve) -> None:
 
 def test_413_comes_without_100(serve: Serve) -> None:
     server = serve(APP, "--max-body", "1000")
-    answer = only(server.raw(head("/length", "Expect: 100-continue\r\n", 1001)))
-    assert (answer.status, answer.headers["connection"]) == (413, "close")
+    response = only(server.raw(head("/length", "Expect: 100-continue\r\n", 1001)))
+    assert (response.status, response.headers["connection"]) == (413, "close")
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 65535, 65536, 65537, 262_143, 262_144, 262_145, 3_000_000])
@@ -85,8 +85,8 @@ def test_a_body_above_the_limit_is_in_a_file_and_below_it_is_not(serve: Serve) -
 def test_a_spooled_body_can_be_read_twice_at_once(serve: Serve) -> None:
     for above in ("1", "1m"):
         server = serve(APP, "--spool-above", above)
-        answer = only(server.raw(head("/twice", length=10) + b"0123456789", half_close=True))
-        assert answer.body == b'["012", "012", "345", 10, true]'
+        response = only(server.raw(head("/twice", length=10) + b"0123456789", half_close=True))
+        assert response.body == b'["012", "012", "345", 10, true]'
 
 
 def test_a_large_upload_costs_no_memory(serve: Serve) -> None:
@@ -110,7 +110,7 @@ def test_a_large_upload_costs_no_memory(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", ["/missing", "/length"], ids=["404", "413"])
 def test_a_client_that_sends_on_after_its_refusal_is_not_reset(serve: Serve, path: str) -> None:
-    """A reset could overtake the answer (RFC 9112, section 9.6)."""
+    """A reset could overtake the response (RFC 9112, section 9.6)."""
     server = serve(APP, "--max-body", "2000000" if path == "/missing" else "1000")
     with server.connect() as sock:
         sock.sendall(head(path, length=1_000_000))
@@ -124,14 +124,14 @@ def test_a_body_that_cannot_be_kept_is_507_and_said(serve: Serve, tmp_path: obje
     os.mkdir(spool)
     server = serve(APP, "--spool-dir", spool, "--spool-above", "10")
     os.rmdir(spool)
-    answer = only(server.raw(head("/length", length=20) + b"x" * 20))
-    assert (answer.status, answer.headers["connection"]) == (507, "close")
+    response = only(server.raw(head("/length", length=20) + b"x" * 20))
+    assert (response.status, response.headers["connection"]) == (507, "close")
     server.wait_log("could not be kept")
     assert server.request("/length", "POST", b"short")[2] == b"5"
 
 
 def drip(server: Server, request: bytes, piece: bytes, pause_s: float) -> tuple[bytes, float]:
-    """Sends `piece` again and again; the answer, and how long it took to come."""
+    """Sends `piece` again and again; the response, and how long it took to come."""
     with server.connect() as sock:
         sock.sendall(request)
         began = time.monotonic()
@@ -144,7 +144,7 @@ def drip(server: Server, request: bytes, piece: bytes, pause_s: float) -> tuple[
             else:
                 sock.settimeout(10)
                 return first + read_all(sock), time.monotonic() - began
-    raise AssertionError("no answer")
+    raise AssertionError("no response")
 
 
 def send_at_least_pace(server: Server) -> tuple[bytes, float]:

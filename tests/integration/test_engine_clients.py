@@ -92,7 +92,7 @@ def test_curl_over_a_unix_socket(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_curl_hears_413_instead_of_a_broken_pipe(serve: Serve, upload: Path) -> None:
-    """The answer comes while curl still sends: it must not be lost to a reset."""
+    """The response comes while curl still sends: it must not be lost to a reset."""
     server = serve(APP, "--max-body", "1000")
     for _ in range(5):
         said = curl(

@@ -34,7 +34,7 @@ def crowd(server: Server, stack: contextlib.ExitStack, number: int) -> list[sock
 
 
 def answered(socks: list[socket.socket]) -> list[socket.socket]:
-    """Those that have their answer."""
+    """Those that have their response."""
     found = []
     for sock in socks:
         sock.setblocking(False)

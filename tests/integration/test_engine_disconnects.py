@@ -99,7 +99,7 @@ def test_a_stream_ends_when_its_client_leaves(serve: Serve, leave: Leave) -> Non
 
 
 @LEAVE
-def test_leaving_in_the_middle_of_an_answer_is_heard(serve: Serve, leave: Leave) -> None:
+def test_leaving_in_the_middle_of_a_response_is_heard(serve: Serve, leave: Leave) -> None:
     server = serve(APP)
     sock = server.connect()
     sock.sendall(ask("/huge"))

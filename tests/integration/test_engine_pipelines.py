@@ -1,4 +1,4 @@
-"""Requests sent ahead of their answers: order, fairness, and what a client gets that does not read."""
+"""Requests sent ahead of their responses: order, fairness, and what a client gets that does not read."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ def test_a_thousand_pipelined_requests_are_answered_in_order(serve: Serve, path:
     server = serve(APP)
     requests = [get(path.format(number)) for number in range(999)]
     requests.append(get(path.format(999), "Connection: close\r\n"))
-    answers = parse(server.raw(b"".join(requests)))
-    assert [answer.body for answer in answers] == [str(number).encode() for number in range(1000)]
-    assert [answer.headers.get("connection") for answer in answers] == [None] * 999 + ["close"]
+    responses = parse(server.raw(b"".join(requests)))
+    assert [response.body for response in responses] == [str(number).encode() for number in range(1000)]
+    assert [response.headers.get("connection") for response in responses] == [None] * 999 + ["close"]
 
 
 def test_more_requests_than_one_read_can_bring_are_answered_in_order(serve: Serve) -> None:
     server = serve(APP)
     padding = f"X: {'x' * 5000}\r\n"
-    answers = parse(server.raw(b"".join(get(f"/echo/{n}", padding) for n in range(100)), half_close=True))
-    assert [answer.body for answer in answers] == [str(number).encode() for number in range(100)]
+    responses = parse(server.raw(b"".join(get(f"/echo/{n}", padding) for n in range(100)), half_close=True))
+    assert [response.body for response in responses] == [str(number).encode() for number in range(100)]
 
 
 def test_requests_cut_anywhere_are_put_together_again(serve: Serve) -> None:
@@ -66,8 +66,8 @@ def test_requests_cut_anywhere_are_put_together_again(serve: Serve) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for at in range(0, len(data), 7):
             sock.sendall(data[at : at + 7])
-        answers = parse(read_all(sock))
-    assert [answer.body for answer in answers] == [str(number).encode() for number in range(21)]
+        responses = parse(read_all(sock))
+    assert [response.body for response in responses] == [str(number).encode() for number in range(21)]
 
 
 def test_a_long_pipeline_of_one_client_does_not_stop_another(serve: Serve) -> None:
@@ -80,7 +80,7 @@ def test_a_long_pipeline_of_one_client_does_not_stop_another(serve: Serve) -> No
         assert served < 150
 
 
-def test_a_client_that_reads_no_answers_is_served_no_further(serve: Serve) -> None:
+def test_a_client_that_reads_no_responses_is_served_no_further(serve: Serve) -> None:
     server = serve(APP)
     process = psutil.Process(server.pid)
     server.get("/large")
@@ -95,18 +95,18 @@ def test_a_client_that_reads_no_answers_is_served_no_further(serve: Serve) -> No
         assert process.memory_info().rss - before < 4_000_000
         # It reads after all: nothing was lost.
         sock.shutdown(socket.SHUT_WR)
-        answers = parse(read_all(sock))
-        assert len(answers) in (sent, sent + 1)  # the last request may have been sent in part
-    assert int(server.get("/count")) == len(answers) + 1
+        responses = parse(read_all(sock))
+        assert len(responses) in (sent, sent + 1)  # the last request may have been sent in part
+    assert int(server.get("/count")) == len(responses) + 1
 
 
-def test_a_half_closed_client_gets_all_its_answers(serve: Serve) -> None:
+def test_a_half_closed_client_gets_all_its_responses(serve: Serve) -> None:
     """`printf ... | nc -N host port`"""
     server = serve(APP)
-    answers = parse(server.raw(b"".join(get(f"/echo/{n}") for n in range(200)), half_close=True))
-    assert len(answers) == 200
+    responses = parse(server.raw(b"".join(get(f"/echo/{n}") for n in range(200)), half_close=True))
+    assert len(responses) == 200
     large = parse(server.raw(get("/large") * 2000, half_close=True))
-    assert [len(answer.body) for answer in large] == [10_000] * 2000
+    assert [len(response.body) for response in large] == [10_000] * 2000
 
 
 def cpu_s(server: Server) -> float:
@@ -121,7 +121,7 @@ IDLERS: dict[str, Callable[[socket.socket], object]] = {
         sock.sendall(get("/large") * 1500),
         sock.shutdown(socket.SHUT_WR),
     ),
-    "reads nothing of its last answer": lambda sock: (
+    "reads nothing of its last response": lambda sock: (
         sock.sendall(get("/huge", "Connection: close\r\n")),
         sock.shutdown(socket.SHUT_WR),
     ),

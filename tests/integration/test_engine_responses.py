@@ -1,4 +1,4 @@
-"""How an answer is framed: keep-alive, HEAD, statuses without a body, streams for both versions."""
+"""How a response is framed: keep-alive, HEAD, statuses without a body, streams for both versions."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def test_a_connection_serves_many_requests(serve: Serve) -> None:
             assert only(sock.recv(65536)).body == b"hello"
 
 
-def test_an_error_answer_keeps_the_connection(serve: Serve) -> None:
+def test_an_error_response_keeps_the_connection(serve: Serve) -> None:
     server = serve(APP)
-    answers = parse(server.raw(ask("/missing") + ask("/status/500") + ask("/hello"), half_close=True))
-    assert [answer.status for answer in answers] == [404, 500, 200]
+    responses = parse(server.raw(ask("/missing") + ask("/status/500") + ask("/hello"), half_close=True))
+    assert [response.status for response in responses] == [404, 500, 200]
 
 
-def test_without_keep_alive_every_answer_ends_its_connection(serve: Serve) -> None:
+def test_without_keep_alive_every_response_ends_its_connection(serve: Serve) -> None:
     server = serve(APP, parameters={"keep_alive": False})
-    answer = only(server.raw(ask("/hello") + ask("/hello")))
-    assert answer.headers["connection"] == "close"
+    response = only(server.raw(ask("/hello") + ask("/hello")))
+    assert response.headers["connection"] == "close"
 
 
 def test_http_1_0_is_kept_alive_when_it_asks_and_told_so(serve: Serve) -> None:
@@ -98,10 +98,10 @@ def test_a_stream_is_chunked_for_1_1_and_the_connection_goes_on(serve: Serve) ->
 @pytest.mark.parametrize("fields", ["", "Connection: keep-alive\r\n"])
 def test_a_stream_ends_with_the_connection_for_1_0(serve: Serve, fields: str) -> None:
     server = serve(APP)
-    answer = only(server.raw(ask("/stream/5", fields, version="1.0") + ask("/hello")))
-    assert "transfer-encoding" not in answer.headers
-    assert answer.headers["connection"] == "close"
-    assert answer.body == b"".join(b"piece %d\n" % number for number in range(5))
+    response = only(server.raw(ask("/stream/5", fields, version="1.0") + ask("/hello")))
+    assert "transfer-encoding" not in response.headers
+    assert response.headers["connection"] == "close"
+    assert response.body == b"".join(b"piece %d\n" % number for number in range(5))
 
 
 def test_a_stream_of_known_length_is_not_chunked(serve: Serve) -> None:
@@ -127,11 +127,11 @@ def test_the_stream_event_comes_again_for_each_piece(serve: Serve) -> None:
     assert old.body == b"first,next,next,"
 
 
-def test_fields_of_the_server_are_in_every_answer(serve: Serve) -> None:
+def test_fields_of_the_server_are_in_every_response(serve: Serve) -> None:
     server = serve(APP)
-    answers = parse(server.raw(ask("/hello") + ask("/missing") + ask("/stream/1", ENDS)))
-    assert [answer.headers["x-server"] for answer in answers] == ["test"] * 3
-    assert all("date" in answer.headers for answer in answers)
+    responses = parse(server.raw(ask("/hello") + ask("/missing") + ask("/stream/1", ENDS)))
+    assert [response.headers["x-server"] for response in responses] == ["test"] * 3
+    assert all("date" in response.headers for response in responses)
 
 
 def test_head_of_a_stream_of_events_ends_it(serve: Serve) -> None:
@@ -143,11 +143,11 @@ def test_head_of_a_stream_of_events_ends_it(serve: Serve) -> None:
 def test_a_posted_done_reaches_a_half_closed_client(serve: Serve) -> None:
     server = serve(APP)
     for _ in range(20):
-        answers = parse(server.raw(ask("/posted") * 3, half_close=True))
-        assert [answer.body for answer in answers][:1] == [b"posted"]
+        responses = parse(server.raw(ask("/posted") * 3, half_close=True))
+        assert [response.body for response in responses][:1] == [b"posted"]
 
 
-def test_an_answer_may_have_a_destructor_that_looks_at_the_engine(serve: Serve) -> None:
+def test_a_response_may_have_a_destructor_that_looks_at_the_engine(serve: Serve) -> None:
     server = serve(APP)
     assert server.get("/noisy") == b"x" * 100_000
     assert server.get("/finished") == b"1"

@@ -37,7 +37,7 @@ def server(serve: Serve) -> Server:
     return serve(APP)
 
 
-def test_an_answer_from_another_thread_leaves_at_once(server: Server) -> None:
+def test_a_response_from_another_thread_leaves_at_once(server: Server) -> None:
     assert only(released(server, "/answer")).body == b"from a thread"
 
 

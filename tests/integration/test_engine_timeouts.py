@@ -32,7 +32,7 @@ def troubles(server: Server) -> list[list[str]]:
 
 @contextlib.contextmanager
 def deaf(server: Server, path: str) -> Iterator[socket.socket]:
-    """A client that asks and has little room for the answer."""
+    """A client that asks and has little room for the response."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sock.settimeout(10)
@@ -65,7 +65,7 @@ def test_requests_keep_a_connection_from_being_idle(serve: Serve) -> None:
         assert only(sock.recv(65536)).body == b"hello"
 
 
-def test_an_answer_may_take_longer_than_any_timeout_of_a_client(serve: Serve) -> None:
+def test_a_response_may_take_longer_than_any_timeout_of_a_client(serve: Serve) -> None:
     limits = ["--keep-alive-timeout", "0.2", "--header-timeout", "0.2", "--send-timeout", "0.2"]
     server = serve(APP, *limits)
     assert server.get("/rare") == b"onetwo"
@@ -128,7 +128,7 @@ def test_a_slow_reader_is_not_cut_as_long_as_it_reads(serve: Serve) -> None:
     assert troubles(server) == []
 
 
-def test_a_large_answer_arrives_whole(serve: Serve) -> None:
+def test_a_large_response_arrives_whole(serve: Serve) -> None:
     server = serve(APP)
     raw = server.raw(get("/huge") + get("/hello", "Connection: close\r\n"))
     first, second = parse(raw)
@@ -148,8 +148,8 @@ def test_a_stream_stops_to_be_made_while_nobody_reads_it(serve: Serve, path: str
         assert stopped < 400
         assert process.memory_info().rss - before < 4_000_000
         raw = read_all(sock)
-    (answer,) = parse(raw)
-    assert answer.body == b"".join(bytes([number % 256]) * 65536 for number in range(1600))
+    (response,) = parse(raw)
+    assert response.body == b"".join(bytes([number % 256]) * 65536 for number in range(1600))
     assert json.loads(server.get("/pulled")) == [1600, 1]
 
 

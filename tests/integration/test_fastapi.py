@@ -25,8 +25,8 @@ def site(request: pytest.FixtureRequest) -> Iterator[Server]:
 def test_paths_queries_and_bodies_are_typed(client: httpx.Client) -> None:
     assert client.get("/items/7?limit=3").json() == {"number": 7, "limit": 3}
     assert client.get("/items/seven").status_code == 422
-    answer = client.post("/items", json={"name": "cup", "price": 2.5})
-    assert (answer.status_code, answer.json()) == (201, {"name": "cup", "price": 2.5})
+    response = client.post("/items", json={"name": "cup", "price": 2.5})
+    assert (response.status_code, response.json()) == (201, {"name": "cup", "price": 2.5})
     assert client.get("/openapi.json").json()["paths"].keys() >= {"/items", "/stream"}
     assert "swagger" in client.get("/docs").text
 
@@ -37,8 +37,8 @@ def test_the_state_of_the_lifespan_reaches_a_handler_in_a_thread(client: httpx.C
 
 
 def test_errors(client: httpx.Client, site: Server) -> None:
-    answer = client.get("/missing")
-    assert (answer.status_code, answer.json(), answer.headers["x-reason"]) == (
+    response = client.get("/missing")
+    assert (response.status_code, response.json(), response.headers["x-reason"]) == (
         404,
         {"detail": "not here"},
         "none",
@@ -61,13 +61,13 @@ def test_an_upload_and_a_streamed_body(client: httpx.Client) -> None:
 
 
 def test_streams(client: httpx.Client) -> None:
-    with client.stream("GET", "/stream") as answer:
-        assert list(answer.iter_lines()) == [f"piece {number}" for number in range(5)]
+    with client.stream("GET", "/stream") as response:
+        assert list(response.iter_lines()) == [f"piece {number}" for number in range(5)]
     assert client.get("/events").text.count("data: tick") == 3
     assert client.get("/file").content == (APPS / "fastapi_board.py").read_bytes()
 
 
-def test_a_background_task_runs_after_the_answer(client: httpx.Client) -> None:
+def test_a_background_task_runs_after_the_response(client: httpx.Client) -> None:
     assert client.get("/later").json() == "soon"
     wait_until(lambda: "done" in client.get("/done").json())
 
@@ -88,7 +88,7 @@ def test_a_websocket(site: Server) -> None:
 def test_many_at_once(site: Server) -> None:
     async def ask() -> list[int]:
         async with httpx.AsyncClient(base_url=site.url, trust_env=False) as client:
-            answers = await asyncio.gather(*(client.get("/stream") for _ in range(60)))
-        return [answer.status_code for answer in answers]
+            responses = await asyncio.gather(*(client.get("/stream") for _ in range(60)))
+        return [response.status_code for response in responses]
 
     assert asyncio.run(ask()) == [200] * 60

@@ -26,21 +26,21 @@ def site(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 def test_a_page(client: httpx.Client) -> None:
-    answer = client.get("/hello/W%C3%B6rld")
-    assert answer.text.startswith("Hello Wörld, from ")
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert answer.headers["content-length"] == str(len(answer.content))
+    response = client.get("/hello/W%C3%B6rld")
+    assert response.text.startswith("Hello Wörld, from ")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["content-length"] == str(len(response.content))
 
 
 def test_head_has_no_body(client: httpx.Client) -> None:
-    answer = client.head("/hello/you")
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert int(answer.headers["content-length"]) > 0
+    response = client.head("/hello/you")
+    assert (response.status_code, response.content) == (200, b"")
+    assert int(response.headers["content-length"]) > 0
 
 
 def test_forms_and_query(client: httpx.Client) -> None:
-    answer = client.post("/form?q=grün", data={"a": ["1", "2"], "b": "ü"})
-    assert answer.json() == {"fields": {"a": ["1", "2"], "b": ["ü"]}, "args": {"q": "grün"}}
+    response = client.post("/form?q=grün", data={"a": ["1", "2"], "b": "ü"})
+    assert response.json() == {"fields": {"a": ["1", "2"], "b": ["ü"]}, "args": {"q": "grün"}}
 
 
 def test_json_both_ways(client: httpx.Client) -> None:
@@ -50,25 +50,25 @@ def test_json_both_ways(client: httpx.Client) -> None:
 
 def test_an_upload(client: httpx.Client) -> None:
     content = b"x" * 3_000_000
-    answer = client.post("/upload", files={"file": ("a.bin", content, "image/png")})
-    assert answer.json() == {"name": "a.bin", "type": "image/png", "size": 3_000_000}
+    response = client.post("/upload", files={"file": ("a.bin", content, "image/png")})
+    assert response.json() == {"name": "a.bin", "type": "image/png", "size": 3_000_000}
 
 
 def test_a_chunked_body_arrives_whole_and_with_its_length(client: httpx.Client) -> None:
-    answer = client.post("/raw", content=(b"y" * 1000 for _ in range(700)))
-    assert answer.json() == {"length": 700_000, "size": 700_000}
+    response = client.post("/raw", content=(b"y" * 1000 for _ in range(700)))
+    assert response.json() == {"length": 700_000, "size": 700_000}
 
 
 def test_a_session_lives_in_a_cookie(client: httpx.Client) -> None:
     assert [client.get("/count").text for _ in range(3)] == ["1", "2", "3"]
-    answer = client.get("/cookies")
-    assert [value.split(";")[0] for value in answer.headers.get_list("set-cookie")] == ["a=1", "b=2"]
+    response = client.get("/cookies")
+    assert [value.split(";")[0] for value in response.headers.get_list("set-cookie")] == ["a=1", "b=2"]
 
 
 def test_a_stream(client: httpx.Client) -> None:
-    with client.stream("GET", "/lines") as answer:
-        assert answer.headers["transfer-encoding"] == "chunked"
-        assert list(answer.iter_lines()) == [f"line {number} of /lines" for number in range(3)]
+    with client.stream("GET", "/lines") as response:
+        assert response.headers["transfer-encoding"] == "chunked"
+        assert list(response.iter_lines()) == [f"line {number} of /lines" for number in range(3)]
 
 
 def test_redirects_and_errors(client: httpx.Client, site: Server) -> None:
@@ -90,5 +90,5 @@ def test_curl_sends_a_large_form_with_expect(site: Server, tmp_path: Path) -> No
     file = tmp_path / "large.bin"
     file.write_bytes(b"z" * 2_500_000)
     command = ["curl", "-sS", "-H", "Expect: 100-continue", "-F", f"file=@{file}", f"{site.url}/upload"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    assert '"size":2500000' in answer.stdout
+    response = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    assert '"size":2500000' in response.stdout

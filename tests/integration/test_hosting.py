@@ -95,7 +95,7 @@ def test_a_program_runs_an_application_itself() -> None:
 TALKING = APPS / "asgi_kinds.py"
 
 
-def test_the_access_log_has_a_line_for_each_kind_of_answer(serve: Serve, tmp_path: Path) -> None:
+def test_the_access_log_has_a_line_for_each_kind_of_response(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0123456789")
     log = tmp_path / "access.log"
     server = serve(TALKING, "--workers", "1", "--access-log", str(log), "--static", f"/files={tmp_path}")

@@ -93,8 +93,8 @@ def test_two_pools_and_a_server_without_one_live_in_one_kernel_and_let_go_of_eac
     urls = server.manager("{name: kernel.find(name).url for name in ('HTTPD', 'OTHER', 'ALONE')}")
 
     def fetch(name: str) -> int:
-        with urllib.request.urlopen(urls[name] + "/pid", timeout=5) as answer:
-            return int(answer.read())
+        with urllib.request.urlopen(urls[name] + "/pid", timeout=5) as response:
+            return int(response.read())
 
     assert fetch("ALONE") == server.pid
     assert fetch("OTHER") in server.manager("kernel.find('OTHER').workers")

@@ -94,8 +94,8 @@ def test_shutdown_in_a_worker_ends_it_alone_and_it_is_replaced(pool: MakePool, h
     server = pool("--workers", "2")
     first, second = server.wait_workers(2)
     with connection_to(server, first) as sock:
-        answer = ask(sock, f"kernel.post('HTTPD','SHUTDOWN'{how})")
-        assert answer == b'{"value": true}'
+        response = ask(sock, f"kernel.post('HTTPD','SHUTDOWN'{how})")
+        assert response == b'{"value": true}'
     wait_until(lambda: not alive(first), "the first to end")
     assert first not in server.wait_workers(2)
     assert second in server.workers()

@@ -70,7 +70,7 @@ def test_busy_workers_are_replaced_when_they_have_answered(pool: MakePool) -> No
     server.hold(3, "/ahold")
     wait_until(lambda: server.totals["active"] == 3, "all are held")
     server.manager(f"server.set_handlers({NEW}, replace=True)")
-    wait_until(lambda: server.get("/one") == b"two", "a new one answers meanwhile")
+    wait_until(lambda: server.get("/one") == b"two", "a new one responses meanwhile")
     wait_until(lambda: server.totals["draining"] == 3, "the old ones take no more")
     assert old <= set(server.workers())
     assert sorted(map(int, server.release())) == sorted(old)

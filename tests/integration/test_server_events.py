@@ -37,7 +37,7 @@ def test_done_answers_and_fills_date_type_and_length(server: Server, how: str) -
 
 
 @HOWS
-def test_close_closes_without_an_answer(server: Server, how: str) -> None:
+def test_close_closes_without_a_response(server: Server, how: str) -> None:
     assert server.raw(f"GET /{how}/close HTTP/1.1\r\nHost: a\r\n\r\n".encode()) == b""
 
 
@@ -65,7 +65,7 @@ def test_close_in_the_middle_of_a_stream_ends_both(server: Server, how: str) -> 
 
 
 @HOWS
-def test_answering_twice_raises_and_the_first_answer_stands(server: Server, how: str) -> None:
+def test_answering_twice_raises_and_the_first_response_stands(server: Server, how: str) -> None:
     status, _, body = server.request(f"/{how}/twice")
     assert (status, body) == (200, b"once")
     server.wait_log("this response was answered before (handler PAGES.twice); a request has one response")

@@ -57,9 +57,9 @@ def test_an_exception_in_a_handler_is_a_500_and_logged_with_session_event_and_ar
     assert told(server, error)
 
 
-def test_an_exception_after_the_answer_is_logged_and_the_answer_stands(server: Server) -> None:
+def test_an_exception_after_the_response_is_logged_and_the_response_stands(server: Server) -> None:
     assert server.get("/raises_after") == b"answered"
-    server.wait_log("ValueError: after its answer")
+    server.wait_log("ValueError: after its response")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`@server.handle` functions: whatever they return, sync or async, becomes the answer."""
+"""`@server.handle` functions: whatever they return, sync or async, becomes the response."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def server() -> Iterator[Server]:
         ("/stream_by_event", 200, "text/plain", b"one two"),
     ],
 )
-def test_what_a_function_returns_is_the_answer(
+def test_what_a_function_returns_is_the_response(
     server: Server, path: str, status: int, content_type: str, content: bytes
 ) -> None:
     found, fields, body = server.request(path)
@@ -74,7 +74,7 @@ def test_a_function_may_close(server: Server) -> None:
     assert server.raw(b"GET /closes HTTP/1.1\r\nHost: a\r\n\r\n") == b""
 
 
-def test_a_second_answer_is_an_error_and_the_first_one_stands(server: Server) -> None:
+def test_a_second_response_is_an_error_and_the_first_one_stands(server: Server) -> None:
     assert server.get("/answers_twice") == b"first"
     server.wait_log("handler function.answers_twice: this response was answered before")
 
@@ -88,7 +88,7 @@ def test_a_second_answer_is_an_error_and_the_first_one_stands(server: Server) ->
         ("/wrong_first_piece", "handler function.wrong_first_piece: content is int: expected str or bytes"),
     ],
 )
-def test_what_is_no_answer_is_a_500_and_an_error(server: Server, path: str, complaint: str) -> None:
+def test_what_is_no_response_is_a_500_and_an_error(server: Server, path: str, complaint: str) -> None:
     status, fields, body = server.request(path)
     assert (status, fields["content-type"], body) == (500, "text/plain", b"500 Internal Server Error")
     server.wait_log(complaint)

@@ -51,13 +51,13 @@ def test_log_handler_is_told_none_of_a_malformed_request(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("path", ["/page", "/stream", "/generator"])
-def test_log2_handler_is_told_after_the_answer_and_after_a_stream(serve: Serve, path: str) -> None:
+def test_log2_handler_is_told_after_the_response_and_after_a_stream(serve: Serve, path: str) -> None:
     server = serve(APP, parameters=hooks(log2="log2"))
     server.get(path)
     assert heard(server, "log2") == [["log2", path, 200, True]]
 
 
-def test_log2_handler_is_told_of_answers_that_nobody_wrote(serve: Serve) -> None:
+def test_log2_handler_is_told_of_responses_that_nobody_wrote(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(log2="log2"))
     assert server.request("/nowhere")[0] == 404
     assert server.request("/fails")[0] == 500
@@ -69,13 +69,13 @@ def test_log2_handler_is_told_of_answers_that_nobody_wrote(serve: Serve) -> None
     ]
 
 
-def test_log2_handler_is_not_told_of_a_close_without_an_answer(serve: Serve) -> None:
+def test_log2_handler_is_not_told_of_a_close_without_a_response(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(log2="log2"))
     assert server.raw(b"GET /close HTTP/1.1\r\nHost: a\r\n\r\n") == b""
     assert heard(server, "log2") == []
 
 
-def test_log2_handler_is_told_of_the_answer_to_a_malformed_request(serve: Serve) -> None:
+def test_log2_handler_is_told_of_the_response_to_a_malformed_request(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(malformed=True, log2="log2"))
     assert server.raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
     assert heard(server, "log2") == [["log2", None, 400, True]]
@@ -95,7 +95,7 @@ def test_error_handler_is_told_what_a_handler_raised(serve: Serve) -> None:
     assert remote_ip == "127.0.0.1"
 
 
-def test_error_handler_is_told_of_a_client_that_left_before_its_answer(serve: Serve) -> None:
+def test_error_handler_is_told_of_a_client_that_left_before_its_response(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(error="error"))
     with server.connect() as sock:
         sock.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -133,7 +133,7 @@ def test_a_hook_of_a_session_that_vanished_is_logged_and_harms_nobody(serve: Ser
     server.wait_log("hook EARS.log: no session has the alias 'EARS'")
 
 
-def test_debug_logs_each_answer(serve: Serve) -> None:
+def test_debug_logs_each_response(serve: Serve) -> None:
     server = serve(APP, "--debug")
     server.get("/page")
     line = server.wait_log("DEBUG prefork")

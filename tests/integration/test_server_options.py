@@ -143,7 +143,7 @@ def test_the_first_handler_whose_dir_is_found_in_the_path_answers(serve: Serve) 
 
 
 @pytest.mark.parametrize(("keep_alive", "answers"), [(True, 2), (False, 1)])
-def test_keep_alive_off_closes_after_each_answer(serve: Serve, keep_alive: bool, answers: int) -> None:
+def test_keep_alive_off_closes_after_each_response(serve: Serve, keep_alive: bool, answers: int) -> None:
     server = serve(APP, parameters={"keep_alive": keep_alive})
     one = b"GET /uri HTTP/1.1\r\nHost: a\r\n\r\n"
     received = server.raw(one + one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))

@@ -185,7 +185,7 @@ def test_204_and_304_send_no_body(server: Server, code: int) -> None:
     assert rest.endswith(b"\r\n\r\ncontent")
 
 
-def test_the_protocol_of_the_answer_is_ours(server: Server) -> None:
+def test_the_protocol_of_the_response_is_ours(server: Server) -> None:
     with server.connect() as sock:
         assert sock.family == socket.AF_INET
         sock.sendall(b"GET /respond/200 HTTP/1.0\r\n\r\n")

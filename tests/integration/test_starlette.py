@@ -67,61 +67,61 @@ def test_bodies(client: httpx.Client, chunked: bool) -> None:
 def test_forms(client: httpx.Client) -> None:
     assert client.post("/form", data={"a": "ä"}).json() == {"a": "ä"}
     files = {"file": ("name.txt", b"content")}
-    answer = client.post("/form", data={"a": "1"}, files=files)
-    assert answer.json() == {"a": "1", "file": ["name.txt", "content"]}
+    response = client.post("/form", data={"a": "1"}, files=files)
+    assert response.json() == {"a": "1", "file": ["name.txt", "content"]}
 
 
 def test_cookies(client: httpx.Client) -> None:
-    answer = client.get("/cookies", headers={"cookie": "chocolate=yes; milk=no"})
-    assert answer.json() == {"chocolate": "yes", "milk": "no"}
-    assert len(answer.headers.get_list("set-cookie")) == 2
+    response = client.get("/cookies", headers={"cookie": "chocolate=yes; milk=no"})
+    assert response.json() == {"chocolate": "yes", "milk": "no"}
+    assert len(response.headers.get_list("set-cookie")) == 2
 
 
 # --- responses -------------------------------------------------------------------------------------------
 
 
 def test_plain_answers(client: httpx.Client) -> None:
-    answer = client.get("/text")
-    assert (answer.text, answer.headers["content-type"]) == ("hello, world", "text/plain; charset=utf-8")
-    assert answer.headers["content-length"] == "12"
-    answer = client.get("/raw")
-    assert (answer.content, answer.headers["x-header-1"]) == (b"\x00\xff", "123")
-    assert "x-worker" in answer.headers
+    response = client.get("/text")
+    assert (response.text, response.headers["content-type"]) == ("hello, world", "text/plain; charset=utf-8")
+    assert response.headers["content-length"] == "12"
+    response = client.get("/raw")
+    assert (response.content, response.headers["x-header-1"]) == (b"\x00\xff", "123")
+    assert "x-worker" in response.headers
 
 
 def test_a_redirect_is_quoted(client: httpx.Client) -> None:
-    answer = client.get("/redirect?code=303")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/text?from=I%20%E2%99%A5%20you")
+    response = client.get("/redirect?code=303")
+    assert (response.status_code, response.headers["location"]) == (303, "/text?from=I%20%E2%99%A5%20you")
     assert client.get("/redirect", follow_redirects=True).text == "hello, world"
 
 
 @pytest.mark.parametrize("code", [200, 204, 205, 304, 404, 500, 599])
 def test_every_status_leaves_the_connection_whole(client: httpx.Client, code: int) -> None:
     for _ in range(2):
-        answer = client.get(f"/status/{code}")
-        assert (answer.status_code, answer.content) == (code, b"")
+        response = client.get(f"/status/{code}")
+        assert (response.status_code, response.content) == (code, b"")
 
 
 def test_head(client: httpx.Client) -> None:
-    answer = client.head("/text")
-    assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "12")
+    response = client.head("/text")
+    assert (response.status_code, response.content, response.headers["content-length"]) == (200, b"", "12")
 
 
 def test_streams(client: httpx.Client) -> None:
     assert client.get("/streaming").text == "1, 2, 3, 4, 5"
     wait_until(lambda: "streamed" in client.get("/seen").json(), "the background task")
     assert client.get("/streaming?plain=1").text == "abc"
-    answer = client.get("/fixed", headers={"accept-encoding": "identity"})
-    assert (answer.content, answer.headers["content-length"]) == (b"1234567890", "10")
-    assert "transfer-encoding" not in answer.headers
+    response = client.get("/fixed", headers={"accept-encoding": "identity"})
+    assert (response.content, response.headers["content-length"]) == (b"1234567890", "10")
+    assert "transfer-encoding" not in response.headers
 
 
 def test_files_whole_in_part_and_not_modified(client: httpx.Client) -> None:
     content = (APPS / "starlette_cases.py").read_bytes()
     plain = {"accept-encoding": "identity"}
-    answer = client.get("/file", headers=plain)
-    assert answer.content == content
-    assert "cases%20%C3%A9.py" in answer.headers["content-disposition"]
+    response = client.get("/file", headers=plain)
+    assert response.content == content
+    assert "cases%20%C3%A9.py" in response.headers["content-disposition"]
     part = client.get("/file", headers=plain | {"range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, content[10:20])
     parts = client.get("/file", headers=plain | {"range": "bytes=0-9,20-29"})
@@ -131,9 +131,9 @@ def test_files_whole_in_part_and_not_modified(client: httpx.Client) -> None:
 
 
 def test_gzip(client: httpx.Client) -> None:
-    answer = client.get("/url" + "x" * 7000)
-    assert answer.headers["content-encoding"] == "gzip"
-    assert len(answer.json()["url"]) > 7000
+    response = client.get("/url" + "x" * 7000)
+    assert response.headers["content-encoding"] == "gzip"
+    assert len(response.json()["url"]) > 7000
 
 
 # --- leaving ---------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body(client: httpx.Client, si
     wait_until(lambda: "left early" in client.get("/seen").json())
 
 
-def test_a_client_that_leaves_before_its_answer(client: httpx.Client, site: Server) -> None:
+def test_a_client_that_leaves_before_its_response(client: httpx.Client, site: Server) -> None:
     with site.connect() as socket:
         socket.sendall(b"GET /poll-for-leaving HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_until(lambda: "polling" in client.get("/seen").json())

@@ -132,7 +132,7 @@ def test_a_large_file_is_whole_over_tcp_and_over_a_unix_socket(
     assert raw.partition(b"\r\n\r\n")[2] == LARGE
 
 
-def test_files_are_pipelined_with_other_answers(server: Server) -> None:
+def test_files_are_pipelined_with_other_responses(server: Server) -> None:
     targets = ["/static/a.txt", "/x", "/static/large.bin", "/static/empty.css", "/y", "/static/a.txt"]
     asked = "".join(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n" for target in targets)
     raw = server.raw(asked.encode() + b"GET /z HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -285,7 +285,9 @@ def test_a_link_to_a_file_of_the_same_directory_is_followed(server: Server) -> N
 
 
 @pytest.mark.parametrize("app", [WSGI, EVENTS], ids=["wsgi", "events"])
-def test_an_answer_without_the_file_says_nothing_about_its_bytes(serve: Serve, files: Path, app: str) -> None:
+def test_a_response_without_the_file_says_nothing_about_its_bytes(
+    serve: Serve, files: Path, app: str
+) -> None:
     server = serve(app, "--workers", "1", "--static", f"/static={files}")
     _, whole, _ = get(server, "/static/app.js", Accept_Encoding="gzip")
     _, same, _ = get(server, "/static/app.js", Accept_Encoding="gzip", If_None_Match=whole["etag"])

@@ -46,9 +46,9 @@ def test_term_to_manager_and_workers_at_once_is_as_graceful_as_to_the_manager(be
     server, client, _ = begin()
     with client:
         os.killpg(server.pid, signal.SIGTERM)
-        answer = read_all(client)
-    assert answer.endswith(b"whole")
-    assert b"Connection: close\r\n" in answer
+        response = read_all(client)
+    assert response.endswith(b"whole")
+    assert b"Connection: close\r\n" in response
     assert server.wait() == 0
     assert "closing" not in server.log
 

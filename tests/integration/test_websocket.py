@@ -91,9 +91,9 @@ def test_compression_is_what_the_client_and_the_operator_agree_on(serve: Serve) 
     with RawSocket(server := serve(WEBSOCKET_APP, "--workers", "1"), fields=offer) as client:
         assert f"Sec-WebSocket-Extensions: {told}" in client.head
         client.send(frame(TEXT, b"a" * 2000))
-        answer = client.receive()
-        assert answer.first == LAST | 0x40 | TEXT
-        assert len(answer.payload) < 100
+        response = client.receive()
+        assert response.first == LAST | 0x40 | TEXT
+        assert len(response.payload) < 100
         client.send(frame(TEXT, b"small"))
         assert client.receive() == Frame(LAST | TEXT, b"small")  # not worth it
     with RawSocket(server) as client:

@@ -117,7 +117,7 @@ def test_a_body_that_is_too_short_ends_the_connection(server: Server, path: str)
     assert len(faults(server)) == 1
 
 
-def test_a_close_that_fails_is_logged_and_the_answer_stands(server: Server) -> None:
+def test_a_close_that_fails_is_logged_and_the_response_stands(server: Server) -> None:
     assert server.get("/closing") == b"fine"
     line = server.wait_log("application app failed on GET /closing")
     assert "ValueError: no close" in server.log

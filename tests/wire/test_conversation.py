@@ -26,22 +26,22 @@ def test_http_1_0_closes_unless_keep_alive_was_asked_for(wire: Wire) -> None:
 
 @pytest.mark.parametrize("value", [b"close", b"Close", b"x, close", b"close, keep-alive"])
 def test_nothing_is_dispatched_after_connection_close(wire: Wire, value: bytes) -> None:
-    answer = only(wire.server.raw(GET + b"Connection: " + value + b"\r\n\r\n" + NEVER))
-    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    response = only(wire.server.raw(GET + b"Connection: " + value + b"\r\n\r\n" + NEVER))
+    assert (response.status, response.headers["connection"]) == (200, "close")
     assert wire.seen() == ["GET /x"]
 
 
 def test_nothing_is_dispatched_after_an_error_in_a_pipeline(wire: Wire) -> None:
     good = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
-    answers = parse(wire.server.raw(good % 1 + good % 2 + b"BAD\r\n\r\n" + NEVER))
-    assert [answer.status for answer in answers] == [200, 200, 400]
+    responses = parse(wire.server.raw(good % 1 + good % 2 + b"BAD\r\n\r\n" + NEVER))
+    assert [response.status for response in responses] == [200, 200, 400]
     assert wire.seen() == ["GET /1", "GET /2"]
 
 
 def test_nothing_is_dispatched_after_a_bad_body_in_a_pipeline(wire: Wire) -> None:
     bad = b"POST /bad HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhellooo\r\n0\r\n\r\n"
-    answers = parse(wire.server.raw(GET + b"\r\n" + bad + NEVER))
-    assert [answer.status for answer in answers] == [200, 400]
+    responses = parse(wire.server.raw(GET + b"\r\n" + bad + NEVER))
+    assert [response.status for response in responses] == [200, 400]
     assert wire.seen() == ["GET /x"]
 
 
@@ -52,10 +52,10 @@ def test_another_expectation_is_417(wire: Wire, value: bytes) -> None:
 
 def test_a_head_that_does_not_come_in_time_is_408(wire: Wire) -> None:
     began = time.monotonic()
-    answer = only(wire.server.raw(GET))
+    response = only(wire.server.raw(GET))
     took_s = time.monotonic() - began
     print(f"408 after {took_s:.2f} s")
-    assert (answer.status, answer.headers["connection"]) == (408, "close")
+    assert (response.status, response.headers["connection"]) == (408, "close")
     assert 0.3 <= took_s < 3
     assert wire.seen() == []
 
@@ -73,7 +73,7 @@ def test_a_head_of_one_byte_at_a_time_is_408(wire: Wire) -> None:
             except BlockingIOError:
                 return None
 
-        raw = wait_until(answered, "an answer") or b""
+        raw = wait_until(answered, "a response") or b""
         sock.settimeout(5)
         raw += read_all(sock)
     assert only(raw).status == 408
@@ -95,13 +95,13 @@ def test_an_upgrade_that_nobody_asked_for_is_an_ordinary_request(wire: Wire) -> 
     request = GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
     first, _ = wire.accept(request + request, "GET /x", "GET /x")
     assert "upgrade" not in first.headers
-    (answer,) = wire.accept(GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n", "GET /x")
-    assert answer.status == 200
+    (response,) = wire.accept(GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n", "GET /x")
+    assert response.status == 200
 
 
 def test_connect_is_405(wire: Wire) -> None:
-    answers = parse(wire.server.raw(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", half_close=True))
-    assert [answer.status for answer in answers] == [405]
+    responses = parse(wire.server.raw(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", half_close=True))
+    assert [response.status for response in responses] == [405]
     assert wire.seen() == []
 
 
@@ -109,15 +109,15 @@ def test_connect_is_405(wire: Wire) -> None:
     ("name", "value"),
     [(b"X-A", b"crlf"), (b"X-A", b"lf"), (b"X-A", b"nul"), (b"X A", b"plain"), (b"X:A", b"plain")],
 )
-def test_a_response_field_that_would_split_the_answer_is_500_and_nothing_of_it_is_sent(
+def test_a_response_field_that_would_split_the_response_is_500_and_nothing_of_it_is_sent(
     wire: Wire, name: bytes, value: bytes
 ) -> None:
     inject = b"GET /inject HTTP/1.1\r\nHost: a\r\nX-Name: " + name + b"\r\nX-Value: " + value + b"\r\n\r\n"
-    answer = parse(wire.server.raw(inject, half_close=True))[0]
-    assert answer.status == 500
-    assert "set-cookie" not in answer.headers
-    assert "x-a" not in answer.headers
-    assert b"never sent" not in answer.body
+    response = parse(wire.server.raw(inject, half_close=True))[0]
+    assert response.status == 500
+    assert "set-cookie" not in response.headers
+    assert "x-a" not in response.headers
+    assert b"never sent" not in response.body
     assert wire.seen() == []
 
 

@@ -70,8 +70,8 @@ def test_a_field_line_of_another_form_is_refused(wire: Wire, field: bytes) -> No
 
 
 def test_space_round_a_value_is_no_part_of_it(wire: Wire) -> None:
-    answer = wire.server.raw(GET + b"Host: a\r\nX: \t b c \t \r\nY:\r\nZ:d\r\n\r\n", half_close=True)
-    fields = json.loads(answer.partition(b"\r\n\r\n")[2])
+    response = wire.server.raw(GET + b"Host: a\r\nX: \t b c \t \r\nY:\r\nZ:d\r\n\r\n", half_close=True)
+    fields = json.loads(response.partition(b"\r\n\r\n")[2])
     assert fields == [["host", "a"], ["x", "b c"], ["y", ""], ["z", "d"]]
 
 

@@ -129,10 +129,10 @@ def test_chunk_lines_and_chunks_end_in_crlf(wire: Wire, body: bytes) -> None:
 
 @pytest.mark.parametrize("extension", [b";a", b";a=b", b';a="b c"', b";" + b"x" * 4000])
 def test_a_chunk_extension_is_skipped(wire: Wire, extension: bytes) -> None:
-    (answer,) = wire.accept(
+    (response,) = wire.accept(
         CHUNKED + b"5" + extension + b"\r\nhello\r\n0" + extension + b"\r\n\r\n", "POST /p"
     )
-    assert answer.body == b"hello"
+    assert response.body == b"hello"
 
 
 def test_a_chunk_line_over_4_kib_is_refused(wire: Wire) -> None:
@@ -141,8 +141,8 @@ def test_a_chunk_line_over_4_kib_is_refused(wire: Wire) -> None:
 
 
 def test_trailers_are_read_and_bounded(wire: Wire) -> None:
-    (answer,) = wire.accept(CHUNKED + b"5\r\nhello\r\n0\r\nX-Sum: 1\r\nY:\r\n\r\n", "POST /p")
-    assert answer.body == b"hello"
+    (response,) = wire.accept(CHUNKED + b"5\r\nhello\r\n0\r\nX-Sum: 1\r\nY:\r\n\r\n", "POST /p")
+    assert response.body == b"hello"
     wire.refuse(CHUNKED + b"0\r\n" + (b"X: " + b"x" * 7000 + b"\r\n") * 10 + b"\r\n", 431)
     wire.refuse(CHUNKED + b"0\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431)
 
@@ -153,14 +153,14 @@ def test_a_trailer_that_frames_or_routes_is_refused(wire: Wire, name: bytes) -> 
 
 
 def test_a_body_of_max_body_is_served_and_a_larger_one_is_413_before_it_is_read(wire: Wire) -> None:
-    (answer,) = wire.accept(POST + b"Content-Length: 1000\r\n\r\n" + b"x" * 1000, "POST /p")
-    assert len(answer.body) == 1000
+    (response,) = wire.accept(POST + b"Content-Length: 1000\r\n\r\n" + b"x" * 1000, "POST /p")
+    assert len(response.body) == 1000
     wire.refuse(POST + b"Content-Length: 1001\r\n\r\n", 413)
 
 
 def test_a_chunked_body_that_grows_over_max_body_is_413(wire: Wire) -> None:
     chunk = b"fa\r\n" + b"x" * 250 + b"\r\n"
-    (answer,) = wire.accept(CHUNKED + 4 * chunk + b"0\r\n\r\n", "POST /p")
-    assert len(answer.body) == 1000
+    (response,) = wire.accept(CHUNKED + 4 * chunk + b"0\r\n\r\n", "POST /p")
+    assert len(response.body) == 1000
     wire.refuse(CHUNKED + 4 * chunk + b"1\r\nx\r\n0\r\n\r\n", 413)
     wire.refuse(CHUNKED + b"3e9\r\n", 413)

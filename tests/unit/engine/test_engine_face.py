@@ -241,8 +241,8 @@ def test_an_exception_costs_the_request_and_never_the_process(
 ) -> None:
     error = RuntimeError("application")
     there = run_engine(service=failing(hook, error))
-    answer = there.ask(HOOKS[hook])
-    assert answer.startswith(b"HTTP/1.1 400 " if hook == "malformed" else b"HTTP/1.1 500 ")
+    response = there.ask(HOOKS[hook])
+    assert response.startswith(b"HTTP/1.1 400 " if hook == "malformed" else b"HTTP/1.1 500 ")
     assert unraisable == [error]
     assert there.get().status == 200
 

@@ -107,7 +107,7 @@ def test_collecting_in_the_middle_of_a_request_harms_nothing(run_engine: RunEngi
     assert run_engine(handler).get().body == b"fine"
 
 
-@pytest.mark.parametrize("ending", ["the answer", "the client"])
+@pytest.mark.parametrize("ending", ["the response", "the client"])
 @pytest.mark.parametrize("way", ["when_gone", "when_drained", "when_closed"])
 def test_a_callback_is_let_go_once_it_cannot_be_called_any_more(
     run_engine: RunEngine, way: str, ending: str
@@ -126,7 +126,7 @@ def test_a_callback_is_let_go_once_it_cannot_be_called_any_more(
     there = run_engine(handler)
     client = there.connect(raw_request())
     there.turn_until(lambda: kept)
-    if ending == "the answer":
+    if ending == "the response":
         kept.pop().done()
         there.read(client, enough=b"0\r\n\r\n")
         there.engine.poll(0)

@@ -39,10 +39,10 @@ def answering(**attributes: Any) -> Handler:
 def test_content_is_text_or_bytes_or_nothing(
     run_engine: RunEngine, content: Any, body: bytes, kind: str
 ) -> None:
-    answer = run_engine(answering(content=content)).get()
-    assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, body, kind)
-    assert answer.headers["Content-Length"] == str(len(body))
-    assert answer.headers["Date"].endswith(" GMT")
+    response = run_engine(answering(content=content)).get()
+    assert (response.status, response.body, response.headers["Content-Type"]) == (200, body, kind)
+    assert response.headers["Content-Length"] == str(len(body))
+    assert response.headers["Date"].endswith(" GMT")
 
 
 def test_the_status_and_the_header_fields_are_the_handlers(run_engine: RunEngine) -> None:
@@ -65,21 +65,21 @@ def test_the_status_and_the_header_fields_are_the_handlers(run_engine: RunEngine
 
 
 def test_headers_can_be_set_as_a_whole(run_engine: RunEngine) -> None:
-    answer = run_engine(answering(headers={"X-A": "1"})).get()
-    assert answer.headers["X-A"] == "1"
+    response = run_engine(answering(headers={"X-A": "1"})).get()
+    assert response.headers["X-A"] == "1"
 
 
 def test_the_servers_header_fields_stand_unless_the_response_has_one_of_the_name(
     run_engine: RunEngine,
 ) -> None:
     settings = {"headers": [("Server", "seed"), ("Content-Type", "text/x-default")]}
-    answer = run_engine(answering(headers={"server": "mine"}), **settings).get()
-    assert answer.headers.get_all("Server") == ["mine"]
-    assert answer.headers.get_all("Content-Type") == ["text/x-default"]
+    response = run_engine(answering(headers={"server": "mine"}), **settings).get()
+    assert response.headers.get_all("Server") == ["mine"]
+    assert response.headers.get_all("Content-Type") == ["text/x-default"]
 
 
 @pytest.mark.parametrize("code", [204, 304])
-def test_an_answer_without_a_body_has_none_and_no_type(run_engine: RunEngine, code: int) -> None:
+def test_a_response_without_a_body_has_none_and_no_type(run_engine: RunEngine, code: int) -> None:
     raw = run_engine(answering(code=code, content="not to be seen")).ask(
         raw_request("/", "Connection: close")
     )
@@ -109,13 +109,13 @@ def test_pieces_are_chunked_and_end_with_done(run_engine: RunEngine) -> None:
     assert raw.endswith(b"\r\n\r\none two " + b"x" * 100_000)
 
 
-def test_close_closes_without_an_answer(run_engine: RunEngine) -> None:
+def test_close_closes_without_a_response(run_engine: RunEngine) -> None:
     there = run_engine(lambda _, response: response.close())
     assert there.ask(raw_request()) == b""
     assert there.service.unanswered_handlers == []
 
 
-def test_whoever_wants_to_know_hears_of_every_answer(run_engine: RunEngine) -> None:
+def test_whoever_wants_to_know_hears_of_every_response(run_engine: RunEngine) -> None:
     there = run_engine(answering())
     there.get()
     ((request, response),) = there.service.ended
@@ -128,7 +128,7 @@ def test_whoever_wants_to_know_hears_of_every_answer(run_engine: RunEngine) -> N
 
 @pytest.mark.parametrize("first", ["done", "close"])
 @pytest.mark.parametrize("second", ["done", "close", "write", "stream"])
-def test_a_second_answer_is_refused_and_names_the_handler(
+def test_a_second_response_is_refused_and_names_the_handler(
     run_engine: RunEngine, first: str, second: str
 ) -> None:
     kept: list[Response] = []
@@ -142,7 +142,7 @@ def test_a_second_answer_is_refused_and_names_the_handler(
         getattr(response, second)(*(("S", "more") if second == "stream" else ()))
 
 
-def test_a_refused_second_answer_reaches_no_later_request(run_engine: RunEngine) -> None:
+def test_a_refused_second_response_reaches_no_later_request(run_engine: RunEngine) -> None:
     def handler(request: Request, response: Response) -> None:
         response.content = request.path
         response.done()

@@ -67,7 +67,7 @@ def test_when_gone_and_when_closed_are_called_once_when_the_client_leaves(run_en
     kept[0].done()
 
 
-def test_when_gone_is_not_called_for_a_client_that_leaves_after_the_answer(run_engine: RunEngine) -> None:
+def test_when_gone_is_not_called_for_a_client_that_leaves_after_the_response(run_engine: RunEngine) -> None:
     heard: list[str] = []
 
     def handler(_request: Request, response: Response) -> None:
@@ -164,7 +164,7 @@ def test_one_whose_client_left_is_forgotten_without_a_word(run_engine: RunEngine
     assert there.service.unanswered_handlers == []
 
 
-# --- callbacks of answers that have ended -------------------------------------------------------------------
+# --- callbacks of responses that have ended -----------------------------------------------------------------
 
 
 class Hearer:
@@ -195,7 +195,7 @@ def test_a_stream_that_its_handler_ends_lets_go_of_who_waits_for_it_to_drain(
     assert gone() is None
 
 
-def test_an_answer_that_has_ended_does_not_take_the_callbacks_of_the_next(run_engine: RunEngine) -> None:
+def test_a_response_that_has_ended_does_not_take_the_callbacks_of_the_next(run_engine: RunEngine) -> None:
     kept: list[Response] = []
     there = run_engine(keeping(kept))
     client = there.connect(raw_request() * 2)
@@ -215,7 +215,7 @@ def test_an_answer_that_has_ended_does_not_take_the_callbacks_of_the_next(run_en
     assert (gone.heard, drained.heard, late.heard) == ([()], [(True,)], [])
 
 
-def test_an_answer_that_cannot_be_sent_keeps_its_callback(run_engine: RunEngine) -> None:
+def test_a_response_that_cannot_be_sent_keeps_its_callback(run_engine: RunEngine) -> None:
     kept: list[Response] = []
     there = run_engine(keeping(kept))
     client = there.connect(raw_request())
@@ -239,7 +239,7 @@ def test_a_stream_that_began_before_draining_may_be_followed_by_one_more_request
     there = run_engine(keeping(kept))
     client = there.connect(raw_request())
     there.turn_until(lambda: kept)
-    kept[0].write("piece")  # the head is out: it cannot say that it was the last answer
+    kept[0].write("piece")  # the head is out: it cannot say that it was the last response
     there.engine.drain(there.number, DEADLINE_S, lambda: None)
     kept[0].done()
     there.read(client, b"0\r\n\r\n")

@@ -235,7 +235,7 @@ def test_an_application_hears_as_often_as_it_asks_that_the_client_has_gone() -> 
     assert [(message["type"], message["code"]) for message in seen] == [("websocket.disconnect", 1006)] * 2
 
 
-def test_an_answer_that_takes_too_long_is_a_504() -> None:
+def test_a_response_that_takes_too_long_is_a_504() -> None:
     async def app(*_: Any) -> None:
         await asyncio.sleep(60)
 

@@ -271,7 +271,7 @@ def test_a_handler_of_the_program_keeps_its_signal(late: bool) -> None:
 
 
 def test_a_signal_is_ignored_until_it_is_answered() -> None:
-    """As TTOU has to be, if the terminal sends it for what the answer writes."""
+    """As TTOU has to be, if the terminal sends it for what the response writes."""
 
     class Writing(Listener):
         @event

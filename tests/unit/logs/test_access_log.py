@@ -30,7 +30,7 @@ def answer(code=200, content="four"):
 
 @pytest.fixture
 def line(tmp_path):
-    """Logs one answer and gives the line."""
+    """Logs one response and gives the line."""
 
     def log(request, code=200, content="four"):
         path = tmp_path / "access.log"

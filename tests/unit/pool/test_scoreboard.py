@@ -70,7 +70,7 @@ def holder():
 
 
 def in_child(action, board_socket=None, uid=None):
-    """Exit status and text of an action in a forked process, while this one answers."""
+    """Exit status and text of an action in a forked process, while this one responses."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -85,12 +85,12 @@ def in_child(action, board_socket=None, uid=None):
         finally:
             os._exit(status)
     os.close(writer)
-    with open(reader, "rb") as answers:
-        waiting = {answers.fileno()} | ({board_socket.fileno()} if board_socket else set())
-        while answers.fileno() not in (ready := select.select(waiting, [], [], 30)[0]):
-            assert ready, "neither a question nor an answer came"
+    with open(reader, "rb") as responses:
+        waiting = {responses.fileno()} | ({board_socket.fileno()} if board_socket else set())
+        while responses.fileno() not in (ready := select.select(waiting, [], [], 30)[0]):
+            assert ready, "neither a question nor a response came"
             board_socket.respond()
-        text = answers.read().decode()
+        text = responses.read().decode()
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text
 
 

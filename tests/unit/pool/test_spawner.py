@@ -81,18 +81,18 @@ def spawner(kernel: FakeKernel, became: list[int]) -> ForkSpawner:
 def test_nothing_is_forked_in_the_middle_of_a_turn(
     kernel: FakeKernel, spawner: ForkSpawner, children: Callable[[], int]
 ) -> None:
-    answers = Answers()
+    responses = Answers()
     kernel.results = [children(), children()]
     pids = kernel.results.copy()
-    spawner.spawn(3, answers)
-    spawner.spawn(5, answers)
-    assert (kernel.forks, answers.given) == ([], [])
+    spawner.spawn(3, responses)
+    spawner.spawn(5, responses)
+    assert (kernel.forks, responses.given) == ([], [])
     assert len(kernel.between) == 1, "one stop of the loop for all of them"
     kernel.turn()
     assert len(kernel.forks) == 2
-    found = [(index, result.pid) for index, result in answers.given if isinstance(result, Process)]
+    found = [(index, result.pid) for index, result in responses.given if isinstance(result, Process)]
     assert found == [(3, pids[0]), (5, pids[1])]
-    for _, result in answers.given:
+    for _, result in responses.given:
         assert isinstance(result, Process)
         result.close()
 
@@ -109,17 +109,17 @@ def test_workers_ignore_what_a_terminal_sends_to_the_whole_group(
 def test_a_child_becomes_the_worker_of_its_slot_and_does_nothing_of_its_parents(
     kernel: FakeKernel, spawner: ForkSpawner, became: list[int], children: Callable[[], int]
 ) -> None:
-    answers = Answers()
+    responses = Answers()
     kernel.results = [children(), 0]
     for index in (7, 8, 9):
-        spawner.spawn(index, answers)
+        spawner.spawn(index, responses)
     kernel.turn()
     assert became == [8]
-    assert answers.given == []
+    assert responses.given == []
     assert len(kernel.forks) == 2
 
 
-def test_all_forks_are_made_before_the_first_answer(
+def test_all_forks_are_made_before_the_first_response(
     kernel: FakeKernel, spawner: ForkSpawner, children: Callable[[], int]
 ) -> None:
     seen: list[int] = []
@@ -136,16 +136,16 @@ def test_all_forks_are_made_before_the_first_answer(
     assert seen == [2, 2]
 
 
-def test_when_one_fork_fails_the_rest_is_not_tried_and_every_request_has_its_answer(
+def test_when_one_fork_fails_the_rest_is_not_tried_and_every_request_has_its_response(
     kernel: FakeKernel, spawner: ForkSpawner, children: Callable[[], int]
 ) -> None:
-    answers = Answers()
+    responses = Answers()
     error = BlockingIOError("no more processes")
     kernel.results = [children(), error]
     for index in range(3):
-        spawner.spawn(index, answers)
+        spawner.spawn(index, responses)
     kernel.turn()
-    (first, process), *failed = answers.given
+    (first, process), *failed = responses.given
     assert first == 0
     assert isinstance(process, Process)
     process.close()
@@ -164,12 +164,12 @@ def test_a_child_without_a_descriptor_is_ended_at_once(
 
     error = OSError(24, "Too many open files")
     monkeypatch.setattr(os, "pidfd_open", refuse)
-    answers = Answers()
+    responses = Answers()
     pid = children()
     kernel.results = [pid]
-    spawner.spawn(0, answers)
+    spawner.spawn(0, responses)
     kernel.turn()
-    assert answers.given == [(0, error)]
+    assert responses.given == [(0, error)]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -177,25 +177,25 @@ def test_a_child_without_a_descriptor_is_ended_at_once(
 def test_requests_that_are_cancelled_are_not_forked_and_not_answered(
     kernel: FakeKernel, spawner: ForkSpawner
 ) -> None:
-    answers = Answers()
-    spawner.spawn(0, answers)
-    spawner.spawn(1, answers)
+    responses = Answers()
+    spawner.spawn(0, responses)
+    spawner.spawn(1, responses)
     assert spawner.cancel() == [0, 1]
     assert spawner.cancel() == []
     kernel.turn()
-    assert (kernel.forks, answers.given) == ([], [])
+    assert (kernel.forks, responses.given) == ([], [])
 
 
 def test_what_is_requested_after_a_cancel_is_forked_once(
     kernel: FakeKernel, spawner: ForkSpawner, children: Callable[[], int]
 ) -> None:
-    answers = Answers()
-    spawner.spawn(0, answers)
+    responses = Answers()
+    spawner.spawn(0, responses)
     spawner.cancel()
     kernel.results = [children()]
-    spawner.spawn(1, answers)
+    spawner.spawn(1, responses)
     kernel.turn()
-    ((index, process),) = answers.given
+    ((index, process),) = responses.given
     assert index == 1
     assert isinstance(process, Process)
     process.close()

@@ -158,11 +158,11 @@ class World:
     def spawn(self, state: State | None = SPARE) -> list[int]:
         """Answers every request with a new process, which then writes `state`. Returns their slots."""
         requests, self.spawner.requests = self.spawner.requests, []
-        for index, answer in requests:
+        for index, response in requests:
             self.pids += 1
             process: Any = FakeProcess(self.pids)
             self.processes[index] = process
-            answer(index, process)
+            response(index, process)
         if state is not None:
             for index, _ in requests:
                 self.board.slots[index] = state
@@ -171,8 +171,8 @@ class World:
 
     def fail(self, error: OSError) -> None:
         requests, self.spawner.requests = self.spawner.requests, []
-        for index, answer in requests:
-            answer(index, error)
+        for index, response in requests:
+            response(index, error)
 
     def write(self, index: int, state: State) -> None:
         self.board.slots[index] = state
@@ -232,10 +232,10 @@ def test_the_manager_shows_what_it_is_for() -> None:
 def test_it_plans_when_all_that_it_requested_has_come() -> None:
     world = World(**FIXED)
     world.supervisor.start()
-    (first, answer), second = world.spawner.requests
+    (first, response), second = world.spawner.requests
     process: Any = FakeProcess(101)
     world.spawner.requests = [second]
-    answer(first, process)
+    response(first, process)
     world.board.slots[first] = ACTIVE
     world.supervisor.act()
     assert world.spawner.requests == [second], "one is on its way, and how it ends is not known"

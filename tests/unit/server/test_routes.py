@@ -144,7 +144,7 @@ def test_generators_are_handed_back() -> None:
 
 
 @pytest.mark.parametrize("value", [7, object(), ("a",), bytearray(b"x"), True])
-def test_anything_else_is_no_answer(value: object) -> None:
+def test_anything_else_is_no_response(value: object) -> None:
     response: Any = Blank()
     with pytest.raises(InvalidResponse, match=f"returned {type(value).__name__}: expected str, bytes, dict"):
         fill(response, value)
