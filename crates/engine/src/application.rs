@@ -372,9 +372,9 @@ impl<'a> ConnectionHandle<'a> {
         Some(connection.link.transport.local_address())
     }
 
-    /// The scheme of a URI that leads to the connection, while it is open.
-    pub fn scheme(&self) -> Option<&'static str> {
+    /// The cipher that protects the connection, while it is open; `None`: there is none.
+    pub fn cipher(&self) -> Option<&'static str> {
         let connection = self.core.connections.find(self.id).ok()?;
-        Some(connection.link.transport.scheme())
+        connection.link.transport.cipher()
     }
 }

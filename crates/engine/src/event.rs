@@ -14,6 +14,8 @@ pub struct Client {
     pub exchange: ExchangeId,
     pub listener: u32,
     pub peer: Peer,
+    /// The scheme of a URI that leads here.
+    pub scheme: &'static str,
 }
 
 /// What happened, and to which exchange or connection.

@@ -95,6 +95,7 @@ impl Link {
             },
             listener: self.listener,
             peer: self.peer,
+            scheme: self.transport.scheme(),
         }
     }
 

@@ -66,9 +66,17 @@ impl Transport {
     }
 
     /// The scheme of a URI that leads here (RFC 9110, section 4.2).
+    #[inline]
     pub(crate) fn scheme(&self) -> &'static str {
         match self {
             Transport::Plain(_) => "http",
+        }
+    }
+
+    /// The cipher that protects what goes over it.
+    pub(crate) fn cipher(&self) -> Option<&'static str> {
+        match self {
+            Transport::Plain(_) => None,
         }
     }
 

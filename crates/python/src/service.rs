@@ -73,7 +73,6 @@ pub(crate) struct Service {
     /// Of the engine that listens for it.
     pub(crate) core: Arc<Core>,
     pub(crate) interface: Interface,
-    pub(crate) scheme: &'static str,
     pub(crate) settings: ServiceSettings,
 }
 
@@ -86,7 +85,6 @@ impl Service {
         Ok(Service {
             core: Arc::clone(core),
             interface: Interface::of(object)?,
-            scheme: "http",
             settings: service_settings(options)?,
         })
     }

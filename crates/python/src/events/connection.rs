@@ -14,15 +14,22 @@ pub struct Connection {
     id: ConnectionId,
     remote: Peer,
     local: Option<Peer>,
+    cipher: Option<&'static str>,
 }
 
 impl Connection {
     pub(crate) fn new(core: &Arc<Core>, id: ConnectionId, remote: Peer) -> Self {
+        let (local, cipher) = {
+            let mut engine = core.engine();
+            let connection = engine.connection(id);
+            (connection.local_address(), connection.cipher())
+        };
         Connection {
             core: Arc::clone(core),
             id,
             remote,
-            local: core.engine().connection(id).local_address(),
+            local,
+            cipher,
         }
     }
 }
@@ -90,14 +97,14 @@ impl Connection {
 
     /// The cipher of an encrypted connection; None for a plain one.
     #[getter]
-    fn sslcipher(&self) -> Option<String> {
-        None
+    fn sslcipher(&self) -> Option<&'static str> {
+        self.cipher
     }
 
     /// Whether the connection is encrypted.
     #[getter]
     fn ssl(&self) -> bool {
-        false
+        self.cipher.is_some()
     }
 
     /// Has `callback()` called once when the connection closes. Returns False,

@@ -24,6 +24,7 @@ use std::sync::Arc;
 pub struct Request {
     pub(crate) service: Arc<Service>,
     exchange: ExchangeId,
+    scheme: &'static str,
     pub(crate) view: RequestView,
     body: Option<Arc<Body>>,
     /// What had come of a body that its application pulls, when it was called.
@@ -42,6 +43,7 @@ impl Request {
         Request {
             service: Arc::clone(service),
             exchange: client.exchange,
+            scheme: client.scheme,
             view: RequestView::new(bytes, head, client.peer),
             body: None,
             first_part: None,
@@ -134,7 +136,7 @@ impl Request {
         if self.service.settings.proxy_mode || self.view.is_authority() {
             return target.into_owned();
         }
-        let scheme = self.service.scheme;
+        let scheme = self.scheme;
         let path = String::from_utf8_lossy(self.view.raw_path());
         let query = self.view.query().map(String::from_utf8_lossy);
         let mark = if query.is_some() { "?" } else { "" };
