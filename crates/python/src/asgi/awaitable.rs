@@ -94,11 +94,11 @@ impl Awaitable {
                 Err(PyStopIteration::new_err((value.unbind(),)))
             }
             Next::Future(future) => {
-                let again = iterator(&future)?;
+                let mut again = iterator(&future)?;
                 if let State::Source { waiter, .. } = &mut slf.borrow_mut().0 {
-                    *waiter = again;
+                    std::mem::swap(waiter, &mut again);
                 }
-                Ok(())
+                Ok(()) // the former one is freed when this is not borrowed any more
             }
         }
     }
