@@ -15,7 +15,7 @@ import pytest
 
 from prefork.errors import ScoreboardUnavailable
 from support.pool import MakePool, Pool, start_pool
-from support.waiting import wait_until
+from support.waiting import DEADLINE_S, wait_until
 
 SOMEBODY = 54321
 """A user of whom nothing else runs: the limit counts a user's processes, and root is above it."""
@@ -123,9 +123,10 @@ def can_be_asked(server: Pool) -> bool:
 
 
 @pytest.fixture
-def unserved(tmp_path: Path) -> Iterator[Pool]:
-    """A pool that has found no shared memory; it tries again each half second."""
-    server = start_pool(tmp_path, **TWO, prefork_interval=0.5, app=LIMITS, parameters={"no_memory": True})
+def unserved(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Pool]:
+    """A pool that has found no shared memory. It tries again each half second, or as often as a test says."""
+    retry_s = getattr(request, "param", 0.5)
+    server = start_pool(tmp_path, **TWO, prefork_interval=retry_s, app=LIMITS, parameters={"no_memory": True})
     server.wait_log("cannot create the scoreboard")
     wait_until(lambda: can_be_asked(server), "the remote control of the manager")
     yield server
@@ -154,6 +155,7 @@ def test_a_client_that_comes_before_the_memory_is_answered_by_the_first_worker(u
         assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("unserved", [60], indirect=True, ids=["retry_s=60"])
 @pytest.mark.parametrize("how", ["TERM", "SHUTDOWN", "SHUTDOWN GRACEFUL"])
 def test_shutdown_while_memory_is_awaited_ends_at_once(unserved: Pool, how: str) -> None:
     unserved.host, unserved.port = "127.0.0.1", unserved.manager("server.listening.port")
@@ -161,7 +163,7 @@ def test_shutdown_while_memory_is_awaited_ends_at_once(unserved: Pool, how: str)
         unserved.signal(signal.SIGTERM)
     else:
         unserved.manager(f"[remote.close(), kernel.post('HTTPD', *{how.split()!r})]")
-    assert unserved.process.wait(0.4) == 0, "not when the timer rings"
+    assert unserved.process.wait(DEADLINE_S) == 0, "not when the timer rings"
     with pytest.raises(ConnectionRefusedError):
         unserved.connect()
 

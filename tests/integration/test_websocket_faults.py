@@ -86,11 +86,12 @@ def test_a_bomb_is_closed_before_it_is_inflated(server: Server) -> None:
     packer = zlib.compressobj(wbits=-12)
     part = packer.compress(bytes(16 * MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
     bomb = part * 32  # 512 MiB: each part stands by itself after a full flush
-    memory = int(server.get("/"))
+    memory, before = int(server.get("/")), len(server.err)
     offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
     with RawSocket(server, fields=offer) as client:
         client.send(frame(BINARY, bomb[:-4], first=LAST | 0x40))
         assert client.receive().code == 1009
+    assert new_lines(server, "closed with 1009", before)
     assert int(server.get("/")) < memory + 64 * MIB
 
 
