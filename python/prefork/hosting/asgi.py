@@ -56,6 +56,14 @@ class ASGIService(Service):
             "http_version": "1.1",
             "scheme": "http",
             "root_path": options.root_path,
+            # These and the state: replacing a key costs less than inserting it.
+            "method": "GET",
+            "path": "",
+            "raw_path": b"",
+            "query_string": b"",
+            "client": None,
+            "headers": [],
+            "state": {},
             "server": None,
             "extensions": {
                 "http.response.early_hint": {},

@@ -84,7 +84,7 @@ impl AsgiCaller {
         let is_done = task.call_method0(intern!(py, "done"))?.is_truthy()?;
         let callback = match is_done {
             false => &self.waits,
-            true if exchange.borrow().over() && !has_failed(&task)? => return Ok(()),
+            true if exchange.borrow().over() && !has_failed(&task) => return Ok(()),
             true => &self.ended,
         };
         let told = (request, response, exchange, task);
@@ -107,11 +107,8 @@ impl AsgiCaller {
     }
 }
 
-/// Whether a task that is done has raised, or was cancelled.
-fn has_failed(task: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = task.py();
-    if task.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
-        return Ok(true);
-    }
-    Ok(!task.call_method0(intern!(py, "exception"))?.is_none())
+/// Whether a task that is done has raised, or was cancelled: then `exception()` raises.
+fn has_failed(task: &Bound<'_, PyAny>) -> bool {
+    let exception = task.call_method0(intern!(task.py(), "exception"));
+    !exception.is_ok_and(|exception| exception.is_none())
 }
