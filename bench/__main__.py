@@ -1,4 +1,7 @@
-"""Measures all of it, or some parts: python -m bench [--quick] [part ...]."""
+"""Measures all of it, or some parts: python -m bench [--quick] [part ...].
+
+With --against it compares this checkout with another one instead.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,28 @@ import functools
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from bench import events, hello, instructions, membership, memory, mixed, pool, report, static, websocket
+from bench import (
+    compare,
+    events,
+    hello,
+    instructions,
+    membership,
+    memory,
+    mixed,
+    pool,
+    report,
+    static,
+    websocket,
+)
 from bench.findings import Effort, Figure, Findings, Setting
 from bench.machine import choose_cores, describe, versions
 from bench.needs import Missing, provide
 
-PARTS: dict[str, Callable[[Setting], Findings]] = {
+Part = Callable[[Setting], Findings]
+PARTS: dict[str, Part] = {
     "events": events.find,
     "wsgi": hello.find_wsgi,
     "asgi": hello.find_asgi,
@@ -35,14 +52,14 @@ def say(*parts: str) -> None:
     print("bench", *parts, sep=": ", file=sys.stderr, flush=True)
 
 
-def measure(names: Sequence[str], setting: Setting) -> dict[str, Findings]:
+def measure(parts: Mapping[str, Part], setting: Setting) -> dict[str, Findings]:
     """All of these parts. One that fails is a missing figure, and the others go on."""
     found = {}
-    for name in names:
+    for name, part in parts.items():
         began = time.monotonic()
         told = dataclasses.replace(setting, say=functools.partial(say, name))
         try:
-            found[name] = PARTS[name](told)
+            found[name] = part(told)
         except (RuntimeError, OSError) as error:
             told.say(f"failed: {error}")
             found[name] = Findings([Figure(name, None, "", note=" ".join(str(error).split()))])
@@ -55,11 +72,19 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="a look, not a result: short, and no file is written"
     )
+    parser.add_argument(
+        "--against", metavar="CHECKOUT", help="another checkout, built for release; no file is written"
+    )
     parser.add_argument("part", nargs="*", help=f"what to measure; all if none is named: {', '.join(PARTS)}")
     arguments = parser.parse_args()
     names = arguments.part or list(PARTS)
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"no part is called {unknown[0]!r}; there are {', '.join(PARTS)}")
+    parts: Mapping[str, Part] = {name: PARTS[name] for name in names}
+    if arguments.against is not None:
+        if arguments.part:
+            parser.error("--against compares whole checkouts: name no part")
+        parts = {"compare": functools.partial(compare.find, Path(arguments.against).resolve())}
     effort = QUICK if arguments.quick else WHOLE
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server outlives the bench
     try:
@@ -69,9 +94,10 @@ def main() -> int:
         say(str(error))
         return 1
     about = {"machine": describe(cores), "versions": versions(), "effort": dataclasses.asdict(effort)}
-    found = measure(names, Setting(effort, cores, say))
+    found = measure(parts, Setting(effort, cores, say))
     print(report.show(found, about))
-    for file in [] if arguments.quick else report.write(found, about):
+    is_look = arguments.quick or arguments.against is not None
+    for file in [] if is_look else report.write(found, about):
         say(f"{file.relative_to(report.TOP)} written")
     return 0
 

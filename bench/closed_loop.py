@@ -20,7 +20,7 @@ from bench.machine import pinned
 from bench.processes import cpu_ns
 from bench.rounds import Load
 from bench.runs import Run
-from bench.servers import Server
+from bench.servers import BODY, Server, request
 
 PATIENCE_S = 5.0
 LARGE = 1 << 20
@@ -115,3 +115,14 @@ def _talk(connections: list[socket.socket], message: bytes, size: int, seconds: 
                 else:
                     open_questions -= 1
     return answers, time.monotonic() - began
+
+
+def _hello_length(response: bytes) -> int:
+    """The bytes of the response; 0 until the whole body is there."""
+    head, end, body = response.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"[: len(head)]):
+        raise RuntimeError(f"not the greeting: {response[:200]!r}")
+    return len(response) if end and body == BODY.encode() else 0
+
+
+HELLO = Talk(Server.connect, request(), _hello_length)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.callgrind import counted, counter
-from bench.closed_loop import Talk, ask_once, read_response
+from bench.closed_loop import HELLO, Talk, ask_once, read_response
 from bench.findings import Figure, Findings, Setting, Table
 from bench.load import CONNECTIONS
 from bench.machine import pinned
@@ -34,22 +34,11 @@ from bench.recipes import (
     WSGI_FASTPYSGI,
     WSGI_GRANIAN,
 )
-from bench.servers import BODY, Recipe, Server, request
+from bench.servers import Recipe, Server
 from bench.websocket import TALK
 
 WARM_UP, FEW, MANY = 5, 5, 25
 """Rounds of one request on each connection."""
-
-
-def _length(response: bytes) -> int:
-    """All of it, when the body is there."""
-    head, end, body = response.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200"[: len(head)]):
-        raise RuntimeError(f"not the greeting: {response[:200]!r}")
-    return len(response) if end and body == BODY.encode() else 0
-
-
-HELLO = Talk(Server.connect, request(), _length)
 
 
 @dataclass(frozen=True)

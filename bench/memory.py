@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from bench.findings import Figure, Findings, Setting, Table
@@ -61,18 +62,18 @@ def find(setting: Setting) -> Findings:
     return Findings(figures, [table], details)
 
 
-def measure_worker(cores: Cores) -> float:
+def measure_worker(cores: Cores, pool: Callable[[int], Recipe] = synopsis) -> float:
     """Bytes of PSS that an idle worker of examples/synopsis.py adds: what 22 have more than 2, by 20."""
     sizes = []
     for workers in (SMALL, LARGE):
-        with Server(synopsis(workers), cores.server) as server:
+        with Server(pool(workers), cores.server) as server:
             sizes.append(_settled(server, workers))
     return (sizes[1] - sizes[0]) / (LARGE - SMALL)
 
 
-def measure_connection(cores: Cores) -> float:
+def measure_connection(cores: Cores, one_worker: Recipe = WORKER) -> float:
     """Bytes by which one worker grows for each of 10,000 connections that asked once and are idle now."""
-    with Server(WORKER, cores.server) as server, pinned(cores.client), ExitStack() as stack:
+    with Server(one_worker, cores.server) as server, pinned(cores.client), ExitStack() as stack:
         _, worker = tree(server.pid)
         with server.connect() as connection:
             for _ in range(WARM_UP):

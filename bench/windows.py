@@ -13,11 +13,12 @@ import statistics
 import time
 from dataclasses import dataclass
 
+from bench.closed_loop import HELLO, Talk
 from bench.findings import Setting
 from bench.load import CONNECTIONS
 from bench.machine import Cores, pinned
 from bench.processes import cpu_ns
-from bench.servers import Recipe, Server, request
+from bench.servers import Recipe, Server
 
 ROUNDS_A_WINDOW = 40
 REQUESTS_A_WINDOW = ROUNDS_A_WINDOW * CONNECTIONS
@@ -44,12 +45,13 @@ class Cost:
 class Client:
     """Asks one server over its connections, all of them and then all again."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, talk: Talk) -> None:
         self._server = server
+        self._talk = talk
         self._connections: list[socket.socket] = []
 
     def __enter__(self) -> Client:
-        self._connections = [self._server.connect() for _ in range(CONNECTIONS)]
+        self._connections = [self._talk.open(self._server) for _ in range(CONNECTIONS)]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,7 +59,7 @@ class Client:
             connection.close()
 
     def window(self) -> None:
-        sent = request()
+        sent = self._talk.message
         for _ in range(ROUNDS_A_WINDOW):
             for connection in self._connections:
                 connection.sendall(sent)
@@ -68,12 +70,12 @@ class Client:
         return cpu_ns(self._server.pid)
 
 
-def measure(dearer: Recipe, bare: Recipe, setting: Setting) -> Cost:
+def measure(dearer: Recipe, bare: Recipe, setting: Setting, talk: Talk = HELLO) -> Cost:
     """What `dearer` spends more on a request: the median difference, averaged over the starts."""
     differences, plain = [], []
     for number in range(setting.effort.starts):
         setting.say(f"start {number + 1} of {setting.effort.starts}: {dearer.name}")
-        difference, without = _compare(dearer, bare, setting.effort.windows, setting.cores)
+        difference, without = _compare(dearer, bare, talk, setting.effort.windows, setting.cores)
         differences.append(difference)
         plain.append(without)
     return Cost(
@@ -83,14 +85,14 @@ def measure(dearer: Recipe, bare: Recipe, setting: Setting) -> Cost:
     )
 
 
-def _compare(dearer: Recipe, bare: Recipe, windows: int, cores: Cores) -> tuple[float, float]:
+def _compare(dearer: Recipe, bare: Recipe, talk: Talk, windows: int, cores: Cores) -> tuple[float, float]:
     """The difference, and a request of the bare one; both in ns, of one start."""
     differences, plain = [], []
     with (
         Server(dearer, cores.server) as with_it,
         Server(bare, cores.server) as without_it,
-        Client(with_it) as first,
-        Client(without_it) as second,
+        Client(with_it, talk) as first,
+        Client(without_it, talk) as second,
         pinned(cores.client),
     ):
         pair = [first, second]
