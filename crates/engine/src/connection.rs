@@ -94,7 +94,7 @@ impl Connection {
 
 impl Connection {
     /// Goes on with the bytes at hand.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&mut self, cx: &mut Context) -> Progress {
         let Connection { link, protocol, .. } = self;
         if link.stage == Stage::Serving {

@@ -91,7 +91,7 @@ impl Context {
     ///
     /// # Errors
     /// `OutOfTurn` if the step has no place in its phase. Nothing has changed then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance(
         &mut self,
         exchange: &mut Exchange,

@@ -119,7 +119,7 @@ impl Exchange {
 
     /// # Errors
     /// `OutOfTurn` if `step` has no place in this phase.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn expects(&self, step: Step) -> Result<(), LocalError> {
         match self.phase.after(step) {
             Some(_) => Ok(()),
@@ -139,7 +139,7 @@ impl Exchange {
 
     /// Takes a step; returns the phases before and after it. Only for
     /// [`crate::context::Context::advance`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance(&mut self, step: Step) -> Option<(Phase, Phase)> {
         let before = self.phase;
         self.phase = before.after(step)?;

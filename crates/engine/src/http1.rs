@@ -52,7 +52,7 @@ impl Http1 {
     }
 
     /// Goes on with the bytes at hand.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
         match self.exchange.phase() {
             Phase::Idle => self.read_head(link, cx),
@@ -62,7 +62,7 @@ impl Http1 {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_head(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
         if link.output.pending() > HIGH_WATER {
             return Progress::Flush;

@@ -70,7 +70,7 @@ impl Load {
     /// An exchange went from one phase to another. `request`: its method and
     /// target, unless it was no request. True: it was the last request that
     /// this process should take.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn changed(
         &mut self,
         (before, after): (Phase, Phase),

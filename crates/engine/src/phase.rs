@@ -56,7 +56,7 @@ pub(crate) enum Step {
 
 impl Phase {
     /// The phase that follows; `None` if the step has no place in this one.
-    #[inline]
+    #[inline(always)] // the step is known where it is called
     pub(crate) fn after(self, step: Step) -> Option<Phase> {
         Some(match (self, step) {
             (Phase::Idle, Step::Request) => Phase::Handling,

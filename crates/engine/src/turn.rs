@@ -105,7 +105,7 @@ impl Turn {
 }
 
 /// Goes on with the current connection, until it has brought its share.
-#[inline]
+#[inline(always)]
 fn go_on(core: &mut Core) -> Option<Event> {
     match core.current {
         Current::Nothing => {}
@@ -186,7 +186,7 @@ fn receive(core: &mut Core, key: u32) {
 }
 
 /// One step of the current connection through its protocol.
-#[inline]
+#[inline(always)] // an event is large: it is made where it is returned
 fn step(core: &mut Core, key: u32) -> Option<Event> {
     loop {
         let progress = core.connections.get_mut(key)?.read(&mut core.cx);
