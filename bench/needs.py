@@ -20,7 +20,7 @@ class Missing(Exception):
 
 def provide() -> None:
     """Sees that all is there, and installs what a Debian root can. Raises Missing."""
-    # Not in everybody's PATH, but where Debian puts daemons.
+    # Debian puts daemons here, and PATH may lack it.
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:

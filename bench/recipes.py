@@ -38,7 +38,7 @@ def with_files(command: Command) -> Command:
     """The same, with the static files in its directory."""
 
     def make(port: int, directory: Path) -> list[str]:
-        directory.chmod(0o755)  # nginx, started by root, reads as somebody else
+        directory.chmod(0o755)  # nginx, started by root, reads as another user
         (directory / "files").mkdir()
         for path, size in FILES.items():
             (directory / path.lstrip("/")).write_bytes(b"x" * size)

@@ -32,7 +32,7 @@ class Rounds(Generic[T]):
         self._runs.setdefault((server, load), []).append(run)
 
     def drop(self, server: str, reason: Exception) -> None:
-        """Half of the rounds would compare with nobody's, so that all of that server's are forgotten."""
+        """Half of the rounds would have no counterpart, so all of that server's are dropped."""
         self.missing[server] = " ".join(str(reason).split())[-REASON:]
         self._runs = {key: runs for key, runs in self._runs.items() if key[0] != server}
 
@@ -75,7 +75,7 @@ def measure(
         for number in range(rounds):
             for name, load in loads.items():
                 setting.say(f"round {number + 1} of {rounds}: {name}")
-                # Each round begins with another one, so that nobody always follows the same neighbour.
+                # Each round begins with another server, so that none always follows the same one.
                 first = number % max(1, len(alive))
                 for server in alive[first:] + alive[:first]:
                     if not _loaded(found, server, name, load, number):

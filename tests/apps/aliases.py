@@ -15,6 +15,6 @@ server = HTTPServer(kernel, alias="SHOP", handlers=[{"dir": "^/", "session": "PA
 
 
 def answer(response):
-    nobody = kernel.find("HTTPD"), kernel.post("HTTPD", "DONE", response)
-    response.content = str([kernel.find("SHOP") is server, *nobody])
+    unknown = kernel.find("HTTPD"), kernel.post("HTTPD", "DONE", response)
+    response.content = str([kernel.find("SHOP") is server, *unknown])
     assert kernel.post("SHOP", "DONE", response)

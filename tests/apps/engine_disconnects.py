@@ -39,7 +39,7 @@ async def wait(response):
     while not connection.dead:
         await asyncio.sleep(0.005)
     note("dead")
-    response.content = "for nobody"
+    response.content = "unread"
     response.done()
 
 

@@ -139,7 +139,7 @@ async def poll_for_leaving(request: Request) -> Response:
     while not await request.is_disconnected():
         await anyio.sleep(0.005)
     events.append("left")
-    return PlainTextResponse("nobody reads this")
+    return PlainTextResponse("not read")
 
 
 class Tag(BaseHTTPMiddleware):

@@ -14,7 +14,7 @@ from typing import Any
 from parameters import PARAMETERS
 
 state: dict[str, Any] = {"made": 0, "closed": 0, "errors": []}
-who = contextvars.ContextVar("who", default="nobody")
+who = contextvars.ContextVar("who", default="unset")
 MIB = b"x" * (1 << 20)
 
 

@@ -17,7 +17,7 @@ from prefork.errors import ScoreboardUnavailable
 from support.pool import MakePool, Pool, start_pool
 from support.waiting import DEADLINE_S, wait_until
 
-SOMEBODY = 54321
+OTHER_USER = 54321
 """A user of whom nothing else runs: the limit counts a user's processes, and root is above it."""
 
 TWO: dict[str, Any] = {
@@ -38,7 +38,7 @@ def limit(server: Pool, what: str, soft: int | None) -> None:
 
 def forbid_forks(server: Pool) -> None:
     if os.geteuid() == 0:
-        server.manager(f"os.setresuid({SOMEBODY}, {SOMEBODY}, 0)")
+        server.manager(f"os.setresuid({OTHER_USER}, {OTHER_USER}, 0)")
     limit(server, "RLIMIT_NPROC", 1)
 
 
@@ -70,7 +70,7 @@ def test_when_none_can_be_forked_the_busy_accept_as_well(pool: MakePool) -> None
     server.wait_workers(2)
     forbid_forks(server)
     server.hold(2, "/ahold")
-    wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
+    wait_until(lambda: server.status()["manager"]["overcommit"], "no spare")
     assert server.get("/one") == b"one"
     allow_forks(server)
     server.wait_spares(2)

@@ -88,7 +88,7 @@ def test_it_does_not_end_its_response(asgi: Server) -> None:
     raised(asgi, "application app returned in the middle of its response to GET /breaks_off")
 
 
-def test_it_is_cancelled_by_nobody(asgi: Server) -> None:
+def test_it_is_not_cancelled(asgi: Server) -> None:
     assert asgi.request("/cancels")[0] == 500
     raised(asgi, "application app failed on GET /cancels: CancelledError('it was cancelled')")
 

@@ -80,7 +80,7 @@ def test_the_file_of_a_unix_socket_whose_server_was_killed_is_replaced(serve: Se
     assert only(second.raw(GET)).status == 200
 
 
-def test_a_unix_socket_that_somebody_listens_on_is_refused(serve: Serve, tmp_path: Path) -> None:
+def test_a_unix_socket_in_use_is_refused(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
     server = serve(APP, "--bind", f"unix:{path}")
     done = run_prefork("serve", str(APP), "--bind", f"unix:{path}")

@@ -1,4 +1,4 @@
-"""How long the server waits, for whom: heads, idle connections, answers that nobody reads."""
+"""How long the server waits: for heads, on idle connections, for a client that does not read."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_connection_that_was_blocked_is_idle_once_all_is_read(serve: Serve) ->
     assert troubles(server) == []
 
 
-def test_slow_heads_by_the_hundred_are_408_and_stop_nobody(serve: Serve) -> None:
+def test_a_hundred_slow_heads_are_408_and_delay_no_other_client(serve: Serve) -> None:
     server = serve(APP, "--header-timeout", "0.5", "--keep-alive-timeout", "5")
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(server.connect()) for _ in range(300)]
@@ -137,7 +137,7 @@ def test_a_large_response_arrives_whole(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("path", ["/async", "/sync"])
-def test_a_stream_stops_to_be_made_while_nobody_reads_it(serve: Serve, path: str) -> None:
+def test_a_stream_is_not_produced_while_the_client_does_not_read(serve: Serve, path: str) -> None:
     server = serve(APP)
     process = psutil.Process(server.pid)
     server.get("/hello")

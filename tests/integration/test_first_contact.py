@@ -1,4 +1,4 @@
-"""The first things that anybody tries."""
+"""The first things that a newcomer tries."""
 
 from __future__ import annotations
 

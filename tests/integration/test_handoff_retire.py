@@ -114,7 +114,7 @@ def test_a_graceful_stop_answers_what_is_in_the_queue(pool: MakePool) -> None:
     assert server.wait() == 0
 
 
-def test_the_last_worker_to_stop_answers_what_nobody_else_did(pool: MakePool) -> None:
+def test_the_last_worker_to_stop_serves_what_no_other_did(pool: MakePool) -> None:
     server, stuck, other, first, second = queued(pool)
     server.signal(signal.SIGTERM)
     wait_until(lambda: server.status()["manager"]["stopping"], "it stops")

@@ -91,7 +91,7 @@ def test_a_guard_is_there_if_it_has_something_to_do(pool: MakePool, options: str
     assert threads.count("guard") == guards
 
 
-def test_nothing_is_handed_off_while_nobody_is_spare(pool: MakePool) -> None:
+def test_nothing_is_handed_off_while_no_worker_is_spare(pool: MakePool) -> None:
     server = pool("--workers", "2")
     server.wait_workers(2)
     _, (first, second) = server.connect_to_one_worker()

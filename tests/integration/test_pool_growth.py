@@ -52,7 +52,7 @@ def test_when_all_maxclients_workers_are_active_a_further_connection_is_accepted
         min_spare_servers=1, max_spare_servers=2, start_servers=3, max_clients=3, check_spares_interval=60
     )
     server.hold(3, "/ahold")
-    wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
+    wait_until(lambda: server.status()["manager"]["overcommit"], "no spare")
     assert server.totals["active"] == 3
     for _ in range(10):
         assert int(server.get("/pid")) in server.workers()
@@ -67,7 +67,7 @@ def test_after_an_overcommit_active_workers_leave_new_connections_to_spares(pool
         min_spare_servers=1, max_spare_servers=2, start_servers=2, max_clients=2, check_spares_interval=0.1
     )
     server.hold(2, "/ahold")
-    wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
+    wait_until(lambda: server.status()["manager"]["overcommit"], "no spare")
     server.release()
     wait_until(lambda: not server.status()["manager"]["overcommit"], "one spare again")
     (server.directory / "release").unlink()
@@ -77,13 +77,13 @@ def test_after_an_overcommit_active_workers_leave_new_connections_to_spares(pool
     assert {int(server.get("/pid")) for _ in range(20)} == set(spare)
 
 
-def test_an_overcommit_is_over_as_soon_as_somebody_is_spare(
+def test_an_overcommit_ends_as_soon_as_a_worker_is_spare(
     pool: MakePool,
 ) -> None:
     server = pool("--workers", "2", check_spares_interval=60)
     server.wait_workers(2)
     server.hold(2, "/ahold")
-    wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
+    wait_until(lambda: server.status()["manager"]["overcommit"], "no spare")
     server.release()
     server.wait_spares(2)
     (server.directory / "release").unlink()
@@ -92,7 +92,7 @@ def test_an_overcommit_is_over_as_soon_as_somebody_is_spare(
     assert server.status()["manager"]["overcommit"], "its manager has not looked"
     spare = server.workers("spare")
     assert {int(server.get("/pid")) for _ in range(20)} == set(spare)
-    # And it goes on when nobody is: one is asleep in Python, so the other has to take what comes.
+    # And it goes on while none is: one is asleep in Python, so the other has to take what comes.
     server.hold(1, "/nap?1.5")
     wait_until(lambda: server.totals["active"] == 2, "one asleep")
     server.hold(5, "/ahold")
@@ -100,14 +100,15 @@ def test_an_overcommit_is_over_as_soon_as_somebody_is_spare(
     assert len(server.release()) == 7
 
 
-def test_no_request_waits_at_the_door_of_a_busy_worker_that_was_woken_for_it(pool: MakePool) -> None:
-    # One sleeps through the end of the overcommit with its door open. Whoever knocks there wakes nobody else.
+def test_no_client_waits_for_a_busy_worker_that_was_woken_for_it(pool: MakePool) -> None:
+    # One sleeps through the end of the overcommit and still accepts. A client that it is woken for wakes no
+    # other worker.
     server = pool("--workers", "2", check_spares_interval=0.05)
     server.wait_workers(2)
     server.hold(1, "/nap?5")
     wait_until(lambda: server.totals["active"] == 1, "one asleep")
     server.hold(1, "/nap?0.3")
-    wait_until(lambda: server.status()["manager"]["overcommit"], "nobody spare")
+    wait_until(lambda: server.status()["manager"]["overcommit"], "no spare")
     wait_until(lambda: not server.status()["manager"]["overcommit"], "one spare again")
     began = time.monotonic()
     for _ in range(20):

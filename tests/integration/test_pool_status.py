@@ -71,12 +71,12 @@ def test_status_for_people_is_a_table(pool: MakePool) -> None:
     assert "spare" in done.stdout
 
 
-def test_status_of_nobody_is_one_line_and_status_2() -> None:
-    done = run_prefork("status", "--glue", "prefork-nobody")
+def test_status_of_an_unknown_glue_is_one_line_and_status_2() -> None:
+    done = run_prefork("status", "--glue", "prefork-unknown")
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert "prefork-nobody" in done.stderr
+    assert "prefork-unknown" in done.stderr
 
 
 def test_glue_in_use_names_the_pid_that_holds_it(pool: MakePool) -> None:

@@ -57,7 +57,7 @@ def test_log2_handler_is_told_after_the_response_and_after_a_stream(serve: Serve
     assert heard(server, "log2") == [["log2", path, 200, True]]
 
 
-def test_log2_handler_is_told_of_responses_that_nobody_wrote(serve: Serve) -> None:
+def test_log2_handler_is_called_for_responses_of_the_server_itself(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(log2="log2"))
     assert server.request("/nowhere")[0] == 404
     assert server.request("/fails")[0] == 500
@@ -111,7 +111,7 @@ def test_error_handler_is_told_of_a_client_that_left_before_its_response(serve: 
 
 
 @pytest.mark.parametrize("hook", ["log", "log2", "setup", "error"])
-def test_a_hook_that_fails_is_logged_and_harms_nobody(serve: Serve, hook: str) -> None:
+def test_a_hook_that_fails_is_logged_and_harms_no_request(serve: Serve, hook: str) -> None:
     server = serve(APP, parameters={"hooks": {hook: "broken"}})
     assert server.get("/page") == b"page"
     assert server.request("/fails")[0] == 500
@@ -126,7 +126,7 @@ def test_a_hook_may_be_a_function(serve: Serve) -> None:
     wait_until(lambda: "log2 /a" in json.loads(server.get("/b")), "the asynchronous hook")
 
 
-def test_a_hook_of_a_session_that_vanished_is_logged_and_harms_nobody(serve: Serve) -> None:
+def test_a_hook_of_a_session_that_vanished_is_logged_and_harms_no_request(serve: Serve) -> None:
     server = serve(APPS / "vanished_hook.py")
     assert server.get() == b"removed"
     assert server.get() == b"removed"

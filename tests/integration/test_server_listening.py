@@ -60,7 +60,7 @@ def test_start_listen_opens_it_again_on_the_same_port(serve: Serve, how: str) ->
 
 @contextlib.contextmanager
 def port_taken(server: Server) -> Iterator[None]:
-    """The server has stopped listening, and somebody else has its port when it wants to start again."""
+    """The server has stopped listening, and another program has its port when it starts again."""
     server.get("/method/stop")
     wait_until(lambda: refuses(server))
     with socket.create_server((server.host, server.port)):

@@ -41,7 +41,7 @@ def test_alias_is_the_name_to_post_to(serve: Serve) -> None:
     assert server.get() == b"[True, None, False]"
 
 
-def test_the_alias_is_httpd_if_nobody_says_another(serve: Serve) -> None:
+def test_the_alias_is_httpd_by_default(serve: Serve) -> None:
     server = serve(APPS / "default_alias.py")
     assert server.get() == b"True"
 

@@ -124,7 +124,7 @@ def test_a_taken_unix_socket(tmp_path: Path) -> None:
         taken.listen(0)
         said = complaint(tmp_path, "--bind", f"unix:{path}")
         assert said.startswith(f"prefork: cannot listen on {path}: Address already in use")
-        with contextlib.ExitStack() as clients:  # also when nobody else fits in its queue
+        with contextlib.ExitStack() as clients:  # also when no other client fits in its queue
             refused = 0
             while not refused:
                 client = clients.enter_context(socket.socket(socket.AF_UNIX))
@@ -227,7 +227,7 @@ def test_a_wrong_environment_variable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", ["port={port}", "address='127.0.0.1', port={port}"])
-def test_a_port_that_somebody_has_without_bind(tmp_path: Path, options: str) -> None:
+def test_a_port_in_use_without_bind(tmp_path: Path, options: str) -> None:
     with socket.create_server(("", 0), family=socket.AF_INET) as taken:
         path = write_app(tmp_path, APP.format(options=options.format(port=taken.getsockname()[1]), more=""))
         assert "Address already in use" in one_line(run_prefork("serve", str(path)))

@@ -1,4 +1,4 @@
-"""Signals to more processes than the manager, and signals that nobody bound: see `docs/signals.md`."""
+"""Signals to more processes than the manager, and signals that are not bound: see `docs/signals.md`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_term_sent_again_to_a_worker_changes_nothing(begin: Begin) -> None:
     wait_until(lambda: worker not in server.workers() and server.workers("spare"), "another worker")
 
 
-def test_a_signal_that_nobody_bound_ends_manager_and_workers(begin: Begin) -> None:
+def test_a_signal_that_is_not_bound_ends_manager_and_workers(begin: Begin) -> None:
     server, client, _ = begin()
     with client:
         server.signal(signal.SIGALRM)

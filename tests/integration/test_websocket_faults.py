@@ -71,7 +71,7 @@ def test_a_breach_is_closed_with_its_code(server: Server, breach: str) -> None:
     with RawSocket(server) as client:
         client.send(frame(TEXT, b"first"))
         assert client.receive().payload == b"first"
-        client.send(said + frame(TEXT, b"nobody hears this"))
+        client.send(said + frame(TEXT, b"not read"))
         closing = client.receive()
         assert closing.first == LAST | CLOSE
         assert closing.code == code

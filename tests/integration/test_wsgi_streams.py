@@ -98,7 +98,7 @@ def test_an_upload_goes_to_the_disk_and_is_whole(server: Server) -> None:
     assert resident_mib(worker) - before < 20
 
 
-def test_a_reader_that_stops_stops_the_application_and_nobody_else(server: Server) -> None:
+def test_a_reader_that_stops_stops_only_its_own_application(server: Server) -> None:
     with ask(server, "/many") as sock:
         sock.recv(1000)
         made = wait_until(lambda: state(server)["made"], "the first pieces")
@@ -147,7 +147,7 @@ def test_bodies_that_are_made_in_turn_keep_their_contexts(server: Server) -> Non
 
 @pytest.mark.parametrize("empty", [1, 15, 16, 17, 20, 40])
 def test_a_body_may_begin_with_empty_pieces(server: Server, empty: int) -> None:
-    assert server.get(f"/late?{empty}") == b"late, nobody"
+    assert server.get(f"/late?{empty}") == b"late, unset"
     assert "did not answer" not in server.log
 
 
@@ -158,7 +158,7 @@ def test_a_body_may_begin_with_empty_pieces_while_an_earlier_answer_waits(server
         sock.sendall("\r\n".join([*asked, "Connection: close\r\n\r\n"]).encode())
         received = read_all(sock)
     assert received.count(b"HTTP/1.1 200 OK\r\n") == 2 * turns
-    assert received.count(b"6\r\nlate, \r\n6\r\nnobody\r\n0\r\n\r\n") == turns
+    assert received.count(b"6\r\nlate, \r\n5\r\nunset\r\n0\r\n\r\n") == turns
 
 
 def test_who_never_says_anything_keeps_no_other_waiting_and_ends_with_its_client(serve: Serve) -> None:

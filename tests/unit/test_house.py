@@ -127,6 +127,15 @@ def test_only_the_transport_reads_and_writes_a_client() -> None:
     assert [name for name, text in code.items() if imported.search(text)] == []
 
 
+def test_texts_name_the_actor() -> None:
+    """A worker, a client or a handler does something; an unnamed person does not."""
+    unnamed = re.compile(r"\b(?:nobody|somebody|anybody|everybody|whoever)\b", re.IGNORECASE)
+    folders = ("python", "crates", "generate", "bench", "examples", "docs")
+    files = [*ROOT.glob("*.md"), *(file for folder in folders for file in (ROOT / folder).rglob("*.*"))]
+    texts = [file for file in files if file.suffix in (".py", ".pyi", ".rs", ".md", ".toml")]
+    assert [str(file) for file in texts if unnamed.search(file.read_text())] == []
+
+
 def test_no_condition_is_a_let_chain() -> None:
     """Rust has them since 1.88, and clippy's `incompatible_msrv` looks at the standard library only."""
     chain = re.compile(r"(?:if|while)\s+let\s[^{;]*&&|&&\s*let\s")

@@ -91,7 +91,7 @@ def test_the_time_for_a_head_begins_anew_with_each_request(wire: Wire) -> None:
     assert wire.seen() == ["GET /x"] * 3
 
 
-def test_an_upgrade_that_nobody_asked_for_is_an_ordinary_request(wire: Wire) -> None:
+def test_an_upgrade_that_the_server_ignores_is_an_ordinary_request(wire: Wire) -> None:
     request = GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
     first, _ = wire.accept(request + request, "GET /x", "GET /x")
     assert "upgrade" not in first.headers

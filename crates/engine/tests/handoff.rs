@@ -101,7 +101,7 @@ impl Worker {
                     answered += 1;
                 }
                 Event::Empty { .. } => self.emptied += 1,
-                Event::Closed { .. } => panic!("nobody wanted to hear of an end"),
+                Event::Closed { .. } => panic!("no callback was registered for the end"),
                 _ => {}
             }
         }

@@ -22,7 +22,7 @@ NATIVE = [option.name for option in options_of(ServerOptions).values() if option
 
 @pytest.fixture
 def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
-    """The exceptions that nobody could be given."""
+    """The exceptions that no caller could get."""
     caught: list[BaseException] = []
     monkeypatch.setattr("sys.unraisablehook", lambda what: caught.append(what.exc_value))
     return caught

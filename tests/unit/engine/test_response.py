@@ -115,7 +115,7 @@ def test_close_closes_without_a_response(run_engine: RunEngine) -> None:
     assert there.service.unanswered_handlers == []
 
 
-def test_whoever_wants_to_know_hears_of_every_response(run_engine: RunEngine) -> None:
+def test_the_callback_is_called_for_every_response(run_engine: RunEngine) -> None:
     there = run_engine(answering())
     there.get()
     ((request, response),) = there.service.ended
@@ -261,7 +261,7 @@ def test_a_body_that_is_too_short_ends_the_connection(run_engine: RunEngine) -> 
     assert text == "GET /: the body is 6 bytes shorter than its Content-Length: the connection is closed"
 
 
-def test_whoever_hears_of_a_wrong_length_may_look_at_the_response(run_engine: RunEngine) -> None:
+def test_the_callback_of_a_wrong_length_may_read_the_response(run_engine: RunEngine) -> None:
     kept: list[Response] = []
     states: list[bool] = []
 

@@ -23,7 +23,7 @@ def leave(there: LocalEngine, client: socket.socket) -> None:
     there.turn_until(lambda: there.engine.connections == 0, "the end of the connection")
 
 
-def test_a_client_that_left_is_nobody_to_answer(run_engine: RunEngine) -> None:
+def test_no_response_goes_to_a_client_that_left(run_engine: RunEngine) -> None:
     kept: list[Response] = []
     there = run_engine(keeping(kept))
     client = there.connect(raw_request())
@@ -117,7 +117,7 @@ def test_stream_names_the_event_that_makes_the_next_piece(run_engine: RunEngine)
     assert run_engine(handler).get().status == 200
 
 
-# --- responses that nobody answers --------------------------------------------------------------------------
+# --- responses that are dropped -----------------------------------------------------------------------------
 
 
 def dropping(_request: Request, response: Response) -> None:

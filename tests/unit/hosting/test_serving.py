@@ -38,7 +38,7 @@ def test_what_was_said_outside_is_over_what_the_code_says():
         ({"port": 80, "domain": "inet6"}, {"bind": "unix:/run/site"}, ("/run/site", None)),
     ],
 )
-def test_a_server_that_nobody_told_where_to_listen_does_so_for_this_machine(code, flags, where):
+def test_a_server_without_an_address_listens_on_this_machine_only(code, flags, where):
     options = configured(HTTPServer, code, **flags)
     assert (options.address, options.port) == where
 

@@ -115,7 +115,7 @@ def test_threads_that_log_during_rotations_lose_no_line_and_no_descriptor(tmp_pa
     before = os.listdir("/proc/self/fd")
 
     def open_together(path):
-        """Everybody sees the rotation before anybody has the new file."""
+        """All threads see the rotation before one has the new file."""
         try:
             return opened(path)
         finally:

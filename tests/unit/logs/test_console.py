@@ -9,7 +9,7 @@ SAYS = "from prefork.logs.console import print_line; print_line('hello'); print_
 
 
 @pytest.mark.parametrize("redirection", ["> /dev/full", ">&-", "| true"])
-def test_nobody_listening_is_no_reason_to_fail(redirection):
+def test_a_closed_output_is_no_reason_to_fail(redirection):
     script = f'set -o pipefail; "$0" -c "$1" {redirection}'
     done = subprocess.run(
         ["bash", "-c", script, sys.executable, SAYS],

@@ -52,7 +52,7 @@ def test_counting_may_begin_later() -> None:
         parse([GOOD | {"dir": "*"}], first=7)
 
 
-def test_every_handler_needs_somebody_to_call() -> None:
+def test_every_handler_needs_a_session_or_a_function() -> None:
     kernel = Kernel()
     kernel.session("PAGES", {"page": print_nothing})
     expect(parse([GOOD, {"dir": "^/", "function": print_nothing}]), kernel)

@@ -12,7 +12,7 @@ import pytest
 from prefork import BindError
 from prefork.server.sockets import ListeningSockets, listen
 
-ELSEWHERE = "192.0.2.1"  # of nobody (RFC 5737)
+ELSEWHERE = "192.0.2.1"  # for documentation (RFC 5737)
 
 
 @pytest.fixture
@@ -122,13 +122,13 @@ def test_closing_removes_the_file_of_a_unix_socket(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_closing_leaves_a_file_that_somebody_else_put_there(tmp_path: Path) -> None:
+def test_closing_leaves_a_file_of_another_program(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     listening = listen(str(path), None, None, 10)
     os.rename(path, tmp_path / "moved")
-    path.write_text("somebody else's")
+    path.write_text("another program's")
     listening.close()
-    assert path.read_text() == "somebody else's"
+    assert path.read_text() == "another program's"
 
 
 def test_domain_unix_needs_a_path() -> None:

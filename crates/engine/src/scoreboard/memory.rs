@@ -127,7 +127,7 @@ impl SharedMemory {
         let offset = first * PAGE_BYTES;
         let length = (end - first) * PAGE_BYTES;
         // SAFETY: first..end lies within our own mapping (both callers are `narrow`), so
-        // nothing of anybody else is replaced, and the same pages of the same file take the
+        // no other mapping is replaced, and the same pages of the same file take the
         // place. No reference to a page is alive: we hold `self` mutably.
         unsafe {
             let start = self.start.as_ptr().add(offset).cast();

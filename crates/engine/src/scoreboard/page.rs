@@ -29,7 +29,7 @@ const _: () =
 pub(super) struct ManagerPage {
     pub magic: Word<u64>,
     pub layout: Word<u32>,
-    /// One past the highest slot that was ever claimed. Nobody looks further, so that a large
+    /// One past the highest slot that was ever claimed. Readers stop there, so that a large
     /// pool's unused slots take neither memory nor time.
     pub reach: Word<u32>,
     pub header: SharedHeader,
