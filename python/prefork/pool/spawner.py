@@ -83,22 +83,23 @@ class ForkSpawner:
     def _fork(self) -> None:
         """At the top level of `run()`. A child becomes a worker, and returns to that `run()` as well.
 
-        The answers are given when all forks are made: what this process writes between two forks is memory
-        that it does not share with the children before.
+        The answers are given, and the requests dropped, when all forks are made: what this process writes
+        between two forks is memory that it does not share with the children before. For the same reason a
+        child frees no request.
         """
-        requests, self._requests = self._requests, []
         results: list[int | OSError] = []
-        for index, _ in requests:
+        for index, _ in self._requests:
             try:
                 # A terminal sends both to the whole group; the manager decides what they mean for workers.
                 pid = self._kernel.fork(ignored=(signal.SIGINT, signal.SIGHUP))
             except OSError as error:
-                results += [error] * (len(requests) - len(results))  # the others would fail as well
+                results += [error] * (len(self._requests) - len(results))  # the others would fail as well
                 break
             if pid == 0:
                 self._become_worker(index)
                 return
             results.append(pid)
+        requests, self._requests = self._requests, []
         for (index, answer), result in zip(requests, results, strict=True):
             answer(index, result if isinstance(result, OSError) else _hold(result))
 
