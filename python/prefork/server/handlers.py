@@ -40,7 +40,8 @@ class Handlers(Service):
 
     def head(self, request: Request, response: Response) -> bool:
         """A request whose body is still to come: it is wanted if there is a handler."""
-        self.request_started(request)
+        if self.context.options.log_handler is not None:  # here: a call would cost each request some time
+            self.request_started(request)
         path = request.path
         for route in self.routes:
             match = route.search(path)
