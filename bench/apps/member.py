@@ -24,8 +24,8 @@ def join() -> None:
     board.publish(may_grow=True, min_spare=MIN_SPARE, kept=True)
     for index in range(WORKERS):
         board.claim(index, 1)  # the others stay "starting", which counts as spare
-    gate = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    kernel.engine.join_pool(board, 0, 1, gate)
+    overcommit = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    kernel.engine.join_pool(board, 0, 1, overcommit)
     if member == "all":
         ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         kernel.engine.join_queue(ends[0].fileno(), ends[1].fileno())
