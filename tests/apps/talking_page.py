@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-PAGE = b"""<!doctype html><title>talk</title><ul></ul>
+import asyncio
+
+PAGE = b"""<!doctype html><title>talk</title><ul></ul><img src="/until_closed">
 <script src="/files/tell.js"></script>
 <script>
     const socket = new WebSocket(`ws://${location.host}/chat`)
     socket.onopen = () => socket.send("from the page")
     socket.onmessage = message => { tell(message.data); socket.close(1000) }
-    socket.onclose = close => tell(`closed ${close.code} ${close.wasClean} ${socket.extensions}`)
+    socket.onclose = close => {
+        tell(`closed ${close.code} ${close.wasClean} ${socket.extensions}`)
+        fetch("/closed")
+    }
     const events = new EventSource("/events")
     events.onmessage = event => { tell(`event ${event.data}`); if (event.data == "2") events.close() }
 </script>"""
+
+closed = asyncio.Event()
 
 
 async def app(scope, receive, send):
@@ -24,6 +31,12 @@ async def app(scope, receive, send):
         await send({"type": "websocket.send", "text": f"heard {text}"})
         await receive()
         return
+    if scope["path"] == "/closed":
+        closed.set()
+    elif scope["path"] == "/until_closed":
+        await (
+            closed.wait()
+        )  # the page has not loaded before: the browser's own clock does not wait for a socket
     kind, pieces = b"text/html", [PAGE]
     if scope["path"] == "/events":
         kind, pieces = b"text/event-stream", [b"data: %d\n\n" % number for number in range(3)]

@@ -50,7 +50,7 @@ def test_a_browser_talks_with_an_application(serve: Serve, tmp_path: Path) -> No
     (files / "tell.js").write_text(
         "function tell(text) { document.querySelector('ul').append(`[${text}]`) }", encoding="utf-8"
     )
-    server = serve(TALKING, "--workers", "2", "--static", f"/files={files}")
+    server = serve(TALKING, "--workers", "1", "--static", f"/files={files}")
     page = browse(server.url, tmp_path / "profile")
     for told in ("heard from the page", "closed 1000 true permessage-deflate", "event 0", "event 2"):
         assert f"[{told}" in page
