@@ -1,8 +1,8 @@
-//! Accepting: which listeners are in the epoll set, and why the others are not.
+//! Accepting: which listeners are in the epoll set, and why others are not.
 //!
-//! Owns: the listeners, what is known of the supply of descriptors, and the
+//! Owns: the listeners, whether the process has free descriptors, and the
 //! overcommit descriptor. Always holds: a listener is in the epoll set exactly
-//! when its state is `On`; a process that is full, or has no descriptor left,
+//! when its state is `On`; a process that is full, or has no free descriptor,
 //! leaves clients to the others. Knows no connection.
 
 use crate::listener::{ACCEPTING, Accepted, Listener, Listening};
@@ -16,51 +16,52 @@ use std::os::fd::OwnedFd;
 
 /// How many clients one listener may bring in a turn.
 pub(crate) const ACCEPTS_PER_TURN: u32 = 16;
-const STARVED_RETRY_MS: u64 = 250;
+const DESCRIPTOR_RETRY_MS: u64 = 250;
 const OVERCOMMIT_AGAIN_MS: u64 = 50;
 
 /// Whether the process has descriptors for more clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Supply {
-    Enough,
-    /// No: `listener` was told so.
-    Short {
+enum Descriptors {
+    Available,
+    /// No. It was reported for `listener`.
+    Exhausted {
         listener: u32,
         retry_ms: u64,
     },
-    /// Clients are accepted again; it is over if no descriptor is missing until then.
-    Tried {
+    /// Accepting is tried again. It has resumed if no accept fails until then.
+    Retrying {
         listener: u32,
         until_ms: u64,
     },
 }
 
-/// What a look at the supply has found.
+/// What [`Acceptor::retry_descriptors`] has changed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum SupplyNews {
+pub(crate) enum DescriptorNews {
     None,
     /// Accepting is tried again.
     Retried,
-    /// `listener` may be told that it is over.
-    Recovered {
+    /// Accepting has resumed. To be reported for `listener`.
+    Resumed {
         listener: u32,
     },
 }
 
-/// Readable while no worker of the pool is spare and none can come.
+/// The eventfd that is readable while the pool has no spare and may not grow.
 #[derive(Default)]
 struct Overcommit {
     fd: Option<OwnedFd>,
     registered: bool,
-    /// When to look at it again, if it was readable and not heeded.
+    /// When to look at it again, if it was readable and this worker did not
+    /// accept.
     again_ms: Option<u64>,
 }
 
 pub(crate) struct Acceptor {
     listeners: Vec<Listener>,
-    supply: Supply,
+    descriptors: Descriptors,
     overcommit: Overcommit,
-    /// How many clients the listener that is being served may still bring in this turn.
+    /// How many clients the current listener may still bring in this turn.
     left: u32,
 }
 
@@ -68,7 +69,7 @@ impl Acceptor {
     pub(crate) fn new() -> Self {
         Acceptor {
             listeners: Vec::new(),
-            supply: Supply::Enough,
+            descriptors: Descriptors::Available,
             overcommit: Overcommit::default(),
             left: 0,
         }
@@ -130,7 +131,7 @@ impl Acceptor {
     /// Accepts the next client of a listener.
     pub(crate) fn accept(&mut self, number: u32, load: &Load) -> Accepted {
         let is_on = |listener: &&Listener| listener.state == Listening::On;
-        if self.get(number).filter(is_on).is_none() || !self.take_one(load) {
+        if self.get(number).filter(is_on).is_none() || !self.may_accept_next(load) {
             return Accepted::Nothing;
         }
         self.get(number).map_or(Accepted::Nothing, Listener::accept)
@@ -151,7 +152,7 @@ impl Acceptor {
         self.overcommit = Overcommit::default();
     }
 
-    /// Whether any client is accepted.
+    /// Whether any listener accepts.
     pub(crate) fn is_accepting(&self) -> bool {
         let mut listeners = self.listeners.iter();
         listeners.any(|listener| listener.state == Listening::On)
@@ -162,7 +163,8 @@ impl Acceptor {
         self.drains_until_ms(number).is_some()
     }
 
-    /// Until when a connection of a listener that drains may bring one more request.
+    /// The time until which an idle connection of a draining listener may bring one
+    /// more request.
     #[inline]
     pub(crate) fn drains_until_ms(&self, number: u32) -> Option<u64> {
         self.get(number)?.drains_until_ms
@@ -181,16 +183,16 @@ impl Acceptor {
 
     // ---- how many clients ------------------------------------------------------
 
-    /// A listener, or the queue, gets its share of the turn.
+    /// Begins the share of a listener, or of the queue, in the turn.
     pub(crate) fn begin(&mut self) {
         self.left = ACCEPTS_PER_TURN;
     }
 
-    /// Whether one more client is taken; if so, it counts. Of the processes
-    /// that wait for a client one is woken (EPOLLEXCLUSIVE). If it left the
-    /// client there, full by a request that came in the same turn, no other
-    /// would be woken: so the first of a turn is always taken.
-    pub(crate) fn take_one(&mut self, load: &Load) -> bool {
+    /// Whether one more client is accepted; if so, it is counted. The kernel
+    /// wakes one process for a client (EPOLLEXCLUSIVE). If that process became
+    /// full in the same turn and left the client there, no other process would
+    /// be woken. So the first client of a turn is always accepted.
+    pub(crate) fn may_accept_next(&mut self, load: &Load) -> bool {
         let takes = self.left == ACCEPTS_PER_TURN || self.left > 0 && !load.is_full();
         if takes {
             self.left -= 1;
@@ -204,9 +206,9 @@ impl Acceptor {
         self.overcommit.fd = Some(overcommit);
     }
 
-    /// At the end of a turn: a worker that is full leaves clients to the
-    /// others, unless there is no other: a client in the queue of the kernel
-    /// must find some worker.
+    /// At the end of a turn: pauses accepting if the worker is full, or resumes
+    /// it. A full worker watches the overcommit descriptor: if the pool has no
+    /// spare and may not grow, full workers must accept too.
     pub(crate) fn follow_load(&mut self, set: &PollSet, load: &Load, now_ms: u64) {
         if !load.is_limited() {
             return;
@@ -215,21 +217,22 @@ impl Acceptor {
         if full {
             self.change_all(set, Listening::On, Listening::Full);
             if let (false, Some(slot)) = (self.overcommit.registered, load.slot()) {
-                if slot.was_the_last() {
+                if slot.was_last_spare() {
                     slot.wake_manager();
                 }
             }
         } else {
             self.accept_again(set);
         }
-        // A readable descriptor that is not heeded would be reported again and again: it is looked
-        // at again once the spare that is there may have become busy.
+        // The descriptor is readable, but a spare exists and will accept. Registered, the
+        // descriptor would be reported at each wait. It is checked again after a while, when that
+        // spare may be busy.
         let unheeded = full && load.slot().is_some_and(Slot::overcommit);
         self.register_overcommit(set, full && !unheeded);
         self.overcommit.again_ms = unheeded.then(|| now_ms + OVERCOMMIT_AGAIN_MS);
     }
 
-    /// The worker is not full any more, or overcommit has been called for.
+    /// Resumes accepting: the worker is not full any more, or must overcommit.
     pub(crate) fn accept_again(&mut self, set: &PollSet) {
         self.change_all(set, Listening::Full, Listening::On);
     }
@@ -248,54 +251,60 @@ impl Acceptor {
 
     // ---- while there is no descriptor --------------------------------------------
 
-    /// There is no descriptor for a client: none is accepted through any
-    /// listener. True if that is new: it is told once, not at each try.
-    pub(crate) fn starve(&mut self, set: &PollSet, listener: u32, now_ms: u64) -> bool {
-        self.change_all(set, Listening::On, Listening::Starved);
-        let is_new = self.supply == Supply::Enough;
-        self.supply = Supply::Short {
+    /// Pauses all listeners, because there is no descriptor for a client. True
+    /// if they were not paused for that before: it is reported once, not at
+    /// each retry.
+    pub(crate) fn pause_without_descriptor(
+        &mut self,
+        set: &PollSet,
+        listener: u32,
+        now_ms: u64,
+    ) -> bool {
+        self.change_all(set, Listening::On, Listening::NoDescriptor);
+        let is_new = self.descriptors == Descriptors::Available;
+        self.descriptors = Descriptors::Exhausted {
             listener,
-            retry_ms: now_ms + STARVED_RETRY_MS,
+            retry_ms: now_ms + DESCRIPTOR_RETRY_MS,
         };
         is_new
     }
 
-    /// Accepts again once there is a descriptor to try it with.
+    /// Resumes accepting once a descriptor can be opened.
     #[inline]
-    pub(crate) fn check_supply(&mut self, set: &PollSet, now_ms: u64) -> SupplyNews {
-        let next_ms = now_ms + STARVED_RETRY_MS;
-        match self.supply {
-            Supply::Short { listener, retry_ms } if retry_ms <= now_ms => {
-                if !set.finds_room() {
-                    self.supply = Supply::Short {
+    pub(crate) fn retry_descriptors(&mut self, set: &PollSet, now_ms: u64) -> DescriptorNews {
+        let next_ms = now_ms + DESCRIPTOR_RETRY_MS;
+        match self.descriptors {
+            Descriptors::Exhausted { listener, retry_ms } if retry_ms <= now_ms => {
+                if !set.can_open_descriptor() {
+                    self.descriptors = Descriptors::Exhausted {
                         listener,
                         retry_ms: next_ms,
                     };
-                    return SupplyNews::None;
+                    return DescriptorNews::None;
                 }
-                self.change_all(set, Listening::Starved, Listening::On);
-                self.supply = Supply::Tried {
+                self.change_all(set, Listening::NoDescriptor, Listening::On);
+                self.descriptors = Descriptors::Retrying {
                     listener,
                     until_ms: next_ms,
                 };
-                SupplyNews::Retried
+                DescriptorNews::Retried
             }
-            Supply::Tried { listener, until_ms } if until_ms <= now_ms => {
-                self.supply = Supply::Enough;
-                SupplyNews::Recovered { listener }
+            Descriptors::Retrying { listener, until_ms } if until_ms <= now_ms => {
+                self.descriptors = Descriptors::Available;
+                DescriptorNews::Resumed { listener }
             }
-            _ => SupplyNews::None,
+            _ => DescriptorNews::None,
         }
     }
 
-    /// When it is to be looked at again, whatever is readable.
+    /// When the acceptor needs a turn, even if nothing is readable.
     pub(crate) fn due_ms(&self) -> Option<u64> {
-        let supply_ms = match self.supply {
-            Supply::Enough => None,
-            Supply::Short { retry_ms, .. } => Some(retry_ms),
-            Supply::Tried { until_ms, .. } => Some(until_ms),
+        let retry_ms = match self.descriptors {
+            Descriptors::Available => None,
+            Descriptors::Exhausted { retry_ms, .. } => Some(retry_ms),
+            Descriptors::Retrying { until_ms, .. } => Some(until_ms),
         };
-        supply_ms.into_iter().chain(self.overcommit.again_ms).min()
+        retry_ms.into_iter().chain(self.overcommit.again_ms).min()
     }
 }
 

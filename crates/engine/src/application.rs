@@ -1,8 +1,8 @@
-//! What the application does about a request.
+//! The calls of the application for a request.
 //!
-//! Every call names an exchange, or a connection for what concerns all of it.
-//! One that is closed, or does not expect the call, is an error; nothing here
-//! can disturb another connection or the next request.
+//! Every call names an exchange, or a connection for what concerns all of its
+//! exchanges. A call is an error if that is closed or does not expect it. No
+//! call can disturb another connection or the next request.
 
 use crate::blocking_send::BlockingSend;
 use crate::connection::Connection;
@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::core::Core;
 use crate::errors::LocalError;
 use crate::exchange::{ConnectionId, ExchangeId};
-use crate::handoff::main_thread::Rest;
+use crate::handoff::main_thread::Activity;
 use crate::peer::Peer;
 use crate::request_body::BodyPart;
 use crate::settings::WebSocketSettings;
@@ -41,7 +41,8 @@ impl<'a> ExchangeHandle<'a> {
         self.core.connections.find(self.id.connection)
     }
 
-    /// Its connection, what that needs, and its number there.
+    /// The connection, the context, and the number of the exchange on the
+    /// connection.
     #[inline]
     fn open(&mut self) -> Result<(&mut Connection, &mut Context, u32), LocalError> {
         let connection = self.core.connections.find_mut(self.id.connection)?;
@@ -52,11 +53,11 @@ impl<'a> ExchangeHandle<'a> {
 // ---- responses -------------------------------------------------------------------
 
 impl ExchangeHandle<'_> {
-    /// Responds whole: head and body.
+    /// Sends a whole response: head and body.
     ///
-    /// Returns by how much the body differs from the Content-Length that the
-    /// headers declared: what was too much is cut, what is missing closes the
-    /// connection.
+    /// Returns by how much the body differs from the Content-Length in the
+    /// headers. A body that is too long is cut; one that is too short closes
+    /// the connection.
     ///
     /// # Errors
     /// [`LocalError`]; after `Invalid` the request still waits for its response.
@@ -72,8 +73,8 @@ impl ExchangeHandle<'_> {
         Ok(surplus as i64 - missing as i64)
     }
 
-    /// Sends an interim response, such as 103, before the real one. A client
-    /// of HTTP/1.0 could not read it, and gets none.
+    /// Sends an interim response, such as 103, before the final one. An
+    /// HTTP/1.0 client gets none, because it could not read it.
     ///
     /// # Errors
     /// [`LocalError`]; after `Invalid` nothing was sent.
@@ -84,7 +85,7 @@ impl ExchangeHandle<'_> {
     ) -> Result<(), LocalError> {
         let (connection, cx, stream) = self.open()?;
         connection.inform(cx, stream, status, headers)?;
-        self.core.touch(self.key());
+        self.core.schedule(self.key());
         Ok(())
     }
 
@@ -101,24 +102,24 @@ impl ExchangeHandle<'_> {
         let last = self.core.is_last_response(self.find()?);
         let (connection, cx, stream) = self.open()?;
         connection.start(cx, stream, last, status, headers, length)?;
-        self.core.touch(self.key());
+        self.core.schedule(self.key());
         Ok(())
     }
 
-    /// Queues a part of the body; returns how many bytes of it the declared
-    /// length had no room for.
+    /// Queues a part of the body. Returns how many bytes were cut because they
+    /// exceed the declared length.
     ///
     /// # Errors
     /// [`LocalError`].
     pub fn write(&mut self, content: Content<'_>) -> Result<usize, LocalError> {
         let (connection, cx, stream) = self.open()?;
         let surplus = connection.write(cx, stream, content)?;
-        self.core.touch(self.key());
+        self.core.schedule(self.key());
         Ok(surplus)
     }
 
-    /// Writes the trailers of a body that is complete, if its coding has room
-    /// for them; [`ExchangeHandle::finish`] is still to come.
+    /// Writes the trailers of a complete body, if its coding can carry them.
+    /// [`ExchangeHandle::finish`] must follow.
     ///
     /// # Errors
     /// [`LocalError`]; after `Invalid` nothing was sent.
@@ -130,32 +131,33 @@ impl ExchangeHandle<'_> {
         connection.trail(cx, stream, fields)
     }
 
-    /// Ends the response; returns how many bytes the declared length misses.
+    /// Ends the response. Returns how many bytes of the declared length are
+    /// missing.
     ///
     /// # Errors
     /// [`LocalError`].
     pub fn finish(&mut self) -> Result<u64, LocalError> {
         let (connection, cx, stream) = self.open()?;
         let missing = connection.finish(cx, stream)?;
-        self.core.touch(self.key());
+        self.core.schedule(self.key());
         Ok(missing)
     }
 
-    /// The engine's own response, to a request that broke the rules for one;
-    /// the connection ends. False: none is owed.
-    pub fn reject(&mut self, reject: &RemoteError) -> bool {
+    /// Sends the engine's own response, and then closes the connection. False:
+    /// no head is owed.
+    pub fn reject(&mut self, error: &RemoteError) -> bool {
         let open = self.open();
         let rejected =
-            open.is_ok_and(|(connection, cx, stream)| connection.reject(cx, stream, reject));
+            open.is_ok_and(|(connection, cx, stream)| connection.reject(cx, stream, error));
         if rejected {
-            self.core.touch(self.key());
+            self.core.schedule(self.key());
         }
         rejected
     }
 
-    /// Ends an exchange at once, whatever is owed, and with it the connection.
-    /// What was written before is sent as far as the client takes it.
-    /// `reason` goes to [`crate::Event::Closed`].
+    /// Closes the connection at once, even in the middle of a response. Queued
+    /// output is sent as far as the socket takes it. `reason` goes to
+    /// [`crate::Event::Closed`].
     pub fn abort(&mut self, reason: Option<&'static str>) {
         if self.find().is_ok() {
             self.core.flush(self.key());
@@ -174,15 +176,16 @@ impl ExchangeHandle<'_> {
     pub fn collect(&mut self) -> Result<(), LocalError> {
         let (connection, cx, stream) = self.open()?;
         connection.collect(cx, stream)?;
-        self.core.touch(self.key());
+        self.core.schedule(self.key());
         Ok(())
     }
 
-    /// Takes on a request whose body the application will [`ExchangeHandle::pull`].
-    /// Returns what came together with the head.
+    /// Begins a request whose body the application will [`ExchangeHandle::pull`].
+    /// Returns the part that came together with the head.
     ///
     /// # Errors
-    /// [`LocalError`]; also if that breaks the rules: [`crate::Event::Malformed`] follows.
+    /// [`LocalError`], also if that part is malformed: then [`crate::Event::Malformed`]
+    /// follows.
     pub fn begin_pulling(&mut self) -> Result<Option<BodyPart>, LocalError> {
         let is_current = self.core.is_current(self.key());
         let (connection, cx, stream) = self.open()?;
@@ -196,7 +199,7 @@ impl ExchangeHandle<'_> {
     pub fn pull(&mut self) -> Result<(), LocalError> {
         let (connection, cx, stream) = self.open()?;
         connection.pull(cx, stream)?;
-        self.core.touch(self.key());
+        self.core.schedule(self.key());
         Ok(())
     }
 }
@@ -204,9 +207,9 @@ impl ExchangeHandle<'_> {
 // ---- WebSocket -------------------------------------------------------------------
 
 impl ExchangeHandle<'_> {
-    /// Responds with 101: from here on the exchange speaks WebSocket,
-    /// [`crate::Event::Message`] brings what the peer says and
-    /// [`crate::Event::Ended`] that it is over.
+    /// Sends 101. From then on the exchange is a WebSocket:
+    /// [`crate::Event::Message`] brings each message, [`crate::Event::Ended`]
+    /// the end.
     ///
     /// # Errors
     /// [`LocalError`]; after `Invalid` the request still waits for its response.
@@ -223,20 +226,20 @@ impl ExchangeHandle<'_> {
         if self.core.acceptor.is_draining(listener) {
             self.core.drain_connection(self.key());
         }
-        self.core.touch(self.key());
+        self.core.schedule(self.key());
         Ok(())
     }
 
-    /// Sends a message, a text if `text` (which must be UTF-8). Returns how
-    /// many bytes have not left yet: above a limit of its own the sender
-    /// waits for [`ExchangeHandle::tell_drained`].
+    /// Sends a message: a text, which must be UTF-8, or binary. Returns how
+    /// many bytes of the connection are unsent. A sender with too many waits
+    /// for [`crate::Event::Drained`] ([`ExchangeHandle::want_drained`]).
     ///
     /// # Errors
     /// [`LocalError`]: `OutOfTurn` after the WebSocket has ended.
     pub fn send(&mut self, text: bool, content: Content<'_>) -> Result<usize, LocalError> {
         let (connection, cx, stream) = self.open()?;
         let unsent = connection.send(cx, stream, text, content)?;
-        self.core.touch(self.key());
+        self.core.schedule(self.key());
         Ok(unsent)
     }
 
@@ -247,46 +250,46 @@ impl ExchangeHandle<'_> {
     pub fn close_websocket(&mut self, code: CloseCode, reason: &str) -> Result<(), LocalError> {
         let (connection, cx, stream) = self.open()?;
         connection.close_websocket(cx, stream, code, reason)?;
-        self.core.touch(self.key());
+        self.core.schedule(self.key());
         Ok(())
     }
 
-    /// Reads no more for a while (`true`), or goes on: messages stay with the
-    /// peer, and its silence does not count against it.
+    /// Pauses reading (`true`), or resumes it. While paused, messages stay with
+    /// the peer, and no Pong is expected.
     pub fn pause(&mut self, yes: bool) {
         if let Ok(connection) = self.core.connections.find_mut(self.id.connection) {
             connection.pause(self.id.stream, yes);
             if !yes {
-                self.core.touch(self.key());
+                self.core.schedule(self.key());
             }
         }
     }
 }
 
-// ---- what it wants to hear and to know ---------------------------------------------
+// ---- notifications and state
+// ---------------------------------------------------------
 
 impl ExchangeHandle<'_> {
-    /// Asks for [`crate::Event::Drained`], once, when all that was written so
-    /// far has left. False: no response is being sent.
-    pub fn tell_drained(&mut self) -> bool {
+    /// Asks for one [`crate::Event::Drained`], when all queued output is sent.
+    /// False: no response is being sent.
+    pub fn want_drained(&mut self) -> bool {
         let connection = self.core.connections.find_mut(self.id.connection);
-        let asked = connection.is_ok_and(|connection| connection.tell_drained(self.id.stream));
+        let asked = connection.is_ok_and(|connection| connection.want_drained(self.id.stream));
         if asked {
-            self.core.touch(self.key());
+            self.core.schedule(self.key());
         }
         asked
     }
 
-    /// Asks for [`crate::Event::Gone`], once, if the client of an exchange is
-    /// gone before its response is complete; or (`yes` is false) takes that
-    /// back. False: it is gone, or the response is complete.
-    pub fn tell_gone(&mut self, yes: bool) -> bool {
+    /// Asks for one [`crate::Event::Gone`], if the client leaves before the
+    /// response is complete; `false` withdraws that. Returns false if the
+    /// client has left or the response is complete.
+    pub fn want_gone(&mut self, yes: bool) -> bool {
         let connection = self.core.connections.find_mut(self.id.connection);
-        connection.is_ok_and(|connection| connection.tell_gone(self.id.stream, yes))
+        connection.is_ok_and(|connection| connection.want_gone(self.id.stream, yes))
     }
 
-    /// Whether the application owes a response, or the rest of one, and the
-    /// client is there for it.
+    /// Whether the response is not complete and the client is still connected.
     pub fn owes(&self) -> bool {
         let connection = self.find();
         connection.is_ok_and(|connection| connection.owes_response(self.id.stream))
@@ -298,7 +301,7 @@ impl ExchangeHandle<'_> {
         connection.is_ok_and(|connection| connection.is_bodiless(self.id.stream))
     }
 
-    /// Bytes that were written to the connection and have not left yet.
+    /// Bytes of the connection that are queued and unsent.
     pub fn unsent(&self) -> usize {
         let connection = self.find();
         connection.map_or(0, |connection| connection.link.output.pending())
@@ -310,16 +313,18 @@ impl ExchangeHandle<'_> {
         connection.ok().map(|connection| connection.link.peer)
     }
 
-    // ---- for a thread that waits for its client -------------------------------------
+    // ---- blocking
+    // ---------------------------------------------------------------------
 
-    /// Sends at once what waits for the client; returns how many bytes still do.
+    /// Sends queued output at once. Returns how many bytes are still unsent.
     ///
     /// # Errors
     /// [`LocalError::Closed`].
     pub fn send_now(&mut self) -> Result<usize, LocalError> {
         self.find()?;
-        // Long may have passed since the turn began, and deadlines are set.
-        if self.core.main_thread.rest == Rest::Busy {
+        // The turn may have begun long ago, and deadlines are set from the
+        // clock.
+        if self.core.main_thread.activity == Activity::Busy {
             let cx = &mut self.core.cx;
             cx.load.counters.busy_ns += cx.clock.since_tick_ns();
         }
@@ -329,7 +334,7 @@ impl ExchangeHandle<'_> {
     }
 
     /// # Errors
-    /// [`LocalError::Closed`], also if the process has no descriptor left.
+    /// [`LocalError::Closed`], also if the process has no free descriptor.
     pub fn blocking_send(&mut self) -> Result<BlockingSend, LocalError> {
         let blocking = BlockingSend::of(&self.find()?.link);
         blocking.map_err(|_| {
@@ -351,9 +356,9 @@ impl<'a> ConnectionHandle<'a> {
         ConnectionHandle { core, id }
     }
 
-    /// Asks for [`crate::Event::Closed`] when the connection is closed.
-    /// False: it is.
-    pub fn tell_closed(&mut self) -> bool {
+    /// Asks for [`crate::Event::Closed`]. False: the connection is closed
+    /// already.
+    pub fn want_closed(&mut self) -> bool {
         let connection = self.core.connections.find_mut(self.id);
         connection
             .map(|connection| connection.wants_closed = true)
@@ -372,7 +377,7 @@ impl<'a> ConnectionHandle<'a> {
         Some(connection.link.transport.local_address())
     }
 
-    /// The cipher that protects the connection, while it is open; `None`: there is none.
+    /// The cipher of an open, encrypted connection.
     pub fn cipher(&self) -> Option<&'static str> {
         let connection = self.core.connections.find(self.id).ok()?;
         connection.link.transport.cipher()

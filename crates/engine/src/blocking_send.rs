@@ -1,15 +1,15 @@
-//! For an application that blocks until its client has read what it was sent:
-//! a thread that makes a body part by part.
+//! For an application that makes a body part by part on a thread, and blocks
+//! until its client has read enough of it.
 //!
-//! Always holds: the thread waits on a descriptor of its own, without the
-//! reactor, which may close the connection meanwhile.
+//! Always holds: the thread waits on a duplicate of the descriptor and does not
+//! hold the reactor, which may close the connection meanwhile.
 
 use crate::link::Link;
 use crate::transport::{Room, Transport};
 use rustix::time::Timespec;
 use std::io;
 
-/// Where one connection's responses leave, to wait there for room.
+/// Waits for room in the socket of one connection.
 pub struct BlockingSend {
     transport: Transport,
     timeout: Timespec,
@@ -17,7 +17,7 @@ pub struct BlockingSend {
 
 impl BlockingSend {
     /// # Errors
-    /// If the process has no descriptor left.
+    /// If the process has no free descriptor.
     pub(crate) fn of(link: &Link) -> io::Result<Self> {
         let timeout_ms = link.settings.send_timeout_ms;
         Ok(BlockingSend {
@@ -32,15 +32,15 @@ impl BlockingSend {
     /// Blocks until the client has read something.
     ///
     /// # Errors
-    /// Why there is no point in waiting any longer.
+    /// The reason for which the connection is to be closed.
     pub fn wait(&self) -> Result<(), &'static str> {
         loop {
             let queued = self.transport.queued();
             match self.transport.wait_for_room(&self.timeout) {
                 Room::Yes => return Ok(()),
                 Room::PeerGone => return Err("the client closed the connection"),
-                Room::Failed => return Err("epoll did not take the connection"),
-                // As for a deadline: a slow reader shows only in the queue.
+                Room::Failed => return Err("epoll rejected the connection"),
+                // As `Link::peer_reads`: a slow reader shows only in the queue.
                 Room::TimedOut if self.transport.queued() < queued => {}
                 Room::TimedOut => return Err("the client did not read its response"),
             }

@@ -1,8 +1,8 @@
 //! A request's body, collected before the application sees it.
 //!
-//! Owns: the bytes received so far, in memory up to a limit, in an unnamed
-//! temporary file beyond it (so that an upload costs disk, not memory, and
-//! leaves nothing behind however the process ends).
+//! Owns: the bytes received so far, in memory up to a limit, and beyond it in
+//! an unnamed temporary file: an upload costs disk, not memory, and no file is
+//! left, however the process ends.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -58,7 +58,7 @@ impl Body {
     }
 }
 
-/// Where bodies go that are too large for memory.
+/// Where large bodies are stored.
 #[derive(Clone, Debug)]
 pub struct Spool {
     pub above_bytes: usize,

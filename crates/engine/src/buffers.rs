@@ -1,12 +1,12 @@
-//! Buffers that connections borrow while they have bytes in hand.
+//! Buffers that connections use while they have input or output.
 //!
-//! Owns: a few emptied vectors. An idle connection holds none, so ten
-//! thousand of them cost little; a busy worker reuses the same few and does
-//! not ask the allocator for each request.
+//! Owns: a few empty vectors. An idle connection holds none, so ten thousand of
+//! them cost little. A busy worker reuses them, without an allocation for each
+//! request.
 
-/// What one buffer begins with: a response head and a small body fit.
+/// The capacity of a new buffer: a response head and a small body fit.
 const FRESH_BYTES: usize = 4096;
-/// A buffer that has grown past this goes back to the allocator.
+/// A buffer that has grown beyond this is freed.
 const KEEP_BYTES: usize = 128 * 1024;
 const KEEP: usize = 64;
 

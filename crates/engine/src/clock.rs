@@ -1,4 +1,4 @@
-//! The time of one turn: read once, used by everything in it.
+//! The time of one turn: read once, used for everything in it.
 
 use prefork_wire::imf_fixdate;
 use rustix::time::{ClockId, clock_gettime};

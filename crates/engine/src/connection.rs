@@ -1,9 +1,8 @@
-//! One client's connection: a link, and the protocol that is spoken on it.
+//! One connection of a client: a link and its protocol.
 //!
-//! Owns: which protocol that is. What depends on it is asked here and nowhere
-//! else: a further protocol is a file beside `http1.rs` and an arm of
-//! [`Protocol`]. Knows no epoll set, no timer wheel and no other connection:
-//! the reactor moves it.
+//! Owns: the choice of the protocol. Only this file depends on it: another
+//! protocol is a file beside `http1.rs` and an arm of [`Protocol`]. Knows no
+//! epoll set, no timer wheel and no other connection: the reactor calls it.
 
 use crate::content::Content;
 use crate::context::Context;
@@ -30,15 +29,15 @@ pub(crate) enum Protocol {
 pub(crate) struct Connection {
     pub(crate) link: Link,
     protocol: Protocol,
-    /// What the epoll set has been told to report.
+    /// The events that the epoll set reports.
     pub(crate) interest: EventFlags,
     /// [`crate::Event::Closed`] is wanted.
     pub(crate) wants_closed: bool,
-    /// It stands in the list of connections to look at in the next turn.
-    pub(crate) touched: bool,
+    /// It is scheduled for the next turn.
+    pub(crate) scheduled: bool,
 }
 
-// Ten thousand of them idle in one process.
+// A process may have ten thousand idle connections.
 const _: () = assert!(size_of::<Connection>() <= 264);
 
 /// RFC 9110, section 15.6.5.
@@ -54,18 +53,19 @@ impl Connection {
             protocol: Protocol::Http1(Http1::new(now_ms)),
             interest: READING,
             wants_closed: false,
-            touched: false,
+            scheduled: false,
         }
     }
 
-    /// It has brought `requests` to another process, and may idle until then.
+    /// Continues a connection of another worker, with the number of its
+    /// requests and its idle deadline.
     pub(crate) fn resume(&mut self, requests: u32, idles_until_ms: u64) {
         if let Protocol::Http1(http1) = &mut self.protocol {
             http1.resume(requests, idles_until_ms);
         }
     }
 
-    /// The exchange of that number, if there is one.
+    /// The exchange with that number, if there is one.
     #[inline]
     fn exchange(&self, stream: u32) -> Option<&Exchange> {
         match &self.protocol {
@@ -84,16 +84,16 @@ impl Connection {
         }
     }
 
-    /// Every exchange that is on it.
+    /// Every exchange of the connection.
     fn exchanges(&self) -> impl Iterator<Item = (u32, &Exchange)> {
         self.exchange(0).map(|exchange| (0, exchange)).into_iter()
     }
 }
 
-// ---- what the peer does ----------------------------------------------------------
+// ---- input and deadlines ---------------------------------------------------------
 
 impl Connection {
-    /// Goes on with the bytes at hand.
+    /// Reads the current input.
     #[inline(always)]
     pub(crate) fn read(&mut self, cx: &mut Context) -> Progress {
         let Connection { link, protocol, .. } = self;
@@ -106,13 +106,13 @@ impl Connection {
                 return progress;
             }
         }
-        // What comes behind the end is dropped, and remembered: it decides how
+        // Input after the last exchange is dropped, and noted: it decides how
         // the connection is closed.
         self.link.unread |= cx.work.discard();
         Progress::Wait
     }
 
-    /// Adds to the bytes at hand what the peer has sent.
+    /// Reads from the socket into the current input.
     #[inline]
     pub(crate) fn receive(&mut self, cx: &mut Context) -> Progress {
         let Connection { link, protocol, .. } = self;
@@ -120,7 +120,8 @@ impl Connection {
             Ok(0) => Progress::Wait,
             Ok(_) => {
                 if let Protocol::Http1(http1) = protocol {
-                    // While a body comes it is not the application that is slow.
+                    // While a body is received, the time does not count for the
+                    // application.
                     http1.exchange.given_ms = cx.clock.now_ms;
                 }
                 Progress::Wait
@@ -138,13 +139,15 @@ impl Connection {
         }
     }
 
-    /// Why `flags`, which were reported for it, end it before anything is read.
+    /// The reason to close the connection on a report of `flags`, without
+    /// reading.
     #[inline]
-    pub(crate) fn ends_by(&self, flags: EventFlags) -> Option<&'static str> {
+    pub(crate) fn closing_reason(&self, flags: EventFlags) -> Option<&'static str> {
         if flags.intersects(EventFlags::ERR | EventFlags::HUP) && !self.reads() {
             return Some("the client reset the connection");
         }
-        // Where it is read the end is learned from that, after what was sent before.
+        // If input is read, the end is found by reading, after what was sent before
+        // it.
         match &self.protocol {
             Protocol::Http1(http1) if flags.contains(EventFlags::RDHUP) => http1
                 .only_responds()
@@ -153,21 +156,20 @@ impl Connection {
         }
     }
 
-    /// Closes it, for the events: each exchange whose application waits for
-    /// its client is told, then the connection is. `interrupted`: why, if that
-    /// is too early.
+    /// Adds the events of a closed connection: those of its exchanges, then its
+    /// own. `interrupted`: the reason, if it had more to do.
     pub(crate) fn close(mut self: Box<Self>, cx: &mut Context, interrupted: Option<&'static str>) {
-        // The rest of a WebSocket that has ended is not missed.
+        // A WebSocket that has ended was not interrupted.
         let interrupted = interrupted.filter(|_| match &self.protocol {
             Protocol::WebSocket(websocket) => websocket.is_open(),
             Protocol::Http1(_) => true,
         });
         let early = interrupted.is_some();
         let connection = self.link.id;
-        // Empty almost always: then nothing is allocated.
+        // Almost always empty, and then nothing is allocated.
         let gone: Vec<u32> = self
             .exchanges()
-            .filter(|(_, exchange)| exchange.must_hear_gone(early))
+            .filter(|(_, exchange)| exchange.must_report_gone(early))
             .map(|(stream, _)| stream)
             .collect();
         match &mut self.protocol {
@@ -188,10 +190,10 @@ impl Connection {
     }
 }
 
-// ---- what it waits for -------------------------------------------------------------
+// ---- input and deadlines -----------------------------------------------------------
 
 impl Connection {
-    /// What comes now is read.
+    /// Whether input is read now.
     #[inline]
     pub(crate) fn reads(&self) -> bool {
         match (self.link.stage, &self.protocol) {
@@ -228,7 +230,7 @@ impl Connection {
         }
     }
 
-    /// Its time is up, and it is still there.
+    /// Its deadline has passed.
     pub(crate) fn expire(&mut self, cx: &mut Context, expiry: Expiry) -> Progress {
         let Connection { link, protocol, .. } = self;
         match (expiry, protocol) {
@@ -251,7 +253,7 @@ impl Connection {
         }
     }
 
-    /// No exchange is open on it, though the head of one may have begun to come.
+    /// Whether no exchange is open. The head of the next one may be incomplete.
     #[inline]
     fn has_no_exchange(&self) -> bool {
         match &self.protocol {
@@ -260,13 +262,13 @@ impl Connection {
         }
     }
 
-    /// Nothing has been asked and nothing is owed.
+    /// Whether it has no exchange, no input and no output.
     pub(crate) fn is_idle(&self) -> bool {
         let link = &self.link;
         self.has_no_exchange() && link.input.is_empty() && link.output.pending() == 0
     }
 
-    /// Requests wait that could be read right now.
+    /// Whether it has input from which the next request can be read.
     #[inline]
     pub(crate) fn has_backlog(&self) -> bool {
         self.is_between_requests() && !self.link.input.is_empty()
@@ -278,13 +280,14 @@ impl Connection {
             && matches!(&self.protocol, Protocol::Http1(http1) if http1.is_between_requests())
     }
 
-    /// The peer has ended its side, and has what it is to get.
+    /// Whether the peer has closed its side and no exchange is open.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.link.eof && self.has_no_exchange()
     }
 
-    /// Nothing of it is in this process, and nothing here waits for its end.
+    /// Whether it can be handed off: it has no state in this process, and its
+    /// end need not be reported.
     pub(crate) fn may_move(&self) -> bool {
         self.is_idle()
             && self.is_between_requests()
@@ -293,7 +296,7 @@ impl Connection {
             && self.link.transport.may_move()
     }
 
-    /// How many requests it has brought.
+    /// How many requests it has sent.
     pub(crate) fn requests(&self) -> u32 {
         match &self.protocol {
             Protocol::Http1(http1) => http1.requests,
@@ -301,7 +304,8 @@ impl Connection {
         }
     }
 
-    /// [`Event::Drained`] is wanted: taken, so that it comes once.
+    /// The exchange for which [`Event::Drained`] is wanted. Taken, so that it
+    /// comes once.
     #[inline]
     pub(crate) fn take_drained(&mut self) -> Option<ExchangeId> {
         let id = ExchangeId::only(self.link.id);
@@ -309,8 +313,8 @@ impl Connection {
         std::mem::take(&mut exchange.wants_drained).then_some(id)
     }
 
-    /// A response whose head is owed has been owed for longer than the settings allow, if
-    /// the main thread has not moved for `step_ms`: the request in question.
+    /// The request whose response is overdue, if the main thread has been in one step for
+    /// `step_ms`.
     pub(crate) fn stuck_request(&self, step_ms: u64) -> Option<String> {
         let timeout_ms = self.link.settings.request_timeout_ms;
         let is_stuck = timeout_ms > 0 && step_ms >= timeout_ms;
@@ -320,8 +324,8 @@ impl Connection {
         Some(stuck.1.label.line())
     }
 
-    /// For a process that ends next: responds to what is owed.
-    pub(crate) fn write_last_words(&mut self, cx: &mut Context) {
+    /// Writes a 504 if a head is owed: for a process that ends next.
+    pub(crate) fn write_overdue_response(&mut self, cx: &mut Context) {
         let Connection { link, protocol, .. } = self;
         if let Protocol::Http1(http1) = protocol {
             if http1.exchange.phase().owes_head() {
@@ -334,7 +338,8 @@ impl Connection {
 // ---- what the application does -------------------------------------------------------
 
 impl Connection {
-    /// The link and the protocol, if the exchange of that number is one of HTTP/1.
+    /// The link and the protocol, if the exchange with that number is an HTTP/1
+    /// exchange.
     #[inline]
     fn http1(&mut self, stream: u32) -> Result<(&mut Link, &mut Http1), LocalError> {
         match &mut self.protocol {
@@ -422,12 +427,12 @@ impl Connection {
         http1.pull(link, cx)
     }
 
-    pub(crate) fn reject(&mut self, cx: &mut Context, stream: u32, reject: &RemoteError) -> bool {
+    pub(crate) fn reject(&mut self, cx: &mut Context, stream: u32, error: &RemoteError) -> bool {
         let http1 = self.http1(stream);
-        http1.is_ok_and(|(link, http1)| http1.reject(link, cx, reject))
+        http1.is_ok_and(|(link, http1)| http1.reject(link, cx, error))
     }
 
-    /// Responds with 101; from here on it speaks WebSocket.
+    /// Sends 101. From then on the protocol is WebSocket.
     pub(crate) fn upgrade<'a>(
         &mut self,
         cx: &mut Context,
@@ -480,8 +485,9 @@ impl Connection {
         }
     }
 
-    /// The listener drains: what is open and would last ends, and the client
-    /// is told; `others_stay`: other workers go on.
+    /// Closes an open WebSocket, because the listener drains. `others_stay`:
+    /// other workers still accept, so the client is told that it may connect
+    /// again.
     pub(crate) fn drain(&mut self, cx: &mut Context, others_stay: bool) {
         let code = match others_stay {
             true => CloseCode::SERVICE_RESTART,
@@ -491,7 +497,7 @@ impl Connection {
     }
 
     /// Asks for [`Event::Drained`]. False: no response is being sent.
-    pub(crate) fn tell_drained(&mut self, stream: u32) -> bool {
+    pub(crate) fn want_drained(&mut self, stream: u32) -> bool {
         let exchange = self.exchange_mut(stream);
         exchange.is_some_and(|exchange| {
             exchange.wants_drained = exchange.phase().is_sending();
@@ -499,8 +505,9 @@ impl Connection {
         })
     }
 
-    /// Asks for [`Event::Gone`]. False: the exchange is over.
-    pub(crate) fn tell_gone(&mut self, stream: u32, yes: bool) -> bool {
+    /// Asks for [`Event::Gone`], or withdraws that. False: the response is
+    /// complete.
+    pub(crate) fn want_gone(&mut self, stream: u32, yes: bool) -> bool {
         let exchange = self.exchange_mut(stream);
         exchange.is_some_and(|exchange| {
             let owes = exchange.phase().owes_response();
@@ -509,13 +516,13 @@ impl Connection {
         })
     }
 
-    /// A response is owed, or the rest of one, and the client is there for it.
+    /// Whether the response is not complete and the client is still connected.
     pub(crate) fn owes_response(&self, stream: u32) -> bool {
         let exchange = self.exchange(stream);
         !self.link.eof && exchange.is_some_and(|exchange| exchange.phase().owes_response())
     }
 
-    /// The response that is being sent has no body.
+    /// Whether the response that is being sent has no body.
     pub(crate) fn is_bodiless(&self, stream: u32) -> bool {
         let exchange = self.exchange(stream);
         exchange.is_some_and(|exchange| exchange.encoder == prefork_wire::BodyEncoder::Nothing)

@@ -1,8 +1,9 @@
-//! The table of connections: keys, serials, and which to look at next.
+//! The table of connections: keys, serials, and which are scheduled for the
+//! next turn.
 //!
-//! Always holds: a key is given to another connection only in a later turn
-//! than that in which its last one ended, because what still works on that one
-//! would take the new one for it. Knows no epoll set and no protocol.
+//! Always holds: a key is reused only in a later turn than the one in which its
+//! connection was closed, so that work left in that turn cannot reach the new
+//! connection. Knows no epoll set and no protocol.
 
 use crate::connection::Connection;
 use crate::errors::LocalError;
@@ -12,22 +13,23 @@ use crate::exchange::ConnectionId;
 pub(crate) struct Connections {
     places: Vec<Option<Box<Connection>>>,
     free: Vec<u32>,
-    /// Keys of connections that ended in this turn.
+    /// Keys of connections that were closed in this turn.
     spent: Vec<u32>,
-    /// Connections to look at in the next turn.
-    touched: Vec<ConnectionId>,
+    /// Connections to handle in the next turn.
+    scheduled: Vec<ConnectionId>,
     open: usize,
     last_serial: u32,
 }
 
 impl Connections {
-    /// A name for the next connection. It is `insert`ed, or given back by `spend`.
+    /// Returns an id for the next connection, which is `insert`ed, or given back
+    /// with `spend`.
     pub(crate) fn reserve(&mut self) -> ConnectionId {
         let key = self.free.pop().unwrap_or(self.places.len() as u32);
         if key as usize == self.places.len() {
             self.places.push(None);
         }
-        // The top bit of the epoll data tells connections from the rest.
+        // The top bit of the epoll data is `SPECIAL`.
         self.last_serial = (self.last_serial + 1) & 0x7fff_ffff;
         ConnectionId {
             key,
@@ -69,7 +71,7 @@ impl Connections {
     }
 
     /// # Errors
-    /// `Closed` if the connection of that name is.
+    /// `Closed` if the connection with this id is closed.
     #[inline]
     pub(crate) fn find(&self, id: ConnectionId) -> Result<&Connection, LocalError> {
         let connection = self.get(id.key);
@@ -79,7 +81,7 @@ impl Connections {
     }
 
     /// # Errors
-    /// `Closed` if the connection of that name is.
+    /// `Closed` if the connection with this id is closed.
     #[inline]
     pub(crate) fn find_mut(&mut self, id: ConnectionId) -> Result<&mut Connection, LocalError> {
         let connection = self.get_mut(id.key);
@@ -88,7 +90,8 @@ impl Connections {
             .ok_or(LocalError::Closed)
     }
 
-    /// Every key that may have a connection. The table may change meanwhile.
+    /// Every key that may have a connection. The table may change during the
+    /// iteration.
     pub(crate) fn keys(&self) -> std::ops::Range<u32> {
         0..self.places.len() as u32
     }
@@ -102,30 +105,31 @@ impl Connections {
         self.keys().filter(is_its).collect()
     }
 
-    /// Has the next turn look at a connection. False: it will already.
+    /// Schedules a connection for the next turn. False: it is scheduled
+    /// already.
     #[inline]
-    pub(crate) fn touch(&mut self, key: u32) -> bool {
+    pub(crate) fn schedule(&mut self, key: u32) -> bool {
         let Some(Some(connection)) = self.places.get_mut(key as usize) else {
             return false;
         };
-        let is_new = !std::mem::replace(&mut connection.touched, true);
+        let is_new = !std::mem::replace(&mut connection.scheduled, true);
         if is_new {
-            self.touched.push(connection.link.id);
+            self.scheduled.push(connection.link.id);
         }
         is_new
     }
 
-    pub(crate) fn any_touched(&self) -> bool {
-        !self.touched.is_empty()
+    pub(crate) fn any_scheduled(&self) -> bool {
+        !self.scheduled.is_empty()
     }
 
-    /// A turn begins: tells `look_at` what is to be looked at in it.
+    /// Begins a turn: passes each scheduled connection to `look_at`.
     #[inline]
     pub(crate) fn begin_turn(&mut self, mut look_at: impl FnMut(ConnectionId)) {
         self.free.append(&mut self.spent);
-        for id in self.touched.drain(..) {
+        for id in self.scheduled.drain(..) {
             if let Some(Some(connection)) = self.places.get_mut(id.key as usize) {
-                connection.touched &= connection.link.id != id;
+                connection.scheduled &= connection.link.id != id;
             }
             look_at(id);
         }
@@ -170,13 +174,13 @@ mod tests {
     fn each_is_looked_at_once_a_turn() {
         let mut table = Connections::default();
         let id = connect(&mut table, 0);
-        assert!(table.touch(id.key));
-        assert!(!table.touch(id.key));
+        assert!(table.schedule(id.key));
+        assert!(!table.schedule(id.key));
         let mut seen = Vec::new();
         table.begin_turn(|id| seen.push(id));
         assert_eq!(seen, [id]);
-        assert!(table.touch(id.key));
+        assert!(table.schedule(id.key));
         table.remove(id.key);
-        assert!(!table.touch(id.key));
+        assert!(!table.schedule(id.key));
     }
 }

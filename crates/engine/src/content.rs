@@ -1,13 +1,13 @@
-//! A part of a response's body on its way in.
+//! A part of a response's body, as the application gives it.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// Bytes that another part owns, kept alive until they have been sent.
+/// Bytes that the application owns, kept alive until they are sent.
 pub type Payload = Box<dyn AsRef<[u8]> + Send + Sync>;
 
-/// Bytes of a regular file, from `offset` on. They never come into user
-/// space: the system sends them from where it has them (sendfile(2)).
+/// Bytes of a regular file, from `offset` on. The kernel sends them
+/// (sendfile(2)): they are not copied to user space.
 #[derive(Clone)]
 pub struct FilePart {
     pub file: Arc<OwnedFd>,
@@ -16,15 +16,15 @@ pub struct FilePart {
 }
 
 pub enum Content<'a> {
-    /// Small: copied behind what already waits.
+    /// Small: appended to the output buffer.
     Copied(&'a [u8]),
-    /// Large: sent from where it is.
+    /// Large: sent without a copy.
     Kept(Payload),
     File(FilePart),
 }
 
 impl Content<'_> {
-    /// What of it is in memory.
+    /// The bytes, if they are in memory; empty for a file.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Content::Copied(bytes) => bytes,

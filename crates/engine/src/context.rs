@@ -1,8 +1,7 @@
-//! What every connection of a process shares while it is worked on.
+//! What all connections of a process share.
 //!
-//! Owns: the time, the lent buffers, the load, the events that wait to be
-//! told, and the bytes of the connection that is being read. Knows no
-//! connection and no socket.
+//! Owns: the clock, the buffers, the load, the queue of events, and the input
+//! of the current connection. Knows no connection and no socket.
 
 use crate::buffers::Buffers;
 use crate::clock::Clock;
@@ -13,29 +12,30 @@ use crate::load::Load;
 use crate::phase::{Phase, Step};
 use std::collections::VecDeque;
 
-/// How many requests one client may bring in a turn; the others come next.
+/// How many requests of one client are read in a turn. The others wait for the
+/// next.
 const HEADS_PER_TURN: u32 = 32;
 
-/// What the connection that is being read has sent, and how much of it is understood.
+/// The input of the current connection, and how much of it is parsed.
 #[derive(Default)]
 pub(crate) struct Work {
     pub(crate) bytes: Vec<u8>,
     at: usize,
-    /// Requests that the connection may still bring in this turn.
+    /// How many more requests of the connection may be read in this turn.
     heads_left: u32,
 }
 
 impl Work {
-    /// Another connection gets its share of the turn.
+    /// Begins the share of another connection.
     pub(crate) fn begin(&mut self) {
         self.heads_left = HEADS_PER_TURN;
         self.at = 0;
         self.bytes.clear();
     }
 
-    /// What is not understood yet.
+    /// The input that is not parsed yet.
     #[inline]
-    pub(crate) fn rest(&self) -> &[u8] {
+    pub(crate) fn unparsed(&self) -> &[u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
@@ -44,25 +44,25 @@ impl Work {
         self.at += len;
     }
 
-    /// Drops the rest; whether there was any.
+    /// Drops the unparsed input. Returns whether there was any.
     pub(crate) fn discard(&mut self) -> bool {
-        let any = !self.rest().is_empty();
+        let any = !self.unparsed().is_empty();
         self.at = self.bytes.len();
         any
     }
 
-    /// Whether a head may be read now. If so, it counts.
+    /// Whether a head may be read now. If so, it is counted.
     #[inline]
     pub(crate) fn may_read_head(&mut self) -> bool {
-        if self.rest().is_empty() || self.heads_left == 0 {
+        if self.unparsed().is_empty() || self.heads_left == 0 {
             return false;
         }
         self.heads_left -= 1;
         true
     }
 
-    /// The connection has not asked for anything in this turn.
-    pub(crate) fn is_untouched(&self) -> bool {
+    /// Whether no request of the connection was read in this turn.
+    pub(crate) fn has_no_request(&self) -> bool {
         self.heads_left == HEADS_PER_TURN
     }
 }
@@ -86,11 +86,11 @@ impl Context {
         }
     }
 
-    /// An exchange takes a step: the only place where its phase changes, and
-    /// with it what is in flight.
+    /// Takes a step of an exchange. Only here its phase changes, and with it
+    /// the number of requests in flight.
     ///
     /// # Errors
-    /// `OutOfTurn` if the step has no place in its phase. Nothing has changed then.
+    /// `OutOfTurn` if the phase does not allow the step. Nothing has changed then.
     #[inline(always)]
     pub(crate) fn advance(
         &mut self,
@@ -103,7 +103,7 @@ impl Context {
         Ok(())
     }
 
-    /// The same for a step that the engine takes of itself.
+    /// As [`Context::advance`], for a step that the engine takes by itself.
     #[inline]
     pub(crate) fn must_advance(&mut self, exchange: &mut Exchange, step: Step) {
         let before = exchange.phase();
@@ -111,7 +111,7 @@ impl Context {
         debug_assert!(taken.is_ok(), "{step:?} in {before:?}");
     }
 
-    /// The same for a request whose label nothing will ask for later.
+    /// As [`Context::must_advance`], for a request without a label.
     #[inline]
     pub(crate) fn start_request(&mut self, exchange: &mut Exchange, method: &[u8], target: &[u8]) {
         let change = exchange.advance(Step::Request);
@@ -124,7 +124,7 @@ impl Context {
     #[inline]
     fn count(&mut self, change: (Phase, Phase), request: Option<(&[u8], &[u8])>) {
         if self.load.changed(change, request, self.clock.now_ns) {
-            self.events.push_back(Event::Exhausted);
+            self.events.push_back(Event::RequestLimitReached);
         }
     }
 }

@@ -1,10 +1,11 @@
-//! What is open in this process, and what may be done with one of it.
+//! Everything that is open in this process, and the operations on one
+//! connection.
 //!
 //! Owns: the epoll set, the table of connections, their deadlines, the
-//! acceptor, and the passage to other workers. Always holds: a connection of
-//! the table is in the epoll set and has a deadline; what is done here may be
-//! done inside of a turn and outside of it. Knows no protocol and no turn but
-//! which connection is at hand in it.
+//! acceptor, and the transfer to other workers. Always holds: a connection in
+//! the table is in the epoll set and has a deadline; every method may be called
+//! inside a turn and outside of one. Knows no protocol, and of the turn only
+//! which connection is current.
 
 use crate::accept::Acceptor;
 use crate::connection::Connection;
@@ -13,8 +14,8 @@ use crate::context::Context;
 use crate::deadlines;
 use crate::event::Event;
 use crate::handoff::main_thread::MainThread;
-use crate::handoff::passing::Passing;
 use crate::handoff::queue::Received;
+use crate::handoff::transfer::Transfer;
 use crate::link::{Flushed, Link};
 use crate::peer::Peer;
 use crate::poll_set::{PollSet, WAKEUP};
@@ -28,14 +29,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// The connection at hand.
+/// The connection that the turn works on.
 #[derive(Clone, Copy)]
 pub(crate) enum Current {
     Nothing,
     Connection(u32),
-    /// Came in this turn from a listener or the queue, named as in the epoll
-    /// set, which may have more.
-    Newcomer(u32, u64),
+    /// It was accepted or adopted in this turn. The second field is the
+    /// listener or the queue that it came from, as in the data of the epoll
+    /// set: that may have more.
+    New(u32, u64),
 }
 
 pub(crate) struct Core {
@@ -43,7 +45,7 @@ pub(crate) struct Core {
     pub(crate) connections: Connections,
     pub(crate) timers: Timers,
     pub(crate) acceptor: Acceptor,
-    pub(crate) passing: Passing,
+    pub(crate) transfer: Transfer,
     pub(crate) main_thread: MainThread,
     pub(crate) cx: Context,
     pub(crate) current: Current,
@@ -51,7 +53,7 @@ pub(crate) struct Core {
 
 impl Core {
     /// # Errors
-    /// When the process has no descriptor for the epoll set or the wakeup.
+    /// If the process has no descriptor for the epoll set or the wakeup.
     pub(crate) fn new() -> io::Result<Self> {
         let cx = Context::new();
         Ok(Core {
@@ -59,7 +61,7 @@ impl Core {
             connections: Connections::default(),
             timers: Timers::new(cx.clock.now_ms),
             acceptor: Acceptor::new(),
-            passing: Passing::default(),
+            transfer: Transfer::default(),
             main_thread: MainThread::new(),
             cx,
             current: Current::Nothing,
@@ -68,7 +70,7 @@ impl Core {
 
     pub(crate) fn close(&mut self) {
         if self.main_thread.guard.is_some() {
-            self.set.wake(); // the guard may wait for it
+            self.set.wake(); // the guard may be waiting for it
         }
         self.set.close();
         self.acceptor.close_all();
@@ -77,35 +79,37 @@ impl Core {
         self.current = Current::Nothing;
         self.cx.events.clear();
         self.cx.load.leave_pool();
-        self.passing.leave();
+        self.transfer.leave();
         self.main_thread.guard = None;
     }
 
-    /// Has the owner's wait end, if it waits: for another thread.
+    /// Ends the owner's wait, if it waits. May be called on any thread.
     pub(crate) fn wake(&mut self) {
         if self.main_thread.must_be_woken() {
             self.set.wake();
-            // What is stamped until then is of now, not of when the wait began.
+            // The wait may have been long: times taken before the next turn
+            // need the current time.
             self.cx.clock.tick();
         }
     }
 
-    /// Has the next turn look at a connection that was changed outside of its share.
+    /// Schedules a changed connection for the next turn, unless it is the current
+    /// one: the turn looks at that in any case.
     #[inline]
-    pub(crate) fn touch(&mut self, key: u32) {
+    pub(crate) fn schedule(&mut self, key: u32) {
         if !self.is_current(key) {
-            self.postpone(key);
+            self.schedule_next_turn(key);
         }
     }
 
     #[inline]
     pub(crate) fn is_current(&self, key: u32) -> bool {
-        matches!(self.current, Current::Connection(now) | Current::Newcomer(now, _) if now == key)
+        matches!(self.current, Current::Connection(now) | Current::New(now, _) if now == key)
     }
 
-    /// Has the next turn look at a connection.
-    pub(crate) fn postpone(&mut self, key: u32) {
-        if self.connections.touch(key) {
+    /// Schedules a connection for the next turn.
+    pub(crate) fn schedule_next_turn(&mut self, key: u32) {
+        if self.connections.schedule(key) {
             self.wake();
         }
     }
@@ -122,7 +126,7 @@ impl Core {
             .modify(link.transport.fd(), data, interest)
             .is_err()
         {
-            self.close_connection(key, Some("epoll did not take the connection"));
+            self.close_connection(key, Some("epoll rejected the connection"));
         }
     }
 
@@ -143,7 +147,7 @@ impl Core {
         }
     }
 
-    /// Sends what waits; true when nothing does any more.
+    /// Sends queued output. True: the queue is empty.
     #[inline]
     pub(crate) fn flush(&mut self, key: u32) -> bool {
         let Some(connection) = self.connections.get_mut(key) else {
@@ -168,8 +172,8 @@ impl Core {
         }
     }
 
-    /// Does what a protocol asks for; returns what the owner must hear.
-    pub(crate) fn carry_out(&mut self, key: u32, progress: Progress) -> Option<Event> {
+    /// Does what a protocol asks for. Returns the event for the owner.
+    pub(crate) fn apply(&mut self, key: u32, progress: Progress) -> Option<Event> {
         match progress {
             Progress::Event(event) => Some(event),
             Progress::Wait | Progress::Flush => None,
@@ -185,28 +189,30 @@ impl Core {
         }
     }
 
-    /// Closes a connection and forgets it. `interrupted`: why, if that is too early.
+    /// Closes a connection. `interrupted`: the reason, if it had more to do.
     pub(crate) fn close_connection(&mut self, key: u32, interrupted: Option<&'static str>) {
         let Some(connection) = self.connections.remove(key) else {
             return;
         };
         self.wake();
-        // To close it is not enough: the epoll set follows the socket, and a
-        // child that the application forked may have it open.
+        // Closing the descriptor does not remove it from the epoll set if a
+        // child that the application forked has the socket open too.
         let _ = self.set.remove(connection.link.transport.fd());
         self.timers.clear(key);
         let listener = connection.link.listener;
         connection.close(&mut self.cx, interrupted);
-        // Behind the end of its last connection: then the owner may go too.
+        // After the events of the connection: on `ListenerDrained` the owner
+        // may exit.
         if let Some(listener) = self.acceptor.get_mut(listener) {
             listener.open -= 1;
         }
         self.check_drained(listener);
     }
 
-    /// Whether the last connection of a listener that drains is gone. While
-    /// the pool is kept, other workers come to the queue; if it is not, nothing
-    /// may stay there. A worker that sends into it looks here once more afterwards.
+    /// Reports a draining listener whose last connection is closed. If the pool
+    /// shuts down, no other worker may come to the queue: this one adopts what is
+    /// left in it first. A worker that hands a connection off closes it here, so it
+    /// checks again.
     pub(crate) fn check_drained(&mut self, number: u32) {
         let is_over = |core: &Self| {
             let listener = core.acceptor.get(number);
@@ -214,44 +220,48 @@ impl Core {
                 .is_some_and(|listener| listener.drains_until_ms.is_some() && listener.open == 0)
         };
         if is_over(self) {
-            self.empty_queue(number);
+            self.adopt_remaining(number);
             if is_over(self) {
-                self.cx.events.push_back(Event::Empty { listener: number });
+                self.cx
+                    .events
+                    .push_back(Event::ListenerDrained { listener: number });
             }
         }
     }
 
-    pub(crate) fn empty_queue(&mut self, number: u32) {
+    pub(crate) fn adopt_remaining(&mut self, number: u32) {
         if self.cx.load.slot().is_none_or(Slot::pool_is_kept) {
             return;
         }
         let until_ms = self.acceptor.drains_until_ms(number).unwrap_or(0);
         loop {
-            match self.passing.receive() {
-                Received::Connection(socket, passage) => {
-                    // The listeners of a pool have the same settings, and its own may be over.
-                    let history = (passage.requests, passage.due_ms);
-                    if let Some(key) = self.take_in(socket, number, history) {
-                        // What it has asked is read in the next turn; if nothing, it ends there.
+            match self.transfer.receive() {
+                Received::Connection(socket, metadata) => {
+                    // The listeners of a pool have the same settings, and the connection's own
+                    // listener may have drained already.
+                    let history = (metadata.requests, metadata.due_ms);
+                    if let Some(key) = self.adopt(socket, number, history) {
+                        // The next turn reads its request. Without one, it is closed at this
+                        // time.
                         self.timers.set(key, until_ms.max(self.cx.clock.now_ms));
                     }
                 }
-                Received::Nonsense => {}
+                Received::Invalid => {}
                 Received::Nothing => return,
             }
         }
     }
 
-    /// Adopts a connection that came out of the queue, with how many requests
-    /// it has brought and until when it may idle.
-    pub(crate) fn take_in(
+    /// Adopts a connection from the queue, with the number of its requests so
+    /// far and the time until which it may idle.
+    pub(crate) fn adopt(
         &mut self,
         socket: OwnedFd,
         listener: u32,
         (requests, idles_until_ms): (u32, u64),
     ) -> Option<u32> {
         let (transport, peer) = Transport::adopt(socket)?;
-        let key = self.admit(transport, peer, listener)?;
+        let key = self.add_connection(transport, peer, listener)?;
         self.cx.load.counters.adopted += 1;
         if let Some(connection) = self.connections.get_mut(key) {
             connection.resume(requests, idles_until_ms);
@@ -259,8 +269,13 @@ impl Core {
         Some(key)
     }
 
-    /// Adds a connection of a listener; returns its key.
-    pub(crate) fn admit(&mut self, transport: Transport, peer: Peer, number: u32) -> Option<u32> {
+    /// Adds a connection of a listener. Returns its key.
+    pub(crate) fn add_connection(
+        &mut self,
+        transport: Transport,
+        peer: Peer,
+        number: u32,
+    ) -> Option<u32> {
         let listener = self.acceptor.get_mut(number)?;
         let settings = Arc::clone(&listener.settings);
         let id = self.connections.reserve();
@@ -276,24 +291,30 @@ impl Core {
         Some(id.key)
     }
 
-    /// There is no descriptor for a client.
-    pub(crate) fn starve(&mut self, listener: u32, error: Errno) {
+    /// Pauses accepting, because there is no descriptor for a client, and
+    /// reports it.
+    pub(crate) fn report_no_descriptor(&mut self, listener: u32, error: Errno) {
         let now_ms = self.cx.clock.now_ms;
-        if self.acceptor.starve(&self.set, listener, now_ms) {
+        if self
+            .acceptor
+            .pause_without_descriptor(&self.set, listener, now_ms)
+        {
             let error = error.into();
-            self.cx.events.push_back(Event::Starved { listener, error });
+            self.cx
+                .events
+                .push_back(Event::AcceptPaused { listener, error });
         }
         self.register_queue();
     }
 
-    /// Has the queue in the epoll set exactly while a listener is.
+    /// Keeps the queue in the epoll set exactly while a listener is in it.
     #[inline]
     pub(crate) fn register_queue(&mut self) {
         let accepting = self.acceptor.is_accepting();
-        self.passing.register(&self.set, accepting);
+        self.transfer.register(&self.set, accepting);
     }
 
-    /// Sends a connection to a worker that is spare. False: it stays.
+    /// Sends a connection to a spare worker. False: it stays here.
     pub(crate) fn hand_off(&mut self, key: u32) -> bool {
         let Some(connection) = self.connections.get(key) else {
             return false;
@@ -307,7 +328,7 @@ impl Core {
             let timeout_ms = link.settings.keep_alive_timeout_ms;
             self.cx.clock.now_ms.saturating_add(timeout_ms)
         });
-        let sent = self.passing.send(connection, &self.cx.load, due_ms);
+        let sent = self.transfer.send(connection, &self.cx.load, due_ms);
         if sent {
             self.cx.load.counters.handed_off += 1;
             self.close_connection(key, None);
@@ -315,7 +336,8 @@ impl Core {
         sent
     }
 
-    /// The same from outside of a turn.
+    /// As [`Core::hand_off`], but leaves the current connection alone: the turn
+    /// works on it.
     pub(crate) fn hand_off_outside(&mut self, key: u32) -> bool {
         !self.is_current(key) && self.hand_off(key)
     }
@@ -324,12 +346,13 @@ impl Core {
     #[inline]
     pub(crate) fn is_last_response(&self, connection: &Connection) -> bool {
         self.acceptor.is_draining(connection.link.listener)
-            && !self.passing.will_take(connection, &self.cx.load)
+            && !self.transfer.would_accept(connection, &self.cx.load)
     }
 
-    /// What is open on a connection of a listener that drains, and would last,
-    /// ends. Connections that may bring one more request are those of a worker
-    /// that goes alone: then the peer may come again, to another.
+    /// Ends what is open on a connection of a draining listener and would last:
+    /// a WebSocket. If idle connections are given time to bring one more
+    /// request, only this worker exits, and the peer is told that it may
+    /// connect again.
     pub(crate) fn drain_connection(&mut self, key: u32) {
         let now_ms = self.cx.clock.now_ms;
         if let Some(connection) = self.connections.get_mut(key) {

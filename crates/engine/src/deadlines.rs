@@ -1,12 +1,12 @@
-//! When a connection must be looked at next, and what is done then.
+//! Deadlines: what a connection waits for, until when, and what expiry does.
 //!
-//! Two functions of one snapshot ([`Wait`]: what a connection waits for) and no
-//! state: [`due_ms`] says when its time is up, [`on_expiry`] what follows. The
-//! wheel that brings the time is `timers.rs`; the reactor acts.
+//! Two pure functions of a snapshot ([`Wait`]: what a connection waits for):
+//! [`due_ms`] is the deadline, [`on_expiry`] what happens then. `timers.rs`
+//! holds the deadlines; the reactor acts.
 
 use crate::settings::ListenerSettings;
 
-/// A time that does not come.
+/// A deadline that never comes.
 pub(crate) const NEVER: u64 = u64::MAX / 2;
 
 /// What a connection waits for.
@@ -16,17 +16,19 @@ pub(crate) enum Wait {
     FirstRequest { since_ms: u64 },
     /// The rest of a request's head.
     Head { since_ms: u64 },
-    /// The next request. `until_ms`: it idled elsewhere before, so not longer.
+    /// The next request. `until_ms`: an earlier deadline, of a connection that
+    /// idled in another worker.
     NextRequest { until_ms: u64 },
-    /// More of a request's body, whose pace is judged at `due_ms`.
+    /// More of a request's body, whose rate is checked at `due_ms`.
     Body { due_ms: u64 },
     /// The application, for the head of a response.
     Application { since_ms: u64 },
     /// A frame, or the time for a Ping.
     Frame { due_ms: u64 },
-    /// The peer to close its side: a WebSocket.
+    /// The peer's Close of a WebSocket.
     Close { until_ms: u64 },
-    /// The same, once our side is closed: from when it is, whatever comes.
+    /// The peer to close its side. The deadline was set when ours was closed,
+    /// and input does not move it.
     Linger,
     /// The client to read.
     Reader,
@@ -34,27 +36,28 @@ pub(crate) enum Wait {
     Nothing,
 }
 
-/// What is done with a connection whose time is up.
+/// What happens at a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expiry {
-    /// It is closed, and the client gets nothing.
+    /// The connection is closed without a response.
     Close,
     /// The client gets a 408: the head took too long.
     HeadTimeout,
-    /// The body goes on if enough of it came.
+    /// The body continues if its rate is high enough.
     JudgePace,
     /// The client gets a 504: the application took too long.
     Overdue,
-    /// A Ping goes out, or no Pong has come for the last one.
+    /// A Ping is sent, or the connection is closed if the last Ping got no
+    /// Pong.
     Ping,
-    /// The client goes on if it has read anything.
+    /// The connection continues if the client has read anything.
     JudgeReader,
-    /// It was not waiting any more.
+    /// The connection does not wait any more.
     Nothing,
 }
 
-/// When the time is up; `None`: when it was to be before. `drains_until_ms`: the listener drains, and until then
-/// its connections may bring one request more.
+/// The deadline; `None`: the one that is set stays. `drains_until_ms`: the listener drains, and its
+/// idle connections are closed then.
 #[inline]
 pub(crate) fn due_ms(
     wait: Wait,
@@ -66,8 +69,8 @@ pub(crate) fn due_ms(
         Wait::FirstRequest { since_ms } | Wait::Head { since_ms } => {
             since_ms.saturating_add(settings.header_timeout_ms)
         }
-        // The head of the last response may have left before draining began: it
-        // did not say that no other follows.
+        // The head of the last response may have been sent before draining
+        // began, without Connection: close.
         Wait::NextRequest { until_ms } => drains_until_ms
             .unwrap_or_else(|| now_ms.saturating_add(settings.keep_alive_timeout_ms))
             .min(until_ms),

@@ -1,15 +1,15 @@
-//! What an application is told if its call cannot be carried out.
+//! The error of a call that the engine does not accept.
 
 use std::fmt;
 
-/// Why the engine did not take a call for an exchange.
+/// Why the engine did not accept a call for an exchange.
 #[derive(Debug)]
 pub enum LocalError {
     /// The connection is closed.
     Closed,
     /// The exchange does not expect this call now.
     OutOfTurn,
-    /// The response cannot be sent. Nothing of it was.
+    /// The response is invalid. None of it was sent.
     Invalid(prefork_wire::LocalError),
 }
 

@@ -1,18 +1,18 @@
-//! One request and its response, and the names of exchanges and connections.
+//! One request and its response, and the ids of exchanges and connections.
 //!
-//! Owns: where the exchange stands ([`Phase`]), what was asked, what of the
-//! body is still to come, how the response is framed, and which events its
-//! application has asked for. Always holds: the phase changes only by
-//! `advance`, which `Context` calls, so that what is in flight is counted in
-//! one place. Knows no transport and no protocol.
+//! Owns: the phase of the exchange ([`Phase`]), what the request says about its
+//! response, the unread rest of its body, the framing of the response, and
+//! which events the application wants. Always holds: the phase changes only by
+//! `advance`, which only `Context` calls, so that requests in flight are
+//! counted in one place. Knows no transport and no protocol.
 
 use crate::errors::LocalError;
 use crate::phase::{Phase, Step};
 use crate::request_body::Incoming;
 use prefork_wire::{BodyEncoder, RequestContext};
 
-/// Names one connection for as long as the process lives: a key that is given
-/// to the next connection in the same place has another serial.
+/// Identifies one connection of the process. If its key is reused, the next
+/// connection has another serial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
     pub(crate) key: u32,
@@ -33,8 +33,8 @@ impl ConnectionId {
     }
 }
 
-/// Names one request and its response. `stream` is its number on a connection
-/// that carries many (RFC 9113, section 5.1.1); 0 in HTTP/1.
+/// Identifies one request and its response. `stream` is its number on a
+/// connection that carries many (RFC 9113, section 5.1.1); 0 in HTTP/1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExchangeId {
     pub connection: ConnectionId,
@@ -51,7 +51,7 @@ impl ExchangeId {
     }
 }
 
-/// Method and target of a request, kept if they may have to be named later.
+/// Method and target of a request, kept if a log line may need them.
 #[derive(Default)]
 pub(crate) struct Label {
     text: Vec<u8>,
@@ -73,7 +73,7 @@ impl Label {
         )
     }
 
-    /// Fit for a log.
+    /// Escaped for a log.
     pub(crate) fn line(&self) -> String {
         self.text.escape_ascii().to_string()
     }
@@ -90,7 +90,7 @@ pub(crate) struct Exchange {
     pub(crate) wants_drained: bool,
     /// [`crate::Event::Gone`] is wanted.
     pub(crate) wants_gone: bool,
-    /// When the application was given what it has of the request.
+    /// When the application got the last part of the request.
     pub(crate) given_ms: u64,
     pub(crate) label: Label,
 }
@@ -118,7 +118,7 @@ impl Exchange {
     }
 
     /// # Errors
-    /// `OutOfTurn` if `step` has no place in this phase.
+    /// `OutOfTurn` if the phase does not allow `step`.
     #[inline(always)]
     pub(crate) fn expects(&self, step: Step) -> Result<(), LocalError> {
         match self.phase.after(step) {
@@ -128,7 +128,7 @@ impl Exchange {
     }
 
     /// # Errors
-    /// `OutOfTurn` unless the body of the response is being made.
+    /// `OutOfTurn` unless the body of the response is being written.
     #[inline]
     pub(crate) fn expects_content(&self) -> Result<(), LocalError> {
         match self.phase {
@@ -137,7 +137,7 @@ impl Exchange {
         }
     }
 
-    /// Takes a step; returns the phases before and after it. Only for
+    /// Takes a step. Returns the phases before and after it. Only for
     /// [`crate::context::Context::advance`].
     #[inline(always)]
     pub(crate) fn advance(&mut self, step: Step) -> Option<(Phase, Phase)> {
@@ -146,9 +146,9 @@ impl Exchange {
         Some((before, self.phase))
     }
 
-    /// Its application must hear that the client is gone. `early`: that was
-    /// not what the connection was closed for.
-    pub(crate) fn must_hear_gone(&self, early: bool) -> bool {
+    /// Whether [`crate::Event::Gone`] must be reported when the connection
+    /// closes. `early`: it was closed before its end.
+    pub(crate) fn must_report_gone(&self, early: bool) -> bool {
         self.wants_gone || self.wants_drained || early && self.phase.owes_response()
     }
 }

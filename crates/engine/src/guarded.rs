@@ -1,4 +1,4 @@
-//! The reactor as its guard sees it (`handoff/guard.rs`).
+//! The reactor, as its guard uses it (`handoff/guard.rs`).
 
 use crate::exchange::ConnectionId;
 use crate::handoff::guard::Guarded;
@@ -9,7 +9,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::time::Timespec;
 use std::time::Duration;
 
-/// How late the main thread may be when its sleep should end.
+/// How late the main thread may wake up.
 const GRACE: Duration = Duration::from_millis(500);
 
 impl Guarded for Reactor {
@@ -17,7 +17,7 @@ impl Guarded for Reactor {
         &mut self.core.main_thread
     }
 
-    fn may_sleep(&self) -> Option<Duration> {
+    fn may_wait(&self) -> Option<Duration> {
         let due = Duration::from_millis(self.core.timers.next_ms()?) + GRACE;
         let now = Duration::from_millis(self.core.cx.clock.read_ms());
         Some(due.saturating_sub(now))
@@ -27,10 +27,11 @@ impl Guarded for Reactor {
         self.core.set.waiter()
     }
 
-    /// Hands off no more than spares can take. What is left is looked at again
-    /// at the next call. Looking takes nothing from the main thread: all but
-    /// the wakeup is level-triggered, and that one is written again.
-    fn relieve(&mut self, reports: &mut Vec<Report>) {
+    /// Hands off no more connections than there are spares. The others are
+    /// looked at again at the next call. The wait takes no report from the main
+    /// thread: all but the wakeup are level-triggered, and the wakeup is
+    /// written again.
+    fn hand_off_waiting(&mut self, reports: &mut Vec<Report>) {
         reports.clear();
         self.core
             .set
@@ -39,11 +40,12 @@ impl Guarded for Reactor {
         if reports.iter().any(|&(data, _)| data == WAKEUP) {
             self.core.set.wake();
         }
-        let mut room = self.core.passing.room_elsewhere(&self.core.cx.load);
+        let mut room = self.core.transfer.free_spares(&self.core.cx.load);
         let before = self.core.cx.load.counters.handed_off;
         for &(data, flags) in reports.iter() {
             let id = ConnectionId::from_u64(data);
-            // One that also ends is for the main thread to hear of.
+            // A connection whose peer also closed its side is left to the main
+            // thread.
             let asks = data & SPECIAL == 0 && flags == EventFlags::IN;
             let is_open = asks && self.core.connections.find(id).is_ok();
             if room > 0 && is_open && self.core.hand_off_outside(id.key) {
@@ -51,7 +53,7 @@ impl Guarded for Reactor {
             }
         }
         if self.core.cx.load.counters.handed_off > before {
-            self.core.cx.load.tell(self.core.cx.clock.now_ns);
+            self.core.cx.load.publish(self.core.cx.clock.now_ns);
         }
     }
 
@@ -66,7 +68,7 @@ impl Guarded for Reactor {
                 continue;
             }
             if let Some(connection) = self.core.connections.get_mut(key) {
-                connection.write_last_words(&mut self.core.cx);
+                connection.write_overdue_response(&mut self.core.cx);
                 // The process ends in any case.
                 let _ = connection.link.flush(&mut self.core.cx);
             }

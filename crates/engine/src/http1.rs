@@ -1,9 +1,9 @@
 //! HTTP/1: one exchange after another on a connection (RFC 9112).
 //!
-//! Owns: the exchange, and how far the head of the next request has come. A
-//! state machine over the bytes at hand (`Context::work`), the output of the
-//! link, and the phase of the exchange. Always holds: an exchange that was the
-//! last one finishes the link. Knows no epoll, no timer and no other connection.
+//! Owns: the exchange, and the parser of the next request's head. A state
+//! machine over the current input (`Context::work`), the output of the link, and
+//! the phase of the exchange. Always holds: the last exchange finishes the link.
+//! Knows no epoll, no timer and no other connection.
 
 use crate::content::Content;
 use crate::context::Context;
@@ -23,12 +23,13 @@ use rustix::event::epoll::EventFlags;
 
 pub(crate) struct Http1 {
     pub(crate) exchange: Exchange,
-    /// Where the parser stands in a head that came in several reads.
+    /// The parser of an incomplete head.
     parser: Option<Box<HeadParser>>,
-    /// When the first byte of that head came, or the connection.
+    /// When the first byte of that head came; before the first request, when
+    /// the connection was accepted.
     head_since_ms: u64,
     pub(crate) requests: u32,
-    /// It came from another worker, and had idled there: until when it may.
+    /// The idle deadline of a connection that came from another worker.
     idles_until_ms: u64,
 }
 
@@ -45,13 +46,14 @@ impl Http1 {
         }
     }
 
-    /// It has served `requests` in another process, and may idle until then.
+    /// Continues a connection of another worker, with the number of its
+    /// requests and its idle deadline.
     pub(crate) fn resume(&mut self, requests: u32, idles_until_ms: u64) {
         self.requests = requests;
         self.idles_until_ms = idles_until_ms;
     }
 
-    /// Goes on with the bytes at hand.
+    /// Reads the current input.
     #[inline(always)]
     pub(crate) fn read(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
         match self.exchange.phase() {
@@ -70,7 +72,7 @@ impl Http1 {
         if !cx.work.may_read_head() {
             return Progress::Wait;
         }
-        let input = cx.work.rest();
+        let input = cx.work.unparsed();
         let mut fresh = HeadParser::default();
         let resumed = self.parser.is_some();
         let parser = self.parser.as_deref_mut().unwrap_or(&mut fresh);
@@ -121,14 +123,14 @@ impl Http1 {
         })
     }
 
-    /// A body that the application wants whole.
+    /// Reads a body that the application wants whole.
     fn read_body(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
         let exchange = &mut self.exchange;
         let Some(incoming) = exchange.body.coming_mut() else {
             return Progress::Wait;
         };
         let settings = &link.settings;
-        let collected = incoming.collect(cx.work.rest(), &settings.limits, &settings.spool);
+        let collected = incoming.collect(cx.work.unparsed(), &settings.limits, &settings.spool);
         let (used, collected) = match collected {
             Ok(collected) => collected,
             Err(error) => return Progress::Event(self.malformed(link, cx, error)),
@@ -149,7 +151,7 @@ impl Http1 {
         })
     }
 
-    /// A body that the application reads in parts, if it waits for one.
+    /// Reads a part of the body, if the application waits for one.
     fn read_part(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
         if !self.exchange.body.is_wanted() {
             return Progress::Wait;
@@ -160,11 +162,11 @@ impl Http1 {
                 part,
             }),
             Ok(None) => Progress::Wait,
-            Err(reject) => self.fail_body(link, cx, reject),
+            Err(error) => self.fail_body(link, cx, error),
         }
     }
 
-    /// The part of the body that is at hand.
+    /// Takes the part of the body that is in the current input.
     fn take_part(
         &mut self,
         link: &Link,
@@ -174,25 +176,25 @@ impl Http1 {
         let Some(incoming) = exchange.body.coming_mut() else {
             return Ok(None);
         };
-        let (used, part) = incoming.take_part(cx.work.rest(), &link.settings.limits)?;
+        let (used, part) = incoming.take_part(cx.work.unparsed(), &link.settings.limits)?;
         cx.work.consume(used);
         let Some(part) = part else {
             return Ok(None);
         };
-        incoming.gave(&part, cx.clock.now_ms);
-        exchange.given_ms = cx.clock.now_ms; // its time begins anew with each part
+        incoming.part_given(&part, cx.clock.now_ms);
+        exchange.given_ms = cx.clock.now_ms; // `request_timeout` begins again with each part
         if part.last {
             exchange.body.complete();
         }
         Ok(Some(part))
     }
 
-    /// The peer broke the rules: nothing after this is read.
+    /// The peer broke the protocol: nothing more is read.
     pub(crate) fn malformed(
         &mut self,
         link: &mut Link,
         cx: &mut Context,
-        reject: RemoteError,
+        error: RemoteError,
     ) -> Event {
         cx.work.discard();
         link.unread = true;
@@ -207,26 +209,26 @@ impl Http1 {
         cx.must_advance(exchange, Step::Malformed);
         Event::Malformed {
             client: link.client(0),
-            reject,
+            error,
         }
     }
 
-    /// The rest of a body that the application waits for will not come: the
-    /// client gets to know why, unless part of its response has been sent.
-    fn fail_body(&mut self, link: &mut Link, cx: &mut Context, reject: RemoteError) -> Progress {
+    /// Fails a body that the application waits for. The client gets the error,
+    /// unless its response has begun: then the connection is closed.
+    fn fail_body(&mut self, link: &mut Link, cx: &mut Context, error: RemoteError) -> Progress {
         cx.work.discard();
         self.exchange.body.drop_rest();
         let event = Event::BodyFailed {
             client: link.client(0),
-            reject,
+            error,
         };
-        match self.reject(link, cx, &reject) {
+        match self.reject(link, cx, &error) {
             true => Progress::Event(event),
             false => Progress::Abort(event),
         }
     }
 
-    /// RFC 9110, section 15.5.9.
+    /// Responds with 408 (RFC 9110, section 15.5.9).
     pub(crate) fn time_out(
         &mut self,
         link: &mut Link,
@@ -234,39 +236,39 @@ impl Http1 {
         reason: &'static str,
     ) -> Progress {
         link.discard_input(&mut cx.buffers);
-        let reject = RemoteError {
+        let error = RemoteError {
             status: 408,
             reason,
         };
         match self.exchange.phase().is_in_flight() {
-            true => self.fail_body(link, cx, reject),
-            false => Progress::Event(self.malformed(link, cx, reject)),
+            true => self.fail_body(link, cx, error),
+            false => Progress::Event(self.malformed(link, cx, error)),
         }
     }
 
-    /// The application has had its time for a request.
+    /// The application exceeded `request_timeout`.
     pub(crate) fn overdue(
         &mut self,
         link: &mut Link,
         cx: &mut Context,
-        response: &RemoteError,
+        error: &RemoteError,
     ) -> Progress {
         let event = Event::Overdue {
             client: link.client(0),
             request: self.exchange.label.line(),
             after_ms: link.settings.request_timeout_ms,
         };
-        self.reject(link, cx, response);
+        self.reject(link, cx, error);
         Progress::Event(event)
     }
 
-    /// Whether a body that comes has come fast enough.
+    /// Whether the body has come at the minimum rate.
     pub(crate) fn keeps_pace(&mut self, rate: u64, now_ms: u64) -> bool {
         let incoming = self.exchange.body.coming_mut();
         incoming.is_none_or(|incoming| incoming.keeps_pace(rate, now_ms))
     }
 
-    /// The peer has ended its side.
+    /// The peer has closed its side.
     pub(crate) fn peer_ended(&self, link: &mut Link, how: PeerEnd) -> Progress {
         let unsent = link.output.pending() > 0;
         match (self.exchange.phase(), how) {
@@ -288,10 +290,10 @@ impl Http1 {
     }
 }
 
-// ---- what it waits for ---------------------------------------------------------
+// ---- input and deadlines -------------------------------------------------------
 
 impl Http1 {
-    /// What comes now is read.
+    /// Whether input is read now.
     #[inline]
     pub(crate) fn reads(&self) -> bool {
         match self.exchange.phase() {
@@ -301,23 +303,24 @@ impl Http1 {
         }
     }
 
-    /// What the epoll set should report of the peer; `blocked`: it does not
-    /// take what waits for it.
+    /// What the epoll set should report of the peer. `blocked`: output waits
+    /// for it to read.
     #[inline]
     pub(crate) fn interest(&self, blocked: bool) -> EventFlags {
         match self.exchange.phase() {
             Phase::Handling | Phase::Streaming if self.exchange.body.coming().is_none() => {
                 EventFlags::RDHUP
             }
-            // A body whose end is in the socket may have the peer's behind it.
+            // The end of the body and the peer's FIN may be in the socket
+            // together.
             Phase::Handling | Phase::Streaming if self.exchange.body.is_wanted() => READING,
             Phase::Idle | Phase::Collecting if !blocked => READING,
             _ => EventFlags::empty(),
         }
     }
 
-    /// Nothing more is read for the response that is owed: to hear that the
-    /// peer ends its side is to hear that it is gone.
+    /// Whether only the response is left: nothing is read any more, so a peer
+    /// that closes its side counts as gone.
     pub(crate) fn only_responds(&self) -> bool {
         self.exchange.phase().is_in_flight() && self.exchange.body.coming().is_none()
     }
@@ -346,7 +349,7 @@ impl Http1 {
         }
     }
 
-    /// Between two requests, with nothing of the next one read.
+    /// Whether it is between two requests, with nothing of the next one read.
     #[inline]
     pub(crate) fn is_between_requests(&self) -> bool {
         self.exchange.phase() == Phase::Idle && self.parser.is_none()
@@ -378,8 +381,8 @@ impl Http1 {
         Ok(())
     }
 
-    /// Writes the head. Here, and only here, it is decided whether this is the
-    /// last response; `last`: the server wants that.
+    /// Writes the head. Only here it is decided whether this is the last
+    /// response. `last`: the server wants that.
     #[inline]
     pub(crate) fn start<'a>(
         &mut self,
@@ -393,7 +396,7 @@ impl Http1 {
         let date = cx.clock.date();
         let exchange = &mut self.exchange;
         exchange.expects(Step::Start)?;
-        // What was not read of this request cannot be told from the next one.
+        // An unread body would be taken for the next request.
         exchange.context.keep_alive &= !last && exchange.body.is_complete();
         let context = exchange.context;
         let framing = link
@@ -416,7 +419,8 @@ impl Http1 {
     ) -> Result<usize, LocalError> {
         let exchange = &mut self.exchange;
         exchange.expects_content()?;
-        // The response to a HEAD request has no body. That is no mistake of the application.
+        // The response to a HEAD request has no body, and the application may write one all
+        // the same.
         if exchange.encoder == BodyEncoder::Nothing {
             return Ok(0);
         }
@@ -481,8 +485,8 @@ impl Http1 {
         Ok(())
     }
 
-    /// Begins without the body. Returns what of it came together with the
-    /// head, if this connection is at hand (`is_current`).
+    /// Begins without the body. Returns the part that came together with the
+    /// head, if this is the current connection.
     pub(crate) fn begin_pulling(
         &mut self,
         link: &mut Link,
@@ -494,8 +498,8 @@ impl Http1 {
             true => self.take_part(link, cx),
             false => Ok(None),
         };
-        let part = part.map_err(|reject| {
-            let event = self.malformed(link, cx, reject);
+        let part = part.map_err(|error| {
+            let event = self.malformed(link, cx, error);
             cx.events.push_back(event);
             LocalError::OutOfTurn
         })?;
@@ -512,8 +516,8 @@ impl Http1 {
         Ok(())
     }
 
-    /// Interim responses are past when the response has begun (RFC 9110,
-    /// section 10.1.1).
+    /// Wants more of the body, and sends 100 Continue if the client expects it:
+    /// not after the response has begun (RFC 9110, section 10.1.1).
     fn ask_for_body(&mut self, link: &mut Link, cx: &mut Context) {
         let exchange = &mut self.exchange;
         if let Some(incoming) = exchange.body.coming_mut() {
@@ -525,23 +529,24 @@ impl Http1 {
         }
     }
 
-    /// The engine's own response. False: no head is owed.
+    /// Writes the engine's own response. False: no head is owed.
     pub(crate) fn reject(
         &mut self,
         link: &mut Link,
         cx: &mut Context,
-        reject: &RemoteError,
+        error: &RemoteError,
     ) -> bool {
         if cx.advance(&mut self.exchange, Step::Reject).is_err() {
             return false;
         }
         self.exchange.body.drop_rest();
-        self.write_error(link, cx, reject);
+        self.write_error(link, cx, error);
         self.finish_link(link);
         true
     }
 
-    /// For a process that ends next: writes a response, and changes nothing else.
+    /// Writes an error response and changes no state: for a process that ends
+    /// next.
     pub(crate) fn write_error(&self, link: &mut Link, cx: &mut Context, error: &RemoteError) {
         let (date, head_only) = (cx.clock.date(), self.exchange.context.head_only);
         link.output.append(&mut cx.buffers, |out| {

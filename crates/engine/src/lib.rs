@@ -1,45 +1,50 @@
 //! The I/O core of one `prefork` process.
 //!
-//! Layout, from what others stand on:
+//! Layout. Each file uses those above it:
 //!
 //! | file | owns |
 //! |---|---|
 //! | `scoreboard/` | the shared memory in which a pool sees its workers |
-//! | `settings.rs` | what a listener and a WebSocket are told (generated from the options) |
-//! | `clock.rs` | the time of one turn, and the Date that goes with it |
+//! | `settings.rs` | the settings of a listener and of a WebSocket (generated from the
+//! options) |
+//! | `clock.rs` | the time of one turn, and its Date |
 //! | `timers.rs` | when each key is due: a timer wheel |
 //! | `poll_set.rs` | the epoll set, and the wakeup that ends a wait |
-//! | `buffers.rs` | a few emptied buffers that busy connections borrow |
-//! | `content.rs` | a part of a response's body on its way in |
+//! | `buffers.rs` | empty buffers, reused by busy connections |
+//! | `content.rs` | a part of a response's body, from the application |
 //! | `body.rs` | a request's body, in memory or in a file |
-//! | `request_body.rs` | a request's body while it comes, whole or in parts |
+//! | `request_body.rs` | a request's body while it is received, whole or in
+//! parts |
 //! | `peer.rs` | the address of one end of a connection |
 //! | `transport.rs` | every socket call on a connection |
-//! | `output.rs` | what waits to leave on one connection |
+//! | `output.rs` | the output queue of one connection |
 //! | `phase.rs` | the table of an exchange's phases |
 //! | `exchange.rs` | one request and its response, and their names |
-//! | `event.rs` | what the reactor tells its owner |
-//! | `load.rs` | what is in flight, as the pool sees it |
-//! | `context.rs` | what connections share while they are worked on |
-//! | `deadlines.rs` | what a connection waits for, until when, and what is done then |
+//! | `event.rs` | the events that the reactor returns to its owner |
+//! | `load.rs` | requests in flight and totals, for the pool |
+//! | `context.rs` | what all connections share: clock, buffers, load, events |
+//! | `deadlines.rs` | what a connection waits for, until when, and what expiry does |
 //! | `link.rs` | the part of a connection that is the same in every protocol |
 //! | `http1.rs`, `websocket.rs` | the protocols: state machines over a link and its exchanges |
 //! | `connection.rs` | a link and its protocol |
 //! | `connections.rs` | the table of connections: keys and serials |
-//! | `listener.rs`, `accept.rs` | listening sockets, and which of them accept now |
-//! | `handoff/` | the passage to other workers, and the guard of a stuck one |
-//! | `core.rs` | what is open, and what may be done with one of it |
-//! | `turn.rs` | one turn, from what is ready to what has happened |
-//! | `application.rs`, `listening.rs` | what the application and the owner may do |
-//! | `blocking_send.rs` | a wait for a client, without the reactor |
-//! | `reactor.rs` | the whole, as its owner uses it |
-//! | `guarded.rs` | the same, as its guard sees it |
+//! | `listener.rs`, `accept.rs` | listening sockets, and which of them accept |
+//! | `handoff/` | the hand-off to other workers, and the guard of a stuck
+//! worker |
+//! | `core.rs` | everything that is open, and the operations on one connection
+//! |
+//! | `turn.rs` | one turn, from the reports of epoll to events |
+//! | `application.rs`, `listening.rs` | the calls of the application and of the
+//! owner |
+//! | `blocking_send.rs` | waits for one client, without the reactor |
+//! | `reactor.rs` | the reactor, as its owner uses it |
+//! | `guarded.rs` | the reactor, as its guard uses it |
 //!
-//! HTTP itself is in `prefork-wire`. There is no Python here, and no
+//! HTTP itself is in `prefork-wire`. The crate knows no Python and calls no
 //! callback: the owner waits on the epoll set and pulls events.
 //!
-//! A further protocol is a file beside `http1.rs` and an arm of
-//! `connection::Protocol`; a further transport is an arm of `Transport`.
+//! Another protocol is a file beside `http1.rs` and an arm of
+//! `connection::Protocol`; another transport is an arm of `Transport`.
 
 mod accept;
 mod application;
@@ -84,7 +89,7 @@ pub use content::{Content, FilePart, Payload};
 pub use errors::LocalError;
 pub use event::{Client, Event};
 pub use exchange::{ConnectionId, ExchangeId};
-pub use handoff::guard::LastWords;
+pub use handoff::guard::EndStuck;
 pub use handoff::queue::Queue;
 pub use listening::ListenerHandle;
 pub use output::COPY_LIMIT;

@@ -1,7 +1,7 @@
 //! The part of a connection that is the same in every protocol.
 //!
-//! Owns: the transport, the bytes that wait in either direction, and how the
-//! connection ends. Always holds: an idle one has no buffer. Knows no
+//! Owns: the transport, the input and output buffers, and the stage of the
+//! connection. Always holds: an idle connection has no buffer. Knows no
 //! exchange, no protocol and no other connection.
 
 use crate::buffers::Buffers;
@@ -17,19 +17,19 @@ use std::sync::Arc;
 
 const RECEIVE_BYTES: usize = 64 * 1024;
 
-/// How far a connection is from its end.
+/// The stage of a connection on its way to being closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The protocol is at work.
+    /// The protocol runs.
     Serving,
-    /// What waits is sent, then the connection is closed.
+    /// The output is sent, then the connection is closed.
     Finishing,
-    /// Our side is closed. What still comes is read and dropped, so that the
-    /// response is not lost to a reset (RFC 9112, section 9.6).
+    /// Our side is closed. Further input is read and dropped, so that a reset
+    /// does not destroy the response (RFC 9112, section 9.6).
     Lingering,
 }
 
-/// How a peer ends its side.
+/// How the peer closed its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerEnd {
     Closed,
@@ -38,7 +38,7 @@ pub(crate) enum PeerEnd {
 
 pub(crate) enum Flushed {
     All,
-    /// `progress`: the peer has taken something.
+    /// `progress`: some of it was sent.
     Blocked {
         progress: bool,
     },
@@ -52,12 +52,12 @@ pub(crate) struct Link {
     pub(crate) listener: u32,
     pub(crate) id: ConnectionId,
     pub(crate) stage: Stage,
-    /// Received, not yet understood.
+    /// Received and not parsed yet.
     pub(crate) input: Vec<u8>,
     pub(crate) output: Output,
-    /// How much of it the system still had for the peer when we last looked.
+    /// The length of the socket's send queue at the last `note_queued`.
     queued: c_int,
-    /// The socket has bytes, or the end of them, that were not read.
+    /// The socket has input, or its end, that was not read.
     pub(crate) unread: bool,
     /// The peer has closed its side.
     pub(crate) eof: bool,
@@ -99,16 +99,16 @@ impl Link {
         }
     }
 
-    /// From here on what waits is sent, and nothing more is served.
+    /// Stops serving: the output is sent, then the connection is closed.
     pub(crate) fn finish(&mut self) {
         if self.stage == Stage::Serving {
             self.stage = Stage::Finishing;
         }
     }
 
-    /// Makes what was kept the work at hand.
+    /// Begins the connection's share of the turn with its kept input.
     #[inline]
-    pub(crate) fn load(&mut self, cx: &mut Context) {
+    pub(crate) fn restore_input(&mut self, cx: &mut Context) {
         cx.work.begin();
         if !self.input.is_empty() {
             cx.work.bytes.append(&mut self.input);
@@ -116,25 +116,25 @@ impl Link {
         }
     }
 
-    /// Keeps what was not understood.
+    /// Keeps the unparsed input.
     #[inline]
-    pub(crate) fn keep(&mut self, cx: &mut Context) {
-        let rest = cx.work.rest();
+    pub(crate) fn keep_input(&mut self, cx: &mut Context) {
+        let rest = cx.work.unparsed();
         if !rest.is_empty() {
             self.input = cx.buffers.take();
             self.input.extend_from_slice(rest);
         }
     }
 
-    /// Drops what was kept.
+    /// Drops the kept input.
     pub(crate) fn discard_input(&mut self, buffers: &mut Buffers) {
         buffers.give(std::mem::take(&mut self.input));
     }
 
-    /// Adds to the work at hand what the peer has sent.
+    /// Reads from the socket and appends it to the current input.
     ///
     /// # Errors
-    /// How it has ended its side.
+    /// How the peer closed its side.
     #[inline]
     pub(crate) fn receive(&mut self, cx: &mut Context) -> Result<usize, PeerEnd> {
         cx.work.bytes.reserve(RECEIVE_BYTES);
@@ -150,7 +150,7 @@ impl Link {
         }
     }
 
-    /// Sends what waits.
+    /// Sends queued output.
     #[inline]
     pub(crate) fn flush(&mut self, cx: &mut Context) -> Flushed {
         let before = self.output.pending();
@@ -168,14 +168,14 @@ impl Link {
         }
     }
 
-    /// Notes how much the peer has to read, to see later whether it does.
+    /// Notes the length of the socket's send queue, for `peer_reads`.
     pub(crate) fn note_queued(&mut self) {
         self.queued = self.transport.queued();
     }
 
-    /// Whether the peer has read anything since. The socket asks for more only
-    /// when a good part of its queue has left: until then a slow reader shows
-    /// only in the length of the queue.
+    /// Whether the peer has read anything since `note_queued`. A socket becomes
+    /// writable only when a good part of its queue is sent: until then a slow
+    /// reader shows only in the length of the queue.
     pub(crate) fn peer_reads(&mut self) -> bool {
         let before = self.queued;
         self.note_queued();

@@ -1,4 +1,4 @@
-//! A listening socket, and where it stands.
+//! A listening socket and its state.
 
 use crate::peer::Peer;
 use crate::settings::ListenerSettings;
@@ -16,31 +16,31 @@ pub(crate) enum Listening {
     Full,
     /// Out of it until it is resumed.
     Paused,
-    /// Out of it for good: the socket is closed.
+    /// Out of it: the socket is closed.
     Closed,
-    /// Out of it for a moment: the process has no descriptor left.
-    Starved,
+    /// Out of it until the process has a free descriptor.
+    NoDescriptor,
 }
 
 pub(crate) struct Listener {
     pub(crate) socket: Option<OwnedFd>,
     pub(crate) settings: Arc<ListenerSettings>,
     pub(crate) state: Listening,
-    /// Connections that came through it and are open.
+    /// Open connections that it accepted or adopted.
     pub(crate) open: usize,
-    /// It drains: each of them may bring one request more, until this time if
-    /// it waits for nothing else.
+    /// Set while it drains: each connection may bring one more request; an idle
+    /// one is closed at this time.
     pub(crate) drains_until_ms: Option<u64>,
 }
 
-/// A new connection wakes one of the processes that wait for it, not all.
+/// A new connection wakes one of the waiting processes, not all.
 pub(crate) const ACCEPTING: EventFlags = EventFlags::IN.union(EventFlags::EXCLUSIVE);
 
 pub(crate) enum Accepted {
     Client(OwnedFd, Peer),
     Nothing,
-    /// No descriptor, or no memory for one.
-    Starved(Errno),
+    /// No free descriptor, or no memory for one.
+    NoDescriptor(Errno),
 }
 
 impl Listener {
@@ -62,9 +62,9 @@ impl Listener {
         match rustix::net::acceptfrom_with(socket, flags) {
             Ok((socket, address)) => Accepted::Client(socket, Peer::from_any(address)),
             Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
-                Accepted::Starved(error)
+                Accepted::NoDescriptor(error)
             }
-            // Taken by another worker, or gone before we came (accept(2)).
+            // Another worker accepted it, or the client has left (accept(2)).
             Err(_) => Accepted::Nothing,
         }
     }

@@ -1,4 +1,4 @@
-//! What the owner does about listeners: listen, pause, drain, close.
+//! The calls of the owner for a listener: pause, drain, close.
 
 use crate::core::Core;
 use crate::listener::Listening;
@@ -15,7 +15,8 @@ impl<'a> ListenerHandle<'a> {
         ListenerHandle { core, number }
     }
 
-    /// Stops accepting (`false`) or goes on (`true`); the socket stays open.
+    /// Pauses accepting (`false`) or resumes it (`true`). The socket stays
+    /// open.
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`.
@@ -33,17 +34,16 @@ impl<'a> ListenerHandle<'a> {
         result
     }
 
-    /// Closes a listener's socket in this process. Connections that came
-    /// through it live on.
+    /// Closes a listener's socket in this process. Its connections stay open.
     pub fn close(&mut self) {
         self.core.acceptor.close(&self.core.set, self.number);
         self.core.register_queue();
     }
 
-    /// Closes a listener for good. Its connections go on in another worker; if
-    /// none takes them they may bring one more request within `idle_ms`, and
-    /// their clients are told that it was the last. When all are gone,
-    /// [`crate::Event::Empty`] comes.
+    /// Closes a listener and drains its connections: each is handed off, or may
+    /// bring one more request within `idle_ms` and is closed after the
+    /// response, which says so. [`crate::Event::ListenerDrained`] follows when
+    /// all are closed.
     pub fn drain(&mut self, idle_ms: u64) {
         self.close();
         if self.core.acceptor.get(self.number).is_none() {
@@ -61,7 +61,7 @@ impl<'a> ListenerHandle<'a> {
                 Some(connection) if connection.is_idle() => self.core.timers.set(key, until_ms),
                 Some(connection) => {
                     connection.drain(&mut self.core.cx, idle_ms > 0);
-                    self.core.touch(key);
+                    self.core.schedule(key);
                 }
                 None => {}
             }
@@ -70,10 +70,11 @@ impl<'a> ListenerHandle<'a> {
             listener.drains_until_ms = Some(until_ms);
         }
         self.core.check_drained(self.number);
-        self.core.wake(); // an owner that waits in another loop
+        self.core.wake(); // the owner may wait in another loop
     }
 
-    /// Closes every connection of a listener at once, whatever is owed.
+    /// Closes every connection of a listener at once, even in the middle of a
+    /// response.
     pub fn abort_connections(&mut self) {
         for key in self.core.connections.keys_of(self.number) {
             self.core

@@ -1,4 +1,4 @@
-//! How much this process has to do, as its pool sees it.
+//! Requests in flight and totals of this process, for its pool.
 //!
 //! Owns: the count of requests in flight, the totals, and this process's slot
 //! on the scoreboard. Always holds: the count changes only in
@@ -9,7 +9,7 @@ use crate::scoreboard::{Counters, Slot};
 
 pub(crate) struct Load {
     in_flight: u32,
-    /// With so many in flight this process accepts no further client.
+    /// With this many requests in flight, the process accepts no client.
     concurrency: u32,
     max_requests: u64,
     pub(crate) counters: Counters,
@@ -56,20 +56,20 @@ impl Load {
         self.concurrency != u32::MAX
     }
 
-    /// This worker is no spare, and is not asked to take more than it should.
+    /// This worker is not spare, and need not overcommit.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.in_flight >= self.concurrency && !self.slot().is_some_and(Slot::must_overcommit)
     }
 
-    /// The pool replaces workers that go.
+    /// The pool replaces workers that exit.
     pub(crate) fn pool_is_kept(&self) -> bool {
         self.slot().is_some_and(Slot::pool_is_kept)
     }
 
-    /// An exchange went from one phase to another. `request`: its method and
-    /// target, unless it was no request. True: it was the last request that
-    /// this process should take.
+    /// Counts an exchange that went from one phase to another. `request`:
+    /// method and target; `None` if it was malformed. True: the process has got
+    /// its maximum number of requests.
     #[inline(always)]
     pub(crate) fn changed(
         &mut self,
@@ -109,8 +109,8 @@ impl Load {
         }
     }
 
-    /// Tells the pool the totals.
-    pub(crate) fn tell(&self, now_ns: u64) {
+    /// Writes the totals to the scoreboard.
+    pub(crate) fn publish(&self, now_ns: u64) {
         if let Some(slot) = &self.slot {
             slot.turn(now_ns, &self.counters);
         }

@@ -1,10 +1,11 @@
-//! What waits to leave on one connection.
+//! The output queue of one connection.
 //!
 //! Owns: the bytes between the application's response and the transport. Always
-//! holds: they leave in order, each once; an empty queue holds no memory. A
-//! large payload is not copied: it stays where the application made it and is
-//! sent from there, beside its framing, in one vectored write; a file is sent
-//! by the system (sendfile(2)), its head in the same packet as its beginning.
+//! holds: they are sent in order, each once; an empty queue holds no memory. A
+//! large payload is not copied: it is sent from the application's memory,
+//! together with its framing, in one vectored write. A file is sent by the
+//! kernel (sendfile(2)); the head before it shares a packet with its first
+//! bytes.
 
 use crate::buffers::Buffers;
 use crate::content::{Content, FilePart, Payload};
@@ -13,18 +14,18 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Up to here copying costs less than one more vector in the write.
+/// Up to this size a copy costs less than one more vector in the write.
 pub const COPY_LIMIT: usize = 16 * 1024;
 const VECTORS: usize = 16;
-/// A client that reads as fast as we send must not keep all others waiting.
+/// A client that reads as fast as we send must not delay all others.
 const SENDS_PER_TURN: u32 = 16;
 
-/// A file whose reader is as fast as the system must not keep all others waiting.
+/// The same for a file, which one call could send whole.
 const FILE_BYTES_PER_SEND: usize = 1024 * 1024;
 
 enum Segment {
     Bytes(Vec<u8>),
-    /// The payload and how many of its bytes may go.
+    /// The payload, and how many of its bytes to send.
     Payload(Payload, usize),
     File(FilePart),
 }
@@ -51,40 +52,40 @@ impl Segment {
 }
 
 pub(crate) enum Sent {
-    /// Nothing waits any more.
+    /// The queue is empty.
     All,
-    /// The socket took no more, or had its share of the turn; `progress`
-    /// tells whether it took anything.
+    /// The socket is full, or the connection's share of the turn is used.
+    /// `progress`: something was sent.
     Blocked { progress: bool },
 }
 
-/// Why nothing more can be sent.
+/// Why the connection must be closed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The peer is gone.
+    /// The peer has closed the connection.
     Peer,
-    /// A file has fewer bytes than it had, or cannot be read.
+    /// A file has become shorter, or cannot be read.
     File,
 }
 
-/// Almost every response is one short run of bytes: that one is `first`, and
-/// the queue behind it is never allocated.
+/// Almost every response is one short run of bytes, in `first`: the queue
+/// behind it is not allocated then.
 #[derive(Default)]
 pub(crate) struct Output {
     first: Vec<u8>,
     rest: VecDeque<Segment>,
-    /// How much of the front has left.
+    /// How many bytes of the front are sent.
     sent: usize,
     pending: usize,
 }
 
 impl Output {
-    /// Bytes that have not left yet.
+    /// Unsent bytes.
     pub(crate) fn pending(&self) -> usize {
         self.pending
     }
 
-    /// The buffer at the end of the queue, to append to with `write`.
+    /// Appends to the buffer at the end of the queue with `write`.
     pub(crate) fn append<R>(
         &mut self,
         buffers: &mut Buffers,
@@ -130,10 +131,10 @@ impl Output {
         }
     }
 
-    /// Sends what the socket takes.
+    /// Sends as much as the socket takes.
     ///
     /// # Errors
-    /// [`Failure`]: any error but a full socket buffer.
+    /// [`Failure`], for any error but a full socket.
     pub(crate) fn flush(
         &mut self,
         transport: &Transport,
@@ -151,7 +152,7 @@ impl Output {
                 }
                 Err(Errno::AGAIN) => return Ok(Sent::Blocked { progress }),
                 Err(Errno::INTR) => {}
-                // sendfile(2) found the end of the file, or could not read it.
+                // Of sendfile(2): the file has ended, or cannot be read.
                 Err(Errno::NODATA | Errno::IO | Errno::INVAL | Errno::BADF) => {
                     return Err(Failure::File);
                 }
@@ -176,7 +177,7 @@ impl Output {
         }
     }
 
-    /// Sends what is in memory before the first file.
+    /// Sends the bytes in memory before the first file.
     fn send_vectors(&self, transport: &Transport) -> Result<usize, Errno> {
         let mut vectors = [IoSlice::new(&[]); VECTORS];
         let mut skip = self.sent;
@@ -190,16 +191,16 @@ impl Output {
         for (vector, bytes) in vectors.iter_mut().zip(segments) {
             *vector = IoSlice::new(bytes);
         }
-        // The head of a file does not leave in a packet of its own.
+        // The head before a file is not sent in a packet of its own.
         let before_file = self.rest.iter().any(|segment| segment.bytes().is_none());
         transport.send_vectors(&vectors, before_file)
     }
 
-    /// Drops what has left, and gives its memory back.
+    /// Drops sent bytes and frees their memory.
     fn advance(&mut self, sent: usize, buffers: &mut Buffers) {
         self.pending -= sent;
         self.sent += sent;
-        // A queue that is never empty must not keep all that ever went through it.
+        // A queue that never becomes empty must not keep what is sent.
         if self.sent > COPY_LIMIT
             && self.sent > self.first.len() / 2
             && self.sent < self.first.len()
@@ -214,7 +215,8 @@ impl Output {
                 let len = segment.len();
                 match segment {
                     _ if len <= self.sent => self.sent -= len,
-                    // What follows is the front now; `first` can only hold bytes.
+                    // The next segment becomes the front; `first` can only hold
+                    // bytes.
                     Segment::Bytes(bytes) => {
                         self.first = bytes;
                         return;

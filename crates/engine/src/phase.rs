@@ -1,40 +1,40 @@
-//! Where an exchange stands: every phase, and every step from one to another.
+//! The phase of an exchange: every phase, and every step from one to another.
 //!
 //! The whole state machine is the table in [`Phase::after`], in the manner of
 //! h11's `_state.py`. A step that has no place in it is an error: of the
 //! application (`LocalError::OutOfTurn`), or of the engine (an assertion).
-//! What others ask of an exchange (is it in flight, is a response owed, was it
-//! the last one) is read off its phase.
+//! Whether an exchange is in flight, whether a response is owed and whether it
+//! was the last one follow from its phase.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// There is no request.
     Idle,
-    /// The application has the head, and says next what becomes of the body.
+    /// The application has the head, and decides how to read the body.
     Offered,
     /// The body is received. The application gets it whole.
     Collecting,
     /// The application has the request and owes the head of the response.
     Handling,
-    /// The head of the response is written, its body is being made.
+    /// The head of the response is written, its body is not complete.
     Streaming,
-    /// The response was a 101: messages go either way.
+    /// The response was a 101: a WebSocket is open.
     Open,
-    /// The exchange is over, and no other follows it on its connection.
+    /// The exchange is over, and it was the last one of its connection.
     Done,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A request has come whole.
+    /// A request without a body has come.
     Request,
     /// The head of a request has come, and a body follows.
     RequestWithBody,
-    /// What has come breaks the rules: a response to that is owed.
+    /// The peer sent something malformed, to which a response is owed.
     Malformed,
     /// The application asks for the whole body.
     Collect,
-    /// The whole body has come, or cannot be kept.
+    /// The whole body has come, or cannot be stored.
     Collected,
     /// The application begins, and asks for the body in parts.
     Pull,
@@ -46,11 +46,11 @@ pub(crate) enum Step {
     Finish,
     /// The response is complete, and is the last one.
     FinishLast,
-    /// The engine has responded in place of the application. That is the last response.
+    /// The engine has responded instead of the application. It is the last response.
     Reject,
-    /// The messages of an upgraded connection have ended.
+    /// The WebSocket has ended.
     End,
-    /// The client is gone, or has to go, whatever is owed.
+    /// The connection is closed, in any phase.
     Abort,
 }
 
@@ -82,7 +82,7 @@ impl Phase {
         matches!(self, Phase::Handling | Phase::Streaming | Phase::Open)
     }
 
-    /// A response is owed, or the rest of one.
+    /// The response is not complete.
     pub(crate) fn owes_response(self) -> bool {
         !matches!(self, Phase::Idle | Phase::Done)
     }

@@ -1,9 +1,9 @@
-//! The epoll set: what the kernel is asked to report, and the wakeup descriptor
-//! by which another thread ends a wait.
+//! The epoll set, and the wakeup descriptor with which another thread ends a
+//! wait.
 //!
-//! Always holds: after `close` nothing is asked of the kernel any more. A
-//! forked child has its parent's set, and what it changed there would
-//! change for the parent; to close its descriptor changes nothing.
+//! Always holds: after `close` no call reaches the kernel. A forked child
+//! shares the set with its parent: a change would affect the parent, closing
+//! the descriptor does not.
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -14,14 +14,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Marks what is not a connection in the epoll set's data.
+/// Set in the epoll data of everything that is not a connection.
 pub(crate) const SPECIAL: u64 = 1 << 63;
 pub(crate) const NESTED: u64 = SPECIAL | 1 << 32;
 pub(crate) const OVERCOMMIT: u64 = SPECIAL | 2 << 32;
 pub(crate) const WAKEUP: u64 = SPECIAL | 3 << 32;
 pub(crate) const QUEUE: u64 = SPECIAL | 4 << 32;
 
-/// Whether clients come in by it, of which one worker of all takes each.
+/// Whether a report is of a listener or of the queue: any worker may take those
+/// clients.
 pub(crate) fn brings_clients(data: u64) -> bool {
     data & SPECIAL != 0 && !matches!(data, NESTED | OVERCOMMIT | WAKEUP)
 }
@@ -44,7 +45,8 @@ impl PollSet {
     pub(crate) fn new(data: u64) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        // Each write is one edge, so it need not be read empty.
+        // Edge-triggered: each write is reported once, so the counter is never
+        // read.
         let edges = EventFlags::IN | EventFlags::ET;
         epoll::add(&epoll, &wakeup, EventData::new_u64(data), edges)?;
         Ok(PollSet(Some(Arc::new(Descriptors { epoll, wakeup }))))
@@ -70,15 +72,15 @@ impl PollSet {
     }
 
     /// Whether the process may open one more descriptor.
-    pub(crate) fn finds_room(&self) -> bool {
+    pub(crate) fn can_open_descriptor(&self) -> bool {
         let probe = self
             .open()
             .and_then(|open| rustix::io::fcntl_dupfd_cloexec(&open.epoll, 0));
         !matches!(probe, Err(Errno::MFILE | Errno::NFILE))
     }
 
-    /// The set itself, readable while it has something to report; `None` once
-    /// it is closed.
+    /// The descriptor of the set, which is readable while it has something to
+    /// report; `None` once it is closed.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.0.as_deref().map(|open| open.epoll.as_fd())
     }
@@ -96,13 +98,13 @@ impl PollSet {
     }
 }
 
-/// Waits on the set without the reactor in hand, so that it can be
-/// used by another thread meanwhile.
+/// Waits on the set without holding the reactor, so that another thread can use
+/// the reactor meanwhile.
 pub struct Waiter(Option<Arc<Descriptors>>);
 
 impl Waiter {
-    /// Waits until there is something to report, and takes nothing of it.
-    /// False: there is none within `most` (`None`: sooner or later).
+    /// Waits until there is something to report, and leaves it in the set.
+    /// False: there is nothing within `most` (`None`: no limit).
     pub(crate) fn await_readable(&self, most: Option<Duration>) -> bool {
         let Some(open) = &self.0 else {
             return false;
@@ -112,14 +114,14 @@ impl Waiter {
         poll(&mut readable, most.as_ref()).is_ok_and(|ready| ready > 0)
     }
 
-    /// Appends what is ready within `timeout` (`None`: sooner or later) to
-    /// `reports`; nothing if a signal came first, or the set is closed.
+    /// Appends what is ready within `timeout` (`None`: no limit) to `reports`;
+    /// nothing if a signal came first, or the set is closed.
     pub fn wait(&self, timeout: Option<&Timespec>, reports: &mut Vec<Report>) {
         let Some(open) = &self.0 else {
             return;
         };
         let mut room = [MaybeUninit::<epoll::Event>::uninit(); REPORTS];
-        // On a set of our own only EINTR can go wrong (epoll_wait(2)).
+        // With a valid set the only possible error is EINTR (epoll_wait(2)).
         if let Ok((ready, _)) = epoll::wait(&open.epoll, &mut room, timeout) {
             reports.extend(ready.iter().map(|event| (event.data.u64(), event.flags)));
         }

@@ -1,9 +1,10 @@
-//! What a step of a protocol asks of the reactor.
+//! What a protocol asks of the reactor after a step.
 
 use crate::event::Event;
 use rustix::event::epoll::EventFlags;
 
-/// A client that leaves this much of its responses unread gets no further ones.
+/// No further request of a client is read while more of its responses than this
+/// is unsent.
 pub const HIGH_WATER: usize = 64 * 1024;
 
 /// What the epoll set reports of a connection that is read.
@@ -11,12 +12,12 @@ pub(crate) const READING: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
 
 pub(crate) enum Progress {
     Event(Event),
-    /// Something must come first: from the peer, or from the application.
+    /// The protocol waits for the peer or for the application.
     Wait,
-    /// What waits is to be sent, and only then to be gone on with.
+    /// Send the output first, then continue.
     Flush,
-    /// The connection is over; the reason, if that is too early.
+    /// Close the connection. The reason, if it had more to do.
     Close(Option<&'static str>),
-    /// What is written is sent as far as the peer takes it, then the connection is over.
+    /// Send the output as far as the socket takes it, then close the connection.
     Abort(Event),
 }

@@ -1,10 +1,10 @@
 //! The reactor of one process, as its owner uses it.
 //!
-//! Owns: what is open ([`Core`]), and the turn. Always holds: an event is
-//! returned with nothing borrowed, so the owner may call any method before it
-//! asks for the next; what one connection does never disturbs another. Knows no
-//! protocol, no Python, and calls no one: the owner pulls (`wait`, then
-//! `next_event` until `None`), as one pulls from h11.
+//! Owns: everything that is open ([`Core`]), and the turn. Always holds: an
+//! event borrows nothing, so the owner may call any method before it takes the
+//! next one; one connection never disturbs another. Knows no protocol, no
+//! Python and no callback: the owner waits and then calls `next_event` until it
+//! returns `None`, as with h11.
 //!
 //! One turn:
 //! ```text
@@ -17,8 +17,8 @@ use crate::application::{ConnectionHandle, ExchangeHandle};
 use crate::core::{Core, Current};
 use crate::event::Event;
 use crate::exchange::{ConnectionId, ExchangeId};
-use crate::handoff::guard::{self, LastWords};
-use crate::handoff::main_thread::Rest;
+use crate::handoff::guard::{self, EndStuck};
+use crate::handoff::main_thread::Activity;
 use crate::handoff::queue::Queue;
 use crate::listening::ListenerHandle;
 use crate::poll_set::{NESTED, Report, Waiter};
@@ -37,7 +37,7 @@ pub struct Reactor {
 
 impl Reactor {
     /// # Errors
-    /// When the process has no descriptor for the epoll set or the wakeup.
+    /// If the process has no descriptor for the epoll set or the wakeup.
     pub fn new() -> io::Result<Self> {
         Ok(Reactor {
             core: Core::new()?,
@@ -45,15 +45,16 @@ impl Reactor {
         })
     }
 
-    /// Closes every listener and connection of this process, and nothing
-    /// else: a forked child may call it on the copy that it was born with.
+    /// Closes the descriptors of this process: every listener, every connection
+    /// and the epoll set. A forked child may close its copy: the parent does
+    /// not notice.
     pub fn close(&mut self) {
         self.core.close();
         self.turn = Turn::default();
     }
 
-    /// Adds a descriptor whose readiness only [`Reactor::end_turn`] reports:
-    /// the epoll set of another loop.
+    /// Adds the epoll set of another loop. Only [`Reactor::end_turn`] reports
+    /// that it is ready.
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`.
@@ -62,25 +63,26 @@ impl Reactor {
         Ok(())
     }
 
-    /// From now on `slot` tells the pool what this process does, and no
-    /// client is accepted while `concurrency` requests are in flight, unless
-    /// the pool is full: then `overcommit` is readable.
+    /// Makes this process the worker of `slot`. While `concurrency` requests
+    /// are in flight, it accepts no client, unless the pool is full: then
+    /// `overcommit` is readable.
     pub fn join_pool(&mut self, slot: Slot, concurrency: u32, overcommit: OwnedFd) {
         self.core.cx.load.join_pool(slot, concurrency);
         self.core.acceptor.join_pool(overcommit);
     }
 
-    /// From now on connections go to the pool's other workers, and come from
-    /// them, through `queue`.
+    /// Hands connections off to the pool's other workers through `queue`, and
+    /// adopts theirs.
     pub fn join_queue(&mut self, queue: Queue) {
-        self.core.passing.join(queue);
+        self.core.transfer.join(queue);
     }
 
     pub fn slot(&self) -> Option<&Slot> {
         self.core.cx.load.slot()
     }
 
-    /// [`Event::Exhausted`] comes after this many requests.
+    /// Sets the number of requests after which [`Event::RequestLimitReached`]
+    /// comes.
     pub fn set_max_requests(&mut self, requests: u64) {
         self.core.cx.load.set_max_requests(requests);
     }
@@ -90,13 +92,13 @@ impl Reactor {
         self.core.connections.len()
     }
 
-    /// Requests that the application has and has not responded to.
+    /// Requests that the application has and whose response is not complete.
     pub fn in_flight(&self) -> u32 {
         self.core.cx.load.in_flight()
     }
 
-    /// What another loop may wait for instead: readable when a turn has
-    /// something to do. `None` once the reactor is closed.
+    /// The descriptor for another loop to wait on. It is readable when a turn
+    /// has something to do. `None` once the reactor is closed.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.core.set.fd()
     }
@@ -105,46 +107,48 @@ impl Reactor {
         self.core.set.waiter()
     }
 
-    /// How long the owner may wait at most, in milliseconds; `None`: for ever.
+    /// Begins a wait. Returns its longest duration in milliseconds; `None`: no
+    /// limit.
     pub fn prepare(&mut self) -> Option<u64> {
-        if !self.core.cx.events.is_empty() || self.core.connections.any_touched() {
+        if !self.core.cx.events.is_empty() || self.core.connections.any_scheduled() {
             return Some(0);
         }
-        self.core.main_thread.rest = Rest::Asleep;
+        self.core.main_thread.activity = Activity::Waiting;
         let due_ms = [self.core.timers.next_ms(), self.core.acceptor.due_ms()];
         let due_ms = due_ms.into_iter().flatten().min()?;
         Some(due_ms.saturating_sub(self.core.cx.clock.read_ms()))
     }
 
-    /// The same for an owner that waits in another loop, which comes back
-    /// when the set is readable.
+    /// As [`Reactor::prepare`], for an owner that waits for `fd` in another
+    /// loop.
     pub fn prepare_elsewhere(&mut self) -> Option<u64> {
         let most_ms = self.prepare();
-        if self.core.main_thread.rest == Rest::Asleep {
-            self.core.main_thread.rest = Rest::Elsewhere;
+        if self.core.main_thread.activity == Activity::Waiting {
+            self.core.main_thread.activity = Activity::WaitingElsewhere;
         }
         most_ms
     }
 
-    /// Takes what the wait brought.
+    /// Begins a turn with the reports of the wait.
     pub fn woken(&mut self, reports: &[Report]) {
         self.turn.begin(&mut self.core, reports);
     }
 
-    /// Has the owner's wait end, if it waits: for another thread.
+    /// Ends the owner's wait, if it waits. May be called on any thread.
     pub fn wake(&mut self) {
         self.core.wake();
     }
 
-    /// The next thing that happened, until the turn is over.
+    /// The next event; `None` when the turn is over.
     pub fn next_event(&mut self) -> Option<Event> {
         self.turn.next_event(&mut self.core)
     }
 
-    /// Closes the connection that is being worked on: for an owner that
-    /// caught a panic of [`Reactor::next_event`], which would meet it again.
+    /// Closes the current connection. An owner calls it after a panic of
+    /// [`Reactor::next_event`], which would otherwise continue with that
+    /// connection.
     pub fn abort_current(&mut self) {
-        if let Current::Connection(key) | Current::Newcomer(key, _) =
+        if let Current::Connection(key) | Current::New(key, _) =
             std::mem::replace(&mut self.core.current, Current::Nothing)
         {
             self.core
@@ -152,15 +156,16 @@ impl Reactor {
         }
     }
 
-    /// Ends the turn; true when the nested set has something to report.
+    /// Ends the turn. True: the nested set has something to report.
     pub fn end_turn(&mut self) -> bool {
         self.turn.end(&mut self.core)
     }
 
-    // ---- what is in it -------------------------------------------------------------
+    // ---- listeners, connections, exchanges
+    // ------------------------------------------
 
-    /// Serves the clients of a listening, non-blocking socket from now on.
-    /// Returns the listener's number.
+    /// Serves the clients of a listening, non-blocking socket. Returns the
+    /// listener's number.
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`.
@@ -171,27 +176,27 @@ impl Reactor {
         Ok(number)
     }
 
-    /// What the owner may do about a listener.
+    /// The calls of the owner for a listener.
     pub fn listener(&mut self, number: u32) -> ListenerHandle<'_> {
         ListenerHandle::new(&mut self.core, number)
     }
 
-    /// What the application may do about a connection.
+    /// The calls of the application for a connection.
     pub fn connection(&mut self, id: ConnectionId) -> ConnectionHandle<'_> {
         ConnectionHandle::new(&mut self.core, id)
     }
 
-    /// What the application may do about a request and its response.
+    /// The calls of the application for a request and its response.
     pub fn exchange(&mut self, id: ExchangeId) -> ExchangeHandle<'_> {
         ExchangeHandle::new(&mut self.core, id)
     }
 
     /// Starts the guard of a worker. It inherits the caller's signal mask,
-    /// which should be full: signals are the main thread's.
+    /// which must block all signals that the main thread handles.
     ///
     /// # Errors
-    /// When the process may have no further thread.
-    pub fn start_guard(reactor: &Arc<Mutex<Self>>, last_words: LastWords) -> io::Result<()> {
-        guard::start(reactor, last_words)
+    /// If the thread cannot be created.
+    pub fn start_guard(reactor: &Arc<Mutex<Self>>, end_stuck: EndStuck) -> io::Result<()> {
+        guard::start(reactor, end_stuck)
     }
 }

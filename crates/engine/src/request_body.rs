@@ -1,17 +1,17 @@
-//! A request's body while it comes.
+//! A request's body while it is received.
 //!
-//! Owns: how far its decoding is, what of it was collected, and the pace that
-//! it must keep. The application either gets it whole (`Phase::Collecting`) or
-//! has begun and asks for one part after another. Always holds: while the
-//! application does not want it, nothing is read from the socket, so a client
-//! sends no faster than the application takes, and that time does not count
-//! for its pace. Knows no connection: bytes come from the caller.
+//! Owns: the decoder, the bytes collected so far, and the window in which the
+//! rate is measured. The application gets the body whole (`Phase::Collecting`),
+//! or asks for one part after another. Always holds: while the application does
+//! not want more of it, nothing is read from the socket: the client cannot send
+//! faster than the application reads, and that time does not count for its
+//! rate. Knows no connection: the caller passes the bytes.
 
 use crate::body::{Body, Spool};
 use prefork_wire::{BodyDecoder, Limits, RemoteError};
 use std::io;
 
-/// The minimum rate of a body is judged over windows of this length.
+/// The rate of a body is measured over windows of this length.
 const RATE_WINDOW_MS: u64 = 5_000;
 
 /// A part of a body, as the application reads it.
@@ -22,7 +22,8 @@ pub struct BodyPart {
     pub last: bool,
 }
 
-/// What of an exchange's body was not read; nothing if there is none, or all of it was.
+/// The unread rest of an exchange's body; `None` if there is no body, or all of it was
+/// read.
 #[derive(Default)]
 pub(crate) struct Incoming(Option<Box<RequestBody>>);
 
@@ -40,7 +41,7 @@ impl Incoming {
         self.0 = None;
     }
 
-    /// What comes, if it will be read.
+    /// The body, if it will still be read.
     #[inline]
     pub(crate) fn coming(&self) -> Option<&RequestBody> {
         self.0.as_deref().filter(|body| !body.is_dropped())
@@ -51,7 +52,8 @@ impl Incoming {
         self.0.as_deref_mut().filter(|body| !body.is_dropped())
     }
 
-    /// The rest will not be read, so what follows it on the connection cannot be either.
+    /// Discards the rest. It is not read from the connection, so no further request is
+    /// either.
     #[inline]
     pub(crate) fn drop_rest(&mut self) {
         if let Some(body) = &mut self.0 {
@@ -60,14 +62,14 @@ impl Incoming {
         }
     }
 
-    /// The application waits for more of it.
+    /// Whether the application waits for more.
     #[inline]
     pub(crate) fn is_wanted(&self) -> bool {
         self.coming().is_some_and(RequestBody::is_wanted)
     }
 }
 
-/// The current window, which passes only while the body is wanted.
+/// The current window. Its time passes only while the body is wanted.
 enum Window {
     Held {
         left_ms: u64,
@@ -75,23 +77,23 @@ enum Window {
     Runs {
         until_ms: u64,
     },
-    /// There is none any more: the rest will not be read.
+    /// The rest will not be read.
     Dropped,
 }
 
-/// What became of a collected body.
+/// The state of a body that is collected.
 pub(crate) enum Collected {
-    /// The peer has to send more first.
+    /// Incomplete: more must be received.
     More,
-    /// All of it has come, or the reason why it cannot be kept.
+    /// Complete, or the error for which it cannot be stored.
     All(io::Result<Body>),
 }
 
 pub(crate) struct RequestBody {
     decoder: BodyDecoder,
-    /// What was collected.
+    /// The bytes collected so far.
     body: Body,
-    /// Bytes that came in the current window.
+    /// Bytes received in the current window.
     in_window: u64,
     window: Window,
 }
@@ -130,7 +132,7 @@ impl RequestBody {
         }
     }
 
-    /// When its pace is to be judged; `None` while it is not wanted.
+    /// When the window ends; `None` while the body is not wanted.
     pub(crate) fn due_ms(&self) -> Option<u64> {
         match self.window {
             Window::Held { .. } | Window::Dropped => None,
@@ -138,7 +140,8 @@ impl RequestBody {
         }
     }
 
-    /// Ends a window; whether enough came in it.
+    /// Ends a window and begins the next. Returns whether enough bytes came in
+    /// it.
     pub(crate) fn keeps_pace(&mut self, rate: u64, now_ms: u64) -> bool {
         self.window = Window::Runs {
             until_ms: now_ms + RATE_WINDOW_MS,
@@ -146,8 +149,8 @@ impl RequestBody {
         std::mem::take(&mut self.in_window) >= rate * RATE_WINDOW_MS / 1000
     }
 
-    /// Adds what is in `input` to what was collected; returns also how many
-    /// bytes of `input` were used.
+    /// Decodes and stores what is in `input`. Also returns how many bytes of
+    /// `input` were consumed.
     ///
     /// # Errors
     /// The peer broke the rules.
@@ -178,8 +181,8 @@ impl RequestBody {
         }
     }
 
-    /// Decodes all of `input` that belongs to the body; returns also how many
-    /// bytes were used. `None`: the peer has to send more first.
+    /// Decodes what is in `input` of the body. Also returns how many bytes were
+    /// consumed. `None`: more must be received.
     ///
     /// # Errors
     /// The peer broke the rules.
@@ -203,8 +206,9 @@ impl RequestBody {
         }
     }
 
-    /// The application has been given `part`, and asks for the next when it likes.
-    pub(crate) fn gave(&mut self, part: &BodyPart, now_ms: u64) {
+    /// The application has got `part`. The window stops until it wants the next
+    /// one.
+    pub(crate) fn part_given(&mut self, part: &BodyPart, now_ms: u64) {
         self.in_window += part.data.len() as u64;
         self.hold(now_ms);
     }

@@ -1,16 +1,17 @@
 //! One deadline per connection, in a hashed wheel.
 //!
-//! Owns: when each key must be looked at next. Always holds: a key stands in
-//! at most one bucket, and `places[key]` says where. Knows no connection and
-//! no clock: the caller passes milliseconds of a monotonic one.
+//! Owns: when each key is due. Always holds: a key is in at most one bucket,
+//! and `places[key]` says where. Knows no connection and no clock: the caller
+//! passes milliseconds of a monotonic clock.
 //!
 //! A busy connection moves its deadline with every request. Moving it *later*
-//! costs one store here: the key stays in its early bucket, and is put where
-//! it belongs when that bucket comes up. (Varghese and Lauck, "Hashed and
-//! hierarchical timing wheels", 1987, with the laziness of kernel timers.)
+//! costs one store: the key stays in its bucket, and is moved when that bucket
+//! expires. (Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987,
+//! with the laziness of kernel timers.)
 
 const TICK_MS: u64 = 128;
-/// 512 ticks of 128 ms reach 65 s; what is due later waits in laps.
+/// 512 ticks of 128 ms are 65 s. A later deadline goes round the wheel more
+/// than once.
 const BUCKETS: usize = 512;
 const NOWHERE: u32 = u32::MAX;
 
@@ -30,9 +31,10 @@ const UNSET: Place = Place {
 pub(crate) struct Timers {
     buckets: Vec<Vec<u32>>,
     places: Vec<Place>,
-    /// Every tick before this one has been expired.
+    /// Every tick before this one is expired.
     tick: u64,
-    /// No key stands in a bucket before this tick; it may be too early.
+    /// No key is in a bucket before this tick. It may be earlier than the first
+    /// key.
     earliest: u64,
     armed: usize,
 }
@@ -48,7 +50,7 @@ impl Timers {
         }
     }
 
-    /// `key` is due at `due_ms`, whatever was set before.
+    /// Sets the deadline of `key`, and replaces an earlier one.
     pub(crate) fn set(&mut self, key: u32, due_ms: u64) {
         let slot = key as usize;
         if slot >= self.places.len() {
@@ -65,7 +67,7 @@ impl Timers {
         }
     }
 
-    /// `key` is due at no time.
+    /// Removes the deadline of `key`.
     pub(crate) fn clear(&mut self, key: u32) {
         self.take_out(key);
         if let Some(place) = self.places.get_mut(key as usize) {
@@ -73,18 +75,18 @@ impl Timers {
         }
     }
 
-    /// When `key` is due.
+    /// The deadline of `key`.
     pub(crate) fn due_ms(&self, key: u32) -> Option<u64> {
         let place = self.places.get(key as usize)?;
         (place.due_ms != UNSET.due_ms).then_some(place.due_ms)
     }
 
-    /// Whether `key` is due at some time.
+    /// Whether `key` has a deadline.
     pub(crate) fn is_set(&self, key: u32) -> bool {
         self.due_ms(key).is_some()
     }
 
-    /// Appends to `due` every key whose time has come; each is cleared.
+    /// Appends to `due` every key whose deadline has passed, and clears it.
     pub(crate) fn expire(&mut self, now_ms: u64, due: &mut Vec<u32>) {
         let now_tick = now_ms / TICK_MS;
         if self.armed == 0 || now_tick < self.earliest {
@@ -93,7 +95,7 @@ impl Timers {
         }
         let first = self.tick.max(self.earliest);
         let last = now_tick.min(first + BUCKETS as u64 - 1);
-        // What is put back below is put where the wheel stands now.
+        // Keys that are put back below go behind this tick.
         self.tick = now_tick;
         for tick in first..=last {
             let keys = match self.buckets.get_mut(tick as usize % BUCKETS) {
@@ -111,7 +113,7 @@ impl Timers {
                     due.push(key);
                 } else {
                     let due_ms = place.due_ms;
-                    // Never into a bucket that this pass has left behind.
+                    // Not into a bucket that this pass has already visited.
                     self.put_in(key, due_ms.max((now_tick + 1) * TICK_MS));
                 }
             }
@@ -119,9 +121,9 @@ impl Timers {
         self.earliest = self.find_earliest();
     }
 
-    /// When to call [`Timers::expire`] next; it may be too early, never too late.
+    /// When to call [`Timers::expire`] next: never too late, perhaps too early.
     pub(crate) fn next_ms(&self) -> Option<u64> {
-        // The end of the tick: then everything in its bucket is due.
+        // The end of the tick: by then everything in its bucket is due.
         (self.armed > 0).then(|| (self.earliest + 1) * TICK_MS)
     }
 
@@ -140,7 +142,7 @@ impl Timers {
 
     fn put_in(&mut self, key: u32, due_ms: u64) {
         if self.buckets.is_empty() {
-            // Not before it is needed: a worker that idles does without.
+            // Allocated with the first deadline: an idle worker needs none.
             self.buckets.resize_with(BUCKETS, Vec::new);
         }
         let tick = (due_ms / TICK_MS).clamp(self.tick, self.tick + BUCKETS as u64 - 1);

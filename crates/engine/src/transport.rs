@@ -1,8 +1,8 @@
 //! How bytes reach a peer: every socket call on a connection.
 //!
-//! Owns: the connected socket. Always holds: nothing here waits, except
-//! [`Transport::wait_for_room`]. A second kind of transport is a second arm
-//! of the enum. Knows no protocol, no buffer policy and no epoll set.
+//! Owns: the connected socket. Always holds: no call blocks, except
+//! [`Transport::wait_for_room`]. Another kind of transport is another arm of
+//! the enum. Knows no protocol, no buffer policy and no epoll set.
 
 use crate::content::FilePart;
 use crate::peer::Peer;
@@ -15,24 +15,24 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(crate) enum Transport {
-    /// Bytes go as they are.
+    /// Unencrypted.
     Plain(OwnedFd),
 }
 
-/// What one read from the peer brought.
+/// The result of one read.
 pub(crate) enum Received {
-    /// So many bytes; `all_room`: there may be more.
+    /// `all_room`: the buffer is full, so there may be more.
     Bytes {
         len: usize,
         all_room: bool,
     },
     Nothing,
-    /// The peer has ended its side.
+    /// The peer has closed its side.
     End,
     Reset,
 }
 
-/// What a wait for room ended with.
+/// The result of a wait for room.
 pub(crate) enum Room {
     Yes,
     TimedOut,
@@ -44,8 +44,8 @@ pub(crate) enum Room {
 const OUT_QUEUE: rustix::ioctl::Opcode = 0x5411;
 
 impl Transport {
-    /// A connection that came in another process, made fit for this one, and
-    /// its peer; `None` if it is gone or no connection.
+    /// A connection that another process accepted, and its peer; `None` if it
+    /// is closed or not a connection.
     pub(crate) fn adopt(socket: OwnedFd) -> Option<(Self, Peer)> {
         let peer = rustix::net::getpeername(&socket).ok()?;
         rustix::io::ioctl_fionbio(&socket, true).ok()?;
@@ -59,13 +59,13 @@ impl Transport {
         }
     }
 
-    /// What the epoll set reports, and what a hand-off sends.
+    /// The descriptor for the epoll set and the hand-off.
     #[inline]
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.socket().as_fd()
     }
 
-    /// The scheme of a URI that leads here (RFC 9110, section 4.2).
+    /// The scheme of its URIs (RFC 9110, section 4.2).
     #[inline]
     pub(crate) fn scheme(&self) -> &'static str {
         match self {
@@ -73,14 +73,14 @@ impl Transport {
         }
     }
 
-    /// The cipher that protects what goes over it.
+    /// The cipher of an encrypted connection.
     pub(crate) fn cipher(&self) -> Option<&'static str> {
         match self {
             Transport::Plain(_) => None,
         }
     }
 
-    /// All that it is to its peer is in the kernel: another process could go on with it.
+    /// Whether another process can continue with it: all of its state is in the kernel.
     pub(crate) fn may_move(&self) -> bool {
         match self {
             Transport::Plain(_) => true,
@@ -91,7 +91,7 @@ impl Transport {
         Peer::from_any(rustix::net::getsockname(self.socket()).ok())
     }
 
-    /// Appends to `buffer`, which has room, what the peer has sent.
+    /// Reads into the spare capacity of `buffer`.
     #[inline]
     pub(crate) fn receive(&self, buffer: &mut Vec<u8>) -> Received {
         let room_bytes = buffer.capacity() - buffer.len();
@@ -112,7 +112,7 @@ impl Transport {
         rustix::net::send(self.socket(), bytes, SendFlags::NOSIGNAL)
     }
 
-    /// `more`: what follows at once may share a packet with the end of it.
+    /// `more`: more output follows at once and may share a packet (MSG_MORE).
     pub(crate) fn send_vectors(&self, vectors: &[IoSlice<'_>], more: bool) -> Result<usize, Errno> {
         let mut flags = SendFlags::NOSIGNAL;
         flags.set(SendFlags::MORE, more);
@@ -120,7 +120,7 @@ impl Transport {
         rustix::net::sendmsg(self.socket(), vectors, &mut ancillary, flags)
     }
 
-    /// Sends of a file what comes after its first `sent` bytes, at most `most`.
+    /// Sends a part of a file after its first `sent` bytes, at most `most`.
     pub(crate) fn send_file(
         &self,
         part: &FilePart,
@@ -135,7 +135,7 @@ impl Transport {
         }
     }
 
-    /// Bytes that the system has taken and the peer has not.
+    /// Bytes in the socket's send queue.
     pub(crate) fn queued(&self) -> c_int {
         // SAFETY: this request writes one c_int, and nothing else (tcp(7), unix(7)).
         let queued = unsafe {
@@ -145,7 +145,7 @@ impl Transport {
         queued.unwrap_or(0)
     }
 
-    /// Ends our side: the peer reads the end behind what was sent.
+    /// Closes our side: the peer reads the end of the stream after the output.
     ///
     /// # Errors
     /// Those of `shutdown(2)`.
@@ -153,17 +153,17 @@ impl Transport {
         rustix::net::shutdown(self.socket(), Shutdown::Write)
     }
 
-    /// The same connection, for another thread to wait on.
+    /// Duplicates the descriptor, for another thread to wait on.
     ///
     /// # Errors
-    /// If the process has no descriptor left.
+    /// If the process has no free descriptor.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         match self {
             Transport::Plain(socket) => Ok(Transport::Plain(socket.try_clone()?)),
         }
     }
 
-    /// Blocks until the peer makes room for more.
+    /// Blocks until the socket has room for more output.
     pub(crate) fn wait_for_room(&self, timeout: &Timespec) -> Room {
         let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
         loop {

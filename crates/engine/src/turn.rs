@@ -1,9 +1,10 @@
-//! One turn: from what is ready to what has happened.
+//! One turn: from the reports of epoll to events.
 //!
-//! Owns: what is left to do in the turn. Always holds: no connection keeps the
-//! others waiting: each gets its share, and what is left comes in the next turn.
+//! Owns: the work that is left in the turn. Always holds: each connection gets a
+//! limited share of the turn, and what is left of its work is done in the next
+//! turn.
 
-use crate::accept::SupplyNews;
+use crate::accept::DescriptorNews;
 use crate::context::Context;
 use crate::core::{Core, Current};
 use crate::deadlines::{self, Expiry};
@@ -19,7 +20,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::collections::VecDeque;
 
-/// How long a client may take to close its side once ours is closed.
+/// How long a client may take to close its side after we have closed ours.
 const LINGER_MS: u64 = 5_000;
 
 #[derive(Default)]
@@ -32,15 +33,16 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Takes what the wait brought.
+    /// Begins a turn with the reports of the wait.
     pub(crate) fn begin(&mut self, core: &mut Core, reports: &[Report]) {
         core.cx.clock.tick();
         core.main_thread.resume();
         self.nested_ready = false;
-        // First what was responded to: it leaves even if the client is just going.
+        // First the connections that were changed between turns: a response must
+        // be sent even if a report says that its client is leaving.
         core.connections
             .begin_turn(|id| self.reports.push_back((id.to_u64(), EventFlags::empty())));
-        // Then clients that are new: no other worker was woken for them, while a
+        // Then new clients: no other worker was woken for them. A known
         // connection that waits behind a slow handler is handed off (`guard.rs`).
         for &(data, flags) in reports {
             match data {
@@ -55,34 +57,34 @@ impl Turn {
         self.reports.extend(connections);
         let now_ms = core.cx.clock.now_ms;
         core.timers.expire(now_ms, &mut self.expired);
-        let news = core.acceptor.check_supply(&core.set, now_ms);
-        if let SupplyNews::Recovered { listener } = news {
-            core.cx.events.push_back(Event::Recovered { listener });
+        let news = core.acceptor.retry_descriptors(&core.set, now_ms);
+        if let DescriptorNews::Resumed { listener } = news {
+            core.cx.events.push_back(Event::AcceptResumed { listener });
         }
         core.register_queue();
     }
 
-    /// True when the nested set has something to report.
+    /// True: the nested set has something to report.
     pub(crate) fn end(&mut self, core: &mut Core) -> bool {
         let Context { load, clock, .. } = &mut core.cx;
         core.acceptor.follow_load(&core.set, load, clock.now_ms);
         load.counters.connections = core.connections.len() as u64;
         load.counters.busy_ns += clock.since_tick_ns();
-        load.tell(clock.now_ns);
+        load.publish(clock.now_ns);
         core.register_queue();
         self.nested_ready
     }
 
-    /// The next thing that happened, until the turn is over.
+    /// The next event; `None` when the turn is over.
     pub(crate) fn next_event(&mut self, core: &mut Core) -> Option<Event> {
         core.main_thread.steps += 1;
-        // None of them can lead to another for ever: what the application writes then
-        // is looked at in the next turn.
+        // This ends: what the application writes on an event is handled in the next
+        // turn.
         if let Some(event) = core.cx.events.pop_front() {
             return Some(event);
         }
         loop {
-            if let Some(event) = go_on(core) {
+            if let Some(event) = continue_current(core) {
                 return Some(event);
             }
             if !matches!(core.current, Current::Nothing) {
@@ -93,7 +95,7 @@ impl Turn {
                     begin(core, ConnectionId::from_u64(data), flags);
                 } else {
                     core.acceptor.begin();
-                    take_newcomer(core, data);
+                    accept_or_adopt(core, data);
                 }
             } else if let Some(key) = self.expired.pop() {
                 expire(core, key);
@@ -104,71 +106,72 @@ impl Turn {
     }
 }
 
-/// Goes on with the current connection, until it has brought its share.
+/// Continues with the current connection until its share is used.
 #[inline(always)]
-fn go_on(core: &mut Core) -> Option<Event> {
+fn continue_current(core: &mut Core) -> Option<Event> {
     match core.current {
         Current::Nothing => {}
         Current::Connection(key) => {
             if let Some(event) = step(core, key) {
                 return Some(event);
             }
-            settle(core, key);
+            end_share(core, key);
             core.current = Current::Nothing;
         }
-        Current::Newcomer(key, source) => {
+        Current::New(key, source) => {
             if let Some(event) = step(core, key) {
                 return Some(event);
             }
-            // One that has asked nothing yet ends the series: what else
-            // waits there is for a worker with less to do.
-            let asked = core.connections.get(key).is_none() || !core.cx.work.is_untouched();
-            settle(core, key);
+            // A client that has sent no request yet ends the series: less busy
+            // workers accept the others.
+            let asked = core.connections.get(key).is_none() || !core.cx.work.has_no_request();
+            end_share(core, key);
             core.current = Current::Nothing;
             if asked {
-                take_newcomer(core, source);
+                accept_or_adopt(core, source);
             }
         }
     }
     None
 }
 
-/// A report of the epoll set, or (without flags) a connection that was
-/// touched: makes it the current one.
+/// Makes a connection the current one, for a report of the epoll set, or
+/// without flags if it was scheduled.
 fn begin(core: &mut Core, id: ConnectionId, flags: EventFlags) {
     let Ok(connection) = core.connections.find(id) else {
         return;
     };
-    if let Some(reason) = connection.ends_by(flags) {
+    if let Some(reason) = connection.closing_reason(flags) {
         return core.close_connection(id.key, Some(reason));
     }
-    if flags == EventFlags::IN && core.cx.load.is_full() && leave_to_a_spare(core, id.key) {
+    if flags == EventFlags::IN && core.cx.load.is_full() && hand_off_to_spare(core, id.key) {
         return;
     }
     let Some(connection) = core.connections.get_mut(id.key) else {
         return;
     };
     let wanted = connection.interest(connection.link.output.pending() > 0);
-    // What is not wanted now would be reported again and again.
+    // A level-triggered report that is not wanted now would repeat at each
+    // wait.
     let early = flags.intersection(READING).difference(wanted);
-    // One whose requests wait already brings no more of them.
+    // A connection with a backlog of requests is not read further.
     let reads = wanted.contains(EventFlags::IN) && !connection.has_backlog();
     if !early.is_empty() {
         connection.link.unread = true;
         core.set_interest(id.key, wanted);
     }
     core.current = Current::Connection(id.key);
-    load(core, id.key);
+    begin_share(core, id.key);
     if reads && flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
         receive(core, id.key);
     }
 }
 
-/// Gives a connection its share of the turn.
+/// Begins a connection's share of the turn.
 #[inline]
-fn load(core: &mut Core, key: u32) {
+fn begin_share(core: &mut Core, key: u32) {
     if let Some(connection) = core.connections.get_mut(key) {
-        connection.link.load(&mut core.cx);
+        connection.link.restore_input(&mut core.cx);
     } else {
         core.cx.work.begin();
     }
@@ -179,14 +182,14 @@ fn receive(core: &mut Core, key: u32) {
     if let Some(connection) = core.connections.get_mut(key) {
         let progress = connection.receive(&mut core.cx);
         if !matches!(progress, Progress::Wait) {
-            let event = core.carry_out(key, progress);
+            let event = core.apply(key, progress);
             core.cx.events.extend(event);
         }
     }
 }
 
 /// One step of the current connection through its protocol.
-#[inline(always)] // an event is large: it is made where it is returned
+#[inline(always)] // an event is large: inlined, it is built where it is returned
 fn step(core: &mut Core, key: u32) -> Option<Event> {
     loop {
         let progress = core.connections.get_mut(key)?.read(&mut core.cx);
@@ -194,16 +197,16 @@ fn step(core: &mut Core, key: u32) -> Option<Event> {
             Progress::Event(event) => return Some(event),
             Progress::Wait => return None,
             Progress::Flush if core.flush(key) => {}
-            progress => return core.carry_out(key, progress),
+            progress => return core.apply(key, progress),
         }
     }
 }
 
-/// Keeps what was not understood, sends what waits, and says what the
-/// connection waits for from now on.
-fn settle(core: &mut Core, key: u32) {
+/// Ends a connection's share: keeps unparsed input, sends output, and sets the
+/// deadline and the epoll interest.
+fn end_share(core: &mut Core, key: u32) {
     if let Some(connection) = core.connections.get_mut(key) {
-        connection.link.keep(&mut core.cx);
+        connection.link.keep_input(&mut core.cx);
     }
     let sent = core.flush(key);
     let Some(connection) = core.connections.get_mut(key) else {
@@ -222,7 +225,7 @@ fn settle(core: &mut Core, key: u32) {
         let (backlog, listener) = (connection.has_backlog(), connection.link.listener);
         core.set_deadline(key);
         if backlog {
-            core.postpone(key);
+            core.schedule_next_turn(key);
         } else if core.acceptor.is_draining(listener) && core.hand_off(key) {
             return;
         }
@@ -231,7 +234,8 @@ fn settle(core: &mut Core, key: u32) {
         return;
     };
     let wanted = connection.interest(!sent);
-    // Reading is not given up before a report shows that it must be.
+    // Interest in reading is dropped only after an unwanted report: most often
+    // it is wanted again before one comes, and a system call is saved.
     let missing = wanted.difference(connection.interest);
     let surplus = connection.interest.difference(wanted | READING);
     if !missing.is_empty() || !surplus.is_empty() {
@@ -240,7 +244,7 @@ fn settle(core: &mut Core, key: u32) {
 }
 
 fn expire(core: &mut Core, key: u32) {
-    // Something has happened to it in this very turn.
+    // The connection was active in this turn and has a new deadline.
     if core.timers.is_set(key) {
         return;
     }
@@ -249,7 +253,7 @@ fn expire(core: &mut Core, key: u32) {
     };
     let expiry = deadlines::on_expiry(connection.waits_for());
     let listener = connection.link.listener;
-    // It may be that the queue has room by now.
+    // The queue may have room again.
     if expiry == Expiry::Close && core.acceptor.is_draining(listener) && core.hand_off(key) {
         return;
     }
@@ -257,13 +261,13 @@ fn expire(core: &mut Core, key: u32) {
         return;
     };
     let progress = connection.expire(&mut core.cx, expiry);
-    let event = core.carry_out(key, progress);
+    let event = core.apply(key, progress);
     core.cx.events.extend(event);
     core.set_deadline(key);
-    core.postpone(key);
+    core.schedule_next_turn(key);
 }
 
-/// The last response has left.
+/// The last response is sent.
 fn end_connection(core: &mut Core, key: u32) {
     let Some(connection) = core.connections.get_mut(key) else {
         return;
@@ -278,55 +282,57 @@ fn end_connection(core: &mut Core, key: u32) {
     core.set_interest(key, wanted);
 }
 
-/// Takes one from a listener or the queue, named as in the epoll set, and
-/// makes it the current connection.
-fn take_newcomer(core: &mut Core, source: u64) {
+/// Accepts a client of a listener, or adopts one from the queue (`source` is
+/// the data of the epoll set), and makes it the current connection.
+fn accept_or_adopt(core: &mut Core, source: u64) {
     let key = match source {
         QUEUE => adopt(core),
         listener => accept(core, listener as u32),
     };
     if let Some(key) = key {
-        core.current = Current::Newcomer(key, source);
-        load(core, key);
+        core.current = Current::New(key, source);
+        begin_share(core, key);
         receive(core, key);
     }
 }
 
 fn accept(core: &mut Core, number: u32) -> Option<u32> {
     match core.acceptor.accept(number, &core.cx.load) {
-        Accepted::Client(socket, peer) => core.admit(Transport::Plain(socket), peer, number),
+        Accepted::Client(socket, peer) => {
+            core.add_connection(Transport::Plain(socket), peer, number)
+        }
         Accepted::Nothing => None,
-        Accepted::Starved(error) => {
-            core.starve(number, error);
+        Accepted::NoDescriptor(error) => {
+            core.report_no_descriptor(number, error);
             None
         }
     }
 }
 
 fn adopt(core: &mut Core) -> Option<u32> {
-    while core.passing.is_registered() && core.acceptor.take_one(&core.cx.load) {
-        // Without a descriptor the kernel would throw the connection away.
-        if !core.set.finds_room() {
-            core.starve(0, Errno::MFILE);
+    while core.transfer.is_registered() && core.acceptor.may_accept_next(&core.cx.load) {
+        // Without a free descriptor, recvmsg(2) would drop the connection.
+        if !core.set.can_open_descriptor() {
+            core.report_no_descriptor(0, Errno::MFILE);
             return None;
         }
-        match core.passing.receive() {
-            Received::Connection(socket, passage) => {
-                let history = (passage.requests, passage.due_ms);
-                let key = core.take_in(socket, passage.listener, history);
+        match core.transfer.receive() {
+            Received::Connection(socket, metadata) => {
+                let history = (metadata.requests, metadata.due_ms);
+                let key = core.adopt(socket, metadata.listener, history);
                 if key.is_some() {
                     return key;
                 }
             }
-            Received::Nonsense => {}
+            Received::Invalid => {}
             Received::Nothing => return None,
         }
     }
     None
 }
 
-/// A worker that is busy enough leaves a request that is about to begin to
-/// a spare, or to one that is about to be forked.
-fn leave_to_a_spare(core: &mut Core, key: u32) -> bool {
-    core.passing.has_taker(&core.cx.load) && core.hand_off(key)
+/// A full worker leaves the next request of a connection to a spare, or to a
+/// worker that is about to be forked.
+fn hand_off_to_spare(core: &mut Core, key: u32) -> bool {
+    core.transfer.can_be_taken_over(&core.cx.load) && core.hand_off(key)
 }

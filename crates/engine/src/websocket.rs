@@ -1,10 +1,9 @@
 //! WebSocket on one connection, from the 101 on (RFC 6455).
 //!
-//! Owns: the exchange that was upgraded, and the frames of either direction.
-//! Always holds: the application gets [`Event::Ended`] exactly once, after the
-//! last message, and can send nothing from then on; until then the exchange is
-//! open and in flight. Pings are sent and answered here, and their Pongs
-//! missed. The closing handshake is given `CLOSE_MS`. Knows no epoll, no timer and no other connection.
+//! Owns: the upgraded exchange, and the frames in both directions: messages, Pings and Pongs, and
+//! the closing handshake, which may take `CLOSE_MS`. Always holds: the application gets
+//! [`Event::Ended`] exactly once, after the last message, and can send nothing afterwards; until
+//! then the exchange is open and in flight. Knows no epoll, no timer and no other connection.
 
 use crate::content::Content;
 use crate::context::Context;
@@ -23,9 +22,9 @@ use prefork_wire::websocket::{
 };
 use rustix::event::epoll::EventFlags;
 
-/// How long the peer has to respond to our Close.
+/// How long the peer may take for its Close after ours.
 const CLOSE_MS: u64 = 5_000;
-/// RFC 6455, section 7.4.1: the peer vanished without a Close.
+/// RFC 6455, section 7.4.1: the connection was lost without a Close.
 const ABNORMAL_CLOSURE: u16 = 1006;
 
 pub(crate) struct WebSocket {
@@ -33,16 +32,16 @@ pub(crate) struct WebSocket {
     decoder: MessageDecoder,
     deflater: Option<Deflater>,
     settings: WebSocketSettings,
-    /// The application has too much unread: nothing more is read for it.
+    /// The application has too many unread messages: no more are read.
     paused: bool,
     next_ping_ms: u64,
-    /// When the Ping went out after which no frame has come yet.
+    /// When the last Ping was sent, if no frame has come since.
     pinged_ms: Option<u64>,
-    /// When our Close has waited too long for the peer's.
+    /// The deadline for the peer's Close after ours.
     closes_until_ms: u64,
 }
 
-/// How a WebSocket ends, for the application.
+/// The end of a WebSocket, as reported to the application.
 struct Ending {
     code: u16,
     reason: String,
@@ -52,7 +51,7 @@ struct Ending {
 // ---- what the peer sends -------------------------------------------------------
 
 impl WebSocket {
-    /// Goes on with an exchange whose 101 is written.
+    /// Continues an exchange whose 101 is written.
     pub(crate) fn new(
         exchange: Exchange,
         opening: &Opening,
@@ -71,19 +70,20 @@ impl WebSocket {
         }
     }
 
-    /// Messages go either way; if not, our Close waits for the peer's.
+    /// Messages may be sent and received. If false, the closing handshake has
+    /// begun.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.exchange.phase() == Phase::Open
     }
 
-    /// Goes on with the bytes at hand.
+    /// Reads the current input.
     pub(crate) fn read(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
         loop {
             if !self.reads() {
                 return Progress::Wait;
             }
-            let (consumed, incoming) = match self.decoder.decode(cx.work.rest()) {
+            let (consumed, incoming) = match self.decoder.decode(cx.work.unparsed()) {
                 Ok(decoded) => decoded,
                 Err(error) => return self.fail(link, cx, error),
             };
@@ -100,14 +100,15 @@ impl WebSocket {
         }
     }
 
-    /// To one frame or message; `None`: the next one is read.
+    /// Handles one frame or message. `None`: read the next one.
     fn react(&mut self, link: &mut Link, cx: &mut Context, incoming: Incoming) -> Option<Progress> {
         match incoming {
             Incoming::Message(message) if self.is_open() => Some(Progress::Event(Event::Message {
                 exchange: ExchangeId::only(link.id),
                 message,
             })),
-            // A peer that reads nothing is not worth a queue of Pongs.
+            // A peer that does not read gets no Pongs: they would fill the
+            // memory.
             Incoming::Ping(payload) if self.is_open() && link.output.pending() < HIGH_WATER => {
                 link.output
                     .append(&mut cx.buffers, |out| write_pong(out, &payload));
@@ -131,7 +132,7 @@ impl WebSocket {
         }
     }
 
-    /// The peer broke the rules: nothing after this is read.
+    /// The peer broke the protocol: nothing more is read.
     fn fail(&mut self, link: &mut Link, cx: &mut Context, error: RemoteError) -> Progress {
         cx.work.discard();
         if self.is_open() {
@@ -139,7 +140,8 @@ impl WebSocket {
                 write_close(out, Some(error.code), error.reason);
             });
         }
-        // What it still sends must not turn the Close into a reset.
+        // Unread input would turn the close into a reset, which destroys the
+        // Close frame.
         link.unread = true;
         link.finish();
         let ending = Ending {
@@ -150,7 +152,7 @@ impl WebSocket {
         self.end(link, cx, ending)
     }
 
-    /// Tells the application of the end, unless it knows.
+    /// Reports the end to the application, once.
     fn end(&mut self, link: &Link, cx: &mut Context, ending: Ending) -> Progress {
         if !self.is_open() {
             return Progress::Wait;
@@ -165,7 +167,7 @@ impl WebSocket {
         })
     }
 
-    /// The peer has ended its side.
+    /// The peer has closed its side.
     pub(crate) fn peer_ended(&self, how: PeerEnd) -> Progress {
         Progress::Close(match (self.is_open(), how) {
             (true, PeerEnd::Closed) => Some("the client left without a close frame"),
@@ -174,7 +176,8 @@ impl WebSocket {
         })
     }
 
-    /// The connection is lost: tells the application, unless it knows of the end.
+    /// The connection is closed: reports the end to the application, if that was
+    /// not done.
     pub(crate) fn abort(&mut self, link: &Link, cx: &mut Context) {
         let ending = Ending {
             code: ABNORMAL_CLOSURE,
@@ -187,16 +190,16 @@ impl WebSocket {
     }
 }
 
-// ---- what it waits for ---------------------------------------------------------
+// ---- input and deadlines -------------------------------------------------------
 
 impl WebSocket {
-    /// What comes now is read.
+    /// Whether input is read now.
     pub(crate) fn reads(&self) -> bool {
         !(self.paused && self.is_open())
     }
 
-    /// What the epoll set should report of the peer. One that is slow to read
-    /// may still have something to say.
+    /// What the epoll set should report of the peer. A peer that reads slowly
+    /// may still send.
     pub(crate) fn interest(&self) -> EventFlags {
         match self.reads() {
             true => READING,
@@ -218,9 +221,9 @@ impl WebSocket {
         }
     }
 
-    /// It is time for a Ping, or too late for its Pong.
+    /// Sends a Ping, or closes the connection if the last one got no Pong.
     pub(crate) fn ping(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
-        // While paused, the Pong of the peer is not read.
+        // While paused, a Pong would not be read.
         if self.pinged_ms.is_some() && !self.paused {
             return Progress::Close(Some("the client did not respond to a ping in time"));
         }
@@ -258,7 +261,7 @@ impl WebSocket {
         };
         let compressed = deflated.is_some();
         let content = match &deflated {
-            // Many may wait for their peer, and each has far more room than it needs.
+            // The buffer has much spare capacity, and many of them may be queued.
             Some(bytes) if bytes.len() <= COPY_LIMIT => Content::Copied(bytes),
             _ => deflated.map_or(content, |bytes| Content::Kept(Box::new(bytes))),
         };
@@ -298,7 +301,7 @@ impl WebSocket {
         Ok(())
     }
 
-    /// Messages stay with the peer, and its silence does not count against it.
+    /// While paused, messages stay with the peer, and no Pong is expected.
     pub(crate) fn pause(&mut self, yes: bool) {
         self.paused = yes;
         self.pinged_ms = None;

@@ -1,4 +1,4 @@
-//! Connections that go from one engine to another.
+//! Connections that are handed off from one reactor to another.
 #![cfg(test)]
 
 use prefork_engine::scoreboard::{Board, Header, State};
@@ -24,17 +24,17 @@ impl Pair {
         Queue::new(self.0.try_clone().unwrap(), self.1.try_clone().unwrap())
     }
 
-    /// Sends until it takes no more.
+    /// Sends until the queue is full.
     fn fill(&self) {
         while rustix::io::write(&self.0, &[0xff; 16]).is_ok() {}
     }
 }
 
-/// A worker of a pool that replaces those that go (`kept`), or ends.
+/// A worker of a pool that replaces its workers (`kept`), or shuts down.
 struct Worker {
     engine: Reactor,
     address: std::net::SocketAddr,
-    emptied: u32,
+    drained: u32,
 }
 
 impl Worker {
@@ -62,24 +62,27 @@ impl Worker {
         Worker {
             engine,
             address,
-            emptied: 0,
+            drained: 0,
         }
     }
 
     fn client(&self) -> TcpStream {
         let client = TcpStream::connect(self.address).unwrap();
-        let patience = Some(Duration::from_secs(5));
-        client.set_read_timeout(patience).unwrap();
+        let timeout = Some(Duration::from_secs(5));
+        client.set_read_timeout(timeout).unwrap();
         client
     }
 
-    /// A turn that waits no longer than it must; returns how many requests
-    /// were responded to in it.
+    /// Takes a short turn, and responds to each request. Returns how many there
+    /// were.
     fn turn(&mut self) -> u32 {
-        self.turn_in_which(|engine, conn| {
+        self.turn_in_which(|engine, exchange| {
             let none = std::iter::empty();
             let content = Content::Copied(b"fine");
-            engine.exchange(conn).respond(200, none, content).unwrap();
+            engine
+                .exchange(exchange)
+                .respond(200, none, content)
+                .unwrap();
         })
     }
 
@@ -92,21 +95,21 @@ impl Worker {
         let mut reports = Vec::new();
         self.engine.waiter().wait(Some(&timeout), &mut reports);
         self.engine.woken(&reports);
-        let mut answered = 0;
+        let mut responded = 0;
         while let Some(event) = self.engine.next_event() {
             match event {
                 Event::Request { client, .. } => {
-                    let conn = client.exchange;
-                    react(&mut self.engine, conn);
-                    answered += 1;
+                    let exchange = client.exchange;
+                    react(&mut self.engine, exchange);
+                    responded += 1;
                 }
-                Event::Empty { .. } => self.emptied += 1,
+                Event::ListenerDrained { .. } => self.drained += 1,
                 Event::Closed { .. } => panic!("no callback was registered for the end"),
                 _ => {}
             }
         }
         self.engine.end_turn();
-        answered
+        responded
     }
 
     fn respond(&mut self, client: &mut TcpStream) -> String {
@@ -118,14 +121,14 @@ impl Worker {
 }
 
 fn received(client: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let mut piece = [0; 1000];
-    while !answer.ends_with(b"fine") {
+    while !response.ends_with(b"fine") {
         let len = client.read(&mut piece).unwrap();
         assert!(len > 0, "closed");
-        answer.extend_from_slice(&piece[..len]);
+        response.extend_from_slice(&piece[..len]);
     }
-    String::from_utf8(answer).unwrap()
+    String::from_utf8(response).unwrap()
 }
 
 #[test]
@@ -136,9 +139,9 @@ fn a_worker_that_drains_hands_its_idle_connections_on() {
     assert!(!old.respond(&mut client).contains("Connection"));
     old.engine.listener(0).drain(1_000);
     old.turn();
-    assert_eq!((old.engine.connections(), old.emptied), (0, 1));
-    let answer = new.respond(&mut client);
-    assert!(!answer.contains("Connection"));
+    assert_eq!((old.engine.connections(), old.drained), (0, 1));
+    let response = new.respond(&mut client);
+    assert!(!response.contains("Connection"));
     assert_eq!(new.engine.connections(), 1);
 }
 
@@ -152,9 +155,9 @@ fn a_queue_that_is_full_leaves_a_connection_where_it_is() {
     old.engine.listener(0).set_accepting(false).unwrap();
     old.engine.listener(0).drain(1_000);
     old.turn();
-    assert_eq!((old.engine.connections(), old.emptied), (1, 0));
-    let answer = old.respond(&mut client);
-    assert!(answer.contains("Connection: close"), "{answer}");
+    assert_eq!((old.engine.connections(), old.drained), (1, 0));
+    let response = old.respond(&mut client);
+    assert!(response.contains("Connection: close"), "{response}");
     assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
 }
 
@@ -186,13 +189,13 @@ fn the_last_worker_serves_what_is_in_the_queue_before_it_goes() {
     asking.write_all(GET).unwrap();
     let mut last = Worker::new(&pair, false);
     last.engine.listener(0).drain(0);
-    while last.emptied == 0 {
+    while last.drained == 0 {
         last.turn();
     }
     assert!(received(asking).contains("Connection: close"));
     assert_eq!(asking.read(&mut [0; 1]).unwrap(), 0);
     assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0);
-    assert_eq!(last.emptied, 1);
+    assert_eq!(last.drained, 1);
 }
 
 #[test]
@@ -226,12 +229,12 @@ fn what_comes_late_from_a_client_is_not_taken_for_another_clients() {
     let mut asking = last.client();
     asking.write_all(&[GET, GET].concat()).unwrap();
     let mut requests = 0;
-    while requests == 0 || last.emptied == 0 {
-        requests += last.turn_in_which(|engine, conn| {
+    while requests == 0 || last.drained == 0 {
+        requests += last.turn_in_which(|engine, exchange| {
             old.engine.listener(0).drain(1_000);
             engine.listener(0).drain(0);
-            // Its place is free, and the one in the queue comes in.
-            engine.exchange(conn).abort(None);
+            // Its key is free, and the connection in the queue is adopted.
+            engine.exchange(exchange).abort(None);
         });
     }
     assert_eq!(requests, 1);

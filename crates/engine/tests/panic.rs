@@ -1,4 +1,4 @@
-//! A panic while one connection is worked on costs that connection alone.
+//! A panic during the share of one connection closes only that connection.
 #![cfg(test)]
 
 use prefork_engine::{COPY_LIMIT, Content, Event, ListenerSettings, Reactor};
@@ -8,18 +8,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A body that cannot be read once it is armed.
-struct Bomb(Vec<u8>, Arc<AtomicBool>);
+/// A body that panics when it is read, once it is armed.
+struct PanickingBody(Vec<u8>, Arc<AtomicBool>);
 
-impl AsRef<[u8]> for Bomb {
+impl AsRef<[u8]> for PanickingBody {
     fn as_ref(&self) -> &[u8] {
         assert!(!self.1.load(Ordering::Relaxed), "boom");
         &self.0
     }
 }
 
-/// Takes turns until a request comes, and answers it with `content`.
-fn answer_one(engine: &mut Reactor, content: Content<'_>) {
+/// Takes turns until a request comes, and responds with `content`.
+fn respond_one(engine: &mut Reactor, content: Content<'_>) {
     loop {
         engine.prepare();
         let mut reports = Vec::new();
@@ -27,9 +27,9 @@ fn answer_one(engine: &mut Reactor, content: Content<'_>) {
         engine.woken(&reports);
         while let Some(event) = engine.next_event() {
             if let Event::Request { client, .. } = event {
-                let conn = client.exchange;
+                let exchange = client.exchange;
                 engine
-                    .exchange(conn)
+                    .exchange(exchange)
                     .respond(200, std::iter::empty(), content)
                     .unwrap();
                 return;
@@ -57,8 +57,8 @@ fn the_connection_that_panicked_is_closed_and_the_others_are_served() {
     let mut client = TcpStream::connect(address).unwrap();
     ask(&mut client);
     let armed = Arc::new(AtomicBool::new(false));
-    let body = Bomb(vec![0; COPY_LIMIT + 1], Arc::clone(&armed));
-    answer_one(&mut engine, Content::Kept(Box::new(body)));
+    let body = PanickingBody(vec![0; COPY_LIMIT + 1], Arc::clone(&armed));
+    respond_one(&mut engine, Content::Kept(Box::new(body)));
     armed.store(true, Ordering::Relaxed);
     assert!(catch_unwind(AssertUnwindSafe(|| engine.next_event())).is_err());
     engine.abort_current();
@@ -75,9 +75,9 @@ fn the_connection_that_panicked_is_closed_and_the_others_are_served() {
 
     let mut other = TcpStream::connect(address).unwrap();
     ask(&mut other);
-    answer_one(&mut engine, Content::Copied(b"fine"));
+    respond_one(&mut engine, Content::Copied(b"fine"));
     assert!(engine.next_event().is_none());
-    let mut answer = String::new();
-    other.read_to_string(&mut answer).unwrap();
-    assert!(answer.ends_with("\r\n\r\nfine"), "{answer}");
+    let mut response = String::new();
+    other.read_to_string(&mut response).unwrap();
+    assert!(response.ends_with("\r\n\r\nfine"), "{response}");
 }

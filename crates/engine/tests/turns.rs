@@ -1,4 +1,4 @@
-//! What one turn does and what it leaves to the next; who ends a wait.
+//! What one turn does, what it leaves to the next one, and what ends a wait.
 #![cfg(test)]
 
 use prefork_engine::{Content, Event, ExchangeId, ListenerSettings, Reactor};
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-struct Desk {
+struct Server {
     engine: Reactor,
     path: std::path::PathBuf,
     _directory: tempfile::TempDir,
 }
 
-impl Desk {
+impl Server {
     fn new(keep_alive_timeout_ms: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
@@ -29,7 +29,7 @@ impl Desk {
             ..ListenerSettings::default()
         };
         engine.listen(listener.into(), settings).unwrap();
-        Desk {
+        Server {
             engine,
             path,
             _directory: directory,
@@ -40,7 +40,7 @@ impl Desk {
         UnixStream::connect(&self.path).unwrap()
     }
 
-    /// One turn: what `react` is given is all that happens in it.
+    /// One turn: passes each event to `react`.
     fn turn(&mut self, mut react: impl FnMut(&mut Reactor, Event)) {
         let wait_ms = self.engine.prepare();
         let waiter = self.engine.waiter();
@@ -53,14 +53,14 @@ impl Desk {
         self.engine.end_turn();
     }
 
-    /// Turns until there is a request, which is left unanswered.
+    /// Takes turns until a request comes, and does not respond to it.
     fn request(&mut self) -> ExchangeId {
         let mut asked = None;
         while asked.is_none() {
             self.turn(|_, event| {
                 if let Event::Request { client, .. } = event {
-                    let conn = client.exchange;
-                    asked = Some(conn);
+                    let exchange = client.exchange;
+                    asked = Some(exchange);
                 }
             });
         }
@@ -75,7 +75,7 @@ fn timespec(ms: u64) -> rustix::time::Timespec {
     }
 }
 
-fn answer(engine: &mut Reactor, exchange: ExchangeId) {
+fn respond(engine: &mut Reactor, exchange: ExchangeId) {
     let none = std::iter::empty();
     engine
         .exchange(exchange)
@@ -84,28 +84,28 @@ fn answer(engine: &mut Reactor, exchange: ExchangeId) {
 }
 
 #[test]
-fn a_stream_moves_by_one_piece_a_turn_however_fast_it_is() {
-    let mut desk = Desk::new(10_000);
-    let mut client = desk.client();
+fn a_stream_moves_by_one_part_a_turn_however_fast_it_is() {
+    let mut server = Server::new(10_000);
+    let mut client = server.client();
     client.write_all(GET).unwrap();
-    let conn = desk.request();
+    let exchange = server.request();
     let start = |engine: &mut Reactor| {
         engine
-            .exchange(conn)
+            .exchange(exchange)
             .start(200, std::iter::empty(), Length::Unknown)
     };
-    start(&mut desk.engine).unwrap();
-    assert!(desk.engine.exchange(conn).tell_drained());
+    start(&mut server.engine).unwrap();
+    assert!(server.engine.exchange(exchange).want_drained());
     for _ in 0..5 {
         let mut drained = 0;
-        desk.turn(|engine, event| {
+        server.turn(|engine, event| {
             assert!(matches!(event, Event::Drained { .. }));
             drained += 1;
             engine
-                .exchange(conn)
-                .write(Content::Copied(b"piece"))
+                .exchange(exchange)
+                .write(Content::Copied(b"part"))
                 .unwrap();
-            engine.exchange(conn).tell_drained();
+            engine.exchange(exchange).want_drained();
         });
         assert_eq!(drained, 1);
     }
@@ -113,18 +113,18 @@ fn a_stream_moves_by_one_piece_a_turn_however_fast_it_is() {
 
 #[test]
 fn a_client_brings_its_share_of_requests_a_turn_and_the_next_client_is_served_in_it() {
-    let mut desk = Desk::new(10_000);
-    let (mut greedy, mut modest) = (desk.client(), desk.client());
+    let mut server = Server::new(10_000);
+    let (mut greedy, mut modest) = (server.client(), server.client());
     greedy.write_all(&GET.repeat(100)).unwrap();
     modest.write_all(GET).unwrap();
     let mut turns = Vec::new();
     while turns.iter().sum::<usize>() < 101 {
         let mut requests = 0;
-        desk.turn(|engine, event| {
+        server.turn(|engine, event| {
             if let Event::Request { client, .. } = event {
-                let conn = client.exchange;
+                let exchange = client.exchange;
                 requests += 1;
-                answer(engine, conn);
+                respond(engine, exchange);
             }
         });
         turns.push(requests);
@@ -133,17 +133,17 @@ fn a_client_brings_its_share_of_requests_a_turn_and_the_next_client_is_served_in
 }
 
 #[test]
-fn an_answer_from_another_thread_ends_the_wait() {
-    let mut desk = Desk::new(60_000);
-    let mut client = desk.client();
+fn a_response_from_another_thread_ends_the_wait() {
+    let mut server = Server::new(60_000);
+    let mut client = server.client();
     client.write_all(GET).unwrap();
-    let conn = desk.request();
-    let waiter = desk.engine.waiter();
-    let engine = Arc::new(Mutex::new(desk.engine));
+    let exchange = server.request();
+    let waiter = server.engine.waiter();
+    let engine = Arc::new(Mutex::new(server.engine));
     engine.lock().unwrap().prepare();
     let other = {
         let engine = Arc::clone(&engine);
-        std::thread::spawn(move || answer(&mut engine.lock().unwrap(), conn))
+        std::thread::spawn(move || respond(&mut engine.lock().unwrap(), exchange))
     };
     let mut reports = Vec::new();
     let began = Instant::now();
@@ -160,65 +160,75 @@ fn an_answer_from_another_thread_ends_the_wait() {
 
 #[test]
 fn one_thread_alone_never_wakes_itself() {
-    let mut desk = Desk::new(10_000);
-    let mut client = desk.client();
+    let mut server = Server::new(10_000);
+    let mut client = server.client();
     client.write_all(GET).unwrap();
-    let conn = desk.request();
-    answer(&mut desk.engine, conn);
-    assert_eq!(desk.engine.prepare(), Some(0), "there is an answer to send");
+    let exchange = server.request();
+    respond(&mut server.engine, exchange);
+    assert_eq!(
+        server.engine.prepare(),
+        Some(0),
+        "there is a response to send"
+    );
     let mut reports = Vec::new();
-    desk.engine.waiter().wait(Some(&timespec(0)), &mut reports);
+    server
+        .engine
+        .waiter()
+        .wait(Some(&timespec(0)), &mut reports);
     assert!(reports.is_empty(), "and no system call was made for it");
 }
 
 #[test]
 fn what_happens_outside_of_a_turn_ends_the_wait() {
-    let mut desk = Desk::new(10_000);
-    let mut client = desk.client();
+    let mut server = Server::new(10_000);
+    let mut client = server.client();
     client.write_all(GET).unwrap();
-    let conn = desk.request();
-    assert!(desk.engine.exchange(conn).tell_gone(true));
-    assert!(desk.engine.connection(conn.connection).tell_closed());
-    desk.engine.exchange(conn).abort(None);
-    assert_eq!(desk.engine.prepare(), Some(0));
-    let mut heard = Vec::new();
-    desk.turn(|_, event| match event {
-        Event::Gone { exchange } => heard.push(exchange),
-        Event::Closed { connection, .. } => heard.push(ExchangeId {
+    let exchange = server.request();
+    assert!(server.engine.exchange(exchange).want_gone(true));
+    assert!(server.engine.connection(exchange.connection).want_closed());
+    server.engine.exchange(exchange).abort(None);
+    assert_eq!(server.engine.prepare(), Some(0));
+    let mut events = Vec::new();
+    server.turn(|_, event| match event {
+        Event::Gone { exchange } => events.push(exchange),
+        Event::Closed { connection, .. } => events.push(ExchangeId {
             connection,
             stream: 1,
         }),
         _ => {}
     });
-    let closed = ExchangeId { stream: 1, ..conn };
+    let closed = ExchangeId {
+        stream: 1,
+        ..exchange
+    };
     assert_eq!(
-        heard,
-        [conn, closed],
+        events,
+        [exchange, closed],
         "first the exchange, then its connection"
     );
 }
 
 #[test]
 fn a_complete_response_has_no_client_to_lose() {
-    let mut desk = Desk::new(10_000);
-    let mut client = desk.client();
+    let mut server = Server::new(10_000);
+    let mut client = server.client();
     client.write_all(GET).unwrap();
-    let conn = desk.request();
-    assert!(desk.engine.exchange(conn).tell_gone(true));
-    answer(&mut desk.engine, conn);
-    assert!(!desk.engine.exchange(conn).tell_gone(true));
-    assert!(desk.engine.connection(conn.connection).tell_closed());
-    desk.turn(|_, _| {});
+    let exchange = server.request();
+    assert!(server.engine.exchange(exchange).want_gone(true));
+    respond(&mut server.engine, exchange);
+    assert!(!server.engine.exchange(exchange).want_gone(true));
+    assert!(server.engine.connection(exchange.connection).want_closed());
+    server.turn(|_, _| {});
     drop(client);
     let mut events = 0;
-    desk.turn(|_, event| {
+    server.turn(|_, event| {
         events += 1;
         assert!(matches!(event, Event::Closed { .. }));
     });
     assert_eq!(events, 1);
 }
 
-/// Both are found in one turn: the client asks, and its time is up.
+/// One turn finds both: a request, and the deadline of its connection.
 #[test]
 fn a_request_that_comes_at_the_last_moment_is_not_judged_by_the_old_deadline() {
     for ask in [
@@ -226,19 +236,19 @@ fn a_request_that_comes_at_the_last_moment_is_not_judged_by_the_old_deadline() {
         b"GET / HTTP/1.1\r\nHo",
         GET,
     ] {
-        let mut desk = Desk::new(1);
-        let mut client = desk.client();
+        let mut server = Server::new(1);
+        let mut client = server.client();
         client.write_all(GET).unwrap();
-        let conn = desk.request();
-        answer(&mut desk.engine, conn);
-        desk.turn(|_, _| {});
+        let exchange = server.request();
+        respond(&mut server.engine, exchange);
+        server.turn(|_, _| {});
         std::thread::sleep(Duration::from_millis(400));
         client.write_all(ask).unwrap();
-        desk.turn(|engine, event| match event {
+        server.turn(|engine, event| match event {
             Event::Request { client, .. } => drop(engine.exchange(client.exchange).collect()),
             Event::Malformed { .. } => panic!("timed out at once"),
             _ => {}
         });
-        assert_eq!(desk.engine.connections(), 1);
+        assert_eq!(server.engine.connections(), 1);
     }
 }

@@ -59,7 +59,7 @@ impl Core {
         let pending = self.pending().remove(exchange)?;
         if pending.needs_gone() {
             // A connection whose end is waited for cannot go to another worker.
-            self.engine().exchange(exchange).tell_gone(false);
+            self.engine().exchange(exchange).want_gone(false);
         }
         Some(pending)
     }

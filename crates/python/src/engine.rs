@@ -202,7 +202,7 @@ impl Engine {
     /// requests.
     fn set_max_requests(&self, requests: u64, callback: Py<PyAny>) {
         self.core.engine().set_max_requests(requests);
-        self.dispatcher.when_exhausted(callback);
+        self.dispatcher.when_request_limit_reached(callback);
     }
 
     /// Worker: becomes draining on the scoreboard.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::handoff::passing::Passing;
 use crate::handoff::queue::Queue;
+use crate::handoff::transfer::Transfer;
 use crate::poll_set::WAKEUP;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::net::TcpListener;
@@ -13,14 +13,14 @@ fn listener() -> OwnedFd {
 fn a_process_without_a_descriptor_accepts_nothing_at_all() {
     let set = PollSet::new(WAKEUP).unwrap();
     let mut acceptor = Acceptor::new();
-    let mut passing = Passing::default();
+    let mut transfer = Transfer::default();
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let (entrance, exit) =
+    let (sender, receiver) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-    passing.join(Queue::new(entrance, exit));
+    transfer.join(Queue::new(sender, receiver));
     let mut accepts = |acceptor: &Acceptor| {
-        passing.register(&set, acceptor.is_accepting());
-        (acceptor.is_accepting(), passing.is_registered())
+        transfer.register(&set, acceptor.is_accepting());
+        (acceptor.is_accepting(), transfer.is_registered())
     };
     for _ in 0..2 {
         acceptor
@@ -29,18 +29,30 @@ fn a_process_without_a_descriptor_accepts_nothing_at_all() {
     }
     assert_eq!(accepts(&acceptor), (true, true));
     acceptor.set_state(&set, 1, Listening::Paused).unwrap();
-    assert!(acceptor.starve(&set, 0, 1_000));
+    assert!(acceptor.pause_without_descriptor(&set, 0, 1_000));
     assert_eq!(accepts(&acceptor), (false, false));
-    assert!(!acceptor.starve(&set, 0, 1_000), "it is told once");
+    assert!(
+        !acceptor.pause_without_descriptor(&set, 0, 1_000),
+        "it is told once"
+    );
     assert_eq!(acceptor.due_ms(), Some(1_250));
-    assert_eq!(acceptor.check_supply(&set, 1_249), SupplyNews::None);
-    assert_eq!(acceptor.check_supply(&set, 1_250), SupplyNews::Retried);
+    assert_eq!(
+        acceptor.retry_descriptors(&set, 1_249),
+        DescriptorNews::None
+    );
+    assert_eq!(
+        acceptor.retry_descriptors(&set, 1_250),
+        DescriptorNews::Retried
+    );
     assert_eq!(accepts(&acceptor), (true, true));
     // What was closed for another reason stays closed.
     assert_eq!(acceptor.get(1).unwrap().state, Listening::Paused);
-    assert_eq!(acceptor.check_supply(&set, 1_499), SupplyNews::None);
-    let recovered = SupplyNews::Recovered { listener: 0 };
-    assert_eq!(acceptor.check_supply(&set, 1_500), recovered);
+    assert_eq!(
+        acceptor.retry_descriptors(&set, 1_499),
+        DescriptorNews::None
+    );
+    let recovered = DescriptorNews::Resumed { listener: 0 };
+    assert_eq!(acceptor.retry_descriptors(&set, 1_500), recovered);
     assert_eq!(acceptor.due_ms(), None);
 }
 

@@ -42,11 +42,11 @@ impl Bench {
         }
     }
 
-    /// The client sends `bytes`, and they are received.
+    /// Sends `bytes` as the client, and receives them.
     fn send(&mut self, bytes: &[u8]) {
         self.client.write_all(bytes).unwrap();
-        self.connection.link.keep(&mut self.cx);
-        self.connection.link.load(&mut self.cx);
+        self.connection.link.keep_input(&mut self.cx);
+        self.connection.link.restore_input(&mut self.cx);
         assert!(matches!(
             self.connection.receive(&mut self.cx),
             Progress::Wait
@@ -74,7 +74,7 @@ impl Bench {
         self.connection.finish(&mut self.cx, 0)
     }
 
-    /// What the client gets.
+    /// Returns what the client receives.
     fn sent(&mut self) -> String {
         self.connection.link.flush(&mut self.cx);
         let mut bytes = vec![0; 10_000];
@@ -125,7 +125,7 @@ fn whether_a_response_is_the_last_is_decided_with_its_head() {
     bench.finish().unwrap();
     assert_eq!(bench.connection.link.stage, Stage::Finishing);
     assert!(bench.sent().contains("Connection: close"));
-    // What comes behind it is dropped, and remembered.
+    // Input after the last exchange is dropped, and noted.
     bench.send(GET);
     bench.connection.link.unread = false;
     assert!(matches!(bench.read(), Progress::Wait));
@@ -189,12 +189,12 @@ fn a_body_is_collected_over_several_reads() {
 fn what_breaks_the_rules_is_in_flight_until_it_is_rejected() {
     let mut bench = Bench::new();
     bench.send(b"nonsense\r\n\r\n");
-    let Progress::Event(Event::Malformed { reject, .. }) = bench.read() else {
+    let Progress::Event(Event::Malformed { error, .. }) = bench.read() else {
         panic!("no error");
     };
     assert_eq!((bench.in_flight(), bench.cx.load.counters.requests), (1, 0));
-    assert!(bench.connection.reject(&mut bench.cx, 0, &reject));
-    assert!(!bench.connection.reject(&mut bench.cx, 0, &reject));
+    assert!(bench.connection.reject(&mut bench.cx, 0, &error));
+    assert!(!bench.connection.reject(&mut bench.cx, 0, &error));
     assert_eq!(bench.in_flight(), 0);
     assert!(bench.sent().starts_with("HTTP/1.1 400"));
 }
@@ -206,7 +206,7 @@ fn the_exchange_is_told_before_the_connection_and_only_if_it_waits() {
         bench.send(GET);
         bench.read_request();
         bench.connection.wants_closed = true;
-        assert!(bench.connection.tell_gone(0, waits));
+        assert!(bench.connection.want_gone(0, waits));
         let Bench {
             connection, mut cx, ..
         } = bench;

@@ -1,20 +1,20 @@
 //! The guard: a thread that looks after a worker whose main thread is stuck.
 //!
-//! Each millisecond (more seldom while handlers are fast) it asks whether the
-//! main thread has got any further. If not, it hands off the connections that
-//! wait for it (`passing.rs`), and waits for more of them; if that lasts longer
-//! than a request may take, it responds for it and ends the process. While the
-//! main thread waits for something to do, the guard sleeps, until something is
-//! overdue: a main thread that sleeps through that is stuck as well, behind
-//! another thread. If another loop waits for the reactor, its waiting cannot be
-//! told from its work: it is stuck when there is something for the reactor and
-//! it does not come.
+//! Each millisecond (less often while handlers are fast) it checks whether the
+//! main thread has made progress. If not, it hands off the connections that
+//! wait for the main thread (`transfer.rs`), and those that follow. If one step
+//! takes longer than `request_timeout`, it responds with 504 and ends the
+//! process. While the main thread waits, the guard sleeps until a deadline is
+//! overdue: a main thread that does not wake for one is stuck as well, behind
+//! another thread. If another loop waits for the reactor, the guard cannot tell
+//! whether that loop waits or works: the loop is blocked if the epoll set has
+//! reports and the reactor is not called.
 //!
-//! What it finds is [`judge`], a pure function of what it saw. Always holds: it
-//! touches the reactor only behind its lock, never Python; in its steady state
-//! it allocates nothing.
+//! The decision is [`judge`], a pure function of a snapshot. Always holds: the
+//! guard uses the reactor only under its lock, and never Python; in the steady
+//! state it allocates nothing.
 
-use crate::handoff::main_thread::{GuardHandle, MainThread, Rest};
+use crate::handoff::main_thread::{Activity, GuardHandle, MainThread};
 use crate::poll_set::{REPORTS, Report, Waiter, brings_clients};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
@@ -22,37 +22,41 @@ use std::thread::{Builder, park, park_timeout, sleep};
 use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(1);
-/// So many ticks in which the main thread had nothing to do end in sleep: a
-/// worker under some load does not wake its guard with every request.
+/// After this many ticks without work for the main thread, the guard sleeps.
+/// More than one, so that under some load a request does not have to wake the
+/// guard.
 const IDLE_TICKS: u32 = 2;
-/// A main thread that gets so far in a millisecond is in handlers that cost
-/// less than to look at it: it is looked at each `SELDOM` ticks.
+/// A main thread that makes more steps than this in a millisecond has handlers
+/// that cost less than a check. It is checked each `SELDOM` ticks.
 const FAST_STEPS: u64 = 16;
 const SELDOM: u32 = 10;
-/// How long a stuck main thread is left alone when nothing waits for it: its
-/// request may have had its time by then.
+/// How long to wait for connections of a stuck main thread before checking
+/// whether its request is overdue.
 const STUCK_LOOK: Duration = Duration::from_millis(50);
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Ends the process, on the guard's thread and without the main one: tells
-/// first where that is stuck. Given the request in which it is.
-pub type LastWords = fn(&str) -> !;
+/// Ends the process on the guard's thread, while the main thread is stuck in
+/// the given request: logs that request first.
+pub type EndStuck = fn(&str) -> !;
 
-/// What a guard looks after: a reactor.
+/// What a guard needs of a reactor.
 pub(crate) trait Guarded {
     fn main_thread(&mut self) -> &mut MainThread;
 
-    /// How long a main thread that sleeps may do so at most. `None`: for ever.
-    fn may_sleep(&self) -> Option<Duration>;
+    /// How much longer the main thread may wait before it is overdue. `None`:
+    /// no limit.
+    fn may_wait(&self) -> Option<Duration>;
 
-    /// What to wait on until there is something to do.
+    /// Waits on the epoll set.
     fn waiter(&self) -> Waiter;
 
-    /// Hands off what waits for the main thread; `reports` is all that waits.
-    fn relieve(&mut self, reports: &mut Vec<Report>);
+    /// Hands off the connections that wait for the main thread. `reports` is
+    /// then all that waits.
+    fn hand_off_waiting(&mut self, reports: &mut Vec<Report>);
 
-    /// If `step` is longer than a request may take: responds to all of them,
-    /// and returns the one that is stuck. The process must end.
+    /// If `step` is longer than `request_timeout`: responds with 504 on every
+    /// connection, and returns the request that is stuck. The process must end
+    /// then.
     fn respond_for_stuck(&mut self, step: Duration) -> Option<String>;
 }
 
@@ -60,10 +64,10 @@ pub(crate) trait Guarded {
 /// should be full: signals are the main thread's.
 ///
 /// # Errors
-/// When the process may have no further thread.
+/// If the thread cannot be created.
 pub(crate) fn start<G: Guarded + Send + 'static>(
     guarded: &Arc<Mutex<G>>,
-    last_words: LastWords,
+    end_stuck: EndStuck,
 ) -> io::Result<()> {
     let mut guard = Guard {
         guarded: Arc::downgrade(guarded),
@@ -72,7 +76,7 @@ pub(crate) fn start<G: Guarded + Send + 'static>(
         since: Instant::now(),
         idle_ticks: 0,
         pause_ticks: 1,
-        last_words,
+        end_stuck,
     };
     let mut guarded = guarded.lock().unwrap_or_else(PoisonError::into_inner);
     let thread = Builder::new()
@@ -85,31 +89,32 @@ pub(crate) fn start<G: Guarded + Send + 'static>(
     Ok(())
 }
 
-/// What the guard sees at a tick.
+/// What the guard reads at a tick.
 #[derive(Clone, Copy, Debug)]
 struct Snapshot {
-    /// How many steps the main thread has made since the last tick.
+    /// Steps of the main thread since the last tick.
     steps: u64,
-    /// How many ticks ago that was.
+    /// How long the guard slept before this tick.
     slept_ticks: u32,
-    rest: Rest,
-    /// The main thread sleeps, and should not any more.
+    activity: Activity,
+    /// The main thread waits, and a deadline has passed.
     is_overdue: bool,
-    /// For how many ticks it has had nothing to do.
+    /// For how many ticks it had nothing to do.
     idle_ticks: u32,
-    /// There is something to do, and the main thread waits in another loop.
-    has_news: bool,
+    /// The epoll set has reports, and another loop waits for the reactor.
+    has_work: bool,
 }
 
-/// What follows from it.
+/// The decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// The main thread gets on; `fast`: too fast to be looked at often.
-    GetsOn { fast: bool },
-    /// It is inside one step, or asleep, for too long.
+    /// The main thread makes progress. `fast`: check less often.
+    Progressing { fast: bool },
+    /// It is in one step, or waits past a deadline.
     Stuck,
-    /// There is something to do, and the loop that waits for it does not come.
-    Missed,
+    /// The epoll set has reports, and the loop that waits for it does not call
+    /// the reactor.
+    LoopBlocked,
     /// It has had nothing to do since the last tick.
     Idle,
 }
@@ -117,12 +122,14 @@ enum Verdict {
 fn judge(seen: &Snapshot) -> Verdict {
     if seen.steps > 0 {
         let fast = seen.steps > FAST_STEPS * u64::from(seen.slept_ticks);
-        return Verdict::GetsOn { fast };
+        return Verdict::Progressing { fast };
     }
-    match seen.rest {
-        Rest::Busy => Verdict::Stuck,
+    match seen.activity {
+        Activity::Busy => Verdict::Stuck,
         _ if seen.is_overdue => Verdict::Stuck,
-        Rest::Elsewhere | Rest::Woken if seen.idle_ticks > 0 && seen.has_news => Verdict::Missed,
+        Activity::WaitingElsewhere | Activity::Woken if seen.idle_ticks > 0 && seen.has_work => {
+            Verdict::LoopBlocked
+        }
         _ => Verdict::Idle,
     }
 }
@@ -132,7 +139,7 @@ enum Next {
     Tick,
     /// At most so long.
     Sleep(Option<Duration>),
-    /// The same, but until there is something to do.
+    /// At most so long, or until the epoll set has reports.
     Wait(Option<Duration>),
     End,
 }
@@ -140,13 +147,13 @@ enum Next {
 struct Guard<G> {
     guarded: Weak<Mutex<G>>,
     reports: Vec<Report>,
-    /// Where the main thread was at the last tick, and since when.
+    /// The main thread's step at the last tick, and when it began.
     step: u64,
     since: Instant,
     idle_ticks: u32,
-    /// How long it pauses before it looks again.
+    /// How long to sleep before the next tick.
     pause_ticks: u32,
-    last_words: LastWords,
+    end_stuck: EndStuck,
 }
 
 impl<G: Guarded> Guard<G> {
@@ -155,7 +162,7 @@ impl<G: Guarded> Guard<G> {
             sleep(TICK * self.pause_ticks);
             let (next, waiter) = self.tick();
             match (next, waiter) {
-                // Both return at once if the main thread was quicker.
+                // Both return at once if the main thread has resumed meanwhile.
                 (Next::Sleep(Some(most)), _) => park_timeout(most),
                 (Next::Sleep(None), _) => park(),
                 (Next::Wait(most), Some(waiter)) => {
@@ -167,7 +174,7 @@ impl<G: Guarded> Guard<G> {
         }
     }
 
-    /// Looks once; returns what is next, and what to wait on for that.
+    /// Checks once. Returns what to do next, and what to wait on.
     fn tick(&mut self) -> (Next, Option<Waiter>) {
         let Some(guarded) = self.guarded.upgrade() else {
             return (Next::End, None);
@@ -175,28 +182,29 @@ impl<G: Guarded> Guard<G> {
         let mut guarded = match guarded.try_lock() {
             Ok(guarded) => guarded,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // It is in use. To wait would make its user wake us.
+            // The main thread holds it. Waiting for the lock would cost the
+            // main thread a system call.
             Err(TryLockError::WouldBlock) => return (Next::Tick, None),
         };
         let seen = self.look(&mut *guarded);
         let next = match judge(&seen) {
-            Verdict::GetsOn { fast } => {
+            Verdict::Progressing { fast } => {
                 self.step += seen.steps;
                 self.since = Instant::now();
                 self.idle_ticks = 0;
                 self.pause_ticks = if fast { SELDOM } else { 1 };
-                self.rest(&mut *guarded)
+                self.schedule(&mut *guarded)
             }
             Verdict::Stuck => self.help(&mut *guarded),
-            Verdict::Missed => {
+            Verdict::LoopBlocked => {
                 self.pause_ticks = 1;
-                guarded.relieve(&mut self.reports);
-                self.rest(&mut *guarded)
+                guarded.hand_off_waiting(&mut self.reports);
+                self.schedule(&mut *guarded)
             }
             Verdict::Idle => {
                 self.pause_ticks = 1;
                 self.idle_ticks += seen.slept_ticks;
-                self.rest(&mut *guarded)
+                self.schedule(&mut *guarded)
             }
         };
         let waiter = matches!(next, Next::Wait(_)).then(|| guarded.waiter());
@@ -204,30 +212,31 @@ impl<G: Guarded> Guard<G> {
     }
 
     fn look(&self, guarded: &mut G) -> Snapshot {
-        let (steps, rest) = {
+        let (steps, activity) = {
             let main_thread = guarded.main_thread();
-            (main_thread.steps - self.step, main_thread.rest)
+            (main_thread.steps - self.step, main_thread.activity)
         };
-        // A system call: only where it can matter.
+        // The check is a system call: it is made only if the result matters.
         let looks = steps == 0 && self.idle_ticks > 0;
-        let elsewhere = matches!(rest, Rest::Elsewhere | Rest::Woken);
+        let elsewhere = matches!(activity, Activity::WaitingElsewhere | Activity::Woken);
         Snapshot {
             steps,
             slept_ticks: self.pause_ticks,
-            rest,
-            is_overdue: guarded.may_sleep() == Some(Duration::ZERO),
+            activity,
+            is_overdue: guarded.may_wait() == Some(Duration::ZERO),
             idle_ticks: self.idle_ticks,
-            has_news: looks && elsewhere && guarded.waiter().await_readable(Some(Duration::ZERO)),
+            has_work: looks && elsewhere && guarded.waiter().await_readable(Some(Duration::ZERO)),
         }
     }
 
     /// The main thread is stuck.
     fn help(&mut self, guarded: &mut G) -> Next {
         self.pause_ticks = 1;
-        guarded.relieve(&mut self.reports);
+        guarded.hand_off_waiting(&mut self.reports);
         if let Some(request) = guarded.respond_for_stuck(self.since.elapsed()) {
-            // With the reactor in hand: the main thread does no more harm.
-            (self.last_words)(&request);
+            // The lock is held, so that the main thread cannot use the reactor
+            // any more.
+            (self.end_stuck)(&request);
         }
         if self.reports.is_empty() && guarded.main_thread().guard.is_some() {
             return Next::Wait(Some(STUCK_LOOK));
@@ -235,12 +244,13 @@ impl<G: Guarded> Guard<G> {
         if self.reports.iter().all(|&(data, _)| brings_clients(data)) {
             self.pause_ticks = SELDOM; // other workers accept these
         }
-        self.rest(guarded)
+        self.schedule(guarded)
     }
 
-    /// Once the main thread has been idle for long enough the guard rests as well.
-    fn rest(&mut self, guarded: &mut G) -> Next {
-        let most = guarded.may_sleep();
+    /// What to do until the next check: the guard sleeps if the main thread was
+    /// idle for long enough.
+    fn schedule(&mut self, guarded: &mut G) -> Next {
+        let most = guarded.may_wait();
         let main_thread = guarded.main_thread();
         if main_thread.guard.is_none() {
             return Next::End;
@@ -249,7 +259,7 @@ impl<G: Guarded> Guard<G> {
             return Next::Tick;
         }
         self.idle_ticks = 0;
-        if main_thread.rest != Rest::Asleep {
+        if main_thread.activity != Activity::Waiting {
             return Next::Wait(most);
         }
         main_thread.park_guard();
@@ -264,68 +274,72 @@ mod tests {
     const IDLE: Snapshot = Snapshot {
         steps: 0,
         slept_ticks: 1,
-        rest: Rest::Asleep,
+        activity: Activity::Waiting,
         is_overdue: false,
         idle_ticks: 1,
-        has_news: false,
+        has_work: false,
     };
 
     #[test]
-    fn a_main_thread_that_gets_on_is_left_alone_whatever_else_there_is() {
+    fn a_main_thread_that_makes_progress_is_left_alone() {
         let seen = Snapshot {
             steps: 1,
-            rest: Rest::Busy,
+            activity: Activity::Busy,
             is_overdue: true,
-            has_news: true,
+            has_work: true,
             ..IDLE
         };
-        assert_eq!(judge(&seen), Verdict::GetsOn { fast: false });
+        assert_eq!(judge(&seen), Verdict::Progressing { fast: false });
         let fast = Snapshot { steps: 17, ..seen };
-        assert_eq!(judge(&fast), Verdict::GetsOn { fast: true });
+        assert_eq!(judge(&fast), Verdict::Progressing { fast: true });
         // As fast as that over a longer pause is not fast.
         let slower = Snapshot {
             slept_ticks: 10,
             ..fast
         };
-        assert_eq!(judge(&slower), Verdict::GetsOn { fast: false });
+        assert_eq!(judge(&slower), Verdict::Progressing { fast: false });
     }
 
     #[test]
     fn one_that_is_in_the_same_step_as_before_is_stuck() {
-        let rest = Rest::Busy;
-        assert_eq!(judge(&Snapshot { rest, ..IDLE }), Verdict::Stuck);
+        let activity = Activity::Busy;
+        assert_eq!(judge(&Snapshot { activity, ..IDLE }), Verdict::Stuck);
     }
 
     #[test]
-    fn one_that_sleeps_is_stuck_only_behind_its_time() {
+    fn one_that_waits_is_stuck_only_when_it_is_overdue() {
         assert_eq!(judge(&IDLE), Verdict::Idle);
         let is_overdue = true;
-        for rest in [Rest::Asleep, Rest::Elsewhere, Rest::Woken] {
+        for activity in [
+            Activity::Waiting,
+            Activity::WaitingElsewhere,
+            Activity::Woken,
+        ] {
             let seen = Snapshot {
-                rest,
+                activity,
                 is_overdue,
                 ..IDLE
             };
-            assert_eq!(judge(&seen), Verdict::Stuck, "{rest:?}");
+            assert_eq!(judge(&seen), Verdict::Stuck, "{activity:?}");
         }
     }
 
     #[test]
-    fn news_are_missed_only_by_another_loop_and_not_at_once() {
-        let has_news = true;
-        for rest in [Rest::Elsewhere, Rest::Woken] {
+    fn only_another_loop_is_blocked_and_not_at_once() {
+        let has_work = true;
+        for activity in [Activity::WaitingElsewhere, Activity::Woken] {
             let seen = Snapshot {
-                rest,
-                has_news,
+                activity,
+                has_work,
                 ..IDLE
             };
-            assert_eq!(judge(&seen), Verdict::Missed, "{rest:?}");
+            assert_eq!(judge(&seen), Verdict::LoopBlocked, "{activity:?}");
             let first = Snapshot {
                 idle_ticks: 0,
                 ..seen
             };
-            assert_eq!(judge(&first), Verdict::Idle, "{rest:?}");
+            assert_eq!(judge(&first), Verdict::Idle, "{activity:?}");
         }
-        assert_eq!(judge(&Snapshot { has_news, ..IDLE }), Verdict::Idle);
+        assert_eq!(judge(&Snapshot { has_work, ..IDLE }), Verdict::Idle);
     }
 }

@@ -1,24 +1,23 @@
-//! What the main thread of a worker is doing, as far as its guard is concerned.
+//! What the main thread of a worker does, for its guard.
 //!
-//! Owns: the counter of its steps, and the hold on the guard. The main thread
-//! pays for being guarded with this counter, and with a wake-up when both
-//! threads have been asleep.
+//! Owns: the counter of its steps, and the handle of the guard. The guard costs
+//! the main thread this counter, and one wakeup when both threads were asleep.
 
 use std::thread::Thread;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// None: it is inside a turn, or runs what the owner does between turns.
+pub(crate) enum Activity {
+    /// It is inside a turn, or in its owner's code between turns.
     Busy,
-    /// It waits, or is about to. News must wake it.
-    Asleep,
-    /// Another loop comes when there is something to do. News must wake that.
-    Elsewhere,
-    /// It has been woken, and has not come yet.
+    /// It waits, or is about to. New work must wake it.
+    Waiting,
+    /// Another loop waits for the epoll set. New work must wake that loop.
+    WaitingElsewhere,
+    /// It was woken, and has not resumed yet.
     Woken,
 }
 
-/// The reactor's hold on its guard, which ends with it.
+/// The handle of the guard's thread. Dropping it ends the guard.
 pub(crate) struct GuardHandle {
     thread: Thread,
     parked: bool,
@@ -40,8 +39,8 @@ impl Drop for GuardHandle {
 }
 
 pub(crate) struct MainThread {
-    pub(crate) rest: Rest,
-    /// Counts how far it has got.
+    pub(crate) activity: Activity,
+    /// Counts its progress.
     pub(crate) steps: u64,
     pub(crate) guard: Option<GuardHandle>,
 }
@@ -49,16 +48,16 @@ pub(crate) struct MainThread {
 impl MainThread {
     pub(crate) fn new() -> Self {
         MainThread {
-            rest: Rest::Busy,
+            activity: Activity::Busy,
             steps: 0,
             guard: None,
         }
     }
 
-    /// It has something to do.
+    /// It resumes after a wait.
     #[inline]
     pub(crate) fn resume(&mut self) {
-        self.rest = Rest::Busy;
+        self.activity = Activity::Busy;
         self.steps += 1;
         if let Some(guard) = &mut self.guard {
             if std::mem::take(&mut guard.parked) {
@@ -67,14 +66,17 @@ impl MainThread {
         }
     }
 
-    /// Whether it must be woken for news. If so, it counts as woken.
+    /// Whether it must be woken for new work. If so, it is recorded as woken.
     #[inline]
     pub(crate) fn must_be_woken(&mut self) -> bool {
-        let rests = matches!(self.rest, Rest::Asleep | Rest::Elsewhere);
-        if rests {
-            self.rest = Rest::Woken;
+        let waits = matches!(
+            self.activity,
+            Activity::Waiting | Activity::WaitingElsewhere
+        );
+        if waits {
+            self.activity = Activity::Woken;
         }
-        rests
+        waits
     }
 
     /// The guard sleeps until `resume`.

@@ -1,10 +1,10 @@
 //! Hand-off: connections between the workers of a pool.
 //!
-//! `queue` is the passage that all of them share, `passing` decides what goes
-//! there and how much comes out, `main_thread` is what this process's main
-//! thread is doing, and `guard` the thread that looks after it.
+//! `queue` is the pair of sockets that the workers share, `transfer` decides
+//! which connections go there, `main_thread` is what this process's main thread
+//! does, and `guard` the thread that watches it.
 
 pub(crate) mod guard;
 pub(crate) mod main_thread;
-pub(crate) mod passing;
 pub(crate) mod queue;
+pub(crate) mod transfer;

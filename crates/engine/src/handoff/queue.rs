@@ -1,10 +1,10 @@
-//! The central queue: connections on their way from one worker to another.
+//! The central queue: connections that go from one worker to another.
 //!
 //! Owns: this process's two ends of the pair of sockets that all workers of a
-//! pool share (unix(7), `SOCK_SEQPACKET`, `SCM_RIGHTS`), and the form of a
-//! message. Always holds: nothing here waits; what comes out of the queue is not
-//! trusted, and at worst a connection that serves nothing. Knows no
-//! connection and no reactor.
+//! pool share (unix(7), `SOCK_SEQPACKET`, `SCM_RIGHTS`), and the format of a
+//! message. Always holds: no call blocks; a received message is not trusted, and
+//! at worst costs a connection that serves nothing. Knows no connection and no
+//! reactor.
 
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -18,19 +18,18 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 const MESSAGE_BYTES: usize = 16;
 
-/// What the next worker cannot see from a connection itself.
+/// What the next worker cannot read from the socket itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Passage {
+pub(crate) struct Metadata {
     /// The number of its listener, the same in all workers of a pool.
     pub(crate) listener: u32,
-    /// How many requests it has brought so far.
+    /// How many requests it has sent so far.
     pub(crate) requests: u32,
-    /// When it will have idled too long (CLOCK_MONOTONIC): a hand-off does not
-    /// make it younger.
+    /// Its idle deadline (CLOCK_MONOTONIC): a hand-off does not extend it.
     pub(crate) due_ms: u64,
 }
 
-impl Passage {
+impl Metadata {
     fn to_bytes(self) -> [u8; MESSAGE_BYTES] {
         let number = u128::from(self.listener)
             | u128::from(self.requests) << 32
@@ -40,7 +39,7 @@ impl Passage {
 
     fn from_bytes(bytes: [u8; MESSAGE_BYTES]) -> Self {
         let number = u128::from_le_bytes(bytes);
-        Passage {
+        Metadata {
             listener: number as u32,
             requests: (number >> 32) as u32,
             due_ms: (number >> 64) as u64,
@@ -49,75 +48,76 @@ impl Passage {
 }
 
 pub(crate) enum Received {
-    Connection(OwnedFd, Passage),
-    /// A message that no worker of ours sends.
-    Nonsense,
+    Connection(OwnedFd, Metadata),
+    /// A message that no worker sends.
+    Invalid,
     Nothing,
 }
 
 pub struct Queue {
-    entrance: OwnedFd,
-    exit: OwnedFd,
-    /// The last connection did not go in.
+    sender: OwnedFd,
+    receiver: OwnedFd,
+    /// The last send failed: the queue is full.
     pub(crate) refuses: bool,
-    /// The exit is in the epoll set.
+    /// The receiver is in the epoll set.
     pub(crate) registered: bool,
 }
 
 impl Queue {
-    /// What is sent into `entrance` comes out of `exit`, here or in another
-    /// process.
-    pub fn new(entrance: OwnedFd, exit: OwnedFd) -> Self {
+    /// What is sent to `sender` is received from `receiver`, in this process or
+    /// another one.
+    pub fn new(sender: OwnedFd, receiver: OwnedFd) -> Self {
         Queue {
-            entrance,
-            exit,
+            sender,
+            receiver,
             refuses: false,
             registered: false,
         }
     }
 
-    pub(crate) fn exit(&self) -> BorrowedFd<'_> {
-        self.exit.as_fd()
+    pub(crate) fn receiver(&self) -> BorrowedFd<'_> {
+        self.receiver.as_fd()
     }
 
-    /// How many connections are in it.
+    /// How many connections are in the queue.
     pub(crate) fn len(&self) -> usize {
-        // Of a SEQPACKET socket the bytes of all messages (unix(7), SIOCINQ).
-        let bytes = rustix::io::ioctl_fionread(&self.exit).unwrap_or(0);
+        // For a SEQPACKET socket, FIONREAD counts the bytes of all messages
+        // (unix(7), SIOCINQ).
+        let bytes = rustix::io::ioctl_fionread(&self.receiver).unwrap_or(0);
         bytes as usize / MESSAGE_BYTES
     }
 
-    /// Sends a connection in. The caller closes its own descriptor.
+    /// Sends a connection. The caller closes its own descriptor.
     ///
     /// # Errors
-    /// `AGAIN` when the queue is full, `TOOMANYREFS` when too many descriptors
-    /// are on their way; the connection is where it was.
+    /// `AGAIN` if the queue is full, `TOOMANYREFS` if too many descriptors are
+    /// in flight. Nothing was sent then.
     pub(crate) fn send(
         &mut self,
         connection: BorrowedFd<'_>,
-        passage: Passage,
+        metadata: Metadata,
     ) -> Result<(), Errno> {
-        let message = passage.to_bytes();
+        let message = metadata.to_bytes();
         let rights = [connection];
         let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut room);
         ancillary.push(SendAncillaryMessage::ScmRights(&rights));
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let vector = [IoSlice::new(&message)];
-        let sent = rustix::net::sendmsg(&self.entrance, &vector, &mut ancillary, flags);
+        let sent = rustix::net::sendmsg(&self.sender, &vector, &mut ancillary, flags);
         self.refuses = sent.is_err();
         sent.map(drop)
     }
 
-    /// Takes the next connection out.
+    /// Receives the next connection.
     pub(crate) fn receive(&self) -> Received {
-        // One byte more than a message has: a longer one shows.
+        // One byte more than a message has, to recognise a longer one.
         let mut message = [0; MESSAGE_BYTES + 1];
         let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut room);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let mut vector = [IoSliceMut::new(&mut message)];
-        let received = rustix::net::recvmsg(&self.exit, &mut vector, &mut ancillary, flags);
+        let received = rustix::net::recvmsg(&self.receiver, &mut vector, &mut ancillary, flags);
         let bytes = match received {
             Ok(received) => received.bytes,
             Err(_) => return Received::Nothing,
@@ -126,13 +126,13 @@ impl Queue {
             RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
             _ => None,
         });
-        // Those behind the first, if any, close as they are dropped.
+        // Further descriptors are closed when they are dropped.
         let connection = descriptors.next().and_then(|mut rights| rights.next());
         match (connection, message.first_chunk()) {
             (Some(connection), Some(message)) if bytes == MESSAGE_BYTES => {
-                Received::Connection(connection, Passage::from_bytes(*message))
+                Received::Connection(connection, Metadata::from_bytes(*message))
             }
-            _ => Received::Nonsense,
+            _ => Received::Invalid,
         }
     }
 }
@@ -146,13 +146,13 @@ mod tests {
 
     fn queue() -> Queue {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let (entrance, exit) =
+        let (sender, receiver) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-        Queue::new(entrance, exit)
+        Queue::new(sender, receiver)
     }
 
-    fn passage(number: u32) -> Passage {
-        Passage {
+    fn metadata(number: u32) -> Metadata {
+        Metadata {
             listener: number,
             requests: u32::MAX - number,
             due_ms: u64::MAX - u64::from(number),
@@ -163,19 +163,19 @@ mod tests {
     fn a_connection_comes_out_as_it_went_in() {
         let mut queue = queue();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        queue.send(ours.as_fd(), passage(7)).unwrap();
-        queue.send(ours.as_fd(), passage(8)).unwrap();
+        queue.send(ours.as_fd(), metadata(7)).unwrap();
+        queue.send(ours.as_fd(), metadata(8)).unwrap();
         drop(ours);
         assert_eq!(queue.len(), 2);
         let Received::Connection(socket, told) = queue.receive() else {
             panic!("nothing came out");
         };
-        assert_eq!(told, passage(7));
+        assert_eq!(told, metadata(7));
         theirs.write_all(b"still here").unwrap();
         let mut received = [0; 10];
         UnixStream::from(socket).read_exact(&mut received).unwrap();
         assert_eq!(&received, b"still here");
-        assert!(matches!(queue.receive(), Received::Connection(_, told) if told == passage(8)));
+        assert!(matches!(queue.receive(), Received::Connection(_, told) if told == metadata(8)));
         assert!(matches!(queue.receive(), Received::Nothing));
         assert_eq!(queue.len(), 0);
     }
@@ -185,14 +185,14 @@ mod tests {
         let mut queue = queue();
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let mut sent = 0;
-        while queue.send(ours.as_fd(), passage(sent)).is_ok() {
+        while queue.send(ours.as_fd(), metadata(sent)).is_ok() {
             sent += 1;
             assert!(sent < 100_000);
         }
         assert!(queue.refuses);
         assert_eq!(queue.len(), sent as usize);
         assert!(matches!(queue.receive(), Received::Connection(..)));
-        queue.send(ours.as_fd(), passage(0)).unwrap();
+        queue.send(ours.as_fd(), metadata(0)).unwrap();
         assert!(!queue.refuses);
     }
 
@@ -208,7 +208,7 @@ mod tests {
             }
             let vector = [IoSlice::new(message)];
             let flags = SendFlags::empty();
-            rustix::net::sendmsg(&queue.entrance, &vector, &mut ancillary, flags).unwrap();
+            rustix::net::sendmsg(&queue.sender, &vector, &mut ancillary, flags).unwrap();
         };
         let one = [ours.as_fd()];
         send(b"short", &one);
@@ -216,7 +216,7 @@ mod tests {
         send(&[0xff; 5000], &one);
         send(&[0xff; 16], &[]);
         for _ in 0..4 {
-            assert!(matches!(queue.receive(), Received::Nonsense));
+            assert!(matches!(queue.receive(), Received::Invalid));
         }
         send(&[0xff; 16], &[ours.as_fd(); 5]);
         assert!(matches!(queue.receive(), Received::Connection(_, told) if told.listener == !0));

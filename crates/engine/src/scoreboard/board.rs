@@ -1,4 +1,4 @@
-//! The manager's side: makes the scoreboard, gives slots to workers and takes them back.
+//! The manager's side: makes the scoreboard, claims slots for workers and clears them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +12,7 @@ use super::slot::Slot;
 use super::state::State;
 use super::view::View;
 
-/// A scoreboard in the hands of its manager.
+/// The manager's scoreboard.
 pub struct Board {
     view: View,
     file: OwnedFd,
@@ -23,7 +23,8 @@ impl Board {
     /// Makes a scoreboard of `capacity` empty slots.
     ///
     /// # Errors
-    /// `InvalidInput` for a capacity of zero; else what the kernel said.
+    /// `InvalidInput` for a capacity of zero; otherwise those of the system
+    /// calls.
     pub fn create(capacity: usize) -> io::Result<Self> {
         let wakeup = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (memory, file) = SharedMemory::create(capacity)?;
@@ -41,17 +42,17 @@ impl Board {
         &self.view
     }
 
-    /// The memory file. Who gets it can look and no more, but for this process.
+    /// The memory file. Other processes can map it to read, and not to write.
     pub fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
-    /// An eventfd that becomes readable when a worker saw the spares fall short.
+    /// An eventfd that becomes readable when a worker finds too few spares.
     pub fn wakeup(&self) -> BorrowedFd<'_> {
         self.wakeup.as_fd()
     }
 
-    /// Tells readers and workers about the manager.
+    /// Writes the header.
     pub fn publish(&self, header: &Header) {
         self.view.memory().manager().header.store(header);
     }
@@ -72,15 +73,15 @@ impl Board {
         true
     }
 
-    /// Empties the slot of a worker that is gone; what it did is added to the header's
-    /// `retired` totals.
+    /// Empties the slot of a worker that has exited, and adds its counters to the
+    /// header's `retired` totals.
     pub fn clear(&self, index: usize) {
         let Some(page) = self.view.memory().slot(index) else {
             return;
         };
         let gone = page.counters();
         let mut header = self.view.header();
-        // Saturating: a worker wrote the numbers.
+        // Saturating: the worker could have written any number.
         header.retired_requests = header.retired_requests.saturating_add(gone.requests);
         header.retired_bytes_in = header.retired_bytes_in.saturating_add(gone.bytes_in);
         header.retired_bytes_out = header.retired_bytes_out.saturating_add(gone.bytes_out);
@@ -90,11 +91,12 @@ impl Board {
         page.reset(State::Empty, 0, 0);
     }
 
-    /// Moves a forked worker into its slot: it keeps one page to write and gives everything
-    /// else up.
+    /// Makes a forked process the worker of a slot: from then on it can write the page of
+    /// that slot only.
     ///
     /// # Errors
-    /// `InvalidInput` when there is no such slot; else what the kernel said.
+    /// `InvalidInput` if there is no such slot; otherwise those of the system
+    /// calls.
     pub fn enter(self, index: usize, concurrency: u32) -> io::Result<Slot> {
         let mut memory = self.view.into_memory();
         memory.narrow(self.file.as_fd(), index)?;

@@ -1,4 +1,4 @@
-//! What the manager tells: about itself, its limits, and the workers that are gone.
+//! The manager's page: about itself, its limits, and the workers that have exited.
 
 use super::sequence::Sequence;
 use super::word::{Cell, Word};
@@ -31,7 +31,7 @@ impl From<u64> for Value {
 /// Makes the plain `Header` and its image in shared memory from one list of fields.
 macro_rules! header {
     ($($(#[$doc:meta])* $field:ident: $kind:ty,)*) => {
-        /// The manager's page as a value. All of it was true at one moment.
+        /// The manager's page as a value: one consistent copy.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct Header {
             $($(#[$doc])* pub $field: $kind,)*
@@ -42,8 +42,8 @@ macro_rules! header {
                 [$((stringify!($field), Value::from(self.$field)),)*].into_iter()
             }
 
-            /// Sets a field by its name. False if there is none, or if the number does not fit
-            /// it.
+            /// Sets a field by its name. False if there is no such field or the number does
+            /// not fit it.
             pub fn set(&mut self, name: &str, number: u64) -> bool {
                 match name {
                     $(stringify!($field) => {
@@ -71,7 +71,8 @@ macro_rules! header {
 
             pub fn load(&self) -> Header {
                 let copy = || Header { $($field: self.$field.get(),)* };
-                // A manager killed amid a write leaves words of two moments, each of them true.
+                // A manager that was killed during a write leaves words of two versions. Each
+                // of them is valid.
                 self.sequence.read(copy).unwrap_or_else(copy)
             }
         }
@@ -83,28 +84,30 @@ header! {
     pid: u32,
     /// When the manager started, in seconds since 1970.
     started_unix_s: u64,
-    /// The same on the monotonic clock, which the slots' times are told by.
+    /// The same on the monotonic clock, as are the times of the slots.
     started_ns: u64,
     /// The code that new workers run.
     generation: u32,
     min_spare: u32,
     max_spare: u32,
     max_clients: u32,
-    /// Whether a fork would be allowed now. If not, no worker needs to wake the manager.
+    /// Whether another worker may be forked now. If not, no worker needs to wake the
+    /// manager.
     may_grow: bool,
-    /// No spare is left and none can come: active workers accept all the same.
+    /// No spare is left and the pool may not grow: active workers accept too.
     overcommit: bool,
     /// The server is shutting down.
     stopping: bool,
-    /// Workers that go are replaced: others take what they leave in the central queue.
+    /// Workers that exit are replaced: other workers adopt what is in the central
+    /// queue.
     kept: bool,
     /// Workers forked so far.
     forked: u64,
-    /// Of these, how many are gone.
+    /// Of these, how many have exited.
     died: u64,
     /// Of these, how many never became spare.
     boot_failed: u64,
-    /// What the workers that are gone did, as they told.
+    /// Counters of the workers that have exited.
     retired_requests: u64,
     retired_bytes_in: u64,
     retired_bytes_out: u64,

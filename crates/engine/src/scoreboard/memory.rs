@@ -1,12 +1,13 @@
-//! The mapping of the memory file, and all the unsafety of the scoreboard.
+//! The mapping of the memory file, and all unsafe code of the scoreboard.
 //!
-//! Gives out references to pages. They are sound whatever other processes do, because
+//! It returns references to pages. They are sound whatever other processes do,
+//! because
 //! * a page is made of atomics only, and every bit pattern of them is valid;
 //! * the mapping lives as long as the `SharedMemory` the reference borrows from;
 //! * the file can no longer shrink (`F_SEAL_SHRINK`, checked here before mapping), so no page
 //!   can vanish under a reader as SIGBUS.
 //!
-//! Must not know what the words mean.
+//! It does not know what the words mean.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +23,7 @@ use super::page::{ManagerPage, PAGE_BYTES, SlotPage};
 
 const NAME: &str = "prefork-scoreboard";
 
-/// Neither size nor seals change any more, and no new mapping can be written through.
+/// Size and seals cannot change any more, and no new mapping can be writable.
 pub(super) fn seals() -> SealFlags {
     SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL
 }
@@ -40,8 +41,7 @@ unsafe impl Send for SharedMemory {}
 unsafe impl Sync for SharedMemory {}
 
 impl SharedMemory {
-    /// A new file of zeroes for `slots` slots, sealed. This mapping is the last one that can
-    /// write.
+    /// A new, sealed file of zeros for `slots` slots. This mapping is the last writable one.
     pub fn create(slots: usize) -> io::Result<(Self, OwnedFd)> {
         let pages = slots
             .checked_add(1)
@@ -54,7 +54,7 @@ impl SharedMemory {
         Ok((memory, file))
     }
 
-    /// Maps a file that another process handed over, to read. Refuses one that could still be cut or
+    /// Maps a file of another process to read. Refuses a file that can still be truncated or
     /// written.
     pub fn attach(file: BorrowedFd<'_>) -> io::Result<Self> {
         let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
@@ -100,7 +100,7 @@ impl SharedMemory {
         Some(unsafe { self.start.add((index + 1) * PAGE_BYTES).cast().as_ref() })
     }
 
-    /// A slot's page as bare words, to write what no honest worker would.
+    /// A slot's page as plain words, to write invalid ones.
     #[cfg(test)]
     pub fn words(&self, index: usize) -> &[AtomicU64] {
         let page: *const SlotPage = self.slot(index).expect("a slot");
@@ -108,9 +108,9 @@ impl SharedMemory {
         unsafe { std::slice::from_raw_parts(page.cast(), PAGE_BYTES / 8) }
     }
 
-    /// Gives up writing anywhere but in one slot, for ever. Read-only mappings are laid over
-    /// all other pages: made after the seal, the kernel refuses to let them become writable
-    /// again, which it would not after a mere `mprotect`.
+    /// Makes all pages but one slot's read-only for the rest of the process. Read-only
+    /// mappings replace those pages: as they are made after the seal, the kernel refuses to
+    /// make them writable again. After a mere `mprotect` it would not.
     pub fn narrow(&mut self, file: BorrowedFd<'_>, index: usize) -> io::Result<()> {
         let own = index
             .checked_add(1)
@@ -140,13 +140,13 @@ impl SharedMemory {
 
 impl Drop for SharedMemory {
     fn drop(&mut self) {
-        // SAFETY: the range is ours, and no reference into it outlives `self`. Failing would
-        // only leak it.
+        // SAFETY: the range is ours, and no reference into it outlives `self`. A failure
+        // would only leak it.
         let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.pages * PAGE_BYTES) };
     }
 }
 
-/// Linux before 6.3 does not know that a memory file can be closed to execution.
+/// Linux before 6.3 has no MFD_NOEXEC_SEAL.
 fn create_file() -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     match rustix::fs::memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL) {

@@ -1,13 +1,13 @@
-//! How the pages are laid out, and what can be read from them.
+//! The layout of the pages, and their contents as values.
 
 use super::header::SharedHeader;
 use super::sequence::Sequence;
 use super::state::State;
 use super::word::{Text, Word};
 
-/// Room for one slot or the manager's words: whole pages, the unit in which the kernel grants or
-/// refuses writing. Elsewhere than on x86 a kernel may be built for pages of 64 KiB; what is not
-/// touched of a slot takes no memory.
+/// The size of a slot, and of the manager's page: a whole page of the system, because the kernel
+/// protects whole pages. Other architectures than x86 may have pages of 64 KiB. An unused part
+/// of a slot takes no memory.
 pub(super) const PAGE_BYTES: usize = if cfg!(target_arch = "x86_64") {
     4096
 } else {
@@ -19,7 +19,7 @@ const PATH_WORDS: usize = 32;
 
 /// "prefork", as a number. A reader refuses memory that does not start with it.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"prefork\0");
-/// Counts the changes of this layout.
+/// The version of this layout.
 pub(super) const LAYOUT: u32 = 2;
 
 const _: () =
@@ -29,8 +29,8 @@ const _: () =
 pub(super) struct ManagerPage {
     pub magic: Word<u64>,
     pub layout: Word<u32>,
-    /// One past the highest slot that was ever claimed. Readers stop there, so that a large
-    /// pool's unused slots take neither memory nor time.
+    /// One past the highest slot that was ever claimed. Readers stop there, so that unused
+    /// slots of a large pool take neither memory nor time.
     pub reach: Word<u32>,
     pub header: SharedHeader,
 }
@@ -43,15 +43,15 @@ pub struct Counters {
     pub bytes_out: u64,
     /// Connections that are open now.
     pub connections: u64,
-    /// Time spent outside of waiting.
+    /// Time not spent waiting.
     pub busy_ns: u64,
-    /// Connections that were passed on to other workers.
+    /// Connections that were handed off to other workers.
     pub handed_off: u64,
     /// Connections that came from other workers.
     pub adopted: u64,
 }
 
-/// The request that a worker began last.
+/// The last request that a worker began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Cut to 16 bytes.
@@ -61,7 +61,8 @@ pub struct Request {
     pub started_ns: u64,
 }
 
-/// A slot as a value: fit to be shown, not to be relied on, for the worker wrote what it liked.
+/// A slot as a value, to be displayed and not relied on: the worker could have written
+/// anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub state: State,
@@ -69,7 +70,7 @@ pub struct Record {
     pub generation: u32,
     /// When the slot was claimed.
     pub started_ns: u64,
-    /// When the worker's loop last turned.
+    /// When the last turn of the worker's loop began.
     pub turned_ns: u64,
     pub in_flight: u32,
     pub counters: Counters,
@@ -100,8 +101,8 @@ pub(super) struct SlotPage {
 }
 
 impl SlotPage {
-    /// Gives the slot to a new worker, or to none. The sequence goes on counting: a reader
-    /// that began with the last worker must not take the words of the next one for its own.
+    /// Resets the slot for a new worker, or empties it. The sequence is not reset: a reader
+    /// that began before must notice the change.
     pub fn reset(&self, state: State, generation: u32, now_ns: u64) {
         self.sequence.write(|| {
             self.pid.set(0);
@@ -136,8 +137,8 @@ impl SlotPage {
         }
     }
 
-    /// All words of one moment. If the worker stopped amid a write: its numbers without its
-    /// request.
+    /// A consistent copy of all words. If the worker stopped during a write: its numbers
+    /// without its request.
     pub fn record(&self) -> Record {
         let copy = || {
             (

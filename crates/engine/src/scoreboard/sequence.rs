@@ -1,10 +1,10 @@
-//! A sequence counter: lets a reader copy several words that were written together, without a
-//! lock.
+//! A sequence lock: a reader gets a consistent copy of several words without blocking the
+//! writer.
 //!
-//! The number is odd while the writer is at work. A reader that saw the same even number before
-//! and after its copy has a whole one. The writer never waits; a reader gives up after a while,
-//! because a worker may have been killed amid a write, and a hostile one can keep the number
-//! odd for ever.
+//! The number is odd during a write. A copy is consistent if the number was the same even one
+//! before and after it. The writer never waits. A reader gives up after a number of attempts,
+//! because a worker may have been killed during a write, and a hostile one can keep the number
+//! odd.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{
@@ -14,8 +14,8 @@ use std::sync::atomic::{
 };
 use std::thread::yield_now;
 
-/// A write takes some ten nanoseconds: looking again soon is enough unless its writer was
-/// descheduled amid it.
+/// A write takes about ten nanoseconds, so a few spins are enough unless the writer was
+/// descheduled during it.
 const SPINS: u32 = 100;
 const YIELDS: u32 = 20;
 
@@ -23,9 +23,10 @@ const YIELDS: u32 = 20;
 pub(super) struct Sequence(AtomicU64);
 
 impl Sequence {
-    /// Runs `change` as one write. There must be no other writer.
+    /// Runs `change` as one write. There is only one writer.
     pub fn write<T>(&self, change: impl FnOnce() -> T) -> T {
-        // `| 1`, not `+ 1`: the slot's last worker may have been killed amid a write.
+        // `| 1`, not `+ 1`: the slot's last worker may have been killed during a
+        // write.
         let odd = self.0.load(Relaxed) | 1;
         self.0.store(odd, Relaxed);
         fence(Release); // a reader that sees a word of `change` sees the odd number too
@@ -34,7 +35,7 @@ impl Sequence {
         result
     }
 
-    /// Runs `copy` until no write fell into it. None when that did not come to pass.
+    /// Runs `copy` until no write overlaps it. None if that fails too often.
     pub fn read<T>(&self, copy: impl Fn() -> T) -> Option<T> {
         for attempt in 0..SPINS + YIELDS {
             let before = self.0.load(Acquire);

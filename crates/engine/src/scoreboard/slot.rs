@@ -1,4 +1,4 @@
-//! The worker's side: its own page, on the path of every request.
+//! The worker's side: it writes its own page for every request.
 
 use std::os::fd::OwnedFd;
 
@@ -6,7 +6,7 @@ use super::memory::SharedMemory;
 use super::page::{Counters, SlotPage};
 use super::state::State;
 
-/// A worker's place on the scoreboard, and its writer.
+/// The writer of a worker's page.
 pub struct Slot {
     pub(super) memory: SharedMemory,
     wakeup: OwnedFd,
@@ -39,7 +39,7 @@ impl Slot {
         slot
     }
 
-    /// A request begins; with it, `in_flight` are open.
+    /// A request begins. `in_flight` includes it.
     pub fn begin(&self, in_flight: u32, method: &[u8], path: &[u8], now_ns: u64) {
         self.change(|page| {
             page.in_flight.set(in_flight);
@@ -50,7 +50,7 @@ impl Slot {
         });
     }
 
-    /// A request ended; without it, `in_flight` are open.
+    /// A request has ended. `in_flight` does not include it.
     pub fn end(&self, in_flight: u32) {
         self.change(|page| {
             page.in_flight.set(in_flight);
@@ -58,13 +58,13 @@ impl Slot {
         });
     }
 
-    /// `Spare` when ready to accept, `Draining` when leaving: all else follows from `begin` and
-    /// `end`.
+    /// Sets `Spare` when the worker is ready, and `Draining` before it exits. The other states
+    /// follow from `begin` and `end`.
     pub fn set_state(&self, state: State) {
         self.change(|_| state);
     }
 
-    /// Tells the totals; once a turn of the loop.
+    /// Writes the counters, once in each turn of the loop.
     pub fn turn(&self, now_ns: u64, counters: &Counters) {
         self.change(|page| {
             page.turned_ns.set(now_ns);
@@ -73,13 +73,14 @@ impl Slot {
         });
     }
 
-    /// No spare was left and none could come when the manager looked last: active workers accept.
+    /// Whether the manager has last found no spare in a pool that may not grow: active workers
+    /// accept.
     pub fn overcommit(&self) -> bool {
         self.memory.manager().header.overcommit.get()
     }
 
-    /// Overcommit, and no worker has become spare since. Of several that become active at once one
-    /// sees that, at least: see `fewer_spares_than`.
+    /// Whether to overcommit, and no worker has become spare since. If several become active at
+    /// once, at least one of them sees that: see `fewer_spares_than`.
     pub fn must_overcommit(&self) -> bool {
         self.overcommit() && self.spares_elsewhere() == 0
     }
@@ -89,40 +90,41 @@ impl Slot {
         self.memory.manager().header.stopping.get()
     }
 
-    /// Workers that go are replaced.
+    /// Whether workers that exit are replaced.
     pub fn pool_is_kept(&self) -> bool {
         self.memory.manager().header.kept.get()
     }
 
-    /// A spare that is missing may be forked.
+    /// Whether the pool may grow.
     pub fn may_grow(&self) -> bool {
         self.memory.manager().header.may_grow.get()
     }
 
-    /// How many other workers could start one more request now. One that still boots could not.
+    /// How many other workers could start one more request now. A starting worker could not.
     pub fn spares_elsewhere(&self) -> usize {
         let spares = self.others().filter(|&state| state == State::Spare);
         spares.count()
     }
 
-    /// Whether the pool could grow and, besides this worker, has fewer spares than it wants.
+    /// Whether the pool may grow and, without this worker, has fewer spares than
+    /// `min_spare`.
     pub fn spares_short(&self) -> bool {
         let header = &self.memory.manager().header;
         header.may_grow.get() && self.fewer_spares_than(header.min_spare.get() as usize)
     }
 
-    /// Whether this worker was the last spare of a pool that cannot grow, and the manager has not
-    /// yet said that active workers accept as well.
-    pub fn was_the_last(&self) -> bool {
+    /// Whether this worker was the last spare of a pool that may not grow, and the manager has
+    /// not set overcommit yet.
+    pub fn was_last_spare(&self) -> bool {
         let header = &self.memory.manager().header;
         !header.may_grow.get() && !header.overcommit.get() && self.fewer_spares_than(1)
     }
 
-    /// The look goes round from the next slot on and ends as soon as it found enough, so it is
-    /// cheap when spares are plenty. Two workers that stop being spare at once must not each
-    /// count the other: a worker tells its state before it looks, and states are written and
-    /// read in one order for all (`SeqCst`). So the last to tell sees all others, and at least
-    /// that one wakes the manager.
+    /// The search begins at the next slot and ends when it has found enough, so it is cheap
+    /// while there are many spares. Two workers that become active at once must not both count
+    /// the other as spare: a worker writes its state before it reads the others, and all
+    /// processes see these accesses in one order (`SeqCst`). So the last writer sees the
+    /// states of all others, and at least that one wakes the manager.
     fn fewer_spares_than(&self, wanted: usize) -> bool {
         let spares = self.others().filter(|state| state.is_spare());
         spares.take(wanted).count() < wanted
@@ -137,8 +139,8 @@ impl Slot {
             .map(|page| page.state.get_ordered())
     }
 
-    /// One write to our page, which ends with the state it returns. Wakes the manager if that
-    /// took a spare away.
+    /// Makes one write to the worker's page. `write` returns the new state. Wakes the manager
+    /// if there are too few spares now.
     fn change(&self, write: impl FnOnce(&SlotPage) -> State) {
         let Some(page) = self.memory.slot(self.index) else {
             return;
@@ -156,15 +158,15 @@ impl Slot {
         }
     }
 
-    /// Has the manager look at the pool.
+    /// Wakes the manager.
     pub fn wake_manager(&self) {
-        // It can only fail because the counter is full: then the manager has long been told.
+        // It fails only if the counter is full, and then the eventfd is readable.
         let _ = rustix::io::write(&self.wakeup, &1_u64.to_ne_bytes());
     }
 
     fn state_with(&self, in_flight: u32, page: &SlotPage) -> State {
         match page.state.get() {
-            State::Draining => State::Draining, // there is no way back
+            State::Draining => State::Draining, // a draining worker does not return
             _ if in_flight >= self.concurrency => State::Active,
             _ => State::Spare,
         }

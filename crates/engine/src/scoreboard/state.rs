@@ -1,19 +1,19 @@
-//! What a slot's worker is doing.
+//! The state of a slot's worker.
 
-/// What a slot's worker is doing.
+/// The state of a slot's worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
     /// No worker has the slot.
     Empty = 0,
-    /// Forked, not yet accepting. Counts towards the spares, or a slow start would cause a fork
-    /// too many.
+    /// Forked, and not accepting yet. It counts as a spare, or a slow start would cause too
+    /// many forks.
     Starting = 1,
-    /// Could start one more request now.
+    /// It could start one more request now.
     Spare = 2,
-    /// Is as busy as it may be.
+    /// It has as many requests in flight as it may.
     Active = 3,
-    /// Takes no new work and leaves when its requests are done.
+    /// It takes no new work and exits when its requests are done.
     Draining = 4,
 }
 

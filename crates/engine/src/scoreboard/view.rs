@@ -1,4 +1,4 @@
-//! The reader's side: the manager's own eyes, and those of `status` in another process.
+//! The reader's side, for the manager and for `status` in another process.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -9,7 +9,7 @@ use super::page::Record;
 use super::page::{LAYOUT, MAGIC, SlotPage};
 use super::state::State;
 
-/// A scoreboard to look at.
+/// A scoreboard to read.
 pub struct View {
     memory: SharedMemory,
 }
@@ -19,11 +19,11 @@ impl View {
         Self { memory }
     }
 
-    /// Looks at the scoreboard of another process, through the memory file it handed over.
+    /// Maps the scoreboard of another process, given its memory file.
     ///
     /// # Errors
-    /// `InvalidData` when it is no scoreboard, one of another version, or not sealed; else what
-    /// the kernel said.
+    /// `InvalidData` if it is not a scoreboard of this version, or not sealed; otherwise those
+    /// of the system calls.
     pub fn attach(file: BorrowedFd<'_>) -> io::Result<Self> {
         let memory = SharedMemory::attach(file)?;
         let page = memory.manager();
@@ -42,7 +42,7 @@ impl View {
         self.memory.manager().header.load()
     }
 
-    /// One state a slot, by index.
+    /// The state of each slot, by index.
     pub fn states(&self) -> Vec<State> {
         let pages = (0..self.capacity()).map_while(|index| self.page(index));
         let mut states: Vec<_> = pages.map(|page| page.state.get_ordered()).collect();
@@ -50,14 +50,14 @@ impl View {
         states
     }
 
-    /// What a slot's worker told of itself. None when the slot is empty, or there is no such slot.
+    /// The contents of a slot. None if the slot is empty or does not exist.
     pub fn read(&self, index: usize) -> Option<Record> {
         let record = self.page(index)?.record();
         (record.state != State::Empty).then_some(record)
     }
 
-    /// A slot that a worker has had. To look at another one's page would make the kernel find
-    /// memory for it.
+    /// The page of a slot that was claimed before. Reading any other page would make the
+    /// kernel allocate memory for it.
     fn page(&self, index: usize) -> Option<&SlotPage> {
         let reach = self.memory.manager().reach.get() as usize;
         self.memory.slot(index).filter(|_| index < reach)

@@ -1,8 +1,8 @@
-//! The cells that shared memory is made of.
+//! The atomic words that shared memory is made of.
 //!
-//! Every cell is an atomic: another process may change it at any moment, and a torn or invented
-//! value is then only a wrong number, never undefined behaviour. Values are typed at the edge,
-//! and every bit pattern is some value.
+//! Another process may change a word at any moment. As each word is an atomic, that is a wrong
+//! number at worst, never undefined behaviour. Words are typed, and every bit pattern is a
+//! valid value.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{
@@ -12,7 +12,8 @@ use std::sync::atomic::{
 
 use super::state::State;
 
-/// A value that fits a cell. `from_bits` must take anything: another process may have written it.
+/// A value that fits a word. `from_bits` must accept any bits: another process may have written
+/// them.
 pub(super) trait Cell: Copy {
     fn to_bits(self) -> u64;
     fn from_bits(bits: u64) -> Self;
@@ -49,9 +50,9 @@ impl Cell for State {
     fn to_bits(self) -> u64 {
         self as u64
     }
-    /// Nonsense reads as `Active`: such a worker takes a place in the pool and promises
-    /// nothing. As `Draining` it would be replaced and could so make the pool grow; as a spare
-    /// it would keep real spares from being forked.
+    /// An invalid value reads as `Active`: such a worker counts in the pool, and not as a
+    /// spare. As `Draining` it would be replaced, so that the pool could grow too large; as
+    /// `Spare` it would keep real spares from being forked.
     fn from_bits(bits: u64) -> Self {
         match bits {
             0 => State::Empty,
@@ -63,7 +64,7 @@ impl Cell for State {
     }
 }
 
-/// One typed cell.
+/// One typed word.
 #[repr(transparent)]
 pub(super) struct Word<T> {
     bits: AtomicU64,
@@ -79,8 +80,7 @@ impl<T: Cell> Word<T> {
         self.bits.store(value.to_bits(), Relaxed);
     }
 
-    /// Like `get` and `set`, in one order that all processes agree on. `Slot::fewer_spares_than`
-    /// says which readers need it.
+    /// As `get` and `set`, in one order for all processes: `Slot::fewer_spares_than` needs it.
     pub fn get_ordered(&self) -> T {
         T::from_bits(self.bits.load(SeqCst))
     }
@@ -90,7 +90,7 @@ impl<T: Cell> Word<T> {
     }
 }
 
-/// Up to `8 * WORDS` bytes of text; what is longer is cut.
+/// Up to `8 * WORDS` bytes of text; a longer text is cut.
 #[repr(C)]
 pub(super) struct Text<const WORDS: usize> {
     length: Word<u64>,
@@ -109,7 +109,7 @@ impl<const WORDS: usize> Text<WORDS> {
         }
     }
 
-    /// A copy that allocates nothing, for a reader between two looks at the sequence.
+    /// A copy without an allocation, for `Sequence::read`.
     pub fn copy(&self) -> TextCopy<WORDS> {
         let length = usize::try_from(self.length.get()).unwrap_or(usize::MAX);
         let mut words = [0; WORDS];
@@ -120,8 +120,8 @@ impl<const WORDS: usize> Text<WORDS> {
     }
 }
 
-/// Fewer than eight bytes as a word; in a plain loop, because a copy of unknown length would be
-/// a call.
+/// Fewer than eight bytes as a word. A plain loop, because a copy of unknown length would be a
+/// function call.
 fn padded(bytes: &[u8]) -> u64 {
     bytes
         .iter()
@@ -130,7 +130,7 @@ fn padded(bytes: &[u8]) -> u64 {
 }
 
 pub(super) struct TextCopy<const WORDS: usize> {
-    /// What the writer said, which may be more than there is room for.
+    /// As the writer wrote it: it may exceed the size of `words`.
     length: usize,
     words: [u64; WORDS],
 }

@@ -67,7 +67,7 @@ impl Waiting {
     pub(crate) fn has_much_to_send(&self) -> bool {
         let mut engine = self.core.engine();
         engine.exchange(self.exchange).unsent() > HIGH_WATER
-            && engine.exchange(self.exchange).tell_drained()
+            && engine.exchange(self.exchange).want_drained()
     }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -93,7 +93,7 @@ pub(crate) fn register<T: Wait>(this: &Bound<'_, T>) -> bool {
             return true;
         }
         let (core, exchange) = (Arc::clone(&waiting.core), waiting.exchange);
-        waiting.is_registered = core.engine().exchange(exchange).tell_gone(true);
+        waiting.is_registered = core.engine().exchange(exchange).want_gone(true);
         if !waiting.is_registered {
             return false;
         }

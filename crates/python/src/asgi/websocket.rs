@@ -107,14 +107,14 @@ impl WebSocketExchange {
         };
         let mut opening = match opening {
             Ok(opening) => opening,
-            Err(reject) => {
-                response.setattr("code", reject.status)?;
-                response.setattr("content", reject.reason)?;
+            Err(error) => {
+                response.setattr("code", error.status)?;
+                response.setattr("content", error.reason)?;
                 response.call_method1("header", ("Sec-WebSocket-Version", "13"))?;
                 Response::done(response)?;
                 let service = Arc::clone(&response.borrow().service);
                 let peer = response.borrow().client.peer;
-                service.client_error(py, &reject.to_string(), peer)?;
+                service.client_error(py, &error.to_string(), peer)?;
                 return Ok(None);
             }
         };

@@ -22,7 +22,7 @@ pub(crate) struct Dispatcher {
     /// In the order of their listeners.
     services: Mutex<Arc<Vec<Arc<Service>>>>,
     /// Called once when this process has taken as many requests as it was to take.
-    exhausted: Mutex<Option<Py<PyAny>>>,
+    request_limit_reached: Mutex<Option<Py<PyAny>>>,
     /// Called when the last connection of a listener that drains is gone.
     drained: Mutex<HashMap<u32, Py<PyAny>>>,
 }
@@ -32,7 +32,7 @@ impl Dispatcher {
         Dispatcher {
             core: Arc::clone(core),
             services: Mutex::default(),
-            exhausted: Mutex::default(),
+            request_limit_reached: Mutex::default(),
             drained: Mutex::default(),
         }
     }
@@ -47,8 +47,8 @@ impl Dispatcher {
         Arc::clone(&locked(&self.services))
     }
 
-    pub(crate) fn when_exhausted(&self, callback: Py<PyAny>) {
-        let former = locked(&self.exhausted).replace(callback);
+    pub(crate) fn when_request_limit_reached(&self, callback: Py<PyAny>) {
+        let former = locked(&self.request_limit_reached).replace(callback);
         drop(former); // not under the lock: freeing it may run Python
     }
 
@@ -83,8 +83,8 @@ impl Dispatcher {
                 bytes,
                 head,
             } => requests::request(py, service(client.listener), client, bytes, head),
-            Event::Malformed { client, reject } => {
-                requests::malformed(py, service(client.listener), client, &reject)
+            Event::Malformed { client, error } => {
+                requests::malformed(py, service(client.listener), client, &error)
             }
             Event::Body { exchange, body } => requests::body(py, core, exchange, body),
             Event::BodyPart { exchange, part } => {
@@ -94,9 +94,9 @@ impl Dispatcher {
                 progress::notify(py, core, exchange, Notice::Message(message))
             }
             Event::Drained { exchange } => progress::drained(py, core, exchange),
-            Event::BodyFailed { client, reject } => {
+            Event::BodyFailed { client, error } => {
                 progress::body_failed(py, core, client.exchange)?;
-                let text = reject.to_string();
+                let text = error.to_string();
                 report(py, service(client.listener), client.peer, Some(&text))
             }
             Event::Ended {
@@ -127,16 +127,16 @@ impl Dispatcher {
                 let service = service(client.listener);
                 progress::overdue(py, core, service, client, &request, after_ms)
             }
-            Event::Starved { listener, error } => {
-                let text = format!("{STARVED}: {error}; {MORE_FILES}");
+            Event::AcceptPaused { listener, error } => {
+                let text = format!("{ACCEPT_PAUSED}: {error}; {MORE_FILES}");
                 warn(py, service(listener), &text)
             }
-            Event::Recovered { listener } => warn(py, service(listener), RECOVERED),
-            Event::Exhausted => {
-                let callback = locked(&self.exhausted).take();
+            Event::AcceptResumed { listener } => warn(py, service(listener), ACCEPT_RESUMED),
+            Event::RequestLimitReached => {
+                let callback = locked(&self.request_limit_reached).take();
                 progress::call(py, callback)
             }
-            Event::Empty { listener } => {
+            Event::ListenerDrained { listener } => {
                 let callback = locked(&self.drained).remove(&listener);
                 progress::call(py, callback)
             }
@@ -180,7 +180,7 @@ fn warn(py: Python<'_>, service: Option<&Arc<Service>>, text: &str) -> PyResult<
     }
 }
 
-const STARVED: &str = "no clients are accepted for now";
+const ACCEPT_PAUSED: &str = "no clients are accepted for now";
 const MORE_FILES: &str =
     "raise the limit of open files (ulimit -n) or lower the number of connections";
-const RECOVERED: &str = "clients are accepted again";
+const ACCEPT_RESUMED: &str = "clients are accepted again";

@@ -23,7 +23,7 @@ pub(super) fn notify(
     }
 }
 
-/// What was written has left the process.
+/// All queued output is sent.
 pub(super) fn drained(py: Python<'_>, core: &Core, exchange: ExchangeId) -> PyResult<()> {
     notify(py, core, exchange, Notice::Drained)?;
     let callback = core

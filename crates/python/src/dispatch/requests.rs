@@ -121,7 +121,7 @@ pub(super) fn malformed(
     py: Python<'_>,
     service: Option<&Arc<Service>>,
     client: Client,
-    reject: &RemoteError,
+    error: &RemoteError,
 ) -> PyResult<()> {
     let Some(service) = service else {
         return Ok(());
@@ -130,8 +130,8 @@ pub(super) fn malformed(
     let response = Py::new(py, Response::new(service, client, None))?;
     let arguments = (
         response.clone_ref(py),
-        reject.status,
-        reject.reason,
+        error.status,
+        error.reason,
         client.peer.to_string(),
     );
     let taken = service.interface.malformed.call1(py, arguments);
@@ -141,7 +141,7 @@ pub(super) fn malformed(
             .core
             .engine()
             .exchange(client.exchange)
-            .reject(reject);
+            .reject(error);
     }
     taken.map(drop)
 }

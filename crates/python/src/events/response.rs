@@ -284,7 +284,7 @@ impl Response {
             // The connection may stream the response to its next request by now.
             let mut engine = response.core().engine();
             response.state == State::Streaming
-                && engine.exchange(response.client.exchange).tell_drained()
+                && engine.exchange(response.client.exchange).want_drained()
         };
         Self::register(slf, can_drain, |pending| &mut pending.drained, callback)
     }
@@ -296,7 +296,7 @@ impl Response {
         let can_leave = |response: &Response| {
             let mut engine = response.core().engine();
             response.state != State::Answered
-                && engine.exchange(response.client.exchange).tell_gone(true)
+                && engine.exchange(response.client.exchange).want_gone(true)
         };
         Self::register(slf, can_leave, |pending| &mut pending.gone, callback)
     }

@@ -33,7 +33,7 @@ fn growing(min_spare: u32) -> Header {
     }
 }
 
-/// How many workers woke the manager since the last time.
+/// How often workers woke the manager since the last call.
 fn wakeups(wakeup: &OwnedFd) -> u64 {
     let mut count = [0; 8];
     rustix::io::read(wakeup, &mut count).map_or(0, |_| u64::from_ne_bytes(count))
@@ -250,14 +250,14 @@ fn a_full_pool_knows_when_its_last_spare_is_gone() {
     board.publish(&full);
     let slot = spare_slot(board, 0, 1);
     slot.begin(1, b"GET", b"/", 0);
-    assert!(!slot.was_the_last(), "another one is starting");
+    assert!(!slot.was_last_spare(), "another one is starting");
 
     let (board, _) = board_of(1);
     let wakeup = board.wakeup().try_clone_to_owned().unwrap();
     board.publish(&full);
     let slot = spare_slot(board, 0, 1);
     slot.begin(1, b"GET", b"/", 0);
-    assert!(slot.was_the_last());
+    assert!(slot.was_last_spare());
     // A handler that returns at once must not cost a system call each time.
     assert_eq!(wakeups(&wakeup), 0);
 }

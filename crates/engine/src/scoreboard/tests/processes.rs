@@ -1,5 +1,5 @@
-//! The board between processes. A worker is here a child between `fork` and `exec`, so that it can
-//! die of a signal without taking the tests along.
+//! The board between processes. A worker is a child between `fork` and `exec` here, so that a
+//! signal kills only that child.
 
 use std::hint::spin_loop;
 use std::io;
@@ -62,7 +62,7 @@ fn another_process_is_never_seen_amid_a_write() {
             let letter = b'a' + (round % 26) as u8;
             slot.begin(letter.into(), &[letter; 16], &[letter; 256], letter.into());
             for _ in 0..100 {
-                spin_loop(); // a moment in which a reader can succeed
+                spin_loop(); // time in which a reader can succeed
             }
         }
         Ok(())
@@ -96,7 +96,7 @@ fn of_two_workers_that_turn_active_at_once_one_sees_both() {
     let race = |index: usize| {
         let wakeup = Arc::clone(&wakeup);
         fork_worker(&board, index, move |slot| {
-            // `turned_ns` is the step at which a worker stands; both take each step together.
+            // `turned_ns` is the step of a worker; both take each step together.
             let other = slot.memory.slot(1 - index).unwrap();
             let step = |number| {
                 slot.turn(number, &Counters::default());

@@ -1,23 +1,23 @@
-//! What goes to other workers through the queue, and what may.
+//! Connections to and from other workers: which may be handed off, and when.
 //!
-//! Always holds: a connection that is handed off has nothing in this process,
-//! so its next worker goes on as if it had accepted it; one that is refused
-//! stays as it was. To the application neither is an event. The queue's exit
-//! is in the epoll set exactly while a listener is: a worker that may accept
-//! may adopt.
+//! Always holds: a connection that is handed off has no state in this process,
+//! so the other worker continues as if it had accepted it; if the queue is full,
+//! the connection stays as it was. The application gets no event for either. The
+//! queue's receiver is in the epoll set exactly while a listener is: a worker
+//! that may accept may adopt.
 
 use crate::connection::Connection;
-use crate::handoff::queue::{Passage, Queue, Received};
+use crate::handoff::queue::{Metadata, Queue, Received};
 use crate::listener::ACCEPTING;
 use crate::load::Load;
 use crate::poll_set::{PollSet, QUEUE};
 
 #[derive(Default)]
-pub(crate) struct Passing {
+pub(crate) struct Transfer {
     queue: Option<Queue>,
 }
 
-impl Passing {
+impl Transfer {
     pub(crate) fn join(&mut self, queue: Queue) {
         self.queue = Some(queue);
     }
@@ -26,39 +26,39 @@ impl Passing {
         self.queue = None;
     }
 
-    /// Sends a connection to a worker that is spare. False: it stays.
+    /// Sends a connection to a spare worker. False: it stays here.
     pub(crate) fn send(&mut self, connection: &Connection, load: &Load, due_ms: u64) -> bool {
         let Some(queue) = &mut self.queue else {
             return false;
         };
         let link = &connection.link;
-        let passage = Passage {
+        let metadata = Metadata {
             listener: link.listener,
             requests: connection.requests(),
             due_ms,
         };
         connection.may_move()
             && load.pool_is_kept()
-            && queue.send(link.transport.fd(), passage).is_ok()
+            && queue.send(link.transport.fd(), metadata).is_ok()
     }
 
-    /// Whether a connection of a listener that drains will go on elsewhere, so
-    /// that the response it is given need not be its last.
-    pub(crate) fn will_take(&self, connection: &Connection, load: &Load) -> bool {
+    /// Whether a connection of a draining listener will be handed off after its
+    /// response, so that this need not be its last one.
+    pub(crate) fn would_accept(&self, connection: &Connection, load: &Load) -> bool {
         let accepted = self.queue.as_ref().is_some_and(|queue| !queue.refuses);
         accepted && !connection.wants_closed && load.pool_is_kept()
     }
 
-    /// Whether a spare, or a worker that is about to be forked, could take a request over.
-    pub(crate) fn has_taker(&self, load: &Load) -> bool {
+    /// Whether a spare, or a worker that can be forked, could serve a request instead.
+    pub(crate) fn can_be_taken_over(&self, load: &Load) -> bool {
         match (load.slot(), &self.queue) {
             (Some(slot), Some(queue)) => slot.may_grow() || slot.spares_elsewhere() > queue.len(),
             _ => false,
         }
     }
 
-    /// How many connections other workers could take over now.
-    pub(crate) fn room_elsewhere(&self, load: &Load) -> usize {
+    /// How many connections other workers could adopt now.
+    pub(crate) fn free_spares(&self, load: &Load) -> usize {
         match (load.slot(), &self.queue) {
             (Some(slot), Some(queue)) if slot.pool_is_kept() => {
                 slot.spares_elsewhere().saturating_sub(queue.len())
@@ -67,15 +67,16 @@ impl Passing {
         }
     }
 
-    /// Has the queue's exit in the epoll set exactly while a listener is.
+    /// Keeps the queue's receiver in the epoll set exactly while a listener is
+    /// in it.
     pub(crate) fn register(&mut self, set: &PollSet, accepting: bool) {
         let Some(queue) = &mut self.queue else {
             return;
         };
         if accepting != queue.registered {
             let _ = match accepting {
-                true => set.add(queue.exit(), QUEUE, ACCEPTING),
-                false => set.remove(queue.exit()),
+                true => set.add(queue.receiver(), QUEUE, ACCEPTING),
+                false => set.remove(queue.receiver()),
             };
             queue.registered = accepting;
         }
@@ -85,7 +86,7 @@ impl Passing {
         self.queue.as_ref().is_some_and(|queue| queue.registered)
     }
 
-    /// Takes the next connection out of the queue.
+    /// Receives the next connection from the queue.
     pub(crate) fn receive(&self) -> Received {
         self.queue
             .as_ref()
