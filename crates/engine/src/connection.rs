@@ -1,24 +1,22 @@
 //! One connection of a client: a link and its protocol.
 //!
-//! Owns: the choice of the protocol. Only this file depends on it: another
-//! protocol is a file beside `http1.rs` and an arm of [`Protocol`]. Knows no
-//! epoll set, no timer wheel and no other connection: the reactor calls it.
+//! Owns: the choice of the protocol. Only this file and `exchanges` depend on
+//! it: another protocol is a file beside `http1.rs` and an arm of [`Protocol`].
+//! Knows no epoll set, no timer wheel and no other connection: the reactor calls
+//! it.
 
-use crate::content::Content;
+mod exchanges;
+
 use crate::context::Context;
 use crate::deadlines::{Expiry, Wait};
-use crate::errors::LocalError;
 use crate::event::Event;
 use crate::exchange::{Exchange, ExchangeId};
 use crate::http1::Http1;
 use crate::link::{Link, PeerEnd, Stage};
 use crate::phase::Step;
 use crate::progress::{Progress, READING};
-use crate::request_body::BodyPart;
-use crate::settings::WebSocketSettings;
 use crate::websocket::WebSocket;
-use prefork_wire::websocket::{CloseCode, Opening, write_switching_protocols};
-use prefork_wire::{Length, RemoteError};
+use prefork_wire::RemoteError;
 use rustix::event::epoll::EventFlags;
 
 pub(crate) enum Protocol {
@@ -238,12 +236,12 @@ impl Connection {
                 Progress::Close(Some("the client did not read its response"))
             }
             (Expiry::HeadTimeout, Protocol::Http1(http1)) => {
-                http1.time_out(link, cx, "the request head did not arrive in time")
+                http1.reject_late(link, cx, "the request head did not arrive in time")
             }
             (Expiry::JudgePace, Protocol::Http1(http1)) => {
                 match http1.keeps_pace(link.settings.body_min_rate, cx.clock.now_ms) {
                     true => Progress::Wait,
-                    false => http1.time_out(link, cx, "the request body came too slowly"),
+                    false => http1.reject_late(link, cx, "the request body came too slowly"),
                 }
             }
             (Expiry::Overdue, Protocol::Http1(http1)) => http1.overdue(link, cx, &OVERDUE),
@@ -304,15 +302,6 @@ impl Connection {
         }
     }
 
-    /// The exchange for which [`Event::Drained`] is wanted. Taken, so that it
-    /// comes once.
-    #[inline]
-    pub(crate) fn take_drained(&mut self) -> Option<ExchangeId> {
-        let id = ExchangeId::only(self.link.id);
-        let exchange = self.exchange_mut(id.stream)?;
-        std::mem::take(&mut exchange.wants_drained).then_some(id)
-    }
-
     /// The request whose response is overdue, if the main thread has been in one step for
     /// `step_ms`.
     pub(crate) fn stuck_request(&self, step_ms: u64) -> Option<String> {
@@ -332,200 +321,6 @@ impl Connection {
                 http1.write_error(link, cx, &OVERDUE);
             }
         }
-    }
-}
-
-// ---- what the application does -------------------------------------------------------
-
-impl Connection {
-    /// The link and the protocol, if the exchange with that number is an HTTP/1
-    /// exchange.
-    #[inline]
-    fn http1(&mut self, stream: u32) -> Result<(&mut Link, &mut Http1), LocalError> {
-        match &mut self.protocol {
-            Protocol::Http1(http1) if stream == 0 => Ok((&mut self.link, http1)),
-            _ => Err(LocalError::OutOfTurn),
-        }
-    }
-
-    fn websocket(&mut self, stream: u32) -> Result<(&mut Link, &mut WebSocket), LocalError> {
-        match &mut self.protocol {
-            Protocol::WebSocket(websocket) if stream == 0 => Ok((&mut self.link, websocket)),
-            _ => Err(LocalError::OutOfTurn),
-        }
-    }
-
-    pub(crate) fn inform<'a>(
-        &mut self,
-        cx: &mut Context,
-        stream: u32,
-        status: u16,
-        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    ) -> Result<(), LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.inform(link, cx, status, headers)
-    }
-
-    #[inline]
-    pub(crate) fn start<'a>(
-        &mut self,
-        cx: &mut Context,
-        stream: u32,
-        last: bool,
-        status: u16,
-        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-        length: Length,
-    ) -> Result<(), LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.start(link, cx, last, status, headers, length)
-    }
-
-    #[inline]
-    pub(crate) fn write(
-        &mut self,
-        cx: &mut Context,
-        stream: u32,
-        content: Content<'_>,
-    ) -> Result<usize, LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.write(link, cx, content)
-    }
-
-    pub(crate) fn trail<'a>(
-        &mut self,
-        cx: &mut Context,
-        stream: u32,
-        fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-    ) -> Result<(), LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.trail(link, cx, fields)
-    }
-
-    #[inline]
-    pub(crate) fn finish(&mut self, cx: &mut Context, stream: u32) -> Result<u64, LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.finish(link, cx)
-    }
-
-    pub(crate) fn collect(&mut self, cx: &mut Context, stream: u32) -> Result<(), LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.collect(link, cx)
-    }
-
-    pub(crate) fn begin_pulling(
-        &mut self,
-        cx: &mut Context,
-        stream: u32,
-        is_current: bool,
-    ) -> Result<Option<BodyPart>, LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.begin_pulling(link, cx, is_current)
-    }
-
-    pub(crate) fn pull(&mut self, cx: &mut Context, stream: u32) -> Result<(), LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.pull(link, cx)
-    }
-
-    pub(crate) fn reject(&mut self, cx: &mut Context, stream: u32, error: &RemoteError) -> bool {
-        let http1 = self.http1(stream);
-        http1.is_ok_and(|(link, http1)| http1.reject(link, cx, error))
-    }
-
-    /// Sends 101. From then on the protocol is WebSocket.
-    pub(crate) fn upgrade<'a>(
-        &mut self,
-        cx: &mut Context,
-        stream: u32,
-        opening: &Opening,
-        subprotocol: Option<&[u8]>,
-        headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-        settings: WebSocketSettings,
-    ) -> Result<(), LocalError> {
-        let date = cx.clock.date();
-        let (link, http1) = self.http1(stream)?;
-        http1.exchange.expects(Step::Upgrade)?;
-        link.output
-            .append(&mut cx.buffers, |out| {
-                write_switching_protocols(out, opening, subprotocol, headers, &date)
-            })
-            .map_err(LocalError::Invalid)?;
-        cx.advance(&mut http1.exchange, Step::Upgrade)?;
-        let exchange = std::mem::take(&mut http1.exchange);
-        let websocket = WebSocket::new(exchange, opening, settings, cx.clock.now_ms);
-        self.protocol = Protocol::WebSocket(Box::new(websocket));
-        Ok(())
-    }
-
-    pub(crate) fn send(
-        &mut self,
-        cx: &mut Context,
-        stream: u32,
-        text: bool,
-        content: Content<'_>,
-    ) -> Result<usize, LocalError> {
-        let (link, websocket) = self.websocket(stream)?;
-        websocket.send(link, cx, text, content)
-    }
-
-    pub(crate) fn close_websocket(
-        &mut self,
-        cx: &mut Context,
-        stream: u32,
-        code: CloseCode,
-        reason: &str,
-    ) -> Result<(), LocalError> {
-        let (link, websocket) = self.websocket(stream)?;
-        websocket.close(link, cx, code, reason)
-    }
-
-    pub(crate) fn pause(&mut self, stream: u32, yes: bool) {
-        if let Ok((_, websocket)) = self.websocket(stream) {
-            websocket.pause(yes);
-        }
-    }
-
-    /// Closes an open WebSocket, because the listener drains. `others_stay`:
-    /// other workers still accept, so the client is told that it may connect
-    /// again.
-    pub(crate) fn drain(&mut self, cx: &mut Context, others_stay: bool) {
-        let code = match others_stay {
-            true => CloseCode::SERVICE_RESTART,
-            false => CloseCode::GOING_AWAY,
-        };
-        let _ = self.close_websocket(cx, 0, code, "");
-    }
-
-    /// Asks for [`Event::Drained`]. False: no response is being sent.
-    pub(crate) fn want_drained(&mut self, stream: u32) -> bool {
-        let exchange = self.exchange_mut(stream);
-        exchange.is_some_and(|exchange| {
-            exchange.wants_drained = exchange.phase().is_sending();
-            exchange.wants_drained
-        })
-    }
-
-    /// Asks for [`Event::Gone`], or withdraws that. False: the response is
-    /// complete.
-    pub(crate) fn want_gone(&mut self, stream: u32, yes: bool) -> bool {
-        let exchange = self.exchange_mut(stream);
-        exchange.is_some_and(|exchange| {
-            let owes = exchange.phase().owes_response();
-            exchange.wants_gone = yes && owes;
-            owes
-        })
-    }
-
-    /// Whether the response is not complete and the client is still connected.
-    pub(crate) fn owes_response(&self, stream: u32) -> bool {
-        let exchange = self.exchange(stream);
-        !self.link.eof && exchange.is_some_and(|exchange| exchange.phase().owes_response())
-    }
-
-    /// Whether the response that is being sent has no body.
-    pub(crate) fn is_bodiless(&self, stream: u32) -> bool {
-        let exchange = self.exchange(stream);
-        exchange.is_some_and(|exchange| exchange.encoder == prefork_wire::BodyEncoder::Nothing)
     }
 }
 

@@ -219,7 +219,7 @@ fn end_share(core: &mut Core, key: u32) {
         if connection.is_over() {
             return core.close_connection(key, None);
         }
-        if let Some(exchange) = connection.take_drained() {
+        while let Some(exchange) = connection.take_drained() {
             core.cx.events.push_back(Event::Drained { exchange });
         }
         let (backlog, listener) = (connection.has_backlog(), connection.link.listener);

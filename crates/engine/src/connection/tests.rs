@@ -1,8 +1,12 @@
 use super::*;
+use crate::content::Content;
+use crate::errors::LocalError;
 use crate::exchange::ConnectionId;
 use crate::peer::Peer;
-use crate::settings::ListenerSettings;
+use crate::settings::{ListenerSettings, WebSocketSettings};
 use crate::transport::Transport;
+use prefork_wire::Length;
+use prefork_wire::websocket::{CloseCode, Opening};
 use std::io::{Read, Write};
 use std::iter::empty;
 use std::os::unix::net::UnixStream;

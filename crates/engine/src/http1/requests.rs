@@ -1,0 +1,318 @@
+//! Reads HTTP/1 requests: heads as they arrive, bodies as the application asks
+//! for them.
+//!
+//! Always holds: nothing is read after an error of the peer.
+
+use super::Http1;
+use crate::context::Context;
+use crate::deadlines::NEVER;
+use crate::errors::LocalError;
+use crate::event::Event;
+use crate::exchange::ExchangeId;
+use crate::link::{Link, PeerEnd};
+use crate::phase::{Phase, Step};
+use crate::progress::{HIGH_WATER, Progress};
+use crate::request_body::{BodyPart, Collected, Incoming};
+use prefork_wire::{
+    BodyDecoder, BodyEncoder, CONTINUE, Head, HeadParser, RemoteError, RequestContext,
+};
+
+// ---- what the peer sends -------------------------------------------------------
+
+impl Http1 {
+    /// Reads the current input.
+    #[inline(always)]
+    pub(crate) fn read(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+        match self.exchange.phase() {
+            Phase::Idle => self.read_head(link, cx),
+            Phase::Collecting => self.read_body(link, cx),
+            Phase::Handling | Phase::Streaming => self.read_part(link, cx),
+            Phase::Offered | Phase::Open | Phase::Done => Progress::Wait,
+        }
+    }
+
+    #[inline(always)]
+    fn read_head(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+        if link.output.pending() > HIGH_WATER {
+            return Progress::Flush;
+        }
+        if !cx.work.may_read_head() {
+            return Progress::Wait;
+        }
+        let input = cx.work.unparsed();
+        let mut fresh = HeadParser::default();
+        let resumed = self.parser.is_some();
+        let parser = self.parser.as_deref_mut().unwrap_or(&mut fresh);
+        let (head, consumed) = match parser.parse(input, &link.settings.limits) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => {
+                if !resumed {
+                    self.parser = Some(Box::new(fresh));
+                    self.head_since_ms = cx.clock.now_ms;
+                }
+                return Progress::Wait;
+            }
+            Err(error) => return Progress::Event(self.malformed(link, cx, error)),
+        };
+        let bytes = input.get(..consumed).unwrap_or_default().to_vec();
+        cx.work.consume(consumed);
+        self.parser = None;
+        self.start_request(link, cx, &bytes, &head);
+        let client = link.client(0);
+        Progress::Event(Event::Request {
+            client,
+            bytes,
+            head,
+        })
+    }
+
+    /// Gives the exchange to the request whose head is complete.
+    #[inline(always)]
+    fn start_request(&mut self, link: &Link, cx: &mut Context, bytes: &[u8], head: &Head) {
+        self.requests += 1;
+        self.idles_until_ms = NEVER;
+        let (method, target) = (head.method.of(bytes), head.target.of(bytes));
+        let exchange = &mut self.exchange;
+        exchange.context = RequestContext {
+            version: head.version,
+            head_only: method == b"HEAD",
+            keep_alive: head.keep_alive && link.settings.keep_alive,
+        };
+        exchange.expects_continue = head.expect_continue;
+        exchange.given_ms = cx.clock.now_ms;
+        let decoder = BodyDecoder::new(head.framing);
+        if decoder.is_some() || link.settings.request_timeout_ms > 0 {
+            exchange.label.set(method, target);
+        }
+        match decoder {
+            Some(decoder) => {
+                exchange.body = Incoming::new(decoder);
+                cx.must_advance(exchange, Step::RequestWithBody);
+            }
+            None => {
+                exchange.body.complete();
+                cx.start_request(exchange, method, target);
+            }
+        }
+    }
+
+    /// Reads a body that the application wants whole.
+    fn read_body(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+        let exchange = &mut self.exchange;
+        let Some(incoming) = exchange.body.coming_mut() else {
+            return Progress::Wait;
+        };
+        let settings = &link.settings;
+        let collected = incoming.collect(cx.work.unparsed(), &settings.limits, &settings.spool);
+        let (used, collected) = match collected {
+            Ok(collected) => collected,
+            Err(error) => return Progress::Event(self.malformed(link, cx, error)),
+        };
+        cx.work.consume(used);
+        let Collected::All(body) = collected else {
+            return Progress::Wait;
+        };
+        match body {
+            Ok(_) => exchange.body.complete(),
+            Err(_) => exchange.body.drop_rest(),
+        }
+        exchange.given_ms = cx.clock.now_ms;
+        cx.must_advance(exchange, Step::Collected);
+        Progress::Event(Event::Body {
+            exchange: ExchangeId::only(link.id),
+            body,
+        })
+    }
+
+    /// Reads a part of the body, if the application waits for one.
+    fn read_part(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+        if !self.exchange.body.is_wanted() {
+            return Progress::Wait;
+        }
+        match self.take_part(link, cx) {
+            Ok(Some(part)) => Progress::Event(Event::BodyPart {
+                exchange: ExchangeId::only(link.id),
+                part,
+            }),
+            Ok(None) => Progress::Wait,
+            Err(error) => self.fail_body(link, cx, error),
+        }
+    }
+
+    /// Takes the part of the body that is in the current input.
+    fn take_part(
+        &mut self,
+        link: &Link,
+        cx: &mut Context,
+    ) -> Result<Option<BodyPart>, RemoteError> {
+        let exchange = &mut self.exchange;
+        let Some(incoming) = exchange.body.coming_mut() else {
+            return Ok(None);
+        };
+        let (used, part) = incoming.take_part(cx.work.unparsed(), &link.settings.limits)?;
+        cx.work.consume(used);
+        let Some(part) = part else {
+            return Ok(None);
+        };
+        incoming.part_given(&part, cx.clock.now_ms);
+        exchange.given_ms = cx.clock.now_ms; // `request_timeout` begins again with each part
+        if part.last {
+            exchange.body.complete();
+        }
+        Ok(Some(part))
+    }
+
+    /// The peer broke the protocol: nothing more is read.
+    pub(crate) fn malformed(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        error: RemoteError,
+    ) -> Event {
+        cx.work.discard();
+        link.unread = true;
+        self.parser = None;
+        self.requests += 1;
+        let exchange = &mut self.exchange;
+        exchange.context = RequestContext::default();
+        exchange.encoder = BodyEncoder::Nothing;
+        exchange.body.drop_rest();
+        exchange.given_ms = cx.clock.now_ms;
+        exchange.label.set(b"a malformed", b"request");
+        cx.must_advance(exchange, Step::Malformed);
+        Event::Malformed {
+            client: link.client(0),
+            error,
+        }
+    }
+
+    /// Fails a body that the application waits for. The client gets the error,
+    /// unless its response has begun: then the connection is closed.
+    fn fail_body(&mut self, link: &mut Link, cx: &mut Context, error: RemoteError) -> Progress {
+        cx.work.discard();
+        self.exchange.body.drop_rest();
+        let event = Event::BodyFailed {
+            client: link.client(0),
+            error,
+        };
+        match self.reject(link, cx, &error) {
+            true => Progress::Event(event),
+            false => Progress::Abort(event),
+        }
+    }
+
+    /// Responds with 408 (RFC 9110, section 15.5.9).
+    pub(crate) fn reject_late(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        reason: &'static str,
+    ) -> Progress {
+        link.discard_input(&mut cx.buffers);
+        let error = RemoteError {
+            status: 408,
+            reason,
+        };
+        match self.exchange.phase().is_in_flight() {
+            true => self.fail_body(link, cx, error),
+            false => Progress::Event(self.malformed(link, cx, error)),
+        }
+    }
+
+    /// The application exceeded `request_timeout`.
+    pub(crate) fn overdue(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        error: &RemoteError,
+    ) -> Progress {
+        let event = Event::Overdue {
+            client: link.client(0),
+            request: self.exchange.label.line(),
+            after_ms: link.settings.request_timeout_ms,
+        };
+        self.reject(link, cx, error);
+        Progress::Event(event)
+    }
+
+    /// Whether the body has come at the minimum rate.
+    pub(crate) fn keeps_pace(&mut self, rate: u64, now_ms: u64) -> bool {
+        let incoming = self.exchange.body.coming_mut();
+        incoming.is_none_or(|incoming| incoming.keeps_pace(rate, now_ms))
+    }
+
+    /// The peer has closed its side.
+    pub(crate) fn peer_ended(&self, link: &mut Link, how: PeerEnd) -> Progress {
+        let unsent = link.output.pending() > 0;
+        match (self.exchange.phase(), how) {
+            (Phase::Idle, _) if self.parser.is_some() => {
+                Progress::Close(Some("the client left in the middle of a request head"))
+            }
+            (Phase::Collecting | Phase::Handling | Phase::Streaming, _) => {
+                Progress::Close(Some("the client left in the middle of a request body"))
+            }
+            (Phase::Idle, PeerEnd::Closed) if unsent => {
+                link.eof = true;
+                Progress::Wait
+            }
+            (Phase::Idle, PeerEnd::Reset) if unsent => {
+                Progress::Close(Some("the client reset the connection"))
+            }
+            _ => Progress::Close(None),
+        }
+    }
+}
+
+// ---- what the application asks for -----------------------------------------------
+
+impl Http1 {
+    pub(crate) fn collect(&mut self, link: &mut Link, cx: &mut Context) -> Result<(), LocalError> {
+        cx.advance(&mut self.exchange, Step::Collect)?;
+        self.ask_for_body(link, cx);
+        Ok(())
+    }
+
+    /// Begins without the body. Returns the part that came together with the
+    /// head, if this is the current connection.
+    pub(crate) fn begin_pulling(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        is_current: bool,
+    ) -> Result<Option<BodyPart>, LocalError> {
+        self.exchange.expects(Step::Pull)?;
+        let part = match is_current {
+            true => self.take_part(link, cx),
+            false => Ok(None),
+        };
+        let part = part.map_err(|error| {
+            let event = self.malformed(link, cx, error);
+            cx.events.push_back(event);
+            LocalError::OutOfTurn
+        })?;
+        cx.advance(&mut self.exchange, Step::Pull)?;
+        Ok(part)
+    }
+
+    pub(crate) fn pull(&mut self, link: &mut Link, cx: &mut Context) -> Result<(), LocalError> {
+        let exchange = &self.exchange;
+        if !exchange.phase().is_in_flight() || exchange.body.coming().is_none() {
+            return Err(LocalError::OutOfTurn);
+        }
+        self.ask_for_body(link, cx);
+        Ok(())
+    }
+
+    /// Wants more of the body, and sends 100 Continue if the client expects it:
+    /// not after the response has begun (RFC 9110, section 10.1.1).
+    fn ask_for_body(&mut self, link: &mut Link, cx: &mut Context) {
+        let exchange = &mut self.exchange;
+        if let Some(incoming) = exchange.body.coming_mut() {
+            incoming.want(cx.clock.now_ms);
+        }
+        if std::mem::take(&mut exchange.expects_continue) && exchange.phase() != Phase::Streaming {
+            let write = |out: &mut Vec<u8>| out.extend_from_slice(CONTINUE);
+            link.output.append(&mut cx.buffers, write);
+        }
+    }
+}
