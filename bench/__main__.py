@@ -1,6 +1,6 @@
-"""Measures all of it, or some parts: python -m bench [--quick] [part ...].
+"""Measures all parts, or those that are named: python -m bench [--quick] [part ...].
 
-With --against it compares this checkout with another one instead.
+--against compares this checkout with another one instead.
 """
 
 from __future__ import annotations
@@ -29,48 +29,48 @@ from bench import (
 )
 from bench.findings import Effort, Figure, Findings, Setting
 from bench.machine import choose_cores, describe, versions
-from bench.needs import Missing, provide
+from bench.needs import Missing, ensure_needs
 
 Part = Callable[[Setting], Findings]
 PARTS: dict[str, Part] = {
-    "events": events.find,
-    "wsgi": hello.find_wsgi,
-    "asgi": hello.find_asgi,
-    "websocket": websocket.find,
-    "static": static.find,
-    "mixed": mixed.find,
-    "instructions": instructions.find,
-    "membership": membership.find,
-    "pool": pool.find,
-    "memory": memory.find,
+    "events": events.run,
+    "wsgi": hello.run_wsgi,
+    "asgi": hello.run_asgi,
+    "websocket": websocket.run,
+    "static": static.run,
+    "mixed": mixed.run,
+    "instructions": instructions.run,
+    "membership": membership.run,
+    "pool": pool.run,
+    "memory": memory.run,
 }
 WHOLE = Effort(rounds=11, run_s=1, mixed_rounds=3, mixed_s=5.0, starts=8, windows=60, pool_repeats=3)
 QUICK = Effort(rounds=1, run_s=1, mixed_rounds=1, mixed_s=2.0, starts=2, windows=30, pool_repeats=1)
 
 
-def say(*parts: str) -> None:
+def log(*parts: str) -> None:
     print("bench", *parts, sep=": ", file=sys.stderr, flush=True)
 
 
 def measure(parts: Mapping[str, Part], setting: Setting) -> dict[str, Findings]:
-    """All of these parts. One that fails is a missing figure, and the others go on."""
+    """Runs these parts. The figure of a part that fails is missing, and the others go on."""
     found = {}
     for name, part in parts.items():
         began = time.monotonic()
-        told = dataclasses.replace(setting, say=functools.partial(say, name))
+        of_part = dataclasses.replace(setting, log=functools.partial(log, name))
         try:
-            found[name] = part(told)
+            found[name] = part(of_part)
         except (RuntimeError, OSError) as error:
-            told.say(f"failed: {error}")
+            of_part.log(f"failed: {error}")
             found[name] = Findings([Figure(name, None, "", note=" ".join(str(error).split()))])
-        told.say(f"took {time.monotonic() - began:.0f} s")
+        of_part.log(f"took {time.monotonic() - began:.0f} s")
     return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="a look, not a result: short, and no file is written"
+        "--quick", action="store_true", help="a short run for a first impression; no file is written"
     )
     parser.add_argument(
         "--against", metavar="CHECKOUT", help="another checkout, built for release; no file is written"
@@ -84,21 +84,21 @@ def main() -> int:
     if arguments.against is not None:
         if arguments.part:
             parser.error("--against compares whole checkouts: name no part")
-        parts = {"compare": functools.partial(compare.find, Path(arguments.against).resolve())}
+        parts = {"compare": functools.partial(compare.run, Path(arguments.against).resolve())}
     effort = QUICK if arguments.quick else WHOLE
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server outlives the bench
     try:
-        provide()
+        ensure_needs()
         cores = choose_cores()
     except Missing as error:
-        say(str(error))
+        log(str(error))
         return 1
     about = {"machine": describe(cores), "versions": versions(), "effort": dataclasses.asdict(effort)}
-    found = measure(parts, Setting(effort, cores, say))
+    found = measure(parts, Setting(effort, cores, log))
     print(report.show(found, about))
-    is_look = arguments.quick or arguments.against is not None
-    for file in [] if is_look else report.write(found, about):
-        say(f"{file.relative_to(report.TOP)} written")
+    is_preview = arguments.quick or arguments.against is not None
+    for file in [] if is_preview else report.write(found, about):
+        log(f"{file.relative_to(report.TOP)} written")
     return 0
 
 

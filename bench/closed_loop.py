@@ -1,8 +1,8 @@
-"""A client that asks again as soon as it is answered: one message in flight on each of its connections.
+"""A client that sends its next message when the response is there: one in flight on each connection.
 
-For what wrk cannot ask. It must not be what limits the server, so it does next to nothing: what it sends is
-made once, and what it receives is only counted, for the kernel throws it away (MSG_TRUNC). An answer of
-another length ends the run with an error; that it is the right one is seen once, before the clock runs.
+For what wrk cannot send. The client must not limit the server, so it does little: the message is made once,
+and received bytes are counted and discarded by the kernel (MSG_TRUNC). A response of another length ends the
+run with an error. Its content is checked once, before the measurement.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from bench.rounds import Load
 from bench.runs import Run
 from bench.servers import BODY, Server, request
 
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 LARGE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Talk:
-    """What is said. `open` makes a connection ready; `message` is sent again and again.
+    """What is sent and expected. `open` makes a connection ready; `message` is sent again and again.
 
-    `length` is given the beginning of the first answer, more of it each time, until it tells how long all of
-    it is; 0 says that it needs more. It raises RuntimeError for an answer that is not the right one.
+    `length` takes the beginning of the first response and returns the length of the whole, or 0 if it needs
+    more. It raises RuntimeError for a response that is not the expected one.
     """
 
     open: Callable[[Server], socket.socket]
@@ -44,25 +44,25 @@ def by_talk(talk: Talk, seconds: float, core: int) -> Load[Run]:
 
 
 def drive(server: Server, talk: Talk, seconds: float, core: int) -> Run:
-    """Loads a server. Raises RuntimeError or OSError if one answer is not as the first was."""
+    """Loads a server. Raises RuntimeError or OSError if a response has not the length of the first."""
     with pinned(core), ExitStack() as stack:
         connections = [stack.enter_context(talk.open(server)) for _ in range(CONNECTIONS)]
-        sizes = {ask_once(connection, talk) for connection in connections}
+        sizes = {exchange_once(connection, talk) for connection in connections}
         if len(sizes) > 1:
-            raise RuntimeError(f"{server.name}: answers of {sizes} bytes")
+            raise RuntimeError(f"{server.name}: responses of {sizes} bytes")
         for connection in connections:
             connection.setblocking(False)
         before = cpu_ns(server.pid)
         gc.disable()
         try:
-            answers, took_s = _talk(connections, talk.message, sizes.pop(), seconds)
+            responses, took_s = _talk(connections, talk.message, sizes.pop(), seconds)
         finally:
             gc.enable()
         spent_us = (cpu_ns(server.pid) - before) / 1000
-    return Run(per_s=answers / took_s, cpu_us=spent_us / answers, busy=spent_us / took_s / 1e6)
+    return Run(per_s=responses / took_s, cpu_us=spent_us / responses, busy=spent_us / took_s / 1e6)
 
 
-def ask_once(connection: socket.socket, talk: Talk) -> int:
+def exchange_once(connection: socket.socket, talk: Talk) -> int:
     """Sends the message and reads the response; returns its bytes."""
     connection.sendall(talk.message)
     return read_response(connection, talk)
@@ -81,25 +81,25 @@ def read_response(connection: socket.socket, talk: Talk) -> int:
 
 
 def _talk(connections: list[socket.socket], message: bytes, size: int, seconds: float) -> tuple[int, float]:
-    """How many answers came, in how many seconds; all that was asked is answered at the end."""
+    """How many responses came, in how many seconds. At the end no response is outstanding."""
     by_fd = {connection.fileno(): connection for connection in connections}
     receive = {fd: connection.recv_into for fd, connection in by_fd.items()}
     send = {fd: connection.send for fd, connection in by_fd.items()}
     left = dict.fromkeys(by_fd, size)
     sink = bytearray(LARGE)
-    answers = 0
+    responses = 0
     began = time.monotonic()
     until = began + seconds
     with select.epoll() as epoll:
-        for fd, ask in send.items():
+        for fd, send_message in send.items():
             epoll.register(fd, select.EPOLLIN)
-            ask(message)
-        open_questions = len(left)
-        while open_questions:
-            ready = epoll.poll(PATIENCE_S)
+            send_message(message)
+        outstanding = len(left)
+        while outstanding:
+            ready = epoll.poll(TIMEOUT_S)
             if not ready:
-                raise RuntimeError(f"{open_questions} connections were not answered in {PATIENCE_S:.0f} s")
-            asking = time.monotonic() < until
+                raise RuntimeError(f"{outstanding} connections had no response in {TIMEOUT_S:.0f} s")
+            goes_on = time.monotonic() < until
             for fd, _ in ready:
                 received = receive[fd](sink, LARGE, socket.MSG_TRUNC)
                 missing = left[fd] - received
@@ -107,14 +107,14 @@ def _talk(connections: list[socket.socket], message: bytes, size: int, seconds: 
                     left[fd] = missing
                     continue
                 if missing or not received:
-                    raise RuntimeError(f"an answer was cut short or too long: {missing} of {size} bytes")
-                answers += 1
+                    raise RuntimeError(f"a response was cut short or too long: {missing} of {size} bytes")
+                responses += 1
                 left[fd] = size
-                if asking:
+                if goes_on:
                     send[fd](message)
                 else:
-                    open_questions -= 1
-    return answers, time.monotonic() - began
+                    outstanding -= 1
+    return responses, time.monotonic() - began
 
 
 def _hello_length(response: bytes) -> int:

@@ -47,8 +47,8 @@ class Checkout:
         python = str(self.top / ".venv" / "bin" / "python")
 
         def make(port: int, _directory: Path) -> list[str]:
-            said = (argument.format(port=port) for argument in arguments)
-            return ["env", f"--chdir={self.top}", python, "-m", *said]
+            filled = (argument.format(port=port) for argument in arguments)
+            return ["env", f"--chdir={self.top}", python, "-m", *filled]
 
         return make
 
@@ -85,7 +85,7 @@ KINDS = (
 )
 
 
-def find(other: Path, setting: Setting) -> Findings:
+def run(other: Path, setting: Setting) -> Findings:
     pair = (Checkout("this checkout", TOP), Checkout("the other", other))
     figures: list[Figure] = []
     for kind in KINDS:
@@ -107,7 +107,7 @@ def _speed(kind: Kind, pair: tuple[Checkout, Checkout], setting: Setting) -> Fig
 
 
 def _instructions(kind: Kind, pair: tuple[Checkout, Checkout], setting: Setting) -> list[Figure]:
-    setting.say(f"{kind.name}: instructions")
+    setting.log(f"{kind.name}: instructions")
     name = f"{kind.name}: instructions of a request"
     try:
         ours, theirs = (instructions.count(kind.alone(each), kind.talk, setting) for each in pair)
@@ -125,7 +125,7 @@ def _instructions(kind: Kind, pair: tuple[Checkout, Checkout], setting: Setting)
 
 
 def _memory(pair: tuple[Checkout, Checkout], setting: Setting) -> list[Figure]:
-    setting.say("memory")
+    setting.log("memory")
 
     def pool(checkout: Checkout) -> Callable[[int], Recipe]:
         return lambda workers: checkout.serve("examples/synopsis.py", "--workers", str(workers))

@@ -12,7 +12,7 @@ MODES = (KEEP_ALIVE, PIPELINED, CLOSE)
 RECIPES = (NGINX, DONE, POSTED, WORKER)
 
 
-def find(setting: Setting) -> Findings:
+def run(setting: Setting) -> Findings:
     effort = setting.effort
     rounds = measure(RECIPES, by_wrk(MODES, effort.run_s, setting.cores.client), effort.rounds, setting)
     figures: list[Figure] = []

@@ -1,4 +1,4 @@
-"""What a part of the bench is told, and what it returns: figures with their targets, and tables."""
+"""What a part of the bench takes, and what it returns: figures with their targets, and tables."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Effort:
 
 @dataclass(frozen=True)
 class Setting:
-    """What every part is told."""
+    """What every part takes."""
 
     effort: Effort
     cores: Cores
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Figure:
     """One line of the table. `target` is a sign and a number; a figure without one is there to compare.
 
-    A value of None was not to be had; the note says why.
+    A value of None is missing; the note says why.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Findings:
-    """What came of one part. `details` is all of it, for the file; `pictures` are files of their own."""
+    """The results of one part. `details` is all of it, for the file; `pictures` are files of their own."""
 
     figures: list[Figure]
     tables: list[Table] = field(default_factory=list)

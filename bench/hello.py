@@ -1,4 +1,4 @@
-"""The same answer by WSGI and by ASGI: one worker, 64 keep-alive connections."""
+"""The same response by WSGI and by ASGI: one worker, 64 keep-alive connections."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from bench.runs import compare, details, rate, table
 from bench.servers import Recipe
 
 
-def find_wsgi(setting: Setting) -> Findings:
+def run_wsgi(setting: Setting) -> Findings:
     recipes = (NGINX, WSGI_PREFORK, WSGI_FASTPYSGI, WSGI_GRANIAN, WSGI_GUNICORN)
-    return _find("WSGI hello", recipes, WSGI_FASTPYSGI, 1.1, setting)
+    return _run("WSGI hello", recipes, WSGI_FASTPYSGI, 1.1, setting)
 
 
-def find_asgi(setting: Setting) -> Findings:
+def run_asgi(setting: Setting) -> Findings:
     recipes = (NGINX, ASGI_PREFORK, ASGI_UVLOOP, ASGI_FASTPYSGI, ASGI_UVICORN, ASGI_GRANIAN)
-    return _find("ASGI hello", recipes, ASGI_FASTPYSGI, 1.4, setting)
+    return _run("ASGI hello", recipes, ASGI_FASTPYSGI, 1.4, setting)
 
 
-def _find(title: str, recipes: Sequence[Recipe], rival: Recipe, target: float, setting: Setting) -> Findings:
+def _run(title: str, recipes: Sequence[Recipe], rival: Recipe, target: float, setting: Setting) -> Findings:
     """The second recipe is the one whose figure has a target: so much of the rival's."""
     effort, load, ours = setting.effort, KEEP_ALIVE.name, recipes[1]
     rounds = measure(

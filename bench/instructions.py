@@ -1,8 +1,8 @@
 """Instructions of a request in user space, counted by callgrind: a busy machine does not change them.
 
-A server is asked a few times and then many times, and the difference is divided by that of the requests, so
-that what is no request's falls out. Two loads: one request at a time, which costs a turn of the server's loop
-each, and 64 at once, which share a turn.
+A server serves a few requests and then many. The difference in instructions is divided by the difference in
+requests, so that what does not belong to a request falls out. There are two loads: one request at a time,
+which costs a turn of the server's loop each, and 64 at once, which share a turn.
 
 What the kernel does is not counted: two servers that differ by a system call do not differ here.
 """
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.callgrind import counted, counter
-from bench.closed_loop import HELLO, Talk, ask_once, read_response
+from bench.closed_loop import HELLO, Talk, exchange_once, read_response
 from bench.findings import Figure, Findings, Setting, Table
 from bench.load import CONNECTIONS
 from bench.machine import pinned
-from bench.processes import holder
+from bench.processes import process_of
 from bench.recipes import (
     ASGI_ALONE,
     ASGI_FASTPYSGI,
@@ -67,7 +67,7 @@ Round = Callable[[Server, Talk, Sequence[socket.socket]], None]
 
 def _one_at_a_time(_server: Server, talk: Talk, connections: Sequence[socket.socket]) -> None:
     for connection in connections:
-        ask_once(connection, talk)
+        exchange_once(connection, talk)
 
 
 def _all_at_once(server: Server, talk: Talk, connections: Sequence[socket.socket]) -> None:
@@ -84,7 +84,7 @@ Counts = dict[str, float]
 """Instructions of a request by load."""
 
 
-def find(setting: Setting) -> Findings:
+def run(setting: Setting) -> Findings:
     figures: list[Figure] = []
     tables: list[Table] = []
     details: dict[str, object] = {}
@@ -92,12 +92,12 @@ def find(setting: Setting) -> Findings:
         found: dict[str, Counts] = {}
         missing: dict[str, str] = {}
         for recipe in kind.recipes:
-            setting.say(f"{kind.name}: {recipe.name}")
+            setting.log(f"{kind.name}: {recipe.name}")
             try:
                 found[recipe.name] = count(recipe, kind.talk, setting)
             except (RuntimeError, OSError) as error:
                 missing[recipe.name] = " ".join(str(error).split())
-                setting.say(f"{recipe.name} is missing: {missing[recipe.name]}")
+                setting.log(f"{recipe.name} is missing: {missing[recipe.name]}")
         figures += _figures(kind, found, missing)
         tables.append(_table(kind, found))
         details[kind.name] = {"instructions": found, "missing": missing}
@@ -114,19 +114,19 @@ def count(recipe: Recipe, talk: Talk, setting: Setting) -> Counts:
     ):
         connections = [stack.enter_context(talk.open(server)) for _ in range(CONNECTIONS)]
         _one_at_a_time(server, talk, connections)  # once it has responded, it holds the connections
-        read = counter(holder(server.pid, connections[0]), Path(directory))
+        read = counter(process_of(server.pid, connections[0]), Path(directory))
 
-        def spent(ask: Round, rounds: int) -> int:
+        def spent(send: Round, rounds: int) -> int:
             read()
             for _ in range(rounds):
-                ask(server, talk, connections)
+                send(server, talk, connections)
             return read()
 
         counts = {}
-        for name, ask in ROUNDS.items():
-            spent(ask, WARM_UP)
-            few = spent(ask, FEW)
-            counts[name] = (spent(ask, MANY) - few) / ((MANY - FEW) * len(connections))
+        for name, send in ROUNDS.items():
+            spent(send, WARM_UP)
+            few = spent(send, FEW)
+            counts[name] = (spent(send, MANY) - few) / ((MANY - FEW) * len(connections))
         return counts
 
 

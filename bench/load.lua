@@ -1,5 +1,5 @@
 -- The request as it is, or so many of it at once: wrk ... -- DEPTH
--- wrk asks for a request once and repeats it, so that Lua costs nothing under load.
+-- wrk calls this once and repeats the request, so that Lua costs nothing under load.
 function init(args)
    local depth = tonumber(args[1])
    local plain = wrk.format

@@ -15,13 +15,13 @@ from bench.servers import Server
 
 CONNECTIONS = 64
 TOLERATED = 0.001
-"""Part of the requests that may fail: a machine that stalls for seconds costs a few their patience."""
+"""Part of the requests that may fail: on a machine that stalls for seconds a few time out."""
 SCRIPT = Path(__file__).with_name("load.lua")
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How clients ask. `depth` requests are sent at once."""
+    """How clients send. `depth` requests are sent at once."""
 
     name: str
     depth: int = 1
@@ -53,13 +53,13 @@ def drive(server: Server, mode: Mode, seconds: int, core: int) -> Run:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 20, check=False)
     spent_us = (cpu_ns(server.pid) - before) / 1000
     try:
-        told = json.loads(done.stdout.splitlines()[-1])
+        result = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         raise RuntimeError(f"wrk failed: {done.stdout[-300:]}{done.stderr[-300:]}") from None
-    if told["errors"] > told["requests"] * TOLERATED or not told["requests"]:
-        raise RuntimeError(f"{server.name}, {mode.name}: {told['errors']} of {told['requests']} failed")
+    if result["errors"] > result["requests"] * TOLERATED or not result["requests"]:
+        raise RuntimeError(f"{server.name}, {mode.name}: {result['errors']} of {result['requests']} failed")
     return Run(
-        per_s=told["requests"] / told["duration_us"] * 1e6,
-        cpu_us=spent_us / told["requests"],
-        busy=spent_us / told["duration_us"],
+        per_s=result["requests"] / result["duration_us"] * 1e6,
+        cpu_us=spent_us / result["requests"],
+        busy=spent_us / result["duration_us"],
     )

@@ -29,7 +29,7 @@ MEASURED = (
 
 
 class Cores(NamedTuple):
-    """One for the server under test, one for whatever asks it."""
+    """One for the server under test, one for its load generator."""
 
     server: int
     client: int
@@ -57,7 +57,7 @@ def pinned(core: int) -> Iterator[None]:
 
 
 def describe(cores: Cores) -> dict[str, object]:
-    """What the figures depend on. Nothing that names the machine or its owner."""
+    """What the figures depend on, without names of the machine or its owner."""
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
     model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     return {
@@ -83,9 +83,9 @@ def versions() -> dict[str, str]:
 
 
 def _first_version(command: list[str]) -> str:
-    # wrk ends with status 1 after it told its version, nginx tells it on standard error.
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    number = re.search(r"\d+\.\d[\w.]*", told.stdout + told.stderr)
+    # wrk prints its version and ends with status 1. nginx prints it on standard error.
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    number = re.search(r"\d+\.\d[\w.]*", done.stdout + done.stderr)
     return number[0] if number else "unknown"
 
 

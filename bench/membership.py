@@ -18,7 +18,7 @@ SLOT = Recipe("with a slot of the scoreboard", app("member", "slot"))
 MEMBER = Recipe("a worker of a pool", app("member", "all"))
 
 
-def find(setting: Setting) -> Findings:
+def run(setting: Setting) -> Findings:
     figures, details = [], {}
     for name, dearer, bare, most in (("scoreboard", SLOT, ALONE, 1.0), ("hand-off", MEMBER, SLOT, 2.0)):
         cost = measure(dearer, bare, setting)

@@ -18,23 +18,23 @@ CONNECTIONS = 10_000
 WARM_UP = 200
 SETTLE_S = 0.3
 STILL = 0.005
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 KIB, MIB = 1024, 1024 * 1024
 DJANGO_WORKERS = 8
 COLLECT = "collect"  # as bench/apps/django_hello.py has it: importing that would set up Django here
-ANSWERS = 10
-"""So many at least from each worker of Django, before its memory counts."""
+RESPONSES = 10
+"""Each worker of Django sends at least so many before its memory is measured."""
 
 
-def find(setting: Setting) -> Findings:
-    setting.say("idle workers and connections")
+def run(setting: Setting) -> Findings:
+    setting.log("idle workers and connections")
     worker = measure_worker(setting.cores)
     connection = measure_connection(setting.cores)
     figures = [
         Figure("added PSS of an idle worker, synopsis", worker / MIB, "MiB", ("<=", 2.5)),
         Figure("memory of an idle connection, 10,000 held", connection / KIB, "KiB", ("<=", 2.0)),
     ]
-    setting.say(f"{DJANGO_WORKERS} workers of Django")
+    setting.log(f"{DJANGO_WORKERS} workers of Django")
     sizes: dict[str, tuple[int, int]] = {}
     missing: dict[str, str] = {}
     for recipe in (DJANGO_PREFORK, DJANGO_GUNICORN):
@@ -52,7 +52,7 @@ def find(setting: Setting) -> Findings:
     ]
     rows = [(name, *(f"{size / MIB:.1f}" for size in pair)) for name, pair in sizes.items()]
     columns = ("server", "PSS of all processes, MiB", "after a full collection in each")
-    table = Table("Django hello, 8 workers, each has answered", columns, rows)
+    table = Table("Django hello, 8 workers, each has responded", columns, rows)
     details = {
         "worker_bytes": worker,
         "connection_bytes": connection,
@@ -72,16 +72,16 @@ def measure_worker(cores: Cores, pool: Callable[[int], Recipe] = synopsis) -> fl
 
 
 def measure_connection(cores: Cores, one_worker: Recipe = WORKER) -> float:
-    """Bytes by which one worker grows for each of 10,000 connections that asked once and are idle now."""
+    """Bytes by which one worker grows for each of 10,000 idle connections that have sent one request."""
     with Server(one_worker, cores.server) as server, pinned(cores.client), ExitStack() as stack:
         _, worker = tree(server.pid)
         with server.connect() as connection:
             for _ in range(WARM_UP):
-                server.ask(connection)
+                server.get(connection)
         before = rss_bytes(worker)
         for _ in range(CONNECTIONS):
             connection = stack.enter_context(server.connect())
-            if not server.ask(connection).startswith(b"HTTP/1.1 200"):
+            if not server.get(connection).startswith(b"HTTP/1.1 200"):
                 raise RuntimeError("a connection was not served")
         growth = rss_bytes(worker) - before
         if descriptors(worker) < CONNECTIONS:
@@ -92,28 +92,28 @@ def measure_connection(cores: Cores, one_worker: Recipe = WORKER) -> float:
 
 
 def measure_django(recipe: Recipe, cores: Cores) -> tuple[int, int]:
-    """Bytes of PSS of all processes, once each worker has answered a few times; and once each has collected
-    its garbage, which a worker that lives long enough does: the collector writes to whatever it looks at.
+    """Bytes of PSS of all processes, when each worker has responded a few times; and when each has collected
+    its garbage, as a worker does some day: the collector writes to every object that it visits.
     """
     with Server(recipe, cores.server) as server, pinned(cores.client):
-        _have_all_answer(server, PATH, ANSWERS)
-        answered = _settled(server, DJANGO_WORKERS)
-        _have_all_answer(server, f"/{COLLECT}", 1)
-        return answered, _settled(server, DJANGO_WORKERS)
+        _reach_all(server, PATH, RESPONSES)
+        after_responses = _settled(server, DJANGO_WORKERS)
+        _reach_all(server, f"/{COLLECT}", 1)
+        return after_responses, _settled(server, DJANGO_WORKERS)
 
 
-def _have_all_answer(server: Server, path: str, answers: int) -> None:
-    """Asks until each worker has answered so often."""
+def _reach_all(server: Server, path: str, responses: int) -> None:
+    """Sends requests until each worker has responded so often."""
     seen: Counter[bytes] = Counter()
-    deadline = time.monotonic() + PATIENCE_S
-    while len(seen) < DJANGO_WORKERS or min(seen.values()) < answers:
+    deadline = time.monotonic() + TIMEOUT_S
+    while len(seen) < DJANGO_WORKERS or min(seen.values()) < responses:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{server.name}: not every worker answers: {sorted(seen.values())}")
-        seen.update(_ask_all(server, path))
+            raise RuntimeError(f"{server.name}: not every worker responds: {sorted(seen.values())}")
+        seen.update(_get_from_all(server, path))
 
 
-def _ask_all(server: Server, path: str) -> list[bytes]:
-    """Asks once for each worker, all at the same time, over new connections; the bodies of the answers."""
+def _get_from_all(server: Server, path: str) -> list[bytes]:
+    """Sends a request for each worker, all at the same time, over new connections. Returns the bodies."""
     with ExitStack() as stack:
         connections = [stack.enter_context(server.connect()) for _ in range(DJANGO_WORKERS)]
         for connection in connections:
@@ -126,7 +126,7 @@ def _settled(server: Server, workers: int) -> int:
 
     It never stands quite still: a library that others use too counts less as soon as one more of them starts.
     """
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     previous = 0
     while time.monotonic() < deadline:
         now = pss_bytes(server.pid)

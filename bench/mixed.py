@@ -1,4 +1,4 @@
-"""What most people run: quick requests and a few slow ones, on workers that serve one at a time.
+"""A common load: quick requests and a few slow ones, on workers that serve one at a time.
 
 8 workers, 64 keep-alive connections, 400 requests a second that come when they come (a Poisson process); a
 request takes 5 ms, and 5 of 100 take 100 ms. Half of the workers are busy on the average, so hardly a request
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from bench.chart import Row, draw
 from bench.findings import Figure, Findings, Setting, Table
 from bench.machine import pinned
-from bench.open_loop import Answers, Clients, Question
+from bench.open_loop import Clients, Results, ScheduledRequest
 from bench.processes import tree
 from bench.recipes import (
     MIXED_GRANIAN,
@@ -33,14 +33,14 @@ RECIPES = (MIXED_PREFORK, MIXED_RECYCLED, MIXED_UWSGI, MIXED_SYNC, MIXED_GRANIAN
 PER_S = 400
 SLOW_SHARE = 0.05
 WARM_UP_S = 1.0
-"""Until all connections are there and every one of them has asked."""
+"""Until all connections are open and each has sent a request."""
 LOAD = "mixed load"
 PICTURE = "docs/mixed-load.svg"
 
 
 @dataclass(frozen=True)
 class Mix:
-    """Percentiles of the latency in one run, and what else is to be known of it.
+    """Percentiles of the latency in one run, and what else describes it.
 
     `closed` are connections that the server closed, `replaced` its processes that were not there at first.
     """
@@ -55,15 +55,15 @@ class Mix:
     replaced: int
 
 
-def find(setting: Setting) -> Findings:
+def run(setting: Setting) -> Findings:
     effort = setting.effort
 
     def load(server: Server, number: int) -> Mix:
         with pinned(setting.cores.client), Clients(server, seed=number) as clients:
-            clients.ask(schedule(WARM_UP_S, seed=-1))
+            clients.send(schedule(WARM_UP_S, seed=-1))
             before = set(tree(server.pid))
-            answers = clients.ask(schedule(effort.mixed_s, seed=number))
-            return _summary(answers, len(set(tree(server.pid)) - before))
+            results = clients.send(schedule(effort.mixed_s, seed=number))
+            return _summary(results, len(set(tree(server.pid)) - before))
 
     rounds = measure(RECIPES, {LOAD: load}, effort.mixed_rounds, setting)
     details = {
@@ -73,25 +73,25 @@ def find(setting: Setting) -> Findings:
     return Findings(_figures(rounds), [_table(rounds)], details, {PICTURE: _picture(rounds)})
 
 
-def schedule(seconds: float, seed: int) -> list[Question]:
+def schedule(seconds: float, seed: int) -> list[ScheduledRequest]:
     """The same for every server in a round: when each request is due, and which of them take long."""
     chance = random.Random(seed)
-    questions, due_s = [], 0.0
+    requests, due_s = [], 0.0
     while (due_s := due_s + chance.expovariate(PER_S)) < seconds:
-        questions.append(Question(due_s, "/slow" if chance.random() < SLOW_SHARE else "/quick"))
-    return questions
+        requests.append(ScheduledRequest(due_s, "/slow" if chance.random() < SLOW_SHARE else "/quick"))
+    return requests
 
 
-def _summary(answers: Answers, replaced: int) -> Mix:
-    cuts = statistics.quantiles(answers.latencies_s, n=100, method="inclusive")
+def _summary(results: Results, replaced: int) -> Mix:
+    cuts = statistics.quantiles(results.latencies_s, n=100, method="inclusive")
     return Mix(
         p50_ms=cuts[49] * 1000,
         p90_ms=cuts[89] * 1000,
         p99_ms=cuts[98] * 1000,
-        max_ms=max(answers.latencies_s) * 1000,
-        requests=len(answers.latencies_s),
-        failed=answers.failed,
-        closed=answers.closed,
+        max_ms=max(results.latencies_s) * 1000,
+        requests=len(results.latencies_s),
+        failed=results.failed,
+        closed=results.closed,
         replaced=replaced,
     )
 

@@ -1,4 +1,4 @@
-"""What the bench needs besides Python: programs and descriptors. Peers are not: they may be missing."""
+"""What the bench needs besides Python: programs and descriptors. The other servers may be missing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ DESCRIPTORS = 10_500
 
 
 class Missing(Exception):
-    """Something the bench cannot do without; the text says what to do."""
+    """Something that the bench requires. The text says what to do."""
 
 
-def provide() -> None:
-    """Sees that all is there, and installs what a Debian root can. Raises Missing."""
+def ensure_needs() -> None:
+    """Checks that all of it is there, and installs what root can on Debian. Raises Missing."""
     # Debian puts daemons here, and PATH may lack it.
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
     missing = [name for name in PROGRAMS if shutil.which(name) is None]

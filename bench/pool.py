@@ -24,7 +24,7 @@ from prefork.pool.scoreboard import open_scoreboard
 
 SPARES = 5
 CROWD = 64
-PATIENCE_S = 1.9  # less than a request is held
+TIMEOUT_S = 1.9  # less than HOLD_S, for which a request is held
 TICK_S = 0.001
 
 HOLDS = {"blocking": "/blocking", "async": "/waiting"}
@@ -32,9 +32,9 @@ HOLDS = {"blocking": "/blocking", "async": "/waiting"}
 Reached = Callable[[Counter[int]], bool]
 
 
-def find(setting: Setting) -> Findings:
+def run(setting: Setting) -> Findings:
     repeats, cores = setting.effort.pool_repeats, setting.cores
-    setting.say("growth")
+    setting.log("growth")
     refill = {kind: measure_refill(path, repeats, cores) for kind, path in HOLDS.items()}
     crowd = {kind: measure_crowd(path, repeats, cores) for kind, path in HOLDS.items()}
     figures = [
@@ -69,11 +69,11 @@ def _crowded(states: Counter[int]) -> bool:
 def _burst(path: str, size: int, reached: Reached, cores: Cores) -> float | None:
     """Seconds until the pool is where it should be; None if it did not get there while it was watched."""
     glue = f"bench-{secrets.token_hex(4)}"
-    recipe = Recipe("prefork, growing pool", app("pool", "done", "grow", glue), asked=False)
+    recipe = Recipe("prefork, growing pool", app("pool", "done", "grow", glue), responds_at_start=False)
     with Server(recipe, cores.server) as server, ExitStack() as stack, pinned(cores.client):
         board = _open(glue)
         if board is None or _watch(board, lambda states: states[State.SPARE] == SPARES) is None:
-            raise RuntimeError(f"no pool with {SPARES} spares came to be; it said: {server.last_words}")
+            raise RuntimeError(f"no pool with {SPARES} spares came up; its output: {server.output_tail}")
         began = time.monotonic()
         for _ in range(size):
             connection = stack.enter_context(server.connect())
@@ -94,7 +94,7 @@ def _open(glue: str) -> Scoreboard | None:
 
 def _watch(board: Scoreboard, reached: Reached) -> float | None:
     """When the states were first as wanted, on the monotonic clock."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while (now := time.monotonic()) < deadline:
         if reached(Counter(board.states())):
             return now

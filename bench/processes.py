@@ -1,4 +1,4 @@
-"""What /proc tells of a process and its children: CPU time and memory."""
+"""What /proc shows of a process and its children: CPU time and memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def tree(pid: int) -> Iterator[int]:
 def cpu_ns(pid: int) -> int:
     """User and system time of the tree, every thread of it.
 
-    From schedstat, which counts nanoseconds; stat counts ticks of 10 ms. Exact for who sleeps now.
+    From schedstat, which counts nanoseconds; stat counts ticks of 10 ms. Exact for a thread that sleeps.
     """
     return sum(
         int((task / "schedstat").read_text().split()[0])
@@ -51,7 +51,7 @@ def descriptors(pid: int) -> int:
     return sum(1 for _ in (PROC / str(pid) / "fd").iterdir())
 
 
-def holder(pid: int, connection: socket.socket) -> int:
+def process_of(pid: int, connection: socket.socket) -> int:
     """Which process of the tree holds the other end of a TCP connection that this process has."""
     ours, theirs = (int(name[1]) for name in (connection.getsockname(), connection.getpeername()))
     inode = _inode(local=theirs, remote=ours)

@@ -56,7 +56,7 @@ def _nginx(port: int, directory: Path) -> list[str]:
 
 
 def _uwsgi(port: int, _directory: Path) -> list[str]:
-    """With its HTTP router in front, which keeps the connections and asks whichever worker is free."""
+    """With its HTTP router in front, which keeps the connections and sends each request to a free worker."""
     options = f"--http 127.0.0.1:{port} --http-keepalive=75 --listen 100 --master --processes 8 --die-on-term"
     program = Path(sys.executable).with_name("uwsgi")
     return [str(program), *options.split(), "--disable-logging", "--pythonpath", ".", "--module", MIXED]
@@ -67,7 +67,7 @@ def synopsis(workers: int) -> Recipe:
     return Recipe(f"synopsis, {workers} workers", serve("examples/synopsis.py", f"--workers {workers}"))
 
 
-# Its workers must not miss the life signs that they could not give while they were paused.
+# --timeout 0: workers that were paused by the bench must not be killed for it.
 _GUNICORN = "--bind 127.0.0.1:{port} --timeout 0 --backlog 2048 --keep-alive 75 --no-control-socket"
 _GRANIAN = "--host 127.0.0.1 --port {port} --http 1 --backlog 2048 --no-log"
 # "auto" is uvloop and httptools where they are installed, as the extra `bench` does.

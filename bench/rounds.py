@@ -1,4 +1,4 @@
-"""Servers side by side: all alive at the same time, loaded one after the other, round after round.
+"""Servers side by side: all running at the same time, loaded one after the other, round after round.
 
 Always: a server that does not start, or fails under load, drops out with its reason, and the others go on.
 """
@@ -14,15 +14,15 @@ from bench.findings import Setting
 from bench.servers import Recipe, Server
 
 REASON = 120
-"""So many characters of a reason, its last ones, are told."""
+"""How many characters of a reason are shown, the last ones."""
 
 T = TypeVar("T")
 Load = Callable[[Server, int], T]
-"""Loads a server, in the round of that number, and tells what came of it."""
+"""Loads a server, in the round of that number, and returns the result."""
 
 
 class Rounds(Generic[T]):
-    """What came of each load of each server, in order of the rounds; and why a server is missing."""
+    """The results of each load of each server, in order of the rounds; and why a server is missing."""
 
     def __init__(self) -> None:
         self.missing: dict[str, str] = {}
@@ -45,7 +45,7 @@ class Rounds(Generic[T]):
         return statistics.median(map(value, runs)) if runs else None
 
     def ratio(self, ours: Recipe, theirs: Recipe, load: str, value: Callable[[T], float]) -> float | None:
-        """The median of the ratios in each round: two runs of one round had the same weather."""
+        """The median of the ratios in each round: two runs of one round had the same conditions."""
         first, second = (self._runs.get((server.name, load)) for server in (ours, theirs))
         if not first or not second:
             return None
@@ -62,25 +62,25 @@ def measure(
     """Loads each server in each round, and never one of them twice in a row."""
     found: Rounds[T] = Rounds()
     with ExitStack() as stack:
-        alive = []
+        running = []
         for recipe in recipes:
             try:
                 server = stack.enter_context(Server(recipe, setting.cores.server))
             except (RuntimeError, OSError) as error:
                 found.drop(recipe.name, error)
-                setting.say(f"{recipe.name} is missing: {found.missing[recipe.name]}")
+                setting.log(f"{recipe.name} is missing: {found.missing[recipe.name]}")
             else:
                 server.pause()
-                alive.append(server)
+                running.append(server)
         for number in range(rounds):
             for name, load in loads.items():
-                setting.say(f"round {number + 1} of {rounds}: {name}")
+                setting.log(f"round {number + 1} of {rounds}: {name}")
                 # Each round begins with another server, so that none always follows the same one.
-                first = number % max(1, len(alive))
-                for server in alive[first:] + alive[:first]:
+                first = number % max(1, len(running))
+                for server in running[first:] + running[:first]:
                     if not _loaded(found, server, name, load, number):
-                        setting.say(f"{server.name} drops out: {found.missing[server.name]}")
-                        alive.remove(server)
+                        setting.log(f"{server.name} drops out: {found.missing[server.name]}")
+                        running.remove(server)
     return found
 
 

@@ -1,4 +1,4 @@
-"""A run: what one load of one server comes to. And what a reader is shown of many."""
+"""A run: the result of one load of one server. And the tables and figures of many runs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ BUSY = 0.95
 
 @dataclass(frozen=True)
 class Run:
-    """Answers per second, CPU time of each, and the part of the time in which the server had its core.
+    """Responses per second, CPU time of each, and the part of the time in which the server had its core.
 
-    Well below 1, it waited for the load generator or for others on its core, and the answers per second are
-    not all that it can do; the CPU time of one is what it is.
+    Well below 1, it waited for the load generator or for others on its core, and the responses per second are
+    not all that it can do. The CPU time of one is not affected.
     """
 
     per_s: float

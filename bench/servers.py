@@ -1,4 +1,4 @@
-"""The servers: how each is started on its core, known to serve, and ended."""
+"""The servers: how each is started on its core, checked, and ended."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ STOP_S = 1.0
 class Recipe:
     """A kind of server. `command` is given a free port of 127.0.0.1 and a directory of its own.
 
-    `asked`: its first answer is awaited. To ask a pool is to take a spare, and it may grow.
+    `responds_at_start`: wait for a first response. A request takes a spare of a pool, which may then grow.
     `start_s`: how long it may take to start.
     """
 
     name: str
     command: Callable[[int, Path], list[str]]
-    asked: bool = True
+    responds_at_start: bool = True
     start_s: float = START_S
 
     @property
@@ -48,7 +48,7 @@ class Server:
 
     def __init__(self, recipe: Recipe, core: int) -> None:
         self.name = recipe.name
-        self._asked = recipe.asked
+        self._responds_at_start = recipe.responds_at_start
         self._start_s = recipe.start_s
         self.port = _free_port()
         self._directory = tempfile.TemporaryDirectory(prefix="prefork-bench-")
@@ -62,8 +62,8 @@ class Server:
 
     def __enter__(self) -> Self:
         try:
-            if self._asked:
-                self._await_answer()
+            if self._responds_at_start:
+                self._await_response()
         except BaseException:
             self.stop()
             raise
@@ -79,7 +79,7 @@ class Server:
         return self._process.pid
 
     @property
-    def last_words(self) -> str:
+    def output_tail(self) -> str:
         """The end of what it wrote on its standard output and error."""
         return self._log.read_text()[-500:]
 
@@ -90,13 +90,13 @@ class Server:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=START_S)
 
-    def ask(self, connection: socket.socket, path: str = PATH) -> bytes:
-        """One GET over a connection that stays open; the first bytes of the answer, b"" if there is none."""
+    def get(self, connection: socket.socket, path: str = PATH) -> bytes:
+        """One GET over a connection that stays open. Returns the first bytes of the response, or b""."""
         connection.sendall(request(path))
         return connection.recv(4096)
 
     def pause(self) -> None:
-        """Stops it and whatever it forked. There are servers that spin on their core while they idle."""
+        """Stops it and whatever it forked. Some servers spin on their core while they are idle."""
         os.killpg(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -115,14 +115,14 @@ class Server:
         self._process.wait()
         self._directory.cleanup()
 
-    def _await_answer(self) -> None:
+    def _await_response(self) -> None:
         deadline = time.monotonic() + self._start_s
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(OSError), self.connect() as connection:
-                if self.ask(connection).startswith(b"HTTP/1.1 200"):
+                if self.get(connection).startswith(b"HTTP/1.1 200"):
                     return
             time.sleep(0.02)
-        raise RuntimeError(f"{self.name} does not answer; it said: {self.last_words}")
+        raise RuntimeError(f"{self.name} does not respond; its output: {self.output_tail}")
 
 
 def request(path: str = PATH) -> bytes:

@@ -15,7 +15,7 @@ RECIPES = (STATIC_NGINX, STATIC_PREFORK)
 NAMES = {path: f"file of {size // 1024:,} KiB" for path, size in FILES.items()}
 
 
-def find(setting: Setting) -> Findings:
+def run(setting: Setting) -> Findings:
     effort = setting.effort
     loads = {
         name: by_talk(Talk(Server.connect, request(path), _length), effort.run_s, setting.cores.client)
@@ -34,9 +34,9 @@ def find(setting: Setting) -> Findings:
     return Findings(figures, tables, details(rounds, loads))
 
 
-def _length(answer: bytes) -> int:
+def _length(response: bytes) -> int:
     """The head's, and what it announces."""
-    head, end, _ = answer.partition(b"\r\n\r\n")
+    head, end, _ = response.partition(b"\r\n\r\n")
     if not end:
         return 0
     length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)

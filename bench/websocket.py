@@ -20,7 +20,7 @@ OPENING = (
     b"GET /echo HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to that key, RFC 6455 1.3
+ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the response to that key, RFC 6455 1.3
 MASK = b"\x37\xfa\x21\x3d"
 FINAL_TEXT, MASKED = 0x81, 0x80
 MESSAGE = bytes([FINAL_TEXT, MASKED | len(TEXT)]) + MASK + bytes(b ^ MASK[i % 4] for i, b in enumerate(TEXT))
@@ -29,7 +29,7 @@ LOAD = "echo"
 RECIPES = (ASGI_UVICORN, ASGI_PREFORK, ASGI_UVLOOP, ASGI_GRANIAN)
 
 
-def find(setting: Setting) -> Findings:
+def run(setting: Setting) -> Findings:
     effort = setting.effort
     load = by_talk(TALK, effort.run_s, setting.cores.client)
     rounds = measure(RECIPES, {LOAD: load}, effort.rounds, setting)
@@ -53,13 +53,13 @@ def _open(server: Server) -> socket.socket:
             connection.close()
             raise RuntimeError(f"{server.name} opens no WebSocket: {head[:100]!r}")
     if ACCEPT not in head:
-        raise RuntimeError(f"{server.name} does not know the key: {head!r}")
+        raise RuntimeError(f"{server.name} sends a wrong Sec-WebSocket-Accept: {head!r}")
     return connection
 
 
-def _length(answer: bytes) -> int:
-    if not ECHO.startswith(answer):
-        raise RuntimeError(f"not the echo: {answer!r}")
+def _length(response: bytes) -> int:
+    if not ECHO.startswith(response):
+        raise RuntimeError(f"not the echo: {response!r}")
     return len(ECHO)
 
 

@@ -1,9 +1,9 @@
 """Two servers that differ by little, compared in windows of milliseconds.
 
-What they differ by is less than two runs of one server do. So they answer in turns for a few milliseconds
+What they differ by is less than two runs of one server do. So they are loaded in turns for a few milliseconds
 each, and each pair of such windows gives one difference: noise that lasts longer falls out of it, and the
 median drops the rest. Processes differ by where their memory came to lie; so the servers are started again
-and again, and the spread between the starts is the error that is told.
+and again, and the spread between the starts is the error that is shown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Cost:
 
 
 class Client:
-    """Asks one server over its connections, all of them and then all again."""
+    """Sends to one server: a message on each connection, then again on each."""
 
     def __init__(self, server: Server, talk: Talk) -> None:
         self._server = server
@@ -74,7 +74,7 @@ def measure(dearer: Recipe, bare: Recipe, setting: Setting, talk: Talk = HELLO) 
     """What `dearer` spends more on a request: the median difference, averaged over the starts."""
     differences, plain = [], []
     for number in range(setting.effort.starts):
-        setting.say(f"start {number + 1} of {setting.effort.starts}: {dearer.name}")
+        setting.log(f"start {number + 1} of {setting.effort.starts}: {dearer.name}")
         difference, without = _compare(dearer, bare, talk, setting.effort.windows, setting.cores)
         differences.append(difference)
         plain.append(without)

@@ -1,4 +1,4 @@
-"""A plain ASGI application with the same answer, and an echo by WebSocket."""
+"""A plain ASGI application with the same response, and an echo by WebSocket."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def app(
     elif scope["type"] == "websocket":
         await echo(receive, send)
     else:
-        raise RuntimeError("no lifespan here: a server goes on without")
+        raise RuntimeError("no lifespan: a server goes on without it")
 
 
 async def echo(receive: Callable[[], Awaitable[Event]], send: Callable[[Event], Awaitable[None]]) -> None:

@@ -1,4 +1,4 @@
-"""What `django-admin startproject` makes, without a database, and a view that tells which process answers."""
+"""What `django-admin startproject` makes, without a database, and a view whose response names its process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIDDLEWARE = (
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 )
 COLLECT = "collect"
-"""The place whose view collects garbage as a worker does by itself, some day: all of it."""
+"""At this path the view runs a full garbage collection, as each worker does some day."""
 HOLD_S = 0.01
 """Long enough for requests that come together to reach different workers."""
 

@@ -1,5 +1,5 @@
-"""An HTTPServer that is a worker of a pool, or is not. Arguments: port, and what it has of that: nothing, its
-slot of the scoreboard, or all, which is the queue as well.
+"""An HTTPServer that is a worker of a pool, or is not. Arguments: port, and what it has of a pool: nothing, a
+slot of the scoreboard, or all, which adds the queue.
 
 All else is the same in both, so what they differ by is what membership costs. The pool is one of ten that may
 grow: with each request the worker looks, as in such a pool, whether spares get short. The others never serve.

@@ -1,4 +1,4 @@
-"""The session that answers in every prefork that is measured."""
+"""The session that responds in every prefork server that is measured."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Pages(Session):
 
     @event
     def posted(self, _request: Request, response: Response, _pattern: str) -> None:
-        """As the synopsis does it: by way of the kernel's queue."""
+        """As in the synopsis: through the kernel's queue."""
         response.code = 200
         response.content = BODY
         self.kernel.post("HTTPD", "DONE", response)

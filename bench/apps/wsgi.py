@@ -1,4 +1,4 @@
-"""A plain WSGI application with the same answer."""
+"""A plain WSGI application with the same response."""
 
 from __future__ import annotations
 
