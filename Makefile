@@ -1,6 +1,6 @@
 # make run | test | unit | test-all | bench | build | generate | lint | msrv | clean
 #
-# Everything happens in .venv, which the first target that needs it sets up. Stamps in it say what is built:
+# Everything happens in .venv, which the first target that needs it sets up. Stamps in it record what is built:
 # the engine is one file in the source tree for each version of Python, so building one profile takes the
 # stamp of the other away. `make test VENV=.venv-3.13 PYTHON=python3.13` uses another Python, in a virtual
 # environment of its own.
@@ -71,7 +71,7 @@ msrv:
 	@if rustup run $(OLDEST) cargo --version >/dev/null 2>&1; then \
 	    set -x; rustup run $(OLDEST) cargo check --workspace --all-targets --quiet --target-dir target/msrv; \
 	else \
-	    echo "make msrv: Rust $(OLDEST) is not on this machine, and clippy has to do"; \
+	    echo "make msrv: Rust $(OLDEST) is not on this machine; relying on clippy"; \
 	fi
 
 clean:

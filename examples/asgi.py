@@ -17,7 +17,7 @@ async def app(scope, receive, send):
             await tick(send)
         case "http":
             worker = scope["state"]["worker"]
-            await answer(send, f"Hello from ASGI, worker {worker}\n".encode())
+            await respond(send, f"Hello from ASGI, worker {worker}\n".encode())
 
 
 async def live(scope, receive, send):
@@ -29,7 +29,7 @@ async def live(scope, receive, send):
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def answer(send, body):
+async def respond(send, body):
     headers = [(b"content-type", b"text/plain")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -22,15 +22,15 @@ class Log(Session):
         log.info("listening: port %s of %s", port, address)
 
     @event
-    def asked(self, request, remote_ip):
+    def received(self, request, remote_ip):
         """Before the handler. A malformed request is None."""
-        log.info("asked: %s from %s", request and request.uri, remote_ip)
+        log.info("received: %s from %s", request and request.uri, remote_ip)
 
     @event
-    def answered(self, request, response):
+    def responded(self, request, response):
         """After the response; for a stream, after its last part."""
         path = request.path if request else "a malformed request"
-        log.info("answered: %s with %s", path, response.code)
+        log.info("responded: %s with %s", path, response.code)
 
     @event
     def went_wrong(self, text, remote_ip):
@@ -42,8 +42,8 @@ kernel.add(Log())
 server = HTTPServer(
     kernel,
     setup_handler=("LOG", "listening"),
-    log_handler=("LOG", "asked"),
-    log2_handler=("LOG", "answered"),
+    log_handler=("LOG", "received"),
+    log2_handler=("LOG", "responded"),
     error_handler=("LOG", "went_wrong"),
 )
 

@@ -80,7 +80,7 @@ class Field:
             return f"{round(default * 1000) if isinstance(default, float) else default:_}"
         if isinstance(default, str):
             return f"{self.enum}::{default.capitalize()}"
-        assert default is None, f"{self.option.name} has a default that Rust is not told: {default!r}"
+        assert default is None, f"{self.option.name} has a default that Rust does not get: {default!r}"
         return "None"
 
     @property
@@ -125,7 +125,7 @@ def grouped(struct: Struct) -> dict[str | None, list[Field]]:
 def engine_settings() -> str:
     """`crates/engine/src/settings.rs`."""
     return (
-        "//! What an engine can be told: for each listener, and for each WebSocket.\n\n"
+        "//! The settings of an engine: of each listener, and of each WebSocket.\n\n"
         + NOTICE
         + f"\nuse crate::Spool;\n{_wire_imports()}\n"
         + "\n".join(_struct(struct, "pub") + "\n" + _defaults(struct) for struct in (LISTENER, WEBSOCKET))

@@ -8,13 +8,13 @@ kernel = Kernel()
 pages = kernel.session(
     "PAGES",
     {
-        "got_page": lambda request, response, pattern: answer(response),
+        "got_page": lambda request, response, pattern: respond(response),
     },
 )
 server = HTTPServer(kernel, alias="SHOP", handlers=[{"dir": "^/", "session": "PAGES", "event": "got_page"}])
 
 
-def answer(response):
+def respond(response):
     unknown = kernel.find("HTTPD"), kernel.post("HTTPD", "DONE", response)
     response.content = str([kernel.find("SHOP") is server, *unknown])
     assert kernel.post("SHOP", "DONE", response)

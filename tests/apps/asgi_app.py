@@ -18,7 +18,7 @@ Receive = Callable[[], Coroutine[Any, Any, Message]]
 Send = Callable[[Message], Coroutine[Any, Any, None]]
 
 marked: contextvars.ContextVar[str] = contextvars.ContextVar("marked", default="nothing")
-heard: list[str] = []
+recorded: list[str] = []
 """What became of the requests that outlive their client, in order."""
 
 TEXT = (b"content-type", b"text/plain")
@@ -40,7 +40,7 @@ async def _lifespan(scope: Message, receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def answer(send: Send, body: bytes, status: int = 200, *headers: tuple[bytes, bytes]) -> None:
+async def respond(send: Send, body: bytes, status: int = 200, *headers: tuple[bytes, bytes]) -> None:
     await send({"type": "http.response.start", "status": status, "headers": [TEXT, *headers]})
     await send({"type": "http.response.body", "body": body})
 
@@ -61,25 +61,25 @@ async def whole(receive: Receive) -> tuple[bytes, int]:
 
 
 async def hello(scope: Message, receive: Receive, send: Send) -> None:
-    await answer(send, b"hello")
+    await respond(send, b"hello")
 
 
-async def told(scope: Message, receive: Receive, send: Send) -> None:
+async def shown(scope: Message, receive: Receive, send: Send) -> None:
     """The scope."""
     scope["state"]["mine"] = 1  # in a copy
     scope["extensions"]["mine"] = {}
-    await answer(send, repr(scope).encode())
+    await respond(send, repr(scope).encode())
 
 
 async def shared(scope: Message, receive: Receive, send: Send) -> None:
     """What this request was given that another may have changed."""
     names = [*scope["state"], *(name for name in scope["extensions"] if "." not in name)]
-    await answer(send, " ".join(names).encode())
+    await respond(send, " ".join(names).encode())
 
 
 async def echo(scope: Message, receive: Receive, send: Send) -> None:
     body, _ = await whole(receive)
-    await answer(send, body)
+    await respond(send, body)
 
 
 async def count(scope: Message, receive: Receive, send: Send) -> None:
@@ -90,11 +90,11 @@ async def count(scope: Message, receive: Receive, send: Send) -> None:
         message = await receive()
         size += len(message["body"])
         more = message["more_body"]
-    await answer(send, f"{size} {_peak_kib()}".encode())
+    await respond(send, f"{size} {_peak_kib()}".encode())
 
 
 async def memory(scope: Message, receive: Receive, send: Send) -> None:
-    await answer(send, str(_peak_kib()).encode())
+    await respond(send, str(_peak_kib()).encode())
 
 
 def _peak_kib() -> int:
@@ -113,8 +113,8 @@ async def duplex(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def deaf(scope: Message, receive: Receive, send: Send) -> None:
-    """Answers without a look at the body."""
-    await answer(send, b"no thanks", 413)
+    """Responds without reading the body."""
+    await respond(send, b"no thanks", 413)
 
 
 async def pieces(scope: Message, receive: Receive, send: Send) -> None:
@@ -153,7 +153,7 @@ async def shaped(scope: Message, receive: Receive, send: Send) -> None:
 async def hints(scope: Message, receive: Receive, send: Send) -> None:
     links = [b"</style.css>; rel=preload", b"</script.js>; rel=preload"]
     await send({"type": "http.response.early_hint", "links": links})
-    await answer(send, b"hinted")
+    await respond(send, b"hinted")
 
 
 async def file(scope: Message, receive: Receive, send: Send) -> None:
@@ -162,12 +162,12 @@ async def file(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def closing(scope: Message, receive: Receive, send: Send) -> None:
-    await answer(send, b"last", 200, (b"connection", b"close"))
+    await respond(send, b"last", 200, (b"connection", b"close"))
 
 
 async def status(scope: Message, receive: Receive, send: Send) -> None:
     """The status in the query, with headers of a body."""
-    await answer(send, b"", int(scope["query_string"]), (b"etag", b'"1"'))
+    await respond(send, b"", int(scope["query_string"]), (b"etag", b'"1"'))
 
 
 async def tasks(scope: Message, receive: Receive, send: Send) -> None:
@@ -186,7 +186,7 @@ async def tasks(scope: Message, receive: Receive, send: Send) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.001):
             await asyncio.sleep(10)
-    await answer(send, repr([sleep.result() for sleep in sleeping]).encode())
+    await respond(send, repr([sleep.result() for sleep in sleeping]).encode())
 
 
 async def threads(scope: Message, receive: Receive, send: Send) -> None:
@@ -197,46 +197,46 @@ async def threads(scope: Message, receive: Receive, send: Send) -> None:
         group.start_soon(anyio.sleep, 0.001)
     with anyio.move_on_after(0.001):
         await anyio.sleep(10)
-    await answer(send, await anyio.to_thread.run_sync(lambda: b"from a thread"))
+    await respond(send, await anyio.to_thread.run_sync(lambda: b"from a thread"))
 
 
 async def impatient(scope: Message, receive: Receive, send: Send) -> None:
     """Gives up a wait for the body, and gets all of it all the same."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(receive(), 0.05)
-    heard.append("impatient")
+    recorded.append("impatient")
     body, _ = await whole(receive)
-    await answer(send, body)
+    await respond(send, body)
 
 
 async def after(scope: Message, receive: Receive, send: Send) -> None:
     """Goes on when its response is complete."""
-    await answer(send, b"done")
-    heard.append((await receive())["type"])  # the body
-    heard.append((await receive())["type"])
+    await respond(send, b"done")
+    recorded.append((await receive())["type"])  # the body
+    recorded.append((await receive())["type"])
 
 
 async def waits(scope: Message, receive: Receive, send: Send) -> None:
-    """Answers nothing and waits for the client's end."""
+    """Sends nothing and waits until the client leaves."""
     await whole(receive)
-    heard.append("waiting")
-    heard.append((await receive())["type"])
-    heard.append((await receive())["type"])
+    recorded.append("waiting")
+    recorded.append((await receive())["type"])
+    recorded.append((await receive())["type"])
     with contextlib.suppress(OSError):
-        await answer(send, b"too late")
-        heard.append("sent")
+        await respond(send, b"too late")
+        recorded.append("sent")
 
 
 async def watched(scope: Message, receive: Receive, send: Send) -> None:
-    """Answers when another task hears of the response."""
+    """Responds when another task has seen the response."""
 
     async def watch() -> None:
         await whole(receive)
-        heard.append((await receive())["type"])
+        recorded.append((await receive())["type"])
 
     watching = asyncio.create_task(watch())
     await asyncio.sleep(0)
-    await answer(send, b"watched")
+    await respond(send, b"watched")
     await watching
 
 
@@ -248,7 +248,7 @@ async def hurried(scope: Message, receive: Receive, send: Send) -> None:
     await asyncio.sleep(0)
     await send({"type": "http.response.body", "body": b"end"})
     await first
-    heard.append("both")
+    recorded.append("both")
 
 
 async def deserted(scope: Message, receive: Receive, send: Send) -> None:
@@ -256,7 +256,7 @@ async def deserted(scope: Message, receive: Receive, send: Send) -> None:
 
     async def watch() -> None:
         await whole(receive)
-        heard.append((await receive())["type"])
+        recorded.append((await receive())["type"])
 
     watching.append(asyncio.create_task(watch()))
     await asyncio.sleep(0.01)
@@ -273,7 +273,7 @@ async def forever(scope: Message, receive: Receive, send: Send) -> None:
         while True:
             await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
     except OSError as error:
-        heard.append(type(error).__name__)
+        recorded.append(type(error).__name__)
         raise
 
 
@@ -289,7 +289,7 @@ async def events(scope: Message, receive: Receive, send: Send) -> None:
 
 async def go(scope: Message, receive: Receive, send: Send) -> None:
     _gate().set()
-    await answer(send, b"gone")
+    await respond(send, b"gone")
 
 
 _gates: list[asyncio.Event] = []
@@ -301,17 +301,17 @@ def _gate() -> asyncio.Event:
     return _gates[0]
 
 
-async def hears(scope: Message, receive: Receive, send: Send) -> None:
-    """What others have noted in `heard`."""
-    await answer(send, " ".join(heard).encode())
+async def records(scope: Message, receive: Receive, send: Send) -> None:
+    """What other calls have noted in `recorded`."""
+    await respond(send, " ".join(recorded).encode())
 
 
 async def pid(scope: Message, receive: Receive, send: Send) -> None:
-    await answer(send, str(os.getpid()).encode())
+    await respond(send, str(os.getpid()).encode())
 
 
 async def loop(scope: Message, receive: Receive, send: Send) -> None:
-    await answer(send, type(asyncio.get_running_loop()).__name__.encode())
+    await respond(send, type(asyncio.get_running_loop()).__name__.encode())
 
 
 # What does not work
@@ -328,7 +328,7 @@ async def raises_begun(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def raises_done(scope: Message, receive: Receive, send: Send) -> None:
-    await answer(send, b"complete")
+    await respond(send, b"complete")
     raise ValueError("afterwards")
 
 

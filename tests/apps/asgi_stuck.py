@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-told: list[str] = []
+reported: list[str] = []
 
 
 async def app(scope, receive, send):
@@ -16,7 +16,7 @@ async def app(scope, receive, send):
         if scope["path"] == "/forever":
             await asyncio.sleep(60)
     except asyncio.CancelledError:
-        told.append(scope["type"])
+        reported.append(scope["type"])
         raise
     await send({"type": "http.response.start", "status": 200})
-    await send({"type": "http.response.body", "body": repr(told).encode()})
+    await send({"type": "http.response.body", "body": repr(reported).encode()})

@@ -23,7 +23,7 @@ server = HTTPServer(kernel, error_handler=lambda *about: troubles.append(about))
 
 
 @server.handle(r"^/troubles$")
-def told():
+def reported():
     return json.dumps(troubles)
 
 

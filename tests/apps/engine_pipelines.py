@@ -18,7 +18,7 @@ def count():
 
 
 @server.handle(r"^/count$")
-def told():
+def reported():
     return str(served)
 
 

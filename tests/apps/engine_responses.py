@@ -68,7 +68,7 @@ def noisy():
 
 
 @server.handle(r"^/finished$")
-def told():
+def reported():
     return " ".join(finished)
 
 

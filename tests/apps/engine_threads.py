@@ -8,7 +8,7 @@ import threading
 from prefork import HTTPServer, Kernel, Session, event
 
 kernel = Kernel()
-names = ("answer", "stream", "drop", "close")
+names = ("respond", "stream", "drop", "close")
 handlers = [{"dir": f"^/{name}", "session": "THREADS", "event": name} for name in names]
 server = HTTPServer(kernel, handlers=handlers)
 release = threading.Event()
@@ -38,7 +38,7 @@ class Threads(Session):
     alias = "THREADS"
 
     @event
-    def answer(self, request, response, pattern):
+    def respond(self, request, response, pattern):
         response.content = "from a thread"
         in_a_thread(response.done)
 

@@ -16,7 +16,7 @@ HUGE = b"0123456789" * 10_000_000
 
 
 @server.handle(r"^/troubles$")
-def told():
+def reported():
     return json.dumps(troubles)
 
 

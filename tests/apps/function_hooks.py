@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from prefork import HTTPServer, Kernel
 
-heard = []
+recorded = []
 
 
 async def log2(request, response):
-    heard.append(f"log2 {request.path}")
+    recorded.append(f"log2 {request.path}")
 
 
 kernel = Kernel()
 server = HTTPServer(
     kernel,
-    log_handler=lambda request, remote_ip: heard.append(f"log {request.path}"),
+    log_handler=lambda request, remote_ip: recorded.append(f"log {request.path}"),
     log2_handler=log2,
-    setup_handler=lambda port, address: heard.append(f"setup {address}"),
+    setup_handler=lambda port, address: recorded.append(f"setup {address}"),
 )
 
 
 @server.handle("^/")
 def tell():
-    return heard
+    return recorded

@@ -32,7 +32,7 @@ class Pages(Session):
     def __init__(self, names: dict[str, Any]) -> None:
         self.names = names
         self.forks: list[str] = []
-        self.told: list[Any] = []
+        self.reported: list[Any] = []
 
     @event
     def pid(self, _request: Any, response: Any, _pattern: str) -> None:
@@ -85,9 +85,9 @@ class Pages(Session):
         self.forks.append(f"forked slowly in {os.getpid()}")
 
     @event
-    def hear(self, *what: Any) -> None:
+    def record(self, *what: Any) -> None:
         """Keep what is posted here, for a test to read."""
-        self.told.append(what)
+        self.reported.append(what)
 
 
 class Remote(Session):

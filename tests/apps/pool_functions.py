@@ -33,19 +33,19 @@ async def catch():
     try:
         await asyncio.sleep(60)
     except asyncio.CancelledError:
-        pages.told.append("cancelled")
+        pages.reported.append("cancelled")
         raise
 
 
-@server.handle("^/told$")
-def told():
-    return repr(pages.told)
+@server.handle("^/reported$")
+def reported():
+    return repr(pages.reported)
 
 
 @server.handle("^/watch$")
 def watch(response):
     """A connection with a close handler cannot be handed on."""
-    server.set_close_handler(response.connection, "PAGES", "hear")
+    server.set_close_handler(response.connection, "PAGES", "record")
     return str(os.getpid())
 
 

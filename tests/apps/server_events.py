@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from prefork import HTTPServer, Kernel, Session, event
 
-heard: list[object] = []
+recorded: list[object] = []
 
 
 class Pages(Session):
@@ -40,7 +40,7 @@ class Pages(Session):
     @event
     def piece(self, response):
         how = response.request.match["how"]
-        heard.append("piece")
+        recorded.append("piece")
         if self.pieces:
             response.content = self.pieces.pop(0)
             self.act(how, "STREAM", response)
@@ -80,7 +80,7 @@ class Pages(Session):
 
     @event
     def closed(self, *args):
-        heard.append(args)
+        recorded.append(args)
 
     @event
     def get_handlers(self, request, response, pattern):
@@ -117,9 +117,9 @@ class Pages(Session):
         response.done()
 
     @event
-    def heard(self, request, response, pattern):
-        response.content = json.dumps(heard)
-        heard.clear()
+    def recorded(self, request, response, pattern):
+        response.content = json.dumps(recorded)
+        recorded.clear()
         response.done()
 
 
@@ -136,7 +136,7 @@ names = [
     "get_handlers",
     "set_handlers",
     "set_wrong",
-    "heard",
+    "recorded",
 ]
 server = HTTPServer(
     kernel,

@@ -29,7 +29,7 @@ class Pages(Session):
 
     @event
     def raises_after(self, request, response, pattern):
-        response.content = "answered"
+        response.content = "served"
         response.done()
         raise ValueError("after its response")
 

@@ -95,9 +95,9 @@ def writes(response):
     response.write("two")
 
 
-@server.handle("^/answers$")
-def answers(response):
-    response.content = "answered"
+@server.handle("^/responds$")
+def responds(response):
+    response.content = "served"
     response.done()
 
 
@@ -106,8 +106,8 @@ def closes(response):
     response.close()
 
 
-@server.handle("^/answers_twice")
-def answers_twice(response):
+@server.handle("^/responds_twice")
+def responds_twice(response):
     response.content = "first"
     response.done()
     return "second"

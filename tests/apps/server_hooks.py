@@ -1,5 +1,5 @@
-"""Tells what its hooks were told; `parameters`: the `hooks`, by name, and whether there is a handler of
-`malformed` requests.
+"""Shows what its hooks were called with. `parameters`: the `hooks`, by name, and whether there is a handler
+of `malformed` requests.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from parameters import PARAMETERS
 
 from prefork import HTTPServer, Kernel, Session, event
 
-heard: list[object] = []
+recorded: list[object] = []
 
 
 class Ears(Session):
@@ -16,19 +16,19 @@ class Ears(Session):
 
     @event
     def log(self, request, remote_ip):
-        heard.append(["log", request and request.path, remote_ip])
+        recorded.append(["log", request and request.path, remote_ip])
 
     @event
     def log2(self, request, response):
-        heard.append(["log2", request and request.path, response.code, response.answered])
+        recorded.append(["log2", request and request.path, response.code, response.answered])
 
     @event
     def setup(self, port, address):
-        heard.append(["setup", port, address])
+        recorded.append(["setup", port, address])
 
     @event
     def error(self, text, remote_ip):
-        heard.append(["error", text, remote_ip])
+        recorded.append(["error", text, remote_ip])
 
     @event
     def broken(self, *args):
@@ -40,7 +40,7 @@ class Pages(Session):
 
     @event
     def page(self, request, response, pattern):
-        heard.append(["handler", request.path])
+        recorded.append(["handler", request.path])
         response.content = "page"
         response.done()
 
@@ -64,11 +64,11 @@ class Pages(Session):
 
     @event
     def wait(self, request, response, pattern):
-        heard.append(["waiting", response.connection.dead])
+        recorded.append(["waiting", response.connection.dead])
         request.connection.when_closed(lambda: self.left(response))
 
     def left(self, response):
-        heard.append(["dead", response.connection.dead])
+        recorded.append(["dead", response.connection.dead])
         response.done()
 
 
@@ -92,11 +92,11 @@ server = HTTPServer(
 )
 
 
-@server.handle("^/heard$")
+@server.handle("^/recorded$")
 def tell():
-    told = heard[:]
-    heard.clear()
-    return told
+    reported = recorded[:]
+    recorded.clear()
+    return reported
 
 
 @server.handle("^/generator$")

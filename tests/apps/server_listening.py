@@ -22,7 +22,7 @@ class Pages(Session):
     @event
     def _start(self):
         self.kernel.signal(signal.SIGUSR1, "PAGES", "listen")
-        self.kernel.signal(signal.SIGUSR2, "PAGES", "answer")
+        self.kernel.signal(signal.SIGUSR2, "PAGES", "respond")
         self.kernel.signal(signal.SIGWINCH, "PAGES", "unlisten")
         self.kernel.signal(signal.SIGHUP, "PAGES", "tell_later")
 
@@ -50,7 +50,7 @@ class Pages(Session):
         if request.query:
             response.done()
         else:
-            self.last = response  # unanswered
+            self.last = response  # not sent
 
     @event
     def listen(self, signum):
@@ -79,7 +79,7 @@ class Pages(Session):
         print("closed", kernel.find("HTTPD"), flush=True)
 
     @event
-    def answer(self, signum):
+    def respond(self, signum):
         self.waiting.content = "late"
         self.waiting.done()
 

@@ -163,7 +163,7 @@ class Echo(WebSocketEndpoint):
 
 
 async def talk(websocket: WebSocket) -> None:
-    """Says where it is, then echoes JSON until it is told to stop."""
+    """Sends its path, then echoes JSON until a message stops it."""
     await websocket.accept()
     await websocket.send_json({"url": str(websocket.url), "params": dict(websocket.query_params)})
     async for message in websocket.iter_json():

@@ -28,7 +28,7 @@ async def app(scope, receive, send):
         await receive()
         await send({"type": "websocket.accept"})
         text = (await receive())["text"]
-        await send({"type": "websocket.send", "text": f"heard {text}"})
+        await send({"type": "websocket.send", "text": f"recorded {text}"})
         await receive()
         return
     if scope["path"] == "/closed":

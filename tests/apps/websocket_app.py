@@ -79,11 +79,11 @@ async def alive(scope: Message, receive: Receive, send: Send) -> None:
 
 async def listen(scope: Message, receive: Receive, send: Send) -> None:
     await accept(receive, send)
-    heard = []
+    recorded = []
     while (message := await receive())["type"] == "websocket.receive":
-        heard.append(message["text"])
+        recorded.append(message["text"])
         await asyncio.sleep(0)
-    tell(f"heard {heard}, then {message['code']} {message['reason']!r}")
+    tell(f"recorded {recorded}, then {message['code']} {message['reason']!r}")
 
 
 async def scoped(scope: Message, receive: Receive, send: Send) -> None:
@@ -160,7 +160,7 @@ async def pour(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def sleep(scope: Message, receive: Receive, send: Send) -> None:
-    """Reads nothing before it is told to, and then everything."""
+    """Reads nothing at first, and everything after a request for it."""
     await accept(receive, send)
     tell("asleep")
     await go_on.wait()

@@ -14,9 +14,9 @@ seen: list[str] = []
 
 @server.handle(r"^/seen$")
 def report():
-    told = json.dumps({"pid": os.getpid(), "seen": seen})
+    reported = json.dumps({"pid": os.getpid(), "seen": seen})
     seen.clear()
-    return told
+    return reported
 
 
 @server.handle(r"^/fields$")

@@ -38,9 +38,9 @@ def environ(environ, start_response):
 
 
 def seen_(environ, start_response):
-    told = json.dumps(seen).encode()
+    reported = json.dumps(seen).encode()
     seen["closed"].clear()
-    return say(environ, start_response, told)
+    return say(environ, start_response, reported)
 
 
 def echo(environ, start_response):

@@ -122,7 +122,7 @@ class SlowToClose:
     """Its `close` waits until the file `go` is in `directory`, and then leaves one there."""
 
     def __iter__(self):
-        return iter([b"answered"])
+        return iter([b"served"])
 
     def close(self):
         while not os.path.exists(f"{PARAMETERS['directory']}/go"):

@@ -52,5 +52,5 @@ def test_a_browser_talks_with_an_application(serve: Serve, tmp_path: Path) -> No
     )
     server = serve(TALKING, "--workers", "1", "--static", f"/files={files}")
     page = browse(server.url, tmp_path / "profile")
-    for told in ("heard from the page", "closed 1000 true permessage-deflate", "event 0", "event 2"):
-        assert f"[{told}" in page
+    for reported in ("recorded from the page", "closed 1000 true permessage-deflate", "event 0", "event 2"):
+        assert f"[{reported}" in page

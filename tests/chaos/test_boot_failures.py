@@ -102,7 +102,7 @@ def test_a_child_that_cannot_make_its_loop_does_not_go_on_as_a_second_manager(po
     assert sorted(children(server.pid)) == sorted(server.workers())
 
 
-def test_a_fork_handler_that_never_ends_is_given_up(pool: MakePool) -> None:
+def test_a_fork_handler_that_never_ends_is_timed_out(pool: MakePool) -> None:
     server = pool(
         **TWO, boot_timeout=0.2, check_spares_interval=0.05, app=BOOT, parameters={"begin": "a hang"}
     )

@@ -76,7 +76,7 @@ def test_kill_9_of_the_manager_leaves_nothing_and_the_same_glue_starts_again(
     assert "0 workers" not in again.out[0]
 
 
-def test_kill_9_of_the_manager_amid_forks_leaves_no_orphan(pool: MakePool) -> None:
+def test_kill_9_of_the_manager_amid_forks_leaves_no_worker(pool: MakePool) -> None:
     for delay_s in (0.0, 0.001, 0.002, 0.004, 0.008):
         server = pool(start_servers=40, min_spare_servers=40, max_spare_servers=40, max_clients=64)
         before = set(children(server.pid))

@@ -96,7 +96,7 @@ def test_when_the_manager_is_out_of_descriptors_it_goes_on_says_so_once_and_reco
     assert server.manager("descriptors()") == before
 
 
-def test_who_asks_for_the_scoreboard_while_descriptors_are_out_is_turned_away(pool: MakePool) -> None:
+def test_a_request_for_the_scoreboard_while_descriptors_are_out_is_refused(pool: MakePool) -> None:
     server = pool(**TWO, app=LIMITS)
     server.wait_workers(2)
     server.manager("fill()")
@@ -147,7 +147,7 @@ def test_without_shared_memory_it_is_tried_again_each_preforkinterval(unserved: 
     assert unserved.stop() == 0
 
 
-def test_a_client_that_comes_before_the_memory_is_answered_by_the_first_worker(unserved: Pool) -> None:
+def test_a_client_that_comes_before_the_memory_is_served_by_the_first_worker(unserved: Pool) -> None:
     unserved.host, unserved.port = "127.0.0.1", unserved.manager("server.listening.port")
     with unserved.connect() as sock:
         sock.sendall(b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Workers that do not do as they are told: blocked, stopped, deaf."""
+"""Workers that do not end when they should: blocked, stopped, or ignoring the signal."""
 
 from __future__ import annotations
 
@@ -63,26 +63,28 @@ HUNG = {
     "max_clients": 1,
     "check_spares_interval": 0.05,
 }
-LEAVES = pytest.mark.parametrize("told", [False, True], ids=["after max_requests", "replaced"])
+LEAVES = pytest.mark.parametrize("signalled", [False, True], ids=["after max_requests", "replaced"])
 
 
-def leaving(pool: MakePool, path: str, graceful_s: str, *, told: bool) -> tuple[Pool, int, socket.socket]:
+def leaving(
+    pool: MakePool, path: str, graceful_s: str, *, signalled: bool
+) -> tuple[Pool, int, socket.socket]:
     """A worker that drains and has a request open, which goes on when the file `go` is there."""
-    options = HUNG if told else HUNG | {"max_requests_per_child": 2}
+    options = HUNG if signalled else HUNG | {"max_requests_per_child": 2}
     server = pool("--graceful-timeout", graceful_s, **options, app="pool_functions.py")
     (worker,) = server.wait_workers(1)
     server.get("/one")
     (held,) = server.hold(1, path)
     wait_until(lambda: server.worker_of(worker)["in_flight"], "the request")
-    if told:
+    if signalled:
         server.signal(signal.SIGHUP)
     wait_until(lambda: server.worker_of(worker)["state"] == "draining", "it to drain")
     return server, worker, held
 
 
 @LEAVES
-def test_a_worker_that_hangs_while_it_leaves_is_killed_and_replaced(pool: MakePool, told: bool) -> None:
-    server, worker, held = leaving(pool, "/block", "1", told=told)
+def test_a_worker_that_hangs_while_it_leaves_is_killed_and_replaced(pool: MakePool, signalled: bool) -> None:
+    server, worker, held = leaving(pool, "/block", "1", signalled=signalled)
     began = time.monotonic()
     (server.directory / "go").touch()
     server.wait_log(f"killing worker {worker}: it did not end within graceful_timeout")
@@ -96,8 +98,8 @@ def test_a_worker_that_hangs_while_it_leaves_is_killed_and_replaced(pool: MakePo
 
 
 @LEAVES
-def test_a_worker_that_leaves_within_its_time_is_not_killed(pool: MakePool, told: bool) -> None:
-    server, worker, held = leaving(pool, "/last", "5", told=told)
+def test_a_worker_that_leaves_within_its_time_is_not_killed(pool: MakePool, signalled: bool) -> None:
+    server, worker, held = leaving(pool, "/last", "5", signalled=signalled)
     (server.directory / "go").touch()
     assert read_response(held)[2] == b"last"
     wait_until(lambda: not alive(worker), "it to end")

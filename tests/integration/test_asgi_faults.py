@@ -1,4 +1,4 @@
-"""ASGI applications that do wrong: the client hears of it, the log has an error, and the worker lives."""
+"""ASGI applications that break the rules: client and log get an error, and the worker goes on."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def test_it_raises_in_the_middle_of_its_response(asgi: Server) -> None:
     raised(asgi, "application app failed on GET /raises_begun: ValueError('in the middle')")
 
 
-def test_a_task_that_it_left_waiting_hears_that_its_request_is_over(asgi: Server) -> None:
+def test_a_task_that_it_left_waiting_learns_that_its_request_is_over(asgi: Server) -> None:
     with asgi.connect() as sock:
         sock.sendall(get("/deserted"))
         assert read_response(sock)[0] == 500
-        wait_until(lambda: asgi.get("/hears") == b"http.disconnect", "its task to hear of it")
+        wait_until(lambda: asgi.get("/records") == b"http.disconnect", "its task to receive it")
 
 
 def test_the_connection_of_a_request_that_failed_may_move_all_the_same(serve: Serve) -> None:
@@ -78,7 +78,7 @@ def test_it_raises_after_its_response(asgi: Server) -> None:
     asgi.wait_log("application app failed on GET /raises_done: ValueError('afterwards')")
 
 
-def test_it_does_not_answer(asgi: Server) -> None:
+def test_it_does_not_respond(asgi: Server) -> None:
     assert asgi.request("/silent")[0] == 500
     raised(asgi, "application app returned without a response to GET /silent")
 

@@ -132,7 +132,7 @@ def test_a_startup_that_hangs_can_be_stopped(tmp_path: Path, loop: tuple[str, st
         server.kill()
 
 
-def test_a_startup_that_hangs_in_a_worker_is_given_up(serve: Serve) -> None:
+def test_a_startup_that_hangs_in_a_worker_is_timed_out(serve: Serve) -> None:
     server = serve(app("await asyncio.sleep(60)"), "--workers", "1", "--boot-timeout", "0.5")
     server.wait_log("it did not start within boot_timeout (0.5 s)")
     server.signal(signal.SIGTERM)

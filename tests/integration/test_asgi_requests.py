@@ -1,4 +1,4 @@
-"""What an ASGI application is told of a request, and how it gets the body."""
+"""What an ASGI application learns of a request, and how it gets the body."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def read_until(sock: socket.socket, end: bytes) -> bytes:
     return received
 
 
-def hears(server: Server, what: str) -> None:
-    wait_until(lambda: what in server.get("/hears").decode().split(), f"{what} in an application")
+def wait_recorded(server: Server, what: str) -> None:
+    wait_until(lambda: what in server.get("/records").decode().split(), f"{what} in an application")
 
 
 def assert_no_traceback(server: Server) -> None:
@@ -51,7 +51,7 @@ def assert_no_traceback(server: Server) -> None:
 def test_the_scope_says_all_of_a_request(asgi: Server) -> None:
     with asgi.connect() as sock:
         port = sock.getsockname()[1]
-        sock.sendall(b"GET /told?a=%20b HTTP/1.1\r\nHost: x\r\nX-Twice: 1\r\nX-TWICE: \xe4\r\n\r\n")
+        sock.sendall(b"GET /shown?a=%20b HTTP/1.1\r\nHost: x\r\nX-Twice: 1\r\nX-TWICE: \xe4\r\n\r\n")
         scope = literal_eval(read_response(sock)[2].decode())
     state = scope.pop("state")
     assert state.pop("begun_in") == asgi.pid
@@ -68,8 +68,8 @@ def test_the_scope_says_all_of_a_request(asgi: Server) -> None:
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": "/told",
-        "raw_path": b"/told",
+        "path": "/shown",
+        "raw_path": b"/shown",
         "query_string": b"a=%20b",
         "root_path": "",
         "headers": [(b"host", b"x"), (b"x-twice", b"1"), (b"x-twice", b"\xe4")],
@@ -79,13 +79,13 @@ def test_the_scope_says_all_of_a_request(asgi: Server) -> None:
 
 
 def test_state_and_extensions_are_copies(asgi: Server) -> None:
-    assert b"mine" in asgi.get("/told")
+    assert b"mine" in asgi.get("/shown")
     assert asgi.get("/shared") == b"begun_in"
 
 
 def test_a_unix_socket_is_the_server(serve: Serve, tmp_path: Path) -> None:
     server = serve(ASGI_APP, "--start", "0", "--bind", f"unix:{tmp_path}/socket")
-    response = only(server.raw(b"GET /told HTTP/1.0\r\n\r\n"))
+    response = only(server.raw(b"GET /shown HTTP/1.0\r\n\r\n"))
     scope = literal_eval(response.body.decode())
     assert scope["server"] == (f"{tmp_path}/socket", None)
     assert scope["client"] is None
@@ -110,7 +110,7 @@ def test_a_small_body_leaves_the_connection_open(asgi: Server, chunked: bool) ->
             assert "connection" not in fields
 
 
-def test_a_body_comes_while_the_application_answers(asgi: Server) -> None:
+def test_a_body_comes_while_the_application_responds(asgi: Server) -> None:
     with send_head(asgi, "/duplex", "Transfer-Encoding: chunked") as sock:
         for number in range(3):
             sock.sendall(b"4\r\nabc%d\r\n" % number)
@@ -126,8 +126,8 @@ def test_the_client_is_told_to_go_on_when_the_body_is_wanted(asgi: Server) -> No
         sock.sendall(b"abc")
         assert read_response(sock)[2] == b"abc"
     with send_head(asgi, "/deaf", *fields) as sock:
-        status, told, _ = read_response(sock)
-        assert (status, told["connection"]) == (413, "close")
+        status, headers, _ = read_response(sock)
+        assert (status, headers["connection"]) == (413, "close")
 
 
 def test_an_upload_is_read_no_faster_than_it_is_taken(asgi: Server) -> None:
@@ -157,7 +157,7 @@ def test_200_mb_are_uploaded_through_little_memory(asgi: Server) -> None:
 
 def test_a_wait_for_the_body_may_be_given_up(asgi: Server) -> None:
     with send_head(asgi, "/impatient", "Content-Length: 6") as sock:
-        hears(asgi, "impatient")
+        wait_recorded(asgi, "impatient")
         sock.sendall(b"abcdef")
         assert read_response(sock)[2] == b"abcdef"
 
@@ -171,8 +171,8 @@ def test_a_broken_body_is_a_bad_request(asgi: Server) -> None:
         sock.sendall(head + b"3\r\nabc\r\n")
         asgi.get("/hello")
         sock.sendall(b"no size\r\n")
-        status, fields, _ = read_response(sock)
-        assert (status, fields["connection"]) == (400, "close")
+        status, headers, _ = read_response(sock)
+        assert (status, headers["connection"]) == (400, "close")
     assert only(asgi.raw(head + b"no size\r\n")).status == 400
     asgi.wait_log("400 chunk size")
 
@@ -209,10 +209,10 @@ def leaving(server: Server, path: str, *fields: str, body: bytes = b"") -> Itera
         yield sock
 
 
-def test_an_application_hears_that_its_client_left(asgi: Server) -> None:
+def test_an_application_learns_that_its_client_left(asgi: Server) -> None:
     with leaving(asgi, "/waits", "Content-Length: 3", body=b"abc"):
-        hears(asgi, "waiting")
-    wait_until(lambda: asgi.get("/hears") == b"waiting http.disconnect http.disconnect", "two disconnects")
+        wait_recorded(asgi, "waiting")
+    wait_until(lambda: asgi.get("/records") == b"waiting http.disconnect http.disconnect", "two disconnects")
     assert_no_traceback(asgi)
 
 
@@ -229,13 +229,13 @@ def test_an_application_hears_that_its_response_is_complete(asgi: Server) -> Non
         for path in ("/after", "/watched"):
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert read_response(sock)[0] == 200
-        assert asgi.get("/hears") == b"http.request http.disconnect http.disconnect"
+        assert asgi.get("/records") == b"http.request http.disconnect http.disconnect"
 
 
-def test_who_goes_on_sending_hears_an_oserror(asgi: Server) -> None:
+def test_sending_after_that_raises_an_oserror(asgi: Server) -> None:
     with leaving(asgi, "/forever") as sock:
         assert len(sock.recv(1000))
-    hears(asgi, "ConnectionGone")
+    wait_recorded(asgi, "ConnectionGone")
     assert_no_traceback(asgi)
 
 
@@ -244,9 +244,9 @@ def test_one_hundred_leave_and_nothing_is_left(asgi: Server) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(leaving(asgi, "/waits"))
-        wait_until(lambda: asgi.get("/hears").split().count(b"waiting") == 100, "100 that wait")
-    wait_until(lambda: asgi.get("/hears").split().count(b"http.disconnect") == 200, "100 that heard it")
-    wait_until(lambda: asgi.descriptors() <= before, "the descriptors of those who left")
+        wait_until(lambda: asgi.get("/records").split().count(b"waiting") == 100, "100 that wait")
+    wait_until(lambda: asgi.get("/records").split().count(b"http.disconnect") == 200, "100 that received it")
+    wait_until(lambda: asgi.descriptors() <= before, "the descriptors of the clients that left")
 
 
 # Tasks
@@ -269,18 +269,18 @@ def test_an_object_is_an_application(serve: Serve) -> None:
 def test_many_at_once(asgi: Server) -> None:
     import httpx
 
-    async def ask() -> list[Any]:
+    async def get_all() -> list[Any]:
         async with httpx.AsyncClient(base_url=asgi.url) as client:
             asked = (client.post("/echo", content=b"%d" % number) for number in range(200))
             return [response.content for response in await asyncio.gather(*asked)]
 
-    assert asyncio.run(ask()) == [b"%d" % number for number in range(200)]
+    assert asyncio.run(get_all()) == [b"%d" % number for number in range(200)]
 
 
 POLLS = APPS / "asgi_polls.py"
 
 
-def test_one_who_asks_again_and_again_whether_the_client_left_keeps_nothing(serve: Serve) -> None:
+def test_repeated_checks_for_a_disconnect_keep_nothing(serve: Serve) -> None:
     server = serve(POLLS, "--lifespan", "off")
     assert int(server.get("/")) < 5
     with RawSocket(server, "/") as sock:

@@ -61,8 +61,8 @@ def test_a_response_that_has_no_body(asgi: Server, status: int) -> None:
     with asgi.connect() as sock:
         for _ in range(2):
             sock.sendall(get(f"/status?{status}"))
-            told, fields, body = read_response(sock)
-            assert (told, fields["etag"], body) == (status, '"1"', b"")
+            reported, fields, body = read_response(sock)
+            assert (reported, fields["etag"], body) == (status, '"1"', b"")
             assert not fields.keys() & {"content-length", "transfer-encoding"}
 
 
@@ -75,7 +75,7 @@ def test_the_client_may_close_the_connection(asgi: Server) -> None:
     assert (response.headers["connection"], response.body) == ("close", b"hello")
 
 
-def test_pipelined_requests_are_answered_in_order(asgi: Server) -> None:
+def test_pipelined_requests_are_served_in_order(asgi: Server) -> None:
     paths = ["/hello", "/pieces", "/tasks", "/hello"] * 5
     raw = asgi.raw(b"".join(map(get, paths)) + get("/closing"))
     bodies = [response.body for response in parse(raw)]
@@ -107,11 +107,11 @@ def test_header_fields_may_be_any_iterables_of_two_byte_strings(asgi: Server) ->
     assert body.endswith(b"\r\nx-sum: 1\r\n\r\n")
 
 
-def test_an_end_that_comes_while_a_piece_waits_releases_who_sent_it(asgi: Server) -> None:
+def test_an_end_that_comes_while_a_piece_waits_releases_its_sender(asgi: Server) -> None:
     with asgi.connect() as sock:
         sock.sendall(get("/hurried", "Connection: close"))
         assert len(read_response(sock)[2]) == 8_000_003
-    wait_until(lambda: b"both" in asgi.get("/hears"), "both to return")
+    wait_until(lambda: b"both" in asgi.get("/records"), "both to return")
 
 
 def test_a_client_that_knows_no_trailers_gets_none(asgi: Server) -> None:
@@ -179,7 +179,7 @@ def test_500_clients_hear_of_an_event(asgi: Server) -> None:
     begun = b"data: begin\n\n"
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
         clients = [stack.enter_context(asgi.connect()) for _ in range(SUBSCRIBERS)]
-        heard = dict.fromkeys(clients, b"")
+        recorded = dict.fromkeys(clients, b"")
         for client in clients:
             client.sendall(get("/events", "Connection: close"))
             selector.register(client, selectors.EVENT_READ)
@@ -189,20 +189,20 @@ def test_500_clients_hear_of_an_event(asgi: Server) -> None:
                 client = key.fileobj
                 assert isinstance(client, socket.socket)
                 piece = client.recv(65536)
-                heard[client] += piece
+                recorded[client] += piece
                 if not piece:
                     selector.unregister(client)
 
         def all_heard(what: bytes) -> bool:
             read()
-            return all(what in raw for raw in heard.values())
+            return all(what in raw for raw in recorded.values())
 
         wait_until(lambda: all_heard(begun), "500 first events")
         assert asgi.get("/go") == b"gone"
         begin = time.monotonic()
         wait_until(lambda: all_heard(b"0\r\n\r\n"), "500 second events")
         assert time.monotonic() - begin < 5.0
-    assert {only(raw).body for raw in heard.values()} == {b"data: begin\n\ndata: end\n\n"}
+    assert {only(raw).body for raw in recorded.values()} == {b"data: begin\n\ndata: end\n\n"}
 
 
 # Processes and loops
@@ -235,15 +235,15 @@ def test_a_worker_on_uvloop_ends_with_its_manager(serve: Serve) -> None:
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the worker's end")
 
 
-def test_open_requests_are_answered_before_it_ends(asgi: Server) -> None:
+def test_open_requests_are_served_before_it_ends(asgi: Server) -> None:
     with asgi.connect() as sock:
         sock.sendall(get("/waits"))
-        wait_until(lambda: asgi.get("/hears") == b"waiting", "it to wait for its client")
+        wait_until(lambda: asgi.get("/records") == b"waiting", "it to wait for its client")
         with asgi.connect() as other:
             other.sendall(get("/hello"))
             assert read_response(other)[2] == b"hello"
             asgi.signal(signal.SIGTERM)
-            asgi.wait_log("stopping when all requests are answered")
+            asgi.wait_log("stopping when all requests are finished")
         with pytest.raises(subprocess.TimeoutExpired):
             asgi.process.wait(0.2)
     assert asgi.wait() == 0

@@ -33,7 +33,7 @@ def crowd(server: Server, stack: contextlib.ExitStack, number: int) -> list[sock
     return socks
 
 
-def answered(socks: list[socket.socket]) -> list[socket.socket]:
+def with_response(socks: list[socket.socket]) -> list[socket.socket]:
     """Those that have their response."""
     found = []
     for sock in socks:
@@ -54,7 +54,7 @@ def test_a_server_without_descriptors_serves_what_it_has_and_recovers(serve: Ser
     with contextlib.ExitStack() as stack:
         socks = crowd(server, stack, 100)
         server.wait_log(SAID)
-        served = answered(socks)
+        served = with_response(socks)
         print(f"{len(served)} of 100 clients are served with {FILES} descriptors")
         assert 20 < len(served) < FILES
         # Those it has are served again.
@@ -66,7 +66,7 @@ def test_a_server_without_descriptors_serves_what_it_has_and_recovers(serve: Ser
         waiting = [sock for sock in socks if sock not in served]
         for sock in served[:10]:
             sock.close()
-        wait_until(lambda: len(answered(waiting)) == 10)
+        wait_until(lambda: len(with_response(waiting)) == 10)
         assert (count(server, SAID), count(server, OVER)) == (1, 0)
     server.wait_log(OVER)
     assert server.get("/") == b"hello"

@@ -35,7 +35,7 @@ def reset(sock: socket.socket) -> None:
 Leave = Callable[[socket.socket], None]
 
 
-def told(server: Server, path: str, count: int) -> list[Any]:
+def reported(server: Server, path: str, count: int) -> list[Any]:
     """What `path` tells, once it is `count` things."""
 
     def things() -> list[Any] | None:
@@ -58,7 +58,9 @@ def test_leaving_in_the_middle_of_a_body_is_heard_and_no_handler_runs(
     sock.sendall(POST + beginning)
     server.get("/notes")  # it has read what was sent
     leave(sock)
-    assert told(server, "/troubles", 1) == [["the client left in the middle of a request body", "127.0.0.1"]]
+    assert reported(server, "/troubles", 1) == [
+        ["the client left in the middle of a request body", "127.0.0.1"]
+    ]
     assert json.loads(server.get("/notes")) == []
 
 
@@ -69,7 +71,9 @@ def test_leaving_in_the_middle_of_a_head_is_heard(serve: Serve, leave: Leave) ->
     sock.sendall(b"GET / HTTP/1.1\r\nHo")
     server.get("/notes")
     leave(sock)
-    assert told(server, "/troubles", 1) == [["the client left in the middle of a request head", "127.0.0.1"]]
+    assert reported(server, "/troubles", 1) == [
+        ["the client left in the middle of a request head", "127.0.0.1"]
+    ]
 
 
 @LEAVE
@@ -77,10 +81,10 @@ def test_a_handler_sees_that_its_client_is_gone(serve: Serve, leave: Leave) -> N
     server = serve(APP)
     sock = server.connect()
     sock.sendall(ask("/wait"))
-    told(server, "/notes", 1)
+    reported(server, "/notes", 1)
     leave(sock)
-    assert told(server, "/notes", 2) == ["alive False", "dead"]
-    ((text, client),) = told(server, "/troubles", 1)
+    assert reported(server, "/notes", 2) == ["alive False", "dead"]
+    ((text, client),) = reported(server, "/troubles", 1)
     assert client == "127.0.0.1"
     assert "the client" in text
     assert "Traceback" not in server.log
@@ -93,8 +97,8 @@ def test_a_stream_ends_when_its_client_leaves(serve: Serve, leave: Leave) -> Non
     sock.sendall(ask("/stream"))
     assert sock.recv(1)
     leave(sock)
-    assert told(server, "/notes", 1) == ["closed"]
-    assert len(told(server, "/troubles", 1)) == 1
+    assert reported(server, "/notes", 1) == ["closed"]
+    assert len(reported(server, "/troubles", 1)) == 1
     assert "Traceback" not in server.log
 
 
@@ -105,7 +109,7 @@ def test_leaving_in_the_middle_of_a_response_is_heard(serve: Serve, leave: Leave
     sock.sendall(ask("/huge"))
     assert sock.recv(1)
     leave(sock)
-    assert len(told(server, "/troubles", 1)) == 1
+    assert len(reported(server, "/troubles", 1)) == 1
     assert wait_until(lambda: psutil.Process(server.pid).num_fds() < 20)
 
 

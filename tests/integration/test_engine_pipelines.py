@@ -43,7 +43,7 @@ def deaf(server: Server) -> socket.socket:
 
 
 @pytest.mark.parametrize("path", ["/echo/{}", "/later/{}"], ids=["sync", "async"])
-def test_a_thousand_pipelined_requests_are_answered_in_order(serve: Serve, path: str) -> None:
+def test_a_thousand_pipelined_requests_are_served_in_order(serve: Serve, path: str) -> None:
     server = serve(APP)
     requests = [get(path.format(number)) for number in range(999)]
     requests.append(get(path.format(999), "Connection: close\r\n"))
@@ -52,7 +52,7 @@ def test_a_thousand_pipelined_requests_are_answered_in_order(serve: Serve, path:
     assert [response.headers.get("connection") for response in responses] == [None] * 999 + ["close"]
 
 
-def test_more_requests_than_one_read_can_bring_are_answered_in_order(serve: Serve) -> None:
+def test_more_requests_than_one_read_can_bring_are_served_in_order(serve: Serve) -> None:
     server = serve(APP)
     padding = f"X: {'x' * 5000}\r\n"
     responses = parse(server.raw(b"".join(get(f"/echo/{n}", padding) for n in range(100)), half_close=True))
@@ -125,7 +125,7 @@ IDLERS: dict[str, Callable[[socket.socket], object]] = {
         sock.sendall(get("/huge", "Connection: close\r\n")),
         sock.shutdown(socket.SHUT_WR),
     ),
-    "asks while it is answered": lambda sock: sock.sendall(get("/never") * 3),
+    "sends more during its response": lambda sock: sock.sendall(get("/never") * 3),
     "sent half a head": lambda sock: sock.sendall(b"GET / HT"),
     "stays after an error": lambda sock: sock.sendall(b"BAD\r\n\r\n" * 3),
     "sent half a body": lambda sock: sock.sendall(
@@ -148,7 +148,7 @@ def test_a_client_that_keeps_the_server_waiting_costs_no_cpu(serve: Serve, what:
     assert spent <= 0.05
 
 
-def test_answers_wait_for_a_client_that_reads_slowly(serve: Serve) -> None:
+def test_responses_wait_for_a_client_that_reads_slowly(serve: Serve) -> None:
     server = serve(APP)
     with deaf(server) as sock:
         sock.sendall(get("/large") * 50)

@@ -37,7 +37,7 @@ def test_without_keep_alive_every_response_ends_its_connection(serve: Serve) -> 
     assert response.headers["connection"] == "close"
 
 
-def test_http_1_0_is_kept_alive_when_it_asks_and_told_so(serve: Serve) -> None:
+def test_http_1_0_is_kept_alive_on_request_with_a_field_for_it(serve: Serve) -> None:
     server = serve(APP)
     kept = ask("/hello", "Connection: keep-alive\r\n", version="1.0")
     with server.connect() as sock:
@@ -78,7 +78,7 @@ def test_head_of_an_endless_stream_ends_it(serve: Serve, path: str) -> None:
 
 
 @pytest.mark.parametrize("code", [204, 304])
-def test_a_status_without_a_body_has_none_and_the_next_answer_is_whole(serve: Serve, code: int) -> None:
+def test_a_status_without_a_body_has_none_and_the_next_response_is_whole(serve: Serve, code: int) -> None:
     server = serve(APP)
     first, second = parse(server.raw(ask(f"/status/{code}") + ask("/hello"), half_close=True))
     assert (first.status, second.body) == (code, b"hello")
@@ -113,7 +113,7 @@ def test_a_stream_of_known_length_is_not_chunked(serve: Serve) -> None:
         assert (first.body, second.body) == (b"1234512345", b"hello")
 
 
-def test_a_stream_without_pieces_is_an_empty_answer(serve: Serve) -> None:
+def test_a_stream_without_pieces_is_an_empty_response(serve: Serve) -> None:
     server = serve(APP)
     first, second = parse(server.raw(ask("/nothing") + ask("/hello", ENDS)))
     assert (first.status, first.body, second.body) == (200, b"", b"hello")

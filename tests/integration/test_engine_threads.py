@@ -1,4 +1,4 @@
-"""Answers from other threads than the loop's, and two servers on one loop."""
+"""Responses from other threads than the loop's, and two servers on one loop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def released(server: Server, path: str) -> bytes:
         raw = b""
         while piece := sock.recv(65536):
             raw += piece
-        print(f"{path}: answered {(time.monotonic() - began) * 1000:.1f} ms after the thread could go on")
+        print(f"{path}: response {(time.monotonic() - began) * 1000:.1f} ms after the thread could go on")
     return raw
 
 
@@ -38,7 +38,7 @@ def server(serve: Serve) -> Server:
 
 
 def test_a_response_from_another_thread_leaves_at_once(server: Server) -> None:
-    assert only(released(server, "/answer")).body == b"from a thread"
+    assert only(released(server, "/respond")).body == b"from a thread"
 
 
 def test_a_stream_from_another_thread_leaves_at_once(server: Server) -> None:
@@ -47,22 +47,22 @@ def test_a_stream_from_another_thread_leaves_at_once(server: Server) -> None:
 
 def test_a_response_that_another_thread_drops_is_500(server: Server) -> None:
     assert only(released(server, "/drop")).status == 500
-    server.wait_log("dropped its response unanswered")
+    server.wait_log("dropped its response before it was complete")
 
 
 def test_another_thread_can_close_the_connection(server: Server) -> None:
     assert released(server, "/close") == b""
 
 
-def test_done_in_an_executor_answers(server: Server) -> None:
+def test_done_in_an_executor_responds(server: Server) -> None:
     for _ in range(20):
         assert server.get("/executor") == b"from an executor"
 
 
-def test_many_threads_answer_many_clients(server: Server) -> None:
+def test_many_threads_respond_to_many_clients(server: Server) -> None:
     connections = [http.client.HTTPConnection(server.host, server.port, timeout=10) for _ in range(50)]
     for connection in connections:
-        connection.request("GET", "/answer")
+        connection.request("GET", "/respond")
     server.get("/release")
     for connection in connections:
         assert connection.getresponse().read() == b"from a thread"
@@ -88,9 +88,9 @@ def test_two_servers_live_in_one_kernel_each_with_its_own_handlers_and_limits(se
         connection = http.client.HTTPConnection("127.0.0.1", ports[name], timeout=10)
         connection.request("POST", path, body)
         response = connection.getresponse()
-        answer = response.status, response.read()
+        result = response.status, response.read()
         connection.close()
-        return answer
+        return result
 
     assert ask("first", "/", b"x" * 11) == (200, b"first")
     assert ask("second", "/", b"x" * 10) == (200, b"second")

@@ -26,8 +26,8 @@ def get(path: str, fields: str = "") -> bytes:
 
 
 def troubles(server: Server) -> list[list[str]]:
-    told: list[list[str]] = json.loads(server.get("/troubles"))
-    return told
+    reported: list[list[str]] = json.loads(server.get("/troubles"))
+    return reported
 
 
 @contextlib.contextmanager
@@ -107,10 +107,10 @@ def test_a_client_that_never_reads_100_mb_costs_no_memory_and_is_cut(serve: Serv
         for sock in socks:
             assert sock.recv(1) == b"H"
         grown = process.memory_info().rss - before
-        print(f"{grown} bytes more for 10 answers of {HUGE_BYTES}")
+        print(f"{grown} bytes more for 10 responses of {HUGE_BYTES}")
         assert grown < 4_000_000
-        told = wait_until(lambda: len(told := troubles(server)) == 10 and told)
-    assert told == [["the client did not read its response", "127.0.0.1"]] * 10
+        reported = wait_until(lambda: len(reported := troubles(server)) == 10 and reported)
+    assert reported == [["the client did not read its response", "127.0.0.1"]] * 10
 
 
 def test_a_slow_reader_is_not_cut_as_long_as_it_reads(serve: Serve) -> None:

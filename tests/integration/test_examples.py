@@ -33,7 +33,7 @@ def test_every_example_is_served_and_tested() -> None:
 # --- synopsis.py --------------------------------------------------------------------------------------------
 
 
-def test_the_synopsis_answers_with_its_four_handlers(serve: Serve) -> None:
+def test_the_synopsis_responds_with_its_four_handlers(serve: Serve) -> None:
     server = serve(EXAMPLES / "synopsis.py", "--start", "2", "--min-spare", "1", "--max-spare", "3")
     assert server.get("/bar/1").decode() == f"Hi, you fetched http://127.0.0.1:{server.port}/bar/1\n"
     page = server.get("/").decode()
@@ -74,29 +74,31 @@ def test_logging_hears_everything(serve: Serve) -> None:
     assert server.request("/wrong")[0] == 500
     server.raw(b"nonsense\r\n\r\n")
     server.stop()
-    told = [
-        line for line in server.err if line.split(":")[0] in ("listening", "asked", "answered", "went wrong")
+    reported = [
+        line
+        for line in server.err
+        if line.split(":")[0] in ("listening", "received", "responded", "went wrong")
     ]
     uri = f"http://127.0.0.1:{server.port}"
-    assert told == [
+    assert reported == [
         f"listening: port {server.port} of 127.0.0.1",
-        f"asked: {uri}/hello from 127.0.0.1",
-        "answered: /hello with 200",
-        f"asked: {uri}/stream from 127.0.0.1",
-        "answered: /stream with 200",
-        f"asked: {uri}/wrong from 127.0.0.1",
+        f"received: {uri}/hello from 127.0.0.1",
+        "responded: /hello with 200",
+        f"received: {uri}/stream from 127.0.0.1",
+        "responded: /stream with 200",
+        f"received: {uri}/wrong from 127.0.0.1",
         "went wrong: handler function.wrong failed: ZeroDivisionError('division by zero') (client 127.0.0.1)",
-        "answered: /wrong with 500",
-        "asked: None from 127.0.0.1",
-        told[-1],
+        "responded: /wrong with 500",
+        "received: None from 127.0.0.1",
+        reported[-1],
     ]
-    assert told[-1].startswith("went wrong: 400 ")
+    assert reported[-1].startswith("went wrong: 400 ")
 
 
 # --- basic_auth.py ------------------------------------------------------------------------------------------
 
 
-def test_basic_auth_lets_in_who_knows_the_password(serve: Serve) -> None:
+def test_basic_auth_requires_the_password(serve: Serve) -> None:
     server = serve(EXAMPLES / "basic_auth.py")
 
     def ask(credentials: str) -> tuple[int, bytes]:
@@ -181,7 +183,7 @@ def through(proxy: Server, url: str, *options: str) -> subprocess.CompletedProce
     )
 
 
-def test_proxy_passes_a_request_and_its_answer_on(serve: Serve, upstream: str) -> None:
+def test_proxy_passes_a_request_and_its_response_on(serve: Serve, upstream: str) -> None:
     done = through(serve(PROXY), f"{upstream}/a%20b?c=%64", "--include", "--header", "X-Own: 1")
     head, _, body = done.stdout.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 203 ")
@@ -204,7 +206,7 @@ def test_proxy_passes_a_body_on(serve: Serve, upstream: str, options: tuple[str,
     assert seen["body"] == "x" * 1000
 
 
-def test_proxy_answers_head_with_the_length_and_no_body(serve: Serve, upstream: str) -> None:
+def test_proxy_responds_to_head_with_the_length_and_no_body(serve: Serve, upstream: str) -> None:
     done = through(serve(PROXY), upstream, "--head")
     assert done.returncode == 0
     assert b"\r\nContent-Length: " in done.stdout
@@ -229,7 +231,7 @@ def test_proxy_stops_the_upstream_while_the_client_does_not_read(serve: Serve, u
     assert "Traceback" not in proxy.log
 
 
-def test_proxy_lets_the_client_see_that_an_answer_is_not_whole(serve: Serve, upstream: str) -> None:
+def test_proxy_lets_the_client_see_that_a_response_is_not_whole(serve: Serve, upstream: str) -> None:
     done = through(serve(PROXY), f"{upstream}/short")
     assert (done.returncode, done.stdout) == (18, b'{"lin')
 
@@ -242,7 +244,7 @@ def test_proxy_says_502_of_an_upstream_that_is_not_there(serve: Serve) -> None:
     assert done.stdout.endswith(b"502")
 
 
-def test_proxy_says_502_of_an_upstream_that_speaks_no_http(serve: Serve) -> None:
+def test_proxy_responds_502_for_an_upstream_without_http(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:

@@ -8,7 +8,7 @@ from support.server import Serve
 HELLO = APPS / "hello.py"
 
 
-def test_a_function_answers(serve: Serve) -> None:
+def test_a_function_responds(serve: Serve) -> None:
     server = serve(HELLO)
     assert server.get("/hello/world") == b"hello world"
     status, _, body = server.request("/elsewhere")

@@ -80,7 +80,7 @@ def test_redirects_and_errors(client: httpx.Client, site: Server) -> None:
     site.wait_log("broken on purpose")
 
 
-def test_flask_knows_where_it_is(client: httpx.Client, site: Server) -> None:
+def test_flask_knows_its_url(client: httpx.Client, site: Server) -> None:
     about = client.get("/about?x=1").json()
     assert about == {"url": f"{site.url}/about?x=1", "remote": "127.0.0.1", "script": "", "method": "GET"}
 

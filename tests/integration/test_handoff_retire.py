@@ -61,7 +61,7 @@ def test_hang_up_under_load_closes_no_connection(pool: MakePool) -> None:
     assert "ERROR" not in server.log
 
 
-def test_an_async_answer_of_a_worker_that_leaves_does_not_end_its_connection(pool: MakePool) -> None:
+def test_an_async_response_of_a_worker_that_leaves_does_not_end_its_connection(pool: MakePool) -> None:
     server = pool("--workers", "1")
     (old,) = server.wait_workers(1)
     _, (sock,) = server.connect_to_one_worker(1)
@@ -103,7 +103,7 @@ def queued(pool: MakePool) -> tuple[Pool, int, int, socket.socket, socket.socket
     return server, stuck, other, first, second
 
 
-def test_a_graceful_stop_answers_what_is_in_the_queue(pool: MakePool) -> None:
+def test_a_graceful_stop_serves_what_is_in_the_queue(pool: MakePool) -> None:
     server, stuck, other, first, second = queued(pool)
     server.signal(signal.SIGTERM)
     wait_until(lambda: server.status()["manager"]["stopping"], "it stops")

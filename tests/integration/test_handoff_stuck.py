@@ -1,4 +1,4 @@
-"""A request that waits behind a stuck handler: a spare answers it."""
+"""A request that waits behind a stuck handler: a spare serves it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUICK_S = 0.1
 """Far more than it takes, and far less than any handler here is stuck."""
 
 
-def test_a_spare_answers_what_waits_behind_a_stuck_handler(pool: MakePool) -> None:
+def test_a_spare_serves_what_waits_behind_a_stuck_handler(pool: MakePool) -> None:
     server = pool("--workers", "2")
     workers = set(server.wait_workers(2))
     stuck, (first, second) = server.connect_to_one_worker()
@@ -28,14 +28,16 @@ def test_a_spare_answers_what_waits_behind_a_stuck_handler(pool: MakePool) -> No
     began = time.monotonic()
     assert ask(second) == spare
     took_s = time.monotonic() - began
-    print(f"answered after {took_s * 1000:.1f} ms")
+    print(f"served after {took_s * 1000:.1f} ms")
     assert took_s < QUICK_S
     assert is_silent(first, 0.0)
     assert server.workers("active") == [stuck]
     assert ask(second) == spare  # it has moved
     wait_until(lambda: server.totals["adopted"] == 1, "it is counted")
-    told = {worker["pid"]: (worker["handed_off"], worker["adopted"]) for worker in server.status()["workers"]}
-    assert told == {stuck: (1, 0), spare: (0, 1)}
+    reported = {
+        worker["pid"]: (worker["handed_off"], worker["adopted"]) for worker in server.status()["workers"]
+    }
+    assert reported == {stuck: (1, 0), spare: (0, 1)}
     server.release()
     assert int(read_response(first)[2]) == stuck
     assert ask(first) == stuck
@@ -52,7 +54,7 @@ def test_pipelined_requests_move_together(pool: MakePool) -> None:
     assert (one, after) == (b"one", before)
 
 
-def test_many_connections_are_answered_while_one_worker_is_stuck(pool: MakePool) -> None:
+def test_many_connections_are_served_while_one_worker_is_stuck(pool: MakePool) -> None:
     server = pool("--workers", "3")
     server.wait_workers(3)
     stuck, (first, *others) = server.connect_to_one_worker(12)
@@ -154,7 +156,7 @@ def test_a_task_that_blocks_in_a_later_step_is_stuck_as_well(serve: Serve, tmp_p
         wait_until(begun.exists, "it is stuck")
         began = time.monotonic()
         assert ask(second) != stuck
-        print(f"answered after {(time.monotonic() - began) * 1000:.1f} ms")
+        print(f"served after {(time.monotonic() - began) * 1000:.1f} ms")
         release.touch()
         assert int(read_response(first)[2]) == stuck
 
@@ -191,8 +193,8 @@ def test_what_is_handed_off_is_shown(pool: MakePool) -> None:
     ask(second)
     wait_until(lambda: server.totals["adopted"] == 1, "it is counted")
     assert server.glue
-    told = status_json(server.glue)
-    assert (told["totals"]["handed_off"], told["totals"]["adopted"]) == (1, 1)
+    reported = status_json(server.glue)
+    assert (reported["totals"]["handed_off"], reported["totals"]["adopted"]) == (1, 1)
     shown = run_prefork("status", "--glue", server.glue).stdout
     assert "1 handed off, 1 adopted" in shown
 

@@ -109,11 +109,11 @@ def test_the_access_log_has_a_line_for_each_kind_of_response(serve: Serve, tmp_p
             sock.sendall(f"GET {path} HTTP/1.1\r\n{asked}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode())
             assert sock.recv(1000).startswith(b"HTTP/1.1 ")
 
-    def told() -> list[str]:
+    def reported() -> list[str]:
         return re.findall(r'"(\w+ \S+) HTTP/1.1" (\d+ \S+) ', log.read_text())
 
-    wait_until(lambda: len(told()) == 8, "a line for each")
-    assert [" ".join(line) for line in told()] == [
+    wait_until(lambda: len(reported()) == 8, "a line for each")
+    assert [" ".join(line) for line in reported()] == [
         "GET /whole 200 5",
         "GET /stream 200 -",
         "GET /files/a.txt 200 10",
@@ -137,13 +137,13 @@ UNSPEAKABLE = APPS / "unspeakable.py"
     ],
     ids=["wsgi", "threads", "asgi"],
 )
-def test_a_response_that_is_dropped_unanswered_is_a_500_that_names_the_application(
+def test_a_response_that_is_dropped_incomplete_is_a_500_that_names_the_application(
     name: str, options: tuple[str, ...], owed: str
 ) -> None:
     with running(f"{UNSPEAKABLE}:{name}", "--bind", "127.0.0.1:0", "--workers", "1", *options) as server:
         for _ in range(3):
             assert server.request("/")[0] == 500
-        server.wait_log(f"application {name} dropped its response unanswered; it must {owed}")
+        server.wait_log(f"application {name} dropped its response before it was complete; it must {owed}")
 
 
 def test_what_an_application_prints_is_seen(serve: Serve) -> None:
@@ -162,7 +162,7 @@ def test_settings_come_from_a_file_and_the_environment(serve: Serve, tmp_path: P
     assert server.get("/files/settings.toml").startswith(b"[prefork]")
 
 
-def test_a_setting_that_means_nothing_is_refused_wherever_it_was_said(tmp_path: Path) -> None:
+def test_an_option_that_does_not_apply_is_refused_from_every_source(tmp_path: Path) -> None:
     path, config = ASGI, tmp_path / "settings.toml"
     config.write_text('hostname = "shop.example"\n')
     for name, arguments, env in (
@@ -174,6 +174,6 @@ def test_a_setting_that_means_nothing_is_refused_wherever_it_was_said(tmp_path: 
         assert finished.stderr == f"prefork: {name} does not apply to {path} (ASGI application)\n"
 
 
-def test_a_class_is_an_application_if_its_instances_answer(serve: Serve) -> None:
+def test_a_class_is_an_application_if_its_instances_respond(serve: Serve) -> None:
     assert serve(APPS / "wsgi_class.py", "--workers", "1").get("/page") == b"/page"
     assert serve(APPS / "starlette_endpoint.py", "--workers", "1").get("/end") == b"/end"

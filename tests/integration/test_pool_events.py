@@ -62,9 +62,9 @@ def test_ischild_is_true_in_a_worker_and_false_in_the_manager(pool: MakePool) ->
 def test_getforkhandlers_posts_a_copy(pool: MakePool, where: str) -> None:
     server = pool("--workers", "1", **TWO, fork_handlers={"PAGES": "forked"})
     ask = getattr(server, where)
-    assert ask("kernel.post('HTTPD', 'GETFORKHANDLERS', 'PAGES', 'hear')") is True
-    assert wait_until(lambda: ask("pages.told"), "the post") == [[{"PAGES": "forked"}]]
-    ask("pages.told[0][0].clear()")
+    assert ask("kernel.post('HTTPD', 'GETFORKHANDLERS', 'PAGES', 'record')") is True
+    assert wait_until(lambda: ask("pages.reported"), "the post") == [[{"PAGES": "forked"}]]
+    ask("pages.reported[0][0].clear()")
     assert ask("server.get_fork_handlers()") == {"PAGES": "forked"}
 
 
@@ -120,29 +120,30 @@ def test_sethandlers_is_refused_in_a_child(pool: MakePool) -> None:
 
 
 def test_register_hears_of_every_worker(pool: MakePool) -> None:
-    server = pool(**TWO, more="server.register('PAGES', 'hear')\n")
+    server = pool(**TWO, more="server.register('PAGES', 'record')\n")
     pids = sorted(server.wait_workers(2))
-    wait_until(lambda: len(server.manager("pages.told")) == 4, "two forked and two spare")
-    told = server.manager("pages.told")
-    assert sorted(told[:2]) == [["forked", pid] for pid in pids]
-    assert sorted(told[2:]) == [["spare", pid] for pid in pids]
+    wait_until(lambda: len(server.manager("pages.reported")) == 4, "two forked and two spare")
+    reported = server.manager("pages.reported")
+    assert sorted(reported[:2]) == [["forked", pid] for pid in pids]
+    assert sorted(reported[2:]) == [["spare", pid] for pid in pids]
     server.manager("os.kill(server.workers[0], 9)")
-    wait_until(lambda: len(server.manager("pages.told")) == 7, "one died")
-    told = server.manager("pages.told")
-    assert told[4][0] == "died"
-    assert told[4][1] in pids
-    assert [told[5][0], told[6][0]] == ["forked", "spare"]
-    assert told[5][1] == told[6][1]
-    assert told[5][1] not in pids
+    wait_until(lambda: len(server.manager("pages.reported")) == 7, "one died")
+    reported = server.manager("pages.reported")
+    assert reported[4][0] == "died"
+    assert reported[4][1] in pids
+    assert [reported[5][0], reported[6][0]] == ["forked", "spare"]
+    assert reported[5][1] == reported[6][1]
+    assert reported[5][1] not in pids
 
 
 def test_register_is_also_an_event(pool: MakePool) -> None:
     server = pool(**TWO)
     server.wait_workers(2)
-    server.manager("kernel.post('HTTPD', 'REGISTER', 'PAGES', 'hear')")
+    server.manager("kernel.post('HTTPD', 'REGISTER', 'PAGES', 'record')")
     server.manager("os.kill(server.workers[0], 9)")
     wait_until(
-        lambda: server.manager("[what for what, pid in pages.told]") == ["died", "forked", "spare"], "news"
+        lambda: server.manager("[what for what, pid in pages.reported]") == ["died", "forked", "spare"],
+        "news",
     )
 
 

@@ -48,12 +48,12 @@ def test_a_child_keeps_sessions_aliases_and_handlers(pool: MakePool) -> None:
 
 def test_a_child_has_timers_tasks_and_signals_of_its_own(pool: MakePool) -> None:
     server = pool("--workers", "1")
-    assert server.worker("kernel.delay(0.01, 'PAGES', 'hear', 'rang') is not None")
-    wait_until(lambda: server.worker("pages.told") == [["rang"]], "the timer")
-    server.worker("kernel.signal(10, 'PAGES', 'hear')")
+    assert server.worker("kernel.delay(0.01, 'PAGES', 'record', 'rang') is not None")
+    wait_until(lambda: server.worker("pages.reported") == [["rang"]], "the timer")
+    server.worker("kernel.signal(10, 'PAGES', 'record')")
     server.worker("os.kill(os.getpid(), 10)")
-    wait_until(lambda: server.worker("pages.told") == [["rang"], [10]], "the signal")
-    assert server.manager("pages.told") == []
+    wait_until(lambda: server.worker("pages.reported") == [["rang"], [10]], "the signal")
+    assert server.manager("pages.reported") == []
 
 
 def test_what_is_printed_before_the_fork_is_printed_once(pool: MakePool) -> None:

@@ -141,7 +141,7 @@ def test_startlisten_in_the_manager_need_not_wait_for_busy_workers(pool: MakePoo
 
 
 def test_startlisten_in_the_manager_opens_the_same_port_and_forks_again(pool: MakePool) -> None:
-    server = pool(**TWO, setup_handler=("PAGES", "hear"))
+    server = pool(**TWO, setup_handler=("PAGES", "record"))
     old = set(server.wait_workers(2))
     server.manager("kernel.call('HTTPD', 'STOPLISTEN')")
     wait_until(lambda: is_refused(server), "the port to be closed")
@@ -149,8 +149,8 @@ def test_startlisten_in_the_manager_opens_the_same_port_and_forks_again(pool: Ma
     assert int(server.get("/pid")) not in old
     wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
     server.wait_workers(2)
-    assert server.manager("pages.told") == [[server.port, "127.0.0.1"]] * 2, (
-        "the setup handler hears it again"
+    assert server.manager("pages.reported") == [[server.port, "127.0.0.1"]] * 2, (
+        "the setup handler is called again"
     )
     assert server.manager("server.start_listen()") is False, "it listens already"
 
@@ -231,7 +231,7 @@ def test_shutdown_kills_what_is_open(pool: MakePool) -> None:
     assert_nothing_is_left(server, workers)
 
 
-def test_shutdown_gives_up_the_alias(pool: MakePool) -> None:
+def test_shutdown_removes_the_alias(pool: MakePool) -> None:
     server = pool(**TWO)
     server.wait_workers(2)
     server.manager("kernel.post('HTTPD', 'SHUTDOWN')")

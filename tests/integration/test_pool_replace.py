@@ -64,7 +64,7 @@ def test_a_pool_that_is_at_maxclients_is_replaced_as_well(pool: MakePool) -> Non
     assert server.get("/one") == b"two"
 
 
-def test_busy_workers_are_replaced_when_they_have_answered(pool: MakePool) -> None:
+def test_busy_workers_are_replaced_when_they_have_responded(pool: MakePool) -> None:
     server = pool("--workers", "3", "--check-spares-interval", "60")
     old = set(server.wait_workers(3))
     server.hold(3, "/ahold")

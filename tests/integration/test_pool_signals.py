@@ -33,12 +33,12 @@ def hold_two(server: Pool, path: str = "/ahold") -> list[int]:
 
 
 @TERM_AND_INT
-def test_a_signal_lets_open_requests_be_answered_and_ends_with_status_0(pool: MakePool, signum: int) -> None:
+def test_a_signal_lets_open_requests_be_served_and_ends_with_status_0(pool: MakePool, signum: int) -> None:
     server = pool(**TWO)
     held = hold_two(server)
     everyone = server.workers()
     server.signal(signum)
-    server.wait_log(f"{signal.Signals(signum).name}: stopping when all requests are answered")
+    server.wait_log(f"{signal.Signals(signum).name}: stopping when all requests are finished")
     wait_until(lambda: server.totals["workers"] == 2, "the idle workers to go")
     assert sorted(map(int, server.release())) == sorted(held)
     assert server.wait() == 0
@@ -61,7 +61,7 @@ def test_a_second_signal_ends_at_once(pool: MakePool, signum: int) -> None:
     assert "Traceback" not in server.log
 
 
-def test_ctrl_c_reaches_the_whole_group_and_still_lets_requests_be_answered(pool: MakePool) -> None:
+def test_ctrl_c_reaches_the_whole_group_and_still_lets_requests_be_served(pool: MakePool) -> None:
     server = pool(**TWO, start_new_session=True)
     held = hold_two(server)
     os.killpg(server.pid, signal.SIGINT)
@@ -198,12 +198,12 @@ ALONE = UNUSED | {
 @pytest.mark.parametrize(
     ("options", "instead"), [(TWO, UNUSED), ({"start_servers": 0}, ALONE)], ids=["pool", "alone"]
 )
-def test_a_signal_that_means_something_elsewhere_is_told_what_is_here_instead(
+def test_a_signal_that_means_something_elsewhere_logs_what_is_here_instead(
     pool: MakePool, options: dict[str, Any], instead: dict[int, str]
 ) -> None:
     server = pool(**options)
     workers = server.wait_workers(2) if options == TWO else []
-    for _ in range(2):  # a second one is heard as the first
+    for _ in range(2):  # a second one is handled as the first
         for signum in instead:
             count = len(server.err)
             server.signal(signum)
@@ -212,24 +212,24 @@ def test_a_signal_that_means_something_elsewhere_is_told_what_is_here_instead(
     assert [line.partition(" changes nothing: ")[0] for line in lines] == [
         f"WARNING prefork.server: {signal.Signals(signum).name}" for signum in (*instead, *instead)
     ]
-    assert all(line.endswith(told) for line, told in zip(lines, [*instead.values()] * 2, strict=True))
+    assert all(line.endswith(reason) for line, reason in zip(lines, [*instead.values()] * 2, strict=True))
     assert server.manager("server.workers") == workers
     assert int(server.get("/pid")) in (workers or [server.pid])
     assert server.stop() == 0
 
 
-def test_a_signal_that_the_application_heard_is_its_own(pool: MakePool) -> None:
-    server = pool(**TWO, app="pool_heard_signals.py")
+def test_a_signal_that_the_application_handles_is_its_own(pool: MakePool) -> None:
+    server = pool(**TWO, app="pool_handled_signals.py")
     server.wait_workers(2)
     for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN):
         server.signal(signum)
-    wait_until(lambda: len(server.manager("pages.told")) == 2, "both that were heard")
-    assert sorted(server.manager("pages.told"), key=str) == [["TTIN"], [signal.SIGUSR1]]
+    wait_until(lambda: len(server.manager("pages.reported")) == 2, "both that were handled")
+    assert sorted(server.manager("pages.reported"), key=str) == [["TTIN"], [signal.SIGUSR1]]
     assert server.stop() == 0
     assert "changes nothing" not in server.log
 
 
-def test_a_signal_that_the_manager_answers_is_not_for_its_workers(pool: MakePool) -> None:
+def test_a_signal_that_the_manager_handles_is_not_for_its_workers(pool: MakePool) -> None:
     server = pool(**TWO)
     first, second = server.wait_workers(2)
     os.kill(first, signal.SIGUSR1)

@@ -25,18 +25,18 @@ def test_status_json_tells_manager_totals_and_a_list_of_workers(pool: MakePool) 
     for _ in range(3):
         server.get("/one")
     wait_until(lambda: server.totals["requests"] == 3, "three counted")
-    told = status_json(server.glue)
-    assert set(told) == {"manager", "totals", "workers"}
-    manager = told["manager"]
+    reported = status_json(server.glue)
+    assert set(reported) == {"manager", "totals", "workers"}
+    manager = reported["manager"]
     assert manager["pid"] == server.pid
     assert (manager["min_spare"], manager["max_spare"], manager["max_clients"]) == (2, 3, 4)
     assert (manager["generation"], manager["died"], manager["boot_failed"]) == (1, 0, 0)
     assert abs(manager["started_unix_s"] - time.time()) < 60
     assert 0 <= manager["uptime_s"] < 60
-    assert told["totals"]["requests"] == 3
-    assert told["totals"]["bytes_out"] > 3 * len("HTTP/1.1 200 OK")
-    assert {worker["pid"] for worker in told["workers"]} >= set(workers)
-    for worker in told["workers"]:
+    assert reported["totals"]["requests"] == 3
+    assert reported["totals"]["bytes_out"] > 3 * len("HTTP/1.1 200 OK")
+    assert {worker["pid"] for worker in reported["workers"]} >= set(workers)
+    for worker in reported["workers"]:
         assert worker["state"] == "spare"
         assert worker["request"] is None
         assert 0 <= worker["age_s"] < 60

@@ -1,4 +1,4 @@
-"""`request_timeout`: who answers for a handler that does not, and what becomes of its worker."""
+"""`request_timeout`: the response for a handler that sends none, and the end of its worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.waiting import wait_until
 from support.websocket import RawSocket
 
 
-def test_an_async_handler_that_takes_too_long_is_a_504_and_its_worker_lives(pool: MakePool) -> None:
+def test_an_async_handler_that_takes_too_long_is_a_504_and_its_worker_goes_on(pool: MakePool) -> None:
     server = pool("--workers", "1", request_timeout=0.3, app="pool_functions.py")
     (worker,) = server.wait_workers(1)
     began = time.monotonic()
@@ -27,20 +27,20 @@ def test_an_async_handler_that_takes_too_long_is_a_504_and_its_worker_lives(pool
         assert b"did not respond in time" in body
         assert sock.recv(1) == b""
     assert 0.3 < time.monotonic() - began < 2
-    assert server.get("/told") == b"['cancelled']"
-    server.wait_log("GET /catch?now was not answered in 0.3 s: 504")
+    assert server.get("/reported") == b"['cancelled']"
+    server.wait_log("GET /catch?now had no response in 0.3 s: 504")
     assert server.workers() == [worker]
     assert "dropped its response" not in server.log
     assert server.totals["in_flight"] == 0
 
 
-def test_a_server_without_a_pool_answers_504_as_well(serve: Serve) -> None:
+def test_a_server_without_a_pool_responds_504_as_well(serve: Serve) -> None:
     server = serve(APPS / "slow_handler.py")
     assert server.request("/slow")[0] == 504
-    server.wait_log("GET /slow was not answered in 0.2 s")
+    server.wait_log("GET /slow had no response in 0.2 s")
 
 
-def test_what_is_answered_in_time_and_what_has_begun_to_be_is_left_alone(pool: MakePool) -> None:
+def test_a_response_in_time_and_one_that_has_begun_are_left_alone(pool: MakePool) -> None:
     server = pool("--workers", "1", request_timeout=0.3, app="pool_functions.py")
     server.wait_workers(1)
     assert server.get("/stream") == b"piece" * 6
@@ -52,7 +52,7 @@ def test_what_is_answered_in_time_and_what_has_begun_to_be_is_left_alone(pool: M
 
 
 @pytest.mark.parametrize("path", ["/hold", "/native"], ids=["in Python", "in C with the GIL"])
-def test_a_stuck_worker_answers_504_tells_where_it_is_and_is_replaced(pool: MakePool, path: str) -> None:
+def test_a_stuck_worker_responds_504_logs_where_it_is_and_is_replaced(pool: MakePool, path: str) -> None:
     server = pool("--workers", "1", request_timeout=0.5, app="pool_functions.py")
     server.wait_workers(1)
     stuck, (first, second) = server.connect_to_one_worker()
@@ -83,7 +83,7 @@ def test_idle_connections_of_a_stuck_worker_live_on(pool: MakePool) -> None:
     assert ask(second) != stuck
 
 
-def test_every_request_that_a_stuck_worker_owes_is_answered(pool: MakePool) -> None:
+def test_every_request_that_a_stuck_worker_owes_is_served(pool: MakePool) -> None:
     server = pool("--workers", "1", request_timeout=0.5, concurrency=8)
     server.wait_workers(1)
     with server.connect() as other, server.connect() as sock:
@@ -110,7 +110,7 @@ def test_a_thread_that_takes_too_long_is_a_504_and_its_worker_is_replaced(serve:
         assert ask(kept) == stuck
         assert server.request("/stuck")[0] == 504
         assert ask(kept) != stuck
-    server.wait_log("GET /stuck was not answered in 0.3 s")
+    server.wait_log("GET /stuck had no response in 0.3 s")
     server.wait_log("most recent call first")
     wait_until(lambda: not alive(stuck), "it to end")
 
@@ -127,20 +127,20 @@ def test_an_asgi_call_that_awaits_for_ever_is_cancelled(serve: Serve, loop: str)
     assert server.request("/forever", method="POST", body=b"x" * 3_000_000)[0] == 504
     with RawSocket(server, "/forever") as refused:
         assert refused.status == 504
-    assert server.get("/told") == b"['http', 'http', 'websocket']"
-    assert server.log.count("/forever was not answered in 0.3 s: 504") == 3
+    assert server.get("/reported") == b"['http', 'http', 'websocket']"
+    assert server.log.count("/forever had no response in 0.3 s: 504") == 3
     assert "failed" not in server.log
     assert server.workers() == [worker]
     wait_until(lambda: server.status()["totals"]["in_flight"] == 0, "all is over")
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_an_asgi_worker_that_a_task_blocks_answers_504_and_is_replaced(serve: Serve, loop: str) -> None:
+def test_an_asgi_worker_that_a_task_blocks_responds_504_and_is_replaced(serve: Serve, loop: str) -> None:
     server = serve(ASGI, "--workers", "1", "--lifespan", "off", "--loop", loop, "--request-timeout", "0.3")
     (stuck,) = server.workers()
     assert server.request("/blocks")[0] == 504
     server.wait_log(f"worker {stuck} was stuck in GET /blocks for")
-    assert server.get("/told") == b"[]"
+    assert server.get("/reported") == b"[]"
 
 
 def test_a_thread_that_keeps_the_interpreter_is_a_504_as_well(serve: Serve) -> None:

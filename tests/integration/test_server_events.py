@@ -22,13 +22,13 @@ def server(serve: Serve) -> Server:
     return serve(APP)
 
 
-def heard(server: Server) -> list[object]:
-    told: list[object] = json.loads(server.get("/event/heard"))
-    return told
+def recorded(server: Server) -> list[object]:
+    reported: list[object] = json.loads(server.get("/event/recorded"))
+    return reported
 
 
 @HOWS
-def test_done_answers_and_fills_date_type_and_length(server: Server, how: str) -> None:
+def test_done_responds_and_fills_date_type_and_length(server: Server, how: str) -> None:
     status, fields, body = server.request(f"/{how}/done")
     assert (status, body) == (201, b"done")
     assert fields["content-type"] == "text/plain"
@@ -49,13 +49,13 @@ def test_stream_asks_for_the_next_piece_and_done_ends_it(server: Server, how: st
             status, fields, body = read_response(sock)
             assert (status, body) == (200, b"piece 0\npiece 1\npiece 2\n")
             assert fields["transfer-encoding"] == "chunked"
-    assert heard(server) == ["piece"] * 8
+    assert recorded(server) == ["piece"] * 8
 
 
 @HOWS
-def test_dont_flush_leaves_the_asking_to_the_application(server: Server, how: str) -> None:
+def test_dont_flush_leaves_the_next_piece_to_the_application(server: Server, how: str) -> None:
     assert server.get(f"/{how}/stream?dont_flush") == b"piece 0\npiece 1\npiece 2\n"
-    assert heard(server) == ["piece"] * 4
+    assert recorded(server) == ["piece"] * 4
 
 
 @HOWS
@@ -65,7 +65,7 @@ def test_close_in_the_middle_of_a_stream_ends_both(server: Server, how: str) -> 
 
 
 @HOWS
-def test_answering_twice_raises_and_the_first_response_stands(server: Server, how: str) -> None:
+def test_responding_twice_raises_and_the_first_response_stands(server: Server, how: str) -> None:
     status, _, body = server.request(f"/{how}/twice")
     assert (status, body) == (200, b"once")
     server.wait_log("this response was answered before (handler PAGES.twice); a request has one response")
@@ -77,10 +77,10 @@ def test_set_close_handler_has_events_called_when_the_connection_closes(server: 
     with server.connect() as sock:
         sock.sendall(f"GET /{how}/watch?my%20word HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         assert read_response(sock)[0] == 200
-        assert heard(server) == []
-    told: list[object] = []
-    wait_until(lambda: told.extend(heard(server)) or told)
-    assert told == [["first", "my%20word"], ["second", "my%20word"]]
+        assert recorded(server) == []
+    reported: list[object] = []
+    wait_until(lambda: reported.extend(recorded(server)) or reported)
+    assert reported == [["first", "my%20word"], ["second", "my%20word"]]
 
 
 @HOWS
@@ -96,9 +96,9 @@ def test_set_close_handler_without_an_event_takes_it_back(server: Server, how: s
         assert dropped.recv(1) == b""
         kept.shutdown(socket.SHUT_RDWR)
         assert kept.recv(1) == b""
-    told: list[object] = []
-    wait_until(lambda: told.extend(heard(server)) or told)
-    assert told == [["first", expected], ["second", expected]]
+    reported: list[object] = []
+    wait_until(lambda: reported.extend(recorded(server)) or reported)
+    assert reported == [["first", expected], ["second", expected]]
 
 
 @pytest.mark.parametrize("how", ["event", "method"])

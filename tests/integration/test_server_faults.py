@@ -22,14 +22,14 @@ def shared() -> Iterator[Server]:
 
 @pytest.fixture
 def server(shared: Server) -> Iterator[Server]:
-    """One server for all: after each fault it must answer the next good request."""
+    """One server for all: after each fault it must serve the next good request."""
     yield shared
     status, _, body = shared.request("/raises_after")
-    assert (status, body) == (200, b"answered")
+    assert (status, body) == (200, b"served")
     assert shared.process.poll() is None
 
 
-def told(server: Server, text: str) -> bool:
+def reported(server: Server, text: str) -> bool:
     return any(text in error and ip == "127.0.0.1" for error, ip in json.loads(server.get("/errors")))
 
 
@@ -54,11 +54,11 @@ def test_an_exception_in_a_handler_is_a_500_and_logged_with_session_event_and_ar
     assert "x-half" not in fields
     assert "failed" in server.wait_log(event)
     server.wait_log(error)
-    assert told(server, error)
+    assert reported(server, error)
 
 
 def test_an_exception_after_the_response_is_logged_and_the_response_stands(server: Server) -> None:
-    assert server.get("/raises_after") == b"answered"
+    assert server.get("/raises_after") == b"served"
     server.wait_log("ValueError: after its response")
 
 
@@ -70,20 +70,22 @@ def test_an_exception_after_the_response_is_logged_and_the_response_stands(serve
         ("/later", "PAGES.later"),
     ],
 )
-def test_a_response_that_is_dropped_unanswered_is_a_500_that_names_its_handler(
+def test_a_response_that_is_dropped_incomplete_is_a_500_that_names_its_handler(
     server: Server, path: str, handler: str
 ) -> None:
     assert server.request(path)[0] == 500
-    server.wait_log(f"handler {handler} dropped its response unanswered; it must call done() or close()")
-    assert told(server, f"handler {handler} dropped its response unanswered")
+    server.wait_log(
+        f"handler {handler} dropped its response before it was complete; it must call done() or close()"
+    )
+    assert reported(server, f"handler {handler} dropped its response before it was complete")
 
 
-def test_one_that_is_dropped_in_a_cycle_is_answered_when_it_is_collected(server: Server) -> None:
+def test_one_that_is_dropped_in_a_cycle_is_served_when_it_is_collected(server: Server) -> None:
     with server.connect() as sock:
         sock.sendall(b"GET /in_a_cycle HTTP/1.1\r\nHost: a\r\n\r\n")
         server.get("/collect")
         assert read_all(sock).startswith(b"HTTP/1.1 500 ")
-    server.wait_log("handler PAGES.in_a_cycle dropped its response unanswered")
+    server.wait_log("handler PAGES.in_a_cycle dropped its response before it was complete")
 
 
 @pytest.mark.parametrize("path", ["/evil_header", "/evil_header_posted", "/evil_content"])
@@ -93,27 +95,27 @@ def test_what_cannot_be_sent_is_a_500_and_nothing_of_it_is_sent(server: Server, 
     assert received.count(b"HTTP/1.1") == 1
     assert b"stolen" not in received
     server.wait_log(f"PAGES.{path[1:]}")
-    assert told(server, f"PAGES.{path[1:]}")
+    assert reported(server, f"PAGES.{path[1:]}")
 
 
-def test_a_handler_may_catch_that_and_answer_after_all(server: Server) -> None:
+def test_a_handler_may_catch_that_and_respond_after_all(server: Server) -> None:
     assert b"Bad Name" in server.get("/mended")
 
 
-def test_answering_twice_is_an_error_of_the_handler(server: Server) -> None:
+def test_responding_twice_is_an_error_of_the_handler(server: Server) -> None:
     assert server.get("/twice") == b"once"
     server.wait_log("handler PAGES.twice: this response was answered before (handler PAGES.twice)")
-    assert told(server, "this response was answered before")
+    assert reported(server, "this response was answered before")
 
 
-def test_a_session_that_vanishes_later_is_a_500_and_an_error_and_the_server_lives(serve: Serve) -> None:
+def test_a_session_that_vanishes_later_is_a_500_and_an_error_and_the_server_goes_on(serve: Serve) -> None:
     server = serve(APP)
     assert server.get("/guest") == b"here"
     server.get("/remove")
     assert server.request("/guest")[0] == 500
     server.wait_log("handler GUEST.page: no session has the alias 'GUEST'")
-    assert told(server, "no session has the alias 'GUEST'")
-    assert server.get("/raises_after") == b"answered"
+    assert reported(server, "no session has the alias 'GUEST'")
+    assert server.get("/raises_after") == b"served"
 
 
 MALFORMED = APPS / "malformed.py"
@@ -137,7 +139,7 @@ def test_a_handler_for_malformed_requests_that_fails_is_a_500(serve: Serve) -> N
     assert server.get("/a") == b"page /a"
 
 
-def test_without_such_a_handler_the_engine_answers(server: Server) -> None:
+def test_without_such_a_handler_the_engine_responds(server: Server) -> None:
     received = server.raw(b"nonsense\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     server.wait_log("client 127.0.0.1: 400 ")

@@ -35,7 +35,7 @@ def server() -> Iterator[Server]:
         ("/generator", 200, "text/plain", b"one two three"),
         ("/no_piece", 404, "text/plain", b""),
         ("/writes", 200, "text/plain", b"one two"),
-        ("/answers", 200, "text/plain", b"answered"),
+        ("/responds", 200, "text/plain", b"served"),
         ("/stream_by_event", 200, "text/plain", b"one two"),
     ],
 )
@@ -75,8 +75,8 @@ def test_a_function_may_close(server: Server) -> None:
 
 
 def test_a_second_response_is_an_error_and_the_first_one_stands(server: Server) -> None:
-    assert server.get("/answers_twice") == b"first"
-    server.wait_log("handler function.answers_twice: this response was answered before")
+    assert server.get("/responds_twice") == b"first"
+    server.wait_log("handler function.responds_twice: this response was answered before")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""LOGHANDLER, LOG2HANDLER, SETUPHANDLER, ERRORHANDLER and DEBUG: who is told of what, and when."""
+"""LOGHANDLER, LOG2HANDLER, SETUPHANDLER, ERRORHANDLER and DEBUG: what each is called with, and when."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ def hooks(malformed: bool = False, **events: str) -> dict[str, Any]:
     return {"hooks": events, "malformed": malformed}
 
 
-def heard(server: Server, *kinds: str) -> list[Any]:
-    """What was told since the last call, without what the asking itself brings."""
-    told = json.loads(server.get("/heard"))
-    return [what for what in told if what[0] in kinds and what[1] != "/heard"]
+def recorded(server: Server, *kinds: str) -> list[Any]:
+    """The calls since the last time, without those for this request."""
+    reported = json.loads(server.get("/recorded"))
+    return [what for what in reported if what[0] in kinds and what[1] != "/recorded"]
 
 
 def test_log_handler_is_told_before_the_handler(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(log="log"))
     server.get("/page")
-    assert heard(server, "log", "handler") == [["log", "/page", "127.0.0.1"], ["handler", "/page"]]
+    assert recorded(server, "log", "handler") == [["log", "/page", "127.0.0.1"], ["handler", "/page"]]
     server.request("/nowhere")
-    assert heard(server, "log") == [["log", "/nowhere", "127.0.0.1"]]
+    assert recorded(server, "log") == [["log", "/nowhere", "127.0.0.1"]]
 
 
 def test_log_handler_is_told_once_of_a_request_with_a_body(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(log="log"))
     server.request("/page", "POST", b"x" * 100_000)
-    assert heard(server, "log") == [["log", "/page", "127.0.0.1"]]
+    assert recorded(server, "log") == [["log", "/page", "127.0.0.1"]]
 
 
 def test_log_handler_is_told_none_of_a_malformed_request(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(log="log", error="error"))
     assert server.raw(b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
-    log, error = heard(server, "log", "error")
+    log, error = recorded(server, "log", "error")
     assert log == ["log", None, "127.0.0.1"]
     assert error[1].startswith("400 ")
     assert error[2] == "127.0.0.1"
@@ -54,7 +54,7 @@ def test_log_handler_is_told_none_of_a_malformed_request(serve: Serve) -> None:
 def test_log2_handler_is_told_after_the_response_and_after_a_stream(serve: Serve, path: str) -> None:
     server = serve(APP, parameters=hooks(log2="log2"))
     server.get(path)
-    assert heard(server, "log2") == [["log2", path, 200, True]]
+    assert recorded(server, "log2") == [["log2", path, 200, True]]
 
 
 def test_log2_handler_is_called_for_responses_of_the_server_itself(serve: Serve) -> None:
@@ -62,7 +62,7 @@ def test_log2_handler_is_called_for_responses_of_the_server_itself(serve: Serve)
     assert server.request("/nowhere")[0] == 404
     assert server.request("/fails")[0] == 500
     assert server.request("/forgets")[0] == 500
-    assert heard(server, "log2") == [
+    assert recorded(server, "log2") == [
         ["log2", "/nowhere", 404, True],
         ["log2", "/fails", 500, True],
         ["log2", "/forgets", 500, True],
@@ -72,40 +72,40 @@ def test_log2_handler_is_called_for_responses_of_the_server_itself(serve: Serve)
 def test_log2_handler_is_not_told_of_a_close_without_a_response(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(log2="log2"))
     assert server.raw(b"GET /close HTTP/1.1\r\nHost: a\r\n\r\n") == b""
-    assert heard(server, "log2") == []
+    assert recorded(server, "log2") == []
 
 
 def test_log2_handler_is_told_of_the_response_to_a_malformed_request(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(malformed=True, log2="log2"))
     assert server.raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
-    assert heard(server, "log2") == [["log2", None, 400, True]]
+    assert recorded(server, "log2") == [["log2", None, 400, True]]
 
 
 def test_setup_handler_is_told_port_and_address_once_it_listens(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(setup="setup"))
-    assert heard(server, "setup") == [["setup", server.port, "127.0.0.1"]]
+    assert recorded(server, "setup") == [["setup", server.port, "127.0.0.1"]]
 
 
 def test_error_handler_is_told_what_a_handler_raised(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(error="error"))
     assert server.request("/fails")[0] == 500
-    ((_, text, remote_ip),) = heard(server, "error")
+    ((_, text, remote_ip),) = recorded(server, "error")
     assert "fails" in text
     assert "ValueError('a handler that fails')" in text
     assert remote_ip == "127.0.0.1"
 
 
-def test_error_handler_is_told_of_a_client_that_left_before_its_response(serve: Serve) -> None:
+def test_error_handler_is_called_for_a_client_that_left_before_its_response(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(error="error"))
     with server.connect() as sock:
         sock.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_until(lambda: heard(server, "waiting") == [["waiting", False]])
+        wait_until(lambda: recorded(server, "waiting") == [["waiting", False]])
         # It closes with a reset, not with an end.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    told: list[Any] = []
-    wait_until(lambda: told.extend(heard(server, "error", "dead")) or len(told) == 2)
-    assert ["dead", True] in told
-    (error,) = (what for what in told if what[0] == "error")
+    reported: list[Any] = []
+    wait_until(lambda: reported.extend(recorded(server, "error", "dead")) or len(reported) == 2)
+    assert ["dead", True] in reported
+    (error,) = (what for what in reported if what[0] == "error")
     assert "the client" in error[1]
     assert error[2] == "127.0.0.1"
 
@@ -141,7 +141,7 @@ def test_debug_logs_each_response(serve: Serve) -> None:
     assert "200 by PAGES.page" in line
 
 
-def test_without_debug_answers_are_not_logged(serve: Serve) -> None:
+def test_without_debug_responses_are_not_logged(serve: Serve) -> None:
     server = serve(APP)
     server.get("/page")
     server.stop()

@@ -113,7 +113,7 @@ def test_a_server_that_waits_to_listen_again_can_be_shut_down(serve: Serve) -> N
 
 
 @HOWS
-def test_shutdown_cuts_every_connection_and_gives_up_the_alias(serve: Serve, how: str) -> None:
+def test_shutdown_cuts_every_connection_and_removes_the_alias(serve: Serve, how: str) -> None:
     server = serve(APP)
     with server.connect() as waiting, server.connect() as idle:
         idle.sendall(PAGE)
@@ -131,7 +131,7 @@ def test_shutdown_cuts_every_connection_and_gives_up_the_alias(serve: Serve, how
 
 
 @HOWS
-def test_shutdown_graceful_answers_what_was_asked(serve: Serve, how: str) -> None:
+def test_shutdown_graceful_serves_what_was_sent(serve: Serve, how: str) -> None:
     server = serve(APP)
     with server.connect() as waiting, server.connect() as idle:
         idle.sendall(PAGE)
@@ -163,7 +163,7 @@ def test_term_is_graceful_and_a_second_one_ends_at_once(serve: Serve) -> None:
         waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         said(server, "waiting")
         server.signal(TERM)
-        server.wait_log("SIGTERM: stopping when all requests are answered")
+        server.wait_log("SIGTERM: stopping when all requests are finished")
         begun = time.monotonic()
         server.signal(TERM)
         assert read_all(waiting) == b""

@@ -134,7 +134,7 @@ def test_headers_are_in_every_response_unless_it_says_otherwise(serve: Serve) ->
         assert (fields["server"], fields["x-frame-options"]) == (name, "DENY"), path
 
 
-def test_the_first_handler_whose_dir_is_found_in_the_path_answers(serve: Serve) -> None:
+def test_the_first_handler_whose_dir_is_found_in_the_path_responds(serve: Serve) -> None:
     server = serve(APPS / "handler_order.py")
     assert server.get("/a/b") == b"first ^/a/.*"
     assert server.get("/c/b") == b"second b$"
@@ -142,12 +142,12 @@ def test_the_first_handler_whose_dir_is_found_in_the_path_answers(serve: Serve) 
     assert server.get("/c") == b"first /"
 
 
-@pytest.mark.parametrize(("keep_alive", "answers"), [(True, 2), (False, 1)])
-def test_keep_alive_off_closes_after_each_response(serve: Serve, keep_alive: bool, answers: int) -> None:
+@pytest.mark.parametrize(("keep_alive", "responses"), [(True, 2), (False, 1)])
+def test_keep_alive_off_closes_after_each_response(serve: Serve, keep_alive: bool, responses: int) -> None:
     server = serve(APP, parameters={"keep_alive": keep_alive})
     one = b"GET /uri HTTP/1.1\r\nHost: a\r\n\r\n"
     received = server.raw(one + one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-    assert received.count(b"HTTP/1.1 200 OK") == answers
+    assert received.count(b"HTTP/1.1 200 OK") == responses
     assert received.count(b"Connection: close") == 1
 
 
@@ -167,7 +167,7 @@ def test_outside_of_proxy_mode_an_absolute_target_is_its_path(serve: Serve) -> N
     assert received.endswith(b"http://a.test/uri")
 
 
-def test_connect_is_refused_unless_a_proxy_asks_for_it(serve: Serve) -> None:
+def test_connect_is_refused_unless_in_proxy_mode(serve: Serve) -> None:
     connect = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nConnection: close\r\n\r\n"
     assert serve(APP).raw(connect).startswith(b"HTTP/1.1 405 ")
     assert serve(APP, parameters={"proxy_mode": True}).raw(connect).endswith(b"CONNECT a.test:443 a.test:443")

@@ -63,9 +63,9 @@ def test_a_client_that_leaves_ends_the_producer(server: Server, path: str) -> No
     with slow_client(server, path) as sock:
         assert sock.recv(100)
     wait_until(lambda: len(made(server)["ended"]) >= 2)
-    told = made(server)["ended"]
-    assert "closed" in told
-    assert any("client" in text for text in told)
+    reported = made(server)["ended"]
+    assert "closed" in reported
+    assert any("client" in text for text in reported)
     stopped = settled(server)
     assert settled(server) == stopped
     assert "Traceback" not in server.log
@@ -78,7 +78,7 @@ def test_a_client_that_leaves_ends_a_generator_that_waits_for_something_else(ser
     assert "Traceback" not in server.log
 
 
-def test_writing_to_a_client_that_left_ends_the_handler_without_a_word(server: Server) -> None:
+def test_writing_to_a_client_that_left_ends_the_handler_without_a_log_line(server: Server) -> None:
     with slow_client(server, "/writes_on") as sock:
         assert sock.recv(100)
     wait_until(lambda: "closed" in made(server)["ended"])
@@ -125,7 +125,7 @@ def test_a_stream_whose_event_is_not_there_ends_and_says_so(server: Server) -> N
 def test_a_stream_that_is_dropped_ends_and_names_its_handler(server: Server) -> None:
     received = server.raw(b"GET /forget HTTP/1.1\r\nHost: a\r\n\r\n")
     assert received.endswith(b"\r\n5\r\npiece\r\n")
-    server.wait_log("handler function.forget dropped its response unanswered")
+    server.wait_log("handler function.forget dropped its response before it was complete")
 
 
 def test_many_streams_share_one_process(server: Server) -> None:

@@ -80,7 +80,7 @@ def test_cookies(client: httpx.Client) -> None:
 # --- responses -------------------------------------------------------------------------------------------
 
 
-def test_plain_answers(client: httpx.Client) -> None:
+def test_plain_responses(client: httpx.Client) -> None:
     response = client.get("/text")
     assert (response.text, response.headers["content-type"]) == ("hello, world", "text/plain; charset=utf-8")
     assert response.headers["content-length"] == "12"

@@ -179,7 +179,7 @@ def test_a_directory_is_asked_for_with_a_slash(server: Server, files: Path, path
 
 
 @pytest.mark.parametrize("path", ["/static/sub", "/static/sub?a:b/c", "/static/%73ub"])
-def test_who_follows_gets_the_index(server: Server, path: str) -> None:
+def test_following_the_redirect_gets_the_index(server: Server, path: str) -> None:
     found = httpx.get(server.url + path, follow_redirects=True, trust_env=False)
     assert (found.status_code, found.content) == (200, b"<p>index</p>")
 
@@ -371,7 +371,7 @@ def test_other_ranges_are_the_whole(server: Server, fields: Any) -> None:
     assert get(server, "/static/a.txt", **fields)[::2] == (200, b"0123456789")
 
 
-def test_a_compressed_sibling_is_sent_to_who_can_read_it(server: Server) -> None:
+def test_a_compressed_sibling_is_sent_to_a_client_that_accepts_it(server: Server) -> None:
     found = {}
     for liked, coding, text in (
         ("gzip, br", "br", b"brotli"),

@@ -82,14 +82,14 @@ def test_a_message_may_come_byte_by_byte(server: Server) -> None:
 def test_what_was_said_before_a_close_is_heard(server: Server) -> None:
     with RawSocket(server, "/listen") as client:
         client.send(frame(TEXT, b"one") + frame(TEXT, b"two") + frame(CLOSE, b"\x0f\xa1gone"))
-    server.wait_log("heard ['one', 'two'], then 4001 'gone'")
+    server.wait_log("recorded ['one', 'two'], then 4001 'gone'")
 
 
 def test_compression_is_what_the_client_and_the_operator_agree_on(serve: Serve) -> None:
     offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
-    told = "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"
+    reported = "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"
     with RawSocket(server := serve(WEBSOCKET_APP, "--workers", "1"), fields=offer) as client:
-        assert f"Sec-WebSocket-Extensions: {told}" in client.head
+        assert f"Sec-WebSocket-Extensions: {reported}" in client.head
         client.send(frame(TEXT, b"a" * 2000))
         response = client.receive()
         assert response.first == LAST | 0x40 | TEXT
@@ -144,7 +144,7 @@ def test_the_application_may_refuse(server: Server, path: str, status: int, body
     assert response.headers.get("x-why") == ("not you" if body else None)
 
 
-def test_an_application_that_has_refused_hears_no_more(server: Server) -> None:
+def test_an_application_that_has_refused_receives_nothing_more(server: Server) -> None:
     with RawSocket(server, "/refuse"):
         server.wait_log("refused, then {'type': 'websocket.disconnect', 'code': 1006, 'reason': ''}")
 
@@ -226,7 +226,7 @@ def test_a_worker_that_is_replaced_says_so(serve: Serve) -> None:
     assert server.get("/alive")
 
 
-def test_a_peer_that_does_not_answer_our_close_is_not_waited_for_for_ever(server: Server) -> None:
+def test_a_peer_that_does_not_respond_our_close_is_not_waited_for_for_ever(server: Server) -> None:
     with RawSocket(server, "/leave") as client:
         assert client.receive().code == 1000
         assert client.is_over()  # after five seconds

@@ -120,7 +120,7 @@ def test_sending_to_a_peer_that_left_is_an_oserror(server: Server) -> None:
     server.wait_log("send: the WebSocket is closed")
 
 
-def test_a_silent_peer_is_given_up_and_one_that_answers_is_not(serve: Serve) -> None:
+def test_a_silent_peer_is_closed_and_one_that_responds_is_not(serve: Serve) -> None:
     server = serve(WEBSOCKET_APP, "--workers", "1", "--ws-ping-interval", "0.1", "--ws-ping-timeout", "0.5")
     begin = time.monotonic()
     with RawSocket(server) as silent, RawSocket(server) as lively:

@@ -128,7 +128,7 @@ def test_a_chunked_body_is_whole_and_has_a_length(server: Server) -> None:
     assert "HTTP_TRANSFER_ENCODING" not in found
 
 
-def test_who_waits_for_100_continue_is_told_to_go_on(server: Server) -> None:
+def test_a_client_that_waits_for_100_continue_gets_it(server: Server) -> None:
     with server.connect() as sock:
         sock.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
         assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -170,7 +170,7 @@ def test_an_iterable_is_closed_once_in_the_thread_that_called_it(server: Server)
 
 
 @pytest.mark.parametrize("path", ["/several", "/generator", "/iterable", "/wrapped"])
-def test_head_is_answered_without_a_body_and_the_connection_lives(server: Server, path: str) -> None:
+def test_head_is_served_without_a_body_and_the_connection_stays_open(server: Server, path: str) -> None:
     with server.connect() as sock:
         sock.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         sock.sendall(b"GET /several HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

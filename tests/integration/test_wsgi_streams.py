@@ -109,7 +109,7 @@ def test_a_reader_that_stops_stops_only_its_own_application(server: Server) -> N
     server.wait_log("client 127.0.0.1: the client")
 
 
-def test_who_writes_hears_that_the_client_left(server: Server) -> None:
+def test_writing_raises_after_the_client_has_left(server: Server) -> None:
     with ask(server, "/many_written") as sock:
         sock.recv(1000)
     wait_until(lambda: state(server)["closed"] == 1, "the end of the call")
@@ -121,7 +121,7 @@ def test_who_writes_hears_that_the_client_left(server: Server) -> None:
     assert len([line for line in server.err if "client" in line]) == 1
 
 
-def test_who_writes_to_a_client_that_takes_nothing_loses_patience(serve: Serve) -> None:
+def test_writing_to_a_client_that_reads_nothing_times_out(serve: Serve) -> None:
     server = serve(APP, "--workers", "1", "--send-timeout", "0.3")
     with ask(server, "/many_written") as sock:
         sock.recv(1000)
@@ -151,7 +151,7 @@ def test_a_body_may_begin_with_empty_pieces(server: Server, empty: int) -> None:
     assert "did not answer" not in server.log
 
 
-def test_a_body_may_begin_with_empty_pieces_while_an_earlier_answer_waits(server: Server) -> None:
+def test_a_body_may_begin_with_empty_pieces_while_an_earlier_response_waits(server: Server) -> None:
     turns = 300
     asked = [f"GET {path} HTTP/1.1\r\nHost: x\r\n" for path in ("/some", "/late?1") * turns]
     with unread(server) as sock:
@@ -161,7 +161,7 @@ def test_a_body_may_begin_with_empty_pieces_while_an_earlier_answer_waits(server
     assert received.count(b"6\r\nlate, \r\n5\r\nunset\r\n0\r\n\r\n") == turns
 
 
-def test_who_never_says_anything_keeps_no_other_waiting_and_ends_with_its_client(serve: Serve) -> None:
+def test_a_body_of_empty_parts_keeps_no_other_waiting_and_ends_with_its_client(serve: Serve) -> None:
     server = serve(APP, "--workers", "1")
     with ask(server, "/undecided"):
         wait_until(lambda: status_of(server)["in_flight"] == 1, "the request")
@@ -210,7 +210,7 @@ def test_a_worker_with_threads_is_spare_while_one_of_them_is(serve: Serve, tmp_p
 
 def test_a_worker_that_leaves_finishes_what_its_threads_do(serve: Serve, tmp_path: Path) -> None:
     server = serve(APP, "--workers", "1", "--threads", "2", parameters={"directory": str(tmp_path)})
-    assert server.get("/lingering") == b"answered"
+    assert server.get("/lingering") == b"served"
     server.signal(signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):
         server.process.wait(0.5)

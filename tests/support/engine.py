@@ -1,4 +1,4 @@
-"""One engine in the test's own process: a service that keeps what it is told, and clients beside it.
+"""One engine in the test's own process: a service that keeps what it is called with, and clients beside it.
 
 Everything happens in one thread: a client writes, and the engine takes turns until a condition holds.
 """

@@ -17,7 +17,7 @@ DEADLINE_S = 5.0
 
 
 class LocalServer:
-    """`errors` has what the error hook was told."""
+    """`errors` has the calls of the error hook."""
 
     def __init__(self, service: Service | None = None, **options: Any) -> None:
         self.kernel = Kernel()

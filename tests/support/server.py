@@ -147,12 +147,12 @@ class Server:
         reach the tests.
         """
 
-        def told() -> list[list[int]]:
+        def reported() -> list[list[int]]:
             workers = self.status()["workers"]
             pids = [worker["pid"] for worker in workers if not states or worker["state"] in states]
             return [pids] if all(pids) else []
 
-        return wait_until(told, "every worker's pid")[0]
+        return wait_until(reported, "every worker's pid")[0]
 
     def wait_without(self, pids: Container[int]) -> None:
         """Wait until the scoreboard has none of these workers."""

@@ -19,14 +19,14 @@ class Wire:
 
     def look(self) -> dict[str, object]:
         """The worker's pid, and the requests that its handlers have seen since the last look."""
-        told: dict[str, object] = json.loads(self.server.get("/seen"))
-        return told
+        reported: dict[str, object] = json.loads(self.server.get("/seen"))
+        return reported
 
     def seen(self) -> object:
         """What was dispatched since the last look, by the same worker as ever."""
-        told = self.look()
-        assert told["pid"] == self.pid
-        return told["seen"]
+        reported = self.look()
+        assert reported["pid"] == self.pid
+        return reported["seen"]
 
     def refuse(self, data: bytes, status: int = 400) -> Message:
         """Send what must be refused and a good request behind it: one response, the end, no handler runs."""

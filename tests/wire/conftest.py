@@ -1,4 +1,4 @@
-"""One server with one worker for all of these tests: no offence of one client may be felt by the next."""
+"""One server with one worker for all of these tests: a bad request must not affect the next client."""
 
 from __future__ import annotations
 

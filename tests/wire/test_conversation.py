@@ -1,4 +1,4 @@
-"""WIRE_POLICY, how a connection goes on: versions, expectations, timeouts, pipelines, upgrades, answers."""
+"""WIRE_POLICY, how a connection goes on: versions, expectations, timeouts, pipelines, upgrades, responses."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_a_head_of_one_byte_at_a_time_is_408(wire: Wire) -> None:
         sock.setblocking(False)
         drip = iter(GET + b"X: " + b"x" * 100_000)
 
-        def answered() -> bytes | None:
+        def response() -> bytes | None:
             sock.send(bytes([next(drip)]))
             try:
                 return sock.recv(65536)
             except BlockingIOError:
                 return None
 
-        raw = wait_until(answered, "a response") or b""
+        raw = wait_until(response, "a response") or b""
         sock.settimeout(5)
         raw += read_all(sock)
     assert only(raw).status == 408
@@ -121,7 +121,7 @@ def test_a_response_field_that_would_split_the_response_is_500_and_nothing_of_it
     assert wire.seen() == []
 
 
-def test_a_body_longer_than_its_length_is_cut_and_the_next_answer_is_whole(wire: Wire) -> None:
+def test_a_body_longer_than_its_length_is_cut_and_the_next_response_is_whole(wire: Wire) -> None:
     long = b"GET /promise/3/10 HTTP/1.1\r\nHost: a\r\n\r\n"
     first, second = parse(wire.server.raw(long + GET + b"\r\n", half_close=True))
     assert (first.body, second.status) == (b"xxx", 200)

@@ -1,4 +1,4 @@
-//! What an engine can be told: for each listener, and for each WebSocket.
+//! The settings of an engine: of each listener, and of each WebSocket.
 
 // Generated from python/prefork/config/options.py by `make generate`. Do not edit.
 

@@ -53,7 +53,7 @@ def _help(option: Option) -> str:
 
 def _single(_context: click.Context, _flag: click.Parameter, given: tuple[str, ...]) -> object:
     """The value, or all of them for the reader to refuse. If the last one won, as it does for other flags,
-    clients would miss the other addresses and nothing would tell why.
+    the other addresses would be missing without an error.
     """
     return given[0] if len(given) == 1 else given
 

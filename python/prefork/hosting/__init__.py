@@ -1,1 +1,1 @@
-"""Applications that others wrote, on our pool: WSGI and ASGI."""
+"""Serves WSGI and ASGI applications."""

@@ -1,8 +1,8 @@
 """ASGI applications (ASGI 3, spec 2.5).
 
-Owns the base of every scope and what becomes of each call: a response, or a line in the log. The call itself
-and its messages are the engine's (`ASGICaller`, `HTTPExchange`). Always: a request is answered or its
-connection closed when its call ends, and a call is an ordinary asyncio task.
+Owns the base of every scope and what follows from the end of a call: a response, or a line in the log. The
+call itself and its messages are the engine's (`ASGICaller`, `HTTPExchange`). Always: when a call ends, its
+request has a response or its connection is closed. A call is an ordinary asyncio task.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ASGIService(Service):
         )
 
     async def startup(self) -> None:
-        """Has the application start up."""
+        """Starts the application up."""
         context = self.context
         self.base["server"] = (context.address, context.port)
         await self.lifespan.startup()
@@ -95,18 +95,18 @@ class ASGIService(Service):
         self.request = partial(self._observe, call) if is_observed else call
 
     async def shutdown(self) -> None:
-        """Has the application shut down."""
+        """Shuts the application down."""
         await self.lifespan.shutdown()
 
     def _observe(self, call: ASGICaller, request: Request, response: Response) -> None:
         self.request_started(request)
         call(request, response)
 
-    async def _await(self, asked: Scope, receive: Receive, send: Send) -> None:
+    async def _await(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls an application that is no coroutine function, in the task as well."""
-        await self.application(asked, receive, send)
+        await self.application(scope, receive, send)
 
-    # --- what became of a call ---------------------------------------------------------------------------
+    # --- the end of a call -------------------------------------------------------------------------------
 
     def _waits(
         self, request: Request, response: Response, exchange: HTTPExchange, task: asyncio.Task[None]

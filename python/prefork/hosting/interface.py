@@ -22,7 +22,7 @@ EXPECTED = (
 
 
 def detect(application: object, place: str) -> str:
-    """`wsgi` or `asgi`. Raises TargetError, which says what was found at `place` instead."""
+    """`wsgi` or `asgi`. Raises TargetError, which names what was found at `place` instead."""
     if not callable(application):
         raise TargetError(
             f"{place} is of type {type(application).__name__}, which cannot be called; {EXPECTED}"
@@ -44,7 +44,7 @@ def detect(application: object, place: str) -> str:
 
 
 def check(application: object, interface: str, place: str) -> None:
-    """Raises TargetError if the application cannot be called as `--interface` says."""
+    """Raises TargetError if the application cannot be called as `--interface` requires."""
     arguments = ARGUMENTS[interface]
     if not callable(application) or not accepts(application, arguments):
         raise TargetError(

@@ -34,7 +34,7 @@ class Lifespan:
         self._call: asyncio.Task[None] | None = None
 
     async def startup(self) -> None:
-        """Has the application start up. Raises LifespanFailed if it says that it failed.
+        """Starts the application up. Raises LifespanFailed if it reports a failure.
 
         With `on` it also raises what the application raises, and LifespanFailed if it has no lifespan.
         """
@@ -56,7 +56,7 @@ class Lifespan:
             self._do_without(call)
 
     async def shutdown(self) -> None:
-        """Has the application shut down."""
+        """Shuts the application down."""
         call = self._call
         if call is None:
             return
@@ -77,7 +77,7 @@ class Lifespan:
                 f"{self.name} returned before lifespan.startup.complete; if it has none, use --lifespan off"
             )
         reason = "it returned" if error is None else describe(error)
-        if error is not None and self._received_startup:  # it knows what a lifespan is
+        if error is not None and self._received_startup:  # it supports lifespan
             text = "%s failed to start, and is served all the same (--lifespan auto): %s"
             logger.warning(text, self.name, reason)
         else:
@@ -123,7 +123,7 @@ class Lifespan:
 
 
 def _exception_of(call: asyncio.Task[None]) -> BaseException | None:
-    """What a call raised. asyncio logs an exception that is never asked for."""
+    """What a call raised. asyncio logs an exception that is never retrieved."""
     return asyncio.CancelledError("it was cancelled") if call.cancelled() else call.exception()
 
 

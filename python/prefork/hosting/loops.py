@@ -1,4 +1,4 @@
-"""The asyncio loop that an ASGI application asks for by the option `loop`."""
+"""The asyncio loop that the option `loop` selects for an ASGI application."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def use_uvloop(server: HTTPServer) -> None:
 
 
 def _make_loop(kind: Callable[[MayWait], Loop], server: HTTPServer, may_wait: MayWait) -> Loop:
-    """A loop of that kind for a process that serves. A manager keeps the engine's: it serves no request."""
+    """A loop of that kind for a process that serves. A manager serves no request: it has the engine's."""
     options = server.options
     is_manager = isinstance(options, PreForkOptions) and options.start_servers and not server.kernel.is_child
     return EngineLoop(may_wait) if is_manager else kind(may_wait)

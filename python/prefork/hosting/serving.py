@@ -91,7 +91,7 @@ def configure(place: str, target: Target, given: Given) -> None:
 
 
 def print_address(server: HTTPServer) -> None:
-    """Prints the line that says where the server listens."""
+    """Prints the line that shows where the server listens."""
     about = [f"pid {os.getpid()}"]
     if isinstance(server, PreForkServer) and server.options.start_servers:
         about += [f"{server.options.start_servers} workers", f"glue {server.glue}"]

@@ -40,7 +40,7 @@ OURS = (
     os.path.dirname(importlib.__file__) + os.sep,
     "<frozen importlib",
 )
-"""Files whose frames in a traceback say nothing about the user's code."""
+"""Files whose frames in a traceback are not the user's code."""
 
 
 class Target(NamedTuple):

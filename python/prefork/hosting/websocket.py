@@ -1,8 +1,8 @@
 """WebSockets of an ASGI application (ASGI 3, spec 2.5, the websocket scope).
 
-Owns what becomes of one call of the application: an open WebSocket is closed, a refused one gets a response,
-and a failure is a line in the log. The messages of a call are the engine's (`WebSocketExchange`). It must not
-know sockets or frames.
+Owns what follows from one call of the application: an open WebSocket is closed, a refused one gets a
+response, and a failure is a line in the log. The messages of a call are the engine's (`WebSocketExchange`).
+It must not know sockets or frames.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def converse(
     request: Request,
     response: Response,
 ) -> None:
-    """Calls the application for a client that asks for a WebSocket. `scope` is that of its request."""
+    """Calls the application for a client that requests a WebSocket. `scope` is that of its request."""
     context = service.context
     exchange = WebSocketExchange.offered(response, options, context.kernel.loop.create_future)
     if exchange is None:

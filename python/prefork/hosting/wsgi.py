@@ -135,7 +135,7 @@ class WSGIService(Service):
 
     def _steps(self, result: Any, request: Request, response: StartResponse) -> Steps:
         """Sends a body and closes it. Yields where the client has to read something first, or other clients
-        have their turn, and is sent whether the client is still connected.
+        have their turn. The value that is sent in is whether the client is still connected.
         """
         try:
             try:

@@ -59,7 +59,7 @@ class Recipient:
         }
 
     def __new__(cls, *_args: Any, **_options: Any) -> Self:
-        # Not in __init__: a subclass that forgets super().__init__() would have no events.
+        # Not in __init__: a subclass that does not call super().__init__() would have no events.
         self = super().__new__(cls)
         self._handlers = {name: getattr(self, attribute) for name, attribute in cls._events.items()}
         return self

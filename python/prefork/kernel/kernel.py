@@ -220,7 +220,7 @@ class Kernel:
         self, coroutine: Coroutine[Any, Any, T], *, session: Session, event: str, args: tuple[Any, ...]
     ) -> asyncio.Task[T]:
         """Runs a coroutine as a task of the kernel, which keeps it alive and logs its exception."""
-        task = (self._loop or self.loop).create_task(coroutine)  # the property is there to raise
+        task = (self._loop or self.loop).create_task(coroutine)  # the property raises outside of run()
         self._tasks.keep(task, (session, event, args))
         return task
 
@@ -252,7 +252,7 @@ class Kernel:
         elif (bound := self.find(alias)) is not None:
             self._signals.unbind(signum, bound)
 
-    def stand_in(self, signum: int, session: Session, event: str) -> None:
+    def signal_default(self, signum: int, session: Session, event: str) -> None:
         """Calls an event for a signal that nothing else handles: no session binds it, and the program has no
         handler of its own. `run()` does not go on for it. Raises what `signal` raises.
         """
@@ -261,9 +261,9 @@ class Kernel:
     # --- running -----------------------------------------------------------------------------------------
 
     def on_start(self, function: Callable[[], object]) -> None:
-        """Has `function` called when `run()` begins, before the loop. A PreforkError that it raises ends it.
+        """Calls `function` when `run()` begins, before the loop. A PreforkError that it raises ends `run()`.
 
-        If the kernel runs already, that is between turns, and soon.
+        If the kernel runs already, `function` is called soon, between turns.
         """
         if self._phase is Phase.RESTING:
             self._on_start.append(function)
@@ -271,7 +271,7 @@ class Kernel:
             self.between_turns(function)
 
     def on_stop(self, function: Callable[[], object]) -> None:
-        """Has `function` called when `run()` ends, last registered first, while the loop still exists."""
+        """Calls `function` when `run()` ends, last registered first, while the loop still exists."""
         self._on_stop.append(function)
 
     def hold(self, owner: object) -> None:
@@ -292,8 +292,8 @@ class Kernel:
     def between_turns(self, function: Callable[[], object]) -> None:
         """Runs `function` at the top level of `run()`, where no loop runs and `fork()` is legal.
 
-        In order of asking, and soon: the loop stops after this turn and resumes afterwards. An exception of
-        `function` ends `run()`.
+        Functions run in the order of these calls, and soon: the loop stops after this turn and resumes
+        afterwards. An exception of `function` ends `run()`.
         """
         self._between.append(function)
         if self._phase is Phase.TURNING:
@@ -344,7 +344,7 @@ class Kernel:
                 self._phase = Phase.BETWEEN_TURNS
 
     def _may_wait(self) -> bool:
-        """Asked when asyncio is about to wait without end, so it has no callback and no timer left."""
+        """Whether a wait without end can end. asyncio starts one if it has no callback and no timer."""
         if self._holds or self._signals or self._phase is not Phase.TURNING:
             return True
         if self.loop.is_watching() or asyncio.all_tasks(self.loop):
@@ -389,8 +389,8 @@ class Kernel:
         """Forks this process; legal only in a function given to `between_turns`. Returns as os.fork does.
 
         The child keeps sessions, aliases and holds and gets an engine and a loop of its own. Queue, timers,
-        tasks, signals and pending `between_turns` functions stay behind, with the parent; the child ignores
-        the signals `ignored`. Raises OSError, and RuntimeError anywhere else.
+        tasks, signals and pending `between_turns` functions stay with the parent. The child ignores the
+        signals `ignored`. Raises OSError, and RuntimeError anywhere else.
         """
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
@@ -405,7 +405,7 @@ class Kernel:
         return pid
 
     def _begin_child(self, ignored: Collection[int]) -> None:
-        """Child: leaves what is its parent's, and opens a loop of its own.
+        """Child: discards what is its parent's, and opens a loop of its own.
 
         If it cannot, the process ends here. To the caller of `fork` an exception means a failed fork, and
         that caller would go on as the parent.

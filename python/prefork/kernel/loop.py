@@ -39,7 +39,7 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
         """
 
     def finish_tasks(self, *, cancel: bool) -> None:
-        """Runs until every task is done, after cancelling them if asked."""
+        """Runs until every task is done. `cancel` cancels them first."""
         tasks = asyncio.all_tasks(self)
         if cancel:
             for task in tasks:

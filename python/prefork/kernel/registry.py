@@ -15,7 +15,7 @@ R = TypeVar("R", bound=Recipient)
 
 
 class Registry(Generic[R]):
-    """Sessions are told apart by identity: a subclass may define equality and be unhashable."""
+    """Sessions are distinguished by identity: a subclass may define equality and be unhashable."""
 
     def __init__(self) -> None:
         self.sessions: list[R] = []

@@ -3,7 +3,7 @@
 Owns a small epoll set for what asyncio registers (its self-pipe, the sockets of user libraries), nested in
 the engine's own. A `select` is one turn of the engine: it serves every HTTP socket that is ready, in Python
 and in Rust, and to asyncio it looks like a wait that took a while. What asyncio registers is collected only
-when the engine says that the nested set is ready, so a turn that serves requests costs no second epoll_wait.
+when the engine reports the nested set as ready, so a turn that serves requests costs no second epoll_wait.
 """
 
 from __future__ import annotations

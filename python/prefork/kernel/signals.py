@@ -110,7 +110,7 @@ class Signals:
         return [pair for pair in self._bound.get(signum, ()) if pair[0] is not session]
 
     def _apply(self, signum: int) -> None:
-        """Sets the handler that the tables ask for."""
+        """Sets the handler that follows from the tables."""
         if self._loop is None:
             return
         if signum in self._bound:

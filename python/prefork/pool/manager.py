@@ -36,7 +36,7 @@ SPARE_SLOTS = 64
 
 
 class Manager(Role, PoolMember):
-    """`make_spawner(manager)` says how its workers come to be. `tell` is the supervisor's.
+    """`make_spawner(manager)` makes what spawns its workers. `tell` is the supervisor's.
 
     `ended()` is called when the last worker has ended after `shutdown`.
     """
@@ -98,7 +98,7 @@ class Manager(Role, PoolMember):
         supervisor = self._supervisor or self._open()
         supervisor.start()
         # It comes after the forks that were just requested: `setup_handler` is called when workers exist.
-        self._kernel.between_turns(self._tell_serving)
+        self._kernel.between_turns(self._call_serving_hooks)
 
     def _start_later(self) -> None:
         self._retry = self._kernel.loop.call_later(self._options.prefork_interval, self._start_again)
@@ -116,7 +116,7 @@ class Manager(Role, PoolMember):
         interval_s = self._options.prefork_interval
         logger.error("cannot create the scoreboard: %s; trying again every %g s", error, interval_s)
 
-    def _tell_serving(self) -> None:
+    def _call_serving_hooks(self) -> None:
         if self.listener.sockets is not None:
             self.context.hooks.serving(self.listener.sockets)
 
@@ -174,7 +174,7 @@ class Manager(Role, PoolMember):
             self._supervisor.replace()
 
     def replace_process(self) -> None:
-        """Nothing: this is no worker."""
+        """Does nothing: this is no worker."""
 
     # --- ending ------------------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class Manager(Role, PoolMember):
         self.stop_listen()
 
     def _close(self) -> None:
-        """Gives up glue and memory."""
+        """Releases the glue and the memory."""
         if self._resources is None:
             return
         loop = self._kernel.loop

@@ -4,7 +4,7 @@
 workers to spawn and which to retire. It has no clock and no process, so a test simulates years of a pool's
 life in seconds.
 
-`plan` counts the workers once, and then asks four questions of that census, each in a function of its own:
+`plan` counts the workers once, and then answers four questions from that census, each in a function:
 `_grow` (too few spares), `_shrink` (too many spares), `_replace_outdated` (a reload is under way) and
 `_overcommits` (no spare is left, and none will come).
 
@@ -14,8 +14,8 @@ running worker. A second call at the same moment changes nothing, once the first
 not ask to be called again.
 
 The caller carries out the whole plan before it calls again. It calls at `wake_at`, and when a worker has
-booted, has taken one of the last spares, or has died. A worker that was told to retire is DRAINING from that
-moment, whatever it writes on the scoreboard.
+booted, has taken one of the last spares, or has died. A worker that was signalled to retire is DRAINING
+from that moment, whatever it writes on the scoreboard.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """What the operator asks for. `check_interval` is in seconds; `generation` is that of new workers.
+    """What the operator has set. `check_interval` is in seconds; `generation` is that of new workers.
 
     `capacity` is the number of slots. A draining worker occupies one too, and replacing a full pool needs one
     more, so `capacity` should exceed `max_clients`.

@@ -67,7 +67,7 @@ class PreForkServer(HTTPServer):
             self._member = PoolMember()
             return super()._first_role(context, listener)
         manager = self._member = Manager(
-            context, self.options, listener, self._make_spawner, self._tell_watchers, self._ended
+            context, self.options, listener, self._make_spawner, self._post_to_watchers, self._ended
         )
         return manager
 
@@ -90,19 +90,19 @@ class PreForkServer(HTTPServer):
 
     @event("_term")
     def _on_term(self, signum: int) -> None:
-        """Worker: its manager, most often, wants it to end.
+        """Worker: ends, usually because its manager sent the signal.
 
         A second signal changes nothing: systemd signals every process of a service, and the manager signals
         too. For a quick end it kills.
         """
-        logger.debug("%s: ending when all requests are answered", signal.Signals(signum).name)
+        logger.debug("%s: ending when all requests are finished", signal.Signals(signum).name)
         self.shutdown(graceful=True)
 
     def register(self, session: str, name: str) -> None:
         """Manager: has an event called with ('forked', 'spare' or 'died', pid) for every worker."""
         self._watchers.append((session, name))
 
-    def _tell_watchers(self, what: str, pid: int) -> None:
+    def _post_to_watchers(self, what: str, pid: int) -> None:
         for session, name in self._watchers:
             self.kernel.post(session, name, what, pid)
 

@@ -1,7 +1,7 @@
-"""How a worker comes to be.
+"""How a worker is spawned.
 
 The supervisor requests a worker for a slot, and gets a `Process` or an OSError for it later. So a spawner may
-fork here, or ask another process to.
+fork here, or have another process fork.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ class Process:
         os.close(self.pidfd)
 
 
-Answer = Callable[[int, Process | OSError], object]
+OnSpawned = Callable[[int, Process | OSError], object]
 """Called with the slot, and the new worker's process or what prevented it."""
 
 
 class Spawner(Protocol):
     """Spawns workers on request (manager)."""
 
-    def spawn(self, index: int, answer: Answer) -> None:
+    def spawn(self, index: int, on_spawned: OnSpawned) -> None:
         """Requests a worker for the slot `index`.
 
-        `answer` is called exactly once, after this call has returned, unless the request is cancelled. The
-        new worker may be running by then.
+        `on_spawned` is called exactly once, after this call has returned, unless the request is cancelled.
+        The new worker may be running by then.
         """
 
     def cancel(self) -> list[int]:
@@ -69,12 +69,12 @@ class ForkSpawner:
     def __init__(self, kernel: Kernel, become_worker: Callable[[int], object]) -> None:
         self._kernel = kernel
         self._become_worker = become_worker
-        self._requests: list[tuple[int, Answer]] = []
+        self._requests: list[tuple[int, OnSpawned]] = []
 
-    def spawn(self, index: int, answer: Answer) -> None:
+    def spawn(self, index: int, on_spawned: OnSpawned) -> None:
         if not self._requests:
             self._kernel.between_turns(self._fork)
-        self._requests.append((index, answer))
+        self._requests.append((index, on_spawned))
 
     def cancel(self) -> list[int]:
         requests, self._requests = self._requests, []
@@ -83,7 +83,7 @@ class ForkSpawner:
     def _fork(self) -> None:
         """At the top level of `run()`. A child becomes a worker, and returns to that `run()` as well.
 
-        The answers are given, and the requests dropped, when all forks are made: what this process writes
+        The results are delivered, and the requests dropped, when all forks are made: what this process writes
         between two forks is memory that it does not share with the children before. For the same reason a
         child frees no request.
         """
@@ -100,8 +100,8 @@ class ForkSpawner:
                 return
             results.append(pid)
         requests, self._requests = self._requests, []
-        for (index, answer), result in zip(requests, results, strict=True):
-            answer(index, result if isinstance(result, OSError) else _hold(result))
+        for (index, on_spawned), result in zip(requests, results, strict=True):
+            on_spawned(index, result if isinstance(result, OSError) else _hold(result))
 
 
 def _hold(pid: int) -> Process | OSError:

@@ -1,7 +1,7 @@
 """Keeps as many workers as the policy wants (manager).
 
 Owns: the table of workers (`workers.py`), their processes, the state of the policy, and the one timer that
-makes it act again. It decides nothing: `policy.plan` says how many workers there should be, and the table
+makes it act again. It decides nothing: `policy.plan` returns how many workers there should be, and the table
 what the end of one means. It carries out, and logs.
 
 It must know no server and no request.
@@ -45,7 +45,7 @@ class Phase(enum.Enum):
 class Supervisor:
     """`tell(what, pid)` is called for every worker: 'forked', 'spare' for the first time, and 'died'.
 
-    `emptied()` is called when a pool that was told to end has no worker left.
+    `emptied()` is called when a pool that ends has no worker left.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Supervisor:
         self._kill_overdue()
         if self._phase is Phase.KEEPING and not self._workers.is_waiting:
             self._follow_plan()
-        else:  # the next plan has to see what came of the last one, so it waits for all answers
+        else:  # the next plan has to see what came of the last one, so it waits for all results
             self._act_at(math.inf)
 
     def _take_states(self) -> None:
@@ -190,7 +190,7 @@ class Supervisor:
         self._loop.add_reader(process.pidfd, self._reap, index)
         self._tell("forked", process.pid)
         if self._phase is not Phase.KEEPING:
-            self._end(index, signal.SIGTERM)  # it was on its way when the pool was told to pause or end
+            self._end(index, signal.SIGTERM)  # it was requested before the pool paused or ended
 
     def _withdraw(self, index: int) -> None:
         self._workers.withdraw(index)
@@ -274,7 +274,7 @@ class Supervisor:
         for index in self._spawner.cancel():
             self._withdraw(index)
         for worker in list(self._workers):
-            if not worker.told or signum == signal.SIGKILL:
+            if not worker.end_signal or signum == signal.SIGKILL:
                 self._end(worker.index, signum)
         self._act_at(math.inf)
 

@@ -31,7 +31,7 @@ logger = logging.getLogger("prefork.worker")
 DRAIN_IDLE_S = 1.0
 """A worker that ends while the server goes on keeps its idle connections open for so long.
 
-A request that is on its way to one of them is answered. Without this it would meet a closed connection.
+A request that is on its way to one of them is served. Without this it would meet a closed connection.
 """
 
 

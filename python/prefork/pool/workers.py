@@ -26,8 +26,8 @@ EARLY_S = 1.0
 class Worker:
     """A worker as its manager knows it.
 
-    `since` is when it was spawned, or was requested as long as `pid` is None. `told` is the signal that told
-    it to end, or 0. `draining_since` is when it was first seen to drain, or was told to.
+    `since` is when it was spawned, or was requested as long as `pid` is None. `end_signal` is the one
+    that was sent to end it, or 0. `draining_since` is when that was, or when it was first seen to drain.
     """
 
     index: int
@@ -36,19 +36,19 @@ class Worker:
     pid: int | None = None
     state: State = State.STARTING
     booted: bool = False
-    told: int = 0
+    end_signal: int = 0
     draining_since: float | None = None
 
 
 class Exit(enum.Enum):
     """What the end of a worker means."""
 
-    EXPECTED = "it was told to end, or drained, and ended well"
-    UNCLEAN = "it was told to end, or drained, and ended otherwise"
+    EXPECTED = "it was signalled, or drained, and ended well"
+    UNCLEAN = "it was signalled, or drained, and ended otherwise"
     STUCK = "its guard ended it, because its Python was stuck"
     BOOT_FAILED = "it ended before it was ready"
     EARLY = "it ended by itself, so soon that its successor may do the same"
-    DIED = "it ended without being told to"
+    DIED = "it ended without a signal to do so"
 
 
 class Workers:
@@ -119,7 +119,7 @@ class Workers:
         """Takes the states that the workers wrote on the scoreboard. Returns the workers that have booted."""
         booted = []
         for worker in self:
-            if worker.told:
+            if worker.end_signal:
                 continue  # it is DRAINING, whatever it writes
             # It holds its slot as long as it lives, so an EMPTY one is being left.
             worker.state = State(states[worker.index]) or State.DRAINING
@@ -131,9 +131,9 @@ class Workers:
         return booted
 
     def tell(self, index: int, signum: int, now: float) -> None:
-        """The worker is told to end by a signal: it is DRAINING from now on."""
+        """A signal to end is sent to the worker: it is DRAINING from now on."""
         worker = self._workers[index]
-        worker.told = signum
+        worker.end_signal = signum
         _start_draining(worker, now)
 
     def fail_boot(self, index: int, now: float) -> None:
@@ -144,8 +144,8 @@ class Workers:
     def reap(self, index: int, state: int, status: int, now: float, *, stuck: bool = False) -> Exit:
         """The worker has ended: its slot is free again. Returns what its end means.
 
-        `state` is the last one that it wrote; `status` its exit status, negative for a signal; `stuck` says
-        that its guard ended it.
+        `state` is the last one that it wrote; `status` its exit status, negative for a signal; `stuck` is
+        whether its guard ended it.
         """
         end = _judge(self._workers[index], state, status, now, stuck=stuck)
         self.boot_failed += end is Exit.BOOT_FAILED
@@ -178,7 +178,7 @@ class Workers:
 
     def _drains(self, timeout_s: float) -> Iterator[tuple[Worker, float]]:
         for worker in self:
-            if worker.draining_since is not None and worker.told != signal.SIGKILL:
+            if worker.draining_since is not None and worker.end_signal != signal.SIGKILL:
                 yield worker, worker.draining_since + timeout_s
 
 
@@ -191,11 +191,11 @@ def _start_draining(worker: Worker, now: float) -> None:
 def _judge(worker: Worker, state: int, status: int, now: float, *, stuck: bool) -> Exit:
     if stuck:
         return Exit.STUCK
-    if worker.told or state == State.DRAINING:
-        return Exit.EXPECTED if status in (0, -worker.told) else Exit.UNCLEAN
+    if worker.end_signal or state == State.DRAINING:
+        return Exit.EXPECTED if status in (0, -worker.end_signal) else Exit.UNCLEAN
     if not worker.booted and state == State.STARTING:
         return Exit.BOOT_FAILED
-    # What was killed was killed from outside, and says nothing of its successor.
+    # What was killed was killed from outside: its successor need not fail.
     if now - worker.since < EARLY_S and status != -signal.SIGKILL:
         return Exit.EARLY
     return Exit.DIED

@@ -26,4 +26,4 @@ class Context:
     port: int | None
     """The TCP port; None for a Unix socket."""
     replace_process: Callable[[], object]
-    """In a worker: ends it when its requests are answered, and another takes its place. Elsewhere nothing."""
+    """In a worker: it finishes its requests and ends, and another takes its place. Elsewhere: nothing."""

@@ -1,6 +1,6 @@
-"""A request's way to a handler, and from what that did to a response.
+"""Finds the handler of a request, calls it, and makes a response of what it returns.
 
-Owns the routes. Always: an exception of a handler is logged here, and the worker lives. It must know no
+Owns the routes. Always: an exception of a handler is logged here, and the worker goes on. It must know no
 sockets and no pool.
 """
 
@@ -39,8 +39,8 @@ class Handlers(Service):
             self._run(response.handler, request, response)
 
     def head(self, request: Request, response: Response) -> bool:
-        """A request whose body is still to come: it is wanted if there is a handler."""
-        if self.context.options.log_handler is not None:  # here: a call would cost each request some time
+        """A request whose body is still to come. The body is received if there is a handler."""
+        if self.context.options.log_handler is not None:  # here, not in the method: a call takes time
             self.request_started(request)
         path = request.path
         for route in self.routes:
@@ -55,11 +55,11 @@ class Handlers(Service):
         return False
 
     def body(self, request: Request, response: Response) -> None:
-        """The body that `head` wanted has come."""
+        """The body is complete, after `head` returned True."""
         self._run(response.handler, request, response)
 
     def malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:
-        """What came is no request. True: a handler for that responds."""
+        """What the client sent is no request. True: a handler for that responds."""
         super().malformed(response, status, reason, remote_ip)
         for route in self.routes:
             if route.malformed and route.search("") is not None:
@@ -122,7 +122,7 @@ class Handlers(Service):
         if isinstance(error, ConnectionGone):
             return  # the error hook was called when the connection closed
         if isinstance(error, InvalidResponse | UnknownSession | UnknownEvent | AlreadyAnswered):
-            logger.error("handler %s: %s", route, error)  # it explains itself: no traceback needed
+            logger.error("handler %s: %s", route, error)  # the message is enough: no traceback
         else:
             self.context.kernel.report(route.session, route.event, (request, response, route.dir), error)
         remote_ip = None if request is None else request.remote_ip

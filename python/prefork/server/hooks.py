@@ -71,9 +71,9 @@ class Hooks:
     def request_ended(self) -> RequestEnded | None:
         """To be called after each response; None if no hook or observer is set."""
         wanted = self._options.log2_handler or self._options.debug or self._on_request_ended
-        return self._tell_request_ended if wanted else None
+        return self._call_request_ended if wanted else None
 
-    def _tell_request_ended(self, request: Request | None, response: Response) -> None:
+    def _call_request_ended(self, request: Request | None, response: Response) -> None:
         logger.debug("%s -> %s by %s", request, response.code, response.handler)
         self._call(self._options.log2_handler, request, response)
         for observer in self._on_request_ended:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefork.server")
 
 BOOT_FAILED = 3
-"""Exit status of a process that could not start to serve, because its application failed to, for one."""
+"""Exit status of a process that failed to start, for example because its application did."""
 
 UNUSED_SIGNALS: dict[int, str] = {
     signal.SIGUSR1: "the access log follows its rotation by itself",
@@ -41,7 +41,7 @@ class Role(ABC):
 
     @abstractmethod
     def begin(self) -> None:
-        """The sockets are open: serves, or has others serve."""
+        """The sockets are open: serves, or spawns processes that serve."""
 
     @abstractmethod
     def start_listen(self) -> bool: ...
@@ -54,7 +54,7 @@ class Role(ABC):
 
     @abstractmethod
     def replace_process(self) -> None:
-        """Worker: ends when its requests are answered, and another takes its place. Elsewhere nothing."""
+        """Worker: finishes its requests and ends, and another takes its place. Elsewhere: nothing."""
 
     @abstractmethod
     def run_ended(self) -> None:
@@ -62,7 +62,7 @@ class Role(ABC):
 
     @abstractmethod
     def discard(self) -> None:
-        """This process was forked to be a worker of another server: the copy of this one is of no use."""
+        """This process was forked to be a worker of another server, and does not use its copy of this one."""
 
 
 class NotRunning(Role):

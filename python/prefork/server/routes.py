@@ -38,7 +38,7 @@ class Route:
     def __str__(self) -> str:
         return f"{self.session}.{self.event}"
 
-    def expect(self, kernel: Kernel) -> None:
+    def check_event(self, kernel: Kernel) -> None:
         """Raises UnknownSession or UnknownEvent if there is no such event."""
         kernel.resolve(self.session, self.event)
 
@@ -79,11 +79,11 @@ class FunctionRoute(Route):
             ):
                 raise OptionError(
                     f"handler {self}: no value for its parameter {name!r}; "
-                    f"it may ask by name for {', '.join(sorted(given))}"
+                    f"its parameters may be {', '.join(sorted(given))}"
                 )
 
-    def expect(self, kernel: Kernel) -> None:
-        """A function is always there."""
+    def check_event(self, kernel: Kernel) -> None:
+        """A function needs no check."""
 
     def call(self, kernel: Kernel, request: Request | None, response: Response) -> Any:  # noqa: ARG002
         match = request.match if request is not None else None
@@ -109,7 +109,7 @@ def _route(where: str, entry: Mapping[str, object]) -> Route:
     if unknown := entry.keys() - {"dir", "session", "event", "malformed", "function"}:
         raise OptionError(
             f"{where}: unknown key {min(map(str, unknown))!r}; "
-            "expected dir, session and event, maybe malformed"
+            "expected dir, session and event, and optionally malformed"
         )
     function = entry.get("function")
     for key in ("dir",) if callable(function) else ("dir", "session", "event"):
@@ -126,11 +126,11 @@ def _route(where: str, entry: Mapping[str, object]) -> Route:
         raise OptionError(f"{where}: malformed regex {pattern!r}: {error.msg}{place}") from None
 
 
-def expect(routes: Iterable[Route], kernel: Kernel) -> None:
+def check_events(routes: Iterable[Route], kernel: Kernel) -> None:
     """Checks that every handler exists. Raises UnknownSession and UnknownEvent."""
     for number, route in enumerate(routes):
         try:
-            route.expect(kernel)
+            route.check_event(kernel)
         except (UnknownSession, UnknownEvent) as error:
             raise type(error)(f"handler {number}: {error}") from None
 

@@ -23,7 +23,7 @@ from prefork.server.handlers import Handlers
 from prefork.server.hooks import Hooks, RequestEnded
 from prefork.server.listener import Listener
 from prefork.server.role import UNUSED_SIGNALS, NotRunning, Role, Standalone
-from prefork.server.routes import expect, parse
+from prefork.server.routes import check_events, parse
 
 if TYPE_CHECKING:
     from prefork._engine import Connection, Response
@@ -85,8 +85,8 @@ class HTTPServer(Session):
     def handle(self, pattern: str) -> Callable[[F], F]:
         """Makes a function the handler of the paths in which `pattern` is found.
 
-        It is given what its parameters ask for by name: `request`, `response`, `match` (of the pattern) and
-        the pattern's named groups. What it returns is the response: str or bytes are the content, dict and
+        Its parameters are filled by name: `request`, `response`, `match` (of the pattern) and the pattern's
+        named groups. What it returns is the response: str or bytes are the content, dict and
         list are sent as JSON, the parts of a generator (asynchronous or not) are streamed; None sends
         `response` as it is. It may be `async`.
 
@@ -111,7 +111,7 @@ class HTTPServer(Session):
         Raises OptionError for a wrong entry, UnknownSession and UnknownEvent for one that names no event.
         """
         routes = parse(handlers)
-        expect(routes, self.kernel)
+        check_events(routes, self.kernel)
         self._routed.routes = routes
         return True
 
@@ -171,7 +171,7 @@ class HTTPServer(Session):
     def shutdown(self, *, graceful: bool = False) -> None:
         """Ends the server: alias, listener and connections are gone afterwards.
 
-        Graceful: no new connections, open requests are answered within `graceful_timeout`; otherwise every
+        Graceful: no new connections, and open requests may finish within `graceful_timeout`. Otherwise every
         connection is closed at once.
         """
         self._role.shutdown(graceful=graceful)
@@ -180,7 +180,7 @@ class HTTPServer(Session):
     def _on_shutdown(self, how: str | None = None) -> None:
         self.shutdown(graceful=how == "GRACEFUL")
 
-    # --- its life ----------------------------------------------------------------------------------------
+    # --- start and end -----------------------------------------------------------------------------------
 
     def _open(self) -> None:
         """Called when the kernel begins to run, at its top level."""
@@ -212,7 +212,7 @@ class HTTPServer(Session):
 
     def _check_events(self, hooks: Hooks) -> None:
         """Raises UnknownSession or UnknownEvent if an option names an event that does not exist."""
-        expect(self._routed.routes, self.kernel)
+        check_events(self._routed.routes, self.kernel)
         hooks.check()
 
     def _first_role(self, context: Context, listener: Listener) -> Role:
@@ -246,7 +246,7 @@ class HTTPServer(Session):
             for signum in (signal.SIGTERM, signal.SIGINT):
                 self.kernel.signal(signum, self.options.alias, "_signalled")
             for unused in UNUSED_SIGNALS:
-                self.kernel.stand_in(unused, self, "_unused")
+                self.kernel.signal_default(unused, self, "_unused")
 
     @event("_signalled")
     def _on_signal(self, signum: int) -> None:
@@ -254,7 +254,7 @@ class HTTPServer(Session):
         if again:
             logger.warning("%s again: stopping at once", signal.Signals(signum).name)
         else:
-            logger.info("%s: stopping when all requests are answered", signal.Signals(signum).name)
+            logger.info("%s: stopping when all requests are finished", signal.Signals(signum).name)
         self.shutdown(graceful=not again)
 
     @event("_unused")

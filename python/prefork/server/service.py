@@ -1,4 +1,4 @@
-"""What a server does about its requests: the half of it that every kind of application shares.
+"""What is done about the requests of a server, for every kind of application.
 
 The engine calls the methods of a service in its turn of the loop; `_Service` in `_engine.pyi` describes them.
 A kind of application is a subclass of `Service`. Always: a request ends in a response or a closed connection.
@@ -52,10 +52,10 @@ class Service:
     """How many requests at once make a worker busy, unless the option `concurrency` is set."""
 
     pulls_bodies = False
-    """Whether `request` is called when the head is there, and asks for the body itself."""
+    """Whether `request` is called as soon as the head is there, and reads the body itself."""
 
     threads: object = None
-    """Those in which requests are served, if any."""
+    """The threads in which requests are served, if any."""
 
     adds_content_type = True
     """Whether a response that has no Content-Type gets one."""
@@ -64,7 +64,7 @@ class Service:
     """Whether its responses are `StartResponse`s, as WSGI needs them."""
 
     context: Context
-    """What it knows of its server. Set before `startup`."""
+    """What it shares with its server. Set before `startup`."""
 
     def __init__(self) -> None:
         self.calls: set[asyncio.Task[Any]] = set()
@@ -84,15 +84,15 @@ class Service:
     # --- requests ----------------------------------------------------------------------------------------
 
     def head(self, request: Request, response: Response) -> bool:  # noqa: ARG002
-        """A request whose body is still to come. True: the body is wanted. False: the response is given."""
+        """A request whose body is still to come. True: receive it. False: the response is complete."""
         return True
 
     def body(self, request: Request, response: Response) -> None:
-        """The body that `head` wanted has come."""
+        """The body is complete, after `head` returned True."""
         self.request(request, response)
 
     def malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:  # noqa: ARG002
-        """What came is no request. True: this service responds. False: the engine does."""
+        """What the client sent is no request. True: this service responds. False: the engine does."""
         self.context.hooks.request_started(None, remote_ip)
         self.client_error(f"{status} {reason}", remote_ip)
         return False
@@ -128,8 +128,8 @@ class Service:
         self.context.hooks.server_warning(text)
 
     def timed_out(self, request: str, seconds: float, remote_ip: str) -> None:
-        """A request was not answered within `request_timeout`; the client has got a 504."""
-        text = f"{request} was not answered in {seconds:g} s: 504"
+        """A request had no response within `request_timeout`; the client has got a 504."""
+        text = f"{request} had no response in {seconds:g} s: 504"
         self.context.hooks.application_error(text, remote_ip)
         if self.threads is not None:
             # A thread cannot be stopped: its process ends, and another takes its place.
@@ -139,12 +139,12 @@ class Service:
     def unanswered(self, handler: object, remote_ip: str) -> None:
         """A response was dropped before it was complete; the client has got a 500."""
         whose = self.name or f"handler {handler}"
-        text = f"{whose} dropped its response unanswered; it must {self.how_to_respond}"
+        text = f"{whose} dropped its response before it was complete; it must {self.how_to_respond}"
         self.context.hooks.application_error(text, remote_ip)
 
     def failed(self, what: str, error: BaseException, request: Request) -> None:
         """The application raised an exception while it served `what`."""
-        explains_itself = isinstance(error, InvalidResponse)  # no traceback needed
-        text = f"{self.name} failed on {what}: {error if explains_itself else repr(error)}"
-        traceback = None if explains_itself else error
+        is_explained = isinstance(error, InvalidResponse)  # the message is enough: no traceback
+        text = f"{self.name} failed on {what}: {error if is_explained else repr(error)}"
+        traceback = None if is_explained else error
         self.context.hooks.application_error(text, request.remote_ip, traceback)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefork.server")
 
 SHUTDOWN_S = 1.0
-"""What an application has at least to shut down, if its connections took all of `graceful_timeout`."""
+"""The time that an application has to shut down, even if its connections took all of `graceful_timeout`."""
 
 
 class Phase(enum.Enum):
@@ -49,7 +49,7 @@ class Serving:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has not been told to end."""
+        """Whether `drain` has not been called."""
         return self._phase is Phase.OPEN
 
     # --- accepting ---------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ class Serving:
         return bool(self._open)
 
     def close_listeners(self) -> None:
-        """Accepts no client any more. Open connections live on."""
+        """Accepts no client any more. Open connections stay open."""
         for number in self._open:
             self._context.kernel.engine.unlisten(number)
         self._open = []

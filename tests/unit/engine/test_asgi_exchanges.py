@@ -1,4 +1,4 @@
-"""The exchanges of ASGI beside an engine and a loop: one language of messages, and who waits in `receive`."""
+"""The exchanges of ASGI beside an engine and a loop: one language of messages, and waiting in `receive`."""
 
 from __future__ import annotations
 

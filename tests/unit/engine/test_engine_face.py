@@ -173,14 +173,14 @@ def test_a_number_that_is_no_listener_does_nothing(run_engine: RunEngine) -> Non
 
 def test_the_last_of_so_many_requests_is_told_once(run_engine: RunEngine) -> None:
     there = run_engine()
-    heard: list[int] = []
-    there.engine.set_max_requests(3, lambda: heard.append(len(there.service.ended)))
+    recorded: list[int] = []
+    there.engine.set_max_requests(3, lambda: recorded.append(len(there.service.ended)))
     for _ in range(5):
         there.get()
-    assert heard in ([2], [3])
+    assert recorded in ([2], [3])
 
 
-def test_what_is_no_request_goes_to_malformed_and_is_answered(run_engine: RunEngine) -> None:
+def test_what_is_no_request_goes_to_malformed_and_gets_a_response(run_engine: RunEngine) -> None:
     there = run_engine()
     raw = there.ask(b"GET  / HTTP/1.1\r\n\r\n" + raw_request("/never"))
     ((status, reason),) = there.service.refused
@@ -189,7 +189,7 @@ def test_what_is_no_request_goes_to_malformed_and_is_answered(run_engine: RunEng
     assert raw.endswith(reason.encode() + b"\n")
 
 
-def test_a_service_may_answer_itself_what_is_no_request(run_engine: RunEngine) -> None:
+def test_a_service_may_respond_itself_what_is_no_request(run_engine: RunEngine) -> None:
     class Polite(Service):
         def malformed(self, response: Response, *_: object) -> bool:
             assert response.request is None

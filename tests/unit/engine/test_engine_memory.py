@@ -51,15 +51,15 @@ def test_a_cycle_through_request_and_response_is_collected(run_engine: RunEngine
     assert [holder() for holder in seen] == [None]
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_a_cycle_through_a_wsgi_response_is_collected(run_engine: RunEngine, answers: bool) -> None:
+@pytest.mark.parametrize("responds", [True, False])
+def test_a_cycle_through_a_wsgi_response_is_collected(run_engine: RunEngine, responds: bool) -> None:
     seen: list[weakref.ref[Holder]] = []
 
     def handler(_request: Request, response: Response) -> None:
         assert isinstance(response, StartResponse)
         response.handler = Holder(response)
         seen.append(weakref.ref(response.handler))
-        if answers:
+        if responds:
             response("200 OK", [])
             response.respond([])
 
@@ -70,8 +70,8 @@ def test_a_cycle_through_a_wsgi_response_is_collected(run_engine: RunEngine, ans
     there.turn_until(lambda: seen)
     service.ended.clear()
     gc.collect()
-    assert there.read(client, b"\r\n\r\n" if answers else None).startswith(
-        b"HTTP/1.1 200 " if answers else b"HTTP/1.1 500 "
+    assert there.read(client, b"\r\n\r\n" if responds else None).startswith(
+        b"HTTP/1.1 200 " if responds else b"HTTP/1.1 500 "
     )
     service.ended.clear()
     service.unanswered_handlers.clear()
@@ -79,7 +79,7 @@ def test_a_cycle_through_a_wsgi_response_is_collected(run_engine: RunEngine, ans
     assert [holder() for holder in seen] == [None]
 
 
-def test_a_response_that_is_dropped_in_a_cycle_is_answered_and_names_its_handler(
+def test_a_response_that_is_dropped_in_a_cycle_is_served_and_names_its_handler(
     run_engine: RunEngine,
 ) -> None:
     def handler(_request: Request, response: Response) -> None:
@@ -234,7 +234,7 @@ def test_ten_thousand_requests_leave_nothing_behind(run_engine: RunEngine, kind:
     assert there.engine.in_flight == 0
 
 
-def test_what_waited_for_a_late_answer_goes_with_a_request_that_is_closed(run_engine: RunEngine) -> None:
+def test_what_waited_for_a_late_response_goes_with_a_request_that_is_closed(run_engine: RunEngine) -> None:
     seen: list[weakref.ref[Holder]] = []
 
     def handler(_request: Request, response: Response) -> None:

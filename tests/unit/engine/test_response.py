@@ -1,4 +1,4 @@
-"""A response from its handler to the client: filled, answered once, or refused."""
+"""A response from its handler to the client: filled, sent once, or refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.engine import RunEngine, Service, keeping, raw_request
 Handler = Callable[[Request, Response], Any]
 
 
-def answering(**attributes: Any) -> Handler:
+def responding(**attributes: Any) -> Handler:
     def handler(_request: Request, response: Response) -> None:
         for name, value in attributes.items():
             setattr(response, name, value)
@@ -39,7 +39,7 @@ def answering(**attributes: Any) -> Handler:
 def test_content_is_text_or_bytes_or_nothing(
     run_engine: RunEngine, content: Any, body: bytes, kind: str
 ) -> None:
-    response = run_engine(answering(content=content)).get()
+    response = run_engine(responding(content=content)).get()
     assert (response.status, response.body, response.headers["Content-Type"]) == (200, body, kind)
     assert response.headers["Content-Length"] == str(len(body))
     assert response.headers["Date"].endswith(" GMT")
@@ -57,15 +57,15 @@ def test_the_status_and_the_header_fields_are_the_handlers(run_engine: RunEngine
         response.content_type = "text/html"
         response.done()
 
-    answer = run_engine(handler).get()
-    assert answer.status == 418
-    assert answer.headers.get_all("Set-Cookie") == ["a=1", "b=J\xf6rg"]
-    assert answer.headers["X-One"] == "1"
-    assert answer.headers["Content-Type"] == "text/html"
+    received = run_engine(handler).get()
+    assert received.status == 418
+    assert received.headers.get_all("Set-Cookie") == ["a=1", "b=J\xf6rg"]
+    assert received.headers["X-One"] == "1"
+    assert received.headers["Content-Type"] == "text/html"
 
 
 def test_headers_can_be_set_as_a_whole(run_engine: RunEngine) -> None:
-    response = run_engine(answering(headers={"X-A": "1"})).get()
+    response = run_engine(responding(headers={"X-A": "1"})).get()
     assert response.headers["X-A"] == "1"
 
 
@@ -73,14 +73,14 @@ def test_the_servers_header_fields_stand_unless_the_response_has_one_of_the_name
     run_engine: RunEngine,
 ) -> None:
     settings = {"headers": [("Server", "seed"), ("Content-Type", "text/x-default")]}
-    response = run_engine(answering(headers={"server": "mine"}), **settings).get()
+    response = run_engine(responding(headers={"server": "mine"}), **settings).get()
     assert response.headers.get_all("Server") == ["mine"]
     assert response.headers.get_all("Content-Type") == ["text/x-default"]
 
 
 @pytest.mark.parametrize("code", [204, 304])
 def test_a_response_without_a_body_has_none_and_no_type(run_engine: RunEngine, code: int) -> None:
-    raw = run_engine(answering(code=code, content="not to be seen")).ask(
+    raw = run_engine(responding(code=code, content="not to be seen")).ask(
         raw_request("/", "Connection: close")
     )
     assert raw.endswith(b"\r\n\r\n")
@@ -88,7 +88,7 @@ def test_a_response_without_a_body_has_none_and_no_type(run_engine: RunEngine, c
 
 
 def test_head_gets_the_head_alone(run_engine: RunEngine) -> None:
-    raw = run_engine(answering(content="hello")).ask(raw_request("/", "Connection: close", method="HEAD"))
+    raw = run_engine(responding(content="hello")).ask(raw_request("/", "Connection: close", method="HEAD"))
     assert b"Content-Length: 5\r\n" in raw
     assert raw.endswith(b"\r\n\r\n")
 
@@ -116,14 +116,14 @@ def test_close_closes_without_a_response(run_engine: RunEngine) -> None:
 
 
 def test_the_callback_is_called_for_every_response(run_engine: RunEngine) -> None:
-    there = run_engine(answering())
+    there = run_engine(responding())
     there.get()
     ((request, response),) = there.service.ended
     assert response.request is request
     assert repr(response) == "<Response 200 to 127.0.0.1, answered>"
 
 
-# --- answering twice ----------------------------------------------------------------------------------------
+# --- responding twice ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("first", ["done", "close"])
@@ -236,7 +236,7 @@ def test_a_wrong_piece_in_the_middle_leaves_the_stream_as_it_was(run_engine: Run
 # --- a body that is not as long as it said ------------------------------------------------------------------
 
 
-def test_a_body_that_is_too_long_is_cut_and_the_next_answer_is_whole(run_engine: RunEngine) -> None:
+def test_a_body_that_is_too_long_is_cut_and_the_next_response_is_whole(run_engine: RunEngine) -> None:
     def handler(request: Request, response: Response) -> None:
         response.handler = "H"
         response.content = "12345"
@@ -254,7 +254,7 @@ def test_a_body_that_is_too_long_is_cut_and_the_next_answer_is_whole(run_engine:
 
 
 def test_a_body_that_is_too_short_ends_the_connection(run_engine: RunEngine) -> None:
-    there = run_engine(answering(headers={"Content-Length": "9"}, content="123"))
+    there = run_engine(responding(headers={"Content-Length": "9"}, content="123"))
     raw = there.ask(raw_request() + raw_request("/never"))
     assert raw.endswith(b"\r\n\r\n123")
     ((text, _),) = there.service.errors

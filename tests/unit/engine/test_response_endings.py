@@ -52,56 +52,56 @@ def test_a_stream_to_a_client_that_left_is_an_error_that_says_so(run_engine: Run
 
 def test_when_gone_and_when_closed_are_called_once_when_the_client_leaves(run_engine: RunEngine) -> None:
     kept: list[Response] = []
-    heard: list[str] = []
+    recorded: list[str] = []
     there = run_engine(keeping(kept))
     client = there.connect(raw_request())
     there.turn_until(lambda: kept)
-    assert kept[0].when_gone(lambda: heard.append("replaced"))
-    assert kept[0].when_gone(lambda: heard.append("gone"))
-    assert kept[0].connection.when_closed(lambda: heard.append("closed 1"))
-    assert kept[0].connection.when_closed(lambda: heard.append("closed 2"))
+    assert kept[0].when_gone(lambda: recorded.append("replaced"))
+    assert kept[0].when_gone(lambda: recorded.append("gone"))
+    assert kept[0].connection.when_closed(lambda: recorded.append("closed 1"))
+    assert kept[0].connection.when_closed(lambda: recorded.append("closed 2"))
     leave(there, client)
-    there.turn_until(lambda: heard)
+    there.turn_until(lambda: recorded)
     there.engine.poll(0)
-    assert heard == ["gone", "closed 1", "closed 2"]
+    assert recorded == ["gone", "closed 1", "closed 2"]
     kept[0].done()
 
 
 def test_when_gone_is_not_called_for_a_client_that_leaves_after_the_response(run_engine: RunEngine) -> None:
-    heard: list[str] = []
+    recorded: list[str] = []
 
     def handler(_request: Request, response: Response) -> None:
-        response.when_gone(lambda: heard.append("gone"))
-        response.connection.when_closed(lambda: heard.append("closed"))
+        response.when_gone(lambda: recorded.append("gone"))
+        response.connection.when_closed(lambda: recorded.append("closed"))
         response.done()
 
     there = run_engine(handler)
     client = there.connect(raw_request())
     there.read(client, enough=b"\r\n\r\n")
     leave(there, client)
-    there.turn_until(lambda: heard)
-    assert heard == ["closed"]
+    there.turn_until(lambda: recorded)
+    assert recorded == ["closed"]
 
 
 def test_when_drained_tells_whether_all_has_left_or_the_client_has(run_engine: RunEngine) -> None:
     kept: list[Response] = []
-    heard: list[bool] = []
+    recorded: list[bool] = []
     there = run_engine(keeping(kept))
     client = there.connect(raw_request())
     there.turn_until(lambda: kept)
     (response,) = kept
     response.write("a")
-    assert response.when_drained(heard.append)
-    there.turn_until(lambda: heard)
-    assert (heard, response.unsent) == ([True], 0)
+    assert response.when_drained(recorded.append)
+    there.turn_until(lambda: recorded)
+    assert (recorded, response.unsent) == ([True], 0)
 
     response.write(b"x" * 50_000_000)
-    assert response.when_drained(heard.append)
+    assert response.when_drained(recorded.append)
     there.engine.poll(0)
     assert response.unsent > 0
     leave(there, client)
-    there.turn_until(lambda: len(heard) > 1)
-    assert heard == [True, False]
+    there.turn_until(lambda: len(recorded) > 1)
+    assert recorded == [True, False]
     response.close()
 
 
@@ -132,7 +132,7 @@ def test_a_response_that_is_dropped_is_a_500_and_names_its_handler(run_engine: R
     assert there.service.unanswered_handlers == ["H"]
 
 
-def test_one_that_is_dropped_between_turns_is_answered_in_the_next(run_engine: RunEngine) -> None:
+def test_one_that_is_dropped_between_turns_is_served_in_the_next(run_engine: RunEngine) -> None:
     kept: list[Response] = []
     there = run_engine(keeping(kept))
     client = there.connect(raw_request())
@@ -167,31 +167,31 @@ def test_one_whose_client_left_is_forgotten_without_a_word(run_engine: RunEngine
 # --- callbacks of responses that have ended -----------------------------------------------------------------
 
 
-class Hearer:
+class Recorder:
     def __init__(self) -> None:
-        self.heard: list[tuple[bool, ...]] = []
+        self.recorded: list[tuple[bool, ...]] = []
 
-    def __call__(self, *told: bool) -> None:
-        self.heard.append(told)
+    def __call__(self, *reported: bool) -> None:
+        self.recorded.append(reported)
 
 
-@pytest.mark.parametrize(("end", "heard"), [(Response.done, []), (Response.close, [(False,)])])
-def test_a_stream_that_its_handler_ends_lets_go_of_who_waits_for_it_to_drain(
-    run_engine: RunEngine, end: Callable[[Response], None], heard: list[tuple[bool, ...]]
+@pytest.mark.parametrize(("end", "recorded"), [(Response.done, []), (Response.close, [(False,)])])
+def test_a_stream_that_its_handler_ends_lets_go_of_what_waits_for_it_to_drain(
+    run_engine: RunEngine, end: Callable[[Response], None], recorded: list[tuple[bool, ...]]
 ) -> None:
     kept: list[Response] = []
     there = run_engine(keeping(kept))
     there.connect(raw_request())
     there.turn_until(lambda: kept)
-    hearer = Hearer()
+    recorder = Recorder()
     kept[0].write("piece")
-    assert kept[0].when_drained(hearer)
+    assert kept[0].when_drained(recorder)
     end(kept[0])
     there.engine.poll(0)
     there.engine.poll(0)
-    assert hearer.heard == heard
-    gone = weakref.ref(hearer)
-    del hearer
+    assert recorder.recorded == recorded
+    gone = weakref.ref(recorder)
+    del recorder
     assert gone() is None
 
 
@@ -203,16 +203,16 @@ def test_a_response_that_has_ended_does_not_take_the_callbacks_of_the_next(run_e
     kept[0].done()
     there.turn_until(lambda: len(kept) == 2)
     former, response = kept
-    gone, drained, late = Hearer(), Hearer(), Hearer()
+    gone, drained, late = Recorder(), Recorder(), Recorder()
     assert response.when_gone(gone)
     response.write("piece")
     assert response.when_drained(drained)
     assert not former.when_gone(late)
     assert not former.when_drained(late)
-    there.turn_until(lambda: drained.heard)
+    there.turn_until(lambda: drained.recorded)
     leave(there, client)
-    there.turn_until(lambda: gone.heard)
-    assert (gone.heard, drained.heard, late.heard) == ([()], [(True,)], [])
+    there.turn_until(lambda: gone.recorded)
+    assert (gone.recorded, drained.recorded, late.recorded) == ([()], [(True,)], [])
 
 
 def test_a_response_that_cannot_be_sent_keeps_its_callback(run_engine: RunEngine) -> None:
@@ -220,13 +220,13 @@ def test_a_response_that_cannot_be_sent_keeps_its_callback(run_engine: RunEngine
     there = run_engine(keeping(kept))
     client = there.connect(raw_request())
     there.turn_until(lambda: kept)
-    gone = Hearer()
+    gone = Recorder()
     assert kept[0].when_gone(gone)
     kept[0].header("X", "a\nb")
     with pytest.raises(InvalidResponse):
         kept[0].done()
     leave(there, client)
-    there.turn_until(lambda: gone.heard)
+    there.turn_until(lambda: gone.recorded)
 
 
 # --- connections that end ----------------------------------------------------------------------------------

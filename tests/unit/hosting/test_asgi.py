@@ -38,7 +38,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send(body(received + b" " + scope["path"].encode()))
 
 
-def test_a_request_is_answered_by_what_the_application_sends() -> None:
+def test_a_request_is_served_by_what_the_application_sends() -> None:
     async def client(local: LocalServer) -> None:
         response = await local.get("/a", method="POST", body=b"hello")
         assert (response.status, response.body) == (200, b"hello /a")
@@ -231,7 +231,7 @@ def test_a_request_that_takes_too_long_is_cancelled() -> None:
     local = local_server(app, {"request_timeout": 0.05})
     local.run(client)
     assert cancelled == [True]
-    assert [text for text, _ in local.errors] == ["GET /a was not answered in 0.05 s: 504"]
+    assert [text for text, _ in local.errors] == ["GET /a had no response in 0.05 s: 504"]
 
 
 def chained(

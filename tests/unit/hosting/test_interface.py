@@ -1,4 +1,4 @@
-"""Which interface an application speaks is told from how it can be called."""
+"""Which interface an application has is found by how it can be called."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from prefork.hosting.lifespan import Lifespan, describe
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def answering(*messages: dict[str, Any]) -> App:
+def responding(*messages: dict[str, Any]) -> App:
     """An application that sends these, one for each message that it receives."""
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +61,7 @@ def test_a_second_startup_does_nothing_while_it_lives() -> None:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         calls.append(scope)
-        await answering(STARTED, STOPPED)(scope, receive, send)
+        await responding(STARTED, STOPPED)(scope, receive, send)
 
     async def live() -> None:
         lifespan = Lifespan(app, "on", "app")
@@ -85,12 +85,12 @@ def test_off_calls_nothing() -> None:
 def test_an_application_that_says_that_it_failed_does_not_serve(mode: str) -> None:
     message = {"type": "lifespan.startup.failed", "message": "Traceback\n  ...\nDown: no database\n"}
     with pytest.raises(LifespanFailed, match="application app failed to start: Down: no database"):
-        run(answering(message), mode)
+        run(responding(message), mode)
 
 
 def test_a_failure_without_a_message_says_where_to_look() -> None:
     with pytest.raises(LifespanFailed, match="--log-level debug may show more"):
-        run(answering({"type": "lifespan.startup.failed"}))
+        run(responding({"type": "lifespan.startup.failed"}))
 
 
 async def without_lifespan(scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -142,7 +142,7 @@ def test_with_on_it_is_not(app: App, error: type[Exception], text: str) -> None:
 
 def test_a_shutdown_that_failed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     failed = {"type": "lifespan.shutdown.failed", "message": "Stuck: a transaction is open"}
-    run(answering(STARTED, failed))
+    run(responding(STARTED, failed))
     assert caplog.messages == ["application app failed to shut down: Stuck: a transaction is open"]
 
 

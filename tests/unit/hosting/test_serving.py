@@ -179,7 +179,7 @@ def test_the_log_level_is_that_of_prefork_alone(run):
     assert logging.getLogger().level == root
 
 
-def test_answers_are_logged_where_it_is_told(run, tmp_path):
+def test_responses_are_logged_to_the_given_file(run, tmp_path):
     server = run(access_log="access.log").find("HTTPD")
     (log,) = server.on_request_ended
     assert isinstance(log, AccessLog)

@@ -164,8 +164,8 @@ def test_a_call_that_ends_before_it_accepts_is_a_500_with_one_line(app: Any, tex
 
     local = local_server(app)
     local.run(client)
-    ((told, remote_ip),) = local.errors
-    assert told.startswith(text)
+    ((reported, remote_ip),) = local.errors
+    assert reported.startswith(text)
     assert remote_ip == "127.0.0.1"
 
 

@@ -149,8 +149,8 @@ def test_an_application_that_fails_is_a_500_with_one_line(
 
     local = local_server(app, threads=threads)
     local.run(client)
-    ((told, remote_ip),) = local.errors
-    assert text in told
+    ((reported, remote_ip),) = local.errors
+    assert text in reported
     assert remote_ip == "127.0.0.1"
 
 

@@ -14,7 +14,7 @@ from prefork.kernel.events import Recipient, event
 
 class Ears(Recipient):
     @event
-    def hear(self, *_what: Any) -> None: ...
+    def record(self, *_what: Any) -> None: ...
 
 
 @pytest.fixture
@@ -30,16 +30,16 @@ def turn(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_what_was_posted_before_there_is_a_loop_is_delivered_on_it(loop: asyncio.AbstractEventLoop) -> None:
-    heard: list[Any] = []
-    queue = EventQueue(lambda *delivery: heard.append(delivery))
+    recorded: list[Any] = []
+    queue = EventQueue(lambda *delivery: recorded.append(delivery))
     ears = Ears()
-    assert queue.put(ears, "hear", (1,))
+    assert queue.put(ears, "record", (1,))
     assert len(queue) == 1
     queue.attach(loop)
-    assert queue.put(ears, "hear", (2,))
-    assert heard == []
+    assert queue.put(ears, "record", (2,))
+    assert recorded == []
     turn(loop)
-    assert heard == [(ears, "hear", (1,)), (ears, "hear", (2,))]
+    assert recorded == [(ears, "record", (1,)), (ears, "record", (2,))]
     assert len(queue) == 0
 
 
@@ -50,23 +50,23 @@ def test_an_event_that_the_session_does_not_have_is_not_queued() -> None:
 
 
 def test_an_event_that_an_event_posts_comes_in_the_next_turn(loop: asyncio.AbstractEventLoop) -> None:
-    heard: list[int] = []
+    recorded: list[int] = []
 
     def deliver(ears: Recipient, event: str, args: tuple[Any, ...]) -> None:
-        heard.append(args[0])
+        recorded.append(args[0])
         queue.put(ears, event, (args[0] + 1,))
 
     queue = EventQueue(deliver)
     queue.attach(loop)
-    queue.put(Ears(), "hear", (1,))
+    queue.put(Ears(), "record", (1,))
     for count in range(1, 4):
         turn(loop)
-        assert heard == list(range(1, count + 1))
+        assert recorded == list(range(1, count + 1))
 
 
 def test_without_a_loop_it_is_drained_by_hand() -> None:
-    heard: list[Any] = []
-    queue = EventQueue(lambda *delivery: heard.append(delivery[2]))
-    queue.put(Ears(), "hear", (1,))
+    recorded: list[Any] = []
+    queue = EventQueue(lambda *delivery: recorded.append(delivery[2]))
+    queue.put(Ears(), "record", (1,))
     queue.drain()
-    assert heard == [(1,)]
+    assert recorded == [(1,)]

@@ -26,11 +26,11 @@ class Recorder(Session):
     alias = "R"
 
     def __init__(self) -> None:
-        self.heard: list[Any] = []
+        self.recorded: list[Any] = []
 
     @event
     def note(self, *args: Any) -> None:
-        self.heard.append(args[0] if len(args) == 1 else args)
+        self.recorded.append(args[0] if len(args) == 1 else args)
 
     @event
     def value(self, number: int) -> int:
@@ -43,7 +43,7 @@ class Recorder(Session):
     @event
     async def later(self, what: str) -> str:
         await asyncio.sleep(0)
-        self.heard.append(what)
+        self.recorded.append(what)
         return what
 
     @event
@@ -58,9 +58,9 @@ class Recorder(Session):
 def test_post_is_queued_and_keeps_its_order(kernel: Kernel) -> None:
     recorder = kernel.add(Recorder())
     assert all(kernel.post("R", "note", number) for number in range(100))
-    assert recorder.heard == []
+    assert recorder.recorded == []
     kernel.run()
-    assert recorder.heard == list(range(100))
+    assert recorder.recorded == list(range(100))
 
 
 def test_post_returns_false_for_an_unknown_alias_or_event(kernel: Kernel) -> None:
@@ -121,7 +121,7 @@ def test_call_of_an_async_event_gives_its_task(kernel: Kernel, caplog: pytest.Lo
 
         @event
         async def ask(self) -> None:
-            value = await self.kernel.call("R", "later", "answer")
+            value = await self.kernel.call("R", "later", "value")
             try:
                 await self.kernel.call("R", "fail_later")
             except ValueError as error:
@@ -131,7 +131,7 @@ def test_call_of_an_async_event_gives_its_task(kernel: Kernel, caplog: pytest.Lo
     caller = kernel.add(Caller())
     kernel.post("C", "ask")
     kernel.run()
-    assert caller.seen == ("answer", "late")
+    assert caller.seen == ("value", "late")
     assert caplog.records == []
 
 
@@ -160,7 +160,7 @@ def test_no_exception_but_an_exit_stops_the_queue(kernel: Kernel, caplog: pytest
     kernel.post("S", "stray")
     kernel.post("R", "note", "still here")
     kernel.run()
-    assert recorder.heard == ["still here"]
+    assert recorder.recorded == ["still here"]
     assert "session S: event stray() failed" in caplog.text
 
 
@@ -185,7 +185,7 @@ def test_an_exception_is_logged_with_session_event_and_arguments(
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], ValueError)
     assert record.exc_info[1].__traceback__ is not None
-    assert recorder.heard == ["still here", "and here"]
+    assert recorder.recorded == ["still here", "and here"]
 
 
 def test_tasks_are_kept_alive_until_they_are_done(kernel: Kernel) -> None:
@@ -244,7 +244,7 @@ def test_timers_ring_in_the_order_of_their_times(kernel: Kernel) -> None:
         kernel.delay(thousandth / 1000, "R", "note", thousandth)
     kernel.delay(-1, "R", "note", "overdue")
     kernel.run()
-    assert recorder.heard == ["overdue", 1, 2, 3, "in run"]
+    assert recorder.recorded == ["overdue", 1, 2, 3, "in run"]
 
 
 def test_a_cancelled_timer_does_not_ring(kernel: Kernel) -> None:
@@ -256,7 +256,7 @@ def test_a_cancelled_timer_does_not_ring(kernel: Kernel) -> None:
     late = kernel.delay(0.001, "R", "note", "rings")
     kernel.run()
     late.cancel()
-    assert recorder.heard == ["rings"]
+    assert recorder.recorded == ["rings"]
 
 
 def test_delay_needs_a_session_and_an_event(kernel: Kernel) -> None:
@@ -272,26 +272,26 @@ def test_delay_needs_a_session_and_an_event(kernel: Kernel) -> None:
 
 def test_start_and_stop(kernel: Kernel) -> None:
     class Life(Session):
-        def __init__(self, name: str, heard: list[str]) -> None:
-            self.name, self.heard = name, heard
+        def __init__(self, name: str, recorded: list[str]) -> None:
+            self.name, self.recorded = name, recorded
 
         @event
         def _start(self) -> None:
-            self.heard.append(f"{self.name} starts")
+            self.recorded.append(f"{self.name} starts")
 
         @event("_stop")
         async def leave(self) -> None:
             await asyncio.sleep(0)
-            self.heard.append(f"{self.name} stops")
+            self.recorded.append(f"{self.name} stops")
 
-    heard: list[str] = []
-    first = kernel.add(Life("first", heard))
-    assert heard == []
-    kernel.on_start(lambda: heard.append("hook"))
-    kernel.session("S", {"go": lambda: (kernel.add(Life("second", heard)), kernel.remove(first))})
+    recorded: list[str] = []
+    first = kernel.add(Life("first", recorded))
+    assert recorded == []
+    kernel.on_start(lambda: recorded.append("hook"))
+    kernel.session("S", {"go": lambda: (kernel.add(Life("second", recorded)), kernel.remove(first))})
     kernel.post("S", "go")
     kernel.run()
-    assert heard == ["hook", "first starts", "second starts", "first stops", "second stops"]
+    assert recorded == ["hook", "first starts", "second starts", "first stops", "second stops"]
 
 
 def test_a_removed_session_is_gone_with_all_that_was_its(kernel: Kernel) -> None:
@@ -304,7 +304,7 @@ def test_a_removed_session_is_gone_with_all_that_was_its(kernel: Kernel) -> None
     assert kernel.find("R") is kernel.find("R2") is None
     assert recorder.kernel is None
     kernel.run()
-    assert recorder.heard == []
+    assert recorder.recorded == []
     with pytest.raises(UnknownSession):
         kernel.remove(recorder)
 
@@ -327,16 +327,16 @@ def test_a_removed_session_can_return(kernel: Kernel) -> None:
     kernel.add(recorder)
     kernel.post("R", "note", "back")
     kernel.run()
-    assert recorder.heard == ["back"]
+    assert recorder.recorded == ["back"]
 
 
 def test_a_session_of_plain_functions(kernel: Kernel) -> None:
-    heard: list[str] = []
-    session = kernel.session("HTTP_GET", {"GOT_MAIN": heard.append})
+    recorded: list[str] = []
+    session = kernel.session("HTTP_GET", {"GOT_MAIN": recorded.append})
     assert kernel.find("HTTP_GET") is session
     assert kernel.post("HTTP_GET", "GOT_MAIN", "x")
     kernel.run()
-    assert heard == ["x"]
+    assert recorded == ["x"]
 
 
 # --- run() --------------------------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ def test_stop_ends_it_though_much_could_happen(kernel: Kernel) -> None:
     kernel.post("S", "forever")
     kernel.run()
     assert unwound == ["cancelled"]
-    assert recorder.heard == []
+    assert recorder.recorded == []
 
 
 def test_stop_in_a_start_hook_and_out_of_run(kernel: Kernel) -> None:
@@ -418,21 +418,21 @@ def test_stop_in_a_start_hook_and_out_of_run(kernel: Kernel) -> None:
     kernel.post("R", "note", "delivered before the end")
     kernel.delay(0, "R", "note", "too late")
     kernel.run()
-    assert recorder.heard == ["first run", "delivered before the end"]
+    assert recorder.recorded == ["first run", "delivered before the end"]
 
 
 def test_stop_hooks_run_in_reverse_and_survive_each_other(
     kernel: Kernel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    heard: list[str] = []
+    recorded: list[str] = []
 
     def broken() -> None:
         raise ValueError("broken hook")
 
-    for hook in (lambda: heard.append("first"), broken, lambda: heard.append("last")):
+    for hook in (lambda: recorded.append("first"), broken, lambda: recorded.append("last")):
         kernel.on_stop(hook)
     kernel.run()
-    assert heard == ["last", "first"]
+    assert recorded == ["last", "first"]
     assert "broken" in caplog.text
 
 
@@ -442,14 +442,14 @@ def test_an_error_of_a_start_hook_is_one_line_and_status_2(
     def bind() -> None:
         raise BindError("127.0.0.1:80 is taken; choose another port")
 
-    heard: list[str] = []
-    kernel.session("S", {name: lambda name=name: heard.append(name) for name in ("_start", "_stop")})
+    recorded: list[str] = []
+    kernel.session("S", {name: lambda name=name: recorded.append(name) for name in ("_start", "_stop")})
     kernel.on_start(bind)
-    kernel.on_stop(lambda: heard.append("stop hook"))
+    kernel.on_stop(lambda: recorded.append("stop hook"))
     with pytest.raises(SystemExit) as exit_:
         kernel.run()
     assert exit_.value.code == 2
-    assert heard == ["stop hook"]
+    assert recorded == ["stop hook"]
     assert capsys.readouterr().err == "prefork: 127.0.0.1:80 is taken; choose another port\n"
 
 
@@ -459,21 +459,21 @@ def test_a_start_hook_of_a_running_kernel_is_called_between_turns(kernel: Kernel
     def hook() -> None:
         with pytest.raises(RuntimeError):
             asyncio.get_running_loop()
-        recorder.heard.append("hook")
+        recorder.recorded.append("hook")
 
     kernel.session("S", {"late": lambda: kernel.on_start(hook)})
     kernel.post("S", "late")
     kernel.run()
     kernel.run()
-    assert recorder.heard == ["hook"]
+    assert recorder.recorded == ["hook"]
 
 
 def test_a_session_added_by_a_start_hook_starts_once(kernel: Kernel) -> None:
-    heard: list[str] = []
-    events = {name: lambda name=name: heard.append(name) for name in ("_start", "_stop")}
+    recorded: list[str] = []
+    events = {name: lambda name=name: recorded.append(name) for name in ("_start", "_stop")}
     kernel.on_start(lambda: kernel.session("S", events))
     kernel.run()
-    assert heard == ["_start", "_stop"]
+    assert recorded == ["_start", "_stop"]
 
 
 def test_engine_and_loop_exist_inside_of_run_only(kernel: Kernel) -> None:
@@ -510,7 +510,7 @@ def test_between_turns_no_loop_is_running(kernel: Kernel) -> None:
         def function() -> None:
             with pytest.raises(RuntimeError):
                 asyncio.get_running_loop()
-            recorder.heard.append(name)
+            recorder.recorded.append(name)
             kernel.post("R", "note", f"{name} posted")
 
         return function
@@ -522,10 +522,10 @@ def test_between_turns_no_loop_is_running(kernel: Kernel) -> None:
 
     kernel.session("S", {"ask": ask})
     kernel.between_turns(between("first"))
-    kernel.on_start(lambda: recorder.heard.append("hook"))
+    kernel.on_start(lambda: recorder.recorded.append("hook"))
     kernel.delay(0.001, "S", "ask")
     kernel.run()
-    assert recorder.heard == [
+    assert recorder.recorded == [
         "hook",
         "first",
         "first posted",

@@ -26,15 +26,15 @@ class Recorder(Session):
     alias = "R"
 
     def __init__(self) -> None:
-        self.heard: list[Any] = []
+        self.recorded: list[Any] = []
 
     @event
     def note(self, what: Any) -> None:
-        self.heard.append(what)
+        self.recorded.append(what)
 
     @event
     def ring(self) -> None:
-        self.heard.append("own timer")
+        self.recorded.append("own timer")
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_child_keeps_sessions_and_nothing_of_the_parents_business(kernel: Kern
         gc.collect()
         aliased = kernel.find("ALIAS") is recorder
         usr1 = signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
-        return [recorder.heard, unwound, aliased, usr1, list(kernel._timers._delays)]
+        return [recorder.recorded, unwound, aliased, usr1, list(kernel._timers._delays)]
 
     child = Child(kernel, ends_with=seen)
 
@@ -101,13 +101,13 @@ def test_a_child_keeps_sessions_and_nothing_of_the_parents_business(kernel: Kern
         kernel.post("R", "note", "parent's post")
         kernel.delay(0.001, "R", "note", "parent's timer")
         recorder.delay("ring", 0.002)
-        kernel.between_turns(lambda: recorder.heard.append("parent's turn"))
+        kernel.between_turns(lambda: recorder.recorded.append("parent's turn"))
         parents_loop = kernel.loop
         if child.fork():
             assert kernel.loop is not parents_loop
             kernel.post("R", "note", "child's post")
             kernel.delay(0.01, "R", "note", "child's timer")
-            kernel.between_turns(lambda: recorder.heard.append("child's turn"))
+            kernel.between_turns(lambda: recorder.recorded.append("child's turn"))
         else:
             kernel.signal(signal.SIGUSR1, "R", None)
             kernel.loop.call_later(0.003, released.set)
@@ -121,24 +121,24 @@ def test_a_child_keeps_sessions_and_nothing_of_the_parents_business(kernel: Kern
     with child.ends_within():
         kernel.run()
     assert child.report() == [["child's turn", "child's post", "child's timer"], [], True, True, []]
-    assert recorder.heard == ["parent's turn", "parent's post", "parent's timer", "own timer"]
+    assert recorder.recorded == ["parent's turn", "parent's post", "parent's timer", "own timer"]
     assert unwound == ["finally"]
 
 
 def test_the_parents_descriptors_still_work_after_the_child_left_its_epoll_set(kernel: Kernel) -> None:
     one, other = socket.socketpair()
-    heard: list[bytes] = []
-    child = Child(kernel, ends_with=lambda: len(heard))
+    recorded: list[bytes] = []
+    child = Child(kernel, ends_with=lambda: len(recorded))
 
     def readable() -> None:
-        heard.append(one.recv(100))
+        recorded.append(one.recv(100))
         kernel.loop.remove_reader(one)
 
     def between() -> None:
         if not child.fork():
             # Only when the child has let go of everything, and has ended, comes the byte.
             child.has_ended()
-            other.send(b"still heard")
+            other.send(b"still recorded")
 
     def start() -> None:
         kernel.loop.add_reader(one, readable)
@@ -148,12 +148,12 @@ def test_the_parents_descriptors_still_work_after_the_child_left_its_epoll_set(k
     with child.ends_within(), one, other:
         kernel.run()
     assert child.report() == 0
-    assert heard == [b"still heard"]
+    assert recorded == [b"still recorded"]
 
 
 def test_a_signal_to_the_child_is_not_heard_by_the_parent(kernel: Kernel) -> None:
     recorder = kernel.add(Recorder())
-    child = Child(kernel, ends_with=lambda: recorder.heard)
+    child = Child(kernel, ends_with=lambda: recorder.recorded)
 
     def end() -> None:
         kernel.stop()
@@ -173,7 +173,7 @@ def test_a_signal_to_the_child_is_not_heard_by_the_parent(kernel: Kernel) -> Non
     with child.ends_within():
         kernel.run()
     assert child.report() == [signal.SIGUSR1]
-    assert recorder.heard == []
+    assert recorder.recorded == []
 
 
 def test_signals_wait_while_a_fork_is_under_way(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,13 +198,13 @@ def test_signals_wait_while_a_fork_is_under_way(kernel: Kernel, monkeypatch: pyt
 def test_a_child_is_a_kernel_like_any_other(kernel: Kernel) -> None:
     """Its descriptors, tasks and Ctrl-C work, it holds what its parent held, and it may fork in its turn."""
     recorder = kernel.add(Recorder())
-    child = Child(kernel, ends_with=lambda: recorder.heard)
+    child = Child(kernel, ends_with=lambda: recorder.recorded)
 
     async def work() -> None:
         one, other = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=one)
         other.send(b"line\n")
-        recorder.heard.append((await reader.readline()).decode())
+        recorder.recorded.append((await reader.readline()).decode())
         writer.close()
         await writer.wait_closed()
         other.close()
@@ -214,7 +214,7 @@ def test_a_child_is_a_kernel_like_any_other(kernel: Kernel) -> None:
         grandchild = kernel.fork()
         if grandchild == 0:
             os._exit(7)
-        recorder.heard.append(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
+        recorder.recorded.append(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
         os.kill(os.getpid(), signal.SIGINT)
 
     def between() -> None:

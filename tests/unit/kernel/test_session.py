@@ -11,11 +11,11 @@ class Pages(Session):
     alias = "PAGES"
 
     def __init__(self) -> None:  # on purpose without super().__init__()
-        self.heard: list[object] = []
+        self.recorded: list[object] = []
 
     @event
     def plain(self, *args: object) -> None:
-        self.heard.append(args)
+        self.recorded.append(args)
 
     @event("GOT_MAIN")
     def main(self, *args: object) -> str:
@@ -41,7 +41,7 @@ def test_a_subclass_inherits_overrides_and_adds_events() -> None:
 
     class More(Mixin, Pages):
         def plain(self, *args: object) -> None:
-            self.heard.append(("overridden", *args))
+            self.recorded.append(("overridden", *args))
 
         @event
         def more(self) -> str:
@@ -50,7 +50,7 @@ def test_a_subclass_inherits_overrides_and_adds_events() -> None:
     kernel = Kernel()
     more = kernel.add(More())
     kernel.call("PAGES", "plain")
-    assert more.heard == [("overridden",)]
+    assert more.recorded == [("overridden",)]
     assert kernel.call("PAGES", "mixed") == "mixed"
     assert kernel.call("PAGES", "more") == "more"
     assert kernel.call("PAGES", "GOT_MAIN", 1) == "main(1,)"
@@ -60,7 +60,7 @@ def test_a_subclass_inherits_overrides_and_adds_events() -> None:
 def test_two_objects_of_one_class_share_nothing() -> None:
     one, other = Pages(), Pages()
     one.handler("plain")(1)  # type: ignore[misc]
-    assert (one.heard, other.heard) == ([(1,)], [])
+    assert (one.recorded, other.recorded) == ([(1,)], [])
 
 
 def test_post_to_oneself_is_queued() -> None:
@@ -68,9 +68,9 @@ def test_post_to_oneself_is_queued() -> None:
     pages = kernel.add(Pages())
     assert pages.post("plain", 1)
     assert not pages.post("nothing")
-    assert pages.heard == []
+    assert pages.recorded == []
     kernel.run()
-    assert pages.heard == [(1,)]
+    assert pages.recorded == [(1,)]
 
 
 def test_any_number_of_aliases() -> None:
@@ -118,7 +118,7 @@ def test_delay_is_one_timer_for_each_event_name() -> None:
     assert second is not None
     assert second.when > first.when
     kernel.run()
-    assert pages.heard == [("second",)]
+    assert pages.recorded == [("second",)]
 
 
 def test_delay_without_seconds_clears_the_timer() -> None:
@@ -128,7 +128,7 @@ def test_delay_without_seconds_clears_the_timer() -> None:
     assert pages.delay("plain") is None
     assert pages.delay("plain") is None
     kernel.run()
-    assert pages.heard == []
+    assert pages.recorded == []
 
 
 def test_delay_may_be_set_again_when_it_rings() -> None:

@@ -17,12 +17,12 @@ class Listener(Session):
     def __init__(self, alias: str, stop_after: int = 1) -> None:
         self.alias = alias
         self.stop_after = stop_after
-        self.heard: list[int] = []
+        self.recorded: list[int] = []
 
     @event
     def came(self, signum: int) -> None:
-        self.heard.append(signum)
-        if len(self.heard) == self.stop_after:
+        self.recorded.append(signum)
+        if len(self.recorded) == self.stop_after:
             self.kernel.stop()
 
 
@@ -37,7 +37,7 @@ def test_a_signal_reaches_every_session_that_bound_it() -> None:
     kernel.on_start(lambda: kernel.signal(signal.SIGUSR1, "TWO", "came"))
     kernel.on_start(raising(signal.SIGUSR1))
     kernel.run()
-    assert one.heard == two.heard == [signal.SIGUSR1]
+    assert one.recorded == two.recorded == [signal.SIGUSR1]
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
 
 
@@ -49,7 +49,7 @@ def test_a_signal_ends_a_wait_without_end() -> None:
     late.start()
     kernel.run()  # ends by the signal, or not at all: a bound signal keeps the kernel waiting
     late.join()
-    assert listener.heard == [signal.SIGUSR1]
+    assert listener.recorded == [signal.SIGUSR1]
 
 
 def test_binding_again_replaces_the_event_of_that_session() -> None:
@@ -70,14 +70,14 @@ def test_unbinding_one_session_leaves_the_others() -> None:
     kernel.signal(signal.SIGUSR2, "ONE", None)
     kernel.on_start(raising(signal.SIGUSR1))
     kernel.run()
-    assert (one.heard, two.heard) == ([], [signal.SIGUSR1])
+    assert (one.recorded, two.recorded) == ([], [signal.SIGUSR1])
 
 
 def test_the_last_unbinding_gives_the_signal_back_and_lets_the_kernel_end() -> None:
     class Once(Listener):
         @event
         def came(self, signum: int) -> None:
-            self.heard.append(signum)
+            self.recorded.append(signum)
             self.kernel.signal(signum, "ONCE", None)
             assert signal.getsignal(signum) is signal.SIG_DFL
 
@@ -86,7 +86,7 @@ def test_the_last_unbinding_gives_the_signal_back_and_lets_the_kernel_end() -> N
     kernel.signal(signal.SIGUSR1, "ONCE", "came")
     kernel.on_start(raising(signal.SIGUSR1))
     kernel.run()
-    assert once.heard == [signal.SIGUSR1]
+    assert once.recorded == [signal.SIGUSR1]
 
 
 def test_a_removed_session_hears_no_more() -> None:
@@ -97,7 +97,7 @@ def test_a_removed_session_hears_no_more() -> None:
     kernel.remove(one)
     kernel.on_start(raising(signal.SIGUSR1))
     kernel.run()
-    assert (one.heard, two.heard) == ([], [signal.SIGUSR1])
+    assert (one.recorded, two.recorded) == ([], [signal.SIGUSR1])
 
 
 def test_only_what_exists_can_be_bound() -> None:
@@ -131,7 +131,7 @@ def test_control_c_belongs_to_the_session_that_binds_it_and_returns_to_the_kerne
     class Once(Listener):
         @event
         def came(self, signum: int) -> None:
-            self.heard.append(signum)
+            self.recorded.append(signum)
             self.kernel.signal(signum, "ONCE", None)
             os.kill(os.getpid(), signum)
 
@@ -141,7 +141,7 @@ def test_control_c_belongs_to_the_session_that_binds_it_and_returns_to_the_kerne
     kernel.signal(signal.SIGINT, "ONCE", "came")
     kernel.on_start(raising(signal.SIGINT))
     kernel.run()
-    assert once.heard == [signal.SIGINT]
+    assert once.recorded == [signal.SIGINT]
 
 
 def test_a_program_that_ignores_control_c_keeps_ignoring_it() -> None:
@@ -159,13 +159,13 @@ def test_a_program_that_ignores_control_c_keeps_ignoring_it() -> None:
 
 def test_a_kernel_off_the_main_thread_runs_without_signals() -> None:
     kernel = Kernel()
-    heard: list[str] = []
-    kernel.session("S", {"event": heard.append})
+    recorded: list[str] = []
+    kernel.session("S", {"event": recorded.append})
     kernel.post("S", "event", "here")
     thread = threading.Thread(target=kernel.run)
     thread.start()
     thread.join()
-    assert heard == ["here"]
+    assert recorded == ["here"]
 
 
 def test_a_signal_that_cannot_be_caught_is_not_bound() -> None:
@@ -187,8 +187,8 @@ def test_a_signal_that_cannot_be_caught_is_not_bound() -> None:
 # --- signals that no session binds --------------------------------------------------------------------------
 
 
-def answering(*listeners: Listener) -> Kernel:
-    """A kernel in which they would answer SIGUSR2, which comes as soon as it runs. It waits for them."""
+def handling(*listeners: Listener) -> Kernel:
+    """A kernel in which they would handle SIGUSR2, which comes as soon as it runs. It waits for them."""
     kernel = Kernel()
     kernel.hold(kernel)
     for listener in map(kernel.add, listeners):
@@ -199,8 +199,8 @@ def answering(*listeners: Listener) -> Kernel:
 
 def test_a_signal_that_is_not_bound_goes_to_the_first_default() -> None:
     one, two = Listener("ONE"), Listener("TWO")
-    answering(one, two).run()
-    assert (one.heard, two.heard) == ([signal.SIGUSR2], [])
+    handling(one, two).run()
+    assert (one.recorded, two.recorded) == ([signal.SIGUSR2], [])
     assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
 
 
@@ -208,7 +208,7 @@ def test_a_removed_session_is_no_default_and_the_last_one_restores_the_signal() 
     class Leaving(Listener):
         @event
         def came(self, signum: int) -> None:
-            self.heard.append(signum)
+            self.recorded.append(signum)
             self.kernel.loop.call_soon(self.leave)
 
         def leave(self) -> None:
@@ -217,10 +217,10 @@ def test_a_removed_session_is_no_default_and_the_last_one_restores_the_signal() 
             kernel.stop()
 
     one, two = Listener("ONE"), Leaving("TWO")
-    kernel = answering(one, two)
+    kernel = handling(one, two)
     kernel.on_start(lambda: kernel.remove(one))
     kernel.run()
-    assert (one.heard, two.heard) == ([], [signal.SIGUSR2])
+    assert (one.recorded, two.recorded) == ([], [signal.SIGUSR2])
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -228,19 +228,19 @@ def test_a_session_that_binds_a_signal_has_it_alone_until_it_is_unbound(late: bo
     class Once(Listener):
         @event
         def came(self, signum: int) -> None:
-            self.heard.append(signum)
+            self.recorded.append(signum)
             self.kernel.signal(signum, "ONCE", None)
             self.kernel.loop.call_soon(raising(signum))
 
     once, other = Once("ONCE"), Listener("OTHER")
-    kernel = answering(other)
+    kernel = handling(other)
     kernel.add(once)
     if late:
         kernel.on_start(lambda: kernel.signal(signal.SIGUSR2, "ONCE", "came"))
     else:
         kernel.signal(signal.SIGUSR2, "ONCE", "came")
     kernel.run()
-    assert once.heard == other.heard == [signal.SIGUSR2]
+    assert once.recorded == other.recorded == [signal.SIGUSR2]
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -258,7 +258,7 @@ def test_a_handler_of_the_program_keeps_its_signal(late: bool) -> None:
 
     theirs: list[int] = []
     listener = Listener("ONE")
-    kernel = answering(listener)
+    kernel = handling(listener)
     if late:
         kernel.on_start(lambda: signal.signal(signal.SIGUSR2, handle))
     else:
@@ -267,32 +267,32 @@ def test_a_handler_of_the_program_keeps_its_signal(late: bool) -> None:
         kernel.run()
     finally:
         signal.signal(signal.SIGUSR2, signal.SIG_DFL)
-    assert (listener.heard, theirs) == ([], [signal.SIGUSR2] * 2)
+    assert (listener.recorded, theirs) == ([], [signal.SIGUSR2] * 2)
 
 
-def test_a_signal_is_ignored_until_it_is_answered() -> None:
+def test_a_signal_is_ignored_until_it_is_handled() -> None:
     """As TTOU has to be, if the terminal sends it for what the response writes."""
 
     class Writing(Listener):
         @event
         def came(self, signum: int) -> None:
-            self.heard.append(signum)
-            if len(self.heard) == 1:
+            self.recorded.append(signum)
+            if len(self.recorded) == 1:
                 os.kill(os.getpid(), signum)
                 self.kernel.loop.call_later(0.01, self.later)
-            elif 0 in self.heard:
+            elif 0 in self.recorded:
                 self.kernel.stop()
 
         def later(self) -> None:
-            self.heard.append(0)
+            self.recorded.append(0)
             os.kill(os.getpid(), signal.SIGUSR2)
 
     writing = Writing("ONE")
-    answering(writing).run()
-    assert writing.heard == [signal.SIGUSR2, 0, signal.SIGUSR2]
+    handling(writing).run()
+    assert writing.recorded == [signal.SIGUSR2, 0, signal.SIGUSR2]
 
 
-def test_a_kernel_does_not_wait_for_a_signal_that_it_would_answer() -> None:
+def test_a_kernel_does_not_wait_for_a_signal_that_it_would_handle() -> None:
     kernel = Kernel()
     listener = kernel.add(Listener("ONE"))
     kernel.on_start(lambda: kernel._signals.bind_default(signal.SIGUSR2, listener, "came"))

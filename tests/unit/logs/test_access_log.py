@@ -24,7 +24,7 @@ def request(method="GET", **headers):
     )
 
 
-def answer(code=200, content="four"):
+def response(code=200, content="four"):
     return SimpleNamespace(code=code, content=content, streams=None)
 
 
@@ -34,7 +34,7 @@ def line(tmp_path):
 
     def log(request, code=200, content="four"):
         path = tmp_path / "access.log"
-        AccessLog(str(path))(request, answer(code, content))
+        AccessLog(str(path))(request, response(code, content))
         return path.read_text()
 
     return log
@@ -90,10 +90,10 @@ def test_lines_are_appended(line):
 def test_a_file_that_was_rotated_away_is_made_again(tmp_path, rotated):
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
-    log(request(), answer())
+    log(request(), response())
     rotated(path)
-    log(request(), answer())
-    log(request(), answer())
+    log(request(), response())
+    log(request(), response())
     assert path.read_text().count("\n") == 2
 
 
@@ -129,7 +129,7 @@ def test_threads_that_log_during_rotations_lose_no_line_and_no_descriptor(tmp_pa
                 os.rename(path, f"{path}.{turn}")
             together.wait()
             for _ in range(lines):
-                log(request(), answer())
+                log(request(), response())
 
     workers = [threading.Thread(target=work) for _ in range(threads)]
     for worker in workers:
@@ -140,12 +140,12 @@ def test_threads_that_log_during_rotations_lose_no_line_and_no_descriptor(tmp_pa
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_a_full_disk_is_no_reason_not_to_answer():
-    AccessLog("/dev/full")(request(), answer(content=""))
+def test_a_full_disk_is_no_reason_not_to_respond():
+    AccessLog("/dev/full")(request(), response(content=""))
 
 
 def test_standard_output_is_a_dash(capfd):
-    AccessLog("-")(request(), answer(content=""))
+    AccessLog("-")(request(), response(content=""))
     assert capfd.readouterr().out.startswith("127.0.0.1 - - [")
 
 

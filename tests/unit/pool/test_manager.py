@@ -53,8 +53,8 @@ class MadeUpSpawner:
         self.kernel = kernel
         self.processes: list[MadeUpProcess] = []
 
-    def spawn(self, index: int, answer: Callable[[int, Any], object]) -> None:
-        self.kernel.between_turns(lambda: answer(index, self._make()))
+    def spawn(self, index: int, on_spawned: Callable[[int, Any], object]) -> None:
+        self.kernel.between_turns(lambda: on_spawned(index, self._make()))
 
     def cancel(self) -> list[int]:
         return []
@@ -65,16 +65,16 @@ class MadeUpSpawner:
 
 
 class Server(PreForkServer):
-    """`told` is what happened, in order."""
+    """`reported` is what happened, in order."""
 
     def __init__(self, kernel: Kernel, **options: Any) -> None:
         self.spawner = MadeUpSpawner(kernel)
-        self.told: list[Any] = []
+        self.reported: list[Any] = []
         fixed = {"start_servers": 2, "min_spare_servers": 2, "max_spare_servers": 2, "max_clients": 4}
         super().__init__(kernel, address="127.0.0.1", port=0, ipc_glue=GLUE, **fixed | options)
-        kernel.session("EARS", {"hear": lambda *what: self.told.append(what)})
-        self.register("EARS", "hear")
-        self.on_serving.append(lambda _: self.told.append("serving"))
+        kernel.session("EARS", {"record": lambda *what: self.reported.append(what)})
+        self.register("EARS", "record")
+        self.on_serving.append(lambda _: self.reported.append("serving"))
 
     def _make_spawner(self, manager: Manager) -> Spawner:  # noqa: ARG002
         return self.spawner
@@ -137,9 +137,9 @@ def test_it_serves_when_its_workers_exist_and_tells_of_each(server: Server) -> N
         seen.extend([server.workers, server.glue, server.is_child(), GLUE in list_glues()])
 
     when_it_serves(server, look)
-    assert server.told[:1] == ["serving"], "what is posted comes in the next turn"
+    assert server.reported[:1] == ["serving"], "what is posted comes in the next turn"
     first, second = server.pids[:2]
-    assert server.told[1:3] == [("forked", first), ("forked", second)]
+    assert server.reported[1:3] == [("forked", first), ("forked", second)]
     assert seen == [[first, second], GLUE, False, True]
     assert server.workers == []
     assert server.glue is None
@@ -197,7 +197,7 @@ def test_stop_listen_ends_the_workers_and_start_listen_spawns_again(server: Serv
     when_it_serves(server, stop, start, lambda: seen.append(server.workers))
     assert [process.signals[0] for process in server.spawner.processes[:2]] == [signal.SIGTERM] * 2
     assert seen == [True, ([], None), True, server.pids[2:4]]
-    assert server.told.count("serving") == 2
+    assert server.reported.count("serving") == 2
 
 
 @pytest.mark.parametrize("how", ["SIGHUP", "set_handlers", "set_fork_handlers"])
@@ -206,7 +206,7 @@ def test_replacing_is_the_next_generation(server: Server, how: str) -> None:
     steps = {
         "SIGHUP": lambda: os.kill(os.getpid(), signal.SIGHUP),
         "set_handlers": lambda: server.set_handlers([], replace=True),
-        "set_fork_handlers": lambda: server.set_fork_handlers({"EARS": "hear"}, replace=True),
+        "set_fork_handlers": lambda: server.set_fork_handlers({"EARS": "record"}, replace=True),
     }
 
     def look() -> None:
@@ -249,7 +249,7 @@ def test_without_memory_it_tries_again_and_says_so_once(
         "cannot create the scoreboard: [Errno 27] File too large",
         "cannot create the scoreboard: it was taken meanwhile",
     ]
-    assert server.told[:1] == ["serving"]
+    assert server.reported[:1] == ["serving"]
 
 
 @pytest.mark.parametrize("how", ["stop_listen", "shutdown"])
@@ -282,7 +282,7 @@ def test_what_has_no_pool_is_a_server_of_its_own(kernel: Kernel) -> None:
     seen: list[Any] = []
     when_it_serves(server, lambda: seen.extend([server.workers, server.glue, server.is_child()]))
     assert seen == [[], None, False]
-    assert server.told == ["serving"]
+    assert server.reported == ["serving"]
 
 
 def test_the_states_are_shown_if_that_is_asked_for(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:

@@ -36,7 +36,7 @@ class FakeKernel:
             self.between.popleft()()
 
 
-class Answers:
+class Results:
     def __init__(self) -> None:
         self.given: list[tuple[int, Process | OSError]] = []
 
@@ -81,18 +81,18 @@ def spawner(kernel: FakeKernel, became: list[int]) -> ForkSpawner:
 def test_nothing_is_forked_in_the_middle_of_a_turn(
     kernel: FakeKernel, spawner: ForkSpawner, children: Callable[[], int]
 ) -> None:
-    responses = Answers()
+    results = Results()
     kernel.results = [children(), children()]
     pids = kernel.results.copy()
-    spawner.spawn(3, responses)
-    spawner.spawn(5, responses)
-    assert (kernel.forks, responses.given) == ([], [])
+    spawner.spawn(3, results)
+    spawner.spawn(5, results)
+    assert (kernel.forks, results.given) == ([], [])
     assert len(kernel.between) == 1, "one stop of the loop for all of them"
     kernel.turn()
     assert len(kernel.forks) == 2
-    found = [(index, result.pid) for index, result in responses.given if isinstance(result, Process)]
+    found = [(index, result.pid) for index, result in results.given if isinstance(result, Process)]
     assert found == [(3, pids[0]), (5, pids[1])]
-    for _, result in responses.given:
+    for _, result in results.given:
         assert isinstance(result, Process)
         result.close()
 
@@ -101,7 +101,7 @@ def test_workers_ignore_what_a_terminal_sends_to_the_whole_group(
     kernel: FakeKernel, spawner: ForkSpawner
 ) -> None:
     kernel.results = [0]
-    spawner.spawn(0, Answers())
+    spawner.spawn(0, Results())
     kernel.turn()
     assert kernel.forks == [(signal.SIGINT, signal.SIGHUP)]
 
@@ -109,13 +109,13 @@ def test_workers_ignore_what_a_terminal_sends_to_the_whole_group(
 def test_a_child_becomes_the_worker_of_its_slot_and_does_nothing_of_its_parents(
     kernel: FakeKernel, spawner: ForkSpawner, became: list[int], children: Callable[[], int]
 ) -> None:
-    responses = Answers()
+    results = Results()
     kernel.results = [children(), 0]
     for index in (7, 8, 9):
-        spawner.spawn(index, responses)
+        spawner.spawn(index, results)
     kernel.turn()
     assert became == [8]
-    assert responses.given == []
+    assert results.given == []
     assert len(kernel.forks) == 2
 
 
@@ -124,14 +124,14 @@ def test_all_forks_are_made_before_the_first_response(
 ) -> None:
     seen: list[int] = []
 
-    def answer(_index: int, result: Process | OSError) -> None:
+    def on_spawned(_index: int, result: Process | OSError) -> None:
         seen.append(len(kernel.forks))
         assert isinstance(result, Process)
         result.close()
 
     kernel.results = [children(), children()]
-    spawner.spawn(0, answer)
-    spawner.spawn(1, answer)
+    spawner.spawn(0, on_spawned)
+    spawner.spawn(1, on_spawned)
     kernel.turn()
     assert seen == [2, 2]
 
@@ -139,13 +139,13 @@ def test_all_forks_are_made_before_the_first_response(
 def test_when_one_fork_fails_the_rest_is_not_tried_and_every_request_has_its_response(
     kernel: FakeKernel, spawner: ForkSpawner, children: Callable[[], int]
 ) -> None:
-    responses = Answers()
+    results = Results()
     error = BlockingIOError("no more processes")
     kernel.results = [children(), error]
     for index in range(3):
-        spawner.spawn(index, responses)
+        spawner.spawn(index, results)
     kernel.turn()
-    (first, process), *failed = responses.given
+    (first, process), *failed = results.given
     assert first == 0
     assert isinstance(process, Process)
     process.close()
@@ -164,38 +164,38 @@ def test_a_child_without_a_descriptor_is_ended_at_once(
 
     error = OSError(24, "Too many open files")
     monkeypatch.setattr(os, "pidfd_open", refuse)
-    responses = Answers()
+    results = Results()
     pid = children()
     kernel.results = [pid]
-    spawner.spawn(0, responses)
+    spawner.spawn(0, results)
     kernel.turn()
-    assert responses.given == [(0, error)]
+    assert results.given == [(0, error)]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
 
-def test_requests_that_are_cancelled_are_not_forked_and_not_answered(
+def test_requests_that_are_cancelled_are_not_forked_and_have_no_result(
     kernel: FakeKernel, spawner: ForkSpawner
 ) -> None:
-    responses = Answers()
-    spawner.spawn(0, responses)
-    spawner.spawn(1, responses)
+    results = Results()
+    spawner.spawn(0, results)
+    spawner.spawn(1, results)
     assert spawner.cancel() == [0, 1]
     assert spawner.cancel() == []
     kernel.turn()
-    assert (kernel.forks, responses.given) == ([], [])
+    assert (kernel.forks, results.given) == ([], [])
 
 
 def test_what_is_requested_after_a_cancel_is_forked_once(
     kernel: FakeKernel, spawner: ForkSpawner, children: Callable[[], int]
 ) -> None:
-    responses = Answers()
-    spawner.spawn(0, responses)
+    results = Results()
+    spawner.spawn(0, results)
     spawner.cancel()
     kernel.results = [children()]
-    spawner.spawn(1, responses)
+    spawner.spawn(1, results)
     kernel.turn()
-    ((index, process),) = responses.given
+    ((index, process),) = results.given
     assert index == 1
     assert isinstance(process, Process)
     process.close()

@@ -119,13 +119,13 @@ class FakeProcess:
 
 
 class FakeSpawner:
-    """Keeps the requests until the test answers them."""
+    """Keeps the requests until the test completes them."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[int, Callable[[int, Any], object]]] = []
 
-    def spawn(self, index: int, answer: Callable[[int, Any], object]) -> None:
-        self.requests.append((index, answer))
+    def spawn(self, index: int, on_spawned: Callable[[int, Any], object]) -> None:
+        self.requests.append((index, on_spawned))
 
     def cancel(self) -> list[int]:
         cancelled, self.requests = self.requests, []
@@ -141,7 +141,7 @@ class World:
         self.resources = FakeResources(2 * self.options.max_clients + 4)
         self.board = self.resources.board
         self.spawner = FakeSpawner()
-        self.heard: list[tuple[str, int]] = []
+        self.recorded: list[tuple[str, int]] = []
         self.emptied = 0
         self.processes: dict[int, FakeProcess] = {}
         self.pids = 100
@@ -150,19 +150,19 @@ class World:
         self.supervisor = Supervisor(loop, self.options, resources, self.spawner, self._tell, self._emptied)
 
     def _tell(self, what: str, pid: int) -> None:
-        self.heard.append((what, pid))
+        self.recorded.append((what, pid))
 
     def _emptied(self) -> None:
         self.emptied += 1
 
     def spawn(self, state: State | None = SPARE) -> list[int]:
-        """Answers every request with a new process, which then writes `state`. Returns their slots."""
+        """Completes every request with a new process, which then writes `state`. Returns their slots."""
         requests, self.spawner.requests = self.spawner.requests, []
-        for index, response in requests:
+        for index, on_spawned in requests:
             self.pids += 1
             process: Any = FakeProcess(self.pids)
             self.processes[index] = process
-            response(index, process)
+            on_spawned(index, process)
         if state is not None:
             for index, _ in requests:
                 self.board.slots[index] = state
@@ -171,8 +171,8 @@ class World:
 
     def fail(self, error: OSError) -> None:
         requests, self.spawner.requests = self.spawner.requests, []
-        for index, response in requests:
-            response(index, error)
+        for index, on_spawned in requests:
+            on_spawned(index, error)
 
     def write(self, index: int, state: State) -> None:
         self.board.slots[index] = state
@@ -207,13 +207,13 @@ def test_it_starts_as_many_as_it_is_told_and_tells_of_each() -> None:
     world = World(**FIXED)
     world.supervisor.start()
     assert [index for index, _ in world.spawner.requests] == [0, 1]
-    assert (world.supervisor.pids, world.heard) == ([], [])
+    assert (world.supervisor.pids, world.recorded) == ([], [])
     world.spawn(STARTING)
     assert world.supervisor.pids == [101, 102]
-    assert world.heard == [("forked", 101), ("forked", 102)]
+    assert world.recorded == [("forked", 101), ("forked", 102)]
     world.write(1, SPARE)
     world.write(1, ACTIVE)
-    assert world.heard[2:] == [("spare", 102)]
+    assert world.recorded[2:] == [("spare", 102)]
 
 
 def test_the_manager_shows_what_it_is_for() -> None:
@@ -328,7 +328,7 @@ def test_what_an_end_means_is_in_the_log(
     world.end(0, status)
     assert [record.message for record in caplog.records] == ([line] if line else [])
     assert all(record.levelno == logging.ERROR for record in caplog.records)
-    assert world.heard[-1] == ("died", 101)
+    assert world.recorded[-1] == ("died", 101)
     assert world.processes[0].closed
 
 
@@ -372,15 +372,15 @@ def test_one_that_does_not_start_in_time_is_killed(world: World, caplog: pytest.
     assert world.board.published["boot_failed"] == 1
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("signalled", [True, False])
 def test_one_that_does_not_end_in_time_is_killed_once(
-    world: World, caplog: pytest.LogCaptureFixture, told: bool
+    world: World, caplog: pytest.LogCaptureFixture, signalled: bool
 ) -> None:
-    if told:
+    if signalled:
         world.supervisor.pause()
     else:
         world.write(0, DRAINING)
-    begin = [signal.SIGTERM] if told else []
+    begin = [signal.SIGTERM] if signalled else []
     world.loop.advance(5.0 + KILL_AFTER_S - 0.1)
     assert world.processes[0].signals == begin
     world.loop.advance(0.1)

@@ -140,11 +140,11 @@ def test_what_has_booted_or_does_not_exist_yet_is_not_overdue(workers: Workers) 
     assert workers.overdue_boots(100.0, 2.0) == []
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_drain_is_overdue_after_its_timeout_told_or_not(workers: Workers, told: bool) -> None:
+@pytest.mark.parametrize("signalled", [True, False])
+def test_a_drain_is_overdue_after_its_timeout_signalled_or_not(workers: Workers, signalled: bool) -> None:
     index = add(workers)
     assert workers.next_overdue_drain(5.0) == math.inf
-    if told:
+    if signalled:
         workers.tell(index, signal.SIGTERM, 20.0)
     else:
         workers.update([DRAINING] * 4, 20.0)
@@ -187,7 +187,7 @@ def test_a_reaped_worker_frees_its_slot(workers: Workers) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "status", "end"),
+    ("signum", "status", "end"),
     [
         (signal.SIGTERM, 0, Exit.EXPECTED),
         (signal.SIGTERM, -signal.SIGTERM, Exit.EXPECTED),
@@ -197,10 +197,10 @@ def test_a_reaped_worker_frees_its_slot(workers: Workers) -> None:
     ],
 )
 def test_one_that_was_told_to_end_is_expected_to_end_well(
-    workers: Workers, told: int, status: int, end: Exit
+    workers: Workers, signum: int, status: int, end: Exit
 ) -> None:
     index = add(workers)
-    workers.tell(index, told, 11.0)
+    workers.tell(index, signum, 11.0)
     assert workers.reap(index, STARTING, status, 12.0) is end
     assert workers.boot_failed == 0
 

@@ -1,4 +1,4 @@
-"""Who is told what, and what is logged beside it."""
+"""What hooks and observers are called with, and what is logged beside it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from prefork.server.hooks import Hooks
 
 
 @pytest.fixture
-def told() -> list[tuple[Any, ...]]:
+def reported() -> list[tuple[Any, ...]]:
     return []
 
 
 @pytest.fixture
-def kernel(told: list[tuple[Any, ...]]) -> Kernel:
+def kernel(reported: list[tuple[Any, ...]]) -> Kernel:
     kernel = Kernel()
-    kernel.session("LOG", {"hear": lambda *what: told.append(what)})
+    kernel.session("LOG", {"record": lambda *what: reported.append(what)})
     return kernel
 
 
@@ -30,7 +30,7 @@ def hooks(kernel: Kernel, **options: Any) -> Hooks:
 
 
 @pytest.mark.parametrize(
-    ("method", "args", "level", "line", "heard"),
+    ("method", "args", "level", "line", "recorded"),
     [
         ("application_error", ("it broke", "10.0.0.1"), logging.ERROR, "it broke", ("it broke", "10.0.0.1")),
         (
@@ -45,23 +45,23 @@ def hooks(kernel: Kernel, **options: Any) -> Hooks:
 )
 def test_each_kind_of_error_has_its_level_and_is_told_to_the_error_hook(
     kernel: Kernel,
-    told: list[tuple[Any, ...]],
+    reported: list[tuple[Any, ...]],
     caplog: pytest.LogCaptureFixture,
     method: str,
     args: tuple[str, ...],
     level: int,
     line: str,
-    heard: tuple[Any, ...],
+    recorded: tuple[Any, ...],
 ) -> None:
     caplog.set_level(logging.INFO, "prefork")
-    getattr(hooks(kernel, error_handler=("LOG", "hear")), method)(*args)
+    getattr(hooks(kernel, error_handler=("LOG", "record")), method)(*args)
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(level, line)]
-    assert told == [heard]
+    assert reported == [recorded]
 
 
-def test_a_hook_may_be_a_function(kernel: Kernel, told: list[tuple[Any, ...]]) -> None:
-    hooks(kernel, error_handler=lambda *what: told.append(what)).error("text", None)
-    assert told == [("text", None)]
+def test_a_hook_may_be_a_function(kernel: Kernel, reported: list[tuple[Any, ...]]) -> None:
+    hooks(kernel, error_handler=lambda *what: reported.append(what)).error("text", None)
+    assert reported == [("text", None)]
 
 
 def test_a_hook_that_fails_is_logged(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
@@ -75,15 +75,15 @@ def test_a_hook_that_fails_is_logged(kernel: Kernel, caplog: pytest.LogCaptureFi
 
 
 def test_a_hook_whose_session_has_gone_is_logged(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
-    hooks(kernel, error_handler=("GONE", "hear")).error("text", None)
+    hooks(kernel, error_handler=("GONE", "record")).error("text", None)
     (record,) = caplog.records
-    assert record.getMessage().startswith("hook GONE.hear: no session has the alias 'GONE'")
+    assert record.getMessage().startswith("hook GONE.record: no session has the alias 'GONE'")
 
 
 @pytest.mark.parametrize(
     ("hook", "error", "text"),
     [
-        (("GONE", "hear"), UnknownSession, "log2_handler: no session has the alias 'GONE'"),
+        (("GONE", "record"), UnknownSession, "log2_handler: no session has the alias 'GONE'"),
         (("LOG", "gone"), UnknownEvent, "log2_handler: session LOG has no event 'gone'"),
     ],
 )
@@ -92,12 +92,12 @@ def test_a_hook_that_does_not_exist_is_refused_before_the_server_runs(
 ) -> None:
     with pytest.raises(error, match=text):
         hooks(kernel, log2_handler=hook).check()
-    hooks(kernel, log2_handler=("LOG", "hear"), log_handler=print).check()
+    hooks(kernel, log2_handler=("LOG", "record"), log_handler=print).check()
 
 
 @pytest.mark.parametrize(
     ("options", "wanted"),
-    [({}, False), ({"debug": True}, True), ({"log2_handler": ("LOG", "hear")}, True)],
+    [({}, False), ({"debug": True}, True), ({"log2_handler": ("LOG", "record")}, True)],
 )
 def test_the_end_of_requests_is_watched_only_if_something_wants_to_know(
     kernel: Kernel, options: dict[str, Any], wanted: bool
@@ -105,16 +105,16 @@ def test_the_end_of_requests_is_watched_only_if_something_wants_to_know(
     assert (hooks(kernel, **options).request_ended is not None) == wanted
 
 
-def test_observers_are_told_beside_the_hooks(kernel: Kernel, told: list[tuple[Any, ...]]) -> None:
-    options = check(ServerOptions, {"log2_handler": ("LOG", "hear"), "setup_handler": ("LOG", "hear")})
+def test_observers_are_called_beside_the_hooks(kernel: Kernel, reported: list[tuple[Any, ...]]) -> None:
+    options = check(ServerOptions, {"log2_handler": ("LOG", "record"), "setup_handler": ("LOG", "record")})
     served: list[Session] = []
     ended: list[tuple[Any, ...]] = []
     session = kernel.add(Session())
     hooks = Hooks(kernel, session, options, [served.append], [lambda *what: ended.append(what)])
     sockets: Any = type("Sockets", (), {"port": 80, "address": "::"})
     hooks.serving(sockets)
-    assert (told, served) == ([(80, "::")], [session])
+    assert (reported, served) == ([(80, "::")], [session])
     response: Any = type("Response", (), {"code": 200, "handler": None})
     assert hooks.request_ended is not None
     hooks.request_ended(None, response)
-    assert ended == [(None, response)] == told[1:]
+    assert ended == [(None, response)] == reported[1:]

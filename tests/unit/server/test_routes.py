@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prefork import InvalidResponse, Kernel, OptionError, UnknownEvent, UnknownSession
-from prefork.server.routes import FunctionRoute, Route, expect, fill, parse
+from prefork.server.routes import FunctionRoute, Route, check_events, fill, parse
 
 GOOD: dict[str, object] = {"dir": "^/", "session": "PAGES", "event": "page"}
 
@@ -37,7 +37,10 @@ def print_nothing() -> None:
             {"dir": "a(b"},
             "handler 1: malformed regex 'a(b': missing ), unterminated subpattern at position 1",
         ),
-        ({"Dir": "^/"}, "handler 1: unknown key 'Dir'; expected dir, session and event, maybe malformed"),
+        (
+            {"Dir": "^/"},
+            "handler 1: unknown key 'Dir'; expected dir, session and event, and optionally malformed",
+        ),
         ({"function": print_nothing, "dir": "["}, "handler 1: malformed regex '['"),
         ({"function": "print", "session": None}, "handler 1: expected a text as 'session'"),
     ],
@@ -55,11 +58,11 @@ def test_counting_may_begin_later() -> None:
 def test_every_handler_needs_a_session_or_a_function() -> None:
     kernel = Kernel()
     kernel.session("PAGES", {"page": print_nothing})
-    expect(parse([GOOD, {"dir": "^/", "function": print_nothing}]), kernel)
+    check_events(parse([GOOD, {"dir": "^/", "function": print_nothing}]), kernel)
     with pytest.raises(UnknownSession, match="handler 1: no session has the alias 'NOBODY'"):
-        expect(parse([GOOD, GOOD | {"session": "NOBODY"}]), kernel)
+        check_events(parse([GOOD, GOOD | {"session": "NOBODY"}]), kernel)
     with pytest.raises(UnknownEvent, match="handler 0: session PAGES has no event 'pages'; it has page"):
-        expect(parse([GOOD | {"event": "pages"}]), kernel)
+        check_events(parse([GOOD | {"event": "pages"}]), kernel)
 
 
 def call(route: Route, path: str) -> Any:

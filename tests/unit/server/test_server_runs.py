@@ -101,5 +101,5 @@ def test_the_first_term_is_graceful_even_in_the_middle_of_a_shutdown(
     with socket.socket() as client:
         kernel.run()
         assert client.recv(1 << 16).endswith(b"done")
-    assert "SIGTERM: stopping when all requests are answered" in caplog.text
+    assert "SIGTERM: stopping when all requests are finished" in caplog.text
     assert "again" not in caplog.text

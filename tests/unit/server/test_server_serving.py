@@ -55,7 +55,7 @@ def test_while_it_is_paused_clients_wait() -> None:
     LocalServer(service).run(client)
 
 
-def test_one_that_drains_answers_what_it_has_and_accepts_no_more() -> None:
+def test_one_that_drains_serves_what_it_has_and_accepts_no_more() -> None:
     service = Kept()
     ended: list[bool] = []
 

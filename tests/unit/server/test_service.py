@@ -18,7 +18,7 @@ class Function(Service):
     """Gives every request to a function."""
 
     name = "application function"
-    how_to_respond = "answer"
+    how_to_respond = "respond"
 
     def __init__(self, function: Any) -> None:
         super().__init__()
@@ -35,18 +35,18 @@ def hello(_request: Request, response: Response) -> None:
 
 
 def test_the_log_hooks_are_told_of_a_request_and_of_its_response() -> None:
-    told: list[tuple[Any, ...]] = []
+    reported: list[tuple[Any, ...]] = []
     local = LocalServer(
         Function(hello),
-        log_handler=lambda request, remote_ip: told.append(("started", request.path, remote_ip)),
-        log2_handler=lambda request, response: told.append(("ended", request.path, response.code)),
+        log_handler=lambda request, remote_ip: reported.append(("started", request.path, remote_ip)),
+        log2_handler=lambda request, response: reported.append(("ended", request.path, response.code)),
     )
 
     async def client(local: LocalServer) -> None:
         assert (await local.get("/a")).body == b"hello"
 
     local.run(client)
-    assert told == [("started", "/a", "127.0.0.1"), ("ended", "/a", 200)]
+    assert reported == [("started", "/a", "127.0.0.1"), ("ended", "/a", 200)]
 
 
 def test_without_a_listener_nothing_is_called_after_a_response() -> None:
@@ -59,15 +59,15 @@ def test_without_a_listener_nothing_is_called_after_a_response() -> None:
     local.run(client)
 
 
-def test_a_malformed_request_is_told_to_the_hooks_and_answered_by_the_engine() -> None:
-    told: list[tuple[Any, ...]] = []
-    local = LocalServer(Function(hello), log_handler=lambda *what: told.append(what))
+def test_a_malformed_request_reaches_the_hooks_and_the_engine_responds() -> None:
+    reported: list[tuple[Any, ...]] = []
+    local = LocalServer(Function(hello), log_handler=lambda *what: reported.append(what))
 
     async def client(local: LocalServer) -> None:
         assert (await local.ask(b"nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
 
     local.run(client)
-    assert told == [(None, "127.0.0.1")]
+    assert reported == [(None, "127.0.0.1")]
     ((text, remote_ip),) = local.errors
     assert text.startswith("400 ")
     assert remote_ip == "127.0.0.1"
@@ -82,7 +82,7 @@ def test_a_response_that_is_dropped_is_a_500_and_names_what_it_must_do(
         assert (await local.get()).status == 500
 
     local.run(client)
-    text = "application function dropped its response unanswered; it must answer"
+    text = "application function dropped its response before it was complete; it must respond"
     assert local.errors == [(text, "127.0.0.1")]
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(logging.ERROR, text)]
 
@@ -109,11 +109,11 @@ def test_abort_is_a_500_before_the_head_and_closes_in_a_stream() -> None:
 
 
 def test_abort_leaves_a_response_alone_that_was_sent() -> None:
-    def answer(request: Request, response: Response) -> None:
+    def respond(request: Request, response: Response) -> None:
         hello(request, response)
         service.abort(response)
 
-    service = Function(answer)
+    service = Function(respond)
 
     async def client(local: LocalServer) -> None:
         assert (await local.get()).body == b"hello"
@@ -156,14 +156,14 @@ def test_a_graceful_shutdown_waits_for_a_call_that_outlasts_its_connection() -> 
         await asyncio.sleep(0.05)
         ended.append("work")
 
-    def answer(request: Request, response: Response) -> None:
+    def respond(request: Request, response: Response) -> None:
         service.track(asyncio.get_running_loop().create_task(work()), response)
         hello(request, response)
 
     async def shutdown() -> None:
         ended.append("application")
 
-    service = Function(answer)
+    service = Function(respond)
     service.shutdown = shutdown
 
     async def client(local: LocalServer) -> None:
@@ -195,7 +195,7 @@ def test_a_request_that_takes_too_long_is_a_504_and_its_call_is_cancelled() -> N
 
     local.run(client)
     assert cancelled == ["work"]
-    assert local.errors == [("GET /slow was not answered in 0.05 s: 504", "127.0.0.1")]
+    assert local.errors == [("GET /slow had no response in 0.05 s: 504", "127.0.0.1")]
 
 
 def test_a_hook_that_fails_harms_no_request(caplog: pytest.LogCaptureFixture) -> None:

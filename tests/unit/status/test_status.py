@@ -22,12 +22,12 @@ def pool(glue):
     board_socket = ScoreboardSocket(board, glue)
     ended, end = os.pipe()
 
-    def answer():
+    def respond():
         while ended not in (ready := select.select([board_socket.fileno(), ended], [], [])[0]):
             assert ready
             board_socket.respond()
 
-    thread = threading.Thread(target=answer)
+    thread = threading.Thread(target=respond)
     thread.start()
     try:
         yield

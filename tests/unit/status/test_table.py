@@ -72,8 +72,8 @@ def test_a_pool_without_workers_has_a_heading_only():
 
 
 def test_a_pool_that_overcommits_says_so():
-    told = table.plain(REPORT | {"manager": MANAGER | {"overcommit": True}})
-    assert "active workers accept too" in told
+    reported = table.plain(REPORT | {"manager": MANAGER | {"overcommit": True}})
+    assert "active workers accept too" in reported
 
 
 def test_the_terminal_shows_the_same_and_no_markup_of_a_client(capsys, monkeypatch):

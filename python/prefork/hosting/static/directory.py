@@ -200,7 +200,7 @@ class Directory:
 
 
 def fill(request: Request, response: Response, stored: OpenFile) -> None:
-    """Fills the response with what the request asks for of a file. Raises Refused."""
+    """Fills the response with the part of a file that the request selects. Raises Refused."""
     header = request.header
     status = precondition(
         field_list(request, "If-Match"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from prefork.hosting.static.directory import Directory
@@ -15,20 +15,33 @@ if TYPE_CHECKING:
     from prefork.server.server import HTTPServer
 
 
-class Mounts:
-    """A service with directories in front of it. All that is not theirs is its own."""
+class Mounts(Service):
+    """A service with directories in front of it. All other requests go to `service`."""
 
     def __init__(self, service: Service, directories: Iterable[tuple[str, str]]) -> None:
+        super().__init__()
         self._service = service
         # The longest prefix first: it is the most specific.
         found = [(f"{prefix}/", Directory(root)) for prefix, root in directories]
         self._directories = sorted(found, key=lambda entry: len(entry[0]), reverse=True)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._service, name)
+        # To the server and to the engine it is a service of the same kind, with the same calls.
+        self.kind = service.kind
+        self.name = service.name
+        self.how_to_respond = service.how_to_respond
+        self.app_options = service.app_options
+        self.unused_options = service.unused_options
+        self.concurrency = service.concurrency
+        self.pulls_bodies = service.pulls_bodies
+        self.threads = service.threads
+        self.adds_content_type = service.adds_content_type
+        self.uses_start_response = service.uses_start_response
+        self.startup = service.startup
+        self.shutdown = service.shutdown
+        self.calls = service.calls
 
     def attach(self, context: Context) -> None:
         """The server begins to run."""
+        super().attach(context)
         self._service.attach(context)
         self._proxies = context.options.proxy_mode
 
@@ -40,6 +53,14 @@ class Mounts:
     def head(self, request: Request, response: Response) -> bool:
         """A request whose body is still to come: no file takes one."""
         return not self._serve(request, response) and self._service.head(request, response)
+
+    def body(self, request: Request, response: Response) -> None:
+        """The body is complete, after `head` returned True."""
+        self._service.body(request, response)
+
+    def malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:
+        """What the client sent is no request."""
+        return self._service.malformed(response, status, reason, remote_ip)
 
     def _serve(self, request: Request, response: Response) -> bool:
         path = request.path
@@ -61,4 +82,4 @@ class Mounts:
 
 def mount(server: HTTPServer, directories: Iterable[tuple[str, str]]) -> None:
     """Has `server` serve the files of directories, each below a prefix, and all else as before."""
-    server.service = cast(Service, Mounts(server.service, directories))
+    server.service = Mounts(server.service, directories)

@@ -1,4 +1,4 @@
-"""What a request asks for of a stored file: pure functions of its header fields.
+"""What part and form of a file a request selects: pure functions of its header fields.
 
 RFC 9110, sections 12.5.3 (codings), 13 (preconditions) and 14 (ranges). What is malformed in a field is
 ignored, as these sections require.

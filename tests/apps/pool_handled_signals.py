@@ -8,6 +8,6 @@ from pool_app import kernel, pages, server
 
 __all__ = ["kernel", "pages", "server"]
 
-signal.signal(signal.SIGTTIN, lambda *_: pages.hear("TTIN"))
+signal.signal(signal.SIGTTIN, lambda *_: pages.record("TTIN"))
 signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-pages._handlers["_start"] = lambda: kernel.signal(signal.SIGUSR1, "PAGES", "hear")
+pages._handlers["_start"] = lambda: kernel.signal(signal.SIGUSR1, "PAGES", "record")
