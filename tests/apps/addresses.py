@@ -1,4 +1,4 @@
-"""Tells the addresses of both ends of a connection; `parameters` are options of the server."""
+"""Responds with the addresses of both ends of a connection; `parameters` are options of the server."""
 
 from __future__ import annotations
 

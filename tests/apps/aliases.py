@@ -1,4 +1,4 @@
-"""A server with an alias of its own; tells what is found by which alias."""
+"""A server with an alias of its own; responds with what each alias finds."""
 
 from __future__ import annotations
 

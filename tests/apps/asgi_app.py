@@ -125,7 +125,7 @@ async def pieces(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def large(scope: Message, receive: Receive, send: Send) -> None:
-    """As many MiB as the query says."""
+    """As many MiB as the query names."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     piece = bytes(1 << 20)
     for _ in range(int(scope["query_string"])):
@@ -278,7 +278,7 @@ async def forever(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def events(scope: Message, receive: Receive, send: Send) -> None:
-    """Server-sent events: one at once, one when `go` was asked for."""
+    """Server-sent events: one at once, one after a request for `go`."""
     await send(
         {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
     )

@@ -1,4 +1,4 @@
-"""Tells the client's address as a proxy passes it on, and echoes over a WebSocket."""
+"""Responds with the client's address as a proxy passes it on, and echoes over a WebSocket."""
 
 from __future__ import annotations
 

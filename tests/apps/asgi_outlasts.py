@@ -1,4 +1,4 @@
-"""Calls that go on after their connection, for as many seconds as the parameter `seconds` says."""
+"""Calls that go on after their connection, for as many seconds as the parameter `seconds` has."""
 
 from __future__ import annotations
 

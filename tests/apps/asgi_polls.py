@@ -1,4 +1,4 @@
-"""Asks again and again whether the client left, and tells what that leaves in memory."""
+"""Checks again and again whether the client left, and responds with what that leaves in memory."""
 
 from __future__ import annotations
 

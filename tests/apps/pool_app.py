@@ -55,7 +55,7 @@ class Pages(Session):
 
     @event
     async def nap(self, request: Any, response: Any, pattern: str) -> None:
-        """Respond after as many seconds as the query says; nothing happens in this worker meanwhile."""
+        """Respond after as many seconds as the query has; nothing happens in this worker meanwhile."""
         await asyncio.sleep(float(request.query))
         self.pid(request, response, pattern)
 
@@ -127,7 +127,7 @@ names: dict[str, Any] = {
     "kernel": kernel,
     "server": server,
     "HANDLERS": HANDLERS,
-    # Asked inside the manager it is exact: no reader of the scoreboard is being accepted meanwhile.
+    # Read inside the manager it is exact: no reader of the scoreboard is being accepted meanwhile.
     "descriptors": lambda: len(os.listdir("/proc/self/fd")),
     **{module.__name__: module for module in (asyncio, ctypes, os, resource, sys, time)},
 }

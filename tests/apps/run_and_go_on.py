@@ -1,4 +1,4 @@
-"""A program that goes on after its pool, and tells what is left of it."""
+"""A program that goes on after its pool, and prints what is left of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts and stops to listen when it is asked to. With the parameter `hasty` it tries again at once."""
+"""Starts and stops listening on request. With the parameter `hasty` it tries again at once."""
 
 from __future__ import annotations
 

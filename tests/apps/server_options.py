@@ -1,4 +1,4 @@
-"""A server made with the parameters; it tells the URI of a request."""
+"""A server made with the parameters; it responds with the URI of a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells what a handler sees of its request."""
+"""Responds with what a handler sees of its request."""
 
 from __future__ import annotations
 

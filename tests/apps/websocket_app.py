@@ -1,4 +1,4 @@
-"""An ASGI application whose paths are ways to treat a WebSocket; standard error tells how each one ended."""
+"""An ASGI application whose paths are ways to treat a WebSocket; standard error shows how each one ended."""
 
 from __future__ import annotations
 

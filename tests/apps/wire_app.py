@@ -1,4 +1,4 @@
-"""The application of the tests in `wire/`: it tells which requests its handlers have seen."""
+"""The application of the tests in `wire/`: it responds with the requests that its handlers have seen."""
 
 from __future__ import annotations
 

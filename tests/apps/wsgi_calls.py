@@ -13,7 +13,7 @@ seen: dict[str, list[Any]] = {"closed": []}
 
 
 class Body:
-    """An iterable that is no list, and tells when it was closed."""
+    """An iterable that is no list, and records when it was closed."""
 
     def __init__(self, name, pieces):
         self.name, self.pieces = name, pieces

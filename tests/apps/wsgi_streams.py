@@ -24,7 +24,7 @@ def state_(environ, start_response):
 
 
 def many(environ, start_response):
-    """200 MiB, or as many as asked for."""
+    """200 MiB, or as many as the query has."""
     start_response("200 OK", [])
     try:
         for _ in range(int(environ["QUERY_STRING"] or 200)):
@@ -94,7 +94,7 @@ def late(environ, start_response):
 
 
 def undecided(environ, start_response):
-    """Never says anything."""
+    """Yields empty parts for ever."""
     start_response("200 OK", [])
     try:
         while True:

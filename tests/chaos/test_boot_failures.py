@@ -1,4 +1,4 @@
-"""Workers that fail to start: they are tried again with pauses, and the others live."""
+"""Workers that fail to start: they are tried again with pauses, and the others go on."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def can_be_asked(server: Pool) -> bool:
 
 @pytest.fixture
 def unserved(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Pool]:
-    """A pool that has found no shared memory. It tries again each half second, or as often as a test says."""
+    """A pool that has found no shared memory. It tries again each half second, or as a test sets it."""
     retry_s = getattr(request, "param", 0.5)
     server = start_pool(tmp_path, **TWO, prefork_interval=retry_s, app=LIMITS, parameters={"no_memory": True})
     server.wait_log("cannot create the scoreboard")

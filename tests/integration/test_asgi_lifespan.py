@@ -40,7 +40,7 @@ def loop(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 
 def refuse(tmp_path: Path, lifespan: str, *options: str) -> Finished:
-    """What a server says that cannot begin."""
+    """What a server prints that cannot start."""
     target = write_app(tmp_path, app(lifespan))
     return run_prefork("serve", str(target), "--bind", "127.0.0.1:0", "--start", "0", *options)
 

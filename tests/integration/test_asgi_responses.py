@@ -1,4 +1,4 @@
-"""What becomes of the messages of an ASGI application on the wire."""
+"""The messages of an ASGI application as bytes on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request bodies: when they are asked for, where they are kept, how large and how slow they may be."""
+"""Request bodies: when they are received, where they are kept, how large and how slow they may be."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_curl_uploads_with_a_length_and_in_chunks(server: Server, upload: Path) 
     url = f"{server.url}/upload"
     assert curl("-T", str(upload), url) == digest()
     assert curl("-H", "Transfer-Encoding: chunked", "-T", str(upload), url) == digest()
-    # curl asks with Expect: 100-continue when a body is large.
+    # curl sends Expect: 100-continue when a body is large.
     assert curl("--data-binary", f"@{upload}", "-H", "Expect: 100-continue", url) == digest()
 
 

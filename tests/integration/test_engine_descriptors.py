@@ -1,4 +1,4 @@
-"""No descriptor left: the server goes on with the clients it has, says so once, and takes others later."""
+"""No descriptor left: the server goes on with the clients it has, logs that once, and accepts more later."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def few_files() -> None:
 
 
 def crowd(server: Server, stack: contextlib.ExitStack, number: int) -> list[socket.socket]:
-    """So many clients that have asked; more than the server can take."""
+    """So many clients that have sent a request; more than the server can accept."""
     socks = [stack.enter_context(server.connect()) for _ in range(number)]
     for sock in socks:
         sock.sendall(GET)
@@ -62,7 +62,7 @@ def test_a_server_without_descriptors_serves_what_it_has_and_recovers(serve: Ser
             only(sock.recv(65536))
             sock.sendall(GET)
             assert only(sock.recv(65536)).body == b"hello"
-        # Each that leaves makes room for another, without a word in the log.
+        # Each that leaves makes room for another, without a line in the log.
         waiting = [sock for sock in socks if sock not in served]
         for sock in served[:10]:
             sock.close()

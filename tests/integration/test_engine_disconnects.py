@@ -36,7 +36,7 @@ Leave = Callable[[socket.socket], None]
 
 
 def reported(server: Server, path: str, count: int) -> list[Any]:
-    """What `path` tells, once it is `count` things."""
+    """What `path` responds with, once there are `count` entries."""
 
     def things() -> list[Any] | None:
         found: list[Any] = json.loads(server.get(path))

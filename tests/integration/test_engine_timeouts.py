@@ -32,7 +32,7 @@ def troubles(server: Server) -> list[list[str]]:
 
 @contextlib.contextmanager
 def deaf(server: Server, path: str) -> Iterator[socket.socket]:
-    """A client that asks and has little room for the response."""
+    """A client that sends a request and has little room for the response."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sock.settimeout(10)
@@ -60,7 +60,7 @@ def test_requests_keep_a_connection_from_being_idle(serve: Serve) -> None:
         for _ in range(5):
             sock.sendall(get("/hello"))
             assert only(sock.recv(65536)).body == b"hello"
-            time.sleep(0.2)  # half of what it may be silent
+            time.sleep(0.2)  # half of the timeout
         sock.sendall(get("/hello"))
         assert only(sock.recv(65536)).body == b"hello"
 
@@ -76,7 +76,7 @@ def test_a_connection_that_was_blocked_is_idle_once_all_is_read(serve: Serve) ->
     with server.connect() as sock:
         sock.sendall(get("/huge"))
         raw = sock.recv(1000, socket.MSG_WAITALL)
-        time.sleep(0.6)  # longer than an idle connection may live: this one is not idle
+        time.sleep(0.6)  # longer than the timeout of an idle connection: this one is not idle
         raw += read_all(sock)
     assert len(only(raw).body) == HUGE_BYTES
     assert troubles(server) == []

@@ -1,4 +1,4 @@
-"""Each example, served as its first lines say, and asked by curl or Python."""
+"""Each example, served as its first lines describe, and requested by curl or Python."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_basic_auth_requires_the_password(serve: Serve) -> None:
 
 
 class Upstream(http.server.BaseHTTPRequestHandler):
-    """A real server, and not one of ours."""
+    """A server of another program."""
 
     sent: ClassVar[int] = 0
     broken: ClassVar[bool] = False

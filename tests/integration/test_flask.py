@@ -1,4 +1,4 @@
-"""Flask, asked by httpx and curl."""
+"""Flask, with httpx and curl as clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers that leave hand their connections on: no client sees it."""
+"""Workers that end hand off their connections: no client sees it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from support.load import Load
-from support.pool import PID, MakePool, Pool, ask, is_silent, read_bodies
+from support.pool import PID, MakePool, Pool, is_silent, pid_serving, read_bodies
 from support.processes import alive, state
 from support.responses import read_response
 from support.waiting import wait_until
@@ -73,7 +73,7 @@ def test_an_async_response_of_a_worker_that_leaves_does_not_end_its_connection(p
     status, fields, body = read_response(sock)
     assert (status, int(body)) == (200, old)
     assert "connection" not in fields
-    assert ask(sock) != old
+    assert pid_serving(sock) != old
     wait_until(lambda: not alive(old), "the old one to go")
 
 
@@ -81,7 +81,7 @@ def test_a_pool_that_pauses_hands_nothing_on(pool: MakePool) -> None:
     server = pool("--workers", "2")
     server.wait_workers(2)
     with server.connect() as sock:
-        ask(sock)
+        pid_serving(sock)
         server.manager("[kernel.post('HTTPD', 'STOPLISTEN'), 1][1]")
         wait_until(lambda: server.totals["workers"] == 0, "all to go")
         assert sock.recv(1) == b""
@@ -140,7 +140,7 @@ def test_what_was_handed_off_survives_the_stuck_worker(pool: MakePool) -> None:
     server.wait_workers(2)
     stuck, (first, second) = server.connect_to_one_worker()
     server.block_worker(first)
-    spare = ask(second)
+    spare = pid_serving(second)
     os.kill(stuck, signal.SIGKILL)
     assert first.recv(1) == b""
-    assert ask(second) == spare
+    assert pid_serving(second) == spare

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.apps import APPS
-from support.pool import PID, MakePool, ask, is_silent, read_bodies
+from support.pool import PID, MakePool, is_silent, pid_serving, read_bodies
 from support.responses import read_response
 from support.server import Serve, run_prefork, status_json
 from support.waiting import wait_until
@@ -26,13 +26,13 @@ def test_a_spare_serves_what_waits_behind_a_stuck_handler(pool: MakePool) -> Non
     server.block_worker(first)
     (spare,) = workers - {stuck}
     began = time.monotonic()
-    assert ask(second) == spare
+    assert pid_serving(second) == spare
     took_s = time.monotonic() - began
     print(f"served after {took_s * 1000:.1f} ms")
     assert took_s < QUICK_S
     assert is_silent(first, 0.0)
     assert server.workers("active") == [stuck]
-    assert ask(second) == spare  # it has moved
+    assert pid_serving(second) == spare  # it has moved
     wait_until(lambda: server.totals["adopted"] == 1, "it is counted")
     reported = {
         worker["pid"]: (worker["handed_off"], worker["adopted"]) for worker in server.status()["workers"]
@@ -40,7 +40,7 @@ def test_a_spare_serves_what_waits_behind_a_stuck_handler(pool: MakePool) -> Non
     assert reported == {stuck: (1, 0), spare: (0, 1)}
     server.release()
     assert int(read_response(first)[2]) == stuck
-    assert ask(first) == stuck
+    assert pid_serving(first) == stuck
 
 
 def test_pipelined_requests_move_together(pool: MakePool) -> None:
@@ -132,7 +132,7 @@ def test_an_async_handler_that_blocks_is_stuck_too(pool: MakePool) -> None:
     stuck, (first, second) = server.connect_to_one_worker()
     first.sendall(b"GET /hold_in_task HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_until(lambda: server.totals["active"] == 1, "it is stuck")
-    assert ask(second) != stuck
+    assert pid_serving(second) != stuck
     server.release()
     assert int(read_response(first)[2]) == stuck
 
@@ -150,12 +150,12 @@ def test_a_task_that_blocks_in_a_later_step_is_stuck_as_well(serve: Serve, tmp_p
         by_pid: dict[int, list[socket.socket]] = {}
         while not any(len(found) == 2 for found in by_pid.values()):
             sock = stack.enter_context(server.connect())
-            by_pid.setdefault(ask(sock), []).append(sock)
+            by_pid.setdefault(pid_serving(sock), []).append(sock)
         stuck, (first, second) = next((pid, found) for pid, found in by_pid.items() if len(found) == 2)
         first.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until(begun.exists, "it is stuck")
         began = time.monotonic()
-        assert ask(second) != stuck
+        assert pid_serving(second) != stuck
         print(f"served after {(time.monotonic() - began) * 1000:.1f} ms")
         release.touch()
         assert int(read_response(first)[2]) == stuck
@@ -167,7 +167,7 @@ def test_a_worker_that_is_busy_with_async_requests_leaves_new_ones_to_a_spare(po
     busy, (first, second) = server.connect_to_one_worker()
     first.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_until(lambda: server.totals["active"] == 1, "it is busy")
-    assert ask(second) != busy
+    assert pid_serving(second) != busy
     server.release()
     assert int(read_response(first)[2]) == busy
 
@@ -180,7 +180,7 @@ def test_concurrency_says_how_many_requests_a_worker_takes(pool: MakePool) -> No
     wait_until(lambda: server.worker_of(busy)["in_flight"] == 1, "it has one")
     second.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_until(lambda: server.worker_of(busy)["in_flight"] == 2, "it has two")
-    assert ask(third) != busy
+    assert pid_serving(third) != busy
     server.release()
     assert int(read_response(second)[2]) == busy
 
@@ -190,7 +190,7 @@ def test_what_is_handed_off_is_shown(pool: MakePool) -> None:
     server.wait_workers(2)
     _, (first, second) = server.connect_to_one_worker()
     server.block_worker(first)
-    ask(second)
+    pid_serving(second)
     wait_until(lambda: server.totals["adopted"] == 1, "it is counted")
     assert server.glue
     reported = status_json(server.glue)

@@ -1,4 +1,4 @@
-"""`prefork serve` finds an application, tells what it is, and serves it from the pool."""
+"""`prefork serve` finds an application and its interface, and serves it from the pool."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.load import Load
-from support.pool import PID, MakePool, ask
+from support.pool import PID, MakePool, pid_serving
 from support.responses import read_response
 from support.waiting import wait_until
 
@@ -81,10 +81,10 @@ def test_busy_workers_are_replaced_when_they_have_responded(pool: MakePool) -> N
 def test_an_idle_connection_of_a_replaced_worker_goes_on_in_another(pool: MakePool) -> None:
     server = pool("--workers", "1")
     with server.connect() as sock:
-        old = ask(sock)
+        old = pid_serving(sock)
         server.manager("server.set_handlers(HANDLERS, replace=True)")
         wait_until(lambda: old not in server.workers(), "it to go")
-        assert ask(sock) in server.workers()
+        assert pid_serving(sock) in server.workers()
 
 
 def test_a_connection_that_cannot_move_may_ask_once_more(pool: MakePool) -> None:

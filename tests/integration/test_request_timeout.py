@@ -8,7 +8,7 @@ import time
 import pytest
 
 from support.apps import APPS
-from support.pool import PID, MakePool, ask
+from support.pool import PID, MakePool, pid_serving
 from support.processes import alive
 from support.responses import read_all, read_response
 from support.server import Serve
@@ -80,7 +80,7 @@ def test_idle_connections_of_a_stuck_worker_live_on(pool: MakePool) -> None:
     stuck, (first, second) = server.connect_to_one_worker()
     first.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
     assert read_response(first)[0] == 504
-    assert ask(second) != stuck
+    assert pid_serving(second) != stuck
 
 
 def test_every_request_that_a_stuck_worker_owes_is_served(pool: MakePool) -> None:
@@ -107,9 +107,9 @@ def test_a_thread_that_takes_too_long_is_a_504_and_its_worker_is_replaced(serve:
     server = serve(APPS / "wsgi_stuck.py", *options)
     (stuck,) = server.workers()
     with server.connect() as kept:
-        assert ask(kept) == stuck
+        assert pid_serving(kept) == stuck
         assert server.request("/stuck")[0] == 504
-        assert ask(kept) != stuck
+        assert pid_serving(kept) != stuck
     server.wait_log("GET /stuck had no response in 0.3 s")
     server.wait_log("most recent call first")
     wait_until(lambda: not alive(stuck), "it to end")

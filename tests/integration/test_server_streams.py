@@ -1,4 +1,4 @@
-"""Streams: a piece is asked for when the one before has left, and a client that leaves ends its producer."""
+"""Streams: a piece is requested when the one before has left, and a client that leaves ends its producer."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ APP = """
 
 
 def complaint(tmp_path: Path, *arguments: str, options: str = "", more: str = "", name: str = "") -> str:
-    """The one line that `prefork serve` of this application says before it gives up."""
+    """The one line that `prefork serve` of this application prints before it exits."""
     path = write_app(tmp_path, APP.format(options=options, more=more))
     bind = () if "--bind" in arguments else ("--bind", "127.0.0.1:0")
     return one_line(run_prefork("serve", f"{path}{name}", *bind, *arguments))

@@ -1,4 +1,4 @@
-"""The cases of Starlette's own test suite, asked over a socket instead of its test client."""
+"""The cases of Starlette's own test suite, sent over a socket instead of by its test client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a WSGI application is given and what becomes of what it returns (PEP 3333)."""
+"""What a WSGI application is called with, and the response from what it returns (PEP 3333)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a WSGI application may do wrong: the client gets a 500 or an end, the log a line, the worker lives."""
+"""What a WSGI application may do wrong: client and log get an error, and the worker goes on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def server(shared: Server) -> Server:
 
 
 def faults(server: Server) -> list[str]:
-    """The lines of the log that tell of something; a traceback belongs to its line."""
+    """The lines of the log about errors and clients; a traceback belongs to its line."""
     lines = [line for line in list(server.err) if re.match(r"\d{4}-", line)]
     return [line for line in lines if "ERROR" in line or "client" in line]
 

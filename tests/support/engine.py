@@ -121,7 +121,7 @@ class LocalEngine:
         self.turn_until(take, "the response")
         return bytes(received)
 
-    def ask(self, data: bytes) -> bytes:
+    def raw(self, data: bytes) -> bytes:
         """Send data on a connection of its own. Return what comes back until the server closes it."""
         client = self.connect(data)
         try:
@@ -132,7 +132,7 @@ class LocalEngine:
     def get(self, target: str = "/", *fields: str, method: str = "GET") -> WholeResponse:
         """GET a target on a connection of its own, and return the response."""
         return parse_response(
-            self.ask(raw_request(target, *fields, "Connection: close", method=method)), method
+            self.raw(raw_request(target, *fields, "Connection: close", method=method)), method
         )
 
     def request(self, target: str = "/", *fields: str, method: str = "GET", body: bytes = b"") -> Request:

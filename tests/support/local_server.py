@@ -55,7 +55,7 @@ class LocalServer:
         assert sockets is not None
         return await asyncio.open_connection(sockets.address, sockets.port)
 
-    async def ask(self, data: bytes) -> bytes:
+    async def raw(self, data: bytes) -> bytes:
         """What comes back on a connection of its own that the server closes."""
         reader, writer = await self.connect()
         writer.write(data)
@@ -71,4 +71,4 @@ class LocalServer:
         if body:
             fields = (*fields, f"Content-Length: {len(body)}")
         data = raw_request(target, *fields, "Connection: close", method=method) + body
-        return parse_response(await self.ask(data), method)
+        return parse_response(await self.raw(data), method)

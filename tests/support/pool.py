@@ -102,7 +102,7 @@ class Pool(Server):
         while True:
             sock = self.connect()
             self._kept.append(sock)
-            pid = ask(sock)
+            pid = pid_serving(sock)
             found = by_pid.setdefault(pid, [])
             found.append(sock)
             if len(found) == size:
@@ -168,7 +168,7 @@ def start_pool(
     return Pool(process, directory, target, env)
 
 
-def ask(sock: socket.socket) -> int:
+def pid_serving(sock: socket.socket) -> int:
     """Return the pid of the worker that responds on a connection, and keeps it."""
     sock.sendall(PID)
     status, fields, body = read_response(sock)

@@ -1,4 +1,4 @@
-"""What users may rely on is in one place, and each piece of it says what it is."""
+"""What users may rely on is in one place, and each piece of it has a docstring."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_the_last_of_so_many_requests_is_told_once(run_engine: RunEngine) -> Non
 
 def test_what_is_no_request_goes_to_malformed_and_gets_a_response(run_engine: RunEngine) -> None:
     there = run_engine()
-    raw = there.ask(b"GET  / HTTP/1.1\r\n\r\n" + raw_request("/never"))
+    raw = there.raw(b"GET  / HTTP/1.1\r\n\r\n" + raw_request("/never"))
     ((status, reason),) = there.service.refused
     assert status == 400
     assert raw.startswith(b"HTTP/1.1 400 Bad Request\r\n")
@@ -198,7 +198,7 @@ def test_a_service_may_respond_itself_what_is_no_request(run_engine: RunEngine) 
             response.done()
             return True
 
-    raw = run_engine(service=Polite(print)).ask(b"nonsense\r\n\r\n")
+    raw = run_engine(service=Polite(print)).raw(b"nonsense\r\n\r\n")
     assert raw.endswith(b"\r\n\r\npardon?")
 
 
@@ -210,7 +210,7 @@ def test_a_body_that_is_not_wanted_is_not_waited_for(run_engine: RunEngine) -> N
             return False
 
     there = run_engine(service=Picky(print))
-    raw = there.ask(raw_request("/", "Content-Length: 1000", "Expect: 100-continue", method="POST"))
+    raw = there.raw(raw_request("/", "Content-Length: 1000", "Expect: 100-continue", method="POST"))
     assert raw.startswith(b"HTTP/1.1 404 ")
 
 
@@ -241,7 +241,7 @@ def test_an_exception_costs_the_request_and_never_the_process(
 ) -> None:
     error = RuntimeError("application")
     there = run_engine(service=failing(hook, error))
-    response = there.ask(HOOKS[hook])
+    response = there.raw(HOOKS[hook])
     assert response.startswith(b"HTTP/1.1 400 " if hook == "malformed" else b"HTTP/1.1 500 ")
     assert unraisable == [error]
     assert there.get().status == 200
@@ -261,7 +261,7 @@ def test_what_is_meant_to_end_the_process_comes_out_of_poll(
 
 def test_any_other_exception_stays_inside(run_engine: RunEngine, unraisable: list[BaseException]) -> None:
     there = run_engine(service=failing("request", GeneratorExit()))
-    assert there.ask(HOOKS["request"]).startswith(b"HTTP/1.1 500 ")
+    assert there.raw(HOOKS["request"]).startswith(b"HTTP/1.1 500 ")
     assert there.get().status == 200
     assert [type(error) for error in unraisable] == [GeneratorExit]
 
@@ -274,7 +274,7 @@ def test_a_panic_costs_the_request_and_never_the_process(
     for panic in {kind for kind in BaseException.__subclasses__() if kind.__name__ == "PanicException"}:
         # Each native module made with PyO3 has a class of that name; raised again it is a panic in its own.
         there = run_engine(service=failing("request", panic("on purpose")))
-        assert there.ask(HOOKS["request"]).startswith(b"HTTP/1.1 500 ")
+        assert there.raw(HOOKS["request"]).startswith(b"HTTP/1.1 500 ")
         assert there.service.unanswered_handlers == [None]
         assert there.get().status == 200
     assert "resuming a panic" in capfd.readouterr().err
@@ -299,7 +299,7 @@ def test_a_hook_that_is_told_of_trouble_may_fail_as_well(
     if hook != "drained":
         setattr(service, hook, fail)
     there = run_engine(service=service)
-    assert there.ask(raw_request("/drop")).startswith(b"HTTP/1.1 500 ")
+    assert there.raw(raw_request("/drop")).startswith(b"HTTP/1.1 500 ")
     client = there.connect(raw_request("/wait"))
     there.turn_until(lambda: kept)
     client.close()

@@ -203,7 +203,7 @@ def test_ten_thousand_requests_leave_nothing_behind(run_engine: RunEngine, kind:
         data = raw_request("/", f"Content-Length: {len(body)}", method="POST") + body
     there = run_engine(service=Quiet(handler), spool_above=1000 if kind == "spooled" else 1 << 18)
 
-    def ask(requests: int) -> None:
+    def send(requests: int) -> None:
         end = asked + requests
         while asked < end:
             client = there.connect(data * BATCH)
@@ -217,13 +217,13 @@ def test_ten_thousand_requests_leave_nothing_behind(run_engine: RunEngine, kind:
     former = sys.unraisablehook
     sys.unraisablehook = lambda _: None
     try:
-        ask(1000)
+        send(1000)
         blocks, bytes_, descriptors = (
             sys.getallocatedblocks(),
             resident_bytes(),
             len(os.listdir("/proc/self/fd")),
         )
-        ask(REQUESTS)
+        send(REQUESTS)
     finally:
         sys.unraisablehook = former
     grown = sys.getallocatedblocks() - blocks, resident_bytes() - bytes_

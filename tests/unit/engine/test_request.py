@@ -75,7 +75,7 @@ def test_http_1_0_without_a_host_has_the_address_that_it_came_to_in_its_uri(
         response.done()
 
     listener = listen_on(address, tmp_path)
-    run_engine(handler=handler, listener=listener).ask(b"GET /a HTTP/1.0\r\n\r\n")
+    run_engine(handler=handler, listener=listener).raw(b"GET /a HTTP/1.0\r\n\r\n")
     port = "" if address == "unix" else f":{listener.getsockname()[1]}"
     host = {"::1": "[::1]", "unix": "localhost"}.get(address, address)
     assert seen == [("HTTP/1.0", f"http://{host}{port}/a")]
@@ -93,7 +93,7 @@ def listen_on(address: str, directory: Path) -> socket.socket:
 @pytest.mark.parametrize("version", ["1.1", "1.7"])
 def test_every_later_minor_version_is_http_1_1(run_engine: RunEngine, version: str) -> None:
     there = run_engine()
-    there.ask(f"GET / HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    there.raw(f"GET / HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     ((request, _),) = there.service.ended
     assert request
     assert request.protocol == "HTTP/1.1"

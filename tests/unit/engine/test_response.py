@@ -80,7 +80,7 @@ def test_the_servers_header_fields_stand_unless_the_response_has_one_of_the_name
 
 @pytest.mark.parametrize("code", [204, 304])
 def test_a_response_without_a_body_has_none_and_no_type(run_engine: RunEngine, code: int) -> None:
-    raw = run_engine(responding(code=code, content="not to be seen")).ask(
+    raw = run_engine(responding(code=code, content="not to be seen")).raw(
         raw_request("/", "Connection: close")
     )
     assert raw.endswith(b"\r\n\r\n")
@@ -88,7 +88,7 @@ def test_a_response_without_a_body_has_none_and_no_type(run_engine: RunEngine, c
 
 
 def test_head_gets_the_head_alone(run_engine: RunEngine) -> None:
-    raw = run_engine(responding(content="hello")).ask(raw_request("/", "Connection: close", method="HEAD"))
+    raw = run_engine(responding(content="hello")).raw(raw_request("/", "Connection: close", method="HEAD"))
     assert b"Content-Length: 5\r\n" in raw
     assert raw.endswith(b"\r\n\r\n")
 
@@ -105,13 +105,13 @@ def test_pieces_are_chunked_and_end_with_done(run_engine: RunEngine) -> None:
 
     there = run_engine(handler)
     assert there.get().body == b"one two " + b"x" * 100_000
-    raw = there.ask(b"GET / HTTP/1.0\r\n\r\n")
+    raw = there.raw(b"GET / HTTP/1.0\r\n\r\n")
     assert raw.endswith(b"\r\n\r\none two " + b"x" * 100_000)
 
 
 def test_close_closes_without_a_response(run_engine: RunEngine) -> None:
     there = run_engine(lambda _, response: response.close())
-    assert there.ask(raw_request()) == b""
+    assert there.raw(raw_request()) == b""
     assert there.service.unanswered_handlers == []
 
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_sent_is_an_error_here_and_a_clean_500_there(
                 response.done()
 
     there = run_engine(handler)
-    raw = there.ask(raw_request("/", "Connection: close") + raw_request("/never"))
+    raw = there.raw(raw_request("/", "Connection: close") + raw_request("/never"))
     assert len(refused) == 1
     assert raw.startswith(b"HTTP/1.1 500 ")
     assert raw.count(b"HTTP/1.1") == 1
@@ -245,7 +245,7 @@ def test_a_body_that_is_too_long_is_cut_and_the_next_response_is_whole(run_engin
         response.done()
 
     there = run_engine(handler)
-    raw = there.ask(raw_request("/long") + raw_request("/", "Connection: close"))
+    raw = there.raw(raw_request("/long") + raw_request("/", "Connection: close"))
     assert b"\r\n\r\n123HTTP/1.1 200 OK" in raw
     assert raw.endswith(b"\r\n\r\n12345")
     assert there.service.errors == [
@@ -255,7 +255,7 @@ def test_a_body_that_is_too_long_is_cut_and_the_next_response_is_whole(run_engin
 
 def test_a_body_that_is_too_short_ends_the_connection(run_engine: RunEngine) -> None:
     there = run_engine(responding(headers={"Content-Length": "9"}, content="123"))
-    raw = there.ask(raw_request() + raw_request("/never"))
+    raw = there.raw(raw_request() + raw_request("/never"))
     assert raw.endswith(b"\r\n\r\n123")
     ((text, _),) = there.service.errors
     assert text == "GET /: the body is 6 bytes shorter than its Content-Length: the connection is closed"

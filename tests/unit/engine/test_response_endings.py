@@ -126,7 +126,7 @@ def dropping(_request: Request, response: Response) -> None:
 
 def test_a_response_that_is_dropped_is_a_500_and_names_its_handler(run_engine: RunEngine) -> None:
     there = run_engine(dropping)
-    raw = there.ask(raw_request())
+    raw = there.raw(raw_request())
     assert raw.startswith(b"HTTP/1.1 500 ")
     assert raw.endswith(b"the application did not answer\n")
     assert there.service.unanswered_handlers == ["H"]
@@ -148,7 +148,7 @@ def test_a_stream_that_is_dropped_ends_with_its_connection(run_engine: RunEngine
         response.write("half")
 
     there = run_engine(handler)
-    raw = there.ask(raw_request())
+    raw = there.raw(raw_request())
     assert raw.endswith(b"\r\n4\r\nhalf\r\n")
     assert there.service.unanswered_handlers == [None]
 

@@ -1,4 +1,4 @@
-"""The stub says what the native module says: its docstrings, and the interface of a service."""
+"""The stub has what the native module has: its docstrings, and the interface of a service."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def test_a_call_that_gives_no_response_is_a_500_with_one_line(make: Any, text: s
 
 def test_a_call_that_ends_in_the_middle_of_its_response_closes_the_connection() -> None:
     async def client(local: LocalServer) -> None:
-        assert (await local.ask(raw_request("/a"))).endswith(b"one\r\n")
+        assert (await local.raw(raw_request("/a"))).endswith(b"one\r\n")
 
     local = local_server(breaks_off())
     local.run(client)

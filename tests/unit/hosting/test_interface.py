@@ -60,7 +60,7 @@ class Endpoint:
 
 
 class Called(Endpoint):
-    """Its instances are awaited; that they can be called as well says nothing of the class."""
+    """Its instances are awaited; that they can be called as well does not matter."""
 
     async def __call__(self) -> None: ...
 

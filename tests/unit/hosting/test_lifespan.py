@@ -182,7 +182,7 @@ def test_an_application_that_ignores_the_shutdown_is_cancelled() -> None:
 @pytest.mark.parametrize(
     "messages",
     [
-        [{"type": "lifespan.shutdown.complete"}],  # it was not asked to
+        [{"type": "lifespan.shutdown.complete"}],  # it was not requested
         [{"type": "http.response.start"}],
         [STARTED, STARTED],
     ],

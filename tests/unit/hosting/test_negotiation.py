@@ -1,4 +1,4 @@
-"""What of a file is asked for: ranges, preconditions and codings as RFC 9110 has them."""
+"""What of a file a request selects: ranges, preconditions and codings as RFC 9110 has them."""
 
 from __future__ import annotations
 

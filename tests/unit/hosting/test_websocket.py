@@ -127,7 +127,7 @@ async def refuses_in_parts(_scope: Scope, _receive: Receive, send: Send) -> None
 )
 def test_an_application_may_refuse(app: Any, status: str, end: bytes) -> None:
     async def client(local: LocalServer) -> None:
-        raw = await local.ask(OPENING.format(path="/", fields="Connection: close\r\n").encode())
+        raw = await local.raw(OPENING.format(path="/", fields="Connection: close\r\n").encode())
         assert raw.startswith(b"HTTP/1.1 " + status.encode())
         assert end in raw.partition(b"\r\n\r\n")[2]
 
@@ -252,6 +252,6 @@ def test_a_request_that_is_no_proper_opening_never_reaches_the_application() -> 
         opening = OPENING.format(path="/", fields="Connection: close\r\n").replace(
             "Sec-WebSocket-Key", "X-Key"
         )
-        assert (await local.ask(opening.encode())).startswith(b"HTTP/1.1 400 ")
+        assert (await local.raw(opening.encode())).startswith(b"HTTP/1.1 400 ")
 
     local_server(lambda *_: pytest.fail("it was called")).run(client)

@@ -158,7 +158,7 @@ def test_a_failure_in_the_middle_of_a_body_closes_the_connection() -> None:
     events: list[str] = []
 
     async def client(local: LocalServer) -> None:
-        assert (await local.ask(raw_request())).endswith(b"one\r\n")
+        assert (await local.raw(raw_request())).endswith(b"one\r\n")
 
     local = local_server(app_with(lambda: Body(fails_late(), events)))
     local.run(client)

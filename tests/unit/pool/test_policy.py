@@ -73,7 +73,7 @@ class Pool:
         return policy.plan(list(self.slots.values()), self.limits, self.state, self.now)
 
     def settle(self) -> Plan:
-        """Asks and obeys until the plan asks for nothing more now."""
+        """Calls and follows the plan until it wants nothing more now."""
         for _ in range(10_000):
             plan = self.plan()
             self.obey(plan)

@@ -157,7 +157,7 @@ def test_a_handler_that_fails_is_a_500_and_the_server_goes_on(path: str, error: 
 
 def test_a_generator_that_fails_closes_the_connection_in_the_middle_of_the_body() -> None:
     async def client(local: LocalServer) -> None:
-        raw = await local.ask(b"GET /fails-late HTTP/1.1\r\nHost: a\r\n\r\n")
+        raw = await local.raw(b"GET /fails-late HTTP/1.1\r\nHost: a\r\n\r\n")
         assert raw.endswith(b"one \r\n")
 
     local = LocalServer()
@@ -200,7 +200,7 @@ def test_a_handler_for_malformed_requests_responds_to_them() -> None:
         response.done()
 
     async def client(local: LocalServer) -> None:
-        raw = await local.ask(b"nonsense\r\n\r\n")
+        raw = await local.raw(b"nonsense\r\n\r\n")
         assert raw.startswith(b"HTTP/1.1 400 ")
         assert raw.endswith(b"status 400")
 
@@ -209,7 +209,7 @@ def test_a_handler_for_malformed_requests_responds_to_them() -> None:
 
 def test_without_such_a_handler_the_engine_responds_to_a_malformed_request() -> None:
     async def client(local: LocalServer) -> None:
-        assert (await local.ask(b"nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        assert (await local.raw(b"nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
 
     def page(*_: object) -> None:
         pytest.fail("it is for paths that begin with /a")

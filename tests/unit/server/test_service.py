@@ -64,7 +64,7 @@ def test_a_malformed_request_reaches_the_hooks_and_the_engine_responds() -> None
     local = LocalServer(Function(hello), log_handler=lambda *what: reported.append(what))
 
     async def client(local: LocalServer) -> None:
-        assert (await local.ask(b"nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        assert (await local.raw(b"nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
 
     local.run(client)
     assert reported == [(None, "127.0.0.1")]
@@ -103,7 +103,7 @@ def test_abort_is_a_500_before_the_head_and_closes_in_a_stream() -> None:
         response = await local.get()
         assert (response.status, response.body) == (500, b"500 Internal Server Error")
         assert "x-shop" not in response.headers
-        assert (await local.ask(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")).endswith(b"part\r\n")
+        assert (await local.raw(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")).endswith(b"part\r\n")
 
     LocalServer(service).run(client)
 
