@@ -123,7 +123,7 @@ class Engine:
         Raises ValueError if the engine is closed.
         """
     def due(self) -> float | None:
-        """Seconds until the next turn is due even if `fileno()` is not readable; None for never. What changes
+        """Seconds until the next turn is due even if `fileno()` is not readable; None for never. A change
         after this call makes it readable."""
     def poll(self, timeout: float | None) -> bool:
         """One turn: waits at most `timeout` seconds, with None without a limit, and serves what is ready.
@@ -281,7 +281,7 @@ class Request:
     """The match of the handler's regex in the path; None if the handler has no regex."""
     @property
     def method(self) -> str:
-        """The method, in the case it came in."""
+        """The method, in the received case."""
     @property
     def path(self) -> str:
         """The path, percent-decoded as UTF-8; other bytes become U+FFFD. With `proxy_mode` it is the whole
@@ -467,7 +467,7 @@ class Response:
 
 @final
 class WSGICaller:
-    """Calls a WSGI application for each request. `base` is what all environs begin with; the path below
+    """Calls a WSGI application for each request. `base` is the common part of all environs; the path below
     `root_path` is PATH_INFO. A body that is a list is sent at once; any other goes to `deliver(body, request,
     response)`. What the application raises goes to `failed(error, request, response)`."""
 
@@ -485,9 +485,9 @@ class WSGICaller:
 @final
 class ASGICaller:
     """Calls an ASGI application for each request, in a task of `event_loop` that takes its first step at
-    once. `base` is what all scopes begin with; their paths begin with `root_path`. A call that completes its
-    response in that step is over. Otherwise a callback is called: `waits(request, response, exchange, task)`
-    if the task goes on, `ended(request, response, exchange, task)` if it ended in another way,
+    once. `base` is the common part of all scopes; their paths begin with `root_path`. A call that completes
+    its response in that step is over. Otherwise a callback is called: `waits(request, response, exchange,
+    task)` if the task goes on, `ended(request, response, exchange, task)` if it ended in another way,
     `failed(request, response, exchange, error)` if the application made no task. A client that asks for a
     WebSocket goes to `converse(scope, request, response)`."""
 
@@ -588,7 +588,7 @@ class HTTPExchange:
     def send(self, message: MutableMapping[str, Any]) -> _Awaitable[None]:
         """Takes a message of the application. Awaited, it waits while too much of the response is on its way.
 
-        Raises RuntimeError for a message that has no place now, TypeError for a wrong or missing key,
+        Raises RuntimeError for a message that is not expected now, TypeError for a wrong or missing key,
         InvalidResponse for a header that cannot be sent, and ConnectionGone, an OSError, if the client has
         left.
         """
@@ -625,7 +625,7 @@ class WebSocketExchange:
     def send(self, message: MutableMapping[str, Any]) -> _Awaitable[None]:
         """Takes a message of the application. Awaited, it waits while too much is on its way to the client.
 
-        Raises RuntimeError for a message that has no place now, TypeError for a wrong or missing key,
+        Raises RuntimeError for a message that is not expected now, TypeError for a wrong or missing key,
         ValueError for a close code that may not be sent (RFC 6455, section 7.4), InvalidResponse for a header
         that cannot be sent or a subprotocol that was not offered, and ConnectionGone, an OSError, if the
         client has left.
@@ -743,7 +743,7 @@ class Scoreboard:
     def states(self) -> bytes:
         """The state of each slot as one byte: 0 empty, 1 starting, 2 spare, 3 active, 4 draining."""
     def read(self, index: int) -> _Record | None:
-        """What the worker of a slot wrote about itself; None if the slot is empty. It is to be shown and
-        never relied on."""
+        """What the worker of a slot wrote about itself; None if the slot is empty. It is to be
+        displayed and never relied on."""
     def close(self) -> None:
         """Unmaps the memory. Every other method raises RuntimeError from then on."""

@@ -126,7 +126,7 @@ def test_a_body_that_cannot_be_kept_is_507_and_said(serve: Serve, tmp_path: obje
     os.rmdir(spool)
     response = only(server.raw(head("/length", length=20) + b"x" * 20))
     assert (response.status, response.headers["connection"]) == (507, "close")
-    server.wait_log("could not be kept")
+    server.wait_log("could not be stored")
     assert server.request("/length", "POST", b"short")[2] == b"5"
 
 

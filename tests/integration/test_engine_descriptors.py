@@ -107,5 +107,5 @@ def test_a_body_that_needs_a_file_is_507_when_there_is_none(serve: Serve) -> Non
         wait_until(lambda: count(server, SAID) == 1)
         mine.sendall(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n" + b"x" * 20)
         assert only(read_all(mine)).status == 507
-    server.wait_log("could not be kept")
+    server.wait_log("could not be stored")
     assert server.request("/body", "POST", b"x" * 20)[2] == b"20"

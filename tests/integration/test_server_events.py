@@ -68,7 +68,7 @@ def test_close_in_the_middle_of_a_stream_ends_both(server: Server, how: str) -> 
 def test_responding_twice_raises_and_the_first_response_stands(server: Server, how: str) -> None:
     status, _, body = server.request(f"/{how}/twice")
     assert (status, body) == (200, b"once")
-    server.wait_log("this response was answered before (handler PAGES.twice); a request has one response")
+    server.wait_log("the response was already sent (handler PAGES.twice); a request has one response")
     assert server.request(f"/{how}/done")[0] == 201
 
 

@@ -104,8 +104,8 @@ def test_a_handler_may_catch_that_and_respond_after_all(server: Server) -> None:
 
 def test_responding_twice_is_an_error_of_the_handler(server: Server) -> None:
     assert server.get("/twice") == b"once"
-    server.wait_log("handler PAGES.twice: this response was answered before (handler PAGES.twice)")
-    assert reported(server, "this response was answered before")
+    server.wait_log("handler PAGES.twice: the response was already sent (handler PAGES.twice)")
+    assert reported(server, "the response was already sent")
 
 
 def test_a_session_that_vanishes_later_is_a_500_and_an_error_and_the_server_goes_on(serve: Serve) -> None:

@@ -76,7 +76,7 @@ def test_a_function_may_close(server: Server) -> None:
 
 def test_a_second_response_is_an_error_and_the_first_one_stands(server: Server) -> None:
     assert server.get("/responds_twice") == b"first"
-    server.wait_log("handler function.responds_twice: this response was answered before")
+    server.wait_log("handler function.responds_twice: the response was already sent")
 
 
 @pytest.mark.parametrize(

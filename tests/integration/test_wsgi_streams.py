@@ -148,7 +148,7 @@ def test_bodies_that_are_made_in_turn_keep_their_contexts(server: Server) -> Non
 @pytest.mark.parametrize("empty", [1, 15, 16, 17, 20, 40])
 def test_a_body_may_begin_with_empty_pieces(server: Server, empty: int) -> None:
     assert server.get(f"/late?{empty}") == b"late, unset"
-    assert "did not answer" not in server.log
+    assert "did not respond" not in server.log
 
 
 def test_a_body_may_begin_with_empty_pieces_while_an_earlier_response_waits(server: Server) -> None:

@@ -1,8 +1,8 @@
-//! What the Python objects of one engine share: the engine, what waits for it,
-//! and the responses that were dropped unanswered.
+//! What the Python objects of one engine share: the engine, the table of
+//! pending callbacks, and the responses that were dropped unanswered.
 //!
-//! Always holds: none of the three is locked while Python runs. It must not
-//! know requests, responses or applications: they are above it.
+//! Always holds: none of the three is locked while Python runs. Knows no
+//! requests, responses or applications: they are above it.
 
 use crate::pending::{Pending, PendingTable};
 use prefork_engine::{Client, ExchangeId, Reactor};
@@ -20,15 +20,15 @@ pub(crate) struct Unanswered {
 }
 
 pub(crate) struct Core {
-    /// The guard has it too, weakly.
+    /// The guard has a weak reference to it.
     pub(crate) engine: Arc<Mutex<Reactor>>,
     pending: Mutex<PendingTable>,
     unanswered: Mutex<Vec<Unanswered>>,
     any_unanswered: AtomicBool,
 }
 
-/// Locks, also after a panic: what the mutex holds was left as it was before
-/// the step that panicked, near enough to serve the other connections.
+/// Locks, also after a panic: the value is consistent enough to serve the other
+/// connections.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -48,37 +48,37 @@ impl Core {
         locked(&self.engine)
     }
 
-    /// What waits, for one call.
+    /// The table of what is pending, for one call.
     pub(crate) fn pending(&self) -> MutexGuard<'_, PendingTable> {
         locked(&self.pending)
     }
 
-    /// Nothing waits for an exchange any more. What waited is returned to be
-    /// dropped after the caller has let go of what it borrows.
+    /// Removes all that is pending for an exchange. The caller drops it once it
+    /// borrows nothing, because that may run Python.
     pub(crate) fn forget(&self, exchange: ExchangeId) -> Option<Pending> {
         let pending = self.pending().remove(exchange)?;
         if pending.needs_gone() {
-            // A connection whose end is waited for cannot go to another worker.
+            // A connection whose end is to be reported cannot be handed off.
             self.engine().exchange(exchange).want_gone(false);
         }
         Some(pending)
     }
 
-    /// No body and no 504 is expected for the request any more, while its
-    /// connection may still close. What waited for them is returned to be dropped.
+    /// Removes what is pending for the body and for a 504 of a request. The caller
+    /// drops it once it borrows nothing.
     pub(crate) fn forget_request(&self, exchange: ExchangeId) -> Option<impl Sized + use<>> {
         self.pending().take(exchange, |pending| {
             Some((pending.collecting.take(), pending.overdue.take()))
         })
     }
 
-    /// Notes a response that was dropped. Called from a destructor, so at any
-    /// moment, even inside an allocation: what is to be done waits for the turn.
+    /// Notes a response that was dropped. A destructor may run at any moment,
+    /// even inside an allocation, so the response is sent in the engine's turn.
     pub(crate) fn add_unanswered(&self, unanswered: Unanswered) {
         locked(&self.unanswered).push(unanswered);
         self.any_unanswered.store(true, Ordering::Relaxed);
-        // If this is another thread, the loop may be waiting. It is not while
-        // the engine is in use.
+        // On another thread, the loop may be waiting. If the engine is locked,
+        // it is not.
         if let Ok(mut engine) = self.engine.try_lock() {
             engine.wake();
         }
@@ -86,7 +86,7 @@ impl Core {
 
     /// Takes the responses that were dropped.
     pub(crate) fn take_unanswered(&self) -> Vec<Unanswered> {
-        // After each event: reading costs less than writing.
+        // Called after each event: a load costs less than a swap.
         if !self.any_unanswered.load(Ordering::Relaxed) {
             return Vec::new();
         }

@@ -4,7 +4,7 @@
 use crate::core::{Core, locked};
 use crate::descriptor::borrowed;
 use crate::dispatch::Dispatcher;
-use crate::process::{end_stuck, hold_at_fork};
+use crate::process::{end_stuck, lock_at_fork};
 use crate::scoreboard::PyScoreboard;
 use crate::service::Service;
 use crate::settings::listener_settings;
@@ -31,7 +31,7 @@ const NO_TIME: Timespec = Timespec {
 pub struct Engine {
     core: Arc<Core>,
     dispatcher: Dispatcher,
-    /// Kept between turns for its memory.
+    /// Reused in each turn, to save an allocation.
     reports: Mutex<Vec<Report>>,
 }
 
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     /// Seconds until the next turn is due even if `fileno()` is not readable;
-    /// None for never. What changes after this call makes it readable.
+    /// None for never. A change after this call makes it readable.
     fn due(&self) -> Option<f64> {
         let due_ms = self.core.engine().prepare_elsewhere();
         due_ms.map(|ms| ms as f64 / 1000.0)
@@ -80,7 +80,8 @@ impl Engine {
     /// other exception costs one request and goes to `sys.unraisablehook`.
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         // A task may have dropped its response between two turns. The service
-        // that is told may give asyncio something to do: then there is no wait.
+        // that is called for it may schedule work for asyncio: then there is no
+        // wait.
         let timeout = match self.dispatcher.respond_to_unanswered(py) {
             true => Some(0.0),
             false => timeout,
@@ -176,7 +177,7 @@ impl Engine {
     ///
     /// Raises OSError.
     fn start_guard(&self) -> PyResult<()> {
-        hold_at_fork(&self.core.engine);
+        lock_at_fork(&self.core.engine);
         Reactor::start_guard(&self.core.engine, end_stuck).map_err(PyErr::from)
     }
 
@@ -249,7 +250,7 @@ impl Engine {
     }
 }
 
-/// The shorter of two waits; the engine's comes in milliseconds.
+/// The shorter of two waits. The engine's is in milliseconds.
 fn shorter(timeout_s: Option<f64>, wait_ms: Option<u64>) -> Option<Timespec> {
     let ours = wait_ms.map(|ms| ms.saturating_mul(1_000_000));
     let theirs = timeout_s.map(|seconds| (seconds.clamp(0.0, 1e9) * 1e9).ceil() as u64);
@@ -261,11 +262,11 @@ fn shorter(timeout_s: Option<f64>, wait_ms: Option<u64>) -> Option<Timespec> {
 }
 
 impl Engine {
-    /// Dispatches everything that has happened, until nothing more has.
+    /// Dispatches every event of the turn.
     fn serve(&self, py: Python<'_>) -> PyResult<()> {
         let services = self.dispatcher.services();
         loop {
-            let event = match surviving(|| self.core.engine().next_event()) {
+            let event = match catch_panic(|| self.core.engine().next_event()) {
                 Some(Some(event)) => event,
                 Some(None) => return Ok(()),
                 None => {
@@ -274,8 +275,8 @@ impl Engine {
                 }
             };
             let dispatcher = &self.dispatcher;
-            let result = surviving(|| dispatcher.dispatch(py, &services, event));
-            // Also the response to a request whose dispatch panicked.
+            let result = catch_panic(|| dispatcher.dispatch(py, &services, event));
+            // This includes the response to a request whose dispatch panicked.
             dispatcher.respond_to_unanswered(py);
             match result.unwrap_or(Ok(())) {
                 Err(error)
@@ -292,8 +293,8 @@ impl Engine {
     }
 }
 
-/// None after a panic, which is on standard error by then: it costs a request
-/// or a connection, never the process.
-fn surviving<T>(step: impl FnOnce() -> T) -> Option<T> {
+/// Runs `step`. None after a panic, whose message is on standard error then: a
+/// panic costs a request or a connection, not the process.
+fn catch_panic<T>(step: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(step)).ok()
 }

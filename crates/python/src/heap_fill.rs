@@ -4,13 +4,13 @@
 //! A page that parent and child share becomes the child's own as soon as the
 //! child writes one object into it. Freed objects leave gaps all over the pages
 //! of the parent, and an allocator uses those first: a few thousand small
-//! objects make some hundred pages private that way. With the gaps filled, what
-//! a child makes lies side by side.
+//! objects make some hundred pages private that way. With the gaps filled, the
+//! child's objects lie side by side.
 //!
-//! It depends on where the two allocators put blocks, but on none of their
-//! structures: it follows no address that they did not return. With other
-//! allocators (`PYTHONMALLOC`, a preloaded malloc) it takes a MiB or two and
-//! gains nothing.
+//! It depends on where the two allocators place blocks, and on none of their
+//! internal structures: it follows no address that they did not return. With
+//! other allocators (`PYTHONMALLOC`, a preloaded malloc) it allocates a MiB or
+//! two and gains nothing.
 
 use pyo3::ffi::{PyObject_Free, PyObject_Malloc};
 use pyo3::prelude::*;
@@ -34,18 +34,19 @@ const LARGEST_SMALL: usize = 512;
 const POOL_BYTES: usize = 1 << 14;
 const POOL_HEADER_BYTES: usize = 48;
 
-/// The most that is taken for one size. An allocator that has more is not the expected one.
-const ENOUGH_BYTES: usize = 1 << 20;
+/// The most that is allocated for one size. An allocator that has more free is not the
+/// expected one.
+const MAX_BYTES: usize = 1 << 20;
 
-/// Takes blocks of one size until all blocks of one pool come one after the
-/// other: that pool was empty, and is given back. `None`: there was no such pool,
-/// and there will be none for another size.
+/// Allocates blocks of one size until all blocks of a pool come in order: that
+/// pool was empty, and is freed again. `None`: there is no empty pool, for this
+/// size or any other.
 fn fill_pools(size: usize) -> Option<usize> {
     let whole = (POOL_BYTES - POOL_HEADER_BYTES) / size;
     let mut first = std::ptr::null_mut();
     let mut in_a_row = 0;
-    for taken in (0..ENOUGH_BYTES).step_by(size) {
-        // SAFETY: the GIL is held, and blocks are freed or left alone, never looked into.
+    for taken in (0..MAX_BYTES).step_by(size) {
+        // SAFETY: the GIL is held, and blocks are freed or kept, never read or written.
         let block = unsafe { PyObject_Malloc(size) };
         if block.is_null() {
             return None;
@@ -57,7 +58,7 @@ fn fill_pools(size: usize) -> Option<usize> {
         in_a_row = if next { in_a_row + 1 } else { 0 };
         if in_a_row == whole {
             for index in (0..whole).rev() {
-                // SAFETY: these addresses were all given out just now, by the same allocator.
+                // SAFETY: these addresses were all returned by the same allocator, above.
                 unsafe { PyObject_Free(first.byte_add(index * size)) };
             }
             return Some((taken + size).saturating_sub(whole * size));
@@ -66,8 +67,8 @@ fn fill_pools(size: usize) -> Option<usize> {
     None
 }
 
-/// Sizes to ask malloc for, from those below which it never takes a mapping of
-/// its own down to its smallest.
+/// Sizes to allocate with malloc, from one that is never a mapping of its own
+/// down to the smallest.
 fn heap_sizes() -> impl Iterator<Item = usize> {
     const FROM: usize = 1 << 16;
     const FINE: usize = 1 << 10;
@@ -80,16 +81,17 @@ fn heap_sizes() -> impl Iterator<Item = usize> {
     .take_while(|size| *size >= SMALLEST)
 }
 
-/// Takes chunks of malloc until they come from the top of the heap, where
-/// nothing was given out before.
+/// Allocates chunks with malloc until they come from the top of the heap, which
+/// was never used before.
 #[cfg(target_env = "gnu")]
 fn fill_chunks() -> usize {
     unsafe extern "C" {
         fn sbrk(increment: libc::intptr_t) -> *mut libc::c_void;
     }
-    // SAFETY: both only tell where the heap ends, and how much of its end is free.
+    // SAFETY: both only return where the heap ends, and how much of its end is
+    // free.
     let (end, free) = unsafe { (sbrk(0).addr(), libc::mallinfo().keepcost) };
-    // It is an int for ABI's sake; the top of a heap that large wraps, and then nothing is taken.
+    // `keepcost` is an int. If it overflows in a very large heap, nothing is allocated.
     let top = end.saturating_sub(usize::try_from(free).unwrap_or(end));
     heap_sizes().map(|size| fill_below(top, size)).sum()
 }
@@ -99,10 +101,10 @@ fn fill_chunks() -> usize {
     0
 }
 
-/// Takes chunks of one size until there is none below `top`.
+/// Allocates chunks of one size until none is below `top`.
 fn fill_below(top: usize, size: usize) -> usize {
-    for taken in (0..ENOUGH_BYTES).step_by(size) {
-        // SAFETY: the chunk is freed or left alone, and never looked into.
+    for taken in (0..MAX_BYTES).step_by(size) {
+        // SAFETY: the chunk is freed or kept, never read or written.
         unsafe {
             let chunk = libc::malloc(size);
             if chunk.is_null() || chunk.addr() >= top {
@@ -111,5 +113,5 @@ fn fill_below(top: usize, size: usize) -> usize {
             }
         }
     }
-    ENOUGH_BYTES
+    MAX_BYTES
 }

@@ -1,25 +1,28 @@
-//! The face of the engine in Python: the native module `prefork._engine`.
+//! The native module `prefork._engine`: the engine for Python.
 //!
-//! Layout, from the top down; each file uses only what is under it:
+//! Layout, from the top down. Each file uses only those below it:
 //!
 //! | file | owns |
 //! |---|---|
 //! | `engine.rs` | `Engine`: a turn of the loop, a process's place in its pool |
-//! | `dispatch/` | the way from an event of the engine to the Python it concerns |
-//! | `asgi/` | `ASGICaller`, `HTTPExchange`, `WebSocketExchange`: the calls of ASGI applications |
-//! | `wsgi/` | `WSGICaller`, `StartResponse`, `Input`: the calls of WSGI applications |
-//! | `events/` | `Request`, `Response` and what they are made of: what handlers are given |
-//! | `request_view.rs` | a request head as environ, scope and `Request` read it |
+//! | `dispatch/` | from an event of the engine to the Python code that handles it
+//! |
+//! | `asgi/` | `ASGICaller`, `HTTPExchange`, `WebSocketExchange`: calls of ASGI applications |
+//! | `wsgi/` | `WSGICaller`, `StartResponse`, `Input`: calls of WSGI applications |
+//! | `events/` | `Request`, `Response` and their parts, for handlers |
+//! | `request_view.rs` | a request head, for environ, scope and `Request` |
 //! | `service.rs` | the interface of a service, looked up once |
-//! | `settings.rs`, `options.rs` | options of Python as settings; the first is generated |
-//! | `core.rs`, `pending.rs` | what all objects of one engine share: the engine, and what waits for it |
+//! | `settings.rs`, `options.rs` | Python's options as settings; the first is generated |
+//! | `core.rs`, `pending.rs` | what all objects of one engine share: the engine, and the pending
+//! callbacks |
 //! | `names.rs`, `text.rs`, `request_body.rs`, `descriptor.rs`, `errors.rs` | conversions |
-//! | `scoreboard.rs`, `process.rs`, `heap_fill.rs` | each by itself: a pool's memory, system calls, the heap before a fork |
+//! | `scoreboard.rs`, `process.rs`, `heap_fill.rs` | independent of the rest: the scoreboard,
+//! system calls, the heap before a fork |
 //!
-//! Always holds: neither the engine nor the table of what waits is locked while
-//! Python runs, so whatever Python does in a call (respond, collect garbage,
-//! raise) finds them free. What Python sees is documented in the code, and
-//! `python/prefork/_engine.pyi` repeats it for editors; a test compares them.
+//! Always holds: neither the engine nor the pending table is locked while
+//! Python runs, so Python code may respond, collect garbage or raise in any
+//! call. The public classes are documented in the code, and
+//! `python/prefork/_engine.pyi` repeats that for editors; a test compares them.
 
 mod asgi;
 mod core;

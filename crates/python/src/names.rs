@@ -1,15 +1,17 @@
-//! Names as Python objects, each made once in a thread, because clients send the
-//! same few again and again.
+//! Names as Python objects. Each is made once per thread, because clients send
+//! the same few names again and again.
 
 use pyo3::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// More names are not kept: those that clients invent must not fill the memory.
-const MOST: usize = 256;
+/// No more names than this are kept: a client that invents names must not fill
+/// the memory.
+const MAX_NAMES: usize = 256;
 
-/// The hash of Fowler, Noll and Vo (FNV-1a). Collisions cannot hurt a table this small.
+/// The hash of Fowler, Noll and Vo (FNV-1a). Collisions do not matter in a table this
+/// small.
 #[derive(Clone, Copy)]
 struct Fnv(u64);
 
@@ -33,8 +35,8 @@ impl Hasher for Fnv {
 
 type Known<T> = HashMap<Box<[u8]>, Py<T>, BuildHasherDefault<Fnv>>;
 
-/// What was made of each name, by the name as it came. It belongs to one thread:
-/// a lock would cost more than the table saves.
+/// The object of each name, by the received bytes. It belongs to one thread: a
+/// lock would cost more than the table saves.
 pub(crate) struct Names<T>(RefCell<Known<T>>);
 
 impl<T> Names<T> {
@@ -55,7 +57,7 @@ impl<T> Names<T> {
             return made.clone_ref(py);
         }
         let made = make(name);
-        if known.len() < MOST {
+        if known.len() < MAX_NAMES {
             known.insert(name.into(), made.clone_ref(py));
         }
         made

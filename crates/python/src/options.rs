@@ -1,4 +1,4 @@
-//! How one option is read from an options object of Python (`options.py`).
+//! Reads one option from Python's options object (`options.py`).
 
 use crate::text::latin1;
 use pyo3::prelude::*;
@@ -12,7 +12,7 @@ where
     options.getattr(name)?.extract()
 }
 
-/// A time, which Python has in seconds.
+/// A time in seconds, as milliseconds.
 pub(crate) fn milliseconds(
     options: &Bound<'_, PyAny>,
     name: &Bound<'_, PyString>,

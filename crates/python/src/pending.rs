@@ -1,10 +1,10 @@
-//! What waits for something to happen: one `Pending` for each exchange, and the
-//! callbacks of each connection.
+//! The pending table: who waits for what. One `Pending` for each exchange, and
+//! the callbacks of each connection.
 //!
-//! Owns: the table. Always holds: an entry in which nothing waits is removed;
-//! what is taken out is returned, for the caller to drop after it has unlocked
-//! the table, because freeing a Python object may run Python. It must not know
-//! the classes of what waits: they are above it and come as [`Observer`].
+//! Owns: the table. Always holds: an empty entry is removed; what is removed is
+//! returned, and the caller drops it after it has unlocked the table, because
+//! freeing a Python object may run Python. Knows no class of the objects that
+//! wait: they are above it, and are [`Observer`]s here.
 
 use prefork_engine::{BodyPart, ConnectionId, ExchangeId};
 use prefork_wire::websocket::Message;
@@ -12,21 +12,21 @@ use pyo3::PyClass;
 use pyo3::prelude::*;
 use std::collections::HashMap;
 
-/// What happens to an exchange.
+/// A notification for the observer of an exchange.
 pub(crate) enum Notice {
-    /// The part of the request body that was asked for.
+    /// The requested part of the request body.
     BodyPart(BodyPart),
     /// A message from the peer of a WebSocket.
     Message(Message),
     /// A WebSocket has ended, with this code (RFC 6455, section 7.4) and reason.
     Ended { code: u16, reason: String },
-    /// All that was sent has left the process.
+    /// All queued output is sent.
     Drained,
-    /// The client is gone, or a response is no longer owed.
+    /// The client has left, or a response is no longer owed.
     Gone,
 }
 
-/// A class whose objects are told what happens to their exchange.
+/// A class whose objects observe their exchange.
 pub(crate) trait Observe: PyClass {
     fn notice(this: &Bound<'_, Self>, notice: Notice) -> PyResult<()>;
 }
@@ -57,14 +57,15 @@ impl Observer {
     }
 }
 
-/// What waits for one exchange.
+/// What is pending for one exchange.
 #[derive(Default)]
 pub(crate) struct Pending {
     /// The response to a request whose body is being collected.
     pub(crate) collecting: Option<Py<PyAny>>,
     /// The ASGI exchange in which an application waits, or which is an open WebSocket.
     pub(crate) observer: Option<Observer>,
-    /// Called with True when all that was written has left, with False if it never will.
+    /// Called with True when all output is sent, with False if the connection closes
+    /// first.
     pub(crate) drained: Option<Py<PyAny>>,
     /// Called when the client leaves before the response ends.
     pub(crate) gone: Option<Py<PyAny>>,
@@ -81,13 +82,13 @@ impl Pending {
             && self.overdue.is_none()
     }
 
-    /// Whether it has to be told that the client is gone.
+    /// Whether [`Notice::Gone`] is needed.
     pub(crate) fn needs_gone(&self) -> bool {
         self.observer.is_some() || self.gone.is_some()
     }
 }
 
-/// What waits, by exchange and by connection.
+/// What is pending, by exchange and by connection.
 #[derive(Default)]
 pub(crate) struct PendingTable {
     exchanges: HashMap<ExchangeId, Pending>,
@@ -96,17 +97,17 @@ pub(crate) struct PendingTable {
 }
 
 impl PendingTable {
-    /// Where something that waits for an exchange is put.
+    /// The entry of an exchange, made if there is none.
     pub(crate) fn entry(&mut self, exchange: ExchangeId) -> &mut Pending {
         self.exchanges.entry(exchange).or_default()
     }
 
-    /// Takes all that waits for an exchange.
+    /// Removes all that is pending for an exchange.
     pub(crate) fn remove(&mut self, exchange: ExchangeId) -> Option<Pending> {
         self.exchanges.remove(&exchange)
     }
 
-    /// Takes some of what waits for an exchange.
+    /// Removes some of what is pending for an exchange.
     pub(crate) fn take<T>(
         &mut self,
         exchange: ExchangeId,
@@ -125,7 +126,7 @@ impl PendingTable {
         Some(observer.clone_ref(py))
     }
 
-    /// Has `callback()` called when the connection closes.
+    /// Adds a callback for when the connection closes.
     pub(crate) fn add_closed(&mut self, connection: ConnectionId, callback: Py<PyAny>) {
         self.connections
             .entry(connection)
@@ -133,7 +134,7 @@ impl PendingTable {
             .push(callback);
     }
 
-    /// Takes the callbacks of a connection that is closed.
+    /// Removes the callbacks of a closed connection.
     pub(crate) fn remove_closed(&mut self, connection: ConnectionId) -> Vec<Py<PyAny>> {
         self.connections.remove(&connection).unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! System calls about this process that Python does not have: its death with its
-//! parent, its end while Python is stuck, and its fork beside a native thread.
+//! System calls about this process that Python does not have: to die with the
+//! parent, to exit while Python is stuck, and to fork beside a native thread.
 
 use prefork_engine::Reactor;
 use pyo3::prelude::*;
@@ -27,8 +27,8 @@ pub const STUCK: i32 = 124;
 /// last real-time signal, which few programs use.
 pub const TRACEBACKS: i32 = 64;
 
-/// Ends this process from a thread that is not Python's, whatever holds the
-/// GIL. Writes to standard error what it was stuck in, and then where, if
+/// Ends this process from a native thread, without the GIL. Writes the request
+/// that it is stuck in to standard error, and then the tracebacks if
 /// `faulthandler` is registered for `TRACEBACKS`.
 pub(crate) fn end_stuck(request: &str) -> ! {
     let text = format!(
@@ -36,35 +36,36 @@ pub(crate) fn end_stuck(request: &str) -> ! {
         std::process::id()
     );
     let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
-    // SAFETY: neither touches memory. `raise` returns when this thread has run the handler, which
-    // is C and async-signal-safe; without one the signal ends the process, as we do next.
-    // `_exit` runs nothing of the program, whose threads are in the middle of something.
+    // SAFETY: neither uses memory. `raise` returns when this thread has run the handler, which is
+    // C and async-signal-safe; without a handler the signal ends the process, as the next line
+    // does. `_exit` runs no code of the program, whose other threads are still running.
     unsafe {
         libc::raise(TRACEBACKS);
         libc::_exit(STUCK);
     }
 }
 
-/// The engine that the guard's thread uses too.
+/// The engine that the guard uses too.
 static GUARDED: OnceLock<Arc<Mutex<Reactor>>> = OnceLock::new();
 
 thread_local! {
     static HELD: Cell<Option<MutexGuard<'static, Reactor>>> = const { Cell::new(None) };
 }
 
-/// Locks the engine while this process forks. A child has only the thread that
-/// forked: a lock that another thread holds at that moment stays locked in it.
-pub(crate) fn hold_at_fork(engine: &Arc<Mutex<Reactor>>) {
-    extern "C" fn hold() {
+/// Locks the engine during each fork. A child has only the thread that forked:
+/// a lock that another thread holds at that moment would stay locked in the
+/// child.
+pub(crate) fn lock_at_fork(engine: &Arc<Mutex<Reactor>>) {
+    extern "C" fn lock() {
         let engine = GUARDED.get();
         HELD.set(engine.map(|engine| engine.lock().unwrap_or_else(PoisonError::into_inner)));
     }
-    extern "C" fn let_go() {
+    extern "C" fn unlock() {
         HELD.set(None);
     }
     if GUARDED.set(Arc::clone(engine)).is_ok() {
         // SAFETY: the functions exist as long as the process, and take only a lock that no thread
         // holds when it forks.
-        unsafe { libc::pthread_atfork(Some(hold), Some(let_go), Some(let_go)) };
+        unsafe { libc::pthread_atfork(Some(lock), Some(unlock), Some(unlock)) };
     }
 }

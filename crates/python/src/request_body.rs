@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::os::unix::fs::FileExt;
 
-/// `len` bytes of a body from `at` on; the body has that many.
+/// Reads `len` bytes of a body from `at` on. The body must have them.
 ///
 /// Raises OSError if its file cannot be read, and MemoryError.
 pub(crate) fn read_part<'py>(

@@ -1,9 +1,9 @@
-//! A request head as everything above it reads it: the handler's `Request`,
-//! WSGI's environ and ASGI's scope.
+//! A request head, as the handler's `Request`, WSGI's environ and ASGI's scope
+//! read it.
 //!
-//! Owns: the bytes of the head, what was parsed of them, and the client's
-//! address. Always holds: nothing is decoded before it is read. It must not
-//! know what it is read for.
+//! Owns: the bytes of the head, the parsed head, and the client's address.
+//! Always holds: nothing is decoded before it is read. Knows none of its
+//! readers.
 
 use crate::names::Names;
 use crate::text::{decode, percent_decode};
@@ -35,7 +35,7 @@ impl RequestView {
         self.of(self.head.method)
     }
 
-    /// The method, in the case it came in.
+    /// The method, in the received case.
     pub(crate) fn method<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
         match self.method_bytes() {
             b"GET" => intern!(py, "GET").clone(),
@@ -49,7 +49,7 @@ impl RequestView {
         self.of(self.head.target)
     }
 
-    /// Whether the target is only an authority, as CONNECT has it.
+    /// Whether the target is only an authority, as in CONNECT.
     pub(crate) fn is_authority(&self) -> bool {
         self.head.form == TargetForm::Authority
     }
@@ -60,7 +60,7 @@ impl RequestView {
         format!("{method} {}", String::from_utf8_lossy(self.target()))
     }
 
-    /// The path as it came; `/` where an absolute target has none.
+    /// The path, not decoded; `/` if an absolute target has none.
     pub(crate) fn raw_path(&self) -> &[u8] {
         match self.of(self.head.path) {
             b"" => b"/",
@@ -73,7 +73,7 @@ impl RequestView {
         percent_decode(self.raw_path())
     }
 
-    /// What follows the question mark, as it came; `None` without one.
+    /// The query, not decoded; `None` without a question mark.
     pub(crate) fn query(&self) -> Option<&[u8]> {
         self.head.query.map(|query| self.of(query))
     }
@@ -82,7 +82,7 @@ impl RequestView {
         self.head.version
     }
 
-    /// The authority that the client wrote: its Host field or its target's.
+    /// The authority that the client sent: in Host or in the target.
     pub(crate) fn host(&self) -> Option<&[u8]> {
         let host = self.head.host.or(self.head.authority);
         host.map(|host| self.of(host))
@@ -92,7 +92,7 @@ impl RequestView {
         self.head.websocket
     }
 
-    /// What it offers to a WebSocket.
+    /// The opening handshake of a WebSocket.
     pub(crate) fn opening(&self) -> Result<Opening, RemoteError> {
         Opening::read(&self.head, &self.bytes)
     }
@@ -125,7 +125,7 @@ thread_local! {
     static ADDRESSES: Names<PyString> = const { Names::new() };
 }
 
-/// Behind a proxy all clients have one of a few addresses: each is made once.
+/// The str is cached: behind a proxy all clients have one of a few addresses.
 fn address(py: Python<'_>, ip: IpAddr) -> Py<PyString> {
     let text = |_: &[u8]| PyString::new(py, &ip.to_canonical().to_string()).unbind();
     match ip {
@@ -134,7 +134,7 @@ fn address(py: Python<'_>, ip: IpAddr) -> Py<PyString> {
     }
 }
 
-/// What of `path` comes after `root`, if it is there or below.
+/// The part of `path` after `root`; `None` if it is not at or below `root`.
 pub(crate) fn below<'a>(path: &'a [u8], root: &str) -> Option<&'a [u8]> {
     if root.is_empty() {
         return Some(path);

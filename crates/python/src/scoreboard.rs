@@ -1,8 +1,8 @@
 //! The scoreboard as Python sees it: numbers become ints, nanoseconds become
 //! seconds, bytes become printable text.
 //!
-//! Always holds: what a worker wrote is shown and never relied on, and is safe
-//! on a terminal.
+//! Always holds: what a worker wrote is displayed and never relied on, and its
+//! text is safe on a terminal.
 
 use crate::descriptor::borrowed;
 use prefork_engine::scoreboard::{Board, Record, Slot, Value, View};
@@ -15,7 +15,7 @@ use std::os::fd::{AsRawFd, RawFd};
 enum Role {
     Manager(Board),
     Reader(View),
-    /// Closed, or this process has become a worker, whose only part of it is its slot.
+    /// Closed, or this process has become a worker, which has only its slot.
     Gone,
 }
 
@@ -29,8 +29,8 @@ pub struct PyScoreboard {
 }
 
 impl PyScoreboard {
-    /// Turns this forked process into the worker of a slot; the scoreboard itself is gone from
-    /// it, also on failure.
+    /// Makes this forked process the worker of a slot. The scoreboard is closed in it, also on
+    /// failure.
     pub(crate) fn enter(&mut self, index: usize, concurrency: u32) -> PyResult<Slot> {
         self.manager()?;
         match std::mem::replace(&mut self.role, Role::Gone) {
@@ -168,7 +168,7 @@ impl PyScoreboard {
     }
 
     /// What the worker of a slot wrote about itself; None if the slot is empty.
-    /// It is to be shown and never relied on.
+    /// It is to be displayed and never relied on.
     fn read<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Option<Bound<'py, PyDict>>> {
         self.view()?
             .read(index)
@@ -222,8 +222,7 @@ fn monotonic_ns() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
-/// Text that is safe on a terminal, whatever a client or a worker wrote: all but printable
-/// ASCII is escaped.
+/// Text that is safe on a terminal: all but printable ASCII is escaped.
 fn printable(bytes: &[u8]) -> String {
     bytes.iter().fold(
         String::with_capacity(bytes.len()),

@@ -1,9 +1,9 @@
-//! The service of one listener: what its requests are handed to, and what
-//! its responses begin with.
+//! The service of one listener: the Python object that gets its requests, and
+//! the options for its responses.
 //!
 //! The interface is documented in `python/prefork/_engine.pyi` (`_Service`);
-//! the table here names what is looked up, once, when it listens. It must not
-//! know requests and responses: they are above it.
+//! the table here is what `listen()` looks up. Knows no requests and responses:
+//! they are above it.
 
 use crate::core::Core;
 use crate::settings::{ServiceSettings, service_settings};
@@ -11,7 +11,7 @@ use prefork_engine::Peer;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
-/// Declares `Interface`: the attributes of a service and what each is taken as.
+/// Declares `Interface`: the attributes of a service and their types.
 macro_rules! interface {
     ($($name:ident: $kind:ty,)*) => {
         /// The attributes of a service, as `_Service` in the stub documents them.
@@ -44,7 +44,7 @@ interface! {
     adds_content_type: bool,
 }
 
-/// What an attribute of a service is taken as.
+/// How an attribute of a service is converted.
 trait Attribute: Sized {
     fn of(found: Bound<'_, PyAny>) -> PyResult<Self>;
 }
@@ -70,7 +70,7 @@ impl Attribute for Option<Py<PyAny>> {
 /// The Python object that a listener was opened for, and the options that its
 /// requests and responses need.
 pub(crate) struct Service {
-    /// Of the engine that listens for it.
+    /// That of the engine that listens.
     pub(crate) core: Arc<Core>,
     pub(crate) interface: Interface,
     pub(crate) settings: ServiceSettings,
@@ -89,13 +89,13 @@ impl Service {
         })
     }
 
-    /// Reports that something went wrong for one client.
+    /// Reports an error of one client.
     pub(crate) fn client_error(&self, py: Python<'_>, text: &str, client: Peer) -> PyResult<()> {
-        let told = (text, client.to_string());
-        self.interface.client_error.call1(py, told).map(drop)
+        let arguments = (text, client.to_string());
+        self.interface.client_error.call1(py, arguments).map(drop)
     }
 
-    /// Reports that something went wrong, or is right again, for the listener.
+    /// Reports a problem of the listener, or its end.
     pub(crate) fn server_warning(&self, py: Python<'_>, text: &str) -> PyResult<()> {
         self.interface.server_warning.call1(py, (text,)).map(drop)
     }

@@ -1,4 +1,4 @@
-//! Conversions between Python's text and bytes and the bytes on the wire.
+//! Conversions between Python's str and bytes and the bytes on the wire.
 
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::ffi;
@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use std::borrow::Cow;
 
-/// Text that came over the wire. RFC 9110, section 5.5 leaves bytes above ASCII
-/// opaque; Latin-1 maps each to one character and back.
+/// Received text as str. RFC 9110, section 5.5 leaves bytes above ASCII opaque;
+/// Latin-1 maps each to one character and back.
 pub(crate) fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
     let (start, len) = (bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t);
     // SAFETY: it reads `len` bytes from `start` and ignores a null third argument; it returns a
@@ -18,7 +18,7 @@ pub(crate) fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString>
     }
 }
 
-/// Text on its way out: Latin-1 where it fits, else UTF-8.
+/// Text to send: Latin-1 if it fits, otherwise UTF-8.
 pub(crate) fn latin1(text: &str) -> Vec<u8> {
     if text.is_ascii() {
         return text.as_bytes().to_vec();
@@ -29,7 +29,7 @@ pub(crate) fn latin1(text: &str) -> Vec<u8> {
         .unwrap_or_else(|| text.as_bytes().to_vec())
 }
 
-/// The bytes that an object is, or exposes as a buffer; `None` if it has none.
+/// An object's bytes, if it is bytes or exposes a buffer.
 pub(crate) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
     if let Ok(bytes) = object.cast::<PyBytes>() {
         return Ok(Some(bytes.clone()));
@@ -41,7 +41,8 @@ pub(crate) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound
     Ok(Some(bytes.cast_into()?))
 }
 
-/// RFC 3986, section 2.1. A percent sign without two hex digits stays as it is.
+/// Decodes percent-encoding (RFC 3986, section 2.1). A percent sign without two
+/// hex digits is kept.
 pub(crate) fn percent_decode(path: &[u8]) -> Cow<'_, [u8]> {
     if !path.contains(&b'%') {
         return Cow::Borrowed(path);

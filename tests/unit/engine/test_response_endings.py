@@ -128,7 +128,7 @@ def test_a_response_that_is_dropped_is_a_500_and_names_its_handler(run_engine: R
     there = run_engine(dropping)
     raw = there.raw(raw_request())
     assert raw.startswith(b"HTTP/1.1 500 ")
-    assert raw.endswith(b"the application did not answer\n")
+    assert raw.endswith(b"the application did not respond\n")
     assert there.service.unanswered_handlers == ["H"]
 
 

@@ -186,7 +186,7 @@ impl<G: Guarded> Guard<G> {
             // main thread a system call.
             Err(TryLockError::WouldBlock) => return (Next::Tick, None),
         };
-        let seen = self.look(&mut *guarded);
+        let seen = self.read_snapshot(&mut *guarded);
         let next = match judge(&seen) {
             Verdict::Progressing { fast } => {
                 self.step += seen.steps;
@@ -195,7 +195,7 @@ impl<G: Guarded> Guard<G> {
                 self.pause_ticks = if fast { SELDOM } else { 1 };
                 self.schedule(&mut *guarded)
             }
-            Verdict::Stuck => self.help(&mut *guarded),
+            Verdict::Stuck => self.handle_stuck(&mut *guarded),
             Verdict::LoopBlocked => {
                 self.pause_ticks = 1;
                 guarded.hand_off_waiting(&mut self.reports);
@@ -211,7 +211,7 @@ impl<G: Guarded> Guard<G> {
         (next, waiter)
     }
 
-    fn look(&self, guarded: &mut G) -> Snapshot {
+    fn read_snapshot(&self, guarded: &mut G) -> Snapshot {
         let (steps, activity) = {
             let main_thread = guarded.main_thread();
             (main_thread.steps - self.step, main_thread.activity)
@@ -230,7 +230,7 @@ impl<G: Guarded> Guard<G> {
     }
 
     /// The main thread is stuck.
-    fn help(&mut self, guarded: &mut G) -> Next {
+    fn handle_stuck(&mut self, guarded: &mut G) -> Next {
         self.pause_ticks = 1;
         guarded.hand_off_waiting(&mut self.reports);
         if let Some(request) = guarded.respond_for_stuck(self.since.elapsed()) {

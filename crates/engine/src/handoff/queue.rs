@@ -58,7 +58,7 @@ pub struct Queue {
     sender: OwnedFd,
     receiver: OwnedFd,
     /// The last send failed: the queue is full.
-    pub(crate) refuses: bool,
+    pub(crate) is_full: bool,
     /// The receiver is in the epoll set.
     pub(crate) registered: bool,
 }
@@ -70,7 +70,7 @@ impl Queue {
         Queue {
             sender,
             receiver,
-            refuses: false,
+            is_full: false,
             registered: false,
         }
     }
@@ -105,7 +105,7 @@ impl Queue {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let vector = [IoSlice::new(&message)];
         let sent = rustix::net::sendmsg(&self.sender, &vector, &mut ancillary, flags);
-        self.refuses = sent.is_err();
+        self.is_full = sent.is_err();
         sent.map(drop)
     }
 
@@ -151,7 +151,7 @@ mod tests {
         Queue::new(sender, receiver)
     }
 
-    fn metadata(number: u32) -> Metadata {
+    fn metadata_of(number: u32) -> Metadata {
         Metadata {
             listener: number,
             requests: u32::MAX - number,
@@ -163,19 +163,21 @@ mod tests {
     fn a_connection_comes_out_as_it_went_in() {
         let mut queue = queue();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        queue.send(ours.as_fd(), metadata(7)).unwrap();
-        queue.send(ours.as_fd(), metadata(8)).unwrap();
+        queue.send(ours.as_fd(), metadata_of(7)).unwrap();
+        queue.send(ours.as_fd(), metadata_of(8)).unwrap();
         drop(ours);
         assert_eq!(queue.len(), 2);
-        let Received::Connection(socket, told) = queue.receive() else {
+        let Received::Connection(socket, metadata) = queue.receive() else {
             panic!("nothing came out");
         };
-        assert_eq!(told, metadata(7));
+        assert_eq!(metadata, metadata_of(7));
         theirs.write_all(b"still here").unwrap();
         let mut received = [0; 10];
         UnixStream::from(socket).read_exact(&mut received).unwrap();
         assert_eq!(&received, b"still here");
-        assert!(matches!(queue.receive(), Received::Connection(_, told) if told == metadata(8)));
+        assert!(
+            matches!(queue.receive(), Received::Connection(_, metadata) if metadata == metadata_of(8))
+        );
         assert!(matches!(queue.receive(), Received::Nothing));
         assert_eq!(queue.len(), 0);
     }
@@ -185,15 +187,15 @@ mod tests {
         let mut queue = queue();
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let mut sent = 0;
-        while queue.send(ours.as_fd(), metadata(sent)).is_ok() {
+        while queue.send(ours.as_fd(), metadata_of(sent)).is_ok() {
             sent += 1;
             assert!(sent < 100_000);
         }
-        assert!(queue.refuses);
+        assert!(queue.is_full);
         assert_eq!(queue.len(), sent as usize);
         assert!(matches!(queue.receive(), Received::Connection(..)));
-        queue.send(ours.as_fd(), metadata(0)).unwrap();
-        assert!(!queue.refuses);
+        queue.send(ours.as_fd(), metadata_of(0)).unwrap();
+        assert!(!queue.is_full);
     }
 
     #[test]
@@ -219,7 +221,9 @@ mod tests {
             assert!(matches!(queue.receive(), Received::Invalid));
         }
         send(&[0xff; 16], &[ours.as_fd(); 5]);
-        assert!(matches!(queue.receive(), Received::Connection(_, told) if told.listener == !0));
+        assert!(
+            matches!(queue.receive(), Received::Connection(_, metadata) if metadata.listener == !0)
+        );
         drop(ours);
         assert_eq!(theirs.read(&mut [0; 1]).unwrap(), 0, "it is open nowhere");
     }

@@ -45,7 +45,7 @@ impl Transfer {
     /// Whether a connection of a draining listener will be handed off after its
     /// response, so that this need not be its last one.
     pub(crate) fn would_accept(&self, connection: &Connection, load: &Load) -> bool {
-        let accepted = self.queue.as_ref().is_some_and(|queue| !queue.refuses);
+        let accepted = self.queue.as_ref().is_some_and(|queue| !queue.is_full);
         accepted && !connection.wants_closed && load.pool_is_kept()
     }
 

@@ -1,5 +1,5 @@
-//! What `receive` and `send` of an ASGI application return. Awaited, it gives
-//! its value, most often at once, without a frame or a future.
+//! The awaitable that `receive` and `send` of an ASGI application return. Most
+//! often it has its value at once, without a frame or a future.
 
 use pyo3::PyClass;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
@@ -8,26 +8,28 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
-/// What a [`Source`] has for its reader now.
+/// The result of [`Source::next`].
 pub(crate) enum Next<'py> {
     Value(Bound<'py, PyAny>),
-    /// Nothing yet: to be asked again when this future is done.
+    /// Nothing yet: call again when this future is done.
     Future(Bound<'py, PyAny>),
 }
 
-/// A class whose objects give one value after the other. A value stays with the
-/// source until its reader runs, so that a reader that is cancelled loses none.
+/// A class whose objects give one value after the other. A value stays in the
+/// source until its reader runs, so that no value is lost if the reader is
+/// cancelled.
 pub(crate) trait Source: PyClass {
     fn next<'py>(this: &Bound<'py, Self>) -> PyResult<Next<'py>>;
 }
 
 enum State {
-    /// None, as often as it is awaited.
+    /// It returns None, as often as it is awaited.
     Nothing,
     Value(Py<PyAny>),
-    /// The value is that of a future, of which this is the iterator.
+    /// The value is that of a future. This is its iterator.
     Future(Py<PyAny>),
-    /// The value comes from a source, which is asked when the future is done.
+    /// The value comes from a source, which is called again when the future is
+    /// done.
     Source {
         waiter: Py<PyAny>,
         source: Py<PyAny>,
@@ -37,7 +39,7 @@ enum State {
 }
 
 impl State {
-    /// The iterator of the future that is waited for.
+    /// The iterator of the awaited future.
     fn waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         match self {
             State::Future(waiter) | State::Source { waiter, .. } => Some(waiter.bind(py).clone()),
@@ -79,7 +81,7 @@ impl Awaitable {
         Bound::new(source.py(), Awaitable(state))
     }
 
-    /// Asks the source again. A value ends the coroutine: it is raised in
+    /// Calls the source again. A value ends the coroutine: it is raised in
     /// StopIteration.
     fn ask_again(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
@@ -98,7 +100,7 @@ impl Awaitable {
                 if let State::Source { waiter, .. } = &mut slf.borrow_mut().0 {
                     std::mem::swap(waiter, &mut again);
                 }
-                Ok(()) // the former one is freed when this is not borrowed any more
+                Ok(()) // the former one is freed once this is not borrowed
             }
         }
     }
@@ -150,7 +152,7 @@ impl Awaitable {
         }
     }
 
-    /// As of a coroutine (PEP 492).
+    /// As for a coroutine (PEP 492).
     fn send<'py>(
         slf: &Bound<'py, Self>,
         _value: &Bound<'py, PyAny>,
@@ -161,7 +163,7 @@ impl Awaitable {
         }
     }
 
-    /// As of a coroutine (PEP 492).
+    /// As for a coroutine (PEP 492).
     #[pyo3(signature = (*error))]
     fn throw<'py>(
         slf: &Bound<'py, Self>,
@@ -178,7 +180,7 @@ impl Awaitable {
         }
     }
 
-    /// As of a coroutine (PEP 492).
+    /// As for a coroutine (PEP 492).
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let state = match &mut slf.borrow_mut().0 {

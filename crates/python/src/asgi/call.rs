@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 /// Calls an ASGI application for each request, in a task of `event_loop` that takes its
-/// first step at once. `base` is what all scopes begin with; their paths begin with
+/// first step at once. `base` is the common part of all scopes; their paths begin with
 /// `root_path`. A call that completes its response in that step is over. Otherwise a
 /// callback is called: `waits(request, response, exchange, task)` if the task goes on,
 /// `ended(request, response, exchange, task)` if it ended in another way,
@@ -34,7 +34,7 @@ pub struct AsgiCaller {
 impl AsgiCaller {
     #[new]
     #[pyo3(signature = (application, base, root_path, event_loop, *, converse, waits, ended, failed))]
-    #[expect(clippy::too_many_arguments, reason = "named where it is called")]
+    #[expect(clippy::too_many_arguments, reason = "the caller passes them by name")]
     fn new(
         application: Py<PyAny>,
         base: Py<PyDict>,
@@ -68,16 +68,16 @@ impl AsgiCaller {
         let py = request.py();
         let scope = scope(request, self.base.bind(py), &self.root_path)?;
         if request.borrow().view.asks_websocket() {
-            let told = (scope, request, response);
-            return self.converse.bind(py).call1(told).map(drop);
+            let arguments = (scope, request, response);
+            return self.converse.bind(py).call1(arguments).map(drop);
         }
         let exchange = HttpExchange::new(request, response, self.create_future.clone_ref(py));
         let exchange = Bound::new(py, exchange)?;
         let task = match self.start(&exchange, &scope) {
-            // The application raised in its call, or returned no coroutine.
+            // The application raised, or did not return a coroutine.
             Err(error) if error.is_instance_of::<PyException>(py) => {
-                let told = (request, response, exchange, error.into_value(py));
-                return self.failed.bind(py).call1(told).map(drop);
+                let arguments = (request, response, exchange, error.into_value(py));
+                return self.failed.bind(py).call1(arguments).map(drop);
             }
             started => started?,
         };
@@ -87,8 +87,8 @@ impl AsgiCaller {
             true if exchange.borrow().over() && !has_failed(&task) => return Ok(()),
             true => &self.ended,
         };
-        let told = (request, response, exchange, task);
-        callback.bind(py).call1(told).map(drop)
+        let arguments = (request, response, exchange, task);
+        callback.bind(py).call1(arguments).map(drop)
     }
 }
 
@@ -107,7 +107,8 @@ impl AsgiCaller {
     }
 }
 
-/// Whether a task that is done has raised, or was cancelled: then `exception()` raises.
+/// Whether a task that is done has raised or was cancelled. For a cancelled one,
+/// `exception()` raises.
 fn has_failed(task: &Bound<'_, PyAny>) -> bool {
     let exception = task.call_method0(intern!(task.py(), "exception"));
     !exception.is_ok_and(|exception| exception.is_none())

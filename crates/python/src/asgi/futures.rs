@@ -1,7 +1,7 @@
 //! Futures of the loop that wait for the same thing, the oldest first.
 //!
-//! Always holds: they are taken out of their owner before they are settled,
-//! because settling runs Python, which may add others.
+//! Always holds: they are taken out of their owner before they get a result,
+//! because that runs Python, which may add others.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 pub(crate) struct Futures(Vec<Py<PyAny>>);
 
 impl Futures {
-    /// With one more, and without those that were cancelled: an application
-    /// that waits again and again with a timeout leaves one each time.
+    /// Adds one, and removes those that were cancelled: an application that
+    /// waits repeatedly with a timeout leaves one each time.
     pub(crate) fn and(mut self, future: &Bound<'_, PyAny>) -> Self {
         let py = future.py();
         self.0
@@ -24,7 +24,7 @@ impl Futures {
         self.0.iter()
     }
 
-    /// Ends their waiting.
+    /// Wakes all: sets their result.
     pub(crate) fn wake(self, py: Python<'_>) -> PyResult<()> {
         for future in self.0 {
             let future = future.bind(py);
@@ -35,7 +35,7 @@ impl Futures {
         Ok(())
     }
 
-    /// Raises in them what `error` makes, an exception for each.
+    /// Sets an exception made by `error` in each.
     pub(crate) fn fail(self, py: Python<'_>, error: impl Fn() -> PyErr) -> PyResult<()> {
         for future in self.0 {
             let future = future.bind(py);

@@ -1,9 +1,10 @@
-//! One request and its response as messages of ASGI 3: the `receive` and
-//! `send` that an application is called with.
+//! One request and its response as messages of ASGI 3: the `receive` and `send`
+//! of an application.
 //!
-//! Owns: how far request and response are. Always holds: `receive` gives
-//! http.disconnect once the client is gone or the response complete; a message
-//! that has no place now raises, and changes nothing.
+//! Owns: the stage of the response, and the unread part of the request. Always
+//! holds: `receive` gives http.disconnect once the client has left or the
+//! response is complete; a message that is not expected raises, and changes
+//! nothing.
 
 use crate::asgi::awaitable::{Awaitable, Next, Source};
 use crate::asgi::messages::{self, Sent};
@@ -23,19 +24,19 @@ use rustix::fs::{Mode, OFlags};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
-/// What of the request body the application has not been given.
+/// The rest of the request body.
 enum Unread {
     Part(BodyPart),
-    /// More of it, which is to be asked for.
+    /// More of it, which must be pulled.
     More,
     Nothing,
 }
 
-/// How far the response is.
+/// The stage of the response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Owed,
-    /// Its head is known, and kept back until the first part of the body.
+    /// Its head is known, and is sent with the first part of the body.
     Begun {
         trailers: bool,
     },
@@ -50,7 +51,7 @@ enum Stage {
 }
 
 impl Stage {
-    /// The messages that have a place now.
+    /// The messages that are expected now.
     fn expects(self) -> &'static str {
         match self {
             Stage::Owed => "http.response.start",
@@ -119,7 +120,7 @@ impl HttpExchange {
     /// Takes a message of the application. Awaited, it waits while too much of
     /// the response is on its way.
     ///
-    /// Raises RuntimeError for a message that has no place now, TypeError for a
+    /// Raises RuntimeError for a message that is not expected now, TypeError for a
     /// wrong or missing key, InvalidResponse for a header that cannot be sent,
     /// and ConnectionGone, an OSError, if the client has left.
     fn send<'py>(
@@ -143,7 +144,7 @@ impl HttpExchange {
                 Self::path(slf, &message.path()?)?;
             }
             ("http.response.trailers", Stage::Trailing) => Self::trail(slf, message)?,
-            (kind, stage) => return Err(messages::out_of_place(kind, stage.expects())),
+            (kind, stage) => return Err(messages::unexpected(kind, stage.expects())),
         }
         Awaitable::done(py)
     }
@@ -151,7 +152,7 @@ impl HttpExchange {
     /// Ends all waiting in `receive` and `send`: the application has failed, and
     /// its request got a response without it.
     fn abort(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::lose_client(slf)?;
+        Self::set_gone(slf)?;
         waiting::release(slf)
     }
 
@@ -204,7 +205,7 @@ impl HttpExchange {
         let response = slf.borrow().waiting.response.bind(py).clone();
         let is_whole = !more && !trailers;
         if is_whole && response.borrow().state == State::Waiting {
-            // All of it at once: its length is known.
+            // The body is whole: its length is known.
             response.borrow_mut().content = Some(data.into_any().unbind());
             Self::complete(slf, &response)?;
             return Awaitable::done(py);
@@ -227,7 +228,8 @@ impl HttpExchange {
     fn path(slf: &Bound<'_, Self>, path: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let response = slf.borrow().waiting.response.bind(py).clone();
-        // Opening a pipe does not block: it is refused as not a regular file.
+        // NONBLOCK: a pipe is opened without blocking, and then refused, as it
+        // is not a regular file.
         let options = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::open(path.extract::<PathBuf>()?, options, Mode::empty())
             .map_err(std::io::Error::from)?;
@@ -264,8 +266,8 @@ impl HttpExchange {
 // ---- what happens to it --------------------------------------------------------
 
 impl HttpExchange {
-    /// The client is gone, or has got a response of the engine.
-    fn lose_client(slf: &Bound<'_, Self>) -> PyResult<()> {
+    /// The client has left, or the engine has responded.
+    fn set_gone(slf: &Bound<'_, Self>) -> PyResult<()> {
         slf.borrow_mut().stage = Stage::Gone;
         waiting::fail_sending(slf)?;
         waiting::wake_all(slf)
@@ -279,7 +281,7 @@ impl HttpExchange {
             .owes()
     }
 
-    /// How far the response is. Raises ConnectionGone if the client is gone.
+    /// The stage of the response. Raises ConnectionGone if the client is gone.
     fn expect_open(&self) -> PyResult<Stage> {
         match self.gone() {
             true => Err(client_left()),
@@ -299,8 +301,8 @@ impl HttpExchange {
         Some(part)
     }
 
-    /// Has the engine tell of the body, or after its end of the client's. False: the
-    /// client is gone.
+    /// Pulls the next part of the body, if there is more. False: the client has
+    /// left.
     fn ask(&self) -> bool {
         let mut engine = self.waiting.core.engine();
         match self.unread {
@@ -336,8 +338,8 @@ impl Observe for HttpExchange {
                 waiting::wake(this, Side::Receiving)
             }
             Notice::Drained => waiting::wake(this, Side::Sending),
-            Notice::Gone => Self::lose_client(this),
-            // Those of a WebSocket.
+            Notice::Gone => Self::set_gone(this),
+            // Only for a WebSocket.
             Notice::Message(_) | Notice::Ended { .. } => Ok(()),
         }
     }

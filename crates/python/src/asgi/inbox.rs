@@ -1,13 +1,13 @@
 //! Messages of a WebSocket that the application has not received.
 //!
-//! Always holds: with more than `MOST_BYTES` in it nothing is read from the
-//! peer, until half of that is left.
+//! Always holds: above `MOST_BYTES`, reading from the peer is paused until half
+//! of that is left.
 
 use prefork_wire::websocket::Message;
 use std::collections::VecDeque;
 
 const MOST_BYTES: usize = 64 * 1024;
-/// What a message costs besides its bytes: many empty ones are a lot too.
+/// The overhead of a message, so that empty messages count too.
 const MESSAGE_BYTES: usize = 64;
 
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Adds a message. True: reading is to be paused now.
+    /// Adds a message. True: reading must be paused now.
     pub(crate) fn push(&mut self, message: Message) -> bool {
         self.bytes += message.len() + MESSAGE_BYTES;
         self.messages.push_back(message);
@@ -27,7 +27,7 @@ impl Inbox {
         pauses
     }
 
-    /// Takes the oldest message, and says whether reading is to go on now.
+    /// Takes the oldest message. The flag: reading must be resumed now.
     pub(crate) fn pop(&mut self) -> Option<(Message, bool)> {
         let message = self.messages.pop_front()?;
         self.bytes -= message.len() + MESSAGE_BYTES;

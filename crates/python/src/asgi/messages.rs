@@ -1,10 +1,10 @@
-//! The language of ASGI messages, for HTTP and WebSocket alike: reads what an
-//! application sends, and makes what it receives.
+//! ASGI messages, for HTTP and WebSocket: reads what an application sends, and
+//! makes what it receives.
 //!
 //! Always holds: the same mistake has the same exception and the same text in
 //! both protocols. A wrong or missing key is a TypeError that says what was
-//! expected; a message that has no place now is a RuntimeError that says which
-//! would have one.
+//! expected; a message that is not expected is a RuntimeError that says which
+//! one is.
 
 use crate::events::headers::Headers;
 use crate::text::bytes_of;
@@ -26,7 +26,7 @@ impl<'py> Sent<'_, 'py> {
         self.0.py()
     }
 
-    /// The value of a key; `None` if the message has none, or None.
+    /// The value of a key; `None` if it is missing or None.
     fn optional(self, key: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyAny>>> {
         Ok(self.0.get_item(key)?.filter(|value| !value.is_none()))
     }
@@ -137,8 +137,8 @@ impl<'py> Sent<'_, 'py> {
     }
 }
 
-/// The message has no place now: the server expects another.
-pub(crate) fn out_of_place(kind: &str, expected: &str) -> PyErr {
+/// The message is not expected: the server expects another.
+pub(crate) fn unexpected(kind: &str, expected: &str) -> PyErr {
     PyRuntimeError::new_err(format!(
         "the application sent {kind}, the server expects {expected}"
     ))

@@ -1,9 +1,9 @@
 //! The binding of ASGI 3 (spec 2.5): scopes, and the `receive` and `send` of each call.
 //!
-//! `call.rs` calls an application and `tasks.rs` makes the task of that call.
-//! `http.rs` and `websocket.rs` are the two protocols, `scope.rs` makes what an
-//! application is called with, `messages.rs` reads and makes messages, and `waiting.rs`
-//! with `awaitable.rs`, `futures.rs` and `inbox.rs` is how an application waits.
+//! `call.rs` calls an application, and `tasks.rs` makes the task of that call.
+//! `http.rs` and `websocket.rs` are the two protocols, `scope.rs` makes the scope,
+//! `messages.rs` reads and makes messages; with `waiting.rs`, `awaitable.rs`,
+//! `futures.rs` and `inbox.rs` an application waits.
 
 pub(crate) mod awaitable;
 pub(crate) mod call;

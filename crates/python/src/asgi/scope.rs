@@ -1,5 +1,5 @@
-//! The scope of a request (ASGI 3): a copy of the base that all requests
-//! share, and on top of it what this one brings.
+//! The scope of a request (ASGI 3): a copy of the base that all requests share,
+//! with the values of this request.
 
 use crate::events::request::Request;
 use crate::names::Names;
@@ -18,7 +18,7 @@ thread_local! {
 /// `raw_path`, `query_string`, `client` and `headers` set, and `http_version`
 /// if it is 1.0. `state` and `extensions` of `base` are copied, because
 /// applications write to them. `path` begins with `root_path`, also if a proxy
-/// has taken that away.
+/// has removed that.
 pub(crate) fn scope<'py>(
     request: &Bound<'py, Request>,
     base: &Bound<'py, PyDict>,

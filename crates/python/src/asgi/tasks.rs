@@ -1,20 +1,20 @@
-//! Tasks of a loop that take their first step at once: in the engine's turn, in which no
-//! other task runs. A request that gets its response in that step costs no further turn.
+//! Tasks of a loop that take their first step at once: in the engine's turn, while no
+//! other task runs. A request whose response is complete in that step needs no further
+//! turn.
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
-/// To number all tasks, as asyncio does for those without a name, would cost each request
-/// some time.
+/// asyncio numbers tasks without a name, which costs time for each request.
 const NAME: &str = "request";
 
-/// How a task comes to take its first step.
+/// How the first step of a task is run.
 enum First {
-    /// It does so by itself, if it is asked to (CPython 3.12).
+    /// By the task itself (`eager_start`, CPython 3.12).
     Eager,
-    /// It has its loop call the step soon: for that moment the loop's `call_soon` is one
-    /// that keeps the step for us.
+    /// A new task passes the step to the loop's `call_soon`. `call_soon` is replaced for
+    /// that moment by `keep`, which stores the step.
     Kept {
         step: Py<FirstStep>,
         keep: Py<PyAny>,
@@ -54,10 +54,10 @@ impl Tasks {
         })
     }
 
-    /// Runs a coroutine as a task up to where it first waits.
+    /// Runs a coroutine as a task until it first waits.
     ///
-    /// Raises TypeError if it is no coroutine; what ends a process (SystemExit) also if the
-    /// coroutine raises it.
+    /// Raises TypeError if it is not a coroutine, and SystemExit or KeyboardInterrupt if
+    /// the coroutine raises it.
     pub(crate) fn start<'py>(&self, coroutine: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = coroutine.py();
         let make = || {
@@ -80,7 +80,7 @@ impl Tasks {
     }
 }
 
-/// What a new task hands to `call_soon`: its step, and the context to take it in.
+/// What a new task passes to `call_soon`: its step, and the context to run it in.
 #[pyclass(module = "prefork._engine")]
 struct FirstStep(Option<(Py<PyAny>, Py<PyAny>)>);
 

@@ -1,8 +1,8 @@
 //! How an application waits in an exchange, HTTP or WebSocket: the futures of
-//! its `receive` and `send`, and their place in the table of what waits.
+//! its `receive` and `send`, and its entry in the pending table.
 //!
-//! Always holds: an exchange is in that table from its first future on until it
-//! is released, so one that nothing waits for costs no lock.
+//! Always holds: an exchange is in that table from its first future until it is
+//! released, so an application that never waits costs no lock.
 
 use crate::asgi::futures::Futures;
 use crate::core::Core;
@@ -20,7 +20,7 @@ pub(crate) struct Waiting {
     pub(crate) core: Arc<Core>,
     pub(crate) exchange: ExchangeId,
     pub(crate) response: Py<Response>,
-    /// Makes a future of the loop that the application runs on.
+    /// Makes a future of the application's loop.
     create_future: Py<PyAny>,
     is_registered: bool,
     /// Those of `receive`.
@@ -62,8 +62,7 @@ impl Waiting {
         }
     }
 
-    /// Whether too much is on its way to the client; then the engine tells when
-    /// it has left.
+    /// Whether too much output is unsent. If so, `Notice::Drained` follows.
     pub(crate) fn has_much_to_send(&self) -> bool {
         let mut engine = self.core.engine();
         engine.exchange(self.exchange).unsent() > HIGH_WATER
@@ -84,7 +83,7 @@ impl Waiting {
     }
 }
 
-/// Has the exchange told what happens to it. False: the client is gone.
+/// Makes the exchange an observer. False: the client has left.
 pub(crate) fn register<T: Wait>(this: &Bound<'_, T>) -> bool {
     let (core, exchange, response) = {
         let mut fields = this.borrow_mut();
@@ -102,11 +101,11 @@ pub(crate) fn register<T: Wait>(this: &Bound<'_, T>) -> bool {
     response.borrow_mut(this.py()).has_pending = true;
     let observer = Observer::new(this);
     let former = core.pending().entry(exchange).observer.replace(observer);
-    drop(former); // not under the lock: freeing it may run Python
+    drop(former); // after the lock is released: freeing it may run Python
     true
 }
 
-/// A future that waits on one side. From now on the exchange is told what happens to it.
+/// Makes a future that waits on one side, and registers the exchange.
 pub(crate) fn future<'py, T: Wait>(
     this: &Bound<'py, T>,
     side: Side,
@@ -123,27 +122,27 @@ pub(crate) fn future<'py, T: Wait>(
     Ok(future)
 }
 
-/// Ends the waiting on one side.
+/// Wakes the futures of one side.
 pub(crate) fn wake<T: Wait>(this: &Bound<'_, T>, side: Side) -> PyResult<()> {
     take(this, side).wake(this.py())
 }
 
-/// Ends the waiting in `send`, because the client is gone.
+/// Fails the futures of `send`, because the client has left.
 pub(crate) fn fail_sending<T: Wait>(this: &Bound<'_, T>) -> PyResult<()> {
     take(this, Side::Sending).fail(this.py(), client_left)
 }
 
-/// Ends all waiting.
+/// Wakes all futures.
 pub(crate) fn wake_all<T: Wait>(this: &Bound<'_, T>) -> PyResult<()> {
     wake(this, Side::Sending)?;
     wake(this, Side::Receiving)
 }
 
-/// The exchange need not be told any more: ends all waiting.
+/// Removes the exchange from the pending table, and wakes all futures.
 pub(crate) fn release<T: Wait>(this: &Bound<'_, T>) -> PyResult<()> {
     let response = this.borrow_mut().waiting().response.clone_ref(this.py());
     let pending = response.borrow_mut(this.py()).forget();
-    drop(pending); // now that nothing is borrowed: freeing it may run Python
+    drop(pending); // nothing is borrowed here: freeing it may run Python
     wake_all(this)
 }
 

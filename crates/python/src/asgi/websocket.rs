@@ -1,11 +1,11 @@
-//! One WebSocket as messages of ASGI 3: the `receive` and `send` that an
-//! application is called with.
+//! One WebSocket as messages of ASGI 3: the `receive` and `send` of an
+//! application.
 //!
 //! Owns: what the application may do next, and the messages that it has not
-//! received. The engine speaks the protocol (RFC 6455): it joins frames, answers
-//! pings and closes what breaks the rules. Always holds: `receive` gives
-//! websocket.disconnect, as often as it is called, once the WebSocket is over; a
-//! message that has no place now raises, and changes nothing.
+//! received. The engine implements the protocol (RFC 6455): it joins frames,
+//! responds to Pings and closes on a protocol error. Always holds: once the
+//! WebSocket is over, `receive` gives websocket.disconnect, as often as it is
+//! called; a message that is not expected raises, and changes nothing.
 
 use crate::asgi::awaitable::{Awaitable, Next, Source};
 use crate::asgi::inbox::Inbox;
@@ -34,7 +34,7 @@ const ABNORMAL_CLOSURE: u16 = 1006;
 /// What the application may do next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Asked,
+    Connecting,
     Open,
     Refusing,
     Refused,
@@ -42,10 +42,12 @@ enum Stage {
 }
 
 impl Stage {
-    /// The messages that have a place now.
+    /// The messages that are expected now.
     fn expects(self) -> &'static str {
         match self {
-            Stage::Asked => "websocket.accept, websocket.close or websocket.http.response.start",
+            Stage::Connecting => {
+                "websocket.accept, websocket.close or websocket.http.response.start"
+            }
             Stage::Open => "websocket.send or websocket.close",
             Stage::Refusing => "websocket.http.response.body",
             Stage::Refused => "nothing more: the WebSocket is refused",
@@ -54,9 +56,9 @@ impl Stage {
     }
 }
 
-/// Where the client is.
+/// The state of the client.
 enum Peer {
-    There,
+    Connected,
     /// The client left before the WebSocket was accepted.
     Left,
     /// The WebSocket has ended, with this code and reason.
@@ -124,8 +126,8 @@ impl WebSocketExchange {
         let exchange = WebSocketExchange {
             opening,
             settings,
-            stage: Stage::Asked,
-            peer: Peer::There,
+            stage: Stage::Connecting,
+            peer: Peer::Connected,
             is_connected: false,
             inbox: Inbox::default(),
             waiting: Waiting::new(response, create_future),
@@ -168,7 +170,7 @@ impl WebSocketExchange {
     /// Takes a message of the application. Awaited, it waits while too much is
     /// on its way to the client.
     ///
-    /// Raises RuntimeError for a message that has no place now, TypeError for a
+    /// Raises RuntimeError for a message that is not expected now, TypeError for a
     /// wrong or missing key, ValueError for a close code that may not be sent
     /// (RFC 6455, section 7.4), InvalidResponse for a header that cannot be sent
     /// or a subprotocol that was not offered, and ConnectionGone, an OSError, if
@@ -184,18 +186,18 @@ impl WebSocketExchange {
         let stage = slf.borrow().stage;
         match (kind, stage) {
             ("websocket.send", Stage::Open) => return Self::message(slf, message),
-            ("websocket.accept", Stage::Asked) => Self::accept(slf, message)?,
+            ("websocket.accept", Stage::Connecting) => Self::accept(slf, message)?,
             ("websocket.close", Stage::Open) => {
                 let reason = message.text(intern!(py, "reason"))?;
                 let reason = reason.as_ref().map_or(Ok(""), |reason| reason.to_str())?;
                 slf.borrow_mut().close(message.close_code()?, reason)?;
             }
-            ("websocket.close", Stage::Asked) => Self::refuse(slf)?,
-            ("websocket.http.response.start", Stage::Asked) => {
+            ("websocket.close", Stage::Connecting) => Self::refuse(slf)?,
+            ("websocket.http.response.start", Stage::Connecting) => {
                 slf.borrow_mut().start(py, message)?
             }
             ("websocket.http.response.body", Stage::Refusing) => Self::body(slf, message)?,
-            (kind, stage) => return Err(messages::out_of_place(kind, stage.expects())),
+            (kind, stage) => return Err(messages::unexpected(kind, stage.expects())),
         }
         Awaitable::done(py)
     }
@@ -236,7 +238,7 @@ impl WebSocketExchange {
 // ---- what the application sends ----------------------------------------------
 
 impl WebSocketExchange {
-    /// Sends 101, and reports it to the service as any response.
+    /// Sends 101, and calls `request_ended` as for any response.
     fn accept(slf: &Bound<'_, Self>, message: Sent<'_, '_>) -> PyResult<()> {
         let py = slf.py();
         let headers = message.headers()?;
@@ -265,7 +267,7 @@ impl WebSocketExchange {
             response.code = 101;
             websocket.stage = Stage::Open;
         }
-        // It has begun in time.
+        // The response has begun in time.
         let exchange = slf.borrow().waiting.exchange;
         let overdue = service
             .core
@@ -352,7 +354,7 @@ impl WebSocketExchange {
 // ---- what happens to it --------------------------------------------------------
 
 impl WebSocketExchange {
-    /// What comes first of connect, messages and disconnect.
+    /// The next of connect, messages and disconnect.
     fn receive_next(&mut self) -> Received {
         if !std::mem::replace(&mut self.is_connected, true) {
             return Received::Connect;
@@ -365,8 +367,8 @@ impl WebSocketExchange {
         }
         match &self.peer {
             Peer::Ended(code, reason) => Received::Disconnect(*code, reason.clone()),
-            Peer::There if self.stage != Stage::Refused => Received::Nothing,
-            Peer::There | Peer::Left => Received::Disconnect(ABNORMAL_CLOSURE, String::new()),
+            Peer::Connected if self.stage != Stage::Refused => Received::Nothing,
+            Peer::Connected | Peer::Left => Received::Disconnect(ABNORMAL_CLOSURE, String::new()),
         }
     }
 
@@ -420,7 +422,7 @@ impl Observe for WebSocketExchange {
                 this.borrow_mut().peer = Peer::Left;
                 waiting::wake_all(this)
             }
-            // That of an HTTP exchange.
+            // Only for an HTTP exchange.
             Notice::BodyPart(_) => Ok(()),
         }
     }

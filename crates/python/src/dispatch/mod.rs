@@ -1,9 +1,9 @@
-//! From the engine's events to the Python that each concerns.
+//! From the engine's events to the Python code that handles them.
 //!
 //! Owns: the services of an engine and the callbacks about its listeners.
-//! `requests.rs` hands requests to a service, `progress.rs` tells what waits
-//! for an exchange what happens to it, `unanswered.rs` sees to responses that
-//! were dropped. Always holds: nothing is locked while Python runs.
+//! `requests.rs` passes requests to a service, `progress.rs` notifies what is
+//! pending for an exchange, `unanswered.rs` completes responses that were
+//! dropped. Always holds: nothing is locked while Python runs.
 
 mod progress;
 mod requests;
@@ -21,9 +21,9 @@ pub(crate) struct Dispatcher {
     core: Arc<Core>,
     /// In the order of their listeners.
     services: Mutex<Arc<Vec<Arc<Service>>>>,
-    /// Called once when this process has taken as many requests as it was to take.
+    /// Called once, when this process has got its maximum number of requests.
     request_limit_reached: Mutex<Option<Py<PyAny>>>,
-    /// Called when the last connection of a listener that drains is gone.
+    /// Called when the last connection of a draining listener is closed.
     drained: Mutex<HashMap<u32, Py<PyAny>>>,
 }
 
@@ -42,14 +42,14 @@ impl Dispatcher {
         Arc::make_mut(&mut locked(&self.services)).push(service);
     }
 
-    /// The services as they are now: a turn goes by those that it began with.
+    /// The services at this moment: a turn uses those that it began with.
     pub(crate) fn services(&self) -> Arc<Vec<Arc<Service>>> {
         Arc::clone(&locked(&self.services))
     }
 
     pub(crate) fn when_request_limit_reached(&self, callback: Py<PyAny>) {
         let former = locked(&self.request_limit_reached).replace(callback);
-        drop(former); // not under the lock: freeing it may run Python
+        drop(former); // after the lock is released: freeing it may run Python
     }
 
     pub(crate) fn when_drained(&self, listener: u32, callback: Py<PyAny>) {
@@ -57,9 +57,9 @@ impl Dispatcher {
         drop(former);
     }
 
-    /// Drops all that would be called.
+    /// Drops the services and all callbacks.
     pub(crate) fn clear(&self) {
-        // Freeing these may run Python, which must find the locks free.
+        // Freeing these may run Python, so no lock may be held.
         let pending = std::mem::take(&mut *self.core.pending());
         drop(pending);
         let services = std::mem::take(&mut *locked(&self.services));
@@ -68,7 +68,7 @@ impl Dispatcher {
         drop(drained);
     }
 
-    /// Tells Python of an event; `services` are those of this turn.
+    /// Passes an event to Python. `services` are those of this turn.
     pub(crate) fn dispatch(
         &self,
         py: Python<'_>,
@@ -160,7 +160,7 @@ impl Dispatcher {
     }
 }
 
-/// Reports what went wrong for a client, if anything did.
+/// Reports an error of a client, if there is one.
 fn report(
     py: Python<'_>,
     service: Option<&Arc<Service>>,

@@ -1,5 +1,5 @@
-//! What happens to an exchange after its request was handed over, on its way to
-//! what waits for it.
+//! Events of an exchange after its request was passed to the service: notifies
+//! what is pending for it.
 
 use crate::core::Core;
 use crate::dispatch::requests::forget_body;
@@ -9,7 +9,7 @@ use prefork_engine::{Client, ConnectionId, ExchangeId};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
-/// Tells the observer of an exchange, if it has one.
+/// Notifies the observer of an exchange, if it has one.
 pub(super) fn notify(
     py: Python<'_>,
     core: &Core,
@@ -35,13 +35,13 @@ pub(super) fn drained(py: Python<'_>, core: &Core, exchange: ExchangeId) -> PyRe
     }
 }
 
-/// The request body broke the rules while it was pulled: no more comes.
+/// The request body failed while it was pulled: no more comes.
 pub(super) fn body_failed(py: Python<'_>, core: &Core, exchange: ExchangeId) -> PyResult<()> {
     drop(core.forget_request(exchange));
     last_notice(py, core, exchange, Notice::Gone)
 }
 
-/// The request has got a 504: its response is no longer owed.
+/// The client has got a 504: no response is owed.
 pub(super) fn overdue(
     py: Python<'_>,
     core: &Core,
@@ -73,7 +73,8 @@ pub(super) fn ended(
     last_notice(py, core, exchange, Notice::Ended { code, reason })
 }
 
-/// The client left before its response was complete: nothing waits any more.
+/// The client left before its response was complete. Nothing is pending
+/// afterwards.
 pub(super) fn gone(py: Python<'_>, core: &Core, exchange: ExchangeId) -> PyResult<()> {
     forget_body(py, core, exchange);
     let pending = core.pending().remove(exchange).unwrap_or_default();
@@ -95,7 +96,7 @@ pub(super) fn closed(py: Python<'_>, core: &Core, connection: ConnectionId) -> P
     Ok(())
 }
 
-/// Tells the observer of an exchange for the last time.
+/// Notifies the observer of an exchange for the last time.
 fn last_notice(py: Python<'_>, core: &Core, exchange: ExchangeId, notice: Notice) -> PyResult<()> {
     let observer = core
         .pending()
@@ -106,7 +107,7 @@ fn last_notice(py: Python<'_>, core: &Core, exchange: ExchangeId, notice: Notice
     }
 }
 
-/// Calls back, if there is anything to call.
+/// Calls a callback, if there is one.
 pub(super) fn call(py: Python<'_>, callback: Option<Py<PyAny>>) -> PyResult<()> {
     match callback {
         Some(callback) => callback.call0(py).map(drop),

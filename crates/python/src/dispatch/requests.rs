@@ -1,8 +1,8 @@
-//! Requests on their way to the service: whole, with the body still to come,
-//! or malformed.
+//! Passes requests to the service: whole ones, those whose body follows, and
+//! malformed ones.
 //!
-//! Always holds: if a call of the service fails, a 500 is sent, even if its
-//! response is still held.
+//! Always holds: if a call of the service fails, a 500 is sent, even if Python
+//! still holds the response.
 
 use crate::asgi::call::AsgiCaller;
 use crate::core::Core;
@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-/// A request head has come; its body, if it has one, is still to be received.
+/// A request head has come. Its body, if it has one, is not read yet.
 pub(super) fn request(
     py: Python<'_>,
     service: Option<&Arc<Service>>,
@@ -39,7 +39,7 @@ pub(super) fn request(
     if is_tunnel {
         refuse_tunnel(py, &response)
     } else if !has_body {
-        hand_over(py, &service.interface.request, &request, &response).map(drop)
+        call_service(py, &service.interface.request, &request, &response).map(drop)
     } else if service.interface.pulls_bodies {
         pull(py, service, client.exchange, &request, &response)
     } else {
@@ -47,8 +47,8 @@ pub(super) fn request(
     }
 }
 
-/// CONNECT: no handler can open a tunnel, so no method is allowed on such a
-/// target (RFC 9110, section 15.5.6).
+/// Refuses CONNECT: no handler can open a tunnel, so no method is allowed for
+/// such a target (RFC 9110, section 15.5.6).
 fn refuse_tunnel(py: Python<'_>, response: &Py<Response>) -> PyResult<()> {
     let response = response.bind(py);
     response.setattr("code", 405)?;
@@ -56,7 +56,7 @@ fn refuse_tunnel(py: Python<'_>, response: &Py<Response>) -> PyResult<()> {
     Response::done(response)
 }
 
-/// The service is called now, and asks for the body itself.
+/// Calls the service at once. It reads the body in parts.
 fn pull(
     py: Python<'_>,
     service: &Service,
@@ -70,10 +70,11 @@ fn pull(
         return Ok(());
     };
     request.borrow_mut(py).first_part = Some(first.unwrap_or_default());
-    hand_over(py, &service.interface.request, request, response).map(drop)
+    call_service(py, &service.interface.request, request, response).map(drop)
 }
 
-/// The service says whether it wants the body, and is called again with it.
+/// Asks the service whether it wants the body. If so, it is called again with
+/// the body.
 fn collect(
     py: Python<'_>,
     service: &Service,
@@ -81,7 +82,7 @@ fn collect(
     request: &Py<Request>,
     response: Py<Response>,
 ) -> PyResult<()> {
-    let is_wanted = hand_over(py, &service.interface.head, request, &response)?;
+    let is_wanted = call_service(py, &service.interface.head, request, &response)?;
     if is_wanted && service.core.engine().exchange(exchange).collect().is_ok() {
         let mut pending = service.core.pending();
         pending.entry(exchange).collecting = Some(response.into_any());
@@ -89,7 +90,7 @@ fn collect(
     Ok(())
 }
 
-/// A collected body has come, or could not be kept.
+/// A collected body has come, or could not be stored.
 pub(super) fn body(
     py: Python<'_>,
     core: &Core,
@@ -103,20 +104,20 @@ pub(super) fn body(
     match body {
         Ok(body) => {
             request.borrow_mut(py).set_body(body);
-            hand_over(py, &service.interface.body, &request, &response).map(drop)
+            call_service(py, &service.interface.body, &request, &response).map(drop)
         }
         Err(error) => {
             response.borrow_mut(py).set_answered();
-            core.engine().exchange(exchange).reject(&NO_ROOM);
+            core.engine().exchange(exchange).reject(&NOT_STORED);
             let peer = response.borrow(py).client.peer;
             let text =
-                format!("a request body could not be kept: {error}; make room or set spool_dir");
+                format!("a request body could not be stored: {error}; make room or set spool_dir");
             service.client_error(py, &text, peer)
         }
     }
 }
 
-/// What came is not a request, or its body broke the rules.
+/// The client sent something that is not a request, or a malformed body.
 pub(super) fn malformed(
     py: Python<'_>,
     service: Option<&Arc<Service>>,
@@ -146,7 +147,8 @@ pub(super) fn malformed(
     taken.map(drop)
 }
 
-/// The body that a service waits for will not come, and no response is owed.
+/// Forgets a body that the service waits for: it will not come, and no response
+/// is owed.
 pub(super) fn forget_body(py: Python<'_>, core: &Core, exchange: ExchangeId) {
     if let Some((_, response)) = take_collecting(py, core, exchange) {
         response.borrow_mut(py).set_answered();
@@ -166,8 +168,9 @@ fn take_collecting(
     Some((request, response.clone().unbind()))
 }
 
-/// Hands a request to the service; returns whether its method returned true.
-fn hand_over(
+/// Calls a method of the service with a request. Returns whether it returned
+/// true.
+fn call_service(
     py: Python<'_>,
     method: &Py<PyAny>,
     request: &Py<Request>,
@@ -175,8 +178,8 @@ fn hand_over(
 ) -> PyResult<bool> {
     let called = catch_unwind(AssertUnwindSafe(|| {
         let (method, request, response) = (method.bind(py), request.bind(py), response.bind(py));
-        // The native ones are called without a detour through Python. Neither
-        // has subclasses: their exact type is quicker to compare.
+        // The native callers are called directly. They have no subclasses, and
+        // an exact type is compared faster.
         if method.is_exact_instance_of::<WsgiCaller>() {
             let caller = method.cast::<WsgiCaller>()?;
             return caller.get().call(request, response).map(|()| true);
@@ -193,7 +196,7 @@ fn hand_over(
     called.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-const NO_ROOM: RemoteError = RemoteError {
+const NOT_STORED: RemoteError = RemoteError {
     status: 507,
-    reason: "the request body could not be kept",
+    reason: "the request body could not be stored",
 };

@@ -1,5 +1,5 @@
-//! Responses that were dropped unanswered: the client gets a 500, or a closed
-//! connection in the middle of a body, and the service is told.
+//! Responses that were dropped unanswered: the client gets a 500, or its
+//! connection is closed in the middle of a body, and the service is called.
 
 use crate::core::{Core, Unanswered};
 use crate::events::request::Request;
@@ -28,8 +28,8 @@ pub(super) fn respond(
         .handler
         .as_ref()
         .map(|handler| handler.clone_ref(py));
-    let told = (handler, client.peer.to_string());
-    interface.unanswered.call1(py, told)?;
+    let arguments = (handler, client.peer.to_string());
+    interface.unanswered.call1(py, arguments)?;
     if let (Some(request_ended), false) = (&interface.request_ended, dropped.streaming) {
         let request = match dropped.request {
             Some(request) => Some(request.into_bound(py).cast_into::<Request>()?.unbind()),
@@ -45,7 +45,7 @@ pub(super) fn respond(
     Ok(())
 }
 
-/// Ends what the response began. False: it is over already.
+/// Sends the 500 or closes the connection. False: no response is owed.
 fn reject(core: &Core, dropped: &Unanswered) -> bool {
     let exchange = dropped.client.exchange;
     let mut engine = core.engine();
@@ -61,5 +61,5 @@ fn reject(core: &Core, dropped: &Unanswered) -> bool {
 
 const UNANSWERED: RemoteError = RemoteError {
     status: 500,
-    reason: "the application did not answer",
+    reason: "the application did not respond",
 };

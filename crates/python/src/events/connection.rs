@@ -1,4 +1,4 @@
-//! The connection that a request came over, as its handler sees it.
+//! The connection of a request, for its handler.
 
 use crate::core::Core;
 use prefork_engine::{ConnectionId, Peer};

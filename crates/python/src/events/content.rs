@@ -1,5 +1,4 @@
-//! A response's body, or a part of one, as a handler gives it: str, bytes, a
-//! part of a file or None.
+//! A response's body, or a part of one: str, bytes, a part of a file, or None.
 
 use crate::errors::InvalidResponse;
 use crate::events::file_part::PyFilePart;
@@ -8,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyString};
 
-/// One of the types that a handler may give as content.
+/// The types that content may have.
 pub(crate) enum ResponseContent<'a, 'py> {
     Nothing,
     Text(&'a Bound<'py, PyString>, &'a str),
@@ -17,7 +16,7 @@ pub(crate) enum ResponseContent<'a, 'py> {
 }
 
 impl<'a, 'py> ResponseContent<'a, 'py> {
-    /// Raises InvalidResponse for what is none of them.
+    /// Raises InvalidResponse for any other type.
     pub(crate) fn new(py: Python<'py>, object: Option<&'a Py<PyAny>>) -> PyResult<Self> {
         let Some(object) = object.map(|object| object.bind(py)) else {
             return Ok(ResponseContent::Nothing);
@@ -49,9 +48,10 @@ impl<'a, 'py> ResponseContent<'a, 'py> {
         }
     }
 
-    /// Its bytes. Many bytes are not copied: the engine keeps the Python object
-    /// until they are sent. Those of a subclass are, because the engine frees
-    /// what it keeps and no Python code may run there.
+    /// The content for the engine. A large str or bytes is not copied: the
+    /// engine keeps the Python object until it is sent. A subclass is copied,
+    /// because the engine frees the object, and its destructor could run Python
+    /// there.
     pub(crate) fn content(&self) -> Content<'a> {
         match self {
             ResponseContent::Nothing => Content::Copied(b""),

@@ -1,4 +1,5 @@
-//! The header fields of a response: a Python object only once one was asked for.
+//! The header fields of a response. They become a Python object when Python
+//! reads them first.
 
 use crate::events::headers::Headers;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -30,7 +31,7 @@ impl Fields {
         }
     }
 
-    /// The fields as a Python object; changes of it change the response.
+    /// The fields as a Python object. Changing it changes the response.
     pub(crate) fn share<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, Headers>> {
         match self {
             Fields::Shared(headers) => Ok(headers.bind(py).clone()),

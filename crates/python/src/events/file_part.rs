@@ -1,4 +1,4 @@
-//! A part of a file, as a handler puts it in a response.
+//! A part of a file, as the content of a response.
 
 use crate::descriptor::borrowed;
 use prefork_engine::FilePart;

@@ -1,4 +1,4 @@
-//! Header fields as Python sees them: in order, with repeats, names without case.
+//! Header fields for Python: in order, with repeats, names without case.
 //!
 //! Always holds: all fields are in one allocation, however many there are.
 
@@ -20,7 +20,7 @@ const USUAL_BYTES: usize = 192;
 #[pyclass(module = "prefork._engine")]
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// For each field the lengths of name and value, and then name and value.
+    /// For each field: the lengths of name and value, then name and value.
     bytes: Vec<u8>,
 }
 
@@ -46,7 +46,7 @@ type BytePair<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 /// `None` for anything but a pair of byte strings.
 fn byte_pair<'py>(pair: &Bound<'py, PyAny>) -> Option<BytePair<'py>> {
     if let Ok(pair) = pair.extract() {
-        return Some(pair); // a tuple, as nearly always
+        return Some(pair); // nearly always a tuple
     }
     let mut items = pair.try_iter().ok()?;
     let mut next = || bytes_of(&items.next()?.ok()?).ok()?;

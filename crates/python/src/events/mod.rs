@@ -1,5 +1,4 @@
-//! What a handler of the native event API is given: `request.rs`, `response.rs` and what
-//! they are made of.
+//! The objects of the native event API: `request.rs`, `response.rs` and their parts.
 
 pub(crate) mod connection;
 pub(crate) mod content;

@@ -1,4 +1,5 @@
-//! A request, as its handler sees it. What is not read is not made.
+//! A request, for its handler. Each Python object is made when it is read
+//! first.
 
 use crate::events::connection::Connection;
 use crate::events::headers::Headers;
@@ -27,7 +28,7 @@ pub struct Request {
     scheme: &'static str,
     pub(crate) view: RequestView,
     body: Option<Arc<Body>>,
-    /// What had come of a body that its application pulls, when it was called.
+    /// The part of a pulled body that came before the application was called.
     pub(crate) first_part: Option<BodyPart>,
     path: PyOnceLock<Py<PyString>>,
     content: PyOnceLock<Py<PyBytes>>,
@@ -66,8 +67,8 @@ impl Request {
         self.view.values(name.as_bytes()).next()
     }
 
-    /// The server as the client addresses it: the configured name, what the
-    /// client wrote, or the address that it connected to.
+    /// The authority of the server: the configured name, what the client sent,
+    /// or the address that it connected to.
     fn authority(&self) -> String {
         let settings = &self.service.settings;
         if let Some(hostname) = &settings.hostname {
@@ -95,7 +96,7 @@ impl Request {
 
 #[pymethods]
 impl Request {
-    /// The method, in the case it came in.
+    /// The method, in the received case.
     #[getter]
     fn method<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
         self.view.method(py)
@@ -211,7 +212,7 @@ impl Request {
             let io = py.import(intern!(py, "io"))?;
             return io.call_method1(intern!(py, "BytesIO"), (self.content(py)?,));
         };
-        // Through the link in /proc it gets a position of its own.
+        // Opened through /proc, the file has a position of its own.
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
         let fd = std::fs::File::open(link).or_else(|_| file.try_clone());
         let fd = fd.map_err(PyOSError::new_err)?.into_raw_fd();

@@ -1,9 +1,8 @@
 //! A response: filled by a handler, then sent once.
 //!
-//! Owns: what the handler has set, and how far the response is. Always holds:
-//! it is sent once or its connection closed; one that is dropped before that
-//! is left to the engine's turn, which sends a 500. While Python runs, it is
-//! not borrowed.
+//! Owns: what the handler has set, and the state of the response. Always holds:
+//! it is sent once, or its connection is closed; if it is dropped before that,
+//! the engine's turn sends a 500. While Python runs, it is not borrowed.
 
 use crate::core::{Core, Unanswered};
 use crate::errors::{AlreadyAnswered, ConnectionGone, InvalidResponse};
@@ -25,9 +24,9 @@ use std::sync::Arc;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Waiting,
-    /// The head is sent, the body is being made.
+    /// The head is sent, the body is not complete.
     Streaming,
-    /// Done, closed, or sent by the engine instead.
+    /// Complete, closed, or sent by the engine.
     Answered,
 }
 
@@ -39,7 +38,7 @@ pub struct Response {
     pub(crate) service: Arc<Service>,
     pub(crate) client: Client,
     pub(crate) state: State,
-    /// Something waits for it in the table of `pending.rs`.
+    /// It may have an entry in the pending table.
     pub(crate) has_pending: bool,
     /// The status code, 200 unless it is set (RFC 9110, section 15).
     #[pyo3(get, set)]
@@ -241,7 +240,7 @@ impl Response {
             };
             let hook = response.service.interface.request_ended.as_ref();
             let hook = hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)));
-            // A response that could not be sent is still owed.
+            // A response that could not be sent is still pending.
             let is_over = response.state == State::Answered;
             let pending = if is_over { response.forget() } else { None };
             (result, hook, pending)
@@ -281,7 +280,8 @@ impl Response {
     /// `done()` comes first. Returns False if no body is being streamed.
     fn when_drained(slf: &Bound<'_, Self>, callback: Py<PyAny>) -> bool {
         let can_drain = |response: &Response| {
-            // The connection may stream the response to its next request by now.
+            // If this one is complete, the connection may already stream the
+            // response to its next request.
             let mut engine = response.core().engine();
             response.state == State::Streaming
                 && engine.exchange(response.client.exchange).want_drained()
@@ -349,7 +349,7 @@ impl Response {
     }
 
     fn __clear__(&mut self) {
-        self.leave_unanswered(); // while it is known what was given the request
+        self.leave_unanswered(); // before `handler` is cleared: the log names it
         self.content = None;
         self.headers = Fields::default();
         self.request = None;
@@ -360,8 +360,8 @@ impl Response {
 // ---- sending -------------------------------------------------------------------
 
 impl Response {
-    /// Sends head and content; returns by how much the content differs from
-    /// its Content-Length.
+    /// Sends head and content. Returns by how much the content differs from its
+    /// Content-Length.
     fn respond(&mut self, py: Python<'_>) -> PyResult<i64> {
         let content = self.content.as_ref().map(|content| content.clone_ref(py));
         let content = ResponseContent::new(py, content.as_ref())?;
@@ -371,8 +371,8 @@ impl Response {
         Ok(difference)
     }
 
-    /// Sends a part of the body, and the head before the first one; returns how
-    /// many of its bytes its Content-Length has no room for.
+    /// Sends a part of the body, and the head before the first one. Returns how
+    /// many bytes exceed the Content-Length.
     fn write_part(&mut self, py: Python<'_>, data: Option<Py<PyAny>>) -> PyResult<i64> {
         let data = data.or_else(|| Some(self.content.as_ref()?.clone_ref(py)));
         let part = ResponseContent::new(py, data.as_ref())?;
@@ -393,7 +393,8 @@ impl Response {
         Ok(surplus as i64)
     }
 
-    /// Ends a stream; returns what it lacks of its Content-Length, negative.
+    /// Ends a stream. Returns the number of missing bytes of its
+    /// Content-Length, as a negative number.
     fn finish(&mut self) -> PyResult<i64> {
         self.state = State::Answered;
         let result = self.core().engine().exchange(self.client.exchange).finish();
@@ -412,10 +413,10 @@ impl Response {
         })
     }
 
-    /// The exception for what the engine did not take.
+    /// The exception for an error of the engine.
     pub(crate) fn not_sent(&mut self, error: LocalError) -> PyErr {
         match error {
-            // Nothing was sent: a response that can be is still owed.
+            // Nothing was sent: a response is still owed.
             LocalError::Invalid(invalid) => InvalidResponse::new_err(invalid.to_string()),
             LocalError::Closed | LocalError::OutOfTurn => {
                 self.state = State::Answered;
@@ -430,12 +431,12 @@ impl Response {
             None => String::new(),
         };
         AlreadyAnswered::new_err(format!(
-            "this response was answered before{handler}; a request has one response"
+            "the response was already sent{handler}; a request has one response"
         ))
     }
 
-    /// A body that does not match its Content-Length is an error of the
-    /// application. The client sees a truncated body, the error handler why.
+    /// Reports a body that does not match its Content-Length to the error
+    /// handler: it is an error of the application.
     fn report_length(slf: &Bound<'_, Self>, difference: i64) -> PyResult<()> {
         let text = match difference {
             0 => return Ok(()),
@@ -464,10 +465,11 @@ impl Response {
     }
 }
 
-// ---- what waits for it, and its end without being sent ------------------------------
+// ---- callbacks, and the end without being sent --------------------------------------
 
 impl Response {
-    /// Registers a callback, if `may_happen` still holds; returns whether it did.
+    /// Registers a callback, unless `may_happen` is false. Returns whether it
+    /// did.
     fn register(
         slf: &Bound<'_, Self>,
         may_happen: impl FnOnce(&Response) -> bool,
@@ -487,22 +489,22 @@ impl Response {
         true
     }
 
-    /// Nothing waits for it any more. What waited is returned to be dropped
-    /// once this is not borrowed: that may run Python.
+    /// Removes all that is pending. The caller drops it once the response is
+    /// not borrowed, because that may run Python.
     pub(crate) fn forget(&mut self) -> Option<Pending> {
-        // After each response: a flag costs less than a lock.
+        // Called for each response: a flag costs less than a lock.
         if !std::mem::take(&mut self.has_pending) {
             return None;
         }
         self.core().forget(self.client.exchange)
     }
 
-    /// The engine has sent a response instead, or none is owed.
+    /// The engine has sent the response, or none is owed.
     pub(crate) fn set_answered(&mut self) {
         self.state = State::Answered;
     }
 
-    /// Leaves it to the engine's turn, unless it was sent.
+    /// Passes the response to the engine's turn, unless it was sent.
     pub(crate) fn leave_unanswered(&mut self) {
         if self.state == State::Answered {
             return;

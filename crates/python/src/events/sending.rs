@@ -1,5 +1,5 @@
-//! A response's head on its way to the engine: its own header fields, and the
-//! defaults of its server that it does not set.
+//! Passes a response's head to the engine: its own header fields, and the
+//! server's defaults for those that it does not set.
 
 use crate::events::content::ResponseContent;
 use crate::events::headers::Headers;
@@ -15,7 +15,7 @@ pub(crate) struct ResponseHead<'a> {
 }
 
 impl<'a> ResponseHead<'a> {
-    /// Sends the head with its whole content. Returns by how much the content
+    /// Sends the head and the whole content. Returns by how much the content
     /// differs from its Content-Length.
     pub(crate) fn respond(self, content: &ResponseContent<'_, '_>) -> Result<i64, LocalError> {
         let fields = self.all_fields(content);
@@ -25,7 +25,8 @@ impl<'a> ResponseHead<'a> {
             .respond(self.code, fields, content.content())
     }
 
-    /// Sends the head of a response whose body comes in parts, `first` the first.
+    /// Sends the head of a response whose body comes in parts, of which `first`
+    /// is the first.
     pub(crate) fn start(self, first: &ResponseContent<'_, '_>) -> Result<(), LocalError> {
         let fields = self.all_fields(first);
         let mut engine = self.service.core.engine();
@@ -34,7 +35,7 @@ impl<'a> ResponseHead<'a> {
             .start(self.code, fields, Length::Unknown)
     }
 
-    /// All its header fields: a Content-Type if it needs one, its own, and the
+    /// All header fields: a Content-Type if it needs one, its own, and the
     /// server's defaults.
     fn all_fields<'f>(
         &'f self,

@@ -10,9 +10,9 @@ use crate::wsgi::start_response::StartResponse;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-/// Calls a WSGI application for each request. `base` is what all environs begin
-/// with; the path below `root_path` is PATH_INFO. A body that is a list is sent
-/// at once; any other goes to `deliver(body, request, response)`. What the
+/// Calls a WSGI application for each request. `base` is the common part of all
+/// environs; the path below `root_path` is PATH_INFO. A body that is a list is
+/// sent at once; any other goes to `deliver(body, request, response)`. What the
 /// application raises goes to `failed(error, request, response)`.
 #[pyclass(name = "WSGICaller", module = "prefork._engine", frozen)]
 pub struct WsgiCaller {
@@ -69,8 +69,8 @@ impl WsgiCaller {
             Ok(()) => Ok(()),
             // SystemExit too: a request must not end the process.
             Err(error) => {
-                let told = (error.into_value(py), request, response);
-                self.failed.bind(py).call1(told).map(drop)
+                let arguments = (error.into_value(py), request, response);
+                self.failed.bind(py).call1(arguments).map(drop)
             }
         }
     }

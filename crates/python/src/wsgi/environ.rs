@@ -1,5 +1,5 @@
 //! The environ of a request (PEP 3333, RFC 3875): a copy of the base that all
-//! requests share, and on top of it what this one brings.
+//! requests share, with the values of this request.
 
 use crate::names::Names;
 use crate::request_view::{RequestView, below};
@@ -16,8 +16,9 @@ thread_local! {
     static KEYS: Names<PyString> = const { Names::new() };
 }
 
-/// `base` with what a request brings. `base` describes a GET over HTTP/1.1
-/// without a query, a body and an address of the client: only what differs is set.
+/// A copy of `base` with the values of a request. `base` describes a GET over
+/// HTTP/1.1 without a query, a body and an address of the client: only what
+/// differs is set.
 pub(crate) fn environ<'py>(
     base: &Bound<'py, PyDict>,
     request: &RequestView,
@@ -76,7 +77,7 @@ fn set_client(environ: &Bound<'_, PyDict>, request: &RequestView) -> PyResult<()
 fn set_fields(environ: &Bound<'_, PyDict>, request: &RequestView) -> PyResult<()> {
     let py = environ.py();
     for (name, value) in request.fields() {
-        // The coding of the body has been undone.
+        // The body is passed decoded.
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             continue;
         }
@@ -97,7 +98,7 @@ fn set_body(environ: &Bound<'_, PyDict>, body: Arc<Body>) -> PyResult<()> {
     environ.set_item(intern!(py, "wsgi.input"), Input::of(body))
 }
 
-/// What stands between the values of repeated fields (RFC 9110, section 5.3;
+/// The separator between the values of repeated fields (RFC 9110, section 5.3;
 /// RFC 9113, section 8.2.3 for cookies).
 fn separator(name: &[u8]) -> &'static [u8] {
     match name.eq_ignore_ascii_case(b"cookie") {

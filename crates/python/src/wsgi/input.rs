@@ -1,7 +1,7 @@
 //! `wsgi.input`: the body of a request as a WSGI application reads it (PEP 3333).
 //!
-//! Always holds: a body on disk is read where it is; reading one never moves
-//! the position of another reader.
+//! Always holds: a body on disk is read from its file, and never moves the
+//! position of another reader.
 
 use crate::request_body::read_part;
 use prefork_engine::Body;
@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyList};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// Lines of a body on disk are looked for in steps of this.
+/// The block size in which a body on disk is searched for line ends.
 const BLOCK_BYTES: usize = 8 * 1024;
 
 /// `wsgi.input` (PEP 3333): the body of a request as a binary stream, which
@@ -59,7 +59,7 @@ impl Input {
         py: Python<'py>,
         hint: Option<i64>,
     ) -> PyResult<Bound<'py, PyList>> {
-        // As io.IOBase has it, no hint is what is not positive.
+        // As in io.IOBase, a hint that is not positive is no hint.
         let enough = hint
             .filter(|hint| *hint > 0)
             .map_or(u64::MAX, |hint| hint as u64);
@@ -95,7 +95,7 @@ impl Input {
         self.body.as_ref().map_or(0, |body| body.len()) - self.at
     }
 
-    /// The next `len` bytes; there are so many.
+    /// Takes the next `len` bytes. The body must have them.
     fn take<'py>(&mut self, py: Python<'py>, len: u64) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = match self.body.as_deref() {
             Some(body) => read_part(py, body, self.at, len)?,
@@ -105,7 +105,7 @@ impl Input {
         Ok(bytes)
     }
 
-    /// How many of the next `most` bytes are one line.
+    /// The length of the next line, at most `most`.
     fn line(&self, most: u64) -> std::io::Result<u64> {
         let end = |bytes: &[u8]| bytes.iter().position(|&byte| byte == b'\n');
         let file = match self.body.as_deref() {
@@ -132,7 +132,7 @@ impl Input {
     }
 }
 
-/// As for a file of Python: a negative size, or none, is no limit.
+/// As for a Python file: a negative size, or none, is no limit.
 fn limit(size: Option<i64>) -> u64 {
     size.and_then(|size| u64::try_from(size).ok())
         .unwrap_or(u64::MAX)

@@ -1,5 +1,5 @@
-//! The binding of WSGI (PEP 3333): `call.rs` calls the application with what `environ.rs`
-//! and `input.rs` make, and `start_response.rs` takes its response.
+//! The binding of WSGI (PEP 3333): `call.rs` calls the application with the objects of
+//! `environ.rs` and `input.rs`, and `start_response.rs` is its response.
 
 pub(crate) mod call;
 pub(crate) mod environ;

@@ -1,6 +1,6 @@
-//! The response of a WSGI call, which is its `start_response` too (PEP 3333).
+//! The response of a WSGI call, which is also its `start_response` (PEP 3333).
 //!
-//! Always holds: what the application gives is checked before anything of it is
+//! Always holds: what the application passes is checked before any of it is
 //! sent, so a mistake gets a 500.
 
 use crate::errors::InvalidResponse;
@@ -97,7 +97,7 @@ impl StartResponse {
 }
 
 impl StartResponse {
-    /// A response as the `start_response` of a call.
+    /// Makes a response the `start_response` of a call.
     pub(crate) fn around(py: Python<'_>, response: Response) -> PyResult<Py<Response>> {
         let call = PyClassInitializer::from(response).add_subclass(StartResponse { called: false });
         Ok(Bound::new(py, call)?.into_super().unbind())
@@ -148,7 +148,7 @@ impl StartResponse {
     }
 }
 
-/// The number of a status such as `200 OK`; the phrase is replaced by our own.
+/// The code of a status such as `200 OK`. The server writes its own phrase.
 fn code(status: &Bound<'_, PyAny>) -> PyResult<u16> {
     let text = status.cast::<PyString>().ok().map(|text| text.to_str());
     let (digits, phrase) = match &text {
@@ -187,7 +187,7 @@ fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Headers> {
     Ok(fields)
 }
 
-/// RFC 2616, section 13.5.1, as PEP 3333 has it.
+/// RFC 2616, section 13.5.1, as PEP 3333 requires.
 fn is_hop_by_hop(name: &[u8]) -> bool {
     let known: &[&[u8]] = match name.len() {
         2 => &[b"te"],
