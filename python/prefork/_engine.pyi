@@ -52,9 +52,9 @@ def die_with_parent(parent: int) -> bool:
     """
 
 def fill_heap() -> int:
-    """Allocates, for good, the memory that is free between the objects of this process, and returns how many
-    bytes that is. It is for the moment before a fork, on the thread that forks: the child's objects then lie
-    in pages of their own, and fewer shared pages are copied."""
+    """Allocates the free memory between the objects of this process, and keeps it. Returns its size in bytes.
+    To be called before a fork, on the thread that forks: the child's objects then lie in pages of their own, and
+    fewer shared pages are copied."""
 
 class _Service(Protocol):
     """What the requests of a listener are handed to: the interface between the engine and a kind of
@@ -442,8 +442,8 @@ class Response:
         """
     def done(self) -> None:
         """Completes the response: sends head and content, or ends a stream. If the client has left, nothing
-        is sent and nothing raised; the error handler was told. A content that differs from its Content-Length
-        is cut, or the connection closed, and reported to the error handler.
+        is sent and nothing raised; the error handler is called. A content that differs from its
+        Content-Length is cut, or the connection closed, and reported to the error handler.
 
         Raises AlreadyAnswered; and InvalidResponse for what cannot be sent, after which nothing was and a
         response is still owed.
@@ -487,7 +487,7 @@ class ASGICaller:
     """Calls an ASGI application for each request, in a task of `event_loop` that takes its first step at
     once. `base` is the common part of all scopes; their paths begin with `root_path`. A call that completes
     its response in that step is over. Otherwise a callback is called: `waits(request, response, exchange,
-    task)` if the task goes on, `ended(request, response, exchange, task)` if it ended in another way,
+    task)` if the task continues, `ended(request, response, exchange, task)` if it ended in another way,
     `failed(request, response, exchange, error)` if the application made no task. A client that asks for a
     WebSocket goes to `converse(scope, request, response)`."""
 

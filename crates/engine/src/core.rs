@@ -351,8 +351,8 @@ impl Core {
 
     /// Ends what is open on a connection of a draining listener and would last:
     /// a WebSocket. If idle connections are given time to bring one more
-    /// request, only this worker exits, and the peer is told that it may
-    /// connect again.
+    /// request, only this worker exits, and the close code says that the peer
+    /// may connect again.
     pub(crate) fn drain_connection(&mut self, key: u32) {
         let now_ms = self.cx.clock.now_ms;
         if let Some(connection) = self.connections.get_mut(key) {

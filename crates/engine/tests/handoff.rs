@@ -122,11 +122,11 @@ impl Worker {
 
 fn received(client: &mut TcpStream) -> String {
     let mut response = Vec::new();
-    let mut piece = [0; 1000];
+    let mut buffer = [0; 1000];
     while !response.ends_with(b"fine") {
-        let len = client.read(&mut piece).unwrap();
+        let len = client.read(&mut buffer).unwrap();
         assert!(len > 0, "closed");
-        response.extend_from_slice(&piece[..len]);
+        response.extend_from_slice(&buffer[..len]);
     }
     String::from_utf8(response).unwrap()
 }
@@ -162,7 +162,7 @@ fn a_queue_that_is_full_leaves_a_connection_where_it_is() {
 }
 
 #[test]
-fn nonsense_in_the_queue_does_no_harm() {
+fn an_invalid_message_in_the_queue_does_no_harm() {
     let pair = Pair::new();
     let mut worker = Worker::new(&pair, true);
     let mut client = worker.client();

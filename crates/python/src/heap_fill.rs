@@ -15,10 +15,10 @@
 use pyo3::ffi::{PyObject_Free, PyObject_Malloc};
 use pyo3::prelude::*;
 
-/// Allocates, for good, the memory that is free between the objects of this
-/// process, and returns how many bytes that is. It is for the moment before a
-/// fork, on the thread that forks: the child's objects then lie in pages of
-/// their own, and fewer shared pages are copied.
+/// Allocates the free memory between the objects of this process, and keeps it.
+/// Returns its size in bytes. To be called before a fork, on the thread that
+/// forks: the child's objects then lie in pages of their own, and fewer shared
+/// pages are copied.
 #[pyfunction]
 pub fn fill_heap(_held: Python<'_>) -> usize {
     let in_pools = (ALIGNMENT..=LARGEST_SMALL)

@@ -1,5 +1,5 @@
-//! The pending table: who waits for what. One `Pending` for each exchange, and
-//! the callbacks of each connection.
+//! The pending table: one `Pending` for each exchange, and the callbacks of
+//! each connection.
 //!
 //! Owns: the table. Always holds: an empty entry is removed; what is removed is
 //! returned, and the caller drops it after it has unlocked the table, because

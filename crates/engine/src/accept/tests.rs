@@ -33,7 +33,7 @@ fn a_process_without_a_descriptor_accepts_nothing_at_all() {
     assert_eq!(accepts(&acceptor), (false, false));
     assert!(
         !acceptor.pause_without_descriptor(&set, 0, 1_000),
-        "it is told once"
+        "it is reported once"
     );
     assert_eq!(acceptor.due_ms(), Some(1_250));
     assert_eq!(
@@ -51,8 +51,8 @@ fn a_process_without_a_descriptor_accepts_nothing_at_all() {
         acceptor.retry_descriptors(&set, 1_499),
         DescriptorNews::None
     );
-    let recovered = DescriptorNews::Resumed { listener: 0 };
-    assert_eq!(acceptor.retry_descriptors(&set, 1_500), recovered);
+    let resumed = DescriptorNews::Resumed { listener: 0 };
+    assert_eq!(acceptor.retry_descriptors(&set, 1_500), resumed);
     assert_eq!(acceptor.due_ms(), None);
 }
 

@@ -1,4 +1,4 @@
-//! What the application does about an exchange of a connection.
+//! The calls of the application for an exchange of a connection.
 //!
 //! Each call goes to the protocol of the exchange. A call that names no exchange,
 //! or one of another protocol, is an error of the application.
@@ -166,8 +166,8 @@ impl Connection {
     }
 
     /// Closes an open WebSocket, because the listener drains. `others_stay`:
-    /// other workers still accept, so the client is told that it may connect
-    /// again.
+    /// other workers still accept, so the close code says that the client may
+    /// connect again.
     pub(crate) fn drain(&mut self, cx: &mut Context, others_stay: bool) {
         let code = match others_stay {
             true => CloseCode::SERVICE_RESTART,

@@ -216,7 +216,7 @@ fn the_exchange_is_told_before_the_connection_and_only_if_it_waits() {
         } = bench;
         connection.close(&mut cx, None);
         assert_eq!(cx.load.in_flight(), 0);
-        let told: Vec<&str> = cx
+        let reported: Vec<&str> = cx
             .events
             .iter()
             .map(|event| match event {
@@ -225,7 +225,7 @@ fn the_exchange_is_told_before_the_connection_and_only_if_it_waits() {
                 _ => "another",
             })
             .collect();
-        assert_eq!(told.join(" "), expected);
+        assert_eq!(reported.join(" "), expected);
     }
 }
 

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_dropped_with_what_came_along() {
+    fn an_invalid_message_is_dropped_with_its_descriptors() {
         let queue = queue();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let send = |message: &[u8], descriptors: &[BorrowedFd<'_>]| {

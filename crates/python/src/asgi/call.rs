@@ -13,7 +13,7 @@ use pyo3::types::PyDict;
 /// Calls an ASGI application for each request, in a task of `event_loop` that takes its
 /// first step at once. `base` is the common part of all scopes; their paths begin with
 /// `root_path`. A call that completes its response in that step is over. Otherwise a
-/// callback is called: `waits(request, response, exchange, task)` if the task goes on,
+/// callback is called: `waits(request, response, exchange, task)` if the task continues,
 /// `ended(request, response, exchange, task)` if it ended in another way,
 /// `failed(request, response, exchange, error)` if the application made no task. A client
 /// that asks for a WebSocket goes to `converse(scope, request, response)`.

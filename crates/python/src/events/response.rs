@@ -224,7 +224,7 @@ impl Response {
 
     /// Completes the response: sends head and content, or ends a stream. If the
     /// client has left, nothing is sent and nothing raised; the error handler
-    /// was told. A content that differs from its Content-Length is cut, or the
+    /// is called. A content that differs from its Content-Length is cut, or the
     /// connection closed, and reported to the error handler.
     ///
     /// Raises AlreadyAnswered; and InvalidResponse for what cannot be sent,

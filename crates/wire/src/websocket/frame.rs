@@ -65,7 +65,7 @@ impl FrameHead {
         let Some((bytes, rest)) = input.split_first_chunk::<2>() else {
             return Ok(None);
         };
-        let start = Start::judge(*bytes)?;
+        let start = Start::check(*bytes)?;
         let Some((len, rest)) = read_length(start.short_len, rest)? else {
             return Ok(None);
         };
@@ -93,8 +93,8 @@ struct Start {
 }
 
 impl Start {
-    /// Refuses what the first two bytes of a client's frame must not say.
-    fn judge([first, second]: [u8; 2]) -> Result<Self, RemoteError> {
+    /// Checks the first two bytes of a client's frame.
+    fn check([first, second]: [u8; 2]) -> Result<Self, RemoteError> {
         let start = Self {
             last: first & LAST != 0,
             compressed: first & COMPRESSED != 0,

@@ -1,4 +1,4 @@
-//! Rows about where a body ends: the ground of request smuggling.
+//! Rows about where a body ends, which request smuggling exploits.
 
 use prefork_wire::{Framing, Limits};
 

@@ -32,7 +32,7 @@ fn a_method_that_is_no_token_is_refused_at_its_first_wrong_byte() {
     assert_eq!(refuse(400, "GÉT / HTTP/1.1\r\n"), 2);
     assert_eq!(refuse(400, b" GET / HTTP/1.1\r\n"), 1);
     assert_eq!(refuse(400, b"\tGET / HTTP/1.1\r\n"), 1);
-    // A TLS client that knocked at the wrong port.
+    // A TLS client on the wrong port.
     assert_eq!(refuse(400, b"\x16\x03\x01\x02\x00\x01\x00"), 1);
 }
 

@@ -1,5 +1,5 @@
-//! What a head costs: `cargo test --release -p prefork-wire -- --ignored --nocapture
-//! nanoseconds`.
+//! The time to parse a head:
+//! `cargo test --release -p prefork-wire -- --ignored --nocapture nanoseconds`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

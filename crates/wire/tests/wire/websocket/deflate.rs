@@ -83,7 +83,7 @@ fn the_examples_of_rfc_7692_7_2_3() {
 }
 
 #[test]
-fn a_deflater_may_rest_between_messages() {
+fn a_deflater_may_release_its_memory_between_messages() {
     let config = deflated("");
     let (mut deflater, mut decoder) = (
         Deflater::new(&config),
@@ -101,7 +101,7 @@ fn a_deflater_may_rest_between_messages() {
             [Incoming::Message(Message::Binary(message.clone()))]
         );
     }
-    // After the second rest in a row it has forgotten, and nothing but its memory is lost.
+    // The second call in a row releases the memory, and nothing else is lost.
     assert_eq!(sizes[4], sizes[0]);
     assert!(
         [1, 2, 3, 5].iter().all(|&at| sizes[at] < sizes[0] / 2),

@@ -37,7 +37,7 @@ fn text(payload: &str) -> Vec<u8> {
     frame(LAST | 1, payload.as_bytes())
 }
 
-/// What a server sent, as if a client had.
+/// Frames of the server as frames of a client.
 fn as_client(sent: &[u8]) -> Vec<u8> {
     let (size, len) = match sent[1] {
         126 => (4, usize::from(u16::from_be_bytes([sent[2], sent[3]]))),
@@ -292,7 +292,8 @@ proptest! {
             "",
             "; server_no_context_takeover; client_no_context_takeover",
             "; server_max_window_bits=9",
-            // The deflater plays the client here: its window must not be larger than was config.
+            // The deflater is used as the client here: its window must not be larger than in
+            // `config`.
             "; client_max_window_bits=12",
         ]),
     ) {
