@@ -53,8 +53,8 @@ def die_with_parent(parent: int) -> bool:
 
 def fill_heap() -> int:
     """Allocates the free memory between the objects of this process, and keeps it. Returns its size in bytes.
-    To be called before a fork, on the thread that forks: the child's objects then lie in pages of their own, and
-    fewer shared pages are copied."""
+    To be called before a fork, on the thread that forks: the child's objects then lie in pages of their own,
+    and fewer shared pages are copied."""
 
 class _Service(Protocol):
     """What the requests of a listener are handed to: the interface between the engine and a kind of
