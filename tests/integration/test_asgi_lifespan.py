@@ -77,7 +77,7 @@ def test_one_that_fails_to_start_is_no_secret(serve: Serve) -> None:
     assert server.get("/") == b"{}"
 
 
-def test_one_that_fails_later_is_told_when_it_does(serve: Serve, loop: tuple[str, str]) -> None:
+def test_one_that_fails_later_is_logged_when_it_does(serve: Serve, loop: tuple[str, str]) -> None:
     fails = "await receive(); await send({'type': 'lifespan.startup.complete'}); raise ValueError('later')"
     server = serve(app(fails), "--start", "0", *loop)
     server.wait_log("application app: its lifespan failed: ValueError: later")

@@ -119,7 +119,7 @@ def test_a_body_comes_while_the_application_responds(asgi: Server) -> None:
         assert read_all(sock) == b"0\r\n\r\n"
 
 
-def test_the_client_is_told_to_go_on_when_the_body_is_wanted(asgi: Server) -> None:
+def test_the_client_gets_100_continue_when_the_body_is_wanted(asgi: Server) -> None:
     fields = "Expect: 100-continue", "Content-Length: 3"
     with send_head(asgi, "/echo", *fields) as sock:
         assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -147,7 +147,7 @@ def test_register_is_also_an_event(pool: MakePool) -> None:
     )
 
 
-def test_workers_are_told_oldest_first(pool: MakePool) -> None:
+def test_workers_are_listed_oldest_first(pool: MakePool) -> None:
     server = pool(**TWO)
     server.wait_workers(2)
     oldest = server.manager("server.workers[0]")

@@ -154,7 +154,7 @@ def test_a_signal_to_a_server_without_a_pool_does_the_same(pool: MakePool) -> No
     assert read_all(held) == b""
 
 
-def test_a_kept_connection_is_told_to_close_when_the_server_stops(pool: MakePool) -> None:
+def test_a_kept_connection_gets_connection_close_when_the_server_stops(pool: MakePool) -> None:
     server = pool("--workers", "1")
     with server.connect() as sock:
         sock.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")

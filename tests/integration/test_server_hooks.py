@@ -27,7 +27,7 @@ def recorded(server: Server, *kinds: str) -> list[Any]:
     return [what for what in reported if what[0] in kinds and what[1] != "/recorded"]
 
 
-def test_log_handler_is_told_before_the_handler(serve: Serve) -> None:
+def test_log_handler_is_called_before_the_handler(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(log="log"))
     server.get("/page")
     assert recorded(server, "log", "handler") == [["log", "/page", "127.0.0.1"], ["handler", "/page"]]
@@ -35,13 +35,13 @@ def test_log_handler_is_told_before_the_handler(serve: Serve) -> None:
     assert recorded(server, "log") == [["log", "/nowhere", "127.0.0.1"]]
 
 
-def test_log_handler_is_told_once_of_a_request_with_a_body(serve: Serve) -> None:
+def test_log_handler_is_called_once_for_a_request_with_a_body(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(log="log"))
     server.request("/page", "POST", b"x" * 100_000)
     assert recorded(server, "log") == [["log", "/page", "127.0.0.1"]]
 
 
-def test_log_handler_is_told_none_of_a_malformed_request(serve: Serve) -> None:
+def test_log_handler_is_called_with_none_for_a_malformed_request(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(log="log", error="error"))
     assert server.raw(b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
     log, error = recorded(server, "log", "error")
@@ -51,7 +51,7 @@ def test_log_handler_is_told_none_of_a_malformed_request(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("path", ["/page", "/stream", "/generator"])
-def test_log2_handler_is_told_after_the_response_and_after_a_stream(serve: Serve, path: str) -> None:
+def test_log2_handler_is_called_after_the_response_and_after_a_stream(serve: Serve, path: str) -> None:
     server = serve(APP, parameters=hooks(log2="log2"))
     server.get(path)
     assert recorded(server, "log2") == [["log2", path, 200, True]]
@@ -69,24 +69,24 @@ def test_log2_handler_is_called_for_responses_of_the_server_itself(serve: Serve)
     ]
 
 
-def test_log2_handler_is_not_told_of_a_close_without_a_response(serve: Serve) -> None:
+def test_log2_handler_is_not_called_for_a_close_without_a_response(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(log2="log2"))
     assert server.raw(b"GET /close HTTP/1.1\r\nHost: a\r\n\r\n") == b""
     assert recorded(server, "log2") == []
 
 
-def test_log2_handler_is_told_of_the_response_to_a_malformed_request(serve: Serve) -> None:
+def test_log2_handler_is_called_for_the_response_to_a_malformed_request(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(malformed=True, log2="log2"))
     assert server.raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
     assert recorded(server, "log2") == [["log2", None, 400, True]]
 
 
-def test_setup_handler_is_told_port_and_address_once_it_listens(serve: Serve) -> None:
+def test_setup_handler_is_called_with_port_and_address_once_it_listens(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(setup="setup"))
     assert recorded(server, "setup") == [["setup", server.port, "127.0.0.1"]]
 
 
-def test_error_handler_is_told_what_a_handler_raised(serve: Serve) -> None:
+def test_error_handler_is_called_with_what_a_handler_raised(serve: Serve) -> None:
     server = serve(APP, parameters=hooks(error="error"))
     assert server.request("/fails")[0] == 500
     ((_, text, remote_ip),) = recorded(server, "error")

@@ -171,7 +171,7 @@ def test_a_number_that_is_no_listener_does_nothing(run_engine: RunEngine) -> Non
     assert engine.pool_stops is False
 
 
-def test_the_last_of_so_many_requests_is_told_once(run_engine: RunEngine) -> None:
+def test_the_last_of_so_many_requests_is_reported_once(run_engine: RunEngine) -> None:
     there = run_engine()
     recorded: list[int] = []
     there.engine.set_max_requests(3, lambda: recorded.append(len(there.service.ended)))
@@ -282,7 +282,7 @@ def test_a_panic_costs_the_request_and_never_the_process(
 
 
 @pytest.mark.parametrize("hook", ["unanswered", "client_error", "drained"])
-def test_a_hook_that_is_told_of_trouble_may_fail_as_well(
+def test_a_hook_that_is_called_for_an_error_may_fail_as_well(
     run_engine: RunEngine, unraisable: list[BaseException], hook: str
 ) -> None:
     def handler(request: Request, response: Response) -> None:

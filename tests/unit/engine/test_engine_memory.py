@@ -154,7 +154,7 @@ def test_a_large_content_is_not_copied_and_is_freed_when_it_has_left(run_engine:
     assert sys.getrefcount(page) == held
 
 
-def test_an_engine_that_is_closed_lets_go_of_its_service(run_engine: RunEngine) -> None:
+def test_an_engine_that_is_closed_releases_its_service(run_engine: RunEngine) -> None:
     there = run_engine()
     there.get()
     there.service.ended.clear()

@@ -208,7 +208,7 @@ def test_the_connection_knows_both_ends_as_long_as_it_is_asked_in_time(run_engin
     assert repr(connection) == f"<Connection {connection.id} from 127.0.0.1:{port}, dead>"
 
 
-def test_connections_are_told_apart_by_their_id(run_engine: RunEngine) -> None:
+def test_connections_are_distinguished_by_their_id(run_engine: RunEngine) -> None:
     there = run_engine()
     one, other = there.request().connection, there.request().connection
     assert one.id != other.id
@@ -235,5 +235,5 @@ def test_over_a_unix_socket_the_client_has_no_address(run_engine: RunEngine, tmp
     assert (connection.remote_ip, connection.remote_port, connection.remote_addr) == ("unix", 0, None)
 
 
-def test_the_repr_tells_what_was_asked_and_by_whom(run_engine: RunEngine) -> None:
+def test_the_repr_has_the_request_line_and_the_client(run_engine: RunEngine) -> None:
     assert repr(run_engine().request("/a?b", method="PUT")) == "<Request PUT /a?b from 127.0.0.1>"

@@ -176,7 +176,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize(("end", "recorded"), [(Response.done, []), (Response.close, [(False,)])])
-def test_a_stream_that_its_handler_ends_lets_go_of_what_waits_for_it_to_drain(
+def test_a_stream_that_its_handler_ends_releases_what_waits_for_it_to_drain(
     run_engine: RunEngine, end: Callable[[Response], None], recorded: list[tuple[bool, ...]]
 ) -> None:
     kept: list[Response] = []

@@ -131,7 +131,7 @@ def anything(*args: Any) -> None: ...
         (OfOld, r"app is the class OfOld\(scope.* If it is of ASGI 2, .* makes it ASGI 3"),
     ],
 )
-def test_what_is_none_is_told_what_it_is(other: Any, complaint: str) -> None:
+def test_what_is_none_is_described_in_the_error(other: Any, complaint: str) -> None:
     with pytest.raises(TargetError, match=complaint):
         detect(other, "app")
 

@@ -43,7 +43,7 @@ def test_a_server_without_an_address_listens_on_this_machine_only(code, flags, w
     assert (options.address, options.port) == where
 
 
-def test_a_server_without_a_pool_is_told_nothing_of_one():
+def test_a_server_without_a_pool_takes_no_options_of_one():
     with pytest.raises(OptionError, match="--min-spare needs a PreForkServer"):
         configured(HTTPServer, min_spare="2")
 
@@ -166,7 +166,7 @@ def run(tmp_path, monkeypatch):
     logger.setLevel(level)
 
 
-def test_it_goes_where_it_is_told_before_it_loads(run, tmp_path, monkeypatch):
+def test_it_changes_directory_before_it_loads(run, tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     run(chdir=str(tmp_path))
     assert os.environ["LOADED_IN"] == str(tmp_path)

@@ -176,7 +176,7 @@ def test_an_error_that_explains_itself_has_no_traceback(caplog: pytest.LogCaptur
 
     local_server([entry("")], page=twice).run(client)
     (record,) = (record for record in caplog.records if record.levelno == logging.ERROR)
-    assert record.getMessage().startswith("handler PAGES.page: this response was")
+    assert record.getMessage().startswith("handler PAGES.page: the response was already sent")
     assert record.exc_info is None
 
 
