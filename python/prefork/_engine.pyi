@@ -146,9 +146,9 @@ class Engine:
 
         Raises OSError.
         """
-    def drain(self, listener: int, linger: float, drained: Callable[[], object]) -> None:
+    def drain(self, listener: int, idle: float, drained: Callable[[], object]) -> None:
         """Closes a listener and drains its connections: those between requests may bring one more within
-        `linger` seconds, then each is closed after its response. `drained()` is called when the last one is
+        `idle` seconds, then each is closed after its response. `drained()` is called when the last one is
         closed."""
     def abort(self, listener: int) -> None:
         """Closes every connection of a listener at once, even in the middle of a response."""

@@ -9,7 +9,7 @@ mod exchanges;
 
 use crate::context::Context;
 use crate::deadlines::{Expiry, Wait};
-use crate::event::Event;
+use crate::event::{Closed, Event};
 use crate::exchange::{Exchange, ExchangeId};
 use crate::http1::Http1;
 use crate::link::{Link, PeerEnd, Stage};
@@ -178,12 +178,12 @@ impl Connection {
             exchange: ExchangeId { connection, stream },
         }));
         if self.wants_closed || early {
-            cx.events.push_back(Event::Closed {
+            cx.events.push_back(Event::Closed(Closed {
                 connection,
                 listener: self.link.listener,
                 peer: self.link.peer,
                 interrupted,
-            });
+            }));
         }
     }
 }

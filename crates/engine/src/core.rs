@@ -12,7 +12,7 @@ use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::deadlines;
-use crate::event::Event;
+use crate::event::{Event, ListenerNews};
 use crate::handoff::main_thread::MainThread;
 use crate::handoff::queue::Received;
 use crate::handoff::transfer::Transfer;
@@ -222,9 +222,10 @@ impl Core {
         if is_over(self) {
             self.adopt_remaining(number);
             if is_over(self) {
-                self.cx
-                    .events
-                    .push_back(Event::ListenerDrained { listener: number });
+                self.cx.events.push_back(Event::Listener {
+                    listener: number,
+                    news: ListenerNews::Drained,
+                });
             }
         }
     }
@@ -299,10 +300,8 @@ impl Core {
             .acceptor
             .pause_without_descriptor(&self.set, listener, now_ms)
         {
-            let error = error.into();
-            self.cx
-                .events
-                .push_back(Event::AcceptPaused { listener, error });
+            let news = ListenerNews::AcceptPaused(error.into());
+            self.cx.events.push_back(Event::Listener { listener, news });
         }
         self.register_queue();
     }

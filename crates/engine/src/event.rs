@@ -52,40 +52,56 @@ pub enum Event {
         exchange: ExchangeId,
         message: Message,
     },
-    /// A WebSocket has ended: no message follows, and none can be sent. The
-    /// codes are those of RFC 6455, section 7.4: 1005 if none was sent, 1006 if
-    /// the connection was lost. `fault`: how the peer broke the protocol.
-    Ended {
-        client: Client,
-        code: u16,
-        reason: String,
-        fault: Option<&'static str>,
-    },
+    /// A WebSocket has ended: no message follows, and none can be sent.
+    Ended(Ended),
     /// All queued output is sent.
     Drained { exchange: ExchangeId },
     /// The client left before the response was complete.
     Gone { exchange: ExchangeId },
-    /// The connection is closed. `interrupted`: the reason, if it had more to
-    /// do.
-    Closed {
-        connection: ConnectionId,
-        listener: u32,
-        peer: Peer,
-        interrupted: Option<&'static str>,
-    },
-    /// Accepting is paused, because no descriptor is free.
-    AcceptPaused { listener: u32, error: io::Error },
-    /// Accepting has resumed.
-    AcceptResumed { listener: u32 },
+    /// The application did not start its response in time. The client has got a
+    /// 504, and no response is owed.
+    Overdue(Overdue),
+    /// The connection is closed.
+    Closed(Closed),
+    /// The state of a listener has changed.
+    Listener { listener: u32, news: ListenerNews },
     /// This process has got its maximum number of requests.
     RequestLimitReached,
-    /// The application did not start its response in time. The client has got a
-    /// 504, and no response is owed. `request` is method and target.
-    Overdue {
-        client: Client,
-        request: String,
-        after_ms: u64,
-    },
-    /// The last connection of a draining listener is closed.
-    ListenerDrained { listener: u32 },
+}
+
+/// How a WebSocket ended. The codes are those of RFC 6455, section 7.4: 1005 if
+/// none was sent, 1006 if the connection was lost.
+pub struct Ended {
+    pub client: Client,
+    pub code: u16,
+    pub reason: String,
+    /// How the peer broke the protocol.
+    pub fault: Option<&'static str>,
+}
+
+/// A response that did not start in time.
+pub struct Overdue {
+    pub client: Client,
+    /// Method and target.
+    pub request: String,
+    pub after_ms: u64,
+}
+
+/// A connection that is closed.
+pub struct Closed {
+    pub connection: ConnectionId,
+    pub listener: u32,
+    pub peer: Peer,
+    /// The reason, if it had more to do.
+    pub interrupted: Option<&'static str>,
+}
+
+/// What has changed for a listener.
+pub enum ListenerNews {
+    /// Accepting is paused, because no descriptor is free.
+    AcceptPaused(io::Error),
+    /// Accepting has resumed.
+    AcceptResumed,
+    /// It is draining, and its last connection is closed.
+    Drained,
 }

@@ -26,7 +26,7 @@
 //! | `deadlines.rs` | what a connection waits for, until when, and what expiry does |
 //! | `link.rs` | the part of a connection that is the same in every protocol |
 //! | `http1.rs`, `websocket.rs` | the protocols: state machines over a link and its exchanges |
-//! | `connection.rs` | a link and its protocol |
+//! | `connection.rs` | a link and its protocol; the calls on an exchange |
 //! | `connections.rs` | the table of connections: keys and serials |
 //! | `listener.rs`, `accept.rs` | listening sockets, and which of them accept |
 //! | `handoff/` | the hand-off to other workers, and the guard of a stuck
@@ -87,7 +87,7 @@ pub use blocking_send::BlockingSend;
 pub use body::{Body, Spool};
 pub use content::{Content, FilePart, Payload};
 pub use errors::LocalError;
-pub use event::{Client, Event};
+pub use event::{Client, Closed, Ended, Event, ListenerNews, Overdue};
 pub use exchange::{ConnectionId, ExchangeId};
 pub use handoff::guard::EndStuck;
 pub use handoff::queue::Queue;

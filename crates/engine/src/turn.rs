@@ -8,7 +8,7 @@ use crate::accept::DescriptorNews;
 use crate::context::Context;
 use crate::core::{Core, Current};
 use crate::deadlines::{self, Expiry};
-use crate::event::Event;
+use crate::event::{Event, ListenerNews};
 use crate::exchange::ConnectionId;
 use crate::handoff::queue::Received;
 use crate::link::Stage;
@@ -59,7 +59,8 @@ impl Turn {
         core.timers.expire(now_ms, &mut self.expired);
         let news = core.acceptor.retry_descriptors(&core.set, now_ms);
         if let DescriptorNews::Resumed { listener } = news {
-            core.cx.events.push_back(Event::AcceptResumed { listener });
+            let news = ListenerNews::AcceptResumed;
+            core.cx.events.push_back(Event::Listener { listener, news });
         }
         core.register_queue();
     }

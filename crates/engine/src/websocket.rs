@@ -9,7 +9,7 @@ use crate::content::Content;
 use crate::context::Context;
 use crate::deadlines::{NEVER, Wait};
 use crate::errors::LocalError;
-use crate::event::Event;
+use crate::event::{Ended, Event};
 use crate::exchange::{Exchange, ExchangeId};
 use crate::link::{Link, PeerEnd};
 use crate::output::COPY_LIMIT;
@@ -159,12 +159,12 @@ impl WebSocket {
         }
         self.exchange.wants_drained = false;
         cx.must_advance(&mut self.exchange, Step::End);
-        Progress::Event(Event::Ended {
+        Progress::Event(Event::Ended(Ended {
             client: link.client(0),
             code: ending.code,
             reason: ending.reason,
             fault: ending.fault,
-        })
+        }))
     }
 
     /// The peer has closed its side.

@@ -2,7 +2,7 @@
 #![cfg(test)]
 
 use prefork_engine::scoreboard::{Board, Header, State};
-use prefork_engine::{Content, Event, ExchangeId, ListenerSettings, Queue, Reactor};
+use prefork_engine::{Content, Event, ExchangeId, ListenerNews, ListenerSettings, Queue, Reactor};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -103,8 +103,11 @@ impl Worker {
                     react(&mut self.engine, exchange);
                     responded += 1;
                 }
-                Event::ListenerDrained { .. } => self.drained += 1,
-                Event::Closed { .. } => panic!("no callback was registered for the end"),
+                Event::Listener {
+                    news: ListenerNews::Drained,
+                    ..
+                } => self.drained += 1,
+                Event::Closed(_) => panic!("no callback was registered for the end"),
                 _ => {}
             }
         }

@@ -1,7 +1,7 @@
 //! A panic during the share of one connection closes only that connection.
 #![cfg(test)]
 
-use prefork_engine::{COPY_LIMIT, Content, Event, ListenerSettings, Reactor};
+use prefork_engine::{COPY_LIMIT, Closed, Content, Event, ListenerSettings, Reactor};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -64,10 +64,10 @@ fn the_connection_that_panicked_is_closed_and_the_others_are_served() {
     engine.abort_current();
     assert!(matches!(
         engine.next_event(),
-        Some(Event::Closed {
+        Some(Event::Closed(Closed {
             interrupted: Some("an error of the server"),
             ..
-        })
+        }))
     ));
     assert!(engine.next_event().is_none());
     assert_eq!((engine.connections(), engine.in_flight()), (0, 0));

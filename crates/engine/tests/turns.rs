@@ -191,8 +191,8 @@ fn what_happens_outside_of_a_turn_ends_the_wait() {
     let mut events = Vec::new();
     server.turn(|_, event| match event {
         Event::Gone { exchange } => events.push(exchange),
-        Event::Closed { connection, .. } => events.push(ExchangeId {
-            connection,
+        Event::Closed(closed) => events.push(ExchangeId {
+            connection: closed.connection,
             stream: 1,
         }),
         _ => {}
@@ -223,7 +223,7 @@ fn a_complete_response_has_no_client_to_lose() {
     let mut events = 0;
     server.turn(|_, event| {
         events += 1;
-        assert!(matches!(event, Event::Closed { .. }));
+        assert!(matches!(event, Event::Closed(_)));
     });
     assert_eq!(events, 1);
 }

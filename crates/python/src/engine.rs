@@ -214,12 +214,12 @@ impl Engine {
     }
 
     /// Closes a listener and drains its connections: those between requests may
-    /// bring one more within `linger` seconds, then each is closed after its
+    /// bring one more within `idle` seconds, then each is closed after its
     /// response. `drained()` is called when the last one is closed.
-    fn drain(&self, listener: u32, linger: f64, drained: Py<PyAny>) {
-        let linger_ms = (linger * 1000.0) as u64;
+    fn drain(&self, listener: u32, idle: f64, drained: Py<PyAny>) {
+        let idle_ms = (idle * 1000.0) as u64;
         self.dispatcher.when_drained(listener, drained);
-        self.core.engine().listener(listener).drain(linger_ms);
+        self.core.engine().listener(listener).drain(idle_ms);
     }
 
     /// Closes every connection of a listener at once, even in the middle of a

@@ -84,7 +84,7 @@ class Handlers(Service):
             self._failed(route, request, response, error)
             return
         if work is not None:
-            work = self._watch(work, route, request, response)
+            work = self._report_errors(work, route, request, response)
             args = (request, response)
             task = context.kernel.spawn(work, session=context.session, event=str(route), args=args)
             self.track(task, response)
@@ -107,7 +107,7 @@ class Handlers(Service):
         if work is not None:
             await work
 
-    async def _watch(
+    async def _report_errors(
         self, work: Coroutine[Any, Any, None], route: Route, request: Request | None, response: Response
     ) -> None:
         try:

@@ -82,10 +82,10 @@ class Serving:
 
     # --- ending ------------------------------------------------------------------------------------------
 
-    def drain(self, linger_s: float) -> None:
+    def drain(self, idle_s: float) -> None:
         """Ends with the last connection, and closes those that are open after `graceful_timeout`.
 
-        Idle connections may send one more request within `linger_s`.
+        Idle connections may send one more request within `idle_s`.
         """
         loop = self._context.kernel.loop
         graceful_s = self._context.options.graceful_timeout
@@ -94,7 +94,7 @@ class Serving:
         self._timeout = loop.call_later(graceful_s, self.abort)
         self.close_listeners()
         for number in list(self._undrained):
-            self._context.kernel.engine.drain(number, linger_s, partial(self._drained, number))
+            self._context.kernel.engine.drain(number, idle_s, partial(self._drained, number))
         if not self._undrained:
             self._shut_down()
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::content::Content;
 use crate::errors::LocalError;
+use crate::event::Ended;
 use crate::exchange::ConnectionId;
 use crate::peer::Peer;
 use crate::settings::{ListenerSettings, WebSocketSettings};
@@ -221,7 +222,7 @@ fn the_exchange_is_told_before_the_connection_and_only_if_it_waits() {
             .iter()
             .map(|event| match event {
                 Event::Gone { .. } => "gone",
-                Event::Closed { .. } => "closed",
+                Event::Closed(_) => "closed",
                 _ => "another",
             })
             .collect();
@@ -255,7 +256,7 @@ fn a_websocket_ends_once_for_its_application() {
     assert_eq!(cx.load.in_flight(), 0);
     assert!(matches!(
         cx.events.make_contiguous(),
-        [Event::Ended { code: 1001, .. }]
+        [Event::Ended(Ended { code: 1001, .. })]
     ));
 }
 
@@ -268,9 +269,9 @@ fn a_websocket_that_is_lost_has_ended_abnormally() {
     assert!(matches!(
         cx.events.make_contiguous(),
         [
-            Event::Ended { code: 1006, .. },
+            Event::Ended(Ended { code: 1006, .. }),
             Event::Gone { .. },
-            Event::Closed { .. }
+            Event::Closed(_)
         ]
     ));
 }

@@ -7,7 +7,7 @@ use super::Http1;
 use crate::context::Context;
 use crate::deadlines::NEVER;
 use crate::errors::LocalError;
-use crate::event::Event;
+use crate::event::{Event, Overdue};
 use crate::exchange::ExchangeId;
 use crate::link::{Link, PeerEnd};
 use crate::phase::{Phase, Step};
@@ -226,11 +226,11 @@ impl Http1 {
         cx: &mut Context,
         error: &RemoteError,
     ) -> Progress {
-        let event = Event::Overdue {
+        let event = Event::Overdue(Overdue {
             client: link.client(0),
             request: self.exchange.label.line(),
             after_ms: link.settings.request_timeout_ms,
-        };
+        });
         self.reject(link, cx, error);
         Progress::Event(event)
     }

@@ -12,7 +12,7 @@ mod unanswered;
 use crate::core::{Core, locked};
 use crate::pending::Notice;
 use crate::service::Service;
-use prefork_engine::{Event, Peer};
+use prefork_engine::{Event, ListenerNews};
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -95,51 +95,42 @@ impl Dispatcher {
             }
             Event::Drained { exchange } => progress::drained(py, core, exchange),
             Event::BodyFailed { client, error } => {
-                progress::body_failed(py, core, client.exchange)?;
-                let text = error.to_string();
-                report(py, service(client.listener), client.peer, Some(&text))
+                progress::body_failed(py, core, service(client.listener), client, &error)
             }
-            Event::Ended {
-                client,
-                code,
-                reason,
-                fault,
-            } => {
-                progress::ended(py, core, client.exchange, code, reason)?;
-                let text = fault.map(|fault| format!("WebSocket closed with {code}: {fault}"));
-                report(py, service(client.listener), client.peer, text.as_deref())
+            Event::Overdue(overdue) => {
+                progress::overdue(py, core, service(overdue.client.listener), overdue)
             }
+            Event::Ended(ended) => progress::ended(py, core, service(ended.client.listener), ended),
             Event::Gone { exchange } => progress::gone(py, core, exchange),
-            Event::Closed {
-                connection,
-                listener,
-                peer,
-                interrupted,
-            } => {
-                progress::closed(py, core, connection)?;
-                report(py, service(listener), peer, interrupted)
+            Event::Closed(closed) => progress::closed(py, core, service(closed.listener), &closed),
+            Event::Listener { listener, news } => {
+                self.listener_changed(py, service(listener), listener, news)
             }
-            Event::Overdue {
-                client,
-                request,
-                after_ms,
-            } => {
-                let service = service(client.listener);
-                progress::overdue(py, core, service, client, &request, after_ms)
-            }
-            Event::AcceptPaused { listener, error } => {
-                let text = format!("{ACCEPT_PAUSED}: {error}; {MORE_FILES}");
-                warn(py, service(listener), &text)
-            }
-            Event::AcceptResumed { listener } => warn(py, service(listener), ACCEPT_RESUMED),
             Event::RequestLimitReached => {
                 let callback = locked(&self.request_limit_reached).take();
                 progress::call(py, callback)
             }
-            Event::ListenerDrained { listener } => {
+        }
+    }
+
+    fn listener_changed(
+        &self,
+        py: Python<'_>,
+        service: Option<&Arc<Service>>,
+        listener: u32,
+        news: ListenerNews,
+    ) -> PyResult<()> {
+        let warning = match news {
+            ListenerNews::AcceptPaused(error) => format!("{ACCEPT_PAUSED}: {error}; {MORE_FILES}"),
+            ListenerNews::AcceptResumed => ACCEPT_RESUMED.to_owned(),
+            ListenerNews::Drained => {
                 let callback = locked(&self.drained).remove(&listener);
-                progress::call(py, callback)
+                return progress::call(py, callback);
             }
+        };
+        match service {
+            Some(service) => service.server_warning(py, &warning),
+            None => Ok(()),
         }
     }
 
@@ -157,26 +148,6 @@ impl Dispatcher {
             }
         }
         true
-    }
-}
-
-/// Reports an error of a client, if there is one.
-fn report(
-    py: Python<'_>,
-    service: Option<&Arc<Service>>,
-    client: Peer,
-    text: Option<&str>,
-) -> PyResult<()> {
-    match (service, text) {
-        (Some(service), Some(text)) => service.client_error(py, text, client),
-        _ => Ok(()),
-    }
-}
-
-fn warn(py: Python<'_>, service: Option<&Arc<Service>>, text: &str) -> PyResult<()> {
-    match service {
-        Some(service) => service.server_warning(py, text),
-        None => Ok(()),
     }
 }
 

@@ -5,7 +5,8 @@ use crate::core::Core;
 use crate::dispatch::requests::forget_body;
 use crate::pending::Notice;
 use crate::service::Service;
-use prefork_engine::{Client, ConnectionId, ExchangeId};
+use prefork_engine::{Client, Closed, Ended, ExchangeId, Overdue, Peer};
+use prefork_wire::RemoteError;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -36,9 +37,16 @@ pub(super) fn drained(py: Python<'_>, core: &Core, exchange: ExchangeId) -> PyRe
 }
 
 /// The request body failed while it was pulled: no more comes.
-pub(super) fn body_failed(py: Python<'_>, core: &Core, exchange: ExchangeId) -> PyResult<()> {
-    drop(core.forget_request(exchange));
-    last_notice(py, core, exchange, Notice::Gone)
+pub(super) fn body_failed(
+    py: Python<'_>,
+    core: &Core,
+    service: Option<&Arc<Service>>,
+    client: Client,
+    error: &RemoteError,
+) -> PyResult<()> {
+    drop(core.forget_request(client.exchange));
+    last_notice(py, core, client.exchange, Notice::Gone)?;
+    report(py, service, client.peer, Some(&error.to_string()))
 }
 
 /// The client has got a 504: no response is owed.
@@ -46,19 +54,19 @@ pub(super) fn overdue(
     py: Python<'_>,
     core: &Core,
     service: Option<&Arc<Service>>,
-    client: Client,
-    request: &str,
-    after_ms: u64,
+    overdue: Overdue,
 ) -> PyResult<()> {
+    let Client { exchange, peer, .. } = overdue.client;
     let callback = core
         .pending()
-        .take(client.exchange, |pending| pending.overdue.take());
-    last_notice(py, core, client.exchange, Notice::Gone)?;
+        .take(exchange, |pending| pending.overdue.take());
+    last_notice(py, core, exchange, Notice::Gone)?;
     call(py, callback)?;
     let Some(service) = service else {
         return Ok(());
     };
-    let arguments = (request, after_ms as f64 / 1000.0, client.peer.to_string());
+    let after_s = overdue.after_ms as f64 / 1000.0;
+    let arguments = (overdue.request, after_s, peer.to_string());
     service.interface.timed_out.call1(py, arguments).map(drop)
 }
 
@@ -66,11 +74,16 @@ pub(super) fn overdue(
 pub(super) fn ended(
     py: Python<'_>,
     core: &Core,
-    exchange: ExchangeId,
-    code: u16,
-    reason: String,
+    service: Option<&Arc<Service>>,
+    ended: Ended,
 ) -> PyResult<()> {
-    last_notice(py, core, exchange, Notice::Ended { code, reason })
+    let (exchange, peer, code) = (ended.client.exchange, ended.client.peer, ended.code);
+    let reason = ended.reason;
+    last_notice(py, core, exchange, Notice::Ended { code, reason })?;
+    let text = ended
+        .fault
+        .map(|fault| format!("WebSocket closed with {code}: {fault}"));
+    report(py, service, peer, text.as_deref())
 }
 
 /// The client left before its response was complete. Nothing is pending
@@ -88,12 +101,30 @@ pub(super) fn gone(py: Python<'_>, core: &Core, exchange: ExchangeId) -> PyResul
 }
 
 /// The connection is closed.
-pub(super) fn closed(py: Python<'_>, core: &Core, connection: ConnectionId) -> PyResult<()> {
-    let callbacks = core.pending().remove_closed(connection);
+pub(super) fn closed(
+    py: Python<'_>,
+    core: &Core,
+    service: Option<&Arc<Service>>,
+    closed: &Closed,
+) -> PyResult<()> {
+    let callbacks = core.pending().remove_closed(closed.connection);
     for callback in callbacks {
         call(py, Some(callback))?;
     }
-    Ok(())
+    report(py, service, closed.peer, closed.interrupted)
+}
+
+/// Reports an error of a client, if there is one.
+fn report(
+    py: Python<'_>,
+    service: Option<&Arc<Service>>,
+    client: Peer,
+    text: Option<&str>,
+) -> PyResult<()> {
+    match (service, text) {
+        (Some(service), Some(text)) => service.client_error(py, text, client),
+        _ => Ok(()),
+    }
 }
 
 /// Notifies the observer of an exchange for the last time.

@@ -307,9 +307,8 @@ impl Response {
     /// left.
     fn when_overdue(slf: &Bound<'_, Self>, callback: Py<PyAny>) -> bool {
         let can_be_late = |response: &Response| {
-            let connection = response.client.exchange.connection;
-            response.state == State::Waiting
-                && response.core().engine().connection(connection).is_open()
+            let mut engine = response.core().engine();
+            response.state == State::Waiting && engine.exchange(response.client.exchange).owes()
         };
         Self::register(slf, can_be_late, |pending| &mut pending.overdue, callback)
     }
