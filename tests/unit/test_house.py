@@ -136,6 +136,20 @@ def test_texts_name_the_actor() -> None:
     assert [str(file) for file in texts if unnamed.search(file.read_text())] == []
 
 
+def test_the_design_names_what_is_there() -> None:
+    """Each file that docs/design.md names, and each function of its walks."""
+    sources = [*PACKAGE.rglob("*.py"), *CRATES.glob("*/src/**/*.rs"), Path(__file__)]
+    design = (ROOT / "docs" / "design.md").read_text()
+    files = set(re.findall(r"[\w/.-]+\.(?:rs|py)\b", design))
+    assert files
+    assert [name for name in files if not any(f"/{file}".endswith(f"/{name}") for file in sources)] == []
+    walks = design.partition("## Four walks")[2].partition("\n## ")[0]
+    functions = set(re.findall(r"`(?:[A-Z]\w+|requests)(?:\.|::)([a-z_]\w+)`", walks))
+    assert functions
+    code = "\n".join(file.read_text() for file in sources)
+    assert [name for name in functions if not re.search(rf"\b(?:fn|def) {name}\b", code)] == []
+
+
 def test_no_condition_is_a_let_chain() -> None:
     """Rust has them since 1.88, and clippy's `incompatible_msrv` looks at the standard library only."""
     chain = re.compile(r"(?:if|while)\s+let\s[^{;]*&&|&&\s*let\s")
