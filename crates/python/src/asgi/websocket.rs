@@ -17,9 +17,11 @@ use crate::events::fields::Fields;
 use crate::events::response::{Response, State};
 use crate::events::sending::defaults;
 use crate::pending::{Notice, Observe};
+use crate::service::Service;
 use crate::settings::websocket_settings;
 use crate::text::latin1;
 use prefork_engine::{HIGH_WATER, LocalError, WebSocketSettings};
+use prefork_wire::RemoteError;
 use prefork_wire::websocket::{CloseCode, Message, Opening};
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -110,13 +112,7 @@ impl WebSocketExchange {
         let mut opening = match opening {
             Ok(opening) => opening,
             Err(error) => {
-                response.setattr("code", error.status)?;
-                response.setattr("content", error.reason)?;
-                response.call_method1("header", ("Sec-WebSocket-Version", "13"))?;
-                Response::done(response)?;
-                let service = Arc::clone(&response.borrow().service);
-                let peer = response.borrow().client.peer;
-                service.client_error(py, &error.to_string(), peer)?;
+                refuse(response, &error)?;
                 return Ok(None);
             }
         };
@@ -267,18 +263,7 @@ impl WebSocketExchange {
             response.code = 101;
             websocket.stage = Stage::Open;
         }
-        // The response has begun in time.
-        let exchange = slf.borrow().waiting.exchange;
-        let overdue = service
-            .core
-            .pending()
-            .take(exchange, |pending| pending.overdue.take());
-        drop(overdue);
-        if let Some(request_ended) = &service.interface.request_ended {
-            let request = response.borrow().request_ref(py);
-            request_ended.call1(py, (request, response))?;
-        }
-        Ok(())
+        report_accepted(&service, response)
     }
 
     fn message<'py>(
@@ -397,6 +382,35 @@ impl Source for WebSocketExchange {
             }
         };
         message.map(Next::Value)
+    }
+}
+
+/// Responds to a request that does not ask properly.
+fn refuse(response: &Bound<'_, Response>, error: &RemoteError) -> PyResult<()> {
+    response.setattr("code", error.status)?;
+    response.setattr("content", error.reason)?;
+    response.call_method1("header", ("Sec-WebSocket-Version", "13"))?;
+    Response::done(response)?;
+    let service = Arc::clone(&response.borrow().service);
+    let peer = response.borrow().client.peer;
+    service.client_error(response.py(), &error.to_string(), peer)
+}
+
+/// The 101 is sent: it came in time, and the service gets it as any response.
+fn report_accepted(service: &Service, response: Bound<'_, Response>) -> PyResult<()> {
+    let py = response.py();
+    let exchange = response.borrow().client.exchange;
+    let overdue = service
+        .core
+        .pending()
+        .take(exchange, |pending| pending.overdue.take());
+    drop(overdue);
+    match &service.interface.request_ended {
+        Some(request_ended) => {
+            let request = response.borrow().request_ref(py);
+            request_ended.call1(py, (request, response)).map(drop)
+        }
+        None => Ok(()),
     }
 }
 
