@@ -42,7 +42,7 @@ impl<'a> ListenerHandle<'a> {
 
     /// Closes a listener and drains its connections: each is handed off, or may
     /// bring one more request within `idle_ms` and is closed after the
-    /// response, which says so. [`crate::Event::ListenerDrained`] follows when
+    /// response, which says so. [`crate::ListenerNews::Drained`] follows when
     /// all are closed.
     pub fn drain(&mut self, idle_ms: u64) {
         self.close();
