@@ -201,7 +201,7 @@ impl Core {
         self.timers.clear(key);
         let listener = connection.link.listener;
         connection.close(&mut self.cx, interrupted);
-        // After the events of the connection: on `ListenerDrained` the owner
+        // After the events of the connection: on `ListenerNews::Drained` the owner
         // may exit.
         if let Some(listener) = self.acceptor.get_mut(listener) {
             listener.open -= 1;
