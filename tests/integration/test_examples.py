@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,8 +27,13 @@ PROXY = EXAMPLES / "proxy.py"
 
 
 def test_every_example_is_served_and_tested() -> None:
-    tested = {"asgi.py", "basic_auth.py", "logging.py", "proxy.py", "stream.py", "synopsis.py", "wsgi.py"}
+    tested = {"asgi.py", "basic_auth.py", "hooks.py", "proxy.py", "stream.py", "synopsis.py", "wsgi.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
+
+
+def test_no_example_hides_a_standard_module_from_the_others() -> None:
+    """`python examples/synopsis.py` puts the examples first on the path."""
+    assert not {path.stem for path in EXAMPLES.glob("*.py")} & sys.stdlib_module_names
 
 
 # --- synopsis.py --------------------------------------------------------------------------------------------
@@ -64,11 +70,11 @@ def test_stream_is_sent_piece_by_piece(serve: Serve) -> None:
     assert "Traceback" not in server.log
 
 
-# --- logging.py ---------------------------------------------------------------------------------------------
+# --- hooks.py -----------------------------------------------------------------------------------------------
 
 
-def test_logging_hears_everything(serve: Serve) -> None:
-    server = serve(EXAMPLES / "logging.py")
+def test_hooks_hear_everything(serve: Serve) -> None:
+    server = serve(EXAMPLES / "hooks.py")
     server.get("/hello")
     server.get("/stream")
     assert server.request("/wrong")[0] == 500

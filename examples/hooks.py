@@ -1,6 +1,6 @@
 """The four hooks of a server, as events of one session.
 
-    prefork serve examples/logging.py
+    prefork serve examples/hooks.py
     curl http://127.0.0.1:8000/hello
 
 A hook can also be a plain function. Both can be `async`.
