@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from support.apps import ASGI_APP
+from support.apps import APPS, ASGI_APP
 from support.processes import alive
 from support.responses import read_all, read_response
 from support.server import Serve, Server, run_prefork
@@ -183,11 +183,8 @@ def test_nothing_of_a_response_that_cannot_be_sent_is_sent(asgi: Server) -> None
 
 
 def test_a_call_that_returns_no_coroutine(serve: Serve) -> None:
-    source = """
-        def app(scope, receive, send):
-            return None
-    """
-    server = serve(source, "--start", "0", "--lifespan", "off", "--interface", "asgi")
+    app = APPS / "asgi_returns_none.py"
+    server = serve(app, "--start", "0", "--lifespan", "off", "--interface", "asgi")
     assert server.request("/")[0] == 500
     assert "application app failed on GET /: TypeError" in server.wait_log(" ERROR ")
 

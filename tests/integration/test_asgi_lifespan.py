@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 
 import pytest
 
 from support.apps import APPS, ASGI_APP
-from support.server import Finished, Serve, run_prefork, start_server, write_app
+from support.server import Finished, Serve, environment, run_prefork, start_server
 from support.waiting import wait_until
 from support.websocket import CLOSE, RawSocket, frame
 
-APP = """
-    import asyncio, os
+LIFESPAN = APPS / "asgi_lifespan.py"
 
-    async def app(scope, receive, send):
-        if scope["type"] == "lifespan":
-            await lifespan(scope, receive, send)
-        else:
-            await send({{"type": "http.response.start", "status": 200}})
-            await send({{"type": "http.response.body", "body": repr(scope["state"]).encode()}})
-
-    async def lifespan(scope, receive, send):
-        {}
-"""
-
-FAILS = """await send({"type": "lifespan.startup.failed", "message": "Traceback ...\\nDown: no database"})"""
-COMPLETES = """await send({"type": "lifespan.startup.complete"}); await receive(); await receive(); """
+STARTED = {"type": "lifespan.startup.complete"}
+FAILS = [{"type": "lifespan.startup.failed", "message": "Traceback ...\nDown: no database"}]
+COMPLETES = [STARTED, "receive", "receive"]
 
 
-def app(lifespan: str) -> str:
-    return APP.format(lifespan)
+def steps(*taken: object) -> dict[str, object]:
+    """The parameters of `apps/asgi_lifespan.py`."""
+    return {"steps": taken}
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -39,10 +28,10 @@ def loop(request: pytest.FixtureRequest) -> tuple[str, str]:
     return "--loop", request.param
 
 
-def refuse(tmp_path: Path, lifespan: str, *options: str) -> Finished:
+def refuse(parameters: dict[str, object], *options: str) -> Finished:
     """What a server prints that cannot start."""
-    target = write_app(tmp_path, app(lifespan))
-    return run_prefork("serve", str(target), "--bind", "127.0.0.1:0", "--start", "0", *options)
+    arguments = ("serve", str(LIFESPAN), "--bind", "127.0.0.1:0", "--start", "0", *options)
+    return run_prefork(*arguments, env=environment(parameters))
 
 
 def test_each_worker_starts_up_and_shuts_down(serve: Serve) -> None:
@@ -53,17 +42,16 @@ def test_each_worker_starts_up_and_shuts_down(serve: Serve) -> None:
 
 
 def test_it_starts_up_before_it_accepts(serve: Serve, loop: tuple[str, str]) -> None:
-    server = serve(
-        app("await asyncio.sleep(0.2); scope['state']['x'] = 1; " + COMPLETES), "--start", "0", *loop
-    )
+    parameters = steps(("sleep", 0.2), ("set", "x", 1), *COMPLETES)
+    server = serve(LIFESPAN, "--start", "0", *loop, parameters=parameters)
     assert server.get("/") == b"{'x': 1}"
 
 
-@pytest.mark.parametrize(
-    "lifespan", ["raise ValueError('http only')", "return", "assert scope['type'] == 'http'"]
-)
-def test_an_application_without_one_is_served(serve: Serve, loop: tuple[str, str], lifespan: str) -> None:
-    server = serve(app(lifespan), "--start", "0", *loop)
+@pytest.mark.parametrize("lifespan", [[("raise", "http only")], [], [("expect", "http")]])
+def test_an_application_without_one_is_served(
+    serve: Serve, loop: tuple[str, str], lifespan: list[object]
+) -> None:
+    server = serve(LIFESPAN, "--start", "0", *loop, parameters=steps(*lifespan))
     assert server.get("/") == b"{}"
     assert server.stop() == 0
     assert "Traceback" not in server.log
@@ -71,15 +59,15 @@ def test_an_application_without_one_is_served(serve: Serve, loop: tuple[str, str
 
 
 def test_one_that_fails_to_start_is_no_secret(serve: Serve) -> None:
-    server = serve(app("await receive(); raise ValueError('no database')"), "--start", "0")
+    server = serve(LIFESPAN, "--start", "0", parameters=steps("receive", ("raise", "no database")))
     line = server.wait_log("failed to start, and is served all the same (--lifespan auto)")
     assert line.endswith(": ValueError: no database")
     assert server.get("/") == b"{}"
 
 
 def test_one_that_fails_later_is_logged_when_it_does(serve: Serve, loop: tuple[str, str]) -> None:
-    fails = "await receive(); await send({'type': 'lifespan.startup.complete'}); raise ValueError('later')"
-    server = serve(app(fails), "--start", "0", *loop)
+    parameters = steps("receive", STARTED, ("raise", "later"))
+    server = serve(LIFESPAN, "--start", "0", *loop, parameters=parameters)
     server.wait_log("application app: its lifespan failed: ValueError: later")
     assert server.get("/") == b"{}"
     assert server.stop() == 0
@@ -87,13 +75,13 @@ def test_one_that_fails_later_is_logged_when_it_does(serve: Serve, loop: tuple[s
 
 
 def test_off_does_not_call_it(serve: Serve) -> None:
-    server = serve(app(FAILS), "--start", "0", "--lifespan", "off")
+    server = serve(LIFESPAN, "--start", "0", "--lifespan", "off", parameters=steps(*FAILS))
     assert server.get("/") == b"{}"
 
 
-def test_one_that_says_it_failed_is_one_line(tmp_path: Path, loop: tuple[str, str]) -> None:
+def test_one_that_says_it_failed_is_one_line(loop: tuple[str, str]) -> None:
     for mode in ("auto", "on"):
-        done = refuse(tmp_path, FAILS, "--lifespan", mode, *loop)
+        done = refuse(steps(*FAILS), "--lifespan", mode, *loop)
         assert done.returncode == 3
         (line,) = done.stderr.splitlines()
         assert line.endswith(
@@ -101,19 +89,19 @@ def test_one_that_says_it_failed_is_one_line(tmp_path: Path, loop: tuple[str, st
         )
 
 
-def test_on_insists(tmp_path: Path) -> None:
-    done = refuse(tmp_path, "return", "--lifespan", "on")
+def test_on_insists() -> None:
+    done = refuse(steps(), "--lifespan", "on")
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()
     assert "returned before lifespan.startup.complete; if it has none, use --lifespan off" in line
-    done = refuse(tmp_path, "raise ValueError('on purpose')", "--lifespan", "on")
+    done = refuse(steps(("raise", "on purpose")), "--lifespan", "on")
     assert done.returncode == 3
     assert "the application failed to start: on purpose" in done.stderr
     assert done.stderr.splitlines()[-1] == "ValueError: on purpose"
 
 
 def test_the_manager_backs_off_from_workers_that_fail(serve: Serve) -> None:
-    server = serve(app(FAILS), "--workers", "2")
+    server = serve(LIFESPAN, "--workers", "2", parameters=steps(*FAILS))
     server.wait_log("worker failed to start: application app failed to start: Down: no database")
     server.wait_log("trying again")
     assert "Traceback" not in server.log.replace("Traceback ...", "")
@@ -121,11 +109,11 @@ def test_the_manager_backs_off_from_workers_that_fail(serve: Serve) -> None:
     assert server.wait() == 0
 
 
-def test_a_startup_that_hangs_can_be_stopped(tmp_path: Path, loop: tuple[str, str]) -> None:
-    target = write_app(tmp_path, app("print('hangs', flush=True); await asyncio.sleep(60)"))
-    server = start_server(str(target), "--bind", "127.0.0.1:0", "--start", "0", *loop)
+def test_a_startup_that_hangs_can_be_stopped(loop: tuple[str, str]) -> None:
+    arguments = (str(LIFESPAN), "--bind", "127.0.0.1:0", "--start", "0", *loop)
+    server = start_server(*arguments, parameters=steps(("sleep", 60)))
     try:
-        wait_until(lambda: "hangs" in server.out, "its beginning")
+        wait_until(lambda: "sleeps" in server.out, "its beginning")
         assert server.stop() == 0
         assert "Traceback" not in server.log
     finally:
@@ -133,16 +121,15 @@ def test_a_startup_that_hangs_can_be_stopped(tmp_path: Path, loop: tuple[str, st
 
 
 def test_a_startup_that_hangs_in_a_worker_is_timed_out(serve: Serve) -> None:
-    server = serve(app("await asyncio.sleep(60)"), "--workers", "1", "--boot-timeout", "0.5")
+    server = serve(LIFESPAN, "--workers", "1", "--boot-timeout", "0.5", parameters=steps(("sleep", 60)))
     server.wait_log("it did not start within boot_timeout (0.5 s)")
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
 
 
 def test_a_shutdown_that_hangs_is_bounded(serve: Serve, loop: tuple[str, str]) -> None:
-    server = serve(
-        app(COMPLETES + "await asyncio.sleep(60)"), "--start", "0", "--graceful-timeout", "0.5", *loop
-    )
+    parameters = steps(*COMPLETES, ("sleep", 60))
+    server = serve(LIFESPAN, "--start", "0", "--graceful-timeout", "0.5", *loop, parameters=parameters)
     assert server.get("/") == b"{}"
     assert server.stop() == 0
     (line,) = (line for line in server.err if " ERROR " in line)
@@ -152,25 +139,25 @@ def test_a_shutdown_that_hangs_is_bounded(serve: Serve, loop: tuple[str, str]) -
 @pytest.mark.parametrize(
     ("lifespan", "expected"),
     [
-        (COMPLETES + "raise ValueError('on purpose')", "its lifespan failed: ValueError: on purpose"),
+        ([*COMPLETES, ("raise", "on purpose")], "its lifespan failed: ValueError: on purpose"),
         (
-            COMPLETES + "await send({'type': 'lifespan.shutdown.failed', 'message': 'still busy'})",
+            [*COMPLETES, {"type": "lifespan.shutdown.failed", "message": "still busy"}],
             "failed to shut down: still busy",
         ),
         (
-            "await send({'type': 'lifespan.startup.complete'}); raise ValueError('early')",
+            [STARTED, ("raise", "early")],
             "its lifespan failed: ValueError: early",
         ),
         (
-            "await send({'type': 'lifespan.startup.complete'}); await send({'type': 'http.response.start'})",
+            [STARTED, {"type": "http.response.start"}],
             "sent http.response.start in its lifespan, where it has no place",
         ),
     ],
 )
 def test_a_shutdown_that_fails_is_one_line(
-    serve: Serve, loop: tuple[str, str], lifespan: str, expected: str
+    serve: Serve, loop: tuple[str, str], lifespan: list[object], expected: str
 ) -> None:
-    server = serve(app(lifespan), "--start", "0", *loop)
+    server = serve(LIFESPAN, "--start", "0", *loop, parameters=steps(*lifespan))
     assert server.get("/") == b"{}"
     assert server.stop() == 0
     (line,) = (line for line in server.err if " ERROR " in line)
@@ -179,7 +166,7 @@ def test_a_shutdown_that_fails_is_one_line(
 
 
 def test_a_shutdown_without_a_message_is_fine(serve: Serve) -> None:
-    server = serve(app(COMPLETES), "--start", "0")
+    server = serve(LIFESPAN, "--start", "0", parameters=steps(*COMPLETES))
     assert server.stop() == 0
     assert "ERROR" not in server.log
 

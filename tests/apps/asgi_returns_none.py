@@ -1,0 +1,5 @@
+"""An ASGI application that is no coroutine function."""
+
+
+def app(scope, receive, send):
+    return None
