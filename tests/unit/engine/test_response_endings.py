@@ -273,3 +273,16 @@ def test_a_connection_that_a_forked_child_still_holds_is_not_watched_any_more(ru
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_a_response_is_overdue_once(run_engine: RunEngine) -> None:
+    registered: list[bool] = []
+
+    def handler(_request: Request, response: Response) -> None:
+        kept.append(response)
+        response.when_overdue(lambda: registered.append(response.when_overdue(registered.clear)))
+
+    kept: list[Response] = []
+    there = run_engine(handler, request_timeout=0.05)
+    assert there.read(there.connect(raw_request())).startswith(b"HTTP/1.1 504 ")
+    assert registered == [False], "the 504 is sent: no response is owed"
