@@ -203,7 +203,7 @@ impl Connection {
     }
 
     /// What the epoll set should report. `READING` costs nothing while the
-    /// peer is silent, so it is given up only when a report came too early.
+    /// peer is silent, so it is dropped only after a report that came too early.
     #[inline]
     pub(crate) fn interest(&self, blocked: bool) -> EventFlags {
         let mut interest = match (self.link.stage, &self.protocol) {

@@ -4,7 +4,7 @@
 workers to spawn and which to retire. It has no clock and no process, so a test simulates years of a pool's
 life in seconds.
 
-`plan` counts the workers once, and then answers four questions from that census, each in a function:
+`plan` counts the workers once, and then decides four things from that census, each in a function:
 `_grow` (too few spares), `_shrink` (too many spares), `_replace_outdated` (a reload is under way) and
 `_overcommits` (no spare is left, and none will come).
 

@@ -15,7 +15,7 @@ use rustix::mm::MprotectFlags;
 use super::*;
 
 const SIGSEGV: i32 = 11;
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs `work` as the worker of a slot in a forked process, which ends by becoming `true`.
 fn fork_worker(
@@ -37,7 +37,7 @@ fn fork_worker(
 }
 
 fn wait_until(mut reached: impl FnMut() -> bool) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut spins = 0;
     while !reached() {
         if Instant::now() > deadline {
