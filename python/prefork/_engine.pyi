@@ -18,6 +18,7 @@ __all__ = [
     "STUCK",
     "TRACEBACKS",
     "ASGICaller",
+    "BlockedSignals",
     "Connection",
     "Engine",
     "FilePart",
@@ -50,6 +51,18 @@ def die_with_parent(parent: int) -> bool:
 
     Raises OSError.
     """
+
+@final
+class BlockedSignals:
+    """A context manager that blocks every signal in this thread: for a fork. A signal that reaches the child
+    while it still has its parent's self-pipe would be handled by the parent.
+
+    `signal.pthread_sigmask` does the same, but looks up an enum member for each of 64 signals, and so writes
+    to pages that the child shares with its parent."""
+
+    def __new__(cls) -> BlockedSignals: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_error: object) -> None: ...
 
 def fill_heap() -> int:
     """Allocates the free memory between the objects of this process, and keeps it. Returns its size in bytes.
@@ -167,8 +180,7 @@ class Engine:
         """
     def start_guard(self) -> None:
         """Worker: starts the guard, a native thread that acts while this one is stuck: it hands connections
-        off, and ends the process at the request timeout. It inherits the signals that this thread has
-        blocked, which must be all but TRACEBACKS.
+        off, and ends the process at the request timeout. It handles no signal but TRACEBACKS.
 
         Raises OSError.
         """

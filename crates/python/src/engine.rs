@@ -4,7 +4,7 @@
 use crate::core::{Core, locked};
 use crate::descriptor::borrowed;
 use crate::dispatch::Dispatcher;
-use crate::process::{end_stuck, lock_at_fork};
+use crate::process::{end_stuck, lock_at_fork, start_without_signals};
 use crate::scoreboard::PyScoreboard;
 use crate::service::Service;
 use crate::settings::listener_settings;
@@ -172,13 +172,13 @@ impl Engine {
 
     /// Worker: starts the guard, a native thread that acts while this one is
     /// stuck: it hands connections off, and ends the process at the request
-    /// timeout. It inherits the signals that this thread has blocked, which must
-    /// be all but TRACEBACKS.
+    /// timeout. It handles no signal but TRACEBACKS.
     ///
     /// Raises OSError.
     fn start_guard(&self) -> PyResult<()> {
         lock_at_fork(&self.core.engine);
-        Reactor::start_guard(&self.core.engine, end_stuck).map_err(PyErr::from)
+        start_without_signals(|| Reactor::start_guard(&self.core.engine, end_stuck))
+            .map_err(PyErr::from)
     }
 
     /// Worker: becomes a spare on the scoreboard, and wakes the manager.

@@ -71,6 +71,8 @@ mod _engine {
     #[pymodule_export]
     use crate::heap_fill::fill_heap;
     #[pymodule_export]
+    use crate::process::BlockedSignals;
+    #[pymodule_export]
     use crate::process::die_with_parent;
     #[pymodule_export]
     use crate::scoreboard::PyScoreboard;

@@ -1,10 +1,12 @@
-//! System calls about this process that Python does not have: to die with the
-//! parent, to exit while Python is stuck, and to fork beside a native thread.
+//! System calls about this process that Python does not have, or at a higher
+//! cost: to die with the parent, to exit while Python is stuck, to block
+//! signals, and to fork beside a native thread.
 
 use prefork_engine::Reactor;
 use pyo3::prelude::*;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Has this process killed when its parent dies (prctl(2), PR_SET_PDEATHSIG).
@@ -42,6 +44,73 @@ pub(crate) fn end_stuck(request: &str) -> ! {
     unsafe {
         libc::raise(TRACEBACKS);
         libc::_exit(STUCK);
+    }
+}
+
+/// Signals that this thread has blocked.
+struct SignalMask(libc::sigset_t);
+
+impl SignalMask {
+    /// Blocks every signal but `but`. Returns what was blocked before.
+    fn block_all(but: Option<i32>) -> Self {
+        let (mut mask, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+        // SAFETY: the calls touch only these two, and write both whole.
+        unsafe {
+            libc::sigfillset(mask.as_mut_ptr());
+            if let Some(signal) = but {
+                libc::sigdelset(mask.as_mut_ptr(), signal);
+            }
+            libc::pthread_sigmask(libc::SIG_SETMASK, mask.as_ptr(), before.as_mut_ptr());
+            SignalMask(before.assume_init())
+        }
+    }
+
+    /// Blocks these, and no other.
+    fn restore(&self) {
+        // SAFETY: it only reads the set.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
+        };
+    }
+}
+
+/// Starts a thread that handles no signal but `TRACEBACKS`: the others are the
+/// main thread's. A thread inherits what the one that starts it has blocked.
+pub(crate) fn start_without_signals<T>(start: impl FnOnce() -> T) -> T {
+    let before = SignalMask::block_all(Some(TRACEBACKS));
+    let started = start();
+    before.restore();
+    started
+}
+
+/// A context manager that blocks every signal in this thread: for a fork. A
+/// signal that reaches the child while it still has its parent's self-pipe
+/// would be handled by the parent.
+///
+/// `signal.pthread_sigmask` does the same, but looks up an enum member for each
+/// of 64 signals, and so writes to pages that the child shares with its parent.
+#[pyclass(module = "prefork._engine")]
+#[derive(Default)]
+pub struct BlockedSignals {
+    before: Option<SignalMask>,
+}
+
+#[pymethods]
+impl BlockedSignals {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn __enter__(&mut self) {
+        self.before = Some(SignalMask::block_all(None));
+    }
+
+    #[pyo3(signature = (*_error))]
+    fn __exit__(&mut self, _error: &Bound<'_, PyAny>) {
+        if let Some(before) = self.before.take() {
+            before.restore();
+        }
     }
 }
 

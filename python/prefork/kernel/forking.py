@@ -6,36 +6,27 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 from prefork._engine import fill_heap
-from prefork.kernel.loop import EngineLoop
 
 YOUNG_CALLS = 12
 """More than the 8 calls for which CPython 3.11 counts a function as young (PEP 659)."""
 
 
-def prepare_memory() -> None:
-    """Before the first fork: has children share as much memory as they can."""
-    warm_up()
+def prepare_memory(warm_up: Callable[[], object]) -> None:
+    """Before the first fork: has children share as much memory as they can.
+
+    `warm_up` runs a child's first moments. CPython 3.11 rewrites the code of a function while it is young: it
+    counts calls and puts specialised instructions in place. What is run here is settled when it is forked;
+    each child would otherwise write it into pages of its own.
+    """
+    for _ in range(YOUNG_CALLS):
+        warm_up()
+        flush_output()
     gc.freeze()  # a child's collector does not write to the pages of these objects,
     fill_heap()  # and new objects of a child are not put between them
-
-
-def warm_up() -> None:
-    """Runs a child's first moments a few times.
-
-    CPython 3.11 rewrites the code of a function while it is young: it counts calls and puts specialised
-    instructions in place. What is run here is settled when it is forked; each child would otherwise write it
-    into pages of its own.
-    """
-
-    async def nothing() -> None: ...
-
-    for _ in range(YOUNG_CALLS):
-        loop = EngineLoop()
-        loop.run_until_complete(nothing())
-        loop.close()
 
 
 def flush_output() -> None:

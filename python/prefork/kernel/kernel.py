@@ -23,14 +23,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from prefork._engine import Engine
+from prefork._engine import BlockedSignals, Engine
 from prefork.errors import OptionError, PreforkError, UnknownSession
 from prefork.kernel.event_queue import EventQueue
 from prefork.kernel.events import Handler, Recipient
 from prefork.kernel.forking import end_process, flush_output, prepare_memory
 from prefork.kernel.loop import EngineLoop, Loop
 from prefork.kernel.registry import Registry
-from prefork.kernel.signals import Blocked, Signals
+from prefork.kernel.signals import Signals
 from prefork.kernel.tasks import Tasks, report
 from prefork.kernel.timers import Timer, Timers
 
@@ -197,7 +197,7 @@ class Kernel:
         """
         _, function = self._registry.resolve(alias, event)
         result = function(*args)
-        if not asyncio.iscoroutine(result):
+        if result is None or not asyncio.iscoroutine(result):
             return result
         task = self.loop.create_task(result)
         self._tasks.keep(task, None)
@@ -395,10 +395,10 @@ class Kernel:
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
         if not self._is_prepared:
-            prepare_memory()
+            prepare_memory(_warm_up)
             self._is_prepared = True
         flush_output()
-        with Blocked():
+        with BlockedSignals():
             pid = os.fork()
             if pid == 0:
                 self._begin_child(ignored)
@@ -423,3 +423,20 @@ class Kernel:
         self._signals.discard(ignored)
         self._discarded += (self._loop, self._queue, self._timers, self._tasks, self._signals, self._between)
         self._make_parts()
+
+
+def _warm_up() -> None:
+    """What each child does first: it makes its parts and its loop, and runs a task.
+
+    It attaches no signals: this process handles them on another loop.
+    """
+
+    async def nothing() -> None: ...
+
+    kernel = Kernel()
+    loop = kernel._loop = EngineLoop()
+    kernel._timers.attach(loop)
+    kernel._queue.attach(loop)
+    task = kernel.spawn(nothing(), session=Session(), event="warm-up", args=())
+    loop.run_until_complete(task)
+    loop.close()

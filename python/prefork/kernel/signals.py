@@ -6,6 +6,7 @@ Events run in the loop, between callbacks, never in the middle of other code.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # CPython's; `signal` is made of it
 import signal
 import threading
 from asyncio import AbstractEventLoop
@@ -13,25 +14,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from prefork.kernel.events import Recipient
-
-EVERY = signal.valid_signals()
-
-
-class Blocked:
-    """Blocks every signal for a fork.
-
-    A signal that reaches the child while it still has its parent's self-pipe would be handled by the parent.
-    Also for the start of a thread, which inherits what is blocked: all but `but`.
-    """
-
-    def __init__(self, *but: int) -> None:
-        self._blocked = EVERY.difference(but)
-
-    def __enter__(self) -> None:
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, self._blocked)
-
-    def __exit__(self, *_: object) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
 
 class Signals:
@@ -63,8 +45,10 @@ class Signals:
     def discard(self, ignored: Collection[int]) -> None:
         """In a forked child: restores the default of what its parent handles. `ignored` are ignored."""
         for signum in self._handled.union(ignored):  # none, if its parent runs off the main thread
-            default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
-            signal.signal(signum, signal.SIG_IGN if signum in ignored else default)
+            default = signal.default_int_handler if signum == signal.SIGINT else _signal.SIG_DFL
+            # Not signal.signal: it looks for an enum member that is the previous handler, finds none, and
+            # makes and drops an error, which costs the child some ten pages of memory.
+            _signal.signal(signum, _signal.SIG_IGN if signum in ignored else default)
 
     def bind(self, signum: int, session: Recipient, event: str) -> None:
         """Replaces the event of that session for that signal; other sessions keep theirs."""

@@ -13,8 +13,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from prefork._engine import TRACEBACKS, Scoreboard
-from prefork.kernel.signals import Blocked
+from prefork._engine import Scoreboard
 from prefork.pool.scoreboard import ScoreboardSocket
 
 if TYPE_CHECKING:
@@ -69,8 +68,7 @@ class PoolResources:
         engine.join_pool(self.board, index, concurrency, self._overcommit_fd)
         engine.join_queue(self._queue[0].fileno(), self._queue[1].fileno())
         if guarded:
-            with Blocked(TRACEBACKS):
-                engine.start_guard()
+            engine.start_guard()
 
     def close(self) -> None:
         """Closes them in this process. The manager gives the glue up; a worker's copy would keep it taken."""

@@ -73,14 +73,14 @@ class PreForkServer(HTTPServer):
 
     def _make_spawner(self, manager: Manager) -> Spawner:
         """Manager: workers are forks of this process."""
-        return ForkSpawner(self.kernel, partial(self._become_worker, manager))
+        worker = Worker(manager.context, self.service, manager.listener)
+        return ForkSpawner(self.kernel, partial(self._become_worker, manager, worker))
 
-    def _become_worker(self, manager: Manager, index: int) -> None:
+    def _become_worker(self, manager: Manager, worker: Worker, index: int) -> None:
         """Worker: this child was just forked, for the slot `index`."""
-        worker = self._role = self._member = Worker(
-            manager.context, self.options, self.service, manager.listener
-        )
-        self.kernel.spawn(worker.boot(manager, index), session=self, event="boot", args=())
+        self._role = self._member = worker
+        boot = worker.boot(manager, index, self.options)
+        self.kernel.spawn(boot, session=self, event="boot", args=())
 
     @event("_hup")
     def _on_hup(self, _signum: int) -> None:

@@ -36,21 +36,22 @@ A request that is on its way to one of them is served. Without this it would mee
 
 
 class Worker(Role, PoolMember):
-    """The role of a forked child. `options` are the server's at its fork; `listener` is a copy."""
+    """The role of a forked child. The manager makes it before the fork; `listener` is then a copy.
+
+    So the memory of the object is shared, and a child writes less of its own.
+    """
 
     is_child = True
 
-    def __init__(
-        self, context: Context, options: PreForkOptions, service: Service, listener: Listener
-    ) -> None:
+    def __init__(self, context: Context, service: Service, listener: Listener) -> None:
         self._context = context
-        self._options = options
         self._service = service
         self._listener = listener
         self._serving = Serving(context, service, context.kernel.stop)
 
-    async def boot(self, manager: Manager, index: int) -> None:
-        """All that happens between the fork and the first request, in this order.
+    async def boot(self, manager: Manager, index: int, options: PreForkOptions) -> None:
+        """All that happens between the fork and the first request, in this order. `options` are the server's
+        at the fork.
 
         It is the first task of the child's loop. A worker that is not complete must not serve: it exits, and
         its manager spawns another, with a pause.
@@ -62,20 +63,21 @@ class Worker(Role, PoolMember):
             if not die_with_parent(manager.resources.manager_pid):
                 os._exit(BOOT_FAILED)
             # Take the slot; close what is the manager's.
-            self._join(manager, index)
+            self._join(manager, index, options)
             for other in kernel.sessions:
                 if isinstance(other, HTTPServer) and other is not self._context.session:
                     other._discard()
             # Prepare the application.
-            for alias, event in self._options.fork_handlers.items():
+            for alias, event in options.fork_handlers.items():
                 result = kernel.call(alias, event)
                 if isinstance(result, asyncio.Task):
                     await result
             if self._service.startup is not None:
                 await self._service.startup()
             # Serve. From here on SIGTERM lets it finish what it has.
-            kernel.signal(signal.SIGTERM, self._options.alias, "_term")
-            self._limit_requests()
+            kernel.signal(signal.SIGTERM, options.alias, "_term")
+            if options.max_requests_per_child:
+                self._limit_requests(options)
             self._serving.accept(sockets)
             kernel.engine.enter_pool()
         except Exception as error:
@@ -83,8 +85,7 @@ class Worker(Role, PoolMember):
             logging.shutdown()
             os._exit(BOOT_FAILED)
 
-    def _join(self, manager: Manager, index: int) -> None:
-        options = self._options
+    def _join(self, manager: Manager, index: int, options: PreForkOptions) -> None:
         # A pool of one has no worker to hand a connection to, and a second thread slows every system call.
         guarded = options.max_clients > 1 or options.request_timeout > 0
         concurrency = options.concurrency or self._service.concurrency
@@ -92,13 +93,10 @@ class Worker(Role, PoolMember):
         manager.resources.join(engine, index, concurrency=concurrency, guarded=guarded)
         manager.close_pool()
 
-    def _limit_requests(self) -> None:
-        options = self._options
-        if options.max_requests_per_child:
-            extra = int.from_bytes(os.urandom(8), "big") % (options.max_requests_jitter + 1)
-            self._context.kernel.engine.set_max_requests(
-                options.max_requests_per_child + extra, self.replace_process
-            )
+    def _limit_requests(self, options: PreForkOptions) -> None:
+        extra = int.from_bytes(os.urandom(8), "big") % (options.max_requests_jitter + 1)
+        most = options.max_requests_per_child + extra
+        self._context.kernel.engine.set_max_requests(most, self.replace_process)
 
     # --- the server's methods ----------------------------------------------------------------------------
 

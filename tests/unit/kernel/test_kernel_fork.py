@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from prefork._engine import BlockedSignals
 from prefork.errors import BindError
 from prefork.kernel.events import event
 from prefork.kernel.kernel import Kernel, Session
@@ -296,3 +297,18 @@ def test_memory_is_frozen_before_the_first_fork_only(kernel: Kernel, monkeypatch
         kernel.between_turns(kernel.fork)
     kernel.run()
     assert calls == ["freeze", "fork", "fork"]
+
+
+def test_a_signal_waits_until_it_is_not_blocked() -> None:
+    received: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda signum, _frame: received.append(signum))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    try:
+        with BlockedSignals():
+            signal.raise_signal(signal.SIGUSR1)
+            assert received == []
+        assert received == [signal.SIGUSR1]
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == blocked | {signal.SIGUSR2}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGUSR1, before)

@@ -53,7 +53,7 @@ class Birth:
         service = journal(self.events, concurrency=1, startup=startup)
         listener = journal(self.events, sockets="sockets")
         self.manager = journal(self.events, resources=journal(self.events, manager_pid=os.getppid()))
-        self.worker = Worker(self.context, self.options, service, listener)
+        self.worker = Worker(self.context, service, listener)
         self.serving = self.worker._serving = journal(self.events, is_open=True)
         self.handlers: dict[str, Callable[[], Any]] = {}
 
@@ -63,7 +63,7 @@ class Birth:
         return asyncio.ensure_future(result) if asyncio.iscoroutine(result) else result
 
     def live(self) -> list[Any]:
-        asyncio.run(self.worker.boot(self.manager, 3))
+        asyncio.run(self.worker.boot(self.manager, 3, self.options))
         return self.events
 
 
