@@ -36,7 +36,7 @@ pub(crate) struct Connection {
 }
 
 // A process may have ten thousand idle connections.
-const _: () = assert!(size_of::<Connection>() <= 264);
+const _: () = assert!(size_of::<Connection>() <= 248);
 
 /// RFC 9110, section 15.6.5.
 pub(crate) const OVERDUE: RemoteError = RemoteError {

@@ -51,22 +51,27 @@ impl ExchangeId {
     }
 }
 
-/// Method and target of a request, kept if a log line may need them.
+/// Method and target of a request, kept if a log line may need them: seldom, so a
+/// connection has only a pointer for it.
 #[derive(Default)]
-pub(crate) struct Label {
-    text: Vec<u8>,
+pub(crate) struct Label(Option<Box<LabelText>>);
+
+#[derive(Default)]
+struct LabelText {
+    bytes: Vec<u8>,
 }
 
 impl Label {
     pub(crate) fn set(&mut self, method: &[u8], target: &[u8]) {
-        self.text.clear();
-        self.text.extend_from_slice(method);
-        self.text.push(b' ');
-        self.text.extend_from_slice(target);
+        let bytes = &mut self.0.get_or_insert_default().bytes;
+        bytes.clear();
+        bytes.extend_from_slice(method);
+        bytes.push(b' ');
+        bytes.extend_from_slice(target);
     }
 
     pub(crate) fn parts(&self) -> (&[u8], &[u8]) {
-        let mut parts = self.text.splitn(2, |&byte| byte == b' ');
+        let mut parts = self.bytes().splitn(2, |&byte| byte == b' ');
         (
             parts.next().unwrap_or_default(),
             parts.next().unwrap_or_default(),
@@ -75,7 +80,11 @@ impl Label {
 
     /// Escaped for a log.
     pub(crate) fn line(&self) -> String {
-        self.text.escape_ascii().to_string()
+        self.bytes().escape_ascii().to_string()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |text| &text.bytes)
     }
 }
 
