@@ -56,9 +56,12 @@ class Server:
         command = recipe.command(self.port, Path(self._directory.name))
         with pinned(core), self._log.open("wb") as log:
             # A session of its own: all of it can be ended at once, whatever it forked.
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
+            except FileNotFoundError:
+                raise RuntimeError(f"{Path(command[0]).name} is not installed") from None
 
     def __enter__(self) -> Self:
         try:
