@@ -38,12 +38,17 @@ const POOL_HEADER_BYTES: usize = 48;
 /// expected one.
 const MAX_BYTES: usize = 1 << 20;
 
+/// How many of the smallest blocks a pool has.
+const MOST_BLOCKS: usize = (POOL_BYTES - POOL_HEADER_BYTES) / ALIGNMENT;
+
 /// Allocates blocks of one size until all blocks of a pool come in order: that
 /// pool was empty, and is freed again. `None`: there is no empty pool, for this
 /// size or any other.
 fn fill_pools(size: usize) -> Option<usize> {
     let whole = (POOL_BYTES - POOL_HEADER_BYTES) / size;
-    let mut first = std::ptr::null_mut();
+    // The blocks that came in order. Each is freed by the pointer that it came with. The array is on
+    // the stack: memory of its own would be taken from the heap that is looked at.
+    let mut pool = [std::ptr::null_mut(); MOST_BLOCKS];
     let mut in_a_row = 0;
     for taken in (0..MAX_BYTES).step_by(size) {
         // SAFETY: the GIL is held, and blocks are freed or kept, never read or written.
@@ -52,14 +57,19 @@ fn fill_pools(size: usize) -> Option<usize> {
             return None;
         }
         if block.addr() % POOL_BYTES == POOL_HEADER_BYTES {
-            (first, in_a_row) = (block, 0);
+            (pool[0], in_a_row) = (block, 0);
         }
-        let next = block.addr() == first.addr() + in_a_row * size;
-        in_a_row = if next { in_a_row + 1 } else { 0 };
+        let is_next = block.addr() == pool[0].addr() + in_a_row * size;
+        if let (true, Some(place)) = (is_next, pool.get_mut(in_a_row)) {
+            *place = block;
+            in_a_row += 1;
+        } else {
+            in_a_row = 0;
+        }
         if in_a_row == whole {
-            for index in (0..whole).rev() {
-                // SAFETY: these addresses were all returned by the same allocator, above.
-                unsafe { PyObject_Free(first.byte_add(index * size)) };
+            for &block in pool.iter().take(whole).rev() {
+                // SAFETY: the allocator returned this pointer above, and it is freed once.
+                unsafe { PyObject_Free(block) };
             }
             return Some((taken + size).saturating_sub(whole * size));
         }
