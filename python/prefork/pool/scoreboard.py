@@ -27,6 +27,8 @@ from prefork.errors import GlueInUse, OptionError, ScoreboardUnavailable
 
 _GLUE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _TIMEOUT_S = 2.0
+READERS_PER_TURN = 16
+"""How many clients the manager serves before it looks after its workers again."""
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 _KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted")
 """Counts to which workers that have ended still contribute."""
@@ -54,8 +56,11 @@ class ScoreboardSocket:
         return self._socket.fileno()
 
     def respond(self) -> None:
-        """Serves every client that has connected. Never waits."""
-        while True:
+        """Serves the clients that have connected, and leaves some to the next turn if they are many.
+
+        Never waits. Without the bound, a flood of clients would keep the manager from its workers.
+        """
+        for _ in range(READERS_PER_TURN):
             try:
                 client = self._socket.accept()[0]
             except OSError as error:

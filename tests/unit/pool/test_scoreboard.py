@@ -18,6 +18,7 @@ import pytest
 from prefork._engine import Scoreboard
 from prefork.errors import GlueInUse, OptionError, ScoreboardUnavailable
 from prefork.pool.scoreboard import (
+    READERS_PER_TURN,
     ScoreboardSocket,
     format_states,
     list_glues,
@@ -289,6 +290,21 @@ def test_a_client_that_connects_and_leaves_does_no_harm(board, board_socket):
     board_socket.respond()
     board.claim(0, 0)
     assert len(read_from_outside(board_socket)["workers"]) == 1
+
+
+def test_many_clients_at_once_are_served_some_in_each_turn(board_socket):
+    address = f"\0prefork/{os.geteuid()}/{board_socket.glue}"
+    many = 3 * READERS_PER_TURN
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) for _ in range(many)
+        ]
+        for client in clients:
+            client.connect(address)
+        for served in (1, 2, 3):
+            board_socket.respond()
+            assert len(select.select(clients, [], [], 0)[0]) == served * READERS_PER_TURN
+        assert not select.select([board_socket], [], [], 0)[0]
 
 
 def test_a_manager_out_of_descriptors_turns_askers_away(board_socket):
