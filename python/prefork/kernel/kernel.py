@@ -24,10 +24,10 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from prefork._engine import BlockedSignals, Engine
-from prefork.errors import OptionError, PreforkError, UnknownSession
+from prefork.errors import OptionError, OutOfResources, PreforkError, UnknownSession
 from prefork.kernel.event_queue import EventQueue
 from prefork.kernel.events import Handler, Recipient
-from prefork.kernel.forking import end_process, flush_output, prepare_memory
+from prefork.kernel.forking import end_process, exit_child, flush_output, prepare_memory
 from prefork.kernel.loop import EngineLoop, Loop
 from prefork.kernel.registry import Registry
 from prefork.kernel.signals import Signals
@@ -332,16 +332,25 @@ class Kernel:
         A function of `between_turns` may fork. Then two processes return from it to here. The parent goes on
         with the next function and resumes its loop. The child has a new loop, and no function that waits
         (`_begin_child`): it goes on with its first turn.
+
+        The loop turns before what a function has added is run: a manager that forks again and again must
+        hear what else comes.
         """
+        self._run_between()
         while self._phase is not Phase.STOPPING:
-            if self._between:
-                function = self._between.popleft()
-                function()
-                continue
             self._phase = Phase.TURNING
+            if self._between:
+                self.loop.stop()  # after one turn
             self.loop.run_forever()
             if self._phase is Phase.TURNING:
                 self._phase = Phase.BETWEEN_TURNS
+            self._run_between()
+
+    def _run_between(self) -> None:
+        """Runs what waits now. In a child that is forked here, nothing waits any more."""
+        for _ in range(len(self._between)):
+            if self._between and self._phase is not Phase.STOPPING:
+                self._between.popleft()()
 
     def _may_wait(self) -> bool:
         """Whether a wait without end can end. asyncio starts one if it has no callback and no timer."""
@@ -414,6 +423,9 @@ class Kernel:
         try:
             self._discard(ignored)
             self._open()
+        except OSError as error:
+            print(f"prefork: a child cannot begin: {OutOfResources.from_refusal(error)}", file=sys.stderr)
+            exit_child(1)
         except BaseException:
             end_process()
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel
+
+FORKING_S = 0.05
+"""How long the manager forks before it looks at what else has come, such as a reader of the scoreboard."""
 
 
 class Process:
@@ -57,7 +61,10 @@ class Spawner(Protocol):
         """
 
     def cancel(self) -> list[int]:
-        """Withdraws the requests that no worker is being made for yet. Returns their slots."""
+        """Withdraws the requests that no worker is being made for yet, and delivers the others.
+
+        Returns the slots of the former.
+        """
 
 
 class ForkSpawner:
@@ -70,6 +77,8 @@ class ForkSpawner:
         self._kernel = kernel
         self._become_worker = become_worker
         self._requests: list[tuple[int, OnSpawned]] = []
+        # What came of the first of them.
+        self._results: list[int | OSError] = []
 
     def spawn(self, index: int, on_spawned: OnSpawned) -> None:
         if not self._requests:
@@ -77,8 +86,11 @@ class ForkSpawner:
         self._requests.append((index, on_spawned))
 
     def cancel(self) -> list[int]:
-        requests, self._requests = self._requests, []
-        return [index for index, _ in requests]
+        made = len(self._results)
+        cancelled = self._requests[made:]
+        del self._requests[made:]
+        self._deliver()
+        return [index for index, _ in cancelled]
 
     def _fork(self) -> None:
         """At the top level of `run()`. A child becomes a worker, and returns to that `run()` as well.
@@ -86,20 +98,31 @@ class ForkSpawner:
         The results are delivered, and the requests dropped, when all forks are made: what this process writes
         between two forks is memory that it does not share with the children before. For the same reason a
         child frees no request.
+
+        On a busy machine a fork takes long. After FORKING_S the loop turns before the others are made.
         """
-        results: list[int | OSError] = []
-        for index, _ in self._requests:
+        until = time.monotonic() + FORKING_S
+        for index, _ in self._requests[len(self._results) :]:
             try:
                 # A terminal sends both to the whole group; the manager decides what they mean for workers.
                 pid = self._kernel.fork(ignored=(signal.SIGINT, signal.SIGHUP))
             except OSError as error:
-                results += [error] * (len(self._requests) - len(results))  # the others would fail as well
+                self._results += [error] * (len(self._requests) - len(self._results))  # so would the others
                 break
             if pid == 0:
                 self._become_worker(index)
                 return
-            results.append(pid)
+            self._results.append(pid)
+            if time.monotonic() > until:
+                break
+        if len(self._results) < len(self._requests):
+            self._kernel.between_turns(self._fork)
+        else:
+            self._deliver()
+
+    def _deliver(self) -> None:
         requests, self._requests = self._requests, []
+        results, self._results = self._results, []
         for (index, on_spawned), result in zip(requests, results, strict=True):
             on_spawned(index, result if isinstance(result, OSError) else _hold(result))
 

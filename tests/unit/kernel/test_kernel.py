@@ -536,6 +536,20 @@ def test_between_turns_no_loop_is_running(kernel: Kernel) -> None:
     ]
 
 
+def test_the_loop_turns_before_what_is_added_between_turns_is_run(kernel: Kernel) -> None:
+    order: list[str] = []
+
+    def between() -> None:
+        order.append("between")
+        if order.count("between") < 3:
+            kernel.loop.call_soon(order.append, "turn")
+            kernel.between_turns(between)
+
+    kernel.between_turns(between)
+    kernel.run()
+    assert order == ["between", "turn", "between", "turn", "between"]
+
+
 def test_an_exception_between_turns_ends_run(kernel: Kernel) -> None:
     def broken() -> None:
         raise ZeroDivisionError

@@ -121,8 +121,9 @@ def test_a_child_keeps_sessions_and_nothing_of_the_parents_business(kernel: Kern
     kernel.delay(0.001, "S", "fork")
     with child.ends_within():
         kernel.run()
-    assert child.report() == [["child's turn", "child's post", "child's timer"], [], True, True, []]
-    assert recorder.recorded == ["parent's turn", "parent's post", "parent's timer", "own timer"]
+    assert child.report() == [["child's post", "child's turn", "child's timer"], [], True, True, []]
+    # Whether the timers are due before or after the turn depends on how long the fork took.
+    assert sorted(recorder.recorded) == ["own timer", "parent's post", "parent's timer", "parent's turn"]
     assert unwound == ["finally"]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from prefork.pool import spawner as spawner_module
 from prefork.pool.spawner import ForkSpawner, Process
 
 
@@ -33,6 +34,10 @@ class FakeKernel:
 
     def turn(self) -> None:
         while self.between:
+            self.turn_once()
+
+    def turn_once(self) -> None:
+        for _ in range(len(self.between)):
             self.between.popleft()()
 
 
@@ -199,6 +204,48 @@ def test_what_is_requested_after_a_cancel_is_forked_once(
     assert index == 1
     assert isinstance(process, Process)
     process.close()
+
+
+def test_forks_that_take_long_leave_the_loop_a_turn_between_them(
+    kernel: FakeKernel,
+    spawner: ForkSpawner,
+    children: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spawner_module, "FORKING_S", -1.0)  # each is too long
+    results = Results()
+    kernel.results = [children(), children(), children()]
+    for index in range(3):
+        spawner.spawn(index, results)
+    for made in (1, 2, 3):
+        assert results.given == []
+        kernel.turn_once()
+        assert len(kernel.forks) == made
+    assert [index for index, _ in results.given] == [0, 1, 2]
+    for _, process in results.given:
+        assert isinstance(process, Process)
+        process.close()
+
+
+def test_a_cancel_between_two_forks_delivers_the_first(
+    kernel: FakeKernel,
+    spawner: ForkSpawner,
+    children: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spawner_module, "FORKING_S", -1.0)
+    results = Results()
+    kernel.results = [children()]
+    for index in range(3):
+        spawner.spawn(index, results)
+    kernel.turn_once()
+    assert spawner.cancel() == [1, 2]
+    ((index, process),) = results.given
+    assert index == 0
+    assert isinstance(process, Process)
+    process.close()
+    kernel.turn()
+    assert (len(kernel.forks), len(results.given)) == (1, 1)
 
 
 def test_a_process_is_signalled_and_waited_for(children: Callable[[], int]) -> None:
