@@ -31,6 +31,18 @@ class ScoreboardUnavailable(PreforkError):
     """The shared memory of the scoreboard cannot be created or opened."""
 
 
+class OutOfResources(PreforkError):
+    """The system refuses a new worker what it needs: a descriptor, memory or a thread."""
+
+    @classmethod
+    def from_refusal(cls, error: OSError) -> OutOfResources:
+        """What to do about an error of the system."""
+        return cls(
+            f"the system refuses it a descriptor, memory or a thread ({error.strerror}): "
+            "raise its limits (ulimit -n, ulimit -u, pids.max and memory.max of the cgroup)"
+        )
+
+
 class NotInThisProcess(PreforkError, RuntimeError):
     """A call that is only possible in the manager, or only in a worker."""
 

@@ -1,6 +1,7 @@
 """The application of the pool tests with hands on the limits of its manager.
 
-With the parameter `no_memory` no file may grow, and so there is no shared memory.
+With the parameter `no_memory` no file may grow, and so there is no shared memory. With `user` a child that is
+forked while the file `fail` is there belongs to that user, who may have no further thread.
 """
 
 from __future__ import annotations
@@ -31,6 +32,14 @@ def empty():
         os.close(filling.pop())
 
 
+def forbid_threads():
+    if os.path.exists("fail"):
+        os.setresuid(*[PARAMETERS["user"]] * 3)
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+
 pages.names.update(fill=fill, empty=empty)
+if PARAMETERS.get("user"):
+    os.register_at_fork(after_in_child=forbid_threads)
 if PARAMETERS.get("no_memory"):
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, -1))

@@ -96,6 +96,22 @@ def test_when_the_manager_is_out_of_descriptors_it_goes_on_says_so_once_and_reco
     assert server.manager("descriptors()") == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_worker_that_gets_no_thread_for_its_guard_says_so_in_one_line_and_is_tried_again(
+    pool: MakePool,
+) -> None:
+    server = pool(**TWO, app=LIMITS, parameters={"user": OTHER_USER})
+    victim, _ = server.wait_workers(2)
+    (server.directory / "fail").touch()
+    os.kill(victim, signal.SIGKILL)
+    line = server.wait_log("worker failed to start: the system refuses it a descriptor, memory or a thread")
+    assert "pids.max" in line
+    server.wait_log("ended before it was ready (exit status 3)")
+    (server.directory / "fail").unlink()
+    server.wait_workers(2)
+    assert "Traceback" not in server.log
+
+
 def test_a_request_for_the_scoreboard_while_descriptors_are_out_is_refused(pool: MakePool) -> None:
     server = pool(**TWO, app=LIMITS)
     server.wait_workers(2)

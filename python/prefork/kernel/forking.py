@@ -51,6 +51,11 @@ def end_process() -> NoReturn:
         sys.excepthook(type(error), error, error.__traceback__)
     else:
         status = 0
+    exit_child(status)
+
+
+def exit_child(status: int) -> NoReturn:
+    """Ends this child, and writes out what it has logged and printed."""
     logging.shutdown()
     flush_output()
     os._exit(status)

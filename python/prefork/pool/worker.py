@@ -13,7 +13,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from prefork._engine import die_with_parent
-from prefork.errors import PreforkError
+from prefork.errors import OutOfResources, PreforkError
 from prefork.pool.role import PoolMember
 from prefork.server.role import BOOT_FAILED, Role
 from prefork.server.server import HTTPServer
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from prefork.server.context import Context
     from prefork.server.listener import Listener
     from prefork.server.service import Service
+    from prefork.server.sockets import ListeningSockets
 
 logger = logging.getLogger("prefork.worker")
 
@@ -78,7 +79,7 @@ class Worker(Role, PoolMember):
             kernel.signal(signal.SIGTERM, options.alias, "_term")
             if options.max_requests_per_child:
                 self._limit_requests(options)
-            self._serving.accept(sockets)
+            self._accept(sockets)
             kernel.engine.enter_pool()
         except Exception as error:
             logger.error("worker failed to start: %s", error, exc_info=not isinstance(error, PreforkError))
@@ -90,8 +91,17 @@ class Worker(Role, PoolMember):
         guarded = options.max_clients > 1 or options.request_timeout > 0
         concurrency = options.concurrency or self._service.concurrency
         engine = self._context.kernel.engine
-        manager.resources.join(engine, index, concurrency=concurrency, guarded=guarded)
+        try:
+            manager.resources.join(engine, index, concurrency=concurrency, guarded=guarded)
+        except OSError as error:
+            raise OutOfResources.from_refusal(error) from error
         manager.close_pool()
+
+    def _accept(self, sockets: ListeningSockets) -> None:
+        try:
+            self._serving.accept(sockets)
+        except OSError as error:
+            raise OutOfResources.from_refusal(error) from error
 
     def _limit_requests(self, options: PreForkOptions) -> None:
         extra = int.from_bytes(os.urandom(8), "big") % (options.max_requests_jitter + 1)
