@@ -173,6 +173,20 @@ def test_connect_is_refused_unless_in_proxy_mode(serve: Serve) -> None:
     assert serve(APP, parameters={"proxy_mode": True}).raw(connect).endswith(b"CONNECT a.test:443 a.test:443")
 
 
+def test_a_response_that_opens_a_tunnel_has_no_framing_and_is_the_last_one(serve: Serve) -> None:
+    connect = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"
+    behind = b"GET /uri HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    head, _, rest = serve(APP, parameters={"proxy_mode": True}).raw(connect + behind).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"content-length" not in head.lower()
+    assert b"transfer-encoding" not in head.lower()
+    assert rest == b"CONNECT a.test:443 a.test:443"
+    # A tunnel that is refused: what follows was meant for it.
+    refused = serve(APP).raw(connect + behind)
+    assert refused.startswith(b"HTTP/1.1 405 ")
+    assert refused.count(b"HTTP/1.1") == 1
+
+
 def test_a_host_name_is_every_address_of_it_that_this_machine_has(serve: Serve) -> None:
     server = serve(APP, "--bind", "localhost:0")
     for family, _, _, _, place in socket.getaddrinfo("localhost", server.port, 0, socket.SOCK_STREAM):

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from support.apps import APPS
+from support.server import Serve
 from support.wire import Wire
 
 GET = b"GET /fields HTTP/1.1\r\n"
@@ -25,6 +27,8 @@ GET = b"GET /fields HTTP/1.1\r\n"
         b"Host: a:80:80\r\n",
         b"Host: a@b\r\n",
         b"Host: [::1\r\n",
+        b"Host: [v1]\r\n",
+        b"Host: [v.a]\r\n",
         b"Host: \xff\r\n",
     ],
 )
@@ -37,7 +41,9 @@ def test_a_host_that_differs_from_the_target_is_refused(wire: Wire, host: bytes)
     wire.refuse(b"GET http://a:80/ HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
 
 
-@pytest.mark.parametrize("host", [b"a", b"a:80", b"[::1]:8080", b"127.0.0.1", b"xn--bcher-kva.example"])
+@pytest.mark.parametrize(
+    "host", [b"a", b"a:80", b"[::1]:8080", b"[v1.fe80::a+en1]", b"127.0.0.1", b"xn--bcher-kva.example"]
+)
 def test_a_valid_host_is_served(wire: Wire, host: bytes) -> None:
     wire.accept(b"GET /x HTTP/1.1\r\nHost: " + host + b"\r\n\r\n", "GET /x")
 
@@ -81,8 +87,8 @@ def test_an_underscore_in_a_name_is_dropped_before_it_can_overwrite_another(wire
     assert fields == [["host", "a"], ["x-user", "proxy"]]
 
 
-def test_a_request_line_of_8_kib_is_served_and_a_longer_one_is_414(wire: Wire) -> None:
-    path = b"/" + b"x" * (8192 - len("GET / HTTP/1.1"))
+def test_a_request_line_of_16_kib_is_served_and_a_longer_one_is_414(wire: Wire) -> None:
+    path = b"/" + b"x" * (16384 - len("GET / HTTP/1.1"))
     wire.accept(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n", f"GET {path.decode()}")
     wire.refuse(b"GET " + path + b"x HTTP/1.1\r\nHost: a\r\n\r\n", 414)
 
@@ -92,9 +98,31 @@ def test_a_request_line_that_never_ends_is_414(wire: Wire) -> None:
     wire.refuse(b"G" * 20_000, 414)
 
 
-def test_a_field_line_of_8_kib_is_served_and_a_longer_one_is_431(wire: Wire) -> None:
+def test_line_limits_are_an_option(serve: Serve) -> None:
+    server = serve(APPS / "wire_app.py", "--max-line", "2k", "--max-head", "1m")
+    ask = b"GET /%s HTTP/1.1\r\nHost: a\r\nCookie: %s\r\nConnection: close\r\n\r\n"
+    assert server.raw(ask % (b"x" * 2000, b"x" * 2000)).startswith(b"HTTP/1.1 200 ")
+    assert server.raw(ask % (b"x" * 2048, b"x" * 2000)).startswith(b"HTTP/1.1 414 ")
+    assert server.raw(ask % (b"x" * 2000, b"x" * 2048)).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_line_may_fill_the_whole_head_and_the_head_is_bounded(serve: Serve) -> None:
+    server = serve(APPS / "wire_app.py", "--max-line", "1m", "--max-head", "200k")
+    ask = b"GET /%s HTTP/1.1\r\nHost: a\r\nAuthorization: Negotiate %s\r\nConnection: close\r\n\r\n"
+    assert server.raw(ask % (b"x" * 100_000, b"x" * 100_000)).startswith(b"HTTP/1.1 200 ")
+    assert server.raw(ask % (b"x" * 100_000, b"x" * 110_000)).startswith(b"HTTP/1.1 431 ")
+    assert server.raw(ask % (b"x" * 210_000, b"x")).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("name", [b"Cookie", b"Authorization"])
+def test_a_token_of_single_sign_on_fits_in_a_line(wire: Wire, name: bytes) -> None:
+    token = b"Negotiate " + b"A" * 16_000
+    wire.accept(b"GET /x HTTP/1.1\r\nHost: a\r\n" + name + b": " + token + b"\r\n\r\n", "GET /x")
+
+
+def test_a_field_line_of_16_kib_is_served_and_a_longer_one_is_431(wire: Wire) -> None:
     head = b"GET /x HTTP/1.1\r\nHost: a\r\n"
-    line = b"X: " + b"x" * (8192 - 3)
+    line = b"X: " + b"x" * (16384 - 3)
     wire.accept(head + line + b"\r\n\r\n", "GET /x")
     wire.refuse(head + line + b"x\r\n\r\n", 431)
 
@@ -109,3 +137,13 @@ def test_a_head_over_64_kib_is_431(wire: Wire) -> None:
     line = b"X: " + b"x" * 7000 + b"\r\n"
     wire.accept(b"GET /x HTTP/1.1\r\nHost: a\r\n" + line * 9 + b"\r\n", "GET /x")
     wire.refuse(b"GET /x HTTP/1.1\r\nHost: a\r\n" + line * 10 + b"\r\n", 431)
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "Content-Encoding", "Authorization"])
+def test_a_field_that_a_proxy_may_have_read_otherwise_has_one_value(wire: Wire, name: str) -> None:
+    head = f"GET /fields HTTP/1.1\r\nHost: a\r\n{name}: a/b\r\n"
+    wire.refuse(f"{head}{name.lower()}: c/d\r\n\r\n".encode())
+    wire.refuse(f"{head}X: y\r\n{name}:\r\n\r\n".encode())
+    same = wire.server.raw(f"{head}X: y\r\n{name.lower()}: a/b\r\n\r\n".encode(), half_close=True)
+    fields = json.loads(same.partition(b"\r\n\r\n")[2])
+    assert fields == [["host", "a"], [name.lower(), "a/b"], ["x", "y"], [name.lower(), "a/b"]]

@@ -127,12 +127,27 @@ def test_chunk_lines_and_chunks_end_in_crlf(wire: Wire, body: bytes) -> None:
     wire.refuse(CHUNKED + body)
 
 
-@pytest.mark.parametrize("extension", [b";a", b";a=b", b';a="b c"', b";" + b"x" * 4000])
+@pytest.mark.parametrize("extension", [b";a", b";a=b", b'; a = "b c" ;d', b";" + b"x" * 4000])
 def test_a_chunk_extension_is_skipped(wire: Wire, extension: bytes) -> None:
     (response,) = wire.accept(
         CHUNKED + b"5" + extension + b"\r\nhello\r\n0" + extension + b"\r\n\r\n", "POST /p"
     )
     assert response.body == b"hello"
+
+
+@pytest.mark.parametrize(
+    "extension", [b";", b";;a", b";=a", b";=[", b";a=", b';a="b', b";a b", b";a ", b";a=b,c", b";bad[=x"]
+)
+def test_a_chunk_extension_that_does_not_fit_the_grammar_is_refused(wire: Wire, extension: bytes) -> None:
+    wire.refuse(CHUNKED + b"5" + extension + b"\r\nhello\r\n0\r\n\r\n")
+    wire.refuse(CHUNKED + b"5\r\nhello\r\n0" + extension + b"\r\n\r\n")
+
+
+def test_the_chunk_extensions_of_a_body_are_bounded_together(wire: Wire) -> None:
+    chunk = b"1;" + b"x" * 1023 + b"\r\na\r\n"
+    (response,) = wire.accept(CHUNKED + 16 * chunk + b"0\r\n\r\n", "POST /p")
+    assert response.body == b"a" * 16
+    wire.refuse(CHUNKED + 16 * chunk + b"0;x\r\n\r\n")
 
 
 def test_a_chunk_line_over_4_kib_is_refused(wire: Wire) -> None:
@@ -150,6 +165,12 @@ def test_trailers_are_read_and_bounded(wire: Wire) -> None:
 @pytest.mark.parametrize("name", [b"Content-Length", b"Transfer-Encoding", b"Host", b"X Y", b" X", b""])
 def test_a_trailer_that_frames_or_routes_is_refused(wire: Wire, name: bytes) -> None:
     wire.refuse(CHUNKED + b"0\r\n" + name + b": 5\r\n\r\n")
+
+
+@pytest.mark.parametrize("name", [b"Content-Type", b"Vary", b"Authorization", b"Cache-Control"])
+def test_any_other_trailer_is_dropped(wire: Wire, name: bytes) -> None:
+    (response,) = wire.accept(CHUNKED + b"5\r\nhello\r\n0\r\n" + name + b": 5\r\n\r\n", "POST /p")
+    assert response.body == b"hello"
 
 
 def test_a_body_of_max_body_is_served_and_a_larger_one_is_413_before_it_is_read(wire: Wire) -> None:

@@ -36,6 +36,7 @@ impl Default for ListenerSettings {
         ListenerSettings {
             limits: Limits {
                 head: 65_536,
+                line: 16_384,
                 fields: 100,
                 underscore: Underscore::Drop,
                 max_body: 1_073_741_824,

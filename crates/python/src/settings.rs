@@ -29,6 +29,7 @@ pub(crate) fn listener_settings(options: &Bound<'_, PyAny>) -> PyResult<Listener
     Ok(ListenerSettings {
         limits: Limits {
             head: value(options, intern!(py, "max_head"))?,
+            line: value(options, intern!(py, "max_line"))?,
             fields: value(options, intern!(py, "max_fields"))?,
             underscore: match value::<String>(options, intern!(py, "underscores"))?.as_str() {
                 "reject" => Underscore::Reject,

@@ -28,8 +28,8 @@ pub use date::imf_fixdate;
 pub use errors::{LocalError, RemoteError, ShortBody};
 pub use http1::{
     BodyDecoder, BodyEncoder, CONTINUE, ChunkLine, Decoded, Encoded, Field, Framing, Head,
-    HeadParser, Length, RequestContext, ResponseFraming, Span, TargetForm, Version, write_error,
-    write_head, write_interim,
+    HeadParser, Length, RequestContext, RequestKind, ResponseFraming, Span, TargetForm, Version,
+    write_error, write_head, write_interim,
 };
 pub use limits::{Limits, Underscore};
 pub use status::reason_phrase;

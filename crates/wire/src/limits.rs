@@ -3,16 +3,16 @@
 /// Bounds on what one request may cost. Sizes are in bytes, without the CRLF of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest request line; a longer one is 414.
-    pub request_line: usize,
+    /// Longest line of a head or a trailer section. A longer request line is 414, a longer field line 431.
+    pub line: usize,
     /// Longest head, line ends included; a longer one is 431.
     pub head: usize,
     /// Most field lines in a head or a trailer section; one more is 431.
     pub fields: usize,
-    /// Longest field line; a longer one is 431.
-    pub field_line: usize,
     /// Longest chunk-size line, extensions included; a longer one is 400.
     pub chunk_line: usize,
+    /// Most bytes of chunk extensions in one body; one more is 400.
+    pub chunk_extensions: usize,
     /// Longest trailer section, line ends included; a longer one is 431.
     pub trailers: usize,
     /// Largest body; a larger one is 413. With a Content-Length, that is known before the body is read.
@@ -36,11 +36,11 @@ pub enum Underscore {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            request_line: 8 * 1024,
+            line: 16 * 1024,
             head: 64 * 1024,
             fields: 100,
-            field_line: 8 * 1024,
             chunk_line: 4 * 1024,
+            chunk_extensions: 16 * 1024,
             trailers: 16 * 1024,
             max_body: 1024 * 1024 * 1024,
             underscore: Underscore::Drop,

@@ -32,8 +32,8 @@ NOT_SUPPORTED = {
     "-k --worker-class": "the interface is detected; for threads use --threads, for uvloop --loop uvloop",
     "--limit-concurrency --worker-connections": "requests are not refused with 503; --concurrency limits "
     "what a worker accepts while others are idle, --max-clients the number of workers",
-    "--limit-request-line --limit-request-field_size": "a line of the head is limited to 8k, and the head to "
-    "--max-head",
+    "--limit-request-line --limit-request-field_size": "use --max-line for both; --max-head limits the "
+    "whole head",
     "--certfile --keyfile --ca-certs --cert-reqs --ciphers --ssl-": "TLS is not supported yet; use a reverse "
     "proxy",
     "-u --user -g --group -m --umask --initgroups -D --daemon": "use a service manager to set user and "

@@ -101,8 +101,15 @@ class ServerOptions(Options):
         Group.REQUESTS,
         64 * KIB,
         byte_size(KIB, 16 * MIB),
-        "Maximum size of a request head. A single line is limited to 8k.",
+        "Maximum size of a request head: the request line and all header lines.",
         rust="listener.limits.head",
+    )
+    max_line: int = option(
+        Group.REQUESTS,
+        16 * KIB,
+        byte_size(KIB, 16 * MIB),
+        "Maximum length of the request line and of each header line.",
+        rust="listener.limits.line",
     )
     max_fields: int = option(
         Group.REQUESTS,

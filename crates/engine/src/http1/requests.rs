@@ -14,7 +14,7 @@ use crate::phase::{Phase, Step};
 use crate::progress::{HIGH_WATER, Progress};
 use crate::request_body::{BodyPart, Collected, Incoming};
 use prefork_wire::{
-    BodyDecoder, BodyEncoder, CONTINUE, Head, HeadParser, RemoteError, RequestContext,
+    BodyDecoder, BodyEncoder, CONTINUE, Head, HeadParser, RemoteError, RequestContext, RequestKind,
 };
 
 // ---- what the peer sends -------------------------------------------------------
@@ -75,7 +75,7 @@ impl Http1 {
         let exchange = &mut self.exchange;
         exchange.context = RequestContext {
             version: head.version,
-            head_only: method == b"HEAD",
+            kind: RequestKind::of(method),
             keep_alive: head.keep_alive && link.settings.keep_alive,
         };
         exchange.expects_continue = head.expect_continue;

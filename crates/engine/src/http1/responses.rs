@@ -9,7 +9,7 @@ use crate::errors::LocalError;
 use crate::link::Link;
 use crate::phase::Step;
 use prefork_wire::{
-    BodyEncoder, Length, RemoteError, Version, write_error, write_head, write_interim,
+    BodyEncoder, Length, RemoteError, RequestKind, Version, write_error, write_head, write_interim,
 };
 
 impl Http1 {
@@ -148,7 +148,8 @@ impl Http1 {
     /// Writes an error response and changes no state: for a process that ends
     /// next.
     pub(crate) fn write_error(&self, link: &mut Link, cx: &mut Context, error: &RemoteError) {
-        let (date, head_only) = (cx.clock.date(), self.exchange.context.head_only);
+        let date = cx.clock.date();
+        let head_only = self.exchange.context.kind == RequestKind::Head;
         link.output.append(&mut cx.buffers, |out| {
             write_error(out, error, &date, head_only)
         });

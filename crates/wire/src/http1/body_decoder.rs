@@ -5,12 +5,12 @@
 
 use std::ops::Range;
 
+use super::chunk_extension::Extension;
 use super::fields::FieldLines;
 use super::framing::{BODY_TOO_LARGE, Framing};
 use super::trailers;
 use crate::errors::RemoteError;
 use crate::limits::Limits;
-use crate::tokens::{self, TEXT};
 
 /// Reads the body of one request.
 #[derive(Debug)]
@@ -80,6 +80,8 @@ pub struct Chunked {
     left: u64,
     /// The sum of the chunk sizes so far.
     total: u64,
+    /// How many bytes of extensions have come so far.
+    extensions: usize,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,7 @@ enum Phase {
     },
     /// In an extension, `line` bytes into the line.
     Extension {
+        place: Extension,
         line: usize,
     },
     SizeEnd,
@@ -107,7 +110,9 @@ impl Default for Phase {
 
 const BAD_SIZE: RemoteError =
     RemoteError::bad_request("chunk size is not 1 to 16 hexadecimal digits");
-const BAD_EXTENSION: RemoteError = RemoteError::bad_request("control byte in a chunk extension");
+const BAD_EXTENSION: RemoteError = RemoteError::bad_request("malformed chunk extension");
+const EXTENSIONS_TOO_LONG: RemoteError =
+    RemoteError::bad_request("too many bytes of chunk extensions");
 const LINE_TOO_LONG: RemoteError = RemoteError::bad_request("chunk line too long");
 const BARE_CR: RemoteError = RemoteError::bad_request("bare CR in a chunk line");
 const NO_CRLF: RemoteError = RemoteError::bad_request("chunk data not followed by CRLF");
@@ -167,9 +172,9 @@ impl Chunked {
                 },
                 b';',
             ) => {
-                let line = digits + 1;
+                let line = *digits;
                 self.count_chunk(limits.max_body)?;
-                extension(line, limits)
+                self.extend(Extension::BeforeName, line, limits)
             }
             (Phase::Size { digits }, byte) => {
                 let digit = char::from(byte)
@@ -179,11 +184,11 @@ impl Chunked {
                 self.left = self.left << 4 | u64::from(digit);
                 Ok(Phase::Size { digits: digits + 1 })
             }
-            (Phase::Extension { .. }, b'\r') => Ok(Phase::SizeEnd),
-            (Phase::Extension { line }, byte) if tokens::is(TEXT, byte) => {
-                extension(line + 1, limits)
+            (Phase::Extension { place, .. }, b'\r') if place.may_end() => Ok(Phase::SizeEnd),
+            (Phase::Extension { place, line }, byte) => {
+                let (place, line) = (place.after(byte).ok_or(BAD_EXTENSION)?, *line);
+                self.extend(place, line, limits)
             }
-            (Phase::Extension { .. }, _) => Err(BAD_EXTENSION),
             (Phase::SizeEnd, b'\n') if self.left == 0 => Ok(Phase::Trailers(FieldLines::default())),
             (Phase::SizeEnd, b'\n') => Ok(Phase::Data),
             (Phase::SizeEnd, _) => Err(BARE_CR),
@@ -202,13 +207,22 @@ impl Chunked {
             .ok_or(BODY_TOO_LARGE)?;
         Ok(())
     }
-}
 
-/// The phase `line` bytes into a chunk line that has an extension.
-fn extension(line: usize, limits: &Limits) -> Result<Phase, RemoteError> {
-    if line > limits.chunk_line {
-        Err(LINE_TOO_LONG)
-    } else {
-        Ok(Phase::Extension { line })
+    /// Counts a byte of an extension, which leads to `place`, after `line` bytes of its line.
+    fn extend(
+        &mut self,
+        place: Extension,
+        line: usize,
+        limits: &Limits,
+    ) -> Result<Phase, RemoteError> {
+        self.extensions += 1;
+        if line >= limits.chunk_line {
+            Err(LINE_TOO_LONG)
+        } else if self.extensions > limits.chunk_extensions {
+            Err(EXTENSIONS_TOO_LONG)
+        } else {
+            let line = line + 1;
+            Ok(Phase::Extension { place, line })
+        }
     }
 }

@@ -14,7 +14,7 @@ pub enum BodyEncoder {
     Length { left: u64 },
     /// Transfer-Encoding: chunked.
     Chunked,
-    /// HTTP/1.0 without a length: the end of the connection ends the body.
+    /// HTTP/1.0 without a length, or a tunnel (CONNECT): the end of the connection ends the body.
     Close,
     /// The response has no body (HEAD, 204, 205, 304), or the body has ended.
     Nothing,

@@ -50,7 +50,7 @@ pub struct Head {
 pub struct HeadParser {
     stage: Stage,
     head: Head,
-    connection: Connection,
+    seen: Seen,
 }
 
 #[derive(Debug)]
@@ -63,6 +63,17 @@ impl Default for Stage {
     fn default() -> Self {
         Self::RequestLine(RequestLine::default())
     }
+}
+
+/// What the fields have said so far.
+#[derive(Debug, Default)]
+struct Seen {
+    connection: Connection,
+    /// The first value of each field that must not stand twice with different values. A proxy may have
+    /// read the other one.
+    content_type: Option<Span>,
+    authorization: Option<Span>,
+    content_encoding: Option<Span>,
 }
 
 /// What the Connection fields have said so far (RFC 9112 9.3). `Close` wins over `KeepAlive`, in either
@@ -79,6 +90,9 @@ const NO_HOST: RemoteError = RemoteError::bad_request("HTTP/1.1 without Host");
 const TWO_HOSTS: RemoteError = RemoteError::bad_request("more than one Host");
 const BAD_HOST: RemoteError = RemoteError::bad_request("invalid Host");
 const OTHER_HOST: RemoteError = RemoteError::bad_request("Host differs from the request target");
+const TWO_VALUES: RemoteError = RemoteError::bad_request(
+    "Content-Type, Content-Encoding or Authorization with two different values",
+);
 const UNDERSCORE: RemoteError = RemoteError::bad_request("underscore in a header name");
 const EXPECTATION: RemoteError = RemoteError {
     status: 417,
@@ -137,7 +151,7 @@ impl HeadParser {
         };
         let bounds = Bounds {
             section: limits.head_bound(),
-            line: limits.field_line,
+            line: limits.line,
             fields: limits.fields,
         };
         while let Some(line) = lines.read(input, &bounds)? {
@@ -149,13 +163,14 @@ impl HeadParser {
                     underscored: true, ..
                 } => return Err(UNDERSCORE),
                 Line::Field { field, .. } => {
-                    add_field(&mut self.head, &mut self.connection, input, field)?
+                    add_field(&mut self.head, &mut self.seen, input, field)?
                 }
                 Line::End { consumed } => {
-                    let Self {
-                        head, connection, ..
-                    } = std::mem::take(self);
-                    return Ok(Some((finish(head, connection, input, limits)?, consumed)));
+                    let Self { head, seen, .. } = std::mem::take(self);
+                    return Ok(Some((
+                        finish(head, seen.connection, input, limits)?,
+                        consumed,
+                    )));
                 }
             }
         }
@@ -168,7 +183,7 @@ impl HeadParser {
 #[inline]
 fn add_field(
     head: &mut Head,
-    connection: &mut Connection,
+    seen: &mut Seen,
     input: &[u8],
     field: Field,
 ) -> Result<(), RemoteError> {
@@ -190,9 +205,20 @@ fn add_field(
         7 if name.eq_ignore_ascii_case(b"upgrade") => {
             head.websocket |= members(value).any(|to| to.eq_ignore_ascii_case(b"websocket"));
         }
-        10 if name.eq_ignore_ascii_case(b"connection") => *connection = connection.with(value),
+        10 if name.eq_ignore_ascii_case(b"connection") => {
+            seen.connection = seen.connection.with(value);
+        }
+        12 if name.eq_ignore_ascii_case(b"content-type") => {
+            expect_same(&mut seen.content_type, field.value, input)?;
+        }
+        13 if name.eq_ignore_ascii_case(b"authorization") => {
+            expect_same(&mut seen.authorization, field.value, input)?;
+        }
         14 if name.eq_ignore_ascii_case(b"content-length") => {
             head.framing = head.framing.with_length(value)?
+        }
+        16 if name.eq_ignore_ascii_case(b"content-encoding") => {
+            expect_same(&mut seen.content_encoding, field.value, input)?;
         }
         17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
             head.framing = head.framing.with_encoding(value, head.version)?;
@@ -200,6 +226,15 @@ fn add_field(
         _ => {}
     }
     Ok(())
+}
+
+/// Refuses a value that differs from the first one.
+fn expect_same(first: &mut Option<Span>, value: Span, input: &[u8]) -> Result<(), RemoteError> {
+    if first.get_or_insert(value).of(input) == value.of(input) {
+        Ok(())
+    } else {
+        Err(TWO_VALUES)
+    }
 }
 
 /// Checks what needs every field.

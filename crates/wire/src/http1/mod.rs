@@ -9,6 +9,7 @@
 //! | `framing` | what decides where a request body ends |
 //! | `head` | the request line, the fields and what they mean: bytes to a [`Head`] |
 //! | `trailers` | which fields are forbidden as trailers, and the section that holds them |
+//! | `chunk_extension` | the grammar of chunk extensions |
 //! | `body_decoder` | a request body: bytes to runs of data |
 //! | `response_fields` | the fields that the application gives a response |
 //! | `response` | the head of a response, and responses that the server writes by itself |
@@ -16,6 +17,7 @@
 
 mod body_decoder;
 mod body_encoder;
+mod chunk_extension;
 mod fields;
 mod framing;
 mod head;
@@ -32,7 +34,8 @@ pub use fields::{Field, Span};
 pub use framing::Framing;
 pub use head::{Head, HeadParser};
 pub use response::{
-    CONTINUE, Length, RequestContext, ResponseFraming, write_error, write_head, write_interim,
+    CONTINUE, Length, RequestContext, RequestKind, ResponseFraming, write_error, write_head,
+    write_interim,
 };
 pub use target::TargetForm;
 pub use version::Version;

@@ -118,7 +118,7 @@ impl RequestLine {
         class: u8,
     ) -> Result<Option<&'a u8>, RemoteError> {
         self.pos = tokens::skip(input, self.pos, class);
-        let bound = self.line.saturating_add(limits.request_line);
+        let bound = self.line.saturating_add(limits.line);
         let head_bound = limits.head_bound();
         if self.pos > bound.min(head_bound) {
             return Err(if bound <= head_bound {

@@ -17,10 +17,31 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestContext {
     pub version: Version,
-    /// The method was HEAD.
-    pub head_only: bool,
+    pub kind: RequestKind,
     /// Client and server agree so far to keep the connection open.
     pub keep_alive: bool,
+}
+
+/// The methods whose responses are framed in a way of their own (RFC 9112 6.3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RequestKind {
+    Head,
+    Connect,
+    #[default]
+    Other,
+}
+
+impl RequestKind {
+    /// The kind of a request with this method.
+    #[inline]
+    #[must_use]
+    pub fn of(method: &[u8]) -> Self {
+        match method {
+            b"HEAD" => Self::Head,
+            b"CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// What the server knows of the length of the body when it writes the head.
@@ -74,7 +95,11 @@ pub fn write_head<'a>(
     if body == BodyEncoder::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
-    let keep_alive = request.keep_alive && !summary.close && body != BodyEncoder::Close;
+    // What a client sends after CONNECT is meant for the tunnel, whether it opens or not.
+    let keep_alive = request.keep_alive
+        && !summary.close
+        && body != BodyEncoder::Close
+        && request.kind != RequestKind::Connect;
     write_connection(out, request.version, keep_alive);
     out.extend_from_slice(b"\r\n");
     Ok(ResponseFraming { body, keep_alive })
@@ -125,11 +150,13 @@ fn frame(
         Length::Unknown => None,
     };
     match (status, declared.or(known)) {
+        // A tunnel instead of content: what is written is its data (RFC 9110 9.3.6).
+        (200..=299, _) if request.kind == RequestKind::Connect => (BodyEncoder::Close, None),
         (204, _) => (BodyEncoder::Nothing, None),
         (205, _) => (BodyEncoder::Nothing, Some(0)),
         // Only the application knows the length of the response to a GET (RFC 9110 8.6).
         (304, _) => (BodyEncoder::Nothing, declared),
-        (_, length) if request.head_only => (
+        (_, length) if request.kind == RequestKind::Head => (
             BodyEncoder::Nothing,
             length.filter(|length| *length > 0 || declared.is_some()),
         ),

@@ -125,8 +125,7 @@ pub(crate) struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// `None` if it is malformed. User information is not allowed in HTTP (RFC 9110 4.2.4), and no host
-    /// of the form `IPvFuture` is defined.
+    /// `None` if it is malformed. User information is not allowed in HTTP (RFC 9110 4.2.4).
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let end = if bytes.first() == Some(&b'[') {
             literal_end(bytes)?
@@ -143,14 +142,28 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Where `[IPv6]` ends.
+/// Where `[IPv6]` or `[IPvFuture]` ends.
 fn literal_end(bytes: &[u8]) -> Option<usize> {
     let end = memchr(b']', bytes)?;
-    std::str::from_utf8(bytes.get(1..end)?)
-        .ok()?
-        .parse::<Ipv6Addr>()
-        .ok()?;
-    Some(end + 1)
+    let literal = bytes.get(1..end)?;
+    let is_valid = match literal {
+        [b'v' | b'V', address @ ..] => is_future_address(address),
+        _ => std::str::from_utf8(literal).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+    };
+    is_valid.then_some(end + 1)
+}
+
+/// Whether `address` is the part of `IPvFuture` after its `v`: `1*HEXDIG "." 1*( unreserved / sub-delims
+/// / ":" )`. Between brackets, a comma cannot make two joined Host lines look like one.
+fn is_future_address(address: &[u8]) -> bool {
+    let Some((version, address)) = memchr(b'.', address).map(|dot| address.split_at(dot)) else {
+        return false;
+    };
+    let is_allowed = |byte: &u8| matches!(byte, b':' | b',') || tokens::is(HOST, *byte);
+    !version.is_empty()
+        && version.iter().all(u8::is_ascii_hexdigit)
+        && address.len() > 1
+        && address.iter().all(is_allowed)
 }
 
 /// Where a name or IPv4 address of at least one byte ends.
@@ -185,6 +198,13 @@ mod tests {
             ("[2001:db8::7]:8080", "[2001:db8::7]", Some(8080)),
             ("caf%C3%A9.example", "caf%C3%A9.example", None),
             ("a_b.example", "a_b.example", None),
+            ("[v1.a]", "[v1.a]", None),
+            (
+                "[vAf.fe80::a+en1,~!$&'()*;=]:80",
+                "[vAf.fe80::a+en1,~!$&'()*;=]",
+                Some(80),
+            ),
+            ("[V7.:]", "[V7.:]", None),
         ] {
             let host = host.as_bytes();
             assert_eq!(
@@ -214,7 +234,16 @@ mod tests {
             "[]",
             "[::g]",
             "[fe80::1%25eth0]",
-            "[v1.a]",
+            "[v1]",
+            "[v1.]",
+            "[v.a]",
+            "[vg.a]",
+            "[v1.a%20]",
+            "[v1.a/b]",
+            "[v1.a@b]",
+            "[v1.a",
+            "[v1.a]b",
+            "[1.a]",
             "a\\b",
             "a?b",
             "caf\u{e9}",

@@ -156,3 +156,31 @@ fn an_option_rejects_names_with_an_underscore_instead() {
         Ok(Some(_))
     ));
 }
+
+#[test]
+fn a_field_that_may_stand_once_has_one_value() {
+    for name in ["Content-Type", "Content-Encoding", "Authorization"] {
+        let two = |first: &str, second: &str| {
+            with(&format!(
+                "{name}: {first}\r\nX: y\r\n{}: {second}",
+                name.to_uppercase()
+            ))
+        };
+        assert_eq!(accept(two("a", "a")).fields.len(), 4);
+        assert_eq!(accept(two("", "")).fields.len(), 4);
+        for (first, second) in [("a", "b"), ("a", "A"), ("a", ""), ("", "a"), ("a", "a, a")] {
+            refuse(400, two(first, second));
+        }
+        refuse(400, with(&format!("{name}: a\r\n{name}: a\r\n{name}: b")));
+    }
+    // The values of these may be joined, or the first one stands: no proxy routes by the other.
+    for name in [
+        "Accept",
+        "User-Agent",
+        "Referer",
+        "Cookie",
+        "Content-Language",
+    ] {
+        accept(with(&format!("{name}: a\r\n{name}: b")));
+    }
+}

@@ -7,39 +7,39 @@ use crate::feed::{accept, head_under, refuse, refuse_under};
 const KIB: usize = 1024;
 
 #[test]
-fn a_request_line_over_8_kib_is_414_before_its_end() {
+fn a_request_line_over_16_kib_is_414_before_its_end() {
     let target = |length: usize| format!("/{}", "a".repeat(length - "GET / HTTP/1.1".len()));
     accept(format!(
         "GET {} HTTP/1.1\r\nHost: a\r\n\r\n",
-        target(8 * KIB)
+        target(16 * KIB)
     ));
     accept(format!(
         "\r\nGET {} HTTP/1.1\r\nHost: a\r\n\r\n",
-        target(8 * KIB)
+        target(16 * KIB)
     ));
     refuse(
         414,
-        format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", target(8 * KIB + 1)),
+        format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", target(16 * KIB + 1)),
     );
     refuse(
         414,
         format!(
             "\r\nGET {} HTTP/1.1\r\nHost: a\r\n\r\n",
-            target(8 * KIB + 1)
+            target(16 * KIB + 1)
         ),
     );
     assert_eq!(
-        refuse(414, format!("GET /{}", "a".repeat(9 * KIB))),
-        8 * KIB + 1
+        refuse(414, format!("GET /{}", "a".repeat(17 * KIB))),
+        16 * KIB + 1
     );
-    assert_eq!(refuse(414, "A".repeat(9 * KIB)), 8 * KIB + 1);
+    assert_eq!(refuse(414, "A".repeat(17 * KIB)), 16 * KIB + 1);
 }
 
 #[test]
 fn every_way_over_the_request_line_gives_one_verdict() {
     for limit in 1..40 {
         let limits = Limits {
-            request_line: limit,
+            line: limit,
             ..Limits::default()
         };
         for line in [
@@ -59,31 +59,31 @@ fn every_way_over_the_request_line_gives_one_verdict() {
 }
 
 #[test]
-fn a_field_line_over_8_kib_is_431_before_its_end() {
+fn a_field_line_over_16_kib_is_431_before_its_end() {
     let head = |value: usize| {
         format!(
             "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
             "y".repeat(value)
         )
     };
-    accept(head(8 * KIB - 3));
-    refuse(431, head(8 * KIB - 2));
+    accept(head(16 * KIB - 3));
+    refuse(431, head(16 * KIB - 2));
     let start = "GET / HTTP/1.1\r\n";
     assert_eq!(
-        refuse(431, format!("{start}X: {}", "y".repeat(9 * KIB))),
-        start.len() + 8 * KIB + 1
+        refuse(431, format!("{start}X: {}", "y".repeat(17 * KIB))),
+        start.len() + 16 * KIB + 1
     );
     assert_eq!(
-        refuse(431, format!("{start}{}", "y".repeat(9 * KIB))),
-        start.len() + 8 * KIB + 1
+        refuse(431, format!("{start}{}", "y".repeat(17 * KIB))),
+        start.len() + 16 * KIB + 1
     );
     assert_eq!(
-        refuse(431, format!("{start}X:{}", " ".repeat(9 * KIB))),
-        start.len() + 8 * KIB + 1
+        refuse(431, format!("{start}X:{}", " ".repeat(17 * KIB))),
+        start.len() + 16 * KIB + 1
     );
     assert_eq!(
-        refuse(431, format!("{start}{}", "_".repeat(9 * KIB))),
-        start.len() + 8 * KIB + 1
+        refuse(431, format!("{start}{}", "_".repeat(17 * KIB))),
+        start.len() + 16 * KIB + 1
     );
 }
 
@@ -106,11 +106,11 @@ fn more_than_100_fields_are_431_before_the_next_one_is_read() {
 
 #[test]
 fn a_head_over_64_kib_is_431_before_its_end() {
-    let line = format!("X: {}\r\n", "y".repeat(8 * KIB - 5));
+    let line = format!("X: {}\r\n", "y".repeat(16 * KIB - 5));
     let head = |last: usize| {
         format!(
             "GET / HTTP/1.1\r\nHost: a\r\n{}Y: {}\r\n\r\n",
-            line.repeat(7),
+            line.repeat(3),
             "z".repeat(last)
         )
     };
@@ -118,7 +118,7 @@ fn a_head_over_64_kib_is_431_before_its_end() {
     accept(head(room));
     assert!(refuse(431, head(room + 1)) <= 64 * KIB + 1);
     assert!(refuse(431, head(room + 8)) <= 64 * KIB + 1);
-    let (endless, _) = head_under(&Limits::default(), line.repeat(9).as_bytes());
+    let (endless, _) = head_under(&Limits::default(), line.repeat(5).as_bytes());
     assert!(endless.is_err());
 }
 
@@ -128,7 +128,7 @@ fn every_way_over_the_head_gives_one_verdict() {
     for head in 0..input.len() + 2 {
         let limits = Limits {
             head,
-            field_line: 12,
+            line: 18,
             underscore: Underscore::Drop,
             ..Limits::default()
         };

@@ -2,17 +2,21 @@
 //! server's.
 
 use prefork_wire::{
-    BodyEncoder, Length, LocalError, RemoteError, RequestContext, ResponseFraming, Version,
-    imf_fixdate, reason_phrase, write_error, write_head,
+    BodyEncoder, Length, LocalError, RemoteError, RequestContext, RequestKind, ResponseFraming,
+    Version, imf_fixdate, reason_phrase, write_error, write_head,
 };
 
 const GET: RequestContext = RequestContext {
     version: Version::Http11,
-    head_only: false,
+    kind: RequestKind::Other,
     keep_alive: true,
 };
 const HEAD: RequestContext = RequestContext {
-    head_only: true,
+    kind: RequestKind::Head,
+    ..GET
+};
+const CONNECT: RequestContext = RequestContext {
+    kind: RequestKind::Connect,
     ..GET
 };
 const OLD: RequestContext = RequestContext {
@@ -203,6 +207,33 @@ fn head_gets_the_length_that_a_get_would_have() {
     // An application that makes no body for HEAD does not tell the length for GET.
     assert_eq!(length_line(&[], Length::Known(0)), None);
     assert_eq!(length_line(&[], Length::Unknown), None);
+}
+
+#[test]
+fn a_2xx_to_connect_has_no_framing_and_is_the_last_response() {
+    let tunnel = ResponseFraming {
+        body: BodyEncoder::Close,
+        keep_alive: false,
+    };
+    for status in [200, 204, 205, 299] {
+        for length in [Length::Known(0), Length::Known(5), Length::Unknown] {
+            for headers in [&[][..], &[("Content-Length", "5")]] {
+                let (framing, head) = write(CONNECT, status, headers, length);
+                assert!(head.ends_with("\r\nConnection: close\r\n\r\n"), "{head}");
+                assert!(!head.contains("Content-Length"), "{head}");
+                assert!(!head.contains("Transfer-Encoding"), "{head}");
+                assert_eq!(framing, tunnel);
+            }
+        }
+    }
+    // Any other response has content; bytes for the tunnel may already be on their way.
+    let (framing, head) = write(CONNECT, 405, &[], Length::Known(5));
+    assert!(head.ends_with("Content-Length: 5\r\nConnection: close\r\n\r\n"));
+    assert_eq!(framing.body, BodyEncoder::Length { left: 5 });
+    assert!(!framing.keep_alive);
+    assert_eq!(RequestKind::of(b"CONNECT"), RequestKind::Connect);
+    assert_eq!(RequestKind::of(b"HEAD"), RequestKind::Head);
+    assert_eq!(RequestKind::of(b"connect"), RequestKind::Other);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use prefork_wire::{HeadParser, Length, Limits, RequestContext, Version, imf_fixdate, write_head};
+use prefork_wire::{
+    HeadParser, Length, Limits, RequestContext, RequestKind, Version, imf_fixdate, write_head,
+};
 
 const WRK: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 
@@ -49,7 +51,7 @@ fn nanoseconds_for_a_head() {
     let date = imf_fixdate(784_111_777);
     let request = RequestContext {
         version: Version::Http11,
-        head_only: false,
+        kind: RequestKind::Other,
         keep_alive: true,
     };
     let headers: [(&[u8], &[u8]); 2] = [(b"Content-Type", b"text/plain"), (b"Server", b"prefork")];
