@@ -306,8 +306,9 @@ class Request:
         """What follows the question mark, not decoded; empty without one."""
     @property
     def uri(self) -> str:
-        """The whole URI (RFC 9110, section 7.1): scheme, authority, path and query. With `proxy_mode` it is
-        the request target as it came."""
+        """The whole URI (RFC 9112, section 3.3): scheme, authority, path and query. That of `OPTIONS *` has
+        neither path nor query. A target that is a whole URI is left as it came, unless `hostname` is set;
+        with `proxy_mode` every target is."""
     @property
     def protocol(self) -> str:
         """The protocol of the request line: `HTTP/1.1` or `HTTP/1.0`."""

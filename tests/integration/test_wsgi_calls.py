@@ -72,6 +72,32 @@ def test_the_environ_says_what_was_asked(server: Server) -> None:
     assert "HTTP_CONTENT_LENGTH" not in found
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("Content-Type", "CONTENT_TYPE"),
+        ("Authorization", "HTTP_AUTHORIZATION"),
+        ("User-Agent", "HTTP_USER_AGENT"),
+        ("Referer", "HTTP_REFERER"),
+        ("If-Modified-Since", "HTTP_IF_MODIFIED_SINCE"),
+        ("Content-Range", "HTTP_CONTENT_RANGE"),
+    ],
+)
+def test_a_field_that_may_stand_once_has_one_value(server: Server, name: str, key: str) -> None:
+    lines = [f"{name}: first", "X-A: 1", f"{name.lower()}: first"]
+    assert environ_of(server, "/environ", *lines)[key] == "first"
+    if name not in ("Content-Type", "Authorization"):  # the engine refuses two values of these
+        assert environ_of(server, "/environ", *lines, f"{name}: last")[key] == "first"
+
+
+def test_a_field_that_is_a_list_may_have_many_lines(serve: Serve) -> None:
+    server = serve(APP, "--workers", "1", "--max-fields", "10000", "--max-head", "1m")
+    lines = [f"X-Part: {number}" for number in range(9000)] + ["Accept: a", "x-part: end", "ACCEPT: a"]
+    found = environ_of(server, "/environ", *lines)
+    assert found["HTTP_X_PART"] == ", ".join([*map(str, range(9000)), "end"])
+    assert found["HTTP_ACCEPT"] == "a, a"
+
+
 def test_the_environ_of_a_plain_get_says_so_whatever_was_asked_before(server: Server) -> None:
     rest = "HTTP/1.1\r\nHost: x\r\n"
     with server.connect() as sock:

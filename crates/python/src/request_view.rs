@@ -49,9 +49,8 @@ impl RequestView {
         self.of(self.head.target)
     }
 
-    /// Whether the target is only an authority, as in CONNECT.
-    pub(crate) fn is_authority(&self) -> bool {
-        self.head.form == TargetForm::Authority
+    pub(crate) fn target_form(&self) -> TargetForm {
+        self.head.form
     }
 
     /// Method and target, for a log.

@@ -51,6 +51,9 @@ def test_a_target_is_taken_apart(
         ({"hostname": "MySite.com", "port": 80}, "/a", "http://MySite.com/a"),
         ({"hostname": "MySite.com", "port": 8080}, "/a?", "http://MySite.com:8080/a?"),
         ({}, "http://example.com/abs", "http://example.com/abs"),
+        ({}, "https://example.com/abs?q", "https://example.com/abs?q"),
+        ({}, "http://example.com", "http://example.com"),
+        ({"hostname": "MySite.com", "port": 80}, "http://example.com/a", "http://MySite.com/a"),
         ({"proxy_mode": True}, "http://example.com/a%20b?c", "http://example.com/a%20b?c"),
         ({"proxy_mode": True}, "/a%20b?c", "/a%20b?c"),
     ],
@@ -62,6 +65,28 @@ def test_the_uri_is_whole_and_in_proxy_mode_as_it_came(
     assert request.uri == uri
     if settings.get("proxy_mode"):
         assert request.path == target
+
+
+@pytest.mark.parametrize(
+    ("settings", "uri"),
+    [
+        ({}, "http://example.com:81"),
+        ({"hostname": "MySite.com", "port": 80}, "http://MySite.com"),
+        ({"proxy_mode": True}, "*"),
+    ],
+)
+def test_the_uri_of_options_for_the_server_has_no_path(
+    run_engine: RunEngine, settings: dict[str, Any], uri: str
+) -> None:
+    seen: list[str] = []
+
+    def handler(request: Request, response: Response) -> None:
+        seen.append(request.uri)
+        response.done()
+
+    data = b"OPTIONS * HTTP/1.1\r\nHost: example.com:81\r\nConnection: close\r\n\r\n"
+    run_engine(handler=handler, **settings).raw(data)
+    assert seen == [uri]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "unix"])

@@ -8,7 +8,7 @@ use crate::request_view::RequestView;
 use crate::service::Service;
 use crate::text::decode;
 use prefork_engine::{Body, BodyPart, Client, ExchangeId, Peer};
-use prefork_wire::{Head, Version};
+use prefork_wire::{Head, TargetForm, Version};
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -65,6 +65,11 @@ impl Request {
 
     fn field<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
         self.view.values(name.as_bytes()).next()
+    }
+
+    /// The request target as it came.
+    fn target(&self) -> String {
+        String::from_utf8_lossy(self.view.target()).into_owned()
     }
 
     /// The authority of the server: the configured name, what the client sent,
@@ -129,15 +134,23 @@ impl Request {
         String::from_utf8_lossy(self.view.query().unwrap_or_default()).into_owned()
     }
 
-    /// The whole URI (RFC 9110, section 7.1): scheme, authority, path and query.
-    /// With `proxy_mode` it is the request target as it came.
+    /// The whole URI (RFC 9112, section 3.3): scheme, authority, path and query.
+    /// That of `OPTIONS *` has neither path nor query. A target that is a whole
+    /// URI is left as it came, unless `hostname` is set; with `proxy_mode` every
+    /// target is.
     #[getter]
     fn uri(&self) -> String {
-        let target = String::from_utf8_lossy(self.view.target());
-        if self.service.settings.proxy_mode || self.view.is_authority() {
-            return target.into_owned();
-        }
+        let settings = &self.service.settings;
         let scheme = self.scheme;
+        match self.view.target_form() {
+            TargetForm::Asterisk if !settings.proxy_mode => {
+                return format!("{scheme}://{}", self.authority());
+            }
+            TargetForm::Absolute if settings.hostname.is_none() => return self.target(),
+            TargetForm::Authority => return self.target(),
+            _ if settings.proxy_mode => return self.target(),
+            _ => {}
+        }
         let path = String::from_utf8_lossy(self.view.raw_path());
         let query = self.view.query().map(String::from_utf8_lossy);
         let mark = if query.is_some() { "?" } else { "" };

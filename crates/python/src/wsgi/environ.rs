@@ -10,6 +10,8 @@ use prefork_wire::Version;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 thread_local! {
@@ -76,20 +78,37 @@ fn set_client(environ: &Bound<'_, PyDict>, request: &RequestView) -> PyResult<()
 
 fn set_fields(environ: &Bound<'_, PyDict>, request: &RequestView) -> PyResult<()> {
     let py = environ.py();
-    for (name, value) in request.fields() {
-        // The body is passed decoded.
-        if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            continue;
-        }
-        let key = KEYS.with(|keys| keys.get(py, name, |name| key(py, name)));
+    let mut repeats = false;
+    for (name, value) in fields(request) {
         let known = environ.len();
-        environ.set_item(&key, decode(py, value))?;
-        if environ.len() == known {
-            let values = request.values(name).collect::<Vec<_>>();
-            environ.set_item(key, decode(py, &values.join(separator(name))))?;
-        }
+        environ.set_item(key_of(py, name), decode(py, value))?;
+        repeats |= environ.len() == known;
+    }
+    match repeats {
+        true => set_repeated_fields(environ, request),
+        false => Ok(()),
+    }
+}
+
+/// Sets each field that has several lines, in a time that is linear in their
+/// number.
+fn set_repeated_fields(environ: &Bound<'_, PyDict>, request: &RequestView) -> PyResult<()> {
+    let py = environ.py();
+    let mut lines: HashMap<Vec<u8>, Vec<&[u8]>> = HashMap::new();
+    for (name, value) in fields(request) {
+        let values = lines.entry(name.to_ascii_lowercase()).or_default();
+        values.push(value);
+    }
+    for (name, values) in lines.iter().filter(|(_, values)| values.len() > 1) {
+        environ.set_item(key_of(py, name), decode(py, &combined(name, values)))?;
     }
     Ok(())
+}
+
+/// The fields of the environ: the body is passed decoded.
+fn fields(request: &RequestView) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let is_coding = |name: &[u8]| name.eq_ignore_ascii_case(b"transfer-encoding");
+    request.fields().filter(move |(name, _)| !is_coding(name))
 }
 
 fn set_body(environ: &Bound<'_, PyDict>, body: Arc<Body>) -> PyResult<()> {
@@ -98,13 +117,39 @@ fn set_body(environ: &Bound<'_, PyDict>, body: Arc<Body>) -> PyResult<()> {
     environ.set_item(intern!(py, "wsgi.input"), Input::of(body))
 }
 
-/// The separator between the values of repeated fields (RFC 9110, section 5.3;
-/// RFC 9113, section 8.2.3 for cookies).
-fn separator(name: &[u8]) -> &'static [u8] {
-    match name.eq_ignore_ascii_case(b"cookie") {
-        true => b"; ",
-        false => b", ",
+/// The value of a field that has several lines (RFC 9110, section 5.3; RFC
+/// 9113, section 8.2.3 for cookies). `name` is in lower case. A field that may
+/// stand once is no list: its first line counts, as in `Request.header()`.
+fn combined<'a>(name: &[u8], values: &[&'a [u8]]) -> Cow<'a, [u8]> {
+    match name {
+        b"cookie" => Cow::Owned(values.join(b"; ".as_slice())),
+        name if SINGLE.contains(&name) => {
+            Cow::Borrowed(values.first().copied().unwrap_or_default())
+        }
+        _ => Cow::Owned(values.join(b", ".as_slice())),
     }
+}
+
+/// The request fields of RFC 9110 and RFC 6454 that are no lists.
+const SINGLE: [&[u8]; 14] = [
+    b"authorization",
+    b"content-location",
+    b"content-range",
+    b"content-type",
+    b"date",
+    b"from",
+    b"if-modified-since",
+    b"if-range",
+    b"if-unmodified-since",
+    b"max-forwards",
+    b"origin",
+    b"proxy-authorization",
+    b"referer",
+    b"user-agent",
+];
+
+fn key_of(py: Python<'_>, name: &[u8]) -> Py<PyString> {
+    KEYS.with(|keys| keys.get(py, name, |name| key(py, name)))
 }
 
 /// RFC 3875, section 4.1.18.
