@@ -27,13 +27,17 @@ class EventQueue:
 
     def put(self, session: Recipient, event: str, args: tuple[Any, ...]) -> bool:
         """Appends an event. False if the session has no such event."""
-        if event not in session._handlers:
+        if event not in session._handlers and session.handler(event) is None:
             return False
         self._events.append((session, event, args))
         if not self._is_scheduled and self._loop is not None:
             self._is_scheduled = True
             self._loop.call_soon(self.drain)
         return True
+
+    def sessions(self) -> set[int]:
+        """The numbers of the sessions that have an event here."""
+        return {session._id for session, _, _ in self._events}
 
     def attach(self, loop: AbstractEventLoop) -> None:
         """Delivers on `loop` from now on, also what was posted before."""

@@ -6,6 +6,7 @@ up is one dictionary access, because it happens once for each HTTP request.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeVar, overload
 
@@ -15,6 +16,10 @@ Handler = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
 
 _MARK = "_prefork_event"
+_ids = itertools.count(1)
+
+START, STOP, DEFAULT = "_start", "_stop", "_default"
+"""The events that the kernel itself calls."""
 
 
 @overload
@@ -38,16 +43,28 @@ def event(function_or_name: Handler | str, /) -> Handler:
     return mark
 
 
+class _Id:
+    """Reads the number of a recipient. Not a property: a subclass may have an `id` of its own."""
+
+    def __get__(self, recipient: Recipient, _kind: type) -> int:
+        return recipient._id
+
+
 class Recipient:
     """An object with an alias and named events: the part of a `Session` that knows no kernel.
 
-    A subclass marks methods with `@event`. An overridden method needs no second `@event`.
+    A subclass marks methods with `@event`. An overridden method needs no second `@event`. The event
+    `_default` gets every event that has no handler of its own: its name, and its arguments as one tuple.
     """
 
     alias: str | None = None
 
+    id = _Id()
+    """A number that no other session of this process has. It can be used as an alias is."""
+
     _events: ClassVar[dict[str, str]] = {}
     _handlers: dict[str, Handler]
+    _id: int
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -62,19 +79,35 @@ class Recipient:
         # Not in __init__: a subclass that does not call super().__init__() would have no events.
         self = super().__new__(cls)
         self._handlers = {name: getattr(self, attribute) for name, attribute in cls._events.items()}
+        self._id = next(_ids)
         return self
 
     def __str__(self) -> str:
         return self.alias or type(self).__name__
 
+    def on(self, event: str, function: Handler) -> None:
+        """Makes `function` the handler of an event from now on. It replaces the one there is."""
+        self._handlers[event] = function
+
+    def off(self, event: str) -> None:
+        """Removes the handler of an event, one that the class defines too. Nothing happens without one.
+
+        What is queued for that event, and a timer, goes to `_default` then, or is dropped.
+        """
+        self._handlers.pop(event, None)
+
     def handler(self, event: str) -> Handler | None:
-        """The bound function of `event`, or None if there is no such event."""
-        return self._handlers.get(event)
+        """What runs on `event`: its bound function, or `_default`. None if there is neither."""
+        function = self._handlers.get(event)
+        if function is not None or event in (START, STOP):
+            return function
+        default = self._handlers.get(DEFAULT)
+        return None if default is None else lambda *args: default(event, args)
 
 
 def expect_handler(recipient: Recipient, event: str) -> Handler:
-    """The bound function of `event`. Raises UnknownEvent, which names the events there are."""
-    function = recipient._handlers.get(event)
+    """What runs on `event`. Raises UnknownEvent, which names the events there are."""
+    function = recipient.handler(event)
     if function is None:
         known = ", ".join(sorted(recipient._handlers)) or "none"
         raise UnknownEvent(f"session {recipient} has no event {event!r}; it has {known}")

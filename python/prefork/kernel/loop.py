@@ -27,7 +27,7 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 
     @abstractmethod
     def is_watching(self) -> bool:
-        """Whether a descriptor is registered, asyncio's own self-pipe not counted."""
+        """Whether a descriptor is registered. asyncio's own self-pipe counts only if a signal waits in it."""
 
     @abstractmethod
     def discard(self) -> None:
@@ -58,7 +58,7 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         super().__init__(self._turns)
 
     def is_watching(self) -> bool:
-        return len(self._turns.get_map()) > 1
+        return len(self._turns.get_map()) > 1 or self._turns.is_ready()
 
     def poll_without_running_loop(self) -> None:
         """What the engine calls sees no running loop: it is synchronous code, which expects none."""

@@ -63,6 +63,10 @@ class EngineSelector(selectors.BaseSelector):
             return []
         return self._nested.select(0) if self._poll(timeout) else []
 
+    def is_ready(self) -> bool:
+        """Whether something that is registered has anything to report."""
+        return bool(self._nested.select(0))
+
     def poll_without_running_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """What the engine calls from now on sees no running loop, although `loop` runs."""
         self._poll = without_running_loop(loop, self.engine.poll)

@@ -17,7 +17,7 @@ from prefork.kernel.events import Recipient
 
 
 class Signals:
-    """The signals of one kernel. It is true while any is bound.
+    """The signals of one kernel.
 
     `deliver` runs an event of a session; `interrupt` is what Ctrl-C does if SIGINT is not bound.
     """
@@ -32,8 +32,9 @@ class Signals:
         self._handled: set[int] = set()  # those that have our handler on the loop
         self._loop: AbstractEventLoop | None = None
 
-    def __bool__(self) -> bool:
-        return bool(self._bound)
+    def has(self, session: Recipient) -> bool:
+        """Whether that session has bound a signal."""
+        return any(pair[0] is session for pairs in self._bound.values() for pair in pairs)
 
     def attach(self, loop: AbstractEventLoop) -> None:
         """Handles the signals on `loop` from now on."""
@@ -68,7 +69,7 @@ class Signals:
 
     def bind_default(self, signum: int, session: Recipient, event: str) -> None:
         """Calls an event for a signal that nothing else handles: no session binds it, and the program has no
-        handler of its own. It is no binding: a kernel does not wait for it.
+        handler of its own. It is no binding: a session is not kept for it.
 
         Of several sessions the first one is called. Raises what `bind` raises.
         """

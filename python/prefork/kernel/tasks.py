@@ -3,45 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import reprlib
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from prefork.kernel.events import Recipient
 
-logger = logging.getLogger("prefork.kernel")
-
 Origin = tuple[Recipient, str, tuple[Any, ...]]
 """Whose coroutine it is: session, event, arguments."""
 
-_shorten = reprlib.Repr()
-_shorten.maxstring = _shorten.maxother = 200
-
-
-def report(session: Recipient | str, event: str, args: tuple[Any, ...], error: BaseException) -> None:
-    """Logs what an event raised."""
-    shown = ", ".join(map(_shorten.repr, args))
-    logger.error("session %s: event %s(%s) failed", session, event, shown, exc_info=error)
-
 
 class Tasks:
-    """Keeps tasks until they are done, because asyncio holds them weakly, and reports their exceptions."""
+    """Keeps tasks until they are done, because asyncio holds them weakly.
 
-    def __init__(self) -> None:
-        self._tasks: dict[asyncio.Task[Any], Origin | None] = {}
+    `failed` is called with the origin of a task and the exception that it raised; `ended` with the session of
+    each task that has ended.
+    """
+
+    def __init__(
+        self,
+        failed: Callable[[Any, str, tuple[Any, ...], BaseException], object],
+        ended: Callable[[Any], object],
+    ) -> None:
+        self._failed = failed
+        self._ended = ended
+        self._tasks: dict[asyncio.Task[Any], tuple[Origin, bool]] = {}
+        self._running: Counter[int] = Counter()  # by session
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def keep(self, task: asyncio.Task[Any], origin: Origin | None) -> None:
-        """Keeps a task. None as its origin: its caller handles its exception."""
-        self._tasks[task] = origin
+    def keep(self, task: asyncio.Task[Any], origin: Origin, *, reports: bool) -> None:
+        """Keeps a task. `reports`: its exception is reported; else its caller handles it."""
+        self._tasks[task] = origin, reports
+        self._running[origin[0]._id] += 1
         task.add_done_callback(self._done)
 
+    def has(self, session: Recipient) -> bool:
+        """Whether a task of that session runs."""
+        return session._id in self._running
+
     def _done(self, task: asyncio.Task[Any]) -> None:
-        origin = self._tasks.pop(task)
+        origin, reports = self._tasks.pop(task)
+        session = origin[0]
+        self._running[session._id] -= 1
+        if not self._running[session._id]:
+            del self._running[session._id]
         error = None if task.cancelled() else task.exception()
-        if error is None or isinstance(error, SystemExit | KeyboardInterrupt):
-            return  # those end the run, and are no failure
-        if origin is not None:
-            report(*origin, error)
+        # SystemExit and KeyboardInterrupt end the run, and are no failure.
+        if reports and error is not None and not isinstance(error, SystemExit | KeyboardInterrupt):
+            self._failed(*origin, error)
+        self._ended(session)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from prefork.kernel.events import Recipient, expect_handler
 
 
 class Timer:
-    """What `Kernel.delay` and `Session.delay` return. `when` is in seconds of CLOCK_MONOTONIC."""
+    """What `delay` and `alarm` of a kernel and of a session return.
+
+    `when` is in seconds of CLOCK_MONOTONIC.
+    """
 
     __slots__ = ("_handle", "_timers", "args", "event", "session", "when")
 
@@ -27,66 +31,121 @@ class Timer:
 
     def cancel(self) -> None:
         """Cancels the timer. Nothing happens if it has fired or was cancelled before."""
-        self._timers._remove(self)
+        self._timers._cancel(self)
+
+    def adjust(self, seconds: float) -> bool:
+        """Moves the timer: it fires in `seconds` from now. False if it has fired or was cancelled before."""
+        return self._timers._adjust(self, time.monotonic() + seconds)
+
+    def _arm(self, loop: AbstractEventLoop) -> None:
+        self._disarm()
+        self._handle = loop.call_at(self.when, self._timers._fire, self)
+
+    def _disarm(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
 
-    def _arm(self, loop: AbstractEventLoop) -> None:
-        self._handle = loop.call_at(self.when, self._timers._fire, self)
-
 
 class Timers:
-    """The pending timers. `deliver` runs one event. Timers fire on the loop that is attached."""
+    """The pending timers, which fire on the loop that is attached.
 
-    def __init__(self, deliver: Callable[[Any, str, tuple[Any, ...]], object]) -> None:
+    `deliver` runs one event; `ended` is called with the session of a timer that was cancelled.
+    """
+
+    def __init__(
+        self,
+        deliver: Callable[[Any, str, tuple[Any, ...]], object],
+        ended: Callable[[Any], object] = lambda _session: None,
+    ) -> None:
         self._deliver = deliver
-        self._pending: set[Timer] = set()
+        self._ended = ended
+        self._pending: dict[int, set[Timer]] = {}  # by session
         self._delays: dict[tuple[int, str], Timer] = {}  # by session and event, as `Session.delay` has them
         self._loop: AbstractEventLoop | None = None
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return sum(map(len, self._pending.values()))
 
-    def set(self, session: Recipient, event: str, seconds: float, args: tuple[Any, ...]) -> Timer:
-        """Calls `event` once, in `seconds`. Raises UnknownEvent."""
+    def has(self, session: Recipient) -> bool:
+        """Whether a timer of that session is pending."""
+        return session._id in self._pending
+
+    def set(self, session: Recipient, event: str, when: float, args: tuple[Any, ...]) -> Timer:
+        """Calls `event` once, at `when` of CLOCK_MONOTONIC. Raises UnknownEvent."""
         expect_handler(session, event)
-        timer = Timer(self, session, event, args, time.monotonic() + seconds)
-        self._pending.add(timer)
+        timer = Timer(self, session, event, args, when)
+        self._pending.setdefault(session._id, set()).add(timer)
         if self._loop is not None:
             timer._arm(self._loop)
         return timer
 
     def delay(
-        self, session: Recipient, event: str, seconds: float | None, args: tuple[Any, ...]
+        self, session: Recipient, event: str, when: float | None, args: tuple[Any, ...]
     ) -> Timer | None:
         """As `set`, but there is one such timer for each session and event, which this one replaces.
 
-        Without `seconds` it only cancels that one.
+        Without a time it only cancels that one.
         """
-        if (previous := self._delays.get((id(session), event))) is not None:
+        if when is not None:
+            expect_handler(session, event)
+        if (previous := self._delays.get((session._id, event))) is not None:
             previous.cancel()
-        if seconds is None:
+        if when is None:
             return None
-        timer = self._delays[id(session), event] = self.set(session, event, seconds, args)
+        timer = self._delays[session._id, event] = self.set(session, event, when, args)
         return timer
 
     def attach(self, loop: AbstractEventLoop) -> None:
         """Fires on `loop` from now on, also what was set before."""
         self._loop = loop
-        for timer in self._pending:
-            timer._arm(loop)
+        for timers in self._pending.values():
+            for timer in timers:
+                timer._arm(loop)
 
     def cancel(self, session: Recipient | None = None) -> None:
         """Cancels the timers of a session; None: all."""
-        for timer in [timer for timer in self._pending if session is None or timer.session is session]:
+        found = self._pending.values() if session is None else (self._pending.get(session._id, ()),)
+        for timer in [timer for timers in found for timer in timers]:
             timer.cancel()
+
+    def _cancel(self, timer: Timer) -> None:
+        self._remove(timer)
+        timer._disarm()
+        self._ended(timer.session)
+
+    def _adjust(self, timer: Timer, when: float) -> bool:
+        # A child that was forked has a copy of its parent's timers, whose loop is closed here.
+        is_stale = self._loop is not None and self._loop.is_closed()
+        if is_stale or timer not in self._pending.get(timer.session._id, ()):
+            return False
+        timer.when = when
+        if self._loop is not None:
+            timer._arm(self._loop)
+        return True
 
     def _fire(self, timer: Timer) -> None:
         self._remove(timer)
         self._deliver(timer.session, timer.event, timer.args)
 
     def _remove(self, timer: Timer) -> None:
-        self._pending.discard(timer)
-        key = id(timer.session), timer.event
-        if self._delays.get(key) is timer:
-            del self._delays[key]
+        session = timer.session
+        pending = self._pending.get(session._id, set())
+        pending.discard(timer)
+        if not pending:
+            self._pending.pop(session._id, None)
+        if self._delays.get((session._id, timer.event)) is timer:
+            del self._delays[session._id, timer.event]
+
+
+def due_in(seconds: float) -> float:
+    """The time of CLOCK_MONOTONIC that is so many seconds from now."""
+    return time.monotonic() + seconds
+
+
+def due_at(moment: float | datetime) -> float:
+    """The time of CLOCK_MONOTONIC that is, by the clock of now, a moment of the calendar.
+
+    It is in seconds since the epoch (`time.time()`), or a datetime; without a time zone, a local one.
+    """
+    since_epoch = moment.timestamp() if isinstance(moment, datetime) else moment
+    return time.monotonic() + since_epoch - time.time()

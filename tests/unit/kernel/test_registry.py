@@ -83,3 +83,52 @@ def test_a_session_starts_and_stops_once(registry: Registry[Page]) -> None:
     assert [page is one for page in registry.started] == [True, False]
     assert [registry.stop(one), registry.stop(one)] == [True, False]
     assert [page is other for page in registry.started] == [True]
+
+
+def test_a_session_is_found_by_its_number_and_as_itself(registry: Registry[Page]) -> None:
+    page, stranger = named(None, Equal), named(None, Equal)
+    registry.add(page)
+    assert registry.find(page) is registry.find(page.id) is page
+    assert registry.find(stranger) is registry.find(stranger.id) is registry.find(None) is None
+    assert registry.resolve(page.id, "show")[0] is page
+    registry.remove(page)
+    assert registry.find(page) is registry.find(page.id) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "complaint"),
+    [
+        (-5, "no session has the id -5; event 'show'"),
+        (named("GONE"), "session GONE is not in this kernel; event 'show'"),
+        (None, "None is no session: expected an alias, a session or its id"),
+    ],
+)
+def test_what_is_no_session_is_named(registry: Registry[Page], target: object, complaint: str) -> None:
+    with pytest.raises(UnknownSession, match=complaint):
+        registry.resolve(target, "show")
+
+
+def test_a_session_without_an_alias_is_unnamed_until_it_gets_one(registry: Registry[Page]) -> None:
+    page = named("PAGE")
+    registry.add(page)
+    assert not registry.unnamed
+    registry.name(page, "SECOND")
+    registry.unname(page, "PAGE")
+    assert not registry.unnamed
+    registry.unname(page, "SECOND")
+    assert list(registry.unnamed.values()) == [page]
+    registry.name(page, "THIRD")
+    assert not registry.unnamed
+    registry.unname(page, "THIRD")
+    registry.remove(page)
+    assert not registry.unnamed
+
+
+def test_a_subclass_may_have_an_id_of_its_own(registry: Registry[Page]) -> None:
+    class Numbered(Page):
+        id: str = "mine"  # type: ignore[assignment]
+
+    page = Numbered()
+    registry.add(page)
+    assert page.id == "mine"
+    assert registry.find(page) is page

@@ -47,7 +47,8 @@ def test_a_signal_ends_a_wait_without_end() -> None:
     kernel.signal(signal.SIGUSR1, "ONE", "came")
     late = threading.Timer(0.05, raising(signal.SIGUSR1))
     late.start()
-    kernel.run()  # ends by the signal, or not at all: a bound signal keeps the kernel waiting
+    kernel.hold(listener)
+    kernel.run()  # ends by the signal, or not at all
     late.join()
     assert listener.recorded == [signal.SIGUSR1]
 
@@ -170,13 +171,13 @@ def test_a_kernel_off_the_main_thread_runs_without_signals() -> None:
 
 def test_a_signal_that_cannot_be_caught_is_not_bound() -> None:
     kernel = Kernel()
-    kernel.add(Listener("ONE"))
+    listener = kernel.add(Listener("ONE"))
     refused: list[bool] = []
 
     def bind() -> None:
         with pytest.raises(RuntimeError):
             kernel.signal(signal.SIGKILL, "ONE", "came")
-        refused.append(bool(kernel._signals))
+        refused.append(kernel._signals.has(listener))
 
     kernel.on_start(bind)
     kernel.on_start(lambda: kernel.loop.call_later(0.5, kernel.stop))
@@ -292,8 +293,12 @@ def test_a_signal_is_ignored_until_it_is_handled() -> None:
     assert writing.recorded == [signal.SIGUSR2, 0, signal.SIGUSR2]
 
 
-def test_a_kernel_does_not_wait_for_a_signal_that_it_would_handle() -> None:
+@pytest.mark.parametrize("how", ["bound", "default"])
+def test_a_kernel_does_not_wait_for_a_signal_that_it_would_handle(how: str) -> None:
     kernel = Kernel()
     listener = kernel.add(Listener("ONE"))
-    kernel.on_start(lambda: kernel._signals.bind_default(signal.SIGUSR2, listener, "came"))
+    if how == "bound":
+        kernel.signal(signal.SIGUSR2, listener, "came")
+    else:
+        kernel.on_start(lambda: kernel.signal_default(signal.SIGUSR2, listener, "came"))
     kernel.run()  # ends by itself, or not at all

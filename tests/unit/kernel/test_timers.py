@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from prefork.errors import UnknownEvent
 from prefork.kernel.events import Recipient, event
-from prefork.kernel.timers import Timers
+from prefork.kernel.timers import Timers, due_at, due_in
 
 
 class Clock(Recipient):
@@ -52,7 +54,7 @@ def test_a_timer_fires_on_the_loop_that_comes_later(
     timers: Timers, loop: asyncio.AbstractEventLoop, fired: list[Any]
 ) -> None:
     clock = Clock()
-    timer = timers.set(clock, "tick", 0.001, (1, 2))
+    timer = timers.set(clock, "tick", due_in(0.001), (1, 2))
     assert timer.when <= time.monotonic() + 0.001
     timers.attach(loop)
     run(loop, timers)
@@ -70,7 +72,7 @@ def test_a_delay_replaces_the_one_of_the_same_session_and_event(
 ) -> None:
     timers.attach(loop)
     one, other = Clock(), Clock()
-    timers.delay(one, "tick", 60, ("old",))
+    timers.delay(one, "tick", due_in(60), ("old",))
     timers.delay(one, "tick", 0, ("new",))
     timers.delay(one, "tock", 0, ())
     timers.delay(other, "tick", 0, ("other",))
@@ -80,8 +82,8 @@ def test_a_delay_replaces_the_one_of_the_same_session_and_event(
 
 def test_a_delay_does_not_touch_other_timers_of_that_event(timers: Timers) -> None:
     clock = Clock()
-    timers.set(clock, "tick", 60, ())
-    timers.delay(clock, "tick", 60, ())
+    timers.set(clock, "tick", due_in(60), ())
+    timers.delay(clock, "tick", due_in(60), ())
     assert timers.delay(clock, "tick", None, ()) is None
     assert len(timers) == 1
 
@@ -92,7 +94,7 @@ def test_nothing_is_kept_of_a_timer_that_is_over(
 ) -> None:
     clock = Clock()
     timers.attach(loop)
-    timer = timers.delay(clock, "tick", 0 if how == "fired" else 60, ())
+    timer = timers.delay(clock, "tick", due_in(0 if how == "fired" else 60), ())
     assert timer is not None
     if how == "cancelled":
         timer.cancel()
@@ -116,3 +118,48 @@ def test_the_timers_of_one_session_or_of_all_are_cancelled(
     timers.set(other, "tick", 0, ())
     timers.cancel()
     assert len(timers) == 0
+
+
+# --- adjusted, and at a moment of the calendar --------------------------------------------------------------
+
+
+def test_an_adjusted_timer_fires_at_its_new_time_only(
+    timers: Timers, loop: asyncio.AbstractEventLoop, fired: list[Any]
+) -> None:
+    clock = Clock()
+    before = timers.set(clock, "tick", due_in(60), ("before",))
+    assert before.adjust(0.002)
+    timers.attach(loop)
+    during = timers.delay(clock, "tick", due_in(60), ("during",))
+    assert during is not None
+    assert during.adjust(0.001)
+    assert during.when <= time.monotonic() + 0.001
+    run(loop, timers)
+    assert fired == [(clock, "tick", ("during",)), (clock, "tick", ("before",))]
+    assert not before.adjust(0)
+    assert timers._delays == {}
+
+
+def test_a_cancelled_timer_cannot_be_adjusted(timers: Timers) -> None:
+    timer = timers.set(Clock(), "tick", due_in(60), ())
+    timer.cancel()
+    assert not timer.adjust(1)
+    assert len(timers) == 0
+
+
+def test_a_timer_of_a_loop_that_is_closed_cannot_be_adjusted(timers: Timers) -> None:
+    loop = asyncio.new_event_loop()
+    timers.attach(loop)
+    timer = timers.set(Clock(), "tick", due_in(60), ())
+    loop.close()
+    assert not timer.adjust(1)
+
+
+@pytest.mark.parametrize("kind", ["seconds", "UTC", "local"])
+def test_a_moment_of_the_calendar_is_as_far_away_as_the_clock_says(kind: str) -> None:
+    moment: float | datetime = time.time() + 3600
+    if kind == "UTC":
+        moment = datetime.now(UTC) + timedelta(hours=1)
+    elif kind == "local":
+        moment = datetime.now() + timedelta(hours=1)
+    assert math.isclose(due_at(moment), due_in(3600), abs_tol=5)

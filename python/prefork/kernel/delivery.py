@@ -1,0 +1,189 @@
+"""`Delivery`: posts, calls and times the events of recipients, on the loop of a `Run`.
+
+Owns: what belongs to one process and one run, each in a file of its own: the queue of posted events, the
+timers, the tasks of asynchronous events, and the signals.
+
+Always: an exception in an event is reported with session, event and arguments, and delivery goes on. It must
+not know when a session begins and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import reprlib
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Coroutine
+from datetime import datetime
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from prefork.kernel.event_queue import EventQueue
+from prefork.kernel.events import Handler, Recipient
+from prefork.kernel.loop import Loop
+from prefork.kernel.registry import R, Registry
+from prefork.kernel.run import Run
+from prefork.kernel.signals import Signals
+from prefork.kernel.tasks import Tasks
+from prefork.kernel.timers import Timer, Timers, due_at, due_in
+
+logger = logging.getLogger("prefork.kernel")
+
+T = TypeVar("T")
+Target: TypeAlias = str | int | Recipient
+"""An alias, the id of a session, or the session itself."""
+ErrorHook: TypeAlias = Callable[[Any, str, tuple[Any, ...], BaseException], object]
+
+_shorten = reprlib.Repr()
+_shorten.maxstring = _shorten.maxother = 200
+
+
+class Delivery(Run, Generic[R]):
+    """Where a session is asked for, its alias, its `id` and the session itself are the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._registry: Registry[R] = Registry()
+        self._on_error: list[ErrorHook] = []
+        self._make_parts()
+
+    def _make_parts(self) -> None:
+        """The parts that belong to one process and one run, empty."""
+        self._queue = EventQueue(self._deliver)
+        self._timers = Timers(self._deliver, self.end_if_unreachable)
+        self._tasks = Tasks(self.report, self.end_if_unreachable)
+        self._signals = Signals(self._deliver, self.stop)
+
+    @abstractmethod
+    def end_if_unreachable(self, session: R) -> None:
+        """An event of that session has run, or something that could call one has ended."""
+
+    def find(self, target: Target) -> R | None:
+        """The session that has this alias or id, or None. A session of this kernel is found as itself."""
+        return self._registry.find(target)
+
+    def resolve(self, target: Target, event: str) -> tuple[R, Handler]:
+        """A session, and what runs on that event. Raises UnknownSession and UnknownEvent."""
+        return self._registry.resolve(target, event)
+
+    # --- events ------------------------------------------------------------------------------------------
+
+    def post(self, target: Target, event: str, *args: Any) -> bool:
+        """Queues an event, in order of posting. False if there is no such session or event."""
+        session = self._registry.find(target)
+        return session is not None and self._queue.put(session, event, args)
+
+    def call(self, target: Target, event: str, *args: Any) -> Any:
+        """Runs an event now and returns its value; that of an asynchronous event is its task.
+
+        Raises UnknownSession, UnknownEvent and what the event raises; the caller handles it, so no log here.
+        """
+        session, function = self._registry.resolve(target, event)
+        result = function(*args)
+        if result is not None and asyncio.iscoroutine(result):
+            task = self.loop.create_task(result)
+            self._tasks.keep(task, (session, event, args), reports=False)
+            return task
+        if self._registry.unnamed:
+            self.end_if_unreachable(session)
+        return result
+
+    def invoke(self, session: R, event: str, function: Handler, *args: Any) -> Any:
+        """Runs one event the kernel's way: exceptions are logged (and give None), coroutines spawned."""
+        try:
+            result = function(*args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a stray CancelledError must not stop the queue either
+            self.report(session, event, args, error)
+            return None
+        if result is not None and asyncio.iscoroutine(result):
+            return self.spawn(result, session=session, event=event, args=args)
+        return result
+
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, T], *, session: R, event: str, args: tuple[Any, ...]
+    ) -> asyncio.Task[T]:
+        """Runs a coroutine as a task of the kernel, which keeps it alive and logs its exception."""
+        task = (self._loop or self.loop).create_task(coroutine)  # the property raises outside of run()
+        self._tasks.keep(task, (session, event, args), reports=True)
+        return task
+
+    def _deliver(self, session: R, event: str, args: tuple[Any, ...]) -> None:
+        function = session.handler(event)
+        if function is not None and self._registry.has(session):
+            self.invoke(session, event, function, *args)
+        if self._registry.unnamed:
+            self.end_if_unreachable(session)
+
+    # --- exceptions --------------------------------------------------------------------------------------
+
+    def on_error(self, function: ErrorHook) -> None:
+        """Calls `function(session, event, args, error)` for each exception of an event (POE's signal DIE).
+
+        That is: of a posted event, a timer, a signal, a task of an asynchronous event, and a handler of a
+        server. If it returns a true value, the exception is handled, and is not logged. What it raises itself
+        is logged. An exception of `call` belongs to its caller.
+        """
+        self._on_error.append(function)
+
+    def report(self, session: R | str, event: str, args: tuple[Any, ...], error: BaseException) -> None:
+        """Gives the exception of an event to the functions of `on_error`; if none handles it, logs it."""
+        handled = False
+        for function in self._on_error:
+            try:
+                handled |= bool(function(session, event, args, error))
+            except Exception:
+                logger.exception("error hook %r failed", function)
+        if not handled:
+            shown = ", ".join(map(_shorten.repr, args))
+            logger.error("session %s: event %s(%s) failed", session, event, shown, exc_info=error)
+
+    # --- timers and signals ------------------------------------------------------------------------------
+
+    def delay(self, seconds: float, target: Target, event: str, *args: Any) -> Timer:
+        """Calls an event once, in `seconds`. Raises UnknownSession and UnknownEvent."""
+        session, _ = self._registry.resolve(target, event)
+        return self._timers.set(session, event, due_in(seconds), args)
+
+    def alarm(self, moment: float | datetime, target: Target, event: str, *args: Any) -> Timer:
+        """Calls an event once, at a moment of the calendar: a datetime, or seconds since the epoch.
+
+        A change of the system's clock after this call does not move it. Raises as `delay` does.
+        """
+        session, _ = self._registry.resolve(target, event)
+        return self._timers.set(session, event, due_at(moment), args)
+
+    def signal(self, signum: int, target: Target, event: str | None) -> None:
+        """Calls an event with the signal's number each time it comes; None as the event ends that.
+
+        Several sessions may bind the same signal. `run()` does not go on for a bound signal. Raises
+        UnknownSession and UnknownEvent; RuntimeError for a signal that cannot be caught, and off the main
+        thread.
+        """
+        if event is not None:
+            session, _ = self._registry.resolve(target, event)
+            self._signals.bind(signum, session, event)
+        elif (bound := self._registry.find(target)) is not None:
+            self._signals.unbind(signum, bound)
+            self.end_if_unreachable(bound)
+
+    def signal_default(self, signum: int, session: R, event: str) -> None:
+        """Calls an event for a signal that nothing else handles: no session binds it, and the program has no
+        handler of its own. Raises what `signal` raises.
+        """
+        self._signals.bind_default(signum, session, event)
+
+    # --- on the loop of a run ----------------------------------------------------------------------------
+
+    def _attach(self, loop: Loop) -> None:
+        self._timers.attach(loop)
+        self._signals.attach(loop)
+        self._queue.attach(loop)
+
+    def _leave(self) -> tuple[object, ...]:
+        parts = self._queue, self._timers, self._tasks, self._signals
+        self._make_parts()
+        return parts
+
+    def _discard_signals(self, ignored: Collection[int]) -> None:
+        self._signals.discard(ignored)

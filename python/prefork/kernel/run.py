@@ -1,0 +1,274 @@
+"""`Run`: the loop of one process, from the beginning of `run()` to its end, and forks between its turns.
+
+Owns: the phase, the loop and in it the engine, what is to be done between turns, and what keeps `run()`
+going. A subclass says what happens on the loop.
+
+Always: a process forks only at the top level of `run()`, where no loop is running. It knows asyncio and the
+engine's selector. It must know no session and no event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Collection
+
+from prefork._engine import BlockedSignals, Engine
+from prefork.errors import OutOfResources, PreforkError
+from prefork.kernel.forking import end_process, exit_child, flush_output, prepare_memory
+from prefork.kernel.loop import EngineLoop, Loop
+
+logger = logging.getLogger("prefork.kernel")
+
+
+class Phase(enum.Enum):
+    """Where `run()` is. A process may fork only BETWEEN_TURNS."""
+
+    RESTING = "not running"
+    BETWEEN_TURNS = "at its top level, no loop running"
+    TURNING = "in the loop"
+    STOPPING = "ending"
+
+
+class Run(ABC):
+    """Its methods belong to the thread that runs it; from another one, use `loop.call_soon_threadsafe`."""
+
+    def __init__(self) -> None:
+        self.loop_factory: Callable[[Callable[[], bool]], Loop] = EngineLoop
+        self._phase = Phase.RESTING
+        self._loop: Loop | None = None
+        self._between: deque[Callable[[], object]] = deque()
+        self._on_start: list[Callable[[], object]] = []
+        self._on_stop: list[Callable[[], object]] = []
+        self._holds: dict[int, object] = {}
+        self._is_child = False
+        self._is_prepared = False
+        self._discarded: list[object] = []
+
+    # --- what a subclass does ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def _attach(self, loop: Loop) -> None:
+        """There is a loop: what waits for one goes on."""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """The start hooks have run, and the first turn follows."""
+
+    @abstractmethod
+    def _end(self, loop: Loop) -> None:
+        """The last turn is over: ends what runs on the loop."""
+
+    @abstractmethod
+    def _leave(self) -> tuple[object, ...]:
+        """Forgets what belongs to one process and one run, and returns it."""
+
+    @abstractmethod
+    def _warm_up(self) -> None:
+        """Runs what each forked child does first, on a loop of its own."""
+
+    # --- this process's loop -----------------------------------------------------------------------------
+
+    @property
+    def loop(self) -> Loop:
+        """This process's asyncio loop. Raises RuntimeError outside of `run()`."""
+        if self._loop is None:
+            raise RuntimeError("the kernel has a loop only inside of run()")
+        return self._loop
+
+    @property
+    def engine(self) -> Engine:
+        """This process's engine. Raises RuntimeError outside of `run()`."""
+        return self.loop.engine
+
+    @property
+    def is_child(self) -> bool:
+        """Whether this process was forked by the kernel."""
+        return self._is_child
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    def on_start(self, function: Callable[[], object]) -> None:
+        """Calls `function` when `run()` begins, before the loop. A PreforkError that it raises ends `run()`.
+
+        If the kernel runs already, `function` is called soon, between turns.
+        """
+        if self._phase is Phase.RESTING:
+            self._on_start.append(function)
+        else:
+            self.between_turns(function)
+
+    def on_stop(self, function: Callable[[], object]) -> None:
+        """Calls `function` when `run()` ends, last registered first, while the loop still exists."""
+        self._on_stop.append(function)
+
+    def hold(self, owner: object) -> None:
+        """Keeps `run()` going for something the kernel cannot see, such as a listening server.
+
+        If `owner` is a session, it keeps that session too.
+        """
+        self._holds[id(owner)] = owner
+
+    def release(self, owner: object) -> None:
+        """Ends the hold of `owner`, if it has one."""
+        self._holds.pop(id(owner), None)
+
+    def stop(self) -> None:
+        """Makes `run()` end after this turn. What is queued is still delivered; tasks are cancelled."""
+        if self._phase is Phase.TURNING:
+            self.loop.stop()
+        if self._phase is not Phase.RESTING:
+            self._phase = Phase.STOPPING
+
+    def between_turns(self, function: Callable[[], object]) -> None:
+        """Runs `function` at the top level of `run()`, where no loop runs and `fork()` is legal.
+
+        Functions run in the order of these calls, and soon: the loop stops after this turn and resumes
+        afterwards. An exception of `function` ends `run()`.
+        """
+        self._between.append(function)
+        if self._phase is Phase.TURNING:
+            self.loop.stop()
+
+    def run(self) -> None:
+        """Delivers events until `stop()`, or until nothing can happen any more.
+
+        That is: no event queued, no timer, task, watched descriptor or hold. A PreforkError of a start hook,
+        such as a taken port, becomes one line on standard error and SystemExit(2). A session whose `_start`
+        fails ends it with SystemExit(3), and the log has the error.
+
+        In a child that was forked meanwhile it does not return: what follows in the program is the parent's.
+        """
+        if self._phase is not Phase.RESTING:
+            raise RuntimeError("this kernel is running already")
+        try:
+            self._open()
+            for function in self._on_start:
+                function()
+            self._begin()
+            self._turn()
+        except PreforkError as error:
+            print(f"prefork: {error}", file=sys.stderr)
+            raise SystemExit(2) from error
+        finally:
+            try:
+                self._close()
+            finally:
+                if self._is_child:
+                    end_process()
+
+    def _open(self) -> None:
+        self._loop = self.loop_factory(self._may_wait)
+        self._phase = Phase.BETWEEN_TURNS
+        self._attach(self._loop)
+
+    def _turn(self) -> None:
+        """Alternates between the loop and what is to be done while no loop runs.
+
+        A function of `between_turns` may fork. Then two processes return from it to here. The parent goes on
+        with the next function and resumes its loop. The child has a new loop, and no function that waits
+        (`_begin_child`): it goes on with its first turn.
+
+        The loop turns before what a function has added is run: a manager that forks again and again must
+        hear what else comes.
+        """
+        self._run_between()
+        while self._phase is not Phase.STOPPING:
+            self._phase = Phase.TURNING
+            if self._between:
+                self.loop.stop()  # after one turn
+            self.loop.run_forever()
+            if self._phase is Phase.TURNING:
+                self._phase = Phase.BETWEEN_TURNS
+            self._run_between()
+
+    def _run_between(self) -> None:
+        """Runs what waits now. In a child that is forked here, nothing waits any more."""
+        for _ in range(len(self._between)):
+            if self._between and self._phase is not Phase.STOPPING:
+                self._between.popleft()()
+
+    def _may_wait(self) -> bool:
+        """Whether a wait without end can end. asyncio starts one if it has no callback and no timer.
+
+        A bound signal does not count: it might never come.
+        """
+        if self._holds or self._phase is not Phase.TURNING:
+            return True
+        if self.loop.is_watching() or asyncio.all_tasks(self.loop):
+            return True
+        self.stop()
+        return False
+
+    def _close(self) -> None:
+        if (loop := self._loop) is None:
+            return
+        self._phase = Phase.STOPPING
+        try:
+            for function in reversed(self._on_stop):
+                try:
+                    function()
+                except Exception:
+                    logger.exception("stop hook %r failed", function)
+            self._end(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            self._leave()
+            self._between.clear()
+            loop.close()
+            self._loop = None
+            self._phase = Phase.RESTING
+
+    # --- forking -----------------------------------------------------------------------------------------
+
+    def fork(self, *, ignored: Collection[int] = ()) -> int:
+        """Forks this process; legal only in a function given to `between_turns`. Returns as os.fork does.
+
+        The child keeps sessions, aliases and holds and gets an engine and a loop of its own. Queue, timers,
+        tasks, signals and pending `between_turns` functions stay with the parent. The child ignores the
+        signals `ignored`. Raises OSError, and RuntimeError anywhere else.
+        """
+        if self._phase is not Phase.BETWEEN_TURNS:
+            raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
+        if not self._is_prepared:
+            prepare_memory(self._warm_up)
+            self._is_prepared = True
+        flush_output()
+        with BlockedSignals():
+            pid = os.fork()
+            if pid == 0:
+                self._begin_child(ignored)
+        return pid
+
+    def _begin_child(self, ignored: Collection[int]) -> None:
+        """Child: discards what is its parent's, and opens a loop of its own.
+
+        If it cannot, the process ends here. To the caller of `fork` an exception means a failed fork, and
+        that caller would go on as the parent.
+        """
+        self._is_child = True
+        try:
+            self._discard(ignored)
+            self._open()
+        except OSError as error:
+            print(f"prefork: a child cannot begin: {OutOfResources.from_refusal(error)}", file=sys.stderr)
+            exit_child(1)
+        except BaseException:
+            end_process()
+
+    def _discard(self, ignored: Collection[int]) -> None:
+        """Child: takes what its parent has not finished out of reach. It is never freed (`Loop.discard`)."""
+        self.loop.discard()
+        self._discard_signals(ignored)
+        self._discarded += (self._loop, self._between, *self._leave())
+        self._between = deque()
+
+    @abstractmethod
+    def _discard_signals(self, ignored: Collection[int]) -> None:
+        """Child: restores the default of each signal that the parent handles. `ignored` are ignored."""
