@@ -603,7 +603,8 @@ class HTTPExchange:
 
         Raises RuntimeError for a message that is not expected now, TypeError for a wrong or missing key,
         InvalidResponse for a header that cannot be sent, and ConnectionGone, an OSError, if the client has
-        left.
+        left, or if the response has no body (HEAD, 204, 304) and there is more of it than one part: so an
+        endless stream ends.
         """
     def abort(self) -> None:
         """Ends all waiting in `receive` and `send`: the application has failed, and its request got a

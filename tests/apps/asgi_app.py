@@ -267,8 +267,9 @@ watching: list[asyncio.Task[None]] = []
 
 
 async def forever(scope: Message, receive: Receive, send: Send) -> None:
-    """Streams until the client has left."""
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+    """Streams until the client has left. The query may name a status."""
+    status = int(scope["query_string"] or 200)
+    await send({"type": "http.response.start", "status": status, "headers": []})
     try:
         while True:
             await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})

@@ -56,6 +56,27 @@ def test_head_has_the_head_alone(asgi: Server) -> None:
     assert pieces.status == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "status", "version"),
+    [("HEAD", 200, "1.1"), ("HEAD", 200, "1.0"), ("GET", 204, "1.1"), ("GET", 304, "1.1")],
+)
+def test_a_response_without_a_body_is_complete_with_its_head_and_ends_a_stream(
+    asgi: Server, method: str, status: int, version: str
+) -> None:
+    ask = f"{method} /forever?{status} HTTP/{version}\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"
+    with asgi.connect() as sock:
+        sock.sendall(ask.encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += sock.recv(65536)
+        assert head.startswith(f"HTTP/1.1 {status} ".encode())
+        if b"Connection: close" not in head:
+            sock.sendall(get("/hello"))
+            assert read_response(sock)[2] == b"hello"
+    wait_until(lambda: b"ConnectionGone" in asgi.get("/records"), "the stream to end")
+    assert asgi.log == ""
+
+
 @pytest.mark.parametrize("status", [204, 304])
 def test_a_response_that_has_no_body(asgi: Server, status: int) -> None:
     with asgi.connect() as sock:

@@ -9,6 +9,7 @@
 use crate::asgi::awaitable::{Awaitable, Next, Source};
 use crate::asgi::messages::{self, Sent};
 use crate::asgi::waiting::{self, Side, Wait, Waiting, client_left};
+use crate::errors::ConnectionGone;
 use crate::events::fields::Fields;
 use crate::events::file_part::PyFilePart;
 use crate::events::headers::Headers;
@@ -45,6 +46,9 @@ enum Stage {
     },
     /// The body is complete, its trailers are not.
     Trailing,
+    /// The response is complete with its head, as one to HEAD, and the
+    /// application has not ended it.
+    Bodiless,
     Complete,
     /// The client has left, or the engine has responded.
     Gone,
@@ -58,6 +62,7 @@ impl Stage {
             Stage::Begun { .. } => "http.response.body or http.response.pathsend",
             Stage::Streaming { .. } => "http.response.body",
             Stage::Trailing => "http.response.trailers",
+            Stage::Bodiless => "http.response.body or http.response.trailers",
             Stage::Complete | Stage::Gone => "nothing more: the response is complete",
         }
     }
@@ -101,13 +106,13 @@ impl HttpExchange {
     /// Whether nothing is owed: the response is complete, or the client gone.
     #[getter]
     pub(crate) fn over(&self) -> bool {
-        matches!(self.stage, Stage::Complete | Stage::Gone)
+        matches!(self.stage, Stage::Bodiless | Stage::Complete | Stage::Gone)
     }
 
     /// Whether the client left before its response was complete.
     #[getter]
     fn gone(&self) -> bool {
-        self.stage == Stage::Gone || self.stage != Stage::Complete && !self.is_owed()
+        self.stage == Stage::Gone || !self.over() && !self.is_owed()
     }
 
     /// Awaited, it gives http.request with the next part of the body; after the
@@ -122,7 +127,9 @@ impl HttpExchange {
     ///
     /// Raises RuntimeError for a message that is not expected now, TypeError for a
     /// wrong or missing key, InvalidResponse for a header that cannot be sent,
-    /// and ConnectionGone, an OSError, if the client has left.
+    /// and ConnectionGone, an OSError, if the client has left, or if the
+    /// response has no body (HEAD, 204, 304) and there is more of it than one
+    /// part: so an endless stream ends.
     fn send<'py>(
         slf: &Bound<'py, Self>,
         message: &Bound<'py, PyDict>,
@@ -144,6 +151,13 @@ impl HttpExchange {
                 Self::path(slf, &message.path()?)?;
             }
             ("http.response.trailers", Stage::Trailing) => Self::trail(slf, message)?,
+            ("http.response.body", Stage::Bodiless) => {
+                if message.flag(intern!(py, "more_body"))? {
+                    slf.borrow_mut().stage = Stage::Gone;
+                    return Err(needs_no_body());
+                }
+            }
+            ("http.response.trailers", Stage::Bodiless) => {}
             (kind, stage) => return Err(messages::unexpected(kind, stage.expects())),
         }
         Awaitable::done(py)
@@ -215,6 +229,11 @@ impl HttpExchange {
             Self::complete(slf, &response)?;
             return Awaitable::done(py);
         }
+        if response.borrow().bodiless() {
+            Self::complete(slf, &response)?;
+            slf.borrow_mut().stage = Stage::Bodiless;
+            return Awaitable::done(py);
+        }
         slf.borrow_mut().stage = match more {
             true => Stage::Streaming { trailers },
             false => Stage::Trailing,
@@ -261,6 +280,10 @@ impl HttpExchange {
         slf.borrow_mut().stage = Stage::Complete;
         waiting::release(slf)
     }
+}
+
+fn needs_no_body() -> PyErr {
+    ConnectionGone::new_err("the response has no body: it is complete with its head")
 }
 
 // ---- what happens to it --------------------------------------------------------

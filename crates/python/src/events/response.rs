@@ -316,7 +316,7 @@ impl Response {
     /// Whether its head is sent and no body may follow, as in a response to
     /// HEAD, 204 and 304 (RFC 9112, section 6.3): what is written is dropped.
     #[getter]
-    fn bodiless(&self) -> bool {
+    pub(crate) fn bodiless(&self) -> bool {
         self.state == State::Streaming
             && self
                 .core()
