@@ -597,7 +597,7 @@ class HTTPExchange:
         """Whether the client left before its response was complete."""
     def receive(self) -> _Awaitable[dict[str, Any]]:
         """Awaited, it gives http.request with the next part of the body; after the last one http.disconnect,
-        once the client has left or the response is complete."""
+        once the client has left or closed its sending side, or the response is complete."""
     def send(self, message: MutableMapping[str, Any]) -> _Awaitable[None]:
         """Takes a message of the application. Awaited, it waits while too much of the response is on its way.
 

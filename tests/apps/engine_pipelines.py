@@ -40,6 +40,27 @@ async def held():
     return "held"
 
 
+gate = asyncio.Event()
+
+
+@server.handle(r"^/gate$")
+async def gated():
+    await gate.wait()
+    return "gate"
+
+
+@server.handle(r"^/gate_stream$")
+async def gated_stream():
+    yield "gate"
+    await gate.wait()
+    yield "_stream"
+
+
+@server.handle(r"^/open$")
+def open_gate():
+    gate.set()
+
+
 @server.handle(r"^/slow$")
 def slow():
     count()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.apps import APPS, ASGI_APP
+from support.leaving import reset
 from support.responses import only, read_all, read_response
 from support.server import Serve, Server
 from support.waiting import wait_until
@@ -210,8 +211,9 @@ def leaving(server: Server, path: str, *fields: str, body: bytes = b"") -> Itera
 
 
 def test_an_application_learns_that_its_client_left(asgi: Server) -> None:
-    with leaving(asgi, "/waits", "Content-Length: 3", body=b"abc"):
+    with leaving(asgi, "/waits", "Content-Length: 3", body=b"abc") as sock:
         wait_recorded(asgi, "waiting")
+        reset(sock)
     wait_until(lambda: asgi.get("/records") == b"waiting http.disconnect http.disconnect", "two disconnects")
     assert_no_traceback(asgi)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ import psutil
 import pytest
 
 from support.apps import APPS
+from support.leaving import reset
 from support.server import Serve, Server
 from support.waiting import wait_until
 
@@ -24,12 +24,6 @@ POST = b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
 
 def ask(path: str) -> bytes:
     return GET.format(path).encode()
-
-
-def reset(sock: socket.socket) -> None:
-    """Closes with a RST instead of a FIN."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
 
 
 Leave = Callable[[socket.socket], None]
@@ -76,13 +70,12 @@ def test_leaving_in_the_middle_of_a_head_is_heard(serve: Serve, leave: Leave) ->
     ]
 
 
-@LEAVE
-def test_a_handler_sees_that_its_client_is_gone(serve: Serve, leave: Leave) -> None:
+def test_a_handler_sees_that_its_client_is_gone(serve: Serve) -> None:
     server = serve(APP)
     sock = server.connect()
     sock.sendall(ask("/wait"))
     reported(server, "/notes", 1)
-    leave(sock)
+    reset(sock)
     assert reported(server, "/notes", 2) == ["alive False", "dead"]
     ((text, client),) = reported(server, "/troubles", 1)
     assert client == "127.0.0.1"
@@ -148,7 +141,7 @@ def visit(server: Server, number: int) -> None:
                 sock.sendall(ask("/stream"))
             case 7:
                 sock.sendall(b"BAD\r\n\r\n")
-        if number % 3:
+        if number % 3 and number % 8 != 5:  # the handler of these would wait for ever
             sock.close()
         else:
             reset(sock)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
-import struct
 from typing import Any
 
 import pytest
 
 from support.apps import APPS
+from support.leaving import reset
 from support.server import Serve, Server
 from support.waiting import wait_until
 
@@ -100,8 +99,7 @@ def test_error_handler_is_called_for_a_client_that_left_before_its_response(serv
     with server.connect() as sock:
         sock.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_until(lambda: recorded(server, "waiting") == [["waiting", False]])
-        # It closes with a reset, not with an end.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset(sock)
     reported: list[Any] = []
     wait_until(lambda: reported.extend(recorded(server, "error", "dead")) or len(reported) == 2)
     assert ["dead", True] in reported

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from support import websocket
 from support.apps import WEBSOCKET_APP
+from support.leaving import reset
 from support.server import Serve, Server, running
 from support.waiting import DEADLINE_S, wait_until
 from support.websocket import BINARY, CLOSE, LAST, PING, TEXT, RawSocket, frame
@@ -100,14 +100,18 @@ def test_a_bomb_is_closed_before_it_is_inflated(server: Server) -> None:
 
 @lives_on
 @pytest.mark.parametrize(
-    ("reset", "why"),
-    [(True, "the client reset the connection"), (False, "the client left without a close frame")],
+    ("leave", "why"),
+    [
+        (reset, "the client reset the connection"),
+        (socket.socket.close, "the client left without a close frame"),
+    ],
 )
-def test_a_peer_that_vanishes_is_1006(server: Server, reset: bool, why: str) -> None:
+def test_a_peer_that_vanishes_is_1006(
+    server: Server, leave: Callable[[socket.socket], None], why: str
+) -> None:
     before = len(server.err)
     with RawSocket(server) as client:
-        if reset:
-            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        leave(client.sock)
     found = new_lines(server, "ended 1006", before)
     wait_until(lambda: any(why in line for line in server.err[before:]), why)
     assert len(found) <= 1

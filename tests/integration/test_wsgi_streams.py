@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from support.apps import APPS
+from support.leaving import reset
 from support.responses import read_all, read_response
 from support.server import Serve, Server
 from support.waiting import DEADLINE_S, wait_until
@@ -163,9 +164,10 @@ def test_a_body_may_begin_with_empty_pieces_while_an_earlier_response_waits(serv
 
 def test_a_body_of_empty_parts_keeps_no_other_waiting_and_ends_with_its_client(serve: Serve) -> None:
     server = serve(APP, "--workers", "1")
-    with ask(server, "/undecided"):
-        wait_until(lambda: status_of(server)["in_flight"] == 1, "the request")
-        assert state(server)["closed"] == 0
+    sock = ask(server, "/undecided")
+    wait_until(lambda: status_of(server)["in_flight"] == 1, "the request")
+    assert state(server)["closed"] == 0
+    reset(sock)
     wait_until(lambda: state(server)["closed"] == 1, "the generator's end")
     assert state(server)["errors"] == []
     assert "failed" not in server.log

@@ -295,6 +295,13 @@ impl ExchangeHandle<'_> {
         connection.is_ok_and(|connection| connection.owes_response(self.id.stream))
     }
 
+    /// Whether the client has closed its sending side after this request. It may
+    /// still read the response.
+    pub fn is_half_closed(&self) -> bool {
+        let connection = self.find();
+        connection.is_ok_and(|connection| connection.is_half_closed(self.id.stream))
+    }
+
     /// Whether the response that is being sent has no body.
     pub fn is_bodiless(&self) -> bool {
         let connection = self.find();
@@ -367,8 +374,7 @@ impl<'a> ConnectionHandle<'a> {
 
     /// Whether the client may still read what is sent.
     pub fn is_open(&self) -> bool {
-        let connection = self.core.connections.find(self.id);
-        connection.is_ok_and(|connection| !connection.link.eof)
+        self.core.connections.find(self.id).is_ok()
     }
 
     /// The address of our end, while the connection is open.

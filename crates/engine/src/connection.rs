@@ -12,7 +12,7 @@ use crate::deadlines::{Expiry, Wait};
 use crate::event::{Closed, Event};
 use crate::exchange::{Exchange, ExchangeId};
 use crate::http1::Http1;
-use crate::link::{Link, PeerEnd, Stage};
+use crate::link::{Link, PeerEnd, PeerSide, Stage};
 use crate::phase::Step;
 use crate::progress::{Progress, READING};
 use crate::websocket::WebSocket;
@@ -141,17 +141,36 @@ impl Connection {
     /// reading.
     #[inline]
     pub(crate) fn closing_reason(&self, flags: EventFlags) -> Option<&'static str> {
-        if flags.intersects(EventFlags::ERR | EventFlags::HUP) && !self.reads() {
-            return Some("the client reset the connection");
-        }
         // If input is read, the end is found by reading, after what was sent before
         // it.
-        match &self.protocol {
-            Protocol::Http1(http1) if flags.contains(EventFlags::RDHUP) => http1
-                .only_responds()
-                .then_some("the client closed the connection"),
-            _ => None,
+        let is_reset = flags.intersects(EventFlags::ERR | EventFlags::HUP) && !self.reads();
+        is_reset.then_some("the client reset the connection")
+    }
+
+    /// Notes that the peer has closed its side, for a report of `flags`. It may
+    /// still read the response (RFC 9112, section 9.6), so nothing ends. Returns
+    /// the exchange for which that is news.
+    #[inline]
+    pub(crate) fn note_half_close(&mut self, flags: EventFlags) -> Option<ExchangeId> {
+        if !flags.contains(EventFlags::RDHUP) || self.link.peer_side != PeerSide::Open {
+            return None;
         }
+        self.link.peer_side = PeerSide::Closed;
+        let id = ExchangeId::only(self.link.id);
+        if !self.is_half_closed(id.stream) {
+            return None;
+        }
+        self.link.transport.probe_peer();
+        Some(id)
+    }
+
+    /// Whether the peer has closed its side after the request of this exchange.
+    pub(crate) fn is_half_closed(&self, stream: u32) -> bool {
+        self.link.peer_side != PeerSide::Open
+            && match &self.protocol {
+                Protocol::Http1(http1) => stream == 0 && http1.only_responds(),
+                Protocol::WebSocket(_) => false,
+            }
     }
 
     /// Adds the events of a closed connection: those of its exchanges, then its
@@ -207,8 +226,10 @@ impl Connection {
     #[inline]
     pub(crate) fn interest(&self, blocked: bool) -> EventFlags {
         let mut interest = match (self.link.stage, &self.protocol) {
-            _ if self.link.eof => EventFlags::empty(),
-            (Stage::Serving, Protocol::Http1(http1)) => http1.interest(blocked),
+            _ if self.link.peer_side == PeerSide::Ended => EventFlags::empty(),
+            (Stage::Serving, Protocol::Http1(http1)) => {
+                http1.interest(blocked, self.link.peer_side)
+            }
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.interest(),
             (Stage::Lingering, _) if !blocked => READING,
             _ => EventFlags::empty(),
@@ -278,10 +299,10 @@ impl Connection {
             && matches!(&self.protocol, Protocol::Http1(http1) if http1.is_between_requests())
     }
 
-    /// Whether the peer has closed its side and no exchange is open.
+    /// Whether all input of the peer was read and no exchange is open.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
-        self.link.eof && self.has_no_exchange()
+        self.link.peer_side == PeerSide::Ended && self.has_no_exchange()
     }
 
     /// Whether it can be handed off: it has no state in this process, and its
@@ -290,7 +311,7 @@ impl Connection {
         self.is_idle()
             && self.is_between_requests()
             && !self.wants_closed
-            && !self.link.eof
+            && self.link.peer_side == PeerSide::Open
             && self.link.transport.may_move()
     }
 

@@ -56,6 +56,9 @@ pub enum Event {
     Ended(Ended),
     /// All queued output is sent.
     Drained { exchange: ExchangeId },
+    /// The client has closed its sending side after its request. It may still
+    /// read the response. Reported if [`Event::Gone`] is wanted.
+    HalfClosed { exchange: ExchangeId },
     /// The client left before the response was complete.
     Gone { exchange: ExchangeId },
     /// The application did not start its response in time. The client has got a

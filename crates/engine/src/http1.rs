@@ -11,6 +11,7 @@ mod responses;
 
 use crate::deadlines::{NEVER, Wait};
 use crate::exchange::Exchange;
+use crate::link::PeerSide;
 use crate::phase::Phase;
 use crate::progress::READING;
 use crate::request_body::RequestBody;
@@ -62,13 +63,14 @@ impl Http1 {
     }
 
     /// What the epoll set should report of the peer. `blocked`: output waits
-    /// for it to read.
+    /// for it to read. A reset is reported in any case.
     #[inline]
-    pub(crate) fn interest(&self, blocked: bool) -> EventFlags {
+    pub(crate) fn interest(&self, blocked: bool, peer_side: PeerSide) -> EventFlags {
         match self.exchange.phase() {
-            Phase::Handling | Phase::Streaming if self.exchange.body.coming().is_none() => {
-                EventFlags::RDHUP
-            }
+            Phase::Handling | Phase::Streaming if self.only_responds() => match peer_side {
+                PeerSide::Open => EventFlags::RDHUP,
+                PeerSide::Closed | PeerSide::Ended => EventFlags::empty(),
+            },
             // The end of the body and the peer's FIN may be in the socket
             // together.
             Phase::Handling | Phase::Streaming if self.exchange.body.is_wanted() => READING,
@@ -77,8 +79,7 @@ impl Http1 {
         }
     }
 
-    /// Whether only the response is left: nothing is read any more, so a peer
-    /// that closes its side counts as gone.
+    /// Whether only the response is left: the request is complete.
     pub(crate) fn only_responds(&self) -> bool {
         self.exchange.phase().is_in_flight() && self.exchange.body.coming().is_none()
     }

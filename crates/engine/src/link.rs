@@ -29,6 +29,16 @@ pub(crate) enum Stage {
     Lingering,
 }
 
+/// The peer's side of the connection, on which it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerSide {
+    Open,
+    /// The peer has closed it. Input that was sent before may be unread.
+    Closed,
+    /// The peer has closed it, and all input was read.
+    Ended,
+}
+
 /// How the peer closed its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerEnd {
@@ -59,8 +69,7 @@ pub(crate) struct Link {
     queued: c_int,
     /// The socket has input, or its end, that was not read.
     pub(crate) unread: bool,
-    /// The peer has closed its side.
-    pub(crate) eof: bool,
+    pub(crate) peer_side: PeerSide,
 }
 
 impl Link {
@@ -82,7 +91,7 @@ impl Link {
             output: Output::default(),
             queued: 0,
             unread: false,
-            eof: false,
+            peer_side: PeerSide::Open,
         }
     }
 

@@ -8,11 +8,12 @@ use crate::content::FilePart;
 use crate::peer::Peer;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 use rustix::time::Timespec;
 use std::ffi::c_int;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 pub(crate) enum Transport {
     /// Unencrypted.
@@ -39,6 +40,9 @@ pub(crate) enum Room {
     PeerGone,
     Failed,
 }
+
+/// Between the probes of a peer that has closed its side.
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// SIOCOUTQ of linux/sockios.h.
 const OUT_QUEUE: rustix::ioctl::Opcode = 0x5411;
@@ -153,6 +157,17 @@ impl Transport {
         rustix::net::shutdown(self.socket(), Shutdown::Write)
     }
 
+    /// Has the system probe a peer that has closed its side. One that still reads
+    /// acknowledges the probes; one that is gone resets the connection, after
+    /// about a minute (tcp(7), `tcp_fin_timeout`).
+    pub(crate) fn probe_peer(&self) {
+        let socket = self.socket();
+        // A Unix socket has no such option, and tells a leave without it.
+        let _ = sockopt::set_tcp_keepidle(socket, PROBE_INTERVAL)
+            .and_then(|()| sockopt::set_tcp_keepintvl(socket, PROBE_INTERVAL))
+            .and_then(|()| sockopt::set_socket_keepalive(socket, true));
+    }
+
     /// Duplicates the descriptor, for another thread to wait on.
     ///
     /// # Errors
@@ -165,12 +180,10 @@ impl Transport {
 
     /// Blocks until the socket has room for more output.
     pub(crate) fn wait_for_room(&self, timeout: &Timespec) -> Room {
-        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        // Not RDHUP: a peer that has closed its side may still read.
+        let gone = PollFlags::HUP | PollFlags::ERR;
         loop {
-            let mut fds = [PollFd::new(
-                self.socket(),
-                PollFlags::OUT | PollFlags::RDHUP,
-            )];
+            let mut fds = [PollFd::new(self.socket(), PollFlags::OUT)];
             let ready = match poll(&mut fds, Some(timeout)) {
                 Err(Errno::INTR) => continue,
                 Err(_) => return Room::Failed,

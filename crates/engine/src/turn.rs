@@ -151,6 +151,9 @@ fn begin(core: &mut Core, id: ConnectionId, flags: EventFlags) {
     let Some(connection) = core.connections.get_mut(id.key) else {
         return;
     };
+    if let Some(exchange) = connection.note_half_close(flags) {
+        core.cx.events.push_back(Event::HalfClosed { exchange });
+    }
     let wanted = connection.interest(connection.link.output.pending() > 0);
     // A level-triggered report that is not wanted now would repeat at each
     // wait.

@@ -22,6 +22,8 @@ pub(crate) enum Notice {
     Ended { code: u16, reason: String },
     /// All queued output is sent.
     Drained,
+    /// The client has closed its sending side after its request.
+    HalfClosed,
     /// The client has left, or a response is no longer owed.
     Gone,
 }

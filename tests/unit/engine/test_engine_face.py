@@ -15,6 +15,7 @@ from prefork import Headers, Request, Response
 from prefork._engine import Engine, die_with_parent
 from prefork.config.options import ServerOptions, check, options_of
 from support.engine import RunEngine, Service, keeping, raw_request
+from support.leaving import reset
 
 OPTIONS = check(ServerOptions, {})
 NATIVE = [option.name for option in options_of(ServerOptions).values() if option.rust]
@@ -302,7 +303,7 @@ def test_a_hook_that_is_called_for_an_error_may_fail_as_well(
     assert there.raw(raw_request("/drop")).startswith(b"HTTP/1.1 500 ")
     client = there.connect(raw_request("/wait"))
     there.turn_until(lambda: kept)
-    client.close()
+    reset(client)
     there.turn_until(lambda: there.engine.connections == 0)
     assert there.get().status == 200
     there.engine.drain(there.number, 0.0, fail if hook == "drained" else lambda: None)

@@ -13,13 +13,14 @@ import pytest
 
 from prefork import ConnectionGone, InvalidResponse, Request, Response
 from support.engine import LocalEngine, RunEngine, keeping, raw_request
+from support.leaving import reset
 from support.waiting import DEADLINE_S
 
 # --- clients that leave -------------------------------------------------------------------------------------
 
 
 def leave(there: LocalEngine, client: socket.socket) -> None:
-    client.close()
+    reset(client)
     there.turn_until(lambda: there.engine.connections == 0, "the end of the connection")
 
 
@@ -37,7 +38,7 @@ def test_no_response_goes_to_a_client_that_left(run_engine: RunEngine) -> None:
     assert response.connection.when_closed(lambda: None) is False
     response.done()
     assert response.answered
-    assert there.service.errors == [("the client closed the connection", "127.0.0.1")]
+    assert there.service.errors == [("the client reset the connection", "127.0.0.1")]
 
 
 def test_a_stream_to_a_client_that_left_is_an_error_that_says_so(run_engine: RunEngine) -> None:

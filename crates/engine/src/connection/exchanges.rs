@@ -208,7 +208,7 @@ impl Connection {
     /// Whether the response is not complete and the client is still connected.
     pub(crate) fn owes_response(&self, stream: u32) -> bool {
         let exchange = self.exchange(stream);
-        !self.link.eof && exchange.is_some_and(|exchange| exchange.phase().owes_response())
+        exchange.is_some_and(|exchange| exchange.phase().owes_response())
     }
 
     /// Whether the response that is being sent has no body.

@@ -9,7 +9,7 @@ use crate::deadlines::NEVER;
 use crate::errors::LocalError;
 use crate::event::{Event, Overdue};
 use crate::exchange::ExchangeId;
-use crate::link::{Link, PeerEnd};
+use crate::link::{Link, PeerEnd, PeerSide};
 use crate::phase::{Phase, Step};
 use crate::progress::{HIGH_WATER, Progress};
 use crate::request_body::{BodyPart, Collected, Incoming};
@@ -252,7 +252,7 @@ impl Http1 {
                 Progress::Close(Some("the client left in the middle of a request body"))
             }
             (Phase::Idle, PeerEnd::Closed) if unsent => {
-                link.eof = true;
+                link.peer_side = PeerSide::Ended;
                 Progress::Wait
             }
             (Phase::Idle, PeerEnd::Reset) if unsent => {

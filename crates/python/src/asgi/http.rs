@@ -2,9 +2,9 @@
 //! of an application.
 //!
 //! Owns: the stage of the response, and the unread part of the request. Always
-//! holds: `receive` gives http.disconnect once the client has left or the
-//! response is complete; a message that is not expected raises, and changes
-//! nothing.
+//! holds: `receive` gives http.disconnect once the client has left, has closed its
+//! sending side after its request, or the response is complete; a message that is
+//! not expected raises, and changes nothing.
 
 use crate::asgi::awaitable::{Awaitable, Next, Source};
 use crate::asgi::messages::{self, Sent};
@@ -116,8 +116,8 @@ impl HttpExchange {
     }
 
     /// Awaited, it gives http.request with the next part of the body; after the
-    /// last one http.disconnect, once the client has left or the response is
-    /// complete.
+    /// last one http.disconnect, once the client has left or closed its sending
+    /// side, or the response is complete.
     fn receive<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Awaitable>> {
         Awaitable::next_of(slf)
     }
@@ -324,13 +324,15 @@ impl HttpExchange {
         Some(part)
     }
 
-    /// Pulls the next part of the body, if there is more. False: the client has
-    /// left.
+    /// Pulls the next part of the body, if there is more. False: nothing more
+    /// comes from the client.
     fn ask(&self) -> bool {
         let mut engine = self.waiting.core.engine();
+        let mut exchange = engine.exchange(self.waiting.exchange);
         match self.unread {
-            Unread::More => engine.exchange(self.waiting.exchange).pull().is_ok(),
-            Unread::Part(_) | Unread::Nothing => engine.exchange(self.waiting.exchange).owes(),
+            Unread::More => exchange.pull().is_ok(),
+            // A client that only closed its side may still read: `send` goes on.
+            Unread::Part(_) | Unread::Nothing => exchange.owes() && !exchange.is_half_closed(),
         }
     }
 }
@@ -361,6 +363,7 @@ impl Observe for HttpExchange {
                 waiting::wake(this, Side::Receiving)
             }
             Notice::Drained => waiting::wake(this, Side::Sending),
+            Notice::HalfClosed => waiting::wake(this, Side::Receiving),
             Notice::Gone => Self::set_gone(this),
             // Only for a WebSocket.
             Notice::Message(_) | Notice::Ended { .. } => Ok(()),

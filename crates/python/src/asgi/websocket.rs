@@ -352,9 +352,18 @@ impl WebSocketExchange {
         }
         match &self.peer {
             Peer::Ended(code, reason) => Received::Disconnect(*code, reason.clone()),
-            Peer::Connected if self.stage != Stage::Refused => Received::Nothing,
+            Peer::Connected if self.stage != Stage::Refused && !self.is_half_closed() => {
+                Received::Nothing
+            }
             Peer::Connected | Peer::Left => Received::Disconnect(ABNORMAL_CLOSURE, String::new()),
         }
+    }
+
+    /// Whether the client closed its sending side before the WebSocket was open:
+    /// it can send no frame.
+    fn is_half_closed(&self) -> bool {
+        let Waiting { core, exchange, .. } = &self.waiting;
+        self.stage == Stage::Connecting && core.engine().exchange(*exchange).is_half_closed()
     }
 
     fn add_message(&mut self, message: Message) {
@@ -432,6 +441,7 @@ impl Observe for WebSocketExchange {
                 this.borrow_mut().peer = Peer::Ended(code, reason);
                 waiting::wake_all(this)
             }
+            Notice::HalfClosed => waiting::wake(this, Side::Receiving),
             Notice::Gone => {
                 this.borrow_mut().peer = Peer::Left;
                 waiting::wake_all(this)

@@ -101,6 +101,9 @@ impl Dispatcher {
                 progress::overdue(py, core, service(overdue.client.listener), overdue)
             }
             Event::Ended(ended) => progress::ended(py, core, service(ended.client.listener), ended),
+            Event::HalfClosed { exchange } => {
+                progress::notify(py, core, exchange, Notice::HalfClosed)
+            }
             Event::Gone { exchange } => progress::gone(py, core, exchange),
             Event::Closed(closed) => progress::closed(py, core, service(closed.listener), &closed),
             Event::Listener { listener, news } => {
