@@ -212,6 +212,7 @@ def test_ten_thousand_requests_leave_nothing_behind(run_engine: RunEngine, kind:
             if kind == "dropped":  # in a cycle: only a collection would end the response
                 there.turn_until(lambda: there.engine.in_flight == 1)
                 reset(client)
+                there.turn_until(lambda: there.engine.in_flight == 0)
             else:
                 client.shutdown(socket.SHUT_WR)
                 there.read(client)
