@@ -37,6 +37,7 @@ class Server:
         self._readers = [
             threading.Thread(target=self._read, args=(stream, lines), daemon=True)
             for stream, lines in ((process.stdout, self.out), (process.stderr, self.err))
+            if stream is not None
         ]
         for reader in self._readers:
             reader.start()
@@ -227,14 +228,14 @@ def start_program(
 ) -> subprocess.Popen[str]:
     """Start Python with these arguments; `parameters` is what `apps/parameters.py` gives the application.
 
-    `settings` are those of `subprocess.Popen`.
+    `settings` are those of `subprocess.Popen`. An output that they set is not read.
     """
     own = {"PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=settings.pop("stdout", subprocess.PIPE),
+        stderr=settings.pop("stderr", subprocess.PIPE),
         text=True,
         env=os.environ | own | environment(parameters or {}) | (env or {}),
         **settings,

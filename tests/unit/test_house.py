@@ -24,7 +24,7 @@ FLOORS: dict[str, set[str]] = {
     # The native module is generated from the options and reads them.
     "_engine": {"errors", "forms", "config"},
     "logs": {"errors", "_engine"},
-    "kernel": {"errors", "_engine"},
+    "kernel": {"errors", "_engine", "logs"},
     "server": {"errors", "_engine", "config", "logs", "kernel"},
     "pool": {"errors", "_engine", "config", "logs", "kernel", "server"},
     "hosting": {"errors", "_engine", "config", "logs", "kernel", "server", "pool"},

@@ -16,7 +16,8 @@ from prefork.errors import OptionError
 from prefork.hosting.pid_file import pid_file
 from prefork.hosting.target import Target, load, target_of
 from prefork.logs.access_log import AccessLog
-from prefork.logs.console import print_line
+from prefork.logs.console import announce, open_missing
+from prefork.logs.handler import install
 from prefork.pool.server import PreForkServer
 from prefork.server.server import HTTPServer
 
@@ -35,6 +36,7 @@ def run(application: Any, **options: object) -> None:
 
 def serve(application: object, given: Given) -> None:
     """Serves until a signal or the application itself ends it. Raises PreforkError."""
+    open_missing()
     options = options_from(ServeOptions, given)
     if options.chdir is not None:
         os.chdir(options.chdir)
@@ -46,7 +48,7 @@ def serve(application: object, given: Given) -> None:
         target = target_of(application, app_options, place)
     configure(place, target, given)
     # Last: if the target has set up logging of its own, that stays.
-    logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+    install()
     logging.getLogger("prefork").setLevel(options.log_level.upper())
     for server in target.servers:
         if options.static:
@@ -95,4 +97,4 @@ def print_address(server: HTTPServer) -> None:
     about = [f"pid {os.getpid()}"]
     if isinstance(server, PreForkServer) and server.options.start_servers:
         about += [f"{server.options.start_servers} workers", f"glue {server.glue}"]
-    print_line(f"prefork: serving {server.url} ({', '.join(about)})")
+    announce(f"prefork: serving {server.url} ({', '.join(about)})")

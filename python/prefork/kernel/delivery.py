@@ -25,6 +25,7 @@ from prefork.kernel.run import Run
 from prefork.kernel.signals import Signals
 from prefork.kernel.tasks import Tasks
 from prefork.kernel.timers import Timer, Timers, due_at, due_in
+from prefork.logs.escaping import show
 
 logger = logging.getLogger("prefork.kernel")
 
@@ -135,7 +136,7 @@ class Delivery(Run, Generic[R]):
             except Exception:
                 logger.exception("error hook %r failed", function)
         if not handled:
-            shown = ", ".join(map(_shorten.repr, args))
+            shown = ", ".join(show(argument, _shorten.repr) for argument in args)
             logger.error("session %s: event %s(%s) failed", session, event, shown, exc_info=error)
 
     # --- timers and signals ------------------------------------------------------------------------------

@@ -1,1 +1,5 @@
-"""The access log, and lines on standard output."""
+"""The log, the access log, and lines on standard output."""
+
+from prefork.logs.logger import adopt_loggers
+
+adopt_loggers()

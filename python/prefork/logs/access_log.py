@@ -1,32 +1,46 @@
 """The access log: one line per request, in the combined format.
 
 Always: a line is one `write` to a file opened for appending, so the lines of several workers do not mix. No
-client can end a line or a quoted field. On a full disk lines are lost, and responses are not.
+client can end a line or a quoted field. On a full disk lines are lost, and responses are not. No reader
+delays a response.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
+import sys
 import time
 
 from prefork._engine import Request, Response
 from prefork.errors import OptionError
+from prefork.logs.escaping import escape_line
+from prefork.logs.output import Output, output_of
+
+STANDARD = {"-": "stdout", "/dev/stdout": "stdout", "/dev/stderr": "stderr"}
+"""Paths of the standard streams. To open those of /dev fails for a socket, and for a pipe of another user."""
 
 
 class AccessLog:
     """Called with each request and its response. The path "-" is standard output. Raises OptionError."""
 
+    _file: int | None = None
+    """The descriptor of the file; None for a standard stream."""
+
     def __init__(self, path: str) -> None:
         self._path = path
-        self._file = 1
         self._second = 0
         self._time = ""
-        if path != "-":
-            try:
-                self._file = _open(path)
-            except OSError as error:
-                raise OptionError(f"access log {path} cannot be written: {error.strerror}") from None
+        name = f"the access log {path}"
+        if path in STANDARD:
+            self._output = output_of(getattr(sys, STANDARD[path]), name)
+            return
+        try:
+            self._file = _open(path)
+        except OSError as error:
+            raise OptionError(f"access log {path} cannot be written: {error.strerror}") from None
+        self._output = Output(self._file, name)
 
     def __call__(self, request: Request | None, response: Response) -> None:
         if request is None:
@@ -37,24 +51,23 @@ class AccessLog:
         line = (
             f"{request.remote_ip or '-'} - - [{self._now()}] "
             f'"{request.method} {target} {request.protocol}" {response.code} {_length(request, response)} '
-            f'"{referer}" "{agent}"\n'
+            f'"{referer}" "{agent}"'
         )
-        with contextlib.suppress(OSError):
-            self._follow()
-            os.write(self._file, line.encode("ascii", "backslashreplace"))
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._follow(self._file)
+        self._output.write(f"{escape_line(line)}\n".encode("ascii", "backslashreplace"))
 
-    def _follow(self) -> None:
+    def _follow(self, file: int) -> None:
         """Opens the file again if it was rotated. No signal is needed."""
-        if self._path == "-":
-            return
         try:
-            if os.path.samestat(os.stat(self._path), os.fstat(self._file)):
+            if os.path.samestat(os.stat(self._path), os.fstat(file)):
                 return
         except FileNotFoundError:
             pass
         # The descriptor keeps its number: another thread may be about to write to it.
         new = _open(self._path)
-        os.dup2(new, self._file, inheritable=False)
+        os.dup2(new, file, inheritable=False)
         os.close(new)
 
     def _now(self) -> str:
@@ -66,7 +79,11 @@ class AccessLog:
 
 
 def _open(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    with contextlib.suppress(OSError):
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            # To open a named pipe for writing waits for a reader; for both it does not (fifo(7)).
+            return os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o644)
 
 
 def _length(request: Request, response: Response) -> int | str:

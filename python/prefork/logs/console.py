@@ -1,13 +1,15 @@
-"""Lines on standard output, which may be closed, full, or a pipe without a reader."""
+"""Standard input, output and error of the process, which may be closed, full, or a pipe without a reader."""
 
 from __future__ import annotations
 
 import os
 import sys
 
+from prefork.logs.output import output_of
+
 
 def print_line(text: str) -> None:
-    """Prints a line and flushes. An error is ignored: a server does not end because its output is closed."""
+    """Prints a line and flushes. An error is ignored: a command does not fail if its output is closed."""
     try:
         print(text, flush=True)
     except OSError:
@@ -15,3 +17,21 @@ def print_line(text: str) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
+
+
+def announce(text: str) -> None:
+    """Prints a line without waiting for a reader of standard output, as a server must."""
+    output_of(sys.stdout, "standard output").write(f"{text}\n".encode())
+
+
+def open_missing() -> None:
+    """Opens /dev/null in place of a descriptor that was closed when the program started.
+
+    A socket of the server would get its number, and what is printed would be sent to a client.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.set_inheritable(descriptor, True)

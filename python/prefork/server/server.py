@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prefork.config.options import ServerOptions, changed, check
 from prefork.kernel.events import event
 from prefork.kernel.kernel import Session
+from prefork.logs.handler import install
 from prefork.server import streaming
 from prefork.server.close_handlers import CloseHandlers
 from prefork.server.context import Context
@@ -188,7 +189,7 @@ class HTTPServer(Session):
             return  # it was shut down in an earlier run
         options = self.options
         if options.debug:
-            logging.basicConfig()
+            install()
             logging.getLogger("prefork").setLevel(logging.DEBUG)
         hooks = Hooks(self.kernel, self, options, self.on_serving, self.on_request_ended)
         self._check_events(hooks)
@@ -251,11 +252,12 @@ class HTTPServer(Session):
     @event("_signalled")
     def _on_signal(self, signum: int) -> None:
         again, self._signalled = self._signalled, True
+        self.shutdown(graceful=not again)
+        # Afterwards: a handler of the application may wait for its reader.
         if again:
             logger.warning("%s again: stopping at once", signal.Signals(signum).name)
         else:
             logger.info("%s: stopping when all requests are finished", signal.Signals(signum).name)
-        self.shutdown(graceful=not again)
 
     @event("_unused")
     def _on_unused_signal(self, signum: int) -> None:

@@ -1,12 +1,15 @@
 """The report on a pool as a table: plain text, or with colors on a terminal.
 
-Both have the same columns. Values from clients, such as paths, are never interpreted as markup.
+Both have the same columns. Values from clients, such as paths, are never interpreted as markup, and control
+no terminal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from prefork.logs.escaping import escape_line
 
 Report = Mapping[str, Any]
 STYLES = {"starting": "yellow", "spare": "green", "active": "bold cyan", "draining": "magenta"}
@@ -49,7 +52,7 @@ def busy(worker: Report) -> str:
 
 def request(worker: Report) -> str:
     now = worker["request"]
-    return f"{now['method']} {now['path']} for {duration(now['age_s'])}" if now else ""
+    return escape_line(f"{now['method']} {now['path']} for {duration(now['age_s'])}") if now else ""
 
 
 COLUMNS = (

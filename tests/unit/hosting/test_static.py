@@ -43,3 +43,11 @@ def test_a_file_that_cannot_be_opened(
     with caplog.at_level(logging.ERROR):
         assert one.get("/").status == status
     assert (f"{tmp_path}/a.txt cannot be sent: {os.strerror(number)}" in caplog.text) == logged
+
+
+def test_a_name_from_a_client_is_one_line_of_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Directory(str(tmp_path))._refused("a\n2026-01-01 FORGED\x1b", OSError(errno.EIO, "Input/output error"))
+    (record,) = caplog.records
+    assert "a\\n2026-01-01 FORGED\\x1b cannot be sent" in record.getMessage()

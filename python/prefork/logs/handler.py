@@ -1,0 +1,91 @@
+"""The log on standard error, for programs that do not configure logging themselves.
+
+Always: a record is one line, and each further line of it is indented, so that no text looks like another
+record. Logging neither fails nor waits.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from typing import TextIO
+
+from prefork.logs.escaping import escape_lines, show
+from prefork.logs.output import output_of
+
+FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+
+STANDARD = (1, 2)
+"""Descriptors whose lines are seen beside those of this handler."""
+
+
+class LineFormatter(logging.Formatter):
+    """Escapes what a record has, whichever logger made it."""
+
+    def __init__(self) -> None:
+        super().__init__(FORMAT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of the record."""
+        try:
+            text = super().format(record)
+        except BaseException as error:  # arguments that do not fit, or that cannot be shown
+            about = f"{self.formatTime(record)} {record.process} {record.levelname} {record.name}"
+            place = f"{record.pathname}:{record.lineno}"
+            text = f"{about}: {show(record.msg, repr)} at {place} cannot be formatted: {show(error, repr)}"
+        return escape_lines(text)
+
+
+class LogHandler(logging.Handler):
+    """Writes records to a stream."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self.setFormatter(LineFormatter())
+        self._output = output_of(stream, "the log")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to write the record. A handler of the application may have done so already."""
+        return bool(super().filter(record)) and not _is_seen(record)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes the record."""
+        self._output.write(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+
+    def flush(self) -> None:
+        """Gives a slow reader a moment."""
+        self._output.flush()
+
+
+@functools.cache
+def standard_error() -> LogHandler:
+    """The handler of this program."""
+    return LogHandler(sys.stderr)
+
+
+def install() -> None:
+    """Adds the handler to the root logger, unless the program has configured logging."""
+    if not logging.root.handlers:
+        logging.root.addHandler(standard_error())
+
+
+def _is_seen(record: logging.LogRecord) -> bool:
+    """Whether a handler below the root writes the record to standard output or standard error.
+
+    Django's does while DEBUG is on, and so does Flask's. Handlers that send mail or write files do not count.
+    """
+    logger = logging.root.manager.loggerDict.get(record.name)
+    while isinstance(logger, logging.Logger) and logger is not logging.root:
+        for handler in logger.handlers:
+            if record.levelno >= handler.level and _is_standard(handler) and handler.filter(record):
+                return True
+        logger = logger.parent
+    return False
+
+
+def _is_standard(handler: logging.Handler) -> bool:
+    try:
+        return getattr(handler, "stream", None).fileno() in STANDARD  # type: ignore[union-attr]
+    except Exception:  # no stream, or one that is no file
+        return False
