@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from support.apps import APPS
-from support.responses import read_all
+from support.responses import read_all, read_response
 from support.server import Serve, Server, run_prefork
 
 WSGI = APPS / "wsgi_path.py"
@@ -118,6 +119,97 @@ def test_what_names_no_directory_is_refused(said: str) -> None:
     done = run_prefork("serve", str(WSGI), "--static", said)
     assert done.returncode == 2
     assert done.stderr.startswith("prefork: --static: expected /prefix=directory with an existing directory")
+
+
+# --- applications of one page -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(serve: Serve, files: Path) -> Server:
+    (files / "index.html").write_text("<p>app</p>")
+    (files / "index.html.gz").write_text("<p>packed</p>")
+    fallback = ("--static-fallback", "/=index.html")
+    return serve(WSGI, "--static", f"/={files}", "--static", "/api=-", *fallback)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/users", "/users/7/edit", "/sub/none", "/a.txt/x", "/apis", "/sub/deep/"]
+)
+def test_a_page_that_does_not_exist_is_the_fallback(site: Server, path: str) -> None:
+    status, fields, body = get(site, path)
+    assert (status, body) == (200, b"<p>app</p>")
+    assert fields["content-type"] == "text/html; charset=utf-8"
+    status, fields, _ = site.request(path, "HEAD")
+    assert (status, fields["content-length"]) == (200, "10")
+    assert get(site, path, Accept_Encoding="gzip")[2] == b"<p>packed</p>"
+    assert get(site, path, If_None_Match=get(site, path)[1]["etag"])[0] == 304
+
+
+def test_a_file_that_does_not_exist_is_no_page_unless_a_browser_opens_it(site: Server) -> None:
+    assert get(site, "/assets/app.js")[0] == 404
+    assert get(site, "/assets/app.js", Accept="*/*")[0] == 404
+    opened = "text/html,application/xhtml+xml,*/*;q=0.8"
+    assert get(site, "/users/ann.smith", Accept=opened)[::2] == (200, b"<p>app</p>")
+    assert site.get("/a.txt") == b"0123456789"
+    assert get(site, "/sub")[0] == 301
+    assert get(site, "/sub/")[2] == b"<p>index</p>"
+
+
+@pytest.mark.parametrize("path", ["/.hidden", "/.git/config", "/sub/../none", "//none", "/%2e%2e/none"])
+def test_what_is_hidden_is_no_page(site: Server, path: str) -> None:
+    raw = site.raw(
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\nConnection: close\r\n\r\n".encode()
+    )
+    assert raw.startswith(b"HTTP/1.1 404 ")
+
+
+def test_the_application_has_its_paths_and_other_methods_none_of_the_files(site: Server) -> None:
+    assert site.get("/api/users") == b"app /api/users"
+    assert site.get("/api") == b"app /api"
+    assert site.request("/api/users", "POST", b"x")[2] == b"app /api/users"
+    assert site.request("/users", "POST", b"x")[0] == 405
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--static-fallback", "/=a.html"], "static_fallback: no static directory has the prefix /"),
+        (
+            ["--static", "/=.", "--static-fallback", "/=no.html"],
+            "static_fallback: there is no file no.html in",
+        ),
+        (["--static-fallback", "index.html"], "--static-fallback: expected /prefix=file"),
+        (["--static-cache", "/a=soon"], "--static-cache: expected pattern=time"),
+    ],
+)
+def test_a_wrong_option_of_static_files_is_one_line(flags: list[str], told: str) -> None:
+    done = run_prefork("serve", str(WSGI), *flags)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"prefork: {told}")
+    assert done.stderr.count("\n") == 1
+
+
+# --- how long it may be kept --------------------------------------------------------------------------------
+
+
+def test_a_file_may_be_kept_as_long_as_the_first_pattern_says(serve: Serve, files: Path) -> None:
+    (files / "sub" / "app.0a1b2c3d.js").write_text("hashed")
+    rules = ("*.????????.js=immutable", "/static/sub/*=no-cache", "*.js=1h")
+    flags = [flag for rule in rules for flag in ("--static-cache", rule)]
+    server = serve(WSGI, "--static", f"/static={files}", *flags)
+    kept = {
+        "/static/sub/app.0a1b2c3d.js": "max-age=31536000, immutable",
+        "/static/sub/": "no-cache",
+        "/static/app.js": "max-age=3600",
+        "/static/a.txt": None,
+    }
+    for path, expected in kept.items():
+        status, fields, _ = get(server, path, Accept_Encoding="br")
+        assert (path, status, fields.get("cache-control")) == (path, 200, expected)
+        status, again, _ = get(server, path, Accept_Encoding="br", If_None_Match=fields["etag"])
+        assert (path, status, again.get("cache-control")) == (path, 304, expected)
+    assert get(server, "/static/app.js", Range="bytes=0-1")[1]["cache-control"] == "max-age=3600"
+    assert "cache-control" not in get(server, "/static/none.js")[1]
 
 
 # --- what is sent -------------------------------------------------------------------------------------------
@@ -365,10 +457,67 @@ def test_a_range_behind_the_end_cannot_be_had(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"Range": "bytes=0-1,3-4"}, {"Range": "x"}, {"Range": "bytes=0-1", "If_Range": '"x"'}]
+    "fields",
+    [
+        {"Range": "x"},
+        {"Range": "bytes=0-1", "If_Range": '"x"'},
+        {"Range": "bytes=0-1,3-4", "If_Range": '"x"'},
+        {"Range": "bytes=0-,0-,0-"},
+        {"Range": "bytes=" + ",".join(["0-0", "1-1"] * 6)},
+    ],
 )
 def test_other_ranges_are_the_whole(server: Server, fields: Any) -> None:
     assert get(server, "/static/a.txt", **fields)[::2] == (200, b"0123456789")
+
+
+@pytest.mark.parametrize("app", [WSGI, ASGI, EVENTS], ids=["wsgi", "asgi", "events"])
+def test_several_ranges_are_the_parts_of_one_message(serve: Serve, files: Path, app: str) -> None:
+    server = serve(app, "--workers", "1", "--static", f"/static={files}")
+    asked = b"GET /static/%s HTTP/1.1\r\nHost: x\r\nRange: bytes=%s\r\n\r\n"
+    last = b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with server.connect() as sock:
+        responses = []
+        for request in (
+            asked % (b"a.txt", b"2-4,20-,0-0,-1"),
+            asked % (b"large.bin", b"0-999999,-1000000"),
+            last,
+        ):
+            sock.sendall(request)
+            responses.append(read_response(sock))
+    for (status, fields, body), content, ranges in (
+        (responses[0], b"0123456789", [(2, 4), (0, 0), (9, 9)]),
+        (responses[1], LARGE, [(0, 999_999), (len(LARGE) - 1_000_000, len(LARGE) - 1)]),
+    ):
+        assert (status, fields["content-length"]) == (206, str(len(body)))
+        assert "content-range" not in fields
+        message = message_from_bytes(f"Content-Type: {fields['content-type']}\r\n\r\n".encode() + body)
+        assert message.get_content_type() == "multipart/byteranges"
+        parts: Any = message.get_payload()
+        assert len(parts) == len(ranges)
+        boundary = str(message.get_boundary()).encode()
+        assert body.endswith(b"\r\n--" + boundary + b"--\r\n")
+        sent = body.split(b"\r\n--" + boundary)[1:-1]
+        for part, raw, (first, end) in zip(parts, sent, ranges, strict=True):
+            assert part["Content-Range"] == f"bytes {first}-{end}/{len(content)}"
+            assert raw.partition(b"\r\n\r\n")[2] == content[first : end + 1]
+    assert parts[0]["Content-Type"] == "application/octet-stream"
+    assert responses[2][2] == b"app /x"
+
+
+def test_of_several_ranges_one_that_can_be_had_is_a_part_and_none_is_416(server: Server) -> None:
+    status, fields, body = get(server, "/static/a.txt", Range="bytes=20-,7-8,30-")
+    assert (status, fields["content-range"], body) == (206, "bytes 7-8/10", b"78")
+    status, fields, _ = get(server, "/static/a.txt", Range="bytes=10-,-0,20-30")
+    assert (status, fields["content-range"]) == (416, "bytes */10")
+
+
+def test_ranges_are_for_get_alone_and_for_what_the_client_has(server: Server) -> None:
+    several = {"Range": "bytes=0-1,3-4"}
+    status, fields, body = server.request("/static/a.txt", "HEAD", headers=several)
+    assert (status, fields["content-length"], body) == (200, "10", b"")
+    tag = get(server, "/static/a.txt")[1]["etag"]
+    assert get(server, "/static/a.txt", If_Range=tag, **several)[0] == 206
+    assert get(server, "/static/a.txt", If_None_Match=tag, **several)[0] == 304
 
 
 def test_a_compressed_sibling_is_sent_to_a_client_that_accepts_it(server: Server) -> None:

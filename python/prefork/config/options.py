@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from prefork.config.option import Group, Option, code_option, option
+from prefork.config.static_files import TO_APPLICATION, fallbacks, lifetimes, mounts
 from prefork.config.values import (
     GIB,
     KIB,
@@ -36,7 +38,6 @@ from prefork.config.values import (
     header_fields,
     hook,
     integer,
-    mounts,
     optional,
     output_file,
     path_prefix,
@@ -400,7 +401,22 @@ class ServeOptions(Options):
         Group.APPLICATION,
         (),
         mounts,
-        "Serve files of a directory under a path, in front of the application. Can be repeated.",
+        "Serve files of a directory under a path, in front of the application. `-` instead of a directory "
+        "leaves the path to the application. Can be repeated.",
+    )
+    static_fallback: tuple[tuple[str, str], ...] = option(
+        Group.APPLICATION,
+        (),
+        fallbacks,
+        "Serve this file of the directory under a path if a page does not exist, as single-page applications "
+        "need it. Can be repeated.",
+    )
+    static_cache: tuple[tuple[str, str], ...] = option(
+        Group.APPLICATION,
+        (),
+        lifetimes,
+        "How long clients may keep static files whose path fits a pattern. The first match wins. Can be "
+        "repeated.",
     )
     access_log: str | None = option(
         Group.LOGGING, None, optional(output_file), "File of the access log. `-` is standard output."
@@ -411,6 +427,16 @@ class ServeOptions(Options):
     chdir: str | None = option(
         Group.PROCESS, None, optional(directory), "Directory to change to before the target is loaded."
     )
+
+    def normalized(self) -> Self:
+        directories = dict(self.static)
+        for prefix, file in self.static_fallback:
+            root = directories.get(prefix, TO_APPLICATION)
+            if root == TO_APPLICATION:
+                raise OptionError(f"static_fallback: no static directory has the prefix {prefix or '/'}")
+            if not os.path.isfile(os.path.join(root, file)):
+                raise OptionError(f"static_fallback: there is no file {file} in {root}")
+        return self
 
 
 Kind = TypeVar("Kind", bound=Options)

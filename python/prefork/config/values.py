@@ -57,7 +57,6 @@ ONE_ADDRESS = (
     "one address to listen on (a port alone listens on all addresses; for several use a proxy "
     "or a second server)"
 )
-MOUNT = "/prefix=directory with an existing directory"
 
 
 class Rejected(ValueError):
@@ -186,26 +185,6 @@ def path_prefix(value: object) -> str:
     if isinstance(value, str) and (not value.strip("/") or value.startswith("/")):
         return value.rstrip("/")
     raise ValueError("a path that begins with a slash, such as /shop")
-
-
-@reader("PREFIX=DIRECTORY")
-def mounts(value: object) -> tuple[tuple[str, str], ...]:
-    """Pairs of path prefix and directory. In a text commas separate them."""
-    if isinstance(value, str):
-        value = value.split(",")
-    elif isinstance(value, Mapping):
-        value = tuple(value.items())
-    if not isinstance(value, Iterable):
-        raise ValueError(MOUNT)
-    return tuple(map(mount, value))
-
-
-def mount(value: object) -> tuple[str, str]:
-    try:
-        at, root = value.split("=", 1) if isinstance(value, str) else cast("tuple[str, str]", value)
-        return path_prefix(at.strip()), directory(root.strip())
-    except (TypeError, ValueError, AttributeError):
-        raise Rejected(MOUNT, repr(value)) from None
 
 
 @reader("FIELDS")

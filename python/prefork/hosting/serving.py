@@ -54,7 +54,7 @@ def serve(application: object, given: Given) -> None:
         if options.static:
             from prefork.hosting.static.mounts import mount  # here: it stays in the memory of every worker
 
-            mount(server, options.static)
+            mount(server, options)
         server.on_serving.append(print_address)
         if options.access_log is not None:
             server.on_request_ended.append(AccessLog(options.access_log))

@@ -33,7 +33,6 @@ def test_other_relative_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "files").mkdir()
     assert values.directory("files") == str(tmp_path / "files")
-    assert values.mounts("/static=files") == (("/static", str(tmp_path / "files")),)
     assert values.output_file("access.log") == str(tmp_path / "access.log")
     assert values.output_file("-") == "-"
 
@@ -43,13 +42,6 @@ def test_several_endpoints_are_an_error_that_shows_all(given):
     with pytest.raises(values.Rejected, match=r"one address to listen on .* a second server") as caught:
         values.endpoint(given)
     assert caught.value.got == "localhost:80 and [::1]:80"
-
-
-@pytest.mark.parametrize("given", ["a=., .=b", ("/a=.", "a=."), {"/a": ".", "a": "."}])
-def test_an_error_shows_the_invalid_one_of_several_mounts(given):
-    with pytest.raises(values.Rejected, match="/prefix=directory with an existing directory") as caught:
-        values.mounts(given)
-    assert caught.value.got in ("'a=.'", "('a', '.')")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefork.hosting.static.negotiation import (
-    UNSATISFIABLE,
+    MAX_OVERLAPS,
+    MAX_RANGES,
     best_coding,
     precondition,
     range_applies,
-    single_range,
+    selected_ranges,
 )
 
 TAG = '"abc-10"'
@@ -29,49 +30,78 @@ LATER = formatdate(MODIFIED_S + 1, usegmt=True)
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
-        ("bytes=0-0", (0, 1)),
-        ("bytes=2-4", (2, 3)),
-        ("Bytes = 2-4 ", (2, 3)),
-        ("bytes=2-", (2, 8)),
-        ("bytes=2-99", (2, 8)),
-        ("bytes=-3", (7, 3)),
-        ("bytes=-99", (0, 10)),
-        ("bytes=10-", UNSATISFIABLE),
-        ("bytes=10-11", UNSATISFIABLE),
-        ("bytes=-0", UNSATISFIABLE),
+        ("bytes=0-0", [(0, 1)]),
+        ("bytes=2-4", [(2, 3)]),
+        ("Bytes = 2-4 ", [(2, 3)]),
+        ("bytes=2-", [(2, 8)]),
+        ("bytes=2-99", [(2, 8)]),
+        ("bytes=-3", [(7, 3)]),
+        ("bytes=-99", [(0, 10)]),
+        ("bytes=10-", []),
+        ("bytes=10-11", []),
+        ("bytes=-0", []),
         ("bytes=4-2", None),
-        ("bytes=0-1,3-4", None),
         ("bytes=", None),
+        ("bytes=,", None),
         ("bytes=-", None),
         ("bytes=a-b", None),
         ("lines=0-1", None),
         ("bytes=0-9999999999999999999999", None),
         ("bytes=\u0661-2", None),
+        ("bytes=0-1,3-4", [(0, 2), (3, 2)]),
+        ("bytes= 3-4 ,, 0-1,", [(3, 2), (0, 2)]),
+        ("bytes=0-1,-1", [(0, 2), (9, 1)]),
+        ("bytes=20-,0-1,-0", [(0, 2)]),
+        ("bytes=10-,11-12,-0", []),
+        ("bytes=0-1,x", None),
+        ("bytes=0-1,4-2", None),
+        ("bytes=0-1;3-4", None),
+        ("bytes=0-4,4-8", [(0, 5), (4, 5)]),
+        ("bytes=0-,0-", [(0, 10), (0, 10)]),
+        ("bytes=0-,0-,0-", None),
+        ("bytes=0-4,2-6,4-8", None),
+        ("bytes=0-4,2-6,5-8", [(0, 5), (2, 5), (5, 4)]),
+        ("bytes=" + ",".join(f"{n}-{n}" for n in range(10)), [(n, 1) for n in range(10)]),
+        ("bytes=" + ",".join(f"{n}-{n}" for n in (*range(10), 0)), None),
+        ("bytes=" + ",".join(["10-"] * 11), []),
     ],
 )
-def test_a_range_of_ten_bytes(field: str, expected: tuple[int, int] | None) -> None:
-    assert single_range(field, 10) == expected
+def test_the_ranges_of_ten_bytes(field: str, expected: list[tuple[int, int]] | None) -> None:
+    assert selected_ranges(field, 10) == expected
 
 
 def test_of_nothing_no_range_can_be_had() -> None:
-    assert single_range("bytes=0-", 0) == UNSATISFIABLE
-    assert single_range("bytes=-5", 0) == UNSATISFIABLE
+    assert selected_ranges("bytes=0-", 0) == []
+    assert selected_ranges("bytes=-5,0-0", 0) == []
 
 
 @given(first=st.integers(0, 10**18 - 1), length=st.integers(1, 1000), size=st.integers(0, 10**6))
 def test_a_range_is_what_a_slice_would_be(first: int, length: int, size: int) -> None:
     last = min(first + length - 1, 10**18 - 1)
     expected = range(size)[first : last + 1]
-    found = single_range(f"bytes={first}-{last}", size)
-    assert found == ((expected[0], len(expected)) if expected else UNSATISFIABLE)
+    found = selected_ranges(f"bytes={first}-{last}", size)
+    assert found == ([(expected[0], len(expected))] if expected else [])
 
 
-@given(field=st.text(max_size=40), size=st.integers(0, 100))
+@given(
+    ranges=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted), min_size=1, max_size=14),
+    size=st.integers(0, 25),
+)
+def test_ranges_are_as_many_and_overlap_as_often_as_is_allowed(ranges: list[list[int]], size: int) -> None:
+    wanted = [range(size)[first : last + 1] for first, last in ranges]
+    wanted = [part for part in wanted if part]
+    overlaps = max((sum(byte in part for part in wanted) for byte in range(size)), default=0)
+    found = selected_ranges("bytes=" + ",".join(f"{first}-{last}" for first, last in ranges), size)
+    if len(wanted) > MAX_RANGES or overlaps > MAX_OVERLAPS:
+        assert found is None
+    else:
+        assert found == [(part[0], len(part)) for part in wanted]
+
+
+@given(field=st.text(max_size=40) | st.text("0123456789-, ", max_size=40), size=st.integers(0, 100))
 def test_whatever_is_asked_no_byte_beyond_the_end_is_meant(field: str, size: int) -> None:
     for asked in (field, f"bytes={field}"):
-        found = single_range(asked, size)
-        if found is not None and found != UNSATISFIABLE:
-            first, length = found
+        for first, length in selected_ranges(asked, size) or []:
             assert 0 <= first < first + length <= size
 
 

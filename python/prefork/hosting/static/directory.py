@@ -12,17 +12,18 @@ import logging
 import os
 import stat
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
 
 from prefork._engine import FilePart, Headers
+from prefork.errors import ConnectionGone
 from prefork.hosting.static.media_types import content_type
 from prefork.hosting.static.negotiation import (
-    UNSATISFIABLE,
     best_coding,
     precondition,
     range_applies,
-    single_range,
+    selected_ranges,
 )
 
 if TYPE_CHECKING:
@@ -94,8 +95,18 @@ class Refused(Exception):
 class Directory:
     """The files below one directory."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        fallback: str | None = None,
+        lifetime: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
+        """`fallback` is the name of the file that is sent instead of a page that does not exist. `lifetime`
+        gives the Cache-Control of a file by its name."""
         self._root = os.path.join(os.path.realpath(root), "")
+        self._fallback = fallback
+        self._lifetime = lifetime
         self._open: dict[str, Resource] = {}
 
     def respond(self, request: Request, response: Response, name: str | None) -> None:
@@ -106,12 +117,23 @@ class Directory:
                 raise Refused(405, "Method Not Allowed", {"Allow": "GET, HEAD"})
             if name is None:
                 raise redirect_to_directory(request)
-            fill(request, response, self._find(name, request))
+            fill(request, response, self._find_page(name, request))
         except Refused as refused:
             response.code = refused.status
             response.headers = refused.headers
             response.content = refused.text
+        except ConnectionGone:
+            return  # the error hook was called when the connection closed
         response.done()
+
+    def _find_page(self, name: str, request: Request) -> OpenFile:
+        """The file of that name, or the fallback instead of a page that does not exist. Raises Refused."""
+        try:
+            return self._find(name, request)
+        except Refused as refused:
+            if refused.status != 404 or self._fallback is None or not names_page(name, request):
+                raise
+            return self._find(self._fallback, request)
 
     def _find(self, name: str, request: Request) -> OpenFile:
         """The file of that name that the client prefers, as it is now. Raises Refused."""
@@ -171,8 +193,12 @@ class Directory:
             os.close(fd)
         tag = f'"{status.st_mtime_ns:x}-{len(part):x}{"-" + coding if coding else ""}"'
         validators = {"ETag": tag, "Last-Modified": formatdate(status.st_mtime, usegmt=True)}
+        plain = path.removesuffix(CODINGS[coding]) if coding else path
+        lifetime = self._lifetime(plain.removeprefix(self._root))
+        if lifetime is not None:
+            validators["Cache-Control"] = lifetime
         fields = {
-            "Content-Type": content_type(path.removesuffix(CODINGS[coding]) if coding else path),
+            "Content-Type": content_type(plain),
             **validators,
             "Accept-Ranges": "bytes",
         }
@@ -227,15 +253,49 @@ def fill(request: Request, response: Response, stored: OpenFile) -> None:
 def fill_range(response: Response, part: FilePart, wanted: str) -> None:
     """Makes it the response to a Range field. Raises Refused."""
     size = len(part)
-    found = single_range(wanted, size)
+    found = selected_ranges(wanted, size)
     if found is None:
         return
-    if found == UNSATISFIABLE:
+    if not found:
         raise Refused(416, "Range Not Satisfiable", {"Content-Range": f"bytes */{size}"})
-    first, length = found
     response.code = 206
-    response.header("Content-Range", f"bytes {first}-{first + length - 1}/{size}")
+    if len(found) > 1:
+        write_ranges(response, part, found)
+        return
+    first, length = found[0]
+    response.header("Content-Range", content_range(first, length, size))
     response.content = part.part(first, length)
+
+
+def write_ranges(response: Response, whole: FilePart, ranges: list[tuple[int, int]]) -> None:
+    """Sends several ranges (RFC 9110, 14.6). Raises ConnectionGone."""
+    boundary = os.urandom(10).hex()
+    kind = response.content_type
+    parts: list[bytes | FilePart] = []
+    for first, length in ranges:
+        place = content_range(first, length, len(whole))
+        head = f"\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {place}\r\n\r\n"
+        parts += [head.encode("latin-1"), whole.part(first, length)]
+    parts.append(f"\r\n--{boundary}--\r\n".encode())
+    response.content_type = f"multipart/byteranges; boundary={boundary}"
+    response.header("Content-Length", str(sum(map(len, parts))))
+    response.content = None
+    for part in parts:
+        response.write(part)
+
+
+def content_range(first: int, length: int, size: int) -> str:
+    """The Content-Range of a part (RFC 9110, 14.4)."""
+    return f"bytes {first}-{first + length - 1}/{size}"
+
+
+def names_page(name: str, request: Request) -> bool:
+    """Whether a page is asked for and not one of its files: scripts and images have an ending, and a browser
+    that opens a page asks for HTML."""
+    if is_hidden(name):
+        return False
+    is_file = "." in name.rpartition("/")[2]
+    return not is_file or "text/html" in request.header("Accept", "")
 
 
 def field_list(request: Request, name: str) -> str | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from prefork.config.static_files import TO_APPLICATION
 from prefork.hosting.static.directory import Directory
 from prefork.server.service import Service
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
+    from prefork.config.options import ServeOptions
     from prefork.server.context import Context
     from prefork.server.server import HTTPServer
 
@@ -18,11 +21,11 @@ if TYPE_CHECKING:
 class Mounts(Service):
     """A service with directories in front of it. All other requests go to `service`."""
 
-    def __init__(self, service: Service, directories: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, service: Service, options: ServeOptions) -> None:
         super().__init__()
         self._service = service
-        # The longest prefix first: it is the most specific.
-        found = [(f"{prefix}/", Directory(root)) for prefix, root in directories]
+        # The longest prefix first: it is the most specific. None: the application's.
+        found = [(f"{prefix}/", directory_of(prefix, root, options)) for prefix, root in options.static]
         self._directories = sorted(found, key=lambda entry: len(entry[0]), reverse=True)
         # To the server and to the engine it is a service of the same kind, with the same calls.
         self.kind = service.kind
@@ -74,12 +77,28 @@ class Mounts(Service):
                 name = None
             else:
                 continue
+            if directory is None:
+                break
             self._service.request_started(request)
             directory.respond(request, response, name)
             return True
         return False
 
 
-def mount(server: HTTPServer, directories: Iterable[tuple[str, str]]) -> None:
+def directory_of(prefix: str, root: str, options: ServeOptions) -> Directory | None:
+    """The directory that is served below `prefix`; None if these paths are the application's."""
+    if root == TO_APPLICATION:
+        return None
+    lifetime = partial(lifetime_of, options.static_cache, f"{prefix}/")
+    return Directory(root, fallback=dict(options.static_fallback).get(prefix), lifetime=lifetime)
+
+
+def lifetime_of(rules: tuple[tuple[str, str], ...], prefix: str, name: str) -> str | None:
+    """The Cache-Control of the first rule whose pattern fits the path; None if none does."""
+    path = prefix + name
+    return next((value for pattern, value in rules if fnmatchcase(path, pattern)), None)
+
+
+def mount(server: HTTPServer, options: ServeOptions) -> None:
     """Has `server` serve the files of directories, each below a prefix, and all else as before."""
-    server.service = Mounts(server.service, directories)
+    server.service = Mounts(server.service, options)

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-UNSATISFIABLE = (-1, 0)
-"""A range that begins after the end."""
+MAX_RANGES = 10
+MAX_OVERLAPS = 2
+"""How many ranges of one request may have the same byte (14.2)."""
 
-_RANGE = re.compile(r"bytes[ \t]*=[ \t]*(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))[ \t]*", re.IGNORECASE)
+_RANGES = re.compile(r"bytes[ \t]*=(.*)", re.IGNORECASE)
+_RANGE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18})")
 _WEIGHT = re.compile(r"q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
@@ -22,23 +24,38 @@ _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 # Ranges
 
 
-def single_range(field: str, size: int) -> tuple[int, int] | None:
-    """(first byte, number of bytes) of one range in `size` bytes, or UNSATISFIABLE.
+def selected_ranges(field: str, size: int) -> list[tuple[int, int]] | None:
+    """(first byte, number of bytes) of each range that `size` bytes have, in the order of the field; none if
+    there is no such range.
 
-    None if all should be sent: that is also the response to several ranges (14.2 allows it).
+    None if all should be sent: the field is malformed, or asks for too many ranges (14.2).
     """
-    found = _RANGE.fullmatch(field)
-    if found is None:
+    unit = _RANGES.fullmatch(field)
+    if unit is None:
         return None
-    first, last, suffix = (None if group is None else int(group) for group in found.groups())
-    if first is None:
-        length = min(suffix or 0, size)
-        return (size - length, length) if length else UNSATISFIABLE
-    if last is not None and last < first:
+    found = []
+    members = [member for text in unit[1].split(",") if (member := text.strip(" \t"))]
+    for member in members:
+        limits = _RANGE.fullmatch(member)
+        if limits is None:
+            return None
+        first, last, suffix = (None if group is None else int(group) for group in limits.groups())
+        if first is None:
+            first = max(size - (suffix or 0), 0)
+        elif last is not None and last < first:
+            return None
+        length = (size if last is None else min(last + 1, size)) - first
+        if length > 0:
+            found.append((first, length))
+    if not members or len(found) > MAX_RANGES or _most_overlaps(found) > MAX_OVERLAPS:
         return None
-    if first >= size:
-        return UNSATISFIABLE
-    return first, (size if last is None else min(last + 1, size)) - first
+    return found
+
+
+def _most_overlaps(ranges: Sequence[tuple[int, int]]) -> int:
+    """How many ranges have the byte that is in the most of them. It is the first byte of one of them."""
+    counts = (sum(start <= first < start + length for start, length in ranges) for first, _ in ranges)
+    return max(counts, default=0)
 
 
 def range_applies(if_range: str | None, tag: str, modified_s: int) -> bool:
