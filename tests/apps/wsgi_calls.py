@@ -135,5 +135,5 @@ validated = wsgiref.validate.validator(valid)
 
 
 def app(environ, start_response):
-    name = environ["PATH_INFO"].strip("/").split("/")[0]
+    name = environ["PATH_INFO"].strip("/").split("/")[0] or "environ"
     return globals()[name if name != "seen" else "seen_"](environ, start_response)

@@ -98,6 +98,12 @@ def test_a_field_that_is_a_list_may_have_many_lines(serve: Serve) -> None:
     assert found["HTTP_ACCEPT"] == "a, a"
 
 
+def test_options_of_the_server_have_no_path(server: Server) -> None:
+    raw = server.raw(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    found = json.loads(raw.partition(b"\r\n\r\n")[2])
+    assert (found["SCRIPT_NAME"], found["PATH_INFO"], found["RAW_URI"]) == ("", "", "*")
+
+
 def test_the_environ_of_a_plain_get_says_so_whatever_was_asked_before(server: Server) -> None:
     rest = "HTTP/1.1\r\nHost: x\r\n"
     with server.connect() as sock:

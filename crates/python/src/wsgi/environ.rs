@@ -6,7 +6,7 @@ use crate::request_view::{RequestView, below};
 use crate::text::decode;
 use crate::wsgi::input::Input;
 use prefork_engine::Body;
-use prefork_wire::Version;
+use prefork_wire::{TargetForm, Version};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -37,7 +37,8 @@ pub(crate) fn environ<'py>(
     Ok(environ)
 }
 
-/// The path below `root_path` is PATH_INFO.
+/// The path below `root_path` is PATH_INFO; `OPTIONS *` has none (RFC 3875,
+/// section 4.1.5).
 fn set_request_line(
     environ: &Bound<'_, PyDict>,
     request: &RequestView,
@@ -47,7 +48,10 @@ fn set_request_line(
     if request.method_bytes() != b"GET" {
         environ.set_item(intern!(py, "REQUEST_METHOD"), request.method(py))?;
     }
-    let path = request.path();
+    let path = match request.target_form() {
+        TargetForm::Asterisk => Cow::Borrowed(b"".as_slice()),
+        _ => request.path(),
+    };
     let path = below(&path, root_path).unwrap_or(&path);
     let target = decode(py, request.target());
     let path = match path == request.target() {
