@@ -358,6 +358,15 @@ async def exits(scope: Message, receive: Receive, send: Send) -> None:
     raise SystemExit(7)
 
 
+async def exits_later(scope: Message, receive: Receive, send: Send) -> None:
+    await asyncio.sleep(0.001)
+    sys.exit(7)
+
+
+async def exits_in_a_task(scope: Message, receive: Receive, send: Send) -> None:
+    await asyncio.create_task(exits_later(scope, receive, send))
+
+
 class Wrapper:
     """An application that is an object, and whose call is no coroutine function."""
 

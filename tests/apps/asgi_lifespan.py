@@ -27,5 +27,7 @@ async def take(step, scope, receive, send):
             scope["state"][name] = value
         case ("expect", kind):
             assert scope["type"] == kind
+        case ("exit", code):
+            raise SystemExit(code)
         case ("raise", text):
             raise ValueError(text)

@@ -93,11 +93,14 @@ def test_it_is_not_cancelled(asgi: Server) -> None:
     raised(asgi, "application app failed on GET /cancels: CancelledError('it was cancelled')")
 
 
-def test_it_exits(asgi: Server) -> None:
+@pytest.mark.parametrize("path", ["/exits", "/exits_later", "/exits_in_a_task"])
+def test_it_exits_and_its_request_alone_ends(asgi: Server, path: str) -> None:
     with asgi.connect() as sock:
-        sock.sendall(get("/exits"))
-        read_all(sock)
-    assert asgi.wait() == 7
+        sock.sendall(get("/waits"))
+        wait_until(lambda: b"waiting" in asgi.get("/records"), "another request")
+        assert asgi.request(path)[0] == 500
+        assert f"application app failed on GET {path}: SystemExit(7)" in asgi.wait_log(" ERROR ")
+    wait_until(lambda: b"http.disconnect" in asgi.get("/records"), "the other request to go on")
 
 
 @pytest.mark.parametrize(

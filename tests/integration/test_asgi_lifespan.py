@@ -61,14 +61,15 @@ def test_an_application_without_one_is_served(
 def test_one_that_fails_to_start_is_no_secret(serve: Serve) -> None:
     server = serve(LIFESPAN, "--start", "0", parameters=steps("receive", ("raise", "no database")))
     line = server.wait_log("failed to start, and is served all the same (--lifespan auto)")
-    assert line.endswith(": ValueError: no database")
+    assert line.endswith(": ValueError('no database')")
+    server.wait_log("in take")  # the place
     assert server.get("/") == b"{}"
 
 
 def test_one_that_fails_later_is_logged_when_it_does(serve: Serve, loop: tuple[str, str]) -> None:
     parameters = steps("receive", STARTED, ("raise", "later"))
     server = serve(LIFESPAN, "--start", "0", *loop, parameters=parameters)
-    server.wait_log("application app: its lifespan failed: ValueError: later")
+    server.wait_log("application app: its lifespan failed: ValueError('later')")
     assert server.get("/") == b"{}"
     assert server.stop() == 0
     assert server.log.count("its lifespan failed") == 1
@@ -79,14 +80,21 @@ def test_off_does_not_call_it(serve: Serve) -> None:
     assert server.get("/") == b"{}"
 
 
-def test_one_that_says_it_failed_is_one_line(loop: tuple[str, str]) -> None:
+def test_one_that_says_it_failed_is_told_in_its_words(loop: tuple[str, str]) -> None:
     for mode in ("auto", "on"):
         done = refuse(steps(*FAILS), "--lifespan", mode, *loop)
         assert done.returncode == 3
-        (line,) = done.stderr.splitlines()
-        assert line.endswith(
-            "the application failed to start: application app failed to start: Down: no database"
+        assert done.stderr.endswith(
+            "the application failed to start: application app failed to start:\n"
+            "  Traceback ...\n  Down: no database\n"
         )
+
+
+def test_one_that_exits_does_not_serve(loop: tuple[str, str]) -> None:
+    done = refuse(steps("receive", ("exit", 7)), *loop)
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("application app raised SystemExit(7) in its lifespan")
 
 
 def test_on_insists() -> None:
@@ -97,12 +105,13 @@ def test_on_insists() -> None:
     done = refuse(steps(("raise", "on purpose")), "--lifespan", "on")
     assert done.returncode == 3
     assert "the application failed to start: on purpose" in done.stderr
-    assert done.stderr.splitlines()[-1] == "ValueError: on purpose"
+    assert done.stderr.splitlines()[-1] == "  ValueError: on purpose"
 
 
 def test_the_manager_backs_off_from_workers_that_fail(serve: Serve) -> None:
     server = serve(LIFESPAN, "--workers", "2", parameters=steps(*FAILS))
-    server.wait_log("worker failed to start: application app failed to start: Down: no database")
+    server.wait_log("worker failed to start: application app failed to start:")
+    server.wait_log("Down: no database")
     server.wait_log("trying again")
     assert "Traceback" not in server.log.replace("Traceback ...", "")
     server.signal(signal.SIGTERM)
@@ -139,14 +148,14 @@ def test_a_shutdown_that_hangs_is_bounded(serve: Serve, loop: tuple[str, str]) -
 @pytest.mark.parametrize(
     ("lifespan", "expected"),
     [
-        ([*COMPLETES, ("raise", "on purpose")], "its lifespan failed: ValueError: on purpose"),
+        ([*COMPLETES, ("raise", "on purpose")], "its lifespan failed: ValueError('on purpose')"),
         (
             [*COMPLETES, {"type": "lifespan.shutdown.failed", "message": "still busy"}],
             "failed to shut down: still busy",
         ),
         (
             [STARTED, ("raise", "early")],
-            "its lifespan failed: ValueError: early",
+            "its lifespan failed: ValueError('early')",
         ),
         (
             [STARTED, {"type": "http.response.start"}],
@@ -154,7 +163,7 @@ def test_a_shutdown_that_hangs_is_bounded(serve: Serve, loop: tuple[str, str]) -
         ),
     ],
 )
-def test_a_shutdown_that_fails_is_one_line(
+def test_a_shutdown_that_fails_is_one_error(
     serve: Serve, loop: tuple[str, str], lifespan: list[object], expected: str
 ) -> None:
     server = serve(LIFESPAN, "--start", "0", *loop, parameters=steps(*lifespan))
@@ -162,7 +171,8 @@ def test_a_shutdown_that_fails_is_one_line(
     assert server.stop() == 0
     (line,) = (line for line in server.err if " ERROR " in line)
     assert expected in line
-    assert "Traceback" not in server.log
+    # What was raised has its place in the log.
+    assert ("in take" in server.log) == ("its lifespan failed" in line)
 
 
 def test_a_shutdown_without_a_message_is_fine(serve: Serve) -> None:
@@ -175,8 +185,9 @@ def test_starlette_says_why_it_cannot_start() -> None:
     target = APPS / "starlette_fails.py"
     done = run_prefork("serve", str(target), "--bind", "127.0.0.1:0", "--start", "0")
     assert done.returncode == 3
-    (line,) = done.stderr.splitlines()
-    assert line.endswith("application Starlette failed to start: ValueError: no database")
+    lines = done.stderr.splitlines()
+    assert lines[0].endswith("application Starlette failed to start:")
+    assert lines[-1] == "  ValueError: no database"
 
 
 # What outlasts its connection

@@ -202,6 +202,15 @@ impl ExchangeHandle<'_> {
         self.core.schedule(self.key());
         Ok(())
     }
+
+    /// Withdraws [`ExchangeHandle::pull`]. What has come of the body stays, and
+    /// the client may take its time.
+    pub fn hold_body(&mut self) {
+        if let Ok((connection, cx, stream)) = self.open() {
+            connection.hold_body(cx, stream);
+            self.core.schedule(self.key());
+        }
+    }
 }
 
 // ---- WebSocket -------------------------------------------------------------------

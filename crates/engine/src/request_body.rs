@@ -125,7 +125,7 @@ impl RequestBody {
         }
     }
 
-    fn hold(&mut self, now_ms: u64) {
+    pub(crate) fn hold(&mut self, now_ms: u64) {
         if let Window::Runs { until_ms } = self.window {
             let left_ms = until_ms.saturating_sub(now_ms);
             self.window = Window::Held { left_ms };

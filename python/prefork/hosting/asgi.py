@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefork._engine import ASGICaller
-from prefork.errors import ConnectionGone
+from prefork.hosting.disconnects import comes_of_disconnect
 from prefork.hosting.interface import returns_coroutine
 from prefork.hosting.lifespan import Lifespan
 from prefork.hosting.websocket import converse
@@ -143,10 +143,3 @@ class ASGIService(Service):
         self.context.hooks.application_error(text, request.remote_ip)
         self.abort(response)
         exchange.abort()
-
-
-def comes_of_disconnect(error: BaseException | None) -> bool:
-    """Whether `send` raised this exception because the client had left, or what caused it."""
-    if isinstance(error, ConnectionGone | asyncio.CancelledError):
-        return True
-    return error is not None and comes_of_disconnect(error.__cause__ or error.__context__)

@@ -2,7 +2,8 @@
 
 Owns the one call of the application that lasts as long as the process serves, and the `state` it fills.
 Always: `startup` ends with an application that may be called, or raises; `shutdown` ends, however that call
-did, and logs one line if it failed.
+did, and logs what it raised or reported. What the application says is not shortened: the reason of a failure
+may be anywhere in a traceback, or in a part of an exception group.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import LifespanFailed
+from prefork.logs.logger import Lines
 
 if TYPE_CHECKING:
     from prefork.hosting.asgi_types import Application, Message
@@ -76,11 +78,13 @@ class Lifespan:
             raise error or LifespanFailed(
                 f"{self.name} returned before lifespan.startup.complete; if it has none, use --lifespan off"
             )
-        reason = "it returned" if error is None else describe(error)
+        if isinstance(error, LifespanFailed):
+            raise error
         if error is not None and self._received_startup:  # it supports lifespan
-            text = "%s failed to start, and is served all the same (--lifespan auto): %s"
-            logger.warning(text, self.name, reason)
+            text = "%s failed to start, and is served all the same (--lifespan auto): %r"
+            logger.warning(text, self.name, error, exc_info=error)
         else:
+            reason = "it returned" if error is None else repr(error)
             logger.debug("%s has no lifespan: %s", self.name, reason)
 
     def _returned(self, call: asyncio.Task[None]) -> None:
@@ -88,7 +92,7 @@ class Lifespan:
         error = _exception_of(call)
         started = self._started.done() and self._started.exception() is None
         if error is not None and started and not self._stopped.done() and not call.cancelled():
-            logger.error("%s: its lifespan failed: %s", self.name, describe(error))
+            logger.error("%s: its lifespan failed: %r", self.name, error, exc_info=error)
 
     async def _run(self) -> None:
         scope = {
@@ -96,7 +100,10 @@ class Lifespan:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self.state,
         }
-        await self.application(scope, self._receive, self._send)
+        try:
+            await self.application(scope, self._receive, self._send)
+        except (SystemExit, KeyboardInterrupt) as error:  # the loop would let them through
+            raise LifespanFailed(f"{self.name} raised {error!r} in its lifespan") from error
 
     async def _receive(self) -> Message:
         if not self._received_startup:
@@ -112,13 +119,11 @@ class Lifespan:
         if kind not in EXPECTED or settled.done() or not in_time:
             raise RuntimeError(f"the application sent {kind} in its lifespan, where it has no place")
         if kind == "lifespan.startup.failed":
-            text = message.get("message", "")
-            logger.debug("%s: %s", self.name, text)
-            self._started.set_exception(LifespanFailed(f"{self.name} failed to start: {_last_line(text)}"))
+            text = f"{self.name} failed to start:{_reason(message)}"
+            self._started.set_exception(LifespanFailed(text))
             return
         if kind == "lifespan.shutdown.failed":
-            text = message.get("message", "")
-            logger.error("%s failed to shut down: %s", self.name, _last_line(text))
+            logger.error("%s failed to shut down:%s", self.name, Lines(_reason(message)))
         settled.set_result(None)
 
 
@@ -127,12 +132,9 @@ def _exception_of(call: asyncio.Task[None]) -> BaseException | None:
     return asyncio.CancelledError("it was cancelled") if call.cancelled() else call.exception()
 
 
-def describe(error: BaseException) -> str:
-    """An exception in one line."""
-    return _last_line(f"{type(error).__name__}: {error}".rstrip(": "))
-
-
-def _last_line(text: str) -> str:
-    """Frameworks send the whole traceback; its last line is what went wrong."""
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else "without a message; --log-level debug may show more"
+def _reason(message: Message) -> str:
+    """The application's whole text. Frameworks send a traceback, which begins on a line of its own."""
+    text = str(message.get("message") or "").strip()
+    if not text:
+        return " it gave no message"
+    return f"\n{text}" if "\n" in text else f" {text}"

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from prefork._engine import WebSocketExchange
+from prefork.hosting.disconnects import comes_of_disconnect
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
@@ -55,22 +56,22 @@ async def run(
     request: Request,
     response: Response,
 ) -> None:
-    """Calls the application, and ends what it leaves open."""
-    code = FAILED
+    """Calls the application, and ends what it leaves open. First the client gets its end, then the log."""
+    failure: BaseException | None = None
     try:
         await application(scope, exchange.receive, exchange.send)
-        code = NORMAL
-        if not response.answered and not exchange.gone:
+    except BaseException as error:  # SystemExit too: one conversation must not end the process
+        failure = error
+    is_gone, is_answered = exchange.gone, response.answered
+    if exchange.open:
+        exchange.close(NORMAL if failure is None else FAILED)
+    else:
+        service.abort(response)
+    if failure is None:
+        if not is_answered and not is_gone:
             text = f"{service.name} returned without a response to WebSocket {request.path}"
             service.context.hooks.application_error(text, request.remote_ip)
-    except Exception as error:
-        if exchange.gone:
-            # Frameworks raise what they received, and what they send then does not arrive.
-            logger.info("%s ended with %r after WebSocket %s was closed", service.name, error, request.path)
-        else:
-            service.failed(f"WebSocket {request.path}", error, request)
-    finally:
-        if exchange.open:
-            exchange.close(code)
-        else:
-            service.abort(response)
+    elif is_gone and comes_of_disconnect(failure):
+        logger.debug("WebSocket %s: the client left: %r", request.path, failure)
+    else:
+        service.failed(f"WebSocket {request.path}", failure, request)

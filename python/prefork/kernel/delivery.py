@@ -54,6 +54,9 @@ class Delivery(Run, Generic[R]):
         self._tasks = Tasks(self.report, self.end_if_unreachable)
         self._signals = Signals(self._deliver, self.stop)
 
+    def _is_of_event(self, error: BaseException) -> bool:
+        return self._tasks.raised(error)
+
     @abstractmethod
     def end_if_unreachable(self, session: R) -> None:
         """An event of that session has run, or something that could call one has ended."""

@@ -13,8 +13,11 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
+import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from prefork._engine import Engine
 from prefork.kernel.selector import EngineSelector
@@ -64,6 +67,10 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         """What the engine calls sees no running loop: it is synchronous code, which expects none."""
         self._turns.poll_without_running_loop(self)
 
+    async def _make_subprocess_transport(self, *args: Any, **keywords: Any) -> Any:
+        provide_child_watcher()
+        return await super()._make_subprocess_transport(*args, **keywords)  # type: ignore[misc]
+
     def close(self) -> None:
         self._stop_wakeups()
         super().close()
@@ -86,3 +93,21 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         self.engine.close()
         for end in (self._ssock, self._csock):  # type: ignore[attr-defined]  # asyncio's self-pipe
             os.close(end.detach())
+
+
+def provide_child_watcher() -> None:
+    """Gives asyncio's policy a child watcher if it has none, as uvloop's.
+
+    Before CPython 3.14 a loop of asyncio asks the policy who waits for its subprocesses. An application may
+    have set another policy, with `uvloop.install()` for example, while this process runs its own loop.
+    """
+    if sys.version_info >= (3, 14):
+        return
+    policy = asyncio.get_event_loop_policy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            policy.get_child_watcher()
+        except NotImplementedError:
+            watcher = asyncio.DefaultEventLoopPolicy().get_child_watcher()
+            policy.get_child_watcher = lambda: watcher  # type: ignore[method-assign]

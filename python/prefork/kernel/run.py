@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection
 
 from prefork._engine import BlockedSignals, Engine
 from prefork.errors import OutOfResources, PreforkError
+from prefork.kernel.exits import is_of_task, report
 from prefork.kernel.forking import end_process, exit_child, flush_output, prepare_memory
 from prefork.kernel.loop import EngineLoop, Loop
 
@@ -46,6 +47,7 @@ class Run(ABC):
         self._on_start: list[Callable[[], object]] = []
         self._on_stop: list[Callable[[], object]] = []
         self._holds: dict[int, object] = {}
+        self._exit_owners: list[Callable[[BaseException], bool]] = []
         self._is_child = False
         self._is_prepared = False
         self._discarded: list[object] = []
@@ -63,6 +65,10 @@ class Run(ABC):
     @abstractmethod
     def _end(self, loop: Loop) -> None:
         """The last turn is over: ends what runs on the loop."""
+
+    @abstractmethod
+    def _is_of_event(self, error: BaseException) -> bool:
+        """Whether a task of an asynchronous event raised it."""
 
     @abstractmethod
     def _leave(self) -> tuple[object, ...]:
@@ -117,6 +123,11 @@ class Run(ABC):
     def release(self, owner: object) -> None:
         """Ends the hold of `owner`, if it has one."""
         self._holds.pop(id(owner), None)
+
+    def survive(self, owns: Callable[[BaseException], bool]) -> None:
+        """Has `run()` go on after a SystemExit or KeyboardInterrupt for which `owns(error)` is true."""
+        if owns not in self._exit_owners:
+            self._exit_owners.append(owns)
 
     def stop(self) -> None:
         """Makes `run()` end after this turn. What is queued is still delivered; tasks are cancelled."""
@@ -182,7 +193,11 @@ class Run(ABC):
             self._phase = Phase.TURNING
             if self._between:
                 self.loop.stop()  # after one turn
-            self.loop.run_forever()
+            try:
+                self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                if not self._survives(error):
+                    raise
             if self._phase is Phase.TURNING:
                 self._phase = Phase.BETWEEN_TURNS
             self._run_between()
@@ -192,6 +207,18 @@ class Run(ABC):
         for _ in range(len(self._between)):
             if self._between and self._phase is not Phase.STOPPING:
                 self._between.popleft()()
+
+    def _survives(self, error: BaseException) -> bool:
+        """Whether the run goes on although SystemExit or KeyboardInterrupt has left the loop.
+
+        It ends with an event or a callback that raises it; not with a request, or a task that one has begun.
+        """
+        if any(owns(error) for owns in self._exit_owners):
+            return True
+        if self._is_of_event(error) or not is_of_task(error):
+            return False
+        report(error)
+        return True
 
     def _may_wait(self) -> bool:
         """Whether a wait without end can end. asyncio starts one if it has no callback and no timer.

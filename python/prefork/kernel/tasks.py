@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prefork.kernel.events import Recipient
+from prefork.kernel.exits import raised
 
 Origin = tuple[Recipient, str, tuple[Any, ...]]
 """Whose coroutine it is: session, event, arguments."""
@@ -29,6 +30,7 @@ class Tasks:
         self._ended = ended
         self._tasks: dict[asyncio.Task[Any], tuple[Origin, bool]] = {}
         self._running: Counter[int] = Counter()  # by session
+        self._exit: BaseException | None = None
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -43,6 +45,11 @@ class Tasks:
         """Whether a task of that session runs."""
         return session._id in self._running
 
+    def raised(self, error: BaseException) -> bool:
+        """Whether one of them has ended with this very exception."""
+        # uvloop calls `_done` before `run_forever` raises what a task raised.
+        return error is self._exit or any(raised(task, error) for task in self._tasks)
+
     def _done(self, task: asyncio.Task[Any]) -> None:
         origin, reports = self._tasks.pop(task)
         session = origin[0]
@@ -50,7 +57,8 @@ class Tasks:
         if not self._running[session._id]:
             del self._running[session._id]
         error = None if task.cancelled() else task.exception()
-        # SystemExit and KeyboardInterrupt end the run, and are no failure.
-        if reports and error is not None and not isinstance(error, SystemExit | KeyboardInterrupt):
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self._exit = error  # it ends the run, and is no failure
+        elif reports and error is not None:
             self._failed(*origin, error)
         self._ended(session)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from prefork._engine import die_with_parent
 from prefork.errors import OutOfResources, PreforkError
+from prefork.logs.escaping import show
+from prefork.logs.logger import Lines
 from prefork.pool.role import PoolMember
 from prefork.server.role import BOOT_FAILED, Role
 from prefork.server.server import HTTPServer
@@ -82,7 +84,8 @@ class Worker(Role, PoolMember):
             self._accept(sockets)
             kernel.engine.enter_pool()
         except Exception as error:
-            logger.error("worker failed to start: %s", error, exc_info=not isinstance(error, PreforkError))
+            text, traceback = Lines(show(error)), not isinstance(error, PreforkError)
+            logger.error("worker failed to start: %s", text, exc_info=traceback)
             logging.shutdown()
             os._exit(BOOT_FAILED)
 

@@ -78,9 +78,7 @@ class Handlers(Service):
             if result is None and not route.responds:
                 return
             work = self._respond(route, response, result)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # a stray CancelledError must not stop the loop either
+        except BaseException as error:  # SystemExit too: one request must not end the process
             self._failed(route, request, response, error)
             return
         if work is not None:
@@ -112,7 +110,7 @@ class Handlers(Service):
     ) -> None:
         try:
             await work
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
             self._failed(route, request, response, error)
 
     def _failed(

@@ -57,7 +57,7 @@ class Hooks:
 
     def serving(self, sockets: ListeningSockets) -> None:
         """Clients are accepted on these sockets. Raises what an observer raises."""
-        self._call(self._options.setup_handler, sockets.port, sockets.address)
+        self._invoke(self._options.setup_handler, sockets.port, sockets.address)
         for observer in self._on_serving:
             observer(self._session)
 
@@ -101,6 +101,13 @@ class Hooks:
         self.error(text, None)
 
     def _call(self, hook: Hook, *args: object) -> None:
+        """Calls a hook of a request. SystemExit too is logged: one request must not end the process."""
+        try:
+            self._invoke(hook, *args)
+        except (SystemExit, KeyboardInterrupt) as error:
+            self._kernel.report(self._session, f"hook {hook}", args, error)
+
+    def _invoke(self, hook: Hook, *args: object) -> None:
         if hook is None:
             return
         kernel = self._kernel

@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import PreforkError
+from prefork.logs.escaping import show
+from prefork.logs.logger import Lines
 from prefork.server.serving import Serving
 
 if TYPE_CHECKING:
@@ -109,9 +111,8 @@ class Standalone(Role):
         try:
             await startup
         except Exception as error:
-            logger.error(
-                "the application failed to start: %s", error, exc_info=not isinstance(error, PreforkError)
-            )
+            text, traceback = Lines(show(error)), not isinstance(error, PreforkError)
+            logger.error("the application failed to start: %s", text, exc_info=traceback)
             raise SystemExit(BOOT_FAILED) from None
         self._accept()
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import InvalidResponse
+from prefork.kernel.exits import raised
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
@@ -73,6 +74,7 @@ class Service:
     def attach(self, context: Context) -> None:
         """The server begins to run."""
         self.context = context
+        context.kernel.survive(self.has_raised)
 
     def track(self, call: asyncio.Task[Any], response: Response) -> None:
         """Keeps a call of the application: a graceful shutdown waits for it, a request timeout cancels it."""
@@ -80,6 +82,10 @@ class Service:
         call.add_done_callback(self.calls.discard)
         if self.context.options.request_timeout:
             response.when_overdue(call.cancel)
+
+    def has_raised(self, error: BaseException) -> bool:
+        """Whether a call has ended with this exception; what follows is the response to its request."""
+        return any(raised(call, error) for call in self.calls)
 
     # --- requests ----------------------------------------------------------------------------------------
 

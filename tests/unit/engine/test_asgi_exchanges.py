@@ -142,6 +142,25 @@ def test_a_reader_that_is_cancelled_as_its_message_comes_loses_none(
     assert received.get("body", received.get("text")) in (b"abc", "abc")
 
 
+@pytest.mark.parametrize("protocol", ["http", "websocket"])
+def test_a_reader_that_is_cancelled_before_it_runs_takes_nothing(
+    opened: Opened, loop: asyncio.AbstractEventLoop, protocol: str
+) -> None:
+    there, exchange = opened(HTTP + b"abc") if protocol == "http" else opened(WEBSOCKET)
+    reader: asyncio.Task[Any] = loop.create_task(exchange.receive())
+    reader.cancel()
+    turn(loop)
+    assert reader.cancelled()
+    received = run(loop, exchange.receive())
+    assert received.get("body", received["type"]) in (b"abc", "websocket.connect")
+    exchange.receive()  # and one that is never awaited takes nothing either
+    if protocol == "http":
+        there.clients[0].sendall(b"def")
+        reader = loop.create_task(exchange.receive())
+        there.turn_until(lambda: turn(loop) or reader.done())
+        assert reader.result() == {"type": "http.request", "body": b"def", "more_body": False}
+
+
 def test_two_readers_get_a_message_each_in_their_order(
     opened: Opened, loop: asyncio.AbstractEventLoop
 ) -> None:

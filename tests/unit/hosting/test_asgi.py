@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from prefork.config.options import AppOptions, check
-from prefork.errors import ConnectionGone
-from prefork.hosting.asgi import ASGIService, comes_of_disconnect
+from prefork.hosting.asgi import ASGIService
 from prefork.hosting.asgi_types import Receive, Scope, Send
 from support.engine import raw_request
+from support.leaving import reset_stream
 from support.local_server import LocalServer
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
@@ -151,6 +151,36 @@ def fails_in_its_call() -> Any:
     return app
 
 
+def exits() -> Any:
+    async def app(*_: Any) -> None:
+        raise SystemExit(7)
+
+    return app
+
+
+def exits_later() -> Any:
+    async def app(*_: Any) -> None:
+        await asyncio.sleep(0)
+        raise SystemExit(7)
+
+    return app
+
+
+def exits_in_its_call() -> Any:
+    def app(*_: Any) -> None:
+        raise SystemExit(7)
+
+    return app
+
+
+def is_interrupted() -> Any:
+    async def app(*_: Any) -> None:
+        await asyncio.sleep(0)
+        raise KeyboardInterrupt
+
+    return app
+
+
 def is_cancelled() -> Any:
     async def app(*_: Any) -> None:
         raise asyncio.CancelledError
@@ -166,6 +196,10 @@ def is_cancelled() -> Any:
         (fails, "application app failed on GET /a: RuntimeError('on purpose')"),
         (fails_later, "application app failed on GET /a: RuntimeError('on purpose')"),
         (fails_in_its_call, "application app failed on GET /a: RuntimeError('on purpose')"),
+        (exits, "application app failed on GET /a: SystemExit(7)"),
+        (exits_later, "application app failed on GET /a: SystemExit(7)"),
+        (exits_in_its_call, "application app failed on GET /a: SystemExit(7)"),
+        (is_interrupted, "application app failed on GET /a: KeyboardInterrupt()"),
         (is_cancelled, "application app failed on GET /a: CancelledError('it was cancelled')"),
     ],
 )
@@ -234,26 +268,63 @@ def test_a_request_that_takes_too_long_is_cancelled() -> None:
     assert [text for text, _ in local.errors] == ["GET /a had no response in 0.05 s: 504"]
 
 
-def chained(
-    error: BaseException, *, cause: BaseException | None = None, context: Any = None
-) -> BaseException:
-    error.__cause__, error.__context__ = cause, context
-    return error
+@pytest.mark.parametrize("group", [True, False], ids=["task group", "task alone"])
+def test_a_task_of_a_request_that_exits_ends_no_other_request(group: bool) -> None:
+    others: list[asyncio.Event] = []
+
+    async def exit_(code: int) -> None:
+        raise SystemExit(code)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/waits":
+            others.append(asyncio.Event())
+            await others[0].wait()
+        elif group:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(exit_(7))
+        else:
+            await asyncio.create_task(exit_(7))
+        await echo(scope, receive, send)
+
+    async def client(local: LocalServer) -> None:
+        waits = asyncio.create_task(local.get("/waits"))
+        while not others:
+            await asyncio.sleep(0.001)
+        assert (await local.get("/exits")).status == 500
+        others[0].set()
+        assert (await waits).status == 200
+
+    local = local_server(app)
+    local.run(client)
+    assert [text for text, _ in local.errors] == ["application app failed on GET /exits: SystemExit(7)"]
 
 
-@pytest.mark.parametrize(
-    ("error", "comes"),
-    [
-        (ConnectionGone("left"), True),
-        (asyncio.CancelledError(), True),
-        (ValueError(), False),
-        (None, False),
-        (chained(ValueError(), cause=ConnectionGone("left")), True),
-        (chained(ValueError(), context=chained(KeyError(), context=ConnectionGone("left"))), True),
-        (chained(ValueError(), context=KeyError()), False),
-    ],
-)
-def test_what_comes_of_a_disconnect_is_found_in_the_chain_of_errors(
-    error: BaseException | None, comes: bool
-) -> None:
-    assert comes_of_disconnect(error) is comes
+def test_a_bug_in_what_follows_a_disconnect_is_an_error() -> None:
+    begun: list[bool] = []
+    ended: list[bool] = []
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        begun.append(True)
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            raise KeyError("no such room")
+        except KeyError:
+            await send(START)  # an error page, which does not arrive
+        finally:
+            ended.append(True)
+
+    async def client(local: LocalServer) -> None:
+        _, writer = await local.connect()
+        writer.write(raw_request("/a"))
+        while not begun:
+            await asyncio.sleep(0.001)
+        reset_stream(writer)
+        while not ended:
+            await asyncio.sleep(0.001)
+
+    local = local_server(app)
+    local.run(client)
+    text = "application app failed on GET /a: ConnectionGone"
+    assert [error.startswith(text) for error, _ in local.errors].count(True) == 1

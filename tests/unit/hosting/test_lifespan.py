@@ -11,7 +11,7 @@ import pytest
 
 from prefork.errors import LifespanFailed
 from prefork.hosting.asgi_types import Receive, Scope, Send
-from prefork.hosting.lifespan import Lifespan, describe
+from prefork.hosting.lifespan import Lifespan
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -83,13 +83,32 @@ def test_off_calls_nothing() -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "on"])
 def test_an_application_that_says_that_it_failed_does_not_serve(mode: str) -> None:
-    message = {"type": "lifespan.startup.failed", "message": "Traceback\n  ...\nDown: no database\n"}
-    with pytest.raises(LifespanFailed, match="application app failed to start: Down: no database"):
+    told = "Traceback\n  ...\nDown: no database\n(a note)\n"
+    message = {"type": "lifespan.startup.failed", "message": told}
+    text = r"application app failed to start:\nTraceback\n  ...\nDown: no database\n\(a note\)$"
+    with pytest.raises(LifespanFailed, match=text):
         run(responding(message), mode)
 
 
-def test_a_failure_without_a_message_says_where_to_look() -> None:
-    with pytest.raises(LifespanFailed, match="--log-level debug may show more"):
+def test_a_reason_of_one_line_stays_in_its_line() -> None:
+    message = {"type": "lifespan.startup.failed", "message": "no database\n"}
+    with pytest.raises(LifespanFailed, match=r"^application app failed to start: no database$"):
+        run(responding(message))
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_an_application_that_exits_does_not_serve(mode: str, error: BaseException) -> None:
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await receive()
+        raise error
+
+    with pytest.raises(LifespanFailed, match=r"application app raised (SystemExit|Keyboard).* in its"):
+        run(app, mode)
+
+
+def test_a_failure_without_a_message_says_so() -> None:
+    with pytest.raises(LifespanFailed, match="application app failed to start: it gave no message"):
         run(responding({"type": "lifespan.startup.failed"}))
 
 
@@ -109,13 +128,13 @@ async def returns(_scope: Scope, _receive: Receive, _send: Send) -> None:
 @pytest.mark.parametrize(
     ("app", "level", "text"),
     [
-        (without_lifespan, logging.DEBUG, "application app has no lifespan: KeyError: 'lifespan'"),
+        (without_lifespan, logging.DEBUG, "application app has no lifespan: KeyError('lifespan')"),
         (returns, logging.DEBUG, "application app has no lifespan: it returned"),
         (
             fails_to_start,
             logging.WARNING,
             "application app failed to start, and is served all the same (--lifespan auto): "
-            "RuntimeError: no database",
+            "RuntimeError('no database')",
         ),
     ],
 )
@@ -153,7 +172,8 @@ def test_a_lifespan_that_ends_while_the_server_runs_is_logged(caplog: pytest.Log
         raise OSError("connection lost")
 
     run(app)
-    assert caplog.messages == ["application app: its lifespan failed: OSError: connection lost"]
+    assert caplog.messages == ["application app: its lifespan failed: OSError('connection lost')"]
+    assert 'raise OSError("connection lost")' in caplog.text
 
 
 def test_an_application_that_ignores_the_shutdown_is_cancelled() -> None:
@@ -218,13 +238,18 @@ def test_a_shutdown_during_startup_ends_that() -> None:
     asyncio.run(live())
 
 
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (ValueError("a\nb\n"), "b"),
-        (ValueError(), "ValueError"),
-        (KeyError("name"), "KeyError: 'name'"),
-    ],
-)
-def test_an_exception_is_described_in_one_line(error: Exception, line: str) -> None:
-    assert describe(error) == line
+def test_each_part_of_a_group_that_a_shutdown_raised_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def close(what: str) -> None:
+        raise RuntimeError(f"{what} is busy")
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(STARTED)
+        await receive()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(close("the pool"))
+            group.create_task(close("the queue"))
+
+    run(app)
+    assert len(caplog.records) == 1
+    assert all(text in caplog.text for text in ("the pool is busy", "the queue is busy", "in close"))

@@ -144,6 +144,10 @@ async def fails(*_: Any) -> None:
     raise RuntimeError("on purpose")
 
 
+async def exits(*_: Any) -> None:
+    raise SystemExit(7)
+
+
 async def sends_too_early(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "websocket.send", "text": "hello"})
 
@@ -153,6 +157,7 @@ async def sends_too_early(_scope: Scope, _receive: Receive, send: Send) -> None:
     [
         (returns, "application returns returned without a response to WebSocket /chat"),
         (fails, "application fails failed on WebSocket /chat: RuntimeError('on purpose')"),
+        (exits, "application exits failed on WebSocket /chat: SystemExit(7)"),
         (sends_too_early, "application sends_too_early failed on WebSocket /chat: RuntimeError("),
     ],
 )
@@ -169,8 +174,10 @@ def test_a_call_that_ends_before_it_accepts_is_a_500_with_one_line(app: Any, tex
     assert remote_ip == "127.0.0.1"
 
 
-@pytest.mark.parametrize(("error", "code"), [(None, 1000), (RuntimeError("on purpose"), 1011)])
-def test_a_call_that_ends_while_it_is_open_closes_it(error: Exception | None, code: int) -> None:
+@pytest.mark.parametrize(
+    ("error", "code"), [(None, 1000), (RuntimeError("on purpose"), 1011), (SystemExit(7), 1011)]
+)
+def test_a_call_that_ends_while_it_is_open_closes_it(error: BaseException | None, code: int) -> None:
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send(ACCEPT)
@@ -233,6 +240,39 @@ def test_an_application_hears_as_often_as_it_asks_that_the_client_has_gone() -> 
 
     local_server(app).run(client)
     assert [(message["type"], message["code"]) for message in seen] == [("websocket.disconnect", 1006)] * 2
+
+
+class WebSocketDisconnect(Exception):
+    """As Starlette's."""
+
+
+@pytest.mark.parametrize("bug", [True, False])
+def test_a_bug_in_what_follows_a_disconnect_is_an_error(bug: bool) -> None:
+    ended: list[bool] = []
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await receive()
+        try:
+            raise WebSocketDisconnect
+        except WebSocketDisconnect:
+            if bug:
+                raise KeyError("no such room") from None
+            raise
+        finally:
+            ended.append(True)
+
+    async def client(local: LocalServer) -> None:
+        peer, _ = await Client.open(local)
+        peer.writer.transport.abort()
+        while not ended:
+            await asyncio.sleep(0.001)
+
+    local = local_server(app)
+    local.run(client)
+    text = "application app failed on WebSocket /chat: KeyError('no such room')"
+    assert [text for text, _ in local.errors if "application" in text] == [text] * bug
 
 
 def test_a_response_that_takes_too_long_is_a_504() -> None:

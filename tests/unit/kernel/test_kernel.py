@@ -212,6 +212,60 @@ def test_tasks_are_kept_alive_until_they_are_done(kernel: Kernel) -> None:
     assert forgetful.done
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_an_exit_of_a_task_that_is_not_the_kernels_ends_that_task(
+    kernel: Kernel, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[BaseException] = []
+
+    async def leave() -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    async def work() -> None:
+        try:
+            await kernel.loop.create_task(leave())
+        except BaseException as caught:
+            ended.append(caught)
+
+    kernel.session("S", {"work": work})
+    kernel.post("S", "work")
+    kernel.run()
+    assert ended == [error]
+    (line,) = caplog.messages
+    assert line == f"a task of the application raised {error!r}: it ends, and this process goes on"
+
+
+def test_an_exit_of_a_task_ends_a_run_that_another_event_asked_to_stop(kernel: Kernel) -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    def stop() -> None:
+        kernel.loop.create_task(leave())
+        kernel.stop()
+
+    kernel.session("S", {"stop": stop})
+    kernel.post("S", "stop")
+    kernel.hold(object())
+    kernel.run()
+
+
+@pytest.mark.parametrize("where", ["async event", "callback"])
+def test_an_exit_of_an_event_or_a_callback_ends_the_kernel(kernel: Kernel, where: str) -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    async def event() -> None:
+        await asyncio.sleep(0)
+        leave()
+
+    kernel.session("S", {"leave": event, "later": lambda: kernel.loop.call_soon(leave)})
+    kernel.post("S", "leave" if where == "async event" else "later")
+    with pytest.raises(SystemExit) as exit_:
+        kernel.run()
+    assert exit_.value.code == 3
+
+
 def test_system_exit_in_an_event_ends_the_kernel(kernel: Kernel) -> None:
     def leave() -> None:
         raise SystemExit(3)

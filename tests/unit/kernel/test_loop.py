@@ -4,7 +4,9 @@ import asyncio
 import os
 import selectors
 import socket
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -107,3 +109,29 @@ def test_a_discarded_loop_frees_its_descriptors_and_runs_no_finally() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # a real child never frees it
     task.get_coro().close()
+
+
+class Policy(asyncio.DefaultEventLoopPolicy):
+    """One that waits for no subprocess, as uvloop's."""
+
+    def get_child_watcher(self) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio has no child watchers any more")
+def test_a_subprocess_starts_whatever_policy_the_application_sets() -> None:
+    async def shout() -> bytes:
+        process = await asyncio.create_subprocess_exec("echo", "hello", stdout=asyncio.subprocess.PIPE)
+        said, _ = await process.communicate()
+        return said + str(process.returncode).encode()
+
+    former = asyncio.get_event_loop_policy()
+    policy = Policy()
+    asyncio.set_event_loop_policy(policy)
+    loop = EngineLoop()
+    try:
+        assert [loop.run_until_complete(shout()) for _ in range(2)] == [b"hello\n0"] * 2
+        assert asyncio.get_event_loop_policy() is policy
+    finally:
+        asyncio.set_event_loop_policy(former)
+        loop.close()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from prefork import Request, Response
+from support.leaving import reset_stream
 from support.local_server import LocalServer
 
 Entry = dict[str, Any]
@@ -254,9 +255,46 @@ def test_a_task_that_waits_for_a_client_that_left_is_ended() -> None:
         reader, writer = await local.connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         await reader.readuntil(b"tick")
-        writer.close()
+        reset_stream(writer)
         while not ended:
             await asyncio.sleep(0.001)
 
     local.run(client)
-    assert local.errors == [("the client closed the connection", "127.0.0.1")]
+    assert local.errors == [("the client reset the connection", "127.0.0.1")]
+
+
+@pytest.mark.parametrize("error", [SystemExit(7), KeyboardInterrupt()])
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+def test_a_handler_that_exits_ends_its_request_alone(error: BaseException, is_async: bool) -> None:
+    def page(_request: Request, _response: Response, _pattern: str) -> None:
+        raise error
+
+    async def later(*arguments: Any) -> None:
+        await asyncio.sleep(0)
+        page(*arguments)
+
+    async def client(local: LocalServer) -> None:
+        for _ in range(2):
+            assert (await local.get()).status == 500
+
+    local = local_server([entry(".*")], page=later if is_async else page)
+    local.run(client)
+    assert [repr(error) in text for text, _ in local.errors] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["log_handler", "log2_handler"])
+def test_a_hook_that_exits_ends_no_process(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    def hook(*_: Any) -> None:
+        raise SystemExit(7)
+
+    def page(_request: Request, response: Response, _pattern: str) -> None:
+        response.done()
+
+    async def client(local: LocalServer) -> None:
+        assert (await local.get()).status == 200
+
+    options: dict[str, Any] = {name: hook}
+    local = LocalServer(handlers=[entry(".*")], **options)
+    local.kernel.session("PAGES", {"page": page})
+    local.run(client)
+    assert "SystemExit: 7" in caplog.text

@@ -107,6 +107,12 @@ impl Connection {
         http1.pull(link, cx)
     }
 
+    pub(crate) fn hold_body(&mut self, cx: &Context, stream: u32) {
+        if let Ok((_, http1)) = self.http1(stream) {
+            http1.hold_body(cx);
+        }
+    }
+
     pub(crate) fn reject(&mut self, cx: &mut Context, stream: u32, error: &RemoteError) -> bool {
         let http1 = self.http1(stream);
         http1.is_ok_and(|(link, http1)| http1.reject(link, cx, error))

@@ -173,6 +173,21 @@ fn a_body_that_was_not_read_makes_a_response_the_last() {
 }
 
 #[test]
+fn a_body_that_is_not_waited_for_any_more_may_take_its_time() {
+    let mut bench = Bench::new();
+    bench.send(POST);
+    bench.read_request();
+    let Bench { connection, cx, .. } = &mut bench;
+    connection.begin_pulling(cx, 0, false).unwrap();
+    connection.pull(cx, 0).unwrap();
+    assert!(connection.reads());
+    assert!(matches!(connection.waits_for(), Wait::Body { .. }));
+    connection.hold_body(cx, 0);
+    assert!(!connection.reads());
+    assert!(matches!(connection.waits_for(), Wait::Application { .. }));
+}
+
+#[test]
 fn a_body_is_collected_over_several_reads() {
     let mut bench = Bench::new();
     bench.send(POST);

@@ -303,6 +303,13 @@ impl Http1 {
         Ok(())
     }
 
+    /// The application does not wait for the body any more.
+    pub(crate) fn hold_body(&mut self, cx: &Context) {
+        if let Some(incoming) = self.exchange.body.coming_mut() {
+            incoming.hold(cx.clock.now_ms);
+        }
+    }
+
     /// Wants more of the body, and sends 100 Continue if the client expects it:
     /// not after the response has begun (RFC 9110, section 10.1.1).
     fn ask_for_body(&mut self, link: &mut Link, cx: &mut Context) {

@@ -20,20 +20,30 @@ pub(crate) enum Next<'py> {
 /// cancelled.
 pub(crate) trait Source: PyClass {
     fn next<'py>(this: &Bound<'py, Self>) -> PyResult<Next<'py>>;
+
+    /// A reader that waited was cancelled.
+    fn forget_reader(this: &Bound<'_, Self>);
+}
+
+/// The functions of a [`Source`], whatever its class.
+#[derive(Clone, Copy)]
+struct SourceFunctions {
+    next: for<'py> fn(&Bound<'py, PyAny>) -> PyResult<Next<'py>>,
+    forget_reader: fn(&Bound<'_, PyAny>),
 }
 
 enum State {
     /// It returns None, as often as it is awaited.
     Nothing,
-    Value(Py<PyAny>),
     /// The value is that of a future. This is its iterator.
     Future(Py<PyAny>),
-    /// The value comes from a source, which is called again when the future is
-    /// done.
+    /// The value comes from a source. It is called first when this is awaited:
+    /// a task that is cancelled before it runs has taken nothing. It is called
+    /// again when the future is done.
     Source {
-        waiter: Py<PyAny>,
+        waiter: Option<Py<PyAny>>,
         source: Py<PyAny>,
-        next: for<'py> fn(&Bound<'py, PyAny>) -> PyResult<Next<'py>>,
+        functions: SourceFunctions,
     },
     Spent,
 }
@@ -42,8 +52,9 @@ impl State {
     /// The iterator of the awaited future.
     fn waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         match self {
-            State::Future(waiter) | State::Source { waiter, .. } => Some(waiter.bind(py).clone()),
-            State::Nothing | State::Value(_) | State::Spent => None,
+            State::Future(waiter) => Some(waiter.bind(py).clone()),
+            State::Source { waiter, .. } => waiter.as_ref().map(|waiter| waiter.bind(py).clone()),
+            State::Nothing | State::Spent => None,
         }
     }
 }
@@ -70,40 +81,71 @@ impl Awaitable {
 
     /// The value is the next one of `source`.
     pub(crate) fn next_of<'py, T: Source>(source: &Bound<'py, T>) -> PyResult<Bound<'py, Self>> {
-        let state = match T::next(source)? {
-            Next::Value(value) => State::Value(value.unbind()),
-            Next::Future(future) => State::Source {
-                waiter: iterator(&future)?,
-                source: source.clone().into_any().unbind(),
+        let state = State::Source {
+            waiter: None,
+            source: source.clone().into_any().unbind(),
+            functions: SourceFunctions {
                 next: |source| T::next(source.cast()?),
+                forget_reader: |source| {
+                    if let Ok(source) = source.cast() {
+                        T::forget_reader(source);
+                    }
+                },
             },
         };
         Bound::new(source.py(), Awaitable(state))
     }
 
-    /// Calls the source again. A value ends the coroutine: it is raised in
+    /// Calls the source. A value ends the coroutine: it is raised in
     /// StopIteration.
-    fn ask_again(slf: &Bound<'_, Self>) -> PyResult<()> {
+    fn ask<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let (source, next) = match &slf.borrow().0 {
-            State::Source { source, next, .. } => (source.bind(py).clone(), *next),
-            _ => return Ok(()),
+        let (source, functions) = match &slf.borrow().0 {
+            State::Source {
+                source, functions, ..
+            } => (source.bind(py).clone(), *functions),
+            _ => return Err(spent()),
         };
-        match next(&source)? {
+        match (functions.next)(&source)? {
             Next::Value(value) => {
-                let former = std::mem::replace(&mut slf.borrow_mut().0, State::Spent);
-                drop(former);
+                Self::spend(slf);
                 Err(PyStopIteration::new_err((value.unbind(),)))
             }
             Next::Future(future) => {
-                let mut again = iterator(&future)?;
-                if let State::Source { waiter, .. } = &mut slf.borrow_mut().0 {
-                    std::mem::swap(waiter, &mut again);
-                }
-                Ok(()) // the former one is freed once this is not borrowed
+                let again = iterator(&future)?;
+                let former = match &mut slf.borrow_mut().0 {
+                    State::Source { waiter, .. } => waiter.replace(again.clone_ref(py)),
+                    _ => None,
+                };
+                drop(former); // once this is not borrowed
+                Ok(again.into_bound(py))
             }
         }
     }
+
+    /// It is over. What it held is freed once this is not borrowed.
+    fn spend(slf: &Bound<'_, Self>) -> State {
+        match &mut slf.borrow_mut().0 {
+            State::Nothing => State::Nothing, // this one is shared
+            state => std::mem::replace(state, State::Spent),
+        }
+    }
+
+    /// It ends with an exception. The source forgets its reader, if that waited.
+    fn cancel(slf: &Bound<'_, Self>) {
+        if let State::Source {
+            waiter: Some(_),
+            source,
+            functions,
+        } = Self::spend(slf)
+        {
+            (functions.forget_reader)(source.bind(slf.py()));
+        }
+    }
+}
+
+fn spent() -> PyErr {
+    PyRuntimeError::new_err("this was awaited before; call again for the next")
 }
 
 fn iterator(future: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
@@ -123,31 +165,25 @@ impl Awaitable {
 
     fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
+        let (mut waiter, is_source) = match &slf.borrow().0 {
+            State::Nothing => return Ok(None),
+            State::Spent => return Err(spent()),
+            state => (state.waiter(py), matches!(state, State::Source { .. })),
+        };
         loop {
-            let waiter = {
-                let state = &mut slf.borrow_mut().0;
-                match state.waiter(py) {
-                    Some(waiter) => waiter,
-                    None if matches!(state, State::Nothing) => return Ok(None),
-                    None => {
-                        let State::Value(value) = std::mem::replace(state, State::Spent) else {
-                            return Err(PyRuntimeError::new_err(
-                                "this was awaited before; call again for the next",
-                            ));
-                        };
-                        return Err(PyStopIteration::new_err((value,)));
-                    }
-                }
+            let waits_for = match waiter {
+                Some(waiter) => waiter,
+                None => Self::ask(slf)?,
             };
-            match waiter.call_method1(intern!(py, "send"), (py.None(),)) {
+            match waits_for.call_method1(intern!(py, "send"), (py.None(),)) {
                 Ok(yielded) => return Ok(Some(yielded)),
-                Err(done)
-                    if matches!(slf.borrow().0, State::Source { .. })
-                        && done.is_instance_of::<PyStopIteration>(py) =>
-                {
-                    Self::ask_again(slf)?;
+                Err(done) if is_source && done.is_instance_of::<PyStopIteration>(py) => {
+                    waiter = None;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    Self::cancel(slf);
+                    return Err(error);
+                }
             }
         }
     }
@@ -172,22 +208,29 @@ impl Awaitable {
         let py = slf.py();
         let waiter = slf.borrow().0.waiter(py);
         match waiter {
-            Some(waiter) => waiter.call_method1(intern!(py, "throw"), error.clone()),
-            None => Err(PyErr::from_value(match error.len() {
-                1 => error.get_item(0)?,
-                _ => error.get_item(1)?,
-            })),
+            Some(waiter) => {
+                let thrown = waiter.call_method1(intern!(py, "throw"), error.clone());
+                if thrown.is_err() {
+                    Self::cancel(slf);
+                }
+                thrown
+            }
+            None => {
+                Self::cancel(slf);
+                Err(PyErr::from_value(match error.len() {
+                    1 => error.get_item(0)?,
+                    _ => error.get_item(1)?,
+                }))
+            }
         }
     }
 
     /// As for a coroutine (PEP 492).
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let state = match &mut slf.borrow_mut().0 {
-            State::Nothing => return Ok(()),
-            state => std::mem::replace(state, State::Spent),
-        };
-        match state.waiter(py) {
+        let waiter = slf.borrow().0.waiter(py);
+        Self::cancel(slf);
+        match waiter {
             Some(waiter) => waiter.call_method0(intern!(py, "close")).map(drop),
             None => Ok(()),
         }

@@ -5,7 +5,6 @@ use crate::asgi::scope::scope;
 use crate::asgi::tasks::Tasks;
 use crate::events::request::Request;
 use crate::events::response::Response;
-use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -74,12 +73,13 @@ impl AsgiCaller {
         let exchange = HttpExchange::new(request, response, self.create_future.clone_ref(py));
         let exchange = Bound::new(py, exchange)?;
         let task = match self.start(&exchange, &scope) {
-            // The application raised, or did not return a coroutine.
-            Err(error) if error.is_instance_of::<PyException>(py) => {
+            // The application raised, or did not return a coroutine. SystemExit too: a
+            // request must not end the process.
+            Err(error) => {
                 let arguments = (request, response, exchange, error.into_value(py));
                 return self.failed.bind(py).call1(arguments).map(drop);
             }
-            started => started?,
+            Ok(task) => task,
         };
         let is_done = task.call_method0(intern!(py, "done"))?.is_truthy()?;
         let callback = match is_done {

@@ -10,14 +10,22 @@ use pyo3::prelude::*;
 pub(crate) struct Futures(Vec<Py<PyAny>>);
 
 impl Futures {
-    /// Adds one, and removes those that were cancelled: an application that
-    /// waits repeatedly with a timeout leaves one each time.
-    pub(crate) fn and(mut self, future: &Bound<'_, PyAny>) -> Self {
-        let py = future.py();
+    /// Adds one, and removes those that were cancelled.
+    pub(crate) fn and(self, future: &Bound<'_, PyAny>) -> Self {
+        let mut futures = self.waiting(future.py());
+        futures.0.push(future.clone().unbind());
+        futures
+    }
+
+    /// Those that were not cancelled.
+    pub(crate) fn waiting(mut self, py: Python<'_>) -> Self {
         self.0
             .retain(|future| is_waiting(future.bind(py)).unwrap_or(false));
-        self.0.push(future.clone().unbind());
         self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Py<PyAny>> {

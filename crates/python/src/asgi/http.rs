@@ -347,6 +347,14 @@ impl Source for HttpExchange {
         }
         waiting::future(this, Side::Receiving).map(Next::Future)
     }
+
+    fn forget_reader(this: &Bound<'_, Self>) {
+        if waiting::forget_readers(this) {
+            let exchange = this.borrow();
+            let Waiting { core, exchange, .. } = &exchange.waiting;
+            core.engine().exchange(*exchange).hold_body();
+        }
+    }
 }
 
 impl Wait for HttpExchange {

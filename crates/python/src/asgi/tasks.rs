@@ -56,8 +56,8 @@ impl Tasks {
 
     /// Runs a coroutine as a task until it first waits.
     ///
-    /// Raises TypeError if it is not a coroutine, and SystemExit or KeyboardInterrupt if
-    /// the coroutine raises it.
+    /// Raises TypeError if it is not a coroutine; and SystemExit or KeyboardInterrupt if
+    /// the coroutine raises it and CPython is 3.12 or newer. With 3.11 it is the task's.
     pub(crate) fn start<'py>(&self, coroutine: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = coroutine.py();
         let make = || {
@@ -74,7 +74,13 @@ impl Tasks {
         let task = task?;
         let kept = step.borrow_mut(py).0.take();
         if let Some((step, context)) = kept {
-            context.call_method1(py, intern!(py, "run"), (step,))?;
+            // A task that raises SystemExit or KeyboardInterrupt keeps it, and raises it.
+            let ran = context.call_method1(py, intern!(py, "run"), (step,));
+            if let Err(error) = ran {
+                if !task.call_method0(intern!(py, "done"))?.is_truthy()? {
+                    return Err(error);
+                }
+            }
         }
         Ok(task)
     }

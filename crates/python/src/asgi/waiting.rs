@@ -122,6 +122,15 @@ pub(crate) fn future<'py, T: Wait>(
     Ok(future)
 }
 
+/// Removes the futures of `receive` that were cancelled. Returns whether none is
+/// left.
+pub(crate) fn forget_readers<T: Wait>(this: &Bound<'_, T>) -> bool {
+    let futures = take(this, Side::Receiving).waiting(this.py());
+    let is_empty = futures.is_empty();
+    *this.borrow_mut().waiting().side(Side::Receiving) = futures;
+    is_empty
+}
+
 /// Wakes the futures of one side.
 pub(crate) fn wake<T: Wait>(this: &Bound<'_, T>, side: Side) -> PyResult<()> {
     take(this, side).wake(this.py())

@@ -392,6 +392,10 @@ impl Source for WebSocketExchange {
         };
         message.map(Next::Value)
     }
+
+    fn forget_reader(this: &Bound<'_, Self>) {
+        waiting::forget_readers(this);
+    }
 }
 
 /// Responds to a request that does not ask properly.
