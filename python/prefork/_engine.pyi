@@ -143,7 +143,7 @@ class Engine:
         Returns True if the nested set is ready. The GIL is released only around a wait that can block.
 
         Raises SystemExit and KeyboardInterrupt if a service raises them; any other exception costs one
-        request and goes to `sys.unraisablehook`.
+        request and goes to `sys.unraisablehook`. Raises OSError if the epoll set is unusable.
         """
     def listen(self, fd: int, service: _Service, options: ServerOptions) -> int:
         """Serves the clients of a listening, non-blocking socket, whose descriptor is duplicated. The
@@ -186,6 +186,12 @@ class Engine:
         """
     def enter_pool(self) -> None:
         """Worker: becomes a spare on the scoreboard, and wakes the manager."""
+    def when_broken(self, callback: Callable[[str, bool], object]) -> None:
+        """Has `callback(what, turns)` called when a descriptor of the engine is
+        unusable, because the program closed it or a process that shares it shut it
+        down. `what` says which, and the system's error. The process must end: at
+        once if `turns` is False, or when its requests are done.
+        """
     def leave_pool(self) -> None:
         """Worker: becomes draining on the scoreboard."""
     @property

@@ -11,6 +11,7 @@ use crate::poll_set::{OVERCOMMIT, PollSet, SPECIAL};
 use crate::scoreboard::Slot;
 use crate::settings::ListenerSettings;
 use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -63,6 +64,18 @@ pub(crate) struct Acceptor {
     overcommit: Overcommit,
     /// How many clients the current listener may still bring in this turn.
     left: u32,
+    /// The epoll set refused a change, because a descriptor is not the one that
+    /// it was.
+    refused: Option<Refusal>,
+}
+
+/// What the epoll set refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) error: Errno,
+    /// The set cannot forget the descriptor: it goes on to report it, and takes
+    /// clients from the other workers.
+    pub(crate) stays: bool,
 }
 
 impl Acceptor {
@@ -72,6 +85,7 @@ impl Acceptor {
             descriptors: Descriptors::Available,
             overcommit: Overcommit::default(),
             left: 0,
+            refused: None,
         }
     }
 
@@ -91,7 +105,7 @@ impl Acceptor {
         self.listeners.push(Listener::new(socket, settings));
         if let Err(error) = self.set_state(set, number, Listening::On) {
             self.listeners.pop();
-            return Err(error);
+            return Err(error.into());
         }
         Ok(number)
     }
@@ -111,7 +125,7 @@ impl Acceptor {
         set: &PollSet,
         number: u32,
         state: Listening,
-    ) -> io::Result<()> {
+    ) -> Result<(), Errno> {
         let Some(listener) = self.listeners.get_mut(number as usize) else {
             return Ok(());
         };
@@ -141,10 +155,20 @@ impl Acceptor {
     pub(crate) fn close(&mut self, set: &PollSet, number: u32) {
         // To close it is not enough: the epoll set follows the socket, and
         // other processes have it open.
-        let _ = self.set_state(set, number, Listening::Closed);
+        self.change(set, number, Listening::Closed);
+        let stays = self.refused.is_some_and(|refusal| refusal.stays);
         if let Some(listener) = self.get_mut(number) {
-            listener.socket = None;
+            let socket = listener.socket.take();
+            if stays {
+                std::mem::forget(socket); // the number is another file's
+            }
         }
+    }
+
+    /// Forgets the descriptors, and closes none.
+    pub(crate) fn forget_all(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.listeners));
+        std::mem::forget(std::mem::take(&mut self.overcommit));
     }
 
     pub(crate) fn close_all(&mut self) {
@@ -176,9 +200,26 @@ impl Acceptor {
                 .get(number)
                 .is_some_and(|listener| listener.state == from)
             {
-                let _ = self.set_state(set, number, to);
+                self.change(set, number, to);
             }
         }
+    }
+
+    /// As [`Acceptor::set_state`], but keeps an error for [`Acceptor::take_refusal`].
+    fn change(&mut self, set: &PollSet, number: u32, to: Listening) {
+        if let Err(error) = self.set_state(set, number, to) {
+            self.refuse(error, to != Listening::On);
+        }
+    }
+
+    fn refuse(&mut self, error: Errno, stays: bool) {
+        self.refused = self.refused.or(Some(Refusal { error, stays }));
+    }
+
+    /// What the epoll set has refused since the last call.
+    #[inline]
+    pub(crate) fn take_refusal(&mut self) -> Option<Refusal> {
+        self.refused.take()
     }
 
     // ---- how many clients ------------------------------------------------------
@@ -242,11 +283,14 @@ impl Acceptor {
         let (Some(fd), true) = (&overcommit.fd, registered != overcommit.registered) else {
             return;
         };
-        let _ = match registered {
+        let changed = match registered {
             true => set.add(fd, OVERCOMMIT, EventFlags::IN),
             false => set.remove(fd),
         };
         overcommit.registered = registered;
+        if let Err(error) = changed {
+            self.refuse(error, !registered);
+        }
     }
 
     // ---- while there is no descriptor --------------------------------------------

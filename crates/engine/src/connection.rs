@@ -15,6 +15,7 @@ use crate::http1::Http1;
 use crate::link::{Link, PeerEnd, PeerSide, Stage};
 use crate::phase::Step;
 use crate::progress::{Progress, READING};
+use crate::transport::Transport;
 use crate::websocket::WebSocket;
 use prefork_wire::RemoteError;
 use rustix::event::epoll::EventFlags;
@@ -174,8 +175,13 @@ impl Connection {
     }
 
     /// Adds the events of a closed connection: those of its exchanges, then its
-    /// own. `interrupted`: the reason, if it had more to do.
-    pub(crate) fn close(mut self: Box<Self>, cx: &mut Context, interrupted: Option<&'static str>) {
+    /// own. `interrupted`: the reason, if it had more to do. Returns the
+    /// transport, which is closed when it is dropped.
+    pub(crate) fn close(
+        mut self: Box<Self>,
+        cx: &mut Context,
+        interrupted: Option<&'static str>,
+    ) -> Transport {
         // A WebSocket that has ended was not interrupted.
         let interrupted = interrupted.filter(|_| match &self.protocol {
             Protocol::WebSocket(websocket) => websocket.is_open(),
@@ -204,6 +210,7 @@ impl Connection {
                 interrupted,
             }));
         }
+        self.link.transport
     }
 }
 

@@ -12,9 +12,9 @@ use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::deadlines;
-use crate::event::{Event, ListenerNews};
+use crate::event::{Broken, Event, ListenerNews};
 use crate::handoff::main_thread::MainThread;
-use crate::handoff::queue::Received;
+use crate::handoff::queue::{Received, Sent};
 use crate::handoff::transfer::Transfer;
 use crate::link::{Flushed, Link};
 use crate::peer::Peer;
@@ -40,6 +40,16 @@ pub(crate) enum Current {
     New(u32, u64),
 }
 
+/// Whether the engine's descriptors are what they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Soundness {
+    Sound,
+    /// One is not, and the loop still turns. It was reported.
+    Turning,
+    /// The loop does not turn. It was reported.
+    Lost,
+}
+
 pub(crate) struct Core {
     pub(crate) set: PollSet,
     pub(crate) connections: Connections,
@@ -49,6 +59,10 @@ pub(crate) struct Core {
     pub(crate) main_thread: MainThread,
     pub(crate) cx: Context,
     pub(crate) current: Current,
+    soundness: Soundness,
+    /// What is to be reported of it, when the turn has nothing else to do: what the
+    /// application has written is sent first.
+    pub(crate) broken: Option<Broken>,
 }
 
 impl Core {
@@ -65,12 +79,17 @@ impl Core {
             main_thread: MainThread::new(),
             cx,
             current: Current::Nothing,
+            soundness: Soundness::Sound,
+            broken: None,
         })
     }
 
     pub(crate) fn close(&mut self) {
+        if self.soundness != Soundness::Sound {
+            self.forget_descriptors();
+        }
         if self.main_thread.guard.is_some() {
-            self.set.wake(); // the guard may be waiting for it
+            let _ = self.set.wake(); // the guard may be waiting for it
         }
         self.set.close();
         self.acceptor.close_all();
@@ -86,10 +105,59 @@ impl Core {
     /// Ends the owner's wait, if it waits. May be called on any thread.
     pub(crate) fn wake(&mut self) {
         if self.main_thread.must_be_woken() {
-            self.set.wake();
+            if let Err(error) = self.set.wake() {
+                self.report_broken("the descriptor that wakes the loop", error, true);
+            }
             // The wait may have been long: times taken before the next turn
             // need the current time.
             self.cx.clock.tick();
+        }
+    }
+
+    /// The process ends: it closes no number that may be another file's by now.
+    fn forget_descriptors(&mut self) {
+        self.acceptor.forget_all();
+        std::mem::forget(std::mem::take(&mut self.transfer));
+        std::mem::forget(std::mem::take(&mut self.connections));
+        self.set.forget();
+    }
+
+    /// Reports once that a descriptor is unusable. `turns`: the loop can go on
+    /// until the requests in flight are done.
+    pub(crate) fn report_broken(&mut self, what: &'static str, error: Errno, turns: bool) {
+        let now = match turns && self.set.is_usable() {
+            true => Soundness::Turning,
+            false => Soundness::Lost,
+        };
+        if now > self.soundness {
+            self.soundness = now;
+            self.broken = Some(Broken {
+                what,
+                error: error.into(),
+                turns: now == Soundness::Turning,
+            });
+        }
+    }
+
+    /// Takes a listening socket that cannot accept out of use. If the pool ends,
+    /// its manager has shut the socket down, and this process is about to hear
+    /// of it.
+    pub(crate) fn lose_listener(&mut self, number: u32, error: Errno) {
+        self.acceptor.close(&self.set, number);
+        self.register_queue();
+        let refusal = self.acceptor.take_refusal();
+        if self.cx.load.slot().is_none_or(Slot::pool_is_kept) {
+            let turns = refusal.is_none_or(|refusal| !refusal.stays);
+            self.report_broken("the listening socket", error, turns);
+        }
+    }
+
+    /// Takes the queue out of use. Without an error it was shut down: the manager
+    /// sees that too, and replaces it.
+    pub(crate) fn lose_queue(&mut self, error: Option<Errno>) {
+        let stays = self.transfer.leave_set(&self.set).is_err();
+        if let Some(error) = error {
+            self.report_broken("the queue of connections", error, !stays);
         }
     }
 
@@ -126,7 +194,7 @@ impl Core {
             .modify(link.transport.fd(), data, interest)
             .is_err()
         {
-            self.close_connection(key, Some("epoll rejected the connection"));
+            self.close_connection(key, Some("the program closed its descriptor"));
         }
     }
 
@@ -197,10 +265,15 @@ impl Core {
         self.wake();
         // Closing the descriptor does not remove it from the epoll set if a
         // child that the application forked has the socket open too.
-        let _ = self.set.remove(connection.link.transport.fd());
+        let removed = self.set.remove(connection.link.transport.fd());
         self.timers.clear(key);
         let listener = connection.link.listener;
-        connection.close(&mut self.cx, interrupted);
+        let transport = connection.close(&mut self.cx, interrupted);
+        if let Err(error) = removed {
+            // The number is free, or another file's: to close that would harm the program.
+            std::mem::forget(transport);
+            self.report_broken("the socket of a client", error, true);
+        }
         // After the events of the connection: on `ListenerNews::Drained` the owner
         // may exit.
         if let Some(listener) = self.acceptor.get_mut(listener) {
@@ -248,7 +321,7 @@ impl Core {
                     }
                 }
                 Received::Invalid => {}
-                Received::Nothing => return,
+                Received::Nothing | Received::Closed | Received::Broken(_) => return,
             }
         }
     }
@@ -310,7 +383,9 @@ impl Core {
     #[inline]
     pub(crate) fn register_queue(&mut self) {
         let accepting = self.acceptor.is_accepting();
-        self.transfer.register(&self.set, accepting);
+        if let Err(error) = self.transfer.register(&self.set, accepting) {
+            self.lose_queue(Some(error));
+        }
     }
 
     /// Sends a connection to a spare worker. False: it stays here.
@@ -327,12 +402,17 @@ impl Core {
             let timeout_ms = link.settings.keep_alive_timeout_ms;
             self.cx.clock.now_ms.saturating_add(timeout_ms)
         });
-        let sent = self.transfer.send(connection, &self.cx.load, due_ms);
-        if sent {
-            self.cx.load.counters.handed_off += 1;
-            self.close_connection(key, None);
+        match self.transfer.send(connection, &self.cx.load, due_ms) {
+            Sent::Yes => {
+                self.cx.load.counters.handed_off += 1;
+                self.close_connection(key, None);
+                return true;
+            }
+            Sent::No => {}
+            Sent::Closed => self.lose_queue(None),
+            Sent::Broken(error) => self.lose_queue(Some(error)),
         }
-        sent
+        false
     }
 
     /// As [`Core::hand_off`], but leaves the current connection alone: the turn

@@ -68,6 +68,8 @@ pub enum Event {
     Closed(Closed),
     /// The state of a listener has changed.
     Listener { listener: u32, news: ListenerNews },
+    /// A descriptor of the engine is unusable.
+    Broken(Broken),
     /// This process has got its maximum number of requests.
     RequestLimitReached,
 }
@@ -97,6 +99,15 @@ pub struct Closed {
     pub peer: Peer,
     /// The reason, if it had more to do.
     pub interrupted: Option<&'static str>,
+}
+
+/// A descriptor of the engine that is unusable: the program has closed it, or a
+/// process that shares it has shut it down. The process must end.
+pub struct Broken {
+    pub what: &'static str,
+    pub error: io::Error,
+    /// Turns are still possible: requests may finish.
+    pub turns: bool,
 }
 
 /// What has changed for a listener.

@@ -33,12 +33,11 @@ impl Guarded for Reactor {
     /// written again.
     fn hand_off_waiting(&mut self, reports: &mut Vec<Report>) {
         reports.clear();
-        self.core
-            .set
-            .waiter()
-            .wait(Some(&Timespec::default()), reports);
+        // If the set is unusable, the main thread finds that too.
+        let waiter = self.core.set.waiter();
+        let _ = waiter.wait(Some(&Timespec::default()), reports);
         if reports.iter().any(|&(data, _)| data == WAKEUP) {
-            self.core.set.wake();
+            let _ = self.core.set.wake();
         }
         let mut room = self.core.transfer.free_spares(&self.core.cx.load);
         let before = self.core.cx.load.counters.handed_off;

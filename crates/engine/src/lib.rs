@@ -87,7 +87,7 @@ pub use blocking_send::BlockingSend;
 pub use body::{Body, Spool};
 pub use content::{Content, FilePart, Payload};
 pub use errors::LocalError;
-pub use event::{Client, Closed, Ended, Event, ListenerNews, Overdue};
+pub use event::{Broken, Client, Closed, Ended, Event, ListenerNews, Overdue};
 pub use exchange::{ConnectionId, ExchangeId};
 pub use handoff::guard::EndStuck;
 pub use handoff::queue::Queue;

@@ -41,6 +41,17 @@ pub(crate) enum Accepted {
     Nothing,
     /// No free descriptor, or no memory for one.
     NoDescriptor(Errno),
+    /// The descriptor is not a listening socket any more: it was closed, or
+    /// shut down.
+    Broken(Errno),
+}
+
+/// Whether an error of accept(2) or of the queue's calls comes again at each call.
+pub(crate) fn is_lasting(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::FAULT
+    )
 }
 
 impl Listener {
@@ -64,6 +75,7 @@ impl Listener {
             Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                 Accepted::NoDescriptor(error)
             }
+            Err(error) if is_lasting(error) => Accepted::Broken(error),
             // Another worker accepted it, or the client has left (accept(2)).
             Err(_) => Accepted::Nothing,
         }

@@ -31,7 +31,7 @@ impl<'a> ListenerHandle<'a> {
             .acceptor
             .set_state(&self.core.set, self.number, state);
         self.core.register_queue();
-        result
+        result.map_err(io::Error::from)
     }
 
     /// Closes a listener's socket in this process. Its connections stay open.

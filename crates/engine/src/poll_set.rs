@@ -10,7 +10,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::{Errno, Result};
 use rustix::time::Timespec;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,10 +65,31 @@ impl PollSet {
     }
 
     /// Ends the wait that is going on.
-    pub(crate) fn wake(&self) {
-        if let Ok(open) = self.open() {
-            let _ = rustix::io::write(&open.wakeup, &1u64.to_ne_bytes());
+    ///
+    /// # Errors
+    /// The wakeup descriptor is not one any more. The wait ends nevertheless.
+    pub(crate) fn wake(&self) -> Result<()> {
+        let Ok(open) = self.open() else {
+            return Ok(());
+        };
+        match rustix::io::write(&open.wakeup, &1u64.to_ne_bytes()) {
+            // The counter is full, so it is readable.
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            Err(error) => {
+                if let Ok(readable) = eventfd(1, EventfdFlags::CLOEXEC) {
+                    let _ = self.add(&readable, WAKEUP, EventFlags::IN | EventFlags::ET);
+                    // It has to stay open until it is reported.
+                    let _ = readable.into_raw_fd();
+                }
+                Err(error)
+            }
         }
+    }
+
+    /// Whether its descriptor is open.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.open()
+            .is_ok_and(|open| rustix::io::fcntl_getfd(&open.epoll).is_ok())
     }
 
     /// Whether the process may open one more descriptor.
@@ -93,6 +114,11 @@ impl PollSet {
         self.0 = None;
     }
 
+    /// As [`PollSet::close`], but leaves the descriptors to the end of the process.
+    pub(crate) fn forget(&mut self) {
+        std::mem::forget(self.0.take());
+    }
+
     fn open(&self) -> Result<&Descriptors> {
         self.0.as_deref().ok_or(Errno::BADF)
     }
@@ -104,26 +130,77 @@ pub struct Waiter(Option<Arc<Descriptors>>);
 
 impl Waiter {
     /// Waits until there is something to report, and leaves it in the set.
-    /// False: there is nothing within `most` (`None`: no limit).
+    /// False: there is nothing within `most` (`None`: no limit), or the set is
+    /// unusable.
     pub(crate) fn await_readable(&self, most: Option<Duration>) -> bool {
         let Some(open) = &self.0 else {
             return false;
         };
         let most = most.and_then(|most| Timespec::try_from(most).ok());
         let mut readable = [PollFd::new(&open.epoll, PollFlags::IN)];
-        poll(&mut readable, most.as_ref()).is_ok_and(|ready| ready > 0)
+        let polled = poll(&mut readable, most.as_ref());
+        polled.is_ok()
+            && readable
+                .iter()
+                .any(|fd| fd.revents().contains(PollFlags::IN))
     }
 
     /// Appends what is ready within `timeout` (`None`: no limit) to `reports`;
     /// nothing if a signal came first, or the set is closed.
-    pub fn wait(&self, timeout: Option<&Timespec>, reports: &mut Vec<Report>) {
+    ///
+    /// # Errors
+    /// The descriptor is not an epoll set any more: each further call fails.
+    pub fn wait(&self, timeout: Option<&Timespec>, reports: &mut Vec<Report>) -> Result<()> {
         let Some(open) = &self.0 else {
-            return;
+            return Ok(());
         };
         let mut room = [MaybeUninit::<epoll::Event>::uninit(); REPORTS];
-        // With a valid set the only possible error is EINTR (epoll_wait(2)).
-        if let Ok((ready, _)) = epoll::wait(&open.epoll, &mut room, timeout) {
-            reports.extend(ready.iter().map(|event| (event.data.u64(), event.flags)));
+        match epoll::wait(&open.epoll, &mut room, timeout) {
+            Ok((ready, _)) => {
+                reports.extend(ready.iter().map(|event| (event.data.u64(), event.flags)));
+                Ok(())
+            }
+            Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::mem::ManuallyDrop;
+    use std::os::fd::{AsRawFd, FromRawFd};
+
+    /// Has a descriptor name another file, as when a program closes the number
+    /// and opens it again.
+    fn replace(fd: &OwnedFd) {
+        let other = File::open("/dev/null").unwrap();
+        // SAFETY: the number stays open, and its owner closes it.
+        let mut number = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) });
+        rustix::io::dup2(&other, &mut number).unwrap();
+    }
+
+    #[test]
+    fn a_wakeup_that_is_lost_ends_the_wait_and_says_so() {
+        let set = PollSet::new(WAKEUP).unwrap();
+        replace(&set.open().unwrap().wakeup);
+        assert_eq!(set.wake(), Err(Errno::BADF), "it is open to read only");
+        let mut reports = Vec::new();
+        set.waiter()
+            .wait(Some(&Timespec::default()), &mut reports)
+            .unwrap();
+        assert_eq!(reports, [(WAKEUP, EventFlags::IN)]);
+    }
+
+    #[test]
+    fn a_set_that_is_lost_is_an_error() {
+        let set = PollSet::new(WAKEUP).unwrap();
+        replace(&set.open().unwrap().epoll);
+        let waited = set
+            .waiter()
+            .wait(Some(&Timespec::default()), &mut Vec::new());
+        assert_eq!(waited, Err(Errno::INVAL));
     }
 }

@@ -26,6 +26,7 @@ use crate::scoreboard::Slot;
 use crate::settings::ListenerSettings;
 use crate::turn::Turn;
 use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -110,7 +111,8 @@ impl Reactor {
     /// Begins a wait. Returns its longest duration in milliseconds; `None`: no
     /// limit.
     pub fn prepare(&mut self) -> Option<u64> {
-        if !self.core.cx.events.is_empty() || self.core.connections.any_scheduled() {
+        let core = &self.core;
+        if !core.cx.events.is_empty() || core.connections.any_scheduled() || core.broken.is_some() {
             return Some(0);
         }
         self.core.main_thread.activity = Activity::Waiting;
@@ -132,6 +134,12 @@ impl Reactor {
     /// Begins a turn with the reports of the wait.
     pub fn woken(&mut self, reports: &[Report]) {
         self.turn.begin(&mut self.core, reports);
+    }
+
+    /// The wait has failed: no turn is possible any more. [`Event::Broken`]
+    /// follows.
+    pub fn lose_set(&mut self, error: Errno) {
+        self.core.report_broken("the epoll set", error, false);
     }
 
     /// Ends the owner's wait, if it waits. May be called on any thread.

@@ -73,6 +73,9 @@ impl Turn {
         load.counters.busy_ns += clock.since_tick_ns();
         load.publish(clock.now_ns);
         core.register_queue();
+        if let Some(refusal) = core.acceptor.take_refusal() {
+            core.report_broken("a listening socket", refusal.error, !refusal.stays);
+        }
         self.nested_ready
     }
 
@@ -101,7 +104,8 @@ impl Turn {
             } else if let Some(key) = self.expired.pop() {
                 expire(core, key);
             } else {
-                return core.cx.events.pop_front();
+                let event = core.cx.events.pop_front();
+                return event.or_else(|| core.broken.take().map(Event::Broken));
             }
         }
     }
@@ -310,6 +314,10 @@ fn accept(core: &mut Core, number: u32) -> Option<u32> {
             core.report_no_descriptor(number, error);
             None
         }
+        Accepted::Broken(error) => {
+            core.lose_listener(number, error);
+            None
+        }
     }
 }
 
@@ -330,6 +338,8 @@ fn adopt(core: &mut Core) -> Option<u32> {
             }
             Received::Invalid => {}
             Received::Nothing => return None,
+            Received::Closed => core.lose_queue(None),
+            Received::Broken(error) => core.lose_queue(Some(error)),
         }
     }
     None

@@ -93,7 +93,10 @@ impl Worker {
             tv_nsec: (wait_ms * 1_000_000) as _,
         };
         let mut reports = Vec::new();
-        self.engine.waiter().wait(Some(&timeout), &mut reports);
+        self.engine
+            .waiter()
+            .wait(Some(&timeout), &mut reports)
+            .unwrap();
         self.engine.woken(&reports);
         let mut responded = 0;
         while let Some(event) = self.engine.next_event() {

@@ -23,7 +23,7 @@ fn respond_one(engine: &mut Reactor, content: Content<'_>) {
     loop {
         engine.prepare();
         let mut reports = Vec::new();
-        engine.waiter().wait(None, &mut reports);
+        engine.waiter().wait(None, &mut reports).unwrap();
         engine.woken(&reports);
         while let Some(event) = engine.next_event() {
             if let Event::Request { client, .. } = event {

@@ -45,7 +45,9 @@ impl Server {
         let wait_ms = self.engine.prepare();
         let waiter = self.engine.waiter();
         let mut reports = Vec::new();
-        waiter.wait(wait_ms.map(timespec).as_ref(), &mut reports);
+        waiter
+            .wait(wait_ms.map(timespec).as_ref(), &mut reports)
+            .unwrap();
         self.engine.woken(&reports);
         while let Some(event) = self.engine.next_event() {
             react(&mut self.engine, event);
@@ -147,7 +149,7 @@ fn a_response_from_another_thread_ends_the_wait() {
     };
     let mut reports = Vec::new();
     let began = Instant::now();
-    waiter.wait(Some(&timespec(10_000)), &mut reports);
+    waiter.wait(Some(&timespec(10_000)), &mut reports).unwrap();
     assert!(began.elapsed() < Duration::from_secs(5));
     other.join().unwrap();
     let mut engine = engine.lock().unwrap();
@@ -174,7 +176,8 @@ fn one_thread_alone_never_wakes_itself() {
     server
         .engine
         .waiter()
-        .wait(Some(&timespec(0)), &mut reports);
+        .wait(Some(&timespec(0)), &mut reports)
+        .unwrap();
     assert!(reports.is_empty(), "and no system call was made for it");
 }
 

@@ -78,6 +78,7 @@ impl Engine {
     ///
     /// Raises SystemExit and KeyboardInterrupt if a service raises them; any
     /// other exception costs one request and goes to `sys.unraisablehook`.
+    /// Raises OSError if the epoll set is unusable.
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         // A task may have dropped its response between two turns. The service
         // that is called for it may schedule work for asyncio: then there is no
@@ -91,15 +92,24 @@ impl Engine {
             (engine.waiter(), engine.prepare())
         };
         let mut reports = std::mem::take(&mut *locked(&self.reports));
-        match shorter(timeout, wait_ms) {
+        let waited = match shorter(timeout, wait_ms) {
             Some(wait) if wait == NO_TIME => waiter.wait(Some(&wait), &mut reports),
             wait => py.detach(|| waiter.wait(wait.as_ref(), &mut reports)),
+        };
+        {
+            let mut engine = self.core.engine();
+            if let Err(error) = waited {
+                engine.lose_set(error);
+            }
+            engine.woken(&reports);
         }
-        self.core.engine().woken(&reports);
         reports.clear();
         *locked(&self.reports) = reports;
         self.serve(py)?;
-        Ok(self.core.engine().end_turn())
+        let nested_ready = self.core.engine().end_turn();
+        waited
+            .map(|()| nested_ready)
+            .map_err(|error| std::io::Error::from(error).into())
     }
 
     /// Serves the clients of a listening, non-blocking socket, whose descriptor
@@ -204,6 +214,14 @@ impl Engine {
     fn set_max_requests(&self, requests: u64, callback: Py<PyAny>) {
         self.core.engine().set_max_requests(requests);
         self.dispatcher.when_request_limit_reached(callback);
+    }
+
+    /// Has `callback(what, turns)` called when a descriptor of the engine is
+    /// unusable, because the program closed it or a process that shares it shut it
+    /// down. `what` says which, and the system's error. The process must end: at
+    /// once if `turns` is False, or when its requests are done.
+    fn when_broken(&self, callback: Py<PyAny>) {
+        self.dispatcher.when_broken(callback);
     }
 
     /// Worker: becomes draining on the scoreboard.

@@ -51,11 +51,11 @@ def end_process() -> NoReturn:
         sys.excepthook(type(error), error, error.__traceback__)
     else:
         status = 0
-    exit_child(status)
+    exit_at_once(status)
 
 
-def exit_child(status: int) -> NoReturn:
-    """Ends this child, and writes out what it has logged and printed."""
+def exit_at_once(status: int) -> NoReturn:
+    """Ends this process with nothing but what it has logged and printed written out."""
     logging.shutdown()
     flush_output()
     os._exit(status)

@@ -21,10 +21,13 @@ from collections.abc import Callable, Collection
 from prefork._engine import BlockedSignals, Engine
 from prefork.errors import OutOfResources, PreforkError
 from prefork.kernel.exits import is_of_task, report
-from prefork.kernel.forking import end_process, exit_child, flush_output, prepare_memory
+from prefork.kernel.forking import end_process, exit_at_once, flush_output, prepare_memory
 from prefork.kernel.loop import EngineLoop, Loop
 
 logger = logging.getLogger("prefork.kernel")
+
+BROKEN = 71
+"""Exit status of a process whose descriptors are unusable: EX_OSERR of sysexits(3)."""
 
 
 class Phase(enum.Enum):
@@ -46,6 +49,8 @@ class Run(ABC):
         self._between: deque[Callable[[], object]] = deque()
         self._on_start: list[Callable[[], object]] = []
         self._on_stop: list[Callable[[], object]] = []
+        self._on_broken: list[Callable[[], object]] = []
+        self._exit_status = 0
         self._holds: dict[int, object] = {}
         self._exit_owners: list[Callable[[BaseException], bool]] = []
         self._is_child = False
@@ -113,6 +118,13 @@ class Run(ABC):
         """Calls `function` when `run()` ends, last registered first, while the loop still exists."""
         self._on_stop.append(function)
 
+    def on_broken(self, function: Callable[[], object]) -> None:
+        """Calls `function` when a descriptor of the engine is unusable. It ends the work of this process.
+
+        It is called once. `run()` then ends with the exit status BROKEN.
+        """
+        self._on_broken.append(function)
+
     def hold(self, owner: object) -> None:
         """Keeps `run()` going for something the kernel cannot see, such as a listening server.
 
@@ -163,6 +175,8 @@ class Run(ABC):
                 function()
             self._begin()
             self._turn()
+            if self._exit_status:
+                raise SystemExit(self._exit_status)
         except PreforkError as error:
             print(f"prefork: {error}", file=sys.stderr)
             raise SystemExit(2) from error
@@ -175,6 +189,8 @@ class Run(ABC):
 
     def _open(self) -> None:
         self._loop = self.loop_factory(self._may_wait)
+        self._exit_status = 0
+        self._loop.engine.when_broken(self._engine_broken)
         self._phase = Phase.BETWEEN_TURNS
         self._attach(self._loop)
 
@@ -232,6 +248,25 @@ class Run(ABC):
         self.stop()
         return False
 
+    def _engine_broken(self, what: str, turns: bool) -> None:
+        """The engine cannot go on. `turns`: its requests can still finish. Otherwise the process ends here:
+        nothing that needs the loop can be closed."""
+        self._exit_status = BROKEN
+        finishes = turns and bool(self._on_broken)
+        logger.critical(
+            "%s: the program closed a descriptor that is not its own, or shut down a socket that processes "
+            "share; %s",
+            what,
+            "finishing the requests, then ending" if finishes else "ending",
+        )
+        try:
+            for function in self._on_broken if finishes else ():
+                function()
+        except OSError:
+            finishes = False  # what it closes was closed as well
+        if not finishes:
+            exit_at_once(BROKEN)
+
     def _close(self) -> None:
         if (loop := self._loop) is None:
             return
@@ -285,7 +320,7 @@ class Run(ABC):
             self._open()
         except OSError as error:
             print(f"prefork: a child cannot begin: {OutOfResources.from_refusal(error)}", file=sys.stderr)
-            exit_child(1)
+            exit_at_once(1)
         except BaseException:
             end_process()
 

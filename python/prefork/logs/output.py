@@ -10,6 +10,7 @@ This file must not know what the lines are.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import select
@@ -33,6 +34,7 @@ class Output:
 
     def __init__(self, descriptor: int, name: str) -> None:
         self._name = name
+        self._given = descriptor
         self._descriptor, self._write = _without_waiting(descriptor)
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
@@ -63,8 +65,18 @@ class Output:
             return data
         except BlockingIOError:
             return data
-        except OSError:  # a full disk, or a reader that has gone
+        except OSError as error:  # a full disk, or a reader that has gone
+            if error.errno == errno.EBADF and self._descriptor != self._given:
+                return self._attempt_given(data)
             return b""
+
+    def _attempt_given(self, data: bytes) -> bytes:
+        """The program has closed our descriptor of the file, and not its own."""
+        try:
+            self._descriptor, self._write = _without_waiting(self._given)
+        except OSError:
+            return b""
+        return self._attempt(data)
 
     def _keep(self, data: bytes) -> None:
         with self._lock:

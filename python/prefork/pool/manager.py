@@ -20,6 +20,7 @@ from prefork.errors import GlueInUse, ScoreboardUnavailable
 from prefork.pool.resources import PoolResources
 from prefork.pool.role import UNUSED_SIGNALS_OF_MANAGER, PoolMember
 from prefork.pool.scoreboard import format_states
+from prefork.pool.shared_sockets import SharedSockets
 from prefork.pool.spawner import Spawner
 from prefork.pool.supervisor import Supervisor
 from prefork.server.role import Role
@@ -62,6 +63,7 @@ class Manager(Role, PoolMember):
         self._stopping = False
         self._resources: PoolResources | None = None
         self._supervisor: Supervisor | None = None
+        self._shared: SharedSockets | None = None
         self._retry: TimerHandle | None = None
         self._show: Handle | None = None
 
@@ -96,6 +98,7 @@ class Manager(Role, PoolMember):
 
     def _start(self) -> None:
         supervisor = self._supervisor or self._open()
+        self._watch_shared()
         supervisor.start()
         # It comes after the forks that were just requested: `setup_handler` is called when workers exist.
         self._kernel.between_turns(self._call_serving_hooks)
@@ -129,6 +132,7 @@ class Manager(Role, PoolMember):
         self._supervisor = supervisor = Supervisor(
             kernel.loop, options, resources, self._make_spawner(self), self._tell, self._emptied
         )
+        self._shared = SharedSockets(kernel.loop, self._replace_shut)
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)
         kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
         if options.debug_scoreboard:
@@ -140,6 +144,27 @@ class Manager(Role, PoolMember):
         self.resources.clear_wakeup()
         if self._supervisor is not None:
             self._supervisor.act()
+
+    # --- sockets that a worker shuts down ------------------------------------------------------------------
+
+    def _watch_shared(self) -> None:
+        if self._shared is not None:
+            sockets = self.listener.sockets
+            listening = [] if sockets is None else [one.fileno() for one in sockets.sockets]
+            self._shared.watch([self.resources.queue_fileno, *listening])
+
+    def _replace_shut(self, fileno: int) -> None:
+        """A process of the pool has shut down a socket that all of them need."""
+        assert self._supervisor is not None
+        if fileno == self.resources.queue_fileno:
+            logger.error("a worker has shut down the queue of the pool: making another, and new workers")
+            self.resources.renew_queue()
+            self._supervisor.replace()
+            self._watch_shared()
+        else:
+            logger.error("a worker has shut down the listening socket: making another, and new workers")
+            self.stop_listen()
+            self.start_listen()
 
     def _show_states(self) -> None:
         logger.warning("%s", format_states(self.resources.board))
@@ -158,16 +183,20 @@ class Manager(Role, PoolMember):
             self._retry = None
         if self._supervisor is not None and not self._stopping:
             self._supervisor.pause()
+        if self._shared is not None:
+            self._shared.watch([self.resources.queue_fileno])
         return self.listener.close()
 
     def shutdown(self, *, graceful: bool) -> None:
         """Ends the server: the workers finish within `graceful_timeout`, or are killed."""
         self._stopping = True
+        # The workers are told first. To close the sockets shuts them down, which in a pool that goes on is an
+        # error for a worker.
+        if self._supervisor is not None:
+            self._supervisor.stop(graceful=graceful)
         self.stop_listen()
         if self._supervisor is None:
             self._ended()
-        else:
-            self._supervisor.stop(graceful=graceful)
 
     def replace_workers(self) -> None:
         if self._supervisor is not None:
@@ -199,6 +228,9 @@ class Manager(Role, PoolMember):
             self._show.cancel()
         loop.remove_reader(self._resources.board.wakeup_fileno())
         loop.remove_reader(self._resources.socket.fileno())
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
         self._drop_pool()
 
     def discard(self) -> None:
@@ -217,5 +249,7 @@ class Manager(Role, PoolMember):
         """
         if self._supervisor is not None:
             self._supervisor.discard()
+        if self._shared is not None:
+            self._shared.discard()
         if self._resources is not None:
             self._resources.close()

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from prefork._engine import Engine
 
 
+def _make_queue() -> tuple[socket.socket, socket.socket]:
+    """The central queue. The manager holds both ends, so what is in the queue survives the workers."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+
+
 class PoolResources:
     """`capacity` is the number of slots; `glue` None takes a free name.
 
@@ -34,8 +39,7 @@ class PoolResources:
             # Readable while no spare is left and none will come: active workers then accept as well.
             self._overcommit_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             undo.callback(os.close, self._overcommit_fd)
-            # The manager holds both ends, so what is in the queue survives the workers.
-            self._queue = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+            self._queue = _make_queue()
             for end in self._queue:
                 undo.callback(end.close)
             self.socket = ScoreboardSocket(self.board, glue)
@@ -55,10 +59,22 @@ class PoolResources:
         if wanted == self._overcommits:
             return
         self._overcommits = wanted
-        if wanted:
-            os.eventfd_write(self._overcommit_fd, 1)
-        else:
-            os.eventfd_read(self._overcommit_fd)
+        with contextlib.suppress(BlockingIOError):  # a worker has changed the number
+            if wanted:
+                os.eventfd_write(self._overcommit_fd, 1)
+            else:
+                os.eventfd_read(self._overcommit_fd)
+
+    @property
+    def queue_fileno(self) -> int:
+        """The end of the queue from which workers adopt."""
+        return self._queue[1].fileno()
+
+    def renew_queue(self) -> None:
+        """Makes another queue, for the workers that are forked from now on (manager). Raises OSError."""
+        for end in self._queue:
+            end.close()
+        self._queue = _make_queue()
 
     def join(self, engine: Engine, index: int, *, concurrency: int, guarded: bool) -> None:
         """Makes the engine of this process that of the worker in slot `index` (worker).

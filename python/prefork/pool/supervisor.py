@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prefork._engine import STUCK
+from prefork.kernel.run import BROKEN
 from prefork.pool import policy
 from prefork.pool.policy import PolicyState, PoolLimits
 from prefork.pool.spawner import Process, Spawner
@@ -311,4 +312,6 @@ def _request(record: Mapping[str, Any] | None, now: float) -> str | None:
 
 
 def _ending(status: int) -> str:
+    if status == BROKEN:
+        return f"exit status {status}: a descriptor that it needs was closed or shut down"
     return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"

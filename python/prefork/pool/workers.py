@@ -16,6 +16,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from prefork.kernel.run import BROKEN
 from prefork.pool.policy import Slot, State
 
 EARLY_S = 1.0
@@ -191,7 +192,8 @@ def _start_draining(worker: Worker, now: float) -> None:
 def _judge(worker: Worker, state: int, status: int, now: float, *, stuck: bool) -> Exit:
     if stuck:
         return Exit.STUCK
-    if worker.end_signal or state == State.DRAINING:
+    # One whose descriptors are unusable drains by itself, and its successor may find the same.
+    if (worker.end_signal or state == State.DRAINING) and status != BROKEN:
         return Exit.EXPECTED if status in (0, -worker.end_signal) else Exit.UNCLEAN
     if not worker.booted and state == State.STARTING:
         return Exit.BOOT_FAILED

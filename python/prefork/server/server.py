@@ -63,6 +63,7 @@ class HTTPServer(Session):
         kernel.add(self)
         kernel.on_start(self._open)
         kernel.on_stop(self._run_ended)
+        kernel.on_broken(self._engine_broken)
 
     def configure(self, **options: object) -> None:
         """Changes options before the server runs. Raises OptionError."""
@@ -235,6 +236,12 @@ class HTTPServer(Session):
         """The kernel stops, for whatever reason."""
         if self.kernel is not None:
             self._role.run_ended()
+
+    def _engine_broken(self) -> None:
+        """The engine can only finish what it has: this process ends."""
+        if self.kernel is not None:
+            self._signalled = True
+            self.shutdown(graceful=True)
 
     def _discard(self) -> None:
         """This process was forked to be a worker of another server."""

@@ -60,7 +60,8 @@ class ListeningSockets:
         ours = os.getpid() == self._owner
         for listener in self.sockets:
             if ours:
-                listener.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # a worker has shut it down
+                    listener.shutdown(socket.SHUT_RDWR)
             listener.close()
         if self._path and ours:
             path, identity = self._path

@@ -15,6 +15,7 @@ import pytest
 from prefork.errors import BindError, OptionError, UnknownEvent, UnknownSession
 from prefork.kernel.events import event
 from prefork.kernel.kernel import Kernel, Session
+from prefork.kernel.run import BROKEN
 
 
 @pytest.fixture
@@ -612,6 +613,37 @@ def test_an_exception_between_turns_ends_run(kernel: Kernel) -> None:
     kernel.between_turns(broken)
     with pytest.raises(ZeroDivisionError):
         kernel.run()
+
+
+def test_a_broken_engine_ends_run_with_a_status_when_its_work_is_done(
+    kernel: Kernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel.on_broken(kernel.stop)
+    kernel.on_start(lambda: kernel.loop.call_soon(kernel._engine_broken, "the queue: Bad file", True))
+    kernel.hold(kernel)
+    with pytest.raises(SystemExit) as raised:
+        kernel.run()
+    assert raised.value.code == BROKEN
+    assert "the queue: Bad file: the program closed a descriptor that is not its own" in caplog.text
+
+
+@pytest.mark.parametrize("turns", [True, False])
+def test_an_engine_that_cannot_turn_or_has_no_work_ends_the_process_at_once(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, turns: bool
+) -> None:
+    def leave(status: int) -> None:
+        ended.append(status)
+        kernel.stop()
+
+    ended: list[int] = []
+    monkeypatch.setattr("prefork.kernel.run.exit_at_once", leave)
+    if not turns:
+        kernel.on_broken(lambda: pytest.fail("there is nothing to wait for"))
+    kernel.on_start(lambda: kernel.loop.call_soon(kernel._engine_broken, "the epoll set: Bad file", turns))
+    kernel.hold(kernel)
+    with pytest.raises(SystemExit):
+        kernel.run()
+    assert ended == [BROKEN]
 
 
 def test_a_fork_anywhere_else_is_refused(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:

@@ -49,6 +49,17 @@ def test_what_a_full_pipe_does_not_take_is_written_when_it_is_read(pipe):
     wait_until(lambda: is_done(output), "the thread to end")
 
 
+def test_a_program_that_closes_every_other_descriptor_keeps_its_log(pipe):
+    output = Output(pipe[1], "the log")
+    assert output._descriptor != pipe[1]
+    os.close(output._descriptor)
+    output.write(LINE)
+    assert read_lines(pipe[0], 1) == [LINE]
+    os.close(output._descriptor)
+    os.close(pipe[1])
+    output.write(LINE)  # nowhere
+
+
 def test_beyond_the_limit_the_latest_lines_are_lost_and_counted(pipe, monkeypatch, caplog):
     monkeypatch.setattr(module, "LIMIT_BYTES", 1000)
     output = Output(pipe[1], "the log")

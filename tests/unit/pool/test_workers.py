@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from prefork.kernel.run import BROKEN
 from prefork.pool.policy import Slot, State
 from prefork.pool.workers import EARLY_S, Exit, Workers
 
@@ -224,6 +225,15 @@ def test_one_that_says_it_starts_again_has_booted_all_the_same(workers: Workers)
     index = add(workers)
     workers.update([SPARE] * 4, 11.0)
     assert workers.reap(index, STARTING, 1, 100.0) is Exit.DIED
+
+
+@pytest.mark.parametrize(("age_s", "end"), [(EARLY_S / 2, Exit.EARLY), (EARLY_S * 2, Exit.DIED)])
+def test_one_that_drains_with_unusable_descriptors_did_not_end_as_expected(
+    workers: Workers, age_s: float, end: Exit
+) -> None:
+    index = add(workers, now=10.0)
+    workers.update([DRAINING] * 4, 10.0)
+    assert workers.reap(index, DRAINING, BROKEN, 10.0 + age_s) is end
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ fn a_process_without_a_descriptor_accepts_nothing_at_all() {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
     transfer.join(Queue::new(sender, receiver));
     let mut accepts = |acceptor: &Acceptor| {
-        transfer.register(&set, acceptor.is_accepting());
+        transfer.register(&set, acceptor.is_accepting()).unwrap();
         (acceptor.is_accepting(), transfer.is_registered())
     };
     for _ in 0..2 {

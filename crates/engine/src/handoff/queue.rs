@@ -6,12 +6,15 @@
 //! at worst costs a connection that serves nothing. Knows no connection and no
 //! reactor.
 
+use crate::listener::is_lasting;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
+    SendAncillaryMessage, SendFlags, SocketType,
 };
+use rustix::time::Timespec;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -52,6 +55,21 @@ pub(crate) enum Received {
     /// A message that no worker sends.
     Invalid,
     Nothing,
+    /// A process that shares the queue has shut it down.
+    Closed,
+    /// The descriptor is not the queue's any more.
+    Broken(Errno),
+}
+
+/// The result of a hand-off.
+pub(crate) enum Sent {
+    Yes,
+    /// The connection stays here: it may not move now, or the queue is full.
+    No,
+    /// As [`Received::Closed`].
+    Closed,
+    /// As [`Received::Broken`].
+    Broken(Errno),
 }
 
 pub struct Queue {
@@ -87,11 +105,19 @@ impl Queue {
         bytes as usize / MESSAGE_BYTES
     }
 
+    /// Whether its sockets were shut down. An empty message looks the same to
+    /// recvmsg(2).
+    fn is_shut(&self) -> bool {
+        let mut fds = [PollFd::new(&self.receiver, PollFlags::RDHUP)];
+        let polled = poll(&mut fds, Some(&Timespec::default()));
+        polled.is_ok_and(|ready| ready > 0)
+    }
+
     /// Sends a connection. The caller closes its own descriptor.
     ///
     /// # Errors
     /// `AGAIN` if the queue is full, `TOOMANYREFS` if too many descriptors are
-    /// in flight. Nothing was sent then.
+    /// in flight, `PIPE` if it was shut down. Nothing was sent then.
     pub(crate) fn send(
         &mut self,
         connection: BorrowedFd<'_>,
@@ -109,6 +135,12 @@ impl Queue {
         sent.map(drop)
     }
 
+    /// Whether the descriptor to send to is another one by now. Otherwise it is
+    /// the connection's that sendmsg(2) rejects.
+    pub(crate) fn is_gone(&self) -> bool {
+        rustix::net::sockopt::socket_type(&self.sender) != Ok(SocketType::SEQPACKET)
+    }
+
     /// Receives the next connection.
     pub(crate) fn receive(&self) -> Received {
         // One byte more than a message has, to recognise a longer one.
@@ -120,8 +152,12 @@ impl Queue {
         let received = rustix::net::recvmsg(&self.receiver, &mut vector, &mut ancillary, flags);
         let bytes = match received {
             Ok(received) => received.bytes,
+            Err(error) if is_lasting(error) => return Received::Broken(error),
             Err(_) => return Received::Nothing,
         };
+        if bytes == 0 && self.is_shut() {
+            return Received::Closed;
+        }
         let mut descriptors = ancillary.drain().filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
             _ => None,
@@ -140,7 +176,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use rustix::net::{AddressFamily, Shutdown, SocketFlags, socketpair};
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
@@ -196,6 +232,23 @@ mod tests {
         assert!(matches!(queue.receive(), Received::Connection(..)));
         queue.send(ours.as_fd(), metadata_of(0)).unwrap();
         assert!(!queue.is_full);
+    }
+
+    #[test]
+    fn a_queue_that_was_shut_down_is_closed_and_an_empty_message_is_not() {
+        for how in [Shutdown::Read, Shutdown::Write, Shutdown::Both] {
+            let mut queue = queue();
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            let mut no_rights = SendAncillaryBuffer::default();
+            rustix::net::sendmsg(&queue.sender, &[], &mut no_rights, SendFlags::empty()).unwrap();
+            assert!(matches!(queue.receive(), Received::Invalid));
+            rustix::net::shutdown(&queue.receiver, how).unwrap();
+            if how == Shutdown::Write {
+                continue; // it is only received from
+            }
+            assert!(matches!(queue.receive(), Received::Closed));
+            assert_eq!(queue.send(ours.as_fd(), metadata_of(1)), Err(Errno::PIPE));
+        }
     }
 
     #[test]

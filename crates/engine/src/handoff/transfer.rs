@@ -7,10 +7,11 @@
 //! that may accept may adopt.
 
 use crate::connection::Connection;
-use crate::handoff::queue::{Metadata, Queue, Received};
-use crate::listener::ACCEPTING;
+use crate::handoff::queue::{Metadata, Queue, Received, Sent};
+use crate::listener::{ACCEPTING, is_lasting};
 use crate::load::Load;
 use crate::poll_set::{PollSet, QUEUE};
+use rustix::io::Errno;
 
 #[derive(Default)]
 pub(crate) struct Transfer {
@@ -26,10 +27,25 @@ impl Transfer {
         self.queue = None;
     }
 
-    /// Sends a connection to a spare worker. False: it stays here.
-    pub(crate) fn send(&mut self, connection: &Connection, load: &Load, due_ms: u64) -> bool {
+    /// As [`Transfer::leave`], for a process that goes on.
+    ///
+    /// # Errors
+    /// The epoll set goes on to report the queue: its descriptor is another one.
+    pub(crate) fn leave_set(&mut self, set: &PollSet) -> Result<(), Errno> {
+        let Some(queue) = self.queue.take().filter(|queue| queue.registered) else {
+            return Ok(());
+        };
+        let removed = set.remove(queue.receiver());
+        if removed.is_err() {
+            std::mem::forget(queue); // the number is another file's
+        }
+        removed
+    }
+
+    /// Sends a connection to a spare worker.
+    pub(crate) fn send(&mut self, connection: &Connection, load: &Load, due_ms: u64) -> Sent {
         let Some(queue) = &mut self.queue else {
-            return false;
+            return Sent::No;
         };
         let link = &connection.link;
         let metadata = Metadata {
@@ -37,9 +53,15 @@ impl Transfer {
             requests: connection.requests(),
             due_ms,
         };
-        connection.may_move()
-            && load.pool_is_kept()
-            && queue.send(link.transport.fd(), metadata).is_ok()
+        if !connection.may_move() || !load.pool_is_kept() {
+            return Sent::No;
+        }
+        match queue.send(link.transport.fd(), metadata) {
+            Ok(()) => Sent::Yes,
+            Err(Errno::PIPE) => Sent::Closed,
+            Err(error) if is_lasting(error) && queue.is_gone() => Sent::Broken(error),
+            Err(_) => Sent::No,
+        }
     }
 
     /// Whether a connection of a draining listener will be handed off after its
@@ -69,17 +91,23 @@ impl Transfer {
 
     /// Keeps the queue's receiver in the epoll set exactly while a listener is
     /// in it.
-    pub(crate) fn register(&mut self, set: &PollSet, accepting: bool) {
+    ///
+    /// # Errors
+    /// Its descriptor is another one by now.
+    #[inline]
+    pub(crate) fn register(&mut self, set: &PollSet, accepting: bool) -> Result<(), Errno> {
         let Some(queue) = &mut self.queue else {
-            return;
+            return Ok(());
         };
-        if accepting != queue.registered {
-            let _ = match accepting {
-                true => set.add(queue.receiver(), QUEUE, ACCEPTING),
-                false => set.remove(queue.receiver()),
-            };
-            queue.registered = accepting;
+        if accepting == queue.registered {
+            return Ok(());
         }
+        match accepting {
+            true => set.add(queue.receiver(), QUEUE, ACCEPTING)?,
+            false => set.remove(queue.receiver())?,
+        }
+        queue.registered = accepting;
+        Ok(())
     }
 
     pub(crate) fn is_registered(&self) -> bool {

@@ -12,7 +12,7 @@ mod unanswered;
 use crate::core::{Core, locked};
 use crate::pending::Notice;
 use crate::service::Service;
-use prefork_engine::{Event, ListenerNews};
+use prefork_engine::{Broken, Event, ListenerNews};
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -23,6 +23,8 @@ pub(crate) struct Dispatcher {
     services: Mutex<Arc<Vec<Arc<Service>>>>,
     /// Called once, when this process has got its maximum number of requests.
     request_limit_reached: Mutex<Option<Py<PyAny>>>,
+    /// Called when a descriptor of the engine is unusable.
+    broken: Mutex<Option<Py<PyAny>>>,
     /// Called when the last connection of a draining listener is closed.
     drained: Mutex<HashMap<u32, Py<PyAny>>>,
 }
@@ -33,6 +35,7 @@ impl Dispatcher {
             core: Arc::clone(core),
             services: Mutex::default(),
             request_limit_reached: Mutex::default(),
+            broken: Mutex::default(),
             drained: Mutex::default(),
         }
     }
@@ -52,6 +55,22 @@ impl Dispatcher {
         drop(former); // after the lock is released: freeing it may run Python
     }
 
+    pub(crate) fn when_broken(&self, callback: Py<PyAny>) {
+        let former = locked(&self.broken).replace(callback);
+        drop(former);
+    }
+
+    fn report_broken(&self, py: Python<'_>, broken: &Broken) -> PyResult<()> {
+        let callback = locked(&self.broken)
+            .as_ref()
+            .map(|callback| callback.clone_ref(py));
+        let text = format!("{}: {}", broken.what, broken.error);
+        match callback {
+            Some(callback) => callback.call1(py, (text, broken.turns)).map(drop),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn when_drained(&self, listener: u32, callback: Py<PyAny>) {
         let former = locked(&self.drained).insert(listener, callback);
         drop(former);
@@ -66,6 +85,8 @@ impl Dispatcher {
         drop(services);
         let drained = std::mem::take(&mut *locked(&self.drained));
         drop(drained);
+        let broken = locked(&self.broken).take();
+        drop(broken);
     }
 
     /// Passes an event to Python. `services` are those of this turn.
@@ -109,6 +130,7 @@ impl Dispatcher {
             Event::Listener { listener, news } => {
                 self.listener_changed(py, service(listener), listener, news)
             }
+            Event::Broken(broken) => self.report_broken(py, &broken),
             Event::RequestLimitReached => {
                 let callback = locked(&self.request_limit_reached).take();
                 progress::call(py, callback)
