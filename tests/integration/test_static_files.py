@@ -511,6 +511,13 @@ def test_of_several_ranges_one_that_can_be_had_is_a_part_and_none_is_416(server:
     assert (status, fields["content-range"]) == (416, "bytes */10")
 
 
+def test_several_ranges_of_a_compressed_sibling_are_the_whole(server: Server) -> None:
+    asked = {"Range": "bytes=0-1,3-4", "Accept_Encoding": "br"}
+    status, fields, body = get(server, "/static/app.js", **asked)
+    assert (status, fields["content-encoding"], body) == (200, "br", b"brotli")
+    assert get(server, "/static/app.js", **asked | {"Range": "bytes=0-1"})[::2] == (206, b"br")
+
+
 def test_ranges_are_for_get_alone_and_for_what_the_client_has(server: Server) -> None:
     several = {"Range": "bytes=0-1,3-4"}
     status, fields, body = server.request("/static/a.txt", "HEAD", headers=several)

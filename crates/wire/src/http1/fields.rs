@@ -106,15 +106,15 @@ const BAD_NAME: RemoteError = RemoteError::bad_request("header name is not a tok
 const BAD_VALUE: RemoteError = RemoteError::bad_request("control byte in a header value");
 const TOO_MANY: RemoteError = RemoteError {
     status: 431,
-    reason: "too many header lines",
+    reason: "more header lines than max_fields",
 };
 const LINE_TOO_LONG: RemoteError = RemoteError {
     status: 431,
-    reason: "header line too long",
+    reason: "header line longer than max_line",
 };
 const SECTION_TOO_LONG: RemoteError = RemoteError {
     status: 431,
-    reason: "header section too long",
+    reason: "head longer than max_head, or trailers longer than 16 KiB",
 };
 
 impl FieldLines {

@@ -35,7 +35,7 @@ const UNKNOWN_ENCODING: RemoteError = RemoteError {
 };
 pub(crate) const BODY_TOO_LARGE: RemoteError = RemoteError {
     status: 413,
-    reason: "body too large",
+    reason: "body larger than max_body",
 };
 
 impl Framing {

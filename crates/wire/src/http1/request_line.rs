@@ -56,11 +56,11 @@ const OTHER_VERSION: RemoteError = RemoteError {
 };
 const TOO_LONG: RemoteError = RemoteError {
     status: 414,
-    reason: "request line too long",
+    reason: "request line longer than max_line",
 };
 const HEAD_TOO_LONG: RemoteError = RemoteError {
     status: 431,
-    reason: "head too long",
+    reason: "head longer than max_head",
 };
 
 /// The length of `HTTP/x.y`.

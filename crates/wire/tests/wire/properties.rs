@@ -245,6 +245,23 @@ proptest! {
     }
 
     #[test]
+    fn a_field_that_may_stand_once_is_accepted_with_one_value_only(
+        lines in vec((select(vec!["Content-Type", "content-type", "Authorization", "Content-Encoding", "X"]), select(vec!["a", "b", ""])), 0..5),
+    ) {
+        let mut input = String::from("GET / HTTP/1.1\r\nHost: a\r\n");
+        for (name, value) in &lines {
+            input += &format!("{name}: {value}\r\n");
+        }
+        let is_single = |name: &str| name != "X";
+        let differs = lines.iter().any(|(name, value)| {
+            let same_name = |(other, _): &&(&str, &str)| other.eq_ignore_ascii_case(name);
+            is_single(name) && lines.iter().filter(same_name).any(|(_, other)| other != value)
+        });
+        let (result, _) = head_under(&Limits::default(), (input + "\r\n").as_bytes());
+        prop_assert_eq!(result.is_err(), differs);
+    }
+
+    #[test]
     fn a_request_that_is_written_is_read_back(
         method in token(),
         path in "/[!-\"$->@-~]{0,30}",

@@ -258,6 +258,8 @@ def fill_range(response: Response, part: FilePart, wanted: str) -> None:
         return
     if not found:
         raise Refused(416, "Range Not Satisfiable", {"Content-Range": f"bytes */{size}"})
+    if len(found) > 1 and response.header("Content-Encoding") is not None:
+        return  # a client would decode the whole message, and its parts are coded
     response.code = 206
     if len(found) > 1:
         write_ranges(response, part, found)
