@@ -427,6 +427,10 @@ class Response:
     def answered(self) -> bool:
         """Whether it is complete, its connection closed, or the client gone."""
     @property
+    def owed(self) -> bool:
+        """Whether the client waits for it: it is not complete, and the client has neither left nor got a
+        504."""
+    @property
     def streaming(self) -> bool:
         """Whether its head is sent and its body is not complete."""
     @property

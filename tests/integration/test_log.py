@@ -135,6 +135,16 @@ def test_a_worker_that_dies_is_replaced_while_the_log_is_not_read(serve: Serve, 
     assert server.stop() == 0
 
 
+def test_a_worker_that_is_stuck_is_replaced_while_the_log_is_not_read(serve: Serve, full: int) -> None:
+    options = ("--workers", "1", "--request-timeout", "0.5")
+    server = serve(APPS / "wsgi_stuck.py", *options, stderr=full)
+    (worker,) = server.workers()
+    assert server.request("/stuck")[0] == 504
+    server.wait_without([worker])
+    assert server.get("/") != str(worker).encode()
+    assert server.stop() == 0
+
+
 def test_a_full_standard_output_delays_nothing(full: int, tmp_path: Path) -> None:
     """Neither the line that says where the server listens, nor the access log."""
     arguments = ("--bind", f"unix:{tmp_path / 'socket'}", "--workers", "1", "--access-log", "-")

@@ -128,7 +128,8 @@ def test_an_asgi_call_that_awaits_for_ever_is_cancelled(serve: Serve, loop: str)
     with RawSocket(server, "/forever") as refused:
         assert refused.status == 504
     assert server.get("/reported") == b"['http', 'http', 'websocket']"
-    assert server.log.count("/forever had no response in 0.3 s: 504") == 3
+    text = "/forever had no response in 0.3 s: 504"
+    wait_until(lambda: server.log.count(text) == 3, "three lines")
     assert "failed" not in server.log
     assert server.workers() == [worker]
     wait_until(lambda: server.status()["totals"]["in_flight"] == 0, "all is over")

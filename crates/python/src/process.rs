@@ -4,6 +4,7 @@
 
 use prefork_engine::Reactor;
 use pyo3::prelude::*;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -37,6 +38,7 @@ pub(crate) fn end_stuck(request: &str) -> ! {
         "prefork: process {} is stuck in {request}:\n",
         std::process::id()
     );
+    wait_for_no_reader();
     let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
     // SAFETY: neither uses memory. `raise` returns when this thread has run the handler, which is
     // C and async-signal-safe; without a handler the signal ends the process, as the next line
@@ -44,6 +46,20 @@ pub(crate) fn end_stuck(request: &str) -> ! {
     unsafe {
         libc::raise(TRACEBACKS);
         libc::_exit(STUCK);
+    }
+}
+
+/// A full pipe as standard error keeps this process no longer: what it does not take is lost.
+/// `O_NONBLOCK` belongs to the open file, which other processes share; so it is opened again.
+fn wait_for_no_reader() {
+    let is_pipe = rustix::fs::fstat(rustix::stdio::stderr())
+        .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Fifo);
+    if !is_pipe {
+        return;
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if let Ok(own) = rustix::fs::open("/proc/self/fd/2", flags, Mode::empty()) {
+        let _ = rustix::stdio::dup2_stderr(&own);
     }
 }
 

@@ -131,15 +131,15 @@ class ASGIService(Service):
         if exchange.gone and comes_of_disconnect(error):
             logger.debug("%s %s: the client left: %r", request.method, request.path, error)
             return
-        self.failed(f"{request.method} {request.path}", error, request)
         if not exchange.gone:
             self.abort(response)
         exchange.abort()
+        self.failed(f"{request.method} {request.path}", error, request)
 
     def _returned_early(self, request: Request, response: Response, exchange: HTTPExchange) -> None:
         """It returned, and the response or the rest of it is missing."""
         what = "in the middle of its response" if response.streaming else "without a response"
         text = f"{self.name} returned {what} to {request.method} {request.path}"
-        self.context.hooks.application_error(text, request.remote_ip)
         self.abort(response)
         exchange.abort()
+        self.context.hooks.application_error(text, request.remote_ip)

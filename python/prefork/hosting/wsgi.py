@@ -193,5 +193,5 @@ class WSGIService(Service):
         """The application failed: one line in the log, and a 500 if nothing was sent."""
         if isinstance(error, ConnectionGone):
             return  # the error hook was called when the connection closed
-        self.failed(f"{request.method} {request.path}", error, request)
         self.abort(response)
+        self.failed(f"{request.method} {request.path}", error, request)

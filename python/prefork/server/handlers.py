@@ -6,12 +6,14 @@ sockets and no pool.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import AlreadyAnswered, ConnectionGone, InvalidResponse, UnknownEvent, UnknownSession
+from prefork.logs.escaping import show
 from prefork.server.routes import Route, fill, parse
 from prefork.server.service import Service
 from prefork.server.streaming import pump
@@ -110,8 +112,13 @@ class Handlers(Service):
     ) -> None:
         try:
             await work
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            self._failed(route, request, response, error)
+        except BaseException as error:
+            # A cancelled task: the client has left, or has got a 504. Or the handler itself raised it.
+            is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
+            if not is_cancelled or response.owed:
+                self._failed(route, request, response, error)
+            if is_cancelled:
+                raise
 
     def _failed(
         self, route: Route, request: Request | None, response: Response, error: BaseException
@@ -119,10 +126,10 @@ class Handlers(Service):
         """A handler raised: the client gets a 500, the log the traceback."""
         if isinstance(error, ConnectionGone):
             return  # the error hook was called when the connection closed
+        self.abort(response)
         if isinstance(error, InvalidResponse | UnknownSession | UnknownEvent | AlreadyAnswered):
             logger.error("handler %s: %s", route, error)  # the message is enough: no traceback
         else:
             self.context.kernel.report(route.session, route.event, (request, response, route.dir), error)
         remote_ip = None if request is None else request.remote_ip
-        self.context.hooks.error(f"handler {route} failed: {error!r}", remote_ip)
-        self.abort(response)
+        self.context.hooks.error(f"handler {route} failed: {show(error, repr)}", remote_ip)

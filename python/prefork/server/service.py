@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import sys
+import logging
+import os
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import InvalidResponse
 from prefork.kernel.exits import raised
+from prefork.logs.escaping import show
+from prefork.logs.logger import Lines
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
     from prefork.server.context import Context
     from prefork.server.hooks import RequestEnded
+
+
+logger = logging.getLogger("prefork.server")
 
 
 class Service:
@@ -136,11 +142,13 @@ class Service:
     def timed_out(self, request: str, seconds: float, remote_ip: str) -> None:
         """A request had no response within `request_timeout`; the client has got a 504."""
         text = f"{request} had no response in {seconds:g} s: 504"
-        self.context.hooks.application_error(text, remote_ip)
-        if self.threads is not None:
+        stuck = self.threads is not None
+        if stuck:
             # A thread cannot be stopped: its process ends, and another takes its place.
-            faulthandler.dump_traceback(sys.__stderr__ or 2)
             self.context.replace_process()
+        self.context.hooks.application_error(text, remote_ip)
+        if stuck:
+            logger.error("all threads: %s", Lines(_tracebacks()))
 
     def unanswered(self, handler: object, remote_ip: str) -> None:
         """A response was dropped before it was complete; the client has got a 500."""
@@ -149,8 +157,18 @@ class Service:
         self.context.hooks.application_error(text, remote_ip)
 
     def failed(self, what: str, error: BaseException, request: Request) -> None:
-        """The application raised an exception while it served `what`."""
+        """The application raised an exception while it served `what`; the response is settled already."""
         is_explained = isinstance(error, InvalidResponse)  # the message is enough: no traceback
-        text = f"{self.name} failed on {what}: {error if is_explained else repr(error)}"
+        text = f"{self.name} failed on {what}: {show(error, str if is_explained else repr)}"
         traceback = None if is_explained else error
         self.context.hooks.application_error(text, request.remote_ip, traceback)
+
+
+def _tracebacks() -> str:
+    """The tracebacks of all threads. They go through the log, which waits for no reader."""
+    file = os.memfd_create("tracebacks")
+    try:
+        faulthandler.dump_traceback(file)
+        return os.pread(file, 1 << 20, 0).decode(errors="replace")
+    finally:
+        os.close(file)

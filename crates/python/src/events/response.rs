@@ -155,6 +155,13 @@ impl Response {
         self.state == State::Answered
     }
 
+    /// Whether the client waits for it: it is not complete, and the client has
+    /// neither left nor got a 504.
+    #[getter]
+    fn owed(&self) -> bool {
+        self.state != State::Answered && self.core().engine().exchange(self.client.exchange).owes()
+    }
+
     /// Whether its head is sent and its body is not complete.
     #[getter]
     fn streaming(&self) -> bool {
