@@ -205,6 +205,9 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """The number of requests that were handed to a service and have no complete response."""
+    def when_closed(self, connection: int, callback: Callable[[], object]) -> bool:
+        """Has `callback()` called once when the connection with this `id` closes. Returns False, and does not
+        call it, if there is no such connection."""
     def close(self) -> None:
         """Closes the descriptors of this process: the epoll set, every listener and connection. It takes
         nothing out of the epoll set, which a forked child shares with its parent; so a child may close the
@@ -395,7 +398,7 @@ class FilePart:
 class Response:
     """The response to one request. A handler fills it, and sends it with `done()`, in parts with `write()`,
     or closes the connection with `close()`. If it is dropped before that, the client gets a 500 and the log
-    names the handler."""
+    names the handler. What comes after the client has left does nothing."""
 
     code: int
     """The status code, 200 unless it is set (RFC 9110, section 15)."""
@@ -440,14 +443,18 @@ class Response:
     @property
     def unsent(self) -> int:
         """Bytes that were written and have not left the process."""
-    def stream(self, session: str, event: str, dont_flush: bool = False) -> None:
-        """Makes it a stream: `event` of `session` writes the next part of the body. The event is posted again
-        whenever what was written has left the process; with `dont_flush` it is not.
+    @property
+    def sent(self) -> bool:
+        """Whether it was sent whole: False before `done()`, and if the client had left by then."""
+    def stream(self, session: Any, event: str, dont_flush: bool = False) -> None:
+        """Makes it a stream: `event` of `session`, which is an alias, a session or its id, writes the next
+        part of the body. The event is posted again whenever what was written has left the process; with
+        `dont_flush` it is not.
 
         Raises AlreadyAnswered.
         """
     @property
-    def streams(self) -> tuple[str, str, bool] | None:
+    def streams(self) -> tuple[Any, str, bool] | None:
         """(session, event, dont_flush) as `stream()` was given them; None before."""
     def write(self, data: str | bytes | FilePart | None = None) -> None:
         """Sends a part of the body, by default `content`, and the head before the first one. What exceeds a
@@ -463,19 +470,21 @@ class Response:
 
         Raises ConnectionGone, also for a client that reads nothing for `send_timeout`.
         """
-    def done(self) -> None:
-        """Completes the response: sends head and content, or ends a stream. If the client has left, nothing
-        is sent and nothing raised; the error handler is called. A content that differs from its
-        Content-Length is cut, or the connection closed, and reported to the error handler.
+    def done(self) -> bool:
+        """Completes the response: sends head and content, or ends a stream. Returns True; False if the client
+        has left: then nothing is sent and nothing raised, and the error handler was called. A content that
+        differs from its Content-Length is cut, or the connection closed, and reported to the error handler.
 
         Raises AlreadyAnswered; and InvalidResponse for what cannot be sent, after which nothing was and a
         response is still owed.
         """
     def close(self) -> None:
-        """Closes the connection at once, without a response or in the middle of one.
-
-        Raises AlreadyAnswered.
+        """Closes the connection: after the end of a stream, which is completed; as soon as a complete
+        response is sent, if the client may send further requests; and without a response if none has begun.
         """
+    def abort(self) -> None:
+        """Closes the connection at once, without a response or in the middle of one: the client can tell that
+        it is not whole. Nothing happens if it is complete."""
     def when_drained(self, callback: Callable[[bool], object]) -> bool:
         """Has `callback(True)` called once when all that was written has left the process, or
         `callback(False)` if the connection closes before; neither if `done()` comes first. Returns False if

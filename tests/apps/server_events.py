@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from prefork import HTTPServer, Kernel, Session, event
 
@@ -50,14 +51,47 @@ class Pages(Session):
             self.act(how, "DONE", response)
 
     @event
-    def broken(self, request, response, pattern):
-        response.stream("PAGES", "broken_piece")
-        response.content = "half"
+    def last(self, request, response, pattern):
+        response.stream("PAGES", "last_piece")
+        response.content = "only"
         self.act(request.match["how"], "STREAM", response)
 
     @event
-    def broken_piece(self, response):
+    def last_piece(self, response):
         self.act(response.request.match["how"], "CLOSE", response)
+
+    @event
+    def done_and_close(self, request, response, pattern):
+        response.content = "whole"
+        self.act(request.match["how"], "DONE", response)
+        self.act(request.match["how"], "CLOSE", response)
+
+    @event
+    def values(self, request, response, pattern):
+        connection = request.connection
+        response.stream("PAGES", "last_piece", dont_flush=True)
+        response.content = "part"
+        calls: list[tuple[Any, ...]] = [
+            ("STREAM", response),
+            ("GETHANDLERS", "PAGES", "ignore"),
+            ("GETHANDLERS", "PAGES", "no such event"),
+            ("SETCLOSEHANDLER", connection, "PAGES", "closed"),
+            ("SETCLOSEHANDLER", connection.id, "PAGES"),
+            ("SETCLOSEHANDLER", 12345, "PAGES", "closed"),
+            ("SETHANDLERS", server.get_handlers()),
+            ("STARTLISTEN",),
+            ("STOPLISTEN",),
+            ("STOPLISTEN",),
+            ("STARTLISTEN",),
+        ]
+        response.content = json.dumps([self.kernel.call("HTTPD", *each) for each in calls])
+        self.kernel.call("HTTPD", "STREAM", response)
+        recorded.append(self.kernel.call("HTTPD", "DONE", response))
+        recorded.append(self.kernel.call("HTTPD", "CLOSE", response))
+
+    @event
+    def ignore(self, *args):
+        pass
 
     @event
     def twice(self, request, response, pattern):
@@ -67,8 +101,13 @@ class Pages(Session):
 
     @event
     def watch(self, request, response, pattern):
-        for who in ("first", "second"):
-            arguments = (request.connection, "PAGES", "closed", who, request.query)
+        number = request.connection.id
+        for connection, session, who in (
+            (number, "PAGES", "replaced"),
+            (request.connection, "PAGES", "first"),
+            (number, "OTHER", "second"),
+        ):
+            arguments = (connection, session, "closed", who, request.query)
             self.act(request.match["how"], "SETCLOSEHANDLER", *arguments)
         response.content = str(request.connection.id)
         response.done()
@@ -125,11 +164,14 @@ class Pages(Session):
 
 kernel = Kernel()
 kernel.add(Pages())
+kernel.session("OTHER", {"closed": lambda *args: recorded.append(args)})
 names = [
     "done",
     "close",
     "stream",
-    "broken",
+    "last",
+    "done_and_close",
+    "values",
     "twice",
     "watch",
     "unwatch",

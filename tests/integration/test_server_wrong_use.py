@@ -62,7 +62,7 @@ def handlers(*entries: str) -> str:
         ),
         (
             handlers('{"dir": "^/", "event": "page"}'),
-            "handler 1: expected a text as 'session', got None",
+            "handler 1: expected an alias, a session or its id as 'session', got None",
         ),
         (
             handlers('{"dir": "^/", "session": "PAGES", "event": "page", "even": "x"}'),

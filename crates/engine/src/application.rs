@@ -381,6 +381,20 @@ impl<'a> ConnectionHandle<'a> {
             .is_ok()
     }
 
+    /// Whether it is in the table: a response over it may still arrive.
+    pub fn exists(&self) -> bool {
+        self.core.connections.find(self.id).is_ok()
+    }
+
+    /// Closes the connection after the response that is open; without one, as
+    /// soon as what is queued is sent. No further request is read.
+    pub fn close_after_response(&mut self) {
+        if let Ok(connection) = self.core.connections.find_mut(self.id) {
+            connection.close_after_response(&mut self.core.cx);
+            self.core.schedule(self.id.key);
+        }
+    }
+
     /// Whether the client may still read what is sent.
     pub fn is_open(&self) -> bool {
         self.core.connections.find(self.id).is_ok()

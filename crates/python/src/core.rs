@@ -5,7 +5,7 @@
 //! requests, responses or applications: they are above it.
 
 use crate::pending::{Pending, PendingTable};
-use prefork_engine::{Client, ExchangeId, Reactor};
+use prefork_engine::{Client, ConnectionId, ExchangeId, Reactor};
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +51,15 @@ impl Core {
     /// The table of what is pending, for one call.
     pub(crate) fn pending(&self) -> MutexGuard<'_, PendingTable> {
         locked(&self.pending)
+    }
+
+    /// Has a callback called when a connection closes. False: it is closed.
+    pub(crate) fn when_closed(&self, connection: ConnectionId, callback: Py<PyAny>) -> bool {
+        if !self.engine().connection(connection).want_closed() {
+            return false;
+        }
+        self.pending().add_closed(connection, callback);
+        true
     }
 
     /// Removes all that is pending for an exchange. The caller drops it once it

@@ -9,7 +9,7 @@ use crate::scoreboard::PyScoreboard;
 use crate::service::Service;
 use crate::settings::listener_settings;
 use prefork_engine::scoreboard::State;
-use prefork_engine::{Queue, Reactor, Report};
+use prefork_engine::{ConnectionId, Queue, Reactor, Report};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
 use rustix::time::Timespec;
@@ -252,6 +252,13 @@ impl Engine {
     fn close(&self) {
         self.core.engine().close();
         self.dispatcher.clear();
+    }
+
+    /// Has `callback()` called once when the connection with this `id` closes.
+    /// Returns False, and does not call it, if there is no such connection.
+    fn when_closed(&self, connection: &Bound<'_, PyAny>, callback: Py<PyAny>) -> bool {
+        let id = connection.extract::<u64>().map(ConnectionId::from_u64);
+        id.is_ok_and(|id| self.core.when_closed(id, callback))
     }
 
     /// The number of open connections.

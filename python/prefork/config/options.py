@@ -225,6 +225,9 @@ class ServerOptions(Options):
     setup_handler: Hook = code_option(
         Group.CODE, None, hook, "Called with (port, address) when the server listens."
     )
+    closed_handler: Hook = code_option(
+        Group.CODE, None, hook, "Called with (port, address) when the server has ended. Not in workers."
+    )
     error_handler: Hook = code_option(Group.CODE, None, hook, "Called with (text, remote_ip) on an error.")
 
 
@@ -274,7 +277,7 @@ class PreForkOptions(ServerOptions):
         unset="a unique name",
         key="glue",
     )
-    fork_handlers: dict[str, str] = code_option(
+    fork_handlers: dict[Any, str] = code_option(
         Group.CODE, {}, fork_handlers, "Events to call in every new worker, by session alias."
     )
     check_spares_interval: float = option(
@@ -489,9 +492,29 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+SEED = {
+    "KEEPALIVE": "keep_alive",
+    "PROXYMODE": "proxy_mode",
+    "LOGHANDLER": "log_handler",
+    "LOG2HANDLER": "log2_handler",
+    "SETUPHANDLER": "setup_handler",
+    "ERRORHANDLER": "error_handler",
+    "FORKHANDLERS": "fork_handlers",
+    "MINSPARESERVERS": "min_spare_servers",
+    "MAXSPARESERVERS": "max_spare_servers",
+    "MAXCLIENTS": "max_clients",
+    "STARTSERVERS": "start_servers",
+    "MAXREQUESTPERCHILD": "max_requests_per_child",
+    "DEBUGSB": "debug_scoreboard",
+}
+"""Options of SimpleHTTP and PreFork whose names are spelled otherwise here; all others are in lower case."""
+
+
 def _unknown(name: str, known: Mapping[str, Option], kind: type) -> str:
     if kind is ServerOptions and name in options_of(PreForkOptions):
         return f"option {name} needs a PreForkServer, this is an HTTPServer: it has no pool"
     if name in EXTERNAL and EXTERNAL[name].name in known:
         return f"unknown option {name!r}; in code it is {EXTERNAL[name].name!r}"
-    return f"unknown option {name!r}{did_you_mean(name, known)}"
+    if name in SEED and (SEED[name] in known or kind is ServerOptions):
+        return f"unknown option {name!r}; here it is {SEED[name]!r}"
+    return f"unknown option {name!r}{did_you_mean(name.lower(), known)}"

@@ -13,7 +13,7 @@ import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -38,7 +38,7 @@ def reader(metavar: str) -> Callable[[Callable[[object], T]], Reader[T]]:
     return lambda read: Reader(read, metavar)
 
 
-Hook: TypeAlias = Callable[..., object] | tuple[str, str] | None
+Hook: TypeAlias = Callable[..., object] | tuple[Any, str] | None
 """A function or an (alias, event) pair that the server calls; None is no hook."""
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -207,14 +207,15 @@ def header_fields(value: object) -> tuple[tuple[str, str], ...]:
 @reader("HANDLERS")
 def handlers(value: object) -> tuple[Mapping[str, object], ...]:
     """Checks the shape only. The server checks the entries, so that its errors have their numbers."""
-    if isinstance(value, list | tuple) and all(isinstance(entry, Mapping) for entry in value):
+    if isinstance(value, list | tuple):
         return tuple(value)
     raise ValueError('a list of dicts like {"dir": r"^/", "session": "PAGES", "event": "got_page"}')
 
 
 @reader("EVENTS")
-def fork_handlers(value: object) -> dict[str, str]:
-    if isinstance(value, Mapping) and all(isinstance(word, str) for item in value.items() for word in item):
+def fork_handlers(value: object) -> dict[Any, str]:
+    """The server checks that there are such sessions: each is an alias, a session or its id."""
+    if isinstance(value, Mapping) and all(isinstance(event, str) for event in value.values()):
         return dict(value)
     raise ValueError('a dict of session alias to event, like {"PAGES": "forked"}')
 
@@ -226,9 +227,9 @@ def hook(value: object) -> Hook:
     if isinstance(value, Mapping) and value.keys() == {"session", "event"}:
         value = (value["session"], value["event"])
     if isinstance(value, list | tuple) and len(value) == 2:
-        alias, event = value
-        if isinstance(alias, str) and isinstance(event, str):
-            return alias, event
+        session, event = value
+        if isinstance(event, str):  # the server checks that there is such a session
+            return session, event
     raise ValueError("a function, a (session, event) pair or None")
 
 

@@ -19,6 +19,8 @@ class EventQueue:
     def __init__(self, deliver: Callable[[Any, str, tuple[Any, ...]], object]) -> None:
         self._deliver = deliver
         self._events: deque[Delivery] = deque()
+        self.delivered = 0
+        """How many events have been delivered."""
         self._loop: AbstractEventLoop | None = None
         self._is_scheduled = False
 
@@ -50,6 +52,7 @@ class EventQueue:
         """Delivers what is queued now."""
         # Not what these events post: events that post each other must not starve the sockets.
         for _ in range(len(self._events)):
+            self.delivered += 1
             self._deliver(*self._events.popleft())
         self._is_scheduled = bool(self._events)
         if self._is_scheduled and self._loop is not None:

@@ -13,6 +13,7 @@ pool.
 from __future__ import annotations
 
 import asyncio
+from asyncio import Handle
 from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -100,8 +101,10 @@ class Kernel(Delivery[Session]):
     def __init__(self) -> None:
         super().__init__()
         self._referring: list[Session] = []
-        self._suspects: dict[int, Session] = {}
-        """Sessions that may be unreachable."""
+        self._suspects: dict[int, tuple[Session, int]] = {}
+        """Sessions that may be unreachable, and how many events must be delivered before they are looked at:
+        an event that is queued may lead to such a session, though it is one of another."""
+        self._looking: Handle | None = None
 
     # --- sessions ----------------------------------------------------------------------------------------
 
@@ -195,20 +198,26 @@ class Kernel(Delivery[Session]):
         """Removes a session soon if nothing can reach it any more, as `Session` describes that."""
         if session._id not in self._registry.unnamed or not self._registry.has_started(session):
             return
-        if not self._suspects and self._loop is not None:
-            self._loop.call_soon(self._end_unreachable)
-        self._suspects[session._id] = session
+        self._suspects[session._id] = session, self._queue.delivered + len(self._queue)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._looking is None and self._loop is not None:
+            self._looking = self._loop.call_soon(self._end_unreachable)
 
     def _end_unreachable(self) -> None:
+        self._looking = None
         suspects, self._suspects = self._suspects, {}
-        queued = self._queue.sessions()
-        for session in suspects.values():
+        delivered, queued = self._queue.delivered, self._queue.sessions()
+        for session, after in suspects.values():
             if session.kernel is not self or self._is_reachable(session):
                 continue
-            if session._id in queued:
-                self.end_if_unreachable(session)  # it is looked at again when that is delivered
+            if after > delivered or session._id in queued:
+                self._suspects[session._id] = session, after
             else:
                 self.remove(session)
+        if self._suspects:
+            self._look_soon()
 
     def _is_reachable(self, session: Session) -> bool:
         """Whether something may still call one of its events. The queue is not looked at."""
@@ -248,8 +257,9 @@ class Kernel(Delivery[Session]):
         loop.finish_tasks(cancel=False)
 
     def _leave(self) -> tuple[object, ...]:
-        suspects, self._suspects = self._suspects, {}
-        return (suspects, *super()._leave())
+        mine = self._suspects, self._looking
+        self._suspects, self._looking = {}, None
+        return (*mine, *super()._leave())
 
     def _warm_up(self) -> None:
         """It attaches no signals: this process handles them on another loop."""

@@ -79,7 +79,10 @@ class Registry(Generic[R]):
 
     def resolve(self, target: object, event: str) -> tuple[R, Handler]:
         """A session and its handler. Raises UnknownSession and UnknownEvent."""
-        session = self.find(target)
+        # Called for each request: most often there is an alias and a handler.
+        session = self.aliases.get(target) if type(target) is str else self.find(target)
+        if session is not None and (function := session._handlers.get(event)) is not None:
+            return session, function
         if session is None:
             what = f"no session has the alias {target!r}"
             if isinstance(target, int):

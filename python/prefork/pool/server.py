@@ -22,6 +22,7 @@ from prefork.pool.worker import Worker
 from prefork.server.server import HTTPServer
 
 if TYPE_CHECKING:
+    from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
     from prefork.server.context import Context
     from prefork.server.hooks import Hooks
@@ -43,7 +44,7 @@ class PreForkServer(HTTPServer):
 
     def __init__(self, kernel: Kernel, **options: object) -> None:
         self._member = PoolMember()
-        self._watchers: list[tuple[str, str]] = []
+        self._watchers: list[tuple[Target, str]] = []
         super().__init__(kernel, **options)
 
     @property
@@ -98,9 +99,15 @@ class PreForkServer(HTTPServer):
         logger.debug("%s: ending when all requests are finished", signal.Signals(signum).name)
         self.shutdown(graceful=True)
 
-    def register(self, session: str, name: str) -> None:
-        """Manager: has an event called with ('forked', 'spare' or 'died', pid) for every worker."""
-        self._watchers.append((session, name))
+    def register(self, session: Target, name: str) -> bool:
+        """Manager: has an event called with ('forked', 'spare' or 'died', pid) for every worker. True.
+
+        Raises UnknownSession and UnknownEvent.
+        """
+        self.kernel.resolve(session, name)
+        if (session, name) not in self._watchers:
+            self._watchers.append((session, name))
+        return True
 
     def _post_to_watchers(self, what: str, pid: int) -> None:
         for session, name in self._watchers:
@@ -108,11 +115,15 @@ class PreForkServer(HTTPServer):
 
     # --- handlers ----------------------------------------------------------------------------------------
 
+    def _targets(self) -> list[Target]:
+        named = [*self.options.fork_handlers, *(session for session, _ in self._watchers)]
+        return [*super()._targets(), *(target for target in named if not isinstance(target, str))]
+
     def _check_events(self, hooks: Hooks) -> None:
         super()._check_events(hooks)
         self._check_fork_handlers(self.options.fork_handlers)
 
-    def _check_fork_handlers(self, fork_handlers: Mapping[str, str]) -> None:
+    def _check_fork_handlers(self, fork_handlers: Mapping[Target, str]) -> None:
         for alias, name in fork_handlers.items():
             try:
                 self.kernel.resolve(alias, name)
@@ -131,11 +142,11 @@ class PreForkServer(HTTPServer):
             self._member.replace_workers()
         return True
 
-    def get_fork_handlers(self) -> dict[str, str]:
+    def get_fork_handlers(self) -> dict[Target, str]:
         """A copy of the fork handlers: alias -> event."""
         return dict(self.options.fork_handlers)
 
-    def set_fork_handlers(self, fork_handlers: Mapping[str, str], *, replace: bool = False) -> bool:
+    def set_fork_handlers(self, fork_handlers: Mapping[Target, str], *, replace: bool = False) -> bool:
         """Manager: what new workers call from now on; `replace` also replaces those that run, one by one.
 
         Refused in a worker, and if it is no mapping of alias to event: returns False and logs.
@@ -160,11 +171,11 @@ class PreForkServer(HTTPServer):
         return self.is_child()
 
     @event("GETFORKHANDLERS")
-    def _on_get_fork_handlers(self, session: str, name: str) -> None:
-        self.kernel.post(session, name, self.get_fork_handlers())
+    def _on_get_fork_handlers(self, session: Target, name: str) -> bool:
+        return self.kernel.post(session, name, self.get_fork_handlers())
 
     @event("SETFORKHANDLERS")
-    def _on_set_fork_handlers(self, fork_handlers: Mapping[str, str], replace: bool = False) -> bool:
+    def _on_set_fork_handlers(self, fork_handlers: Mapping[Target, str], replace: bool = False) -> bool:
         return self.set_fork_handlers(fork_handlers, replace=replace)
 
     @event("SETHANDLERS")
@@ -172,5 +183,5 @@ class PreForkServer(HTTPServer):
         return self.set_handlers(handlers, replace=replace)
 
     @event("REGISTER")
-    def _on_register(self, session: str, name: str) -> None:
-        self.register(session, name)
+    def _on_register(self, session: Target, name: str) -> bool:
+        return self.register(session, name)

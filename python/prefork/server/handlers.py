@@ -46,7 +46,7 @@ class Handlers(Service):
             self.request_started(request)
         path = request.path
         for route in self.routes:
-            match = route.search(path)
+            match = route.search(self._raw(request) if route.raw else path)
             if match is not None:
                 request.match = match
                 response.handler = route
@@ -55,6 +55,10 @@ class Handlers(Service):
         response.content = "404 Not Found"
         response.done()
         return False
+
+    def _raw(self, request: Request) -> str:
+        """The path as it came, not decoded: with `proxy_mode` the whole target, which is never decoded."""
+        return request.path if self.context.options.proxy_mode else request.raw_path.decode("latin-1")
 
     def body(self, request: Request, response: Response) -> None:
         """The body is complete, after `head` returned True."""
@@ -130,6 +134,8 @@ class Handlers(Service):
         if isinstance(error, InvalidResponse | UnknownSession | UnknownEvent | AlreadyAnswered):
             logger.error("handler %s: %s", route, error)  # the message is enough: no traceback
         else:
-            self.context.kernel.report(route.session, route.event, (request, response, route.dir), error)
+            kernel = self.context.kernel
+            session = kernel.find(route.session) or str(route.session)
+            kernel.report(session, route.event, (request, response, route.dir), error)
         remote_ip = None if request is None else request.remote_ip
         self.context.hooks.error(f"handler {route} failed: {show(error, repr)}", remote_ip)

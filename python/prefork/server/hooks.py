@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prefork._engine import Request, Response
     from prefork.config.options import ServerOptions
     from prefork.config.values import Hook
+    from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel, Session
     from prefork.server.sockets import ListeningSockets
 
@@ -22,7 +23,13 @@ logger = logging.getLogger("prefork.server")
 
 RequestEnded: TypeAlias = "Callable[[Request | None, Response], object]"
 
-HOOKS = ("log_handler", "log2_handler", "setup_handler", "error_handler")
+HOOKS = ("log_handler", "log2_handler", "setup_handler", "closed_handler", "error_handler")
+
+
+def hook_targets(options: ServerOptions) -> list[Target]:
+    """What the hooks name as a session."""
+    hooks = [getattr(options, name) for name in HOOKS]
+    return [hook[0] for hook in hooks if isinstance(hook, tuple)]
 
 
 class Hooks:
@@ -60,6 +67,10 @@ class Hooks:
         self._invoke(self._options.setup_handler, sockets.port, sockets.address)
         for observer in self._on_serving:
             observer(self._session)
+
+    def closed(self, port: int | None, address: str) -> None:
+        """The server has ended."""
+        self._call(self._options.closed_handler, port, address)
 
     # --- requests ----------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mappi
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import InvalidResponse, OptionError, UnknownEvent, UnknownSession
+from prefork.kernel.delivery import Target
+from prefork.kernel.kernel import Session
 from prefork.server.streaming import Parts
 
 if TYPE_CHECKING:
@@ -23,17 +25,27 @@ if TYPE_CHECKING:
 class Route:
     """A pattern and its handler: an event of a session, looked up at each request."""
 
-    __slots__ = ("dir", "event", "malformed", "search", "session")
+    __slots__ = ("dir", "event", "malformed", "raw", "search", "session")
 
     responds = False
     """Whether what the handler returns is the response; an event responds by itself, at any time."""
 
-    def __init__(self, dir: str, session: str, event: str, *, malformed: bool = False) -> None:  # noqa: A002
+    def __init__(
+        self,
+        dir: str,  # noqa: A002
+        session: Target,
+        event: str,
+        *,
+        malformed: bool = False,
+        raw: bool = False,
+    ) -> None:
         self.dir = dir
         self.search = re.compile(dir).search
         self.session = session
         self.event = event
         self.malformed = malformed
+        self.raw = raw
+        """Whether the pattern is searched in the path as it came, not decoded."""
 
     def __str__(self) -> str:
         return f"{self.session}.{self.event}"
@@ -50,7 +62,11 @@ class Route:
     def entry(self) -> dict[str, object]:
         """The route as it is written in `handlers`."""
         entry: dict[str, object] = {"dir": self.dir, "session": self.session, "event": self.event}
-        return entry | {"malformed": True} if self.malformed else entry
+        return entry | self._marks()
+
+    def _marks(self) -> dict[str, object]:
+        marks = {"malformed": self.malformed, "raw": self.raw}
+        return {name: True for name, is_set in marks.items() if is_set}
 
 
 class FunctionRoute(Route):
@@ -65,8 +81,8 @@ class FunctionRoute(Route):
 
     responds = True
 
-    def __init__(self, dir: str, function: Callable[..., Any]) -> None:  # noqa: A002
-        super().__init__(dir, "function", getattr(function, "__qualname__", repr(function)))
+    def __init__(self, dir: str, function: Callable[..., Any], *, raw: bool = False) -> None:  # noqa: A002
+        super().__init__(dir, "function", getattr(function, "__qualname__", repr(function)), raw=raw)
         self.function = function
         given = {"request", "response", "match"} | re.compile(dir).groupindex.keys()
         self.names = []
@@ -93,7 +109,7 @@ class FunctionRoute(Route):
         return self.function(**{name: given[name] for name in self.names})
 
     def entry(self) -> dict[str, object]:
-        return {"dir": self.dir, "function": self.function}
+        return {"dir": self.dir, "function": self.function} | self._marks()
 
 
 def parse(handlers: Iterable[Mapping[str, object]], *, first: int = 0) -> list[Route]:
@@ -102,25 +118,40 @@ def parse(handlers: Iterable[Mapping[str, object]], *, first: int = 0) -> list[R
     Raises OptionError, which names the handler by its place in the list, counted from `first` (0, as Python
     does).
     """
+    if isinstance(handlers, str | Mapping) or not isinstance(handlers, Iterable):
+        raise OptionError(f"handlers: expected a list of dicts, got {handlers!r}")
     return [_route(f"handler {number}", entry) for number, entry in enumerate(handlers, first)]
 
 
-def _route(where: str, entry: Mapping[str, object]) -> Route:
-    if unknown := entry.keys() - {"dir", "session", "event", "malformed", "function"}:
+KEYS = ("dir", "session", "event", "malformed", "raw", "function")
+
+
+def _route(where: str, entry: object) -> Route:
+    if not isinstance(entry, Mapping):
+        raise OptionError(f"{where}: expected a dict with dir, session and event, got {entry!r}")
+    if unknown := [str(key) for key in entry if key not in KEYS]:
+        key = min(unknown)
+        hint = f"; it is {key.lower()!r}" if key.lower() in KEYS else ""
         raise OptionError(
-            f"{where}: unknown key {min(map(str, unknown))!r}; "
-            "expected dir, session and event, and optionally malformed"
+            f"{where}: unknown key {key!r}{hint}; "
+            "expected dir, session and event, and optionally malformed and raw"
         )
     function = entry.get("function")
-    for key in ("dir",) if callable(function) else ("dir", "session", "event"):
+    texts = ("dir",) if callable(function) else ("dir", "event")
+    for key in texts:
         if not isinstance(entry.get(key), str):
             raise OptionError(f"{where}: expected a text as {key!r}, got {entry.get(key)!r}")
-    pattern = str(entry["dir"])
+    session = entry.get("session")
+    pattern, raw = str(entry["dir"]), bool(entry.get("raw"))
     try:
         if callable(function):
-            return FunctionRoute(pattern, function)
+            return FunctionRoute(pattern, function, raw=raw)
+        if not isinstance(session, str | int | Session):
+            raise OptionError(
+                f"{where}: expected an alias, a session or its id as 'session', got {session!r}"
+            )
         malformed = bool(entry.get("malformed"))
-        return Route(pattern, str(entry["session"]), str(entry["event"]), malformed=malformed)
+        return Route(pattern, session, str(entry["event"]), malformed=malformed, raw=raw)
     except re.error as error:
         place = "" if error.pos is None else f" at position {error.pos}"
         raise OptionError(f"{where}: malformed regex {pattern!r}: {error.msg}{place}") from None

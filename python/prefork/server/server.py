@@ -17,17 +17,18 @@ from prefork.config.options import ServerOptions, changed, check
 from prefork.kernel.events import event
 from prefork.kernel.kernel import Session
 from prefork.logs.handler import install
-from prefork.server import streaming
 from prefork.server.close_handlers import CloseHandlers
 from prefork.server.context import Context
 from prefork.server.handlers import Handlers
-from prefork.server.hooks import Hooks, RequestEnded
+from prefork.server.hooks import Hooks, RequestEnded, hook_targets
 from prefork.server.listener import Listener
 from prefork.server.role import UNUSED_SIGNALS, NotRunning, Role, Standalone
 from prefork.server.routes import check_events, parse
+from prefork.server.streaming import EventStreams
 
 if TYPE_CHECKING:
     from prefork._engine import Connection, Response
+    from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
     from prefork.server.service import Service
     from prefork.server.sockets import ListeningSockets
@@ -57,8 +58,10 @@ class HTTPServer(Session):
         self.service: Service = self._routed
         """What the requests go to."""
         self._close_handlers = CloseHandlers(kernel)
+        self._streams = EventStreams(kernel, lambda text: self.service.server_warning(text))
         self._role: Role = NotRunning()
         self._listener: Listener | None = None
+        self._context: Context | None = None
         self._signalled = False
         kernel.add(self)
         kernel.on_start(self._open)
@@ -84,8 +87,9 @@ class HTTPServer(Session):
 
     # --- handlers ----------------------------------------------------------------------------------------
 
-    def handle(self, pattern: str) -> Callable[[F], F]:
-        """Makes a function the handler of the paths in which `pattern` is found.
+    def handle(self, pattern: str, *, raw: bool = False) -> Callable[[F], F]:
+        """Makes a function the handler of the paths in which `pattern` is found: in the decoded path, or with
+        `raw` in the path as it came.
 
         Its parameters are filled by name: `request`, `response`, `match` (of the pattern) and the pattern's
         named groups. What it returns is the response: str or bytes are the content, dict and
@@ -97,7 +101,7 @@ class HTTPServer(Session):
 
         def register(function: F) -> F:
             routes = self._routed.routes
-            routes += parse([{"dir": pattern, "function": function}], first=len(routes))
+            routes += parse([{"dir": pattern, "function": function, "raw": raw}], first=len(routes))
             return function
 
         return register
@@ -114,41 +118,46 @@ class HTTPServer(Session):
         """
         routes = parse(handlers)
         check_events(routes, self.kernel)
-        self._routed.routes = routes
+        former, self._routed.routes = self._routed.routes, routes
+        for route in former:
+            if (session := self.kernel.find(route.session)) is not None:
+                self.kernel.end_if_unreachable(session)
         return True
 
     @event("GETHANDLERS")
-    def _on_get_handlers(self, session: str, name: str) -> None:
-        self.kernel.post(session, name, self.get_handlers())
+    def _on_get_handlers(self, session: Target, name: str) -> bool:
+        return self.kernel.post(session, name, self.get_handlers())
 
     # --- responding --------------------------------------------------------------------------------------
 
     @event("DONE")
-    def done(self, response: Response) -> None:
-        """Sends a response, as `response.done()` does."""
-        response.done()
+    def done(self, response: Response) -> bool:
+        """Sends a response, as `response.done()` does. True; False if the client has left."""
+        return response.done()
 
     @event("CLOSE")
-    def close(self, response: Response) -> None:
-        """Closes the connection of a response, as `response.close()` does."""
+    def close(self, response: Response) -> bool:
+        """Closes the connection of a response, as `response.close()` does. True."""
         response.close()
+        return True
 
     @event("STREAM")
-    def stream(self, response: Response) -> None:
-        """Sends the response's content as the next part of its stream.
+    def stream(self, response: Response) -> bool:
+        """Sends the response's content as the next part of its stream. True; False if the client has left.
 
         The event that `response.stream()` named is posted when the part has left the process, unless
         `dont_flush` was given. A response that can have no body, as one to HEAD, ends here instead.
         """
-        streaming.send_content(response, self.kernel, self.service.server_warning)
+        return self._streams.send_content(response)
 
     @event("SETCLOSEHANDLER")
     def set_close_handler(
-        self, connection: Connection | int, session: str, event: str | None = None, *args: object
+        self, connection: Connection | int, session: Target, event: str | None = None, *args: object
     ) -> bool:
-        """Has an event called with `args` when a connection closes; without one, removes those of `session`.
+        """Has an event called with `args` when a connection closes; without one, removes that of `session`.
 
-        `connection` is one, or the id of one that has a handler already. False: it is closed.
+        `connection` is one, or its id. A session has one such event for each connection: a later call
+        replaces it. False: the connection is closed. Raises UnknownSession and UnknownEvent.
         """
         if event is not None:
             return self._close_handlers.add(connection, session, event, args)
@@ -170,6 +179,19 @@ class HTTPServer(Session):
         """Closes the listener; open connections live on. False: it does not listen."""
         return self._role.stop_listen()
 
+    def refers_to(self, session: Session) -> bool:
+        """Whether a handler, a hook or a stream may still call an event of that session."""
+        return (
+            any(self.kernel.find(target) is session for target in self._targets())
+            or self._close_handlers.refers_to(session)
+            or self._streams.refers_to(session)
+        )
+
+    def _targets(self) -> list[Target]:
+        """What the handlers and hooks name as a session, and is no alias: that keeps a session by itself."""
+        targets = [*(route.session for route in self._routed.routes), *hook_targets(self.options)]
+        return [target for target in targets if not isinstance(target, str)]
+
     def shutdown(self, *, graceful: bool = False) -> None:
         """Ends the server: alias, listener and connections are gone afterwards.
 
@@ -179,8 +201,9 @@ class HTTPServer(Session):
         self._role.shutdown(graceful=graceful)
 
     @event("SHUTDOWN")
-    def _on_shutdown(self, how: str | None = None) -> None:
+    def _on_shutdown(self, how: str | None = None) -> bool:
         self.shutdown(graceful=how == "GRACEFUL")
+        return True
 
     # --- start and end -----------------------------------------------------------------------------------
 
@@ -195,7 +218,7 @@ class HTTPServer(Session):
         hooks = Hooks(self.kernel, self, options, self.on_serving, self.on_request_ended)
         self._check_events(hooks)
         self._listener = listener = Listener(self.kernel, options, hooks.server_warning)
-        context = Context(
+        self._context = context = Context(
             kernel=self.kernel,
             session=self,
             # With the port that was picked. A copy that each worker made would be memory of its own.
@@ -227,6 +250,7 @@ class HTTPServer(Session):
         After a signal, which was meant for the process, the last one also stops it, whatever else runs there.
         """
         if (kernel := self.kernel) is not None:
+            self._call_closed()
             kernel.release(self)
             kernel.remove(self)
             if self._signalled and not any(isinstance(session, HTTPServer) for session in kernel.sessions):
@@ -236,6 +260,13 @@ class HTTPServer(Session):
         """The kernel stops, for whatever reason."""
         if self.kernel is not None:
             self._role.run_ended()
+            self._call_closed()
+
+    def _call_closed(self) -> None:
+        """Calls `closed_handler`, once for each time that the server listened. A worker is not the server."""
+        context, self._context = self._context, None
+        if context is not None and not context.kernel.is_child:
+            context.hooks.closed(context.port, context.address)
 
     def _engine_broken(self) -> None:
         """The engine can only finish what it has: this process ends."""
@@ -252,7 +283,7 @@ class HTTPServer(Session):
     def _bind_signals(self) -> None:
         with contextlib.suppress(RuntimeError, ValueError):  # off the main thread no signal can be bound
             for signum in (signal.SIGTERM, signal.SIGINT):
-                self.kernel.signal(signum, self.options.alias, "_signalled")
+                self.kernel.signal(signum, self, "_signalled")
             for unused in UNUSED_SIGNALS:
                 self.kernel.signal_default(unused, self, "_unused")
 

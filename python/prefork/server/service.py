@@ -112,7 +112,7 @@ class Service:
     def abort(self, response: Response) -> None:
         """Ends a response that its handler will not end: with a 500, or by closing if its head is sent."""
         if response.streaming:
-            response.close()
+            response.abort()
         elif not response.answered:
             response.headers = {"Content-Type": "text/plain"}
             response.code = 500

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakSet
 
 from prefork.errors import ConnectionGone
 
 if TYPE_CHECKING:
     from prefork._engine import Response
-    from prefork.kernel.kernel import Kernel
+    from prefork.kernel.kernel import Kernel, Session
 
 Parts: TypeAlias = AsyncGenerator[Any, None] | Generator[Any, None, None]
 
@@ -23,31 +23,59 @@ Parts: TypeAlias = AsyncGenerator[Any, None] | Generator[Any, None, None]
 # From events
 
 
-def send_content(response: Response, kernel: Kernel, warn: Callable[[str], object]) -> None:
-    """Sends the response's content as one part of its stream.
+class EventStreams:
+    """Streams whose parts an event makes, the one that `response.stream()` named.
 
-    When it has left the process, the event that `response.stream()` named is posted; not if `dont_flush` was
-    given. `warn(text)` is called if there is no such event. A response that has no body ends instead.
+    `warn(text)` is called if there is no such event any more.
     """
-    try:
-        response.write()
-    except ConnectionGone:
-        return  # the error hook was called when the connection closed
-    if response.streams is None or response.streams[2]:
-        return
-    if response.bodiless:
-        response.done()
-    else:
-        response.when_drained(partial(_post_next, response, kernel, warn))
+
+    def __init__(self, kernel: Kernel, warn: Callable[[str], object]) -> None:
+        self._kernel = kernel
+        self._warn = warn
+        self._awaited: WeakSet[NextPart] = WeakSet()  # a response that is complete drops its own
+
+    def send_content(self, response: Response) -> bool:
+        """Sends the response's content as one part of its stream. False: the client has left.
+
+        When the part has left the process, the event is posted; not if `dont_flush` was given. A response
+        that has no body ends instead.
+        """
+        try:
+            response.write()
+        except ConnectionGone:
+            return False  # the error hook was called when the connection closed
+        if response.streams is not None and not response.streams[2]:
+            if response.bodiless:
+                response.done()
+            else:
+                part = NextPart(self, response)
+                if response.when_drained(part) and not isinstance(part.target, str):
+                    self._awaited.add(part)
+        return True
+
+    def refers_to(self, session: Session) -> bool:
+        """Whether the next part of a stream is that session's, and named it by no alias."""
+        return any(self._kernel.find(part.target) is session for part in self._awaited)
+
+    def request(self, part: NextPart) -> None:
+        """All that was written has left the process: posts the event that makes the next part."""
+        if not self._kernel.post(part.target, part.event, part.response):
+            self._warn(f"stream {part.target}.{part.event}: there is no such event any more")
+            part.response.abort()
 
 
-def _post_next(response: Response, kernel: Kernel, warn: Callable[[str], object], alive: bool) -> None:
-    if not alive or response.streams is None:
-        return
-    session, event, _ = response.streams
-    if not kernel.post(session, event, response):
-        warn(f"stream {session}.{event}: there is no such event any more")
-        response.close()
+class NextPart:
+    """A part of a stream that is to be made when the one before has left the process."""
+
+    def __init__(self, streams: EventStreams, response: Response) -> None:
+        assert response.streams is not None
+        self.target, self.event, _ = response.streams
+        self.response = response
+        self._streams = streams
+
+    def __call__(self, alive: bool) -> None:
+        if alive:
+            self._streams.request(self)
 
 
 # From generators

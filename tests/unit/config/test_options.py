@@ -108,7 +108,7 @@ def test_a_value_is_read(name, given, value):
         ("headers", 3),
         ("headers", ["abc"]),
         ("handlers", {"dir": "/"}),
-        ("handlers", ["/"]),
+        ("handlers", "/"),
         ("fork_handlers", ["forked"]),
         ("fork_handlers", {"PAGES": print}),
         ("log_handler", "LOG"),

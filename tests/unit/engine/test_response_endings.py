@@ -36,8 +36,8 @@ def test_no_response_goes_to_a_client_that_left(run_engine: RunEngine) -> None:
     assert response.when_gone(lambda: None) is False
     assert response.when_drained(lambda _: None) is False
     assert response.connection.when_closed(lambda: None) is False
-    response.done()
-    assert response.answered
+    assert response.done() is False
+    assert (response.answered, response.sent) == (True, False)
     assert there.service.errors == [("the client reset the connection", "127.0.0.1")]
 
 
@@ -118,6 +118,106 @@ def test_stream_names_the_event_that_makes_the_next_piece(run_engine: RunEngine)
     assert run_engine(handler).get().status == 200
 
 
+@pytest.mark.parametrize("began", [False, True])
+@pytest.mark.parametrize("first", [Response.done, Response.close, Response.abort])
+def test_whatever_comes_after_the_client_has_left_does_nothing(
+    run_engine: RunEngine, began: bool, first: Callable[[Response], object]
+) -> None:
+    kept: list[Response] = []
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
+    there.turn_until(lambda: kept)
+    (response,) = kept
+    if began:
+        response.write("part")
+    leave(there, client)
+    assert not first(response)
+    for _ in range(2):
+        assert response.done() is False
+        response.stream("PAGES", "more")
+        response.close()
+        response.abort()
+        with pytest.raises(ConnectionGone):
+            response.write("more")
+    assert not response.sent
+    there.engine.poll(0)
+    assert len(there.service.errors) == 1
+
+
+# --- responses that close their connection ------------------------------------------------------------------
+
+
+def test_close_completes_a_stream_and_then_closes(run_engine: RunEngine) -> None:
+    def handler(_request: Request, response: Response) -> None:
+        response.write("whole")
+        response.close()
+        assert (response.answered, response.sent) == (True, True)
+
+    raw = run_engine(handler).raw(raw_request())
+    assert raw.endswith(b"\r\n5\r\nwhole\r\n0\r\n\r\n")
+
+
+def test_abort_leaves_a_stream_incomplete(run_engine: RunEngine) -> None:
+    def handler(_request: Request, response: Response) -> None:
+        response.write("part")
+        response.abort()
+        assert (response.answered, response.sent) == (True, False)
+
+    raw = run_engine(handler).raw(raw_request())
+    assert raw.endswith(b"\r\n4\r\npart\r\n")
+
+
+@pytest.mark.parametrize("end", [Response.close, Response.abort])
+def test_a_response_that_has_not_begun_is_not_sent(
+    run_engine: RunEngine, end: Callable[[Response], None]
+) -> None:
+    assert run_engine(lambda _, response: end(response)).raw(raw_request()) == b""
+
+
+@pytest.mark.parametrize("when", ["at once", "when it is sent", "with a head half read"])
+def test_close_of_a_complete_response_closes_the_connection_that_is_kept(
+    run_engine: RunEngine, when: str
+) -> None:
+    kept: list[Response] = []
+
+    def handler(_request: Request, response: Response) -> None:
+        kept.append(response)
+        response.content = "whole"
+        response.done()
+        if when == "at once":
+            response.close()
+
+    there = run_engine(handler)
+    client = there.connect(raw_request())
+    if when != "at once":
+        assert there.read(client, enough=b"whole").endswith(b"whole")
+        if when == "with a head half read":
+            client.sendall(b"GET / HT")
+            there.engine.poll(0.05)
+        kept[0].close()
+        assert there.read(client) == b""
+    else:
+        assert there.read(client).endswith(b"\r\n\r\nwhole")
+    assert there.service.unanswered_handlers == []
+    kept[0].close()
+
+
+def test_close_of_a_complete_response_leaves_the_next_one_whole_and_last(run_engine: RunEngine) -> None:
+    kept: list[Response] = []
+    there = run_engine(keeping(kept))
+    client = there.connect(raw_request())
+    there.turn_until(lambda: kept)
+    kept[0].done()
+    client.sendall(raw_request())
+    there.turn_until(lambda: len(kept) == 2)
+    kept[0].close()
+    kept[1].content = "the next"
+    kept[1].done()
+    raw = there.read(client)
+    assert b"Connection: close\r\n" in raw
+    assert raw.endswith(b"the next")
+
+
 # --- responses that are dropped -----------------------------------------------------------------------------
 
 
@@ -176,7 +276,10 @@ class Recorder:
         self.recorded.append(reported)
 
 
-@pytest.mark.parametrize(("end", "recorded"), [(Response.done, []), (Response.close, [(False,)])])
+@pytest.mark.parametrize(
+    ("end", "recorded"),
+    [(Response.done, []), (Response.close, []), (Response.abort, [(False,)])],
+)
 def test_a_stream_that_its_handler_ends_releases_what_waits_for_it_to_drain(
     run_engine: RunEngine, end: Callable[[Response], None], recorded: list[tuple[bool, ...]]
 ) -> None:

@@ -3,67 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from prefork.kernel.kernel import Kernel
+from prefork import UnknownEvent, UnknownSession
+from prefork.kernel.kernel import Kernel, Session
 from prefork.server.close_handlers import CloseHandlers
 
 
-class Connection:
-    """A connection, as far as close handlers know it."""
+class Engine:
+    """An engine, as far as close handlers know it: these connections are open."""
 
-    def __init__(self, number: int, *, dead: bool = False) -> None:
-        self.id = number
-        self.dead = dead
-        self.callbacks: list[Callable[[], object]] = []
+    def __init__(self, *numbers: int) -> None:
+        self.callbacks: dict[int, list[Callable[[], object]]] = {number: [] for number in numbers}
 
-    def when_closed(self, callback: Callable[[], object]) -> bool:
-        if not self.dead:
-            self.callbacks.append(callback)
-        return not self.dead
+    def when_closed(self, number: int, callback: Callable[[], object]) -> bool:
+        if number in self.callbacks:
+            self.callbacks[number].append(callback)
+        return number in self.callbacks
 
-    def close(self) -> None:
-        for callback in self.callbacks:
+    def close(self, number: int) -> None:
+        for callback in self.callbacks.pop(number):
             callback()
 
 
-@pytest.fixture
-def posted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    posted: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(Kernel, "post", lambda _kernel, *what: posted.append(what))
-    return posted
+class Place:
+    """Close handlers with two sessions, whose events are recorded when `deliver` is called."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.engine = Engine(1, 2)
+        monkeypatch.setattr(Kernel, "engine", self.engine)
+        self.kernel = Kernel()
+        self.recorded: list[tuple[Any, ...]] = []
+        for alias in ("A", "B"):
+            events = {name: self.recorder(alias, name) for name in ("gone", "left")}
+            self.kernel.session(alias, events)
+        self.handlers = CloseHandlers(self.kernel)
+
+    def recorder(self, *what: str) -> Callable[..., None]:
+        return lambda *args: self.recorded.append((*what, *args))
+
+    def deliver(self) -> list[tuple[Any, ...]]:
+        self.kernel.run()
+        return self.recorded
 
 
 @pytest.fixture
-def handlers() -> CloseHandlers:
-    return CloseHandlers(Kernel())
+def place(monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(monkeypatch)
 
 
-def test_every_handler_of_a_connection_is_posted_once(
-    handlers: CloseHandlers, posted: list[tuple[Any, ...]]
-) -> None:
-    connection: Any = Connection(1)
-    assert handlers.add(connection, "A", "gone", (1, 2))
-    assert handlers.add(1, "B", "gone", ())
-    connection.close()
-    connection.close()
-    assert posted == [("A", "gone", 1, 2), ("B", "gone")]
-    assert len(connection.callbacks) == 1
+def connection(number: int) -> Any:
+    return SimpleNamespace(id=number)
 
 
-def test_a_session_can_remove_its_own(handlers: CloseHandlers, posted: list[tuple[Any, ...]]) -> None:
-    connection: Any = Connection(1)
-    handlers.add(connection, "A", "gone", ())
-    handlers.add(connection, "B", "gone", ())
-    handlers.remove(1, "A")
-    handlers.remove(2, "A")
-    connection.close()
-    assert posted == [("B", "gone")]
+def test_the_handler_of_each_session_is_posted_once(place: Place) -> None:
+    assert place.handlers.add(connection(1), "A", "gone", (1, 2))
+    assert place.handlers.add(1, "B", "left", ())
+    assert len(place.engine.callbacks[1]) == 1
+    place.engine.close(1)
+    assert place.deliver() == [("A", "gone", 1, 2), ("B", "left")]
 
 
-def test_a_connection_that_is_closed_takes_none(handlers: CloseHandlers) -> None:
-    dead: Any = Connection(1, dead=True)
-    assert not handlers.add(dead, "A", "gone", ())
-    assert not handlers.add(1, "A", "gone", ())
+def test_a_session_has_one_for_each_connection_and_the_last_one_counts(place: Place) -> None:
+    session = place.kernel.find("A")
+    assert session is not None
+    for target in ("A", session, session.id):
+        for number in (1, connection(1), 2):
+            assert place.handlers.add(number, target, "gone", ("former",))
+    assert place.handlers.add(1, session, "left", ("latter",))
+    place.engine.close(1)
+    assert place.deliver() == [("A", "left", "latter")]
+    place.engine.close(2)
+    assert place.deliver() == [("A", "left", "latter"), ("A", "gone", "former")]
+
+
+def test_a_session_can_remove_its_own(place: Place) -> None:
+    for alias in ("A", "B"):
+        place.handlers.add(1, alias, "gone", ())
+    place.handlers.remove(1, "A")
+    place.handlers.remove(1, "A")
+    place.handlers.remove(2, "A")
+    place.handlers.remove(1, "NOBODY")
+    place.engine.close(1)
+    assert place.deliver() == [("B", "gone")]
+
+
+def test_a_connection_that_is_closed_takes_none(place: Place) -> None:
+    assert not place.handlers.add(connection(3), "A", "gone", ())
+    assert not place.handlers.add(3, "A", "gone", ())
+
+
+def test_only_what_exists_can_be_called(place: Place) -> None:
+    with pytest.raises(UnknownSession):
+        place.handlers.add(1, "NOBODY", "gone", ())
+    with pytest.raises(UnknownEvent):
+        place.handlers.add(1, "A", "gone away", ())
+
+
+def test_a_session_is_referred_to_until_its_last_connection_is_closed(place: Place) -> None:
+    session = Session()
+    session.on("gone", print)
+    place.kernel.add(session)
+    other = place.kernel.find("A")
+    assert other is not None
+    for number in (1, 2):
+        place.handlers.add(number, session, "gone", ())
+        place.handlers.add(number, session, "gone", ())
+    assert place.handlers.refers_to(session)
+    assert not place.handlers.refers_to(other)
+    place.engine.close(1)
+    assert place.handlers.refers_to(session)
+    place.handlers.remove(2, session)
+    assert not place.handlers.refers_to(session)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prefork import InvalidResponse, Kernel, OptionError, UnknownEvent, UnknownSession
+from prefork import InvalidResponse, Kernel, OptionError, Session, UnknownEvent, UnknownSession
 from prefork.server.routes import FunctionRoute, Route, check_events, fill, parse
 
 GOOD: dict[str, object] = {"dir": "^/", "session": "PAGES", "event": "page"}
@@ -18,7 +18,10 @@ def test_entries_come_back_as_they_were() -> None:
     handlers: list[dict[str, object]] = [
         GOOD,
         GOOD | {"malformed": True},
+        GOOD | {"raw": True},
+        GOOD | {"session": Session()},
         {"dir": "^/x", "function": print_nothing},
+        {"dir": "^/x", "function": print_nothing, "raw": True},
     ]
     assert [route.entry() for route in parse(handlers)] == handlers
 
@@ -31,7 +34,10 @@ def print_nothing() -> None:
     ("wrong", "complaint"),
     [
         ({"dir": None}, "handler 1: expected a text as 'dir', got None"),
-        ({"session": 7}, "handler 1: expected a text as 'session', got 7"),
+        (
+            {"session": 7.5},
+            "handler 1: expected an alias, a session or its id as 'session', got 7.5",
+        ),
         ({"event": None}, "handler 1: expected a text as 'event', got None"),
         (
             {"dir": "a(b"},
@@ -39,15 +45,38 @@ def print_nothing() -> None:
         ),
         (
             {"Dir": "^/"},
-            "handler 1: unknown key 'Dir'; expected dir, session and event, and optionally malformed",
+            "handler 1: unknown key 'Dir'; it is 'dir'; "
+            "expected dir, session and event, and optionally malformed and raw",
+        ),
+        (
+            {"folder": "^/"},
+            "handler 1: unknown key 'folder'; expected dir, session and event",
         ),
         ({"function": print_nothing, "dir": "["}, "handler 1: malformed regex '['"),
-        ({"function": "print", "session": None}, "handler 1: expected a text as 'session'"),
+        (
+            {"function": "print", "session": None},
+            "handler 1: expected an alias, a session or its id as 'session', got None",
+        ),
     ],
 )
 def test_a_wrong_entry_is_named_by_its_place(wrong: dict[str, object], complaint: str) -> None:
     with pytest.raises(OptionError, match=re.escape(complaint)):
         parse([GOOD, GOOD | wrong])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ([GOOD, "^/"], "handler 1: expected a dict with dir, session and event, got '^/'"),
+        ([None], "handler 0: expected a dict with dir, session and event, got None"),
+        (GOOD, "handlers: expected a list of dicts, got {"),
+        ("^/", "handlers: expected a list of dicts, got '^/'"),
+        (None, "handlers: expected a list of dicts, got None"),
+    ],
+)
+def test_what_is_no_list_of_dicts_is_refused(wrong: Any, complaint: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(complaint)):
+        parse(wrong)
 
 
 def test_counting_may_begin_later() -> None:

@@ -182,6 +182,14 @@ impl Connection {
         let _ = self.close_websocket(cx, 0, code, "");
     }
 
+    /// Closes the connection after its open exchange, or without one soon. A
+    /// WebSocket has its own closing handshake.
+    pub(crate) fn close_after_response(&mut self, cx: &mut Context) {
+        if let Ok((link, http1)) = self.http1(0) {
+            http1.close_after_response(link, cx);
+        }
+    }
+
     /// The exchange for which [`crate::Event::Drained`] is wanted. Taken, so that it
     /// comes once.
     #[inline]

@@ -129,6 +129,19 @@ impl Http1 {
         Ok(missing)
     }
 
+    /// Makes the open response the last one; if none is open, the connection is
+    /// finished, and a request that is not read whole is not read.
+    pub(crate) fn close_after_response(&mut self, link: &mut Link, cx: &mut Context) {
+        if !self.is_idle() {
+            self.exchange.context.keep_alive = false;
+            return;
+        }
+        // It decides how the connection is closed.
+        link.unread |= self.parser.take().is_some() || !link.input.is_empty();
+        link.discard_input(&mut cx.buffers);
+        link.finish();
+    }
+
     /// Writes the engine's own response. False: no head is owed.
     pub(crate) fn reject(
         &mut self,

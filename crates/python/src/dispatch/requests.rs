@@ -53,7 +53,7 @@ fn refuse_tunnel(py: Python<'_>, response: &Py<Response>) -> PyResult<()> {
     let response = response.bind(py);
     response.setattr("code", 405)?;
     response.call_method1("header", ("Allow", ""))?;
-    Response::done(response)
+    Response::done(response).map(drop)
 }
 
 /// Calls the service at once. It reads the body in parts.

@@ -37,6 +37,7 @@ pub(super) fn respond(
         };
         let mut response = Response::new(service, client, request);
         response.set_answered();
+        response.sent = true;
         response.code = UNANSWERED.status;
         response.handler = dropped.handler;
         let request = response.request_ref(py);

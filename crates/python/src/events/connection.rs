@@ -110,11 +110,7 @@ impl Connection {
     /// Has `callback()` called once when the connection closes. Returns False,
     /// and does not call it, if that is so already.
     fn when_closed(&self, callback: Py<PyAny>) -> bool {
-        if !self.core.engine().connection(self.id).want_closed() {
-            return false;
-        }
-        self.core.pending().add_closed(self.id, callback);
-        true
+        self.core.when_closed(self.id, callback)
     }
 
     fn __eq__(&self, other: &Connection) -> bool {

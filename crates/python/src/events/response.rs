@@ -33,6 +33,7 @@ pub(crate) enum State {
 /// The response to one request. A handler fills it, and sends it with `done()`,
 /// in parts with `write()`, or closes the connection with `close()`. If it is
 /// dropped before that, the client gets a 500 and the log names the handler.
+/// What comes after the client has left does nothing.
 #[pyclass(module = "prefork._engine", subclass)]
 pub struct Response {
     pub(crate) service: Arc<Service>,
@@ -57,6 +58,10 @@ pub struct Response {
     /// (session, event, dont_flush) as `stream()` was given them; None before.
     #[pyo3(get)]
     streams: Option<Py<PyAny>>,
+    /// Whether it was sent whole: False before `done()`, and if the client had
+    /// left by then.
+    #[pyo3(get)]
+    pub(crate) sent: bool,
     connection: PyOnceLock<Py<Connection>>,
 }
 
@@ -77,6 +82,7 @@ impl Response {
             request,
             handler: None,
             streams: None,
+            sent: false,
             connection: PyOnceLock::new(),
         }
     }
@@ -168,20 +174,21 @@ impl Response {
         self.state == State::Streaming
     }
 
-    /// Makes it a stream: `event` of `session` writes the next part of the
-    /// body. The event is posted again whenever what was written has left the
-    /// process; with `dont_flush` it is not.
+    /// Makes it a stream: `event` of `session`, which is an alias, a session or
+    /// its id, writes the next part of the body. The event is posted again
+    /// whenever what was written has left the process; with `dont_flush` it is
+    /// not.
     ///
     /// Raises AlreadyAnswered.
     #[pyo3(signature = (session, event, dont_flush=false))]
     fn stream(
         &mut self,
         py: Python<'_>,
-        session: &str,
+        session: &Bound<'_, PyAny>,
         event: &str,
         dont_flush: bool,
     ) -> PyResult<()> {
-        if self.state == State::Answered {
+        if self.state == State::Answered && self.has_client() {
             return Err(self.already_answered());
         }
         let streams = (session, event, dont_flush).into_pyobject(py)?;
@@ -229,22 +236,27 @@ impl Response {
         }
     }
 
-    /// Completes the response: sends head and content, or ends a stream. If the
-    /// client has left, nothing is sent and nothing raised; the error handler
-    /// is called. A content that differs from its Content-Length is cut, or the
-    /// connection closed, and reported to the error handler.
+    /// Completes the response: sends head and content, or ends a stream.
+    /// Returns True; False if the client has left: then nothing is sent and
+    /// nothing raised, and the error handler was called. A content that differs
+    /// from its Content-Length is cut, or the connection closed, and reported
+    /// to the error handler.
     ///
     /// Raises AlreadyAnswered; and InvalidResponse for what cannot be sent,
     /// after which nothing was and a response is still owed.
-    pub(crate) fn done(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn done(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let py = slf.py();
         let (result, request_ended, pending) = {
             let mut response = slf.borrow_mut();
             let result = match response.state {
                 State::Waiting => response.respond(py),
                 State::Streaming => response.finish(),
-                State::Answered => return Err(response.already_answered()),
+                State::Answered if response.has_client() => {
+                    return Err(response.already_answered());
+                }
+                State::Answered => return Ok(false),
             };
+            response.sent = result.is_ok();
             let hook = response.service.interface.request_ended.as_ref();
             let hook = hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)));
             // A response that could not be sent is still pending.
@@ -253,6 +265,7 @@ impl Response {
             (result, hook, pending)
         };
         drop(pending);
+        let sent = result.is_ok();
         match result {
             Ok(difference) => Self::report_length(slf, difference)?,
             Err(error) if error.is_instance_of::<ConnectionGone>(py) => {}
@@ -261,25 +274,44 @@ impl Response {
         if let Some((hook, request)) = request_ended {
             hook.call1(py, (request, slf))?;
         }
-        Ok(())
+        Ok(sent)
+    }
+
+    /// Closes the connection: after the end of a stream, which is completed; as
+    /// soon as a complete response is sent, if the client may send further
+    /// requests; and without a response if none has begun.
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (core, exchange, state) = {
+            let response = slf.borrow();
+            let core = Arc::clone(response.core());
+            (core, response.client.exchange, response.state)
+        };
+        if state == State::Waiting {
+            Self::abort(slf);
+            return Ok(());
+        }
+        let id = exchange.connection;
+        core.engine().connection(id).close_after_response();
+        match state {
+            State::Streaming => Self::done(slf).map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// Closes the connection at once, without a response or in the middle of
-    /// one.
-    ///
-    /// Raises AlreadyAnswered.
-    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+    /// one: the client can tell that it is not whole. Nothing happens if it is
+    /// complete.
+    fn abort(slf: &Bound<'_, Self>) {
         let (core, exchange) = {
             let mut response = slf.borrow_mut();
             if response.state == State::Answered {
-                return Err(response.already_answered());
+                return;
             }
             response.state = State::Answered;
             (Arc::clone(response.core()), response.client.exchange)
         };
         drop(core.forget_request(exchange));
         core.engine().exchange(exchange).abort(None);
-        Ok(())
     }
 
     /// Has `callback(True)` called once when all that was written has left the
@@ -388,7 +420,10 @@ impl Response {
             self.state = State::Streaming;
         }
         if self.state == State::Answered {
-            return Err(self.already_answered());
+            return Err(match self.has_client() {
+                true => self.already_answered(),
+                false => self.not_sent(LocalError::Closed),
+            });
         }
         let result = self
             .core()
@@ -429,6 +464,12 @@ impl Response {
                 ConnectionGone::new_err("the client left before its response was sent")
             }
         }
+    }
+
+    /// Whether its connection is still open.
+    fn has_client(&self) -> bool {
+        let id = self.client.exchange.connection;
+        self.core().engine().connection(id).exists()
     }
 
     pub(crate) fn already_answered(&self) -> PyErr {

@@ -92,7 +92,7 @@ impl StartResponse {
         } else {
             response.borrow_mut().content = whole;
         }
-        Response::done(response)
+        Response::done(response).map(drop)
     }
 }
 
