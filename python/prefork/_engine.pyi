@@ -521,7 +521,8 @@ class ASGICaller:
     its response in that step is over. Otherwise a callback is called: `waits(request, response, exchange,
     task)` if the task continues, `ended(request, response, exchange, task)` if it ended in another way,
     `failed(request, response, exchange, error)` if the application made no task. A client that asks for a
-    WebSocket goes to `converse(scope, request, response)`."""
+    WebSocket goes to `converse(scope, request, response)`. The other two are options of each
+    `HTTPExchange`."""
 
     def __new__(
         cls,
@@ -534,6 +535,8 @@ class ASGICaller:
         waits: Callable[[Request, Response, HTTPExchange, Task[None]], object],
         ended: Callable[[Request, Response, HTTPExchange, Task[None]], object],
         failed: Callable[[Request, Response, HTTPExchange, BaseException], object],
+        pathsend: bool = False,
+        drain_streams: bool = True,
     ) -> ASGICaller: ...
     def __call__(self, request: Request, response: Response) -> None:
         """Calls the application for one request."""
@@ -603,10 +606,17 @@ class _Awaitable(Coroutine[Any, Any, _T_co]):
 @final
 class HTTPExchange:
     """One HTTP request to an ASGI application (ASGI 3, spec 2.5): its `receive` and `send`. `create_future`
-    makes the futures of the loop that the application runs on."""
+    makes the futures of the loop that the application runs on. With `pathsend` the message
+    http.response.pathsend is accepted; with `drain_streams` a stream is told that the server drains."""
 
     def __new__(
-        cls, request: Request, response: Response, create_future: Callable[[], Future[Any]]
+        cls,
+        request: Request,
+        response: Response,
+        create_future: Callable[[], Future[Any]],
+        *,
+        pathsend: bool = False,
+        drain_streams: bool = True,
     ) -> HTTPExchange: ...
     @property
     def over(self) -> bool:
@@ -614,9 +624,20 @@ class HTTPExchange:
     @property
     def gone(self) -> bool:
         """Whether the client left before its response was complete."""
+    @property
+    def dismissed(self) -> bool:
+        """Whether the application may end without completing its response: the client left or needs no body,
+        or it has received http.disconnect."""
+    @property
+    def begun(self) -> bool:
+        """Whether http.response.start was sent and no body followed."""
+    @property
+    def refused(self) -> str | None:
+        """Which message was not expected, and which one was; None if there was none."""
     def receive(self) -> _Awaitable[dict[str, Any]]:
         """Awaited, it gives http.request with the next part of the body; after the last one http.disconnect,
-        once the client has left or closed its sending side, or the response is complete."""
+        once the client has left or closed its sending side, the response is complete, or the server drains
+        while it is streamed."""
     def send(self, message: MutableMapping[str, Any]) -> _Awaitable[None]:
         """Takes a message of the application. Awaited, it waits while too much of the response is on its way.
 
@@ -652,6 +673,9 @@ class WebSocketExchange:
     @property
     def gone(self) -> bool:
         """Whether the client has left or the WebSocket has ended: what is sent does not arrive."""
+    @property
+    def refused(self) -> str | None:
+        """Which message was not expected, and which one was; None if there was none."""
     def receive(self) -> _Awaitable[dict[str, Any]]:
         """Awaited, it gives websocket.connect, then websocket.receive for each message, and at last, as often
         as it is called, websocket.disconnect."""

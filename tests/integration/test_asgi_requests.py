@@ -59,7 +59,6 @@ def test_the_scope_says_all_of_a_request(asgi: Server) -> None:
     assert state == {"mine": 1}
     assert scope.pop("extensions").keys() == {
         "http.response.early_hint",
-        "http.response.pathsend",
         "http.response.trailers",
         "mine",
     }

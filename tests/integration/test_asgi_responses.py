@@ -164,7 +164,9 @@ def test_curl_understands_hints_and_trailers(asgi: Server) -> None:
         assert expected in done.stdout
 
 
-def test_a_file_is_sent_by_its_path(asgi: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_file_is_sent_by_its_path(serve: Serve, loop: str, tmp_path: Path) -> None:
+    asgi = serve(ASGI_APP, "--start", "0", "--loop", loop, "--pathsend")
     path = tmp_path / "file"
     path.write_bytes(os.urandom(300_000))
     with asgi.connect() as sock:

@@ -311,6 +311,15 @@ impl ExchangeHandle<'_> {
         connection.is_ok_and(|connection| connection.is_half_closed(self.id.stream))
     }
 
+    /// Whether the listener of the connection drains.
+    pub fn is_draining(&self) -> bool {
+        let connection = self.find();
+        connection.is_ok_and(|connection| {
+            let listener = connection.link.listener;
+            self.core.acceptor.is_draining(listener)
+        })
+    }
+
     /// Whether the response that is being sent has no body.
     pub fn is_bodiless(&self) -> bool {
         let connection = self.find();

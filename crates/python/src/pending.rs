@@ -24,6 +24,8 @@ pub(crate) enum Notice {
     Drained,
     /// The client has closed its sending side after its request.
     HalfClosed,
+    /// The server takes no new work: a stream should end.
+    Draining,
     /// The client has left, or a response is no longer owed.
     Gone,
 }

@@ -360,6 +360,20 @@ class AppOptions(Options):
         choice("auto", "asyncio", "uvloop"),
         "Event loop of an ASGI application. `auto` is asyncio.",
     )
+    drain_streams: bool = option(
+        Group.APPLICATION,
+        True,
+        boolean,
+        "Send http.disconnect to an ASGI application that streams a response when the server or its worker "
+        "shuts down.",
+    )
+    pathsend: bool = option(
+        Group.APPLICATION,
+        False,
+        boolean,
+        "Offer http.response.pathsend to an ASGI application, so that it sends files by their paths. All of "
+        "its middleware has to know that.",
+    )
     ws_max_message: int = option(
         Group.WEBSOCKET,
         16 * MIB,

@@ -34,7 +34,7 @@ class ASGIService(Service):
     kind = "ASGI application"
     how_to_respond = "send http.response.start and http.response.body until more_body is false"
     app_options = Service.app_options | {
-        *("root_path", "lifespan", "loop"),
+        *("root_path", "lifespan", "loop", "pathsend", "drain_streams"),
         *("ws_max_message", "ws_ping_interval", "ws_ping_timeout", "ws_deflate"),
     }
     # `scope["server"]` is an address, and bodies are passed on as they come.
@@ -67,10 +67,11 @@ class ASGIService(Service):
             "server": None,
             "extensions": {
                 "http.response.early_hint": {},
-                "http.response.pathsend": {},
                 "http.response.trailers": {},
             },
         }
+        if options.pathsend:
+            self.base["extensions"]["http.response.pathsend"] = {}
         self._call: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]] = (
             application if returns_coroutine(application) else self._await  # type: ignore[assignment]
         )
@@ -90,6 +91,8 @@ class ASGIService(Service):
             waits=self._waits,
             ended=self._ended,
             failed=self._failed,
+            pathsend=self.options.pathsend,
+            drain_streams=self.options.drain_streams,
         )
         is_observed = context.options.log_handler is not None
         self.request = partial(self._observe, call) if is_observed else call
@@ -121,25 +124,39 @@ class ASGIService(Service):
         error = asyncio.CancelledError("it was cancelled") if task.cancelled() else task.exception()
         if error is not None:
             self._failed(request, response, exchange, error)
-        elif not exchange.over and not exchange.gone:
+        elif not exchange.over:
             self._returned_early(request, response, exchange)
 
     def _failed(
         self, request: Request, response: Response, exchange: HTTPExchange, error: BaseException
     ) -> None:
         """It raised: the client gets a 500, or a closed connection in the middle of its response."""
-        if exchange.gone and comes_of_disconnect(error):
+        is_quiet = exchange.dismissed and comes_of_disconnect(error)
+        self._break_off(response, exchange)
+        if is_quiet:
             logger.debug("%s %s: the client left: %r", request.method, request.path, error)
-            return
+        else:
+            self.failed(f"{request.method} {request.path}", error, request)
+
+    def _returned_early(self, request: Request, response: Response, exchange: HTTPExchange) -> None:
+        """It returned, and the response or the rest of it is missing. It may do so after http.disconnect."""
+        is_quiet = exchange.dismissed
+        what = "in the middle of its response" if response.streaming else "without a response"
+        why = self._misunderstood(exchange)
+        self._break_off(response, exchange)
+        if not is_quiet:
+            text = f"{self.name} returned {what} to {request.method} {request.path}{why}"
+            self.context.hooks.application_error(text, request.remote_ip)
+
+    def _break_off(self, response: Response, exchange: HTTPExchange) -> None:
         if not exchange.gone:
             self.abort(response)
         exchange.abort()
-        self.failed(f"{request.method} {request.path}", error, request)
 
-    def _returned_early(self, request: Request, response: Response, exchange: HTTPExchange) -> None:
-        """It returned, and the response or the rest of it is missing."""
-        what = "in the middle of its response" if response.streaming else "without a response"
-        text = f"{self.name} returned {what} to {request.method} {request.path}"
-        self.abort(response)
-        exchange.abort()
-        self.context.hooks.application_error(text, request.remote_ip)
+    def _misunderstood(self, exchange: HTTPExchange) -> str:
+        """Which message was not understood, for the log; empty if there may have been none."""
+        if exchange.refused is not None:
+            return f": {exchange.refused}"
+        if exchange.begun and self.options.pathsend:
+            return ": http.response.pathsend may have been lost in a middleware; unset the option pathsend"
+        return ""

@@ -70,6 +70,8 @@ async def run(
     if failure is None:
         if not is_answered and not is_gone:
             text = f"{service.name} returned without a response to WebSocket {request.path}"
+            if exchange.refused is not None:
+                text = f"{text}: {exchange.refused}"
             service.context.hooks.application_error(text, request.remote_ip)
     elif is_gone and comes_of_disconnect(failure):
         logger.debug("WebSocket %s: the client left: %r", request.path, failure)

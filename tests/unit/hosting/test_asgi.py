@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -328,3 +329,197 @@ def test_a_bug_in_what_follows_a_disconnect_is_an_error() -> None:
     local.run(client)
     text = "application app failed on GET /a: ConnectionGone"
     assert [error.startswith(text) for error, _ in local.errors].count(True) == 1
+
+
+# --- streams while the server drains ------------------------------------------------------------------------
+
+
+class Streams:
+    """Streams its body until it hears something else than the request, and notes what."""
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+        self.heard: list[str] = []
+        self.goes_on = asyncio.Event()
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if self.path == "late":  # it begins its response when the server drains already
+            listening = asyncio.create_task(self.listen(receive))
+            await self.goes_on.wait()
+            await asyncio.sleep(0)
+            assert not listening.done()
+        await send(START)
+        await send(body(b"tick", more=True))
+        if self.path == "late":
+            await listening
+        elif self.path == "polls":
+            await self.poll(receive)
+        else:
+            await self.listen(receive)
+        if self.path == "leaves":
+            return
+        await send(body(b"bye"))
+
+    async def listen(self, receive: Receive) -> None:
+        self.heard.append((await receive())["type"])
+
+    async def poll(self, receive: Receive) -> None:
+        while not self.heard:
+            task = asyncio.create_task(self.listen(receive))
+            await asyncio.sleep(0.001)
+            task.cancel()
+
+
+@pytest.mark.parametrize("path", ["", "late", "polls", "leaves"])
+def test_a_stream_is_told_that_the_server_drains(path: str) -> None:
+    streams = Streams(path)
+
+    async def client(local: LocalServer) -> None:
+        reader, writer = await local.connect()
+        writer.write(raw_request("/a"))
+        if path == "late":
+            while not local.server.service.calls:
+                await asyncio.sleep(0.001)
+        else:
+            await reader.readuntil(b"tick")
+        local.server.shutdown(graceful=True)
+        streams.goes_on.set()
+        rest = await reader.read()
+        writer.close()
+        assert rest.endswith(b"" if path == "leaves" else b"3\r\nbye\r\n0\r\n\r\n")
+
+    local = local_server(streams)
+    local.run(client)
+    assert streams.heard == ["http.disconnect"]
+    assert local.errors == []
+
+
+def test_a_stream_is_not_told_if_that_is_not_wanted() -> None:
+    streams = Streams()
+
+    async def client(local: LocalServer) -> None:
+        reader, writer = await local.connect()
+        writer.write(raw_request("/a"))
+        await reader.readuntil(b"tick")
+        local.server.shutdown(graceful=True)
+        await reader.read()
+        writer.close()
+
+    local_server(streams, {"graceful_timeout": 0.1}, drain_streams=False).run(client)
+    assert streams.heard == []
+
+
+def test_a_request_whose_body_is_not_complete_is_not_told() -> None:
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        more = True
+        while more:
+            message = await receive()
+            more = message["more_body"]
+            await send(body(message["body"], more=more))
+
+    async def client(local: LocalServer) -> None:
+        reader, writer = await local.connect()
+        writer.write(raw_request("/a", "Content-Length: 6", method="POST") + b"abc")
+        await reader.readuntil(b"abc")
+        local.server.shutdown(graceful=True)
+        writer.write(b"def")
+        assert (await reader.read()).endswith(b"3\r\ndef\r\n0\r\n\r\n")
+        writer.close()
+
+    local = local_server(app)
+    local.run(client)
+    assert local.errors == []
+
+
+# --- messages that are not understood -----------------------------------------------------------------------
+
+
+def swallowing(*messages: dict[str, Any]) -> Any:
+    """An application that goes on when `send` raises."""
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        for message in messages:
+            with contextlib.suppress(RuntimeError):
+                await send(message)
+
+    return app
+
+
+PATH = {"type": "http.response.pathsend", "path": "/etc/hostname"}
+EARLY = "application app returned without a response to GET /a"
+
+
+@pytest.mark.parametrize(
+    ("app", "pathsend", "text"),
+    [
+        (
+            swallowing({"type": "http.nonsense"}),
+            False,
+            f"{EARLY}: the application sent http.nonsense, the server expects http.response.start",
+        ),
+        (
+            swallowing(START, PATH),
+            False,
+            f"{EARLY}: the application sent http.response.pathsend, the server expects http.response.body; "
+            "the option pathsend allows it",
+        ),
+        (
+            swallowing(START),  # as a middleware passes it on that does not know the other message
+            True,
+            f"{EARLY}: http.response.pathsend may have been lost in a middleware; unset the option pathsend",
+        ),
+        (swallowing(START), False, EARLY),
+    ],
+)
+def test_a_missing_response_is_explained_by_the_message_that_was_not_understood(
+    app: Any, pathsend: bool, text: str
+) -> None:
+    async def client(local: LocalServer) -> None:
+        assert (await local.get("/a")).status == 500
+
+    local = local_server(app, pathsend=pathsend)
+    local.run(client)
+    assert [text for text, _ in local.errors] == [text]
+
+
+@pytest.mark.parametrize("pathsend", [True, False])
+def test_pathsend_is_offered_if_the_option_is_set(pathsend: bool) -> None:
+    offered: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        offered.append("http.response.pathsend" in scope["extensions"])
+        await echo(scope, receive, send)
+
+    async def client(local: LocalServer) -> None:
+        await local.get()
+
+    local_server(app, pathsend=pathsend).run(client)
+    assert offered == [pathsend]
+
+
+# --- bodies that are not sent -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("length", "most"), [(None, 1), (b"4000000", 11), (b"500000", 5)])
+def test_a_body_of_known_length_may_come_to_an_end_without_being_sent(
+    length: bytes | None, most: int
+) -> None:
+    sent: list[int] = []
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [] if length is None else [(b"content-length", length)]
+        await send({**START, "headers": headers})
+        for number in range(40 if length is None else int(length) // 100_000):
+            await send(body(bytes(100_000), more=True))
+            sent.append(number)
+        await send(body(b""))
+
+    async def client(local: LocalServer) -> None:
+        assert (await local.get("/a", method="HEAD")).status == 200
+
+    local = local_server(app)
+    local.run(client)
+    assert len(sent) == most
+    assert local.errors == []

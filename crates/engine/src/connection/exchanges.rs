@@ -7,6 +7,7 @@ use super::{Connection, Protocol};
 use crate::content::Content;
 use crate::context::Context;
 use crate::errors::LocalError;
+use crate::event::Event;
 use crate::exchange::ExchangeId;
 use crate::http1::Http1;
 use crate::link::Link;
@@ -171,10 +172,17 @@ impl Connection {
         }
     }
 
-    /// Closes an open WebSocket, because the listener drains. `others_stay`:
-    /// other workers still accept, so the close code says that the client may
-    /// connect again.
+    /// The listener drains: reports it for a response that is being sent, and closes
+    /// an open WebSocket. `others_stay`: other workers still accept, so the close code
+    /// says that the client may connect again.
     pub(crate) fn drain(&mut self, cx: &mut Context, others_stay: bool) {
+        let id = ExchangeId::only(self.link.id);
+        if let Protocol::Http1(http1) = &self.protocol {
+            if http1.exchange.wants_gone && http1.exchange.phase().is_sending() {
+                cx.events.push_back(Event::Draining { exchange: id });
+            }
+            return;
+        }
         let code = match others_stay {
             true => CloseCode::SERVICE_RESTART,
             false => CloseCode::GOING_AWAY,

@@ -1,6 +1,6 @@
 //! The call of an ASGI application: from a request to the task that responds to it.
 
-use crate::asgi::http::HttpExchange;
+use crate::asgi::http::{ExchangeOptions, HttpExchange};
 use crate::asgi::scope::scope;
 use crate::asgi::tasks::Tasks;
 use crate::events::request::Request;
@@ -15,7 +15,8 @@ use pyo3::types::PyDict;
 /// callback is called: `waits(request, response, exchange, task)` if the task continues,
 /// `ended(request, response, exchange, task)` if it ended in another way,
 /// `failed(request, response, exchange, error)` if the application made no task. A client
-/// that asks for a WebSocket goes to `converse(scope, request, response)`.
+/// that asks for a WebSocket goes to `converse(scope, request, response)`. The other two are
+/// options of each `HTTPExchange`.
 #[pyclass(name = "ASGICaller", module = "prefork._engine", frozen)]
 pub struct AsgiCaller {
     application: Py<PyAny>,
@@ -23,6 +24,7 @@ pub struct AsgiCaller {
     root_path: String,
     tasks: Tasks,
     create_future: Py<PyAny>,
+    options: ExchangeOptions,
     converse: Py<PyAny>,
     waits: Py<PyAny>,
     ended: Py<PyAny>,
@@ -32,7 +34,7 @@ pub struct AsgiCaller {
 #[pymethods]
 impl AsgiCaller {
     #[new]
-    #[pyo3(signature = (application, base, root_path, event_loop, *, converse, waits, ended, failed))]
+    #[pyo3(signature = (application, base, root_path, event_loop, *, converse, waits, ended, failed, pathsend=false, drain_streams=true))]
     #[expect(clippy::too_many_arguments, reason = "the caller passes them by name")]
     fn new(
         application: Py<PyAny>,
@@ -43,6 +45,8 @@ impl AsgiCaller {
         waits: Py<PyAny>,
         ended: Py<PyAny>,
         failed: Py<PyAny>,
+        pathsend: bool,
+        drain_streams: bool,
     ) -> PyResult<Self> {
         Ok(AsgiCaller {
             application,
@@ -50,6 +54,10 @@ impl AsgiCaller {
             root_path,
             tasks: Tasks::of(event_loop)?,
             create_future: event_loop.getattr("create_future")?.unbind(),
+            options: ExchangeOptions {
+                pathsend,
+                drain_streams,
+            },
             converse,
             waits,
             ended,
@@ -70,7 +78,8 @@ impl AsgiCaller {
             let arguments = (scope, request, response);
             return self.converse.bind(py).call1(arguments).map(drop);
         }
-        let exchange = HttpExchange::new(request, response, self.create_future.clone_ref(py));
+        let create_future = self.create_future.clone_ref(py);
+        let exchange = HttpExchange::new(request, response, create_future, self.options);
         let exchange = Bound::new(py, exchange)?;
         let task = match self.start(&exchange, &scope) {
             // The application raised, or did not return a coroutine. SystemExit too: a

@@ -3,8 +3,9 @@
 //!
 //! Owns: the stage of the response, and the unread part of the request. Always
 //! holds: `receive` gives http.disconnect once the client has left, has closed its
-//! sending side after its request, or the response is complete; a message that is
-//! not expected raises, and changes nothing.
+//! sending side after its request, the response is complete, or the server drains
+//! while a response is streamed; a message that is not expected raises, and
+//! changes nothing.
 
 use crate::asgi::awaitable::{Awaitable, Next, Source};
 use crate::asgi::messages::{self, Sent};
@@ -47,8 +48,10 @@ enum Stage {
     /// The body is complete, its trailers are not.
     Trailing,
     /// The response is complete with its head, as one to HEAD, and the
-    /// application has not ended it.
-    Bodiless,
+    /// application has not ended it. It may send this many bytes more.
+    Bodiless {
+        left: usize,
+    },
     Complete,
     /// The client has left, or the engine has responded.
     Gone,
@@ -59,54 +62,66 @@ impl Stage {
     fn expects(self) -> &'static str {
         match self {
             Stage::Owed => "http.response.start",
-            Stage::Begun { .. } => "http.response.body or http.response.pathsend",
-            Stage::Streaming { .. } => "http.response.body",
+            Stage::Begun { .. } | Stage::Streaming { .. } => "http.response.body",
             Stage::Trailing => "http.response.trailers",
-            Stage::Bodiless => "http.response.body or http.response.trailers",
+            Stage::Bodiless { .. } => "http.response.body or http.response.trailers",
             Stage::Complete | Stage::Gone => "nothing more: the response is complete",
         }
     }
 }
 
+/// The options that the exchanges of an application need.
+#[derive(Clone, Copy)]
+pub(crate) struct ExchangeOptions {
+    pub(crate) pathsend: bool,
+    pub(crate) drain_streams: bool,
+}
+
+/// How much is accepted, and dropped, of a body that has a Content-Length and is
+/// not sent.
+const MOST_DROPPED: usize = 1 << 20;
+
 /// One HTTP request to an ASGI application (ASGI 3, spec 2.5): its `receive`
 /// and `send`. `create_future` makes the futures of the loop that the
-/// application runs on.
+/// application runs on. With `pathsend` the message http.response.pathsend is
+/// accepted; with `drain_streams` a stream is told that the server drains.
 #[pyclass(name = "HTTPExchange", module = "prefork._engine")]
 pub struct HttpExchange {
     unread: Unread,
     stage: Stage,
     trailers: Headers,
+    options: ExchangeOptions,
+    /// The application has received http.disconnect before the end of its
+    /// response.
+    is_told_to_end: bool,
     waiting: Waiting,
 }
 
 #[pymethods]
 impl HttpExchange {
     #[new]
-    pub(crate) fn new(
+    #[pyo3(signature = (request, response, create_future, *, pathsend=false, drain_streams=true))]
+    fn from_python(
         request: &Bound<'_, Request>,
         response: &Bound<'_, Response>,
         create_future: Py<PyAny>,
+        pathsend: bool,
+        drain_streams: bool,
     ) -> Self {
-        let first = request.borrow_mut().first_part.take();
-        HttpExchange {
-            unread: match first {
-                Some(part) if part.data.is_empty() && !part.last => Unread::More,
-                Some(part) => Unread::Part(part),
-                None => Unread::Part(BodyPart {
-                    data: Vec::new(),
-                    last: true,
-                }),
-            },
-            stage: Stage::Owed,
-            trailers: Headers::default(),
-            waiting: Waiting::new(response, create_future),
-        }
+        let options = ExchangeOptions {
+            pathsend,
+            drain_streams,
+        };
+        HttpExchange::new(request, response, create_future, options)
     }
 
     /// Whether nothing is owed: the response is complete, or the client gone.
     #[getter]
     pub(crate) fn over(&self) -> bool {
-        matches!(self.stage, Stage::Bodiless | Stage::Complete | Stage::Gone)
+        matches!(
+            self.stage,
+            Stage::Bodiless { .. } | Stage::Complete | Stage::Gone
+        )
     }
 
     /// Whether the client left before its response was complete.
@@ -115,9 +130,28 @@ impl HttpExchange {
         self.stage == Stage::Gone || !self.over() && !self.is_owed()
     }
 
+    /// Whether the application may end without completing its response: the
+    /// client left or needs no body, or it has received http.disconnect.
+    #[getter]
+    fn dismissed(&self) -> bool {
+        self.is_told_to_end || self.gone()
+    }
+
+    /// Whether http.response.start was sent and no body followed.
+    #[getter]
+    fn begun(&self) -> bool {
+        matches!(self.stage, Stage::Begun { .. })
+    }
+
+    /// Which message was not expected, and which one was; None if there was none.
+    #[getter]
+    fn refused(&self) -> Option<&str> {
+        self.waiting.refused()
+    }
+
     /// Awaited, it gives http.request with the next part of the body; after the
     /// last one http.disconnect, once the client has left or closed its sending
-    /// side, or the response is complete.
+    /// side, the response is complete, or the server drains while it is streamed.
     fn receive<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Awaitable>> {
         Awaitable::next_of(slf)
     }
@@ -147,18 +181,20 @@ impl HttpExchange {
                 let more = message.flag(intern!(py, "more_body"))?;
                 return Self::body(slf, data, more, trailers);
             }
-            ("http.response.pathsend", Stage::Begun { trailers: false }) => {
+            ("http.response.pathsend", Stage::Begun { trailers: false })
+                if slf.borrow().options.pathsend =>
+            {
                 Self::path(slf, &message.path()?)?;
             }
             ("http.response.trailers", Stage::Trailing) => Self::trail(slf, message)?,
-            ("http.response.body", Stage::Bodiless) => {
+            ("http.response.body", Stage::Bodiless { left }) => {
+                let len = message.body()?.as_bytes().len().max(1);
                 if message.flag(intern!(py, "more_body"))? {
-                    slf.borrow_mut().stage = Stage::Gone;
-                    return Err(needs_no_body());
+                    slf.borrow_mut().drop_part(len, left)?;
                 }
             }
-            ("http.response.trailers", Stage::Bodiless) => {}
-            (kind, stage) => return Err(messages::unexpected(kind, stage.expects())),
+            ("http.response.trailers", Stage::Bodiless { .. }) => {}
+            (kind, _) => return Err(slf.borrow_mut().refuse(kind)),
         }
         Awaitable::done(py)
     }
@@ -176,6 +212,44 @@ impl HttpExchange {
 
     fn __clear__(&mut self) {
         self.waiting.clear();
+    }
+}
+
+impl HttpExchange {
+    pub(crate) fn new(
+        request: &Bound<'_, Request>,
+        response: &Bound<'_, Response>,
+        create_future: Py<PyAny>,
+        options: ExchangeOptions,
+    ) -> Self {
+        let first = request.borrow_mut().first_part.take();
+        HttpExchange {
+            unread: match first {
+                Some(part) if part.data.is_empty() && !part.last => Unread::More,
+                Some(part) => Unread::Part(part),
+                None => Unread::Part(BodyPart {
+                    data: Vec::new(),
+                    last: true,
+                }),
+            },
+            stage: Stage::Owed,
+            trailers: Headers::default(),
+            options,
+            is_told_to_end: false,
+            waiting: Waiting::new(response, create_future),
+        }
+    }
+
+    fn refuse(&mut self, kind: &str) -> PyErr {
+        let expected = match (self.stage, self.options.pathsend) {
+            (Stage::Begun { .. }, true) => "http.response.body or http.response.pathsend",
+            (stage, _) => stage.expects(),
+        };
+        let hint = match kind {
+            "http.response.pathsend" if !self.options.pathsend => "; the option pathsend allows it",
+            _ => "",
+        };
+        self.waiting.refuse(kind, expected, hint)
     }
 }
 
@@ -231,13 +305,21 @@ impl HttpExchange {
         }
         if response.borrow().bodiless() {
             Self::complete(slf, &response)?;
-            slf.borrow_mut().stage = Stage::Bodiless;
+            let has_length = response.borrow().has_length(py);
+            let left = if has_length { MOST_DROPPED } else { 0 };
+            slf.borrow_mut().stage = Stage::Bodiless { left };
             return Awaitable::done(py);
         }
-        slf.borrow_mut().stage = match more {
-            true => Stage::Streaming { trailers },
-            false => Stage::Trailing,
-        };
+        let former = std::mem::replace(
+            &mut slf.borrow_mut().stage,
+            match more {
+                true => Stage::Streaming { trailers },
+                false => Stage::Trailing,
+            },
+        );
+        if matches!(former, Stage::Begun { .. }) && slf.borrow().is_to_end() {
+            waiting::wake(slf, Side::Receiving)?;
+        }
         if !slf.borrow().waiting.has_much_to_send() {
             return Awaitable::done(py);
         }
@@ -324,6 +406,35 @@ impl HttpExchange {
         Some(part)
     }
 
+    /// Drops a part of a body that is not sent. Raises ConnectionGone if that is
+    /// too much: an endless stream ends so.
+    fn drop_part(&mut self, len: usize, left: usize) -> PyResult<()> {
+        match left.checked_sub(len) {
+            Some(left) => {
+                self.stage = Stage::Bodiless { left };
+                Ok(())
+            }
+            None => {
+                self.stage = Stage::Gone;
+                Err(needs_no_body())
+            }
+        }
+    }
+
+    /// Whether the server drains and the application streams, with nothing left
+    /// to read: it is told once it asks.
+    fn is_to_end(&self) -> bool {
+        self.options.drain_streams
+            && matches!(self.unread, Unread::Nothing)
+            && matches!(self.stage, Stage::Streaming { .. } | Stage::Trailing)
+            && self
+                .waiting
+                .core
+                .engine()
+                .exchange(self.waiting.exchange)
+                .is_draining()
+    }
+
     /// Pulls the next part of the body, if there is more. False: nothing more
     /// comes from the client.
     fn ask(&self) -> bool {
@@ -342,7 +453,9 @@ impl Source for HttpExchange {
         if let Some(part) = this.borrow_mut().take_part() {
             return Ok(Next::Value(messages::request(this.py(), &part)?));
         }
-        if this.borrow().over() || !this.borrow().ask() {
+        if this.borrow().over() || !this.borrow().ask() || this.borrow().is_to_end() {
+            let mut exchange = this.borrow_mut();
+            exchange.is_told_to_end |= !exchange.over();
             return Ok(Next::Value(messages::disconnect(this.py())?));
         }
         waiting::future(this, Side::Receiving).map(Next::Future)
@@ -371,7 +484,7 @@ impl Observe for HttpExchange {
                 waiting::wake(this, Side::Receiving)
             }
             Notice::Drained => waiting::wake(this, Side::Sending),
-            Notice::HalfClosed => waiting::wake(this, Side::Receiving),
+            Notice::HalfClosed | Notice::Draining => waiting::wake(this, Side::Receiving),
             Notice::Gone => Self::set_gone(this),
             // Only for a WebSocket.
             Notice::Message(_) | Notice::Ended { .. } => Ok(()),

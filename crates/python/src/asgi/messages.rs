@@ -3,14 +3,13 @@
 //!
 //! Always holds: the same mistake has the same exception and the same text in
 //! both protocols. A wrong or missing key is a TypeError that says what was
-//! expected; a message that is not expected is a RuntimeError that says which
-//! one is.
+//! expected.
 
 use crate::events::headers::Headers;
 use crate::text::bytes_of;
 use prefork_engine::BodyPart;
 use prefork_wire::websocket::Message;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyString};
@@ -135,13 +134,6 @@ impl<'py> Sent<'_, 'py> {
                 .map_err(|_| wrong("code", "an int, as 1000", &code)),
         }
     }
-}
-
-/// The message is not expected: the server expects another.
-pub(crate) fn unexpected(kind: &str, expected: &str) -> PyErr {
-    PyRuntimeError::new_err(format!(
-        "the application sent {kind}, the server expects {expected}"
-    ))
 }
 
 fn bytes<'py>(key: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {

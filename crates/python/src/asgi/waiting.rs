@@ -11,6 +11,7 @@ use crate::events::response::Response;
 use crate::pending::{Observe, Observer};
 use prefork_engine::{ExchangeId, HIGH_WATER};
 use pyo3::PyClass;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::False;
@@ -23,6 +24,8 @@ pub(crate) struct Waiting {
     /// Makes a future of the application's loop.
     create_future: Py<PyAny>,
     is_registered: bool,
+    /// The last message of the application that was not expected.
+    refused: Option<String>,
     /// Those of `receive`.
     receiving: Futures,
     /// Those of `send`, which wait for the client to read.
@@ -50,9 +53,22 @@ impl Waiting {
             response: response.clone().unbind(),
             create_future,
             is_registered: false,
+            refused: None,
             receiving: Futures::default(),
             sending: Futures::default(),
         }
+    }
+
+    /// The application sent a message that is not expected.
+    pub(crate) fn refuse(&mut self, kind: &str, expected: &str, hint: &str) -> PyErr {
+        let text = format!("the application sent {kind}, the server expects {expected}{hint}");
+        let error = PyRuntimeError::new_err(text.clone());
+        self.refused = Some(text);
+        error
+    }
+
+    pub(crate) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
     fn side(&mut self, side: Side) -> &mut Futures {

@@ -157,6 +157,12 @@ impl WebSocketExchange {
         matches!(self.peer, Peer::Left | Peer::Ended(..))
     }
 
+    /// Which message was not expected, and which one was; None if there was none.
+    #[getter]
+    fn refused(&self) -> Option<&str> {
+        self.waiting.refused()
+    }
+
     /// Awaited, it gives websocket.connect, then websocket.receive for each
     /// message, and at last, as often as it is called, websocket.disconnect.
     fn receive<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Awaitable>> {
@@ -193,7 +199,10 @@ impl WebSocketExchange {
                 slf.borrow_mut().start(py, message)?
             }
             ("websocket.http.response.body", Stage::Refusing) => Self::body(slf, message)?,
-            (kind, stage) => return Err(messages::unexpected(kind, stage.expects())),
+            (kind, stage) => {
+                let waiting = &mut slf.borrow_mut().waiting;
+                return Err(waiting.refuse(kind, stage.expects(), ""));
+            }
         }
         Awaitable::done(py)
     }
@@ -445,7 +454,7 @@ impl Observe for WebSocketExchange {
                 this.borrow_mut().peer = Peer::Ended(code, reason);
                 waiting::wake_all(this)
             }
-            Notice::HalfClosed => waiting::wake(this, Side::Receiving),
+            Notice::HalfClosed | Notice::Draining => waiting::wake(this, Side::Receiving),
             Notice::Gone => {
                 this.borrow_mut().peer = Peer::Left;
                 waiting::wake_all(this)

@@ -125,6 +125,7 @@ impl Dispatcher {
             Event::HalfClosed { exchange } => {
                 progress::notify(py, core, exchange, Notice::HalfClosed)
             }
+            Event::Draining { exchange } => progress::notify(py, core, exchange, Notice::Draining),
             Event::Gone { exchange } => progress::gone(py, core, exchange),
             Event::Closed(closed) => progress::closed(py, core, service(closed.listener), &closed),
             Event::Listener { listener, news } => {
