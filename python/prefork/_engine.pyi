@@ -6,6 +6,7 @@ begin with an underscore exist only here, for type checkers.
 
 from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, MutableMapping
+from contextvars import Context
 from re import Match
 from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, TypedDict, TypeVar, final, overload
 
@@ -199,6 +200,12 @@ class Engine:
         """Worker: whether the manager shuts the whole pool down; False outside of one."""
     def set_max_requests(self, requests: int, callback: Callable[[], object]) -> None:
         """Has `callback()` called once, when this process has taken that many requests."""
+    def set_capacity(self, requests: int) -> None:
+        """Sets how many requests the services can serve at once, without a limit by default. No more are
+        begun: their connections are handed off, or wait."""
+    def set_occupied(self, yes: bool) -> None:
+        """While set, no request is begun. A service sets it when it returns in the middle of a response that
+        must be over before this thread serves another."""
     @property
     def connections(self) -> int:
         """The number of open connections."""
@@ -500,15 +507,16 @@ class Response:
 @final
 class WSGICaller:
     """Calls a WSGI application for each request. `base` is the common part of all environs; the path below
-    `root_path` is PATH_INFO. A body that is a list is sent at once; any other goes to `deliver(body, request,
-    response)`. What the application raises goes to `failed(error, request, response)`."""
+    `root_path` is PATH_INFO. Each call has a context of its own (PEP 567). A body that is a list is sent at
+    once; any other goes to `deliver(context, body, request, response)`. What the application raises goes to
+    `failed(error, request, response)`."""
 
     def __new__(
         cls,
         application: Callable[[dict[str, Any], StartResponse], Iterable[bytes]],
         base: dict[str, Any],
         root_path: str,
-        deliver: Callable[[Any, Request, StartResponse], object],
+        deliver: Callable[[Context, Any, Request, StartResponse], object],
         failed: Callable[[BaseException, Request, Response], object],
     ) -> WSGICaller: ...
     def __call__(self, request: Request, response: Response) -> None:
@@ -561,6 +569,10 @@ class StartResponse(Response):
 
         Raises what `send` raises.
         """
+    @property
+    def ends_with_head(self) -> bool:
+        """Whether the status is known and no body may follow the head: the response to HEAD, 204 and 304
+        (RFC 9112, section 6.3)."""
     def send(self, data: bytes) -> None:
         """Sends a part of the body.
 

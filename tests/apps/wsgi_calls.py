@@ -8,6 +8,7 @@ import sys
 import threading
 import wsgiref.validate
 from typing import Any
+from urllib.parse import unquote
 
 seen: dict[str, list[Any]] = {"closed": []}
 
@@ -122,6 +123,16 @@ def wrapped_memory(environ, start_response):
     file = io.BytesIO(b"0123456789")
     file.close = lambda: seen["closed"].append(["memory", True])  # type: ignore[method-assign]
     return environ["wsgi.file_wrapper"](file, 4)
+
+
+def status(environ, start_response):
+    start_response(unquote(environ["QUERY_STRING"].replace("+", " "), "latin-1"), [])
+    return [b"said"]
+
+
+def broken(environ, start_response):
+    start_response("200 All is well", [])
+    raise ValueError("it is not")
 
 
 def valid(environ, start_response):

@@ -135,6 +135,12 @@ def test_the_environ_names_the_host_that_the_operator_named(serve: Serve) -> Non
     assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("/environ", "/environ/x")
 
 
+def test_a_root_path_that_is_not_ascii_is_a_native_string(serve: Serve) -> None:
+    found = environ_of(serve(APP, "--root-path", "/\u65e5"), "/%E6%97%A5/environ/%C3%A4")
+    root, path = found["SCRIPT_NAME"], found["PATH_INFO"]
+    assert (root.encode("latin-1").decode(), path.encode("latin-1").decode()) == ("/\u65e5", "/environ/\xe4")
+
+
 # --- wsgi.input ---------------------------------------------------------------------------------------------
 
 
@@ -187,6 +193,36 @@ def test_a_generator_is_streamed_and_may_start_late(server: Server) -> None:
 
 def test_write_comes_before_what_is_returned(server: Server) -> None:
     assert server.get("/written") == b"written, returned"
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        ("400 Unknown field foo", b"400 Unknown field foo"),
+        ("200 All is well", b"200 All is well"),
+        ("299 Odd", b"299 Odd"),
+        ("422 Unprocessable Entity", b"422 Unprocessable Entity"),
+        ("404 Pas trouv%E9", b"404 Pas trouv\xe9"),
+        ("200 OK", b"200 OK"),
+        ("404", b"404 Not Found"),
+        ("404 ", b"404 Not Found"),
+        ("700 x", b"700 x"),
+    ],
+)
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_the_reason_phrase_is_that_of_the_application(
+    server: Server, status: str, line: bytes, version: bytes
+) -> None:
+    target = b"/status?" + status.replace(" ", "+").encode()
+    raw = server.raw(b"GET %s HTTP/%s\r\nHost: x\r\nConnection: close\r\n\r\n" % (target, version))
+    assert raw.partition(b"\r\n")[0] == b"HTTP/1.1 " + line
+    assert raw.endswith(b"said")
+
+
+def test_an_error_after_the_status_has_the_phrase_of_its_own_code(server: Server) -> None:
+    assert server.raw(b"GET /broken HTTP/1.0\r\nHost: x\r\n\r\n").startswith(
+        b"HTTP/1.1 500 Internal Server Error\r\n"
+    )
 
 
 def test_exc_info_replaces_what_was_not_sent(server: Server) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,11 +17,10 @@ from support.apps import APPS
 from support.leaving import reset
 from support.responses import read_all, read_response
 from support.server import Serve, Server
-from support.waiting import DEADLINE_S, wait_until
+from support.slow_client import MIB, ask, unread
+from support.waiting import wait_until
 
 APP = APPS / "wsgi_streams.py"
-
-MIB = 1 << 20
 
 
 @pytest.fixture(params=[1, 3], ids=["one thread", "threads"])
@@ -39,29 +36,6 @@ def state(server: Server) -> dict[str, Any]:
 def resident_mib(pid: int) -> int:
     fields = Path(f"/proc/{pid}/statm").read_text().split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") // MIB
-
-
-def unread(server: Server) -> socket.socket:
-    """A client that takes little before it reads."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    sock.settimeout(DEADLINE_S)
-    sock.connect((server.host, server.port))
-    return sock
-
-
-def ask(server: Server, target: str) -> socket.socket:
-    sock = unread(server)
-    sock.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-    return sock
-
-
-def drain(sock: socket.socket) -> int:
-    count = 0
-    with contextlib.suppress(ConnectionResetError):
-        while piece := sock.recv(MIB):
-            count += len(piece)
-    return count
 
 
 @pytest.mark.parametrize("path", ["/many", "/many_written", "/file"])
@@ -99,7 +73,8 @@ def test_an_upload_goes_to_the_disk_and_is_whole(server: Server) -> None:
     assert resident_mib(worker) - before < 20
 
 
-def test_a_reader_that_stops_stops_only_its_own_application(server: Server) -> None:
+def test_a_reader_that_stops_stops_its_application(serve: Serve) -> None:
+    server = serve(APP, "--workers", "1", "--threads", "2")
     with ask(server, "/many") as sock:
         sock.recv(1000)
         made = wait_until(lambda: state(server)["made"], "the first pieces")
@@ -162,13 +137,12 @@ def test_a_body_may_begin_with_empty_pieces_while_an_earlier_response_waits(serv
     assert received.count(b"6\r\nlate, \r\n5\r\nunset\r\n0\r\n\r\n") == turns
 
 
-def test_a_body_of_empty_parts_keeps_no_other_waiting_and_ends_with_its_client(serve: Serve) -> None:
+def test_a_body_of_empty_parts_ends_with_its_client(serve: Serve) -> None:
     server = serve(APP, "--workers", "1")
-    sock = ask(server, "/undecided")
-    wait_until(lambda: status_of(server)["in_flight"] == 1, "the request")
-    assert state(server)["closed"] == 0
-    reset(sock)
-    wait_until(lambda: state(server)["closed"] == 1, "the generator's end")
+    with ask(server, "/undecided") as sock:
+        wait_until(lambda: status_of(server)["in_flight"] == 1, "the request")
+        reset(sock)
+    assert state(server)["closed"] == 1
     assert state(server)["errors"] == []
     assert "failed" not in server.log
 

@@ -249,7 +249,8 @@ impl Acceptor {
 
     /// At the end of a turn: pauses accepting if the worker is full, or resumes
     /// it. A full worker watches the overcommit descriptor: if the pool has no
-    /// spare and may not grow, full workers must accept too.
+    /// spare and may not grow, full workers must accept too, unless their
+    /// application cannot be called.
     pub(crate) fn follow_load(&mut self, set: &PollSet, load: &Load, now_ms: u64) {
         if !load.is_limited() {
             return;
@@ -265,11 +266,12 @@ impl Acceptor {
         } else {
             self.accept_again(set);
         }
+        let may_overcommit = full && load.may_begin();
         // The descriptor is readable, but a spare exists and will accept. Registered, the
         // descriptor would be reported at each wait. It is checked again after a while, when that
         // spare may be busy.
-        let unheeded = full && load.slot().is_some_and(Slot::overcommit);
-        self.register_overcommit(set, full && !unheeded);
+        let unheeded = may_overcommit && load.slot().is_some_and(Slot::overcommit);
+        self.register_overcommit(set, may_overcommit && !unheeded);
         self.overcommit.again_ms = unheeded.then(|| now_ms + OVERCOMMIT_AGAIN_MS);
     }
 

@@ -16,7 +16,7 @@ use crate::peer::Peer;
 use crate::request_body::BodyPart;
 use crate::settings::WebSocketSettings;
 use prefork_wire::websocket::{CloseCode, Opening};
-use prefork_wire::{Length, RemoteError};
+use prefork_wire::{Length, RemoteError, Status};
 
 /// A request and its response, as the application uses them:
 /// [`crate::Reactor::exchange`].
@@ -63,7 +63,7 @@ impl ExchangeHandle<'_> {
     /// [`LocalError`]; after `Invalid` the request still waits for its response.
     pub fn respond<'a>(
         &mut self,
-        status: u16,
+        status: impl Into<Status<'a>>,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         content: Content<'_>,
     ) -> Result<i64, LocalError> {
@@ -95,13 +95,13 @@ impl ExchangeHandle<'_> {
     /// [`LocalError`]; after `Invalid` the request still waits for its response.
     pub fn start<'a>(
         &mut self,
-        status: u16,
+        status: impl Into<Status<'a>>,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         length: Length,
     ) -> Result<(), LocalError> {
         let last = self.core.is_last_response(self.find()?);
         let (connection, cx, stream) = self.open()?;
-        connection.start(cx, stream, last, status, headers, length)?;
+        connection.start(cx, stream, last, status.into(), headers, length)?;
         self.core.schedule(self.key());
         Ok(())
     }
@@ -318,6 +318,12 @@ impl ExchangeHandle<'_> {
             let listener = connection.link.listener;
             self.core.acceptor.is_draining(listener)
         })
+    }
+
+    /// Whether the method of the request is HEAD.
+    pub fn asks_head(&self) -> bool {
+        let connection = self.find();
+        connection.is_ok_and(|connection| connection.asks_head(self.id.stream))
     }
 
     /// Whether the response that is being sent has no body.

@@ -223,7 +223,7 @@ impl Connection {
         match (self.link.stage, &self.protocol) {
             (Stage::Serving, Protocol::Http1(http1)) => http1.reads(),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.reads(),
-            (Stage::Finishing, _) => false,
+            (Stage::Waiting | Stage::Finishing, _) => false,
             (Stage::Lingering, _) => true,
         }
     }
@@ -250,7 +250,7 @@ impl Connection {
         match (self.link.stage, &self.protocol) {
             _ if self.link.output.pending() > 0 => Wait::Reader,
             (Stage::Lingering, _) => Wait::Linger,
-            (Stage::Finishing, _) => Wait::Nothing,
+            (Stage::Waiting | Stage::Finishing, _) => Wait::Nothing,
             (Stage::Serving, Protocol::Http1(http1)) => http1.waits_for(),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.waits_for(),
         }
@@ -310,6 +310,32 @@ impl Connection {
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.link.peer_side == PeerSide::Ended && self.has_no_exchange()
+    }
+
+    /// Whether what the peer sends next may call the application.
+    pub(crate) fn brings_request(&self) -> bool {
+        matches!(&self.protocol, Protocol::Http1(http1) if http1.brings_request())
+            && self.link.stage == Stage::Serving
+    }
+
+    /// Begins to wait until the application can be called.
+    pub(crate) fn begin_waiting(&mut self, cx: &Context) {
+        self.link.stage = Stage::Waiting;
+        if let Protocol::Http1(http1) = &mut self.protocol {
+            http1.hold_body(cx);
+        }
+    }
+
+    /// Ends the wait. False: it does not wait any more.
+    pub(crate) fn end_waiting(&mut self, cx: &Context) -> bool {
+        if self.link.stage != Stage::Waiting {
+            return false;
+        }
+        self.link.stage = Stage::Serving;
+        if let Protocol::Http1(http1) = &mut self.protocol {
+            http1.resume_body(cx);
+        }
+        true
     }
 
     /// Whether it can be handed off: it has no state in this process, and its

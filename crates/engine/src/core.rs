@@ -13,6 +13,7 @@ use crate::connections::Connections;
 use crate::context::Context;
 use crate::deadlines;
 use crate::event::{Broken, Event, ListenerNews};
+use crate::exchange::ConnectionId;
 use crate::handoff::main_thread::MainThread;
 use crate::handoff::queue::{Received, Sent};
 use crate::handoff::transfer::Transfer;
@@ -63,6 +64,9 @@ pub(crate) struct Core {
     /// What is to be reported of it, when the turn has nothing else to do: what the
     /// application has written is sent first.
     pub(crate) broken: Option<Broken>,
+    /// Connections that wait until the application can be called, in the order in which they
+    /// asked.
+    waiting: Vec<ConnectionId>,
 }
 
 impl Core {
@@ -81,6 +85,7 @@ impl Core {
             current: Current::Nothing,
             soundness: Soundness::Sound,
             broken: None,
+            waiting: Vec::new(),
         })
     }
 
@@ -96,6 +101,7 @@ impl Core {
         self.connections = Connections::default();
         self.timers = Timers::new(self.cx.clock.now_ms);
         self.current = Current::Nothing;
+        self.waiting.clear();
         self.cx.events.clear();
         self.cx.load.leave_pool();
         self.transfer.leave();
@@ -179,6 +185,32 @@ impl Core {
     pub(crate) fn schedule_next_turn(&mut self, key: u32) {
         if self.connections.schedule(key) {
             self.wake();
+        }
+    }
+
+    /// Leaves a connection as it is until the application can be called. Its
+    /// input stays in the kernel, and no time limit runs.
+    pub(crate) fn make_wait(&mut self, key: u32) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.begin_waiting(&self.cx);
+            self.waiting.push(connection.link.id);
+            self.set_interest(key, EventFlags::empty());
+            self.set_deadline(key);
+        }
+    }
+
+    /// Whether connections wait although the application can be called.
+    pub(crate) fn may_end_waiting(&self) -> bool {
+        !self.waiting.is_empty() && self.cx.load.may_begin()
+    }
+
+    /// Passes each connection that has waited to `look_at`. It has input.
+    pub(crate) fn end_waiting(&mut self, mut look_at: impl FnMut(ConnectionId)) {
+        for id in std::mem::take(&mut self.waiting) {
+            let connection = self.connections.find_mut(id);
+            if connection.is_ok_and(|connection| connection.end_waiting(&self.cx)) {
+                look_at(id);
+            }
         }
     }
 
@@ -376,6 +408,14 @@ impl Core {
             let news = ListenerNews::AcceptPaused(error.into());
             self.cx.events.push_back(Event::Listener { listener, news });
         }
+        self.register_queue();
+    }
+
+    /// Accepts and adopts while this worker has room, and only then.
+    #[inline]
+    pub(crate) fn follow_load(&mut self) {
+        let Context { load, clock, .. } = &self.cx;
+        self.acceptor.follow_load(&self.set, load, clock.now_ms);
         self.register_queue();
     }
 

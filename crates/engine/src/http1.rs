@@ -117,4 +117,10 @@ impl Http1 {
     pub(crate) fn is_idle(&self) -> bool {
         self.exchange.phase() == Phase::Idle
     }
+
+    /// Whether the application is called when enough has been read.
+    #[inline]
+    pub(crate) fn brings_request(&self) -> bool {
+        matches!(self.exchange.phase(), Phase::Idle | Phase::Collecting)
+    }
 }

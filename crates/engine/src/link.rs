@@ -22,6 +22,9 @@ const RECEIVE_BYTES: usize = 64 * 1024;
 pub(crate) enum Stage {
     /// The protocol runs.
     Serving,
+    /// The peer has sent something, which is read when the application can be
+    /// called for it.
+    Waiting,
     /// The output is sent, then the connection is closed.
     Finishing,
     /// Our side is closed. Further input is read and dropped, so that a reset

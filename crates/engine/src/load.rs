@@ -14,6 +14,11 @@ pub(crate) struct Load {
     max_requests: u64,
     pub(crate) counters: Counters,
     slot: Option<Slot>,
+    /// How many requests the application can serve at once.
+    capacity: u32,
+    /// The main thread is in the middle of a response, and is called for no
+    /// other request before that one is over.
+    occupied: bool,
 }
 
 impl Default for Load {
@@ -24,6 +29,8 @@ impl Default for Load {
             max_requests: u64::MAX,
             counters: Counters::default(),
             slot: None,
+            capacity: u32::MAX,
+            occupied: false,
         }
     }
 }
@@ -37,6 +44,7 @@ impl Load {
     pub(crate) fn leave_pool(&mut self) {
         self.slot = None;
         self.in_flight = 0;
+        self.occupied = false;
     }
 
     pub(crate) fn slot(&self) -> Option<&Slot> {
@@ -51,15 +59,30 @@ impl Load {
         self.in_flight
     }
 
+    pub(crate) fn set_capacity(&mut self, requests: u32) {
+        self.capacity = requests;
+    }
+
+    pub(crate) fn set_occupied(&mut self, yes: bool) {
+        self.occupied = yes;
+    }
+
+    /// Whether the application may be called for another request now.
+    #[inline]
+    pub(crate) fn may_begin(&self) -> bool {
+        !self.occupied && self.in_flight < self.capacity
+    }
+
     /// Whether the number of requests in flight is limited at all.
     pub(crate) fn is_limited(&self) -> bool {
         self.concurrency != u32::MAX
     }
 
-    /// This worker is not spare, and need not overcommit.
+    /// This worker is not spare, and need not overcommit, or cannot.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.in_flight >= self.concurrency && !self.slot().is_some_and(Slot::must_overcommit)
+        let is_active = self.in_flight >= self.concurrency;
+        !self.may_begin() || is_active && !self.slot().is_some_and(Slot::must_overcommit)
     }
 
     /// The pool replaces workers that exit.
@@ -133,6 +156,21 @@ mod tests {
         assert_eq!((load.in_flight(), load.counters.requests), (1, 1));
         assert!(!load.changed((Phase::Streaming, Phase::Idle), get, 0));
         assert_eq!(load.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_request_begins_only_while_the_application_can_be_called() {
+        let mut load = Load::default();
+        load.set_capacity(1);
+        assert!(load.may_begin() && !load.is_full());
+        load.changed((Phase::Idle, Phase::Handling), None, 0);
+        assert!(!load.may_begin() && load.is_full());
+        load.set_occupied(true);
+        load.changed((Phase::Streaming, Phase::Done), None, 0);
+        assert_eq!(load.in_flight(), 0);
+        assert!(!load.may_begin() && load.is_full());
+        load.set_occupied(false);
+        assert!(load.may_begin() && !load.is_full());
     }
 
     #[test]

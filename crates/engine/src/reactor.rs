@@ -88,6 +88,23 @@ impl Reactor {
         self.core.cx.load.set_max_requests(requests);
     }
 
+    /// Sets how many requests the application can serve at once: no more are
+    /// begun. Others are handed off, or wait.
+    pub fn set_capacity(&mut self, requests: u32) {
+        self.core.cx.load.set_capacity(requests);
+    }
+
+    /// While set, no request is begun: the application has returned to the
+    /// owner in the middle of a response.
+    pub fn set_occupied(&mut self, yes: bool) {
+        self.core.cx.load.set_occupied(yes);
+        // Between two turns, the next one may be a long wait.
+        self.core.follow_load();
+        if self.core.may_end_waiting() {
+            self.core.wake(); // the owner may wait in another loop
+        }
+    }
+
     /// Open connections.
     pub fn connections(&self) -> usize {
         self.core.connections.len()
@@ -112,7 +129,8 @@ impl Reactor {
     /// limit.
     pub fn prepare(&mut self) -> Option<u64> {
         let core = &self.core;
-        if !core.cx.events.is_empty() || core.connections.any_scheduled() || core.broken.is_some() {
+        let is_due = !core.cx.events.is_empty() || core.connections.any_scheduled();
+        if is_due || core.may_end_waiting() || core.broken.is_some() {
             return Some(0);
         }
         self.core.main_thread.activity = Activity::Waiting;

@@ -111,6 +111,12 @@ impl Transport {
         }
     }
 
+    /// Whether the peer has sent something that is not read yet.
+    pub(crate) fn has_input(&self) -> bool {
+        let peeked = rustix::net::recv(self.socket(), &mut [0; 1], RecvFlags::PEEK);
+        peeked.is_ok_and(|(len, _)| len > 0)
+    }
+
     #[inline]
     pub(crate) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
         rustix::net::send(self.socket(), bytes, SendFlags::NOSIGNAL)

@@ -42,6 +42,9 @@ impl Turn {
         // be sent even if a report says that its client is leaving.
         core.connections
             .begin_turn(|id| self.reports.push_back((id.to_u64(), EventFlags::empty())));
+        if core.may_end_waiting() {
+            core.end_waiting(|id| self.reports.push_back((id.to_u64(), EventFlags::IN)));
+        }
         // Then new clients: no other worker was woken for them. A known
         // connection that waits behind a slow handler is handed off (`guard.rs`).
         for &(data, flags) in reports {
@@ -67,12 +70,11 @@ impl Turn {
 
     /// True: the nested set has something to report.
     pub(crate) fn end(&mut self, core: &mut Core) -> bool {
+        core.follow_load();
         let Context { load, clock, .. } = &mut core.cx;
-        core.acceptor.follow_load(&core.set, load, clock.now_ms);
         load.counters.connections = core.connections.len() as u64;
         load.counters.busy_ns += clock.since_tick_ns();
         load.publish(clock.now_ns);
-        core.register_queue();
         if let Some(refusal) = core.acceptor.take_refusal() {
             core.report_broken("a listening socket", refusal.error, !refusal.stays);
         }
@@ -149,6 +151,9 @@ fn begin(core: &mut Core, id: ConnectionId, flags: EventFlags) {
     if let Some(reason) = connection.closing_reason(flags) {
         return core.close_connection(id.key, Some(reason));
     }
+    if !core.cx.load.may_begin() && waits(core, id.key) {
+        return;
+    }
     if flags == EventFlags::IN && core.cx.load.is_full() && hand_off_to_spare(core, id.key) {
         return;
     }
@@ -173,6 +178,26 @@ fn begin(core: &mut Core, id: ConnectionId, flags: EventFlags) {
     if reads && flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
         receive(core, id.key);
     }
+}
+
+/// The application cannot be called now. A connection that has input for it goes to another worker,
+/// or waits. False: it has none.
+fn waits(core: &mut Core, key: u32) -> bool {
+    let Some(connection) = core.connections.get(key) else {
+        return true;
+    };
+    let link = &connection.link;
+    if link.stage == Stage::Waiting {
+        return true;
+    }
+    // What is left of earlier responses is sent first.
+    let must_wait = connection.brings_request()
+        && link.output.pending() == 0
+        && (connection.has_backlog() || link.transport.has_input());
+    if must_wait && !core.hand_off(key) {
+        core.make_wait(key);
+    }
+    must_wait
 }
 
 /// Begins a connection's share of the turn.
@@ -232,7 +257,9 @@ fn end_share(core: &mut Core, key: u32) {
         }
         let (backlog, listener) = (connection.has_backlog(), connection.link.listener);
         core.set_deadline(key);
-        if backlog {
+        if backlog && !core.cx.load.may_begin() {
+            core.make_wait(key);
+        } else if backlog {
             core.schedule_next_turn(key);
         } else if core.acceptor.is_draining(listener) && core.hand_off(key) {
             return;
@@ -298,6 +325,10 @@ fn accept_or_adopt(core: &mut Core, source: u64) {
         listener => accept(core, listener as u32),
     };
     if let Some(key) = key {
+        if !core.cx.load.may_begin() {
+            core.hand_off(key); // if it stays, its first bytes are reported
+            return;
+        }
         core.current = Current::New(key, source);
         begin_share(core, key);
         receive(core, key);

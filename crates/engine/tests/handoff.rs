@@ -246,3 +246,43 @@ fn what_comes_late_from_a_client_is_not_taken_for_another_clients() {
     assert_eq!(requests, 1);
     assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0);
 }
+
+#[test]
+fn what_comes_to_an_occupied_worker_goes_into_the_queue_whether_there_is_a_spare_or_not() {
+    let pair = Pair::new();
+    let (mut old, mut new) = (Worker::new(&pair, true), Worker::new(&pair, true));
+    let mut kept = old.client();
+    old.respond(&mut kept);
+    old.engine.set_occupied(true);
+    let mut fresh = old.client();
+    for client in [&mut kept, &mut fresh] {
+        client.write_all(GET).unwrap();
+    }
+    // The worker has stopped to accept: `fresh` stays where any worker may accept it.
+    assert_eq!((old.turn(), old.turn()), (0, 0));
+    assert_eq!(old.engine.connections(), 0);
+    while new.turn() == 0 {}
+    new.turn();
+    assert!(received(&mut kept).ends_with("fine"));
+    old.engine.set_occupied(false);
+    while old.turn() == 0 {}
+    old.turn();
+    assert!(received(&mut fresh).ends_with("fine"));
+}
+
+#[test]
+fn a_connection_that_the_queue_refuses_waits_for_the_application() {
+    let pair = Pair::new();
+    let mut worker = Worker::new(&pair, true);
+    let mut client = worker.client();
+    worker.respond(&mut client);
+    worker.engine.set_occupied(true);
+    pair.fill();
+    client.write_all(GET).unwrap();
+    assert_eq!((worker.turn(), worker.turn()), (0, 0));
+    assert_eq!(worker.engine.connections(), 1);
+    worker.engine.set_occupied(false);
+    while worker.turn() == 0 {}
+    worker.turn();
+    assert!(received(&mut client).ends_with("fine"));
+}

@@ -255,3 +255,133 @@ fn a_request_that_comes_at_the_last_moment_is_not_judged_by_the_old_deadline() {
         assert_eq!(server.engine.connections(), 1);
     }
 }
+
+// ---- while the application cannot be called ----------------------------------------
+
+/// Takes a turn that does not wait. Returns how many requests came; each gets a
+/// response.
+fn turn_at_once(server: &mut Server) -> usize {
+    server.engine.wake();
+    let mut requests = 0;
+    let mut reports = Vec::new();
+    server.engine.prepare();
+    server
+        .engine
+        .waiter()
+        .wait(Some(&timespec(20)), &mut reports)
+        .unwrap();
+    server.engine.woken(&reports);
+    while let Some(event) = server.engine.next_event() {
+        match event {
+            Event::Request { client, head, .. } => match head.framing {
+                prefork_wire::Framing::None => {
+                    requests += 1;
+                    respond(&mut server.engine, client.exchange);
+                }
+                _ => server.engine.exchange(client.exchange).collect().unwrap(),
+            },
+            Event::Body { exchange, body } => {
+                requests += 1;
+                assert_eq!(body.unwrap().len(), 6);
+                respond(&mut server.engine, exchange);
+            }
+            _ => {}
+        }
+    }
+    server.engine.end_turn();
+    requests
+}
+
+#[test]
+fn while_the_application_is_occupied_no_request_begins_and_none_is_lost() {
+    let mut server = Server::new(10_000);
+    let (mut kept, mut pipelines, mut upload) = (server.client(), server.client(), server.client());
+    kept.write_all(GET).unwrap();
+    pipelines.write_all(&GET.repeat(40)).unwrap();
+    upload
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
+        .unwrap();
+    // Of the pipelined requests 32 are read in a turn: the others are in user space.
+    assert_eq!(turn_at_once(&mut server), 33);
+    server.engine.set_occupied(true);
+    let mut new = server.client();
+    new.write_all(GET).unwrap();
+    kept.write_all(GET).unwrap();
+    upload.write_all(b"def").unwrap();
+    for _ in 0..4 {
+        assert_eq!(turn_at_once(&mut server), 0);
+    }
+    assert!(server.engine.prepare() > Some(0), "it does not spin");
+    server.engine.set_occupied(false);
+    assert_eq!(server.engine.prepare(), Some(0));
+    let mut served = 0;
+    while served < 11 {
+        served += turn_at_once(&mut server);
+    }
+    assert_eq!(served, 11);
+}
+
+#[test]
+fn a_client_that_waits_for_the_application_is_not_closed_as_idle() {
+    let mut server = Server::new(300);
+    let mut client = server.client();
+    client.write_all(GET).unwrap();
+    assert_eq!(turn_at_once(&mut server), 1);
+    server.engine.set_occupied(true);
+    client.write_all(GET).unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(900) {
+        assert_eq!(turn_at_once(&mut server), 0);
+    }
+    assert_eq!(server.engine.connections(), 1);
+    server.engine.set_occupied(false);
+    assert_eq!(turn_at_once(&mut server), 1);
+}
+
+#[test]
+fn an_upload_that_waits_for_the_application_is_not_too_slow() {
+    let mut server = Server::new(10_000);
+    let mut client = server.client();
+    client
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n")
+        .unwrap();
+    assert_eq!(turn_at_once(&mut server), 0);
+    server.engine.set_occupied(true);
+    client.write_all(b"abc").unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(5_500) {
+        assert_eq!(turn_at_once(&mut server), 0);
+    }
+    server.engine.set_occupied(false);
+    client.write_all(b"def").unwrap();
+    assert_eq!(turn_at_once(&mut server), 1);
+}
+
+#[test]
+fn no_more_requests_begin_than_the_application_can_serve() {
+    let mut server = Server::new(10_000);
+    server.engine.set_capacity(1);
+    let (mut first, mut second) = (server.client(), server.client());
+    first.write_all(GET).unwrap();
+    let exchange = server.request();
+    second.write_all(GET).unwrap();
+    assert_eq!(turn_at_once(&mut server), 0);
+    respond(&mut server.engine, exchange);
+    assert_eq!(turn_at_once(&mut server), 1);
+}
+
+#[test]
+fn a_client_that_leaves_is_seen_while_the_application_is_occupied() {
+    let mut server = Server::new(10_000);
+    let (mut idle, mut waits) = (server.client(), server.client());
+    for client in [&mut idle, &mut waits] {
+        client.write_all(GET).unwrap();
+        while turn_at_once(&mut server) == 0 {}
+    }
+    server.engine.set_occupied(true);
+    waits.write_all(GET).unwrap();
+    turn_at_once(&mut server);
+    drop((idle, waits));
+    turn_at_once(&mut server);
+    assert_eq!(server.engine.connections(), 0);
+}

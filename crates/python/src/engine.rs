@@ -224,6 +224,18 @@ impl Engine {
         self.dispatcher.when_broken(callback);
     }
 
+    /// Sets how many requests the services can serve at once, without a limit by
+    /// default. No more are begun: their connections are handed off, or wait.
+    fn set_capacity(&self, requests: u32) {
+        self.core.engine().set_capacity(requests);
+    }
+
+    /// While set, no request is begun. A service sets it when it returns in the
+    /// middle of a response that must be over before this thread serves another.
+    fn set_occupied(&self, yes: bool) {
+        self.core.engine().set_occupied(yes);
+    }
+
     /// Worker: becomes draining on the scoreboard.
     fn leave_pool(&self) {
         if let Some(slot) = self.core.engine().slot() {

@@ -40,6 +40,8 @@ impl Error for RemoteError {}
 pub enum LocalError {
     /// The status is not between 200 and 999.
     Status(u16),
+    /// The reason phrase holds a control byte (RFC 9112 4).
+    Reason(Box<[u8]>),
     /// The field name is not a token (RFC 9110 5.1).
     Name(Box<[u8]>),
     /// The value of the field `name` holds a control byte (RFC 9110 5.5).
@@ -58,6 +60,11 @@ impl fmt::Display for LocalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "status {status}: expected 200 to 999"),
+            Self::Reason(reason) => write!(
+                f,
+                "reason phrase '{}' holds a control byte; remove CR, LF and NUL",
+                reason.escape_ascii()
+            ),
             Self::Name(name) => {
                 write!(
                     f,

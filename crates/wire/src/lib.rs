@@ -32,4 +32,4 @@ pub use http1::{
     write_error, write_head, write_interim,
 };
 pub use limits::{Limits, Underscore};
-pub use status::reason_phrase;
+pub use status::{Status, reason_phrase};

@@ -1,4 +1,18 @@
-//! Reason phrases (RFC 9110 15 and the IANA registry).
+//! The status of a response: its code (RFC 9110 15) and its reason phrase (RFC 9112 4).
+
+/// The status of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status<'a> {
+    pub code: u16,
+    /// The application's reason phrase; `None`: the registered one.
+    pub reason: Option<&'a [u8]>,
+}
+
+impl From<u16> for Status<'_> {
+    fn from(code: u16) -> Self {
+        Status { code, reason: None }
+    }
+}
 
 /// The registered phrase of a status, or an empty one.
 #[must_use]

@@ -3,8 +3,9 @@
 Owns what the environs of a process have in common, and every body that is more than a list: the iterable and
 its close(). The call itself is the engine's (`WSGICaller`).
 
-Always: a call runs in one thread from its first line to its close(), which comes exactly once. An exception
-of the application fails its own request, with one line in the log, and no other.
+Always: a call runs in one thread and in one context from its first line to its close(), which comes exactly
+once; between the two that thread runs no other call. An exception of the application fails its own request,
+with one line in the log, and no other.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import io
 import socket
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,11 @@ Steps = Generator[None, bool | None, None]
 
 PARTS_PER_TURN = 16
 """A client that reads as fast as the application writes must not keep all others waiting."""
+
+
+def native(text: str) -> str:
+    """A str of an environ: each character is a byte (PEP 3333, "A Note On String Types")."""
+    return text.encode().decode("latin-1")
 
 
 class FileWrapper:
@@ -79,7 +85,7 @@ class WSGIService(Service):
         super().__init__()
         self.application = application
         self.name = f"application {getattr(application, '__name__', type(application).__name__)}"
-        self.concurrency = options.threads
+        self.concurrency = self.capacity = options.threads
         self.root_path = options.root_path
         self.threads = Threads(options.threads) if options.threads > 1 else None
         self.shutdown = self.threads.drain if self.threads else None
@@ -99,12 +105,12 @@ class WSGIService(Service):
             "wsgi.run_once": False,
             "wsgi.file_wrapper": FileWrapper,
             "REQUEST_METHOD": "GET",
-            "SCRIPT_NAME": self.root_path,
+            "SCRIPT_NAME": native(self.root_path),
             "PATH_INFO": "",  # this and RAW_URI: to replace costs less than to insert
             "RAW_URI": "",
             "QUERY_STRING": "",
             "SERVER_PROTOCOL": "HTTP/1.1",
-            "SERVER_NAME": options.hostname or name,
+            "SERVER_NAME": native(options.hostname or name),
             "SERVER_PORT": str(port or 80),
             "SERVER_SOFTWARE": "prefork",
             "REMOTE_ADDR": "",
@@ -116,6 +122,7 @@ class WSGIService(Service):
         entry = call if self.threads is None else partial(self._submit, self.threads, call)
         self.request = entry
         self.body = entry  # type: ignore[method-assign]
+        self.context.kernel.engine.set_capacity(self.concurrency)
         loop = self.context.kernel.loop
         if self.threads is None and isinstance(loop, EngineLoop):
             loop.poll_without_running_loop()
@@ -128,10 +135,8 @@ class WSGIService(Service):
 
     # --- one body ----------------------------------------------------------------------------------------
 
-    def _deliver(self, result: Any, request: Request, response: StartResponse) -> None:
-        steps = self._steps(result, request, response)
-        # Parts of two bodies may be made in turn, and must not see each other's context variables.
-        self._go_on(copy_context(), steps, request, response)
+    def _deliver(self, context: Context, result: Any, request: Request, response: StartResponse) -> None:
+        self._go_on(context, self._steps(result, request, response), request, response)
 
     def _steps(self, result: Any, request: Request, response: StartResponse) -> Steps:
         """Sends a body and closes it. Yields where the client has to read something first, or other clients
@@ -159,12 +164,14 @@ class WSGIService(Service):
     def _send(self, result: Any, response: StartResponse) -> Steps:
         if not isinstance(result, Iterable) or isinstance(result, str | bytes):
             raise InvalidResponse(f"it returned {result!r}: expected an iterable of bytes")
+        if response.ends_with_head:
+            return  # no part of the body is sent, and to make the first one may take long
         blocks = self.threads is not None
         for number, part in enumerate(result, 1):
             if part != b"":  # an empty one may come before the status is known
                 response.send(part)
-            if response.bodiless:
-                return  # the response to HEAD: the rest is not sent, and may be endless
+            if response.ends_with_head:
+                return  # the rest may be endless
             # What was sent leaves before the application makes more, which may take long.
             left = response.flush(wait=blocks)
             if not (blocks or (left and number % PARTS_PER_TURN)) and not (yield):
@@ -174,20 +181,28 @@ class WSGIService(Service):
         self, context: Context, steps: Steps, request: Request, response: Response, alive: bool | None = None
     ) -> None:
         """Makes parts of the body until the client has to read some, and goes on when it has."""
+        goes_on = False
         try:
             context.run(steps.send, alive)
             rest = partial(self._go_on, context, steps, request, response)
             if response.when_drained(rest):
-                return
-            if response.streaming:
+                goes_on = True
+            elif response.streaming:
                 context.run(steps.send, False)
-            else:  # only empty parts yet: the client has nothing to read, but other clients have their turn
+            else:  # only empty parts yet: the client has nothing to read, but may leave
                 loop = self.context.kernel.loop
                 loop.call_soon(without_running_loop(loop, rest), True)
+                goes_on = True
         except StopIteration:
             pass
         except GeneratorExit as error:
             self._failed(error, request, response)
+        finally:
+            # What the application keeps for this thread belongs to this call until its end: a database
+            # connection in the middle of a transaction, for example.
+            began = alive is None
+            if goes_on == began:
+                self.context.kernel.engine.set_occupied(goes_on)
 
     def _failed(self, error: BaseException, request: Request, response: Response) -> None:
         """The application failed: one line in the log, and a 500 if nothing was sent."""

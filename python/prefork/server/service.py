@@ -58,6 +58,9 @@ class Service:
     concurrency = 1
     """How many requests at once make a worker busy, unless the option `concurrency` is set."""
 
+    capacity: int | None = None
+    """How many requests it can serve at once; others are handed to other workers, or wait."""
+
     pulls_bodies = False
     """Whether `request` is called as soon as the head is there, and reads the body itself."""
 

@@ -106,20 +106,40 @@ def test_a_body_is_closed_when_the_client_leaves() -> None:
     assert all("application" not in text for text, _ in local.errors)
 
 
-def test_of_a_response_to_head_only_the_first_part_is_made() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")]
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_a_response_without_a_body_is_complete_with_its_head(
+    method: str, status: str, late: bool, threads: int
+) -> None:
     events: list[str] = []
 
-    def parts() -> Iterator[bytes]:
-        events.append("first")
-        yield b"one"
-        events.append("second")
-        yield b"two"
+    def app(_environ: dict[str, Any], start_response: Any) -> Any:
+        def parts() -> Iterator[bytes]:
+            if late:
+                start_response(status, HEADERS)
+            events.append("first")
+            yield b""
+            events.append("second")
+            yield b"two"
+
+        if not late:
+            start_response(status, HEADERS)
+        return Body(parts(), events)
 
     async def client(local: LocalServer) -> None:
-        assert (await local.get(method="HEAD")).body == b""
+        response = await local.get(method=method)
+        assert (response.status, response.body) == (int(status[:3]), b"")
+        assert "Content-Length" not in response.headers
+        while "closed" not in events:
+            await asyncio.sleep(0.001)
 
-    local_server(app_with(lambda: Body(parts(), events))).run(client)
-    assert events == ["first", "closed"]
+    local = local_server(app, threads=threads)
+    local.run(client)
+    assert events == (["first"] if late else []) + ["closed"]
+    assert local.errors == []
 
 
 def fails_late() -> Iterator[bytes]:
@@ -186,26 +206,93 @@ def test_the_call_sees_no_running_loop(threads: int, main: bool) -> None:
     assert seen == [(main, True), (main, True)]
 
 
-def test_two_bodies_that_are_made_in_turn_have_their_own_context() -> None:
-    who: contextvars.ContextVar[str] = contextvars.ContextVar("who")
-    started: set[str] = set()
+def test_a_body_is_over_before_the_next_request_begins() -> None:
+    events: list[str] = []
 
-    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
         start_response("200 OK", HEADERS)
         return parts(environ["PATH_INFO"])
 
     def parts(path: str) -> Iterator[bytes]:
-        who.set(path)
-        started.add(path)
-        while len(started) < 2:
-            yield b"x"
-        yield who.get().encode()
+        for _ in range(40):
+            events.append(path)
+            yield b"x" * 65536
 
     async def client(local: LocalServer) -> None:
         one, two = await asyncio.gather(local.get("/one"), local.get("/two"))
-        assert (one.body.strip(b"x"), two.body.strip(b"x")) == (b"/one", b"/two")
+        assert len(one.body) == len(two.body) == 40 * 65536
 
     local_server(app).run(client)
+    assert sorted(events) in (events, events[::-1])
+    assert len(events) == 80
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", ["list", "tuple", "generator", "fails", "raises"])
+def test_a_call_its_body_and_its_close_have_one_context_of_their_own(kind: str, threads: int) -> None:
+    who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+    seen: list[str] = []
+
+    class Parts(Body):
+        token: contextvars.Token[str]
+
+        def __next__(self) -> bytes:
+            seen.append(who.get())
+            return super().__next__()
+
+        def close(self) -> None:
+            super().close()
+            seen.append(who.get())
+            who.reset(self.token)  # as a tracer does: this raises in another context
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        seen.append(who.get())
+        token = who.set(environ["PATH_INFO"])
+        start_response("200 OK", HEADERS)
+        if kind == "raises":
+            raise RuntimeError("on purpose")
+        if kind in ("list", "tuple"):
+            return [b"x"] if kind == "list" else (b"x",)
+        body = Parts([b"x" * 65536] * 40 if kind == "generator" else fails_late(), events)
+        body.token = token
+        return body
+
+    events: list[str] = []
+
+    async def client(local: LocalServer) -> None:
+        for path in ("/1", "/2", "/3"):
+            await local.raw(raw_request(path, "Connection: close"))
+
+    local = local_server(app, threads=threads)
+    local.run(client)
+    assert seen.count("nobody") == 3, "each call begins without what others have set"
+    assert set(seen) <= {"nobody", "/1", "/2", "/3"}
+    if kind == "generator":
+        assert len(seen) == 3 * 43
+        assert events == ["closed"] * 3
+    assert not any("Token" in text for text, _ in local.errors)
+
+
+def test_a_call_sees_what_was_set_when_the_process_started() -> None:
+    where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
+    seen: list[str] = []
+
+    def app(_environ: dict[str, Any], start_response: Any) -> Any:
+        seen.append(where.get())
+        where.set("in the call")
+        start_response("200 OK", HEADERS)
+        return [b""]
+
+    async def client(local: LocalServer) -> None:
+        for _ in range(3):
+            await local.get()
+
+    def run() -> None:
+        where.set("at the start")
+        local_server(app).run(client)
+
+    contextvars.copy_context().run(run)
+    assert seen == ["at the start"] * 3
 
 
 def test_a_regular_file_is_sent_up_to_its_content_length(tmp_path: Path) -> None:
@@ -256,6 +343,13 @@ def test_server_name_is_the_hostname_or_the_address_that_clients_use(
     assert base["SERVER_PORT"] == "80"
 
 
+def test_what_an_option_says_is_a_native_string_in_the_environ() -> None:
+    options = check(ServerOptions, {"hostname": "caf\xe9.example"})
+    base = base_of(options, "10.0.0.1", 80, root_path="/\u65e5")
+    assert base["SCRIPT_NAME"].encode("latin-1").decode() == "/\u65e5"
+    assert base["SERVER_NAME"].encode("latin-1").decode() == "caf\xe9.example"
+
+
 @pytest.mark.parametrize(
     ("options", "threads", "multiprocess", "multithread"),
     [
@@ -271,8 +365,8 @@ def test_the_environ_says_what_runs_beside_a_call(
     assert (base["wsgi.multiprocess"], base["wsgi.multithread"]) == (multiprocess, multithread)
 
 
-def base_of(options: ServerOptions, address: str, port: int | None, threads: int = 1) -> dict[str, Any]:
-    service = WSGIService(fails_early, check(AppOptions, {"threads": threads}))
+def base_of(options: ServerOptions, address: str, port: int | None, **app_options: Any) -> dict[str, Any]:
+    service = WSGIService(fails_early, check(AppOptions, app_options))
     kernel, session = Kernel(), Session()
     hooks = Hooks(kernel, session, options, [], [])
     service.attach(Context(kernel, session, options, hooks, address, port, lambda: None))

@@ -16,7 +16,7 @@ use crate::request_body::BodyPart;
 use crate::settings::WebSocketSettings;
 use crate::websocket::WebSocket;
 use prefork_wire::websocket::{CloseCode, Opening, write_switching_protocols};
-use prefork_wire::{Length, RemoteError};
+use prefork_wire::{Length, RemoteError, RequestKind, Status};
 
 impl Connection {
     /// The link and the protocol, if the exchange with that number is an HTTP/1
@@ -53,7 +53,7 @@ impl Connection {
         cx: &mut Context,
         stream: u32,
         last: bool,
-        status: u16,
+        status: Status<'a>,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         length: Length,
     ) -> Result<(), LocalError> {
@@ -231,6 +231,12 @@ impl Connection {
     pub(crate) fn owes_response(&self, stream: u32) -> bool {
         let exchange = self.exchange(stream);
         exchange.is_some_and(|exchange| exchange.phase().owes_response())
+    }
+
+    /// Whether the method of the request is HEAD.
+    pub(crate) fn asks_head(&self, stream: u32) -> bool {
+        let exchange = self.exchange(stream);
+        exchange.is_some_and(|exchange| exchange.context.kind == RequestKind::Head)
     }
 
     /// Whether the response that is being sent has no body.

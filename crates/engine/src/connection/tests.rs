@@ -72,7 +72,7 @@ impl Bench {
     fn start(&mut self, last: bool) -> Result<(), LocalError> {
         let length = Length::Known(0);
         self.connection
-            .start(&mut self.cx, 0, last, 200, empty(), length)
+            .start(&mut self.cx, 0, last, 200.into(), empty(), length)
     }
 
     fn finish(&mut self) -> Result<u64, LocalError> {
@@ -148,7 +148,7 @@ fn what_is_called_out_of_turn_changes_nothing() {
     assert!(connection.collect(cx, 0).is_err() && connection.pull(cx, 0).is_err());
     assert!(
         connection
-            .start(cx, 1, false, 200, empty(), Length::Unknown)
+            .start(cx, 1, false, 200.into(), empty(), Length::Unknown)
             .is_err()
     );
     bench.start(false).unwrap();

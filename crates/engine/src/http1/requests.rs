@@ -24,6 +24,9 @@ impl Http1 {
     #[inline(always)]
     pub(crate) fn read(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
         match self.exchange.phase() {
+            // The turn does not begin with such a connection. It may come here with input that was
+            // read before.
+            Phase::Idle | Phase::Collecting if !cx.load.may_begin() => Progress::Wait,
             Phase::Idle => self.read_head(link, cx),
             Phase::Collecting => self.read_body(link, cx),
             Phase::Handling | Phase::Streaming => self.read_part(link, cx),
@@ -303,10 +306,17 @@ impl Http1 {
         Ok(())
     }
 
-    /// The application does not wait for the body any more.
+    /// The body is not wanted for a while. That time does not count for its rate.
     pub(crate) fn hold_body(&mut self, cx: &Context) {
         if let Some(incoming) = self.exchange.body.coming_mut() {
             incoming.hold(cx.clock.now_ms);
+        }
+    }
+
+    /// The body is read again, after `hold_body`.
+    pub(crate) fn resume_body(&mut self, cx: &Context) {
+        if let Some(incoming) = self.exchange.body.coming_mut() {
+            incoming.want(cx.clock.now_ms);
         }
     }
 

@@ -9,7 +9,8 @@ use crate::errors::LocalError;
 use crate::link::Link;
 use crate::phase::Step;
 use prefork_wire::{
-    BodyEncoder, Length, RemoteError, RequestKind, Version, write_error, write_head, write_interim,
+    BodyEncoder, Length, RemoteError, RequestKind, Status, Version, write_error, write_head,
+    write_interim,
 };
 
 impl Http1 {
@@ -39,7 +40,7 @@ impl Http1 {
         link: &mut Link,
         cx: &mut Context,
         last: bool,
-        status: u16,
+        status: Status<'a>,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         length: Length,
     ) -> Result<(), LocalError> {

@@ -15,6 +15,7 @@ use crate::events::sending::ResponseHead;
 use crate::pending::Pending;
 use crate::service::Service;
 use prefork_engine::{Client, HIGH_WATER, LocalError};
+use prefork_wire::Status;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -42,8 +43,10 @@ pub struct Response {
     /// It may have an entry in the pending table.
     pub(crate) has_pending: bool,
     /// The status code, 200 unless it is set (RFC 9110, section 15).
-    #[pyo3(get, set)]
+    #[pyo3(get)]
     pub(crate) code: u16,
+    /// The reason phrase, if it is not the registered one of the code.
+    pub(crate) reason: Option<Box<[u8]>>,
     /// The body: str (sent as UTF-8), bytes, a FilePart, or None for an empty
     /// one.
     #[pyo3(get, set)]
@@ -77,6 +80,7 @@ impl Response {
             state: State::Waiting,
             has_pending: false,
             code: 200,
+            reason: None,
             content: None,
             headers: Fields::default(),
             request,
@@ -103,6 +107,12 @@ impl Response {
 
 #[pymethods]
 impl Response {
+    #[setter]
+    fn set_code(&mut self, code: u16) {
+        self.code = code;
+        self.reason = None;
+    }
+
     /// The header fields. Changing them changes the response; setting them
     /// takes Headers, a mapping or an iterable of (name, value).
     #[getter]
@@ -453,7 +463,10 @@ impl Response {
             send(ResponseHead {
                 service: &self.service,
                 exchange: self.client.exchange,
-                code: self.code,
+                status: Status {
+                    code: self.code,
+                    reason: self.reason.as_deref(),
+                },
                 fields,
             })
         })
@@ -520,6 +533,14 @@ impl Response {
 // ---- callbacks, and the end without being sent --------------------------------------
 
 impl Response {
+    /// Whether it responds to HEAD.
+    pub(crate) fn asks_head(&self) -> bool {
+        self.core()
+            .engine()
+            .exchange(self.client.exchange)
+            .asks_head()
+    }
+
     /// Registers a callback, unless `may_happen` is false. Returns whether it
     /// did.
     fn register(

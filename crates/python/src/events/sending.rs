@@ -5,12 +5,12 @@ use crate::events::content::ResponseContent;
 use crate::events::headers::Headers;
 use crate::service::Service;
 use prefork_engine::{ExchangeId, LocalError};
-use prefork_wire::Length;
+use prefork_wire::{Length, Status};
 
 pub(crate) struct ResponseHead<'a> {
     pub(crate) service: &'a Service,
     pub(crate) exchange: ExchangeId,
-    pub(crate) code: u16,
+    pub(crate) status: Status<'a>,
     pub(crate) fields: &'a Headers,
 }
 
@@ -22,7 +22,7 @@ impl<'a> ResponseHead<'a> {
         let mut engine = self.service.core.engine();
         engine
             .exchange(self.exchange)
-            .respond(self.code, fields, content.content())
+            .respond(self.status, fields, content.content())
     }
 
     /// Sends the head of a response whose body comes in parts, of which `first`
@@ -32,7 +32,7 @@ impl<'a> ResponseHead<'a> {
         let mut engine = self.service.core.engine();
         engine
             .exchange(self.exchange)
-            .start(self.code, fields, Length::Unknown)
+            .start(self.status, fields, Length::Unknown)
     }
 
     /// All header fields: a Content-Type if it needs one, its own, and the
@@ -43,7 +43,7 @@ impl<'a> ResponseHead<'a> {
     ) -> impl Iterator<Item = (&'f [u8], &'f [u8])> {
         let defaults = defaults(self.service, self.fields);
         let typed = !self.service.interface.adds_content_type
-            || matches!(self.code, 204 | 205 | 304)
+            || matches!(self.status.code, 204 | 205 | 304)
             || self.fields.has(b"content-type")
             || defaults
                 .clone()

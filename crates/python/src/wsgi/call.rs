@@ -5,15 +5,17 @@
 
 use crate::events::request::Request;
 use crate::events::response::Response;
+use crate::wsgi::call_context::CallContext;
 use crate::wsgi::environ::environ;
 use crate::wsgi::start_response::StartResponse;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 /// Calls a WSGI application for each request. `base` is the common part of all
-/// environs; the path below `root_path` is PATH_INFO. A body that is a list is
-/// sent at once; any other goes to `deliver(body, request, response)`. What the
-/// application raises goes to `failed(error, request, response)`.
+/// environs; the path below `root_path` is PATH_INFO. Each call has a context of
+/// its own (PEP 567). A body that is a list is sent at once; any other goes to
+/// `deliver(context, body, request, response)`. What the application raises goes
+/// to `failed(error, request, response)`.
 #[pyclass(name = "WSGICaller", module = "prefork._engine", frozen)]
 pub struct WsgiCaller {
     application: Py<PyAny>,
@@ -51,6 +53,7 @@ impl WsgiCaller {
     ) -> PyResult<()> {
         let py = request.py();
         let response = response.cast::<StartResponse>()?;
+        let context = CallContext::enter(py)?;
         let called = self.environ(request).and_then(|environ| {
             let application = self.application.bind(py);
             application.call1((environ, response))
@@ -60,19 +63,21 @@ impl WsgiCaller {
                 StartResponse::respond(response, Some(&body))
             }
             Ok(body) => {
-                let rest = (body, request, response);
+                let rest = (context.leave(), body, request, response);
                 return self.deliver.bind(py).call1(rest).map(drop);
             }
             Err(error) => Err(error),
         };
-        match responded {
+        let result = match responded {
             Ok(()) => Ok(()),
             // SystemExit too: a request must not end the process.
             Err(error) => {
                 let arguments = (error.into_value(py), request, response);
                 self.failed.bind(py).call1(arguments).map(drop)
             }
-        }
+        };
+        context.end();
+        result
     }
 }
 

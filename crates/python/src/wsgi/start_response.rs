@@ -8,6 +8,8 @@ use crate::events::fields::Fields;
 use crate::events::file_part::PyFilePart;
 use crate::events::headers::Headers;
 use crate::events::response::{Response, State};
+use crate::text::latin1;
+use prefork_wire::reason_phrase;
 use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -60,12 +62,20 @@ impl StartResponse {
             }
             _ => {}
         }
-        let code = code(status)?;
+        let (code, reason) = code_and_reason(status)?;
         let headers = Fields::Native(fields(response_headers)?);
         call.called = true;
         let response = call.as_super();
-        (response.code, response.headers) = (code, headers);
+        (response.code, response.reason, response.headers) = (code, reason, headers);
         Ok(Some(slf.clone()))
+    }
+
+    /// Whether the status is known and no body may follow the head: the response to
+    /// HEAD, 204 and 304 (RFC 9112, section 6.3).
+    #[getter]
+    fn ends_with_head(slf: &Bound<'_, Self>) -> bool {
+        let response = slf.as_super().borrow();
+        slf.borrow().called && (matches!(response.code, 204 | 304) || response.asks_head())
     }
 
     /// Sends a part of the body.
@@ -148,15 +158,19 @@ impl StartResponse {
     }
 }
 
-/// The code of a status such as `200 OK`. The server writes its own phrase.
-fn code(status: &Bound<'_, PyAny>) -> PyResult<u16> {
+/// Code and reason phrase of a status such as `200 OK`. Without a phrase, or with the registered
+/// one: `None`.
+fn code_and_reason(status: &Bound<'_, PyAny>) -> PyResult<(u16, Option<Box<[u8]>>)> {
     let text = status.cast::<PyString>().ok().map(|text| text.to_str());
     let (digits, phrase) = match &text {
         Some(Ok(text)) => text.split_once(' ').unwrap_or((text, "")),
         _ => ("", ""),
     };
     match digits.parse() {
-        Ok(code @ 200..=999) if digits.len() == 3 && !phrase.contains(char::is_control) => Ok(code),
+        Ok(code @ 200..=999) if digits.len() == 3 && !phrase.contains(char::is_control) => {
+            let is_known = phrase.is_empty() || phrase == reason_phrase(code);
+            Ok((code, (!is_known).then(|| latin1(phrase).into())))
+        }
         _ => Err(InvalidResponse::new_err(format!(
             "its status is {}: expected a str such as '200 OK'",
             status.repr()?

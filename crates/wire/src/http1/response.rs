@@ -8,7 +8,8 @@ use super::body_encoder::BodyEncoder;
 use super::response_fields::{write_field, write_fields};
 use super::version::Version;
 use crate::errors::{LocalError, RemoteError};
-use crate::status::reason_phrase;
+use crate::status::{Status, reason_phrase};
+use crate::tokens::is_text;
 
 /// The interim response that lets a waiting client send its body (RFC 9110 15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -64,7 +65,7 @@ pub struct ResponseFraming {
 
 /// Appends the head of a response to `out`.
 ///
-/// `status` is 200 to 999: a class that is not defined yet is passed on (RFC 9110 15). The server writes
+/// Its code is 200 to 999: a class that is not defined yet is passed on (RFC 9110 15). The server writes
 /// Date, Content-Length, Transfer-Encoding and Connection. It respects the application's Date,
 /// Content-Length and `Connection: close`, and leaves out its other connection options, Keep-Alive and
 /// Transfer-Encoding (RFC 9110 7.6.1).
@@ -74,13 +75,17 @@ pub struct ResponseFraming {
 pub fn write_head<'a>(
     out: &mut Vec<u8>,
     request: &RequestContext,
-    status: u16,
+    status: impl Into<Status<'a>>,
     headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     length: Length,
     date: &[u8; 29],
 ) -> Result<ResponseFraming, LocalError> {
-    if !(200..=999).contains(&status) {
-        return Err(LocalError::Status(status));
+    let status = status.into();
+    if !(200..=999).contains(&status.code) {
+        return Err(LocalError::Status(status.code));
+    }
+    if let Some(reason) = status.reason.filter(|reason| !is_text(reason)) {
+        return Err(LocalError::Reason(reason.into()));
     }
     let before = out.len();
     write_status_line(out, status);
@@ -88,7 +93,7 @@ pub fn write_head<'a>(
     if !summary.dated {
         write_field(out, b"Date", date);
     }
-    let (body, content_length) = frame(request, status, summary.content_length, length);
+    let (body, content_length) = frame(request, status.code, summary.content_length, length);
     if let Some(length) = content_length {
         write_length(out, length);
     }
@@ -115,7 +120,7 @@ pub fn write_interim<'a>(
     headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
 ) -> Result<(), LocalError> {
     let before = out.len();
-    write_status_line(out, status);
+    write_status_line(out, status.into());
     write_fields(out, headers).inspect_err(|_| out.truncate(before))?;
     out.extend_from_slice(b"\r\n");
     Ok(())
@@ -126,7 +131,7 @@ pub fn write_interim<'a>(
 pub fn write_error(out: &mut Vec<u8>, error: &RemoteError, date: &[u8; 29], head_only: bool) {
     let phrase = reason_phrase(error.status);
     let body = format!("{} {}: {}\n", error.status, phrase, error.reason);
-    write_status_line(out, error.status);
+    write_status_line(out, error.status.into());
     write_field(out, b"Date", date);
     write_field(out, b"Content-Type", b"text/plain");
     write_length(out, body.len() as u64);
@@ -166,15 +171,16 @@ fn frame(
     }
 }
 
-fn write_status_line(out: &mut Vec<u8>, status: u16) {
-    if status == 200 {
+fn write_status_line(out: &mut Vec<u8>, status: Status<'_>) {
+    let Status { code, reason } = status;
+    if code == 200 && reason.is_none() {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"); // the most frequent status line, in one copy
         return;
     }
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(code).as_bytes());
     out.push(b' ');
-    out.extend_from_slice(reason_phrase(status).as_bytes());
+    out.extend_from_slice(reason.unwrap_or_else(|| reason_phrase(code).as_bytes()));
     out.extend_from_slice(b"\r\n");
 }
 

@@ -34,6 +34,7 @@ class Mounts(Service):
         self.app_options = service.app_options
         self.unused_options = service.unused_options
         self.concurrency = service.concurrency
+        self.capacity = service.capacity
         self.pulls_bodies = service.pulls_bodies
         self.threads = service.threads
         self.adds_content_type = service.adds_content_type

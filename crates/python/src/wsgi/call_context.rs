@@ -1,0 +1,61 @@
+//! The context of one call of an application (PEP 567): what the call sets in context variables is
+//! seen by the parts of its body and by `close()`, and by no other call.
+//!
+//! Always holds: a context is entered by one call at a time. One that a call has left as it was is
+//! used again, because to make one costs more than all else here.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::cell::Cell;
+
+thread_local! {
+    /// A context without variables, that no call uses.
+    static SPARE: Cell<Option<Py<PyAny>>> = const { Cell::new(None) };
+}
+
+/// A context while it is the current one of its thread. Dropping it leaves it.
+pub(crate) struct CallContext<'py>(Bound<'py, PyAny>);
+
+impl<'py> CallContext<'py> {
+    /// Raises MemoryError.
+    pub(crate) fn enter(py: Python<'py>) -> PyResult<Self> {
+        let context = match SPARE.take() {
+            Some(spare) => spare.into_bound(py),
+            // SAFETY: it returns a new reference, or null with an exception.
+            None => unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? },
+        };
+        // SAFETY: this is a context.
+        match unsafe { ffi::PyContext_Enter(context.as_ptr()) } {
+            0 => Ok(CallContext(context)),
+            _ => Err(PyErr::fetch(py)),
+        }
+    }
+
+    /// Leaves the context of a call that is over, and keeps it for the next one if nothing was set
+    /// in it.
+    pub(crate) fn end(self) {
+        let context = self.leave();
+        // A token of a context variable refers to its context.
+        // SAFETY: it reads the count of an object that lives.
+        let is_unused = unsafe { ffi::Py_REFCNT(context.as_ptr()) } == 1;
+        let is_untouched = is_unused && matches!(context.len(), Ok(0));
+        if is_untouched {
+            SPARE.set(Some(context.unbind()));
+        }
+    }
+
+    /// Leaves the context of a call that goes on in it later.
+    pub(crate) fn leave(self) -> Bound<'py, PyAny> {
+        self.0.clone()
+    }
+}
+
+impl Drop for CallContext<'_> {
+    fn drop(&mut self) {
+        // SAFETY: this is a context.
+        if unsafe { ffi::PyContext_Exit(self.0.as_ptr()) } != 0 {
+            // The application has left it in the middle of the call, by means of its own.
+            PyErr::fetch(self.0.py()).write_unraisable(self.0.py(), None);
+        }
+    }
+}
