@@ -655,8 +655,8 @@ class HTTPExchange:
 
         Raises RuntimeError for a message that is not expected now, TypeError for a wrong or missing key,
         InvalidResponse for a header that cannot be sent, and ConnectionGone, an OSError, if the client has
-        left, or if the response has no body (HEAD, 204, 304) and there is more of it than one part: so an
-        endless stream ends.
+        left, or if the response has no body (HEAD, 204, 304) and the application has not ended it 50 ms after
+        its head: so a stream ends.
         """
     def abort(self) -> None:
         """Ends all waiting in `receive` and `send`: the application has failed, and its request got a

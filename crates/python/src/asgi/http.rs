@@ -25,6 +25,12 @@ use pyo3::types::{PyBytes, PyDict};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long the parts of a body that is not sent are dropped: frameworks send a
+/// whole body in parts, and not all of them end their request well after an
+/// error of `send`. What takes longer is a stream.
+const WHOLE_BODY: Duration = Duration::from_millis(50);
 
 /// The rest of the request body.
 enum Unread {
@@ -48,9 +54,9 @@ enum Stage {
     /// The body is complete, its trailers are not.
     Trailing,
     /// The response is complete with its head, as one to HEAD, and the
-    /// application has not ended it. It may send this many bytes more.
+    /// application has not ended it.
     Bodiless {
-        left: usize,
+        since: Instant,
     },
     Complete,
     /// The client has left, or the engine has responded.
@@ -76,10 +82,6 @@ pub(crate) struct ExchangeOptions {
     pub(crate) pathsend: bool,
     pub(crate) drain_streams: bool,
 }
-
-/// How much is accepted, and dropped, of a body that has a Content-Length and is
-/// not sent.
-const MOST_DROPPED: usize = 1 << 20;
 
 /// One HTTP request to an ASGI application (ASGI 3, spec 2.5): its `receive`
 /// and `send`. `create_future` makes the futures of the loop that the
@@ -162,8 +164,8 @@ impl HttpExchange {
     /// Raises RuntimeError for a message that is not expected now, TypeError for a
     /// wrong or missing key, InvalidResponse for a header that cannot be sent,
     /// and ConnectionGone, an OSError, if the client has left, or if the
-    /// response has no body (HEAD, 204, 304) and there is more of it than one
-    /// part: so an endless stream ends.
+    /// response has no body (HEAD, 204, 304) and the application has not ended
+    /// it 50 ms after its head: so a stream ends.
     fn send<'py>(
         slf: &Bound<'py, Self>,
         message: &Bound<'py, PyDict>,
@@ -187,10 +189,10 @@ impl HttpExchange {
                 Self::path(slf, &message.path()?)?;
             }
             ("http.response.trailers", Stage::Trailing) => Self::trail(slf, message)?,
-            ("http.response.body", Stage::Bodiless { left }) => {
-                let len = message.body()?.as_bytes().len().max(1);
-                if message.flag(intern!(py, "more_body"))? {
-                    slf.borrow_mut().drop_part(len, left)?;
+            ("http.response.body", Stage::Bodiless { since }) => {
+                if message.flag(intern!(py, "more_body"))? && since.elapsed() > WHOLE_BODY {
+                    slf.borrow_mut().stage = Stage::Gone;
+                    return Err(needs_no_body());
                 }
             }
             ("http.response.trailers", Stage::Bodiless { .. }) => {}
@@ -305,9 +307,8 @@ impl HttpExchange {
         }
         if response.borrow().bodiless() {
             Self::complete(slf, &response)?;
-            let has_length = response.borrow().has_length(py);
-            let left = if has_length { MOST_DROPPED } else { 0 };
-            slf.borrow_mut().stage = Stage::Bodiless { left };
+            let since = Instant::now();
+            slf.borrow_mut().stage = Stage::Bodiless { since };
             return Awaitable::done(py);
         }
         let former = std::mem::replace(
@@ -404,21 +405,6 @@ impl HttpExchange {
             false => Unread::More,
         };
         Some(part)
-    }
-
-    /// Drops a part of a body that is not sent. Raises ConnectionGone if that is
-    /// too much: an endless stream ends so.
-    fn drop_part(&mut self, len: usize, left: usize) -> PyResult<()> {
-        match left.checked_sub(len) {
-            Some(left) => {
-                self.stage = Stage::Bodiless { left };
-                Ok(())
-            }
-            None => {
-                self.stage = Stage::Gone;
-                Err(needs_no_body())
-            }
-        }
     }
 
     /// Whether the server drains and the application streams, with nothing left

@@ -91,11 +91,6 @@ impl Response {
         }
     }
 
-    pub(crate) fn has_length(&self, py: Python<'_>) -> bool {
-        self.headers
-            .read(py, |fields| fields.has(b"content-length"))
-    }
-
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.service.core
     }
