@@ -216,9 +216,10 @@ class Engine:
         """Has `callback()` called once when the connection with this `id` closes. Returns False, and does not
         call it, if there is no such connection."""
     def close(self) -> None:
-        """Closes the descriptors of this process: the epoll set, every listener and connection. It takes
-        nothing out of the epoll set, which a forked child shares with its parent; so a child may close the
-        copy that it has."""
+        """Closes the descriptors of this process: the epoll set, every listener and connection."""
+    def discard(self) -> None:
+        """In a forked child, at once after the fork: closes its copies of the descriptors. It takes nothing
+        out of the epoll set, which the child shares with its parent, and no client notices."""
 
 @final
 class Headers:

@@ -97,6 +97,18 @@ impl Core {
             let _ = self.set.wake(); // the guard may be waiting for it
         }
         self.set.close();
+        self.forget();
+    }
+
+    /// In a forked child: closes its copies of the descriptors. It wakes no
+    /// guard, which exists in the parent only, and tells no peer.
+    pub(crate) fn discard(&mut self) {
+        self.set.discard();
+        std::mem::forget(self.main_thread.guard.take());
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         self.acceptor.close_all();
         self.connections = Connections::default();
         self.timers = Timers::new(self.cx.clock.now_ms);

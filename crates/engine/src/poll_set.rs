@@ -10,7 +10,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::{Errno, Result};
 use rustix::time::Timespec;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,6 +117,20 @@ impl PollSet {
     /// As [`PollSet::close`], but leaves the descriptors to the end of the process.
     pub(crate) fn forget(&mut self) {
         std::mem::forget(self.0.take());
+    }
+
+    /// In a forked child: closes its copies of the descriptors, even if another
+    /// thread waited on the set when its process was forked. That thread does
+    /// not exist here, and would never release them.
+    pub(crate) fn discard(&mut self) {
+        if let Some(shared) = self.0.take().and_then(|open| Arc::try_unwrap(open).err()) {
+            for fd in [shared.epoll.as_raw_fd(), shared.wakeup.as_raw_fd()] {
+                // SAFETY: the thread that has the other reference does not exist in this process,
+                // and this reference is forgotten: nothing uses or closes the descriptors again.
+                unsafe { rustix::io::close(fd) };
+            }
+            std::mem::forget(shared);
+        }
     }
 
     fn open(&self) -> Result<&Descriptors> {

@@ -47,10 +47,16 @@ impl Reactor {
     }
 
     /// Closes the descriptors of this process: every listener, every connection
-    /// and the epoll set. A forked child may close its copy: the parent does
-    /// not notice.
+    /// and the epoll set.
     pub fn close(&mut self) {
         self.core.close();
+        self.turn = Turn::default();
+    }
+
+    /// As [`Reactor::close`], in a forked child: neither its parent nor a
+    /// client notices. No other thread may have existed since the fork.
+    pub fn discard(&mut self) {
+        self.core.discard();
         self.turn = Turn::default();
     }
 

@@ -103,6 +103,7 @@ impl Engine {
             }
             engine.woken(&reports);
         }
+        drop(waiter); // a child that a handler forks closes the set
         reports.clear();
         *locked(&self.reports) = reports;
         self.serve(py)?;
@@ -259,8 +260,7 @@ impl Engine {
     }
 
     /// Closes the descriptors of this process: the epoll set, every listener and
-    /// connection. It takes nothing out of the epoll set, which a forked child
-    /// shares with its parent; so a child may close the copy that it has.
+    /// connection.
     fn close(&self) {
         self.core.engine().close();
         self.dispatcher.clear();
@@ -271,6 +271,14 @@ impl Engine {
     fn when_closed(&self, connection: &Bound<'_, PyAny>, callback: Py<PyAny>) -> bool {
         let id = connection.extract::<u64>().map(ConnectionId::from_u64);
         id.is_ok_and(|id| self.core.when_closed(id, callback))
+    }
+
+    /// In a forked child, at once after the fork: closes its copies of the
+    /// descriptors. It takes nothing out of the epoll set, which the child shares
+    /// with its parent, and no client notices.
+    fn discard(&self) {
+        self.core.engine().discard();
+        self.dispatcher.discard();
     }
 
     /// The number of open connections.

@@ -66,6 +66,10 @@ class Threads:
                 self._unfinished.pop()
             del call  # not kept until the next request
 
+    def abandon(self, returned: Callable[[], object]) -> None:
+        """In a child that the application forked: `returned()` is called when its call has returned."""
+        self._queue = _Returned(returned)  # type: ignore[assignment]
+
     async def drain(self) -> None:
         """Waits until all that was submitted has ended, and the threads with it."""
         for _ in self._threads:
@@ -73,3 +77,10 @@ class Threads:
         while any(thread.is_alive() for thread in self._threads):
             await asyncio.sleep(POLL_S)
         self._threads.clear()
+
+
+class _Returned:
+    """In place of the queue of calls, in a process that makes no further call."""
+
+    def __init__(self, get: Callable[[], object]) -> None:
+        self.get = get

@@ -30,6 +30,7 @@ from prefork.server.service import Service
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
     from prefork.config.options import AppOptions
+    from prefork.server.context import Context as ServerContext
 
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 Steps = Generator[None, bool | None, None]
@@ -89,6 +90,11 @@ class WSGIService(Service):
         self.root_path = options.root_path
         self.threads = Threads(options.threads) if options.threads > 1 else None
         self.shutdown = self.threads.drain if self.threads else None
+
+    def attach(self, context: ServerContext) -> None:
+        super().attach(context)
+        if self.threads is not None:
+            context.kernel.on_abandon(partial(self.threads.abandon, context.kernel.end_if_abandoned))
 
     def base(self) -> dict[str, Any]:
         """What every environ of this process begins with."""
@@ -178,7 +184,12 @@ class WSGIService(Service):
                 raise ConnectionGone("the client left in the middle of the body")
 
     def _go_on(
-        self, context: Context, steps: Steps, request: Request, response: Response, alive: bool | None = None
+        self,
+        context: Context,
+        steps: Steps,
+        request: Request,
+        response: Response,
+        alive: bool | None = None,
     ) -> None:
         """Makes parts of the body until the client has to read some, and goes on when it has."""
         goes_on = False

@@ -132,6 +132,7 @@ class Delivery(Run, Generic[R]):
 
     def report(self, session: R | str, event: str, args: tuple[Any, ...], error: BaseException) -> None:
         """Gives the exception of an event to the functions of `on_error`; if none handles it, logs it."""
+        self.end_if_abandoned(error)
         handled = False
         for function in self._on_error:
             try:
@@ -188,6 +189,9 @@ class Delivery(Run, Generic[R]):
         parts = self._queue, self._timers, self._tasks, self._signals
         self._make_parts()
         return parts
+
+    def _abandon_events(self) -> None:
+        self._queue.abandon()
 
     def _discard_signals(self, ignored: Collection[int]) -> None:
         self._signals.discard(ignored)

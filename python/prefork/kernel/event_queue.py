@@ -48,10 +48,16 @@ class EventQueue:
             self._is_scheduled = True
             loop.call_soon(self.drain)
 
+    def abandon(self) -> None:
+        """In a child that the application forked: the events are its parent's."""
+        self._parents, self._events = self._events, deque()  # kept: what is freed may run
+
     def drain(self) -> None:
         """Delivers what is queued now."""
         # Not what these events post: events that post each other must not starve the sockets.
         for _ in range(len(self._events)):
+            if not self._events:
+                return  # one of them forked, and this is its child
             self.delivered += 1
             self._deliver(*self._events.popleft())
         self._is_scheduled = bool(self._events)

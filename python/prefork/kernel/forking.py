@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from prefork._engine import fill_heap
+from prefork.errors import PreforkError
 
 YOUNG_CALLS = 12
 """More than the 8 calls for which CPython 3.11 counts a function as young (PEP 659)."""
@@ -38,14 +39,16 @@ def flush_output() -> None:
             continue
 
 
-def end_process() -> NoReturn:
-    """Ends this child, with the status of the exception that is being handled, and prints that one.
+def end_process(error: BaseException | None) -> NoReturn:
+    """Ends this child with the status of `error`, which is printed.
 
     It does not return into the parent's program, and runs none of its `atexit` functions.
     """
-    error = sys.exception()
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif isinstance(error, PreforkError):
+        status = 1
+        print(f"prefork: {error}", file=sys.stderr)
     elif error is not None:
         status = 1
         sys.excepthook(type(error), error, error.__traceback__)

@@ -3,8 +3,9 @@
 `Loop` is what the kernel knows of it. `EngineLoop` is the default: it waits inside the engine, so a request
 costs no turn of asyncio. `prefork.kernel.uv` has the other one.
 
-A loop owns the engine and the selector that joins the two, and ends in one of two ways: `close` at the end of
-a process's work, `discard` in a child that was forked with a copy of its parent's loop.
+A loop owns the engine and the selector that joins the two, and ends in one of three ways: `close` at the end
+of a process's work; in a child that was forked with a copy of its parent's loop, `discard` if the kernel
+forked it, and `abandon` if the application did.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import sys
 import warnings
 from abc import ABCMeta, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +41,14 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
         The owner does not close the loop, but keeps it as long as the process lives, with every task and
         timer in it. To free a suspended coroutine would run its `finally` blocks once more, in the wrong
         process; to close the loop would write to pages that the child shares with its parent.
+        """
+
+    @abstractmethod
+    def abandon(self, returned: Callable[..., object]) -> None:
+        """In a child that the application forked: as `discard`, while the loop may be running.
+
+        `returned()` is called when the application's code has returned to the loop, or has it call something
+        from another thread. It must not return: what is scheduled is the parent's.
         """
 
     def finish_tasks(self, *, cancel: bool) -> None:
@@ -89,10 +99,28 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
     def discard(self) -> None:
         self._discarded = True
         signal.set_wakeup_fd(-1)
+        self._close_copies()
+
+    def _close_copies(self) -> None:
         self._turns.discard()
-        self.engine.close()
+        self.engine.discard()
         for end in (self._ssock, self._csock):  # type: ignore[attr-defined]  # asyncio's self-pipe
             os.close(end.detach())
+
+    def abandon(self, returned: Callable[..., object]) -> None:
+        self._close_copies()
+        self._turns.abandon(returned)
+        self.call_soon_threadsafe = returned  # type: ignore[method-assign,assignment]
+        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]
+        self._parents = [*ready, *self._scheduled]  # type: ignore[attr-defined]  # kept: to free one may run it
+        self._scheduled.clear()  # type: ignore[attr-defined]
+        # asyncio may be in the middle of them, and has counted them.
+        nothing = asyncio.Handle(_do_nothing, (), self)
+        for place in range(len(ready)):
+            ready[place] = nothing
+
+
+def _do_nothing() -> None: ...
 
 
 def provide_child_watcher() -> None:

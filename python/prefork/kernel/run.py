@@ -20,6 +20,8 @@ from collections.abc import Callable, Collection
 
 from prefork._engine import BlockedSignals, Engine
 from prefork.errors import OutOfResources, PreforkError
+from prefork.kernel import fork_hooks
+from prefork.kernel.abandoned import end_abandoned, end_returned
 from prefork.kernel.exits import is_of_task, report
 from prefork.kernel.forking import end_process, exit_at_once, flush_output, prepare_memory
 from prefork.kernel.loop import EngineLoop, Loop
@@ -31,12 +33,17 @@ BROKEN = 71
 
 
 class Phase(enum.Enum):
-    """Where `run()` is. A process may fork only BETWEEN_TURNS."""
+    """Where `run()` is. The kernel forks only BETWEEN_TURNS."""
 
     RESTING = "not running"
     BETWEEN_TURNS = "at its top level, no loop running"
     TURNING = "in the loop"
     STOPPING = "ending"
+    ABANDONED = "in a child that the application forked, where it does not go on"
+
+
+ENDED = frozenset({Phase.STOPPING, Phase.ABANDONED})
+"""The phases in which no further turn is begun."""
 
 
 class Run(ABC):
@@ -51,6 +58,7 @@ class Run(ABC):
         self._on_stop: list[Callable[[], object]] = []
         self._on_broken: list[Callable[[], object]] = []
         self._exit_status = 0
+        self._on_abandon: list[Callable[[], object]] = []
         self._holds: dict[int, object] = {}
         self._exit_owners: list[Callable[[BaseException], bool]] = []
         self._is_child = False
@@ -125,6 +133,10 @@ class Run(ABC):
         """
         self._on_broken.append(function)
 
+    def on_abandon(self, function: Callable[[], object]) -> None:
+        """Calls `function` in each child that the application forks, to close what the parent serves with."""
+        self._on_abandon.append(function)
+
     def hold(self, owner: object) -> None:
         """Keeps `run()` going for something the kernel cannot see, such as a listening server.
 
@@ -181,17 +193,19 @@ class Run(ABC):
             print(f"prefork: {error}", file=sys.stderr)
             raise SystemExit(2) from error
         finally:
+            self.end_if_abandoned(sys.exception())
             try:
                 self._close()
             finally:
                 if self._is_child:
-                    end_process()
+                    end_process(sys.exception())
 
     def _open(self) -> None:
         self._loop = self.loop_factory(self._may_wait)
         self._exit_status = 0
         self._loop.engine.when_broken(self._engine_broken)
         self._phase = Phase.BETWEEN_TURNS
+        fork_hooks.hold(self, self._abandon)
         self._attach(self._loop)
 
     def _turn(self) -> None:
@@ -205,13 +219,14 @@ class Run(ABC):
         hear what else comes.
         """
         self._run_between()
-        while self._phase is not Phase.STOPPING:
+        while self._phase not in ENDED:
             self._phase = Phase.TURNING
             if self._between:
                 self.loop.stop()  # after one turn
             try:
                 self.loop.run_forever()
             except (SystemExit, KeyboardInterrupt) as error:
+                self.end_if_abandoned(error)
                 if not self._survives(error):
                     raise
             if self._phase is Phase.TURNING:
@@ -221,7 +236,7 @@ class Run(ABC):
     def _run_between(self) -> None:
         """Runs what waits now. In a child that is forked here, nothing waits any more."""
         for _ in range(len(self._between)):
-            if self._between and self._phase is not Phase.STOPPING:
+            if self._between and self._phase not in ENDED:
                 self._between.popleft()()
 
     def _survives(self, error: BaseException) -> bool:
@@ -281,6 +296,7 @@ class Run(ABC):
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
+            fork_hooks.release(self)
             self._leave()
             self._between.clear()
             loop.close()
@@ -293,8 +309,8 @@ class Run(ABC):
         """Forks this process; legal only in a function given to `between_turns`. Returns as os.fork does.
 
         The child keeps sessions, aliases and holds and gets an engine and a loop of its own. Queue, timers,
-        tasks, signals and pending `between_turns` functions stay with the parent. The child ignores the
-        signals `ignored`. Raises OSError, and RuntimeError anywhere else.
+        tasks, signals and pending `between_turns` functions stay with the parent. In the child the signals
+        `ignored` have no effect. Raises OSError, and RuntimeError anywhere else.
         """
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
@@ -302,7 +318,7 @@ class Run(ABC):
             prepare_memory(self._warm_up)
             self._is_prepared = True
         flush_output()
-        with BlockedSignals():
+        with BlockedSignals(), fork_hooks.kernel_forks():
             pid = os.fork()
             if pid == 0:
                 self._begin_child(ignored)
@@ -321,8 +337,8 @@ class Run(ABC):
         except OSError as error:
             print(f"prefork: a child cannot begin: {OutOfResources.from_refusal(error)}", file=sys.stderr)
             exit_at_once(1)
-        except BaseException:
-            end_process()
+        except BaseException as error:
+            end_process(error)
 
     def _discard(self, ignored: Collection[int]) -> None:
         """Child: takes what its parent has not finished out of reach. It is never freed (`Loop.discard`)."""
@@ -333,4 +349,28 @@ class Run(ABC):
 
     @abstractmethod
     def _discard_signals(self, ignored: Collection[int]) -> None:
-        """Child: restores the default of each signal that the parent handles. `ignored` are ignored."""
+        """Child: restores the default of each signal that the parent handles. `ignored` have no effect."""
+
+    # --- forks of the application ------------------------------------------------------------------------
+
+    def _abandon(self, task: asyncio.Task[object] | None) -> None:
+        """In a child that the application forked, `task` if one did: lets go of what its parent serves with.
+
+        The application's code goes on. When it returns to the kernel or its loop, the process ends.
+        """
+        self._phase = Phase.ABANDONED
+        self._abandon_events()
+        self.loop.abandon(lambda *results: end_returned(task, results))
+        for function in self._on_abandon:
+            function()
+
+    @abstractmethod
+    def _abandon_events(self) -> None:
+        """In such a child: none of the parent's events is delivered."""
+
+    def end_if_abandoned(self, error: BaseException | None = None) -> None:
+        """In a child that the application forked, whose code has returned or raised `error`: ends the process
+        with its status. In any other nothing happens.
+        """
+        if self._phase is Phase.ABANDONED:
+            end_abandoned(error)

@@ -94,3 +94,8 @@ class EngineSelector(selectors.BaseSelector):
         """
         os.close(self._nested.fileno())
         _discarded.append(self._nested)
+
+    def abandon(self, returned: Callable[[], object]) -> None:
+        """After `discard`: the next `select` calls `returned()`, which does not return."""
+        self._may_wait = lambda: True
+        self._poll = lambda _timeout: bool(returned())

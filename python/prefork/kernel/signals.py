@@ -14,6 +14,14 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from prefork.kernel.events import Recipient
+from prefork.kernel.fork_hooks import handles_signals
+
+
+@handles_signals
+def have_no_effect(_signum: int, _frame: object) -> None:
+    """The handler of a signal that is for another process. Not SIG_IGN: the programs that this process starts
+    would inherit that, and hear no Ctrl-C.
+    """
 
 
 class Signals:
@@ -44,12 +52,13 @@ class Signals:
         self._catch_interrupt()
 
     def discard(self, ignored: Collection[int]) -> None:
-        """In a forked child: restores the default of what its parent handles. `ignored` are ignored."""
+        """In a forked child: restores the default of what its parent handles. `ignored` have no effect."""
         for signum in self._handled.union(ignored):  # none, if its parent runs off the main thread
             default = signal.default_int_handler if signum == signal.SIGINT else _signal.SIG_DFL
             # Not signal.signal: it looks for an enum member that is the previous handler, finds none, and
             # makes and drops an error, which costs the child some ten pages of memory.
-            _signal.signal(signum, _signal.SIG_IGN if signum in ignored else default)
+            _signal.signal(signum, have_no_effect if signum in ignored else default)
+            _signal.siginterrupt(signum, False)
 
     def bind(self, signum: int, session: Recipient, event: str) -> None:
         """Replaces the event of that session for that signal; other sessions keep theirs."""
@@ -128,6 +137,7 @@ class Signals:
             self._deliver(*self._defaults[signum][0], (signum,))
             signal.signal(signum, self._ignore)
 
+    @handles_signals
     def _ignore(self, signum: int, _frame: object) -> None:
         """Ignores a signal until its event has run. Called as soon as it comes, in the middle of other code.
 

@@ -44,7 +44,12 @@ class UVLoop(Loop, uvloop.Loop):  # type: ignore[misc]  # uvloop has no types fo
 
     def discard(self) -> None:
         self._discarded = True
-        self.engine.close()
+        self.engine.discard()
+
+    def abandon(self, returned: Callable[..., object]) -> None:
+        self.engine.discard()
+        self.call_soon_threadsafe = returned  # type: ignore[method-assign,assignment]
+        self.call_soon(returned)  # after what is ready already, which uvloop runs in any case
 
     def _turn(self) -> None:
         self.engine.poll(0.0)

@@ -233,6 +233,10 @@ class Manager(Role, PoolMember):
             self._shared = None
         self._drop_pool()
 
+    def abandon(self) -> None:
+        self.close_pool()
+        self.listener.abandon()
+
     def discard(self) -> None:
         self._drop_pool()
         self.listener.close()

@@ -144,6 +144,9 @@ class Worker(Role, PoolMember):
         self._serving.close_listeners()
         self._listener.close()
 
+    def abandon(self) -> None:
+        self._listener.abandon()
+
     def discard(self) -> None:
         """Nothing: a worker forks no process."""
 

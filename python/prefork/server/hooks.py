@@ -98,6 +98,7 @@ class Hooks:
 
     def application_error(self, text: str, remote_ip: str, error: BaseException | None = None) -> None:
         """The application broke a rule, or raised `error`, which is logged with its traceback."""
+        self._kernel.end_if_abandoned(error)
         logger.error("%s", text, exc_info=error)
         self.error(text, remote_ip)
 

@@ -64,6 +64,12 @@ class Listener:
         self.sockets = None
         return True
 
+    def abandon(self) -> None:
+        """In a child that the application forked: closes its copies of the sockets."""
+        if self.sockets is not None:
+            self.sockets.close()
+            self.sockets = None
+
     def _cancel_retry(self) -> None:
         if self._retry is not None:
             self._retry.cancel()

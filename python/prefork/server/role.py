@@ -63,6 +63,10 @@ class Role(ABC):
         """The kernel stops: nothing listens any more."""
 
     @abstractmethod
+    def abandon(self) -> None:
+        """The application forked this process, which does not serve: closes the copies of descriptors."""
+
+    @abstractmethod
     def discard(self) -> None:
         """This process was forked to be a worker of another server, and does not use its copy of this one."""
 
@@ -84,6 +88,8 @@ class NotRunning(Role):
     def replace_process(self) -> None: ...
 
     def run_ended(self) -> None: ...
+
+    def abandon(self) -> None: ...
 
     def discard(self) -> None: ...
 
@@ -140,6 +146,9 @@ class Standalone(Role):
 
     def run_ended(self) -> None:
         self.stop_listen()
+
+    def abandon(self) -> None:
+        self._listener.abandon()
 
     def discard(self) -> None:
         self._listener.close()

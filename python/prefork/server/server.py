@@ -67,6 +67,7 @@ class HTTPServer(Session):
         kernel.on_start(self._open)
         kernel.on_stop(self._run_ended)
         kernel.on_broken(self._engine_broken)
+        kernel.on_abandon(self._abandon)
 
     def configure(self, **options: object) -> None:
         """Changes options before the server runs. Raises OptionError."""
@@ -273,6 +274,10 @@ class HTTPServer(Session):
         if self.kernel is not None:
             self._signalled = True
             self.shutdown(graceful=True)
+
+    def _abandon(self) -> None:
+        """The application forked this process, which does not serve."""
+        self._role.abandon()
 
     def _discard(self) -> None:
         """This process was forked to be a worker of another server."""

@@ -1,0 +1,115 @@
+"""What happens around each fork of this process that the kernel does not make itself.
+
+The application may fork: `os.fork`, `multiprocessing`, `pty.fork`, on any thread. Its child has a copy of all
+that the parent serves with. Always: such a child has the default handling of the signals that the product
+handles, a signal to it never reaches the parent, and it holds none of the descriptors that its parent serves
+with. What else it does is the application's, until its code returns to the product (`Kernel.abandon`).
+
+Programs that are started (`subprocess`) need none of this: their exec does the same.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # CPython's; `signal` looks up enum members, see signals.py
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from prefork._engine import BlockedSignals
+
+H = TypeVar("H", bound=Callable[..., Any])
+
+_holders: dict[int, tuple[object, Callable[[asyncio.Task[Any] | None], object]]] = {}
+_handlers: list[Callable[..., Any]] = []
+_thread = threading.local()
+"""Of the thread that forks: `is_kernel` while the kernel forks; `blocked` and `task` around other forks."""
+
+
+def hold(owner: object, let_go: Callable[[asyncio.Task[Any] | None], object]) -> None:
+    """Has `let_go(task)` called in each child that the application forks, until `release(owner)`.
+
+    `task` is the asyncio task that forked, if one did.
+    """
+    _holders[id(owner)] = owner, let_go
+
+
+def release(owner: object) -> None:
+    """Ends what `hold` began. Nothing happens if it did not."""
+    _holders.pop(id(owner), None)
+
+
+def handles_signals(function: H) -> H:
+    """Marks a handler of signals as the product's: a child that the application forks does not have it."""
+    _handlers.append(function)
+    return function
+
+
+@contextlib.contextmanager
+def kernel_forks() -> Iterator[None]:
+    """While the kernel forks in this thread, the hooks do nothing: its child is a worker."""
+    _thread.is_kernel = True
+    try:
+        yield
+    finally:
+        _thread.is_kernel = False
+
+
+def _before() -> None:
+    """Blocks signals: the child gets none before it has its own handling of them."""
+    if getattr(_thread, "is_kernel", False) or not _holders:
+        return
+    _thread.task = asyncio.current_task() if asyncio._get_running_loop() is not None else None
+    _thread.blocked = BlockedSignals()
+    _thread.blocked.__enter__()
+
+
+def _after_in_parent() -> None:
+    if (blocked := _take_blocked()) is not None:
+        blocked.__exit__(None, None, None)
+
+
+def _after_in_child() -> None:
+    if (blocked := _take_blocked()) is None:
+        return
+    try:
+        restore_signals()
+        for _, let_go in list(_holders.values()):
+            let_go(_thread.task)
+        _holders.clear()
+    finally:
+        blocked.__exit__(None, None, None)
+
+
+def _take_blocked() -> BlockedSignals | None:
+    blocked: BlockedSignals | None = getattr(_thread, "blocked", None)
+    _thread.blocked = None
+    return blocked
+
+
+def restore_signals() -> None:
+    """In a child: restores the default of each signal that the product or a loop handles.
+
+    Handlers of the application stay, as after any fork.
+    """
+    signal.set_wakeup_fd(-1)
+    for signum in range(1, signal.NSIG):
+        handler = _signal.getsignal(signum)
+        if callable(handler) and _is_ours(handler):
+            _signal.signal(
+                signum, _signal.default_int_handler if signum == signal.SIGINT else _signal.SIG_DFL
+            )
+
+
+def _is_ours(handler: Callable[..., Any]) -> bool:
+    # A loop's handler only has the signal's number written to the loop. uvloop's is a method of the loop.
+    is_loops = isinstance(getattr(handler, "__self__", None), asyncio.AbstractEventLoop)
+    function = getattr(handler, "__func__", handler)
+    return is_loops or any(function is known for known in _handlers)
+
+
+handles_signals(asyncio.unix_events._sighandler_noop)  # type: ignore[attr-defined]
+os.register_at_fork(before=_before, after_in_child=_after_in_child, after_in_parent=_after_in_parent)
