@@ -50,7 +50,7 @@ class Birth:
         self.engine = journal(self.events, pool_stops=False)
         self.kernel = journal(self.events, engine=self.engine, sessions=(), call=self.call)
         self.context = journal(self.events, kernel=self.kernel, session=None)
-        service = journal(self.events, concurrency=1, startup=startup)
+        service = journal(self.events, concurrency=1, capacity=None, startup=startup)
         listener = journal(self.events, sockets="sockets")
         self.manager = journal(self.events, resources=journal(self.events, manager_pid=os.getppid()))
         self.worker = Worker(self.context, service, listener)
