@@ -11,7 +11,6 @@ use crate::context::Context;
 use crate::core::Core;
 use crate::errors::LocalError;
 use crate::exchange::{ConnectionId, ExchangeId};
-use crate::handoff::main_thread::Activity;
 use crate::peer::Peer;
 use crate::request_body::BodyPart;
 use crate::settings::WebSocketSettings;
@@ -39,6 +38,12 @@ impl<'a> ExchangeHandle<'a> {
     #[inline]
     fn find(&self) -> Result<&Connection, LocalError> {
         self.core.connections.find(self.id.connection)
+    }
+
+    /// As [`ExchangeHandle::open`], for a call that stores a time.
+    fn open_now(&mut self) -> Result<(&mut Connection, &mut Context, u32), LocalError> {
+        self.core.cx.clock.tick();
+        self.open()
     }
 
     /// The connection, the context, and the number of the exchange on the
@@ -174,7 +179,7 @@ impl ExchangeHandle<'_> {
     /// # Errors
     /// [`LocalError`].
     pub fn collect(&mut self) -> Result<(), LocalError> {
-        let (connection, cx, stream) = self.open()?;
+        let (connection, cx, stream) = self.open_now()?;
         connection.collect(cx, stream)?;
         self.core.schedule(self.key());
         Ok(())
@@ -197,7 +202,7 @@ impl ExchangeHandle<'_> {
     /// # Errors
     /// [`LocalError`]; `OutOfTurn` if there is no more.
     pub fn pull(&mut self) -> Result<(), LocalError> {
-        let (connection, cx, stream) = self.open()?;
+        let (connection, cx, stream) = self.open_now()?;
         connection.pull(cx, stream)?;
         self.core.schedule(self.key());
         Ok(())
@@ -229,7 +234,7 @@ impl ExchangeHandle<'_> {
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
         settings: WebSocketSettings,
     ) -> Result<(), LocalError> {
-        let (connection, cx, stream) = self.open()?;
+        let (connection, cx, stream) = self.open_now()?;
         connection.upgrade(cx, stream, opening, subprotocol, headers, settings)?;
         let listener = connection.link.listener;
         if self.core.acceptor.is_draining(listener) {
@@ -257,7 +262,7 @@ impl ExchangeHandle<'_> {
     /// # Errors
     /// [`LocalError`]: `OutOfTurn` after the WebSocket has ended.
     pub fn close_websocket(&mut self, code: CloseCode, reason: &str) -> Result<(), LocalError> {
-        let (connection, cx, stream) = self.open()?;
+        let (connection, cx, stream) = self.open_now()?;
         connection.close_websocket(cx, stream, code, reason)?;
         self.core.schedule(self.key());
         Ok(())
@@ -353,12 +358,6 @@ impl ExchangeHandle<'_> {
     /// [`LocalError::Closed`].
     pub fn send_now(&mut self) -> Result<usize, LocalError> {
         self.find()?;
-        // The turn may have begun long ago, and deadlines are set from the
-        // clock.
-        if self.core.main_thread.activity == Activity::Busy {
-            let cx = &mut self.core.cx;
-            cx.load.counters.busy_ns += cx.clock.since_tick_ns();
-        }
         self.core.cx.clock.tick();
         self.core.flush(self.key());
         Ok(self.find()?.link.output.pending())
@@ -425,5 +424,112 @@ impl<'a> ConnectionHandle<'a> {
     pub fn cipher(&self) -> Option<&'static str> {
         let connection = self.core.connections.find(self.id).ok()?;
         connection.link.transport.cipher()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::Connection;
+    use crate::deadlines::Wait;
+    use crate::link::Link;
+    use crate::settings::ListenerSettings;
+    use crate::transport::Transport;
+    use std::io::Write;
+    use std::iter::empty;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    const LONG_MS: u64 = 1_000_000;
+
+    /// An exchange whose request was read so long ago, and its client.
+    fn stale(request: &[u8]) -> (Core, ExchangeId, UnixStream) {
+        let mut core = Core::new().unwrap();
+        let (ours, mut client) = UnixStream::pair().unwrap();
+        client.write_all(request).unwrap();
+        let connection = core.connections.reserve();
+        let settings = Arc::new(ListenerSettings::default());
+        let link = Link::new(
+            Transport::Plain(ours.into()),
+            Peer::Unix,
+            connection,
+            0,
+            settings,
+        );
+        core.connections.insert(Connection::new(link, 0));
+        core.cx.clock.now_ms -= LONG_MS;
+        let Core {
+            connections, cx, ..
+        } = &mut core;
+        let open = connections.find_mut(connection).unwrap();
+        open.link.restore_input(cx);
+        open.receive(cx);
+        open.read(cx);
+        (core, ExchangeId::only(connection), client)
+    }
+
+    fn waits_for(core: &Core, id: ExchangeId) -> Wait {
+        core.connections.find(id.connection).unwrap().waits_for()
+    }
+
+    #[test]
+    fn the_pace_of_a_body_is_measured_from_when_it_is_asked_for() {
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+        let begins: [fn(&mut ExchangeHandle<'_>); 2] = [
+            |exchange| exchange.collect().unwrap(),
+            |exchange| {
+                exchange.begin_pulling().unwrap();
+                exchange.pull().unwrap();
+            },
+        ];
+        for begin in begins {
+            let (mut core, id, _client) = stale(head);
+            begin(&mut ExchangeHandle::new(&mut core, id));
+            let Wait::Body { due_ms } = waits_for(&core, id) else {
+                panic!("no body");
+            };
+            assert!(due_ms > core.cx.clock.read_ms());
+        }
+    }
+
+    #[test]
+    fn the_times_of_a_websocket_are_those_of_its_calls() {
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+            Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let (mut core, id, _client) = stale(request);
+        let now_ms = core.cx.clock.read_ms();
+        let mut parser = prefork_wire::HeadParser::default();
+        let limits = prefork_wire::Limits::default();
+        let (head, _) = parser.parse(request, &limits).unwrap().unwrap();
+        let opening = Opening::read(&head, request).unwrap();
+        let settings = WebSocketSettings::default();
+        let mut exchange = ExchangeHandle::new(&mut core, id);
+        exchange.upgrade(&opening, None, empty(), settings).unwrap();
+        core.flush(id.connection.key);
+        let Wait::Frame { due_ms } = waits_for(&core, id) else {
+            panic!("no WebSocket");
+        };
+        assert!(due_ms >= now_ms + settings.ping_interval_ms);
+        core.cx.clock.now_ms -= LONG_MS;
+        let mut exchange = ExchangeHandle::new(&mut core, id);
+        exchange.close_websocket(CloseCode::GOING_AWAY, "").unwrap();
+        core.flush(id.connection.key);
+        let Wait::Close { until_ms } = waits_for(&core, id) else {
+            panic!("no closing handshake");
+        };
+        assert!(until_ms > now_ms);
+    }
+
+    #[test]
+    fn a_response_has_the_date_of_its_head() {
+        let (mut core, _, _client) = stale(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (first, began) = (core.cx.clock.date(), std::time::Instant::now());
+        while core.cx.clock.date() == first {
+            assert!(
+                began.elapsed().as_secs() < 10,
+                "no turn was needed for that"
+            );
+        }
     }
 }

@@ -44,6 +44,12 @@ impl Work {
         self.at += len;
     }
 
+    /// Drops what is parsed from the buffer.
+    pub(crate) fn drop_parsed(&mut self) {
+        self.bytes.drain(..self.at.min(self.bytes.len()));
+        self.at = 0;
+    }
+
     /// Drops the unparsed input. Returns whether there was any.
     pub(crate) fn discard(&mut self) -> bool {
         let any = !self.unparsed().is_empty();

@@ -126,9 +126,6 @@ impl Core {
             if let Err(error) = self.set.wake() {
                 self.report_broken("the descriptor that wakes the loop", error, true);
             }
-            // The wait may have been long: times taken before the next turn
-            // need the current time.
-            self.cx.clock.tick();
         }
     }
 
@@ -301,15 +298,25 @@ impl Core {
         }
     }
 
-    /// Closes a connection. `interrupted`: the reason, if it had more to do.
+    /// Ends and closes a connection. `interrupted`: the reason, if it had more
+    /// to do.
     pub(crate) fn close_connection(&mut self, key: u32, interrupted: Option<&'static str>) {
+        self.remove_connection(key, interrupted, true);
+    }
+
+    /// Closes the descriptor of a connection, which ends or goes on in another
+    /// process. Closing alone does not end it if a child that the application
+    /// forked has the socket open too.
+    fn remove_connection(&mut self, key: u32, interrupted: Option<&'static str>, ends: bool) {
         let Some(connection) = self.connections.remove(key) else {
             return;
         };
         self.wake();
-        // Closing the descriptor does not remove it from the epoll set if a
-        // child that the application forked has the socket open too.
+        // Nor does closing it remove it from the epoll set.
         let removed = self.set.remove(connection.link.transport.fd());
+        if ends && removed.is_ok() {
+            connection.link.end_sending();
+        }
         self.timers.clear(key);
         let listener = connection.link.listener;
         let transport = connection.close(&mut self.cx, interrupted);
@@ -445,6 +452,8 @@ impl Core {
         let Some(connection) = self.connections.get(key) else {
             return false;
         };
+        // The guard may call this while a handler takes long.
+        self.cx.clock.tick();
         let link = &connection.link;
         let idles_until_ms = match self.acceptor.is_draining(link.listener) {
             true => None,
@@ -457,7 +466,7 @@ impl Core {
         match self.transfer.send(connection, &self.cx.load, due_ms) {
             Sent::Yes => {
                 self.cx.load.counters.handed_off += 1;
-                self.close_connection(key, None);
+                self.remove_connection(key, None, false);
                 return true;
             }
             Sent::No => {}

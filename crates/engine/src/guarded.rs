@@ -52,6 +52,7 @@ impl Guarded for Reactor {
             }
         }
         if self.core.cx.load.counters.handed_off > before {
+            // `hand_off` has read the clock.
             self.core.cx.load.publish(self.core.cx.clock.now_ns);
         }
     }
@@ -70,6 +71,7 @@ impl Guarded for Reactor {
                 connection.write_overdue_response(&mut self.core.cx);
                 // The process ends in any case.
                 let _ = connection.link.flush(&mut self.core.cx);
+                connection.link.end_sending();
             }
         }
         Some(stuck)

@@ -7,7 +7,7 @@
 //! | `scoreboard/` | the shared memory in which a pool sees its workers |
 //! | `settings.rs` | the settings of a listener and of a WebSocket (generated from the
 //! options) |
-//! | `clock.rs` | the time of one turn, and its Date |
+//! | `clock.rs` | the current time, and its Date |
 //! | `timers.rs` | when each key is due: a timer wheel |
 //! | `poll_set.rs` | the epoll set, and the wakeup that ends a wait |
 //! | `buffers.rs` | empty buffers, reused by busy connections |

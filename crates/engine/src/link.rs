@@ -118,23 +118,43 @@ impl Link {
         }
     }
 
+    /// Ends the connection for the peer, whatever other process has the socket
+    /// open.
+    pub(crate) fn end_sending(&self) {
+        if self.stage != Stage::Lingering {
+            let _ = self.transport.end_sending(); // it fails if the peer has reset it
+        }
+    }
+
     /// Begins the connection's share of the turn with its kept input.
     #[inline]
     pub(crate) fn restore_input(&mut self, cx: &mut Context) {
         cx.work.begin();
         if !self.input.is_empty() {
-            cx.work.bytes.append(&mut self.input);
-            cx.buffers.give(std::mem::take(&mut self.input));
+            // Exchanged and not copied: a client may send a large head byte by
+            // byte. `input` is the empty buffer of the turn then.
+            std::mem::swap(&mut cx.work.bytes, &mut self.input);
         }
     }
 
     /// Keeps the unparsed input.
     #[inline]
     pub(crate) fn keep_input(&mut self, cx: &mut Context) {
-        let rest = cx.work.unparsed();
-        if !rest.is_empty() {
-            self.input = cx.buffers.take();
-            self.input.extend_from_slice(rest);
+        let is_exchanged = self.input.capacity() > 0;
+        match (cx.work.unparsed(), is_exchanged) {
+            ([], false) => {}
+            ([], true) => {
+                std::mem::swap(&mut cx.work.bytes, &mut self.input);
+                self.discard_input(&mut cx.buffers);
+            }
+            (rest, false) => {
+                self.input = cx.buffers.take();
+                self.input.extend_from_slice(rest);
+            }
+            (_, true) => {
+                cx.work.drop_parsed();
+                std::mem::swap(&mut cx.work.bytes, &mut self.input);
+            }
         }
     }
 
@@ -149,8 +169,16 @@ impl Link {
     /// How the peer closed its side.
     #[inline]
     pub(crate) fn receive(&mut self, cx: &mut Context) -> Result<usize, PeerEnd> {
-        cx.work.bytes.reserve(RECEIVE_BYTES);
-        match self.transport.receive(&mut cx.work.bytes) {
+        let bytes = &mut cx.work.bytes;
+        // Behind kept input (see `restore_input`) only what is new is copied.
+        let room = match bytes.is_empty() {
+            true => &mut *bytes,
+            false => &mut self.input,
+        };
+        room.reserve(RECEIVE_BYTES);
+        let received = self.transport.receive(room);
+        bytes.append(&mut self.input);
+        match received {
             Received::Bytes { len, all_room } => {
                 self.unread = all_room;
                 cx.load.counters.bytes_in += len as u64;

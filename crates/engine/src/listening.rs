@@ -49,6 +49,7 @@ impl<'a> ListenerHandle<'a> {
         if self.core.acceptor.get(self.number).is_none() {
             return;
         }
+        self.core.cx.clock.tick();
         let until_ms = self.core.cx.clock.now_ms.saturating_add(idle_ms);
         for key in self.core.connections.keys_of(self.number) {
             if self.core.hand_off_outside(key) {

@@ -13,12 +13,12 @@ use crate::exchange::ConnectionId;
 use crate::handoff::queue::Received;
 use crate::link::Stage;
 use crate::listener::Accepted;
-use crate::poll_set::{NESTED, OVERCOMMIT, QUEUE, Report, SPECIAL, WAKEUP};
+use crate::poll_set::{NESTED, OVERCOMMIT, QUEUE, REPORTS, Report, SPECIAL, WAKEUP};
 use crate::progress::{Progress, READING};
 use crate::transport::Transport;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// How long a client may take to close its side after we have closed ours.
 const LINGER_MS: u64 = 5_000;
@@ -26,8 +26,13 @@ const LINGER_MS: u64 = 5_000;
 #[derive(Default)]
 pub(crate) struct Turn {
     reports: VecDeque<Report>,
-    /// Keys of connections whose deadline has passed.
+    /// Keys of silent connections whose deadline has passed.
     expired: Vec<u32>,
+    /// Keys of others whose deadline has passed: first they get their share of
+    /// the turn, and with it perhaps a new deadline.
+    expired_late: Vec<u32>,
+    /// The application has not run since the clock was read.
+    clock_is_right: bool,
     /// The nested epoll set has something to report.
     nested_ready: bool,
 }
@@ -35,7 +40,8 @@ pub(crate) struct Turn {
 impl Turn {
     /// Begins a turn with the reports of the wait.
     pub(crate) fn begin(&mut self, core: &mut Core, reports: &[Report]) {
-        core.cx.clock.tick();
+        core.cx.clock.begin_turn();
+        self.clock_is_right = true;
         core.main_thread.resume();
         self.nested_ready = false;
         // First the connections that were changed between turns: a response must
@@ -59,7 +65,7 @@ impl Turn {
         let connections = reports.iter().filter(|(data, _)| data & SPECIAL == 0);
         self.reports.extend(connections);
         let now_ms = core.cx.clock.now_ms;
-        core.timers.expire(now_ms, &mut self.expired);
+        self.expire_timers(core, reports.len() == REPORTS);
         let news = core.acceptor.retry_descriptors(&core.set, now_ms);
         if let DescriptorNews::Resumed { listener } = news {
             let news = ListenerNews::AcceptResumed;
@@ -68,12 +74,39 @@ impl Turn {
         core.register_queue();
     }
 
+    /// Takes the connections whose deadline has passed. The silent ones come
+    /// before everything else in the turn: what a client sends while a handler
+    /// runs comes too late, and must not be closed with its request unread.
+    /// `more_reports`: the epoll set may have more to report.
+    fn expire_timers(&mut self, core: &mut Core, more_reports: bool) {
+        let now_ms = core.cx.clock.now_ms;
+        core.timers.expire(now_ms, &mut self.expired);
+        if self.expired.is_empty() {
+            return;
+        }
+        let keys = self.reports.iter().map(|(data, _)| data);
+        let active: HashSet<u32> = keys
+            .filter(|data| **data & SPECIAL == 0)
+            .map(|data| ConnectionId::from_u64(*data).key)
+            .collect();
+        self.expired.retain(|key| {
+            let is_active = active.contains(key);
+            if is_active {
+                self.expired_late.push(*key);
+            } else if more_reports {
+                core.timers.set(*key, now_ms); // of the next turn
+            }
+            !is_active && !more_reports
+        });
+    }
+
     /// True: the nested set has something to report.
     pub(crate) fn end(&mut self, core: &mut Core) -> bool {
+        core.cx.clock.tick();
         core.follow_load();
         let Context { load, clock, .. } = &mut core.cx;
         load.counters.connections = core.connections.len() as u64;
-        load.counters.busy_ns += clock.since_tick_ns();
+        load.counters.busy_ns += clock.turn_ns();
         load.publish(clock.now_ns);
         if let Some(refusal) = core.acceptor.take_refusal() {
             core.report_broken("a listening socket", refusal.error, !refusal.stays);
@@ -84,6 +117,9 @@ impl Turn {
     /// The next event; `None` when the turn is over.
     pub(crate) fn next_event(&mut self, core: &mut Core) -> Option<Event> {
         core.main_thread.steps += 1;
+        if !std::mem::take(&mut self.clock_is_right) {
+            core.cx.clock.tick();
+        }
         // This ends: what the application writes on an event is handled in the next
         // turn.
         if let Some(event) = core.cx.events.pop_front() {
@@ -96,14 +132,16 @@ impl Turn {
             if !matches!(core.current, Current::Nothing) {
                 continue;
             }
-            if let Some((data, flags)) = self.reports.pop_front() {
+            if let Some(key) = self.expired.pop() {
+                expire(core, key);
+            } else if let Some((data, flags)) = self.reports.pop_front() {
                 if data & SPECIAL == 0 {
                     begin(core, ConnectionId::from_u64(data), flags);
                 } else {
                     core.acceptor.begin();
                     accept_or_adopt(core, data);
                 }
-            } else if let Some(key) = self.expired.pop() {
+            } else if let Some(key) = self.expired_late.pop() {
                 expire(core, key);
             } else {
                 let event = core.cx.events.pop_front();

@@ -385,3 +385,55 @@ fn a_client_that_leaves_is_seen_while_the_application_is_occupied() {
     turn_at_once(&mut server);
     assert_eq!(server.engine.connections(), 0);
 }
+
+/// A handler of 1.5 s for the first client, while the connections may idle for 1 s.
+#[test]
+fn a_connection_idles_from_its_response_on_and_not_from_the_beginning_of_the_turn() {
+    let mut server = Server::new(1_000);
+    let mut clients = [server.client(), server.client()];
+    for client in &mut clients {
+        client.write_all(GET).unwrap();
+        let exchange = server.request();
+        respond(&mut server.engine, exchange);
+    }
+    server.turn(|_, _| {});
+    for client in &mut clients {
+        client.write_all(GET).unwrap();
+    }
+    let mut handled = 0;
+    server.turn(|engine, event| {
+        if let Event::Request { client, .. } = event {
+            handled += 1;
+            std::thread::sleep(Duration::from_millis(if handled == 1 { 1_500 } else { 0 }));
+            respond(engine, client.exchange);
+        }
+    });
+    assert_eq!(handled, 2);
+    server.turn(|_, _| {});
+    assert_eq!(server.engine.connections(), 2);
+}
+
+/// The first client's handler takes long, and the second one has idled for long enough.
+#[test]
+fn a_silent_connection_is_closed_before_a_handler_runs_and_not_with_its_next_request_unread() {
+    let mut server = Server::new(300);
+    let mut idle = server.client();
+    idle.write_all(GET).unwrap();
+    let exchange = server.request();
+    respond(&mut server.engine, exchange);
+    server.turn(|_, _| {});
+    std::thread::sleep(Duration::from_millis(500));
+    let mut busy = server.client();
+    busy.write_all(GET).unwrap();
+    let mut received = vec![0; 1000];
+    assert!(idle.read(&mut received).unwrap() > 0);
+    idle.set_nonblocking(true).unwrap();
+    let mut ended = None;
+    server.turn(|engine, event| {
+        if let Event::Request { client, .. } = event {
+            ended = Some(idle.read(&mut received).ok());
+            respond(engine, client.exchange);
+        }
+    });
+    assert_eq!(ended, Some(Some(0)));
+}

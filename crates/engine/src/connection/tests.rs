@@ -290,3 +290,45 @@ fn a_websocket_that_is_lost_has_ended_abnormally() {
         ]
     ));
 }
+
+#[test]
+fn a_large_head_that_comes_byte_by_byte_is_not_copied() {
+    let mut bench = Bench::new();
+    let field = format!("X: {}\r\n", "v".repeat(1_000));
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}X: ", field.repeat(50));
+    bench.send(head.as_bytes());
+    assert!(matches!(bench.read(), Progress::Wait));
+    let mut kept = Vec::new();
+    for _ in 0..100 {
+        bench.send(b"v"); // it keeps the input of the last share, and restores it
+        assert!(matches!(bench.read(), Progress::Wait));
+        kept.push(bench.cx.work.bytes.as_ptr());
+    }
+    kept.dedup();
+    assert!(kept.len() < 4, "copied {} times", kept.len());
+    bench.send(b"\r\n\r\n");
+    let (_, bytes) = bench.read_request();
+    assert_eq!(
+        bytes,
+        format!("{head}{}\r\n\r\n", "v".repeat(100)).into_bytes()
+    );
+    bench.connection.link.keep_input(&mut bench.cx);
+    assert_eq!(bench.connection.link.input.capacity(), 0);
+}
+
+#[test]
+fn what_is_left_of_the_input_is_kept() {
+    let mut bench = Bench::new();
+    bench.send(&GET[..10]);
+    assert!(matches!(bench.read(), Progress::Wait));
+    bench.send(&[&GET[10..], &GET.repeat(2)].concat());
+    for _ in 0..3 {
+        bench.read_request();
+        bench.start(false).unwrap();
+        bench.finish().unwrap();
+        bench.connection.link.keep_input(&mut bench.cx);
+        bench.connection.link.restore_input(&mut bench.cx);
+    }
+    assert!(matches!(bench.read(), Progress::Wait));
+    assert!(bench.connection.link.input.is_empty());
+}
