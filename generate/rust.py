@@ -1,8 +1,8 @@
 """The settings of the native module as Rust: structs, their defaults, and how Python's options become them.
 
-An option names its field as `struct.field` or `struct.part.field` (`Option.rust`); a field that is not named
-has the option's name. Types follow from the option: seconds become milliseconds, a choice becomes an enum.
-What is generated is already as rustfmt would have it.
+An option names its field as `struct.field` or `struct.part.field` (`Option.rust`), or several fields; one that is
+not named has the option's name. Types follow from the option: seconds become milliseconds, a choice becomes an
+enum. What is generated is already as rustfmt would have it.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ class Field:
             return f"{round(default * 1000) if isinstance(default, float) else default:_}"
         if isinstance(default, str):
             return f"{self.enum}::{default.capitalize()}"
+        if default == ():
+            return "Vec::new()"
         assert default is None, f"{self.option.name} has a default that Rust does not get: {default!r}"
         return "None"
 
@@ -110,12 +112,13 @@ def grouped(struct: Struct) -> dict[str | None, list[Field]]:
     for kind in (ServerOptions, AppOptions):
         annotations = {field.name: str(field.type) for field in dataclasses.fields(kind)}
         for option in options_of(kind).values():
-            key, *path = (option.rust or "").split(".")
-            if key == struct.key:
-                *part, name = path or [option.name]
-                unit = "_ms" if annotations[option.name] == "float" else ""
-                field = Field(option, annotations[option.name], name + unit)
-                found.setdefault("".join(part) or None, []).append(field)
+            for place in (option.rust or "").split():
+                key, *path = place.split(".")
+                if key == struct.key:
+                    *part, name = path or [option.name]
+                    unit = "_ms" if annotations[option.name] == "float" else ""
+                    field = Field(option, annotations[option.name], name + unit)
+                    found.setdefault("".join(part) or None, []).append(field)
     return found
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from prefork import HTTPServer, Kernel
 
 kernel = Kernel()
-server = HTTPServer(kernel, headers={"Server": "prefork", "X-Frame-Options": "DENY"})
+server = HTTPServer(
+    kernel,
+    headers={"Server": "prefork", "X-Frame-Options": "DENY"},
+    max_body=100,
+    max_head=1024,
+    header_timeout=0.3,
+    request_timeout=0.3,
+)
 
 
 @server.handle("^/plain")
@@ -21,3 +30,13 @@ def own(response):
 @server.handle("^/stream")
 def stream():
     yield "piece"
+
+
+@server.handle("^/raises")
+def raises():
+    raise ValueError("on purpose")
+
+
+@server.handle("^/late")
+async def late():
+    await asyncio.Event().wait()

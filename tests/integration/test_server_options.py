@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.apps import APPS
-from support.responses import read_all
+from support.responses import only, read_all
 from support.server import Serve
 from support.waiting import DEADLINE_S
 
@@ -192,3 +192,35 @@ def test_a_host_name_is_every_address_of_it_that_this_machine_has(serve: Serve) 
     for family, _, _, _, place in socket.getaddrinfo("localhost", server.port, 0, socket.SOCK_STREAM):
         if family == socket.AF_INET or has_ipv6():
             assert get(str(place[0]), server.port, family=family) == b"http://asked.test/uri"
+
+
+ENGINE_RESPONSES = {
+    400: b"nonsense\r\n\r\n",
+    404: b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    405: b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+    408: b"GET / HT",
+    413: b"POST /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n",
+    417: b"POST /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: rain\r\n\r\n",
+    431: b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 2000,
+    500: b"GET /raises HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    501: b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    504: b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n",
+    505: b"GET / HTTP/3.0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("status", ENGINE_RESPONSES)
+def test_headers_are_in_what_the_server_responds_by_itself(serve: Serve, status: int) -> None:
+    server = serve(APPS / "server_headers.py")
+    response = only(server.raw(ENGINE_RESPONSES[status]))
+    assert response.status == status
+    assert response.headers["server"] == "prefork"
+    assert response.headers["x-frame-options"] == "DENY"
+
+
+def test_headers_are_not_in_interim_responses(serve: Serve) -> None:
+    server = serve(APPS / "server_headers.py")
+    head = b"POST /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"
+    with server.connect() as sock:
+        sock.sendall(head)
+        assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -312,7 +312,7 @@ impl Core {
             return;
         };
         self.wake();
-        // Nor does closing it remove it from the epoll set.
+        // Closing would not remove it from the epoll set either.
         let removed = self.set.remove(connection.link.transport.fd());
         if ends && removed.is_ok() {
             connection.link.end_sending();

@@ -27,6 +27,9 @@ pub struct ListenerSettings {
     /// Close the connection if the client reads nothing for this long. Option
     /// `send_timeout`, in milliseconds.
     pub send_timeout_ms: u64,
+    /// Header fields of every response that does not set them itself; also of
+    /// errors and 101. Option `headers`.
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub spool: Spool,
 }
 
@@ -48,6 +51,7 @@ impl Default for ListenerSettings {
             keep_alive_timeout_ms: 75_000,
             request_timeout_ms: 0,
             send_timeout_ms: 60_000,
+            headers: Vec::new(),
             spool: Spool {
                 above_bytes: 262_144,
                 directory: None,

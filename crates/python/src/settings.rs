@@ -18,8 +18,8 @@ pub(crate) struct ServiceSettings {
     /// Pass whole request URIs to handlers, as a proxy needs them, and accept
     /// CONNECT. Option `proxy_mode`.
     pub(crate) proxy_mode: bool,
-    /// Header fields of every response that does not set them itself. Option
-    /// `headers`.
+    /// Header fields of every response that does not set them itself; also of
+    /// errors and 101. Option `headers`.
     pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -44,6 +44,7 @@ pub(crate) fn listener_settings(options: &Bound<'_, PyAny>) -> PyResult<Listener
         keep_alive_timeout_ms: milliseconds(options, intern!(py, "keep_alive_timeout"))?,
         request_timeout_ms: milliseconds(options, intern!(py, "request_timeout"))?,
         send_timeout_ms: milliseconds(options, intern!(py, "send_timeout"))?,
+        headers: header_fields(options, intern!(py, "headers"))?,
         spool: Spool {
             above_bytes: value(options, intern!(py, "spool_above"))?,
             directory: value(options, intern!(py, "spool_dir"))?,

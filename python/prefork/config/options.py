@@ -210,8 +210,8 @@ class ServerOptions(Options):
         Group.CODE,
         (),
         header_fields,
-        "Header fields of every response that does not set them itself.",
-        rust="service",
+        "Header fields of every response that does not set them itself; also of errors and 101.",
+        rust="listener service",
     )
     handlers: tuple[Mapping[str, object], ...] = code_option(
         Group.CODE, (), handlers, "Which session and event handle which paths. The first match wins."

@@ -164,8 +164,10 @@ impl Http1 {
     pub(crate) fn write_error(&self, link: &mut Link, cx: &mut Context, error: &RemoteError) {
         let date = cx.clock.date();
         let head_only = self.exchange.context.kind == RequestKind::Head;
+        let headers = link.settings.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_slice(), value.as_slice()));
         link.output.append(&mut cx.buffers, |out| {
-            write_error(out, error, &date, head_only)
+            write_error(out, error, headers, &date, head_only);
         });
     }
 

@@ -5,7 +5,7 @@
 //! for either. A head is written as a whole or not at all.
 
 use super::body_encoder::BodyEncoder;
-use super::response_fields::{write_field, write_fields};
+use super::response_fields::{FieldSummary, write_field, write_fields};
 use super::version::Version;
 use crate::errors::{LocalError, RemoteError};
 use crate::status::{Status, reason_phrase};
@@ -127,12 +127,29 @@ pub fn write_interim<'a>(
 }
 
 /// Writes the whole response to a refused request: the head and, unless `head_only`, a line that says
-/// why.
-pub fn write_error(out: &mut Vec<u8>, error: &RemoteError, date: &[u8; 29], head_only: bool) {
+/// why. `headers` are those of every response. Its own Content-Type and Content-Length win.
+pub fn write_error<'a>(
+    out: &mut Vec<u8>,
+    error: &RemoteError,
+    headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    date: &[u8; 29],
+    head_only: bool,
+) {
     let phrase = reason_phrase(error.status);
     let body = format!("{} {}: {}\n", error.status, phrase, error.reason);
     write_status_line(out, error.status.into());
-    write_field(out, b"Date", date);
+    let before = out.len();
+    let others = headers.filter(|(name, _)| {
+        !name.eq_ignore_ascii_case(b"content-type") && !name.eq_ignore_ascii_case(b"content-length")
+    });
+    // A field that cannot be sent must not keep the client from its response.
+    let summary = write_fields(out, others).unwrap_or_else(|_| {
+        out.truncate(before);
+        FieldSummary::default()
+    });
+    if !summary.dated {
+        write_field(out, b"Date", date);
+    }
     write_field(out, b"Content-Type", b"text/plain");
     write_length(out, body.len() as u64);
     write_connection(out, Version::Http11, false);

@@ -412,12 +412,40 @@ fn an_error_response_is_complete_and_closes() {
         "HTTP/1.1 414 URI Too Long\r\n{DATE}Content-Type: text/plain\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
     );
     let mut out = Vec::new();
-    write_error(&mut out, &error, &date(), false);
+    write_error(&mut out, &error, std::iter::empty(), &date(), false);
     assert_eq!(
         String::from_utf8(out).unwrap(),
         head.clone() + "414 URI Too Long: request line too long\n"
     );
     let mut out = Vec::new();
-    write_error(&mut out, &error, &date(), true);
+    write_error(&mut out, &error, std::iter::empty(), &date(), true);
     assert_eq!(String::from_utf8(out).unwrap(), head);
+}
+
+#[test]
+fn an_error_response_has_the_headers_of_every_response_but_those_that_describe_its_body() {
+    let error = RemoteError {
+        status: 400,
+        reason: "why",
+    };
+    let fields: [(&[u8], &[u8]); 6] = [
+        (b"Server", b"s"),
+        (b"content-type", b"text/html"),
+        (b"Content-Length", b"0"),
+        (b"Connection", b"keep-alive"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"Date", b"now"),
+    ];
+    let mut out = Vec::new();
+    write_error(&mut out, &error, fields.into_iter(), &date(), false);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "HTTP/1.1 400 Bad Request\r\nServer: s\r\nDate: now\r\nContent-Type: text/plain\r\n\
+         Content-Length: 21\r\nConnection: close\r\n\r\n400 Bad Request: why\n"
+    );
+    let mut out = Vec::new();
+    let unfit: [(&[u8], &[u8]); 2] = [(b"Server", b"s"), (b"X", b"a\nb")];
+    write_error(&mut out, &error, unfit.into_iter(), &date(), true);
+    let head = format!("HTTP/1.1 400 Bad Request\r\n{DATE}Content-Type");
+    assert!(String::from_utf8(out).unwrap().starts_with(&head));
 }
