@@ -1,8 +1,8 @@
 """The settings of the native module as Rust: structs, their defaults, and how Python's options become them.
 
-An option names its field as `struct.field` or `struct.part.field` (`Option.rust`), or several fields; one that is
-not named has the option's name. Types follow from the option: seconds become milliseconds, a choice becomes an
-enum. What is generated is already as rustfmt would have it.
+An option names its field as `struct.field` or `struct.part.field` (`Option.rust`), or several fields; one
+that is not named has the option's name. Types follow from the option: seconds become milliseconds, a choice
+becomes an enum. What is generated is already as rustfmt would have it.
 """
 
 from __future__ import annotations
