@@ -8,9 +8,9 @@ from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, MutableMapping
 from contextvars import Context
 from re import Match
-from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, TypedDict, TypeVar, final, overload
+from typing import Any, BinaryIO, ClassVar, Protocol, Self, TypeAlias, TypedDict, TypeVar, final, overload
 
-from typing_extensions import disjoint_base
+from typing_extensions import Buffer, disjoint_base
 
 from prefork.config.options import AppOptions, ServerOptions
 from prefork.forms import Upload
@@ -590,9 +590,9 @@ class StartResponse(Response):
 @final
 class Input:
     """`wsgi.input` (PEP 3333): the body of a request as a binary stream, which ends where the body ends. Made
-    without a body, it is empty.
+    without a body, it is empty. It has the methods of a binary file that is read (`io.BufferedIOBase`).
 
-    Each method raises OSError if a spooled body cannot be read.
+    Each method raises OSError if a spooled body cannot be read, and ValueError once the stream is closed.
     """
 
     def __new__(cls) -> Input: ...
@@ -602,8 +602,43 @@ class Input:
         """The next line with its line feed, or at most `size` bytes of it; empty at the end."""
     def readlines(self, hint: int | None = None, /) -> list[bytes]:
         """The lines that are left, or as many as make up `hint` bytes."""
-    def __iter__(self) -> Iterator[bytes]: ...
+    def read1(self, size: int | None = None, /) -> bytes:
+        """As `read`."""
+    def readall(self) -> bytes:
+        """All that is left."""
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Reads into a writable buffer. Returns how many bytes: 0 at the end."""
+    def readinto1(self, buffer: Buffer, /) -> int:
+        """As `readinto`."""
+    def __iter__(self) -> Self: ...
     def __next__(self) -> bytes: ...
+    @property
+    def closed(self) -> bool:
+        """Whether `close()` was called. Without a body it is always open."""
+    def close(self) -> None:
+        """Closes the stream: nothing can be read any more."""
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_error: object) -> None: ...
+    def readable(self) -> bool:
+        """True."""
+    def seekable(self) -> bool:
+        """True: the body is whole."""
+    def writable(self) -> bool:
+        """False."""
+    def isatty(self) -> bool:
+        """False."""
+    def flush(self) -> None:
+        """Does nothing."""
+    def tell(self) -> int:
+        """The position in the body."""
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Goes to a position: from the beginning, with `whence` 1 from the current one, with 2 from the end.
+        Beyond the end it goes to the end. Returns the new position.
+
+        Raises ValueError for a position before the beginning, and for another `whence`.
+        """
+    def fileno(self) -> int:
+        """Raises io.UnsupportedOperation: it is no file of the system."""
 
 @final
 class _Awaitable(Coroutine[Any, Any, _T_co]):

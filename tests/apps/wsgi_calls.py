@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sys
@@ -63,6 +64,49 @@ def reads(environ, start_response):
         stream.readlines(),
     ]
     return say(environ, start_response, repr(parts).encode())
+
+
+def used(environ, start_response):
+    """What libraries do with a binary file."""
+    stream = environ["wsgi.input"]
+    whole = stream.read()
+    room = bytearray(3)
+    found = [
+        stream.seek(0),
+        csv_rows(stream),
+        stream.closed,
+        stream.seek(-2, 2),
+        stream.read(),
+        stream.seek(1),
+        stream.seek(1, 1),
+        stream.tell(),
+        [stream.readinto(room), bytes(room)],
+        stream.seek(10_000),
+        [stream.readinto1(room), stream.read1(), stream.readall()],
+        [stream.readable(), stream.seekable(), stream.writable(), stream.isatty(), stream.flush()],
+        isinstance(stream, io.BufferedIOBase),
+        stream.seek(0),
+        io.BufferedReader(stream).read() == whole,  # which closes it
+        stream.closed,
+    ]
+    for method in (stream.read, stream.fileno, lambda: stream.seek(0, 5)):
+        try:
+            method()
+        except (ValueError, OSError) as error:
+            found.append(f"{type(error).__name__}: {error}")
+    return say(environ, start_response, repr(found).encode())
+
+
+def csv_rows(stream):
+    text = io.TextIOWrapper(stream, "utf-8", newline="")
+    rows = list(csv.reader(text))
+    text.detach()
+    return rows
+
+
+def wrapped_input(environ, start_response):
+    """The wrapper is freed here, and closes what it wraps."""
+    return say(environ, start_response, io.TextIOWrapper(environ["wsgi.input"], "utf-8").read().encode())
 
 
 def several(environ, start_response):

@@ -153,6 +153,26 @@ def test_the_input_is_read_as_a_file_and_ends_with_the_body(serve: Serve, spool_
     assert eval(found) == [b"", b"abc", b"def\n", b"se", [b"cond\n"], lines, b"", b"", b"", []]
 
 
+@pytest.mark.parametrize("spool_above", ["1m", "0"], ids=["memory", "disk"])
+def test_the_input_is_what_libraries_expect_of_a_binary_file(serve: Serve, spool_above: str) -> None:
+    server = serve(APP, "--spool-above", spool_above)
+    status, _, found = server.request("/used", "POST", "a,b\n\xe4,2\n".encode())
+    assert status == 200
+    rows = [["a", "b"], ["\xe4", "2"]]
+    assert eval(found) == [
+        *(0, rows, False, 7, b"2\n", 1, 2, 2, [3, b"b\n\xc3"], 9, [0, b"", b""]),
+        *([True, True, False, False, None], True, 0, True, True),
+        *("ValueError: I/O operation on closed file.", "UnsupportedOperation: fileno"),
+        "ValueError: I/O operation on closed file.",
+    ]
+
+
+def test_an_input_that_one_request_has_closed_is_open_for_the_next(server: Server) -> None:
+    for body in (b"abc", None, None, b"def"):
+        status, _, found = server.request("/wrapped_input", "POST" if body else "GET", body)
+        assert (status, found) == (200, body or b"")
+
+
 def test_without_a_body_the_input_is_empty(server: Server) -> None:
     assert eval(server.get("/reads")) == [b"", b"", b"", b"", [], [], b"", b"", b"", []]
 

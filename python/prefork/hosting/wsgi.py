@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 Steps = Generator[None, bool | None, None]
 
+io.BufferedIOBase.register(Input)
+
 PARTS_PER_TURN = 16
 """A client that reads as fast as the application writes must not keep all others waiting."""
 

@@ -1,12 +1,15 @@
 //! `wsgi.input`: the body of a request as a WSGI application reads it (PEP 3333).
 //!
 //! Always holds: a body on disk is read from its file, and never moves the
-//! position of another reader.
+//! position of another reader. All requests without a body share one object, so
+//! that one has no state: it is at its end, and stays open.
 
 use crate::request_body::read_part;
 use prefork_engine::Body;
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -14,14 +17,17 @@ use std::sync::Arc;
 const BLOCK_BYTES: usize = 8 * 1024;
 
 /// `wsgi.input` (PEP 3333): the body of a request as a binary stream, which
-/// ends where the body ends. Made without a body, it is empty.
+/// ends where the body ends. Made without a body, it is empty. It has the
+/// methods of a binary file that is read (`io.BufferedIOBase`).
 ///
-/// Each method raises OSError if a spooled body cannot be read.
+/// Each method raises OSError if a spooled body cannot be read, and ValueError
+/// once the stream is closed.
 #[pyclass(module = "prefork._engine")]
 #[derive(Default)]
 pub struct Input {
     body: Option<Arc<Body>>,
     at: u64,
+    closed: bool,
 }
 
 #[pymethods]
@@ -35,8 +41,37 @@ impl Input {
     /// one; empty at the end.
     #[pyo3(signature = (size=None, /))]
     fn read<'py>(&mut self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
-        let most = limit(size).min(self.left());
+        let most = limit(size).min(self.left()?);
         self.take(py, most)
+    }
+
+    /// As `read`.
+    #[pyo3(signature = (size=None, /))]
+    fn read1<'py>(&mut self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        self.read(py, size)
+    }
+
+    /// All that is left.
+    fn readall<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        self.read(py, None)
+    }
+
+    /// Reads into a writable buffer. Returns how many bytes: 0 at the end.
+    #[pyo3(signature = (buffer, /))]
+    fn readinto(&mut self, buffer: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let py = buffer.py();
+        let room = PyMemoryView::from(buffer)?.call_method1(intern!(py, "cast"), ("B",))?;
+        let (most, before) = (self.left()?.min(room.len()? as u64), self.at);
+        let bytes = self.take(py, most)?;
+        room.set_item(PySlice::new(py, 0, most as isize, 1), bytes)
+            .inspect_err(|_| self.at = before)?; // it is not writable
+        Ok(most as usize)
+    }
+
+    /// As `readinto`.
+    #[pyo3(signature = (buffer, /))]
+    fn readinto1(&mut self, buffer: &Bound<'_, PyAny>) -> PyResult<usize> {
+        self.readinto(buffer)
     }
 
     /// The next line with its line feed, or at most `size` bytes of it; empty at
@@ -47,7 +82,7 @@ impl Input {
         py: Python<'py>,
         size: Option<i64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let most = limit(size).min(self.left());
+        let most = limit(size).min(self.left()?);
         let line = self.line(most)?;
         self.take(py, line)
     }
@@ -65,7 +100,7 @@ impl Input {
             .map_or(u64::MAX, |hint| hint as u64);
         let end = self.at.saturating_add(enough);
         let lines = PyList::empty(py);
-        while self.left() > 0 && self.at < end {
+        while self.left()? > 0 && self.at < end {
             lines.append(self.readline(py, None)?)?;
         }
         Ok(lines)
@@ -76,10 +111,89 @@ impl Input {
     }
 
     fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        match self.left() {
+        match self.left()? {
             0 => Ok(None),
             _ => self.readline(py, None).map(Some),
         }
+    }
+
+    /// Whether `close()` was called. Without a body it is always open.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Closes the stream: nothing can be read any more.
+    fn close(&mut self) {
+        self.closed = self.body.is_some();
+    }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
+        slf.left()?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (*_error))]
+    fn __exit__(&mut self, _error: &Bound<'_, PyAny>) {
+        self.close();
+    }
+
+    /// True.
+    fn readable(&self) -> PyResult<bool> {
+        self.left().map(|_| true)
+    }
+
+    /// True: the body is whole.
+    fn seekable(&self) -> PyResult<bool> {
+        self.left().map(|_| true)
+    }
+
+    /// False.
+    fn writable(&self) -> PyResult<bool> {
+        self.left().map(|_| false)
+    }
+
+    /// False.
+    fn isatty(&self) -> PyResult<bool> {
+        self.left().map(|_| false)
+    }
+
+    /// Does nothing.
+    fn flush(&self) -> PyResult<()> {
+        self.left().map(drop)
+    }
+
+    /// The position in the body.
+    fn tell(&self) -> PyResult<u64> {
+        self.left().map(|_| self.at)
+    }
+
+    /// Goes to a position: from the beginning, with `whence` 1 from the current
+    /// one, with 2 from the end. Beyond the end it goes to the end. Returns the new
+    /// position.
+    ///
+    /// Raises ValueError for a position before the beginning, and for another
+    /// `whence`.
+    #[pyo3(signature = (offset, whence=0, /))]
+    fn seek(&mut self, offset: i64, whence: i32) -> PyResult<u64> {
+        let end = self.at + self.left()?;
+        let from = match whence {
+            0 => 0,
+            1 => self.at,
+            2 => end,
+            _ => return Err(PyValueError::new_err("whence: expected 0, 1 or 2")),
+        };
+        let Some(at) = from.checked_add_signed(offset) else {
+            return Err(PyValueError::new_err("a position before the beginning"));
+        };
+        self.at = at.min(end);
+        Ok(self.at)
+    }
+
+    /// Raises io.UnsupportedOperation: it is no file of the system.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        let unsupported = py.import("io")?.getattr("UnsupportedOperation")?;
+        Err(PyErr::from_value(unsupported.call1(("fileno",))?))
     }
 }
 
@@ -88,11 +202,18 @@ impl Input {
         Input {
             body: Some(body),
             at: 0,
+            closed: false,
         }
     }
 
-    fn left(&self) -> u64 {
-        self.body.as_ref().map_or(0, |body| body.len()) - self.at
+    /// How many bytes are left.
+    ///
+    /// Raises ValueError if the stream is closed.
+    fn left(&self) -> PyResult<u64> {
+        if self.closed {
+            return Err(PyValueError::new_err("I/O operation on closed file."));
+        }
+        Ok(self.body.as_ref().map_or(0, |body| body.len()) - self.at)
     }
 
     /// Takes the next `len` bytes. The body must have them.
