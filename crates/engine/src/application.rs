@@ -9,6 +9,7 @@ use crate::connection::Connection;
 use crate::content::Content;
 use crate::context::Context;
 use crate::core::Core;
+use crate::disk::DiskTask;
 use crate::errors::LocalError;
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::peer::Peer;
@@ -361,6 +362,14 @@ impl ExchangeHandle<'_> {
         self.core.cx.clock.tick();
         self.core.flush(self.key());
         Ok(self.find()?.link.output.pending())
+    }
+
+    /// The work that sends some of a file, if one is next in the queue. Run it
+    /// without the reactor, and give it back by [`crate::Reactor::disk_done`].
+    pub fn lend_file(&mut self) -> Option<DiskTask> {
+        let (connection, ..) = self.open().ok()?;
+        connection.link.may_send_file();
+        self.core.lend_file(self.key())
     }
 
     /// # Errors

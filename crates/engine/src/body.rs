@@ -29,32 +29,98 @@ impl Body {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
 
-    pub(crate) fn push(&mut self, data: &[u8], spool: &Spool) -> io::Result<()> {
-        match self {
-            Body::Memory(bytes) if bytes.len() + data.len() <= spool.above_bytes => {
-                bytes.extend_from_slice(data);
-            }
-            Body::Memory(bytes) => {
-                let mut file = spool.open()?;
-                file.write_all(bytes)?;
-                file.write_all(data)?;
-                let len = (bytes.len() + data.len()) as u64;
-                *self = Body::File { file, len };
-            }
-            Body::File { file, len } => {
-                file.write_all(data)?;
-                *len += data.len() as u64;
-            }
+/// A body while it is received: what is in its file, and what follows that in
+/// memory.
+#[derive(Default)]
+pub(crate) struct Growing {
+    file: Option<File>,
+    /// The length of the file.
+    stored: u64,
+    rest: Vec<u8>,
+}
+
+impl Growing {
+    pub(crate) fn push(&mut self, data: &[u8]) {
+        self.rest.extend_from_slice(data);
+    }
+
+    /// What is to be written to the file before more is received, or before the
+    /// body is complete (`last`): that is everything, once it exceeds the memory
+    /// that a body may take. `None`: nothing.
+    pub(crate) fn store(&mut self, spool: &Spool, last: bool) -> Option<Store> {
+        let fits = self.file.is_none() && self.rest.len() <= spool.above_bytes;
+        (!fits && (last || !self.rest.is_empty())).then(|| Store {
+            file: self.file.take(),
+            spool: spool.clone(),
+            bytes: std::mem::take(&mut self.rest),
+            last,
+            error: None,
+        })
+    }
+
+    /// The bytes of `store` are written.
+    ///
+    /// # Errors
+    /// Why they are not.
+    pub(crate) fn stored(&mut self, store: Store) -> io::Result<()> {
+        if let Some(error) = store.error {
+            return Err(error);
         }
+        self.file = store.file;
+        self.stored += store.bytes.len() as u64;
+        self.rest = store.bytes; // its memory is used again
+        self.rest.clear();
         Ok(())
     }
 
-    pub(crate) fn rewind(&mut self) -> io::Result<()> {
-        match self {
-            Body::Memory(_) => Ok(()),
-            Body::File { file, .. } => file.seek(SeekFrom::Start(0)).map(drop),
+    /// Frees the memory. The body is not used any more.
+    pub(crate) fn free_memory(&mut self) {
+        self.rest = Vec::new();
+    }
+
+    /// Takes the file. The body is not used any more.
+    pub(crate) fn take_file(&mut self) -> Option<File> {
+        self.file.take()
+    }
+
+    /// The whole body.
+    pub(crate) fn finish(&mut self) -> Body {
+        let len = std::mem::take(&mut self.stored);
+        match self.file.take() {
+            Some(file) => Body::File { file, len },
+            None => Body::Memory(std::mem::take(&mut self.rest)),
         }
+    }
+}
+
+/// Bytes of a body that go to its file, which is made for the first ones.
+pub(crate) struct Store {
+    file: Option<File>,
+    spool: Spool,
+    bytes: Vec<u8>,
+    /// The body ends with them: the file is rewound.
+    pub(crate) last: bool,
+    error: Option<io::Error>,
+}
+
+impl Store {
+    pub(crate) fn run(&mut self) {
+        self.error = self.write().err();
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.spool.open()?,
+        };
+        file.write_all(&self.bytes)?;
+        if self.last {
+            file.seek(SeekFrom::Start(0))?;
+        }
+        self.file = Some(file);
+        Ok(())
     }
 }
 
@@ -80,26 +146,50 @@ mod tests {
     use super::*;
     use std::io::Read;
 
+    fn store(body: &mut Growing, spool: &Spool, last: bool) -> io::Result<()> {
+        let mut store = body.store(spool, last).unwrap();
+        store.run();
+        body.stored(store)
+    }
+
     #[test]
     fn a_body_moves_to_a_file_when_it_outgrows_memory() {
         let spool = Spool {
             above_bytes: 10,
             directory: None,
         };
-        let mut body = Body::Memory(Vec::new());
-        body.push(b"12345", &spool).unwrap();
-        body.push(b"67890", &spool).unwrap();
-        assert!(matches!(body, Body::Memory(_)));
-        body.push(b"abc", &spool).unwrap();
-        body.push(b"def", &spool).unwrap();
-        body.rewind().unwrap();
-        assert_eq!(body.len(), 16);
-        let Body::File { mut file, .. } = body else {
+        let mut body = Growing::default();
+        body.push(b"12345");
+        assert!(body.store(&spool, false).is_none());
+        body.push(b"67890");
+        assert!(body.store(&spool, true).is_none(), "it fits");
+        body.push(b"abc");
+        store(&mut body, &spool, false).unwrap();
+        assert!(body.store(&spool, false).is_none(), "nothing new");
+        body.push(b"def");
+        store(&mut body, &spool, true).unwrap();
+        let Body::File { mut file, len } = body.finish() else {
             panic!("still in memory");
         };
+        assert_eq!(len, 16);
         let mut text = String::new();
         file.read_to_string(&mut text).unwrap();
         assert_eq!(text, "1234567890abcdef");
+    }
+
+    #[test]
+    fn a_small_body_stays_in_memory() {
+        let spool = Spool {
+            above_bytes: 10,
+            directory: None,
+        };
+        let mut body = Growing::default();
+        body.push(b"12345");
+        assert!(body.store(&spool, true).is_none());
+        let Body::Memory(bytes) = body.finish() else {
+            panic!("in a file");
+        };
+        assert_eq!(bytes, b"12345");
     }
 
     #[test]
@@ -108,6 +198,8 @@ mod tests {
             above_bytes: 0,
             directory: Some("/nowhere/at/all".into()),
         };
-        assert!(Body::Memory(Vec::new()).push(b"x", &spool).is_err());
+        let mut body = Growing::default();
+        body.push(b"x");
+        assert!(store(&mut body, &spool, false).is_err());
     }
 }

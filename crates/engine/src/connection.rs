@@ -7,8 +7,10 @@
 
 mod exchanges;
 
+use crate::body::Store;
 use crate::context::Context;
 use crate::deadlines::{Expiry, Wait};
+use crate::disk::{DiskTask, DiskWork};
 use crate::event::{Closed, Event};
 use crate::exchange::{Exchange, ExchangeId};
 use crate::http1::Http1;
@@ -196,7 +198,15 @@ impl Connection {
             .map(|(stream, _)| stream)
             .collect();
         match &mut self.protocol {
-            Protocol::Http1(http1) => cx.must_advance(&mut http1.exchange, Step::Abort),
+            Protocol::Http1(http1) => {
+                if let Some(file) = http1.exchange.body.take_file() {
+                    cx.events.push_back(Event::Disk(DiskTask {
+                        connection,
+                        work: DiskWork::Discard(Some(file)),
+                    }));
+                }
+                cx.must_advance(&mut http1.exchange, Step::Abort);
+            }
             Protocol::WebSocket(websocket) => websocket.abort(&self.link, cx),
         }
         cx.events.extend(gone.into_iter().map(|stream| Event::Gone {
@@ -253,6 +263,14 @@ impl Connection {
             (Stage::Waiting | Stage::Finishing, _) => Wait::Nothing,
             (Stage::Serving, Protocol::Http1(http1)) => http1.waits_for(),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.waits_for(),
+        }
+    }
+
+    /// Bytes of a request body are stored. Returns the event if it is complete.
+    pub(crate) fn stored(&mut self, cx: &mut Context, store: Store) -> Option<Event> {
+        match &mut self.protocol {
+            Protocol::Http1(http1) => http1.stored(&self.link, cx, store),
+            Protocol::WebSocket(_) => None,
         }
     }
 
@@ -363,7 +381,7 @@ impl Connection {
         let is_stuck = timeout_ms > 0 && step_ms >= timeout_ms;
         let stuck = self
             .exchanges()
-            .find(|(_, exchange)| is_stuck && exchange.phase().owes_head())?;
+            .find(|(_, exchange)| is_stuck && exchange.holds_up_head())?;
         Some(stuck.1.label.line())
     }
 
@@ -371,7 +389,7 @@ impl Connection {
     pub(crate) fn write_overdue_response(&mut self, cx: &mut Context) {
         let Connection { link, protocol, .. } = self;
         if let Protocol::Http1(http1) = protocol {
-            if http1.exchange.phase().owes_head() {
+            if http1.exchange.holds_up_head() {
                 http1.write_error(link, cx, &OVERDUE);
             }
         }

@@ -8,6 +8,7 @@
 use crate::connection::Connection;
 use crate::errors::LocalError;
 use crate::exchange::ConnectionId;
+use crate::link::FileTurn;
 
 #[derive(Default)]
 pub(crate) struct Connections {
@@ -117,6 +118,12 @@ impl Connections {
             self.scheduled.push(connection.link.id);
         }
         is_new
+    }
+
+    /// Whether a file is being sent on any, without the reactor.
+    pub(crate) fn any_lent(&self) -> bool {
+        let mut open = self.places.iter().flatten();
+        open.any(|connection| connection.link.file == FileTurn::Lent)
     }
 
     pub(crate) fn any_scheduled(&self) -> bool {

@@ -12,12 +12,13 @@ use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::deadlines;
+use crate::disk::{DiskTask, DiskWork};
 use crate::event::{Broken, Event, ListenerNews};
 use crate::exchange::ConnectionId;
 use crate::handoff::main_thread::MainThread;
 use crate::handoff::queue::{Received, Sent};
 use crate::handoff::transfer::Transfer;
-use crate::link::{Flushed, Link};
+use crate::link::{FileTurn, Flushed, Link};
 use crate::peer::Peer;
 use crate::poll_set::{PollSet, WAKEUP};
 use crate::progress::{Progress, READING};
@@ -60,6 +61,8 @@ pub(crate) struct Core {
     pub(crate) main_thread: MainThread,
     pub(crate) cx: Context,
     pub(crate) current: Current,
+    /// Connections to be closed when their file comes back, and why.
+    closing: Vec<(ConnectionId, Option<&'static str>)>,
     soundness: Soundness,
     /// What is to be reported of it, when the turn has nothing else to do: what the
     /// application has written is sent first.
@@ -83,6 +86,7 @@ impl Core {
             main_thread: MainThread::new(),
             cx,
             current: Current::Nothing,
+            closing: Vec::new(),
             soundness: Soundness::Sound,
             broken: None,
             waiting: Vec::new(),
@@ -110,7 +114,10 @@ impl Core {
 
     fn forget(&mut self) {
         self.acceptor.close_all();
-        self.connections = Connections::default();
+        let connections = std::mem::take(&mut self.connections);
+        if connections.any_lent() {
+            std::mem::forget(connections); // a thread uses the descriptor of one
+        }
         self.timers = Timers::new(self.cx.clock.now_ms);
         self.current = Current::Nothing;
         self.waiting.clear();
@@ -267,6 +274,7 @@ impl Core {
         }
         match connection.link.flush(&mut self.cx) {
             Flushed::All => true,
+            Flushed::File => false,
             Flushed::Blocked { progress } => {
                 if progress || !connection.interest.contains(EventFlags::OUT) {
                     connection.link.note_queued();
@@ -278,6 +286,54 @@ impl Core {
                 self.close_connection(key, Some(reason));
                 true
             }
+        }
+    }
+
+    /// The work that sends some of the file that is next in a connection's output,
+    /// if that may be done now.
+    pub(crate) fn lend_file(&mut self, key: u32) -> Option<DiskTask> {
+        let link = &mut self.connections.get_mut(key)?.link;
+        Some(DiskTask {
+            connection: link.id,
+            work: DiskWork::Send {
+                send: link.lend_file()?,
+                sent: Err(Errno::AGAIN),
+            },
+        })
+    }
+
+    /// Work for a disk is done. It may have taken long.
+    pub(crate) fn disk_done(&mut self, task: DiskTask) {
+        let DiskTask {
+            connection: id,
+            work,
+        } = task;
+        self.cx.clock.tick();
+        let Ok(connection) = self.connections.find_mut(id) else {
+            return;
+        };
+        let failed = match work {
+            DiskWork::Store(store) => {
+                let event = connection.stored(&mut self.cx, store);
+                self.cx.events.extend(event);
+                None
+            }
+            DiskWork::Send { sent, .. } => {
+                let cx = &mut self.cx;
+                connection.link.file_sent(cx, sent).err().map(Some)
+            }
+            DiskWork::Discard(_) => None,
+        };
+        connection.link.file = match connection.link.file {
+            FileTurn::Lent => FileTurn::Ready,
+            other => other,
+        };
+        let closing = self.closing.iter().position(|&(closing, _)| closing == id);
+        let closing = closing.map(|at| self.closing.swap_remove(at).1);
+        if let Some(reason) = closing.or(failed) {
+            self.close_connection(id.key, reason);
+        } else {
+            self.schedule(id.key);
         }
     }
 
@@ -301,6 +357,11 @@ impl Core {
     /// Ends and closes a connection. `interrupted`: the reason, if it had more
     /// to do.
     pub(crate) fn close_connection(&mut self, key: u32, interrupted: Option<&'static str>) {
+        let link = self.connections.get(key).map(|connection| &connection.link);
+        if let Some(link) = link.filter(|link| link.file == FileTurn::Lent) {
+            self.closing.push((link.id, interrupted));
+            return;
+        }
         self.remove_connection(key, interrupted, true);
     }
 

@@ -1,6 +1,7 @@
 //! The events that the engine returns to its owner.
 
 use crate::body::Body;
+use crate::disk::DiskTask;
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::peer::Peer;
 use crate::request_body::BodyPart;
@@ -40,6 +41,9 @@ pub enum Event {
         exchange: ExchangeId,
         part: BodyPart,
     },
+    /// Work that may wait for a disk: [`DiskTask::run`] it, without the reactor, and
+    /// give it back by [`disk_done`](crate::Reactor::disk_done).
+    Disk(DiskTask),
     /// No more of the body comes, because of an error of the client. The client has
     /// got the error as a response, or its connection was closed in the middle of
     /// one.

@@ -155,6 +155,12 @@ impl Exchange {
         Some((before, self.phase))
     }
 
+    /// Whether this process, and not the client, is the reason that there is no
+    /// head of a response yet.
+    pub(crate) fn holds_up_head(&self) -> bool {
+        self.phase.owes_head() || self.body.is_storing()
+    }
+
     /// Whether [`crate::Event::Gone`] must be reported when the connection
     /// closes. `early`: it was closed before its end.
     pub(crate) fn must_report_gone(&self, early: bool) -> bool {

@@ -20,6 +20,7 @@
 //! | `output.rs` | the output queue of one connection |
 //! | `phase.rs` | the table of an exchange's phases |
 //! | `exchange.rs` | one request and its response, and their names |
+//! | `disk.rs` | work that may wait for a disk |
 //! | `event.rs` | the events that the reactor returns to its owner |
 //! | `load.rs` | requests in flight and totals, for the pool |
 //! | `context.rs` | what all connections share: clock, buffers, load, events |
@@ -58,6 +59,7 @@ mod content;
 mod context;
 mod core;
 mod deadlines;
+mod disk;
 mod errors;
 mod event;
 mod exchange;
@@ -86,6 +88,7 @@ pub use application::{ConnectionHandle, ExchangeHandle};
 pub use blocking_send::BlockingSend;
 pub use body::{Body, Spool};
 pub use content::{Content, FilePart, Payload};
+pub use disk::DiskTask;
 pub use errors::LocalError;
 pub use event::{Broken, Client, Closed, Ended, Event, ListenerNews, Overdue};
 pub use exchange::{ConnectionId, ExchangeId};

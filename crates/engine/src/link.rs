@@ -11,7 +11,8 @@ use crate::exchange::{ConnectionId, ExchangeId};
 use crate::output::{Failure, Output, Sent};
 use crate::peer::Peer;
 use crate::settings::ListenerSettings;
-use crate::transport::{Received, Transport};
+use crate::transport::{FileSend, Received, Transport};
+use rustix::io::Errno;
 use std::ffi::c_int;
 use std::sync::Arc;
 
@@ -49,8 +50,21 @@ pub(crate) enum PeerEnd {
     Reset,
 }
 
+/// The file in the output, if one is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileTurn {
+    /// Some of it may be sent in this share of the turn.
+    Ready,
+    /// It is being sent, without the reactor.
+    Lent,
+    /// Some of it was sent (`progress`), or the socket was full.
+    Tried { progress: bool },
+}
+
 pub(crate) enum Flushed {
     All,
+    /// A file is next, and is to be sent without the reactor.
+    File,
     /// `progress`: some of it was sent.
     Blocked {
         progress: bool,
@@ -70,9 +84,18 @@ pub(crate) struct Link {
     pub(crate) output: Output,
     /// The length of the socket's send queue at the last `note_queued`.
     queued: c_int,
+    pub(crate) file: FileTurn,
     /// The socket has input, or its end, that was not read.
     pub(crate) unread: bool,
     pub(crate) peer_side: PeerSide,
+}
+
+fn reason(failure: Failure) -> &'static str {
+    match failure {
+        Failure::Peer => "the client closed the connection before its response was sent",
+        Failure::File => "a file became shorter while it was sent, or cannot be read",
+        Failure::Descriptor => "the program closed its descriptor",
+    }
 }
 
 impl Link {
@@ -93,6 +116,7 @@ impl Link {
             input: Vec::new(),
             output: Output::default(),
             queued: 0,
+            file: FileTurn::Ready,
             unread: false,
             peer_side: PeerSide::Open,
         }
@@ -130,6 +154,7 @@ impl Link {
     #[inline]
     pub(crate) fn restore_input(&mut self, cx: &mut Context) {
         cx.work.begin();
+        self.may_send_file();
         if !self.input.is_empty() {
             // Exchanged and not copied: a client may send a large head byte by
             // byte. `input` is the empty buffer of the turn then.
@@ -190,6 +215,41 @@ impl Link {
         }
     }
 
+    /// Lets some of a file be sent again.
+    #[inline]
+    pub(crate) fn may_send_file(&mut self) {
+        if self.file != FileTurn::Lent {
+            self.file = FileTurn::Ready;
+        }
+    }
+
+    /// The call that sends some of the file that is next, if that may be made. Its
+    /// result is given to [`Link::file_sent`].
+    pub(crate) fn lend_file(&mut self) -> Option<FileSend> {
+        if self.file != FileTurn::Ready {
+            return None;
+        }
+        let send = self.output.file_send(&self.transport)?;
+        self.file = FileTurn::Lent;
+        Some(send)
+    }
+
+    /// # Errors
+    /// Why the connection must be closed.
+    pub(crate) fn file_sent(
+        &mut self,
+        cx: &mut Context,
+        sent: Result<usize, Errno>,
+    ) -> Result<(), &'static str> {
+        let sent = self
+            .output
+            .file_sent(sent, &mut cx.buffers)
+            .map_err(reason)?;
+        cx.load.counters.bytes_out += sent as u64;
+        self.file = FileTurn::Tried { progress: sent > 0 };
+        Ok(())
+    }
+
     /// Sends queued output.
     #[inline]
     pub(crate) fn flush(&mut self, cx: &mut Context) -> Flushed {
@@ -199,12 +259,13 @@ impl Link {
         match result {
             Ok(Sent::All) => Flushed::All,
             Ok(Sent::Blocked { progress }) => Flushed::Blocked { progress },
-            Err(Failure::Peer) => {
-                Flushed::Failed("the client closed the connection before its response was sent")
-            }
-            Err(Failure::File) => {
-                Flushed::Failed("a file became shorter while it was sent, or cannot be read")
-            }
+            Ok(Sent::File { progress }) => match self.file {
+                FileTurn::Ready | FileTurn::Lent => Flushed::File,
+                FileTurn::Tried { progress: before } => Flushed::Blocked {
+                    progress: progress || before,
+                },
+            },
+            Err(failure) => Flushed::Failed(reason(failure)),
         }
     }
 

@@ -4,12 +4,13 @@
 //! holds: they are sent in order, each once; an empty queue holds no memory. A
 //! large payload is not copied: it is sent from the application's memory,
 //! together with its framing, in one vectored write. A file is sent by the
-//! kernel (sendfile(2)); the head before it shares a packet with its first
-//! bytes.
+//! kernel (sendfile(2)), and that may wait for the disk: the queue only prepares
+//! the call ([`Output::file_send`]). The head before a file shares a packet with
+//! its first bytes.
 
 use crate::buffers::Buffers;
 use crate::content::{Content, FilePart, Payload};
-use crate::transport::Transport;
+use crate::transport::{FileSend, Transport};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -57,6 +58,8 @@ pub(crate) enum Sent {
     /// The socket is full, or the connection's share of the turn is used.
     /// `progress`: something was sent.
     Blocked { progress: bool },
+    /// A file is next.
+    File { progress: bool },
 }
 
 /// Why the connection must be closed.
@@ -66,6 +69,8 @@ pub(crate) enum Failure {
     Peer,
     /// A file has become shorter, or cannot be read.
     File,
+    /// The program has closed the descriptor.
+    Descriptor,
 }
 
 /// Almost every response is one short run of bytes, in `first`: the queue
@@ -131,7 +136,7 @@ impl Output {
         }
     }
 
-    /// Sends as much as the socket takes.
+    /// Sends as much as the socket takes of what is before the next file.
     ///
     /// # Errors
     /// [`Failure`], for any error but a full socket.
@@ -145,6 +150,9 @@ impl Output {
             if self.pending == 0 {
                 break;
             }
+            if self.file_is_next() {
+                return Ok(Sent::File { progress });
+            }
             match self.send_once(transport) {
                 Ok(sent) => {
                     progress = true;
@@ -152,10 +160,7 @@ impl Output {
                 }
                 Err(Errno::AGAIN) => return Ok(Sent::Blocked { progress }),
                 Err(Errno::INTR) => {}
-                // Of sendfile(2): the file has ended, or cannot be read.
-                Err(Errno::NODATA | Errno::IO | Errno::INVAL | Errno::BADF) => {
-                    return Err(Failure::File);
-                }
+                Err(Errno::BADF | Errno::NOTSOCK) => return Err(Failure::Descriptor),
                 Err(_) => return Err(Failure::Peer),
             }
         }
@@ -166,13 +171,47 @@ impl Output {
         Ok(Sent::All)
     }
 
+    fn file_is_next(&self) -> bool {
+        self.sent >= self.first.len() && matches!(self.rest.front(), Some(Segment::File(_)))
+    }
+
+    /// The call that sends more of the file that is next. `None`: no file is.
+    pub(crate) fn file_send(&self, transport: &Transport) -> Option<FileSend> {
+        match self.rest.front() {
+            Some(Segment::File(part)) if self.file_is_next() => {
+                let sent = self.sent - self.first.len();
+                Some(transport.file_send(part.clone(), sent, FILE_BYTES_PER_SEND))
+            }
+            _ => None,
+        }
+    }
+
+    /// The call of [`Output::file_send`] was made. Returns how many bytes were sent:
+    /// none if the socket is full.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) fn file_sent(
+        &mut self,
+        sent: Result<usize, Errno>,
+        buffers: &mut Buffers,
+    ) -> Result<usize, Failure> {
+        match sent {
+            Ok(sent) => {
+                self.advance(sent, buffers);
+                Ok(sent)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            // The file has ended, or cannot be read.
+            Err(Errno::NODATA | Errno::IO | Errno::INVAL | Errno::BADF) => Err(Failure::File),
+            Err(_) => Err(Failure::Peer),
+        }
+    }
+
     fn send_once(&self, transport: &Transport) -> Result<usize, Errno> {
         let unsent = self.first.get(self.sent..).unwrap_or_default();
         match self.rest.front() {
             None => transport.send(unsent),
-            Some(Segment::File(part)) if unsent.is_empty() => {
-                transport.send_file(part, self.sent - self.first.len(), FILE_BYTES_PER_SEND)
-            }
             Some(_) => self.send_vectors(transport),
         }
     }

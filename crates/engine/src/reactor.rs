@@ -15,6 +15,7 @@
 
 use crate::application::{ConnectionHandle, ExchangeHandle};
 use crate::core::{Core, Current};
+use crate::disk::DiskTask;
 use crate::event::Event;
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::handoff::guard::{self, EndStuck};
@@ -191,6 +192,11 @@ impl Reactor {
     /// Ends the turn. True: the nested set has something to report.
     pub fn end_turn(&mut self) -> bool {
         self.turn.end(&mut self.core)
+    }
+
+    /// Takes back the work of [`Event::Disk`], which is done.
+    pub fn disk_done(&mut self, task: DiskTask) {
+        self.core.disk_done(task);
     }
 
     // ---- listeners, connections, exchanges

@@ -7,8 +7,9 @@
 //! faster than the application reads, and that time does not count for its
 //! rate. Knows no connection: the caller passes the bytes.
 
-use crate::body::{Body, Spool};
+use crate::body::{Body, Growing, Spool, Store};
 use prefork_wire::{BodyDecoder, Limits, RemoteError};
+use std::fs::File;
 use std::io;
 
 /// The rate of a body is measured over windows of this length.
@@ -58,8 +59,19 @@ impl Incoming {
     pub(crate) fn drop_rest(&mut self) {
         if let Some(body) = &mut self.0 {
             body.window = Window::Dropped;
-            body.body = Body::Memory(Vec::new());
+            body.body.free_memory();
         }
+    }
+
+    /// Takes the file of a body that is not used any more.
+    #[inline]
+    pub(crate) fn take_file(&mut self) -> Option<File> {
+        self.0.as_mut()?.body.take_file()
+    }
+
+    /// Whether bytes of it are being stored.
+    pub(crate) fn is_storing(&self) -> bool {
+        self.0.as_ref().is_some_and(|body| body.storing)
     }
 
     /// Whether the application waits for more.
@@ -85,14 +97,17 @@ enum Window {
 pub(crate) enum Collected {
     /// Incomplete: more must be received.
     More,
-    /// Complete, or the error for which it cannot be stored.
-    All(io::Result<Body>),
+    /// To be stored first.
+    Store(Store),
+    All(Body),
 }
 
 pub(crate) struct RequestBody {
     decoder: BodyDecoder,
     /// The bytes collected so far.
-    body: Body,
+    body: Growing,
+    /// Some of them are being stored.
+    storing: bool,
     /// Bytes received in the current window.
     in_window: u64,
     window: Window,
@@ -102,7 +117,8 @@ impl RequestBody {
     fn new(decoder: BodyDecoder) -> Self {
         RequestBody {
             decoder,
-            body: Body::Memory(Vec::new()),
+            body: Growing::default(),
+            storing: false,
             in_window: 0,
             window: Window::Held {
                 left_ms: RATE_WINDOW_MS,
@@ -149,8 +165,8 @@ impl RequestBody {
         std::mem::take(&mut self.in_window) >= rate * RATE_WINDOW_MS / 1000
     }
 
-    /// Decodes and stores what is in `input`. Also returns how many bytes of
-    /// `input` were consumed.
+    /// Decodes and collects what is in `input`. Also returns how many bytes of
+    /// `input` were consumed: none while bytes are being stored.
     ///
     /// # Errors
     /// The peer broke the rules.
@@ -161,24 +177,40 @@ impl RequestBody {
         spool: &Spool,
     ) -> Result<(usize, Collected), RemoteError> {
         let mut used = 0;
-        loop {
+        if self.storing {
+            return Ok((used, Collected::More));
+        }
+        let last = loop {
             let input = input.get(used..).unwrap_or_default();
             let decoded = self.decoder.decode(input, limits)?;
             used += decoded.consumed;
             let data = input.get(decoded.data.clone()).unwrap_or_default();
             self.in_window += data.len() as u64;
-            if let Err(error) = self.body.push(data, spool) {
-                return Ok((used, Collected::All(Err(error))));
+            self.body.push(data);
+            if decoded.done || decoded.consumed == 0 {
+                break decoded.done;
             }
-            if decoded.done {
-                let rewound = self.body.rewind();
-                let body = std::mem::replace(&mut self.body, Body::Memory(Vec::new()));
-                return Ok((used, Collected::All(rewound.map(|()| body))));
+        };
+        let collected = match self.body.store(spool, last) {
+            Some(store) => {
+                self.storing = true;
+                Collected::Store(store)
             }
-            if decoded.consumed == 0 {
-                return Ok((used, Collected::More));
-            }
-        }
+            None if last => Collected::All(self.body.finish()),
+            None => Collected::More,
+        };
+        Ok((used, collected))
+    }
+
+    /// Bytes are stored. Returns the body if it is complete.
+    ///
+    /// # Errors
+    /// Why they cannot be stored.
+    pub(crate) fn stored(&mut self, store: Store) -> io::Result<Option<Body>> {
+        self.storing = false;
+        let last = store.last;
+        self.body.stored(store)?;
+        Ok(last.then(|| self.body.finish()))
     }
 
     /// Decodes what is in `input` of the body. Also returns how many bytes were

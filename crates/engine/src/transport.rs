@@ -12,12 +12,35 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 use rustix::time::Timespec;
 use std::ffi::c_int;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) enum Transport {
     /// Unencrypted.
     Plain(OwnedFd),
+}
+
+/// A part of a file that is to be sent. It may block, for the disk and not for the
+/// peer.
+pub(crate) struct FileSend {
+    socket: RawFd,
+    file: Arc<OwnedFd>,
+    from: u64,
+    len: usize,
+}
+
+impl FileSend {
+    pub(crate) fn run(&self) -> Result<usize, Errno> {
+        // SAFETY: the connection, which owns the socket, is not closed before this call has been
+        // reported to it (`Output::is_lent`, `Core::close_connection`).
+        let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
+        let mut from = self.from;
+        match rustix::fs::sendfile(socket, &self.file, Some(&mut from), self.len)? {
+            0 => Err(Errno::NODATA),
+            sent => Ok(sent),
+        }
+    }
 }
 
 /// The result of one read.
@@ -130,18 +153,14 @@ impl Transport {
         rustix::net::sendmsg(self.socket(), vectors, &mut ancillary, flags)
     }
 
-    /// Sends a part of a file after its first `sent` bytes, at most `most`.
-    pub(crate) fn send_file(
-        &self,
-        part: &FilePart,
-        sent: usize,
-        most: usize,
-    ) -> Result<usize, Errno> {
-        let mut from = part.offset + sent as u64;
-        let len = (part.len - sent).min(most);
-        match rustix::fs::sendfile(self.socket(), &part.file, Some(&mut from), len)? {
-            0 => Err(Errno::NODATA),
-            sent => Ok(sent),
+    /// Prepares to send a part of a file after its first `sent` bytes, at most
+    /// `most`.
+    pub(crate) fn file_send(&self, part: FilePart, sent: usize, most: usize) -> FileSend {
+        FileSend {
+            socket: self.socket().as_raw_fd(),
+            from: part.offset + sent as u64,
+            len: (part.len - sent).min(most),
+            file: part.file,
         }
     }
 

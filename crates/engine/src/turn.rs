@@ -8,6 +8,7 @@ use crate::accept::DescriptorNews;
 use crate::context::Context;
 use crate::core::{Core, Current};
 use crate::deadlines::{self, Expiry};
+use crate::disk::DiskTask;
 use crate::event::{Event, ListenerNews};
 use crate::exchange::ConnectionId;
 use crate::handoff::queue::Received;
@@ -160,7 +161,9 @@ fn continue_current(core: &mut Core) -> Option<Event> {
             if let Some(event) = step(core, key) {
                 return Some(event);
             }
-            end_share(core, key);
+            if let Some(task) = end_share(core, key) {
+                return Some(Event::Disk(task));
+            }
             core.current = Current::Nothing;
         }
         Current::New(key, source) => {
@@ -170,7 +173,9 @@ fn continue_current(core: &mut Core) -> Option<Event> {
             // A client that has sent no request yet ends the series: less busy
             // workers accept the others.
             let asked = core.connections.get(key).is_none() || !core.cx.work.has_no_request();
-            end_share(core, key);
+            if let Some(task) = end_share(core, key) {
+                return Some(Event::Disk(task));
+            }
             core.current = Current::Nothing;
             if asked {
                 accept_or_adopt(core, source);
@@ -274,21 +279,28 @@ fn step(core: &mut Core, key: u32) -> Option<Event> {
 }
 
 /// Ends a connection's share: keeps unparsed input, sends output, and sets the
-/// deadline and the epoll interest.
-fn end_share(core: &mut Core, key: u32) {
+/// deadline and the epoll interest. Returns the work that is to be done before:
+/// the share goes on after it.
+fn end_share(core: &mut Core, key: u32) -> Option<DiskTask> {
+    let sent = core.flush(key);
+    if !sent {
+        let task = core.lend_file(key);
+        if task.is_some() {
+            return task;
+        }
+    }
     if let Some(connection) = core.connections.get_mut(key) {
         connection.link.keep_input(&mut core.cx);
     }
-    let sent = core.flush(key);
-    let Some(connection) = core.connections.get_mut(key) else {
-        return;
-    };
+    let connection = core.connections.get_mut(key)?;
     if sent {
         if connection.link.stage == Stage::Finishing {
-            return end_connection(core, key);
+            end_connection(core, key);
+            return None;
         }
         if connection.is_over() {
-            return core.close_connection(key, None);
+            core.close_connection(key, None);
+            return None;
         }
         while let Some(exchange) = connection.take_drained() {
             core.cx.events.push_back(Event::Drained { exchange });
@@ -300,12 +312,10 @@ fn end_share(core: &mut Core, key: u32) {
         } else if backlog {
             core.schedule_next_turn(key);
         } else if core.acceptor.is_draining(listener) && core.hand_off(key) {
-            return;
+            return None;
         }
     }
-    let Some(connection) = core.connections.get(key) else {
-        return;
-    };
+    let connection = core.connections.get(key)?;
     let wanted = connection.interest(!sent);
     // Interest in reading is dropped only after an unwanted report: most often
     // it is wanted again before one comes, and a system call is saved.
@@ -314,6 +324,7 @@ fn end_share(core: &mut Core, key: u32) {
     if !missing.is_empty() || !surplus.is_empty() {
         core.set_interest(key, wanted);
     }
+    None
 }
 
 fn expire(core: &mut Core, key: u32) {

@@ -4,8 +4,10 @@
 //! Always holds: nothing is read after an error of the peer.
 
 use super::Http1;
+use crate::body::{Body, Store};
 use crate::context::Context;
 use crate::deadlines::NEVER;
+use crate::disk::{DiskTask, DiskWork};
 use crate::errors::LocalError;
 use crate::event::{Event, Overdue};
 use crate::exchange::ExchangeId;
@@ -16,6 +18,7 @@ use crate::request_body::{BodyPart, Collected, Incoming};
 use prefork_wire::{
     BodyDecoder, BodyEncoder, CONTINUE, Head, HeadParser, RemoteError, RequestContext, RequestKind,
 };
+use std::io;
 
 // ---- what the peer sends -------------------------------------------------------
 
@@ -112,19 +115,35 @@ impl Http1 {
             Err(error) => return Progress::Event(self.malformed(link, cx, error)),
         };
         cx.work.consume(used);
-        let Collected::All(body) = collected else {
-            return Progress::Wait;
-        };
+        match collected {
+            Collected::More => Progress::Wait,
+            Collected::Store(store) => Progress::Event(Event::Disk(DiskTask {
+                connection: link.id,
+                work: DiskWork::Store(store),
+            })),
+            Collected::All(body) => Progress::Event(self.collected(link, cx, Ok(body))),
+        }
+    }
+
+    /// Bytes of the body are stored, or cannot be. Returns the event if it is
+    /// complete.
+    pub(crate) fn stored(&mut self, link: &Link, cx: &mut Context, store: Store) -> Option<Event> {
+        let body = self.exchange.body.coming_mut()?.stored(store).transpose()?;
+        Some(self.collected(link, cx, body))
+    }
+
+    fn collected(&mut self, link: &Link, cx: &mut Context, body: io::Result<Body>) -> Event {
+        let exchange = &mut self.exchange;
         match body {
             Ok(_) => exchange.body.complete(),
             Err(_) => exchange.body.drop_rest(),
         }
         exchange.given_ms = cx.clock.now_ms;
         cx.must_advance(exchange, Step::Collected);
-        Progress::Event(Event::Body {
+        Event::Body {
             exchange: ExchangeId::only(link.id),
             body,
-        })
+        }
     }
 
     /// Reads a part of the body, if the application waits for one.

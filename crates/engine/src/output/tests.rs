@@ -106,6 +106,24 @@ fn a_peer_that_left_is_an_error() {
     ));
 }
 
+/// Sends as [`Output::flush`] does, files too.
+fn flush(
+    output: &mut Output,
+    transport: &Transport,
+    buffers: &mut Buffers,
+) -> Result<Sent, Failure> {
+    loop {
+        let sent = output.flush(transport, buffers)?;
+        let Sent::File { progress } = sent else {
+            return Ok(sent);
+        };
+        let call = output.file_send(transport).unwrap();
+        if output.file_sent(call.run(), buffers)? == 0 {
+            return Ok(Sent::Blocked { progress });
+        }
+    }
+}
+
 fn part(bytes: &[u8], offset: u64, len: usize) -> FilePart {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
@@ -135,7 +153,7 @@ fn files_leave_in_order_between_what_is_in_memory() {
     assert_eq!(output.pending(), expected.len());
     let mut received = Vec::new();
     loop {
-        let sent = output.flush(&ours, &mut buffers).unwrap();
+        let sent = flush(&mut output, &ours, &mut buffers).unwrap();
         let mut piece = vec![0; 300_000];
         let read = theirs.read(&mut piece).unwrap();
         received.extend_from_slice(&piece[..read]);
@@ -157,7 +175,7 @@ fn a_file_that_ends_too_soon_is_an_error() {
     let mut buffers = Buffers::default();
     let mut output = Output::default();
     output.push(&mut buffers, Content::File(part(b"short", 0, 9)), 9);
-    let result = output.flush(&ours, &mut buffers);
+    let result = flush(&mut output, &ours, &mut buffers);
     assert!(matches!(result, Err(Failure::File)));
     drop(ours);
     let mut received = String::new();
@@ -178,7 +196,7 @@ fn what_cannot_be_read_is_the_fault_of_the_file() {
         len: 1,
     };
     output.push(&mut buffers, Content::File(part), 1);
-    let result = output.flush(&ours, &mut buffers);
+    let result = flush(&mut output, &ours, &mut buffers);
     assert!(matches!(result, Err(Failure::File)));
 }
 
@@ -193,7 +211,10 @@ fn the_head_of_a_file_waits_for_its_beginning() {
     let mut output = Output::default();
     output.append(&mut buffers, |out| out.extend_from_slice(b"head "));
     output.push(&mut buffers, Content::File(part(b"body", 0, 4)), 4);
-    assert!(matches!(output.flush(&ours, &mut buffers), Ok(Sent::All)));
+    assert!(matches!(
+        flush(&mut output, &ours, &mut buffers),
+        Ok(Sent::All)
+    ));
     let mut received = [0; 100];
     let len = theirs.read(&mut received).unwrap();
     assert_eq!(&received[..len], b"head body", "in one packet");

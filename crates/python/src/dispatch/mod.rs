@@ -115,6 +115,11 @@ impl Dispatcher {
             Event::Malformed { client, error } => {
                 requests::malformed(py, service(client.listener), client, &error)
             }
+            Event::Disk(mut task) => {
+                py.detach(|| task.run());
+                core.engine().disk_done(task);
+                Ok(())
+            }
             Event::Body { exchange, body } => requests::body(py, core, exchange, body),
             Event::BodyPart { exchange, part } => {
                 progress::notify(py, core, exchange, Notice::BodyPart(part))

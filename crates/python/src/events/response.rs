@@ -231,15 +231,28 @@ impl Response {
             (Arc::clone(response.core()), response.client.exchange)
         };
         let gone = |error| slf.borrow_mut().not_sent(error);
+        let mut before = usize::MAX;
         loop {
-            let send = {
+            let (unsent, file) = {
                 let mut engine = core.engine();
-                let unsent = engine.exchange(exchange).send_now().map_err(gone)?;
-                if !wait || unsent <= HIGH_WATER {
-                    return Ok(wait || unsent == 0);
-                }
-                engine.exchange(exchange).blocking_send().map_err(gone)?
+                let mut exchange = engine.exchange(exchange);
+                let unsent = exchange.send_now().map_err(gone)?;
+                // A file whose last part was not sent waits for the client, as the rest does.
+                let moves = unsent > 0 && unsent < before;
+                (unsent, moves.then(|| exchange.lend_file()).flatten())
             };
+            before = unsent;
+            if let Some(mut file) = file {
+                slf.py().detach(|| file.run());
+                core.engine().disk_done(file);
+                continue;
+            }
+            if !wait || unsent <= HIGH_WATER {
+                return Ok(wait || unsent == 0);
+            }
+            before = usize::MAX;
+            let send = core.engine().exchange(exchange).blocking_send();
+            let send = send.map_err(gone)?;
             if let Err(why) = slf.py().detach(|| send.wait()) {
                 core.engine().exchange(exchange).abort(Some(why));
             }
