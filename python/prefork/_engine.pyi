@@ -466,10 +466,11 @@ class Response:
         """(session, event, dont_flush) as `stream()` was given them; None before."""
     def write(self, data: str | bytes | FilePart | None = None) -> None:
         """Sends a part of the body, by default `content`, and the head before the first one. What exceeds a
-        Content-Length is cut and reported to the error handler.
+        Content-Length is cut and reported to the error handler. A response to HEAD, a 204 and a 304 are
+        complete with their head: the parts are dropped.
 
-        Raises AlreadyAnswered; ConnectionGone if the client has left; and InvalidResponse for what cannot be
-        sent, after which nothing was.
+        Raises AlreadyAnswered; ConnectionGone if the client has left, or 50 ms after a head without a body: so a
+        stream ends; and InvalidResponse for what cannot be sent, after which nothing was.
         """
     def flush(self, wait: bool = False) -> bool:
         """Sends what was written now, not only when the handler returns. Returns False if some of it has to

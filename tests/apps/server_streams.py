@@ -26,13 +26,30 @@ class Producer(Session):
         response.content = PIECE
         self.kernel.post("HTTPD", "STREAM", response)
 
+    @event
+    def start_paced(self, request, response, pattern):
+        response.stream("PRODUCER", "paced", True)
+        self.paced(response)
+
+    @event
+    def paced(self, response):
+        """Sets its own pace, until the client has left."""
+        response.content = PIECE
+        if self.kernel.call("HTTPD", "STREAM", response):
+            self.delay("paced", 0.01, response)
+        else:
+            made["ended"].append("closed")
+
 
 kernel = Kernel()
 kernel.add(Producer())
 server = HTTPServer(
     kernel,
     error_handler=lambda text, ip: made["ended"].append(text),
-    handlers=[{"dir": "^/event", "session": "PRODUCER", "event": "start"}],
+    handlers=[
+        {"dir": "^/event", "session": "PRODUCER", "event": "start"},
+        {"dir": "^/paced", "session": "PRODUCER", "event": "start_paced"},
+    ],
 )
 
 
@@ -96,6 +113,24 @@ async def writes_on(request, response):
         response.write("second")
     finally:
         made["ended"].append("closed")
+
+
+@server.handle("^/loops")
+async def loops(response):
+    try:
+        while True:
+            response.write(PIECE)
+            await asyncio.sleep(0.01)
+    finally:
+        made["ended"].append("closed")
+
+
+@server.handle("^/parts")
+def parts(response):
+    for piece in "one", "two", "three":
+        response.write(piece)
+    response.done()
+    made["ended"].append("done")
 
 
 @server.handle("^/vanish")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from support.apps import APPS
+from support.responses import read_response
 from support.server import Serve, Server
 from support.waiting import DEADLINE_S, wait_until
 
@@ -126,6 +127,22 @@ def test_a_stream_that_is_dropped_ends_and_names_its_handler(server: Server) -> 
     received = server.raw(b"GET /forget HTTP/1.1\r\nHost: a\r\n\r\n")
     assert received.endswith(b"\r\n5\r\npiece\r\n")
     server.wait_log("handler function.forget dropped its response before it was complete")
+
+
+@pytest.mark.parametrize("path", ["/generator", "/async_generator", "/loops", "/paced", "/parts", "/event"])
+def test_a_response_to_head_is_complete_with_its_head_and_ends_a_stream(server: Server, path: str) -> None:
+    with server.connect() as sock:
+        sock.sendall(f"HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += sock.recv(65536)
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        sock.sendall(b"GET /made HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert read_response(sock)[0] == 200
+    wait_until(lambda: made(server)["ended"], "the end of the stream")
+    assert made(server)["ended"] == ["done" if path == "/parts" else "closed"]
+    assert made(server)["pieces"] <= 1
+    assert server.log == ""
 
 
 def test_many_streams_share_one_process(server: Server) -> None:

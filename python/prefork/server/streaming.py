@@ -37,20 +37,17 @@ class EventStreams:
     def send_content(self, response: Response) -> bool:
         """Sends the response's content as one part of its stream. False: the client has left.
 
-        When the part has left the process, the event is posted; not if `dont_flush` was given. A response
-        that has no body ends instead.
+        When the part has left the process, the event is posted; not if `dont_flush` was given, and not if the
+        response has no body: it is complete then.
         """
         try:
             response.write()
         except ConnectionGone:
             return False  # the error hook was called when the connection closed
-        if response.streams is not None and not response.streams[2]:
-            if response.bodiless:
-                response.done()
-            else:
-                part = NextPart(self, response)
-                if response.when_drained(part) and not isinstance(part.target, str):
-                    self._awaited.add(part)
+        if response.streams is not None and not response.streams[2] and not response.bodiless:
+            part = NextPart(self, response)
+            if response.when_drained(part) and not isinstance(part.target, str):
+                self._awaited.add(part)
         return True
 
     def refers_to(self, session: Session) -> bool:
@@ -116,7 +113,8 @@ async def pump(response: Response, parts: Parts) -> None:
 async def _send(response: Response, part: Any) -> None:
     if part:
         response.write(part)
-        await _drained(response)
+        if not response.bodiless:
+            await _drained(response)
 
 
 async def _drained(response: Response) -> None:

@@ -10,7 +10,6 @@
 use crate::asgi::awaitable::{Awaitable, Next, Source};
 use crate::asgi::messages::{self, Sent};
 use crate::asgi::waiting::{self, Side, Wait, Waiting, client_left};
-use crate::errors::ConnectionGone;
 use crate::events::fields::Fields;
 use crate::events::file_part::PyFilePart;
 use crate::events::headers::Headers;
@@ -25,12 +24,6 @@ use pyo3::types::{PyBytes, PyDict};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
-/// How long the parts of a body that is not sent are dropped: frameworks send a
-/// whole body in parts, and not all of them end their request well after an
-/// error of `send`. What takes longer is a stream.
-const WHOLE_BODY: Duration = Duration::from_millis(50);
 
 /// The rest of the request body.
 enum Unread {
@@ -55,9 +48,7 @@ enum Stage {
     Trailing,
     /// The response is complete with its head, as one to HEAD, and the
     /// application has not ended it.
-    Bodiless {
-        since: Instant,
-    },
+    Bodiless,
     Complete,
     /// The client has left, or the engine has responded.
     Gone,
@@ -70,7 +61,7 @@ impl Stage {
             Stage::Owed => "http.response.start",
             Stage::Begun { .. } | Stage::Streaming { .. } => "http.response.body",
             Stage::Trailing => "http.response.trailers",
-            Stage::Bodiless { .. } => "http.response.body or http.response.trailers",
+            Stage::Bodiless => "http.response.body or http.response.trailers",
             Stage::Complete | Stage::Gone => "nothing more: the response is complete",
         }
     }
@@ -120,10 +111,7 @@ impl HttpExchange {
     /// Whether nothing is owed: the response is complete, or the client gone.
     #[getter]
     pub(crate) fn over(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::Bodiless { .. } | Stage::Complete | Stage::Gone
-        )
+        matches!(self.stage, Stage::Bodiless | Stage::Complete | Stage::Gone)
     }
 
     /// Whether the client left before its response was complete.
@@ -189,13 +177,12 @@ impl HttpExchange {
                 Self::path(slf, &message.path()?)?;
             }
             ("http.response.trailers", Stage::Trailing) => Self::trail(slf, message)?,
-            ("http.response.body", Stage::Bodiless { since }) => {
-                if message.flag(intern!(py, "more_body"))? && since.elapsed() > WHOLE_BODY {
-                    slf.borrow_mut().stage = Stage::Gone;
-                    return Err(needs_no_body());
+            ("http.response.body", Stage::Bodiless) => {
+                if message.flag(intern!(py, "more_body"))? {
+                    slf.borrow_mut().drop_part(py)?;
                 }
             }
-            ("http.response.trailers", Stage::Bodiless { .. }) => {}
+            ("http.response.trailers", Stage::Bodiless) => {}
             (kind, _) => return Err(slf.borrow_mut().refuse(kind)),
         }
         Awaitable::done(py)
@@ -305,10 +292,9 @@ impl HttpExchange {
             Self::complete(slf, &response)?;
             return Awaitable::done(py);
         }
-        if response.borrow().bodiless() {
-            Self::complete(slf, &response)?;
-            let since = Instant::now();
-            slf.borrow_mut().stage = Stage::Bodiless { since };
+        if Response::end_with_head(&response)? {
+            slf.borrow_mut().stage = Stage::Bodiless;
+            waiting::release(slf)?;
             return Awaitable::done(py);
         }
         let former = std::mem::replace(
@@ -365,10 +351,6 @@ impl HttpExchange {
     }
 }
 
-fn needs_no_body() -> PyErr {
-    ConnectionGone::new_err("the response has no body: it is complete with its head")
-}
-
 // ---- what happens to it --------------------------------------------------------
 
 impl HttpExchange {
@@ -405,6 +387,16 @@ impl HttpExchange {
             false => Unread::More,
         };
         Some(part)
+    }
+
+    /// Drops a part of a body that is not sent. Raises ConnectionGone if it is
+    /// one of a stream.
+    fn drop_part(&mut self, py: Python<'_>) -> PyResult<()> {
+        let dropped = self.waiting.response.borrow_mut(py).drop_part();
+        if dropped.is_err() {
+            self.stage = Stage::Gone;
+        }
+        dropped
     }
 
     /// Whether the server drains and the application streams, with nothing left

@@ -21,12 +21,23 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the parts of a body that is not sent are dropped: frameworks write a
+/// whole body in parts, and not all of them end their request well after an
+/// error. What takes longer is a stream.
+const WHOLE_BODY: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Waiting,
     /// The head is sent, the body is not complete.
     Streaming,
+    /// Complete with its head, because it has no body. The application may
+    /// still write one.
+    HeadOnly {
+        since: Instant,
+    },
     /// Complete, closed, or sent by the engine.
     Answered,
 }
@@ -168,7 +179,7 @@ impl Response {
     /// Whether it is complete, its connection closed, or the client gone.
     #[getter]
     fn answered(&self) -> bool {
-        self.state == State::Answered
+        self.is_over()
     }
 
     /// Whether the client waits for it: it is not complete, and the client has
@@ -208,14 +219,23 @@ impl Response {
 
     /// Sends a part of the body, by default `content`, and the head before the
     /// first one. What exceeds a Content-Length is cut and reported to the
-    /// error handler.
+    /// error handler. A response to HEAD, a 204 and a 304 are complete with
+    /// their head: the parts are dropped.
     ///
-    /// Raises AlreadyAnswered; ConnectionGone if the client has left; and
-    /// InvalidResponse for what cannot be sent, after which nothing was.
-    #[pyo3(signature = (data=None))]
-    pub(crate) fn write(slf: &Bound<'_, Self>, data: Option<Py<PyAny>>) -> PyResult<()> {
-        let surplus = slf.borrow_mut().write_part(slf.py(), data)?;
-        Self::report_length(slf, surplus)
+    /// Raises AlreadyAnswered; ConnectionGone if the client has left, or 50 ms
+    /// after a head without a body: so a stream ends; and InvalidResponse for
+    /// what cannot be sent, after which nothing was.
+    #[pyo3(name = "write", signature = (data=None))]
+    fn write_or_drop(slf: &Bound<'_, Self>, data: Option<Py<PyAny>>) -> PyResult<()> {
+        let state = slf.borrow().state;
+        if let State::HeadOnly { .. } = state {
+            return slf.borrow_mut().drop_part();
+        }
+        Self::write(slf, data)?;
+        if state == State::Waiting {
+            Self::end_with_head(slf)?;
+        }
+        Ok(())
     }
 
     /// Sends what was written now, not only when the handler returns. Returns
@@ -274,6 +294,10 @@ impl Response {
             let result = match response.state {
                 State::Waiting => response.respond(py),
                 State::Streaming => response.finish(),
+                State::HeadOnly { .. } => {
+                    response.state = State::Answered;
+                    return Ok(true);
+                }
                 State::Answered if response.has_client() => {
                     return Err(response.already_answered());
                 }
@@ -327,10 +351,11 @@ impl Response {
     fn abort(slf: &Bound<'_, Self>) {
         let (core, exchange) = {
             let mut response = slf.borrow_mut();
-            if response.state == State::Answered {
+            let is_over = response.is_over();
+            response.state = State::Answered;
+            if is_over {
                 return;
             }
-            response.state = State::Answered;
             (Arc::clone(response.core()), response.client.exchange)
         };
         drop(core.forget_request(exchange));
@@ -357,8 +382,7 @@ impl Response {
     fn when_gone(slf: &Bound<'_, Self>, callback: Py<PyAny>) -> bool {
         let can_leave = |response: &Response| {
             let mut engine = response.core().engine();
-            response.state != State::Answered
-                && engine.exchange(response.client.exchange).want_gone(true)
+            !response.is_over() && engine.exchange(response.client.exchange).want_gone(true)
         };
         Self::register(slf, can_leave, |pending| &mut pending.gone, callback)
     }
@@ -378,13 +402,8 @@ impl Response {
     /// Whether its head is sent and no body may follow, as in a response to
     /// HEAD, 204 and 304 (RFC 9112, section 6.3): what is written is dropped.
     #[getter]
-    pub(crate) fn bodiless(&self) -> bool {
-        self.state == State::Streaming
-            && self
-                .core()
-                .engine()
-                .exchange(self.client.exchange)
-                .is_bodiless()
+    fn bodiless(&self) -> bool {
+        matches!(self.state, State::HeadOnly { .. })
     }
 
     /// Bytes that were written and have not left the process.
@@ -397,7 +416,7 @@ impl Response {
         let state = match self.state {
             State::Waiting => "unanswered",
             State::Streaming => "streaming",
-            State::Answered => "answered",
+            State::HeadOnly { .. } | State::Answered => "answered",
         };
         format!("<Response {} to {}, {state}>", self.code, self.client.peer)
     }
@@ -421,6 +440,48 @@ impl Response {
 // ---- sending -------------------------------------------------------------------
 
 impl Response {
+    /// As `write()`, for a response that is no stream or whose end the caller
+    /// knows.
+    pub(crate) fn write(slf: &Bound<'_, Self>, data: Option<Py<PyAny>>) -> PyResult<()> {
+        let surplus = slf.borrow_mut().write_part(slf.py(), data)?;
+        Self::report_length(slf, surplus)
+    }
+
+    /// Completes a response that has no body, after its head. Returns whether
+    /// it is one.
+    pub(crate) fn end_with_head(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let is_bodiless = {
+            let response = slf.borrow();
+            let mut engine = response.core().engine();
+            response.state == State::Streaming
+                && engine.exchange(response.client.exchange).is_bodiless()
+        };
+        if is_bodiless {
+            Self::done(slf)?;
+            let since = Instant::now();
+            slf.borrow_mut().state = State::HeadOnly { since };
+        }
+        Ok(is_bodiless)
+    }
+
+    /// Drops a part of a body that is not sent. Raises ConnectionGone if it
+    /// comes too late to be a part of a whole body.
+    pub(crate) fn drop_part(&mut self) -> PyResult<()> {
+        match self.state {
+            State::HeadOnly { since } if since.elapsed() <= WHOLE_BODY => Ok(()),
+            _ => {
+                self.state = State::Answered;
+                let text = "the response has no body: it is complete with its head";
+                Err(ConnectionGone::new_err(text))
+            }
+        }
+    }
+
+    /// Whether nothing is owed.
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::HeadOnly { .. } | State::Answered)
+    }
+
     /// Sends head and content. Returns by how much the content differs from its
     /// Content-Length.
     fn respond(&mut self, py: Python<'_>) -> PyResult<i64> {
@@ -442,7 +503,7 @@ impl Response {
             result.map_err(|error| self.not_sent(error))?;
             self.state = State::Streaming;
         }
-        if self.state == State::Answered {
+        if self.is_over() {
             return Err(match self.has_client() {
                 true => self.already_answered(),
                 false => self.not_sent(LocalError::Closed),
@@ -587,7 +648,7 @@ impl Response {
 
     /// Passes the response to the engine's turn, unless it was sent.
     pub(crate) fn leave_unanswered(&mut self) {
-        if self.state == State::Answered {
+        if self.is_over() {
             return;
         }
         let unanswered = Unanswered {
