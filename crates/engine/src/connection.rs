@@ -124,6 +124,11 @@ impl Connection {
                     // While a body is received, the time does not count for the
                     // application.
                     http1.exchange.given_ms = cx.clock.now_ms;
+                    if http1.is_pulled() {
+                        if let Err(how) = link.receive_more(cx) {
+                            return self.peer_ended(how);
+                        }
+                    }
                 }
                 Progress::Wait
             }

@@ -16,6 +16,9 @@ use std::collections::VecDeque;
 /// next.
 const HEADS_PER_TURN: u32 = 32;
 
+/// The size of the input up to which its memory is kept.
+const KEPT_BYTES: usize = 128 * 1024;
+
 /// The input of the current connection, and how much of it is parsed.
 #[derive(Default)]
 pub(crate) struct Work {
@@ -30,6 +33,9 @@ impl Work {
     pub(crate) fn begin(&mut self) {
         self.heads_left = HEADS_PER_TURN;
         self.at = 0;
+        if self.bytes.capacity() > KEPT_BYTES && self.bytes.len() < KEPT_BYTES {
+            self.bytes = Vec::new(); // it was so large for a body
+        }
         self.bytes.clear();
     }
 
@@ -131,6 +137,28 @@ impl Context {
     fn count(&mut self, change: (Phase, Phase), request: Option<(&[u8], &[u8])>) {
         if self.load.changed(change, request, self.clock.now_ns) {
             self.events.push_back(Event::RequestLimitReached);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_large_input_is_kept_while_it_is_used() {
+        let mut work = Work::default();
+        for (used, is_kept) in [
+            (2 * KEPT_BYTES, true),
+            (2 * KEPT_BYTES, true),
+            (100, false),
+            (100, true),
+        ] {
+            work.bytes.resize(used, 0);
+            let before = work.bytes.capacity();
+            work.begin();
+            assert!(work.bytes.is_empty());
+            assert_eq!(work.bytes.capacity() == before, is_kept, "{used}");
         }
     }
 }

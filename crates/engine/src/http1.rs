@@ -62,6 +62,12 @@ impl Http1 {
         }
     }
 
+    /// Whether the application waits for a part of the body.
+    #[inline]
+    pub(crate) fn is_pulled(&self) -> bool {
+        self.exchange.body.is_wanted() && self.exchange.phase().is_in_flight()
+    }
+
     /// What the epoll set should report of the peer. `blocked`: output waits
     /// for it to read. A reset is reported in any case.
     #[inline]

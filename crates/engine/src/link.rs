@@ -17,6 +17,9 @@ use std::ffi::c_int;
 use std::sync::Arc;
 
 const RECEIVE_BYTES: usize = 64 * 1024;
+/// An application that reads a body gets so much of it at once, if it is there:
+/// each part costs it a turn of its loop, and often a call in a thread.
+const PART_BYTES: usize = 512 * 1024;
 
 /// The stage of a connection on its way to being closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,6 +250,23 @@ impl Link {
             .map_err(reason)?;
         cx.load.counters.bytes_out += sent as u64;
         self.file = FileTurn::Tried { progress: sent > 0 };
+        Ok(())
+    }
+
+    /// Reads on after [`Link::receive`], until the socket is empty or there is a large
+    /// part of a body. An end of the peer is found again later, after what it sent.
+    ///
+    /// # Errors
+    /// The peer reset the connection.
+    pub(crate) fn receive_more(&mut self, cx: &mut Context) -> Result<(), PeerEnd> {
+        while self.unread && cx.work.bytes.len() < PART_BYTES {
+            match self.receive(cx) {
+                Ok(0) => self.unread = false,
+                Ok(_) => {}
+                Err(PeerEnd::Closed) => break,
+                Err(PeerEnd::Reset) => return Err(PeerEnd::Reset),
+            }
+        }
         Ok(())
     }
 

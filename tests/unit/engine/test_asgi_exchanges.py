@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -159,6 +161,23 @@ def test_a_reader_that_is_cancelled_before_it_runs_takes_nothing(
         reader = loop.create_task(exchange.receive())
         there.turn_until(lambda: turn(loop) or reader.done())
         assert reader.result() == {"type": "http.request", "body": b"def", "more_body": False}
+
+
+def test_a_body_comes_in_large_parts_if_they_are_there(loop: asyncio.AbstractEventLoop) -> None:
+    exchanges: list[HTTPExchange] = []
+    service = Service(lambda *call: exchanges.append(HTTPExchange(*call, loop.create_future)))
+    service.pulls_bodies = True
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    with closing(LocalEngine(service=service, listener=listener)) as there:
+        client = there.connect(raw_request("/", f"Content-Length: {1 << 20}", method="POST"))
+        there.turn_until(lambda: exchanges)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        client.setblocking(False)
+        client.send(bytes(1 << 20))
+        reader: asyncio.Task[Any] = loop.create_task(exchanges[0].receive())
+        there.turn_until(lambda: turn(loop) or reader.done())
+        assert 128 << 10 < len(reader.result()["body"]) < 640 << 10
 
 
 def test_two_readers_get_a_message_each_in_their_order(
