@@ -95,6 +95,27 @@ def test_a_bomb_is_closed_before_it_is_inflated(server: Server) -> None:
     assert int(server.get("/")) < memory + 64 * MIB
 
 
+@lives_on
+@pytest.mark.parametrize("breach", ["bad UTF-8", "reserved opcode"])
+def test_messages_before_a_breach_in_one_read_get_their_responses(server: Server, breach: str) -> None:
+    said, code = BREACHES[breach]
+    with RawSocket(server) as client:
+        client.send(frame(TEXT, b"one") + frame(TEXT, b"two") + said + frame(TEXT, b"not read"))
+        assert [client.receive().payload for _ in range(2)] == [b"one", b"two"]
+        assert client.receive().code == code
+        client.send(frame(CLOSE, code.to_bytes(2, "big")))
+        assert client.is_over()
+
+
+@lives_on
+def test_a_breach_does_not_wait_for_an_application_that_does_not_read(server: Server) -> None:
+    with RawSocket(server, "/sleep") as client:
+        client.send(frame(BINARY, b"x") + frame(3))
+        assert client.receive().code == 1002
+    server.get("/go")
+    server.wait_log("read 1 messages of 1 bytes, then 1002")
+
+
 # --- peers that vanish -----------------------------------------------------------------------------------
 
 
@@ -239,3 +260,52 @@ def test_many_empty_messages_stop_a_client_too(serve: Serve) -> None:
         client.send(frame(BINARY) * 20_000 + frame(CLOSE, b"\x03\xe8"))
         server.get("/go")
         server.wait_log("read 20000 messages of 0 bytes, then 1000")
+
+
+def test_messages_that_wait_unread_share_one_limit(serve: Serve) -> None:
+    server = serve(WEBSOCKET_APP, "--workers", "1")
+    memory = int(server.get("/"))
+    message = frame(BINARY, bytes(3 * MIB))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(RawSocket(server, "/sleep")) for _ in range(40)]
+        left = dict.fromkeys(clients, message)
+        for client in clients:
+            client.sock.settimeout(0.05)
+
+        def send() -> int:
+            """Sends what the server takes."""
+            sent = 0
+            for client in left:
+                with contextlib.suppress(TimeoutError):
+                    while left[client]:
+                        count = client.sock.send(left[client][: 256 << 10])
+                        left[client] = left[client][count:]
+                        sent += count
+            return sent
+
+        while send():
+            pass
+        assert any(left.values())
+        assert int(server.get("/")) < memory + 64 * MIB
+        server.get("/go")
+        wait_until(lambda: send() == 0 and not any(left.values()), "all messages to be taken")
+        for client in clients:
+            client.send(frame(CLOSE, b"\x03\xe8"))
+        wait_until(lambda: server.log.count("read 1 messages of 3145728 bytes") == 40, "all to be read")
+        assert int(server.get("/")) < memory + 64 * MIB
+
+
+def test_a_client_whose_application_waits_is_read_although_others_are_not(serve: Serve) -> None:
+    server = serve(WEBSOCKET_APP, "--workers", "1")
+    with contextlib.ExitStack() as stack:
+        deaf = [stack.enter_context(RawSocket(server, "/sleep")) for _ in range(30)]
+        for client in deaf:
+            client.sock.settimeout(0.05)
+            with contextlib.suppress(TimeoutError):
+                client.sock.sendall(frame(BINARY, bytes(3 * MIB)))
+        echo = stack.enter_context(RawSocket(server))
+        for _ in range(3):
+            echo.send(frame(BINARY, bytes(2 * MIB)))
+            received = 0
+            while received < 2 * MIB:
+                received += len(echo.receive().payload)

@@ -15,8 +15,10 @@ use crate::exchange::{ConnectionId, ExchangeId};
 use crate::peer::Peer;
 use crate::request_body::BodyPart;
 use crate::settings::WebSocketSettings;
+use crate::unread::Unread;
 use prefork_wire::websocket::{CloseCode, Opening};
 use prefork_wire::{Length, RemoteError, Status};
+use std::sync::Arc;
 
 /// A request and its response, as the application uses them:
 /// [`crate::Reactor::exchange`].
@@ -212,7 +214,7 @@ impl ExchangeHandle<'_> {
     /// Withdraws [`ExchangeHandle::pull`]. What has come of the body stays, and
     /// the client may take its time.
     pub fn hold_body(&mut self) {
-        if let Ok((connection, cx, stream)) = self.open() {
+        if let Ok((connection, cx, stream)) = self.open_now() {
             connection.hold_body(cx, stream);
             self.core.schedule(self.key());
         }
@@ -224,7 +226,7 @@ impl ExchangeHandle<'_> {
 impl ExchangeHandle<'_> {
     /// Sends 101. From then on the exchange is a WebSocket:
     /// [`crate::Event::Message`] brings each message, [`crate::Event::Ended`]
-    /// the end.
+    /// the end. Returns what says how much of them waits.
     ///
     /// # Errors
     /// [`LocalError`]; after `Invalid` the request still waits for its response.
@@ -234,15 +236,15 @@ impl ExchangeHandle<'_> {
         subprotocol: Option<&[u8]>,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
         settings: WebSocketSettings,
-    ) -> Result<(), LocalError> {
+    ) -> Result<Arc<Unread>, LocalError> {
         let (connection, cx, stream) = self.open_now()?;
-        connection.upgrade(cx, stream, opening, subprotocol, headers, settings)?;
+        let unread = connection.upgrade(cx, stream, opening, subprotocol, headers, settings)?;
         let listener = connection.link.listener;
         if self.core.acceptor.is_draining(listener) {
             self.core.drain_connection(self.key());
         }
         self.core.schedule(self.key());
-        Ok(())
+        Ok(unread)
     }
 
     /// Sends a message: a text, which must be UTF-8, or binary. Returns how
@@ -269,15 +271,13 @@ impl ExchangeHandle<'_> {
         Ok(())
     }
 
-    /// Pauses reading (`true`), or resumes it. While paused, messages stay with
-    /// the peer, and no Pong is expected.
-    pub fn pause(&mut self, yes: bool) {
-        if let Ok(connection) = self.core.connections.find_mut(self.id.connection) {
-            connection.pause(self.id.stream, yes);
-            if !yes {
-                self.core.schedule(self.key());
-            }
+    /// Reads on after [`crate::Held::release`] or [`Unread::want`]: this connection, and
+    /// all WebSockets if they were stopped.
+    pub fn resume_reading(&mut self) {
+        if self.find().is_ok() {
+            self.core.schedule(self.key());
         }
+        self.core.resume_websockets();
     }
 }
 

@@ -302,6 +302,10 @@ impl Connection {
         }
     }
 
+    pub(crate) fn is_websocket(&self) -> bool {
+        matches!(&self.protocol, Protocol::WebSocket(_))
+    }
+
     /// Whether no exchange is open. The head of the next one may be incomplete.
     #[inline]
     fn has_no_exchange(&self) -> bool {

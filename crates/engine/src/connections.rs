@@ -106,6 +106,11 @@ impl Connections {
         self.keys().filter(is_its).collect()
     }
 
+    pub(crate) fn keys_of_websockets(&self) -> Vec<u32> {
+        let is_one = |key: &u32| self.get(*key).is_some_and(Connection::is_websocket);
+        self.keys().filter(is_one).collect()
+    }
+
     /// Schedules a connection for the next turn. False: it is scheduled
     /// already.
     #[inline]

@@ -10,7 +10,9 @@ use crate::event::Event;
 use crate::exchange::Exchange;
 use crate::load::Load;
 use crate::phase::{Phase, Step};
+use crate::unread::UnreadOfAll;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// How many requests of one client are read in a turn. The others wait for the
 /// next.
@@ -85,6 +87,8 @@ pub(crate) struct Context {
     pub(crate) load: Load,
     pub(crate) events: VecDeque<Event>,
     pub(crate) work: Work,
+    /// The messages of all WebSockets that their applications have not read.
+    pub(crate) unread: Arc<UnreadOfAll>,
 }
 
 impl Context {
@@ -95,6 +99,7 @@ impl Context {
             load: Load::default(),
             events: VecDeque::new(),
             work: Work::default(),
+            unread: Arc::default(),
         }
     }
 

@@ -230,6 +230,16 @@ impl Core {
         }
     }
 
+    /// Reads WebSockets again after there were too many unread messages.
+    #[inline]
+    pub(crate) fn resume_websockets(&mut self) {
+        if self.cx.unread.take_resumed() {
+            for key in self.connections.keys_of_websockets() {
+                self.schedule(key);
+            }
+        }
+    }
+
     pub(crate) fn set_interest(&mut self, key: u32, interest: EventFlags) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;

@@ -5,6 +5,7 @@ use crate::disk::DiskTask;
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::peer::Peer;
 use crate::request_body::BodyPart;
+use crate::unread::Held;
 use prefork_wire::websocket::Message;
 use prefork_wire::{Head, RemoteError};
 use std::io;
@@ -55,6 +56,8 @@ pub enum Event {
     Message {
         exchange: ExchangeId,
         message: Message,
+        /// Dropped when the application has taken the message.
+        held: Held,
     },
     /// A WebSocket has ended: no message follows, and none can be sent.
     Ended(Ended),

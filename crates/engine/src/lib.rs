@@ -82,6 +82,7 @@ mod settings;
 mod timers;
 mod transport;
 mod turn;
+mod unread;
 mod websocket;
 
 pub use application::{ConnectionHandle, ExchangeHandle};
@@ -102,3 +103,4 @@ pub use progress::HIGH_WATER;
 pub use reactor::Reactor;
 pub use request_body::BodyPart;
 pub use settings::{ListenerSettings, WebSocketSettings};
+pub use unread::{Held, Unread};

@@ -135,6 +135,7 @@ impl Reactor {
     /// Begins a wait. Returns its longest duration in milliseconds; `None`: no
     /// limit.
     pub fn prepare(&mut self) -> Option<u64> {
+        self.core.resume_websockets();
         let core = &self.core;
         let is_due = !core.cx.events.is_empty() || core.connections.any_scheduled();
         if is_due || core.may_end_waiting() || core.broken.is_some() {

@@ -16,14 +16,19 @@ use crate::output::COPY_LIMIT;
 use crate::phase::{Phase, Step};
 use crate::progress::{HIGH_WATER, Progress, READING};
 use crate::settings::WebSocketSettings;
+use crate::unread::Unread;
 use prefork_wire::websocket::{
     CloseCode, Deflater, Incoming, MessageDecoder, Opcode, Opening, RemoteError, write_close,
     write_frame_head, write_ping, write_pong,
 };
 use rustix::event::epoll::EventFlags;
+use std::sync::Arc;
 
 /// How long the peer may take for its Close after ours.
 const CLOSE_MS: u64 = 5_000;
+/// How long the application may take for the messages before an error of the peer: it may respond to
+/// them before the WebSocket is closed.
+const FAULT_MS: u64 = 1_000;
 /// RFC 6455, section 7.4.1: the connection was lost without a Close.
 const ABNORMAL_CLOSURE: u16 = 1006;
 
@@ -32,8 +37,14 @@ pub(crate) struct WebSocket {
     decoder: MessageDecoder,
     deflater: Option<Deflater>,
     settings: WebSocketSettings,
-    /// The application has too many unread messages: no more are read.
-    paused: bool,
+    /// Says whether messages are read.
+    unread: Arc<Unread>,
+    /// Reading was stopped since the last frame. A Pong may be among what was not read.
+    was_stopped: bool,
+    /// An error of the peer, and until when the application may read the messages before it.
+    fault: Option<(RemoteError, u64)>,
+    /// The application got a message.
+    has_given: bool,
     next_ping_ms: u64,
     /// When the last Ping was sent, if no frame has come since.
     pinged_ms: Option<u64>,
@@ -56,6 +67,7 @@ impl WebSocket {
         exchange: Exchange,
         opening: &Opening,
         settings: WebSocketSettings,
+        unread: Arc<Unread>,
         now_ms: u64,
     ) -> Self {
         WebSocket {
@@ -64,7 +76,10 @@ impl WebSocket {
             deflater: opening.deflate().map(Deflater::new),
             next_ping_ms: next_ping_ms(&settings, now_ms),
             settings,
-            paused: false,
+            unread,
+            was_stopped: false,
+            fault: None,
+            has_given: false,
             pinged_ms: None,
             closes_until_ms: NEVER,
         }
@@ -80,17 +95,22 @@ impl WebSocket {
     /// Reads the current input.
     pub(crate) fn read(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
         loop {
+            if let Some((error, _)) = self.fault {
+                return self.fault_follows(link, cx, error);
+            }
             if !self.reads() {
+                self.was_stopped = true;
                 return Progress::Wait;
             }
             let (consumed, incoming) = match self.decoder.decode(cx.work.unparsed()) {
                 Ok(decoded) => decoded,
-                Err(error) => return self.fail(link, cx, error),
+                Err(error) => return self.fault_follows(link, cx, error),
             };
             cx.work.consume(consumed);
-            if consumed > 0 {
+            if std::mem::take(&mut self.was_stopped) || consumed > 0 {
                 self.pinged_ms = None;
             }
+            self.unread.set_partial(self.decoder.buffered());
             let Some(incoming) = incoming else {
                 return Progress::Wait;
             };
@@ -103,10 +123,14 @@ impl WebSocket {
     /// Handles one frame or message. `None`: read the next one.
     fn react(&mut self, link: &mut Link, cx: &mut Context, incoming: Incoming) -> Option<Progress> {
         match incoming {
-            Incoming::Message(message) if self.is_open() => Some(Progress::Event(Event::Message {
-                exchange: ExchangeId::only(link.id),
-                message,
-            })),
+            Incoming::Message(message) if self.is_open() => {
+                self.has_given = true;
+                Some(Progress::Event(Event::Message {
+                    exchange: ExchangeId::only(link.id),
+                    held: self.unread.hold(message.len()),
+                    message,
+                }))
+            }
             // A peer that does not read gets no Pongs: they would fill the
             // memory.
             Incoming::Ping(payload) if self.is_open() && link.output.pending() < HIGH_WATER => {
@@ -130,6 +154,19 @@ impl WebSocket {
             }
             Incoming::Message(_) | Incoming::Ping(_) | Incoming::Pong => None,
         }
+    }
+
+    /// The peer broke the protocol. If the application has messages from before, it may read them first.
+    fn fault_follows(&mut self, link: &mut Link, cx: &mut Context, error: RemoteError) -> Progress {
+        let now_ms = cx.clock.now_ms;
+        let (_, until_ms) = *self.fault.get_or_insert((error, now_ms + FAULT_MS));
+        let is_settled = !self.has_given || self.unread.is_wanted();
+        if is_settled || !self.is_open() || now_ms >= until_ms {
+            return self.fail(link, cx, error);
+        }
+        self.unread.set_faulty();
+        link.unread |= cx.work.discard();
+        Progress::Wait
     }
 
     /// The peer broke the protocol: nothing more is read.
@@ -157,6 +194,7 @@ impl WebSocket {
         if !self.is_open() {
             return Progress::Wait;
         }
+        self.unread.set_partial(0);
         self.exchange.wants_drained = false;
         cx.must_advance(&mut self.exchange, Step::End);
         Progress::Event(Event::Ended(Ended {
@@ -195,7 +233,7 @@ impl WebSocket {
 impl WebSocket {
     /// Whether input is read now.
     pub(crate) fn reads(&self) -> bool {
-        !(self.paused && self.is_open())
+        self.unread.may_be_read() || !self.is_open()
     }
 
     /// What the epoll set should report of the peer. A peer that reads slowly
@@ -212,6 +250,9 @@ impl WebSocket {
             (false, _) => Wait::Close {
                 until_ms: self.closes_until_ms,
             },
+            (true, _) if self.fault.is_some() => Wait::Frame {
+                due_ms: self.fault.map_or(NEVER, |(_, until_ms)| until_ms),
+            },
             (true, Some(pinged_ms)) => Wait::Frame {
                 due_ms: pinged_ms.saturating_add(self.settings.ping_timeout_ms),
             },
@@ -223,17 +264,19 @@ impl WebSocket {
 
     /// Sends a Ping, or closes the connection if the last one got no Pong.
     pub(crate) fn ping(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
-        // While paused, a Pong would not be read.
-        if self.pinged_ms.is_some() && !self.paused {
+        if let Some((error, _)) = self.fault {
+            return self.fail(link, cx, error);
+        }
+        // While reading is stopped, a Pong would not be read.
+        let reads = self.reads() && !self.was_stopped;
+        if self.pinged_ms.is_some() && reads {
             return Progress::Close(Some("the client did not respond to a ping in time"));
         }
         if let Some(deflater) = &mut self.deflater {
             deflater.release_idle();
         }
         self.next_ping_ms = next_ping_ms(&self.settings, cx.clock.now_ms);
-        if !self.paused {
-            self.pinged_ms = Some(cx.clock.now_ms);
-        }
+        self.pinged_ms = reads.then_some(cx.clock.now_ms);
         link.output.append(&mut cx.buffers, write_ping);
         Progress::Wait
     }
@@ -299,12 +342,6 @@ impl WebSocket {
             cx.events.push_back(event);
         }
         Ok(())
-    }
-
-    /// While paused, messages stay with the peer, and no Pong is expected.
-    pub(crate) fn pause(&mut self, yes: bool) {
-        self.paused = yes;
-        self.pinged_ms = None;
     }
 }
 

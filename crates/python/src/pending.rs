@@ -6,7 +6,7 @@
 //! freeing a Python object may run Python. Knows no class of the objects that
 //! wait: they are above it, and are [`Observer`]s here.
 
-use prefork_engine::{BodyPart, ConnectionId, ExchangeId};
+use prefork_engine::{BodyPart, ConnectionId, ExchangeId, Held};
 use prefork_wire::websocket::Message;
 use pyo3::PyClass;
 use pyo3::prelude::*;
@@ -17,7 +17,7 @@ pub(crate) enum Notice {
     /// The requested part of the request body.
     BodyPart(BodyPart),
     /// A message from the peer of a WebSocket.
-    Message(Message),
+    Message(Message, Held),
     /// A WebSocket has ended, with this code (RFC 6455, section 7.4) and reason.
     Ended { code: u16, reason: String },
     /// All queued output is sent.

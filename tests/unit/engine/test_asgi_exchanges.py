@@ -165,7 +165,11 @@ def test_a_reader_that_is_cancelled_before_it_runs_takes_nothing(
 
 def test_a_body_comes_in_large_parts_if_they_are_there(loop: asyncio.AbstractEventLoop) -> None:
     exchanges: list[HTTPExchange] = []
-    service = Service(lambda *call: exchanges.append(HTTPExchange(*call, loop.create_future)))
+
+    def request(request: Request, response: Response) -> None:
+        exchanges.append(HTTPExchange(request, response, loop.create_future))
+
+    service = Service(request)
     service.pulls_bodies = True
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)

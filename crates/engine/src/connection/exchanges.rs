@@ -14,9 +14,11 @@ use crate::link::Link;
 use crate::phase::Step;
 use crate::request_body::BodyPart;
 use crate::settings::WebSocketSettings;
+use crate::unread::Unread;
 use crate::websocket::WebSocket;
 use prefork_wire::websocket::{CloseCode, Opening, write_switching_protocols};
 use prefork_wire::{Length, RemoteError, RequestKind, Status};
+use std::sync::Arc;
 
 impl Connection {
     /// The link and the protocol, if the exchange with that number is an HTTP/1
@@ -128,7 +130,7 @@ impl Connection {
         subprotocol: Option<&[u8]>,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
         settings: WebSocketSettings,
-    ) -> Result<(), LocalError> {
+    ) -> Result<Arc<Unread>, LocalError> {
         let date = cx.clock.date();
         let (link, http1) = self.http1(stream)?;
         http1.exchange.expects(Step::Upgrade)?;
@@ -139,9 +141,11 @@ impl Connection {
             .map_err(LocalError::Invalid)?;
         cx.advance(&mut http1.exchange, Step::Upgrade)?;
         let exchange = std::mem::take(&mut http1.exchange);
-        let websocket = WebSocket::new(exchange, opening, settings, cx.clock.now_ms);
+        let unread = Unread::new(&cx.unread);
+        let handle = Arc::clone(&unread);
+        let websocket = WebSocket::new(exchange, opening, settings, unread, cx.clock.now_ms);
         self.protocol = Protocol::WebSocket(Box::new(websocket));
-        Ok(())
+        Ok(handle)
     }
 
     pub(crate) fn send(
@@ -164,12 +168,6 @@ impl Connection {
     ) -> Result<(), LocalError> {
         let (link, websocket) = self.websocket(stream)?;
         websocket.close(link, cx, code, reason)
-    }
-
-    pub(crate) fn pause(&mut self, stream: u32, yes: bool) {
-        if let Ok((_, websocket)) = self.websocket(stream) {
-            websocket.pause(yes);
-        }
     }
 
     /// The listener drains: reports it for a response that is being sent, and closes

@@ -465,7 +465,7 @@ impl Observe for HttpExchange {
             Notice::HalfClosed | Notice::Draining => waiting::wake(this, Side::Receiving),
             Notice::Gone => Self::set_gone(this),
             // Only for a WebSocket.
-            Notice::Message(_) | Notice::Ended { .. } => Ok(()),
+            Notice::Message(..) | Notice::Ended { .. } => Ok(()),
         }
     }
 }

@@ -1,38 +1,58 @@
 //! Messages of a WebSocket that the application has not received.
 //!
-//! Always holds: above `MOST_BYTES`, reading from the peer is paused until half
-//! of that is left.
+//! Always holds: the engine knows how much waits here, and is told when it may read
+//! on. If messages are dropped instead, it finds that out in its next turn.
 
+use crate::core::Core;
+use prefork_engine::{ExchangeId, Held, Unread};
 use prefork_wire::websocket::Message;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-const MOST_BYTES: usize = 64 * 1024;
-/// The overhead of a message, so that empty messages count too.
-const MESSAGE_BYTES: usize = 64;
-
-#[derive(Default)]
 pub(crate) struct Inbox {
-    messages: VecDeque<Message>,
-    bytes: usize,
-    is_paused: bool,
+    core: Arc<Core>,
+    exchange: ExchangeId,
+    messages: VecDeque<(Message, Held)>,
+    /// Set while the WebSocket is open.
+    unread: Option<Arc<Unread>>,
 }
 
 impl Inbox {
-    /// Adds a message. True: reading must be paused now.
-    pub(crate) fn push(&mut self, message: Message) -> bool {
-        self.bytes += message.len() + MESSAGE_BYTES;
-        self.messages.push_back(message);
-        let pauses = !self.is_paused && self.bytes > MOST_BYTES;
-        self.is_paused |= pauses;
-        pauses
+    pub(crate) fn new(core: &Arc<Core>, exchange: ExchangeId) -> Self {
+        Inbox {
+            core: Arc::clone(core),
+            exchange,
+            messages: VecDeque::new(),
+            unread: None,
+        }
     }
 
-    /// Takes the oldest message. The flag: reading must be resumed now.
-    pub(crate) fn pop(&mut self) -> Option<(Message, bool)> {
-        let message = self.messages.pop_front()?;
-        self.bytes -= message.len() + MESSAGE_BYTES;
-        let resumes = self.is_paused && self.bytes <= MOST_BYTES / 2;
-        self.is_paused &= !resumes;
-        Some((message, resumes))
+    /// The WebSocket is open.
+    pub(crate) fn open(&mut self, unread: Arc<Unread>) {
+        self.unread = Some(unread);
+    }
+
+    pub(crate) fn push(&mut self, message: Message, held: Held) {
+        self.messages.push_back((message, held));
+    }
+
+    /// Takes the oldest message.
+    pub(crate) fn pop(&mut self) -> Option<Message> {
+        let (message, held) = self.messages.pop_front()?;
+        if held.release() {
+            self.resume_reading();
+        }
+        Some(message)
+    }
+
+    /// The application waits for a message, or does not any more.
+    pub(crate) fn want(&self, yes: bool) {
+        if self.unread.as_ref().is_some_and(|unread| unread.want(yes)) {
+            self.resume_reading();
+        }
+    }
+
+    fn resume_reading(&self) {
+        self.core.engine().exchange(self.exchange).resume_reading();
     }
 }

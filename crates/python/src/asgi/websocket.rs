@@ -119,14 +119,15 @@ impl WebSocketExchange {
         if !settings.deflate {
             opening.refuse_deflate();
         }
+        let waiting = Waiting::new(response, create_future);
         let exchange = WebSocketExchange {
             opening,
             settings,
             stage: Stage::Connecting,
             peer: Peer::Connected,
             is_connected: false,
-            inbox: Inbox::default(),
-            waiting: Waiting::new(response, create_future),
+            inbox: Inbox::new(&waiting.core, waiting.exchange),
+            waiting,
         };
         let exchange = Bound::new(py, exchange)?;
         if !waiting::register(&exchange) {
@@ -267,7 +268,8 @@ impl WebSocketExchange {
                     headers.fields().chain(defaults(&service, &headers)),
                     websocket.settings,
                 );
-            sent.map_err(|error| response.not_sent(error))?;
+            let unread = sent.map_err(|error| response.not_sent(error))?;
+            websocket.inbox.open(unread);
             response.set_answered();
             response.code = 101;
             websocket.stage = Stage::Open;
@@ -353,10 +355,7 @@ impl WebSocketExchange {
         if !std::mem::replace(&mut self.is_connected, true) {
             return Received::Connect;
         }
-        if let Some((message, resumes)) = self.inbox.pop() {
-            if resumes {
-                self.pause_reading(false);
-            }
+        if let Some(message) = self.inbox.pop() {
             return Received::Message(message);
         }
         match &self.peer {
@@ -374,17 +373,6 @@ impl WebSocketExchange {
         let Waiting { core, exchange, .. } = &self.waiting;
         self.stage == Stage::Connecting && core.engine().exchange(*exchange).is_half_closed()
     }
-
-    fn add_message(&mut self, message: Message) {
-        if self.inbox.push(message) {
-            self.pause_reading(true);
-        }
-    }
-
-    fn pause_reading(&self, yes: bool) {
-        let Waiting { core, exchange, .. } = &self.waiting;
-        core.engine().exchange(*exchange).pause(yes);
-    }
 }
 
 impl Source for WebSocketExchange {
@@ -396,6 +384,7 @@ impl Source for WebSocketExchange {
             Received::Message(message) => messages::receive(py, &message),
             Received::Disconnect(code, reason) => messages::websocket_disconnect(py, code, &reason),
             Received::Nothing => {
+                this.borrow().inbox.want(true);
                 return waiting::future(this, Side::Receiving).map(Next::Future);
             }
         };
@@ -403,7 +392,9 @@ impl Source for WebSocketExchange {
     }
 
     fn forget_reader(this: &Bound<'_, Self>) {
-        waiting::forget_readers(this);
+        if waiting::forget_readers(this) {
+            this.borrow().inbox.want(false);
+        }
     }
 }
 
@@ -445,8 +436,8 @@ impl Wait for WebSocketExchange {
 impl Observe for WebSocketExchange {
     fn notice(this: &Bound<'_, Self>, notice: Notice) -> PyResult<()> {
         match notice {
-            Notice::Message(message) => {
-                this.borrow_mut().add_message(message);
+            Notice::Message(message, held) => {
+                this.borrow_mut().inbox.push(message, held);
                 waiting::wake(this, Side::Receiving)
             }
             Notice::Drained => waiting::wake(this, Side::Sending),

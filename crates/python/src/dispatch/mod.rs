@@ -124,9 +124,11 @@ impl Dispatcher {
             Event::BodyPart { exchange, part } => {
                 progress::notify(py, core, exchange, Notice::BodyPart(part))
             }
-            Event::Message { exchange, message } => {
-                progress::notify(py, core, exchange, Notice::Message(message))
-            }
+            Event::Message {
+                exchange,
+                message,
+                held,
+            } => progress::notify(py, core, exchange, Notice::Message(message, held)),
             Event::Drained { exchange } => progress::drained(py, core, exchange),
             Event::BodyFailed { client, error } => {
                 progress::body_failed(py, core, service(client.listener), client, &error)

@@ -98,6 +98,13 @@ impl MessageDecoder {
         }
     }
 
+    /// How much memory an incomplete message takes.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        let message = self.message.as_ref();
+        message.map_or(0, |message| message.bytes.capacity())
+    }
+
     /// Begins a data frame, and with it perhaps a message.
     fn begin_frame(&mut self, head: &FrameHead) -> Result<(), RemoteError> {
         if head.compressed && self.inflater.is_none() {
