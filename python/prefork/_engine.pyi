@@ -469,8 +469,8 @@ class Response:
         Content-Length is cut and reported to the error handler. A response to HEAD, a 204 and a 304 are
         complete with their head: the parts are dropped.
 
-        Raises AlreadyAnswered; ConnectionGone if the client has left, or 50 ms after a head without a body: so
-        a stream ends; and InvalidResponse for what cannot be sent, after which nothing was.
+        Raises AlreadyAnswered; ConnectionGone if the client has left, or 50 ms after a head without a body:
+        so a stream ends; and InvalidResponse for what cannot be sent, after which nothing was.
         """
     def flush(self, wait: bool = False) -> bool:
         """Sends what was written now, not only when the handler returns. Returns False if some of it has to
