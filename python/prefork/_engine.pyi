@@ -788,6 +788,8 @@ class _Record(TypedDict):
     """When the slot was claimed."""
     turned: float
     """When its loop turned last."""
+    beat: float
+    """When its guard last showed that the process runs; 0 if it has none."""
     requests: int
     """Requests that it has taken."""
     bytes_in: int
@@ -848,6 +850,11 @@ class Scoreboard:
         """The header: what the manager published."""
     def states(self) -> bytes:
         """The state of each slot as one byte: 0 empty, 1 starting, 2 spare, 3 active, 4 draining."""
+    def signs(self) -> list[int]:
+        """When each worker last showed that its process runs, by slot: its loop turned, or its guard
+        ticked, which it does while the main thread is in a slow call. In nanoseconds of the monotonic
+        clock; 0 if it has no request in flight.
+        """
     def read(self, index: int) -> _Record | None:
         """What the worker of a slot wrote about itself; None if the slot is empty. It is to be
         displayed and never relied on."""

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from prefork.pool.stillness import STUCK_S
 from support.pool import MakePool, Pool
 from support.processes import alive, state
 from support.responses import read_all, read_response
@@ -113,6 +114,54 @@ def test_a_stopped_worker_keeps_no_client_from_the_others(pool: MakePool) -> Non
     first, *others = server.wait_workers(3)
     stop(first)
     assert {int(server.get("/pid")) for _ in range(50)} <= set(others)
+
+
+@pytest.mark.parametrize("path", ["/hold", "/ahold"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_is_stopped_in_a_request_is_shown_and_reported(
+    pool: MakePool, workers: int, path: str
+) -> None:
+    server = pool("--workers", str(workers))
+    server.wait_workers(workers)
+    server.hold(1, path)
+    server.wait_active(1)
+    (held,) = server.workers("active")
+    stop(held)
+    wait_until(lambda: server.workers("stuck") == [held], "it is shown", deadline_s=30)
+    server.wait_log(f"worker {held} stands still with GET {path} for", deadline_s=30)
+    assert server.totals["stuck"] == 1
+    os.kill(held, signal.SIGCONT)
+    wait_until(lambda: server.workers("active") == [held], "it goes on")
+    assert [int(body) for body in server.release()] == [held]
+    assert "killing" not in server.log
+
+
+@pytest.mark.parametrize("path", ["/hold", "/ahold"])
+def test_a_worker_that_is_only_slow_is_not_stuck(pool: MakePool, path: str) -> None:
+    server = pool("--workers", "2", check_spares_interval=0.05)
+    server.wait_workers(2)
+    server.hold(1, path)
+    server.wait_active(1)
+    (slow,) = server.workers("active")
+    began = time.monotonic()
+    while time.monotonic() - began < STUCK_S + 2:
+        assert server.worker_of(slow)["state"] == "active"
+        time.sleep(0.05)
+    server.release()
+    assert server.err == []
+
+
+def test_a_worker_that_is_stopped_past_the_request_timeout_is_replaced(pool: MakePool) -> None:
+    server = pool(request_timeout=0.5, **THREE)
+    old = set(server.wait_workers(3))
+    (held,) = server.hold(1, "/hold")
+    server.wait_active(1)
+    (stuck,) = server.workers("active")
+    stop(stuck)
+    server.wait_log(f"killing worker {stuck}: it stands still for longer than request_timeout", deadline_s=30)
+    wait_until(lambda: not alive(stuck), "it to end")
+    assert read_all(held) == b""
+    assert set(server.wait_workers(3)) > old - {stuck}
 
 
 def test_a_stopped_worker_is_killed_at_shutdown(pool: MakePool) -> None:

@@ -60,6 +60,10 @@ impl Clock {
         self.now_ns.saturating_sub(self.turn_began_ns)
     }
 
+    pub(crate) fn read_ns(&self) -> u64 {
+        read_ns(ClockId::Monotonic)
+    }
+
     pub(crate) fn read_ms(&self) -> u64 {
         read_ns(ClockId::Monotonic) / 1_000_000
     }

@@ -23,6 +23,15 @@ impl Guarded for Reactor {
         Some(due.saturating_sub(now))
     }
 
+    fn beat(&mut self) -> bool {
+        let load = &self.core.cx.load;
+        let in_flight = load.in_flight() > 0;
+        if let Some(slot) = load.slot() {
+            slot.beat(self.core.cx.clock.read_ns());
+        }
+        in_flight
+    }
+
     fn waiter(&self) -> Waiter {
         self.core.set.waiter()
     }

@@ -8,7 +8,7 @@ use crate::descriptor::borrowed;
 use prefork_engine::scoreboard::{Board, Record, Slot, Value, View};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use rustix::time::{ClockId, clock_gettime};
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -167,6 +167,14 @@ impl PyScoreboard {
         Ok(PyBytes::new(py, &states))
     }
 
+    /// When each worker last showed that its process runs, by slot: its loop
+    /// turned, or its guard ticked, which it does while the main thread is in a
+    /// slow call. In nanoseconds of the monotonic clock; 0 if it has no request in
+    /// flight.
+    fn signs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, self.view()?.signs_ns())
+    }
+
     /// What the worker of a slot wrote about itself; None if the slot is empty.
     /// It is to be displayed and never relied on.
     fn read<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Option<Bound<'py, PyDict>>> {
@@ -189,6 +197,7 @@ fn dict_of<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>
     dict.set_item("generation", record.generation)?;
     dict.set_item("started", seconds(record.started_ns))?;
     dict.set_item("turned", seconds(record.turned_ns))?;
+    dict.set_item("beat", seconds(record.beat_ns))?;
     dict.set_item("requests", record.counters.requests)?;
     dict.set_item("bytes_in", record.counters.bytes_in)?;
     dict.set_item("bytes_out", record.counters.bytes_out)?;

@@ -294,6 +294,14 @@ class PreForkOptions(ServerOptions):
     )
     debug_scoreboard: bool = option(Group.LOGGING, False, boolean, "Log the scoreboard every second.")
 
+    @property
+    def is_guarded(self) -> bool:
+        """Whether each worker has a guard.
+
+        A pool of one has no worker to hand a connection to, and a second thread slows every system call.
+        """
+        return self.max_clients > 1 or self.request_timeout > 0
+
     def normalized(self) -> Self:
         low, high = self.min_spare_servers, self.max_spare_servers
         if high < low:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from prefork._engine import Scoreboard
 from prefork.errors import GlueInUse, OptionError, ScoreboardUnavailable
+from prefork.pool.stillness import is_stuck
 
 _GLUE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _TIMEOUT_S = 2.0
@@ -32,7 +33,7 @@ READERS_PER_TURN = 16
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 _KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted")
 """Counts to which workers that have ended still contribute."""
-_STATES = ("starting", "spare", "active", "draining")
+_STATES = ("starting", "spare", "active", "draining", "stuck")
 
 
 class ScoreboardSocket:
@@ -160,6 +161,9 @@ def _records(board: Scoreboard) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _worker(index: int, record: Mapping[str, Any], now: float) -> dict[str, Any]:
     worker = {"slot": index, **record}
+    if is_stuck(record, now):
+        worker["state"] = "stuck"
+    worker.pop("beat")
     worker["age_s"] = _age(worker.pop("started"), now)
     worker["since_turn_s"] = _age(worker.pop("turned"), now)
     request = {"method": worker.pop("method"), "path": worker.pop("path")}

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from prefork._engine import STUCK
 from prefork.kernel.run import BROKEN
 from prefork.pool import policy
-from prefork.pool.policy import PolicyState, PoolLimits
+from prefork.pool.policy import PolicyState, PoolLimits, State
 from prefork.pool.spawner import Process, Spawner
+from prefork.pool.stillness import LOOK_S, Stillness, is_stopped
 from prefork.pool.workers import Exit, Workers
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class Supervisor:
         self._generation = 1
         self._phase = Phase.PAUSED
         self._cannot_spawn = False
+        self._stillness = Stillness()
         self._timer: TimerHandle | None = None
+        self._looks: TimerHandle | None = None
 
     @property
     def pids(self) -> list[int]:
@@ -92,6 +95,8 @@ class Supervisor:
             max_clients=limits.max_clients,
         )
         self._spawn(self._options.start_servers)
+        if self._looks is None:
+            self._look_later()
         self.act()
 
     def replace(self) -> None:
@@ -106,7 +111,7 @@ class Supervisor:
             return
         if self._phase is Phase.ENDING and self._workers.is_empty:
             self._phase = Phase.ENDED
-            self._act_at(math.inf)
+            self._stop_timers()
             self._emptied()
             return
         self._take_states()
@@ -117,7 +122,10 @@ class Supervisor:
             self._act_at(math.inf)
 
     def _take_states(self) -> None:
-        for worker in self._workers.update(self._board.states(), self._loop.time()):
+        states = bytearray(self._board.states())
+        for index in self._stillness.stuck():
+            states[index] = State.ACTIVE  # it takes no request, whatever it wrote
+        for worker in self._workers.update(states, self._loop.time()):
             assert worker.pid is not None
             self._state = policy.booted(self._state)
             self._tell("spare", worker.pid)
@@ -236,6 +244,7 @@ class Supervisor:
         self._loop.remove_reader(process.pidfd)
         status = process.wait()
         process.close()
+        self._stillness.forget(index)
         self._board.clear(index)
         return status
 
@@ -263,6 +272,51 @@ class Supervisor:
                 options.graceful_timeout,
             )
             self._end(worker.index, signal.SIGKILL)
+
+    # --- workers that stand still --------------------------------------------------------------------------
+
+    def _look_later(self) -> None:
+        self._looks = self._loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Looks for workers that stand still. Kills them if a request may not take so long."""
+        self._looks = None
+        if self._phase is not Phase.KEEPING:
+            return  # all of them drain, and have a time for that
+        now, timeout_s = self._loop.time(), self._options.request_timeout
+        for index in self._stillness.look(self._signs(), now):
+            logger.error(
+                "worker %d stands still with %s: it is stopped, or waits for a disk",
+                self._processes[index].pid,
+                _request(self._board.read(index), now) or "a request",
+            )
+        overdue = self._stillness.stuck(timeout_s + KILL_AFTER_S) if timeout_s else []
+        for worker in list(self._workers):
+            if worker.index in overdue and worker.end_signal != signal.SIGKILL:
+                logger.error(
+                    "killing worker %d: it stands still for longer than request_timeout (%g s)",
+                    worker.pid,
+                    timeout_s,
+                )
+                self._end(worker.index, signal.SIGKILL)
+        self._look_later()
+        if overdue or self._stillness.stuck():
+            self.act()
+
+    def _signs(self) -> list[int]:
+        """The signs of the workers. One without a guard is only looked at if the system has stopped it."""
+        signs = self._board.signs()
+        for index, sign in enumerate(signs):
+            process = self._processes.get(index)
+            if process is None or (sign and not self._options.is_guarded and not is_stopped(process.pid)):
+                signs[index] = 0
+        return signs
+
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._looks):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._looks = None
 
     def _end(self, index: int, signum: int) -> None:
         """Tells a worker to end: to finish what it has, by SIGTERM, or at once, by SIGKILL."""
@@ -295,8 +349,7 @@ class Supervisor:
         for index in list(self._processes):
             self._forget(index)
         self._phase = Phase.ENDED
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timers()
 
     def discard(self) -> None:
         """Closes the descriptors of this process, in a child that was forked with a copy of them (worker)."""

@@ -90,15 +90,13 @@ class Worker(Role, PoolMember):
             os._exit(BOOT_FAILED)
 
     def _join(self, manager: Manager, index: int, options: PreForkOptions) -> None:
-        # A pool of one has no worker to hand a connection to, and a second thread slows every system call.
-        guarded = options.max_clients > 1 or options.request_timeout > 0
         service = self._service
         concurrency = options.concurrency or service.concurrency
         if service.capacity is not None:
             concurrency = min(concurrency, service.capacity)
         engine = self._context.kernel.engine
         try:
-            manager.resources.join(engine, index, concurrency=concurrency, guarded=guarded)
+            manager.resources.join(engine, index, concurrency=concurrency, guarded=options.is_guarded)
         except OSError as error:
             raise OutOfResources.from_refusal(error) from error
         manager.close_pool()

@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 from prefork.logs.escaping import escape_line
 
 Report = Mapping[str, Any]
-STYLES = {"starting": "yellow", "spare": "green", "active": "bold cyan", "draining": "magenta"}
+STYLES = {
+    "starting": "yellow",
+    "spare": "green",
+    "active": "bold cyan",
+    "draining": "magenta",
+    "stuck": "bold red",
+}
 
 
 class Column(NamedTuple):
@@ -75,7 +81,8 @@ COLUMNS = (
 def summary(report: Report) -> list[str]:
     """The lines above the table."""
     manager, totals = report["manager"], report["totals"]
-    states = ", ".join(f"{totals[state]} {state}" for state in STYLES)
+    shown = [state for state in STYLES if totals[state] or state != "stuck"]
+    states = ", ".join(f"{totals[state]} {state}" for state in shown)
     lines = [
         f"pool {manager['glue']}, manager {manager['pid']}, up {duration(manager['uptime_s'])}",
         f"{totals['workers']} workers, maximum {manager['max_clients']}: {states}; "

@@ -12,6 +12,7 @@ import pytest
 
 from prefork._engine import STUCK
 from prefork.config.options import PreForkOptions, check
+from prefork.pool import supervisor as supervisor_module
 from prefork.pool.policy import State
 from prefork.pool.supervisor import KILL_AFTER_S, Supervisor
 
@@ -41,6 +42,9 @@ class FakeLoop:
     def call_at(self, when: float, function: Callable[..., object], *args: Any) -> Handle:
         self.handles.append(Handle(when, function, args))
         return self.handles[-1]
+
+    def call_later(self, delay: float, function: Callable[..., object], *args: Any) -> Handle:
+        return self.call_at(self.now + delay, function, *args)
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> Handle:
         return self.call_at(self.now, function, *args)
@@ -72,6 +76,7 @@ class FakeBoard:
         self.slots = [EMPTY] * capacity
         self.published: dict[str, int] = {}
         self.records: dict[int, dict[str, Any]] = {}
+        self.shown = [0] * capacity
 
     def claim(self, index: int, _generation: int) -> None:
         assert self.slots[index] is EMPTY
@@ -82,6 +87,9 @@ class FakeBoard:
 
     def states(self) -> list[State]:
         return self.slots
+
+    def signs(self) -> list[int]:
+        return self.shown.copy()
 
     def read(self, index: int) -> dict[str, Any] | None:
         return self.records.get(index)
@@ -402,6 +410,59 @@ def test_its_time_runs_also_while_another_is_on_its_way(world: World) -> None:
 
 
 # --- pausing and ending -------------------------------------------------------------------------------------
+
+
+def stand_still(world: World, slot: int, seconds: float) -> None:
+    """Let a worker have a request, and show nothing for so long."""
+    world.board.records[slot] = {"method": "GET", "path": "/x", "request_started": world.loop.now}
+    world.board.shown[slot] = 5
+    world.loop.advance(seconds)
+
+
+def test_one_that_stands_still_is_reported_once_and_is_no_spare(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(**FIXED)
+    world.supervisor.start()
+    first, _ = world.spawn()
+    stand_still(world, first, 30.0)
+    lines = [record.message for record in caplog.records]
+    assert lines == [
+        f"worker {world.processes[first].pid} stands still with GET /x for 5.0 s: "
+        "it is stopped, or waits for a disk"
+    ]
+    assert world.signals() == {}, "without a request timeout it is left alone"
+    assert len(world.spawner.requests) == 1, "another takes its place"
+
+
+def test_one_that_stands_still_past_the_request_timeout_is_killed_and_replaced(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(**FIXED, request_timeout=10.0)
+    world.supervisor.start()
+    first, second = world.spawn()
+    stand_still(world, first, 12.0)
+    assert world.signals() == {}
+    world.loop.advance(3.0)
+    assert world.signals() == {first: [signal.SIGKILL]}
+    assert "it stands still for longer than request_timeout (10 s)" in caplog.text
+    world.loop.advance(20.0)
+    assert world.signals() == {first: [signal.SIGKILL]}
+    assert len(world.spawner.requests) == 1
+    world.end(first, -signal.SIGKILL)
+    assert world.supervisor.pids == [world.processes[second].pid]
+
+
+def test_one_without_a_guard_is_slow_unless_the_system_has_stopped_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(start_servers=1, min_spare_servers=1, max_spare_servers=1, max_clients=1)
+    world.supervisor.start()
+    (only,) = world.spawn()
+    monkeypatch.setattr(supervisor_module, "is_stopped", lambda _pid: False)
+    stand_still(world, only, 30.0)
+    assert caplog.text == ""
+    monkeypatch.setattr(supervisor_module, "is_stopped", lambda pid: pid == world.processes[only].pid)
+    world.loop.advance(10.0)
+    assert "stands still with GET /x" in caplog.text
 
 
 def test_a_paused_pool_spawns_none_until_it_starts_again(world: World) -> None:

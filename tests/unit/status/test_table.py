@@ -19,6 +19,7 @@ TOTALS = {
     "spare": 1,
     "active": 1,
     "draining": 0,
+    "stuck": 0,
     "requests": 1234,
     "connections": 1,
     "bytes_in": 100,

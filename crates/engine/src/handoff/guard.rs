@@ -33,6 +33,8 @@ const SELDOM: u32 = 10;
 /// How long to wait for connections of a stuck main thread before checking
 /// whether its request is overdue.
 const STUCK_LOOK: Duration = Duration::from_millis(50);
+/// How often the scoreboard hears from a worker that has a request in flight.
+const BEAT: Duration = Duration::from_secs(1);
 const STACK_BYTES: usize = 64 * 1024;
 
 /// Ends the process on the guard's thread, while the main thread is stuck in
@@ -46,6 +48,10 @@ pub(crate) trait Guarded {
     /// How much longer the main thread may wait before it is overdue. `None`:
     /// no limit.
     fn may_wait(&self) -> Option<Duration>;
+
+    /// Writes to the scoreboard that this process runs. Returns whether a request is
+    /// in flight, so that it has to be written again after `BEAT`.
+    fn beat(&mut self) -> bool;
 
     /// Waits on the epoll set.
     fn waiter(&self) -> Waiter;
@@ -76,9 +82,11 @@ pub(crate) fn start<G: Guarded + Send + 'static>(
         since: Instant::now(),
         idle_ticks: 0,
         pause_ticks: 1,
+        beats: false,
         end_stuck,
     };
     let mut guarded = guarded.lock().unwrap_or_else(PoisonError::into_inner);
+    guarded.beat();
     let thread = Builder::new()
         .name("guard".into())
         .stack_size(STACK_BYTES)
@@ -153,6 +161,8 @@ struct Guard<G> {
     idle_ticks: u32,
     /// How long to sleep before the next tick.
     pause_ticks: u32,
+    /// A request is in flight.
+    beats: bool,
     end_stuck: EndStuck,
 }
 
@@ -186,6 +196,7 @@ impl<G: Guarded> Guard<G> {
             // main thread a system call.
             Err(TryLockError::WouldBlock) => return (Next::Tick, None),
         };
+        self.beats = guarded.beat();
         let seen = self.read_snapshot(&mut *guarded);
         let next = match judge(&seen) {
             Verdict::Progressing { fast } => {
@@ -250,7 +261,10 @@ impl<G: Guarded> Guard<G> {
     /// What to do until the next check: the guard sleeps if the main thread was
     /// idle for long enough.
     fn schedule(&mut self, guarded: &mut G) -> Next {
-        let most = guarded.may_wait();
+        let most = match (guarded.may_wait(), self.beats) {
+            (most, true) => Some(most.map_or(BEAT, |most| most.min(BEAT))),
+            (most, false) => most,
+        };
         let main_thread = guarded.main_thread();
         if main_thread.guard.is_none() {
             return Next::End;

@@ -20,7 +20,7 @@ const PATH_WORDS: usize = 32;
 /// "prefork", as a number. A reader refuses memory that does not start with it.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"prefork\0");
 /// The version of this layout.
-pub(super) const LAYOUT: u32 = 2;
+pub(super) const LAYOUT: u32 = 3;
 
 const _: () =
     assert!(size_of::<ManagerPage>() <= PAGE_BYTES && size_of::<SlotPage>() <= PAGE_BYTES);
@@ -72,6 +72,9 @@ pub struct Record {
     pub started_ns: u64,
     /// When the last turn of the worker's loop began.
     pub turned_ns: u64,
+    /// When its guard last saw that the process runs, at least each second while a
+    /// request is in flight. 0: it has no guard.
+    pub beat_ns: u64,
     pub in_flight: u32,
     pub counters: Counters,
     /// Present while a request is in flight.
@@ -87,6 +90,7 @@ pub(super) struct SlotPage {
     pub generation: Word<u32>,
     pub started_ns: Word<u64>,
     pub turned_ns: Word<u64>,
+    pub beat_ns: Word<u64>,
     pub in_flight: Word<u32>,
     requests: Word<u64>,
     bytes_in: Word<u64>,
@@ -109,6 +113,7 @@ impl SlotPage {
             self.generation.set(generation);
             self.started_ns.set(now_ns);
             self.turned_ns.set(now_ns);
+            self.beat_ns.set(0);
             self.in_flight.set(0);
             self.set_counters(&Counters::default());
             self.state.set_ordered(state);
@@ -134,6 +139,15 @@ impl SlotPage {
             busy_ns: self.busy_ns.get(),
             handed_off: self.handed_off.get(),
             adopted: self.adopted.get(),
+        }
+    }
+
+    /// When the process of the worker last showed that it runs. 0: no request is in
+    /// flight.
+    pub fn sign_ns(&self) -> u64 {
+        match self.in_flight.get() {
+            0 => 0,
+            _ => self.turned_ns.get().max(self.beat_ns.get()),
         }
     }
 
@@ -168,6 +182,7 @@ impl SlotPage {
             generation: self.generation.get(),
             started_ns: self.started_ns.get(),
             turned_ns: self.turned_ns.get(),
+            beat_ns: self.beat_ns.get(),
             in_flight: self.in_flight.get(),
             counters: self.counters(),
             request: None,

@@ -73,6 +73,13 @@ impl Slot {
         });
     }
 
+    /// The process runs, whatever its main thread does. Called by the guard.
+    pub fn beat(&self, now_ns: u64) {
+        if let Some(page) = self.memory.slot(self.index) {
+            page.beat_ns.set(now_ns);
+        }
+    }
+
     /// Whether the manager has last found no spare in a pool that may not grow: active workers
     /// accept.
     pub fn overcommit(&self) -> bool {

@@ -50,6 +50,13 @@ impl View {
         states
     }
 
+    /// When each worker last showed that its process runs, by index: its loop
+    /// turned, or its guard ticked. 0: it has no request in flight.
+    pub fn signs_ns(&self) -> Vec<u64> {
+        let pages = (0..self.capacity()).map_while(|index| self.page(index));
+        pages.map(SlotPage::sign_ns).collect()
+    }
+
     /// The contents of a slot. None if the slot is empty or does not exist.
     pub fn read(&self, index: usize) -> Option<Record> {
         let record = self.page(index)?.record();

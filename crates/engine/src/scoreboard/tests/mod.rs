@@ -67,6 +67,7 @@ fn a_slot_tells_what_its_worker_does() {
         generation: 7,
         started_ns: 1000,
         turned_ns: 6000,
+        beat_ns: 0,
         in_flight: 1,
         counters,
         request: Some(request),
