@@ -511,7 +511,8 @@ class WSGICaller:
     """Calls a WSGI application for each request. `base` is the common part of all environs; the path below
     `root_path` is PATH_INFO. Each call has a context of its own (PEP 567). A body that is a list is sent at
     once; any other goes to `deliver(context, body, request, response)`. What the application raises goes to
-    `failed(error, request, response)`."""
+    `failed(error, request, response)`. If `client_socket` is given, the environ has its result for the
+    response as `gunicorn.socket` and `werkzeug.socket`."""
 
     def __new__(
         cls,
@@ -519,7 +520,8 @@ class WSGICaller:
         base: dict[str, Any],
         root_path: str,
         deliver: Callable[[Context, Any, Request, StartResponse], object],
-        failed: Callable[[BaseException, Request, Response], object],
+        failed: Callable[[BaseException, Request, StartResponse], object],
+        client_socket: Callable[[StartResponse], object] | None = None,
     ) -> WSGICaller: ...
     def __call__(self, request: Request, response: Response) -> None:
         """Calls the application for one request, whose response must be a `StartResponse`."""
@@ -575,6 +577,19 @@ class StartResponse(Response):
     def ends_with_head(self) -> bool:
         """Whether the status is known and no body may follow the head: the response to HEAD, 204 and 304
         (RFC 9112, section 6.3)."""
+    @property
+    def taken_over(self) -> bool:
+        """Whether the application has taken the connection over."""
+    def take_over(self) -> tuple[int, bytes]:
+        """Leaves the connection to the application, which owes no response then; it is in flight until
+        `end_takeover()`. Blocks until earlier responses are sent. Returns a new descriptor of the socket, and
+        what the client has sent after its request.
+
+        Raises AlreadyAnswered after the response has begun, and ConnectionGone.
+        """
+    def end_takeover(self) -> None:
+        """The application has done with the connection: what it has sent arrives, then the connection is
+        closed."""
     def send(self, data: bytes) -> None:
         """Sends a part of the body.
 

@@ -18,6 +18,7 @@ use crate::settings::WebSocketSettings;
 use crate::unread::Unread;
 use prefork_wire::websocket::{CloseCode, Opening};
 use prefork_wire::{Length, RemoteError, Status};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A request and its response, as the application uses them:
@@ -278,6 +279,49 @@ impl ExchangeHandle<'_> {
             self.core.schedule(self.key());
         }
         self.core.resume_websockets();
+    }
+}
+
+// ---- the connection as a socket ------------------------------------------------------
+
+impl ExchangeHandle<'_> {
+    /// Leaves the connection to the application, which owes no response then. The
+    /// exchange is in flight until [`ExchangeHandle::end_takeover`]. Returns a
+    /// duplicate of its descriptor, and what the client has sent after its request.
+    /// All output must be sent.
+    ///
+    /// # Errors
+    /// [`LocalError`], also if the process has no free descriptor.
+    pub fn take_over(&mut self) -> Result<(OwnedFd, Vec<u8>), LocalError> {
+        let is_current = self.core.is_current(self.key());
+        let (connection, cx, stream) = self.open()?;
+        if connection.link.output.pending() > 0 {
+            return Err(LocalError::OutOfTurn);
+        }
+        let taken = connection.take_over(cx, stream, is_current)?;
+        let wanted = connection.interest(false);
+        match taken {
+            Ok(taken) => {
+                self.core.set_interest(self.key(), wanted);
+                self.core.set_deadline(self.key());
+                Ok(taken)
+            }
+            Err(_) => {
+                let reason = "no descriptor was left for the application";
+                self.core.close_connection(self.key(), Some(reason));
+                Err(LocalError::Closed)
+            }
+        }
+    }
+
+    /// The application has done with a connection that it took over. It is closed.
+    pub fn end_takeover(&mut self) {
+        let ended = self
+            .open()
+            .is_ok_and(|(connection, cx, _)| connection.end_takeover(cx));
+        if ended {
+            self.core.schedule(self.key());
+        }
     }
 }
 

@@ -25,6 +25,9 @@ use rustix::event::epoll::EventFlags;
 pub(crate) enum Protocol {
     Http1(Http1),
     WebSocket(Box<WebSocket>),
+    /// The application has taken the connection over: it reads and writes the
+    /// socket itself.
+    TakenOver(Box<Exchange>),
 }
 
 pub(crate) struct Connection {
@@ -73,6 +76,7 @@ impl Connection {
             _ if stream != 0 => None,
             Protocol::Http1(http1) => Some(&http1.exchange),
             Protocol::WebSocket(websocket) => Some(&websocket.exchange),
+            Protocol::TakenOver(exchange) => Some(exchange),
         }
     }
 
@@ -82,6 +86,7 @@ impl Connection {
             _ if stream != 0 => None,
             Protocol::Http1(http1) => Some(&mut http1.exchange),
             Protocol::WebSocket(websocket) => Some(&mut websocket.exchange),
+            Protocol::TakenOver(exchange) => Some(exchange),
         }
     }
 
@@ -102,6 +107,7 @@ impl Connection {
             let progress = match protocol {
                 Protocol::Http1(http1) => http1.read(link, cx),
                 Protocol::WebSocket(websocket) => websocket.read(link, cx),
+                Protocol::TakenOver(_) => Progress::Wait,
             };
             if link.stage == Stage::Serving || !matches!(progress, Progress::Wait) {
                 return progress;
@@ -142,6 +148,7 @@ impl Connection {
             _ if link.stage != Stage::Serving => Progress::Close(None),
             Protocol::Http1(http1) => http1.peer_ended(link, how),
             Protocol::WebSocket(websocket) => websocket.peer_ended(how),
+            Protocol::TakenOver(_) => Progress::Close(None),
         }
     }
 
@@ -151,7 +158,9 @@ impl Connection {
     pub(crate) fn closing_reason(&self, flags: EventFlags) -> Option<&'static str> {
         // If input is read, the end is found by reading, after what was sent before
         // it.
-        let is_reset = flags.intersects(EventFlags::ERR | EventFlags::HUP) && !self.reads();
+        let is_reset = flags.intersects(EventFlags::ERR | EventFlags::HUP)
+            && !self.reads()
+            && !matches!(self.protocol, Protocol::TakenOver(_));
         is_reset.then_some("the client reset the connection")
     }
 
@@ -177,7 +186,7 @@ impl Connection {
         self.link.peer_side != PeerSide::Open
             && match &self.protocol {
                 Protocol::Http1(http1) => stream == 0 && http1.only_responds(),
-                Protocol::WebSocket(_) => false,
+                Protocol::WebSocket(_) | Protocol::TakenOver(_) => false,
             }
     }
 
@@ -192,6 +201,7 @@ impl Connection {
         // A WebSocket that has ended was not interrupted.
         let interrupted = interrupted.filter(|_| match &self.protocol {
             Protocol::WebSocket(websocket) => websocket.is_open(),
+            Protocol::TakenOver(exchange) => exchange.phase().owes_response(),
             Protocol::Http1(_) => true,
         });
         let early = interrupted.is_some();
@@ -213,6 +223,11 @@ impl Connection {
                 cx.must_advance(&mut http1.exchange, Step::Abort);
             }
             Protocol::WebSocket(websocket) => websocket.abort(&self.link, cx),
+            Protocol::TakenOver(exchange) => {
+                // The application has the socket open, and may wait in it.
+                self.link.transport.shut_down();
+                cx.must_advance(exchange, Step::Abort);
+            }
         }
         cx.events.extend(gone.into_iter().map(|stream| Event::Gone {
             exchange: ExchangeId { connection, stream },
@@ -238,6 +253,7 @@ impl Connection {
         match (self.link.stage, &self.protocol) {
             (Stage::Serving, Protocol::Http1(http1)) => http1.reads(),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.reads(),
+            (Stage::Serving, Protocol::TakenOver(_)) => false,
             (Stage::Waiting | Stage::Finishing, _) => false,
             (Stage::Lingering, _) => true,
         }
@@ -253,6 +269,8 @@ impl Connection {
                 http1.interest(blocked, self.link.peer_side)
             }
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.interest(),
+            // The application notices what happens: an error is reported once, and ignored.
+            (Stage::Serving, Protocol::TakenOver(_)) => EventFlags::ET,
             (Stage::Lingering, _) if !blocked => READING,
             _ => EventFlags::empty(),
         };
@@ -268,6 +286,7 @@ impl Connection {
             (Stage::Waiting | Stage::Finishing, _) => Wait::Nothing,
             (Stage::Serving, Protocol::Http1(http1)) => http1.waits_for(),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.waits_for(),
+            (Stage::Serving, Protocol::TakenOver(_)) => Wait::Nothing,
         }
     }
 
@@ -275,7 +294,7 @@ impl Connection {
     pub(crate) fn stored(&mut self, cx: &mut Context, store: Store) -> Option<Event> {
         match &mut self.protocol {
             Protocol::Http1(http1) => http1.stored(&self.link, cx, store),
-            Protocol::WebSocket(_) => None,
+            Protocol::WebSocket(_) | Protocol::TakenOver(_) => None,
         }
     }
 
@@ -311,7 +330,7 @@ impl Connection {
     fn has_no_exchange(&self) -> bool {
         match &self.protocol {
             Protocol::Http1(http1) => http1.is_idle() && self.link.stage == Stage::Serving,
-            Protocol::WebSocket(_) => false,
+            Protocol::WebSocket(_) | Protocol::TakenOver(_) => false,
         }
     }
 
@@ -379,7 +398,7 @@ impl Connection {
     pub(crate) fn requests(&self) -> u32 {
         match &self.protocol {
             Protocol::Http1(http1) => http1.requests,
-            Protocol::WebSocket(_) => 0,
+            Protocol::WebSocket(_) | Protocol::TakenOver(_) => 0,
         }
     }
 

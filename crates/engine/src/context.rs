@@ -58,6 +58,13 @@ impl Work {
         self.at = 0;
     }
 
+    /// Takes the unparsed input.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let input = self.unparsed().to_vec();
+        self.discard();
+        input
+    }
+
     /// Drops the unparsed input. Returns whether there was any.
     pub(crate) fn discard(&mut self) -> bool {
         let any = !self.unparsed().is_empty();

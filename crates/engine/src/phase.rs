@@ -18,7 +18,7 @@ pub(crate) enum Phase {
     Handling,
     /// The head of the response is written, its body is not complete.
     Streaming,
-    /// The response was a 101: a WebSocket is open.
+    /// A WebSocket is open, or the application has taken the connection over.
     Open,
     /// The exchange is over, and it was the last one of its connection.
     Done,
@@ -40,7 +40,7 @@ pub(crate) enum Step {
     Pull,
     /// The head of the response is written.
     Start,
-    /// The response is a 101.
+    /// The response is a 101, or the application takes the connection over.
     Upgrade,
     /// The response is complete, and another request may follow.
     Finish,
@@ -48,7 +48,7 @@ pub(crate) enum Step {
     FinishLast,
     /// The engine has responded instead of the application. It is the last response.
     Reject,
-    /// The WebSocket has ended.
+    /// The WebSocket has ended, or the application has done with the connection.
     End,
     /// The connection is closed, in any phase.
     Abort,

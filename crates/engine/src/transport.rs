@@ -182,6 +182,24 @@ impl Transport {
         rustix::net::shutdown(self.socket(), Shutdown::Write)
     }
 
+    /// Ends both directions, also for other descriptors of the socket.
+    pub(crate) fn shut_down(&self) {
+        let _ = rustix::net::shutdown(self.socket(), Shutdown::Both);
+    }
+
+    /// A descriptor of the same socket, for the application.
+    ///
+    /// # Errors
+    /// If the process has no free descriptor.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.socket().try_clone()
+    }
+
+    /// Ends what the application has set: no call blocks.
+    pub(crate) fn unblock(&self) {
+        let _ = rustix::io::ioctl_fionbio(self.socket(), true);
+    }
+
     /// Has the system probe a peer that has closed its side. One that still reads
     /// acknowledges the probes; one that is gone resets the connection, after
     /// about a minute (tcp(7), `tcp_fin_timeout`).

@@ -437,3 +437,67 @@ fn a_silent_connection_is_closed_before_a_handler_runs_and_not_with_its_next_req
     });
     assert_eq!(ended, Some(Some(0)));
 }
+
+// ---- a connection that the application takes over ------------------------------------
+
+#[test]
+fn a_connection_that_is_taken_over_is_the_applications_and_in_flight_until_its_end() {
+    let mut server = Server::new(300);
+    let mut client = server.client();
+    client.write_all(&[GET, b"early"].concat()).unwrap();
+    let exchange = server.request();
+    let (socket, received) = server.engine.exchange(exchange).take_over().unwrap();
+    assert_eq!(received, b"early");
+    client.write_all(b"late").unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(700) {
+        assert_eq!(turn_at_once(&mut server), 0);
+    }
+    assert_eq!(server.engine.in_flight(), 1);
+    assert!(server.engine.exchange(exchange).take_over().is_err());
+    let mut socket = UnixStream::from(socket);
+    let mut found = [0; 4];
+    socket.read_exact(&mut found).unwrap();
+    assert_eq!(&found, b"late");
+    socket.write_all(b"bye").unwrap();
+    server.engine.exchange(exchange).end_takeover();
+    assert_eq!(server.engine.in_flight(), 0);
+    turn_at_once(&mut server);
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"bye");
+    drop(client);
+    while server.engine.connections() > 0 {
+        turn_at_once(&mut server);
+    }
+}
+
+#[test]
+fn what_was_received_with_the_request_is_given_whether_the_turn_works_on_it_or_not() {
+    let mut server = Server::new(10_000);
+    let mut client = server.client();
+    client.write_all(&[GET, b"early"].concat()).unwrap();
+    let mut taken = None;
+    while taken.is_none() {
+        server.turn(|engine, event| {
+            if let Event::Request { client, .. } = event {
+                taken = Some(engine.exchange(client.exchange).take_over().unwrap());
+            }
+        });
+    }
+    assert_eq!(taken.unwrap().1, b"early");
+}
+
+#[test]
+fn a_connection_that_is_cut_ends_for_the_application_too() {
+    let mut server = Server::new(10_000);
+    let mut client = server.client();
+    client.write_all(GET).unwrap();
+    let exchange = server.request();
+    let (socket, _) = server.engine.exchange(exchange).take_over().unwrap();
+    server.engine.listener(0).abort_connections();
+    assert_eq!(server.engine.in_flight(), 0);
+    server.engine.exchange(exchange).end_takeover();
+    assert_eq!(UnixStream::from(socket).read(&mut [0; 1]).unwrap(), 0);
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+}

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefork._engine import FilePart, Input, StartResponse, WSGICaller
 from prefork.config.options import PreForkOptions
-from prefork.errors import ConnectionGone, InvalidResponse
+from prefork.errors import AlreadyAnswered, ConnectionGone, InvalidResponse
+from prefork.hosting.takeover import ClientSocket
 from prefork.hosting.threads import Threads
 from prefork.kernel.loop import EngineLoop
 from prefork.kernel.selector import without_running_loop
@@ -126,7 +127,11 @@ class WSGIService(Service):
 
     async def startup(self) -> None:
         """Prepares the call of the application in this process."""
-        call = WSGICaller(self.application, self.base(), self.root_path, self._deliver, self._failed)
+        # Without threads a worker would serve no other client while its application uses a socket.
+        client_socket = ClientSocket if self.threads is not None else None
+        call = WSGICaller(
+            self.application, self.base(), self.root_path, self._deliver, self._failed, client_socket
+        )
         entry = call if self.threads is None else partial(self._submit, self.threads, call)
         self.request = entry
         self.body = entry  # type: ignore[method-assign]
@@ -135,7 +140,7 @@ class WSGIService(Service):
         if self.threads is None and isinstance(loop, EngineLoop):
             loop.poll_without_running_loop()
 
-    def _submit(self, threads: Threads, call: WSGICaller, request: Request, response: Response) -> None:
+    def _submit(self, threads: Threads, call: WSGICaller, request: Request, response: StartResponse) -> None:
         try:
             threads.submit(call, request, response)
         except RuntimeError as error:
@@ -190,7 +195,7 @@ class WSGIService(Service):
         context: Context,
         steps: Steps,
         request: Request,
-        response: Response,
+        response: StartResponse,
         alive: bool | None = None,
     ) -> None:
         """Makes parts of the body until the client has to read some, and goes on when it has."""
@@ -217,9 +222,11 @@ class WSGIService(Service):
             if goes_on == began:
                 self.context.kernel.engine.set_occupied(goes_on)
 
-    def _failed(self, error: BaseException, request: Request, response: Response) -> None:
+    def _failed(self, error: BaseException, request: Request, response: StartResponse) -> None:
         """The application failed: one line in the log, and a 500 if nothing was sent."""
         if isinstance(error, ConnectionGone):
             return  # the error hook was called when the connection closed
+        if response.taken_over and isinstance(error, StopIteration | OSError | AlreadyAnswered):
+            return  # how applications end a call whose connection they have taken over
         self.abort(response)
         self.failed(f"{request.method} {request.path}", error, request)

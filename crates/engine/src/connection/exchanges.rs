@@ -18,6 +18,8 @@ use crate::unread::Unread;
 use crate::websocket::WebSocket;
 use prefork_wire::websocket::{CloseCode, Opening, write_switching_protocols};
 use prefork_wire::{Length, RemoteError, RequestKind, Status};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 impl Connection {
@@ -146,6 +148,46 @@ impl Connection {
         let websocket = WebSocket::new(exchange, opening, settings, unread, cx.clock.now_ms);
         self.protocol = Protocol::WebSocket(Box::new(websocket));
         Ok(handle)
+    }
+
+    /// Leaves the connection to the application. Returns a duplicate of the
+    /// descriptor, and what the peer has sent after its request.
+    pub(crate) fn take_over(
+        &mut self,
+        cx: &mut Context,
+        stream: u32,
+        is_current: bool,
+    ) -> Result<io::Result<(OwnedFd, Vec<u8>)>, LocalError> {
+        let (link, http1) = self.http1(stream)?;
+        http1.exchange.expects(Step::Upgrade)?;
+        let socket = match link.transport.duplicate() {
+            Ok(socket) => socket,
+            Err(error) => return Ok(Err(error)),
+        };
+        let input = match is_current {
+            true => cx.work.take(),
+            false => std::mem::take(&mut link.input),
+        };
+        cx.advance(&mut http1.exchange, Step::Upgrade)?;
+        let exchange = std::mem::take(&mut http1.exchange);
+        self.protocol = Protocol::TakenOver(Box::new(exchange));
+        Ok(Ok((socket, input)))
+    }
+
+    /// The application has done with a connection that it took over: what it has
+    /// sent arrives, then the connection is closed. False: it was closed before.
+    pub(crate) fn end_takeover(&mut self, cx: &mut Context) -> bool {
+        let Protocol::TakenOver(exchange) = &mut self.protocol else {
+            return false;
+        };
+        let ended = cx.advance(exchange, Step::End).is_ok();
+        if ended {
+            self.link.transport.unblock();
+            // The peer may have sent more, which would reset the connection.
+            self.link.unread = true;
+            self.link.finish();
+        }
+        ended
     }
 
     pub(crate) fn send(

@@ -246,37 +246,9 @@ impl Response {
     /// `send_timeout`.
     #[pyo3(signature = (wait=false))]
     pub(crate) fn flush(slf: &Bound<'_, Self>, wait: bool) -> PyResult<bool> {
-        let (core, exchange) = {
-            let response = slf.borrow();
-            (Arc::clone(response.core()), response.client.exchange)
-        };
-        let gone = |error| slf.borrow_mut().not_sent(error);
-        let mut before = usize::MAX;
-        loop {
-            let (unsent, file) = {
-                let mut engine = core.engine();
-                let mut exchange = engine.exchange(exchange);
-                let unsent = exchange.send_now().map_err(gone)?;
-                // A file whose last part was not sent waits for the client, as the rest does.
-                let moves = unsent > 0 && unsent < before;
-                (unsent, moves.then(|| exchange.lend_file()).flatten())
-            };
-            before = unsent;
-            if let Some(mut file) = file {
-                slf.py().detach(|| file.run());
-                core.engine().disk_done(file);
-                continue;
-            }
-            if !wait || unsent <= HIGH_WATER {
-                return Ok(wait || unsent == 0);
-            }
-            before = usize::MAX;
-            let send = core.engine().exchange(exchange).blocking_send();
-            let send = send.map_err(gone)?;
-            if let Err(why) = slf.py().detach(|| send.wait()) {
-                core.engine().exchange(exchange).abort(Some(why));
-            }
-        }
+        let most = if wait { HIGH_WATER } else { usize::MAX };
+        let unsent = Self::flush_to(slf, most)?;
+        Ok(wait || unsent == 0)
     }
 
     /// Completes the response: sends head and content, or ends a stream.
@@ -434,6 +406,46 @@ impl Response {
         self.headers = Fields::default();
         self.request = None;
         self.handler = None;
+    }
+}
+
+// ---- flushing ----------------------------------------------------------------------
+
+impl Response {
+    /// Sends what was written. Blocks, without the GIL, until no more than `most`
+    /// bytes are unsent, and returns how many are.
+    pub(crate) fn flush_to(slf: &Bound<'_, Self>, most: usize) -> PyResult<usize> {
+        let (core, exchange) = {
+            let response = slf.borrow();
+            (Arc::clone(response.core()), response.client.exchange)
+        };
+        let gone = |error| slf.borrow_mut().not_sent(error);
+        let mut before = usize::MAX;
+        loop {
+            let (unsent, file) = {
+                let mut engine = core.engine();
+                let mut exchange = engine.exchange(exchange);
+                let unsent = exchange.send_now().map_err(gone)?;
+                // A file whose last part was not sent waits for the client, as the rest does.
+                let moves = unsent > 0 && unsent < before;
+                (unsent, moves.then(|| exchange.lend_file()).flatten())
+            };
+            before = unsent;
+            if let Some(mut file) = file {
+                slf.py().detach(|| file.run());
+                core.engine().disk_done(file);
+                continue;
+            }
+            if unsent <= most {
+                return Ok(unsent);
+            }
+            before = usize::MAX;
+            let send = core.engine().exchange(exchange).blocking_send();
+            let send = send.map_err(gone)?;
+            if let Err(why) = slf.py().detach(|| send.wait()) {
+                core.engine().exchange(exchange).abort(Some(why));
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::events::response::Response;
 use crate::wsgi::call_context::CallContext;
 use crate::wsgi::environ::environ;
 use crate::wsgi::start_response::StartResponse;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -15,7 +16,8 @@ use pyo3::types::{PyDict, PyList};
 /// environs; the path below `root_path` is PATH_INFO. Each call has a context of
 /// its own (PEP 567). A body that is a list is sent at once; any other goes to
 /// `deliver(context, body, request, response)`. What the application raises goes
-/// to `failed(error, request, response)`.
+/// to `failed(error, request, response)`. If `client_socket` is given, the environ
+/// has its result for the response as `gunicorn.socket` and `werkzeug.socket`.
 #[pyclass(name = "WSGICaller", module = "prefork._engine", frozen)]
 pub struct WsgiCaller {
     application: Py<PyAny>,
@@ -23,17 +25,20 @@ pub struct WsgiCaller {
     root_path: String,
     deliver: Py<PyAny>,
     failed: Py<PyAny>,
+    client_socket: Option<Py<PyAny>>,
 }
 
 #[pymethods]
 impl WsgiCaller {
     #[new]
+    #[pyo3(signature = (application, base, root_path, deliver, failed, client_socket=None))]
     fn new(
         application: Py<PyAny>,
         base: Py<PyDict>,
         root_path: String,
         deliver: Py<PyAny>,
         failed: Py<PyAny>,
+        client_socket: Option<Py<PyAny>>,
     ) -> Self {
         WsgiCaller {
             application,
@@ -41,6 +46,7 @@ impl WsgiCaller {
             root_path,
             deliver,
             failed,
+            client_socket,
         }
     }
 
@@ -51,10 +57,24 @@ impl WsgiCaller {
         request: &Bound<'_, Request>,
         response: &Bound<'_, Response>,
     ) -> PyResult<()> {
-        let py = request.py();
         let response = response.cast::<StartResponse>()?;
+        let result = self.respond(request, response);
+        if self.client_socket.is_some() {
+            StartResponse::end_call(response);
+        }
+        result
+    }
+}
+
+impl WsgiCaller {
+    fn respond(
+        &self,
+        request: &Bound<'_, Request>,
+        response: &Bound<'_, StartResponse>,
+    ) -> PyResult<()> {
+        let py = request.py();
         let context = CallContext::enter(py)?;
-        let called = self.environ(request).and_then(|environ| {
+        let called = self.environ(request, response).and_then(|environ| {
             let application = self.application.bind(py);
             application.call1((environ, response))
         });
@@ -79,12 +99,23 @@ impl WsgiCaller {
         context.end();
         result
     }
-}
 
-impl WsgiCaller {
-    fn environ<'py>(&self, request: &Bound<'py, Request>) -> PyResult<Bound<'py, PyDict>> {
-        let base = self.base.bind(request.py());
-        let request = request.borrow();
-        environ(base, &request.view, request.shared_body(), &self.root_path)
+    fn environ<'py>(
+        &self,
+        request: &Bound<'py, Request>,
+        response: &Bound<'py, StartResponse>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let py = request.py();
+        let environ = {
+            let request = request.borrow();
+            let base = self.base.bind(py);
+            environ(base, &request.view, request.shared_body(), &self.root_path)?
+        };
+        if let Some(client_socket) = &self.client_socket {
+            let socket = client_socket.bind(py).call1((response,))?;
+            environ.set_item(intern!(py, "gunicorn.socket"), &socket)?;
+            environ.set_item(intern!(py, "werkzeug.socket"), socket)?;
+        }
+        Ok(environ)
     }
 }

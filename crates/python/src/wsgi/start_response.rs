@@ -14,6 +14,8 @@ use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use std::os::fd::{IntoRawFd, RawFd};
+use std::sync::Arc;
 
 /// The response of one call of an application, which is also the
 /// `start_response` that the application is given. Status and headers are sent
@@ -21,6 +23,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 #[pyclass(module = "prefork._engine", extends = Response)]
 pub struct StartResponse {
     called: bool,
+    taken_over: bool,
 }
 
 #[pymethods]
@@ -78,6 +81,55 @@ impl StartResponse {
         slf.borrow().called && (matches!(response.code, 204 | 304) || response.asks_head())
     }
 
+    /// Whether the application has taken the connection over.
+    #[getter]
+    fn taken_over(&self) -> bool {
+        self.taken_over
+    }
+
+    /// Leaves the connection to the application, which owes no response then; it
+    /// is in flight until `end_takeover()`. Blocks until earlier responses are sent.
+    /// Returns a new descriptor of the socket, and what the client has sent after
+    /// its request.
+    ///
+    /// Raises AlreadyAnswered after the response has begun, and ConnectionGone.
+    fn take_over<'py>(slf: &Bound<'py, Self>) -> PyResult<(RawFd, Bound<'py, PyBytes>)> {
+        let py = slf.py();
+        let response = slf.as_super();
+        let (core, exchange) = {
+            let response = response.borrow();
+            if response.state != State::Waiting {
+                return Err(response.already_answered());
+            }
+            (Arc::clone(response.core()), response.client.exchange)
+        };
+        Response::flush_to(response, 0)?;
+        let taken = core.engine().exchange(exchange).take_over();
+        let (socket, input) = taken.map_err(|error| response.borrow_mut().not_sent(error))?;
+        slf.borrow_mut().taken_over = true;
+        let (request_ended, pending) = {
+            let mut response = response.borrow_mut();
+            (response.code, response.sent) = (101, true);
+            response.set_answered();
+            let hook = response.service.interface.request_ended.as_ref();
+            let hook = hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)));
+            (hook, response.forget())
+        };
+        drop(pending);
+        if let Some((hook, request)) = request_ended {
+            hook.call1(py, (request, slf))?;
+        }
+        Ok((socket.into_raw_fd(), PyBytes::new(py, &input)))
+    }
+
+    /// The application has done with the connection: what it has sent arrives,
+    /// then the connection is closed.
+    fn end_takeover(slf: &Bound<'_, Self>) {
+        let response = slf.as_super().borrow();
+        let mut engine = response.core().engine();
+        engine.exchange(response.client.exchange).end_takeover();
+    }
+
     /// Sends a part of the body.
     ///
     /// Raises ConnectionGone if the client has left, and InvalidResponse for
@@ -107,9 +159,19 @@ impl StartResponse {
 }
 
 impl StartResponse {
+    /// Ends a takeover, if there is one: the call is over.
+    pub(crate) fn end_call(slf: &Bound<'_, Self>) {
+        if slf.borrow().taken_over {
+            Self::end_takeover(slf);
+        }
+    }
+
     /// Makes a response the `start_response` of a call.
     pub(crate) fn around(py: Python<'_>, response: Response) -> PyResult<Py<Response>> {
-        let call = PyClassInitializer::from(response).add_subclass(StartResponse { called: false });
+        let call = PyClassInitializer::from(response).add_subclass(StartResponse {
+            called: false,
+            taken_over: false,
+        });
         Ok(Bound::new(py, call)?.into_super().unbind())
     }
 

@@ -1,0 +1,82 @@
+"""The connection of a WSGI request as a socket: for applications that speak WebSocket by themselves.
+
+Always: the connection is in flight from the first use of its socket until the call ends or the application
+closes it; a server that stops cuts it at the end of `graceful_timeout`.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+    from prefork._engine import StartResponse
+
+
+class ClientSocket:
+    """`gunicorn.socket` and `werkzeug.socket` of an environ: its first use takes the connection over."""
+
+    __slots__ = ("_response", "_socket")
+
+    def __init__(self, response: StartResponse) -> None:
+        self._response = response
+        self._socket: TakenSocket | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # to copy or inspect an environ is no use of its socket
+        return getattr(self._taken(), name)
+
+    def __enter__(self) -> TakenSocket:
+        return self._taken()
+
+    def __exit__(self, *_: object) -> None:
+        self._taken().close()
+
+    def _taken(self) -> TakenSocket:
+        if self._socket is None:
+            descriptor, received = self._response.take_over()
+            self._socket = TakenSocket(self._response, descriptor, received)
+        return self._socket
+
+
+class TakenSocket(socket.socket):
+    """A connection that the application has taken over, in blocking mode.
+
+    What the server had received after the request is read first, with `recv` or `recv_into`.
+    """
+
+    def __init__(self, response: StartResponse, descriptor: int, received: bytes) -> None:
+        self._response = response
+        self._received = received
+        super().__init__(fileno=descriptor)
+        self.setblocking(True)
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Reads as any socket does."""
+        if not self._received:
+            return super().recv(size, flags)
+        found = self._received[:size]
+        if not flags & socket.MSG_PEEK:
+            self._received = self._received[size:]
+        return found
+
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
+        """Reads as any socket does."""
+        if not self._received:
+            return super().recv_into(buffer, nbytes, flags)
+        with memoryview(buffer).cast("B") as room:
+            found = self.recv(nbytes or len(room), flags)
+            room[: len(found)] = found
+        return len(found)
+
+    def close(self) -> None:
+        """Ends the connection, when the last file of `makefile()` is closed too."""
+        super().close()
+        if self.fileno() == -1:
+            self._response.end_takeover()
+
+    def __del__(self) -> None:
+        self.close()

@@ -1,0 +1,83 @@
+"""A WSGI application that takes connections over as sockets, by the path."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+import warnings
+
+from parameters import PARAMETERS
+
+
+def echo(environ):
+    """Sends back what comes, until the client closes its side."""
+    sock = environ["werkzeug.socket"]
+    assert sock.gettimeout() is None
+    sock.sendall(b"here\n")
+    while data := sock.recv(1000):
+        sock.sendall(data)
+
+
+def lines(environ):
+    """As `echo`, by a file."""
+    with environ["gunicorn.socket"] as sock, sock.makefile("rwb", buffering=0) as file:
+        for line in file:
+            file.write(line)
+
+
+def peeks(environ):
+    sock = environ["gunicorn.socket"]
+    first = sock.recv(2, 2)  # MSG_PEEK
+    sock.sendall(first + sock.recv(1) + sock.recv(100))
+
+
+def closes(environ):
+    """Closes its socket, and goes on until the file `go` is there."""
+    environ["gunicorn.socket"].sendall(b"bye")
+    environ["gunicorn.socket"].close()
+    while not os.path.exists(PARAMETERS["go"]):
+        time.sleep(0.002)
+
+
+def stops(environ):
+    environ["gunicorn.socket"].sendall(b"stops")
+    raise StopIteration
+
+
+def fails(environ):
+    environ["gunicorn.socket"].sendall(b"fails")
+    raise ValueError("on purpose")
+
+
+def forgets(environ):
+    """Leaves its socket open."""
+    environ["gunicorn.socket"].sendall(b"forgets")
+
+
+def plain(environ):
+    """Does not take it, whatever it looks at."""
+    warnings.simplefilter("error")
+    copy.copy(environ)
+    copy.copy(environ["gunicorn.socket"])
+    assert environ["werkzeug.socket"] is environ["gunicorn.socket"]
+    assert "socket" in repr(environ).lower()
+    return b"plain"
+
+
+def keys(environ):
+    return repr([key for key in environ if key.endswith(".socket")]).encode()
+
+
+def late(environ, start_response):
+    start_response("200 OK", [])(b"begun")
+    environ["gunicorn.socket"].sendall(b"too late")
+
+
+def app(environ, start_response):
+    name = environ["PATH_INFO"].strip("/")
+    if name == "late":
+        return late(environ, start_response)
+    body = globals()[name](environ) or b"this is not sent"
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return iter([body])
