@@ -24,6 +24,7 @@ from prefork.kernel import fork_hooks
 from prefork.kernel.abandoned import end_abandoned, end_returned
 from prefork.kernel.exits import is_of_task, report
 from prefork.kernel.forking import end_process, exit_at_once, flush_output, prepare_memory
+from prefork.kernel.live_threads import warn_of_live_threads
 from prefork.kernel.loop import EngineLoop, Loop
 
 logger = logging.getLogger("prefork.kernel")
@@ -315,6 +316,7 @@ class Run(ABC):
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
         if not self._is_prepared:
+            warn_of_live_threads()
             prepare_memory(self._warm_up)
             self._is_prepared = True
         flush_output()

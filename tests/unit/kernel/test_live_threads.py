@@ -1,0 +1,52 @@
+"""What a fork leaves behind."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from prefork.kernel.live_threads import libraries, warn_of_live_threads
+
+MAPS = """\
+55d0-55d1 r-xp 00000000 08:02 1 /usr/bin/python3.11
+7f00-7f01 r-xp 00000000 08:02 2 /v/lib/python3.11/site-packages/scikit_learn.libs/libgomp-a34b3233.so.1.0.0
+7f01-7f02 rw-p 00000000 08:02 2 /v/lib/python3.11/site-packages/scikit_learn.libs/libgomp-a34b3233.so.1.0.0
+7f02-7f03 r-xp 00000000 08:02 3 /v/lib/python3.11/site-packages/torch/lib/libiomp5.so
+7f03-7f04 r-xp 00000000 08:02 4 /v/lib/python3.11/site-packages/torch/lib/libcudart-218eec4c.so.12
+7f04-7f05 r-xp 00000000 08:02 5 /usr/lib/python3/dist-packages/grpc/_cython/cygrpc.cpython-311-x86_64.so
+7f05-7f06 r-xp 00000000 08:02 6 /usr/lib/x86_64-linux-gnu/libgomp.so.1.0.0
+7f06-7f07 r-xp 00000000 08:02 7 /v/lib/python3.11/site-packages/numpy.libs/libscipy_openblas64_-ff651d7f.so
+7f07-7f08 rw-p 00000000 00:00 0 [heap]
+7f08-7f09 rw-p 00000000 00:00 0
+"""
+
+
+def test_each_library_is_named_once_with_the_module_that_brought_it() -> None:
+    assert libraries(MAPS.splitlines()) == [
+        "OpenMP of scikit_learn",
+        "OpenMP of torch",
+        "CUDA of torch",
+        "gRPC of grpc",
+        "OpenMP of libgomp.so.1.0.0",
+    ]
+
+
+def test_a_thread_of_python_is_named_with_its_module(caplog: pytest.LogCaptureFixture) -> None:
+    class Flusher(threading.Thread):
+        def run(self) -> None:
+            end.wait()
+
+    end = threading.Event()
+    threads = [threading.Thread(target=end.wait, name="waiter"), Flusher(name="flusher")]
+    for thread in threads:
+        thread.start()
+    warn_of_live_threads()
+    end.set()
+    for thread in threads:
+        thread.join()
+    assert "thread 'waiter' of threading" in caplog.text
+    assert f"thread 'flusher' of {__name__}" in caplog.text
+    caplog.clear()
+    warn_of_live_threads()
+    assert caplog.text == ""
