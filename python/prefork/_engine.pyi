@@ -22,6 +22,7 @@ __all__ = [
     "BlockedSignals",
     "Connection",
     "Engine",
+    "EventQueue",
     "FilePart",
     "HTTPExchange",
     "Headers",
@@ -212,6 +213,9 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """The number of requests that were handed to a service and have no complete response."""
+    def deliver(self, queue: EventQueue | None) -> None:
+        """Delivers what is posted to `queue` while an event of this engine is served right after that event,
+        in the same turn; with None not any more."""
     def when_closed(self, connection: int, callback: Callable[[], object]) -> bool:
         """Has `callback()` called once when the connection with this `id` closes. Returns False, and does not
         call it, if there is no such connection."""
@@ -220,6 +224,35 @@ class Engine:
     def discard(self) -> None:
         """In a forked child, at once after the fork: closes its copies of the descriptors. It takes nothing
         out of the epoll set, which the child shares with its parent, and no client notices."""
+
+@disjoint_base
+class EventQueue:
+    """Posts and calls events of sessions, which are known by an alias, by their id, or as they are."""
+
+    def __new__(cls, *_args: Any, **_options: Any) -> Self: ...
+    def post(self, target: Any, event: str, /, *args: Any) -> bool:
+        """Queues an event, in order of posting. Returns False if there is no such session or event."""
+    def call(self, target: Any, event: str, /, *args: Any) -> Any:
+        """Runs an event now and returns its value; that of an asynchronous event is its task.
+
+        Raises UnknownSession, UnknownEvent and what the event raises; the caller handles it, so nothing is
+        logged.
+        """
+    def resolve(self, target: Any, event: str) -> tuple[Any, Callable[..., Any]]:
+        """A session, and what runs on that event.
+
+        Raises UnknownSession and UnknownEvent.
+        """
+    @property
+    def _targets(self) -> dict[str, tuple[Any, dict[str, Callable[..., Any]]]]: ...
+    def _changed(self) -> None: ...
+    def _put(self, session: Any, event: str, args: tuple[Any, ...]) -> None: ...
+    def _begin_delivery(self) -> None: ...
+    def _end_delivery(self) -> list[tuple[Any, str, tuple[Any, ...]]]: ...
+    def _drain(self) -> None: ...
+    def _drop_events(self, session: Any) -> None: ...
+    def _queued(self) -> list[Any]: ...
+    def _counts(self) -> tuple[int, int]: ...
 
 @final
 class Headers:

@@ -4,6 +4,7 @@
 use crate::core::{Core, locked};
 use crate::descriptor::borrowed;
 use crate::dispatch::Dispatcher;
+use crate::event_queue::EventQueue;
 use crate::process::{end_stuck, lock_at_fork, start_without_signals};
 use crate::scoreboard::PyScoreboard;
 use crate::service::Service;
@@ -33,6 +34,8 @@ pub struct Engine {
     dispatcher: Dispatcher,
     /// Reused in each turn, to save an allocation.
     reports: Mutex<Vec<Report>>,
+    /// What the events of this engine post.
+    queue: Mutex<Option<Py<EventQueue>>>,
 }
 
 #[pymethods]
@@ -44,6 +47,7 @@ impl Engine {
             dispatcher: Dispatcher::new(&core),
             core,
             reports: Mutex::default(),
+            queue: Mutex::default(),
         })
     }
 
@@ -264,6 +268,14 @@ impl Engine {
     fn close(&self) {
         self.core.engine().close();
         self.dispatcher.clear();
+        self.deliver(None);
+    }
+
+    /// Delivers what is posted to `queue` while an event of this engine is
+    /// served right after that event, in the same turn; with None not any more.
+    fn deliver(&self, queue: Option<Py<EventQueue>>) {
+        let former = std::mem::replace(&mut *locked(&self.queue), queue);
+        drop(former); // after the lock is released: freeing it may run Python
     }
 
     /// Has `callback()` called once when the connection with this `id` closes.
@@ -307,8 +319,23 @@ fn shorter(timeout_s: Option<f64>, wait_ms: Option<u64>) -> Option<Timespec> {
 }
 
 impl Engine {
-    /// Dispatches every event of the turn.
+    /// Serves every event of the turn, and delivers what is posted meanwhile.
     fn serve(&self, py: Python<'_>) -> PyResult<()> {
+        let queue = locked(&self.queue)
+            .as_ref()
+            .map(|queue| queue.clone_ref(py));
+        let queue = queue.as_ref().map(|queue| queue.bind(py));
+        if let Some(queue) = queue {
+            EventQueue::set_serving(queue, true)?;
+        }
+        let served = self.serve_all(py, queue);
+        match queue {
+            Some(queue) => served.and(EventQueue::set_serving(queue, false)),
+            None => served,
+        }
+    }
+
+    fn serve_all(&self, py: Python<'_>, queue: Option<&Bound<'_, EventQueue>>) -> PyResult<()> {
         let services = self.dispatcher.services();
         loop {
             let event = match catch_panic(|| self.core.engine().next_event()) {
@@ -320,7 +347,10 @@ impl Engine {
                 }
             };
             let dispatcher = &self.dispatcher;
-            let result = catch_panic(|| dispatcher.dispatch(py, &services, event));
+            let result = catch_panic(|| {
+                dispatcher.dispatch(py, &services, event)?;
+                queue.map_or(Ok(()), EventQueue::deliver)
+            });
             // This includes the response to a request whose dispatch panicked.
             dispatcher.respond_to_unanswered(py);
             match result.unwrap_or(Ok(())) {

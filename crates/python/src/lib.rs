@@ -7,6 +7,7 @@
 //! | `engine.rs` | `Engine`: a turn of the loop, a process's place in its pool |
 //! | `dispatch/` | from an event of the engine to the Python code that handles it
 //! |
+//! | `event_queue.rs` | `EventQueue`: what is posted to the sessions of a kernel |
 //! | `asgi/` | `ASGICaller`, `HTTPExchange`, `WebSocketExchange`: calls of ASGI applications |
 //! | `wsgi/` | `WSGICaller`, `StartResponse`, `Input`: calls of WSGI applications |
 //! | `events/` | `Request`, `Response` and their parts, for handlers |
@@ -30,6 +31,7 @@ mod descriptor;
 mod dispatch;
 mod engine;
 mod errors;
+mod event_queue;
 mod events;
 mod heap_fill;
 mod names;
@@ -46,6 +48,13 @@ mod wsgi;
 
 #[pyo3::pymodule]
 mod _engine {
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::event_queue::EventQueue::add_methods(module.py())
+    }
+
     #[pymodule_export]
     const STUCK: i32 = crate::process::STUCK;
     #[pymodule_export]
@@ -58,6 +67,8 @@ mod _engine {
     use crate::asgi::websocket::WebSocketExchange;
     #[pymodule_export]
     use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::event_queue::EventQueue;
     #[pymodule_export]
     use crate::events::connection::Connection;
     #[pymodule_export]

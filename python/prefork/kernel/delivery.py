@@ -1,7 +1,7 @@
 """`Delivery`: posts, calls and times the events of recipients, on the loop of a `Run`.
 
-Owns: what belongs to one process and one run, each in a file of its own: the queue of posted events, the
-timers, the tasks of asynchronous events, and the signals.
+Owns: what belongs to one process and one run, each in a file of its own: the timers, the tasks of
+asynchronous events, the signals, and the queue of posted events, which is native (`EventQueue`).
 
 Always: an exception in an event is reported with session, event and arguments, and delivery goes on. It must
 not know when a session begins and ends.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Coroutine
 from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from prefork.kernel.event_queue import EventQueue
+from prefork._engine import EventQueue
 from prefork.kernel.events import Handler, Recipient
 from prefork.kernel.loop import Loop
 from prefork.kernel.registry import R, Registry
@@ -38,18 +38,17 @@ _shorten = reprlib.Repr()
 _shorten.maxstring = _shorten.maxother = 200
 
 
-class Delivery(Run, Generic[R]):
+class Delivery(EventQueue, Run, Generic[R]):
     """Where a session is asked for, its alias, its `id` and the session itself are the same."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._registry: Registry[R] = Registry()
+        self._registry: Registry[R] = Registry(self._targets, self._changed)
         self._on_error: list[ErrorHook] = []
         self._make_parts()
 
     def _make_parts(self) -> None:
         """The parts that belong to one process and one run, empty."""
-        self._queue = EventQueue(self._deliver)
         self._timers = Timers(self._deliver, self.end_if_unreachable)
         self._tasks = Tasks(self.report, self.end_if_unreachable)
         self._signals = Signals(self._deliver, self.stop)
@@ -65,31 +64,52 @@ class Delivery(Run, Generic[R]):
         """The session that has this alias or id, or None. A session of this kernel is found as itself."""
         return self._registry.find(target)
 
-    def resolve(self, target: Target, event: str) -> tuple[R, Handler]:
-        """A session, and what runs on that event. Raises UnknownSession and UnknownEvent."""
+    # --- what the queue leaves to Python -----------------------------------------------------------------
+
+    def _post(self, target: Target, event: str, args: tuple[Any, ...]) -> bool:
+        """`post` to a session that is not named by an alias, or to `_default`."""
+        session = self._registry.find(target)
+        if session is None or session.handler(event) is None:
+            return False
+        self._put(session, event, args)
+        return True
+
+    def _call(self, target: Target, event: str, args: tuple[Any, ...]) -> Any:
+        """`call` of such a session."""
+        session, function = self._registry.resolve(target, event)
+        return self._called(session, event, args, function(*args))
+
+    def _resolve(self, target: Target, event: str) -> tuple[R, Handler]:
+        """`resolve` of such a session."""
         return self._registry.resolve(target, event)
 
-    # --- events ------------------------------------------------------------------------------------------
-
-    def post(self, target: Target, event: str, *args: Any) -> bool:
-        """Queues an event, in order of posting. False if there is no such session or event."""
-        session = self._registry.find(target)
-        return session is not None and self._queue.put(session, event, args)
-
-    def call(self, target: Target, event: str, *args: Any) -> Any:
-        """Runs an event now and returns its value; that of an asynchronous event is its task.
-
-        Raises UnknownSession, UnknownEvent and what the event raises; the caller handles it, so no log here.
-        """
-        session, function = self._registry.resolve(target, event)
-        result = function(*args)
-        if result is not None and asyncio.iscoroutine(result):
-            task = self.loop.create_task(result)
-            self._tasks.keep(task, (session, event, args), reports=False)
-            return task
-        if self._registry.unnamed:
+    def _called(self, session: R, event: str, args: tuple[Any, ...], result: Any) -> Any:
+        """What `call` gives for what an event returned."""
+        if asyncio.iscoroutine(result):
+            result = self.loop.create_task(result)
+            self._tasks.keep(result, (session, event, args), reports=False)
+        elif self._registry.unnamed:
             self.end_if_unreachable(session)
         return result
+
+    def _returned(self, session: R, event: str, args: tuple[Any, ...], result: Any) -> None:
+        """A delivered event returned this."""
+        if asyncio.iscoroutine(result):
+            self.spawn(result, session=session, event=event, args=args)
+
+    def _deliver(self, session: R, event: str, args: tuple[Any, ...]) -> None:
+        """Delivers one event, of any session."""
+        function = session.handler(event)
+        if function is not None and self._registry.has(session):
+            self.invoke(session, event, function, *args)
+        if self._registry.unnamed:
+            self.end_if_unreachable(session)
+
+    def _drain_soon(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon(self._drain)
+
+    # --- events ------------------------------------------------------------------------------------------
 
     def invoke(self, session: R, event: str, function: Handler, *args: Any) -> Any:
         """Runs one event the kernel's way: exceptions are logged (and give None), coroutines spawned."""
@@ -111,13 +131,6 @@ class Delivery(Run, Generic[R]):
         task = (self._loop or self.loop).create_task(coroutine)  # the property raises outside of run()
         self._tasks.keep(task, (session, event, args), reports=True)
         return task
-
-    def _deliver(self, session: R, event: str, args: tuple[Any, ...]) -> None:
-        function = session.handler(event)
-        if function is not None and self._registry.has(session):
-            self.invoke(session, event, function, *args)
-        if self._registry.unnamed:
-            self.end_if_unreachable(session)
 
     # --- exceptions --------------------------------------------------------------------------------------
 
@@ -183,15 +196,16 @@ class Delivery(Run, Generic[R]):
     def _attach(self, loop: Loop) -> None:
         self._timers.attach(loop)
         self._signals.attach(loop)
-        self._queue.attach(loop)
+        self._begin_delivery()
+        loop.engine.deliver(self)
 
     def _leave(self) -> tuple[object, ...]:
-        parts = self._queue, self._timers, self._tasks, self._signals
+        parts = self._end_delivery(), self._timers, self._tasks, self._signals
         self._make_parts()
         return parts
 
     def _abandon_events(self) -> None:
-        self._queue.abandon()
+        self._discarded.append(self._end_delivery())  # kept: what is freed may run
 
     def _discard_signals(self, ignored: Collection[int]) -> None:
         self._signals.discard(ignored)

@@ -86,14 +86,11 @@ class Recipient:
         return self.alias or type(self).__name__
 
     def on(self, event: str, function: Handler) -> None:
-        """Makes `function` the handler of an event from now on. It replaces the one there is."""
+        """Makes `function` the handler of an event."""
         self._handlers[event] = function
 
     def off(self, event: str) -> None:
-        """Removes the handler of an event, one that the class defines too. Nothing happens without one.
-
-        What is queued for that event, and a timer, goes to `_default` then, or is dropped.
-        """
+        """Removes the handler of an event. Nothing happens without one."""
         self._handlers.pop(event, None)
 
     def handler(self, event: str) -> Handler | None:

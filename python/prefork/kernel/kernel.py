@@ -49,9 +49,24 @@ class Session(Recipient):
 
     kernel: Kernel = None  # type: ignore[assignment]  # users write self.kernel.post, not assert ... is not None
 
+    def on(self, event: str, function: Handler) -> None:
+        """Makes `function` the handler of an event from now on. It replaces the one there is."""
+        super().on(event, function)
+        if self.kernel is not None:
+            self.kernel._changed()
+
+    def off(self, event: str) -> None:
+        """Removes the handler of an event, one that the class defines too. Nothing happens without one.
+
+        What is queued for that event, and a timer, goes to `_default` then, or is dropped.
+        """
+        super().off(event)
+        if self.kernel is not None:
+            self.kernel._changed()
+
     def post(self, event: str, *args: Any) -> bool:
         """Queues an event to oneself (POE's `yield`). False if there is no such event, or no kernel."""
-        return self.kernel is not None and self.kernel._queue.put(self, event, args)
+        return self.kernel is not None and self.kernel.post(self, event, *args)
 
     def delay(self, event: str, seconds: float | None = None, *args: Any) -> Timer | None:
         """Calls `event` of this session once, in `seconds`; there is one such timer for each event name.
@@ -144,6 +159,7 @@ class Kernel(Delivery[Session]):
         self._stop(session)
         session.kernel = None  # type: ignore[assignment]
         self._registry.remove(session)
+        self._drop_events(session)
         self._timers.cancel(session)
         self._signals.drop(session)
         if any(other is session for other in self._referring):
@@ -198,7 +214,7 @@ class Kernel(Delivery[Session]):
         """Removes a session soon if nothing can reach it any more, as `Session` describes that."""
         if session._id not in self._registry.unnamed or not self._registry.has_started(session):
             return
-        self._suspects[session._id] = session, self._queue.delivered + len(self._queue)
+        self._suspects[session._id] = session, sum(self._counts())
         self._look_soon()
 
     def _look_soon(self) -> None:
@@ -208,7 +224,8 @@ class Kernel(Delivery[Session]):
     def _end_unreachable(self) -> None:
         self._looking = None
         suspects, self._suspects = self._suspects, {}
-        delivered, queued = self._queue.delivered, self._queue.sessions()
+        delivered, _ = self._counts()
+        queued = {session._id for session in self._queued()}
         for session, after in suspects.values():
             if session.kernel is not self or self._is_reachable(session):
                 continue
@@ -250,7 +267,7 @@ class Kernel(Delivery[Session]):
 
     def _end(self, loop: Loop) -> None:
         self._timers.cancel()
-        self._queue.drain()
+        self._drain()
         loop.finish_tasks(cancel=True)
         for session in self._registry.started:
             self._stop(session)
@@ -269,7 +286,7 @@ class Kernel(Delivery[Session]):
         kernel = Kernel()
         loop = kernel._loop = EngineLoop()
         kernel._timers.attach(loop)
-        kernel._queue.attach(loop)
+        kernel._begin_delivery()
         task = kernel.spawn(nothing(), session=Session(), event="warm-up", args=())
         loop.run_until_complete(task)
         loop.close()

@@ -76,6 +76,7 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
     def poll_without_running_loop(self) -> None:
         """What the engine calls sees no running loop: it is synchronous code, which expects none."""
         self._turns.poll_without_running_loop(self)
+        self.engine.deliver(None)  # events expect a running loop
 
     async def _make_subprocess_transport(self, *args: Any, **keywords: Any) -> Any:
         provide_child_watcher()

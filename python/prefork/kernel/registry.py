@@ -6,6 +6,7 @@ The table survives a fork, as the sessions do. It must not know how an event is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from prefork.errors import OptionError, UnknownSession
@@ -17,8 +18,15 @@ R = TypeVar("R", bound=Recipient)
 class Registry(Generic[R]):
     """Sessions are distinguished by identity: a subclass may define equality and be unhashable."""
 
-    def __init__(self) -> None:
-        self.aliases: dict[str, R] = {}
+    def __init__(
+        self,
+        targets: dict[str, tuple[R, dict[str, Handler]]] | None = None,
+        changed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.targets = {} if targets is None else targets
+        """The sessions that have an alias, and their handlers by event. `changed` is called when it has
+        changed."""
+        self._changed = changed
         self.unnamed: dict[int, R] = {}
         """The sessions without an alias, by number."""
         self._sessions: dict[int, R] = {}
@@ -43,13 +51,15 @@ class Registry(Generic[R]):
         self._sessions.pop(session._id, None)
         self.unnamed.pop(session._id, None)
         for alias in self._names.pop(session._id, ()):
-            del self.aliases[alias]
+            del self.targets[alias]
+            self._changed()
 
     def name(self, session: R, alias: str) -> None:
         """Gives one more alias to a session. Raises OptionError if another session has it."""
-        holder = self.aliases.setdefault(alias, session)
+        holder, _ = self.targets.setdefault(alias, (session, session._handlers))
         if holder is not session:
             raise OptionError(f"alias {alias!r} belongs to a {type(holder).__name__} already; choose another")
+        self._changed()
         names = self._names.setdefault(session._id, [])
         if alias not in names:
             names.append(alias)
@@ -57,9 +67,10 @@ class Registry(Generic[R]):
 
     def unname(self, session: R, alias: str) -> None:
         """Takes an alias from a session. Raises UnknownSession if it is not this session's."""
-        if self.aliases.get(alias) is not session:
+        if self.find(alias) is not session:
             raise UnknownSession(f"session {session} has no alias {alias!r}")
-        del self.aliases[alias]
+        del self.targets[alias]
+        self._changed()
         self._names[session._id].remove(alias)
         if not self._names[session._id]:
             self.unnamed[session._id] = session
@@ -71,7 +82,8 @@ class Registry(Generic[R]):
     def find(self, target: object) -> R | None:
         """The session that has this alias or number, or is `target` itself. None if there is none."""
         if isinstance(target, str):
-            return self.aliases.get(target)
+            found = self.targets.get(target)
+            return None if found is None else found[0]
         if isinstance(target, Recipient):
             session = self._sessions.get(target._id)
             return session if session is target else None
@@ -79,10 +91,7 @@ class Registry(Generic[R]):
 
     def resolve(self, target: object, event: str) -> tuple[R, Handler]:
         """A session and its handler. Raises UnknownSession and UnknownEvent."""
-        # Called for each request: most often there is an alias and a handler.
-        session = self.aliases.get(target) if type(target) is str else self.find(target)
-        if session is not None and (function := session._handlers.get(event)) is not None:
-            return session, function
+        session = self.find(target)
         if session is None:
             what = f"no session has the alias {target!r}"
             if isinstance(target, int):

@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from prefork._engine import Response
 from prefork.config.options import ServerOptions, changed, check
 from prefork.kernel.events import event
 from prefork.kernel.kernel import Session
@@ -27,7 +28,7 @@ from prefork.server.routes import check_events, parse
 from prefork.server.streaming import EventStreams
 
 if TYPE_CHECKING:
-    from prefork._engine import Connection, Response
+    from prefork._engine import Connection
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
     from prefork.server.service import Service
@@ -63,6 +64,8 @@ class HTTPServer(Session):
         self._listener: Listener | None = None
         self._context: Context | None = None
         self._signalled = False
+        if type(self).done is HTTPServer.done:
+            Session.on(self, "DONE", Response.done)  # each request may end with it
         kernel.add(self)
         kernel.on_start(self._open)
         kernel.on_stop(self._run_ended)

@@ -64,7 +64,7 @@ def test_an_alias_belongs_to_one(registry: Registry[Page]) -> None:
     with pytest.raises(UnknownSession, match="has no alias 'SECOND'"):
         registry.unname(other, "SECOND")
     registry.unname(page, "SECOND")
-    assert registry.aliases == {"PAGE": page}
+    assert registry.targets == {"PAGE": (page, page._handlers)}
 
 
 def test_a_removed_session_leaves_the_others_as_they_are(registry: Registry[Page]) -> None:
@@ -74,7 +74,7 @@ def test_a_removed_session_leaves_the_others_as_they_are(registry: Registry[Page
     registry.name(one, "FIRST")
     registry.remove(one)
     assert [page is other for page in registry.sessions] == [True]
-    assert list(registry.aliases) == ["OTHER"]
+    assert list(registry.targets) == ["OTHER"]
 
 
 def test_a_session_starts_and_stops_once(registry: Registry[Page]) -> None:
