@@ -50,13 +50,16 @@ def asgi(serve: Serve, request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[MakePool]:
-    """`pool(*flags, **options)` serves `apps/pool_app.py`, whose server is made with these options."""
+    """`pool(*flags, **options)` serves `apps/pool_app.py`, whose server is made with these options.
+
+    With `ready=False` no worker is waited for.
+    """
     started: list[Pool] = []
 
-    def begin(*flags: str, **options: Any) -> Pool:
+    def begin(*flags: str, ready: bool = True, **options: Any) -> Pool:
         pool = start_pool(tmp_path, *flags, **options)
         started.append(pool)
-        return pool.wait_serving()
+        return pool.wait_serving() if ready else pool.wait_begun()
 
     yield begin
     for pool in started:

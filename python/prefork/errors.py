@@ -10,6 +10,9 @@ from __future__ import annotations
 class PreforkError(Exception):
     """Base class of all errors below."""
 
+    exit_status = 2
+    """Of a program that ends with it: a wrong use, or a startup that can never succeed."""
+
 
 class OptionError(PreforkError, ValueError):
     """An invalid option, handler entry or setting."""
@@ -29,6 +32,12 @@ class GlueInUse(PreforkError):
 
 class ScoreboardUnavailable(PreforkError):
     """The shared memory of the scoreboard cannot be created or opened."""
+
+
+class NeverReady(PreforkError):
+    """No worker has ever started, and it was tried `boot_failures` times."""
+
+    exit_status = 3
 
 
 class OutOfResources(PreforkError):

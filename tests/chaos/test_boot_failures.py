@@ -20,6 +20,7 @@ TWO = {
     "fork_handlers": {"PAGES": "begin"},
 }
 BOOT = "pool_boot.py"
+FAIL_AT_ONCE = {"begin": "an exception", "fail_at_once": True}
 FAILURES = {
     "an exception": "exit status 3",
     "an exit": "exit status 9",
@@ -50,14 +51,16 @@ def test_in_a_fork_handler_replaces_that_worker_with_pauses_and_the_others_live(
 
 
 def test_an_exception_in_an_asynchronous_fork_handler_is_logged_with_its_place(pool: MakePool) -> None:
-    server = pool(**TWO, app=BOOT, parameters={"begin": "an exception in a coroutine"})
+    server = pool(
+        **TWO, boot_failures=0, app=BOOT, parameters={"begin": "an exception in a coroutine"}, ready=False
+    )
     wait_until(lambda: server.status()["manager"]["boot_failed"] >= 2, "two tries")
     assert "ValueError: no database" in server.log
     assert f'{BOOT}", line ' in server.log
 
 
 def test_when_every_worker_fails_the_server_goes_on_trying_and_recovers(pool: MakePool) -> None:
-    server = pool(**TWO, app=BOOT, parameters={"begin": "an exception", "fail_at_once": True})
+    server = pool(**TWO, boot_failures=0, app=BOOT, parameters=FAIL_AT_ONCE, ready=False)
     wait_until(lambda: server.status()["manager"]["boot_failed"] >= 2, "two tries")
     with server.connect() as waiting:
         waiting.sendall(b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -73,7 +76,7 @@ def test_when_only_some_fail_the_others_are_kept_and_the_pool_is_filled(pool: Ma
 
 
 def test_term_ends_a_pool_whose_workers_cannot_begin(pool: MakePool) -> None:
-    server = pool(**TWO, app=BOOT, parameters={"begin": "an exception", "fail_at_once": True})
+    server = pool(**TWO, boot_failures=0, app=BOOT, parameters=FAIL_AT_ONCE, ready=False)
     wait_until(lambda: server.status()["manager"]["boot_failed"] >= 2, "two tries")
     began = time.monotonic()
     server.signal(signal.SIGTERM)
@@ -134,7 +137,57 @@ def test_a_program_that_ignores_the_end_of_its_children_survives_workers_that_di
         fork_handlers={"PAGES": "begin"},
         app=BOOT,
         parameters={"begin": "a hard exit", "fail_at_once": True, "ignore_children": True},
+        boot_failures=0,
+        ready=False,
     )
     (server.directory / "fail").unlink()
     server.wait_spares(2)
     assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_server_whose_workers_can_never_begin_ends_with_the_first_error(
+    pool: MakePool, failure: str
+) -> None:
+    server = pool(
+        **TWO, app=BOOT, parameters={"begin": failure, "fail_at_once": True}, boot_failures=2, ready=False
+    )
+    assert server.wait() == 3
+    last = server.err[-1]
+    expected = "ValueError: no database" if failure == "an exception" else FAILURES[failure]
+    assert last.startswith("prefork: no worker was ever ready, in 2 attempts (--boot-failures); the first")
+    assert expected in last
+    assert server.out == [], "it has never been serving"
+
+
+def test_a_server_whose_workers_never_end_their_start_ends_as_well(pool: MakePool) -> None:
+    server = pool(
+        **TWO,
+        boot_timeout=0.1,
+        boot_failures=1,
+        app=BOOT,
+        parameters={"begin": "a hang", "fail_at_once": True},
+        ready=False,
+    )
+    assert server.wait() == 3
+    assert server.err[-1].endswith(" did not start within boot_timeout")
+
+
+def test_a_worker_that_was_ready_once_is_hope_for_ever(pool: MakePool) -> None:
+    server = pool(**TWO, boot_failures=1, app=BOOT, parameters={"begin": "an exception"})
+    server.wait_workers(2)
+    (server.directory / "fail").touch()
+    for worker in server.workers():
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: server.status()["manager"]["boot_failed"] >= 3, "three tries")
+    (server.directory / "fail").unlink()
+    server.wait_spares(2)
+
+
+def test_the_line_of_a_server_that_serves_comes_with_the_first_spare(pool: MakePool) -> None:
+    server = pool(**TWO, app=BOOT, parameters={"begin": "hangs without go"}, ready=False)
+    assert len(server.workers("starting")) == 2
+    assert server.out == []
+    (server.directory / "go").touch()
+    server.wait_serving()
+    assert server.workers("spare")

@@ -87,6 +87,7 @@ def test_ctrl_c_while_the_workers_begin_leaves_none_behind(pool: MakePool) -> No
         fork_handlers={"PAGES": "begin"},
         app="pool_boot.py",
         parameters={"begin": "hangs without go"},
+        ready=False,
         start_new_session=True,
     )
     workers = server.workers("starting")
@@ -118,6 +119,7 @@ def test_term_to_a_worker_that_begins_ends_it_and_it_is_replaced(pool: MakePool)
         fork_handlers={"PAGES": "begin"},
         app="pool_boot.py",
         parameters={"begin": "hangs without go"},
+        ready=False,
     )
     (worker,) = server.workers("starting")
     (server.directory / "go").touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import select
@@ -39,6 +40,17 @@ class Pool(Server):
 
     def wait_serving(self) -> Pool:
         super().wait_serving()
+        return self
+
+    def wait_begun(self) -> Pool:
+        """Wait until the manager has its pool. No worker need be ready: then there is no line to wait for."""
+
+        def begun() -> Any:
+            with contextlib.suppress(ConnectionRefusedError):
+                return self.manager("server.glue and [server.glue, server.listening.port]")
+
+        self.glue, self.port = wait_until(begun, "the manager")
+        self.host = "127.0.0.1"
         return self
 
     # --- inside ------------------------------------------------------------------------------------------

@@ -289,6 +289,12 @@ class PreForkOptions(ServerOptions):
     boot_timeout: float = option(
         Group.TIMEOUTS, 60.0, seconds(0.01), "Kill a new worker that is not ready after this long."
     )
+    boot_failures: int = option(
+        Group.POOL,
+        3,
+        integer(0, 1 << 53),
+        "Exit with status 3 if no worker was ever ready after this many failed attempts. 0 tries for ever.",
+    )
     prefork_interval: float = option(
         Group.POOL, 5.0, seconds(0.01), "Interval of attempts to create the shared memory of the pool."
     )

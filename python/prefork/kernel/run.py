@@ -192,7 +192,7 @@ class Run(ABC):
                 raise SystemExit(self._exit_status)
         except PreforkError as error:
             print(f"prefork: {error}", file=sys.stderr)
-            raise SystemExit(2) from error
+            raise SystemExit(error.exit_status) from error
         finally:
             self.end_if_abandoned(sys.exception())
             try:

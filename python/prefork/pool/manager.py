@@ -13,10 +13,11 @@ import signal
 import sys
 from asyncio import Handle, TimerHandle
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from prefork._engine import TRACEBACKS
-from prefork.errors import GlueInUse, ScoreboardUnavailable
+from prefork.errors import GlueInUse, NeverReady, ScoreboardUnavailable
+from prefork.logs.escaping import escape_line
 from prefork.pool.resources import PoolResources
 from prefork.pool.role import UNUSED_SIGNALS_OF_MANAGER, PoolMember
 from prefork.pool.scoreboard import format_states
@@ -61,6 +62,7 @@ class Manager(Role, PoolMember):
         self._tell = tell
         self._ended = ended
         self._stopping = False
+        self._serves = False
         self._resources: PoolResources | None = None
         self._supervisor: Supervisor | None = None
         self._shared: SharedSockets | None = None
@@ -99,9 +101,8 @@ class Manager(Role, PoolMember):
     def _start(self) -> None:
         supervisor = self._supervisor or self._open()
         self._watch_shared()
+        self._serves = False
         supervisor.start()
-        # It comes after the forks that were just requested: `setup_handler` is called when workers exist.
-        self._kernel.between_turns(self._call_serving_hooks)
 
     def _start_later(self) -> None:
         self._retry = self._kernel.loop.call_later(self._options.prefork_interval, self._start_again)
@@ -119,6 +120,22 @@ class Manager(Role, PoolMember):
         interval_s = self._options.prefork_interval
         logger.error("cannot create the scoreboard: %s; trying again every %g s", error, interval_s)
 
+    def _take_news(self, what: str, pid: int) -> None:
+        """What the supervisor tells of a worker. Clients are served when the first one is a spare."""
+        if what == "spare" and not self._serves:
+            self._serves = True
+            self._kernel.between_turns(self._call_serving_hooks)
+        self._tell(what, pid)
+
+    def _give_up(self, why: str) -> None:
+        def end() -> NoReturn:
+            raise NeverReady(
+                f"no worker was ever ready, in {self._options.boot_failures} attempts (--boot-failures); the "
+                f"first one failed: {escape_line(why)}"
+            )
+
+        self._kernel.between_turns(end)  # at the top level of `run()`: it ends that
+
     def _call_serving_hooks(self) -> None:
         if self.listener.sockets is not None:
             self.context.hooks.serving(self.listener.sockets)
@@ -130,7 +147,13 @@ class Manager(Role, PoolMember):
         # the fork, so workers share the memory.
         faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
         self._supervisor = supervisor = Supervisor(
-            kernel.loop, options, resources, self._make_spawner(self), self._tell, self._emptied
+            kernel.loop,
+            options,
+            resources,
+            self._make_spawner(self),
+            self._take_news,
+            self._emptied,
+            self._give_up,
         )
         self._shared = SharedSockets(kernel.loop, self._replace_shut)
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)

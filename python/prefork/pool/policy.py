@@ -90,7 +90,8 @@ class PolicyState:
 
     `batch` is how many workers may be spawned at once. `surplus_since` is since when there have been too many
     spares. `failures` counts the spawns and boots that failed since the last success; nothing is spawned
-    before `not_before`.
+    before `not_before`. `has_booted` is whether a worker was ever ready; `failed_boots` counts the boots
+    among the failures. A batch that fails together is one failure.
     """
 
     batch: int = 1
@@ -98,6 +99,8 @@ class PolicyState:
     replacement: Replacement | None = None
     failures: int = 0
     not_before: float = -math.inf
+    has_booted: bool = False
+    failed_boots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +158,24 @@ def fork_failed(state: PolicyState, now: float) -> PolicyState:
 
 def boot_failed(state: PolicyState, now: float) -> PolicyState:
     """A worker died before it was spare: as `fork_failed`."""
-    return _back_off(state, now)
+    after = _back_off(state, now)
+    return state if after is state else replace(after, failed_boots=state.failed_boots + 1)
+
+
+def died_early(state: PolicyState, now: float) -> PolicyState:
+    """A worker died as soon as it was spare: the next one may do the same."""
+    return replace(_back_off(state, now), has_booted=True)
 
 
 def booted(state: PolicyState) -> PolicyState:
     """A worker became spare: the failures are over."""
-    return replace(state, failures=0, not_before=-math.inf)
+    return replace(state, failures=0, failed_boots=0, not_before=-math.inf, has_booted=True)
+
+
+def is_hopeless(slots: Sequence[Slot], state: PolicyState, most_failed_boots: int) -> bool:
+    """Whether no worker was ever ready, none is starting, and so many attempts have failed (0: no limit)."""
+    tried = 0 < most_failed_boots <= state.failed_boots
+    return tried and not state.has_booted and all(slot.state is not State.STARTING for slot in slots)
 
 
 def _back_off(state: PolicyState, now: float) -> PolicyState:

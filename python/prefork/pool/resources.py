@@ -1,6 +1,7 @@
 """What all processes of a pool share.
 
-Owns: the scoreboard's memory, the overcommit eventfd, the central queue, and the socket that holds the glue.
+Owns: the scoreboard's memory, the overcommit eventfd, the central queue, the pipe for reports of failed
+starts, and the socket that holds the glue.
 Always: the manager makes them before the first fork, so that every worker inherits them. They have no name in
 the file system and end with the last process that holds them.
 """
@@ -14,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from prefork._engine import Scoreboard
+from prefork.pool.boot_reports import BootReports
 from prefork.pool.scoreboard import ScoreboardSocket
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class PoolResources:
             # Readable while no spare is left and none will come: active workers then accept as well.
             self._overcommit_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             undo.callback(os.close, self._overcommit_fd)
+            self.reports = BootReports()
+            undo.callback(self.reports.close)
             self._queue = _make_queue()
             for end in self._queue:
                 undo.callback(end.close)
@@ -91,5 +95,6 @@ class PoolResources:
         self.socket.close()
         self.board.close()
         os.close(self._overcommit_fd)
+        self.reports.close()
         for end in self._queue:
             end.close()

@@ -47,7 +47,8 @@ class Phase(enum.Enum):
 class Supervisor:
     """`tell(what, pid)` is called for every worker: 'forked', 'spare' for the first time, and 'died'.
 
-    `emptied()` is called when a pool that ends has no worker left.
+    `emptied()` is called when a pool that ends has no worker left, `gave_up(why)` when no worker was
+    ever ready and `boot_failures` attempts have failed.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Supervisor:
         spawner: Spawner,
         tell: Callable[[str, int], object],
         emptied: Callable[[], object],
+        gave_up: Callable[[str], object],
     ) -> None:
         self._loop = loop
         self._options = options
@@ -66,6 +68,7 @@ class Supervisor:
         self._spawner = spawner
         self._tell = tell
         self._emptied = emptied
+        self._gave_up = gave_up
         self._workers = Workers(self._board.capacity)
         self._processes: dict[int, Process] = {}
         self._state = PolicyState()
@@ -73,6 +76,7 @@ class Supervisor:
         self._phase = Phase.PAUSED
         self._cannot_spawn = False
         self._stillness = Stillness()
+        self._first_failure = ""
         self._timer: TimerHandle | None = None
         self._looks: TimerHandle | None = None
 
@@ -116,6 +120,9 @@ class Supervisor:
             return
         self._take_states()
         self._kill_overdue()
+        if self._phase is Phase.KEEPING and self._is_hopeless():
+            self._phase = Phase.PAUSED
+            self._gave_up(self._first_failure)
         if self._phase is Phase.KEEPING and not self._workers.is_waiting:
             self._follow_plan()
         else:  # the next plan has to see what came of the last one, so it waits for all results
@@ -233,10 +240,22 @@ class Supervisor:
             logger.error("worker %d ended before it was ready (%s); trying again", pid, _ending(status))
         elif end is not Exit.EXPECTED:
             logger.error("worker %d ended: %s", pid, _ending(status))
-        if end in (Exit.BOOT_FAILED, Exit.EARLY):
-            self._state = policy.boot_failed(self._state, now)
+        if end is Exit.BOOT_FAILED:
+            self._boot_failed(f"worker {pid}: {_ending(status)}", now)
+        elif end is Exit.EARLY:
+            self._state = policy.died_early(self._state, now)
         self._tell("died", pid)
         self.act()
+
+    def _boot_failed(self, what: str, now: float) -> None:
+        """`what` is told if the worker has not told it itself."""
+        self._state = policy.boot_failed(self._state, now)
+        reports = self._resources.reports.read()
+        if not self._first_failure:
+            self._first_failure = reports[0] if reports else what
+
+    def _is_hopeless(self) -> bool:
+        return policy.is_hopeless(self._workers.slots(), self._state, self._options.boot_failures)
 
     def _forget(self, index: int) -> int:
         """Waits for a process, and closes what belongs to it. Returns its exit status."""
@@ -264,7 +283,7 @@ class Supervisor:
             )
             self._workers.fail_boot(worker.index, now)
             self._processes[worker.index].signal(signal.SIGKILL)
-            self._state = policy.boot_failed(self._state, now)
+            self._boot_failed(f"worker {worker.pid} did not start within boot_timeout", now)
         for worker in self._workers.overdue_drains(now, self._drain_timeout_s):
             logger.warning(
                 "killing worker %d: it did not end within graceful_timeout (%g s)",

@@ -59,35 +59,45 @@ class Worker(Role, PoolMember):
         It is the first task of the child's loop. A worker that is not complete must not serve: it exits, and
         its manager spawns another, with a pause.
         """
-        kernel, sockets = self._context.kernel, self._listener.sockets
-        assert sockets is not None
+        try:
+            report = manager.resources.reports.open_writer()
+        except OSError:
+            os._exit(BOOT_FAILED)
         try:
             # Tie its life to the manager's, which may have died since the fork.
             if not die_with_parent(manager.resources.manager_pid):
                 os._exit(BOOT_FAILED)
             # Take the slot; close what is the manager's.
             self._join(manager, index, options)
-            for other in kernel.sessions:
-                if isinstance(other, HTTPServer) and other is not self._context.session:
-                    other._discard()
-            # Prepare the application.
-            for alias, event in options.fork_handlers.items():
-                result = kernel.call(alias, event)
-                if isinstance(result, asyncio.Task):
-                    await result
-            if self._service.startup is not None:
-                await self._service.startup()
-            # Serve. From here on SIGTERM lets it finish what it has.
-            kernel.signal(signal.SIGTERM, options.alias, "_term")
-            if options.max_requests_per_child:
-                self._limit_requests(options)
-            self._accept(sockets)
-            kernel.engine.enter_pool()
+            await self._prepare(options)
+            self._serve(options)
         except Exception as error:
-            text, traceback = Lines(show(error)), not isinstance(error, PreforkError)
-            logger.error("worker failed to start: %s", text, exc_info=traceback)
+            text, is_explained = show(error), isinstance(error, PreforkError)
+            logger.error("worker failed to start: %s", Lines(text), exc_info=not is_explained)
+            report.write(text if is_explained else f"{type(error).__name__}: {text}")
             logging.shutdown()
             os._exit(BOOT_FAILED)
+        report.close()
+
+    async def _prepare(self, options: PreForkOptions) -> None:
+        """Prepares the application."""
+        kernel = self._context.kernel
+        for alias, event in options.fork_handlers.items():
+            result = kernel.call(alias, event)
+            if isinstance(result, asyncio.Task):
+                await result
+        if self._service.startup is not None:
+            await self._service.startup()
+
+    def _serve(self, options: PreForkOptions) -> None:
+        """From here on SIGTERM lets it finish what it has."""
+        kernel, sockets = self._context.kernel, self._listener.sockets
+        assert sockets is not None
+        kernel.signal(signal.SIGTERM, options.alias, "_term")
+        if options.max_requests_per_child:
+            self._limit_requests(options)
+        self._accept(sockets)
+        kernel.engine.enter_pool()
 
     def _join(self, manager: Manager, index: int, options: PreForkOptions) -> None:
         service = self._service
@@ -100,6 +110,9 @@ class Worker(Role, PoolMember):
         except OSError as error:
             raise OutOfResources.from_refusal(error) from error
         manager.close_pool()
+        for other in self._context.kernel.sessions:
+            if isinstance(other, HTTPServer) and other is not self._context.session:
+                other._discard()
 
     def _accept(self, sockets: ListeningSockets) -> None:
         try:

@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from prefork.pool import policy
-from prefork.pool.policy import Plan, PolicyState, PoolLimits, Slot, State
+from prefork.pool.policy import (
+    Plan,
+    PolicyState,
+    PoolLimits,
+    Slot,
+    State,
+    boot_failed,
+    booted,
+    died_early,
+    fork_failed,
+    is_hopeless,
+)
 
 STARTING, SPARE, ACTIVE, DRAINING = State.STARTING, State.SPARE, State.ACTIVE, State.DRAINING
 LIMITS = PoolLimits(
@@ -392,7 +403,7 @@ def test_workers_that_fail_together_are_one_failure() -> None:
 
 def test_a_success_ends_the_backing_off() -> None:
     state = policy.fork_failed(PolicyState(), 1000.0)
-    assert policy.booted(state) == PolicyState()
+    assert policy.booted(state) == PolicyState(has_booted=True)
     assert first(workers((4, SPARE)), state=policy.booted(state)).spawn == 1
 
 
@@ -654,3 +665,33 @@ def test_ten_years_of_full_and_empty_days_and_accidents() -> None:
     assert killed > 500
     assert world.forked <= 10 + arrived + killed  # nothing is forked for nothing
     assert world.now >= 3650 * DAY_S
+
+
+def test_a_pool_is_hopeless_once_so_many_attempts_have_failed_and_none_was_ever_ready() -> None:
+    state, now = PolicyState(), 0.0
+    for attempt in range(3):
+        assert not is_hopeless([], state, 3), attempt
+        for _ in range(4):  # a batch that fails together is one attempt
+            state = boot_failed(state, now)
+        now = state.not_before
+    assert is_hopeless([], state, 3)
+    assert not is_hopeless([], state, 0), "0: no limit"
+    assert not is_hopeless([Slot(0, State.STARTING, 1, now)], state, 3), "that one may be ready"
+    assert is_hopeless([Slot(0, State.DRAINING, 1, now)], state, 3)
+
+
+def test_a_pool_with_a_worker_that_was_ready_is_never_hopeless() -> None:
+    for begin in (booted(PolicyState()), died_early(PolicyState(), 0.0)):
+        state, now = begin, 1.0
+        for _ in range(9):
+            state = boot_failed(state, now)
+            now = state.not_before
+        assert not is_hopeless([], state, 3)
+
+
+def test_a_system_that_refuses_processes_does_not_make_a_pool_hopeless() -> None:
+    state, now = PolicyState(), 0.0
+    for _ in range(9):
+        state = fork_failed(state, now)
+        now = state.not_before
+    assert not is_hopeless([], state, 3)

@@ -98,10 +98,20 @@ class FakeBoard:
         self.published |= fields
 
 
+class FakeReports:
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    def read(self) -> list[str]:
+        written, self.written = self.written, []
+        return written
+
+
 class FakeResources:
     def __init__(self, capacity: int) -> None:
         self.board = FakeBoard(capacity)
         self.overcommits = False
+        self.reports = FakeReports()
 
     def overcommit(self, wanted: bool) -> None:
         self.overcommits = wanted
@@ -151,11 +161,14 @@ class World:
         self.spawner = FakeSpawner()
         self.recorded: list[tuple[str, int]] = []
         self.emptied = 0
+        self.gave_up: list[str] = []
         self.processes: dict[int, FakeProcess] = {}
         self.pids = 100
         loop: Any = self.loop
         resources: Any = self.resources
-        self.supervisor = Supervisor(loop, self.options, resources, self.spawner, self._tell, self._emptied)
+        self.supervisor = Supervisor(
+            loop, self.options, resources, self.spawner, self._tell, self._emptied, self.gave_up.append
+        )
 
     def _tell(self, what: str, pid: int) -> None:
         self.recorded.append((what, pid))

@@ -52,7 +52,10 @@ class Birth:
         self.context = journal(self.events, kernel=self.kernel, session=None)
         service = journal(self.events, concurrency=1, capacity=None, startup=startup)
         listener = journal(self.events, sockets="sockets")
-        self.manager = journal(self.events, resources=journal(self.events, manager_pid=os.getppid()))
+        self.told: list[Any] = []
+        reports = journal(self.told, open_writer=lambda: journal(self.told))
+        resources = journal(self.events, manager_pid=os.getppid(), reports=reports)
+        self.manager = journal(self.events, resources=resources)
         self.worker = Worker(self.context, service, listener)
         self.serving = self.worker._serving = journal(self.events, is_open=True)
         self.handlers: dict[str, Callable[[], Any]] = {}
