@@ -49,6 +49,21 @@ def assert_no_traceback(server: Server) -> None:
 # The scope
 
 
+def test_every_line_of_a_field_is_in_the_scope(asgi: Server) -> None:
+    lines = [
+        b"content-type: a/b",
+        b"user-agent: c",
+        b"content-type: a/b",
+        b"user-agent: d",
+        b"cookie: e",
+        b"cookie: f",
+    ]
+    with asgi.connect() as sock:
+        sock.sendall(b"GET /shown HTTP/1.1\r\nHost: x\r\n" + b"\r\n".join(lines) + b"\r\n\r\n")
+        scope = literal_eval(read_response(sock)[2].decode())
+    assert scope["headers"][1:] == [tuple(line.split(b": ")) for line in lines]
+
+
 def test_the_scope_says_all_of_a_request(asgi: Server) -> None:
     with asgi.connect() as sock:
         port = sock.getsockname()[1]
