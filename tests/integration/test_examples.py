@@ -93,8 +93,8 @@ def test_hooks_hear_everything(serve: Serve) -> None:
         f"received: {uri}/stream from 127.0.0.1",
         "responded: /stream with 200",
         f"received: {uri}/wrong from 127.0.0.1",
-        "went wrong: handler function.wrong failed: ZeroDivisionError('division by zero') (client 127.0.0.1)",
         "responded: /wrong with 500",
+        "went wrong: handler function.wrong failed: ZeroDivisionError('division by zero') (client 127.0.0.1)",
         "received: None from 127.0.0.1",
         reported[-1],
     ]

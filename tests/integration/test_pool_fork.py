@@ -33,7 +33,7 @@ def test_the_manager_goes_on_with_timers_tasks_and_sockets_while_it_forks(pool: 
 
 def test_a_child_has_none_of_its_parents_timers_tasks_or_posts(pool: MakePool) -> None:
     server = pool("--workers", "1", app="pool_beats.py")
-    look = "[len(kernel._timers), len(kernel._tasks), len(kernel._queue), beat.beats]"
+    look = "[len(kernel._timers), len(kernel._tasks), kernel._counts()[1], beat.beats]"
     wait_until(lambda: server.worker(look)[:3] == [0, 0, 0], "the end of its own beginning")
     first = server.worker(look)
     wait_until(lambda: server.manager("beat.beats") > first[3] + 5, "the manager's beats")
@@ -42,7 +42,7 @@ def test_a_child_has_none_of_its_parents_timers_tasks_or_posts(pool: MakePool) -
 
 def test_a_child_keeps_sessions_aliases_and_handlers(pool: MakePool) -> None:
     server = pool(**ONE, app="pool_beats.py")
-    look = "[sorted(kernel._registry.aliases), server.get_handlers() == HANDLERS]"
+    look = "[sorted(kernel._registry.targets), server.get_handlers() == HANDLERS]"
     assert server.worker(look) == server.manager(look) == [["BEAT", "HTTPD", "PAGES", "REMOTE"], True]
 
 

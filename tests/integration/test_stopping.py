@@ -82,9 +82,10 @@ def test_a_manager_whose_sessions_take_long_to_stop_plans_no_more(pool: MakePool
 IN_A_THREAD = APPS / "manager_in_thread.py"
 
 
-def ignores(pid: int, signum: int) -> bool:
+def handles(pid: int, signum: int) -> bool:
+    """What is ignored would be ignored by the programs that a view starts, too."""
     status = Path(f"/proc/{pid}/status").read_text()
-    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:"))
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(mask, 16) >> (signum - 1) & 1)
 
 
@@ -95,6 +96,8 @@ def test_control_c_in_a_terminal_is_not_for_the_workers_of_a_manager_in_a_thread
         assert process.stdout is not None
         worker = int(process.stdout.readline())
         for signum in (signal.SIGINT, signal.SIGHUP):
-            wait_until(partial(ignores, worker, signum), f"signal {signum} to be ignored")
+            wait_until(partial(handles, worker, signum), f"signal {signum} to be handled")
+            os.kill(worker, signum)
+        assert handles(worker, signal.SIGINT), "it is there"
         process.communicate("\n", timeout=DEADLINE_S)
     assert process.returncode == 0
