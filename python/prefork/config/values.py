@@ -241,6 +241,8 @@ def endpoint(value: object) -> Endpoint:
     if isinstance(value, list | tuple) and len(value) > 1:
         raise Rejected(ONE_ADDRESS, " and ".join(map(str, value)))
     given = str(value)
+    if given.startswith("fd:"):
+        raise Rejected("an address to listen on; sockets of a parent process are not served yet", given)
     if given.startswith("unix:") and len(given) > len("unix:") and "\0" not in given:
         return Endpoint(os.path.abspath(given.removeprefix("unix:")), None)
     if found := re.fullmatch(r"(?:(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]]+))?:)?([0-9]{1,5})", given):

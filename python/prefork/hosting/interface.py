@@ -43,6 +43,23 @@ def detect(application: object, place: str) -> str:
     raise TargetError(f"{place} is {describe(application)}; {EXPECTED}. {_hint(application)}")
 
 
+def is_application(value: object, module: str) -> bool:
+    """Whether it looks like an application that is meant to be served, and not like a helper of one.
+
+    A function must be of this module and have the names of the specification.
+    """
+    try:
+        if inspect.isfunction(value):
+            names = tuple(inspect.signature(value).parameters)
+            return value.__module__ == module and names in ARGUMENTS.values()
+        if inspect.isclass(value) or not callable(value):
+            return False
+        detect(value, "")
+    except Exception:  # also what a proxy raises that stands for nothing yet
+        return False
+    return True
+
+
 def check(application: object, interface: str, place: str) -> None:
     """Raises TargetError if the application cannot be called as `--interface` requires."""
     arguments = ARGUMENTS[interface]

@@ -13,6 +13,7 @@ from typing import Any
 from prefork.config.options import AppOptions, Kind, ServeOptions, check, options_of
 from prefork.config.sources import Given, from_keywords
 from prefork.errors import OptionError
+from prefork.hosting.environment import refuse_patches, refuse_sockets
 from prefork.hosting.pid_file import pid_file
 from prefork.hosting.target import Target, load, target_of
 from prefork.logs.access_log import AccessLog
@@ -37,6 +38,8 @@ def run(application: Any, **options: object) -> None:
 def serve(application: object, given: Given) -> None:
     """Serves until a signal or the application itself ends it. Raises PreforkError."""
     open_missing()
+    refuse_sockets()
+    refuse_patches("the program")
     options = options_from(ServeOptions, given)
     if options.chdir is not None:
         os.chdir(options.chdir)
@@ -46,6 +49,7 @@ def serve(application: object, given: Given) -> None:
     else:
         place = "the application"
         target = target_of(application, app_options, place)
+    refuse_patches(place)
     configure(place, target, given)
     # Last: if the target has set up logging of its own, that stays.
     install()

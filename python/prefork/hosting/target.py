@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from typing import NamedTuple
 from prefork.config.options import AppOptions, did_you_mean
 from prefork.errors import PreforkError, TargetError
 from prefork.hosting.application import call_factory, host
-from prefork.hosting.interface import ARGUMENTS
+from prefork.hosting.interface import ARGUMENTS, accepts, is_application
 from prefork.kernel.kernel import Kernel
 from prefork.pool.server import PreForkServer
 from prefork.server.server import HTTPServer
@@ -34,6 +36,11 @@ DEFAULTS = AppOptions()
 
 NAMES = ("app", "application")
 """The names of an application that are tried if none was given."""
+
+FACTORY = re.compile("(create|make|build|get)_.*app|factory|app_factory")
+"""Names of functions that make an application."""
+
+MAX_OFFERS = 3
 
 OURS = (
     os.path.dirname(os.path.dirname(__file__)) + os.sep,
@@ -169,8 +176,11 @@ def _stopped_at_run() -> Iterator[None]:
 @contextlib.contextmanager
 def _explained(place: str) -> Iterator[None]:
     """Turns every exception into a TargetError. Only one of the user's own code keeps its traceback."""
+    from prefork.hosting import other_server  # here, not in the memory of every worker
+
     try:
-        yield
+        with other_server.refused(place):
+            yield
     except SyntaxError as error:
         raise TargetError(f"{error.filename or place}:{error.lineno or 1}: {error.msg}") from None
     except Exception as error:
@@ -198,7 +208,7 @@ def _find(module: ModuleType, name: str, place: str) -> object:
     found: object = module
     for part in name.split("."):
         if not hasattr(found, part):
-            hint = _hint(module, name, place) or did_you_mean(part, dir(found))
+            hint = _hint(module, name, place) or _suggestion(found, part, place)
             raise TargetError(f"{place} has no {name!r}{hint}")
         found = getattr(found, part)
     return found
@@ -216,6 +226,35 @@ def _hint(module: ModuleType, name: str, place: str) -> str:
     return ""
 
 
+def _suggestion(found: object, part: str, place: str) -> str:
+    """What there is instead of a name that is missing."""
+    offers = dict(_offers(found, place)) if isinstance(found, ModuleType) else {}
+    if not offers:
+        return did_you_mean(part, (name for name in dir(found) if name[0] != "_"))
+    import difflib  # here, not in the memory of every worker
+
+    close = difflib.get_close_matches(part, offers, n=1) or [*offers][:MAX_OFFERS]
+    return _choice([offers[name] for name in close])
+
+
+def _offers(module: ModuleType, place: str) -> Iterator[tuple[str, str]]:
+    """What of a module could be served: its name, and the target with the flag that it needs."""
+    for name, value in vars(module).items():
+        if name.startswith("_"):
+            continue
+        if isinstance(value, Kernel | HTTPServer) or is_application(value, module.__name__):
+            yield name, f"{place}:{name}"
+        elif inspect.isfunction(value) and FACTORY.match(name) and accepts(value, ()):
+            yield name, f"{place}:{name} --factory"
+
+
+def _choice(targets: list[str]) -> str:
+    if not targets:
+        return ""
+    *others, last = targets
+    return f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
+
+
 def _find_only(module: ModuleType, place: str) -> object:
     """What a module has to serve, if no name was given."""
     found = {name: value for name, value in vars(module).items() if isinstance(value, Kernel | HTTPServer)}
@@ -227,6 +266,7 @@ def _find_only(module: ModuleType, place: str) -> object:
         raise TargetError(
             f"{place} has nothing to serve at its top level; expected an application called app or "
             "application, or a PreForkServer, an HTTPServer or a Kernel"
+            + _choice([target for _, target in _offers(module, place)][:MAX_OFFERS])
         )
     if len(kernels) > 1:
         names = ", ".join(sorted(found))

@@ -2,15 +2,120 @@ from __future__ import annotations
 
 import re
 
-from prefork.cli import hints
+import click
+import pytest
+
+from prefork.cli.hints import explain, no_such_option
 from prefork.config.options import EXTERNAL
+from prefork.config.other_servers import ABSENT, EQUIVALENTS, WITHOUT_HINT, hint
+
+GUNICORN = """
+--access-logformat --access-logfile --asgi-disconnect-grace-period --asgi-lifespan --asgi-loop
+--backlog -b --bind --ca-certs --capture-output --casefold-http-method --cert-reqs --certfile
+--chdir --check-config --ciphers -c --config --control-socket --no-control-socket
+--control-socket-mode -D --daemon --dirty-app --dirty-graceful-timeout --dirty-threads
+--dirty-timeout --dirty-workers --disable-redirect-access-to-syslog --do-handshake-on-connect
+--dogstatsd-tags --enable-backlog-metric -R --enable-stdio-inheritance --error-logfile --log-file
+--forwarded-allow-ips --forwarder-headers --graceful-timeout -g --group --header-map
+--http2-cleartext --http2-initial-window-size --http2-max-concurrent-streams --http2-max-frame-size
+--http2-max-header-list-size --http-parser --http-protocols --initgroups --keep-alive --keyfile
+--limit-request-field_size --limit-request-fields --limit-request-line --log-config
+--log-config-json --logger-class --log-level --max-requests --max-requests-jitter --paste --paster
+--permit-obsolete-folding --permit-unconventional-http-method --permit-unconventional-http-version
+-p --pid --preload --print-config -n --name --protocol --proxy-allow-from --proxy-protocol
+--pythonpath -e --env --paste-global --reload --reload-engine --reload-extra-file --reuse-port
+--root-path --no-sendfile --spew --ssl-version --statsd-host --statsd-prefix --strip-header-spaces
+--suppress-ragged-eofs --log-syslog --log-syslog-to --log-syslog-facility --log-syslog-prefix
+--threads -t --timeout -m --umask -u --user --uwsgi-allow-from --websocket-max-message-size -k
+--worker-class --worker-connections --worker-tmp-dir -w --workers
+"""
+UVICORN = """
+--host --port --uds --fd --reload --reload-dir --reload-include --reload-exclude --reload-delay
+--workers --loop --http --http2 --ws --ws-max-size --ws-max-queue --ws-ping-interval
+--ws-ping-timeout --ws-per-message-deflate --lifespan --interface --env-file --log-config
+--log-level --access-log --no-access-log --use-colors --no-use-colors --proxy-headers
+--no-proxy-headers --server-header --no-server-header --date-header --no-date-header
+--forwarded-allow-ips --root-path --limit-concurrency --backlog --limit-max-requests
+--limit-max-requests-jitter --timeout-keep-alive --timeout-graceful-shutdown
+--timeout-worker-healthcheck --ssl-keyfile --ssl-certfile --ssl-keyfile-password --ssl-version
+--ssl-cert-reqs --ssl-ca-certs --ssl-ciphers --header --version --app-dir
+--h11-max-incomplete-event-size --reset-contextvars --factory
+"""
+GRANIAN = """
+--host --port --uds --uds-permissions --interface --http --ws --no-ws --workers --blocking-threads
+--blocking-threads-idle-timeout --runtime-threads --runtime-blocking-threads --runtime-mode --loop
+--task-impl --backlog --backpressure --http1-buffer-size --http1-header-read-timeout
+--http1-keep-alive --no-http1-keep-alive --http1-pipeline-flush --no-http1-pipeline-flush
+--http2-adaptive-window --no-http2-adaptive-window --http2-initial-connection-window-size
+--http2-initial-stream-window-size --http2-keep-alive-interval --http2-keep-alive-timeout
+--http2-max-concurrent-streams --http2-max-frame-size --http2-max-headers-size
+--http2-max-send-buffer-size --log --no-log --log-level --log-config --access-log --no-access-log
+--access-log-fmt --ssl-certificate --ssl-keyfile --ssl-keyfile-password --ssl-protocol-min --ssl-ca
+--ssl-crl --ssl-client-verify --no-ssl-client-verify --url-path-prefix --respawn-failed-workers
+--no-respawn-failed-workers --respawn-interval --rss-sample-interval --rss-samples
+--workers-lifetime --workers-max-rss --workers-kill-timeout --factory --no-factory --working-dir
+--env-files --static-path-route --static-path-mount --static-path-dir-to-file --static-path-expires
+--metrics --no-metrics --metrics-scrape-interval --metrics-address --metrics-port --reload
+--no-reload --reload-paths --reload-ignore-dirs --reload-ignore-patterns --reload-ignore-paths
+--reload-tick --reload-ignore-worker-failure --no-reload-ignore-worker-failure --process-name
+--pid-file --version
+"""
+HYPERCORN = """
+--access-log --access-logfile --access-logformat --backlog -b --bind --ca-certs --certfile
+--cert-reqs --ciphers -c --config -D --daemon --debug --error-log --error-logfile --log-file
+--graceful-timeout --read-timeout --max-requests --max-requests-jitter -g --group -k --worker-class
+--keep-alive --keyfile --keyfile-password --insecure-bind --log-config --log-level -p --pid
+--quic-bind --reload --root-path --server-name --statsd-host --statsd-prefix -m --umask -u --user
+--verify-mode --websocket-ping-interval -w --workers
+"""
+OURS = {option.flag for option in EXTERNAL.values()} | {"--config", "-c", "-b", "-w", "-p"}
+OURS |= {f"--no-{option.flag[2:]}" for option in EXTERNAL.values() if isinstance(option.default, bool)}
+THEIRS = sorted({*GUNICORN.split(), *UVICORN.split(), *GRANIAN.split(), *HYPERCORN.split()} - OURS)
 
 
-def test_hints_name_existing_options() -> None:
-    flags = {option.flag for option in EXTERNAL.values()}
-    assert {name.split()[0] for name in hints.EQUIVALENTS.values()} <= flags
-    assert not flags & hints.EQUIVALENTS.keys()
-    absent = [name for names in hints.NOT_SUPPORTED for name in names.split()]
-    assert not {name for name in absent if name in hints.EQUIVALENTS or name in flags}
-    named = {flag for why in hints.NOT_SUPPORTED.values() for flag in re.findall(r"--[a-z-]+", why)}
-    assert named - {"--json"} <= flags
+@pytest.mark.parametrize("name", THEIRS)
+def test_no_option_of_another_server_is_guessed_at(name: str) -> None:
+    assert hint(name) is not None
+    assert "did you mean" not in no_such_option(name)
+
+
+def test_hints_name_options_that_exist() -> None:
+    named = {
+        flag for text in (*EQUIVALENTS.values(), *ABSENT.values()) for flag in re.findall(r"--[a-z-]+", text)
+    }
+    assert named - {"--json", "--version"} <= OURS
+
+
+def test_each_hint_is_of_another_server_and_stands_once() -> None:
+    names = [*EQUIVALENTS, *WITHOUT_HINT, *(name for names in ABSENT for name in names.split())]
+    assert len(names) == len(set(names))
+    for name in names:
+        assert name in THEIRS or (name[-1] == "-" and any(theirs.startswith(name) for theirs in THEIRS)), name
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("--env-file", "No such option '--env-file'; set the environment before the start"),
+        ("--limit-request-line", "No such option '--limit-request-line'; use --max-line"),
+        ("--spew", "No such option '--spew'"),
+        ("--worker", "No such option '--worker'; did you mean '--workers'?"),
+        ("--pidfile", "No such option '--pidfile'; did you mean '--pid-file'?"),
+        ("--acces-log", "No such option '--acces-log'; did you mean '--access-log'?"),
+    ],
+)
+def test_what_is_said_of_a_flag(name: str, message: str) -> None:
+    assert no_such_option(name).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "name", ["--my-file", "--id-file", "--bin-file", "--env-fil", "--access", "--success-lo"]
+)
+def test_no_guess_has_a_file_overwritten(name: str) -> None:
+    assert "--pid-file" not in no_such_option(name)
+    assert "--access-log" not in no_such_option(name)
+
+
+def test_an_access_log_without_a_file_says_how_to_print_it() -> None:
+    error = click.BadOptionUsage("--access-log", "Option '--access-log' requires an argument.")
+    assert explain(error, []) == "--access-log requires a file; `--access-log -` is standard output"

@@ -90,7 +90,7 @@ def test_without_a_command_the_help_is_shown() -> None:
             "--static: expected /prefix=directory with an existing directory, got 'foo'",
         ),
         (["serve", "app.py", "--max-body", "x"], "--max-body: expected bytes"),
-        (["serve", "app.py:sever"], "app.py has no 'sever'; did you mean 'server'?"),
+        (["serve", "app.py:sever"], "app.py has no 'sever'; did you mean app.py:server?"),
         (["serve", "app.py", "--workers", "3"], "--workers needs a PreForkServer; app.py has an HTTPServer"),
         (["serve", "app.py", "--pid-file", "no/such/file"], "cannot be written"),
         (["serve", "app.py", "--config", "gone.toml"], "gone.toml cannot be read"),

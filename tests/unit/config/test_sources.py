@@ -46,8 +46,69 @@ def test_a_file_may_have_a_table_for_the_options_among_others(toml):
     assert given(config) == {"max_body": 10 << 20, "keep_alive": False}
 
 
-def test_empty_and_unknown_variables_are_ignored():
-    assert given(environment={"PREFORK_GLUE": "", "PREFORK_PORT": "tcp://10.0.0.1:80"}) == {}
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PREFORK_GLUE", ""),
+        ("PREFORK_CONFIG", "prefork.toml"),
+        ("PREFORK_PORT", "tcp://10.0.0.1:80"),
+        ("PREFORK_PORT_80_TCP_PORT", "80"),
+        ("PREFORK_SERVICE_HOST", "10.0.0.1"),
+        ("PREFORK_WEB_SERVICE_PORT_HTTP", "80"),
+        ("PREFORK_WEB_PORT", "tcp://10.0.0.1:80"),
+        ("PREFORK_SOMETHING", "of the application"),
+    ],
+)
+def test_empty_and_unknown_variables_are_ignored(caplog, variable, value):
+    assert given(environment={variable: value}) == {}
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("PREFORK_WORKRES", "did you mean PREFORK_WORKERS?"),
+        ("PREFORK_MAXBODY", "did you mean PREFORK_MAX_BODY?"),
+        ("PREFORK_PORT", "use PREFORK_BIND"),
+        ("PREFORK_TIMEOUT", "use PREFORK_REQUEST_TIMEOUT"),
+        ("PREFORK_START_SERVERS", "use PREFORK_START"),
+    ],
+)
+def test_a_variable_that_looks_like_an_option_is_named(caplog, variable, hint):
+    assert given(environment={variable: "8000"}) == {}
+    assert f"{variable} is no option and is ignored; {hint}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[tool.prefork]\nworkers = 2", "expected a table [prefork] with the options, found [tool]; rename"),
+        ("[server]\nworkers = 2", "expected a table [prefork] with the options, found [server]"),
+        ("workers = 2\n[database]\na = 1", "expected a table [prefork] with the options, found [database]"),
+        ("workers = 2\n[prefork]\nbind = 80", "workers stands outside of the table [prefork]; move it there"),
+        ("[[prefork]]\nworkers = 2", "expected a table [prefork], got [{'workers': 2}]"),
+        ('accesslog = "-"', "unknown option 'accesslog'; use 'access_log'"),
+        ("timeout = 30", "unknown option 'timeout'; use 'request_timeout'"),
+        ('worker_class = "x"', "unknown option 'worker_class'; the interface is detected; for threads use"),
+        ("limit-request-line = 4", "unknown option 'limit_request_line'; use 'max_line'"),
+    ],
+)
+def test_a_file_without_the_table_or_with_names_of_others_says_so(toml, content, reason):
+    assert reason in error(toml(content))
+
+
+def test_a_configuration_in_python_is_no_file_of_options(tmp_path):
+    path = tmp_path / "gunicorn.conf.py"
+    path.write_text("import os\n")
+    assert "a configuration of gunicorn in Python cannot be used" in error(str(path))
+
+
+def test_a_table_for_an_option_is_no_table_of_another_program(toml, tmp_path):
+    assert given(toml(f'[static]\n"/static" = "{tmp_path}"')) == {"static": (("/static", str(tmp_path)),)}
+
+
+def test_a_descriptor_is_no_address_yet():
+    assert "sockets of a parent process are not served yet, got fd://3" in error(bind="fd://3")
 
 
 def test_workers_sets_the_four_numbers_of_the_pool():

@@ -130,9 +130,45 @@ def test_a_pid_file_that_cannot_be_any_more_is_one_line_and_no_file(server, tmp_
     path = tmp_path / "pid"
     with pid_file(str(path), server):
         path.mkdir()
-        with pytest.raises(OptionError, match=r"pid file .* cannot be written: Is a directory"):
+        with pytest.raises(OptionError, match=r"pid file .* cannot be written: it is a directory"):
             serve(server)
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", ["SECRET=1\n", "12 and more", "-1", "1" * 99])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_file_that_holds_no_process_id_is_kept(server, tmp_path, content, late):
+    path = tmp_path / ".env"
+    if not late:
+        path.write_text(content)
+    with pytest.raises(OptionError, match="holds no process id"), pid_file(str(path), server):  # noqa: PT012
+        path.write_text(content)
+        serve(server)
+    assert path.read_text() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", ["", "4711", " 4711\n"])
+def test_a_pid_file_that_was_left_behind_is_written_again(server, tmp_path, content):
+    path = tmp_path / "pid"
+    path.write_text(content)
+    with pid_file(str(path), server):
+        serve(server)
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert not path.exists()
+
+
+def test_a_device_or_a_pipe_is_no_pid_file(server, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/null"):
+        with pytest.raises(OptionError, match="holds no process id"), pid_file(path, server):
+            pytest.fail("it serves")
+
+
+def test_a_port_is_no_pid_file(server, tmp_path):
+    with pytest.raises(OptionError, match="8000 is a number; for a port use --bind"):  # noqa: SIM117
+        with pid_file(str(tmp_path / "8000"), server):
+            pytest.fail("it serves")
 
 
 APP = """\

@@ -143,7 +143,7 @@ def test_a_file_is_not_run_as_the_main_program(here):
             "x = 1",
             "app.py has nothing to serve at its top level; expected an application called app",
         ),
-        ("app.py:serve", ONE, "app.py has no 'serve'; did you mean 'server'?"),
+        ("app.py:serve", ONE, "app.py has no 'serve'; did you mean app.py:server?"),
         ("app.py:make()", "make = 1", "app.py has no 'make()'; use app.py:make --factory"),
         ("app.server", ONE, "there is no module 'app.server'; .* did you mean app:server?"),
         ("app.py:x", "x = 1", "app.py:x is of type int, which cannot be called; expected a WSGI"),
@@ -186,3 +186,44 @@ def test_a_target_may_leave_by_itself(here):
     here("app.py", "raise SystemExit(3)")
     with pytest.raises(SystemExit, match="3"):
         load("app.py")
+
+
+SHOP = """\
+import functools
+from types import SimpleNamespace
+
+def helper(first, second): ...
+def _private(environ, start_response): ...
+def get_price(): ...
+"""
+APP = "def {name}(environ, start_response): ...\n"
+ASGI = "class Site:\n    async def __call__(self, scope, receive, send): ...\nsite = Site()\n"
+FACTORY = "def create_app(settings=None): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (APP.format(name="app"), "; did you mean shop:app?"),
+        (APP.format(name="applicaton"), "; did you mean shop:applicaton?"),
+        (ASGI, "; did you mean shop:site?"),
+        (FACTORY, "; did you mean shop:create_app --factory?"),
+        (APP.format(name="app") + FACTORY, "; did you mean shop:app or shop:create_app --factory?"),
+        (ASGI + FACTORY + ONE, "; did you mean shop:site, shop:create_app --factory or shop:kernel?"),
+        ("", ""),
+    ],
+)
+def test_a_name_that_is_missing_suggests_what_can_be_served(here, content, hint):
+    here("shop.py", SHOP + content)
+    assert str(refusal("shop:application")) == f"shop has no 'application'{hint}"
+
+
+def test_a_module_without_the_usual_names_suggests_what_it_has(here):
+    here("shop.py", SHOP + FACTORY)
+    assert str(refusal("shop")).endswith("or a Kernel; did you mean shop:create_app --factory?")
+
+
+def test_a_proxy_that_raises_is_no_suggestion(here):
+    proxy = "class Proxy:\n    def __getattr__(self, name): raise RuntimeError(name)\nrequest = Proxy()\n"
+    here("shop.py", SHOP + proxy + APP.format(name="app"))
+    assert str(refusal("shop:nothing")) == "shop has no 'nothing'; did you mean shop:app?"

@@ -1,0 +1,139 @@
+"""Options of gunicorn, uvicorn, granian and hypercorn: what they are called here, or why there is none.
+
+Always: a name that one of them has is never guessed at. A similar spelling would mislead, and may cost data:
+`--env-file .env` is not `--pid-file .env`.
+"""
+
+from __future__ import annotations
+
+EQUIVALENTS = {
+    "--access-logfile": "--access-log",
+    "--app-dir": "--chdir",
+    "--asgi-lifespan": "--lifespan",
+    "--asgi-loop": "--loop",
+    "--blocking-threads": "--threads",
+    "--h11-max-incomplete-event-size": "--max-head",
+    "--header-map": "--underscores",
+    "--host": "--bind HOST:PORT",
+    "--http1-buffer-size": "--max-head",
+    "--http1-header-read-timeout": "--header-timeout, in seconds",
+    "--http1-keep-alive": "--keep-alive",
+    "--limit-max-requests": "--max-requests",
+    "--limit-max-requests-jitter": "--max-requests-jitter",
+    "--limit-request-field_size": "--max-line for a line, --max-head for the whole head",
+    "--limit-request-fields": "--max-fields",
+    "--limit-request-line": "--max-line",
+    "--no-http1-keep-alive": "--no-keep-alive",
+    "--pid": "--pid-file",
+    "--port": "--bind HOST:PORT",
+    "--pythonpath": "--chdir",
+    "--read-timeout": "--header-timeout for heads, --body-min-rate for bodies",
+    "--static-path-dir-to-file": "--static-fallback",
+    "--static-path-expires": "--static-cache",
+    "--static-path-mount": "--static PREFIX=DIRECTORY",
+    "--static-path-route": "--static PREFIX=DIRECTORY",
+    "--timeout": "--request-timeout",
+    "--timeout-graceful-shutdown": "--graceful-timeout",
+    "--timeout-keep-alive": "--keep-alive-timeout",
+    "--uds": "--bind unix:PATH",
+    "--url-path-prefix": "--root-path",
+    "--websocket-max-message-size": "--ws-max-message",
+    "--websocket-ping-interval": "--ws-ping-interval",
+    "--workers-kill-timeout": "--graceful-timeout",
+    "--working-dir": "--chdir",
+    "--ws-max-size": "--ws-max-message",
+    "--ws-per-message-deflate": "--ws-deflate",
+    "-t": "--request-timeout",
+}
+"""The option with the same purpose."""
+
+ABSENT = {
+    "--access-log-fmt --access-logformat": "the access log has the combined format",
+    "--backpressure --limit-concurrency --worker-connections": (
+        "requests are not refused with 503; --concurrency limits what a worker accepts while others are "
+        "idle, --max-clients the number of workers"
+    ),
+    "--blocking-threads-idle-timeout --runtime-": (
+        "the engine of a worker is one thread; --threads sets those that call a WSGI application"
+    ),
+    "--ca-certs --cert-reqs --certfile --ciphers --do-handshake-on-connect --keyfile "
+    "--keyfile-password --insecure-bind --ssl- --no-ssl- --suppress-ragged-eofs --verify-mode": (
+        "TLS is not supported yet; use a reverse proxy"
+    ),
+    "--capture-output --enable-stdio-inheritance -R": (
+        "what the application prints stays on standard output and standard error"
+    ),
+    "--casefold-http-method --permit- --strip-header-spaces": "requests must follow RFC 9112",
+    "--check-config --print-config": "an invalid option ends the start with one line",
+    "--control-": "`prefork status` shows what the workers do",
+    "--no-control-socket": "there is no control socket",
+    "--daemon -D --group -g --initgroups --umask -m --uds-permissions --user -u": (
+        "use a service manager to set user and umask and to run in the background"
+    ),
+    "--date-header --no-date-header": "every response has a Date (RFC 9110, 6.6.1)",
+    "--dirty-": "use a queue of tasks",
+    "--disable-redirect-access-to-syslog --log-syslog --log-syslog- --log --no-log --error-log "
+    "--error-logfile --log-file --log-config --log-config-json --logger-class": (
+        "the log is written to standard error; the application can configure Python's logging"
+    ),
+    "--use-colors --no-use-colors": "the log has no colors",
+    "--enable-backlog-metric --metrics --no-metrics --metrics- --statsd- --dogstatsd-tags --rss-": (
+        "metrics are not sent; `prefork status --json` prints them"
+    ),
+    "--env -e --env-file --env-files": "set the environment before the start, as a service manager does",
+    "--fd": "sockets of a parent process are not served yet; use --bind",
+    "--forwarded-allow-ips --forwarder-headers --proxy-headers --no-proxy-headers": (
+        "use a middleware of the application to evaluate X-Forwarded-For"
+    ),
+    "--header": "set it in the application, or in code with PreForkServer(kernel, headers=...)",
+    "--http --http-parser --ws --no-ws --task-impl --http1-pipeline-flush --no-http1-pipeline-flush": (
+        "there is only one implementation of each protocol, and it is on"
+    ),
+    "--http-protocols --http2 --http2- --no-http2- --quic-bind": (
+        "HTTP/1.1 is the only version yet; a reverse proxy can speak the others"
+    ),
+    "--name -n --process-name": "--glue names the pool",
+    "--no-access-log": "there is no access log unless --access-log names a file",
+    "--no-sendfile": "files are sent by sendfile(2) wherever that is possible",
+    "--preload": "the application is always loaded before the workers are forked",
+    "--protocol --uwsgi-allow-from": "the only protocol of proxies is HTTP/1.1",
+    "--proxy-protocol --proxy-allow-from": "the PROXY protocol is not supported yet",
+    "--reload --reload- --no-reload --no-reload-": "restart the server to load changed code",
+    "--respawn- --no-respawn-": "a worker that ends is always replaced",
+    "--reuse-port": "all workers share one listening socket",
+    "--server-header --no-server-header": "responses have no Server field",
+    "--server-name": "compare the Host field in the application or in a proxy",
+    "--timeout-worker-healthcheck": "--request-timeout finds a worker that is stuck",
+    "--version": "use `prefork --version`",
+    "--worker-class -k": "the interface is detected; for threads use --threads, for uvloop --loop uvloop",
+    "--worker-tmp-dir": "workers need no temporary files to be supervised",
+    "--workers-lifetime --workers-max-rss": "--max-requests replaces workers",
+    "--ws-max-queue": "messages that are not read yet are limited to 64k for each connection",
+}
+"""Why there is no such option. A name that ends in a dash is the prefix of several."""
+
+WITHOUT_HINT = frozenset(
+    (
+        *("--asgi-disconnect-grace-period", "--paste", "--paster", "--paste-global"),
+        *("--reset-contextvars", "--spew"),
+    )
+)
+"""Names about which there is nothing more to say."""
+
+IN_FILES = {"accesslog": "access_log", "keepalive": "keep_alive_timeout", "pidfile": "pid_file"}
+"""Names that only their configuration files have."""
+
+
+def hint(flag: str) -> str | None:
+    """What to use instead of a flag of theirs, or why there is none; empty without a hint.
+
+    None if none of them has that flag.
+    """
+    if flag in EQUIVALENTS:
+        return f"; use {EQUIVALENTS[flag]}"
+    if flag in WITHOUT_HINT:
+        return ""
+    for names, why in ABSENT.items():
+        if any(flag == known or (known[-1] == "-" and flag.startswith(known)) for known in names.split()):
+            return f"; {why}"
+    return None
