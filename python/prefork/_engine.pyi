@@ -726,9 +726,6 @@ class HTTPExchange:
         """Whether the application may end without completing its response: the client left or needs no body,
         or it has received http.disconnect."""
     @property
-    def begun(self) -> bool:
-        """Whether http.response.start was sent and no body followed."""
-    @property
     def refused(self) -> str | None:
         """Which message was not expected, and which one was; None if there was none."""
     def receive(self) -> _Awaitable[dict[str, Any]]:

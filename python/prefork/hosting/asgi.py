@@ -142,7 +142,7 @@ class ASGIService(Service):
         """It returned, and the response or the rest of it is missing. It may do so after http.disconnect."""
         is_quiet = exchange.dismissed
         what = "in the middle of its response" if response.streaming else "without a response"
-        why = self._misunderstood(exchange)
+        why = self._misunderstood(response, exchange)
         self._break_off(response, exchange)
         if not is_quiet:
             text = f"{self.name} returned {what} to {request.method} {request.path}{why}"
@@ -153,10 +153,10 @@ class ASGIService(Service):
             self.abort(response)
         exchange.abort()
 
-    def _misunderstood(self, exchange: HTTPExchange) -> str:
+    def _misunderstood(self, response: Response, exchange: HTTPExchange) -> str:
         """Which message was not understood, for the log; empty if there may have been none."""
         if exchange.refused is not None:
             return f": {exchange.refused}"
-        if exchange.begun and self.options.pathsend:
+        if self.options.pathsend and not response.streaming:
             return ": http.response.pathsend may have been lost in a middleware; unset the option pathsend"
         return ""

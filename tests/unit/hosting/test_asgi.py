@@ -470,6 +470,11 @@ EARLY = "application app returned without a response to GET /a"
             True,
             f"{EARLY}: http.response.pathsend may have been lost in a middleware; unset the option pathsend",
         ),
+        (
+            swallowing(),  # as one that keeps the first message until another comes
+            True,
+            f"{EARLY}: http.response.pathsend may have been lost in a middleware; unset the option pathsend",
+        ),
         (swallowing(START), False, EARLY),
     ],
 )

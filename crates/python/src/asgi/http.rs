@@ -127,12 +127,6 @@ impl HttpExchange {
         self.is_told_to_end || self.gone()
     }
 
-    /// Whether http.response.start was sent and no body followed.
-    #[getter]
-    fn begun(&self) -> bool {
-        matches!(self.stage, Stage::Begun { .. })
-    }
-
     /// Which message was not expected, and which one was; None if there was none.
     #[getter]
     fn refused(&self) -> Option<&str> {
