@@ -14,10 +14,11 @@ thread_local! {
 }
 
 /// A context while it is the current one of its thread. Dropping it leaves it.
-pub(crate) struct CallContext<'py>(Bound<'py, PyAny>);
+pub(crate) struct CallContext<'py>(Option<Bound<'py, PyAny>>);
 
 impl<'py> CallContext<'py> {
     /// Raises MemoryError.
+    #[inline]
     pub(crate) fn enter(py: Python<'py>) -> PyResult<Self> {
         let context = match SPARE.take() {
             Some(spare) => spare.into_bound(py),
@@ -26,36 +27,50 @@ impl<'py> CallContext<'py> {
         };
         // SAFETY: this is a context.
         match unsafe { ffi::PyContext_Enter(context.as_ptr()) } {
-            0 => Ok(CallContext(context)),
+            0 => Ok(CallContext(Some(context))),
             _ => Err(PyErr::fetch(py)),
         }
     }
 
     /// Leaves the context of a call that is over, and keeps it for the next one if nothing was set
     /// in it.
+    #[inline]
     pub(crate) fn end(self) {
-        let context = self.leave();
+        let Some(context) = self.leave() else {
+            return;
+        };
         // A token of a context variable refers to its context.
-        // SAFETY: it reads the count of an object that lives.
-        let is_unused = unsafe { ffi::Py_REFCNT(context.as_ptr()) } == 1;
-        let is_untouched = is_unused && matches!(context.len(), Ok(0));
+        // SAFETY: both only read an object that lives; a context has a length.
+        let is_untouched = unsafe {
+            ffi::Py_REFCNT(context.as_ptr()) == 1 && ffi::PyObject_Size(context.as_ptr()) == 0
+        };
         if is_untouched {
-            SPARE.set(Some(context.unbind()));
+            SPARE.with(|spare| spare.set(Some(context.unbind())));
         }
     }
 
     /// Leaves the context of a call that goes on in it later.
-    pub(crate) fn leave(self) -> Bound<'py, PyAny> {
-        self.0.clone()
+    #[inline]
+    pub(crate) fn leave(mut self) -> Option<Bound<'py, PyAny>> {
+        let context = self.0.take()?;
+        exit(&context);
+        Some(context)
     }
 }
 
 impl Drop for CallContext<'_> {
     fn drop(&mut self) {
-        // SAFETY: this is a context.
-        if unsafe { ffi::PyContext_Exit(self.0.as_ptr()) } != 0 {
-            // The application has left it in the middle of the call, by means of its own.
-            PyErr::fetch(self.0.py()).write_unraisable(self.0.py(), None);
+        if let Some(context) = &self.0 {
+            exit(context);
         }
+    }
+}
+
+#[inline]
+fn exit(context: &Bound<'_, PyAny>) {
+    // SAFETY: this is a context.
+    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
+        // The application has left it in the middle of the call, by means of its own.
+        PyErr::fetch(context.py()).write_unraisable(context.py(), None);
     }
 }
