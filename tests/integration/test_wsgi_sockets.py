@@ -64,7 +64,7 @@ def test_flask_sock_talks_while_others_are_served(serve: Serve) -> None:
                 websocket.send(text)
                 assert websocket.recv(DEADLINE_S) == f"echo {text}"
         assert server.get("/") == b"index"
-        assert in_flight(server) == 2
+        wait_until(lambda: in_flight(server) == 2, "the two alone")
     wait_until(lambda: in_flight(server) == 0, "both ends")
     assert "failed" not in server.log
 
