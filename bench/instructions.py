@@ -28,6 +28,7 @@ from bench.recipes import (
     ASGI_GRANIAN,
     ASGI_UVICORN,
     ASGI_UVLOOP_ALONE,
+    CALLED,
     DONE,
     POSTED,
     WSGI_ALONE,
@@ -55,7 +56,7 @@ class Kind:
 
 
 KINDS = (
-    Kind("events", HELLO, (DONE, POSTED)),
+    Kind("events", HELLO, (DONE, CALLED, POSTED)),
     Kind("WSGI", HELLO, (WSGI_ALONE, WSGI_FASTPYSGI, WSGI_GRANIAN)),
     Kind("ASGI", HELLO, (ASGI_ALONE, ASGI_UVLOOP_ALONE, ASGI_FASTPYSGI, ASGI_GRANIAN, ASGI_UVICORN)),
     Kind("WebSocket echo", TALK, (ASGI_ALONE, ASGI_UVLOOP_ALONE, ASGI_GRANIAN, ASGI_UVICORN)),

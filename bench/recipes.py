@@ -78,6 +78,7 @@ NGINX = Recipe("nginx, return 200", _nginx)
 # Events
 
 DONE = Recipe("prefork, response.done()", app("single", "done"))
+CALLED = Recipe('prefork, call "DONE"', app("single", "called"))
 POSTED = Recipe('prefork, post "DONE"', app("single", "posted"))
 WORKER = Recipe("prefork, pool of one worker", app("pool", "done", "1"))
 

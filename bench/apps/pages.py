@@ -22,6 +22,13 @@ class Pages(Session):
         response.done()
 
     @event
+    def called(self, _request: Request, response: Response, _pattern: str) -> None:
+        """Through the kernel, at once."""
+        response.code = 200
+        response.content = BODY
+        self.kernel.call("HTTPD", "DONE", response)
+
+    @event
     def posted(self, _request: Request, response: Response, _pattern: str) -> None:
         """As in the synopsis: through the kernel's queue."""
         response.code = 200

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from support.pool import MakePool
@@ -84,6 +86,36 @@ def test_setforkhandlers_with_replace_reaches_running_workers(pool: MakePool) ->
     assert server.manager("kernel.call('HTTPD', 'SETFORKHANDLERS', {'PAGES': 'forked'}, True)") is True
     wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
     assert server.worker("pages.forks == [f'forked in {os.getpid()}']") is True
+
+
+@pytest.mark.parametrize("target", ["pages", "pages.id"])
+def test_a_session_and_its_id_are_as_good_as_an_alias(pool: MakePool, target: str) -> None:
+    server = pool(**TWO)
+    old = set(server.wait_workers(2))
+    assert server.manager(f"kernel.call('HTTPD', 'REGISTER', {target}, 'record')") is True
+    assert server.manager(f"kernel.call('HTTPD', 'REGISTER', {target}, 'record')") is True
+    assert server.manager(f"kernel.call('HTTPD', 'SETFORKHANDLERS', {{{target}: 'forked'}}, True)") is True
+    wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
+    assert server.worker("pages.forks == [f'forked in {os.getpid()}']") is True
+    reported = server.manager("pages.reported")
+    assert all(reported.count(report) == 1 for report in reported), "registered once"
+    assert server.worker(f"kernel.post('HTTPD', 'GETHANDLERS', {target}, 'record')") is True
+
+
+@pytest.mark.parametrize("how", ["TERM", "SHUTDOWN", "stop"])
+def test_the_closed_hook_is_called_once_and_in_the_manager(pool: MakePool, how: str) -> None:
+    server = pool(**TWO, app="pool_closed.py")
+    manager, port = server.manager("os.getpid()"), server.port
+    if how == "TERM":
+        server.signal(signal.SIGTERM)
+    elif how == "SHUTDOWN":
+        server.manager("kernel.post('HTTPD', 'SHUTDOWN')")
+        wait_until(lambda: any(line.startswith("closed") for line in server.out), "the hook")
+    if how != "TERM":
+        server.manager("kernel.stop()")
+    assert server.wait() == 0
+    closed = [line for line in server.out if line.startswith("closed")]
+    assert closed == [f"closed in {manager}: 127.0.0.1:{port}"]
 
 
 def test_setforkhandlers_is_refused_in_a_child(pool: MakePool) -> None:

@@ -520,6 +520,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+SEED_TLS = ("SSLKEYCERT", "SSLINTERMEDIATECACERT")
 SEED = {
     "KEEPALIVE": "keep_alive",
     "PROXYMODE": "proxy_mode",
@@ -545,4 +546,6 @@ def _unknown(name: str, known: Mapping[str, Option], kind: type) -> str:
         return f"unknown option {name!r}; in code it is {EXTERNAL[name].name!r}"
     if name in SEED and (SEED[name] in known or kind is ServerOptions):
         return f"unknown option {name!r}; here it is {SEED[name]!r}"
+    if name in SEED_TLS:
+        return f"unknown option {name!r}: TLS is not supported yet; have a proxy in front do it"
     return f"unknown option {name!r}{did_you_mean(name.lower(), known)}"

@@ -131,6 +131,11 @@ def test_an_error_states_what_was_expected_and_what_was_given():
         (PreForkOptions, "max_client", "did you mean 'max_clients'?"),
         (PreForkOptions, "min_spare", "in code it is 'min_spare_servers'"),
         (ServerOptions, "max_clients", "needs a PreForkServer"),
+        (ServerOptions, "HANDLERS", "did you mean 'handlers'?"),
+        (ServerOptions, "LOG2HANDLER", "here it is 'log2_handler'"),
+        (ServerOptions, "MINSPARESERVERS", "here it is 'min_spare_servers'"),
+        (PreForkOptions, "MAXREQUESTPERCHILD", "here it is 'max_requests_per_child'"),
+        (PreForkOptions, "SSLKEYCERT", "TLS is not supported yet"),
     ],
 )
 def test_an_unknown_option_is_an_error_with_a_hint(kind, name, hint):
