@@ -35,6 +35,7 @@ __all__ = [
     "WebSocketExchange",
     "die_with_parent",
     "fill_heap",
+    "log_overdue_to",
 ]
 
 _T = TypeVar("_T")
@@ -46,6 +47,10 @@ STUCK: int
 TRACEBACKS: int
 """The signal on which `faulthandler` writes the traceback of every thread before a stuck worker exits: 64,
 the last real-time one."""
+
+def log_overdue_to(fd: int) -> None:
+    """Has the responses of a process that is stuck logged to this descriptor of the access log: Python cannot
+    do that. -1: to none."""
 
 def die_with_parent(parent: int) -> bool:
     """Has this process killed when its parent dies (prctl(2), PR_SET_PDEATHSIG). `parent` is the parent's
@@ -485,6 +490,10 @@ class Response:
     def unsent(self) -> int:
         """Bytes that were written and have not left the process."""
     @property
+    def sent_bytes(self) -> int | None:
+        """Bytes of the body that were sent, without its framing; None if not even the head was: the client
+        had left. Of a response that was broken off, those that had left the process."""
+    @property
     def sent(self) -> bool:
         """Whether it was sent whole: False before `done()`, and if the client had left by then."""
     def stream(self, session: Any, event: str, dont_flush: bool = False) -> None:
@@ -527,6 +536,9 @@ class Response:
     def abort(self) -> None:
         """Closes the connection at once, without a response or in the middle of one: the client can tell that
         it is not whole. Nothing happens if it is complete."""
+    def report(self) -> None:
+        """Has the service hear of its end now: the engine has responded, and the handler may go on for
+        long."""
     def when_drained(self, callback: Callable[[bool], object]) -> bool:
         """Has `callback(True)` called once when all that was written has left the process, or
         `callback(False)` if the connection closes before; neither if `done()` comes first. Returns False if

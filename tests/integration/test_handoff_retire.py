@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -144,3 +146,24 @@ def test_what_was_handed_off_survives_the_stuck_worker(pool: MakePool) -> None:
     os.kill(stuck, signal.SIGKILL)
     assert first.recv(1) == b""
     assert pid_serving(second) == spare
+
+
+def test_a_kept_connection_does_not_starve_behind_new_clients(pool: MakePool) -> None:
+    """Each worker serves one request: the next one of a kept connection waits in the queue."""
+    server = pool("--workers", "2", max_requests_per_child=1)
+    over = threading.Event()
+
+    def flood() -> None:
+        while not over.is_set():
+            server.raw(b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    with server.connect() as kept, ThreadPoolExecutor(4) as threads:
+        floods = [threads.submit(flood) for _ in range(4)]
+        try:
+            for _ in range(5):
+                kept.sendall(PID)
+                read_bodies(kept, 1)
+        finally:
+            over.set()
+        for flooding in floods:
+            flooding.result()

@@ -115,13 +115,13 @@ def test_the_access_log_has_a_line_for_each_kind_of_response(serve: Serve, tmp_p
     wait_until(lambda: len(reported()) == 8, "a line for each")
     assert [" ".join(line) for line in reported()] == [
         "GET /whole 200 5",
-        "GET /stream 200 -",
+        "GET /stream 200 10",
         "GET /files/a.txt 200 10",
         "GET /files/none 404 13",
         "HEAD /whole 200 -",
         "GET /files/a.txt 206 3",
         "GET /chat 101 -",
-        "GET /refused 403 0",
+        "GET /refused 403 -",
     ]
 
 

@@ -19,6 +19,8 @@ use std::os::fd::OwnedFd;
 pub(crate) const ACCEPTS_PER_TURN: u32 = 16;
 const DESCRIPTOR_RETRY_MS: u64 = 250;
 const OVERCOMMIT_AGAIN_MS: u64 = 50;
+/// A shortage is over if no idle connection had to be closed for so long.
+const IDLE_CLOSED_MS: u64 = 60_000;
 
 /// Whether the process has descriptors for more clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ struct Overcommit {
 pub(crate) struct Acceptor {
     listeners: Vec<Listener>,
     descriptors: Descriptors,
+    /// Until then it is not reported again that idle connections are closed.
+    idle_closed_until_ms: u64,
     overcommit: Overcommit,
     /// How many clients the current listener may still bring in this turn.
     left: u32,
@@ -83,6 +87,7 @@ impl Acceptor {
         Acceptor {
             listeners: Vec::new(),
             descriptors: Descriptors::Available,
+            idle_closed_until_ms: 0,
             overcommit: Overcommit::default(),
             left: 0,
             refused: None,
@@ -148,6 +153,12 @@ impl Acceptor {
         if self.get(number).filter(is_on).is_none() || !self.may_accept_next(load) {
             return Accepted::Nothing;
         }
+        self.get(number).map_or(Accepted::Nothing, Listener::accept)
+    }
+
+    /// Tries again to accept the client that [`Acceptor::accept`] had no
+    /// descriptor for.
+    pub(crate) fn accept_again_now(&self, number: u32) -> Accepted {
         self.get(number).map_or(Accepted::Nothing, Listener::accept)
     }
 
@@ -312,6 +323,19 @@ impl Acceptor {
             listener,
             retry_ms: now_ms + DESCRIPTOR_RETRY_MS,
         };
+        is_new
+    }
+
+    /// Whether accepting is to be tried again now.
+    pub(crate) fn is_retry_due(&self, now_ms: u64) -> bool {
+        matches!(self.descriptors, Descriptors::Exhausted { retry_ms, .. } if retry_ms <= now_ms)
+    }
+
+    /// Whether it must be reported that idle connections are closed: once for a
+    /// shortage.
+    pub(crate) fn must_report_idle_closed(&mut self, now_ms: u64) -> bool {
+        let is_new = self.idle_closed_until_ms <= now_ms;
+        self.idle_closed_until_ms = now_ms + IDLE_CLOSED_MS;
         is_new
     }
 

@@ -64,6 +64,11 @@ impl Clock {
         read_ns(ClockId::Monotonic)
     }
 
+    /// A coin: some bit of the time of the last `tick`.
+    pub(crate) fn is_even(&self) -> bool {
+        self.now_ns >> 10 & 1 == 0
+    }
+
     pub(crate) fn read_ms(&self) -> u64 {
         read_ns(ClockId::Monotonic) / 1_000_000
     }

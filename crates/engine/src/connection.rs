@@ -45,7 +45,7 @@ pub(crate) struct Connection {
 const _: () = assert!(size_of::<Connection>() <= 248);
 
 /// RFC 9110, section 15.6.5.
-pub(crate) const OVERDUE: RemoteError = RemoteError {
+pub const OVERDUE: RemoteError = RemoteError {
     status: 504,
     reason: "the application did not respond in time",
 };
@@ -229,8 +229,11 @@ impl Connection {
                 cx.must_advance(exchange, Step::Abort);
             }
         }
+        let is_http = matches!(self.protocol, Protocol::Http1(_));
+        let unsent = is_http.then(|| self.link.output.pending());
         cx.events.extend(gone.into_iter().map(|stream| Event::Gone {
             exchange: ExchangeId { connection, stream },
+            unsent,
         }));
         if self.wants_closed || early {
             cx.events.push_back(Event::Closed(Closed {
@@ -413,13 +416,16 @@ impl Connection {
         Some(stuck.1.label.line())
     }
 
-    /// Writes a 504 if a head is owed: for a process that ends next.
-    pub(crate) fn write_overdue_response(&mut self, cx: &mut Context) {
+    /// Writes a 504 if a head is owed, and returns the request: for a process that
+    /// ends next.
+    pub(crate) fn write_overdue_response(&mut self, cx: &mut Context) -> Option<String> {
         let Connection { link, protocol, .. } = self;
-        if let Protocol::Http1(http1) = protocol {
-            if http1.exchange.holds_up_head() {
+        match protocol {
+            Protocol::Http1(http1) if http1.exchange.holds_up_head() => {
                 http1.write_error(link, cx, &OVERDUE);
+                Some(http1.exchange.label.line())
             }
+            _ => None,
         }
     }
 }

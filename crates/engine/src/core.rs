@@ -7,11 +7,11 @@
 //! inside a turn and outside of one. Knows no protocol, and of the turn only
 //! which connection is current.
 
-use crate::accept::Acceptor;
+use crate::accept::{ACCEPTS_PER_TURN, Acceptor};
 use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::deadlines;
+use crate::deadlines::{self, Wait};
 use crate::disk::{DiskTask, DiskWork};
 use crate::event::{Broken, Event, ListenerNews};
 use crate::exchange::ConnectionId;
@@ -485,6 +485,51 @@ impl Core {
         self.connections.insert(connection);
         self.set_deadline(id.key);
         Some(id.key)
+    }
+
+    /// Closes the connections that have idled for longest, because there is no
+    /// descriptor for a client of `listener`. False: none idles.
+    pub(crate) fn close_idle(&mut self, listener: u32, error: Errno) -> bool {
+        let mut idle: Vec<(u64, u32)> = self
+            .connections
+            .keys()
+            .filter(|key| !self.is_current(*key))
+            .filter_map(|key| Some((self.idles_since_ms(key)?, key)))
+            .collect();
+        idle.sort_unstable();
+        // All of them are looked at, so one call closes several if they are many.
+        let most = (idle.len() / 16).clamp(1, ACCEPTS_PER_TURN as usize);
+        let mut closed = 0;
+        for (_, key) in idle {
+            let connection = self.connections.get(key);
+            // Its next request may have come.
+            if connection.is_none_or(|connection| connection.link.transport.has_input()) {
+                continue;
+            }
+            self.close_connection(key, None);
+            closed += 1;
+            if closed == most {
+                break;
+            }
+        }
+        if closed > 0 && self.acceptor.must_report_idle_closed(self.cx.clock.now_ms) {
+            let news = ListenerNews::IdleClosed(error.into());
+            self.cx.events.push_back(Event::Listener { listener, news });
+        }
+        closed > 0
+    }
+
+    /// Since when a connection waits for its next request, or for its first one.
+    fn idles_since_ms(&self, key: u32) -> Option<u64> {
+        let connection = self.connections.get(key).filter(|open| open.is_idle())?;
+        match connection.waits_for() {
+            Wait::FirstRequest { since_ms } => Some(since_ms),
+            Wait::NextRequest { .. } => {
+                let timeout_ms = connection.link.settings.keep_alive_timeout_ms;
+                Some(self.timers.due_ms(key)?.saturating_sub(timeout_ms))
+            }
+            _ => None,
+        }
     }
 
     /// Pauses accepting, because there is no descriptor for a client, and

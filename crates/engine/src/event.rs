@@ -70,7 +70,11 @@ pub enum Event {
     /// Only for an exchange that wants [`Event::Gone`].
     Draining { exchange: ExchangeId },
     /// The client left before the response was complete.
-    Gone { exchange: ExchangeId },
+    /// `unsent`: bytes of the response that were not sent; `None` for a WebSocket.
+    Gone {
+        exchange: ExchangeId,
+        unsent: Option<usize>,
+    },
     /// The application did not start its response in time. The client has got a
     /// 504, and no response is owed.
     Overdue(Overdue),
@@ -124,6 +128,8 @@ pub struct Broken {
 pub enum ListenerNews {
     /// Accepting is paused, because no descriptor is free.
     AcceptPaused(io::Error),
+    /// Idle connections are closed for new clients, because no descriptor is free.
+    IdleClosed(io::Error),
     /// Accepting has resumed.
     AcceptResumed,
     /// It is draining, and its last connection is closed.

@@ -1,7 +1,7 @@
 //! The reactor, as its guard uses it (`handoff/guard.rs`).
 
 use crate::exchange::ConnectionId;
-use crate::handoff::guard::Guarded;
+use crate::handoff::guard::{Guarded, Stuck};
 use crate::handoff::main_thread::MainThread;
 use crate::poll_set::{Report, SPECIAL, WAKEUP, Waiter};
 use crate::reactor::Reactor;
@@ -66,23 +66,25 @@ impl Guarded for Reactor {
         }
     }
 
-    fn respond_for_stuck(&mut self, step: Duration) -> Option<String> {
+    fn respond_for_stuck(&mut self, step: Duration) -> Option<Stuck> {
         let step_ms = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
-        let stuck = self.core.connections.keys().find_map(|key| {
+        let request = self.core.connections.keys().find_map(|key| {
             let connection = self.core.connections.get(key)?;
             connection.stuck_request(step_ms)
         })?;
+        let mut overdue = Vec::new();
         for key in self.core.connections.keys() {
             if self.core.hand_off_outside(key) {
                 continue;
             }
             if let Some(connection) = self.core.connections.get_mut(key) {
-                connection.write_overdue_response(&mut self.core.cx);
+                let responded = connection.write_overdue_response(&mut self.core.cx);
+                overdue.extend(responded.map(|request| (connection.link.peer, request)));
                 // The process ends in any case.
                 let _ = connection.link.flush(&mut self.core.cx);
                 connection.link.end_sending();
             }
         }
-        Some(stuck)
+        Some(Stuck { request, overdue })
     }
 }

@@ -54,11 +54,18 @@ impl Turn {
         }
         // Then new clients: no other worker was woken for them. A known
         // connection that waits behind a slow handler is handed off (`guard.rs`).
+        let listeners_at = self.reports.len();
         for &(data, flags) in reports {
             match data {
                 NESTED => self.nested_ready = true,
                 OVERCOMMIT => core.acceptor.accept_again(&core.set),
                 WAKEUP => {}
+                // A worker may serve one request only, and then ends
+                // (`max_requests`). So the queue comes first as often as the
+                // listeners: neither starves behind the other.
+                QUEUE if core.cx.clock.is_even() => {
+                    self.reports.insert(listeners_at, (data, flags));
+                }
                 _ if data & SPECIAL != 0 => self.reports.push_back((data, flags)),
                 _ => {}
             }
@@ -67,6 +74,9 @@ impl Turn {
         self.reports.extend(connections);
         let now_ms = core.cx.clock.now_ms;
         self.expire_timers(core, reports.len() == REPORTS);
+        if core.acceptor.is_retry_due(now_ms) && !core.set.can_open_descriptor() {
+            core.close_idle(0, Errno::MFILE);
+        }
         let news = core.acceptor.retry_descriptors(&core.set, now_ms);
         if let DescriptorNews::Resumed { listener } = news {
             let news = ListenerNews::AcceptResumed;
@@ -385,7 +395,13 @@ fn accept_or_adopt(core: &mut Core, source: u64) {
 }
 
 fn accept(core: &mut Core, number: u32) -> Option<u32> {
-    match core.acceptor.accept(number, &core.cx.load) {
+    let mut accepted = core.acceptor.accept(number, &core.cx.load);
+    if let Accepted::NoDescriptor(error @ (Errno::MFILE | Errno::NFILE)) = accepted {
+        if core.close_idle(number, error) {
+            accepted = core.acceptor.accept_again_now(number);
+        }
+    }
+    match accepted {
         Accepted::Client(socket, peer) => {
             core.add_connection(Transport::Plain(socket), peer, number)
         }
@@ -404,7 +420,7 @@ fn accept(core: &mut Core, number: u32) -> Option<u32> {
 fn adopt(core: &mut Core) -> Option<u32> {
     while core.transfer.is_registered() && core.acceptor.may_accept_next(&core.cx.load) {
         // Without a free descriptor, recvmsg(2) would drop the connection.
-        if !core.set.can_open_descriptor() {
+        if !core.set.can_open_descriptor() && !core.close_idle(0, Errno::MFILE) {
             core.report_no_descriptor(0, Errno::MFILE);
             return None;
         }

@@ -193,7 +193,7 @@ fn what_happens_outside_of_a_turn_ends_the_wait() {
     assert_eq!(server.engine.prepare(), Some(0));
     let mut events = Vec::new();
     server.turn(|_, event| match event {
-        Event::Gone { exchange } => events.push(exchange),
+        Event::Gone { exchange, .. } => events.push(exchange),
         Event::Closed(closed) => events.push(ExchangeId {
             connection: closed.connection,
             stream: 1,

@@ -1,22 +1,37 @@
 //! What the Python objects of one engine share: the engine, the table of
-//! pending callbacks, and the responses that were dropped unanswered.
+//! pending callbacks, the responses that were dropped unanswered, and how
+//! exchanges ended whose response was not completed.
 //!
-//! Always holds: none of the three is locked while Python runs. Knows no
+//! Always holds: none of these is locked while Python runs. Knows no
 //! requests, responses or applications: they are above it.
 
 use crate::pending::{Pending, PendingTable};
 use prefork_engine::{Client, ConnectionId, ExchangeId, Reactor};
 use pyo3::prelude::*;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A response that was dropped without being sent.
+/// A response that was dropped, and not sent whole or not reported.
 pub(crate) struct Unanswered {
     pub(crate) client: Client,
     pub(crate) request: Option<Py<PyAny>>,
     pub(crate) handler: Option<Py<PyAny>>,
-    /// Its head was sent, its body never ended.
-    pub(crate) streaming: bool,
+    pub(crate) code: u16,
+    /// Bytes of its body that were sent; `None` if not even its head was.
+    pub(crate) sent_bytes: Option<u64>,
+    /// Its handler has not ended it.
+    pub(crate) owed: bool,
+}
+
+/// How an exchange ended whose response the application did not complete. Kept
+/// until that response is reported.
+#[derive(Clone, Copy)]
+pub(crate) enum Ending {
+    /// The engine has responded.
+    Responded { status: u16, bytes: u64 },
+    /// The client left, with so many bytes unsent.
+    Left { unsent: usize },
 }
 
 pub(crate) struct Core {
@@ -25,6 +40,7 @@ pub(crate) struct Core {
     pending: Mutex<PendingTable>,
     unanswered: Mutex<Vec<Unanswered>>,
     any_unanswered: AtomicBool,
+    endings: Mutex<HashMap<ExchangeId, Ending>>,
 }
 
 /// Locks, also after a panic: the value is consistent enough to serve the other
@@ -40,6 +56,7 @@ impl Core {
             pending: Mutex::default(),
             unanswered: Mutex::default(),
             any_unanswered: AtomicBool::new(false),
+            endings: Mutex::default(),
         }))
     }
 
@@ -79,6 +96,17 @@ impl Core {
         self.pending().take(exchange, |pending| {
             Some((pending.collecting.take(), pending.overdue.take()))
         })
+    }
+
+    /// Notes how an exchange ended, for the report of its response. Its
+    /// connection is closed next, so there is one ending for each.
+    pub(crate) fn note_ending(&self, exchange: ExchangeId, ending: Ending) {
+        locked(&self.endings).entry(exchange).or_insert(ending);
+    }
+
+    /// Takes what was noted for an exchange.
+    pub(crate) fn take_ending(&self, exchange: ExchangeId) -> Option<Ending> {
+        locked(&self.endings).remove(&exchange)
     }
 
     /// Notes a response that was dropped. A destructor may run at any moment,

@@ -86,6 +86,8 @@ mod _engine {
     #[pymodule_export]
     use crate::process::die_with_parent;
     #[pymodule_export]
+    use crate::process::log_overdue_to;
+    #[pymodule_export]
     use crate::scoreboard::PyScoreboard;
     #[pymodule_export]
     use crate::wsgi::call::WsgiCaller;

@@ -29,7 +29,7 @@ pub use errors::{LocalError, RemoteError, ShortBody};
 pub use http1::{
     BodyDecoder, BodyEncoder, CONTINUE, ChunkLine, Decoded, Encoded, Field, Framing, Head,
     HeadParser, Length, RequestContext, RequestKind, ResponseFraming, Span, TargetForm, Version,
-    write_error, write_head, write_interim,
+    error_body, write_error, write_head, write_interim,
 };
 pub use limits::{Limits, Underscore};
 pub use status::{Status, reason_phrase};

@@ -141,6 +141,8 @@ class WSGIService(Service):
             loop.poll_without_running_loop()
 
     def _submit(self, threads: Threads, call: WSGICaller, request: Request, response: StartResponse) -> None:
+        if self.context.options.request_timeout:
+            response.when_overdue(response.report)  # its thread may be stuck for good
         try:
             threads.submit(call, request, response)
         except RuntimeError as error:

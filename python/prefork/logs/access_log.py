@@ -13,13 +13,17 @@ import stat
 import sys
 import time
 
-from prefork._engine import Request, Response
+from prefork._engine import Request, Response, log_overdue_to
 from prefork.errors import OptionError
 from prefork.logs.escaping import escape_line
 from prefork.logs.output import Output, output_of
 
 STANDARD = {"-": "stdout", "/dev/stdout": "stdout", "/dev/stderr": "stderr"}
 """Paths of the standard streams. To open those of /dev fails for a socket, and for a pipe of another user."""
+
+
+CLIENT_LEFT = 499
+"""The status of a request whose client left before its response began, as nginx has it."""
 
 
 class AccessLog:
@@ -35,22 +39,26 @@ class AccessLog:
         name = f"the access log {path}"
         if path in STANDARD:
             self._output = output_of(getattr(sys, STANDARD[path]), name)
-            return
-        try:
-            self._file = _open(path)
-        except OSError as error:
-            raise OptionError(f"access log {path} cannot be written: {error.strerror}") from None
-        self._output = Output(self._file, name)
+        else:
+            try:
+                self._file = _open(path)
+            except OSError as error:
+                raise OptionError(f"access log {path} cannot be written: {error.strerror}") from None
+            self._output = Output(self._file, name)
+        log_overdue_to(self._output.descriptor)
 
     def __call__(self, request: Request | None, response: Response) -> None:
-        if request is None:
-            return  # it was malformed: there is no request line
-        fields = (request.header("referer", "-"), request.header("user-agent", "-"))
-        referer, agent = (field.replace("\\", "\\\\").replace('"', '\\"') for field in fields)
-        target = request.raw_path.decode("latin-1") + (f"?{request.query}" if request.query else "")
+        asked = referer = agent = "-"  # of a malformed request
+        if request is not None:
+            fields = (request.header("referer", "-"), request.header("user-agent", "-"))
+            referer, agent = (field.replace("\\", "\\\\").replace('"', '\\"') for field in fields)
+            target = request.raw_path.decode("latin-1") + (f"?{request.query}" if request.query else "")
+            asked = f"{request.method} {target} {request.protocol}"
+        client = response.connection if request is None else request
+        sent = response.sent_bytes
         line = (
-            f"{request.remote_ip or '-'} - - [{self._now()}] "
-            f'"{request.method} {target} {request.protocol}" {response.code} {_length(request, response)} '
+            f"{client.remote_ip or '-'} - - [{self._now()}] "
+            f'"{asked}" {CLIENT_LEFT if sent is None else response.code} {sent or "-"} '
             f'"{referer}" "{agent}"'
         )
         if self._file is not None:
@@ -84,11 +92,3 @@ def _open(path: str) -> int:
             # To open a named pipe for writing waits for a reader; for both it does not (fifo(7)).
             return os.open(path, os.O_RDWR | os.O_NONBLOCK)
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o644)
-
-
-def _length(request: Request, response: Response) -> int | str:
-    """Bytes of the body; "-" without one, or for a stream."""
-    content = response.content
-    if content is None or response.streams is not None or request.method == "HEAD":
-        return "-"  # the content of a stream is its last chunk
-    return len(content.encode() if isinstance(content, str) else content)

@@ -45,6 +45,11 @@ class Output:
         """Exists while something is kept."""
         os.register_at_fork(after_in_child=self._forked)
 
+    @property
+    def descriptor(self) -> int:
+        """The descriptor that it writes to."""
+        return self._descriptor
+
     def write(self, line: bytes) -> None:
         """Writes a line, or several. An error is ignored: no response fails for it."""
         rest = line if self._kept else self._attempt(line)
@@ -133,6 +138,8 @@ class Output:
 
 class StreamOutput:
     """Writes lines to a stream that has no descriptor, or nowhere if it is closed."""
+
+    descriptor = -1
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prefork.errors import BindError
+from prefork.server.file_limit import raise_file_limit
 from prefork.server.sockets import ListeningSockets, listen
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Listener:
         self._options = options
         self._warn = warn
         self._retry: TimerHandle | None = None
+        raise_file_limit()
         sockets = listen(options.address, options.port, options.domain, options.backlog)
         self.address = sockets.address
         self.port = sockets.port

@@ -15,6 +15,7 @@
 //! state it allocates nothing.
 
 use crate::handoff::main_thread::{Activity, GuardHandle, MainThread};
+use crate::peer::Peer;
 use crate::poll_set::{REPORTS, Report, Waiter, brings_clients};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
@@ -37,9 +38,16 @@ const STUCK_LOOK: Duration = Duration::from_millis(50);
 const BEAT: Duration = Duration::from_secs(1);
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Ends the process on the guard's thread, while the main thread is stuck in
-/// the given request: logs that request first.
-pub type EndStuck = fn(&str) -> !;
+/// What the guard has done about a main thread that is stuck.
+pub struct Stuck {
+    /// The request that it is stuck in.
+    pub request: String,
+    /// Every request that got a 504, and its client.
+    pub overdue: Vec<(Peer, String)>,
+}
+
+/// Ends the process on the guard's thread: logs what was done first.
+pub type EndStuck = fn(&Stuck) -> !;
 
 /// What a guard needs of a reactor.
 pub(crate) trait Guarded {
@@ -61,9 +69,8 @@ pub(crate) trait Guarded {
     fn hand_off_waiting(&mut self, reports: &mut Vec<Report>);
 
     /// If `step` is longer than `request_timeout`: responds with 504 on every
-    /// connection, and returns the request that is stuck. The process must end
-    /// then.
-    fn respond_for_stuck(&mut self, step: Duration) -> Option<String>;
+    /// connection that owes a response. The process must end then.
+    fn respond_for_stuck(&mut self, step: Duration) -> Option<Stuck>;
 }
 
 /// Starts the guard of a reactor. It inherits the caller's signal mask, which
@@ -244,10 +251,10 @@ impl<G: Guarded> Guard<G> {
     fn handle_stuck(&mut self, guarded: &mut G) -> Next {
         self.pause_ticks = 1;
         guarded.hand_off_waiting(&mut self.reports);
-        if let Some(request) = guarded.respond_for_stuck(self.since.elapsed()) {
+        if let Some(stuck) = guarded.respond_for_stuck(self.since.elapsed()) {
             // The lock is held, so that the main thread cannot use the reactor
             // any more.
-            (self.end_stuck)(&request);
+            (self.end_stuck)(&stuck);
         }
         if self.reports.is_empty() && guarded.main_thread().guard.is_some() {
             return Next::Wait(Some(STUCK_LOOK));

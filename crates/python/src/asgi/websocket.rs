@@ -272,6 +272,8 @@ impl WebSocketExchange {
             websocket.inbox.open(unread);
             response.set_answered();
             response.code = 101;
+            response.sent_bytes = Some(0);
+            response.reported = true;
             websocket.stage = Stage::Open;
         }
         report_accepted(&service, response)

@@ -9,7 +9,7 @@ mod progress;
 mod requests;
 mod unanswered;
 
-use crate::core::{Core, locked};
+use crate::core::{Core, Ending, locked};
 use crate::pending::Notice;
 use crate::service::Service;
 use prefork_engine::{Broken, Event, ListenerNews};
@@ -141,7 +141,12 @@ impl Dispatcher {
                 progress::notify(py, core, exchange, Notice::HalfClosed)
             }
             Event::Draining { exchange } => progress::notify(py, core, exchange, Notice::Draining),
-            Event::Gone { exchange } => progress::gone(py, core, exchange),
+            Event::Gone { exchange, unsent } => {
+                if let Some(unsent) = unsent {
+                    core.note_ending(exchange, Ending::Left { unsent });
+                }
+                progress::gone(py, core, exchange)
+            }
             Event::Closed(closed) => progress::closed(py, core, service(closed.listener), &closed),
             Event::Listener { listener, news } => {
                 self.listener_changed(py, service(listener), listener, news)
@@ -163,6 +168,7 @@ impl Dispatcher {
     ) -> PyResult<()> {
         let warning = match news {
             ListenerNews::AcceptPaused(error) => format!("{ACCEPT_PAUSED}: {error}; {MORE_FILES}"),
+            ListenerNews::IdleClosed(error) => format!("{IDLE_CLOSED}: {error}; {MORE_FILES}"),
             ListenerNews::AcceptResumed => ACCEPT_RESUMED.to_owned(),
             ListenerNews::Drained => {
                 let callback = locked(&self.drained).remove(&listener);
@@ -193,6 +199,7 @@ impl Dispatcher {
 }
 
 const ACCEPT_PAUSED: &str = "no clients are accepted for now";
+const IDLE_CLOSED: &str = "idle connections are closed to accept new clients";
 const MORE_FILES: &str =
     "raise the limit of open files (ulimit -n) or lower the number of connections";
 const ACCEPT_RESUMED: &str = "clients are accepted again";

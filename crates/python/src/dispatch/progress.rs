@@ -1,12 +1,12 @@
 //! Events of an exchange after its request was passed to the service: notifies
 //! what is pending for it.
 
-use crate::core::Core;
+use crate::core::{Core, Ending};
 use crate::dispatch::requests::forget_body;
 use crate::pending::Notice;
 use crate::service::Service;
-use prefork_engine::{Client, Closed, Ended, ExchangeId, Overdue, Peer};
-use prefork_wire::RemoteError;
+use prefork_engine::{Client, Closed, Ended, ExchangeId, OVERDUE, Overdue, Peer};
+use prefork_wire::{RemoteError, error_body};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -45,6 +45,7 @@ pub(super) fn body_failed(
     error: &RemoteError,
 ) -> PyResult<()> {
     drop(core.forget_request(client.exchange));
+    note_response(core, client.exchange, error);
     last_notice(py, core, client.exchange, Notice::Gone)?;
     report(py, service, client.peer, Some(&error.to_string()))
 }
@@ -57,6 +58,7 @@ pub(super) fn overdue(
     overdue: Overdue,
 ) -> PyResult<()> {
     let Client { exchange, peer, .. } = overdue.client;
+    note_response(core, exchange, &OVERDUE);
     let callback = core
         .pending()
         .take(exchange, |pending| pending.overdue.take());
@@ -112,6 +114,15 @@ pub(super) fn closed(
         call(py, Some(callback))?;
     }
     report(py, service, closed.peer, closed.interrupted)
+}
+
+/// The engine has responded with an error, if no head was sent before.
+fn note_response(core: &Core, exchange: ExchangeId, error: &RemoteError) {
+    let ending = Ending::Responded {
+        status: error.status,
+        bytes: error_body(error).len() as u64,
+    };
+    core.note_ending(exchange, ending);
 }
 
 /// Reports an error of a client, if there is one.

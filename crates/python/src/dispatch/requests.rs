@@ -66,7 +66,9 @@ fn pull(
 ) -> PyResult<()> {
     let first = service.core.engine().exchange(exchange).begin_pulling();
     let Ok(first) = first else {
+        // `malformed` follows.
         response.borrow_mut(py).set_answered();
+        response.borrow_mut(py).reported = true;
         return Ok(());
     };
     request.borrow_mut(py).first_part = Some(first.unwrap_or_default());
@@ -107,7 +109,7 @@ pub(super) fn body(
             call_service(py, &service.interface.body, &request, &response).map(drop)
         }
         Err(error) => {
-            response.borrow_mut(py).set_answered();
+            response.borrow_mut(py).set_rejected(&NOT_STORED);
             core.engine().exchange(exchange).reject(&NOT_STORED);
             let peer = response.borrow(py).client.peer;
             let text =
@@ -127,7 +129,13 @@ pub(super) fn malformed(
     let Some(service) = service else {
         return Ok(());
     };
-    forget_body(py, &service.core, client.exchange);
+    // The report of a request whose body is malformed says what it was.
+    let request = take_collecting(py, &service.core, client.exchange).map(|(request, response)| {
+        let mut response = response.borrow_mut(py);
+        response.set_answered();
+        response.reported = true;
+        request
+    });
     let response = Py::new(py, Response::new(service, client, None))?;
     let arguments = (
         response.clone_ref(py),
@@ -137,13 +145,16 @@ pub(super) fn malformed(
     );
     let taken = service.interface.malformed.call1(py, arguments);
     if !matches!(&taken, Ok(taken) if taken.is_truthy(py)?) {
-        response.borrow_mut(py).set_answered();
+        response.borrow_mut(py).set_rejected(error);
+        response.borrow_mut(py).sent = true;
+        response.borrow_mut(py).request = request;
         service
             .core
             .engine()
             .exchange(client.exchange)
             .reject(error);
     }
+    // The drop of the response reports it.
     taken.map(drop)
 }
 

@@ -1,4 +1,4 @@
-//! Responses that were dropped unanswered: the client gets a 500, or its
+//! Responses that were dropped: the client of one that is owed gets a 500, or its
 //! connection is closed in the middle of a body, and the service is called.
 
 use crate::core::{Core, Unanswered};
@@ -16,48 +16,63 @@ pub(super) fn respond(
     dropped: Unanswered,
 ) -> PyResult<()> {
     let client = dropped.client;
-    if !reject(core, &dropped) {
-        return Ok(());
-    }
-    drop(core.forget_request(client.exchange));
     let Some(service) = services.get(client.listener as usize) else {
         return Ok(());
     };
-    let interface = &service.interface;
-    let handler = dropped
-        .handler
-        .as_ref()
-        .map(|handler| handler.clone_ref(py));
-    let arguments = (handler, client.peer.to_string());
-    interface.unanswered.call1(py, arguments)?;
-    if let (Some(request_ended), false) = (&interface.request_ended, dropped.streaming) {
-        let request = match dropped.request {
-            Some(request) => Some(request.into_bound(py).cast_into::<Request>()?.unbind()),
-            None => None,
-        };
-        let mut response = Response::new(service, client, request);
-        response.set_answered();
-        response.sent = true;
-        response.code = UNANSWERED.status;
-        response.handler = dropped.handler;
-        let request = response.request_ref(py);
-        request_ended.call1(py, (request, response))?;
+    let request = match dropped.request {
+        Some(request) => Some(request.into_bound(py).cast_into::<Request>()?.unbind()),
+        None => None,
+    };
+    let mut response = Response::new(service, client, request);
+    response.set_answered();
+    response.reported = true;
+    response.code = dropped.code;
+    response.sent_bytes = dropped.sent_bytes;
+    response.handler = dropped.handler;
+    if dropped.owed && reject(core, &mut response) {
+        drop(core.forget_request(client.exchange));
+        let handler = response.handler.as_ref();
+        let handler = handler.map(|handler| handler.clone_ref(py));
+        let arguments = (handler, client.peer.to_string());
+        service.interface.unanswered.call1(py, arguments)?;
+    } else {
+        response.settle();
     }
-    Ok(())
+    report(py, response)
+}
+
+/// Calls the hook of the service for a response that has ended otherwise than by
+/// `done()`.
+pub(super) fn report(py: Python<'_>, response: Response) -> PyResult<()> {
+    let service = Arc::clone(&response.service);
+    match &service.interface.request_ended {
+        Some(request_ended) => {
+            let request = response.request_ref(py);
+            request_ended.call1(py, (request, response)).map(drop)
+        }
+        None => Ok(()),
+    }
 }
 
 /// Sends the 500 or closes the connection. False: no response is owed.
-fn reject(core: &Core, dropped: &Unanswered) -> bool {
-    let exchange = dropped.client.exchange;
+fn reject(core: &Core, response: &mut Response) -> bool {
+    let exchange = response.client.exchange;
     let mut engine = core.engine();
     if engine.exchange(exchange).peer().is_none() {
         return false;
     }
-    if dropped.streaming {
+    if response.sent_bytes.is_some() {
+        let unsent = engine.exchange(exchange).send_now().unwrap_or(0);
+        response.take_off(unsent);
         engine.exchange(exchange).abort(None);
         return true;
     }
-    engine.exchange(exchange).reject(&UNANSWERED)
+    let rejected = engine.exchange(exchange).reject(&UNANSWERED);
+    if rejected {
+        response.set_rejected(&UNANSWERED);
+        response.sent = true;
+    }
+    rejected
 }
 
 const UNANSWERED: RemoteError = RemoteError {

@@ -4,7 +4,7 @@
 //! it is sent once, or its connection is closed; if it is dropped before that,
 //! the engine's turn sends a 500. While Python runs, it is not borrowed.
 
-use crate::core::{Core, Unanswered};
+use crate::core::{Core, Ending, Unanswered};
 use crate::errors::{AlreadyAnswered, ConnectionGone, InvalidResponse};
 use crate::events::connection::Connection;
 use crate::events::content::ResponseContent;
@@ -15,7 +15,7 @@ use crate::events::sending::ResponseHead;
 use crate::pending::Pending;
 use crate::service::Service;
 use prefork_engine::{Client, HIGH_WATER, LocalError};
-use prefork_wire::Status;
+use prefork_wire::{RemoteError, Status, error_body};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -76,6 +76,10 @@ pub struct Response {
     /// left by then.
     #[pyo3(get)]
     pub(crate) sent: bool,
+    /// Bytes of the body that were sent; `None` before its head is.
+    pub(crate) sent_bytes: Option<u64>,
+    /// The hook `request_ended` was called for it, or must not be.
+    pub(crate) reported: bool,
     connection: PyOnceLock<Py<Connection>>,
 }
 
@@ -98,6 +102,8 @@ impl Response {
             handler: None,
             streams: None,
             sent: false,
+            sent_bytes: None,
+            reported: false,
             connection: PyOnceLock::new(),
         }
     }
@@ -276,11 +282,16 @@ impl Response {
                 State::Answered => return Ok(false),
             };
             response.sent = result.is_ok();
-            let hook = response.service.interface.request_ended.as_ref();
-            let hook = hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)));
             // A response that could not be sent is still pending.
             let is_over = response.state == State::Answered;
             let pending = if is_over { response.forget() } else { None };
+            let hook = response.service.interface.request_ended.as_ref();
+            let hook = hook.filter(|_| !response.reported);
+            let hook = hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)));
+            response.reported |= is_over;
+            if is_over && !response.sent {
+                response.settle();
+            }
             (result, hook, pending)
         };
         drop(pending);
@@ -328,7 +339,13 @@ impl Response {
             if is_over {
                 return;
             }
-            (Arc::clone(response.core()), response.client.exchange)
+            let (core, exchange) = (Arc::clone(response.core()), response.client.exchange);
+            // Without a response there is none to report.
+            response.reported |= response.sent_bytes.is_none();
+            // What can be sent is sent, and the rest is not counted.
+            let unsent = core.engine().exchange(exchange).send_now().unwrap_or(0);
+            response.take_off(unsent);
+            (core, exchange)
         };
         drop(core.forget_request(exchange));
         core.engine().exchange(exchange).abort(None);
@@ -378,10 +395,43 @@ impl Response {
         matches!(self.state, State::HeadOnly { .. })
     }
 
+    /// Has the service hear of its end now: the engine has responded, and the
+    /// handler may go on for long.
+    fn report(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let hook = {
+            let mut response = slf.borrow_mut();
+            if std::mem::replace(&mut response.reported, true) {
+                return Ok(());
+            }
+            response.settle();
+            let hook = response.service.interface.request_ended.as_ref();
+            hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)))
+        };
+        match hook {
+            Some((hook, request)) => hook.call1(py, (request, slf)).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Bytes that were written and have not left the process.
     #[getter]
     fn unsent(&self) -> usize {
         self.core().engine().exchange(self.client.exchange).unsent()
+    }
+
+    /// Bytes of the body that were sent, without its framing; None if not even
+    /// the head was: the client had left. Of a response that was broken off, those
+    /// that had left the process.
+    #[getter]
+    fn sent_bytes(&self, py: Python<'_>) -> Option<u64> {
+        let request = self.request.as_ref();
+        let is_head =
+            request.is_some_and(|request| request.borrow(py).view.method_bytes() == b"HEAD");
+        match self.sent_bytes {
+            Some(_) if is_head || matches!(self.code, 204 | 205 | 304) => Some(0),
+            sent => sent,
+        }
     }
 
     fn __repr__(&self) -> String {
@@ -502,6 +552,7 @@ impl Response {
         let result = self.with_head(py, |head| head.respond(&content));
         let difference = result.map_err(|error| self.not_sent(error))?;
         self.state = State::Answered;
+        self.sent_bytes = Some(content.content().len() as u64 - difference.max(0) as u64);
         Ok(difference)
     }
 
@@ -514,6 +565,7 @@ impl Response {
             let result = self.with_head(py, |head| head.start(&part));
             result.map_err(|error| self.not_sent(error))?;
             self.state = State::Streaming;
+            self.sent_bytes = Some(0);
         }
         if self.is_over() {
             return Err(match self.has_client() {
@@ -527,6 +579,7 @@ impl Response {
             .exchange(self.client.exchange)
             .write(part.content());
         let surplus = result.map_err(|error| self.not_sent(error))?;
+        *self.sent_bytes.get_or_insert(0) += (part.content().len() - surplus) as u64;
         Ok(surplus as i64)
     }
 
@@ -658,19 +711,55 @@ impl Response {
         self.state = State::Answered;
     }
 
-    /// Passes the response to the engine's turn, unless it was sent.
+    /// The engine has responded, and the report says so.
+    pub(crate) fn set_rejected(&mut self, error: &RemoteError) {
+        self.state = State::Answered;
+        self.code = error.status;
+        self.sent_bytes = Some(error_body(error).len() as u64);
+    }
+
+    /// Takes what is unsent of a response that was broken off from its length.
+    /// That may be more by the bytes of its framing.
+    pub(crate) fn take_off(&mut self, unsent: usize) {
+        self.sent_bytes = self
+            .sent_bytes
+            .map(|sent| sent.saturating_sub(unsent as u64));
+    }
+
+    /// Learns what became of a response that was not sent whole.
+    pub(crate) fn settle(&mut self) {
+        match self.core().take_ending(self.client.exchange) {
+            Some(Ending::Responded { status, bytes }) if self.sent_bytes.is_none() => {
+                self.code = status;
+                self.sent_bytes = Some(bytes);
+                self.sent = true;
+            }
+            Some(Ending::Left { unsent }) => self.take_off(unsent),
+            Some(Ending::Responded { .. }) | None => {}
+        }
+    }
+
+    /// Passes the response to the engine's turn, unless it was sent and reported.
     pub(crate) fn leave_unanswered(&mut self) {
-        if self.is_over() {
+        let owed = !self.is_over();
+        let reports = !self.reported && self.service.interface.request_ended.is_some();
+        if !owed && !reports {
+            if !self.reported {
+                self.core().take_ending(self.client.exchange);
+            }
             return;
         }
         let unanswered = Unanswered {
             client: self.client,
             request: self.request.take().map(Py::into_any),
             handler: self.handler.take(),
-            streaming: self.state == State::Streaming,
+            code: self.code,
+            sent_bytes: self.sent_bytes,
+            owed,
         };
         self.core().add_unanswered(unanswered);
         self.state = State::Answered;
+        self.reported = true;
     }
 }
 

@@ -34,8 +34,8 @@ pub use fields::{Field, Span};
 pub use framing::Framing;
 pub use head::{Head, HeadParser};
 pub use response::{
-    CONTINUE, Length, RequestContext, RequestKind, ResponseFraming, write_error, write_head,
-    write_interim,
+    CONTINUE, Length, RequestContext, RequestKind, ResponseFraming, error_body, write_error,
+    write_head, write_interim,
 };
 pub use target::TargetForm;
 pub use version::Version;

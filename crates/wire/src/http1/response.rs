@@ -126,6 +126,13 @@ pub fn write_interim<'a>(
     Ok(())
 }
 
+/// The body of the response to a refused request: a line that says why.
+#[must_use]
+pub fn error_body(error: &RemoteError) -> String {
+    let phrase = reason_phrase(error.status);
+    format!("{} {}: {}\n", error.status, phrase, error.reason)
+}
+
 /// Writes the whole response to a refused request: the head and, unless `head_only`, a line that says
 /// why. `headers` are those of every response. Its own Content-Type and Content-Length win.
 pub fn write_error<'a>(
@@ -135,8 +142,7 @@ pub fn write_error<'a>(
     date: &[u8; 29],
     head_only: bool,
 ) {
-    let phrase = reason_phrase(error.status);
-    let body = format!("{} {}: {}\n", error.status, phrase, error.reason);
+    let body = error_body(error);
     write_status_line(out, error.status.into());
     let before = out.len();
     let others = headers.filter(|(name, _)| {
