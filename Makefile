@@ -20,10 +20,13 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+PORT    ?= 8080
+
 .PHONY: run test unit test-all test-python smoke-python bench build generate lint msrv clean
 
-run: $(VENV)/built-release
-	@exec $(BIN)/prefork serve examples/synopsis.py --bind 127.0.0.1:8080
+# Without what only tests and the bench need, unless that is there already.
+run: $(VENV)/$(if $(wildcard $(VENV)/built-release),built-release,built-alone)
+	@exec $(BIN)/prefork serve examples/synopsis.py --bind 127.0.0.1:$(PORT)
 
 test: lint msrv
 	cargo test --workspace --quiet
@@ -82,6 +85,11 @@ $(VENV)/ready: constraints.txt
 	@command -v cargo >/dev/null || { echo "prefork needs Rust 1.85 or newer: https://rustup.rs" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet maturin
+	touch $@
+
+$(VENV)/built-alone: $(VENV)/ready $(SOURCES)
+	rm -f $(VENV)/built-*
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --profile release
 	touch $@
 
 $(VENV)/built-%: $(VENV)/ready $(SOURCES)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from generate import page, rust
+from generate import keywords, page, rust
 
 FILES: dict[str, Callable[[], str]] = {
     "crates/engine/src/settings.rs": rust.engine_settings,
     "crates/python/src/settings.rs": rust.binding_settings,
     "docs/options.md": page.options_page,
+    "python/prefork/config/keywords.py": keywords.keywords,
 }
 """Path of each file, and the function that gives its text."""

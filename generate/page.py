@@ -23,12 +23,13 @@ An option can be set in four places. If it is set in several, the first of these
 
 1. the command line: `prefork serve app.py --max-body 10m`
 2. the environment: `PREFORK_MAX_BODY=10m`. The variable is the flag in capitals, with underscores. An empty
-   variable is unset, and variables that are not options are ignored.
+   variable is unset. A variable that is no option but looks like one (`PREFORK_WORKRES`) is named in the log,
+   and ignored as others are.
 3. a TOML file, named by `--config FILE` or `PREFORK_CONFIG`: `max_body = "10m"`, in the table `[prefork]` or,
    without one, at the top level. An unknown name is an error.
 4. the code: `PreForkServer(kernel, max_body=10 << 20)`, by the name in the column "In code".
 
-`prefork.run(app, max_body="10m")` sets options by their names in the TOML file. An option without a flag can
+`prefork.run(app, max_body="10m")` sets options by their names in the TOML file; type checkers know them. An option without a flag can
 only be set in code; one without a name in code is not an option of a constructor. An invalid value is reported
 on one line of standard error, with exit status 2 and the place where it was set: `prefork: --max-body: expected
 bytes from 0 ...`. In code it raises `OptionError`.

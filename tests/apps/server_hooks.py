@@ -4,6 +4,8 @@ of `malformed` requests.
 
 from __future__ import annotations
 
+from typing import Any
+
 from parameters import PARAMETERS
 
 from prefork import HTTPServer, Kernel, Session, event
@@ -75,9 +77,12 @@ class Pages(Session):
 kernel = Kernel()
 kernel.add(Ears())
 kernel.add(Pages())
+hooks: dict[str, Any] = {
+    f"{name}_handler": ("EARS", event) for name, event in PARAMETERS.get("hooks", {}).items()
+}
 server = HTTPServer(
     kernel,
-    **{f"{name}_handler": ("EARS", event) for name, event in PARAMETERS.get("hooks", {}).items()},
+    **hooks,
     handlers=[
         *(
             {"dir": f"^/{name}", "session": "PAGES", "event": name}

@@ -5,10 +5,20 @@ from __future__ import annotations
 from prefork import HTTPServer, Kernel
 
 kernel = Kernel()
-place = {"address": "127.0.0.1", "port": 0}
-first = HTTPServer(kernel, alias="FIRST", **place, setup_handler=lambda *at: print("first", *at))
+first = HTTPServer(
+    kernel,
+    alias="FIRST",
+    address="127.0.0.1",
+    port=0,
+    setup_handler=lambda *at: print("first", *at),
+)
 second = HTTPServer(
-    kernel, alias="SECOND", **place, setup_handler=lambda *at: print("second", *at), max_body=10
+    kernel,
+    alias="SECOND",
+    address="127.0.0.1",
+    port=0,
+    setup_handler=lambda *at: print("second", *at),
+    max_body=10,
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from prefork.config.options import AppOptions, Kind, ServeOptions, check, options_of
 from prefork.config.sources import Given, from_keywords
@@ -22,10 +22,13 @@ from prefork.logs.handler import install
 from prefork.pool.server import PreForkServer
 from prefork.server.server import HTTPServer
 
+if TYPE_CHECKING:
+    from prefork.config.keywords import RunKeywords
+
 DEFAULT = {"address": "127.0.0.1", "port": 8000}
 
 
-def run(application: Any, **options: object) -> None:
+def run(application: Any, **options: Unpack[RunKeywords]) -> None:
     """Serves a WSGI or ASGI application, a server or a Kernel until a signal ends it.
 
     `application` is the object itself, or its place as `prefork serve` takes it: `"module:app"`. The options

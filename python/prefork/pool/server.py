@@ -10,7 +10,7 @@ import logging
 import signal
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from prefork.config.options import PreForkOptions, changed
 from prefork.errors import OptionError, UnknownEvent, UnknownSession
@@ -22,6 +22,7 @@ from prefork.pool.worker import Worker
 from prefork.server.server import HTTPServer
 
 if TYPE_CHECKING:
+    from prefork.config.keywords import PreForkKeywords
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
     from prefork.server.context import Context
@@ -42,10 +43,10 @@ class PreForkServer(HTTPServer):
     options_class = PreForkOptions
     options: PreForkOptions
 
-    def __init__(self, kernel: Kernel, **options: object) -> None:
+    def __init__(self, kernel: Kernel, **options: Unpack[PreForkKeywords]) -> None:
         self._member = PoolMember()
         self._watchers: list[tuple[Target, str]] = []
-        super().__init__(kernel, **options)
+        super().__init__(kernel, **options)  # type: ignore[misc]  # `options_class` has those of a pool
 
     @property
     def glue(self) -> str | None:

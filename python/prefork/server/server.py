@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from prefork._engine import Response
 from prefork.config.options import ServerOptions, changed, check
@@ -29,6 +29,7 @@ from prefork.server.streaming import EventStreams
 
 if TYPE_CHECKING:
     from prefork._engine import Connection
+    from prefork.config.keywords import ServerKeywords
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
     from prefork.server.service import Service
@@ -48,7 +49,7 @@ class HTTPServer(Session):
 
     options_class: type[ServerOptions] = ServerOptions
 
-    def __init__(self, kernel: Kernel, **options: object) -> None:
+    def __init__(self, kernel: Kernel, **options: Unpack[ServerKeywords]) -> None:
         self.options = check(self.options_class, options)
         self.alias = self.options.alias
         self.on_serving: list[Callable[[Any], object]] = []

@@ -1,0 +1,126 @@
+"""The options as keywords, as type checkers see them: `run(app, wokers=4)` is an error for mypy.
+
+Generated from python/prefork/config/options.py by `make generate`. Do not edit. No code imports it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, TypeAlias, TypedDict
+
+Hook: TypeAlias = Callable[..., object] | tuple[object, str] | Mapping[str, object]
+Pairs: TypeAlias = str | Mapping[str, str] | Iterable[str] | Iterable[tuple[str, str]]
+Switch: TypeAlias = bool | str
+
+
+class ServerKeywords(TypedDict, total=False):
+    """The options of an `HTTPServer`."""
+
+    address: str | None
+    port: int | str | None
+    domain: int | str | None
+    backlog: int | str
+    max_retries: int | str
+    max_head: int | str
+    max_line: int | str
+    max_fields: int | str
+    underscores: Literal["drop", "reject"]
+    max_body: int | str
+    body_min_rate: int | str
+    spool_above: int | str
+    spool_dir: str | os.PathLike[str] | None
+    keep_alive: Switch
+    hostname: str | None
+    proxy_mode: Switch
+    header_timeout: float | str
+    keep_alive_timeout: float | str
+    request_timeout: float | str
+    send_timeout: float | str
+    graceful_timeout: float | str
+    debug: Switch
+    alias: str
+    headers: Mapping[str, str] | Iterable[tuple[str, str]]
+    handlers: Iterable[Mapping[str, object]]
+    log_handler: Hook | None
+    log2_handler: Hook | None
+    setup_handler: Hook | None
+    closed_handler: Hook | None
+    error_handler: Hook | None
+
+
+class PreForkKeywords(ServerKeywords, total=False):
+    """The options of a `PreForkServer`."""
+
+    min_spare_servers: int | str
+    max_spare_servers: int | str
+    max_clients: int | str
+    start_servers: int | str
+    max_requests_per_child: int | str
+    max_requests_jitter: int | str
+    concurrency: int | str | None
+    ipc_glue: str | int | None
+    fork_handlers: Mapping[object, str] | Mapping[str, str]
+    check_spares_interval: float | str
+    boot_timeout: float | str
+    boot_failures: int | str
+    prefork_interval: float | str
+    debug_scoreboard: Switch
+
+
+class RunKeywords(TypedDict, total=False):
+    """The options of `prefork.run`."""
+
+    bind: str | int | None
+    workers: int | str | None
+    interface: Literal["auto", "events", "wsgi", "asgi"]
+    factory: Switch
+    threads: int | str
+    root_path: str
+    lifespan: Literal["auto", "on", "off"]
+    loop: Literal["auto", "asyncio", "uvloop"]
+    drain_streams: Switch
+    pathsend: Switch
+    ws_max_message: int | str
+    ws_ping_interval: float | str
+    ws_ping_timeout: float | str
+    ws_deflate: Switch
+    log_level: Literal["debug", "info", "warning", "error", "critical"]
+    static: Pairs
+    static_fallback: Pairs
+    static_cache: Pairs
+    access_log: str | None
+    pid_file: str | None
+    chdir: str | os.PathLike[str] | None
+    backlog: int | str
+    max_retries: int | str
+    max_head: int | str
+    max_line: int | str
+    max_fields: int | str
+    underscores: Literal["drop", "reject"]
+    max_body: int | str
+    body_min_rate: int | str
+    spool_above: int | str
+    spool_dir: str | os.PathLike[str] | None
+    keep_alive: Switch
+    hostname: str | None
+    proxy_mode: Switch
+    header_timeout: float | str
+    keep_alive_timeout: float | str
+    request_timeout: float | str
+    send_timeout: float | str
+    graceful_timeout: float | str
+    debug: Switch
+    min_spare: int | str
+    max_spare: int | str
+    max_clients: int | str
+    start: int | str
+    max_requests: int | str
+    max_requests_jitter: int | str
+    concurrency: int | str | None
+    glue: str | int | None
+    check_spares_interval: float | str
+    boot_timeout: float | str
+    boot_failures: int | str
+    prefork_interval: float | str
+    debug_scoreboard: Switch
