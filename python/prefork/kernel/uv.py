@@ -9,7 +9,6 @@ kernel on it runs until it is stopped.
 
 from __future__ import annotations
 
-import time
 from asyncio import TimerHandle
 from collections.abc import Callable
 
@@ -60,13 +59,12 @@ class UVLoop(Loop, uvloop.Loop):  # type: ignore[misc]  # uvloop has no types fo
         due_s = self.engine.due()
         if due_s is None:
             return
-        # Not `self.time()`, which is that of the beginning of uvloop's iteration.
-        fires_at = time.monotonic() + due_s
+        fires_at = self.time() + due_s
         if fires_at < self._fires_at:  # a turn that comes too early does no harm
             if self._timer is not None:
                 self._timer.cancel()
             self._fires_at = fires_at
-            self._timer = self.call_later(due_s, self._fire)
+            self._timer = self.call_at(fires_at, self._fire)
 
     def _fire(self) -> None:
         self._timer = None
