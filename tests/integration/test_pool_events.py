@@ -36,9 +36,13 @@ def test_forkhandlers_may_be_asynchronous_and_are_waited_for(pool: MakePool) -> 
 
 def test_a_worker_is_no_spare_until_its_forkhandlers_are_done(pool: MakePool) -> None:
     server = pool(
-        **TWO, fork_handlers={"PAGES": "begin"}, app="pool_boot.py", parameters={"begin": "waits for go"}
+        **TWO,
+        ready=False,
+        fork_handlers={"PAGES": "begin"},
+        app="pool_boot.py",
+        parameters={"begin": "waits for go"},
     )
-    assert server.totals["starting"] == 2
+    wait_until(lambda: server.totals["starting"] == 2)
     with server.connect() as sock:
         sock.sendall(b"GET /pid HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert server.totals["starting"] == 2
