@@ -108,14 +108,16 @@ def test_on_insists() -> None:
     assert done.stderr.splitlines()[-1] == "  ValueError: on purpose"
 
 
-def test_the_manager_backs_off_from_workers_that_fail(serve: Serve) -> None:
-    server = serve(LIFESPAN, "--workers", "2", parameters=steps(*FAILS))
-    server.wait_log("worker failed to start: application app failed to start:")
-    server.wait_log("Down: no database")
-    server.wait_log("trying again")
+def test_the_manager_backs_off_from_workers_that_fail() -> None:
+    server = start_server(str(LIFESPAN), "--bind", "127.0.0.1:0", "--workers", "2", parameters=steps(*FAILS))
+    try:
+        assert server.wait() == 3
+    finally:
+        server.kill()
+    assert "worker failed to start: application app failed to start:" in server.log
+    assert "Down: no database" in server.log
+    assert "trying again" in server.log
     assert "Traceback" not in server.log.replace("Traceback ...", "")
-    server.signal(signal.SIGTERM)
-    assert server.wait() == 0
 
 
 def test_a_startup_that_hangs_can_be_stopped(loop: tuple[str, str]) -> None:
@@ -129,11 +131,15 @@ def test_a_startup_that_hangs_can_be_stopped(loop: tuple[str, str]) -> None:
         server.kill()
 
 
-def test_a_startup_that_hangs_in_a_worker_is_timed_out(serve: Serve) -> None:
-    server = serve(LIFESPAN, "--workers", "1", "--boot-timeout", "0.5", parameters=steps(("sleep", 60)))
-    server.wait_log("it did not start within boot_timeout (0.5 s)")
-    server.signal(signal.SIGTERM)
-    assert server.wait() == 0
+def test_a_startup_that_hangs_in_a_worker_is_timed_out() -> None:
+    arguments = (str(LIFESPAN), "--bind", "127.0.0.1:0", "--workers", "1", "--boot-timeout", "0.5")
+    server = start_server(*arguments, parameters=steps(("sleep", 60)))
+    try:
+        server.wait_log("it did not start within boot_timeout (0.5 s)")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+    finally:
+        server.kill()
 
 
 def test_a_shutdown_that_hangs_is_bounded(serve: Serve, loop: tuple[str, str]) -> None:

@@ -34,6 +34,7 @@ from prefork.config.values import (
     directory,
     endpoint,
     fork_handlers,
+    function,
     handlers,
     header_fields,
     hook,
@@ -46,6 +47,7 @@ from prefork.config.values import (
     text,
 )
 from prefork.config.values import Hook as Hook
+from prefork.config.values import WorkerHook as WorkerHook
 from prefork.errors import OptionError
 
 logger = logging.getLogger("prefork")
@@ -279,6 +281,24 @@ class PreForkOptions(ServerOptions):
     )
     fork_handlers: dict[Any, str] = code_option(
         Group.CODE, {}, fork_handlers, "Events to call in every new worker, by session alias."
+    )
+    worker_start: WorkerHook = option(
+        Group.PROCESS,
+        None,
+        optional(function),
+        "Function to call in each new worker, before the application starts up: `pid`.",
+    )
+    worker_exit: WorkerHook = option(
+        Group.PROCESS,
+        None,
+        optional(function),
+        "Function to call in a worker that exits, after its last request: `pid`.",
+    )
+    worker_died: WorkerHook = option(
+        Group.PROCESS,
+        None,
+        optional(function),
+        "Function to call in the manager when a worker has ended: `pid`, `status` (negative for a signal).",
     )
     check_spares_interval: float = option(
         Group.POOL,

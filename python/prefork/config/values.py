@@ -38,6 +38,9 @@ def reader(metavar: str) -> Callable[[Callable[[object], T]], Reader[T]]:
     return lambda read: Reader(read, metavar)
 
 
+WorkerHook: TypeAlias = Callable[..., object] | str | None
+"""A function, or its place as `module:function`."""
+
 Hook: TypeAlias = Callable[..., object] | tuple[Any, str] | None
 """A function or an (alias, event) pair that the server calls; None is no hook."""
 
@@ -72,6 +75,18 @@ class Endpoint(NamedTuple):
 
     address: str | None
     port: int | None
+
+
+@reader("MODULE:FUNCTION")
+def function(value: object) -> Callable[..., object] | str:
+    """It is looked up when the server begins."""
+    if callable(value):
+        return value
+    if isinstance(value, str):
+        module, _, name = value.partition(":")
+        if all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+            return value
+    raise ValueError("module:function or a function")
 
 
 @reader("TEXT")

@@ -60,6 +60,7 @@ class Run(ABC):
         self._on_broken: list[Callable[[], object]] = []
         self._exit_status = 0
         self._on_abandon: list[Callable[[], object]] = []
+        self._on_exit: list[Callable[[], object]] = []
         self._holds: dict[int, object] = {}
         self._exit_owners: list[Callable[[BaseException], bool]] = []
         self._is_child = False
@@ -134,6 +135,10 @@ class Run(ABC):
         """
         self._on_broken.append(function)
 
+    def on_exit(self, function: Callable[[], object]) -> None:
+        """Child: calls `function` when `run()` has ended and the loop is closed, before the process ends."""
+        self._on_exit.append(function)
+
     def on_abandon(self, function: Callable[[], object]) -> None:
         """Calls `function` in each child that the application forks, to close what the parent serves with."""
         self._on_abandon.append(function)
@@ -199,7 +204,10 @@ class Run(ABC):
                 self._close()
             finally:
                 if self._is_child:
-                    end_process(sys.exception())
+                    raised = sys.exception()
+                    for function in self._on_exit:
+                        function()
+                    end_process(raised)
 
     def _open(self) -> None:
         self._loop = self.loop_factory(self._may_wait)

@@ -28,6 +28,7 @@ from prefork.server.role import Role
 
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
+    from prefork.pool.worker_hooks import WorkerHooks
     from prefork.server.context import Context
     from prefork.server.listener import Listener
 
@@ -53,6 +54,7 @@ class Manager(Role, PoolMember):
         make_spawner: Callable[[Manager], Spawner],
         tell: Callable[[str, int], object],
         ended: Callable[[], object],
+        hooks: WorkerHooks,
     ) -> None:
         self.context = context
         self._kernel = context.kernel
@@ -61,6 +63,7 @@ class Manager(Role, PoolMember):
         self._make_spawner = make_spawner
         self._tell = tell
         self._ended = ended
+        self._hooks = hooks
         self._stopping = False
         self._serves = False
         self._resources: PoolResources | None = None
@@ -127,6 +130,9 @@ class Manager(Role, PoolMember):
             self._kernel.between_turns(self._call_serving_hooks)
         self._tell(what, pid)
 
+    def _worker_died(self, pid: int, status: int) -> None:
+        self._hooks.try_call("worker_died", pid=pid, status=status)
+
     def _give_up(self, why: str) -> None:
         def end() -> NoReturn:
             raise NeverReady(
@@ -154,6 +160,7 @@ class Manager(Role, PoolMember):
             self._take_news,
             self._emptied,
             self._give_up,
+            self._worker_died,
         )
         self._shared = SharedSockets(kernel.loop, self._replace_shut)
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)

@@ -19,6 +19,7 @@ from prefork.pool.manager import Manager
 from prefork.pool.role import PoolMember
 from prefork.pool.spawner import ForkSpawner, Spawner
 from prefork.pool.worker import Worker
+from prefork.pool.worker_hooks import WorkerHooks
 from prefork.server.server import HTTPServer
 
 if TYPE_CHECKING:
@@ -69,13 +70,19 @@ class PreForkServer(HTTPServer):
             self._member = PoolMember()
             return super()._first_role(context, listener)
         manager = self._member = Manager(
-            context, self.options, listener, self._make_spawner, self._post_to_watchers, self._ended
+            context,
+            self.options,
+            listener,
+            self._make_spawner,
+            self._post_to_watchers,
+            self._ended,
+            self._worker_hooks,
         )
         return manager
 
     def _make_spawner(self, manager: Manager) -> Spawner:
         """Manager: workers are forks of this process."""
-        worker = Worker(manager.context, self.service, manager.listener)
+        worker = Worker(manager.context, self.service, manager.listener, self._worker_hooks)
         return ForkSpawner(self.kernel, partial(self._become_worker, manager, worker))
 
     def _become_worker(self, manager: Manager, worker: Worker, index: int) -> None:
@@ -122,6 +129,7 @@ class PreForkServer(HTTPServer):
 
     def _check_events(self, hooks: Hooks) -> None:
         super()._check_events(hooks)
+        self._worker_hooks = WorkerHooks(self.options)
         self._check_fork_handlers(self.options.fork_handlers)
 
     def _check_fork_handlers(self, fork_handlers: Mapping[Target, str]) -> None:

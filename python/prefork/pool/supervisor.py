@@ -48,7 +48,8 @@ class Supervisor:
     """`tell(what, pid)` is called for every worker: 'forked', 'spare' for the first time, and 'died'.
 
     `emptied()` is called when a pool that ends has no worker left, `gave_up(why)` when no worker was
-    ever ready and `boot_failures` attempts have failed.
+    ever ready and `boot_failures` attempts have failed. `died(pid, status)` is called for every worker
+    that has ended, also where the pool is killed.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Supervisor:
         tell: Callable[[str, int], object],
         emptied: Callable[[], object],
         gave_up: Callable[[str], object],
+        died: Callable[[int, int], object],
     ) -> None:
         self._loop = loop
         self._options = options
@@ -69,6 +71,7 @@ class Supervisor:
         self._tell = tell
         self._emptied = emptied
         self._gave_up = gave_up
+        self._died = died
         self._workers = Workers(self._board.capacity)
         self._processes: dict[int, Process] = {}
         self._state = PolicyState()
@@ -265,6 +268,7 @@ class Supervisor:
         process.close()
         self._stillness.forget(index)
         self._board.clear(index)
+        self._died(process.pid, status)
         return status
 
     # --- ending ------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from prefork._engine import die_with_parent
 from prefork.errors import OutOfResources, PreforkError
 from prefork.logs.escaping import show
 from prefork.logs.logger import Lines
+from prefork.pool.ending import Ending, forget_inherited
 from prefork.pool.role import PoolMember
 from prefork.server.role import BOOT_FAILED, Role
 from prefork.server.server import HTTPServer
@@ -24,6 +25,7 @@ from prefork.server.serving import Serving
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
     from prefork.pool.manager import Manager
+    from prefork.pool.worker_hooks import WorkerHooks
     from prefork.server.context import Context
     from prefork.server.listener import Listener
     from prefork.server.service import Service
@@ -46,11 +48,15 @@ class Worker(Role, PoolMember):
 
     is_child = True
 
-    def __init__(self, context: Context, service: Service, listener: Listener) -> None:
+    def __init__(self, context: Context, service: Service, listener: Listener, hooks: WorkerHooks) -> None:
         self._context = context
         self._service = service
         self._listener = listener
-        self._serving = Serving(context, service, context.kernel.stop)
+        self._hooks = hooks
+        self._manager: int | None = None
+        """A pidfd of the manager."""
+        self._serving = Serving(context, service, self._served)
+        self._ending = Ending(context.options.graceful_timeout)
 
     async def boot(self, manager: Manager, index: int, options: PreForkOptions) -> None:
         """All that happens between the fork and the first request, in this order. `options` are the server's
@@ -65,11 +71,21 @@ class Worker(Role, PoolMember):
             os._exit(BOOT_FAILED)
         try:
             # Tie its life to the manager's, which may have died since the fork.
-            if not die_with_parent(manager.resources.manager_pid):
+            manager_pid = manager.resources.manager_pid
+            self._manager = os.pidfd_open(manager_pid)
+            if not die_with_parent(manager_pid):
                 os._exit(BOOT_FAILED)
+            # A process that changes its user is not killed any more, so it watches as well.
+            self._context.kernel.loop.add_reader(self._manager, os.kill, os.getpid(), signal.SIGKILL)
             # Take the slot; close what is the manager's.
             self._join(manager, index, options)
+            forget_inherited()
+            kernel = self._context.kernel
+            kernel.on_exit(self._exit)
+            self._hooks.call("worker_start", pid=os.getpid())
             await self._prepare(options)
+            if not die_with_parent(manager_pid):  # again: a handler may have changed the user
+                os._exit(BOOT_FAILED)
             self._serve(options)
         except Exception as error:
             text, is_explained = show(error), isinstance(error, PreforkError)
@@ -125,6 +141,18 @@ class Worker(Role, PoolMember):
         most = options.max_requests_per_child + extra
         self._context.kernel.engine.set_max_requests(most, self.replace_process)
 
+    # --- its end ------------------------------------------------------------------------------------------
+
+    def _served(self) -> None:
+        """Nothing is left to serve: the rest of the end has what is left of the time."""
+        self._ending.begin(self._serving.left_s)
+        self._context.kernel.stop()
+
+    def _exit(self) -> None:
+        """The loop is closed."""
+        self._hooks.try_call("worker_exit", pid=os.getpid())
+        self._ending.finish()
+
     # --- the server's methods ----------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -157,6 +185,8 @@ class Worker(Role, PoolMember):
 
     def abandon(self) -> None:
         self._listener.abandon()
+        if self._manager is not None:
+            os.close(self._manager)
 
     def discard(self) -> None:
         """Nothing: a worker forks no process."""

@@ -133,17 +133,17 @@ class Serving:
         service = self._service
         try:
             if service.calls:  # those that last too long are cancelled by `abort`
-                await asyncio.wait(service.calls, timeout=max(self._left_s, 0) + SHUTDOWN_S / 2)
+                await asyncio.wait(service.calls, timeout=max(self.left_s, 0) + SHUTDOWN_S / 2)
             if service.shutdown is not None:
-                await asyncio.wait_for(service.shutdown(), max(self._left_s, SHUTDOWN_S))
+                await asyncio.wait_for(service.shutdown(), max(self.left_s, SHUTDOWN_S))
         except TimeoutError:
             logger.error("the application did not shut down within graceful_timeout: not waiting for it")
         finally:
             self._end()
 
     @property
-    def _left_s(self) -> float:
-        """What is left of `graceful_timeout`."""
+    def left_s(self) -> float:
+        """What is left of `graceful_timeout` after `drain`."""
         return self._ends_by_s - self._context.kernel.loop.time()
 
     def _end(self) -> None:

@@ -162,13 +162,24 @@ class World:
         self.recorded: list[tuple[str, int]] = []
         self.emptied = 0
         self.gave_up: list[str] = []
+        self.ended: list[tuple[int, int]] = []
         self.processes: dict[int, FakeProcess] = {}
         self.pids = 100
         loop: Any = self.loop
         resources: Any = self.resources
         self.supervisor = Supervisor(
-            loop, self.options, resources, self.spawner, self._tell, self._emptied, self.gave_up.append
+            loop,
+            self.options,
+            resources,
+            self.spawner,
+            self._tell,
+            self._emptied,
+            self.gave_up.append,
+            self.died,
         )
+
+    def died(self, pid: int, status: int) -> None:
+        self.ended.append((pid, status))
 
     def _tell(self, what: str, pid: int) -> None:
         self.recorded.append((what, pid))

@@ -15,6 +15,7 @@ from prefork import HTTPServer, Kernel, LifespanFailed
 from prefork.config.options import PreForkOptions, check
 from prefork.pool import worker as module
 from prefork.pool.worker import DRAIN_IDLE_S, Worker
+from prefork.pool.worker_hooks import WorkerHooks
 from prefork.server.role import BOOT_FAILED
 
 
@@ -48,15 +49,23 @@ class Birth:
         self.events: list[Any] = []
         self.options = check(PreForkOptions, {"alias": "HTTPD"} | options)
         self.engine = journal(self.events, pool_stops=False)
-        self.kernel = journal(self.events, engine=self.engine, sessions=(), call=self.call)
-        self.context = journal(self.events, kernel=self.kernel, session=None)
+        unnoted = journal([])
+        self.kernel = journal(
+            self.events,
+            engine=self.engine,
+            sessions=(),
+            call=self.call,
+            loop=unnoted,
+            on_exit=unnoted.on_exit,
+        )
+        self.context = journal(self.events, kernel=self.kernel, session=None, options=self.options)
         service = journal(self.events, concurrency=1, capacity=None, startup=startup)
         listener = journal(self.events, sockets="sockets")
         self.told: list[Any] = []
         reports = journal(self.told, open_writer=lambda: journal(self.told))
         resources = journal(self.events, manager_pid=os.getppid(), reports=reports)
         self.manager = journal(self.events, resources=resources)
-        self.worker = Worker(self.context, service, listener)
+        self.worker = Worker(self.context, service, listener, WorkerHooks(self.options))
         self.serving = self.worker._serving = journal(self.events, is_open=True)
         self.handlers: dict[str, Callable[[], Any]] = {}
 
@@ -76,6 +85,7 @@ def no_exit(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Exited(status)
 
     monkeypatch.setattr(module, "die_with_parent", lambda _pid: True)
+    monkeypatch.setattr(module, "forget_inherited", lambda: None)
     monkeypatch.setattr(os, "_exit", leave)
     monkeypatch.setattr(logging, "shutdown", lambda: None)
 

@@ -1,0 +1,131 @@
+"""The end of a worker's process: what the application began there is ended, in the order of the interpreter.
+
+That is: threads are joined, then the `atexit` functions run that were registered in this process, then its
+child processes end. Always: it takes no longer than it may; what is stuck is left.
+
+It must know no server and no request.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from types import FrameType
+
+logger = logging.getLogger("prefork.worker")
+
+LEAST_S = 0.25
+"""The time that each step has, even if nothing is left."""
+
+POLL_S = 0.005
+
+_inherited: list[object] = []
+"""Never freed: in a child that would write to memory that it shares."""
+
+
+def forget_inherited() -> None:
+    """At the beginning of a forked worker: what its manager registered for its own end is the manager's."""
+    atexit._clear()
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False
+    if processes := sys.modules.get("multiprocessing.process"):
+        _inherited.append(processes._children)
+        processes._children = set()  # type: ignore[attr-defined]
+    if util := sys.modules.get("multiprocessing.util"):
+        atexit.register(util._exit_function)  # it registers itself where it is imported
+
+
+class Ending:
+    """`graceful_s` is how long the end may take if `begin` does not say otherwise."""
+
+    def __init__(self, graceful_s: float) -> None:
+        self._graceful_s = graceful_s
+        self._ends_at: float | None = None
+
+    def begin(self, left_s: float) -> None:
+        """It has so many seconds from now on. A step that is stuck then ends with TimeoutError."""
+        self._ends_at = time.monotonic() + left_s
+        self._limit_step()
+
+    def finish(self) -> None:
+        """The loop is closed: ends the rest."""
+        if self._ends_at is None:
+            self.begin(self._graceful_s)
+        self._run("threads", threading._shutdown)  # type: ignore[attr-defined]
+        self._run("atexit functions", atexit._run_exitfuncs)
+        self._run("finalizers", weakref.finalize._exitfunc)  # type: ignore[attr-defined]
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        end_children(self._left_s)
+
+    @property
+    def _left_s(self) -> float:
+        assert self._ends_at is not None
+        return max(self._ends_at - time.monotonic(), LEAST_S)
+
+    def _run(self, what: str, step: Callable[[], object]) -> None:
+        try:
+            self._limit_step()
+            step()
+        except TimeoutError:
+            logger.warning("%s of the application did not end within graceful_timeout", what)
+        except BaseException:
+            logger.exception("the end of the application's %s failed", what)
+
+    def _limit_step(self) -> None:
+        signal.signal(signal.SIGALRM, _interrupt)
+        signal.setitimer(signal.ITIMER_REAL, self._left_s)
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise TimeoutError("it did not end within graceful_timeout")
+
+
+def end_children(within_s: float) -> None:
+    """Ends the child processes that are in the process group of this one, by SIGTERM, and after `within_s` by
+    SIGKILL. What is to outlive its worker has a session or a group of its own.
+    """
+    pids = [pid for pid in _children() if _is_of_group(pid)]
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)  # it is not waited for yet, so no other process has its pid
+    deadline = time.monotonic() + within_s
+    while (pids := [pid for pid in pids if not _has_ended(pid)]) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _children() -> list[int]:
+    """The children of this process, but for those of `multiprocessing` that end by themselves, after it."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    own = {
+        getattr(getattr(sys.modules.get(f"multiprocessing.{module}"), name, None), attribute, None)
+        for module, name, attribute in (
+            ("resource_tracker", "_resource_tracker", "_pid"),
+            ("forkserver", "_forkserver", "_forkserver_pid"),
+        )
+    }
+    return [pid for pid in found if pid not in own]
+
+
+def _is_of_group(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return os.getpgid(pid) == os.getpgrp()
+    return False
+
+
+def _has_ended(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return True

@@ -1,0 +1,80 @@
+"""The functions of the application that are called when a worker starts, exits or has died.
+
+Always: they are found before the first fork. It must know no server and no process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from prefork.errors import OptionError
+
+if TYPE_CHECKING:
+    from prefork.config.options import PreForkOptions
+
+logger = logging.getLogger("prefork.pool")
+
+ARGUMENTS = {"worker_start": ("pid",), "worker_exit": ("pid",), "worker_died": ("pid", "status")}
+"""What each hook may have as parameters, by name."""
+
+
+class WorkerHooks:
+    """Those that `options` name. Raises OptionError for one that is not there or cannot be called."""
+
+    def __init__(self, options: PreForkOptions) -> None:
+        self._calls = {
+            name: _filled(name, _load(name, place))
+            for name in ARGUMENTS
+            if (place := getattr(options, name)) is not None
+        }
+
+    def call(self, name: str, **values: int) -> None:
+        """Calls a hook, if it is set. Raises what it raises."""
+        if call := self._calls.get(name):
+            call(values)
+
+    def try_call(self, name: str, **values: int) -> None:
+        """As `call`, but logs what the hook raises."""
+        try:
+            self.call(name, **values)
+        except BaseException:
+            logger.exception("%s failed", name)
+
+
+def _load(name: str, place: Callable[..., Any] | str) -> Callable[..., Any]:
+    if not isinstance(place, str):
+        return place
+    module, _, path = place.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for attribute in path.split("."):
+            found = getattr(found, attribute)
+    except ModuleNotFoundError as error:
+        raise OptionError(f"{name} {place}: {error}") from None
+    except AttributeError as error:
+        raise OptionError(f"{name} {place}: {error}; expected module:function") from None
+    if not callable(found) or inspect.iscoroutinefunction(found):
+        raise OptionError(f"{name} {place} is no plain function")
+    return found  # type: ignore[no-any-return]
+
+
+def _filled(name: str, function: Callable[..., Any]) -> Callable[[dict[str, int]], object]:
+    """A call of the function that gives it the values that it has parameters for."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return lambda values: function(*values.values())
+    by_name = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    known = ARGUMENTS[name]
+    for parameter in parameters:
+        is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.name not in known and parameter.default is parameter.empty and not is_open:
+            raise OptionError(
+                f"{name}: {getattr(function, '__qualname__', function)} has the parameter {parameter.name}; "
+                f"it may have {', '.join(known)}"
+            )
+    return lambda values: function(**{key: value for key, value in values.items() if key in by_name})

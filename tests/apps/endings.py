@@ -1,0 +1,115 @@
+"""What a worker owes at its end: threads, executors, `atexit` functions, finalizers, child processes, hooks.
+
+Each writes a line to the file `done`. The path of a request says what it begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import multiprocessing
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from typing import Any
+
+MANAGER = os.getpid()
+executor = concurrent.futures.ThreadPoolExecutor(2)
+kept: list[Any] = []
+
+
+def note(what: str) -> None:
+    with open("done", "a") as file:
+        file.write(f"{what}\n")
+
+
+atexit.register(lambda: note(f"exit of {'the manager' if os.getpid() == MANAGER else 'a worker'}"))
+
+
+def note_later(what: str) -> None:
+    time.sleep(0.3)
+    note(what)
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def begin(path: str) -> str:
+    match path:
+        case "/threads":
+            threading.Thread(target=note_later, args=("thread",)).start()
+            executor.submit(note_later, "job")
+        case "/stuck":
+            threading.Thread(target=time.sleep, args=(600,)).start()
+            atexit.register(note, "atexit")
+        case "/atexit":
+            atexit.register(note, "atexit")
+            kept.append(tempfile.TemporaryDirectory())
+            return str(kept[-1].name)
+        case "/daemon":
+            process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,), daemon=True)
+            process.start()
+            kept.append(process)
+            return f"{process.pid}"
+        case "/pool":
+            kept.append(concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("fork")))
+            return f"{kept[-1].submit(os.getpid).result()}"
+        case "/fork":
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(600)
+            return f"{pid}"
+        case "/program":
+            kept.append(subprocess.Popen(["sleep", "600"]))
+            return f"{kept[-1].pid}"
+        case "/detached":
+            kept.append(subprocess.Popen(["sleep", "600"], start_new_session=True))
+            return f"{kept[-1].pid}"
+    return f"{os.getpid()}"
+
+
+def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    content = begin(environ["PATH_INFO"]).encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", f"{len(content)}")])
+    return [content]
+
+
+async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        note("lifespan")
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    if scope["path"] == "/to-thread":
+        job = asyncio.get_running_loop().run_in_executor(None, note_later, "job of the loop")
+        kept.append(job)
+    content = begin(scope["path"]).encode()
+    length = [(b"content-length", f"{len(content)}".encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": length})
+    await send({"type": "http.response.body", "body": content})
+
+
+def worker_start(pid: int) -> None:
+    note(f"start {pid == os.getpid() != MANAGER}")
+
+
+def worker_exit() -> None:
+    note("worker_exit")
+
+
+def worker_died(pid: int, status: int) -> None:
+    assert os.getpid() == MANAGER
+    note(f"died {pid} {status}")
+
+
+def fails(pid: int) -> None:
+    raise ValueError(f"no start of {pid > 0}")
+
+
+def unknown(server: object) -> None: ...

@@ -1,0 +1,143 @@
+"""A worker that ends finishes what the application began in it, and leaves no process behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.apps import APPS
+from support.processes import alive
+from support.server import Server, run_prefork, running
+from support.waiting import wait_until
+
+APP = APPS / "endings.py"
+HOOKS = [f"--worker-{when}=endings:worker_{when}" for when in ("start", "exit", "died")]
+
+KINDS = {
+    "wsgi": ("wsgi",),
+    "threads": ("wsgi", "--threads", "2"),
+    "asgi": ("asgi",),
+    "uvloop": ("asgi", "--loop", "uvloop"),
+}
+
+
+@contextlib.contextmanager
+def serving(directory: Path, kind: str, *flags: str) -> Iterator[Server]:
+    name, *more = KINDS[kind]
+    where = ("--bind", "127.0.0.1:0", "--workers", "1")
+    with running(f"{APP}:{name}", *where, *more, *flags, cwd=directory) as server:
+        yield server
+
+
+def done(directory: Path) -> list[str]:
+    with contextlib.suppress(FileNotFoundError):
+        return (directory / "done").read_text().splitlines()
+    return []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_and_jobs_of_executors_are_finished(tmp_path: Path, kind: str) -> None:
+    with serving(tmp_path, kind) as server:
+        server.get("/threads")
+        if "asgi" in KINDS[kind]:
+            server.get("/to-thread")
+        assert server.stop() == 0
+        assert {"thread", "job"} <= set(done(tmp_path))
+        assert ("job of the loop" in done(tmp_path)) == ("asgi" in KINDS[kind])
+        assert "ERROR" not in server.log
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_registered_in_the_worker_runs_at_its_end_and_no_other(tmp_path: Path, kind: str) -> None:
+    with serving(tmp_path, kind) as server:
+        directory = Path(server.get("/atexit").decode())
+        assert directory.is_dir()
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: "atexit" in done(tmp_path), "the end of the first worker")
+        assert "exit of a worker" not in done(tmp_path)
+        wait_until(lambda: not directory.exists(), "its finalizers")
+        assert server.stop() == 0
+        assert done(tmp_path)[-1] == "exit of the manager"
+        assert "exit of a worker" not in done(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["/daemon", "/pool", "/fork", "/program"])
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_its_child_processes_end_with_it(tmp_path: Path, kind: str, path: str) -> None:
+    with serving(tmp_path, kind) as server:
+        child = int(server.get(path))
+        assert alive(child)
+        worker = server.workers()[0]
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: not alive(worker), "the worker's end")
+        wait_until(lambda: not alive(child), "the child's end")
+        assert server.stop() == 0
+        assert "Traceback" not in server.log
+
+
+def test_a_program_with_a_session_of_its_own_outlives_it(tmp_path: Path) -> None:
+    with serving(tmp_path, "wsgi") as server:
+        child = int(server.get("/detached"))
+        assert server.stop() == 0
+    assert alive(child)
+    os.kill(child, signal.SIGKILL)
+
+
+def test_what_is_stuck_is_left_when_the_time_is_over(tmp_path: Path) -> None:
+    with serving(tmp_path, "wsgi", "--graceful-timeout", "0.5") as server:
+        server.get("/stuck")
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 6
+        assert "threads of the application did not end within graceful_timeout" in server.log
+        assert "killing worker" not in server.log
+        assert "atexit" in done(tmp_path), "the rest of the end comes all the same"
+
+
+def test_hooks_are_called_where_they_belong(tmp_path: Path) -> None:
+    with serving(tmp_path, "asgi", *HOOKS) as server:
+        first = server.workers()[0]
+        server.get("/threads")
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: f"died {first} 0" in done(tmp_path), "its death")
+        (second,) = server.workers()
+        os.kill(second, signal.SIGKILL)
+        wait_until(lambda: f"died {second} -9" in done(tmp_path), "its death")
+        wait_until(lambda: done(tmp_path).count("start True") == 3, "the third")
+        assert server.stop() == 0
+    seen = done(tmp_path)
+    assert "start False" not in seen
+    of_first = [line for line in seen[: seen.index(f"died {first} 0")] if not line.startswith("start")]
+    assert of_first[:2] == ["lifespan", "worker_exit"]
+    assert set(of_first[2:]) == {"thread", "job"}
+
+
+def test_a_worker_whose_start_hook_fails_does_not_begin(tmp_path: Path) -> None:
+    hook = ("--worker-start", "endings:fails", "--boot-failures", "1", "--workers", "1")
+    finished = run_prefork("serve", f"{APP}:wsgi", "--bind", "127.0.0.1:0", *hook, cwd=tmp_path)
+    assert finished.returncode == 3
+    assert finished.stderr.splitlines()[-1].endswith("the first one failed: ValueError: no start of True")
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ("endings", "expected module:function or a function"),
+        ("nowhere:start", "No module named 'nowhere'"),
+        ("endings:strat", "no attribute 'strat'; expected module:function"),
+        ("endings:asgi", "is no plain function"),
+        ("endings:unknown", "unknown has the parameter server; it may have pid"),
+    ],
+)
+def test_a_hook_that_is_none_is_one_line(tmp_path: Path, hook: str, said: str) -> None:
+    arguments = ("--bind", "127.0.0.1:0", "--worker-start", hook)
+    finished = run_prefork("serve", f"{APP}:wsgi", *arguments, cwd=tmp_path)
+    assert finished.returncode == 2
+    assert len(finished.stderr.splitlines()) == 1
+    assert said in finished.stderr
