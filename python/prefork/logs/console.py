@@ -27,11 +27,15 @@ def announce(text: str) -> None:
 def open_missing() -> None:
     """Opens /dev/null in place of a descriptor that was closed when the program started.
 
-    A socket of the server would get its number, and what is printed would be sent to a client.
+    A socket of the server would get its number, and what is printed would be sent to a client. An application
+    that writes to `sys.stderr` or `wsgi.errors`, which are None then, would fail.
     """
-    for descriptor in (0, 1, 2):
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
             os.set_inheritable(descriptor, True)
+            if getattr(sys, name) is None:
+                mode = "w" if descriptor else "r"
+                setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
