@@ -24,7 +24,7 @@ class Lines(str):
 
 
 class Logger(logging.Logger):
-    """A logger of ours. Without any handler in the program it uses the one of `prefork serve`."""
+    """A logger of ours. Without a handler in the program, or if one raises, that of `prefork serve` is used."""
 
     @property
     def disabled(self) -> bool:
@@ -55,10 +55,13 @@ class Logger(logging.Logger):
         return super().makeRecord(name, level, fn, lno, msg, args, *others, **more)
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802  (its name in logging)
-        """Passes the record to the handlers that apply."""
-        if self.hasHandlers():
+        """Passes the record to the handlers that apply. One that raises must end no process."""
+        if not self.hasHandlers():
+            standard_error().handle(record)
+            return
+        try:
             super().callHandlers(record)
-        else:
+        except Exception:
             standard_error().handle(record)
 
 

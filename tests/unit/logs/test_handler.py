@@ -140,6 +140,18 @@ def test_without_any_handler_ours_is_used(monkeypatch):
     assert stream.getvalue().endswith(f"ERROR prefork.server: \\n{FORGED}\n")
 
 
+def test_if_a_handler_of_the_application_raises_ours_is_used(monkeypatch):
+    class Fails(logging.Handler):
+        def emit(self, _: logging.LogRecord) -> None:
+            raise ConnectionError("the collector of logs is away")
+
+    stream = io.StringIO()
+    monkeypatch.setattr(logging.root, "handlers", [Fails()])
+    monkeypatch.setattr("prefork.logs.logger.standard_error", lambda: LogHandler(stream))
+    OURS.error("heard")
+    assert stream.getvalue().endswith("ERROR prefork.server: heard\n")
+
+
 def test_it_is_installed_unless_there_is_another(monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [])
     module.install()
