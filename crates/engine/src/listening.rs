@@ -75,9 +75,10 @@ impl<'a> ListenerHandle<'a> {
     }
 
     /// Closes every connection of a listener at once, even in the middle of a
-    /// response.
+    /// response. Queued output is sent as far as the socket takes it.
     pub fn abort_connections(&mut self) {
         for key in self.core.connections.keys_of(self.number) {
+            self.core.flush(key);
             self.core
                 .close_connection(key, Some("the server was shut down"));
         }
