@@ -24,7 +24,7 @@ class Lines(str):
 
 
 class Logger(logging.Logger):
-    """A logger of ours. Without a handler in the program, or if one raises, that of `prefork serve` is used."""
+    """A logger of ours. If the program has no handler, or one raises, it uses that of `prefork serve`."""
 
     @property
     def disabled(self) -> bool:
