@@ -620,8 +620,8 @@ class StartResponse(Response):
         """
     @property
     def ends_with_head(self) -> bool:
-        """Whether the status is known and no body may follow the head: the response to HEAD, 204 and 304
-        (RFC 9112, section 6.3)."""
+        """Whether the status is known and no body may follow the head: the response to HEAD, 204, 205 and 304
+        (RFC 9110, section 15.3.6; RFC 9112, section 6.3)."""
     @property
     def taken_over(self) -> bool:
         """Whether the application has taken the connection over."""

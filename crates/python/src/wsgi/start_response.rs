@@ -74,11 +74,11 @@ impl StartResponse {
     }
 
     /// Whether the status is known and no body may follow the head: the response to
-    /// HEAD, 204 and 304 (RFC 9112, section 6.3).
+    /// HEAD, 204, 205 and 304 (RFC 9110, section 15.3.6; RFC 9112, section 6.3).
     #[getter]
     fn ends_with_head(slf: &Bound<'_, Self>) -> bool {
         let response = slf.as_super().borrow();
-        slf.borrow().called && (matches!(response.code, 204 | 304) || response.asks_head())
+        slf.borrow().called && (matches!(response.code, 204 | 205 | 304) || response.asks_head())
     }
 
     /// Whether the application has taken the connection over.
