@@ -109,7 +109,12 @@ def test_a_body_is_closed_when_the_client_leaves() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     ("method", "status"),
-    [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "205 Reset Content"), ("GET", "304 Not Modified")],
+    [
+        ("HEAD", "200 OK"),
+        ("GET", "204 No Content"),
+        ("GET", "205 Reset Content"),
+        ("GET", "304 Not Modified"),
+    ],
 )
 @pytest.mark.parametrize("late", [False, True])
 def test_a_response_without_a_body_is_complete_with_its_head(

@@ -110,6 +110,7 @@ impl StartResponse {
         let (request_ended, pending) = {
             let mut response = response.borrow_mut();
             (response.code, response.sent) = (101, true);
+            (response.sent_bytes, response.reported) = (Some(0), true);
             response.set_answered();
             let hook = response.service.interface.request_ended.as_ref();
             let hook = hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)));
