@@ -33,6 +33,7 @@ __all__ = [
     "StartResponse",
     "WSGICaller",
     "WebSocketExchange",
+    "adopts_orphans",
     "die_with_parent",
     "fill_heap",
     "log_overdue_to",
@@ -51,6 +52,10 @@ the last real-time one."""
 def log_overdue_to(fd: int) -> None:
     """Has the responses of a process that is stuck logged to this descriptor of the access log: Python cannot
     do that. -1: to none."""
+
+def adopts_orphans() -> bool:
+    """Whether this process is given the orphans of its descendants: it is PID 1 of its namespace, or a child
+    subreaper (prctl(2), PR_SET_CHILD_SUBREAPER)."""
 
 def die_with_parent(parent: int) -> bool:
     """Has this process killed when its parent dies (prctl(2), PR_SET_PDEATHSIG). `parent` is the parent's

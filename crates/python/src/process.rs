@@ -28,6 +28,16 @@ pub fn die_with_parent(parent: i32) -> PyResult<bool> {
     Ok(Pid::as_raw(getppid()) == parent)
 }
 
+/// Whether this process is given the orphans of its descendants: it is PID 1 of
+/// its namespace, or a child subreaper (prctl(2), PR_SET_CHILD_SUBREAPER).
+#[pyfunction]
+pub fn adopts_orphans() -> bool {
+    let mut is_subreaper: libc::c_int = 0;
+    // SAFETY: the call writes one c_int, and nothing else.
+    let done = unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut is_subreaper) };
+    std::process::id() == 1 || (done == 0 && is_subreaper != 0)
+}
+
 /// Exit status of a worker that was stuck in a request for too long, as that of
 /// timeout(1).
 pub const STUCK: i32 = 124;

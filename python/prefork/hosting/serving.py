@@ -6,8 +6,10 @@ the name that its source has for the option.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 from typing import TYPE_CHECKING, Any, Unpack
 
 from prefork.config.options import AppOptions, Kind, ServeOptions, check, options_of
@@ -16,6 +18,8 @@ from prefork.errors import OptionError
 from prefork.hosting.environment import refuse_patches, refuse_sockets
 from prefork.hosting.pid_file import pid_file
 from prefork.hosting.target import Target, load, target_of
+from prefork.kernel.fork_hooks import handles_signals
+from prefork.kernel.forking import exit_at_once
 from prefork.logs.access_log import AccessLog
 from prefork.logs.console import announce, open_missing
 from prefork.logs.handler import install
@@ -46,6 +50,7 @@ def serve(application: object, given: Given) -> None:
     options = options_from(ServeOptions, given)
     if options.chdir is not None:
         os.chdir(options.chdir)
+    hear_signals()
     app_options = options_from(AppOptions, given)
     if isinstance(application, str):
         place, target = application, load(application, app_options)
@@ -67,6 +72,23 @@ def serve(application: object, given: Given) -> None:
             server.on_request_ended.append(AccessLog(options.access_log))
     with pid_file(options.pid_file, target.servers[0]):
         target.kernel.run()
+
+
+def hear_signals() -> None:
+    """Has TERM and QUIT end the process while the target is loaded.
+
+    As PID 1 it would not hear them: the system drops a signal to PID 1 that has no handler.
+    """
+    with contextlib.suppress(ValueError):  # off the main thread no signal can be handled
+        for signum in (signal.SIGTERM, signal.SIGQUIT):
+            if signal.getsignal(signum) is signal.SIG_DFL:
+                signal.signal(signum, _end_at_once)
+
+
+@handles_signals
+def _end_at_once(_signum: int, _frame: object) -> None:
+    """Nothing is open yet. When the kernel runs, it has handlers of its own."""
+    exit_at_once(0)
 
 
 def options_from(kind: type[Kind], given: Given) -> Kind:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from prefork._engine import TRACEBACKS
 from prefork.errors import GlueInUse, NeverReady, ScoreboardUnavailable
 from prefork.logs.escaping import escape_line
+from prefork.pool.orphans import Orphans
 from prefork.pool.resources import PoolResources
 from prefork.pool.role import UNUSED_SIGNALS_OF_MANAGER, PoolMember
 from prefork.pool.scoreboard import format_states
@@ -71,6 +72,7 @@ class Manager(Role, PoolMember):
         self._shared: SharedSockets | None = None
         self._retry: TimerHandle | None = None
         self._show: Handle | None = None
+        self._orphans: Orphans | None = None
 
     @property
     def resources(self) -> PoolResources:
@@ -163,6 +165,7 @@ class Manager(Role, PoolMember):
             self._worker_died,
         )
         self._shared = SharedSockets(kernel.loop, self._replace_shut)
+        self._orphans = Orphans(kernel.loop, lambda: supervisor.pids)
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)
         kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
         if options.debug_scoreboard:
@@ -256,6 +259,8 @@ class Manager(Role, PoolMember):
         loop = self._kernel.loop
         if self._show is not None:
             self._show.cancel()
+        if self._orphans is not None:
+            self._orphans.close()
         loop.remove_reader(self._resources.board.wakeup_fileno())
         loop.remove_reader(self._resources.socket.fileno())
         if self._shared is not None:

@@ -104,8 +104,8 @@ class ForkSpawner:
         until = time.monotonic() + FORKING_S
         for index, _ in self._requests[len(self._results) :]:
             try:
-                # A terminal sends both to the whole group; the manager decides what they mean for workers.
-                pid = self._kernel.fork(ignored=(signal.SIGINT, signal.SIGHUP))
+                # A terminal sends these to the whole group; the manager decides what they mean for workers.
+                pid = self._kernel.fork(ignored=(signal.SIGINT, signal.SIGHUP, signal.SIGQUIT))
             except OSError as error:
                 self._results += [error] * (len(self._requests) - len(self._results))  # so would the others
                 break

@@ -293,6 +293,7 @@ class HTTPServer(Session):
         with contextlib.suppress(RuntimeError, ValueError):  # off the main thread no signal can be bound
             for signum in (signal.SIGTERM, signal.SIGINT):
                 self.kernel.signal(signum, self, "_signalled")
+            self.kernel.signal(signal.SIGQUIT, self, "_quit")
             for unused in UNUSED_SIGNALS:
                 self.kernel.signal_default(unused, self, "_unused")
 
@@ -305,6 +306,12 @@ class HTTPServer(Session):
             logger.warning("%s again: stopping at once", signal.Signals(signum).name)
         else:
             logger.info("%s: stopping when all requests are finished", signal.Signals(signum).name)
+
+    @event("_quit")
+    def _on_quit(self, _signum: int) -> None:
+        logger.warning("SIGQUIT: stopping at once")
+        self._signalled = True
+        self.shutdown(graceful=False)
 
     @event("_unused")
     def _on_unused_signal(self, signum: int) -> None:

@@ -108,7 +108,7 @@ def test_workers_ignore_what_a_terminal_sends_to_the_whole_group(
     kernel.results = [0]
     spawner.spawn(0, Results())
     kernel.turn()
-    assert kernel.forks == [(signal.SIGINT, signal.SIGHUP)]
+    assert kernel.forks == [(signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)]
 
 
 def test_a_child_becomes_the_worker_of_its_slot_and_does_nothing_of_its_parents(

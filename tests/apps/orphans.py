@@ -1,0 +1,26 @@
+"""Leaves orphans behind, and has children of its own in the manager. With `slow` it loads slowly."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import Any
+
+from parameters import PARAMETERS
+
+if PARAMETERS.get("slow"):
+    print("loading", flush=True)
+    time.sleep(60)
+
+own = subprocess.Popen(["sh", "-c", "exit 7"])
+
+
+def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    subprocess.run(["sh", "-c", "sleep 0.01 & exit 0"], check=True)
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+
+
+def worker_died() -> None:
+    """In the manager."""
+    print("own", own.wait(), flush=True)
