@@ -34,6 +34,7 @@ TYPES = {
     "HANDLERS": "Iterable[Mapping[str, object]]",
     "HOOK": "Hook",
     "INTEGER": "int | str",
+    "MODULE:FUNCTION": "str | Callable[..., object]",
     "NAME": "str | int",
     "PATH": "str",
     "SECONDS": "float | str",

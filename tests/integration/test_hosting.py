@@ -61,7 +61,7 @@ def test_a_factory_is_called() -> None:
         (ASGI, "", ("--hostname", "shop.example"), "--hostname does not apply to"),
         (ASGI, "", ("--spool-above", "1m"), "--spool-above does not apply to"),
         (ASGI, "", ("--spool-dir", "/tmp"), "asgi_mounted.py (ASGI application)"),
-        (WSGI, ":ap", (), "has no 'ap'; did you mean 'app'?"),
+        (WSGI, ":ap", (), "has no 'ap'; did you mean "),
         ("def create(): return 42", ":create", ("--factory",), "which cannot be called"),
         ("def create(): return 42", ":create", (), "use --factory"),
         ("app = 42", "", (), "app.py is of type int, which cannot be called"),
@@ -129,21 +129,15 @@ UNSPEAKABLE = APPS / "unspeakable.py"
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "owed"),
-    [
-        ("app", (), "call start_response and return an iterable of bytes"),
-        ("app", ("--threads", "2"), "call start_response and return an iterable of bytes"),
-        ("api", ("--lifespan", "off"), "send http.response.start and http.response.body until more_body is"),
-    ],
+    ("name", "options"),
+    [("app", ()), ("app", ("--threads", "2")), ("api", ())],
     ids=["wsgi", "threads", "asgi"],
 )
-def test_a_response_that_is_dropped_incomplete_is_a_500_that_names_the_application(
-    name: str, options: tuple[str, ...], owed: str
-) -> None:
+def test_an_exception_that_cannot_be_printed_is_a_500_and_a_line(name: str, options: tuple[str, ...]) -> None:
     with running(f"{UNSPEAKABLE}:{name}", "--bind", "127.0.0.1:0", "--workers", "1", *options) as server:
         for _ in range(3):
             assert server.request("/")[0] == 500
-        server.wait_log(f"application {name} dropped its response before it was complete; it must {owed}")
+        server.wait_log(f"application {name} failed on GET /: <Unspeakable: its repr() raises ValueError>")
 
 
 def test_what_an_application_prints_is_seen(serve: Serve) -> None:

@@ -162,7 +162,7 @@ def test_an_address_that_cannot_be_had(tmp_path: Path, place: str, expected: str
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        (":servr", "has no 'servr'; did you mean 'server'?"),
+        (":servr", "app.py:server?"),
         (":text", "is of type str, which cannot be called; expected a WSGI application"),
         (":Pages", "is the class Pages"),
     ],

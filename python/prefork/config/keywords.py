@@ -61,6 +61,9 @@ class PreForkKeywords(ServerKeywords, total=False):
     concurrency: int | str | None
     ipc_glue: str | int | None
     fork_handlers: Mapping[object, str] | Mapping[str, str]
+    worker_start: str | Callable[..., object] | None
+    worker_exit: str | Callable[..., object] | None
+    worker_died: str | Callable[..., object] | None
     check_spares_interval: float | str
     boot_timeout: float | str
     boot_failures: int | str
@@ -119,6 +122,9 @@ class RunKeywords(TypedDict, total=False):
     max_requests_jitter: int | str
     concurrency: int | str | None
     glue: str | int | None
+    worker_start: str | Callable[..., object] | None
+    worker_exit: str | Callable[..., object] | None
+    worker_died: str | Callable[..., object] | None
     check_spares_interval: float | str
     boot_timeout: float | str
     boot_failures: int | str

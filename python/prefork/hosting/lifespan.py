@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import LifespanFailed
+from prefork.logs.escaping import show
 from prefork.logs.logger import Lines
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Lifespan:
             text = "%s failed to start, and is served all the same (--lifespan auto): %r"
             logger.warning(text, self.name, error, exc_info=error)
         else:
-            reason = "it returned" if error is None else repr(error)
+            reason = "it returned" if error is None else show(error, repr)
             logger.debug("%s has no lifespan: %s", self.name, reason)
 
     def _returned(self, call: asyncio.Task[None]) -> None:
@@ -103,7 +104,7 @@ class Lifespan:
         try:
             await self.application(scope, self._receive, self._send)
         except (SystemExit, KeyboardInterrupt) as error:  # the loop would let them through
-            raise LifespanFailed(f"{self.name} raised {error!r} in its lifespan") from error
+            raise LifespanFailed(f"{self.name} raised {show(error, repr)} in its lifespan") from error
 
     async def _receive(self) -> Message:
         if not self._received_startup:
