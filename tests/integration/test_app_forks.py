@@ -134,3 +134,21 @@ def test_a_child_of_an_event_ends_with_the_event(serve: Serve, path: str) -> Non
     assert server.get(f"{path}/raises") == b"1"
     assert {server.get("/") for _ in range(8)} == {before}
     assert not children(int(before))
+
+
+def test_a_child_that_a_module_forks_while_it_is_loaded_does_not_serve(serve: Serve) -> None:
+    server = serve(
+        """
+        import os
+
+        pid = os.fork()
+        status = pid and os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Length", "1")])
+            return [b"%d" % status]
+        """
+    )
+    assert server.get("/") == b"0"
+    assert "forked while it was loaded ends here" in server.log

@@ -49,6 +49,7 @@ def refused(place: str) -> Iterator[None]:
     loading, watching = allocate_lock(), allocate_lock()
     watching.acquire()
     loading.acquire()
+    pid = os.getpid()
     try:
         start_new_thread(_watch, (place, get_ident(), loading, watching))
     except RuntimeError:  # the system has no thread left: it is loaded unwatched
@@ -57,7 +58,8 @@ def refused(place: str) -> Iterator[None]:
         yield
     finally:
         loading.release()
-        watching.acquire()  # the thread has released it and ends: none may exist at a fork
+        if os.getpid() == pid:  # a child that the target forks has no such thread
+            watching.acquire()  # the thread has released it and ends: none may exist at a fork
 
 
 def _watch(place: str, watched: int, loading: LockType, watching: LockType) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Any, Unpack
 
 from prefork.config.options import AppOptions, Kind, ServeOptions, check, options_of
@@ -53,7 +54,11 @@ def serve(application: object, given: Given) -> None:
     hear_signals()
     app_options = options_from(AppOptions, given)
     if isinstance(application, str):
+        pid = os.getpid()
         place, target = application, load(application, app_options)
+        if os.getpid() != pid:  # its parent serves
+            print(f"prefork: a child that {place} forked while it was loaded ends here", file=sys.stderr)
+            exit_at_once(0)
     else:
         place = "the application"
         target = target_of(application, app_options, place)
