@@ -17,8 +17,12 @@ from support.server import Serve, Server, start_server, write_app
 
 
 def pytest_configure() -> None:
-    """Restores Ctrl-C, which a shell ignores in the jobs that it starts in the background: tests send it."""
+    """Restores the signals that a shell ignores in the jobs that it starts in the background, and that
+    nohup(1) ignores: tests send them.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

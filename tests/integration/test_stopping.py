@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +69,40 @@ def test_a_signal_that_is_not_bound_ends_manager_and_workers(begin: Begin) -> No
         server.signal(signal.SIGALRM)
         assert read_all(client) == b""
     assert server.wait() == -signal.SIGALRM
+
+
+@pytest.fixture
+def ignored() -> Iterator[None]:
+    """What the test starts ignores the signals that a shell and nohup(1) have their programs ignore."""
+    before = {signum: signal.signal(signum, signal.SIG_IGN) for signum in BY_INHERITANCE}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+BY_INHERITANCE = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+
+@pytest.mark.usefixtures("ignored")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("pool", [("--workers", "1"), ("--start", "0")], ids=["pool", "alone"])
+def test_a_server_that_inherits_ignored_signals_hears_them(
+    serve: Serve, pool: tuple[str, str], signum: int
+) -> None:
+    server = serve(APP, *pool)
+    server.signal(signum)
+    assert server.wait() == 0
+
+
+@pytest.mark.usefixtures("ignored")
+def test_the_end_of_a_terminal_ends_no_server_that_nohup_started(serve: Serve) -> None:
+    alone, pool = serve(APP, "--start", "0"), serve(APP, "--workers", "1")
+    before = pool.workers("spare")
+    alone.signal(signal.SIGHUP)
+    pool.signal(signal.SIGHUP)
+    wait_until(lambda: before != pool.workers("spare") != [], "another worker")
+    assert alone.get("/") == b"whole"
+    assert alone.stop() == pool.stop() == 0
 
 
 def test_a_manager_whose_sessions_take_long_to_stop_plans_no_more(pool: MakePool) -> None:
