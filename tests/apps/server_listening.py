@@ -66,6 +66,7 @@ class Pages(Session):
 
     @event
     def tell(self):
+        print("alias", kernel.find("HTTPD"), flush=True)
         print("later", flush=True)
 
     @event
@@ -77,6 +78,7 @@ class Pages(Session):
     @event
     def closed(self):
         print("closed", kernel.find("HTTPD"), flush=True)
+        self.delay("tell", 0.1)
 
     @event
     def respond(self, signum):
