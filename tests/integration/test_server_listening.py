@@ -34,7 +34,7 @@ def said(server: Server, line: str) -> None:
 
 
 def ended_after_its_connections(server: Server) -> None:
-    """A close handler still finds the server, as in POE. Then the alias is gone, and nothing holds the run."""
+    """A close handler still finds the server, as in POE. Then its alias is gone, and the run ends."""
     said(server, "closed HTTPD")
     said(server, "alias None")
     assert server.process.wait(DEADLINE_S) == 0
