@@ -190,6 +190,12 @@ class Engine:
 
         Raises OSError.
         """
+    def end_with(self, manager: int) -> None:
+        """Worker: kills this process when the process `manager` has ended; with a guard also while this
+        thread is stuck. Unlike `die_with_parent`, a process that changes its user keeps it.
+
+        Raises OSError.
+        """
     def start_guard(self) -> None:
         """Worker: starts the guard, a native thread that acts while this one is stuck: it hands connections
         off, and ends the process at the request timeout. It handles no signal but TRACEBACKS.

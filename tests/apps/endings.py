@@ -16,6 +16,8 @@ import threading
 import time
 from typing import Any
 
+from prefork import Kernel, PreForkServer, Request
+
 MANAGER = os.getpid()
 executor = concurrent.futures.ThreadPoolExecutor(2)
 kept: list[Any] = []
@@ -93,6 +95,14 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
     length = [(b"content-length", f"{len(content)}".encode())]
     await send({"type": "http.response.start", "status": 200, "headers": length})
     await send({"type": "http.response.body", "body": content})
+
+
+server = PreForkServer(Kernel())
+
+
+@server.handle("^/")
+def events(request: Request) -> str:
+    return begin(request.path)
 
 
 def worker_start(pid: int) -> None:

@@ -6,13 +6,16 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from prefork.pool.stillness import STUCK_S
+from support.apps import APPS
 from support.pool import MakePool, Pool
-from support.processes import alive, state
+from support.processes import alive, state, wait_ended
 from support.responses import read_all, read_response
+from support.server import Serve
 from support.waiting import wait_until
 
 THREE = {
@@ -180,6 +183,24 @@ def test_a_stopped_worker_dies_with_its_manager(pool: MakePool) -> None:
     stop(first)
     server.process.kill()
     wait_until(lambda: not alive(first), "it to end", deadline_s=1)
+
+
+KINDS = {"wsgi": (), "asgi": (), "uvloop": ("--loop", "uvloop")}
+
+
+@pytest.mark.parametrize("path", ["/idle", "/stuck", "/thread"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_worker_that_changed_its_user_dies_with_its_manager_even_in_c(
+    serve: Serve, kind: str, path: str
+) -> None:
+    name = "wsgi" if kind == "wsgi" else "asgi"
+    server = serve(Path(f"{APPS / 'stuck_in_c.py'}:{name}"), "--workers", "2", *KINDS[kind])
+    workers = server.workers()
+    with server.connect() as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wait_until(lambda: f"at {path}" in server.out, "it to be there")
+        server.process.kill()
+        wait_ended(workers)
 
 
 def test_a_manager_that_is_stopped_for_a_while_keeps_its_workers_serving(pool: MakePool) -> None:

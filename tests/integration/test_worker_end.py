@@ -24,6 +24,8 @@ KINDS = {
     "threads": ("wsgi", "--threads", "2"),
     "asgi": ("asgi",),
     "uvloop": ("asgi", "--loop", "uvloop"),
+    "static": ("wsgi", "--static", "/none=."),
+    "events": ("server",),
 }
 
 
@@ -41,6 +43,10 @@ def done(directory: Path) -> list[str]:
     return []
 
 
+def exits(directory: Path) -> list[str]:
+    return [line for line in done(directory) if "exit" in line]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_threads_and_jobs_of_executors_are_finished(tmp_path: Path, kind: str) -> None:
     with serving(tmp_path, kind) as server:
@@ -54,17 +60,18 @@ def test_threads_and_jobs_of_executors_are_finished(tmp_path: Path, kind: str) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_registered_in_the_worker_runs_at_its_end_and_no_other(tmp_path: Path, kind: str) -> None:
+def test_what_was_registered_runs_at_its_end_but_not_what_a_program_has_for_its_own(
+    tmp_path: Path, kind: str
+) -> None:
+    of_application = [] if kind == "events" else ["exit of a worker"]  # registered at import
     with serving(tmp_path, kind) as server:
         directory = Path(server.get("/atexit").decode())
         assert directory.is_dir()
         server.signal(signal.SIGHUP)
-        wait_until(lambda: "atexit" in done(tmp_path), "the end of the first worker")
-        assert "exit of a worker" not in done(tmp_path)
+        wait_until(lambda: exits(tmp_path) == ["atexit", *of_application], "the end of the first worker")
         wait_until(lambda: not directory.exists(), "its finalizers")
         assert server.stop() == 0
-        assert done(tmp_path)[-1] == "exit of the manager"
-        assert "exit of a worker" not in done(tmp_path)
+        assert exits(tmp_path) == ["atexit", *of_application, *of_application, "exit of the manager"]
 
 
 @pytest.mark.parametrize("path", ["/daemon", "/pool", "/fork", "/program"])
@@ -115,7 +122,7 @@ def test_hooks_are_called_where_they_belong(tmp_path: Path) -> None:
     assert "start False" not in seen
     of_first = [line for line in seen[: seen.index(f"died {first} 0")] if not line.startswith("start")]
     assert of_first[:2] == ["lifespan", "worker_exit"]
-    assert set(of_first[2:]) == {"thread", "job"}
+    assert set(of_first[2:]) == {"thread", "job", "exit of a worker"}
 
 
 def test_a_worker_whose_start_hook_fails_does_not_begin(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ use crate::handoff::main_thread::MainThread;
 use crate::handoff::queue::{Received, Sent};
 use crate::handoff::transfer::Transfer;
 use crate::link::{FileTurn, Flushed, Link};
+use crate::orphan;
 use crate::peer::Peer;
-use crate::poll_set::{PollSet, WAKEUP};
+use crate::poll_set::{MANAGER, PollSet, WAKEUP};
 use crate::progress::{Progress, READING};
 use crate::scoreboard::Slot;
 use crate::timers::Timers;
@@ -70,6 +71,8 @@ pub(crate) struct Core {
     /// Connections that wait until the application can be called, in the order in which they
     /// asked.
     waiting: Vec<ConnectionId>,
+    /// A pidfd of the manager, in the epoll set.
+    manager: Option<OwnedFd>,
 }
 
 impl Core {
@@ -90,6 +93,7 @@ impl Core {
             soundness: Soundness::Sound,
             broken: None,
             waiting: Vec::new(),
+            manager: None,
         })
     }
 
@@ -125,6 +129,18 @@ impl Core {
         self.cx.load.leave_pool();
         self.transfer.leave();
         self.main_thread.guard = None;
+        self.manager = None;
+    }
+
+    /// Has this process end with its manager.
+    ///
+    /// # Errors
+    /// Those of [`orphan::watch`] and of `epoll_ctl(2)`.
+    pub(crate) fn end_with(&mut self, manager: i32) -> io::Result<()> {
+        let manager = orphan::watch(manager)?;
+        self.set.add(&manager, MANAGER, EventFlags::IN)?;
+        self.manager = Some(manager);
+        Ok(())
     }
 
     /// Ends the owner's wait, if it waits. May be called on any thread.
@@ -141,6 +157,7 @@ impl Core {
         self.acceptor.forget_all();
         std::mem::forget(std::mem::take(&mut self.transfer));
         std::mem::forget(std::mem::take(&mut self.connections));
+        std::mem::forget(self.manager.take());
         self.set.forget();
     }
 

@@ -32,6 +32,7 @@
 //! | `listener.rs`, `accept.rs` | listening sockets, and which of them accept |
 //! | `handoff/` | the hand-off to other workers, and the guard of a stuck
 //! worker |
+//! | `orphan.rs` | the end of a worker that has outlived its manager |
 //! | `core.rs` | everything that is open, and the operations on one connection
 //! |
 //! | `turn.rs` | one turn, from the reports of epoll to events |
@@ -70,6 +71,7 @@ mod link;
 mod listener;
 mod listening;
 mod load;
+mod orphan;
 mod output;
 mod peer;
 mod phase;

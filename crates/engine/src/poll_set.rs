@@ -5,6 +5,7 @@
 //! shares the set with its parent: a change would affect the parent, closing
 //! the descriptor does not.
 
+use crate::orphan;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::{Errno, Result};
@@ -20,6 +21,7 @@ pub(crate) const NESTED: u64 = SPECIAL | 1 << 32;
 pub(crate) const OVERCOMMIT: u64 = SPECIAL | 2 << 32;
 pub(crate) const WAKEUP: u64 = SPECIAL | 3 << 32;
 pub(crate) const QUEUE: u64 = SPECIAL | 4 << 32;
+pub(crate) const MANAGER: u64 = SPECIAL | 5 << 32;
 
 /// Whether a report is of a listener or of the queue: any worker may take those
 /// clients.
@@ -160,7 +162,8 @@ impl Waiter {
     }
 
     /// Appends what is ready within `timeout` (`None`: no limit) to `reports`;
-    /// nothing if a signal came first, or the set is closed.
+    /// nothing if a signal came first, or the set is closed. If the manager has
+    /// ended, so does this process, whatever its threads do.
     ///
     /// # Errors
     /// The descriptor is not an epoll set any more: each further call fails.
@@ -171,7 +174,13 @@ impl Waiter {
         let mut room = [MaybeUninit::<epoll::Event>::uninit(); REPORTS];
         match epoll::wait(&open.epoll, &mut room, timeout) {
             Ok((ready, _)) => {
-                reports.extend(ready.iter().map(|event| (event.data.u64(), event.flags)));
+                reports.extend(ready.iter().map(|event| {
+                    let data = event.data.u64();
+                    if data == MANAGER {
+                        orphan::end();
+                    }
+                    (data, event.flags)
+                }));
                 Ok(())
             }
             Err(Errno::INTR) => Ok(()),

@@ -85,6 +85,15 @@ impl Reactor {
         self.core.transfer.join(queue);
     }
 
+    /// Has this process killed when the process `manager` has ended: by the main
+    /// thread, or by the guard while that is stuck.
+    ///
+    /// # Errors
+    /// If there is no such process, or no free descriptor.
+    pub fn end_with(&mut self, manager: i32) -> io::Result<()> {
+        self.core.end_with(manager)
+    }
+
     pub fn slot(&self) -> Option<&Slot> {
         self.core.cx.load.slot()
     }

@@ -185,6 +185,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Worker: kills this process when the process `manager` has ended; with a guard
+    /// also while this thread is stuck. Unlike `die_with_parent`, a process that
+    /// changes its user keeps it.
+    ///
+    /// Raises OSError.
+    fn end_with(&self, manager: i32) -> PyResult<()> {
+        self.core.engine().end_with(manager).map_err(PyErr::from)
+    }
+
     /// Worker: starts the guard, a native thread that acts while this one is
     /// stuck: it hands connections off, and ends the process at the request
     /// timeout. It handles no signal but TRACEBACKS.

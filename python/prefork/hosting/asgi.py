@@ -40,6 +40,7 @@ class ASGIService(Service):
     # `scope["server"]` is an address, and bodies are passed on as they come.
     unused_options = frozenset({"hostname", "spool_above", "spool_dir"})
     adds_content_type = False
+    inherits_atexit = True
     pulls_bodies = True
     concurrency = 64
 

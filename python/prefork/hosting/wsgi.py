@@ -83,6 +83,7 @@ class WSGIService(Service):
     app_options = Service.app_options | {"threads", "root_path"}
     adds_content_type = False
     uses_start_response = True
+    inherits_atexit = True
     threads: Threads | None
 
     def __init__(self, application: Application, options: AppOptions) -> None:

@@ -1,7 +1,7 @@
 """The end of a worker's process: what the application began there is ended, in the order of the interpreter.
 
-That is: threads are joined, then the `atexit` functions run that were registered in this process, then its
-child processes end. Always: it takes no longer than it may; what is stuck is left.
+That is: threads are joined, then the `atexit` functions run, then its child processes end. Always: it takes no
+longer than it may; what is stuck is left.
 
 It must know no server and no request.
 """
@@ -31,16 +31,20 @@ _inherited: list[object] = []
 """Never freed: in a child that would write to memory that it shares."""
 
 
-def forget_inherited() -> None:
-    """At the beginning of a forked worker: what its manager registered for its own end is the manager's."""
-    atexit._clear()
+def forget_inherited(*, keeps_atexit: bool) -> None:
+    """At the beginning of a forked worker: what its manager registered for its own end is the manager's.
+
+    `keeps_atexit`: but for its `atexit` functions, which every worker runs too.
+    """
+    if not keeps_atexit:
+        atexit._clear()
+        if util := sys.modules.get("multiprocessing.util"):
+            atexit.register(util._exit_function)  # it registers itself where it is imported
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
         finalizer.atexit = False
     if processes := sys.modules.get("multiprocessing.process"):
         _inherited.append(processes._children)
         processes._children = set()  # type: ignore[attr-defined]
-    if util := sys.modules.get("multiprocessing.util"):
-        atexit.register(util._exit_function)  # it registers itself where it is imported
 
 
 class Ending:

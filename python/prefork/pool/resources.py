@@ -87,6 +87,7 @@ class PoolResources:
         """
         engine.join_pool(self.board, index, concurrency, self._overcommit_fd)
         engine.join_queue(self._queue[0].fileno(), self._queue[1].fileno())
+        engine.end_with(self.manager_pid)
         if guarded:
             engine.start_guard()
 

@@ -53,8 +53,6 @@ class Worker(Role, PoolMember):
         self._service = service
         self._listener = listener
         self._hooks = hooks
-        self._manager: int | None = None
-        """A pidfd of the manager."""
         self._serving = Serving(context, service, self._served)
         self._ending = Ending(context.options.graceful_timeout)
 
@@ -72,14 +70,11 @@ class Worker(Role, PoolMember):
         try:
             # Tie its life to the manager's, which may have died since the fork.
             manager_pid = manager.resources.manager_pid
-            self._manager = os.pidfd_open(manager_pid)
             if not die_with_parent(manager_pid):
                 os._exit(BOOT_FAILED)
-            # A process that changes its user is not killed any more, so it watches as well.
-            self._context.kernel.loop.add_reader(self._manager, os.kill, os.getpid(), signal.SIGKILL)
             # Take the slot; close what is the manager's.
             self._join(manager, index, options)
-            forget_inherited()
+            forget_inherited(keeps_atexit=self._service.inherits_atexit)
             kernel = self._context.kernel
             kernel.on_exit(self._exit)
             self._hooks.call("worker_start", pid=os.getpid())
@@ -185,8 +180,6 @@ class Worker(Role, PoolMember):
 
     def abandon(self) -> None:
         self._listener.abandon()
-        if self._manager is not None:
-            os.close(self._manager)
 
     def discard(self) -> None:
         """Nothing: a worker forks no process."""

@@ -73,6 +73,10 @@ class Service:
     uses_start_response = False
     """Whether its responses are `StartResponse`s, as WSGI needs them."""
 
+    inherits_atexit = False
+    """Whether the `atexit` functions that were registered before the fork run in each worker too. Those of an
+    application do: other servers load it in each worker, and telemetry is sent there."""
+
     context: Context
     """What it shares with its server. Set before `startup`."""
 

@@ -85,7 +85,7 @@ def no_exit(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Exited(status)
 
     monkeypatch.setattr(module, "die_with_parent", lambda _pid: True)
-    monkeypatch.setattr(module, "forget_inherited", lambda: None)
+    monkeypatch.setattr(module, "forget_inherited", lambda **_: None)
     monkeypatch.setattr(os, "_exit", leave)
     monkeypatch.setattr(logging, "shutdown", lambda: None)
 

@@ -39,6 +39,7 @@ class Mounts(Service):
         self.threads = service.threads
         self.adds_content_type = service.adds_content_type
         self.uses_start_response = service.uses_start_response
+        self.inherits_atexit = service.inherits_atexit
         self.startup = service.startup
         self.shutdown = service.shutdown
         self.calls = service.calls
