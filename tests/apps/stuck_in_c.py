@@ -1,4 +1,4 @@
-"""A worker that no parent-death signal reaches any more, as after a change of its user, and that is stuck in C."""
+"""A worker that is stuck in C, and that no parent-death signal reaches, as after a change of its user."""
 
 from __future__ import annotations
 

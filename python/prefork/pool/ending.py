@@ -1,7 +1,7 @@
 """The end of a worker's process: what the application began there is ended, in the order of the interpreter.
 
-That is: threads are joined, then the `atexit` functions run, then its child processes end. Always: it takes no
-longer than it may; what is stuck is left.
+That is: threads are joined, then the `atexit` functions run, then its child processes end. Always: it takes
+no longer than it may; what is stuck is left.
 
 It must know no server and no request.
 """
