@@ -44,6 +44,7 @@ def begin(path: str) -> str:
     match path:
         case "/threads":
             threading.Thread(target=note_later, args=("thread",)).start()
+        case "/executor":
             executor.submit(note_later, "job")
         case "/stuck":
             threading.Thread(target=time.sleep, args=(600,)).start()

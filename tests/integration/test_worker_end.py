@@ -47,15 +47,20 @@ def exits(directory: Path) -> list[str]:
     return [line for line in done(directory) if "exit" in line]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_threads_and_jobs_of_executors_are_finished(tmp_path: Path, kind: str) -> None:
+OF_ANY = [("/threads", "thread"), ("/executor", "job")]
+OF_ASGI = [("/to-thread", "job of the loop")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends"),
+    [(kind, ends) for kind in KINDS for ends in (OF_ANY + OF_ASGI if "asgi" in KINDS[kind] else OF_ANY)],
+)
+def test_threads_and_jobs_of_executors_are_finished(tmp_path: Path, kind: str, ends: tuple[str, str]) -> None:
     with serving(tmp_path, kind) as server:
-        server.get("/threads")
-        if "asgi" in KINDS[kind]:
-            server.get("/to-thread")
+        path, what = ends
+        server.get(path)
         assert server.stop() == 0
-        assert {"thread", "job"} <= set(done(tmp_path))
-        assert ("job of the loop" in done(tmp_path)) == ("asgi" in KINDS[kind])
+        assert what in done(tmp_path)
         assert "ERROR" not in server.log
 
 
@@ -111,6 +116,7 @@ def test_hooks_are_called_where_they_belong(tmp_path: Path) -> None:
     with serving(tmp_path, "asgi", *HOOKS) as server:
         first = server.workers()[0]
         server.get("/threads")
+        server.get("/executor")
         server.signal(signal.SIGHUP)
         wait_until(lambda: f"died {first} 0" in done(tmp_path), "its death")
         (second,) = server.workers()

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
-from threading import Thread
+from threading import Thread, current_thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Threads:
         self._threads.append(thread)
 
     def _run(self) -> None:
+        # What the application starts here is none: a thread is a daemon if the one that starts it is.
+        current_thread()._daemonic = False  # type: ignore[attr-defined]
         while (call := self._queue.get()) is not None:
             try:
                 call()
