@@ -66,7 +66,7 @@ pub enum Event {
     /// The client has closed its sending side after its request. It may still
     /// read the response. Reported if [`Event::Gone`] is wanted.
     HalfClosed { exchange: ExchangeId },
-    /// The listener drains while a response is sent that might not end by itself.
+    /// The listener drains while a response is owed, which might not end by itself.
     /// Only for an exchange that wants [`Event::Gone`].
     Draining { exchange: ExchangeId },
     /// The client left before the response was complete.

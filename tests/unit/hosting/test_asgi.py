@@ -341,6 +341,7 @@ class Streams:
         self.path = path
         self.heard: list[str] = []
         self.goes_on = asyncio.Event()
+        self.is_silent = asyncio.Event()
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -350,6 +351,10 @@ class Streams:
             await asyncio.sleep(0)
             assert not listening.done()
         await send(START)
+        if self.path == "silent":  # no part of its body has come yet
+            self.is_silent.set()
+            await self.listen(receive)
+            return
         await send(body(b"tick", more=True))
         if self.path == "late":
             await listening
@@ -371,7 +376,7 @@ class Streams:
             task.cancel()
 
 
-@pytest.mark.parametrize("path", ["", "late", "polls", "leaves"])
+@pytest.mark.parametrize("path", ["", "late", "polls", "leaves", "silent"])
 def test_a_stream_is_told_that_the_server_drains(path: str) -> None:
     streams = Streams(path)
 
@@ -381,13 +386,16 @@ def test_a_stream_is_told_that_the_server_drains(path: str) -> None:
         if path == "late":
             while not local.server.service.calls:
                 await asyncio.sleep(0.001)
+        elif path == "silent":
+            await streams.is_silent.wait()
         else:
             await reader.readuntil(b"tick")
         local.server.shutdown(graceful=True)
         streams.goes_on.set()
         rest = await reader.read()
         writer.close()
-        assert rest.endswith(b"" if path == "leaves" else b"3\r\nbye\r\n0\r\n\r\n")
+        assert rest.endswith(b"" if path in ("leaves", "silent") else b"3\r\nbye\r\n0\r\n\r\n")
+        assert path != "silent" or rest.startswith(b"HTTP/1.1 200 OK\r\n")
 
     local = local_server(streams)
     local.run(client)
@@ -408,6 +416,34 @@ def test_a_stream_is_not_told_if_that_is_not_wanted() -> None:
 
     local_server(streams, {"graceful_timeout": 0.1}, drain_streams=False).run(client)
     assert streams.heard == []
+
+
+def test_a_response_with_a_length_is_not_told() -> None:
+    """It has an end of its own, and would be cut."""
+    heard: list[str] = []
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        async def listen() -> None:
+            heard.append((await receive())["type"])
+
+        await receive()
+        listening = asyncio.create_task(listen())
+        await send({**START, "headers": [(b"content-length", b"8")]})
+        await send(body(b"tick", more=True))
+        await asyncio.wait({listening}, timeout=0.1)
+        listening.cancel()
+        await send(body(b"tock"))
+
+    async def client(local: LocalServer) -> None:
+        reader, writer = await local.connect()
+        writer.write(raw_request("/a"))
+        await reader.readuntil(b"tick")
+        local.server.shutdown(graceful=True)
+        assert await reader.read() == b"tock"
+        writer.close()
+
+    local_server(app).run(client)
+    assert heard == []
 
 
 def test_a_request_whose_body_is_not_complete_is_not_told() -> None:

@@ -212,13 +212,13 @@ impl Connection {
         websocket.close(link, cx, code, reason)
     }
 
-    /// The listener drains: reports it for a response that is being sent, and closes
-    /// an open WebSocket. `others_stay`: other workers still accept, so the close code
+    /// The listener drains: reports it for a response that is owed, and closes an open
+    /// WebSocket. `others_stay`: other workers still accept, so the close code
     /// says that the client may connect again.
     pub(crate) fn drain(&mut self, cx: &mut Context, others_stay: bool) {
         let id = ExchangeId::only(self.link.id);
         if let Protocol::Http1(http1) = &self.protocol {
-            if http1.exchange.wants_gone && http1.exchange.phase().is_sending() {
+            if http1.exchange.wants_gone && http1.exchange.phase().owes_response() {
                 cx.events.push_back(Event::Draining { exchange: id });
             }
             return;

@@ -244,11 +244,18 @@ impl HttpExchange {
         let headers = message.headers()?;
         let trailers = message.flag(intern!(py, "trailers"))?;
         let status = message.status()?;
-        let mut exchange = slf.borrow_mut();
-        exchange.stage = Stage::Begun { trailers };
-        let mut response = exchange.waiting.response.borrow_mut(py);
-        response.code = status;
-        response.headers = Fields::Native(headers);
+        let is_read = {
+            let mut exchange = slf.borrow_mut();
+            exchange.stage = Stage::Begun { trailers };
+            let mut response = exchange.waiting.response.borrow_mut(py);
+            response.code = status;
+            response.headers = Fields::Native(headers);
+            drop(response);
+            exchange.waiting.has_reader()
+        };
+        if is_read && slf.borrow().is_to_end(py) {
+            waiting::wake(slf, Side::Receiving)?;
+        }
         Ok(())
     }
 
@@ -291,16 +298,10 @@ impl HttpExchange {
             waiting::release(slf)?;
             return Awaitable::done(py);
         }
-        let former = std::mem::replace(
-            &mut slf.borrow_mut().stage,
-            match more {
-                true => Stage::Streaming { trailers },
-                false => Stage::Trailing,
-            },
-        );
-        if matches!(former, Stage::Begun { .. }) && slf.borrow().is_to_end() {
-            waiting::wake(slf, Side::Receiving)?;
-        }
+        slf.borrow_mut().stage = match more {
+            true => Stage::Streaming { trailers },
+            false => Stage::Trailing,
+        };
         if !slf.borrow().waiting.has_much_to_send() {
             return Awaitable::done(py);
         }
@@ -394,17 +395,35 @@ impl HttpExchange {
     }
 
     /// Whether the server drains and the application streams, with nothing left
-    /// to read: it is told once it asks.
-    fn is_to_end(&self) -> bool {
+    /// to read: it is told once it asks. A response with a length is no such
+    /// stream: it has an end.
+    fn is_to_end(&self, py: Python<'_>) -> bool {
+        let Waiting {
+            core,
+            exchange,
+            response,
+            ..
+        } = &self.waiting;
         self.options.drain_streams
             && matches!(self.unread, Unread::Nothing)
-            && matches!(self.stage, Stage::Streaming { .. } | Stage::Trailing)
-            && self
-                .waiting
-                .core
-                .engine()
-                .exchange(self.waiting.exchange)
-                .is_draining()
+            && matches!(
+                self.stage,
+                Stage::Begun { .. } | Stage::Streaming { .. } | Stage::Trailing
+            )
+            && core.engine().exchange(*exchange).is_draining()
+            && !response
+                .borrow(py)
+                .headers
+                .read(py, |headers| headers.has(b"content-length"))
+    }
+
+    /// Sends a head that waits for the first part of the body: there may be none.
+    fn send_head(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let Stage::Begun { trailers } = slf.borrow().stage else {
+            return Ok(());
+        };
+        let nothing = PyBytes::new(slf.py(), b"");
+        Self::body(slf, nothing, true, trailers).map(drop)
     }
 
     /// Pulls the next part of the body, if there is more. False: nothing more
@@ -425,12 +444,15 @@ impl Source for HttpExchange {
         if let Some(part) = this.borrow_mut().take_part() {
             return Ok(Next::Value(messages::request(this.py(), &part)?));
         }
-        if this.borrow().over() || !this.borrow().ask() || this.borrow().is_to_end() {
-            let mut exchange = this.borrow_mut();
-            exchange.is_told_to_end |= !exchange.over();
-            return Ok(Next::Value(messages::disconnect(this.py())?));
+        let is_over = this.borrow().over() || !this.borrow().ask();
+        if !is_over && this.borrow().is_to_end(this.py()) {
+            Self::send_head(this)?;
+        } else if !is_over {
+            return waiting::future(this, Side::Receiving).map(Next::Future);
         }
-        waiting::future(this, Side::Receiving).map(Next::Future)
+        let mut exchange = this.borrow_mut();
+        exchange.is_told_to_end |= !exchange.over();
+        Ok(Next::Value(messages::disconnect(this.py())?))
     }
 
     fn forget_reader(this: &Bound<'_, Self>) {

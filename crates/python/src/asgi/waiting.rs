@@ -71,6 +71,11 @@ impl Waiting {
         self.refused.as_deref()
     }
 
+    /// Whether `receive` was awaited, and has given nothing yet.
+    pub(crate) fn has_reader(&self) -> bool {
+        !self.receiving.is_empty()
+    }
+
     fn side(&mut self, side: Side) -> &mut Futures {
         match side {
             Side::Receiving => &mut self.receiving,
