@@ -7,6 +7,7 @@ outlives what it calls, however that ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -63,7 +64,10 @@ class Threads:
             try:
                 call()
             except BaseException:
-                logger.exception("the call for %s failed in its thread", call.args[0])
+                with contextlib.suppress(
+                    BaseException
+                ):  # a log handler of the program may raise what it likes
+                    logger.exception("the call for %s failed in its thread", call.args[0])
             finally:
                 self._unfinished.pop()
             del call  # not kept until the next request

@@ -8,13 +8,14 @@ It must know no sockets, no server and no pool.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import logging
 import os
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from prefork.errors import InvalidResponse
+from prefork.errors import ConnectionGone, InvalidResponse
 from prefork.kernel.exits import raised
 from prefork.logs.escaping import show
 from prefork.logs.logger import Lines
@@ -125,6 +126,8 @@ class Service:
             response.code = 500
             response.content = "500 Internal Server Error"
             response.done()
+            with contextlib.suppress(ConnectionGone):
+                response.flush()  # now: what follows is a line in the log, and its handler may be slow
 
     # --- hooks and log -----------------------------------------------------------------------------------
 

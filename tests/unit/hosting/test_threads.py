@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import Any
 
@@ -60,6 +61,26 @@ def test_a_thread_survives_what_is_raised_in_it_and_the_log_has_it(
     (record,) = caplog.records
     assert "on purpose" in caplog.text
     assert record.levelname == "ERROR"
+    asyncio.run(threads.drain())
+
+
+def test_a_thread_survives_what_a_log_handler_raises(calls: Calls) -> None:
+    class Exits(logging.Handler):
+        def emit(self, _record: logging.LogRecord) -> None:
+            raise SystemExit
+
+    def fail(_request: Any, _response: Any) -> None:
+        raise ValueError("on purpose")
+
+    handler = Exits()
+    logging.getLogger("prefork").addHandler(handler)
+    try:
+        threads = Threads(1)
+        submit(threads, fail)
+        submit(threads, calls, "after it")
+        wait_until(lambda: calls.made == ["after it"], "the next call")
+    finally:
+        logging.getLogger("prefork").removeHandler(handler)
     asyncio.run(threads.drain())
 
 

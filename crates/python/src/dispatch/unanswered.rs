@@ -69,6 +69,8 @@ fn reject(core: &Core, response: &mut Response) -> bool {
     }
     let rejected = engine.exchange(exchange).reject(&UNANSWERED);
     if rejected {
+        // Now: what follows is a line in the log, whose handler may be slow.
+        let _ = engine.exchange(exchange).send_now();
         response.set_rejected(&UNANSWERED);
         response.sent = true;
     }
