@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -103,16 +104,18 @@ def test_the_access_log_has_what_was_sent(serve: Serve, tmp_path: Path) -> None:
 def full() -> Iterator[int]:
     """The writing end of a pipe that is full."""
     ours, theirs = os.pipe()
-    os.set_blocking(theirs, False)
-    while True:
-        try:
-            os.write(theirs, b"x" * 4096)
-        except BlockingIOError:
-            break
-    os.set_blocking(theirs, True)
+    fill(theirs)
     yield theirs
     os.close(ours)
     os.close(theirs)
+
+
+def fill(pipe: int) -> None:
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"x" * 4096)
+    os.set_blocking(pipe, True)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +130,17 @@ def test_a_log_that_is_not_read_delays_no_response_and_no_stop(
     server.signal(signal.SIGUSR2)  # the manager logs that it changes nothing
     assert server.request("/raises/again")[0] == 500
     assert server.stop() == 0
+
+
+def test_a_handler_of_the_application_that_waits_for_a_reader_holds_up_no_stop(serve: Serve) -> None:
+    source = "import logging\nlogging.basicConfig(level='INFO')\ndef app(environ, start_response): ...\n"
+    ours, theirs = os.pipe()
+    server = serve(source, "--workers", "1", stderr=theirs)
+    fill(theirs)
+    assert server.request("/")[0] == 500
+    assert server.stop() == 0
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_a_worker_that_dies_is_replaced_while_the_log_is_not_read(serve: Serve, full: int) -> None:

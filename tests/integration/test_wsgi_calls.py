@@ -223,6 +223,7 @@ def test_write_comes_before_what_is_returned(server: Server) -> None:
         ("299 Odd", b"299 Odd"),
         ("422 Unprocessable Entity", b"422 Unprocessable Entity"),
         ("404 Pas trouv%E9", b"404 Pas trouv\xe9"),
+        ("404 %D0%9D%D0%B5%D1%82", b"404 \xd0\x9d\xd0\xb5\xd1\x82"),
         ("200 OK", b"200 OK"),
         ("404", b"404 Not Found"),
         ("404 ", b"404 Not Found"),

@@ -481,6 +481,8 @@ class ServeOptions(Options):
 
     def normalized(self) -> Self:
         directories = dict(self.static)
+        if self.static_cache and not directories:
+            raise OptionError("static_cache: there is no static directory")
         for prefix, file in self.static_fallback:
             root = directories.get(prefix, TO_APPLICATION)
             if root == TO_APPLICATION:

@@ -104,7 +104,7 @@ ABSENT = {
     "--server-header --no-server-header": "responses have no Server field",
     "--server-name": "compare the Host field in the application or in a proxy",
     "--timeout-worker-healthcheck": "--request-timeout finds a worker that is stuck",
-    "--version": "use `prefork --version`",
+    "--version -v": "use `prefork --version`",
     "--worker-class -k": "the interface is detected; for threads use --threads, for uvloop --loop uvloop",
     "--worker-tmp-dir": "workers need no temporary files to be supervised",
     "--workers-lifetime --workers-max-rss": "--max-requests replaces workers",

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 from prefork.config.options import AppOptions, Kind, ServeOptions, check, options_of
 from prefork.config.sources import Given, from_keywords
 from prefork.errors import OptionError
-from prefork.hosting.environment import refuse_patches, refuse_sockets
+from prefork.hosting.environment import refuse_sockets
 from prefork.hosting.pid_file import pid_file
 from prefork.hosting.target import Target, load, target_of
 from prefork.kernel.fork_hooks import handles_signals
 from prefork.kernel.forking import exit_at_once
+from prefork.kernel.patches import refuse_patches
 from prefork.logs.access_log import AccessLog
 from prefork.logs.console import announce, open_missing
 from prefork.logs.handler import install
@@ -47,7 +48,6 @@ def serve(application: object, given: Given) -> None:
     """Serves until a signal or the application itself ends it. Raises PreforkError."""
     open_missing()
     refuse_sockets()
-    refuse_patches("the program")
     options = options_from(ServeOptions, given)
     if options.chdir is not None:
         os.chdir(options.chdir)

@@ -242,7 +242,8 @@ def _offers(module: ModuleType, place: str) -> Iterator[tuple[str, str]]:
     for name, value in vars(module).items():
         if name.startswith("_"):
             continue
-        if isinstance(value, Kernel | HTTPServer) or is_application(value, module.__name__):
+        is_target = isinstance(value, Kernel | HTTPServer) or is_application(value, module.__name__)
+        if is_target or (name in NAMES and callable(value)):
             yield name, f"{place}:{name}"
         elif inspect.isfunction(value) and FACTORY.match(name) and accepts(value, ()):
             yield name, f"{place}:{name} --factory"

@@ -26,6 +26,7 @@ from prefork.kernel.exits import is_of_task, report
 from prefork.kernel.forking import end_process, exit_at_once, flush_output, prepare_memory
 from prefork.kernel.live_threads import warn_of_live_threads
 from prefork.kernel.loop import EngineLoop, Loop
+from prefork.kernel.patches import refuse_patches
 
 logger = logging.getLogger("prefork.kernel")
 
@@ -188,6 +189,7 @@ class Run(ABC):
         if self._phase is not Phase.RESTING:
             raise RuntimeError("this kernel is running already")
         try:
+            refuse_patches("the program")
             self._open()
             for function in self._on_start:
                 function()

@@ -28,12 +28,16 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The lines of the record."""
+        known = record.exc_text
+        if record.exc_info:
+            record.exc_text = None  # another formatter's, or one that is escaped already
         try:
             text = super().format(record)
         except BaseException as error:  # arguments that do not fit, or that cannot be shown
             about = f"{self.formatTime(record)} {record.process} {record.levelname} {record.name}"
             place = f"{record.pathname}:{record.lineno}"
             text = f"{about}: {show(record.msg, repr)} at {place} cannot be formatted: {show(error, repr)}"
+        record.exc_text = known
         return escape_lines(text)
 
 
@@ -78,14 +82,17 @@ def _is_seen(record: logging.LogRecord) -> bool:
     logger = logging.root.manager.loggerDict.get(record.name)
     while isinstance(logger, logging.Logger) and logger is not logging.root:
         for handler in logger.handlers:
-            if record.levelno >= handler.level and _is_standard(handler) and handler.filter(record):
+            is_standard = descriptor_of(handler) in STANDARD
+            if record.levelno >= handler.level and is_standard and handler.filter(record):
                 return True
         logger = logger.parent
     return False
 
 
-def _is_standard(handler: logging.Handler) -> bool:
+def descriptor_of(handler: logging.Handler) -> int:
+    """The descriptor that a handler writes to; -1 if it is not known. `console` is that of rich."""
+    stream = getattr(handler, "stream", None) or getattr(getattr(handler, "console", None), "file", None)
     try:
-        return getattr(handler, "stream", None).fileno() in STANDARD  # type: ignore[union-attr]
+        return int(stream.fileno())  # type: ignore[union-attr]
     except Exception:  # no stream, or one that is no file
-        return False
+        return -1

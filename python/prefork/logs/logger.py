@@ -1,17 +1,19 @@
 """The loggers of prefork: what they are given is shown safely by every handler, and nothing disables them.
 
 Log calls take what a client sent as arguments, as it is. They are escaped here, when the record is made, so
-that an application with handlers of its own gets them escaped too.
+that an application with handlers of its own gets them escaped too. So is the traceback: an exception's text
+may have what a client sent.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import select
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prefork.logs.escaping import escape_line, show
-from prefork.logs.handler import standard_error
+from prefork.logs.escaping import escape_line, escape_lines, show
+from prefork.logs.handler import LogHandler, descriptor_of, standard_error
 
 NAMES = ("prefork", "prefork.kernel", "prefork.pool", "prefork.server", "prefork.worker")
 """Every logger of ours. The modules get theirs with `logging.getLogger`, as always."""
@@ -52,17 +54,41 @@ class Logger(logging.Logger):
         """The record of one call."""
         if not isinstance(args, Mapping):
             args = tuple(map(_safe, args))
-        return super().makeRecord(name, level, fn, lno, msg, args, *others, **more)
+        record = super().makeRecord(name, level, fn, lno, msg, args, *others, **more)
+        if record.exc_info:
+            # Formatters take this text, and make none of the exception.
+            record.exc_text = escape_lines(show(record.exc_info, _traceback))
+        return record
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802  (its name in logging)
-        """Passes the record to the handlers that apply. One that raises must end no process."""
-        if not self.hasHandlers():
-            standard_error().handle(record)
-            return
-        try:
-            super().callHandlers(record)
-        except Exception:
-            standard_error().handle(record)
+        """Passes the record to the handlers that apply. One that raises must end no process, and one whose
+        reader does not read must stop none: ours writes the record instead.
+        """
+        for handler in [*self._handlers()] or [standard_error()]:
+            if record.levelno < handler.level:
+                continue
+            if _would_wait(handler):
+                standard_error().emit(record)
+                continue
+            try:
+                handler.handle(record)
+            except Exception:
+                standard_error().emit(record)
+
+    def _handlers(self) -> Iterator[logging.Handler]:
+        logger: logging.Logger | None = self
+        while logger is not None:
+            yield from logger.handlers
+            logger = logger.parent if logger.propagate else None
+
+
+def _would_wait(handler: logging.Handler) -> bool:
+    """Whether a line to this handler would wait for the reader of a pipe."""
+    if isinstance(handler, LogHandler) or (descriptor := descriptor_of(handler)) < 0:
+        return False
+    ready = select.poll()
+    ready.register(descriptor, select.POLLOUT)
+    return not ready.poll(0)
 
 
 class _Shown:
@@ -76,6 +102,10 @@ class _Shown:
 
     def __repr__(self) -> str:
         return escape_line(show(self._value, repr))
+
+
+def _traceback(info: Any) -> str:
+    return logging.Formatter().formatException(info)
 
 
 def _safe(argument: object) -> object:

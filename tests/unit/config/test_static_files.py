@@ -88,6 +88,12 @@ def test_an_invalid_lifetime_is_an_error(given):
         lifetimes(given)
 
 
+def test_a_lifetime_needs_a_directory(tmp_path):
+    assert check(ServeOptions, {"static": [("/a", str(tmp_path))], "static_cache": "*=1d"}).static_cache
+    with pytest.raises(OptionError, match="static_cache: there is no static directory"):
+        check(ServeOptions, {"static_cache": "*=1d"})
+
+
 def test_a_fallback_needs_its_directory_and_its_file(tmp_path):
     (tmp_path / "index.html").touch()
     there = {"static": [("/app", str(tmp_path)), ("/api", "-")]}

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import os
-import sys
-from types import SimpleNamespace
 
 import pytest
 
-from prefork.errors import OptionError, TargetError
-from prefork.hosting.environment import refuse_patches, refuse_sockets
+from prefork.errors import OptionError
+from prefork.hosting.environment import refuse_sockets
 
 
 @pytest.mark.parametrize("pid", ["", str(os.getpid())])
@@ -23,17 +21,3 @@ def test_those_of_another_process_are_none(monkeypatch, number, pid):
     monkeypatch.setenv("LISTEN_FDS", number)
     monkeypatch.setenv("LISTEN_PID", pid)
     refuse_sockets()
-
-
-@pytest.mark.parametrize(
-    ("module", "attribute"), [("gevent.monkey", "saved"), ("eventlet.patcher", "already_patched")]
-)
-def test_monkey_patches_are_refused(monkeypatch, module, attribute):
-    library = module.partition(".")[0]
-    monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{attribute: {"socket": 1}}))
-    with pytest.raises(
-        TargetError, match=f"app.py uses the monkey patches of {library}, whose loop does not"
-    ):
-        refuse_patches("app.py")
-    monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{attribute: {}}))
-    refuse_patches("app.py")

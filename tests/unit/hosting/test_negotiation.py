@@ -46,6 +46,8 @@ LATER = formatdate(MODIFIED_S + 1, usegmt=True)
         ("bytes=-", None),
         ("bytes=a-b", None),
         ("lines=0-1", None),
+        ("bytes=0-18446744073709551615", [(0, 10)]),
+        ("bytes=18446744073709551615-", []),
         ("bytes=0-9999999999999999999999", None),
         ("bytes=\u0661-2", None),
         ("bytes=0-1,3-4", [(0, 2), (3, 2)]),

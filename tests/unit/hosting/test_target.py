@@ -210,10 +210,14 @@ FACTORY = "def create_app(settings=None): ...\n"
         (FACTORY, "; did you mean shop:create_app --factory?"),
         (APP.format(name="app") + FACTORY, "; did you mean shop:app or shop:create_app --factory?"),
         (ASGI + FACTORY + ONE, "; did you mean shop:site, shop:create_app --factory or shop:kernel?"),
+        ("app = lambda e, s: []\n", "; did you mean shop:app?"),
+        ("from app_of_shop import app\n", "; did you mean shop:app?"),
+        ("app = None\n", ""),
         ("", ""),
     ],
 )
 def test_a_name_that_is_missing_suggests_what_can_be_served(here, content, hint):
+    here("app_of_shop.py", "def app(e, s): ...\n")
     here("shop.py", SHOP + content)
     assert str(refusal("shop:application")) == f"shop has no 'application'{hint}"
 

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import logging.config
+import os
 import re
+import select
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,6 +65,18 @@ def test_a_handler_of_the_application_gets_it_escaped(monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(stream)])
     OURS.error("%s failed: %s", ValueError(f"\n{FORGED}"), f"\x1b\n{FORGED}")
     assert stream.getvalue() == f"\\n{FORGED} failed: \\x1b\\n{FORGED}\n"
+
+
+def test_a_handler_of_the_application_gets_a_traceback_escaped(monkeypatch):
+    theirs = io.StringIO()
+    monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(theirs)])
+    OURS.error("failed", exc_info=ValueError(f"several\n{FORGED}\x1b"))
+    assert theirs.getvalue() == f"failed\nValueError: several\n  {FORGED}\\x1b\n"
+
+
+def test_a_traceback_is_escaped_once(stream):
+    OURS.error("failed", exc_info=ValueError(f"several\n{FORGED}\x1b"))
+    assert stream.getvalue().endswith(f": failed\n  ValueError: several\n  {FORGED}\\x1b\n")
 
 
 def test_numbers_are_still_numbers(stream):
@@ -152,6 +168,25 @@ def test_if_a_handler_of_the_application_raises_ours_is_used(monkeypatch):
     assert stream.getvalue().endswith("ERROR prefork.server: heard\n")
 
 
+@pytest.mark.parametrize("of", [logging.root, OURS], ids=["root", "ours"])
+def test_if_a_handler_of_the_application_would_wait_for_its_reader_ours_is_used(monkeypatch, of):
+    ours = io.StringIO()
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr("prefork.logs.logger.standard_error", lambda: LogHandler(ours))
+    reader, writer = os.pipe()
+    with open(reader, "rb") as read, open(writer, "w") as pipe:
+        monkeypatch.setattr(of, "handlers", [logging.StreamHandler(pipe)])
+        OURS.error("read")
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(select.PIPE_BUF))
+        OURS.error("not read")
+        assert read.read(5) == b"read\n"
+    assert ours.getvalue().endswith("ERROR prefork.server: not read\n")
+    assert ours.getvalue().count("\n") == 1
+
+
 def test_it_is_installed_unless_there_is_another(monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [])
     module.install()
@@ -183,6 +218,14 @@ def test_what_is_on_standard_error_already_is_not_written_again(stream, theirs):
     assert stream.getvalue() == ""
     OURS.error("other loggers are not concerned")
     assert stream.getvalue() != ""
+
+
+def test_nor_is_what_rich_has_shown(monkeypatch, stream, theirs):
+    handler = logging.NullHandler()
+    monkeypatch.setattr(handler, "console", SimpleNamespace(file=Console()), raising=False)
+    theirs.addHandler(handler)
+    theirs.error("once")
+    assert stream.getvalue() == ""
 
 
 def file_handler() -> logging.Handler:

@@ -230,7 +230,9 @@ fn code_and_reason(status: &Bound<'_, PyAny>) -> PyResult<(u16, Option<Box<[u8]>
         _ => ("", ""),
     };
     match digits.parse() {
-        Ok(code @ 200..=999) if digits.len() == 3 && !phrase.contains(char::is_control) => {
+        Ok(code @ 200..=999)
+            if digits.len() == 3 && !phrase.contains(|c: char| c.is_ascii_control()) =>
+        {
             let is_known = phrase.is_empty() || phrase == reason_phrase(code);
             Ok((code, (!is_known).then(|| latin1(phrase).into())))
         }

@@ -16,7 +16,7 @@ MAX_OVERLAPS = 2
 """How many ranges of one request may have the same byte (14.2)."""
 
 _RANGES = re.compile(r"bytes[ \t]*=(.*)", re.IGNORECASE)
-_RANGE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18})")
+_RANGE = re.compile(r"([0-9]{1,20})-([0-9]{1,20})?|-([0-9]{1,20})")
 _WEIGHT = re.compile(r"q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
