@@ -76,6 +76,8 @@ class Lifespan:
         self._call = None
         error = _exception_of(call)
         if self.mode == "on":
+            if error is not None and not isinstance(error, Exception):  # it would end more than the startup
+                raise LifespanFailed(f"{self.name} raised {error!r} in its lifespan") from error
             raise error or LifespanFailed(
                 f"{self.name} returned before lifespan.startup.complete; if it has none, use --lifespan off"
             )

@@ -107,6 +107,16 @@ def test_an_application_that_exits_does_not_serve(mode: str, error: BaseExceptio
         run(app, mode)
 
 
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit])
+def test_with_on_an_application_that_is_cancelled_does_not_serve(error: type[BaseException]) -> None:
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await receive()
+        raise error
+
+    with pytest.raises(LifespanFailed, match=rf"application app raised {error.__name__}\(.*\) in its"):
+        run(app, "on")
+
+
 def test_a_failure_without_a_message_says_so() -> None:
     with pytest.raises(LifespanFailed, match="application app failed to start: it gave no message"):
         run(responding({"type": "lifespan.startup.failed"}))
