@@ -165,6 +165,15 @@ def test_connections_with_a_request_make_no_room(serve: Serve) -> None:
                 sock.recv(1)
 
 
+def test_a_client_that_has_its_last_response_and_does_not_leave_makes_room(serve: Serve) -> None:
+    server = serve(APP, preexec_fn=few_files)
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            (sock,) = crowd(server, stack, 1, b"GET / HTTP/1.1\r\n\r\nunread")
+            assert read_response(sock)[0] == 400
+    assert (count(server, CLOSED), count(server, SAID)) == (1, 0)
+
+
 def test_files_of_the_application_are_made_up_for(serve: Serve) -> None:
     server = serve(APP, preexec_fn=few_files)
     with contextlib.ExitStack() as stack:

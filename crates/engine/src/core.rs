@@ -11,7 +11,7 @@ use crate::accept::{ACCEPTS_PER_TURN, Acceptor};
 use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::deadlines::{self, Wait};
+use crate::deadlines::{self, LINGER_MS, Wait};
 use crate::disk::{DiskTask, DiskWork};
 use crate::event::{Broken, Event, ListenerNews};
 use crate::exchange::ConnectionId;
@@ -536,10 +536,13 @@ impl Core {
         closed > 0
     }
 
-    /// Since when a connection waits for its next request, or for its first one.
+    /// Since when a connection waits for its next request, for its first one, or after
+    /// its last one for the client to close its side.
     fn idles_since_ms(&self, key: u32) -> Option<u64> {
-        let connection = self.connections.get(key).filter(|open| open.is_idle())?;
+        let connection = self.connections.get(key)?;
         match connection.waits_for() {
+            Wait::Linger => Some(self.timers.due_ms(key)?.saturating_sub(LINGER_MS)),
+            _ if !connection.is_idle() => None,
             Wait::FirstRequest { since_ms } => Some(since_ms),
             Wait::NextRequest { .. } => {
                 let timeout_ms = connection.link.settings.keep_alive_timeout_ms;

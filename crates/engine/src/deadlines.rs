@@ -9,6 +9,9 @@ use crate::settings::ListenerSettings;
 /// A deadline that never comes.
 pub(crate) const NEVER: u64 = u64::MAX / 2;
 
+/// How long a client may take to close its side after we have closed ours.
+pub(crate) const LINGER_MS: u64 = 5_000;
+
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {

@@ -7,7 +7,7 @@
 use crate::accept::DescriptorNews;
 use crate::context::Context;
 use crate::core::{Core, Current};
-use crate::deadlines::{self, Expiry};
+use crate::deadlines::{self, Expiry, LINGER_MS};
 use crate::disk::DiskTask;
 use crate::event::{Event, ListenerNews};
 use crate::exchange::ConnectionId;
@@ -20,9 +20,6 @@ use crate::transport::Transport;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::collections::{HashSet, VecDeque};
-
-/// How long a client may take to close its side after we have closed ours.
-const LINGER_MS: u64 = 5_000;
 
 #[derive(Default)]
 pub(crate) struct Turn {
