@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from prefork import HTTPServer, Kernel, Session, event
 
 recorded: list[object] = []
+trace: ContextVar[str] = ContextVar("trace")
 
 
 class Pages(Session):
     alias = "PAGES"
+
+    @event
+    def _start(self):
+        trace.set("of the program")
 
     def act(self, how, name, *args):
         if how == "event":
@@ -156,6 +163,25 @@ class Pages(Session):
         response.done()
 
     @event
+    def traced(self, request, response, pattern):
+        self.trace(request.query)
+        self.post("traced_later", response)
+
+    @event
+    async def traced_in_task(self, request, response, pattern):
+        await asyncio.sleep(0)
+        self.traced(request, response, pattern)
+
+    @event
+    def traced_later(self, response):
+        self.trace("of an event")
+        response.done()
+
+    def trace(self, value):
+        recorded.append(trace.get())
+        trace.set(value)
+
+    @event
     def recorded(self, request, response, pattern):
         response.content = json.dumps(recorded)
         recorded.clear()
@@ -178,6 +204,8 @@ names = [
     "get_handlers",
     "set_handlers",
     "set_wrong",
+    "traced",
+    "traced_in_task",
     "recorded",
 ]
 server = HTTPServer(

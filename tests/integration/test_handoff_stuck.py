@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.apps import APPS
-from support.pool import PID, MakePool, is_silent, pid_serving, read_bodies
+from support.pool import PID, MakePool, Pool, is_silent, pid_serving, read_bodies
 from support.responses import read_response
 from support.server import Serve, run_prefork, status_json
 from support.waiting import wait_until
@@ -93,13 +95,60 @@ def test_a_guard_is_there_if_it_has_something_to_do(pool: MakePool, options: str
     assert threads.count("guard") == guards
 
 
-def test_nothing_is_handed_off_while_no_worker_is_spare(pool: MakePool) -> None:
+@contextlib.contextmanager
+def keeping_busy(server: Pool) -> Iterator[list[int]]:
+    """Have the worker that accepts next serve one request after another, of 5 ms each. Counts them."""
+    request = b"GET /do?__import__('time').sleep(0.005) HTTP/1.1\r\nHost: x\r\n\r\n"
+    counted: list[int] = []
+    ended = threading.Event()
+
+    def ask(socks: list[socket.socket]) -> None:
+        for sock in socks:
+            sock.sendall(request)
+        while not ended.is_set():
+            for sock in socks:
+                counted.append(read_response(sock)[0])
+                sock.sendall(request)
+
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(server.connect()) for _ in range(4)]
+        asking = threading.Thread(target=ask, args=(socks,))
+        asking.start()
+        wait_until(lambda: len(counted) > 10, "it to be busy")
+        try:
+            yield counted
+        finally:
+            ended.set()
+            asking.join()
+
+
+def test_a_busy_worker_takes_what_waits_behind_a_stuck_one(pool: MakePool) -> None:
+    server = pool("--workers", "2")
+    server.wait_workers(2)
+    stuck, (first, *others) = server.connect_to_one_worker(12)
+    server.block_worker(first)
+    with keeping_busy(server) as counted:
+        before = len(counted)
+        for sock in others:
+            sock.sendall(PID)
+        assert stuck not in {int(read_response(sock)[2]) for sock in others}
+        print(f"served among {len(counted) - before} others")
+        assert len(counted) - before < 100
+    assert is_silent(first, 0.0)
+
+
+def test_nothing_is_handed_off_while_every_worker_is_stuck(pool: MakePool) -> None:
     server = pool("--workers", "2")
     server.wait_workers(2)
     _, (first, second) = server.connect_to_one_worker()
     server.block_worker(first)
     server.hold(1)
-    wait_until(lambda: server.totals["active"] == 2, "both are stuck")
+
+    def are_stuck() -> bool:
+        requests = [worker["request"] for worker in server.status()["workers"]]
+        return all(request and request["age_s"] > QUICK_S for request in requests)
+
+    wait_until(are_stuck, "both are stuck")
     second.sendall(PID)
     assert is_silent(second)
     assert server.totals["handed_off"] == 0

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from support.apps import APPS
+from support.pool import read_bodies
 from support.responses import read_response
 from support.server import Serve, Server
 from support.waiting import wait_until
@@ -162,3 +163,12 @@ def test_set_handlers_refuses_a_wrong_list_and_keeps_the_one_it_has(
     _, _, body = server.request("/method/set_wrong", "POST", json.dumps(handlers))
     assert body.decode().startswith(complaint)
     assert server.request("/method/done")[0] == 201
+
+
+@pytest.mark.parametrize("name", ["traced", "traced_in_task"])
+def test_context_variables_that_a_call_sets_are_its_own(server: Server, name: str) -> None:
+    with server.connect() as sock:
+        for number in range(2):
+            sock.sendall(f"GET /event/{name}?{number} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 2)
+            assert read_bodies(sock, 2) == [b"", b""]
+    assert recorded(server) == ["of the program"] * 8

@@ -5,9 +5,16 @@ use crate::handoff::guard::{Guarded, Stuck};
 use crate::handoff::main_thread::MainThread;
 use crate::poll_set::{Report, SPECIAL, WAKEUP, Waiter};
 use crate::reactor::Reactor;
+use crate::scoreboard::Slot;
 use rustix::event::epoll::EventFlags;
 use rustix::time::Timespec;
 use std::time::Duration;
+
+/// After this time a stuck main thread is worse than a busy one: connections go also
+/// to workers that are not spare. They take them between two requests.
+const LONG: Duration = Duration::from_millis(100);
+/// A worker that has begun a request within this time is busy, and not stuck.
+const BUSY_NS: u64 = 10_000_000;
 
 /// How late the main thread may wake up.
 const GRACE: Duration = Duration::from_millis(500);
@@ -36,11 +43,12 @@ impl Guarded for Reactor {
         self.core.set.waiter()
     }
 
-    /// Hands off no more connections than there are spares. The others are
-    /// looked at again at the next call. The wait takes no report from the main
+    /// Hands off no more connections than there are spares, or after `LONG` than
+    /// there are workers that are not stuck. The others are looked at again at the
+    /// next call. The wait takes no report from the main
     /// thread: all but the wakeup are level-triggered, and the wakeup is
     /// written again.
-    fn hand_off_waiting(&mut self, reports: &mut Vec<Report>) {
+    fn hand_off_waiting(&mut self, reports: &mut Vec<Report>, stuck: Duration) {
         reports.clear();
         // If the set is unusable, the main thread finds that too.
         let waiter = self.core.set.waiter();
@@ -48,7 +56,12 @@ impl Guarded for Reactor {
         if reports.iter().any(|&(data, _)| data == WAKEUP) {
             let _ = self.core.set.wake();
         }
-        let mut room = self.core.transfer.free_spares(&self.core.cx.load);
+        let began_ns = self.core.cx.clock.read_ns().saturating_sub(BUSY_NS);
+        let takers = |slot: &Slot| match stuck < LONG {
+            true => slot.spares_elsewhere(),
+            false => slot.moving_elsewhere(began_ns),
+        };
+        let mut room = self.core.transfer.room(&self.core.cx.load, takers);
         let before = self.core.cx.load.counters.handed_off;
         for &(data, flags) in reports.iter() {
             let id = ConnectionId::from_u64(data);

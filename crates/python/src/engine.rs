@@ -1,6 +1,7 @@
 //! `Engine` in Python: a turn of the loop, and the place of this process in
 //! its pool.
 
+use crate::call_context::{CallContext, forget_spare};
 use crate::core::{Core, locked};
 use crate::descriptor::borrowed;
 use crate::dispatch::Dispatcher;
@@ -43,6 +44,7 @@ impl Engine {
     #[new]
     fn new() -> PyResult<Self> {
         let core = Core::new()?;
+        forget_spare();
         Ok(Engine {
             dispatcher: Dispatcher::new(&core),
             core,
@@ -126,6 +128,7 @@ impl Engine {
     /// OSError.
     fn listen(
         &self,
+        py: Python<'_>,
         fd: RawFd,
         service: &Bound<'_, PyAny>,
         options: &Bound<'_, PyAny>,
@@ -134,7 +137,7 @@ impl Engine {
         let socket = borrowed(fd)?.try_clone_to_owned()?;
         let service = Arc::new(Service::new(&self.core, service, options)?);
         let number = self.core.engine().listen(socket, settings)?;
-        self.dispatcher.add_service(service);
+        self.dispatcher.add_service(py, service);
         Ok(number)
     }
 
@@ -357,7 +360,14 @@ impl Engine {
             };
             let dispatcher = &self.dispatcher;
             let result = catch_panic(|| {
-                dispatcher.dispatch(py, &services, event)?;
+                match dispatcher.calls_handlers() {
+                    true => {
+                        let context = CallContext::enter(py)?;
+                        dispatcher.dispatch(py, &services, event)?;
+                        context.end();
+                    }
+                    false => dispatcher.dispatch(py, &services, event)?,
+                }
                 queue.map_or(Ok(()), EventQueue::deliver)
             });
             // This includes the response to a request whose dispatch panicked.

@@ -11,6 +11,7 @@
 //! its turn comes after those that were queued before. Knows no engine: the
 //! engine drains the queue after each event of its own.
 
+use crate::call_context::CallContext;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -248,7 +249,10 @@ impl EventQueue {
         // It ends early if the session of the next one was removed.
         while let Some(posted) = next {
             this.delivered.fetch_add(1, Ordering::Relaxed);
+            let context = CallContext::enter(slf.py())?;
             Self::deliver_one(slf, &posted)?;
+            drop(posted);
+            context.end();
             if left == 0 {
                 break;
             }

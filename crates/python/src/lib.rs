@@ -16,6 +16,7 @@
 //! | `settings.rs`, `options.rs` | Python's options as settings; the first is generated |
 //! | `core.rs`, `pending.rs` | what all objects of one engine share: the engine, and the pending
 //! callbacks |
+//! | `call_context.rs` | the context variables of one call |
 //! | `names.rs`, `text.rs`, `request_body.rs`, `descriptor.rs`, `errors.rs` | conversions |
 //! | `scoreboard.rs`, `process.rs`, `heap_fill.rs` | independent of the rest: the scoreboard,
 //! system calls, the heap before a fork |
@@ -26,6 +27,7 @@
 //! `python/prefork/_engine.pyi` repeats that for editors; a test compares them.
 
 mod asgi;
+mod call_context;
 mod core;
 mod descriptor;
 mod dispatch;

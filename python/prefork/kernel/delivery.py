@@ -107,7 +107,7 @@ class Delivery(EventQueue, Run, Generic[R]):
 
     def _drain_soon(self) -> None:
         if self._loop is not None:
-            self._loop.call_soon(self._drain)
+            self._loop.call_soon(self._drain, context=self._context)
 
     # --- events ------------------------------------------------------------------------------------------
 

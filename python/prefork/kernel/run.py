@@ -17,6 +17,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection
+from contextvars import copy_context
 
 from prefork._engine import BlockedSignals, Engine
 from prefork.errors import OutOfResources, PreforkError
@@ -64,6 +65,8 @@ class Run(ABC):
         self._on_exit: list[Callable[[], object]] = []
         self._holds: dict[int, object] = {}
         self._exit_owners: list[Callable[[BaseException], bool]] = []
+        self._context = copy_context()
+        """The context variables that the loop began with: each event has a copy of its own."""
         self._is_child = False
         self._is_prepared = False
         self._discarded: list[object] = []
@@ -234,6 +237,7 @@ class Run(ABC):
             self._phase = Phase.TURNING
             if self._between:
                 self.loop.stop()  # after one turn
+            self._context = copy_context()
             try:
                 self.loop.run_forever()
             except (SystemExit, KeyboardInterrupt) as error:

@@ -64,9 +64,9 @@ pub(crate) trait Guarded {
     /// Waits on the epoll set.
     fn waiter(&self) -> Waiter;
 
-    /// Hands off the connections that wait for the main thread. `reports` is
-    /// then all that waits.
-    fn hand_off_waiting(&mut self, reports: &mut Vec<Report>);
+    /// Hands off the connections that wait for the main thread, which has been
+    /// stuck for so long. `reports` is then all that waits.
+    fn hand_off_waiting(&mut self, reports: &mut Vec<Report>, stuck: Duration);
 
     /// If `step` is longer than `request_timeout`: responds with 504 on every
     /// connection that owes a response. The process must end then.
@@ -87,6 +87,7 @@ pub(crate) fn start<G: Guarded + Send + 'static>(
         reports: Vec::with_capacity(REPORTS),
         step: 0,
         since: Instant::now(),
+        blocked_since: None,
         idle_ticks: 0,
         pause_ticks: 1,
         beats: false,
@@ -165,6 +166,8 @@ struct Guard<G> {
     /// The main thread's step at the last tick, and when it began.
     step: u64,
     since: Instant,
+    /// Since when the loop is blocked.
+    blocked_since: Option<Instant>,
     idle_ticks: u32,
     /// How long to sleep before the next tick.
     pause_ticks: u32,
@@ -205,7 +208,11 @@ impl<G: Guarded> Guard<G> {
         };
         self.beats = guarded.beat();
         let seen = self.read_snapshot(&mut *guarded);
-        let next = match judge(&seen) {
+        let verdict = judge(&seen);
+        if verdict != Verdict::LoopBlocked {
+            self.blocked_since = None;
+        }
+        let next = match verdict {
             Verdict::Progressing { fast } => {
                 self.step += seen.steps;
                 self.since = Instant::now();
@@ -216,7 +223,8 @@ impl<G: Guarded> Guard<G> {
             Verdict::Stuck => self.handle_stuck(&mut *guarded),
             Verdict::LoopBlocked => {
                 self.pause_ticks = 1;
-                guarded.hand_off_waiting(&mut self.reports);
+                let since = self.blocked_since.get_or_insert_with(Instant::now);
+                guarded.hand_off_waiting(&mut self.reports, since.elapsed());
                 self.schedule(&mut *guarded)
             }
             Verdict::Idle => {
@@ -250,8 +258,9 @@ impl<G: Guarded> Guard<G> {
     /// The main thread is stuck.
     fn handle_stuck(&mut self, guarded: &mut G) -> Next {
         self.pause_ticks = 1;
-        guarded.hand_off_waiting(&mut self.reports);
-        if let Some(stuck) = guarded.respond_for_stuck(self.since.elapsed()) {
+        let stuck_for = self.since.elapsed();
+        guarded.hand_off_waiting(&mut self.reports, stuck_for);
+        if let Some(stuck) = guarded.respond_for_stuck(stuck_for) {
             // The lock is held, so that the main thread cannot use the reactor
             // any more.
             (self.end_stuck)(&stuck);

@@ -11,6 +11,7 @@ use crate::handoff::queue::{Metadata, Queue, Received, Sent};
 use crate::listener::{ACCEPTING, is_lasting};
 use crate::load::Load;
 use crate::poll_set::{PollSet, QUEUE};
+use crate::scoreboard::Slot;
 use rustix::io::Errno;
 
 #[derive(Default)]
@@ -79,11 +80,12 @@ impl Transfer {
         }
     }
 
-    /// How many connections other workers could adopt now.
-    pub(crate) fn free_spares(&self, load: &Load) -> usize {
+    /// How many more connections may be in the queue: one for each of the workers
+    /// that `takers` counts.
+    pub(crate) fn room(&self, load: &Load, takers: impl FnOnce(&Slot) -> usize) -> usize {
         match (load.slot(), &self.queue) {
             (Some(slot), Some(queue)) if slot.pool_is_kept() => {
-                slot.spares_elsewhere().saturating_sub(queue.len())
+                takers(slot).saturating_sub(queue.len())
             }
             _ => 0,
         }

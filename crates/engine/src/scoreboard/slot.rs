@@ -113,6 +113,16 @@ impl Slot {
         spares.count()
     }
 
+    /// How many other workers are spare, or have begun a request after that time.
+    pub fn moving_elsewhere(&self, since_ns: u64) -> usize {
+        let moves = |page: &&SlotPage| match page.state.get_ordered() {
+            State::Spare => true,
+            State::Active => page.request_started_ns.get() > since_ns,
+            _ => false,
+        };
+        self.other_pages().filter(moves).count()
+    }
+
     /// Whether the pool may grow and, without this worker, has fewer spares than
     /// `min_spare`.
     pub fn spares_short(&self) -> bool {
@@ -139,11 +149,13 @@ impl Slot {
 
     /// The states of all other slots, from the next one on.
     fn others(&self) -> impl Iterator<Item = State> {
+        self.other_pages().map(|page| page.state.get_ordered())
+    }
+
+    fn other_pages(&self) -> impl Iterator<Item = &SlotPage> {
         let reach = self.memory.manager().reach.get() as usize;
         let others = (self.index + 1..reach).chain(0..self.index);
-        others
-            .filter_map(|index| self.memory.slot(index))
-            .map(|page| page.state.get_ordered())
+        others.filter_map(|index| self.memory.slot(index))
     }
 
     /// Makes one write to the worker's page. `write` returns the new state. Wakes the manager

@@ -15,12 +15,16 @@ use crate::service::Service;
 use prefork_engine::{Broken, Event, ListenerNews};
 use pyo3::prelude::*;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub(crate) struct Dispatcher {
     core: Arc<Core>,
     /// In the order of their listeners.
     services: Mutex<Arc<Vec<Arc<Service>>>>,
+    /// One of them is called with each request itself. WSGI and ASGI applications
+    /// are called in contexts of their own.
+    calls_handlers: AtomicBool,
     /// Called once, when this process has got its maximum number of requests.
     request_limit_reached: Mutex<Option<Py<PyAny>>>,
     /// Called when a descriptor of the engine is unusable.
@@ -34,6 +38,7 @@ impl Dispatcher {
         Dispatcher {
             core: Arc::clone(core),
             services: Mutex::default(),
+            calls_handlers: AtomicBool::new(false),
             request_limit_reached: Mutex::default(),
             broken: Mutex::default(),
             drained: Mutex::default(),
@@ -41,8 +46,17 @@ impl Dispatcher {
     }
 
     /// The service of the next listener.
-    pub(crate) fn add_service(&self, service: Arc<Service>) {
+    pub(crate) fn add_service(&self, py: Python<'_>, service: Arc<Service>) {
+        if !requests::is_native(py, &service) {
+            self.calls_handlers.store(true, Ordering::Relaxed);
+        }
         Arc::make_mut(&mut locked(&self.services)).push(service);
+    }
+
+    /// Whether an event may call a handler directly: each call has a context then.
+    #[inline]
+    pub(crate) fn calls_handlers(&self) -> bool {
+        self.calls_handlers.load(Ordering::Relaxed)
     }
 
     /// The services at this moment: a turn uses those that it began with.

@@ -179,6 +179,12 @@ fn take_collecting(
     Some((request, response.clone().unbind()))
 }
 
+/// Whether a service calls its application natively, in a context of its own.
+pub(super) fn is_native(py: Python<'_>, service: &Service) -> bool {
+    let method = service.interface.request.bind(py);
+    method.is_exact_instance_of::<WsgiCaller>() || method.is_exact_instance_of::<AsgiCaller>()
+}
+
 /// Calls a method of the service with a request. Returns whether it returned
 /// true.
 fn call_service(

@@ -3,9 +3,9 @@
 //! Always holds: whatever the application raises goes to `failed`, so no
 //! request ends the process.
 
+use crate::call_context::CallContext;
 use crate::events::request::Request;
 use crate::events::response::Response;
-use crate::wsgi::call_context::CallContext;
 use crate::wsgi::environ::environ;
 use crate::wsgi::start_response::StartResponse;
 use pyo3::intern;

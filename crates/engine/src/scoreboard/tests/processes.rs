@@ -123,6 +123,26 @@ fn of_two_workers_that_turn_active_at_once_one_sees_both() {
 }
 
 #[test]
+fn a_worker_that_has_begun_a_request_of_late_is_not_stuck() {
+    for (state, moving) in [(State::Starting, 0), (State::Spare, 1), (State::Active, 1)] {
+        let (board, view) = board_of(3);
+        let board = Arc::new(Mutex::new(Some(board)));
+        let worker = fork_worker(&board, 1, move |slot| {
+            match state {
+                State::Active => slot.begin(1, b"GET", b"/", 7),
+                state => slot.set_state(state),
+            }
+            Ok(())
+        });
+        assert!(worker.join().unwrap().unwrap().success());
+        assert_eq!(view.states()[1], state);
+        let slot = board.lock().unwrap().take().unwrap().enter(0, 1).unwrap();
+        assert_eq!(slot.moving_elsewhere(6), moving, "{state:?}");
+        assert_eq!(slot.moving_elsewhere(7), slot.spares_elsewhere());
+    }
+}
+
+#[test]
 fn a_worker_that_writes_any_other_page_dies_of_it() {
     let writes: [fn(&Slot); 3] = [
         |slot| slot.memory.slot(0).unwrap().state.set(State::Draining),

@@ -1,5 +1,6 @@
-//! The context of one call of an application (PEP 567): what the call sets in context variables is
-//! seen by the parts of its body and by `close()`, and by no other call.
+//! The context of one call (PEP 567): what the call sets in context variables is seen by what
+//! belongs to it, and by no other call. A call is that of a WSGI application with the parts of its
+//! body and `close()`, that of a handler, or the delivery of an event.
 //!
 //! Always holds: a context is entered by one call at a time. One that a call has left as it was is
 //! used again, because to make one costs more than all else here.
@@ -11,6 +12,11 @@ use std::cell::Cell;
 thread_local! {
     /// A context without variables, that no call uses.
     static SPARE: Cell<Option<Py<PyAny>>> = const { Cell::new(None) };
+}
+
+/// A new process, or a new run, has a context of its own: what was kept is not a copy of it.
+pub(crate) fn forget_spare() {
+    drop(SPARE.take());
 }
 
 /// A context while it is the current one of its thread. Dropping it leaves it.
