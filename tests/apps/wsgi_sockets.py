@@ -55,6 +55,13 @@ def forgets(environ):
     environ["gunicorn.socket"].sendall(b"forgets")
 
 
+def duplicates(environ):
+    """Responds by a socket of its own of the same connection."""
+    with environ["gunicorn.socket"].dup() as sock:
+        assert sock.gettimeout() is None
+        sock.sendall(b"duplicates")
+
+
 def plain(environ):
     """Does not take it, whatever it looks at."""
     warnings.simplefilter("error")
@@ -78,6 +85,9 @@ def app(environ, start_response):
     name = environ["PATH_INFO"].strip("/")
     if name == "late":
         return late(environ, start_response)
+    if name == "returns":
+        environ["gunicorn.socket"].sendall(b"returns")
+        return [] if environ["QUERY_STRING"] else None
     body = globals()[name](environ) or b"this is not sent"
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return iter([body])

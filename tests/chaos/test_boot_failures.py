@@ -185,7 +185,7 @@ def test_a_worker_that_was_ready_once_is_hope_for_ever(pool: MakePool) -> None:
 
 
 def test_the_line_of_a_server_that_serves_comes_with_the_first_spare(pool: MakePool) -> None:
-    server = pool(**TWO, app=BOOT, parameters={"begin": "hangs without go"}, ready=False)
+    server = pool(**TWO, app=BOOT, parameters={"begin": "waits for go"}, ready=False)
     assert len(server.workers("starting")) == 2
     assert server.out == []
     (server.directory / "go").touch()

@@ -72,6 +72,12 @@ class TakenSocket(socket.socket):
             room[: len(found)] = found
         return len(found)
 
+    def dup(self) -> socket.socket:
+        """A plain socket of the same connection. What the server had received stays with this one."""
+        copy = socket.socket(self.family, self.type, self.proto, fileno=socket.dup(self.fileno()))
+        copy.settimeout(self.gettimeout())
+        return copy
+
     def close(self) -> None:
         """Ends the connection, when the last file of `makefile()` is closed too."""
         super().close()

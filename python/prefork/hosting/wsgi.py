@@ -38,6 +38,9 @@ Steps = Generator[None, bool | None, None]
 
 io.BufferedIOBase.register(Input)
 
+ENDS_OF_TAKEOVER = (StopIteration, OSError, AlreadyAnswered, InvalidResponse)
+"""How applications end a call whose connection they have taken over: what they return is not sent."""
+
 PARTS_PER_TURN = 16
 """A client that reads as fast as the application writes must not keep all others waiting."""
 
@@ -229,7 +232,7 @@ class WSGIService(Service):
         """The application failed: one line in the log, and a 500 if nothing was sent."""
         if isinstance(error, ConnectionGone):
             return  # the error hook was called when the connection closed
-        if response.taken_over and isinstance(error, StopIteration | OSError | AlreadyAnswered):
-            return  # how applications end a call whose connection they have taken over
+        if response.taken_over and isinstance(error, ENDS_OF_TAKEOVER):
+            return
         self.abort(response)
         self.failed(f"{request.method} {request.path}", error, request)

@@ -92,7 +92,10 @@ def summary(report: Report) -> list[str]:
         f"{totals['handed_off']:,} handed off, {totals['adopted']:,} adopted",
     ]
     if manager["overcommit"]:
-        lines.append("overcommit: no spare is left and the pool cannot grow, so active workers accept too")
+        lines.append(
+            "overcommit: no spare is left and the pool cannot grow, so active workers accept too, "
+            "as soon as they can call the application"
+        )
     return lines
 
 

@@ -74,7 +74,7 @@ def test_a_pool_without_workers_has_a_heading_only():
 
 def test_a_pool_that_overcommits_says_so():
     reported = table.plain(REPORT | {"manager": MANAGER | {"overcommit": True}})
-    assert "active workers accept too" in reported
+    assert "active workers accept too, as soon as they can call the application" in reported
 
 
 def test_the_terminal_shows_the_same_and_no_markup_of_a_client(capsys, monkeypatch):
