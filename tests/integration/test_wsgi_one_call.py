@@ -79,6 +79,21 @@ def test_what_comes_to_a_worker_in_a_body_is_served_by_another(serve: Serve, ope
     assert server.workers() == workers
 
 
+def test_more_than_the_queue_has_room_for_are_served_by_another_worker(serve: Serve, opened: Open) -> None:
+    server = serve(APP, "--workers", "2")
+    with begin(server, f"/stream?{MANY}"):
+        (spare,) = wait_active(server, 1)
+        stream, *clients = [opened(server.connect()) for _ in range(900)]
+        (busy,) = {who(sock)[1] for sock in (stream, *clients)}
+    wait_active(server, 0)
+    stream.sendall(f"GET /stream?{MANY} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert wait_active(server, 1) == [busy] != [spare]
+    for sock in clients:
+        sock.sendall(GET)
+    responses = {read_who(sock) for sock in clients}
+    assert responses == {("alone", 0, spare)}
+
+
 @pytest.mark.parametrize("options", ["--workers 1", "--start 0"])
 def test_without_another_worker_all_wait_for_the_end_of_the_body(
     serve: Serve, opened: Open, options: str

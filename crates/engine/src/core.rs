@@ -32,6 +32,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+/// How long a connection that the queue had no room for waits for the next try.
+const HAND_OFF_AGAIN_MS: u64 = 20;
+
 /// The connection that the turn works on.
 #[derive(Clone, Copy)]
 pub(crate) enum Current {
@@ -73,6 +76,8 @@ pub(crate) struct Core {
     waiting: Vec<ConnectionId>,
     /// A pidfd of the manager, in the epoll set.
     manager: Option<OwnedFd>,
+    /// When to try again to hand those off for which the queue had no room.
+    hand_off_again_ms: Option<u64>,
 }
 
 impl Core {
@@ -94,6 +99,7 @@ impl Core {
             broken: None,
             waiting: Vec::new(),
             manager: None,
+            hand_off_again_ms: None,
         })
     }
 
@@ -125,6 +131,7 @@ impl Core {
         self.timers = Timers::new(self.cx.clock.now_ms);
         self.current = Current::Nothing;
         self.waiting.clear();
+        self.hand_off_again_ms = None;
         self.cx.events.clear();
         self.cx.load.leave_pool();
         self.transfer.leave();
@@ -224,9 +231,9 @@ impl Core {
     /// Leaves a connection as it is until the application can be called. Its
     /// input stays in the kernel, and no time limit runs.
     pub(crate) fn make_wait(&mut self, key: u32) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.begin_waiting(&self.cx);
+        if let Some(connection) = self.connections.get(key) {
             self.waiting.push(connection.link.id);
+            self.begin_waiting(key);
             self.set_interest(key, EventFlags::empty());
             self.set_deadline(key);
         }
@@ -237,8 +244,50 @@ impl Core {
         !self.waiting.is_empty() && self.cx.load.may_begin()
     }
 
+    /// When connections that wait are due to be handed off.
+    pub(crate) fn hand_off_again_ms(&self) -> Option<u64> {
+        self.hand_off_again_ms
+    }
+
+    pub(crate) fn is_hand_off_due(&self) -> bool {
+        let due_ms = self.hand_off_again_ms;
+        due_ms.is_some_and(|due_ms| due_ms <= self.cx.clock.now_ms)
+    }
+
+    /// Hands off connections that wait because the queue was full, as many as it
+    /// takes now.
+    pub(crate) fn hand_off_waiting(&mut self) {
+        self.hand_off_again_ms = None;
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|&id| {
+            let found = self.connections.find_mut(id);
+            if self.hand_off_again_ms.is_some() {
+                return found.is_ok();
+            }
+            if !found.is_ok_and(|connection| connection.end_waiting(&self.cx))
+                || self.hand_off(id.key)
+            {
+                return false;
+            }
+            self.begin_waiting(id.key);
+            true
+        });
+        self.waiting = waiting;
+    }
+
+    fn begin_waiting(&mut self, key: u32) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if self.transfer.lacks_room(connection, &self.cx.load) {
+            self.hand_off_again_ms = Some(self.cx.clock.now_ms + HAND_OFF_AGAIN_MS);
+        }
+        connection.begin_waiting(&self.cx);
+    }
+
     /// Passes each connection that has waited to `look_at`. It has input.
     pub(crate) fn end_waiting(&mut self, mut look_at: impl FnMut(ConnectionId)) {
+        self.hand_off_again_ms = None;
         for id in std::mem::take(&mut self.waiting) {
             let connection = self.connections.find_mut(id);
             if connection.is_ok_and(|connection| connection.end_waiting(&self.cx)) {

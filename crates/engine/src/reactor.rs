@@ -151,7 +151,12 @@ impl Reactor {
             return Some(0);
         }
         self.core.main_thread.activity = Activity::Waiting;
-        let due_ms = [self.core.timers.next_ms(), self.core.acceptor.due_ms()];
+        let core = &self.core;
+        let due_ms = [
+            core.timers.next_ms(),
+            core.acceptor.due_ms(),
+            core.hand_off_again_ms(),
+        ];
         let due_ms = due_ms.into_iter().flatten().min()?;
         Some(due_ms.saturating_sub(self.core.cx.clock.read_ms()))
     }

@@ -48,6 +48,8 @@ impl Turn {
             .begin_turn(|id| self.reports.push_back((id.to_u64(), EventFlags::empty())));
         if core.may_end_waiting() {
             core.end_waiting(|id| self.reports.push_back((id.to_u64(), EventFlags::IN)));
+        } else if core.is_hand_off_due() {
+            core.hand_off_waiting();
         }
         // Then new clients: no other worker was woken for them. A known
         // connection that waits behind a slow handler is handed off (`guard.rs`).

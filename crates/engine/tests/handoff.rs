@@ -7,7 +7,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -27,6 +27,10 @@ impl Pair {
     /// Sends until the queue is full.
     fn fill(&self) {
         while rustix::io::write(&self.0, &[0xff; 16]).is_ok() {}
+    }
+
+    fn empty(&self) {
+        while rustix::io::read(&self.1, &mut [0; 16]).is_ok() {}
     }
 }
 
@@ -211,7 +215,7 @@ fn an_idle_connection_does_not_grow_younger_on_its_way() {
     let mut client = old.client();
     old.respond(&mut client);
     std::thread::sleep(Duration::from_millis(600));
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     old.engine.listener(0).drain(1_000);
     let mut new = Worker::new(&pair, true);
     while new.engine.connections() == 0 {
@@ -285,4 +289,33 @@ fn a_connection_that_the_queue_refuses_waits_for_the_application() {
     while worker.turn() == 0 {}
     worker.turn();
     assert!(received(&mut client).ends_with("fine"));
+}
+
+#[test]
+fn a_connection_that_the_queue_refused_is_handed_off_when_there_is_room() {
+    let pair = Pair::new();
+    let (mut old, mut new) = (Worker::new(&pair, true), Worker::new(&pair, true));
+    let (mut kept, mut gone) = (old.client(), old.client());
+    for client in [&mut kept, &mut gone] {
+        old.respond(client);
+    }
+    old.engine.set_occupied(true);
+    pair.fill();
+    for client in [&mut kept, &mut gone] {
+        client.write_all(GET).unwrap();
+    }
+    assert_eq!((old.turn(), old.turn()), (0, 0));
+    assert_eq!(old.engine.connections(), 2);
+    assert!(old.engine.prepare() > Some(0), "it does not spin");
+    drop(gone);
+    pair.empty();
+    let began = Instant::now();
+    while old.engine.connections() > 0 {
+        assert_eq!(old.turn(), 0);
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    while new.turn() == 0 {}
+    new.turn();
+    assert!(received(&mut kept).ends_with("fine"));
+    assert_eq!(old.engine.prepare(), None, "nothing is due");
 }

@@ -72,7 +72,7 @@ class TakenSocket(socket.socket):
             room[: len(found)] = found
         return len(found)
 
-    def dup(self) -> socket.socket:
+    def dup(self) -> socket.socket:  # type: ignore[override]
         """A plain socket of the same connection. What the server had received stays with this one."""
         copy = socket.socket(self.family, self.type, self.proto, fileno=socket.dup(self.fileno()))
         copy.settimeout(self.gettimeout())

@@ -54,7 +54,7 @@ impl Transfer {
             requests: connection.requests(),
             due_ms,
         };
-        if !connection.may_move() || !load.pool_is_kept() {
+        if !may_send(connection, load) {
             return Sent::No;
         }
         match queue.send(link.transport.fd(), metadata) {
@@ -70,6 +70,12 @@ impl Transfer {
     pub(crate) fn would_accept(&self, connection: &Connection, load: &Load) -> bool {
         let accepted = self.queue.as_ref().is_some_and(|queue| !queue.is_full);
         accepted && !connection.wants_closed && load.pool_is_kept()
+    }
+
+    /// Whether a connection is still here only because the queue was full.
+    pub(crate) fn lacks_room(&self, connection: &Connection, load: &Load) -> bool {
+        let is_full = self.queue.as_ref().is_some_and(|queue| queue.is_full);
+        is_full && may_send(connection, load)
     }
 
     /// Whether a spare, or a worker that can be forked, could serve a request instead.
@@ -122,4 +128,8 @@ impl Transfer {
             .as_ref()
             .map_or(Received::Nothing, Queue::receive)
     }
+}
+
+fn may_send(connection: &Connection, load: &Load) -> bool {
+    connection.may_move() && load.pool_is_kept()
 }
