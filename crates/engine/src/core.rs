@@ -74,10 +74,10 @@ pub(crate) struct Core {
     /// Connections that wait until the application can be called, in the order in which they
     /// asked.
     waiting: Vec<ConnectionId>,
-    /// A pidfd of the manager, in the epoll set.
-    manager: Option<OwnedFd>,
     /// When to try again to hand those off for which the queue had no room.
     hand_off_again_ms: Option<u64>,
+    /// A pidfd of the manager, in the epoll set.
+    manager: Option<OwnedFd>,
 }
 
 impl Core {
@@ -98,8 +98,8 @@ impl Core {
             soundness: Soundness::Sound,
             broken: None,
             waiting: Vec::new(),
-            manager: None,
             hand_off_again_ms: None,
+            manager: None,
         })
     }
 

@@ -7,6 +7,7 @@ results, so that options can be checked again when some of them change.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -198,8 +199,10 @@ def output_file(value: object) -> str:
 def path_prefix(value: object) -> str:
     """The beginning of URL paths: starts with a slash and does not end with one."""
     if isinstance(value, str) and (not value.strip("/") or value.startswith("/")):
-        return value.rstrip("/")
-    raise ValueError("a path that begins with a slash, such as /shop")
+        # Python has each byte of an argument or a variable that is not UTF-8 as a surrogate.
+        with contextlib.suppress(UnicodeEncodeError):
+            return value.rstrip("/").encode().decode()
+    raise ValueError("a path in UTF-8 that begins with a slash, such as /shop")
 
 
 @reader("FIELDS")

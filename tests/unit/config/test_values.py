@@ -37,6 +37,13 @@ def test_other_relative_paths_become_absolute(tmp_path, monkeypatch):
     assert values.output_file("-") == "-"
 
 
+def test_a_path_prefix_is_text_that_begins_with_a_slash():
+    assert values.path_prefix("/café/") == "/café"
+    for given in ("shop", "/caf\udce9"):  # the second: a byte that is not UTF-8, as Python has it
+        with pytest.raises(ValueError, match="a path in UTF-8 that begins with a slash"):
+            values.path_prefix(given)
+
+
 @pytest.mark.parametrize("given", [("localhost:80", "[::1]:80"), ["localhost:80", "[::1]:80"]])
 def test_several_endpoints_are_an_error_that_shows_all(given):
     with pytest.raises(values.Rejected, match=r"one address to listen on .* a second server") as caught:
