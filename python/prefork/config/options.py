@@ -38,6 +38,7 @@ from prefork.config.values import (
     handlers,
     header_fields,
     hook,
+    host,
     integer,
     optional,
     output_file,
@@ -69,7 +70,7 @@ class ServerOptions(Options):
     address: str | None = code_option(
         Group.LISTENING,
         None,
-        optional(text),
+        optional(host),
         "Host name, IP address or path of a Unix socket to listen on.",
         unset="all IPv6 and IPv4 addresses",
     )

@@ -61,6 +61,7 @@ ONE_ADDRESS = (
     "one address to listen on (a port alone listens on all addresses; for several use a proxy "
     "or a second server)"
 )
+NO_SOCKETS = "an address to listen on; sockets of a parent process are not served yet"
 
 
 class Rejected(ValueError):
@@ -95,6 +96,15 @@ def text(value: object) -> str:
     if isinstance(value, str) and value and "\0" not in value:
         return value
     raise ValueError("a non-empty text")
+
+
+@reader("TEXT")
+def host(value: object) -> str:
+    """A name, an address or a path."""
+    given = text(value)
+    if given.startswith("fd:"):
+        raise Rejected(NO_SOCKETS, given)
+    return given
 
 
 @reader("BOOLEAN")
@@ -260,7 +270,7 @@ def endpoint(value: object) -> Endpoint:
         raise Rejected(ONE_ADDRESS, " and ".join(map(str, value)))
     given = str(value)
     if given.startswith("fd:"):
-        raise Rejected("an address to listen on; sockets of a parent process are not served yet", given)
+        raise Rejected(NO_SOCKETS, given)
     if given.startswith("unix:") and len(given) > len("unix:") and "\0" not in given:
         return Endpoint(os.path.abspath(given.removeprefix("unix:")), None)
     if found := re.fullmatch(r"(?:(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]]+))?:)?([0-9]{1,5})", given):

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 from prefork.config.options import AppOptions, Kind, ServeOptions, check, options_of
 from prefork.config.sources import Given, from_keywords
 from prefork.errors import OptionError
-from prefork.hosting.environment import refuse_sockets
 from prefork.hosting.pid_file import pid_file
 from prefork.hosting.target import Target, load, target_of
 from prefork.kernel.fork_hooks import handles_signals
@@ -47,7 +46,6 @@ def run(application: Any, **options: Unpack[RunKeywords]) -> None:
 def serve(application: object, given: Given) -> None:
     """Serves until a signal or the application itself ends it. Raises PreforkError."""
     open_missing()
-    refuse_sockets()
     options = options_from(ServeOptions, given)
     if options.chdir is not None:
         os.chdir(options.chdir)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prefork.errors import BindError
+from prefork.server.environment import refuse_sockets
 from prefork.server.file_limit import raise_file_limit
 from prefork.server.sockets import ListeningSockets, listen
 
@@ -18,7 +19,7 @@ RETRY_S = 1.0
 
 
 class Listener:
-    """Opens the sockets at once. Raises BindError.
+    """Opens the sockets at once. Raises BindError, and OptionError if a service manager has opened others.
 
     `warn(text)` is called if they cannot be opened again.
     """
@@ -28,6 +29,7 @@ class Listener:
         self._options = options
         self._warn = warn
         self._retry: TimerHandle | None = None
+        refuse_sockets()
         raise_file_limit()
         sockets = listen(options.address, options.port, options.domain, options.backlog)
         self.address = sockets.address
