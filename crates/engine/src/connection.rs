@@ -207,10 +207,10 @@ impl Connection {
         let early = interrupted.is_some();
         let connection = self.link.id;
         // Almost always empty, and then nothing is allocated.
-        let gone: Vec<u32> = self
+        let gone: Vec<(u32, bool)> = self
             .exchanges()
             .filter(|(_, exchange)| exchange.must_report_gone(early))
-            .map(|(stream, _)| stream)
+            .map(|(stream, exchange)| (stream, exchange.phase().owes_response()))
             .collect();
         match &mut self.protocol {
             Protocol::Http1(http1) => {
@@ -231,10 +231,11 @@ impl Connection {
         }
         let is_http = matches!(self.protocol, Protocol::Http1(_));
         let unsent = is_http.then(|| self.link.output.pending());
-        cx.events.extend(gone.into_iter().map(|stream| Event::Gone {
-            exchange: ExchangeId { connection, stream },
-            unsent,
-        }));
+        cx.events
+            .extend(gone.into_iter().map(|(stream, owed)| Event::Gone {
+                exchange: ExchangeId { connection, stream },
+                unsent: unsent.filter(|_| owed && early),
+            }));
         if self.wants_closed || early {
             cx.events.push_back(Event::Closed(Closed {
                 connection,

@@ -70,7 +70,8 @@ pub enum Event {
     /// Only for an exchange that wants [`Event::Gone`].
     Draining { exchange: ExchangeId },
     /// The client left before the response was complete.
-    /// `unsent`: bytes of the response that were not sent; `None` for a WebSocket.
+    /// `unsent`: bytes of the response that were not sent; `None` if none was owed any
+    /// more, if the application closed it, and for a WebSocket.
     Gone {
         exchange: ExchangeId,
         unsent: Option<usize>,
