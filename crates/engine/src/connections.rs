@@ -78,7 +78,7 @@ impl Connections {
         let connection = self.get(id.key);
         connection
             .filter(|connection| connection.link.id == id)
-            .ok_or(LocalError::Closed)
+            .ok_or_else(|| LocalError::Closed)
     }
 
     /// # Errors
@@ -88,7 +88,7 @@ impl Connections {
         let connection = self.get_mut(id.key);
         connection
             .filter(|connection| connection.link.id == id)
-            .ok_or(LocalError::Closed)
+            .ok_or_else(|| LocalError::Closed)
     }
 
     /// Every key that may have a connection. The table may change during the

@@ -225,22 +225,34 @@ impl StartResponse {
 /// one: `None`.
 fn code_and_reason(status: &Bound<'_, PyAny>) -> PyResult<(u16, Option<Box<[u8]>>)> {
     let text = status.cast::<PyString>().ok().map(|text| text.to_str());
-    let (digits, phrase) = match &text {
-        Some(Ok(text)) => text.split_once(' ').unwrap_or((text, "")),
-        _ => ("", ""),
+    let split = match text {
+        Some(Ok(text)) => split_status(text),
+        _ => None,
     };
-    match digits.parse() {
-        Ok(code @ 200..=999)
-            if digits.len() == 3 && !phrase.contains(|c: char| c.is_ascii_control()) =>
-        {
-            let is_known = phrase.is_empty() || phrase == reason_phrase(code);
-            Ok((code, (!is_known).then(|| latin1(phrase).into())))
-        }
-        _ => Err(InvalidResponse::new_err(format!(
+    match split {
+        Some(split) => Ok(split),
+        None => Err(InvalidResponse::new_err(format!(
             "its status is {}: expected a str such as '200 OK'",
             status.repr()?
         ))),
     }
+}
+
+fn split_status(text: &str) -> Option<(u16, Option<Box<[u8]>>)> {
+    let (digits, rest) = text.split_at_checked(3)?;
+    let code = digits
+        .parse()
+        .ok()
+        .filter(|code| matches!(code, 200..=999))?;
+    let phrase = match rest {
+        "" => "",
+        _ => rest.strip_prefix(' ')?,
+    };
+    if phrase.is_empty() || phrase == reason_phrase(code) {
+        return Some((code, None));
+    }
+    let is_text = !phrase.bytes().any(|byte| byte.is_ascii_control());
+    is_text.then(|| (code, Some(latin1(phrase).into())))
 }
 
 fn fields(headers: &Bound<'_, PyAny>) -> PyResult<Headers> {
