@@ -75,20 +75,20 @@ impl Connections {
     /// `Closed` if the connection with this id is closed.
     #[inline]
     pub(crate) fn find(&self, id: ConnectionId) -> Result<&Connection, LocalError> {
-        let connection = self.get(id.key);
-        connection
-            .filter(|connection| connection.link.id == id)
-            .ok_or_else(|| LocalError::Closed)
+        match self.get(id.key) {
+            Some(connection) if connection.link.id == id => Ok(connection),
+            _ => Err(LocalError::Closed),
+        }
     }
 
     /// # Errors
     /// `Closed` if the connection with this id is closed.
     #[inline]
     pub(crate) fn find_mut(&mut self, id: ConnectionId) -> Result<&mut Connection, LocalError> {
-        let connection = self.get_mut(id.key);
-        connection
-            .filter(|connection| connection.link.id == id)
-            .ok_or_else(|| LocalError::Closed)
+        match self.get_mut(id.key) {
+            Some(connection) if connection.link.id == id => Ok(connection),
+            _ => Err(LocalError::Closed),
+        }
     }
 
     /// Every key that may have a connection. The table may change during the

@@ -121,9 +121,9 @@ impl Context {
         exchange: &mut Exchange,
         step: Step,
     ) -> Result<(), LocalError> {
-        let change = exchange
-            .advance(step)
-            .ok_or_else(|| LocalError::OutOfTurn)?;
+        let Some(change) = exchange.advance(step) else {
+            return Err(LocalError::OutOfTurn);
+        };
         let request = (step != Step::Malformed).then(|| exchange.label.parts());
         self.count(change, request);
         Ok(())
