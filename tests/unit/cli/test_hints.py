@@ -10,7 +10,7 @@ from prefork.config.options import EXTERNAL
 from prefork.config.other_servers import ABSENT, EQUIVALENTS, WITHOUT_HINT, hint
 
 GUNICORN = """
---access-logformat --access-logfile --asgi-disconnect-grace-period --asgi-lifespan --asgi-loop
+-v --access-logformat --access-logfile --asgi-disconnect-grace-period --asgi-lifespan --asgi-loop
 --backlog -b --bind --ca-certs --capture-output --casefold-http-method --cert-reqs --certfile
 --chdir --check-config --ciphers -c --config --control-socket --no-control-socket
 --control-socket-mode -D --daemon --dirty-app --dirty-graceful-timeout --dirty-threads
