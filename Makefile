@@ -20,6 +20,9 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Most tests wait for a process most of the time. Each has its own ports and processes, so two run at once.
+WHOLE := --numprocesses 2 --dist worksteal
+
 PORT    ?= 8080
 
 .PHONY: run test unit test-all test-python smoke-python bench build generate lint msrv clean
@@ -30,7 +33,7 @@ run: $(VENV)/$(if $(wildcard $(VENV)/built-release),built-release,built-alone)
 
 test: lint msrv
 	cargo test --workspace --quiet
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WHOLE)
 
 # What needs no process, no browser and no waiting: less than a minute.
 unit: $(VENV)/built-dev
@@ -42,7 +45,7 @@ test-all: $(VENV)/built-dev
 	.ci/each-python test-python
 
 test-python: $(VENV)/built-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WHOLE)
 
 # The unit tests, and a server that serves one request.
 smoke-python: $(VENV)/built-dev

@@ -70,7 +70,8 @@ def begin(path: str) -> str:
             kept.append(subprocess.Popen(["sleep", "600"]))
             return f"{kept[-1].pid}"
         case "/detached":
-            kept.append(subprocess.Popen(["sleep", "600"], start_new_session=True))
+            null = subprocess.DEVNULL  # it holds no pipe of the server open
+            kept.append(subprocess.Popen(["sleep", "600"], start_new_session=True, stdout=null, stderr=null))
             return f"{kept[-1].pid}"
     return f"{os.getpid()}"
 

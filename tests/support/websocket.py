@@ -26,7 +26,8 @@ def frame(opcode: int, payload: bytes = b"", first: int = LAST) -> bytes:
         size = bytes([0x80 | 126]) + length.to_bytes(2, "big")
     else:
         size = bytes([0x80 | 127]) + length.to_bytes(8, "big")
-    masked = bytes(byte ^ KEY[place % 4] for place, byte in enumerate(payload))
+    mask = (KEY * (length // 4 + 1))[:length]
+    masked = (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(length)
     return bytes([first | opcode]) + size + KEY + masked
 
 

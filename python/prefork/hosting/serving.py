@@ -65,15 +65,16 @@ def serve(application: object, given: Given) -> None:
     # Last: if the target has set up logging of its own, that stays.
     install()
     logging.getLogger("prefork").setLevel(options.log_level.upper())
-    for server in target.servers:
-        if options.static:
-            from prefork.hosting.static.mounts import mount  # here: it stays in the memory of every worker
-
-            mount(server, options)
-        server.on_serving.append(print_address)
-        if options.access_log is not None:
-            server.on_request_ended.append(AccessLog(options.access_log))
+    # The pid file first: it is there when the address is printed.
     with pid_file(options.pid_file, target.servers[0]):
+        for server in target.servers:
+            if options.static:
+                from prefork.hosting.static.mounts import mount  # here: it stays in every worker's memory
+
+                mount(server, options)
+            server.on_serving.append(print_address)
+            if options.access_log is not None:
+                server.on_request_ended.append(AccessLog(options.access_log))
         target.kernel.run()
 
 

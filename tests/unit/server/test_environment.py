@@ -9,7 +9,7 @@ from prefork.errors import OptionError
 from prefork.server.environment import refuse_sockets
 
 
-@pytest.mark.parametrize("pid", ["", str(os.getpid())])
+@pytest.mark.parametrize("pid", ["", str(os.getpid())], ids=["any process", "this process"])
 def test_sockets_of_a_service_manager_are_refused(monkeypatch, pid):
     monkeypatch.setenv("LISTEN_FDS", "1")
     monkeypatch.setenv("LISTEN_PID", pid)
