@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 from prefork import Kernel, PreForkServer, Request
@@ -49,6 +51,8 @@ def begin(path: str) -> str:
         case "/stuck":
             threading.Thread(target=time.sleep, args=(600,)).start()
             atexit.register(note, "atexit")
+        case "/stuck-job" | "/stuck-task" | "/stuck-generator":
+            atexit.register(note, "atexit")
         case "/atexit":
             atexit.register(note, "atexit")
             kept.append(tempfile.TemporaryDirectory())
@@ -82,6 +86,19 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [content]
 
 
+async def refuse_to_end() -> None:
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(600)
+
+
+async def suspended() -> AsyncIterator[int]:
+    try:
+        yield 1
+    finally:
+        await asyncio.sleep(600)
+
+
 async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         await receive()
@@ -93,6 +110,13 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if scope["path"] == "/to-thread":
         job = asyncio.get_running_loop().run_in_executor(None, note_later, "job of the loop")
         kept.append(job)
+    if scope["path"] == "/stuck-job":
+        kept.append(asyncio.get_running_loop().run_in_executor(None, time.sleep, 600))
+    if scope["path"] == "/stuck-task":
+        kept.append(asyncio.create_task(refuse_to_end()))
+    if scope["path"] == "/stuck-generator":
+        kept.append(suspended())
+        await anext(kept[-1])
     content = begin(scope["path"]).encode()
     length = [(b"content-length", f"{len(content)}".encode())]
     await send({"type": "http.response.start", "status": 200, "headers": length})

@@ -101,14 +101,36 @@ def test_a_program_with_a_session_of_its_own_outlives_it(tmp_path: Path) -> None
     os.kill(child, signal.SIGKILL)
 
 
-def test_what_is_stuck_is_left_when_the_time_is_over(tmp_path: Path) -> None:
-    with serving(tmp_path, "wsgi", "--graceful-timeout", "0.5") as server:
-        server.get("/stuck")
+THREADS_LEFT = "threads of the application did not end within graceful_timeout"
+TASKS_LEFT = "1 tasks of the application did not end in time"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "told"),
+    [("wsgi", "/stuck", THREADS_LEFT)]
+    + [
+        (kind, path, told)
+        for kind in ("asgi", "uvloop")
+        for path, told in (
+            ("/stuck", THREADS_LEFT),
+            ("/stuck-job", THREADS_LEFT),
+            ("/stuck-task", TASKS_LEFT),
+            ("/stuck-generator", ""),
+        )
+    ],
+)
+def test_what_is_stuck_is_left_when_the_time_is_over(
+    tmp_path: Path, kind: str, path: str, told: str
+) -> None:
+    with serving(tmp_path, kind, "--graceful-timeout", "0.5") as server:
+        server.get(path)
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 6
-        assert "threads of the application did not end within graceful_timeout" in server.log
+        assert told in server.log
         assert "killing worker" not in server.log
+        assert "Traceback" not in server.log
+        assert "ERROR" not in server.log
         assert "atexit" in done(tmp_path), "the rest of the end comes all the same"
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -25,10 +26,17 @@ from prefork._engine import Engine
 from prefork.kernel.selector import EngineSelector
 
 
+logger = logging.getLogger("prefork.kernel")
+
+_left: list[asyncio.Task[Any]] = []
+"""Tasks that did not end in time. Never freed: that would run them once more, and may wait for a thread."""
+
+
 class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     """An asyncio loop that serves what its `engine` listens to."""
 
     engine: Engine
+    _ends_by_s: float | None = None  # on its own clock
 
     @abstractmethod
     def is_watching(self) -> bool:
@@ -53,12 +61,28 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 
     def finish_tasks(self, *, cancel: bool) -> None:
         """Runs until every task is done. `cancel` cancels them first."""
-        tasks = asyncio.all_tasks(self)
+        tasks = asyncio.all_tasks(self).difference(_left)
         if cancel:
             for task in tasks:
                 task.cancel()
-        if tasks:
-            self.run_until_complete(asyncio.wait(tasks))
+        if tasks and (pending := self._wait(tasks)):
+            logger.warning("%d tasks of the application did not end in time: not waiting for them", pending)
+
+    def finish_executor(self) -> None:
+        """Ends the asynchronous generators that are suspended, then the threads of the default executor."""
+        for step in (self.shutdown_asyncgens(), self.shutdown_default_executor()):
+            self._wait({self.create_task(step)})
+
+    def limit_end(self, within_s: float) -> None:
+        """What the two methods above wait for has so long from now on. What does not end by then is left."""
+        self._ends_by_s = self.time() + within_s
+
+    def _wait(self, tasks: set[asyncio.Task[Any]]) -> int:
+        """Returns how many of them are left."""
+        left_s = None if self._ends_by_s is None else max(self._ends_by_s - self.time(), 0)
+        _, pending = self.run_until_complete(asyncio.wait(tasks, timeout=left_s))
+        _left.extend(pending)
+        return len(pending)
 
 
 class EngineLoop(Loop, asyncio.SelectorEventLoop):

@@ -308,8 +308,7 @@ class Run(ABC):
                 except Exception:
                     logger.exception("stop hook %r failed", function)
             self._end(loop)
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.finish_executor()
         finally:
             fork_hooks.release(self)
             self._leave()

@@ -25,6 +25,9 @@ logger = logging.getLogger("prefork.worker")
 LEAST_S = 0.25
 """The time that each step has, even if nothing is left."""
 
+LOOP_S = 0.5
+"""The loop limits its own steps. Only code that blocks it for so much longer is interrupted."""
+
 POLL_S = 0.005
 
 _inherited: list[object] = []
@@ -55,9 +58,9 @@ class Ending:
         self._ends_at: float | None = None
 
     def begin(self, left_s: float) -> None:
-        """It has so many seconds from now on. A step that is stuck then ends with TimeoutError."""
+        """It has so many seconds from now on. A function that is stuck then is interrupted by TimeoutError."""
         self._ends_at = time.monotonic() + left_s
-        self._limit_step()
+        self._limit_step(LOOP_S)
 
     def finish(self) -> None:
         """The loop is closed: ends the rest."""
@@ -83,9 +86,9 @@ class Ending:
         except BaseException:
             logger.exception("the end of the application's %s failed", what)
 
-    def _limit_step(self) -> None:
+    def _limit_step(self, more_s: float = 0.0) -> None:
         signal.signal(signal.SIGALRM, _interrupt)
-        signal.setitimer(signal.ITIMER_REAL, self._left_s)
+        signal.setitimer(signal.ITIMER_REAL, self._left_s + more_s)
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:

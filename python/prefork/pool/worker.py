@@ -140,7 +140,9 @@ class Worker(Role, PoolMember):
 
     def _served(self) -> None:
         """Nothing is left to serve: the rest of the end has what is left of the time."""
-        self._ending.begin(self._serving.left_s)
+        left_s = self._serving.left_s
+        self._ending.begin(left_s)
+        self._context.kernel.loop.limit_end(left_s)
         self._context.kernel.stop()
 
     def _exit(self) -> None:
