@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -53,6 +54,8 @@ def begin(path: str) -> str:
             atexit.register(note, "atexit")
         case "/stuck-job" | "/stuck-task" | "/stuck-generator":
             atexit.register(note, "atexit")
+        case "/loop":
+            asyncio.run(handle_a_signal())
         case "/atexit":
             atexit.register(note, "atexit")
             kept.append(tempfile.TemporaryDirectory())
@@ -90,6 +93,10 @@ async def refuse_to_end() -> None:
     while True:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(600)
+
+
+async def handle_a_signal() -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, note, "signal")
 
 
 async def suspended() -> AsyncIterator[int]:

@@ -134,6 +134,13 @@ def test_what_is_stuck_is_left_when_the_time_is_over(
         assert "atexit" in done(tmp_path), "the rest of the end comes all the same"
 
 
+def test_a_worker_hears_that_it_is_to_end_although_a_call_ran_a_loop_with_signals(tmp_path: Path) -> None:
+    with serving(tmp_path, "wsgi") as server:
+        server.get("/loop")
+        assert server.stop() == 0
+        assert "killing worker" not in server.log
+
+
 def test_hooks_are_called_where_they_belong(tmp_path: Path) -> None:
     with serving(tmp_path, "asgi", *HOOKS) as server:
         first = server.workers()[0]

@@ -10,6 +10,7 @@ forked it, and `abandon` if the application did.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # CPython's; `signal` looks up enum members, see signals.py
 import asyncio
 import contextlib
 import logging
@@ -101,6 +102,24 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         """What the engine calls sees no running loop: it is synchronous code, which expects none."""
         self._turns.poll_without_running_loop(self)
         self.engine.deliver(None)  # events expect a running loop
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        super().add_signal_handler(sig, callback, *args)
+        _signal.signal(sig, self._hear)
+        signal.siginterrupt(sig, False)
+
+    def _hear(self, signum: int, _frame: object) -> None:
+        """Handles a signal that is written to another descriptor than this loop's, or to none.
+
+        asyncio hears of signals through one descriptor of the process. A loop that synchronous code runs in
+        this thread may take it, and has none in its place at its end.
+        """
+        own = self._csock.fileno()  # type: ignore[attr-defined]
+        former = signal.set_wakeup_fd(own)
+        if former != own:
+            self.call_soon_threadsafe(self._handle_signal, signum)  # type: ignore[attr-defined]
+        if former not in (own, -1):  # the other loop still runs
+            signal.set_wakeup_fd(former)
 
     async def _make_subprocess_transport(self, *args: Any, **keywords: Any) -> Any:
         provide_child_watcher()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import selectors
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -134,4 +135,35 @@ def test_a_subprocess_starts_whatever_policy_the_application_sets() -> None:
         assert asyncio.get_event_loop_policy() is policy
     finally:
         asyncio.set_event_loop_policy(former)
+        loop.close()
+
+
+@pytest.mark.parametrize("other_is", ["closed", "running"])
+def test_a_signal_is_heard_although_another_loop_took_the_descriptor_for_it(other_is: str) -> None:
+    heard: list[str] = []
+    loop = EngineLoop()
+    loop.add_signal_handler(signal.SIGUSR1, heard.append, "ours")
+
+    async def run() -> None:  # as synchronous code that the engine calls may do
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, heard.append, "other's")
+        if other_is == "running":
+            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR2)
+            await asyncio.sleep(0.01)
+            assert heard == ["other's"]
+
+    async def wait() -> None:
+        if other_is == "closed":
+            signal.raise_signal(signal.SIGUSR1)
+        while "ours" not in heard:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+
+    try:
+        asyncio.run(run())
+        loop.run_until_complete(asyncio.wait_for(wait(), 20))
+        signal.raise_signal(signal.SIGUSR1)
+        loop.run_until_complete(asyncio.sleep(0.01))
+        assert heard.count("ours") == 2
+    finally:
         loop.close()
