@@ -119,9 +119,7 @@ TASKS_LEFT = "1 tasks of the application did not end in time"
         )
     ],
 )
-def test_what_is_stuck_is_left_when_the_time_is_over(
-    tmp_path: Path, kind: str, path: str, told: str
-) -> None:
+def test_what_is_stuck_is_left_when_the_time_is_over(tmp_path: Path, kind: str, path: str, told: str) -> None:
     with serving(tmp_path, kind, "--graceful-timeout", "0.5") as server:
         server.get(path)
         began = time.monotonic()

@@ -26,7 +26,6 @@ from typing import Any
 from prefork._engine import Engine
 from prefork.kernel.selector import EngineSelector
 
-
 logger = logging.getLogger("prefork.kernel")
 
 _left: list[asyncio.Task[Any]] = []

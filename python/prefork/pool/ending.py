@@ -58,7 +58,7 @@ class Ending:
         self._ends_at: float | None = None
 
     def begin(self, left_s: float) -> None:
-        """It has so many seconds from now on. A function that is stuck then is interrupted by TimeoutError."""
+        """It has so many seconds from now on. A function that is stuck then ends with TimeoutError."""
         self._ends_at = time.monotonic() + left_s
         self._limit_step(LOOP_S)
 
