@@ -21,15 +21,12 @@ import warnings
 from abc import ABCMeta, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from prefork._engine import Engine
 from prefork.kernel.selector import EngineSelector
 
 logger = logging.getLogger("prefork.kernel")
-
-_left: list[asyncio.Task[Any]] = []
-"""Tasks that did not end in time. Never freed: that would run them once more, and may wait for a thread."""
 
 
 class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
@@ -37,6 +34,8 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 
     engine: Engine
     _ends_by_s: float | None = None  # on its own clock
+    _left: ClassVar[list[asyncio.Task[Any]]] = []
+    """Tasks that did not end in time. Never freed: that would run them again, and may wait for a thread."""
 
     @abstractmethod
     def is_watching(self) -> bool:
@@ -61,7 +60,7 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 
     def finish_tasks(self, *, cancel: bool) -> None:
         """Runs until every task is done. `cancel` cancels them first."""
-        tasks = asyncio.all_tasks(self).difference(_left)
+        tasks = asyncio.all_tasks(self).difference(self._left)
         if cancel:
             for task in tasks:
                 task.cancel()
@@ -81,7 +80,7 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
         """Returns how many of them are left."""
         left_s = None if self._ends_by_s is None else max(self._ends_by_s - self.time(), 0)
         _, pending = self.run_until_complete(asyncio.wait(tasks, timeout=left_s))
-        _left.extend(pending)
+        self._left.extend(pending)
         return len(pending)
 
 
@@ -102,7 +101,9 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         self._turns.poll_without_running_loop(self)
         self.engine.deliver(None)  # events expect a running loop
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(  # type: ignore[override]  # the arguments are those of the callback
+        self, sig: int, callback: Callable[..., object], *args: Any
+    ) -> None:
         super().add_signal_handler(sig, callback, *args)
         _signal.signal(sig, self._hear)
         signal.siginterrupt(sig, False)
@@ -158,12 +159,12 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         self._parents = [*ready, *self._scheduled]  # type: ignore[attr-defined]  # kept: to free one may run it
         self._scheduled.clear()  # type: ignore[attr-defined]
         # asyncio may be in the middle of them, and has counted them.
-        nothing = asyncio.Handle(_do_nothing, (), self)
+        nothing = asyncio.Handle(do_nothing, (), self)
         for place in range(len(ready)):
             ready[place] = nothing
 
 
-def _do_nothing() -> None: ...
+def do_nothing(*_: object) -> None: ...
 
 
 def provide_child_watcher() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import uvloop
 
 from prefork._engine import Engine
-from prefork.kernel.loop import Loop
+from prefork.kernel.loop import Loop, do_nothing
 
 
 class UVLoop(Loop, uvloop.Loop):  # type: ignore[misc]  # uvloop has no types for asyncio's newest methods
@@ -38,6 +38,8 @@ class UVLoop(Loop, uvloop.Loop):  # type: ignore[misc]  # uvloop has no types fo
             self.remove_reader(self.engine.fileno())
         super().close()
         self.engine.close()
+        if self._left:  # the thread in which uvloop waits for the executor may still report its end
+            self.call_soon_threadsafe = do_nothing  # type: ignore[method-assign,assignment]
 
     def is_closed(self) -> bool:
         return self._discarded or bool(super().is_closed())
