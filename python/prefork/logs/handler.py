@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from typing import TextIO
+from collections.abc import Iterator
+from typing import Any, TextIO
+from weakref import WeakSet
 
 from prefork.logs.escaping import escape_lines, show
 from prefork.logs.output import output_of
@@ -48,6 +50,7 @@ class LogHandler(logging.Handler):
         super().__init__()
         self.setFormatter(LineFormatter())
         self._output = output_of(stream, "the log")
+        _watch_consoles()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to write the record. A handler of the application may have done so already."""
@@ -74,19 +77,59 @@ def install() -> None:
         logging.root.addHandler(standard_error())
 
 
+# What other handlers show
+
+_passed: WeakSet[logging.LogRecord] = WeakSet()
+"""Records that have passed the filters of a console of the application. A filter may count or change what it
+is called with, so it is not called a second time to learn what it says."""
+
+
 def _is_seen(record: logging.LogRecord) -> bool:
     """Whether a handler below the root writes the record to standard output or standard error.
 
     Django's does while DEBUG is on, and so does Flask's. Handlers that send mail or write files do not count.
     """
-    logger = logging.root.manager.loggerDict.get(record.name)
+    consoles = (one for one in _consoles(record.name) if record.levelno >= one.level)
+    return any(not _is_filtering(one) or record in _passed for one in consoles)
+
+
+def _consoles(name: str) -> Iterator[logging.Handler]:
+    """The handlers below the root that show the records of a logger."""
+    logger = logging.root.manager.loggerDict.get(name)
     while isinstance(logger, logging.Logger) and logger is not logging.root:
         for handler in logger.handlers:
-            is_standard = descriptor_of(handler) in STANDARD
-            if record.levelno >= handler.level and is_standard and handler.filter(record):
-                return True
+            if descriptor_of(handler) in STANDARD:
+                yield handler
         logger = logger.parent
-    return False
+
+
+def _is_filtering(handler: logging.Handler) -> bool:
+    return bool(handler.filters) or type(handler).filter is not logging.Handler.filter
+
+
+def _note_passed(record: logging.LogRecord) -> bool:
+    """The last filter of each console that filters."""
+    _passed.add(record)
+    return True
+
+
+class _Factory:
+    """Makes the records of all loggers, and sees to it that consoles note those that they show."""
+
+    def __init__(self) -> None:
+        self._make = logging.getLogRecordFactory()
+
+    def __call__(self, name: str, *args: Any, **more: Any) -> logging.LogRecord:
+        for handler in _consoles(name):
+            if _is_filtering(handler) and handler.filters[-1:] != [_note_passed]:
+                handler.removeFilter(_note_passed)
+                handler.addFilter(_note_passed)
+        return self._make(name, *args, **more)
+
+
+def _watch_consoles() -> None:
+    if not isinstance(logging.getLogRecordFactory(), _Factory):
+        logging.setLogRecordFactory(_Factory())
 
 
 def descriptor_of(handler: logging.Handler) -> int:

@@ -254,3 +254,55 @@ def test_what_no_handler_has_shown_is_written(stream, theirs, made):
 def test_a_record_of_no_logger_is_written(stream):
     logging.root.handle(logging.LogRecord("nowhere", logging.ERROR, "", 0, "made by hand", None, None))
     assert "made by hand" in stream.getvalue()
+
+
+class Counting(logging.Filter):
+    """Lets every `nth` record pass, and renames what passes."""
+
+    def __init__(self, nth: int) -> None:
+        super().__init__()
+        self.nth = nth
+        self.calls = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.calls += 1
+        record.msg = f"{record.msg}!"
+        return self.calls % self.nth == 0
+
+
+@pytest.mark.parametrize(
+    ("nth", "ours"), [(1, []), (2, ["first!", "third!"]), (4, ["first!", "second!", "third!"])]
+)
+def test_a_filter_is_called_once_for_each_record(stream, theirs, nth, ours):
+    console = logging.StreamHandler(Console())
+    counting = Counting(nth)
+    console.addFilter(counting)
+    theirs.addHandler(console)
+    for text in ("first", "second", "third"):
+        theirs.error(text)
+        console.removeFilter(counting)  # and it is the last one again
+        console.addFilter(counting)
+    assert counting.calls == 3
+    assert [line.split()[-1] for line in stream.getvalue().splitlines()] == ours
+
+
+def test_a_filter_that_is_a_method_is_called_once(stream, theirs):
+    class Own(logging.StreamHandler[Console]):
+        calls = 0
+
+        def filter(self, record: logging.LogRecord) -> bool:
+            Own.calls += 1
+            return bool(super().filter(record)) and record.getMessage() != "hidden"
+
+    theirs.addHandler(Own(Console()))
+    theirs.error("shown")
+    assert (Own.calls, stream.getvalue()) == (1, "")
+
+
+def test_a_handler_above_the_console_does_not_decide(stream, theirs):
+    console = logging.StreamHandler(Console())
+    console.addFilter(lambda _: False)
+    theirs.addHandler(console)
+    logging.getLogger("shop").addHandler(file_handler())
+    theirs.error("once")
+    assert stream.getvalue().count("once") == 1
