@@ -42,7 +42,7 @@ Values may be text in all four places:
 | bytes | a number, with `k`, `m` or `g` for powers of 1024 |
 | seconds | a number, with or without a fraction |
 | file, directory | a path relative to the directory in which the command was started, even with `--chdir` |
-| prefix=directory | `/static=public`; commas separate several |
+| prefix=directory, prefix=file, pattern=time | `/static=public`. In a variable or a TOML text, a comma in front of `/` or `*` begins another one: `/a/*=public, max-age=60, *.js=30d` is two |
 | hook | only in code: a function, or a session and an event as `("LOG", "got_request")` or `{"session": "LOG", "event": "got_request"}` |
 """  # noqa: E501  (a row of a table is one line)
 

@@ -1,7 +1,8 @@
 """The types of the options of static files, and how each is read.
 
 Each is a list of pairs. A text has them as `first=second` with commas between them, a table or a dict as keys
-and values. As in `values.py`, a reader also accepts its own results.
+and values. The first of each begins with `/` or `*`, so a comma before anything else belongs to the second:
+`/a=public, max-age=60, /b=1h` is two pairs. As in `values.py`, a reader also accepts its own results.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def pairs(metavar: str, expected: str, read: Callable[[str, str], tuple[str, str
 
     def read_all(value: object) -> Pairs:
         if isinstance(value, str):
-            value = value.split(",")
+            value = _split(value)
         elif isinstance(value, Mapping):
             value = tuple(value.items())
         if not isinstance(value, Iterable):
@@ -47,6 +48,11 @@ def pairs(metavar: str, expected: str, read: Callable[[str, str], tuple[str, str
         return tuple(map(read_one, value))
 
     return Reader(read_all, metavar)
+
+
+def _split(text: str) -> list[str]:
+    # If the text begins otherwise, it is invalid, and the error shows only its beginning.
+    return re.split(r",(?=\s*[/*])" if text.lstrip().startswith(("/", "*")) else ",", text)
 
 
 def _mount(prefix: str, root: str) -> tuple[str, str]:

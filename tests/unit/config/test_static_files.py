@@ -88,6 +88,22 @@ def test_an_invalid_lifetime_is_an_error(given):
         lifetimes(given)
 
 
+def test_a_comma_begins_a_pair_if_a_pattern_follows():
+    text = "/a=public, max-age=60,*.js=immutable , /b,c=1h,/d=no-cache,no-transform"
+    assert lifetimes(text) == (
+        ("/a", "public, max-age=60"),
+        ("*.js", IMMUTABLE),
+        ("/b,c", "max-age=3600"),
+        ("/d", "no-cache,no-transform"),
+    )
+
+
+def test_names_of_files_and_directories_may_have_commas(tmp_path):
+    (tmp_path / "a, b").mkdir()
+    assert mounts(f"/c={tmp_path}/a, b, /d=-") == (("/c", f"{tmp_path}/a, b"), ("/d", "-"))
+    assert fallbacks("/a=b,c.html,/d=e.html") == (("/a", "b,c.html"), ("/d", "e.html"))
+
+
 def test_a_lifetime_needs_a_directory(tmp_path):
     assert check(ServeOptions, {"static": [("/a", str(tmp_path))], "static_cache": "*=1d"}).static_cache
     with pytest.raises(OptionError, match="static_cache: there is no static directory"):
