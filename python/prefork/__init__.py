@@ -20,6 +20,7 @@ from prefork.errors import (
     TargetError,
     UnknownEvent,
     UnknownSession,
+    WrongArguments,
 )
 from prefork.forms import Upload
 from prefork.hosting.serving import run
@@ -55,6 +56,7 @@ __all__ = [
     "UnknownEvent",
     "UnknownSession",
     "Upload",
+    "WrongArguments",
     "event",
     "run",
 ]

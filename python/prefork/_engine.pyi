@@ -506,7 +506,8 @@ class Response:
         had left. Of a response that was broken off, those that had left the process."""
     @property
     def sent(self) -> bool:
-        """Whether it was sent whole: False before `done()`, and if the client had left by then."""
+        """Whether it was sent whole: False before `done()`, if the client had left by then, and if the body
+        was shorter than its Content-Length."""
     def stream(self, session: Any, event: str, dont_flush: bool = False) -> None:
         """Makes it a stream: `event` of `session`, which is an alias, a session or its id, writes the next
         part of the body. The event is posted again whenever what was written has left the process; with

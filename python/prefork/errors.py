@@ -64,6 +64,10 @@ class UnknownEvent(PreforkError, LookupError):
     """The session has no event of that name."""
 
 
+class WrongArguments(PreforkError, TypeError):
+    """An event of a server was given arguments that it does not take."""
+
+
 class AlreadyAnswered(PreforkError, RuntimeError):
     """The response has been sent already. A request has one response."""
 

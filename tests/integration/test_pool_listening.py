@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import subprocess
 import sys
@@ -76,6 +77,22 @@ def test_stoplisten_in_a_worker_pauses_its_accepting_and_startlisten_resumes(
         ask(to_first, start)
         ask(to_second, stop)
         assert {int(server.get("/pid")) for _ in range(20)} == {first}
+
+
+START = ("kernel.call('HTTPD','STARTLISTEN')", "server.start_listen()")
+STOP = ("kernel.call('HTTPD','STOPLISTEN')", "server.stop_listen()")
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["by event", "by method"])
+def test_what_changes_nothing_gives_false_by_event_and_by_method(pool: MakePool, first: int) -> None:
+    server = pool("--workers", "1")
+    (worker,) = server.wait_workers(1)
+    calls = [call for how in (START, STOP, START) for call in (how[first], *how)]
+    code = f"[{','.join(calls)}]"
+    expected = [False, False, False, True, False, False, True, False, False]
+    with connection_to(server, worker) as sock:
+        assert json.loads(ask(sock, code))["value"] == expected
+    assert server.manager(code) == expected
 
 
 def test_a_worker_that_was_stopped_stays_so_through_busy_times(pool: MakePool) -> None:

@@ -28,14 +28,24 @@ impl<'py> CallContext<'py> {
     pub(crate) fn enter(py: Python<'py>) -> PyResult<Self> {
         let context = match SPARE.take() {
             Some(spare) => spare.into_bound(py),
-            // SAFETY: it returns a new reference, or null with an exception.
-            None => unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? },
+            None => Self::copy(py)?,
         };
+        Self::enter_in(context)
+    }
+
+    /// Goes on in a context that was copied.
+    pub(crate) fn enter_in(context: Bound<'py, PyAny>) -> PyResult<Self> {
         // SAFETY: this is a context.
         match unsafe { ffi::PyContext_Enter(context.as_ptr()) } {
             0 => Ok(CallContext(Some(context))),
-            _ => Err(PyErr::fetch(py)),
+            _ => Err(PyErr::fetch(context.py())),
         }
+    }
+
+    /// A copy of the current context, for a call that goes on in it later. Raises MemoryError.
+    pub(crate) fn copy(py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: it returns a new reference, or null with an exception.
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) }
     }
 
     /// Leaves the context of a call that is over, and keeps it for the next one if nothing was set

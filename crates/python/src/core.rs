@@ -20,6 +20,8 @@ pub(crate) struct Unanswered {
     pub(crate) code: u16,
     /// Bytes of its body that were sent; `None` if not even its head was.
     pub(crate) sent_bytes: Option<u64>,
+    /// The engine has sent another one instead.
+    pub(crate) sent: bool,
     /// Its handler has not ended it.
     pub(crate) owed: bool,
 }

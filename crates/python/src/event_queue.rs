@@ -329,9 +329,18 @@ impl EventQueue {
                 .map(Bound::unbind);
         };
         let function = function.bind(py);
-        let result = match args.only() {
-            Some(one) => function.call1((one,))?,
-            None => function.call1(args.tuple()?)?,
+        let called = match args.only() {
+            Some(one) => function.call1((one,)),
+            None => function.call1(args.tuple()?),
+        };
+        let result = match called {
+            Ok(result) => result,
+            Err(error) => {
+                let error = error.into_value(py);
+                let parts = (&receiver.session, event, args.tuple()?, error);
+                let error = slf.call_method1("_explained", parts)?;
+                return Err(PyErr::from_value(error));
+            }
         };
         if is_plain(&result) {
             return Ok(result.unbind());

@@ -61,11 +61,18 @@ impl Observer {
     }
 }
 
+/// A request that is handled further when its body is complete.
+pub(crate) struct Collecting {
+    pub(crate) response: Py<PyAny>,
+    /// The context in which its head was handled (PEP 567).
+    pub(crate) context: Option<Py<PyAny>>,
+}
+
 /// What is pending for one exchange.
 #[derive(Default)]
 pub(crate) struct Pending {
-    /// The response to a request whose body is being collected.
-    pub(crate) collecting: Option<Py<PyAny>>,
+    /// A request whose body is being collected.
+    pub(crate) collecting: Option<Collecting>,
     /// The ASGI exchange in which an application waits, or which is an open WebSocket.
     pub(crate) observer: Option<Observer>,
     /// Called with True when all output is sent, with False if the connection closes

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from prefork._engine import EventQueue
+from prefork.errors import OptionError, UnknownEvent, UnknownSession, WrongArguments
 from prefork.kernel.events import Handler, Recipient
 from prefork.kernel.loop import Loop
 from prefork.kernel.registry import R, Registry
@@ -32,6 +33,8 @@ logger = logging.getLogger("prefork.kernel")
 T = TypeVar("T")
 Target: TypeAlias = str | int | Recipient
 """An alias, the id of a session, or the session itself."""
+OF_MISUSE = (TypeError, AttributeError, OptionError, UnknownSession, UnknownEvent)
+"""What an event raises that is given arguments that it does not take."""
 ErrorHook: TypeAlias = Callable[[Any, str, tuple[Any, ...], BaseException], object]
 
 _shorten = reprlib.Repr()
@@ -77,7 +80,17 @@ class Delivery(EventQueue, Run, Generic[R]):
     def _call(self, target: Target, event: str, args: tuple[Any, ...]) -> Any:
         """`call` of such a session."""
         session, function = self._registry.resolve(target, event)
-        return self._called(session, event, args, function(*args))
+        try:
+            result = function(*args)
+        except Exception as error:
+            raise self._explained(session, event, args, error)  # noqa: B904  (it is that error, or explains it)
+        return self._called(session, event, args, result)
+
+    def _explained(
+        self, session: R, event: str, args: tuple[Any, ...], error: BaseException
+    ) -> BaseException:
+        """What `call` raises for what an event raised."""
+        return (session._misuse(event, args) if isinstance(error, OF_MISUSE) else None) or error
 
     def _resolve(self, target: Target, event: str) -> tuple[R, Handler]:
         """`resolve` of such a session."""
@@ -146,13 +159,19 @@ class Delivery(EventQueue, Run, Generic[R]):
     def report(self, session: R | str, event: str, args: tuple[Any, ...], error: BaseException) -> None:
         """Gives the exception of an event to the functions of `on_error`; if none handles it, logs it."""
         self.end_if_abandoned(error)
+        if not isinstance(session, str):
+            error = self._explained(session, event, args, error)
         handled = False
         for function in self._on_error:
             try:
                 handled |= bool(function(session, event, args, error))
             except Exception:
                 logger.exception("error hook %r failed", function)
-        if not handled:
+        if handled:
+            return
+        if isinstance(error, WrongArguments):  # the message is enough: no traceback
+            logger.error("%s", error)
+        else:
             shown = ", ".join(show(argument, _shorten.repr) for argument in args)
             logger.error("session %s: event %s(%s) failed", session, event, shown, exc_info=error)
 

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeVar, overload
 
-from prefork.errors import UnknownEvent
+from prefork.errors import PreforkError, UnknownEvent
 
 Handler = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
@@ -84,6 +84,10 @@ class Recipient:
 
     def __str__(self) -> str:
         return self.alias or type(self).__name__
+
+    def _misuse(self, event: str, args: tuple[Any, ...]) -> PreforkError | None:  # noqa: ARG002
+        """What is wrong with the arguments of an event that failed; None if they fit, or it is not known."""
+        return None
 
     def on(self, event: str, function: Handler) -> None:
         """Makes `function` the handler of an event."""

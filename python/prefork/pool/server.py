@@ -10,7 +10,7 @@ import logging
 import signal
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from prefork.config.options import PreForkOptions, changed
 from prefork.errors import OptionError, UnknownEvent, UnknownSession
@@ -20,6 +20,7 @@ from prefork.pool.role import PoolMember
 from prefork.pool.spawner import ForkSpawner, Spawner
 from prefork.pool.worker import Worker
 from prefork.pool.worker_hooks import WorkerHooks
+from prefork.server.arguments import check_arguments
 from prefork.server.server import HTTPServer
 
 if TYPE_CHECKING:
@@ -180,7 +181,8 @@ class PreForkServer(HTTPServer):
         return self.is_child()
 
     @event("GETFORKHANDLERS")
-    def _on_get_fork_handlers(self, session: Target, name: str) -> bool:
+    def _on_get_fork_handlers(self, *args: Any) -> bool:
+        session, name = check_arguments(self, "GETFORKHANDLERS", args)
         return self.kernel.post(session, name, self.get_fork_handlers())
 
     @event("SETFORKHANDLERS")

@@ -156,11 +156,11 @@ class Worker(Role, PoolMember):
         """Nothing: the manager binds the sockets, and a worker serves from its boot on."""
 
     def start_listen(self) -> bool:
-        """Goes on accepting after `stop_listen`."""
+        """Goes on accepting after `stop_listen`. False: it accepts already, or ends."""
         return self._serving.resume()
 
     def stop_listen(self) -> bool:
-        """Pauses accepting."""
+        """Pauses accepting. False: it is paused already, or ends."""
         return self._serving.pause()
 
     def shutdown(self, *, graceful: bool) -> None:

@@ -122,6 +122,7 @@ class Handlers(Service):
             if not is_cancelled or response.owed:
                 self._failed(route, request, response, error)
             if is_cancelled:
+                self._end_report(response)
                 raise
 
     def _failed(
@@ -129,7 +130,8 @@ class Handlers(Service):
     ) -> None:
         """A handler raised: the client gets a 500, the log the traceback."""
         if isinstance(error, ConnectionGone):
-            return  # the error hook was called when the connection closed
+            self._end_report(response)  # the error hook was called when the connection closed
+            return
         self.abort(response)
         if isinstance(error, InvalidResponse | UnknownSession | UnknownEvent | AlreadyAnswered):
             logger.error("handler %s: %s", route, error)  # the message is enough: no traceback
@@ -139,3 +141,8 @@ class Handlers(Service):
             kernel.report(session, route.event, (request, response, route.dir), error)
         remote_ip = None if request is None else request.remote_ip
         self.context.hooks.error(f"handler {route} failed: {show(error, repr)}", remote_ip)
+
+    def _end_report(self, response: Response) -> None:
+        """The handler was broken off: the log is told now, not when the garbage of the traceback is freed."""
+        if not response.owed:
+            response.report()

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from prefork._engine import Response
 from prefork.config.options import ServerOptions, changed, check
+from prefork.errors import PreforkError
 from prefork.kernel.events import event
 from prefork.kernel.kernel import Session
 from prefork.logs.handler import install
+from prefork.server.arguments import check_arguments, wrong_arguments
 from prefork.server.close_handlers import CloseHandlers
 from prefork.server.context import Context
 from prefork.server.handlers import Handlers
@@ -90,6 +92,10 @@ class HTTPServer(Session):
         sockets = self.listening
         return sockets.url if sockets else "nowhere"
 
+    def _misuse(self, event: str, args: tuple[Any, ...]) -> PreforkError | None:
+        """What is wrong with the arguments of one of its events; None if they fit."""
+        return wrong_arguments(self, event, args)
+
     # --- handlers ----------------------------------------------------------------------------------------
 
     def handle(self, pattern: str, *, raw: bool = False) -> Callable[[F], F]:
@@ -130,7 +136,8 @@ class HTTPServer(Session):
         return True
 
     @event("GETHANDLERS")
-    def _on_get_handlers(self, session: Target, name: str) -> bool:
+    def _on_get_handlers(self, *args: Any) -> bool:
+        session, name = check_arguments(self, "GETHANDLERS", args)
         return self.kernel.post(session, name, self.get_handlers())
 
     # --- responding --------------------------------------------------------------------------------------
@@ -197,18 +204,18 @@ class HTTPServer(Session):
         targets = [*(route.session for route in self._routed.routes), *hook_targets(self.options)]
         return [target for target in targets if not isinstance(target, str)]
 
-    def shutdown(self, *, graceful: bool = False) -> None:
-        """Ends the server: alias, listener and connections are gone afterwards.
+    def shutdown(self, *, graceful: bool = False) -> bool:
+        """Ends the server: alias, listener and connections are gone afterwards. True.
 
         Graceful: no new connections, and open requests may finish within `graceful_timeout`. Otherwise every
         connection is closed at once.
         """
         self._role.shutdown(graceful=graceful)
+        return True
 
     @event("SHUTDOWN")
-    def _on_shutdown(self, how: str | None = None) -> bool:
-        self.shutdown(graceful=how == "GRACEFUL")
-        return True
+    def _on_shutdown(self, how: object = None) -> bool:
+        return self.shutdown(graceful=bool(how))
 
     # --- start and end -----------------------------------------------------------------------------------
 

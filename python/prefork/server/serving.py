@@ -27,7 +27,8 @@ SHUTDOWN_S = 1.0
 
 
 class Phase(enum.Enum):
-    OPEN = "it accepts clients, or could again"
+    OPEN = "it accepts clients, if it has a listener"
+    PAUSED = "it has listeners, and accepts no client until it resumes"
     DRAINING = "it waits for its last connection"
     SHUTTING_DOWN = "it waits for the application"
     ENDED = "nothing is left to do"
@@ -50,7 +51,7 @@ class Serving:
     @property
     def is_open(self) -> bool:
         """Whether `drain` has not been called."""
-        return self._phase is Phase.OPEN
+        return self._phase in (Phase.OPEN, Phase.PAUSED)
 
     # --- accepting ---------------------------------------------------------------------------------------
 
@@ -62,17 +63,20 @@ class Serving:
         self._undrained |= set(self._open)
 
     def pause(self) -> bool:
-        """Accepts no client until `resume`. False: it has no listener."""
-        return self._set_accepting(False)
+        """Accepts no client until `resume`. False: it accepts none."""
+        return self._turn(Phase.OPEN, Phase.PAUSED)
 
     def resume(self) -> bool:
-        """Accepts clients again. False: it has no listener."""
-        return self._set_accepting(True)
+        """Accepts clients again after `pause`. False: it was not called, or there is no listener any more."""
+        return self._turn(Phase.PAUSED, Phase.OPEN)
 
-    def _set_accepting(self, accepting: bool) -> bool:
+    def _turn(self, former: Phase, phase: Phase) -> bool:
+        if self._phase is not former or not self._open:
+            return False
+        self._phase = phase
         for number in self._open:
-            self._context.kernel.engine.accepting(number, accepting)
-        return bool(self._open)
+            self._context.kernel.engine.accepting(number, phase is Phase.OPEN)
+        return True
 
     def close_listeners(self) -> None:
         """Accepts no client any more. Open connections stay open."""

@@ -102,7 +102,7 @@ async def pump(response: Response, parts: Parts) -> None:
             response.content = None  # no part at all: an empty body
         response.done()
     except ConnectionGone:
-        pass  # the error hook was called when the connection closed
+        response.report()  # the error hook was called when the connection closed
     finally:
         if isinstance(parts, AsyncGenerator):
             await parts.aclose()

@@ -167,6 +167,42 @@ def test_abort_leaves_a_stream_incomplete(run_engine: RunEngine) -> None:
     assert raw.endswith(b"\r\n4\r\npart\r\n")
 
 
+def write_and_finish(response: Response) -> None:
+    response.write()
+    response.done()
+
+
+def write_and_close(response: Response) -> None:
+    response.write()
+    response.close()
+
+
+@pytest.mark.parametrize("end", [Response.done, write_and_finish, write_and_close])
+@pytest.mark.parametrize(
+    ("method", "length", "sent"), [("GET", "9", False), ("GET", "2", True), ("HEAD", "9", True)]
+)
+def test_a_body_shorter_than_its_length_is_not_sent(
+    run_engine: RunEngine, end: Callable[[Response], object], method: str, length: str, sent: bool
+) -> None:
+    def handler(_request: Request, response: Response) -> None:
+        response.header("Content-Length", length)
+        response.content = "part"
+        end(response)
+
+    there = run_engine(handler)
+    there.raw(raw_request("/", "Connection: close", method=method))
+    assert [response.sent for _, response in there.service.ended] == [sent]
+
+
+@pytest.mark.parametrize(
+    "data", [b"nonsense\r\n\r\n", raw_request("/", "Transfer-Encoding: chunked", method="POST") + b"x\r\n"]
+)
+def test_the_response_to_a_malformed_request_is_sent(run_engine: RunEngine, data: bytes) -> None:
+    there = run_engine()
+    assert there.raw(data).startswith(b"HTTP/1.1 400 ")
+    assert [(response.code, response.sent) for _, response in there.service.ended] == [(400, True)]
+
+
 @pytest.mark.parametrize("end", [Response.close, Response.abort])
 def test_a_response_that_has_not_begun_is_not_sent(
     run_engine: RunEngine, end: Callable[[Response], None]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -310,10 +313,69 @@ def test_the_log_hook_is_told_whether_the_response_was_sent() -> None:
     assert sent == [True, False]
 
 
-def test_done_of_something_else_says_what_it_is() -> None:
-    local = LocalServer()
-    with pytest.raises(TypeError, match="NoneType"):
-        local.kernel.call("HTTPD", "DONE", None)
+async def endless_async() -> AsyncIterator[bytes]:
+    while True:
+        yield bytes(100_000)
+
+
+def endless() -> Iterator[bytes]:
+    while True:
+        yield bytes(100_000)
+
+
+@pytest.mark.parametrize("parts", [endless_async, endless])
+def test_the_log_hook_is_called_when_the_client_of_a_stream_leaves(parts: Callable[[], Any]) -> None:
+    sent: list[bool] = []
+    local = LocalServer(log2_handler=lambda _request, response: sent.append(response.sent))
+    local.server.handle("")(parts)
+
+    async def client(local: LocalServer) -> None:
+        reader, writer = await local.connect()
+        writer.write(raw_request("/"))
+        await reader.readexactly(1)
+        reset_stream(writer)
+        gc.disable()  # what refers to itself is not freed for now: a traceback with the handler's frame
+        try:
+            while not sent:
+                await asyncio.sleep(0)
+        finally:
+            gc.enable()
+
+    local.run(client)
+    assert sent == [False]
+
+
+@pytest.mark.parametrize("body", [b"", b"body", bytes(1 << 20)], ids=["none", "small", "spooled"])
+def test_the_hooks_and_the_handler_of_a_request_have_one_context(body: bytes) -> None:
+    whose: ContextVar[str] = ContextVar("whose", default="of no request")
+    seen: list[str] = []
+
+    def log(request: Request | None, _remote_ip: str) -> None:
+        assert request is not None
+        seen.append(whose.get())
+        whose.set(request.path)
+
+    def log2(_request: Request | None, _response: Response) -> None:
+        seen.append(whose.get())
+
+    local = LocalServer(log_handler=log, log2_handler=log2)
+
+    @local.server.handle("^/async")
+    async def page_async() -> str:
+        await asyncio.sleep(0)
+        return whose.get()
+
+    @local.server.handle("^/sync")
+    def page() -> str:
+        return whose.get()
+
+    async def client(local: LocalServer) -> None:
+        for path in ("/sync", "/async"):
+            method = "POST" if body else "GET"
+            assert (await local.get(path, method=method, body=body)).body == path.encode()
+
+    local.run(client)
+    assert seen == ["of no request", "/sync", "of no request", "/async"]
 
 
 def test_a_subclass_may_override_done() -> None:

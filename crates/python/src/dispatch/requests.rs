@@ -5,9 +5,11 @@
 //! still holds the response.
 
 use crate::asgi::call::AsgiCaller;
+use crate::call_context::CallContext;
 use crate::core::Core;
 use crate::events::request::Request;
 use crate::events::response::Response;
+use crate::pending::Collecting;
 use crate::service::Service;
 use crate::wsgi::call::WsgiCaller;
 use crate::wsgi::start_response::StartResponse;
@@ -86,8 +88,14 @@ fn collect(
 ) -> PyResult<()> {
     let is_wanted = call_service(py, &service.interface.head, request, &response)?;
     if is_wanted && service.core.engine().exchange(exchange).collect().is_ok() {
+        // An application of WSGI has a context that begins with its call.
+        let context = match is_native(py, service) {
+            true => None,
+            false => Some(CallContext::copy(py)?.unbind()),
+        };
         let mut pending = service.core.pending();
-        pending.entry(exchange).collecting = Some(response.into_any());
+        let response = response.into_any();
+        pending.entry(exchange).collecting = Some(Collecting { response, context });
     }
     Ok(())
 }
@@ -99,18 +107,28 @@ pub(super) fn body(
     exchange: ExchangeId,
     body: std::io::Result<Body>,
 ) -> PyResult<()> {
-    let Some((request, response)) = take_collecting(py, core, exchange) else {
+    let Some(collected) = take_collecting(py, core, exchange) else {
         return Ok(());
     };
+    let (request, response) = (collected.request, collected.response);
     let service = Arc::clone(&response.borrow(py).service);
     match body {
         Ok(body) => {
             request.borrow_mut(py).set_body(body);
-            call_service(py, &service.interface.body, &request, &response).map(drop)
+            let context = match collected.context {
+                Some(context) => Some(CallContext::enter_in(context.into_bound(py))?),
+                None => None,
+            };
+            call_service(py, &service.interface.body, &request, &response)?;
+            if let Some(context) = context {
+                context.end();
+            }
+            Ok(())
         }
         Err(error) => {
+            let sent = core.engine().exchange(exchange).reject(&NOT_STORED);
             response.borrow_mut(py).set_rejected(&NOT_STORED);
-            core.engine().exchange(exchange).reject(&NOT_STORED);
+            response.borrow_mut(py).sent = sent;
             let peer = response.borrow(py).client.peer;
             let text =
                 format!("a request body could not be stored: {error}; make room or set spool_dir");
@@ -130,11 +148,12 @@ pub(super) fn malformed(
         return Ok(());
     };
     // The report of a request whose body is malformed says what it was.
-    let request = take_collecting(py, &service.core, client.exchange).map(|(request, response)| {
-        let mut response = response.borrow_mut(py);
+    let collected = take_collecting(py, &service.core, client.exchange);
+    let request = collected.map(|collected| {
+        let mut response = collected.response.borrow_mut(py);
         response.set_answered();
         response.reported = true;
-        request
+        collected.request
     });
     let response = Py::new(py, Response::new(service, client, None))?;
     let arguments = (
@@ -145,14 +164,13 @@ pub(super) fn malformed(
     );
     let taken = service.interface.malformed.call1(py, arguments);
     if !matches!(&taken, Ok(taken) if taken.is_truthy(py)?) {
-        response.borrow_mut(py).set_rejected(error);
-        response.borrow_mut(py).sent = true;
-        response.borrow_mut(py).request = request;
-        service
-            .core
-            .engine()
-            .exchange(client.exchange)
-            .reject(error);
+        let mut engine = service.core.engine();
+        let sent = engine.exchange(client.exchange).reject(error);
+        drop(engine);
+        let mut response = response.borrow_mut(py);
+        response.set_rejected(error);
+        response.sent = sent;
+        response.request = request;
     }
     // The drop of the response reports it.
     taken.map(drop)
@@ -161,22 +179,29 @@ pub(super) fn malformed(
 /// Forgets a body that the service waits for: it will not come, and no response
 /// is owed.
 pub(super) fn forget_body(py: Python<'_>, core: &Core, exchange: ExchangeId) {
-    if let Some((_, response)) = take_collecting(py, core, exchange) {
-        response.borrow_mut(py).set_answered();
+    if let Some(collected) = take_collecting(py, core, exchange) {
+        collected.response.borrow_mut(py).set_answered();
     }
 }
 
-fn take_collecting(
-    py: Python<'_>,
-    core: &Core,
-    exchange: ExchangeId,
-) -> Option<(Py<Request>, Py<Response>)> {
-    let response = core
+/// A request whose body was collected.
+struct Collected {
+    request: Py<Request>,
+    response: Py<Response>,
+    context: Option<Py<PyAny>>,
+}
+
+fn take_collecting(py: Python<'_>, core: &Core, exchange: ExchangeId) -> Option<Collected> {
+    let Collecting { response, context } = core
         .pending()
         .take(exchange, |pending| pending.collecting.take())?;
-    let response = response.bind(py).cast::<Response>().ok()?;
-    let request = response.borrow().request_ref(py)?;
-    Some((request, response.clone().unbind()))
+    let response = response.bind(py).cast::<Response>().ok()?.clone().unbind();
+    let request = response.borrow(py).request_ref(py)?;
+    Some(Collected {
+        request,
+        response,
+        context,
+    })
 }
 
 /// Whether a service calls its application natively, in a context of its own.

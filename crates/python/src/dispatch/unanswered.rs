@@ -28,6 +28,7 @@ pub(super) fn respond(
     response.reported = true;
     response.code = dropped.code;
     response.sent_bytes = dropped.sent_bytes;
+    response.sent = dropped.sent;
     response.handler = dropped.handler;
     if dropped.owed && reject(core, &mut response) {
         drop(core.forget_request(client.exchange));

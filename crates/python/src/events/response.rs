@@ -72,8 +72,8 @@ pub struct Response {
     /// (session, event, dont_flush) as `stream()` was given them; None before.
     #[pyo3(get)]
     streams: Option<Py<PyAny>>,
-    /// Whether it was sent whole: False before `done()`, and if the client had
-    /// left by then.
+    /// Whether it was sent whole: False before `done()`, if the client had left by
+    /// then, and if the body was shorter than its Content-Length.
     #[pyo3(get)]
     pub(crate) sent: bool,
     /// Bytes of the body that were sent; `None` before its head is.
@@ -281,7 +281,8 @@ impl Response {
                 }
                 State::Answered => return Ok(false),
             };
-            response.sent = result.is_ok();
+            // A body that is too short breaks the connection off.
+            response.sent = matches!(result, Ok(difference) if difference >= 0);
             // A response that could not be sent is still pending.
             let is_over = response.state == State::Answered;
             let pending = if is_over { response.forget() } else { None };
@@ -289,13 +290,13 @@ impl Response {
             let hook = hook.filter(|_| !response.reported);
             let hook = hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)));
             response.reported |= is_over;
-            if is_over && !response.sent {
+            if is_over && result.is_err() {
                 response.settle();
             }
             (result, hook, pending)
         };
         drop(pending);
-        let sent = result.is_ok();
+        let has_client = result.is_ok();
         match result {
             Ok(difference) => Self::report_length(slf, difference)?,
             Err(error) if error.is_instance_of::<ConnectionGone>(py) => {}
@@ -304,7 +305,7 @@ impl Response {
         if let Some((hook, request)) = request_ended {
             hook.call1(py, (request, slf))?;
         }
-        Ok(sent)
+        Ok(has_client)
     }
 
     /// Closes the connection: after the end of a stream, which is completed; as
@@ -755,6 +756,7 @@ impl Response {
             handler: self.handler.take(),
             code: self.code,
             sent_bytes: self.sent_bytes,
+            sent: self.sent,
             owed,
         };
         self.core().add_unanswered(unanswered);
