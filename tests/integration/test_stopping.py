@@ -16,7 +16,7 @@ import pytest
 from support.apps import APPS
 from support.pool import MakePool
 from support.responses import read_all, read_response
-from support.server import Serve, Server
+from support.server import Serve, Server, start_server
 from support.waiting import DEADLINE_S, wait_until
 
 APP = APPS / "stopping.py"
@@ -92,6 +92,28 @@ def test_a_server_that_inherits_ignored_signals_hears_them(
     server = serve(APP, *pool)
     server.signal(signum)
     assert server.wait() == 0
+
+
+@pytest.mark.usefixtures("ignored")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGQUIT])
+def test_it_hears_them_while_the_application_is_loaded(signum: int) -> None:
+    server = start_server(str(APPS / "orphans.py"), "--bind", "127.0.0.1:0", parameters={"slow": True})
+    try:
+        wait_until(lambda: "loading" in server.out, "the application")
+        server.signal(signum)
+        assert server.wait() == 0
+    finally:
+        server.kill()
+
+
+def ignore_ends_of_children() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def test_a_server_that_inherits_ignored_ends_of_children_knows_how_a_worker_ended(serve: Serve) -> None:
+    server = serve(APP, preexec_fn=ignore_ends_of_children)
+    os.kill(server.workers("spare")[0], signal.SIGKILL)
+    server.wait_log("killed by SIGKILL")
 
 
 @pytest.mark.usefixtures("ignored")

@@ -18,7 +18,7 @@ from prefork.config.sources import Given, from_keywords
 from prefork.errors import OptionError
 from prefork.hosting.pid_file import pid_file
 from prefork.hosting.target import Target, load, target_of
-from prefork.kernel.fork_hooks import handles_signals
+from prefork.kernel.fork_hooks import handles_signals, kernel_runs
 from prefork.kernel.forking import exit_at_once
 from prefork.kernel.patches import refuse_patches
 from prefork.logs.access_log import AccessLog
@@ -49,7 +49,7 @@ def serve(application: object, given: Given) -> None:
     options = options_from(ServeOptions, given)
     if options.chdir is not None:
         os.chdir(options.chdir)
-    hear_signals()
+    set_signals()
     app_options = options_from(AppOptions, given)
     if isinstance(application, str):
         pid = os.getpid()
@@ -78,21 +78,33 @@ def serve(application: object, given: Given) -> None:
         target.kernel.run()
 
 
-def hear_signals() -> None:
-    """Has TERM and QUIT end the process while the target is loaded.
-
-    As PID 1 it would not hear them: the system drops a signal to PID 1 that has no handler.
-    """
-    with contextlib.suppress(ValueError):  # off the main thread no signal can be handled
-        for signum in (signal.SIGTERM, signal.SIGQUIT):
-            if signal.getsignal(signum) is signal.SIG_DFL:
-                signal.signal(signum, _end_at_once)
-
-
 @handles_signals
 def _end_at_once(_signum: int, _frame: object) -> None:
-    """Nothing is open yet. When the kernel runs, it has handlers of its own."""
-    exit_at_once(0)
+    """Nothing is open yet. When the kernel runs, it has handlers of its own, and a handler of the application
+    may call this one, which it has found.
+    """
+    if not kernel_runs():
+        exit_at_once(0)
+
+
+AT_START = (
+    # As PID 1 it would not hear TERM and QUIT: the system drops a signal to PID 1 that has no handler.
+    (signal.SIGTERM, (signal.SIG_DFL, signal.SIG_IGN), _end_at_once),
+    (signal.SIGQUIT, (signal.SIG_DFL, signal.SIG_IGN), _end_at_once),
+    # A shell starts a job in the background with INT ignored.
+    (signal.SIGINT, (signal.SIG_IGN,), _end_at_once),
+    # If it is ignored, the system keeps no exit status, of a worker or of the application's children.
+    (signal.SIGCHLD, (signal.SIG_IGN,), signal.SIG_DFL),
+)
+"""What is set before the target is loaded: a signal, the handlers that are replaced, and by what."""
+
+
+def set_signals() -> None:
+    """Has the process hear the signals that end it while the target is loaded, whatever it has inherited."""
+    with contextlib.suppress(ValueError):  # off the main thread no signal can be handled
+        for signum, former, handler in AT_START:
+            if signal.getsignal(signum) in former:
+                signal.signal(signum, handler)
 
 
 def options_from(kind: type[Kind], given: Given) -> Kind:

@@ -23,6 +23,7 @@ from prefork.kernel.events import Handler, Recipient
 from prefork.kernel.loop import Loop
 from prefork.kernel.registry import R, Registry
 from prefork.kernel.run import Run
+from prefork.kernel.signals import Handler as SignalHandler
 from prefork.kernel.signals import Signals
 from prefork.kernel.tasks import Tasks
 from prefork.kernel.timers import Timer, Timers, due_at, due_in
@@ -48,13 +49,14 @@ class Delivery(EventQueue, Run, Generic[R]):
         super().__init__()
         self._registry: Registry[R] = Registry(self._targets, self._changed)
         self._on_error: list[ErrorHook] = []
+        self._replaced_handlers: dict[int, SignalHandler] = {}
         self._make_parts()
 
     def _make_parts(self) -> None:
         """The parts that belong to one process and one run, empty."""
         self._timers = Timers(self._deliver, self.end_if_unreachable)
         self._tasks = Tasks(self.report, self.end_if_unreachable)
-        self._signals = Signals(self._deliver, self.stop)
+        self._signals = Signals(self._deliver, self.stop, self._replaced_handlers)
 
     def _is_of_event(self, error: BaseException) -> bool:
         return self._tasks.raised(error)
@@ -209,6 +211,10 @@ class Delivery(EventQueue, Run, Generic[R]):
         handler of its own. Raises what `signal` raises.
         """
         self._signals.bind_default(signum, session, event)
+
+    def share_signal(self, signum: int) -> None:
+        """Has the program's own handler of a bound signal called too, once, when the signal comes."""
+        self._signals.share(signum)
 
     # --- on the loop of a run ----------------------------------------------------------------------------
 

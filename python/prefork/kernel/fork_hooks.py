@@ -37,6 +37,11 @@ def hold(owner: object, let_go: Callable[[asyncio.Task[Any] | None], object]) ->
     _holders[id(owner)] = owner, let_go
 
 
+def kernel_runs() -> bool:
+    """Whether a kernel runs in this process."""
+    return bool(_holders)
+
+
 def release(owner: object) -> None:
     """Ends what `hold` began. Nothing happens if it did not."""
     _holders.pop(id(owner), None)
@@ -98,13 +103,14 @@ def restore_signals() -> None:
     signal.set_wakeup_fd(-1)
     for signum in range(1, signal.NSIG):
         handler = _signal.getsignal(signum)
-        if callable(handler) and _is_ours(handler):
+        if callable(handler) and is_ours(handler):
             _signal.signal(
                 signum, _signal.default_int_handler if signum == signal.SIGINT else _signal.SIG_DFL
             )
 
 
-def _is_ours(handler: Callable[..., Any]) -> bool:
+def is_ours(handler: Callable[..., Any]) -> bool:
+    """Whether a handler of a signal is the product's or a loop's, and not one of the program."""
     # A loop's handler only has the signal's number written to the loop. uvloop's is a method of the loop.
     is_loops = isinstance(getattr(handler, "__self__", None), asyncio.AbstractEventLoop)
     function = getattr(handler, "__func__", handler)

@@ -21,12 +21,16 @@ import warnings
 from abc import ABCMeta, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias, TypeVarTuple
 
 from prefork._engine import Engine
 from prefork.kernel.selector import EngineSelector
 
 logger = logging.getLogger("prefork.kernel")
+
+Ts = TypeVarTuple("Ts")
+Callback: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
+"""A function and its arguments."""
 
 
 class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
@@ -36,6 +40,52 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     _ends_by_s: float | None = None  # on its own clock
     _left: ClassVar[list[asyncio.Task[Any]]] = []
     """Tasks that did not end in time. Never freed: that would run them again, and may wait for a thread."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._bound_signals: dict[int, Callback] = {}
+        self._program_signals: dict[int, Callback] = {}
+
+    # --- signals: a handler of the program does not replace the kernel's ------------------------------------
+
+    def _handle_by(self, signum: int, callback: Callable[..., object], *args: Any) -> None:
+        """Has the loop call `callback` when the signal comes."""
+        super().add_signal_handler(signum, callback, *args)
+
+    def bind_signal(self, signum: int, callback: Callable[[int], object]) -> None:
+        """Calls `callback(signum)` when the signal comes. Raises what `add_signal_handler` raises."""
+        self._handle_by(signum, callback, signum)
+        self._bound_signals[signum] = callback, (signum,)
+
+    def unbind_signal(self, signum: int) -> None:
+        """Ends what `bind_signal` began. The program's handler, if it has one, is called by asyncio again."""
+        del self._bound_signals[signum]
+        super().remove_signal_handler(signum)
+        if signum in self._program_signals:
+            function, args = self._program_signals[signum]
+            self._handle_by(signum, function, *args)
+
+    def program_signal(self, signum: int) -> Callback | None:
+        """What the program has given to `add_signal_handler`: a function and its arguments."""
+        return self._program_signals.get(signum)
+
+    def add_signal_handler(self, sig: int, callback: Callable[[*Ts], object], *args: *Ts) -> None:
+        """As asyncio's. Of a signal that the kernel has bound, the kernel calls `callback`."""
+        self._handle_by(sig, callback, *args)  # first: it checks them
+        self._program_signals[sig] = callback, args
+        if sig in self._bound_signals:
+            function, own = self._bound_signals[sig]
+            self._handle_by(sig, function, *own)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """As asyncio's. What the kernel has bound stays bound."""
+        was_there = self._program_signals.pop(sig, None) is not None
+        return was_there if sig in self._bound_signals else super().remove_signal_handler(sig)
+
+    def close(self) -> None:
+        """Closes the loop, and gives the signals back: asyncio calls `remove_signal_handler` for each."""
+        self._bound_signals.clear()
+        super().close()
 
     @abstractmethod
     def is_watching(self) -> bool:
@@ -101,12 +151,10 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         self._turns.poll_without_running_loop(self)
         self.engine.deliver(None)  # events expect a running loop
 
-    def add_signal_handler(  # type: ignore[override]  # the arguments are those of the callback
-        self, sig: int, callback: Callable[..., object], *args: Any
-    ) -> None:
-        super().add_signal_handler(sig, callback, *args)
-        _signal.signal(sig, self._hear)
-        signal.siginterrupt(sig, False)
+    def _handle_by(self, signum: int, callback: Callable[..., object], *args: Any) -> None:
+        super()._handle_by(signum, callback, *args)
+        _signal.signal(signum, self._hear)
+        signal.siginterrupt(signum, False)
 
     def _hear(self, signum: int, _frame: object) -> None:
         """Handles a signal that is written to another descriptor than this loop's, or to none.

@@ -7,14 +7,23 @@ Events run in the loop, between callbacks, never in the middle of other code.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # CPython's; `signal` is made of it
+import contextlib
+import logging
 import signal
 import threading
-from asyncio import AbstractEventLoop
 from collections.abc import Callable, Collection
-from typing import Any
+from functools import partial
+from types import FrameType
+from typing import Any, TypeAlias
 
 from prefork.kernel.events import Recipient
-from prefork.kernel.fork_hooks import handles_signals
+from prefork.kernel.fork_hooks import handles_signals, is_ours
+from prefork.kernel.loop import Loop
+
+logger = logging.getLogger("prefork.kernel")
+
+Handler: TypeAlias = Callable[[int, FrameType | None], object]
+"""A handler of signal.signal."""
 
 
 @handles_signals
@@ -27,24 +36,30 @@ def have_no_effect(_signum: int, _frame: object) -> None:
 class Signals:
     """The signals of one kernel.
 
-    `deliver` runs an event of a session; `interrupt` is what Ctrl-C does if SIGINT is not bound.
+    `deliver` runs an event of a session; `interrupt` is what Ctrl-C does if SIGINT is not bound. `replaced`
+    has the handlers of the program that bindings have replaced: of this process, or of its parents.
     """
 
     def __init__(
-        self, deliver: Callable[[Any, str, tuple[int]], None], interrupt: Callable[[], None]
+        self,
+        deliver: Callable[[Any, str, tuple[int]], None],
+        interrupt: Callable[[], None],
+        replaced: dict[int, Handler],
     ) -> None:
         self._deliver = deliver
         self._interrupt = interrupt
+        self._replaced = replaced
         self._bound: dict[int, list[tuple[Recipient, str]]] = {}
         self._defaults: dict[int, list[tuple[Recipient, str]]] = {}
         self._handled: set[int] = set()  # those that have our handler on the loop
-        self._loop: AbstractEventLoop | None = None
+        self._shared: dict[int, Handler] = {}  # the loop's handlers of the signals that are shared
+        self._loop: Loop | None = None
 
     def has(self, session: Recipient) -> bool:
         """Whether that session has bound a signal."""
         return any(pair[0] is session for pairs in self._bound.values() for pair in pairs)
 
-    def attach(self, loop: AbstractEventLoop) -> None:
+    def attach(self, loop: Loop) -> None:
         """Handles the signals on `loop` from now on."""
         self._loop = loop
         for signum in self._bound:
@@ -63,7 +78,7 @@ class Signals:
     def bind(self, signum: int, session: Recipient, event: str) -> None:
         """Replaces the event of that session for that signal; other sessions keep theirs."""
         if self._loop is not None:
-            self._handle(self._loop, signum, self._received, signum)  # first: it may be refused
+            self._handle(self._loop, signum, self._received)  # first: it may be refused
         self._bound[signum] = [*self._others(signum, session), (session, event)]
 
     def unbind(self, signum: int, session: Recipient) -> None:
@@ -89,6 +104,53 @@ class Signals:
             self._handle_default(self._loop, signum)
         self._defaults.setdefault(signum, []).append((session, event))
 
+    def share(self, signum: int) -> None:
+        """Has the program's own handler of a bound signal called as well, once, when the signal comes.
+
+        That is the one that the binding has replaced, in this process or in a parent, or that was set since.
+        Nothing happens if the signal is not bound.
+        """
+        if signum not in self._handled or self._loop is None:
+            return
+        self._handle(self._loop, signum, self._received)
+        self._shared[signum] = _signal.getsignal(signum)
+        if signum in self._replaced:
+            self._set(signum, self._came)
+
+    @handles_signals
+    def _came(self, signum: int, frame: FrameType | None) -> None:
+        """Called as soon as the signal comes, in the middle of other code, as the program's handler would be.
+
+        A handler may restore what was set before it, and send the signal again. It is blocked meanwhile, and
+        dropped.
+        """
+        loops = self._shared[signum]
+        loops(signum, frame)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signum})
+        try:
+            self._call_program(signum, self._replaced.pop(signum), signum, frame)
+        finally:
+            self._set(signum, loops)
+            while signal.sigtimedwait({signum}, 0) is not None:
+                pass
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signum})
+
+    def _call_program(self, signum: int, function: Callable[..., object], *args: Any) -> None:
+        """Its exit is not this process's: what was begun is finished first."""
+        try:
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                function(*args)
+        except Exception as error:
+            name, loop = signal.Signals(signum).name, self._loop
+            if loop is not None:  # later: the handler may have interrupted a line of the log
+                text = "the application's handler of %s failed"
+                loop.call_soon_threadsafe(partial(logger.error, text, name, exc_info=error))
+
+    @staticmethod
+    def _set(signum: int, handler: Handler) -> None:
+        _signal.signal(signum, handler)
+        _signal.siginterrupt(signum, False)
+
     def drop(self, session: Recipient) -> None:
         """Unbinds every signal of one session, defaults too."""
         for signum in list(self._bound):
@@ -108,25 +170,28 @@ class Signals:
         if self._loop is None:
             return
         if signum in self._bound:
-            self._handle(self._loop, signum, self._received, signum)
+            self._handle(self._loop, signum, self._received)
         elif signum in self._defaults:
             self._handle_default(self._loop, signum)
         else:
             self._unhandle(self._loop, signum)
             self._catch_interrupt()
 
-    def _handle(
-        self, loop: AbstractEventLoop, signum: int, callback: Callable[..., None], *args: int
-    ) -> None:
-        loop.add_signal_handler(signum, callback, *args)
+    def _handle(self, loop: Loop, signum: int, callback: Callable[[int], None]) -> None:
+        former = _signal.getsignal(signum)
+        loop.bind_signal(signum, callback)
         self._handled.add(signum)
+        if callable(former) and former is not signal.default_int_handler and not is_ours(former):
+            self._replaced[signum] = former
 
-    def _unhandle(self, loop: AbstractEventLoop, signum: int) -> None:
-        loop.remove_signal_handler(signum)
+    def _unhandle(self, loop: Loop, signum: int) -> None:
+        if signum in self._handled:
+            loop.unbind_signal(signum)
         self._handled.discard(signum)
+        self._shared.pop(signum, None)
 
-    def _handle_default(self, loop: AbstractEventLoop, signum: int) -> None:
-        self._handle(loop, signum, self._received, signum)
+    def _handle_default(self, loop: Loop, signum: int) -> None:
+        self._handle(loop, signum, self._received)
         signal.signal(signum, self._ignore)
 
     def _received(self, signum: int) -> None:
@@ -136,6 +201,11 @@ class Signals:
         elif signum in self._defaults and self._is_ours(signum):
             self._deliver(*self._defaults[signum][0], (signum,))
             signal.signal(signum, self._ignore)
+        if self._loop is not None and (callback := self._loop.program_signal(signum)) is not None:
+            function, args = callback
+            if signum in self._shared:
+                self._loop.remove_signal_handler(signum)
+            self._call_program(signum, function, *args)
 
     @handles_signals
     def _ignore(self, signum: int, _frame: object) -> None:
@@ -156,7 +226,7 @@ class Signals:
         if self._loop and is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._handle(self._loop, signal.SIGINT, self._interrupted)
 
-    def _interrupted(self) -> None:
+    def _interrupted(self, _signum: int) -> None:
         if self._loop:
             self._unhandle(self._loop, signal.SIGINT)  # the next one interrupts an end that hangs
         self._interrupt()

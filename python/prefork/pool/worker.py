@@ -105,6 +105,7 @@ class Worker(Role, PoolMember):
         kernel, sockets = self._context.kernel, self._listener.sockets
         assert sockets is not None
         kernel.signal(signal.SIGTERM, options.alias, "_term")
+        kernel.share_signal(signal.SIGTERM)
         if options.max_requests_per_child:
             self._limit_requests(options)
         self._accept(sockets)

@@ -125,6 +125,8 @@ class Standalone(Role):
     def _accept(self) -> None:
         sockets = self._listener.sockets
         assert sockets is not None
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self._context.kernel.share_signal(signum)
         self._serving.accept(sockets)
         self._context.hooks.serving(sockets)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -302,3 +302,92 @@ def test_a_kernel_does_not_wait_for_a_signal_that_it_would_handle(how: str) -> N
     else:
         kernel.on_start(lambda: kernel.signal_default(signal.SIGUSR2, listener, "came"))
     kernel.run()  # ends by itself, or not at all
+
+
+# --- handlers of the program for signals that are bound -----------------------------------------------------
+
+
+@pytest.fixture
+def heard() -> Iterator[list[str]]:
+    """What the program's own handler of SIGUSR1 adds to."""
+    heard: list[str] = []
+    signal.signal(signal.SIGUSR1, lambda *_: heard.append("program"))
+    yield heard
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+
+def raising_twice() -> None:
+    raising(signal.SIGUSR1)()
+    raising(signal.SIGUSR1)()
+
+
+def add_to_loop(kernel: Kernel, heard: list[str]) -> None:
+    kernel.loop.add_signal_handler(signal.SIGUSR1, heard.append, "loop")
+
+
+def test_a_binding_replaces_the_programs_handler(heard: list[str]) -> None:
+    kernel = Kernel()
+    kernel.add(Listener("ONE"))
+    kernel.signal(signal.SIGUSR1, "ONE", "came")
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert heard == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_of_a_shared_signal_both_hear_and_the_program_once(heard: list[str], late: bool) -> None:
+    kernel = Kernel()
+    one = kernel.add(Listener("ONE", stop_after=2))
+    kernel.hold(one)
+    kernel.signal(signal.SIGUSR1, "ONE", "came")
+    if late:
+        kernel.on_start(lambda: signal.signal(signal.SIGUSR1, lambda *_: heard.append("late")))
+    kernel.on_start(lambda: add_to_loop(kernel, heard) if not late else None)
+    kernel.on_start(lambda: kernel.share_signal(signal.SIGUSR1))
+    kernel.on_start(raising_twice)
+    kernel.run()
+    assert one.recorded == [signal.SIGUSR1] * 2
+    assert heard == (["late"] if late else ["program", "loop"])
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_a_loops_handler_is_called_beside_the_binding_and_outlasts_it() -> None:
+    class Once(Listener):
+        @event
+        def came(self, signum: int) -> None:
+            self.recorded.append(signum)
+            self.kernel.signal(signum, "ONCE", None)
+            os.kill(os.getpid(), signum)
+
+    def handle() -> None:
+        heard.append("loop")
+        if len(heard) == 2:
+            kernel.stop()
+
+    heard: list[str] = []
+    kernel = Kernel()
+    once = kernel.add(Once("ONCE"))
+    kernel.hold(once)
+    kernel.signal(signal.SIGUSR1, "ONCE", "came")
+    kernel.on_start(lambda: kernel.loop.add_signal_handler(signal.SIGUSR1, handle))
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert (heard, once.recorded) == (["loop"] * 2, [signal.SIGUSR1])
+
+
+def test_what_a_program_removes_leaves_the_binding(heard: list[str]) -> None:
+    kernel = Kernel()
+    one = kernel.add(Listener("ONE"))
+    kernel.hold(one)
+    kernel.signal(signal.SIGUSR1, "ONE", "came")
+    removed: list[bool] = []
+
+    def remove() -> None:
+        removed.append(kernel.loop.remove_signal_handler(signal.SIGUSR1))
+        add_to_loop(kernel, heard)
+        removed.append(kernel.loop.remove_signal_handler(signal.SIGUSR1))
+
+    kernel.on_start(remove)
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert (removed, one.recorded, heard) == ([False, True], [signal.SIGUSR1], [])

@@ -102,6 +102,7 @@ def test_it_is_born_in_this_order() -> None:
         "CACHE.warm",
         "startup",
         ("signal", signal.SIGTERM, "HTTPD", "_term"),
+        ("share_signal", signal.SIGTERM),
         ("accept", "sockets"),
         "enter_pool",
     ]
