@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import socket
 import time
 import warnings
 
@@ -30,6 +31,27 @@ def peeks(environ):
     sock = environ["gunicorn.socket"]
     first = sock.recv(2, 2)  # MSG_PEEK
     sock.sendall(first + sock.recv(1) + sock.recv(100))
+
+
+def reads(environ):
+    """Reads two bytes with each method, then three times more by the methods of a plain socket."""
+    sock = environ["gunicorn.socket"]
+    room = bytearray(2)
+    try:
+        sock.detach()
+    except OSError as error:
+        sock.sendall(f"{error}\n".encode())
+    for _ in range(2):
+        sock.sendall(sock.recvfrom(2)[0])
+        for fill in (sock.recv_into, sock.recvfrom_into, lambda buffer: sock.recvmsg_into([buffer])):
+            fill(room)
+            sock.sendall(room)
+        sock.sendall(sock.recvmsg(2)[0])
+
+
+def detaches(environ):
+    with socket.socket(fileno=environ["gunicorn.socket"].detach()) as sock:
+        sock.sendall(sock.recv(10))
 
 
 def closes(environ):

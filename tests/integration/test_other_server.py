@@ -37,6 +37,25 @@ def test_a_server_that_is_run_while_loading_is_named(tmp_path: Path, line: str, 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
+IN_PROCESSES = """\
+import socket, threading, types
+
+app = lambda environ, start_response: start_response("200 OK", []) and []
+bound = socket.socket()
+bound.bind(("127.0.0.1", 0))
+granian = types.ModuleType("granian")
+exec(compile("def serve(wait): wait()", "/lib/site-packages/granian.py", "exec"), granian.__dict__)
+granian.serve(threading.Event().wait)
+"""
+
+
+def test_one_that_has_its_processes_listen_is_named(tmp_path: Path) -> None:
+    """As the parent process of granian and of uvicorn's workers: its socket is bound, and does not listen."""
+    done = run_prefork("serve", str(write_app(tmp_path, IN_PROCESSES)))
+    assert "app.py:8 runs granian on 127.0.0.1:" in done.stderr
+    assert done.returncode == 2
+
+
 def test_a_factory_that_runs_one_is_named_too(tmp_path: Path) -> None:
     path = write_app(tmp_path, f"{HEAD}def create():\n    server.serve_forever()\n")
     done = run_prefork("serve", f"{path}:create", "--factory")

@@ -121,6 +121,28 @@ def test_what_came_after_the_request_is_read_first(server: Server, path: str) ->
         assert skip in (b"", b"here\n")
 
 
+def test_every_method_reads_what_came_with_the_request_and_what_came_later(server: Server) -> None:
+    with take(server, "/reads", b"0123456789") as sock:
+        refusal, _, read_early = read(sock, len(REFUSAL) + 10).partition(b"\n")
+        assert refusal + b"\n" == REFUSAL
+        assert read_early == b"0123456789"
+        sock.sendall(b"abcdefghij")
+        assert read_all(sock) == b"abcdefghij"
+
+
+REFUSAL = (
+    b"the server has received 10 bytes of this connection, which its descriptor does not have: read them "
+    b"first, with recv()\n"
+)
+
+
+def test_its_descriptor_can_be_taken_if_nothing_came_with_the_request(server: Server) -> None:
+    with take(server, "/detaches") as sock:
+        wait_until(lambda: in_flight(server) == 1, "the takeover")
+        sock.sendall(b"later")
+        assert read_all(sock) == b"later"
+
+
 def test_it_can_be_peeked_at(server: Server) -> None:
     with take(server, "/peeks", b"abcd") as sock:
         assert read_all(sock) == b"ababcd"

@@ -1,8 +1,8 @@
 """A target that runs another server while it is loaded, as `app.run()` at the end of a module does.
 
 Its loading would never end, without a word. A thread looks at what the loading thread does; once it finds
-that thread inside another server that listens, in the same line of the target as a second before, it ends
-the process with one line. Nothing has begun to serve at that time.
+that thread inside another server that has a socket, in the same line of the target as a second before, it
+ends the process with one line. Nothing has begun to serve at that time.
 """
 
 from __future__ import annotations
@@ -34,11 +34,16 @@ LIBRARIES = re.compile(rf"{re.escape(os.path.dirname(os.__file__))}/|.*/(site|di
 """Files that are no code of the user."""
 
 
-class Line(NamedTuple):
-    """A line of the target that runs a server."""
+MODULES = frozenset({"django.core.management.commands.runserver", "django.utils.autoreload"})
+"""Modules that serve, of packages that do more."""
 
-    file: str
-    number: int
+
+class Line(NamedTuple):
+    """A line of the target that runs a server. `place` is empty if the server has a stack of its own, without
+    the line, as gevent has.
+    """
+
+    place: str
     server: str
 
 
@@ -74,8 +79,8 @@ def _look(place: str, watched: int, loading: LockType) -> None:
     while not loading.acquire(timeout=INTERVAL_S):
         frame = sys._current_frames().get(watched)
         line = None if frame is None else serving_line(frame)
-        if line is not None and line == seen and (address := listening_address()) is not None:
-            _end(f"{line.file}:{line.number} runs {line.server} on {address} while {place} is loaded")
+        if line is not None and line == seen and (address := bound_address()) is not None:
+            _end(f"{line.place or place} runs {line.server} on {address} while {place} is loaded")
         seen = line
         del frame  # its variables must not outlive the loading
 
@@ -86,15 +91,19 @@ def serving_line(frame: FrameType | None) -> Line | None:
     while frame is not None:
         file = frame.f_code.co_filename
         if not LIBRARIES.match(file):
-            return Line(file, frame.f_lineno, server) if server else None
-        name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        server = name if name in SERVERS else server
+            return Line(f"{file}:{frame.f_lineno}", server) if server else None
+        module = str(frame.f_globals.get("__name__", ""))
+        package = module.partition(".")[0]
+        server = package if package in SERVERS or module in MODULES else server
         frame = frame.f_back
-    return None
+    return Line("", server) if server else None
 
 
-def listening_address() -> str | None:
-    """Where a socket of this process listens; None if none does."""
+def bound_address() -> str | None:
+    """The address of a socket of this process for clients; None if it has none.
+
+    It need not listen: a server that starts processes may have these listen.
+    """
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             if stat.S_ISSOCK(os.stat(f"/proc/self/fd/{name}").st_mode) and (found := _address(int(name))):
@@ -104,10 +113,19 @@ def listening_address() -> str | None:
 
 def _address(descriptor: int) -> str | None:
     with socket.socket(fileno=os.dup(descriptor)) as one:
-        if not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        if one.type != socket.SOCK_STREAM or _is_connected(one):
             return None
         address = one.getsockname()
-        return ":".join(map(str, address[:2])) if isinstance(address, tuple) else str(address)
+        if isinstance(address, tuple):
+            return ":".join(map(str, address[:2])) if address[1] else None
+        return str(address) if address else None
+
+
+def _is_connected(one: socket.socket) -> bool:
+    with contextlib.suppress(OSError):
+        one.getpeername()
+        return True
+    return False
 
 
 def _descendants(pid: int) -> list[int]:

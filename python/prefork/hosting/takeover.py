@@ -10,6 +10,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from _typeshed import WriteableBuffer
 
     from prefork._engine import StartResponse
@@ -45,7 +47,8 @@ class ClientSocket:
 class TakenSocket(socket.socket):
     """A connection that the application has taken over, in blocking mode.
 
-    What the server had received after the request is read first, with `recv` or `recv_into`.
+    What the server had received after the request is read first, by any method that reads, and by a file of
+    `makefile()`. What reads the descriptor itself does not see it, and select(2) does not report it.
     """
 
     def __init__(self, response: StartResponse, descriptor: int, received: bytes) -> None:
@@ -71,6 +74,40 @@ class TakenSocket(socket.socket):
             found = self.recv(nbytes or len(room), flags)
             room[: len(found)] = found
         return len(found)
+
+    def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """Reads as any socket does."""
+        return (self.recv(size, flags), None) if self._received else super().recvfrom(size, flags)
+
+    def recvfrom_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        """Reads as any socket does."""
+        return self.recv_into(buffer, nbytes, flags), None
+
+    def recvmsg(self, size: int, room: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
+        """Reads as any socket does."""
+        if not self._received:
+            return super().recvmsg(size, room, flags)
+        return self.recv(size, flags), [], 0, None
+
+    def recvmsg_into(
+        self, buffers: Iterable[WriteableBuffer], room: int = 0, flags: int = 0, /
+    ) -> tuple[int, list[Any], int, Any]:
+        """Reads as any socket does. What the server had received fills the first buffer alone."""
+        if not self._received:
+            return super().recvmsg_into(buffers, room, flags)
+        return self.recv_into(next(iter(buffers)), 0, flags), [], 0, None
+
+    def detach(self) -> int:
+        """Gives the descriptor away, as ssl.wrap_socket and an asyncio transport do.
+
+        Raises OSError if what the server had received would be lost.
+        """
+        if self._received:
+            raise OSError(
+                f"the server has received {len(self._received)} bytes of this connection, which its "
+                "descriptor does not have: read them first, with recv()"
+            )
+        return super().detach()
 
     def dup(self) -> socket.socket:  # type: ignore[override]
         """A plain socket of the same connection. What the server had received stays with this one."""
