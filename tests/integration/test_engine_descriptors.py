@@ -135,6 +135,7 @@ def test_the_connection_that_idles_for_longest_makes_room_for_a_new_client(serve
     server = serve(APP, preexec_fn=few_files)
     with contextlib.ExitStack() as stack:
         socks = answered(server, stack, 100)
+        server.wait_log(CLOSED)
         assert (count(server, CLOSED), count(server, SAID)) == (1, 0)
         open_ = [is_open(sock) for sock in socks]
         assert 20 < sum(open_) < FILES
@@ -171,6 +172,7 @@ def test_a_client_that_has_its_last_response_and_does_not_leave_makes_room(serve
         for _ in range(60):
             (sock,) = crowd(server, stack, 1, b"GET / HTTP/1.1\r\n\r\nunread")
             assert read_response(sock)[0] == 400
+    server.wait_log(CLOSED)
     assert (count(server, CLOSED), count(server, SAID)) == (1, 0)
 
 
