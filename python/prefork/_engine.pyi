@@ -463,6 +463,9 @@ class Response:
     """The body: str (sent as UTF-8), bytes, a FilePart, or None for an empty one."""
     handler: Any
     """What was given the request. The log names it if the response goes wrong."""
+    context: Context | None
+    """The context of the call that has the response sent later, by an event (PEP 567); its log belongs
+    there."""
     @property
     def request(self) -> Request | None:
         """The request; None if what the client sent was not one."""

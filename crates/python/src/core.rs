@@ -17,6 +17,7 @@ pub(crate) struct Unanswered {
     pub(crate) client: Client,
     pub(crate) request: Option<Py<PyAny>>,
     pub(crate) handler: Option<Py<PyAny>>,
+    pub(crate) context: Option<Py<PyAny>>,
     pub(crate) code: u16,
     /// Bytes of its body that were sent; `None` if not even its head was.
     pub(crate) sent_bytes: Option<u64>,

@@ -10,6 +10,8 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import AlreadyAnswered, ConnectionGone, InvalidResponse, UnknownEvent, UnknownSession
@@ -20,6 +22,8 @@ from prefork.server.streaming import pump
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
+    from prefork.server.context import Context
+    from prefork.server.hooks import RequestEnded
 
 logger = logging.getLogger("prefork.server")
 
@@ -32,6 +36,11 @@ class Handlers(Service):
     def __init__(self, handlers: Iterable[Mapping[str, object]]) -> None:
         super().__init__()
         self.routes = parse(handlers)
+        self._keeps_contexts = False
+
+    def attach(self, context: Context) -> None:
+        super().attach(context)
+        self._keeps_contexts = context.options.log2_handler is not None
 
     # --- requests ----------------------------------------------------------------------------------------
 
@@ -75,12 +84,27 @@ class Handlers(Service):
                 return True
         return False
 
+    @property
+    def request_ended(self) -> RequestEnded | None:
+        """Called after each response; None if no hook or observer is set."""
+        ended = super().request_ended
+        return partial(self._end, ended) if ended is not None and self._keeps_contexts else ended
+
+    def _end(self, ended: RequestEnded, request: Request | None, response: Response) -> None:
+        # In a task, or while the handler runs, the context is that of the request already.
+        if response.context is None or asyncio.current_task(self.context.kernel.loop) is not None:
+            ended(request, response)
+        else:
+            response.context.run(ended, request, response)
+
     # --- responses ---------------------------------------------------------------------------------------
 
     def _run(self, route: Route, request: Request | None, response: Response) -> None:
         context = self.context
         try:
             result = route.call(context.kernel, request, response)
+            if self._keeps_contexts:
+                self._keep_context(response)
             if result is None and not route.responds:
                 return
             work = self._respond(route, response, result)
@@ -92,6 +116,11 @@ class Handlers(Service):
             args = (request, response)
             task = context.kernel.spawn(work, session=context.session, event=str(route), args=args)
             self.track(task, response)
+
+    def _keep_context(self, response: Response) -> None:
+        """The response may be sent by an event that the handler has posted, which is another call."""
+        if not response.answered:
+            response.context = copy_context()
 
     def _respond(self, route: Route, response: Response, result: Any) -> Coroutine[Any, Any, None] | None:
         """Responds with what the handler returned. Work that takes time is returned."""
@@ -116,6 +145,8 @@ class Handlers(Service):
     ) -> None:
         try:
             await work
+            if self._keeps_contexts:
+                self._keep_context(response)
         except BaseException as error:
             # A cancelled task: the client has left, or has got a 504. Or the handler itself raised it.
             is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)

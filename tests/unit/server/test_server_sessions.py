@@ -345,37 +345,83 @@ def test_the_log_hook_is_called_when_the_client_of_a_stream_leaves(parts: Callab
     assert sent == [False]
 
 
-@pytest.mark.parametrize("body", [b"", b"body", bytes(1 << 20)], ids=["none", "small", "spooled"])
-def test_the_hooks_and_the_handler_of_a_request_have_one_context(body: bytes) -> None:
-    whose: ContextVar[str] = ContextVar("whose", default="of no request")
-    seen: list[str] = []
+class Whose(Session):
+    """Its events respond at once, in a task, and by posted events."""
 
-    def log(request: Request | None, _remote_ip: str) -> None:
-        assert request is not None
-        seen.append(whose.get())
-        whose.set(request.path)
+    def __init__(self) -> None:
+        self.whose: ContextVar[str] = ContextVar("whose", default="of no request")
+        self.logged: list[str] = []
 
-    def log2(_request: Request | None, _response: Response) -> None:
-        seen.append(whose.get())
+    def log(self, request: Request, _remote_ip: str) -> None:
+        self.logged.append(self.whose.get())
+        self.whose.set(f"of {request.path}")
 
-    local = LocalServer(log_handler=log, log2_handler=log2)
+    def log2(self, _request: Request, _response: Response) -> None:
+        self.logged.append(self.whose.get())
 
-    @local.server.handle("^/async")
-    async def page_async() -> str:
+    def fill(self, response: Response) -> None:
+        response.content = self.whose.get()
+        self.whose.set(f"{self.whose.get()}, handled")
+
+    @event
+    def done(self, _request: Request, response: Response, _pattern: str) -> None:
+        self.fill(response)
+        response.done()
+
+    @event
+    async def task(self, _request: Request, response: Response, _pattern: str) -> None:
         await asyncio.sleep(0)
-        return whose.get()
+        self.fill(response)
+        response.done()
 
-    @local.server.handle("^/sync")
-    def page() -> str:
-        return whose.get()
+    @event
+    def posted(self, _request: Request, response: Response, _pattern: str) -> None:
+        self.fill(response)
+        self.kernel.post("HTTPD", "DONE", response)
+
+    @event
+    async def task_posts(self, _request: Request, response: Response, _pattern: str) -> None:
+        await asyncio.sleep(0)
+        self.fill(response)
+        self.kernel.post("HTTPD", "DONE", response)
+
+    @event
+    def later(self, _request: Request, response: Response, _pattern: str) -> None:
+        self.fill(response)
+        self.delay("last", 0.01, response)
+
+    @event
+    def last(self, response: Response) -> None:
+        self.kernel.post("HTTPD", "DONE", response)
+
+    @event
+    def forgotten(self, _request: Request, response: Response, _pattern: str) -> None:
+        self.fill(response)
+
+
+@pytest.mark.parametrize("name", ["done", "task", "posted", "task_posts", "later", "forgotten"])
+@pytest.mark.parametrize("body", [b"", b"body", bytes(1 << 20)], ids=["none", "small", "spooled"])
+def test_the_hooks_and_the_handler_of_a_request_have_one_context(name: str, body: bytes) -> None:
+    pages = Whose()
+    local = LocalServer(
+        log_handler=pages.log,
+        log2_handler=pages.log2,
+        handlers=[{"dir": "", "session": pages, "event": name}],
+    )
+    local.kernel.add(pages)
 
     async def client(local: LocalServer) -> None:
-        for path in ("/sync", "/async"):
-            method = "POST" if body else "GET"
-            assert (await local.get(path, method=method, body=body)).body == path.encode()
+        for path in ("/1", "/2"):
+            response = await local.get(path, method="POST" if body else "GET", body=body)
+            assert name == "forgotten" or response.body == f"of {path}".encode()
 
     local.run(client)
-    assert seen == ["of no request", "/sync", "of no request", "/async"]
+    assert pages.logged == [
+        "of no request",
+        "of /1, handled",
+        "of no request",
+        "of /2, handled",
+    ]
 
 
 def test_a_subclass_may_override_done() -> None:

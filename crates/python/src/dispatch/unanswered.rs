@@ -30,6 +30,7 @@ pub(super) fn respond(
     response.sent_bytes = dropped.sent_bytes;
     response.sent = dropped.sent;
     response.handler = dropped.handler;
+    response.context = dropped.context;
     if dropped.owed && reject(core, &mut response) {
         drop(core.forget_request(client.exchange));
         let handler = response.handler.as_ref();

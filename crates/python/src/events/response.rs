@@ -69,6 +69,10 @@ pub struct Response {
     /// What was given the request. The log names it if the response goes wrong.
     #[pyo3(get, set)]
     pub(crate) handler: Option<Py<PyAny>>,
+    /// The context of the call that has the response sent later, by an event
+    /// (PEP 567); its log belongs there.
+    #[pyo3(get, set)]
+    pub(crate) context: Option<Py<PyAny>>,
     /// (session, event, dont_flush) as `stream()` was given them; None before.
     #[pyo3(get)]
     streams: Option<Py<PyAny>>,
@@ -100,6 +104,7 @@ impl Response {
             headers: Fields::default(),
             request,
             handler: None,
+            context: None,
             streams: None,
             sent: false,
             sent_bytes: None,
@@ -448,6 +453,7 @@ impl Response {
         visit.call(&self.content)?;
         self.headers.traverse(&visit)?;
         visit.call(&self.request)?;
+        visit.call(&self.context)?;
         visit.call(&self.handler)
     }
 
@@ -456,6 +462,7 @@ impl Response {
         self.content = None;
         self.headers = Fields::default();
         self.request = None;
+        self.context = None;
         self.handler = None;
     }
 }
@@ -754,6 +761,7 @@ impl Response {
             client: self.client,
             request: self.request.take().map(Py::into_any),
             handler: self.handler.take(),
+            context: self.context.take(),
             code: self.code,
             sent_bytes: self.sent_bytes,
             sent: self.sent,
