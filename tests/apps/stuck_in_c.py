@@ -36,6 +36,17 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [content]
 
 
+async def early(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Changes its user while it starts up, and is stuck in each request."""
+    if scope["type"] == "lifespan":
+        await receive()
+        libc.prctl(PR_SET_PDEATHSIG, 0)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+    else:
+        sleep(scope["path"])
+
+
 async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
     assert scope["type"] == "http"
     content = begin(scope["path"])

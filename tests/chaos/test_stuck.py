@@ -203,6 +203,18 @@ def test_a_worker_that_changed_its_user_dies_with_its_manager_even_in_c(
         wait_ended(workers)
 
 
+def test_a_worker_without_a_guard_that_changed_its_user_at_its_start_dies_with_its_manager(
+    serve: Serve,
+) -> None:
+    server = serve(Path(f"{APPS / 'stuck_in_c.py'}:early"), "--workers", "1")
+    workers = server.workers()
+    with server.connect() as client:
+        client.sendall(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: "at /stuck" in server.out, "it to be there")
+        server.process.kill()
+        wait_ended(workers)
+
+
 def test_a_manager_that_is_stopped_for_a_while_keeps_its_workers_serving(pool: MakePool) -> None:
     server = pool(**THREE)
     workers = server.wait_workers(3)

@@ -33,6 +33,10 @@ def have_no_effect(_signum: int, _frame: object) -> None:
     """
 
 
+def _is_programs(handler: object) -> bool:
+    return callable(handler) and handler is not signal.default_int_handler and not is_ours(handler)
+
+
 class Signals:
     """The signals of one kernel.
 
@@ -112,7 +116,8 @@ class Signals:
         """
         if signum not in self._handled or self._loop is None:
             return
-        self._handle(self._loop, signum, self._received)
+        if _is_programs(_signal.getsignal(signum)):
+            self._handle(self._loop, signum, self._received)
         self._shared[signum] = _signal.getsignal(signum)
         if signum in self._replaced:
             self._set(signum, self._came)
@@ -125,10 +130,14 @@ class Signals:
         dropped.
         """
         loops = self._shared[signum]
+        self._set(signum, loops)  # first: the signal may come again meanwhile
+        function = self._replaced.pop(signum, None)
         loops(signum, frame)
+        if function is None:
+            return
         signal.pthread_sigmask(signal.SIG_BLOCK, {signum})
         try:
-            self._call_program(signum, self._replaced.pop(signum), signum, frame)
+            self._call_program(signum, function, signum, frame)
         finally:
             self._set(signum, loops)
             while signal.sigtimedwait({signum}, 0) is not None:
@@ -181,7 +190,7 @@ class Signals:
         former = _signal.getsignal(signum)
         loop.bind_signal(signum, callback)
         self._handled.add(signum)
-        if callable(former) and former is not signal.default_int_handler and not is_ours(former):
+        if _is_programs(former):
             self._replaced[signum] = former
 
     def _unhandle(self, loop: Loop, signum: int) -> None:
