@@ -180,7 +180,10 @@ class Delivery(EventQueue, Run, Generic[R]):
     # --- timers and signals ------------------------------------------------------------------------------
 
     def delay(self, seconds: float, target: Target, event: str, *args: Any) -> Timer:
-        """Calls an event once, in `seconds`. Raises UnknownSession and UnknownEvent."""
+        """Calls an event once, in `seconds`.
+
+        Raises UnknownSession, UnknownEvent, and OptionError for a time that is no finite number.
+        """
         session, _ = self._registry.resolve(target, event)
         return self._timers.set(session, event, due_in(seconds), args)
 

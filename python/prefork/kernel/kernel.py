@@ -71,7 +71,8 @@ class Session(Recipient):
     def delay(self, event: str, seconds: float | None = None, *args: Any) -> Timer | None:
         """Calls `event` of this session once, in `seconds`; there is one such timer for each event name.
 
-        It replaces the one that was set; without `seconds` it only cancels that. Raises UnknownEvent.
+        It replaces the one that was set; without `seconds` it only cancels that. Raises UnknownEvent, and
+        OptionError for a time that is no finite number.
         """
         return self._delay(event, None if seconds is None else due_in(seconds), args)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 from datetime import datetime
+from numbers import Real
 from typing import Any
 
+from prefork.errors import OptionError
 from prefork.kernel.events import Recipient, expect_handler
 
 
@@ -34,8 +37,10 @@ class Timer:
         self._timers._cancel(self)
 
     def adjust(self, seconds: float) -> bool:
-        """Moves the timer: it fires in `seconds` from now. False if it has fired or was cancelled before."""
-        return self._timers._adjust(self, time.monotonic() + seconds)
+        """Moves the timer: it fires in `seconds` from now. False if it has fired or was cancelled before.
+        Raises OptionError for what is no number.
+        """
+        return self._timers._adjust(self, due_in(seconds))
 
     def _arm(self, loop: AbstractEventLoop) -> None:
         self._disarm()
@@ -138,14 +143,22 @@ class Timers:
 
 
 def due_in(seconds: float) -> float:
-    """The time of CLOCK_MONOTONIC that is so many seconds from now."""
-    return time.monotonic() + seconds
+    """The time of CLOCK_MONOTONIC that is so many seconds from now. Raises OptionError for anything else."""
+    return time.monotonic() + _finite(seconds, "seconds")
 
 
 def due_at(moment: float | datetime) -> float:
     """The time of CLOCK_MONOTONIC that is, by the clock of now, a moment of the calendar.
 
-    It is in seconds since the epoch (`time.time()`), or a datetime; without a time zone, a local one.
+    It is in seconds since the epoch (`time.time()`), or a datetime; without a time zone, a local one. Raises
+    OptionError for anything else.
     """
     since_epoch = moment.timestamp() if isinstance(moment, datetime) else moment
-    return time.monotonic() + since_epoch - time.time()
+    return time.monotonic() + _finite(since_epoch, "a datetime or seconds since the epoch") - time.time()
+
+
+def _finite(number: float, expected: str) -> float:
+    # With a NaN among them the loop would find no timer at its time.
+    if isinstance(number, Real) and math.isfinite(number):
+        return float(number)
+    raise OptionError(f"a timer: expected {expected}, got {number!r}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from prefork.errors import UnknownEvent
+from prefork.errors import OptionError, UnknownEvent
 from prefork.kernel.events import Recipient, event
 from prefork.kernel.timers import Timers, due_at, due_in
 
@@ -163,3 +163,15 @@ def test_a_moment_of_the_calendar_is_as_far_away_as_the_clock_says(kind: str) ->
     elif kind == "local":
         moment = datetime.now() + timedelta(hours=1)
     assert math.isclose(due_at(moment), due_in(3600), abs_tol=5)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, "1", None, timedelta(seconds=1)])
+def test_a_time_is_a_finite_number(wrong):
+    for due in (due_in, due_at):
+        with pytest.raises(OptionError, match="a timer: expected "):
+            due(wrong)
+    timer = Timers(lambda *_: None).set(Clock(), "tick", due_in(5), ())
+    before = timer.when
+    with pytest.raises(OptionError, match="a timer: expected seconds, got "):
+        timer.adjust(wrong)
+    assert timer.when == before
