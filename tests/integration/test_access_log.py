@@ -171,3 +171,13 @@ def test_an_asgi_response_that_its_application_breaks_off(serve: Serve, tmp_path
     log = Log(serve, tmp_path, ASGI_APP, "--workers", "1")
     assert b"begin" in log.server.raw(get("/raises_begun"))
     assert log.wait("/raises_begun") == ("GET /raises_begun HTTP/1.1", 200, "5")
+
+
+@pytest.mark.parametrize("path", ["/leaves", "/fails"])
+@pytest.mark.parametrize("app", ["wsgi", "wsgi --threads 2", "asgi", "asgi --loop uvloop"])
+def test_a_response_that_an_exception_refers_to(serve: Serve, tmp_path: Path, app: str, path: str) -> None:
+    interface, *flags = app.split()
+    parameters = {"interface": interface}
+    log = Log(serve, tmp_path, APPS / "keeps_errors.py", "--workers", "1", *flags, parameters=parameters)
+    leave(log.server, get(path), after=10_000)
+    assert log.wait(path)[:2] == (f"GET {path} HTTP/1.1", 200)

@@ -25,6 +25,8 @@ pub(crate) struct Unanswered {
     pub(crate) sent: bool,
     /// Its handler has not ended it.
     pub(crate) owed: bool,
+    /// The service has not heard of its end.
+    pub(crate) reports: bool,
 }
 
 /// How an exchange ended whose response the application did not complete. Kept

@@ -152,6 +152,7 @@ class ASGIService(Service):
     def _break_off(self, response: Response, exchange: HTTPExchange) -> None:
         if not exchange.gone:
             self.abort(response)
+        response.report()  # now: the exception may refer to it for long
         exchange.abort()
 
     def _misunderstood(self, response: Response, exchange: HTTPExchange) -> str:

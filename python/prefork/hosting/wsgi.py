@@ -231,8 +231,10 @@ class WSGIService(Service):
     def _failed(self, error: BaseException, request: Request, response: StartResponse) -> None:
         """The application failed: one line in the log, and a 500 if nothing was sent."""
         if isinstance(error, ConnectionGone):
+            response.report()
             return  # the error hook was called when the connection closed
         if response.taken_over and isinstance(error, ENDS_OF_TAKEOVER):
             return
         self.abort(response)
+        response.report()  # now: the exception may refer to it for long
         self.failed(f"{request.method} {request.path}", error, request)

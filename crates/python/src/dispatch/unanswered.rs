@@ -40,7 +40,10 @@ pub(super) fn respond(
     } else {
         response.settle();
     }
-    report(py, response)
+    match dropped.reports {
+        true => report(py, response),
+        false => Ok(()),
+    }
 }
 
 /// Calls the hook of the service for a response that has ended otherwise than by

@@ -766,6 +766,7 @@ impl Response {
             sent_bytes: self.sent_bytes,
             sent: self.sent,
             owed,
+            reports,
         };
         self.core().add_unanswered(unanswered);
         self.state = State::Answered;
