@@ -1,4 +1,4 @@
-"""An application with a TERM handler of its own, on which its streams end.
+"""An application with a handler of TERM and INT of its own, on which its streams end.
 
 The parameter `how` says when and how it is set; `then` is what the handler does next.
 """
@@ -15,6 +15,7 @@ from typing import Any
 from parameters import PARAMETERS
 
 HOW, THEN = PARAMETERS["how"], PARAMETERS.get("then", "return")
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 heard: list[int] = []
 former = signal.getsignal(signal.SIGTERM)
 
@@ -42,7 +43,8 @@ def begin(how: str) -> None:
     if how != HOW:
         return
     former = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, handle)
+    for signum in SIGNALS:
+        signal.signal(signum, handle)
 
 
 begin("import")
@@ -53,7 +55,8 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await receive()
         begin("lifespan")
         if HOW == "loop":
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, handle, signal.SIGTERM, None)
+            for signum in SIGNALS:
+                asyncio.get_running_loop().add_signal_handler(signum, handle, signum, None)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})

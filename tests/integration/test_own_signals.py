@@ -1,8 +1,10 @@
-"""An application that handles TERM itself: it is told, and the server ends as it does without."""
+"""An application that handles TERM and INT itself: it is told, and the server ends as it does without."""
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
@@ -19,17 +21,19 @@ HOWS = pytest.mark.parametrize("how", ["import", "lifespan", "loop"])
 
 def serve_own(name: str, *options: str, **parameters: str) -> AbstractContextManager[Server]:
     arguments = (f"{APP}:{name}", "--bind", "127.0.0.1:0", "--graceful-timeout", "60")
-    return running(*arguments, *options, parameters=parameters)
+    return running(*arguments, *options, parameters=parameters, start_new_session=True)
 
 
-def stop_in_stream(server: Server) -> bytes:
-    """TERM while a stream waits for it. Returns the body."""
+def stop_in_stream(
+    server: Server, send: Callable[[int, int], None] = os.kill, signum: int = signal.SIGTERM
+) -> bytes:
+    """Sends the signal while a stream waits for it. Returns the body."""
     with server.connect() as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         received = b""
         while b"begun" not in received:
             received += client.recv(1000)
-        server.signal(signal.SIGTERM)
+        send(server.pid, signum)
         while piece := client.recv(1000):
             received += piece
     assert server.wait() == 0
@@ -61,6 +65,16 @@ def test_what_it_does_to_end_the_process_waits_for_the_requests(
     with serve_own("asgi", *pool, how=how, then=then) as server:
         assert stop_in_stream(server).endswith(b" ended\r\n0\r\n\r\n")
         assert "again" not in server.log
+
+
+@LOOPS
+@POOLS
+@HOWS
+def test_ctrl_c_in_a_terminal_is_heard_once_and_its_exit_waits_too(
+    how: str, pool: tuple[str, ...], loop: str
+) -> None:
+    with serve_own("asgi", *pool, "--loop", loop, how=how, then="exit") as server:
+        assert stop_in_stream(server, os.killpg, signal.SIGINT).endswith(b" ended\r\n0\r\n\r\n")
 
 
 @POOLS

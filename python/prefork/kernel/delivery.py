@@ -216,7 +216,7 @@ class Delivery(EventQueue, Run, Generic[R]):
         self._signals.bind_default(signum, session, event)
 
     def share_signal(self, signum: int) -> None:
-        """Has the program's own handler of a bound signal called too, once, when the signal comes."""
+        """Has the program's own handler of a bound signal called too, for the first of such signals."""
         self._signals.share(signum)
 
     # --- on the loop of a run ----------------------------------------------------------------------------

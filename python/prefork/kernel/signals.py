@@ -109,7 +109,8 @@ class Signals:
         self._defaults.setdefault(signum, []).append((session, event))
 
     def share(self, signum: int) -> None:
-        """Has the program's own handler of a bound signal called as well, once, when the signal comes.
+        """Has the program's own handler of a bound signal called as well, for the first of the shared signals
+        that comes.
 
         That is the one that the binding has replaced, in this process or in a parent, or that was set since.
         Nothing happens if the signal is not bound.
@@ -135,6 +136,7 @@ class Signals:
         loops(signum, frame)
         if function is None:
             return
+        self._drop_others(signum)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signum})
         try:
             self._call_program(signum, function, signum, frame)
@@ -154,6 +156,13 @@ class Signals:
             if loop is not None:  # later: the handler may have interrupted a line of the log
                 text = "the application's handler of %s failed"
                 loop.call_soon_threadsafe(partial(logger.error, text, name, exc_info=error))
+
+    def _drop_others(self, signum: int) -> None:
+        """The program hears once that it ends: Ctrl-C in a terminal sends SIGINT, and the manager SIGTERM."""
+        for other in self._shared:
+            if other != signum and self._loop is not None:
+                self._replaced.pop(other, None)
+                self._loop.remove_signal_handler(other)
 
     @staticmethod
     def _set(signum: int, handler: Handler) -> None:
@@ -214,6 +223,7 @@ class Signals:
             function, args = callback
             if signum in self._shared:
                 self._loop.remove_signal_handler(signum)
+                self._drop_others(signum)
             self._call_program(signum, function, *args)
 
     @handles_signals

@@ -98,6 +98,13 @@ class PreForkServer(HTTPServer):
         logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
         self._member.replace_workers()
 
+    @event("_int")
+    def _on_int(self, _signum: int) -> None:
+        """Worker: nothing. A terminal sends it to the whole group, and the manager acts on it.
+
+        It is bound for the application, which may handle it: the exit of a handler must not be the worker's.
+        """
+
     @event("_term")
     def _on_term(self, signum: int) -> None:
         """Worker: ends, usually because its manager sent the signal.

@@ -104,8 +104,9 @@ class Worker(Role, PoolMember):
         """From here on SIGTERM lets it finish what it has."""
         kernel, sockets = self._context.kernel, self._listener.sockets
         assert sockets is not None
-        kernel.signal(signal.SIGTERM, options.alias, "_term")
-        kernel.share_signal(signal.SIGTERM)
+        for signum, event in ((signal.SIGTERM, "_term"), (signal.SIGINT, "_int")):
+            kernel.signal(signum, options.alias, event)
+            kernel.share_signal(signum)
         if options.max_requests_per_child:
             self._limit_requests(options)
         self._accept(sockets)

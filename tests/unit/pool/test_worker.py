@@ -103,6 +103,8 @@ def test_it_is_born_in_this_order() -> None:
         "startup",
         ("signal", signal.SIGTERM, "HTTPD", "_term"),
         ("share_signal", signal.SIGTERM),
+        ("signal", signal.SIGINT, "HTTPD", "_int"),
+        ("share_signal", signal.SIGINT),
         ("accept", "sockets"),
         "enter_pool",
     ]
