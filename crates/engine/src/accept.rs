@@ -10,6 +10,7 @@ use crate::load::Load;
 use crate::poll_set::{OVERCOMMIT, PollSet, SPECIAL};
 use crate::scoreboard::Slot;
 use crate::settings::ListenerSettings;
+use prefork_tls::Config;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::io;
@@ -105,9 +106,10 @@ impl Acceptor {
         set: &PollSet,
         socket: OwnedFd,
         settings: ListenerSettings,
+        tls: Option<Config>,
     ) -> io::Result<u32> {
         let number = self.listeners.len() as u32;
-        self.listeners.push(Listener::new(socket, settings));
+        self.listeners.push(Listener::new(socket, settings, tls));
         if let Err(error) = self.set_state(set, number, Listening::On) {
             self.listeners.pop();
             return Err(error.into());

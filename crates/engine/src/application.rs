@@ -295,7 +295,7 @@ impl ExchangeHandle<'_> {
     pub fn take_over(&mut self) -> Result<(OwnedFd, Vec<u8>), LocalError> {
         let is_current = self.core.is_current(self.key());
         let (connection, cx, stream) = self.open()?;
-        if connection.link.output.pending() > 0 {
+        if connection.link.pending() > 0 {
             return Err(LocalError::OutOfTurn);
         }
         let taken = connection.take_over(cx, stream, is_current)?;
@@ -385,7 +385,7 @@ impl ExchangeHandle<'_> {
     /// Bytes of the connection that are queued and unsent.
     pub fn unsent(&self) -> usize {
         let connection = self.find();
-        connection.map_or(0, |connection| connection.link.output.pending())
+        connection.map_or(0, |connection| connection.link.pending())
     }
 
     /// The address of the other end, while the connection is open.
@@ -405,7 +405,7 @@ impl ExchangeHandle<'_> {
         self.find()?;
         self.core.cx.clock.tick();
         self.core.flush(self.key());
-        Ok(self.find()?.link.output.pending())
+        Ok(self.find()?.link.pending())
     }
 
     /// The work that sends some of a file, if one is next in the queue. Run it
@@ -503,7 +503,7 @@ mod tests {
         let connection = core.connections.reserve();
         let settings = Arc::new(ListenerSettings::default());
         let link = Link::new(
-            Transport::Plain(ours.into()),
+            Transport::new(ours.into(), None),
             Peer::Unix,
             connection,
             0,

@@ -5,13 +5,13 @@
 //! hold the reactor, which may close the connection meanwhile.
 
 use crate::link::Link;
-use crate::transport::{Room, Transport};
+use crate::transport::{Room, RoomWaiter};
 use rustix::time::Timespec;
 use std::io;
 
 /// Waits for room in the socket of one connection.
 pub struct BlockingSend {
-    transport: Transport,
+    socket: RoomWaiter,
     timeout: Timespec,
 }
 
@@ -21,7 +21,7 @@ impl BlockingSend {
     pub(crate) fn of(link: &Link) -> io::Result<Self> {
         let timeout_ms = link.settings.send_timeout_ms;
         Ok(BlockingSend {
-            transport: link.transport.try_clone()?,
+            socket: link.transport.room_waiter()?,
             timeout: Timespec {
                 tv_sec: (timeout_ms / 1000) as i64,
                 tv_nsec: (timeout_ms % 1000 * 1_000_000) as _,
@@ -35,13 +35,13 @@ impl BlockingSend {
     /// The reason for which the connection is to be closed.
     pub fn wait(&self) -> Result<(), &'static str> {
         loop {
-            let queued = self.transport.queued();
-            match self.transport.wait_for_room(&self.timeout) {
+            let queued = self.socket.queued();
+            match self.socket.wait_for_room(&self.timeout) {
                 Room::Yes => return Ok(()),
                 Room::PeerGone => return Err("the client closed the connection"),
                 Room::Failed => return Err("epoll rejected the connection"),
                 // As `Link::peer_reads`: a slow reader shows only in the queue.
-                Room::TimedOut if self.transport.queued() < queued => {}
+                Room::TimedOut if self.socket.queued() < queued => {}
                 Room::TimedOut => return Err("the client did not read its response"),
             }
         }

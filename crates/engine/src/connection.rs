@@ -42,7 +42,7 @@ pub(crate) struct Connection {
 }
 
 // A process may have ten thousand idle connections.
-const _: () = assert!(size_of::<Connection>() <= 248);
+const _: () = assert!(size_of::<Connection>() <= 264);
 
 /// RFC 9110, section 15.6.5.
 pub const OVERDUE: RemoteError = RemoteError {
@@ -230,7 +230,7 @@ impl Connection {
             }
         }
         let is_http = matches!(self.protocol, Protocol::Http1(_));
-        let unsent = is_http.then(|| self.link.output.pending());
+        let unsent = is_http.then(|| self.link.pending());
         cx.events
             .extend(gone.into_iter().map(|(stream, owed)| Event::Gone {
                 exchange: ExchangeId { connection, stream },
@@ -285,7 +285,7 @@ impl Connection {
     #[inline]
     pub(crate) fn waits_for(&self) -> Wait {
         match (self.link.stage, &self.protocol) {
-            _ if self.link.output.pending() > 0 => Wait::Reader,
+            _ if self.link.pending() > 0 => Wait::Reader,
             (Stage::Lingering, _) => Wait::Linger,
             (Stage::Waiting | Stage::Finishing, _) => Wait::Nothing,
             (Stage::Serving, Protocol::Http1(http1)) => http1.waits_for(),
@@ -341,7 +341,7 @@ impl Connection {
     /// Whether it has no exchange, no input and no output.
     pub(crate) fn is_idle(&self) -> bool {
         let link = &self.link;
-        self.has_no_exchange() && link.input.is_empty() && link.output.pending() == 0
+        self.has_no_exchange() && link.input.is_empty() && link.pending() == 0
     }
 
     /// Whether it has input from which the next request can be read.

@@ -161,7 +161,7 @@ mod tests {
     fn connect(table: &mut Connections, listener: u32) -> ConnectionId {
         let id = table.reserve();
         let (ours, _) = UnixStream::pair().unwrap();
-        let transport = Transport::Plain(ours.into());
+        let transport = Transport::new(ours.into(), None);
         let settings = Arc::new(ListenerSettings::default());
         let link = Link::new(transport, Peer::Unix, id, listener, settings);
         table.insert(Connection::new(link, 0));

@@ -345,7 +345,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key) else {
             return true;
         };
-        if connection.link.output.pending() == 0 {
+        if connection.link.pending() == 0 {
             return true;
         }
         match connection.link.flush(&mut self.cx) {
@@ -445,7 +445,7 @@ impl Core {
     /// process. Closing alone does not end it if a child that the application
     /// forked has the socket open too.
     fn remove_connection(&mut self, key: u32, interrupted: Option<&'static str>, ends: bool) {
-        let Some(connection) = self.connections.remove(key) else {
+        let Some(mut connection) = self.connections.remove(key) else {
             return;
         };
         self.wake();

@@ -7,7 +7,7 @@
 
 use crate::body::Store;
 use crate::exchange::ConnectionId;
-use crate::transport::FileSend;
+use crate::transport::{FileSend, FileSent};
 use rustix::io::Errno;
 use std::fs::File;
 
@@ -23,7 +23,7 @@ pub(crate) enum DiskWork {
     /// A part of a file goes to the client.
     Send {
         send: FileSend,
-        sent: Result<usize, Errno>,
+        sent: Result<FileSent, Errno>,
     },
     /// A file that nothing needs any more is closed: that frees its blocks.
     Discard(Option<File>),

@@ -82,6 +82,7 @@ mod request_body;
 pub mod scoreboard;
 mod settings;
 mod timers;
+mod tls;
 mod transport;
 mod turn;
 mod unread;

@@ -11,7 +11,7 @@ use crate::exchange::{ConnectionId, ExchangeId};
 use crate::output::{Failure, Output, Sent};
 use crate::peer::Peer;
 use crate::settings::ListenerSettings;
-use crate::transport::{FileSend, Received, Transport};
+use crate::transport::{FileSend, FileSent, Received, Transport};
 use rustix::io::Errno;
 use std::ffi::c_int;
 use std::sync::Arc;
@@ -147,7 +147,7 @@ impl Link {
 
     /// Ends the connection for the peer, whatever other process has the socket
     /// open.
-    pub(crate) fn end_sending(&self) {
+    pub(crate) fn end_sending(&mut self) {
         if self.stage != Stage::Lingering {
             let _ = self.transport.end_sending(); // it fails if the peer has reset it
         }
@@ -242,11 +242,11 @@ impl Link {
     pub(crate) fn file_sent(
         &mut self,
         cx: &mut Context,
-        sent: Result<usize, Errno>,
+        sent: Result<FileSent, Errno>,
     ) -> Result<(), &'static str> {
         let sent = self
             .output
-            .file_sent(sent, &mut cx.buffers)
+            .file_sent(&mut self.transport, sent, &mut cx.buffers)
             .map_err(reason)?;
         cx.load.counters.bytes_out += sent as u64;
         self.file = FileTurn::Tried { progress: sent > 0 };
@@ -270,12 +270,31 @@ impl Link {
         Ok(())
     }
 
+    /// Bytes of the output that the socket has not taken.
+    #[inline]
+    pub(crate) fn pending(&self) -> usize {
+        self.output.pending() + self.transport.unsent()
+    }
+
     /// Sends queued output.
     #[inline]
     pub(crate) fn flush(&mut self, cx: &mut Context) -> Flushed {
         let before = self.output.pending();
-        let result = self.output.flush(&self.transport, &mut cx.buffers);
+        let unsent = self.transport.unsent();
+        let result = self.output.flush(&mut self.transport, &mut cx.buffers);
         cx.load.counters.bytes_out += (before - self.output.pending()) as u64;
+        // What is before a file goes out before the file.
+        if matches!(result, Ok(Sent::All | Sent::File { .. })) {
+            match self.transport.flush() {
+                Ok(()) => {}
+                Err(Errno::AGAIN) => {
+                    let progress =
+                        self.output.pending() < before || self.transport.unsent() < unsent;
+                    return Flushed::Blocked { progress };
+                }
+                Err(_) => return Flushed::Failed(reason(Failure::Peer)),
+            }
+        }
         match result {
             Ok(Sent::All) => Flushed::All,
             Ok(Sent::Blocked { progress }) => Flushed::Blocked { progress },

@@ -2,6 +2,7 @@
 
 use crate::peer::Peer;
 use crate::settings::ListenerSettings;
+use prefork_tls::Config;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -25,6 +26,8 @@ pub(crate) enum Listening {
 pub(crate) struct Listener {
     pub(crate) socket: Option<OwnedFd>,
     pub(crate) settings: Arc<ListenerSettings>,
+    /// Its connections begin with a handshake.
+    pub(crate) tls: Option<Config>,
     pub(crate) state: Listening,
     /// Open connections that it accepted or adopted.
     pub(crate) open: usize,
@@ -55,10 +58,11 @@ pub(crate) fn is_lasting(error: Errno) -> bool {
 }
 
 impl Listener {
-    pub(crate) fn new(socket: OwnedFd, settings: ListenerSettings) -> Self {
+    pub(crate) fn new(socket: OwnedFd, settings: ListenerSettings, tls: Option<Config>) -> Self {
         Listener {
             socket: Some(socket),
             settings: Arc::new(settings),
+            tls,
             state: Listening::Paused,
             open: 0,
             drains_until_ms: None,

@@ -10,7 +10,7 @@
 
 use crate::buffers::Buffers;
 use crate::content::{Content, FilePart, Payload};
-use crate::transport::{FileSend, Transport};
+use crate::transport::{FileSend, FileSent, Transport};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -142,7 +142,7 @@ impl Output {
     /// [`Failure`], for any error but a full socket.
     pub(crate) fn flush(
         &mut self,
-        transport: &Transport,
+        transport: &mut Transport,
         buffers: &mut Buffers,
     ) -> Result<Sent, Failure> {
         let mut progress = false;
@@ -193,9 +193,14 @@ impl Output {
     /// [`Failure`].
     pub(crate) fn file_sent(
         &mut self,
-        sent: Result<usize, Errno>,
+        transport: &mut Transport,
+        sent: Result<FileSent, Errno>,
         buffers: &mut Buffers,
     ) -> Result<usize, Failure> {
+        let sent = sent.and_then(|sent| match sent {
+            FileSent::Sent(sent) => Ok(sent),
+            FileSent::Read(part) => transport.send(&part),
+        });
         match sent {
             Ok(sent) => {
                 self.advance(sent, buffers);
@@ -208,7 +213,7 @@ impl Output {
         }
     }
 
-    fn send_once(&self, transport: &Transport) -> Result<usize, Errno> {
+    fn send_once(&self, transport: &mut Transport) -> Result<usize, Errno> {
         let unsent = self.first.get(self.sent..).unwrap_or_default();
         match self.rest.front() {
             None => transport.send(unsent),
@@ -217,7 +222,7 @@ impl Output {
     }
 
     /// Sends the bytes in memory before the first file.
-    fn send_vectors(&self, transport: &Transport) -> Result<usize, Errno> {
+    fn send_vectors(&self, transport: &mut Transport) -> Result<usize, Errno> {
         let mut vectors = [IoSlice::new(&[]); VECTORS];
         let mut skip = self.sent;
         let segments = std::iter::once(self.first.as_slice())

@@ -26,6 +26,7 @@ use crate::poll_set::{NESTED, Report, Waiter};
 use crate::scoreboard::Slot;
 use crate::settings::ListenerSettings;
 use crate::turn::Turn;
+use prefork_tls::Config as TlsConfig;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::io;
@@ -222,9 +223,14 @@ impl Reactor {
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`.
-    pub fn listen(&mut self, socket: OwnedFd, settings: ListenerSettings) -> io::Result<u32> {
+    pub fn listen(
+        &mut self,
+        socket: OwnedFd,
+        settings: ListenerSettings,
+        tls: Option<TlsConfig>,
+    ) -> io::Result<u32> {
         let Core { acceptor, set, .. } = &mut self.core;
-        let number = acceptor.listen(set, socket, settings)?;
+        let number = acceptor.listen(set, socket, settings, tls)?;
         self.core.register_queue();
         Ok(number)
     }

@@ -1,11 +1,12 @@
 //! How bytes reach a peer: every socket call on a connection.
 //!
-//! Owns: the connected socket. Always holds: no call blocks, except
-//! [`Transport::wait_for_room`]. Another kind of transport is another arm of
-//! the enum. Knows no protocol, no buffer policy and no epoll set.
+//! Owns: the connected socket, and its TLS. Always holds: no call blocks, except
+//! [`RoomWaiter::wait_for_room`]. Knows no protocol, no buffer policy and no epoll set.
 
 use crate::content::FilePart;
 use crate::peer::Peer;
+use crate::tls::{Ended, SEAL_BYTES, Tls};
+use prefork_tls::Config;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
@@ -16,29 +17,46 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) enum Transport {
-    /// Unencrypted.
-    Plain(OwnedFd),
+pub(crate) struct Transport {
+    socket: OwnedFd,
+    /// `None`: unencrypted.
+    tls: Option<Box<Tls>>,
 }
 
 /// A part of a file that is to be sent. It may block, for the disk and not for the
 /// peer.
 pub(crate) struct FileSend {
-    socket: RawFd,
+    /// `None`: the part is read, to be encrypted.
+    socket: Option<RawFd>,
     file: Arc<OwnedFd>,
     from: u64,
     len: usize,
 }
 
+/// What [`FileSend::run`] has done.
+pub(crate) enum FileSent {
+    Sent(usize),
+    /// The part, which is to be sent.
+    Read(Vec<u8>),
+}
+
 impl FileSend {
-    pub(crate) fn run(&self) -> Result<usize, Errno> {
+    pub(crate) fn run(&self) -> Result<FileSent, Errno> {
+        let Some(socket) = self.socket else {
+            let mut part = Vec::with_capacity(self.len);
+            let room = rustix::buffer::spare_capacity(&mut part);
+            return match rustix::io::pread(&self.file, room, self.from)? {
+                0 => Err(Errno::NODATA),
+                _ => Ok(FileSent::Read(part)),
+            };
+        };
         // SAFETY: the connection, which owns the socket, is not closed before this call has been
         // reported to it (`Output::is_lent`, `Core::close_connection`).
-        let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
+        let socket = unsafe { BorrowedFd::borrow_raw(socket) };
         let mut from = self.from;
         match rustix::fs::sendfile(socket, &self.file, Some(&mut from), self.len)? {
             0 => Err(Errno::NODATA),
-            sent => Ok(sent),
+            sent => Ok(FileSent::Sent(sent)),
         }
     }
 }
@@ -71,59 +89,67 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 const OUT_QUEUE: rustix::ioctl::Opcode = 0x5411;
 
 impl Transport {
+    /// Of an accepted connection. `tls`: it begins with a handshake.
+    pub(crate) fn new(socket: OwnedFd, tls: Option<Config>) -> Self {
+        Transport {
+            socket,
+            tls: tls.map(|config| Box::new(Tls::new(config))),
+        }
+    }
+
     /// A connection that another process accepted, and its peer; `None` if it
     /// is closed or not a connection.
     pub(crate) fn adopt(socket: OwnedFd) -> Option<(Self, Peer)> {
         let peer = rustix::net::getpeername(&socket).ok()?;
         rustix::io::ioctl_fionbio(&socket, true).ok()?;
-        Some((Transport::Plain(socket), Peer::from_any(peer)))
-    }
-
-    #[inline]
-    fn socket(&self) -> &OwnedFd {
-        match self {
-            Transport::Plain(socket) => socket,
-        }
+        Some((Transport::new(socket, None), Peer::from_any(peer)))
     }
 
     /// The descriptor for the epoll set and the hand-off.
     #[inline]
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.socket().as_fd()
+        self.socket.as_fd()
     }
 
     /// The scheme of its URIs (RFC 9110, section 4.2).
     #[inline]
     pub(crate) fn scheme(&self) -> &'static str {
-        match self {
-            Transport::Plain(_) => "http",
+        match self.tls {
+            None => "http",
+            Some(_) => "https",
         }
     }
 
     /// The cipher of an encrypted connection.
     pub(crate) fn cipher(&self) -> Option<&'static str> {
-        match self {
-            Transport::Plain(_) => None,
-        }
+        self.tls.as_ref()?.cipher()
     }
 
     /// Whether another process can continue with it: all of its state is in the kernel.
     pub(crate) fn may_move(&self) -> bool {
-        match self {
-            Transport::Plain(_) => true,
-        }
+        self.tls.is_none()
     }
 
     pub(crate) fn local_address(&self) -> Peer {
-        Peer::from_any(rustix::net::getsockname(self.socket()).ok())
+        Peer::from_any(rustix::net::getsockname(&self.socket).ok())
     }
+
+    // ---- receiving ---------------------------------------------------------------
 
     /// Reads into the spare capacity of `buffer`.
     #[inline]
-    pub(crate) fn receive(&self, buffer: &mut Vec<u8>) -> Received {
+    pub(crate) fn receive(&mut self, buffer: &mut Vec<u8>) -> Received {
+        match self.tls {
+            None => self.receive_bytes(buffer),
+            Some(_) => self.receive_encrypted(buffer),
+        }
+    }
+
+    #[inline]
+    fn receive_bytes(&self, buffer: &mut Vec<u8>) -> Received {
         let room_bytes = buffer.capacity() - buffer.len();
         let room = rustix::buffer::spare_capacity(buffer);
-        match rustix::net::recv(self.socket(), room, RecvFlags::empty()) {
+        match rustix::net::recv(&self.socket, room, RecvFlags::empty()) {
             Ok((0, _)) => Received::End,
             Ok((len, _)) => Received::Bytes {
                 len,
@@ -134,30 +160,119 @@ impl Transport {
         }
     }
 
+    fn receive_encrypted(&mut self, buffer: &mut Vec<u8>) -> Received {
+        let start = buffer.len();
+        let Some(tls) = &mut self.tls else {
+            return Received::Nothing;
+        };
+        if let Some(ended) = tls.ended() {
+            return received_at(ended);
+        }
+        tls.restore_rest(buffer);
+        let received = self.receive_bytes(buffer);
+        let Some(tls) = &mut self.tls else {
+            return received;
+        };
+        tls.open(buffer, start);
+        let ended = tls.ended();
+        let replied = self.flush();
+        let all_room = match received {
+            Received::Bytes { all_room, .. } => all_room,
+            // The end of a record that will not come.
+            Received::End | Received::Reset => return received,
+            Received::Nothing => false,
+        };
+        let len = buffer.len() - start;
+        if ended.is_some() {
+            // The socket reports its end, also if data is read first.
+            let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
+        }
+        match ended {
+            _ if len > 0 => Received::Bytes { len, all_room },
+            Some(ended) => received_at(ended),
+            None if matches!(replied, Ok(()) | Err(Errno::AGAIN)) => Received::Nothing,
+            None => Received::Reset,
+        }
+    }
+
     /// Whether the peer has sent something that is not read yet.
     pub(crate) fn has_input(&self) -> bool {
-        let peeked = rustix::net::recv(self.socket(), &mut [0; 1], RecvFlags::PEEK);
+        let peeked = rustix::net::recv(&self.socket, &mut [0; 1], RecvFlags::PEEK);
         peeked.is_ok_and(|(len, _)| len > 0)
     }
 
+    // ---- sending -----------------------------------------------------------------
+
+    /// Bytes that were given to [`Transport::send`] and that the socket has not taken.
     #[inline]
-    pub(crate) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        rustix::net::send(self.socket(), bytes, SendFlags::NOSIGNAL)
+    pub(crate) fn unsent(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.unsent().len())
     }
 
-    /// `more`: more output follows at once and may share a packet (MSG_MORE).
-    pub(crate) fn send_vectors(&self, vectors: &[IoSlice<'_>], more: bool) -> Result<usize, Errno> {
+    /// Sends them.
+    ///
+    /// # Errors
+    /// `AGAIN` if the socket has not taken all of them.
+    #[inline]
+    pub(crate) fn flush(&mut self) -> Result<(), Errno> {
+        let Some(tls) = &mut self.tls else {
+            return Ok(());
+        };
+        while !tls.unsent().is_empty() {
+            match rustix::net::send(&self.socket, tls.unsent(), SendFlags::NOSIGNAL) {
+                Ok(sent) => tls.advance(sent),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the first of `bytes`. Returns how many.
+    #[inline]
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        match self.tls {
+            None => rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL),
+            Some(_) => self.send_encrypted(&[IoSlice::new(bytes)]),
+        }
+    }
+
+    /// As [`Transport::send`]. `more`: more output follows at once and may share a packet
+    /// (MSG_MORE).
+    pub(crate) fn send_vectors(
+        &mut self,
+        vectors: &[IoSlice<'_>],
+        more: bool,
+    ) -> Result<usize, Errno> {
+        if self.tls.is_some() {
+            return self.send_encrypted(vectors);
+        }
         let mut flags = SendFlags::NOSIGNAL;
         flags.set(SendFlags::MORE, more);
         let mut ancillary = SendAncillaryBuffer::default();
-        rustix::net::sendmsg(self.socket(), vectors, &mut ancillary, flags)
+        rustix::net::sendmsg(&self.socket, vectors, &mut ancillary, flags)
+    }
+
+    /// What is encrypted counts as sent: the socket takes it before anything else.
+    fn send_encrypted(&mut self, vectors: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        self.flush()?;
+        let sealed = self.tls.as_mut().and_then(|tls| tls.seal(vectors));
+        let sealed = sealed.ok_or(Errno::CONNABORTED)?;
+        match self.flush() {
+            Ok(()) | Err(Errno::AGAIN) => Ok(sealed),
+            Err(error) => Err(error),
+        }
     }
 
     /// Prepares to send a part of a file after its first `sent` bytes, at most
     /// `most`.
     pub(crate) fn file_send(&self, part: FilePart, sent: usize, most: usize) -> FileSend {
+        let (socket, most) = match self.tls {
+            None => (Some(self.socket.as_raw_fd()), most),
+            Some(_) => (None, most.min(SEAL_BYTES)),
+        };
         FileSend {
-            socket: self.socket().as_raw_fd(),
+            socket,
             from: part.offset + sent as u64,
             len: (part.len - sent).min(most),
             file: part.file,
@@ -166,25 +281,24 @@ impl Transport {
 
     /// Bytes in the socket's send queue.
     pub(crate) fn queued(&self) -> c_int {
-        // SAFETY: this request writes one c_int, and nothing else (tcp(7), unix(7)).
-        let queued = unsafe {
-            let request = rustix::ioctl::Getter::<OUT_QUEUE, c_int>::new();
-            rustix::ioctl::ioctl(self.socket(), request)
-        };
-        queued.unwrap_or(0)
+        queued(&self.socket)
     }
 
     /// Closes our side: the peer reads the end of the stream after the output.
     ///
     /// # Errors
     /// Those of `shutdown(2)`.
-    pub(crate) fn end_sending(&self) -> Result<(), Errno> {
-        rustix::net::shutdown(self.socket(), Shutdown::Write)
+    pub(crate) fn end_sending(&mut self) -> Result<(), Errno> {
+        if let Some(tls) = &mut self.tls {
+            tls.close();
+            let _ = self.flush(); // the next call fails as well
+        }
+        rustix::net::shutdown(&self.socket, Shutdown::Write)
     }
 
     /// Ends both directions, also for other descriptors of the socket.
     pub(crate) fn shut_down(&self) {
-        let _ = rustix::net::shutdown(self.socket(), Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
     /// A descriptor of the same socket, for the application.
@@ -192,33 +306,41 @@ impl Transport {
     /// # Errors
     /// If the process has no free descriptor.
     pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
-        self.socket().try_clone()
+        self.socket.try_clone()
     }
 
     /// Ends what the application has set: no call blocks.
     pub(crate) fn unblock(&self) {
-        let _ = rustix::io::ioctl_fionbio(self.socket(), true);
+        let _ = rustix::io::ioctl_fionbio(&self.socket, true);
     }
 
     /// Has the system probe a peer that has closed its side. One that still reads
     /// acknowledges the probes; one that is gone resets the connection, after
     /// about a minute (tcp(7), `tcp_fin_timeout`).
     pub(crate) fn probe_peer(&self) {
-        let socket = self.socket();
+        let socket = &self.socket;
         // A Unix socket has no such option, and tells a leave without it.
         let _ = sockopt::set_tcp_keepidle(socket, PROBE_INTERVAL)
             .and_then(|()| sockopt::set_tcp_keepintvl(socket, PROBE_INTERVAL))
             .and_then(|()| sockopt::set_socket_keepalive(socket, true));
     }
 
-    /// Duplicates the descriptor, for another thread to wait on.
+    /// For another thread to wait on.
     ///
     /// # Errors
     /// If the process has no free descriptor.
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        match self {
-            Transport::Plain(socket) => Ok(Transport::Plain(socket.try_clone()?)),
-        }
+    pub(crate) fn room_waiter(&self) -> io::Result<RoomWaiter> {
+        Ok(RoomWaiter(self.socket.try_clone()?))
+    }
+}
+
+/// A duplicate of the descriptor.
+pub(crate) struct RoomWaiter(OwnedFd);
+
+impl RoomWaiter {
+    /// As [`Transport::queued`].
+    pub(crate) fn queued(&self) -> c_int {
+        queued(&self.0)
     }
 
     /// Blocks until the socket has room for more output.
@@ -226,7 +348,7 @@ impl Transport {
         // Not RDHUP: a peer that has closed its side may still read.
         let gone = PollFlags::HUP | PollFlags::ERR;
         loop {
-            let mut fds = [PollFd::new(self.socket(), PollFlags::OUT)];
+            let mut fds = [PollFd::new(&self.0, PollFlags::OUT)];
             let ready = match poll(&mut fds, Some(timeout)) {
                 Err(Errno::INTR) => continue,
                 Err(_) => return Room::Failed,
@@ -239,5 +361,21 @@ impl Transport {
                 _ => Room::Yes,
             };
         }
+    }
+}
+
+fn queued(socket: &OwnedFd) -> c_int {
+    // SAFETY: this request writes one c_int, and nothing else (tcp(7), unix(7)).
+    let queued = unsafe {
+        let request = rustix::ioctl::Getter::<OUT_QUEUE, c_int>::new();
+        rustix::ioctl::ioctl(socket, request)
+    };
+    queued.unwrap_or(0)
+}
+
+fn received_at(ended: Ended) -> Received {
+    match ended {
+        Ended::Closed => Received::End,
+        Ended::Failed => Received::Reset,
     }
 }

@@ -215,7 +215,7 @@ fn begin(core: &mut Core, id: ConnectionId, flags: EventFlags) {
     if let Some(exchange) = connection.note_half_close(flags) {
         core.cx.events.push_back(Event::HalfClosed { exchange });
     }
-    let wanted = connection.interest(connection.link.output.pending() > 0);
+    let wanted = connection.interest(connection.link.pending() > 0);
     // A level-triggered report that is not wanted now would repeat at each
     // wait.
     let early = flags.intersection(READING).difference(wanted);
@@ -244,7 +244,7 @@ fn waits(core: &mut Core, key: u32) -> bool {
     }
     // What is left of earlier responses is sent first.
     let must_wait = connection.brings_request()
-        && link.output.pending() == 0
+        && link.pending() == 0
         && (connection.has_backlog() || link.transport.has_input());
     if must_wait && !core.hand_off(key) {
         core.make_wait(key);
@@ -402,7 +402,11 @@ fn accept(core: &mut Core, number: u32) -> Option<u32> {
     }
     match accepted {
         Accepted::Client(socket, peer) => {
-            core.add_connection(Transport::Plain(socket), peer, number)
+            let tls = core
+                .acceptor
+                .get(number)
+                .and_then(|listener| listener.tls.clone());
+            core.add_connection(Transport::new(socket, tls), peer, number)
         }
         Accepted::Nothing => None,
         Accepted::NoDescriptor(error) => {

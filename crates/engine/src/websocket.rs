@@ -133,7 +133,7 @@ impl WebSocket {
             }
             // A peer that does not read gets no Pongs: they would fill the
             // memory.
-            Incoming::Ping(payload) if self.is_open() && link.output.pending() < HIGH_WATER => {
+            Incoming::Ping(payload) if self.is_open() && link.pending() < HIGH_WATER => {
                 link.output
                     .append(&mut cx.buffers, |out| write_pong(out, &payload));
                 None
@@ -313,7 +313,7 @@ impl WebSocket {
             write_frame_head(out, opcode, compressed, len);
         });
         link.output.push(&mut cx.buffers, content, len);
-        Ok(link.output.pending())
+        Ok(link.pending())
     }
 
     /// Begins the closing handshake.

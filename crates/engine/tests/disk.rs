@@ -30,7 +30,7 @@ impl Server {
             },
             ..ListenerSettings::default()
         };
-        engine.listen(listener.into(), settings).unwrap();
+        engine.listen(listener.into(), settings, None).unwrap();
         Server {
             engine,
             path,

@@ -62,7 +62,7 @@ impl Worker {
             keep_alive_timeout_ms: 1_000,
             ..ListenerSettings::default()
         };
-        engine.listen(listener.into(), settings).unwrap();
+        engine.listen(listener.into(), settings, None).unwrap();
         Worker {
             engine,
             address,

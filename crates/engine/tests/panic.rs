@@ -51,7 +51,7 @@ fn the_connection_that_panicked_is_closed_and_the_others_are_served() {
     let address = listener.local_addr().unwrap();
     let mut engine = Reactor::new().unwrap();
     engine
-        .listen(listener.into(), ListenerSettings::default())
+        .listen(listener.into(), ListenerSettings::default(), None)
         .unwrap();
 
     let mut client = TcpStream::connect(address).unwrap();

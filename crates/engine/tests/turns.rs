@@ -28,7 +28,7 @@ impl Server {
             body_min_rate: 1_000,
             ..ListenerSettings::default()
         };
-        engine.listen(listener.into(), settings).unwrap();
+        engine.listen(listener.into(), settings, None).unwrap();
         Server {
             engine,
             path,

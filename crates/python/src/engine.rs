@@ -10,6 +10,7 @@ use crate::process::{end_stuck, lock_at_fork, start_without_signals};
 use crate::scoreboard::PyScoreboard;
 use crate::service::Service;
 use crate::settings::listener_settings;
+use crate::tls::TlsConfig;
 use prefork_engine::scoreboard::State;
 use prefork_engine::{ConnectionId, Queue, Reactor, Report};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
@@ -126,17 +127,20 @@ impl Engine {
     /// Raises AttributeError or TypeError if the service misses an attribute or
     /// an option is not of its type, ValueError for a negative descriptor, and
     /// OSError.
+    #[pyo3(signature = (fd, service, options, tls = None))]
     fn listen(
         &self,
         py: Python<'_>,
         fd: RawFd,
         service: &Bound<'_, PyAny>,
         options: &Bound<'_, PyAny>,
+        tls: Option<&TlsConfig>,
     ) -> PyResult<u32> {
+        let tls = tls.map(|tls| tls.config.clone());
         let settings = listener_settings(options)?;
         let socket = borrowed(fd)?.try_clone_to_owned()?;
         let service = Arc::new(Service::new(&self.core, service, options)?);
-        let number = self.core.engine().listen(socket, settings)?;
+        let number = self.core.engine().listen(socket, settings, tls)?;
         self.dispatcher.add_service(py, service);
         Ok(number)
     }

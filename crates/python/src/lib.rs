@@ -17,6 +17,7 @@
 //! | `core.rs`, `pending.rs` | what all objects of one engine share: the engine, and the pending
 //! callbacks |
 //! | `call_context.rs` | the context variables of one call |
+//! | `tls.rs` | `TlsConfig`: the certificates of a listener |
 //! | `names.rs`, `text.rs`, `request_body.rs`, `descriptor.rs`, `errors.rs` | conversions |
 //! | `scoreboard.rs`, `process.rs`, `heap_fill.rs` | independent of the rest: the scoreboard,
 //! system calls, the heap before a fork |
@@ -46,6 +47,7 @@ mod scoreboard;
 mod service;
 mod settings;
 mod text;
+mod tls;
 mod wsgi;
 
 #[pyo3::pymodule]
@@ -93,6 +95,8 @@ mod _engine {
     use crate::process::log_overdue_to;
     #[pymodule_export]
     use crate::scoreboard::PyScoreboard;
+    #[pymodule_export]
+    use crate::tls::TlsConfig;
     #[pymodule_export]
     use crate::wsgi::call::WsgiCaller;
     #[pymodule_export]

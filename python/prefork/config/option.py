@@ -21,6 +21,7 @@ class Group(enum.Enum):
 
     LISTENING = "Listening"
     POOL = "Pool"
+    TLS = "TLS"
     REQUESTS = "Requests and limits"
     TIMEOUTS = "Timeouts"
     APPLICATION = "Application"

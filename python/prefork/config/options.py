@@ -101,6 +101,19 @@ class ServerOptions(Options):
         integer(0, 1000),
         "Number of retries, one per second, if the server cannot listen again after STOPLISTEN.",
     )
+    tls_cert: str | None = option(
+        Group.TLS,
+        None,
+        optional(text),
+        "File of the server's certificate and of those between it and a root, as PEM. Serves https.",
+    )
+    tls_key: str | None = option(
+        Group.TLS,
+        None,
+        optional(text),
+        "File of the private key, as PEM.",
+        unset="the file of --tls-cert",
+    )
     max_head: int = option(
         Group.REQUESTS,
         64 * KIB,

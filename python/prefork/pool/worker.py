@@ -129,7 +129,7 @@ class Worker(Role, PoolMember):
 
     def _accept(self, sockets: ListeningSockets) -> None:
         try:
-            self._serving.accept(sockets)
+            self._serving.accept(sockets, self._listener.tls)
         except OSError as error:
             raise OutOfResources.from_refusal(error) from error
 

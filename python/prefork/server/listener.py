@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prefork.errors import BindError
+from prefork.server.certificates import read_certificate
 from prefork.server.environment import refuse_sockets
 from prefork.server.file_limit import raise_file_limit
 from prefork.server.sockets import ListeningSockets, listen
@@ -33,6 +34,8 @@ class Listener:
         raise_file_limit()
         sockets = listen(options.address, options.port, options.domain, options.backlog)
         self.address = sockets.address
+        self.tls = read_certificate(options)
+        sockets.is_encrypted = self.tls is not None
         self.port = sockets.port
         self.sockets: ListeningSockets | None = sockets
         """None while it is closed."""

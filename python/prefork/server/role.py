@@ -127,7 +127,7 @@ class Standalone(Role):
         assert sockets is not None
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._context.kernel.share_signal(signum)
-        self._serving.accept(sockets)
+        self._serving.accept(sockets, self._listener.tls)
         self._context.hooks.serving(sockets)
 
     def start_listen(self) -> bool:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from prefork._engine import TlsConfig
     from prefork.server.context import Context
     from prefork.server.service import Service
     from prefork.server.sockets import ListeningSockets
@@ -55,11 +56,11 @@ class Serving:
 
     # --- accepting ---------------------------------------------------------------------------------------
 
-    def accept(self, sockets: ListeningSockets) -> None:
+    def accept(self, sockets: ListeningSockets, tls: TlsConfig | None) -> None:
         """Accepts clients from now on."""
-        options = self._context.options
+        options, engine = self._context.options, self._context.kernel.engine
         for listener in sockets.sockets:
-            self._open.append(self._context.kernel.engine.listen(listener.fileno(), self._service, options))
+            self._open.append(engine.listen(listener.fileno(), self._service, options, tls))
         self._undrained |= set(self._open)
 
     def pause(self) -> bool:

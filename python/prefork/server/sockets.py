@@ -33,6 +33,7 @@ class ListeningSockets:
         self.sockets = sockets
         self._owner = os.getpid()
         self._path = _path_of(sockets[0])
+        self.is_encrypted = False
 
     @property
     def port(self) -> int | None:
@@ -49,7 +50,7 @@ class ListeningSockets:
         if self._path:
             return f"unix:{self.address}"
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self.is_encrypted else 'http'}://{host}:{self.port}"
 
     def close(self) -> None:
         """Closes the sockets.

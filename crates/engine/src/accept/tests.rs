@@ -24,7 +24,7 @@ fn a_process_without_a_descriptor_accepts_nothing_at_all() {
     };
     for _ in 0..2 {
         acceptor
-            .listen(&set, listener(), ListenerSettings::default())
+            .listen(&set, listener(), ListenerSettings::default(), None)
             .unwrap();
     }
     assert_eq!(accepts(&acceptor), (true, true));
@@ -62,7 +62,10 @@ fn what_cannot_be_registered_is_no_listener() {
     let mut acceptor = Acceptor::new();
     let file = std::fs::File::open("/proc/self/exe").unwrap();
     let settings = ListenerSettings::default();
-    assert!(acceptor.listen(&set, file.into(), settings).is_err());
+    assert!(acceptor.listen(&set, file.into(), settings, None).is_err());
     let settings = ListenerSettings::default();
-    assert_eq!(acceptor.listen(&set, listener(), settings).unwrap(), 0);
+    assert_eq!(
+        acceptor.listen(&set, listener(), settings, None).unwrap(),
+        0
+    );
 }

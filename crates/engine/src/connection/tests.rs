@@ -34,7 +34,7 @@ impl Bench {
         ours.set_nonblocking(true).unwrap();
         let cx = Context::new();
         let link = Link::new(
-            Transport::Plain(ours.into()),
+            Transport::new(ours.into(), None),
             Peer::Unix,
             ConnectionId { key: 0, serial: 1 },
             0,

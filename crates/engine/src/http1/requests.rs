@@ -39,7 +39,7 @@ impl Http1 {
 
     #[inline(always)]
     fn read_head(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
-        if link.output.pending() > HIGH_WATER {
+        if link.pending() > HIGH_WATER {
             return Progress::Flush;
         }
         if !cx.work.may_read_head() {
@@ -265,7 +265,7 @@ impl Http1 {
 
     /// The peer has closed its side.
     pub(crate) fn peer_ended(&self, link: &mut Link, how: PeerEnd) -> Progress {
-        let unsent = link.output.pending() > 0;
+        let unsent = link.pending() > 0;
         match (self.exchange.phase(), how) {
             (Phase::Idle, _) if self.parser.is_some() => {
                 Progress::Close(Some("the client left in the middle of a request head"))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 fn pair() -> (Transport, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    (Transport::Plain(ours.into()), theirs)
+    (Transport::new(ours.into(), None), theirs)
 }
 
 fn kept(bytes: Vec<u8>) -> Content<'static> {
@@ -17,7 +17,7 @@ fn kept(bytes: Vec<u8>) -> Content<'static> {
 
 #[test]
 fn everything_leaves_in_order_through_a_narrow_socket() {
-    let (ours, mut theirs) = pair();
+    let (mut ours, mut theirs) = pair();
     let mut buffers = Buffers::default();
     let mut output = Output::default();
     let mut expected = Vec::new();
@@ -33,7 +33,7 @@ fn everything_leaves_in_order_through_a_narrow_socket() {
     assert_eq!(output.pending(), expected.len());
     let mut received = Vec::new();
     loop {
-        let sent = output.flush(&ours, &mut buffers).unwrap();
+        let sent = output.flush(&mut ours, &mut buffers).unwrap();
         let mut piece = vec![0; 30_000];
         let read = theirs.read(&mut piece).unwrap();
         received.extend_from_slice(&piece[..read]);
@@ -50,14 +50,17 @@ fn everything_leaves_in_order_through_a_narrow_socket() {
 
 #[test]
 fn appending_behind_a_payload_keeps_the_order() {
-    let (ours, mut theirs) = pair();
+    let (mut ours, mut theirs) = pair();
     let mut buffers = Buffers::default();
     let mut output = Output::default();
     output.push(&mut buffers, kept(b"one ".to_vec()), 4);
     output.append(&mut buffers, |out| out.extend_from_slice(b"two "));
     output.append(&mut buffers, |out| out.extend_from_slice(b"three "));
     output.push(&mut buffers, Content::Copied(b"four and more"), 4);
-    assert!(matches!(output.flush(&ours, &mut buffers), Ok(Sent::All)));
+    assert!(matches!(
+        output.flush(&mut ours, &mut buffers),
+        Ok(Sent::All)
+    ));
     drop(ours);
     let mut received = String::new();
     theirs.read_to_string(&mut received).unwrap();
@@ -66,7 +69,7 @@ fn appending_behind_a_payload_keeps_the_order() {
 
 #[test]
 fn a_queue_that_is_never_empty_does_not_keep_what_has_left() {
-    let (ours, mut theirs) = pair();
+    let (mut ours, mut theirs) = pair();
     let mut buffers = Buffers::default();
     let mut output = Output::default();
     let (mut written, mut read) = (Vec::new(), Vec::new());
@@ -78,7 +81,7 @@ fn a_queue_that_is_never_empty_does_not_keep_what_has_left() {
             written.extend_from_slice(&bytes);
         }
         assert!(matches!(
-            output.flush(&ours, &mut buffers),
+            output.flush(&mut ours, &mut buffers),
             Ok(Sent::Blocked { .. })
         ));
         let len = theirs.read(&mut piece).unwrap();
@@ -95,13 +98,13 @@ fn a_queue_that_is_never_empty_does_not_keep_what_has_left() {
 
 #[test]
 fn a_peer_that_left_is_an_error() {
-    let (ours, theirs) = pair();
+    let (mut ours, theirs) = pair();
     drop(theirs);
     let mut buffers = Buffers::default();
     let mut output = Output::default();
     output.push(&mut buffers, Content::Copied(b"late"), 4);
     assert!(matches!(
-        output.flush(&ours, &mut buffers),
+        output.flush(&mut ours, &mut buffers),
         Err(Failure::Peer)
     ));
 }
@@ -109,7 +112,7 @@ fn a_peer_that_left_is_an_error() {
 /// Sends as [`Output::flush`] does, files too.
 fn flush(
     output: &mut Output,
-    transport: &Transport,
+    transport: &mut Transport,
     buffers: &mut Buffers,
 ) -> Result<Sent, Failure> {
     loop {
@@ -118,7 +121,7 @@ fn flush(
             return Ok(sent);
         };
         let call = output.file_send(transport).unwrap();
-        if output.file_sent(call.run(), buffers)? == 0 {
+        if output.file_sent(transport, call.run(), buffers)? == 0 {
             return Ok(Sent::Blocked { progress });
         }
     }
@@ -133,7 +136,7 @@ fn part(bytes: &[u8], offset: u64, len: usize) -> FilePart {
 
 #[test]
 fn files_leave_in_order_between_what_is_in_memory() {
-    let (ours, mut theirs) = pair();
+    let (mut ours, mut theirs) = pair();
     let mut buffers = Buffers::default();
     let mut output = Output::default();
     let bytes: Vec<u8> = (0..3_000_000u32).map(|at| (at / 7) as u8).collect();
@@ -153,7 +156,7 @@ fn files_leave_in_order_between_what_is_in_memory() {
     assert_eq!(output.pending(), expected.len());
     let mut received = Vec::new();
     loop {
-        let sent = flush(&mut output, &ours, &mut buffers).unwrap();
+        let sent = flush(&mut output, &mut ours, &mut buffers).unwrap();
         let mut piece = vec![0; 300_000];
         let read = theirs.read(&mut piece).unwrap();
         received.extend_from_slice(&piece[..read]);
@@ -171,11 +174,11 @@ fn files_leave_in_order_between_what_is_in_memory() {
 
 #[test]
 fn a_file_that_ends_too_soon_is_an_error() {
-    let (ours, mut theirs) = pair();
+    let (mut ours, mut theirs) = pair();
     let mut buffers = Buffers::default();
     let mut output = Output::default();
     output.push(&mut buffers, Content::File(part(b"short", 0, 9)), 9);
-    let result = flush(&mut output, &ours, &mut buffers);
+    let result = flush(&mut output, &mut ours, &mut buffers);
     assert!(matches!(result, Err(Failure::File)));
     drop(ours);
     let mut received = String::new();
@@ -185,7 +188,7 @@ fn a_file_that_ends_too_soon_is_an_error() {
 
 #[test]
 fn what_cannot_be_read_is_the_fault_of_the_file() {
-    let (ours, _theirs) = pair();
+    let (mut ours, _theirs) = pair();
     let mut buffers = Buffers::default();
     let mut output = Output::default();
     let directory = std::fs::File::open("/").unwrap();
@@ -196,7 +199,7 @@ fn what_cannot_be_read_is_the_fault_of_the_file() {
         len: 1,
     };
     output.push(&mut buffers, Content::File(part), 1);
-    let result = flush(&mut output, &ours, &mut buffers);
+    let result = flush(&mut output, &mut ours, &mut buffers);
     assert!(matches!(result, Err(Failure::File)));
 }
 
@@ -206,13 +209,13 @@ fn the_head_of_a_file_waits_for_its_beginning() {
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (mut theirs, _) = listener.accept().unwrap();
     ours.set_nodelay(true).unwrap();
-    let ours = Transport::Plain(ours.into());
+    let mut ours = Transport::new(ours.into(), None);
     let mut buffers = Buffers::default();
     let mut output = Output::default();
     output.append(&mut buffers, |out| out.extend_from_slice(b"head "));
     output.push(&mut buffers, Content::File(part(b"body", 0, 4)), 4);
     assert!(matches!(
-        flush(&mut output, &ours, &mut buffers),
+        flush(&mut output, &mut ours, &mut buffers),
         Ok(Sent::All)
     ));
     let mut received = [0; 100];

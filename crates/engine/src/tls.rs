@@ -1,0 +1,237 @@
+//! A connection's TLS: what is between the bytes of the socket and those of the protocol.
+//!
+//! Owns: the state of the handshake or of the record layer, and the two kinds of
+//! ciphertext that wait: of a record that is not complete, and what the socket has not
+//! taken. Always holds: an idle connection has no buffer; all data that was received is
+//! opened, so the socket alone tells whether there is more. Knows no socket.
+
+use prefork_tls::{Config, Established, Handshake, PeerEnd, Progress, Records};
+use rustls::ServerConnection;
+use std::cell::Cell;
+use std::io::{IoSlice, Read, Write};
+
+/// The most that one call seals: the socket may take less of it.
+pub(crate) const SEAL_BYTES: usize = 128 * 1024;
+
+/// The first byte of a record of a handshake (RFC 8446, section 5.1).
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// For a client that speaks without TLS.
+const PLAIN_REFUSED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
+    Content-Length: 58\r\nConnection: close\r\n\r\n\
+    This port speaks TLS: the address must begin with https://";
+
+thread_local! {
+    /// The buffer of ciphertext while nothing of it waits.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+enum State {
+    /// Nothing was received yet.
+    New(Config),
+    Handshake(Handshake),
+    Tls13(Box<Records>),
+    Tls12(Box<ServerConnection>),
+    /// It failed.
+    Over,
+}
+
+/// How the peer's side has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Closed,
+    /// By an error, or by the peer's alert.
+    Failed,
+}
+
+pub(crate) struct Tls {
+    state: State,
+    /// The beginning of a record.
+    rest: Vec<u8>,
+    /// Ciphertext that the socket has not taken.
+    out: Vec<u8>,
+    ended: Option<Ended>,
+}
+
+impl Tls {
+    pub(crate) fn new(config: Config) -> Self {
+        Tls {
+            state: State::New(config),
+            rest: Vec::new(),
+            out: Vec::new(),
+            ended: None,
+        }
+    }
+
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.ended
+    }
+
+    /// The name of the cipher suite, after the handshake.
+    pub(crate) fn cipher(&self) -> Option<&'static str> {
+        match &self.state {
+            State::Tls13(records) => Some(records.suite().name()),
+            State::Tls12(connection) => connection.negotiated_cipher_suite()?.suite().as_str(),
+            State::New(_) | State::Handshake(_) | State::Over => None,
+        }
+    }
+
+    // ---- receiving ---------------------------------------------------------------
+
+    /// Puts the beginning of a record, which came before, at the end of `buffer`.
+    #[inline]
+    pub(crate) fn restore_rest(&mut self, buffer: &mut Vec<u8>) {
+        buffer.append(&mut self.rest);
+        self.rest = Vec::new();
+    }
+
+    /// `buffer` has ciphertext from `start` on: its data takes that place.
+    #[inline]
+    pub(crate) fn open(&mut self, buffer: &mut Vec<u8>, start: usize) {
+        match &mut self.state {
+            State::Tls13(records) => match records.open(buffer, start, &mut self.out) {
+                Ok(opened) => {
+                    let rest = buffer.get(opened.rest..).unwrap_or_default();
+                    if !rest.is_empty() {
+                        self.rest = rest.to_vec();
+                    }
+                    buffer.truncate(opened.plaintext_end);
+                    self.ended = opened.end.map(|end| match end {
+                        PeerEnd::Closed => Ended::Closed,
+                        PeerEnd::Alert(_) => Ended::Failed,
+                    });
+                }
+                Err(_) => {
+                    buffer.truncate(start);
+                    self.fail();
+                }
+            },
+            State::Tls12(_) => self.open_tls12(buffer, start),
+            State::New(_) | State::Handshake(_) => self.shake_hands(buffer, start),
+            State::Over => buffer.truncate(start),
+        }
+    }
+
+    fn fail(&mut self) {
+        self.state = State::Over;
+        self.ended = Some(Ended::Failed);
+    }
+
+    fn shake_hands(&mut self, buffer: &mut Vec<u8>, start: usize) {
+        let input = buffer.split_off(start);
+        let handshake = match std::mem::replace(&mut self.state, State::Over) {
+            State::New(_) if input.first() != Some(&HANDSHAKE_RECORD) => {
+                self.out.extend_from_slice(PLAIN_REFUSED);
+                self.ended = Some(Ended::Closed);
+                return;
+            }
+            State::New(config) => Handshake::new(&config),
+            State::Handshake(handshake) => Some(handshake),
+            _ => None,
+        };
+        let Some(handshake) = handshake else {
+            return self.fail();
+        };
+        let (progress, consumed) = handshake.read(&input, &mut self.out);
+        let rest = input.get(consumed..).unwrap_or_default();
+        self.state = match progress {
+            Progress::Handshake(handshake) => {
+                self.rest = rest.to_vec();
+                State::Handshake(handshake)
+            }
+            Progress::Established(established) => {
+                self.state = match established {
+                    Established::Tls13(records) => State::Tls13(records),
+                    Established::Tls12(connection) => State::Tls12(connection),
+                };
+                buffer.extend_from_slice(rest);
+                return self.open(buffer, start);
+            }
+            Progress::Failed(_) => {
+                self.ended = Some(Ended::Failed);
+                State::Over
+            }
+        };
+    }
+
+    fn open_tls12(&mut self, buffer: &mut Vec<u8>, start: usize) {
+        let State::Tls12(connection) = &mut self.state else {
+            return;
+        };
+        let input = buffer.split_off(start);
+        let mut rest = input.as_slice();
+        let mut failed = false;
+        while !rest.is_empty() && !failed && self.ended.is_none() {
+            failed = connection.read_tls(&mut rest).is_err();
+            match connection.process_new_packets() {
+                Ok(state) => {
+                    let mut data = vec![0; state.plaintext_bytes_to_read()];
+                    failed |= connection.reader().read_exact(&mut data).is_err();
+                    buffer.append(&mut data);
+                    if state.peer_has_closed() {
+                        self.ended = Some(Ended::Closed);
+                    }
+                }
+                Err(_) => failed = true,
+            }
+        }
+        while connection.wants_write() && connection.write_tls(&mut self.out).is_ok() {}
+        if failed {
+            self.fail();
+        }
+    }
+
+    // ---- sending -----------------------------------------------------------------
+
+    /// Ciphertext that the socket has not taken.
+    #[inline]
+    pub(crate) fn unsent(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// The socket has taken so many bytes of it.
+    pub(crate) fn advance(&mut self, sent: usize) {
+        if sent < self.out.len() {
+            self.out.drain(..sent);
+        } else {
+            let mut out = std::mem::take(&mut self.out);
+            out.clear();
+            if out.capacity() <= 2 * SEAL_BYTES {
+                SCRATCH.set(out);
+            }
+        }
+    }
+
+    /// Seals the first bytes of `vectors`. Returns how many; `None`: none can be sealed.
+    #[inline]
+    pub(crate) fn seal(&mut self, vectors: &[IoSlice<'_>]) -> Option<usize> {
+        if self.out.capacity() == 0 {
+            self.out = SCRATCH.take();
+        }
+        match &mut self.state {
+            State::Tls13(records) => records.seal(vectors, SEAL_BYTES, &mut self.out).ok(),
+            State::Tls12(connection) => {
+                let sealed = connection.writer().write_vectored(vectors).ok()?;
+                while connection.wants_write() {
+                    connection.write_tls(&mut self.out).ok()?;
+                }
+                Some(sealed)
+            }
+            State::New(_) | State::Handshake(_) | State::Over => None,
+        }
+    }
+
+    /// Adds close_notify to what is unsent, if the handshake is complete.
+    pub(crate) fn close(&mut self) {
+        match &mut self.state {
+            State::Tls13(records) => {
+                let _ = records.close(&mut self.out); // the peer reads the end of the socket
+            }
+            State::Tls12(connection) => {
+                connection.send_close_notify();
+                while connection.wants_write() && connection.write_tls(&mut self.out).is_ok() {}
+            }
+            State::New(_) | State::Handshake(_) | State::Over => {}
+        }
+    }
+}

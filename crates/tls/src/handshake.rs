@@ -1,0 +1,166 @@
+//! A connection until its handshake is complete, by rustls.
+//!
+//! Always holds: rustls gets one record at a time, so that nothing of the client's data
+//! is inside it when the handshake of TLS 1.3 ends and [`Records`] goes on. A connection
+//! of TLS 1.2 stays with rustls.
+
+use crate::config::Config;
+use crate::records::Records;
+use crate::suite::{SECRET_BYTES, Secret, Suite};
+use rustls::{CipherSuite, KeyLog, ProtocolVersion, ServerConnection};
+use std::cell::RefCell;
+use std::fmt;
+
+const HEADER_BYTES: usize = 5;
+
+/// A handshake that is not complete.
+pub struct Handshake {
+    connection: Box<ServerConnection>,
+    secrets: Secrets,
+}
+
+/// A connection that carries data.
+pub enum Established {
+    Tls13(Box<Records>),
+    Tls12(Box<ServerConnection>),
+}
+
+pub enum Progress {
+    /// It needs more of the client.
+    Handshake(Handshake),
+    Established(Established),
+    /// It has failed, and the alert is in the output.
+    Failed(rustls::Error),
+}
+
+impl Handshake {
+    /// `None`: there is no memory or no randomness for it.
+    pub fn new(config: &Config) -> Option<Self> {
+        let connection = ServerConnection::new(config.0.clone()).ok()?;
+        Some(Handshake {
+            connection: Box::new(connection),
+            secrets: Secrets::default(),
+        })
+    }
+
+    /// Reads whole records from the beginning of `input`, until the handshake is complete.
+    /// Appends what must be sent to `out`. Returns how many bytes were read.
+    pub fn read(mut self, input: &[u8], out: &mut Vec<u8>) -> (Progress, usize) {
+        let mut consumed = 0;
+        let mut failed = None;
+        while self.connection.is_handshaking() && failed.is_none() {
+            let rest = input.get(consumed..).unwrap_or_default();
+            let Some(mut record) = first_record(rest) else {
+                break;
+            };
+            consumed += record.len();
+            failed = self.read_record(&mut record).err();
+        }
+        while self.connection.wants_write() {
+            if self.connection.write_tls(out).is_err() {
+                break; // a vector takes all
+            }
+        }
+        let progress = match failed {
+            Some(error) => Progress::Failed(error),
+            None if self.connection.is_handshaking() => Progress::Handshake(self),
+            None => self.established(),
+        };
+        (progress, consumed)
+    }
+
+    fn read_record(&mut self, record: &mut &[u8]) -> Result<(), rustls::Error> {
+        while !record.is_empty() {
+            if self.connection.read_tls(record).is_err() {
+                return Err(rustls::Error::General("its buffer is full".into()));
+            }
+        }
+        let processed = self.connection.process_new_packets();
+        self.secrets.take_logged();
+        processed.map(drop)
+    }
+
+    fn established(self) -> Progress {
+        if self.connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return Progress::Established(Established::Tls12(self.connection));
+        }
+        let records = self.into_records();
+        match records {
+            Some(records) => Progress::Established(Established::Tls13(Box::new(records))),
+            None => Progress::Failed(rustls::Error::General("no traffic secrets".into())),
+        }
+    }
+
+    fn into_records(self) -> Option<Records> {
+        let suite = match self.connection.negotiated_cipher_suite()?.suite() {
+            CipherSuite::TLS13_AES_128_GCM_SHA256 => Suite::Aes128Gcm,
+            CipherSuite::TLS13_AES_256_GCM_SHA384 => Suite::Aes256Gcm,
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Suite::Chacha20Poly1305,
+            _ => return None,
+        };
+        let Secrets { client, server } = self.secrets;
+        let numbers = self.connection.dangerous_extract_secrets().ok()?;
+        let client = client.as_ref()?.get(..suite.secret_bytes())?;
+        let server = server.as_ref()?.get(..suite.secret_bytes())?;
+        Records::new(suite, (client, numbers.rx.0), (server, numbers.tx.0))
+    }
+}
+
+/// The first record, if all of it is there. What is no record is given to rustls as far
+/// as it has come.
+fn first_record(input: &[u8]) -> Option<&[u8]> {
+    let [_, _, _, high, low] = input.first_chunk::<HEADER_BYTES>()?;
+    let length = HEADER_BYTES + usize::from(u16::from_be_bytes([*high, *low]));
+    input.get(..length)
+}
+
+// ---- the traffic secrets -------------------------------------------------------------
+
+/// The traffic secrets of a connection, which rustls tells as it derives them.
+#[derive(Default)]
+struct Secrets {
+    client: Option<Secret>,
+    server: Option<Secret>,
+}
+
+thread_local! {
+    /// Those that were told in the current call of rustls.
+    static LOGGED: RefCell<Secrets> = const { RefCell::new(Secrets { client: None, server: None }) };
+}
+
+impl Secrets {
+    fn take_logged(&mut self) {
+        LOGGED.with_borrow_mut(|logged| {
+            self.client = logged.client.take().or(self.client.take());
+            self.server = logged.server.take().or(self.server.take());
+        });
+    }
+}
+
+/// Keeps the secrets from which the keys of the next updates follow (RFC 8446, section
+/// 7.2): extracted keys alone do not give them.
+pub(crate) struct SecretLog;
+
+impl fmt::Debug for SecretLog {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SecretLog")
+    }
+}
+
+impl KeyLog for SecretLog {
+    fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
+        let mut whole = Secret::new([0; SECRET_BYTES]);
+        if let Some(place) = whole.get_mut(..secret.len()) {
+            place.copy_from_slice(secret);
+        }
+        LOGGED.with_borrow_mut(|logged| match label {
+            "CLIENT_TRAFFIC_SECRET_0" => logged.client = Some(whole),
+            "SERVER_TRAFFIC_SECRET_0" => logged.server = Some(whole),
+            _ => {}
+        });
+    }
+
+    fn will_log(&self, label: &str) -> bool {
+        label.ends_with("_TRAFFIC_SECRET_0")
+    }
+}

@@ -1,0 +1,36 @@
+//! TLS as pure functions and state machines over bytes.
+//!
+//! | module | what |
+//! |---|---|
+//! | `config.rs` | what a listener offers: certificates, versions, protocols |
+//! | `handshake.rs` | a connection until its handshake is complete, by rustls |
+//! | `suite.rs` | the cipher suites of TLS 1.3, and their keys |
+//! | `half.rs` | one direction of a connection: seals, or opens, one record |
+//! | `records.rs` | both directions after the handshake: data, alerts, key updates |
+//!
+//! Always holds: no sockets, no clock, no unsafe code, and no secret in a `Debug` text.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod half;
+mod handshake;
+mod records;
+mod suite;
+
+pub use config::{Config, ConfigError, KeyPair};
+pub use handshake::{Established, Handshake, Progress};
+pub use records::{Opened, PeerEnd, Records, STATE_BYTES};
+pub use suite::Suite;
+
+/// Why a connection is ended: an alert of RFC 8446, section 6.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Alert {
+    UnexpectedMessage = 10,
+    BadRecordMac = 20,
+    RecordOverflow = 22,
+    IllegalParameter = 47,
+    DecodeError = 50,
+    InternalError = 80,
+}
