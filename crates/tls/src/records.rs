@@ -299,3 +299,6 @@ impl Records {
         Some(Self::from_halves(suite, receiving, sending))
     }
 }
+
+#[cfg(test)]
+mod tests;
