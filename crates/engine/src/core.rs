@@ -16,7 +16,7 @@ use crate::disk::{DiskTask, DiskWork};
 use crate::event::{Broken, Event, ListenerNews};
 use crate::exchange::ConnectionId;
 use crate::handoff::main_thread::MainThread;
-use crate::handoff::queue::{Received, Sent};
+use crate::handoff::queue::{Metadata, Received, Sent};
 use crate::handoff::transfer::Transfer;
 use crate::link::{FileTurn, Flushed, Link};
 use crate::orphan;
@@ -501,8 +501,7 @@ impl Core {
                 Received::Connection(socket, metadata) => {
                     // The listeners of a pool have the same settings, and the connection's own
                     // listener may have drained already.
-                    let history = (metadata.requests, metadata.due_ms);
-                    if let Some(key) = self.adopt(socket, number, history) {
+                    if let Some(key) = self.adopt(socket, number, &metadata) {
                         // The next turn reads its request. Without one, it is closed at this
                         // time.
                         self.timers.set(key, until_ms.max(self.cx.clock.now_ms));
@@ -514,19 +513,18 @@ impl Core {
         }
     }
 
-    /// Adopts a connection from the queue, with the number of its requests so
-    /// far and the time until which it may idle.
+    /// Adopts a connection from the queue for a listener.
     pub(crate) fn adopt(
         &mut self,
         socket: OwnedFd,
         listener: u32,
-        (requests, idles_until_ms): (u32, u64),
+        metadata: &Metadata,
     ) -> Option<u32> {
-        let (transport, peer) = Transport::adopt(socket)?;
+        let (transport, peer) = Transport::adopt(socket, metadata.tls.as_deref())?;
         let key = self.add_connection(transport, peer, listener)?;
         self.cx.load.counters.adopted += 1;
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.resume(requests, idles_until_ms);
+            connection.resume(metadata.requests, metadata.due_ms);
         }
         Some(key)
     }

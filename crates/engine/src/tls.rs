@@ -5,10 +5,11 @@
 //! taken. Always holds: an idle connection has no buffer; all data that was received is
 //! opened, so the socket alone tells whether there is more. Knows no socket.
 
-use prefork_tls::{Config, Established, Handshake, PeerEnd, Progress, Records};
+use prefork_tls::{Config, Established, Handshake, PeerEnd, Progress, Records, STATE_BYTES};
 use rustls::ServerConnection;
 use std::cell::Cell;
 use std::io::{IoSlice, Read, Write};
+use zeroize::Zeroizing;
 
 /// The most that one call seals: the socket may take less of it.
 pub(crate) const SEAL_BYTES: usize = 128 * 1024;
@@ -55,11 +56,37 @@ pub(crate) struct Tls {
 
 impl Tls {
     pub(crate) fn new(config: Config) -> Self {
+        Self::in_state(State::New(config))
+    }
+
+    fn in_state(state: State) -> Self {
         Tls {
-            state: State::New(config),
+            state,
             rest: Vec::new(),
             out: Vec::new(),
             ended: None,
+        }
+    }
+
+    /// Continues with the state of another process. `None`: it is not one.
+    pub(crate) fn import(state: &[u8; STATE_BYTES]) -> Option<Self> {
+        let records = Box::new(Records::import(state)?);
+        Some(Self::in_state(State::Tls13(records)))
+    }
+
+    /// Whether [`Tls::export`] gives a state: no byte waits, and the record layer is ours.
+    pub(crate) fn may_move(&self) -> bool {
+        let State::Tls13(records) = &self.state else {
+            return false;
+        };
+        let waits = !self.rest.is_empty() || !self.out.is_empty();
+        !waits && self.ended.is_none() && records.is_between_messages()
+    }
+
+    pub(crate) fn export(&self) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
+        match &self.state {
+            State::Tls13(records) if self.may_move() => records.export(),
+            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@
 use crate::content::FilePart;
 use crate::peer::Peer;
 use crate::tls::{Ended, SEAL_BYTES, Tls};
-use prefork_tls::Config;
+use prefork_tls::{Config, STATE_BYTES};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
@@ -16,6 +16,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 pub(crate) struct Transport {
     socket: OwnedFd,
@@ -99,10 +100,18 @@ impl Transport {
 
     /// A connection that another process accepted, and its peer; `None` if it
     /// is closed or not a connection.
-    pub(crate) fn adopt(socket: OwnedFd) -> Option<(Self, Peer)> {
+    /// `state`: that of [`Transport::export`].
+    pub(crate) fn adopt(
+        socket: OwnedFd,
+        state: Option<&[u8; STATE_BYTES]>,
+    ) -> Option<(Self, Peer)> {
         let peer = rustix::net::getpeername(&socket).ok()?;
         rustix::io::ioctl_fionbio(&socket, true).ok()?;
-        Some((Transport::new(socket, None), Peer::from_any(peer)))
+        let tls = match state {
+            None => None,
+            Some(state) => Some(Box::new(Tls::import(state)?)),
+        };
+        Some((Transport { socket, tls }, Peer::from_any(peer)))
     }
 
     /// The descriptor for the epoll set and the hand-off.
@@ -125,9 +134,15 @@ impl Transport {
         self.tls.as_ref()?.cipher()
     }
 
-    /// Whether another process can continue with it: all of its state is in the kernel.
+    /// Whether another process can continue with it: its state is in the kernel, and in
+    /// what [`Transport::export`] gives.
     pub(crate) fn may_move(&self) -> bool {
-        self.tls.is_none()
+        self.tls.as_ref().is_none_or(|tls| tls.may_move())
+    }
+
+    /// The state of an encrypted connection that may move.
+    pub(crate) fn export(&self) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
+        self.tls.as_ref()?.export()
     }
 
     pub(crate) fn local_address(&self) -> Peer {

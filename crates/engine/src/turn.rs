@@ -429,8 +429,7 @@ fn adopt(core: &mut Core) -> Option<u32> {
         }
         match core.transfer.receive() {
             Received::Connection(socket, metadata) => {
-                let history = (metadata.requests, metadata.due_ms);
-                let key = core.adopt(socket, metadata.listener, history);
+                let key = core.adopt(socket, metadata.listener, &metadata);
                 if key.is_some() {
                     return key;
                 }

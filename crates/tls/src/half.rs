@@ -136,9 +136,10 @@ impl Half {
         Ok(())
     }
 
-    pub(crate) fn export(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.secret.as_ref());
-        out.extend_from_slice(&self.number.to_be_bytes());
+    pub(crate) fn export(&self, out: &mut [u8; HALF_BYTES]) {
+        let (secret, number) = out.split_at_mut(SECRET_BYTES);
+        secret.copy_from_slice(self.secret.as_ref());
+        number.copy_from_slice(&self.number.to_be_bytes());
     }
 
     pub(crate) fn import(suite: Suite, bytes: &[u8; HALF_BYTES]) -> Option<Self> {

@@ -278,15 +278,22 @@ impl Records {
 
     /// The state for another process, which continues with it. `None`: it is between the
     /// parts of a message, or over.
-    pub fn export(&self) -> Option<Zeroizing<Vec<u8>>> {
-        if !self.partial.is_empty() || self.is_over {
+    pub fn export(&self) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
+        if !self.is_between_messages() {
             return None;
         }
-        let mut state = Zeroizing::new(Vec::with_capacity(STATE_BYTES));
-        state.extend_from_slice(&self.suite.number().to_be_bytes());
-        self.receiving.export(&mut state);
-        self.sending.export(&mut state);
+        let mut state = Zeroizing::new([0; STATE_BYTES]);
+        let (number, halves) = state.split_first_chunk_mut::<2>()?;
+        let (receiving, sending) = halves.split_first_chunk_mut::<HALF_BYTES>()?;
+        *number = self.suite.number().to_be_bytes();
+        self.receiving.export(receiving);
+        self.sending.export(sending.first_chunk_mut()?);
         Some(state)
+    }
+
+    /// Whether [`Records::export`] gives a state.
+    pub fn is_between_messages(&self) -> bool {
+        self.partial.is_empty() && !self.is_over
     }
 
     /// Continues with the state of another process. `None`: it is not one.

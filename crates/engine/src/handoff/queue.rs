@@ -7,6 +7,7 @@
 //! reactor.
 
 use crate::listener::is_lasting;
+use prefork_tls::STATE_BYTES;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -18,11 +19,14 @@ use rustix::time::Timespec;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use zeroize::Zeroizing;
 
-const MESSAGE_BYTES: usize = 16;
+/// All messages have one size, so that their number follows from that of their bytes.
+const MESSAGE_BYTES: usize = NUMBER_BYTES + 1 + STATE_BYTES;
+const NUMBER_BYTES: usize = 16;
 
 /// What the next worker cannot read from the socket itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct Metadata {
     /// The number of its listener, the same in all workers of a pool.
     pub(crate) listener: u32,
@@ -30,23 +34,39 @@ pub(crate) struct Metadata {
     pub(crate) requests: u32,
     /// Its idle deadline (CLOCK_MONOTONIC): a hand-off does not extend it.
     pub(crate) due_ms: u64,
+    /// The state of an encrypted connection. It has the keys: only this message carries
+    /// it, between processes of one pool.
+    pub(crate) tls: Option<Zeroizing<[u8; STATE_BYTES]>>,
 }
 
 impl Metadata {
-    fn to_bytes(self) -> [u8; MESSAGE_BYTES] {
+    fn to_bytes(&self) -> Zeroizing<[u8; MESSAGE_BYTES]> {
         let number = u128::from(self.listener)
             | u128::from(self.requests) << 32
             | u128::from(self.due_ms) << 64;
-        number.to_le_bytes()
+        let mut bytes = Zeroizing::new([0; MESSAGE_BYTES]);
+        let numbers = number.to_le_bytes().into_iter();
+        let tls = self.tls.iter().flat_map(|state| state.iter().copied());
+        let all = numbers.chain([u8::from(self.tls.is_some())]).chain(tls);
+        for (place, byte) in bytes.iter_mut().zip(all) {
+            *place = byte;
+        }
+        bytes
     }
 
-    fn from_bytes(bytes: [u8; MESSAGE_BYTES]) -> Self {
-        let number = u128::from_le_bytes(bytes);
-        Metadata {
+    fn from_bytes(bytes: &[u8; MESSAGE_BYTES]) -> Option<Self> {
+        let (number, rest) = bytes.split_first_chunk::<NUMBER_BYTES>()?;
+        let (&has_tls, state) = rest.split_first()?;
+        let number = u128::from_le_bytes(*number);
+        Some(Metadata {
             listener: number as u32,
             requests: (number >> 32) as u32,
             due_ms: (number >> 64) as u64,
-        }
+            tls: match has_tls {
+                0 => None,
+                _ => Some(Zeroizing::new(*state.first_chunk()?)),
+            },
+        })
     }
 }
 
@@ -121,7 +141,7 @@ impl Queue {
     pub(crate) fn send(
         &mut self,
         connection: BorrowedFd<'_>,
-        metadata: Metadata,
+        metadata: &Metadata,
     ) -> Result<(), Errno> {
         let message = metadata.to_bytes();
         let rights = [connection];
@@ -129,7 +149,7 @@ impl Queue {
         let mut ancillary = SendAncillaryBuffer::new(&mut room);
         ancillary.push(SendAncillaryMessage::ScmRights(&rights));
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let vector = [IoSlice::new(&message)];
+        let vector = [IoSlice::new(message.as_ref())];
         let sent = rustix::net::sendmsg(&self.sender, &vector, &mut ancillary, flags);
         self.is_full = sent.is_err();
         sent.map(drop)
@@ -144,11 +164,11 @@ impl Queue {
     /// Receives the next connection.
     pub(crate) fn receive(&self) -> Received {
         // One byte more than a message has, to recognise a longer one.
-        let mut message = [0; MESSAGE_BYTES + 1];
+        let mut message = Zeroizing::new([0; MESSAGE_BYTES + 1]);
         let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut room);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let mut vector = [IoSliceMut::new(&mut message)];
+        let mut vector = [IoSliceMut::new(message.as_mut())];
         let received = rustix::net::recvmsg(&self.receiver, &mut vector, &mut ancillary, flags);
         let bytes = match received {
             Ok(received) => received.bytes,
@@ -164,9 +184,10 @@ impl Queue {
         });
         // Further descriptors are closed when they are dropped.
         let connection = descriptors.next().and_then(|mut rights| rights.next());
-        match (connection, message.first_chunk()) {
-            (Some(connection), Some(message)) if bytes == MESSAGE_BYTES => {
-                Received::Connection(connection, Metadata::from_bytes(*message))
+        let metadata = message.first_chunk().and_then(Metadata::from_bytes);
+        match (connection, metadata) {
+            (Some(connection), Some(metadata)) if bytes == MESSAGE_BYTES => {
+                Received::Connection(connection, metadata)
             }
             _ => Received::Invalid,
         }
@@ -192,28 +213,36 @@ mod tests {
             listener: number,
             requests: u32::MAX - number,
             due_ms: u64::MAX - u64::from(number),
+            tls: (number % 2 == 1).then(|| Zeroizing::new([number as u8; STATE_BYTES])),
         }
+    }
+
+    fn assert_same(left: &Metadata, right: &Metadata) {
+        let numbers = |data: &Metadata| (data.listener, data.requests, data.due_ms);
+        assert_eq!(numbers(left), numbers(right));
+        assert!(left.tls == right.tls);
     }
 
     #[test]
     fn a_connection_comes_out_as_it_went_in() {
         let mut queue = queue();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        queue.send(ours.as_fd(), metadata_of(7)).unwrap();
-        queue.send(ours.as_fd(), metadata_of(8)).unwrap();
+        queue.send(ours.as_fd(), &metadata_of(7)).unwrap();
+        queue.send(ours.as_fd(), &metadata_of(8)).unwrap();
         drop(ours);
         assert_eq!(queue.len(), 2);
         let Received::Connection(socket, metadata) = queue.receive() else {
             panic!("nothing came out");
         };
-        assert_eq!(metadata, metadata_of(7));
+        assert_same(&metadata, &metadata_of(7));
         theirs.write_all(b"still here").unwrap();
         let mut received = [0; 10];
         UnixStream::from(socket).read_exact(&mut received).unwrap();
         assert_eq!(&received, b"still here");
-        assert!(
-            matches!(queue.receive(), Received::Connection(_, metadata) if metadata == metadata_of(8))
-        );
+        let Received::Connection(_, metadata) = queue.receive() else {
+            panic!("nothing came out");
+        };
+        assert_same(&metadata, &metadata_of(8));
         assert!(matches!(queue.receive(), Received::Nothing));
         assert_eq!(queue.len(), 0);
     }
@@ -223,14 +252,14 @@ mod tests {
         let mut queue = queue();
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let mut sent = 0;
-        while queue.send(ours.as_fd(), metadata_of(sent)).is_ok() {
+        while queue.send(ours.as_fd(), &metadata_of(sent)).is_ok() {
             sent += 1;
             assert!(sent < 100_000);
         }
         assert!(queue.is_full);
         assert_eq!(queue.len(), sent as usize);
         assert!(matches!(queue.receive(), Received::Connection(..)));
-        queue.send(ours.as_fd(), metadata_of(0)).unwrap();
+        queue.send(ours.as_fd(), &metadata_of(0)).unwrap();
         assert!(!queue.is_full);
     }
 
@@ -247,7 +276,7 @@ mod tests {
                 continue; // it is only received from
             }
             assert!(matches!(queue.receive(), Received::Closed));
-            assert_eq!(queue.send(ours.as_fd(), metadata_of(1)), Err(Errno::PIPE));
+            assert_eq!(queue.send(ours.as_fd(), &metadata_of(1)), Err(Errno::PIPE));
         }
     }
 
@@ -267,13 +296,13 @@ mod tests {
         };
         let one = [ours.as_fd()];
         send(b"short", &one);
-        send(&[0xff; 17], &one);
+        send(&[0xff; MESSAGE_BYTES + 1], &one);
         send(&[0xff; 5000], &one);
-        send(&[0xff; 16], &[]);
+        send(&[0xff; MESSAGE_BYTES], &[]);
         for _ in 0..4 {
             assert!(matches!(queue.receive(), Received::Invalid));
         }
-        send(&[0xff; 16], &[ours.as_fd(); 5]);
+        send(&[0xff; MESSAGE_BYTES], &[ours.as_fd(); 5]);
         assert!(
             matches!(queue.receive(), Received::Connection(_, metadata) if metadata.listener == !0)
         );

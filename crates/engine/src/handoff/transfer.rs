@@ -48,16 +48,17 @@ impl Transfer {
         let Some(queue) = &mut self.queue else {
             return Sent::No;
         };
+        if !may_send(connection, load) {
+            return Sent::No;
+        }
         let link = &connection.link;
         let metadata = Metadata {
             listener: link.listener,
             requests: connection.requests(),
             due_ms,
+            tls: link.transport.export(),
         };
-        if !may_send(connection, load) {
-            return Sent::No;
-        }
-        match queue.send(link.transport.fd(), metadata) {
+        match queue.send(link.transport.fd(), &metadata) {
             Ok(()) => Sent::Yes,
             Err(Errno::PIPE) => Sent::Closed,
             Err(error) if is_lasting(error) && queue.is_gone() => Sent::Broken(error),
