@@ -108,6 +108,11 @@ class Signals:
             self._handle_default(self._loop, signum)
         self._defaults.setdefault(signum, []).append((session, event))
 
+    def program_handles(self, signum: int) -> bool:
+        """Whether the program has a handler of its own for that signal, also if a binding has replaced it."""
+        by_loop = self._loop is not None and self._loop.program_signal(signum) is not None
+        return by_loop or signum in self._replaced or _is_programs(_signal.getsignal(signum))
+
     def share(self, signum: int) -> None:
         """Has the program's own handler of a bound signal called as well, for the first of the shared signals
         that comes.
