@@ -119,8 +119,12 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 
     def finish_executor(self) -> None:
         """Ends the asynchronous generators that are suspended, then the threads of the default executor."""
-        for step in (self.shutdown_asyncgens(), self.shutdown_default_executor()):
-            self._wait({self.create_task(step)})
+        if self._wait({self.create_task(self.shutdown_asyncgens())}):
+            logger.warning(
+                "asynchronous generators of the application did not end in time: not waiting for them"
+            )
+        # Threads that are left are logged where all threads are joined.
+        self._wait({self.create_task(self.shutdown_default_executor())})
 
     def limit_end(self, within_s: float) -> None:
         """What the two methods above wait for has so long from now on. What does not end by then is left."""
