@@ -34,6 +34,7 @@ def have_no_effect(_signum: int, _frame: object) -> None:
 
 
 def _is_programs(handler: object) -> bool:
+    """Whether the program has set it, and not the product, a loop or the interpreter."""
     return callable(handler) and handler is not signal.default_int_handler and not is_ours(handler)
 
 
