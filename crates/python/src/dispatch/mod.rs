@@ -126,9 +126,11 @@ impl Dispatcher {
                 bytes,
                 head,
             } => requests::request(py, service(client.listener), client, bytes, head),
-            Event::Malformed { client, error } => {
-                requests::malformed(py, service(client.listener), client, &error)
-            }
+            Event::Malformed {
+                client,
+                error,
+                line,
+            } => requests::malformed(py, service(client.listener), client, &error, line),
             Event::Disk(mut task) => {
                 py.detach(|| task.run());
                 core.engine().disk_done(task);

@@ -66,6 +66,10 @@ pub struct Response {
     /// The request; None if what the client sent was not one.
     #[pyo3(get)]
     pub(crate) request: Option<Py<Request>>,
+    /// The request line as it came, if what follows it was malformed; None for a
+    /// request, and if the line could not be read.
+    #[pyo3(get)]
+    pub(crate) request_line: Option<Py<PyString>>,
     /// What was given the request. The log names it if the response goes wrong.
     #[pyo3(get, set)]
     pub(crate) handler: Option<Py<PyAny>>,
@@ -103,6 +107,7 @@ impl Response {
             content: None,
             headers: Fields::default(),
             request,
+            request_line: None,
             handler: None,
             context: None,
             streams: None,
@@ -781,6 +786,7 @@ impl Response {
         let unanswered = Unanswered {
             client: self.client,
             request: self.request.take().map(Py::into_any),
+            request_line: self.request_line.take(),
             handler: self.handler.take(),
             context: self.context.take(),
             code: self.code,
