@@ -42,9 +42,9 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    fn new() -> PyResult<Self> {
+    fn new(py: Python<'_>) -> PyResult<Self> {
         let core = Core::new()?;
-        forget_spare();
+        forget_spare(py);
         Ok(Engine {
             dispatcher: Dispatcher::new(&core),
             core,
@@ -349,16 +349,17 @@ impl Engine {
 
     fn serve_all(&self, py: Python<'_>, queue: Option<&Bound<'_, EventQueue>>) -> PyResult<()> {
         let services = self.dispatcher.services();
+        let dispatcher = &self.dispatcher;
+        let mut next = None; // in one place: an event is large
         loop {
-            let event = match catch_panic(|| self.core.engine().next_event()) {
-                Some(Some(event)) => event,
-                Some(None) => return Ok(()),
-                None => {
-                    self.core.engine().abort_current();
-                    continue;
-                }
-            };
-            let dispatcher = &self.dispatcher;
+            if catch_panic(|| next = self.core.engine().next_event()).is_none() {
+                self.core.engine().abort_current();
+                continue;
+            }
+            if next.is_none() {
+                return Ok(());
+            }
+            let event = &mut next;
             let result = catch_panic(|| {
                 match dispatcher.calls_handlers() {
                     true => {

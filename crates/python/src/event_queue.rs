@@ -147,7 +147,7 @@ impl EventQueue {
     }
 
     /// The receiver of an event, if its target is an alias and it has a handler.
-    #[inline]
+    #[inline(always)] // this and what follows to `post` and `call` costs a program each request
     fn find(
         &self,
         target: &Bound<'_, PyAny>,
@@ -209,14 +209,14 @@ impl EventQueue {
             .map(|function| (session, function)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(slf: &Bound<'_, Self>, posted: Posted) -> PyResult<()> {
         slf.get().queue().push_back(posted);
         Self::schedule(slf)
     }
 
     /// Schedules a drain on the loop, unless the engine drains.
-    #[inline]
+    #[inline(always)]
     fn schedule(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         if this.serving.load(Ordering::Relaxed)
@@ -296,6 +296,7 @@ impl EventQueue {
 // ---- post and call -------------------------------------------------------------------
 
 impl EventQueue {
+    #[inline(always)]
     fn post(
         slf: &Bound<'_, Self>,
         target: &Bound<'_, PyAny>,
@@ -312,6 +313,7 @@ impl EventQueue {
             .map(Bound::unbind)
     }
 
+    #[inline(always)]
     fn call(
         slf: &Bound<'_, Self>,
         target: &Bound<'_, PyAny>,

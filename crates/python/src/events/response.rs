@@ -568,7 +568,7 @@ impl Response {
         let result = self.with_head(py, |head| head.respond(&content));
         let difference = result.map_err(|error| self.not_sent(error))?;
         self.state = State::Answered;
-        self.sent_bytes = Some(content.content().len() as u64 - difference.max(0) as u64);
+        self.sent_bytes = Some(content.len() as u64 - difference.max(0) as u64);
         Ok(difference)
     }
 
@@ -595,7 +595,7 @@ impl Response {
             .exchange(self.client.exchange)
             .write(part.content());
         let surplus = result.map_err(|error| self.not_sent(error))?;
-        *self.sent_bytes.get_or_insert(0) += (part.content().len() - surplus) as u64;
+        *self.sent_bytes.get_or_insert(0) += (part.len() - surplus) as u64;
         Ok(surplus as i64)
     }
 
