@@ -63,15 +63,25 @@ impl<'py> CallContext<'py> {
             return;
         };
         let py = context.py();
-        // A token of a context variable refers to its context.
-        // SAFETY: both only read an object that lives; a context has a length.
-        let is_untouched = unsafe {
-            ffi::Py_REFCNT(context.as_ptr()) == 1 && ffi::PyMapping_Size(context.as_ptr()) == 0
-        };
-        if is_untouched {
+        if is_untouched(&context, 1) {
             let former = SPARE.swap(context.into_ptr(), Ordering::Relaxed);
             // SAFETY: as in `take_spare`.
             drop(unsafe { Bound::from_owned_ptr_or_opt(py, former) });
+        }
+    }
+
+    /// Begins the next call after one that is over: in the same context if nothing was set in it.
+    /// Raises MemoryError.
+    #[inline]
+    pub(crate) fn renew(self) -> PyResult<Self> {
+        match &self.0 {
+            // The thread has a reference to the context that it is in.
+            Some(context) if !is_untouched(context, 2) => {
+                let py = context.py();
+                drop(self);
+                Self::enter(py)
+            }
+            _ => Ok(self),
         }
     }
 
@@ -82,6 +92,15 @@ impl<'py> CallContext<'py> {
         exit(&context);
         Some(context)
     }
+}
+
+/// Whether a context has no variables, and no other references than so many: a token of a variable
+/// refers to its context.
+#[inline]
+fn is_untouched(context: &Bound<'_, PyAny>, references: ffi::Py_ssize_t) -> bool {
+    let context = context.as_ptr();
+    // SAFETY: both only read an object that lives; a context has a length.
+    unsafe { ffi::Py_REFCNT(context) == references && ffi::PyMapping_Size(context) == 0 }
 }
 
 impl Drop for CallContext<'_> {

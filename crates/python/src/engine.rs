@@ -361,15 +361,17 @@ impl Engine {
             }
             let event = &mut next;
             let result = catch_panic(|| {
-                match dispatcher.calls_handlers() {
-                    true => {
-                        let context = CallContext::enter(py)?;
-                        dispatcher.dispatch(py, &services, event)?;
-                        context.end();
-                    }
-                    false => dispatcher.dispatch(py, &services, event)?,
+                let context = match dispatcher.calls_handlers() {
+                    true => Some(CallContext::enter(py)?),
+                    false => None,
+                };
+                dispatcher.dispatch(py, &services, event)?;
+                match (queue, context) {
+                    (Some(queue), context) => EventQueue::deliver(queue, context)?,
+                    (None, Some(context)) => context.end(),
+                    (None, None) => {}
                 }
-                queue.map_or(Ok(()), EventQueue::deliver)
+                PyResult::Ok(())
             });
             // This includes the response to a request whose dispatch panicked.
             dispatcher.respond_to_unanswered(py);

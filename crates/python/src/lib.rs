@@ -46,6 +46,7 @@ mod scoreboard;
 mod service;
 mod settings;
 mod text;
+mod word_hash;
 mod wsgi;
 
 #[pyo3::pymodule]
