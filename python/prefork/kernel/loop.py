@@ -46,6 +46,13 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
         self._bound_signals: dict[int, Callback] = {}
         self._program_signals: dict[int, Callback] = {}
 
+    def when_broken(self, function: Callable[[str, bool], object]) -> None:
+        """Has `function(what, turns)` called when the program has made a descriptor of it unusable.
+
+        `turns` says whether requests can still finish.
+        """
+        self.engine.when_broken(function)
+
     # --- signals: a handler of the program does not replace the kernel's ------------------------------------
 
     def _handle_by(self, signum: int, callback: Callable[..., object], *args: Any) -> None:
@@ -145,7 +152,12 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         self.engine = Engine()
         self._turns = EngineSelector(self.engine, may_wait)
         self._discarded = False
+        self._broken: Callable[[str, bool], object] | None = None
         super().__init__(self._turns)
+
+    def when_broken(self, function: Callable[[str, bool], object]) -> None:
+        super().when_broken(function)
+        self._broken = function
 
     def is_watching(self) -> bool:
         return len(self._turns.get_map()) > 1 or self._turns.is_ready()
@@ -167,11 +179,26 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         this thread may take it, and has none in its place at its end.
         """
         own = self._csock.fileno()  # type: ignore[attr-defined]
-        former = signal.set_wakeup_fd(own)
-        if former != own:
-            self.call_soon_threadsafe(self._handle_signal, signum)  # type: ignore[attr-defined]
-        if former not in (own, -1):  # the other loop still runs
-            signal.set_wakeup_fd(former)
+        try:
+            former = signal.set_wakeup_fd(own)
+            if former != own:
+                self.call_soon_threadsafe(self._handle_signal, signum)  # type: ignore[attr-defined]
+            if former not in (own, -1):  # the other loop still runs
+                signal.set_wakeup_fd(former)
+        except OSError as error:
+            self._lose_wakeups(error)
+
+    def _read_from_self(self) -> None:
+        """As asyncio has it, but the end of the stream, which would wake the loop for ever, is reported."""
+        with contextlib.suppress(BlockingIOError):
+            while data := self._ssock.recv(4096):  # type: ignore[attr-defined]
+                self._process_self_data(data)  # type: ignore[attr-defined]
+            self._lose_wakeups("the end of the stream")
+
+    def _lose_wakeups(self, why: object) -> None:
+        """No signal is heard any more, not even SIGTERM."""
+        if self._broken is not None:
+            self._broken(f"the pipe that signals come through: {why}", False)
 
     async def _make_subprocess_transport(self, *args: Any, **keywords: Any) -> Any:
         provide_child_watcher()
