@@ -157,11 +157,12 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 class EngineLoop(Loop, asyncio.SelectorEventLoop):
     """An ordinary asyncio loop whose `select` is a turn of `engine`."""
 
+    _discarded = False  # of the class, as the next one: see `Loop.__init__`
+    _broken: Callable[[str, bool], object] | None = None
+
     def __init__(self, may_wait: Callable[[], bool] = lambda: True) -> None:
         self.engine = Engine()
         self._turns = EngineSelector(self.engine, may_wait)
-        self._discarded = False
-        self._broken: Callable[[str, bool], object] | None = None
         super().__init__(self._turns)
 
     def when_broken(self, function: Callable[[str, bool], object]) -> None:
