@@ -469,6 +469,11 @@ class Response:
     @property
     def request(self) -> Request | None:
         """The request; None if what the client sent was not one."""
+
+    @property
+    def request_line(self) -> str | None:
+        """The request line as it came, if what follows it was malformed; None for a request, and if the line
+        could not be read."""
     @property
     def headers(self) -> Headers:
         """The header fields. Changing them changes the response; setting them takes Headers, a mapping or an

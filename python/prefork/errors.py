@@ -47,7 +47,7 @@ class OutOfResources(PreforkError):
     def from_refusal(cls, error: OSError) -> OutOfResources:
         """What to do about an error of the system."""
         return cls(
-            f"the system refuses it a descriptor, memory or a thread ({error.strerror}): "
+            f"the system refuses it a descriptor, memory or a thread ({error.strerror or error}): "
             "raise its limits (ulimit -n, ulimit -u, pids.max and memory.max of the cgroup)"
         )
 

@@ -36,6 +36,11 @@ def is_of_the_queue(one: socket.socket) -> bool:
     return one.type == socket.SOCK_SEQPACKET
 
 
+def is_of_the_wakeups(one: socket.socket) -> bool:
+    """asyncio has a pair of sockets that signals are written to."""
+    return one.family == socket.AF_UNIX and one.type == socket.SOCK_STREAM and not listens(one)
+
+
 def close(one: socket.socket) -> None:
     os.close(one.fileno())
 
@@ -63,6 +68,14 @@ def shut_listener() -> int:
 
 def shut_queue() -> int:
     return each(is_of_the_queue, shut)
+
+
+def close_wakeups() -> int:
+    return each(is_of_the_wakeups, close)
+
+
+def shut_wakeups() -> int:
+    return each(is_of_the_wakeups, shut)
 
 
 def close_epoll_sets() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 
@@ -51,6 +52,18 @@ def test_a_worker_that_loses_a_descriptor_ends_and_is_replaced(pool: MakePool, w
     wait_until(lambda: not alive(old), "it to end")
     assert server.log.count("the program closed a descriptor that is not its own") == 1
     assert "Traceback" not in server.log
+    server.wait_workers(1)
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("what", ["shut_wakeups", "close_wakeups"])
+def test_a_worker_that_hears_no_signal_any_more_ends_and_is_replaced(pool: MakePool, what: str) -> None:
+    server = pool("--workers", "1", app=APP)
+    (old,) = server.wait_workers(1)
+    ask(server, f"{what}()")
+    if what == "close_wakeups":  # which is not seen before
+        os.kill(old, signal.SIGTERM)
+    assert f"worker {old} " in server.wait_log(ENDED)
     server.wait_workers(1)
     assert server.stop() == 0
 

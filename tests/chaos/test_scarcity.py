@@ -105,6 +105,7 @@ def test_a_worker_that_gets_no_thread_for_its_guard_says_so_in_one_line_and_is_t
     (server.directory / "fail").touch()
     os.kill(victim, signal.SIGKILL)
     line = server.wait_log("worker failed to start: the system refuses it a descriptor, memory or a thread")
+    assert "a thread (Resource temporarily unavailable" in line
     assert "pids.max" in line
     server.wait_log("ended before it was ready (exit status 3)")
     (server.directory / "fail").unlink()

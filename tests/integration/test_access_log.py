@@ -96,24 +96,46 @@ def test_a_file(serve: Serve, tmp_path: Path) -> None:
     [
         (b"nonsense\r\n\r\n", "-", 400),
         (get("/" + "x" * 20_000), "-", 414),
-        (b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n", "-", 413),
         (
-            b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno",
-            "POST /echo HTTP/1.1",
-            400,
+            b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n",
+            "POST /count HTTP/1.1",
+            413,
         ),
+        (CHUNKED + b"no", "POST /echo HTTP/1.1", 400),
+        (get("/a?b", "Expect: more"), "GET /a?b HTTP/1.1", 417),
+        (get("/a", "X: " + "x" * 20_000), "GET /a HTTP/1.1", 431),
+        (get("/a", "Transfer-Encoding: gzip"), "GET /a HTTP/1.1", 501),
+        (b"\r\nGET /a HTTP/2.0\r\n\r\n", "GET /a HTTP/2.0", 505),
+        (b"GET /a HTTP/1.1\r\n\r\n", "GET /a HTTP/1.1", 400),
+        (get('/"\\', "no field"), r"GET /\"\\ HTTP/1.1", 400),
     ],
-    ids=["no request", "a long target", "a large body", "no chunk"],
+    ids=[
+        "no request",
+        "a long target",
+        "a large body",
+        "no chunk",
+        "an expectation",
+        "a long field",
+        "a coding",
+        "a version",
+        "no Host",
+        "quotes",
+    ],
 )
+@pytest.mark.parametrize("app", [ASGI_APP, APPS / "wsgi_streams.py"], ids=["asgi", "wsgi"])
 def test_what_the_engine_refuses(
-    serve: Serve, tmp_path: Path, request_: bytes, asked: str, status: int
+    serve: Serve, tmp_path: Path, app: Path, request_: bytes, asked: str, status: int
 ) -> None:
-    log = Log(serve, tmp_path, ASGI_APP, "--workers", "1")
+    log = Log(serve, tmp_path, app, "--workers", "1")
     response = only(log.server.raw(request_, half_close=True))
     assert response.status == status
-    line = log.wait("")
-    assert line[0] in ("-", asked)
-    assert line[1:] == (status, str(len(response.body)))
+    assert log.wait("") == (asked, status, str(len(response.body)))
+
+
+def test_a_head_that_does_not_end(serve: Serve, tmp_path: Path) -> None:
+    log = Log(serve, tmp_path, ASGI_APP, "--workers", "1", "--header-timeout", "0.2")
+    response = only(log.server.raw(b"GET /a HTTP/1.1\r\nHost: x\r\n"))
+    assert log.wait("") == ("GET /a HTTP/1.1", 408, str(len(response.body)))
 
 
 @pytest.mark.parametrize("path", ["/raises", "/silent"])

@@ -176,6 +176,19 @@ def test_a_client_that_has_its_last_response_and_does_not_leave_makes_room(serve
     assert (count(server, CLOSED), count(server, SAID)) == (1, 0)
 
 
+def test_heads_that_do_not_end_make_room_if_nothing_idles(serve: Serve) -> None:
+    server = serve(APP, preexec_fn=few_files)
+    with contextlib.ExitStack() as stack:
+        (first,) = answered(server, stack, 1)
+        slow = crowd(server, stack, 100, b"GET / HTTP/1.1\r\nHost:")
+        server.wait_log(CLOSED)
+        assert server.get("/") == b"hello"
+        assert not is_open(first), "it idled"
+        slow[-1].sendall(b" a\r\n\r\n")
+        assert read_response(slow[-1])[2] == b"hello"
+        assert count(server, SAID) == 0
+
+
 def test_files_of_the_application_are_made_up_for(serve: Serve) -> None:
     server = serve(APP, preexec_fn=few_files)
     with contextlib.ExitStack() as stack:

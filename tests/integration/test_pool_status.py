@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 
 from support.pool import MakePool
@@ -69,6 +70,18 @@ def test_status_for_people_is_a_table(pool: MakePool) -> None:
     assert re.search(rf"\b{first}\b", done.stdout)
     assert re.search(rf"\b{second}\b", done.stdout)
     assert "spare" in done.stdout
+
+
+def test_status_needs_no_manager_that_responds(pool: MakePool) -> None:
+    server = pool(**TWO)
+    workers = server.wait_workers(2)
+    server.signal(signal.SIGSTOP)
+    try:
+        reported = server.status()
+    finally:
+        server.signal(signal.SIGCONT)
+    assert reported["manager"]["pid"] == server.pid
+    assert {worker["pid"] for worker in reported["workers"]} == set(workers)
 
 
 def test_status_of_an_unknown_glue_is_one_line_and_status_2() -> None:

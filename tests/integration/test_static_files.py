@@ -212,6 +212,17 @@ def test_a_file_may_be_kept_as_long_as_the_first_pattern_says(serve: Serve, file
     assert "cache-control" not in get(server, "/static/none.js")[1]
 
 
+def test_a_variable_has_patterns_and_whole_values_of_cache_control(serve: Serve, files: Path) -> None:
+    rules = "/static/sub/*=public, max-age=60,*.js=private,no-transform , *=1h"
+    server = serve(WSGI, env={"PREFORK_STATIC": f"/static={files}", "PREFORK_STATIC_CACHE": rules})
+    for path, expected in (
+        ("/static/sub/", "public, max-age=60"),
+        ("/static/app.js", "private,no-transform"),
+        ("/static/a.txt", "max-age=3600"),
+    ):
+        assert get(server, path)[1]["cache-control"] == expected
+
+
 # --- what is sent -------------------------------------------------------------------------------------------
 
 

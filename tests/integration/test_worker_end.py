@@ -115,7 +115,7 @@ TASKS_LEFT = "1 tasks of the application did not end in time"
             ("/stuck", THREADS_LEFT),
             ("/stuck-job", THREADS_LEFT),
             ("/stuck-task", TASKS_LEFT),
-            ("/stuck-generator", ""),
+            ("/stuck-generator", "asynchronous generators of the application did not end in time"),
         )
     ],
 )

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from prefork._engine import Engine, Request, Response
 from prefork.config.options import ServerOptions, check
-
-DEADLINE_S = 5.0
+from support.waiting import DEADLINE_S
 
 
 class Service:

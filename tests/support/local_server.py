@@ -12,8 +12,7 @@ from typing import Any
 from prefork import HTTPServer, Kernel
 from prefork.server.service import Service
 from support.engine import WholeResponse, parse_response, raw_request
-
-DEADLINE_S = 5.0
+from support.waiting import DEADLINE_S
 
 
 class LocalServer:

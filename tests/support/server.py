@@ -17,6 +17,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from support import tls
 from support.responses import read_all
 from support.waiting import DEADLINE_S, wait_until
 
@@ -69,7 +70,7 @@ class Server:
         found = re.search(r"serving (\S+)", line)
         assert found
         self.url = found[1]
-        if address := re.fullmatch(r"http://(?:\[(.+)\]|(.+)):(\d+)", self.url):
+        if address := re.fullmatch(r"https?://(?:\[(.+)\]|(.+)):(\d+)", self.url):
             self.host, self.port = address[1] or address[2], int(address[3])
         if glue := re.search(r"glue ([\w.-]+)", line):
             self.glue = glue[1]
@@ -103,7 +104,8 @@ class Server:
             sock.settimeout(timeout_s)
             sock.connect(self.url.removeprefix("unix:"))
             return sock
-        return socket.create_connection((self.host, self.port), timeout=timeout_s)
+        sock = socket.create_connection((self.host, self.port), timeout=timeout_s)
+        return tls.wrap(sock) if self.url.startswith("https:") else sock
 
     def raw(self, data: bytes, *, half_close: bool = False) -> bytes:
         """Send `data` on a connection of its own. Return what comes back until the server closes it."""
@@ -118,6 +120,7 @@ class Server:
     ) -> tuple[int, dict[str, str], bytes]:
         """Send one request on a connection of its own. Return status, header fields (lower case), body."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=DEADLINE_S)
+        connection.sock = self.connect()
         with contextlib.closing(connection):
             connection.request(method, path, body=body, headers=headers or {})
             response = connection.getresponse()

@@ -47,7 +47,7 @@ impl Clock {
     /// section 6.6.1).
     #[inline]
     pub(crate) fn date(&mut self) -> [u8; 29] {
-        let wall_s = read_ns(ClockId::RealtimeCoarse) / 1_000_000_000;
+        let wall_s = clock_gettime(ClockId::RealtimeCoarse).tv_sec as u64;
         if wall_s != self.date_s {
             self.date_s = wall_s;
             self.date = imf_fixdate(wall_s);

@@ -7,11 +7,14 @@
 //! inside a turn and outside of one. Knows no protocol, and of the turn only
 //! which connection is current.
 
-use crate::accept::{ACCEPTS_PER_TURN, Acceptor};
+mod idle;
+mod waiting;
+
+use crate::accept::Acceptor;
 use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::deadlines::{self, LINGER_MS, Wait};
+use crate::deadlines;
 use crate::disk::{DiskTask, DiskWork};
 use crate::event::{Broken, Event, ListenerNews};
 use crate::exchange::ConnectionId;
@@ -31,9 +34,6 @@ use rustix::io::Errno;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-
-/// How long a connection that the queue had no room for waits for the next try.
-const HAND_OFF_AGAIN_MS: u64 = 20;
 
 /// The connection that the turn works on.
 #[derive(Clone, Copy)]
@@ -225,74 +225,6 @@ impl Core {
     pub(crate) fn schedule_next_turn(&mut self, key: u32) {
         if self.connections.schedule(key) {
             self.wake();
-        }
-    }
-
-    /// Leaves a connection as it is until the application can be called. Its
-    /// input stays in the kernel, and no time limit runs.
-    pub(crate) fn make_wait(&mut self, key: u32) {
-        if let Some(connection) = self.connections.get(key) {
-            self.waiting.push(connection.link.id);
-            self.begin_waiting(key);
-            self.set_interest(key, EventFlags::empty());
-            self.set_deadline(key);
-        }
-    }
-
-    /// Whether connections wait although the application can be called.
-    pub(crate) fn may_end_waiting(&self) -> bool {
-        !self.waiting.is_empty() && self.cx.load.may_begin()
-    }
-
-    /// When connections that wait are due to be handed off.
-    pub(crate) fn hand_off_again_ms(&self) -> Option<u64> {
-        self.hand_off_again_ms
-    }
-
-    pub(crate) fn is_hand_off_due(&self) -> bool {
-        let due_ms = self.hand_off_again_ms;
-        due_ms.is_some_and(|due_ms| due_ms <= self.cx.clock.now_ms)
-    }
-
-    /// Hands off connections that wait because the queue was full, as many as it
-    /// takes now.
-    pub(crate) fn hand_off_waiting(&mut self) {
-        self.hand_off_again_ms = None;
-        let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.retain(|&id| {
-            let found = self.connections.find_mut(id);
-            if self.hand_off_again_ms.is_some() {
-                return found.is_ok();
-            }
-            if !found.is_ok_and(|connection| connection.end_waiting(&self.cx))
-                || self.hand_off(id.key)
-            {
-                return false;
-            }
-            self.begin_waiting(id.key);
-            true
-        });
-        self.waiting = waiting;
-    }
-
-    fn begin_waiting(&mut self, key: u32) {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        if self.transfer.lacks_room(connection, &self.cx.load) {
-            self.hand_off_again_ms = Some(self.cx.clock.now_ms + HAND_OFF_AGAIN_MS);
-        }
-        connection.begin_waiting(&self.cx);
-    }
-
-    /// Passes each connection that has waited to `look_at`. It has input.
-    pub(crate) fn end_waiting(&mut self, mut look_at: impl FnMut(ConnectionId)) {
-        self.hand_off_again_ms = None;
-        for id in std::mem::take(&mut self.waiting) {
-            let connection = self.connections.find_mut(id);
-            if connection.is_ok_and(|connection| connection.end_waiting(&self.cx)) {
-                look_at(id);
-            }
         }
     }
 
@@ -549,54 +481,6 @@ impl Core {
         self.connections.insert(connection);
         self.set_deadline(id.key);
         Some(id.key)
-    }
-
-    /// Closes the connections that have idled for longest, because there is no
-    /// descriptor for a client of `listener`. False: none idles.
-    pub(crate) fn close_idle(&mut self, listener: u32, error: Errno) -> bool {
-        let mut idle: Vec<(u64, u32)> = self
-            .connections
-            .keys()
-            .filter(|key| !self.is_current(*key))
-            .filter_map(|key| Some((self.idles_since_ms(key)?, key)))
-            .collect();
-        idle.sort_unstable();
-        // All of them are looked at, so one call closes several if they are many.
-        let most = (idle.len() / 16).clamp(1, ACCEPTS_PER_TURN as usize);
-        let mut closed = 0;
-        for (_, key) in idle {
-            let connection = self.connections.get(key);
-            // Its next request may have come.
-            if connection.is_none_or(|connection| connection.link.transport.has_input()) {
-                continue;
-            }
-            self.close_connection(key, None);
-            closed += 1;
-            if closed == most {
-                break;
-            }
-        }
-        if closed > 0 && self.acceptor.must_report_idle_closed(self.cx.clock.now_ms) {
-            let news = ListenerNews::IdleClosed(error.into());
-            self.cx.events.push_back(Event::Listener { listener, news });
-        }
-        closed > 0
-    }
-
-    /// Since when a connection waits for its next request, for its first one, or after
-    /// its last one for the client to close its side.
-    fn idles_since_ms(&self, key: u32) -> Option<u64> {
-        let connection = self.connections.get(key)?;
-        match connection.waits_for() {
-            Wait::Linger => Some(self.timers.due_ms(key)?.saturating_sub(LINGER_MS)),
-            _ if !connection.is_idle() => None,
-            Wait::FirstRequest { since_ms } => Some(since_ms),
-            Wait::NextRequest { .. } => {
-                let timeout_ms = connection.link.settings.keep_alive_timeout_ms;
-                Some(self.timers.due_ms(key)?.saturating_sub(timeout_ms))
-            }
-            _ => None,
-        }
     }
 
     /// Pauses accepting, because there is no descriptor for a client, and

@@ -51,7 +51,12 @@ pub enum Event {
     BodyFailed { client: Client, error: RemoteError },
     /// The peer sent something that is not a request. Respond to it, or let
     /// [`reject`](crate::ExchangeHandle::reject) do so.
-    Malformed { client: Client, error: RemoteError },
+    Malformed {
+        client: Client,
+        error: RemoteError,
+        /// The request line, if it could be read. For a log.
+        line: Option<Box<[u8]>>,
+    },
     /// A message from the peer of a WebSocket.
     Message {
         exchange: ExchangeId,

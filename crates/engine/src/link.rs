@@ -198,14 +198,16 @@ impl Link {
     #[inline]
     pub(crate) fn receive(&mut self, cx: &mut Context) -> Result<usize, PeerEnd> {
         let bytes = &mut cx.work.bytes;
-        // Behind kept input (see `restore_input`) only what is new is copied.
-        let room = match bytes.is_empty() {
-            true => &mut *bytes,
-            false => &mut self.input,
+        let received = if bytes.is_empty() {
+            bytes.reserve(RECEIVE_BYTES);
+            self.transport.receive(bytes)
+        } else {
+            // Behind kept input (see `restore_input`) only what is new is copied.
+            self.input.reserve(RECEIVE_BYTES);
+            let received = self.transport.receive(&mut self.input);
+            bytes.append(&mut self.input);
+            received
         };
-        room.reserve(RECEIVE_BYTES);
-        let received = self.transport.receive(room);
-        bytes.append(&mut self.input);
         match received {
             Received::Bytes { len, all_room } => {
                 self.unread = all_room;

@@ -16,9 +16,9 @@ pub(crate) struct Load {
     slot: Option<Slot>,
     /// How many requests the application can serve at once.
     capacity: u32,
-    /// The main thread is in the middle of a response, and is called for no
-    /// other request before that one is over.
-    occupied: bool,
+    /// As `capacity`; 0 while the main thread is in the middle of a response: it
+    /// is called for no other request before that one is over.
+    most: u32,
 }
 
 impl Default for Load {
@@ -30,7 +30,7 @@ impl Default for Load {
             counters: Counters::default(),
             slot: None,
             capacity: u32::MAX,
-            occupied: false,
+            most: u32::MAX,
         }
     }
 }
@@ -44,7 +44,7 @@ impl Load {
     pub(crate) fn leave_pool(&mut self) {
         self.slot = None;
         self.in_flight = 0;
-        self.occupied = false;
+        self.set_occupied(false);
     }
 
     pub(crate) fn slot(&self) -> Option<&Slot> {
@@ -61,16 +61,17 @@ impl Load {
 
     pub(crate) fn set_capacity(&mut self, requests: u32) {
         self.capacity = requests;
+        self.set_occupied(self.most == 0);
     }
 
     pub(crate) fn set_occupied(&mut self, yes: bool) {
-        self.occupied = yes;
+        self.most = if yes { 0 } else { self.capacity };
     }
 
     /// Whether the application may be called for another request now.
     #[inline]
     pub(crate) fn may_begin(&self) -> bool {
-        !self.occupied && self.in_flight < self.capacity
+        self.in_flight < self.most
     }
 
     /// Whether the number of requests in flight is limited at all.

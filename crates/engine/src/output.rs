@@ -167,7 +167,9 @@ impl Output {
         if self.pending > 0 {
             return Ok(Sent::Blocked { progress });
         }
-        self.advance(0, buffers);
+        if !progress {
+            self.advance(0, buffers); // what was written may be empty
+        }
         Ok(Sent::All)
     }
 
@@ -271,7 +273,9 @@ impl Output {
                     }
                 }
             }
-            self.rest = VecDeque::new();
+            if self.rest.capacity() > 0 {
+                self.rest = VecDeque::new();
+            }
         }
     }
 }

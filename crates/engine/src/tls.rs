@@ -83,6 +83,11 @@ impl Tls {
         !waits && self.ended.is_none() && records.is_between_messages()
     }
 
+    /// Whether the record layer is, or may become, ours.
+    pub(crate) fn moves(&self) -> bool {
+        !matches!(self.state, State::Tls12(_))
+    }
+
     pub(crate) fn export(&self) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
         match &self.state {
             State::Tls13(records) if self.may_move() => records.export(),

@@ -140,6 +140,11 @@ impl Transport {
         self.tls.as_ref().is_none_or(|tls| tls.may_move())
     }
 
+    /// Whether it will be able to move, when nothing of it waits.
+    pub(crate) fn moves(&self) -> bool {
+        self.tls.as_ref().is_none_or(|tls| tls.moves())
+    }
+
     /// The state of an encrypted connection that may move.
     pub(crate) fn export(&self) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
         self.tls.as_ref()?.export()

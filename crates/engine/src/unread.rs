@@ -91,14 +91,17 @@ pub struct Unread {
 
 /// Counts one message while it waits.
 pub struct Held {
-    unread: Arc<Unread>,
+    /// `None` once it is released.
+    unread: Option<Arc<Unread>>,
     bytes: usize,
 }
 
 impl Drop for Held {
+    #[inline]
     fn drop(&mut self) {
-        self.unread.messages.remove(self.bytes);
-        self.unread.all.remove(self.bytes);
+        if let Some(unread) = self.unread.take() {
+            unread.give_back(self.bytes);
+        }
     }
 }
 
@@ -126,13 +129,24 @@ impl Unread {
         self.all.level.add(bytes);
         self.is_wanted.store(false, Relaxed);
         Held {
-            unread: Arc::clone(self),
+            unread: Some(Arc::clone(self)),
             bytes,
         }
     }
 
+    /// A message does not wait any more. True: the connection was full, and is not any
+    /// more.
+    fn give_back(&self, bytes: usize) -> bool {
+        self.all.remove(bytes);
+        self.messages.remove(bytes)
+    }
+
     /// Counts what has come of an incomplete message.
+    #[inline]
     pub(crate) fn set_partial(&self, bytes: usize) {
+        if self.partial.load(Relaxed) == bytes {
+            return;
+        }
         let before = self.partial.swap(bytes, Relaxed);
         if bytes > before {
             self.all.level.add(bytes - before);
@@ -173,11 +187,11 @@ impl Held {
     /// The message was taken. Returns whether
     /// [`ExchangeHandle::resume_reading`](crate::ExchangeHandle::resume_reading) must follow.
     #[must_use]
-    pub fn release(self) -> bool {
-        let unread = Arc::clone(&self.unread);
-        let was_full = unread.messages.is_full();
-        drop(self);
-        was_full && !unread.messages.is_full() || unread.all.has_resumed.load(Relaxed)
+    pub fn release(mut self) -> bool {
+        let unread = self.unread.take();
+        unread.is_some_and(|unread| {
+            unread.give_back(self.bytes) || unread.all.has_resumed.load(Relaxed)
+        })
     }
 }
 

@@ -7,16 +7,22 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use std::cell::Cell;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
-thread_local! {
-    /// A context without variables, that no call uses.
-    static SPARE: Cell<Option<Py<PyAny>>> = const { Cell::new(None) };
-}
+/// A context without variables, that no call uses, and a reference to it; or null.
+static SPARE: AtomicPtr<ffi::PyObject> = AtomicPtr::new(null_mut());
 
 /// A new process, or a new run, has a context of its own: what was kept is not a copy of it.
-pub(crate) fn forget_spare() {
-    drop(SPARE.take());
+pub(crate) fn forget_spare(py: Python<'_>) {
+    drop(take_spare(py));
+}
+
+#[inline]
+fn take_spare(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+    let spare = SPARE.swap(null_mut(), Ordering::Relaxed);
+    // SAFETY: its reference was given away by `end`, and is taken once.
+    unsafe { Bound::from_owned_ptr_or_opt(py, spare) }
 }
 
 /// A context while it is the current one of its thread. Dropping it leaves it.
@@ -26,14 +32,15 @@ impl<'py> CallContext<'py> {
     /// Raises MemoryError.
     #[inline]
     pub(crate) fn enter(py: Python<'py>) -> PyResult<Self> {
-        let context = match SPARE.take() {
-            Some(spare) => spare.into_bound(py),
+        let context = match take_spare(py) {
+            Some(spare) => spare,
             None => Self::copy(py)?,
         };
         Self::enter_in(context)
     }
 
     /// Goes on in a context that was copied.
+    #[inline]
     pub(crate) fn enter_in(context: Bound<'py, PyAny>) -> PyResult<Self> {
         // SAFETY: this is a context.
         match unsafe { ffi::PyContext_Enter(context.as_ptr()) } {
@@ -55,13 +62,26 @@ impl<'py> CallContext<'py> {
         let Some(context) = self.leave() else {
             return;
         };
-        // A token of a context variable refers to its context.
-        // SAFETY: both only read an object that lives; a context has a length.
-        let is_untouched = unsafe {
-            ffi::Py_REFCNT(context.as_ptr()) == 1 && ffi::PyObject_Size(context.as_ptr()) == 0
-        };
-        if is_untouched {
-            SPARE.with(|spare| spare.set(Some(context.unbind())));
+        let py = context.py();
+        if is_untouched(&context, 1) {
+            let former = SPARE.swap(context.into_ptr(), Ordering::Relaxed);
+            // SAFETY: as in `take_spare`.
+            drop(unsafe { Bound::from_owned_ptr_or_opt(py, former) });
+        }
+    }
+
+    /// Begins the next call after one that is over: in the same context if nothing was set in it.
+    /// Raises MemoryError.
+    #[inline]
+    pub(crate) fn renew(self) -> PyResult<Self> {
+        match &self.0 {
+            // The thread has a reference to the context that it is in.
+            Some(context) if !is_untouched(context, 2) => {
+                let py = context.py();
+                drop(self);
+                Self::enter(py)
+            }
+            _ => Ok(self),
         }
     }
 
@@ -72,6 +92,15 @@ impl<'py> CallContext<'py> {
         exit(&context);
         Some(context)
     }
+}
+
+/// Whether a context has no variables, and no other references than so many: a token of a variable
+/// refers to its context.
+#[inline]
+fn is_untouched(context: &Bound<'_, PyAny>, references: ffi::Py_ssize_t) -> bool {
+    let context = context.as_ptr();
+    // SAFETY: both only read an object that lives; a context has a length.
+    unsafe { ffi::Py_REFCNT(context) == references && ffi::PyMapping_Size(context) == 0 }
 }
 
 impl Drop for CallContext<'_> {

@@ -8,6 +8,7 @@
 use crate::pending::{Pending, PendingTable};
 use prefork_engine::{Client, ConnectionId, ExchangeId, Reactor};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct Unanswered {
     pub(crate) client: Client,
     pub(crate) request: Option<Py<PyAny>>,
+    pub(crate) request_line: Option<Py<PyString>>,
     pub(crate) handler: Option<Py<PyAny>>,
     pub(crate) context: Option<Py<PyAny>>,
     pub(crate) code: u16,

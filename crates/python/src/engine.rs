@@ -43,9 +43,9 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    fn new() -> PyResult<Self> {
+    fn new(py: Python<'_>) -> PyResult<Self> {
         let core = Core::new()?;
-        forget_spare();
+        forget_spare(py);
         Ok(Engine {
             dispatcher: Dispatcher::new(&core),
             core,
@@ -353,26 +353,29 @@ impl Engine {
 
     fn serve_all(&self, py: Python<'_>, queue: Option<&Bound<'_, EventQueue>>) -> PyResult<()> {
         let services = self.dispatcher.services();
+        let dispatcher = &self.dispatcher;
+        let mut next = None; // in one place: an event is large
         loop {
-            let event = match catch_panic(|| self.core.engine().next_event()) {
-                Some(Some(event)) => event,
-                Some(None) => return Ok(()),
-                None => {
-                    self.core.engine().abort_current();
-                    continue;
-                }
-            };
-            let dispatcher = &self.dispatcher;
+            if catch_panic(|| next = self.core.engine().next_event()).is_none() {
+                self.core.engine().abort_current();
+                continue;
+            }
+            if next.is_none() {
+                return Ok(());
+            }
+            let event = &mut next;
             let result = catch_panic(|| {
-                match dispatcher.calls_handlers() {
-                    true => {
-                        let context = CallContext::enter(py)?;
-                        dispatcher.dispatch(py, &services, event)?;
-                        context.end();
-                    }
-                    false => dispatcher.dispatch(py, &services, event)?,
+                let context = match dispatcher.calls_handlers() {
+                    true => Some(CallContext::enter(py)?),
+                    false => None,
+                };
+                dispatcher.dispatch(py, &services, event)?;
+                match (queue, context) {
+                    (Some(queue), context) => EventQueue::deliver(queue, context)?,
+                    (None, Some(context)) => context.end(),
+                    (None, None) => {}
                 }
-                queue.map_or(Ok(()), EventQueue::deliver)
+                PyResult::Ok(())
             });
             // This includes the response to a request whose dispatch panicked.
             dispatcher.respond_to_unanswered(py);

@@ -147,7 +147,7 @@ impl EventQueue {
     }
 
     /// The receiver of an event, if its target is an alias and it has a handler.
-    #[inline]
+    #[inline(always)] // this and what follows to `post` and `call` costs a program each request
     fn find(
         &self,
         target: &Bound<'_, PyAny>,
@@ -209,14 +209,14 @@ impl EventQueue {
             .map(|function| (session, function)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(slf: &Bound<'_, Self>, posted: Posted) -> PyResult<()> {
         slf.get().queue().push_back(posted);
         Self::schedule(slf)
     }
 
     /// Schedules a drain on the loop, unless the engine drains.
-    #[inline]
+    #[inline(always)]
     fn schedule(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         if this.serving.load(Ordering::Relaxed)
@@ -239,8 +239,12 @@ impl EventQueue {
     }
 
     /// Delivers what is queued now, not what these events post: events that post
-    /// each other must not starve the sockets.
-    pub(crate) fn deliver(slf: &Bound<'_, Self>) -> PyResult<()> {
+    /// each other must not starve the sockets. `context` is that of a call that is
+    /// over.
+    pub(crate) fn deliver<'py>(
+        slf: &Bound<'py, Self>,
+        mut context: Option<CallContext<'py>>,
+    ) -> PyResult<()> {
         let this = slf.get();
         let (mut next, mut left) = {
             let mut queue = this.queue();
@@ -249,15 +253,21 @@ impl EventQueue {
         // It ends early if the session of the next one was removed.
         while let Some(posted) = next {
             this.delivered.fetch_add(1, Ordering::Relaxed);
-            let context = CallContext::enter(slf.py())?;
+            let entered = match context {
+                Some(context) => context.renew()?,
+                None => CallContext::enter(slf.py())?,
+            };
             Self::deliver_one(slf, &posted)?;
             drop(posted);
-            context.end();
+            context = Some(entered);
             if left == 0 {
                 break;
             }
             left -= 1;
             next = this.queue().pop_front();
+        }
+        if let Some(context) = context {
+            context.end();
         }
         Ok(())
     }
@@ -296,6 +306,7 @@ impl EventQueue {
 // ---- post and call -------------------------------------------------------------------
 
 impl EventQueue {
+    #[inline(always)]
     fn post(
         slf: &Bound<'_, Self>,
         target: &Bound<'_, PyAny>,
@@ -312,6 +323,7 @@ impl EventQueue {
             .map(Bound::unbind)
     }
 
+    #[inline(always)]
     fn call(
         slf: &Bound<'_, Self>,
         target: &Bound<'_, PyAny>,
@@ -550,7 +562,7 @@ impl EventQueue {
     /// Delivers what is queued now.
     fn _drain(slf: &Bound<'_, Self>) -> PyResult<()> {
         slf.get().scheduled.store(false, Ordering::Relaxed);
-        let delivered = Self::deliver(slf);
+        let delivered = Self::deliver(slf, None);
         match slf.get().is_empty() {
             true => delivered,
             false => delivered.and(Self::schedule(slf)),

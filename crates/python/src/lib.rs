@@ -48,6 +48,7 @@ mod service;
 mod settings;
 mod text;
 mod tls;
+mod word_hash;
 mod wsgi;
 
 #[pyo3::pymodule]

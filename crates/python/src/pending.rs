@@ -6,6 +6,7 @@
 //! freeing a Python object may run Python. Knows no class of the objects that
 //! wait: they are above it, and are [`Observer`]s here.
 
+use crate::word_hash::BuildWordHash;
 use prefork_engine::{BodyPart, ConnectionId, ExchangeId, Held};
 use prefork_wire::websocket::Message;
 use pyo3::PyClass;
@@ -102,7 +103,7 @@ impl Pending {
 /// What is pending, by exchange and by connection.
 #[derive(Default)]
 pub(crate) struct PendingTable {
-    exchanges: HashMap<ExchangeId, Pending>,
+    exchanges: HashMap<ExchangeId, Pending, BuildWordHash>,
     /// Called when a connection closes.
     connections: HashMap<ConnectionId, Vec<Py<PyAny>>>,
 }

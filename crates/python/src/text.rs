@@ -9,11 +9,21 @@ use std::borrow::Cow;
 /// Received text as str. RFC 9110, section 5.5 leaves bytes above ASCII opaque;
 /// Latin-1 maps each to one character and back.
 pub(crate) fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
-    let (start, len) = (bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t);
+    let (start, len) = (bytes.as_ptr(), bytes.len() as ffi::Py_ssize_t);
+    // CPython has made the strings of one character already.
+    if len > 1 && bytes.is_ascii() {
+        // SAFETY: it returns a new str for `len` characters of ASCII, of one byte each, which are
+        // written before it is used; or null if memory is short, which panics.
+        return unsafe {
+            let text = Bound::from_owned_ptr(py, ffi::PyUnicode_New(len, 127));
+            ffi::PyUnicode_1BYTE_DATA(text.as_ptr()).copy_from_nonoverlapping(start, bytes.len());
+            text.cast_into_unchecked()
+        };
+    }
     // SAFETY: it reads `len` bytes from `start` and ignores a null third argument; it returns a
     // new str, or null if memory is short, which panics.
     unsafe {
-        let text = ffi::PyUnicode_DecodeLatin1(start, len, std::ptr::null());
+        let text = ffi::PyUnicode_DecodeLatin1(start.cast(), len, std::ptr::null());
         Bound::from_owned_ptr(py, text).cast_into_unchecked()
     }
 }

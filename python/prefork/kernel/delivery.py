@@ -215,6 +215,10 @@ class Delivery(EventQueue, Run, Generic[R]):
         """
         self._signals.bind_default(signum, session, event)
 
+    def program_handles(self, signum: int) -> bool:
+        """Whether the program has a handler of its own for that signal, also if a binding has replaced it."""
+        return self._signals.program_handles(signum)
+
     def share_signal(self, signum: int) -> None:
         """Has the program's own handler of a bound signal called too, for the first of such signals."""
         self._signals.share(signum)

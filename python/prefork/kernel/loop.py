@@ -21,7 +21,7 @@ import warnings
 from abc import ABCMeta, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias, TypeVarTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVarTuple
 
 from prefork._engine import Engine
 from prefork.kernel.selector import EngineSelector
@@ -31,6 +31,14 @@ logger = logging.getLogger("prefork.kernel")
 Ts = TypeVarTuple("Ts")
 Callback: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
 """A function and its arguments."""
+
+
+class SignalCallbacks(NamedTuple):
+    """What a signal calls, by its number."""
+
+    bound: dict[int, Callback]
+    """Of the kernel."""
+    program: dict[int, Callback]
 
 
 class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
@@ -43,8 +51,16 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._bound_signals: dict[int, Callback] = {}
-        self._program_signals: dict[int, Callback] = {}
+        # One attribute: CPython 3.11 looks attributes up slowly if an object has some 30, and asyncio's loop
+        # has 24. Each turn looks up many.
+        self._signals = SignalCallbacks({}, {})
+
+    def when_broken(self, function: Callable[[str, bool], object]) -> None:
+        """Has `function(what, turns)` called when the program has made a descriptor of it unusable.
+
+        `turns` says whether requests can still finish.
+        """
+        self.engine.when_broken(function)
 
     # --- signals: a handler of the program does not replace the kernel's ------------------------------------
 
@@ -55,36 +71,36 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     def bind_signal(self, signum: int, callback: Callable[[int], object]) -> None:
         """Calls `callback(signum)` when the signal comes. Raises what `add_signal_handler` raises."""
         self._handle_by(signum, callback, signum)
-        self._bound_signals[signum] = callback, (signum,)
+        self._signals.bound[signum] = callback, (signum,)
 
     def unbind_signal(self, signum: int) -> None:
         """Ends what `bind_signal` began. The program's handler, if it has one, is called by asyncio again."""
-        del self._bound_signals[signum]
+        del self._signals.bound[signum]
         super().remove_signal_handler(signum)
-        if signum in self._program_signals:
-            function, args = self._program_signals[signum]
+        if signum in self._signals.program:
+            function, args = self._signals.program[signum]
             self._handle_by(signum, function, *args)
 
     def program_signal(self, signum: int) -> Callback | None:
         """What the program has given to `add_signal_handler`: a function and its arguments."""
-        return self._program_signals.get(signum)
+        return self._signals.program.get(signum)
 
     def add_signal_handler(self, sig: int, callback: Callable[[*Ts], object], *args: *Ts) -> None:
         """As asyncio's. Of a signal that the kernel has bound, the kernel calls `callback`."""
         self._handle_by(sig, callback, *args)  # first: it checks them
-        self._program_signals[sig] = callback, args
-        if sig in self._bound_signals:
-            function, own = self._bound_signals[sig]
+        self._signals.program[sig] = callback, args
+        if sig in self._signals.bound:
+            function, own = self._signals.bound[sig]
             self._handle_by(sig, function, *own)
 
     def remove_signal_handler(self, sig: int) -> bool:
         """As asyncio's. What the kernel has bound stays bound."""
-        was_there = self._program_signals.pop(sig, None) is not None
-        return was_there if sig in self._bound_signals else super().remove_signal_handler(sig)
+        was_there = self._signals.program.pop(sig, None) is not None
+        return was_there if sig in self._signals.bound else super().remove_signal_handler(sig)
 
     def close(self) -> None:
         """Closes the loop, and gives the signals back: asyncio calls `remove_signal_handler` for each."""
-        self._bound_signals.clear()
+        self._signals.bound.clear()
         super().close()
 
     @abstractmethod
@@ -119,8 +135,12 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 
     def finish_executor(self) -> None:
         """Ends the asynchronous generators that are suspended, then the threads of the default executor."""
-        for step in (self.shutdown_asyncgens(), self.shutdown_default_executor()):
-            self._wait({self.create_task(step)})
+        if self._wait({self.create_task(self.shutdown_asyncgens())}):
+            logger.warning(
+                "asynchronous generators of the application did not end in time: not waiting for them"
+            )
+        # Threads that are left are logged where all threads are joined.
+        self._wait({self.create_task(self.shutdown_default_executor())})
 
     def limit_end(self, within_s: float) -> None:
         """What the two methods above wait for has so long from now on. What does not end by then is left."""
@@ -137,11 +157,17 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 class EngineLoop(Loop, asyncio.SelectorEventLoop):
     """An ordinary asyncio loop whose `select` is a turn of `engine`."""
 
+    _discarded = False  # of the class, as the next one: see `Loop.__init__`
+    _broken: Callable[[str, bool], object] | None = None
+
     def __init__(self, may_wait: Callable[[], bool] = lambda: True) -> None:
         self.engine = Engine()
         self._turns = EngineSelector(self.engine, may_wait)
-        self._discarded = False
         super().__init__(self._turns)
+
+    def when_broken(self, function: Callable[[str, bool], object]) -> None:
+        super().when_broken(function)
+        self._broken = function
 
     def is_watching(self) -> bool:
         return len(self._turns.get_map()) > 1 or self._turns.is_ready()
@@ -163,11 +189,26 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         this thread may take it, and has none in its place at its end.
         """
         own = self._csock.fileno()  # type: ignore[attr-defined]
-        former = signal.set_wakeup_fd(own)
-        if former != own:
-            self.call_soon_threadsafe(self._handle_signal, signum)  # type: ignore[attr-defined]
-        if former not in (own, -1):  # the other loop still runs
-            signal.set_wakeup_fd(former)
+        try:
+            former = signal.set_wakeup_fd(own)
+            if former != own:
+                self.call_soon_threadsafe(self._handle_signal, signum)  # type: ignore[attr-defined]
+            if former not in (own, -1):  # the other loop still runs
+                signal.set_wakeup_fd(former)
+        except OSError as error:
+            self._lose_wakeups(error)
+
+    def _read_from_self(self) -> None:
+        """As asyncio has it, but the end of the stream, which would wake the loop for ever, is reported."""
+        with contextlib.suppress(BlockingIOError):
+            while data := self._ssock.recv(4096):  # type: ignore[attr-defined]
+                self._process_self_data(data)  # type: ignore[attr-defined]
+            self._lose_wakeups("the end of the stream")
+
+    def _lose_wakeups(self, why: object) -> None:
+        """No signal is heard any more, not even SIGTERM."""
+        if self._broken is not None:
+            self._broken(f"the pipe that signals come through: {why}", False)
 
     async def _make_subprocess_transport(self, *args: Any, **keywords: Any) -> Any:
         provide_child_watcher()

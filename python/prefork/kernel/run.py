@@ -217,7 +217,7 @@ class Run(ABC):
     def _open(self) -> None:
         self._loop = self.loop_factory(self._may_wait)
         self._exit_status = 0
-        self._loop.engine.when_broken(self._engine_broken)
+        self._loop.when_broken(self._engine_broken)
         self._phase = Phase.BETWEEN_TURNS
         fork_hooks.hold(self, self._abandon)
         self._attach(self._loop)

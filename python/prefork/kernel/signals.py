@@ -34,6 +34,7 @@ def have_no_effect(_signum: int, _frame: object) -> None:
 
 
 def _is_programs(handler: object) -> bool:
+    """Whether the program has set it, and not the product, a loop or the interpreter."""
     return callable(handler) and handler is not signal.default_int_handler and not is_ours(handler)
 
 
@@ -107,6 +108,11 @@ class Signals:
                 return
             self._handle_default(self._loop, signum)
         self._defaults.setdefault(signum, []).append((session, event))
+
+    def program_handles(self, signum: int) -> bool:
+        """Whether the program has a handler of its own for that signal, also if a binding has replaced it."""
+        by_loop = self._loop is not None and self._loop.program_signal(signum) is not None
+        return by_loop or signum in self._replaced or _is_programs(_signal.getsignal(signum))
 
     def share(self, signum: int) -> None:
         """Has the program's own handler of a bound signal called as well, for the first of the shared signals

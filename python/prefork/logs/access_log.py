@@ -48,17 +48,19 @@ class AccessLog:
         log_overdue_to(self._output.descriptor)
 
     def __call__(self, request: Request | None, response: Response) -> None:
-        asked = referer = agent = "-"  # of a malformed request
-        if request is not None:
-            fields = (request.header("referer", "-"), request.header("user-agent", "-"))
-            referer, agent = (field.replace("\\", "\\\\").replace('"', '\\"') for field in fields)
+        referer = agent = "-"
+        if request is None:
+            asked = response.request_line or "-"
+        else:
+            referer = _quoted(request.header("referer", "-"))
+            agent = _quoted(request.header("user-agent", "-"))
             target = request.raw_path.decode("latin-1") + (f"?{request.query}" if request.query else "")
             asked = f"{request.method} {target} {request.protocol}"
         client = response.connection if request is None else request
         sent = response.sent_bytes
         line = (
             f"{client.remote_ip or '-'} - - [{self._now()}] "
-            f'"{asked}" {CLIENT_LEFT if sent is None else response.code} {sent or "-"} '
+            f'"{_quoted(asked)}" {CLIENT_LEFT if sent is None else response.code} {sent or "-"} '
             f'"{referer}" "{agent}"'
         )
         if self._file is not None:
@@ -84,6 +86,11 @@ class AccessLog:
             self._time = time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
             self._second = second  # after _time: another thread may compare it
         return self._time
+
+
+def _quoted(field: str) -> str:
+    """Made safe within quotes."""
+    return field.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _open(path: str) -> int:

@@ -28,6 +28,9 @@ from prefork.pool.stillness import is_stuck
 
 _GLUE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _TIMEOUT_S = 2.0
+_PATIENCE_S = 0.3
+"""How long a manager that is busy or stopped is waited for, before its memory file is looked for in /proc."""
+_MEMORY = "/memfd:prefork-scoreboard"
 READERS_PER_TURN = 16
 """How many clients the manager serves before it looks after its workers again."""
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
@@ -104,17 +107,47 @@ def open_scoreboard(glue: str, uid: int | None = None) -> tuple[Scoreboard, int]
                 raise ScoreboardUnavailable(
                     f"expected glue {glue!r} to be held by user {uid}, but user {manager.uid} holds it"
                 )
-            _, descriptors, _, _ = socket.recv_fds(connection, 64, 1)
+            descriptor = _receive(connection, manager.pid)
     except OSError as error:
         raise ScoreboardUnavailable(_not_reached(glue, uid, error)) from None
-    if not descriptors:
+    if descriptor is None:
         raise ScoreboardUnavailable(f"the server with glue {glue!r} sent no descriptor: try again")
     try:
-        return Scoreboard.attach(descriptors[0]), manager.pid
+        return Scoreboard.attach(descriptor), manager.pid
     except (OSError, ValueError) as error:
         raise ScoreboardUnavailable(f"glue {glue!r}: {error}; is that server of another version?") from None
     finally:
-        os.close(descriptors[0])
+        os.close(descriptor)
+
+
+def _receive(connection: socket.socket, manager: int) -> int | None:
+    """A descriptor of the memory file, or None if the manager has none to send. Raises OSError.
+
+    On a machine that has no time for the manager an operator asks as well, so it need not respond.
+    """
+    connection.settimeout(_PATIENCE_S)
+    try:
+        _, descriptors, _, _ = socket.recv_fds(connection, 64, 1)
+    except TimeoutError:
+        if (found := _open_memory_of(manager)) is not None:
+            return found
+        connection.settimeout(_TIMEOUT_S)  # /proc is hidden, or of another namespace
+        _, descriptors, _, _ = socket.recv_fds(connection, 64, 1)
+    return descriptors[0] if descriptors else None
+
+
+def _open_memory_of(pid: int) -> int | None:
+    """Opens the memory file of a process, to read, if /proc shows this user that it has exactly one."""
+    directory = f"/proc/{pid}/fd"
+    found: dict[int, str] = {}
+    with contextlib.suppress(OSError):
+        for path in (f"{directory}/{name}" for name in os.listdir(directory)):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if os.readlink(path).startswith(_MEMORY):
+                    found[os.stat(path).st_ino] = path
+        if len(found) == 1:
+            return os.open(found.popitem()[1], os.O_RDONLY | os.O_CLOEXEC)
+    return None
 
 
 def list_glues(uid: int | None = None) -> list[str]:

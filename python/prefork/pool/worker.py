@@ -104,9 +104,11 @@ class Worker(Role, PoolMember):
         """From here on SIGTERM lets it finish what it has."""
         kernel, sockets = self._context.kernel, self._listener.sockets
         assert sockets is not None
-        for signum, event in ((signal.SIGTERM, "_term"), (signal.SIGINT, "_int")):
-            kernel.signal(signum, options.alias, event)
-            kernel.share_signal(signum)
+        kernel.signal(signal.SIGTERM, options.alias, "_term")
+        kernel.share_signal(signal.SIGTERM)
+        if kernel.program_handles(signal.SIGINT):  # to bind it for no application would cost memory
+            kernel.signal(signal.SIGINT, options.alias, "_int")
+            kernel.share_signal(signal.SIGINT)
         if options.max_requests_per_child:
             self._limit_requests(options)
         self._accept(sockets)

@@ -68,8 +68,11 @@ def _filled(name: str, function: Callable[..., Any]) -> Callable[[dict[str, int]
         parameters = inspect.signature(function).parameters.values()
     except ValueError:
         return lambda values: function(*values.values())
-    by_name = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     known = ARGUMENTS[name]
+    by_place = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.name in known]
+    by_name = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        by_name += [value for value in known if value not in by_place]
     for parameter in parameters:
         is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         if parameter.name not in known and parameter.default is parameter.empty and not is_open:
@@ -77,4 +80,7 @@ def _filled(name: str, function: Callable[..., Any]) -> Callable[[dict[str, int]
                 f"{name}: {getattr(function, '__qualname__', function)} has the parameter {parameter.name}; "
                 f"it may have {', '.join(known)}"
             )
-    return lambda values: function(**{key: value for key, value in values.items() if key in by_name})
+    return lambda values: function(
+        *(values[key] for key in by_place),
+        **{key: value for key, value in values.items() if key in by_name},
+    )

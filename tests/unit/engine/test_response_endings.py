@@ -194,6 +194,25 @@ def test_a_body_shorter_than_its_length_is_not_sent(
     assert [response.sent for _, response in there.service.ended] == [sent]
 
 
+@pytest.mark.parametrize("began", [False, True], ids=["whole", "stream"])
+def test_a_response_is_not_sent_if_the_client_reset_while_its_handler_ran(
+    run_engine: RunEngine, began: bool
+) -> None:
+    def handler(_request: Request, response: Response) -> None:
+        if began:
+            response.write("part")
+        reset(client)
+        response.content = "whole"
+        assert response.done() is False
+        assert (response.answered, response.sent) == (True, False)
+
+    there = run_engine(handler)
+    client = there.connect(raw_request())
+    there.turn_until(lambda: there.service.ended)
+    assert [response.sent_bytes for _, response in there.service.ended] == [0 if began else None]
+    assert there.service.errors
+
+
 @pytest.mark.parametrize(
     "data", [b"nonsense\r\n\r\n", raw_request("/", "Transfer-Encoding: chunked", method="POST") + b"x\r\n"]
 )

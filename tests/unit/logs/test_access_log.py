@@ -26,7 +26,7 @@ def request(method="GET", **headers):
 
 def response(code=200, sent=4):
     connection = SimpleNamespace(remote_ip="127.0.0.2")
-    return SimpleNamespace(code=code, sent_bytes=sent, connection=connection)
+    return SimpleNamespace(code=code, sent_bytes=sent, connection=connection, request_line=None)
 
 
 @pytest.fixture
@@ -80,6 +80,9 @@ def test_a_malformed_request_has_no_request_line(line):
 
 def test_no_client_ends_a_field(line):
     assert r'"a\"b\\c\xe9"' in line(request(user_agent='a"b\\cé'))
+    asked = request()
+    asked.raw_path = b'/"'
+    assert r'"GET /\"?x=1 HTTP/1.1" 200' in line(asked)
 
 
 def test_lines_are_appended(line):

@@ -307,6 +307,12 @@ def test_many_clients_at_once_are_served_some_in_each_turn(board_socket):
         assert not select.select([board_socket], [], [], 0)[0]
 
 
+def test_of_several_scoreboards_in_one_process_none_is_guessed_at(board_socket, monkeypatch):
+    monkeypatch.setattr("prefork.pool.scoreboard._TIMEOUT_S", 0.1)
+    with contextlib.closing(Scoreboard.create(1)), pytest.raises(ScoreboardUnavailable, match="timed out"):
+        open_scoreboard(board_socket.glue)
+
+
 def test_a_manager_out_of_descriptors_turns_askers_away(board_socket):
     address = f"\0prefork/{os.geteuid()}/{board_socket.glue}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:

@@ -57,6 +57,7 @@ class Birth:
             call=self.call,
             loop=unnoted,
             on_exit=unnoted.on_exit,
+            program_handles=lambda _signum: False,
         )
         self.context = journal(self.events, kernel=self.kernel, session=None, options=self.options)
         service = journal(self.events, concurrency=1, capacity=None, startup=startup)
@@ -103,8 +104,6 @@ def test_it_is_born_in_this_order() -> None:
         "startup",
         ("signal", signal.SIGTERM, "HTTPD", "_term"),
         ("share_signal", signal.SIGTERM),
-        ("signal", signal.SIGINT, "HTTPD", "_int"),
-        ("share_signal", signal.SIGINT),
         ("accept", "sockets"),
         "enter_pool",
     ]

@@ -70,7 +70,8 @@ impl Transfer {
     /// response, so that this need not be its last one.
     pub(crate) fn would_accept(&self, connection: &Connection, load: &Load) -> bool {
         let accepted = self.queue.as_ref().is_some_and(|queue| !queue.is_full);
-        accepted && !connection.wants_closed && load.pool_is_kept()
+        let moves = connection.link.transport.moves() && !connection.wants_closed;
+        accepted && moves && load.pool_is_kept()
     }
 
     /// Whether a connection is still here only because the queue was full.

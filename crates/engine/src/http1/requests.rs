@@ -17,6 +17,7 @@ use crate::progress::{HIGH_WATER, Progress};
 use crate::request_body::{BodyPart, Collected, Incoming};
 use prefork_wire::{
     BodyDecoder, BodyEncoder, CONTINUE, Head, HeadParser, RemoteError, RequestContext, RequestKind,
+    Version,
 };
 use std::io;
 
@@ -58,7 +59,10 @@ impl Http1 {
                 }
                 return Progress::Wait;
             }
-            Err(error) => return Progress::Event(self.malformed(link, cx, error)),
+            Err(error) => {
+                let line = line_of(input, link);
+                return Progress::Event(self.malformed(link, cx, error, line));
+            }
         };
         let bytes = input.get(..consumed).unwrap_or_default().to_vec();
         cx.work.consume(consumed);
@@ -112,7 +116,7 @@ impl Http1 {
         let collected = incoming.collect(cx.work.unparsed(), &settings.limits, &settings.spool);
         let (used, collected) = match collected {
             Ok(collected) => collected,
-            Err(error) => return Progress::Event(self.malformed(link, cx, error)),
+            Err(error) => return Progress::Event(self.malformed(link, cx, error, None)),
         };
         cx.work.consume(used);
         match collected {
@@ -184,12 +188,14 @@ impl Http1 {
         Ok(Some(part))
     }
 
-    /// The peer broke the protocol: nothing more is read.
+    /// The peer broke the protocol: nothing more is read. `line`: the request line, if
+    /// it is known and the application has not got the request.
     pub(crate) fn malformed(
         &mut self,
         link: &mut Link,
         cx: &mut Context,
         error: RemoteError,
+        line: Option<Box<[u8]>>,
     ) -> Event {
         cx.work.discard();
         link.unread = true;
@@ -205,7 +211,18 @@ impl Http1 {
         Event::Malformed {
             client: link.client(0),
             error,
+            line,
         }
+    }
+
+    /// The request line of a request that has a body.
+    fn line(&self) -> Box<[u8]> {
+        let (method, target) = self.exchange.label.parts();
+        let version = match self.exchange.context.version {
+            Version::Http10 => b"HTTP/1.0",
+            Version::Http11 => b"HTTP/1.1",
+        };
+        [method, target, version].join(&b' ').into()
     }
 
     /// Fails a body that the application waits for. The client gets the error,
@@ -230,6 +247,8 @@ impl Http1 {
         cx: &mut Context,
         reason: &'static str,
     ) -> Progress {
+        let is_head = self.parser.is_some();
+        let line = line_of(&link.input, link).filter(|_| is_head);
         link.discard_input(&mut cx.buffers);
         let error = RemoteError {
             status: 408,
@@ -237,7 +256,7 @@ impl Http1 {
         };
         match self.exchange.phase().is_in_flight() {
             true => self.fail_body(link, cx, error),
-            false => Progress::Event(self.malformed(link, cx, error)),
+            false => Progress::Event(self.malformed(link, cx, error, line)),
         }
     }
 
@@ -285,6 +304,12 @@ impl Http1 {
     }
 }
 
+/// The request line of an incomplete head, if it can be read.
+#[cold]
+fn line_of(head: &[u8], link: &Link) -> Option<Box<[u8]>> {
+    HeadParser::request_line(head, &link.settings.limits).map(Box::from)
+}
+
 // ---- what the application asks for -----------------------------------------------
 
 impl Http1 {
@@ -308,7 +333,8 @@ impl Http1 {
             false => Ok(None),
         };
         let part = part.map_err(|error| {
-            let event = self.malformed(link, cx, error);
+            let line = self.line();
+            let event = self.malformed(link, cx, error, Some(line));
             cx.events.push_back(event);
             LocalError::OutOfTurn
         })?;

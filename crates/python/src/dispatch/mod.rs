@@ -111,24 +111,29 @@ impl Dispatcher {
         std::mem::forget(std::mem::take(&mut *locked(&self.drained)));
     }
 
-    /// Passes an event to Python. `services` are those of this turn.
+    /// Takes an event and passes it to Python. `services` are those of this turn.
     pub(crate) fn dispatch(
         &self,
         py: Python<'_>,
         services: &[Arc<Service>],
-        event: Event,
+        event: &mut Option<Event>,
     ) -> PyResult<()> {
         let core = &self.core;
         let service = |listener: u32| services.get(listener as usize);
+        let Some(event) = event.take() else {
+            return Ok(());
+        };
         match event {
             Event::Request {
                 client,
                 bytes,
                 head,
             } => requests::request(py, service(client.listener), client, bytes, head),
-            Event::Malformed { client, error } => {
-                requests::malformed(py, service(client.listener), client, &error)
-            }
+            Event::Malformed {
+                client,
+                error,
+                line,
+            } => requests::malformed(py, service(client.listener), client, &error, line),
             Event::Disk(mut task) => {
                 py.detach(|| task.run());
                 core.engine().disk_done(task);

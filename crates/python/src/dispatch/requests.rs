@@ -11,6 +11,7 @@ use crate::events::request::Request;
 use crate::events::response::Response;
 use crate::pending::Collecting;
 use crate::service::Service;
+use crate::text::decode;
 use crate::wsgi::call::WsgiCaller;
 use crate::wsgi::start_response::StartResponse;
 use prefork_engine::{Body, Client, ExchangeId};
@@ -137,12 +138,14 @@ pub(super) fn body(
     }
 }
 
-/// The client sent something that is not a request, or a malformed body.
+/// The client sent something that is not a request, or a malformed body. `line`: the
+/// request line, if it could be read.
 pub(super) fn malformed(
     py: Python<'_>,
     service: Option<&Arc<Service>>,
     client: Client,
     error: &RemoteError,
+    line: Option<Box<[u8]>>,
 ) -> PyResult<()> {
     let Some(service) = service else {
         return Ok(());
@@ -155,7 +158,9 @@ pub(super) fn malformed(
         response.reported = true;
         collected.request
     });
-    let response = Py::new(py, Response::new(service, client, None))?;
+    let mut response = Response::new(service, client, None);
+    response.request_line = line.map(|line| decode(py, &line).unbind());
+    let response = Py::new(py, response)?;
     let arguments = (
         response.clone_ref(py),
         error.status,

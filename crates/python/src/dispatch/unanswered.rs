@@ -29,6 +29,7 @@ pub(super) fn respond(
     response.code = dropped.code;
     response.sent_bytes = dropped.sent_bytes;
     response.sent = dropped.sent;
+    response.request_line = dropped.request_line;
     response.handler = dropped.handler;
     response.context = dropped.context;
     if dropped.owed && reject(core, &mut response) {

@@ -48,6 +48,17 @@ impl<'a, 'py> ResponseContent<'a, 'py> {
         }
     }
 
+    /// Its length in bytes.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            ResponseContent::Nothing => 0,
+            ResponseContent::Text(_, utf8) => utf8.len(),
+            ResponseContent::Bytes(bytes) => bytes.as_bytes().len(),
+            ResponseContent::File(file) => file.part.len,
+        }
+    }
+
     /// The content for the engine. A large str or bytes is not copied: the
     /// engine keeps the Python object until it is sent. A subclass is copied,
     /// because the engine frees the object, and its destructor could run Python

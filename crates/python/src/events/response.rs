@@ -66,6 +66,10 @@ pub struct Response {
     /// The request; None if what the client sent was not one.
     #[pyo3(get)]
     pub(crate) request: Option<Py<Request>>,
+    /// The request line as it came, if what follows it was malformed; None for a
+    /// request, and if the line could not be read.
+    #[pyo3(get)]
+    pub(crate) request_line: Option<Py<PyString>>,
     /// What was given the request. The log names it if the response goes wrong.
     #[pyo3(get, set)]
     pub(crate) handler: Option<Py<PyAny>>,
@@ -103,6 +107,7 @@ impl Response {
             content: None,
             headers: Fields::default(),
             request,
+            request_line: None,
             handler: None,
             context: None,
             streams: None,
@@ -272,8 +277,9 @@ impl Response {
     /// after which nothing was and a response is still owed.
     pub(crate) fn done(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let py = slf.py();
-        let (result, request_ended, pending) = {
+        let (result, request_ended, pending, has_client) = {
             let mut response = slf.borrow_mut();
+            let began = response.state == State::Streaming;
             let result = match response.state {
                 State::Waiting => response.respond(py),
                 State::Streaming => response.finish(),
@@ -286,22 +292,24 @@ impl Response {
                 }
                 State::Answered => return Ok(false),
             };
-            // A body that is too short breaks the connection off.
-            response.sent = matches!(result, Ok(difference) if difference >= 0);
             // A response that could not be sent is still pending.
             let is_over = response.state == State::Answered;
             let pending = if is_over { response.forget() } else { None };
             let hook = response.service.interface.request_ended.as_ref();
             let hook = hook.filter(|_| !response.reported);
             let hook = hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)));
+            // The response leaves before it is logged: the log may be slow, and is to tell whether
+            // the client was there.
+            let has_client = result.is_ok() && (hook.is_none() || response.leaves(began));
+            // A body that is too short breaks the connection off.
+            response.sent = has_client && matches!(result, Ok(difference) if difference >= 0);
             response.reported |= is_over;
             if is_over && result.is_err() {
                 response.settle();
             }
-            (result, hook, pending)
+            (result, hook, pending, has_client)
         };
         drop(pending);
-        let has_client = result.is_ok();
         match result {
             Ok(difference) => Self::report_length(slf, difference)?,
             Err(error) if error.is_instance_of::<ConnectionGone>(py) => {}
@@ -560,7 +568,7 @@ impl Response {
         let result = self.with_head(py, |head| head.respond(&content));
         let difference = result.map_err(|error| self.not_sent(error))?;
         self.state = State::Answered;
-        self.sent_bytes = Some(content.content().len() as u64 - difference.max(0) as u64);
+        self.sent_bytes = Some(content.len() as u64 - difference.max(0) as u64);
         Ok(difference)
     }
 
@@ -587,7 +595,7 @@ impl Response {
             .exchange(self.client.exchange)
             .write(part.content());
         let surplus = result.map_err(|error| self.not_sent(error))?;
-        *self.sent_bytes.get_or_insert(0) += (part.content().len() - surplus) as u64;
+        *self.sent_bytes.get_or_insert(0) += (part.len() - surplus) as u64;
         Ok(surplus as i64)
     }
 
@@ -598,6 +606,24 @@ impl Response {
         let result = self.core().engine().exchange(self.client.exchange).finish();
         let missing = result.map_err(|error| self.not_sent(error))?;
         Ok(-(missing as i64))
+    }
+
+    /// Sends what is queued. False: that fails, so the client is not there any
+    /// more. `began`: its head was written before.
+    fn leaves(&mut self, began: bool) -> bool {
+        let (queued, sent) = {
+            let mut engine = self.core().engine();
+            let mut exchange = engine.exchange(self.client.exchange);
+            (exchange.unsent(), exchange.send_now())
+        };
+        if sent.is_err() {
+            match self.sent_bytes {
+                // Its head is queued too.
+                Some(bytes) if !began && queued as u64 > bytes => self.sent_bytes = None,
+                _ => self.take_off(queued),
+            }
+        }
+        sent.is_ok()
     }
 
     fn with_head<R>(&self, py: Python<'_>, send: impl FnOnce(ResponseHead<'_>) -> R) -> R {
@@ -760,6 +786,7 @@ impl Response {
         let unanswered = Unanswered {
             client: self.client,
             request: self.request.take().map(Py::into_any),
+            request_line: self.request_line.take(),
             handler: self.handler.take(),
             context: self.context.take(),
             code: self.code,

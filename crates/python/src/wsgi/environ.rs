@@ -152,6 +152,7 @@ const SINGLE: [&[u8]; 14] = [
     b"user-agent",
 ];
 
+#[inline]
 fn key_of(py: Python<'_>, name: &[u8]) -> Py<PyString> {
     KEYS.with(|keys| keys.get(py, name, |name| key(py, name)))
 }

@@ -124,6 +124,11 @@ impl HeadParser {
         self.read_fields(input, limits)
     }
 
+    /// The request line of a head that is refused or incomplete, if the line can be read. For a log.
+    pub fn request_line<'a>(input: &'a [u8], limits: &Limits) -> Option<&'a [u8]> {
+        RequestLine::of(input, limits)
+    }
+
     fn begin(&mut self, input: &[u8], request: &Request) -> Result<(), RemoteError> {
         let target = Target::parse(input, request.method.of(input), request.target)?;
         self.head = Head {

@@ -109,6 +109,18 @@ impl RequestLine {
         }
     }
 
+    /// The whole line at the start of `input`, if it can be read. Its version may be one that is not
+    /// served.
+    pub(crate) fn of<'a>(input: &'a [u8], limits: &Limits) -> Option<&'a [u8]> {
+        let mut line = Self::default();
+        let end = match line.read(input, limits) {
+            Ok(Some(request)) => request.consumed - 2,
+            Err(OTHER_VERSION) => line.pos,
+            Ok(None) | Err(_) => return None,
+        };
+        input.get(line.line..end)
+    }
+
     /// Moves past the bytes of `class` and returns the byte after them.
     #[inline]
     fn scan<'a>(
