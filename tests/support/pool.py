@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import select
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable
@@ -203,7 +203,15 @@ def read_bodies(sock: socket.socket, count: int) -> list[bytes]:
 
 def is_silent(sock: socket.socket, seconds: float = 0.2) -> bool:
     """Whether nothing comes on a connection for that long."""
-    return not select.select([sock], [], [], seconds)[0]
+    before = sock.gettimeout()
+    sock.settimeout(seconds)
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
+        return True
+    finally:
+        sock.settimeout(before)
+    return False
 
 
 def _value(reply: bytes) -> Any:

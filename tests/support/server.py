@@ -105,6 +105,10 @@ class Server:
             sock.connect(self.url.removeprefix("unix:"))
             return sock
         sock = socket.create_connection((self.host, self.port), timeout=timeout_s)
+        return self.begin(sock)
+
+    def begin(self, sock: socket.socket) -> socket.socket:
+        """What to send and receive through on a connection to it: the same, or its TLS."""
         return tls.wrap(sock) if self.url.startswith("https:") else sock
 
     def raw(self, data: bytes, *, half_close: bool = False) -> bytes:

@@ -17,7 +17,7 @@ def unread(server: Server) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     sock.settimeout(DEADLINE_S)
     sock.connect((server.host, server.port))
-    return sock
+    return server.begin(sock)
 
 
 def ask(server: Server, target: str) -> socket.socket:

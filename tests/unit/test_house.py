@@ -35,8 +35,9 @@ FLOORS: dict[str, set[str]] = {
 }
 CRATE_FLOORS: dict[str, set[str]] = {
     "prefork-wire": set(),
-    "prefork-engine": {"prefork-wire"},
-    "prefork-python": {"prefork-wire", "prefork-engine"},
+    "prefork-tls": set(),
+    "prefork-engine": {"prefork-wire", "prefork-tls"},
+    "prefork-python": {"prefork-wire", "prefork-tls", "prefork-engine"},
 }
 
 
@@ -114,6 +115,14 @@ def test_the_wire_has_no_socket_clock_file_or_thread() -> None:
     outside = re.compile(r"std::(?:time|thread|fs|os|process|env|io)\b|Tcp\w+|Udp\w+|Unix\w+")
     for file in (CRATES / "wire" / "src").rglob("*.rs"):
         assert outside.findall(file.read_text()) == [], file.name
+
+
+def test_the_tls_crate_has_no_socket_clock_file_thread_or_unsafe_code() -> None:
+    outside = re.compile(r"std::(?:time|thread|fs|os|process|env|net)\b|Tcp\w+|Udp\w+|Unix\w+|rustix|libc")
+    source = CRATES / "tls" / "src"
+    for file in source.rglob("*.rs"):
+        assert outside.findall(file.read_text()) == [], file.name
+    assert "#![forbid(unsafe_code)]" in (source / "lib.rs").read_text()
 
 
 def test_only_the_transport_reads_and_writes_a_client() -> None:

@@ -12,6 +12,8 @@ use std::cell::RefCell;
 use std::fmt;
 
 const HEADER_BYTES: usize = 5;
+/// The most that a protected record of TLS 1.2 may hold (RFC 5246, section 6.2.3).
+const RECORD_BYTES: usize = (1 << 14) + 2048;
 
 /// A handshake that is not complete.
 pub struct Handshake {
@@ -106,12 +108,14 @@ impl Handshake {
     }
 }
 
-/// The first record, if all of it is there. What is no record is given to rustls as far
-/// as it has come.
+/// The first record, if all of it is there. Of one that is longer than a record may be
+/// it is the header: rustls refuses that.
 fn first_record(input: &[u8]) -> Option<&[u8]> {
-    let [_, _, _, high, low] = input.first_chunk::<HEADER_BYTES>()?;
-    let length = HEADER_BYTES + usize::from(u16::from_be_bytes([*high, *low]));
-    input.get(..length)
+    let header @ [_, _, _, high, low] = input.first_chunk::<HEADER_BYTES>()?;
+    match usize::from(u16::from_be_bytes([*high, *low])) {
+        length if length > RECORD_BYTES => Some(header),
+        length => input.get(..HEADER_BYTES + length),
+    }
 }
 
 // ---- the traffic secrets -------------------------------------------------------------

@@ -147,10 +147,13 @@ impl Records {
                     self.idle_records = 0;
                     continue;
                 }
-                // Data must not stand between the parts of a message (section 5.1).
+                // Nothing may stand between the parts of a message (section 5.1), and only data
+                // may be empty (section 5.4).
                 DATA if self.partial.is_empty() => {}
                 HANDSHAKE if length > 0 => self.handshake(content)?,
-                ALERT if self.partial.is_empty() => opened.end = self.alert(content)?,
+                ALERT if length > 0 && self.partial.is_empty() => {
+                    opened.end = self.alert(content)?
+                }
                 _ => return Err(Alert::UnexpectedMessage),
             }
             self.idle_records += 1;
@@ -164,12 +167,17 @@ impl Records {
     /// Reads a part of a handshake message. The only one that a client may send is
     /// KeyUpdate, which ends with its record (section 5.1).
     fn handshake(&mut self, content: &[u8]) -> Result<(), Alert> {
-        if self.partial.len() + content.len() > KEY_UPDATE_BYTES {
+        let room = KEY_UPDATE_BYTES - self.partial.len();
+        let (now, behind) = content.split_at(room.min(content.len()));
+        self.partial.extend_from_slice(now);
+        if self.partial.first() != Some(&KEY_UPDATE) {
             return Err(Alert::UnexpectedMessage);
         }
-        self.partial.extend_from_slice(content);
-        let head = [KEY_UPDATE, 0, 0, 1];
-        if !self.partial.iter().zip(head).all(|(&is, must)| is == must) {
+        let length = self.partial.get(1..).unwrap_or_default();
+        if !length.iter().zip([0, 0, 1]).all(|(&is, must)| is == must) {
+            return Err(Alert::DecodeError);
+        }
+        if !behind.is_empty() {
             return Err(Alert::UnexpectedMessage);
         }
         match self.partial.get(KEY_UPDATE_BYTES - 1) {

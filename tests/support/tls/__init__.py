@@ -2,22 +2,121 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 CERT = Path(__file__).with_name("cert.pem")
 KEY = Path(__file__).with_name("key.pem")
 OPTIONS = ("--tls-cert", str(CERT), "--tls-key", str(KEY))
 
+V12 = ssl.TLSVersion.TLSv1_2
+V13 = ssl.TLSVersion.TLSv1_3
 
-def context(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+
+def context(version: ssl.TLSVersion = V13) -> ssl.SSLContext:
     """That of a client that speaks this version."""
     made = ssl.create_default_context(cafile=CERT)
     made.minimum_version = made.maximum_version = version
     return made
 
 
-def wrap(sock: socket.socket, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLSocket:
+def wrap(sock: socket.socket, version: ssl.TLSVersion = V13) -> TlsSocket:
     """The connection after its handshake."""
-    return context(version).wrap_socket(sock, server_hostname="localhost")
+    return TlsSocket(sock, context(version))
+
+
+class TlsSocket(socket.socket):
+    """A client's connection. Unlike an `ssl.SSLSocket` it can close its sending side and read on, look at
+    what comes without taking it (MSG_PEEK), and say what it would send (`sealed`).
+
+    Reading raises ssl.SSLEOFError if the server ends the connection without close_notify.
+    """
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        timeout = sock.gettimeout()
+        super().__init__(fileno=sock.detach())
+        self.settimeout(timeout)
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._in, self._out, server_hostname="localhost")
+        self._peeked = b""
+        try:
+            self._until_done(self.tls.do_handshake)
+        except BaseException:
+            self.close()
+            raise
+
+    def _until_done(self, step: Any, *arguments: Any) -> Any:
+        """Calls `step` until it needs no more of the server."""
+        while True:
+            try:
+                return step(*arguments)
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._feed()
+            finally:
+                self._flush()
+
+    def _flush(self) -> None:
+        if data := self._out.read():
+            with contextlib.suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # what was received is read first
+                super().sendall(data)
+
+    def _feed(self) -> None:
+        if data := super().recv(65536):
+            self._in.write(data)
+        else:
+            self._in.write_eof()
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data: bytes = self._until_done(self.tls.read, size)
+        except ssl.SSLZeroReturnError:
+            return b""
+        return data
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        assert flags in (0, socket.MSG_PEEK)
+        if not self._peeked:
+            self._peeked = self._read(max(size, 1))
+        found = self._peeked[:size]
+        if not flags:
+            self._peeked = self._peeked[size:]
+        return found
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.recv(nbytes or len(view), flags)
+        view[: len(data)] = data
+        return len(data)
+
+    def sealed(self, data: bytes) -> bytes:
+        """The records of data that is to be sent with `send_sealed`."""
+        self._flush()
+        view = memoryview(data)
+        while view:
+            view = view[self.tls.write(view) :]
+        return self._out.read()
+
+    def send_sealed(self, records: bytes) -> None:
+        super().sendall(records)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        super().sendall(self.sealed(bytes(data)), flags)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Seals all of the data. The timeout holds for the whole of it."""
+        self.sendall(data, flags)
+        return len(data)
+
+    def shutdown(self, how: int) -> None:
+        """Of the sending side, by close_notify."""
+        if how != socket.SHUT_RD:
+            with contextlib.suppress(ssl.SSLError):  # the server has not closed its side
+                self.tls.unwrap()
+            self._flush()
+        super().shutdown(how)

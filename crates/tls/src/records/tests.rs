@@ -296,13 +296,13 @@ fn an_alert_ends_the_peers_side() {
 
 #[test]
 fn an_alert_has_two_bytes() {
-    for content in [&[][..], &[2], &[2, 42, 2]] {
-        let refused = Pair::refusal(ALERT, content);
-        let expected = [Alert::DecodeError, Alert::UnexpectedMessage];
-        assert!(
-            expected.map(Some).contains(&refused),
-            "{content:?}: {refused:?}"
-        );
+    let cases: [(&[u8], _); 3] = [
+        (&[], Alert::UnexpectedMessage), // section 5.4
+        (&[2], Alert::DecodeError),
+        (&[2, 42, 2], Alert::DecodeError),
+    ];
+    for (content, expected) in cases {
+        assert_eq!(Pair::refusal(ALERT, content), Some(expected), "{content:?}");
     }
 }
 
@@ -366,27 +366,24 @@ fn an_update_may_come_in_pieces_but_nothing_between_them() {
 #[test]
 fn other_handshake_messages_are_refused() {
     let update = [KEY_UPDATE, 0, 0, 1, 0];
-    assert_eq!(
-        Pair::refusal(HANDSHAKE, &[1, 0, 0, 1, 0]),
-        Some(Alert::UnexpectedMessage)
-    );
-    assert_eq!(
-        Pair::refusal(HANDSHAKE, &[KEY_UPDATE, 0, 0, 2]),
-        Some(Alert::UnexpectedMessage)
-    );
-    assert_eq!(
-        Pair::refusal(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 2]),
-        Some(Alert::IllegalParameter)
-    );
-    assert_eq!(
-        Pair::refusal(HANDSHAKE, &[]),
-        Some(Alert::UnexpectedMessage)
-    );
     // The key changes behind the record, so an update ends with it.
     let two = [update, update].concat();
+    let cases: [(&[u8], _); 7] = [
+        (&[1, 0, 0, 1, 0], Alert::UnexpectedMessage),
+        (&[4; 40], Alert::UnexpectedMessage),
+        (&[], Alert::UnexpectedMessage),
+        (&two, Alert::UnexpectedMessage),
+        (&[KEY_UPDATE, 0, 0, 2], Alert::DecodeError),
+        (&[KEY_UPDATE, 0, 0, 2, 0, 0], Alert::DecodeError),
+        (&[KEY_UPDATE, 0, 0, 1, 2], Alert::IllegalParameter),
+    ];
+    for (content, expected) in cases {
+        let refused = Pair::refusal(HANDSHAKE, content);
+        assert_eq!(refused, Some(expected), "{content:?}");
+    }
     assert_eq!(
-        Pair::refusal(HANDSHAKE, &two),
-        Some(Alert::UnexpectedMessage)
+        Pair::refusal(HANDSHAKE, &[KEY_UPDATE, 0, 0, 0]),
+        Some(Alert::DecodeError)
     );
 }
 

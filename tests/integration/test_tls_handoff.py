@@ -1,0 +1,365 @@
+"""A connection of TLS 1.3 goes from worker to worker as a plain one does, and goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import time
+
+import pytest
+
+from support import tls
+from support.load import Client, Load
+from support.pool import PID, MakePool, Pool, is_silent, pid_serving, read_bodies
+from support.processes import alive, state
+from support.responses import read_all, read_response
+from support.tls.peer import ALERT, CLOSE_NOTIFY, DATA, HANDSHAKE, UPDATE, UPDATE_BOTH, Peer
+from support.waiting import wait_until
+
+QUICK_S = 0.1
+"""Far more than it takes, and far less than any handler here is stuck."""
+
+FIVE = {"start_servers": 5, "min_spare_servers": 5, "max_spare_servers": 5, "max_clients": 20}
+
+
+@pytest.fixture
+def two(pool: MakePool) -> Pool:
+    server = pool("--workers", "2", *tls.OPTIONS)
+    server.wait_workers(2)
+    return server
+
+
+def connect_with(server: Pool, version: ssl.TLSVersion) -> socket.socket:
+    return tls.wrap(socket.create_connection((server.host, server.port), timeout=20), version)
+
+
+def test_a_spare_serves_what_waits_behind_a_stuck_handler(two: Pool) -> None:
+    workers = set(two.workers())
+    stuck, (first, second) = two.connect_to_one_worker()
+    two.block_worker(first)
+    (spare,) = workers - {stuck}
+    began = time.monotonic()
+    assert pid_serving(second) == spare
+    took_s = time.monotonic() - began
+    print(f"served after {took_s * 1000:.1f} ms")
+    assert took_s < QUICK_S
+    assert is_silent(first, 0.0)
+    assert pid_serving(second) == spare  # it has moved
+    wait_until(lambda: two.totals["adopted"] == two.totals["handed_off"] == 1, "it is counted")
+    two.release()
+    assert int(read_response(first)[2]) == stuck
+
+
+def test_many_move_and_move_again(two: Pool) -> None:
+    """The record numbers and keys go with it each time, in both directions."""
+    stuck, socks = two.connect_to_one_worker(12)
+    for turn in range(4):
+        two.block_worker(socks[turn])
+        others = socks[turn + 1 :]
+        for sock in others:
+            sock.sendall(PID * 3)
+        assert {int(body) for sock in others for body in read_bodies(sock, 3)}.isdisjoint({stuck})
+        two.release()
+        assert int(read_response(socks[turn])[2]) == stuck
+        (two.directory / "release").unlink()
+        stuck = pid_serving(socks[turn + 1])
+
+
+def test_a_large_response_and_upload_follow_a_hand_off(two: Pool) -> None:
+    _, (first, second) = two.connect_to_one_worker()
+    two.block_worker(first)
+    pid_serving(second)
+    second.sendall(b"GET /do?'x'*1_000_000 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_response(second)[2] == b'{"value": "' + b"x" * 1_000_000 + b'"}'
+    second.sendall(b"POST /one HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n" + bytes(500_000))
+    assert read_response(second)[2] == b"one"
+
+
+def test_at_the_limit_of_the_pool_nothing_moves_and_nothing_is_lost(pool: MakePool) -> None:
+    server = pool("--workers", "2", *tls.OPTIONS)
+    server.wait_workers(2)
+    _, (first, second) = server.connect_to_one_worker()
+    server.block_worker(first)
+    server.hold(1)
+
+    def are_stuck() -> bool:
+        requests = [worker["request"] for worker in server.status()["workers"]]
+        return all(request and request["age_s"] > QUICK_S for request in requests)
+
+    wait_until(are_stuck, "both are stuck")
+    second.sendall(PID)
+    assert is_silent(second)
+    assert server.totals["handed_off"] == 0
+    server.release()
+    assert read_response(second)[0] == 200
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.02], ids=["hard", "with pauses"])
+def test_recycling_under_load_closes_no_connection(pool: MakePool, pause_s: float) -> None:
+    server = pool(*tls.OPTIONS, **FIVE, max_requests_per_child=20)
+    server.wait_workers(5)
+    with Load(server, 8, "/one", pause_s) as load:
+        load.more(1000)
+    assert load.lost == []
+    assert load.opened == 8
+    assert server.totals["handed_off"] == server.totals["adopted"] > 20
+
+
+def test_hang_up_under_load_closes_no_connection(pool: MakePool) -> None:
+    server = pool(*tls.OPTIONS, **FIVE)
+    old = set(server.wait_workers(5))
+    with Load(server, 16, "/one") as load:
+        load.more(200)
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
+        load.more(200)
+    assert load.lost == []
+    assert load.opened == 16
+    assert "ERROR" not in server.log
+
+
+def test_idle_connections_outlive_their_worker(pool: MakePool) -> None:
+    server = pool("--workers", "1", *tls.OPTIONS)
+    old, socks = server.connect_to_one_worker(5)
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: not alive(old), "the old one to go")
+    assert old not in {pid_serving(sock) for sock in socks}
+
+
+# --- TLS 1.2 ---------------------------------------------------------------------------------------------
+
+
+def test_tls_1_2_is_told_that_its_worker_leaves(pool: MakePool) -> None:
+    """Its record layer stays in its process. So the last response says that the connection ends."""
+    server = pool("--workers", "1", *tls.OPTIONS)
+    with connect_with(server, tls.V12) as sock:
+        old = pid_serving(sock)
+        sock.sendall(b"GET /ahold HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: server.totals["active"] == 1, "it is held")
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: server.totals["draining"] == 1, "it drains")
+        server.release()
+        status, fields, body = read_response(sock)
+        assert (status, int(body), fields["connection"]) == (200, old, "close")
+        assert sock.recv(1) == b""
+    assert server.totals["handed_off"] == 0
+
+
+class Client12(Client):
+    """A client of TLS 1.2."""
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            self.opened += 1
+            with tls.wrap(
+                socket.create_connection((self.server.host, self.server.port), timeout=20), tls.V12
+            ) as sock:
+                self._send_requests(sock)
+
+
+def test_hang_up_under_load_loses_no_request_of_tls_1_2(pool: MakePool) -> None:
+    server = pool(*tls.OPTIONS, **FIVE)
+    old = set(server.wait_workers(5))
+    clients = [Client12(server, "/one") for _ in range(8)]
+    for client in clients:
+        client.start()
+    wait_until(lambda: sum(client.responses.total() for client in clients) > 100, "a load")
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
+    for client in clients:
+        client.stop()
+    for client in clients:
+        client.join(20)
+    assert [loss for client in clients for loss in client.lost] == []
+
+
+def test_tls_1_2_waits_behind_a_stuck_handler_and_is_served(two: Pool) -> None:
+    stuck, (first,) = two.connect_to_one_worker(1)
+    while True:
+        second = connect_with(two, tls.V12)
+        if pid_serving(second) == stuck:
+            break
+        second.close()
+    with second:
+        two.block_worker(first)
+        second.sendall(PID)
+        assert is_silent(second)
+        two.release()
+        assert int(read_response(second)[2]) == stuck
+
+
+# --- the guard's 504 -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [tls.V13, tls.V12])
+def test_a_stuck_worker_responds_504_and_closes_as_tls_does(pool: MakePool, version: ssl.TLSVersion) -> None:
+    server = pool("--workers", "1", *tls.OPTIONS, request_timeout=0.5)
+    (stuck,) = server.wait_workers(1)
+    with connect_with(server, version) as sock:
+        sock.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+        status, fields, body = read_response(sock)
+        assert (status, fields["connection"]) == (504, "close")
+        assert b"did not respond in time" in body
+        assert read_all(sock) == b""  # close_notify, or this raises
+    server.wait_log(f"worker {stuck} was stuck in GET /hold for")
+    server.wait_workers(1)
+
+
+def test_what_waits_when_the_guard_ends_a_worker_is_served_by_the_next(pool: MakePool) -> None:
+    server = pool("--workers", "1", *tls.OPTIONS, request_timeout=0.5)
+    server.wait_workers(1)
+    stuck, (first, second) = server.connect_to_one_worker()
+    first.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_until(lambda: server.status()["workers"][0]["in_flight"], "it to be stuck")
+    second.sendall(PID)
+    assert read_response(first)[0] == 504
+    assert int(read_response(second)[2]) != stuck
+
+
+# --- in the middle of something --------------------------------------------------------------------------
+
+
+def stuck_with(server: Pool) -> tuple[int, socket.socket, Peer]:
+    """A worker, a connection to block it with, and a peer of the same worker."""
+    stuck, (first,) = server.connect_to_one_worker(1)
+    while True:
+        peer = Peer(server)
+        peer.send(peer.seal(DATA, PID))
+        if read_pid(peer) == stuck:
+            return stuck, first, peer
+        peer.sock.close()
+
+
+def read_pid(peer: Peer) -> int:
+    found = peer.next_record()
+    assert found is not None
+    assert found[0] == DATA
+    assert found[1].startswith(b"HTTP/1.1 200")
+    return int(found[1].rpartition(b"\r\n")[2])
+
+
+def settled(server: Pool, pid: int) -> None:
+    """Wait until the worker has read what came."""
+    wait_until(lambda: server.worker_of(pid)["since_turn_s"] < 0.05, "it has read that")
+
+
+def test_half_a_record_waits_for_its_worker(two: Pool) -> None:
+    """What a worker has read of a record is in its memory. It stays there, and nothing is lost."""
+    stuck, first, peer = stuck_with(two)
+    with peer:
+        sealed = peer.seal(DATA, PID)
+        peer.send(sealed[:20])
+        settled(two, stuck)
+        two.block_worker(first)
+        peer.send(sealed[20:])
+        assert is_silent(peer.sock)
+        two.release()
+        assert read_pid(peer) == stuck
+
+
+def test_half_a_record_that_comes_while_the_worker_is_stuck_moves(two: Pool) -> None:
+    """It is still in the socket: the next worker reads it there."""
+    stuck, first, peer = stuck_with(two)
+    with peer:
+        two.block_worker(first)
+        sealed = peer.seal(DATA, PID)
+        peer.send(sealed[:20])
+        wait_until(lambda: two.totals["adopted"] == 1, "it has moved")
+        peer.send(sealed[20:])
+        assert read_pid(peer) != stuck
+        two.release()
+
+
+@pytest.mark.parametrize("update", [UPDATE, UPDATE_BOTH])
+def test_an_update_before_a_hand_off_goes_with_it(two: Pool, update: bytes) -> None:
+    stuck, first, peer = stuck_with(two)
+    with peer:
+        peer.send(peer.update(update), peer.seal(DATA, PID))
+        if update == UPDATE_BOTH:
+            assert peer.next_record() == (HANDSHAKE, UPDATE)
+        assert read_pid(peer) == stuck
+        two.block_worker(first)
+        peer.send(peer.seal(DATA, PID))
+        assert read_pid(peer) != stuck
+        two.release()
+
+
+@pytest.mark.parametrize("update", [UPDATE, UPDATE_BOTH])
+def test_an_update_that_waits_for_a_stuck_worker_moves_unread(two: Pool, update: bytes) -> None:
+    stuck, first, peer = stuck_with(two)
+    with peer:
+        two.block_worker(first)
+        peer.send(peer.update(update), peer.seal(DATA, PID))
+        if update == UPDATE_BOTH:
+            assert peer.next_record() == (HANDSHAKE, UPDATE)
+        assert read_pid(peer) != stuck
+        two.release()
+
+
+def test_half_an_update_waits_for_its_worker(two: Pool) -> None:
+    stuck, first, peer = stuck_with(two)
+    with peer:
+        peer.send(peer.seal(HANDSHAKE, UPDATE_BOTH[:3]))
+        settled(two, stuck)
+        two.block_worker(first)
+        peer.send(peer.seal(HANDSHAKE, UPDATE_BOTH[3:]))
+        peer.change_key()
+        peer.send(peer.seal(DATA, PID))
+        assert is_silent(peer.sock)
+        two.release()
+        assert peer.next_record() == (HANDSHAKE, UPDATE)
+        assert read_pid(peer) == stuck
+
+
+def test_a_connection_whose_client_does_not_read_stays_until_it_does(pool: MakePool) -> None:
+    """Records that the socket has not taken are in the worker's memory."""
+    server = pool("--workers", "2", *tls.OPTIONS)
+    server.wait_workers(2)
+    stuck, (first, second) = server.connect_to_one_worker()
+    size = 8_000_000
+    second.sendall(f"GET /do?'x'*{size} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert second.recv(1, socket.MSG_PEEK)
+    server.block_worker(first)
+    second.sendall(PID)
+    assert server.totals["handed_off"] == 0
+    server.release()
+    assert len(read_response(second)[2]) == size + len('{"value": ""}')
+    assert int(read_response(second)[2]) == stuck
+
+
+def test_a_worker_that_is_killed_takes_only_what_it_had(two: Pool) -> None:
+    stuck, (first, second) = two.connect_to_one_worker()
+    two.block_worker(first)
+    adopter = pid_serving(second)
+    os.kill(adopter, signal.SIGKILL)
+    with pytest.raises((ssl.SSLEOFError, ConnectionResetError)):  # an end without close_notify is noticed
+        second.recv(1)
+    wait_until(lambda: not alive(adopter), "it to end")
+    two.release()
+    assert int(read_response(first)[2]) == stuck
+
+
+def test_what_is_in_the_queue_outlives_the_worker_that_would_have_adopted_it(two: Pool) -> None:
+    """The queue has the keys and the descriptor until another worker takes them."""
+    stuck, (first, second) = two.connect_to_one_worker()
+    (other,) = set(two.workers()) - {stuck}
+    two.block_worker(first)
+    os.kill(other, signal.SIGSTOP)
+    wait_until(lambda: state(other) == "T", "it stands still")
+    second.sendall(PID)
+    wait_until(lambda: two.totals["handed_off"] == 1, "it is in the queue")
+    os.kill(other, signal.SIGKILL)
+    assert int(read_response(second)[2]) not in (stuck, other)
+    two.release()
+    assert int(read_response(first)[2]) == stuck
+
+
+def test_close_notify_that_waits_for_a_stuck_worker_is_read_by_another(two: Pool) -> None:
+    _, first, peer = stuck_with(two)
+    with peer:
+        two.block_worker(first)
+        peer.send(peer.seal(ALERT, CLOSE_NOTIFY))
+        assert peer.read_all() == (b"", [(ALERT, CLOSE_NOTIFY)])
+        two.release()
