@@ -1,7 +1,7 @@
 //! One direction of a connection: the traffic secret, its key, and the number of the
 //! next record.
 
-use crate::Alert;
+use crate::alert::Alert;
 use crate::suite::{IV_BYTES, SECRET_BYTES, Secret, Suite};
 use ring::aead::{Aad, LessSafeKey, Nonce};
 use std::ops::RangeFrom;

@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `alert.rs` | why a connection is ended |
 //! | `config.rs` | what a listener offers: certificates, versions, protocols |
 //! | `handshake.rs` | a connection until its handshake is complete, by rustls |
 //! | `suite.rs` | the cipher suites of TLS 1.3, and their keys |
@@ -12,25 +13,15 @@
 
 #![forbid(unsafe_code)]
 
+mod alert;
 mod config;
 mod half;
 mod handshake;
 mod records;
 mod suite;
 
+pub use alert::Alert;
 pub use config::{Config, ConfigError, KeyPair};
 pub use handshake::{Established, Handshake, Progress};
 pub use records::{Opened, PeerEnd, Records, STATE_BYTES};
 pub use suite::Suite;
-
-/// Why a connection is ended: an alert of RFC 8446, section 6.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Alert {
-    UnexpectedMessage = 10,
-    BadRecordMac = 20,
-    RecordOverflow = 22,
-    IllegalParameter = 47,
-    DecodeError = 50,
-    InternalError = 80,
-}

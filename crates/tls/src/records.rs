@@ -5,7 +5,7 @@
 //! and seals nothing more but its alert; nothing of the peer is stored but an
 //! incomplete handshake message, which has at most five bytes.
 
-use crate::Alert;
+use crate::alert::Alert;
 use crate::half::{
     ALERT, CIPHERTEXT_BYTES, DATA, HALF_BYTES, HANDSHAKE, HEADER_BYTES, Half, PLAINTEXT_BYTES,
     TAG_BYTES,
