@@ -1,6 +1,6 @@
 //! What a listener offers: certificates, versions and protocols.
 
-use crate::handshake::SecretLog;
+use crate::secrets::SecretLog;
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;

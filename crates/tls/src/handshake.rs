@@ -6,10 +6,9 @@
 
 use crate::config::Config;
 use crate::records::Records;
-use crate::suite::{SECRET_BYTES, Secret, Suite};
-use rustls::{CipherSuite, KeyLog, ProtocolVersion, ServerConnection};
-use std::cell::RefCell;
-use std::fmt;
+use crate::secrets::Secrets;
+use crate::suite::Suite;
+use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 
 const HEADER_BYTES: usize = 5;
 /// The most that a protected record of TLS 1.2 may hold (RFC 5246, section 6.2.3).
@@ -115,56 +114,5 @@ fn first_record(input: &[u8]) -> Option<&[u8]> {
     match usize::from(u16::from_be_bytes([*high, *low])) {
         length if length > RECORD_BYTES => Some(header),
         length => input.get(..HEADER_BYTES + length),
-    }
-}
-
-// ---- the traffic secrets -------------------------------------------------------------
-
-/// The traffic secrets of a connection, which rustls tells as it derives them.
-#[derive(Default)]
-struct Secrets {
-    client: Option<Secret>,
-    server: Option<Secret>,
-}
-
-thread_local! {
-    /// Those that were told in the current call of rustls.
-    static LOGGED: RefCell<Secrets> = const { RefCell::new(Secrets { client: None, server: None }) };
-}
-
-impl Secrets {
-    fn take_logged(&mut self) {
-        LOGGED.with_borrow_mut(|logged| {
-            self.client = logged.client.take().or(self.client.take());
-            self.server = logged.server.take().or(self.server.take());
-        });
-    }
-}
-
-/// Keeps the secrets from which the keys of the next updates follow (RFC 8446, section
-/// 7.2): extracted keys alone do not give them.
-pub(crate) struct SecretLog;
-
-impl fmt::Debug for SecretLog {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SecretLog")
-    }
-}
-
-impl KeyLog for SecretLog {
-    fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
-        let mut whole = Secret::new([0; SECRET_BYTES]);
-        if let Some(place) = whole.get_mut(..secret.len()) {
-            place.copy_from_slice(secret);
-        }
-        LOGGED.with_borrow_mut(|logged| match label {
-            "CLIENT_TRAFFIC_SECRET_0" => logged.client = Some(whole),
-            "SERVER_TRAFFIC_SECRET_0" => logged.server = Some(whole),
-            _ => {}
-        });
-    }
-
-    fn will_log(&self, label: &str) -> bool {
-        label.ends_with("_TRAFFIC_SECRET_0")
     }
 }

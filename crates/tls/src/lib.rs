@@ -5,6 +5,7 @@
 //! | `alert.rs` | why a connection is ended |
 //! | `config.rs` | what a listener offers: certificates, versions, protocols |
 //! | `handshake.rs` | a connection until its handshake is complete, by rustls |
+//! | `secrets.rs` | the traffic secrets of a handshake |
 //! | `suite.rs` | the cipher suites of TLS 1.3, and their keys |
 //! | `half.rs` | one direction of a connection: seals, or opens, one record |
 //! | `records.rs` | both directions after the handshake: data, alerts, key updates |
@@ -18,6 +19,7 @@ mod config;
 mod half;
 mod handshake;
 mod records;
+mod secrets;
 mod suite;
 
 pub use alert::Alert;
