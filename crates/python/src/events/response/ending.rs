@@ -106,3 +106,9 @@ impl Response {
         self.reported = true;
     }
 }
+
+impl Drop for Response {
+    fn drop(&mut self) {
+        self.leave_unanswered();
+    }
+}
