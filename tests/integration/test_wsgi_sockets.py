@@ -107,7 +107,7 @@ def test_a_taken_connection_is_in_flight_until_its_call_ends(server: Server) -> 
         sock.shutdown(socket.SHUT_WR)
         assert read_all(sock) == b""
     wait_until(lambda: in_flight(server) == 0, "the end")
-    assert any('"GET /echo HTTP/1.1" 101' in line for line in server.out)
+    wait_until(lambda: any('"GET /echo HTTP/1.1" 101' in line for line in server.out), "its line")
     assert "this is not sent" not in server.log
 
 

@@ -11,17 +11,17 @@
 //! its turn comes after those that were queued before. Knows no engine: the
 //! engine drains the queue after each event of its own.
 
+mod arguments;
+mod methods;
+
+use self::arguments::{Args, Arguments};
 use crate::call_context::CallContext;
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError};
-use pyo3::ffi;
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList, PyString, PyTuple};
-use pyo3::{Borrowed, IntoPyObjectExt};
 use std::collections::VecDeque;
-use std::ffi::CStr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,61 +34,6 @@ struct Receiver {
     function: Option<Py<PyAny>>,
     /// The value of `EventQueue::changes` for which this is true.
     changes: u64,
-}
-
-/// The arguments of an event. One is the most common number.
-enum Args {
-    One(Py<PyAny>),
-    Many(Py<PyTuple>),
-}
-
-impl Args {
-    fn new(args: Arguments<'_, '_>) -> PyResult<Self> {
-        Ok(match args.only() {
-            Some(one) => Args::One(one.to_owned().unbind()),
-            None => Args::Many(args.tuple()?.unbind()),
-        })
-    }
-
-    fn tuple<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        match self {
-            Args::One(one) => PyTuple::new(py, [one]),
-            Args::Many(many) => Ok(many.bind(py).clone()),
-        }
-    }
-}
-
-/// Arguments of a call, as CPython has them.
-#[derive(Clone, Copy)]
-struct Arguments<'a, 'py> {
-    py: Python<'py>,
-    /// Of objects that live as long as the call.
-    pointers: &'a [*mut ffi::PyObject],
-}
-
-impl<'a, 'py> Arguments<'a, 'py> {
-    fn all(self) -> impl ExactSizeIterator<Item = Borrowed<'a, 'py, PyAny>> {
-        let Arguments { py, pointers } = self;
-        // SAFETY: `pointers` are of objects that live.
-        let borrow = move |&pointer| unsafe { Borrowed::from_ptr(py, pointer) };
-        pointers.iter().map(borrow)
-    }
-
-    /// The first one, and the others.
-    fn split(self) -> Option<(Borrowed<'a, 'py, PyAny>, Self)> {
-        let first = self.all().next()?;
-        let pointers = self.pointers.get(1..)?;
-        Some((first, Arguments { pointers, ..self }))
-    }
-
-    /// The argument, if it is one.
-    fn only(self) -> Option<Borrowed<'a, 'py, PyAny>> {
-        self.all().next().filter(|_| self.pointers.len() == 1)
-    }
-
-    fn tuple(self) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(self.py, self.all())
-    }
 }
 
 /// A posted event.
@@ -360,106 +305,6 @@ impl EventQueue {
         let parts = (&receiver.session, event, args.tuple()?, result);
         slf.call_method1("_called", parts).map(Bound::unbind)
     }
-
-    /// Adds `post` and `call` to the class: methods whose arguments come as
-    /// CPython has them. PyO3 would make a tuple of them, at each call.
-    pub(crate) fn add_methods(py: Python<'_>) -> PyResult<()> {
-        let class = py.get_type::<EventQueue>();
-        for (name, function, doc) in [
-            (c"post", post as ffi::PyCFunctionFast, POST),
-            (c"call", call as ffi::PyCFunctionFast, CALL),
-        ] {
-            // A method lives as long as its class: for ever.
-            let method = Box::leak(Box::new(ffi::PyMethodDef {
-                ml_name: name.as_ptr(),
-                ml_meth: ffi::PyMethodDefPointer {
-                    PyCFunctionFast: function,
-                },
-                ml_flags: ffi::METH_FASTCALL,
-                ml_doc: doc.as_ptr(),
-            }));
-            // SAFETY: the class is a type, and the definition is never freed. What is
-            // returned is a new reference, or null with an exception.
-            let descriptor = unsafe {
-                let new = ffi::PyDescr_NewMethod(class.as_type_ptr(), method);
-                Bound::from_owned_ptr_or_err(py, new)?
-            };
-            class.setattr(name.to_string_lossy().as_ref(), descriptor)?;
-        }
-        Ok(())
-    }
-}
-
-const POST: &CStr = c"post($self, target, event, /, *args)\n--\n\n\
-Queues an event, in order of posting. Returns False if there is no such session or event.";
-const CALL: &CStr = c"call($self, target, event, /, *args)\n--\n\n\
-Runs an event now and returns its value; that of an asynchronous event is its task.\n\n\
-Raises UnknownSession, UnknownEvent and what the event raises; the caller handles it, so nothing is logged.";
-
-/// What a method does with its arguments: queue, target, event, and the rest.
-type Body = fn(
-    &Bound<'_, EventQueue>,
-    &Bound<'_, PyAny>,
-    &Bound<'_, PyAny>,
-    Arguments<'_, '_>,
-) -> PyResult<Py<PyAny>>;
-
-unsafe extern "C" fn post(
-    slf: *mut ffi::PyObject,
-    args: *mut *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: CPython calls it as a method of the class.
-    unsafe { method(slf, args, count, EventQueue::post) }
-}
-
-unsafe extern "C" fn call(
-    slf: *mut ffi::PyObject,
-    args: *mut *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: CPython calls it as a method of the class.
-    unsafe { method(slf, args, count, EventQueue::call) }
-}
-
-/// Runs a method whose arguments come in an array.
-///
-/// # Safety
-/// The caller is CPython: it holds the GIL, `slf` is an `EventQueue`, and `args`
-/// has `count` objects, which live during the call.
-#[inline(always)]
-unsafe fn method(
-    slf: *mut ffi::PyObject,
-    args: *mut *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-    body: Body,
-) -> *mut ffi::PyObject {
-    Python::attach(|py| {
-        let called = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: as above. A descriptor of the class checks the type of `slf`.
-            let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<EventQueue>() };
-            let pointers = match usize::try_from(count) {
-                // SAFETY: as above.
-                Ok(count) if count > 0 => unsafe { std::slice::from_raw_parts(args, count) },
-                _ => &[],
-            };
-            let target = Arguments { py, pointers }.split();
-            let event = target.and_then(|(target, rest)| Some((target, rest.split()?)));
-            let Some((target, (event, rest))) = event else {
-                return Err(PyTypeError::new_err("a target and an event are needed"));
-            };
-            body(&slf, &target, &event, rest)
-        }));
-        let result =
-            called.unwrap_or_else(|_| Err(PanicException::new_err("the event queue panicked")));
-        match result {
-            Ok(value) => value.into_ptr(),
-            Err(error) => {
-                error.restore(py);
-                std::ptr::null_mut()
-            }
-        }
-    })
 }
 
 /// Whether a result is certainly no coroutine.

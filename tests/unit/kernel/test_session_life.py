@@ -194,8 +194,14 @@ def test_a_session_and_its_id_are_as_good_as_an_alias(kernel: Kernel, how: Calla
         kernel.alarm(time.time() + 0.002, target, "end")
         os.kill(os.getpid(), signal.SIGUSR1)
 
+    def end() -> None:
+        if job.recorded.count("work") < 4:  # the signal comes when it comes
+            kernel.alarm(time.time() + 0.002, how(job), "end")
+        else:
+            kernel.signal(signal.SIGUSR1, job, None)
+
     job = Job(begin)
-    job.on("end", lambda: kernel.signal(signal.SIGUSR1, job, None))
+    job.on("end", end)
     assert kernel.add(job) is kernel.find(how(job))
     kernel.run()
     assert job.recorded == ["_start", *["work"] * 4, "_stop"]
@@ -346,7 +352,8 @@ def test_a_hook_gets_the_exceptions_of_events_and_may_handle_them(
     with pytest.raises(TypeError):
         kernel.call("S", "posted", "too many arguments")
     kernel.run()
-    assert recorded == [(session, name, (), LookupError) for name in ("posted", "loud", "task", "timer")]
+    recorded.sort(key=lambda seen: seen[1])  # a busy machine is late with the task
+    assert recorded == [(session, name, (), LookupError) for name in ("loud", "posted", "task", "timer")]
     messages = [record.getMessage() for record in caplog.records if record.exc_info]
     assert messages.count("session S: event loud() failed") == 1
     assert sum("error hook" in message for message in messages) == 4
