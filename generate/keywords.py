@@ -20,10 +20,12 @@ from typing import Literal, TypeAlias, TypedDict
 Hook: TypeAlias = Callable[..., object] | tuple[object, str] | Mapping[str, object]
 Pairs: TypeAlias = str | Mapping[str, str] | Iterable[str] | Iterable[tuple[str, str]]
 Switch: TypeAlias = bool | str
+Address: TypeAlias = str | int | Mapping[str, object]
+Addresses: TypeAlias = Address | Iterable[Address]
 '''
 
 TYPES = {
-    "ADDRESS": "str | int",
+    "ADDRESS": "Addresses",
     "BOOLEAN": "Switch",
     "BYTES": "int | str",
     "DIRECTORY": "str | os.PathLike[str]",
@@ -32,13 +34,16 @@ TYPES = {
     "FIELDS": "Mapping[str, str] | Iterable[tuple[str, str]]",
     "FILE": "str",
     "HANDLERS": "Iterable[Mapping[str, object]]",
+    "GROUP": "str | int",
     "HOOK": "Hook",
     "INTEGER": "int | str",
+    "MODE": "int | str",
     "MODULE:FUNCTION": "str | Callable[..., object]",
     "NAME": "str | int",
     "PATH": "str",
     "SECONDS": "float | str",
     "TEXT": "str",
+    "USER": "str | int",
 }
 """What a reader takes, by its metavar. A metavar with an equals sign is of pairs."""
 

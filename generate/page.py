@@ -43,14 +43,17 @@ Values may be text in all four places:
 | seconds | a number, with or without a fraction |
 | file, directory | a path relative to the directory in which the command was started, even with `--chdir` |
 | prefix=directory, prefix=file, pattern=time | `/static=public`. In a variable or a TOML text, a comma in front of `/` or `*` begins another one: `/a/*=public, max-age=60, *.js=30d` is two |
+| mode | octal permissions as chmod(1) has them: `660`. A number in code or TOML is taken as it is: `0o660` |
+| user, group | a name or an id |
 | hook | only in code: a function, or a session and an event as `("LOG", "got_request")` or `{"session": "LOG", "event": "got_request"}` |
 """  # noqa: E501  (a row of a table is one line)
 
 NOTES = {
     Group.LISTENING: """\
-The server listens on one address; a second `bind` in the same place is an error. A port alone, or `[::]` as
-the host, listens on all IPv6 and IPv4 addresses. `bind` overrides `address`, `port` and `domain` in the code.
-Without any of them `prefork serve` listens on 127.0.0.1:8000.""",
+`bind` can be repeated; in a variable addresses have spaces between them, in TOML they are a list. A port
+alone, or `[::]` as the host, listens on all IPv6 and IPv4 addresses. `bind` overrides `listeners`, `address`,
+`port` and `domain` in the code. Without any of them `prefork serve` listens on the sockets that a service
+manager passes, or else on 127.0.0.1:8000. [listening.md](listening.md) has the settings of an address.""",
     Group.POOL: """\
 These are options of a `PreForkServer`, which also serves applications. `workers` makes a pool of fixed size;
 setting it together with one of the four options that it sets, in the same place, is an error. If

@@ -31,6 +31,7 @@ __all__ = [
     "Response",
     "Scoreboard",
     "StartResponse",
+    "TlsConfig",
     "WSGICaller",
     "WebSocketExchange",
     "adopts_orphans",
@@ -80,6 +81,17 @@ def fill_heap() -> int:
     """Allocates the free memory between the objects of this process, and keeps it. Returns its size in bytes.
     To be called before a fork, on the thread that forks: the child's objects then lie in pages of their own,
     and fewer shared pages are copied."""
+
+@final
+class TlsConfig:
+    """The certificates and settings with which a listener speaks TLS. Made in the manager, and used by every
+    worker.
+
+    `chain` and `key` are PEM texts: the certificates, beginning with the server's own, and its private key
+    without a password. Raises ValueError if they cannot be used, with the reason.
+    """
+
+    def __new__(cls, chain: bytes, key: bytes) -> TlsConfig: ...
 
 class _Service(Protocol):
     """What the requests of a listener are handed to: the interface between the engine and a kind of
@@ -157,9 +169,17 @@ class Engine:
         Raises SystemExit and KeyboardInterrupt if a service raises them; any other exception costs one
         request and goes to `sys.unraisablehook`. Raises OSError if the epoll set is unusable.
         """
-    def listen(self, fd: int, service: _Service, options: ServerOptions) -> int:
+    def listen(
+        self,
+        fd: int,
+        service: _Service,
+        options: ServerOptions,
+        tls: TlsConfig | None = None,
+        own: dict[str, Any] | None = None,
+    ) -> int:
         """Serves the clients of a listening, non-blocking socket, whose descriptor is duplicated. The
-        attributes of `service` are looked up now. Returns the listener's number.
+        attributes of `service` are looked up now. Returns the listener's number. `own` is what the environ or
+        the scope of its requests has instead of the values of the base.
 
         Raises AttributeError or TypeError if the service misses an attribute or an option is not of its type,
         ValueError for a negative descriptor, and OSError.

@@ -6,6 +6,8 @@ and exits with status 2. A program that imports prefork catches the class.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class PreforkError(Exception):
     """Base class of all errors below."""
@@ -24,6 +26,12 @@ class TargetError(PreforkError):
 
 class BindError(PreforkError):
     """The server cannot listen on the address."""
+
+    @classmethod
+    def from_refusal(cls, place: object, error: OSError, advice: Mapping[int, str]) -> BindError:
+        """What the system says about an address, and what to do about it."""
+        hint = advice.get(error.errno or 0)
+        return cls(f"cannot listen on {place}: {error.strerror or error}" + (f"; {hint}" if hint else ""))
 
 
 class GlueInUse(PreforkError):

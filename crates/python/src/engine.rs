@@ -15,6 +15,7 @@ use prefork_engine::scoreboard::State;
 use prefork_engine::{ConnectionId, Queue, Reactor, Report};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use rustix::time::Timespec;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -122,12 +123,13 @@ impl Engine {
 
     /// Serves the clients of a listening, non-blocking socket, whose descriptor
     /// is duplicated. The attributes of `service` are looked up now. Returns the
-    /// listener's number.
+    /// listener's number. `own` is what the environ or the scope of its requests
+    /// has instead of the values of the base.
     ///
     /// Raises AttributeError or TypeError if the service misses an attribute or
     /// an option is not of its type, ValueError for a negative descriptor, and
     /// OSError.
-    #[pyo3(signature = (fd, service, options, tls = None))]
+    #[pyo3(signature = (fd, service, options, tls = None, own = None))]
     fn listen(
         &self,
         py: Python<'_>,
@@ -135,11 +137,12 @@ impl Engine {
         service: &Bound<'_, PyAny>,
         options: &Bound<'_, PyAny>,
         tls: Option<&TlsConfig>,
+        own: Option<Py<PyDict>>,
     ) -> PyResult<u32> {
         let tls = tls.map(|tls| tls.config.clone());
         let settings = listener_settings(options)?;
         let socket = borrowed(fd)?.try_clone_to_owned()?;
-        let service = Arc::new(Service::new(&self.core, service, options)?);
+        let service = Arc::new(Service::new(&self.core, service, options, own)?);
         let number = self.core.engine().listen(socket, settings, tls)?;
         self.dispatcher.add_service(py, service);
         Ok(number)

@@ -9,6 +9,7 @@ use crate::core::Core;
 use crate::settings::{ServiceSettings, service_settings};
 use prefork_engine::Peer;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use std::sync::Arc;
 
 /// Declares `Interface`: the attributes of a service and their types.
@@ -74,6 +75,9 @@ pub(crate) struct Service {
     pub(crate) core: Arc<Core>,
     pub(crate) interface: Interface,
     pub(crate) settings: ServiceSettings,
+    /// What the environ or the scope of its requests has instead of the values
+    /// of the base; `None` if the base is right.
+    pub(crate) own: Option<Py<PyDict>>,
 }
 
 impl Service {
@@ -81,12 +85,24 @@ impl Service {
         core: &Arc<Core>,
         object: &Bound<'_, PyAny>,
         options: &Bound<'_, PyAny>,
+        own: Option<Py<PyDict>>,
     ) -> PyResult<Self> {
         Ok(Service {
             core: Arc::clone(core),
             interface: Interface::of(object)?,
             settings: service_settings(options)?,
+            own,
         })
+    }
+
+    /// A copy of `base` with what this listener has instead.
+    #[inline]
+    pub(crate) fn copy_of<'py>(&self, base: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+        let copy = base.copy()?;
+        if let Some(own) = &self.own {
+            copy.update(own.bind(base.py()).as_mapping())?;
+        }
+        Ok(copy)
     }
 
     /// Reports an error of one client.

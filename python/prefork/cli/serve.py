@@ -18,6 +18,7 @@ EXAMPLES = """\
 prefork serve app.py
 prefork serve shop.wsgi:application -b 0.0.0.0:8000 --workers 4
 prefork serve shop.asgi:app -b unix:/run/shop.sock --access-log -
+prefork serve shop:app -b :443,tls -b unix:/run/shop.sock --tls-cert shop.pem
 prefork serve shop:create_app --factory --threads 8 --static /static=public
 """
 
@@ -30,12 +31,10 @@ class OptionFlag(Flag):
         self.group = option.group.value
         switch = isinstance(option.default, bool)
         flag = f"{option.flag}/--no-{option.flag[2:]}" if switch else option.flag
-        single = option.key == "bind"
         super().__init__(
             [flag, *filter(None, [SHORT.get(option.key)]), option.key],
             default=None,
-            multiple=isinstance(option.default, tuple) or single,
-            callback=_single if single else None,
+            multiple=isinstance(option.default, tuple),
             metavar=None if switch else _metavar(option),
             help=_help(option),
         )
@@ -49,13 +48,6 @@ def _metavar(option: Option) -> str:
 def _help(option: Option) -> str:
     default = option.default_text.replace(" ", NO_BREAK_SPACE)
     return f"{option.meaning} [default:{NO_BREAK_SPACE}{default}]" if default else option.meaning
-
-
-def _single(_context: click.Context, _flag: click.Parameter, given: tuple[str, ...]) -> object:
-    """The value, or all of them for the reader to refuse. If the last one won, as it does for other flags,
-    the other addresses would be missing without an error.
-    """
-    return given[0] if len(given) == 1 else given
 
 
 class ServeCommand(GroupedCommand):

@@ -12,16 +12,22 @@ from typing import Literal, TypeAlias, TypedDict
 Hook: TypeAlias = Callable[..., object] | tuple[object, str] | Mapping[str, object]
 Pairs: TypeAlias = str | Mapping[str, str] | Iterable[str] | Iterable[tuple[str, str]]
 Switch: TypeAlias = bool | str
+Address: TypeAlias = str | int | Mapping[str, object]
+Addresses: TypeAlias = Address | Iterable[Address]
 
 
 class ServerKeywords(TypedDict, total=False):
     """The options of an `HTTPServer`."""
 
+    listeners: Addresses
     address: str | None
     port: int | str | None
     domain: int | str | None
     backlog: int | str
+    reuse_port: Switch
     max_retries: int | str
+    tls_cert: str | None
+    tls_key: str | None
     max_head: int | str
     max_line: int | str
     max_fields: int | str
@@ -74,7 +80,6 @@ class PreForkKeywords(ServerKeywords, total=False):
 class RunKeywords(TypedDict, total=False):
     """The options of `prefork.run`."""
 
-    bind: str | int | None
     workers: int | str | None
     interface: Literal["auto", "events", "wsgi", "asgi"]
     factory: Switch
@@ -95,8 +100,12 @@ class RunKeywords(TypedDict, total=False):
     access_log: str | None
     pid_file: str | None
     chdir: str | os.PathLike[str] | None
+    bind: Addresses
     backlog: int | str
+    reuse_port: Switch
     max_retries: int | str
+    tls_cert: str | None
+    tls_key: str | None
     max_head: int | str
     max_line: int | str
     max_fields: int | str

@@ -20,19 +20,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from prefork.config.endpoints import Endpoint, endpoints, tcp_or_unix
 from prefork.config.option import Group, Option, code_option, option
 from prefork.config.static_files import TO_APPLICATION, fallbacks, lifetimes, mounts
 from prefork.config.values import (
     GIB,
     KIB,
     MIB,
-    Endpoint,
     address_family,
     boolean,
     byte_size,
     choice,
     directory,
-    endpoint,
     fork_handlers,
     function,
     handlers,
@@ -67,6 +66,15 @@ class Options:
 class ServerOptions(Options):
     """Options of an `HTTPServer`."""
 
+    listeners: tuple[Endpoint, ...] = option(
+        Group.LISTENING,
+        (),
+        endpoints,
+        "Address to listen on: host:port, [IPv6]:port, port, unix:/path, unix:@name, fd://number or "
+        "systemd:name, with settings as in 0.0.0.0:443,tls or unix:/path,mode=660. Can be repeated.",
+        unset="127.0.0.1:8000",
+        key="bind",
+    )
     address: str | None = code_option(
         Group.LISTENING,
         None,
@@ -94,6 +102,12 @@ class ServerOptions(Options):
         2048,
         integer(1, 65535),
         "Length of the queue of connections to accept, see listen(2).",
+    )
+    reuse_port: bool = option(
+        Group.LISTENING,
+        False,
+        boolean,
+        "Let another server of the same user listen on the same TCP port (SO_REUSEPORT).",
     )
     max_retries: int = option(
         Group.LISTENING,
@@ -246,6 +260,18 @@ class ServerOptions(Options):
     )
     error_handler: Hook = code_option(Group.CODE, None, hook, "Called with (text, remote_ip) on an error.")
 
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where it listens, by `listeners`, or else by `address`, `port` and `domain`."""
+        return self.listeners or (tcp_or_unix(self.address, self.port, self.domain),)
+
+    def normalized(self) -> Self:
+        if self.listeners and (self.address, self.port, self.domain) != (None, None, None):
+            raise OptionError(
+                "listeners and address, port or domain say both where to listen: use one of them"
+            )
+        return self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreForkOptions(ServerOptions):
@@ -343,6 +369,7 @@ class PreForkOptions(ServerOptions):
         return self.max_clients > 1 or self.request_timeout > 0
 
     def normalized(self) -> Self:
+        ServerOptions.normalized(self)
         low, high = self.min_spare_servers, self.max_spare_servers
         if high < low:
             logger.warning("max_spare_servers %d is below min_spare_servers %d: using %d", high, low, low + 1)
@@ -355,13 +382,6 @@ class PreForkOptions(ServerOptions):
 class ShortForms(Options):
     """Options that set several options of the server."""
 
-    bind: Endpoint | None = option(
-        Group.LISTENING,
-        None,
-        optional(endpoint),
-        "Address to listen on: host:port, [IPv6]:port, port or unix:/path.",
-        unset="127.0.0.1:8000",
-    )
     workers: int | None = option(
         Group.POOL,
         None,

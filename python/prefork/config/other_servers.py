@@ -12,6 +12,7 @@ EQUIVALENTS = {
     "--asgi-lifespan": "--lifespan",
     "--asgi-loop": "--loop",
     "--blocking-threads": "--threads",
+    "--fd": "--bind fd://N",
     "--h11-max-incomplete-event-size": "--max-head",
     "--header-map": "--underscores",
     "--host": "--bind HOST:PORT",
@@ -36,6 +37,7 @@ EQUIVALENTS = {
     "--timeout-graceful-shutdown": "--graceful-timeout",
     "--timeout-keep-alive": "--keep-alive-timeout",
     "--uds": "--bind unix:PATH",
+    "--uds-permissions": "--bind unix:PATH,mode=MODE",
     "--url-path-prefix": "--root-path",
     "--websocket-max-message-size": "--ws-max-message",
     "--websocket-ping-interval": "--ws-ping-interval",
@@ -67,7 +69,7 @@ ABSENT = {
     "--check-config --print-config": "an invalid option ends the start with one line",
     "--control-": "`prefork status` shows what the workers do",
     "--no-control-socket": "there is no control socket",
-    "--daemon -D --group -g --initgroups --umask -m --uds-permissions --user -u": (
+    "--daemon -D --group -g --initgroups --umask -m --user -u": (
         "use a service manager to set user and umask and to run in the background"
     ),
     "--date-header --no-date-header": "every response has a Date (RFC 9110, 6.6.1)",
@@ -81,7 +83,6 @@ ABSENT = {
         "metrics are not sent; `prefork status --json` prints them"
     ),
     "--env -e --env-file --env-files": "set the environment before the start, as a service manager does",
-    "--fd": "sockets of a parent process are not served yet; use --bind",
     "--forwarded-allow-ips --forwarder-headers --proxy-headers --no-proxy-headers": (
         "use a middleware of the application to evaluate X-Forwarded-For"
     ),
@@ -100,7 +101,6 @@ ABSENT = {
     "--proxy-protocol --proxy-allow-from": "the PROXY protocol is not supported yet",
     "--reload --reload- --no-reload --no-reload-": "restart the server to load changed code",
     "--respawn- --no-respawn-": "a worker that ends is always replaced",
-    "--reuse-port": "all workers share one listening socket",
     "--server-header --no-server-header": "responses have no Server field",
     "--server-name": "compare the Host field in the application or in a proxy",
     "--timeout-worker-healthcheck": "--request-timeout finds a worker that is stuck",

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from prefork.config.option import Option
 from prefork.config.options import EXTERNAL, PreForkOptions, did_you_mean, options_of
-from prefork.config.values import Endpoint
 from prefork.errors import OptionError
 
 logger = logging.getLogger("prefork")
@@ -152,15 +151,14 @@ def _read(option: Option, value: object, source: str) -> tuple[str, GivenValue]:
 
 
 def _expanded(pairs: Iterable[tuple[str, GivenValue]]) -> Given:
-    """The values of one source, with `workers` and `bind` replaced by the options that they set."""
+    """The values of one source, with `workers` and `bind` as the options that they set."""
     given = dict(pairs)
     if workers := given.pop("workers", None):
         for name in WORKERS_SETS:
             if name in given:
                 raise OptionError(f"{workers.source} sets {given[name].source} as well: use one of them")
             given[name] = workers
-    if bind := given.pop("bind", None):
-        assert isinstance(bind.value, Endpoint)
-        given |= {name: GivenValue(value, bind.source) for name, value in bind.value._asdict().items()}
-        given["domain"] = GivenValue(None, bind.source)  # the new address decides, not the code
+    if bind := given.get("listeners"):
+        # The new addresses decide, not the code.
+        given |= {name: GivenValue(None, bind.source) for name in ("address", "port", "domain")}
     return given

@@ -8,13 +8,15 @@ results, so that options can be checked again when some of them change.
 from __future__ import annotations
 
 import contextlib
+import grp
 import math
 import os
+import pwd
 import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -57,11 +59,6 @@ BOOLEANS = {
     "no": False,
     "off": False,
 }
-ONE_ADDRESS = (
-    "one address to listen on (a port alone listens on all addresses; for several use a proxy "
-    "or a second server)"
-)
-NO_SOCKETS = "an address to listen on; sockets of a parent process are not served yet"
 
 
 class Rejected(ValueError):
@@ -70,13 +67,6 @@ class Rejected(ValueError):
     def __init__(self, expected: str, got: str) -> None:
         super().__init__(expected)
         self.got = got
-
-
-class Endpoint(NamedTuple):
-    """Where to listen. A path is a Unix socket; None is all addresses of the machine."""
-
-    address: str | None
-    port: int | None
 
 
 @reader("MODULE:FUNCTION")
@@ -103,7 +93,7 @@ def host(value: object) -> str:
     """A name, an address or a path."""
     given = text(value)
     if given.startswith("fd:"):
-        raise Rejected(NO_SOCKETS, given)
+        raise Rejected("a host name, an IP address or a path; a passed socket is one of `listeners`", given)
     return given
 
 
@@ -261,21 +251,39 @@ def hook(value: object) -> Hook:
     raise ValueError("a function, a (session, event) pair or None")
 
 
-@reader("ADDRESS")
-def endpoint(value: object) -> Endpoint:
-    """host:port, [IPv6]:port (RFC 3986, 3.2), port or unix:/path."""
-    if isinstance(value, Endpoint):
+@reader("MODE")
+def permissions(value: object) -> int:
+    """Permissions as chmod(1) has them: a text is octal, a number is taken as it is."""
+    if isinstance(value, str) and re.fullmatch(r"(?:0o)?[0-7]{1,4}", value):
+        value = int(value.removeprefix("0o"), 8)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o777:
         return value
-    if isinstance(value, list | tuple) and len(value) > 1:
-        raise Rejected(ONE_ADDRESS, " and ".join(map(str, value)))
-    given = str(value)
-    if given.startswith("fd:"):
-        raise Rejected(NO_SOCKETS, given)
-    if given.startswith("unix:") and len(given) > len("unix:") and "\0" not in given:
-        return Endpoint(os.path.abspath(given.removeprefix("unix:")), None)
-    if found := re.fullmatch(r"(?:(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]]+))?:)?([0-9]{1,5})", given):
-        v6, host, port = found.groups()
-        if int(port) > 65535:
-            raise ValueError("a port from 0 to 65535")
-        return Endpoint(v6 or host, int(port))
-    raise ValueError("host:port, [IPv6]:port, a port or unix:/path")
+    raise ValueError("octal permissions from 000 to 777")
+
+
+def _is_known(look_up: Callable[[Any], object], value: object) -> bool:
+    with contextlib.suppress(KeyError, ValueError, OverflowError):
+        return look_up(value) is not None
+    return False
+
+
+@reader("USER")
+def user_name(value: object) -> str:
+    """The name of a user, or an id, which need not have a name."""
+    given = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(given, str) and (_is_id(given) or _is_known(pwd.getpwnam, given)):
+        return given
+    raise ValueError("the name or the id of a user of this machine")
+
+
+@reader("GROUP")
+def group_name(value: object) -> str:
+    """The name of a group, or an id, which need not have a name."""
+    given = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(given, str) and (_is_id(given) or _is_known(grp.getgrnam, given)):
+        return given
+    raise ValueError("the name or the id of a group of this machine")
+
+
+def _is_id(given: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,10}", given) is not None and int(given) < (1 << 32) - 1

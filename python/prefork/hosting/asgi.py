@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prefork._engine import HTTPExchange, Request, Response
     from prefork.config.options import AppOptions
     from prefork.hosting.asgi_types import Application, Receive, Scope, Send
+    from prefork.server.sockets import Place
 
 logger = logging.getLogger("prefork.server")
 
@@ -76,6 +77,10 @@ class ASGIService(Service):
         self._call: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]] = (
             application if returns_coroutine(application) else self._await  # type: ignore[assignment]
         )
+
+    def base_at(self, place: Place) -> dict[str, Any]:
+        """Its scopes name the address that the client has come to."""
+        return {"server": tuple(place)}
 
     async def startup(self) -> None:
         """Starts the application up."""

@@ -25,6 +25,7 @@ from prefork.logs.access_log import AccessLog
 from prefork.logs.console import announce, open_missing
 from prefork.logs.handler import install
 from prefork.pool.server import PreForkServer
+from prefork.server.environment import passed_sockets
 from prefork.server.server import HTTPServer
 
 if TYPE_CHECKING:
@@ -132,8 +133,9 @@ def configure(place: str, target: Target, given: Given) -> None:
     for name, (_, source) in given.items():
         if name not in known:
             raise OptionError(f"{source} needs a PreForkServer; {place} has an HTTPServer, without a pool")
-    if server.options.address is None and server.options.port is None:
-        server.configure(**DEFAULT)
+    said = server.options
+    if not said.listeners and said.address is None and said.port is None:
+        server.configure(**({"listeners": "systemd:"} if passed_sockets() else DEFAULT))
     server.configure(**{name: value for name, (value, _) in given.items()})
 
 

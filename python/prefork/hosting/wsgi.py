@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from prefork._engine import Request, Response
     from prefork.config.options import AppOptions
     from prefork.server.context import Context as ServerContext
+    from prefork.server.sockets import Place
 
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 Steps = Generator[None, bool | None, None]
@@ -103,11 +104,19 @@ class WSGIService(Service):
         if self.threads is not None:
             context.kernel.on_abandon(partial(self.threads.abandon, context.kernel.end_if_abandoned))
 
-    def base(self) -> dict[str, Any]:
-        """What every environ of this process begins with."""
-        options, address, port = self.context.options, self.context.address, self.context.port
+    def base_at(self, place: Place) -> dict[str, Any]:
+        """Its environs name the address that the client has come to."""
+        address, port = place
         name = address if port and address not in ("0.0.0.0", "::") else socket.gethostname()
         return {
+            "SERVER_NAME": native(self.context.options.hostname or name),
+            "SERVER_PORT": str(port or 80),
+        }
+
+    def base(self) -> dict[str, Any]:
+        """What every environ of this process begins with."""
+        options = self.context.options
+        return self.base_at(self.context.places[0]) | {
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
             "wsgi.input": Input(),
@@ -123,8 +132,6 @@ class WSGIService(Service):
             "RAW_URI": "",
             "QUERY_STRING": "",
             "SERVER_PROTOCOL": "HTTP/1.1",
-            "SERVER_NAME": native(options.hostname or name),
-            "SERVER_PORT": str(port or 80),
             "SERVER_SOFTWARE": "prefork",
             "REMOTE_ADDR": "",
         }

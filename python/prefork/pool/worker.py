@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from prefork.server.context import Context
     from prefork.server.listener import Listener
     from prefork.server.service import Service
-    from prefork.server.sockets import ListeningSockets
+    from prefork.server.sockets import Listening
 
 logger = logging.getLogger("prefork.worker")
 
@@ -129,7 +129,7 @@ class Worker(Role, PoolMember):
             if isinstance(other, HTTPServer) and other is not self._context.session:
                 other._discard()
 
-    def _accept(self, sockets: ListeningSockets) -> None:
+    def _accept(self, sockets: Listening) -> None:
         try:
             self._serving.accept(sockets, self._listener.tls)
         except OSError as error:

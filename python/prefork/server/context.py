@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from prefork.config.options import ServerOptions
     from prefork.kernel.kernel import Kernel, Session
     from prefork.server.hooks import Hooks
+    from prefork.server.sockets import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,17 @@ class Context:
     """The server itself, as a session: its alias names it in the log."""
     options: ServerOptions
     hooks: Hooks
-    address: str
-    """The IP address that it listens on, or the path of a Unix socket."""
-    port: int | None
-    """The TCP port; None for a Unix socket."""
+    places: Sequence[Place]
+    """Where it listens. The first one is what an application hears of, if a request does not tell."""
     replace_process: Callable[[], object]
     """In a worker: it finishes its requests and ends, and another takes its place. Elsewhere: nothing."""
+
+    @property
+    def address(self) -> str:
+        """The first address."""
+        return self.places[0].address
+
+    @property
+    def port(self) -> int | None:
+        """The port of the first address."""
+        return self.places[0].port

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prefork.config.values import Hook
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel, Session
-    from prefork.server.sockets import ListeningSockets
+    from prefork.server.sockets import Listening, Place
 
 logger = logging.getLogger("prefork.server")
 
@@ -62,15 +62,17 @@ class Hooks:
                 except (UnknownSession, UnknownEvent) as error:
                     raise type(error)(f"{name}: {error}") from None
 
-    def serving(self, sockets: ListeningSockets) -> None:
+    def serving(self, sockets: Listening) -> None:
         """Clients are accepted on these sockets. Raises what an observer raises."""
-        self._invoke(self._options.setup_handler, sockets.port, sockets.address)
+        for place in sockets.places:
+            self._invoke(self._options.setup_handler, place.port, place.address)
         for observer in self._on_serving:
             observer(self._session)
 
-    def closed(self, port: int | None, address: str) -> None:
-        """The server has ended."""
-        self._call(self._options.closed_handler, port, address)
+    def closed(self, places: Sequence[Place]) -> None:
+        """The server, which listened there, has ended."""
+        for place in places:
+            self._call(self._options.closed_handler, place.port, place.address)
 
     # --- requests ----------------------------------------------------------------------------------------
 

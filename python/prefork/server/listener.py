@@ -1,16 +1,21 @@
-"""The sockets of one server while its kernel runs: opened, closed, opened again, always on the same port."""
+"""The sockets of one server while its kernel runs: opened, closed, opened again, always on the same ports.
+
+Always: it listens on every address of the server or on none.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from asyncio import TimerHandle
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from prefork.errors import BindError
+from prefork.config.endpoints import Endpoint, Kind
+from prefork.errors import BindError, OptionError
 from prefork.server.certificates import read_certificate
-from prefork.server.environment import refuse_sockets
+from prefork.server.environment import passed_as
 from prefork.server.file_limit import raise_file_limit
-from prefork.server.sockets import ListeningSockets, listen
+from prefork.server.sockets import Listening, ListeningSockets, listen
 
 if TYPE_CHECKING:
     from prefork.config.options import ServerOptions
@@ -19,29 +24,72 @@ if TYPE_CHECKING:
 RETRY_S = 1.0
 
 
+class SocketDefaults(NamedTuple):
+    """Who may use the Unix sockets whose address does not say it: the user that the server will run as."""
+
+    user: str | None = None
+    group: str | None = None
+    umask: int | None = None
+
+
 class Listener:
-    """Opens the sockets at once. Raises BindError, and OptionError if a service manager has opened others.
+    """Opens the sockets at once. Raises BindError, and OptionError for a certificate that cannot be used.
 
     `warn(text)` is called if they cannot be opened again.
     """
 
-    def __init__(self, kernel: Kernel, options: ServerOptions, warn: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        options: ServerOptions,
+        warn: Callable[[str], object],
+        defaults: SocketDefaults = SocketDefaults(),  # noqa: B008  (it never changes)
+    ) -> None:
         self._kernel = kernel
         self._options = options
         self._warn = warn
         self._retry: TimerHandle | None = None
-        refuse_sockets()
-        raise_file_limit()
-        sockets = listen(options.address, options.port, options.domain, options.backlog)
-        self.address = sockets.address
         self.tls = read_certificate(options)
-        sockets.is_encrypted = self.tls is not None
-        self.port = sockets.port
-        self.sockets: ListeningSockets | None = sockets
+        endpoints = _resolved(options.endpoints)
+        self._encrypted = _encrypted(endpoints, has_certificate=self.tls is not None)
+        raise_file_limit()
+        self._places: list[ListeningSockets | Endpoint] = [
+            _completed(endpoint, options, defaults) for endpoint in endpoints
+        ]
+        """Those that are open or rest as sockets; those that are closed as where they were."""
+        self.sockets: Listening | None = self._open()
         """None while it is closed."""
+        self.address = self.sockets.address
+        self.port = self.sockets.port
+
+    def _open(self) -> Listening:
+        """Opens all that are closed. Raises BindError, and none is open then."""
+        opened: list[ListeningSockets] = []
+        try:
+            for place, is_encrypted in zip(self._places, self._encrypted, strict=True):
+                if isinstance(place, Endpoint):
+                    opened.append(listen(place))
+                    opened[-1].is_encrypted = is_encrypted
+                else:
+                    opened.append(place)
+                    place.resume()
+        except BindError:
+            self._shut(opened)
+            raise
+        self._places = list(opened)
+        return Listening(opened)
+
+    def _shut(self, opened: list[ListeningSockets]) -> None:
+        for index, place in enumerate(opened):
+            if place.stays:
+                place.rest()
+                self._places[index] = place
+            else:
+                place.close()
+                self._places[index] = place.endpoint
 
     def reopen(self, opened: Callable[[], object]) -> bool:
-        """Opens the sockets again and calls `opened()`. False: they are open, or the address is taken.
+        """Opens the sockets again and calls `opened()`. False: they are open, or an address is taken.
 
         In the latter case it tries again each second, `max_retries` times.
         """
@@ -51,9 +99,8 @@ class Listener:
         self._cancel_retry()
         if self.sockets is not None:
             return False
-        options = self._options
         try:
-            self.sockets = listen(options.address, self.port, options.domain, options.backlog)
+            self.sockets = self._open()
         except BindError as error:
             self._warn(str(error))
             if retries > 0:
@@ -67,17 +114,71 @@ class Listener:
         self._cancel_retry()
         if self.sockets is None:
             return False
-        self.sockets.close()
+        self._shut(self.sockets.places)
         self.sockets = None
         return True
 
+    def end(self) -> None:
+        """Closes the sockets for good, also those that rest."""
+        self.close()
+        for index, place in enumerate(self._places):
+            if isinstance(place, ListeningSockets):
+                place.close()
+                self._places[index] = place.endpoint
+
     def abandon(self) -> None:
         """In a child that the application forked: closes its copies of the sockets."""
-        if self.sockets is not None:
-            self.sockets.close()
-            self.sockets = None
+        for place in self._places:
+            if isinstance(place, ListeningSockets):
+                place.close()
+        self.sockets = None
 
     def _cancel_retry(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+
+
+def _resolved(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """The addresses with each passed socket by its number. Raises OptionError."""
+    found: list[Endpoint] = []
+    for endpoint in endpoints:
+        if endpoint.kind is Kind.SYSTEMD:
+            numbers = passed_as(endpoint.address)
+            found += [
+                dataclasses.replace(endpoint, kind=Kind.DESCRIPTOR, address=None, descriptor=number)
+                for number in numbers
+            ]
+        else:
+            found.append(endpoint)
+    numbers = [one.descriptor for one in found if one.descriptor is not None]
+    for number in numbers:
+        if numbers.count(number) > 1:
+            raise OptionError(f"the socket fd://{number} is named twice")
+    return found
+
+
+def _completed(endpoint: Endpoint, options: ServerOptions, defaults: SocketDefaults) -> Endpoint:
+    """An address with what the server's options say where it says nothing itself."""
+    own_mode = endpoint.mode is not None or endpoint.umask is not None
+    return dataclasses.replace(
+        endpoint,
+        backlog=endpoint.backlog or options.backlog,
+        reuse_port=options.reuse_port if endpoint.reuse_port is None else endpoint.reuse_port,
+        user=endpoint.user or defaults.user,
+        group=endpoint.group or defaults.group,
+        umask=endpoint.umask if own_mode else defaults.umask,
+    )
+
+
+def _encrypted(endpoints: Sequence[Endpoint], *, has_certificate: bool) -> list[bool]:
+    """Which of the addresses speak TLS: those that say so or, if none does, all with a certificate.
+
+    Raises OptionError for one that says so without a certificate.
+    """
+    said = [endpoint.tls for endpoint in endpoints]
+    if any(said) and not has_certificate:
+        raise OptionError(
+            f"{endpoints[said.index(True)]} is to speak TLS, but there is no certificate; use --tls-cert"
+        )
+    return said if any(said) else [has_certificate] * len(said)

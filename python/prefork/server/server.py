@@ -22,9 +22,10 @@ from prefork.logs.handler import install
 from prefork.server.arguments import check_arguments, wrong_arguments
 from prefork.server.close_handlers import CloseHandlers
 from prefork.server.context import Context
+from prefork.server.environment import refuse_unserved
 from prefork.server.handlers import Handlers
 from prefork.server.hooks import Hooks, RequestEnded, hook_targets
-from prefork.server.listener import Listener
+from prefork.server.listener import Listener, SocketDefaults
 from prefork.server.role import UNUSED_SIGNALS, NotRunning, Role, Standalone
 from prefork.server.routes import check_events, parse
 from prefork.server.streaming import EventStreams
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
     from prefork.server.service import Service
-    from prefork.server.sockets import ListeningSockets
+    from prefork.server.sockets import Listening
 
 logger = logging.getLogger("prefork.server")
 
@@ -58,6 +59,8 @@ class HTTPServer(Session):
         """Called with the server when clients are accepted. What they raise ends the run."""
         self.on_request_ended: list[RequestEnded] = []
         """Called after each response, with the request (None if it was malformed) and the response."""
+        self.socket_defaults = SocketDefaults()
+        """Who may use the Unix sockets whose address does not say it."""
         self._routed = Handlers(self.options.handlers)
         self.service: Service = self._routed
         """What the requests go to."""
@@ -82,13 +85,13 @@ class HTTPServer(Session):
             self._routed.routes = parse(self.options.handlers)
 
     @property
-    def listening(self) -> ListeningSockets | None:
+    def listening(self) -> Listening | None:
         """The sockets that it listens on; None if it does not."""
         return None if self._listener is None else self._listener.sockets
 
     @property
     def url(self) -> str:
-        """Where it listens, as a URL; `unix:/path` for a Unix socket."""
+        """Where it listens, as a URL; `unix:/path` for a Unix socket. Several have ` and ` between them."""
         sockets = self.listening
         return sockets.url if sockets else "nowhere"
 
@@ -229,15 +232,22 @@ class HTTPServer(Session):
             logging.getLogger("prefork").setLevel(logging.DEBUG)
         hooks = Hooks(self.kernel, self, options, self.on_serving, self.on_request_ended)
         self._check_events(hooks)
-        self._listener = listener = Listener(self.kernel, options, hooks.server_warning)
+        refuse_unserved(
+            endpoint
+            for other in self.kernel.sessions
+            if isinstance(other, HTTPServer)
+            for endpoint in other.options.endpoints
+        )
+        self._listener = listener = Listener(self.kernel, options, hooks.server_warning, self.socket_defaults)
+        sockets = listener.sockets
+        assert sockets is not None
         self._context = context = Context(
             kernel=self.kernel,
             session=self,
             # With the port that was picked. A copy that each worker made would be memory of its own.
             options=dataclasses.replace(options, port=listener.port),
             hooks=hooks,
-            address=listener.address,
-            port=listener.port,
+            places=[place.place for place in sockets.places],
             replace_process=lambda: self._role.replace_process(),
         )
         self.service.attach(context)
@@ -262,6 +272,7 @@ class HTTPServer(Session):
         After a signal, which was meant for the process, the last one also stops it, whatever else runs there.
         """
         if (kernel := self.kernel) is not None:
+            self._end_listener()
             self._call_closed()
             kernel.release(self)
             kernel.remove(self)
@@ -272,13 +283,18 @@ class HTTPServer(Session):
         """The kernel stops, for whatever reason."""
         if self.kernel is not None:
             self._role.run_ended()
+            self._end_listener()
             self._call_closed()
+
+    def _end_listener(self) -> None:
+        if self._listener is not None:
+            self._listener.end()
 
     def _call_closed(self) -> None:
         """Calls `closed_handler`, once for each time that the server listened. A worker is not the server."""
         context, self._context = self._context, None
         if context is not None and not context.kernel.is_child:
-            context.hooks.closed(context.port, context.address)
+            context.hooks.closed(context.places)
 
     def _engine_broken(self) -> None:
         """The engine can only finish what it has: this process ends."""

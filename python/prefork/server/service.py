@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prefork._engine import Request, Response
     from prefork.server.context import Context
     from prefork.server.hooks import RequestEnded
+    from prefork.server.sockets import Place
 
 
 logger = logging.getLogger("prefork.server")
@@ -100,6 +101,10 @@ class Service:
     def has_raised(self, error: BaseException) -> bool:
         """Whether a call has ended with this exception; what follows is the response to its request."""
         return any(raised(call, error) for call in self.calls)
+
+    def base_at(self, place: Place) -> dict[str, Any] | None:  # noqa: ARG002
+        """What each request has that comes to this place and not to the first one. None: nothing."""
+        return None
 
     # --- requests ----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ before all of that is over, or `graceful_timeout` is. It must know no other proc
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import enum
 import logging
 from asyncio import TimerHandle
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from prefork._engine import TlsConfig
     from prefork.server.context import Context
     from prefork.server.service import Service
-    from prefork.server.sockets import ListeningSockets
+    from prefork.server.sockets import Listening, ListeningSockets
 
 logger = logging.getLogger("prefork.server")
 
@@ -56,12 +57,20 @@ class Serving:
 
     # --- accepting ---------------------------------------------------------------------------------------
 
-    def accept(self, sockets: ListeningSockets, tls: TlsConfig | None) -> None:
-        """Accepts clients from now on."""
-        options, engine = self._context.options, self._context.kernel.engine
-        for listener in sockets.sockets:
-            self._open.append(engine.listen(listener.fileno(), self._service, options, tls))
+    def accept(self, sockets: Listening, tls: TlsConfig | None) -> None:
+        """Accepts clients from now on. A listener has the same number in each worker of a pool."""
+        for place in sockets.places:
+            self._accept_at(place, tls if place.is_encrypted else None)
         self._undrained |= set(self._open)
+
+    def _accept_at(self, place: ListeningSockets, tls: TlsConfig | None) -> None:
+        context, service, own = self._context, self._service, None
+        options = context.options
+        if place.place != context.places[0]:
+            options = dataclasses.replace(options, port=place.port)
+            own = service.base_at(place.place)
+        for listener in place.sockets:
+            self._open.append(context.kernel.engine.listen(listener.fileno(), service, options, tls, own))
 
     def pause(self) -> bool:
         """Accepts no client until `resume`. False: it accepts none."""

@@ -7,97 +7,226 @@ raises BindError, with one line that says why and what to do.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
+import grp
 import os
+import pwd
+import select
 import socket
-import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from prefork.config.endpoints import Endpoint, Kind
 from prefork.errors import BindError
+from prefork.server import unix_sockets
+from prefork.server.unix_sockets import Identity, Ownership
 
 DEFER_S = 5
 """TCP_DEFER_ACCEPT: a connection wakes a worker with its first bytes, not before. A worker that wakes finds a
 request, and a client that sends nothing costs no worker (as with Apache's AcceptFilter)."""
 
+BACKLOG = 2048
+
 ADVICE = {
     errno.EADDRINUSE: "stop what uses it or choose another",
     errno.EACCES: "ports below 1024 need privileges (CAP_NET_BIND_SERVICE); choose another or grant them",
     errno.EADDRNOTAVAIL: "it is not an address of this machine",
-    errno.ENOENT: "make the directory first",
 }
 
 
-class ListeningSockets:
-    """The sockets of one server, all of one address."""
+class Place(NamedTuple):
+    """Where a server listens."""
 
-    def __init__(self, sockets: list[socket.socket]) -> None:
+    address: str
+    """The IP address, the path of a Unix socket, or `@name` of an abstract one."""
+    port: int | None
+    """The TCP port; None for a Unix socket."""
+
+
+class ListeningSockets:
+    """The sockets of one address."""
+
+    def __init__(
+        self, endpoint: Endpoint, sockets: list[socket.socket], identity: Identity | None = None
+    ) -> None:
         self.sockets = sockets
-        self._owner = os.getpid()
-        self._path = _path_of(sockets[0])
         self.is_encrypted = False
+        self._identity = identity
+        self._owner = os.getpid(), os.geteuid()
+        first = sockets[0]
+        self._name = first.getsockname()
+        self._is_inet = first.family != socket.AF_UNIX
+        self.endpoint = (
+            dataclasses.replace(endpoint, port=self.port) if endpoint.kind is Kind.TCP else endpoint
+        )
+        """With the port that was chosen."""
 
     @property
     def port(self) -> int | None:
         """The TCP port; None for a Unix socket."""
-        return None if self._path else int(self.sockets[0].getsockname()[1])
+        return int(self._name[1]) if self._is_inet else None
 
     @property
     def address(self) -> str:
-        """The IP address or the path of the Unix socket."""
-        return self._path[0] if self._path else str(self.sockets[0].getsockname()[0])
+        """The IP address, the path of the Unix socket, or `@name` for an abstract one."""
+        if self._is_inet:
+            zone = self._name[3] if len(self._name) > 3 else 0
+            return f"{self._name[0]}%{socket.if_indextoname(zone)}" if zone else str(self._name[0])
+        if isinstance(self._name, bytes):
+            return f"@{os.fsdecode(self._name[1:])}"
+        return os.path.abspath(str(self._name))
+
+    @property
+    def place(self) -> Place:
+        """Address and port."""
+        return Place(self.address, self.port)
 
     @property
     def url(self) -> str:
-        if self._path:
+        if not self._is_inet:
             return f"unix:{self.address}"
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"{'https' if self.is_encrypted else 'http'}://{host}:{self.port}"
+
+    @property
+    def stays(self) -> bool:
+        """Whether this process could not open them again, and so keeps them while it does not listen."""
+        pid, uid = self._owner
+        if pid != os.getpid():
+            return False
+        if self.endpoint.kind is Kind.DESCRIPTOR:
+            return True
+        changed = uid != os.geteuid()  # it has dropped its privileges since
+        return changed and self.port is not None and self.port < _first_free_port()
+
+    def rest(self) -> None:
+        """Instead of `close`, for those that stay: no client connects to a TCP port until `resume`.
+
+        Clients of sockets that were passed wait in their queue, as they do before such a service starts.
+        """
+        if self.endpoint.kind is not Kind.DESCRIPTOR:
+            for listener in self.sockets:
+                with contextlib.suppress(OSError):  # a worker has done that
+                    listener.shutdown(socket.SHUT_RDWR)
+
+    def resume(self) -> None:
+        """Listens again after `rest`. Raises BindError."""
+        for listener in self.sockets:
+            try:
+                _listen(listener, self.endpoint.backlog or BACKLOG)
+            except OSError as error:
+                raise BindError.from_refusal(self.endpoint, error, ADVICE) from None
+            ended = select.poll()
+            ended.register(listener, 0)
+            if ended.poll(0):
+                raise BindError(f"cannot listen on {self.endpoint}: the socket was shut down; start it again")
 
     def close(self) -> None:
         """Closes the sockets.
 
         The process that made them frees the address too, because a busy worker still has them open and
-        clients would queue for it. It also removes the file of a Unix socket.
+        clients would queue for it. It also removes the file of a Unix socket. Those that were passed are only
+        closed: another process has them as well.
         """
-        ours = os.getpid() == self._owner
+        ours = self._owner[0] == os.getpid() and self.endpoint.kind is not Kind.DESCRIPTOR
         for listener in self.sockets:
             if ours:
                 with contextlib.suppress(OSError):  # a worker has shut it down
                     listener.shutdown(socket.SHUT_RDWR)
             listener.close()
-        if self._path and ours:
-            path, identity = self._path
-            with contextlib.suppress(OSError):
-                if _identity(path) == identity:
-                    os.unlink(path)
+        if ours and self._identity is not None:
+            unix_sockets.remove(self.address, self._identity)
 
 
-def listen(address: str | None, port: int | None, domain: str | None, backlog: int) -> ListeningSockets:
-    """Binds and listens. Without an address: every one of the machine, IPv6 and IPv4. Raises BindError.
+class Listening:
+    """All that one server listens on, in the order of its addresses."""
+
+    def __init__(self, places: list[ListeningSockets]) -> None:
+        self.places = places
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """Those of every address."""
+        return [one for place in self.places for one in place.sockets]
+
+    @property
+    def port(self) -> int | None:
+        """That of the first address; None for a Unix socket."""
+        return self.places[0].port
+
+    @property
+    def address(self) -> str:
+        """The first address."""
+        return self.places[0].address
+
+    @property
+    def url(self) -> str:
+        """Every address as a URL, with ` and ` between them."""
+        return " and ".join(place.url for place in self.places)
+
+
+def listen(endpoint: Endpoint) -> ListeningSockets:
+    """Binds and listens. Without a host: every address of the machine, IPv6 and IPv4. Raises BindError.
 
     `::` means the same, as in other servers; with the domain `inet6` it is IPv6 alone.
     """
-    if domain == "unix" or (address is not None and "/" in address):
-        if not address:
-            raise BindError("a Unix socket needs a path as its address")
-        return ListeningSockets([_unix(address, backlog)])
-    port = port or 0
-    if address is None and domain is None and socket.has_dualstack_ipv6():
+    backlog = endpoint.backlog or BACKLOG
+    match endpoint.kind:
+        case Kind.UNIX:
+            if not endpoint.address:
+                raise BindError("a Unix socket needs a path as its address")
+            listener, identity = unix_sockets.bind(endpoint.address, backlog, ownership(endpoint))
+            listener.setblocking(False)
+            return ListeningSockets(endpoint, [listener], identity)
+        case Kind.ABSTRACT:
+            return ListeningSockets(endpoint, [_abstract(endpoint, backlog)])
+        case Kind.DESCRIPTOR:
+            return ListeningSockets(endpoint, [_passed(endpoint, backlog)])
+    return ListeningSockets(endpoint, _tcp(endpoint, backlog))
+
+
+def ownership(endpoint: Endpoint) -> Ownership:
+    """Who may use the Unix socket. Raises BindError for a user or a group that is gone."""
+    mode = endpoint.mode
+    if mode is None:
+        mode = unix_sockets.MODE & ~(endpoint.umask or 0)
+    return Ownership(
+        mode,
+        _id(endpoint, endpoint.user, lambda name: pwd.getpwnam(name).pw_uid),
+        _id(endpoint, endpoint.group, lambda name: grp.getgrnam(name).gr_gid),
+    )
+
+
+def _id(endpoint: Endpoint, name: str | None, look_up: Callable[[str], int]) -> int:
+    if name is None:
+        return -1
+    if name.isdecimal():
+        return int(name)
+    try:
+        return look_up(name)
+    except KeyError:
+        raise BindError(f"cannot listen on {endpoint}: there is no {name!r} on this machine") from None
+
+
+# --- TCP ----------------------------------------------------------------------------------------------
+
+
+def _tcp(endpoint: Endpoint, backlog: int) -> list[socket.socket]:
+    """One socket for each address of the name. A port that the system chooses is the same for all."""
+    address, port = endpoint.address, endpoint.port or 0
+    if address is None and endpoint.domain is None and socket.has_dualstack_ipv6():
         address = "::"
     families = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, None: socket.AF_UNSPEC}
-    family = families[domain]
-    if address is None and family is socket.AF_UNSPEC:
+    family: int = families[endpoint.domain]
+    if address is None and family == socket.AF_UNSPEC:
         family = socket.AF_INET
-    return ListeningSockets(_resolved(address, port, family, backlog))
-
-
-def _resolved(address: str | None, port: int, family: int, backlog: int) -> list[socket.socket]:
-    """One socket for each address of the name. A port that the system chooses is the same for all."""
     try:
         found = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
-    except OSError as error:
-        raise BindError(
-            f"cannot listen on {address}: {error.strerror}; expected an IP address or a host name"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no host name"
+        raise BindError(f"cannot listen on {address}: {why}; expected an IP address or a host name") from None
     # A name with :: and 0.0.0.0 gets a socket for each: :: must not take the other.
     dual = family == socket.AF_UNSPEC and {place[0] for *_, place in found} == {"::"}
     sockets: list[socket.socket] = []
@@ -106,9 +235,11 @@ def _resolved(address: str | None, port: int, family: int, backlog: int) -> list
         host = f"[{place[0]}]" if family == socket.AF_INET6 else place[0]
         chosen = port or (sockets[0].getsockname()[1] if sockets else 0)
         try:
-            sockets.append(_tcp(family, (place[0], chosen, *place[2:]), backlog, dual=dual))
+            sockets.append(
+                _bind(family, (place[0], chosen, *place[2:]), backlog, dual=dual, shared=endpoint.reuse_port)
+            )
         except OSError as error:
-            refused = _refused(f"{host}:{chosen}", error)
+            refused = BindError.from_refusal(f"{host}:{chosen}", error, ADVICE)
             # localhost is also ::1, which does not exist on a machine without IPv6.
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 break
@@ -120,15 +251,17 @@ def _resolved(address: str | None, port: int, family: int, backlog: int) -> list
     raise refused or BindError(f"cannot listen on {address}: the name has no address")
 
 
-def _tcp(family: int, place: tuple[object, ...], backlog: int, *, dual: bool) -> socket.socket:
+def _bind(
+    family: int, place: tuple[Any, ...], backlog: int, *, dual: bool, shared: bool | None
+) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
-        # Accepted sockets inherit it: no system call for each connection.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_S)
+        _tune(listener)
         listener.bind(place)
         listener.listen(backlog)
         listener.setblocking(False)
@@ -138,51 +271,74 @@ def _tcp(family: int, place: tuple[object, ...], backlog: int, *, dual: bool) ->
     return listener
 
 
-def _unix(path: str, backlog: int) -> socket.socket:
-    _remove_stale(path)
+def _tune(listener: socket.socket) -> None:
+    """Sets what the accepted sockets of a TCP port inherit: no system call for each connection."""
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_S)
+
+
+def _first_free_port() -> int:
+    """The first port that any user may bind (ip(7))."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    return 1024
+
+
+# --- Unix sockets without a path, and sockets that were passed ----------------------------------------
+
+
+def _abstract(endpoint: Endpoint, backlog: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(path)
-        os.chmod(path, 0o666)  # a proxy is another user; the directory's permissions restrict access
+        listener.bind(b"\0" + os.fsencode(endpoint.address or ""))
         listener.listen(backlog)
-        listener.setblocking(False)
     except OSError as error:
         listener.close()
-        raise _refused(path, error) from None
+        raise BindError.from_refusal(endpoint, error, ADVICE) from None
+    listener.setblocking(False)
     return listener
 
 
-def _remove_stale(path: str) -> None:
-    """Removes the file of a Unix socket without a listener, which a crash leaves behind."""
+def _passed(endpoint: Endpoint, backlog: int) -> socket.socket:
+    """The socket with this number, which another process has made."""
+    number = endpoint.descriptor
+    assert number is not None
+    listener: socket.socket | None = None
     try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return  # there is none, or binding fails with the reason
-    if not stat.S_ISSOCK(mode):
-        raise BindError(
-            f"cannot listen on {path}: a file that is no socket is there; move it or choose another"
-        )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # its queue may be full: then it has a listener
-        if probe.connect_ex(path) == errno.ECONNREFUSED:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+        listener = socket.socket(fileno=number)
+        if reason := _unfit(listener):
+            raise OSError(reason)
+        _listen(listener, backlog)
+        if listener.family != socket.AF_UNIX:
+            _tune(listener)
+        listener.setblocking(False)
+        listener.set_inheritable(False)
+    except OSError as error:
+        if listener is not None:
+            listener.detach()  # it stays as it was
+        hints = {errno.EBADF: "the parent process has to leave it open", errno.ENOTSOCK: "it is another file"}
+        raise BindError.from_refusal(endpoint, error, hints) from None
+    return listener
 
 
-def _refused(place: str, error: OSError) -> BindError:
-    advice = ADVICE.get(error.errno or 0)
-    return BindError(
-        f"cannot listen on {place}: {error.strerror or error}" + (f"; {advice}" if advice else "")
-    )
+def _unfit(listener: socket.socket) -> str:
+    """Why a socket cannot listen for HTTP; empty if it can."""
+    families = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+    if listener.type != socket.SOCK_STREAM or listener.family not in families:
+        return "it is no TCP and no Unix stream socket"
+    if _is_connected(listener):
+        return "it is a connection, and a socket that listens is needed"
+    return "" if listener.getsockname() else "it is bound to no path"
 
 
-def _path_of(listener: socket.socket) -> tuple[str, tuple[int, int]] | None:
-    if listener.family != socket.AF_UNIX:
-        return None
-    path = os.path.abspath(listener.getsockname())
-    return path, _identity(path)
+def _listen(listener: socket.socket, backlog: int) -> None:
+    """Makes a socket listen that does not yet. A queue keeps the length that it was given."""
+    if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        listener.listen(backlog)
 
 
-def _identity(path: str) -> tuple[int, int]:
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
+def _is_connected(one: socket.socket) -> bool:
+    with contextlib.suppress(OSError):
+        one.getpeername()
+        return True
+    return False

@@ -79,11 +79,11 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["serve", "app.py", "--keep-alive", "5"], "--keep-alive takes no value; use --keep-alive-time"),
         (["serve", "--keep-alive", "5", "app.py"], "takes no value; use --keep-alive-timeout 5 (see"),
         (["serve", "app.py", "--keep-alive=5"], "takes no value; use --keep-alive-timeout 5 (see"),
-        (["serve", "app.py", "-b", "127.0.0.1"], "--bind: expected host:port, [IPv6]:port, a port or unix:"),
+        (["serve", "app.py", "-b", "127.0.0.1"], "--bind: expected host:port, [IPv6]:port, a port, unix:"),
         (
-            ["serve", "app.py", "--bind", "[::1]:80", "-b", "localhost:80"],
-            "--bind: expected one address to listen on (a port alone listens on all addresses; for several "
-            "use a proxy or a second server), got [::1]:80 and localhost:80",
+            ["serve", "app.py", "--bind", "[::1]:80", "-b", "localhost:80,tsl"],
+            "--bind: expected a setting of localhost:80 (tls, backlog, reuse_port, mode, umask, user, owner, "
+            "group), got 'tsl'",
         ),
         (
             ["serve", "app.py", "--static", "/x=.", "--static", "foo"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +13,7 @@ from prefork.cli.main import commands
 from prefork.config.options import EXTERNAL
 from prefork.config.sources import Given
 
-Run: TypeAlias = Callable[..., dict[str, object]]
+Run: TypeAlias = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs `prefork serve app.py` without serving. Returns the values that were given."""
     from prefork.hosting import serving
 
-    def run(*args: str, **variables: str) -> dict[str, object]:
+    def run(*args: str, **variables: str) -> dict[str, Any]:
         seen: dict[str, object] = {}
 
         def look(target: str, values: Given) -> None:
@@ -50,8 +50,9 @@ def test_flags_and_variables_are_read(given: Run) -> None:
     }
 
 
-def test_bind_is_one_address_and_of_other_options_the_last_counts(given: Run) -> None:
-    assert given("-b", "[::1]:80")["address"] == "::1"
+def test_bind_is_repeated_and_of_other_options_the_last_counts(given: Run) -> None:
+    listeners = given("-b", "[::1]:80", "-b", "81")["listeners"]
+    assert [str(one) for one in listeners] == ["[::1]:80", ":81"]
     assert given("--max-body", "1m", "--max-body", "2m") == {"max_body": 2 << 20}
 
 

@@ -107,10 +107,6 @@ def test_a_table_for_an_option_is_no_table_of_another_program(toml, tmp_path):
     assert given(toml(f'[static]\n"/static" = "{tmp_path}"')) == {"static": (("/static", str(tmp_path)),)}
 
 
-def test_a_descriptor_is_no_address_yet():
-    assert "sockets of a parent process are not served yet, got fd://3" in error(bind="fd://3")
-
-
 def test_workers_sets_the_four_numbers_of_the_pool():
     assert given(workers="4") == {
         "start_servers": 4,
@@ -128,18 +124,18 @@ def test_one_source_cannot_set_workers_and_a_number_of_the_pool():
     assert error(workers="4", max_clients="9") == "--workers sets --max-clients as well: use one of them"
 
 
-@pytest.mark.parametrize(
-    ("bind", "address", "port"), [("localhost:80", "localhost", 80), ("unix:/run/s", "/run/s", None)]
-)
-def test_bind_sets_address_and_port_and_unsets_the_domain(bind, address, port):
-    found = given(bind=bind)
-    assert (found["address"], found["port"], found["domain"]) == (address, port, None)
+def test_bind_sets_the_listeners_and_unsets_what_the_code_says():
+    found = given(bind=("localhost:80", "unix:/run/s"))
+    assert [str(one) for one in found.pop("listeners")] == ["localhost:80", "unix:/run/s"]
+    assert found == {"address": None, "port": None, "domain": None}
 
 
-def test_several_addresses_are_an_error(toml):
-    config = toml('bind = ["localhost:80", "8080"]\n')
-    assert error(config).startswith(f"{config}: bind: expected one address to listen on (")
-    assert error(bind=("localhost:80", "8080")).endswith("got localhost:80 and 8080")
+def test_each_source_may_have_several_addresses_and_the_last_source_counts(toml):
+    config = toml('bind = ["localhost:80", 8080, { address = "unix:/a,b", mode = "600" }]\n')
+    assert [str(one) for one in given(config)["listeners"]] == ["localhost:80", ":8080", "unix:/a,b"]
+    environment = {"PREFORK_BIND": "localhost:81,tls unix:@x"}
+    assert [str(one) for one in given(config, environment)["listeners"]] == ["localhost:81", "unix:@x"]
+    assert [str(one) for one in given(config, environment, bind=("82",))["listeners"]] == [":82"]
 
 
 def test_an_invalid_value_is_reported_by_the_name_in_its_source(toml):

@@ -34,13 +34,30 @@ def test_what_was_said_outside_is_over_what_the_code_says():
         ({}, {}, ("127.0.0.1", 8000)),
         ({"port": 0}, {}, (None, 0)),
         ({"address": "::1"}, {}, ("::1", None)),
-        ({}, {"bind": ":80"}, (None, 80)),
-        ({"port": 80, "domain": "inet6"}, {"bind": "unix:/run/site"}, ("/run/site", None)),
     ],
 )
 def test_a_server_without_an_address_listens_on_this_machine_only(code, flags, where):
     options = configured(HTTPServer, code, **flags)
     assert (options.address, options.port) == where
+
+
+@pytest.mark.parametrize("code", [{}, {"port": 80, "domain": "inet6"}, {"listeners": ["81", "82"]}])
+def test_the_command_line_says_where_to_listen_and_not_the_code(code):
+    options = configured(HTTPServer, code, bind=("unix:/run/site",))
+    assert [str(one) for one in options.endpoints] == ["unix:/run/site"]
+    assert (options.address, options.port, options.domain) == (None, None, None)
+
+
+def test_listeners_of_the_code_need_no_default():
+    options = configured(HTTPServer, {"listeners": ["81", "82"]})
+    assert [str(one) for one in options.endpoints] == [":81", ":82"]
+
+
+def test_sockets_that_were_passed_are_served_by_default(monkeypatch):
+    monkeypatch.setenv("LISTEN_FDS", "2")
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    assert [str(one) for one in configured(HTTPServer, {}).endpoints] == ["systemd:"]
+    assert [str(one) for one in configured(HTTPServer, {}, bind="80").endpoints] == [":80"]
 
 
 def test_a_server_without_a_pool_takes_no_options_of_one():

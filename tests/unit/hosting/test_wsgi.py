@@ -18,6 +18,7 @@ from prefork.hosting.wsgi import FileWrapper, WSGIService
 from prefork.kernel.kernel import Kernel, Session
 from prefork.server.context import Context
 from prefork.server.hooks import Hooks
+from prefork.server.sockets import Place
 from support.engine import raw_request
 from support.local_server import LocalServer
 
@@ -375,5 +376,5 @@ def base_of(options: ServerOptions, address: str, port: int | None, **app_option
     service = WSGIService(fails_early, check(AppOptions, app_options))
     kernel, session = Kernel(), Session()
     hooks = Hooks(kernel, session, options, [], [])
-    service.attach(Context(kernel, session, options, hooks, address, port, lambda: None))
+    service.attach(Context(kernel, session, options, hooks, [Place(address, port)], lambda: None))
     return service.base()

@@ -61,7 +61,7 @@ class Birth:
         )
         self.context = journal(self.events, kernel=self.kernel, session=None, options=self.options)
         service = journal(self.events, concurrency=1, capacity=None, startup=startup)
-        listener = journal(self.events, sockets="sockets")
+        listener = journal(self.events, sockets="sockets", tls="tls")
         self.told: list[Any] = []
         reports = journal(self.told, open_writer=lambda: journal(self.told))
         resources = journal(self.events, manager_pid=os.getppid(), reports=reports)
@@ -104,7 +104,7 @@ def test_it_is_born_in_this_order() -> None:
         "startup",
         ("signal", signal.SIGTERM, "HTTPD", "_term"),
         ("share_signal", signal.SIGTERM),
-        ("accept", "sockets"),
+        ("accept", "sockets", "tls"),
         "enter_pool",
     ]
 

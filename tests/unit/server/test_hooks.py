@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from prefork.config.options import ServerOptions, check
 from prefork.errors import UnknownEvent, UnknownSession
 from prefork.kernel.kernel import Kernel, Session
 from prefork.server.hooks import Hooks
+from prefork.server.sockets import Listening
 
 
 @pytest.fixture
@@ -111,10 +113,11 @@ def test_observers_are_called_beside_the_hooks(kernel: Kernel, reported: list[tu
     ended: list[tuple[Any, ...]] = []
     session = kernel.add(Session())
     hooks = Hooks(kernel, session, options, [served.append], [lambda *what: ended.append(what)])
-    sockets: Any = type("Sockets", (), {"port": 80, "address": "::"})
-    hooks.serving(sockets)
-    assert (reported, served) == ([(80, "::")], [session])
+    first: Any = SimpleNamespace(port=80, address="::")
+    second: Any = SimpleNamespace(port=None, address="/run/x")
+    hooks.serving(Listening([first, second]))
+    assert (reported, served) == ([(80, "::"), (None, "/run/x")], [session])
     response: Any = type("Response", (), {"code": 200, "handler": None})
     assert hooks.request_ended is not None
     hooks.request_ended(None, response)
-    assert ended == [(None, response)] == reported[1:]
+    assert ended == [(None, response)] == reported[2:]

@@ -26,8 +26,8 @@ pub(crate) fn scope<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = base.py();
     let request = request.borrow();
+    let scope = request.service.copy_of(base)?;
     let request = &request.view;
-    let scope = base.copy()?;
     scope.set_item(intern!(py, "method"), request.method(py))?;
     scope.set_item(intern!(py, "path"), path(py, request, root_path))?;
     let raw_path = PyBytes::new(py, request.raw_path());

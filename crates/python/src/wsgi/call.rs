@@ -108,8 +108,8 @@ impl WsgiCaller {
         let py = request.py();
         let environ = {
             let request = request.borrow();
-            let base = self.base.bind(py);
-            environ(base, &request.view, request.shared_body(), &self.root_path)?
+            let copy = request.service.copy_of(self.base.bind(py))?;
+            environ(copy, &request.view, request.shared_body(), &self.root_path)?
         };
         if let Some(client_socket) = &self.client_socket {
             let socket = client_socket.bind(py).call1((response,))?;

@@ -18,16 +18,15 @@ thread_local! {
     static KEYS: Names<PyString> = const { Names::new() };
 }
 
-/// A copy of `base` with the values of a request. `base` describes a GET over
+/// Sets the values of a request in a copy of the base, which describes a GET over
 /// HTTP/1.1 without a query, a body and an address of the client: only what
 /// differs is set.
 pub(crate) fn environ<'py>(
-    base: &Bound<'py, PyDict>,
+    environ: Bound<'py, PyDict>,
     request: &RequestView,
     body: Option<Arc<Body>>,
     root_path: &str,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let environ = base.copy()?;
     set_request_line(&environ, request, root_path)?;
     set_client(&environ, request)?;
     set_fields(&environ, request)?;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from prefork.config.static_files import TO_APPLICATION
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prefork.config.options import ServeOptions
     from prefork.server.context import Context
     from prefork.server.server import HTTPServer
+    from prefork.server.sockets import Place
 
 
 class Mounts(Service):
@@ -49,6 +50,10 @@ class Mounts(Service):
         super().attach(context)
         self._service.attach(context)
         self._proxies = context.options.proxy_mode
+
+    def base_at(self, place: Place) -> dict[str, Any] | None:
+        """What the application's requests have at this place."""
+        return self._service.base_at(place)
 
     def request(self, request: Request, response: Response) -> None:
         """A whole request."""
