@@ -40,6 +40,7 @@ TYPES = {
     "MODE": "int | str",
     "MODULE:FUNCTION": "str | Callable[..., object]",
     "NAME": "str | int",
+    "NETWORKS": "str | Iterable[str]",
     "PATH": "str",
     "SECONDS": "float | str",
     "TEXT": "str",

@@ -45,6 +45,7 @@ Values may be text in all four places:
 | prefix=directory, prefix=file, pattern=time | `/static=public`. In a variable or a TOML text, a comma in front of `/` or `*` begins another one: `/a/*=public, max-age=60, *.js=30d` is two |
 | mode | octal permissions as chmod(1) has them: `660`. A number in code or TOML is taken as it is: `0o660` |
 | user, group | a name or an id |
+| networks | addresses and networks (`10.0.0.0/8`), `unix` for peers over a Unix socket, `*` for all; with commas between them |
 | hook | only in code: a function, or a session and an event as `("LOG", "got_request")` or `{"session": "LOG", "event": "got_request"}` |
 """  # noqa: E501  (a row of a table is one line)
 
@@ -61,6 +62,9 @@ setting it together with one of the four options that it sets, in the same place
     Group.REQUESTS: """\
 `hostname`, `spool_above` and `spool_dir` do not apply to ASGI applications: these read request bodies as they
 arrive and see the server's address.""",
+    Group.PROXIES: """\
+[proxies.md](proxies.md) has examples. Without `trusted_proxies`, the variable `FORWARDED_ALLOW_IPS` of
+gunicorn and uvicorn is heeded.""",
     Group.APPLICATION: """\
 These options and those of the next group configure a WSGI or ASGI application. An option that does not apply
 to the target is an error. [hosting.md](hosting.md) has more.""",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from prefork.config.option import Option
 from prefork.config.options import AppOptions, ServerOptions, options_of
+from prefork.config.values import LOCAL_PROXIES
 
 NOTICE = "// Generated from python/prefork/config/options.py by `make generate`. Do not edit.\n"
 
@@ -23,14 +24,19 @@ TYPES = {
     "int | None": "Option<u64>",
     "float": "u64",
     "str | None": "Option<String>",
+    "TrustedProxies": "Trusted",
     "tuple[tuple[str, str], ...]": "Vec<(Vec<u8>, Vec<u8>)>",
 }
 """Type of a field by the option's annotation."""
 
-READERS = {"float": "milliseconds", "tuple[tuple[str, str], ...]": "header_fields"}
+READERS = {
+    "float": "milliseconds",
+    "tuple[tuple[str, str], ...]": "header_fields",
+    "TrustedProxies": "trusted_proxies",
+}
 """The function of `options.rs` that reads an option of such a type; `value` reads the others."""
 
-PARTS = {"limits": ("Limits", True), "spool": ("Spool", False)}
+PARTS = {"limits": ("Limits", True), "spool": ("Spool", False), "proxies": ("Proxies", False)}
 """Structs that are not generated but filled here: their name, and whether other fields keep a default."""
 
 
@@ -79,7 +85,9 @@ class Field:
         if isinstance(default, int | float):
             return f"{round(default * 1000) if isinstance(default, float) else default:_}"
         if isinstance(default, str):
-            return f"{self.enum}::{default.capitalize()}"
+            return f"{self.enum}::{_variant(default)}"
+        if default == LOCAL_PROXIES:
+            return "Trusted::default()"
         if default == ():
             return "Vec::new()"
         assert default is None, f"{self.option.name} has a default that Rust does not get: {default!r}"
@@ -97,13 +105,17 @@ class Field:
         if self.annotation != "str":
             return f"{read}(options, {name})?"
         first, *others = self.option.reader.choices
-        arms = [f'"{other}" => {self.enum}::{other.capitalize()},' for other in others]
-        arms.append(f"_ => {self.enum}::{first.capitalize()},")
+        arms = [f'"{other}" => {self.enum}::{_variant(other)},' for other in others]
+        arms.append(f"_ => {self.enum}::{_variant(first)},")
         return (
             f"match {read}::<String>(options, {name})?.as_str() {{\n"
             + textwrap.indent("\n".join(arms), "    ")
             + "\n}"
         )
+
+
+def _variant(choice: str) -> str:
+    return "".join(word.capitalize() for word in choice.split("-"))
 
 
 def grouped(struct: Struct) -> dict[str | None, list[Field]]:
@@ -130,7 +142,7 @@ def engine_settings() -> str:
     return (
         "//! The settings of an engine: of each listener, and of each WebSocket.\n\n"
         + NOTICE
-        + f"\nuse crate::Spool;\n{_wire_imports()}\n"
+        + f"\nuse crate::Spool;\n{_wire_imports('Family, Proxies, Trusted')}\n"
         + "\n".join(_struct(struct, "pub") + "\n" + _defaults(struct) for struct in (LISTENER, WEBSOCKET))
     )
 
@@ -140,19 +152,20 @@ def binding_settings() -> str:
     return (
         "//! The options of Python's `options.py` as settings of the engine and of a service.\n\n"
         + NOTICE
-        + "\nuse crate::options::{header_fields, milliseconds, value};\n"
+        + "\nuse crate::options::{header_fields, milliseconds, trusted_proxies, value};\n"
         + "use prefork_engine::{ListenerSettings, Spool, WebSocketSettings};\n"
-        + _wire_imports()
+        + _wire_imports("Family, Proxies")
         + "use pyo3::intern;\nuse pyo3::prelude::*;\n\n"
         + _struct(SERVICE, "pub(crate)")
         + "".join("\n" + _conversion(struct) for struct in (LISTENER, WEBSOCKET, SERVICE))
     )
 
 
-def _wire_imports() -> str:
-    """Limits and the enums of its choices are `prefork_wire`'s."""
+def _wire_imports(proxy: str) -> str:
+    """Limits, what is of `proxy`, and the enums of their choices are `prefork_wire`'s."""
     enums = {field.enum for field in grouped(LISTENER)["limits"] if field.annotation == "str"}
-    return f"use prefork_wire::{{{', '.join(sorted({'Limits', *enums}))}}};\n"
+    own = ", ".join(sorted({"Limits", *enums}))
+    return f"use prefork_wire::proxy::{{{proxy}}};\nuse prefork_wire::{{{own}}};\n"
 
 
 def _struct(struct: Struct, visibility: str) -> str:

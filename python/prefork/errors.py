@@ -6,7 +6,10 @@ and exits with status 2. A program that imports prefork catches the class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class PreforkError(Exception):

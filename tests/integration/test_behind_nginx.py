@@ -106,7 +106,7 @@ def test_a_websocket_goes_through(proxied: Proxied) -> None:
 @pytest.mark.parametrize("path", ["/shop/cart", "/stripped/cart"])
 def test_a_root_path_is_the_same_whether_the_proxy_strips_it(proxied: Proxied, path: str) -> None:
     _, place = proxied(ASGI, "--workers", "1", "--root-path", "/shop")
-    assert httpx.get(f"http://{place}{path}").text == "None /shop /shop/cart"
+    assert httpx.get(f"http://{place}{path}").text == "('127.0.0.1', 0) /shop /shop/cart"
 
 
 def test_no_request_is_lost_while_workers_are_renewed(proxied: Proxied) -> None:

@@ -15,7 +15,8 @@ use crate::event::{Closed, Event};
 use crate::exchange::{Exchange, ExchangeId};
 use crate::http1::Http1;
 use crate::link::{Link, PeerEnd, PeerSide, Stage};
-use crate::phase::Step;
+use crate::peer::Peer;
+use crate::phase::{Phase, Step};
 use crate::progress::{Progress, READING};
 use crate::transport::Transport;
 use crate::websocket::WebSocket;
@@ -90,6 +91,14 @@ impl Connection {
         }
     }
 
+    /// The address of the client: that of its open exchange, or else the peer's.
+    pub(crate) fn client_address(&self) -> Peer {
+        let exchange = self.exchange(0);
+        let open = exchange.filter(|exchange| exchange.phase() != Phase::Idle);
+        let origin = open.and_then(|exchange| exchange.origin.as_deref());
+        self.link.client(0).behind(origin).peer
+    }
+
     /// Every exchange of the connection.
     fn exchanges(&self) -> impl Iterator<Item = (u32, &Exchange)> {
         self.exchange(0).map(|exchange| (0, exchange)).into_iter()
@@ -144,6 +153,9 @@ impl Connection {
 
     fn peer_ended(&mut self, how: PeerEnd) -> Progress {
         let Connection { link, protocol, .. } = self;
+        if let PeerEnd::Refused(reason) = how {
+            return Progress::Close(Some(reason));
+        }
         match protocol {
             _ if link.stage != Stage::Serving => Progress::Close(None),
             Protocol::Http1(http1) => http1.peer_ended(link, how),
@@ -205,6 +217,7 @@ impl Connection {
             Protocol::Http1(_) => true,
         });
         let early = interrupted.is_some();
+        let peer = self.client_address();
         let connection = self.link.id;
         // Almost always empty, and then nothing is allocated.
         let gone: Vec<(u32, bool)> = self
@@ -240,7 +253,7 @@ impl Connection {
             cx.events.push_back(Event::Closed(Closed {
                 connection,
                 listener: self.link.listener,
-                peer: self.link.peer,
+                peer,
                 interrupted,
             }));
         }

@@ -452,10 +452,15 @@ impl Core {
         listener: u32,
         metadata: &Metadata,
     ) -> Option<u32> {
-        let (transport, peer) = Transport::adopt(socket, metadata.tls.as_deref())?;
+        let peer = metadata.peer;
+        let transport = match metadata.is_new {
+            true => self.acceptor.get(listener)?.transport(socket, peer),
+            false => Transport::adopt(socket, metadata.tls.as_deref())?,
+        };
         let key = self.add_connection(transport, peer, listener)?;
         self.cx.load.counters.adopted += 1;
         if let Some(connection) = self.connections.get_mut(key) {
+            connection.link.introduced_https = metadata.introduced_https;
             connection.resume(metadata.requests, metadata.due_ms);
         }
         Some(key)

@@ -6,6 +6,7 @@ use crate::exchange::{ConnectionId, ExchangeId};
 use crate::peer::Peer;
 use crate::request_body::BodyPart;
 use crate::unread::Held;
+use prefork_wire::proxy::Origin;
 use prefork_wire::websocket::Message;
 use prefork_wire::{Head, RemoteError};
 use std::io;
@@ -16,8 +17,31 @@ pub struct Client {
     pub exchange: ExchangeId,
     pub listener: u32,
     pub peer: Peer,
-    /// The scheme of the connection's URIs.
+    /// The scheme of the URIs that it asks for (RFC 9110, section 4.2).
     pub scheme: &'static str,
+}
+
+impl Client {
+    /// The client that a proxy speaks for; this one without a proxy.
+    #[inline]
+    pub(crate) fn behind(self, origin: Option<&Origin>) -> Self {
+        match origin {
+            None => self,
+            Some(origin) => Client {
+                peer: origin.client.into(),
+                scheme: scheme(origin.https),
+                ..self
+            },
+        }
+    }
+}
+
+#[inline]
+pub(crate) fn scheme(https: bool) -> &'static str {
+    match https {
+        false => "http",
+        true => "https",
+    }
 }
 
 /// What happened, and to which exchange or connection.

@@ -9,6 +9,7 @@
 use crate::errors::LocalError;
 use crate::phase::{Phase, Step};
 use crate::request_body::Incoming;
+use prefork_wire::proxy::Origin;
 use prefork_wire::{BodyEncoder, RequestContext};
 
 /// Identifies one connection of the process. If its key is reused, the next
@@ -102,6 +103,8 @@ pub(crate) struct Exchange {
     /// When the application got the last part of the request.
     pub(crate) given_ms: u64,
     pub(crate) label: Label,
+    /// Where the request comes from, if proxies in front have said that.
+    pub(crate) origin: Option<Box<Origin>>,
 }
 
 impl Default for Exchange {
@@ -116,6 +119,7 @@ impl Default for Exchange {
             wants_gone: false,
             given_ms: 0,
             label: Label::default(),
+            origin: None,
         }
     }
 }

@@ -91,8 +91,9 @@ impl Guarded for Reactor {
                 continue;
             }
             if let Some(connection) = self.core.connections.get_mut(key) {
+                let client = connection.client_address();
                 let responded = connection.write_overdue_response(&mut self.core.cx);
-                overdue.extend(responded.map(|request| (connection.link.peer, request)));
+                overdue.extend(responded.map(|request| (client, request)));
                 // The process ends in any case.
                 let _ = connection.link.flush(&mut self.core.cx);
                 connection.link.end_sending();

@@ -16,6 +16,7 @@
 //! | `request_body.rs` | a request's body while it is received, whole or in
 //! parts |
 //! | `peer.rs` | the address of one end of a connection |
+//! | `introduction.rs` | a header of the PROXY protocol, before all else |
 //! | `transport.rs` | every socket call on a connection |
 //! | `output.rs` | the output queue of one connection |
 //! | `phase.rs` | the table of an exchange's phases |
@@ -67,6 +68,7 @@ mod exchange;
 mod guarded;
 mod handoff;
 mod http1;
+mod introduction;
 mod link;
 mod listener;
 mod listening;

@@ -6,12 +6,13 @@
 
 use crate::buffers::Buffers;
 use crate::context::Context;
-use crate::event::Client;
+use crate::event::{Client, scheme};
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::output::{Failure, Output, Sent};
 use crate::peer::Peer;
 use crate::settings::ListenerSettings;
 use crate::transport::{FileSend, FileSent, Received, Transport};
+use prefork_wire::proxy::Origin;
 use rustix::io::Errno;
 use std::ffi::c_int;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub(crate) enum PeerSide {
 pub(crate) enum PeerEnd {
     Closed,
     Reset,
+    /// It was not read further, for this reason.
+    Refused(&'static str),
 }
 
 /// The file in the output, if one is next.
@@ -78,6 +81,8 @@ pub(crate) enum Flushed {
 pub(crate) struct Link {
     pub(crate) transport: Transport,
     pub(crate) peer: Peer,
+    /// The proxy that has introduced the client says that it speaks TLS.
+    pub(crate) introduced_https: bool,
     pub(crate) settings: Arc<ListenerSettings>,
     pub(crate) listener: u32,
     pub(crate) id: ConnectionId,
@@ -112,6 +117,7 @@ impl Link {
         Link {
             transport,
             peer,
+            introduced_https: false,
             settings,
             listener,
             id,
@@ -134,7 +140,21 @@ impl Link {
             },
             listener: self.listener,
             peer: self.peer,
-            scheme: self.transport.scheme(),
+            scheme: scheme(self.is_encrypted()),
+        }
+    }
+
+    /// Whether the client speaks TLS, with this server or with the proxy that has introduced it.
+    #[inline]
+    fn is_encrypted(&self) -> bool {
+        self.introduced_https || self.transport.is_encrypted()
+    }
+
+    /// The peer as the sender of a request.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            client: self.peer.into(),
+            https: self.is_encrypted(),
         }
     }
 
@@ -208,6 +228,11 @@ impl Link {
             bytes.append(&mut self.input);
             received
         };
+        self.received(cx, received)
+    }
+
+    #[inline]
+    fn received(&mut self, cx: &mut Context, received: Received) -> Result<usize, PeerEnd> {
         match received {
             Received::Bytes { len, all_room } => {
                 self.unread = all_room;
@@ -217,7 +242,20 @@ impl Link {
             Received::Nothing => Ok(0),
             Received::End => Err(PeerEnd::Closed),
             Received::Reset => Err(PeerEnd::Reset),
+            Received::Introduced(origin) => self.introduced(cx, origin),
+            Received::Refused(reason) => Err(PeerEnd::Refused(reason)),
         }
+    }
+
+    /// A proxy has introduced the client. What came after that is in the current input.
+    #[cold]
+    fn introduced(&mut self, cx: &mut Context, origin: Option<Origin>) -> Result<usize, PeerEnd> {
+        if let Some(origin) = origin {
+            self.peer = origin.client.into();
+            self.introduced_https = origin.https;
+        }
+        let received = self.transport.receive_rest(&mut cx.work.bytes);
+        self.received(cx, received)
     }
 
     /// Lets some of a file be sent again.
@@ -266,7 +304,7 @@ impl Link {
                 Ok(0) => self.unread = false,
                 Ok(_) => {}
                 Err(PeerEnd::Closed) => break,
-                Err(PeerEnd::Reset) => return Err(PeerEnd::Reset),
+                Err(how) => return Err(how),
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use crate::peer::Peer;
 use crate::settings::ListenerSettings;
+use crate::transport::Transport;
 use prefork_tls::Config;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -67,6 +68,16 @@ impl Listener {
             open: 0,
             drains_until_ms: None,
         }
+    }
+
+    /// The transport of a client.
+    pub(crate) fn transport(&self, socket: OwnedFd, peer: Peer) -> Transport {
+        let tls = self.tls.clone();
+        if !self.settings.proxy_protocol {
+            return Transport::new(socket, tls);
+        }
+        let trusted = &self.settings.proxies.trusted;
+        Transport::introduced(socket, tls, trusted.networks.contain(peer.into()))
     }
 
     pub(crate) fn accept(&self) -> Accepted {

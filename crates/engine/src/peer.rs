@@ -1,36 +1,64 @@
 //! The address of one end of a connection.
 
+use prefork_wire::proxy::Node;
 use rustix::net::SocketAddrAny;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    Inet(SocketAddr),
+    Inet {
+        ip: IpAddr,
+        /// 0 if it is not known.
+        port: u16,
+    },
     Unix,
+    /// A proxy does not know it, or hides it.
+    Unknown,
 }
 
 impl Peer {
     pub(crate) fn from_any(address: Option<SocketAddrAny>) -> Self {
         address
             .and_then(|any| SocketAddr::try_from(any).ok())
-            .map_or(Peer::Unix, |address| {
+            .map_or(Peer::Unix, |address| Peer::Inet {
                 // A dual-stack socket shows an IPv4 client as a mapped IPv6 address.
-                Peer::Inet(SocketAddr::new(address.ip().to_canonical(), address.port()))
+                ip: address.ip().to_canonical(),
+                port: address.port(),
             })
     }
 
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
-            Peer::Inet(address) => Some(address.ip()),
-            Peer::Unix => None,
+            Peer::Inet { ip, .. } => Some(*ip),
+            Peer::Unix | Peer::Unknown => None,
         }
     }
 
     pub fn port(&self) -> u16 {
         match self {
-            Peer::Inet(address) => address.port(),
-            Peer::Unix => 0,
+            Peer::Inet { port, .. } => *port,
+            Peer::Unix | Peer::Unknown => 0,
+        }
+    }
+}
+
+impl From<Peer> for Node {
+    fn from(peer: Peer) -> Self {
+        match peer {
+            Peer::Inet { ip, port } => Node::Inet { ip, port },
+            Peer::Unix => Node::Unix,
+            Peer::Unknown => Node::Unknown,
+        }
+    }
+}
+
+impl From<Node> for Peer {
+    fn from(node: Node) -> Self {
+        match node {
+            Node::Inet { ip, port } => Peer::Inet { ip, port },
+            Node::Unix => Peer::Unix,
+            Node::Unknown => Peer::Unknown,
         }
     }
 }
@@ -39,8 +67,9 @@ impl fmt::Display for Peer {
     /// The address without its port; `unix` for a Unix socket.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Peer::Inet(address) => address.ip().fmt(f),
+            Peer::Inet { ip, .. } => ip.fmt(f),
             Peer::Unix => f.write_str("unix"),
+            Peer::Unknown => f.write_str("unknown"),
         }
     }
 }

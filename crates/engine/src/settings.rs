@@ -3,6 +3,7 @@
 // Generated from python/prefork/config/options.py by `make generate`. Do not edit.
 
 use crate::Spool;
+use prefork_wire::proxy::{Family, Proxies, Trusted};
 use prefork_wire::{Limits, Underscore};
 
 /// Holds for every connection of one listener.
@@ -14,6 +15,10 @@ pub struct ListenerSettings {
     pub body_min_rate: u64,
     /// Keep connections open between requests. Option `keep_alive`.
     pub keep_alive: bool,
+    /// Each connection begins with a header of the PROXY protocol, version 1 or 2.
+    /// Other connections are refused, and those that do not come from --trusted-
+    /// proxies. Option `proxy_protocol`.
+    pub proxy_protocol: bool,
     /// Respond with 408 if the head of a request is not complete after this long.
     /// Option `header_timeout`, in milliseconds.
     pub header_timeout_ms: u64,
@@ -31,6 +36,7 @@ pub struct ListenerSettings {
     /// errors and 101. Option `headers`.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub spool: Spool,
+    pub proxies: Proxies,
 }
 
 impl Default for ListenerSettings {
@@ -47,6 +53,7 @@ impl Default for ListenerSettings {
             },
             body_min_rate: 240,
             keep_alive: true,
+            proxy_protocol: false,
             header_timeout_ms: 10_000,
             keep_alive_timeout_ms: 75_000,
             request_timeout_ms: 0,
@@ -55,6 +62,10 @@ impl Default for ListenerSettings {
             spool: Spool {
                 above_bytes: 262_144,
                 directory: None,
+            },
+            proxies: Proxies {
+                trusted: Trusted::default(),
+                family: Family::XForwarded,
             },
         }
     }

@@ -120,6 +120,9 @@ impl Tls {
     /// `buffer` has ciphertext from `start` on: its data takes that place.
     #[inline]
     pub(crate) fn open(&mut self, buffer: &mut Vec<u8>, start: usize) {
+        if buffer.len() == start {
+            return; // a client may connect and wait
+        }
         match &mut self.state {
             State::Tls13(records) => match records.open(buffer, start, &mut self.out) {
                 Ok(opened) => {

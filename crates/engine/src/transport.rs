@@ -1,12 +1,15 @@
 //! How bytes reach a peer: every socket call on a connection.
 //!
-//! Owns: the connected socket, and its TLS. Always holds: no call blocks, except
+//! Owns: the connected socket, and what is between its bytes and those of the protocol: TLS, or a
+//! header of the PROXY protocol before it. Always holds: no call blocks, except
 //! [`RoomWaiter::wait_for_room`]. Knows no protocol, no buffer policy and no epoll set.
 
 use crate::content::FilePart;
+use crate::introduction::{Introduced, Introducing};
 use crate::peer::Peer;
 use crate::tls::{Ended, SEAL_BYTES, Tls};
 use prefork_tls::{Config, STATE_BYTES};
+use prefork_wire::proxy::Origin;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
@@ -20,8 +23,13 @@ use zeroize::Zeroizing;
 
 pub(crate) struct Transport {
     socket: OwnedFd,
-    /// `None`: unencrypted.
-    tls: Option<Box<Tls>>,
+    /// `None`: its bytes are the protocol's.
+    layer: Option<Box<Layer>>,
+}
+
+enum Layer {
+    Introduction(Introducing),
+    Tls(Tls),
 }
 
 /// A part of a file that is to be sent. It may block, for the disk and not for the
@@ -73,6 +81,11 @@ pub(crate) enum Received {
     /// The peer has closed its side.
     End,
     Reset,
+    /// A proxy has named the client; `None`: it is the peer. What came after that is read by
+    /// [`Transport::receive_rest`].
+    Introduced(Option<Origin>),
+    /// The peer is not heard, for this reason.
+    Refused(&'static str),
 }
 
 /// The result of a wait for room.
@@ -94,24 +107,45 @@ impl Transport {
     pub(crate) fn new(socket: OwnedFd, tls: Option<Config>) -> Self {
         Transport {
             socket,
-            tls: tls.map(|config| Box::new(Tls::new(config))),
+            layer: layer_of(tls),
         }
     }
 
-    /// A connection that another process accepted, and its peer; `None` if it
-    /// is closed or not a connection.
+    /// As [`Transport::new`], of a connection that begins with a header of the PROXY protocol.
+    /// `is_trusted`: the peer may send one.
+    pub(crate) fn introduced(socket: OwnedFd, tls: Option<Config>, is_trusted: bool) -> Self {
+        let introducing = Introducing::new(tls, is_trusted);
+        Transport {
+            socket,
+            layer: Some(Box::new(Layer::Introduction(introducing))),
+        }
+    }
+
+    /// A connection that another process accepted; `None` if it is closed or not a
+    /// connection.
     /// `state`: that of [`Transport::export`].
-    pub(crate) fn adopt(
-        socket: OwnedFd,
-        state: Option<&[u8; STATE_BYTES]>,
-    ) -> Option<(Self, Peer)> {
-        let peer = rustix::net::getpeername(&socket).ok()?;
+    pub(crate) fn adopt(socket: OwnedFd, state: Option<&[u8; STATE_BYTES]>) -> Option<Self> {
+        rustix::net::getpeername(&socket).ok()?;
         rustix::io::ioctl_fionbio(&socket, true).ok()?;
-        let tls = match state {
+        let layer = match state {
             None => None,
-            Some(state) => Some(Box::new(Tls::import(state)?)),
+            Some(state) => Some(Box::new(Layer::Tls(Tls::import(state)?))),
         };
-        Some((Transport { socket, tls }, Peer::from_any(peer)))
+        Some(Transport { socket, layer })
+    }
+
+    fn tls(&self) -> Option<&Tls> {
+        match self.layer.as_deref()? {
+            Layer::Tls(tls) => Some(tls),
+            Layer::Introduction(_) => None,
+        }
+    }
+
+    fn tls_mut(&mut self) -> Option<&mut Tls> {
+        match self.layer.as_deref_mut()? {
+            Layer::Tls(tls) => Some(tls),
+            Layer::Introduction(_) => None,
+        }
     }
 
     /// The descriptor for the epoll set and the hand-off.
@@ -120,34 +154,40 @@ impl Transport {
         self.socket.as_fd()
     }
 
-    /// The scheme of its URIs (RFC 9110, section 4.2).
+    /// Whether it speaks TLS.
     #[inline]
-    pub(crate) fn scheme(&self) -> &'static str {
-        match self.tls {
-            None => "http",
-            Some(_) => "https",
-        }
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls().is_some()
+    }
+
+    /// Whether a header of the PROXY protocol is to come.
+    pub(crate) fn is_new(&self) -> bool {
+        matches!(self.layer.as_deref(), Some(Layer::Introduction(_)))
     }
 
     /// The cipher of an encrypted connection.
     pub(crate) fn cipher(&self) -> Option<&'static str> {
-        self.tls.as_ref()?.cipher()
+        self.tls()?.cipher()
     }
 
     /// Whether another process can continue with it: its state is in the kernel, and in
     /// what [`Transport::export`] gives.
     pub(crate) fn may_move(&self) -> bool {
-        self.tls.as_ref().is_none_or(|tls| tls.may_move())
+        match self.layer.as_deref() {
+            None => true,
+            Some(Layer::Introduction(introducing)) => introducing.may_move(),
+            Some(Layer::Tls(tls)) => tls.may_move(),
+        }
     }
 
     /// Whether it will be able to move, when nothing of it waits.
     pub(crate) fn moves(&self) -> bool {
-        self.tls.as_ref().is_none_or(|tls| tls.moves())
+        self.tls().is_none_or(Tls::moves)
     }
 
     /// The state of an encrypted connection that may move.
     pub(crate) fn export(&self) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
-        self.tls.as_ref()?.export()
+        self.tls()?.export()
     }
 
     pub(crate) fn local_address(&self) -> Peer {
@@ -159,9 +199,10 @@ impl Transport {
     /// Reads into the spare capacity of `buffer`.
     #[inline]
     pub(crate) fn receive(&mut self, buffer: &mut Vec<u8>) -> Received {
-        match self.tls {
+        match self.layer.as_deref() {
             None => self.receive_bytes(buffer),
-            Some(_) => self.receive_encrypted(buffer),
+            Some(Layer::Tls(_)) => self.receive_encrypted(buffer),
+            Some(Layer::Introduction(_)) => self.receive_introduction(buffer),
         }
     }
 
@@ -182,7 +223,7 @@ impl Transport {
 
     fn receive_encrypted(&mut self, buffer: &mut Vec<u8>) -> Received {
         let start = buffer.len();
-        let Some(tls) = &mut self.tls else {
+        let Some(tls) = self.tls_mut() else {
             return Received::Nothing;
         };
         if let Some(ended) = tls.ended() {
@@ -190,7 +231,12 @@ impl Transport {
         }
         tls.restore_rest(buffer);
         let received = self.receive_bytes(buffer);
-        let Some(tls) = &mut self.tls else {
+        self.open(buffer, start, received)
+    }
+
+    /// `buffer` has ciphertext from `start` on, which `received` is the last part of.
+    fn open(&mut self, buffer: &mut Vec<u8>, start: usize, received: Received) -> Received {
+        let Some(tls) = self.tls_mut() else {
             return received;
         };
         tls.open(buffer, start);
@@ -200,7 +246,7 @@ impl Transport {
             Received::Bytes { all_room, .. } => all_room,
             // The end of a record that will not come.
             Received::End | Received::Reset => return received,
-            Received::Nothing => false,
+            _ => false,
         };
         let len = buffer.len() - start;
         if ended.is_some() {
@@ -215,6 +261,42 @@ impl Transport {
         }
     }
 
+    fn receive_introduction(&mut self, buffer: &mut Vec<u8>) -> Received {
+        let start = buffer.len();
+        let Some(Layer::Introduction(introducing)) = self.layer.as_deref_mut() else {
+            return Received::Nothing;
+        };
+        if let Some(reason) = introducing.refusal() {
+            return Received::Refused(reason);
+        }
+        introducing.restore_part(buffer);
+        let received = self.receive_bytes(buffer);
+        let Some(Layer::Introduction(introducing)) = self.layer.as_deref_mut() else {
+            return received;
+        };
+        match introducing.read(buffer, start) {
+            Introduced::Part if matches!(received, Received::Bytes { .. }) => Received::Nothing,
+            Introduced::Part => received,
+            Introduced::Refused(reason) => Received::Refused(reason),
+            Introduced::All { origin, tls } => {
+                self.layer = layer_of(tls);
+                Received::Introduced(origin)
+            }
+        }
+    }
+
+    /// Reads what is in `buffer` and has come behind a header.
+    pub(crate) fn receive_rest(&mut self, buffer: &mut Vec<u8>) -> Received {
+        let received = match buffer.len() {
+            0 => Received::Nothing,
+            len => Received::Bytes {
+                len,
+                all_room: false,
+            },
+        };
+        self.open(buffer, 0, received)
+    }
+
     /// Whether the peer has sent something that is not read yet.
     pub(crate) fn has_input(&self) -> bool {
         let peeked = rustix::net::recv(&self.socket, &mut [0; 1], RecvFlags::PEEK);
@@ -226,7 +308,7 @@ impl Transport {
     /// Bytes that were given to [`Transport::send`] and that the socket has not taken.
     #[inline]
     pub(crate) fn unsent(&self) -> usize {
-        self.tls.as_ref().map_or(0, |tls| tls.unsent().len())
+        self.tls().map_or(0, |tls| tls.unsent().len())
     }
 
     /// Sends them.
@@ -235,7 +317,7 @@ impl Transport {
     /// `AGAIN` if the socket has not taken all of them.
     #[inline]
     pub(crate) fn flush(&mut self) -> Result<(), Errno> {
-        let Some(tls) = &mut self.tls else {
+        let Some(Layer::Tls(tls)) = self.layer.as_deref_mut() else {
             return Ok(());
         };
         while !tls.unsent().is_empty() {
@@ -251,7 +333,7 @@ impl Transport {
     /// Takes the first of `bytes`. Returns how many.
     #[inline]
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
-        match self.tls {
+        match self.tls() {
             None => rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL),
             Some(_) => self.send_encrypted(&[IoSlice::new(bytes)]),
         }
@@ -264,7 +346,7 @@ impl Transport {
         vectors: &[IoSlice<'_>],
         more: bool,
     ) -> Result<usize, Errno> {
-        if self.tls.is_some() {
+        if self.is_encrypted() {
             return self.send_encrypted(vectors);
         }
         let mut flags = SendFlags::NOSIGNAL;
@@ -276,7 +358,7 @@ impl Transport {
     /// What is encrypted counts as sent: the socket takes it before anything else.
     fn send_encrypted(&mut self, vectors: &[IoSlice<'_>]) -> Result<usize, Errno> {
         self.flush()?;
-        let sealed = self.tls.as_mut().and_then(|tls| tls.seal(vectors));
+        let sealed = self.tls_mut().and_then(|tls| tls.seal(vectors));
         let sealed = sealed.ok_or(Errno::CONNABORTED)?;
         match self.flush() {
             Ok(()) | Err(Errno::AGAIN) => Ok(sealed),
@@ -287,7 +369,7 @@ impl Transport {
     /// Prepares to send a part of a file after its first `sent` bytes, at most
     /// `most`.
     pub(crate) fn file_send(&self, part: FilePart, sent: usize, most: usize) -> FileSend {
-        let (socket, most) = match self.tls {
+        let (socket, most) = match self.tls() {
             None => (Some(self.socket.as_raw_fd()), most),
             Some(_) => (None, most.min(SEAL_BYTES)),
         };
@@ -309,7 +391,7 @@ impl Transport {
     /// # Errors
     /// Those of `shutdown(2)`.
     pub(crate) fn end_sending(&mut self) -> Result<(), Errno> {
-        if let Some(tls) = &mut self.tls {
+        if let Some(tls) = self.tls_mut() {
             tls.close();
             let _ = self.flush(); // the next call fails as well
         }
@@ -391,6 +473,10 @@ fn queued(socket: &OwnedFd) -> c_int {
         rustix::ioctl::ioctl(socket, request)
     };
     queued.unwrap_or(0)
+}
+
+fn layer_of(tls: Option<Config>) -> Option<Box<Layer>> {
+    tls.map(|config| Box::new(Layer::Tls(Tls::new(config))))
 }
 
 fn received_at(ended: Ended) -> Received {

@@ -16,7 +16,6 @@ use crate::link::Stage;
 use crate::listener::Accepted;
 use crate::poll_set::{NESTED, OVERCOMMIT, QUEUE, REPORTS, Report, SPECIAL, WAKEUP};
 use crate::progress::{Progress, READING};
-use crate::transport::Transport;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::collections::{HashSet, VecDeque};
@@ -402,11 +401,8 @@ fn accept(core: &mut Core, number: u32) -> Option<u32> {
     }
     match accepted {
         Accepted::Client(socket, peer) => {
-            let tls = core
-                .acceptor
-                .get(number)
-                .and_then(|listener| listener.tls.clone());
-            core.add_connection(Transport::new(socket, tls), peer, number)
+            let transport = core.acceptor.get(number)?.transport(socket, peer);
+            core.add_connection(transport, peer, number)
         }
         Accepted::Nothing => None,
         Accepted::NoDescriptor(error) => {

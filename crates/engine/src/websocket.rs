@@ -198,7 +198,7 @@ impl WebSocket {
         self.exchange.wants_drained = false;
         cx.must_advance(&mut self.exchange, Step::End);
         Progress::Event(Event::Ended(Ended {
-            client: link.client(0),
+            client: link.client(0).behind(self.exchange.origin.as_deref()),
             code: ending.code,
             reason: ending.reason,
             fault: ending.fault,
@@ -208,6 +208,7 @@ impl WebSocket {
     /// The peer has closed its side.
     pub(crate) fn peer_ended(&self, how: PeerEnd) -> Progress {
         Progress::Close(match (self.is_open(), how) {
+            (_, PeerEnd::Refused(reason)) => Some(reason),
             (true, PeerEnd::Closed) => Some("the client left without a close frame"),
             (true, PeerEnd::Reset) => Some("the client reset the connection"),
             (false, _) => None,

@@ -1,13 +1,13 @@
 //! A request head, as the handler's `Request`, WSGI's environ and ASGI's scope
 //! read it.
 //!
-//! Owns: the bytes of the head, the parsed head, and the client's address.
+//! Owns: the bytes of the head, the parsed head, and the client's address and scheme.
 //! Always holds: nothing is decoded before it is read. Knows none of its
 //! readers.
 
 use crate::names::Names;
 use crate::text::{decode, percent_decode};
-use prefork_engine::Peer;
+use prefork_engine::{Client, Peer};
 use prefork_wire::websocket::Opening;
 use prefork_wire::{Head, RemoteError, Span, TargetForm, Version};
 use pyo3::intern;
@@ -20,11 +20,17 @@ pub(crate) struct RequestView {
     bytes: Vec<u8>,
     head: Head,
     peer: Peer,
+    scheme: &'static str,
 }
 
 impl RequestView {
-    pub(crate) fn new(bytes: Vec<u8>, head: Head, peer: Peer) -> Self {
-        RequestView { bytes, head, peer }
+    pub(crate) fn new(bytes: Vec<u8>, head: Head, client: Client) -> Self {
+        RequestView {
+            bytes,
+            head,
+            peer: client.peer,
+            scheme: client.scheme,
+        }
     }
 
     fn of(&self, span: Span) -> &[u8] {
@@ -79,6 +85,26 @@ impl RequestView {
 
     pub(crate) fn version(&self) -> Version {
         self.head.version
+    }
+
+    /// The scheme of the URI that the client asks for.
+    pub(crate) fn scheme(&self) -> &'static str {
+        self.scheme
+    }
+
+    /// The part of the client's path that a proxy has removed, not decoded; `None` if none says so.
+    pub(crate) fn raw_prefix(&self) -> Option<&[u8]> {
+        self.head.prefix.map(|prefix| self.of(prefix))
+    }
+
+    /// As [`RequestView::raw_prefix`], percent-decoded.
+    pub(crate) fn prefix(&self) -> Option<Cow<'_, [u8]>> {
+        self.raw_prefix().map(percent_decode)
+    }
+
+    /// The port that the client has connected to, if a proxy says so.
+    pub(crate) fn forwarded_port(&self) -> Option<u16> {
+        self.head.port
     }
 
     /// The authority that the client sent: in Host or in the target.

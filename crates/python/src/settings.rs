@@ -2,8 +2,9 @@
 
 // Generated from python/prefork/config/options.py by `make generate`. Do not edit.
 
-use crate::options::{header_fields, milliseconds, value};
+use crate::options::{header_fields, milliseconds, trusted_proxies, value};
 use prefork_engine::{ListenerSettings, Spool, WebSocketSettings};
+use prefork_wire::proxy::{Family, Proxies};
 use prefork_wire::{Limits, Underscore};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -40,6 +41,7 @@ pub(crate) fn listener_settings(options: &Bound<'_, PyAny>) -> PyResult<Listener
         },
         body_min_rate: value(options, intern!(py, "body_min_rate"))?,
         keep_alive: value(options, intern!(py, "keep_alive"))?,
+        proxy_protocol: value(options, intern!(py, "proxy_protocol"))?,
         header_timeout_ms: milliseconds(options, intern!(py, "header_timeout"))?,
         keep_alive_timeout_ms: milliseconds(options, intern!(py, "keep_alive_timeout"))?,
         request_timeout_ms: milliseconds(options, intern!(py, "request_timeout"))?,
@@ -48,6 +50,14 @@ pub(crate) fn listener_settings(options: &Bound<'_, PyAny>) -> PyResult<Listener
         spool: Spool {
             above_bytes: value(options, intern!(py, "spool_above"))?,
             directory: value(options, intern!(py, "spool_dir"))?,
+        },
+        proxies: Proxies {
+            trusted: trusted_proxies(options, intern!(py, "trusted_proxies"))?,
+            family: match value::<String>(options, intern!(py, "forwarded"))?.as_str() {
+                "forwarded" => Family::Forwarded,
+                "off" => Family::Off,
+                _ => Family::XForwarded,
+            },
         },
     })
 }

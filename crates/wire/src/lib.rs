@@ -1,4 +1,4 @@
-//! HTTP/1.1 and WebSocket as pure functions and state machines over bytes.
+//! HTTP/1.1, WebSocket and what proxies add to them, as pure functions and state machines over bytes.
 //!
 //! This crate owns what the server accepts and what it writes. The same bytes give the same result
 //! however they are split, and no input panics. The crate knows no socket, clock, thread or Python.
@@ -11,6 +11,7 @@
 //! | `date` | IMF-fixdate |
 //! | `status` | reason phrases |
 //! | `http1` | HTTP/1.0 and 1.1: requests are read, responses are written (RFC 9110, RFC 9112) |
+//! | `proxy` | where a request comes from: `Forwarded` (RFC 7239) and the like, the PROXY protocol |
 //! | `websocket` | frames and messages after the 101 (RFC 6455, RFC 7692) |
 //!
 //! Positions are [`Span`]s into the caller's buffer: the parsers copy nothing.
@@ -20,6 +21,7 @@ mod date;
 mod errors;
 mod http1;
 mod limits;
+pub mod proxy;
 mod status;
 mod tokens;
 pub mod websocket;

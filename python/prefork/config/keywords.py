@@ -39,6 +39,9 @@ class ServerKeywords(TypedDict, total=False):
     keep_alive: Switch
     hostname: str | None
     proxy_mode: Switch
+    trusted_proxies: str | Iterable[str]
+    forwarded: Literal["x-forwarded", "forwarded", "off"]
+    proxy_protocol: Switch
     header_timeout: float | str
     keep_alive_timeout: float | str
     request_timeout: float | str
@@ -117,6 +120,9 @@ class RunKeywords(TypedDict, total=False):
     keep_alive: Switch
     hostname: str | None
     proxy_mode: Switch
+    trusted_proxies: str | Iterable[str]
+    forwarded: Literal["x-forwarded", "forwarded", "off"]
+    proxy_protocol: Switch
     header_timeout: float | str
     keep_alive_timeout: float | str
     request_timeout: float | str

@@ -22,6 +22,7 @@ class Group(enum.Enum):
     LISTENING = "Listening"
     POOL = "Pool"
     TLS = "TLS"
+    PROXIES = "Proxies in front"
     REQUESTS = "Requests and limits"
     TIMEOUTS = "Timeouts"
     APPLICATION = "Application"

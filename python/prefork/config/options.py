@@ -26,7 +26,9 @@ from prefork.config.static_files import TO_APPLICATION, fallbacks, lifetimes, mo
 from prefork.config.values import (
     GIB,
     KIB,
+    LOCAL_PROXIES,
     MIB,
+    TrustedProxies,
     address_family,
     boolean,
     byte_size,
@@ -45,6 +47,7 @@ from prefork.config.values import (
     pool_name,
     seconds,
     text,
+    trusted_proxies,
 )
 from prefork.config.values import Hook as Hook
 from prefork.config.values import WorkerHook as WorkerHook
@@ -198,6 +201,30 @@ class ServerOptions(Options):
         boolean,
         "Pass whole request URIs to handlers, as a proxy needs them, and accept CONNECT.",
         rust="service",
+    )
+    trusted_proxies: TrustedProxies = option(
+        Group.PROXIES,
+        LOCAL_PROXIES,
+        trusted_proxies,
+        "Proxies that say who the client is: networks, addresses, `unix`, or `*` for every peer. They have "
+        "to set or remove each of the fields. From those of the default, only address and scheme are taken.",
+        rust="listener.proxies.trusted",
+    )
+    forwarded: str = option(
+        Group.PROXIES,
+        "x-forwarded",
+        choice("x-forwarded", "forwarded", "off"),
+        "Fields in which they say it: X-Forwarded-For and the like, or Forwarded (RFC 7239). They are "
+        "removed from requests of other peers. `off` leaves all of them to the application.",
+        rust="listener.proxies.family",
+    )
+    proxy_protocol: bool = option(
+        Group.PROXIES,
+        False,
+        boolean,
+        "Each connection begins with a header of the PROXY protocol, version 1 or 2. Other connections are "
+        "refused, and those that do not come from --trusted-proxies.",
+        rust="listener",
     )
     header_timeout: float = option(
         Group.TIMEOUTS,

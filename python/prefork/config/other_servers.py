@@ -13,6 +13,7 @@ EQUIVALENTS = {
     "--asgi-loop": "--loop",
     "--blocking-threads": "--threads",
     "--fd": "--bind fd://N",
+    "--forwarded-allow-ips": "--trusted-proxies",
     "--h11-max-incomplete-event-size": "--max-head",
     "--header-map": "--underscores",
     "--host": "--bind HOST:PORT",
@@ -27,6 +28,7 @@ EQUIVALENTS = {
     "--no-http1-keep-alive": "--no-keep-alive",
     "--pid": "--pid-file",
     "--port": "--bind HOST:PORT",
+    "--proxy-allow-from": "--trusted-proxies",
     "--pythonpath": "--chdir",
     "--read-timeout": "--header-timeout for heads, --body-min-rate for bodies",
     "--static-path-dir-to-file": "--static-fallback",
@@ -83,8 +85,8 @@ ABSENT = {
         "metrics are not sent; `prefork status --json` prints them"
     ),
     "--env -e --env-file --env-files": "set the environment before the start, as a service manager does",
-    "--forwarded-allow-ips --forwarder-headers --proxy-headers --no-proxy-headers": (
-        "use a middleware of the application to evaluate X-Forwarded-For"
+    "--forwarder-headers --proxy-headers --no-proxy-headers": (
+        "--forwarded says which fields are heeded, --trusted-proxies from which peers"
     ),
     "--header": "set it in the application, or in code with PreForkServer(kernel, headers=...)",
     "--http --http-parser --ws --no-ws --task-impl --http1-pipeline-flush --no-http1-pipeline-flush": (
@@ -98,7 +100,6 @@ ABSENT = {
     "--no-sendfile": "files are sent by sendfile(2) wherever that is possible",
     "--preload": "the application is always loaded before the workers are forked",
     "--protocol --uwsgi-allow-from": "the only protocol of proxies is HTTP/1.1",
-    "--proxy-protocol --proxy-allow-from": "the PROXY protocol is not supported yet",
     "--reload --reload- --no-reload --no-reload-": "restart the server to load changed code",
     "--respawn- --no-respawn-": "a worker that ends is always replaced",
     "--server-header --no-server-header": "responses have no Server field",

@@ -205,6 +205,50 @@ def path_prefix(value: object) -> str:
     raise ValueError("a path in UTF-8 that begins with a slash, such as /shop")
 
 
+@dataclass(frozen=True, slots=True)
+class TrustedProxies:
+    """Peers whose `X-Forwarded-For` and the like are heeded."""
+
+    networks: tuple[str, ...]
+    with_all: bool
+    """They write or remove all of the fields. Otherwise the client's address and scheme are heeded only."""
+
+    def __str__(self) -> str:
+        return ",".join(self.networks)
+
+
+LOCAL_PROXIES = TrustedProxies(("127.0.0.0/8", "::1", "unix"), with_all=False)
+"""Those on this machine, as gunicorn and uvicorn trust them."""
+
+
+@reader("NETWORKS")
+def trusted_proxies(value: object) -> TrustedProxies:
+    """Networks, addresses, `unix` and `*`, in a text with commas or a list. An empty list trusts no peer."""
+    if isinstance(value, TrustedProxies):
+        return value
+    entries = value.split(",") if isinstance(value, str) else value
+    if isinstance(entries, list | tuple) and all(isinstance(entry, str) for entry in entries):
+        stripped = (part.strip() for entry in entries for part in entry.split(","))
+        return TrustedProxies(tuple(_network(entry) for entry in stripped if entry), with_all=True)
+    raise ValueError(NETWORKS)
+
+
+NETWORKS = "networks such as 10.0.0.0/8, addresses, 'unix' or '*'"
+
+
+def _network(text: str) -> str:
+    import ipaddress  # here, not in the memory of every worker
+
+    if text in ("unix", "*"):
+        return text
+    try:
+        if "%" not in text:
+            return str(ipaddress.ip_network(text))
+    except ValueError:
+        pass
+    raise Rejected(NETWORKS, repr(text))
+
+
 @reader("FIELDS")
 def header_fields(value: object) -> tuple[tuple[str, str], ...]:
     """Names are tokens (RFC 9110, 5.6.2), values one line of Latin-1 (5.5)."""

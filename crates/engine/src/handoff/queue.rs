@@ -7,6 +7,7 @@
 //! reactor.
 
 use crate::listener::is_lasting;
+use crate::peer::Peer;
 use prefork_tls::STATE_BYTES;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
@@ -18,12 +19,22 @@ use rustix::net::{
 use rustix::time::Timespec;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use zeroize::Zeroizing;
 
 /// All messages have one size, so that their number follows from that of their bytes.
-const MESSAGE_BYTES: usize = NUMBER_BYTES + 1 + STATE_BYTES;
+const MESSAGE_BYTES: usize = NUMBER_BYTES + PEER_BYTES + 1 + STATE_BYTES;
 const NUMBER_BYTES: usize = 16;
+/// An IPv6 address, in which IPv4 addresses are mapped, and a port.
+const PEER_BYTES: usize = 18;
+
+/// The bits of the byte between the peer and the state.
+const HAS_TLS: u8 = 1;
+const INTRODUCED_HTTPS: u8 = 2;
+const IS_NEW: u8 = 4;
+const IS_UNIX: u8 = 8;
+const IS_UNKNOWN: u8 = 16;
 
 /// What the next worker cannot read from the socket itself.
 #[derive(Clone)]
@@ -34,6 +45,12 @@ pub(crate) struct Metadata {
     pub(crate) requests: u32,
     /// Its idle deadline (CLOCK_MONOTONIC): a hand-off does not extend it.
     pub(crate) due_ms: u64,
+    /// The client, as the socket or the proxy in front names it.
+    pub(crate) peer: Peer,
+    /// That proxy says that the client speaks TLS.
+    pub(crate) introduced_https: bool,
+    /// A header of the PROXY protocol is to come.
+    pub(crate) is_new: bool,
     /// The state of an encrypted connection. It has the keys: only this message carries
     /// it, between processes of one pool.
     pub(crate) tls: Option<Zeroizing<[u8; STATE_BYTES]>>,
@@ -46,8 +63,18 @@ impl Metadata {
             | u128::from(self.due_ms) << 64;
         let mut bytes = Zeroizing::new([0; MESSAGE_BYTES]);
         let numbers = number.to_le_bytes().into_iter();
+        let ip = match self.peer.ip() {
+            Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped(),
+            Some(IpAddr::V6(ip)) => ip,
+            None => Ipv6Addr::UNSPECIFIED,
+        };
+        let port = self.peer.port().to_le_bytes();
         let tls = self.tls.iter().flat_map(|state| state.iter().copied());
-        let all = numbers.chain([u8::from(self.tls.is_some())]).chain(tls);
+        let all = numbers
+            .chain(ip.octets())
+            .chain(port)
+            .chain([self.bits()])
+            .chain(tls);
         for (place, byte) in bytes.iter_mut().zip(all) {
             *place = byte;
         }
@@ -56,17 +83,38 @@ impl Metadata {
 
     fn from_bytes(bytes: &[u8; MESSAGE_BYTES]) -> Option<Self> {
         let (number, rest) = bytes.split_first_chunk::<NUMBER_BYTES>()?;
-        let (&has_tls, state) = rest.split_first()?;
+        let (&ip, rest) = rest.split_first_chunk::<16>()?;
+        let (&port, rest) = rest.split_first_chunk::<2>()?;
+        let (&bits, state) = rest.split_first()?;
         let number = u128::from_le_bytes(*number);
         Some(Metadata {
             listener: number as u32,
             requests: (number >> 32) as u32,
             due_ms: (number >> 64) as u64,
-            tls: match has_tls {
+            peer: match bits & (IS_UNIX | IS_UNKNOWN) {
+                0 => Peer::Inet {
+                    ip: IpAddr::from(ip).to_canonical(),
+                    port: u16::from_le_bytes(port),
+                },
+                IS_UNIX => Peer::Unix,
+                _ => Peer::Unknown,
+            },
+            introduced_https: bits & INTRODUCED_HTTPS != 0,
+            is_new: bits & IS_NEW != 0,
+            tls: match bits & HAS_TLS {
                 0 => None,
                 _ => Some(Zeroizing::new(*state.first_chunk()?)),
             },
         })
+    }
+
+    fn bits(&self) -> u8 {
+        let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+        bit(self.tls.is_some(), HAS_TLS)
+            | bit(self.introduced_https, INTRODUCED_HTTPS)
+            | bit(self.is_new, IS_NEW)
+            | bit(self.peer == Peer::Unix, IS_UNIX)
+            | bit(self.peer == Peer::Unknown, IS_UNKNOWN)
     }
 }
 
@@ -213,6 +261,20 @@ mod tests {
             listener: number,
             requests: u32::MAX - number,
             due_ms: u64::MAX - u64::from(number),
+            peer: match number % 4 {
+                0 => Peer::Unix,
+                1 => Peer::Unknown,
+                2 => Peer::Inet {
+                    ip: "192.0.2.1".parse().unwrap(),
+                    port: 4711,
+                },
+                _ => Peer::Inet {
+                    ip: "2001:db8::1".parse().unwrap(),
+                    port: u16::MAX,
+                },
+            },
+            introduced_https: number % 3 == 0,
+            is_new: number % 5 == 0,
             tls: (number % 2 == 1).then(|| Zeroizing::new([number as u8; STATE_BYTES])),
         }
     }
@@ -220,6 +282,8 @@ mod tests {
     fn assert_same(left: &Metadata, right: &Metadata) {
         let numbers = |data: &Metadata| (data.listener, data.requests, data.due_ms);
         assert_eq!(numbers(left), numbers(right));
+        assert_eq!(left.peer, right.peer);
+        assert_eq!(left.bits(), right.bits());
         assert!(left.tls == right.tls);
     }
 
@@ -228,9 +292,11 @@ mod tests {
         let mut queue = queue();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         queue.send(ours.as_fd(), &metadata_of(7)).unwrap();
-        queue.send(ours.as_fd(), &metadata_of(8)).unwrap();
+        for number in 8..23 {
+            queue.send(ours.as_fd(), &metadata_of(number)).unwrap();
+        }
         drop(ours);
-        assert_eq!(queue.len(), 2);
+        assert_eq!(queue.len(), 16);
         let Received::Connection(socket, metadata) = queue.receive() else {
             panic!("nothing came out");
         };
@@ -239,10 +305,12 @@ mod tests {
         let mut received = [0; 10];
         UnixStream::from(socket).read_exact(&mut received).unwrap();
         assert_eq!(&received, b"still here");
-        let Received::Connection(_, metadata) = queue.receive() else {
-            panic!("nothing came out");
-        };
-        assert_same(&metadata, &metadata_of(8));
+        for number in 8..23 {
+            let Received::Connection(_, metadata) = queue.receive() else {
+                panic!("nothing came out");
+            };
+            assert_same(&metadata, &metadata_of(number));
+        }
         assert!(matches!(queue.receive(), Received::Nothing));
         assert_eq!(queue.len(), 0);
     }

@@ -56,6 +56,9 @@ impl Transfer {
             listener: link.listener,
             requests: connection.requests(),
             due_ms,
+            peer: link.peer,
+            introduced_https: link.introduced_https,
+            is_new: link.transport.is_new(),
             tls: link.transport.export(),
         };
         match queue.send(link.transport.fd(), &metadata) {

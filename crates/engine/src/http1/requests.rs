@@ -50,7 +50,7 @@ impl Http1 {
         let mut fresh = HeadParser::default();
         let resumed = self.parser.is_some();
         let parser = self.parser.as_deref_mut().unwrap_or(&mut fresh);
-        let (head, consumed) = match parser.parse(input, &link.settings.limits) {
+        let (mut head, consumed) = match parser.parse(input, &link.settings.limits) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => {
                 if !resumed {
@@ -64,16 +64,28 @@ impl Http1 {
                 return Progress::Event(self.malformed(link, cx, error, line));
             }
         };
-        let bytes = input.get(..consumed).unwrap_or_default().to_vec();
+        let mut bytes = input.get(..consumed).unwrap_or_default().to_vec();
         cx.work.consume(consumed);
         self.parser = None;
+        self.exchange.origin = None;
+        if head.forwarded {
+            self.resolve_origin(link, &mut bytes, &mut head);
+        }
         self.start_request(link, cx, &bytes, &head);
-        let client = link.client(0);
+        let client = link.client(0).behind(self.exchange.origin.as_deref());
         Progress::Event(Event::Request {
             client,
             bytes,
             head,
         })
+    }
+
+    /// The request has come through a proxy, or its client says so.
+    #[cold]
+    fn resolve_origin(&mut self, link: &Link, bytes: &mut Vec<u8>, head: &mut Head) {
+        let connection = link.origin();
+        let origin = link.settings.proxies.resolve(connection, bytes, head);
+        self.exchange.origin = (origin != connection).then(|| Box::new(origin));
     }
 
     /// Gives the exchange to the request whose head is complete.
@@ -202,6 +214,9 @@ impl Http1 {
         self.parser = None;
         self.requests += 1;
         let exchange = &mut self.exchange;
+        if exchange.phase() == Phase::Idle {
+            exchange.origin = None; // of the request before
+        }
         exchange.context = RequestContext::default();
         exchange.encoder = BodyEncoder::Nothing;
         exchange.body.drop_rest();
@@ -209,7 +224,7 @@ impl Http1 {
         exchange.label.set(b"a malformed", b"request");
         cx.must_advance(exchange, Step::Malformed);
         Event::Malformed {
-            client: link.client(0),
+            client: link.client(0).behind(self.exchange.origin.as_deref()),
             error,
             line,
         }
@@ -231,7 +246,7 @@ impl Http1 {
         cx.work.discard();
         self.exchange.body.drop_rest();
         let event = Event::BodyFailed {
-            client: link.client(0),
+            client: link.client(0).behind(self.exchange.origin.as_deref()),
             error,
         };
         match self.reject(link, cx, &error) {
@@ -268,7 +283,7 @@ impl Http1 {
         error: &RemoteError,
     ) -> Progress {
         let event = Event::Overdue(Overdue {
-            client: link.client(0),
+            client: link.client(0).behind(self.exchange.origin.as_deref()),
             request: self.exchange.label.line(),
             after_ms: link.settings.request_timeout_ms,
         });

@@ -29,7 +29,19 @@ pub(crate) fn scope<'py>(
     let scope = request.service.copy_of(base)?;
     let request = &request.view;
     scope.set_item(intern!(py, "method"), request.method(py))?;
-    scope.set_item(intern!(py, "path"), path(py, request, root_path))?;
+    if request.scheme() == "https" {
+        scope.set_item(intern!(py, "scheme"), intern!(py, "https"))?;
+    }
+    let path = match request.prefix() {
+        None => path(py, request, root_path),
+        Some(prefix) => {
+            let root = String::from_utf8_lossy(&prefix);
+            scope.set_item(intern!(py, "root_path"), &root)?;
+            let path = request.path();
+            PyString::new(py, &format!("{root}{}", String::from_utf8_lossy(&path)))
+        }
+    };
+    scope.set_item(intern!(py, "path"), path)?;
     let raw_path = PyBytes::new(py, request.raw_path());
     scope.set_item(intern!(py, "raw_path"), raw_path)?;
     let query = PyBytes::new(py, request.query().unwrap_or_default());

@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
 
@@ -25,7 +26,6 @@ use std::sync::Arc;
 pub struct Request {
     pub(crate) service: Arc<Service>,
     exchange: ExchangeId,
-    scheme: &'static str,
     pub(crate) view: RequestView,
     body: Option<Arc<Body>>,
     /// The part of a pulled body that came before the application was called.
@@ -44,8 +44,7 @@ impl Request {
         Request {
             service: Arc::clone(service),
             exchange: client.exchange,
-            scheme: client.scheme,
-            view: RequestView::new(bytes, head, client.peer),
+            view: RequestView::new(bytes, head, client),
             body: None,
             first_part: None,
             path: PyOnceLock::new(),
@@ -93,7 +92,7 @@ impl Request {
             .connection(connection)
             .local_address()
         {
-            Some(Peer::Inet(local)) => local.to_string(),
+            Some(Peer::Inet { ip, port }) => SocketAddr::new(ip, port).to_string(),
             _ => String::from("localhost"),
         }
     }
@@ -141,7 +140,7 @@ impl Request {
     #[getter]
     fn uri(&self) -> String {
         let settings = &self.service.settings;
-        let scheme = self.scheme;
+        let scheme = self.view.scheme();
         match self.view.target_form() {
             TargetForm::Asterisk if !settings.proxy_mode => {
                 return format!("{scheme}://{}", self.authority());
@@ -151,11 +150,12 @@ impl Request {
             _ if settings.proxy_mode => return self.target(),
             _ => {}
         }
+        let prefix = String::from_utf8_lossy(self.view.raw_prefix().unwrap_or_default());
         let path = String::from_utf8_lossy(self.view.raw_path());
         let query = self.view.query().map(String::from_utf8_lossy);
         let mark = if query.is_some() { "?" } else { "" };
         let query = query.unwrap_or_default();
-        format!("{scheme}://{}{path}{mark}{query}", self.authority())
+        format!("{scheme}://{}{prefix}{path}{mark}{query}", self.authority())
     }
 
     /// The protocol of the request line: `HTTP/1.1` or `HTTP/1.0`.

@@ -29,6 +29,7 @@ pub(crate) fn environ<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     set_request_line(&environ, request, root_path)?;
     set_client(&environ, request)?;
+    set_place(&environ, request)?;
     set_fields(&environ, request)?;
     if let Some(body) = body {
         set_body(&environ, body)?;
@@ -51,7 +52,10 @@ fn set_request_line(
         TargetForm::Asterisk => Cow::Borrowed(b"".as_slice()),
         _ => request.path(),
     };
-    let path = below(&path, root_path).unwrap_or(&path);
+    let path = match request.raw_prefix() {
+        None => below(&path, root_path).unwrap_or(&path),
+        Some(_) => &path, // the proxy has removed it
+    };
     let target = decode(py, request.target());
     let path = match path == request.target() {
         true => target.clone(),
@@ -71,10 +75,30 @@ fn set_request_line(
 fn set_client(environ: &Bound<'_, PyDict>, request: &RequestView) -> PyResult<()> {
     let py = environ.py();
     if let Some((address, port)) = request.client(py) {
+        environ.set_item(intern!(py, "REMOTE_ADDR"), address)?;
+        if port != 0 {
+            let mut digits = itoa::Buffer::new();
+            let port = decode(py, digits.format(port).as_bytes());
+            environ.set_item(intern!(py, "REMOTE_PORT"), port)?;
+        }
+    }
+    Ok(())
+}
+
+/// Scheme, prefix and port, if they are not those of the base.
+fn set_place(environ: &Bound<'_, PyDict>, request: &RequestView) -> PyResult<()> {
+    let py = environ.py();
+    if request.scheme() == "https" {
+        environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
+        environ.set_item(intern!(py, "HTTPS"), intern!(py, "on"))?;
+    }
+    if let Some(prefix) = request.prefix() {
+        environ.set_item(intern!(py, "SCRIPT_NAME"), decode(py, &prefix))?;
+    }
+    if let Some(port) = request.forwarded_port() {
         let mut digits = itoa::Buffer::new();
         let port = decode(py, digits.format(port).as_bytes());
-        environ.set_item(intern!(py, "REMOTE_ADDR"), address)?;
-        environ.set_item(intern!(py, "REMOTE_PORT"), port)?;
+        environ.set_item(intern!(py, "SERVER_PORT"), port)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::target::{self, Authority, Target, TargetForm};
 use super::version::Version;
 use crate::errors::RemoteError;
 use crate::limits::{Limits, Underscore};
+use crate::proxy::names::is_forwarded;
 use crate::tokens::members;
 
 /// The head of a request. Every [`Span`] is a place in the `input` that it was parsed from.
@@ -42,6 +43,13 @@ pub struct Head {
     /// The client asks for a WebSocket: a GET of HTTP/1.1 without a body, with the right Upgrade and
     /// Connection (RFC 6455 4.2.1). [`Opening::read`](crate::websocket::Opening::read) checks the rest.
     pub websocket: bool,
+    /// There are fields that proxies send. [`Proxies::resolve`](crate::proxy::Proxies::resolve) says
+    /// what they mean.
+    pub forwarded: bool,
+    /// The part of the client's path that a proxy has removed, without a slash at its end.
+    pub prefix: Option<Span>,
+    /// The port that the client has connected to, if a proxy says so.
+    pub port: Option<u16>,
 }
 
 /// Reads heads, resumably: no byte is looked at twice. After it has returned a head, it is ready for the
@@ -228,7 +236,7 @@ fn add_field(
         17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
             head.framing = head.framing.with_encoding(value, head.version)?;
         }
-        _ => {}
+        _ => head.forwarded |= is_forwarded(name),
     }
     Ok(())
 }

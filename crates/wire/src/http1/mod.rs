@@ -37,5 +37,6 @@ pub use response::{
     CONTINUE, Length, RequestContext, RequestKind, ResponseFraming, error_body, write_error,
     write_head, write_interim,
 };
+pub(crate) use target::Authority;
 pub use target::TargetForm;
 pub use version::Version;

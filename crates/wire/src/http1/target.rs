@@ -120,8 +120,8 @@ pub(crate) fn is_same_authority(target: &[u8], authority: &[u8], host: &[u8]) ->
 /// `host [ ":" port ]`, the host never empty.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Authority<'a> {
-    host: &'a [u8],
-    port: Option<u16>,
+    pub(crate) host: &'a [u8],
+    pub(crate) port: Option<u16>,
 }
 
 impl<'a> Authority<'a> {

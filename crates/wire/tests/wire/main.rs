@@ -22,6 +22,8 @@ mod limits;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod request_line;
 #[cfg(test)]
 mod response;

@@ -1,0 +1,24 @@
+//! Where a request comes from, if proxies are in front: what they say, and which of them are trusted.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `names` | the names of the fields |
+//! | `networks` | which peers are trusted |
+//! | `node` | one end of a connection, as a proxy names it |
+//! | `forwarded` | `X-Forwarded-*` and `Forwarded` (RFC 7239): what their fields say |
+//! | `origin` | what that makes of a request's head |
+//! | `protocol` | the header of a connection: the PROXY protocol, versions 1 and 2 |
+//!
+//! Always holds: nothing that a peer says is used unless that peer is trusted.
+
+mod forwarded;
+pub(crate) mod names;
+mod networks;
+mod node;
+mod origin;
+mod protocol;
+
+pub use networks::Networks;
+pub use node::Node;
+pub use origin::{Family, Origin, Proxies, Trusted};
+pub use protocol::{Introduction, MOST_BYTES, introduction};

@@ -1,0 +1,499 @@
+//! The header that a proxy sends at the start of a connection (HAProxy's PROXY protocol, versions 1
+//! and 2), before TLS and HTTP.
+//!
+//! Always holds: the same bytes give the same result however they are split; bytes that cannot become a
+//! header are refused at once, and one of more than [`MOST_BYTES`] as well.
+
+use super::node::Node;
+use super::origin::Origin;
+use crate::http1::Span;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What a header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// Its length. What follows is of the connection itself.
+    pub len: usize,
+    /// The client. `None`: the proxy speaks for itself (`LOCAL`), or cannot tell (`UNKNOWN`). Then it is
+    /// the peer.
+    pub origin: Option<Origin>,
+    /// The protocol that client and proxy have agreed upon (ALPN), in the bytes of the header.
+    pub alpn: Option<Span>,
+    /// The host name that the client has asked for (SNI).
+    pub authority: Option<Span>,
+    /// The proxy's name for the connection.
+    pub unique_id: Option<Span>,
+}
+
+impl Introduction {
+    /// Says nothing of a client.
+    const fn of_proxy(len: usize) -> Self {
+        Self {
+            len,
+            origin: None,
+            alpn: None,
+            authority: None,
+            unique_id: None,
+        }
+    }
+}
+
+/// The longest header.
+pub const MOST_BYTES: usize = 4096;
+
+const SIGNATURE_1: &[u8] = b"PROXY ";
+/// Its line end included.
+const MOST_BYTES_1: usize = 107;
+const SIGNATURE_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// Before the addresses of version 2.
+const FIXED_BYTES: usize = 16;
+const MOST_UNIQUE_ID: usize = 128;
+
+const NONE: &str = "the connection was refused: it begins without a header of the PROXY protocol";
+const MALFORMED: &str = "the connection was refused: its header of the PROXY protocol is malformed";
+const TOO_LONG: &str = "the connection was refused: its header of the PROXY protocol is too long";
+const CHECKSUM: &str =
+    "the connection was refused: its header of the PROXY protocol has another checksum";
+
+/// Reads the header at the start of `input`. `None`: it is not complete.
+///
+/// # Errors
+/// Why there is no valid one, for a log.
+pub fn introduction(input: &[u8]) -> Result<Option<Introduction>, &'static str> {
+    let begins = |signature: &[u8]| {
+        let len = input.len().min(signature.len());
+        input.get(..len) == signature.get(..len)
+    };
+    if begins(SIGNATURE_2) {
+        version_2(input)
+    } else if begins(SIGNATURE_1) {
+        version_1(input)
+    } else {
+        Err(NONE)
+    }
+}
+
+// ---- version 1 ---------------------------------------------------------------------
+
+fn version_1(input: &[u8]) -> Result<Option<Introduction>, &'static str> {
+    let most = input.get(..MOST_BYTES_1).unwrap_or(input);
+    let Some(at) = most.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
+        return match input.len() < MOST_BYTES_1 {
+            true => Ok(None),
+            false => Err(TOO_LONG),
+        };
+    };
+    let (line, end) = most.split_at_checked(at).ok_or(MALFORMED)?;
+    match end {
+        [b'\r', b'\n', ..] => {}
+        [b'\r'] if most.len() < MOST_BYTES_1 => return Ok(None),
+        _ => return Err(MALFORMED),
+    }
+    let line = std::str::from_utf8(line).map_err(|_| MALFORMED)?;
+    let mut words = line.split(' ').skip(1);
+    let origin = match words.next() {
+        Some("UNKNOWN") => None,
+        Some(family @ ("TCP4" | "TCP6")) => {
+            let [source, target, source_port, target_port] = [(); 4].map(|()| words.next());
+            let ip = |word: Option<&str>| {
+                let ip: IpAddr = word.and_then(|word| word.parse().ok()).ok_or(MALFORMED)?;
+                match ip.is_ipv4() == (family == "TCP4") {
+                    true => Ok(ip),
+                    false => Err(MALFORMED),
+                }
+            };
+            let node = node(ip(source)?, port(source_port)?);
+            ip(target)?;
+            port(target_port)?;
+            if words.next().is_some() {
+                return Err(MALFORMED);
+            }
+            Some(Origin {
+                client: node,
+                https: false,
+            })
+        }
+        _ => return Err(MALFORMED),
+    };
+    Ok(Some(Introduction {
+        origin,
+        ..Introduction::of_proxy(at + 2)
+    }))
+}
+
+fn port(word: Option<&str>) -> Result<u16, &'static str> {
+    let word = word.ok_or(MALFORMED)?;
+    let is_decimal = word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_short = !word.starts_with('0') || word == "0";
+    match word.parse() {
+        Ok(port) if is_decimal && is_short => Ok(port),
+        _ => Err(MALFORMED),
+    }
+}
+
+fn node(ip: IpAddr, port: u16) -> Node {
+    Node::Inet {
+        ip: ip.to_canonical(),
+        port,
+    }
+}
+
+// ---- version 2 ---------------------------------------------------------------------
+
+fn version_2(input: &[u8]) -> Result<Option<Introduction>, &'static str> {
+    let Some(&[command, kind, high, low]) = input
+        .get(SIGNATURE_2.len()..)
+        .and_then(|rest| rest.first_chunk())
+    else {
+        return Ok(None);
+    };
+    let is_local = match command {
+        0x20 => true,
+        0x21 => false,
+        _ => return Err(MALFORMED),
+    };
+    let len = FIXED_BYTES + usize::from(u16::from_be_bytes([high, low]));
+    if len > MOST_BYTES {
+        return Err(TOO_LONG);
+    }
+    let Some(header) = input.get(..len) else {
+        return Ok(None);
+    };
+    if is_local {
+        return Ok(Some(Introduction::of_proxy(len)));
+    }
+    let body = header.get(FIXED_BYTES..).unwrap_or_default();
+    let (client, address_len) = match kind {
+        0x11 => (
+            client_of(body, |ip: [u8; 4]| Ipv4Addr::from(ip).into())?,
+            12,
+        ),
+        0x21 => (
+            client_of(body, |ip: [u8; 16]| Ipv6Addr::from(ip).into())?,
+            36,
+        ),
+        0x31 if body.len() >= 216 => (Some(Node::Unix), 216),
+        // Datagrams do not come over a connection: as nginx, we look at no address.
+        0x00..=0x02 => (None, 0),
+        0x12 if body.len() >= 12 => (None, 12),
+        0x22 if body.len() >= 36 => (None, 36),
+        0x32 if body.len() >= 216 => (None, 216),
+        _ => return Err(MALFORMED),
+    };
+    let more = match kind {
+        0x00..=0x02 => Extensions::default(),
+        _ => Extensions::read(header, FIXED_BYTES + address_len)?,
+    };
+    let origin = client.map(|client| Origin {
+        client,
+        https: more.is_encrypted,
+    });
+    Ok(Some(Introduction {
+        len,
+        origin,
+        alpn: more.alpn,
+        authority: more.authority,
+        unique_id: more.unique_id,
+    }))
+}
+
+/// The first address and the first port of two addresses and two ports.
+fn client_of<const N: usize>(
+    body: &[u8],
+    ip: impl Fn([u8; N]) -> IpAddr,
+) -> Result<Option<Node>, &'static str> {
+    let source = body.first_chunk().ok_or(MALFORMED)?;
+    let ports = body.get(2 * N..).and_then(|rest| rest.first_chunk());
+    let &[high, low, _, _]: &[u8; 4] = ports.ok_or(MALFORMED)?;
+    Ok(Some(node(ip(*source), u16::from_be_bytes([high, low]))))
+}
+
+/// The fields after the addresses (TLVs).
+#[derive(Default)]
+struct Extensions {
+    is_encrypted: bool,
+    alpn: Option<Span>,
+    authority: Option<Span>,
+    unique_id: Option<Span>,
+}
+
+/// The bit of a client that has used TLS (`PP2_CLIENT_SSL`).
+const CLIENT_TLS: u8 = 1;
+
+impl Extensions {
+    fn read(header: &[u8], from: usize) -> Result<Self, &'static str> {
+        let mut found = Self::default();
+        let mut at = from;
+        while at < header.len() {
+            let rest = header.get(at..).and_then(|rest| rest.first_chunk());
+            let &[kind, high, low]: &[u8; 3] = rest.ok_or(MALFORMED)?;
+            let start = at + 3;
+            let end = start + usize::from(u16::from_be_bytes([high, low]));
+            let value = header.get(start..end).ok_or(MALFORMED)?;
+            let span = Some(Span::new(start, end));
+            match kind {
+                0x01 => found.alpn = span,
+                0x02 => found.authority = span,
+                0x03 => check(header, start, value)?,
+                0x05 if value.len() <= MOST_UNIQUE_ID => found.unique_id = span,
+                0x05 => return Err(MALFORMED),
+                0x20 => {
+                    let (client, _) = value.split_first().ok_or(MALFORMED)?;
+                    found.is_encrypted = client & CLIENT_TLS != 0;
+                }
+                _ => {}
+            }
+            at = end;
+        }
+        Ok(found)
+    }
+}
+
+/// Compares the checksum at `at` with that of the header in which it is zero.
+fn check(header: &[u8], at: usize, sum: &[u8]) -> Result<(), &'static str> {
+    let sum = u32::from_be_bytes(
+        *sum.first_chunk()
+            .filter(|_| sum.len() == 4)
+            .ok_or(MALFORMED)?,
+    );
+    let bytes = header.iter().enumerate();
+    let zeroed = bytes.map(|(place, byte)| match (at..at + 4).contains(&place) {
+        true => 0,
+        false => *byte,
+    });
+    match crc32c(zeroed) == sum {
+        true => Ok(()),
+        false => Err(CHECKSUM),
+    }
+}
+
+/// RFC 9260, appendix A.
+fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
+    !bytes.fold(u32::MAX, |mut crc, byte| {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
+        }
+        crc
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(ip: &str, port: u16, https: bool) -> Option<Origin> {
+        let ip = ip.parse().unwrap();
+        let client = Node::Inet { ip, port };
+        Some(Origin { client, https })
+    }
+
+    /// Reads a header that is followed by more, whole and in all pieces.
+    fn read(header: &[u8]) -> Result<Option<Origin>, &'static str> {
+        let whole = introduction(&[header, b"GET / HTTP/1.1\r\n"].concat());
+        let len = whole.map_or(header.len(), |read| read.unwrap().len);
+        for end in 0..header.len().min(len) {
+            match introduction(&header[..end]) {
+                Ok(read) => assert_eq!(read, None, "{end} of {header:?}"),
+                Err(error) => assert_eq!(Err(error), whole, "{end} of {header:?}"),
+            }
+        }
+        whole.map(|read| {
+            let read = read.unwrap();
+            assert_eq!(read.len, header.len());
+            read.origin
+        })
+    }
+
+    fn v2(command: u8, kind: u8, body: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [SIGNATURE_2, &[command, kind], &len, body].concat()
+    }
+
+    fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(value.len()).unwrap().to_be_bytes();
+        [&[kind], &len[..], value].concat()
+    }
+
+    const V4: [u8; 12] = [192, 0, 2, 1, 198, 51, 100, 1, 0x12, 0x67, 0, 80];
+
+    #[test]
+    fn version_1_is_one_line() {
+        for (line, expected) in [
+            (
+                "PROXY TCP4 192.0.2.1 198.51.100.1 4711 443\r\n",
+                origin("192.0.2.1", 4711, false),
+            ),
+            (
+                "PROXY TCP6 2001:db8::1 ::1 65535 0\r\n",
+                origin("2001:db8::1", 65535, false),
+            ),
+            (
+                "PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n",
+                origin("192.0.2.1", 1, false),
+            ),
+            ("PROXY UNKNOWN\r\n", None),
+            ("PROXY UNKNOWN ffff::1 what ever 1 2\r\n", None),
+        ] {
+            assert_eq!(read(line.as_bytes()), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_line_is_refused() {
+        for line in [
+            "PROXY TCP4 192.0.2.1 198.51.100.1 4711\r\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.1 4711 443 x\r\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.1  4711 443\r\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.1 04711 443\r\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.1 +1 443\r\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.1 65536 443\r\n",
+            "PROXY TCP4 2001:db8::1 ::1 1 2\r\n",
+            "PROXY TCP6 192.0.2.1 198.51.100.1 1 2\r\n",
+            "PROXY TCP4 192.0.2.1 ::1 1 2\r\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.1 4711 443\n",
+            "PROXY TCP4 192.0.2.1 198.51.100.1 4711 443\rX",
+            "PROXY UDP4 192.0.2.1 198.51.100.1 4711 443\r\n",
+            "PROXY tcp4 192.0.2.1 198.51.100.1 4711 443\r\n",
+            "PROXY \r\n",
+            "PROXY \u{e9}\r\n",
+        ] {
+            assert_eq!(read(line.as_bytes()), Err(MALFORMED), "{line}");
+        }
+        assert_eq!(read(b"PROXY UNKNOWN \xff\r\n"), Err(MALFORMED));
+        let long = format!("PROXY UNKNOWN {}", "x".repeat(94));
+        assert_eq!(introduction(long.as_bytes()), Err(TOO_LONG));
+        assert_eq!(introduction(&long.as_bytes()[..106]), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused_at_its_first_byte() {
+        for input in [
+            "GET / HTTP/1.1\r\n",
+            "proxy ",
+            "\r\n\r\nGET",
+            "PROXYTCP4",
+            "\u{16}\u{3}\u{1}",
+        ] {
+            assert_eq!(read(input.as_bytes()), Err(NONE), "{input}");
+        }
+        assert_eq!(introduction(b""), Ok(None));
+        assert_eq!(introduction(b"X"), Err(NONE));
+    }
+
+    #[test]
+    fn version_2_names_the_client() {
+        assert_eq!(
+            read(&v2(0x21, 0x11, &V4)),
+            Ok(origin("192.0.2.1", 4711, false))
+        );
+        let mut v6 = [0_u8; 36];
+        v6[..4].copy_from_slice(&[0x20, 1, 0xd, 0xb8]);
+        v6[15] = 1;
+        v6[32..34].copy_from_slice(&[0x12, 0x67]);
+        assert_eq!(
+            read(&v2(0x21, 0x21, &v6)),
+            Ok(origin("2001:db8::1", 4711, false))
+        );
+        let unix = Some(Origin {
+            client: Node::Unix,
+            https: false,
+        });
+        assert_eq!(read(&v2(0x21, 0x31, &[0; 216])), Ok(unix));
+        for (command, kind, body) in [
+            (0x20, 0x00, &[][..]),
+            (0x20, 0x11, &V4),
+            (0x20, 0xff, &[1]),
+            (0x21, 0x00, &[1, 2, 3]),
+            (0x21, 0x12, &V4),
+        ] {
+            assert_eq!(
+                read(&v2(command, kind, body)),
+                Ok(None),
+                "{command:x} {kind:x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_malformed_header_is_refused() {
+        for (command, kind, body) in [
+            (0x11, 0x11, &V4[..]),
+            (0x22, 0x11, &V4),
+            (0x21, 0x41, &V4),
+            (0x21, 0x13, &V4),
+            (0x21, 0x11, &V4[..11]),
+            (0x21, 0x21, &[0; 35]),
+            (0x21, 0x31, &[0; 215]),
+            (0x21, 0x32, &[0; 12]),
+        ] {
+            assert_eq!(
+                read(&v2(command, kind, body)),
+                Err(MALFORMED),
+                "{command:x} {kind:x}"
+            );
+        }
+        let mut long = v2(0x21, 0x11, &V4);
+        long[14..16].copy_from_slice(&4081_u16.to_be_bytes());
+        assert_eq!(introduction(&long), Err(TOO_LONG));
+        long[14..16].copy_from_slice(&4080_u16.to_be_bytes());
+        assert_eq!(introduction(&long), Ok(None));
+    }
+
+    #[test]
+    fn version_2_has_more_than_addresses() {
+        let tls = tlv(
+            0x20,
+            &[
+                7, 0, 0, 0, 0, 0x21, 0, 7, b'T', b'L', b'S', b'v', b'1', b'.', b'3',
+            ],
+        );
+        let tlvs = [
+            tlv(0x04, &[0; 5]),
+            tlv(0x01, b"h2"),
+            tlv(0x02, b"example.com"),
+            tlv(0x05, b"id"),
+            tls,
+            tlv(0xee, b"of someone"),
+        ];
+        let header = v2(0x21, 0x11, &[&V4[..], &tlvs.concat()].concat());
+        assert_eq!(read(&header), Ok(origin("192.0.2.1", 4711, true)));
+        let read = introduction(&header).unwrap().unwrap();
+        let part = |span: Option<Span>| span.map(|span| span.of(&header));
+        assert_eq!(part(read.alpn), Some(&b"h2"[..]));
+        assert_eq!(part(read.authority), Some(&b"example.com"[..]));
+        assert_eq!(part(read.unique_id), Some(&b"id"[..]));
+    }
+
+    #[test]
+    fn malformed_extensions_are_refused() {
+        for wrong in [
+            vec![1],
+            vec![1, 0],
+            vec![1, 0, 1],
+            vec![1, 0xff, 0xff, 0],
+            tlv(0x20, &[]),
+            tlv(0x03, &[0; 3]),
+            tlv(0x05, &[0; 129]),
+        ] {
+            let header = v2(0x21, 0x11, &[&V4[..], &wrong].concat());
+            assert_eq!(read(&header), Err(MALFORMED), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_checksum_is_verified() {
+        assert_eq!(
+            crc32c(b"123456789".iter().copied()),
+            0xe306_9283,
+            "RFC 9260's polynomial"
+        );
+        let mut header = v2(0x21, 0x11, &[&V4[..], &tlv(0x03, &[0; 4])].concat());
+        let sum = crc32c(header.iter().copied());
+        let at = header.len() - 4;
+        header[at..].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(read(&header), Ok(origin("192.0.2.1", 4711, false)));
+        header[at] ^= 1;
+        assert_eq!(read(&header), Err(CHECKSUM));
+    }
+}

@@ -1,0 +1,87 @@
+"""Real proxies in front of a server: nginx and HAProxy, each with the configuration that a test gives."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from support import tls
+from support.waiting import wait_until
+
+SBIN = "/usr/sbin:/usr/local/sbin"
+NGINX = shutil.which("nginx") or shutil.which("nginx", path=SBIN)
+HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path=SBIN)
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="needs nginx")
+needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="needs haproxy")
+
+NGINX_HEAD = """
+daemon off; worker_processes 1; pid {here}/nginx.pid; error_log {here}/nginx.log info; {user}
+events {{ worker_connections 128; }}
+http {{
+    access_log off;
+    client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/fastcgi;
+    uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;
+"""
+
+HAPROXY_HEAD = """
+defaults
+    timeout connect 20s
+    timeout client 20s
+    timeout server 20s
+"""
+
+Run: TypeAlias = Callable[[str], int]
+"""Starts a proxy with a configuration, in which `{port}` and the like are filled in. Returns the port."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def run_nginx(here: Path) -> Iterator[Run]:
+    """The configuration is what belongs into `http`."""
+    user = "user root;" if os.geteuid() == 0 else ""  # the directory is ours alone
+    head = NGINX_HEAD.format(here=here, user=user)
+    yield from _running([str(NGINX), "-e", f"{here}/nginx.log", "-c"], here / "nginx.conf", head, "}")
+
+
+def run_haproxy(here: Path) -> Iterator[Run]:
+    yield from _running([str(HAPROXY), "-db", "-f"], here / "haproxy.cfg", HAPROXY_HEAD, "")
+
+
+def _running(command: list[str], file: Path, head: str, end: str) -> Iterator[Run]:
+    started: list[subprocess.Popen[bytes]] = []
+    both = file.with_name("both.pem")
+    both.write_bytes(tls.CERT.read_bytes() + tls.KEY.read_bytes())
+
+    def begin(configuration: str) -> int:
+        port = free_port()
+        filled = configuration.replace("{port}", str(port)).replace("{both}", str(both))
+        filled = filled.replace("{cert}", str(tls.CERT)).replace("{key}", str(tls.KEY))
+        file.write_text(f"{head}{filled}\n{end}\n")
+        log = file.with_suffix(".out")
+        with log.open("wb") as output:
+            process = subprocess.Popen([*command, str(file)], stdout=output, stderr=output)
+        started.append(process)
+
+        def listens() -> bool:
+            assert process.poll() is None, log.read_text()
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_until(listens, file.name)
+        return port
+
+    yield begin
+    for process in started:
+        process.terminate()
+        process.wait()
