@@ -11,7 +11,14 @@ from prefork.config.option import Group, Option
 from prefork.config.options import EXTERNAL
 from prefork.config.sources import gather
 
-SHORT = {"bind": "-b", "workers": "-w", "pid_file": "-p"}
+SHORT = {
+    "bind": "-b",
+    "workers": "-w",
+    "pid_file": "-p",
+    "user": "-u",
+    "group": "-g",
+    "umask": "-m",
+}
 """Short flags kept from gunicorn."""
 
 EXAMPLES = """\

@@ -103,6 +103,11 @@ class RunKeywords(TypedDict, total=False):
     access_log: str | None
     pid_file: str | None
     chdir: str | os.PathLike[str] | None
+    user: str | int | None
+    group: str | int | None
+    initgroups: Switch
+    umask: int | str | None
+    chroot: str | os.PathLike[str] | None
     bind: Addresses
     backlog: int | str
     reuse_port: Switch

@@ -36,6 +36,7 @@ from prefork.config.values import (
     directory,
     fork_handlers,
     function,
+    group_name,
     handlers,
     header_fields,
     hook,
@@ -44,10 +45,12 @@ from prefork.config.values import (
     optional,
     output_file,
     path_prefix,
+    permissions,
     pool_name,
     seconds,
     text,
     trusted_proxies,
+    user_name,
 )
 from prefork.config.values import Hook as Hook
 from prefork.config.values import WorkerHook as WorkerHook
@@ -538,6 +541,36 @@ class ServeOptions(Options):
     )
     chdir: str | None = option(
         Group.PROCESS, None, optional(directory), "Directory to change to before the target is loaded."
+    )
+    user: str | None = option(
+        Group.PROCESS,
+        None,
+        optional(user_name),
+        "User to run as, in the manager and every worker, once the sockets are open and the keys are read.",
+        unset="the user that starts the server",
+    )
+    group: str | None = option(
+        Group.PROCESS,
+        None,
+        optional(group_name),
+        "Group to run with.",
+        unset="the group of --user",
+    )
+    initgroups: bool = option(
+        Group.PROCESS, False, boolean, "Run with all groups of --user, and not with one alone."
+    )
+    umask: int | None = option(
+        Group.PROCESS,
+        None,
+        optional(permissions),
+        "What is taken from the permissions of new files and of Unix sockets, as octal digits.",
+        unset="as it is",
+    )
+    chroot: str | None = option(
+        Group.PROCESS,
+        None,
+        optional(directory),
+        "Directory that is the root of every path, once the sockets are open and the target is loaded.",
     )
 
     def normalized(self) -> Self:

@@ -71,9 +71,7 @@ ABSENT = {
     "--check-config --print-config": "an invalid option ends the start with one line",
     "--control-": "`prefork status` shows what the workers do",
     "--no-control-socket": "there is no control socket",
-    "--daemon -D --group -g --initgroups --umask -m --user -u": (
-        "use a service manager to set user and umask and to run in the background"
-    ),
+    "--daemon -D": "use a service manager to run it in the background",
     "--date-header --no-date-header": "every response has a Date (RFC 9110, 6.6.1)",
     "--dirty-": "use a queue of tasks",
     "--disable-redirect-access-to-syslog --log-syslog --log-syslog- --log --no-log --error-log "

@@ -40,37 +40,85 @@ def _opener(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)  # a named pipe must not be waited for
 
 
-@contextlib.contextmanager
-def pid_file(path: str | None, server: HTTPServer) -> Iterator[None]:
-    """Writes the file when `server` serves, and removes it at the end. Raises OptionError."""
-    if path is None:
-        yield
-        return
-    # Checked before anything serves: an error later ends a server that has clients.
-    directory = os.path.dirname(path)
-    if not os.path.isdir(directory) or not os.access(directory, os.W_OK | os.X_OK):
-        raise OptionError(f"pid file {path} cannot be written: its directory does not exist or is not ours")
-    _check(path)
-    pid = os.getpid()
+class PidFile:
+    """The file, before it is there. Raises OptionError if it cannot be written."""
 
-    def write(_server: HTTPServer) -> None:
-        # Renamed into place: a reader never sees half of it.
+    def __init__(self, path: str) -> None:
+        # Checked before anything serves: an error later ends a server that has clients.
+        directory = os.path.dirname(path)
+        if not os.path.isdir(directory) or not os.access(directory, os.W_OK | os.X_OK):
+            raise OptionError(
+                f"pid file {path} cannot be written: its directory does not exist or is not ours"
+            )
         _check(path)
-        whole = f"{path}.{pid}"
+        self._path = path
+        self._pid = os.getpid()
+        self._kept: int | None = None
+
+    def keep(self) -> None:
+        """Opens the file, for a process that is about to become another user. Raises OptionError.
+
+        That user may have no right to the directory, or have another root: the file is written, and emptied
+        at the end, through this descriptor. No worker has it.
+        """
+        _check(self._path)
         try:
-            with open(whole, "w") as file:
-                print(pid, file=file)
-            os.replace(whole, path)
+            # No link is followed: the directory may be that user's.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+            kept = os.open(self._path, flags, 0o644)
+        except OSError as error:
+            raise OptionError(f"pid file {self._path} cannot be written: {error.strerror}") from None
+        status = os.fstat(kept)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            os.close(kept)
+            raise OptionError(f"pid file {self._path} is no file of its own; choose another name")
+        os.ftruncate(kept, 0)
+        self._kept = kept
+        os.register_at_fork(after_in_child=self._let_go)
+
+    def _let_go(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            os.close(kept)
+
+    def write(self) -> None:
+        """Writes it. Raises OptionError."""
+        text = f"{self._pid}\n".encode()
+        if self._kept is not None:
+            os.pwrite(self._kept, text, 0)
+            return
+        # Renamed into place: a reader never sees half of it.
+        _check(self._path)
+        whole = f"{self._path}.{self._pid}"
+        try:
+            with open(whole, "wb") as file:
+                file.write(text)
+            os.replace(whole, self._path)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(whole)
-            raise OptionError(f"pid file {path} cannot be written: {error.strerror}") from None
+            raise OptionError(f"pid file {self._path} cannot be written: {error.strerror}") from None
 
-    server.on_serving.append(write)
-    try:
-        yield
-    finally:
+    def remove(self) -> None:
+        """Removes it, or empties it where it cannot be removed."""
         # Not if it is another server's: this one may have ended because that one holds the port.
-        with contextlib.suppress(OSError), open(path) as file:
+        with contextlib.suppress(OSError), open(self._path) as file:
             if file.read().strip() == str(os.getpid()):
-                os.unlink(path)
+                os.unlink(self._path)
+        if self._kept is not None and self._pid == os.getpid():
+            os.ftruncate(self._kept, 0)
+            self._let_go()
+
+
+@contextlib.contextmanager
+def pid_file(path: str | None, server: HTTPServer) -> Iterator[PidFile | None]:
+    """Writes the file when `server` serves, and removes it at the end. Raises OptionError."""
+    if path is None:
+        yield None
+        return
+    file = PidFile(path)
+    server.on_serving.append(lambda _server: file.write())
+    try:
+        yield file
+    finally:
+        file.remove()

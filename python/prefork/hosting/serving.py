@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from prefork.config.options import AppOptions, Kind, ServeOptions, check, options_of
 from prefork.config.sources import Given, from_keywords
 from prefork.errors import OptionError
-from prefork.hosting.pid_file import pid_file
+from prefork.hosting.pid_file import PidFile, pid_file
 from prefork.hosting.target import Target, load, target_of
 from prefork.kernel.fork_hooks import handles_signals, kernel_runs
 from prefork.kernel.forking import exit_at_once
@@ -24,8 +24,10 @@ from prefork.kernel.patches import refuse_patches
 from prefork.logs.access_log import AccessLog
 from prefork.logs.console import announce, open_missing
 from prefork.logs.handler import install
+from prefork.pool.privileges import Privileges, asked_for
 from prefork.pool.server import PreForkServer
 from prefork.server.environment import passed_sockets
+from prefork.server.listener import SocketDefaults
 from prefork.server.server import HTTPServer
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ def serve(application: object, given: Given) -> None:
     options = options_from(ServeOptions, given)
     if options.chdir is not None:
         os.chdir(options.chdir)
+    if options.umask is not None:
+        os.umask(options.umask)
+    privileges = asked_for(options)
     set_signals()
     app_options = options_from(AppOptions, given)
     if isinstance(application, str):
@@ -67,16 +72,42 @@ def serve(application: object, given: Given) -> None:
     install()
     logging.getLogger("prefork").setLevel(options.log_level.upper())
     # The pid file first: it is there when the address is printed.
-    with pid_file(options.pid_file, target.servers[0]):
+    with pid_file(options.pid_file, target.servers[0]) as file:
         for server in target.servers:
+            server.socket_defaults = SocketDefaults(umask=options.umask)
             if options.static:
                 from prefork.hosting.static.mounts import mount  # here: it stays in every worker's memory
 
                 mount(server, options)
             server.on_serving.append(print_address)
-            if options.access_log is not None:
-                server.on_request_ended.append(AccessLog(options.access_log))
+        if privileges is None:
+            open_logs(target, options)
+        else:
+            # Behind the sockets of every server. What is opened later is opened by the new user.
+            become(privileges, target, options, file)
         target.kernel.run()
+
+
+def open_logs(target: Target, options: ServeOptions) -> None:
+    """Opens the access log. Raises OptionError."""
+    if options.access_log is not None:
+        for server in target.servers:
+            server.on_request_ended.append(AccessLog(options.access_log))
+
+
+def become(privileges: Privileges, target: Target, options: ServeOptions, pid: PidFile | None) -> None:
+    """Has the process give its privileges up, when its sockets are open and its keys are read."""
+
+    def give_up() -> None:
+        if pid is not None:
+            pid.keep()
+        privileges.give_up()
+        open_logs(target, options)
+
+    user, group = (None if one is None else str(one) for one in (privileges.uid, privileges.gid))
+    for server in target.servers:
+        server.socket_defaults = server.socket_defaults._replace(user=user, group=group)
+    target.kernel.on_start(give_up)
 
 
 @handles_signals

@@ -58,6 +58,7 @@ class Run(ABC):
         self._loop: Loop | None = None
         self._between: deque[Callable[[], object]] = deque()
         self._on_start: list[Callable[[], object]] = []
+        self._on_opened: list[Callable[[], object]] = []
         self._on_stop: list[Callable[[], object]] = []
         self._on_broken: list[Callable[[], object]] = []
         self._exit_status = 0
@@ -128,6 +129,13 @@ class Run(ABC):
         else:
             self.between_turns(function)
 
+    def on_opened(self, function: Callable[[], object]) -> None:
+        """Calls `function` when every function of `on_start` has been called, in whatever order they came."""
+        if self._phase is Phase.RESTING:
+            self._on_opened.append(function)
+        else:
+            self.between_turns(function)
+
     def on_stop(self, function: Callable[[], object]) -> None:
         """Calls `function` when `run()` ends, last registered first, while the loop still exists."""
         self._on_stop.append(function)
@@ -194,7 +202,7 @@ class Run(ABC):
         try:
             refuse_patches("the program")
             self._open()
-            for function in self._on_start:
+            for function in (*self._on_start, *self._on_opened):
                 function()
             self._begin()
             self._turn()

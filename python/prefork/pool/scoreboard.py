@@ -96,10 +96,11 @@ class ScoreboardSocket:
 def open_scoreboard(glue: str, uid: int | None = None) -> tuple[Scoreboard, int]:
     """The scoreboard of the running server that holds `glue`, to read, and its manager's pid.
 
-    `uid` is the user that runs it; None is the user of this process. Raises ScoreboardUnavailable if there
-    is none, if another user holds the glue, or if it does not respond; OptionError if `glue` is not a name.
+    `uid` is the user that runs it; None is the user of this process, or for root any user. Raises
+    ScoreboardUnavailable if there is none, if another user holds the glue, or if it does not respond;
+    OptionError if `glue` is not a name, and for root if several users hold it.
     """
-    uid = os.geteuid() if uid is None else uid
+    uid = _user_with(glue) if uid is None else uid
     try:
         with _connect(glue, uid) as connection:
             manager = _peer(connection)
@@ -151,14 +152,35 @@ def _open_memory_of(pid: int) -> int | None:
 
 
 def list_glues(uid: int | None = None) -> list[str]:
-    """The glues that a user's running servers hold, sorted; `uid` None is the user of this process."""
-    uid = os.geteuid() if uid is None else uid
+    """The glues that a user's running servers hold, sorted. `uid` None is the user of this process; for root
+    it is every user, because a server that root has started may run as another one.
+    """
+    own = os.geteuid() if uid is None else uid
+    everyone = uid is None and own == 0
+    return sorted({glue for holder, glue in _holders() if everyone or holder == own})
+
+
+def _holders() -> set[tuple[int, str]]:
+    """User and glue of each running server."""
     try:
         with open("/proc/net/unix", encoding="ascii", errors="replace") as table:
             sockets = table.read()
     except OSError:
-        return []
-    return sorted(set(re.findall(rf" @prefork/{uid}/({_GLUE.pattern})$", sockets, re.ASCII | re.MULTILINE)))
+        return set()
+    found = re.findall(rf" @prefork/(\d+)/({_GLUE.pattern})$", sockets, re.ASCII | re.MULTILINE)
+    return {(int(uid), glue) for uid, glue in found}
+
+
+def _user_with(glue: str) -> int:
+    """The user whose server this process means by a glue."""
+    own = os.geteuid()
+    if own != 0:
+        return own
+    users = sorted(uid for uid, name in _holders() if name == glue)
+    if len(users) > 1 and own not in users:
+        names = ", ".join(map(str, users))
+        raise OptionError(f"users {names} each have a server with glue {glue!r}; run this as one of them")
+    return own if own in users or not users else users[0]
 
 
 def snapshot(board: Scoreboard, now: float | None = None) -> dict[str, Any]:
@@ -271,5 +293,5 @@ def _connect(glue: str, uid: int) -> socket.socket:
 def _not_reached(glue: str, uid: int, error: OSError) -> str:
     if not isinstance(error, ConnectionRefusedError):
         return f"the server with glue {glue!r} cannot be reached: {error.strerror or error}"
-    running = ", ".join(list_glues(uid)) or "none"
+    running = ", ".join(list_glues(uid or None)) or "none"
     return f"expected a running server with glue {glue!r}, found none; running: {running}"

@@ -74,6 +74,7 @@ class HTTPServer(Session):
             Session.on(self, "DONE", Response.done)  # each request may end with it
         kernel.add(self)
         kernel.on_start(self._open)
+        kernel.on_opened(self._begin)
         kernel.on_stop(self._run_ended)
         kernel.on_broken(self._engine_broken)
         kernel.on_abandon(self._abandon)
@@ -223,7 +224,7 @@ class HTTPServer(Session):
     # --- start and end -----------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Called when the kernel begins to run, at its top level."""
+        """Opens the sockets. Called when the kernel begins to run, at its top level."""
         if self.kernel is None:
             return  # it was shut down in an earlier run
         options = self.options
@@ -255,7 +256,11 @@ class HTTPServer(Session):
         self._signalled = False
         self.kernel.hold(self)
         self._bind_signals()
-        self._role.begin()
+
+    def _begin(self) -> None:
+        """Serves. Every server has its sockets; the process may have given its privileges up meanwhile."""
+        if self.kernel is not None:
+            self._role.begin()
 
     def _check_events(self, hooks: Hooks) -> None:
         """Raises UnknownSession or UnknownEvent if an option names an event that does not exist."""

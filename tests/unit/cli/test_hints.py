@@ -6,6 +6,7 @@ import click
 import pytest
 
 from prefork.cli.hints import explain, no_such_option
+from prefork.cli.serve import SHORT
 from prefork.config.options import EXTERNAL
 from prefork.config.other_servers import ABSENT, EQUIVALENTS, WITHOUT_HINT, hint
 
@@ -68,7 +69,7 @@ HYPERCORN = """
 --quic-bind --reload --root-path --server-name --statsd-host --statsd-prefix -m --umask -u --user
 --verify-mode --websocket-ping-interval -w --workers
 """
-OURS = {option.flag for option in EXTERNAL.values()} | {"--config", "-c", "-b", "-w", "-p"}
+OURS = {option.flag for option in EXTERNAL.values()} | {"--config", "-c", *SHORT.values()}
 OURS |= {f"--no-{option.flag[2:]}" for option in EXTERNAL.values() if isinstance(option.default, bool)}
 THEIRS = sorted({*GUNICORN.split(), *UVICORN.split(), *GRANIAN.split(), *HYPERCORN.split()} - OURS)
 

@@ -75,7 +75,7 @@ def test_without_a_command_the_help_is_shown() -> None:
             ["serve", "app.py", "--ssl-keyfile=x"],
             "No such option '--ssl-keyfile'; TLS is not supported yet; use",
         ),
-        (["serve", "app.py", "-D", "--frob"], "No such option '-D'; use a service manager to set user"),
+        (["serve", "app.py", "-D", "--frob"], "No such option '-D'; use a service manager to run it"),
         (["serve", "app.py", "--keep-alive", "5"], "--keep-alive takes no value; use --keep-alive-time"),
         (["serve", "--keep-alive", "5", "app.py"], "takes no value; use --keep-alive-timeout 5 (see"),
         (["serve", "app.py", "--keep-alive=5"], "takes no value; use --keep-alive-timeout 5 (see"),

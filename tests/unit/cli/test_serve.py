@@ -66,4 +66,4 @@ def test_a_flag_or_a_variable_names_the_file(given: Run, tmp_path: Path, as_flag
 
 def test_short_flags_are_those_of_gunicorn() -> None:
     flags = {flag for parameter in commands.commands["serve"].params for flag in parameter.opts}
-    assert {"-b", "-w", "-p", "-c"} <= flags
+    assert {"-b", "-w", "-p", "-c", "-u", "-g", "-m"} <= flags
