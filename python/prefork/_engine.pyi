@@ -338,10 +338,11 @@ class Connection:
         """A number that no other connection of this process has."""
     @property
     def remote_ip(self) -> str:
-        """The client's IP address; `unix` over a Unix socket."""
+        """The client's IP address, as trusted proxies name it; `unix` over a Unix socket, `unknown` if a
+        proxy does not tell it."""
     @property
     def remote_port(self) -> int:
-        """The client's port; 0 over a Unix socket."""
+        """The client's port; 0 over a Unix socket, and if a proxy does not tell it."""
     @property
     def remote_addr(self) -> bytes | None:
         """The client's IP address in network byte order, 4 or 16 bytes; None over a Unix socket."""
@@ -445,7 +446,8 @@ class Request:
         """User and password of `Authorization: Basic` (RFC 7617); None without valid ones."""
     @property
     def remote_ip(self) -> str:
-        """The client's IP address; `unix` over a Unix socket."""
+        """The client's IP address, as trusted proxies name it; `unix` over a Unix socket, `unknown` if a
+        proxy does not tell it."""
     @property
     def connection(self) -> Connection:
         """The connection it came over."""

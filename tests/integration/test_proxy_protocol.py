@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import struct
@@ -269,3 +270,21 @@ def test_a_reset_amid_the_header_leaves_nothing(server: Server) -> None:
             sock.sendall(header)
     wait_until(lambda: server.status()["totals"]["connections"] == 0, "all are gone")
     assert origin(server.raw(V1 + LAST))["client"] == "192.0.2.1"
+
+
+def test_each_address_may_have_it_or_not(serve: Serve, tmp_path: Path) -> None:
+    places = ("--bind", f"unix:{tmp_path}/socket", "--bind", "127.0.0.1:0,proxy,tls")
+    server = serve(Path(WSGI), "--workers", "1", *places, *tls.OPTIONS)
+    with socket.socket(socket.AF_UNIX) as plain:
+        plain.settimeout(20)
+        plain.connect(f"{tmp_path}/socket")
+        plain.sendall(LAST)
+        said = origin(read_all(plain))
+        assert (said["client"], said["scheme"]) == ("", "http")
+    port = int(re.findall(r"https://127.0.0.1:(\d+)", "".join(server.out))[0])
+    plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+    plain.sendall(V1)
+    with tls.wrap(plain) as sock:
+        sock.sendall(LAST)
+        said = origin(read_all(sock))
+    assert (said["client"], said["scheme"]) == ("192.0.2.1", "https")

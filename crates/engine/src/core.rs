@@ -454,7 +454,11 @@ impl Core {
     ) -> Option<u32> {
         let peer = metadata.peer;
         let transport = match metadata.is_new {
-            true => self.acceptor.get(listener)?.transport(socket, peer),
+            // Of its own listener, also if another one takes it.
+            true => self
+                .acceptor
+                .get(metadata.listener)?
+                .transport(socket, peer),
             false => Transport::adopt(socket, metadata.tls.as_deref())?,
         };
         let key = self.add_connection(transport, peer, listener)?;

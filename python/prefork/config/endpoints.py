@@ -50,6 +50,8 @@ class Endpoint:
     """The address family, where code has said it."""
     descriptor: int | None = None
     tls: bool = False
+    proxy: bool | None = None
+    """Connections begin with a header of the PROXY protocol."""
     backlog: int | None = None
     reuse_port: bool | None = None
     mode: int | None = None
@@ -88,6 +90,7 @@ OPENED = frozenset({Kind.TCP, Kind.UNIX, Kind.ABSTRACT})
 
 SETTINGS: Mapping[str, Setting] = {
     "tls": Setting("tls", boolean, EVERY),
+    "proxy": Setting("proxy", boolean, EVERY),
     "backlog": Setting("backlog", integer(1, 65535), OPENED),
     "reuse_port": Setting("reuse_port", boolean, frozenset({Kind.TCP})),
     "mode": Setting("mode", permissions, PATH),

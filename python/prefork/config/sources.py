@@ -8,7 +8,6 @@ This file must not know servers or click.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import re
 from collections.abc import Iterable, Mapping
@@ -16,13 +15,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 from prefork.config.option import Option
 from prefork.config.options import EXTERNAL, PreForkOptions, did_you_mean, options_of
-from prefork.config.values import TrustedProxies
 from prefork.errors import OptionError
 
 logger = logging.getLogger("prefork")
 
 PREFIX = "PREFORK_"
-FORWARDED_ALLOW_IPS = "FORWARDED_ALLOW_IPS"
 
 OF_KUBERNETES = re.compile(
     r"(.+_)?(service_(host|port(_\w+)?)|port_\d+_(tcp|udp|sctp)(_\w+)?)=.*|(.+_)?port=\w+://.*"
@@ -51,8 +48,7 @@ def gather(config: str | None, environment: Mapping[str, str], flags: Mapping[st
 
     `config` is the path of a TOML file. `flags` has the options by key; None or () is a flag that is unset.
     """
-    given = _of_other_servers(environment)
-    given |= _from_file(config) if config else {}
+    given = _from_file(config) if config else {}
     return given | _from_environment(environment) | _from_flags(flags)
 
 
@@ -66,17 +62,6 @@ def from_keywords(options: Mapping[str, object]) -> Given:
 def _from_flags(flags: Mapping[str, object]) -> Given:
     given = ((EXTERNAL[key], value) for key, value in flags.items() if value not in (None, ()))
     return _expanded(_read(option, value, option.flag) for option, value in given)
-
-
-def _of_other_servers(environment: Mapping[str, str]) -> Given:
-    """The variable that names the proxies for gunicorn and uvicorn. They take address and scheme only."""
-    networks = environment.get(FORWARDED_ALLOW_IPS)
-    if not networks:
-        return {}
-    name, given = _read(EXTERNAL["trusted_proxies"], networks, FORWARDED_ALLOW_IPS)
-    assert isinstance(given.value, TrustedProxies)
-    trusted = dataclasses.replace(given.value, with_all=False)
-    return {name: GivenValue(trusted, given.source)}
 
 
 def _from_environment(environment: Mapping[str, str]) -> Given:

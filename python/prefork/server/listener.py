@@ -164,6 +164,7 @@ def _completed(endpoint: Endpoint, options: ServerOptions, defaults: SocketDefau
     return dataclasses.replace(
         endpoint,
         backlog=endpoint.backlog or options.backlog,
+        proxy=options.proxy_protocol if endpoint.proxy is None else endpoint.proxy,
         reuse_port=options.reuse_port if endpoint.reuse_port is None else endpoint.reuse_port,
         user=endpoint.user or defaults.user,
         group=endpoint.group or defaults.group,

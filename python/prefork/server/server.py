@@ -26,6 +26,7 @@ from prefork.server.environment import refuse_unserved
 from prefork.server.handlers import Handlers
 from prefork.server.hooks import Hooks, RequestEnded, hook_targets
 from prefork.server.listener import Listener, SocketDefaults
+from prefork.server.proxies import trusted_proxies
 from prefork.server.role import UNUSED_SIGNALS, NotRunning, Role, Standalone
 from prefork.server.routes import check_events, parse
 from prefork.server.streaming import EventStreams
@@ -239,6 +240,7 @@ class HTTPServer(Session):
             if isinstance(other, HTTPServer)
             for endpoint in other.options.endpoints
         )
+        trusted = trusted_proxies(options)
         self._listener = listener = Listener(self.kernel, options, hooks.server_warning, self.socket_defaults)
         sockets = listener.sockets
         assert sockets is not None
@@ -246,7 +248,7 @@ class HTTPServer(Session):
             kernel=self.kernel,
             session=self,
             # With the port that was picked. A copy that each worker made would be memory of its own.
-            options=dataclasses.replace(options, port=listener.port),
+            options=dataclasses.replace(options, port=listener.port, trusted_proxies=trusted),
             hooks=hooks,
             places=[place.place for place in sockets.places],
             replace_process=lambda: self._role.replace_process(),

@@ -66,6 +66,8 @@ class Serving:
     def _accept_at(self, place: ListeningSockets, tls: TlsConfig | None) -> None:
         context, service, own = self._context, self._service, None
         options = context.options
+        if place.endpoint.proxy not in (None, options.proxy_protocol):
+            options = dataclasses.replace(options, proxy_protocol=place.endpoint.proxy)
         if place.place != context.places[0]:
             options = dataclasses.replace(options, port=place.port)
             own = service.base_at(place.place)

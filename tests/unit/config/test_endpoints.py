@@ -35,6 +35,8 @@ def tcp(address: str | None, port: int, **settings: object) -> Endpoint:
         ("systemd:", Endpoint(kind=Kind.SYSTEMD)),
         ("0.0.0.0:443,tls", tcp("0.0.0.0", 443, tls=True)),
         (":443,tls=off,backlog=5,reuse-port", tcp(None, 443, backlog=5, reuse_port=True)),
+        ("8080,proxy", tcp(None, 8080, proxy=True)),
+        ("8080,proxy=off", tcp(None, 8080, proxy=False)),
         ("fd://3,tls", Endpoint(kind=Kind.DESCRIPTOR, descriptor=3, tls=True)),
         (
             "unix:/x,mode=660,owner=root,group=0",
@@ -85,7 +87,7 @@ def test_what_is_no_address_is_an_error(given: str) -> None:
         (True, "host:port", "True"),
         ([None], "host:port", "None"),
         ("unix:@", "a name after unix:@", "'unix:@'"),
-        (":80,tsl", "a setting of :80 (tls, backlog", "'tsl'"),
+        (":80,tsl", "a setting of :80 (tls, proxy, backlog", "'tsl'"),
         (":80,", "a setting of :80", "''"),
         (":80,backlog", "a whole number from 1 to 65535 as backlog of :80", "''"),
         (":80,backlog=0", "a whole number from 1 to 65535 as backlog", "'0'"),

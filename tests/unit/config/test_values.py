@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from prefork.config import values
+from prefork.config.values import TrustedProxies, trusted_proxies
 
 
 def test_other_relative_paths_become_absolute(tmp_path, monkeypatch):
@@ -37,3 +38,28 @@ def test_users_and_groups_have_names_and_ids(read):
     for given in ("no-such-name", "", "4294967295", -1, True, None, "a\0"):
         with pytest.raises(ValueError, match="the name or the id of a"):
             read(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "networks"),
+    [
+        ("10.0.0.0/8", ("10.0.0.0/8",)),
+        (" 127.0.0.1 , ::1,unix,", ("127.0.0.1/32", "::1/128", "unix")),
+        (["2001:DB8::/32", "192.0.2.1"], ("2001:db8::/32", "192.0.2.1/32")),
+        ("*", ("*",)),
+        ("", ()),
+        ((), ()),
+    ],
+)
+def test_trusted_proxies_are_networks(given, networks):
+    read = trusted_proxies(given)
+    assert read == TrustedProxies(networks, with_all=True)
+    assert trusted_proxies(read) is read
+
+
+@pytest.mark.parametrize(
+    "given", ["10.0.0.1/8", "host", "10.0.0.0/33", "fe80::1%lo", "127.0.0.1:80", ["a"], [1], 1, None]
+)
+def test_what_is_no_network_is_an_error(given):
+    with pytest.raises(ValueError, match=r"networks such as 10.0.0.0/8, addresses, 'unix' or '\*'"):
+        trusted_proxies(given)

@@ -49,13 +49,14 @@ impl Connection {
         self.id.to_u64()
     }
 
-    /// The client's IP address; `unix` over a Unix socket.
+    /// The client's IP address, as trusted proxies name it; `unix` over a Unix
+    /// socket, `unknown` if a proxy does not tell it.
     #[getter]
     fn remote_ip(&self) -> String {
         self.remote.to_string()
     }
 
-    /// The client's port; 0 over a Unix socket.
+    /// The client's port; 0 over a Unix socket, and if a proxy does not tell it.
     #[getter]
     fn remote_port(&self) -> u16 {
         self.remote.port()

@@ -277,7 +277,8 @@ impl Request {
         forms.call_method1(intern!(py, "basic_credentials"), (value,))
     }
 
-    /// The client's IP address; `unix` over a Unix socket.
+    /// The client's IP address, as trusted proxies name it; `unix` over a Unix
+    /// socket, `unknown` if a proxy does not tell it.
     #[getter]
     fn remote_ip(&self) -> String {
         self.view.peer().to_string()
