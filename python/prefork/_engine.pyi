@@ -875,6 +875,14 @@ class _Header(TypedDict):
     retired_bytes_out: int
     retired_handed_off: int
     retired_adopted: int
+    retired_limited_address: int
+    retired_limited_connections: int
+    retired_limited_queue: int
+    retired_limited_requests: int
+    retired_limited_line: int
+    retired_limited_head: int
+    retired_limited_body: int
+    retired_limited_rate: int
 
 class _Record(TypedDict):
     """What a worker writes about itself. Times are seconds of the monotonic clock."""
@@ -901,6 +909,22 @@ class _Record(TypedDict):
     """Connections that it handed to other workers."""
     adopted: int
     """Connections that it took from other workers."""
+    limited_address: int
+    """How often it applied max_connections_per_address."""
+    limited_connections: int
+    """How often it applied max_connections."""
+    limited_queue: int
+    """How often it applied max_queue."""
+    limited_requests: int
+    """How often it applied max_requests_per_connection."""
+    limited_line: int
+    """How often it refused a request with 414, for max_line."""
+    limited_head: int
+    """How often it refused a request with 431, for max_head, max_line or max_fields."""
+    limited_body: int
+    """How often it refused a request with 413, for max_body."""
+    limited_rate: int
+    """How often it refused a request with 408, for header_timeout or body_min_rate."""
     busy_s: float
     """Seconds that its main thread did not wait."""
     method: str | None

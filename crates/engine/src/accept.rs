@@ -19,6 +19,7 @@ use std::os::fd::OwnedFd;
 /// How many clients one listener may bring in a turn.
 pub(crate) const ACCEPTS_PER_TURN: u32 = 16;
 const DESCRIPTOR_RETRY_MS: u64 = 250;
+const CROWDED_RETRY_MS: u64 = 250;
 const OVERCOMMIT_AGAIN_MS: u64 = 50;
 /// A shortage is over if no idle connection had to be closed for so long.
 const IDLE_CLOSED_MS: u64 = 60_000;
@@ -67,6 +68,8 @@ pub(crate) struct Acceptor {
     /// Until then it is not reported again that idle connections are closed.
     idle_closed_until_ms: u64,
     overcommit: Overcommit,
+    /// When to accept again, after the worker had as many connections as it may.
+    crowded_until_ms: Option<u64>,
     /// How many clients the current listener may still bring in this turn.
     left: u32,
     /// The epoll set refused a change, because a descriptor is not the one that
@@ -90,6 +93,7 @@ impl Acceptor {
             descriptors: Descriptors::Available,
             idle_closed_until_ms: 0,
             overcommit: Overcommit::default(),
+            crowded_until_ms: None,
             left: 0,
             refused: None,
         }
@@ -147,6 +151,17 @@ impl Acceptor {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The numbers of the listeners.
+    pub(crate) fn numbers(&self) -> std::ops::Range<u32> {
+        0..self.listeners.len() as u32
+    }
+
+    /// Whether the number of requests that wait is limited.
+    pub(crate) fn limits_queue(&self) -> bool {
+        let mut listeners = self.listeners.iter();
+        listeners.any(|listener| listener.settings.max_queue > 0)
     }
 
     /// Accepts the next client of a listener.
@@ -208,7 +223,7 @@ impl Acceptor {
     }
 
     fn change_all(&mut self, set: &PollSet, from: Listening, to: Listening) {
-        for number in 0..self.listeners.len() as u32 {
+        for number in self.numbers() {
             if self
                 .get(number)
                 .is_some_and(|listener| listener.state == from)
@@ -308,6 +323,34 @@ impl Acceptor {
         }
     }
 
+    // ---- while it has as many connections as it may ---------------------------------
+
+    /// Pauses all listeners until a connection is closed, or one idles.
+    pub(crate) fn pause_crowded(&mut self, set: &PollSet, now_ms: u64) {
+        self.change_all(set, Listening::On, Listening::Crowded);
+        self.crowded_until_ms = Some(now_ms + CROWDED_RETRY_MS);
+    }
+
+    /// A connection was closed.
+    #[inline]
+    pub(crate) fn less_crowded(&mut self, now_ms: u64) {
+        if self.crowded_until_ms.is_some() {
+            self.crowded_until_ms = Some(now_ms);
+        }
+    }
+
+    /// Accepts again when that is due.
+    #[inline]
+    pub(crate) fn retry_crowded(&mut self, set: &PollSet, now_ms: u64) {
+        if self
+            .crowded_until_ms
+            .is_some_and(|until_ms| until_ms <= now_ms)
+        {
+            self.crowded_until_ms = None;
+            self.change_all(set, Listening::Crowded, Listening::On);
+        }
+    }
+
     // ---- while there is no descriptor --------------------------------------------
 
     /// Pauses all listeners, because there is no descriptor for a client. True
@@ -376,7 +419,12 @@ impl Acceptor {
             Descriptors::Exhausted { retry_ms, .. } => Some(retry_ms),
             Descriptors::Retrying { until_ms, .. } => Some(until_ms),
         };
-        retry_ms.into_iter().chain(self.overcommit.again_ms).min()
+        let others = self
+            .overcommit
+            .again_ms
+            .into_iter()
+            .chain(self.crowded_until_ms);
+        retry_ms.into_iter().chain(others).min()
     }
 }
 

@@ -430,6 +430,18 @@ impl Connection {
         Some(stuck.1.label.line())
     }
 
+    /// Whether a request that it brings would have to wait for the application.
+    pub(crate) fn may_be_refused(&self) -> bool {
+        self.is_idle() && self.is_between_requests() && self.link.stage == Stage::Serving
+    }
+
+    /// Responds to the next request, which was not read. The connection brings no other.
+    pub(crate) fn refuse(&mut self, cx: &mut Context, error: &RemoteError) {
+        if let Protocol::Http1(http1) = &mut self.protocol {
+            http1.refuse(&mut self.link, cx, error);
+        }
+    }
+
     /// Writes a 504 if a head is owed, and returns the request: for a process that
     /// ends next.
     pub(crate) fn write_overdue_response(&mut self, cx: &mut Context) -> Option<String> {

@@ -3,6 +3,7 @@
 //! Owns: the clock, the buffers, the load, the queue of events, and the input
 //! of the current connection. Knows no connection and no socket.
 
+use crate::admission::Admission;
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::errors::LocalError;
@@ -93,6 +94,7 @@ pub(crate) struct Context {
     pub(crate) buffers: Buffers,
     pub(crate) load: Load,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) admission: Admission,
     pub(crate) work: Work,
     /// The messages of all WebSockets that their applications have not read.
     pub(crate) unread: Arc<UnreadOfAll>,
@@ -105,6 +107,7 @@ impl Context {
             buffers: Buffers::default(),
             load: Load::default(),
             events: VecDeque::new(),
+            admission: Admission::default(),
             work: Work::default(),
             unread: Arc::default(),
         }

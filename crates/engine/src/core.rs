@@ -8,20 +8,22 @@
 //! which connection is current.
 
 mod idle;
+mod limits;
 mod waiting;
 
 use crate::accept::Acceptor;
+use crate::admission::Admission;
 use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::deadlines;
+use crate::deadlines::{self, LINGER_MS};
 use crate::disk::{DiskTask, DiskWork};
 use crate::event::{Broken, Event, ListenerNews};
 use crate::exchange::ConnectionId;
 use crate::handoff::main_thread::MainThread;
 use crate::handoff::queue::{Metadata, Received, Sent};
 use crate::handoff::transfer::Transfer;
-use crate::link::{FileTurn, Flushed, Link};
+use crate::link::{FileTurn, Flushed, Link, Stage};
 use crate::orphan;
 use crate::peer::Peer;
 use crate::poll_set::{MANAGER, PollSet, WAKEUP};
@@ -76,6 +78,8 @@ pub(crate) struct Core {
     waiting: Vec<ConnectionId>,
     /// When to try again to hand those off for which the queue had no room.
     hand_off_again_ms: Option<u64>,
+    /// When to look again for clients that wait although this worker is full.
+    queue_due_ms: Option<u64>,
     /// A pidfd of the manager, in the epoll set.
     manager: Option<OwnedFd>,
 }
@@ -99,6 +103,7 @@ impl Core {
             broken: None,
             waiting: Vec::new(),
             hand_off_again_ms: None,
+            queue_due_ms: None,
             manager: None,
         })
     }
@@ -132,6 +137,8 @@ impl Core {
         self.current = Current::Nothing;
         self.waiting.clear();
         self.hand_off_again_ms = None;
+        self.queue_due_ms = None;
+        self.cx.admission = Admission::default();
         self.cx.events.clear();
         self.cx.load.leave_pool();
         self.transfer.leave();
@@ -362,6 +369,21 @@ impl Core {
         }
     }
 
+    /// The last response of a connection is sent.
+    pub(crate) fn end_connection(&mut self, key: u32) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let link = &mut connection.link;
+        if !link.unread || link.transport.end_sending().is_err() {
+            return self.close_connection(key, None);
+        }
+        link.stage = Stage::Lingering;
+        let wanted = connection.interest(false);
+        self.timers.set(key, self.cx.clock.now_ms + LINGER_MS);
+        self.set_interest(key, wanted);
+    }
+
     /// Ends and closes a connection. `interrupted`: the reason, if it had more
     /// to do.
     pub(crate) fn close_connection(&mut self, key: u32, interrupted: Option<&'static str>) {
@@ -388,6 +410,10 @@ impl Core {
         }
         self.timers.clear(key);
         let listener = connection.link.listener;
+        self.acceptor.less_crowded(self.cx.clock.now_ms);
+        if let Some(key) = connection.link.counted {
+            self.cx.admission.remove(&self.cx.load, key);
+        }
         let transport = connection.close(&mut self.cx, interrupted);
         if let Err(error) = removed {
             // The number is free, or another file's: to close that would harm the program.
@@ -485,7 +511,9 @@ impl Core {
             return None;
         }
         listener.open += 1;
-        let link = Link::new(transport, peer, id, number, settings);
+        let counted = self.cx.admission.add(&self.cx.load, &settings, &peer);
+        let mut link = Link::new(transport, peer, id, number, settings);
+        link.counted = counted;
         let connection = Connection::new(link, self.cx.clock.now_ms);
         self.connections.insert(connection);
         self.set_deadline(id.key);

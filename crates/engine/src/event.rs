@@ -5,6 +5,7 @@ use crate::disk::DiskTask;
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::peer::Peer;
 use crate::request_body::BodyPart;
+use crate::scoreboard::Limit;
 use crate::unread::Held;
 use prefork_wire::proxy::Origin;
 use prefork_wire::websocket::Message;
@@ -160,6 +161,9 @@ pub enum ListenerNews {
     AcceptPaused(io::Error),
     /// Idle connections are closed for new clients, because no descriptor is free.
     IdleClosed(io::Error),
+    /// A limit was applied to a client, as it may be to others until this is reported
+    /// again.
+    Limited { limit: Limit, peer: Option<Peer> },
     /// Accepting has resumed.
     AcceptResumed,
     /// It is draining, and its last connection is closed.

@@ -61,6 +61,7 @@ impl Guarded for Reactor {
             true => slot.spares_elsewhere(),
             false => slot.moving_elsewhere(began_ns),
         };
+        let mut waiting = Vec::new();
         let mut room = self.core.transfer.room(&self.core.cx.load, takers);
         let before = self.core.cx.load.counters.handed_off;
         for &(data, flags) in reports.iter() {
@@ -71,8 +72,11 @@ impl Guarded for Reactor {
             let is_open = asks && self.core.connections.find(id).is_ok();
             if room > 0 && is_open && self.core.hand_off_outside(id.key) {
                 room -= 1;
+            } else if is_open {
+                waiting.push(id.key);
             }
         }
+        self.core.refuse_surplus(&mut waiting);
         if self.core.cx.load.counters.handed_off > before {
             // `hand_off` has read the clock.
             self.core.cx.load.publish(self.core.cx.clock.now_ns);

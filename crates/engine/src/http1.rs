@@ -7,7 +7,7 @@
 //! no timer and no other connection.
 
 mod requests;
-mod responses;
+pub(crate) mod responses;
 
 use crate::deadlines::{NEVER, Wait};
 use crate::exchange::Exchange;

@@ -24,6 +24,7 @@
 //! | `disk.rs` | work that may wait for a disk |
 //! | `event.rs` | the events that the reactor returns to its owner |
 //! | `load.rs` | requests in flight and totals, for the pool |
+//! | `admission.rs` | the limits on the number of clients |
 //! | `context.rs` | what all connections share: clock, buffers, load, events |
 //! | `deadlines.rs` | what a connection waits for, until when, and what expiry does |
 //! | `link.rs` | the part of a connection that is the same in every protocol |
@@ -50,6 +51,7 @@
 //! `connection::Protocol`; another transport is an arm of `Transport`.
 
 mod accept;
+mod admission;
 mod application;
 mod blocking_send;
 mod body;

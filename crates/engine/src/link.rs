@@ -10,6 +10,7 @@ use crate::event::{Client, scheme};
 use crate::exchange::{ConnectionId, ExchangeId};
 use crate::output::{Failure, Output, Sent};
 use crate::peer::Peer;
+use crate::scoreboard::AddressKey;
 use crate::settings::ListenerSettings;
 use crate::transport::{FileSend, FileSent, Received, Transport};
 use prefork_wire::proxy::Origin;
@@ -96,6 +97,8 @@ pub(crate) struct Link {
     /// The socket has input, or its end, that was not read.
     pub(crate) unread: bool,
     pub(crate) peer_side: PeerSide,
+    /// The address that it counts for, if that may have so many connections only.
+    pub(crate) counted: Option<AddressKey>,
 }
 
 fn reason(failure: Failure) -> &'static str {
@@ -128,6 +131,7 @@ impl Link {
             file: FileTurn::Ready,
             unread: false,
             peer_side: PeerSide::Open,
+            counted: None,
         }
     }
 

@@ -5,9 +5,11 @@ use crate::settings::ListenerSettings;
 use crate::transport::Transport;
 use prefork_tls::Config;
 use rustix::event::epoll::EventFlags;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use std::os::fd::OwnedFd;
+use rustix::time::Timespec;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub(crate) enum Listening {
     On,
     /// Out of it while this worker is full.
     Full,
+    /// Out of it while this worker has as many connections as it may.
+    Crowded,
     /// Out of it until it is resumed.
     Paused,
     /// Out of it: the socket is closed.
@@ -58,6 +62,28 @@ pub(crate) fn is_lasting(error: Errno) -> bool {
     )
 }
 
+/// The length of the accept queue of a listening TCP socket: of such a socket, tcp(7)'s
+/// TCP_INFO tells it in the field that otherwise has the number of unacknowledged segments.
+fn accept_queue(socket: BorrowedFd<'_>) -> usize {
+    // SAFETY: every field of the struct is a number, for which zeros are valid.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes into `info`, which has so many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    match result {
+        0 => info.tcpi_unacked as usize,
+        _ => 0,
+    }
+}
+
 impl Listener {
     pub(crate) fn new(socket: OwnedFd, settings: ListenerSettings, tls: Option<Config>) -> Self {
         Listener {
@@ -78,6 +104,21 @@ impl Listener {
         }
         let trusted = &self.settings.proxies.trusted;
         Transport::introduced(socket, tls, trusted.networks.contain(peer.into()))
+    }
+
+    /// Whether a client waits to be accepted.
+    pub(crate) fn has_client(&self) -> bool {
+        let Some(socket) = &self.socket else {
+            return false;
+        };
+        let mut fds = [PollFd::new(socket, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    /// How many clients wait to be accepted. 0 for a Unix socket, which does not tell.
+    pub(crate) fn waiting(&self) -> usize {
+        let open = self.socket.as_ref();
+        open.map_or(0, |socket| accept_queue(socket.as_fd()))
     }
 
     pub(crate) fn accept(&self) -> Accepted {

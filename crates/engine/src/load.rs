@@ -5,7 +5,7 @@
 //! [`Load::changed`], by the phases of an exchange before and after a step.
 
 use crate::phase::Phase;
-use crate::scoreboard::{Counters, Slot};
+use crate::scoreboard::{Counters, Limit, Slot};
 
 pub(crate) struct Load {
     in_flight: u32,
@@ -130,6 +130,22 @@ impl Load {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(slot) = &self.slot {
             slot.end(self.in_flight);
+        }
+    }
+
+    /// A limit was applied to a client.
+    #[cold]
+    pub(crate) fn count_limit(&self, limit: Limit) {
+        if let Some(slot) = &self.slot {
+            slot.count_limit(limit);
+        }
+    }
+
+    /// A request was refused with this status.
+    #[cold]
+    pub(crate) fn count_refusal(&self, status: u16) {
+        if let Some(limit) = Limit::of_status(status) {
+            self.count_limit(limit);
         }
     }
 

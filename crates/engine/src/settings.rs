@@ -13,6 +13,23 @@ pub struct ListenerSettings {
     /// Respond with 408 if a request body arrives at fewer bytes per second than
     /// this. 0 disables. Option `body_min_rate`.
     pub body_min_rate: u64,
+    /// Maximum number of open connections of a worker. For a new client, the
+    /// connection that has idled for longest is closed; if none idles, the worker
+    /// accepts no client. 0: as many as it may open files. Option
+    /// `max_connections`.
+    pub max_connections: u64,
+    /// Maximum number of open connections of a client address, in all workers
+    /// together. Of IPv6 addresses the first 64 bits count. Respond to more with
+    /// 503. 0 disables. Of --trusted-proxies, and at a Unix socket, there is no
+    /// limit. Option `max_connections_per_address`.
+    pub max_connections_per_address: u64,
+    /// Close a connection after this many requests. 0 disables. Option
+    /// `max_requests_per_connection`.
+    pub max_requests_per_connection: u64,
+    /// Maximum number of requests that wait while every worker is busy, those of
+    /// new clients included. Respond to more with 503. 0 disables. Of a Unix
+    /// socket, new clients are limited by --backlog only. Option `max_queue`.
+    pub max_queue: u64,
     /// Keep connections open between requests. Option `keep_alive`.
     pub keep_alive: bool,
     /// Each connection begins with a header of the PROXY protocol, version 1 or 2.
@@ -52,6 +69,10 @@ impl Default for ListenerSettings {
                 ..Limits::default()
             },
             body_min_rate: 240,
+            max_connections: 0,
+            max_connections_per_address: 4_096,
+            max_requests_per_connection: 0,
+            max_queue: 2_000,
             keep_alive: true,
             proxy_protocol: false,
             header_timeout_ms: 10_000,

@@ -99,6 +99,9 @@ pub(crate) enum Room {
 /// Between the probes of a peer that has closed its side.
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 
+/// How much of a request that is refused unread is taken from the socket.
+const REFUSED_BYTES: usize = 16 * 1024;
+
 /// SIOCOUTQ of linux/sockios.h.
 const OUT_QUEUE: rustix::ioctl::Opcode = 0x5411;
 
@@ -396,6 +399,15 @@ impl Transport {
             let _ = self.flush(); // the next call fails as well
         }
         rustix::net::shutdown(&self.socket, Shutdown::Write)
+    }
+
+    /// Sends a response as far as the socket takes it at once, and closes the connection.
+    pub(crate) fn respond_and_close(mut self, response: &[u8]) {
+        let _ = self.send(response);
+        let _ = self.end_sending();
+        // What is unread at the close would reset the connection, and destroy the response.
+        let mut request = Vec::with_capacity(REFUSED_BYTES);
+        let _ = self.receive(&mut request);
     }
 
     /// Ends both directions, also for other descriptors of the socket.

@@ -7,18 +7,21 @@
 use crate::accept::DescriptorNews;
 use crate::context::Context;
 use crate::core::{Core, Current};
-use crate::deadlines::{self, Expiry, LINGER_MS};
+use crate::deadlines::{self, Expiry};
 use crate::disk::DiskTask;
 use crate::event::{Event, ListenerNews};
 use crate::exchange::ConnectionId;
 use crate::handoff::queue::Received;
 use crate::link::Stage;
 use crate::listener::Accepted;
+use crate::peer::Peer;
 use crate::poll_set::{NESTED, OVERCOMMIT, QUEUE, REPORTS, Report, SPECIAL, WAKEUP};
 use crate::progress::{Progress, READING};
+use crate::scoreboard::Limit;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::collections::{HashSet, VecDeque};
+use std::os::fd::OwnedFd;
 
 #[derive(Default)]
 pub(crate) struct Turn {
@@ -75,6 +78,7 @@ impl Turn {
         if core.acceptor.is_retry_due(now_ms) && !core.set.can_open_descriptor() {
             core.close_idle(0, Errno::MFILE);
         }
+        core.acceptor.retry_crowded(&core.set, now_ms);
         let news = core.acceptor.retry_descriptors(&core.set, now_ms);
         if let DescriptorNews::Resumed { listener } = news {
             let news = ListenerNews::AcceptResumed;
@@ -113,6 +117,7 @@ impl Turn {
     pub(crate) fn end(&mut self, core: &mut Core) -> bool {
         core.cx.clock.tick();
         core.follow_load();
+        core.follow_queue();
         let Context { load, clock, .. } = &mut core.cx;
         load.counters.connections = core.connections.len() as u64;
         load.counters.busy_ns += clock.turn_ns();
@@ -303,7 +308,7 @@ fn end_share(core: &mut Core, key: u32) -> Option<DiskTask> {
     let connection = core.connections.get_mut(key)?;
     if sent {
         if connection.link.stage == Stage::Finishing {
-            end_connection(core, key);
+            core.end_connection(key);
             return None;
         }
         if connection.is_over() {
@@ -359,21 +364,6 @@ fn expire(core: &mut Core, key: u32) {
     core.schedule_next_turn(key);
 }
 
-/// The last response is sent.
-fn end_connection(core: &mut Core, key: u32) {
-    let Some(connection) = core.connections.get_mut(key) else {
-        return;
-    };
-    let link = &mut connection.link;
-    if !link.unread || link.transport.end_sending().is_err() {
-        return core.close_connection(key, None);
-    }
-    link.stage = Stage::Lingering;
-    let wanted = connection.interest(false);
-    core.timers.set(key, core.cx.clock.now_ms + LINGER_MS);
-    core.set_interest(key, wanted);
-}
-
 /// Accepts a client of a listener, or adopts one from the queue (`source` is
 /// the data of the epoll set), and makes it the current connection.
 fn accept_or_adopt(core: &mut Core, source: u64) {
@@ -393,6 +383,23 @@ fn accept_or_adopt(core: &mut Core, source: u64) {
 }
 
 fn accept(core: &mut Core, number: u32) -> Option<u32> {
+    loop {
+        if !core.has_room(number) {
+            return None;
+        }
+        match accept_next(core, number)? {
+            (socket, peer) if core.has_too_many(number, &peer) => {
+                core.refuse(number, socket, peer, Limit::Address);
+            }
+            (socket, peer) => {
+                let transport = core.acceptor.get(number)?.transport(socket, peer);
+                return core.add_connection(transport, peer, number);
+            }
+        }
+    }
+}
+
+fn accept_next(core: &mut Core, number: u32) -> Option<(OwnedFd, Peer)> {
     let mut accepted = core.acceptor.accept(number, &core.cx.load);
     if let Accepted::NoDescriptor(error @ (Errno::MFILE | Errno::NFILE)) = accepted {
         if core.close_idle(number, error) {
@@ -400,10 +407,7 @@ fn accept(core: &mut Core, number: u32) -> Option<u32> {
         }
     }
     match accepted {
-        Accepted::Client(socket, peer) => {
-            let transport = core.acceptor.get(number)?.transport(socket, peer);
-            core.add_connection(transport, peer, number)
-        }
+        Accepted::Client(socket, peer) => Some((socket, peer)),
         Accepted::Nothing => None,
         Accepted::NoDescriptor(error) => {
             core.report_no_descriptor(number, error);

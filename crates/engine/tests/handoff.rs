@@ -60,6 +60,7 @@ impl Worker {
         let address = listener.local_addr().unwrap();
         let settings = ListenerSettings {
             keep_alive_timeout_ms: 1_000,
+            max_queue: 0, // it would be looked at while the worker is full
             ..ListenerSettings::default()
         };
         engine.listen(listener.into(), settings, None).unwrap();

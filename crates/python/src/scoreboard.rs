@@ -5,7 +5,7 @@
 //! text is safe on a terminal.
 
 use crate::descriptor::borrowed;
-use prefork_engine::scoreboard::{Board, Record, Slot, Value, View};
+use prefork_engine::scoreboard::{Board, Limit, Record, Slot, Value, View};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -205,6 +205,9 @@ fn dict_of<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>
     dict.set_item("in_flight", record.in_flight)?;
     dict.set_item("handed_off", record.counters.handed_off)?;
     dict.set_item("adopted", record.counters.adopted)?;
+    for (limit, count) in Limit::ALL.into_iter().zip(record.counters.limited) {
+        dict.set_item(limited_name(limit), count)?;
+    }
     dict.set_item("busy_s", seconds(record.counters.busy_ns))?;
     let request = record.request.as_ref();
     dict.set_item("method", request.map(|request| printable(&request.method)))?;
@@ -214,6 +217,19 @@ fn dict_of<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>
         request.map(|request| seconds(request.started_ns)),
     )?;
     Ok(dict)
+}
+
+fn limited_name(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Address => "limited_address",
+        Limit::Connections => "limited_connections",
+        Limit::Queue => "limited_queue",
+        Limit::Requests => "limited_requests",
+        Limit::Line => "limited_line",
+        Limit::Head => "limited_head",
+        Limit::Body => "limited_body",
+        Limit::Rate => "limited_rate",
+    }
 }
 
 fn gone() -> PyErr {

@@ -40,6 +40,10 @@ pub(crate) fn listener_settings(options: &Bound<'_, PyAny>) -> PyResult<Listener
             ..Limits::default()
         },
         body_min_rate: value(options, intern!(py, "body_min_rate"))?,
+        max_connections: value(options, intern!(py, "max_connections"))?,
+        max_connections_per_address: value(options, intern!(py, "max_connections_per_address"))?,
+        max_requests_per_connection: value(options, intern!(py, "max_requests_per_connection"))?,
+        max_queue: value(options, intern!(py, "max_queue"))?,
         keep_alive: value(options, intern!(py, "keep_alive"))?,
         proxy_protocol: value(options, intern!(py, "proxy_protocol"))?,
         header_timeout_ms: milliseconds(options, intern!(py, "header_timeout"))?,

@@ -34,6 +34,10 @@ class ServerKeywords(TypedDict, total=False):
     underscores: Literal["drop", "reject"]
     max_body: int | str
     body_min_rate: int | str
+    max_connections: int | str
+    max_connections_per_address: int | str
+    max_requests_per_connection: int | str
+    max_queue: int | str
     spool_above: int | str
     spool_dir: str | os.PathLike[str] | None
     keep_alive: Switch
@@ -120,6 +124,10 @@ class RunKeywords(TypedDict, total=False):
     underscores: Literal["drop", "reject"]
     max_body: int | str
     body_min_rate: int | str
+    max_connections: int | str
+    max_connections_per_address: int | str
+    max_requests_per_connection: int | str
+    max_queue: int | str
     spool_above: int | str
     spool_dir: str | os.PathLike[str] | None
     keep_alive: Switch

@@ -172,6 +172,38 @@ class ServerOptions(Options):
         "Respond with 408 if a request body arrives at fewer bytes per second than this. 0 disables.",
         rust="listener",
     )
+    max_connections: int = option(
+        Group.REQUESTS,
+        0,
+        integer(0, 1 << 31),
+        "Maximum number of open connections of a worker. For a new client, the connection that has idled for "
+        "longest is closed; if none idles, the worker accepts no client. 0: as many as it may open files.",
+        rust="listener",
+    )
+    max_connections_per_address: int = option(
+        Group.REQUESTS,
+        4096,
+        integer(0, 65535),
+        "Maximum number of open connections of a client address, in all workers together. Of IPv6 addresses "
+        "the first 64 bits count. Respond to more with 503. 0 disables. Of --trusted-proxies, and at a Unix "
+        "socket, there is no limit.",
+        rust="listener",
+    )
+    max_requests_per_connection: int = option(
+        Group.REQUESTS,
+        0,
+        integer(0, 1 << 31),
+        "Close a connection after this many requests. 0 disables.",
+        rust="listener",
+    )
+    max_queue: int = option(
+        Group.REQUESTS,
+        2000,
+        integer(0, 1 << 20),
+        "Maximum number of requests that wait while every worker is busy, those of new clients included. "
+        "Respond to more with 503. 0 disables. Of a Unix socket, new clients are limited by --backlog only.",
+        rust="listener",
+    )
     spool_above: int = option(
         Group.REQUESTS,
         256 * KIB,

@@ -34,7 +34,18 @@ _MEMORY = "/memfd:prefork-scoreboard"
 READERS_PER_TURN = 16
 """How many clients the manager serves before it looks after its workers again."""
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
-_KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted")
+LIMITED = (
+    "limited_address",
+    "limited_connections",
+    "limited_queue",
+    "limited_requests",
+    "limited_line",
+    "limited_head",
+    "limited_body",
+    "limited_rate",
+)
+"""How often each limit on clients was applied."""
+_KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted", *LIMITED)
 """Counts to which workers that have ended still contribute."""
 _STATES = ("starting", "spare", "active", "draining", "stuck")
 

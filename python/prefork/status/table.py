@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from prefork.logs.escaping import escape_line
+from prefork.pool.scoreboard import LIMITED
 
 Report = Mapping[str, Any]
 STYLES = {
@@ -91,6 +92,9 @@ def summary(report: Report) -> list[str]:
         f"{amount(totals['bytes_in'])} in, {amount(totals['bytes_out'])} out, "
         f"{totals['handed_off']:,} handed off, {totals['adopted']:,} adopted",
     ]
+    if any(totals[name] for name in LIMITED):
+        applied = [f"{totals[name]:,} {name.removeprefix('limited_')}" for name in LIMITED if totals[name]]
+        lines.append(f"limits applied: {', '.join(applied)}")
     if manager["overcommit"]:
         lines.append(
             "overcommit: no spare is left and the pool cannot grow, so active workers accept too, "

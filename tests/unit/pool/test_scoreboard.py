@@ -18,6 +18,7 @@ import pytest
 from prefork._engine import Scoreboard
 from prefork.errors import GlueInUse, OptionError, ScoreboardUnavailable
 from prefork.pool.scoreboard import (
+    LIMITED,
     READERS_PER_TURN,
     ScoreboardSocket,
     format_states,
@@ -27,7 +28,9 @@ from prefork.pool.scoreboard import (
 )
 
 ONE_SLOT = Scoreboard.create(1)
-PAGE = os.fstat(ONE_SLOT.fileno()).st_size // 2  # the manager's page and the slot's
+TWO_SLOTS = Scoreboard.create(2)
+SLOT = os.fstat(TWO_SLOTS.fileno()).st_size - os.fstat(ONE_SLOT.fileno()).st_size
+PAGE = os.fstat(ONE_SLOT.fileno()).st_size - SLOT  # the manager's
 NOBODY = 65534
 F_SEAL_FUTURE_WRITE = 0x10  # which the module does not name
 ALL_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | F_SEAL_FUTURE_WRITE
@@ -156,7 +159,7 @@ def test_the_report_is_json_with_manager_totals_and_workers(board):
     assert seen["workers"][0] == {
         "slot": 0, "state": "starting", "pid": 0, "generation": 1, "age_s": 60.0, "since_turn_s": 60.0,
         "requests": 0, "bytes_in": 0, "bytes_out": 0, "connections": 0, "in_flight": 0, "busy_s": 0.0,
-        "handed_off": 0, "adopted": 0,
+        "handed_off": 0, "adopted": 0, **dict.fromkeys(LIMITED, 0),
         "request": None,
     }  # fmt: skip
 
@@ -172,8 +175,8 @@ def test_noise_in_the_slots_breaks_no_report(board, seed):
     chance = random.Random(seed)
     for index in range(board.capacity):
         board.claim(index, 0)  # or the noise would not be read
-    words = [chance.choice((chance.getrandbits(64), chance.getrandbits(3))) for _ in range(PAGE // 8 * 4)]
-    words[:: PAGE // 8] = [2, 2, 3, 4]  # sequences: of some slots it seems that they can be read whole
+    words = [chance.choice((chance.getrandbits(64), chance.getrandbits(3))) for _ in range(SLOT // 8 * 4)]
+    words[:: SLOT // 8] = [2, 2, 3, 4]  # sequences: of some slots it seems that they can be read whole
     hostile = hostile_copy(board, words)
     seen = json.loads(json.dumps(snapshot(hostile)))
     assert seen["totals"]["workers"] == len(seen["workers"]) <= 4
@@ -185,8 +188,8 @@ def test_noise_in_the_slots_breaks_no_report(board, seed):
 
 def test_noise_in_a_path_cannot_reach_a_terminal(board):
     board.claim(0, 0)
-    slot = [0x1B0A5C41E9000000 + index if index > 12 else 2 for index in range(PAGE // 8)]
-    hostile = hostile_copy(board, slot + [0] * (PAGE // 8 * 3))
+    slot = [0x1B0A5C41E9000000 + index if index > 12 else 2 for index in range(SLOT // 8)]
+    hostile = hostile_copy(board, slot + [0] * (SLOT // 8 * 3))
     path = snapshot(hostile)["workers"][0]["request"]["path"]
     assert path.isprintable()
     assert path.isascii()
@@ -226,7 +229,7 @@ def test_wrong_arguments_are_refused(board):
     with pytest.raises(OSError, match="Bad file descriptor"):
         Scoreboard.attach(1 << 20)
     with open(os.memfd_create("bare", os.MFD_ALLOW_SEALING), "wb") as bare:
-        os.ftruncate(bare.fileno(), 2 * PAGE)
+        os.ftruncate(bare.fileno(), PAGE + SLOT)
         with pytest.raises(ValueError, match="sealed memory"):
             Scoreboard.attach(bare.fileno())
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from prefork.pool.scoreboard import LIMITED
 from prefork.status import table
 
 MANAGER = {
@@ -26,6 +27,7 @@ TOTALS = {
     "bytes_out": 3 << 20,
     "handed_off": 7,
     "adopted": 6,
+    **dict.fromkeys(LIMITED, 0),
 }
 IDLE = {
     "slot": 0,
@@ -75,6 +77,12 @@ def test_a_pool_without_workers_has_a_heading_only():
 def test_a_pool_that_overcommits_says_so():
     reported = table.plain(REPORT | {"manager": MANAGER | {"overcommit": True}})
     assert "active workers accept too, as soon as they can call the application" in reported
+
+
+def test_limits_that_were_applied_are_shown():
+    assert "limits applied" not in table.plain(REPORT)
+    totals = TOTALS | {"limited_address": 1234, "limited_rate": 1}
+    assert "limits applied: 1,234 address, 1 rate" in table.plain(REPORT | {"totals": totals})
 
 
 def test_the_terminal_shows_the_same_and_no_markup_of_a_client(capsys, monkeypatch):

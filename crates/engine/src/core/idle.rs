@@ -12,13 +12,18 @@ impl Core {
     /// idles, those whose request head is incomplete for longest. False: there is
     /// neither.
     pub(crate) fn close_idle(&mut self, listener: u32, error: Errno) -> bool {
-        let closed =
-            self.close_oldest(Self::idles_since_ms) || self.close_oldest(Self::reads_since_ms);
+        let closed = self.make_room();
         if closed && self.acceptor.must_report_idle_closed(self.cx.clock.now_ms) {
             let news = ListenerNews::IdleClosed(error.into());
             self.cx.events.push_back(Event::Listener { listener, news });
         }
         closed
+    }
+
+    /// Closes connections that have nothing in flight, those first that idle. False: there
+    /// is none.
+    pub(crate) fn make_room(&mut self) -> bool {
+        self.close_oldest(Self::idles_since_ms) || self.close_oldest(Self::reads_since_ms)
     }
 
     /// Closes the oldest of the connections for which `since_ms` has a time. False:

@@ -77,6 +77,11 @@ impl Transfer {
         accepted && moves && load.pool_is_kept()
     }
 
+    /// How many connections are in the queue.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.as_ref().map_or(0, Queue::len)
+    }
+
     /// Whether a connection is still here only because the queue was full.
     pub(crate) fn lacks_room(&self, connection: &Connection, load: &Load) -> bool {
         let is_full = self.queue.as_ref().is_some_and(|queue| queue.is_full);

@@ -15,6 +15,7 @@ use crate::link::{Link, PeerEnd, PeerSide};
 use crate::phase::{Phase, Step};
 use crate::progress::{HIGH_WATER, Progress};
 use crate::request_body::{BodyPart, Collected, Incoming};
+use crate::scoreboard::Limit;
 use prefork_wire::{
     BodyDecoder, BodyEncoder, CONTINUE, Head, HeadParser, RemoteError, RequestContext, RequestKind,
     Version,
@@ -93,12 +94,16 @@ impl Http1 {
     fn start_request(&mut self, link: &Link, cx: &mut Context, bytes: &[u8], head: &Head) {
         self.requests += 1;
         self.idles_until_ms = NEVER;
+        let is_last = self.is_last(link);
+        if is_last {
+            cx.load.count_limit(Limit::Requests);
+        }
         let (method, target) = (head.method.of(bytes), head.target.of(bytes));
         let exchange = &mut self.exchange;
         exchange.context = RequestContext {
             version: head.version,
             kind: RequestKind::of(method),
-            keep_alive: head.keep_alive && link.settings.keep_alive,
+            keep_alive: head.keep_alive && link.settings.keep_alive && !is_last,
         };
         exchange.expects_continue = head.expect_continue;
         exchange.given_ms = cx.clock.now_ms;
@@ -116,6 +121,13 @@ impl Http1 {
                 cx.start_request(exchange, method, target);
             }
         }
+    }
+
+    /// Whether the connection has brought as many requests as it may.
+    #[inline]
+    fn is_last(&self, link: &Link) -> bool {
+        let most = link.settings.max_requests_per_connection;
+        most > 0 && u64::from(self.requests) >= most
     }
 
     /// Reads a body that the application wants whole.
@@ -209,6 +221,7 @@ impl Http1 {
         error: RemoteError,
         line: Option<Box<[u8]>>,
     ) -> Event {
+        cx.load.count_refusal(error.status);
         cx.work.discard();
         link.unread = true;
         self.parser = None;
@@ -243,6 +256,7 @@ impl Http1 {
     /// Fails a body that the application waits for. The client gets the error,
     /// unless its response has begun: then the connection is closed.
     fn fail_body(&mut self, link: &mut Link, cx: &mut Context, error: RemoteError) -> Progress {
+        cx.load.count_refusal(error.status);
         cx.work.discard();
         self.exchange.body.drop_rest();
         let event = Event::BodyFailed {

@@ -13,6 +13,14 @@ use prefork_wire::{
     write_interim,
 };
 
+/// How soon a client may try again that was refused because there are too many.
+const RETRY_AFTER: (&[u8], &[u8]) = (b"Retry-After", b"1");
+
+/// The field for the engine's own 503 (RFC 9110, section 10.2.3).
+pub(crate) fn retry_after(error: &RemoteError) -> Option<(&'static [u8], &'static [u8])> {
+    (error.status == 503).then_some(RETRY_AFTER)
+}
+
 impl Http1 {
     pub(crate) fn inform<'a>(
         &mut self,
@@ -166,9 +174,17 @@ impl Http1 {
         let head_only = self.exchange.context.kind == RequestKind::Head;
         let headers = link.settings.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let headers = headers.chain(retry_after(error));
         link.output.append(&mut cx.buffers, |out| {
             write_error(out, error, headers, &date, head_only);
         });
+    }
+
+    /// Refuses the next request, which was not read: the connection brings no other.
+    pub(crate) fn refuse(&mut self, link: &mut Link, cx: &mut Context, error: &RemoteError) {
+        self.write_error(link, cx, error);
+        link.unread = true;
+        link.finish();
     }
 
     #[inline]

@@ -1,5 +1,6 @@
 //! The manager's side: makes the scoreboard, claims slots for workers and clears them.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -7,7 +8,7 @@ use rustix::event::EventfdFlags;
 
 use super::header::Header;
 use super::memory::SharedMemory;
-use super::page::{LAYOUT, MAGIC};
+use super::page::{Counters, LAYOUT, Limit, MAGIC};
 use super::slot::Slot;
 use super::state::State;
 use super::view::View;
@@ -30,6 +31,7 @@ impl Board {
         let (memory, file) = SharedMemory::create(capacity)?;
         let page = memory.manager();
         page.layout.set(LAYOUT);
+        page.seed.set(RandomState::new().build_hasher().finish());
         page.magic.set(MAGIC);
         Ok(Self {
             view: View::new(memory),
@@ -67,6 +69,7 @@ impl Board {
         else {
             return false;
         };
+        memory.clear_addresses(index);
         page.reset(State::Starting, generation, now_ns);
         let reach = &memory.manager().reach;
         reach.set(reach.get().max(index as u32 + 1));
@@ -87,7 +90,9 @@ impl Board {
         header.retired_bytes_out = header.retired_bytes_out.saturating_add(gone.bytes_out);
         header.retired_handed_off = header.retired_handed_off.saturating_add(gone.handed_off);
         header.retired_adopted = header.retired_adopted.saturating_add(gone.adopted);
+        add_limited(&mut header, &gone);
         self.publish(&header);
+        self.view.memory().clear_addresses(index);
         page.reset(State::Empty, 0, 0);
     }
 
@@ -101,5 +106,21 @@ impl Board {
         let mut memory = self.view.into_memory();
         memory.narrow(self.file.as_fd(), index)?;
         Ok(Slot::new(memory, self.wakeup, index, concurrency))
+    }
+}
+
+fn add_limited(header: &mut Header, gone: &Counters) {
+    for (limit, count) in Limit::ALL.into_iter().zip(gone.limited) {
+        let total = match limit {
+            Limit::Address => &mut header.retired_limited_address,
+            Limit::Connections => &mut header.retired_limited_connections,
+            Limit::Queue => &mut header.retired_limited_queue,
+            Limit::Requests => &mut header.retired_limited_requests,
+            Limit::Line => &mut header.retired_limited_line,
+            Limit::Head => &mut header.retired_limited_head,
+            Limit::Body => &mut header.retired_limited_body,
+            Limit::Rate => &mut header.retired_limited_rate,
+        };
+        *total = total.saturating_add(count);
     }
 }

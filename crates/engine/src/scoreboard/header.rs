@@ -113,4 +113,12 @@ header! {
     retired_bytes_out: u64,
     retired_handed_off: u64,
     retired_adopted: u64,
+    retired_limited_address: u64,
+    retired_limited_connections: u64,
+    retired_limited_queue: u64,
+    retired_limited_requests: u64,
+    retired_limited_line: u64,
+    retired_limited_head: u64,
+    retired_limited_body: u64,
+    retired_limited_rate: u64,
 }

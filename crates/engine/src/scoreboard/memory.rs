@@ -19,7 +19,8 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
-use super::page::{ManagerPage, PAGE_BYTES, SlotPage};
+use super::addresses::AddressTable;
+use super::page::{ManagerPage, PAGE_BYTES, SLOT_PAGES, SlotPage};
 
 const NAME: &str = "prefork-scoreboard";
 
@@ -30,7 +31,7 @@ pub(super) fn seals() -> SealFlags {
 
 pub(super) struct SharedMemory {
     start: NonNull<u8>,
-    /// At least two: the manager's and one slot's.
+    /// The manager's, and `SLOT_PAGES` for each slot, of which there is at least one.
     pages: usize,
 }
 
@@ -44,7 +45,8 @@ impl SharedMemory {
     /// A new, sealed file of zeros for `slots` slots. This mapping is the last writable one.
     pub fn create(slots: usize) -> io::Result<(Self, OwnedFd)> {
         let pages = slots
-            .checked_add(1)
+            .checked_mul(SLOT_PAGES)
+            .and_then(|pages| pages.checked_add(1))
             .filter(|&pages| pages >= 2 && pages <= u32::MAX as usize);
         let pages = pages.ok_or(io::ErrorKind::InvalidInput)?;
         let file = create_file()?;
@@ -59,10 +61,12 @@ impl SharedMemory {
     pub fn attach(file: BorrowedFd<'_>) -> io::Result<Self> {
         let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
         let sealed = rustix::fs::fcntl_get_seals(file)?.contains(seals());
-        if !sealed || size % PAGE_BYTES != 0 || size < 2 * PAGE_BYTES {
+        let pages = size / PAGE_BYTES;
+        let is_whole = size % PAGE_BYTES == 0 && pages % SLOT_PAGES == 1 && pages > 1;
+        if !sealed || !is_whole {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        Self::map(file, size / PAGE_BYTES, ProtFlags::READ)
+        Self::map(file, pages, ProtFlags::READ)
     }
 
     fn map(file: BorrowedFd<'_>, pages: usize, access: ProtFlags) -> io::Result<Self> {
@@ -82,7 +86,7 @@ impl SharedMemory {
     }
 
     pub fn slots(&self) -> usize {
-        self.pages - 1
+        (self.pages - 1) / SLOT_PAGES
     }
 
     pub fn manager(&self) -> &ManagerPage {
@@ -95,9 +99,29 @@ impl SharedMemory {
         if index >= self.slots() {
             return None;
         }
-        // SAFETY: `index + 1` is a page within the mapping, by the line above; the rest as in
-        // `manager`.
-        Some(unsafe { self.start.add((index + 1) * PAGE_BYTES).cast().as_ref() })
+        // SAFETY: the slot's first page is within the mapping, by the line above; the rest
+        // as in `manager`.
+        Some(unsafe { self.start.add(offset(index)).cast().as_ref() })
+    }
+
+    /// A slot's table of client addresses.
+    pub fn addresses(&self, index: usize) -> Option<&AddressTable> {
+        if index >= self.slots() {
+            return None;
+        }
+        // SAFETY: the table is behind the slot's first page and within its pages (asserted
+        // where SLOT_PAGES is); the rest as in `manager`.
+        Some(unsafe { self.start.add(offset(index) + PAGE_BYTES).cast().as_ref() })
+    }
+
+    /// Forgets what a worker counted there (manager only).
+    pub fn clear_addresses(&self, index: usize) {
+        let used = self
+            .slot(index)
+            .is_some_and(|page| page.counts_addresses.get());
+        if let (true, Some(table)) = (used, self.addresses(index)) {
+            table.clear();
+        }
     }
 
     /// A slot's page as plain words, to write invalid ones.
@@ -108,16 +132,16 @@ impl SharedMemory {
         unsafe { std::slice::from_raw_parts(page.cast(), PAGE_BYTES / 8) }
     }
 
-    /// Makes all pages but one slot's read-only for the rest of the process. Read-only
+    /// Makes all pages but those of one slot read-only for the rest of the process. Read-only
     /// mappings replace those pages: as they are made after the seal, the kernel refuses to
     /// make them writable again. After a mere `mprotect` it would not.
     pub fn narrow(&mut self, file: BorrowedFd<'_>, index: usize) -> io::Result<()> {
-        let own = index
-            .checked_add(1)
-            .filter(|&page| page < self.pages)
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        if index >= self.slots() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let own = offset(index) / PAGE_BYTES;
         self.cover(file, 0, own)?;
-        self.cover(file, own + 1, self.pages)
+        self.cover(file, own + SLOT_PAGES, self.pages)
     }
 
     fn cover(&mut self, file: BorrowedFd<'_>, first: usize, end: usize) -> io::Result<()> {
@@ -136,6 +160,11 @@ impl SharedMemory {
         }
         Ok(())
     }
+}
+
+/// Where a slot's pages begin.
+fn offset(index: usize) -> usize {
+    (1 + index * SLOT_PAGES) * PAGE_BYTES
 }
 
 impl Drop for SharedMemory {

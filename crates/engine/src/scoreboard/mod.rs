@@ -1,9 +1,9 @@
 //! The scoreboard: what every worker does, readable by other processes, without a
 //! lock.
 //!
-//! Owns one sealed memory file. Its first page is the manager's, page 1 + i is slot i. Each
-//! page has one writer: the manager writes its own (and a slot's while no worker has it), a
-//! worker the page of its slot.
+//! Owns one sealed memory file. Its first page is the manager's, the next ones are
+//! those of the slots. Each page has one writer: the manager writes its own (and a slot's while no worker has it), a
+//! worker the pages of its slot.
 //!
 //! What always holds:
 //! * A worker can write no page but its own. The kernel enforces that
@@ -20,6 +20,7 @@
 //! copies of several words consistent; `header` is the manager's page, `state` what a worker does;
 //! `view` reads, `board` is the manager's side and `slot` the worker's.
 
+mod addresses;
 mod board;
 mod header;
 mod memory;
@@ -33,9 +34,10 @@ mod word;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use addresses::{AddressKey, AddressTable};
 pub use board::Board;
 pub use header::{Header, Value};
-pub use page::{Counters, Record, Request};
+pub use page::{Counters, Limit, Record, Request};
 pub use slot::Slot;
 pub use state::State;
 pub use view::View;

@@ -1,5 +1,6 @@
 //! The layout of the pages, and their contents as values.
 
+use super::addresses::AddressTable;
 use super::header::SharedHeader;
 use super::sequence::Sequence;
 use super::state::State;
@@ -14,13 +15,16 @@ pub(super) const PAGE_BYTES: usize = if cfg!(target_arch = "x86_64") {
     65536
 };
 
+/// The pages of one slot: its words, and its table of client addresses.
+pub(super) const SLOT_PAGES: usize = 1 + size_of::<AddressTable>().div_ceil(PAGE_BYTES);
+
 const METHOD_WORDS: usize = 2;
 const PATH_WORDS: usize = 32;
 
 /// "prefork", as a number. A reader refuses memory that does not start with it.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"prefork\0");
 /// The version of this layout.
-pub(super) const LAYOUT: u32 = 3;
+pub(super) const LAYOUT: u32 = 4;
 
 const _: () =
     assert!(size_of::<ManagerPage>() <= PAGE_BYTES && size_of::<SlotPage>() <= PAGE_BYTES);
@@ -32,6 +36,8 @@ pub(super) struct ManagerPage {
     /// One past the highest slot that was ever claimed. Readers stop there, so that unused
     /// slots of a large pool take neither memory nor time.
     pub reach: Word<u32>,
+    /// Of the names of client addresses.
+    pub seed: Word<u64>,
     pub header: SharedHeader,
 }
 
@@ -49,6 +55,53 @@ pub struct Counters {
     pub handed_off: u64,
     /// Connections that came from other workers.
     pub adopted: u64,
+    /// How often each limit was applied, in the order of [`Limit::ALL`].
+    pub limited: [u64; Limit::ALL.len()],
+}
+
+/// A limit on what clients send, or on how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Connections of one client address.
+    Address,
+    /// Connections of one worker.
+    Connections,
+    /// Requests that wait for a worker.
+    Queue,
+    /// Requests of one connection.
+    Requests,
+    /// The length of a request line.
+    Line,
+    /// The size of a head and of its fields, and their number.
+    Head,
+    /// The size of a body.
+    Body,
+    /// The time of a head, and the rate of a body.
+    Rate,
+}
+
+impl Limit {
+    pub const ALL: [Limit; 8] = [
+        Limit::Address,
+        Limit::Connections,
+        Limit::Queue,
+        Limit::Requests,
+        Limit::Line,
+        Limit::Head,
+        Limit::Body,
+        Limit::Rate,
+    ];
+
+    /// The limit that a request broke which was refused with this status.
+    pub(crate) fn of_status(status: u16) -> Option<Self> {
+        Some(match status {
+            408 => Limit::Rate,
+            413 => Limit::Body,
+            414 => Limit::Line,
+            431 => Limit::Head,
+            _ => return None,
+        })
+    }
 }
 
 /// The last request that a worker began.
@@ -99,6 +152,14 @@ pub(super) struct SlotPage {
     busy_ns: Word<u64>,
     handed_off: Word<u64>,
     adopted: Word<u64>,
+    limited: [Word<u64>; Limit::ALL.len()],
+    /// When the worker reported each of them last, in milliseconds of the monotonic clock.
+    pub reported_ms: [Word<u64>; Limit::ALL.len()],
+    /// The worker has written to its table of client addresses. Without that, its memory is
+    /// not touched, so that the kernel need not allocate it.
+    pub counts_addresses: Word<bool>,
+    /// Requests that its guard has found waiting for it.
+    pub waiting: Word<u32>,
     pub request_started_ns: Word<u64>,
     pub method: Text<METHOD_WORDS>,
     pub path: Text<PATH_WORDS>,
@@ -116,6 +177,10 @@ impl SlotPage {
             self.beat_ns.set(0);
             self.in_flight.set(0);
             self.set_counters(&Counters::default());
+            self.limited.iter().for_each(|word| word.set(0));
+            self.reported_ms.iter().for_each(|word| word.set(0));
+            self.counts_addresses.set(false);
+            self.waiting.set(0);
             self.state.set_ordered(state);
         });
     }
@@ -139,6 +204,14 @@ impl SlotPage {
             busy_ns: self.busy_ns.get(),
             handed_off: self.handed_off.get(),
             adopted: self.adopted.get(),
+            limited: self.limited.each_ref().map(Word::get),
+        }
+    }
+
+    /// A limit was applied. Seldom: so it is not written at each turn, as the rest is.
+    pub fn count_limit(&self, limit: Limit) {
+        if let Some(word) = self.limited.get(limit as usize) {
+            word.set(word.get().wrapping_add(1));
         }
     }
 

@@ -1,10 +1,13 @@
 //! The worker's side: it writes its own page for every request.
 
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
+use super::addresses::AddressKey;
 use super::memory::SharedMemory;
-use super::page::{Counters, SlotPage};
+use super::page::{Counters, Limit, SlotPage};
 use super::state::State;
+use super::word::Word;
 
 /// The writer of a worker's page.
 pub struct Slot {
@@ -68,9 +71,90 @@ impl Slot {
     pub fn turn(&self, now_ns: u64, counters: &Counters) {
         self.change(|page| {
             page.turned_ns.set(now_ns);
+            page.waiting.set(0);
             page.set_counters(counters);
             page.state.get()
         });
+    }
+
+    /// A limit was applied.
+    pub fn count_limit(&self, limit: Limit) {
+        self.change(|page| {
+            page.count_limit(limit);
+            page.state.get()
+        });
+    }
+
+    /// When another worker reported a limit last.
+    pub(crate) fn reported_elsewhere_ms(&self, limit: Limit) -> Option<u64> {
+        let reported = |page: &SlotPage| page.reported_ms.get(limit as usize).map(Word::get);
+        let last_ms = self.other_pages().filter_map(reported).max();
+        last_ms.filter(|last_ms| *last_ms > 0)
+    }
+
+    /// This worker reports a limit.
+    pub(crate) fn note_report(&self, limit: Limit, now_ms: u64) {
+        let own = self.memory.slot(self.index);
+        if let Some(word) = own.and_then(|page| page.reported_ms.get(limit as usize)) {
+            word.set(now_ms);
+        }
+    }
+
+    /// The name of a client address in the tables of the pool.
+    pub(crate) fn address_key(&self, address: IpAddr) -> AddressKey {
+        AddressKey::new(address, self.memory.manager().seed.get())
+    }
+
+    /// A connection of this address was opened here.
+    pub(crate) fn add_address(&self, key: AddressKey) {
+        if let Some(page) = self.memory.slot(self.index) {
+            page.counts_addresses.set(true);
+        }
+        if let Some(table) = self.memory.addresses(self.index) {
+            table.add(key);
+        }
+    }
+
+    /// It was closed.
+    pub(crate) fn remove_address(&self, key: AddressKey) {
+        if let Some(table) = self.memory.addresses(self.index) {
+            table.remove(key);
+        }
+    }
+
+    /// Whether an address has that many connections or more, in all workers. Another worker
+    /// may accept one at the same time.
+    pub(crate) fn has_connections(&self, key: AddressKey, most: u32) -> bool {
+        let reach = self.memory.manager().reach.get() as usize;
+        let mut left = most;
+        for index in 0..reach {
+            let used = self.memory.slot(index);
+            if !used.is_some_and(|page| page.counts_addresses.get()) {
+                continue;
+            }
+            let count = self
+                .memory
+                .addresses(index)
+                .map_or(0, |table| table.count(key));
+            left = left.saturating_sub(count);
+            if left == 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// So many requests wait for this worker, whose main thread is stuck.
+    pub(crate) fn set_waiting(&self, requests: u32) {
+        if let Some(page) = self.memory.slot(self.index) {
+            page.waiting.set(requests);
+        }
+    }
+
+    /// How many requests wait for other workers whose main threads are stuck.
+    pub(crate) fn waiting_elsewhere(&self) -> usize {
+        let waiting = self.other_pages().map(|page| page.waiting.get() as usize);
+        waiting.fold(0, usize::saturating_add)
     }
 
     /// The process runs, whatever its main thread does. Called by the guard.

@@ -12,7 +12,8 @@ mod unanswered;
 use crate::core::{Core, Ending, locked};
 use crate::pending::Notice;
 use crate::service::Service;
-use prefork_engine::{Broken, Event, ListenerNews};
+use prefork_engine::scoreboard::Limit;
+use prefork_engine::{Broken, Event, ListenerNews, Peer};
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -188,6 +189,7 @@ impl Dispatcher {
         let warning = match news {
             ListenerNews::AcceptPaused(error) => format!("{ACCEPT_PAUSED}: {error}; {MORE_FILES}"),
             ListenerNews::IdleClosed(error) => format!("{IDLE_CLOSED}: {error}; {MORE_FILES}"),
+            ListenerNews::Limited { limit, peer } => limited(limit, peer),
             ListenerNews::AcceptResumed => ACCEPT_RESUMED.to_owned(),
             ListenerNews::Drained => {
                 let callback = locked(&self.drained).remove(&listener);
@@ -214,6 +216,24 @@ impl Dispatcher {
             }
         }
         true
+    }
+}
+
+/// The line about a limit that was applied. It comes once a minute at most.
+fn limited(limit: Limit, peer: Option<Peer>) -> String {
+    let peer = peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
+    match limit {
+        Limit::Address => format!(
+            "{peer} was refused with 503: it has --max-connections-per-address connections open; raise \
+             that if it is a proxy or has many users behind it"
+        ),
+        Limit::Queue => format!(
+            "{peer} was refused with 503: --max-queue requests wait and every worker is busy; the \
+             application is too slow for this load, or the pool too small (--max-clients)"
+        ),
+        _ => "a worker has --max-connections connections open: idle ones are closed for new clients, and \
+              if none idles it accepts no client"
+            .to_owned(),
     }
 }
 

@@ -54,7 +54,11 @@ fn a_slot_tells_what_its_worker_does() {
         busy_ns: 5,
         handed_off: 4,
         adopted: 3,
+        limited: [0, 0, 2, 0, 0, 0, 1, 0],
     };
+    slot.count_limit(Limit::Queue);
+    slot.count_limit(Limit::Body);
+    slot.count_limit(Limit::Queue);
     slot.turn(6000, &counters);
     let request = Request {
         method: b"GET".to_vec(),
@@ -141,8 +145,11 @@ fn a_slot_is_claimed_once_and_leaves_its_totals_when_cleared() {
         busy_ns: 1,
         handed_off: 2,
         adopted: u64::MAX,
+        ..Counters::default()
     };
     page.set_counters(&counters);
+    Limit::ALL.iter().for_each(|limit| page.count_limit(*limit));
+    page.count_limit(Limit::Rate);
     board.clear(1);
     assert_eq!(board.view().read(1), None);
     assert!(board.claim(1, 5, 0));
@@ -156,6 +163,53 @@ fn a_slot_is_claimed_once_and_leaves_its_totals_when_cleared() {
         (4, u64::MAX)
     );
     assert_eq!(header.retired_bytes_out, u64::MAX);
+    let limited = |name| {
+        let (_, value) = header.fields().find(|(field, _)| *field == name).unwrap();
+        value
+    };
+    assert_eq!(limited("retired_limited_address"), Value::Number(1));
+    assert_eq!(limited("retired_limited_rate"), Value::Number(2));
+}
+
+#[test]
+fn the_connections_of_an_address_are_those_of_all_workers() {
+    let board = Board::create(3).unwrap();
+    let claimed = (0..3).all(|index| board.claim(index, 1, 0));
+    assert!(claimed);
+    let address = "192.0.2.1".parse().unwrap();
+    let key = AddressKey::new(address, board.view().memory().manager().seed.get());
+    // What another worker has written, in its own table.
+    let other = board.view().memory().addresses(2).unwrap();
+    board
+        .view()
+        .memory()
+        .slot(2)
+        .unwrap()
+        .counts_addresses
+        .set(true);
+    other.add(key);
+    let slot = spare_slot(board, 0, 1);
+    assert_eq!(slot.address_key(address), key);
+    slot.add_address(key);
+    slot.add_address(key);
+    assert!(slot.has_connections(key, 3) && !slot.has_connections(key, 4));
+    slot.remove_address(key);
+    assert!(slot.has_connections(key, 2) && !slot.has_connections(key, 3));
+}
+
+#[test]
+fn a_worker_that_has_ended_has_no_connections() {
+    let board = Board::create(1).unwrap();
+    let address = "192.0.2.1".parse().unwrap();
+    let key = AddressKey::new(address, board.view().memory().manager().seed.get());
+    for _ in 0..2 {
+        assert!(board.claim(0, 1, 0));
+        let memory = board.view().memory();
+        assert_eq!(memory.addresses(0).unwrap().count(key), 0);
+        memory.slot(0).unwrap().counts_addresses.set(true);
+        memory.addresses(0).unwrap().add(key);
+        board.clear(0);
+    }
 }
 
 #[test]
