@@ -1,4 +1,4 @@
-# make run | test | unit | test-all | bench | build | generate | lint | msrv | clean
+# make run | test | unit | test-all | fuzz | bench | build | generate | lint | msrv | clean
 #
 # Everything happens in .venv, which the first target that needs it sets up. Stamps in it record what is built:
 # the engine is one file in the source tree for each version of Python, so building one profile takes the
@@ -25,7 +25,7 @@ WHOLE := --numprocesses 2 --dist worksteal
 
 PORT    ?= 8080
 
-.PHONY: run test unit test-all test-python smoke-python bench build generate lint msrv clean
+.PHONY: run test unit test-all test-python smoke-python fuzz bench build generate lint msrv clean
 
 # Without what only tests and the bench need, unless that is there already.
 run: $(VENV)/$(if $(wildcard $(VENV)/built-release),built-release,built-alone)
@@ -50,6 +50,25 @@ test-python: $(VENV)/built-dev
 # The unit tests, and a server that serves one request.
 smoke-python: $(VENV)/built-dev
 	$(BIN)/python -m pytest tests/unit tests/integration/test_first_contact.py
+
+# Each target of fuzz/ for so many seconds, guided by coverage: libFuzzer, built by the stable compiler. An input
+# that fails is left in target/fuzz/. Once it is mended, it goes to fuzz/regressions/<target>/.
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
+HOST          = $(shell rustc -vV | sed -n 's/^host: //p')
+COVERAGE     := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+                -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+                -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks
+fuzz:
+	RUSTFLAGS="$(COVERAGE)" cargo build --package prefork-fuzz --bin fuzz --features libfuzzer --release \
+	    --target $(HOST) --target-dir target/fuzz --config profile.release.lto=false
+	@set -e; for target in $(FUZZ_TARGETS); do \
+	    mkdir -p target/fuzz/corpus/$$target; \
+	    echo "make fuzz: $$target for $(FUZZ_SECONDS) s"; \
+	    PREFORK_FUZZ_TARGET=$$target target/fuzz/$(HOST)/release/fuzz -max_total_time=$(FUZZ_SECONDS) \
+	        -max_len=4096 -timeout=20 -print_final_stats=1 -artifact_prefix=target/fuzz/$$target- \
+	        target/fuzz/corpus/$$target fuzz/corpus/$$target $$(ls -d fuzz/regressions/$$target 2>/dev/null); \
+	done
 
 bench: $(VENV)/built-release
 	$(BIN)/python -m bench

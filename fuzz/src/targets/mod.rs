@@ -1,0 +1,6 @@
+pub mod chunked;
+pub mod engine;
+pub mod head;
+pub mod records;
+pub mod response;
+pub mod websocket;
