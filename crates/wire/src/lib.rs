@@ -1,4 +1,5 @@
-//! HTTP/1.1, WebSocket and what proxies add to them, as pure functions and state machines over bytes.
+//! HTTP/1.1, HTTP/2, WebSocket and what proxies add to them, as pure functions and state machines over
+//! bytes.
 //!
 //! This crate owns what the server accepts and what it writes. The same bytes give the same result
 //! however they are split, and no input panics. The crate knows no socket, clock, thread or Python.
@@ -11,6 +12,7 @@
 //! | `date` | IMF-fixdate |
 //! | `status` | reason phrases |
 //! | `http1` | HTTP/1.0 and 1.1: requests are read, responses are written (RFC 9110, RFC 9112) |
+//! | `http2` | frames, header compression, streams (RFC 9113, RFC 7541) |
 //! | `proxy` | where a request comes from: `Forwarded` (RFC 7239) and the like, the PROXY protocol |
 //! | `websocket` | frames and messages after the 101 (RFC 6455, RFC 7692) |
 //!
@@ -20,6 +22,7 @@
 mod date;
 mod errors;
 mod http1;
+pub mod http2;
 mod limits;
 pub mod proxy;
 mod status;

@@ -17,6 +17,10 @@ use crate::limits::Limits;
 pub enum BodyDecoder {
     Length { left: u64 },
     Chunked(Chunked),
+    /// HTTP/2: the input is data and nothing else. `ended`: no more follows it.
+    Frames {
+        ended: bool,
+    },
 }
 
 /// One step of a body.
@@ -61,6 +65,11 @@ impl BodyDecoder {
                 })
             }
             Self::Chunked(chunked) => chunked.decode(input, limits),
+            Self::Frames { ended } => Ok(Decoded {
+                consumed: input.len(),
+                data: 0..input.len(),
+                done: *ended,
+            }),
         }
     }
 }

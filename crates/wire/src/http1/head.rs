@@ -75,7 +75,7 @@ impl Default for Stage {
 
 /// What the fields have said so far.
 #[derive(Debug, Default)]
-struct Seen {
+pub(crate) struct Seen {
     connection: Connection,
     /// The first value of each field that must not stand twice with different values. A proxy may have
     /// read the other one.
@@ -194,7 +194,7 @@ impl HeadParser {
 /// Adds a field to the head, and what it means. Names are compared by length first: most fields match no
 /// name of that length.
 #[inline]
-fn add_field(
+pub(crate) fn add_field(
     head: &mut Head,
     seen: &mut Seen,
     input: &[u8],
@@ -273,7 +273,7 @@ fn finish(
     head.framing = head.framing.within(limits.max_body)?;
     head.keep_alive = match head.version {
         Version::Http10 => connection == Connection::KeepAlive,
-        Version::Http11 => connection != Connection::Close,
+        Version::Http11 | Version::Http2 => connection != Connection::Close,
     };
     // RFC 9110 10.1.1: a client of 1.0 cannot read an interim response.
     head.expect_continue &= head.version == Version::Http11

@@ -25,18 +25,22 @@ mod request_line;
 mod response;
 pub(crate) mod response_fields;
 mod target;
-mod trailers;
+pub(crate) mod trailers;
 mod version;
 
 pub use body_decoder::{BodyDecoder, Decoded};
 pub use body_encoder::{BodyEncoder, ChunkLine, Encoded};
 pub use fields::{Field, Span};
+pub(crate) use framing::BODY_TOO_LARGE;
 pub use framing::Framing;
 pub use head::{Head, HeadParser};
+pub(crate) use head::{Seen, add_field};
+pub(crate) use response::frame;
 pub use response::{
     CONTINUE, Length, RequestContext, RequestKind, ResponseFraming, error_body, write_error,
     write_head, write_interim,
 };
-pub(crate) use target::Authority;
+pub(crate) use response_fields::{check_field, content_length};
+pub(crate) use target::{Authority, Target};
 pub use target::TargetForm;
 pub use version::Version;

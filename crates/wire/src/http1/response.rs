@@ -167,7 +167,7 @@ pub fn write_error<'a>(
 
 /// How the body is framed, and the Content-Length to write (RFC 9112 6.3). `declared` is the
 /// application's Content-Length.
-fn frame(
+pub(crate) fn frame(
     request: &RequestContext,
     status: u16,
     declared: Option<u64>,
@@ -220,6 +220,6 @@ fn write_connection(out: &mut Vec<u8>, version: Version, keep_alive: bool) {
     match (version, keep_alive) {
         (_, false) => out.extend_from_slice(b"Connection: close\r\n"),
         (Version::Http10, true) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-        (Version::Http11, true) => {}
+        (Version::Http11 | Version::Http2, true) => {}
     }
 }

@@ -24,15 +24,7 @@ pub(crate) fn write_fields<'a>(
 ) -> Result<FieldSummary, LocalError> {
     let mut summary = FieldSummary::default();
     for (name, value) in headers {
-        if !is_token(name) {
-            return Err(LocalError::Name(name.into()));
-        }
-        if !is_text(value) {
-            return Err(LocalError::Value {
-                name: name.into(),
-                value: value.into(),
-            });
-        }
+        check_field(name, value)?;
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"date") => summary.dated = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
@@ -52,8 +44,23 @@ pub(crate) fn write_fields<'a>(
     Ok(summary)
 }
 
+/// Whether a field may be sent at all.
+#[inline]
+pub(crate) fn check_field(name: &[u8], value: &[u8]) -> Result<(), LocalError> {
+    if !is_token(name) {
+        return Err(LocalError::Name(name.into()));
+    }
+    if !is_text(value) {
+        return Err(LocalError::Value {
+            name: name.into(),
+            value: value.into(),
+        });
+    }
+    Ok(())
+}
+
 /// The value of a Content-Length; a second one must equal the first.
-fn content_length(first: Option<u64>, value: &[u8]) -> Result<u64, LocalError> {
+pub(crate) fn content_length(first: Option<u64>, value: &[u8]) -> Result<u64, LocalError> {
     decimal(value)
         .filter(|length| first.is_none_or(|first| first == *length))
         .ok_or_else(|| LocalError::ContentLength(value.into()))

@@ -73,6 +73,21 @@ impl Target {
         .split(bytes, span, end))
     }
 
+    /// Whether `bytes` are an authority without user information.
+    pub(crate) fn is_authority(bytes: &[u8]) -> bool {
+        Authority::parse(bytes).is_some()
+    }
+
+    /// Whether two authorities of a URI with this scheme are the same.
+    pub(crate) fn is_same_host(scheme: &[u8], authority: &[u8], host: &[u8]) -> bool {
+        let port = if scheme.eq_ignore_ascii_case(b"http") {
+            80
+        } else {
+            443
+        };
+        Authority::are_same(authority, host, port)
+    }
+
     /// Adds path and query, which begin `from` bytes into the target.
     #[inline]
     fn split(self, bytes: &[u8], span: Span, from: usize) -> Self {
@@ -106,15 +121,7 @@ fn scheme(target: &[u8]) -> Option<(usize, u16)> {
 /// Whether Host names the authority of an absolute target (RFC 9112 3.2.2). Case is ignored, and the
 /// default port of the scheme may be left out.
 pub(crate) fn is_same_authority(target: &[u8], authority: &[u8], host: &[u8]) -> bool {
-    let Some(((_, port), authority, host)) = scheme(target)
-        .zip(Authority::parse(authority))
-        .zip(Authority::parse(host))
-        .map(|((scheme, authority), host)| (scheme, authority, host))
-    else {
-        return false;
-    };
-    authority.host.eq_ignore_ascii_case(host.host)
-        && authority.port.unwrap_or(port) == host.port.unwrap_or(port)
+    scheme(target).is_some_and(|(_, port)| Authority::are_same(authority, host, port))
 }
 
 /// `host [ ":" port ]`, the host never empty.
@@ -125,6 +132,15 @@ pub(crate) struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
+    /// Whether both are valid and name the same host and port; `port` is the default.
+    fn are_same(one: &[u8], other: &[u8], port: u16) -> bool {
+        let Some((one, other)) = Authority::parse(one).zip(Authority::parse(other)) else {
+            return false;
+        };
+        one.host.eq_ignore_ascii_case(other.host)
+            && one.port.unwrap_or(port) == other.port.unwrap_or(port)
+    }
+
     /// `None` if it is malformed. User information is not allowed in HTTP (RFC 9110 4.2.4).
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let end = if bytes.first() == Some(&b'[') {

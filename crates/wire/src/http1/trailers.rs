@@ -42,8 +42,13 @@ const FORBIDDEN_TRAILER: RemoteError =
 const UNDERSCORE: RemoteError = RemoteError::bad_request("underscore in a trailer name");
 
 /// Whether an application must not send the field `name` as a trailer.
-pub(super) fn is_forbidden(name: &[u8]) -> bool {
+pub(crate) fn is_forbidden(name: &[u8]) -> bool {
     is_among(&FRAMING, name) || is_among(&EARLY, name)
+}
+
+/// Whether a client must not send the field `name`, in lower case, as a trailer.
+pub(crate) fn is_framing(name: &[u8]) -> bool {
+    is_among(&FRAMING, name)
 }
 
 fn is_among(names: &[&[u8]], name: &[u8]) -> bool {

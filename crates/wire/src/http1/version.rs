@@ -7,4 +7,5 @@ pub enum Version {
     /// HTTP/1.1, and 1.2 to 1.9, which are served as 1.1.
     #[default]
     Http11,
+    Http2,
 }
