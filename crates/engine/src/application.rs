@@ -164,13 +164,20 @@ impl ExchangeHandle<'_> {
         rejected
     }
 
-    /// Closes the connection at once, even in the middle of a response. Queued
+    /// Closes the connection at once, or over HTTP/2 the stream, even in the middle of a response. Queued
     /// output is sent as far as the socket takes it. `reason` goes to
     /// [`crate::Event::Closed`].
     pub fn abort(&mut self, reason: Option<&'static str>) {
-        if self.find().is_ok() {
-            self.core.flush(self.key());
-            self.core.close_connection(self.key(), reason);
+        if self.find().is_err() {
+            return;
+        }
+        self.core.flush(self.key());
+        let is_reset = self
+            .open()
+            .is_ok_and(|(connection, cx, stream)| connection.reset_stream(cx, stream));
+        match is_reset {
+            true => self.core.schedule(self.key()),
+            false => self.core.close_connection(self.key(), reason),
         }
     }
 }
@@ -385,7 +392,7 @@ impl ExchangeHandle<'_> {
     /// Bytes of the connection that are queued and unsent.
     pub fn unsent(&self) -> usize {
         let connection = self.find();
-        connection.map_or(0, |connection| connection.link.pending())
+        connection.map_or(0, |connection| connection.unsent(self.id.stream))
     }
 
     /// The address of the other end, while the connection is open.
@@ -405,7 +412,14 @@ impl ExchangeHandle<'_> {
         self.find()?;
         self.core.cx.clock.tick();
         self.core.flush(self.key());
-        Ok(self.find()?.link.pending())
+        let connection = self.find()?;
+        let unsent = connection.unsent(self.id.stream);
+        if unsent > 0 && connection.is_http2() && connection.link.pending() == 0 {
+            // The peer may have opened its window.
+            self.core.receive_aside(self.key());
+            self.core.flush(self.key());
+        }
+        Ok(self.find()?.unsent(self.id.stream))
     }
 
     /// The work that sends some of a file, if one is next in the queue. Run it

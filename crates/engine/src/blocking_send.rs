@@ -13,12 +13,16 @@ use std::io;
 pub struct BlockingSend {
     socket: RoomWaiter,
     timeout: Timespec,
+    /// The peer must open a window first (HTTP/2).
+    input: bool,
 }
 
 impl BlockingSend {
     /// # Errors
     /// If the process has no free descriptor.
     pub(crate) fn of(link: &Link) -> io::Result<Self> {
+        // What is left is not in the output.
+        let input = link.pending() == 0;
         let timeout_ms = link.settings.send_timeout_ms;
         Ok(BlockingSend {
             socket: link.transport.room_waiter()?,
@@ -26,6 +30,7 @@ impl BlockingSend {
                 tv_sec: (timeout_ms / 1000) as i64,
                 tv_nsec: (timeout_ms % 1000 * 1_000_000) as _,
             },
+            input,
         })
     }
 
@@ -36,7 +41,7 @@ impl BlockingSend {
     pub fn wait(&self) -> Result<(), &'static str> {
         loop {
             let queued = self.socket.queued();
-            match self.socket.wait_for_room(&self.timeout) {
+            match self.socket.wait_for_room(&self.timeout, self.input) {
                 Room::Yes => return Ok(()),
                 Room::PeerGone => return Err("the client closed the connection"),
                 Room::Failed => return Err("epoll rejected the connection"),

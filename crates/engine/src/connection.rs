@@ -14,6 +14,7 @@ use crate::disk::{DiskTask, DiskWork};
 use crate::event::{Closed, Event};
 use crate::exchange::{Exchange, ExchangeId};
 use crate::http1::Http1;
+use crate::http2::Http2;
 use crate::link::{Link, PeerEnd, PeerSide, Stage};
 use crate::peer::Peer;
 use crate::phase::{Phase, Step};
@@ -25,6 +26,7 @@ use rustix::event::epoll::EventFlags;
 
 pub(crate) enum Protocol {
     Http1(Http1),
+    Http2(Box<Http2>),
     WebSocket(Box<WebSocket>),
     /// The application has taken the connection over: it reads and writes the
     /// socket itself.
@@ -74,6 +76,7 @@ impl Connection {
     #[inline]
     fn exchange(&self, stream: u32) -> Option<&Exchange> {
         match &self.protocol {
+            Protocol::Http2(http2) => http2.exchange(stream),
             _ if stream != 0 => None,
             Protocol::Http1(http1) => Some(&http1.exchange),
             Protocol::WebSocket(websocket) => Some(&websocket.exchange),
@@ -84,6 +87,7 @@ impl Connection {
     #[inline]
     fn exchange_mut(&mut self, stream: u32) -> Option<&mut Exchange> {
         match &mut self.protocol {
+            Protocol::Http2(http2) => http2.exchange_mut(stream),
             _ if stream != 0 => None,
             Protocol::Http1(http1) => Some(&mut http1.exchange),
             Protocol::WebSocket(websocket) => Some(&mut websocket.exchange),
@@ -101,7 +105,12 @@ impl Connection {
 
     /// Every exchange of the connection.
     fn exchanges(&self) -> impl Iterator<Item = (u32, &Exchange)> {
-        self.exchange(0).map(|exchange| (0, exchange)).into_iter()
+        let streams = match &self.protocol {
+            Protocol::Http2(http2) => Some(http2.exchanges()),
+            _ => None,
+        };
+        let only = self.exchange(0).map(|exchange| (0, exchange));
+        only.into_iter().chain(streams.into_iter().flatten())
     }
 }
 
@@ -111,10 +120,16 @@ impl Connection {
     /// Reads the current input.
     #[inline(always)]
     pub(crate) fn read(&mut self, cx: &mut Context) -> Progress {
+        if matches!(&self.protocol, Protocol::Http1(http1) if http1.is_fresh())
+            && !self.choose_protocol(cx)
+        {
+            return Progress::Wait;
+        }
         let Connection { link, protocol, .. } = self;
         if link.stage == Stage::Serving {
             let progress = match protocol {
                 Protocol::Http1(http1) => http1.read(link, cx),
+                Protocol::Http2(http2) => http2.read(link, cx),
                 Protocol::WebSocket(websocket) => websocket.read(link, cx),
                 Protocol::TakenOver(_) => Progress::Wait,
             };
@@ -126,6 +141,57 @@ impl Connection {
         // the connection is closed.
         self.link.unread |= cx.work.discard();
         Progress::Wait
+    }
+
+    /// Decides by the first input whether the connection speaks HTTP/2: by what the client has
+    /// chosen in the handshake of TLS, or without TLS by its preface (RFC 9113, section 3). False:
+    /// more of it must come.
+    fn choose_protocol(&mut self, cx: &mut Context) -> bool {
+        let (link, input) = (&mut self.link, cx.work.unparsed());
+        let is_chosen = link.transport.is_http2();
+        if input.is_empty() || link.stage != Stage::Serving || !(is_chosen || link.settings.h2c) {
+            return true;
+        }
+        let is_http2 = match is_chosen {
+            true => Some(true),
+            false => prefork_wire::http2::Connection::is_preface(input),
+        };
+        if let (Some(true), Protocol::Http1(http1)) = (is_http2, &self.protocol) {
+            let http2 = Http2::new(link, cx, http1.since_ms());
+            self.protocol = Protocol::Http2(Box::new(http2));
+        }
+        is_http2.is_some()
+    }
+
+    /// Reads input without the application, for a response that waits for it.
+    pub(crate) fn receive_aside(&mut self, cx: &mut Context, is_current: bool) -> Progress {
+        let Connection { link, protocol, .. } = self;
+        let Protocol::Http2(http2) = protocol else {
+            return Progress::Wait;
+        };
+        let current = (!is_current).then(|| std::mem::take(&mut cx.work));
+        if !is_current {
+            link.restore_input(cx);
+        }
+        let received = link.receive(cx);
+        let progress = match received {
+            Ok(_) => http2.read_aside(link, cx),
+            Err(how) => http2.peer_ended(link, how),
+        };
+        if let Some(current) = current {
+            link.keep_input(cx);
+            cx.work = current;
+        }
+        progress
+    }
+
+    /// Frames more output, after all of it was sent. True: there is some.
+    #[inline]
+    pub(crate) fn refill(&mut self, cx: &mut Context) -> bool {
+        match &mut self.protocol {
+            Protocol::Http2(http2) => http2.pump(&mut self.link, cx),
+            _ => false,
+        }
     }
 
     /// Reads from the socket into the current input.
@@ -159,6 +225,7 @@ impl Connection {
         match protocol {
             _ if link.stage != Stage::Serving => Progress::Close(None),
             Protocol::Http1(http1) => http1.peer_ended(link, how),
+            Protocol::Http2(http2) => http2.peer_ended(link, how),
             Protocol::WebSocket(websocket) => websocket.peer_ended(how),
             Protocol::TakenOver(_) => Progress::Close(None),
         }
@@ -198,7 +265,7 @@ impl Connection {
         self.link.peer_side != PeerSide::Open
             && match &self.protocol {
                 Protocol::Http1(http1) => stream == 0 && http1.only_responds(),
-                Protocol::WebSocket(_) | Protocol::TakenOver(_) => false,
+                Protocol::Http2(_) | Protocol::WebSocket(_) | Protocol::TakenOver(_) => false,
             }
     }
 
@@ -214,27 +281,32 @@ impl Connection {
         let interrupted = interrupted.filter(|_| match &self.protocol {
             Protocol::WebSocket(websocket) => websocket.is_open(),
             Protocol::TakenOver(exchange) => exchange.phase().owes_response(),
-            Protocol::Http1(_) => true,
+            Protocol::Http1(_) | Protocol::Http2(_) => true,
         });
+        let failed = match &self.protocol {
+            Protocol::Http2(http2) => http2.failed,
+            _ => None,
+        };
+        let interrupted = failed.or(interrupted);
         let early = interrupted.is_some();
         let peer = self.client_address();
         let connection = self.link.id;
-        // Almost always empty, and then nothing is allocated.
-        let gone: Vec<(u32, bool)> = self
-            .exchanges()
-            .filter(|(_, exchange)| exchange.must_report_gone(early))
-            .map(|(stream, exchange)| (stream, exchange.phase().owes_response()))
-            .collect();
+        let gone = self
+            .exchange(0)
+            .filter(|exchange| exchange.must_report_gone(early))
+            .map(|exchange| exchange.phase().owes_response());
         match &mut self.protocol {
             Protocol::Http1(http1) => {
                 if let Some(file) = http1.exchange.body.take_file() {
                     cx.events.push_back(Event::Disk(DiskTask {
                         connection,
+                        stream: 0,
                         work: DiskWork::Discard(Some(file)),
                     }));
                 }
                 cx.must_advance(&mut http1.exchange, Step::Abort);
             }
+            Protocol::Http2(http2) => http2.abort(&self.link, cx, early),
             Protocol::WebSocket(websocket) => websocket.abort(&self.link, cx),
             Protocol::TakenOver(exchange) => {
                 // The application has the socket open, and may wait in it.
@@ -244,11 +316,10 @@ impl Connection {
         }
         let is_http = matches!(self.protocol, Protocol::Http1(_));
         let unsent = is_http.then(|| self.link.pending());
-        cx.events
-            .extend(gone.into_iter().map(|(stream, owed)| Event::Gone {
-                exchange: ExchangeId { connection, stream },
-                unsent: unsent.filter(|_| owed && early),
-            }));
+        cx.events.extend(gone.into_iter().map(|owed| Event::Gone {
+            exchange: ExchangeId::only(connection),
+            unsent: unsent.filter(|_| owed && early),
+        }));
         if self.wants_closed || early {
             cx.events.push_back(Event::Closed(Closed {
                 connection,
@@ -269,6 +340,7 @@ impl Connection {
     pub(crate) fn reads(&self) -> bool {
         match (self.link.stage, &self.protocol) {
             (Stage::Serving, Protocol::Http1(http1)) => http1.reads(),
+            (Stage::Serving, Protocol::Http2(_)) => true,
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.reads(),
             (Stage::Serving, Protocol::TakenOver(_)) => false,
             (Stage::Waiting | Stage::Finishing, _) => false,
@@ -285,6 +357,7 @@ impl Connection {
             (Stage::Serving, Protocol::Http1(http1)) => {
                 http1.interest(blocked, self.link.peer_side)
             }
+            (Stage::Serving, Protocol::Http2(http2)) => http2.interest(&self.link),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.interest(),
             // The application notices what happens: an error is reported once, and ignored.
             (Stage::Serving, Protocol::TakenOver(_)) => EventFlags::ET,
@@ -302,15 +375,17 @@ impl Connection {
             (Stage::Lingering, _) => Wait::Linger,
             (Stage::Waiting | Stage::Finishing, _) => Wait::Nothing,
             (Stage::Serving, Protocol::Http1(http1)) => http1.waits_for(),
+            (Stage::Serving, Protocol::Http2(http2)) => http2.waits_for(&self.link),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.waits_for(),
             (Stage::Serving, Protocol::TakenOver(_)) => Wait::Nothing,
         }
     }
 
     /// Bytes of a request body are stored. Returns the event if it is complete.
-    pub(crate) fn stored(&mut self, cx: &mut Context, store: Store) -> Option<Event> {
+    pub(crate) fn stored(&mut self, cx: &mut Context, stream: u32, store: Store) -> Option<Event> {
         match &mut self.protocol {
             Protocol::Http1(http1) => http1.stored(&self.link, cx, store),
+            Protocol::Http2(http2) => http2.stored(&mut self.link, cx, stream, store),
             Protocol::WebSocket(_) | Protocol::TakenOver(_) => None,
         }
     }
@@ -332,9 +407,41 @@ impl Connection {
                 }
             }
             (Expiry::Overdue, Protocol::Http1(http1)) => http1.overdue(link, cx, &OVERDUE),
+            (Expiry::JudgeStreams, Protocol::Http2(http2)) => http2.expire(link, cx),
+            (Expiry::HeadTimeout, Protocol::Http2(_)) => {
+                Progress::Close(Some("the request head did not arrive in time"))
+            }
+            (Expiry::Close, Protocol::Http2(http2)) if link.stage == Stage::Serving => {
+                http2.drain(link, cx);
+                Progress::Wait
+            }
             (Expiry::Ping, Protocol::WebSocket(websocket)) => websocket.ping(link, cx),
             (Expiry::Close, _) => Progress::Close(None),
             _ => Progress::Wait,
+        }
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(&self.protocol, Protocol::Http2(_))
+    }
+
+    /// Whether requests of its streams wait until the application can be called.
+    #[inline]
+    pub(crate) fn has_waiting_streams(&self) -> bool {
+        matches!(&self.protocol, Protocol::Http2(http2) if http2.has_waiting())
+    }
+
+    /// Notes that they are in the list of those that wait. False: they were.
+    pub(crate) fn note_waiting_streams(&mut self) -> bool {
+        match &mut self.protocol {
+            Protocol::Http2(http2) => !std::mem::replace(&mut http2.is_noted, true),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn forget_waiting_streams(&mut self) {
+        if let Protocol::Http2(http2) = &mut self.protocol {
+            http2.is_noted = false;
         }
     }
 
@@ -347,6 +454,7 @@ impl Connection {
     fn has_no_exchange(&self) -> bool {
         match &self.protocol {
             Protocol::Http1(http1) => http1.is_idle() && self.link.stage == Stage::Serving,
+            Protocol::Http2(http2) => http2.has_no_exchange() && self.link.stage == Stage::Serving,
             Protocol::WebSocket(_) | Protocol::TakenOver(_) => false,
         }
     }
@@ -415,6 +523,7 @@ impl Connection {
     pub(crate) fn requests(&self) -> u32 {
         match &self.protocol {
             Protocol::Http1(http1) => http1.requests,
+            Protocol::Http2(http2) => http2.requests(),
             Protocol::WebSocket(_) | Protocol::TakenOver(_) => 0,
         }
     }
@@ -451,6 +560,7 @@ impl Connection {
                 http1.write_error(link, cx, &OVERDUE);
                 Some(http1.exchange.label.line())
             }
+            Protocol::Http2(http2) => http2.write_overdue(link, cx, &OVERDUE),
             _ => None,
         }
     }

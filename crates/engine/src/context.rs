@@ -83,6 +83,17 @@ impl Work {
         true
     }
 
+    /// As [`Work::may_read_head`], for a head that was read before.
+    pub(crate) fn may_begin_stream(&mut self) -> bool {
+        let may = self.has_heads_left();
+        self.heads_left -= u32::from(may);
+        may
+    }
+
+    pub(crate) fn has_heads_left(&self) -> bool {
+        self.heads_left > 0
+    }
+
     /// Whether no request of the connection was read in this turn.
     pub(crate) fn has_no_request(&self) -> bool {
         self.heads_left == HEADS_PER_TURN
@@ -96,6 +107,8 @@ pub(crate) struct Context {
     pub(crate) events: VecDeque<Event>,
     pub(crate) admission: Admission,
     pub(crate) work: Work,
+    /// Frames that are written, before they go to the output of a connection.
+    pub(crate) frames: Vec<u8>,
     /// The messages of all WebSockets that their applications have not read.
     pub(crate) unread: Arc<UnreadOfAll>,
 }
@@ -109,6 +122,7 @@ impl Context {
             events: VecDeque::new(),
             admission: Admission::default(),
             work: Work::default(),
+            frames: Vec::new(),
             unread: Arc::default(),
         }
     }

@@ -37,6 +37,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+/// How often the output of a connection is filled again in its share of the turn.
+const REFILLS: u32 = 16;
+
 /// The connection that the turn works on.
 #[derive(Clone, Copy)]
 pub(crate) enum Current {
@@ -76,6 +79,8 @@ pub(crate) struct Core {
     /// Connections that wait until the application can be called, in the order in which they
     /// asked.
     waiting: Vec<ConnectionId>,
+    /// Connections of which streams wait for that.
+    waiting_streams: Vec<ConnectionId>,
     /// When to try again to hand those off for which the queue had no room.
     hand_off_again_ms: Option<u64>,
     /// When to look again for clients that wait although this worker is full.
@@ -102,6 +107,7 @@ impl Core {
             soundness: Soundness::Sound,
             broken: None,
             waiting: Vec::new(),
+            waiting_streams: Vec::new(),
             hand_off_again_ms: None,
             queue_due_ms: None,
             manager: None,
@@ -136,6 +142,7 @@ impl Core {
         self.timers = Timers::new(self.cx.clock.now_ms);
         self.current = Current::Nothing;
         self.waiting.clear();
+        self.waiting_streams.clear();
         self.hand_off_again_ms = None;
         self.queue_due_ms = None;
         self.cx.admission = Admission::default();
@@ -235,6 +242,18 @@ impl Core {
         }
     }
 
+    /// Reads what a connection has sent, outside of its share of the turn, without calling the
+    /// application: a response waits for it.
+    pub(crate) fn receive_aside(&mut self, key: u32) {
+        let is_current = self.is_current(key);
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let progress = connection.receive_aside(&mut self.cx, is_current);
+        let event = self.apply(key, progress);
+        self.cx.events.extend(event);
+    }
+
     /// Reads WebSockets again after there were too many unread messages.
     #[inline]
     pub(crate) fn resume_websockets(&mut self) {
@@ -281,6 +300,21 @@ impl Core {
     /// Sends queued output. True: the queue is empty.
     #[inline]
     pub(crate) fn flush(&mut self, key: u32) -> bool {
+        for _ in 0..REFILLS {
+            if !self.flush_output(key) {
+                return false;
+            }
+            let connection = self.connections.get_mut(key);
+            if !connection.is_some_and(|connection| connection.refill(&mut self.cx)) {
+                return true;
+            }
+        }
+        self.flush_output(key);
+        false
+    }
+
+    #[inline]
+    fn flush_output(&mut self, key: u32) -> bool {
         let Some(connection) = self.connections.get_mut(key) else {
             return true;
         };
@@ -310,6 +344,7 @@ impl Core {
         let link = &mut self.connections.get_mut(key)?.link;
         Some(DiskTask {
             connection: link.id,
+            stream: 0,
             work: DiskWork::Send {
                 send: link.lend_file()?,
                 sent: Err(Errno::AGAIN),
@@ -321,6 +356,7 @@ impl Core {
     pub(crate) fn disk_done(&mut self, task: DiskTask) {
         let DiskTask {
             connection: id,
+            stream,
             work,
         } = task;
         self.cx.clock.tick();
@@ -329,7 +365,7 @@ impl Core {
         };
         let failed = match work {
             DiskWork::Store(store) => {
-                let event = connection.stored(&mut self.cx, store);
+                let event = connection.stored(&mut self.cx, stream, store);
                 self.cx.events.extend(event);
                 None
             }

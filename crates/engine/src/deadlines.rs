@@ -35,6 +35,8 @@ pub(crate) enum Wait {
     Linger,
     /// The client to read.
     Reader,
+    /// What one of its streams waits for.
+    Streams { due_ms: u64 },
     /// Nothing that has a time limit.
     Nothing,
 }
@@ -55,6 +57,8 @@ pub(crate) enum Expiry {
     Ping,
     /// The connection continues if the client has read anything.
     JudgeReader,
+    /// Each of its streams is judged by itself.
+    JudgeStreams,
     /// The connection does not wait any more.
     Nothing,
 }
@@ -81,7 +85,7 @@ pub(crate) fn due_ms(
             since_ms.saturating_add(settings.request_timeout_ms)
         }
         Wait::Reader => now_ms.saturating_add(settings.send_timeout_ms),
-        Wait::Body { due_ms } | Wait::Frame { due_ms } => due_ms,
+        Wait::Body { due_ms } | Wait::Frame { due_ms } | Wait::Streams { due_ms } => due_ms,
         Wait::Close { until_ms } => until_ms,
         Wait::Application { .. } | Wait::Nothing => NEVER,
         Wait::Linger => return None,
@@ -99,6 +103,7 @@ pub(crate) fn on_expiry(wait: Wait) -> Expiry {
         Wait::Application { .. } => Expiry::Overdue,
         Wait::Frame { .. } => Expiry::Ping,
         Wait::Reader => Expiry::JudgeReader,
+        Wait::Streams { .. } => Expiry::JudgeStreams,
         Wait::Nothing => Expiry::Nothing,
     }
 }
@@ -129,6 +134,7 @@ mod tests {
             (Wait::Frame { due_ms: 111 }, 111, Expiry::Ping),
             (Wait::Close { until_ms: 112 }, 112, Expiry::Close),
             (Wait::Reader, 140, Expiry::JudgeReader),
+            (Wait::Streams { due_ms: 113 }, 113, Expiry::JudgeStreams),
             (Wait::Nothing, NEVER, Expiry::Nothing),
         ];
         for (wait, due, expiry) in table {

@@ -14,6 +14,8 @@ use std::fs::File;
 /// A task of [`crate::Event::Disk`].
 pub struct DiskTask {
     pub(crate) connection: ConnectionId,
+    /// The exchange on the connection, if the work is for one.
+    pub(crate) stream: u32,
     pub(crate) work: DiskWork,
 }
 

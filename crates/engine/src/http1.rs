@@ -120,6 +120,17 @@ impl Http1 {
         self.exchange.phase() == Phase::Idle && self.parser.is_none()
     }
 
+    /// Whether no byte of a request was read.
+    #[inline]
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.requests == 0 && self.is_between_requests()
+    }
+
+    /// When the connection was accepted, if it is fresh.
+    pub(crate) fn since_ms(&self) -> u64 {
+        self.head_since_ms
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.exchange.phase() == Phase::Idle
     }

@@ -70,6 +70,7 @@ mod exchange;
 mod guarded;
 mod handoff;
 mod http1;
+mod http2;
 mod introduction;
 mod link;
 mod listener;

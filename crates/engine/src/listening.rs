@@ -56,10 +56,14 @@ impl<'a> ListenerHandle<'a> {
                 continue;
             }
             match self.core.connections.get_mut(key) {
-                Some(connection) if connection.is_idle() && idle_ms == 0 => {
+                Some(connection)
+                    if connection.is_idle() && !connection.is_http2() && idle_ms == 0 =>
+                {
                     self.core.close_connection(key, None);
                 }
-                Some(connection) if connection.is_idle() => self.core.timers.set(key, until_ms),
+                Some(connection) if connection.is_idle() && !connection.is_http2() => {
+                    self.core.timers.set(key, until_ms)
+                }
                 Some(connection) => {
                     connection.drain(&mut self.core.cx, idle_ms > 0);
                     self.core.schedule(key);

@@ -74,6 +74,13 @@ impl Load {
         self.in_flight < self.most
     }
 
+    /// Whether the application may be called for a stream, which no other worker can serve. Beyond
+    /// `concurrency` it waits.
+    #[inline]
+    pub(crate) fn may_begin_stream(&self) -> bool {
+        !self.is_full()
+    }
+
     /// Whether the number of requests in flight is limited at all.
     pub(crate) fn is_limited(&self) -> bool {
         self.concurrency != u32::MAX

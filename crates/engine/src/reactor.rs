@@ -117,7 +117,7 @@ impl Reactor {
         self.core.cx.load.set_occupied(yes);
         // Between two turns, the next one may be a long wait.
         self.core.follow_load();
-        if self.core.may_end_waiting() {
+        if self.core.may_end_waiting() || self.core.may_begin_streams() {
             self.core.wake(); // the owner may wait in another loop
         }
     }
@@ -148,7 +148,7 @@ impl Reactor {
         self.core.resume_websockets();
         let core = &self.core;
         let is_due = !core.cx.events.is_empty() || core.connections.any_scheduled();
-        if is_due || core.may_end_waiting() || core.broken.is_some() {
+        if is_due || core.may_end_waiting() || core.may_begin_streams() || core.broken.is_some() {
             return Some(0);
         }
         self.core.main_thread.activity = Activity::Waiting;

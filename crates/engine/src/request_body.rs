@@ -134,6 +134,18 @@ impl RequestBody {
         matches!(self.window, Window::Runs { .. })
     }
 
+    /// Notes that all of a body in frames has come.
+    pub(crate) fn end_frames(&mut self) {
+        if let BodyDecoder::Frames { ended } = &mut self.decoder {
+            *ended = true;
+        }
+    }
+
+    /// Whether all of a body in frames has come.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.decoder, BodyDecoder::Frames { ended: true })
+    }
+
     pub(crate) fn want(&mut self, now_ms: u64) {
         if let Window::Held { left_ms } = self.window {
             let until_ms = now_ms + left_ms;

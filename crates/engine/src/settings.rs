@@ -32,6 +32,9 @@ pub struct ListenerSettings {
     pub max_queue: u64,
     /// Keep connections open between requests. Option `keep_alive`.
     pub keep_alive: bool,
+    /// Serve HTTP/2 without TLS to clients that begin with it (prior knowledge).
+    /// Option `h2c`.
+    pub h2c: bool,
     /// Each connection begins with a header of the PROXY protocol, version 1 or 2.
     /// Other connections are refused, and those that do not come from --trusted-
     /// proxies. Option `proxy_protocol`.
@@ -74,6 +77,7 @@ impl Default for ListenerSettings {
             max_requests_per_connection: 0,
             max_queue: 2_000,
             keep_alive: true,
+            h2c: false,
             proxy_protocol: false,
             header_timeout_ms: 10_000,
             keep_alive_timeout_ms: 75_000,

@@ -52,6 +52,8 @@ pub(crate) struct Tls {
     /// Ciphertext that the socket has not taken.
     out: Vec<u8>,
     ended: Option<Ended>,
+    /// The client has chosen HTTP/2 (ALPN).
+    is_http2: bool,
 }
 
 impl Tls {
@@ -65,6 +67,7 @@ impl Tls {
             rest: Vec::new(),
             out: Vec::new(),
             ended: None,
+            is_http2: false,
         }
     }
 
@@ -93,6 +96,11 @@ impl Tls {
             State::Tls13(records) if self.may_move() => records.export(),
             _ => None,
         }
+    }
+
+    /// Whether the client has chosen HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.is_http2
     }
 
     pub(crate) fn ended(&self) -> Option<Ended> {
@@ -174,7 +182,8 @@ impl Tls {
                 self.rest = rest.to_vec();
                 State::Handshake(handshake)
             }
-            Progress::Established(established) => {
+            Progress::Established { established, http2 } => {
+                self.is_http2 = http2;
                 self.state = match established {
                     Established::Tls13(records) => State::Tls13(records),
                     Established::Tls12(connection) => State::Tls12(connection),

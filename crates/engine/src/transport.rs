@@ -173,13 +173,19 @@ impl Transport {
         self.tls()?.cipher()
     }
 
+    /// Whether the client has chosen HTTP/2 in the handshake.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.tls().is_some_and(|tls| tls.is_http2())
+    }
+
     /// Whether another process can continue with it: its state is in the kernel, and in
     /// what [`Transport::export`] gives.
     pub(crate) fn may_move(&self) -> bool {
         match self.layer.as_deref() {
             None => true,
             Some(Layer::Introduction(introducing)) => introducing.may_move(),
-            Some(Layer::Tls(tls)) => tls.may_move(),
+            // The next process would not know the protocol.
+            Some(Layer::Tls(tls)) => tls.may_move() && !tls.is_http2(),
         }
     }
 
@@ -457,12 +463,13 @@ impl RoomWaiter {
         queued(&self.0)
     }
 
-    /// Blocks until the socket has room for more output.
-    pub(crate) fn wait_for_room(&self, timeout: &Timespec) -> Room {
+    /// Blocks until the socket has room for more output; `input`: until it has input.
+    pub(crate) fn wait_for_room(&self, timeout: &Timespec, input: bool) -> Room {
         // Not RDHUP: a peer that has closed its side may still read.
         let gone = PollFlags::HUP | PollFlags::ERR;
         loop {
-            let mut fds = [PollFd::new(&self.0, PollFlags::OUT)];
+            let awaited = if input { PollFlags::IN } else { PollFlags::OUT };
+            let mut fds = [PollFd::new(&self.0, awaited)];
             let ready = match poll(&mut fds, Some(timeout)) {
                 Err(Errno::INTR) => continue,
                 Err(_) => return Room::Failed,

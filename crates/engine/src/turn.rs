@@ -53,6 +53,9 @@ impl Turn {
         } else if core.is_hand_off_due() {
             core.hand_off_waiting();
         }
+        if core.may_begin_streams() {
+            core.begin_streams(|id| self.reports.push_back((id.to_u64(), EventFlags::empty())));
+        }
         // Then new clients: no other worker was woken for them. A known
         // connection that waits behind a slow handler is handed off (`guard.rs`).
         let listeners_at = self.reports.len();
@@ -306,6 +309,16 @@ fn end_share(core: &mut Core, key: u32) -> Option<DiskTask> {
         connection.link.keep_input(&mut core.cx);
     }
     let connection = core.connections.get_mut(key)?;
+    while let Some(exchange) = connection.take_drained(sent) {
+        core.cx.events.push_back(Event::Drained { exchange });
+    }
+    if connection.has_waiting_streams() {
+        match core.cx.load.may_begin_stream() {
+            true => core.schedule_next_turn(key),
+            false => core.note_waiting_streams(key),
+        }
+    }
+    let connection = core.connections.get_mut(key)?;
     if sent {
         if connection.link.stage == Stage::Finishing {
             core.end_connection(key);
@@ -314,9 +327,6 @@ fn end_share(core: &mut Core, key: u32) -> Option<DiskTask> {
         if connection.is_over() {
             core.close_connection(key, None);
             return None;
-        }
-        while let Some(exchange) = connection.take_drained() {
-            core.cx.events.push_back(Event::Drained { exchange });
         }
         let (backlog, listener) = (connection.has_backlog(), connection.link.listener);
         core.set_deadline(key);

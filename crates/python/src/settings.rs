@@ -45,6 +45,7 @@ pub(crate) fn listener_settings(options: &Bound<'_, PyAny>) -> PyResult<Listener
         max_requests_per_connection: value(options, intern!(py, "max_requests_per_connection"))?,
         max_queue: value(options, intern!(py, "max_queue"))?,
         keep_alive: value(options, intern!(py, "keep_alive"))?,
+        h2c: value(options, intern!(py, "h2c"))?,
         proxy_protocol: value(options, intern!(py, "proxy_protocol"))?,
         header_timeout_ms: milliseconds(options, intern!(py, "header_timeout"))?,
         keep_alive_timeout_ms: milliseconds(options, intern!(py, "keep_alive_timeout"))?,

@@ -9,6 +9,9 @@ use rustls::server::NoServerSessionStorage;
 use std::fmt;
 use std::sync::Arc;
 
+/// The name of HTTP/2 over TLS (RFC 9113 3.2).
+pub(crate) const HTTP2: &[u8] = b"h2";
+
 /// A chain of certificates and the private key of the first one, as PEM texts.
 pub struct KeyPair<'a> {
     pub chain: &'a [u8],
@@ -52,7 +55,7 @@ impl Config {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(error)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // The record layer goes on with them.
         config.enable_secret_extraction = true;

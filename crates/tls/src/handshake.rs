@@ -4,7 +4,7 @@
 //! is inside it when the handshake of TLS 1.3 ends and [`Records`] goes on. A connection
 //! of TLS 1.2 stays with rustls.
 
-use crate::config::Config;
+use crate::config::{Config, HTTP2};
 use crate::records::Records;
 use crate::secrets::Secrets;
 use crate::suite::Suite;
@@ -29,7 +29,11 @@ pub enum Established {
 pub enum Progress {
     /// It needs more of the client.
     Handshake(Handshake),
-    Established(Established),
+    Established {
+        established: Established,
+        /// The client has chosen HTTP/2 (ALPN).
+        http2: bool,
+    },
     /// It has failed, and the alert is in the output.
     Failed(rustls::Error),
 }
@@ -82,14 +86,17 @@ impl Handshake {
     }
 
     fn established(self) -> Progress {
-        if self.connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-            return Progress::Established(Established::Tls12(self.connection));
-        }
-        let records = self.into_records();
-        match records {
-            Some(records) => Progress::Established(Established::Tls13(Box::new(records))),
-            None => Progress::Failed(rustls::Error::General("no traffic secrets".into())),
-        }
+        let http2 = self.connection.alpn_protocol() == Some(HTTP2);
+        let established = match self.connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => match self.into_records() {
+                Some(records) => Established::Tls13(Box::new(records)),
+                None => {
+                    return Progress::Failed(rustls::Error::General("no traffic secrets".into()));
+                }
+            },
+            _ => Established::Tls12(self.connection),
+        };
+        Progress::Established { established, http2 }
     }
 
     fn into_records(self) -> Option<Records> {

@@ -41,6 +41,7 @@ class ServerKeywords(TypedDict, total=False):
     spool_above: int | str
     spool_dir: str | os.PathLike[str] | None
     keep_alive: Switch
+    h2c: Switch
     hostname: str | None
     proxy_mode: Switch
     trusted_proxies: str | Iterable[str]
@@ -131,6 +132,7 @@ class RunKeywords(TypedDict, total=False):
     spool_above: int | str
     spool_dir: str | os.PathLike[str] | None
     keep_alive: Switch
+    h2c: Switch
     hostname: str | None
     proxy_mode: Switch
     trusted_proxies: str | Iterable[str]

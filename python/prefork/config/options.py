@@ -222,6 +222,13 @@ class ServerOptions(Options):
     keep_alive: bool = option(
         Group.REQUESTS, True, boolean, "Keep connections open between requests.", rust="listener"
     )
+    h2c: bool = option(
+        Group.REQUESTS,
+        False,
+        boolean,
+        "Serve HTTP/2 without TLS to clients that begin with it (prior knowledge).",
+        rust="listener",
+    )
     hostname: str | None = option(
         Group.REQUESTS,
         None,

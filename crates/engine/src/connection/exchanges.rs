@@ -10,6 +10,7 @@ use crate::errors::LocalError;
 use crate::event::Event;
 use crate::exchange::ExchangeId;
 use crate::http1::Http1;
+use crate::http2::Http2;
 use crate::link::Link;
 use crate::phase::Step;
 use crate::request_body::BodyPart;
@@ -22,7 +23,23 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+/// A link and the HTTP that is spoken on it.
+enum Http<'a> {
+    One(&'a mut Link, &'a mut Http1),
+    Two(&'a mut Link, &'a mut Http2),
+}
+
 impl Connection {
+    /// The protocol of the exchange with that number, if it is HTTP.
+    #[inline]
+    fn http(&mut self, stream: u32) -> Result<Http<'_>, LocalError> {
+        match &mut self.protocol {
+            Protocol::Http1(http1) if stream == 0 => Ok(Http::One(&mut self.link, http1)),
+            Protocol::Http2(http2) => Ok(Http::Two(&mut self.link, http2)),
+            _ => Err(LocalError::OutOfTurn),
+        }
+    }
+
     /// The link and the protocol, if the exchange with that number is an HTTP/1
     /// exchange.
     #[inline]
@@ -47,8 +64,10 @@ impl Connection {
         status: u16,
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<(), LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.inform(link, cx, status, headers)
+        match self.http(stream)? {
+            Http::One(link, http1) => http1.inform(link, cx, status, headers),
+            Http::Two(link, http2) => http2.inform(link, cx, stream, status, headers),
+        }
     }
 
     #[inline]
@@ -61,8 +80,10 @@ impl Connection {
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         length: Length,
     ) -> Result<(), LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.start(link, cx, last, status, headers, length)
+        match self.http(stream)? {
+            Http::One(link, http1) => http1.start(link, cx, last, status, headers, length),
+            Http::Two(link, http2) => http2.start(link, cx, stream, last, status, headers, length),
+        }
     }
 
     #[inline]
@@ -72,8 +93,10 @@ impl Connection {
         stream: u32,
         content: Content<'_>,
     ) -> Result<usize, LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.write(link, cx, content)
+        match self.http(stream)? {
+            Http::One(link, http1) => http1.write(link, cx, content),
+            Http::Two(link, http2) => http2.write(link, cx, stream, content),
+        }
     }
 
     pub(crate) fn trail<'a>(
@@ -82,19 +105,25 @@ impl Connection {
         stream: u32,
         fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     ) -> Result<(), LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.trail(link, cx, fields)
+        match self.http(stream)? {
+            Http::One(link, http1) => http1.trail(link, cx, fields),
+            Http::Two(link, http2) => http2.trail(link, cx, stream, fields),
+        }
     }
 
     #[inline]
     pub(crate) fn finish(&mut self, cx: &mut Context, stream: u32) -> Result<u64, LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.finish(link, cx)
+        match self.http(stream)? {
+            Http::One(link, http1) => http1.finish(link, cx),
+            Http::Two(link, http2) => http2.finish(link, cx, stream),
+        }
     }
 
     pub(crate) fn collect(&mut self, cx: &mut Context, stream: u32) -> Result<(), LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.collect(link, cx)
+        match self.http(stream)? {
+            Http::One(link, http1) => http1.collect(link, cx),
+            Http::Two(link, http2) => http2.collect(link, cx, stream),
+        }
     }
 
     pub(crate) fn begin_pulling(
@@ -103,24 +132,33 @@ impl Connection {
         stream: u32,
         is_current: bool,
     ) -> Result<Option<BodyPart>, LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.begin_pulling(link, cx, is_current)
+        match self.http(stream)? {
+            Http::One(link, http1) => http1.begin_pulling(link, cx, is_current),
+            Http::Two(link, http2) => http2.begin_pulling(link, cx, stream),
+        }
     }
 
     pub(crate) fn pull(&mut self, cx: &mut Context, stream: u32) -> Result<(), LocalError> {
-        let (link, http1) = self.http1(stream)?;
-        http1.pull(link, cx)
+        match self.http(stream)? {
+            Http::One(link, http1) => http1.pull(link, cx),
+            Http::Two(link, http2) => http2.pull(link, cx, stream),
+        }
     }
 
     pub(crate) fn hold_body(&mut self, cx: &Context, stream: u32) {
-        if let Ok((_, http1)) = self.http1(stream) {
-            http1.hold_body(cx);
+        match self.http(stream) {
+            Ok(Http::One(_, http1)) => http1.hold_body(cx),
+            Ok(Http::Two(_, http2)) => http2.hold_body(cx, stream),
+            Err(_) => {}
         }
     }
 
     pub(crate) fn reject(&mut self, cx: &mut Context, stream: u32, error: &RemoteError) -> bool {
-        let http1 = self.http1(stream);
-        http1.is_ok_and(|(link, http1)| http1.reject(link, cx, error))
+        match self.http(stream) {
+            Ok(Http::One(link, http1)) => http1.reject(link, cx, error),
+            Ok(Http::Two(link, http2)) => http2.reject(link, cx, stream, error),
+            Err(_) => false,
+        }
     }
 
     /// Sends 101. From then on the protocol is WebSocket.
@@ -216,6 +254,10 @@ impl Connection {
     /// WebSocket. `others_stay`: other workers still accept, so the close code
     /// says that the client may connect again.
     pub(crate) fn drain(&mut self, cx: &mut Context, others_stay: bool) {
+        if let Protocol::Http2(http2) = &mut self.protocol {
+            http2.report_draining(&self.link, cx);
+            return http2.drain(&mut self.link, cx);
+        }
         let id = ExchangeId::only(self.link.id);
         if let Protocol::Http1(http1) = &self.protocol {
             if http1.exchange.wants_gone && http1.exchange.phase().owes_response() {
@@ -233,15 +275,24 @@ impl Connection {
     /// Closes the connection after its open exchange, or without one soon. A
     /// WebSocket has its own closing handshake.
     pub(crate) fn close_after_response(&mut self, cx: &mut Context) {
-        if let Ok((link, http1)) = self.http1(0) {
-            http1.close_after_response(link, cx);
+        match self.http(0) {
+            Ok(Http::One(link, http1)) => http1.close_after_response(link, cx),
+            Ok(Http::Two(link, http2)) => http2.drain(link, cx),
+            Err(_) => {}
         }
     }
 
     /// The exchange for which [`crate::Event::Drained`] is wanted. Taken, so that it
-    /// comes once.
+    /// comes once. `sent`: all output is sent; with many exchanges, each has its own.
     #[inline]
-    pub(crate) fn take_drained(&mut self) -> Option<ExchangeId> {
+    pub(crate) fn take_drained(&mut self, sent: bool) -> Option<ExchangeId> {
+        if let Protocol::Http2(http2) = &mut self.protocol {
+            let (connection, stream) = (self.link.id, http2.take_drained()?);
+            return Some(ExchangeId { connection, stream });
+        }
+        if !sent {
+            return None;
+        }
         let id = ExchangeId::only(self.link.id);
         let exchange = self.exchange_mut(id.stream)?;
         std::mem::take(&mut exchange.wants_drained).then_some(id)
@@ -271,6 +322,25 @@ impl Connection {
     pub(crate) fn owes_response(&self, stream: u32) -> bool {
         let exchange = self.exchange(stream);
         exchange.is_some_and(|exchange| exchange.phase().owes_response())
+    }
+
+    /// Bytes of a response that are not sent; over HTTP/2, those that are not framed.
+    pub(crate) fn unsent(&self, stream: u32) -> usize {
+        match &self.protocol {
+            Protocol::Http2(http2) => http2.unsent(stream),
+            _ => self.link.pending(),
+        }
+    }
+
+    /// Ends one exchange of many at once. False: it is the only one, and ends with its connection.
+    pub(crate) fn reset_stream(&mut self, cx: &mut Context, stream: u32) -> bool {
+        match &mut self.protocol {
+            Protocol::Http2(http2) => {
+                http2.reset(&mut self.link, cx, stream);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether the method of the request is HEAD.

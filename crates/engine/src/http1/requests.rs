@@ -147,6 +147,7 @@ impl Http1 {
             Collected::More => Progress::Wait,
             Collected::Store(store) => Progress::Event(Event::Disk(DiskTask {
                 connection: link.id,
+                stream: 0,
                 work: DiskWork::Store(store),
             })),
             Collected::All(body) => Progress::Event(self.collected(link, cx, Ok(body))),
@@ -248,7 +249,7 @@ impl Http1 {
         let (method, target) = self.exchange.label.parts();
         let version = match self.exchange.context.version {
             Version::Http10 => b"HTTP/1.0",
-            Version::Http11 => b"HTTP/1.1",
+            Version::Http11 | Version::Http2 => b"HTTP/1.1",
         };
         [method, target, version].join(&b' ').into()
     }

@@ -47,8 +47,10 @@ pub(crate) fn scope<'py>(
     let query = PyBytes::new(py, request.query().unwrap_or_default());
     scope.set_item(intern!(py, "query_string"), query)?;
     scope.set_item(intern!(py, "client"), request.client(py))?;
-    if request.version() == Version::Http10 {
-        scope.set_item(intern!(py, "http_version"), intern!(py, "1.0"))?;
+    match request.version() {
+        Version::Http11 => {}
+        Version::Http10 => scope.set_item(intern!(py, "http_version"), intern!(py, "1.0"))?,
+        Version::Http2 => scope.set_item(intern!(py, "http_version"), intern!(py, "2"))?,
     }
     scope.set_item(intern!(py, "headers"), headers(py, request)?)?;
     for key in [intern!(py, "state"), intern!(py, "extensions")] {

@@ -66,9 +66,12 @@ fn set_request_line(
         environ.set_item(intern!(py, "QUERY_STRING"), decode(py, query))?;
     }
     environ.set_item(intern!(py, "RAW_URI"), target)?;
-    if request.version() == Version::Http10 {
-        environ.set_item(intern!(py, "SERVER_PROTOCOL"), intern!(py, "HTTP/1.0"))?;
-    }
+    let protocol = match request.version() {
+        Version::Http11 => return Ok(()),
+        Version::Http10 => intern!(py, "HTTP/1.0"),
+        Version::Http2 => intern!(py, "HTTP/2"),
+    };
+    environ.set_item(intern!(py, "SERVER_PROTOCOL"), protocol)?;
     Ok(())
 }
 

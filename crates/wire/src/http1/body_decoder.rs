@@ -15,7 +15,9 @@ use crate::limits::Limits;
 /// Reads the body of one request.
 #[derive(Debug)]
 pub enum BodyDecoder {
-    Length { left: u64 },
+    Length {
+        left: u64,
+    },
     Chunked(Chunked),
     /// HTTP/2: the input is data and nothing else. `ended`: no more follows it.
     Frames {

@@ -101,7 +101,9 @@ const STREAM_MASK: u32 = 0x7fff_ffff;
 
 /// The first four bytes as a number.
 pub(super) fn number(payload: &[u8]) -> Option<u32> {
-    payload.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+    payload
+        .first_chunk::<4>()
+        .map(|bytes| u32::from_be_bytes(*bytes))
 }
 
 /// The first four bytes as a number of 31 bits.
@@ -213,7 +215,11 @@ pub(super) fn write_block<R>(
     let mut pieces = block.chunks(max_frame).peekable();
     while let Some(piece) = pieces.next() {
         let first = if kind == Kind::Headers { flags } else { 0 };
-        let last = if pieces.peek().is_none() { END_HEADERS } else { 0 };
+        let last = if pieces.peek().is_none() {
+            END_HEADERS
+        } else {
+            0
+        };
         write_head(out, piece.len(), kind, first | last, stream);
         out.extend_from_slice(piece);
         kind = Kind::Continuation;
@@ -246,7 +252,9 @@ mod tests {
     #[test]
     fn a_long_block_is_continued() {
         let mut out = b"before".to_vec();
-        write_block(&mut out, 5, true, 4, |out| out.extend_from_slice(b"0123456789"));
+        write_block(&mut out, 5, true, 4, |out| {
+            out.extend_from_slice(b"0123456789")
+        });
         let frames = b"before\
             \0\0\x04\x01\x01\0\0\0\x050123\
             \0\0\x04\x09\x00\0\0\0\x054567\

@@ -404,7 +404,7 @@ fn write_number(out: &mut Vec<u8>, pattern: u8, bits: u32, number: usize) {
 
 /// Writes a string as it is: the table makes short what comes again, and the code costs more time
 /// than its bytes.
-fn write_string(out: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
     write_number(out, 0, 7, text.len());
     out.extend_from_slice(text);
 }

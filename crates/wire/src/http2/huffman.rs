@@ -227,9 +227,9 @@ pub(super) mod tests {
     #[test]
     fn wrong_padding_and_the_end_symbol_are_refused() {
         for wrong in [
-            &[0xff][..],             // eight ones
-            &[0x1f, 0xff],           // 'a', then eleven ones
-            &[0x18],                 // 'a', then zeros
+            &[0xff][..],               // eight ones
+            &[0x1f, 0xff],             // 'a', then eleven ones
+            &[0x18],                   // 'a', then zeros
             &[0xff, 0xff, 0xff, 0xff], // EOS and two ones
             &[0xff, 0xff, 0xff, 0xfc], // EOS
         ] {

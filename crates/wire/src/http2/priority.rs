@@ -25,7 +25,10 @@ impl Priority {
         let mut priority = Self::default();
         for member in members(value) {
             // Parameters of a member mean nothing here.
-            let member = member.split(|byte| *byte == b';').next().unwrap_or_default();
+            let member = member
+                .split(|byte| *byte == b';')
+                .next()
+                .unwrap_or_default();
             match trim(member) {
                 [b'u', b'=', digit @ b'0'..=b'7'] => priority.urgency = digit - b'0',
                 b"i" | b"i=?1" => priority.incremental = true,

@@ -7,7 +7,9 @@
 use super::hpack::List;
 use super::priority::Priority;
 use crate::errors::RemoteError;
-use crate::http1::{Field, Head, Seen, Span, Target, TargetForm, Version, add_field, trailers};
+use crate::http1::{
+    Field, Framing, Head, Seen, Span, Target, TargetForm, Version, add_field, trailers,
+};
 use crate::limits::{Limits, Underscore};
 use crate::tokens::{self, NAME, is_text, is_token};
 
@@ -99,7 +101,9 @@ pub(super) fn read(list: List, ended: bool, limits: &Limits) -> Result<Request, 
     for field in fields {
         let (name, value) = (field.name.of(&bytes), field.value.of(&bytes));
         if !is_text(value) || is_padded(value) {
-            return Err(Refusal::Malformed("control byte or outer white space in a value"));
+            return Err(Refusal::Malformed(
+                "control byte or outer white space in a value",
+            ));
         }
         if name.first() == Some(&b':') {
             let place = pseudo.place(name).filter(|place| place.is_none());
@@ -107,7 +111,11 @@ pub(super) fn read(list: List, ended: bool, limits: &Limits) -> Result<Request, 
                 Some(place) if head.fields.is_empty() && cookies.is_empty() => {
                     *place = Some(field.value);
                 }
-                _ => return Err(Refusal::Malformed("pseudo-header that is unknown, doubled or late")),
+                _ => {
+                    return Err(Refusal::Malformed(
+                        "pseudo-header that is unknown, doubled or late",
+                    ));
+                }
             }
             continue;
         }
@@ -133,6 +141,9 @@ pub(super) fn read(list: List, ended: bool, limits: &Limits) -> Result<Request, 
     join_cookies(&mut bytes, &mut head, &cookies);
     read_target(&mut bytes, &mut head, &pseudo, limits)?;
     head.framing = head.framing.within(limits.max_body)?;
+    if head.framing == Framing::None && !ended {
+        head.framing = Framing::Chunked; // of unknown length
+    }
     head.expect_continue &= !ended;
     Ok(Request {
         bytes,
@@ -154,7 +165,9 @@ fn is_padded(value: &[u8]) -> bool {
 
 fn check_name(name: &[u8], value: &[u8], limits: &Limits) -> Result<Naming, Refusal> {
     if !is_token(name) || name.iter().any(u8::is_ascii_uppercase) {
-        return Err(Refusal::Malformed("field name that is no token in lower case"));
+        return Err(Refusal::Malformed(
+            "field name that is no token in lower case",
+        ));
     }
     match name {
         b"connection" | b"proxy-connection" | b"keep-alive" | b"transfer-encoding" | b"upgrade" => {
@@ -210,9 +223,15 @@ fn read_target(
     head.method = method;
     let is_connect = method.of(bytes) == b"CONNECT";
     let span = match (is_connect, pseudo.protocol, pseudo.path, pseudo.scheme) {
-        (true, None, None, None) => pseudo.authority.ok_or(Refusal::Malformed("no :authority"))?,
+        (true, None, None, None) => pseudo
+            .authority
+            .ok_or(Refusal::Malformed("no :authority"))?,
         (true, Some(_), Some(path), Some(_)) | (false, None, Some(path), Some(_)) => path,
-        _ => return Err(Refusal::Malformed("pseudo-headers that do not fit the method")),
+        _ => {
+            return Err(Refusal::Malformed(
+                "pseudo-headers that do not fit the method",
+            ));
+        }
     };
     let text = span.of(bytes);
     if text.len() > limits.line {
@@ -257,7 +276,9 @@ fn read_authority(bytes: &mut Vec<u8>, head: &mut Head, pseudo: &Pseudo) -> Resu
             None => Err(Refusal::Malformed("neither :authority nor Host")),
         };
     };
-    let scheme = pseudo.scheme.map_or(&b"https"[..], |scheme| scheme.of(bytes));
+    let scheme = pseudo
+        .scheme
+        .map_or(&b"https"[..], |scheme| scheme.of(bytes));
     if !Target::is_authority(authority.of(bytes)) {
         return Err(Refusal::Malformed("invalid :authority"));
     }
@@ -292,11 +313,15 @@ pub(super) fn check_trailers(list: &List, limits: &Limits) -> Result<(), Refusal
     for field in &list.fields {
         let (name, value) = (field.name.of(&list.bytes), field.value.of(&list.bytes));
         if !is_text(value) || is_padded(value) {
-            return Err(Refusal::Malformed("control byte or outer white space in a trailer"));
+            return Err(Refusal::Malformed(
+                "control byte or outer white space in a trailer",
+            ));
         }
         check_name(name, value, limits)?;
         if trailers::is_framing(name) {
-            return Err(Refusal::Malformed("trailer that frames or routes the message"));
+            return Err(Refusal::Malformed(
+                "trailer that frames or routes the message",
+            ));
         }
     }
     Ok(())

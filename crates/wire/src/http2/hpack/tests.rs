@@ -11,8 +11,12 @@ const WIDE: ListBounds = ListBounds {
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+    let pairs = digits
+        .chunks(2)
+        .map(|pair| std::str::from_utf8(pair).unwrap());
+    pairs
+        .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+        .collect()
 }
 
 fn text(list: &List) -> Vec<String> {
@@ -35,7 +39,10 @@ fn check(mut decoder: Decoder, blocks: &[(&str, &[&str], usize)]) {
 #[test]
 fn single_fields_of_c_2() {
     let block = "400a 6375 7374 6f6d 2d6b 6579 0d63 7573 746f 6d2d 6865 6164 6572";
-    check(Decoder::new(), &[(block, &["custom-key: custom-header"], 55)]);
+    check(
+        Decoder::new(),
+        &[(block, &["custom-key: custom-header"], 55)],
+    );
     let block = "040c 2f73 616d 706c 652f 7061 7468";
     check(Decoder::new(), &[(block, &[":path: /sample/path"], 0)]);
     let block = "1008 7061 7373 776f 7264 0673 6563 7265 74";
@@ -69,7 +76,11 @@ fn requests_of_c_3_and_c_4() {
     check(
         Decoder::new(),
         &[
-            ("8286 8441 0f77 7777 2e65 7861 6d70 6c65 2e63 6f6d", FIRST, 57),
+            (
+                "8286 8441 0f77 7777 2e65 7861 6d70 6c65 2e63 6f6d",
+                FIRST,
+                57,
+            ),
             ("8286 84be 5808 6e6f 2d63 6163 6865", SECOND, 110),
             (
                 "8287 85bf 400a 6375 7374 6f6d 2d6b 6579 0c63 7573 746f 6d2d 7661 6c75 65",
@@ -206,7 +217,11 @@ fn a_list_that_is_too_large_costs_no_memory_and_keeps_the_table() {
     let list = decoder.decode(&block, WIDE).unwrap();
     assert!(list.is_cut);
     assert!(list.size > 50_000 * 4000);
-    assert!(list.bytes.capacity() <= 3 * 65536, "{}", list.bytes.capacity());
+    assert!(
+        list.bytes.capacity() <= 3 * 65536,
+        "{}",
+        list.bytes.capacity()
+    );
     let list = decoder.decode(&[0xbe], WIDE).unwrap();
     assert_eq!(text(&list), [format!("x: {value}")]);
     let few = ListBounds { fields: 2, ..WIDE };
@@ -239,7 +254,10 @@ fn a_field_that_comes_again_takes_one_byte() {
         );
     }
     let literal = 1 + (2 + 8 + 1) + (1 + 1 + 7 + 1 + 5) + (2 + 7) + (2 + 2);
-    assert!(sizes[0] <= literal && sizes[2] == 1 + 1 + 1 + 9 + 4, "{sizes:?}");
+    assert!(
+        sizes[0] <= literal && sizes[2] == 1 + 1 + 1 + 9 + 4,
+        "{sizes:?}"
+    );
     assert_eq!(decoder.table.entries.len(), 2);
 }
 

@@ -1,0 +1,362 @@
+//! HTTP/2: many exchanges on a connection, each a stream (RFC 9113).
+//!
+//! Owns: the exchange of each stream, what of its request's body is not taken, and what of its
+//! response is not framed. The protocol itself is a state machine of the wire: this file and its
+//! rooms connect it to the exchanges, as `http1` does. `requests` reads, `responses` writes. Always
+//! holds: a stream is in the table until its exchange is over and its response is framed; nothing
+//! that one client's stream waits for stops another stream. Knows no epoll, no timer and no other
+//! connection.
+
+mod queue;
+mod requests;
+mod responses;
+
+use crate::context::Context;
+use crate::deadlines::Wait;
+use crate::disk::{DiskTask, DiskWork};
+use crate::errors::LocalError;
+use crate::event::Event;
+use crate::exchange::{Exchange, ExchangeId};
+use crate::link::{Link, PeerEnd, PeerSide, Stage};
+use crate::phase::{Phase, Step};
+use crate::progress::{HIGH_WATER, Progress, READING};
+use crate::request_body::RequestBody;
+use prefork_wire::http2::{Connection as Wire, ErrorCode};
+use prefork_wire::{Head, Version};
+use queue::Queue;
+use rustix::event::epoll::EventFlags;
+use std::collections::VecDeque;
+
+/// The most streams of a client at once, whatever the worker can serve: the others wait.
+const MAX_STREAMS: u32 = 128;
+
+/// How the response of a stream ends.
+enum Ending {
+    /// More of it follows.
+    Open,
+    /// With the queue.
+    Finish,
+    /// With these fields, behind the queue.
+    Trailers(Vec<(Vec<u8>, Vec<u8>)>),
+    /// It has ended for the peer.
+    Ended,
+}
+
+struct Stream {
+    id: u32,
+    exchange: Exchange,
+    /// Data of the request's body that is not taken yet.
+    input: Vec<u8>,
+    queue: Queue,
+    ending: Ending,
+    /// When the peer last let something of the queue be sent.
+    moved_ms: u64,
+    /// The peer may send more of the body at once.
+    is_wide: bool,
+}
+
+/// A request that waits until the application can be called.
+struct Waiting {
+    stream: u32,
+    bytes: Vec<u8>,
+    head: Head,
+}
+
+pub(crate) struct Http2 {
+    wire: Wire,
+    /// In the order of their numbers.
+    streams: Vec<Stream>,
+    waiting: VecDeque<Waiting>,
+    /// How many streams have something in their queue.
+    queued: usize,
+    requests: u32,
+    /// Since when the peer has to complete its preface or a header block.
+    head_since_ms: u64,
+    awaits_head: bool,
+    /// [`Http2::end_waiting`] will be called.
+    pub(crate) is_noted: bool,
+    /// Why the connection ends, if the peer broke the protocol.
+    pub(crate) failed: Option<&'static str>,
+    /// Its budget was spent while a response was written.
+    fault: Option<prefork_wire::http2::Fault>,
+}
+
+impl Http2 {
+    /// Begins with our SETTINGS.
+    pub(crate) fn new(link: &mut Link, cx: &mut Context, since_ms: u64) -> Self {
+        let limits = &link.settings.limits;
+        let wire = link
+            .output
+            .append(&mut cx.buffers, |out| Wire::new(out, MAX_STREAMS, limits));
+        Http2 {
+            wire,
+            streams: Vec::new(),
+            waiting: VecDeque::new(),
+            queued: 0,
+            requests: 0,
+            head_since_ms: since_ms,
+            awaits_head: true,
+            is_noted: false,
+            failed: None,
+            fault: None,
+        }
+    }
+
+    fn place(&self, stream: u32) -> Result<usize, LocalError> {
+        let place = self.streams.binary_search_by_key(&stream, |open| open.id);
+        place.map_err(|_| LocalError::Closed)
+    }
+
+    fn stream(&mut self, stream: u32) -> Result<&mut Stream, LocalError> {
+        let place = self.place(stream)?;
+        self.streams.get_mut(place).ok_or(LocalError::Closed)
+    }
+
+    pub(crate) fn exchange(&self, stream: u32) -> Option<&Exchange> {
+        let open = self.streams.get(self.place(stream).ok()?);
+        open.map(|open| &open.exchange)
+    }
+
+    pub(crate) fn exchange_mut(&mut self, stream: u32) -> Option<&mut Exchange> {
+        self.stream(stream).ok().map(|open| &mut open.exchange)
+    }
+
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = (u32, &Exchange)> {
+        self.streams.iter().map(|open| (open.id, &open.exchange))
+    }
+
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    /// Bytes of a response that are not framed.
+    pub(crate) fn unsent(&self, stream: u32) -> usize {
+        let place = self.place(stream).ok();
+        let open = place.and_then(|place| self.streams.get(place));
+        open.map_or(0, |open| open.queue.len())
+    }
+
+    /// Adds a stream with a higher number than all before.
+    fn open(&mut self, id: u32, now_ms: u64) -> &mut Stream {
+        let mut exchange = Exchange::default();
+        exchange.context.version = Version::Http2;
+        exchange.context.keep_alive = true;
+        exchange.given_ms = now_ms;
+        let place = self.streams.partition_point(|open| open.id < id);
+        let stream = Stream {
+            id,
+            exchange,
+            input: Vec::new(),
+            queue: Queue::default(),
+            ending: Ending::Open,
+            moved_ms: now_ms,
+            is_wide: false,
+        };
+        self.streams.insert(place, stream);
+        #[expect(clippy::indexing_slicing, reason = "it was inserted there")]
+        &mut self.streams[place]
+    }
+
+    /// Removes a stream that is over for both sides.
+    fn forget_if_over(&mut self, link: &mut Link, stream: u32) {
+        let is_over = self.stream(stream).is_ok_and(|open| {
+            matches!(open.ending, Ending::Ended) && !open.exchange.phase().owes_response()
+        });
+        if is_over {
+            self.forget(stream);
+            self.finish_if_drained(link);
+        }
+    }
+
+    fn forget(&mut self, stream: u32) -> Option<Stream> {
+        let place = self.place(stream).ok()?;
+        let open = self.streams.remove(place);
+        if open.queue.len() > 0 {
+            self.queued -= 1;
+        }
+        self.waiting.retain(|waiting| waiting.stream != stream);
+        Some(open)
+    }
+
+    /// The stream is over before its end: reports that to the application.
+    fn abort_stream(&mut self, link: &mut Link, cx: &mut Context, stream: u32) {
+        let Some(open) = self.forget(stream) else {
+            return;
+        };
+        self.abort_exchange(link, cx, open, true);
+        self.finish_if_drained(link);
+    }
+
+    fn abort_exchange(&self, link: &Link, cx: &mut Context, mut open: Stream, early: bool) {
+        let exchange = &mut open.exchange;
+        let owed = exchange.phase().owes_response();
+        let is_reported = exchange.must_report_gone(early);
+        if let Some(file) = exchange.body.take_file() {
+            cx.events.push_back(Event::Disk(DiskTask {
+                connection: link.id,
+                stream: open.id,
+                work: DiskWork::Discard(Some(file)),
+            }));
+        }
+        cx.must_advance(exchange, Step::Abort);
+        if is_reported {
+            cx.events.push_back(Event::Gone {
+                exchange: ExchangeId {
+                    connection: link.id,
+                    stream: open.id,
+                },
+                unsent: (owed && early).then_some(open.queue.len()),
+            });
+        }
+    }
+
+    /// The connection is closed.
+    pub(crate) fn abort(&mut self, link: &Link, cx: &mut Context, early: bool) {
+        self.waiting.clear();
+        for open in std::mem::take(&mut self.streams) {
+            self.abort_exchange(link, cx, open, early);
+        }
+        self.queued = 0;
+    }
+
+    /// Ends one exchange at once.
+    pub(crate) fn reset(&mut self, link: &mut Link, cx: &mut Context, stream: u32) {
+        if let Ok(open) = self.stream(stream) {
+            if !matches!(open.ending, Ending::Ended) {
+                let wire = &mut self.wire;
+                link.output.append(&mut cx.buffers, |out| {
+                    wire.reset(stream, ErrorCode::Internal, out);
+                });
+            }
+            self.abort_stream(link, cx, stream);
+        }
+    }
+
+    // ---- the end -----------------------------------------------------------------
+
+    /// Serves what is open, and no stream after that.
+    pub(crate) fn drain(&mut self, link: &mut Link, cx: &mut Context) {
+        if !self.wire.is_draining() {
+            let wire = &mut self.wire;
+            link.output.append(&mut cx.buffers, |out| wire.drain(out));
+        }
+        self.finish_if_drained(link);
+    }
+
+    fn finish_if_drained(&self, link: &mut Link) {
+        if self.wire.is_draining() && self.streams.is_empty() && link.stage == Stage::Serving {
+            // What the client has sent meanwhile would reset the connection.
+            link.unread = true;
+            link.finish();
+        }
+    }
+
+    /// Reports the drain for each response that might not end by itself.
+    pub(crate) fn report_draining(&self, link: &Link, cx: &mut Context) {
+        for open in &self.streams {
+            if open.exchange.wants_gone && open.exchange.phase().owes_response() {
+                let exchange = ExchangeId {
+                    connection: link.id,
+                    stream: open.id,
+                };
+                cx.events.push_back(Event::Draining { exchange });
+            }
+        }
+    }
+
+    /// The peer has closed its side.
+    pub(crate) fn peer_ended(&self, link: &mut Link, how: PeerEnd) -> Progress {
+        let is_quiet = self.streams.is_empty() && link.pending() == 0;
+        let lacks_body = |open: &Stream| open.exchange.body.coming().is_some();
+        match how {
+            _ if is_quiet => Progress::Close(None),
+            PeerEnd::Reset => Progress::Close(Some("the client reset the connection")),
+            PeerEnd::Closed if self.streams.iter().any(lacks_body) => {
+                Progress::Close(Some("the client left in the middle of a request body"))
+            }
+            PeerEnd::Closed => {
+                link.peer_side = PeerSide::Ended;
+                Progress::Wait
+            }
+        }
+    }
+
+    // ---- input and deadlines -----------------------------------------------------
+
+    pub(crate) fn has_no_exchange(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    pub(crate) fn interest(&self, link: &Link) -> EventFlags {
+        match link.pending() > HIGH_WATER {
+            true => EventFlags::empty(),
+            false => READING,
+        }
+    }
+
+    pub(crate) fn waits_for(&self, link: &Link) -> Wait {
+        if self.awaits_head {
+            return Wait::Head {
+                since_ms: self.head_since_ms,
+            };
+        }
+        if self.streams.is_empty() {
+            return Wait::NextRequest {
+                until_ms: crate::deadlines::NEVER,
+            };
+        }
+        let due_ms = self.streams.iter().filter_map(|open| open.due_ms(link));
+        due_ms
+            .min()
+            .map_or(Wait::Nothing, |due_ms| Wait::Streams { due_ms })
+    }
+
+    /// Whether requests wait for the application.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The exchange whose queue is empty and which wants to know.
+    pub(crate) fn take_drained(&mut self) -> Option<u32> {
+        let mut drained = self
+            .streams
+            .iter_mut()
+            .filter(|open| open.exchange.wants_drained && open.queue.len() == 0);
+        let open = drained.next()?;
+        open.exchange.wants_drained = false;
+        Some(open.id)
+    }
+}
+
+/// What a stream waits for too long.
+enum Late {
+    Body,
+    Application,
+    Window,
+}
+
+impl Stream {
+    /// The time at which a limit is over, and which one.
+    fn due(&self, link: &Link) -> Option<(u64, Late)> {
+        let settings = &link.settings;
+        let body = self.exchange.body.coming().and_then(RequestBody::due_ms);
+        let body = body.map(|due_ms| (due_ms, Late::Body));
+        let owes_head = matches!(self.exchange.phase(), Phase::Offered | Phase::Handling);
+        let application = (owes_head && body.is_none() && settings.request_timeout_ms > 0)
+            .then(|| {
+                self.exchange
+                    .given_ms
+                    .saturating_add(settings.request_timeout_ms)
+            })
+            .map(|due_ms| (due_ms, Late::Application));
+        let window = (self.queue.len() > 0)
+            .then(|| self.moved_ms.saturating_add(settings.send_timeout_ms))
+            .map(|due_ms| (due_ms, Late::Window));
+        let all = [body, application, window].into_iter().flatten();
+        all.min_by_key(|(due_ms, _)| *due_ms)
+    }
+
+    fn due_ms(&self, link: &Link) -> Option<u64> {
+        self.due(link).map(|(due_ms, _)| due_ms)
+    }
+}

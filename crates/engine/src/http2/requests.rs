@@ -1,0 +1,537 @@
+//! Reads HTTP/2 requests: heads as they arrive, bodies as the application takes them.
+//!
+//! Always holds: a body that is not taken stays within the window of its stream, so a client cannot
+//! send faster than the application reads.
+
+use super::{Http2, Late, Waiting};
+use crate::body::{Body, Store};
+use crate::connection::OVERDUE;
+use crate::context::Context;
+use crate::disk::{DiskTask, DiskWork};
+use crate::errors::LocalError;
+use crate::event::{Event, Overdue};
+use crate::exchange::ExchangeId;
+use crate::link::{Link, Stage};
+use crate::phase::{Phase, Step};
+use crate::progress::{HIGH_WATER, Progress};
+use crate::request_body::{BodyPart, Collected, Incoming as IncomingBody};
+use prefork_wire::http2::{Fault, Incoming, Read};
+use prefork_wire::{BodyDecoder, BodyEncoder, RemoteError, RequestContext, RequestKind, Version};
+use std::io;
+
+// ---- what the peer sends -------------------------------------------------------
+
+impl Http2 {
+    /// Reads the current input.
+    pub(crate) fn read(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+        loop {
+            if let Some(event) = self.begin_request(link, cx) {
+                return Progress::Event(event);
+            }
+            if link.stage != Stage::Serving {
+                return Progress::Wait;
+            }
+            if link.pending() > HIGH_WATER {
+                return Progress::Flush;
+            }
+            match self.read_frames(link, cx) {
+                Ok(Some(event)) => return Progress::Event(event),
+                Ok(None) if self.may_begin(cx) => {}
+                Ok(None) => return Progress::Wait,
+                Err(fault) => return self.fail(link, cx, fault),
+            }
+        }
+    }
+
+    /// Whether a request can begin now.
+    fn may_begin(&self, cx: &Context) -> bool {
+        !self.waiting.is_empty() && cx.load.may_begin_stream() && cx.work.has_heads_left()
+    }
+
+    /// Reads frames without calling the application: what they mean for it becomes events of the
+    /// next turn. Returns whether there was any input.
+    pub(crate) fn read_aside(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+        loop {
+            match self.read_frames(link, cx) {
+                Ok(Some(event)) => cx.events.push_back(event),
+                Ok(None) => return Progress::Wait,
+                Err(fault) => return self.fail(link, cx, fault),
+            }
+        }
+    }
+
+    /// Reads frames until one is an event for the application.
+    fn read_frames(&mut self, link: &mut Link, cx: &mut Context) -> Result<Option<Event>, Fault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let mut replies = std::mem::take(&mut cx.frames);
+        let event = loop {
+            let input = cx.work.unparsed();
+            let limits = &link.settings.limits;
+            let read = self.wire.read(input, &mut replies, limits, cx.clock.now_ms);
+            let Read { consumed, incoming } = match read {
+                Ok(read) => read,
+                Err(fault) => break Err(fault),
+            };
+            let event = incoming.and_then(|incoming| self.take(link, cx, incoming, &mut replies));
+            cx.work.consume(consumed);
+            if event.is_some() || consumed == 0 {
+                break Ok(event);
+            }
+        };
+        self.note_head(cx.clock.now_ms);
+        if !replies.is_empty() {
+            link.output
+                .append(&mut cx.buffers, |out| out.extend_from_slice(&replies));
+            replies.clear();
+        }
+        cx.frames = replies;
+        self.pump(link, cx);
+        event
+    }
+
+    fn note_head(&mut self, now_ms: u64) {
+        let awaits = self.wire.awaits_head();
+        if awaits && !self.awaits_head {
+            self.head_since_ms = now_ms;
+        }
+        self.awaits_head = awaits;
+    }
+
+    /// What the wire has read. `out`: for what the peer is to know of it.
+    fn take(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        incoming: Incoming,
+        out: &mut Vec<u8>,
+    ) -> Option<Event> {
+        match incoming {
+            Incoming::Request {
+                stream,
+                bytes,
+                head,
+                ended,
+            } => {
+                let open = self.open(stream, cx.clock.now_ms);
+                if !ended {
+                    open.exchange.body = IncomingBody::new(BodyDecoder::Frames { ended: false });
+                }
+                self.waiting.push_back(Waiting {
+                    stream,
+                    bytes,
+                    head,
+                });
+                // The others of this input are read first: they may be more urgent, or resets.
+                None
+            }
+            Incoming::Refused { stream, error } => {
+                self.open(stream, cx.clock.now_ms);
+                self.malformed(link, cx, stream, error)
+            }
+            Incoming::Data {
+                stream,
+                data,
+                ended,
+            } => {
+                let data = cx.work.unparsed().get(data).unwrap_or_default();
+                let Ok(open) = self.stream(stream) else {
+                    return None;
+                };
+                if let Some(body) = open.exchange.body.coming_mut() {
+                    open.input.extend_from_slice(data);
+                    if ended {
+                        body.end_frames();
+                    }
+                } else {
+                    let len = data.len();
+                    self.wire.give_back(stream, len, out);
+                }
+                self.read_body(link, cx, stream, out)
+            }
+            Incoming::BodyRefused { stream, error } => match self.stream(stream) {
+                Ok(open) if open.exchange.phase().is_in_flight() => {
+                    self.fail_body(link, cx, stream, error)
+                }
+                _ => self.malformed(link, cx, stream, error),
+            },
+            Incoming::Reset { stream, .. } => {
+                self.abort_stream(link, cx, stream);
+                None
+            }
+        }
+    }
+
+    /// Begins the next request that waits, if the application can be called.
+    fn begin_request(&mut self, link: &mut Link, cx: &mut Context) -> Option<Event> {
+        if self.waiting.is_empty() || !cx.load.may_begin_stream() || !cx.work.may_begin_stream() {
+            return None;
+        }
+        let Waiting {
+            stream,
+            bytes,
+            head,
+        } = self.waiting.pop_front()?;
+        self.requests += 1;
+        let open = self.stream(stream).ok()?;
+        let exchange = &mut open.exchange;
+        let (method, target) = (head.method.of(&bytes), head.target.of(&bytes));
+        exchange.context = RequestContext {
+            version: Version::Http2,
+            kind: RequestKind::of(method),
+            keep_alive: true,
+        };
+        exchange.expects_continue = head.expect_continue;
+        exchange.given_ms = cx.clock.now_ms;
+        let has_body = !exchange.body.is_complete();
+        if has_body || link.settings.request_timeout_ms > 0 {
+            exchange.label.set(method, target);
+        }
+        match has_body {
+            true => cx.must_advance(exchange, Step::RequestWithBody),
+            false => cx.start_request(exchange, method, target),
+        }
+        Some(Event::Request {
+            client: link.client(stream),
+            bytes,
+            head,
+        })
+    }
+
+    /// Gives the application what it wants of a body.
+    fn read_body(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        stream: u32,
+        out: &mut Vec<u8>,
+    ) -> Option<Event> {
+        let open = self.stream(stream).ok()?;
+        match open.exchange.phase() {
+            Phase::Collecting => self.collect_part(link, cx, stream, out),
+            Phase::Handling | Phase::Streaming if open.exchange.body.is_wanted() => {
+                let part = self.take_part(link, cx, stream, out)?;
+                Some(Event::BodyPart {
+                    exchange: id(link, stream),
+                    part,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn collect_part(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        stream: u32,
+        out: &mut Vec<u8>,
+    ) -> Option<Event> {
+        let settings = &link.settings;
+        let open = self.stream(stream).ok()?;
+        let body = open.exchange.body.coming_mut()?;
+        // Frames have no errors: the wire has judged them.
+        let collected = body.collect(&open.input, &settings.limits, &settings.spool);
+        let (used, collected) = collected.ok()?;
+        if used > 0 {
+            open.input = Vec::new();
+        }
+        self.wire.give_back(stream, used, out);
+        match collected {
+            Collected::More => None,
+            Collected::Store(store) => Some(Event::Disk(DiskTask {
+                connection: link.id,
+                stream,
+                work: DiskWork::Store(store),
+            })),
+            Collected::All(body) => self.collected(link, cx, stream, Ok(body)),
+        }
+    }
+
+    /// Bytes of a body are stored, or cannot be. Returns the event if it is complete.
+    pub(crate) fn stored(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        stream: u32,
+        store: Store,
+    ) -> Option<Event> {
+        let body = self.stream(stream).ok()?.exchange.body.coming_mut()?;
+        match body.stored(store).transpose() {
+            Some(body) => self.collected(link, cx, stream, body),
+            None => self.with_frames(link, cx, |http2, link, cx, out| {
+                http2.collect_part(link, cx, stream, out)
+            }),
+        }
+    }
+
+    fn collected(
+        &mut self,
+        link: &Link,
+        cx: &mut Context,
+        stream: u32,
+        body: io::Result<Body>,
+    ) -> Option<Event> {
+        let exchange = &mut self.stream(stream).ok()?.exchange;
+        match body {
+            Ok(_) => exchange.body.complete(),
+            Err(_) => exchange.body.drop_rest(),
+        }
+        exchange.given_ms = cx.clock.now_ms;
+        cx.must_advance(exchange, Step::Collected);
+        Some(Event::Body {
+            exchange: id(link, stream),
+            body,
+        })
+    }
+
+    /// Takes what has come of a body.
+    fn take_part(
+        &mut self,
+        link: &Link,
+        cx: &mut Context,
+        stream: u32,
+        out: &mut Vec<u8>,
+    ) -> Option<BodyPart> {
+        let open = self.stream(stream).ok()?;
+        let body = open.exchange.body.coming_mut()?;
+        let (used, part) = body.take_part(&open.input, &link.settings.limits).ok()?;
+        let part = part?;
+        open.input = Vec::new();
+        body.part_given(&part, cx.clock.now_ms);
+        open.exchange.given_ms = cx.clock.now_ms;
+        if part.last {
+            open.exchange.body.complete();
+        }
+        self.wire.give_back(stream, used, out);
+        Some(part)
+    }
+
+    /// The request is refused by a response.
+    fn malformed(
+        &mut self,
+        link: &Link,
+        cx: &mut Context,
+        stream: u32,
+        error: RemoteError,
+    ) -> Option<Event> {
+        self.waiting.retain(|waiting| waiting.stream != stream);
+        self.requests += 1;
+        let open = self.stream(stream).ok()?;
+        open.input = Vec::new();
+        let exchange = &mut open.exchange;
+        let line = match exchange.label.parts() {
+            ([], _) => None,
+            (method, target) => Some([method, target, b"HTTP/2"].join(&b' ').into()),
+        };
+        exchange.context.kind = RequestKind::Other;
+        exchange.encoder = BodyEncoder::Nothing;
+        exchange.body.drop_rest();
+        exchange.given_ms = cx.clock.now_ms;
+        exchange.label.set(b"a malformed", b"request");
+        cx.must_advance(exchange, Step::Malformed);
+        Some(Event::Malformed {
+            client: link.client(stream),
+            error,
+            line,
+        })
+    }
+
+    /// Fails a body that the application waits for. The client gets the error, unless its response
+    /// has begun: then the stream is reset.
+    fn fail_body(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        stream: u32,
+        error: RemoteError,
+    ) -> Option<Event> {
+        if let Ok(open) = self.stream(stream) {
+            open.input = Vec::new();
+            open.exchange.body.drop_rest();
+        }
+        cx.events.push_back(Event::BodyFailed {
+            client: link.client(stream),
+            error,
+        });
+        if !self.reject(link, cx, stream, &error) {
+            self.reset(link, cx, stream);
+        }
+        None
+    }
+
+    /// The peer broke the protocol: the connection ends.
+    fn fail(&mut self, link: &mut Link, cx: &mut Context, fault: Fault) -> Progress {
+        cx.work.discard();
+        let wire = &self.wire;
+        link.output
+            .append(&mut cx.buffers, |out| wire.write_goaway(out, fault));
+        self.failed = Some(fault.reason);
+        self.abort(link, cx, true);
+        // What the client is sending would reset the connection, and destroy the GOAWAY.
+        link.unread = true;
+        link.finish();
+        Progress::Wait
+    }
+
+    /// A limit of the connection or of a stream may be over.
+    pub(crate) fn expire(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+        let now_ms = cx.clock.now_ms;
+        let due: Vec<(u32, Late)> = self
+            .streams
+            .iter()
+            .filter_map(|open| Some((open.id, open.due(link)?)))
+            .filter(|(_, (due_ms, _))| *due_ms <= now_ms)
+            .map(|(stream, (_, late))| (stream, late))
+            .collect();
+        for (stream, late) in due {
+            let event = match late {
+                Late::Body => self.judge_pace(link, cx, stream),
+                Late::Application => self.overdue(link, cx, stream),
+                Late::Window => {
+                    self.reset(link, cx, stream);
+                    None
+                }
+            };
+            cx.events.extend(event);
+        }
+        Progress::Wait
+    }
+
+    fn judge_pace(&mut self, link: &mut Link, cx: &mut Context, stream: u32) -> Option<Event> {
+        let rate = link.settings.body_min_rate;
+        let exchange = &mut self.stream(stream).ok()?.exchange;
+        let body = exchange.body.coming_mut()?;
+        if body.keeps_pace(rate, cx.clock.now_ms) {
+            return None;
+        }
+        let error = RemoteError {
+            status: 408,
+            reason: "the request body came too slowly",
+        };
+        match exchange.phase().is_in_flight() {
+            true => self.fail_body(link, cx, stream, error),
+            false => self.malformed(link, cx, stream, error),
+        }
+    }
+
+    fn overdue(&mut self, link: &mut Link, cx: &mut Context, stream: u32) -> Option<Event> {
+        let event = Event::Overdue(Overdue {
+            client: link.client(stream),
+            request: self.stream(stream).ok()?.exchange.label.line(),
+            after_ms: link.settings.request_timeout_ms,
+        });
+        self.reject(link, cx, stream, &OVERDUE);
+        Some(event)
+    }
+}
+
+fn id(link: &Link, stream: u32) -> ExchangeId {
+    ExchangeId {
+        connection: link.id,
+        stream,
+    }
+}
+
+// ---- what the application asks for -----------------------------------------------
+
+impl Http2 {
+    pub(crate) fn collect(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        stream: u32,
+    ) -> Result<(), LocalError> {
+        cx.advance(&mut self.stream(stream)?.exchange, Step::Collect)?;
+        self.ask_for_body(link, cx, stream)
+    }
+
+    /// Begins without the body. Returns the part that has come already.
+    pub(crate) fn begin_pulling(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        stream: u32,
+    ) -> Result<Option<BodyPart>, LocalError> {
+        self.stream(stream)?.exchange.expects(Step::Pull)?;
+        let part = self.with_frames(link, cx, |http2, link, cx, out| {
+            http2.take_part(link, cx, stream, out)
+        });
+        cx.advance(&mut self.stream(stream)?.exchange, Step::Pull)?;
+        Ok(part)
+    }
+
+    pub(crate) fn pull(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        stream: u32,
+    ) -> Result<(), LocalError> {
+        let exchange = &self.stream(stream)?.exchange;
+        if !exchange.phase().is_in_flight() || exchange.body.coming().is_none() {
+            return Err(LocalError::OutOfTurn);
+        }
+        self.ask_for_body(link, cx, stream)
+    }
+
+    pub(crate) fn hold_body(&mut self, cx: &Context, stream: u32) {
+        let exchange = self.exchange_mut(stream);
+        if let Some(body) = exchange.and_then(|exchange| exchange.body.coming_mut()) {
+            body.hold(cx.clock.now_ms);
+        }
+    }
+
+    /// Wants more of the body. What has come already is an event at once.
+    fn ask_for_body(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        stream: u32,
+    ) -> Result<(), LocalError> {
+        let open = self.stream(stream)?;
+        let body = open.exchange.body.coming_mut();
+        let has_ended = body.is_some_and(|body| {
+            body.want(cx.clock.now_ms);
+            body.has_ended()
+        });
+        let widens = !has_ended && !std::mem::replace(&mut open.is_wide, true);
+        let is_early = open.exchange.phase() != Phase::Streaming;
+        let continues = std::mem::take(&mut open.exchange.expects_continue) && is_early;
+        let has_input = has_ended || !open.input.is_empty();
+        let event = self.with_frames(link, cx, |http2, link, cx, out| {
+            if continues {
+                let _ = http2
+                    .wire
+                    .write_interim(out, stream, 100, std::iter::empty());
+            }
+            if widens {
+                http2.wire.widen(stream, out);
+            }
+            match has_input {
+                true => http2.read_body(link, cx, stream, out),
+                false => None,
+            }
+        });
+        cx.events.extend(event);
+        Ok(())
+    }
+
+    /// Calls `act` with a buffer, and queues the frames that it has written there.
+    fn with_frames<R>(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        act: impl FnOnce(&mut Self, &mut Link, &mut Context, &mut Vec<u8>) -> R,
+    ) -> R {
+        let mut out = std::mem::take(&mut cx.frames);
+        let result = act(self, link, cx, &mut out);
+        if !out.is_empty() {
+            link.output
+                .append(&mut cx.buffers, |output| output.extend_from_slice(&out));
+            out.clear();
+        }
+        cx.frames = out;
+        result
+    }
+}
