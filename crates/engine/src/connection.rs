@@ -340,7 +340,7 @@ impl Connection {
     pub(crate) fn reads(&self) -> bool {
         match (self.link.stage, &self.protocol) {
             (Stage::Serving, Protocol::Http1(http1)) => http1.reads(),
-            (Stage::Serving, Protocol::Http2(_)) => true,
+            (Stage::Serving, Protocol::Http2(http2)) => http2.reads(&self.link),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.reads(),
             (Stage::Serving, Protocol::TakenOver(_)) => false,
             (Stage::Waiting | Stage::Finishing, _) => false,
@@ -468,7 +468,15 @@ impl Connection {
     /// Whether it has input from which the next request can be read.
     #[inline]
     pub(crate) fn has_backlog(&self) -> bool {
-        self.is_between_requests() && !self.link.input.is_empty()
+        self.is_between_requests() && !self.link.input.is_empty() && !self.awaits_preface()
+    }
+
+    /// Whether more must come to tell which protocol the client speaks.
+    fn awaits_preface(&self) -> bool {
+        let is_fresh = matches!(&self.protocol, Protocol::Http1(http1) if http1.is_fresh());
+        is_fresh
+            && self.link.settings.h2c
+            && prefork_wire::http2::Connection::is_preface(&self.link.input).is_none()
     }
 
     #[inline]

@@ -30,6 +30,10 @@ use std::collections::VecDeque;
 /// The most streams of a client at once, whatever the worker can serve: the others wait.
 const MAX_STREAMS: u32 = 128;
 
+/// How long a stream waits if the worker has as many requests in flight as it should, and can have
+/// more. They may last: no other stream can depend on their end.
+const PATIENCE_MS: u64 = 1_000;
+
 /// How the response of a stream ends.
 enum Ending {
     /// More of it follows.
@@ -57,6 +61,7 @@ struct Stream {
 
 /// A request that waits until the application can be called.
 struct Waiting {
+    since_ms: u64,
     stream: u32,
     bytes: Vec<u8>,
     head: Head,
@@ -67,13 +72,15 @@ pub(crate) struct Http2 {
     /// In the order of their numbers.
     streams: Vec<Stream>,
     waiting: VecDeque<Waiting>,
+    /// When the first of them is begun, whatever the worker has in flight.
+    patient_until_ms: u64,
     /// How many streams have something in their queue.
     queued: usize,
     requests: u32,
     /// Since when the peer has to complete its preface or a header block.
     head_since_ms: u64,
     awaits_head: bool,
-    /// [`Http2::end_waiting`] will be called.
+    /// The list of connections whose streams wait has it.
     pub(crate) is_noted: bool,
     /// Why the connection ends, if the peer broke the protocol.
     pub(crate) failed: Option<&'static str>,
@@ -92,6 +99,7 @@ impl Http2 {
             wire,
             streams: Vec::new(),
             waiting: VecDeque::new(),
+            patient_until_ms: 0,
             queued: 0,
             requests: 0,
             head_since_ms: since_ms,
@@ -287,10 +295,15 @@ impl Http2 {
         self.streams.is_empty()
     }
 
+    /// Whether input is read now: not while the peer does not read.
+    pub(crate) fn reads(&self, link: &Link) -> bool {
+        link.pending() <= HIGH_WATER && link.peer_side != PeerSide::Ended
+    }
+
     pub(crate) fn interest(&self, link: &Link) -> EventFlags {
-        match link.pending() > HIGH_WATER {
-            true => EventFlags::empty(),
-            false => READING,
+        match self.reads(link) {
+            true => READING,
+            false => EventFlags::empty(),
         }
     }
 
@@ -306,7 +319,9 @@ impl Http2 {
             };
         }
         let due_ms = self.streams.iter().filter_map(|open| open.due_ms(link));
+        let waiting = self.has_waiting().then_some(self.patient_until_ms);
         due_ms
+            .chain(waiting)
             .min()
             .map_or(Wait::Nothing, |due_ms| Wait::Streams { due_ms })
     }

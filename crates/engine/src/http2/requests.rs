@@ -3,7 +3,7 @@
 //! Always holds: a body that is not taken stays within the window of its stream, so a client cannot
 //! send faster than the application reads.
 
-use super::{Http2, Late, Waiting};
+use super::{Http2, Late, PATIENCE_MS, Waiting};
 use crate::body::{Body, Store};
 use crate::connection::OVERDUE;
 use crate::context::Context;
@@ -45,7 +45,11 @@ impl Http2 {
 
     /// Whether a request can begin now.
     fn may_begin(&self, cx: &Context) -> bool {
-        !self.waiting.is_empty() && cx.load.may_begin_stream() && cx.work.has_heads_left()
+        let Some(first) = self.waiting.front() else {
+            return false;
+        };
+        let is_due = cx.clock.now_ms >= first.since_ms + PATIENCE_MS;
+        cx.work.has_heads_left() && (cx.load.may_begin_stream() || is_due && cx.load.may_begin())
     }
 
     /// Reads frames without calling the application: what they mean for it becomes events of the
@@ -118,7 +122,12 @@ impl Http2 {
                 if !ended {
                     open.exchange.body = IncomingBody::new(BodyDecoder::Frames { ended: false });
                 }
+                let since_ms = cx.clock.now_ms;
+                if self.waiting.is_empty() {
+                    self.patient_until_ms = since_ms + PATIENCE_MS;
+                }
                 self.waiting.push_back(Waiting {
+                    since_ms,
                     stream,
                     bytes,
                     head,
@@ -165,13 +174,14 @@ impl Http2 {
 
     /// Begins the next request that waits, if the application can be called.
     fn begin_request(&mut self, link: &mut Link, cx: &mut Context) -> Option<Event> {
-        if self.waiting.is_empty() || !cx.load.may_begin_stream() || !cx.work.may_begin_stream() {
+        if !self.may_begin(cx) || !cx.work.may_begin_stream() {
             return None;
         }
         let Waiting {
             stream,
             bytes,
             head,
+            ..
         } = self.waiting.pop_front()?;
         self.requests += 1;
         let open = self.stream(stream).ok()?;
@@ -378,6 +388,10 @@ impl Http2 {
     /// A limit of the connection or of a stream may be over.
     pub(crate) fn expire(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
         let now_ms = cx.clock.now_ms;
+        if now_ms >= self.patient_until_ms {
+            // The next turn begins what has waited so long, if the application can be called.
+            self.patient_until_ms = now_ms + PATIENCE_MS;
+        }
         let due: Vec<(u32, Late)> = self
             .streams
             .iter()

@@ -81,7 +81,8 @@ impl Http2 {
         let place = self.place(stream)?;
         let open = self.streams.get_mut(place).ok_or(LocalError::Closed)?;
         open.exchange.expects_content()?;
-        if open.exchange.encoder == BodyEncoder::Nothing {
+        // An empty frame would say nothing.
+        if open.exchange.encoder == BodyEncoder::Nothing || content.is_empty() {
             return Ok(0);
         }
         let offered = content.len();

@@ -41,6 +41,6 @@ pub use response::{
     write_head, write_interim,
 };
 pub(crate) use response_fields::{check_field, content_length};
-pub(crate) use target::{Authority, Target};
 pub use target::TargetForm;
+pub(crate) use target::{Authority, Target};
 pub use version::Version;

@@ -44,11 +44,6 @@ const TARGET_TOO_LONG: RemoteError = RemoteError {
     status: 414,
     reason: "request target longer than max_line",
 };
-const UNKNOWN_PROTOCOL: RemoteError = RemoteError {
-    status: 501,
-    reason: "only websocket is known as :protocol",
-};
-
 /// The pseudo-header fields of a request.
 #[derive(Default)]
 struct Pseudo {
@@ -56,7 +51,6 @@ struct Pseudo {
     scheme: Option<Span>,
     path: Option<Span>,
     authority: Option<Span>,
-    protocol: Option<Span>,
 }
 
 impl Pseudo {
@@ -66,7 +60,6 @@ impl Pseudo {
             b":scheme" => Some(&mut self.scheme),
             b":path" => Some(&mut self.path),
             b":authority" => Some(&mut self.authority),
-            b":protocol" => Some(&mut self.protocol),
             _ => None,
         }
     }
@@ -209,7 +202,7 @@ fn join_cookies(bytes: &mut Vec<u8>, head: &mut Head, cookies: &[Span]) {
     }
 }
 
-/// Reads the pseudo-header fields (RFC 9113 8.3.1 and 8.5, RFC 8441 4).
+/// Reads the pseudo-header fields (RFC 9113 8.3.1 and 8.5).
 fn read_target(
     bytes: &mut Vec<u8>,
     head: &mut Head,
@@ -222,11 +215,11 @@ fn read_target(
     }
     head.method = method;
     let is_connect = method.of(bytes) == b"CONNECT";
-    let span = match (is_connect, pseudo.protocol, pseudo.path, pseudo.scheme) {
-        (true, None, None, None) => pseudo
+    let span = match (is_connect, pseudo.path, pseudo.scheme) {
+        (true, None, None) => pseudo
             .authority
             .ok_or(Refusal::Malformed("no :authority"))?,
-        (true, Some(_), Some(path), Some(_)) | (false, None, Some(path), Some(_)) => path,
+        (false, Some(path), Some(_)) => path,
         _ => {
             return Err(Refusal::Malformed(
                 "pseudo-headers that do not fit the method",
@@ -245,12 +238,7 @@ fn read_target(
             return Err(Refusal::Malformed(":scheme is neither http nor https"));
         }
     }
-    // Of an extended CONNECT, :path is one of a GET.
-    let form_of: &[u8] = match pseudo.protocol {
-        Some(_) => b"GET",
-        None => method.of(bytes),
-    };
-    let target = Target::parse(bytes, form_of, span)?;
+    let target = Target::parse(bytes, method.of(bytes), span)?;
     if target.form == TargetForm::Absolute {
         return Err(Refusal::Malformed(":path is no path"));
     }
@@ -259,12 +247,6 @@ fn read_target(
     head.path = target.path;
     head.query = target.query;
     read_authority(bytes, head, pseudo)?;
-    if let Some(protocol) = pseudo.protocol {
-        if protocol.of(bytes) != b"websocket" {
-            return Err(UNKNOWN_PROTOCOL.into());
-        }
-        head.websocket = true;
-    }
     Ok(())
 }
 

@@ -209,20 +209,6 @@ fn what_is_too_large_or_unknown_gets_a_response() {
         };
         assert_eq!(error.status, status);
     }
-    let connect = |protocol| {
-        [
-            (":method", "CONNECT"),
-            (":scheme", "https"),
-            (":path", "/chat"),
-            (":authority", "example.com"),
-            (":protocol", protocol),
-        ]
-    };
-    let refused = parse(&connect("other")).unwrap_err();
-    assert!(matches!(refused, Refusal::Respond(error) if error.status == 501));
-    let request = parse(&connect("websocket")).unwrap();
-    assert!(request.head.websocket);
-    assert_eq!(request.head.path.of(&request.bytes), b"/chat");
 }
 
 #[test]

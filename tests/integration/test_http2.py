@@ -1,0 +1,577 @@
+"""HTTP/2: requests and responses as streams, flow control, and clients that break its rules."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.apps import APPS
+from support.http2 import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
+    GOAWAY,
+    HEADERS,
+    INTERNAL_ERROR,
+    NO_ERROR,
+    PING,
+    PROTOCOL_ERROR,
+    SETTINGS,
+    WINDOW_UPDATE,
+    Http2Client,
+    connect_tls,
+    frame,
+    http2,
+)
+from support.server import Serve, Server
+from support.waiting import DEADLINE_S, wait_until
+
+WSGI = APPS / "http2_wsgi.py"
+ASGI = APPS / "http2_asgi.py"
+PLENTY = 0x7FFF_0000
+
+
+@pytest.fixture
+def wsgi(serve: Serve) -> Server:
+    return serve(WSGI, "--h2c", "--workers", "1")
+
+
+@pytest.fixture
+def asgi(serve: Serve) -> Server:
+    return serve(ASGI, "--h2c", "--workers", "1")
+
+
+@pytest.fixture(params=[WSGI, ASGI], ids=["wsgi", "asgi"])
+def server(serve: Serve, request: pytest.FixtureRequest) -> Server:
+    return serve(request.param, "--h2c", "--workers", "1")
+
+
+def events(client: Http2Client) -> list[str]:
+    found: list[str] = json.loads(client.get("/events").body)
+    return found
+
+
+# --- requests and responses --------------------------------------------------------------------------------
+
+
+def test_a_request_and_its_response(server: Server) -> None:
+    with http2(server) as client:
+        for _ in range(3):
+            response = client.get("/")
+            assert (response.status, response.body) == (200, b"hello")
+            assert response.fields["content-type"] == "text/plain"
+            assert "date" in response.fields
+            assert not {"connection", "transfer-encoding", "keep-alive"} & set(response.fields)
+
+
+def test_http1_is_served_on_the_same_port(server: Server) -> None:
+    assert server.get("/") == b"hello"
+    assert server.raw(b"PRI / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").startswith(
+        b"HTTP/1.1 200 OK"
+    )
+
+
+def test_a_preface_may_come_in_pieces(server: Server) -> None:
+    with server.connect() as sock:
+        start = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, b"")
+        for at in range(len(start)):
+            sock.sendall(start[at : at + 1])
+        assert sock.recv(9)[3] == SETTINGS
+
+
+def test_without_the_option_it_is_no_request(serve: Serve) -> None:
+    server = serve(WSGI, "--workers", "1")
+    answer = server.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 505 ")
+
+
+def test_wsgi_sees_a_request_of_http2(wsgi: Server) -> None:
+    with http2(wsgi) as client:
+        fields = [("cookie", "a=1"), ("x-two", "b"), ("cookie", "c=2")]
+        environ = json.loads(client.get("/environ?q=1", fields).body)
+    assert environ["SERVER_PROTOCOL"] == "HTTP/2"
+    assert environ["HTTP_HOST"] == "test"
+    assert environ["HTTP_COOKIE"] == "a=1; c=2"
+    assert environ["HTTP_X_TWO"] == "b"
+    assert environ["QUERY_STRING"] == "q=1"
+    assert environ["wsgi.url_scheme"] == "http"
+
+
+def test_asgi_sees_a_request_of_http2(asgi: Server) -> None:
+    with http2(asgi) as client:
+        scope = json.loads(client.get("/scope", [("x-two", "b")]).body)
+    assert scope["http_version"] == "2"
+    assert scope["headers"] == [["host", "test"], ["x-two", "b"]]
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_384, 70_000, 1_000_000])
+def test_a_body_of_any_size(server: Server, size: int) -> None:
+    body = bytes(range(256)) * (size // 256 + 1)
+    body = body[:size]
+    expected = hashlib.sha256(body).hexdigest().encode()
+    with http2(server) as client:
+        for fields in ([], [("content-length", str(size))]):
+            stream = client.ask("/hash", "POST", fields, ended=False)
+            client.upload(stream, body)
+            assert client.response(stream).body == expected
+
+
+def test_a_body_that_does_not_match_its_length(server: Server) -> None:
+    with http2(server) as client:
+        for body in (b"1234", b"12"):
+            stream = client.ask("/hash", "POST", [("content-length", "3")], body=body)
+            assert client.response(stream).reset == PROTOCOL_ERROR
+        assert client.get("/").status == 200
+
+
+def test_a_client_is_told_to_continue(server: Server) -> None:
+    with http2(server) as client:
+        fields = [("expect", "100-continue"), ("content-length", "4")]
+        stream = client.ask("/hash", "POST", fields, ended=False)
+        response = client.streams[stream]
+        while not response.interim:
+            client.read_frame()
+        client.send(DATA, END_STREAM, stream, b"body")
+        assert client.response(stream).body == hashlib.sha256(b"body").hexdigest().encode()
+        assert response.interim == [(100, {})]
+
+
+def test_trailers_of_a_request_end_its_body(server: Server) -> None:
+    with http2(server) as client:
+        stream = client.ask("/hash", "POST", ended=False)
+        client.send(DATA, 0, stream, b"body")
+        block = client.encoder.encode([("x-sum", "1")])
+        client.send(HEADERS, END_HEADERS | END_STREAM, stream, block)
+        assert client.response(stream).body == hashlib.sha256(b"body").hexdigest().encode()
+
+
+def test_responses_without_a_body_end_with_their_head(wsgi: Server) -> None:
+    with http2(wsgi) as client:
+        assert client.response(client.ask("/", "HEAD")).fields["content-length"] == "5"
+        assert client.get("/empty").status == 204
+        assert client.order == []
+
+
+def test_trailers_and_hints_of_an_application(asgi: Server) -> None:
+    with http2(asgi) as client:
+        response = client.get("/trailers")
+        assert (response.body, response.trailers) == (b"body", {"x-sum": "1"})
+        response = client.get("/hints")
+        assert [status for status, _ in response.interim] == [103]
+        assert response.body == b"hinted"
+
+
+@pytest.mark.parametrize("path", ["/parts", "/written"])
+def test_a_long_response_comes_whole_through_small_windows(wsgi: Server, path: str) -> None:
+    expected = b"".join(b"%05d" % number * 2000 for number in range(200))
+    with http2(wsgi) as client:
+        assert client.get(path).body == expected
+
+
+def test_a_file_comes_whole(wsgi: Server) -> None:
+    with http2(wsgi) as client:
+        assert client.get("/file").body == bytes(range(256)) * 4000
+
+
+def test_a_response_that_is_too_short_is_reset(wsgi: Server) -> None:
+    with http2(wsgi) as client:
+        response = client.get("/short")
+        assert (response.status, response.reset, response.ended) == (200, INTERNAL_ERROR, False)
+        assert client.get("/").body == b"hello"
+
+
+def test_an_error_in_the_middle_resets_one_stream(asgi: Server) -> None:
+    with http2(asgi) as client:
+        assert client.get("/fail").reset == INTERNAL_ERROR
+        assert client.get("/").body == b"hello"
+
+
+# --- many streams ------------------------------------------------------------------------------------------
+
+
+def test_streams_do_not_wait_for_each_other(asgi: Server) -> None:
+    with http2(asgi) as client:
+        held = client.ask("/hold")
+        assert client.get("/").body == b"hello"
+        assert not client.streams[held].ended
+        client.get("/release")
+        assert client.response(held).body == b"released"
+
+
+def test_streams_that_wait_for_the_application_are_all_served(wsgi: Server) -> None:
+    with http2(wsgi) as client, http2(wsgi) as other:
+        streams = [client.ask("/sleep?0.01") for _ in range(60)]
+        assert other.get("/").body == b"hello"
+        waiting = sum(not client.streams[stream].ended for stream in streams)
+        assert waiting > 0
+        assert {client.response(stream).body for stream in streams} == {b"slept"}
+
+
+def test_streams_beyond_the_concurrency_wait_and_are_served(serve: Serve) -> None:
+    server = serve(ASGI, "--h2c", "--start", "1", "--concurrency", "3")
+    with http2(server) as client:
+        held = [client.ask("/hold") for _ in range(10)]
+        client.ping()
+        begun = sum(worker["in_flight"] for worker in server.status()["workers"])
+        assert begun == 3
+        # Those that are begun may last, and what waits behind them may be what ends them.
+        client.get("/release")
+        assert {client.response(stream).body for stream in held} == {b"released"}
+
+
+def test_threads_serve_streams_side_by_side(serve: Serve) -> None:
+    server = serve(WSGI, "--h2c", "--workers", "1", "--threads", "4")
+    with http2(server) as client:
+        slow = client.ask("/sleep?1")
+        assert client.get("/").body == b"hello"
+        assert not client.streams[slow].ended
+        assert client.response(slow).body == b"slept"
+
+
+def test_more_streams_than_allowed_are_refused(asgi: Server) -> None:
+    with http2(asgi) as client:
+        streams = [client.ask("/hold") for _ in range(130)]
+        client.ping()
+        refused = [stream for stream in streams if client.streams[stream].reset == 7]
+        assert refused == streams[128:]
+
+
+def test_the_urgent_response_goes_first(asgi: Server) -> None:
+    with http2(asgi, window=0, opens_windows=False) as client:
+        late = client.ask("/flood", fields=[("priority", "u=5")])
+        early = client.ask("/flood", fields=[("priority", "u=1")])
+        client.ping()
+        client.order.clear()
+        plenty = PLENTY.to_bytes(4, "big")
+        client.sock.sendall(b"".join(frame(WINDOW_UPDATE, 0, stream, plenty) for stream in (0, late, early)))
+        client.response(late)
+        client.response(early)
+        assert client.order[: client.order.index(late)] == [early] * client.order.index(late)
+        assert client.order.index(late) >= 4
+
+
+# --- flow control ------------------------------------------------------------------------------------------
+
+
+def test_a_stream_without_a_window_holds_up_no_other(asgi: Server) -> None:
+    with http2(asgi, opens_windows=False) as client:
+        client.open_window(0, PLENTY)
+        flood = client.ask("/flood")
+        while len(client.streams[flood].body) < 65_535:
+            client.read_frame()
+        assert client.get("/").body == b"hello"
+        sent = events(client).count("part")
+        assert sent < 10
+        client.open_window(flood, PLENTY)
+        assert len(client.response(flood).body) == 40 * 50_000 + 3
+
+
+def test_a_window_may_shrink_and_grow(asgi: Server) -> None:
+    with http2(asgi, opens_windows=False, window=100) as client:
+        client.open_window(0, PLENTY)
+        flood = client.ask("/flood")
+        while len(client.streams[flood].body) < 100:
+            client.read_frame()
+        setting = (4).to_bytes(2, "big")
+        client.send(SETTINGS, 0, 0, setting + (10).to_bytes(4, "big"))
+        client.ping()
+        client.open_window(flood, 90)
+        client.ping()
+        assert len(client.streams[flood].body) == 100
+        client.send(SETTINGS, 0, 0, setting + PLENTY.to_bytes(4, "big"))
+        assert len(client.response(flood).body) == 40 * 50_000 + 3
+
+
+def test_a_client_that_reads_nothing_loses_the_stream(serve: Serve) -> None:
+    server = serve(ASGI, "--h2c", "--workers", "1", "--send-timeout", "0.3")
+    with http2(server, opens_windows=False, window=10) as client:
+        assert client.get("/flood").reset == INTERNAL_ERROR
+
+
+def test_more_data_than_the_window_ends_the_stream(asgi: Server) -> None:
+    with http2(asgi) as client:
+        stream = client.ask("/never", "POST", ended=False)
+        for _ in range(40):
+            client.send(DATA, 0, stream, bytes(16_000))
+        assert client.response(stream).reset == 3
+
+
+# --- the end -----------------------------------------------------------------------------------------------
+
+
+def test_an_application_hears_of_a_reset(asgi: Server) -> None:
+    with http2(asgi) as client:
+        held = client.ask("/hold")
+        wait_until(lambda: "held" in events(client), "the application")
+        client.reset(held)
+        wait_until(lambda: "http.disconnect" in events(client), "the disconnect")
+
+
+def test_a_server_that_stops_ends_its_streams_first(asgi: Server) -> None:
+    with http2(asgi) as client:
+        held = client.ask("/hold")
+        wait_until(lambda: "held" in events(client), "the application")
+        asgi.signal(15)
+        while client.goaway is None:
+            client.read_frame()
+        assert client.goaway.code == NO_ERROR
+        refused = client.ask("/")
+        assert client.response(refused).reset == 7
+        client.reset(held)
+        client.read_to_end()
+    assert asgi.wait() == 0
+
+
+def test_an_idle_connection_ends_with_goaway(serve: Serve) -> None:
+    server = serve(ASGI, "--h2c", "--workers", "1", "--keep-alive-timeout", "0.2")
+    with http2(server) as client:
+        client.get("/")
+        client.read_to_end()
+        assert client.goaway is not None
+        assert client.goaway.code == NO_ERROR
+
+
+def test_a_worker_that_has_served_enough_says_so(serve: Serve) -> None:
+    server = serve(WSGI, "--h2c", "--workers", "1", "--max-requests", "3")
+    pids = set()
+    for _ in range(3):
+        with http2(server) as client:
+            with contextlib.suppress(EOFError):
+                while True:
+                    pids.add(client.get("/pid").body)
+            assert client.goaway is not None
+    assert len(pids) == 3
+
+
+@pytest.mark.parametrize("start", [b"PRI * HTTP/2.0\r\n\r\nSM", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
+def test_a_preface_that_does_not_end(serve: Serve, start: bytes) -> None:
+    server = serve(WSGI, "--h2c", "--workers", "1", "--header-timeout", "0.3")
+    with server.connect() as sock:
+        sock.sendall(start)
+        while sock.recv(4096):
+            pass
+
+
+def test_a_header_block_that_does_not_end(serve: Serve) -> None:
+    server = serve(WSGI, "--h2c", "--workers", "1", "--header-timeout", "0.3")
+    with http2(server) as client:
+        client.get("/")
+        client.send(HEADERS, 0, 3, client.encoder.encode([(":method", "GET")]))
+        client.read_to_end()
+
+
+def test_a_body_that_comes_too_slowly(serve: Serve) -> None:
+    server = serve(WSGI, "--h2c", "--workers", "1", "--body-min-rate", "1000000")
+    with http2(server) as client:
+        stream = client.ask("/hash", "POST", ended=False)
+        client.send(DATA, 0, stream, b"slow")
+        assert client.response(stream).status == 408
+        assert client.get("/").status == 200
+
+
+def test_an_application_that_is_too_slow(serve: Serve) -> None:
+    server = serve(ASGI, "--h2c", "--workers", "1", "--request-timeout", "0.3")
+    with http2(server) as client:
+        assert client.get("/hold").status == 504
+        assert client.get("/").status == 200
+
+
+# --- clients that break the rules --------------------------------------------------------------------------
+
+
+BASE = {":method": "GET", ":scheme": "http", ":path": "/", ":authority": "test"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("X-Upper", "a")],
+        [("connection", "close")],
+        [("keep-alive", "1")],
+        [("proxy-connection", "close")],
+        [("transfer-encoding", "chunked")],
+        [("upgrade", "h2c")],
+        [("te", "gzip")],
+        [(":path", "/late")],
+        [(":unknown", "a")],
+        [("host", "other")],
+        [("a", "b\r\nc: d")],
+        [("a", "b\0")],
+        [("a b", "c")],
+        [("content-length", "1"), ("content-length", "1")],
+    ],
+)
+def test_a_malformed_request_is_reset(wsgi: Server, fields: list[tuple[str, str]]) -> None:
+    with http2(wsgi) as client:
+        stream = client.ask(fields=fields)
+        assert client.response(stream).reset == PROTOCOL_ERROR
+        assert client.get("/").status == 200
+
+
+@pytest.mark.parametrize("missing", [":method", ":scheme", ":path", ":authority"])
+def test_a_request_without_a_pseudo_header_is_reset(wsgi: Server, missing: str) -> None:
+    with http2(wsgi) as client:
+        pseudo = [(name, value) for name, value in BASE.items() if name != missing]
+        assert client.response(client.ask(pseudo=pseudo)).reset == PROTOCOL_ERROR
+        empty = [(name, "" if name == missing else value) for name, value in BASE.items()]
+        assert client.response(client.ask(pseudo=empty)).reset == PROTOCOL_ERROR
+        assert client.get("/").status == 200
+
+
+def test_what_is_too_large_gets_a_response(serve: Serve) -> None:
+    server = serve(WSGI, "--h2c", "--workers", "1", "--max-body", "10", "--max-line", "2000")
+    with http2(server) as client:
+        assert client.get("/" + "a" * 3000).status == 414
+        assert client.get("/", [("x", "a" * 3000)]).status == 431
+        assert client.get("/", [(f"x-{at}", "a") for at in range(200)]).status == 431
+        stream = client.ask("/hash", "POST", [("content-length", "11")], ended=False)
+        assert client.response(stream).status == 413
+        stream = client.ask("/hash", "POST", body=b"eleven byte")
+        assert client.response(stream).status == 413
+        assert client.get("/", [("expect", "a-miracle")]).status == 417
+        assert client.get("/").status == 200
+
+
+def flood_resets(client: Http2Client) -> None:
+    client.reset(client.ask("/"))
+
+
+def flood_provoked_resets(client: Http2Client) -> None:
+    client.open_window(client.ask("/hash", "POST", ended=False), 0)
+
+
+def flood_pings(client: Http2Client) -> None:
+    client.send(PING, 0, 0, bytes(8))
+
+
+def flood_settings(client: Http2Client) -> None:
+    client.send(SETTINGS)
+
+
+def flood_empty_data(client: Http2Client) -> None:
+    if client.next_stream == 1:
+        client.ask("/hash", "POST", ended=False)
+    client.send(DATA, 0, 1)
+
+
+def flood_continuations(client: Http2Client) -> None:
+    if client.next_stream == 1:
+        client.next_stream = 3
+        client.send(HEADERS, 0, 1)
+    client.send(CONTINUATION, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        flood_resets,
+        flood_provoked_resets,
+        flood_pings,
+        flood_settings,
+        flood_empty_data,
+        flood_continuations,
+    ],
+)
+def test_a_flood_ends_the_connection_and_one_line_says_so(wsgi: Server, flood: object) -> None:
+    assert callable(flood)
+    with http2(wsgi) as client, http2(wsgi) as other:
+        other.get("/")
+        try:
+            for _ in range(3000):
+                flood(client)
+        except ConnectionError:
+            pass
+        client.read_to_end()
+        assert client.goaway is None or client.goaway.code == ENHANCE_YOUR_CALM
+        assert other.get("/").body == b"hello"
+    wait_until(lambda: "without work" in wsgi.log, "the line")
+    assert sum("without work" in line for line in wsgi.err) == 1
+
+
+def test_a_connection_that_is_in_error_says_why(wsgi: Server) -> None:
+    with http2(wsgi) as client:
+        client.send(DATA, 0, 0, b"x")
+        client.read_to_end()
+        assert client.goaway is not None
+        assert (client.goaway.kind, client.goaway.code) == (GOAWAY, PROTOCOL_ERROR)
+        assert b"stream" in client.goaway.payload
+
+
+# --- over TLS, and by other clients -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate and its key in one file."""
+    key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ),
+            *("-keyout", key, "-out", chain, "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    both = tmp_path / "both.pem"
+    both.write_bytes(chain.read_bytes() + key.read_bytes())
+    return both
+
+
+@pytest.mark.parametrize("app", [WSGI, ASGI], ids=["wsgi", "asgi"])
+def test_over_tls_the_client_chooses(serve: Serve, certificate: Path, app: Path) -> None:
+    server = serve(app, "--tls-cert", str(certificate), "--workers", "1")
+    sock = connect_tls(server, certificate, "h2", "http/1.1")
+    assert sock.selected_alpn_protocol() == "h2"
+    with Http2Client(sock) as client:
+        stream = client.ask("/hash", "POST", ended=False)
+        client.upload(stream, bytes(200_000))
+        assert client.response(stream).body == hashlib.sha256(bytes(200_000)).hexdigest().encode()
+    with connect_tls(server, certificate, "http/1.1") as sock:
+        assert sock.selected_alpn_protocol() == "http/1.1"
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.1 200 OK")
+    with connect_tls(server, certificate, "h2") as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert sock.recv(100)[3] == SETTINGS
+    assert server.stop() == 0
+
+
+H2SPEC_PATH = os.pathsep.join([os.environ.get("PATH", ""), str(Path.home() / "go" / "bin")])
+INVALID_PREFACE = "Sends invalid connection preface"
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["h2c", "tls"])
+def test_h2spec(serve: Serve, certificate: Path, tls: bool) -> None:
+    """The cases of github.com/summerwind/h2spec: what a server may not do against RFC 9113 and RFC 7541.
+
+    Without TLS one case cannot pass: what is no preface is a request of HTTP/1.1 there, and gets a response.
+    """
+    h2spec = shutil.which("h2spec", path=H2SPEC_PATH)
+    if h2spec is None:
+        pytest.skip("h2spec is not installed: go install github.com/summerwind/h2spec/cmd/h2spec@latest")
+    server = serve(WSGI, "--workers", "1", *(["--tls-cert", str(certificate)] if tls else ["--h2c"]))
+    port = server.url.rpartition(":")[2]
+    command = [h2spec, "-h", "127.0.0.1", "-p", port, "-o", "10", *(["-t", "-k"] if tls else [])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10 * DEADLINE_S, check=False)
+    failures = {line.split(": ", 1)[1] for line in done.stdout.splitlines() if "\u00d7" in line}
+    assert failures <= (set() if tls else {INVALID_PREFACE}), done.stdout
+    assert "145 tests" in done.stdout
