@@ -69,7 +69,7 @@ class Http2Client:
         self.goaway: Frame | None = None
         self.pongs = 0
         self.next_stream = 1
-        self.windows = defaultdict(lambda: 65_535)  # how much we may send
+        self.windows: defaultdict[int, int] = defaultdict(lambda: 65_535)  # how much we may send
         self._input = b""
         settings = INITIAL_WINDOW_SIZE.to_bytes(2, "big") + window.to_bytes(4, "big")
         self.sock.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::http1::{BodyEncoder, Length, RequestContext};
-use crate::http2::frame::{write_block, write_head, write_ping_ack, write_reset, write_window};
+use crate::http2::frame::{
+    FrameHead, HEAD_BYTES, Kind, write_block, write_head, write_ping_ack, write_reset, write_window,
+};
 use crate::http2::hpack::Encoder as ClientEncoder;
 use proptest::prelude::*;
 
