@@ -278,6 +278,7 @@ impl Http2 {
         let lacks_body = |open: &Stream| open.exchange.body.coming().is_some();
         match how {
             _ if is_quiet => Progress::Close(None),
+            PeerEnd::Refused(reason) => Progress::Close(Some(reason)),
             PeerEnd::Reset => Progress::Close(Some("the client reset the connection")),
             PeerEnd::Closed if self.streams.iter().any(lacks_body) => {
                 Progress::Close(Some("the client left in the middle of a request body"))
