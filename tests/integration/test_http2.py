@@ -352,6 +352,15 @@ def test_a_worker_that_has_served_enough_says_so(serve: Serve) -> None:
     assert len(pids) == 3
 
 
+def test_a_connection_that_has_brought_enough_requests_ends(serve: Serve) -> None:
+    server = serve(WSGI, "--h2c", "--workers", "1", "--max-requests-per-connection", "3")
+    with http2(server) as client:
+        assert [client.get("/").status for _ in range(3)] == [200] * 3
+        client.read_to_end()
+        assert client.goaway is not None
+        assert client.goaway.code == NO_ERROR
+
+
 @pytest.mark.parametrize("start", [b"PRI * HTTP/2.0\r\n\r\nSM", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
 def test_a_preface_that_does_not_end(serve: Serve, start: bytes) -> None:
     server = serve(WSGI, "--h2c", "--workers", "1", "--header-timeout", "0.3")

@@ -86,7 +86,7 @@ pub fn run(data: &[u8]) {
         .values("connection")
         .any(|value| value.contains("close"));
     let says_open = match request.version {
-        Version::Http11 => !closes,
+        Version::Http11 | Version::Http2 => !closes,
         Version::Http10 => head.values("connection").any(|value| value == "keep-alive"),
     };
     assert_eq!(says_open, framing.keep_alive);

@@ -15,6 +15,7 @@ use crate::link::{Link, Stage};
 use crate::phase::{Phase, Step};
 use crate::progress::{HIGH_WATER, Progress};
 use crate::request_body::{BodyPart, Collected, Incoming as IncomingBody};
+use crate::scoreboard::Limit;
 use prefork_wire::http2::{Fault, Incoming, Read};
 use prefork_wire::{BodyDecoder, BodyEncoder, RemoteError, RequestContext, RequestKind, Version};
 use std::io;
@@ -184,6 +185,11 @@ impl Http2 {
             ..
         } = self.waiting.pop_front()?;
         self.requests += 1;
+        let most = link.settings.max_requests_per_connection;
+        if most > 0 && u64::from(self.requests) >= most && !self.wire.is_draining() {
+            cx.load.count_limit(Limit::Requests);
+            self.drain(link, cx);
+        }
         let open = self.stream(stream).ok()?;
         let exchange = &mut open.exchange;
         let (method, target) = (head.method.of(&bytes), head.target.of(&bytes));
