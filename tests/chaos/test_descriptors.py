@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +122,54 @@ def test_a_listening_socket_that_a_worker_shuts_down_is_replaced(pool: MakePool,
     assert server.raw(b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").endswith(b"one")
     assert "Traceback" not in server.log
     assert server.stop() == 0
+
+
+def test_several_listening_sockets_that_a_worker_shuts_down_are_replaced_at_once(pool: MakePool) -> None:
+    server = pool("--bind", "127.0.0.1:0", "--bind", "unix:site.sock", **TWO, app=APP)
+    old = set(server.wait_workers(2))
+    ask(server, "shut_listener()")
+    server.wait_log("a worker has shut down the listening socket")
+    wait_until(lambda: old.isdisjoint(server.workers()), "new workers")
+    server.wait_workers(2)
+    request = b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert server.raw(request).endswith(b"one")
+    server.url = f"unix:{server.directory}/site.sock"
+    assert server.raw(request).endswith(b"one")
+    assert server.log.count("a worker has shut down the listening socket") == 1
+    assert "Traceback" not in server.log
+    assert server.stop() == 0
+
+
+def test_a_passed_socket_that_a_worker_shuts_down_listens_again(pool: MakePool) -> None:
+    """It cannot be made again: another process has it as well."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", port)) as passed:
+        number = passed.fileno()
+        server = pool("--bind", f"fd://{number}", **TWO, app=APP, pass_fds=(number,))
+        old = set(server.wait_workers(2))
+        ask(server, "shut_listener()")
+        server.wait_log("a worker has shut down the listening socket")
+        wait_until(lambda: old.isdisjoint(server.workers()), "new workers")
+        server.wait_workers(2)
+        assert server.port == port == passed.getsockname()[1]
+        assert server.get("/one") == b"one"
+        assert server.stop() == 0
+        assert "Traceback" not in server.log
+
+
+def test_a_passed_unix_socket_that_a_worker_shuts_down_is_one_line(pool: MakePool, tmp_path: Path) -> None:
+    """That kind does not listen again (unix(7)): the server says so, and goes on without it."""
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(str(tmp_path / "passed"))
+        passed.listen()
+        number = passed.fileno()
+        server = pool("--bind", f"fd://{number}", "--max-retries", "0", **TWO, app=APP, pass_fds=(number,))
+        ask(server, "shut_listener()")
+        server.wait_log(f"cannot listen on fd://{number}: the socket was shut down; start it again")
+        wait_until(lambda: server.status()["totals"]["workers"] == 0, "the workers to go")
+        assert server.stop() == 0
+        assert "Traceback" not in server.log
 
 
 def test_the_end_of_a_pool_is_no_fault_of_its_sockets(pool: MakePool) -> None:

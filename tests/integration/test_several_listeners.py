@@ -19,7 +19,7 @@ import pytest
 
 from support import tls
 from support.apps import APPS
-from support.responses import read_response
+from support.responses import read_all, read_response
 from support.server import Server, run_prefork, start_server
 from support.waiting import DEADLINE_S, wait_until
 
@@ -243,6 +243,27 @@ def test_tls_connections_beside_plain_ones_keep_their_kind_when_they_move(start:
         for _ in range(10):
             for url, sock in socks.items():
                 assert ask(sock).rpartition(" ")[0] == expected(url, "asgi")
+
+
+@pytest.mark.parametrize(
+    ("settings", "option", "introduced"),
+    [
+        (("", ",proxy"), (), [False, True]),
+        (("", ",proxy=off"), ("--proxy-protocol",), [True, False]),
+    ],
+)
+def test_the_proxy_protocol_is_a_setting_of_an_address(
+    start: Start, settings: tuple[str, ...], option: tuple[str, ...], introduced: list[bool]
+) -> None:
+    flags = [flag for setting in settings for flag in ("--bind", f"127.0.0.1:0{setting}")]
+    server = start(*flags, *option, "--workers", "1")
+    for url, is_introduced in zip(urls(server), introduced, strict=True):
+        header = b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n"
+        with connected(url) as sock:
+            assert ask(sock, (header if is_introduced else b"") + REQUEST)
+        with connected(url) as sock:
+            sock.sendall((b"" if is_introduced else header) + REQUEST)
+            assert b" 200 OK" not in read_all(sock)
 
 
 # --- other settings -----------------------------------------------------------------------------------------

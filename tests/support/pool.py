@@ -9,7 +9,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -163,6 +163,7 @@ def start_pool(
     parameters: dict[str, Any] | None = None,
     env: dict[str, str] | None = None,
     start_new_session: bool = False,
+    pass_fds: Sequence[int] = (),
     **options: Any,
 ) -> Pool:
     """Start `prefork serve` with `flags` on an application that is built on `pool_app.py`.
@@ -175,7 +176,13 @@ def start_pool(
     target = f"{APPS / app}:server"
     place = () if "--bind" in flags else ("--bind", "127.0.0.1:0")
     process = start_process(
-        target, *place, *flags, cwd=directory, env=env, start_new_session=start_new_session
+        target,
+        *place,
+        *flags,
+        cwd=directory,
+        env=env,
+        start_new_session=start_new_session,
+        pass_fds=pass_fds,
     )
     return Pool(process, directory, target, env)
 

@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 from asyncio import Handle, TimerHandle
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NoReturn
 
 from prefork._engine import TRACEBACKS
@@ -186,15 +186,16 @@ class Manager(Role, PoolMember):
             listening = [] if sockets is None else [one.fileno() for one in sockets.sockets]
             self._shared.watch([self.resources.queue_fileno, *listening])
 
-    def _replace_shut(self, fileno: int) -> None:
-        """A process of the pool has shut down a socket that all of them need."""
+    def _replace_shut(self, filenos: Collection[int]) -> None:
+        """A process of the pool has shut down sockets that all of them need."""
         assert self._supervisor is not None
-        if fileno == self.resources.queue_fileno:
+        queue = self.resources.queue_fileno
+        if queue in filenos:
             logger.error("a worker has shut down the queue of the pool: making another, and new workers")
             self.resources.renew_queue()
             self._supervisor.replace()
             self._watch_shared()
-        else:
+        if any(fileno != queue for fileno in filenos):
             logger.error("a worker has shut down the listening socket: making another, and new workers")
             self.stop_listen()
             self.start_listen()

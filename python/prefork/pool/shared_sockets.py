@@ -10,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import select
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 
 class SharedSockets:
-    """`shut(fileno)` is called once for a socket that is watched and was shut down, by shutdown(2).
+    """`shut(filenos)` is called once for the sockets that are watched and were shut down, by shutdown(2).
+
+    It may close them, so that their numbers are soon those of others.
 
     Raises OSError if there is no descriptor for the set.
     """
 
-    def __init__(self, loop: AbstractEventLoop, shut: Callable[[int], object]) -> None:
+    def __init__(self, loop: AbstractEventLoop, shut: Callable[[Collection[int]], object]) -> None:
         self._loop = loop
         self._shut = shut
         self._set = select.epoll()
@@ -41,9 +43,11 @@ class SharedSockets:
             self._set.unregister(fileno)
 
     def _report(self) -> None:
-        for fileno, _ in self._set.poll(0):
+        shut = [fileno for fileno, _ in self._set.poll(0)]
+        for fileno in shut:
             self._forget(fileno)
-            self._shut(fileno)
+        if shut:
+            self._shut(shut)
 
     def close(self) -> None:
         """Watches nothing any more."""

@@ -65,11 +65,10 @@ class Serving:
 
     def _accept_at(self, place: ListeningSockets, tls: TlsConfig | None) -> None:
         context, service, own = self._context, self._service, None
-        options = context.options
-        if place.endpoint.proxy not in (None, options.proxy_protocol):
-            options = dataclasses.replace(options, proxy_protocol=place.endpoint.proxy)
+        options, introduces = context.options, bool(place.endpoint.proxy)
+        if (place.port, introduces) != (options.port, options.proxy_protocol):
+            options = dataclasses.replace(options, port=place.port, proxy_protocol=introduces)
         if place.place != context.places[0]:
-            options = dataclasses.replace(options, port=place.port)
             own = service.base_at(place.place)
         for listener in place.sockets:
             self._open.append(context.kernel.engine.listen(listener.fileno(), service, options, tls, own))

@@ -56,7 +56,8 @@ class ListeningSockets:
         self._identity = identity
         self._owner = os.getpid(), os.geteuid()
         first = sockets[0]
-        self._name = first.getsockname()
+        self._names = {one.fileno(): one.getsockname() for one in sockets}
+        self._name = self._names[first.fileno()]
         self._is_inet = first.family != socket.AF_UNIX
         self.endpoint = (
             dataclasses.replace(endpoint, port=self.port) if endpoint.kind is Kind.TCP else endpoint
@@ -120,7 +121,8 @@ class ListeningSockets:
                 raise BindError.from_refusal(self.endpoint, error, ADVICE) from None
             ended = select.poll()
             ended.register(listener, 0)
-            if ended.poll(0):
+            # One whose port the system has chosen listens on another one after a shutdown.
+            if ended.poll(0) or listener.getsockname()[:2] != self._names[listener.fileno()][:2]:
                 raise BindError(f"cannot listen on {self.endpoint}: the socket was shut down; start it again")
 
     def close(self) -> None:

@@ -82,8 +82,8 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["serve", "app.py", "-b", "127.0.0.1"], "--bind: expected host:port, [IPv6]:port, a port, unix:"),
         (
             ["serve", "app.py", "--bind", "[::1]:80", "-b", "localhost:80,tsl"],
-            "--bind: expected a setting of localhost:80 (tls, backlog, reuse_port, mode, umask, user, owner, "
-            "group), got 'tsl'",
+            "--bind: expected a setting of localhost:80 (tls, proxy, backlog, reuse_port, mode, "
+            "umask, user, owner, group), got 'tsl'",
         ),
         (
             ["serve", "app.py", "--static", "/x=.", "--static", "foo"],
