@@ -90,7 +90,7 @@ def test_a_form_of_django_behind_a_proxy_that_speaks_tls(nginx: Run, serve: Serv
 @pytest.mark.parametrize("application", [WSGI, ASGI], ids=["wsgi", "asgi"])
 def test_nginx_as_most_configure_it(nginx: Run, serve: Serve, tmp_path: Path, application: Path) -> None:
     """It passes on what a client says in the other fields. They are not heeded."""
-    trusted = {"FORWARDED_ALLOW_IPS": "unix"}  # and not the client, whose address is of this machine
+    trusted = {"FORWARDED_ALLOW_IPS": "10.0.0.1"}  # and not the client, whose address is of this machine
     serve(application, "--workers", "1", "--bind", f"unix:{tmp_path}/socket", env=trusted)
     port = nginx(NGINX_TLS.replace("{upstream}", f"http://unix:{tmp_path}/socket"))
     said = origin(f"https://localhost:{port}/cart", **FORGED)

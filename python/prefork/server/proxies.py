@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VARIABLE = "FORWARDED_ALLOW_IPS"
-"""Of gunicorn and uvicorn, which take address and scheme only. Empty, it is unset."""
+"""Of gunicorn and uvicorn, which take address and scheme only. Empty, it is unset.
+
+Peers over a Unix socket are trusted with it as well, as in gunicorn: it lists addresses, and they have none.
+"""
 
 
 def trusted_proxies(options: ServerOptions, environment: Mapping[str, str] = os.environ) -> TrustedProxies:
@@ -23,4 +25,4 @@ def trusted_proxies(options: ServerOptions, environment: Mapping[str, str] = os.
         return options.trusted_proxies
     found = options_of(ServerOptions)["trusted_proxies"].read(networks, VARIABLE)
     assert isinstance(found, TrustedProxies)
-    return dataclasses.replace(found, with_all=False)
+    return TrustedProxies((*found.networks, "unix"), with_all=False)

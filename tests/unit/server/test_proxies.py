@@ -9,12 +9,14 @@ from prefork.config.values import LOCAL_PROXIES, TrustedProxies
 from prefork.errors import OptionError
 from prefork.server.proxies import trusted_proxies
 
-VARIABLE = {"FORWARDED_ALLOW_IPS": "10.0.0.0/8, unix"}
+VARIABLE = {"FORWARDED_ALLOW_IPS": "10.0.0.0/8, ::1"}
 
 
 def test_the_variable_names_them_for_address_and_scheme() -> None:
     options = check(ServerOptions, {})
-    assert trusted_proxies(options, VARIABLE) == TrustedProxies(("10.0.0.0/8", "unix"), with_all=False)
+    assert trusted_proxies(options, VARIABLE) == TrustedProxies(
+        ("10.0.0.0/8", "::1/128", "unix"), with_all=False
+    )
     assert trusted_proxies(options, {}) == LOCAL_PROXIES
     assert trusted_proxies(options, {"FORWARDED_ALLOW_IPS": ""}) == LOCAL_PROXIES
 

@@ -21,4 +21,4 @@ mod protocol;
 pub use networks::Networks;
 pub use node::Node;
 pub use origin::{Family, Origin, Proxies, Trusted};
-pub use protocol::{Introduction, MOST_BYTES, introduction};
+pub use protocol::{Introduction, introduction};

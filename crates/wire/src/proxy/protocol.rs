@@ -6,7 +6,6 @@
 
 use super::node::Node;
 use super::origin::Origin;
-use crate::http1::Span;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a header says.
@@ -17,29 +16,10 @@ pub struct Introduction {
     /// The client. `None`: the proxy speaks for itself (`LOCAL`), or cannot tell (`UNKNOWN`). Then it is
     /// the peer.
     pub origin: Option<Origin>,
-    /// The protocol that client and proxy have agreed upon (ALPN), in the bytes of the header.
-    pub alpn: Option<Span>,
-    /// The host name that the client has asked for (SNI).
-    pub authority: Option<Span>,
-    /// The proxy's name for the connection.
-    pub unique_id: Option<Span>,
-}
-
-impl Introduction {
-    /// Says nothing of a client.
-    const fn of_proxy(len: usize) -> Self {
-        Self {
-            len,
-            origin: None,
-            alpn: None,
-            authority: None,
-            unique_id: None,
-        }
-    }
 }
 
 /// The longest header.
-pub const MOST_BYTES: usize = 4096;
+const MOST_BYTES: usize = 4096;
 
 const SIGNATURE_1: &[u8] = b"PROXY ";
 /// Its line end included.
@@ -47,7 +27,6 @@ const MOST_BYTES_1: usize = 107;
 const SIGNATURE_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Before the addresses of version 2.
 const FIXED_BYTES: usize = 16;
-const MOST_UNIQUE_ID: usize = 128;
 
 const NONE: &str = "the connection was refused: it begins without a header of the PROXY protocol";
 const MALFORMED: &str = "the connection was refused: its header of the PROXY protocol is malformed";
@@ -90,35 +69,36 @@ fn version_1(input: &[u8]) -> Result<Option<Introduction>, &'static str> {
         _ => return Err(MALFORMED),
     }
     let line = std::str::from_utf8(line).map_err(|_| MALFORMED)?;
+    Ok(Some(Introduction {
+        len: at + 2,
+        origin: origin_of(line)?,
+    }))
+}
+
+/// `PROXY`, the family, two addresses and two ports, with one space between them.
+fn origin_of(line: &str) -> Result<Option<Origin>, &'static str> {
     let mut words = line.split(' ').skip(1);
-    let origin = match words.next() {
-        Some("UNKNOWN") => None,
-        Some(family @ ("TCP4" | "TCP6")) => {
-            let [source, target, source_port, target_port] = [(); 4].map(|()| words.next());
-            let ip = |word: Option<&str>| {
-                let ip: IpAddr = word.and_then(|word| word.parse().ok()).ok_or(MALFORMED)?;
-                match ip.is_ipv4() == (family == "TCP4") {
-                    true => Ok(ip),
-                    false => Err(MALFORMED),
-                }
-            };
-            let node = node(ip(source)?, port(source_port)?);
-            ip(target)?;
-            port(target_port)?;
-            if words.next().is_some() {
-                return Err(MALFORMED);
-            }
-            Some(Origin {
-                client: node,
-                https: false,
-            })
-        }
+    let is_v4 = match words.next() {
+        Some("UNKNOWN") => return Ok(None),
+        Some("TCP4") => true,
+        Some("TCP6") => false,
         _ => return Err(MALFORMED),
     };
-    Ok(Some(Introduction {
-        origin,
-        ..Introduction::of_proxy(at + 2)
-    }))
+    let [source, target, source_port, target_port, more] = [(); 5].map(|()| words.next());
+    let ip = |word: Option<&str>| {
+        let ip: IpAddr = word.and_then(|word| word.parse().ok()).ok_or(MALFORMED)?;
+        (ip.is_ipv4() == is_v4).then_some(ip).ok_or(MALFORMED)
+    };
+    let client = node(ip(source)?, port(source_port)?);
+    ip(target)?;
+    port(target_port)?;
+    match more {
+        None => Ok(Some(Origin {
+            client,
+            https: false,
+        })),
+        Some(_) => Err(MALFORMED),
+    }
 }
 
 fn port(word: Option<&str>) -> Result<u16, &'static str> {
@@ -160,7 +140,7 @@ fn version_2(input: &[u8]) -> Result<Option<Introduction>, &'static str> {
         return Ok(None);
     };
     if is_local {
-        return Ok(Some(Introduction::of_proxy(len)));
+        return Ok(Some(Introduction { len, origin: None }));
     }
     let body = header.get(FIXED_BYTES..).unwrap_or_default();
     let (client, address_len) = match kind {
@@ -180,21 +160,12 @@ fn version_2(input: &[u8]) -> Result<Option<Introduction>, &'static str> {
         0x32 if body.len() >= 216 => (None, 216),
         _ => return Err(MALFORMED),
     };
-    let more = match kind {
-        0x00..=0x02 => Extensions::default(),
-        _ => Extensions::read(header, FIXED_BYTES + address_len)?,
+    let https = match kind {
+        0x00..=0x02 => false,
+        _ => is_encrypted(header, FIXED_BYTES + address_len)?,
     };
-    let origin = client.map(|client| Origin {
-        client,
-        https: more.is_encrypted,
-    });
-    Ok(Some(Introduction {
-        len,
-        origin,
-        alpn: more.alpn,
-        authority: more.authority,
-        unique_id: more.unique_id,
-    }))
+    let origin = client.map(|client| Origin { client, https });
+    Ok(Some(Introduction { len, origin }))
 }
 
 /// The first address and the first port of two addresses and two ports.
@@ -208,45 +179,33 @@ fn client_of<const N: usize>(
     Ok(Some(node(ip(*source), u16::from_be_bytes([high, low]))))
 }
 
-/// The fields after the addresses (TLVs).
-#[derive(Default)]
-struct Extensions {
-    is_encrypted: bool,
-    alpn: Option<Span>,
-    authority: Option<Span>,
-    unique_id: Option<Span>,
-}
-
+/// The kinds of extensions that are read. Others tell nothing that a server of HTTP does not see itself.
+const CHECKSUM_KIND: u8 = 0x03;
+const TLS_KIND: u8 = 0x20;
 /// The bit of a client that has used TLS (`PP2_CLIENT_SSL`).
 const CLIENT_TLS: u8 = 1;
 
-impl Extensions {
-    fn read(header: &[u8], from: usize) -> Result<Self, &'static str> {
-        let mut found = Self::default();
-        let mut at = from;
-        while at < header.len() {
-            let rest = header.get(at..).and_then(|rest| rest.first_chunk());
-            let &[kind, high, low]: &[u8; 3] = rest.ok_or(MALFORMED)?;
-            let start = at + 3;
-            let end = start + usize::from(u16::from_be_bytes([high, low]));
-            let value = header.get(start..end).ok_or(MALFORMED)?;
-            let span = Some(Span::new(start, end));
-            match kind {
-                0x01 => found.alpn = span,
-                0x02 => found.authority = span,
-                0x03 => check(header, start, value)?,
-                0x05 if value.len() <= MOST_UNIQUE_ID => found.unique_id = span,
-                0x05 => return Err(MALFORMED),
-                0x20 => {
-                    let (client, _) = value.split_first().ok_or(MALFORMED)?;
-                    found.is_encrypted = client & CLIENT_TLS != 0;
-                }
-                _ => {}
+/// Reads the extensions (TLVs), which begin at `from`. Returns whether the client has used TLS.
+fn is_encrypted(header: &[u8], from: usize) -> Result<bool, &'static str> {
+    let mut is_encrypted = false;
+    let mut at = from;
+    while at < header.len() {
+        let rest = header.get(at..).and_then(|rest| rest.first_chunk());
+        let &[kind, high, low]: &[u8; 3] = rest.ok_or(MALFORMED)?;
+        let start = at + 3;
+        let end = start + usize::from(u16::from_be_bytes([high, low]));
+        let value = header.get(start..end).ok_or(MALFORMED)?;
+        match kind {
+            CHECKSUM_KIND => check(header, start, value)?,
+            TLS_KIND => {
+                let (client, _) = value.split_first().ok_or(MALFORMED)?;
+                is_encrypted = client & CLIENT_TLS != 0;
             }
-            at = end;
+            _ => {}
         }
-        Ok(found)
+        at = end;
     }
+    Ok(is_encrypted)
 }
 
 /// Compares the checksum at `at` with that of the header in which it is zero.
@@ -458,11 +417,6 @@ mod tests {
         ];
         let header = v2(0x21, 0x11, &[&V4[..], &tlvs.concat()].concat());
         assert_eq!(read(&header), Ok(origin("192.0.2.1", 4711, true)));
-        let read = introduction(&header).unwrap().unwrap();
-        let part = |span: Option<Span>| span.map(|span| span.of(&header));
-        assert_eq!(part(read.alpn), Some(&b"h2"[..]));
-        assert_eq!(part(read.authority), Some(&b"example.com"[..]));
-        assert_eq!(part(read.unique_id), Some(&b"id"[..]));
     }
 
     #[test]
@@ -474,7 +428,6 @@ mod tests {
             vec![1, 0xff, 0xff, 0],
             tlv(0x20, &[]),
             tlv(0x03, &[0; 3]),
-            tlv(0x05, &[0; 129]),
         ] {
             let header = v2(0x21, 0x11, &[&V4[..], &wrong].concat());
             assert_eq!(read(&header), Err(MALFORMED), "{wrong:?}");
