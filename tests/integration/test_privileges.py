@@ -282,6 +282,24 @@ def test_a_server_in_a_chroot_serves_and_goes_on(start: Any, tmp_path: Path) -> 
     assert "Traceback" not in server.log
 
 
+def test_a_unix_socket_inside_of_the_chroot_is_opened_again(start: Any, public: Path) -> None:
+    """Its path is looked up in the new root, which has no /proc."""
+    inside = public / "jail" / str(public).lstrip("/")
+    inside.mkdir(parents=True)
+    os.chown(inside, UID, GID)
+    server = start("--bind", f"unix:{public}/sock", "--workers", "1", "--chroot", str(public / "jail"))
+    assert (public / "sock").is_socket()
+    server.signal(signal.SIGUSR2)
+    wait_until(lambda: "unlisten True" in server.out, "the socket to be closed")
+    server.signal(signal.SIGUSR1)
+    wait_until((inside / "sock").is_socket, "the socket in the new root")
+    server.url = f"unix:{inside}/sock"
+    assert b" 200 OK" in get(server)
+    assert (inside / "sock").stat().st_mode & 0o777 == 0o666
+    assert server.stop() == 0
+    assert not (inside / "sock").exists()
+
+
 def test_no_descriptor_of_a_worker_leads_out_of_the_chroot(start: Any, tmp_path: Path) -> None:
     jail = tmp_path / "jail"
     jail.mkdir()
@@ -302,6 +320,7 @@ def test_no_descriptor_of_a_worker_leads_out_of_the_chroot(start: Any, tmp_path:
         (("-u", str(UID)), f"user {UID} has no name here, and so no group; say which one with --group"),
         (("-m", "abc"), "--umask: expected octal permissions from 000 to 777, got 'abc'"),
         (("--chroot", "/no/such"), "--chroot: expected an existing directory"),
+        (("--chroot", "/tmp", "--static", "/=/tmp"), "chroot: static files are outside of it; let a proxy"),
         (("--initgroups",), "initgroups takes the groups of a user; say which one with --user"),
     ],
 )

@@ -616,6 +616,10 @@ class ServeOptions(Options):
         directories = dict(self.static)
         if self.static_cache and not directories:
             raise OptionError("static_cache: there is no static directory")
+        if self.chroot is not None and set(directories.values()) - {TO_APPLICATION}:
+            raise OptionError(
+                "chroot: static files are outside of it; let a proxy or the application serve them"
+            )
         for prefix, file in self.static_fallback:
             root = directories.get(prefix, TO_APPLICATION)
             if root == TO_APPLICATION:

@@ -86,10 +86,14 @@ def _locked_directory(path: str) -> Iterator[None]:
     try:
         until = time.monotonic() + LOCK_S
         while time.monotonic() < until:
-            with contextlib.suppress(OSError):
+            try:
                 fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            time.sleep(0.01)
+            except BlockingIOError:
+                time.sleep(0.01)
+                continue
+            except OSError:
+                pass  # a file system without locks
+            break
         yield
     finally:
         os.close(directory)
@@ -130,6 +134,8 @@ def _own(path: str, identity: Identity, ownership: Ownership) -> None:
         if _identity(os.fstat(file)) != identity:
             raise OSError(errno.EEXIST, "another program has replaced the socket")
         inode = f"/proc/self/fd/{file}"
+        if not os.path.exists(inode):  # a root directory of --chroot has no /proc
+            inode = path
         if (ownership.uid, ownership.gid) != (-1, -1):
             try:
                 os.chown(inode, ownership.uid, ownership.gid)
