@@ -5,7 +5,16 @@ begin with an underscore exist only here, for type checkers.
 """
 
 from asyncio import AbstractEventLoop, Future, Task
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import (
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextvars import Context
 from re import Match
 from typing import Any, BinaryIO, ClassVar, Protocol, Self, TypeAlias, TypedDict, TypeVar, final, overload
@@ -42,6 +51,7 @@ __all__ = [
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
+_File: TypeAlias = tuple[str, bytes]
 _Fields: TypeAlias = Headers | Mapping[str, str] | Iterable[tuple[str, str]]
 
 STUCK: int
@@ -81,17 +91,6 @@ def fill_heap() -> int:
     """Allocates the free memory between the objects of this process, and keeps it. Returns its size in bytes.
     To be called before a fork, on the thread that forks: the child's objects then lie in pages of their own,
     and fewer shared pages are copied."""
-
-@final
-class TlsConfig:
-    """The certificates and settings with which a listener speaks TLS. Made in the manager, and used by every
-    worker.
-
-    `chain` and `key` are PEM texts: the certificates, beginning with the server's own, and its private key
-    without a password. Raises ValueError if they cannot be used, with the reason.
-    """
-
-    def __new__(cls, chain: bytes, key: bytes) -> TlsConfig: ...
 
 class _Service(Protocol):
     """What the requests of a listener are handed to: the interface between the engine and a kind of
@@ -177,9 +176,9 @@ class Engine:
         tls: TlsConfig | None = None,
         own: dict[str, Any] | None = None,
     ) -> int:
-        """Serves the clients of a listening, non-blocking socket, whose descriptor is duplicated. The
-        attributes of `service` are looked up now. Returns the listener's number. `own` is what the environ or
-        the scope of its requests has instead of the values of the base.
+        """Serves the clients of a listening, non-blocking socket, whose descriptor is duplicated. With `tls`
+        their connections are encrypted. The attributes of `service` are looked up now. Returns the listener's
+        number. `own` is what the environ or the scope of its requests has instead of the values of the base.
 
         Raises AttributeError or TypeError if the service misses an attribute or an option is not of its type,
         ValueError for a negative descriptor, and OSError.
@@ -364,7 +363,8 @@ class Connection:
         """Whether the connection is encrypted."""
     @property
     def sslcipher(self) -> str | None:
-        """The cipher of an encrypted connection; None for a plain one."""
+        """The cipher of an encrypted connection, as OpenSSL calls it; None for a plain one, and if the client
+        had left before this object was made."""
     def when_closed(self, callback: Callable[[], object]) -> bool:
         """Has `callback()` called once when the connection closes. Returns False, and does not call it, if
         that is so already."""
@@ -594,12 +594,59 @@ class Response:
         has left."""
 
 @final
+class TlsConfig:
+    """The certificates and settings with which a listener speaks TLS. Made in the manager, and used by every
+    worker that is forked afterwards. What the manager changes holds for the handshakes that begin from then
+    on.
+
+    `files` is a tuple. Its first item has a pair for each certificate: the chain, which begins with the
+    server's own, and its private key. The others may be None: the password of encrypted keys, the
+    certificates that those of clients follow from, and lists of revoked ones. All are PEM; a file is a pair
+    of its name and its content. `client_auth` is none, optional or required. `ciphers` are names of OpenSSL
+    or IANA; without any, all are offered.
+
+    Raises ValueError if they cannot be used, with the name of the file and the reason, and OSError without
+    memory."""
+
+    def __new__(
+        cls,
+        files: tuple[list[tuple[_File, _File]], bytes | None, _File | None, _File | None],
+        *,
+        client_auth: str = "none",
+        min_version: str = "1.2",
+        ciphers: Sequence[str] = ...,
+    ) -> TlsConfig: ...
+    def update(
+        self, files: tuple[list[tuple[_File, _File]], bytes | None, _File | None, _File | None]
+    ) -> None:
+        """Manager: replaces the files. After a change of what clients are let in, no session is resumed that
+        began before.
+
+        Raises ValueError if they cannot be used, as the constructor does, and OSError if they are too large:
+        then the former ones stay.
+        """
+    def rotate_tickets(self) -> None:
+        """Manager: makes tickets with the next key. Those of the previous one cannot be used any more.
+
+        Raises OSError if the system has no randomness.
+        """
+    def make_read_only(self) -> None:
+        """Worker: only reads from now on what its manager publishes.
+
+        Raises OSError.
+        """
+    @property
+    def certificates(self) -> list[tuple[str, int]]:
+        """Manager: the subject and the end of each certificate, in the order of `files`. The end is in
+        seconds of the Unix epoch."""
+
+@final
 class WSGICaller:
     """Calls a WSGI application for each request. `base` is the common part of all environs; the path below
     `root_path` is PATH_INFO. Each call has a context of its own (PEP 567). A body that is a list is sent at
     once; any other goes to `deliver(context, body, request, response)`. What the application raises goes to
-    `failed(error, request, response)`. If `client_socket` is given, the environ has its result for the
-    response as `gunicorn.socket` and `werkzeug.socket`."""
+    `failed(error, request, response)`. If `client_socket` is given, the environ of a plain connection has
+    its result for the response as `gunicorn.socket` and `werkzeug.socket`."""
 
     def __new__(
         cls,

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from prefork._engine import Engine, Request, Response
+from prefork._engine import Engine, Request, Response, TlsConfig
 from prefork.config.options import ServerOptions, check
 from support.waiting import DEADLINE_S
 
@@ -70,13 +70,15 @@ class LocalEngine:
         *,
         service: Service | None = None,
         listener: socket.socket | None = None,
+        tls: TlsConfig | None = None,
         **settings: Any,
     ) -> None:
         self.engine = Engine()
         self.service = service or Service(handler)
         self.socket = listener or socket.create_server(("127.0.0.1", 0))
         self.socket.setblocking(False)
-        self.number = self.engine.listen(self.socket.fileno(), self.service, check(ServerOptions, settings))
+        options = check(ServerOptions, settings)
+        self.number = self.engine.listen(self.socket.fileno(), self.service, options, tls)
         self.clients: list[socket.socket] = []
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ use crate::peer::Peer;
 use crate::request_body::BodyPart;
 use crate::settings::WebSocketSettings;
 use crate::unread::Unread;
+use prefork_tls::Session;
 use prefork_wire::websocket::{CloseCode, Opening};
 use prefork_wire::{Length, RemoteError, Status};
 use std::os::fd::OwnedFd;
@@ -295,14 +296,14 @@ impl ExchangeHandle<'_> {
     /// Leaves the connection to the application, which owes no response then. The
     /// exchange is in flight until [`ExchangeHandle::end_takeover`]. Returns a
     /// duplicate of its descriptor, and what the client has sent after its request.
-    /// All output must be sent.
+    /// All output must be sent, and the connection must not be encrypted.
     ///
     /// # Errors
     /// [`LocalError`], also if the process has no free descriptor.
     pub fn take_over(&mut self) -> Result<(OwnedFd, Vec<u8>), LocalError> {
         let is_current = self.core.is_current(self.key());
         let (connection, cx, stream) = self.open()?;
-        if connection.link.pending() > 0 {
+        if connection.link.pending() > 0 || connection.link.transport.is_encrypted() {
             return Err(LocalError::OutOfTurn);
         }
         let taken = connection.take_over(cx, stream, is_current)?;
@@ -487,10 +488,10 @@ impl<'a> ConnectionHandle<'a> {
         Some(connection.link.transport.local_address())
     }
 
-    /// The cipher of an open, encrypted connection.
-    pub fn cipher(&self) -> Option<&'static str> {
+    /// What the handshake of an open, encrypted connection has settled.
+    pub fn session(&self) -> Option<Arc<Session>> {
         let connection = self.core.connections.find(self.id).ok()?;
-        connection.link.transport.cipher()
+        connection.link.transport.session().cloned()
     }
 }
 

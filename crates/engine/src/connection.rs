@@ -288,6 +288,7 @@ impl Connection {
             _ => None,
         };
         let interrupted = failed.or(interrupted);
+        let interrupted = interrupted.or_else(|| self.link.transport.failure());
         let early = interrupted.is_some();
         let peer = self.client_address();
         let connection = self.link.id;

@@ -515,13 +515,11 @@ impl Core {
         metadata: &Metadata,
     ) -> Option<u32> {
         let peer = metadata.peer;
+        // Of its own listener, also if another one takes it.
+        let own = self.acceptor.get(metadata.listener)?;
         let transport = match metadata.is_new {
-            // Of its own listener, also if another one takes it.
-            true => self
-                .acceptor
-                .get(metadata.listener)?
-                .transport(socket, peer),
-            false => Transport::adopt(socket, metadata.tls.as_deref())?,
+            true => own.transport(socket, peer),
+            false => Transport::adopt(socket, metadata.tls.as_ref(), own.tls.as_ref())?,
         };
         let key = self.add_connection(transport, peer, listener)?;
         self.cx.load.counters.adopted += 1;

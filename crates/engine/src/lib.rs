@@ -5,6 +5,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `scoreboard/` | the shared memory in which a pool sees its workers |
+//! | `secret_memory.rs` | the shared memory of certificates and ticket keys |
 //! | `settings.rs` | the settings of a listener and of a WebSocket (generated from the
 //! options) |
 //! | `clock.rs` | the current time, and its Date |
@@ -85,6 +86,7 @@ mod progress;
 mod reactor;
 mod request_body;
 pub mod scoreboard;
+mod secret_memory;
 mod settings;
 mod timers;
 mod tls;
@@ -111,5 +113,6 @@ pub use poll_set::{Report, Waiter};
 pub use progress::HIGH_WATER;
 pub use reactor::Reactor;
 pub use request_body::BodyPart;
+pub use secret_memory::SecretMemory;
 pub use settings::{ListenerSettings, WebSocketSettings};
 pub use unread::{Held, Unread};

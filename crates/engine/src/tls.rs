@@ -5,11 +5,20 @@
 //! taken. Always holds: an idle connection has no buffer; all data that was received is
 //! opened, so the socket alone tells whether there is more. Knows no socket.
 
-use prefork_tls::{Config, Established, Handshake, PeerEnd, Progress, Records, STATE_BYTES};
+use prefork_tls::{
+    Config, Established, Handshake, PeerEnd, Progress, Records, SESSION_BYTES, STATE_BYTES, Session,
+};
 use rustls::ServerConnection;
 use std::cell::Cell;
 use std::io::{IoSlice, Read, Write};
+use std::sync::Arc;
 use zeroize::Zeroizing;
+
+/// The size of what [`Tls::export`] gives.
+pub(crate) const MOVED_BYTES: usize = STATE_BYTES + SESSION_BYTES;
+
+/// The state of a connection on its way to another process.
+pub(crate) type Moved = Box<Zeroizing<[u8; MOVED_BYTES]>>;
 
 /// The most that one call seals: the socket may take less of it.
 pub(crate) const SEAL_BYTES: usize = 128 * 1024;
@@ -52,8 +61,10 @@ pub(crate) struct Tls {
     /// Ciphertext that the socket has not taken.
     out: Vec<u8>,
     ended: Option<Ended>,
-    /// The client has chosen HTTP/2 (ALPN).
-    is_http2: bool,
+    /// After the handshake.
+    session: Option<Arc<Session>>,
+    /// Why the handshake has failed.
+    failure: Option<&'static str>,
 }
 
 impl Tls {
@@ -67,14 +78,22 @@ impl Tls {
             rest: Vec::new(),
             out: Vec::new(),
             ended: None,
-            is_http2: false,
+            session: None,
+            failure: None,
         }
     }
 
-    /// Continues with the state of another process. `None`: it is not one.
-    pub(crate) fn import(state: &[u8; STATE_BYTES]) -> Option<Self> {
+    /// Continues with the state of another process. `config` is that of the listener.
+    /// `None`: it is not one.
+    pub(crate) fn import(moved: &[u8; MOVED_BYTES], config: Option<&Config>) -> Option<Self> {
+        let (state, session) = moved.split_first_chunk::<STATE_BYTES>()?;
+        let mut session = Session::from_bytes(session.first_chunk()?)?;
+        let name = session.server_name.as_deref();
+        session.server = config.and_then(|config| config.certificate_for(name));
         let records = Box::new(Records::import(state)?);
-        Some(Self::in_state(State::Tls13(records)))
+        let mut tls = Self::in_state(State::Tls13(records));
+        tls.session = Some(Arc::new(session));
+        Some(tls)
     }
 
     /// Whether [`Tls::export`] gives a state: no byte waits, and the record layer is ours.
@@ -83,37 +102,51 @@ impl Tls {
             return false;
         };
         let waits = !self.rest.is_empty() || !self.out.is_empty();
-        !waits && self.ended.is_none() && records.is_between_messages()
+        let session = self.session.as_ref();
+        !waits
+            && self.ended.is_none()
+            && records.is_between_messages()
+            && session.is_some_and(|session| session.may_move())
     }
 
     /// Whether the record layer is, or may become, ours.
     pub(crate) fn moves(&self) -> bool {
-        !matches!(self.state, State::Tls12(_))
+        let session = self.session.as_ref();
+        !matches!(self.state, State::Tls12(_)) && session.is_none_or(|session| session.may_move())
     }
 
-    pub(crate) fn export(&self) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
-        match &self.state {
-            State::Tls13(records) if self.may_move() => records.export(),
-            _ => None,
-        }
+    pub(crate) fn export(&self) -> Option<Moved> {
+        let state = match &self.state {
+            State::Tls13(records) if self.may_move() => records.export()?,
+            _ => return None,
+        };
+        let session = self.session.as_ref()?.to_bytes();
+        let mut moved = Box::new(Zeroizing::new([0; MOVED_BYTES]));
+        let bytes = state.iter().chain(&session);
+        moved
+            .iter_mut()
+            .zip(bytes)
+            .for_each(|(to, from)| *to = *from);
+        Some(moved)
+    }
+
+    /// What the handshake has settled.
+    pub(crate) fn session(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
+    }
+
+    /// Why the handshake has failed.
+    pub(crate) fn failure(&self) -> Option<&'static str> {
+        self.failure
     }
 
     /// Whether the client has chosen HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
-        self.is_http2
+        self.session.as_ref().is_some_and(|session| session.http2)
     }
 
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.ended
-    }
-
-    /// The name of the cipher suite, after the handshake.
-    pub(crate) fn cipher(&self) -> Option<&'static str> {
-        match &self.state {
-            State::Tls13(records) => Some(records.suite().name()),
-            State::Tls12(connection) => connection.negotiated_cipher_suite()?.suite().as_str(),
-            State::New(_) | State::Handshake(_) | State::Over => None,
-        }
     }
 
     // ---- receiving ---------------------------------------------------------------
@@ -162,6 +195,9 @@ impl Tls {
 
     fn shake_hands(&mut self, buffer: &mut Vec<u8>, start: usize) {
         let input = buffer.split_off(start);
+        if input.is_empty() {
+            return; // it is accepted before its client has sent anything
+        }
         let handshake = match std::mem::replace(&mut self.state, State::Over) {
             State::New(_) if input.first() != Some(&HANDSHAKE_RECORD) => {
                 self.out.extend_from_slice(PLAIN_REFUSED);
@@ -182,8 +218,8 @@ impl Tls {
                 self.rest = rest.to_vec();
                 State::Handshake(handshake)
             }
-            Progress::Established { established, http2 } => {
-                self.is_http2 = http2;
+            Progress::Established(established, session) => {
+                self.session = Some(Arc::new(session));
                 self.state = match established {
                     Established::Tls13(records) => State::Tls13(records),
                     Established::Tls12(connection) => State::Tls12(connection),
@@ -191,7 +227,8 @@ impl Tls {
                 buffer.extend_from_slice(rest);
                 return self.open(buffer, start);
             }
-            Progress::Failed(_) => {
+            Progress::Failed(reason) => {
+                self.failure = Some(reason);
                 self.ended = Some(Ended::Failed);
                 State::Over
             }

@@ -7,8 +7,8 @@
 use crate::content::FilePart;
 use crate::introduction::{Introduced, Introducing};
 use crate::peer::Peer;
-use crate::tls::{Ended, SEAL_BYTES, Tls};
-use prefork_tls::{Config, STATE_BYTES};
+use crate::tls::{Ended, Moved, SEAL_BYTES, Tls};
+use prefork_tls::{Config, Session};
 use prefork_wire::proxy::Origin;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -19,7 +19,6 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 pub(crate) struct Transport {
     socket: OwnedFd,
@@ -126,13 +125,17 @@ impl Transport {
 
     /// A connection that another process accepted; `None` if it is closed or not a
     /// connection.
-    /// `state`: that of [`Transport::export`].
-    pub(crate) fn adopt(socket: OwnedFd, state: Option<&[u8; STATE_BYTES]>) -> Option<Self> {
+    /// `state`: that of [`Transport::export`]; `config`: that of its listener.
+    pub(crate) fn adopt(
+        socket: OwnedFd,
+        state: Option<&Moved>,
+        config: Option<&Config>,
+    ) -> Option<Self> {
         rustix::net::getpeername(&socket).ok()?;
         rustix::io::ioctl_fionbio(&socket, true).ok()?;
         let layer = match state {
             None => None,
-            Some(state) => Some(Box::new(Layer::Tls(Tls::import(state)?))),
+            Some(state) => Some(Box::new(Layer::Tls(Tls::import(state, config)?))),
         };
         Some(Transport { socket, layer })
     }
@@ -168,9 +171,14 @@ impl Transport {
         matches!(self.layer.as_deref(), Some(Layer::Introduction(_)))
     }
 
-    /// The cipher of an encrypted connection.
-    pub(crate) fn cipher(&self) -> Option<&'static str> {
-        self.tls()?.cipher()
+    /// What the handshake of an encrypted connection has settled.
+    pub(crate) fn session(&self) -> Option<&Arc<Session>> {
+        self.tls()?.session()
+    }
+
+    /// Why the handshake has failed.
+    pub(crate) fn failure(&self) -> Option<&'static str> {
+        self.tls()?.failure()
     }
 
     /// Whether the client has chosen HTTP/2 in the handshake.
@@ -195,7 +203,7 @@ impl Transport {
     }
 
     /// The state of an encrypted connection that may move.
-    pub(crate) fn export(&self) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
+    pub(crate) fn export(&self) -> Option<Moved> {
         self.tls()?.export()
     }
 

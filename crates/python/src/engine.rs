@@ -122,9 +122,9 @@ impl Engine {
     }
 
     /// Serves the clients of a listening, non-blocking socket, whose descriptor
-    /// is duplicated. The attributes of `service` are looked up now. Returns the
-    /// listener's number. `own` is what the environ or the scope of its requests
-    /// has instead of the values of the base.
+    /// is duplicated. With `tls` their connections are encrypted. The attributes of
+    /// `service` are looked up now. Returns the listener's number. `own` is what the
+    /// environ or the scope of its requests has instead of the values of the base.
     ///
     /// Raises AttributeError or TypeError if the service misses an attribute or
     /// an option is not of its type, ValueError for a negative descriptor, and

@@ -18,6 +18,7 @@
 //! callbacks |
 //! | `call_context.rs` | the context variables of one call |
 //! | `tls.rs` | `TlsConfig`: the certificates of a listener |
+//! | `session.rs` | an encrypted connection, as environ and scope describe it |
 //! | `names.rs`, `text.rs`, `request_body.rs`, `descriptor.rs`, `errors.rs` | conversions |
 //! | `scoreboard.rs`, `process.rs`, `heap_fill.rs` | independent of the rest: the scoreboard,
 //! system calls, the heap before a fork |
@@ -45,6 +46,7 @@ mod request_body;
 mod request_view;
 mod scoreboard;
 mod service;
+mod session;
 mod settings;
 mod text;
 mod tls;

@@ -4,20 +4,29 @@
 //! is inside it when the handshake of TLS 1.3 ends and [`Records`] goes on. A connection
 //! of TLS 1.2 stays with rustls.
 
+use crate::ciphers::Cipher;
 use crate::config::{Config, HTTP2};
 use crate::records::Records;
+use crate::resolver::take_chosen;
 use crate::secrets::Secrets;
+use crate::session::{Session, Version};
 use crate::suite::Suite;
-use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
+use rustls::{
+    AlertDescription, CertificateError, CipherSuite, Error, HandshakeKind, PeerIncompatible,
+    ProtocolVersion, ServerConnection,
+};
+use std::sync::Arc;
 
 const HEADER_BYTES: usize = 5;
-/// The most that a protected record of TLS 1.2 may hold (RFC 5246, section 6.2.3).
-const RECORD_BYTES: usize = (1 << 14) + 2048;
+/// RFC 5246, section 6.2.3.
+const MAX_RECORD_BYTES: usize = (1 << 14) + 2048;
 
 /// A handshake that is not complete.
 pub struct Handshake {
     connection: Box<ServerConnection>,
     secrets: Secrets,
+    /// The server's own certificate, as PEM.
+    server: Option<Arc<str>>,
 }
 
 /// A connection that carries data.
@@ -29,22 +38,19 @@ pub enum Established {
 pub enum Progress {
     /// It needs more of the client.
     Handshake(Handshake),
-    Established {
-        established: Established,
-        /// The client has chosen HTTP/2 (ALPN).
-        http2: bool,
-    },
+    Established(Established, Session),
     /// It has failed, and the alert is in the output.
-    Failed(rustls::Error),
+    Failed(&'static str),
 }
 
 impl Handshake {
     /// `None`: there is no memory or no randomness for it.
     pub fn new(config: &Config) -> Option<Self> {
-        let connection = ServerConnection::new(config.0.clone()).ok()?;
+        let connection = ServerConnection::new(config.current()).ok()?;
         Some(Handshake {
             connection: Box::new(connection),
             secrets: Secrets::default(),
+            server: None,
         })
     }
 
@@ -67,36 +73,53 @@ impl Handshake {
             }
         }
         let progress = match failed {
-            Some(error) => Progress::Failed(error),
+            Some(error) => Progress::Failed(reason(&error)),
             None if self.connection.is_handshaking() => Progress::Handshake(self),
             None => self.established(),
         };
         (progress, consumed)
     }
 
-    fn read_record(&mut self, record: &mut &[u8]) -> Result<(), rustls::Error> {
+    fn read_record(&mut self, record: &mut &[u8]) -> Result<(), Error> {
         while !record.is_empty() {
             if self.connection.read_tls(record).is_err() {
-                return Err(rustls::Error::General("its buffer is full".into()));
+                return Err(Error::General("its buffer is full".into()));
             }
         }
         let processed = self.connection.process_new_packets();
         self.secrets.take_logged();
+        self.server = take_chosen().or(self.server.take());
         processed.map(drop)
     }
 
     fn established(self) -> Progress {
-        let http2 = self.connection.alpn_protocol() == Some(HTTP2);
-        let established = match self.connection.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => match self.into_records() {
-                Some(records) => Established::Tls13(Box::new(records)),
-                None => {
-                    return Progress::Failed(rustls::Error::General("no traffic secrets".into()));
-                }
-            },
-            _ => Established::Tls12(self.connection),
+        let Some(session) = self.session() else {
+            return Progress::Failed(INTERNAL);
         };
-        Progress::Established { established, http2 }
+        if session.version == Version::Tls12 {
+            return Progress::Established(Established::Tls12(self.connection), session);
+        }
+        match self.into_records() {
+            Some(records) => Progress::Established(Established::Tls13(Box::new(records)), session),
+            None => Progress::Failed(INTERNAL),
+        }
+    }
+
+    fn session(&self) -> Option<Session> {
+        let connection = &self.connection;
+        let version = match connection.protocol_version()? {
+            ProtocolVersion::TLSv1_3 => Version::Tls13,
+            _ => Version::Tls12,
+        };
+        let suite = connection.negotiated_cipher_suite()?.suite();
+        let mut session = Session::new(version, Cipher::of_number(suite.into())?);
+        session.server_name = connection.server_name().map(Box::from);
+        session.resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        session.http2 = connection.alpn_protocol() == Some(HTTP2);
+        session.server = self.server.clone();
+        let client = connection.peer_certificates().unwrap_or_default();
+        session.client = client.iter().map(|der| der.to_vec()).collect();
+        Some(session)
     }
 
     fn into_records(self) -> Option<Records> {
@@ -114,12 +137,69 @@ impl Handshake {
     }
 }
 
-/// The first record, if all of it is there. Of one that is longer than a record may be
-/// it is the header: rustls refuses that.
+const INTERNAL: &str = "the TLS handshake failed: an internal error";
+
+/// Why a handshake has failed, for the log.
+fn reason(error: &Error) -> &'static str {
+    match error {
+        Error::PeerIncompatible(incompatible) => match incompatible {
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::SupportedVersionsExtensionRequired => {
+                "the TLS handshake failed: the client offers no version of TLS that is served"
+            }
+            _ => "the TLS handshake failed: the client offers no cipher or key that is served",
+        },
+        Error::NoApplicationProtocol => {
+            "the TLS handshake failed: the client offers no protocol that is served"
+        }
+        Error::NoCertificatesPresented => {
+            "the TLS handshake failed: the client has sent no certificate"
+        }
+        Error::InvalidCertificate(invalid) => of_certificate(invalid),
+        Error::AlertReceived(alert) => match alert {
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired => {
+                "the TLS handshake failed: the client does not trust the certificate"
+            }
+            _ => "the TLS handshake failed: the client has ended it by an alert",
+        },
+        _ => "the TLS handshake failed: the client does not follow the protocol",
+    }
+}
+
+fn of_certificate(invalid: &CertificateError) -> &'static str {
+    match invalid {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the TLS handshake failed: the client's certificate has expired"
+        }
+        CertificateError::Revoked => {
+            "the TLS handshake failed: the client's certificate is revoked"
+        }
+        CertificateError::UnknownIssuer => {
+            "the TLS handshake failed: the client's certificate is of an unknown issuer"
+        }
+        CertificateError::UnknownRevocationStatus => {
+            "the TLS handshake failed: no list says whether the client's certificate is revoked"
+        }
+        CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => {
+            "the TLS handshake failed: the list of revoked certificates has expired"
+        }
+        _ => "the TLS handshake failed: the client's certificate is not valid",
+    }
+}
+
+/// The first record, if all of it is there. One that is too long is refused by its header
+/// alone.
 fn first_record(input: &[u8]) -> Option<&[u8]> {
-    let header @ [_, _, _, high, low] = input.first_chunk::<HEADER_BYTES>()?;
+    let header = input.first_chunk::<HEADER_BYTES>()?;
+    let [_, _, _, high, low] = header;
     match usize::from(u16::from_be_bytes([*high, *low])) {
-        length if length > RECORD_BYTES => Some(header),
+        length if length > MAX_RECORD_BYTES => Some(header),
         length => input.get(..HEADER_BYTES + length),
     }
 }

@@ -26,8 +26,18 @@ class ServerKeywords(TypedDict, total=False):
     backlog: int | str
     reuse_port: Switch
     max_retries: int | str
-    tls_cert: str | None
-    tls_key: str | None
+    tls_cert: str | Iterable[str]
+    tls_key: str | Iterable[str]
+    tls_key_password_file: str | None
+    tls_min_version: Literal["1.2", "1.3"]
+    tls_ciphers: str | Iterable[str]
+    tls_client_ca: str | None
+    tls_client_auth: Literal["none", "optional", "required"] | None
+    tls_client_crl: str | None
+    redirect_http: Addresses
+    acme_dir: str | os.PathLike[str] | None
+    ssl_key_cert: tuple[str, str] | list[str] | None
+    ssl_intermediate_ca_cert: str | None
     max_head: int | str
     max_line: int | str
     max_fields: int | str
@@ -117,8 +127,16 @@ class RunKeywords(TypedDict, total=False):
     backlog: int | str
     reuse_port: Switch
     max_retries: int | str
-    tls_cert: str | None
-    tls_key: str | None
+    tls_cert: str | Iterable[str]
+    tls_key: str | Iterable[str]
+    tls_key_password_file: str | None
+    tls_min_version: Literal["1.2", "1.3"]
+    tls_ciphers: str | Iterable[str]
+    tls_client_ca: str | None
+    tls_client_auth: Literal["none", "optional", "required"] | None
+    tls_client_crl: str | None
+    redirect_http: Addresses
+    acme_dir: str | os.PathLike[str] | None
     max_head: int | str
     max_line: int | str
     max_fields: int | str

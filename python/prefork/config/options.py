@@ -23,6 +23,14 @@ from typing import Any, Self, TypeVar
 from prefork.config.endpoints import Endpoint, endpoints, tcp_or_unix
 from prefork.config.option import Group, Option, code_option, option
 from prefork.config.static_files import TO_APPLICATION, fallbacks, lifetimes, mounts
+from prefork.config.tls import (
+    check_together,
+    ciphers,
+    input_file,
+    input_files,
+    key_and_certificate,
+    version,
+)
 from prefork.config.values import (
     GIB,
     KIB,
@@ -121,18 +129,74 @@ class ServerOptions(Options):
         integer(0, 1000),
         "Number of retries, one per second, if the server cannot listen again after STOPLISTEN.",
     )
-    tls_cert: str | None = option(
+    tls_cert: tuple[str, ...] = option(
         Group.TLS,
-        None,
-        optional(text),
-        "File of the server's certificate and of those between it and a root, as PEM. Serves https.",
+        (),
+        input_files,
+        "File of the server's certificate and of those between it and a root, as PEM. Serves https. Can be "
+        "repeated: the name that a client asks for decides, and without a match the first one is used.",
     )
-    tls_key: str | None = option(
+    tls_key: tuple[str, ...] = option(
+        Group.TLS,
+        (),
+        input_files,
+        "File of the private key, as PEM. Can be repeated, once for each certificate.",
+        unset="the file of --tls-cert",
+    )
+    tls_key_password_file: str | None = option(
+        Group.TLS, None, optional(input_file), "File of the password of encrypted keys (PKCS#8)."
+    )
+    tls_min_version: str = option(Group.TLS, "1.2", version, "Lowest version of TLS.")
+    tls_ciphers: tuple[str, ...] = option(
+        Group.TLS,
+        (),
+        ciphers,
+        "Ciphers to offer, by the names of OpenSSL or IANA, with colons or commas between them.",
+        unset="all that are safe",
+    )
+    tls_client_ca: str | None = option(
         Group.TLS,
         None,
-        optional(text),
-        "File of the private key, as PEM.",
-        unset="the file of --tls-cert",
+        optional(input_file),
+        "File of the certificates that those of clients must follow from, as PEM.",
+    )
+    tls_client_auth: str | None = option(
+        Group.TLS,
+        None,
+        optional(choice("none", "optional", "required")),
+        "Whether clients must have a certificate.",
+        unset="required with --tls-client-ca, else none",
+    )
+    tls_client_crl: str | None = option(
+        Group.TLS,
+        None,
+        optional(input_file),
+        "File of lists of revoked certificates of clients, as PEM. There must be a list of each issuer.",
+    )
+    redirect_http: tuple[Endpoint, ...] = option(
+        Group.TLS,
+        (),
+        endpoints,
+        "Another address to listen on, for clients without TLS: they are redirected to https. Can be "
+        "repeated.",
+    )
+    acme_dir: str | None = option(
+        Group.TLS,
+        None,
+        optional(directory),
+        "Directory of the files below /.well-known/acme-challenge/ at the address of --redirect-http.",
+    )
+    ssl_key_cert: tuple[str, str] | None = code_option(
+        Group.TLS,
+        None,
+        optional(key_and_certificate),
+        "The files of a private key and of its certificate, as PEM; another form of tls_key and tls_cert.",
+    )
+    ssl_intermediate_ca_cert: str | None = code_option(
+        Group.TLS,
+        None,
+        optional(input_file),
+        "File of the certificates between that of ssl_key_cert and a root, as PEM.",
     )
     max_head: int = option(
         Group.REQUESTS,
@@ -334,11 +398,25 @@ class ServerOptions(Options):
         """Where it listens, by `listeners`, or else by `address`, `port` and `domain`."""
         return self.listeners or (tcp_or_unix(self.address, self.port, self.domain),)
 
+    @property
+    def certificates(self) -> tuple[tuple[str, str], ...]:
+        """The files of each certificate and its key; empty without TLS."""
+        if self.ssl_key_cert is not None:
+            key, certificate = self.ssl_key_cert
+            return ((certificate, key),)
+        return tuple(zip(self.tls_cert, self.tls_key or self.tls_cert, strict=True))
+
+    @property
+    def client_auth(self) -> str:
+        """Whether clients must have a certificate: none, optional or required."""
+        return self.tls_client_auth or ("required" if self.tls_client_ca else "none")
+
     def normalized(self) -> Self:
         if self.listeners and (self.address, self.port, self.domain) != (None, None, None):
             raise OptionError(
                 "listeners and address, port or domain say both where to listen: use one of them"
             )
+        check_together({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
         return self
 
 
@@ -679,8 +757,9 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-SEED_TLS = ("SSLKEYCERT", "SSLINTERMEDIATECACERT")
 SEED = {
+    "SSLKEYCERT": "ssl_key_cert",
+    "SSLINTERMEDIATECACERT": "ssl_intermediate_ca_cert",
     "KEEPALIVE": "keep_alive",
     "PROXYMODE": "proxy_mode",
     "LOGHANDLER": "log_handler",
@@ -705,6 +784,4 @@ def _unknown(name: str, known: Mapping[str, Option], kind: type) -> str:
         return f"unknown option {name!r}; in code it is {EXTERNAL[name].name!r}"
     if name in SEED and (SEED[name] in known or kind is ServerOptions):
         return f"unknown option {name!r}; here it is {SEED[name]!r}"
-    if name in SEED_TLS:
-        return f"unknown option {name!r}: TLS is not supported yet; have a proxy in front do it"
     return f"unknown option {name!r}{did_you_mean(name.lower(), known)}"

@@ -12,6 +12,10 @@ EQUIVALENTS = {
     "--asgi-lifespan": "--lifespan",
     "--asgi-loop": "--loop",
     "--blocking-threads": "--threads",
+    "--ca-certs": "--tls-client-ca",
+    "--cert-reqs": "--tls-client-auth",
+    "--certfile": "--tls-cert",
+    "--ciphers": "--tls-ciphers",
     "--fd": "--bind fd://N",
     "--forwarded-allow-ips": "--trusted-proxies",
     "--h11-max-incomplete-event-size": "--max-head",
@@ -20,6 +24,7 @@ EQUIVALENTS = {
     "--http1-buffer-size": "--max-head",
     "--http1-header-read-timeout": "--header-timeout, in seconds",
     "--http1-keep-alive": "--keep-alive",
+    "--keyfile": "--tls-key",
     "--limit-max-requests": "--max-requests",
     "--limit-max-requests-jitter": "--max-requests-jitter",
     "--limit-request-field_size": "--max-line for a line, --max-head for the whole head",
@@ -31,6 +36,16 @@ EQUIVALENTS = {
     "--proxy-allow-from": "--trusted-proxies",
     "--pythonpath": "--chdir",
     "--read-timeout": "--header-timeout for heads, --body-min-rate for bodies",
+    "--ssl-ca": "--tls-client-ca",
+    "--ssl-ca-certs": "--tls-client-ca",
+    "--ssl-cert-reqs": "--tls-client-auth",
+    "--ssl-certfile": "--tls-cert",
+    "--ssl-certificate": "--tls-cert",
+    "--ssl-ciphers": "--tls-ciphers",
+    "--ssl-client-verify": "--tls-client-auth",
+    "--ssl-crl": "--tls-client-crl",
+    "--ssl-keyfile": "--tls-key",
+    "--ssl-protocol-min": "--tls-min-version",
     "--static-path-dir-to-file": "--static-fallback",
     "--static-path-expires": "--static-cache",
     "--static-path-mount": "--static PREFIX=DIRECTORY",
@@ -41,6 +56,7 @@ EQUIVALENTS = {
     "--uds": "--bind unix:PATH",
     "--uds-permissions": "--bind unix:PATH,mode=MODE",
     "--url-path-prefix": "--root-path",
+    "--verify-mode": "--tls-client-auth",
     "--websocket-max-message-size": "--ws-max-message",
     "--websocket-ping-interval": "--ws-ping-interval",
     "--workers-kill-timeout": "--graceful-timeout",
@@ -60,10 +76,11 @@ ABSENT = {
     "--blocking-threads-idle-timeout --runtime-": (
         "the engine of a worker is one thread; --threads sets those that call a WSGI application"
     ),
-    "--ca-certs --cert-reqs --certfile --ciphers --do-handshake-on-connect --keyfile "
-    "--keyfile-password --insecure-bind --ssl- --no-ssl- --suppress-ragged-eofs --verify-mode": (
-        "TLS is not supported yet; use a reverse proxy"
-    ),
+    "--do-handshake-on-connect --suppress-ragged-eofs": "the handshake of TLS never blocks a worker",
+    "--insecure-bind": "--redirect-http leads clients without TLS to https",
+    "--ssl-version": "--tls-min-version sets the lowest version",
+    "--ssl-keyfile-password --keyfile-password": "--tls-key-password-file names a file with it",
+    "--no-ssl- --ssl-": "see the section TLS of the help",
     "--capture-output --enable-stdio-inheritance -R": (
         "what the application prints stays on standard output and standard error"
     ),

@@ -42,7 +42,8 @@ def converse(
     scope["type"] = "websocket"
     scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
     scope["subprotocols"] = exchange.subprotocols
-    scope["extensions"] = {"websocket.http.response": {}}
+    tls = {"tls": scope["extensions"]["tls"]} if "tls" in scope["extensions"] else {}
+    scope["extensions"] = {"websocket.http.response": {}, **tls}
     work = run(service, application, scope, exchange, request, response)
     task = context.kernel.spawn(work, session=context.session, event="websocket", args=(request,))
     service.track(task, response)

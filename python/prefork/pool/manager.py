@@ -106,6 +106,7 @@ class Manager(Role, PoolMember):
     def _start(self) -> None:
         supervisor = self._supervisor or self._open()
         self._watch_shared()
+        self.listener.watch()
         self._serves = False
         supervisor.start()
 
@@ -231,6 +232,10 @@ class Manager(Role, PoolMember):
         self.stop_listen()
         if self._supervisor is None:
             self._ended()
+
+    def reload_certificates(self) -> None:
+        if self.listener.certificates is not None:
+            self.listener.certificates.reload()
 
     def replace_workers(self) -> None:
         if self._supervisor is not None:

@@ -94,7 +94,11 @@ class PreForkServer(HTTPServer):
 
     @event("_hup")
     def _on_hup(self, _signum: int) -> None:
-        """Manager: replaces the workers, as HUP does elsewhere; they get the manager's copy of the code."""
+        """Manager: replaces the workers, as HUP does elsewhere; they get the manager's copy of the code.
+
+        First it reads the certificates again.
+        """
+        self._member.reload_certificates()
         logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
         self._member.replace_workers()
 

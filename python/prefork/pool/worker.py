@@ -125,6 +125,7 @@ class Worker(Role, PoolMember):
         except OSError as error:
             raise OutOfResources.from_refusal(error) from error
         manager.close_pool()
+        self._listener.lock_certificates()
         for other in self._context.kernel.sessions:
             if isinstance(other, HTTPServer) and other is not self._context.session:
                 other._discard()

@@ -1,12 +1,19 @@
-"""The certificate and the key of a server: from files to what its listeners need.
+"""The certificates of a server, in the process that listens: read, checked, watched and changed.
 
-Always: an error is an OptionError, in one line that names the file and never its content.
+Owns what is published to the processes that serve (`TlsConfig`), and the timers of the manager: the files are
+looked at each few seconds, the keys of session tickets are rotated, and a certificate that ends soon is
+named in the log each day. Always: an error is one line that names the file and never its content; what cannot
+be used leaves what is in use.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import time
+from asyncio import AbstractEventLoop, TimerHandle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prefork._engine import TlsConfig
 from prefork.errors import OptionError
@@ -14,20 +21,142 @@ from prefork.errors import OptionError
 if TYPE_CHECKING:
     from prefork.config.options import ServerOptions
 
+logger = logging.getLogger("prefork.server")
 
-def read_certificate(options: ServerOptions) -> TlsConfig | None:
-    """None: the server speaks plain HTTP. Raises OptionError."""
-    if options.tls_cert is None:
+POLL_S = 2.0
+"""Between two looks at the files. A change counts when two looks have seen the same: a certificate and its
+key are not replaced at once."""
+
+DAY_S = 86400
+WARNING_DAYS = 21
+"""A certificate that ends within so many days is named in the log."""
+
+ROTATION_S = DAY_S / 2
+"""How long a key makes session tickets: as long as clients may use one (`TICKET_LIFETIME_S`)."""
+
+File = tuple[str, bytes]
+Signature = tuple[tuple[int, int, int, int] | None, ...]
+
+
+class Files(NamedTuple):
+    """What `TlsConfig` takes."""
+
+    pairs: list[tuple[File, File]]
+    password: bytes | None
+    client_ca: File | None
+    revoked: File | None
+
+
+class Certificates:
+    """Raises OptionError if they cannot be used."""
+
+    def __init__(self, options: ServerOptions) -> None:
+        self._options = options
+        self._names = _names(options)
+        self._read = self._seen = self._signature()
+        self._timer: TimerHandle | None = None
+        self._rotate_at = self._warn_at = 0.0
+        try:
+            self.config = TlsConfig(
+                _files(options),
+                client_auth=options.client_auth,
+                min_version=options.tls_min_version,
+                ciphers=options.tls_ciphers,
+            )
+        except (ValueError, OSError) as error:
+            raise OptionError(f"TLS: {error}") from None
+
+    # --- the manager's timers ----------------------------------------------------------------------------
+
+    def watch(self, loop: AbstractEventLoop) -> None:
+        """Looks at the files from now on, and at the time."""
+        if self._timer is None:
+            self._rotate_at = loop.time() + ROTATION_S
+            self._look(loop)
+
+    def close(self) -> None:
+        """Watches no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self, loop: AbstractEventLoop) -> None:
+        self._timer = loop.call_later(POLL_S, self._look, loop)
+        former, self._seen = self._seen, self._signature()
+        if self._seen == former != self._read:
+            self.reload()
+        now = loop.time()
+        if now >= self._rotate_at:
+            self._rotate_at = now + ROTATION_S
+            self.config.rotate_tickets()
+        if now >= self._warn_at:
+            self._warn_at = now + DAY_S
+            self._warn_of_ends()
+
+    def _signature(self) -> Signature:
+        return tuple(map(_signature, self._names))
+
+    # --- changes -----------------------------------------------------------------------------------------
+
+    def reload(self) -> bool:
+        """Reads the files again: handshakes that begin from now on use them. False: they cannot be used."""
+        self._read = self._signature()
+        try:
+            self.config.update(_files(self._options))
+        except (OptionError, ValueError, OSError) as error:
+            logger.error("TLS: %s; the former certificates stay", error)
+            return False
+        logger.warning("TLS: the certificates were read again, and are used from now on")
+        self._warn_of_ends()
+        return True
+
+    def _warn_of_ends(self) -> None:
+        names = [name for name, _ in self._options.certificates]
+        for name, (subject, end_s) in zip(names, self.config.certificates, strict=True):
+            days = (end_s - time.time()) / DAY_S
+            if days < 0:
+                logger.error("TLS: the certificate %s (%s) has expired: clients refuse it", name, subject)
+            elif days < WARNING_DAYS:
+                logger.warning("TLS: the certificate %s (%s) expires in %d days", name, subject, days)
+
+
+def _names(options: ServerOptions) -> list[str]:
+    """All files, each once."""
+    names = [name for pair in options.certificates for name in pair]
+    others = (
+        *(options.ssl_intermediate_ca_cert, options.tls_key_password_file),
+        *(options.tls_client_ca, options.tls_client_crl),
+    )
+    return list(dict.fromkeys([*names, *filter(None, others)]))
+
+
+def _signature(name: str) -> tuple[int, int, int, int] | None:
+    try:
+        found = os.stat(name)
+    except OSError:
         return None
-    key = options.tls_key or options.tls_cert
-    try:
-        return TlsConfig(_read(options.tls_cert), _read(key))
-    except ValueError as error:
-        raise OptionError(f"cannot use certificate {options.tls_cert} with key {key}: {error}") from None
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
 
 
-def _read(path: str) -> bytes:
+def _files(options: ServerOptions) -> Files:
+    """Raises OptionError."""
+    pairs = [(_file(certificate), _file(key)) for certificate, key in options.certificates]
+    if options.ssl_intermediate_ca_cert is not None:
+        (name, chain), key = pairs[0]
+        pairs[0] = (name, chain + b"\n" + _file(options.ssl_intermediate_ca_cert)[1]), key
+    password = None
+    if options.tls_key_password_file is not None:
+        password = _file(options.tls_key_password_file)[1].rstrip(b"\r\n")
+    return Files(
+        pairs,
+        password,
+        _file(options.tls_client_ca) if options.tls_client_ca else None,
+        _file(options.tls_client_crl) if options.tls_client_crl else None,
+    )
+
+
+def _file(name: str) -> File:
     try:
-        return Path(path).read_bytes()
+        return name, Path(name).read_bytes()
     except OSError as error:
-        raise OptionError(f"cannot read {path}: {error.strerror}") from None
+        raise OptionError(f"cannot read {name}: {error.strerror}") from None

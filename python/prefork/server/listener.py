@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prefork.config.endpoints import Endpoint, Kind
 from prefork.errors import BindError, OptionError
-from prefork.server.certificates import read_certificate
+from prefork.server.certificates import Certificates
 from prefork.server.environment import passed_as
 from prefork.server.file_limit import raise_file_limit
 from prefork.server.sockets import Listening, ListeningSockets, listen
 
 if TYPE_CHECKING:
+    from prefork._engine import TlsConfig
     from prefork.config.options import ServerOptions
     from prefork.kernel.kernel import Kernel
 
@@ -49,18 +50,37 @@ class Listener:
         self._options = options
         self._warn = warn
         self._retry: TimerHandle | None = None
-        self.tls = read_certificate(options)
+        self.certificates = Certificates(options) if options.certificates else None
+        """None: the server speaks without TLS."""
         endpoints = _resolved(options.endpoints)
-        self._encrypted = _encrypted(endpoints, has_certificate=self.tls is not None)
+        redirecting = _resolved(options.redirect_http)
+        self._served = len(endpoints)
+        self._encrypted = _encrypted(endpoints, has_certificate=self.certificates is not None)
+        self._encrypted += [False] * len(redirecting)
         raise_file_limit()
         self._places: list[ListeningSockets | Endpoint] = [
-            _completed(endpoint, options, defaults) for endpoint in endpoints
+            _completed(endpoint, options, defaults) for endpoint in [*endpoints, *redirecting]
         ]
         """Those that are open or rest as sockets; those that are closed as where they were."""
         self.sockets: Listening | None = self._open()
         """None while it is closed."""
         self.address = self.sockets.address
         self.port = self.sockets.port
+
+    @property
+    def tls(self) -> TlsConfig | None:
+        """What the sockets speak TLS with."""
+        return None if self.certificates is None else self.certificates.config
+
+    def watch(self) -> None:
+        """In the process that reads the certificates: looks at their files from now on."""
+        if self.certificates is not None:
+            self.certificates.watch(self._kernel.loop)
+
+    def lock_certificates(self) -> None:
+        """In a worker: it can only read what its manager publishes. Raises OSError."""
+        if self.tls is not None:
+            self.tls.make_read_only()
 
     def _open(self) -> Listening:
         """Opens all that are closed. Raises BindError, and none is open then."""
@@ -77,7 +97,7 @@ class Listener:
             self._shut(opened)
             raise
         self._places = list(opened)
-        return Listening(opened)
+        return Listening(opened[: self._served], opened[self._served :])
 
     def _shut(self, opened: list[ListeningSockets]) -> None:
         for index, place in enumerate(opened):
@@ -114,8 +134,10 @@ class Listener:
         self._cancel_retry()
         if self.sockets is None:
             return False
-        self._shut(self.sockets.places)
+        self._shut([*self.sockets.places, *self.sockets.redirecting])
         self.sockets = None
+        if self.certificates is not None:
+            self.certificates.close()
         return True
 
     def end(self) -> None:

@@ -128,6 +128,7 @@ class Standalone(Role):
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._context.kernel.share_signal(signum)
         self._serving.accept(sockets, self._listener.tls)
+        self._listener.watch()
         self._context.hooks.serving(sockets)
 
     def start_listen(self) -> bool:

@@ -14,10 +14,15 @@ import logging
 from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from prefork.server.redirect import Redirect
 
 if TYPE_CHECKING:
+    import socket
+
     from prefork._engine import TlsConfig
+    from prefork.config.options import ServerOptions
     from prefork.server.context import Context
     from prefork.server.service import Service
     from prefork.server.sockets import Listening, ListeningSockets
@@ -61,6 +66,12 @@ class Serving:
         """Accepts clients from now on. A listener has the same number in each worker of a pool."""
         for place in sockets.places:
             self._accept_at(place, tls if place.is_encrypted else None)
+        if sockets.redirecting:
+            redirect = Redirect(self._context.options.acme_dir, sockets.https_port)
+            redirect.attach(self._context)
+            for place in sockets.redirecting:
+                for listener in place.sockets:
+                    self._listen(listener, redirect, self._context.options)
         self._undrained |= set(self._open)
 
     def _accept_at(self, place: ListeningSockets, tls: TlsConfig | None) -> None:
@@ -71,7 +82,11 @@ class Serving:
         if place.place != context.places[0]:
             own = service.base_at(place.place)
         for listener in place.sockets:
-            self._open.append(context.kernel.engine.listen(listener.fileno(), service, options, tls, own))
+            self._listen(listener, service, options, tls, own)
+
+    def _listen(self, listener: socket.socket, service: Service, options: ServerOptions, *more: Any) -> None:
+        engine = self._context.kernel.engine
+        self._open.append(engine.listen(listener.fileno(), service, options, *more))
 
     def pause(self) -> bool:
         """Accepts no client until `resume`. False: it accepts none."""

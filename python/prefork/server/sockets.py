@@ -14,7 +14,7 @@ import os
 import pwd
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,13 +145,20 @@ class ListeningSockets:
 class Listening:
     """All that one server listens on, in the order of its addresses."""
 
-    def __init__(self, places: list[ListeningSockets]) -> None:
+    def __init__(self, places: list[ListeningSockets], redirecting: Sequence[ListeningSockets] = ()) -> None:
         self.places = places
+        self.redirecting = redirecting
+        """Those of clients without TLS, which are redirected."""
 
     @property
     def sockets(self) -> list[socket.socket]:
         """Those of every address."""
-        return [one for place in self.places for one in place.sockets]
+        return [one for place in (*self.places, *self.redirecting) for one in place.sockets]
+
+    @property
+    def https_port(self) -> int | None:
+        """The port of the first address that speaks TLS; None for a Unix socket."""
+        return next((place.port for place in self.places if place.is_encrypted), None)
 
     @property
     def port(self) -> int | None:

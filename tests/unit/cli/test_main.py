@@ -73,7 +73,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["serve", "app.py", "-kgevent"], "No such option '-k'; the interface is detected; for threads"),
         (
             ["serve", "app.py", "--ssl-keyfile=x"],
-            "No such option '--ssl-keyfile'; TLS is not supported yet; use",
+            "No such option '--ssl-keyfile'; use --tls-key",
         ),
         (["serve", "app.py", "-D", "--frob"], "No such option '-D'; use a service manager to run it"),
         (["serve", "app.py", "--keep-alive", "5"], "--keep-alive takes no value; use --keep-alive-time"),

@@ -135,7 +135,7 @@ def test_an_error_states_what_was_expected_and_what_was_given():
         (ServerOptions, "LOG2HANDLER", "here it is 'log2_handler'"),
         (ServerOptions, "MINSPARESERVERS", "here it is 'min_spare_servers'"),
         (PreForkOptions, "MAXREQUESTPERCHILD", "here it is 'max_requests_per_child'"),
-        (PreForkOptions, "SSLKEYCERT", "TLS is not supported yet"),
+        (PreForkOptions, "SSLKEYCERT", "here it is 'ssl_key_cert'"),
     ],
 )
 def test_an_unknown_option_is_an_error_with_a_hint(kind, name, hint):

@@ -99,6 +99,7 @@ def test_it_is_born_in_this_order() -> None:
     assert birth.live() == [
         ("join", birth.engine, 3, 1, True),
         "close_pool",
+        "lock_certificates",
         "DB.connect",
         "CACHE.warm",
         "startup",
@@ -131,7 +132,7 @@ def test_one_that_is_not_complete_does_not_serve(where: str, caplog: pytest.LogC
         birth.handlers["connect"] = fail
     with pytest.raises(Exited, match=str(BOOT_FAILED)):
         birth.live()
-    assert ("accept", "sockets") not in birth.events
+    assert ("accept", "sockets", "tls") not in birth.events
     assert [record.message for record in caplog.records] == ["worker failed to start: no database"]
     assert not caplog.records[0].exc_info, "an error of ours says all"
 

@@ -8,7 +8,7 @@
 
 use crate::listener::is_lasting;
 use crate::peer::Peer;
-use prefork_tls::STATE_BYTES;
+use crate::tls::{MOVED_BYTES, Moved};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -24,7 +24,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use zeroize::Zeroizing;
 
 /// All messages have one size, so that their number follows from that of their bytes.
-const MESSAGE_BYTES: usize = NUMBER_BYTES + PEER_BYTES + 1 + STATE_BYTES;
+const MESSAGE_BYTES: usize = NUMBER_BYTES + PEER_BYTES + 1 + MOVED_BYTES;
 const NUMBER_BYTES: usize = 16;
 /// An IPv6 address, in which IPv4 addresses are mapped, and a port.
 const PEER_BYTES: usize = 18;
@@ -53,7 +53,7 @@ pub(crate) struct Metadata {
     pub(crate) is_new: bool,
     /// The state of an encrypted connection. It has the keys: only this message carries
     /// it, between processes of one pool.
-    pub(crate) tls: Option<Zeroizing<[u8; STATE_BYTES]>>,
+    pub(crate) tls: Option<Moved>,
 }
 
 impl Metadata {
@@ -103,7 +103,7 @@ impl Metadata {
             is_new: bits & IS_NEW != 0,
             tls: match bits & HAS_TLS {
                 0 => None,
-                _ => Some(Zeroizing::new(*state.first_chunk()?)),
+                _ => Some(Box::new(Zeroizing::new(*state.first_chunk()?))),
             },
         })
     }
@@ -275,7 +275,7 @@ mod tests {
             },
             introduced_https: number % 3 == 0,
             is_new: number % 5 == 0,
-            tls: (number % 2 == 1).then(|| Zeroizing::new([number as u8; STATE_BYTES])),
+            tls: (number % 2 == 1).then(|| Box::new(Zeroizing::new([number as u8; MOVED_BYTES]))),
         }
     }
 

@@ -22,8 +22,6 @@ use rustix::mm::{MapFlags, ProtFlags};
 use super::addresses::AddressTable;
 use super::page::{ManagerPage, PAGE_BYTES, SLOT_PAGES, SlotPage};
 
-const NAME: &str = "prefork-scoreboard";
-
 /// Size and seals cannot change any more, and no new mapping can be writable.
 pub(super) fn seals() -> SealFlags {
     SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL
@@ -49,7 +47,7 @@ impl SharedMemory {
             .and_then(|pages| pages.checked_add(1))
             .filter(|&pages| pages >= 2 && pages <= u32::MAX as usize);
         let pages = pages.ok_or(io::ErrorKind::InvalidInput)?;
-        let file = create_file()?;
+        let file = create_file("prefork-scoreboard")?;
         rustix::fs::ftruncate(&file, (pages * PAGE_BYTES) as u64)?;
         let memory = Self::map(file.as_fd(), pages, ProtFlags::READ | ProtFlags::WRITE)?;
         rustix::fs::fcntl_add_seals(&file, seals())?;
@@ -175,11 +173,12 @@ impl Drop for SharedMemory {
     }
 }
 
-/// Linux before 6.3 has no MFD_NOEXEC_SEAL.
-fn create_file() -> Result<OwnedFd, Errno> {
+/// A file without a name in the file system, which can be sealed. Linux before 6.3 has no
+/// MFD_NOEXEC_SEAL.
+pub(crate) fn create_file(name: &str) -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    match rustix::fs::memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(Errno::INVAL) => rustix::fs::memfd_create(NAME, flags),
+    match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
         result => result,
     }
 }

@@ -37,6 +37,7 @@ mod tests;
 pub(crate) use addresses::{AddressKey, AddressTable};
 pub use board::Board;
 pub use header::{Header, Value};
+pub(crate) use memory::create_file;
 pub use page::{Counters, Limit, Record, Request};
 pub use slot::Slot;
 pub use state::State;

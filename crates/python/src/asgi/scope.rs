@@ -4,6 +4,7 @@
 use crate::events::request::Request;
 use crate::names::Names;
 use crate::request_view::{RequestView, below};
+use crate::session::extension;
 use prefork_wire::Version;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -25,9 +26,9 @@ pub(crate) fn scope<'py>(
     root_path: &str,
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = base.py();
-    let request = request.borrow();
-    let scope = request.service.copy_of(base)?;
-    let request = &request.view;
+    let whole = request.borrow();
+    let request = &whole.view;
+    let scope = whole.service.copy_of(base)?;
     scope.set_item(intern!(py, "method"), request.method(py))?;
     if request.scheme() == "https" {
         scope.set_item(intern!(py, "scheme"), intern!(py, "https"))?;
@@ -56,6 +57,11 @@ pub(crate) fn scope<'py>(
     for key in [intern!(py, "state"), intern!(py, "extensions")] {
         if let Some(shared) = scope.get_item(key)? {
             scope.set_item(key, shared.cast::<PyDict>()?.copy()?)?;
+        }
+    }
+    if let Some(session) = whole.session() {
+        if let Some(extensions) = scope.get_item(intern!(py, "extensions"))? {
+            extensions.set_item(intern!(py, "tls"), extension(py, &session)?)?;
         }
     }
     Ok(scope)

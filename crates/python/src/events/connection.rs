@@ -19,17 +19,17 @@ pub struct Connection {
 
 impl Connection {
     pub(crate) fn new(core: &Arc<Core>, id: ConnectionId, remote: Peer) -> Self {
-        let (local, cipher) = {
+        let (local, session) = {
             let mut engine = core.engine();
             let connection = engine.connection(id);
-            (connection.local_address(), connection.cipher())
+            (connection.local_address(), connection.session())
         };
         Connection {
             core: Arc::clone(core),
             id,
             remote,
             local,
-            cipher,
+            cipher: session.map(|session| session.cipher.name),
         }
     }
 }
@@ -96,7 +96,8 @@ impl Connection {
         !self.core.engine().connection(self.id).is_open()
     }
 
-    /// The cipher of an encrypted connection; None for a plain one.
+    /// The cipher of an encrypted connection, as OpenSSL calls it; None for a plain one,
+    /// and if the client had left before this object was made.
     #[getter]
     fn sslcipher(&self) -> Option<&'static str> {
         self.cipher

@@ -8,6 +8,7 @@ use crate::request_view::RequestView;
 use crate::service::Service;
 use crate::text::decode;
 use prefork_engine::{Body, BodyPart, Client, ExchangeId, Peer};
+use prefork_tls::Session;
 use prefork_wire::{Head, TargetForm, Version};
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -62,6 +63,16 @@ impl Request {
         self.body.clone()
     }
 
+    /// What the handshake has settled, of an encrypted connection that is open.
+    #[inline]
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        if self.view.scheme() != "https" {
+            return None;
+        }
+        let connection = self.exchange.connection;
+        self.service.core.engine().connection(connection).session()
+    }
+
     fn field<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
         self.view.values(name.as_bytes()).next()
     }
@@ -76,8 +87,14 @@ impl Request {
     fn authority(&self) -> String {
         let settings = &self.service.settings;
         if let Some(hostname) = &settings.hostname {
+            let default = if self.view.scheme() == "https" {
+                443
+            } else {
+                80
+            };
             return match settings.port {
-                None | Some(80 | 0) => hostname.clone(),
+                None | Some(0) => hostname.clone(),
+                Some(port) if port == default => hostname.clone(),
                 Some(port) => format!("{hostname}:{port}"),
             };
         }

@@ -6,6 +6,7 @@
 use crate::call_context::CallContext;
 use crate::events::request::Request;
 use crate::events::response::Response;
+use crate::session::set_variables;
 use crate::wsgi::environ::environ;
 use crate::wsgi::start_response::StartResponse;
 use pyo3::intern;
@@ -17,7 +18,8 @@ use pyo3::types::{PyDict, PyList};
 /// its own (PEP 567). A body that is a list is sent at once; any other goes to
 /// `deliver(context, body, request, response)`. What the application raises goes
 /// to `failed(error, request, response)`. If `client_socket` is given, the environ
-/// has its result for the response as `gunicorn.socket` and `werkzeug.socket`.
+/// of a plain connection has its result for the response as `gunicorn.socket` and
+/// `werkzeug.socket`.
 #[pyclass(name = "WSGICaller", module = "prefork._engine", frozen)]
 pub struct WsgiCaller {
     application: Py<PyAny>,
@@ -106,12 +108,17 @@ impl WsgiCaller {
         response: &Bound<'py, StartResponse>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let py = request.py();
-        let environ = {
+        let (environ, is_encrypted) = {
             let request = request.borrow();
             let copy = request.service.copy_of(self.base.bind(py))?;
-            environ(copy, &request.view, request.shared_body(), &self.root_path)?
+            let environ = environ(copy, &request.view, request.shared_body(), &self.root_path)?;
+            let session = request.session();
+            if let Some(session) = &session {
+                set_variables(&environ, session)?;
+            }
+            (environ, session.is_some())
         };
-        if let Some(client_socket) = &self.client_socket {
+        if let Some(client_socket) = self.client_socket.as_ref().filter(|_| !is_encrypted) {
             let socket = client_socket.bind(py).call1((response,))?;
             environ.set_item(intern!(py, "gunicorn.socket"), &socket)?;
             environ.set_item(intern!(py, "werkzeug.socket"), socket)?;
