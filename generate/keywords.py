@@ -45,6 +45,7 @@ TYPES = {
     "NAME": "str | int",
     "NETWORKS": "str | Iterable[str]",
     "PATH": "str",
+    "PROTOCOLS": "str | Iterable[str]",
     "SECONDS": "float | str",
     "TEXT": "str",
     "USER": "str | int",

@@ -603,7 +603,7 @@ class TlsConfig:
     server's own, and its private key. The others may be None: the password of encrypted keys, the
     certificates that those of clients follow from, and lists of revoked ones. All are PEM; a file is a pair
     of its name and its content. `client_auth` is none, optional or required. `ciphers` are names of OpenSSL
-    or IANA; without any, all are offered.
+    or IANA, `protocols` names of ALPN; without any, all are offered.
 
     Raises ValueError if they cannot be used, with the name of the file and the reason, and OSError without
     memory."""
@@ -615,6 +615,7 @@ class TlsConfig:
         client_auth: str = "none",
         min_version: str = "1.2",
         ciphers: Sequence[str] = ...,
+        protocols: Sequence[str] = ...,
     ) -> TlsConfig: ...
     def update(
         self, files: tuple[list[tuple[_File, _File]], bytes | None, _File | None, _File | None]

@@ -74,6 +74,17 @@ def test_only_the_given_ciphers_are_offered(root: Authority, tmp_path: Path, ser
         Client(server.port, version=ssl.TLSVersion.TLSv1_2).ask()
 
 
+@pytest.mark.parametrize(("flags", "chosen"), [((), "h2"), (("--tls-alpn", "http/1.1"), "http/1.1")])
+def test_only_the_given_protocols_are_offered(
+    flags: tuple[str, ...], chosen: str, root: Authority, tmp_path: Path, serve: Serve
+) -> None:
+    server = serve_tls(serve, save(tmp_path, *root.issue("localhost")), *flags)
+    client = Client(server.port)
+    client.context.set_alpn_protocols(["h2", "http/1.1"])
+    with client.connect() as sock:
+        assert sock.selected_alpn_protocol() == chosen
+
+
 def test_a_key_with_a_password(root: Authority, tmp_path: Path, serve: Serve) -> None:
     files = save(tmp_path, *root.issue("localhost"), password=b"secret")
     password = tmp_path / "password"

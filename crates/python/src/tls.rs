@@ -34,8 +34,8 @@ type Given = (
 /// begins with the server's own, and its private key. The others may be None: the password
 /// of encrypted keys, the certificates that those of clients follow from, and lists of
 /// revoked ones. All are PEM; a file is a pair of its name and its content. `client_auth` is
-/// none, optional or required. `ciphers` are names of OpenSSL or IANA; without any, all are
-/// offered.
+/// none, optional or required. `ciphers` are names of OpenSSL or IANA, `protocols` names of
+/// ALPN; without any, all are offered.
 ///
 /// Raises ValueError if they cannot be used, with the name of the file and the reason, and
 /// OSError without memory.
@@ -50,13 +50,15 @@ pub struct TlsConfig {
 #[pymethods]
 impl TlsConfig {
     #[new]
-    #[pyo3(signature = (files, *, client_auth = "none", min_version = "1.2", ciphers = Vec::new()))]
+    #[pyo3(signature = (files, *, client_auth = "none", min_version = "1.2", ciphers = Vec::new(), protocols = Vec::new()))]
     fn new(
         files: Given,
         client_auth: &str,
         min_version: &str,
         ciphers: Vec<String>,
+        protocols: Vec<String>,
     ) -> PyResult<Self> {
+        let default = Settings::default();
         let settings = Settings {
             min_version: match min_version {
                 "1.3" => Version::Tls13,
@@ -71,7 +73,10 @@ impl TlsConfig {
                 .iter()
                 .map(|name| cipher(name))
                 .collect::<PyResult<_>>()?,
-            ..Settings::default()
+            protocols: match protocols.is_empty() {
+                true => default.protocols,
+                false => protocols.into_iter().map(String::into_bytes).collect(),
+            },
         };
         let bundle = read(&files)?;
         let memory = Arc::new(SecretMemory::create()?);

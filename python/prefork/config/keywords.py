@@ -31,6 +31,7 @@ class ServerKeywords(TypedDict, total=False):
     tls_key_password_file: str | None
     tls_min_version: Literal["1.2", "1.3"]
     tls_ciphers: str | Iterable[str]
+    tls_alpn: str | Iterable[str]
     tls_client_ca: str | None
     tls_client_auth: Literal["none", "optional", "required"] | None
     tls_client_crl: str | None
@@ -132,6 +133,7 @@ class RunKeywords(TypedDict, total=False):
     tls_key_password_file: str | None
     tls_min_version: Literal["1.2", "1.3"]
     tls_ciphers: str | Iterable[str]
+    tls_alpn: str | Iterable[str]
     tls_client_ca: str | None
     tls_client_auth: Literal["none", "optional", "required"] | None
     tls_client_crl: str | None

@@ -29,6 +29,7 @@ from prefork.config.tls import (
     input_file,
     input_files,
     key_and_certificate,
+    protocols,
     version,
 )
 from prefork.config.values import (
@@ -153,6 +154,13 @@ class ServerOptions(Options):
         ciphers,
         "Ciphers to offer, by the names of OpenSSL or IANA, with colons or commas between them.",
         unset="all that are safe",
+    )
+    tls_alpn: tuple[str, ...] = option(
+        Group.TLS,
+        (),
+        protocols,
+        "Protocols to offer by ALPN, the best one first. h2 is HTTP/2.",
+        unset="h2,http/1.1",
     )
     tls_client_ca: str | None = option(
         Group.TLS,

@@ -50,6 +50,20 @@ def ciphers(value: object) -> tuple[str, ...]:
     raise ValueError("names of ciphers, like TLS_AES_128_GCM_SHA256:ECDHE-RSA-AES128-GCM-SHA256")
 
 
+PROTOCOLS = ("h2", "http/1.1")
+
+
+@reader("PROTOCOLS")
+def protocols(value: object) -> tuple[str, ...]:
+    """Names of protocols (RFC 7301), with commas or blanks between them."""
+    given = [value] if isinstance(value, str) else value
+    if isinstance(given, list | tuple) and all(isinstance(one, str) for one in given):
+        names = tuple(name for one in given for name in re.split(r"[,\s]+", one) if name)
+        if set(names) <= set(PROTOCOLS):
+            return names
+    raise ValueError(" and ".join(PROTOCOLS) + ", or one of them")
+
+
 VERSIONS = ("1.2", "1.3")
 
 version: Reader[str] = Reader(lambda value: choice(*VERSIONS)(str(value)), "|".join(VERSIONS), VERSIONS)
@@ -57,7 +71,7 @@ version: Reader[str] = Reader(lambda value: choice(*VERSIONS)(str(value)), "|".j
 
 OF_TLS = (
     *("tls_key", "tls_key_password_file", "tls_ciphers", "tls_client_ca", "tls_client_crl"),
-    *("tls_client_auth", "redirect_http"),
+    *("tls_client_auth", "tls_alpn", "redirect_http"),
 )
 """Options that need a certificate."""
 

@@ -62,6 +62,7 @@ class Certificates:
                 client_auth=options.client_auth,
                 min_version=options.tls_min_version,
                 ciphers=options.tls_ciphers,
+                protocols=options.tls_alpn,
             )
         except (ValueError, OSError) as error:
             raise OptionError(f"TLS: {error}") from None
