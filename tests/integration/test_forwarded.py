@@ -12,6 +12,7 @@ import pytest
 import websockets.sync.client
 
 from support.apps import APPS
+from support.http2 import http2
 from support.server import Serve, Server, run_prefork
 
 WSGI, ASGI = Path(f"{APPS}/origins.py:wsgi"), Path(f"{APPS}/origins.py:asgi")
@@ -158,6 +159,32 @@ def test_each_request_of_a_connection_has_its_own_client(serve: Serve) -> None:
     server.stop()
     logged = [line.split()[0] for line in server.out if "GET /" in line]
     assert logged == ["192.0.2.1", "192.0.2.2", "127.0.0.1"]
+
+
+def test_each_stream_of_http2_has_its_own_client(start: Start) -> None:
+    server = start("--h2c", *NAMED, "--access-log", "-")
+    with http2(server) as client:
+        streams = [client.ask("/cart", fields=over_http2(X_FORWARDED | FORWARDED))]
+        streams += [client.ask(fields=[("x-forwarded-for", f"192.0.2.{number}")]) for number in (2, 3)]
+        first, *others = [json.loads(client.response(stream).body) for stream in streams]
+    assert (first["client"], first["port"], first["scheme"]) == ("192.0.2.1", 4711, "https")
+    assert (first["host"], first["prefix"], first["path"]) == ("example.com:8443", "/shop", "/shop/cart")
+    assert first["fields"] == sorted(name.lower() for name in X_FORWARDED)
+    assert [said["client"] for said in others] == ["192.0.2.2", "192.0.2.3"]
+    server.stop()
+    logged = {line.split()[0] for line in server.out if '"GET /' in line}
+    assert logged == {"192.0.2.1", "192.0.2.2", "192.0.2.3"}
+
+
+def test_over_http2_a_stranger_is_not_heard_either(start: Start) -> None:
+    with http2(start("--h2c", "--trusted-proxies", "10.0.0.1")) as client:
+        said = json.loads(client.get("/cart", over_http2(X_FORWARDED | FORWARDED)).body)
+    assert (said["client"], said["scheme"], said["host"]) == ("127.0.0.1", "http", "test")
+    assert (said["prefix"], said["fields"]) == ("", [])
+
+
+def over_http2(fields: dict[str, str]) -> list[tuple[str, str]]:
+    return [(name.lower(), value) for name, value in fields.items()]
 
 
 def test_errors_of_a_client_have_its_address(serve: Serve) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from support import tls
 from support.apps import APPS
+from support.http2 import Http2Client
 from support.proxy_protocol import (
     ALPN,
     AUTHORITY,
@@ -197,8 +199,6 @@ def test_it_comes_before_tls(serve: Serve) -> None:
 
 
 def test_header_and_first_record_may_come_together(serve: Serve) -> None:
-    import ssl
-
     server = serve(Path(WSGI), "--proxy-protocol", "--workers", "1", *tls.OPTIONS)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = tls.context().wrap_bio(incoming, outgoing, server_hostname="localhost")
@@ -287,4 +287,27 @@ def test_each_address_may_have_it_or_not(serve: Serve, tmp_path: Path) -> None:
     with tls.wrap(plain) as sock:
         sock.sendall(LAST)
         said = origin(read_all(sock))
+    assert (said["client"], said["scheme"]) == ("192.0.2.1", "https")
+
+
+def test_http2_follows_it_as_well(serve: Serve) -> None:
+    server = serve(Path(WSGI), "--proxy-protocol", "--workers", "1", "--h2c")
+    sock = server.connect()
+    sock.sendall(version_2(more=ENCRYPTED))
+    with Http2Client(sock) as client:
+        for _ in range(2):
+            said = json.loads(client.get("/", [("x-forwarded-for", "6.6.6.6")]).body)
+            assert (said["client"], said["scheme"], said["fields"]) == ("192.0.2.1", "https", [])
+
+
+def test_http2_over_tls_follows_it_as_well(serve: Serve) -> None:
+    server = serve(Path(WSGI), "--proxy-protocol", "--workers", "1", *tls.OPTIONS)
+    plain = socket.create_connection((server.host, server.port), timeout=20)
+    plain.sendall(V1)
+    context = ssl.create_default_context(cafile=tls.CERT)
+    context.set_alpn_protocols(["h2"])
+    sock = context.wrap_socket(plain, server_hostname="localhost")
+    assert sock.selected_alpn_protocol() == "h2"
+    with Http2Client(sock) as client:
+        said = json.loads(client.get().body)
     assert (said["client"], said["scheme"]) == ("192.0.2.1", "https")

@@ -13,6 +13,7 @@ use crate::peer::Peer;
 use crate::scoreboard::AddressKey;
 use crate::settings::ListenerSettings;
 use crate::transport::{FileSend, FileSent, Received, Transport};
+use prefork_wire::Head;
 use prefork_wire::proxy::Origin;
 use rustix::io::Errno;
 use std::ffi::c_int;
@@ -154,12 +155,20 @@ impl Link {
         self.introduced_https || self.transport.is_encrypted()
     }
 
-    /// The peer as the sender of a request.
-    pub(crate) fn origin(&self) -> Origin {
-        Origin {
+    /// Where a request comes from that has the fields of proxies, if they say it. The head gets
+    /// what they say, and loses what the peer may not say.
+    #[cold]
+    pub(crate) fn resolve_origin(
+        &self,
+        bytes: &mut Vec<u8>,
+        head: &mut Head,
+    ) -> Option<Box<Origin>> {
+        let peer = Origin {
             client: self.peer.into(),
             https: self.is_encrypted(),
-        }
+        };
+        let origin = self.settings.proxies.resolve(peer, bytes, head);
+        (origin != peer).then(|| Box::new(origin))
     }
 
     /// Stops serving: the output is sent, then the connection is closed.

@@ -70,7 +70,7 @@ impl Http1 {
         self.parser = None;
         self.exchange.origin = None;
         if head.forwarded {
-            self.resolve_origin(link, &mut bytes, &mut head);
+            self.exchange.origin = link.resolve_origin(&mut bytes, &mut head);
         }
         self.start_request(link, cx, &bytes, &head);
         let client = link.client(0).behind(self.exchange.origin.as_deref());
@@ -79,14 +79,6 @@ impl Http1 {
             bytes,
             head,
         })
-    }
-
-    /// The request has come through a proxy, or its client says so.
-    #[cold]
-    fn resolve_origin(&mut self, link: &Link, bytes: &mut Vec<u8>, head: &mut Head) {
-        let connection = link.origin();
-        let origin = link.settings.proxies.resolve(connection, bytes, head);
-        self.exchange.origin = (origin != connection).then(|| Box::new(origin));
     }
 
     /// Gives the exchange to the request whose head is complete.

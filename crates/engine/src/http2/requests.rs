@@ -9,7 +9,7 @@ use crate::connection::OVERDUE;
 use crate::context::Context;
 use crate::disk::{DiskTask, DiskWork};
 use crate::errors::LocalError;
-use crate::event::{Event, Overdue};
+use crate::event::{Client, Event, Overdue};
 use crate::exchange::ExchangeId;
 use crate::link::{Link, Stage};
 use crate::phase::{Phase, Step};
@@ -180,8 +180,8 @@ impl Http2 {
         }
         let Waiting {
             stream,
-            bytes,
-            head,
+            mut bytes,
+            mut head,
             ..
         } = self.waiting.pop_front()?;
         self.requests += 1;
@@ -192,6 +192,9 @@ impl Http2 {
         }
         let open = self.stream(stream).ok()?;
         let exchange = &mut open.exchange;
+        if head.forwarded {
+            exchange.origin = link.resolve_origin(&mut bytes, &mut head);
+        }
         let (method, target) = (head.method.of(&bytes), head.target.of(&bytes));
         exchange.context = RequestContext {
             version: Version::Http2,
@@ -209,7 +212,7 @@ impl Http2 {
             false => cx.start_request(exchange, method, target),
         }
         Some(Event::Request {
-            client: link.client(stream),
+            client: link.client(stream).behind(exchange.origin.as_deref()),
             bytes,
             head,
         })
@@ -324,6 +327,13 @@ impl Http2 {
         Some(part)
     }
 
+    /// The client of a stream.
+    fn client(&self, link: &Link, stream: u32) -> Client {
+        let exchange = self.exchange(stream);
+        let origin = exchange.and_then(|exchange| exchange.origin.as_deref());
+        link.client(stream).behind(origin)
+    }
+
     /// The request is refused by a response.
     fn malformed(
         &mut self,
@@ -348,7 +358,7 @@ impl Http2 {
         exchange.label.set(b"a malformed", b"request");
         cx.must_advance(exchange, Step::Malformed);
         Some(Event::Malformed {
-            client: link.client(stream),
+            client: link.client(stream).behind(exchange.origin.as_deref()),
             error,
             line,
         })
@@ -368,7 +378,7 @@ impl Http2 {
             open.exchange.body.drop_rest();
         }
         cx.events.push_back(Event::BodyFailed {
-            client: link.client(stream),
+            client: self.client(link, stream),
             error,
         });
         if !self.reject(link, cx, stream, &error) {
@@ -438,7 +448,7 @@ impl Http2 {
 
     fn overdue(&mut self, link: &mut Link, cx: &mut Context, stream: u32) -> Option<Event> {
         let event = Event::Overdue(Overdue {
-            client: link.client(stream),
+            client: self.client(link, stream),
             request: self.stream(stream).ok()?.exchange.label.line(),
             after_ms: link.settings.request_timeout_ms,
         });
