@@ -25,6 +25,7 @@ from bench import (
     pool,
     report,
     static,
+    tls,
     websocket,
 )
 from bench.findings import Effort, Figure, Findings, Setting
@@ -39,6 +40,7 @@ PARTS: dict[str, Part] = {
     "websocket": websocket.run,
     "static": static.run,
     "mixed": mixed.run,
+    "tls": tls.run,
     "instructions": instructions.run,
     "membership": membership.run,
     "pool": pool.run,

@@ -11,7 +11,7 @@ from bench.machine import pinned
 from bench.processes import cpu_ns
 from bench.rounds import Load
 from bench.runs import Run
-from bench.servers import Server
+from bench.servers import PATH, Server
 
 CONNECTIONS = 64
 TOLERATED = 0.001
@@ -21,11 +21,12 @@ SCRIPT = Path(__file__).with_name("load.lua")
 
 @dataclass(frozen=True)
 class Mode:
-    """How clients send. `depth` requests are sent at once."""
+    """How clients send: `depth` requests at once, for `path`."""
 
     name: str
     depth: int = 1
     close: bool = False
+    path: str = PATH
 
 
 KEEP_ALIVE = Mode("keep-alive")
@@ -49,7 +50,7 @@ def drive(server: Server, mode: Mode, seconds: int, core: int) -> Run:
         command += ["--header", "Connection: close"]
     before = cpu_ns(server.pid)
     with pinned(core):
-        command += ["--script", str(SCRIPT), server.url, "--", str(mode.depth)]
+        command += ["--script", str(SCRIPT), server.url_of(mode.path), "--", str(mode.depth)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 20, check=False)
     spent_us = (cpu_ns(server.pid) - before) / 1000
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.chart import Row, draw
@@ -56,6 +56,12 @@ class Mix:
 
 
 def run(setting: Setting) -> Findings:
+    rounds = measure_mixes(RECIPES, setting)
+    return Findings(_figures(rounds), [table(rounds, RECIPES)], details(rounds), {PICTURE: _picture(rounds)})
+
+
+def measure_mixes(recipes: Sequence[Recipe], setting: Setting) -> Rounds[Mix]:
+    """Loads each of these servers so."""
     effort = setting.effort
 
     def load(server: Server, number: int) -> Mix:
@@ -65,12 +71,15 @@ def run(setting: Setting) -> Findings:
             results = clients.send(schedule(effort.mixed_s, seed=number))
             return _summary(results, len(set(tree(server.pid)) - before))
 
-    rounds = measure(RECIPES, {LOAD: load}, effort.mixed_rounds, setting)
-    details = {
+    return measure(recipes, {LOAD: load}, effort.mixed_rounds, setting)
+
+
+def details(rounds: Rounds[Mix]) -> dict[str, object]:
+    """Every run, for the file."""
+    return {
         "runs": {name: list(map(dataclasses.asdict, runs)) for name, runs in rounds.of(LOAD).items()},
         "missing": rounds.missing,
     }
-    return Findings(_figures(rounds), [_table(rounds)], details, {PICTURE: _picture(rounds)})
 
 
 def schedule(seconds: float, seed: int) -> list[ScheduledRequest]:
@@ -126,7 +135,7 @@ def _figures(rounds: Rounds[Mix]) -> list[Figure]:
     return figures
 
 
-def _table(rounds: Rounds[Mix]) -> Table:
+def table(rounds: Rounds[Mix], recipes: Sequence[Recipe]) -> Table:
     def row(recipe: Recipe) -> tuple[str, ...]:
         values = [rounds.median(recipe, LOAD, value) for value in (PERCENTILES | OTHERS).values()]
         if None in values:
@@ -149,7 +158,7 @@ def _table(rounds: Rounds[Mix]) -> Table:
         "workers replaced",
     )
     title = f"Mixed load: 8 workers of one request, {PER_S} requests/s, {SLOW_SHARE:.0%} of them take 100 ms"
-    return Table(title, columns, [row(recipe) for recipe in RECIPES])
+    return Table(title, columns, [row(recipe) for recipe in recipes])
 
 
 def _picture(rounds: Rounds[Mix]) -> str:

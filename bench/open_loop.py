@@ -16,6 +16,7 @@ import random
 import re
 import select
 import socket
+import ssl
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -61,7 +62,9 @@ class Connection:
 
     def put(self, wanted: ScheduledRequest) -> None:
         """Sends it. If that fails, the connection was closed, and the next read shows that."""
-        self.socket = self.socket or self.server.connect()
+        if self.socket is None:
+            self.socket = self.server.connect()
+            self.socket.setblocking(False)  # a ticket is no response
         self.request, self.response = wanted, b""
         with contextlib.suppress(OSError):
             self.socket.sendall(request(wanted.path))
@@ -124,8 +127,12 @@ class Clients:
     def _receive(self, connection: Connection) -> None:
         part = b""
         if connection.socket:
-            with contextlib.suppress(OSError):
+            try:
                 part = connection.socket.recv(65536)
+            except ssl.SSLWantReadError:
+                return  # a record without data, or not all of one
+            except OSError:
+                pass
         if not part:
             self._close(connection)
             if connection.request:

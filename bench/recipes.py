@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.servers import BODY, Recipe, app
+from bench.servers import BODY, CERT, KEY, Recipe, app
 
 WSGI, ASGI, MIXED = "bench.apps.wsgi:app", "bench.apps.asgi:app", "bench.apps.mixed:app"
 DJANGO = "bench.apps.django_hello:application"
@@ -47,12 +47,19 @@ def with_files(command: Command) -> Command:
     return make
 
 
-def _nginx(port: int, directory: Path) -> list[str]:
+def _nginx(port: int, directory: Path, ssl: str = "", more: str = "") -> list[str]:
+    """`ssl` is what its address needs, `more` are further lines of its server."""
     template = string.Template(Path(__file__).with_name("nginx.conf").read_text())
     file = directory / "nginx.conf"
     body = BODY.replace("\n", "\\n")
-    file.write_text(template.substitute(port=port, directory=directory, body=body))
+    file.write_text(template.substitute(port=port, directory=directory, body=body, ssl=ssl, more=more))
     return ["nginx", "-p", str(directory), "-e", "stderr", "-c", str(file)]
+
+
+def _nginx_tls(port: int, directory: Path) -> list[str]:
+    # Without a cache of sessions: a ticket has all, as in prefork.
+    more = f"ssl_certificate {CERT}; ssl_certificate_key {KEY}; ssl_protocols TLSv1.2 TLSv1.3;"
+    return _nginx(port, directory, "ssl", more)
 
 
 def _uwsgi(port: int, _directory: Path) -> list[str]:
@@ -128,6 +135,19 @@ MIXED_SYNC = Recipe(
     "gunicorn sync, no keep-alive", module(f"gunicorn --worker-class sync --workers 8 {_GUNICORN} {MIXED}")
 )
 MIXED_UWSGI = Recipe("uWSGI behind its router", _uwsgi)
+
+# TLS
+
+TLS = f"--tls-cert {CERT} --tls-key {KEY}"
+TLS_NGINX = Recipe("nginx, TLS", with_files(_nginx_tls), tls=True)
+TLS_PREFORK = Recipe(
+    "prefork, TLS",
+    with_files(
+        serve(WSGI, f"--workers 1 --static /files={{directory}}/files --keep-alive-timeout 900 {TLS}")
+    ),
+    tls=True,
+)
+TLS_MIXED = Recipe("prefork, TLS", serve(MIXED, f"--workers 8 {TLS}"), tls=True)
 
 # Memory
 

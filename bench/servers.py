@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,8 @@ from bench.machine import pinned
 
 PATH = "/bar/hello"
 BODY = "Hello from the other side of the loopback.\n"
+CERT, KEY = (str(Path("tests/support/tls", name).resolve()) for name in ("cert.pem", "key.pem"))
+"""Of P-256."""
 START_S = 10.0
 STOP_S = 1.0
 
@@ -29,13 +33,14 @@ class Recipe:
     """A kind of server. `command` is given a free port of 127.0.0.1 and a directory of its own.
 
     `responds_at_start`: wait for a first response. A request takes a spare of a pool, which may then grow.
-    `start_s`: how long it may take to start.
+    `start_s`: how long it may take to start. `tls`: it speaks TLS, with `CERT` and `KEY`.
     """
 
     name: str
     command: Callable[[int, Path], list[str]]
     responds_at_start: bool = True
     start_s: float = START_S
+    tls: bool = False
 
     @property
     def kind(self) -> str:
@@ -50,6 +55,7 @@ class Server:
         self.name = recipe.name
         self._responds_at_start = recipe.responds_at_start
         self._start_s = recipe.start_s
+        self._tls = recipe.tls
         self.port = _free_port()
         self._directory = tempfile.TemporaryDirectory(prefix="prefork-bench-")
         self._log = Path(self._directory.name, "log")
@@ -88,10 +94,17 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{PATH}"
+        return self.url_of(PATH)
 
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=START_S)
+    def url_of(self, path: str) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}{path}"
+
+    def connect(self, session: ssl.SSLSession | None = None) -> socket.socket:
+        """A new connection. `session`: of an earlier one over TLS, to be resumed."""
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout=START_S)
+        if not self._tls:
+            return sock
+        return client_context().wrap_socket(sock, session=session)
 
     def get(self, connection: socket.socket, path: str = PATH) -> bytes:
         """One GET over a connection that stays open. Returns the first bytes of the response, or b""."""
@@ -126,6 +139,15 @@ class Server:
                     return
             time.sleep(0.02)
         raise RuntimeError(f"{self.name} does not respond; its output: {self.output_tail}")
+
+
+@functools.cache
+def client_context() -> ssl.SSLContext:
+    """That of a client of TLS 1.3, which trusts the server whatever its certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
 
 
 def request(path: str = PATH) -> bytes:

@@ -120,13 +120,12 @@ def test_a_field_of_the_client_is_no_variable(site: Site, serve: Serve) -> None:
     assert told["HTTP_SSL_CLIENT_VERIFY"] == "SUCCESS"
 
 
-def test_the_socket_of_an_encrypted_connection_is_not_offered(site: Site, serve: Serve) -> None:
+def test_a_thread_knows_the_session_and_offers_the_socket(site: Site, serve: Serve) -> None:
+    """What is on that socket is plain: `test_wsgi_sockets.py`."""
     server = serve(Path(target("wsgi")), "--workers", "1", "--threads", "2", *site.files.flags)
     told = Client(server.port, site.authority).ask().body
-    assert told["SSL_PROTOCOL"] == "TLSv1.3"  # also in a thread
-    assert told["sockets"] == []
-    plain = serve(Path(target("wsgi")), "--workers", "1", "--threads", "2")
-    assert json.loads(plain.get())["sockets"] == ["gunicorn.socket", "werkzeug.socket"]
+    assert told["SSL_PROTOCOL"] == "TLSv1.3"
+    assert told["sockets"] == ["gunicorn.socket", "werkzeug.socket"]
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

@@ -295,20 +295,24 @@ impl ExchangeHandle<'_> {
 impl ExchangeHandle<'_> {
     /// Leaves the connection to the application, which owes no response then. The
     /// exchange is in flight until [`ExchangeHandle::end_takeover`]. Returns a
-    /// duplicate of its descriptor, and what the client has sent after its request.
-    /// All output must be sent, and the connection must not be encrypted.
+    /// duplicate of its descriptor (of an encrypted one: a descriptor on which the bytes
+    /// are plain), and what the client has sent after its request. All output must be
+    /// sent.
     ///
     /// # Errors
     /// [`LocalError`], also if the process has no free descriptor.
     pub fn take_over(&mut self) -> Result<(OwnedFd, Vec<u8>), LocalError> {
         let is_current = self.core.is_current(self.key());
-        let (connection, cx, stream) = self.open()?;
-        if connection.link.pending() > 0 || connection.link.transport.is_encrypted() {
+        let (connection, _, stream) = self.open()?;
+        if connection.link.pending() > 0 {
             return Err(LocalError::OutOfTurn);
         }
+        connection.may_take_over(stream)?;
+        let relayed = self.core.relay(self.key());
+        let (connection, cx, stream) = self.open()?;
         let taken = connection.take_over(cx, stream, is_current)?;
         let wanted = connection.interest(false);
-        match taken {
+        match relayed.and(taken) {
             Ok(taken) => {
                 self.core.set_interest(self.key(), wanted);
                 self.core.set_deadline(self.key());

@@ -28,6 +28,7 @@ use crate::orphan;
 use crate::peer::Peer;
 use crate::poll_set::{MANAGER, PollSet, WAKEUP};
 use crate::progress::{Progress, READING};
+use crate::relay;
 use crate::scoreboard::Slot;
 use crate::timers::Timers;
 use crate::transport::Transport;
@@ -278,6 +279,24 @@ impl Core {
         {
             self.close_connection(key, Some("the program closed its descriptor"));
         }
+    }
+
+    /// Leaves the TLS of a connection to a thread, so that its bytes are plain here.
+    ///
+    /// # Errors
+    /// If there is no descriptor or no thread for it. The connection is of no use then.
+    pub(crate) fn relay(&mut self, key: u32) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Ok(());
+        };
+        let transport = &mut connection.link.transport;
+        if transport.is_encrypted() {
+            self.set.remove(transport.fd())?;
+            relay::begin(transport)?;
+            let data = connection.link.id.to_u64();
+            self.set.add(transport.fd(), data, connection.interest)?;
+        }
+        Ok(())
     }
 
     #[inline]
@@ -585,11 +604,13 @@ impl Core {
         }
     }
 
-    /// Sends a connection to a spare worker. False: it stays here.
+    /// Sends a connection to a spare worker. False: it stays here. A handshake goes on
+    /// here first, as far as the client has sent it.
     pub(crate) fn hand_off(&mut self, key: u32) -> bool {
-        let Some(connection) = self.connections.get(key) else {
+        let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
+        connection.link.transport.shake_hands();
         // The guard may call this while a handler takes long.
         self.cx.clock.tick();
         let link = &connection.link;
@@ -612,6 +633,20 @@ impl Core {
             Sent::Broken(error) => self.lose_queue(Some(error)),
         }
         false
+    }
+
+    /// Continues the handshake of a connection that another worker may take over after it.
+    pub(crate) fn shake_hands_outside(&mut self, key: u32) {
+        if self.is_current(key) {
+            return;
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            let transport = &mut connection.link.transport;
+            transport.shake_hands();
+            if transport.unsent() > 0 {
+                self.schedule(key);
+            }
+        }
     }
 
     /// As [`Core::hand_off`], but leaves the current connection alone: the turn

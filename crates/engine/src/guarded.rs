@@ -43,6 +43,7 @@ impl Guarded for Reactor {
         self.core.set.waiter()
     }
 
+    /// Handshakes go on, and the connection is handed off with its first request unread.
     /// Hands off no more connections than there are spares, or after `LONG` than
     /// there are workers that are not stuck. The others are looked at again at the
     /// next call. The wait takes no report from the main
@@ -70,6 +71,9 @@ impl Guarded for Reactor {
             // thread.
             let asks = data & SPECIAL == 0 && flags == EventFlags::IN;
             let is_open = asks && self.core.connections.find(id).is_ok();
+            if is_open {
+                self.core.shake_hands_outside(id.key);
+            }
             if room > 0 && is_open && self.core.hand_off_outside(id.key) {
                 room -= 1;
             } else if is_open {

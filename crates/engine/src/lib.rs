@@ -18,7 +18,10 @@
 //! parts |
 //! | `peer.rs` | the address of one end of a connection |
 //! | `introduction.rs` | a header of the PROXY protocol, before all else |
+//! | `vault.rs` | memory for the keys of connections |
+//! | `tls.rs` | a connection's TLS: between the bytes of the socket and the protocol's |
 //! | `transport.rs` | every socket call on a connection |
+//! | `relay.rs` | the TLS of a connection that the application has taken over |
 //! | `output.rs` | the output queue of one connection |
 //! | `phase.rs` | the table of an exchange's phases |
 //! | `exchange.rs` | one request and its response, and their names |
@@ -84,6 +87,7 @@ mod phase;
 mod poll_set;
 mod progress;
 mod reactor;
+mod relay;
 mod request_body;
 pub mod scoreboard;
 mod secret_memory;
@@ -93,6 +97,7 @@ mod tls;
 mod transport;
 mod turn;
 mod unread;
+mod vault;
 mod websocket;
 
 pub use application::{ConnectionHandle, ExchangeHandle};

@@ -5,14 +5,16 @@
 //! taken. Always holds: an idle connection has no buffer; all data that was received is
 //! opened, so the socket alone tells whether there is more. Knows no socket.
 
+use crate::vault::Kept;
 use prefork_tls::{
-    Config, Established, Handshake, PeerEnd, Progress, Records, SESSION_BYTES, STATE_BYTES, Session,
+    Config, Established, Handshake, PeerEnd, Progress, Records, SESSION_BYTES, STATE_BYTES,
+    Session, missing_of_record,
 };
 use rustls::ServerConnection;
 use std::cell::Cell;
 use std::io::{IoSlice, Read, Write};
 use std::sync::Arc;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The size of what [`Tls::export`] gives.
 pub(crate) const MOVED_BYTES: usize = STATE_BYTES + SESSION_BYTES;
@@ -22,6 +24,9 @@ pub(crate) type Moved = Box<Zeroizing<[u8; MOVED_BYTES]>>;
 
 /// The most that one call seals: the socket may take less of it.
 pub(crate) const SEAL_BYTES: usize = 128 * 1024;
+
+/// More than the functions of a handshake need of the stack.
+const SCRUBBED_BYTES: usize = 24 * 1024;
 
 /// The first byte of a record of a handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
@@ -40,10 +45,24 @@ enum State {
     /// Nothing was received yet.
     New(Config),
     Handshake(Handshake),
-    Tls13(Box<Records>),
+    Tls13(Kept),
     Tls12(Box<ServerConnection>),
     /// It failed.
     Over,
+}
+
+#[inline(never)]
+fn import_keys(state: &[u8; STATE_BYTES]) -> Option<Kept> {
+    Kept::new(Records::import(state)?)
+}
+
+/// Overwrites what the functions that have just returned left on the stack: a secret that
+/// moves from one to the other leaves copies there.
+#[inline(never)]
+fn scrub_stack() {
+    let mut room = std::hint::black_box([0u8; SCRUBBED_BYTES]);
+    room.zeroize();
+    std::hint::black_box(&room);
 }
 
 /// How the peer's side has ended.
@@ -90,8 +109,9 @@ impl Tls {
         let mut session = Session::from_bytes(session.first_chunk()?)?;
         let name = session.server_name.as_deref();
         session.server = config.and_then(|config| config.certificate_for(name));
-        let records = Box::new(Records::import(state)?);
-        let mut tls = Self::in_state(State::Tls13(records));
+        let state = import_keys(state);
+        scrub_stack();
+        let mut tls = Self::in_state(State::Tls13(state?));
         tls.session = Some(Arc::new(session));
         Some(tls)
     }
@@ -145,6 +165,17 @@ impl Tls {
         self.session.as_ref().is_some_and(|session| session.http2)
     }
 
+    /// How many bytes the next record of a handshake lacks. `None`: there is no handshake,
+    /// or no more of one.
+    pub(crate) fn missing_of_handshake(&self) -> Option<usize> {
+        match self.state {
+            State::New(_) | State::Handshake(_) if self.ended.is_none() => {
+                Some(missing_of_record(&self.rest))
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.ended
     }
@@ -194,6 +225,13 @@ impl Tls {
     }
 
     fn shake_hands(&mut self, buffer: &mut Vec<u8>, start: usize) {
+        self.continue_handshake(buffer, start);
+        if matches!(self.state, State::Tls13(_)) {
+            scrub_stack();
+        }
+    }
+
+    fn continue_handshake(&mut self, buffer: &mut Vec<u8>, start: usize) {
         let input = buffer.split_off(start);
         if input.is_empty() {
             return; // it is accepted before its client has sent anything
@@ -220,10 +258,14 @@ impl Tls {
             }
             Progress::Established(established, session) => {
                 self.session = Some(Arc::new(session));
-                self.state = match established {
-                    Established::Tls13(records) => State::Tls13(records),
-                    Established::Tls12(connection) => State::Tls12(connection),
+                let state = match established {
+                    Established::Tls13(state) => import_keys(&state).map(State::Tls13),
+                    Established::Tls12(connection) => Some(State::Tls12(connection)),
                 };
+                let Some(state) = state else {
+                    return self.fail();
+                };
+                self.state = state;
                 buffer.extend_from_slice(rest);
                 return self.open(buffer, start);
             }

@@ -12,7 +12,10 @@ use prefork_tls::{Config, Session};
 use prefork_wire::proxy::Origin;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType,
+    sockopt,
+};
 use rustix::time::Timespec;
 use std::ffi::c_int;
 use std::io::{self, IoSlice};
@@ -154,6 +157,21 @@ impl Transport {
         }
     }
 
+    /// Two that are connected to each other in this process, unencrypted.
+    ///
+    /// # Errors
+    /// If the process has no free descriptors.
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (one, other) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let plain = |socket| Transport {
+            socket,
+            layer: None,
+        };
+        Ok((plain(one), plain(other)))
+    }
+
     /// The descriptor for the epoll set and the hand-off.
     #[inline]
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -258,7 +276,7 @@ impl Transport {
         };
         tls.open(buffer, start);
         let ended = tls.ended();
-        let replied = self.flush();
+        let replied = self.reply();
         let all_room = match received {
             Received::Bytes { all_room, .. } => all_room,
             // The end of a record that will not come.
@@ -266,10 +284,6 @@ impl Transport {
             _ => false,
         };
         let len = buffer.len() - start;
-        if ended.is_some() {
-            // The socket reports its end, also if data is read first.
-            let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
-        }
         match ended {
             _ if len > 0 => Received::Bytes { len, all_room },
             Some(ended) => received_at(ended),
@@ -298,6 +312,46 @@ impl Transport {
             Introduced::All { origin, tls } => {
                 self.layer = layer_of(tls);
                 Received::Introduced(origin)
+            }
+        }
+    }
+
+    /// Sends what the record layer or the handshake replies, after input was opened.
+    fn reply(&mut self) -> Result<(), Errno> {
+        let replied = self.flush();
+        if self.tls().is_some_and(|tls| tls.ended().is_some()) {
+            // The socket reports its end, also if data is read first.
+            let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
+        }
+        replied
+    }
+
+    /// Continues the handshake of an encrypted connection without its owner, and reads
+    /// nothing of what is behind it.
+    #[inline]
+    pub(crate) fn shake_hands(&mut self) {
+        if self.layer.is_some() {
+            self.read_handshake();
+        }
+    }
+
+    fn read_handshake(&mut self) {
+        let mut record = Vec::new();
+        while let Some(Layer::Tls(tls)) = self.layer.as_deref_mut() {
+            let Some(missing) = tls.missing_of_handshake() else {
+                return;
+            };
+            tls.restore_rest(&mut record);
+            let start = record.len();
+            record.resize(start + missing, 0);
+            let room = record.get_mut(start..).unwrap_or_default();
+            let received = rustix::net::recv(&self.socket, room, RecvFlags::empty());
+            let received = received.map_or(0, |(received, _)| received);
+            record.truncate(start + received);
+            tls.open(&mut record, 0);
+            // What goes wrong here is left to the owner.
+            if self.reply().is_err() || received == 0 {
+                return;
             }
         }
     }

@@ -242,13 +242,14 @@ fn begin(core: &mut Core, id: ConnectionId, flags: EventFlags) {
 /// The application cannot be called now. A connection that has input for it goes to another worker,
 /// or waits. False: it has none.
 fn waits(core: &mut Core, key: u32) -> bool {
-    let Some(connection) = core.connections.get(key) else {
+    let Some(connection) = core.connections.get_mut(key) else {
         return true;
     };
-    let link = &connection.link;
-    if link.stage == Stage::Waiting {
+    if connection.link.stage == Stage::Waiting {
         return true;
     }
+    connection.link.transport.shake_hands(); // it calls no application
+    let link = &connection.link;
     // What is left of earlier responses is sent first.
     let must_wait = connection.brings_request()
         && link.pending() == 0

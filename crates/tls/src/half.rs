@@ -31,16 +31,6 @@ pub(crate) struct Half {
 }
 
 impl Half {
-    /// `None`: the secret has not the length of the suite's hash.
-    pub(crate) fn new(suite: Suite, secret: &[u8], number: u64) -> Option<Self> {
-        let mut whole = Secret::new([0; SECRET_BYTES]);
-        if secret.len() != suite.secret_bytes() {
-            return None;
-        }
-        whole.get_mut(..secret.len())?.copy_from_slice(secret);
-        Self::from_secret(suite, whole, number)
-    }
-
     fn from_secret(suite: Suite, secret: Secret, number: u64) -> Option<Self> {
         let (key, iv) = suite.key(&secret)?;
         Some(Half {
@@ -136,10 +126,27 @@ impl Half {
         Ok(())
     }
 
-    pub(crate) fn export(&self, out: &mut [u8; HALF_BYTES]) {
-        let (secret, number) = out.split_at_mut(SECRET_BYTES);
-        secret.copy_from_slice(self.secret.as_ref());
-        number.copy_from_slice(&self.number.to_be_bytes());
+    /// The secret, and the number of the next record.
+    pub(crate) fn state(&self) -> (&[u8], u64) {
+        let secret = self.secret.get(..self.suite.secret_bytes());
+        (secret.unwrap_or_default(), self.number)
+    }
+
+    /// `None`: the secret has not the length of the suite's hash.
+    pub(crate) fn write_state(
+        suite: Suite,
+        secret: &[u8],
+        number: u64,
+        out: &mut [u8; HALF_BYTES],
+    ) -> Option<()> {
+        let (place, number_place) = out.split_first_chunk_mut::<SECRET_BYTES>()?;
+        let place = place.get_mut(..suite.secret_bytes())?;
+        if secret.len() != place.len() {
+            return None;
+        }
+        place.copy_from_slice(secret);
+        number_place.copy_from_slice(&number.to_be_bytes());
+        Some(())
     }
 
     pub(crate) fn import(suite: Suite, bytes: &[u8; HALF_BYTES]) -> Option<Self> {

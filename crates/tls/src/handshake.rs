@@ -6,7 +6,7 @@
 
 use crate::ciphers::Cipher;
 use crate::config::{Config, HTTP2};
-use crate::records::Records;
+use crate::records::{Records, STATE_BYTES};
 use crate::resolver::take_chosen;
 use crate::secrets::Secrets;
 use crate::session::{Session, Version};
@@ -16,6 +16,7 @@ use rustls::{
     ProtocolVersion, ServerConnection,
 };
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 const HEADER_BYTES: usize = 5;
 /// RFC 5246, section 6.2.3.
@@ -31,7 +32,8 @@ pub struct Handshake {
 
 /// A connection that carries data.
 pub enum Established {
-    Tls13(Box<Records>),
+    /// The state of its [`Records`].
+    Tls13(Box<Zeroizing<[u8; STATE_BYTES]>>),
     Tls12(Box<ServerConnection>),
 }
 
@@ -99,8 +101,8 @@ impl Handshake {
         if session.version == Version::Tls12 {
             return Progress::Established(Established::Tls12(self.connection), session);
         }
-        match self.into_records() {
-            Some(records) => Progress::Established(Established::Tls13(Box::new(records)), session),
+        match self.into_state() {
+            Some(state) => Progress::Established(Established::Tls13(Box::new(state)), session),
             None => Progress::Failed(INTERNAL),
         }
     }
@@ -122,7 +124,7 @@ impl Handshake {
         Some(session)
     }
 
-    fn into_records(self) -> Option<Records> {
+    fn into_state(self) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
         let suite = match self.connection.negotiated_cipher_suite()?.suite() {
             CipherSuite::TLS13_AES_128_GCM_SHA256 => Suite::Aes128Gcm,
             CipherSuite::TLS13_AES_256_GCM_SHA384 => Suite::Aes256Gcm,
@@ -133,7 +135,18 @@ impl Handshake {
         let numbers = self.connection.dangerous_extract_secrets().ok()?;
         let client = client.as_ref()?.get(..suite.secret_bytes())?;
         let server = server.as_ref()?.get(..suite.secret_bytes())?;
-        Records::new(suite, (client, numbers.rx.0), (server, numbers.tx.0))
+        Records::state_of(suite, (client, numbers.rx.0), (server, numbers.tx.0))
+    }
+}
+
+/// How many bytes the record that begins in `input` lacks, or its header.
+pub fn missing_of_record(input: &[u8]) -> usize {
+    match input.first_chunk::<HEADER_BYTES>() {
+        Some([_, _, _, high, low]) => {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            (HEADER_BYTES + length).saturating_sub(input.len())
+        }
+        None => HEADER_BYTES - input.len(),
     }
 }
 

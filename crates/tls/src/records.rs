@@ -61,12 +61,9 @@ pub struct Records {
 }
 
 impl Records {
-    /// The secrets are those of the client's and the server's application traffic, the
-    /// numbers those of the next record of each. `None`: a secret has the wrong length.
+    /// That of [`Records::state_of`].
     pub fn new(suite: Suite, client: (&[u8], u64), server: (&[u8], u64)) -> Option<Self> {
-        let receiving = Half::new(suite, client.0, client.1)?;
-        let sending = Half::new(suite, server.0, server.1)?;
-        Some(Self::from_halves(suite, receiving, sending))
+        Self::import(&*Self::state_of(suite, client, server)?)
     }
 
     fn from_halves(suite: Suite, receiving: Half, sending: Half) -> Self {
@@ -284,19 +281,31 @@ impl Records {
 
     // ---- another process ---------------------------------------------------------
 
+    /// The state after a handshake. The secrets are those of the client's and the server's
+    /// application traffic, the numbers those of the next record of each. `None`: a secret
+    /// has not the length of the suite's hash.
+    pub fn state_of(
+        suite: Suite,
+        client: (&[u8], u64),
+        server: (&[u8], u64),
+    ) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
+        let mut state = Zeroizing::new([0; STATE_BYTES]);
+        let (number, halves) = state.split_first_chunk_mut::<2>()?;
+        let (receiving, sending) = halves.split_first_chunk_mut::<HALF_BYTES>()?;
+        *number = suite.number().to_be_bytes();
+        Half::write_state(suite, client.0, client.1, receiving)?;
+        Half::write_state(suite, server.0, server.1, sending.first_chunk_mut()?)?;
+        Some(state)
+    }
+
     /// The state for another process, which continues with it. `None`: it is between the
     /// parts of a message, or over.
     pub fn export(&self) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
         if !self.is_between_messages() {
             return None;
         }
-        let mut state = Zeroizing::new([0; STATE_BYTES]);
-        let (number, halves) = state.split_first_chunk_mut::<2>()?;
-        let (receiving, sending) = halves.split_first_chunk_mut::<HALF_BYTES>()?;
-        *number = self.suite.number().to_be_bytes();
-        self.receiving.export(receiving);
-        self.sending.export(sending.first_chunk_mut()?);
-        Some(state)
+        let (receiving, sending) = (self.receiving.state(), self.sending.state());
+        Self::state_of(self.suite, receiving, sending)
     }
 
     /// Whether [`Records::export`] gives a state.

@@ -1,6 +1,8 @@
 //! The traffic secrets of a handshake, which rustls tells a log as it derives them.
 //!
-//! Always holds: they stay in this thread, between two calls of rustls for one connection.
+//! Always holds: each is at one place, which is zeroed in the end: a value that moves
+//! would leave copies. They stay in this thread, between two calls of rustls for one
+//! connection.
 
 use crate::suite::{SECRET_BYTES, Secret};
 use rustls::KeyLog;
@@ -10,8 +12,8 @@ use std::fmt;
 /// The traffic secrets of a connection, which rustls tells as it derives them.
 #[derive(Default)]
 pub(crate) struct Secrets {
-    pub(crate) client: Option<Secret>,
-    pub(crate) server: Option<Secret>,
+    pub(crate) client: Option<Box<Secret>>,
+    pub(crate) server: Option<Box<Secret>>,
 }
 
 thread_local! {
@@ -41,7 +43,7 @@ impl fmt::Debug for SecretLog {
 
 impl KeyLog for SecretLog {
     fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
-        let mut whole = Secret::new([0; SECRET_BYTES]);
+        let mut whole = Box::new(Secret::new([0; SECRET_BYTES]));
         if let Some(place) = whole.get_mut(..secret.len()) {
             place.copy_from_slice(secret);
         }

@@ -188,6 +188,13 @@ impl Connection {
         Ok(handle)
     }
 
+    /// # Errors
+    /// It is not the time to take the connection over.
+    pub(crate) fn may_take_over(&mut self, stream: u32) -> Result<(), LocalError> {
+        let (_, http1) = self.http1(stream)?;
+        http1.exchange.expects(Step::Upgrade)
+    }
+
     /// Leaves the connection to the application. Returns a duplicate of the
     /// descriptor, and what the peer has sent after its request.
     pub(crate) fn take_over(

@@ -36,7 +36,8 @@ const SELDOM: u32 = 10;
 const STUCK_LOOK: Duration = Duration::from_millis(50);
 /// How often the scoreboard hears from a worker that has a request in flight.
 const BEAT: Duration = Duration::from_secs(1);
-const STACK_BYTES: usize = 64 * 1024;
+/// For a handshake of TLS too: what is not used takes no memory.
+const STACK_BYTES: usize = 256 * 1024;
 
 /// What the guard has done about a main thread that is stuck.
 pub struct Stuck {

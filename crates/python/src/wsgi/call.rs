@@ -108,17 +108,16 @@ impl WsgiCaller {
         response: &Bound<'py, StartResponse>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let py = request.py();
-        let (environ, is_encrypted) = {
+        let environ = {
             let request = request.borrow();
             let copy = request.service.copy_of(self.base.bind(py))?;
             let environ = environ(copy, &request.view, request.shared_body(), &self.root_path)?;
-            let session = request.session();
-            if let Some(session) = &session {
+            if let Some(session) = &request.session() {
                 set_variables(&environ, session)?;
             }
-            (environ, session.is_some())
+            environ
         };
-        if let Some(client_socket) = self.client_socket.as_ref().filter(|_| !is_encrypted) {
+        if let Some(client_socket) = &self.client_socket {
             let socket = client_socket.bind(py).call1((response,))?;
             environ.set_item(intern!(py, "gunicorn.socket"), &socket)?;
             environ.set_item(intern!(py, "werkzeug.socket"), socket)?;
