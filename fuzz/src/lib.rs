@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `head` | a head is read in one way, however it is split, and nothing of it is ambiguous |
 //! | `chunked` | a chunked body is what a plain reader of RFC 9112 makes of it |
+//! | `http2` | frames mean the same however they are split, and a request of them is one of HTTP/1 |
 //! | `websocket` | frames give the same messages however they are split, within the limit |
 //! | `response` | no application makes two responses of one, or a head that cannot be read |
 //! | `records` | what is changed on its way ends a TLS connection, and is never data |
@@ -24,9 +25,10 @@ mod targets;
 /// The name of a target, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("head", targets::head::run),
     ("chunked", targets::chunked::run),
+    ("http2", targets::http2::run),
     ("websocket", targets::websocket::run),
     ("response", targets::response::run),
     ("records", targets::records::run),

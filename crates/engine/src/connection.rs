@@ -447,7 +447,11 @@ impl Connection {
     }
 
     pub(crate) fn is_websocket(&self) -> bool {
-        matches!(&self.protocol, Protocol::WebSocket(_))
+        match &self.protocol {
+            Protocol::WebSocket(_) => true,
+            Protocol::Http2(http2) => http2.has_websocket(),
+            _ => false,
+        }
     }
 
     /// Whether no exchange is open. The head of the next one may be incomplete.

@@ -32,6 +32,15 @@ pub(crate) struct Work {
 }
 
 impl Work {
+    /// This input, of which nothing is parsed.
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        Work {
+            bytes,
+            at: 0,
+            heads_left: 0,
+        }
+    }
+
     /// Begins the share of another connection.
     pub(crate) fn begin(&mut self) {
         self.heads_left = HEADS_PER_TURN;

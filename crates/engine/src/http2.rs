@@ -7,6 +7,7 @@
 //! that one client's stream waits for stops another stream. Knows no epoll, no timer and no other
 //! connection.
 
+mod conversations;
 mod queue;
 mod requests;
 mod responses;
@@ -21,9 +22,10 @@ use crate::link::{Link, PeerEnd, PeerSide, Stage};
 use crate::phase::{Phase, Step};
 use crate::progress::{HIGH_WATER, Progress, READING};
 use crate::request_body::RequestBody;
+use crate::websocket::WebSocket;
 use prefork_wire::http2::{Connection as Wire, ErrorCode};
 use prefork_wire::{Head, Version};
-use queue::Queue;
+use queue::{Queue, StreamPipe};
 use rustix::event::epoll::EventFlags;
 use std::collections::VecDeque;
 
@@ -57,6 +59,12 @@ struct Stream {
     moved_ms: u64,
     /// The peer may send more of the body at once.
     is_wide: bool,
+    /// After the response that accepts it. It has the exchange then.
+    websocket: Option<Box<WebSocket>>,
+    /// The peer has ended its side of a WebSocket.
+    has_ended: bool,
+    /// The input of a WebSocket is not complete.
+    is_looked_at: bool,
 }
 
 /// A request that waits until the application can be called.
@@ -122,15 +130,23 @@ impl Http2 {
 
     pub(crate) fn exchange(&self, stream: u32) -> Option<&Exchange> {
         let open = self.streams.get(self.place(stream).ok()?);
-        open.map(|open| &open.exchange)
+        open.map(Stream::exchange)
     }
 
     pub(crate) fn exchange_mut(&mut self, stream: u32) -> Option<&mut Exchange> {
-        self.stream(stream).ok().map(|open| &mut open.exchange)
+        let open = self.stream(stream).ok()?;
+        Some(match &mut open.websocket {
+            Some(websocket) => &mut websocket.exchange,
+            None => &mut open.exchange,
+        })
     }
 
     pub(crate) fn exchanges(&self) -> impl Iterator<Item = (u32, &Exchange)> {
-        self.streams.iter().map(|open| (open.id, &open.exchange))
+        self.streams.iter().map(|open| (open.id, open.exchange()))
+    }
+
+    pub(crate) fn has_websocket(&self) -> bool {
+        self.streams.iter().any(|open| open.websocket.is_some())
     }
 
     pub(crate) fn requests(&self) -> u32 {
@@ -159,6 +175,9 @@ impl Http2 {
             ending: Ending::Open,
             moved_ms: now_ms,
             is_wide: false,
+            websocket: None,
+            has_ended: false,
+            is_looked_at: false,
         };
         self.streams.insert(place, stream);
         #[expect(clippy::indexing_slicing, reason = "it was inserted there")]
@@ -168,7 +187,7 @@ impl Http2 {
     /// Removes a stream that is over for both sides.
     fn forget_if_over(&mut self, link: &mut Link, stream: u32) {
         let is_over = self.stream(stream).is_ok_and(|open| {
-            matches!(open.ending, Ending::Ended) && !open.exchange.phase().owes_response()
+            matches!(open.ending, Ending::Ended) && !open.exchange().phase().owes_response()
         });
         if is_over {
             self.forget(stream);
@@ -196,6 +215,27 @@ impl Http2 {
     }
 
     fn abort_exchange(&self, link: &Link, cx: &mut Context, mut open: Stream, early: bool) {
+        let id = ExchangeId {
+            connection: link.id,
+            stream: open.id,
+        };
+        if let Some(websocket) = &mut open.websocket {
+            let is_reported = websocket.exchange.must_report_gone(early);
+            let pipe = StreamPipe {
+                client: link.client(open.id),
+                queue: &mut open.queue,
+                is_finished: false,
+            };
+            websocket.abort(&pipe, cx);
+            if is_reported {
+                let unsent = None;
+                cx.events.push_back(Event::Gone {
+                    exchange: id,
+                    unsent,
+                });
+            }
+            return;
+        }
         let exchange = &mut open.exchange;
         let owed = exchange.phase().owes_response();
         let is_reported = exchange.must_report_gone(early);
@@ -229,11 +269,15 @@ impl Http2 {
 
     /// Ends one exchange at once.
     pub(crate) fn reset(&mut self, link: &mut Link, cx: &mut Context, stream: u32) {
+        self.reset_with(link, cx, stream, ErrorCode::Internal);
+    }
+
+    fn reset_with(&mut self, link: &mut Link, cx: &mut Context, stream: u32, code: ErrorCode) {
         if let Ok(open) = self.stream(stream) {
             if !matches!(open.ending, Ending::Ended) {
                 let wire = &mut self.wire;
                 link.output.append(&mut cx.buffers, |out| {
-                    wire.reset(stream, ErrorCode::Internal, out);
+                    wire.reset(stream, code, out);
                 });
             }
             self.abort_stream(link, cx, stream);
@@ -259,19 +303,6 @@ impl Http2 {
         }
     }
 
-    /// Reports the drain for each response that might not end by itself.
-    pub(crate) fn report_draining(&self, link: &Link, cx: &mut Context) {
-        for open in &self.streams {
-            if open.exchange.wants_gone && open.exchange.phase().owes_response() {
-                let exchange = ExchangeId {
-                    connection: link.id,
-                    stream: open.id,
-                };
-                cx.events.push_back(Event::Draining { exchange });
-            }
-        }
-    }
-
     /// The peer has closed its side.
     pub(crate) fn peer_ended(&self, link: &mut Link, how: PeerEnd) -> Progress {
         let is_quiet = self.streams.is_empty() && link.pending() == 0;
@@ -280,6 +311,9 @@ impl Http2 {
             _ if is_quiet => Progress::Close(None),
             PeerEnd::Refused(reason) => Progress::Close(Some(reason)),
             PeerEnd::Reset => Progress::Close(Some("the client reset the connection")),
+            PeerEnd::Closed if self.has_websocket() => {
+                Progress::Close(Some("the client left without a close frame"))
+            }
             PeerEnd::Closed if self.streams.iter().any(lacks_body) => {
                 Progress::Close(Some("the client left in the middle of a request body"))
             }
@@ -337,10 +371,10 @@ impl Http2 {
         let mut drained = self
             .streams
             .iter_mut()
-            .filter(|open| open.exchange.wants_drained && open.queue.len() == 0);
-        let open = drained.next()?;
-        open.exchange.wants_drained = false;
-        Some(open.id)
+            .filter(|open| open.exchange().wants_drained && open.queue.len() == 0);
+        let stream = drained.next()?.id;
+        self.exchange_mut(stream)?.wants_drained = false;
+        Some(stream)
     }
 }
 
@@ -349,9 +383,20 @@ enum Late {
     Body,
     Application,
     Window,
+    Message,
 }
 
 impl Stream {
+    fn exchange(&self) -> &Exchange {
+        let websocket = self.websocket.as_ref();
+        websocket.map_or(&self.exchange, |websocket| &websocket.exchange)
+    }
+
+    /// Whether a WebSocket has ended for both sides, except for what is queued.
+    fn is_over(&self) -> bool {
+        !matches!(self.ending, Ending::Open) && !self.exchange().phase().owes_response()
+    }
+
     /// The time at which a limit is over, and which one.
     fn due(&self, link: &Link) -> Option<(u64, Late)> {
         let settings = &link.settings;
@@ -368,7 +413,17 @@ impl Stream {
         let window = (self.queue.len() > 0)
             .then(|| self.moved_ms.saturating_add(settings.send_timeout_ms))
             .map(|due_ms| (due_ms, Late::Window));
-        let all = [body, application, window].into_iter().flatten();
+        let websocket = self
+            .websocket
+            .as_ref()
+            .map(|websocket| websocket.waits_for());
+        let message = match websocket {
+            Some(Wait::Frame { due_ms } | Wait::Close { until_ms: due_ms }) => {
+                Some((due_ms, Late::Message))
+            }
+            _ => None,
+        };
+        let all = [body, application, window, message].into_iter().flatten();
         all.min_by_key(|(due_ms, _)| *due_ms)
     }
 

@@ -84,6 +84,7 @@ mod orphan;
 mod output;
 mod peer;
 mod phase;
+mod pipe;
 mod poll_set;
 mod progress;
 mod reactor;

@@ -1,4 +1,4 @@
-//! WebSocket on one connection, from the 101 on (RFC 6455).
+//! WebSocket on one connection, from the 101 on (RFC 6455), or on one stream (RFC 8441).
 //!
 //! Owns: the upgraded exchange, and the frames in both directions: messages, Pings and Pongs, and
 //! the closing handshake, which may take `CLOSE_MS`. Always holds: the application gets
@@ -10,10 +10,11 @@ use crate::context::Context;
 use crate::deadlines::{NEVER, Wait};
 use crate::errors::LocalError;
 use crate::event::{Ended, Event};
-use crate::exchange::{Exchange, ExchangeId};
-use crate::link::{Link, PeerEnd};
+use crate::exchange::Exchange;
+use crate::link::PeerEnd;
 use crate::output::COPY_LIMIT;
 use crate::phase::{Phase, Step};
+use crate::pipe::Pipe;
 use crate::progress::{HIGH_WATER, Progress, READING};
 use crate::settings::WebSocketSettings;
 use crate::unread::Unread;
@@ -93,7 +94,7 @@ impl WebSocket {
     }
 
     /// Reads the current input.
-    pub(crate) fn read(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+    pub(crate) fn read(&mut self, link: &mut impl Pipe, cx: &mut Context) -> Progress {
         loop {
             if let Some((error, _)) = self.fault {
                 return self.fault_follows(link, cx, error);
@@ -121,12 +122,17 @@ impl WebSocket {
     }
 
     /// Handles one frame or message. `None`: read the next one.
-    fn react(&mut self, link: &mut Link, cx: &mut Context, incoming: Incoming) -> Option<Progress> {
+    fn react(
+        &mut self,
+        link: &mut impl Pipe,
+        cx: &mut Context,
+        incoming: Incoming,
+    ) -> Option<Progress> {
         match incoming {
             Incoming::Message(message) if self.is_open() => {
                 self.has_given = true;
                 Some(Progress::Event(Event::Message {
-                    exchange: ExchangeId::only(link.id),
+                    exchange: link.client().exchange,
                     held: self.unread.hold(message.len()),
                     message,
                 }))
@@ -134,15 +140,13 @@ impl WebSocket {
             // A peer that does not read gets no Pongs: they would fill the
             // memory.
             Incoming::Ping(payload) if self.is_open() && link.pending() < HIGH_WATER => {
-                link.output
-                    .append(&mut cx.buffers, |out| write_pong(out, &payload));
+                link.append(&mut cx.buffers, |out| write_pong(out, &payload));
                 None
             }
             Incoming::Close(close) => {
                 if self.is_open() {
                     // RFC 6455, section 5.5.1: the code is echoed.
-                    link.output
-                        .append(&mut cx.buffers, |out| write_close(out, close.code, ""));
+                    link.append(&mut cx.buffers, |out| write_close(out, close.code, ""));
                 }
                 link.finish();
                 let ending = Ending {
@@ -157,7 +161,12 @@ impl WebSocket {
     }
 
     /// The peer broke the protocol. If the application has messages from before, it may read them first.
-    fn fault_follows(&mut self, link: &mut Link, cx: &mut Context, error: RemoteError) -> Progress {
+    fn fault_follows(
+        &mut self,
+        link: &mut impl Pipe,
+        cx: &mut Context,
+        error: RemoteError,
+    ) -> Progress {
         let now_ms = cx.clock.now_ms;
         let (_, until_ms) = *self.fault.get_or_insert((error, now_ms + FAULT_MS));
         let is_settled = !self.has_given || self.unread.is_wanted();
@@ -165,21 +174,23 @@ impl WebSocket {
             return self.fail(link, cx, error);
         }
         self.unread.set_faulty();
-        link.unread |= cx.work.discard();
+        if cx.work.discard() {
+            link.note_unread();
+        }
         Progress::Wait
     }
 
     /// The peer broke the protocol: nothing more is read.
-    fn fail(&mut self, link: &mut Link, cx: &mut Context, error: RemoteError) -> Progress {
+    fn fail(&mut self, link: &mut impl Pipe, cx: &mut Context, error: RemoteError) -> Progress {
         cx.work.discard();
         if self.is_open() {
-            link.output.append(&mut cx.buffers, |out| {
+            link.append(&mut cx.buffers, |out| {
                 write_close(out, Some(error.code), error.reason);
             });
         }
         // Unread input would turn the close into a reset, which destroys the
         // Close frame.
-        link.unread = true;
+        link.note_unread();
         link.finish();
         let ending = Ending {
             code: error.code.get(),
@@ -190,7 +201,7 @@ impl WebSocket {
     }
 
     /// Reports the end to the application, once.
-    fn end(&mut self, link: &Link, cx: &mut Context, ending: Ending) -> Progress {
+    fn end(&mut self, link: &impl Pipe, cx: &mut Context, ending: Ending) -> Progress {
         if !self.is_open() {
             return Progress::Wait;
         }
@@ -198,7 +209,7 @@ impl WebSocket {
         self.exchange.wants_drained = false;
         cx.must_advance(&mut self.exchange, Step::End);
         Progress::Event(Event::Ended(Ended {
-            client: link.client(0).behind(self.exchange.origin.as_deref()),
+            client: link.client().behind(self.exchange.origin.as_deref()),
             code: ending.code,
             reason: ending.reason,
             fault: ending.fault,
@@ -217,7 +228,7 @@ impl WebSocket {
 
     /// The connection is closed: reports the end to the application, if that was
     /// not done.
-    pub(crate) fn abort(&mut self, link: &Link, cx: &mut Context) {
+    pub(crate) fn abort(&mut self, link: &impl Pipe, cx: &mut Context) {
         let ending = Ending {
             code: ABNORMAL_CLOSURE,
             reason: String::new(),
@@ -264,7 +275,7 @@ impl WebSocket {
     }
 
     /// Sends a Ping, or closes the connection if the last one got no Pong.
-    pub(crate) fn ping(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+    pub(crate) fn ping(&mut self, link: &mut impl Pipe, cx: &mut Context) -> Progress {
         if let Some((error, _)) = self.fault {
             return self.fail(link, cx, error);
         }
@@ -278,7 +289,7 @@ impl WebSocket {
         }
         self.next_ping_ms = next_ping_ms(&self.settings, cx.clock.now_ms);
         self.pinged_ms = reads.then_some(cx.clock.now_ms);
-        link.output.append(&mut cx.buffers, write_ping);
+        link.append(&mut cx.buffers, write_ping);
         Progress::Wait
     }
 }
@@ -288,7 +299,7 @@ impl WebSocket {
 impl WebSocket {
     pub(crate) fn send(
         &mut self,
-        link: &mut Link,
+        link: &mut impl Pipe,
         cx: &mut Context,
         text: bool,
         content: Content<'_>,
@@ -310,10 +321,10 @@ impl WebSocket {
             _ => deflated.map_or(content, |bytes| Content::Kept(Box::new(bytes))),
         };
         let len = content.len();
-        link.output.append(&mut cx.buffers, |out| {
+        link.append(&mut cx.buffers, |out| {
             write_frame_head(out, opcode, compressed, len);
         });
-        link.output.push(&mut cx.buffers, content, len);
+        link.push(&mut cx.buffers, content, len);
         Ok(link.pending())
     }
 
@@ -323,7 +334,7 @@ impl WebSocket {
     /// `OutOfTurn` if the WebSocket has ended.
     pub(crate) fn close(
         &mut self,
-        link: &mut Link,
+        link: &mut impl Pipe,
         cx: &mut Context,
         code: CloseCode,
         reason: &str,
@@ -331,8 +342,7 @@ impl WebSocket {
         if !self.is_open() {
             return Err(LocalError::OutOfTurn);
         }
-        link.output
-            .append(&mut cx.buffers, |out| write_close(out, Some(code), reason));
+        link.append(&mut cx.buffers, |out| write_close(out, Some(code), reason));
         self.closes_until_ms = cx.clock.now_ms + CLOSE_MS;
         let ending = Ending {
             code: code.get(),

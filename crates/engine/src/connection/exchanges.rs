@@ -172,7 +172,12 @@ impl Connection {
         settings: WebSocketSettings,
     ) -> Result<Arc<Unread>, LocalError> {
         let date = cx.clock.date();
-        let (link, http1) = self.http1(stream)?;
+        let (link, http1) = match self.http(stream)? {
+            Http::One(link, http1) => (link, http1),
+            Http::Two(link, http2) => {
+                return http2.upgrade(link, cx, stream, opening, subprotocol, headers, settings);
+            }
+        };
         http1.exchange.expects(Step::Upgrade)?;
         link.output
             .append(&mut cx.buffers, |out| {
@@ -242,6 +247,9 @@ impl Connection {
         text: bool,
         content: Content<'_>,
     ) -> Result<usize, LocalError> {
+        if let Protocol::Http2(http2) = &mut self.protocol {
+            return http2.send_message(&mut self.link, cx, stream, text, content);
+        }
         let (link, websocket) = self.websocket(stream)?;
         websocket.send(link, cx, text, content)
     }
@@ -253,6 +261,9 @@ impl Connection {
         code: CloseCode,
         reason: &str,
     ) -> Result<(), LocalError> {
+        if let Protocol::Http2(http2) = &mut self.protocol {
+            return http2.close_websocket(&mut self.link, cx, stream, code, reason);
+        }
         let (link, websocket) = self.websocket(stream)?;
         websocket.close(link, cx, code, reason)
     }
@@ -261,8 +272,12 @@ impl Connection {
     /// WebSocket. `others_stay`: other workers still accept, so the close code
     /// says that the client may connect again.
     pub(crate) fn drain(&mut self, cx: &mut Context, others_stay: bool) {
+        let code = match others_stay {
+            true => CloseCode::SERVICE_RESTART,
+            false => CloseCode::GOING_AWAY,
+        };
         if let Protocol::Http2(http2) = &mut self.protocol {
-            http2.report_draining(&self.link, cx);
+            http2.report_draining(&mut self.link, cx, code);
             return http2.drain(&mut self.link, cx);
         }
         let id = ExchangeId::only(self.link.id);
@@ -272,10 +287,6 @@ impl Connection {
             }
             return;
         }
-        let code = match others_stay {
-            true => CloseCode::SERVICE_RESTART,
-            false => CloseCode::GOING_AWAY,
-        };
         let _ = self.close_websocket(cx, 0, code, "");
     }
 

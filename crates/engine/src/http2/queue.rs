@@ -5,7 +5,9 @@
 
 use crate::buffers::Buffers;
 use crate::content::{Content, FilePart, Payload};
+use crate::event::Client;
 use crate::output::Output;
+use crate::pipe::Pipe;
 use std::collections::VecDeque;
 
 enum Piece {
@@ -39,6 +41,14 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Appends with `write`.
+    pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        let len = bytes.len();
+        self.push(Content::Copied(&bytes), len);
     }
 
     /// Adds the first `len` bytes of `content`.
@@ -100,6 +110,38 @@ impl Queue {
             *self = Queue::default();
         }
     }
+}
+
+/// A stream, as its WebSocket writes to it.
+pub(super) struct StreamPipe<'a> {
+    pub(super) client: Client,
+    pub(super) queue: &'a mut Queue,
+    pub(super) is_finished: bool,
+}
+
+impl Pipe for StreamPipe<'_> {
+    fn client(&self) -> Client {
+        self.client
+    }
+
+    fn append(&mut self, _: &mut Buffers, write: impl FnOnce(&mut Vec<u8>)) {
+        self.queue.append(write);
+    }
+
+    fn push(&mut self, _: &mut Buffers, content: Content<'_>, len: usize) {
+        self.queue.push(content, len);
+    }
+
+    fn pending(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn finish(&mut self) {
+        self.is_finished = true;
+    }
+
+    /// The end of the stream says so to the peer.
+    fn note_unread(&mut self) {}
 }
 
 #[cfg(test)]

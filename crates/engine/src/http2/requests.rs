@@ -32,12 +32,17 @@ impl Http2 {
             if link.stage != Stage::Serving {
                 return Progress::Wait;
             }
+            while let Some(stream) = self.has_message() {
+                if let Some(event) = self.read_messages(link, cx, stream) {
+                    return Progress::Event(event);
+                }
+            }
             if link.pending() > HIGH_WATER {
                 return Progress::Flush;
             }
             match self.read_frames(link, cx) {
                 Ok(Some(event)) => return Progress::Event(event),
-                Ok(None) if self.may_begin(cx) => {}
+                Ok(None) if self.may_begin(cx) || self.has_message().is_some() => {}
                 Ok(None) => return Progress::Wait,
                 Err(fault) => return self.fail(link, cx, fault),
             }
@@ -149,6 +154,12 @@ impl Http2 {
                 let Ok(open) = self.stream(stream) else {
                     return None;
                 };
+                if open.websocket.is_some() {
+                    open.input.extend_from_slice(data);
+                    open.has_ended |= ended;
+                    open.is_looked_at = false;
+                    return None; // `read` goes on with it
+                }
                 if let Some(body) = open.exchange.body.coming_mut() {
                     open.input.extend_from_slice(data);
                     if ended {
@@ -203,7 +214,7 @@ impl Http2 {
         };
         exchange.expects_continue = head.expect_continue;
         exchange.given_ms = cx.clock.now_ms;
-        let has_body = !exchange.body.is_complete();
+        let has_body = !exchange.body.is_complete() && !head.websocket;
         if has_body || link.settings.request_timeout_ms > 0 {
             exchange.label.set(method, target);
         }
@@ -419,6 +430,10 @@ impl Http2 {
             let event = match late {
                 Late::Body => self.judge_pace(link, cx, stream),
                 Late::Application => self.overdue(link, cx, stream),
+                Late::Message => {
+                    self.expire_websocket(link, cx, stream);
+                    None
+                }
                 Late::Window => {
                     self.reset(link, cx, stream);
                     None
@@ -548,7 +563,7 @@ impl Http2 {
     }
 
     /// Calls `act` with a buffer, and queues the frames that it has written there.
-    fn with_frames<R>(
+    pub(super) fn with_frames<R>(
         &mut self,
         link: &mut Link,
         cx: &mut Context,

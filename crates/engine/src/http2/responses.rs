@@ -175,7 +175,7 @@ impl Http2 {
     }
 
     /// Writes the end of a response whose content is framed.
-    fn end(&mut self, link: &mut Link, cx: &mut Context, stream: u32) {
+    pub(super) fn end(&mut self, link: &mut Link, cx: &mut Context, stream: u32) {
         let Ok(open) = self.stream(stream) else {
             return;
         };

@@ -15,7 +15,7 @@ use crate::text::decode;
 use crate::wsgi::call::WsgiCaller;
 use crate::wsgi::start_response::StartResponse;
 use prefork_engine::{Body, Client, ExchangeId};
-use prefork_wire::{Framing, Head, RemoteError, TargetForm};
+use prefork_wire::{Framing, Head, RemoteError, TargetForm, Version};
 use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -31,7 +31,9 @@ pub(super) fn request(
     let Some(service) = service else {
         return Ok(());
     };
-    let is_tunnel = head.form == TargetForm::Authority && !service.settings.proxy_mode;
+    // Over HTTP/2, a response of 200 would accept the WebSocket.
+    let is_lost = head.websocket && head.version == Version::Http2 && !is_asgi(py, service);
+    let is_tunnel = is_lost || head.form == TargetForm::Authority && !service.settings.proxy_mode;
     let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
     let request = Py::new(py, Request::new(service, client, bytes, head))?;
     let response = Response::new(service, client, Some(request.clone_ref(py)));
@@ -210,6 +212,12 @@ fn take_collecting(py: Python<'_>, core: &Core, exchange: ExchangeId) -> Option<
 }
 
 /// Whether a service calls its application natively, in a context of its own.
+/// Whether the application can accept a WebSocket.
+fn is_asgi(py: Python<'_>, service: &Service) -> bool {
+    let method = service.interface.request.bind(py);
+    method.is_exact_instance_of::<AsgiCaller>()
+}
+
 pub(super) fn is_native(py: Python<'_>, service: &Service) -> bool {
     let method = service.interface.request.bind(py);
     method.is_exact_instance_of::<WsgiCaller>() || method.is_exact_instance_of::<AsgiCaller>()

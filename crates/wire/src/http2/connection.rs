@@ -159,6 +159,7 @@ impl Connection {
             &[
                 (MAX_CONCURRENT_STREAMS, max_streams),
                 (MAX_HEADER_LIST_SIZE, list_bytes),
+                (ENABLE_CONNECT_PROTOCOL, 1),
                 (NO_RFC7540_PRIORITIES, 1),
             ],
         );

@@ -1,4 +1,4 @@
-//! HTTP/2 (RFC 9113), with HPACK (RFC 7541) and priorities (RFC 9218).
+//! HTTP/2 (RFC 9113), with HPACK (RFC 7541), priorities (RFC 9218) and WebSocket (RFC 8441).
 //!
 //! | module | what it holds |
 //! |---|---|

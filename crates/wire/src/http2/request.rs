@@ -44,6 +44,11 @@ const TARGET_TOO_LONG: RemoteError = RemoteError {
     status: 414,
     reason: "request target longer than max_line",
 };
+const UNKNOWN_PROTOCOL: RemoteError = RemoteError {
+    status: 501,
+    reason: "only websocket is known as :protocol",
+};
+
 /// The pseudo-header fields of a request.
 #[derive(Default)]
 struct Pseudo {
@@ -51,6 +56,7 @@ struct Pseudo {
     scheme: Option<Span>,
     path: Option<Span>,
     authority: Option<Span>,
+    protocol: Option<Span>,
 }
 
 impl Pseudo {
@@ -60,6 +66,7 @@ impl Pseudo {
             b":scheme" => Some(&mut self.scheme),
             b":path" => Some(&mut self.path),
             b":authority" => Some(&mut self.authority),
+            b":protocol" => Some(&mut self.protocol),
             _ => None,
         }
     }
@@ -134,7 +141,7 @@ pub(super) fn read(list: List, ended: bool, limits: &Limits) -> Result<Request, 
     join_cookies(&mut bytes, &mut head, &cookies);
     read_target(&mut bytes, &mut head, &pseudo, limits)?;
     head.framing = head.framing.within(limits.max_body)?;
-    if head.framing == Framing::None && !ended {
+    if head.framing == Framing::None && !ended && !head.websocket {
         head.framing = Framing::Chunked; // of unknown length
     }
     head.expect_continue &= !ended;
@@ -202,7 +209,7 @@ fn join_cookies(bytes: &mut Vec<u8>, head: &mut Head, cookies: &[Span]) {
     }
 }
 
-/// Reads the pseudo-header fields (RFC 9113 8.3.1 and 8.5).
+/// Reads the pseudo-header fields (RFC 9113 8.3.1 and 8.5, RFC 8441 4).
 fn read_target(
     bytes: &mut Vec<u8>,
     head: &mut Head,
@@ -215,11 +222,11 @@ fn read_target(
     }
     head.method = method;
     let is_connect = method.of(bytes) == b"CONNECT";
-    let span = match (is_connect, pseudo.path, pseudo.scheme) {
-        (true, None, None) => pseudo
+    let span = match (is_connect, pseudo.protocol, pseudo.path, pseudo.scheme) {
+        (true, None, None, None) => pseudo
             .authority
             .ok_or(Refusal::Malformed("no :authority"))?,
-        (false, Some(path), Some(_)) => path,
+        (true, Some(_), Some(path), Some(_)) | (false, None, Some(path), Some(_)) => path,
         _ => {
             return Err(Refusal::Malformed(
                 "pseudo-headers that do not fit the method",
@@ -238,7 +245,12 @@ fn read_target(
             return Err(Refusal::Malformed(":scheme is neither http nor https"));
         }
     }
-    let target = Target::parse(bytes, method.of(bytes), span)?;
+    // Of an extended CONNECT, :path is one of a GET.
+    let form_of: &[u8] = match pseudo.protocol {
+        Some(_) => b"GET",
+        None => method.of(bytes),
+    };
+    let target = Target::parse(bytes, form_of, span)?;
     if target.form == TargetForm::Absolute {
         return Err(Refusal::Malformed(":path is no path"));
     }
@@ -247,6 +259,12 @@ fn read_target(
     head.path = target.path;
     head.query = target.query;
     read_authority(bytes, head, pseudo)?;
+    if let Some(protocol) = pseudo.protocol {
+        if protocol.of(bytes) != b"websocket" {
+            return Err(UNKNOWN_PROTOCOL.into());
+        }
+        head.websocket = true;
+    }
     Ok(())
 }
 

@@ -27,4 +27,4 @@ pub use deflate::{DeflateConfig, Deflater};
 pub use errors::{CloseCode, RemoteError};
 pub use frame::{Opcode, write_frame_head, write_ping, write_pong};
 pub use message::Message;
-pub use opening::{Opening, write_switching_protocols};
+pub use opening::{Opening, OwnFields, write_switching_protocols};

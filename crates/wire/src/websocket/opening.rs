@@ -5,15 +5,19 @@
 use super::deflate::DeflateConfig;
 use crate::errors::{LocalError, RemoteError};
 use crate::http1::response_fields::{write_field, write_fields};
-use crate::http1::{Field, Head};
+use crate::http1::{Field, Head, Version};
 use crate::tokens::members;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+/// Names and values of fields that the server adds.
+pub type OwnFields = Vec<(&'static [u8], Vec<u8>)>;
+
 /// What the client offers, and what the response to it needs.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    accept: [u8; 28],
+    /// `None` over HTTP/2, which has no key (RFC 8441 5).
+    accept: Option<[u8; 28]>,
     deflate: Option<DeflateConfig>,
     subprotocols: Vec<Box<[u8]>>,
 }
@@ -38,17 +42,13 @@ impl Opening {
         if !matches!((values.next(), values.next()), (Some(b"13"), None)) {
             return Err(OTHER_VERSION);
         }
-        let mut values = self::values(head, input, b"sec-websocket-key");
-        let (Some(key), None) = (values.next(), values.next()) else {
-            return Err(BAD_KEY);
+        let accept = match head.version {
+            Version::Http2 => None, // the stream proves it
+            _ => Some(read_key(head, input)?),
         };
-        let mut decoded = [0; 18];
-        if !matches!(STANDARD.decode_slice(key, &mut decoded), Ok(16)) {
-            return Err(BAD_KEY);
-        }
         let offered = |name| self::values(head, input, name);
         Ok(Self {
-            accept: accept(key),
+            accept,
             deflate: offered(b"sec-websocket-extensions").find_map(DeflateConfig::choose),
             subprotocols: offered(b"sec-websocket-protocol")
                 .flat_map(members)
@@ -69,9 +69,61 @@ impl Opening {
         self.deflate.as_ref()
     }
 
+    /// The fields of the response over HTTP/2, which accepts by its status (RFC 8441 5).
+    ///
+    /// # Errors
+    /// [`LocalError`], as for [`write_switching_protocols`].
+    pub fn accepting_fields<'a>(
+        &self,
+        subprotocol: Option<&[u8]>,
+        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<OwnFields, LocalError> {
+        self.check(subprotocol, headers)?;
+        let mut fields = OwnFields::new();
+        if let Some(name) = subprotocol {
+            fields.push((b"sec-websocket-protocol", name.into()));
+        }
+        if let Some(deflate) = &self.deflate {
+            let mut value = Vec::new();
+            deflate.write(&mut value);
+            fields.push((b"sec-websocket-extensions", value));
+        }
+        Ok(fields)
+    }
+
+    /// Whether the application may respond so.
+    fn check<'a>(
+        &self,
+        subprotocol: Option<&[u8]>,
+        mut headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), LocalError> {
+        if let Some((name, _)) = headers.find(|(name, _)| is_handshake(name)) {
+            return Err(LocalError::Handshake(name.into()));
+        }
+        match subprotocol {
+            Some(name) if !self.subprotocols().any(|offered| offered == name) => {
+                Err(LocalError::Subprotocol(name.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Declines compression.
     pub fn refuse_deflate(&mut self) {
         self.deflate = None;
+    }
+}
+
+/// The response to the key of the client.
+fn read_key(head: &Head, input: &[u8]) -> Result<[u8; 28], RemoteError> {
+    let mut values = values(head, input, b"sec-websocket-key");
+    let (Some(key), None) = (values.next(), values.next()) else {
+        return Err(BAD_KEY);
+    };
+    let mut decoded = [0; 18];
+    match STANDARD.decode_slice(key, &mut decoded) {
+        Ok(16) => Ok(accept(key)),
+        _ => Err(BAD_KEY),
     }
 }
 
@@ -109,19 +161,14 @@ pub fn write_switching_protocols<'a>(
     headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     date: &[u8; 29],
 ) -> Result<(), LocalError> {
-    if let Some((name, _)) = headers.clone().find(|(name, _)| is_handshake(name)) {
-        return Err(LocalError::Handshake(name.into()));
-    }
-    if let Some(name) = subprotocol {
-        if !opening.subprotocols().any(|offered| offered == name) {
-            return Err(LocalError::Subprotocol(name.into()));
-        }
-    }
+    opening.check(subprotocol, headers.clone())?;
     let before = out.len();
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
     );
-    write_field(out, b"Sec-WebSocket-Accept", &opening.accept);
+    if let Some(accept) = &opening.accept {
+        write_field(out, b"Sec-WebSocket-Accept", accept);
+    }
     if let Some(name) = subprotocol {
         write_field(out, b"Sec-WebSocket-Protocol", name);
     }

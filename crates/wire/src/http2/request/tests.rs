@@ -212,6 +212,25 @@ fn what_is_too_large_or_unknown_gets_a_response() {
 }
 
 #[test]
+fn an_extended_connect_asks_for_a_websocket() {
+    let connect = |protocol| {
+        [
+            (":method", "CONNECT"),
+            (":scheme", "https"),
+            (":path", "/chat"),
+            (":authority", "example.com"),
+            (":protocol", protocol),
+        ]
+    };
+    let refused = parse(&connect("other")).unwrap_err();
+    assert!(matches!(refused, Refusal::Respond(error) if error.status == 501));
+    let request = read(list(&connect("websocket")), false, &Limits::default()).unwrap();
+    assert!(request.head.websocket);
+    assert_eq!(request.head.framing, Framing::None);
+    assert_eq!(request.head.path.of(&request.bytes), b"/chat");
+}
+
+#[test]
 fn names_with_an_underscore_are_dropped_or_refused() {
     let fields = with(&[("x_user", "a"), ("x-user", "b")]);
     let request = parse(&fields).unwrap();
