@@ -68,6 +68,7 @@ fn every_target_has_a_test_here() {
     let known = [
         "head",
         "chunked",
+        "http2",
         "websocket",
         "response",
         "records",
@@ -80,6 +81,11 @@ fn every_target_has_a_test_here() {
 #[test]
 fn heads() {
     short_run("head");
+}
+
+#[test]
+fn frames_of_http2() {
+    short_run("http2");
 }
 
 #[test]
