@@ -35,8 +35,8 @@ def connect(
     )
 
 
-def opened(client: Http2Client, *arguments: str, **settings: str) -> int:
-    stream = connect(client, *arguments, **settings)
+def opened(client: Http2Client, path: str = "/echo") -> int:
+    stream = connect(client, path)
     while not client.streams[stream].status:
         client.read_frame()
     assert client.streams[stream].status == 200
