@@ -150,7 +150,7 @@ def test_a_file_where_a_unix_socket_should_be(tmp_path: Path) -> None:
         ),
         ("unix:/no/such/directory/sock", "No such file or directory; make the directory first"),
         ("unix:/" + "x" * 200, "AF_UNIX path too long"),
-        ("nonsense", "--bind: expected host:port, [IPv6]:port, a port or unix:/path, got 'nonsense'"),
+        ("nonsense", "--bind: expected host:port, [IPv6]:port, a port, unix:/path, unix:@name, fd://"),
         ("127.0.0.1:99999", "--bind: expected a port from 0 to 65535"),
         ("no.such.host.invalid:80", "cannot listen on no.such.host.invalid: "),
     ],
