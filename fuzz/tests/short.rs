@@ -71,6 +71,7 @@ fn every_target_has_a_test_here() {
         "http2",
         "websocket",
         "response",
+        "proxy",
         "records",
         "engine",
     ];
@@ -101,6 +102,11 @@ fn websocket_frames() {
 #[test]
 fn responses_of_hostile_applications() {
     short_run("response");
+}
+
+#[test]
+fn what_proxies_say() {
+    short_run("proxy");
 }
 
 #[test]

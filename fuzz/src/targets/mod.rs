@@ -2,6 +2,7 @@ pub mod chunked;
 pub mod engine;
 pub mod head;
 pub mod http2;
+pub mod proxy;
 pub mod records;
 pub mod response;
 pub mod websocket;
