@@ -1,4 +1,4 @@
-# make run | test | unit | test-all | fuzz | bench | build | generate | lint | msrv | clean
+# make run | test | unit | test-all | fuzz | conformance | bench | build | generate | lint | msrv | clean
 #
 # Everything happens in .venv, which the first target that needs it sets up. Stamps in it record what is built:
 # the engine is one file in the source tree for each version of Python, so building one profile takes the
@@ -25,7 +25,7 @@ WHOLE := --numprocesses 2 --dist worksteal
 
 PORT    ?= 8080
 
-.PHONY: run test unit test-all test-python smoke-python fuzz bench build generate lint msrv clean
+.PHONY: run test unit test-all test-python smoke-python fuzz conformance bench build generate lint msrv clean
 
 # Without what only tests and the bench need, unless that is there already.
 run: $(VENV)/$(if $(wildcard $(VENV)/built-release),built-release,built-alone)
@@ -69,6 +69,11 @@ fuzz:
 	        -max_len=4096 -timeout=20 -print_final_stats=1 -artifact_prefix=target/fuzz/$$target- \
 	        target/fuzz/corpus/$$target fuzz/corpus/$$target $$(ls -d fuzz/regressions/$$target 2>/dev/null); \
 	done
+
+# Test programs of others against a server: docs/conformance.md has the results. `make conformance PARTS=litmus`
+# runs one.
+conformance: $(VENV)/built-dev
+	$(BIN)/python -m conformance $(PARTS)
 
 bench: $(VENV)/built-release
 	$(BIN)/python -m bench

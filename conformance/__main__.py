@@ -1,0 +1,41 @@
+"""Runs all programs, or those that are named, and writes the page: python -m conformance [name ...]."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+
+from conformance import autobahn, litmus, page, redbot
+from conformance.environments import PLACE
+from conformance.findings import Findings, Missing
+
+PARTS: dict[str, Callable[[], Findings]] = {
+    "autobahn": autobahn.run_plain,
+    "autobahn-tls": autobahn.run_tls,
+    "autobahn-sizes": autobahn.run_sizes,
+    "litmus": litmus.run_litmus,
+    "redbot": redbot.run_redbot,
+}
+
+
+def main(names: list[str]) -> None:
+    if unknown := set(names) - PARTS.keys():
+        sys.exit(f"expected names of {', '.join(PARTS)}; got {', '.join(sorted(unknown))}")
+    for name in names or PARTS:
+        print(f"{name} ...", flush=True)
+        try:
+            found = PARTS[name]()
+        except Missing as missing:
+            print(f"{name} is left out: {missing}")
+            continue
+        for failed in found.failed:
+            print(f"{name}: {failed}")
+        (PLACE / f"{name}.found.json").write_text(json.dumps(asdict(found)))
+    results = [PLACE / f"{name}.found.json" for name in PARTS]
+    page.write(Findings(**json.loads(path.read_text())) for path in results if path.exists())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
