@@ -172,6 +172,8 @@ fn server_config(
     config.alpn_protocols = settings.protocols.clone();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = Arc::new(Tickets(Arc::clone(published)));
+    // Each worker takes it as often as it comes, so a second one would only cost.
+    config.send_tls13_tickets = 1;
     // The record layer goes on with them.
     config.enable_secret_extraction = true;
     config.key_log = Arc::new(SecretLog);
