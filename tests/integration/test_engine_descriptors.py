@@ -180,12 +180,13 @@ def test_heads_that_do_not_end_make_room_if_nothing_idles(serve: Serve) -> None:
     server = serve(APP, preexec_fn=few_files)
     with contextlib.ExitStack() as stack:
         (first,) = answered(server, stack, 1)
-        slow = crowd(server, stack, 100, b"GET / HTTP/1.1\r\nHost:")
+        crowd(server, stack, 100, b"GET / HTTP/1.1\r\nHost:")
         server.wait_log(CLOSED)
+        (last,) = crowd(server, stack, 1, b"GET / HTTP/1.1\r\nHost:")
         assert server.get("/") == b"hello"
         assert not is_open(first), "it idled"
-        slow[-1].sendall(b" a\r\n\r\n")
-        assert read_response(slow[-1])[2] == b"hello"
+        last.sendall(b" a\r\n\r\n")
+        assert read_response(last)[2] == b"hello"
         assert count(server, SAID) == 0
 
 

@@ -119,4 +119,5 @@ class TlsSocket(socket.socket):
             with contextlib.suppress(ssl.SSLError):  # the server has not closed its side
                 self.tls.unwrap()
             self._flush()
-        super().shutdown(how)
+        with contextlib.suppress(OSError):  # the server has closed both
+            super().shutdown(how)
