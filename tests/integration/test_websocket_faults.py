@@ -292,7 +292,8 @@ def test_messages_that_wait_unread_share_one_limit(serve: Serve) -> None:
         for client in clients:
             client.send(frame(CLOSE, b"\x03\xe8"))
         wait_until(lambda: server.log.count("read 1 messages of 3145728 bytes") == 40, "all to be read")
-        assert int(server.get("/")) < memory + 64 * MIB
+        # All of them would be 120; what is freed goes back to the system when the allocator likes.
+        assert int(server.get("/")) < memory + 80 * MIB
 
 
 def test_a_client_whose_application_waits_is_read_although_others_are_not(serve: Serve) -> None:
