@@ -64,7 +64,7 @@ def get(url: str) -> str:
 
 
 def is_refused(url: str) -> bool:
-    with contextlib.suppress(ConnectionRefusedError, FileNotFoundError), connected(url):
+    with contextlib.suppress(ConnectionError, FileNotFoundError), connected(url):
         return False
     return True
 

@@ -16,6 +16,7 @@ import pytest
 from support.apps import APPS
 from support.responses import read_all, read_response
 from support.server import Serve, Server, run_prefork
+from support.waiting import wait_until
 
 WSGI = APPS / "wsgi_path.py"
 ASGI = APPS / "asgi_path.py"
@@ -448,7 +449,8 @@ def test_only_so_many_files_stay_open(serve: Serve, files: Path) -> None:
     before = server.descriptors(worker)
     for number in (*range(300), 5, 299):
         assert server.get(f"/s/{number}.txt") == str(number).encode()
-    assert server.descriptors(worker) - before <= 130
+    # The last client's connection may be open for a moment.
+    wait_until(lambda: server.descriptors(worker) - before <= 130, "no more than 128 files")
 
 
 # --- parts and codings --------------------------------------------------------------------------------------
