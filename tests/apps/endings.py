@@ -39,6 +39,12 @@ def note_later(what: str) -> None:
     note(what)
 
 
+def note_when_told(what: str) -> None:
+    while not os.path.exists("told"):
+        time.sleep(0.01)
+    note(what)
+
+
 def square(number: int) -> int:
     return number * number
 
@@ -47,6 +53,8 @@ def begin(path: str) -> str:
     match path:
         case "/threads":
             threading.Thread(target=note_later, args=("thread",)).start()
+        case "/until-told":
+            threading.Thread(target=note_when_told, args=("thread",)).start()
         case "/executor":
             executor.submit(note_later, "job")
         case "/stuck":

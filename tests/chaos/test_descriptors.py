@@ -155,6 +155,7 @@ def test_a_passed_socket_that_a_worker_shuts_down_listens_again(pool: MakePool) 
         assert server.port == port == passed.getsockname()[1]
         assert server.get("/one") == b"one"
         assert server.stop() == 0
+        assert "Traceback" not in server.log
 
 
 def test_a_passed_unix_socket_that_a_worker_shuts_down_is_one_line(pool: MakePool, tmp_path: Path) -> None:

@@ -79,6 +79,25 @@ def test_what_was_registered_runs_at_its_end_but_not_what_a_program_has_for_its_
         assert exits(tmp_path) == ["atexit", *of_application, *of_application, "exit of the manager"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_request_to_end_does_not_cut_its_end_short(tmp_path: Path, kind: str) -> None:
+    """It is retired already, and its loop closed, when the server stops."""
+    with serving(tmp_path, kind, *HOOKS) as server:
+        (old,) = server.workers()
+        server.get("/until-told")
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: "worker_exit" in done(tmp_path), "the end of its loop")
+        os.kill(old, signal.SIGINT)
+        server.signal(signal.SIGTERM)
+        wait_until(lambda: "SIGTERM: stopping" in server.log, "the server's stop")
+        os.kill(old, signal.SIGTERM)
+        (tmp_path / "told").touch()
+        assert server.wait() == 0
+        assert "thread" in done(tmp_path)
+        assert f"worker {old} ended" not in server.log
+        assert "Traceback" not in server.log
+
+
 @pytest.mark.parametrize("path", ["/daemon", "/pool", "/fork", "/program"])
 @pytest.mark.parametrize("kind", ["wsgi", "asgi"])
 def test_its_child_processes_end_with_it(tmp_path: Path, kind: str, path: str) -> None:

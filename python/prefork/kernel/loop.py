@@ -46,6 +46,7 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 
     engine: Engine
     _ends_by_s: float | None = None  # on its own clock
+    _keeps_signals = False
     _left: ClassVar[list[asyncio.Task[Any]]] = []
     """Tasks that did not end in time. Never freed: that would run them again, and may wait for a thread."""
 
@@ -76,6 +77,8 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     def unbind_signal(self, signum: int) -> None:
         """Ends what `bind_signal` began. The program's handler, if it has one, is called by asyncio again."""
         del self._signals.bound[signum]
+        if self._keeps_signals:
+            return
         super().remove_signal_handler(signum)
         if signum in self._signals.program:
             function, args = self._signals.program[signum]
@@ -96,7 +99,15 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     def remove_signal_handler(self, sig: int) -> bool:
         """As asyncio's. What the kernel has bound stays bound."""
         was_there = self._signals.program.pop(sig, None) is not None
-        return was_there if sig in self._signals.bound else super().remove_signal_handler(sig)
+        if self._keeps_signals or sig in self._signals.bound:
+            return was_there
+        return super().remove_signal_handler(sig)
+
+    def keep_signals(self) -> None:
+        """For a process that ends: each signal keeps its handler, also when the loop is closed. It has no
+        effect then. By default SIGTERM would cut short what the process still has to do.
+        """
+        self._keeps_signals = True
 
     def close(self) -> None:
         """Closes the loop, and gives the signals back: asyncio calls `remove_signal_handler` for each."""
@@ -188,6 +199,8 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         asyncio hears of signals through one descriptor of the process. A loop that synchronous code runs in
         this thread may take it, and has none in its place at its end.
         """
+        if self._csock is None:  # type: ignore[attr-defined]
+            return  # it comes while the loop closes, or later
         own = self._csock.fileno()  # type: ignore[attr-defined]
         try:
             former = signal.set_wakeup_fd(own)

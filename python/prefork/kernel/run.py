@@ -309,6 +309,8 @@ class Run(ABC):
         if (loop := self._loop) is None:
             return
         self._phase = Phase.STOPPING
+        if self._is_child:
+            loop.keep_signals()
         try:
             for function in reversed(self._on_stop):
                 try:
