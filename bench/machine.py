@@ -79,6 +79,7 @@ def versions() -> dict[str, str]:
     found["nginx"] = _first_version(["nginx", "-v"])
     found["wrk"] = _first_version(["wrk", "-v"])
     found["valgrind"] = _first_version(["valgrind", "--version"])
+    found["h2load"] = _first_version(["h2load", "--version"])
     return found
 
 

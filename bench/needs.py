@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAMS = ("nginx", "wrk", "valgrind")  # their Debian packages have the same names
+PROGRAMS = {"nginx": "nginx", "wrk": "wrk", "valgrind": "valgrind", "h2load": "nghttp2-client"}
+"""With their Debian packages."""
 DESCRIPTORS = 10_500
 """For the 10,000 connections that one worker holds, and for the bench that holds their other ends."""
 
@@ -22,7 +23,7 @@ def ensure_needs() -> None:
     """Checks that all of it is there, and installs what root can on Debian. Raises Missing."""
     # Debian puts daemons here, and PATH may lack it.
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
-    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    missing = [package for name, package in PROGRAMS.items() if shutil.which(name) is None]
     if missing:
         _install(missing)
     if not Path("examples/synopsis.py").exists():

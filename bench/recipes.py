@@ -56,10 +56,18 @@ def _nginx(port: int, directory: Path, ssl: str = "", more: str = "") -> list[st
     return ["nginx", "-p", str(directory), "-e", "stderr", "-c", str(file)]
 
 
-def _nginx_tls(port: int, directory: Path) -> list[str]:
+def _nginx_tls(port: int, directory: Path, ssl: str = "ssl") -> list[str]:
     # Without a cache of sessions: a ticket has all, as in prefork.
     more = f"ssl_certificate {CERT}; ssl_certificate_key {KEY}; ssl_protocols TLSv1.2 TLSv1.3;"
-    return _nginx(port, directory, "ssl", more)
+    return _nginx(port, directory, ssl, more)
+
+
+def _nginx_http2_tls(port: int, directory: Path) -> list[str]:
+    return _nginx_tls(port, directory, "ssl http2")
+
+
+def _nginx_http2(port: int, directory: Path) -> list[str]:
+    return _nginx(port, directory, "http2")
 
 
 def _uwsgi(port: int, _directory: Path) -> list[str]:
@@ -76,7 +84,8 @@ def synopsis(workers: int) -> Recipe:
 
 # --timeout 0: workers that were paused by the bench must not be killed for it.
 _GUNICORN = "--bind 127.0.0.1:{port} --timeout 0 --backlog 2048 --keep-alive 75 --no-control-socket"
-_GRANIAN = "--host 127.0.0.1 --port {port} --http 1 --backlog 2048 --no-log"
+_GRANIAN_ANY = "--host 127.0.0.1 --port {port} --backlog 2048 --no-log"
+_GRANIAN = f"{_GRANIAN_ANY} --http 1"
 # "auto" is uvloop and httptools where they are installed, as the extra `bench` does.
 _UVICORN = "--port {port} --loop auto --http auto --no-access-log --log-level warning --backlog 2048"
 
@@ -148,6 +157,28 @@ TLS_PREFORK = Recipe(
     tls=True,
 )
 TLS_MIXED = Recipe("prefork, TLS", serve(MIXED, f"--workers 8 {TLS}"), tls=True)
+
+# HTTP/2
+
+H2C_NGINX = Recipe("nginx, h2c", _nginx_http2, http2=True)
+H2C_PREFORK = Recipe("prefork, h2c", serve(WSGI, "--workers 1 --h2c"), http2=True)
+H2_NGINX = Recipe("nginx, HTTP/2 over TLS", _nginx_http2_tls, tls=True, http2=True)
+H2_PREFORK = Recipe("prefork, HTTP/2 over TLS", serve(WSGI, f"--workers 1 {TLS}"), tls=True, http2=True)
+_GRANIAN_HTTP2 = f"granian --interface wsgi --blocking-threads 1 {_GRANIAN_ANY} --http 2"
+H2C_GRANIAN = Recipe("granian, h2c", module(f"{_GRANIAN_HTTP2} {WSGI}"), http2=True)
+H2_GRANIAN = Recipe(
+    "granian, HTTP/2 over TLS",
+    module(f"{_GRANIAN_HTTP2} --ssl-certificate {CERT} --ssl-keyfile {KEY} {WSGI}"),
+    tls=True,
+    http2=True,
+)
+H2C_MIXED = Recipe("prefork, h2c", serve(MIXED, "--workers 8 --h2c"), http2=True)
+H2_MIXED = Recipe("prefork, HTTP/2 over TLS", serve(MIXED, f"--workers 8 {TLS}"), tls=True, http2=True)
+H2C_MIXED_GRANIAN = Recipe(
+    "granian, h2c",
+    module(f"granian --interface wsgi --workers 8 --blocking-threads 1 {_GRANIAN_ANY} --http 2 {MIXED}"),
+    http2=True,
+)
 
 # Memory
 

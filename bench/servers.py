@@ -33,7 +33,8 @@ class Recipe:
     """A kind of server. `command` is given a free port of 127.0.0.1 and a directory of its own.
 
     `responds_at_start`: wait for a first response. A request takes a spare of a pool, which may then grow.
-    `start_s`: how long it may take to start. `tls`: it speaks TLS, with `CERT` and `KEY`.
+    `start_s`: how long it may take to start. `tls`: it speaks TLS, with `CERT` and `KEY`. `http2`: clients
+    speak HTTP/2 to it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Recipe:
     responds_at_start: bool = True
     start_s: float = START_S
     tls: bool = False
+    http2: bool = False
 
     @property
     def kind(self) -> str:
@@ -56,6 +58,7 @@ class Server:
         self._responds_at_start = recipe.responds_at_start
         self._start_s = recipe.start_s
         self._tls = recipe.tls
+        self.http2 = recipe.http2
         self.port = _free_port()
         self._directory = tempfile.TemporaryDirectory(prefix="prefork-bench-")
         self._log = Path(self._directory.name, "log")
@@ -104,7 +107,7 @@ class Server:
         sock = socket.create_connection(("127.0.0.1", self.port), timeout=START_S)
         if not self._tls:
             return sock
-        return client_context().wrap_socket(sock, session=session)
+        return client_context(self.http2).wrap_socket(sock, session=session)
 
     def get(self, connection: socket.socket, path: str = PATH) -> bytes:
         """One GET over a connection that stays open. Returns the first bytes of the response, or b""."""
@@ -135,16 +138,29 @@ class Server:
         deadline = time.monotonic() + self._start_s
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(OSError), self.connect() as connection:
-                if self.get(connection).startswith(b"HTTP/1.1 200"):
+                if self._responds(connection):
                     return
             time.sleep(0.02)
         raise RuntimeError(f"{self.name} does not respond; its output: {self.output_tail}")
 
+    def _responds(self, connection: socket.socket) -> bool:
+        if not self.http2:
+            return self.get(connection).startswith(b"HTTP/1.1 200")
+        connection.sendall(PREFACE)
+        return connection.recv(FRAME_HEAD)[FRAME_KIND : FRAME_KIND + 1] == SETTINGS
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""How a client of HTTP/2 begins: with SETTINGS that change nothing (RFC 9113 3.4)."""
+FRAME_HEAD, FRAME_KIND, SETTINGS = 9, 3, b"\x04"
+
 
 @functools.cache
-def client_context() -> ssl.SSLContext:
+def client_context(http2: bool = False) -> ssl.SSLContext:
     """That of a client of TLS 1.3, which trusts the server whatever its certificate."""
     context = ssl.create_default_context()
+    if http2:
+        context.set_alpn_protocols(["h2"])
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     return context
