@@ -36,6 +36,7 @@ Target: TypeAlias = str | int | Recipient
 """An alias, the id of a session, or the session itself."""
 OF_MISUSE = (TypeError, AttributeError, OptionError, UnknownSession, UnknownEvent)
 """What an event raises that is given arguments that it does not take."""
+Parts: TypeAlias = tuple[Timers, Tasks, Signals]
 ErrorHook: TypeAlias = Callable[[Any, str, tuple[Any, ...], BaseException], object]
 
 _shorten = reprlib.Repr()
@@ -50,13 +51,20 @@ class Delivery(EventQueue, Run, Generic[R]):
         self._registry: Registry[R] = Registry(self._targets, self._changed)
         self._on_error: list[ErrorHook] = []
         self._replaced_handlers: dict[int, SignalHandler] = {}
-        self._make_parts()
+        self._parts_of_child: Parts | None = None
+        self._timers, self._tasks, self._signals = self._make_parts()
 
-    def _make_parts(self) -> None:
+    def _make_parts(self) -> Parts:
         """The parts that belong to one process and one run, empty."""
-        self._timers = Timers(self._deliver, self.end_if_unreachable)
-        self._tasks = Tasks(self.report, self.end_if_unreachable)
-        self._signals = Signals(self._deliver, self.stop, self._replaced_handlers)
+        return (
+            Timers(self._deliver, self.end_if_unreachable),
+            Tasks(self.report, self.end_if_unreachable),
+            Signals(self._deliver, self.stop, self._replaced_handlers),
+        )
+
+    def _prepare_child(self) -> None:
+        super()._prepare_child()
+        self._parts_of_child = self._make_parts()
 
     def _is_of_event(self, error: BaseException) -> bool:
         return self._tasks.raised(error)
@@ -233,7 +241,8 @@ class Delivery(EventQueue, Run, Generic[R]):
 
     def _leave(self) -> tuple[object, ...]:
         parts = self._end_delivery(), self._timers, self._tasks, self._signals
-        self._make_parts()
+        self._timers, self._tasks, self._signals = self._parts_of_child or self._make_parts()
+        self._parts_of_child = None
         return parts
 
     def _abandon_events(self) -> None:

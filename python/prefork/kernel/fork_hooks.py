@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # CPython's; `signal` looks up enum members, see signals.py
 import asyncio
-import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from prefork._engine import BlockedSignals
@@ -53,12 +52,11 @@ def handles_signals(function: H) -> H:
     return function
 
 
-@contextlib.contextmanager
-def kernel_forks() -> Iterator[None]:
-    """While the kernel forks in this thread, the hooks do nothing: its child is a worker."""
+def fork() -> int:
+    """A fork of the kernel: the hooks do nothing, because its child is a worker. Otherwise as `os.fork`."""
     _thread.is_kernel = True
     try:
-        yield
+        return os.fork()
     finally:
         _thread.is_kernel = False
 

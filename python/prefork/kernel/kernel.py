@@ -286,6 +286,7 @@ class Kernel(Delivery[Session]):
 
         kernel = Kernel()
         loop = kernel._loop = EngineLoop()
+        loop.reopen()
         kernel._timers.attach(loop)
         kernel._begin_delivery()
         task = kernel.spawn(nothing(), session=Session(), event="warm-up", args=())

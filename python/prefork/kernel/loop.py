@@ -11,6 +11,7 @@ forked it, and `abandon` if the application did.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # CPython's; `signal` looks up enum members, see signals.py
+import _socket
 import asyncio
 import contextlib
 import logging
@@ -223,6 +224,21 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         if self._broken is not None:
             self._broken(f"the pipe that signals come through: {why}", False)
 
+    def bind_signal(self, signum: int, callback: Callable[[int], object]) -> None:
+        """Does what asyncio does for a handler, without its checks of what a program may give. They are code
+        of five modules, which each worker would run once, in memory of its own.
+        """
+        try:
+            signal.set_wakeup_fd(self._csock.fileno())  # type: ignore[attr-defined]
+            _signal.signal(signum, self._hear)
+            signal.siginterrupt(signum, False)
+        except (ValueError, OSError):
+            super().bind_signal(signum, callback)  # it tells what is wrong
+            return
+        self._signals.bound[signum] = callback, (signum,)
+        handlers: dict[int, asyncio.Handle] = self._signal_handlers  # type: ignore[attr-defined]
+        handlers[signum] = asyncio.Handle(callback, (signum,), self)
+
     async def _make_subprocess_transport(self, *args: Any, **keywords: Any) -> Any:
         provide_child_watcher()
         return await super()._make_subprocess_transport(*args, **keywords)  # type: ignore[misc]
@@ -251,7 +267,23 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         self._turns.discard()
         self.engine.discard()
         for end in (self._ssock, self._csock):  # type: ignore[attr-defined]  # asyncio's self-pipe
-            os.close(end.detach())
+            os.close(_socket.socket.detach(end))
+
+    def reopen(self) -> Engine:
+        """In a forked child: makes a loop usable that its parent has made, and has not run.
+
+        It gets an engine and descriptors of its own. All else it has already, in memory that is shared with
+        other children. To make a loop in each of them would cost more. Returns the former engine, which is to
+        be kept: to free it would write to that memory. Raises OSError.
+        """
+        former, self.engine = self.engine, Engine()
+        here: _socket.socket = self._ssock  # type: ignore[attr-defined]
+        ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
+        for end, copy in zip(ends, (here, self._csock), strict=True):  # type: ignore[attr-defined]
+            os.dup2(end.fileno(), copy.fileno(), False)
+            end.close()
+        self._turns.reopen(self.engine, here.fileno())
+        return former
 
     def abandon(self, returned: Callable[..., object]) -> None:
         self._close_copies()

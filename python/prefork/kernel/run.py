@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-import os
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
@@ -45,7 +44,7 @@ class Phase(enum.Enum):
     ABANDONED = "in a child that the application forked, where it does not go on"
 
 
-ENDED = frozenset({Phase.STOPPING, Phase.ABANDONED})
+ENDED = (Phase.STOPPING, Phase.ABANDONED)
 """The phases in which no further turn is begun."""
 
 
@@ -70,6 +69,8 @@ class Run(ABC):
         """The context variables that the loop began with: each event has a copy of its own."""
         self._is_child = False
         self._is_prepared = False
+        self._spare_loop: EngineLoop | None = None
+        """What the next forked child goes on with; None in a child."""
         self._discarded: list[object] = []
 
     # --- what a subclass does ----------------------------------------------------------------------------
@@ -202,6 +203,7 @@ class Run(ABC):
         try:
             refuse_patches("the program")
             self._open()
+            fork_hooks.hold(self, self._abandon)  # in children too
             for function in (*self._on_start, *self._on_opened):
                 function()
             self._begin()
@@ -223,11 +225,14 @@ class Run(ABC):
                     end_process(raised)
 
     def _open(self) -> None:
-        self._loop = self.loop_factory(self._may_wait)
+        if self._is_child and self._spare_loop is not None:
+            self._loop, self._spare_loop = self._spare_loop, None
+            self._discarded.append(self._loop.reopen())
+        else:
+            self._loop = self.loop_factory(self._may_wait)
         self._exit_status = 0
         self._loop.when_broken(self._engine_broken)
         self._phase = Phase.BETWEEN_TURNS
-        fork_hooks.hold(self, self._abandon)
         self._attach(self._loop)
 
     def _turn(self) -> None:
@@ -324,7 +329,10 @@ class Run(ABC):
             self._leave()
             self._between.clear()
             loop.close()
-            self._loop = None
+            if self._spare_loop is not None:
+                self._spare_loop.close()
+            self._loop = self._spare_loop = None
+            self._is_prepared = False
             self._phase = Phase.RESTING
 
     # --- forking -----------------------------------------------------------------------------------------
@@ -339,15 +347,22 @@ class Run(ABC):
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
         if not self._is_prepared:
-            warn_of_live_threads()
-            prepare_memory(self._warm_up)
             self._is_prepared = True
+            warn_of_live_threads()
+            self._prepare_child()
+            prepare_memory(self._warm_up)
         flush_output()
-        with BlockedSignals(), fork_hooks.kernel_forks():
-            pid = os.fork()
+        with BlockedSignals():
+            pid = fork_hooks.fork()
             if pid == 0:
                 self._begin_child(ignored)
         return pid
+
+    def _prepare_child(self) -> None:
+        """Makes what a child needs, in memory that children share. Made there, each would have its own."""
+        if self.loop_factory is EngineLoop:  # uvloop has no loop that another process can use
+            self._spare_loop = EngineLoop(self._may_wait)
+            self._spare_loop.engine.close()
 
     def _begin_child(self, ignored: Collection[int]) -> None:
         """Child: discards what is its parent's, and opens a loop of its own.
@@ -386,6 +401,8 @@ class Run(ABC):
         self._phase = Phase.ABANDONED
         self._abandon_events()
         self.loop.abandon(lambda *results: end_returned(task, results))
+        if self._spare_loop is not None:
+            self._spare_loop.discard()
         for function in self._on_abandon:
             function()
 

@@ -9,7 +9,7 @@ when the engine reports the nested set as ready, so a turn that serves requests 
 from __future__ import annotations
 
 import asyncio
-import os
+import select
 import selectors
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 R = TypeVar("R")
-
-_discarded: list[selectors.EpollSelector] = []
-"""Never freed: a freed selector closes its descriptor, whose number may be in use for another by then."""
 
 
 def without_running_loop(loop: asyncio.AbstractEventLoop, function: Callable[[A], R]) -> Callable[[A], R]:
@@ -42,6 +39,21 @@ def without_running_loop(loop: asyncio.AbstractEventLoop, function: Callable[[A]
     return call
 
 
+class Nested(selectors.EpollSelector):
+    """asyncio's own selector. Its set can be exchanged."""
+
+    _selector: select.epoll
+
+    def discard(self) -> None:
+        """Closes the descriptor, and leaves in the set what is registered."""
+        self._selector.close()
+
+    def reopen(self, fileno: int) -> None:
+        """Goes on with a new set. `fileno` is what was registered in the former one, to be read."""
+        self._selector = select.epoll()
+        self._selector.register(fileno, select.EPOLLIN)
+
+
 class EngineSelector(selectors.BaseSelector):
     """Lets `engine` do the waiting for an `asyncio.SelectorEventLoop`.
 
@@ -50,12 +62,14 @@ class EngineSelector(selectors.BaseSelector):
     """
 
     def __init__(self, engine: Engine, may_wait: Callable[[], bool] = lambda: True) -> None:
-        nested = selectors.EpollSelector()
-        engine.nest(nested.fileno())
-        self._nested = nested
+        self._nested = Nested()
+        self._may_wait = may_wait
+        self._join(engine)
+
+    def _join(self, engine: Engine) -> None:
+        engine.nest(self._nested.fileno())
         self.engine = engine
         self._poll: Callable[[float | None], bool] = engine.poll
-        self._may_wait = may_wait
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Serves one turn; `timeout` in seconds, None for as long as it takes."""
@@ -92,8 +106,15 @@ class EngineSelector(selectors.BaseSelector):
         The child's descriptor names the parent's epoll set, so an unregister here would take the descriptor
         from the parent. Closing it does not. The selector must not be used afterwards.
         """
-        os.close(self._nested.fileno())
-        _discarded.append(self._nested)
+        self._nested.discard()
+
+    def reopen(self, engine: Engine, self_pipe: int) -> None:
+        """In a forked child: goes on with an engine and a set of its own.
+
+        The loop has not run yet, and has registered its self-pipe only.
+        """
+        self._nested.reopen(self_pipe)
+        self._join(engine)
 
     def abandon(self, returned: Callable[[], object]) -> None:
         """After `discard`: the next `select` calls `returned()`, which does not return."""

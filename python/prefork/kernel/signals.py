@@ -247,8 +247,9 @@ class Signals:
 
     def _catch_interrupt(self) -> None:
         """Takes Ctrl-C where it would raise KeyboardInterrupt: the program neither ignores nor handles it."""
-        is_main = threading.current_thread() is threading.main_thread()
-        if self._loop and is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if self._loop is None or _signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            return
+        if threading.current_thread() is threading.main_thread():
             self._handle(self._loop, signal.SIGINT, self._interrupted)
 
     def _interrupted(self, _signum: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +28,7 @@ class Tasks:
         self._failed = failed
         self._ended = ended
         self._tasks: dict[asyncio.Task[Any], tuple[Origin, bool]] = {}
-        self._running: Counter[int] = Counter()  # by session
+        self._running: dict[int, int] = {}  # by session
         self._exit: BaseException | None = None
 
     def __len__(self) -> int:
@@ -38,7 +37,8 @@ class Tasks:
     def keep(self, task: asyncio.Task[Any], origin: Origin, *, reports: bool) -> None:
         """Keeps a task. `reports`: its exception is reported; else its caller handles it."""
         self._tasks[task] = origin, reports
-        self._running[origin[0]._id] += 1
+        session = origin[0]
+        self._running[session._id] = self._running.get(session._id, 0) + 1
         task.add_done_callback(self._done)
 
     def has(self, session: Recipient) -> bool:
@@ -53,9 +53,8 @@ class Tasks:
     def _done(self, task: asyncio.Task[Any]) -> None:
         origin, reports = self._tasks.pop(task)
         session = origin[0]
-        self._running[session._id] -= 1
-        if not self._running[session._id]:
-            del self._running[session._id]
+        if left := self._running.pop(session._id) - 1:
+            self._running[session._id] = left
         error = None if task.cancelled() else task.exception()
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self._exit = error  # it ends the run, and is no failure

@@ -84,7 +84,7 @@ class PreForkServer(HTTPServer):
     def _make_spawner(self, manager: Manager) -> Spawner:
         """Manager: workers are forks of this process."""
         worker = Worker(manager.context, self.service, manager.listener, self._worker_hooks)
-        return ForkSpawner(self.kernel, partial(self._become_worker, manager, worker))
+        return ForkSpawner(self.kernel, worker.prepare, partial(self._become_worker, manager, worker))
 
     def _become_worker(self, manager: Manager, worker: Worker, index: int) -> None:
         """Worker: this child was just forked, for the slot `index`."""

@@ -70,11 +70,15 @@ class Spawner(Protocol):
 class ForkSpawner:
     """Forks this process between two turns of its kernel (manager).
 
-    `become_worker(index)` is called in each child, with a kernel that has a loop of its own and no work.
+    `prepare()` is called before the forks, and `become_worker(index)` in each child, with a kernel that has a
+    loop of its own and no work.
     """
 
-    def __init__(self, kernel: Kernel, become_worker: Callable[[int], object]) -> None:
+    def __init__(
+        self, kernel: Kernel, prepare: Callable[[], object], become_worker: Callable[[int], object]
+    ) -> None:
         self._kernel = kernel
+        self._prepare = prepare
         self._become_worker = become_worker
         self._requests: list[tuple[int, OnSpawned]] = []
         # What came of the first of them.
@@ -101,6 +105,7 @@ class ForkSpawner:
 
         On a busy machine a fork takes long. After FORKING_S the loop turns before the others are made.
         """
+        self._prepare()
         until = time.monotonic() + FORKING_S
         for index, _ in self._requests[len(self._results) :]:
             try:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from prefork.server.context import Context
     from prefork.server.listener import Listener
     from prefork.server.service import Service
-    from prefork.server.sockets import Listening
 
 logger = logging.getLogger("prefork.worker")
 
@@ -55,6 +54,11 @@ class Worker(Role, PoolMember):
         self._hooks = hooks
         self._serving = Serving(context, service, self._served)
         self._ending = Ending(context.options.graceful_timeout)
+
+    def prepare(self) -> None:
+        """Manager, before it forks: notes what the next workers listen on."""
+        if self._listener.sockets is not None:
+            self._serving.prepare(self._listener.sockets, self._listener.tls)
 
     async def boot(self, manager: Manager, index: int, options: PreForkOptions) -> None:
         """All that happens between the fork and the first request, in this order. `options` are the server's
@@ -102,8 +106,7 @@ class Worker(Role, PoolMember):
 
     def _serve(self, options: PreForkOptions) -> None:
         """From here on SIGTERM lets it finish what it has."""
-        kernel, sockets = self._context.kernel, self._listener.sockets
-        assert sockets is not None
+        kernel = self._context.kernel
         kernel.signal(signal.SIGTERM, options.alias, "_term")
         kernel.share_signal(signal.SIGTERM)
         if kernel.program_handles(signal.SIGINT):  # to bind it for no application would cost memory
@@ -111,7 +114,7 @@ class Worker(Role, PoolMember):
             kernel.share_signal(signal.SIGINT)
         if options.max_requests_per_child:
             self._limit_requests(options)
-        self._accept(sockets)
+        self._accept()
         kernel.engine.enter_pool()
 
     def _join(self, manager: Manager, index: int, options: PreForkOptions) -> None:
@@ -130,9 +133,9 @@ class Worker(Role, PoolMember):
             if isinstance(other, HTTPServer) and other is not self._context.session:
                 other._discard()
 
-    def _accept(self, sockets: Listening) -> None:
+    def _accept(self) -> None:
         try:
-            self._serving.accept(sockets, self._listener.tls)
+            self._serving.accept()
         except OSError as error:
             raise OutOfResources.from_refusal(error) from error
 

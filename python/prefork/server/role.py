@@ -127,7 +127,8 @@ class Standalone(Role):
         assert sockets is not None
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._context.kernel.share_signal(signum)
-        self._serving.accept(sockets, self._listener.tls)
+        self._serving.prepare(sockets, self._listener.tls)
+        self._serving.accept()
         self._listener.watch()
         self._context.hooks.serving(sockets)
 

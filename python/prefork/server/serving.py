@@ -12,15 +12,13 @@ import dataclasses
 import enum
 import logging
 from asyncio import TimerHandle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefork.server.redirect import Redirect
 
 if TYPE_CHECKING:
-    import socket
-
     from prefork._engine import TlsConfig
     from prefork.config.options import ServerOptions
     from prefork.server.context import Context
@@ -49,6 +47,8 @@ class Serving:
         self._service = service
         self._ended = ended
         self._phase = Phase.OPEN
+        self._prepared: Listening | None = None
+        self._listens: list[tuple[Any, ...]] = []
         # The engine's numbers of the listeners that are open, and of those that have connections.
         self._open: list[int] = []
         self._undrained: set[int] = set()
@@ -62,31 +62,43 @@ class Serving:
 
     # --- accepting ---------------------------------------------------------------------------------------
 
-    def accept(self, sockets: Listening, tls: TlsConfig | None) -> None:
-        """Accepts clients from now on. A listener has the same number in each worker of a pool."""
+    def prepare(self, sockets: Listening, tls: TlsConfig | None) -> None:
+        """Notes what `accept` gives to the engine. A manager calls it: then its workers share that."""
+        if sockets is self._prepared:
+            return
+        self._prepared = sockets
+        self._listens = [
+            (listener.fileno(), *terms)
+            for place, terms in self._terms(sockets, tls)
+            for listener in place.sockets
+        ]
+
+    def accept(self) -> None:
+        """Accepts clients from now on, as prepared. A listener has the same number in each worker of a pool.
+
+        Raises OSError.
+        """
+        listen = self._context.kernel.engine.listen
+        self._open += [listen(*arguments) for arguments in self._listens]
+        self._undrained.update(self._open)
+
+    def _terms(
+        self, sockets: Listening, tls: TlsConfig | None
+    ) -> Iterator[tuple[ListeningSockets, tuple[Service, ServerOptions, TlsConfig | None, Any]]]:
+        """Each place, and what the engine is to know of those that come to it."""
+        context = self._context
         for place in sockets.places:
-            self._accept_at(place, tls if place.is_encrypted else None)
+            options, introduces, own = context.options, bool(place.endpoint.proxy), None
+            if (place.port, introduces) != (options.port, options.proxy_protocol):
+                options = dataclasses.replace(options, port=place.port, proxy_protocol=introduces)
+            if place.place != context.places[0]:
+                own = self._service.base_at(place.place)
+            yield place, (self._service, options, tls if place.is_encrypted else None, own)
         if sockets.redirecting:
-            redirect = Redirect(self._context.options.acme_dir, sockets.https_port)
-            redirect.attach(self._context)
+            redirect = Redirect(context.options.acme_dir, sockets.https_port)
+            redirect.attach(context)
             for place in sockets.redirecting:
-                for listener in place.sockets:
-                    self._listen(listener, redirect, self._context.options)
-        self._undrained |= set(self._open)
-
-    def _accept_at(self, place: ListeningSockets, tls: TlsConfig | None) -> None:
-        context, service, own = self._context, self._service, None
-        options, introduces = context.options, bool(place.endpoint.proxy)
-        if (place.port, introduces) != (options.port, options.proxy_protocol):
-            options = dataclasses.replace(options, port=place.port, proxy_protocol=introduces)
-        if place.place != context.places[0]:
-            own = service.base_at(place.place)
-        for listener in place.sockets:
-            self._listen(listener, service, options, tls, own)
-
-    def _listen(self, listener: socket.socket, service: Service, options: ServerOptions, *more: Any) -> None:
-        engine = self._context.kernel.engine
-        self._open.append(engine.listen(listener.fileno(), service, options, *more))
+                yield place, (redirect, context.options, None, None)
 
     def pause(self) -> bool:
         """Accepts no client until `resume`. False: it accepts none."""

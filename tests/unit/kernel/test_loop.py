@@ -112,6 +112,30 @@ def test_a_discarded_loop_frees_its_descriptors_and_runs_no_finally() -> None:
     task.get_coro().close()
 
 
+def test_a_loop_that_a_parent_has_made_runs_in_a_child_with_descriptors_of_its_own() -> None:
+    async def ask_a_thread() -> str:
+        return await asyncio.to_thread(lambda: "woken")
+
+    loop = EngineLoop()
+    loop.engine.close()
+    ends = [end.fileno() for end in (loop._ssock, loop._csock)]  # type: ignore[attr-defined]
+    parents = [os.dup(end) for end in ends]
+    former = loop.reopen()  # as a child does
+    assert loop.engine is not former
+    assert all(not os.get_inheritable(end) and not os.get_blocking(end) for end in ends)
+    assert not any(map(os.path.sameopenfile, ends, parents))
+    try:
+        assert loop.run_until_complete(ask_a_thread()) == "woken"
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
+    for end in parents:
+        with pytest.raises(BlockingIOError):  # nothing came through them, and they are not closed
+            os.read(end, 1)
+    for end in parents:
+        os.close(end)
+
+
 class Policy(asyncio.DefaultEventLoopPolicy):
     """One that waits for no subprocess, as uvloop's."""
 

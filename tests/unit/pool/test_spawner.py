@@ -80,7 +80,7 @@ def became() -> list[int]:
 @pytest.fixture
 def spawner(kernel: FakeKernel, became: list[int]) -> ForkSpawner:
     fake: Any = kernel
-    return ForkSpawner(fake, became.append)
+    return ForkSpawner(fake, lambda: None, became.append)
 
 
 def test_nothing_is_forked_in_the_middle_of_a_turn(
@@ -122,6 +122,23 @@ def test_a_child_becomes_the_worker_of_its_slot_and_does_nothing_of_its_parents(
     assert became == [8]
     assert results.given == []
     assert len(kernel.forks) == 2
+
+
+def test_what_workers_share_is_prepared_before_the_first_fork(
+    kernel: FakeKernel, children: Callable[[], int]
+) -> None:
+    prepared: list[int] = []
+    fake: Any = kernel
+    spawner = ForkSpawner(fake, lambda: prepared.append(len(kernel.forks)), lambda _index: None)
+    kernel.results = [children(), children()]
+    results = Results()
+    spawner.spawn(0, results)
+    spawner.spawn(1, results)
+    kernel.turn()
+    assert prepared == [0]
+    for _, result in results.given:
+        assert isinstance(result, Process)
+        result.close()
 
 
 def test_all_forks_are_made_before_the_first_response(

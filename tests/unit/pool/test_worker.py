@@ -105,7 +105,7 @@ def test_it_is_born_in_this_order() -> None:
         "startup",
         ("signal", signal.SIGTERM, "HTTPD", "_term"),
         ("share_signal", signal.SIGTERM),
-        ("accept", "sockets", "tls"),
+        "accept",
         "enter_pool",
     ]
 
@@ -229,6 +229,14 @@ def test_when_the_pool_stops_too_idle_connections_are_not_kept() -> None:
     birth.engine.pool_stops = True
     birth.worker.shutdown(graceful=True)
     assert birth.events == ["leave_pool", "close", ("drain", 0.0)]
+
+
+def test_what_it_listens_on_is_noted_before_the_fork_while_there_are_sockets() -> None:
+    birth = Birth()
+    birth.worker.prepare()
+    birth.worker._listener.sockets = None
+    birth.worker.prepare()
+    assert birth.events == [("prepare", "sockets", "tls")]
 
 
 def test_other_servers_of_its_process_are_discarded() -> None:
