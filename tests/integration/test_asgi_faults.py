@@ -12,7 +12,7 @@ import pytest
 
 from support.apps import APPS, ASGI_APP
 from support.processes import alive
-from support.responses import read_all, read_response
+from support.responses import read_all, read_response, read_until_reset
 from support.server import Serve, Server, run_prefork
 from support.waiting import wait_until
 
@@ -86,6 +86,9 @@ def test_it_does_not_respond(asgi: Server) -> None:
 def test_it_does_not_end_its_response(asgi: Server) -> None:
     assert asgi.raw(get("/breaks_off")).endswith(b"5\r\nbegin\r\n")
     raised(asgi, "application app returned in the middle of its response to GET /breaks_off")
+    with asgi.connect() as sock:
+        sock.sendall(b"GET /breaks_off HTTP/1.0\r\n\r\n")
+        assert read_until_reset(sock).endswith(b"\r\n\r\nbegin")
 
 
 def test_it_is_not_cancelled(asgi: Server) -> None:

@@ -177,6 +177,16 @@ def test_hooks_are_called_where_they_belong(tmp_path: Path) -> None:
     assert set(of_first[2:]) == {"thread", "job", "exit of a worker"}
 
 
+def test_without_a_pool_the_hooks_that_are_not_called_are_named(tmp_path: Path) -> None:
+    where = ("--bind", "127.0.0.1:0", "--start", "0")
+    with running(f"{APP}:wsgi", *where, *HOOKS, cwd=tmp_path) as server:
+        assert server.get("/") == f"{server.pid}".encode()
+        for when in ("start", "exit", "died"):
+            server.wait_log(f"there is no worker: worker_{when} is not called")
+        assert server.stop() == 0
+    assert done(tmp_path) == ["exit of the manager"]
+
+
 def test_a_worker_whose_start_hook_fails_does_not_begin(tmp_path: Path) -> None:
     hook = ("--worker-start", "endings:fails", "--boot-failures", "1", "--workers", "1")
     finished = run_prefork("serve", f"{APP}:wsgi", "--bind", "127.0.0.1:0", *hook, cwd=tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.apps import APPS
-from support.responses import read_response
+from support.responses import read_response, read_until_reset
 from support.server import Serve, Server, running
 from support.waiting import wait_until
 
@@ -97,6 +97,16 @@ def test_what_fails_in_the_middle_ends_the_connection(server: Server, path: str)
     line = server.wait_log(f"application app failed on GET /{path}")
     assert server.get("/fine")
     assert faults(server) == [line]
+
+
+@pytest.mark.parametrize("path", ["later", "text_later", "quits_later", "late"])
+def test_what_fails_in_the_middle_of_a_body_without_a_length_resets_the_connection(
+    server: Server, path: str
+) -> None:
+    """Its end would pass for that of the body (RFC 9112, section 8): nginx would store it."""
+    with server.connect() as sock:
+        sock.sendall(f"GET /{path} HTTP/1.0\r\n\r\n".encode())
+        assert read_until_reset(sock).endswith(b"\r\n\r\nsome")
 
 
 @pytest.mark.parametrize("path", ["long", "long_pieces"])

@@ -48,6 +48,17 @@ def read_all(sock: socket.socket) -> bytes:
     return bytes(received)
 
 
+def read_until_reset(sock: socket.socket) -> bytes:
+    """Read until the peer resets the connection. Raise AssertionError if it ends the stream instead."""
+    received = bytearray()
+    try:
+        while piece := sock.recv(65536):
+            received += piece
+    except ConnectionResetError:
+        return bytes(received)
+    raise AssertionError(f"the stream ended, after {received[-500:]!r}")
+
+
 def read_response(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
     """Read one response of a connection that stays open: status, header fields (lower case), body."""
     response = http.client.HTTPResponse(sock)

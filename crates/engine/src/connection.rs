@@ -269,6 +269,21 @@ impl Connection {
             }
     }
 
+    /// Ends the connection for the peer, whatever other process has the socket open.
+    ///
+    /// A response without a length ends with its connection. One that is cut short must not pass for a
+    /// whole one (RFC 9112, section 8): the connection is reset.
+    pub(crate) fn end_for_peer(&mut self) {
+        let is_cut = match &self.protocol {
+            Protocol::Http1(http1) => http1.ends_with_connection(self.link.pending() > 0),
+            Protocol::Http2(_) | Protocol::WebSocket(_) | Protocol::TakenOver(_) => false,
+        };
+        match is_cut {
+            true => self.link.transport.reset(),
+            false => self.link.end_sending(),
+        }
+    }
+
     /// Adds the events of a closed connection: those of its exchanges, then its
     /// own. `interrupted`: the reason, if it had more to do. Returns the
     /// transport, which is closed when it is dropped.

@@ -461,7 +461,7 @@ impl Core {
         // Closing would not remove it from the epoll set either.
         let removed = self.set.remove(connection.link.transport.fd());
         if ends && removed.is_ok() {
-            connection.link.end_sending();
+            connection.end_for_peer();
         }
         self.timers.clear(key);
         let listener = connection.link.listener;

@@ -15,7 +15,7 @@ use crate::link::PeerSide;
 use crate::phase::Phase;
 use crate::progress::READING;
 use crate::request_body::RequestBody;
-use prefork_wire::HeadParser;
+use prefork_wire::{BodyEncoder, HeadParser};
 use rustix::event::epoll::EventFlags;
 
 pub(crate) struct Http1 {
@@ -129,6 +129,12 @@ impl Http1 {
     /// When the connection was accepted, if it is fresh.
     pub(crate) fn since_ms(&self) -> u64 {
         self.head_since_ms
+    }
+
+    /// Whether a response is not sent whole whose end is the end of the connection. `unsent`: output waits.
+    pub(crate) fn ends_with_connection(&self, unsent: bool) -> bool {
+        let is_whole = self.exchange.phase() != Phase::Streaming && !unsent;
+        self.exchange.encoder == BodyEncoder::Close && !is_whole
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -469,6 +469,14 @@ impl Transport {
         rustix::net::shutdown(&self.socket, Shutdown::Write)
     }
 
+    /// Resets the connection, also for other descriptors of the socket: the peer gets an error, and not the
+    /// end of the stream. A Unix socket cannot be reset.
+    pub(crate) fn reset(&self) {
+        if rustix::net::connect_unspec(&self.socket).is_err() {
+            let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
+        }
+    }
+
     /// Sends a response as far as the socket takes it at once, and closes the connection.
     pub(crate) fn respond_and_close(mut self, response: &[u8]) {
         let _ = self.send(response);

@@ -130,6 +130,8 @@ def _import_file(path: str) -> ModuleType:
         sys.path.insert(0, root)
         return importlib.import_module(name)
     module = sys.modules[FILE] = importlib.util.module_from_spec(spec)
+    # An import of it, by a hook or by what it imports itself, finds this module and makes no second one.
+    sys.modules.setdefault(name, module)
     spec.loader.exec_module(module)
     return module
 

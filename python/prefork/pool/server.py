@@ -69,6 +69,8 @@ class PreForkServer(HTTPServer):
     def _first_role(self, context: Context, listener: Listener) -> Role:
         if not self.options.start_servers:
             self._member = PoolMember()
+            for hook in self._worker_hooks.names:
+                logger.warning("start_servers is 0, so there is no worker: %s is not called", hook)
             return super()._first_role(context, listener)
         manager = self._member = Manager(
             context,

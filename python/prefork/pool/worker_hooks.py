@@ -32,6 +32,11 @@ class WorkerHooks:
             if (place := getattr(options, name)) is not None
         }
 
+    @property
+    def names(self) -> list[str]:
+        """Those that are set."""
+        return list(self._calls)
+
     def call(self, name: str, **values: int) -> None:
         """Calls a hook, if it is set. Raises what it raises."""
         if call := self._calls.get(name):

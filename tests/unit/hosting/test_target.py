@@ -108,6 +108,12 @@ def test_a_file_sees_its_neighbours_and_hides_no_module(here):
     assert callable(logging.getLogger)
 
 
+def test_a_file_that_its_neighbour_imports_is_loaded_once(here):
+    here("shop.py", ONE + "import pages\nassert pages.shop.server is server\n")
+    here("pages.py", "import shop\n")
+    assert aliases("shop.py") == ["SITE"]
+
+
 @pytest.mark.parametrize("target", ["site/web/app.py", "site/web/__init__.py"])
 def test_a_file_of_a_package_is_a_module_of_it(here, target):
     for name in ("site", "site/web"):
