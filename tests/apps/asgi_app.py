@@ -10,6 +10,7 @@ import contextlib
 import contextvars
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -335,6 +336,11 @@ async def raises_done(scope: Message, receive: Receive, send: Send) -> None:
 
 async def silent(scope: Message, receive: Receive, send: Send) -> None:
     pass
+
+
+async def blocks(scope: Message, receive: Receive, send: Send) -> None:
+    time.sleep(0.2)
+    await respond(send, b"at last")
 
 
 async def breaks_off(scope: Message, receive: Receive, send: Send) -> None:

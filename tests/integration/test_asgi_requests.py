@@ -277,6 +277,13 @@ def test_anyio_knows_its_loop(asgi: Server) -> None:
     assert asgi.get("/threads") == b"from a thread"
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_the_debug_mode_of_asyncio_names_what_blocks_the_loop(serve: Serve, loop: str) -> None:
+    server = serve(ASGI_APP, "--workers", "1", "--loop", loop, env={"PYTHONASYNCIODEBUG": "1"})
+    assert server.get("/blocks") == b"at last"
+    assert "asyncio: Executing the first step of GET /blocks took 0." in server.wait_log("took")
+
+
 def test_an_object_is_an_application(serve: Serve) -> None:
     server = serve(Path(f"{ASGI_APP}:wrapped"), "--start", "0", "--interface", "asgi")
     assert server.get("/tasks") == b"[0, 1, 2]"

@@ -102,6 +102,8 @@ class ASGIService(Service):
         )
         is_observed = context.options.log_handler is not None
         self.request = partial(self._observe, call) if is_observed else call
+        if context.kernel.loop.get_debug():
+            self.request = partial(self._time, self.request)
 
     async def shutdown(self) -> None:
         """Shuts the application down."""
@@ -110,6 +112,19 @@ class ASGIService(Service):
     def _observe(self, call: ASGICaller, request: Request, response: Response) -> None:
         self.request_started(request)
         call(request, response)
+
+    def _time(self, call: Callable[[Request, Response], None], request: Request, response: Response) -> None:
+        """Names what holds the loop for long. asyncio in debug mode does so for its callbacks, and the first
+        step of a request is none.
+        """
+        loop = self.context.kernel.loop
+        began_s = loop.time()
+        call(request, response)
+        took_s = loop.time() - began_s
+        if took_s >= loop.slow_callback_duration:
+            logging.getLogger("asyncio").warning(
+                "Executing the first step of %s %s took %.3f seconds", request.method, request.path, took_s
+            )
 
     async def _await(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Calls an application that is no coroutine function, in the task as well."""
