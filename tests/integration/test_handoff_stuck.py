@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import threading
 import time
@@ -11,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from support import tls
 from support.apps import APPS
 from support.pool import PID, MakePool, Pool, is_silent, pid_serving, read_bodies
-from support.responses import read_response
+from support.processes import state
+from support.responses import read_all, read_response
 from support.server import Serve, run_prefork, status_json
 from support.waiting import wait_until
 
@@ -156,23 +160,137 @@ def test_nothing_is_handed_off_while_every_worker_is_stuck(pool: MakePool) -> No
     assert read_response(second)[0] == 200
 
 
-@pytest.mark.parametrize("before", [b"GET /pid HT", b"GET /watch HTTP/1.1\r\nHost: x\r\n\r\n"])
-def test_a_connection_that_its_worker_knows_something_of_stays(pool: MakePool, before: bytes) -> None:
+def test_a_connection_whose_end_the_application_waits_for_stays(pool: MakePool) -> None:
     server = pool("--workers", "2", app="pool_functions.py")
     server.wait_workers(2)
     stuck, (first, second) = server.connect_to_one_worker()
-    second.sendall(before)
-    if before.endswith(b"\n"):
-        read_response(second)
-        rest = PID
-    else:
-        wait_until(lambda: server.worker_of(stuck)["since_turn_s"] < 0.05, "it has read that")
-        rest = PID.removeprefix(before)
+    second.sendall(b"GET /watch HTTP/1.1\r\nHost: x\r\n\r\n")
+    read_response(second)
     server.block_worker(first)
-    second.sendall(rest)
+    second.sendall(PID)
     assert is_silent(second)
     server.release()
     assert int(read_response(second)[2]) == stuck
+
+
+# --- what the worker has read of a connection -------------------------------------------------------------
+
+LARGE = PID[:-2] + b"X-Large: " + b"x" * 8000 + b"\r\n" + b"Y: y\r\n" * 60 + b"\r\n"
+
+
+@pytest.mark.parametrize("request_head", [PID, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("cut", [1, 11, 25, -1], ids=["1", "11", "25", "all but one"])
+def test_a_head_that_was_half_read_moves(pool: MakePool, request_head: bytes, cut: int) -> None:
+    """A second request behind it moves along."""
+    server = pool("--workers", "2")
+    server.wait_workers(2)
+    stuck, (first, second) = server.connect_to_one_worker()
+    second.sendall(request_head[:cut])
+    server.wait_read(stuck)
+    server.block_worker(first)
+    second.sendall(request_head[cut:] + PID)
+    one, other = read_bodies(second, 2)
+    assert int(one) == int(other) != stuck
+    server.release()
+    assert int(read_response(first)[2]) == stuck
+
+
+def test_a_head_moves_as_often_as_a_part_of_it_comes(pool: MakePool) -> None:
+    server = pool("--workers", "2")
+    server.wait_workers(2)
+    stuck, (first, second) = server.connect_to_one_worker()
+    second.sendall(PID[:5])
+    server.wait_read(stuck)
+    server.block_worker(first)
+    second.sendall(PID[5:10])
+    wait_until(lambda: server.totals["adopted"] == 1, "it has moved")
+    (other,) = set(server.workers()) - {stuck}
+    server.release()
+    assert int(read_response(first)[2]) == stuck
+    (server.directory / "release").unlink()
+    with contextlib.ExitStack() as stack:
+        while True:
+            third = stack.enter_context(server.connect())
+            if pid_serving(third) == other:
+                break
+        server.block_worker(third)
+        second.sendall(PID[10:15])
+        wait_until(lambda: server.totals["adopted"] == 2, "it has moved again")
+        second.sendall(PID[15:])
+        assert int(read_response(second)[2]) == stuck
+        server.release()
+        read_response(third)
+
+
+def test_a_head_that_moves_gets_no_more_time(pool: MakePool) -> None:
+    """Each move would begin it again otherwise."""
+    server = pool("--workers", "2", "--header-timeout", "3")
+    server.wait_workers(2)
+    stuck, (first, second) = server.connect_to_one_worker()
+    began = time.monotonic()
+    second.sendall(PID[:5])
+    server.wait_read(stuck)
+    server.block_worker(first)
+    wait_until(lambda: time.monotonic() > began + 2, "most of the time to be over")
+    second.sendall(PID[5:10])
+    assert read_response(second)[0] == 408
+    took_s = time.monotonic() - began
+    print(f"408 after {took_s:.1f} s")
+    assert took_s < 5  # it moved after 2 s
+    assert server.totals["adopted"] == 1
+    server.release()
+
+
+@pytest.mark.parametrize("flags", [(), tls.OPTIONS], ids=["plain", "TLS"])
+def test_a_response_that_the_client_reads_slowly_goes_on_behind_a_stuck_handler(
+    pool: MakePool, flags: tuple[str, ...]
+) -> None:
+    """Then the connection moves with the next request."""
+    server = pool("--workers", "2", *flags)
+    server.wait_workers(2)
+    stuck, (first, second) = server.connect_to_one_worker()
+    size = 8_000_000
+    second.sendall(f"GET /do?'x'*{size} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert second.recv(1, socket.MSG_PEEK)
+    server.block_worker(first)
+    second.sendall(PID)
+    large, after = read_bodies(second, 2)
+    assert len(large) == size + len('{"value": ""}')
+    assert int(after) != stuck
+    assert is_silent(first, 0.0)
+    server.release()
+
+
+def test_a_last_response_ends_behind_a_stuck_handler(pool: MakePool) -> None:
+    server = pool("--workers", "2")
+    server.wait_workers(2)
+    _, (first, second) = server.connect_to_one_worker()
+    size = 8_000_000
+    second.sendall(f"GET /do?'x'*{size} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+    assert second.recv(1, socket.MSG_PEEK)
+    server.block_worker(first)
+    assert len(read_all(second)) > size
+    assert is_silent(first, 0.0)
+    server.release()
+
+
+def test_a_worker_that_is_killed_loses_nothing_that_it_has_not_taken(pool: MakePool) -> None:
+    """What was read of a head is in the queue with its connection."""
+    server = pool("--workers", "2")
+    server.wait_workers(2)
+    stuck, (first, second) = server.connect_to_one_worker()
+    (other,) = set(server.workers()) - {stuck}
+    second.sendall(PID[:5])
+    server.wait_read(stuck)
+    server.block_worker(first)
+    os.kill(other, signal.SIGSTOP)
+    wait_until(lambda: state(other) == "T", "it stands still")
+    second.sendall(PID[5:])
+    wait_until(lambda: server.totals["handed_off"] == 1, "it is in the queue")
+    os.kill(other, signal.SIGKILL)
+    assert int(read_response(second)[2]) not in (stuck, other)
+    server.release()
+    assert int(read_response(first)[2]) == stuck
 
 
 def test_an_async_handler_that_blocks_is_stuck_too(pool: MakePool) -> None:

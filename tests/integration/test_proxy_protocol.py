@@ -247,17 +247,22 @@ def test_a_hand_off_keeps_the_client(serve: Serve, encrypted: bool) -> None:
     assert server.status()["totals"]["handed_off"] >= 2
 
 
-def test_a_hand_off_before_the_header_reads_it_elsewhere(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [0, 9])
+def test_a_hand_off_before_the_end_of_the_header_reads_the_rest_elsewhere(
+    serve: Serve, tmp_path: Path, cut: int
+) -> None:
     place = ("--bind", f"unix:{tmp_path}/socket")  # where a client is accepted before it sends anything
     server = serve(Path(WSGI), "--proxy-protocol", "--workers", "1", *place, *tls.OPTIONS)
     with socket.socket(socket.AF_UNIX) as plain:
         plain.settimeout(20)
         plain.connect(f"{tmp_path}/socket")
+        plain.sendall(V1[:cut])
         wait_until(lambda: server.status()["totals"]["connections"] == 1, "it is accepted")
+        wait_until(lambda: server.status()["workers"][0]["since_turn_s"] < 0.05, "what came is read")
         old = server.workers()
         server.signal(signal.SIGHUP)
         server.wait_without(old)
-        plain.sendall(V1)
+        plain.sendall(V1[cut:])
         with tls.wrap(plain) as sock:
             sock.sendall(LAST)
             assert origin(read_all(sock))["client"] == "192.0.2.1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import ssl
 from pathlib import Path
@@ -13,10 +14,11 @@ from websockets.sync.client import connect
 
 from support.apps import APPS
 from support.certificates import Authority, Files, pem, save
+from support.processes import alive
 from support.responses import read_all
 from support.server import Serve, Server
-from support.tls_client import Client
-from support.waiting import DEADLINE_S
+from support.tls_client import Client, ask
+from support.waiting import DEADLINE_S, wait_until
 
 APP = APPS / "tls_app.py"
 ALICE = [
@@ -71,6 +73,24 @@ def test_an_environ_has_the_variables_of_mod_ssl(site: Site, serve: Serve) -> No
     assert told["SSL_SESSION_RESUMED"] == "Initial"
     assert told["SSL_CLIENT_VERIFY"] == "NONE"
     assert not [name for name in told if name.startswith("SSL_CLIENT_") and name != "SSL_CLIENT_VERIFY"]
+
+
+@pytest.mark.parametrize("application", ["wsgi", "asgi"])
+def test_all_of_it_is_the_same_in_the_worker_that_a_connection_moves_to(
+    site: Site, serve: Serve, tmp_path: Path, application: str
+) -> None:
+    """The certificates of client and server, whatever else the handshake has settled."""
+    chain, key = site.between.issue(subject=ALICE)
+    server = serve(Path(target(application)), "--workers", "1", *site.files.flags, *site.client_flags)
+    client = Client(server.port, site.authority, save(tmp_path, chain, key, "chained"))
+    with client.connect("shop.example.com") as sock:
+        before = ask(sock)
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: not alive(before["pid"]), "its worker to go")
+        after = ask(sock)
+    assert after.pop("pid") != before.pop("pid")
+    assert after == before
+    assert "alice" in json.dumps(after)
 
 
 def test_an_environ_describes_a_connection_of_tls_1_2(site: Site, serve: Serve) -> None:

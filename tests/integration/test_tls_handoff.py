@@ -35,6 +35,15 @@ def connect_with(server: Pool, version: ssl.TLSVersion) -> socket.socket:
     return tls.wrap(socket.create_connection((server.host, server.port), timeout=20), version)
 
 
+def connect_12(server: Pool, pid: int) -> socket.socket:
+    """A connection of TLS 1.2 to a worker."""
+    while True:
+        sock = connect_with(server, tls.V12)
+        if pid_serving(sock) == pid:
+            return sock
+        sock.close()
+
+
 def test_a_spare_serves_what_waits_behind_a_stuck_handler(two: Pool) -> None:
     workers = set(two.workers())
     stuck, (first, second) = two.connect_to_one_worker()
@@ -292,12 +301,7 @@ def test_hang_up_under_load_loses_no_request_of_tls_1_2(pool: MakePool) -> None:
 
 def test_tls_1_2_waits_behind_a_stuck_handler_and_is_served(two: Pool) -> None:
     stuck, (first,) = two.connect_to_one_worker(1)
-    while True:
-        second = connect_with(two, tls.V12)
-        if pid_serving(second) == stuck:
-            break
-        second.close()
-    with second:
+    with connect_12(two, stuck) as second:
         two.block_worker(first)
         second.sendall(PID)
         assert is_silent(second)
@@ -355,23 +359,32 @@ def read_pid(peer: Peer) -> int:
     return int(found[1].rpartition(b"\r\n")[2])
 
 
-def settled(server: Pool, pid: int) -> None:
-    """Wait until the worker has read what came."""
-    wait_until(lambda: server.worker_of(pid)["since_turn_s"] < 0.05, "it has read that")
-
-
-def test_half_a_record_waits_for_its_worker(two: Pool) -> None:
-    """What a worker has read of a record is in its memory. It stays there, and nothing is lost."""
+@pytest.mark.parametrize("cut", [1, 5, 20, -1])
+def test_half_a_record_that_was_read_moves(two: Pool, cut: int) -> None:
     stuck, first, peer = stuck_with(two)
     with peer:
         sealed = peer.seal(DATA, PID)
-        peer.send(sealed[:20])
-        settled(two, stuck)
+        peer.send(sealed[:cut])
+        two.wait_read(stuck)
         two.block_worker(first)
-        peer.send(sealed[20:])
-        assert is_silent(peer.sock)
+        peer.send(sealed[cut:])
+        assert read_pid(peer) != stuck
         two.release()
-        assert read_pid(peer) == stuck
+
+
+def test_half_a_head_and_half_a_large_record_move(two: Pool) -> None:
+    stuck, first, peer = stuck_with(two)
+    with peer:
+        large = PID[:-2] + b"X: " + b"x" * 8000 + b"\r\n" + b"Y: y\r\n" * 60 + b"\r\n"
+        begin, rest = peer.seal(DATA, large[:4]), peer.seal(DATA, large[4:], padding=7000)
+        peer.send(begin, rest[:-1])
+        two.wait_read(stuck)
+        two.block_worker(first)
+        peer.send(rest[-1:])
+        assert read_pid(peer) != stuck
+        peer.send(peer.seal(DATA, PID))
+        assert read_pid(peer) != stuck
+        two.release()
 
 
 def test_half_a_record_that_comes_while_the_worker_is_stuck_moves(two: Pool) -> None:
@@ -413,35 +426,55 @@ def test_an_update_that_waits_for_a_stuck_worker_moves_unread(two: Pool, update:
         two.release()
 
 
-def test_half_an_update_waits_for_its_worker(two: Pool) -> None:
+@pytest.mark.parametrize("cut", [1, 3])
+@pytest.mark.parametrize("in_record", [False, True], ids=["message", "message and record"])
+def test_half_an_update_moves(two: Pool, cut: int, in_record: bool) -> None:
+    """One of two records is read, or one of them and a part of the other."""
     stuck, first, peer = stuck_with(two)
     with peer:
-        peer.send(peer.seal(HANDSHAKE, UPDATE_BOTH[:3]))
-        settled(two, stuck)
-        two.block_worker(first)
-        peer.send(peer.seal(HANDSHAKE, UPDATE_BOTH[3:]))
+        begin, rest = peer.seal(HANDSHAKE, UPDATE_BOTH[:cut]), peer.seal(HANDSHAKE, UPDATE_BOTH[cut:])
         peer.change_key()
-        peer.send(peer.seal(DATA, PID))
-        assert is_silent(peer.sock)
-        two.release()
+        now = 9 if in_record else 0
+        peer.send(begin, rest[:now])
+        two.wait_read(stuck)
+        two.block_worker(first)
+        peer.send(rest[now:], peer.seal(DATA, PID))
         assert peer.next_record() == (HANDSHAKE, UPDATE)
-        assert read_pid(peer) == stuck
+        assert read_pid(peer) != stuck
+        two.release()
 
 
-def test_a_connection_whose_client_does_not_read_stays_until_it_does(pool: MakePool) -> None:
-    """Records that the socket has not taken are in the worker's memory."""
-    server = pool("--workers", "2", *tls.OPTIONS)
-    server.wait_workers(2)
-    stuck, (first, second) = server.connect_to_one_worker()
-    size = 8_000_000
-    second.sendall(f"GET /do?'x'*{size} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    assert second.recv(1, socket.MSG_PEEK)
-    server.block_worker(first)
-    second.sendall(PID)
-    assert server.totals["handed_off"] == 0
-    server.release()
-    assert len(read_response(second)[2]) == size + len('{"value": ""}')
-    assert int(read_response(second)[2]) == stuck
+def test_requests_that_were_read_move(two: Pool) -> None:
+    """A worker reads more of a pipeline than it begins in one turn. Its next turn gets stuck, in a connection
+    that cannot move.
+    """
+    stuck, (second,) = two.connect_to_one_worker(1)
+    with connect_12(two, stuck) as first:
+        second.sendall(PID * 1000)
+        first.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+        served = [int(body) for body in read_bodies(second, 1000)]
+        print(f"{served.count(stuck)} of 1000 before the hand-off")
+        assert is_silent(first, 0.0)
+        assert served[-1] != stuck
+        assert sorted(served, key=served.index) == served  # it has moved once
+        two.release()
+
+
+def test_half_a_record_outlives_the_worker_that_would_have_adopted_it(two: Pool) -> None:
+    stuck, first, peer = stuck_with(two)
+    (other,) = set(two.workers()) - {stuck}
+    with peer:
+        sealed = peer.seal(DATA, PID)
+        peer.send(sealed[:20])
+        two.wait_read(stuck)
+        two.block_worker(first)
+        os.kill(other, signal.SIGSTOP)
+        wait_until(lambda: state(other) == "T", "it stands still")
+        peer.send(sealed[20:])
+        wait_until(lambda: two.totals["handed_off"] == 1, "it is in the queue")
+        os.kill(other, signal.SIGKILL)
+        assert read_pid(peer) not in (stuck, other)
+        two.release()
 
 
 def test_a_worker_that_is_killed_takes_only_what_it_had(two: Pool) -> None:

@@ -82,6 +82,10 @@ class Pool(Server):
         (found,) = (worker for worker in self.status()["workers"] if worker["pid"] == pid)
         return dict(found)
 
+    def wait_read(self, pid: int) -> None:
+        """Wait until a worker has read what was sent to it."""
+        wait_until(lambda: self.worker_of(pid)["since_turn_s"] < 0.05, "it has read that")
+
     def wait_spares(self, count: int, deadline_s: float = DEADLINE_S) -> float:
         """Wait for exactly that many spare workers, and none that is starting. Return the seconds it took."""
         begin = time.monotonic()

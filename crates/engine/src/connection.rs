@@ -64,11 +64,21 @@ impl Connection {
         }
     }
 
-    /// Continues a connection of another worker, with the number of its
-    /// requests and its idle deadline.
-    pub(crate) fn resume(&mut self, requests: u32, idles_until_ms: u64) {
-        if let Protocol::Http1(http1) = &mut self.protocol {
-            http1.resume(requests, idles_until_ms);
+    /// Continues a connection of another worker, with the number of its requests and its
+    /// deadline: that of the next head if it is the first, or if a part of it was read
+    /// (`is_in_head`). `input` is parsed from its beginning.
+    pub(crate) fn resume(&mut self, requests: u32, due_ms: u64, is_in_head: bool, input: Vec<u8>) {
+        let Connection { link, protocol, .. } = self;
+        link.input = input;
+        let Protocol::Http1(http1) = protocol else {
+            return;
+        };
+        match is_in_head || requests == 0 {
+            true => {
+                let since_ms = due_ms.saturating_sub(link.settings.header_timeout_ms);
+                http1.resume_head(requests, since_ms, is_in_head);
+            }
+            false => http1.resume(requests, due_ms),
         }
     }
 
@@ -537,14 +547,20 @@ impl Connection {
         true
     }
 
-    /// Whether it can be handed off: it has no state in this process, and its
-    /// end need not be reported.
+    /// Whether it can be handed off: it has no state in this process but bytes that were read and
+    /// not used, and its end need not be reported.
     pub(crate) fn may_move(&self) -> bool {
-        self.is_idle()
-            && self.is_between_requests()
+        self.has_no_exchange()
+            && self.link.pending() == 0
+            && matches!(self.protocol, Protocol::Http1(_))
             && !self.wants_closed
             && self.link.peer_side == PeerSide::Open
             && self.link.transport.may_move()
+    }
+
+    /// Whether a part of the next request's head was read.
+    pub(crate) fn is_in_head(&self) -> bool {
+        matches!(&self.protocol, Protocol::Http1(http1) if http1.is_in_head())
     }
 
     /// How many requests it has sent.

@@ -131,6 +131,12 @@ impl Connections {
         open.any(|connection| connection.link.file == FileTurn::Lent)
     }
 
+    /// Connections with requests that were read and wait for the next turn.
+    pub(crate) fn backlogs(&self) -> Vec<ConnectionId> {
+        let has_backlog = |id: &&ConnectionId| self.find(**id).is_ok_and(Connection::has_backlog);
+        self.scheduled.iter().filter(has_backlog).copied().collect()
+    }
+
     pub(crate) fn any_scheduled(&self) -> bool {
         !self.scheduled.is_empty()
     }

@@ -16,7 +16,7 @@ use crate::admission::Admission;
 use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::deadlines::{self, LINGER_MS};
+use crate::deadlines::{self, LINGER_MS, Wait};
 use crate::disk::{DiskTask, DiskWork};
 use crate::event::{Broken, Event, ListenerNews};
 use crate::exchange::ConnectionId;
@@ -31,6 +31,7 @@ use crate::progress::{Progress, READING};
 use crate::relay;
 use crate::scoreboard::Slot;
 use crate::timers::Timers;
+use crate::tls::Tls;
 use crate::transport::Transport;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -514,10 +515,11 @@ impl Core {
                 Received::Connection(socket, metadata) => {
                     // The listeners of a pool have the same settings, and the connection's own
                     // listener may have drained already.
-                    if let Some(key) = self.adopt(socket, number, &metadata) {
+                    if let Some(key) = self.adopt(socket, number, metadata) {
                         // The next turn reads its request. Without one, it is closed at this
                         // time.
                         self.timers.set(key, until_ms.max(self.cx.clock.now_ms));
+                        self.schedule_backlog(key);
                     }
                 }
                 Received::Invalid => {}
@@ -531,22 +533,39 @@ impl Core {
         &mut self,
         socket: OwnedFd,
         listener: u32,
-        metadata: &Metadata,
+        mut metadata: Metadata,
     ) -> Option<u32> {
         let peer = metadata.peer;
         // Of its own listener, also if another one takes it.
         let own = self.acceptor.get(metadata.listener)?;
-        let transport = match metadata.is_new {
-            true => own.transport(socket, peer),
-            false => Transport::adopt(socket, metadata.tls.as_ref(), own.tls.as_ref())?,
+        let transport = match (&metadata.keys, metadata.session.take()) {
+            _ if metadata.is_new => own.transport(socket, peer),
+            (Some(keys), Some(session)) => {
+                Transport::adopt(socket, Some(Tls::import(keys, own.complete(session))?))?
+            }
+            _ => Transport::adopt(socket, None)?,
         };
         let key = self.add_connection(transport, peer, listener)?;
         self.cx.load.counters.adopted += 1;
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.link.introduced_https = metadata.introduced_https;
-            connection.resume(metadata.requests, metadata.due_ms);
+            let Metadata {
+                requests, due_ms, ..
+            } = metadata;
+            connection.resume(requests, due_ms, metadata.is_in_head, metadata.input);
+            let link = &mut connection.link;
+            link.introduced_https = metadata.introduced_https;
+            link.transport.set_undecoded(metadata.undecoded);
         }
+        self.set_deadline(key);
         Some(key)
+    }
+
+    /// Schedules a connection that was adopted, if requests came with it: nothing reports them.
+    pub(crate) fn schedule_backlog(&mut self, key: u32) {
+        let connection = self.connections.get(key);
+        if connection.is_some_and(Connection::has_backlog) {
+            self.schedule_next_turn(key);
+        }
     }
 
     /// Adds a connection of a listener. Returns its key.
@@ -613,15 +632,10 @@ impl Core {
         connection.link.transport.shake_hands();
         // The guard may call this while a handler takes long.
         self.cx.clock.tick();
-        let link = &connection.link;
-        let idles_until_ms = match self.acceptor.is_draining(link.listener) {
-            true => None,
-            false => self.timers.due_ms(key),
+        let due_ms = self.moved_due_ms(key);
+        let Some(connection) = self.connections.get(key) else {
+            return false;
         };
-        let due_ms = idles_until_ms.unwrap_or_else(|| {
-            let timeout_ms = link.settings.keep_alive_timeout_ms;
-            self.cx.clock.now_ms.saturating_add(timeout_ms)
-        });
         match self.transfer.send(connection, &self.cx.load, due_ms) {
             Sent::Yes => {
                 self.cx.load.counters.handed_off += 1;
@@ -633,6 +647,42 @@ impl Core {
             Sent::Broken(error) => self.lose_queue(Some(error)),
         }
         false
+    }
+
+    /// The deadline with which a connection goes to another worker.
+    fn moved_due_ms(&self, key: u32) -> u64 {
+        let Some(connection) = self.connections.get(key) else {
+            return 0;
+        };
+        let link = &connection.link;
+        let now_ms = self.cx.clock.now_ms;
+        let wait = connection.waits_for();
+        let set_ms = match wait {
+            // Draining has shortened it.
+            Wait::NextRequest { .. } if !self.acceptor.is_draining(link.listener) => {
+                self.timers.due_ms(key)
+            }
+            _ => None,
+        };
+        let due_ms = set_ms.or_else(|| deadlines::due_ms(wait, &link.settings, now_ms, None));
+        due_ms.unwrap_or(now_ms)
+    }
+
+    /// Sends output of a connection for which the socket has room again. What follows from that is
+    /// left to the next turn, but an end.
+    pub(crate) fn flush_outside(&mut self, key: u32) {
+        if self.is_current(key) || !self.flush_output(key) {
+            return;
+        }
+        let Some(connection) = self.connections.get(key) else {
+            return; // it was closed
+        };
+        if connection.link.stage == Stage::Finishing {
+            return self.end_connection(key);
+        }
+        let wanted = connection.interest(false);
+        self.set_interest(key, wanted);
+        self.schedule(key);
     }
 
     /// Continues the handshake of a connection that another worker may take over after it.

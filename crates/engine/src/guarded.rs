@@ -16,6 +16,9 @@ const LONG: Duration = Duration::from_millis(100);
 /// A worker that has begun a request within this time is busy, and not stuck.
 const BUSY_NS: u64 = 10_000_000;
 
+/// The main thread closes a connection for these.
+const GONE: EventFlags = EventFlags::HUP.union(EventFlags::ERR);
+
 /// How late the main thread may wake up.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -43,7 +46,7 @@ impl Guarded for Reactor {
         self.core.set.waiter()
     }
 
-    /// Handshakes go on, and the connection is handed off with its first request unread.
+    /// Output is sent, and handshakes go on: then the connection can be handed off.
     /// Hands off no more connections than there are spares, or after `LONG` than
     /// there are workers that are not stuck. The others are looked at again at the
     /// next call. The wait takes no report from the main
@@ -65,12 +68,20 @@ impl Guarded for Reactor {
         let mut waiting = Vec::new();
         let mut room = self.core.transfer.room(&self.core.cx.load, takers);
         let before = self.core.cx.load.counters.handed_off;
+        for id in self.core.connections.backlogs() {
+            if room > 0 && self.core.hand_off_outside(id.key) {
+                room -= 1;
+            }
+        }
         for &(data, flags) in reports.iter() {
             let id = ConnectionId::from_u64(data);
+            let is_known = data & SPECIAL == 0 && self.core.connections.find(id).is_ok();
+            if is_known && flags.contains(EventFlags::OUT) && !flags.intersects(GONE) {
+                self.core.flush_outside(id.key);
+            }
             // A connection whose peer also closed its side is left to the main
             // thread.
-            let asks = data & SPECIAL == 0 && flags == EventFlags::IN;
-            let is_open = asks && self.core.connections.find(id).is_ok();
+            let is_open = is_known && flags == EventFlags::IN;
             if is_open {
                 self.core.shake_hands_outside(id.key);
             }

@@ -41,11 +41,19 @@ impl Http1 {
         }
     }
 
-    /// Continues a connection of another worker, with the number of its
-    /// requests and its idle deadline.
+    /// Continues a connection of another worker, with the number of its requests and its idle
+    /// deadline.
     pub(crate) fn resume(&mut self, requests: u32, idles_until_ms: u64) {
         self.requests = requests;
         self.idles_until_ms = idles_until_ms;
+    }
+
+    /// Continues a connection of another worker which waits for a head since then. `begun`: a part
+    /// of the head was read, and is read again.
+    pub(crate) fn resume_head(&mut self, requests: u32, since_ms: u64, begun: bool) {
+        self.requests = requests;
+        self.head_since_ms = since_ms;
+        self.parser = begun.then(Box::default);
     }
 }
 
@@ -118,6 +126,11 @@ impl Http1 {
     #[inline]
     pub(crate) fn is_between_requests(&self) -> bool {
         self.exchange.phase() == Phase::Idle && self.parser.is_none()
+    }
+
+    /// Whether a part of the next head was read.
+    pub(crate) fn is_in_head(&self) -> bool {
+        self.is_idle() && self.parser.is_some()
     }
 
     /// Whether no byte of a request was read.

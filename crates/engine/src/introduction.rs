@@ -41,9 +41,18 @@ impl Introducing {
         (!self.is_trusted).then_some(STRANGER)
     }
 
-    /// Whether nothing has been read.
+    /// Whether the header is read, here or in another process.
     pub(crate) fn may_move(&self) -> bool {
-        self.is_trusted && self.part.is_empty()
+        self.is_trusted
+    }
+
+    /// The part of the header that has come.
+    pub(crate) fn part(&self) -> &[u8] {
+        &self.part
+    }
+
+    pub(crate) fn set_part(&mut self, part: Vec<u8>) {
+        self.part = part;
     }
 
     /// Puts the part that came before at the end of `buffer`.

@@ -3,7 +3,7 @@
 use crate::peer::Peer;
 use crate::settings::ListenerSettings;
 use crate::transport::Transport;
-use prefork_tls::Config;
+use prefork_tls::{Config, Session};
 use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -104,6 +104,17 @@ impl Listener {
         }
         let trusted = &self.settings.proxies.trusted;
         Transport::introduced(socket, tls, trusted.networks.contain(peer.into()))
+    }
+
+    /// The session of a client that another process has accepted. Which certificate that has
+    /// chosen is not sent along.
+    pub(crate) fn complete(&self, mut session: Arc<Session>) -> Arc<Session> {
+        if let Some(session) = Arc::get_mut(&mut session) {
+            let name = session.server_name.as_deref();
+            let config = self.tls.as_ref();
+            session.server = config.and_then(|config| config.certificate_for(name));
+        }
+        session
     }
 
     /// Whether a client waits to be accepted.

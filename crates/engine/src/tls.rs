@@ -7,8 +7,8 @@
 
 use crate::vault::Kept;
 use prefork_tls::{
-    Config, Established, Handshake, PeerEnd, Progress, Records, SESSION_BYTES, STATE_BYTES,
-    Session, missing_of_record,
+    Config, Established, Handshake, PeerEnd, Progress, Records, STATE_BYTES, Session,
+    missing_of_record,
 };
 use rustls::ServerConnection;
 use std::cell::Cell;
@@ -16,11 +16,8 @@ use std::io::{IoSlice, Read, Write};
 use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
-/// The size of what [`Tls::export`] gives.
-pub(crate) const MOVED_BYTES: usize = STATE_BYTES + SESSION_BYTES;
-
-/// The state of a connection on its way to another process.
-pub(crate) type Moved = Box<Zeroizing<[u8; MOVED_BYTES]>>;
+/// The state of the record layer of a connection on its way to another process.
+pub(crate) type Keys = Box<Zeroizing<[u8; STATE_BYTES]>>;
 
 /// The most that one call seals: the socket may take less of it.
 pub(crate) const SEAL_BYTES: usize = 128 * 1024;
@@ -102,52 +99,44 @@ impl Tls {
         }
     }
 
-    /// Continues with the state of another process. `config` is that of the listener.
-    /// `None`: it is not one.
-    pub(crate) fn import(moved: &[u8; MOVED_BYTES], config: Option<&Config>) -> Option<Self> {
-        let (state, session) = moved.split_first_chunk::<STATE_BYTES>()?;
-        let mut session = Session::from_bytes(session.first_chunk()?)?;
-        let name = session.server_name.as_deref();
-        session.server = config.and_then(|config| config.certificate_for(name));
-        let state = import_keys(state);
+    /// Continues with the keys of another process. `None`: they are no keys.
+    pub(crate) fn import(keys: &Keys, session: Arc<Session>) -> Option<Self> {
+        let state = import_keys(keys);
         scrub_stack();
         let mut tls = Self::in_state(State::Tls13(state?));
-        tls.session = Some(Arc::new(session));
+        tls.session = Some(session);
         Some(tls)
     }
 
-    /// Whether [`Tls::export`] gives a state: no byte waits, and the record layer is ours.
+    /// Whether [`Tls::export`] gives the keys: the record layer is ours, and the socket has taken
+    /// what it has sealed.
     pub(crate) fn may_move(&self) -> bool {
         let State::Tls13(records) = &self.state else {
             return false;
         };
-        let waits = !self.rest.is_empty() || !self.out.is_empty();
-        let session = self.session.as_ref();
-        !waits
-            && self.ended.is_none()
-            && records.is_between_messages()
-            && session.is_some_and(|session| session.may_move())
+        self.out.is_empty() && self.ended.is_none() && records.may_move()
     }
 
     /// Whether the record layer is, or may become, ours.
     pub(crate) fn moves(&self) -> bool {
-        let session = self.session.as_ref();
-        !matches!(self.state, State::Tls12(_)) && session.is_none_or(|session| session.may_move())
+        !matches!(self.state, State::Tls12(_))
     }
 
-    pub(crate) fn export(&self) -> Option<Moved> {
-        let state = match &self.state {
-            State::Tls13(records) if self.may_move() => records.export()?,
-            _ => return None,
-        };
-        let session = self.session.as_ref()?.to_bytes();
-        let mut moved = Box::new(Zeroizing::new([0; MOVED_BYTES]));
-        let bytes = state.iter().chain(&session);
-        moved
-            .iter_mut()
-            .zip(bytes)
-            .for_each(|(to, from)| *to = *from);
-        Some(moved)
+    /// For [`Tls::import`]. The beginning of a record goes along ([`Tls::rest`]).
+    pub(crate) fn export(&self) -> Option<Keys> {
+        match &self.state {
+            State::Tls13(records) if self.may_move() => records.export().map(Box::new),
+            _ => None,
+        }
+    }
+
+    /// The beginning of a record.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.rest
+    }
+
+    pub(crate) fn set_rest(&mut self, rest: Vec<u8>) {
+        self.rest = rest;
     }
 
     /// What the handshake has settled.

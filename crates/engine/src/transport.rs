@@ -7,7 +7,7 @@
 use crate::content::FilePart;
 use crate::introduction::{Introduced, Introducing};
 use crate::peer::Peer;
-use crate::tls::{Ended, Moved, SEAL_BYTES, Tls};
+use crate::tls::{Ended, Keys, SEAL_BYTES, Tls};
 use prefork_tls::{Config, Session};
 use prefork_wire::proxy::Origin;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -127,19 +127,11 @@ impl Transport {
     }
 
     /// A connection that another process accepted; `None` if it is closed or not a
-    /// connection.
-    /// `state`: that of [`Transport::export`]; `config`: that of its listener.
-    pub(crate) fn adopt(
-        socket: OwnedFd,
-        state: Option<&Moved>,
-        config: Option<&Config>,
-    ) -> Option<Self> {
+    /// connection. `tls`: of an encrypted one.
+    pub(crate) fn adopt(socket: OwnedFd, tls: Option<Tls>) -> Option<Self> {
         rustix::net::getpeername(&socket).ok()?;
         rustix::io::ioctl_fionbio(&socket, true).ok()?;
-        let layer = match state {
-            None => None,
-            Some(state) => Some(Box::new(Layer::Tls(Tls::import(state, config)?))),
-        };
+        let layer = tls.map(|tls| Box::new(Layer::Tls(tls)));
         Some(Transport { socket, layer })
     }
 
@@ -205,7 +197,7 @@ impl Transport {
     }
 
     /// Whether another process can continue with it: its state is in the kernel, and in
-    /// what [`Transport::export`] gives.
+    /// what [`Transport::export`] and [`Transport::undecoded`] give.
     pub(crate) fn may_move(&self) -> bool {
         match self.layer.as_deref() {
             None => true,
@@ -220,9 +212,27 @@ impl Transport {
         self.tls().is_none_or(Tls::moves)
     }
 
-    /// The state of an encrypted connection that may move.
-    pub(crate) fn export(&self) -> Option<Moved> {
+    /// The keys of an encrypted connection that may move.
+    pub(crate) fn export(&self) -> Option<Keys> {
         self.tls()?.export()
+    }
+
+    /// What was read and is the beginning of a record, or of a header of the PROXY protocol.
+    pub(crate) fn undecoded(&self) -> &[u8] {
+        match self.layer.as_deref() {
+            None => &[],
+            Some(Layer::Introduction(introducing)) => introducing.part(),
+            Some(Layer::Tls(tls)) => tls.rest(),
+        }
+    }
+
+    /// Continues with what another process has read and not decoded.
+    pub(crate) fn set_undecoded(&mut self, bytes: Vec<u8>) {
+        match self.layer.as_deref_mut() {
+            None => {}
+            Some(Layer::Introduction(introducing)) => introducing.set_part(bytes),
+            Some(Layer::Tls(tls)) => tls.set_rest(bytes),
+        }
     }
 
     pub(crate) fn local_address(&self) -> Peer {

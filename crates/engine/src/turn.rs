@@ -5,6 +5,7 @@
 //! turn.
 
 use crate::accept::DescriptorNews;
+use crate::connection::Connection;
 use crate::context::Context;
 use crate::core::{Core, Current};
 use crate::deadlines::{self, Expiry};
@@ -384,12 +385,20 @@ fn accept_or_adopt(core: &mut Core, source: u64) {
     };
     if let Some(key) = key {
         if !core.cx.load.may_begin() {
-            core.hand_off(key); // if it stays, its first bytes are reported
+            if !core.hand_off(key) {
+                core.schedule_backlog(key); // other bytes are reported
+            }
             return;
         }
         core.current = Current::New(key, source);
+        let backlog = core
+            .connections
+            .get(key)
+            .is_some_and(Connection::has_backlog);
         begin_share(core, key);
-        receive(core, key);
+        if !backlog {
+            receive(core, key);
+        }
     }
 }
 
@@ -440,7 +449,7 @@ fn adopt(core: &mut Core) -> Option<u32> {
         }
         match core.transfer.receive() {
             Received::Connection(socket, metadata) => {
-                let key = core.adopt(socket, metadata.listener, &metadata);
+                let key = core.adopt(socket, metadata.listener, metadata);
                 if key.is_some() {
                     return key;
                 }

@@ -14,8 +14,9 @@ use crate::suite::Suite;
 use std::io::IoSlice;
 use zeroize::Zeroizing;
 
-/// The size of an exported state: the number of the suite, and both directions.
-pub const STATE_BYTES: usize = 2 + 2 * HALF_BYTES;
+/// The size of an exported state: the number of the suite, both directions, the number of
+/// idle records, and the beginning of a message after its length.
+pub const STATE_BYTES: usize = 2 + 2 * HALF_BYTES + 2 + PARTIAL_BYTES;
 
 /// How many records a peer may send that bring no data, between two that do. Each costs
 /// as much as one that does.
@@ -23,6 +24,8 @@ const IDLE_RECORDS: u32 = 32;
 
 const KEY_UPDATE: u8 = 24;
 const KEY_UPDATE_BYTES: usize = 5;
+/// One that is not complete lacks a byte.
+const PARTIAL_BYTES: usize = KEY_UPDATE_BYTES - 1;
 const CLOSE_NOTIFY: u8 = 0;
 const USER_CANCELED: u8 = 90;
 const WARNING: u8 = 1;
@@ -291,36 +294,48 @@ impl Records {
     ) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
         let mut state = Zeroizing::new([0; STATE_BYTES]);
         let (number, halves) = state.split_first_chunk_mut::<2>()?;
-        let (receiving, sending) = halves.split_first_chunk_mut::<HALF_BYTES>()?;
+        let (receiving, halves) = halves.split_first_chunk_mut::<HALF_BYTES>()?;
         *number = suite.number().to_be_bytes();
         Half::write_state(suite, client.0, client.1, receiving)?;
-        Half::write_state(suite, server.0, server.1, sending.first_chunk_mut()?)?;
+        Half::write_state(suite, server.0, server.1, halves.first_chunk_mut()?)?;
         Some(state)
     }
 
-    /// The state for another process, which continues with it. `None`: it is between the
-    /// parts of a message, or over.
+    /// The state for another process, which continues with it, also in the middle of a
+    /// message. `None`: it is over.
     pub fn export(&self) -> Option<Zeroizing<[u8; STATE_BYTES]>> {
-        if !self.is_between_messages() {
+        if self.is_over {
             return None;
         }
         let (receiving, sending) = (self.receiving.state(), self.sending.state());
-        Self::state_of(self.suite, receiving, sending)
+        let mut state = Self::state_of(self.suite, receiving, sending)?;
+        let (_, behind) = state.split_at_mut_checked(2 + 2 * HALF_BYTES)?;
+        let ([idle_records, length], partial) = behind.split_first_chunk_mut::<2>()?;
+        *idle_records = u8::try_from(self.idle_records).ok()?;
+        *length = u8::try_from(self.partial.len()).ok()?;
+        let partial = partial.get_mut(..self.partial.len())?;
+        partial.copy_from_slice(&self.partial);
+        Some(state)
     }
 
     /// Whether [`Records::export`] gives a state.
-    pub fn is_between_messages(&self) -> bool {
-        self.partial.is_empty() && !self.is_over
+    pub fn may_move(&self) -> bool {
+        !self.is_over
     }
 
     /// Continues with the state of another process. `None`: it is not one.
     pub fn import(state: &[u8; STATE_BYTES]) -> Option<Self> {
         let (number, halves) = state.split_first_chunk::<2>()?;
-        let (receiving, sending) = halves.split_first_chunk::<HALF_BYTES>()?;
+        let (receiving, halves) = halves.split_first_chunk::<HALF_BYTES>()?;
+        let (sending, behind) = halves.split_first_chunk::<HALF_BYTES>()?;
+        let (&[idle_records, length], partial) = behind.split_first_chunk::<2>()?;
         let suite = Suite::from_number(u16::from_be_bytes(*number))?;
         let receiving = Half::import(suite, receiving)?;
-        let sending = Half::import(suite, sending.first_chunk()?)?;
-        Some(Self::from_halves(suite, receiving, sending))
+        let sending = Half::import(suite, sending)?;
+        let mut records = Self::from_halves(suite, receiving, sending);
+        records.idle_records = idle_records.into();
+        records.partial = partial.get(..usize::from(length))?.to_vec();
+        Some(records)
     }
 }
 

@@ -61,21 +61,17 @@ impl Session {
         }
     }
 
-    /// Whether it fits [`Session::to_bytes`]: without certificates of the client.
-    pub fn may_move(&self) -> bool {
-        self.client.is_empty() && self.name().len() <= NAME_BYTES
-    }
-
     fn name(&self) -> &str {
         self.server_name.as_deref().unwrap_or_default()
     }
 
-    /// What [`Session::from_bytes`] reads in another process.
+    /// What [`Session::from_bytes`] reads in another process. The client's certificates go along
+    /// with it.
     pub fn to_bytes(&self) -> [u8; SESSION_BYTES] {
         let mut bytes = [0; SESSION_BYTES];
         let [version, more] = (self.version as u16).to_le_bytes();
         let [cipher, most] = self.cipher.number.to_le_bytes();
-        let length = self.name().len() as u8;
+        let length = self.name().len().min(NAME_BYTES) as u8;
         let flags = u8::from(self.resumed) | u8::from(self.http2) << 1;
         let numbers = [version, more, cipher, most, flags, length];
         let all = numbers.into_iter().chain(self.name().bytes());
@@ -83,8 +79,8 @@ impl Session {
         bytes
     }
 
-    /// `None`: it is not one.
-    pub fn from_bytes(bytes: &[u8; SESSION_BYTES]) -> Option<Self> {
+    /// Without the server's certificate. `None`: it is no session.
+    pub fn from_bytes(bytes: &[u8; SESSION_BYTES], client: Vec<Vec<u8>>) -> Option<Self> {
         let ([version, more, cipher, most, flags, length], name) =
             bytes.split_first_chunk::<NUMBER_BYTES>()?;
         let version = match u16::from_le_bytes([*version, *more]) {
@@ -98,6 +94,7 @@ impl Session {
         session.http2 = flags & 2 != 0;
         let name = std::str::from_utf8(name.get(..usize::from(*length))?).ok()?;
         session.server_name = (!name.is_empty()).then(|| name.into());
+        session.client = client;
         Some(session)
     }
 
@@ -125,8 +122,9 @@ mod tests {
             let mut session = Session::new(Version::Tls13, Cipher::of_number(0x1303).unwrap());
             session.server_name = name.map(Box::from);
             session.resumed = true;
-            assert!(session.may_move());
-            let moved = Session::from_bytes(&session.to_bytes()).unwrap();
+            let client = vec![vec![0x30]];
+            let moved = Session::from_bytes(&session.to_bytes(), client.clone()).unwrap();
+            assert_eq!(moved.client, client);
             assert_eq!(moved.version, Version::Tls13);
             assert_eq!(moved.cipher, session.cipher);
             assert_eq!(moved.server_name.as_deref(), name);
@@ -137,15 +135,8 @@ mod tests {
     #[test]
     fn what_no_process_sends_is_refused() {
         for byte in 0..=255 {
-            let _ = Session::from_bytes(&[byte; SESSION_BYTES]);
+            let _ = Session::from_bytes(&[byte; SESSION_BYTES], Vec::new());
         }
-        assert!(Session::from_bytes(&[0; SESSION_BYTES]).is_none());
-    }
-
-    #[test]
-    fn one_with_a_certificate_of_the_client_stays() {
-        let mut session = Session::new(Version::Tls13, Cipher::of_number(0x1303).unwrap());
-        session.client = vec![vec![0x30]];
-        assert!(!session.may_move());
+        assert!(Session::from_bytes(&[0; SESSION_BYTES], Vec::new()).is_none());
     }
 }

@@ -107,7 +107,7 @@ fn receive(mut server: Records, stream: &[u8], moves: &mut impl FnMut() -> bool)
             };
         }
         if moves() {
-            let state = server.export().expect("it is between two messages");
+            let state = server.export().expect("it is not over");
             server = Records::import(&state).expect("a state");
         }
     }

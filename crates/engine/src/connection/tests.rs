@@ -335,3 +335,43 @@ fn what_is_left_of_the_input_is_kept() {
     assert!(matches!(bench.read(), Progress::Wait));
     assert!(bench.connection.link.input.is_empty());
 }
+
+// ---- another worker ------------------------------------------------------------------
+
+#[test]
+fn another_worker_reads_a_head_from_its_beginning_and_gives_it_no_more_time() {
+    let mut bench = Bench::new();
+    bench.send(b"GET / HT");
+    assert!(matches!(bench.read(), Progress::Wait));
+    bench.connection.link.keep_input(&mut bench.cx);
+    let connection = &bench.connection;
+    assert!(connection.may_move() && connection.is_in_head());
+    let timeout_ms = connection.link.settings.header_timeout_ms;
+    let input = connection.link.input.clone();
+    let mut other = Bench::new();
+    other
+        .connection
+        .resume(connection.requests(), timeout_ms + 7, true, input);
+    let since_ms = 7;
+    assert_eq!(other.connection.waits_for(), Wait::Head { since_ms });
+    assert!(!other.connection.has_backlog());
+    other.connection.link.restore_input(&mut other.cx);
+    other.send(b"TP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(other.read_request().1, GET);
+}
+
+#[test]
+fn requests_that_were_read_are_a_backlog_in_another_worker() {
+    let mut bench = Bench::new();
+    bench.connection.link.input = [GET, GET].concat();
+    assert!(bench.connection.has_backlog() && bench.connection.may_move());
+    bench
+        .connection
+        .link
+        .output
+        .append(&mut bench.cx.buffers, |out| out.push(b'x'));
+    assert!(
+        !bench.connection.may_move(),
+        "the socket has not taken its output"
+    );
+}

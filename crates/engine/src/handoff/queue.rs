@@ -2,13 +2,16 @@
 //!
 //! Owns: this process's two ends of the pair of sockets that all workers of a
 //! pool share (unix(7), `SOCK_SEQPACKET`, `SCM_RIGHTS`), and the format of a
-//! message. Always holds: no call blocks; a received message is not trusted, and
-//! at worst costs a connection that serves nothing. Knows no connection and no
-//! reactor.
+//! message. What has no limit of its own goes in a file along with the connection
+//! (`attachment.rs`). Always holds: no call blocks; a received message is not
+//! trusted, and at worst costs a connection that serves nothing. Knows no
+//! connection and no reactor.
 
+use crate::handoff::attachment;
 use crate::listener::is_lasting;
 use crate::peer::Peer;
-use crate::tls::{MOVED_BYTES, Moved};
+use crate::tls::Keys;
+use prefork_tls::{SESSION_BYTES, STATE_BYTES, Session};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -21,43 +24,57 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// All messages have one size, so that their number follows from that of their bytes.
-const MESSAGE_BYTES: usize = NUMBER_BYTES + PEER_BYTES + 1 + MOVED_BYTES;
+const MESSAGE_BYTES: usize = NUMBER_BYTES + PEER_BYTES + 1 + STATE_BYTES + SESSION_BYTES;
 const NUMBER_BYTES: usize = 16;
 /// An IPv6 address, in which IPv4 addresses are mapped, and a port.
 const PEER_BYTES: usize = 18;
 
+/// A connection, and its attachment.
+const RIGHTS: usize = 2;
+
 /// The bits of the byte between the peer and the state.
-const HAS_TLS: u8 = 1;
+const HAS_KEYS: u8 = 1;
 const INTRODUCED_HTTPS: u8 = 2;
 const IS_NEW: u8 = 4;
 const IS_UNIX: u8 = 8;
 const IS_UNKNOWN: u8 = 16;
+const HAS_SESSION: u8 = 32;
+const HAS_ATTACHMENT: u8 = 64;
+const IS_IN_HEAD: u8 = 128;
 
 /// What the next worker cannot read from the socket itself.
-#[derive(Clone)]
 pub(crate) struct Metadata {
     /// The number of its listener, the same in all workers of a pool.
     pub(crate) listener: u32,
     /// How many requests it has sent so far.
     pub(crate) requests: u32,
-    /// Its idle deadline (CLOCK_MONOTONIC): a hand-off does not extend it.
+    /// Its idle deadline (CLOCK_MONOTONIC), or that of its next head: a hand-off does not extend it.
     pub(crate) due_ms: u64,
+    /// A part of that head was read.
+    pub(crate) is_in_head: bool,
     /// The client, as the socket or the proxy in front names it.
     pub(crate) peer: Peer,
     /// That proxy says that the client speaks TLS.
     pub(crate) introduced_https: bool,
     /// A header of the PROXY protocol is to come.
     pub(crate) is_new: bool,
-    /// The state of an encrypted connection. It has the keys: only this message carries
-    /// it, between processes of one pool.
-    pub(crate) tls: Option<Moved>,
+    /// What the handshake has settled, of a client that speaks TLS.
+    pub(crate) session: Option<Arc<Session>>,
+    /// Of an encrypted connection. Only this message carries them, between processes of one
+    /// pool.
+    pub(crate) keys: Option<Keys>,
+    /// What was read and not decoded (`Transport::undecoded`).
+    pub(crate) undecoded: Vec<u8>,
+    /// What was decoded and not parsed.
+    pub(crate) input: Vec<u8>,
 }
 
 impl Metadata {
-    fn to_bytes(&self) -> Zeroizing<[u8; MESSAGE_BYTES]> {
+    fn to_bytes(&self, has_attachment: bool) -> Zeroizing<[u8; MESSAGE_BYTES]> {
         let number = u128::from(self.listener)
             | u128::from(self.requests) << 32
             | u128::from(self.due_ms) << 64;
@@ -69,24 +86,40 @@ impl Metadata {
             None => Ipv6Addr::UNSPECIFIED,
         };
         let port = self.peer.port().to_le_bytes();
-        let tls = self.tls.iter().flat_map(|state| state.iter().copied());
+        let session = self.session.as_ref().map(|session| session.to_bytes());
+        let session = session.unwrap_or([0; SESSION_BYTES]);
+        let keys = self.keys.iter().flat_map(|keys| keys.iter().copied());
         let all = numbers
             .chain(ip.octets())
             .chain(port)
-            .chain([self.bits()])
-            .chain(tls);
+            .chain([self.bits() | bit(has_attachment, HAS_ATTACHMENT)])
+            .chain(session)
+            .chain(keys);
         for (place, byte) in bytes.iter_mut().zip(all) {
             *place = byte;
         }
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; MESSAGE_BYTES]) -> Option<Self> {
+    /// `None`: no worker sends it.
+    fn from_bytes(bytes: &[u8; MESSAGE_BYTES], attachment: Option<&OwnedFd>) -> Option<Self> {
         let (number, rest) = bytes.split_first_chunk::<NUMBER_BYTES>()?;
         let (&ip, rest) = rest.split_first_chunk::<16>()?;
         let (&port, rest) = rest.split_first_chunk::<2>()?;
-        let (&bits, state) = rest.split_first()?;
+        let (&bits, rest) = rest.split_first()?;
+        let (session, keys) = rest.split_first_chunk::<SESSION_BYTES>()?;
         let number = u128::from_le_bytes(*number);
+        let attached = match bits & HAS_ATTACHMENT {
+            0 => Vec::new(),
+            _ => attachment::read(attachment?)?,
+        };
+        let mut attached = attached.into_iter();
+        let undecoded = attached.next().unwrap_or_default();
+        let input = attached.next().unwrap_or_default();
+        let session = match bits & HAS_SESSION {
+            0 => None,
+            _ => Some(Session::from_bytes(session, attached.collect())?),
+        };
         Some(Metadata {
             listener: number as u32,
             requests: (number >> 32) as u32,
@@ -101,21 +134,51 @@ impl Metadata {
             },
             introduced_https: bits & INTRODUCED_HTTPS != 0,
             is_new: bits & IS_NEW != 0,
-            tls: match bits & HAS_TLS {
+            is_in_head: bits & IS_IN_HEAD != 0,
+            session: session.map(Arc::new),
+            keys: match bits & HAS_KEYS {
                 0 => None,
-                _ => Some(Box::new(Zeroizing::new(*state.first_chunk()?))),
+                _ => Some(Box::new(Zeroizing::new(*keys.first_chunk()?))),
             },
+            undecoded,
+            input,
         })
     }
 
+    /// The certificates of the client, its own first, in DER.
+    fn certificates(&self) -> &[Vec<u8>] {
+        let session = self.session.as_ref();
+        session.map_or(&[], |session| &session.client)
+    }
+
+    /// What does not fit into the message, if there is something.
+    ///
+    /// # Errors
+    /// Those of [`attachment::write`].
+    fn attachment(&self) -> Result<Option<OwnedFd>, Errno> {
+        let certificates = self.certificates();
+        if self.undecoded.is_empty() && self.input.is_empty() && certificates.is_empty() {
+            return Ok(None);
+        }
+        let parts = [&self.undecoded, &self.input]
+            .into_iter()
+            .chain(certificates);
+        attachment::write(parts.map(Vec::as_slice)).map(Some)
+    }
+
     fn bits(&self) -> u8 {
-        let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
-        bit(self.tls.is_some(), HAS_TLS)
+        bit(self.keys.is_some(), HAS_KEYS)
+            | bit(self.session.is_some(), HAS_SESSION)
+            | bit(self.is_in_head, IS_IN_HEAD)
             | bit(self.introduced_https, INTRODUCED_HTTPS)
             | bit(self.is_new, IS_NEW)
             | bit(self.peer == Peer::Unix, IS_UNIX)
             | bit(self.peer == Peer::Unknown, IS_UNKNOWN)
     }
+}
+
+fn bit(is_set: bool, bit: u8) -> u8 {
+    if is_set { bit } else { 0 }
 }
 
 pub(crate) enum Received {
@@ -185,17 +248,23 @@ impl Queue {
     ///
     /// # Errors
     /// `AGAIN` if the queue is full, `TOOMANYREFS` if too many descriptors are
-    /// in flight, `PIPE` if it was shut down. Nothing was sent then.
+    /// in flight, `PIPE` if it was shut down; those of [`attachment::write`].
+    /// Nothing was sent then.
     pub(crate) fn send(
         &mut self,
         connection: BorrowedFd<'_>,
         metadata: &Metadata,
     ) -> Result<(), Errno> {
-        let message = metadata.to_bytes();
-        let rights = [connection];
-        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let attachment = metadata.attachment()?;
+        let message = metadata.to_bytes(attachment.is_some());
+        let rights = [
+            connection,
+            attachment.as_ref().map_or(connection, AsFd::as_fd),
+        ];
+        let rights = rights.get(..1 + usize::from(attachment.is_some()));
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(RIGHTS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut room);
-        ancillary.push(SendAncillaryMessage::ScmRights(&rights));
+        ancillary.push(SendAncillaryMessage::ScmRights(rights.unwrap_or_default()));
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let vector = [IoSlice::new(message.as_ref())];
         let sent = rustix::net::sendmsg(&self.sender, &vector, &mut ancillary, flags);
@@ -213,7 +282,7 @@ impl Queue {
     pub(crate) fn receive(&self) -> Received {
         // One byte more than a message has, to recognise a longer one.
         let mut message = Zeroizing::new([0; MESSAGE_BYTES + 1]);
-        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(RIGHTS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut room);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let mut vector = [IoSliceMut::new(message.as_mut())];
@@ -231,8 +300,11 @@ impl Queue {
             _ => None,
         });
         // Further descriptors are closed when they are dropped.
-        let connection = descriptors.next().and_then(|mut rights| rights.next());
-        let metadata = message.first_chunk().and_then(Metadata::from_bytes);
+        let mut rights = descriptors.next();
+        let mut next = || rights.as_mut().and_then(Iterator::next);
+        let (connection, attachment) = (next(), next());
+        let message = message.first_chunk();
+        let metadata = message.and_then(|bytes| Metadata::from_bytes(bytes, attachment.as_ref()));
         match (connection, metadata) {
             (Some(connection), Some(metadata)) if bytes == MESSAGE_BYTES => {
                 Received::Connection(connection, metadata)
@@ -245,6 +317,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prefork_tls::{Cipher, Version};
     use rustix::net::{AddressFamily, Shutdown, SocketFlags, socketpair};
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
@@ -256,11 +329,20 @@ mod tests {
         Queue::new(sender, receiver)
     }
 
+    fn session_of(number: u32) -> Session {
+        let cipher = Cipher::of_number(0x1301).unwrap();
+        let mut session = Session::new(Version::Tls13, cipher);
+        session.server_name = Some(format!("{number}.example.com").into());
+        session.client = vec![vec![number as u8; 3000]; number as usize % 3];
+        session
+    }
+
     fn metadata_of(number: u32) -> Metadata {
         Metadata {
             listener: number,
             requests: u32::MAX - number,
             due_ms: u64::MAX - u64::from(number),
+            is_in_head: number % 7 == 0,
             peer: match number % 4 {
                 0 => Peer::Unix,
                 1 => Peer::Unknown,
@@ -275,7 +357,10 @@ mod tests {
             },
             introduced_https: number % 3 == 0,
             is_new: number % 5 == 0,
-            tls: (number % 2 == 1).then(|| Box::new(Zeroizing::new([number as u8; MOVED_BYTES]))),
+            session: (number % 3 > 0).then(|| Arc::new(session_of(number))),
+            keys: (number % 2 == 1).then(|| Box::new(Zeroizing::new([number as u8; STATE_BYTES]))),
+            undecoded: vec![1; number as usize % 4 * 5000],
+            input: vec![2; number as usize % 5 * 15_000],
         }
     }
 
@@ -284,7 +369,12 @@ mod tests {
         assert_eq!(numbers(left), numbers(right));
         assert_eq!(left.peer, right.peer);
         assert_eq!(left.bits(), right.bits());
-        assert!(left.tls == right.tls);
+        assert!(left.keys == right.keys);
+        let name = |data: &Metadata| data.session.as_ref()?.server_name.clone();
+        assert_eq!(name(left), name(right));
+        assert_eq!(left.certificates(), right.certificates());
+        assert_eq!(left.undecoded, right.undecoded);
+        assert_eq!(left.input, right.input);
     }
 
     #[test]
@@ -367,12 +457,17 @@ mod tests {
         send(&[0xff; MESSAGE_BYTES + 1], &one);
         send(&[0xff; 5000], &one);
         send(&[0xff; MESSAGE_BYTES], &[]);
-        for _ in 0..4 {
+        // An attachment is announced, and there is none, or another thing.
+        let announced = metadata_of(0).to_bytes(true);
+        send(announced.as_ref(), &one);
+        send(announced.as_ref(), &[ours.as_fd(); 2]);
+        for _ in 0..6 {
             assert!(matches!(queue.receive(), Received::Invalid));
         }
-        send(&[0xff; MESSAGE_BYTES], &[ours.as_fd(); 5]);
+        let message = metadata_of(4).to_bytes(false);
+        send(message.as_ref(), &[ours.as_fd(); 5]);
         assert!(
-            matches!(queue.receive(), Received::Connection(_, metadata) if metadata.listener == !0)
+            matches!(queue.receive(), Received::Connection(_, metadata) if metadata.listener == 4)
         );
         drop(ours);
         assert_eq!(theirs.read(&mut [0; 1]).unwrap(), 0, "it is open nowhere");

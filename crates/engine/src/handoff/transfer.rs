@@ -1,7 +1,8 @@
 //! Connections to and from other workers: which may be handed off, and when.
 //!
-//! Always holds: a connection that is handed off has no state in this process,
-//! so the other worker continues as if it had accepted it; if the queue is full,
+//! Always holds: a connection that is handed off has no state in this process but
+//! what goes along, so the other worker continues as if it had accepted it and read
+//! the same bytes; if the queue is full,
 //! the connection stays as it was. The application gets no event for either. The
 //! queue's receiver is in the epoll set exactly while a listener is: a worker
 //! that may accept may adopt.
@@ -43,7 +44,7 @@ impl Transfer {
         removed
     }
 
-    /// Sends a connection to a spare worker.
+    /// Sends a connection to a spare worker. `due_ms`: its deadline ([`Metadata`]).
     pub(crate) fn send(&mut self, connection: &Connection, load: &Load, due_ms: u64) -> Sent {
         let Some(queue) = &mut self.queue else {
             return Sent::No;
@@ -59,7 +60,11 @@ impl Transfer {
             peer: link.peer,
             introduced_https: link.introduced_https,
             is_new: link.transport.is_new(),
-            tls: link.transport.export(),
+            is_in_head: connection.is_in_head(),
+            session: link.transport.session().cloned(),
+            keys: link.transport.export(),
+            undecoded: link.transport.undecoded().to_vec(),
+            input: link.input.clone(),
         };
         match queue.send(link.transport.fd(), &metadata) {
             Ok(()) => Sent::Yes,
