@@ -45,6 +45,19 @@ def note_when_told(what: str) -> None:
     note(what)
 
 
+def end_a_child() -> None:
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    process.start()
+    process.terminate()
+    process.join(10)
+    note(f"child {process.exitcode}")
+
+
+def fork_a_child() -> None:
+    if pid := os.fork():
+        note(f"forked {pid}")
+
+
 def square(number: int) -> int:
     return number * number
 
@@ -62,6 +75,8 @@ def begin(path: str) -> str:
             atexit.register(note, "atexit")
         case "/stuck-job" | "/stuck-task" | "/stuck-generator":
             atexit.register(note, "atexit")
+        case "/child-at-exit":
+            atexit.register(end_a_child)
         case "/loop":
             asyncio.run(handle_a_signal())
         case "/atexit":

@@ -112,6 +112,28 @@ def test_its_child_processes_end_with_it(tmp_path: Path, kind: str, path: str) -
         assert "Traceback" not in server.log
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_child_that_is_forked_at_its_end_hears_that_it_is_to_end(tmp_path: Path, kind: str) -> None:
+    with serving(tmp_path, kind, "--worker-exit", "endings:end_a_child") as server:
+        server.get("/child-at-exit")
+        assert server.stop() == 0
+    assert done(tmp_path).count(f"child {-signal.SIGTERM}") == 2
+
+
+@pytest.mark.parametrize("hook", ["start", "exit"])
+@pytest.mark.parametrize("kind", ["wsgi", "asgi", "uvloop"])
+def test_a_child_that_a_hook_forks_ends_when_it_returns(tmp_path: Path, kind: str, hook: str) -> None:
+    with serving(tmp_path, kind, f"--worker-{hook}", "endings:fork_a_child") as server:
+        server.get("/")
+        assert server.stop() == 0
+        (child,) = [int(line.split()[1]) for line in done(tmp_path) if line.startswith("forked")]
+        wait_until(lambda: not alive(child), "the child's end")
+        # Twice, because the module is imported for the hook as well.
+        assert exits(tmp_path) == 2 * ["exit of a worker"] + 2 * ["exit of the manager"]
+        assert "ERROR" not in server.log
+        assert "Traceback" not in server.log
+
+
 def test_a_program_with_a_session_of_its_own_outlives_it(tmp_path: Path) -> None:
     with serving(tmp_path, "wsgi") as server:
         child = int(server.get("/detached"))

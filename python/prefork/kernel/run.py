@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection
 from contextvars import copy_context
+from typing import NoReturn
 
 from prefork._engine import BlockedSignals, Engine
 from prefork.errors import OutOfResources, PreforkError
@@ -219,10 +220,7 @@ class Run(ABC):
                 self._close()
             finally:
                 if self._is_child:
-                    raised = sys.exception()
-                    for function in self._on_exit:
-                        function()
-                    end_process(raised)
+                    self._exit()
 
     def _open(self) -> None:
         if self._is_child and self._spare_loop is not None:
@@ -325,7 +323,10 @@ class Run(ABC):
             self._end(loop)
             loop.finish_executor()
         finally:
-            fork_hooks.release(self)
+            if self._is_child:
+                fork_hooks.hold(self, self._abandon_rest)
+            else:
+                fork_hooks.release(self)
             self._leave()
             self._between.clear()
             loop.close()
@@ -334,6 +335,15 @@ class Run(ABC):
             self._loop = self._spare_loop = None
             self._is_prepared = False
             self._phase = Phase.RESTING
+
+    def _exit(self) -> NoReturn:
+        """Child: ends, whatever the functions of `on_exit` raise."""
+        try:
+            for function in self._on_exit:
+                function()
+                self.end_if_abandoned()
+        finally:
+            end_process(sys.exception())
 
     # --- forking -----------------------------------------------------------------------------------------
 
@@ -405,6 +415,10 @@ class Run(ABC):
             self._spare_loop.discard()
         for function in self._on_abandon:
             function()
+
+    def _abandon_rest(self, _task: asyncio.Task[object] | None) -> None:
+        """As `_abandon`, in such a child of a process whose loop is closed."""
+        self._phase = Phase.ABANDONED
 
     @abstractmethod
     def _abandon_events(self) -> None:

@@ -20,6 +20,8 @@ import weakref
 from collections.abc import Callable
 from types import FrameType
 
+from prefork.kernel.fork_hooks import handles_signals
+
 logger = logging.getLogger("prefork.worker")
 
 LEAST_S = 0.25
@@ -91,6 +93,7 @@ class Ending:
         signal.setitimer(signal.ITIMER_REAL, self._left_s + more_s)
 
 
+@handles_signals
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     raise TimeoutError("it did not end within graceful_timeout")
 
@@ -100,13 +103,22 @@ def end_children(within_s: float) -> None:
     SIGKILL. What is to outlive its worker has a session or a group of its own.
     """
     pids = [pid for pid in _children() if _is_of_group(pid)]
-    for pid in pids:
-        os.kill(pid, signal.SIGTERM)  # it is not waited for yet, so no other process has its pid
+    pids = [pid for pid in pids if _signal(pid, signal.SIGTERM)]
     deadline = time.monotonic() + within_s
     while (pids := [pid for pid in pids if not _has_ended(pid)]) and time.monotonic() < deadline:
         time.sleep(POLL_S)
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, signum: int) -> bool:
+    """Signals a child, which nothing has waited for yet: no other process has its pid. False: it has ended, or
+    is another user's.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signum)
+        return True
+    return False
 
 
 def _children() -> list[int]:

@@ -80,13 +80,16 @@ class Worker(Role, PoolMember):
             self._join(manager, index, options)
             forget_inherited(keeps_atexit=self._service.inherits_atexit)
             kernel = self._context.kernel
-            kernel.on_exit(self._exit)
+            kernel.on_exit(lambda: self._hooks.try_call("worker_exit", pid=os.getpid()))
+            kernel.on_exit(self._ending.finish)
             self._hooks.call("worker_start", pid=os.getpid())
+            kernel.end_if_abandoned()  # the hook may have forked: such a child does not go on here
             await self._prepare(options)
             if not die_with_parent(manager_pid):  # again: a handler may have changed the user
                 os._exit(BOOT_FAILED)
             self._serve(options)
         except Exception as error:
+            self._context.kernel.end_if_abandoned(error)
             text, is_explained = show(error), isinstance(error, PreforkError)
             logger.error("worker failed to start: %s", Lines(text), exc_info=not is_explained)
             report.write(text if is_explained else f"{type(error).__name__}: {text}")
@@ -99,6 +102,7 @@ class Worker(Role, PoolMember):
         kernel = self._context.kernel
         for alias, event in options.fork_handlers.items():
             result = kernel.call(alias, event)
+            kernel.end_if_abandoned()
             if isinstance(result, asyncio.Task):
                 await result
         if self._service.startup is not None:
@@ -152,11 +156,6 @@ class Worker(Role, PoolMember):
         self._ending.begin(left_s)
         self._context.kernel.loop.limit_end(left_s)
         self._context.kernel.stop()
-
-    def _exit(self) -> None:
-        """The loop is closed."""
-        self._hooks.try_call("worker_exit", pid=os.getpid())
-        self._ending.finish()
 
     # --- the server's methods ----------------------------------------------------------------------------
 

@@ -57,6 +57,7 @@ class Birth:
             call=self.call,
             loop=unnoted,
             on_exit=unnoted.on_exit,
+            end_if_abandoned=unnoted.end_if_abandoned,
             program_handles=lambda _signum: False,
         )
         self.context = journal(self.events, kernel=self.kernel, session=None, options=self.options)
