@@ -108,6 +108,10 @@ class _Service(Protocol):
     def uses_start_response(self) -> bool:
         """Whether the responses are `StartResponse` objects, as WSGI needs them."""
     @property
+    def takes_websockets(self) -> bool:
+        """Whether a WebSocket over HTTP/2 is passed on (RFC 8441). Otherwise it is refused, since an ordinary
+        response of 200 would accept it."""
+    @property
     def adds_content_type(self) -> bool:
         """Whether a response without a Content-Type gets text/plain."""
     def request(self, request: Request, response: Response, /) -> object:

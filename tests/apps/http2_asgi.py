@@ -87,6 +87,16 @@ async def never_reads(scope: dict[str, Any], receive: Receive, send: Send) -> No
     await send({"type": "http.response.body", "body": b"end"})
 
 
+async def ticks(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Server-sent events: one, and the others when /release was called."""
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for number in range(3):
+        await send({"type": "http.response.body", "body": b"data: %d\n\n" % number, "more_body": True})
+        await RELEASED.wait()
+    await send({"type": "http.response.body"})
+
+
 async def trailers(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     start = {"type": "http.response.start", "status": 200, "headers": [], "trailers": True}
     await send(start)
@@ -113,6 +123,7 @@ HANDLERS = {
     "/events": events,
     "/flood": flood,
     "/never": never_reads,
+    "/ticks": ticks,
     "/trailers": trailers,
     "/hints": hints,
     "/fail": fail,

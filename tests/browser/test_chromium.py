@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support import tls
 from support.apps import APPS
 from support.server import Serve
 
@@ -23,7 +24,7 @@ def browse(url: str, profile: Path) -> str:
     quiet = (
         "--headless --no-sandbox --disable-gpu --disable-quic --disable-sync --no-first-run "
         "--disable-background-networking --disable-component-update --disable-dev-shm-usage "
-        "--virtual-time-budget=10000"  # what the page's scripts wait for has come
+        "--ignore-certificate-errors --virtual-time-budget=10000"  # what the page's scripts wait for has come
     )
     command = [CHROMIUM, *quiet.split(), f"--user-data-dir={profile}", "--dump-dom", url]
     return subprocess.run(command, capture_output=True, text=True, timeout=50, check=True).stdout
@@ -44,13 +45,28 @@ def test_a_browser_shows_the_error_page(serve: Serve, tmp_path: Path) -> None:
 TALKING = APPS / "talking_page.py"
 
 
-def test_a_browser_talks_with_an_application(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "loaded", "version"),
+    [((), "http/1.1", "1.1"), (tls.OPTIONS, "h2", "2")],
+    ids=["plain", "tls"],
+)
+def test_a_browser_talks_with_an_application(
+    serve: Serve, tmp_path: Path, options: tuple[str, ...], loaded: str, version: str
+) -> None:
+    """Over TLS it speaks HTTP/2, and its WebSocket is a stream of that connection (RFC 8441)."""
     files = tmp_path / "files"
     files.mkdir()
     (files / "tell.js").write_text(
         "function tell(text) { document.querySelector('ul').append(`[${text}]`) }", encoding="utf-8"
     )
-    server = serve(TALKING, "--workers", "1", "--static", f"/files={files}")
+    server = serve(TALKING, "--workers", "1", "--static", f"/files={files}", *options)
     page = browse(server.url, tmp_path / "profile")
-    for reported in ("recorded from the page", "closed 1000 true permessage-deflate", "event 0", "event 2"):
+    for reported in (
+        f"loaded by {loaded}",
+        "echoed 1000000",
+        f"recorded from the page by {version}",
+        "closed 1000 true permessage-deflate",
+        "event 0",
+        "event 2",
+    ):
         assert f"[{reported}" in page

@@ -1,4 +1,4 @@
-"""HTTP/2: requests and responses as streams, flow control, and clients that break its rules."""
+"""HTTP/2: requests and responses as streams, flow control, the end. What clients may not do is in wire/."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from support import tls
 from support.apps import APPS
 from support.http2 import (
-    CONTINUATION,
     DATA,
-    END_HEADERS,
     END_STREAM,
-    ENHANCE_YOUR_CALM,
     GOAWAY,
-    HEADERS,
     INTERNAL_ERROR,
     NO_ERROR,
-    PING,
     PROTOCOL_ERROR,
     SETTINGS,
     WINDOW_UPDATE,
@@ -40,19 +36,26 @@ ASGI = APPS / "http2_asgi.py"
 PLENTY = 0x7FFF_0000
 
 
-@pytest.fixture
-def wsgi(serve: Serve) -> Server:
-    return serve(WSGI, "--h2c", "--workers", "1")
+@pytest.fixture(params=[("--h2c",), tls.OPTIONS], ids=["h2c", "tls"])
+def way(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """How a client comes to speak HTTP/2."""
+    options: tuple[str, ...] = request.param
+    return options
 
 
 @pytest.fixture
-def asgi(serve: Serve) -> Server:
-    return serve(ASGI, "--h2c", "--workers", "1")
+def wsgi(serve: Serve, way: tuple[str, ...]) -> Server:
+    return serve(WSGI, "--workers", "1", *way)
+
+
+@pytest.fixture
+def asgi(serve: Serve, way: tuple[str, ...]) -> Server:
+    return serve(ASGI, "--workers", "1", *way)
 
 
 @pytest.fixture(params=[WSGI, ASGI], ids=["wsgi", "asgi"])
-def server(serve: Serve, request: pytest.FixtureRequest) -> Server:
-    return serve(request.param, "--h2c", "--workers", "1")
+def server(serve: Serve, request: pytest.FixtureRequest, way: tuple[str, ...]) -> Server:
+    return serve(request.param, "--workers", "1", *way)
 
 
 def events(client: Http2Client) -> list[str]:
@@ -81,7 +84,7 @@ def test_http1_is_served_on_the_same_port(server: Server) -> None:
 
 
 def test_a_preface_may_come_in_pieces(server: Server) -> None:
-    with server.connect() as sock:
+    with server.connect(DEADLINE_S, "h2") as sock:
         start = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, b"")
         for at in range(len(start)):
             sock.sendall(start[at : at + 1])
@@ -103,7 +106,7 @@ def test_wsgi_sees_a_request_of_http2(wsgi: Server) -> None:
     assert environ["HTTP_COOKIE"] == "a=1; c=2"
     assert environ["HTTP_X_TWO"] == "b"
     assert environ["QUERY_STRING"] == "q=1"
-    assert environ["wsgi.url_scheme"] == "http"
+    assert environ["wsgi.url_scheme"] == wsgi.url.partition(":")[0]  # whatever :scheme says
 
 
 def test_asgi_sees_a_request_of_http2(asgi: Server) -> None:
@@ -125,14 +128,6 @@ def test_a_body_of_any_size(server: Server, size: int) -> None:
             assert client.response(stream).body == expected
 
 
-def test_a_body_that_does_not_match_its_length(server: Server) -> None:
-    with http2(server) as client:
-        for body in (b"1234", b"12"):
-            stream = client.ask("/hash", "POST", [("content-length", "3")], body=body)
-            assert client.response(stream).reset == PROTOCOL_ERROR
-        assert client.get("/").status == 200
-
-
 def test_a_client_is_told_to_continue(server: Server) -> None:
     with http2(server) as client:
         fields = [("expect", "100-continue"), ("content-length", "4")]
@@ -143,15 +138,6 @@ def test_a_client_is_told_to_continue(server: Server) -> None:
         client.send(DATA, END_STREAM, stream, b"body")
         assert client.response(stream).body == hashlib.sha256(b"body").hexdigest().encode()
         assert response.interim == [(100, {})]
-
-
-def test_trailers_of_a_request_end_its_body(server: Server) -> None:
-    with http2(server) as client:
-        stream = client.ask("/hash", "POST", ended=False)
-        client.send(DATA, 0, stream, b"body")
-        block = client.encoder.encode([("x-sum", "1")])
-        client.send(HEADERS, END_HEADERS | END_STREAM, stream, block)
-        assert client.response(stream).body == hashlib.sha256(b"body").hexdigest().encode()
 
 
 def test_responses_without_a_body_end_with_their_head(wsgi: Server) -> None:
@@ -237,14 +223,6 @@ def test_threads_serve_streams_side_by_side(serve: Serve) -> None:
         assert client.response(slow).body == b"slept"
 
 
-def test_more_streams_than_allowed_are_refused(asgi: Server) -> None:
-    with http2(asgi) as client:
-        streams = [client.ask("/hold") for _ in range(130)]
-        client.ping()
-        refused = [stream for stream in streams if client.streams[stream].reset == 7]
-        assert refused == streams[128:]
-
-
 def test_the_urgent_response_goes_first(asgi: Server) -> None:
     with http2(asgi, window=0, opens_windows=False) as client:
         late = client.ask("/flood", fields=[("priority", "u=5")])
@@ -297,14 +275,6 @@ def test_a_client_that_reads_nothing_loses_the_stream(serve: Serve) -> None:
         assert client.get("/flood").reset == INTERNAL_ERROR
 
 
-def test_more_data_than_the_window_ends_the_stream(asgi: Server) -> None:
-    with http2(asgi) as client:
-        stream = client.ask("/never", "POST", ended=False)
-        for _ in range(40):
-            client.send(DATA, 0, stream, bytes(16_000))
-        assert client.response(stream).reset == 3
-
-
 # --- the end -----------------------------------------------------------------------------------------------
 
 
@@ -314,6 +284,19 @@ def test_an_application_hears_of_a_reset(asgi: Server) -> None:
         wait_until(lambda: "held" in events(client), "the application")
         client.reset(held)
         wait_until(lambda: "http.disconnect" in events(client), "the disconnect")
+
+
+def test_a_client_that_resets_a_response_is_no_error(server: Server) -> None:
+    path = "/parts" if b"wsgi" in server.raw(b"GET / HTTP/1.0\r\n\r\n") else "/flood"
+    with http2(server, opens_windows=False) as client:
+        client.open_window(0, PLENTY)
+        stream = client.ask(path)
+        while not client.streams[stream].body:
+            client.read_frame()
+        client.reset(stream)
+        assert client.get("/").body == b"hello"
+    assert server.stop() == 0
+    assert "ERROR" not in server.log
 
 
 def test_a_server_that_stops_ends_its_streams_first(asgi: Server) -> None:
@@ -361,32 +344,6 @@ def test_a_connection_that_has_brought_enough_requests_ends(serve: Serve) -> Non
         assert client.goaway.code == NO_ERROR
 
 
-@pytest.mark.parametrize("start", [b"PRI * HTTP/2.0\r\n\r\nSM", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
-def test_a_preface_that_does_not_end(serve: Serve, start: bytes) -> None:
-    server = serve(WSGI, "--h2c", "--workers", "1", "--header-timeout", "0.3")
-    with server.connect() as sock:
-        sock.sendall(start)
-        while sock.recv(4096):
-            pass
-
-
-def test_a_header_block_that_does_not_end(serve: Serve) -> None:
-    server = serve(WSGI, "--h2c", "--workers", "1", "--header-timeout", "0.3")
-    with http2(server) as client:
-        client.get("/")
-        client.send(HEADERS, 0, 3, client.encoder.encode([(":method", "GET")]))
-        client.read_to_end()
-
-
-def test_a_body_that_comes_too_slowly(serve: Serve) -> None:
-    server = serve(WSGI, "--h2c", "--workers", "1", "--body-min-rate", "1000000")
-    with http2(server) as client:
-        stream = client.ask("/hash", "POST", ended=False)
-        client.send(DATA, 0, stream, b"slow")
-        assert client.response(stream).status == 408
-        assert client.get("/").status == 200
-
-
 def test_an_application_that_is_too_slow(serve: Serve) -> None:
     server = serve(ASGI, "--h2c", "--workers", "1", "--request-timeout", "0.3")
     with http2(server) as client:
@@ -395,45 +352,6 @@ def test_an_application_that_is_too_slow(serve: Serve) -> None:
 
 
 # --- clients that break the rules --------------------------------------------------------------------------
-
-
-BASE = {":method": "GET", ":scheme": "http", ":path": "/", ":authority": "test"}
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        [("X-Upper", "a")],
-        [("connection", "close")],
-        [("keep-alive", "1")],
-        [("proxy-connection", "close")],
-        [("transfer-encoding", "chunked")],
-        [("upgrade", "h2c")],
-        [("te", "gzip")],
-        [(":path", "/late")],
-        [(":unknown", "a")],
-        [("host", "other")],
-        [("a", "b\r\nc: d")],
-        [("a", "b\0")],
-        [("a b", "c")],
-        [("content-length", "1"), ("content-length", "1")],
-    ],
-)
-def test_a_malformed_request_is_reset(wsgi: Server, fields: list[tuple[str, str]]) -> None:
-    with http2(wsgi) as client:
-        stream = client.ask(fields=fields)
-        assert client.response(stream).reset == PROTOCOL_ERROR
-        assert client.get("/").status == 200
-
-
-@pytest.mark.parametrize("missing", [":method", ":scheme", ":path", ":authority"])
-def test_a_request_without_a_pseudo_header_is_reset(wsgi: Server, missing: str) -> None:
-    with http2(wsgi) as client:
-        pseudo = [(name, value) for name, value in BASE.items() if name != missing]
-        assert client.response(client.ask(pseudo=pseudo)).reset == PROTOCOL_ERROR
-        empty = [(name, "" if name == missing else value) for name, value in BASE.items()]
-        assert client.response(client.ask(pseudo=empty)).reset == PROTOCOL_ERROR
-        assert client.get("/").status == 200
 
 
 def test_what_is_too_large_gets_a_response(serve: Serve) -> None:
@@ -448,62 +366,6 @@ def test_what_is_too_large_gets_a_response(serve: Serve) -> None:
         assert client.response(stream).status == 413
         assert client.get("/", [("expect", "a-miracle")]).status == 417
         assert client.get("/").status == 200
-
-
-def flood_resets(client: Http2Client) -> None:
-    client.reset(client.ask("/"))
-
-
-def flood_provoked_resets(client: Http2Client) -> None:
-    client.open_window(client.ask("/hash", "POST", ended=False), 0)
-
-
-def flood_pings(client: Http2Client) -> None:
-    client.send(PING, 0, 0, bytes(8))
-
-
-def flood_settings(client: Http2Client) -> None:
-    client.send(SETTINGS)
-
-
-def flood_empty_data(client: Http2Client) -> None:
-    if client.next_stream == 1:
-        client.ask("/hash", "POST", ended=False)
-    client.send(DATA, 0, 1)
-
-
-def flood_continuations(client: Http2Client) -> None:
-    if client.next_stream == 1:
-        client.next_stream = 3
-        client.send(HEADERS, 0, 1)
-    client.send(CONTINUATION, 0, 1)
-
-
-@pytest.mark.parametrize(
-    "flood",
-    [
-        flood_resets,
-        flood_provoked_resets,
-        flood_pings,
-        flood_settings,
-        flood_empty_data,
-        flood_continuations,
-    ],
-)
-def test_a_flood_ends_the_connection_and_one_line_says_so(wsgi: Server, flood: object) -> None:
-    assert callable(flood)
-    with http2(wsgi) as client, http2(wsgi) as other:
-        other.get("/")
-        try:
-            for _ in range(3000):
-                flood(client)
-        except ConnectionError:
-            pass
-        client.read_to_end()
-        assert client.goaway is None or client.goaway.code == ENHANCE_YOUR_CALM
-        assert other.get("/").body == b"hello"
-    wait_until(lambda: "without work" in wsgi.log, "the line")
-    assert sum("without work" in line for line in wsgi.err) == 1
 
 
 def test_a_connection_that_is_in_error_says_why(wsgi: Server) -> None:

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from support import tls
 from support.apps import APPS, WEBSOCKET_APP
 from support.http2 import CANCEL, DATA, END_STREAM, NO_ERROR, Http2Client, http2
 from support.server import Serve, Server
 from support.websocket import BINARY, CLOSE, LAST, PING, PONG, TEXT, Frame, frame
 
 
-@pytest.fixture
-def server(serve: Serve) -> Server:
-    return serve(WEBSOCKET_APP, "--h2c", "--workers", "1")
+@pytest.fixture(params=[("--h2c",), tls.OPTIONS], ids=["h2c", "tls"])
+def server(serve: Serve, request: pytest.FixtureRequest) -> Server:
+    return serve(WEBSOCKET_APP, "--workers", "1", *request.param)
 
 
 @pytest.fixture
@@ -100,6 +101,16 @@ def test_a_message_larger_than_the_windows(client: Http2Client) -> None:
             client.windows[name] -= len(sent[:room])
         sent = sent[room:]
     assert receive(client, stream).payload == text
+
+
+def test_many_messages_are_no_body(serve: Serve) -> None:
+    """--max-body is no limit of theirs."""
+    server = serve(WEBSOCKET_APP, "--h2c", "--workers", "1", "--max-body", "1000")
+    with http2(server) as client:
+        stream = opened(client)
+        for _ in range(20):
+            client.send(DATA, 0, stream, frame(BINARY, bytes(300)))
+            assert receive(client, stream).payload == bytes(300)
 
 
 def test_requests_and_websockets_share_a_connection(client: Http2Client) -> None:
@@ -200,6 +211,21 @@ def test_an_application_without_websockets_refuses_them(serve: Serve) -> None:
     with http2(server) as client:
         assert client.response(connect(client)).status == 405
         assert client.get("/").status == 200
+
+
+@pytest.mark.parametrize(
+    "more", [("--static", f"/files={APPS}"), ("--access-log", "-")], ids=["static", "log"]
+)
+def test_what_stands_before_an_application_lets_websockets_through(
+    serve: Serve, more: tuple[str, ...]
+) -> None:
+    server = serve(WEBSOCKET_APP, "--h2c", "--workers", "1", *more)
+    with http2(server) as client:
+        stream = opened(client)
+        client.send(DATA, 0, stream, frame(TEXT, b"hello"))
+        assert receive(client, stream).payload == b"hello"
+        if more[0] == "--static":
+            assert client.response(connect(client, "/files/hello.py")).status == 405
 
 
 def test_an_application_that_closes_before_it_accepts(serve: Serve) -> None:

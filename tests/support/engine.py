@@ -24,6 +24,7 @@ class Service:
     adds_content_type = True
     pulls_bodies = False
     uses_start_response = False
+    takes_websockets = False
 
     def __init__(self, handler: Callable[[Request, Response], Any]) -> None:
         self.handler = handler

@@ -23,11 +23,13 @@ from support.waiting import DEADLINE_S
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
-PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 6, 7, 8, 9
-END_STREAM, ACK, END_HEADERS = 1, 1, 4
+PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION, PRIORITY_UPDATE = 5, 6, 7, 8, 9, 16
+END_STREAM, ACK, END_HEADERS, PADDED = 1, 1, 4, 8
 INITIAL_WINDOW_SIZE = 4
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED = 0, 1, 2, 3, 5
-REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 7, 8, 11
+FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 6, 7, 8, 9, 11
+LARGEST = 16_384
+"""The largest payload of a frame, as long as no setting allows more."""
 
 Fields = Iterable[tuple[str, str]]
 
@@ -104,16 +106,22 @@ class Http2Client:
         block = self.encoder.encode([*pseudo, *fields])
         ended = body is None if ended is None else ended
         self.streams[stream] = Response()
-        head = frame(HEADERS, END_HEADERS | (END_STREAM if ended else 0), stream, block)
-        self.sock.sendall(head)
+        self.send_block(stream, block, END_STREAM if ended else 0)
         if body is not None:
             self.sock.sendall(frame(DATA, END_STREAM, stream, body))
         return stream
 
+    def send_block(self, stream: int, block: bytes, flags: int) -> None:
+        """A header block in frames of their usual size."""
+        pieces = [block[at : at + LARGEST] for at in range(0, len(block), LARGEST)] or [b""]
+        for number, piece in enumerate(pieces):
+            kind, own = (CONTINUATION, 0) if number else (HEADERS, flags)
+            self.send(kind, own | (END_HEADERS if piece is pieces[-1] else 0), stream, piece)
+
     def upload(self, stream: int, body: bytes) -> None:
         """Send a body as the windows of the server allow it, and end the stream."""
         while body:
-            room = min(self.windows[0], self.windows[stream], 16_384)
+            room = min(self.windows[0], self.windows[stream], LARGEST)
             if room == 0:
                 self.read_frame()
                 continue
@@ -186,7 +194,7 @@ class Http2Client:
 
     def response(self, stream: int) -> Response:
         """Read until the stream has ended, or was reset."""
-        response = self.streams[stream]
+        response = self.streams.setdefault(stream, Response())
         while not response.ended and response.reset is None:
             self.read_frame()
         return response
@@ -214,8 +222,8 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 @contextlib.contextmanager
 def http2(server: Server, **settings: Any) -> Iterator[Http2Client]:
-    """A connection that begins with HTTP/2."""
-    with Http2Client(server.connect(DEADLINE_S), **settings) as client:
+    """A connection that begins with HTTP/2, over TLS if the server speaks that."""
+    with Http2Client(server.connect(DEADLINE_S, "h2"), **settings) as client:
         yield client
 
 

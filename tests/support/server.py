@@ -98,18 +98,19 @@ class Server:
 
     # --- talking to it -----------------------------------------------------------------------------------
 
-    def connect(self, timeout_s: float = DEADLINE_S) -> socket.socket:
+    def connect(self, timeout_s: float = DEADLINE_S, *protocols: str) -> socket.socket:
+        """A connection, over TLS if the server speaks that. Its client offers these protocols (ALPN)."""
         if self.url.startswith("unix:"):
             sock = socket.socket(socket.AF_UNIX)
             sock.settimeout(timeout_s)
             sock.connect(self.url.removeprefix("unix:"))
             return sock
         sock = socket.create_connection((self.host, self.port), timeout=timeout_s)
-        return self.begin(sock)
+        return self.begin(sock, *protocols)
 
-    def begin(self, sock: socket.socket) -> socket.socket:
+    def begin(self, sock: socket.socket, *protocols: str) -> socket.socket:
         """What to send and receive through on a connection to it: the same, or its TLS."""
-        return tls.wrap(sock) if self.url.startswith("https:") else sock
+        return tls.wrap(sock, tls.V13, *protocols) if self.url.startswith("https:") else sock
 
     def raw(self, data: bytes, *, half_close: bool = False) -> bytes:
         """Send `data` on a connection of its own. Return what comes back until the server closes it."""

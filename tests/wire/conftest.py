@@ -12,6 +12,7 @@ import pytest
 from support import tls
 from support.apps import APPS
 from support.server import running
+from support.streams import Streams
 from support.wire import Wire
 
 OPTIONS = ("--workers", "1", "--header-timeout", "0.3", "--max-body", "1000")
@@ -23,3 +24,13 @@ def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
     options = (*OPTIONS, *WAYS[request.param])
     with running(str(APPS / "wire_app.py"), "--bind", "127.0.0.1:0", *options) as server:
         yield Wire(server)
+
+
+HTTP2_WAYS: dict[str, tuple[str, ...]] = {"h2c": ("--h2c",), "tls": tls.OPTIONS}
+
+
+@pytest.fixture(scope="session", params=HTTP2_WAYS)
+def streams(request: pytest.FixtureRequest) -> Iterator[Streams]:
+    options = (*OPTIONS, *HTTP2_WAYS[request.param])
+    with running(str(APPS / "wire_app.py"), "--bind", "127.0.0.1:0", *options) as server:
+        yield Streams(server)

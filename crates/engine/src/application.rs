@@ -400,10 +400,11 @@ impl ExchangeHandle<'_> {
         connection.map_or(0, |connection| connection.unsent(self.id.stream))
     }
 
-    /// The address of the other end, while the connection is open.
+    /// The address of the other end, while the connection is open, and the stream if it is one.
     pub fn peer(&self) -> Option<Peer> {
-        let connection = self.find();
-        connection.ok().map(|connection| connection.link.peer)
+        let connection = self.find().ok()?;
+        connection.exchange(self.id.stream)?;
+        Some(connection.link.peer)
     }
 
     // ---- blocking

@@ -84,7 +84,7 @@ impl Connection {
 
     /// The exchange with that number, if there is one.
     #[inline]
-    fn exchange(&self, stream: u32) -> Option<&Exchange> {
+    pub(crate) fn exchange(&self, stream: u32) -> Option<&Exchange> {
         match &self.protocol {
             Protocol::Http2(http2) => http2.exchange(stream),
             _ if stream != 0 => None,

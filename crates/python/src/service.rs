@@ -42,6 +42,7 @@ interface! {
     server_warning: Py<PyAny>,
     pulls_bodies: bool,
     uses_start_response: bool,
+    takes_websockets: bool,
     adds_content_type: bool,
 }
 

@@ -43,6 +43,7 @@ class ASGIService(Service):
     adds_content_type = False
     inherits_atexit = True
     pulls_bodies = True
+    takes_websockets = True
     concurrency = 64
 
     def __init__(self, application: Application, options: AppOptions) -> None:

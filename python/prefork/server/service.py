@@ -75,6 +75,9 @@ class Service:
     uses_start_response = False
     """Whether its responses are `StartResponse`s, as WSGI needs them."""
 
+    takes_websockets = False
+    """Whether it gets WebSockets over HTTP/2. An ordinary response of 200 would accept them."""
+
     inherits_atexit = False
     """Whether the `atexit` functions that were registered before the fork run in each worker too. Those of an
     application do: other servers load it in each worker, and telemetry is sent there."""

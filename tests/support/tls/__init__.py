@@ -16,16 +16,18 @@ V12 = ssl.TLSVersion.TLSv1_2
 V13 = ssl.TLSVersion.TLSv1_3
 
 
-def context(version: ssl.TLSVersion = V13) -> ssl.SSLContext:
-    """That of a client that speaks this version."""
+def context(version: ssl.TLSVersion = V13, *protocols: str) -> ssl.SSLContext:
+    """That of a client that speaks this version, and offers these protocols (ALPN)."""
     made = ssl.create_default_context(cafile=CERT)
+    if protocols:
+        made.set_alpn_protocols(protocols)
     made.minimum_version = made.maximum_version = version
     return made
 
 
-def wrap(sock: socket.socket, version: ssl.TLSVersion = V13) -> TlsSocket:
+def wrap(sock: socket.socket, version: ssl.TLSVersion = V13, *protocols: str) -> TlsSocket:
     """The connection after its handshake."""
-    return TlsSocket(sock, context(version))
+    return TlsSocket(sock, context(version, *protocols))
 
 
 class TlsSocket(socket.socket):

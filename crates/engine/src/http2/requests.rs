@@ -172,6 +172,7 @@ impl Http2 {
                 self.read_body(link, cx, stream, out)
             }
             Incoming::BodyRefused { stream, error } => match self.stream(stream) {
+                Ok(open) if open.exchange.body.coming().is_none() => None, // it is not read any more
                 Ok(open) if open.exchange.phase().is_in_flight() => {
                     self.fail_body(link, cx, stream, error)
                 }

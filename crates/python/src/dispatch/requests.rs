@@ -32,7 +32,8 @@ pub(super) fn request(
         return Ok(());
     };
     // Over HTTP/2, a response of 200 would accept the WebSocket.
-    let is_lost = head.websocket && head.version == Version::Http2 && !is_asgi(py, service);
+    let is_lost =
+        head.websocket && head.version == Version::Http2 && !service.interface.takes_websockets;
     let is_tunnel = is_lost || head.form == TargetForm::Authority && !service.settings.proxy_mode;
     let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
     let request = Py::new(py, Request::new(service, client, bytes, head))?;
@@ -212,12 +213,6 @@ fn take_collecting(py: Python<'_>, core: &Core, exchange: ExchangeId) -> Option<
 }
 
 /// Whether a service calls its application natively, in a context of its own.
-/// Whether the application can accept a WebSocket.
-fn is_asgi(py: Python<'_>, service: &Service) -> bool {
-    let method = service.interface.request.bind(py);
-    method.is_exact_instance_of::<AsgiCaller>()
-}
-
 pub(super) fn is_native(py: Python<'_>, service: &Service) -> bool {
     let method = service.interface.request.bind(py);
     method.is_exact_instance_of::<WsgiCaller>() || method.is_exact_instance_of::<AsgiCaller>()

@@ -278,8 +278,9 @@ pub(super) struct Encoder {
     /// The hashes of fields that were written once.
     seen: [u32; SEEN],
     next_seen: usize,
-    /// The size of the table has changed, and the peer does not know it.
-    resized: bool,
+    /// The size of the table has changed, and the peer does not know it: the smallest since the last
+    /// block.
+    resized: Option<usize>,
 }
 
 const SEEN: usize = 16;
@@ -303,7 +304,7 @@ impl Encoder {
             table: Table::new(),
             seen: [0; SEEN],
             next_seen: 0,
-            resized: false,
+            resized: None,
         }
     }
 
@@ -312,13 +313,18 @@ impl Encoder {
         let most = most.min(TABLE_BYTES);
         if most != self.table.most {
             self.table.resize(most);
-            self.resized = true;
+            self.resized = Some(self.resized.map_or(most, |smallest| smallest.min(most)));
         }
     }
 
-    /// Begins a block.
+    /// Begins a block. A table that was smaller in between has lost its entries, and the peer must lose
+    /// them too (RFC 7541 4.2).
     pub(super) fn begin(&mut self, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.resized) {
+        let Some(smallest) = self.resized.take() else {
+            return;
+        };
+        write_number(out, 0x20, 5, smallest);
+        if smallest != self.table.most {
             write_number(out, 0x20, 5, self.table.most);
         }
     }

@@ -140,6 +140,9 @@ pub(super) fn read(list: List, ended: bool, limits: &Limits) -> Result<Request, 
     }
     join_cookies(&mut bytes, &mut head, &cookies);
     read_target(&mut bytes, &mut head, &pseudo, limits)?;
+    if head.fields.len() > limits.fields {
+        return Err(LIST_TOO_LARGE.into()); // Host is among them
+    }
     head.framing = head.framing.within(limits.max_body)?;
     if head.framing == Framing::None && !ended && !head.websocket {
         head.framing = Framing::Chunked; // of unknown length

@@ -9,6 +9,16 @@ use std::collections::VecDeque;
 /// How many streams that we have reset are remembered: the peer may not have seen that yet.
 const REMEMBERED: usize = 256;
 
+/// What the caller is told of the data of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Body,
+    /// All of it, however much comes.
+    Messages,
+    /// Nothing: the request is refused.
+    Nothing,
+}
+
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: u32,
@@ -22,6 +32,7 @@ pub(super) struct Stream {
     pub(super) length_left: Option<u64>,
     /// How much data has come.
     pub(super) received: u64,
+    pub(super) told: Told,
     /// The peer has ended its side.
     pub(super) ended: bool,
     /// The caller has something to send, except for the window.
@@ -73,6 +84,7 @@ impl Streams {
                 taken: 0,
                 length_left: None,
                 received: 0,
+                told: Told::Body,
                 ended: false,
                 is_ready: false,
                 priority,

@@ -40,6 +40,7 @@ class Mounts(Service):
         self.threads = service.threads
         self.adds_content_type = service.adds_content_type
         self.uses_start_response = service.uses_start_response
+        self.takes_websockets = service.takes_websockets
         self.inherits_atexit = service.inherits_atexit
         self.startup = service.startup
         self.shutdown = service.shutdown

@@ -14,7 +14,7 @@ use crate::http2::frame::{self, ErrorCode, FrameHead};
 use crate::http2::hpack::{List, ListBounds};
 use crate::http2::priority::Priority;
 use crate::http2::request::{self, Refusal};
-use crate::http2::streams::Stream;
+use crate::http2::streams::{Stream, Told};
 use crate::limits::Limits;
 use std::ops::Range;
 
@@ -78,9 +78,14 @@ impl Connection {
             return self.fail(head.stream, ErrorCode::Protocol, error, out);
         }
         stream.ended = ended;
-        if stream.received > limits.max_body {
-            let (stream, error) = (head.stream, BODY_TOO_LARGE);
-            return Ok(Some(Incoming::BodyRefused { stream, error }));
+        match stream.told {
+            Told::Nothing => return Ok(None),
+            Told::Body if stream.received > limits.max_body => {
+                stream.told = Told::Nothing;
+                let (stream, error) = (head.stream, BODY_TOO_LARGE);
+                return Ok(Some(Incoming::BodyRefused { stream, error }));
+            }
+            Told::Body | Told::Messages => {}
         }
         self.give_back(head.stream, padding, out);
         let start = at + data.start;
@@ -193,18 +198,20 @@ impl Connection {
     ) -> Result<Option<Incoming>, Fault> {
         let id = block.stream;
         let checked = request::check_trailers(list, limits);
+        let mut is_told = true;
         let reason = match checked {
             Ok(()) if !block.end_stream => Some("trailers that do not end the stream"),
             Err(Refusal::Malformed(reason)) => Some(reason),
             Err(Refusal::Respond(error)) => Some(error.reason),
             Ok(()) => self.streams.get_mut(id).and_then(|stream| {
                 stream.ended = true;
+                is_told = stream.told != Told::Nothing;
                 stream.count(0, true)
             }),
         };
         match reason {
             Some(reason) => self.fail(id, ErrorCode::Protocol, reason, out),
-            None => Ok(Some(Incoming::Data {
+            None => Ok(is_told.then_some(Incoming::Data {
                 stream: id,
                 data: 0..0,
                 ended: true,
@@ -232,6 +239,9 @@ impl Connection {
                 let windows = (self.peer_window, i64::from(WINDOW));
                 let stream = self.streams.open(id, request.priority, windows);
                 stream.ended = ended;
+                if request.head.websocket {
+                    stream.told = Told::Messages;
+                }
                 stream.length_left = match request.head.framing {
                     Framing::Length(length) => Some(length),
                     _ => None,
@@ -253,7 +263,8 @@ impl Connection {
             Refusal::Malformed(_) => self.refuse(id, out).map(|()| None),
             Refusal::Respond(error) => {
                 let windows = (self.peer_window, i64::from(WINDOW));
-                self.streams.open(id, Priority::default(), windows).ended = ended;
+                let stream = self.streams.open(id, Priority::default(), windows);
+                (stream.ended, stream.told) = (ended, Told::Nothing);
                 Ok(Some(Incoming::Refused { stream: id, error }))
             }
         }

@@ -645,6 +645,62 @@ fn a_body_beyond_the_limit_is_refused() {
         panic!("{incoming:?}");
     };
     assert_eq!(error.status, 413);
+    // Its response may wait for a window. Nothing more of the request is told meanwhile.
+    bench.data(1, b"1", false).data(1, b"23", true);
+    assert!(bench.read().unwrap().0.is_empty());
+}
+
+#[test]
+fn nothing_more_of_a_refused_request_is_told() {
+    let mut bench = Bench::new();
+    bench.limits.max_body = 5;
+    bench.request(1, false, &[("content-length", "6")]);
+    bench.request(3, false, &[("expect", "miracles")]);
+    let (incoming, _) = bench.read().unwrap();
+    assert!(matches!(
+        incoming.as_slice(),
+        [
+            Incoming::Refused { stream: 1, .. },
+            Incoming::Refused { stream: 3, .. }
+        ]
+    ));
+    bench.data(1, b"123456", true);
+    bench.data(3, b"123456", false).request(3, true, &[]);
+    let (incoming, frames) = bench.read().unwrap();
+    assert!(matches!(
+        incoming.as_slice(),
+        [Incoming::Reset { stream: 3, .. }] // trailers with pseudo-header fields
+    ));
+    assert_eq!(frames, [reset(3, 1)]);
+}
+
+#[test]
+fn the_messages_of_a_websocket_are_no_body() {
+    let mut bench = Bench::new();
+    bench.limits.max_body = 5;
+    let encoder = &mut bench.encoder;
+    write_block(&mut bench.input, 1, false, 1 << 20, |out| {
+        for (name, value) in [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "a"),
+            ("sec-websocket-version", "13"),
+        ] {
+            encoder.field(out, name.as_bytes(), value.as_bytes());
+        }
+    });
+    bench.data(1, b"1234", false).data(1, b"5678", false);
+    let (incoming, _) = bench.read().unwrap();
+    assert!(matches!(
+        incoming.as_slice(),
+        [
+            Incoming::Request { .. },
+            Incoming::Data { .. },
+            Incoming::Data { .. }
+        ]
+    ));
 }
 
 #[test]

@@ -279,6 +279,28 @@ fn the_peer_limits_the_table() {
     }
 }
 
+#[test]
+fn a_table_that_was_smaller_in_between_is_empty_for_both() {
+    let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
+    let mut talk = |encoder: &mut Encoder| {
+        let mut block = Vec::new();
+        encoder.begin(&mut block);
+        encoder.field(&mut block, b"server", b"prefork");
+        decoder.decode(&block, WIDE).unwrap();
+        (block, decoder.table.size)
+    };
+    talk(&mut encoder);
+    assert!(talk(&mut encoder).1 > 0);
+    encoder.limit(0);
+    encoder.limit(4096);
+    let (block, size) = talk(&mut encoder);
+    assert!(block.starts_with(b"\x20\x3f\xe1\x1f"));
+    assert_eq!(size, encoder.table.size);
+    encoder.limit(50);
+    encoder.limit(0);
+    assert!(talk(&mut encoder).0.starts_with(b"\x20\x76")); // one update, then the field
+}
+
 proptest! {
     #[test]
     fn what_was_encoded_is_decoded(
