@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -56,6 +57,12 @@ def end_a_child() -> None:
 def fork_a_child() -> None:
     if pid := os.fork():
         note(f"forked {pid}")
+
+
+def fail_with_a_program() -> None:
+    atexit.register(note, "atexit")
+    note(f"program {subprocess.Popen(['sleep', '600']).pid}")
+    raise ValueError("no database")
 
 
 def square(number: int) -> int:
@@ -144,6 +151,9 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
         kept.append(asyncio.get_running_loop().run_in_executor(None, time.sleep, 600))
     if scope["path"] == "/stuck-task":
         kept.append(asyncio.create_task(refuse_to_end()))
+    if scope["path"] == "/exit":
+        kept.append(asyncio.create_task(refuse_to_end()))
+        asyncio.get_running_loop().call_soon(sys.exit, 5)
     if scope["path"] == "/stuck-generator":
         kept.append(suspended())
         await anext(kept[-1])

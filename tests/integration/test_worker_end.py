@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import time
@@ -128,8 +129,7 @@ def test_a_child_that_a_hook_forks_ends_when_it_returns(tmp_path: Path, kind: st
         assert server.stop() == 0
         (child,) = [int(line.split()[1]) for line in done(tmp_path) if line.startswith("forked")]
         wait_until(lambda: not alive(child), "the child's end")
-        # Twice, because the module is imported for the hook as well.
-        assert exits(tmp_path) == 2 * ["exit of a worker"] + 2 * ["exit of the manager"]
+        assert exits(tmp_path) == ["exit of a worker", "exit of the manager"]
         assert "ERROR" not in server.log
         assert "Traceback" not in server.log
 
@@ -214,6 +214,30 @@ def test_a_worker_whose_start_hook_fails_does_not_begin(tmp_path: Path) -> None:
     finished = run_prefork("serve", f"{APP}:wsgi", "--bind", "127.0.0.1:0", *hook, cwd=tmp_path)
     assert finished.returncode == 3
     assert finished.stderr.splitlines()[-1].endswith("the first one failed: ValueError: no start of True")
+
+
+def test_what_a_worker_began_before_it_failed_to_start_is_ended(tmp_path: Path) -> None:
+    hook = ("--worker-start", "endings:fail_with_a_program", "--boot-failures", "1", "--workers", "1")
+    finished = run_prefork("serve", f"{APP}:wsgi", "--bind", "127.0.0.1:0", *hook, *HOOKS[1:2], cwd=tmp_path)
+    assert finished.returncode == 3
+    (program,) = [int(line.split()[1]) for line in done(tmp_path) if line.startswith("program")]
+    assert not alive(program)
+    assert "atexit" in done(tmp_path)
+    assert "worker_exit" in done(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["asgi", "uvloop"])
+def test_a_worker_that_exits_takes_no_work_while_its_tasks_refuse_to_end(tmp_path: Path, kind: str) -> None:
+    with serving(tmp_path, kind, "--graceful-timeout", "3") as server:
+        (worker,) = server.workers()
+        with contextlib.suppress(OSError, http.client.HTTPException):  # its end may be first
+            server.get("/exit")
+        wait_until(lambda: server.workers("spare") not in ([], [worker]), "another worker")
+        assert server.get("/") != f"{worker}".encode()
+        server.wait_log(f"worker {worker} ended: exit status 5")
+        assert TASKS_LEFT in server.log
+        assert "Traceback" not in server.log
+        assert server.stop() == 0
 
 
 @pytest.mark.parametrize(

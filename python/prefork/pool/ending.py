@@ -59,6 +59,10 @@ class Ending:
         self._graceful_s = graceful_s
         self._ends_at: float | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        return self._ends_at is not None
+
     def begin(self, left_s: float) -> None:
         """It has so many seconds from now on. A function that is stuck then ends with TimeoutError."""
         self._ends_at = time.monotonic() + left_s
@@ -112,8 +116,8 @@ def end_children(within_s: float) -> None:
 
 
 def _signal(pid: int, signum: int) -> bool:
-    """Signals a child, which nothing has waited for yet: no other process has its pid. False: it has ended, or
-    is another user's.
+    """Signals a child, which nothing has waited for yet: no other process has its pid. False: it has ended,
+    or is another user's.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signum)

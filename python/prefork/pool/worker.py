@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefork.worker")
 
+FAILED_S = 3.0
+"""The time for the end of a worker that has failed to start, if `graceful_timeout` is not less."""
+
 DRAIN_IDLE_S = 1.0
 """A worker that ends while the server goes on keeps its idle connections open for so long.
 
@@ -93,8 +96,9 @@ class Worker(Role, PoolMember):
             text, is_explained = show(error), isinstance(error, PreforkError)
             logger.error("worker failed to start: %s", Lines(text), exc_info=not is_explained)
             report.write(text if is_explained else f"{type(error).__name__}: {text}")
-            logging.shutdown()
-            os._exit(BOOT_FAILED)
+            # What the application began is ended: its log may be sent by an `atexit` function.
+            self._end_within(min(options.graceful_timeout, FAILED_S))
+            raise SystemExit(BOOT_FAILED) from None
         report.close()
 
     async def _prepare(self, options: PreForkOptions) -> None:
@@ -152,10 +156,12 @@ class Worker(Role, PoolMember):
 
     def _served(self) -> None:
         """Nothing is left to serve: the rest of the end has what is left of the time."""
-        left_s = self._serving.left_s
+        self._end_within(self._serving.left_s)
+        self._context.kernel.stop()
+
+    def _end_within(self, left_s: float) -> None:
         self._ending.begin(left_s)
         self._context.kernel.loop.limit_end(left_s)
-        self._context.kernel.stop()
 
     # --- the server's methods ----------------------------------------------------------------------------
 
@@ -184,6 +190,10 @@ class Worker(Role, PoolMember):
         self.shutdown(graceful=True)
 
     def run_ended(self) -> None:
+        if not self._ending.has_begun:  # an event has raised SystemExit, or stopped the kernel
+            if self._serving.has_listeners:
+                self._context.kernel.engine.leave_pool()
+            self._end_within(self._context.options.graceful_timeout)
         self._serving.close_listeners()
         self._listener.close()
 

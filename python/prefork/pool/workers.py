@@ -192,12 +192,12 @@ def _start_draining(worker: Worker, now: float) -> None:
 def _judge(worker: Worker, state: int, status: int, now: float, *, stuck: bool) -> Exit:
     if stuck:
         return Exit.STUCK
-    # One whose descriptors are unusable drains by itself, and its successor may find the same.
-    if (worker.end_signal or state == State.DRAINING) and status != BROKEN:
+    # One that drains by itself and fails is judged as one that did not drain: its successor may do the same.
+    if status != BROKEN and (worker.end_signal or (state == State.DRAINING and not status)):
         return Exit.EXPECTED if status in (0, -worker.end_signal) else Exit.UNCLEAN
     if not worker.booted and state == State.STARTING:
         return Exit.BOOT_FAILED
     # What was killed was killed from outside: its successor need not fail.
     if now - worker.since < EARLY_S and status != -signal.SIGKILL:
         return Exit.EARLY
-    return Exit.DIED
+    return Exit.UNCLEAN if state == State.DRAINING and status != BROKEN else Exit.DIED

@@ -60,6 +60,11 @@ class Serving:
         """Whether `drain` has not been called."""
         return self._phase in (Phase.OPEN, Phase.PAUSED)
 
+    @property
+    def has_listeners(self) -> bool:
+        """Whether clients are accepted here, or would be after `resume`."""
+        return bool(self._open)
+
     # --- accepting ---------------------------------------------------------------------------------------
 
     def prepare(self, sockets: Listening, tls: TlsConfig | None) -> None:

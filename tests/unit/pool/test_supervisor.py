@@ -375,14 +375,17 @@ def test_a_worker_that_was_stuck_is_named_with_its_request(
     ]
 
 
-@pytest.mark.parametrize(("state", "pauses"), [(STARTING, True), (SPARE, True), (DRAINING, False)])
-def test_one_that_ends_early_is_replaced_after_a_pause(state: State, pauses: bool) -> None:
+@pytest.mark.parametrize(
+    ("state", "status", "pauses"),
+    [(STARTING, 4, True), (SPARE, 4, True), (DRAINING, 4, True), (DRAINING, 0, False)],
+)
+def test_one_that_ends_early_is_replaced_after_a_pause(state: State, status: int, pauses: bool) -> None:
     world = World(**FIXED)
     world.supervisor.start()
     world.spawn(STARTING)
     world.write(1, SPARE)
     world.board.slots[0] = state
-    world.end(0, 4)
+    world.end(0, status)
     assert bool(world.spawner.requests) is not pauses
     world.loop.advance(0.2)
     assert len(world.spawner.requests) == 1

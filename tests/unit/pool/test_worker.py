@@ -131,7 +131,7 @@ def test_one_that_is_not_complete_does_not_serve(where: str, caplog: pytest.LogC
     birth = Birth(fail if where == "application" else None, fork_handlers={"DB": "connect"})
     if where == "fork handler":
         birth.handlers["connect"] = fail
-    with pytest.raises(Exited, match=str(BOOT_FAILED)):
+    with pytest.raises(SystemExit, match=str(BOOT_FAILED)):
         birth.live()
     assert ("accept", "sockets", "tls") not in birth.events
     assert [record.message for record in caplog.records] == ["worker failed to start: no database"]
@@ -141,7 +141,7 @@ def test_one_that_is_not_complete_does_not_serve(where: str, caplog: pytest.LogC
 def test_an_error_of_the_program_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     birth = Birth(fork_handlers={"DB": "connect"})
     birth.handlers["connect"] = lambda: os.environ["NO_SUCH_HOST"]
-    with pytest.raises(Exited):
+    with pytest.raises(SystemExit):
         birth.live()
     assert "KeyError: 'NO_SUCH_HOST'" in caplog.text
 

@@ -206,9 +206,12 @@ def test_one_that_was_told_to_end_is_expected_to_end_well(
     assert workers.boot_failed == 0
 
 
-@pytest.mark.parametrize(("status", "end"), [(0, Exit.EXPECTED), (1, Exit.UNCLEAN)])
-def test_one_that_drained_by_itself_too(workers: Workers, status: int, end: Exit) -> None:
-    assert workers.reap(add(workers), DRAINING, status, 10.1) is end
+@pytest.mark.parametrize(
+    ("status", "now", "end"),
+    [(0, 10.1, Exit.EXPECTED), (1, 20.0, Exit.UNCLEAN), (1, 10.1, Exit.EARLY)],
+)
+def test_one_that_drained_by_itself_too(workers: Workers, status: int, now: float, end: Exit) -> None:
+    assert workers.reap(add(workers), DRAINING, status, now) is end
 
 
 @pytest.mark.parametrize("status", [0, 3, -signal.SIGKILL])
