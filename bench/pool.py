@@ -87,7 +87,7 @@ def _open(glue: str) -> Scoreboard | None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         with contextlib.suppress(ScoreboardUnavailable):
-            return open_scoreboard(glue)[0]
+            return open_scoreboard(glue).board
         time.sleep(TICK_S)
     return None
 

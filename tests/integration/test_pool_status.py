@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import time
+from pathlib import Path
 
+from support import tls
+from support.apps import APPS
 from support.pool import MakePool
-from support.server import run_prefork, status_json
+from support.server import Serve, run_prefork, status_json
 from support.waiting import wait_until
 
 TWO = {
@@ -78,10 +81,46 @@ def test_status_needs_no_manager_that_responds(pool: MakePool) -> None:
     server.signal(signal.SIGSTOP)
     try:
         reported = server.status()
+        told = status_json(str(server.glue))
     finally:
         server.signal(signal.SIGCONT)
+    assert told["manager"]["listeners"] is None  # only the manager knows them
     assert reported["manager"]["pid"] == server.pid
     assert {worker["pid"] for worker in reported["workers"]} == set(workers)
+
+
+def test_status_says_where_the_pool_listens(tmp_path: Path, pool: MakePool) -> None:
+    path = tmp_path / "sock"
+    listening = ("--bind", "127.0.0.1:0,tls", "--bind", f"unix:{path},proxy", "--h2c")
+    server = pool("--workers", "1", *listening, "--redirect-http", "127.0.0.1:0", *tls.OPTIONS)
+    encrypted, unix, redirecting = status_json(str(server.glue))["manager"]["listeners"]
+    assert encrypted == {
+        "url": f"https://127.0.0.1:{server.port}",
+        "tls": True,
+        "protocols": ["h2", "http/1.1"],
+        "proxy_protocol": False,
+        "redirects": False,
+    }
+    assert unix == {
+        "url": f"unix:{path}",
+        "tls": False,
+        "protocols": ["http/1.1", "h2c"],
+        "proxy_protocol": True,
+        "redirects": False,
+    }
+    assert redirecting["redirects"]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", redirecting["url"])
+    done = run_prefork("status", "--glue", str(server.glue))
+    assert f"listening on https://127.0.0.1:{server.port} (TLS, h2)\n" in done.stdout
+    assert f"listening on unix:{path} (h2c, PROXY protocol)\n" in done.stdout
+
+
+def test_status_of_a_pool_that_does_not_listen_says_so(serve: Serve) -> None:
+    server = serve(APPS / "places.py", "--workers", "1")
+    server.signal(signal.SIGUSR2)
+    wait_until(lambda: "unlisten True" in server.out, "the sockets to be closed")
+    assert status_json(str(server.glue))["manager"]["listeners"] == []
+    assert "\nnot listening\n" in run_prefork("status", "--glue", str(server.glue)).stdout
 
 
 def test_status_of_an_unknown_glue_is_one_line_and_status_2() -> None:

@@ -18,8 +18,10 @@ import pytest
 from prefork.pool.scoreboard import list_glues
 from support import tls
 from support.apps import APPS
+from support.certificates import Authority, Files, save
 from support.processes import alive
 from support.server import Server, run_prefork, start_server, status_json
+from support.tls_client import Client
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -71,6 +73,16 @@ THEIRS = {
     "CapEff": [0],
     "CapAmb": [0],
 }
+
+
+def children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def sockets(pid: int) -> set[int]:
+    """The numbers of the sockets that a process has open."""
+    held = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+    return {int(found[1]) for name in held if (found := re.fullmatch(r"socket:\[(\d+)\]", name))}
 
 
 def privileged_port() -> int:
@@ -179,6 +191,147 @@ def test_a_key_that_only_root_may_read_is_read_before(start: Any, tmp_path: Path
     key.chmod(0o600)
     server = start("--bind", "127.0.0.1:0", "--tls-cert", str(tls.CERT), "--tls-key", str(key))
     assert server.get("/")
+
+
+# --- new certificates, when the rights are given up ---------------------------------------------------------
+
+
+class Renewal:
+    """Files of TLS in a directory that every user can reach; the key is root's alone at first."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.root = Authority()
+        self.authority = self.root.save(directory)
+        self.renew()
+
+    def renew(self, mode: int = 0o600, group: int = 0) -> None:
+        """A new certificate and its key, put in place one after the other."""
+        chain, key = self.root.issue("localhost")
+        new = save(self.directory, chain, key, "new")
+        new.key.chmod(mode)
+        os.chown(new.key, 0, group)
+        self.files = Files(self.directory / "cert.pem", self.directory / "key.pem")
+        os.replace(new.key, self.files.key)
+        os.replace(new.cert, self.files.cert)
+        self.serial = chain[0].serial_number
+
+    def served(self, server: Server) -> int:
+        """The number of the certificate that a client gets."""
+        with Client(server.port, self.authority).connect() as sock:
+            found = sock.getpeercert()
+            assert found
+            return int(str(found["serialNumber"]), 16)
+
+
+@pytest.fixture
+def renewal(public: Path) -> Renewal:
+    return Renewal(public)
+
+
+RESTART = "new certificates will need a restart"
+
+
+@pytest.mark.parametrize("workers", [("--workers", "2"), ("--start", "0")], ids=["pool", "no pool"])
+@pytest.mark.parametrize("hup", [True, False], ids=["HUP", "seen"])
+def test_another_process_reads_new_certificates_as_root(
+    start: Any, renewal: Renewal, workers: tuple[str, ...], hup: bool
+) -> None:
+    flags = ("--bind", "127.0.0.1:0", *workers, *renewal.files.flags)
+    server = start(*flags, "--tls-reload-as-root")
+    for _ in range(2):
+        renewal.renew()
+        assert renewal.served(server) != renewal.serial
+        if hup:
+            server.signal(signal.SIGHUP)
+        wait_until(lambda: renewal.served(server) == renewal.serial, "the new certificate")
+    assert ids(server.pid) == THEIRS
+    assert RESTART not in server.log
+    (reader,) = set(children(server.pid)) - set(server.workers() if server.glue else ())
+    assert ids(reader)["Uid"] == [0] * 4
+    held = [os.readlink(f"/proc/{reader}/fd/{name}") for name in os.listdir(f"/proc/{reader}/fd")]
+    assert sorted(name.partition(":")[0] for name in held) == ["/dev/null"] * 3 + ["socket"]
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        os.kill(reader, signum)  # as a terminal or a service manager does, to all
+    renewal.renew()
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: renewal.served(server) == renewal.serial, "the new certificate")
+    assert server.stop() == 0
+    assert not alive(reader)
+
+
+def test_it_reads_them_from_outside_of_the_chroot_and_through_closed_directories(
+    start: Any, renewal: Renewal, tmp_path: Path
+) -> None:
+    renewal.directory.chmod(0o700)
+    jail = tmp_path / "jail"
+    jail.mkdir()
+    flags = ("--bind", "127.0.0.1:0", "--workers", "1", *renewal.files.flags)
+    server = start(*flags, "--tls-reload-as-root", "--chroot", str(jail))
+    renewal.renew()
+    wait_until(lambda: renewal.served(server) == renewal.serial, "the new certificate")
+    serial = renewal.serial
+    renewal.files.key.unlink()
+    line = server.wait_log("the former certificates stay")
+    assert f"TLS: cannot read {renewal.files.key}: No such file or directory; " in line
+    assert renewal.served(server) == serial
+
+
+def test_the_reader_ends_with_the_manager_and_no_worker_can_ask_it(start: Any, renewal: Renewal) -> None:
+    flags = ("--bind", "127.0.0.1:0", "--workers", "1", *renewal.files.flags)
+    server = start(*flags, "--tls-reload-as-root")
+    (worker,) = server.workers()
+    (reader,) = set(children(server.pid)) - {worker}
+    (end,) = sockets(reader)
+    # The other end of a pair has the next number.
+    assert {end - 1, end + 1} & sockets(server.pid)
+    assert not {end - 1, end, end + 1} & sockets(worker)
+    server.process.kill()
+    wait_until(lambda: not alive(reader), "its end")
+
+
+def test_without_the_reader_the_old_certificate_stays(start: Any, renewal: Renewal) -> None:
+    flags = ("--bind", "127.0.0.1:0", "--workers", "1", *renewal.files.flags)
+    server = start(*flags, "--tls-reload-as-root")
+    serial = renewal.serial
+    (reader,) = set(children(server.pid)) - set(server.workers())
+    os.kill(reader, signal.SIGKILL)
+    renewal.renew()
+    server.signal(signal.SIGHUP)
+    line = server.wait_log("the former certificates stay")
+    assert f"TLS: cannot read {renewal.files.cert}: the process that reads it as root has ended; " in line
+    assert renewal.served(server) == serial
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("workers", [("--workers", "2"), ("--start", "0")], ids=["pool", "no pool"])
+def test_a_key_of_the_users_group_is_read_again(
+    start: Any, renewal: Renewal, workers: tuple[str, ...]
+) -> None:
+    renewal.renew(0o640, GID)
+    server = start("--bind", "127.0.0.1:0", *workers, *renewal.files.flags)
+    renewal.renew(0o640, GID)
+    wait_until(lambda: renewal.served(server) == renewal.serial, "the new certificate")
+    assert RESTART not in server.log
+
+
+def test_a_key_that_the_user_cannot_read_is_one_line_and_the_old_one_stays(
+    start: Any, renewal: Renewal
+) -> None:
+    server = start("--bind", "127.0.0.1:0", "--workers", "1", *renewal.files.flags)
+    serial = renewal.serial
+    told = server.wait_log(RESTART)
+    assert f"TLS: the user of this server cannot read {renewal.files.key}: {RESTART}; " in told
+    renewal.renew()
+    line = server.wait_log("the former certificates stay")
+    assert f"TLS: cannot read {renewal.files.key}: Permission denied; the former certificates stay" in line
+    assert renewal.served(server) == serial
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: server.log.count("the former certificates stay") == 2, "the line once more")
+    assert renewal.served(server) == serial
+    renewal.renew(0o640, GID)
+    wait_until(lambda: renewal.served(server) == renewal.serial, "the new certificate")
+    assert "Traceback" not in server.log
 
 
 # --- what has to go on working ------------------------------------------------------------------------------
@@ -321,6 +474,11 @@ def test_no_descriptor_of_a_worker_leads_out_of_the_chroot(start: Any, tmp_path:
         (("-m", "abc"), "--umask: expected octal permissions from 000 to 777, got 'abc'"),
         (("--chroot", "/no/such"), "--chroot: expected an existing directory"),
         (("--chroot", "/tmp", "--static", "/=/tmp"), "chroot: static files are outside of it; let a proxy"),
+        (
+            ("--tls-reload-as-root",),
+            "tls_reload_as_root is for a server that root starts with --user",
+        ),
+        (("--tls-reload-as-root", *AS_USER), "tls_reload_as_root: there is no certificate (tls_cert)"),
         (("--initgroups",), "initgroups takes the groups of a user; say which one with --user"),
     ],
 )

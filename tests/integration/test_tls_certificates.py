@@ -189,6 +189,35 @@ def test_hup_reads_them_at_once(root: Authority, tmp_path: Path, serve: Serve) -
     assert int(serial(client), 16) == chain[0].serial_number  # also from a new worker
 
 
+def test_hup_reads_them_without_a_pool_too_and_ends_nothing(
+    root: Authority, tmp_path: Path, serve: Serve
+) -> None:
+    authority = root.save(tmp_path)
+    files = save(tmp_path, *root.issue("localhost"))
+    server = serve(WSGI, "--start", "0", *files.flags)
+    client = Client(server.port, authority)
+    with client.connect() as kept:
+        assert ask(kept)["pid"] == server.pid
+        chain, key = root.issue("localhost")
+        save(tmp_path, chain, key)
+        os.kill(server.pid, signal.SIGHUP)
+        server.wait_log("the certificates were read again")
+        assert int(serial(client), 16) == chain[0].serial_number
+        files.cert.write_text("no certificate")
+        os.kill(server.pid, signal.SIGHUP)
+        assert f"TLS: {files.cert}: " in server.wait_log("the former certificates stay")
+        assert int(serial(client), 16) == chain[0].serial_number
+        assert ask(kept)["pid"] == server.pid
+    assert "replacing" not in server.log
+    assert server.stop() == 0
+
+
+def test_a_server_without_certificates_and_a_pool_ends_with_hup(serve: Serve) -> None:
+    server = serve(WSGI, "--start", "0")
+    os.kill(server.pid, signal.SIGHUP)
+    assert server.wait() == -signal.SIGHUP
+
+
 def test_a_bad_certificate_is_refused_and_the_old_one_stays(
     root: Authority, tmp_path: Path, serve: Serve
 ) -> None:

@@ -145,7 +145,7 @@ class Server:
         assert self.glue, "this server has no pool"
         from prefork.pool.scoreboard import open_scoreboard, snapshot
 
-        board, _ = open_scoreboard(self.glue)
+        board = open_scoreboard(self.glue).board
         with contextlib.closing(board):
             return snapshot(board)
 

@@ -123,6 +123,7 @@ class RunKeywords(TypedDict, total=False):
     group: str | int | None
     initgroups: Switch
     umask: int | str | None
+    tls_reload_as_root: Switch
     chroot: str | os.PathLike[str] | None
     bind: Addresses
     backlog: int | str

@@ -691,6 +691,13 @@ class ServeOptions(Options):
         "What is taken from the permissions of new files and of Unix sockets, as octal digits.",
         unset="as it is",
     )
+    tls_reload_as_root: bool = option(
+        Group.TLS,
+        False,
+        boolean,
+        "Keep a small process that opens the files of TLS as root: it reads new certificates that --user may "
+        "not read.",
+    )
     chroot: str | None = option(
         Group.PROCESS,
         None,

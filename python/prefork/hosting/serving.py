@@ -55,6 +55,8 @@ def serve(application: object, given: Given) -> None:
     if options.umask is not None:
         os.umask(options.umask)
     privileges = asked_for(options)
+    if options.tls_reload_as_root and (privileges is None or os.geteuid() != 0):
+        raise OptionError("tls_reload_as_root is for a server that root starts with --user or --chroot")
     set_signals()
     app_options = options_from(AppOptions, given)
     if isinstance(application, str):
@@ -101,7 +103,15 @@ def become(privileges: Privileges, target: Target, options: ServeOptions, pid: P
     def give_up() -> None:
         if pid is not None:
             pid.keep()
+        certificates = [server.certificates for server in target.servers if server.certificates is not None]
+        if options.tls_reload_as_root:
+            if not certificates:
+                raise OptionError("tls_reload_as_root: there is no certificate (tls_cert)")
+            for one in certificates:
+                one.read_as_root()
         privileges.give_up()
+        for one in certificates:
+            one.rights_given_up()
         open_logs(target, options)
 
     user, group = (None if one is None else str(one) for one in (privileges.uid, privileges.gid))

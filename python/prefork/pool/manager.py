@@ -151,7 +151,8 @@ class Manager(Role, PoolMember):
 
     def _open(self) -> Supervisor:
         options, kernel = self._options, self._kernel
-        self._resources = resources = PoolResources(2 * options.max_clients + SPARE_SLOTS, options.ipc_glue)
+        slots = 2 * options.max_clients + SPARE_SLOTS
+        self._resources = resources = PoolResources(slots, options.ipc_glue, self._about)
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
         # the fork, so workers share the memory.
         faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
@@ -172,6 +173,11 @@ class Manager(Role, PoolMember):
         if options.debug_scoreboard:
             self._show = kernel.loop.call_soon(self._show_states)
         return supervisor
+
+    def _about(self) -> dict[str, object]:
+        """What `prefork status` says of the manager beside what is in the scoreboard."""
+        sockets = self.listener.sockets
+        return {"listeners": [] if sockets is None else sockets.describe(self._options)}
 
     def _wake(self) -> None:
         """A worker has taken one of the last spares, or has booted."""
@@ -232,10 +238,6 @@ class Manager(Role, PoolMember):
         self.stop_listen()
         if self._supervisor is None:
             self._ended()
-
-    def reload_certificates(self) -> None:
-        if self.listener.certificates is not None:
-            self.listener.certificates.reload()
 
     def replace_workers(self) -> None:
         if self._supervisor is not None:

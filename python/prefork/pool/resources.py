@@ -12,6 +12,7 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prefork._engine import Scoreboard
@@ -28,12 +29,13 @@ def _make_queue() -> tuple[socket.socket, socket.socket]:
 
 
 class PoolResources:
-    """`capacity` is the number of slots; `glue` None takes a free name.
+    """`capacity` is the number of slots; `glue` None takes a free name. `about()` is what the manager says of
+    itself to those that read the scoreboard.
 
     Raises GlueInUse and ScoreboardUnavailable, and OSError if there is no memory or no descriptor.
     """
 
-    def __init__(self, capacity: int, glue: str | None) -> None:
+    def __init__(self, capacity: int, glue: str | None, about: Callable[[], object]) -> None:
         self.manager_pid = os.getpid()
         with contextlib.ExitStack() as undo:
             self.board = Scoreboard.create(capacity)
@@ -46,7 +48,7 @@ class PoolResources:
             self._queue = _make_queue()
             for end in self._queue:
                 undo.callback(end.close)
-            self.socket = ScoreboardSocket(self.board, glue)
+            self.socket = ScoreboardSocket(self.board, glue, about)
             undo.pop_all()
         self._overcommits = False
         self.board.publish(

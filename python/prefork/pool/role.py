@@ -33,8 +33,5 @@ class PoolMember:
         """Whether `what`, an event that changes handlers, is allowed. Logs if it is not."""
         return True
 
-    def reload_certificates(self) -> None:
-        """Reads the certificates again, in their manager."""
-
     def replace_workers(self) -> None:
         """Replaces the workers by fresh ones, one after the other, if this process has any."""

@@ -1,7 +1,7 @@
 """How a running pool's scoreboard is found, and the report that is made of it.
 
 Owns: the *glue*, an abstract Unix socket named after the user and the option `ipc_glue`. Binding it is the
-lock on that name. Through it the manager hands out its memory file, to be read.
+lock on that name. Through it the manager hands out its memory file, to be read, and what it says of itself.
 
 Always: socket and memory exist as long as a process does, and never as a file. When the manager dies, in
 whatever way, the kernel removes both, and the glue is free. What a worker wrote is shown and decides nothing.
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from prefork._engine import Scoreboard
@@ -30,6 +31,8 @@ _GLUE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _TIMEOUT_S = 2.0
 _PATIENCE_S = 0.3
 """How long a manager that is busy or stopped is waited for, before its memory file is looked for in /proc."""
+_LONGEST_BYTES = 65536
+"""The most that a manager says of itself."""
 _MEMORY = "/memfd:prefork-scoreboard"
 READERS_PER_TURN = 16
 """How many clients the manager serves before it looks after its workers again."""
@@ -54,15 +57,19 @@ class ScoreboardSocket:
     """Holds a glue, and hands the scoreboard to those that connect (manager).
 
     `glue` None picks a random name. Only the same user and root get a descriptor, and cannot write through
-    it. A forked worker closes its copy, because a copy holds the name too.
+    it. With it comes what `about()` returns at that moment, as JSON. A forked worker closes its copy, because
+    a copy holds the name too.
 
     Raises GlueInUse if another process holds the name, OptionError if it is not a valid name, and
     ScoreboardUnavailable if the kernel refuses.
     """
 
-    def __init__(self, board: Scoreboard, glue: str | None = None) -> None:
+    def __init__(
+        self, board: Scoreboard, glue: str | None = None, about: Callable[[], object] = lambda: None
+    ) -> None:
         self.glue = os.urandom(4).hex() if glue is None else glue
         self._board = board
+        self._about = about
         self._socket = _listen(self.glue)
         self._reserve = socket.socket(socket.AF_UNIX)
 
@@ -85,7 +92,8 @@ class ScoreboardSocket:
             with client, contextlib.suppress(OSError):  # the client has left
                 client.setblocking(False)
                 if _peer(client).uid in (os.geteuid(), 0):
-                    socket.send_fds(client, [b"scoreboard"], [self._board.fileno()])
+                    about = json.dumps(self._about()).encode()
+                    socket.send_fds(client, [about], [self._board.fileno()])
 
     def _refuse(self) -> None:
         """Out of descriptors: accepts one client with a descriptor kept in reserve, and closes it.
@@ -104,8 +112,18 @@ class ScoreboardSocket:
         self._reserve.close()
 
 
-def open_scoreboard(glue: str, uid: int | None = None) -> tuple[Scoreboard, int]:
-    """The scoreboard of the running server that holds `glue`, to read, and its manager's pid.
+class Found(NamedTuple):
+    """The scoreboard of a running server, to read."""
+
+    board: Scoreboard
+    manager: int
+    """The manager's pid."""
+    about: Any
+    """What the manager says of itself; None if it does not respond, or is of another version."""
+
+
+def open_scoreboard(glue: str, uid: int | None = None) -> Found:
+    """The scoreboard of the running server that holds `glue`.
 
     `uid` is the user that runs it; None is the user of this process, or for root any user. Raises
     ScoreboardUnavailable if there is none, if another user holds the glue, or if it does not respond;
@@ -119,33 +137,37 @@ def open_scoreboard(glue: str, uid: int | None = None) -> tuple[Scoreboard, int]
                 raise ScoreboardUnavailable(
                     f"expected glue {glue!r} to be held by user {uid}, but user {manager.uid} holds it"
                 )
-            descriptor = _receive(connection, manager.pid)
+            descriptor, about = _receive(connection, manager.pid)
     except OSError as error:
         raise ScoreboardUnavailable(_not_reached(glue, uid, error)) from None
     if descriptor is None:
         raise ScoreboardUnavailable(f"the server with glue {glue!r} sent no descriptor: try again")
     try:
-        return Scoreboard.attach(descriptor), manager.pid
+        return Found(Scoreboard.attach(descriptor), manager.pid, about)
     except (OSError, ValueError) as error:
         raise ScoreboardUnavailable(f"glue {glue!r}: {error}; is that server of another version?") from None
     finally:
         os.close(descriptor)
 
 
-def _receive(connection: socket.socket, manager: int) -> int | None:
-    """A descriptor of the memory file, or None if the manager has none to send. Raises OSError.
+def _receive(connection: socket.socket, manager: int) -> tuple[int | None, Any]:
+    """A descriptor of the memory file, or None if the manager has none to send, and what it says of itself.
 
-    On a machine that has no time for the manager an operator asks as well, so it need not respond.
+    On a machine that has no time for the manager an operator asks as well, so it need not respond. Raises
+    OSError.
     """
     connection.settimeout(_PATIENCE_S)
     try:
-        _, descriptors, _, _ = socket.recv_fds(connection, 64, 1)
+        text, descriptors, _, _ = socket.recv_fds(connection, _LONGEST_BYTES, 1)
     except TimeoutError:
         if (found := _open_memory_of(manager)) is not None:
-            return found
+            return found, None
         connection.settimeout(_TIMEOUT_S)  # /proc is hidden, or of another namespace
-        _, descriptors, _, _ = socket.recv_fds(connection, 64, 1)
-    return descriptors[0] if descriptors else None
+        text, descriptors, _, _ = socket.recv_fds(connection, _LONGEST_BYTES, 1)
+    about = None
+    with contextlib.suppress(ValueError):
+        about = json.loads(text)
+    return descriptors[0] if descriptors else None, about
 
 
 def _open_memory_of(pid: int) -> int | None:

@@ -94,15 +94,14 @@ class PreForkServer(HTTPServer):
         boot = worker.boot(manager, index, self.options)
         self.kernel.spawn(boot, session=self, event="boot", args=())
 
-    @event("_hup")
-    def _on_hup(self, _signum: int) -> None:
-        """Manager: replaces the workers, as HUP does elsewhere; they get the manager's copy of the code.
-
-        First it reads the certificates again.
+    def _on_hup(self, signum: int) -> None:
+        """Manager: also replaces the workers, as HUP does elsewhere. New ones get the manager's copy of the
+        code.
         """
-        self._member.reload_certificates()
-        logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
-        self._member.replace_workers()
+        super()._on_hup(signum)
+        if self.options.start_servers:
+            logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
+            self._member.replace_workers()
 
     @event("_int")
     def _on_int(self, _signum: int) -> None:

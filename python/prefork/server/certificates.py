@@ -2,8 +2,9 @@
 
 Owns what is published to the processes that serve (`TlsConfig`), and the timers of the manager: the files are
 looked at each few seconds, the keys of session tickets are rotated, and a certificate that ends soon is
-named in the log each day. Always: an error is one line that names the file and never its content; what cannot
-be used leaves what is in use.
+named in the log each day. A manager that gives root's rights up may have another process open the files
+(`RootReader`). Always: an error is one line that names the file and never its content; what cannot be used
+leaves what is in use.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import logging
 import os
 import time
 from asyncio import AbstractEventLoop, TimerHandle
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from prefork._engine import TlsConfig
 from prefork.errors import OptionError
+from prefork.server.root_reader import RootReader
 
 if TYPE_CHECKING:
     from prefork.config.options import ServerOptions
@@ -36,6 +38,8 @@ ROTATION_S = DAY_S / 2
 
 File = tuple[str, bytes]
 Signature = tuple[tuple[int, int, int, int] | None, ...]
+Open = Callable[[str], int]
+"""Opens a file to read it. Raises OSError."""
 
 
 class Files(NamedTuple):
@@ -53,12 +57,13 @@ class Certificates:
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
         self._names = _names(options)
+        self._reader: RootReader | None = None
         self._read = self._seen = self._signature()
         self._timer: TimerHandle | None = None
         self._rotate_at = self._warn_at = 0.0
         try:
             self.config = TlsConfig(
-                _files(options),
+                _files(options, _open),
                 client_auth=options.client_auth,
                 min_version=options.tls_min_version,
                 ciphers=options.tls_ciphers,
@@ -66,6 +71,43 @@ class Certificates:
             )
         except (ValueError, OSError) as error:
             raise OptionError(f"TLS: {error}") from None
+
+    # --- rights ------------------------------------------------------------------------------------------
+
+    def read_as_root(self) -> None:
+        """Before the manager gives root's rights up: keeps a process that has them. Raises OptionError."""
+        try:
+            self._reader = RootReader(self._names)
+        except OSError as error:
+            raise OptionError(f"tls_reload_as_root: {error.strerror}") from None
+
+    def rights_given_up(self) -> None:
+        """Tells at once what this process cannot read any more, and not when a certificate has expired."""
+        self._read = self._seen = self._signature()
+        if self._reader is None and (refused := [one for one in self._names if not os.access(one, os.R_OK)]):
+            logger.warning(
+                "TLS: the user of this server cannot read %s: new certificates will need a restart; let a "
+                "group of that user read it, or use --tls-reload-as-root",
+                ", ".join(refused),
+            )
+
+    def lock(self) -> None:
+        """In a worker: it can only read what its manager publishes. Raises OSError."""
+        self.config.make_read_only()
+        self.forget_reader()
+
+    def forget_reader(self) -> None:
+        """In a child of the manager: it has no file opened as root."""
+        if self._reader is not None:
+            self._reader.forget()
+            self._reader = None
+
+    def end(self) -> None:
+        """The server ends."""
+        self.close()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     # --- the manager's timers ----------------------------------------------------------------------------
 
@@ -95,7 +137,9 @@ class Certificates:
             self._warn_of_ends()
 
     def _signature(self) -> Signature:
-        return tuple(map(_signature, self._names))
+        if self._reader is None:
+            return tuple(map(_signature, self._names))
+        return tuple(_signature_of_opened(name, self._reader.open) for name in self._names)
 
     # --- changes -----------------------------------------------------------------------------------------
 
@@ -103,7 +147,7 @@ class Certificates:
         """Reads the files again: handshakes that begin from now on use them. False: they cannot be used."""
         self._read = self._signature()
         try:
-            self.config.update(_files(self._options))
+            self.config.update(_files(self._options, _open if self._reader is None else self._reader.open))
         except (OptionError, ValueError, OSError) as error:
             logger.error("TLS: %s; the former certificates stay", error)
             return False
@@ -131,33 +175,49 @@ def _names(options: ServerOptions) -> list[str]:
     return list(dict.fromkeys([*names, *filter(None, others)]))
 
 
-def _signature(name: str) -> tuple[int, int, int, int] | None:
+def _signature(file: str | int) -> tuple[int, int, int, int] | None:
     try:
-        found = os.stat(name)
+        found = os.stat(file)
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
 
 
-def _files(options: ServerOptions) -> Files:
+def _signature_of_opened(name: str, opened: Open) -> tuple[int, int, int, int] | None:
+    try:
+        descriptor = opened(name)
+    except OSError:
+        return None
+    try:
+        return _signature(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _files(options: ServerOptions, opened: Open) -> Files:
     """Raises OptionError."""
-    pairs = [(_file(certificate), _file(key)) for certificate, key in options.certificates]
+
+    def read(name: str) -> File:
+        try:
+            with open(opened(name), "rb") as file:
+                return name, file.read()
+        except OSError as error:
+            raise OptionError(f"cannot read {name}: {error.strerror}") from None
+
+    pairs = [(read(certificate), read(key)) for certificate, key in options.certificates]
     if options.ssl_intermediate_ca_cert is not None:
         (name, chain), key = pairs[0]
-        pairs[0] = (name, chain + b"\n" + _file(options.ssl_intermediate_ca_cert)[1]), key
+        pairs[0] = (name, chain + b"\n" + read(options.ssl_intermediate_ca_cert)[1]), key
     password = None
     if options.tls_key_password_file is not None:
-        password = _file(options.tls_key_password_file)[1].rstrip(b"\r\n")
+        password = read(options.tls_key_password_file)[1].rstrip(b"\r\n")
     return Files(
         pairs,
         password,
-        _file(options.tls_client_ca) if options.tls_client_ca else None,
-        _file(options.tls_client_crl) if options.tls_client_crl else None,
+        read(options.tls_client_ca) if options.tls_client_ca else None,
+        read(options.tls_client_crl) if options.tls_client_crl else None,
     )
 
 
-def _file(name: str) -> File:
-    try:
-        return name, Path(name).read_bytes()
-    except OSError as error:
-        raise OptionError(f"cannot read {name}: {error.strerror}") from None
+def _open(name: str) -> int:
+    return os.open(name, os.O_RDONLY | os.O_CLOEXEC)

@@ -79,8 +79,8 @@ class Listener:
 
     def lock_certificates(self) -> None:
         """In a worker: it can only read what its manager publishes. Raises OSError."""
-        if self.tls is not None:
-            self.tls.make_read_only()
+        if self.certificates is not None:
+            self.certificates.lock()
 
     def _open(self) -> Listening:
         """Opens all that are closed. Raises BindError, and none is open then."""
@@ -147,6 +147,8 @@ class Listener:
             if isinstance(place, ListeningSockets):
                 place.close()
                 self._places[index] = place.endpoint
+        if self.certificates is not None:
+            self.certificates.end()
 
     def abandon(self) -> None:
         """In a child that the application forked: closes its copies of the sockets."""
@@ -154,6 +156,8 @@ class Listener:
             if isinstance(place, ListeningSockets):
                 place.close()
         self.sockets = None
+        if self.certificates is not None:
+            self.certificates.forget_reader()
 
     def _cancel_retry(self) -> None:
         if self._retry is not None:

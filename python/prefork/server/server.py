@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from prefork.config.keywords import ServerKeywords
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
+    from prefork.server.certificates import Certificates
     from prefork.server.service import Service
     from prefork.server.sockets import Listening
 
@@ -90,6 +91,11 @@ class HTTPServer(Session):
     def listening(self) -> Listening | None:
         """The sockets that it listens on; None if it does not."""
         return None if self._listener is None else self._listener.sockets
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """Those of its sockets; None if it listens on none, or without TLS."""
+        return None if self._listener is None else self._listener.certificates
 
     @property
     def url(self) -> str:
@@ -324,6 +330,8 @@ class HTTPServer(Session):
             for signum in (signal.SIGTERM, signal.SIGINT):
                 self.kernel.signal(signum, self, "_signalled")
             self.kernel.signal(signal.SIGQUIT, self, "_quit")
+            if self.certificates is not None and not self.kernel.program_handles(signal.SIGHUP):
+                self.kernel.signal(signal.SIGHUP, self, "_hup")
             for unused in UNUSED_SIGNALS:
                 self.kernel.signal_default(unused, self, "_unused")
 
@@ -336,6 +344,12 @@ class HTTPServer(Session):
             logger.warning("%s again: stopping at once", signal.Signals(signum).name)
         else:
             logger.info("%s: stopping when all requests are finished", signal.Signals(signum).name)
+
+    @event("_hup")
+    def _on_hup(self, _signum: int) -> None:
+        """Reads the certificates again. It is bound if there are some."""
+        if self.certificates is not None:
+            self.certificates.reload()
 
     @event("_quit")
     def _on_quit(self, _signum: int) -> None:

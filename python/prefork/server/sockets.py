@@ -16,12 +16,16 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prefork.config.endpoints import Endpoint, Kind
+from prefork.config.tls import PROTOCOLS
 from prefork.errors import BindError
 from prefork.server import unix_sockets
 from prefork.server.unix_sockets import Identity, Ownership
+
+if TYPE_CHECKING:
+    from prefork.config.options import ServerOptions
 
 DEFER_S = 5
 """TCP_DEFER_ACCEPT: a connection wakes a worker with its first bytes, not before. A worker that wakes finds a
@@ -174,6 +178,20 @@ class Listening:
     def url(self) -> str:
         """Every address as a URL, with ` and ` between them."""
         return " and ".join(place.url for place in self.places)
+
+    def describe(self, options: ServerOptions) -> list[dict[str, object]]:
+        """Each address, and what is spoken there, ready for JSON."""
+        plain = ["http/1.1", "h2c"] if options.h2c else ["http/1.1"]
+        return [
+            {
+                "url": place.url,
+                "tls": place.is_encrypted,
+                "protocols": list(options.tls_alpn or PROTOCOLS) if place.is_encrypted else plain,
+                "proxy_protocol": bool(place.endpoint.proxy),
+                "redirects": place in self.redirecting,
+            }
+            for place in (*self.places, *self.redirecting)
+        ]
 
 
 def listen(endpoint: Endpoint) -> ListeningSockets:

@@ -28,9 +28,10 @@ def show(glue: str | None, *, as_json: bool) -> None:
 
 def look(glue: str) -> dict[str, Any]:
     """The report on one pool: `manager`, `totals` and `workers`."""
-    board, pid = open_scoreboard(glue)
+    board, pid, about = open_scoreboard(glue)
     report = snapshot(board)
     board.close()
+    report["manager"]["listeners"] = about.get("listeners") if isinstance(about, dict) else None
     # The pid comes from the kernel (SO_PEERCRED). Workers could have written another one to the memory.
     report["manager"] |= {"glue": glue, "pid": pid}
     return report

@@ -6,7 +6,7 @@ no terminal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from prefork.logs.escaping import escape_line
@@ -79,6 +79,26 @@ COLUMNS = (
 )
 
 
+def listening(places: Sequence[Report] | None) -> list[str]:
+    """Where the pool listens, one line for each address. None: the manager has not responded."""
+    if places is None:
+        return ["the manager does not respond, and so does not tell where it listens"]
+    return [f"listening on {listener(place)}" for place in places] or ["not listening"]
+
+
+def listener(place: Report) -> str:
+    """An address, and what is spoken there besides HTTP/1."""
+    marks = {
+        "TLS": place["tls"],
+        "h2": "h2" in place["protocols"],
+        "h2c": "h2c" in place["protocols"],
+        "PROXY protocol": place["proxy_protocol"],
+        "redirects to https": place["redirects"],
+    }
+    said = ", ".join(mark for mark, holds in marks.items() if holds)
+    return escape_line(f"{place['url']} ({said})" if said else place["url"])
+
+
 def summary(report: Report) -> list[str]:
     """The lines above the table."""
     manager, totals = report["manager"], report["totals"]
@@ -86,6 +106,7 @@ def summary(report: Report) -> list[str]:
     states = ", ".join(f"{totals[state]} {state}" for state in shown)
     lines = [
         f"pool {manager['glue']}, manager {manager['pid']}, up {duration(manager['uptime_s'])}",
+        *listening(manager["listeners"]),
         f"{totals['workers']} workers, maximum {manager['max_clients']}: {states}; "
         f"spare limits {manager['min_spare']} to {manager['max_spare']}",
         f"{totals['requests']:,} requests, {totals['connections']} connections open, "

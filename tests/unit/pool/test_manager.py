@@ -231,7 +231,7 @@ def test_a_manager_is_no_worker_to_be_replaced(server: Server) -> None:
 
 
 def test_a_glue_that_is_taken_ends_it(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    with contextlib.closing(PoolResources(4, GLUE)), pytest.raises(SystemExit, match="2"):
+    with contextlib.closing(PoolResources(4, GLUE, lambda: None)), pytest.raises(SystemExit, match="2"):
         server.kernel.run()
     assert f"expected a free ipc_glue, but '{GLUE}' is held by pid {os.getpid()}" in capsys.readouterr().err
     assert server.spawner.processes == []
@@ -243,10 +243,10 @@ def test_without_memory_it_tries_again_and_says_so_once(
     failures: list[Exception] = [OSError(27, "File too large"), OSError(27, "File too large")]
     failures.append(GlueInUse("it was taken meanwhile"))
 
-    def make(capacity: int, glue: str | None) -> PoolResources:
+    def make(capacity: int, glue: str | None, about: Callable[[], object]) -> PoolResources:
         if failures:
             raise failures.pop(0)
-        return PoolResources(capacity, glue)
+        return PoolResources(capacity, glue, about)
 
     monkeypatch.setattr(manager, "PoolResources", make)
     server = Server(kernel, prefork_interval=0.01)
@@ -265,7 +265,7 @@ def test_one_that_waits_for_memory_waits_no_more(
 ) -> None:
     tried: list[None] = []
 
-    def refuse(_capacity: int, _glue: str | None) -> PoolResources:
+    def refuse(*_: object) -> PoolResources:
         tried.append(None)
         raise OSError(27, "File too large")
 

@@ -99,7 +99,7 @@ def in_child(action, board_socket=None, uid=None):
 
 
 def read_from_outside(board_socket):
-    status, text = in_child(lambda: report(*open_scoreboard(board_socket.glue)), board_socket)
+    status, text = in_child(lambda: report(*open_scoreboard(board_socket.glue)[:2]), board_socket)
     assert status == 0, text
     return json.loads(text)
 
@@ -128,6 +128,13 @@ def test_a_claim_is_seen_in_another_process(board, board_socket):
     assert seen["pid"] == seen["manager"]["pid"] == os.getpid()
     assert seen["manager"]["may_grow"] is True
     assert [(worker["slot"], worker["state"]) for worker in seen["workers"]] == [(2, "starting")]
+
+
+def test_with_the_memory_comes_what_the_manager_says_of_itself_at_that_moment(board):
+    said: list[object] = [{"listeners": []}, None]
+    with contextlib.closing(ScoreboardSocket(board, about=said.pop)) as board_socket:
+        for expected in ("None", "{'listeners': []}"):
+            assert in_child(lambda: open_scoreboard(board_socket.glue).about, board_socket) == (0, expected)
 
 
 def test_what_a_forked_process_writes_is_seen_here(board):

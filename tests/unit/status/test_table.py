@@ -13,6 +13,7 @@ MANAGER = {
     "max_spare": 3,
     "max_clients": 8,
     "overcommit": False,
+    "listeners": [],
 }
 TOTALS = {
     "workers": 2,
@@ -60,6 +61,7 @@ REPORT = {"manager": MANAGER, "totals": TOTALS, "workers": [IDLE, BUSY]}
 def test_plain_text_has_a_summary_and_a_line_a_worker():
     assert table.plain(REPORT).splitlines() == [
         "pool site, manager 100, up 1h05m",
+        "not listening",
         "2 workers, maximum 8: 0 starting, 1 spare, 1 active, 0 draining; spare limits 1 to 3",
         "1,234 requests, 1 connections open, 100 B in, 3 MiB out, 7 handed off, 6 adopted",
         "",
@@ -115,3 +117,27 @@ def test_durations(seconds, shown):
 )
 def test_amounts(size, shown):
     assert table.amount(size) == shown
+
+
+def test_it_says_where_the_pool_listens_and_what_is_spoken_there():
+    plain = {"tls": False, "protocols": ["http/1.1"], "proxy_protocol": False, "redirects": False}
+    places = [
+        plain | {"url": "https://0.0.0.0:443", "tls": True, "protocols": ["h2", "http/1.1"]},
+        plain | {"url": "unix:/run/\x1b]0;x", "protocols": ["http/1.1", "h2c"], "proxy_protocol": True},
+        plain | {"url": "http://0.0.0.0:80", "redirects": True},
+        plain | {"url": "http://127.0.0.1:8080"},
+    ]
+    assert table.listening(places) == [
+        "listening on https://0.0.0.0:443 (TLS, h2)",
+        "listening on unix:/run/\\x1b]0;x (h2c, PROXY protocol)",
+        "listening on http://0.0.0.0:80 (redirects to https)",
+        "listening on http://127.0.0.1:8080",
+    ]
+    assert table.summary(REPORT | {"manager": MANAGER | {"listeners": places}})[1:5] == table.listening(
+        places
+    )
+
+
+def test_a_pool_that_does_not_listen_or_respond_is_said():
+    assert table.listening([]) == ["not listening"]
+    assert table.listening(None) == ["the manager does not respond, and so does not tell where it listens"]
