@@ -18,7 +18,7 @@ from prefork.config.sources import Given, from_keywords
 from prefork.errors import OptionError
 from prefork.hosting.pid_file import PidFile, pid_file
 from prefork.hosting.target import Target, load, target_of
-from prefork.kernel.fork_hooks import handles_signals, kernel_runs
+from prefork.kernel.fork_hooks import handles_signals, kernel_runs, restore_signals
 from prefork.kernel.forking import exit_at_once
 from prefork.kernel.patches import refuse_patches
 from prefork.logs.access_log import AccessLog
@@ -33,6 +33,9 @@ from prefork.server.server import HTTPServer
 if TYPE_CHECKING:
     from prefork.config.keywords import RunKeywords
 
+LAST_S = 2.0
+"""How long a process that has stopped may still run after a further signal."""
+
 DEFAULT = {"address": "127.0.0.1", "port": 8000}
 
 
@@ -43,7 +46,11 @@ def run(application: Any, **options: Unpack[RunKeywords]) -> None:
     are those of the command line, with underscores: `run(app, bind="0.0.0.0:8000", workers=4)`. Raises
     PreforkError.
     """
-    serve(application, from_keywords(options))
+    try:
+        serve(application, from_keywords(options))
+    finally:
+        with contextlib.suppress(ValueError):  # as in `set_signals`
+            restore_signals()
 
 
 def serve(application: object, given: Given) -> None:
@@ -87,7 +94,11 @@ def serve(application: object, given: Given) -> None:
         else:
             # Behind the sockets of every server. What is opened later is opened by the new user.
             become(privileges, target, options, file)
-        target.kernel.run()
+        target.kernel.keeps_signals = True
+        try:
+            target.kernel.run()
+        finally:
+            set_last_signals()
 
 
 def open_logs(target: Target, options: ServeOptions) -> None:
@@ -147,6 +158,26 @@ def set_signals() -> None:
         for signum, former, handler in AT_START:
             if signal.getsignal(signum) in former:
                 signal.signal(signum, handler)
+
+
+@handles_signals
+def _end_soon(_signum: int, _frame: object) -> None:
+    """What the application still does, in threads and `atexit` functions, may take LAST_S from now on."""
+    if signal.getsignal(signal.SIGALRM) is not _end_late:
+        signal.signal(signal.SIGALRM, _end_late)
+        signal.setitimer(signal.ITIMER_REAL, LAST_S)
+
+
+@handles_signals
+def _end_late(_signum: int, _frame: object) -> None:
+    exit_at_once(0)
+
+
+def set_last_signals() -> None:
+    """Has a signal that asks the process to end limit the time for the rest of that end."""
+    with contextlib.suppress(ValueError):  # as in `set_signals`
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(signum, _end_soon)
 
 
 def options_from(kind: type[Kind], given: Given) -> Kind:

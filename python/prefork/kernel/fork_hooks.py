@@ -102,9 +102,12 @@ def restore_signals() -> None:
     for signum in range(1, signal.NSIG):
         handler = _signal.getsignal(signum)
         if callable(handler) and is_ours(handler):
-            _signal.signal(
-                signum, _signal.default_int_handler if signum == signal.SIGINT else _signal.SIG_DFL
-            )
+            restore_default(signum)
+
+
+def restore_default(signum: int) -> None:
+    """Gives a signal the handling that the interpreter begins with."""
+    _signal.signal(signum, _signal.default_int_handler if signum == signal.SIGINT else _signal.SIG_DFL)
 
 
 def is_ours(handler: Callable[..., Any]) -> bool:

@@ -59,6 +59,8 @@ def end_process(error: BaseException | None) -> NoReturn:
 
 def exit_at_once(status: int) -> NoReturn:
     """Ends this process with nothing but what it has logged and printed written out."""
-    logging.shutdown()
-    flush_output()
-    os._exit(status)
+    try:
+        logging.shutdown()
+        flush_output()
+    finally:  # a handler of a signal may have interrupted just that
+        os._exit(status)

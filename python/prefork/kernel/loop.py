@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVarTuple
 
 from prefork._engine import Engine
+from prefork.kernel.fork_hooks import is_ours, restore_default
 from prefork.kernel.selector import EngineSelector
 
 logger = logging.getLogger("prefork.kernel")
@@ -47,7 +48,7 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 
     engine: Engine
     _ends_by_s: float | None = None  # on its own clock
-    _keeps_signals = False
+    _kept: frozenset[int] | None = None  # the signals that had a handler when the end began
     _left: ClassVar[list[asyncio.Task[Any]]] = []
     """Tasks that did not end in time. Never freed: that would run them again, and may wait for a thread."""
 
@@ -78,7 +79,7 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     def unbind_signal(self, signum: int) -> None:
         """Ends what `bind_signal` began. The program's handler, if it has one, is called by asyncio again."""
         del self._signals.bound[signum]
-        if self._keeps_signals:
+        if self._kept is not None:
             return
         super().remove_signal_handler(signum)
         if signum in self._signals.program:
@@ -100,18 +101,28 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     def remove_signal_handler(self, sig: int) -> bool:
         """As asyncio's. What the kernel has bound stays bound."""
         was_there = self._signals.program.pop(sig, None) is not None
-        if self._keeps_signals or sig in self._signals.bound:
+        if self._kept is not None or sig in self._signals.bound:
             return was_there
         return super().remove_signal_handler(sig)
 
     def keep_signals(self) -> None:
-        """For a process that ends: each signal keeps its handler, also when the loop is closed. It has no
-        effect then. By default SIGTERM would cut short what the process still has to do.
+        """For a run that ends: each signal keeps its handler, also when it is unbound and when the loop is
+        closed. It has no effect then. By default SIGTERM would cut short what the process still has to do.
         """
-        self._keeps_signals = True
+        if self._kept is None:
+            self._kept = frozenset((*self._signals.bound, *self._signals.program))
+
+    def give_signals_back(self) -> None:
+        """After `close`, in a program that goes on: restores the default of the signals that were kept."""
+        for signum in self._kept or ():
+            handler = _signal.getsignal(signum)
+            if handler == _signal.SIG_IGN or (callable(handler) and is_ours(handler)):
+                restore_default(signum)
 
     def close(self) -> None:
-        """Closes the loop, and gives the signals back: asyncio calls `remove_signal_handler` for each."""
+        """Closes the loop, and gives the signals back if they are not kept: asyncio calls
+        `remove_signal_handler` for each.
+        """
         self._signals.bound.clear()
         super().close()
 
@@ -169,6 +180,7 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
 class EngineLoop(Loop, asyncio.SelectorEventLoop):
     """An ordinary asyncio loop whose `select` is a turn of `engine`."""
 
+    _hears = True
     _discarded = False  # of the class, as the next one: see `Loop.__init__`
     _broken: Callable[[str, bool], object] | None = None
 
@@ -200,8 +212,8 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         asyncio hears of signals through one descriptor of the process. A loop that synchronous code runs in
         this thread may take it, and has none in its place at its end.
         """
-        if self._csock is None:  # type: ignore[attr-defined]
-            return  # it comes while the loop closes, or later
+        if not self._hears:
+            return  # the loop closes, or is closed
         own = self._csock.fileno()  # type: ignore[attr-defined]
         try:
             former = signal.set_wakeup_fd(own)
@@ -250,6 +262,7 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
 
     def _stop_wakeups(self) -> None:
         """asyncio closes the pipe that signals are written to before it unsets it."""
+        self._hears = False
         with contextlib.suppress(ValueError):  # off the main thread there is no such descriptor
             former = signal.set_wakeup_fd(-1)
             if not self.is_closed() and former != self._csock.fileno():  # type: ignore[attr-defined]

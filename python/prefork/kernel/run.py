@@ -54,6 +54,10 @@ class Run(ABC):
 
     def __init__(self) -> None:
         self.loop_factory: Callable[[Callable[[], bool]], Loop] = EngineLoop
+        self.keeps_signals = False
+        """Whether the signals that it has handled have no effect after `run()`: the process ends then.
+        Otherwise they have their defaults again.
+        """
         self._phase = Phase.RESTING
         self._loop: Loop | None = None
         self._between: deque[Callable[[], object]] = deque()
@@ -179,6 +183,7 @@ class Run(ABC):
             self.loop.stop()
         if self._phase is not Phase.RESTING:
             self._phase = Phase.STOPPING
+            self.loop.keep_signals()
 
     def between_turns(self, function: Callable[[], object]) -> None:
         """Runs `function` at the top level of `run()`, where no loop runs and `fork()` is legal.
@@ -312,8 +317,7 @@ class Run(ABC):
         if (loop := self._loop) is None:
             return
         self._phase = Phase.STOPPING
-        if self._is_child:
-            loop.keep_signals()
+        loop.keep_signals()
         try:
             for function in reversed(self._on_stop):
                 try:
@@ -330,6 +334,8 @@ class Run(ABC):
             self._leave()
             self._between.clear()
             loop.close()
+            if not (self._is_child or self.keeps_signals):
+                loop.give_signals_back()
             if self._spare_loop is not None:
                 self._spare_loop.close()
             self._loop = self._spare_loop = None

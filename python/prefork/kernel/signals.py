@@ -139,10 +139,11 @@ class Signals:
         loops = self._shared[signum]
         self._set(signum, loops)  # first: the signal may come again meanwhile
         function = self._replaced.pop(signum, None)
+        if function is not None:
+            self._drop_others(signum)  # before anything else: another of them may come meanwhile
         loops(signum, frame)
         if function is None:
             return
-        self._drop_others(signum)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signum})
         try:
             self._call_program(signum, function, signum, frame)

@@ -98,6 +98,9 @@ class PreForkServer(HTTPServer):
         """Manager: also replaces the workers, as HUP does elsewhere. New ones get the manager's copy of the
         code.
         """
+        if self.is_stopping:
+            logger.warning("HUP changes nothing: the server is stopping")
+            return
         super()._on_hup(signum)
         if self.options.start_servers:
             logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")

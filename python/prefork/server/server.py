@@ -29,6 +29,7 @@ from prefork.server.listener import Listener, SocketDefaults
 from prefork.server.proxies import trusted_proxies
 from prefork.server.role import UNUSED_SIGNALS, NotRunning, Role, Standalone
 from prefork.server.routes import check_events, parse
+from prefork.server.serving import SHUTDOWN_S
 from prefork.server.streaming import EventStreams
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class HTTPServer(Session):
         self._role: Role = NotRunning()
         self._listener: Listener | None = None
         self._context: Context | None = None
-        self._signalled = False
+        self._ends_by_s: float | None = None  # on the loop's clock; None until a signal ends the process
         if type(self).done is HTTPServer.done:
             Session.on(self, "DONE", Response.done)  # each request may end with it
         kernel.add(self)
@@ -261,7 +262,7 @@ class HTTPServer(Session):
         )
         self.service.attach(context)
         self._role = self._first_role(context, listener)
-        self._signalled = False
+        self._ends_by_s = None
         self.kernel.hold(self)
         self._bind_signals()
 
@@ -288,9 +289,11 @@ class HTTPServer(Session):
             self._end_listener()
             self._call_closed()
             kernel.release(self)
+            others = [one for one in kernel.sessions if isinstance(one, HTTPServer) and one is not self]
+            if self._ends_by_s is not None and not others:
+                kernel.loop.limit_end(max(self._ends_by_s - kernel.loop.time(), SHUTDOWN_S))
+                kernel.stop()  # first: what else asks the process to end has no effect from here on
             kernel.remove(self)
-            if self._signalled and not any(isinstance(session, HTTPServer) for session in kernel.sessions):
-                kernel.stop()
 
     def _run_ended(self) -> None:
         """The kernel stops, for whatever reason."""
@@ -312,7 +315,7 @@ class HTTPServer(Session):
     def _engine_broken(self) -> None:
         """The engine can only finish what it has: this process ends."""
         if self.kernel is not None:
-            self._signalled = True
+            self._end_within(self.options.graceful_timeout)
             self.shutdown(graceful=True)
 
     def _abandon(self) -> None:
@@ -324,6 +327,14 @@ class HTTPServer(Session):
         self._role.discard()
 
     # --- signals -----------------------------------------------------------------------------------------
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a signal has told this process to end."""
+        return self._ends_by_s is not None
+
+    def _end_within(self, seconds: float) -> None:
+        self._ends_by_s = self.kernel.loop.time() + seconds
 
     def _bind_signals(self) -> None:
         with contextlib.suppress(RuntimeError, ValueError):  # off the main thread no signal can be bound
@@ -337,7 +348,8 @@ class HTTPServer(Session):
 
     @event("_signalled")
     def _on_signal(self, signum: int) -> None:
-        again, self._signalled = self._signalled, True
+        again = self.is_stopping
+        self._end_within(0 if again else self.options.graceful_timeout)
         self.shutdown(graceful=not again)
         # Afterwards: a handler of the application may wait for its reader.
         if again:
@@ -354,7 +366,7 @@ class HTTPServer(Session):
     @event("_quit")
     def _on_quit(self, _signum: int) -> None:
         logger.warning("SIGQUIT: stopping at once")
-        self._signalled = True
+        self._end_within(0)
         self.shutdown(graceful=False)
 
     @event("_unused")
