@@ -7,14 +7,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 
-from conformance import autobahn, litmus, page, redbot
+from conformance import autobahn, h2spec, litmus, page, redbot
 from conformance.environments import PLACE
 from conformance.findings import Findings, Missing
 
 PARTS: dict[str, Callable[[], Findings]] = {
+    "h2spec-tls": h2spec.run_tls,
+    "h2spec": h2spec.run_plain,
     "autobahn": autobahn.run_plain,
     "autobahn-tls": autobahn.run_tls,
     "autobahn-sizes": autobahn.run_sizes,
+    "autobahn-compression": autobahn.run_compression,
     "litmus": litmus.run_litmus,
     "redbot": redbot.run_redbot,
 }

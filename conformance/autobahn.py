@@ -21,9 +21,14 @@ GROUPS = {
     "7": "closing handshake",
     "9": "sizes and time",
     "10": "misc",
+    "12": "compression, sizes of messages",
+    "13": "compression, parameters",
 }
-GOOD = ("OK", "NON-STRICT", "INFORMATIONAL")
-"""NON-STRICT: it fails as RFC 6455 lets it, but late. INFORMATIONAL: there is no right way."""
+GOOD = ("OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED")
+"""NON-STRICT: it fails as RFC 6455 lets it, but late. INFORMATIONAL: there is no right way.
+
+UNIMPLEMENTED: what the client offers was declined, as RFC 7692 lets a server do.
+"""
 
 
 RULES = ("1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*")
@@ -39,6 +44,10 @@ def run_tls() -> Findings:
 
 def run_sizes() -> Findings:
     return _run("plain, large messages", ("9.*",))
+
+
+def run_compression() -> Findings:
+    return _run("plain, permessage-deflate", ("12.*", "13.*"))
 
 
 def _run(kind: str, cases: Sequence[str], *flags: str) -> Findings:

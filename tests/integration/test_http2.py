@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from support import tls
 from support.apps import APPS
 from support.http2 import (
+    CANCEL,
     DATA,
     END_STREAM,
     GOAWAY,
@@ -284,6 +286,18 @@ def test_an_application_hears_of_a_reset(asgi: Server) -> None:
         wait_until(lambda: "held" in events(client), "the application")
         client.reset(held)
         wait_until(lambda: "http.disconnect" in events(client), "the disconnect")
+
+
+def test_a_client_that_closes_its_side_without_a_window_is_not_waited_for(server: Server) -> None:
+    """It can open none any more. The time for a send (60 s) need not pass."""
+    path = "/parts" if b"wsgi" in server.raw(b"GET / HTTP/1.0\r\n\r\n") else "/flood"
+    with http2(server, window=0) as client:
+        streams = [client.ask(path), client.ask("/")]
+        client.ping()
+        client.sock.shutdown(socket.SHUT_WR)
+        client.read_to_end()
+        assert [client.streams[stream].reset for stream in streams] == [CANCEL, CANCEL]
+    assert "ERROR" not in server.log
 
 
 def test_a_client_that_resets_a_response_is_no_error(server: Server) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from support import tls
 from support.apps import APPS, WEBSOCKET_APP
-from support.http2 import CANCEL, DATA, END_STREAM, NO_ERROR, Http2Client, http2
+from support.http2 import CANCEL, DATA, END_STREAM, NO_ERROR, PROTOCOL_ERROR, Http2Client, http2
 from support.server import Serve, Server
 from support.websocket import BINARY, CLOSE, LAST, PING, PONG, TEXT, Frame, frame
 
@@ -143,6 +143,21 @@ def test_a_stream_that_ends_without_a_close(server: Server, client: Http2Client)
     assert client.response(stream).reset == CANCEL
     server.wait_log("ended 1006")
     assert client.get("/").status == 200
+
+
+def test_a_websocket_that_has_ended_before_it_begins_is_refused(client: Http2Client) -> None:
+    pseudo = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/echo")]
+    stream = client.ask(fields=[("sec-websocket-version", "13")], pseudo=[*pseudo, (":authority", "test")])
+    assert client.response(stream).reset == PROTOCOL_ERROR
+    assert client.get("/").status == 200
+
+
+def test_what_comes_before_the_response_is_read(client: Http2Client) -> None:
+    stream = connect(client)
+    client.send(DATA, 0, stream, frame(TEXT, b"early"))
+    while not client.streams[stream].status:
+        client.read_frame()
+    assert receive(client, stream).payload == b"early"
 
 
 def test_a_stream_that_is_reset(server: Server, client: Http2Client) -> None:

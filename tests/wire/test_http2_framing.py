@@ -207,7 +207,7 @@ def test_what_comes_after_the_end_of_a_stream_is_refused(serve: Serve) -> None:
     block = [("x", "y")]
     with http2(server, window=0) as client:
         for kind in (DATA, HEADERS):
-            stream = client.ask("/x")
+            stream = client.ask("/fields")
             payload = client.encoder.encode(block) if kind == HEADERS else b"more"
             client.send(kind, END_STREAM | END_HEADERS, stream, payload)
             assert client.response(stream).reset == STREAM_CLOSED

@@ -7,7 +7,7 @@ use super::{Ending, Http2};
 use crate::content::Content;
 use crate::context::Context;
 use crate::errors::LocalError;
-use crate::link::Link;
+use crate::link::{Link, PeerSide};
 use crate::phase::Step;
 use crate::progress::HIGH_WATER;
 use prefork_wire::http2::ErrorCode;
@@ -210,7 +210,19 @@ impl Http2 {
             any = true;
             self.pump_frame(link, cx, stream);
         }
+        if link.peer_side == PeerSide::Ended && link.pending() < HIGH_WATER {
+            self.abort_stuck(link, cx);
+        }
         any
+    }
+
+    /// The peer has closed its side, so it opens no window: what waits for one never leaves.
+    fn abort_stuck(&mut self, link: &mut Link, cx: &mut Context) {
+        let stuck = self.streams.iter().filter(|open| open.queue.len() > 0);
+        let stuck: Vec<u32> = stuck.map(|open| open.id).collect();
+        for stream in stuck {
+            self.reset_with(link, cx, stream, ErrorCode::Cancel);
+        }
     }
 
     fn pump_frame(&mut self, link: &mut Link, cx: &mut Context, stream: u32) {

@@ -138,10 +138,13 @@ pub(super) fn read(list: List, ended: bool, limits: &Limits) -> Result<Request, 
         }
         add_field(&mut head, &mut seen, &bytes, field)?;
     }
-    join_cookies(&mut bytes, &mut head, &cookies);
+    join_cookies(&mut bytes, &mut head, &cookies, limits)?;
     read_target(&mut bytes, &mut head, &pseudo, limits)?;
     if head.fields.len() > limits.fields {
         return Err(LIST_TOO_LARGE.into()); // Host is among them
+    }
+    if head.websocket && ended {
+        return Err(Refusal::Malformed("a WebSocket that has ended"));
     }
     head.framing = head.framing.within(limits.max_body)?;
     if head.framing == Framing::None && !ended && !head.websocket {
@@ -193,14 +196,22 @@ fn check_name(name: &[u8], value: &[u8], limits: &Limits) -> Result<Naming, Refu
 }
 
 /// RFC 9113 8.2.3: behind HTTP/2, a cookie is one field.
-fn join_cookies(bytes: &mut Vec<u8>, head: &mut Head, cookies: &[Span]) {
-    let [_, _, ..] = cookies else { return };
+fn join_cookies(
+    bytes: &mut Vec<u8>,
+    head: &mut Head,
+    cookies: &[Span],
+    limits: &Limits,
+) -> Result<(), Refusal> {
+    let [_, _, ..] = cookies else { return Ok(()) };
     let start = bytes.len();
     for (at, cookie) in cookies.iter().enumerate() {
         if at > 0 {
             bytes.extend_from_slice(b"; ");
         }
         bytes.extend_from_within(cookie.start as usize..cookie.end as usize);
+    }
+    if "cookie".len() + bytes.len() - start > limits.line {
+        return Err(FIELD_TOO_LARGE.into());
     }
     let joined = Span::new(start, bytes.len());
     let first = head
@@ -210,6 +221,7 @@ fn join_cookies(bytes: &mut Vec<u8>, head: &mut Head, cookies: &[Span]) {
     if let Some(field) = first {
         field.value = joined;
     }
+    Ok(())
 }
 
 /// Reads the pseudo-header fields (RFC 9113 8.3.1 and 8.5, RFC 8441 4).

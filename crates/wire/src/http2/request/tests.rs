@@ -228,6 +228,20 @@ fn an_extended_connect_asks_for_a_websocket() {
     assert!(request.head.websocket);
     assert_eq!(request.head.framing, Framing::None);
     assert_eq!(request.head.path.of(&request.bytes), b"/chat");
+    let ended = read(list(&connect("websocket")), true, &Limits::default());
+    assert!(matches!(ended, Err(Refusal::Malformed(_))));
+}
+
+#[test]
+fn the_pieces_of_a_cookie_are_one_line() {
+    let limits = Limits::default();
+    let half = "c".repeat(limits.line / 2);
+    let cookies = |count: usize| {
+        let fields = vec![("cookie", half.as_str()); count];
+        read(list(&with(&fields)), true, &limits)
+    };
+    assert!(cookies(1).is_ok());
+    assert!(matches!(cookies(2), Err(Refusal::Respond(error)) if error.status == 431));
 }
 
 #[test]
