@@ -65,6 +65,11 @@ def fail_with_a_program() -> None:
     raise ValueError("no database")
 
 
+def start_when_told(pid: int) -> None:
+    note(f"starting {pid}")
+    note_when_told("started")
+
+
 def square(number: int) -> int:
     return number * number
 

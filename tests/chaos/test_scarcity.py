@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prefork.errors import ScoreboardUnavailable
+from support.apps import APPS
 from support.pool import MakePool, Pool, start_pool
+from support.server import Server, run_prefork, start_process
 from support.waiting import DEADLINE_S, wait_until
 
 OTHER_USER = 54321
@@ -28,6 +32,7 @@ TWO: dict[str, Any] = {
     "check_spares_interval": 0.05,
 }
 LIMITS = "pool_limits.py"
+HELLO = APPS / "hello.py"
 
 
 def limit(server: Pool, what: str, soft: int | None) -> None:
@@ -46,6 +51,37 @@ def allow_forks(server: Pool) -> None:
     limit(server, "RLIMIT_NPROC", None)
     if os.geteuid() == 0:
         server.manager("os.setresuid(0, 0, 0)")
+
+
+@pytest.mark.parametrize("descriptors", range(6, 9))
+def test_a_server_without_descriptors_for_its_own_loop_or_socket_is_one_line(descriptors: int) -> None:
+    limited = ("prlimit", f"--nofile={descriptors}:{descriptors}")
+    finished = run_prefork("serve", str(HELLO), "--bind", "127.0.0.1:0", prefix=limited)
+    assert finished.returncode == 2
+    assert "Too many open files" in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1, finished.stderr
+
+
+def test_a_pool_that_lacks_descriptors_at_its_start_says_so_and_ends_well() -> None:
+    """For its shared memory, for the loop of its workers, for a worker: wherever they run out."""
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for descriptors in range(18, 28):
+            servers.append(Server(start_process(*PATIENT, preexec_fn=few(descriptors))))
+            stack.callback(servers[-1].kill)
+        for server in servers:
+            wait_until(partial(any, [server.err, server.out]), "a line")
+            assert server.stop() == 0
+            assert "Traceback" not in server.log
+            assert "None" not in server.log
+        assert any("Too many open files" in server.log for server in servers)
+
+
+PATIENT = (str(APPS / "stopping.py"), "--bind", "127.0.0.1:0", "--workers", "1", "--boot-failures", "1000")
+
+
+def few(descriptors: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
 
 def test_when_no_process_can_be_forked_it_goes_on_says_so_once_and_recovers(pool: MakePool) -> None:

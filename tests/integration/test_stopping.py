@@ -15,6 +15,7 @@ import pytest
 
 from support.apps import APPS
 from support.pool import MakePool
+from support.processes import wait_ended
 from support.responses import read_all, read_response
 from support.server import Serve, Server, start_server
 from support.waiting import DEADLINE_S, wait_until
@@ -51,6 +52,35 @@ def test_term_to_manager_and_workers_at_once_is_as_graceful_as_to_the_manager(be
     assert b"Connection: close\r\n" in response
     assert server.wait() == 0
     assert "closing" not in server.log
+
+
+def test_term_to_all_while_the_workers_start_is_no_failed_start(tmp_path: Path) -> None:
+    """The manager runs last, and finds the ends of its workers and the signal at once."""
+    server = start_server(
+        str(APPS / "endings.py") + ":wsgi", *START_SLOWLY, cwd=tmp_path, start_new_session=True
+    )
+    try:
+        wait_until(lambda: len(starting(tmp_path)) == 3, "the workers")
+        os.kill(server.pid, signal.SIGSTOP)
+        os.killpg(server.pid, signal.SIGTERM)
+        wait_ended(starting(tmp_path))
+        os.kill(server.pid, signal.SIGCONT)
+        assert server.wait() == 0
+        assert "SIGTERM: stopping" in server.log
+        assert "ERROR" not in server.log
+    finally:
+        server.kill()
+
+
+START_SLOWLY = ("--bind", "127.0.0.1:0", "--workers", "3", "--worker-start", "endings:start_when_told")
+
+
+def starting(directory: Path) -> list[int]:
+    return [int(line.split()[1]) for line in lines_of(directory / "done") if line.startswith("starting")]
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def test_term_sent_again_to_a_worker_changes_nothing(begin: Begin) -> None:

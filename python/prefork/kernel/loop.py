@@ -181,13 +181,18 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
     """An ordinary asyncio loop whose `select` is a turn of `engine`."""
 
     _hears = True
+    _closed = True  # until asyncio makes it: a loop that was refused a descriptor has nothing to close
     _discarded = False  # of the class, as the next one: see `Loop.__init__`
     _broken: Callable[[str, bool], object] | None = None
 
     def __init__(self, may_wait: Callable[[], bool] = lambda: True) -> None:
         self.engine = Engine()
         self._turns = EngineSelector(self.engine, may_wait)
-        super().__init__(self._turns)
+        try:
+            super().__init__(self._turns)
+        except BaseException:
+            self._discarded = True
+            raise
 
     def when_broken(self, function: Callable[[str, bool], object]) -> None:
         super().when_broken(function)

@@ -208,7 +208,10 @@ class Run(ABC):
             raise RuntimeError("this kernel is running already")
         try:
             refuse_patches("the program")
-            self._open()
+            try:
+                self._open()
+            except OSError as error:
+                raise OutOfResources.from_refusal(error) from None
             fork_hooks.hold(self, self._abandon)  # in children too
             for function in (*self._on_start, *self._on_opened):
                 function()
@@ -363,9 +366,9 @@ class Run(ABC):
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
         if not self._is_prepared:
+            self._prepare_child()  # first: the next fork tries again what the system refuses
             self._is_prepared = True
             warn_of_live_threads()
-            self._prepare_child()
             prepare_memory(self._warm_up)
         flush_output()
         with BlockedSignals():

@@ -206,7 +206,7 @@ class Supervisor:
             logger.warning("workers are spawned again")
         self._workers.register(index, process.pid, self._loop.time())
         self._processes[index] = process
-        self._loop.add_reader(process.pidfd, self._reap, index)
+        self._loop.add_reader(process.pidfd, self._reap_soon, index)
         self._tell("forked", process.pid)
         if self._phase is not Phase.KEEPING:
             self._end(index, signal.SIGTERM)  # it was requested before the pool paused or ended
@@ -222,14 +222,24 @@ class Supervisor:
             logger.error(
                 "cannot spawn a worker: %s; going on with %d and trying again "
                 "(limits: ulimit -u, cgroup, memory)",
-                error.strerror,
+                error.strerror or error,
                 len(self.pids),
             )
 
     # --- reaping -----------------------------------------------------------------------------------------
 
-    def _reap(self, index: int) -> None:
-        """The pidfd of a worker is readable: the process has ended."""
+    def _reap_soon(self, index: int) -> None:
+        """The pidfd of a worker is readable: the process has ended.
+
+        A signal that has come to this process as well, as to a whole service, is handled before.
+        """
+        process = self._processes[index]
+        self._loop.remove_reader(process.pidfd)
+        self._loop.call_later(0, self._reap, index, process)
+
+    def _reap(self, index: int, process: Process) -> None:
+        if self._processes.get(index) is not process:
+            return  # `kill` has waited for it
         now = self._loop.time()
         pid = self._processes[index].pid
         state = self._board.states()[index]

@@ -251,9 +251,11 @@ def _tcp(endpoint: Endpoint, backlog: int) -> list[socket.socket]:
         family = socket.AF_INET
     try:
         found = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
+    except (socket.gaierror, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no host name"
         raise BindError(f"cannot listen on {address}: {why}; expected an IP address or a host name") from None
+    except OSError as error:  # of the system, as for want of a descriptor
+        raise BindError(f"cannot listen on {address}: {error.strerror}") from None
     # A name with :: and 0.0.0.0 gets a socket for each: :: must not take the other.
     dual = family == socket.AF_UNSPEC and {place[0] for *_, place in found} == {"::"}
     sockets: list[socket.socket] = []

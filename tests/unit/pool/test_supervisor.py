@@ -53,7 +53,7 @@ class FakeLoop:
         self.readers[fd] = lambda: function(*args)
 
     def remove_reader(self, fd: int) -> None:
-        del self.readers[fd]
+        self.readers.pop(fd, None)
 
     @property
     def due(self) -> float:
@@ -215,6 +215,9 @@ class World:
         process = self.processes[index]
         process.status = status
         self.loop.readers[process.pidfd]()
+        soon = self.loop.handles.pop()  # what came with it is handled before
+        assert soon.when == self.loop.now
+        soon.function(*soon.args)
 
     def signals(self) -> dict[int, list[int]]:
         return {index: process.signals for index, process in self.processes.items() if process.signals}
