@@ -11,6 +11,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from support import tls
@@ -275,6 +276,25 @@ def test_a_client_that_reads_nothing_loses_the_stream(serve: Serve) -> None:
     server = serve(ASGI, "--h2c", "--workers", "1", "--send-timeout", "0.3")
     with http2(server, opens_windows=False, window=10) as client:
         assert client.get("/flood").reset == INTERNAL_ERROR
+
+
+GIANT = """
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", str(1 << 30))])
+        return (b"x" * (1 << 16) for _ in range(1 << 14))
+"""
+
+
+def test_memory_does_not_grow_with_what_a_client_does_not_read(serve: Serve, way: tuple[str, ...]) -> None:
+    server = serve(GIANT, "--workers", "1", *way)
+    worker = psutil.Process(server.workers()[0])
+    with http2(server, window=1, opens_windows=False) as client:
+        before = worker.memory_info().rss
+        stream = client.ask("/")
+        while len(client.streams[stream].body) < 100:
+            client.read_frame()
+            client.open_window(stream, 1)
+        assert worker.memory_info().rss - before < 4 << 20
 
 
 # --- the end -----------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 //! A reactor between any clients and any application: requests in pieces, clients that
-//! leave, reset or do not read, and every call of the application at every moment.
+//! leave, reset or do not read, streams of HTTP/2, and every call of the application at
+//! every moment.
 //!
 //! Each client checks what it gets: whole responses, no more than it sent requests, and no
 //! byte of one for another client.
 
+use super::streams;
 use crate::input::Input;
 use prefork_engine::{
     ConnectionId, Content, Event, ExchangeId, ListenerSettings, Payload, Reactor, Spool,
@@ -59,6 +61,9 @@ pub fn run(data: &[u8]) {
 struct Client {
     socket: Option<UnixStream>,
     received: Vec<u8>,
+    has_sent: bool,
+    /// The number of its next stream; 0 for a client of HTTP/1.
+    next_stream: u32,
 }
 
 struct World {
@@ -88,6 +93,7 @@ impl World {
             },
             max_requests_per_connection: 20,
             max_connections: 5,
+            h2c: true,
             ..ListenerSettings::default()
         };
         let number = reactor.listen(listener.into(), settings, None);
@@ -102,7 +108,7 @@ impl World {
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
-        match input.byte() % 16 {
+        match input.byte() % 20 {
             0 if self.clients.len() < MOST_CLIENTS => self.connect(),
             0..=4 => self.send(input),
             5 => self.leave(input),
@@ -115,6 +121,7 @@ impl World {
                 let _ = self.reactor.listener(0).set_accepting(input.flag());
                 self.reactor.set_occupied(input.flag());
             }
+            16..=19 => self.send_frame(input),
             _ => self.call(input),
         }
     }
@@ -128,6 +135,8 @@ impl World {
             self.clients.push(Client {
                 socket: Some(socket),
                 received: Vec::new(),
+                has_sent: false,
+                next_stream: 0,
             });
         }
     }
@@ -147,8 +156,32 @@ impl World {
         };
         let which = input.below(count);
         if let Some(client) = self.clients.get_mut(which) {
+            client.has_sent = true;
             if let Some(socket) = &mut client.socket {
                 let _ = socket.write(&part[..end]); // it may be reset, or full
+            }
+        }
+    }
+
+    /// A client that has sent nothing becomes one of HTTP/2.
+    fn send_frame(&mut self, input: &mut Input<'_>) {
+        if self.clients.is_empty() {
+            self.connect();
+        }
+        let which = input.below(self.clients.len());
+        let Some(client) = self.clients.get_mut(which) else {
+            return;
+        };
+        let mut sent = Vec::new();
+        if !client.has_sent {
+            sent.extend_from_slice(streams::START);
+            client.next_stream = 1;
+            client.has_sent = true;
+        }
+        if client.next_stream > 0 {
+            sent.extend(streams::frame(input, &mut client.next_stream));
+            if let Some(socket) = &mut client.socket {
+                let _ = socket.write(&sent);
             }
         }
     }
@@ -173,7 +206,10 @@ impl World {
                     client.received.extend_from_slice(&buffer[..len]);
                 }
             }
-            check(&client.received);
+            match streams::is_http2(&client.received) {
+                true => streams::check(&client.received, client.next_stream),
+                false => check(&client.received),
+            }
         }
     }
 

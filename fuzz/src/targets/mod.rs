@@ -5,4 +5,5 @@ pub mod http2;
 pub mod proxy;
 pub mod records;
 pub mod response;
+mod streams;
 pub mod websocket;
