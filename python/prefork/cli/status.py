@@ -1,4 +1,4 @@
-"""`prefork status`: the workers of a running pool."""
+"""`prefork status`: where a running pool listens, and its workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(glue: str | None, as_json: bool) -> None:
-    """Show the workers of a running pool of this user."""
+    """Show where a running pool of this user listens, and its workers."""
     from prefork.status import show
 
     show(glue or None, as_json=as_json)
