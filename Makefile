@@ -9,8 +9,12 @@ comma   := ,
 PYTHON  ?= python3
 VENV    ?= .venv
 PROFILE ?= release
+# Features of the native module: aws-lc, fips (docs/tls.md). `make unit FEATURES=aws-lc` tests it with them.
+FEATURES ?=
 
 BIN     := $(VENV)/bin
+WITH    := $(if $(FEATURES),+$(FEATURES))
+DEV     := $(VENV)/built-dev$(WITH)
 EXTRAS  := $(if $(filter .venv,$(VENV)),test$(comma)bench,test)
 SOURCES := Cargo.toml $(wildcard Cargo.lock) pyproject.toml \
            $(shell find crates -name '*.rs' -o -name Cargo.toml)
@@ -32,23 +36,23 @@ run: $(VENV)/$(if $(wildcard $(VENV)/built-release),built-release,built-alone)
 	@exec $(BIN)/prefork serve examples/synopsis.py --bind 127.0.0.1:$(PORT)
 
 test: lint msrv
-	cargo test --workspace --quiet
+	cargo test --workspace --quiet $(if $(FEATURES),--features $(FEATURES))
 	$(BIN)/python -m pytest $(WHOLE)
 
 # What needs no process, no browser and no waiting: less than a minute.
-unit: $(VENV)/built-dev
-	cargo test --workspace --quiet
+unit: $(DEV)
+	cargo test --workspace --quiet $(if $(FEATURES),--features $(FEATURES))
 	$(BIN)/python -m pytest tests/unit
 
 # The whole suite on every CPython that prefork supports and this machine has.
-test-all: $(VENV)/built-dev
+test-all: $(DEV)
 	.ci/each-python test-python
 
-test-python: $(VENV)/built-dev
+test-python: $(DEV)
 	$(BIN)/python -m pytest $(WHOLE)
 
 # The unit tests, and a server that serves one request.
-smoke-python: $(VENV)/built-dev
+smoke-python: $(DEV)
 	$(BIN)/python -m pytest tests/unit tests/integration/test_first_contact.py
 
 # Each target of fuzz/ for so many seconds, guided by coverage: libFuzzer, built by the stable compiler. An input
@@ -72,19 +76,19 @@ fuzz:
 
 # Test programs of others against a server: docs/conformance.md has the results. `make conformance PARTS=litmus`
 # runs one.
-conformance: $(VENV)/built-dev
+conformance: $(DEV)
 	$(BIN)/python -m conformance $(PARTS)
 
 bench: $(VENV)/built-release
 	$(BIN)/python -m bench
 
-build: $(VENV)/built-$(PROFILE)
+build: $(VENV)/built-$(PROFILE)$(WITH)
 
 # The files that follow from options.py. They are committed: a build does not need this.
 generate: $(VENV)/ready
 	$(BIN)/python -m generate
 
-lint: $(VENV)/built-dev
+lint: $(DEV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	cargo fmt --check
@@ -121,5 +125,6 @@ $(VENV)/built-alone: $(VENV)/ready $(SOURCES)
 
 $(VENV)/built-%: $(VENV)/ready $(SOURCES)
 	rm -f $(VENV)/built-*
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --profile $* --extras $(EXTRAS)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --profile $(firstword $(subst +, ,$*)) --extras $(EXTRAS) \
+	    $(if $(FEATURES),--features pyo3/extension-module$(comma)$(FEATURES))
 	touch $@

@@ -43,7 +43,7 @@ enum State {
     New(Config),
     Handshake(Handshake),
     Tls13(Kept),
-    Tls12(Box<ServerConnection>),
+    Rustls(Box<ServerConnection>),
     /// It failed.
     Over,
 }
@@ -119,7 +119,7 @@ impl Tls {
 
     /// Whether the record layer is, or may become, ours.
     pub(crate) fn moves(&self) -> bool {
-        !matches!(self.state, State::Tls12(_))
+        !matches!(self.state, State::Rustls(_))
     }
 
     /// For [`Tls::import`]. The beginning of a record goes along ([`Tls::rest`]).
@@ -202,7 +202,7 @@ impl Tls {
                     self.fail();
                 }
             },
-            State::Tls12(_) => self.open_tls12(buffer, start),
+            State::Rustls(_) => self.open_by_rustls(buffer, start),
             State::New(_) | State::Handshake(_) => self.shake_hands(buffer, start),
             State::Over => buffer.truncate(start),
         }
@@ -249,7 +249,7 @@ impl Tls {
                 self.session = Some(Arc::new(session));
                 let state = match established {
                     Established::Tls13(state) => import_keys(&state).map(State::Tls13),
-                    Established::Tls12(connection) => Some(State::Tls12(connection)),
+                    Established::Rustls(connection) => Some(State::Rustls(connection)),
                 };
                 let Some(state) = state else {
                     return self.fail();
@@ -266,8 +266,8 @@ impl Tls {
         };
     }
 
-    fn open_tls12(&mut self, buffer: &mut Vec<u8>, start: usize) {
-        let State::Tls12(connection) = &mut self.state else {
+    fn open_by_rustls(&mut self, buffer: &mut Vec<u8>, start: usize) {
+        let State::Rustls(connection) = &mut self.state else {
             return;
         };
         let input = buffer.split_off(start);
@@ -322,7 +322,7 @@ impl Tls {
         }
         match &mut self.state {
             State::Tls13(records) => records.seal(vectors, SEAL_BYTES, &mut self.out).ok(),
-            State::Tls12(connection) => {
+            State::Rustls(connection) => {
                 let sealed = connection.writer().write_vectored(vectors).ok()?;
                 while connection.wants_write() {
                     connection.write_tls(&mut self.out).ok()?;
@@ -339,7 +339,7 @@ impl Tls {
             State::Tls13(records) => {
                 let _ = records.close(&mut self.out); // the peer reads the end of the socket
             }
-            State::Tls12(connection) => {
+            State::Rustls(connection) => {
                 connection.send_close_notify();
                 while connection.wants_write() && connection.write_tls(&mut self.out).is_ok() {}
             }

@@ -7,7 +7,7 @@
 use crate::certificate::Certificate;
 use crate::files::{ConfigError, File, Files};
 use crate::keys::read_key;
-use rustls::crypto::ring::sign::any_supported_type;
+use crate::provider::any_supported_type;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;

@@ -6,12 +6,12 @@
 use crate::bundle::Bundle;
 use crate::ciphers::Cipher;
 use crate::files::ConfigError;
+use crate::provider::default_provider;
 use crate::published::{Published, Tickets};
 use crate::resolver::Resolver;
 use crate::secrets::SecretLog;
 use crate::session::Version;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::ring::default_provider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};

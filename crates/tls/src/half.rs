@@ -2,8 +2,8 @@
 //! next record.
 
 use crate::alert::Alert;
+use crate::provider::aead::{Aad, LessSafeKey, Nonce};
 use crate::suite::{IV_BYTES, SECRET_BYTES, Secret, Suite};
-use ring::aead::{Aad, LessSafeKey, Nonce};
 use std::ops::RangeFrom;
 
 /// The content types of RFC 8446, section 5.1.

@@ -2,7 +2,8 @@
 //!
 //! Always holds: rustls gets one record at a time, so that nothing of the client's data
 //! is inside it when the handshake of TLS 1.3 ends and [`Records`] goes on. A connection
-//! of TLS 1.2 stays with rustls.
+//! of TLS 1.2 stays with rustls; with the feature `fips` each does, because FIPS 140-3 has a
+//! library number the records itself (its implementation guidance C.H).
 
 use crate::ciphers::Cipher;
 use crate::config::{Config, HTTP2};
@@ -34,7 +35,8 @@ pub struct Handshake {
 pub enum Established {
     /// The state of its [`Records`].
     Tls13(Box<Zeroizing<[u8; STATE_BYTES]>>),
-    Tls12(Box<ServerConnection>),
+    /// It stays with rustls.
+    Rustls(Box<ServerConnection>),
 }
 
 pub enum Progress {
@@ -98,8 +100,8 @@ impl Handshake {
         let Some(session) = self.session() else {
             return Progress::Failed(INTERNAL);
         };
-        if session.version == Version::Tls12 {
-            return Progress::Established(Established::Tls12(self.connection), session);
+        if session.version == Version::Tls12 || cfg!(feature = "fips") {
+            return Progress::Established(Established::Rustls(self.connection), session);
         }
         match self.into_state() {
             Some(state) => Progress::Established(Established::Tls13(Box::new(state)), session),

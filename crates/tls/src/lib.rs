@@ -28,6 +28,7 @@ mod files;
 mod half;
 mod handshake;
 mod keys;
+mod provider;
 mod published;
 mod records;
 mod resolver;

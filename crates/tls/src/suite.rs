@@ -1,6 +1,6 @@
 //! The cipher suites of TLS 1.3 and their keys (RFC 8446, sections 5.3, 7.2, 7.3).
 
-use ring::{aead, hkdf};
+use crate::provider::{aead, hkdf};
 use zeroize::Zeroizing;
 
 /// The largest hash of a suite: SHA-384.

@@ -5,8 +5,9 @@
 //! tickets are made with the current one, and those of the previous one are read until the
 //! next rotation. The server keeps no state for a ticket.
 
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::rand::{SecureRandom, SystemRandom};
+use crate::provider::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use crate::provider::rand::{SecureRandom, SystemRandom};
+use crate::provider::seal;
 use zeroize::Zeroizing;
 
 /// How long a key makes tickets, and how long a ticket may be used. Two rotations later
@@ -55,13 +56,8 @@ impl TicketKeys {
 
     pub(crate) fn seal(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let (name, key) = self.all().nth(1)?;
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).ok()?;
         let mut sealed = plain.to_vec();
-        let nonce_of_key = Nonce::assume_unique_for_key(nonce);
-        aead(key)?
-            .seal_in_place_append_tag(nonce_of_key, Aad::from(name), &mut sealed)
-            .ok()?;
+        let nonce = seal(key, name, &mut sealed)?;
         Some([name, &nonce, &sealed].concat())
     }
 
@@ -71,16 +67,12 @@ impl TicketKeys {
         let (_, key) = self.all().find(|(known, _)| *known == name)?;
         let mut opened = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opening = aead(key)?.open_in_place(nonce, Aad::from(name), &mut opened);
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).ok()?);
+        let opening = key.open_in_place(nonce, Aad::from(name), &mut opened);
         let length = opening.ok()?.len();
         opened.truncate(length);
         Some(opened)
     }
-}
-
-fn aead(key: &[u8]) -> Option<LessSafeKey> {
-    let key = UnboundKey::new(&AES_256_GCM, key).ok()?;
-    Some(LessSafeKey::new(key))
 }
 
 #[cfg(test)]
