@@ -10,7 +10,7 @@ import pytest
 
 from prefork.pool.scoreboard import list_glues
 from support.apps import APPS
-from support.pool import MakePool
+from support.pool import MakePool, pid_serving
 from support.processes import children
 from support.waiting import wait_until
 
@@ -71,7 +71,9 @@ def test_a_worker_holds_no_descriptor_of_its_manager_but_the_listener(pool: Make
         server.hold(1)
         server.wait_active(count)
         server.wait_spares(1)
-        opened.append(server.descriptors(server.manager("server.workers[-1]")))
+        with server.connect() as sock:
+            # One that serves has started: before, it has the pipe for the report of a failed start.
+            opened.append(server.descriptors(pid_serving(sock)))
     assert len(set(opened)) == 1, opened
 
 
