@@ -369,6 +369,11 @@ class Connection:
     def sslcipher(self) -> str | None:
         """The cipher of an encrypted connection, as OpenSSL calls it; None for a plain one, and if the client
         had left before this object was made."""
+    @property
+    def proxy_protocol(self) -> dict[str, str]:
+        """What a proxy tells by the PROXY protocol besides the client: `authority`, `alpn`, `unique_id` and
+        the other names of docs/proxies.md. Empty without, and if the client had left before this object was
+        made."""
     def when_closed(self, callback: Callable[[], object]) -> bool:
         """Has `callback()` called once when the connection closes. Returns False, and does not call it, if
         that is so already."""

@@ -15,6 +15,8 @@ def origin(request):
         "port": request.connection.remote_port,
         "remote_ip": request.remote_ip,
         "uri": request.uri,
+        "scheme": request.uri.partition(":")[0],
         "host": request.header("host"),
         "fields": sorted(name.lower() for name in request.headers if "forwarded" in name.lower()),
+        "told": request.connection.proxy_protocol,
     }

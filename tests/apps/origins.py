@@ -7,6 +7,8 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+TLV = "PROXY_PROTOCOL_TLV_"
+
 
 def wsgi(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
     start_response("200 OK", [("Content-Type", "application/json"), ("X-Pid", str(os.getpid()))])
@@ -21,6 +23,7 @@ def wsgi(environ: dict[str, Any], start_response: Callable[..., object]) -> Iter
         "fields": sorted(
             name.removeprefix("HTTP_").replace("_", "-").lower() for name in environ if "FORWARDED" in name
         ),
+        "told": {name.removeprefix(TLV).lower(): environ[name] for name in environ if name.startswith(TLV)},
     }
     return [json.dumps(origin).encode()]
 
@@ -42,6 +45,10 @@ async def asgi(
         "prefix": scope["root_path"],
         "path": scope["path"],
         "fields": sorted(name.decode() for name in fields if b"forwarded" in name),
+        "told": {
+            name: value.decode("latin-1")
+            for name, value in scope["extensions"].get("proxy_protocol", {}).items()
+        },
     }
     if scope["type"] == "websocket":
         await receive()

@@ -1,4 +1,4 @@
-"""nginx and HAProxy in front, as docs/proxies.md has them: what they say is what the application sees."""
+"""nginx, HAProxy and Caddy in front, as docs/proxies.md has them: an application sees what they say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from support import tls
 from support.apps import APPS
-from support.proxies import Run, needs_haproxy, needs_nginx, run_haproxy, run_nginx
+from support.proxies import Run, needs_caddy, needs_haproxy, needs_nginx, run_caddy, run_haproxy, run_nginx
 from support.server import Serve, Server
 
 WSGI, ASGI = Path(f"{APPS}/origins.py:wsgi"), Path(f"{APPS}/origins.py:asgi")
@@ -36,6 +36,11 @@ def nginx(tmp_path: Path) -> Iterator[Run]:
 @pytest.fixture
 def haproxy(tmp_path: Path) -> Iterator[Run]:
     yield from run_haproxy(tmp_path)
+
+
+@pytest.fixture
+def caddy(tmp_path: Path) -> Iterator[Run]:
+    yield from run_caddy(tmp_path)
 
 
 def get(place: str, client: str = "127.0.0.2", **headers: str) -> httpx.Response:
@@ -190,6 +195,8 @@ def test_haproxy_with_fields(haproxy: Run, serve: Serve, application: Path) -> N
     assert (said["prefix"], said["path"]) == ("", "/cart")
 
 
+HAPROXY_UNIQUE_ID = "unique-id-format %{+X}o%ci:%cp"
+HAPROXY_TELLING = "send-proxy-v2 proxy-v2-options ssl,cert-cn,authority,unique-id"
 HAPROXY_TCP = """
 frontend edge
     mode tcp
@@ -220,11 +227,18 @@ def test_haproxy_with_the_proxy_protocol(haproxy: Run, serve: Serve, send: str) 
 @needs_haproxy
 def test_haproxy_that_ends_tls_and_says_so_by_the_proxy_protocol(haproxy: Run, serve: Serve) -> None:
     server = serve(WSGI, "--workers", "1", "--proxy-protocol")
-    options = "send-proxy-v2-ssl-cn proxy-v2-options ssl,authority,unique-id"
-    filled = HAPROXY_TCP.replace("{upstream}", f"{server.host}:{server.port}").replace("{send}", options)
-    port = haproxy(filled.replace("{bind}", "ssl crt {both} alpn http/1.1"))
+    filled = HAPROXY_TCP.replace("{upstream}", f"{server.host}:{server.port}").replace(
+        "{send}", HAPROXY_TELLING
+    )
+    bind = f"ssl crt {{both}} alpn http/1.1\n    {HAPROXY_UNIQUE_ID}"
+    port = haproxy(filled.replace("{bind}", bind))
     said = origin(f"https://localhost:{port}/cart")
     assert (said["client"], said["scheme"]) == ("127.0.0.2", "https")
+    told = said["told"]
+    assert re.fullmatch(r"7F000002:[0-9A-F]{4}", told.pop("unique_id"))
+    expected = {"alpn": "http/1.1", "authority": "localhost", "ssl_verify": "0", "ssl_version": "TLSv1.3"}
+    assert {name: told[name] for name in expected} == expected
+    assert "ssl_cn" not in told
 
 
 @needs_haproxy
@@ -237,9 +251,44 @@ def test_haproxy_that_passes_tls_through(haproxy: Run, serve: Serve, send: str) 
     assert (said["client"], said["scheme"]) == ("127.0.0.2", "https")
 
 
+CADDY_HTTP = """
+https://localhost:{port} {
+    tls {cert} {key}
+    reverse_proxy {upstream} {
+        header_up -X-Forwarded-Port
+        header_up -X-Forwarded-Prefix
+    }
+}
+"""
+
+
+@needs_caddy
+@pytest.mark.parametrize("application", [WSGI, ASGI], ids=["wsgi", "asgi"])
+def test_caddy(caddy: Run, serve: Serve, application: Path) -> None:
+    server = serve(application, "--workers", "1", "--trusted-proxies", "127.0.0.1")
+    port = caddy(CADDY_HTTP.replace("{upstream}", f"{server.host}:{server.port}"))
+    for forged in ({}, FORGED):
+        said = origin(f"https://localhost:{port}/cart", **forged)
+        assert (said["client"], said["scheme"], said["host"]) == ("127.0.0.2", "https", f"localhost:{port}")
+        assert (said["prefix"], said["path"]) == ("", "/cart")
+
+
+@needs_caddy
+def test_caddy_as_most_configure_it(caddy: Run, serve: Serve, tmp_path: Path) -> None:
+    trusted = {"FORWARDED_ALLOW_IPS": "10.0.0.1"}  # and not the client, whose address is of this machine
+    serve(WSGI, "--workers", "1", "--bind", f"unix:{tmp_path}/socket", env=trusted)
+    plain = re.sub(r"\n.*header_up.*", "", CADDY_HTTP)
+    port = caddy(plain.replace("{upstream}", f"unix/{tmp_path}/socket"))
+    said = origin(f"https://localhost:{port}/cart", **FORGED)
+    assert (said["client"], said["scheme"], said["host"]) == ("127.0.0.2", "https", f"localhost:{port}")
+    assert (said["prefix"], said["path"]) == ("", "/cart")
+
+
 def test_each_example_of_the_page_is_tested() -> None:
     """The lines of this file's configurations are those of docs/proxies.md."""
     page = (APPS.parent.parent / "docs" / "proxies.md").read_text()
-    for configuration in (NGINX_TLS, NGINX_ALL, NGINX_FORWARDED, HAPROXY_HTTP):
-        lines = re.findall(r"^\s+((?:proxy_set_header|http-request|option) .+)$", configuration, re.MULTILINE)
+    assert [line for line in (HAPROXY_UNIQUE_ID, HAPROXY_TELLING) if line not in page] == []
+    for configuration in (NGINX_TLS, NGINX_ALL, NGINX_FORWARDED, HAPROXY_HTTP, CADDY_HTTP):
+        said = r"^\s+((?:proxy_set_header|http-request|option|header_up) .+)$"
+        lines = re.findall(said, configuration, re.MULTILINE)
         assert [line for line in lines if line not in page] == []

@@ -23,7 +23,11 @@ from support.proxy_protocol import (
     AUTHORITY,
     ENCRYPTED,
     LOCAL,
+    PROXY,
     SIGNATURE,
+    SSL,
+    TELLING,
+    TOLD,
     UNIQUE_ID,
     UNIX,
     UNSPEC,
@@ -35,8 +39,10 @@ from support.proxy_protocol import (
 from support.responses import only, read_all, read_response
 from support.server import Serve, Server, running
 from support.waiting import wait_until
+from support.websocket import CLOSE, OPENING, frame
 
-WSGI = f"{APPS}/origins.py:wsgi"
+WSGI, ASGI = f"{APPS}/origins.py:wsgi", f"{APPS}/origins.py:asgi"
+EVENTS = f"{APPS}/origin_events.py"
 GET = b"GET / HTTP/1.1\r\nHost: inner\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nHost: inner\r\nConnection: close\r\n\r\n"
 OPTIONS = ("--proxy-protocol", "--bind", "127.0.0.1:0", "--workers", "1", "--access-log", "-")
@@ -114,6 +120,36 @@ def test_all_requests_of_a_connection_have_its_client(server: Server) -> None:
         assert origin(read_all(sock))["client"] == "192.0.2.1"
 
 
+@pytest.mark.parametrize("application", [WSGI, ASGI, EVENTS], ids=["WSGI", "ASGI", "events"])
+def test_an_application_learns_what_the_proxy_tells(serve: Serve, application: str) -> None:
+    server = serve(Path(application), *OPTIONS)
+    for header, told in ((version_2(more=TELLING), TOLD), (version_2(), {}), (V1, {})):
+        with server.connect() as sock:
+            sock.sendall(header)
+            for _ in range(2):
+                sock.sendall(GET)
+                said = json.loads(read_response(sock)[2])
+                assert (said["client"], said["told"]) == ("192.0.2.1", told)
+                assert said["scheme"] == ("https" if told else "http")
+    for speaks_for_itself in (LOCAL, PROXY):
+        said = origin(server.raw(version_2(speaks_for_itself, UNSPEC, b"", more=TELLING) + LAST))
+        assert (said["client"], said["told"]) == ("127.0.0.1", {})
+
+
+def test_a_websocket_learns_what_the_proxy_tells(serve: Serve) -> None:
+    server = serve(Path(ASGI), *OPTIONS)
+    opening = OPENING.format(path="/", fields="").encode()
+    received = server.raw(version_2(more=TELLING) + opening + frame(CLOSE))
+    told = json.loads(received[received.index(b"{") : received.rindex(b"}") + 1])["told"]
+    assert told == TOLD
+
+
+def test_the_longest_header_is_told_whole(server: Server) -> None:
+    name = "x" * (4096 - 16 - 12 - 3)
+    said = origin(server.raw(version_2(more=tlv(AUTHORITY, name.encode())) + LAST))
+    assert said["told"] == {"authority": name}
+
+
 WRONG = {
     "HTTP": (GET, "begins without a header"),
     "half a signature": (SIGNATURE[:8] + b"GET", "begins without a header"),
@@ -125,6 +161,7 @@ WRONG = {
     "no such version": (version_2(0x11), "malformed"),
     "addresses cut short": (SIGNATURE + b"\x21\x11\0\4" + bytes(4), "malformed"),
     "extensions cut short": (version_2(more=b"\x01\0\x09h2"), "malformed"),
+    "extensions of TLS cut short": (version_2(more=tlv(SSL, bytes(5) + b"\x21\0\x09TLS")), "malformed"),
     "wrong checksum": (version_2(more=tlv(3, bytes(4))), "checksum"),
     "line end of Unix": (V1.replace(b"\r\n", b"\n"), "malformed"),
 }
@@ -229,9 +266,8 @@ def test_header_and_first_record_may_come_together(serve: Serve) -> None:
 def test_a_hand_off_keeps_the_client(serve: Serve, encrypted: bool) -> None:
     options = tls.OPTIONS if encrypted else ()
     server = serve(Path(WSGI), "--proxy-protocol", "--workers", "1", *options)
-    header = version_2() if encrypted else version_2(more=ENCRYPTED)
     plain = socket.create_connection((server.host, server.port), timeout=20)
-    plain.sendall(header)
+    plain.sendall(version_2(more=TELLING))
     with tls.wrap(plain) if encrypted else plain as sock:
         pids = set()
         for _ in range(3):
@@ -239,6 +275,7 @@ def test_a_hand_off_keeps_the_client(serve: Serve, encrypted: bool) -> None:
             _, fields, body = read_response(sock)
             said = json.loads(body)
             assert (said["client"], said["port"], said["scheme"]) == ("192.0.2.1", 4711, "https")
+            assert said["told"] == TOLD
             pids.add(fields["x-pid"])
             old = server.workers()
             server.signal(signal.SIGHUP)
@@ -298,11 +335,12 @@ def test_each_address_may_have_it_or_not(serve: Serve, tmp_path: Path) -> None:
 def test_http2_follows_it_as_well(serve: Serve) -> None:
     server = serve(Path(WSGI), "--proxy-protocol", "--workers", "1", "--h2c")
     sock = server.connect()
-    sock.sendall(version_2(more=ENCRYPTED))
+    sock.sendall(version_2(more=TELLING))
     with Http2Client(sock) as client:
         for _ in range(2):
             said = json.loads(client.get("/", [("x-forwarded-for", "6.6.6.6")]).body)
             assert (said["client"], said["scheme"], said["fields"]) == ("192.0.2.1", "https", [])
+            assert said["told"] == TOLD
 
 
 def test_http2_over_tls_follows_it_as_well(serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""Real proxies in front of a server: nginx and HAProxy, each with the configuration that a test gives."""
+"""Real proxies in front of a server, each with the configuration that a test gives."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from support.waiting import wait_until
 SBIN = "/usr/sbin:/usr/local/sbin"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path=SBIN)
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path=SBIN)
+CADDY = shutil.which("caddy") or shutil.which("caddy", path=SBIN)
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="needs nginx")
 needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="needs haproxy")
+needs_caddy = pytest.mark.skipif(CADDY is None, reason="needs caddy")
 
 NGINX_HEAD = """
 daemon off; worker_processes 1; pid {here}/nginx.pid; error_log {here}/nginx.log info; {user}
@@ -35,6 +37,15 @@ defaults
     timeout connect 20s
     timeout client 20s
     timeout server 20s
+"""
+
+CADDY_HEAD = """
+{
+    admin off
+    auto_https disable_redirects
+    skip_install_trust
+    storage file_system {here}/caddy
+}
 """
 
 Run: TypeAlias = Callable[[str], int]
@@ -58,8 +69,15 @@ def run_haproxy(here: Path) -> Iterator[Run]:
     yield from _running([str(HAPROXY), "-db", "-f"], here / "haproxy.cfg", HAPROXY_HEAD, "")
 
 
-def _running(command: list[str], file: Path, head: str, end: str) -> Iterator[Run]:
+def run_caddy(here: Path) -> Iterator[Run]:
+    head = CADDY_HEAD.replace("{here}", str(here))
+    command = [str(CADDY), "run", "--adapter", "caddyfile", "--config"]
+    yield from _running(command, here / "Caddyfile", head, "", XDG_CONFIG_HOME=str(here))
+
+
+def _running(command: list[str], file: Path, head: str, end: str, **environ: str) -> Iterator[Run]:
     started: list[subprocess.Popen[bytes]] = []
+    env = os.environ | environ
     both = file.with_name("both.pem")
     both.write_bytes(tls.CERT.read_bytes() + tls.KEY.read_bytes())
 
@@ -70,7 +88,7 @@ def _running(command: list[str], file: Path, head: str, end: str) -> Iterator[Ru
         file.write_text(f"{head}{filled}\n{end}\n")
         log = file.with_suffix(".out")
         with log.open("wb") as output:
-            process = subprocess.Popen([*command, str(file)], stdout=output, stderr=output)
+            process = subprocess.Popen([*command, str(file)], stdout=output, stderr=output, env=env)
         started.append(process)
 
         def listens() -> bool:

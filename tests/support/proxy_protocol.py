@@ -20,6 +20,26 @@ def tlv(kind: int, value: bytes) -> bytes:
 ENCRYPTED = tlv(SSL, b"\x01\0\0\0\0" + tlv(0x21, b"TLSv1.3"))
 """Says that the client speaks TLS."""
 
+TELLING = (
+    tlv(4, bytes(20))  # padding, which says nothing
+    + tlv(ALPN, b"http/1.1")
+    + tlv(AUTHORITY, b"a.example")
+    + tlv(UNIQUE_ID, b"id-7\xff")
+    + tlv(SSL, b"\x07\0\0\0\x12" + tlv(0x21, b"TLSv1.3") + tlv(0x22, b"alice") + tlv(0x23, b"AES"))
+    + tlv(0xEA, b"\x01vpce-1")
+)
+TOLD = {
+    "alpn": "http/1.1",
+    "authority": "a.example",
+    "unique_id": "id-7\xff",
+    "ssl_verify": "18",
+    "ssl_version": "TLSv1.3",
+    "ssl_cn": "alice",
+    "ssl_cipher": "AES",
+    "0xea": "\x01vpce-1",
+}
+"""What `TELLING` says to an application."""
+
 
 def version_2(
     command: int = PROXY, kind: int = TCP4, addresses: bytes | None = None, more: bytes = b""

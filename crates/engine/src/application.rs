@@ -17,6 +17,7 @@ use crate::request_body::BodyPart;
 use crate::settings::WebSocketSettings;
 use crate::unread::Unread;
 use prefork_tls::Session;
+use prefork_wire::proxy::Extensions;
 use prefork_wire::websocket::{CloseCode, Opening};
 use prefork_wire::{Length, RemoteError, Status};
 use std::os::fd::OwnedFd;
@@ -497,6 +498,12 @@ impl<'a> ConnectionHandle<'a> {
     pub fn session(&self) -> Option<Arc<Session>> {
         let connection = self.core.connections.find(self.id).ok()?;
         connection.link.transport.session().cloned()
+    }
+
+    /// What the proxy that has introduced an open connection tells besides the client.
+    pub fn extensions(&self) -> Option<Arc<Extensions>> {
+        let connection = self.core.connections.find(self.id).ok()?;
+        connection.link.extensions.clone()
     }
 }
 

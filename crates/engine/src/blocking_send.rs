@@ -45,7 +45,7 @@ impl BlockingSend {
                 Room::Yes => return Ok(()),
                 Room::PeerGone => return Err("the client closed the connection"),
                 Room::Failed => return Err("epoll rejected the connection"),
-                // As `Link::peer_reads`: a slow reader shows only in the queue.
+                // As `Transport::peer_reads`: a slow reader shows only in the queue.
                 Room::TimedOut if self.socket.queued() < queued => {}
                 Room::TimedOut => return Err("the client did not read its response"),
             }

@@ -420,7 +420,7 @@ impl Connection {
     pub(crate) fn expire(&mut self, cx: &mut Context, expiry: Expiry) -> Progress {
         let Connection { link, protocol, .. } = self;
         match (expiry, protocol) {
-            (Expiry::JudgeReader, _) if !link.peer_reads() => {
+            (Expiry::JudgeReader, _) if !link.transport.peer_reads() => {
                 Progress::Close(Some("the client did not read its response"))
             }
             (Expiry::HeadTimeout, Protocol::Http1(http1)) => {

@@ -346,7 +346,7 @@ impl Core {
             Flushed::File => false,
             Flushed::Blocked { progress } => {
                 if progress || !connection.interest.contains(EventFlags::OUT) {
-                    connection.link.note_queued();
+                    connection.link.transport.note_queued();
                     self.set_deadline(key);
                 }
                 false
@@ -553,7 +553,7 @@ impl Core {
             } = metadata;
             connection.resume(requests, due_ms, metadata.is_in_head, metadata.input);
             let link = &mut connection.link;
-            link.introduced_https = metadata.introduced_https;
+            link.extensions = metadata.extensions;
             link.transport.set_undecoded(metadata.undecoded);
         }
         self.set_deadline(key);

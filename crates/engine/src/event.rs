@@ -20,6 +20,9 @@ pub struct Client {
     pub peer: Peer,
     /// The scheme of the URIs that it asks for (RFC 9110, section 4.2).
     pub scheme: &'static str,
+    /// The proxy that has introduced the connection tells more:
+    /// [`ConnectionHandle::extensions`](crate::ConnectionHandle::extensions).
+    pub has_extensions: bool,
 }
 
 impl Client {

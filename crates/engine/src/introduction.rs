@@ -4,7 +4,7 @@
 //! one is refused before anything of it is read. Knows no socket.
 
 use prefork_tls::Config;
-use prefork_wire::proxy::{Origin, introduction};
+use prefork_wire::proxy::{Introduction, introduction};
 
 pub(crate) struct Introducing {
     part: Vec<u8>,
@@ -18,7 +18,7 @@ pub(crate) enum Introduced {
     Part,
     /// All of it. The connection goes on with `tls`.
     All {
-        origin: Option<Origin>,
+        introduction: Introduction,
         tls: Option<Config>,
     },
     Refused(&'static str),
@@ -67,10 +67,10 @@ impl Introducing {
                 self.part = buffer.split_off(start);
                 Introduced::Part
             }
-            Ok(Some(header)) => {
-                buffer.drain(start..start + header.len);
+            Ok(Some(introduction)) => {
+                buffer.drain(start..start + introduction.len);
                 Introduced::All {
-                    origin: header.origin,
+                    introduction,
                     tls: self.tls.take(),
                 }
             }

@@ -14,9 +14,8 @@ use crate::scoreboard::AddressKey;
 use crate::settings::ListenerSettings;
 use crate::transport::{FileSend, FileSent, Received, Transport};
 use prefork_wire::Head;
-use prefork_wire::proxy::Origin;
+use prefork_wire::proxy::{Extensions, Introduction, Origin};
 use rustix::io::Errno;
-use std::ffi::c_int;
 use std::sync::Arc;
 
 const RECEIVE_BYTES: usize = 64 * 1024;
@@ -83,8 +82,8 @@ pub(crate) enum Flushed {
 pub(crate) struct Link {
     pub(crate) transport: Transport,
     pub(crate) peer: Peer,
-    /// The proxy that has introduced the client says that it speaks TLS.
-    pub(crate) introduced_https: bool,
+    /// What the proxy that has introduced the client tells besides.
+    pub(crate) extensions: Option<Arc<Extensions>>,
     pub(crate) settings: Arc<ListenerSettings>,
     pub(crate) listener: u32,
     pub(crate) id: ConnectionId,
@@ -92,8 +91,6 @@ pub(crate) struct Link {
     /// Received and not parsed yet.
     pub(crate) input: Vec<u8>,
     pub(crate) output: Output,
-    /// The length of the socket's send queue at the last `note_queued`.
-    queued: c_int,
     pub(crate) file: FileTurn,
     /// The socket has input, or its end, that was not read.
     pub(crate) unread: bool,
@@ -121,14 +118,13 @@ impl Link {
         Link {
             transport,
             peer,
-            introduced_https: false,
+            extensions: None,
             settings,
             listener,
             id,
             stage: Stage::Serving,
             input: Vec::new(),
             output: Output::default(),
-            queued: 0,
             file: FileTurn::Ready,
             unread: false,
             peer_side: PeerSide::Open,
@@ -146,13 +142,15 @@ impl Link {
             listener: self.listener,
             peer: self.peer,
             scheme: scheme(self.is_encrypted()),
+            has_extensions: self.extensions.is_some(),
         }
     }
 
     /// Whether the client speaks TLS, with this server or with the proxy that has introduced it.
     #[inline]
     fn is_encrypted(&self) -> bool {
-        self.introduced_https || self.transport.is_encrypted()
+        let extensions = self.extensions.as_ref();
+        extensions.is_some_and(|extensions| extensions.https()) || self.transport.is_encrypted()
     }
 
     /// Where a request comes from that has the fields of proxies, if they say it. The head gets
@@ -255,18 +253,23 @@ impl Link {
             Received::Nothing => Ok(0),
             Received::End => Err(PeerEnd::Closed),
             Received::Reset => Err(PeerEnd::Reset),
-            Received::Introduced(origin) => self.introduced(cx, origin),
+            Received::Introduced(introduction) => self.introduced(cx, introduction),
             Received::Refused(reason) => Err(PeerEnd::Refused(reason)),
         }
     }
 
     /// A proxy has introduced the client. What came after that is in the current input.
     #[cold]
-    fn introduced(&mut self, cx: &mut Context, origin: Option<Origin>) -> Result<usize, PeerEnd> {
-        if let Some(origin) = origin {
+    fn introduced(
+        &mut self,
+        cx: &mut Context,
+        introduction: Introduction,
+    ) -> Result<usize, PeerEnd> {
+        if let Some(origin) = introduction.origin {
             self.peer = origin.client.into();
-            self.introduced_https = origin.https;
         }
+        let extensions = introduction.extensions;
+        self.extensions = (!extensions.is_empty()).then(|| Arc::new(extensions));
         let received = self.transport.receive_rest(&mut cx.work.bytes);
         self.received(cx, received)
     }
@@ -359,19 +362,5 @@ impl Link {
             },
             Err(failure) => Flushed::Failed(reason(failure)),
         }
-    }
-
-    /// Notes the length of the socket's send queue, for `peer_reads`.
-    pub(crate) fn note_queued(&mut self) {
-        self.queued = self.transport.queued();
-    }
-
-    /// Whether the peer has read anything since `note_queued`. A socket becomes
-    /// writable only when a good part of its queue is sent: until then a slow
-    /// reader shows only in the length of the queue.
-    pub(crate) fn peer_reads(&mut self) -> bool {
-        let before = self.queued;
-        self.note_queued();
-        self.queued < before
     }
 }

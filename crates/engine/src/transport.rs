@@ -9,7 +9,7 @@ use crate::introduction::{Introduced, Introducing};
 use crate::peer::Peer;
 use crate::tls::{Ended, Keys, SEAL_BYTES, Tls};
 use prefork_tls::{Config, Session};
-use prefork_wire::proxy::Origin;
+use prefork_wire::proxy::Introduction;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -25,6 +25,8 @@ use std::time::Duration;
 
 pub(crate) struct Transport {
     socket: OwnedFd,
+    /// The length of its send queue at the last [`Transport::note_queued`].
+    noted: c_int,
     /// `None`: its bytes are the protocol's.
     layer: Option<Box<Layer>>,
 }
@@ -83,9 +85,9 @@ pub(crate) enum Received {
     /// The peer has closed its side.
     End,
     Reset,
-    /// A proxy has named the client; `None`: it is the peer. What came after that is read by
+    /// A proxy has introduced the client. What came after that is read by
     /// [`Transport::receive_rest`].
-    Introduced(Option<Origin>),
+    Introduced(Introduction),
     /// The peer is not heard, for this reason.
     Refused(&'static str),
 }
@@ -112,6 +114,7 @@ impl Transport {
     pub(crate) fn new(socket: OwnedFd, tls: Option<Config>) -> Self {
         Transport {
             socket,
+            noted: 0,
             layer: layer_of(tls),
         }
     }
@@ -122,6 +125,7 @@ impl Transport {
         let introducing = Introducing::new(tls, is_trusted);
         Transport {
             socket,
+            noted: 0,
             layer: Some(Box::new(Layer::Introduction(introducing))),
         }
     }
@@ -132,7 +136,11 @@ impl Transport {
         rustix::net::getpeername(&socket).ok()?;
         rustix::io::ioctl_fionbio(&socket, true).ok()?;
         let layer = tls.map(|tls| Box::new(Layer::Tls(tls)));
-        Some(Transport { socket, layer })
+        Some(Transport {
+            socket,
+            noted: 0,
+            layer,
+        })
     }
 
     fn tls(&self) -> Option<&Tls> {
@@ -159,6 +167,7 @@ impl Transport {
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         let plain = |socket| Transport {
             socket,
+            noted: 0,
             layer: None,
         };
         Ok((plain(one), plain(other)))
@@ -319,9 +328,9 @@ impl Transport {
             Introduced::Part if matches!(received, Received::Bytes { .. }) => Received::Nothing,
             Introduced::Part => received,
             Introduced::Refused(reason) => Received::Refused(reason),
-            Introduced::All { origin, tls } => {
+            Introduced::All { introduction, tls } => {
                 self.layer = layer_of(tls);
-                Received::Introduced(origin)
+                Received::Introduced(introduction)
             }
         }
     }
@@ -462,9 +471,18 @@ impl Transport {
         }
     }
 
-    /// Bytes in the socket's send queue.
-    pub(crate) fn queued(&self) -> c_int {
-        queued(&self.socket)
+    /// Notes the length of the socket's send queue, for [`Transport::peer_reads`].
+    pub(crate) fn note_queued(&mut self) {
+        self.noted = queued(&self.socket);
+    }
+
+    /// Whether the peer has read anything since [`Transport::note_queued`]. A socket becomes
+    /// writable only when a good part of its queue is sent: until then a slow
+    /// reader shows only in the length of the queue.
+    pub(crate) fn peer_reads(&mut self) -> bool {
+        let before = self.noted;
+        self.note_queued();
+        self.noted < before
     }
 
     /// Closes our side: the peer reads the end of the stream after the output.
@@ -538,7 +556,7 @@ impl Transport {
 pub(crate) struct RoomWaiter(OwnedFd);
 
 impl RoomWaiter {
-    /// As [`Transport::queued`].
+    /// Bytes in the socket's send queue.
     pub(crate) fn queued(&self) -> c_int {
         queued(&self.0)
     }

@@ -38,6 +38,7 @@ mod errors;
 mod event_queue;
 mod events;
 mod heap_fill;
+mod introduction;
 mod names;
 mod options;
 mod pending;

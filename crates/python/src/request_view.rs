@@ -21,6 +21,7 @@ pub(crate) struct RequestView {
     head: Head,
     peer: Peer,
     scheme: &'static str,
+    has_extensions: bool,
 }
 
 impl RequestView {
@@ -30,6 +31,7 @@ impl RequestView {
             head,
             peer: client.peer,
             scheme: client.scheme,
+            has_extensions: client.has_extensions,
         }
     }
 
@@ -90,6 +92,12 @@ impl RequestView {
     /// The scheme of the URI that the client asks for.
     pub(crate) fn scheme(&self) -> &'static str {
         self.scheme
+    }
+
+    /// Whether a proxy tells more of the connection than its client.
+    #[inline]
+    pub(crate) fn has_extensions(&self) -> bool {
+        self.has_extensions
     }
 
     /// The part of the client's path that a proxy has removed, not decoded; `None` if none says so.

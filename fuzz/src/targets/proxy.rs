@@ -1,7 +1,9 @@
 //! What proxies say: the header of the PROXY protocol, and the fields of a request.
 
 use crate::input::{Input, splits};
-use prefork_wire::proxy::{Family, Networks, Node, Origin, Proxies, Trusted, introduction};
+use prefork_wire::proxy::{
+    Extensions, Family, Networks, Node, Origin, Proxies, Trusted, introduction,
+};
 use prefork_wire::{Head, HeadParser, Limits};
 
 /// The longest header.
@@ -35,6 +37,10 @@ fn header(bytes: &[u8], choices: [u8; 4]) {
     }
     if let Ok(Some(found)) = whole {
         assert!(0 < found.len && found.len <= MOST_BYTES.min(bytes.len()));
+        let extensions = found.extensions;
+        assert_eq!(extensions.named().is_empty(), extensions.is_empty());
+        let moved = Extensions::from_bytes(extensions.as_bytes());
+        assert_eq!(moved, Some(extensions));
     }
 }
 

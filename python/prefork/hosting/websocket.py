@@ -42,8 +42,9 @@ def converse(
     scope["type"] = "websocket"
     scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
     scope["subprotocols"] = exchange.subprotocols
-    tls = {"tls": scope["extensions"]["tls"]} if "tls" in scope["extensions"] else {}
-    scope["extensions"] = {"websocket.http.response": {}, **tls}
+    extensions = scope["extensions"].items()
+    of_connection = {name: told for name, told in extensions if not name.startswith("http.")}
+    scope["extensions"] = {"websocket.http.response": {}, **of_connection}
     work = run(service, application, scope, exchange, request, response)
     task = context.kernel.spawn(work, session=context.session, event="websocket", args=(request,))
     service.track(task, response)

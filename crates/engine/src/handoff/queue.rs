@@ -12,6 +12,7 @@ use crate::listener::is_lasting;
 use crate::peer::Peer;
 use crate::tls::Keys;
 use prefork_tls::{SESSION_BYTES, STATE_BYTES, Session};
+use prefork_wire::proxy::Extensions;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -38,7 +39,6 @@ const RIGHTS: usize = 2;
 
 /// The bits of the byte between the peer and the state.
 const HAS_KEYS: u8 = 1;
-const INTRODUCED_HTTPS: u8 = 2;
 const IS_NEW: u8 = 4;
 const IS_UNIX: u8 = 8;
 const IS_UNKNOWN: u8 = 16;
@@ -58,8 +58,8 @@ pub(crate) struct Metadata {
     pub(crate) is_in_head: bool,
     /// The client, as the socket or the proxy in front names it.
     pub(crate) peer: Peer,
-    /// That proxy says that the client speaks TLS.
-    pub(crate) introduced_https: bool,
+    /// What that proxy tells besides.
+    pub(crate) extensions: Option<Arc<Extensions>>,
     /// A header of the PROXY protocol is to come.
     pub(crate) is_new: bool,
     /// What the handshake has settled, of a client that speaks TLS.
@@ -116,6 +116,7 @@ impl Metadata {
         let mut attached = attached.into_iter();
         let undecoded = attached.next().unwrap_or_default();
         let input = attached.next().unwrap_or_default();
+        let extensions = attached.next().unwrap_or_default();
         let session = match bits & HAS_SESSION {
             0 => None,
             _ => Some(Session::from_bytes(session, attached.collect())?),
@@ -132,7 +133,10 @@ impl Metadata {
                 IS_UNIX => Peer::Unix,
                 _ => Peer::Unknown,
             },
-            introduced_https: bits & INTRODUCED_HTTPS != 0,
+            extensions: match extensions.as_slice() {
+                [] => None,
+                bytes => Some(Arc::new(Extensions::from_bytes(bytes)?)),
+            },
             is_new: bits & IS_NEW != 0,
             is_in_head: bits & IS_IN_HEAD != 0,
             session: session.map(Arc::new),
@@ -156,21 +160,21 @@ impl Metadata {
     /// # Errors
     /// Those of [`attachment::write`].
     fn attachment(&self) -> Result<Option<OwnedFd>, Errno> {
-        let certificates = self.certificates();
-        if self.undecoded.is_empty() && self.input.is_empty() && certificates.is_empty() {
-            return Ok(None);
+        let extensions = self.extensions.as_ref();
+        let extensions = extensions.map_or(&[][..], |told| told.as_bytes());
+        let parts = [&*self.undecoded, &*self.input, extensions];
+        let certificates = self.certificates().iter().map(Vec::as_slice);
+        let parts = parts.into_iter().chain(certificates);
+        match parts.clone().all(<[u8]>::is_empty) {
+            true => Ok(None),
+            false => attachment::write(parts).map(Some),
         }
-        let parts = [&self.undecoded, &self.input]
-            .into_iter()
-            .chain(certificates);
-        attachment::write(parts.map(Vec::as_slice)).map(Some)
     }
 
     fn bits(&self) -> u8 {
         bit(self.keys.is_some(), HAS_KEYS)
             | bit(self.session.is_some(), HAS_SESSION)
             | bit(self.is_in_head, IS_IN_HEAD)
-            | bit(self.introduced_https, INTRODUCED_HTTPS)
             | bit(self.is_new, IS_NEW)
             | bit(self.peer == Peer::Unix, IS_UNIX)
             | bit(self.peer == Peer::Unknown, IS_UNKNOWN)
@@ -337,6 +341,10 @@ mod tests {
         session
     }
 
+    fn extensions_of(number: u32) -> Extensions {
+        Extensions::from_bytes(&[5, 0, 1, number as u8]).unwrap()
+    }
+
     fn metadata_of(number: u32) -> Metadata {
         Metadata {
             listener: number,
@@ -355,7 +363,7 @@ mod tests {
                     port: u16::MAX,
                 },
             },
-            introduced_https: number % 3 == 0,
+            extensions: (number % 3 == 0).then(|| Arc::new(extensions_of(number))),
             is_new: number % 5 == 0,
             session: (number % 3 > 0).then(|| Arc::new(session_of(number))),
             keys: (number % 2 == 1).then(|| Box::new(Zeroizing::new([number as u8; STATE_BYTES]))),
@@ -370,6 +378,7 @@ mod tests {
         assert_eq!(left.peer, right.peer);
         assert_eq!(left.bits(), right.bits());
         assert!(left.keys == right.keys);
+        assert_eq!(left.extensions, right.extensions);
         let name = |data: &Metadata| data.session.as_ref()?.server_name.clone();
         assert_eq!(name(left), name(right));
         assert_eq!(left.certificates(), right.certificates());

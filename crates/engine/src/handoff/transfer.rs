@@ -58,7 +58,7 @@ impl Transfer {
             requests: connection.requests(),
             due_ms,
             peer: link.peer,
-            introduced_https: link.introduced_https,
+            extensions: link.extensions.clone(),
             is_new: link.transport.is_new(),
             is_in_head: connection.is_in_head(),
             session: link.transport.session().cloned(),

@@ -2,9 +2,11 @@
 //! with the values of this request.
 
 use crate::events::request::Request;
+
 use crate::names::Names;
 use crate::request_view::{RequestView, below};
-use crate::session::extension;
+use crate::{introduction, session};
+
 use prefork_wire::Version;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -61,7 +63,13 @@ pub(crate) fn scope<'py>(
     }
     if let Some(session) = whole.session() {
         if let Some(extensions) = scope.get_item(intern!(py, "extensions"))? {
-            extensions.set_item(intern!(py, "tls"), extension(py, &session)?)?;
+            extensions.set_item(intern!(py, "tls"), session::extension(py, &session)?)?;
+        }
+    }
+    if let Some(told) = whole.extensions() {
+        if let Some(extensions) = scope.get_item(intern!(py, "extensions"))? {
+            let extension = introduction::extension(py, &told)?;
+            extensions.set_item(intern!(py, "proxy_protocol"), extension)?;
         }
     }
     Ok(scope)

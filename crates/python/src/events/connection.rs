@@ -1,8 +1,11 @@
 //! The connection of a request, for its handler.
 
 use crate::core::Core;
+use crate::introduction::texts;
 use prefork_engine::{ConnectionId, Peer};
+use prefork_wire::proxy::Extensions;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,14 +18,20 @@ pub struct Connection {
     remote: Peer,
     local: Option<Peer>,
     cipher: Option<&'static str>,
+    /// What the proxy that has introduced it tells.
+    extensions: Option<Arc<Extensions>>,
 }
 
 impl Connection {
     pub(crate) fn new(core: &Arc<Core>, id: ConnectionId, remote: Peer) -> Self {
-        let (local, session) = {
+        let (local, session, extensions) = {
             let mut engine = core.engine();
             let connection = engine.connection(id);
-            (connection.local_address(), connection.session())
+            (
+                connection.local_address(),
+                connection.session(),
+                connection.extensions(),
+            )
         };
         Connection {
             core: Arc::clone(core),
@@ -30,6 +39,7 @@ impl Connection {
             remote,
             local,
             cipher: session.map(|session| session.cipher.name),
+            extensions,
         }
     }
 }
@@ -107,6 +117,14 @@ impl Connection {
     #[getter]
     fn ssl(&self) -> bool {
         self.cipher.is_some()
+    }
+
+    /// What a proxy tells by the PROXY protocol besides the client: `authority`, `alpn`, `unique_id` and
+    /// the other names of docs/proxies.md. Empty without, and if the client had left before this object
+    /// was made.
+    #[getter]
+    fn proxy_protocol<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        texts(py, self.extensions.as_deref())
     }
 
     /// Has `callback()` called once when the connection closes. Returns False,

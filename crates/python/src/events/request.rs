@@ -9,6 +9,7 @@ use crate::service::Service;
 use crate::text::decode;
 use prefork_engine::{Body, BodyPart, Client, ExchangeId, Peer};
 use prefork_tls::Session;
+use prefork_wire::proxy::Extensions;
 use prefork_wire::{Head, TargetForm, Version};
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -71,6 +72,16 @@ impl Request {
         }
         let connection = self.exchange.connection;
         self.service.core.engine().connection(connection).session()
+    }
+
+    /// What a proxy tells of a connection that it has introduced and that is open.
+    #[inline]
+    pub(crate) fn extensions(&self) -> Option<Arc<Extensions>> {
+        if !self.view.has_extensions() {
+            return None;
+        }
+        let mut engine = self.service.core.engine();
+        engine.connection(self.exchange.connection).extensions()
     }
 
     fn field<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {

@@ -6,9 +6,9 @@
 use crate::call_context::CallContext;
 use crate::events::request::Request;
 use crate::events::response::Response;
-use crate::session::set_variables;
 use crate::wsgi::environ::environ;
 use crate::wsgi::start_response::StartResponse;
+use crate::{introduction, session};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -113,7 +113,10 @@ impl WsgiCaller {
             let copy = request.service.copy_of(self.base.bind(py))?;
             let environ = environ(copy, &request.view, request.shared_body(), &self.root_path)?;
             if let Some(session) = &request.session() {
-                set_variables(&environ, session)?;
+                session::set_variables(&environ, session)?;
+            }
+            if let Some(told) = &request.extensions() {
+                introduction::set_variables(&environ, told)?;
             }
             environ
         };

@@ -4,18 +4,22 @@
 //! Always holds: the same bytes give the same result however they are split; bytes that cannot become a
 //! header are refused at once, and one of more than [`MOST_BYTES`] as well.
 
+use super::extensions::Extensions;
 use super::node::Node;
 use super::origin::Origin;
+use super::refusals::{MALFORMED, NONE, TOO_LONG};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a header says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Introduction {
     /// Its length. What follows is of the connection itself.
     pub len: usize,
     /// The client. `None`: the proxy speaks for itself (`LOCAL`), or cannot tell (`UNKNOWN`). Then it is
     /// the peer.
     pub origin: Option<Origin>,
+    /// What the proxy tells besides, if it names the client.
+    pub extensions: Extensions,
 }
 
 /// The longest header.
@@ -27,12 +31,6 @@ const MOST_BYTES_1: usize = 107;
 const SIGNATURE_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Before the addresses of version 2.
 const FIXED_BYTES: usize = 16;
-
-const NONE: &str = "the connection was refused: it begins without a header of the PROXY protocol";
-const MALFORMED: &str = "the connection was refused: its header of the PROXY protocol is malformed";
-const TOO_LONG: &str = "the connection was refused: its header of the PROXY protocol is too long";
-const CHECKSUM: &str =
-    "the connection was refused: its header of the PROXY protocol has another checksum";
 
 /// Reads the header at the start of `input`. `None`: it is not complete.
 ///
@@ -72,6 +70,7 @@ fn version_1(input: &[u8]) -> Result<Option<Introduction>, &'static str> {
     Ok(Some(Introduction {
         len: at + 2,
         origin: origin_of(line)?,
+        extensions: Extensions::default(),
     }))
 }
 
@@ -140,7 +139,11 @@ fn version_2(input: &[u8]) -> Result<Option<Introduction>, &'static str> {
         return Ok(None);
     };
     if is_local {
-        return Ok(Some(Introduction { len, origin: None }));
+        return Ok(Some(Introduction {
+            len,
+            origin: None,
+            extensions: Extensions::default(),
+        }));
     }
     let body = header.get(FIXED_BYTES..).unwrap_or_default();
     let (client, address_len) = match kind {
@@ -160,12 +163,21 @@ fn version_2(input: &[u8]) -> Result<Option<Introduction>, &'static str> {
         0x32 if body.len() >= 216 => (None, 216),
         _ => return Err(MALFORMED),
     };
-    let https = match kind {
-        0x00..=0x02 => false,
-        _ => is_encrypted(header, FIXED_BYTES + address_len)?,
+    let extensions = match kind {
+        0x00..=0x02 => Extensions::default(),
+        _ => Extensions::read(header, FIXED_BYTES + address_len)?,
     };
+    let https = extensions.https();
     let origin = client.map(|client| Origin { client, https });
-    Ok(Some(Introduction { len, origin }))
+    let extensions = match origin {
+        Some(_) => extensions,
+        None => Extensions::default(),
+    };
+    Ok(Some(Introduction {
+        len,
+        origin,
+        extensions,
+    }))
 }
 
 /// The first address and the first port of two addresses and two ports.
@@ -177,64 +189,6 @@ fn client_of<const N: usize>(
     let ports = body.get(2 * N..).and_then(|rest| rest.first_chunk());
     let &[high, low, _, _]: &[u8; 4] = ports.ok_or(MALFORMED)?;
     Ok(Some(node(ip(*source), u16::from_be_bytes([high, low]))))
-}
-
-/// The kinds of extensions that are read. Others tell nothing that a server of HTTP does not see itself.
-const CHECKSUM_KIND: u8 = 0x03;
-const TLS_KIND: u8 = 0x20;
-/// The bit of a client that has used TLS (`PP2_CLIENT_SSL`).
-const CLIENT_TLS: u8 = 1;
-
-/// Reads the extensions (TLVs), which begin at `from`. Returns whether the client has used TLS.
-fn is_encrypted(header: &[u8], from: usize) -> Result<bool, &'static str> {
-    let mut is_encrypted = false;
-    let mut at = from;
-    while at < header.len() {
-        let rest = header.get(at..).and_then(|rest| rest.first_chunk());
-        let &[kind, high, low]: &[u8; 3] = rest.ok_or(MALFORMED)?;
-        let start = at + 3;
-        let end = start + usize::from(u16::from_be_bytes([high, low]));
-        let value = header.get(start..end).ok_or(MALFORMED)?;
-        match kind {
-            CHECKSUM_KIND => check(header, start, value)?,
-            TLS_KIND => {
-                let (client, _) = value.split_first().ok_or(MALFORMED)?;
-                is_encrypted = client & CLIENT_TLS != 0;
-            }
-            _ => {}
-        }
-        at = end;
-    }
-    Ok(is_encrypted)
-}
-
-/// Compares the checksum at `at` with that of the header in which it is zero.
-fn check(header: &[u8], at: usize, sum: &[u8]) -> Result<(), &'static str> {
-    let sum = u32::from_be_bytes(
-        *sum.first_chunk()
-            .filter(|_| sum.len() == 4)
-            .ok_or(MALFORMED)?,
-    );
-    let bytes = header.iter().enumerate();
-    let zeroed = bytes.map(|(place, byte)| match (at..at + 4).contains(&place) {
-        true => 0,
-        false => *byte,
-    });
-    match crc32c(zeroed) == sum {
-        true => Ok(()),
-        false => Err(CHECKSUM),
-    }
-}
-
-/// RFC 9260, appendix A.
-fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
-    !bytes.fold(u32::MAX, |mut crc, byte| {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
-        }
-        crc
-    })
 }
 
 #[cfg(test)]
@@ -250,11 +204,12 @@ mod tests {
     /// Reads a header that is followed by more, whole and in all pieces.
     fn read(header: &[u8]) -> Result<Option<Origin>, &'static str> {
         let whole = introduction(&[header, b"GET / HTTP/1.1\r\n"].concat());
-        let len = whole.map_or(header.len(), |read| read.unwrap().len);
+        let len = whole.as_ref();
+        let len = len.map_or(header.len(), |read| read.as_ref().unwrap().len);
         for end in 0..header.len().min(len) {
             match introduction(&header[..end]) {
                 Ok(read) => assert_eq!(read, None, "{end} of {header:?}"),
-                Err(error) => assert_eq!(Err(error), whole, "{end} of {header:?}"),
+                Err(error) => assert_eq!(Err(error), whole.clone(), "{end} of {header:?}"),
             }
         }
         whole.map(|read| {
@@ -417,6 +372,20 @@ mod tests {
         ];
         let header = v2(0x21, 0x11, &[&V4[..], &tlvs.concat()].concat());
         assert_eq!(read(&header), Ok(origin("192.0.2.1", 4711, true)));
+        let extensions = introduction(&header).unwrap().unwrap().extensions;
+        let named = extensions.named();
+        let first = named.first().unwrap();
+        assert_eq!((&*first.0, &*first.1), ("alpn", &b"h2"[..]));
+        assert_eq!(named.len(), 6);
+    }
+
+    #[test]
+    fn a_proxy_that_speaks_for_itself_has_no_extensions() {
+        for (command, kind) in [(0x20, 0x11), (0x21, 0x00), (0x21, 0x12)] {
+            let header = v2(command, kind, &[&V4[..], &tlv(0x02, b"a.example")].concat());
+            let read = introduction(&header).unwrap().unwrap();
+            assert_eq!((read.origin, read.extensions.is_empty()), (None, true));
+        }
     }
 
     #[test]
@@ -432,21 +401,5 @@ mod tests {
             let header = v2(0x21, 0x11, &[&V4[..], &wrong].concat());
             assert_eq!(read(&header), Err(MALFORMED), "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn a_checksum_is_verified() {
-        assert_eq!(
-            crc32c(b"123456789".iter().copied()),
-            0xe306_9283,
-            "RFC 9260's polynomial"
-        );
-        let mut header = v2(0x21, 0x11, &[&V4[..], &tlv(0x03, &[0; 4])].concat());
-        let sum = crc32c(header.iter().copied());
-        let at = header.len() - 4;
-        header[at..].copy_from_slice(&sum.to_be_bytes());
-        assert_eq!(read(&header), Ok(origin("192.0.2.1", 4711, false)));
-        header[at] ^= 1;
-        assert_eq!(read(&header), Err(CHECKSUM));
     }
 }

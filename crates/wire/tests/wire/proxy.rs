@@ -511,7 +511,7 @@ proptest! {
             match introduction(&input[..end]) {
                 Ok(None) => {}
                 early => {
-                    prop_assert_eq!(early, whole);
+                    prop_assert_eq!(&early, &whole);
                     if let Ok(Some(header)) = early {
                         prop_assert!(header.len <= end);
                     }
