@@ -162,6 +162,26 @@ def test_a_worker_that_is_stuck_is_replaced_while_the_log_is_not_read(serve: Ser
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        (("--worker-start", "endings:fails", "--boot-failures", "2"), 3),
+        (("--worker-start", "nowhere:start"), 2),
+    ],
+    ids=["no start", "wrong use"],
+)
+def test_a_server_that_cannot_serve_ends_though_the_reason_is_not_read(
+    full: int, tmp_path: Path, options: tuple[str, ...], status: int
+) -> None:
+    """What has started it sees the end, and may start it again."""
+    arguments = (f"{APPS / 'endings.py'}:wsgi", "--bind", "127.0.0.1:0", "--workers", "1", *options)
+    server = Server(start_process(*arguments, stderr=full, cwd=tmp_path))
+    try:
+        assert server.wait() == status
+    finally:
+        server.kill()
+
+
 def test_a_full_standard_output_delays_nothing(full: int, tmp_path: Path) -> None:
     """Neither the line that says where the server listens, nor the access log."""
     arguments = ("--bind", f"unix:{tmp_path / 'socket'}", "--workers", "1", "--access-log", "-")

@@ -17,6 +17,7 @@ from prefork.cli.hints import explain
 from prefork.cli.serve import serve
 from prefork.cli.status import status
 from prefork.errors import PreforkError
+from prefork.logs.console import complain
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -54,5 +55,5 @@ def main() -> None:
 
 def fail(message: str) -> int:
     """Prints an error as one line. Returns the exit status."""
-    print("prefork:", " ".join(message.split()), file=sys.stderr)
+    complain(" ".join(message.split()))
     return 2

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING, Any, Unpack
 
 from prefork.config.options import AppOptions, Kind, ServeOptions, check, options_of
@@ -22,7 +21,7 @@ from prefork.kernel.fork_hooks import handles_signals, kernel_runs, restore_sign
 from prefork.kernel.forking import exit_at_once
 from prefork.kernel.patches import refuse_patches
 from prefork.logs.access_log import AccessLog
-from prefork.logs.console import announce, open_missing
+from prefork.logs.console import announce, complain, open_missing
 from prefork.logs.handler import install
 from prefork.pool.privileges import Privileges, asked_for
 from prefork.pool.server import PreForkServer
@@ -70,7 +69,7 @@ def serve(application: object, given: Given) -> None:
         pid = os.getpid()
         place, target = application, load(application, app_options)
         if os.getpid() != pid:  # its parent serves
-            print(f"prefork: a child that {place} forked while it was loaded ends here", file=sys.stderr)
+            complain(f"a child that {place} forked while it was loaded ends here")
             exit_at_once(0)
     else:
         place = "the application"

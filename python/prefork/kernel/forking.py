@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from prefork._engine import fill_heap
 from prefork.errors import PreforkError
+from prefork.logs.console import complain
 
 YOUNG_CALLS = 12
 """More than the 8 calls for which CPython 3.11 counts a function as young (PEP 659)."""
@@ -48,7 +49,7 @@ def end_process(error: BaseException | None) -> NoReturn:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
     elif isinstance(error, PreforkError):
         status = 1
-        print(f"prefork: {error}", file=sys.stderr)
+        complain(str(error))
     elif error is not None:
         status = 1
         sys.excepthook(type(error), error, error.__traceback__)

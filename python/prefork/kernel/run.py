@@ -28,6 +28,7 @@ from prefork.kernel.forking import end_process, exit_at_once, flush_output, prep
 from prefork.kernel.live_threads import warn_of_live_threads
 from prefork.kernel.loop import EngineLoop, Loop
 from prefork.kernel.patches import refuse_patches
+from prefork.logs.console import complain
 
 logger = logging.getLogger("prefork.kernel")
 
@@ -220,7 +221,7 @@ class Run(ABC):
             if self._exit_status:
                 raise SystemExit(self._exit_status)
         except PreforkError as error:
-            print(f"prefork: {error}", file=sys.stderr)
+            complain(str(error))
             raise SystemExit(error.exit_status) from error
         finally:
             self.end_if_abandoned(sys.exception())
@@ -394,7 +395,7 @@ class Run(ABC):
             self._discard(ignored)
             self._open()
         except OSError as error:
-            print(f"prefork: a child cannot begin: {OutOfResources.from_refusal(error)}", file=sys.stderr)
+            complain(f"a child cannot begin: {OutOfResources.from_refusal(error)}")
             exit_at_once(1)
         except BaseException as error:
             end_process(error)

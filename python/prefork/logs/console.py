@@ -24,6 +24,15 @@ def announce(text: str) -> None:
     output_of(sys.stdout, "standard output").write(f"{text}\n".encode())
 
 
+def complain(text: str) -> None:
+    """Prints why a process ends on standard error. A reader that is slow gets a moment, and no more: what has
+    started this process waits for its end.
+    """
+    output = output_of(sys.stderr, "standard error")
+    output.write(f"prefork: {text}\n".encode(errors="backslashreplace"))
+    output.flush()
+
+
 def open_missing() -> None:
     """Opens /dev/null in place of a descriptor that was closed when the program started.
 
