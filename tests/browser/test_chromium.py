@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from support import tls
 from support.apps import APPS
@@ -18,15 +22,15 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
-def browse(url: str, profile: Path) -> str:
-    """The page as the browser has it after loading it."""
+def browse(url: str, profile: Path, *more: str) -> str:
+    """The page as the browser has it after loading it. `more`: options."""
     assert CHROMIUM is not None
     quiet = (
         "--headless --no-sandbox --disable-gpu --disable-quic --disable-sync --no-first-run "
         "--disable-background-networking --disable-component-update --disable-dev-shm-usage "
         "--ignore-certificate-errors --virtual-time-budget=10000"  # what the page's scripts wait for has come
     )
-    command = [CHROMIUM, *quiet.split(), f"--user-data-dir={profile}", "--dump-dom", url]
+    command = [CHROMIUM, *quiet.split(), f"--user-data-dir={profile}", *more, "--dump-dom", url]
     return subprocess.run(command, capture_output=True, text=True, timeout=50, check=True).stdout
 
 
@@ -40,6 +44,23 @@ def test_a_browser_shows_the_page_of_a_worker(serve: Serve, tmp_path: Path) -> N
 def test_a_browser_shows_the_error_page(serve: Serve, tmp_path: Path) -> None:
     server = serve(EXAMPLES / "synopsis.py", "--workers", "1")
     assert "there is no /elsewhere" in browse(f"{server.url}/elsewhere", tmp_path / "profile")
+
+
+@pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
+@pytest.mark.parametrize("version", ["tls1.2", "tls1.3"])
+def test_a_browser_shows_a_page_over_tls(serve: Serve, tmp_path: Path, version: str, alpn: str) -> None:
+    """BoringSSL as a client."""
+    server = serve(EXAMPLES / "synopsis.py", "--workers", "2", "--tls-alpn", alpn, *tls.OPTIONS)
+    trust = f"--ignore-certificate-errors-spki-list={spki_of(tls.CERT)}"
+    page = browse(server.url, tmp_path / "profile", trust, f"--ssl-version-max={version}")
+    assert any(f"Worker {pid} says hello" in page for pid in server.workers())
+
+
+def spki_of(certificate: Path) -> str:
+    """The hash of its key, as Chromium's option wants it."""
+    key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(der).digest()).decode()
 
 
 TALKING = APPS / "talking_page.py"

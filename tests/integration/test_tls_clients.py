@@ -1,4 +1,6 @@
-"""Other implementations of TLS as clients: OpenSSL, GnuTLS, Go. Python's ssl is in every other test."""
+"""Other implementations of TLS as clients: OpenSSL, GnuTLS, NSS, Go. Python's ssl is in every other test, and
+BoringSSL, as Chromium, in `tests/browser`.
+"""
 
 from __future__ import annotations
 
@@ -94,6 +96,20 @@ def test_gnutls(server: Server, priority: str) -> None:
     out, err = talk(command, GET * 3 + LAST)
     assert out.count("HTTP/1.1 200 OK") == 4, out + err
     assert "*** Fatal" not in out + err
+
+
+@pytest.mark.parametrize("version", ["tls1.3", "tls1.2"])
+def test_nss_connects_and_comes_back_with_its_ticket(server: Server, tmp_path: Path, version: str) -> None:
+    certutil, client = need("certutil", "libnss3-tools"), need("tstclnt", "libnss3-tools")
+    database, requests = f"sql:{tmp_path}", tmp_path / "requests"
+    talk([certutil, "-N", "-d", database, "--empty-password"], b"")
+    talk([certutil, "-A", "-n", "site", "-t", "CT,,", "-i", str(tls.CERT), "-d", database], b"")
+    requests.write_bytes(GET * 2 + LAST)
+    where = f"-4 -h localhost -p {server.port} -a localhost -d {database} -V {version}:{version}"
+    out, err = talk([client, *where.split(), "-u", "-L", "3", "-A", str(requests)], b"")
+    assert out.count("HTTP/1.1 200 OK") == 9, out + err
+    assert out.count('[["host", "a"]]') == 6
+    assert "2 stateless resumes" in out + err
 
 
 GO = """

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import socket
 import ssl
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +23,7 @@ from support.wire import Wire
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 MANY = 300
+FAR_TOO_MANY = 5000
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +139,33 @@ def test_many_half_handshakes_cost_a_descriptor_each_and_others_are_served(wire:
     for sock in socks:
         sock.close()
     assert wire.seen() == ["GET /x"]
+
+
+def test_five_thousand_half_handshakes_do_not_keep_others_out() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard < FAR_TOO_MANY + 500:
+        pytest.skip(f"a process may have {hard} descriptors only")
+    hello = client_hello()
+    options = ("--bind", "127.0.0.1:0", "--workers", "1", "--header-timeout", "300", *tls.OPTIONS)
+    with contextlib.ExitStack() as stack:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FAR_TOO_MANY + 500, hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        server = stack.enter_context(running(str(APPS / "wire_app.py"), *options))
+        for number in range(FAR_TOO_MANY):
+            sock = stack.enter_context(socket.create_connection((server.host, server.port)))
+            sock.sendall(hello if number % 2 else hello[:-1])
+        wait_until(lambda: server.status()["totals"]["connections"] >= FAR_TOO_MANY, "all to be accepted")
+        (worker,) = server.workers()
+        print(f"{memory_of(worker) / FAR_TOO_MANY / 1024:.1f} KiB for each, with the process")
+        assert server.get("/x") == b""
+        assert server.status()["totals"]["connections"] >= FAR_TOO_MANY
+        assert "ERROR" not in server.log
+
+
+def memory_of(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
 
 
 @pytest.mark.parametrize("version", ["TLSv1", "TLSv1_1"])

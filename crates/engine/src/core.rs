@@ -725,3 +725,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
