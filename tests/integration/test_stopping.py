@@ -146,6 +146,12 @@ def test_a_server_that_inherits_ignored_ends_of_children_knows_how_a_worker_ende
     server.wait_log("killed by SIGKILL")
 
 
+def test_where_the_application_ignores_ends_of_children_no_status_is_made_up(serve: Serve) -> None:
+    server = serve(APP, parameters={"ignores_ends": True})
+    os.kill(server.workers("spare")[0], signal.SIGKILL)
+    server.wait_log("its exit status is lost, because the program ignores SIGCHLD")
+
+
 @pytest.mark.usefixtures("ignored")
 def test_the_end_of_a_terminal_ends_no_server_that_nohup_started(serve: Serve) -> None:
     alone, pool = serve(APP, "--start", "0"), serve(APP, "--workers", "1")

@@ -224,6 +224,7 @@ def test_what_a_worker_began_before_it_failed_to_start_is_ended(tmp_path: Path) 
     assert not alive(program)
     assert "atexit" in done(tmp_path)
     assert "worker_exit" in done(tmp_path)
+    assert "trying again" not in finished.stderr
 
 
 @pytest.mark.parametrize("kind", ["asgi", "uvloop"])

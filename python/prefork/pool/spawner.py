@@ -37,8 +37,11 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signum)
 
-    def wait(self) -> int:
-        """Waits for its end. Returns its exit status, negative for a signal."""
+    def wait(self) -> int | None:
+        """Waits for its end. Returns its exit status, negative for a signal.
+
+        None: the status is lost, because the program ignores SIGCHLD or waits for every child.
+        """
         return _wait(self.pid)
 
     def close(self) -> None:
@@ -143,8 +146,8 @@ def _hold(pid: int) -> Process | OSError:
         return error
 
 
-def _wait(pid: int) -> int:
+def _wait(pid: int) -> int | None:
     try:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except ChildProcessError:
-        return 0  # the program ignores SIGCHLD or waits for every child, so the status is lost
+        return None

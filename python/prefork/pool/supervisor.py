@@ -241,21 +241,22 @@ class Supervisor:
         if self._processes.get(index) is not process:
             return  # `kill` has waited for it
         now = self._loop.time()
-        pid = self._processes[index].pid
+        pid = process.pid
         state = self._board.states()[index]
         request = _request(self._board.read(index), now)
-        status = self._forget(index)
+        found = self._forget(index)
+        status = found or 0
         stuck = status == STUCK and request is not None
         end = self._workers.reap(index, state, status, now, stuck=stuck)
         if end is Exit.STUCK:
             logger.error("worker %d was stuck in %s: replaced", pid, request)
         elif end is Exit.BOOT_FAILED:
-            logger.error("worker %d ended before it was ready (%s); trying again", pid, _ending(status))
+            self._boot_failed(f"worker {pid}: {_ending(found)}", now)
+            then = "; trying again" if self._phase is Phase.KEEPING and not self._is_hopeless() else ""
+            logger.error("worker %d ended before it was ready (%s)%s", pid, _ending(found), then)
         elif end is not Exit.EXPECTED:
-            logger.error("worker %d ended: %s", pid, _ending(status))
-        if end is Exit.BOOT_FAILED:
-            self._boot_failed(f"worker {pid}: {_ending(status)}", now)
-        elif end is Exit.EARLY:
+            logger.error("worker %d ended: %s", pid, _ending(found))
+        if end is Exit.EARLY:
             self._state = policy.died_early(self._state, now)
         self._tell("died", pid)
         self.act()
@@ -270,15 +271,15 @@ class Supervisor:
     def _is_hopeless(self) -> bool:
         return policy.is_hopeless(self._workers.slots(), self._state, self._options.boot_failures)
 
-    def _forget(self, index: int) -> int:
-        """Waits for a process, and closes what belongs to it. Returns its exit status."""
+    def _forget(self, index: int) -> int | None:
+        """Waits for a process, and closes what belongs to it. Returns its exit status, None if it is lost."""
         process = self._processes.pop(index)
         self._loop.remove_reader(process.pidfd)
         status = process.wait()
         process.close()
         self._stillness.forget(index)
         self._board.clear(index)
-        self._died(process.pid, status)
+        self._died(process.pid, status or 0)
         return status
 
     # --- ending ------------------------------------------------------------------------------------------
@@ -397,7 +398,9 @@ def _request(record: Mapping[str, Any] | None, now: float) -> str | None:
     return f"{record['method']} {record['path']} for {now - record['request_started']:.1f} s"
 
 
-def _ending(status: int) -> str:
+def _ending(status: int | None) -> str:
+    if status is None:
+        return "its exit status is lost, because the program ignores SIGCHLD or waits for every child"
     if status == BROKEN:
         return f"exit status {status}: a descriptor that it needs was closed or shut down"
     return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"

@@ -191,3 +191,23 @@ def test_a_signal_is_heard_although_another_loop_took_the_descriptor_for_it(othe
         assert heard.count("ours") == 2
     finally:
         loop.close()
+
+
+def test_a_signal_that_comes_while_it_closes_leaves_no_closed_descriptor_to_write_to() -> None:
+    loop: Any = EngineLoop()
+    loop.bind_signal(signal.SIGUSR1, lambda _signum: None)
+    loop.keep_signals()
+    close = loop._close_self_pipe
+
+    def close_late() -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        close()
+
+    loop._close_self_pipe = close_late
+    loop.close()
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+        assert signal.set_wakeup_fd(-1) == -1
+    finally:
+        loop.give_signals_back()
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
