@@ -39,7 +39,7 @@ fn adopted(sent: u64) -> Metadata {
         due_ms: u64::MAX / 2,
         is_in_head: false,
         peer: Peer::Unknown,
-        introduced_https: false,
+        extensions: None,
         is_new: false,
         session: Some(Arc::new(Session::new(Version::Tls13, cipher))),
         keys: Some(Box::new(keys)),
