@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from parameters import PARAMETERS
+
 from prefork import Kernel, PreForkServer
 
 GRIM = "in the child"
@@ -144,6 +146,10 @@ def respond(path: str) -> str:
         case "/left":
             return left_behind()
     return f"{os.getpid()}"
+
+
+if PARAMETERS.get("at_import"):
+    print([signalled(signum) for signum in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)], flush=True)
 
 
 # --- WSGI ------------------------------------------------------------------------------------------------

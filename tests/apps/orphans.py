@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from typing import Any
@@ -11,6 +12,11 @@ from parameters import PARAMETERS
 if PARAMETERS.get("slow"):
     print("loading", flush=True)
     time.sleep(60)
+
+if until := PARAMETERS.get("until"):
+    print("loading", flush=True)
+    while not os.path.exists(until):
+        time.sleep(0.01)
 
 own = subprocess.Popen(["sh", "-c", "exit 7"])
 

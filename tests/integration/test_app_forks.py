@@ -157,3 +157,9 @@ def test_a_child_that_a_module_forks_while_it_is_loaded_does_not_serve(serve: Se
     )
     assert server.get("/") == b"0"
     assert "forked while it was loaded ends here" in server.log
+
+
+def test_a_child_that_is_forked_while_the_application_is_loaded_hears_its_own_signals(serve: Serve) -> None:
+    place = Path(f"{APPS / 'forks.py'}:wsgi")
+    server = serve(place, "--workers", "1", parameters={"at_import": True})
+    assert f"{[-signal.SIGTERM, -signal.SIGQUIT, -signal.SIGHUP]}" in server.out

@@ -136,6 +136,26 @@ def test_it_hears_them_while_the_application_is_loaded(signum: int) -> None:
         server.kill()
 
 
+@pytest.mark.parametrize(
+    ("pool", "status"), [(("--workers", "1"), 0), (("--start", "0"), -signal.SIGHUP)], ids=["pool", "alone"]
+)
+def test_a_reload_while_the_application_is_loaded_does_not_end_a_pool(
+    tmp_path: Path, pool: tuple[str, str], status: int
+) -> None:
+    arguments = (str(APPS / "orphans.py"), "--bind", "127.0.0.1:0", *pool)
+    server = start_server(*arguments, cwd=tmp_path, parameters={"until": "told"})
+    try:
+        wait_until(lambda: "loading" in server.out, "the application")
+        server.signal(signal.SIGHUP)
+        (tmp_path / "told").touch()
+        if status == 0:
+            assert server.wait_serving().get("/") == b"ok"
+            server.signal(signal.SIGTERM)
+        assert server.wait() == status
+    finally:
+        server.kill()
+
+
 def ignore_ends_of_children() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 

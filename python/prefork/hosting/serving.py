@@ -17,7 +17,13 @@ from prefork.config.sources import Given, from_keywords
 from prefork.errors import OptionError
 from prefork.hosting.pid_file import PidFile, pid_file
 from prefork.hosting.target import Target, load, target_of
-from prefork.kernel.fork_hooks import handles_signals, kernel_runs, restore_signals
+from prefork.kernel.fork_hooks import (
+    handles_signals,
+    kernel_runs,
+    restore_default,
+    restore_in_children,
+    restore_signals,
+)
 from prefork.kernel.forking import exit_at_once
 from prefork.kernel.patches import refuse_patches
 from prefork.logs.access_log import AccessLog
@@ -76,6 +82,8 @@ def serve(application: object, given: Given) -> None:
         target = target_of(application, app_options, place)
     refuse_patches(place)
     configure(place, target, given)
+    if not any(isinstance(one, PreForkServer) and one.options.start_servers for one in target.servers):
+        give_hangup_back()
     # Last: if the target has set up logging of its own, that stays.
     install()
     logging.getLogger("prefork").setLevel(options.log_level.upper())
@@ -139,12 +147,30 @@ def _end_at_once(_signum: int, _frame: object) -> None:
         exit_at_once(0)
 
 
+_hangups: list[int] = []
+
+
+@handles_signals
+def _note_hangup(signum: int, _frame: object) -> None:
+    _hangups.append(signum)
+
+
+def give_hangup_back() -> None:
+    """Without a pool SIGHUP has its default action, also if it has come already."""
+    if signal.getsignal(signal.SIGHUP) is _note_hangup:
+        restore_default(signal.SIGHUP)
+        if _hangups:
+            signal.raise_signal(signal.SIGHUP)
+
+
 AT_START = (
     # As PID 1 it would not hear TERM and QUIT: the system drops a signal to PID 1 that has no handler.
     (signal.SIGTERM, (signal.SIG_DFL, signal.SIG_IGN), _end_at_once),
     (signal.SIGQUIT, (signal.SIG_DFL, signal.SIG_IGN), _end_at_once),
     # A shell starts a job in the background with INT ignored.
     (signal.SIGINT, (signal.SIG_IGN,), _end_at_once),
+    # It would replace the workers, and there is none yet: `systemctl reload` must not end the server.
+    (signal.SIGHUP, (signal.SIG_DFL,), _note_hangup),
     # If it is ignored, the system keeps no exit status, of a worker or of the application's children.
     (signal.SIGCHLD, (signal.SIG_IGN,), signal.SIG_DFL),
 )
@@ -153,6 +179,7 @@ AT_START = (
 
 def set_signals() -> None:
     """Has the process hear the signals that end it while the target is loaded, whatever it has inherited."""
+    restore_in_children()
     with contextlib.suppress(ValueError):  # off the main thread no signal can be handled
         for signum, former, handler in AT_START:
             if signal.getsignal(signum) in former:

@@ -24,6 +24,8 @@ H = TypeVar("H", bound=Callable[..., Any])
 
 _holders: dict[int, tuple[object, Callable[[asyncio.Task[Any] | None], object]]] = {}
 _handlers: list[Callable[..., Any]] = []
+_of_program: list[int] = []
+"""The process in which `restore_in_children` was called."""
 _thread = threading.local()
 """Of the thread that forks: `is_kernel` while the kernel forks; `blocked` and `task` around other forks."""
 
@@ -46,6 +48,11 @@ def release(owner: object) -> None:
     _holders.pop(id(owner), None)
 
 
+def restore_in_children() -> None:
+    """Has signals restored in children of this process also while no kernel runs."""
+    _of_program[:] = [os.getpid()]
+
+
 def handles_signals(function: H) -> H:
     """Marks a handler of signals as the product's: a child that the application forks does not have it."""
     _handlers.append(function)
@@ -63,7 +70,7 @@ def fork() -> int:
 
 def _before() -> None:
     """Blocks signals: the child gets none before it has its own handling of them."""
-    if getattr(_thread, "is_kernel", False) or not _holders:
+    if getattr(_thread, "is_kernel", False) or not (_holders or os.getpid() in _of_program):
         return
     _thread.task = asyncio.current_task() if asyncio._get_running_loop() is not None else None
     _thread.blocked = BlockedSignals()
