@@ -6,10 +6,12 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from support import tls
 from support.load import Load
 from support.pool import PID, MakePool, Pool, is_silent, pid_serving, read_bodies
 from support.processes import alive, state
@@ -19,9 +21,12 @@ from support.waiting import wait_until
 FIVE = {"start_servers": 5, "min_spare_servers": 5, "max_spare_servers": 5, "max_clients": 20}
 
 
+@tls.plain_and_tls
 @pytest.mark.parametrize("pause_s", [0.0, 0.02], ids=["hard", "with pauses"])
-def test_recycling_under_load_closes_no_connection(pool: MakePool, pause_s: float) -> None:
-    server = pool(**FIVE, max_requests_per_child=20)
+def test_recycling_under_load_closes_no_connection(
+    pool: MakePool, pause_s: float, flags: Sequence[str]
+) -> None:
+    server = pool(*flags, **FIVE, max_requests_per_child=20)
     server.wait_workers(5)
     with Load(server, 8, "/one", pause_s) as load:
         load.more(1000)
@@ -55,8 +60,9 @@ def test_recycling_serves_pipelined_requests_before_it_hands_on(pool: MakePool) 
             read_bodies(sock, 5)
 
 
-def test_hang_up_under_load_closes_no_connection(pool: MakePool) -> None:
-    server = pool(**FIVE)
+@tls.plain_and_tls
+def test_hang_up_under_load_closes_no_connection(pool: MakePool, flags: Sequence[str]) -> None:
+    server = pool(*flags, **FIVE)
     old = set(server.wait_workers(5))
     with Load(server, 16, "/one") as load:
         load.more(200)

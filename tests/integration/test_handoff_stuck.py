@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,9 @@ QUICK_S = 0.1
 """Far more than it takes, and far less than any handler here is stuck."""
 
 
-def test_a_spare_serves_what_waits_behind_a_stuck_handler(pool: MakePool) -> None:
-    server = pool("--workers", "2")
+@tls.plain_and_tls
+def test_a_spare_serves_what_waits_behind_a_stuck_handler(pool: MakePool, flags: Sequence[str]) -> None:
+    server = pool("--workers", "2", *flags)
     workers = set(server.wait_workers(2))
     stuck, (first, second) = server.connect_to_one_worker()
     server.block_worker(first)
@@ -141,8 +142,9 @@ def test_a_busy_worker_takes_what_waits_behind_a_stuck_one(pool: MakePool) -> No
     assert is_silent(first, 0.0)
 
 
-def test_nothing_is_handed_off_while_every_worker_is_stuck(pool: MakePool) -> None:
-    server = pool("--workers", "2")
+@tls.plain_and_tls
+def test_nothing_is_handed_off_while_every_worker_is_stuck(pool: MakePool, flags: Sequence[str]) -> None:
+    server = pool("--workers", "2", *flags)
     server.wait_workers(2)
     _, (first, second) = server.connect_to_one_worker()
     server.block_worker(first)
@@ -241,7 +243,7 @@ def test_a_head_that_moves_gets_no_more_time(pool: MakePool) -> None:
     server.release()
 
 
-@pytest.mark.parametrize("flags", [(), tls.OPTIONS], ids=["plain", "TLS"])
+@tls.plain_and_tls
 def test_a_response_that_the_client_reads_slowly_goes_on_behind_a_stuck_handler(
     pool: MakePool, flags: tuple[str, ...]
 ) -> None:

@@ -11,15 +11,12 @@ import time
 import pytest
 
 from support import tls
-from support.load import Client, Load
+from support.load import Client
 from support.pool import PID, MakePool, Pool, is_silent, pid_serving, read_bodies
 from support.processes import alive, state
 from support.responses import read_all, read_response
 from support.tls.peer import ALERT, CLOSE_NOTIFY, DATA, HANDSHAKE, UPDATE, UPDATE_BOTH, Peer
 from support.waiting import wait_until
-
-QUICK_S = 0.1
-"""Far more than it takes, and far less than any handler here is stuck."""
 
 FIVE = {"start_servers": 5, "min_spare_servers": 5, "max_spare_servers": 5, "max_clients": 20}
 
@@ -42,23 +39,6 @@ def connect_12(server: Pool, pid: int) -> socket.socket:
         if pid_serving(sock) == pid:
             return sock
         sock.close()
-
-
-def test_a_spare_serves_what_waits_behind_a_stuck_handler(two: Pool) -> None:
-    workers = set(two.workers())
-    stuck, (first, second) = two.connect_to_one_worker()
-    two.block_worker(first)
-    (spare,) = workers - {stuck}
-    began = time.monotonic()
-    assert pid_serving(second) == spare
-    took_s = time.monotonic() - began
-    print(f"served after {took_s * 1000:.1f} ms")
-    assert took_s < QUICK_S
-    assert is_silent(first, 0.0)
-    assert pid_serving(second) == spare  # it has moved
-    wait_until(lambda: two.totals["adopted"] == two.totals["handed_off"] == 1, "it is counted")
-    two.release()
-    assert int(read_response(first)[2]) == stuck
 
 
 def test_many_move_and_move_again(two: Pool) -> None:
@@ -84,49 +64,6 @@ def test_a_large_response_and_upload_follow_a_hand_off(two: Pool) -> None:
     assert read_response(second)[2] == b'{"value": "' + b"x" * 1_000_000 + b'"}'
     second.sendall(b"POST /one HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n" + bytes(500_000))
     assert read_response(second)[2] == b"one"
-
-
-def test_at_the_limit_of_the_pool_nothing_moves_and_nothing_is_lost(pool: MakePool) -> None:
-    server = pool("--workers", "2", *tls.OPTIONS)
-    server.wait_workers(2)
-    _, (first, second) = server.connect_to_one_worker()
-    server.block_worker(first)
-    server.hold(1)
-
-    def are_stuck() -> bool:
-        requests = [worker["request"] for worker in server.status()["workers"]]
-        return all(request and request["age_s"] > QUICK_S for request in requests)
-
-    wait_until(are_stuck, "both are stuck")
-    second.sendall(PID)
-    assert is_silent(second)
-    assert server.totals["handed_off"] == 0
-    server.release()
-    assert read_response(second)[0] == 200
-
-
-@pytest.mark.parametrize("pause_s", [0.0, 0.02], ids=["hard", "with pauses"])
-def test_recycling_under_load_closes_no_connection(pool: MakePool, pause_s: float) -> None:
-    server = pool(*tls.OPTIONS, **FIVE, max_requests_per_child=20)
-    server.wait_workers(5)
-    with Load(server, 8, "/one", pause_s) as load:
-        load.more(1000)
-    assert load.lost == []
-    assert load.opened == 8
-    assert server.totals["handed_off"] > 20
-
-
-def test_hang_up_under_load_closes_no_connection(pool: MakePool) -> None:
-    server = pool(*tls.OPTIONS, **FIVE)
-    old = set(server.wait_workers(5))
-    with Load(server, 16, "/one") as load:
-        load.more(200)
-        server.signal(signal.SIGHUP)
-        wait_until(lambda: old.isdisjoint(server.workers()), "the old ones to go")
-        load.more(200)
-    assert load.lost == []
-    assert load.opened == 16
-    assert "ERROR" not in server.log
 
 
 def test_idle_connections_outlive_their_worker(pool: MakePool) -> None:

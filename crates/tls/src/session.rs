@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_session_moves_to_another_process() {
         for name in [None, Some("example.com"), Some(&*"n".repeat(255))] {
-            let mut session = Session::new(Version::Tls13, Cipher::of_number(0x1303).unwrap());
+            let mut session = Session::new(Version::Tls13, Cipher::of_number(0x1301).unwrap());
             session.server_name = name.map(Box::from);
             session.resumed = true;
             let client = vec![vec![0x30]];

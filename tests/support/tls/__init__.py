@@ -8,9 +8,14 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CERT = Path(__file__).with_name("cert.pem")
 KEY = Path(__file__).with_name("key.pem")
 OPTIONS = ("--tls-cert", str(CERT), "--tls-key", str(KEY))
+
+plain_and_tls = pytest.mark.parametrize("flags", [(), OPTIONS], ids=["plain", "TLS"])
+"""The test is run with a server of each kind: it gives `flags` to it."""
 
 V12 = ssl.TLSVersion.TLSv1_2
 V13 = ssl.TLSVersion.TLSv1_3
