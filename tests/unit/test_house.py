@@ -132,7 +132,8 @@ def test_only_the_transport_reads_and_writes_a_client() -> None:
     imported = re.compile(rf"\buse rustix::(?:net|fs)::[^;]*\b{names}\b")
     source = CRATES / "engine" / "src"
     code = {str(file.relative_to(source)): rust_code(file.read_text()) for file in source.rglob("*.rs")}
-    assert {name for name, text in code.items() if call.search(text)} == {"transport.rs", "handoff/queue.rs"}
+    found = {name for name, text in code.items() if call.search(text)}
+    assert found == {"transport.rs", "transport/detached.rs", "handoff/queue.rs"}
     assert [name for name, text in code.items() if imported.search(text)] == []
 
 

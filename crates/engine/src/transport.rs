@@ -10,18 +10,20 @@ use crate::peer::Peer;
 use crate::tls::{Ended, Keys, SEAL_BYTES, Tls};
 use prefork_tls::{Config, Session};
 use prefork_wire::proxy::Introduction;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType,
     sockopt,
 };
-use rustix::time::Timespec;
 use std::ffi::c_int;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
+
+mod detached;
+
+pub(crate) use detached::{FileSend, FileSent, Room, RoomWaiter};
 
 pub(crate) struct Transport {
     socket: OwnedFd,
@@ -34,44 +36,6 @@ pub(crate) struct Transport {
 enum Layer {
     Introduction(Introducing),
     Tls(Tls),
-}
-
-/// A part of a file that is to be sent. It may block, for the disk and not for the
-/// peer.
-pub(crate) struct FileSend {
-    /// `None`: the part is read, to be encrypted.
-    socket: Option<RawFd>,
-    file: Arc<OwnedFd>,
-    from: u64,
-    len: usize,
-}
-
-/// What [`FileSend::run`] has done.
-pub(crate) enum FileSent {
-    Sent(usize),
-    /// The part, which is to be sent.
-    Read(Vec<u8>),
-}
-
-impl FileSend {
-    pub(crate) fn run(&self) -> Result<FileSent, Errno> {
-        let Some(socket) = self.socket else {
-            let mut part = Vec::with_capacity(self.len);
-            let room = rustix::buffer::spare_capacity(&mut part);
-            return match rustix::io::pread(&self.file, room, self.from)? {
-                0 => Err(Errno::NODATA),
-                _ => Ok(FileSent::Read(part)),
-            };
-        };
-        // SAFETY: the connection, which owns the socket, is not closed before this call has been
-        // reported to it (`Output::is_lent`, `Core::close_connection`).
-        let socket = unsafe { BorrowedFd::borrow_raw(socket) };
-        let mut from = self.from;
-        match rustix::fs::sendfile(socket, &self.file, Some(&mut from), self.len)? {
-            0 => Err(Errno::NODATA),
-            sent => Ok(FileSent::Sent(sent)),
-        }
-    }
 }
 
 /// The result of one read.
@@ -92,22 +56,11 @@ pub(crate) enum Received {
     Refused(&'static str),
 }
 
-/// The result of a wait for room.
-pub(crate) enum Room {
-    Yes,
-    TimedOut,
-    PeerGone,
-    Failed,
-}
-
 /// Between the probes of a peer that has closed its side.
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How much of a request that is refused unread is taken from the socket.
 const REFUSED_BYTES: usize = 16 * 1024;
-
-/// SIOCOUTQ of linux/sockios.h.
-const OUT_QUEUE: rustix::ioctl::Opcode = 0x5411;
 
 impl Transport {
     /// Of an accepted connection. `tls`: it begins with a handshake.
@@ -473,7 +426,7 @@ impl Transport {
 
     /// Notes the length of the socket's send queue, for [`Transport::peer_reads`].
     pub(crate) fn note_queued(&mut self) {
-        self.noted = queued(&self.socket);
+        self.noted = detached::queued(&self.socket);
     }
 
     /// Whether the peer has read anything since [`Transport::note_queued`]. A socket becomes
@@ -550,46 +503,6 @@ impl Transport {
     pub(crate) fn room_waiter(&self) -> io::Result<RoomWaiter> {
         Ok(RoomWaiter(self.socket.try_clone()?))
     }
-}
-
-/// A duplicate of the descriptor.
-pub(crate) struct RoomWaiter(OwnedFd);
-
-impl RoomWaiter {
-    /// Bytes in the socket's send queue.
-    pub(crate) fn queued(&self) -> c_int {
-        queued(&self.0)
-    }
-
-    /// Blocks until the socket has room for more output; `input`: until it has input.
-    pub(crate) fn wait_for_room(&self, timeout: &Timespec, input: bool) -> Room {
-        // Not RDHUP: a peer that has closed its side may still read.
-        let gone = PollFlags::HUP | PollFlags::ERR;
-        loop {
-            let awaited = if input { PollFlags::IN } else { PollFlags::OUT };
-            let mut fds = [PollFd::new(&self.0, awaited)];
-            let ready = match poll(&mut fds, Some(timeout)) {
-                Err(Errno::INTR) => continue,
-                Err(_) => return Room::Failed,
-                Ok(ready) => ready,
-            };
-            let [fd] = &fds;
-            return match ready {
-                _ if fd.revents().intersects(gone) => Room::PeerGone,
-                0 => Room::TimedOut,
-                _ => Room::Yes,
-            };
-        }
-    }
-}
-
-fn queued(socket: &OwnedFd) -> c_int {
-    // SAFETY: this request writes one c_int, and nothing else (tcp(7), unix(7)).
-    let queued = unsafe {
-        let request = rustix::ioctl::Getter::<OUT_QUEUE, c_int>::new();
-        rustix::ioctl::ioctl(socket, request)
-    };
-    queued.unwrap_or(0)
 }
 
 fn layer_of(tls: Option<Config>) -> Option<Box<Layer>> {

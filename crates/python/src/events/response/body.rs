@@ -192,7 +192,7 @@ impl Response {
     /// Whether its connection is still open.
     pub(super) fn has_client(&self) -> bool {
         let id = self.client.exchange.connection;
-        self.core().engine().connection(id).exists()
+        self.core().engine().connection(id).is_open()
     }
 
     pub(crate) fn already_answered(&self) -> PyErr {

@@ -1,0 +1,101 @@
+//! What is done with a connection's socket without the reactor: a part of a file is sent, and a thread waits
+//! for room.
+//!
+//! Always holds: what blocks here keeps no other connection waiting.
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::time::Timespec;
+use std::ffi::c_int;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+/// SIOCOUTQ of linux/sockios.h.
+const OUT_QUEUE: rustix::ioctl::Opcode = 0x5411;
+
+/// A part of a file that is to be sent. It may block, for the disk and not for the
+/// peer.
+pub(crate) struct FileSend {
+    /// `None`: the part is read, to be encrypted.
+    pub(super) socket: Option<RawFd>,
+    pub(super) file: Arc<OwnedFd>,
+    pub(super) from: u64,
+    pub(super) len: usize,
+}
+
+/// What [`FileSend::run`] has done.
+pub(crate) enum FileSent {
+    Sent(usize),
+    /// The part, which is to be sent.
+    Read(Vec<u8>),
+}
+
+impl FileSend {
+    pub(crate) fn run(&self) -> Result<FileSent, Errno> {
+        let Some(socket) = self.socket else {
+            let mut part = Vec::with_capacity(self.len);
+            let room = rustix::buffer::spare_capacity(&mut part);
+            return match rustix::io::pread(&self.file, room, self.from)? {
+                0 => Err(Errno::NODATA),
+                _ => Ok(FileSent::Read(part)),
+            };
+        };
+        // SAFETY: the connection, which owns the socket, is not closed before this call has been
+        // reported to it (`Output::is_lent`, `Core::close_connection`).
+        let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+        let mut from = self.from;
+        match rustix::fs::sendfile(socket, &self.file, Some(&mut from), self.len)? {
+            0 => Err(Errno::NODATA),
+            sent => Ok(FileSent::Sent(sent)),
+        }
+    }
+}
+
+/// The result of a wait for room.
+pub(crate) enum Room {
+    Yes,
+    TimedOut,
+    PeerGone,
+    Failed,
+}
+
+/// A duplicate of the descriptor.
+pub(crate) struct RoomWaiter(pub(super) OwnedFd);
+
+impl RoomWaiter {
+    /// Bytes in the socket's send queue.
+    pub(crate) fn queued(&self) -> c_int {
+        queued(&self.0)
+    }
+
+    /// Blocks until the socket has room for more output; `input`: until it has input.
+    pub(crate) fn wait_for_room(&self, timeout: &Timespec, input: bool) -> Room {
+        // Not RDHUP: a peer that has closed its side may still read.
+        let gone = PollFlags::HUP | PollFlags::ERR;
+        loop {
+            let awaited = if input { PollFlags::IN } else { PollFlags::OUT };
+            let mut fds = [PollFd::new(&self.0, awaited)];
+            let ready = match poll(&mut fds, Some(timeout)) {
+                Err(Errno::INTR) => continue,
+                Err(_) => return Room::Failed,
+                Ok(ready) => ready,
+            };
+            let [fd] = &fds;
+            return match ready {
+                _ if fd.revents().intersects(gone) => Room::PeerGone,
+                0 => Room::TimedOut,
+                _ => Room::Yes,
+            };
+        }
+    }
+}
+
+/// Bytes in the socket's send queue.
+pub(super) fn queued(socket: &OwnedFd) -> c_int {
+    // SAFETY: this request writes one c_int, and nothing else (tcp(7), unix(7)).
+    let queued = unsafe {
+        let request = rustix::ioctl::Getter::<OUT_QUEUE, c_int>::new();
+        rustix::ioctl::ioctl(socket, request)
+    };
+    queued.unwrap_or(0)
+}
