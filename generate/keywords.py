@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from prefork.config.checked import EXTERNAL, options_of
 from prefork.config.option import Option
-from prefork.config.options import EXTERNAL, PreForkOptions, ServerOptions, options_of
+from prefork.config.options import PreForkOptions, ServerOptions
 
 HEAD = '''\
 """The options as keywords, as type checkers see them: `run(app, wokers=4)` is an error for mypy.

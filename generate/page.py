@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import re
 
+from prefork.config.checked import options_of
 from prefork.config.option import Group, Option
-from prefork.config.options import (
-    AppOptions,
-    Options,
-    PreForkOptions,
-    ServeOptions,
-    ShortForms,
-    options_of,
-)
+from prefork.config.options import AppOptions, Options, PreForkOptions, ServeOptions, ShortForms
 
 HEAD = """\
 <!-- Generated from python/prefork/config/options.py by `make generate`. Do not edit. -->

@@ -12,8 +12,9 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from prefork.config.checked import options_of
 from prefork.config.option import Option
-from prefork.config.options import AppOptions, ServerOptions, options_of
+from prefork.config.options import AppOptions, ServerOptions
 from prefork.config.values import LOCAL_PROXIES
 
 NOTICE = "// Generated from python/prefork/config/options.py by `make generate`. Do not edit.\n"

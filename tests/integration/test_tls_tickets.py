@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from prefork.config.options import ServerOptions, check
+from prefork.config.checked import check
+from prefork.config.options import ServerOptions
 from prefork.server.certificates import ROTATION_S, Certificates
 from support.certificates import Authority, save
 from support.engine import LocalEngine, RunEngine

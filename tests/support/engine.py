@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from prefork._engine import Engine, Request, Response, TlsConfig
-from prefork.config.options import ServerOptions, check
+from prefork.config.checked import check
+from prefork.config.options import ServerOptions
 from support.waiting import DEADLINE_S
 
 

@@ -14,8 +14,8 @@ import pytest
 import prefork
 from prefork import errors
 from prefork.cli.main import commands
+from prefork.config.checked import EXTERNAL
 from prefork.config.option import Option
-from prefork.config.options import EXTERNAL
 
 ROOT = Path(prefork.__file__).parents[2]
 NAMES = [name for name in prefork.__all__ if name != "__version__"]

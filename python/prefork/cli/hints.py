@@ -6,7 +6,7 @@ import re
 
 import click
 
-from prefork.config.options import EXTERNAL, did_you_mean
+from prefork.config.checked import EXTERNAL, did_you_mean
 from prefork.config.other_servers import hint
 
 WRITE_FILES = {"--pid-file": "pid", "--access-log": "log"}

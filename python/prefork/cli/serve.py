@@ -7,8 +7,8 @@ import os
 import click
 
 from prefork.cli.help import NO_BREAK_SPACE, Flag, GroupedCommand
+from prefork.config.checked import EXTERNAL
 from prefork.config.option import Group, Option
-from prefork.config.options import EXTERNAL
 from prefork.config.sources import gather
 
 SHORT = {

@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from prefork.config.checked import EXTERNAL, did_you_mean, options_of
 from prefork.config.option import Option
-from prefork.config.options import EXTERNAL, PreForkOptions, did_you_mean, options_of
+from prefork.config.options import PreForkOptions
 from prefork.errors import OptionError
 
 logger = logging.getLogger("prefork")

@@ -12,7 +12,8 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any, Unpack
 
-from prefork.config.options import AppOptions, Kind, ServeOptions, check, options_of
+from prefork.config.checked import Kind, check, options_of
+from prefork.config.options import AppOptions, ServeOptions
 from prefork.config.sources import Given, from_keywords
 from prefork.errors import OptionError
 from prefork.hosting.pid_file import PidFile, pid_file

@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from types import FrameType, ModuleType
 from typing import NamedTuple
 
-from prefork.config.options import AppOptions, did_you_mean
+from prefork.config.checked import did_you_mean
+from prefork.config.options import AppOptions
 from prefork.errors import PreforkError, TargetError
 from prefork.hosting.application import call_factory, host
 from prefork.hosting.interface import ARGUMENTS, accepts, is_application

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
-from prefork.config.options import PreForkOptions, changed
+from prefork.config.checked import changed
+from prefork.config.options import PreForkOptions
 from prefork.errors import OptionError, UnknownEvent, UnknownSession
 from prefork.kernel.events import event
 from prefork.pool.manager import Manager

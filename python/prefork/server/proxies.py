@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from prefork.config.options import ServerOptions, options_of
+from prefork.config.checked import options_of
+from prefork.config.options import ServerOptions
 from prefork.config.values import LOCAL_PROXIES, TrustedProxies
 
 if TYPE_CHECKING:

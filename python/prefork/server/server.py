@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from prefork._engine import Response
-from prefork.config.options import ServerOptions, changed, check
+from prefork.config.checked import changed, check
+from prefork.config.options import ServerOptions
 from prefork.errors import PreforkError
 from prefork.kernel.events import event
 from prefork.kernel.kernel import Session

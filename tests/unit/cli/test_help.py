@@ -9,8 +9,8 @@ import pytest
 
 from prefork.cli.help import COLUMN
 from prefork.cli.serve import serve
+from prefork.config.checked import EXTERNAL
 from prefork.config.option import Group, Option
-from prefork.config.options import EXTERNAL
 
 WIDTHS = pytest.mark.parametrize("width", [80, 120])
 

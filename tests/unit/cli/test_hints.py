@@ -7,7 +7,7 @@ import pytest
 
 from prefork.cli.hints import explain, no_such_option
 from prefork.cli.serve import SHORT
-from prefork.config.options import EXTERNAL
+from prefork.config.checked import EXTERNAL
 from prefork.config.other_servers import ABSENT, EQUIVALENTS, WITHOUT_HINT, hint
 
 GUNICORN = """

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from prefork.cli.main import commands
-from prefork.config.options import EXTERNAL
+from prefork.config.checked import EXTERNAL
 from prefork.config.sources import Given
 
 Run: TypeAlias = Callable[..., dict[str, Any]]

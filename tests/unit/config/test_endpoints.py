@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from prefork import HTTPServer, Kernel
+from prefork.config.checked import check
 from prefork.config.endpoints import SETTINGS, Endpoint, Kind, endpoints
-from prefork.config.options import ServerOptions, check
+from prefork.config.options import ServerOptions
 from prefork.errors import OptionError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prefork.config.options import EXTERNAL
+from prefork.config.checked import EXTERNAL
 
 RIGHT = """\
 import os

@@ -5,16 +5,8 @@ import socket
 
 import pytest
 
-from prefork.config import options
-from prefork.config.options import (
-    EXTERNAL,
-    PreForkOptions,
-    ServeOptions,
-    ServerOptions,
-    ShortForms,
-    changed,
-    check,
-)
+from prefork.config.checked import EXTERNAL, changed, check, options_of
+from prefork.config.options import PreForkOptions, ServeOptions, ServerOptions, ShortForms
 from prefork.errors import OptionError
 
 
@@ -36,7 +28,7 @@ def test_the_defaults_are_those_of_the_poe_component():
 
 @pytest.mark.parametrize("kind", [ServerOptions, PreForkOptions, ServeOptions, ShortForms])
 def test_every_default_is_accepted_by_its_reader(kind):
-    for name, option in options.options_of(kind).items():
+    for name, option in options_of(kind).items():
         assert option.read(option.default, name) == option.default
 
 
@@ -207,7 +199,7 @@ def test_an_option_of_code_has_no_flag():
 
 def test_every_option_has_a_meaning_in_sentences():
     for kind in (PreForkOptions, ServeOptions, ShortForms):
-        assert all(option.meaning.endswith(".") for option in options.options_of(kind).values())
+        assert all(option.meaning.endswith(".") for option in options_of(kind).values())
 
 
 @pytest.mark.parametrize(
@@ -226,4 +218,4 @@ def test_every_option_has_a_meaning_in_sentences():
     ],
 )
 def test_a_default_is_shown_as_a_user_writes_it(name, text):
-    assert options.options_of(PreForkOptions)[name].default_text == text
+    assert options_of(PreForkOptions)[name].default_text == text

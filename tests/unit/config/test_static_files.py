@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from prefork.config.options import ServeOptions, check
+from prefork.config.checked import check
+from prefork.config.options import ServeOptions
 from prefork.config.static_files import IMMUTABLE, fallbacks, lifetimes, mounts
 from prefork.config.values import Rejected
 from prefork.errors import OptionError

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from prefork.config.options import PreForkOptions, ServerOptions, check
+from prefork.config.checked import check
+from prefork.config.options import PreForkOptions, ServerOptions
 from prefork.errors import OptionError
 
 CERT = {"tls_cert": "a.pem"}

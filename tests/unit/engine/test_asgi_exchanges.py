@@ -12,7 +12,8 @@ import pytest
 
 from prefork import Request, Response
 from prefork._engine import HTTPExchange, WebSocketExchange
-from prefork.config.options import AppOptions, check
+from prefork.config.checked import check
+from prefork.config.options import AppOptions
 from support.engine import LocalEngine, RunEngine, Service, raw_request
 from support.websocket import BINARY, OPENING, TEXT, frame
 

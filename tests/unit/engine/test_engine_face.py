@@ -13,7 +13,8 @@ import pytest
 
 from prefork import Headers, Request, Response
 from prefork._engine import Engine, die_with_parent
-from prefork.config.options import ServerOptions, check, options_of
+from prefork.config.checked import check, options_of
+from prefork.config.options import ServerOptions
 from support.engine import RunEngine, Service, keeping, raw_request
 from support.leaving import reset
 

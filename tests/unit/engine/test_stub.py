@@ -12,7 +12,8 @@ import pytest
 
 import prefork
 from prefork import _engine
-from prefork.config.options import ServerOptions, check
+from prefork.config.checked import check
+from prefork.config.options import ServerOptions
 
 STUB = ast.parse((Path(prefork.__file__).parent / "_engine.pyi").read_text())
 CLASSES = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from prefork import Request, Response
-from prefork.config.options import AppOptions, check
+from prefork.config.checked import check
+from prefork.config.options import AppOptions
 from prefork.hosting.asgi import ASGIService
 from prefork.hosting.wsgi import WSGIService
 from support.engine import raw_request

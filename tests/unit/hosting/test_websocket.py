@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from prefork.config.options import AppOptions, check
+from prefork.config.checked import check
+from prefork.config.options import AppOptions
 from prefork.hosting.asgi import ASGIService
 from prefork.hosting.asgi_types import Receive, Scope, Send
 from support.local_server import LocalServer

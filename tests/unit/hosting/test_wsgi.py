@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from prefork.config.options import AppOptions, PreForkOptions, ServerOptions, check
+from prefork.config.checked import check
+from prefork.config.options import AppOptions, PreForkOptions, ServerOptions
 from prefork.hosting.wsgi import FileWrapper, WSGIService
 from prefork.kernel.kernel import Kernel, Session
 from prefork.server.context import Context

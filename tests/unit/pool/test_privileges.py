@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from prefork.config.options import ServeOptions, check
+from prefork.config.checked import check
+from prefork.config.options import ServeOptions
 from prefork.errors import OptionError
 from prefork.pool.privileges import Privileges, asked_for
 

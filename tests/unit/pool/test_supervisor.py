@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from prefork._engine import STUCK
-from prefork.config.options import PreForkOptions, check
+from prefork.config.checked import check
+from prefork.config.options import PreForkOptions
 from prefork.pool import supervisor as supervisor_module
 from prefork.pool.policy import State
 from prefork.pool.supervisor import KILL_AFTER_S, Supervisor

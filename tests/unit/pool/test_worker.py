@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from prefork import HTTPServer, Kernel, LifespanFailed
-from prefork.config.options import PreForkOptions, check
+from prefork.config.checked import check
+from prefork.config.options import PreForkOptions
 from prefork.pool import worker as module
 from prefork.pool.worker import DRAIN_IDLE_S, Worker
 from prefork.pool.worker_hooks import WorkerHooks

@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from prefork.config.options import ServerOptions, check
+from prefork.config.checked import check
+from prefork.config.options import ServerOptions
 from prefork.errors import OptionError
 from prefork.server import certificates
 from prefork.server.certificates import Certificates

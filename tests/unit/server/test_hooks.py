@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from prefork.config.options import ServerOptions, check
+from prefork.config.checked import check
+from prefork.config.options import ServerOptions
 from prefork.errors import UnknownEvent, UnknownSession
 from prefork.kernel.kernel import Kernel, Session
 from prefork.server.hooks import Hooks

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from prefork.config.options import ServerOptions, check
+from prefork.config.checked import check
+from prefork.config.options import ServerOptions
 from prefork.errors import BindError
 from prefork.kernel.kernel import Kernel
 from prefork.server import listener as listeners

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prefork.config.options import ServerOptions, check
+from prefork.config.checked import check
+from prefork.config.options import ServerOptions
 from prefork.config.values import LOCAL_PROXIES, TrustedProxies
 from prefork.errors import OptionError
 from prefork.server.proxies import trusted_proxies
