@@ -215,7 +215,8 @@ def run(tmp_path, monkeypatch):
         return kernel
 
     yield with_flags
-    sys.modules.pop("__target__", None)
+    for name in ("__target__", "app"):  # a file is also the module of its name
+        sys.modules.pop(name, None)
     logger.setLevel(level)
 
 
