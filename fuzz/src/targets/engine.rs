@@ -251,7 +251,7 @@ impl World {
             }
             Event::Closed(closed) => {
                 assert!(!self.closed.contains(&closed.connection), "closed twice");
-                assert!(!self.reactor.connection(closed.connection).exists());
+                assert!(!self.reactor.connection(closed.connection).is_open());
                 self.closed.push(closed.connection);
             }
             Event::Broken(broken) => panic!("{} is broken: {}", broken.what, broken.error),
