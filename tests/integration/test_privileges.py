@@ -88,8 +88,12 @@ def reader_of(server: Server) -> int:
 
 def sockets(pid: int) -> set[int]:
     """The numbers of the sockets that a process has open."""
-    held = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
-    return {int(found[1]) for name in held if (found := re.fullmatch(r"socket:\[(\d+)\]", name))}
+    found = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if one := re.fullmatch(r"socket:\[(\d+)\]", os.readlink(f"/proc/{pid}/fd/{name}")):
+                found.add(int(one[1]))
+    return found
 
 
 def privileged_port() -> int:
