@@ -53,12 +53,13 @@ ENDED = (Phase.STOPPING, Phase.ABANDONED)
 class Run(ABC):
     """Its methods belong to the thread that runs it; from another one, use `loop.call_soon_threadsafe`."""
 
+    keeps_signals = False
+    """Whether the signals that it has handled have no effect after `run()`, because the process ends then.
+    Otherwise they have their defaults again.
+    """
+
     def __init__(self) -> None:
         self.loop_factory: Callable[[Callable[[], bool]], Loop] = EngineLoop
-        self.keeps_signals = False
-        """Whether the signals that it has handled have no effect after `run()`: the process ends then.
-        Otherwise they have their defaults again.
-        """
         self._phase = Phase.RESTING
         self._loop: Loop | None = None
         self._between: deque[Callable[[], object]] = deque()
