@@ -41,6 +41,7 @@ async def refuse_to_end() -> None:
 
 
 kernel = Kernel()
+kernel.on_start(lambda: come_to("on_start"))  # before the server's
 server = PreForkServer(kernel, address="127.0.0.1")
 kernel.session("END", {"_start": lambda: kernel.post("END", "refuse"), "_stop": lambda: come_to("_stop")}).on(
     "refuse", refuse_to_end

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.apps import APPS
-from support.server import Server, running, start_program
+from support.server import Server, running, start_program, start_server
 from support.waiting import wait_until
 
 APP = APPS / "ends_slowly.py"
@@ -46,6 +46,23 @@ def test_signals_have_no_effect_on_what_ends_soon(tmp_path: Path, where: str, po
         assert "whole" in server.out
         assert not (tmp_path / "pid").exists()
         assert "Traceback" not in server.log
+
+
+@POOLS
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_server_that_is_about_to_open_its_sockets_ends(
+    tmp_path: Path, pool: tuple[str, ...], signum: int
+) -> None:
+    arguments = (str(APP), "--bind", "127.0.0.1:0", *pool)
+    server = start_server(*arguments, parameters={"where": "on_start"}, cwd=tmp_path)
+    try:
+        wait_until(lambda: "on_start" in server.out, "its start")
+        server.signal(signum)
+        assert server.wait() == 0
+        assert "up" not in server.out
+        assert "Traceback" not in server.log
+    finally:
+        server.kill()
 
 
 @POOLS

@@ -140,12 +140,15 @@ def become(privileges: Privileges, target: Target, options: ServeOptions, pid: P
 
 
 @handles_signals
-def _end_at_once(_signum: int, _frame: object) -> None:
-    """Nothing is open yet. When the kernel runs, it has handlers of its own, and a handler of the application
-    may call this one, which it has found.
+def _end_at_once(signum: int, _frame: object) -> None:
+    """Nothing is open yet, or some sockets are, which the end of the run closes.
+
+    A server that runs has handlers of its own. A handler of the application may call this one, which it has found.
     """
     if not kernel_runs():
         exit_at_once(0)
+    if signal.getsignal(signum) is _end_at_once:
+        raise SystemExit(0)
 
 
 _hangups: list[int] = []
