@@ -172,6 +172,10 @@ class Engine:
         Raises SystemExit and KeyboardInterrupt if a service raises them; any other exception costs one
         request and goes to `sys.unraisablehook`. Raises OSError if the epoll set is unusable.
         """
+    def select(self, timeout: float | None) -> bool:
+        """As `poll()`, for a loop that has nothing else to do: takes more turns, within `timeout` in all,
+        while they bring nothing for Python, as the steps of a handshake.
+        """
     def listen(
         self,
         fd: int,

@@ -121,4 +121,5 @@ pub use reactor::Reactor;
 pub use request_body::BodyPart;
 pub use secret_memory::SecretMemory;
 pub use settings::{ListenerSettings, WebSocketSettings};
+pub use turn::TurnEnd;
 pub use unread::{Held, Unread};

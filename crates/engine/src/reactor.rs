@@ -25,7 +25,7 @@ use crate::listening::ListenerHandle;
 use crate::poll_set::{NESTED, Report, Waiter};
 use crate::scoreboard::Slot;
 use crate::settings::ListenerSettings;
-use crate::turn::Turn;
+use crate::turn::{Turn, TurnEnd};
 use prefork_tls::Config as TlsConfig;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -206,8 +206,8 @@ impl Reactor {
         }
     }
 
-    /// Ends the turn. True: the nested set has something to report.
-    pub fn end_turn(&mut self) -> bool {
+    /// Ends the turn.
+    pub fn end_turn(&mut self) -> TurnEnd {
         self.turn.end(&mut self.core)
     }
 

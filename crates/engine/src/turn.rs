@@ -34,8 +34,20 @@ pub(crate) struct Turn {
     expired_late: Vec<u32>,
     /// The application has not run since the clock was read.
     clock_is_right: bool,
+    end: TurnEnd,
+    /// The step of the main thread before the first event.
+    begun: u64,
+}
+
+/// What a turn leaves to the loop of the owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TurnEnd {
     /// The nested epoll set has something to report.
-    nested_ready: bool,
+    Nested,
+    /// The owner got no event and was not woken: it may begin the next turn at once.
+    Quiet,
+    #[default]
+    Served,
 }
 
 impl Turn {
@@ -44,7 +56,11 @@ impl Turn {
         core.cx.clock.begin_turn();
         self.clock_is_right = true;
         core.main_thread.resume();
-        self.nested_ready = false;
+        self.begun = core.main_thread.steps;
+        self.end = match reports {
+            [] => TurnEnd::Served,
+            _ => TurnEnd::Quiet,
+        };
         // First the connections that were changed between turns: a response must
         // be sent even if a report says that its client is leaving.
         core.connections
@@ -62,8 +78,9 @@ impl Turn {
         let listeners_at = self.reports.len();
         for &(data, flags) in reports {
             match data {
-                NESTED => self.nested_ready = true,
+                NESTED => self.end = TurnEnd::Nested,
                 OVERCOMMIT => core.acceptor.accept_again(&core.set),
+                WAKEUP if self.end == TurnEnd::Quiet => self.end = TurnEnd::Served,
                 WAKEUP => {}
                 // A worker may serve one request only, and then ends
                 // (`max_requests`). So the queue comes first as often as the
@@ -117,8 +134,7 @@ impl Turn {
         });
     }
 
-    /// True: the nested set has something to report.
-    pub(crate) fn end(&mut self, core: &mut Core) -> bool {
+    pub(crate) fn end(&mut self, core: &mut Core) -> TurnEnd {
         core.cx.clock.tick();
         core.follow_load();
         core.follow_queue();
@@ -129,7 +145,12 @@ impl Turn {
         if let Some(refusal) = core.acceptor.take_refusal() {
             core.report_broken("a listening socket", refusal.error, !refusal.stays);
         }
-        self.nested_ready
+        // Each call of `next_event` is a step, and the last one brings nothing.
+        let is_quiet = core.main_thread.steps <= self.begun + 1;
+        match self.end {
+            TurnEnd::Quiet if !is_quiet => TurnEnd::Served,
+            end => end,
+        }
     }
 
     /// The next event; `None` when the turn is over.

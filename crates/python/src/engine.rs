@@ -12,7 +12,7 @@ use crate::service::Service;
 use crate::settings::listener_settings;
 use crate::tls::TlsConfig;
 use prefork_engine::scoreboard::State;
-use prefork_engine::{ConnectionId, Queue, Reactor, Report};
+use prefork_engine::{ConnectionId, Queue, Reactor, Report, TurnEnd};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -20,6 +20,10 @@ use rustix::time::Timespec;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// How many turns without an event for Python may follow each other.
+const QUIET_TURNS: u32 = 64;
 
 const NO_TIME: Timespec = Timespec {
     tv_sec: 0,
@@ -88,37 +92,28 @@ impl Engine {
     /// other exception costs one request and goes to `sys.unraisablehook`.
     /// Raises OSError if the epoll set is unusable.
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        // A task may have dropped its response between two turns. The service
-        // that is called for it may schedule work for asyncio: then there is no
-        // wait.
-        let timeout = match self.dispatcher.respond_to_unanswered(py) {
-            true => Some(0.0),
-            false => timeout,
-        };
-        let (waiter, wait_ms) = {
-            let mut engine = self.core.engine();
-            (engine.waiter(), engine.prepare())
-        };
-        let mut reports = std::mem::take(&mut *locked(&self.reports));
-        let waited = match shorter(timeout, wait_ms) {
-            Some(wait) if wait == NO_TIME => waiter.wait(Some(&wait), &mut reports),
-            wait => py.detach(|| waiter.wait(wait.as_ref(), &mut reports)),
-        };
-        {
-            let mut engine = self.core.engine();
-            if let Err(error) = waited {
-                engine.lose_set(error);
+        Ok(self.turn(py, timeout)? == TurnEnd::Nested)
+    }
+
+    /// As `poll()`, for a loop that has nothing else to do: takes more turns, within
+    /// `timeout` in all, while they bring nothing for Python, as the steps of a
+    /// handshake.
+    fn select(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let limited = timeout.filter(|&timeout| timeout > 0.0);
+        let began = limited.map(|timeout| (Instant::now(), timeout));
+        let mut end = self.turn(py, timeout)?;
+        for _ in 0..QUIET_TURNS {
+            if end != TurnEnd::Quiet || timeout == Some(0.0) {
+                break;
             }
-            engine.woken(&reports);
+            py.check_signals()?;
+            let left = began.map(|(began, timeout)| timeout - began.elapsed().as_secs_f64());
+            if left.is_some_and(|left| left <= 0.0) {
+                break;
+            }
+            end = self.turn(py, left)?;
         }
-        drop(waiter); // a child that a handler forks closes the set
-        reports.clear();
-        *locked(&self.reports) = reports;
-        self.serve(py)?;
-        let nested_ready = self.core.engine().end_turn();
-        waited
-            .map(|()| nested_ready)
-            .map_err(|error| std::io::Error::from(error).into())
+        Ok(end == TurnEnd::Nested)
     }
 
     /// Serves the clients of a listening, non-blocking socket, whose descriptor
@@ -338,6 +333,40 @@ fn shorter(timeout_s: Option<f64>, wait_ms: Option<u64>) -> Option<Timespec> {
 }
 
 impl Engine {
+    fn turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<TurnEnd> {
+        // A task may have dropped its response between two turns. The service
+        // that is called for it may schedule work for asyncio: then there is no
+        // wait.
+        let has_called = self.dispatcher.respond_to_unanswered(py);
+        let timeout = if has_called { Some(0.0) } else { timeout };
+        let (waiter, wait_ms) = {
+            let mut engine = self.core.engine();
+            (engine.waiter(), engine.prepare())
+        };
+        let mut reports = std::mem::take(&mut *locked(&self.reports));
+        let waited = match shorter(timeout, wait_ms) {
+            Some(wait) if wait == NO_TIME => waiter.wait(Some(&wait), &mut reports),
+            wait => py.detach(|| waiter.wait(wait.as_ref(), &mut reports)),
+        };
+        {
+            let mut engine = self.core.engine();
+            if let Err(error) = waited {
+                engine.lose_set(error);
+            }
+            engine.woken(&reports);
+        }
+        drop(waiter); // a child that a handler forks closes the set
+        reports.clear();
+        *locked(&self.reports) = reports;
+        self.serve(py)?;
+        let end = self.core.engine().end_turn();
+        match waited {
+            Ok(()) if has_called && end == TurnEnd::Quiet => Ok(TurnEnd::Served),
+            Ok(()) => Ok(end),
+            Err(error) => Err(std::io::Error::from(error).into()),
+        }
+    }
+
     /// Serves every event of the turn, and delivers what is posted meanwhile.
     fn serve(&self, py: Python<'_>) -> PyResult<()> {
         let queue = locked(&self.queue)

@@ -4,39 +4,68 @@
 //! Knows only connections that are encrypted: a plain one costs nothing here.
 
 use crate::text::decode;
-use prefork_tls::{Certificate, Session};
+use prefork_tls::{Certificate, Session, Version};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-/// Sets the SSL_ variables of a session (mod_ssl, "Environment Variables").
-pub(crate) fn set_variables(environ: &Bound<'_, PyDict>, session: &Session) -> PyResult<()> {
+/// What the variables of many connections have in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    version: Version,
+    cipher: u16,
+    resumed: bool,
+}
+
+impl Kind {
+    pub(crate) fn of(session: &Session) -> Self {
+        Kind {
+            version: session.version,
+            cipher: session.cipher.number,
+            resumed: session.resumed,
+        }
+    }
+}
+
+/// Sets the scheme, and those SSL_ variables that connections of one kind have in common
+/// (mod_ssl, "Environment Variables").
+pub(crate) fn set_common(environ: &Bound<'_, PyDict>, session: &Session) -> PyResult<()> {
     let py = environ.py();
-    let version = PyString::intern(py, session.version.name());
-    environ.set_item(intern!(py, "SSL_PROTOCOL"), version)?;
-    let cipher = PyString::intern(py, session.cipher.name);
-    environ.set_item(intern!(py, "SSL_CIPHER"), cipher)?;
     let bits = match session.cipher.bits {
-        128 => intern!(py, "128"),
-        _ => intern!(py, "256"),
+        128 => "128",
+        _ => "256",
     };
-    environ.set_item(intern!(py, "SSL_CIPHER_USEKEYSIZE"), bits)?;
-    environ.set_item(intern!(py, "SSL_CIPHER_ALGKEYSIZE"), bits)?;
     let resumed = match session.resumed {
-        true => intern!(py, "Resumed"),
-        false => intern!(py, "Initial"),
+        true => "Resumed",
+        false => "Initial",
     };
-    environ.set_item(intern!(py, "SSL_SESSION_RESUMED"), resumed)?;
+    let variables = [
+        ("wsgi.url_scheme", "https"),
+        ("HTTPS", "on"),
+        ("SSL_PROTOCOL", session.version.name()),
+        ("SSL_CIPHER", session.cipher.name),
+        ("SSL_CIPHER_USEKEYSIZE", bits),
+        ("SSL_CIPHER_ALGKEYSIZE", bits),
+        ("SSL_SESSION_RESUMED", resumed),
+        ("SSL_CLIENT_VERIFY", "NONE"),
+    ];
+    for (name, value) in variables {
+        environ.set_item(PyString::intern(py, name), PyString::intern(py, value))?;
+    }
+    Ok(())
+}
+
+/// Sets the others, in an environ that has the common ones.
+pub(crate) fn set_own(environ: &Bound<'_, PyDict>, session: &Session) -> PyResult<()> {
+    let py = environ.py();
     if let Some(name) = &session.server_name {
         environ.set_item(intern!(py, "SSL_TLS_SNI"), decode(py, name.as_bytes()))?;
     }
-    match session.client_certificate() {
-        None => environ.set_item(intern!(py, "SSL_CLIENT_VERIFY"), intern!(py, "NONE")),
-        Some(client) => {
-            environ.set_item(intern!(py, "SSL_CLIENT_VERIFY"), intern!(py, "SUCCESS"))?;
-            set_client(environ, session, client)
-        }
-    }
+    let Some(client) = session.client_certificate() else {
+        return Ok(());
+    };
+    environ.set_item(intern!(py, "SSL_CLIENT_VERIFY"), intern!(py, "SUCCESS"))?;
+    set_client(environ, session, client)
 }
 
 fn set_client(

@@ -84,12 +84,13 @@ impl Suite {
     /// The key and the initialization vector of a traffic secret.
     pub(crate) fn key(self, secret: &Secret) -> Option<(aead::LessSafeKey, [u8; IV_BYTES])> {
         let algorithm = self.aead();
+        let secret = self.prepared(secret)?;
         let mut bytes = Zeroizing::new([0; 32]);
         let bytes = bytes.get_mut(..algorithm.key_len())?;
-        self.expand_label(secret, b"key", bytes)?;
+        expand_label(&secret, b"key", bytes)?;
         let key = aead::UnboundKey::new(algorithm, bytes).ok()?;
         let mut iv = [0; IV_BYTES];
-        self.expand_label(secret, b"iv", &mut iv)?;
+        expand_label(&secret, b"iv", &mut iv)?;
         Some((aead::LessSafeKey::new(key), iv))
     }
 
@@ -97,20 +98,25 @@ impl Suite {
     pub(crate) fn next_secret(self, secret: &Secret) -> Option<Secret> {
         let mut next = Secret::new([0; SECRET_BYTES]);
         let bytes = next.get_mut(..self.secret_bytes())?;
-        self.expand_label(secret, b"traffic upd", bytes)?;
+        expand_label(&self.prepared(secret)?, b"traffic upd", bytes)?;
         Some(next)
     }
 
-    /// HKDF-Expand-Label with an empty context (RFC 8446, section 7.1).
-    fn expand_label(self, secret: &Secret, label: &[u8], out: &mut [u8]) -> Option<()> {
-        const PREFIX: &[u8] = b"tls13 ";
+    /// The secret as HKDF uses it.
+    fn prepared(self, secret: &Secret) -> Option<hkdf::Prk> {
         let secret = secret.get(..self.secret_bytes())?;
-        let length = u16::try_from(out.len()).ok()?.to_be_bytes();
-        let label_length = [u8::try_from(PREFIX.len() + label.len()).ok()?];
-        let info = [&length[..], &label_length, PREFIX, label, &[0]];
-        hkdf::Prk::new_less_safe(self.hkdf(), secret)
-            .expand(&info, Length(out.len()))
-            .and_then(|expanded| expanded.fill(out))
-            .ok()
+        Some(hkdf::Prk::new_less_safe(self.hkdf(), secret))
     }
+}
+
+/// HKDF-Expand-Label with an empty context (RFC 8446, section 7.1).
+fn expand_label(secret: &hkdf::Prk, label: &[u8], out: &mut [u8]) -> Option<()> {
+    const PREFIX: &[u8] = b"tls13 ";
+    let length = u16::try_from(out.len()).ok()?.to_be_bytes();
+    let label_length = [u8::try_from(PREFIX.len() + label.len()).ok()?];
+    let info = [&length[..], &label_length, PREFIX, label, &[0]];
+    secret
+        .expand(&info, Length(out.len()))
+        .and_then(|expanded| expanded.fill(out))
+        .ok()
 }

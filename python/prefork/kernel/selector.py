@@ -1,8 +1,9 @@
 """The engine as asyncio's selector.
 
 Owns a small epoll set for what asyncio registers (its self-pipe, the sockets of user libraries), nested in
-the engine's own. A `select` is one turn of the engine: it serves every HTTP socket that is ready, in Python
-and in Rust, and to asyncio it looks like a wait that took a while. What asyncio registers is collected only
+the engine's own. A `select` is a turn of the engine: it serves every HTTP socket that is ready, in Python
+and in Rust, and to asyncio it looks like a wait that took a while. Turns that call nothing in Python, as the
+steps of a handshake, follow each other without asyncio. What asyncio registers is collected only
 when the engine reports the nested set as ready, so a turn that serves requests costs no second epoll_wait.
 """
 
@@ -69,10 +70,10 @@ class EngineSelector(selectors.BaseSelector):
     def _join(self, engine: Engine) -> None:
         engine.nest(self._nested.fileno())
         self.engine = engine
-        self._poll: Callable[[float | None], bool] = engine.poll
+        self._poll: Callable[[float | None], bool] = engine.select
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Serves one turn; `timeout` in seconds, None for as long as it takes."""
+        """Serves one turn that calls Python; `timeout` in seconds, None for as long as it takes."""
         if timeout is None and not self._may_wait():
             return []
         return self._nested.select(0) if self._poll(timeout) else []
@@ -83,7 +84,7 @@ class EngineSelector(selectors.BaseSelector):
 
     def poll_without_running_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """What the engine calls from now on sees no running loop, although `loop` runs."""
-        self._poll = without_running_loop(loop, self.engine.poll)
+        self._poll = without_running_loop(loop, self.engine.select)
 
     def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._nested.register(fileobj, events, data)

@@ -4,14 +4,18 @@
 //! request ends the process.
 
 use crate::call_context::CallContext;
+use crate::core::locked;
 use crate::events::request::Request;
 use crate::events::response::Response;
+use crate::introduction;
+use crate::session::{Kind, set_common, set_own};
 use crate::wsgi::environ::environ;
 use crate::wsgi::start_response::StartResponse;
-use crate::{introduction, session};
+use prefork_tls::Session;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use std::sync::Mutex;
 
 /// Calls a WSGI application for each request. `base` is the common part of all
 /// environs; the path below `root_path` is PATH_INFO. Each call has a context of
@@ -24,6 +28,8 @@ use pyo3::types::{PyDict, PyList};
 pub struct WsgiCaller {
     application: Py<PyAny>,
     base: Py<PyDict>,
+    /// The base for each kind of encrypted connection that there was.
+    encrypted: Mutex<Vec<(Kind, Py<PyDict>)>>,
     root_path: String,
     deliver: Py<PyAny>,
     failed: Py<PyAny>,
@@ -45,6 +51,7 @@ impl WsgiCaller {
         WsgiCaller {
             application,
             base,
+            encrypted: Mutex::default(),
             root_path,
             deliver,
             failed,
@@ -102,6 +109,20 @@ impl WsgiCaller {
         result
     }
 
+    /// The base with what connections like this one have in common.
+    fn base_of(&self, py: Python<'_>, session: &Session) -> PyResult<Py<PyDict>> {
+        let kind = Kind::of(session);
+        let mut known = locked(&self.encrypted);
+        if let Some((_, base)) = known.iter().find(|(other, _)| *other == kind) {
+            return Ok(base.clone_ref(py));
+        }
+        let base = self.base.bind(py).copy()?;
+        set_common(&base, session)?;
+        let base = base.unbind();
+        known.push((kind, base.clone_ref(py)));
+        Ok(base)
+    }
+
     fn environ<'py>(
         &self,
         request: &Bound<'py, Request>,
@@ -110,10 +131,23 @@ impl WsgiCaller {
         let py = request.py();
         let environ = {
             let request = request.borrow();
-            let copy = request.service.copy_of(self.base.bind(py))?;
-            let environ = environ(copy, &request.view, request.shared_body(), &self.root_path)?;
-            if let Some(session) = &request.session() {
-                session::set_variables(&environ, session)?;
+            let session = request.session();
+            let copy = match &session {
+                None => request.service.copy_of(self.base.bind(py))?,
+                Some(session) => {
+                    let base = self.base_of(py, session)?;
+                    request.service.copy_of(base.bind(py))?
+                }
+            };
+            let environ = environ(
+                copy,
+                &request.view,
+                request.shared_body(),
+                &self.root_path,
+                session.is_some(),
+            )?;
+            if let Some(session) = &session {
+                set_own(&environ, session)?;
             }
             if let Some(told) = &request.extensions() {
                 introduction::set_variables(&environ, told)?;

@@ -20,16 +20,17 @@ thread_local! {
 
 /// Sets the values of a request in a copy of the base, which describes a GET over
 /// HTTP/1.1 without a query, a body and an address of the client: only what
-/// differs is set.
+/// differs is set. `is_encrypted`: the base describes an encrypted connection.
 pub(crate) fn environ<'py>(
     environ: Bound<'py, PyDict>,
     request: &RequestView,
     body: Option<Arc<Body>>,
     root_path: &str,
+    is_encrypted: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
     set_request_line(&environ, request, root_path)?;
     set_client(&environ, request)?;
-    set_place(&environ, request)?;
+    set_place(&environ, request, is_encrypted)?;
     set_fields(&environ, request)?;
     if let Some(body) = body {
         set_body(&environ, body)?;
@@ -89,9 +90,13 @@ fn set_client(environ: &Bound<'_, PyDict>, request: &RequestView) -> PyResult<()
 }
 
 /// Scheme, prefix and port, if they are not those of the base.
-fn set_place(environ: &Bound<'_, PyDict>, request: &RequestView) -> PyResult<()> {
+fn set_place(
+    environ: &Bound<'_, PyDict>,
+    request: &RequestView,
+    is_encrypted: bool,
+) -> PyResult<()> {
     let py = environ.py();
-    if request.scheme() == "https" {
+    if request.scheme() == "https" && !is_encrypted {
         environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
         environ.set_item(intern!(py, "HTTPS"), intern!(py, "on"))?;
     }
