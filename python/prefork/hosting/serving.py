@@ -143,8 +143,8 @@ def become(privileges: Privileges, target: Target, options: ServeOptions, pid: P
 def _end_at_once(signum: int, _frame: object) -> None:
     """Nothing is open yet, or some sockets are, which the end of the run closes.
 
-    A server that runs has handlers of its own; but a handler of the application may call this one, which it has
-    found.
+    A server that runs has handlers of its own. But a handler of the application may call this one, which it
+    has found.
     """
     if not kernel_runs():
         exit_at_once(0)
