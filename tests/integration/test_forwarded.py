@@ -60,6 +60,7 @@ def test_what_a_named_proxy_says_is_what_the_application_sees(start: Start) -> N
         "prefix": "/shop",
         "path": "/shop/cart",
         "fields": sorted(name.lower() for name in X_FORWARDED),
+        "told": {},
     }
 
 
@@ -128,9 +129,11 @@ def test_a_handler_sees_it(serve: Serve) -> None:
         "client": "192.0.2.1",
         "port": 4711,
         "remote_ip": "192.0.2.1",
+        "scheme": "https",
         "uri": "https://example.com:8443/shop/cart?a=b",
         "host": "example.com:8443",
         "fields": sorted(name.lower() for name in X_FORWARDED),
+        "told": {},
     }
 
 

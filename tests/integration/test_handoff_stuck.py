@@ -96,8 +96,11 @@ def test_a_pool_of_one_keeps_what_it_has(pool: MakePool) -> None:
 def test_a_guard_is_there_if_it_has_something_to_do(pool: MakePool, options: str, guards: int) -> None:
     server = pool(*options.split())
     worker, *_ = server.wait_workers(2 if "2" in options else 1)
-    threads = [thread.read_text().strip() for thread in Path(f"/proc/{worker}/task").glob("*/comm")]
-    assert threads.count("guard") == guards
+
+    def threads() -> list[str]:
+        return [thread.read_text().strip() for thread in Path(f"/proc/{worker}/task").glob("*/comm")]
+
+    wait_until(lambda: threads().count("guard") == guards, "the guard to have its name")
 
 
 @contextlib.contextmanager
