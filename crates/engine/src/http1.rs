@@ -83,7 +83,7 @@ impl Http1 {
         match self.exchange.phase() {
             Phase::Handling | Phase::Streaming if self.only_responds() => match peer_side {
                 PeerSide::Open => EventFlags::RDHUP,
-                PeerSide::Closed | PeerSide::Ended => EventFlags::empty(),
+                PeerSide::Closed | PeerSide::Ended | PeerSide::Reset => EventFlags::empty(),
             },
             // The end of the body and the peer's FIN may be in the socket
             // together.

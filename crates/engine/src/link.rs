@@ -46,6 +46,8 @@ pub(crate) enum PeerSide {
     Closed,
     /// The peer has closed it, and all input was read.
     Ended,
+    /// The peer has reset the connection.
+    Reset,
 }
 
 /// How the peer closed its side.
@@ -179,8 +181,8 @@ impl Link {
     /// Ends the connection for the peer, whatever other process has the socket
     /// open.
     pub(crate) fn end_sending(&mut self) {
-        if self.stage != Stage::Lingering {
-            let _ = self.transport.end_sending(); // it fails if the peer has reset it
+        if self.stage != Stage::Lingering && self.peer_side != PeerSide::Reset {
+            let _ = self.transport.end_sending(); // it fails if the peer has just reset it
         }
     }
 
@@ -252,7 +254,11 @@ impl Link {
             }
             Received::Nothing => Ok(0),
             Received::End => Err(PeerEnd::Closed),
-            Received::Reset => Err(PeerEnd::Reset),
+            Received::Reset => {
+                self.peer_side = PeerSide::Reset;
+                Err(PeerEnd::Reset)
+            }
+            Received::Failed => Err(PeerEnd::Reset),
             Received::Introduced(introduction) => self.introduced(cx, introduction),
             Received::Refused(reason) => Err(PeerEnd::Refused(reason)),
         }

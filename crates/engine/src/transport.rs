@@ -49,6 +49,8 @@ pub(crate) enum Received {
     /// The peer has closed its side.
     End,
     Reset,
+    /// TLS has ended it, by an alert.
+    Failed,
     /// A proxy has introduced the client. What came after that is read by
     /// [`Transport::receive_rest`].
     Introduced(Introduction),
@@ -512,6 +514,6 @@ fn layer_of(tls: Option<Config>) -> Option<Box<Layer>> {
 fn received_at(ended: Ended) -> Received {
     match ended {
         Ended::Closed => Received::End,
-        Ended::Failed => Received::Reset,
+        Ended::Failed => Received::Failed,
     }
 }
