@@ -13,6 +13,7 @@
 //! | `http2` | frames mean the same however they are split, and a request of them is one of HTTP/1 |
 //! | `websocket` | frames give the same messages however they are split, within the limit |
 //! | `response` | no application makes two responses of one, or a head that cannot be read |
+//! | `relayed` | a response that another worker has sent has one meaning, or is refused |
 //! | `proxy` | a proxy's header is read in one way, and a stranger's word on the client is not taken |
 //! | `records` | what is changed on its way ends a TLS connection, and is never data |
 //! | `engine` | a reactor survives any clients and any application, and forgets nothing |
@@ -26,12 +27,13 @@ mod targets;
 /// The name of a target, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("head", targets::head::run),
     ("chunked", targets::chunked::run),
     ("http2", targets::http2::run),
     ("websocket", targets::websocket::run),
     ("response", targets::response::run),
+    ("relayed", targets::relayed::run),
     ("proxy", targets::proxy::run),
     ("records", targets::records::run),
     ("engine", targets::engine::run),

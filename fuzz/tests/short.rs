@@ -71,6 +71,7 @@ fn every_target_has_a_test_here() {
         "http2",
         "websocket",
         "response",
+        "relayed",
         "proxy",
         "records",
         "engine",
@@ -102,6 +103,11 @@ fn websocket_frames() {
 #[test]
 fn responses_of_hostile_applications() {
     short_run("response");
+}
+
+#[test]
+fn responses_that_other_workers_send() {
+    short_run("relayed");
 }
 
 #[test]

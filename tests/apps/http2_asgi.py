@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -17,10 +20,11 @@ FLOOD = b"0123456789" * 5000
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    if scope["type"] != "http":
-        return
-    handler = HANDLERS.get(scope["path"], hello)
-    await handler(scope, receive, send)
+    if scope["type"] == "websocket":
+        await echo(scope, receive, send)
+    elif scope["type"] == "http":
+        handler = HANDLERS.get(scope["path"], hello)
+        await handler(scope, receive, send)
 
 
 async def respond(send: Send, body: bytes, *fields: tuple[bytes, bytes], more: bool = False) -> None:
@@ -62,6 +66,41 @@ async def hold(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         return
     left.cancel()
     await respond(send, b"released")
+
+
+async def block(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Block the loop until a file is there, and say in another one that it is waited for."""
+    path = scope["query_string"].decode()
+    Path(path + ".begun").write_text(str(os.getpid()))
+    while not os.path.exists(path):
+        time.sleep(0.001)
+    await pid(scope, receive, send)
+
+
+async def pid(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await respond(send, str(os.getpid()).encode())
+
+
+async def leave(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Write into a file what comes after the request."""
+    await receive()
+    path = scope["query_string"].decode()
+    Path(path + ".begun").write_text(str(os.getpid()))
+    message = await receive()
+    Path(path).write_text(message["type"])
+
+
+async def echo(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    await receive()
+    if scope["path"] == "/refused":
+        await send({"type": "websocket.close"})
+        return
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": f"{scope['http_version']} {os.getpid()}"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "bytes": message["bytes"]})
+    if scope["query_string"]:
+        Path(scope["query_string"].decode()).write_text(str(message["code"]))
 
 
 async def release(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -116,6 +155,9 @@ async def fail(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 
 HANDLERS = {
+    "/block": block,
+    "/pid": pid,
+    "/leave": leave,
     "/scope": show,
     "/hash": digest,
     "/hold": hold,

@@ -77,8 +77,10 @@ def test_kill_9_of_a_worker_loses_its_own_connections_and_no_other(
     server = pool(*way, **FIVE)
     server.wait_workers(5)
     with Http2Load(server, 10, "/pid") as load:
-        wait_until(lambda: all(client.pids for client in load.clients), "a response on each connection")
-        homes = [next(iter(client.pids)) for client in load.clients]
+        wait_until(
+            lambda: all(client.pids.total() > 50 for client in load.clients), "responses on each connection"
+        )
+        homes = [client.pids.most_common(1)[0][0] for client in load.clients]
         victim, _ = Counter(homes).most_common(1)[0]
         os.kill(int(victim), signal.SIGKILL)
         wait_until(lambda: not alive(int(victim)), "its end")
@@ -88,7 +90,8 @@ def test_kill_9_of_a_worker_loses_its_own_connections_and_no_other(
     assert others
     assert [loss for client in others for loss in client.lost] == []
     assert all(len(client.lost) <= client.streams for client in hit)
-    assert load.statuses == {200}
+    # It may have served a stream of another one's connection.
+    assert load.statuses <= {200, 502}
 
 
 def test_httpx_loses_no_request_by_a_hang_up(pool: MakePool) -> None:

@@ -29,8 +29,10 @@ class Http2LoadClient(threading.Thread):
         self.again = 0
         """How many requests were not begun."""
         self.goaways = 0
-        self.pids: set[bytes] = set()
-        """The bodies of the responses on the connection that is open."""
+        self.pids: Counter[bytes] = Counter()
+        """The bodies of the responses on the connection that is open. Most are of the worker that has it;
+        others serve what waits there.
+        """
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -43,7 +45,7 @@ class Http2LoadClient(threading.Thread):
 
     def _use(self, client: Http2Client) -> None:
         in_flight: set[int] = set()
-        self.pids = set()
+        self.pids = Counter()
         while True:
             try:
                 if not self._stopped.is_set() and client.goaway is None:
@@ -77,7 +79,7 @@ class Http2LoadClient(threading.Thread):
                 self.lost.append(f"stream {stream}: reset by {response.reset}")
             else:
                 self.responses[response.status, response.body] += 1
-                self.pids.add(response.body)
+                self.pids[response.body] += 1
 
     def _lose(self, client: Http2Client, in_flight: set[int], error: Exception) -> None:
         last = int.from_bytes(client.goaway.payload[:4], "big") if client.goaway else 1 << 31

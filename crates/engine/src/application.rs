@@ -330,7 +330,18 @@ impl ExchangeHandle<'_> {
     /// # Errors
     /// [`LocalError::Closed`], also if the process has no free descriptor.
     pub fn blocking_send(&mut self) -> Result<BlockingSend, LocalError> {
-        let blocking = BlockingSend::of(&self.find()?.link);
+        self.core.cx.clock.tick();
+        let connection = self.find()?;
+        let stalled_ms = connection.stalled_since_ms(self.id.stream);
+        let stalled_ms = stalled_ms.map_or(0, |since_ms| {
+            self.core.cx.clock.now_ms.saturating_sub(since_ms)
+        });
+        let nudge = match connection.is_http2() {
+            true => self.core.nudge().map(Some),
+            false => Ok(None),
+        };
+        let link = &self.find()?.link;
+        let blocking = nudge.and_then(|nudge| BlockingSend::of(link, stalled_ms, nudge));
         blocking.map_err(|_| {
             let reason = "no descriptor was left to wait for the client";
             self.core.close_connection(self.key(), Some(reason));

@@ -5,6 +5,7 @@
 //! hold the reactor, which may close the connection meanwhile.
 
 use crate::link::Link;
+use crate::nudge::Nudge;
 use crate::transport::{Room, RoomWaiter};
 use rustix::time::Timespec;
 use std::io;
@@ -15,15 +16,18 @@ pub struct BlockingSend {
     timeout: Timespec,
     /// The peer must open a window first (HTTP/2).
     input: bool,
+    nudge: Option<Nudge>,
 }
 
 impl BlockingSend {
+    /// `stalled_ms`: how long the client has read nothing. `nudge`: the guard may read what the client sends.
+    ///
     /// # Errors
     /// If the process has no free descriptor.
-    pub(crate) fn of(link: &Link) -> io::Result<Self> {
+    pub(crate) fn of(link: &Link, stalled_ms: u64, nudge: Option<Nudge>) -> io::Result<Self> {
         // What is left is not in the output.
         let input = link.pending() == 0;
-        let timeout_ms = link.settings.send_timeout_ms;
+        let timeout_ms = link.settings.send_timeout_ms.saturating_sub(stalled_ms);
         Ok(BlockingSend {
             socket: link.transport.room_waiter()?,
             timeout: Timespec {
@@ -31,6 +35,7 @@ impl BlockingSend {
                 tv_nsec: (timeout_ms % 1000 * 1_000_000) as _,
             },
             input,
+            nudge,
         })
     }
 
@@ -41,7 +46,10 @@ impl BlockingSend {
     pub fn wait(&self) -> Result<(), &'static str> {
         loop {
             let queued = self.socket.queued();
-            match self.socket.wait_for_room(&self.timeout, self.input) {
+            match self
+                .socket
+                .wait_for_room(&self.timeout, self.input, self.nudge.as_ref())
+            {
                 Room::Yes => return Ok(()),
                 Room::PeerGone => return Err("the client closed the connection"),
                 Room::Failed => return Err("epoll rejected the connection"),

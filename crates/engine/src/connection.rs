@@ -15,14 +15,16 @@ use crate::event::{Closed, Event};
 use crate::exchange::{Exchange, ExchangeId};
 use crate::http1::Http1;
 use crate::http2::Http2;
+use crate::http2::carrier::Carrier;
 use crate::link::{Link, PeerEnd, PeerSide, Stage};
 use crate::peer::Peer;
 use crate::phase::{Phase, Step};
 use crate::progress::{Progress, READING};
 use crate::transport::Transport;
 use crate::websocket::WebSocket;
-use prefork_wire::RemoteError;
+use prefork_wire::{Head, RemoteError};
 use rustix::event::epoll::EventFlags;
+use std::io;
 
 pub(crate) enum Protocol {
     Http1(Http1),
@@ -185,9 +187,19 @@ impl Connection {
         }
         let received = link.receive(cx);
         let progress = match received {
+            _ if link.stage != Stage::Serving => {
+                // As in `read`: input after the last exchange is dropped.
+                link.unread |= cx.work.discard();
+                match received {
+                    Ok(_) => Progress::Wait,
+                    Err(_) => Progress::Close(None),
+                }
+            }
             Ok(_) => http2.read_aside(link, cx),
             Err(how) => http2.peer_ended(link, how),
         };
+        // The main thread may be stuck for long, and much may come meanwhile.
+        cx.work.drop_parsed();
         if let Some(current) = current {
             link.keep_input(cx);
             cx.work = current;
@@ -397,11 +409,11 @@ impl Connection {
     #[inline]
     pub(crate) fn waits_for(&self) -> Wait {
         match (self.link.stage, &self.protocol) {
+            (Stage::Serving, Protocol::Http2(http2)) => http2.waits_for(&self.link),
             _ if self.link.pending() > 0 => Wait::Reader,
             (Stage::Lingering, _) => Wait::Linger,
             (Stage::Waiting | Stage::Finishing, _) => Wait::Nothing,
             (Stage::Serving, Protocol::Http1(http1)) => http1.waits_for(),
-            (Stage::Serving, Protocol::Http2(http2)) => http2.waits_for(&self.link),
             (Stage::Serving, Protocol::WebSocket(websocket)) => websocket.waits_for(),
             (Stage::Serving, Protocol::TakenOver(_)) => Wait::Nothing,
         }
@@ -438,12 +450,20 @@ impl Connection {
                 Progress::Close(Some("the request head did not arrive in time"))
             }
             (Expiry::Close, Protocol::Http2(http2)) if link.stage == Stage::Serving => {
-                http2.drain(link, cx);
+                http2.drain_now(link, cx);
                 Progress::Wait
             }
             (Expiry::Ping, Protocol::WebSocket(websocket)) => websocket.ping(link, cx),
             (Expiry::Close, _) => Progress::Close(None),
             _ => Progress::Wait,
+        }
+    }
+
+    /// The socket takes no more output now.
+    pub(crate) fn note_blocked(&mut self, now_ms: u64) {
+        self.link.transport.note_queued();
+        if let Protocol::Http2(http2) = &mut self.protocol {
+            http2.note_blocked(now_ms);
         }
     }
 
@@ -455,6 +475,36 @@ impl Connection {
     #[inline]
     pub(crate) fn has_waiting_streams(&self) -> bool {
         matches!(&self.protocol, Protocol::Http2(http2) if http2.has_waiting())
+    }
+
+    /// Makes a carrier for the first of them that can be lent, with its stream.
+    pub(crate) fn offer_stream<R>(
+        &self,
+        make: impl FnOnce(u32, &Head, &[u8]) -> io::Result<R>,
+    ) -> Option<io::Result<R>> {
+        match &self.protocol {
+            Protocol::Http2(http2) => http2.offer(make),
+            _ => None,
+        }
+    }
+
+    /// Whether other workers serve some of its streams.
+    pub(crate) fn has_lent_streams(&self) -> bool {
+        matches!(&self.protocol, Protocol::Http2(http2) if http2.has_lent())
+    }
+
+    /// Another worker serves a stream.
+    pub(crate) fn lend_stream(&mut self, cx: &mut Context, stream: u32, carrier: Carrier) {
+        if let Protocol::Http2(http2) = &mut self.protocol {
+            http2.lend(&mut self.link, cx, stream, carrier);
+        }
+    }
+
+    /// Something has come of a stream that another worker serves, or can be sent to it.
+    pub(crate) fn carry(&mut self, cx: &mut Context, stream: u32) {
+        if let Protocol::Http2(http2) = &mut self.protocol {
+            http2.carry(&mut self.link, cx, stream);
+        }
     }
 
     /// Notes that they are in the list of those that wait. False: they were.

@@ -8,7 +8,9 @@
 //! which connection is current.
 
 mod idle;
+mod lending;
 mod limits;
+mod transit;
 mod waiting;
 
 use crate::accept::Acceptor;
@@ -16,14 +18,15 @@ use crate::admission::Admission;
 use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::deadlines::{self, LINGER_MS, Wait};
+use crate::deadlines::{self, LINGER_MS};
 use crate::disk::{DiskTask, DiskWork};
 use crate::event::{Broken, Event, ListenerNews};
 use crate::exchange::ConnectionId;
 use crate::handoff::main_thread::MainThread;
-use crate::handoff::queue::{Metadata, Received, Sent};
+use crate::handoff::queue::{Metadata, Received};
 use crate::handoff::transfer::Transfer;
 use crate::link::{FileTurn, Flushed, Link, Stage};
+use crate::nudge::Nudge;
 use crate::orphan;
 use crate::peer::Peer;
 use crate::poll_set::{MANAGER, PollSet, WAKEUP};
@@ -32,7 +35,7 @@ use crate::relay;
 use crate::scoreboard::Slot;
 use crate::timers::Timers;
 use crate::tls::Tls;
-use crate::transport::Transport;
+use crate::transport::{Lent, Transport};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::io;
@@ -85,10 +88,14 @@ pub(crate) struct Core {
     waiting_streams: Vec<ConnectionId>,
     /// When to try again to hand those off for which the queue had no room.
     hand_off_again_ms: Option<u64>,
+    /// When to try again to lend streams.
+    lend_again_ms: Option<u64>,
     /// When to look again for clients that wait although this worker is full.
     queue_due_ms: Option<u64>,
     /// A pidfd of the manager, in the epoll set.
     manager: Option<OwnedFd>,
+    /// For threads that send and block, once one has.
+    nudge: Option<Nudge>,
 }
 
 impl Core {
@@ -111,8 +118,10 @@ impl Core {
             waiting: Vec::new(),
             waiting_streams: Vec::new(),
             hand_off_again_ms: None,
+            lend_again_ms: None,
             queue_due_ms: None,
             manager: None,
+            nudge: None,
         })
     }
 
@@ -146,6 +155,7 @@ impl Core {
         self.waiting.clear();
         self.waiting_streams.clear();
         self.hand_off_again_ms = None;
+        self.lend_again_ms = None;
         self.queue_due_ms = None;
         self.cx.admission = Admission::default();
         self.cx.events.clear();
@@ -153,6 +163,7 @@ impl Core {
         self.transfer.leave();
         self.main_thread.guard = None;
         self.manager = None;
+        self.nudge = None;
     }
 
     /// Has this process end with its manager.
@@ -181,6 +192,7 @@ impl Core {
         std::mem::forget(std::mem::take(&mut self.transfer));
         std::mem::forget(std::mem::take(&mut self.connections));
         std::mem::forget(self.manager.take());
+        std::mem::forget(self.nudge.take());
         self.set.forget();
     }
 
@@ -237,6 +249,14 @@ impl Core {
         matches!(self.current, Current::Connection(now) | Current::New(now, _) if now == key)
     }
 
+    /// The connection that the turn works on.
+    pub(crate) fn current_key(&self) -> Option<u32> {
+        match self.current {
+            Current::Nothing => None,
+            Current::Connection(key) | Current::New(key, _) => Some(key),
+        }
+    }
+
     /// Schedules a connection for the next turn.
     pub(crate) fn schedule_next_turn(&mut self, key: u32) {
         if self.connections.schedule(key) {
@@ -279,6 +299,23 @@ impl Core {
             .is_err()
         {
             self.close_connection(key, Some("the program closed its descriptor"));
+        }
+    }
+
+    /// Has the set report what is wanted now. `early`: a report of something that is not wanted has come, and
+    /// would repeat at each wait. Otherwise interest in reading stays: most often it is wanted again before
+    /// a report comes, and a system call is saved.
+    #[inline]
+    pub(crate) fn update_interest(&mut self, key: u32, sent: bool, early: bool) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        let wanted = connection.interest(!sent);
+        let kept = if early { EventFlags::empty() } else { READING };
+        let missing = wanted.difference(connection.interest);
+        let surplus = connection.interest.difference(wanted | kept);
+        if !missing.is_empty() || !surplus.is_empty() {
+            self.set_interest(key, wanted);
         }
     }
 
@@ -346,7 +383,7 @@ impl Core {
             Flushed::File => false,
             Flushed::Blocked { progress } => {
                 if progress || !connection.interest.contains(EventFlags::OUT) {
-                    connection.link.transport.note_queued();
+                    connection.note_blocked(self.cx.clock.now_ms);
                     self.set_deadline(key);
                 }
                 false
@@ -538,10 +575,13 @@ impl Core {
         let peer = metadata.peer;
         // Of its own listener, also if another one takes it.
         let own = self.acceptor.get(metadata.listener)?;
-        let transport = match (&metadata.keys, metadata.session.take()) {
+        let session = metadata.session.take();
+        let session = session.map(|session| own.complete(session));
+        let transport = match (&metadata.keys, session, metadata.lent) {
             _ if metadata.is_new => own.transport(socket, peer),
-            (Some(keys), Some(session)) => {
-                Transport::adopt(socket, Some(Tls::import(keys, own.complete(session))?))?
+            (_, session, Some(local)) => Transport::adopt_lent(socket, Lent { local, session })?,
+            (Some(keys), Some(session), None) => {
+                Transport::adopt(socket, Some(Tls::import(keys, session)?))?
             }
             _ => Transport::adopt(socket, None)?,
         };
@@ -583,7 +623,10 @@ impl Core {
             return None;
         }
         listener.open += 1;
-        let counted = self.cx.admission.add(&self.cx.load, &settings, &peer);
+        let counted = match transport.is_lent() {
+            true => None, // its connection counts
+            false => self.cx.admission.add(&self.cx.load, &settings, &peer),
+        };
         let mut link = Link::new(transport, peer, id, number, settings);
         link.counted = counted;
         let connection = Connection::new(link, self.cx.clock.now_ms);
@@ -621,88 +664,6 @@ impl Core {
         if let Err(error) = self.transfer.register(&self.set, accepting) {
             self.lose_queue(Some(error));
         }
-    }
-
-    /// Sends a connection to a spare worker. False: it stays here. A handshake goes on
-    /// here first, as far as the client has sent it.
-    pub(crate) fn hand_off(&mut self, key: u32) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return false;
-        };
-        connection.link.transport.shake_hands();
-        // The guard may call this while a handler takes long.
-        self.cx.clock.tick();
-        let due_ms = self.moved_due_ms(key);
-        let Some(connection) = self.connections.get(key) else {
-            return false;
-        };
-        match self.transfer.send(connection, &self.cx.load, due_ms) {
-            Sent::Yes => {
-                self.cx.load.counters.handed_off += 1;
-                self.remove_connection(key, None, false);
-                return true;
-            }
-            Sent::No => {}
-            Sent::Closed => self.lose_queue(None),
-            Sent::Broken(error) => self.lose_queue(Some(error)),
-        }
-        false
-    }
-
-    /// The deadline with which a connection goes to another worker.
-    fn moved_due_ms(&self, key: u32) -> u64 {
-        let Some(connection) = self.connections.get(key) else {
-            return 0;
-        };
-        let link = &connection.link;
-        let now_ms = self.cx.clock.now_ms;
-        let wait = connection.waits_for();
-        let set_ms = match wait {
-            // Draining has shortened it.
-            Wait::NextRequest { .. } if !self.acceptor.is_draining(link.listener) => {
-                self.timers.due_ms(key)
-            }
-            _ => None,
-        };
-        let due_ms = set_ms.or_else(|| deadlines::due_ms(wait, &link.settings, now_ms, None));
-        due_ms.unwrap_or(now_ms)
-    }
-
-    /// Sends output of a connection for which the socket has room again. What follows from that is
-    /// left to the next turn, but an end.
-    pub(crate) fn flush_outside(&mut self, key: u32) {
-        if self.is_current(key) || !self.flush_output(key) {
-            return;
-        }
-        let Some(connection) = self.connections.get(key) else {
-            return; // it was closed
-        };
-        if connection.link.stage == Stage::Finishing {
-            return self.end_connection(key);
-        }
-        let wanted = connection.interest(false);
-        self.set_interest(key, wanted);
-        self.schedule(key);
-    }
-
-    /// Continues the handshake of a connection that another worker may take over after it.
-    pub(crate) fn shake_hands_outside(&mut self, key: u32) {
-        if self.is_current(key) {
-            return;
-        }
-        if let Some(connection) = self.connections.get_mut(key) {
-            let transport = &mut connection.link.transport;
-            transport.shake_hands();
-            if transport.unsent() > 0 {
-                self.schedule(key);
-            }
-        }
-    }
-
-    /// As [`Core::hand_off`], but leaves the current connection alone: the turn
-    /// works on it.
-    pub(crate) fn hand_off_outside(&mut self, key: u32) -> bool {
-        !self.is_current(key) && self.hand_off(key)
     }
 
     /// Whether the next response on a connection must be its last.

@@ -112,6 +112,8 @@ pub enum Event {
     /// The application did not start its response in time. The client has got a
     /// 504, and no response is owed.
     Overdue(Overdue),
+    /// Another worker was to serve a request, and its response has not come to an end.
+    Lost(Lost),
     /// The connection is closed.
     Closed(Closed),
     /// The state of a listener has changed.
@@ -138,6 +140,14 @@ pub struct Overdue {
     /// Method and target.
     pub request: String,
     pub after_ms: u64,
+}
+
+/// A request that another worker was to serve.
+pub struct Lost {
+    pub client: Client,
+    /// Method and target.
+    pub request: String,
+    pub reason: &'static str,
 }
 
 /// A connection that is closed.

@@ -1,9 +1,10 @@
 //! The reactor, as its guard uses it (`handoff/guard.rs`).
 
+use crate::connection::Connection;
 use crate::exchange::ConnectionId;
 use crate::handoff::guard::{Guarded, Stuck};
 use crate::handoff::main_thread::MainThread;
-use crate::poll_set::{Report, SPECIAL, WAKEUP, Waiter};
+use crate::poll_set::{Report, SPECIAL, WAKEUP, Waiter, carrier_of};
 use crate::reactor::Reactor;
 use crate::scoreboard::Slot;
 use rustix::event::epoll::EventFlags;
@@ -21,6 +22,24 @@ const GONE: EventFlags = EventFlags::HUP.union(EventFlags::ERR);
 
 /// How late the main thread may wake up.
 const GRACE: Duration = Duration::from_millis(500);
+
+impl Reactor {
+    /// Serves a connection of HTTP/2, for a report of it or of a stream that is lent. False: it is neither.
+    fn serve_aside(&mut self, data: u64, flags: EventFlags) -> bool {
+        if let Some((key, stream)) = carrier_of(data) {
+            self.core.carry_aside(key, stream);
+            return true;
+        }
+        let id = ConnectionId::from_u64(data);
+        let is_its = data & SPECIAL == 0;
+        let connection = self.core.connections.find(id).ok().filter(|_| is_its);
+        let is_http2 = connection.is_some_and(Connection::is_http2);
+        if is_http2 {
+            self.core.serve_aside(id.key, flags);
+        }
+        is_http2
+    }
+}
 
 impl Guarded for Reactor {
     fn main_thread(&mut self) -> &mut MainThread {
@@ -46,13 +65,13 @@ impl Guarded for Reactor {
         self.core.set.waiter()
     }
 
-    /// Output is sent, and handshakes go on: then the connection can be handed off.
-    /// Hands off no more connections than there are spares, or after `LONG` than
-    /// there are workers that are not stuck. The others are looked at again at the
-    /// next call. The wait takes no report from the main
-    /// thread: all but the wakeup are level-triggered, and the wakeup is
-    /// written again.
-    fn hand_off_waiting(&mut self, reports: &mut Vec<Report>, stuck: Duration) {
+    /// Output is sent, and handshakes go on: then the connection can be handed off. One of HTTP/2 that
+    /// has begun stays: the guard serves it, except for the application, and lends the streams that the
+    /// application has not begun. Hands off no more connections and streams than there are spares, or after
+    /// `LONG` than there are workers that are not stuck. The others are looked at again at the next call.
+    /// The wait takes no report from the main thread: all but the wakeup are level-triggered, and the wakeup
+    /// is written again.
+    fn hand_off_waiting(&mut self, reports: &mut Vec<Report>, stuck: Duration) -> bool {
         reports.clear();
         // If the set is unusable, the main thread finds that too.
         let waiter = self.core.set.waiter();
@@ -73,6 +92,7 @@ impl Guarded for Reactor {
                 room -= 1;
             }
         }
+        reports.retain(|&(data, flags)| !self.serve_aside(data, flags));
         for &(data, flags) in reports.iter() {
             let id = ConnectionId::from_u64(data);
             let is_known = data & SPECIAL == 0 && self.core.connections.find(id).is_ok();
@@ -91,11 +111,13 @@ impl Guarded for Reactor {
                 waiting.push(id.key);
             }
         }
+        let streams_wait = self.core.lend_waiting(room);
         self.core.refuse_surplus(&mut waiting);
         if self.core.cx.load.counters.handed_off > before {
             // `hand_off` has read the clock.
             self.core.cx.load.publish(self.core.cx.clock.now_ns);
         }
+        streams_wait
     }
 
     fn respond_for_stuck(&mut self, step: Duration) -> Option<Stuck> {

@@ -66,7 +66,7 @@ impl Http1 {
         match self.exchange.phase() {
             Phase::Idle | Phase::Collecting => true,
             Phase::Handling | Phase::Streaming => self.exchange.body.is_wanted(),
-            Phase::Offered | Phase::Open | Phase::Done => false,
+            Phase::Lent | Phase::Offered | Phase::Open | Phase::Done => false,
         }
     }
 

@@ -7,10 +7,14 @@
 //! that one client's stream waits for stops another stream. Knows no epoll, no timer and no other
 //! connection.
 
+mod bodies;
+pub(crate) mod carrier;
 mod conversations;
+mod lending;
 mod queue;
 mod requests;
 mod responses;
+mod stream;
 
 use crate::context::Context;
 use crate::deadlines::Wait;
@@ -21,13 +25,13 @@ use crate::exchange::{Exchange, ExchangeId};
 use crate::link::{Link, PeerEnd, PeerSide, Stage};
 use crate::phase::{Phase, Step};
 use crate::progress::{HIGH_WATER, Progress, READING};
-use crate::request_body::RequestBody;
-use crate::websocket::WebSocket;
+use carrier::Carrier;
+use prefork_wire::Head;
 use prefork_wire::http2::{Connection as Wire, ErrorCode};
-use prefork_wire::{Head, Version};
-use queue::{Queue, StreamPipe};
+use queue::StreamPipe;
 use rustix::event::epoll::EventFlags;
 use std::collections::VecDeque;
+use stream::{Ending, Late, Stream};
 
 /// The most streams of a client at once, whatever the worker can serve: the others wait.
 const MAX_STREAMS: u32 = 128;
@@ -35,37 +39,6 @@ const MAX_STREAMS: u32 = 128;
 /// How long a stream waits if the worker has as many requests in flight as it should, and can have
 /// more. They may last: no other stream can depend on their end.
 const PATIENCE_MS: u64 = 1_000;
-
-/// How the response of a stream ends.
-enum Ending {
-    /// More of it follows.
-    Open,
-    /// With the queue.
-    Finish,
-    /// With these fields, behind the queue.
-    Trailers(Vec<(Vec<u8>, Vec<u8>)>),
-    /// It has ended for the peer.
-    Ended,
-}
-
-struct Stream {
-    id: u32,
-    exchange: Exchange,
-    /// Data of the request's body that is not taken yet.
-    input: Vec<u8>,
-    queue: Queue,
-    ending: Ending,
-    /// When the peer last let something of the queue be sent.
-    moved_ms: u64,
-    /// The peer may send more of the body at once.
-    is_wide: bool,
-    /// After the response that accepts it. It has the exchange then.
-    websocket: Option<Box<WebSocket>>,
-    /// The peer has ended its side of a WebSocket.
-    has_ended: bool,
-    /// The input of a WebSocket is not complete.
-    is_looked_at: bool,
-}
 
 /// A request that waits until the application can be called.
 struct Waiting {
@@ -84,10 +57,16 @@ pub(crate) struct Http2 {
     patient_until_ms: u64,
     /// How many streams have something in their queue.
     queued: usize,
+    /// When the socket last took no more output, and the client had read before.
+    blocked_ms: u64,
+    /// How many carriers are not read, because the client takes nothing.
+    held: usize,
     requests: u32,
     /// Since when the peer has to complete its preface or a header block.
     head_since_ms: u64,
     awaits_head: bool,
+    /// GOAWAY is to follow the end of a stream that is lent.
+    drain_is_due: bool,
     /// The list of connections whose streams wait has it.
     pub(crate) is_noted: bool,
     /// Why the connection ends, if the peer broke the protocol.
@@ -109,9 +88,12 @@ impl Http2 {
             waiting: VecDeque::new(),
             patient_until_ms: 0,
             queued: 0,
+            blocked_ms: since_ms,
+            held: 0,
             requests: 0,
             head_since_ms: since_ms,
             awaits_head: true,
+            drain_is_due: false,
             is_noted: false,
             failed: None,
             fault: None,
@@ -160,28 +142,41 @@ impl Http2 {
         open.map_or(0, |open| open.queue.len())
     }
 
+    /// Since when the peer lets nothing of what is queued be sent.
+    pub(crate) fn stalled_since_ms(&self, stream: u32) -> Option<u64> {
+        let open = self.streams.get(self.place(stream).ok()?)?;
+        (open.queue.len() > 0).then_some(open.moved_ms)
+    }
+
     /// Adds a stream with a higher number than all before.
     fn open(&mut self, id: u32, now_ms: u64) -> &mut Stream {
-        let mut exchange = Exchange::default();
-        exchange.context.version = Version::Http2;
-        exchange.context.keep_alive = true;
-        exchange.given_ms = now_ms;
         let place = self.streams.partition_point(|open| open.id < id);
-        let stream = Stream {
-            id,
-            exchange,
-            input: Vec::new(),
-            queue: Queue::default(),
-            ending: Ending::Open,
-            moved_ms: now_ms,
-            is_wide: false,
-            websocket: None,
-            has_ended: false,
-            is_looked_at: false,
-        };
-        self.streams.insert(place, stream);
+        self.streams.insert(place, Stream::new(id, now_ms));
         #[expect(clippy::indexing_slicing, reason = "it was inserted there")]
         &mut self.streams[place]
+    }
+
+    /// Calls `act` with a buffer, and queues the frames that it has written there.
+    pub(super) fn with_frames<R>(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        act: impl FnOnce(&mut Self, &mut Link, &mut Context, &mut Vec<u8>) -> R,
+    ) -> R {
+        let mut out = std::mem::take(&mut cx.frames);
+        let result = act(self, link, cx, &mut out);
+        if !out.is_empty() {
+            link.output
+                .append(&mut cx.buffers, |output| output.extend_from_slice(&out));
+            out.clear();
+        }
+        cx.frames = out;
+        result
+    }
+
+    /// Whether other workers serve some streams.
+    pub(crate) fn has_lent(&self) -> bool {
+        self.streams.iter().any(|open| open.carrier.is_some())
     }
 
     /// Removes a stream that is over for both sides.
@@ -197,7 +192,10 @@ impl Http2 {
 
     fn forget(&mut self, stream: u32) -> Option<Stream> {
         let place = self.place(stream).ok()?;
-        let open = self.streams.remove(place);
+        let mut open = self.streams.remove(place);
+        if let Some(carrier) = open.carrier.take() {
+            carrier.close();
+        }
         if open.queue.len() > 0 {
             self.queued -= 1;
         }
@@ -215,6 +213,12 @@ impl Http2 {
     }
 
     fn abort_exchange(&self, link: &Link, cx: &mut Context, mut open: Stream, early: bool) {
+        if let Some(carrier) = open.carrier.take() {
+            carrier.close();
+        }
+        if open.exchange.phase() == Phase::Lent {
+            return cx.must_advance(&mut open.exchange, Step::Abort);
+        }
         let id = ExchangeId {
             connection: link.id,
             stream: open.id,
@@ -286,8 +290,25 @@ impl Http2 {
 
     // ---- the end -----------------------------------------------------------------
 
-    /// Serves what is open, and no stream after that.
+    /// Serves what is open, and no stream after that. GOAWAY waits for a first request, which the client may be
+    /// sending, and while streams are lent, for the end of one: some clients (httpcore) take a GOAWAY before
+    /// that for the end of what they have asked for.
     pub(crate) fn drain(&mut self, link: &mut Link, cx: &mut Context) {
+        match self.requests == 0 && self.streams.is_empty() || self.has_lent() {
+            true => self.drain_is_due = true,
+            false => self.drain_now(link, cx),
+        }
+    }
+
+    /// A stream may have ended for which GOAWAY has waited.
+    fn drain_after(&mut self, link: &mut Link, cx: &mut Context, stream: u32) {
+        if self.drain_is_due && self.stream(stream).is_err() {
+            self.drain(link, cx);
+        }
+    }
+
+    pub(crate) fn drain_now(&mut self, link: &mut Link, cx: &mut Context) {
+        self.drain_is_due = false;
         if !self.wire.is_draining() {
             let wire = &mut self.wire;
             link.output.append(&mut cx.buffers, |out| wire.drain(out));
@@ -306,7 +327,10 @@ impl Http2 {
     /// The peer has closed its side.
     pub(crate) fn peer_ended(&self, link: &mut Link, how: PeerEnd) -> Progress {
         let is_quiet = self.streams.is_empty() && link.pending() == 0;
-        let lacks_body = |open: &Stream| open.exchange.body.coming().is_some();
+        let lacks_body = |open: &Stream| {
+            let carrier = open.carrier.as_deref();
+            open.exchange.body.coming().is_some() || carrier.is_some_and(Carrier::is_uploading)
+        };
         match how {
             _ if is_quiet => Progress::Close(None),
             PeerEnd::Refused(reason) => Progress::Close(Some(reason)),
@@ -343,12 +367,13 @@ impl Http2 {
     }
 
     pub(crate) fn waits_for(&self, link: &Link) -> Wait {
-        if self.awaits_head {
+        let reader = self.reader_due_ms(link);
+        if self.awaits_head && reader.is_none() {
             return Wait::Head {
                 since_ms: self.head_since_ms,
             };
         }
-        if self.streams.is_empty() {
+        if self.streams.is_empty() && reader.is_none() {
             return Wait::NextRequest {
                 until_ms: crate::deadlines::NEVER,
             };
@@ -357,8 +382,22 @@ impl Http2 {
         let waiting = self.has_waiting().then_some(self.patient_until_ms);
         due_ms
             .chain(waiting)
+            .chain(reader)
             .min()
             .map_or(Wait::Nothing, |due_ms| Wait::Streams { due_ms })
+    }
+
+    /// When the client must have read something of the output.
+    fn reader_due_ms(&self, link: &Link) -> Option<u64> {
+        let due_ms = self
+            .blocked_ms
+            .saturating_add(link.settings.send_timeout_ms);
+        (link.pending() > 0).then_some(due_ms)
+    }
+
+    /// The socket takes no more output, after it took some.
+    pub(crate) fn note_blocked(&mut self, now_ms: u64) {
+        self.blocked_ms = now_ms;
     }
 
     /// Whether requests wait for the application.
@@ -375,59 +414,5 @@ impl Http2 {
         let stream = drained.next()?.id;
         self.exchange_mut(stream)?.wants_drained = false;
         Some(stream)
-    }
-}
-
-/// What a stream waits for too long.
-enum Late {
-    Body,
-    Application,
-    Window,
-    Message,
-}
-
-impl Stream {
-    fn exchange(&self) -> &Exchange {
-        let websocket = self.websocket.as_ref();
-        websocket.map_or(&self.exchange, |websocket| &websocket.exchange)
-    }
-
-    /// Whether a WebSocket has ended for both sides, except for what is queued.
-    fn is_over(&self) -> bool {
-        !matches!(self.ending, Ending::Open) && !self.exchange().phase().owes_response()
-    }
-
-    /// The time at which a limit is over, and which one.
-    fn due(&self, link: &Link) -> Option<(u64, Late)> {
-        let settings = &link.settings;
-        let body = self.exchange.body.coming().and_then(RequestBody::due_ms);
-        let body = body.map(|due_ms| (due_ms, Late::Body));
-        let owes_head = matches!(self.exchange.phase(), Phase::Offered | Phase::Handling);
-        let application = (owes_head && body.is_none() && settings.request_timeout_ms > 0)
-            .then(|| {
-                self.exchange
-                    .given_ms
-                    .saturating_add(settings.request_timeout_ms)
-            })
-            .map(|due_ms| (due_ms, Late::Application));
-        let window = (self.queue.len() > 0)
-            .then(|| self.moved_ms.saturating_add(settings.send_timeout_ms))
-            .map(|due_ms| (due_ms, Late::Window));
-        let websocket = self
-            .websocket
-            .as_ref()
-            .map(|websocket| websocket.waits_for());
-        let message = match websocket {
-            Some(Wait::Frame { due_ms } | Wait::Close { until_ms: due_ms }) => {
-                Some((due_ms, Late::Message))
-            }
-            _ => None,
-        };
-        let all = [body, application, window, message].into_iter().flatten();
-        all.min_by_key(|(due_ms, _)| *due_ms)
-    }
-
-    fn due_ms(&self, link: &Link) -> Option<u64> {
-        self.due(link).map(|(due_ms, _)| due_ms)
     }
 }

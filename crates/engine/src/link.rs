@@ -150,9 +150,10 @@ impl Link {
 
     /// Whether the client speaks TLS, with this server or with the proxy that has introduced it.
     #[inline]
-    fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         let extensions = self.extensions.as_ref();
-        extensions.is_some_and(|extensions| extensions.https()) || self.transport.is_encrypted()
+        let is_introduced = extensions.is_some_and(|extensions| extensions.https());
+        is_introduced || self.transport.is_encrypted() || self.transport.session().is_some()
     }
 
     /// Where a request comes from that has the fields of proxies, if they say it. The head gets

@@ -57,7 +57,10 @@ impl<'a> ListenerHandle<'a> {
             }
             match self.core.connections.get_mut(key) {
                 Some(connection)
-                    if connection.is_idle() && !connection.is_http2() && idle_ms == 0 =>
+                    if connection.is_idle()
+                        && !connection.is_http2()
+                        && idle_ms == 0
+                        && !connection.link.transport.has_input() =>
                 {
                     self.core.close_connection(key, None);
                 }
@@ -74,6 +77,7 @@ impl<'a> ListenerHandle<'a> {
         if let Some(listener) = self.core.acceptor.get_mut(self.number) {
             listener.drains_until_ms = Some(until_ms);
         }
+        self.core.adopt_own_streams(self.number);
         self.core.check_drained(self.number);
         self.core.wake(); // the owner may wait in another loop
     }

@@ -3,7 +3,7 @@
 use prefork_wire::proxy::Node;
 use rustix::net::SocketAddrAny;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -17,7 +17,46 @@ pub enum Peer {
     Unknown,
 }
 
+/// The size of [`Peer::to_bytes`]: an IPv6 address, in which IPv4 addresses are mapped, a port, and the kind.
+pub(crate) const PEER_BYTES: usize = 19;
+
+const INET: u8 = 0;
+const UNIX: u8 = 1;
+const UNKNOWN: u8 = 2;
+
 impl Peer {
+    /// What [`Peer::from_bytes`] reads in another process.
+    pub(crate) fn to_bytes(self) -> [u8; PEER_BYTES] {
+        let (ip, kind) = match self {
+            Peer::Inet { ip, .. } => (ip, INET),
+            Peer::Unix => (Ipv6Addr::UNSPECIFIED.into(), UNIX),
+            Peer::Unknown => (Ipv6Addr::UNSPECIFIED.into(), UNKNOWN),
+        };
+        let ip = match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let mut bytes = [kind; PEER_BYTES];
+        let address = ip.octets().into_iter().chain(self.port().to_le_bytes());
+        bytes
+            .iter_mut()
+            .zip(address)
+            .for_each(|(to, from)| *to = from);
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8; PEER_BYTES]) -> Self {
+        let [ip @ .., low, high, kind] = *bytes;
+        match kind {
+            INET => Peer::Inet {
+                ip: IpAddr::from(ip).to_canonical(),
+                port: u16::from_le_bytes([low, high]),
+            },
+            UNIX => Peer::Unix,
+            _ => Peer::Unknown,
+        }
+    }
+
     pub(crate) fn from_any(address: Option<SocketAddrAny>) -> Self {
         address
             .and_then(|any| SocketAddr::try_from(any).ok())

@@ -10,6 +10,8 @@
 pub(crate) enum Phase {
     /// There is no request.
     Idle,
+    /// Another worker has the request, and owes the response.
+    Lent,
     /// The application has the head, and decides how to read the body.
     Offered,
     /// The body is received. The application gets it whole.
@@ -30,6 +32,8 @@ pub(crate) enum Step {
     Request,
     /// The head of a request has come, and a body follows.
     RequestWithBody,
+    /// Another worker serves the request.
+    Lend,
     /// The peer sent something malformed, to which a response is owed.
     Malformed,
     /// The application asks for the whole body.
@@ -61,6 +65,8 @@ impl Phase {
         Some(match (self, step) {
             (Phase::Idle, Step::Request) => Phase::Handling,
             (Phase::Idle, Step::RequestWithBody) => Phase::Offered,
+            (Phase::Idle, Step::Lend) => Phase::Lent,
+            (Phase::Lent, Step::FinishLast | Step::Reject) => Phase::Done,
             (Phase::Idle | Phase::Offered | Phase::Collecting, Step::Malformed) => Phase::Handling,
             (Phase::Offered, Step::Collect) => Phase::Collecting,
             (Phase::Offered, Step::Pull) => Phase::Handling,
@@ -108,8 +114,9 @@ impl Phase {
 mod tests {
     use super::*;
 
-    const PHASES: [Phase; 7] = [
+    const PHASES: [Phase; 8] = [
         Phase::Idle,
+        Phase::Lent,
         Phase::Offered,
         Phase::Collecting,
         Phase::Handling,
@@ -117,9 +124,10 @@ mod tests {
         Phase::Open,
         Phase::Done,
     ];
-    const STEPS: [Step; 13] = [
+    const STEPS: [Step; 14] = [
         Step::Request,
         Step::RequestWithBody,
+        Step::Lend,
         Step::Malformed,
         Step::Collect,
         Step::Collected,
@@ -135,20 +143,22 @@ mod tests {
 
     /// A row for each phase, a column for each step, in the order of the lists
     /// above: the first letter of the phase that follows (W: Open), or a dot.
-    const TABLE: [&str; 7] = [
-        "HOH.........D", // Idle
-        "..HC.HS...D.D", // Offered
-        "..H.H.......D", // Collecting
-        "......SW..D.D", // Handling
-        "........ID..D", // Streaming
-        "...........DD", // Open
-        "............D", // Done
+    const TABLE: [&str; 8] = [
+        "HOLH.........D", // Idle
+        "..........DD.D", // Lent
+        "...HC.HS...D.D", // Offered
+        "...H.H.......D", // Collecting
+        ".......SW..D.D", // Handling
+        ".........ID..D", // Streaming
+        "............DD", // Open
+        ".............D", // Done
     ];
 
     fn letter(phase: Option<Phase>) -> &'static str {
         match phase {
             None => ".",
             Some(Phase::Idle) => "I",
+            Some(Phase::Lent) => "L",
             Some(Phase::Offered) => "O",
             Some(Phase::Collecting) => "C",
             Some(Phase::Handling) => "H",

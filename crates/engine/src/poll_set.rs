@@ -23,10 +23,30 @@ pub(crate) const WAKEUP: u64 = SPECIAL | 3 << 32;
 pub(crate) const QUEUE: u64 = SPECIAL | 4 << 32;
 pub(crate) const MANAGER: u64 = SPECIAL | 5 << 32;
 
+/// With `SPECIAL`: a carrier, which belongs to a stream of a connection.
+const CARRIER: u64 = SPECIAL | 1 << 62;
+/// The numbers of streams have 31 bits (RFC 9113, section 5.1.1).
+const STREAM_BITS: u32 = 31;
+
+/// The epoll data of the carrier of a stream. A key that was given to another connection meanwhile
+/// costs that connection a look.
+pub(crate) fn carrier_data(key: u32, stream: u32) -> u64 {
+    CARRIER | u64::from(key & 0x7fff_ffff) << STREAM_BITS | u64::from(stream & 0x7fff_ffff)
+}
+
+/// The key of the connection, and its stream, if the data is that of a carrier.
+pub(crate) fn carrier_of(data: u64) -> Option<(u32, u32)> {
+    let place = data & !CARRIER;
+    let (key, stream) = ((place >> STREAM_BITS) as u32, place as u32 & 0x7fff_ffff);
+    (data & CARRIER == CARRIER).then_some((key, stream))
+}
+
 /// Whether a report is of a listener or of the queue: any worker may take those
 /// clients.
 pub(crate) fn brings_clients(data: u64) -> bool {
-    data & SPECIAL != 0 && !matches!(data, NESTED | OVERCOMMIT | WAKEUP)
+    data & SPECIAL != 0
+        && !matches!(data, NESTED | OVERCOMMIT | WAKEUP)
+        && carrier_of(data).is_none()
 }
 
 /// One event out of `epoll_wait`: data and flags.
@@ -39,7 +59,8 @@ struct Descriptors {
     wakeup: OwnedFd,
 }
 
-/// `None` once it is closed.
+/// `None` once it is closed. A clone is the same set.
+#[derive(Clone)]
 pub(crate) struct PollSet(Option<Arc<Descriptors>>);
 
 impl PollSet {
@@ -203,6 +224,18 @@ mod tests {
         // SAFETY: the number stays open, and its owner closes it.
         let mut number = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) });
         rustix::io::dup2(&other, &mut number).unwrap();
+    }
+
+    #[test]
+    fn the_data_of_a_carrier_is_that_of_nothing_else() {
+        for (key, stream) in [(0, 1), (7, 0x7fff_ffff), (0x7fff_ffff, 3)] {
+            let data = carrier_data(key, stream);
+            assert_eq!(carrier_of(data), Some((key, stream)));
+            assert!(!brings_clients(data));
+        }
+        for data in [NESTED, OVERCOMMIT, WAKEUP, QUEUE, MANAGER, SPECIAL | 9, 9] {
+            assert_eq!(carrier_of(data), None);
+        }
     }
 
     #[test]

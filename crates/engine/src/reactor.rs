@@ -157,6 +157,7 @@ impl Reactor {
             core.timers.next_ms(),
             core.acceptor.due_ms(),
             core.hand_off_again_ms(),
+            core.lend_again_ms(),
             core.queue_due_ms(),
         ];
         let due_ms = due_ms.into_iter().flatten().min()?;

@@ -6,6 +6,7 @@
 
 use crate::content::FilePart;
 use crate::introduction::{Introduced, Introducing};
+
 use crate::peer::Peer;
 use crate::tls::{Ended, Keys, SEAL_BYTES, Tls};
 use prefork_tls::{Config, Session};
@@ -36,6 +37,16 @@ pub(crate) struct Transport {
 enum Layer {
     Introduction(Introducing),
     Tls(Tls),
+    /// Its bytes are those of a stream.
+    Lent(Lent),
+}
+
+/// What the worker that serves a lent stream cannot read from its socket.
+pub(crate) struct Lent {
+    /// The server's end of the client's connection, which another worker has.
+    pub(crate) local: Peer,
+    /// What the handshake with the client has settled.
+    pub(crate) session: Option<Arc<Session>>,
 }
 
 /// The result of one read.
@@ -88,9 +99,18 @@ impl Transport {
     /// A connection that another process accepted; `None` if it is closed or not a
     /// connection. `tls`: of an encrypted one.
     pub(crate) fn adopt(socket: OwnedFd, tls: Option<Tls>) -> Option<Self> {
+        Self::with(socket, tls.map(Layer::Tls))
+    }
+
+    /// As [`Transport::adopt`], of a stream.
+    pub(crate) fn adopt_lent(socket: OwnedFd, lent: Lent) -> Option<Self> {
+        Self::with(socket, Some(Layer::Lent(lent)))
+    }
+
+    fn with(socket: OwnedFd, layer: Option<Layer>) -> Option<Self> {
         rustix::net::getpeername(&socket).ok()?;
         rustix::io::ioctl_fionbio(&socket, true).ok()?;
-        let layer = tls.map(|tls| Box::new(Layer::Tls(tls)));
+        let layer = layer.map(Box::new);
         Some(Transport {
             socket,
             noted: 0,
@@ -101,14 +121,14 @@ impl Transport {
     fn tls(&self) -> Option<&Tls> {
         match self.layer.as_deref()? {
             Layer::Tls(tls) => Some(tls),
-            Layer::Introduction(_) => None,
+            Layer::Introduction(_) | Layer::Lent(_) => None,
         }
     }
 
     fn tls_mut(&mut self) -> Option<&mut Tls> {
         match self.layer.as_deref_mut()? {
             Layer::Tls(tls) => Some(tls),
-            Layer::Introduction(_) => None,
+            Layer::Introduction(_) | Layer::Lent(_) => None,
         }
     }
 
@@ -145,9 +165,31 @@ impl Transport {
         matches!(self.layer.as_deref(), Some(Layer::Introduction(_)))
     }
 
-    /// What the handshake of an encrypted connection has settled.
+    /// Whether it is a stream of a connection that another worker has.
+    #[inline]
+    pub(crate) fn is_lent(&self) -> bool {
+        self.lent().is_some()
+    }
+
+    fn lent(&self) -> Option<&Lent> {
+        match self.layer.as_deref()? {
+            Layer::Lent(lent) => Some(lent),
+            Layer::Introduction(_) | Layer::Tls(_) => None,
+        }
+    }
+
+    /// The server's end of the connection whose stream it is.
+    pub(crate) fn lent_address(&self) -> Option<Peer> {
+        self.lent().map(|lent| lent.local)
+    }
+
+    /// What the handshake with the client has settled.
     pub(crate) fn session(&self) -> Option<&Arc<Session>> {
-        self.tls()?.session()
+        match self.layer.as_deref()? {
+            Layer::Tls(tls) => tls.session(),
+            Layer::Lent(lent) => lent.session.as_ref(),
+            Layer::Introduction(_) => None,
+        }
     }
 
     /// Why the handshake has failed.
@@ -166,8 +208,8 @@ impl Transport {
         match self.layer.as_deref() {
             None => true,
             Some(Layer::Introduction(introducing)) => introducing.may_move(),
-            // The next process would not know the protocol.
-            Some(Layer::Tls(tls)) => tls.may_move() && !tls.is_http2(),
+            Some(Layer::Tls(tls)) => tls.may_move(),
+            Some(Layer::Lent(_)) => true,
         }
     }
 
@@ -184,7 +226,7 @@ impl Transport {
     /// What was read and is the beginning of a record, or of a header of the PROXY protocol.
     pub(crate) fn undecoded(&self) -> &[u8] {
         match self.layer.as_deref() {
-            None => &[],
+            None | Some(Layer::Lent(_)) => &[],
             Some(Layer::Introduction(introducing)) => introducing.part(),
             Some(Layer::Tls(tls)) => tls.rest(),
         }
@@ -193,14 +235,16 @@ impl Transport {
     /// Continues with what another process has read and not decoded.
     pub(crate) fn set_undecoded(&mut self, bytes: Vec<u8>) {
         match self.layer.as_deref_mut() {
-            None => {}
+            None | Some(Layer::Lent(_)) => {}
             Some(Layer::Introduction(introducing)) => introducing.set_part(bytes),
             Some(Layer::Tls(tls)) => tls.set_rest(bytes),
         }
     }
 
+    /// The server's end of the connection with the client.
     pub(crate) fn local_address(&self) -> Peer {
-        Peer::from_any(rustix::net::getsockname(&self.socket).ok())
+        let own = || Peer::from_any(rustix::net::getsockname(&self.socket).ok());
+        self.lent_address().unwrap_or_else(own)
     }
 
     // ---- receiving ---------------------------------------------------------------
@@ -209,7 +253,7 @@ impl Transport {
     #[inline]
     pub(crate) fn receive(&mut self, buffer: &mut Vec<u8>) -> Received {
         match self.layer.as_deref() {
-            None => self.receive_bytes(buffer),
+            None | Some(Layer::Lent(_)) => self.receive_bytes(buffer),
             Some(Layer::Tls(_)) => self.receive_encrypted(buffer),
             Some(Layer::Introduction(_)) => self.receive_introduction(buffer),
         }

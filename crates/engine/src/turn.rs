@@ -16,7 +16,7 @@ use crate::handoff::queue::Received;
 use crate::link::Stage;
 use crate::listener::Accepted;
 use crate::peer::Peer;
-use crate::poll_set::{NESTED, OVERCOMMIT, QUEUE, REPORTS, Report, SPECIAL, WAKEUP};
+use crate::poll_set::{NESTED, OVERCOMMIT, QUEUE, REPORTS, Report, SPECIAL, WAKEUP, carrier_of};
 use crate::progress::{Progress, READING};
 use crate::scoreboard::Limit;
 use rustix::event::epoll::EventFlags;
@@ -70,7 +70,7 @@ impl Turn {
         } else if core.is_hand_off_due() {
             core.hand_off_waiting();
         }
-        if core.may_begin_streams() {
+        if core.are_streams_due() {
             core.begin_streams(|id| self.reports.push_back((id.to_u64(), EventFlags::empty())));
         }
         // Then new clients: no other worker was woken for them. A known
@@ -176,6 +176,8 @@ impl Turn {
             } else if let Some((data, flags)) = self.reports.pop_front() {
                 if data & SPECIAL == 0 {
                     begin(core, ConnectionId::from_u64(data), flags);
+                } else if let Some((key, stream)) = carrier_of(data) {
+                    carry(core, key, stream);
                 } else {
                     core.acceptor.begin();
                     accept_or_adopt(core, data);
@@ -261,6 +263,18 @@ fn begin(core: &mut Core, id: ConnectionId, flags: EventFlags) {
     }
 }
 
+/// Makes a connection the current one, for a report of the carrier of one of its streams.
+fn carry(core: &mut Core, key: u32, stream: u32) {
+    if core.connections.get(key).is_none() {
+        return;
+    }
+    core.current = Current::Connection(key);
+    begin_share(core, key);
+    if let Some(connection) = core.connections.get_mut(key) {
+        connection.carry(&mut core.cx, stream);
+    }
+}
+
 /// The application cannot be called now. A connection that has input for it goes to another worker,
 /// or waits. False: it has none.
 fn waits(core: &mut Core, key: u32) -> bool {
@@ -321,6 +335,10 @@ fn step(core: &mut Core, key: u32) -> Option<Event> {
 /// deadline and the epoll interest. Returns the work that is to be done before:
 /// the share goes on after it.
 fn end_share(core: &mut Core, key: u32) -> Option<DiskTask> {
+    let connection = core.connections.get(key)?;
+    if connection.has_waiting_streams() {
+        core.settle_streams(key);
+    }
     let sent = core.flush(key);
     if !sent {
         let task = core.lend_file(key);
@@ -335,13 +353,6 @@ fn end_share(core: &mut Core, key: u32) -> Option<DiskTask> {
     while let Some(exchange) = connection.take_drained(sent) {
         core.cx.events.push_back(Event::Drained { exchange });
     }
-    if connection.has_waiting_streams() {
-        match core.cx.load.may_begin_stream() {
-            true => core.schedule_next_turn(key),
-            false => core.note_waiting_streams(key),
-        }
-    }
-    let connection = core.connections.get_mut(key)?;
     if sent {
         if connection.link.stage == Stage::Finishing {
             core.end_connection(key);
@@ -360,16 +371,10 @@ fn end_share(core: &mut Core, key: u32) -> Option<DiskTask> {
         } else if core.acceptor.is_draining(listener) && core.hand_off(key) {
             return None;
         }
+    } else if connection.is_http2() {
+        core.set_deadline(key); // of its streams
     }
-    let connection = core.connections.get(key)?;
-    let wanted = connection.interest(!sent);
-    // Interest in reading is dropped only after an unwanted report: most often
-    // it is wanted again before one comes, and a system call is saved.
-    let missing = wanted.difference(connection.interest);
-    let surplus = connection.interest.difference(wanted | READING);
-    if !missing.is_empty() || !surplus.is_empty() {
-        core.set_interest(key, wanted);
-    }
+    core.update_interest(key, sent, false);
     None
 }
 

@@ -32,9 +32,9 @@ pub mod websocket;
 pub use date::imf_fixdate;
 pub use errors::{LocalError, RemoteError, ShortBody};
 pub use http1::{
-    BodyDecoder, BodyEncoder, CONTINUE, ChunkLine, Decoded, Encoded, Field, Framing, Head,
-    HeadParser, Length, RequestContext, RequestKind, ResponseFraming, Span, TargetForm, Version,
-    error_body, write_error, write_head, write_interim,
+    BadResponse, BodyDecoder, BodyEncoder, CONTINUE, ChunkLine, Decoded, Encoded, Expected, Field,
+    Framing, Head, HeadParser, Length, RequestContext, RequestKind, ResponseFraming, ResponsePart,
+    ResponseReader, Span, TargetForm, Version, error_body, write_error, write_head, write_interim,
 };
 pub use limits::{Limits, Underscore};
 pub use status::{Status, reason_phrase};

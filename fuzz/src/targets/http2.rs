@@ -2,7 +2,7 @@
 
 use crate::input::{Input, splits};
 use prefork_wire::http2::{Connection, Fault, Incoming};
-use prefork_wire::{Length, Limits, RequestContext};
+use prefork_wire::{Head, HeadParser, Length, Limits, RequestContext};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const MAX_STREAMS: u32 = 4;
@@ -71,6 +71,7 @@ fn line(incoming: &Incoming, input: &[u8], limits: &Limits) -> String {
             }
             assert!(!head.method.of(bytes).is_empty() && !head.target.of(bytes).is_empty());
             assert!(head.host.is_some());
+            check_lent(bytes, head, limits);
             format!("request {stream} {bytes:?} {head:?} {ended}")
         }
         Incoming::Data {
@@ -80,6 +81,34 @@ fn line(incoming: &Incoming, input: &[u8], limits: &Limits) -> String {
         } => format!("data {stream} {:?} {ended}", &input[data.clone()]),
         other => format!("{other:?}"),
     }
+}
+
+/// In the form of HTTP/1, for another worker, it is the same request.
+fn check_lent(bytes: &[u8], head: &Head, limits: &Limits) {
+    if !head.may_be_lent() {
+        return;
+    }
+    let mut written = Vec::new();
+    head.write_lent(bytes, &mut written);
+    let parsed = HeadParser::default().parse_lent(&written, limits);
+    let (mut restored, consumed) = parsed.expect("a head").expect("a whole head");
+    assert_eq!(consumed, written.len());
+    restored.restore_lent(&mut written);
+    let of = |head: &Head, bytes: &[u8]| {
+        let fields = head.fields.iter();
+        let fields =
+            fields.map(|field| [field.name, field.value].map(|span| span.of(bytes).to_vec()));
+        let places = [head.method, head.target, head.path].map(|span| span.of(bytes).to_vec());
+        let flags = [head.websocket, head.expect_continue, head.forwarded];
+        (
+            fields.collect::<Vec<_>>(),
+            places,
+            flags,
+            head.framing,
+            head.version,
+        )
+    };
+    assert_eq!(of(&restored, &written), of(head, bytes));
 }
 
 fn respond(connection: &mut Connection, out: &mut Vec<u8>, incoming: &Incoming) {

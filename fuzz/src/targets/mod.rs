@@ -4,6 +4,7 @@ pub mod head;
 pub mod http2;
 pub mod proxy;
 pub mod records;
+pub mod relayed;
 pub mod response;
 mod streams;
 pub mod websocket;

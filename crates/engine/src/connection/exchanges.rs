@@ -196,8 +196,11 @@ impl Connection {
     /// # Errors
     /// It is not the time to take the connection over.
     pub(crate) fn may_take_over(&mut self, stream: u32) -> Result<(), LocalError> {
-        let (_, http1) = self.http1(stream)?;
-        http1.exchange.expects(Step::Upgrade)
+        let (link, http1) = self.http1(stream)?;
+        match link.transport.is_lent() {
+            true => Err(LocalError::OutOfTurn), // what is written would not be its response
+            false => http1.exchange.expects(Step::Upgrade),
+        }
     }
 
     /// Leaves the connection to the application. Returns a duplicate of the
@@ -347,6 +350,14 @@ impl Connection {
         match &self.protocol {
             Protocol::Http2(http2) => http2.unsent(stream),
             _ => self.link.pending(),
+        }
+    }
+
+    /// Since when the client lets nothing of a stream be sent.
+    pub(crate) fn stalled_since_ms(&self, stream: u32) -> Option<u64> {
+        match &self.protocol {
+            Protocol::Http2(http2) => http2.stalled_since_ms(stream),
+            _ => None,
         }
     }
 

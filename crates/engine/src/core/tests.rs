@@ -41,6 +41,7 @@ fn adopted(sent: u64) -> Metadata {
         peer: Peer::Unknown,
         extensions: None,
         is_new: false,
+        lent: None,
         session: Some(Arc::new(Session::new(Version::Tls13, cipher))),
         keys: Some(Box::new(keys)),
         undecoded: Vec::new(),

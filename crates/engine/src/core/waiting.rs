@@ -79,28 +79,4 @@ impl Core {
             }
         }
     }
-
-    /// Notes that streams of a connection wait until the application can be called.
-    pub(crate) fn note_waiting_streams(&mut self, key: u32) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            if connection.note_waiting_streams() {
-                self.waiting_streams.push(connection.link.id);
-            }
-        }
-    }
-
-    /// Whether streams wait although the application can be called.
-    pub(crate) fn may_begin_streams(&self) -> bool {
-        !self.waiting_streams.is_empty() && self.cx.load.may_begin_stream()
-    }
-
-    /// Passes each connection whose streams have waited to `look_at`.
-    pub(crate) fn begin_streams(&mut self, mut look_at: impl FnMut(ConnectionId)) {
-        for id in std::mem::take(&mut self.waiting_streams) {
-            if let Ok(connection) = self.connections.find_mut(id) {
-                connection.forget_waiting_streams();
-                look_at(id);
-            }
-        }
-    }
 }

@@ -16,7 +16,7 @@
 
 use crate::handoff::main_thread::{Activity, GuardHandle, MainThread};
 use crate::peer::Peer;
-use crate::poll_set::{REPORTS, Report, Waiter, brings_clients};
+use crate::poll_set::{QUEUE, REPORTS, Report, Waiter, brings_clients};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::thread::{Builder, park, park_timeout, sleep};
@@ -66,8 +66,9 @@ pub(crate) trait Guarded {
     fn waiter(&self) -> Waiter;
 
     /// Hands off the connections that wait for the main thread, which has been
-    /// stuck for so long. `reports` is then all that waits.
-    fn hand_off_waiting(&mut self, reports: &mut Vec<Report>, stuck: Duration);
+    /// stuck for so long. `reports` is then what waits on; returns whether streams of connections wait
+    /// beside.
+    fn hand_off_waiting(&mut self, reports: &mut Vec<Report>, stuck: Duration) -> bool;
 
     /// If `step` is longer than `request_timeout`: responds with 504 on every
     /// connection that owes a response. The process must end then.
@@ -158,6 +159,8 @@ enum Next {
     Sleep(Option<Duration>),
     /// At most so long, or until the epoll set has reports.
     Wait(Option<Duration>),
+    /// As `Wait`, for reports of which nothing is left but what comes: they are looked at without a pause.
+    Watch(Duration),
     End,
 }
 
@@ -179,9 +182,13 @@ struct Guard<G> {
 
 impl<G: Guarded> Guard<G> {
     fn run(&mut self) {
+        let mut pauses = true;
         loop {
-            sleep(TICK * self.pause_ticks);
+            if pauses {
+                sleep(TICK * self.pause_ticks);
+            }
             let (next, waiter) = self.tick();
+            pauses = !matches!(next, Next::Watch(_));
             match (next, waiter) {
                 // Both return at once if the main thread has resumed meanwhile.
                 (Next::Sleep(Some(most)), _) => park_timeout(most),
@@ -189,8 +196,11 @@ impl<G: Guarded> Guard<G> {
                 (Next::Wait(most), Some(waiter)) => {
                     waiter.await_readable(most);
                 }
+                (Next::Watch(most), Some(waiter)) => {
+                    waiter.await_readable(Some(most));
+                }
                 (Next::End, _) => return,
-                (Next::Tick | Next::Wait(_), _) => {}
+                (Next::Tick | Next::Wait(_) | Next::Watch(_), _) => {}
             }
         }
     }
@@ -234,7 +244,7 @@ impl<G: Guarded> Guard<G> {
                 self.schedule(&mut *guarded)
             }
         };
-        let waiter = matches!(next, Next::Wait(_)).then(|| guarded.waiter());
+        let waiter = matches!(next, Next::Wait(_) | Next::Watch(_)).then(|| guarded.waiter());
         (next, waiter)
     }
 
@@ -260,17 +270,19 @@ impl<G: Guarded> Guard<G> {
     fn handle_stuck(&mut self, guarded: &mut G) -> Next {
         self.pause_ticks = 1;
         let stuck_for = self.since.elapsed();
-        guarded.hand_off_waiting(&mut self.reports, stuck_for);
+        let streams_wait = guarded.hand_off_waiting(&mut self.reports, stuck_for);
         if let Some(stuck) = guarded.respond_for_stuck(stuck_for) {
             // The lock is held, so that the main thread cannot use the reactor
             // any more.
             (self.end_stuck)(&stuck);
         }
-        if self.reports.is_empty() && guarded.main_thread().guard.is_some() {
-            return Next::Wait(Some(STUCK_LOOK));
+        if self.reports.is_empty() && !streams_wait && guarded.main_thread().guard.is_some() {
+            return Next::Watch(STUCK_LOOK);
         }
-        if self.reports.iter().all(|&(data, _)| brings_clients(data)) {
-            self.pause_ticks = SELDOM; // other workers accept these
+        // Other workers accept new clients. What is in the queue may be of this worker, and come back soon.
+        let is_left = |&(data, _): &Report| brings_clients(data) && data != QUEUE;
+        if !streams_wait && self.reports.iter().all(is_left) {
+            self.pause_ticks = SELDOM;
         }
         self.schedule(guarded)
     }

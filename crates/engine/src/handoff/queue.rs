@@ -9,7 +9,7 @@
 
 use crate::handoff::attachment;
 use crate::listener::is_lasting;
-use crate::peer::Peer;
+use crate::peer::{PEER_BYTES, Peer};
 use crate::tls::Keys;
 use prefork_tls::{SESSION_BYTES, STATE_BYTES, Session};
 use prefork_wire::proxy::Extensions;
@@ -23,7 +23,6 @@ use rustix::net::{
 use rustix::time::Timespec;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -31,8 +30,6 @@ use zeroize::Zeroizing;
 /// All messages have one size, so that their number follows from that of their bytes.
 const MESSAGE_BYTES: usize = NUMBER_BYTES + PEER_BYTES + 1 + STATE_BYTES + SESSION_BYTES;
 const NUMBER_BYTES: usize = 16;
-/// An IPv6 address, in which IPv4 addresses are mapped, and a port.
-const PEER_BYTES: usize = 18;
 
 /// A connection, and its attachment.
 const RIGHTS: usize = 2;
@@ -40,8 +37,7 @@ const RIGHTS: usize = 2;
 /// The bits of the byte between the peer and the state.
 const HAS_KEYS: u8 = 1;
 const IS_NEW: u8 = 4;
-const IS_UNIX: u8 = 8;
-const IS_UNKNOWN: u8 = 16;
+const IS_LENT: u8 = 8;
 const HAS_SESSION: u8 = 32;
 const HAS_ATTACHMENT: u8 = 64;
 const IS_IN_HEAD: u8 = 128;
@@ -62,6 +58,9 @@ pub(crate) struct Metadata {
     pub(crate) extensions: Option<Arc<Extensions>>,
     /// A header of the PROXY protocol is to come.
     pub(crate) is_new: bool,
+    /// It is one end of a pair: a stream of a connection that another worker has, whose end at the server has
+    /// this address.
+    pub(crate) lent: Option<Peer>,
     /// What the handshake has settled, of a client that speaks TLS.
     pub(crate) session: Option<Arc<Session>>,
     /// Of an encrypted connection. Only this message carries them, between processes of one
@@ -80,21 +79,17 @@ impl Metadata {
             | u128::from(self.due_ms) << 64;
         let mut bytes = Zeroizing::new([0; MESSAGE_BYTES]);
         let numbers = number.to_le_bytes().into_iter();
-        let ip = match self.peer.ip() {
-            Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped(),
-            Some(IpAddr::V6(ip)) => ip,
-            None => Ipv6Addr::UNSPECIFIED,
-        };
-        let port = self.peer.port().to_le_bytes();
         let session = self.session.as_ref().map(|session| session.to_bytes());
         let session = session.unwrap_or([0; SESSION_BYTES]);
         let keys = self.keys.iter().flat_map(|keys| keys.iter().copied());
+        // A stream has no keys of its own.
+        let lent = self.lent.into_iter().flat_map(Peer::to_bytes);
         let all = numbers
-            .chain(ip.octets())
-            .chain(port)
+            .chain(self.peer.to_bytes())
             .chain([self.bits() | bit(has_attachment, HAS_ATTACHMENT)])
             .chain(session)
-            .chain(keys);
+            .chain(keys)
+            .chain(lent);
         for (place, byte) in bytes.iter_mut().zip(all) {
             *place = byte;
         }
@@ -104,8 +99,7 @@ impl Metadata {
     /// `None`: no worker sends it.
     fn from_bytes(bytes: &[u8; MESSAGE_BYTES], attachment: Option<&OwnedFd>) -> Option<Self> {
         let (number, rest) = bytes.split_first_chunk::<NUMBER_BYTES>()?;
-        let (&ip, rest) = rest.split_first_chunk::<16>()?;
-        let (&port, rest) = rest.split_first_chunk::<2>()?;
+        let (peer, rest) = rest.split_first_chunk()?;
         let (&bits, rest) = rest.split_first()?;
         let (session, keys) = rest.split_first_chunk::<SESSION_BYTES>()?;
         let number = u128::from_le_bytes(*number);
@@ -125,14 +119,7 @@ impl Metadata {
             listener: number as u32,
             requests: (number >> 32) as u32,
             due_ms: (number >> 64) as u64,
-            peer: match bits & (IS_UNIX | IS_UNKNOWN) {
-                0 => Peer::Inet {
-                    ip: IpAddr::from(ip).to_canonical(),
-                    port: u16::from_le_bytes(port),
-                },
-                IS_UNIX => Peer::Unix,
-                _ => Peer::Unknown,
-            },
+            peer: Peer::from_bytes(peer),
             extensions: match extensions.as_slice() {
                 [] => None,
                 bytes => Some(Arc::new(Extensions::from_bytes(bytes)?)),
@@ -140,6 +127,10 @@ impl Metadata {
             is_new: bits & IS_NEW != 0,
             is_in_head: bits & IS_IN_HEAD != 0,
             session: session.map(Arc::new),
+            lent: match bits & IS_LENT {
+                0 => None,
+                _ => Some(Peer::from_bytes(keys.first_chunk()?)),
+            },
             keys: match bits & HAS_KEYS {
                 0 => None,
                 _ => Some(Box::new(Zeroizing::new(*keys.first_chunk()?))),
@@ -176,8 +167,7 @@ impl Metadata {
             | bit(self.session.is_some(), HAS_SESSION)
             | bit(self.is_in_head, IS_IN_HEAD)
             | bit(self.is_new, IS_NEW)
-            | bit(self.peer == Peer::Unix, IS_UNIX)
-            | bit(self.peer == Peer::Unknown, IS_UNKNOWN)
+            | bit(self.lent.is_some(), IS_LENT)
     }
 }
 
@@ -365,6 +355,10 @@ mod tests {
             },
             extensions: (number % 3 == 0).then(|| Arc::new(extensions_of(number))),
             is_new: number % 5 == 0,
+            lent: (number % 2 == 0).then_some(Peer::Inet {
+                ip: "198.51.100.1".parse().unwrap(),
+                port: number as u16,
+            }),
             session: (number % 3 > 0).then(|| Arc::new(session_of(number))),
             keys: (number % 2 == 1).then(|| Box::new(Zeroizing::new([number as u8; STATE_BYTES]))),
             undecoded: vec![1; number as usize % 4 * 5000],
@@ -375,7 +369,7 @@ mod tests {
     fn assert_same(left: &Metadata, right: &Metadata) {
         let numbers = |data: &Metadata| (data.listener, data.requests, data.due_ms);
         assert_eq!(numbers(left), numbers(right));
-        assert_eq!(left.peer, right.peer);
+        assert_eq!((left.peer, left.lent), (right.peer, right.lent));
         assert_eq!(left.bits(), right.bits());
         assert!(left.keys == right.keys);
         assert_eq!(left.extensions, right.extensions);

@@ -9,11 +9,13 @@
 
 use crate::connection::Connection;
 use crate::handoff::queue::{Metadata, Queue, Received, Sent};
+use crate::link::Link;
 use crate::listener::{ACCEPTING, is_lasting};
 use crate::load::Load;
 use crate::poll_set::{PollSet, QUEUE};
 use crate::scoreboard::Slot;
 use rustix::io::Errno;
+use std::os::fd::BorrowedFd;
 
 #[derive(Default)]
 pub(crate) struct Transfer {
@@ -60,18 +62,42 @@ impl Transfer {
             peer: link.peer,
             extensions: link.extensions.clone(),
             is_new: link.transport.is_new(),
+            lent: link.transport.lent_address(),
             is_in_head: connection.is_in_head(),
             session: link.transport.session().cloned(),
             keys: link.transport.export(),
             undecoded: link.transport.undecoded().to_vec(),
             input: link.input.clone(),
         };
-        match queue.send(link.transport.fd(), &metadata) {
-            Ok(()) => Sent::Yes,
-            Err(Errno::PIPE) => Sent::Closed,
-            Err(error) if is_lasting(error) && queue.is_gone() => Sent::Broken(error),
-            Err(_) => Sent::No,
-        }
+        pass(queue, link.transport.fd(), &metadata)
+    }
+
+    /// Sends `socket`, on which a stream of the connection `link` comes, to a spare worker.
+    pub(crate) fn lend(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        link: &Link,
+        load: &Load,
+        now_ms: u64,
+    ) -> Sent {
+        let Some(queue) = self.queue.as_mut().filter(|_| load.pool_is_kept()) else {
+            return Sent::No;
+        };
+        let metadata = Metadata {
+            listener: link.listener,
+            requests: 0,
+            due_ms: now_ms.saturating_add(link.settings.header_timeout_ms),
+            peer: link.peer,
+            extensions: link.extensions.clone(),
+            is_new: false,
+            lent: Some(link.transport.local_address()),
+            is_in_head: false,
+            session: link.transport.session().cloned(),
+            keys: None,
+            undecoded: Vec::new(),
+            input: Vec::new(),
+        };
+        pass(queue, socket, &metadata)
     }
 
     /// Whether a connection of a draining listener will be handed off after its
@@ -142,6 +168,15 @@ impl Transfer {
         self.queue
             .as_ref()
             .map_or(Received::Nothing, Queue::receive)
+    }
+}
+
+fn pass(queue: &mut Queue, socket: BorrowedFd<'_>, metadata: &Metadata) -> Sent {
+    match queue.send(socket, metadata) {
+        Ok(()) => Sent::Yes,
+        Err(Errno::PIPE) => Sent::Closed,
+        Err(error) if is_lasting(error) && queue.is_gone() => Sent::Broken(error),
+        Err(_) => Sent::No,
     }
 }
 

@@ -35,7 +35,7 @@ impl Http1 {
             Phase::Idle => self.read_head(link, cx),
             Phase::Collecting => self.read_body(link, cx),
             Phase::Handling | Phase::Streaming => self.read_part(link, cx),
-            Phase::Offered | Phase::Open | Phase::Done => Progress::Wait,
+            Phase::Lent | Phase::Offered | Phase::Open | Phase::Done => Progress::Wait,
         }
     }
 
@@ -51,7 +51,12 @@ impl Http1 {
         let mut fresh = HeadParser::default();
         let resumed = self.parser.is_some();
         let parser = self.parser.as_deref_mut().unwrap_or(&mut fresh);
-        let (mut head, consumed) = match parser.parse(input, &link.settings.limits) {
+        let (is_lent, limits) = (link.transport.is_lent(), &link.settings.limits);
+        let parsed = match is_lent {
+            false => parser.parse(input, limits),
+            true => parser.parse_lent(input, limits),
+        };
+        let (mut head, consumed) = match parsed {
             Ok(Some(parsed)) => parsed,
             Ok(None) => {
                 if !resumed {
@@ -69,6 +74,9 @@ impl Http1 {
         cx.work.consume(consumed);
         self.parser = None;
         self.exchange.origin = None;
+        if is_lent {
+            head.restore_lent(&mut bytes);
+        }
         if head.forwarded {
             self.exchange.origin = link.resolve_origin(&mut bytes, &mut head);
         }
@@ -92,10 +100,16 @@ impl Http1 {
         }
         let (method, target) = (head.method.of(bytes), head.target.of(bytes));
         let exchange = &mut self.exchange;
+        // A stream that is lent carries one request, and its response goes to another worker.
+        let is_lent = head.version == Version::Http2;
         exchange.context = RequestContext {
-            version: head.version,
+            version: if is_lent {
+                Version::Http11
+            } else {
+                head.version
+            },
             kind: RequestKind::of(method),
-            keep_alive: head.keep_alive && link.settings.keep_alive && !is_last,
+            keep_alive: head.keep_alive && link.settings.keep_alive && !is_last && !is_lent,
         };
         exchange.expects_continue = head.expect_continue;
         exchange.given_ms = cx.clock.now_ms;

@@ -1,24 +1,19 @@
-//! Reads HTTP/2 requests: heads as they arrive, bodies as the application takes them.
+//! Reads HTTP/2 requests as they arrive, and what their time limits do.
 //!
-//! Always holds: a body that is not taken stays within the window of its stream, so a client cannot
-//! send faster than the application reads.
+//! Always holds: a request is begun when the application can be called, and until then costs its head and
+//! what the window of its stream lets in.
 
 use super::{Http2, Late, PATIENCE_MS, Waiting};
-use crate::body::{Body, Store};
 use crate::connection::OVERDUE;
 use crate::context::Context;
-use crate::disk::{DiskTask, DiskWork};
-use crate::errors::LocalError;
 use crate::event::{Client, Event, Overdue};
-use crate::exchange::ExchangeId;
 use crate::link::{Link, Stage};
-use crate::phase::{Phase, Step};
+use crate::phase::Step;
 use crate::progress::{HIGH_WATER, Progress};
-use crate::request_body::{BodyPart, Collected, Incoming as IncomingBody};
+use crate::request_body::Incoming as IncomingBody;
 use crate::scoreboard::Limit;
 use prefork_wire::http2::{Fault, Incoming, Read};
 use prefork_wire::{BodyDecoder, BodyEncoder, RemoteError, RequestContext, RequestKind, Version};
-use std::io;
 
 // ---- what the peer sends -------------------------------------------------------
 
@@ -151,6 +146,9 @@ impl Http2 {
                 ended,
             } => {
                 let data = cx.work.unparsed().get(data).unwrap_or_default();
+                if self.upload(stream, data, ended, out) {
+                    return None;
+                }
                 let Ok(open) = self.stream(stream) else {
                     return None;
                 };
@@ -172,6 +170,10 @@ impl Http2 {
                 self.read_body(link, cx, stream, out)
             }
             Incoming::BodyRefused { stream, error } => match self.stream(stream) {
+                Ok(open) if open.carrier.is_some() => {
+                    self.refuse_upload(link, cx, stream, &error);
+                    None
+                }
                 Ok(open) if open.exchange.body.coming().is_none() => None, // it is not read any more
                 Ok(open) if open.exchange.phase().is_in_flight() => {
                     self.fail_body(link, cx, stream, error)
@@ -180,6 +182,9 @@ impl Http2 {
             },
             Incoming::Reset { stream, .. } => {
                 self.abort_stream(link, cx, stream);
+                if self.drain_is_due {
+                    self.drain(link, cx);
+                }
                 None
             }
         }
@@ -196,12 +201,7 @@ impl Http2 {
             mut head,
             ..
         } = self.waiting.pop_front()?;
-        self.requests += 1;
-        let most = link.settings.max_requests_per_connection;
-        if most > 0 && u64::from(self.requests) >= most && !self.wire.is_draining() {
-            cx.load.count_limit(Limit::Requests);
-            self.drain(link, cx);
-        }
+        self.count_request(link, cx);
         let open = self.stream(stream).ok()?;
         let exchange = &mut open.exchange;
         if head.forwarded {
@@ -230,113 +230,14 @@ impl Http2 {
         })
     }
 
-    /// Gives the application what it wants of a body.
-    fn read_body(
-        &mut self,
-        link: &mut Link,
-        cx: &mut Context,
-        stream: u32,
-        out: &mut Vec<u8>,
-    ) -> Option<Event> {
-        let open = self.stream(stream).ok()?;
-        match open.exchange.phase() {
-            Phase::Collecting => self.collect_part(link, cx, stream, out),
-            Phase::Handling | Phase::Streaming if open.exchange.body.is_wanted() => {
-                let part = self.take_part(link, cx, stream, out)?;
-                Some(Event::BodyPart {
-                    exchange: id(link, stream),
-                    part,
-                })
-            }
-            _ => None,
+    /// Counts a request. The last one that the connection may bring drains it.
+    pub(super) fn count_request(&mut self, link: &mut Link, cx: &mut Context) {
+        self.requests += 1;
+        let most = link.settings.max_requests_per_connection;
+        if most > 0 && u64::from(self.requests) >= most && !self.wire.is_draining() {
+            cx.load.count_limit(Limit::Requests);
+            self.drain(link, cx);
         }
-    }
-
-    fn collect_part(
-        &mut self,
-        link: &mut Link,
-        cx: &mut Context,
-        stream: u32,
-        out: &mut Vec<u8>,
-    ) -> Option<Event> {
-        let settings = &link.settings;
-        let open = self.stream(stream).ok()?;
-        let body = open.exchange.body.coming_mut()?;
-        // Frames have no errors: the wire has judged them.
-        let collected = body.collect(&open.input, &settings.limits, &settings.spool);
-        let (used, collected) = collected.ok()?;
-        if used > 0 {
-            open.input = Vec::new();
-        }
-        self.wire.give_back(stream, used, out);
-        match collected {
-            Collected::More => None,
-            Collected::Store(store) => Some(Event::Disk(DiskTask {
-                connection: link.id,
-                stream,
-                work: DiskWork::Store(store),
-            })),
-            Collected::All(body) => self.collected(link, cx, stream, Ok(body)),
-        }
-    }
-
-    /// Bytes of a body are stored, or cannot be. Returns the event if it is complete.
-    pub(crate) fn stored(
-        &mut self,
-        link: &mut Link,
-        cx: &mut Context,
-        stream: u32,
-        store: Store,
-    ) -> Option<Event> {
-        let body = self.stream(stream).ok()?.exchange.body.coming_mut()?;
-        match body.stored(store).transpose() {
-            Some(body) => self.collected(link, cx, stream, body),
-            None => self.with_frames(link, cx, |http2, link, cx, out| {
-                http2.collect_part(link, cx, stream, out)
-            }),
-        }
-    }
-
-    fn collected(
-        &mut self,
-        link: &Link,
-        cx: &mut Context,
-        stream: u32,
-        body: io::Result<Body>,
-    ) -> Option<Event> {
-        let exchange = &mut self.stream(stream).ok()?.exchange;
-        match body {
-            Ok(_) => exchange.body.complete(),
-            Err(_) => exchange.body.drop_rest(),
-        }
-        exchange.given_ms = cx.clock.now_ms;
-        cx.must_advance(exchange, Step::Collected);
-        Some(Event::Body {
-            exchange: id(link, stream),
-            body,
-        })
-    }
-
-    /// Takes what has come of a body.
-    fn take_part(
-        &mut self,
-        link: &Link,
-        cx: &mut Context,
-        stream: u32,
-        out: &mut Vec<u8>,
-    ) -> Option<BodyPart> {
-        let open = self.stream(stream).ok()?;
-        let body = open.exchange.body.coming_mut()?;
-        let (used, part) = body.take_part(&open.input, &link.settings.limits).ok()?;
-        let part = part?;
-        open.input = Vec::new();
-        body.part_given(&part, cx.clock.now_ms);
-        open.exchange.given_ms = cx.clock.now_ms;
-        if part.last {
-            open.exchange.body.complete();
-        }
-        self.wire.give_back(stream, used, out);
-        Some(part)
     }
 
     /// The client of a stream.
@@ -416,6 +317,15 @@ impl Http2 {
     /// A limit of the connection or of a stream may be over.
     pub(crate) fn expire(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
         let now_ms = cx.clock.now_ms;
+        if self
+            .reader_due_ms(link)
+            .is_some_and(|due_ms| due_ms <= now_ms)
+        {
+            if !link.transport.peer_reads() {
+                return Progress::Close(Some("the client did not read its response"));
+            }
+            self.blocked_ms = now_ms;
+        }
         if now_ms >= self.patient_until_ms {
             // The next turn begins what has waited so long, if the application can be called.
             self.patient_until_ms = now_ms + PATIENCE_MS;
@@ -470,114 +380,5 @@ impl Http2 {
         });
         self.reject(link, cx, stream, &OVERDUE);
         Some(event)
-    }
-}
-
-fn id(link: &Link, stream: u32) -> ExchangeId {
-    ExchangeId {
-        connection: link.id,
-        stream,
-    }
-}
-
-// ---- what the application asks for -----------------------------------------------
-
-impl Http2 {
-    pub(crate) fn collect(
-        &mut self,
-        link: &mut Link,
-        cx: &mut Context,
-        stream: u32,
-    ) -> Result<(), LocalError> {
-        cx.advance(&mut self.stream(stream)?.exchange, Step::Collect)?;
-        self.ask_for_body(link, cx, stream)
-    }
-
-    /// Begins without the body. Returns the part that has come already.
-    pub(crate) fn begin_pulling(
-        &mut self,
-        link: &mut Link,
-        cx: &mut Context,
-        stream: u32,
-    ) -> Result<Option<BodyPart>, LocalError> {
-        self.stream(stream)?.exchange.expects(Step::Pull)?;
-        let part = self.with_frames(link, cx, |http2, link, cx, out| {
-            http2.take_part(link, cx, stream, out)
-        });
-        cx.advance(&mut self.stream(stream)?.exchange, Step::Pull)?;
-        Ok(part)
-    }
-
-    pub(crate) fn pull(
-        &mut self,
-        link: &mut Link,
-        cx: &mut Context,
-        stream: u32,
-    ) -> Result<(), LocalError> {
-        let exchange = &self.stream(stream)?.exchange;
-        if !exchange.phase().is_in_flight() || exchange.body.coming().is_none() {
-            return Err(LocalError::OutOfTurn);
-        }
-        self.ask_for_body(link, cx, stream)
-    }
-
-    pub(crate) fn hold_body(&mut self, cx: &Context, stream: u32) {
-        let exchange = self.exchange_mut(stream);
-        if let Some(body) = exchange.and_then(|exchange| exchange.body.coming_mut()) {
-            body.hold(cx.clock.now_ms);
-        }
-    }
-
-    /// Wants more of the body. What has come already is an event at once.
-    fn ask_for_body(
-        &mut self,
-        link: &mut Link,
-        cx: &mut Context,
-        stream: u32,
-    ) -> Result<(), LocalError> {
-        let open = self.stream(stream)?;
-        let body = open.exchange.body.coming_mut();
-        let has_ended = body.is_some_and(|body| {
-            body.want(cx.clock.now_ms);
-            body.has_ended()
-        });
-        let widens = !has_ended && !std::mem::replace(&mut open.is_wide, true);
-        let is_early = open.exchange.phase() != Phase::Streaming;
-        let continues = std::mem::take(&mut open.exchange.expects_continue) && is_early;
-        let has_input = has_ended || !open.input.is_empty();
-        let event = self.with_frames(link, cx, |http2, link, cx, out| {
-            if continues {
-                let _ = http2
-                    .wire
-                    .write_interim(out, stream, 100, std::iter::empty());
-            }
-            if widens {
-                http2.wire.widen(stream, out);
-            }
-            match has_input {
-                true => http2.read_body(link, cx, stream, out),
-                false => None,
-            }
-        });
-        cx.events.extend(event);
-        Ok(())
-    }
-
-    /// Calls `act` with a buffer, and queues the frames that it has written there.
-    pub(super) fn with_frames<R>(
-        &mut self,
-        link: &mut Link,
-        cx: &mut Context,
-        act: impl FnOnce(&mut Self, &mut Link, &mut Context, &mut Vec<u8>) -> R,
-    ) -> R {
-        let mut out = std::mem::take(&mut cx.frames);
-        let result = act(self, link, cx, &mut out);
-        if !out.is_empty() {
-            link.output
-                .append(&mut cx.buffers, |output| output.extend_from_slice(&out));
-            out.clear();
-        }
-        cx.frames = out;
-        result
     }
 }

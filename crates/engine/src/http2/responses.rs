@@ -77,10 +77,22 @@ impl Http2 {
         stream: u32,
         content: Content<'_>,
     ) -> Result<usize, LocalError> {
+        self.stream(stream)?.exchange.expects_content()?;
+        self.write_content(link, cx, stream, content)
+    }
+
+    /// As [`Http2::write`], for a response whose head is written.
+    #[inline]
+    pub(super) fn write_content(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        stream: u32,
+        content: Content<'_>,
+    ) -> Result<usize, LocalError> {
         let is_alone = self.queued == 0;
         let place = self.place(stream)?;
         let open = self.streams.get_mut(place).ok_or(LocalError::Closed)?;
-        open.exchange.expects_content()?;
         // An empty frame would say nothing.
         if open.exchange.encoder == BodyEncoder::Nothing || content.is_empty() {
             return Ok(0);
@@ -171,6 +183,7 @@ impl Http2 {
             self.end(link, cx, stream);
         }
         self.forget_if_over(link, stream);
+        self.drain_after(link, cx, stream);
         Ok(missing)
     }
 
@@ -213,6 +226,7 @@ impl Http2 {
         if link.peer_side == PeerSide::Ended && link.pending() < HIGH_WATER {
             self.abort_stuck(link, cx);
         }
+        self.resume_carriers();
         any
     }
 
@@ -256,6 +270,7 @@ impl Http2 {
         }
         self.fault = self.fault.or(framed.err());
         self.forget_if_over(link, stream);
+        self.drain_after(link, cx, stream);
     }
 
     /// Writes the engine's own response. False: no head is owed.

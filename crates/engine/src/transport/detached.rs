@@ -3,11 +3,12 @@
 //!
 //! Always holds: what blocks here keeps no other connection waiting.
 
+use crate::nudge::Nudge;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::ffi::c_int;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 /// SIOCOUTQ of linux/sockios.h.
@@ -68,21 +69,35 @@ impl RoomWaiter {
         queued(&self.0)
     }
 
-    /// Blocks until the socket has room for more output; `input`: until it has input.
-    pub(crate) fn wait_for_room(&self, timeout: &Timespec, input: bool) -> Room {
+    /// Blocks until the socket has room for more output; `input`: until it has input. A nudge ends it too.
+    pub(crate) fn wait_for_room(
+        &self,
+        timeout: &Timespec,
+        input: bool,
+        nudge: Option<&Nudge>,
+    ) -> Room {
         // Not RDHUP: a peer that has closed its side may still read.
         let gone = PollFlags::HUP | PollFlags::ERR;
+        let awaited = if input { PollFlags::IN } else { PollFlags::OUT };
         loop {
-            let awaited = if input { PollFlags::IN } else { PollFlags::OUT };
-            let mut fds = [PollFd::new(&self.0, awaited)];
-            let ready = match poll(&mut fds, Some(timeout)) {
+            let nudge_fd = nudge.map_or(self.0.as_fd(), AsFd::as_fd);
+            let mut fds = [
+                PollFd::new(&self.0, awaited),
+                PollFd::from_borrowed_fd(nudge_fd, PollFlags::IN),
+            ];
+            let used = fds.get_mut(..1 + usize::from(nudge.is_some()));
+            let ready = match poll(used.unwrap_or_default(), Some(timeout)) {
                 Err(Errno::INTR) => continue,
                 Err(_) => return Room::Failed,
                 Ok(ready) => ready,
             };
-            let [fd] = &fds;
+            let [socket, _] = &fds;
+            let is_gone = socket.revents().intersects(gone);
+            if let Some(nudge) = nudge.filter(|_| ready > 0) {
+                nudge.take();
+            }
             return match ready {
-                _ if fd.revents().intersects(gone) => Room::PeerGone,
+                _ if is_gone => Room::PeerGone,
                 0 => Room::TimedOut,
                 _ => Room::Yes,
             };
@@ -90,7 +105,6 @@ impl RoomWaiter {
     }
 }
 
-/// Bytes in the socket's send queue.
 pub(super) fn queued(socket: &OwnedFd) -> c_int {
     // SAFETY: this request writes one c_int, and nothing else (tcp(7), unix(7)).
     let queued = unsafe {

@@ -156,6 +156,7 @@ impl Dispatcher {
             Event::Overdue(overdue) => {
                 progress::overdue(py, core, service(overdue.client.listener), overdue)
             }
+            Event::Lost(lost) => progress::lost(py, service(lost.client.listener), &lost),
             Event::Ended(ended) => progress::ended(py, core, service(ended.client.listener), ended),
             Event::HalfClosed { exchange } => {
                 progress::notify(py, core, exchange, Notice::HalfClosed)

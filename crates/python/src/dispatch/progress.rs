@@ -5,7 +5,7 @@ use crate::core::{Core, Ending};
 use crate::dispatch::requests::forget_body;
 use crate::pending::Notice;
 use crate::service::Service;
-use prefork_engine::{Client, Closed, Ended, ExchangeId, OVERDUE, Overdue, Peer};
+use prefork_engine::{Client, Closed, Ended, ExchangeId, Lost, OVERDUE, Overdue, Peer};
 use prefork_wire::{RemoteError, error_body};
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -70,6 +70,12 @@ pub(super) fn overdue(
     let after_s = overdue.after_ms as f64 / 1000.0;
     let arguments = (overdue.request, after_s, peer.to_string());
     service.interface.timed_out.call1(py, arguments).map(drop)
+}
+
+/// The response of another worker to a request has not come, or not to its end.
+pub(super) fn lost(py: Python<'_>, service: Option<&Arc<Service>>, lost: &Lost) -> PyResult<()> {
+    let text = format!("{}: no whole response: {}", lost.request, lost.reason);
+    report(py, service, lost.client.peer, Some(&text))
 }
 
 /// A WebSocket has ended.

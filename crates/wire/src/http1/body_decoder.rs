@@ -74,6 +74,17 @@ impl BodyDecoder {
             }),
         }
     }
+
+    /// The length of the trailer section, of a body that is complete: it is the last of what was consumed.
+    pub(super) fn trailer_bytes(&self) -> usize {
+        match self {
+            Self::Chunked(Chunked {
+                phase: Phase::Over { trailers },
+                ..
+            }) => *trailers,
+            _ => 0,
+        }
+    }
 }
 
 /// Takes up to `available` bytes of those that are left, and returns how many.
@@ -111,6 +122,9 @@ enum Phase {
     DataCr,
     DataLf,
     Trailers(FieldLines),
+    Over {
+        trailers: usize,
+    },
 }
 
 impl Default for Phase {
@@ -152,6 +166,9 @@ impl Chunked {
                     let section = input.get(pos..).unwrap_or_default();
                     let end = trailers::read_section(lines, section, limits)?;
                     let consumed = pos + end.unwrap_or(0);
+                    if let Some(trailers) = end {
+                        self.phase = Phase::Over { trailers };
+                    }
                     return Ok(Decoded {
                         consumed,
                         data: consumed..consumed,
@@ -205,7 +222,14 @@ impl Chunked {
             (Phase::SizeEnd, _) => Err(BARE_CR),
             (Phase::DataCr, b'\r') => Ok(Phase::DataLf),
             (Phase::DataLf, b'\n') => Ok(Phase::default()),
-            (Phase::DataCr | Phase::DataLf | Phase::Data | Phase::Trailers(_), _) => Err(NO_CRLF),
+            (
+                Phase::DataCr
+                | Phase::DataLf
+                | Phase::Data
+                | Phase::Trailers(_)
+                | Phase::Over { .. },
+                _,
+            ) => Err(NO_CRLF),
         }
     }
 
