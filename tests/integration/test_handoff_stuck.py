@@ -38,7 +38,7 @@ def test_a_spare_serves_what_waits_behind_a_stuck_handler(pool: MakePool, flags:
     print(f"served after {took_s * 1000:.1f} ms")
     assert took_s < QUICK_S
     assert is_silent(first, 0.0)
-    assert server.workers("active") == [stuck]
+    wait_until(lambda: server.workers("active") == [stuck], "the spare to have ended its request")
     assert pid_serving(second) == spare  # it has moved
     wait_until(lambda: server.totals["adopted"] == 1, "it is counted")
     reported = {

@@ -85,8 +85,8 @@ def test_an_address_has_a_maximum_over_all_workers(pool: MakePool, version: str)
         wait_until(is_admitted, "room for another one")
     counted = limited(server)["address"]
     assert counted >= 3
-    (line,) = lines(server, "--max-connections-per-address")
-    assert address in line
+    assert address in server.wait_log("--max-connections-per-address")
+    assert len(lines(server, "--max-connections-per-address")) == 1
 
 
 @in_own_network
@@ -155,6 +155,7 @@ def test_a_worker_that_is_crowded_closes_the_connection_that_idles_longest(pool:
             assert read_all(held[0]) == b""
             pid_serving(held[1])
     assert limited(server)["connections"] >= 1
+    server.wait_log("--max-connections connections open")
     assert len(lines(server, "--max-connections connections open")) == 1
 
 

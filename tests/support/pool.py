@@ -127,7 +127,13 @@ class Pool(Server):
     def block_worker(self, sock: socket.socket) -> None:
         """Send a request that blocks the worker of this connection until `release`."""
         sock.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_until(lambda: self.totals["active"] == 1, "a blocked worker")
+
+        def is_blocked() -> bool:
+            active = [worker["request"] for worker in self.status()["workers"] if worker["state"] == "active"]
+            # A worker that still sends the response before that is active as well.
+            return [request and request["path"] for request in active] == ["/hold"]
+
+        wait_until(is_blocked, "a blocked worker")
 
     # --- requests that last ------------------------------------------------------------------------------
 
