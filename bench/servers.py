@@ -105,6 +105,8 @@ class Server:
     def connect(self, session: ssl.SSLSession | None = None) -> socket.socket:
         """A new connection. `session`: of an earlier one over TLS, to be resumed."""
         sock = socket.create_connection(("127.0.0.1", self.port), timeout=START_S)
+        # As clients of HTTP/2 have it: a request must not wait until one before it is acknowledged (RFC 896).
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self._tls:
             return sock
         return client_context(self.http2).wrap_socket(sock, session=session)
