@@ -70,6 +70,7 @@ class Http2Client:
         self.order: list[int] = []  # the streams of DATA frames, as they came
         self.goaway: Frame | None = None
         self.pongs = 0
+        self.has_read = False  # any frame
         self.next_stream = 1
         self.windows: defaultdict[int, int] = defaultdict(lambda: 65_535)  # how much we may send
         self._input = b""
@@ -144,6 +145,7 @@ class Http2Client:
         head = self._take(9)
         stream = int.from_bytes(head[5:], "big")
         got = Frame(head[3], head[4], stream, self._take(int.from_bytes(head[:3], "big")))
+        self.has_read = True
         self._note(got)
         return got
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 
-from support.http2 import REFUSED_STREAM, Http2Client, http2
+from support.http2 import REFUSED_STREAM, Http2Client
 from support.server import Server
 from support.waiting import DEADLINE_S, wait_until
 
@@ -38,10 +38,12 @@ class Http2LoadClient(threading.Thread):
     def run(self) -> None:
         while not self._stopped.is_set():
             try:
-                with http2(self.server) as client:
-                    self._use(client)
-            except ConnectionRefusedError:
+                client = Http2Client(self.server.connect(DEADLINE_S, "h2"))
+            except OSError:  # there is no server, or it ends before it has accepted
                 time.sleep(0.001)
+                continue
+            with client:
+                self._use(client)
 
     def _use(self, client: Http2Client) -> None:
         in_flight: set[int] = set()
@@ -84,7 +86,8 @@ class Http2LoadClient(threading.Thread):
     def _lose(self, client: Http2Client, in_flight: set[int], error: Exception) -> None:
         last = int.from_bytes(client.goaway.payload[:4], "big") if client.goaway else 1 << 31
         for stream in in_flight:
-            if stream > last:
+            # A server that ends resets the connections that it has not accepted.
+            if stream > last or not client.has_read:
                 self.again += 1
             else:
                 self.lost.append(f"stream {stream}: {error!r}")
