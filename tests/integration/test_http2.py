@@ -383,6 +383,23 @@ def test_an_application_that_is_too_slow(serve: Serve) -> None:
         assert client.get("/").status == 200
 
 
+def test_it_gets_504_while_the_client_reads_nothing(serve: Serve) -> None:
+    """The output of the connection waits then: that stops the time of no stream."""
+    server = serve(ASGI, "--h2c", "--workers", "1", "--request-timeout", "1")
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(DEADLINE_S)
+    sock.connect((server.host, server.port))
+    with Http2Client(sock, window=PLENTY) as client:
+        client.open_window(0, PLENTY)
+        floods = [client.ask("/flood") for _ in range(10)]  # more than the buffers of the sockets take
+        late = client.ask("/hold")
+        server.wait_log("GET /hold had no response in 1 s: 504")
+        assert client.response(late).status == 504
+        for stream in floods:
+            assert client.response(stream).body.endswith(b"end")
+
+
 # --- clients that break the rules --------------------------------------------------------------------------
 
 
