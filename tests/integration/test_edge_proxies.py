@@ -15,7 +15,6 @@ from support import tls
 from support.apps import APPS
 from support.proxies import (
     Run,
-    caddy_knows,
     needs_caddy,
     needs_haproxy,
     needs_nginx,
@@ -291,30 +290,6 @@ def test_caddy_as_most_configure_it(caddy: Run, serve: Serve, tmp_path: Path) ->
     said = origin(f"https://localhost:{port}/cart", **FORGED)
     assert (said["client"], said["scheme"], said["host"]) == ("127.0.0.2", "https", f"localhost:{port}")
     assert (said["prefix"], said["path"]) == ("", "/cart")
-
-
-CADDY_PROXY = """
-https://localhost:{port} {
-    tls {cert} {key}
-    reverse_proxy {upstream} {
-        transport http {
-            proxy_protocol v2
-        }
-    }
-}
-"""
-
-
-@needs_caddy
-def test_caddy_with_the_proxy_protocol(caddy: Run, serve: Serve) -> None:
-    """It tells addresses only. The fields that it sends count as the client's."""
-    if not caddy_knows(CADDY_PROXY.replace("{port}", "443").replace("{upstream}", "127.0.0.1:1")):
-        pytest.skip("needs Caddy 2.7")
-    server = serve(WSGI, "--workers", "1", "--proxy-protocol", "--trusted-proxies", "127.0.0.1")
-    port = caddy(CADDY_PROXY.replace("{upstream}", f"{server.host}:{server.port}"))
-    said = origin(f"https://localhost:{port}/cart", **FORGED)
-    assert (said["client"], said["scheme"], said["told"]) == ("127.0.0.2", "http", {})
-    assert (said["host"], said["fields"]) == (f"localhost:{port}", [])
 
 
 def test_each_example_of_the_page_is_tested() -> None:

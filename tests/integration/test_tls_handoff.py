@@ -121,8 +121,10 @@ def handshakes_behind(server: Pool, count: int, steps: int) -> tuple[int, socket
     """A worker, a connection to block it with, and clients that have begun to shake hands there: they have
     sent one byte, or received the server's first flight.
     """
-    (alone,) = set(server.workers())
     _, (first,) = server.connect_to_one_worker(1)
+    # Its request may have brought a second worker. One of the two leaves; the other has the connection.
+    wait_until(lambda: len(set(server.workers())) == 1, "a single worker")
+    (alone,) = set(server.workers())
     clients = [Slow(server) for _ in range(count)]
     for client in clients:
         assert not client.step()

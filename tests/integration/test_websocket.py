@@ -251,6 +251,7 @@ def test_nothing_is_left_of_many(server: Server) -> None:
             assert await client.recv() == str(number)
             if number % 3 == 0:
                 client.transport.abort()
+                await client.wait_closed()
 
     async def all_of_them() -> None:
         for _ in range(5):

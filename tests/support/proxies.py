@@ -75,12 +75,6 @@ def run_caddy(here: Path) -> Iterator[Run]:
     yield from _running(command, here / "Caddyfile", head, "", XDG_CONFIG_HOME=str(here))
 
 
-def caddy_knows(configuration: str) -> bool:
-    """Whether this Caddy has all that is in it. The version of a distribution may be an old one."""
-    command = [str(CADDY), "adapt", "--adapter", "caddyfile", "--config", "/dev/stdin"]
-    return subprocess.run(command, input=configuration.encode(), capture_output=True).returncode == 0
-
-
 def _running(command: list[str], file: Path, head: str, end: str, **environ: str) -> Iterator[Run]:
     started: list[subprocess.Popen[bytes]] = []
     env = os.environ | environ
