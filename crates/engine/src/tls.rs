@@ -22,6 +22,9 @@ pub(crate) type Keys = Box<Zeroizing<[u8; STATE_BYTES]>>;
 /// The most that one call seals: the socket may take less of it.
 pub(crate) const SEAL_BYTES: usize = 128 * 1024;
 
+/// More than the records of so much need besides it.
+const RECORDS_BYTES: usize = 1024;
+
 /// More than the functions of a handshake need of the stack: 24 KiB. By words, which costs an eighth.
 const SCRUBBED_WORDS: usize = 3 * 1024;
 
@@ -321,7 +324,11 @@ impl Tls {
             self.out = SCRATCH.take();
         }
         match &mut self.state {
-            State::Tls13(records) => records.seal(vectors, SEAL_BYTES, &mut self.out).ok(),
+            State::Tls13(records) => {
+                let total: usize = vectors.iter().map(|vector| vector.len()).sum();
+                self.out.reserve(total.min(SEAL_BYTES) + RECORDS_BYTES);
+                records.seal(vectors, SEAL_BYTES, &mut self.out).ok()
+            }
             State::Rustls(connection) => {
                 let sealed = connection.writer().write_vectored(vectors).ok()?;
                 while connection.wants_write() {

@@ -6,7 +6,7 @@ use crate::core::{Core, locked};
 use crate::descriptor::borrowed;
 use crate::dispatch::Dispatcher;
 use crate::event_queue::EventQueue;
-use crate::process::{end_stuck, lock_at_fork, start_without_signals};
+use crate::process::{end_stuck, keep_buffers, lock_at_fork, start_without_signals};
 use crate::scoreboard::PyScoreboard;
 use crate::service::Service;
 use crate::settings::listener_settings;
@@ -49,6 +49,7 @@ pub struct Engine {
 impl Engine {
     #[new]
     fn new(py: Python<'_>) -> PyResult<Self> {
+        keep_buffers();
         let core = Core::new()?;
         forget_spare(py);
         Ok(Engine {

@@ -216,3 +216,18 @@ pub(crate) fn lock_at_fork(engine: &Arc<Mutex<Reactor>>) {
         unsafe { libc::pthread_atfork(Some(lock), Some(unlock), Some(unlock)) };
     }
 }
+
+/// Larger than each buffer of the engine.
+const BUFFER_BYTES: libc::c_int = 1 << 20;
+
+/// Has malloc keep a buffer that is freed, for the next one. By default glibc gives blocks from
+/// 128 KiB on back to the system at once, and takes them again page by page: that costs more
+/// than to encrypt what is in them.
+pub(crate) fn keep_buffers() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it changes two numbers of malloc, which may be done at any time.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, BUFFER_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, BUFFER_BYTES);
+    }
+}
