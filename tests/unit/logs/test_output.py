@@ -102,12 +102,15 @@ def test_a_pipe_that_cannot_be_opened_again_is_asked_first(pipe, monkeypatch):
 
 def test_a_socket_does_not_wait_either():
     ours, theirs = socket.socketpair()
-    with ours, theirs:
+    with ours:
         output = Output(ours.fileno(), "the log")
-        for _ in range(10_000):
-            output.write(LINE)
-        assert read_lines(theirs.fileno(), 5_000)[0] == LINE
-        assert ours.getblocking()
+        with theirs:
+            for _ in range(10_000):
+                output.write(LINE)
+            assert read_lines(theirs.fileno(), 5_000)[0] == LINE
+            assert ours.getblocking()
+        # Before another file gets the number of the descriptor.
+        wait_until(lambda: is_done(output), "the thread to end")
 
 
 def test_a_line_for_a_terminal_needs_no_thread():
