@@ -24,8 +24,9 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Most tests wait for a process most of the time. Each has its own ports and processes, so two run at once.
-WHOLE := --numprocesses 2 --dist worksteal
+# Most tests wait for a process or a clock most of the time: two at once leave half of two cores idle. Each has
+# its own ports and processes.
+WHOLE := --numprocesses 4 --dist worksteal
 
 PORT    ?= 8080
 

@@ -17,6 +17,7 @@ from support.certificates import Authority, Files, pem, save
 from support.processes import alive
 from support.responses import read_all
 from support.server import Serve, Server
+from support.tls import TlsSocket
 from support.tls_client import Client, ask
 from support.waiting import DEADLINE_S, wait_until
 
@@ -176,7 +177,8 @@ def test_a_plain_scope_has_no_tls_extension(serve: Serve) -> None:
 def test_a_websocket_of_https_is_wss(site: Site, serve: Serve) -> None:
     server = serve(Path(target("asgi")), "--workers", "1", *site.files.flags)
     context = ssl.create_default_context(cafile=site.authority)
-    with connect(f"wss://localhost:{server.port}/", ssl=context, proxy=None) as websocket:
+    sock = TlsSocket(socket.create_connection((server.host, server.port), DEADLINE_S), context)
+    with connect(f"ws://localhost:{server.port}/", sock=sock, proxy=None) as websocket:
         told = json.loads(websocket.recv(DEADLINE_S))
     assert told["scheme"] == "wss"
     assert told["tls"]["tls_version"] == 0x0304

@@ -28,8 +28,8 @@ def server() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def connect(server: Server, path: str = "echo", **options: Any) -> Iterator[Any]:
-    url = server.url.replace("http", "ws", 1) + "/" + path
-    with websockets.sync.client.connect(url, max_size=None, **options) as client:
+    url = f"ws://{server.host}:{server.port}/{path}"
+    with websockets.sync.client.connect(url, sock=server.connect(), max_size=None, **options) as client:
         yield client
 
 

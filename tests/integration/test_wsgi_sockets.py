@@ -67,11 +67,8 @@ def ask(server: Server, path: str) -> bytes:
 
 
 def open_websocket(server: Server, path: str) -> ClientConnection:
-    where = f"{server.host}:{server.port}{path}"
-    if server.url.startswith("http:"):
-        return connect(f"ws://{where}", open_timeout=DEADLINE_S)
-    context = tls.context()
-    return connect(f"wss://{where}", ssl=context, server_hostname="localhost", open_timeout=DEADLINE_S)
+    place = f"ws://{server.host}:{server.port}{path}"
+    return connect(place, sock=server.connect(), open_timeout=DEADLINE_S)
 
 
 def test_flask_sock_talks_while_others_are_served(over: Serve) -> None:

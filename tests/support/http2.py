@@ -75,7 +75,11 @@ class Http2Client:
         self.windows: defaultdict[int, int] = defaultdict(lambda: 65_535)  # how much we may send
         self._input = b""
         settings = INITIAL_WINDOW_SIZE.to_bytes(2, "big") + window.to_bytes(4, "big")
-        self.sock.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
+        try:
+            self.sock.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
+        except OSError:
+            self.sock.close()
+            raise
 
     def __enter__(self) -> Http2Client:
         return self

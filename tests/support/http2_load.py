@@ -7,25 +7,21 @@ that of GOAWAY. The client sends it again, on another connection if it must (RFC
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import Counter
 
 from support.http2 import REFUSED_STREAM, Http2Client
+from support.load import Clients, LoadClient
 from support.server import Server
-from support.waiting import DEADLINE_S, wait_until
+from support.waiting import DEADLINE_S
 
 
-class Http2LoadClient(threading.Thread):
+class Http2LoadClient(LoadClient):
     """Keeps so many requests in flight on one connection. After a GOAWAY it opens another one."""
 
     def __init__(self, server: Server, path: str, streams: int) -> None:
-        super().__init__(daemon=True)
-        self.server = server
-        self.path = path
+        super().__init__(server, path)
         self.streams = streams
-        self.responses: Counter[tuple[int, bytes]] = Counter()
-        self.lost: list[str] = []
         self.again = 0
         """How many requests were not begun."""
         self.goaways = 0
@@ -33,7 +29,6 @@ class Http2LoadClient(threading.Thread):
         """The bodies of the responses on the connection that is open. Most are of the worker that has it;
         others serve what waits there.
         """
-        self._stopped = threading.Event()
 
     def run(self) -> None:
         while not self._stopped.is_set():
@@ -92,44 +87,13 @@ class Http2LoadClient(threading.Thread):
             else:
                 self.lost.append(f"stream {stream}: {error!r}")
 
-    def stop(self) -> None:
-        self._stopped.set()
 
-
-class Http2Load:
-    """Many clients at once: `with Http2Load(server, 8) as load: ...`"""
+class Http2Load(Clients[Http2LoadClient]):
+    """`with Http2Load(server, 8) as load: ...`"""
 
     def __init__(self, server: Server, clients: int, path: str = "/pid", streams: int = 8) -> None:
-        self.clients = [Http2LoadClient(server, path, streams) for _ in range(clients)]
-
-    def __enter__(self) -> Http2Load:
-        for client in self.clients:
-            client.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for client in self.clients:
-            client.stop()
-        for client in self.clients:
-            client.join(DEADLINE_S)
-
-    @property
-    def count(self) -> int:
-        return sum(sum(list(client.responses.values())) for client in self.clients)
-
-    @property
-    def statuses(self) -> set[int]:
-        return {status for client in self.clients for status, _ in list(client.responses)}
-
-    @property
-    def lost(self) -> list[str]:
-        return [loss for client in self.clients for loss in client.lost]
+        super().__init__([Http2LoadClient(server, path, streams) for _ in range(clients)])
 
     @property
     def goaways(self) -> int:
         return sum(client.goaways for client in self.clients)
-
-    def more(self, count: int) -> None:
-        """Waits until so many more responses have come."""
-        enough = self.count + count
-        wait_until(lambda: self.count >= enough, f"{count} more responses")

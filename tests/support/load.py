@@ -7,30 +7,81 @@ import socket
 import threading
 import time
 from collections import Counter
+from typing import Generic, Self, TypeVar
 
 from support.responses import read_response
 from support.server import Server
 from support.waiting import DEADLINE_S, wait_until
 
 
-class Client(threading.Thread):
-    """Sends one request after the other on kept connections, until `stop`.
-
-    `lost` has each request that was sent and got no whole response. A reset or an end instead of a response
-    counts, since no response before it had announced the end. After `Connection: close` the client opens a
-    new connection.
+class LoadClient(threading.Thread):
+    """Sends requests until `stop`. `responses` counts what came, by status and body; `lost` says why a
+    request got no whole response.
     """
 
-    def __init__(self, server: Server, path: str = "/pid", pause_s: float = 0.0) -> None:
+    def __init__(self, server: Server, path: str) -> None:
         super().__init__(daemon=True)
         self.server = server
         self.path = path
-        self.pause_s = pause_s
         self.responses: Counter[tuple[int, bytes]] = Counter()
         self.lost: list[str] = []
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+AnyClient = TypeVar("AnyClient", bound=LoadClient)
+
+
+class Clients(Generic[AnyClient]):
+    """Many clients at once: they send while the `with` block runs."""
+
+    def __init__(self, clients: list[AnyClient]) -> None:
+        self.clients = clients
+
+    def __enter__(self) -> Self:
+        for client in self.clients:
+            client.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self.clients:
+            client.stop()
+        for client in self.clients:
+            client.join(DEADLINE_S)
+
+    @property
+    def responses(self) -> Counter[tuple[int, bytes]]:
+        # Copied in one step: the clients go on counting.
+        return sum((Counter(dict(client.responses)) for client in self.clients), Counter())
+
+    @property
+    def statuses(self) -> set[int]:
+        return {status for status, _ in self.responses}
+
+    @property
+    def lost(self) -> list[str]:
+        return [loss for client in self.clients for loss in client.lost]
+
+    def more(self, count: int) -> None:
+        """Waits until so many more responses have come."""
+        enough = self.responses.total() + count
+        wait_until(lambda: self.responses.total() >= enough, f"{count} more responses")
+
+
+class Client(LoadClient):
+    """Sends one request after the other on kept connections.
+
+    A reset or an end instead of a response is a loss, since no response before it had announced the end.
+    After `Connection: close` the client opens a new connection.
+    """
+
+    def __init__(self, server: Server, path: str = "/pid", pause_s: float = 0.0) -> None:
+        super().__init__(server, path)
+        self.pause_s = pause_s
         self.refused = 0
         self.opened = 0
-        self._stopped = threading.Event()
 
     def run(self) -> None:
         while not self._stopped.is_set():
@@ -61,35 +112,12 @@ class Client(threading.Thread):
             if self.pause_s:
                 self._stopped.wait(self.pause_s)
 
-    def stop(self) -> None:
-        self._stopped.set()
 
-
-class Load:
-    """Many clients at once: `with Load(server, 16) as load: ...`"""
+class Load(Clients[Client]):
+    """`with Load(server, 16) as load: ...`"""
 
     def __init__(self, server: Server, clients: int, path: str = "/pid", pause_s: float = 0.0) -> None:
-        self.clients = [Client(server, path, pause_s) for _ in range(clients)]
-
-    def __enter__(self) -> Load:
-        for client in self.clients:
-            client.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for client in self.clients:
-            client.stop()
-        for client in self.clients:
-            client.join(DEADLINE_S)
-
-    @property
-    def responses(self) -> Counter[tuple[int, bytes]]:
-        # Copied in one step: the clients go on counting.
-        return sum((Counter(dict(client.responses)) for client in self.clients), Counter())
-
-    @property
-    def lost(self) -> list[str]:
-        return [loss for client in self.clients for loss in client.lost]
+        super().__init__([Client(server, path, pause_s) for _ in range(clients)])
 
     @property
     def refused(self) -> int:
@@ -99,8 +127,3 @@ class Load:
     def opened(self) -> int:
         """How many connections were opened: as many as there are clients if none was closed."""
         return sum(client.opened for client in self.clients)
-
-    def more(self, count: int) -> None:
-        """Waits until so many more responses have come."""
-        enough = self.responses.total() + count
-        wait_until(lambda: self.responses.total() >= enough, f"{count} more responses")

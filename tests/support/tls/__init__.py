@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ def wrap(sock: socket.socket, version: ssl.TLSVersion = V13, *protocols: str) ->
 
 class TlsSocket(socket.socket):
     """A client's connection. Unlike an `ssl.SSLSocket` it can close its sending side and read on, look at
-    what comes without taking it (MSG_PEEK), and say what it would send (`sealed`).
+    what comes without taking it (MSG_PEEK), and say what it would send (`sealed`). One thread may read while
+    another one sends: an `ssl.SSLSocket` of CPython 3.11 lets both into OpenSSL's object, which is for one at
+    a time, and a request may never be sent.
 
     Reading raises ssl.SSLEOFError if the server ends the connection without close_notify.
     """
@@ -48,6 +51,8 @@ class TlsSocket(socket.socket):
         self.settimeout(timeout)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._in, self._out, server_hostname="localhost")
+        self._using = threading.Lock()  # the three above
+        self._sending = threading.RLock()  # records leave in the order of their sealing
         self._peeked = b""
         try:
             self._until_done(self.tls.do_handshake)
@@ -59,7 +64,8 @@ class TlsSocket(socket.socket):
         """Calls `step` until it needs no more of the server."""
         while True:
             try:
-                return step(*arguments)
+                with self._using:
+                    return step(*arguments)
             except ssl.SSLWantReadError:
                 self._flush()
                 self._feed()
@@ -67,17 +73,23 @@ class TlsSocket(socket.socket):
                 self._flush()
 
     def _flush(self) -> None:
-        if data := self._out.read():
-            with contextlib.suppress(
-                BrokenPipeError, ConnectionResetError
-            ):  # what was received is read first
-                super().sendall(data)
+        if not self._out.pending:
+            return
+        # What was received is read first.
+        with self._sending, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            super().sendall(self._sealed_records())
+
+    def _sealed_records(self) -> bytes:
+        with self._using:
+            return self._out.read()
 
     def _feed(self) -> None:
-        if data := super().recv(65536):
-            self._in.write(data)
-        else:
-            self._in.write_eof()
+        data = super().recv(65536)
+        with self._using:
+            if data:
+                self._in.write(data)
+            else:
+                self._in.write_eof()
 
     def _read(self, size: int) -> bytes:
         try:
@@ -105,15 +117,17 @@ class TlsSocket(socket.socket):
         """The records of data that is to be sent with `send_sealed`."""
         self._flush()
         view = memoryview(data)
-        while view:
-            view = view[self.tls.write(view) :]
-        return self._out.read()
+        with self._using:
+            while view:
+                view = view[self.tls.write(view) :]
+            return self._out.read()
 
     def send_sealed(self, records: bytes) -> None:
         super().sendall(records)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        super().sendall(self.sealed(bytes(data)), flags)
+        with self._sending:
+            super().sendall(self.sealed(bytes(data)), flags)
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Seals all of the data. The timeout holds for the whole of it."""
@@ -123,7 +137,7 @@ class TlsSocket(socket.socket):
     def shutdown(self, how: int) -> None:
         """Of the sending side, by close_notify."""
         if how != socket.SHUT_RD:
-            with contextlib.suppress(ssl.SSLError):  # the server has not closed its side
+            with self._using, contextlib.suppress(ssl.SSLError):  # the server has not closed its side
                 self.tls.unwrap()
             self._flush()
         with contextlib.suppress(OSError):  # the server has closed both
