@@ -101,7 +101,7 @@ def test_a_child_that_cannot_make_its_loop_does_not_go_on_as_a_second_manager(po
     (server.directory / "fail").touch()
     server.hold(1)
     assert "exit status 1" in server.wait_log("ended before it was ready")
-    assert "a child cannot begin: the system refuses it a descriptor" in server.log
+    assert "a child failed to start: the system refuses it a descriptor" in server.log
     assert "Traceback" not in server.log
     (server.directory / "fail").unlink()
     server.wait_spares(2)

@@ -75,6 +75,8 @@ class Http2Client:
         self.windows: defaultdict[int, int] = defaultdict(lambda: 65_535)  # how much we may send
         self._input = b""
         settings = INITIAL_WINDOW_SIZE.to_bytes(2, "big") + window.to_bytes(4, "big")
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # many frames are sent one by one
         try:
             self.sock.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
         except OSError:

@@ -396,7 +396,7 @@ class Run(ABC):
             self._discard(ignored)
             self._open()
         except OSError as error:
-            complain(f"a child cannot begin: {OutOfResources.from_refusal(error)}")
+            complain(f"a child failed to start: {OutOfResources.from_refusal(error)}")
             exit_at_once(1)
         except BaseException as error:
             end_process(error)

@@ -146,11 +146,11 @@ impl Http2 {
         match read {
             Ok(Progress::Event(event)) => Some(event),
             Ok(Progress::Wait | Progress::Flush) if has_ended && is_stuck => {
-                self.leave(link, cx, stream);
+                self.abort_conversation(link, cx, stream);
                 None
             }
             Ok(Progress::Close(_) | Progress::Abort(_)) => {
-                self.leave(link, cx, stream);
+                self.abort_conversation(link, cx, stream);
                 None
             }
             _ => None,
@@ -158,7 +158,7 @@ impl Http2 {
     }
 
     /// The peer has ended its side, or does not respond.
-    fn leave(&mut self, link: &mut Link, cx: &mut Context, stream: u32) {
+    fn abort_conversation(&mut self, link: &mut Link, cx: &mut Context, stream: u32) {
         let is_open = self.stream(stream).is_ok_and(|open| {
             let websocket = open.websocket.as_ref();
             websocket.is_some_and(|websocket| websocket.is_open())

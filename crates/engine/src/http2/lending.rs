@@ -202,7 +202,7 @@ impl Http2 {
                 match carrier.next() {
                     Next::Nothing => break,
                     Next::Lost(reason) => {
-                        self.lose(link, cx, stream, carrier.has_head(), reason);
+                        self.abort_lent(link, cx, stream, carrier.has_head(), reason);
                         return Carried::Done;
                     }
                     Next::Part(part, len) => {
@@ -259,7 +259,7 @@ impl Http2 {
             }
         };
         if !written {
-            self.lose(link, cx, stream, has_head, "its response cannot be sent");
+            self.abort_lent(link, cx, stream, has_head, "its response cannot be sent");
         }
         match written {
             true => Carried::On,
@@ -323,7 +323,7 @@ impl Http2 {
     }
 
     /// There is no response, or no more of one.
-    fn lose(
+    fn abort_lent(
         &mut self,
         link: &mut Link,
         cx: &mut Context,

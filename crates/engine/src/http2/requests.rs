@@ -14,6 +14,7 @@ use crate::request_body::Incoming as IncomingBody;
 use crate::scoreboard::Limit;
 use prefork_wire::http2::{Fault, Incoming, Read};
 use prefork_wire::{BodyDecoder, BodyEncoder, RemoteError, RequestContext, RequestKind, Version};
+use std::ops::Range;
 
 // ---- what the peer sends -------------------------------------------------------
 
@@ -119,21 +120,14 @@ impl Http2 {
                 head,
                 ended,
             } => {
-                let open = self.open(stream, cx.clock.now_ms);
-                if !ended {
-                    open.exchange.body = IncomingBody::new(BodyDecoder::Frames { ended: false });
-                }
                 let since_ms = cx.clock.now_ms;
-                if self.waiting.is_empty() {
-                    self.patient_until_ms = since_ms + PATIENCE_MS;
-                }
-                self.waiting.push_back(Waiting {
+                let request = Waiting {
                     since_ms,
                     stream,
                     bytes,
                     head,
-                });
-                // The others of this input are read first: they may be more urgent, or resets.
+                };
+                self.take_request(request, ended);
                 None
             }
             Incoming::Refused { stream, error } => {
@@ -144,42 +138,8 @@ impl Http2 {
                 stream,
                 data,
                 ended,
-            } => {
-                let data = cx.work.unparsed().get(data).unwrap_or_default();
-                if self.upload(stream, data, ended, out) {
-                    return None;
-                }
-                let Ok(open) = self.stream(stream) else {
-                    return None;
-                };
-                if open.websocket.is_some() {
-                    open.input.extend_from_slice(data);
-                    open.has_ended |= ended;
-                    open.is_looked_at = false;
-                    return None; // `read` goes on with it
-                }
-                if let Some(body) = open.exchange.body.coming_mut() {
-                    open.input.extend_from_slice(data);
-                    if ended {
-                        body.end_frames();
-                    }
-                } else {
-                    let len = data.len();
-                    self.wire.give_back(stream, len, out);
-                }
-                self.read_body(link, cx, stream, out)
-            }
-            Incoming::BodyRefused { stream, error } => match self.stream(stream) {
-                Ok(open) if open.carrier.is_some() => {
-                    self.refuse_upload(link, cx, stream, &error);
-                    None
-                }
-                Ok(open) if open.exchange.body.coming().is_none() => None, // it is not read any more
-                Ok(open) if open.exchange.phase().is_in_flight() => {
-                    self.fail_body(link, cx, stream, error)
-                }
-                _ => self.malformed(link, cx, stream, error),
-            },
+            } => self.take_data(link, cx, stream, data, ended, out),
+            Incoming::BodyRefused { stream, error } => self.refuse_body(link, cx, stream, error),
             Incoming::Reset { stream, .. } => {
                 self.abort_stream(link, cx, stream);
                 if self.drain_is_due {
@@ -187,6 +147,71 @@ impl Http2 {
                 }
                 None
             }
+        }
+    }
+
+    /// It waits: the others of this input are read first. They may be more urgent, or resets.
+    fn take_request(&mut self, request: Waiting, ended: bool) {
+        let open = self.open(request.stream, request.since_ms);
+        if !ended {
+            open.exchange.body = IncomingBody::new(BodyDecoder::Frames { ended: false });
+        }
+        if self.waiting.is_empty() {
+            self.patient_until_ms = request.since_ms + PATIENCE_MS;
+        }
+        self.waiting.push_back(request);
+    }
+
+    /// `data`: where it stands in the input.
+    fn take_data(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        stream: u32,
+        data: Range<usize>,
+        ended: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<Event> {
+        let data = cx.work.unparsed().get(data).unwrap_or_default();
+        if self.upload(stream, data, ended, out) {
+            return None;
+        }
+        let open = self.stream(stream).ok()?;
+        if open.websocket.is_some() {
+            open.input.extend_from_slice(data);
+            open.has_ended |= ended;
+            open.is_looked_at = false;
+            return None; // `read` goes on with it
+        }
+        if let Some(body) = open.exchange.body.coming_mut() {
+            open.input.extend_from_slice(data);
+            if ended {
+                body.end_frames();
+            }
+        } else {
+            let len = data.len();
+            self.wire.give_back(stream, len, out);
+        }
+        self.read_body(link, cx, stream, out)
+    }
+
+    fn refuse_body(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context,
+        stream: u32,
+        error: RemoteError,
+    ) -> Option<Event> {
+        match self.stream(stream) {
+            Ok(open) if open.carrier.is_some() => {
+                self.refuse_upload(link, cx, stream, &error);
+                None
+            }
+            Ok(open) if open.exchange.body.coming().is_none() => None, // it is not read any more
+            Ok(open) if open.exchange.phase().is_in_flight() => {
+                self.fail_body(link, cx, stream, error)
+            }
+            _ => self.malformed(link, cx, stream, error),
         }
     }
 
