@@ -38,6 +38,7 @@ ADVICE = {
     errno.EACCES: "ports below 1024 need privileges (CAP_NET_BIND_SERVICE); choose another or grant them",
     errno.EADDRNOTAVAIL: "it is not an address of this machine",
 }
+ADVICE_TCP = {**ADVICE, errno.EINVAL: "an address that begins with fe80 needs its zone, as in [fe80::1%eth0]"}
 
 
 class Place(NamedTuple):
@@ -77,8 +78,7 @@ class ListeningSockets:
     def address(self) -> str:
         """The IP address, the path of the Unix socket, or `@name` for an abstract one."""
         if self._is_inet:
-            zone = self._name[3] if len(self._name) > 3 else 0
-            return f"{self._name[0]}%{socket.if_indextoname(zone)}" if zone else str(self._name[0])
+            return _address(self._name)
         if isinstance(self._name, bytes):
             return f"@{os.fsdecode(self._name[1:])}"
         return os.path.abspath(str(self._name))
@@ -261,14 +261,14 @@ def _tcp(endpoint: Endpoint, backlog: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     refused: BindError | None = None
     for family, _, _, _, place in dict.fromkeys(found):
-        host = f"[{place[0]}]" if family == socket.AF_INET6 else place[0]
+        host = f"[{_address(place)}]" if family == socket.AF_INET6 else place[0]
         chosen = port or (sockets[0].getsockname()[1] if sockets else 0)
         try:
             sockets.append(
                 _bind(family, (place[0], chosen, *place[2:]), backlog, dual=dual, shared=endpoint.reuse_port)
             )
         except OSError as error:
-            refused = BindError.from_refusal(f"{host}:{chosen}", error, ADVICE)
+            refused = BindError.from_refusal(f"{host}:{chosen}", error, ADVICE_TCP)
             # localhost is also ::1, which does not exist on a machine without IPv6.
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 break
@@ -278,6 +278,12 @@ def _tcp(endpoint: Endpoint, backlog: int) -> list[socket.socket]:
     for listener in sockets:
         listener.close()
     raise refused or BindError(f"cannot listen on {address}: the name has no address")
+
+
+def _address(name: tuple[Any, ...]) -> str:
+    """The IP address of a socket's name, with its zone if it has one."""
+    zone = name[3] if len(name) > 3 else 0
+    return f"{name[0]}%{socket.if_indextoname(zone)}" if zone else str(name[0])
 
 
 def _bind(
@@ -317,6 +323,7 @@ def _first_free_port() -> int:
 
 
 def _abstract(endpoint: Endpoint, backlog: int) -> socket.socket:
+    unix_sockets.check_length(endpoint.address or "", endpoint)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(b"\0" + os.fsencode(endpoint.address or ""))

@@ -23,6 +23,8 @@ MODE = 0o666
 """A proxy is another user; the directory's permissions restrict access."""
 LOCK_S = 1.0
 """How long another server may hold the directory while it replaces a stale file of its own."""
+LONGEST = 107
+"""Bytes of a path, or of an abstract name (unix(7))."""
 
 
 ADVICE = {
@@ -49,6 +51,7 @@ class Identity(NamedTuple):
 
 def bind(path: str, backlog: int, ownership: Ownership) -> tuple[socket.socket, Identity]:
     """A socket that listens at this path."""
+    check_length(path, path)
     with _locked_directory(path):
         _remove_stale(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -64,6 +67,16 @@ def bind(path: str, backlog: int, ownership: Ownership) -> tuple[socket.socket, 
                 remove(path, identity)
             raise BindError.from_refusal(path, error, ADVICE) from None
     return listener, identity
+
+
+def check_length(name: str, place: object) -> None:
+    """Raises BindError for a path or an abstract name that does not fit into an address."""
+    length = len(os.fsencode(name))
+    if length > LONGEST:
+        raise BindError(
+            f"cannot listen on {place}: it has {length} bytes, and the system takes {LONGEST};"
+            " choose a shorter one"
+        )
 
 
 def remove(path: str, identity: Identity) -> None:

@@ -257,9 +257,18 @@ def test_a_socket_that_cannot_be_had_leaves_no_file(tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_path_that_is_too_long_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(BindError, match="AF_UNIX path too long"):
-        listen_at(f"unix:{tmp_path}/{'x' * 120}")
+@pytest.mark.parametrize("place", ["unix:/tmp/", "unix:@/tmp/"])
+def test_a_name_of_a_unix_socket_that_is_too_long_is_one_line(place: str) -> None:
+    taken = r"/tmp/x+: it has 108 bytes, and the system takes 107; choose a shorter one$"
+    with pytest.raises(BindError, match=taken):
+        listen_at(place + "x" * 103)
+
+
+def test_the_longest_name_of_a_unix_socket(tmp_path: Path) -> None:
+    path = f"{tmp_path}/"
+    path += "x" * (107 - len(path))
+    for place in (f"unix:{path}", f"unix:@{path}"):
+        listen_at(place).close()
 
 
 def test_an_abstract_socket_has_no_file() -> None:
@@ -295,6 +304,19 @@ def test_an_address_of_ipv6_may_have_a_zone() -> None:
 def test_a_zone_that_is_none_is_one_line() -> None:
     with pytest.raises(BindError, match=r"cannot listen on fe80::1%nowhere0: .*; expected an IP address"):
         listen_at("[fe80::1%nowhere0]:0")
+
+
+@IPV6
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("[fe80::dead%lo]:1", r"\[fe80::dead%lo\]:1: .*; it is not an address of this machine"),
+        ("[fe80::dead]:1", r"\[fe80::dead\]:1: Invalid argument; an address that .* needs its zone"),
+    ],
+)
+def test_a_link_local_address_that_cannot_be_had_is_told_with_its_zone(place: str, why: str) -> None:
+    with pytest.raises(BindError, match=f"^cannot listen on {why}"):
+        listen_at(place)
 
 
 def test_a_port_is_shared_only_if_both_say_so() -> None:
