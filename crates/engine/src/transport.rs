@@ -6,7 +6,6 @@
 
 use crate::content::FilePart;
 use crate::introduction::{Introduced, Introducing};
-
 use crate::peer::Peer;
 use crate::tls::{Ended, Keys, SEAL_BYTES, Tls};
 use prefork_tls::{Config, Session};

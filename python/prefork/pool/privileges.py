@@ -45,7 +45,7 @@ class Privileges(NamedTuple):
             with _explained(f"cannot change the root directory to {self.root}"):
                 os.chroot(self.root)
                 os.chdir("/")
-        if self.gid is not None and not self._has_groups():
+        if self.gid is not None and not self._runs_as_asked():
             with _explained(f"cannot run with group {_group(self.gid)}"):
                 os.setgroups(self.groups)
                 os.setresgid(self.gid, self.gid, self.gid)
@@ -53,8 +53,8 @@ class Privileges(NamedTuple):
             with _explained(f"cannot run as user {_user(self.uid)}"):
                 os.setresuid(self.uid, self.uid, self.uid)
 
-    def _has_groups(self) -> bool:
-        """Whether nothing is to be changed: it was started as the user that it is to run as."""
+    def _runs_as_asked(self) -> bool:
+        """Whether it was started as the user that it is to run as, and so cannot change anything."""
         gid = self.gid
         return os.getresuid() == (self.uid,) * 3 and os.getresgid() == (gid,) * 3 and os.geteuid() != 0
 
