@@ -14,6 +14,7 @@ import pytest
 from prefork.pool.scoreboard import LIMITED
 from support import tls
 from support.apps import APPS
+from support.http2 import HEADERS, http2
 from support.network import HOSTS, in_own_network
 from support.pool import PID, MakePool, Pool, pid_serving
 from support.responses import Message, only, read_all, read_response
@@ -288,8 +289,43 @@ def test_a_request_beyond_a_limit_is_counted(small: Server, request_: bytes, nam
     wait_until(lambda: limited(small).get(name, 0) == before + 1, "it is counted")
 
 
+@pytest.mark.parametrize(
+    ("path", "method", "fields", "body", "name", "status"),
+    [
+        ("/" + "a" * 20_000, "GET", [], None, "line", 414),
+        ("/", "GET", [(f"a-{number}", "b") for number in range(200)], None, "head", 431),
+        ("/pid", "POST", [("content-length", "99")], b"", "body", 413),
+        ("/pid", "POST", [], b"more than ten bytes", "body", 413),
+        ("/pid", "POST", [("content-length", "9")], None, "rate", 408),
+    ],
+)
+def test_a_stream_beyond_a_limit_is_counted(
+    small: Server,
+    path: str,
+    method: str,
+    fields: list[tuple[str, str]],
+    body: bytes | None,
+    name: str,
+    status: int,
+) -> None:
+    before = limited(small).get(name, 0)
+    with http2(small) as client:
+        stream = client.ask(path, method, fields, body=body, ended=method == "GET")
+        assert client.response(stream).status == status
+        wait_until(lambda: limited(small).get(name, 0) == before + 1, "it is counted")
+
+
+def test_a_header_block_that_does_not_come_in_time_is_counted(small: Server) -> None:
+    before = limited(small).get("rate", 0)
+    with http2(small) as client:
+        client.ping()
+        client.send(HEADERS, 0, 1)
+        client.read_to_end()
+    wait_until(lambda: limited(small).get("rate", 0) == before + 1, "it is counted")
+
+
 @pytest.fixture(scope="module")
 def small() -> Iterator[Server]:
-    flags = ("--max-body", "10", "--header-timeout", "0.3", "--body-min-rate", "100k")
+    flags = ("--max-body", "10", "--header-timeout", "0.3", "--body-min-rate", "100k", "--h2c")
     with running(str(APPS / "pool_app.py"), "--bind", "127.0.0.1:0", "--workers", "1", *flags) as server:
         yield server

@@ -20,6 +20,7 @@ use crate::link::{Link, PeerEnd, PeerSide, Stage};
 use crate::peer::Peer;
 use crate::phase::{Phase, Step};
 use crate::progress::{Progress, READING};
+use crate::scoreboard::Limit;
 use crate::transport::Transport;
 use crate::websocket::WebSocket;
 use prefork_wire::{Head, RemoteError};
@@ -447,6 +448,7 @@ impl Connection {
             (Expiry::Overdue, Protocol::Http1(http1)) => http1.overdue(link, cx, &OVERDUE),
             (Expiry::JudgeStreams, Protocol::Http2(http2)) => http2.expire(link, cx),
             (Expiry::HeadTimeout, Protocol::Http2(_)) => {
+                cx.load.count_limit(Limit::Rate);
                 Progress::Close(Some("the request head did not arrive in time"))
             }
             (Expiry::Close, Protocol::Http2(http2)) if link.stage == Stage::Serving => {

@@ -280,6 +280,7 @@ impl Http2 {
         stream: u32,
         error: RemoteError,
     ) -> Option<Event> {
+        cx.load.count_refusal(error.status);
         self.waiting.retain(|waiting| waiting.stream != stream);
         self.requests += 1;
         let open = self.stream(stream).ok()?;
@@ -311,6 +312,7 @@ impl Http2 {
         stream: u32,
         error: RemoteError,
     ) -> Option<Event> {
+        cx.load.count_refusal(error.status);
         if let Ok(open) = self.stream(stream) {
             open.input = Vec::new();
             open.exchange.body.drop_rest();
