@@ -85,6 +85,7 @@ def test_status_needs_no_manager_that_responds(pool: MakePool) -> None:
     finally:
         server.signal(signal.SIGCONT)
     assert told["manager"]["listeners"] is None  # only the manager knows them
+    assert told["manager"]["certificates"] is None
     assert reported["manager"]["pid"] == server.pid
     assert {worker["pid"] for worker in reported["workers"]} == set(workers)
 
@@ -119,7 +120,8 @@ def test_status_of_a_pool_that_does_not_listen_says_so(serve: Serve) -> None:
     server = serve(APPS / "places.py", "--workers", "1")
     server.signal(signal.SIGUSR2)
     wait_until(lambda: "unlisten True" in server.out, "the sockets to be closed")
-    assert status_json(str(server.glue))["manager"]["listeners"] == []
+    manager = status_json(str(server.glue))["manager"]
+    assert (manager["listeners"], manager["certificates"]) == ([], [])
     assert "\nnot listening\n" in run_prefork("status", "--glue", str(server.glue)).stdout
 
 

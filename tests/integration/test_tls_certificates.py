@@ -7,15 +7,17 @@ import shutil
 import signal
 import socket
 import ssl
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.apps import APPS
 from support.certificates import Authority, Files, make_key, save
 from support.responses import read_all
-from support.server import Serve, Server, run_prefork
+from support.server import Serve, Server, run_prefork, status_json
 from support.tls_client import Client, ask
 from support.waiting import wait_until
 
@@ -173,6 +175,25 @@ def test_files_that_change_are_used_and_no_connection_is_closed(
         assert int(serial(client), 16) == chain[0].serial_number
         assert ask(kept)["pid"] == pid
     assert "ERROR" not in server.log
+
+
+def test_status_tells_when_each_certificate_ends(root: Authority, tmp_path: Path, serve: Serve) -> None:
+    first, second = (save(tmp_path, *root.issue(name), name) for name in ("localhost", "example.com"))
+    server = serve_tls(serve, first, *second.flags)
+
+    def told() -> list[tuple[str, str, Any]]:
+        found = status_json(str(server.glue))["manager"]["certificates"]
+        return [(one["file"], one["subject"], one["ends_unix_s"]) for one in found]
+
+    (_, _, end), other = told()
+    assert other == (str(second.cert), "CN=example.com", pytest.approx(time.time() + 90 * 86_400, abs=600))
+    chain, key = root.issue("localhost", days=(-1, 30))
+    save(tmp_path, chain, key, "localhost")
+    os.kill(server.pid, signal.SIGHUP)
+    server.wait_log("the certificates were read again")
+    new_end = chain[0].not_valid_after_utc.timestamp()
+    assert new_end < end
+    assert told() == [(str(first.cert), "CN=localhost", new_end), other]
 
 
 def test_hup_reads_them_at_once(root: Authority, tmp_path: Path, serve: Serve) -> None:

@@ -176,8 +176,11 @@ class Manager(Role, PoolMember):
 
     def _about(self) -> dict[str, object]:
         """What `prefork status` says of the manager beside what is in the scoreboard."""
-        sockets = self.listener.sockets
-        return {"listeners": [] if sockets is None else sockets.describe(self._options)}
+        sockets, certificates = self.listener.sockets, self.listener.certificates
+        return {
+            "listeners": [] if sockets is None else sockets.describe(self._options),
+            "certificates": [] if certificates is None else certificates.describe(),
+        }
 
     def _wake(self) -> None:
         """A worker has taken one of the last spares, or has booted."""

@@ -155,9 +155,19 @@ class Certificates:
         self._warn_of_ends()
         return True
 
-    def _warn_of_ends(self) -> None:
+    def describe(self) -> list[dict[str, object]]:
+        """For programs that look at the status: the file of each, its subject, and when it ends."""
+        return [
+            {"file": name, "subject": subject, "ends_unix_s": end_s} for name, subject, end_s in self._ends()
+        ]
+
+    def _ends(self) -> list[tuple[str, str, int]]:
+        """The file of each certificate, its subject and its end."""
         names = [name for name, _ in self._options.certificates]
-        for name, (subject, end_s) in zip(names, self.config.certificates, strict=True):
+        return [(name, *told) for name, told in zip(names, self.config.certificates, strict=True)]
+
+    def _warn_of_ends(self) -> None:
+        for name, subject, end_s in self._ends():
             days = (end_s - time.time()) / DAY_S
             if days < 0:
                 logger.error("TLS: the certificate %s (%s) has expired: clients refuse it", name, subject)

@@ -31,7 +31,8 @@ def look(glue: str) -> dict[str, Any]:
     board, pid, about = open_scoreboard(glue)
     report = snapshot(board)
     board.close()
-    report["manager"]["listeners"] = about.get("listeners") if isinstance(about, dict) else None
+    for name in ("listeners", "certificates"):
+        report["manager"][name] = about.get(name) if isinstance(about, dict) else None
     # The pid comes from the kernel (SO_PEERCRED). Workers could have written another one to the memory.
     report["manager"] |= {"glue": glue, "pid": pid}
     return report
