@@ -87,6 +87,20 @@ def test_openssl_updates_keys(server: Server) -> None:
         assert b"error" not in out.lower().replace(b"verify error", b"")
 
 
+def test_openssl_may_send_no_early_data(server: Server, tmp_path: Path) -> None:
+    """It could be replayed (RFC 8446, section 8)."""
+    session, data = tmp_path / "session", tmp_path / "data"
+    data.write_bytes(LAST)
+    where = f"-connect {server.host}:{server.port} -servername localhost -CAfile {tls.CERT} -tls1_3 -ign_eof"
+    command = [need("openssl", "openssl"), "s_client", *where.split()]
+    out, err = talk([*command, "-sess_out", str(session)], LAST)
+    assert "Max Early Data: 0" in out, err
+    out, err = talk([*command, "-sess_in", str(session), "-early_data", str(data)], LAST)
+    assert "Reused, TLSv1.3" in out, err
+    assert "Early data was not sent" in out
+    assert out.count("HTTP/1.1 200 OK") == 1
+
+
 @pytest.mark.parametrize("priority", ["NORMAL:-VERS-ALL:+VERS-TLS1.3", "NORMAL:-VERS-ALL:+VERS-TLS1.2"])
 def test_gnutls(server: Server, priority: str) -> None:
     where = (

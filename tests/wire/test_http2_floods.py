@@ -5,6 +5,7 @@ The other connections of the worker are served meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -204,6 +205,19 @@ def test_a_flood_ends_its_connection_and_one_line_says_so(
     wait_until(lambda: any(line in server.log for line in lines), "the line")
     assert sum(any(line in logged for line in lines) for logged in server.err) == 1
     assert "ERROR" not in server.log
+
+
+@pytest.mark.parametrize("flood", [resets, provoked_by_a_window, pings, settings, empty_data, tiny_windows])
+def test_a_client_that_reads_hears_why(server: Server, flood: Callable[[Http2Client], None]) -> None:
+    """It sends little at a time: else it may be reset before it has read."""
+    with http2(server) as client:
+        with contextlib.suppress(EOFError):
+            while True:
+                for _ in range(10):
+                    flood(client)
+                client.ping()
+        assert client.goaway is not None
+        assert client.goaway.code == ENHANCE_YOUR_CALM
 
 
 def test_a_client_that_works_is_not_ended(server: Server) -> None:

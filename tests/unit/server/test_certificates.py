@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -275,6 +276,20 @@ def test_a_change_that_cannot_be_used_is_one_line_and_the_former_stays(
     assert record.message == f"TLS: {missing}; the former certificates stay"
     ((subject, _),) = found.config.certificates
     assert subject == "CN=localhost"
+
+
+def test_the_keys_of_tickets_are_rotated_each_half_day(root: Authority, tmp_path: Path) -> None:
+    clock = Clock()
+    found = watched(save(tmp_path, *root.issue("localhost")), clock)
+    rotated: list[float] = []
+    found.config = SimpleNamespace(  # type: ignore[assignment]
+        certificates=found.config.certificates, rotate_tickets=lambda: rotated.append(clock.now)
+    )
+    clock.go_on(certificates.ROTATION_S - certificates.POLL_S)
+    assert rotated == []
+    clock.go_on(2 * certificates.ROTATION_S)
+    first, second = rotated
+    assert second - first == certificates.ROTATION_S
 
 
 def test_it_is_watched_once_and_no_more_after_the_end(root: Authority, tmp_path: Path) -> None:
