@@ -21,6 +21,7 @@ EQUIVALENTS = {
     "--h11-max-incomplete-event-size": "--max-head",
     "--header-map": "--underscores",
     "--host": "--bind HOST:PORT",
+    "--http2-cleartext": "--h2c",
     "--http1-buffer-size": "--max-head",
     "--http1-header-read-timeout": "--header-timeout, in seconds",
     "--http1-keep-alive": "--keep-alive",
@@ -70,8 +71,8 @@ EQUIVALENTS = {
 ABSENT = {
     "--access-log-fmt --access-logformat": "the access log has the combined format",
     "--backpressure --limit-concurrency --worker-connections": (
-        "requests are not refused with 503; --concurrency limits what a worker accepts while others are "
-        "idle, --max-clients the number of workers"
+        "--max-queue limits the requests that wait while every worker is busy, --max-connections the "
+        "connections of a worker"
     ),
     "--blocking-threads-idle-timeout --runtime-": (
         "the engine of a worker is one thread; --threads sets those that call a WSGI application"
@@ -104,17 +105,19 @@ ABSENT = {
         "--forwarded says which fields are heeded, --trusted-proxies from which peers"
     ),
     "--header": "set it in the application, or in code with PreForkServer(kernel, headers=...)",
-    "--http --http-parser --ws --no-ws --task-impl --http1-pipeline-flush --no-http1-pipeline-flush": (
+    "--http-parser --ws --no-ws --task-impl --http1-pipeline-flush --no-http1-pipeline-flush": (
         "there is only one implementation of each protocol, and it is on"
     ),
-    "--http-protocols --http2 --http2- --no-http2- --quic-bind": (
-        "HTTP/1.1 is the only version yet; a reverse proxy can speak the others"
+    "--http --http-protocols --http2": (
+        "HTTP/2 is spoken over TLS unless --tls-alpn leaves it out, and without TLS with --h2c"
     ),
+    "--http2- --no-http2-": "the limits of HTTP/1.1 hold for each stream of HTTP/2; its windows are fixed",
+    "--quic-bind": "for HTTP/3 use a reverse proxy",
     "--name -n --process-name": "--glue names the pool",
     "--no-access-log": "there is no access log unless --access-log names a file",
     "--no-sendfile": "files are sent by sendfile(2) wherever that is possible",
     "--preload": "the application is always loaded before the workers are forked",
-    "--protocol --uwsgi-allow-from": "the only protocol of proxies is HTTP/1.1",
+    "--protocol --uwsgi-allow-from": "a proxy has to speak HTTP; uwsgi and FastCGI are not understood",
     "--reload --reload- --no-reload --no-reload-": "restart the server to load changed code",
     "--respawn- --no-respawn-": "a worker that ends is always replaced",
     "--server-header --no-server-header": "responses have no Server field",

@@ -82,7 +82,9 @@ def test_no_option_of_another_server_is_guessed_at(name: str) -> None:
 
 def test_hints_name_options_that_exist() -> None:
     named = {
-        flag for text in (*EQUIVALENTS.values(), *ABSENT.values()) for flag in re.findall(r"--[a-z-]+", text)
+        flag
+        for text in (*EQUIVALENTS.values(), *ABSENT.values())
+        for flag in re.findall(r"--[a-z0-9-]+", text)
     }
     assert named - {"--json", "--version"} <= OURS
 
@@ -99,6 +101,9 @@ def test_each_hint_is_of_another_server_and_stands_once() -> None:
     [
         ("--env-file", "No such option '--env-file'; set the environment before the start"),
         ("--limit-request-line", "No such option '--limit-request-line'; use --max-line"),
+        ("--http2", "No such option '--http2'; HTTP/2 is spoken over TLS unless --tls-alpn leaves it out"),
+        ("--http2-cleartext", "No such option '--http2-cleartext'; use --h2c"),
+        ("--limit-concurrency", "No such option '--limit-concurrency'; --max-queue limits the requests"),
         ("--spew", "No such option '--spew'"),
         ("--worker", "No such option '--worker'; did you mean '--workers'?"),
         ("--pidfile", "No such option '--pidfile'; did you mean '--pid-file'?"),
