@@ -45,7 +45,7 @@ def test_minspareservers_0_still_keeps_one(pool: MakePool) -> None:
 
 def test_maxspareservers_are_kept_and_one_more_leaves_at_each_checksparesinterval(pool: MakePool) -> None:
     server = pool(
-        start_servers=6, min_spare_servers=1, max_spare_servers=3, check_spares_interval=0.3, max_clients=6
+        start_servers=6, min_spare_servers=1, max_spare_servers=3, check_spares_interval=0.8, max_clients=6
     )
     began = time.monotonic()
     left: list[float] = []
@@ -58,7 +58,7 @@ def test_maxspareservers_are_kept_and_one_more_leaves_at_each_checksparesinterva
     wait_until(watch, "three workers left")
     print("left after", [round(moment, 2) for moment in left])
     for earlier, later in itertools.pairwise(left):
-        assert later - earlier > 0.2, "one for each interval"
+        assert later - earlier > 0.2, "one for each interval, seen a little late on a busy machine"
     server.wait_workers(3)
     assert server.status()["manager"]["forked"] == 6
     assert len(server.manager("server.workers")) == 3

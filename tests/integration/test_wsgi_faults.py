@@ -107,6 +107,7 @@ def test_what_fails_in_the_middle_of_a_body_without_a_length_resets_the_connecti
     with server.connect() as sock:
         sock.sendall(f"GET /{path} HTTP/1.0\r\n\r\n".encode())
         assert read_until_reset(sock).endswith(b"\r\n\r\nsome")
+    server.wait_log(f"application app failed on GET /{path}")
 
 
 @pytest.mark.parametrize("path", ["long", "long_pieces"])
