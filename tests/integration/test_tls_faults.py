@@ -168,6 +168,45 @@ def memory_of(pid: int) -> int:
     return pages * resource.getpagesize()
 
 
+# --- what the log says -----------------------------------------------------------------------------------
+
+
+def a_line(wire: Wire, reason: str) -> None:
+    """There is one line, and it says this."""
+    line = wire.server.wait_log(reason)
+    assert f"INFO prefork.server: client 127.0.0.1: {reason}" in line
+    assert wire.seen() == []
+    assert len(wire.server.err) == 1
+
+
+def test_half_a_handshake_is_one_line(wire: Wire, sock: socket.socket) -> None:
+    wire.server.forget_output()
+    sock.sendall(client_hello()[:100])
+    a_line(wire, "the TLS handshake was not complete in time")
+
+
+def test_a_client_that_only_connects_is_none(wire: Wire, sock: socket.socket) -> None:
+    wire.server.forget_output()
+    assert sock.recv(1) == b""
+    wire.server.wait_idle()
+    assert wire.server.err == []
+
+
+def test_plain_bytes_are_one_line(wire: Wire, sock: socket.socket) -> None:
+    wire.server.forget_output()
+    sock.sendall(GET)
+    a_line(wire, "400 it does not speak TLS, as this port does")
+
+
+@pytest.mark.parametrize("version", [tls.V13, tls.V12])
+def test_a_record_that_is_not_authentic_is_one_line(wire: Wire, version: ssl.TLSVersion) -> None:
+    wire.server.forget_output()
+    plain = socket.create_connection((wire.server.host, wire.server.port), timeout=20)
+    with tls.wrap(plain, version) as client:
+        client.send_sealed(record(DATA, b"x" * 50))
+        a_line(wire, "a record of TLS was changed on its way, or breaks the protocol")
+
+
 @pytest.mark.parametrize("version", ["TLSv1", "TLSv1_1"])
 def test_an_older_version_is_refused(wire: Wire, version: str) -> None:
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -456,6 +456,10 @@ impl Connection {
                 Progress::Wait
             }
             (Expiry::Ping, Protocol::WebSocket(websocket)) => websocket.ping(link, cx),
+            (Expiry::Close, _) if link.transport.is_in_handshake() => {
+                cx.load.count_limit(Limit::Rate);
+                Progress::Close(Some("the TLS handshake was not complete in time"))
+            }
             (Expiry::Close, _) => Progress::Close(None),
             _ => Progress::Wait,
         }

@@ -28,6 +28,10 @@ const RECORDS_BYTES: usize = 1024;
 /// More than the functions of a handshake need of the stack: 24 KiB. By words, which costs an eighth.
 const SCRUBBED_WORDS: usize = 3 * 1024;
 
+const BROKEN: &str = "a record of TLS was changed on its way, or breaks the protocol";
+const PLAIN: &str = "400 it does not speak TLS, as this port does";
+const NO_KEYS: &str = "no memory for the keys of TLS";
+
 /// The first byte of a record of a handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
@@ -82,7 +86,7 @@ pub(crate) struct Tls {
     ended: Option<Ended>,
     /// After the handshake.
     session: Option<Arc<Session>>,
-    /// Why the handshake has failed.
+    /// Why it has failed, if not by the client's alert.
     failure: Option<&'static str>,
 }
 
@@ -147,7 +151,7 @@ impl Tls {
         self.session.as_ref()
     }
 
-    /// Why the handshake has failed.
+    /// Why it has failed, if not by the client's alert.
     pub(crate) fn failure(&self) -> Option<&'static str> {
         self.failure
     }
@@ -155,6 +159,11 @@ impl Tls {
     /// Whether the client has chosen HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.http2)
+    }
+
+    /// Whether the client has begun a handshake that is not complete.
+    pub(crate) fn is_in_handshake(&self) -> bool {
+        matches!(self.state, State::Handshake(_))
     }
 
     /// How many bytes the next record of a handshake lacks. `None`: there is no handshake,
@@ -202,7 +211,7 @@ impl Tls {
                 }
                 Err(_) => {
                     buffer.truncate(start);
-                    self.fail();
+                    self.fail(BROKEN);
                 }
             },
             State::Rustls(_) => self.open_by_rustls(buffer, start),
@@ -211,7 +220,8 @@ impl Tls {
         }
     }
 
-    fn fail(&mut self) {
+    fn fail(&mut self, reason: &'static str) {
+        self.failure = Some(reason);
         self.state = State::Over;
         self.ended = Some(Ended::Failed);
     }
@@ -231,6 +241,7 @@ impl Tls {
         let handshake = match std::mem::replace(&mut self.state, State::Over) {
             State::New(_) if input.first() != Some(&HANDSHAKE_RECORD) => {
                 self.out.extend_from_slice(PLAIN_REFUSED);
+                self.failure = Some(PLAIN);
                 self.ended = Some(Ended::Closed);
                 return;
             }
@@ -239,7 +250,7 @@ impl Tls {
             _ => None,
         };
         let Some(handshake) = handshake else {
-            return self.fail();
+            return self.fail(NO_KEYS);
         };
         let (progress, consumed) = handshake.read(&input, &mut self.out);
         let rest = input.get(consumed..).unwrap_or_default();
@@ -255,7 +266,7 @@ impl Tls {
                     Established::Rustls(connection) => Some(State::Rustls(connection)),
                 };
                 let Some(state) = state else {
-                    return self.fail();
+                    return self.fail(NO_KEYS);
                 };
                 self.state = state;
                 buffer.extend_from_slice(rest);
@@ -292,7 +303,7 @@ impl Tls {
         }
         while connection.wants_write() && connection.write_tls(&mut self.out).is_ok() {}
         if failed {
-            self.fail();
+            self.fail(BROKEN);
         }
     }
 

@@ -191,9 +191,14 @@ impl Transport {
         }
     }
 
-    /// Why the handshake has failed.
+    /// Why TLS with the client has failed.
     pub(crate) fn failure(&self) -> Option<&'static str> {
         self.tls()?.failure()
+    }
+
+    /// Whether the client has begun a handshake that is not complete.
+    pub(crate) fn is_in_handshake(&self) -> bool {
+        self.tls().is_some_and(Tls::is_in_handshake)
     }
 
     /// Whether the client has chosen HTTP/2 in the handshake.
