@@ -21,3 +21,12 @@ def test_it_is_named_in_one_line(serve: Serve, kind: str, named: str) -> None:
     assert server.get("/") == b"ok"
     assert named in server.wait_log("forking while other threads run, which no worker has")
     assert len(server.err) == 1
+
+
+def test_workers_log_although_a_thread_of_the_manager_always_does(serve: Serve) -> None:
+    options = ("--workers", "4", "--graceful-timeout", "5")
+    server = serve(APPS / "threads_at_import.py", *options, parameters={"kind": "logging"})
+    for _ in range(8):
+        assert server.get("/") == b"ok"
+    assert server.stop() == 0  # each worker flushes what it logs to
+    assert not any("killing worker" in line for line in server.err)

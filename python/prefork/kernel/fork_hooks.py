@@ -1,9 +1,10 @@
-"""What happens around each fork of this process that the kernel does not make itself.
+"""What happens around each fork of this process, above all around those that the kernel does not make itself.
 
 The application may fork: `os.fork`, `multiprocessing`, `pty.fork`, on any thread. Its child has a copy of all
 that the parent serves with. Always: such a child has the default handling of the signals that the product
 handles, a signal to it never reaches the parent, and it holds none of the descriptors that its parent serves
 with. What else it does is the application's, until its code returns to the product (`Kernel.abandon`).
+No child finds a handler of the log in the middle of a line that a thread of its parent wrote.
 
 Programs that are started (`subprocess`) need none of this: their exec does the same.
 """
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from prefork._engine import BlockedSignals
+from prefork.logs import handler_locks
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -27,7 +29,8 @@ _handlers: list[Callable[..., Any]] = []
 _of_program: list[int] = []
 """The process in which `restore_in_children` was called."""
 _thread = threading.local()
-"""Of the thread that forks: `is_kernel` while the kernel forks; `blocked` and `task` around other forks."""
+"""Of the thread that forks: `locks` of the log that it has; `is_kernel` while the kernel forks; `blocked` and
+`task` around other forks."""
 
 
 def hold(owner: object, let_go: Callable[[asyncio.Task[Any] | None], object]) -> None:
@@ -60,7 +63,7 @@ def handles_signals(function: H) -> H:
 
 
 def fork() -> int:
-    """A fork of the kernel: the hooks do nothing, because its child is a worker. Otherwise as `os.fork`."""
+    """A fork of the kernel: signals are left to it, because its child is a worker. Otherwise as `os.fork`."""
     _thread.is_kernel = True
     try:
         return os.fork()
@@ -69,8 +72,12 @@ def fork() -> int:
 
 
 def _before() -> None:
-    """Blocks signals: the child gets none before it has its own handling of them."""
-    if getattr(_thread, "is_kernel", False) or not (_holders or os.getpid() in _of_program):
+    """Takes the locks of the log. Blocks signals until the child has its own handling of them."""
+    is_kernel = getattr(_thread, "is_kernel", False)
+    if not (is_kernel or _holders or os.getpid() in _of_program):
+        return
+    _thread.locks = handler_locks.take()
+    if is_kernel:
         return
     _thread.task = asyncio.current_task() if asyncio._get_running_loop() is not None else None
     _thread.blocked = BlockedSignals()
@@ -78,11 +85,13 @@ def _before() -> None:
 
 
 def _after_in_parent() -> None:
+    _give_back_locks()
     if (blocked := _take_blocked()) is not None:
         blocked.__exit__(None, None, None)
 
 
 def _after_in_child() -> None:
+    _give_back_locks()
     if (blocked := _take_blocked()) is None:
         return
     try:
@@ -92,6 +101,12 @@ def _after_in_child() -> None:
         _holders.clear()
     finally:
         blocked.__exit__(None, None, None)
+
+
+def _give_back_locks() -> None:
+    if locks := getattr(_thread, "locks", None):
+        handler_locks.give_back(locks)
+        _thread.locks = None
 
 
 def _take_blocked() -> BlockedSignals | None:

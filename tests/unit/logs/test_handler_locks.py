@@ -1,0 +1,128 @@
+"""A fork while another thread writes a line of the log."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from prefork.kernel import fork_hooks
+from prefork.logs import handler_locks
+
+log = logging.getLogger("a.log.of.the.application")
+
+
+class Disk(io.RawIOBase):
+    """Takes a moment for each write of the process that made it."""
+
+    def __init__(self) -> None:
+        self.writing = threading.Event()
+        self.goes_on = threading.Event()
+        self.takes_s = 0.05
+        self._pid = os.getpid()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        assert isinstance(data, memoryview)
+        if os.getpid() == self._pid:
+            self.writing.set()
+            self.goes_on.wait(self.takes_s)
+        return len(data)
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    disk = Disk()
+    handler = logging.StreamHandler(io.TextIOWrapper(io.BufferedWriter(disk)))
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield disk
+    finally:
+        disk.goes_on.set()
+        log.removeHandler(handler)
+
+
+@pytest.fixture
+def holder() -> Iterator[None]:
+    """Has the hooks act as in a process whose kernel runs."""
+    owner = object()
+    fork_hooks.hold(owner, lambda _: None)
+    yield
+    fork_hooks.release(owner)
+
+
+def status_of_a_child(fork_name: str) -> int:
+    """Of one that logs a line."""
+    pid = {"kernel": fork_hooks.fork, "application": os.fork}[fork_name]()
+    if pid == 0:
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(5)
+            log.warning("from the child")
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.usefixtures("holder")
+@pytest.mark.parametrize("whose", ["kernel", "application"])
+def test_a_child_can_log_although_a_thread_was_in_the_middle_of_a_line(disk: Disk, whose: str) -> None:
+    thread = threading.Thread(target=log.warning, args=("from the thread",))
+    thread.start()
+    disk.writing.wait()
+    assert status_of_a_child(whose) == 0
+    thread.join()
+    thread = threading.Thread(target=log.warning, args=("the parent logs as before",), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_handler_that_is_stuck_does_not_hold_up_a_fork(disk: Disk) -> None:
+    disk.takes_s = 60
+    thread = threading.Thread(target=log.warning, args=("from the thread",))
+    thread.start()
+    disk.writing.wait()
+    pid = fork_hooks.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert thread.is_alive()
+    disk.goes_on.set()
+    thread.join()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.usefixtures("disk")
+def test_a_thread_that_configures_the_log_is_waited_for_and_not_met_half_way() -> None:
+    has_begun = threading.Event()
+
+    def configure() -> None:  # as `logging.config` does: the module's lock, then that of a handler
+        with logging._lock:  # type: ignore[attr-defined]
+            has_begun.set()
+            time.sleep(0.05)
+            log.handlers[0].acquire()
+            log.handlers[0].release()
+
+    thread = threading.Thread(target=configure)
+    thread.start()
+    has_begun.wait()
+    assert status_of_a_child("kernel") == 0
+    thread.join()
+
+
+@pytest.mark.usefixtures("disk")
+def test_without_another_thread_nothing_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    assert handler_locks.take() == []
