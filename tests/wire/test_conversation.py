@@ -45,6 +45,25 @@ def test_nothing_is_dispatched_after_a_bad_body_in_a_pipeline(wire: Wire) -> Non
     assert wire.seen() == ["GET /x"]
 
 
+def test_a_client_that_expects_is_told_to_continue(wire: Wire) -> None:
+    head = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n"
+    with wire.server.connect() as sock:
+        sock.sendall(head + b"Connection: close\r\n\r\n")
+        assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(b"body")
+        assert only(read_all(sock)).status == 200
+    assert wire.seen() == ["POST /x"]
+
+
+def test_a_body_that_comes_too_slowly_is_408(wire: Wire) -> None:
+    head = b"POST /never HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
+    with wire.server.connect() as sock:
+        sock.sendall(head + b"slow")
+        response = only(read_all(sock))
+    assert (response.status, response.headers["connection"]) == (408, "close")
+    assert wire.seen() == []
+
+
 @pytest.mark.parametrize("value", [b"200-ok", b"100-continue, x", b"", b"100 continue"])
 def test_another_expectation_is_417(wire: Wire, value: bytes) -> None:
     wire.refuse(b"POST /x HTTP/1.1\r\nHost: a\r\nExpect: " + value + b"\r\nContent-Length: 5\r\n\r\n", 417)
