@@ -123,6 +123,17 @@ def test_a_client_without_a_certificate_is_refused(root: Authority, tmp_path: Pa
     assert Client(server.port, client=good).ask().body["SSL_CLIENT_S_DN_CN"] == "alice"
 
 
+def test_a_client_is_not_asked_for_a_certificate_if_none_is_wanted(
+    root: Authority, tmp_path: Path, serve: Serve
+) -> None:
+    files = save(tmp_path, *root.issue("localhost"))
+    flags = ("--tls-client-ca", str(root.save(tmp_path)), "--tls-client-auth", "none")
+    server = serve_tls(serve, files, *flags)
+    stranger = save(tmp_path, *Authority("Stranger").issue("mallory"), "stranger")
+    for client in (None, stranger):
+        assert Client(server.port, client=client).ask().body["SSL_CLIENT_VERIFY"] == "NONE"
+
+
 def test_a_revoked_certificate_is_refused_also_with_a_ticket_from_before(
     root: Authority, tmp_path: Path, serve: Serve
 ) -> None:

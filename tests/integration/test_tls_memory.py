@@ -92,9 +92,13 @@ def test_the_secrets_of_an_open_connection_are_in_no_core_dump(two: Pool, tmp_pa
     two.release()
 
 
-def test_nothing_of_a_connection_is_logged(two: Pool, tmp_path: Path) -> None:
-    sock, secrets, _ = connect(two, tmp_path / "keys")
+def test_nothing_of_a_connection_is_logged(pool: MakePool, tmp_path: Path) -> None:
+    server = pool("--workers", "1", "--log-level", "debug", "--access-log", "-", *tls.OPTIONS)
+    sock, secrets, _ = connect(server, tmp_path / "keys")
     sock.close()
-    shown = two.log + "\n".join(two.out)
+    server.wait_idle()
+    assert server.stop() == 0
+    shown = server.log + "\n".join(server.out)
+    assert "GET /pid" in shown
     for secret in secrets.values():
         assert secret.hex() not in shown.lower()

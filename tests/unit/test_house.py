@@ -160,6 +160,19 @@ def test_the_design_names_what_is_there() -> None:
     assert [name for name in functions if not re.search(rf"\b(?:fn|def) {name}\b", code)] == []
 
 
+def test_each_promise_of_the_security_page_names_a_test_that_is_there() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    python = "".join(path.read_text() for path in files)
+    rust = "".join(path.read_text() for path in CRATES.rglob("*.rs"))
+    known = {path.name for path in files}
+    known |= {*re.findall(r"def (test_\w+)", python), *re.findall(r"fn (\w+)", rust)}
+    # Each has several words: other names on the page are not meant.
+    named = set(re.findall(r"`(test_\w+(?:\.py)?|(?:[a-z]\w*_){3,}\w+)`", page))
+    assert len(named) > 40
+    assert named - known == set()
+
+
 def test_no_condition_is_a_let_chain() -> None:
     """Rust has them since 1.88, and clippy's `incompatible_msrv` looks at the standard library only."""
     chain = re.compile(r"(?:if|while)\s+let\s[^{;]*&&|&&\s*let\s")
