@@ -64,7 +64,7 @@ def open_gate():
 @server.handle(r"^/slow$")
 def slow():
     count()
-    time.sleep(0.004)
+    time.sleep(0.02)
     return "slow"
 
 

@@ -15,9 +15,12 @@ use crate::unread::UnreadOfAll;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// How many requests of one client are read in a turn. The others wait for the
+/// How many requests of one connection are begun in a turn. The others wait for the
 /// next.
 const HEADS_PER_TURN: u32 = 32;
+
+/// After so long no further one is begun: the other connections of the turn wait.
+const SHARE_NS: u64 = 1_000_000;
 
 /// The size of the input up to which its memory is kept.
 const KEPT_BYTES: usize = 128 * 1024;
@@ -27,7 +30,9 @@ const KEPT_BYTES: usize = 128 * 1024;
 pub(crate) struct Work {
     pub(crate) bytes: Vec<u8>,
     at: usize,
-    /// How many more requests of the connection may be read in this turn.
+    /// When the connection's share of the turn began.
+    began_ns: u64,
+    /// How many more requests of the connection may be begun in it.
     heads_left: u32,
 }
 
@@ -36,13 +41,13 @@ impl Work {
     pub(crate) fn of(bytes: Vec<u8>) -> Self {
         Work {
             bytes,
-            at: 0,
-            heads_left: 0,
+            ..Work::default()
         }
     }
 
     /// Begins the share of another connection.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, now_ns: u64) {
+        self.began_ns = now_ns;
         self.heads_left = HEADS_PER_TURN;
         self.at = 0;
         if self.bytes.capacity() > KEPT_BYTES && self.bytes.len() < KEPT_BYTES {
@@ -82,28 +87,22 @@ impl Work {
         any
     }
 
-    /// Whether a head may be read now. If so, it is counted.
+    /// Whether a request may be begun now.
     #[inline]
-    pub(crate) fn may_read_head(&mut self) -> bool {
-        if self.unparsed().is_empty() || self.heads_left == 0 {
-            return false;
-        }
-        self.heads_left -= 1;
-        true
+    pub(crate) fn has_share_left(&self, now_ns: u64) -> bool {
+        let is_over = now_ns >= self.began_ns + SHARE_NS;
+        self.heads_left > 0 && (!is_over || self.has_no_request())
     }
 
-    /// As [`Work::may_read_head`], for a head that was read before.
-    pub(crate) fn may_begin_stream(&mut self) -> bool {
-        let may = self.has_heads_left();
+    /// As [`Work::has_share_left`]. If so, it is counted.
+    #[inline]
+    pub(crate) fn take_share(&mut self, now_ns: u64) -> bool {
+        let may = self.has_share_left(now_ns);
         self.heads_left -= u32::from(may);
         may
     }
 
-    pub(crate) fn has_heads_left(&self) -> bool {
-        self.heads_left > 0
-    }
-
-    /// Whether no request of the connection was read in this turn.
+    /// Whether no request of the connection was begun in this turn.
     pub(crate) fn has_no_request(&self) -> bool {
         self.heads_left == HEADS_PER_TURN
     }
@@ -186,6 +185,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_share_has_one_request_and_as_many_as_can_be_begun_soon() {
+        let mut work = Work::default();
+        work.begin(5);
+        assert!(work.take_share(5 + 7 * SHARE_NS), "the first, however late");
+        assert!(!work.take_share(5 + SHARE_NS));
+        assert!(work.take_share(4 + SHARE_NS));
+        work.begin(5);
+        let taken = (0..100).filter(|_| work.take_share(6)).count();
+        assert_eq!(taken, HEADS_PER_TURN as usize);
+    }
+
+    #[test]
     fn the_memory_of_large_input_is_kept_while_it_is_used() {
         let mut work = Work::default();
         for (used, is_kept) in [
@@ -196,7 +207,7 @@ mod tests {
         ] {
             work.bytes.resize(used, 0);
             let before = work.bytes.capacity();
-            work.begin();
+            work.begin(0);
             assert!(work.bytes.is_empty());
             assert_eq!(work.bytes.capacity() == before, is_kept, "{used}");
         }

@@ -190,7 +190,7 @@ impl Link {
     /// Begins the connection's share of the turn with its kept input.
     #[inline]
     pub(crate) fn restore_input(&mut self, cx: &mut Context) {
-        cx.work.begin();
+        cx.work.begin(cx.clock.now_ns);
         self.may_send_file();
         if !self.input.is_empty() {
             // Exchanged and not copied: a client may send a large head byte by

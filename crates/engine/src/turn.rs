@@ -302,7 +302,7 @@ fn begin_share(core: &mut Core, key: u32) {
     if let Some(connection) = core.connections.get_mut(key) {
         connection.link.restore_input(&mut core.cx);
     } else {
-        core.cx.work.begin();
+        core.cx.work.begin(core.cx.clock.now_ns);
     }
 }
 

@@ -44,7 +44,7 @@ impl Http1 {
         if link.pending() > HIGH_WATER {
             return Progress::Flush;
         }
-        if !cx.work.may_read_head() {
+        if cx.work.unparsed().is_empty() || !cx.work.take_share(cx.clock.now_ns) {
             return Progress::Wait;
         }
         let input = cx.work.unparsed();

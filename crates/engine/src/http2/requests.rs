@@ -51,7 +51,8 @@ impl Http2 {
             return false;
         };
         let is_due = cx.clock.now_ms >= first.since_ms + PATIENCE_MS;
-        cx.work.has_heads_left() && (cx.load.may_begin_stream() || is_due && cx.load.may_begin())
+        cx.work.has_share_left(cx.clock.now_ns)
+            && (cx.load.may_begin_stream() || is_due && cx.load.may_begin())
     }
 
     /// Reads frames without calling the application: what they mean for it becomes events of the
@@ -217,7 +218,7 @@ impl Http2 {
 
     /// Begins the next request that waits, if the application can be called.
     fn begin_request(&mut self, link: &mut Link, cx: &mut Context) -> Option<Event> {
-        if !self.may_begin(cx) || !cx.work.may_begin_stream() {
+        if !self.may_begin(cx) || !cx.work.take_share(cx.clock.now_ns) {
             return None;
         }
         let Waiting {
