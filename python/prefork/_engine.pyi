@@ -36,6 +36,7 @@ __all__ = [
     "HTTPExchange",
     "Headers",
     "Input",
+    "MountCaller",
     "Request",
     "Response",
     "Scoreboard",
@@ -653,6 +654,21 @@ class TlsConfig:
     def certificates(self) -> list[tuple[str, int]]:
         """Manager: the subject and the end of each certificate, in the order of `files`. The end is in
         seconds of the Unix epoch."""
+
+@final
+class MountCaller:
+    """Calls `service(request, response)` for each request, but for one at or below a mounted path
+    `files(request, response, name)`, in a context of its own (PEP 567). `mounts` has pairs of a path without
+    a slash at its end and `files`; the first that fits counts. With None the path is the service's. `name` is
+    what follows the slash, percent-decoded; None without one."""
+
+    def __new__(
+        cls,
+        mounts: Sequence[tuple[str, Callable[[Request, Response, str | None], object] | None]],
+        service: Callable[[Request, Response], object],
+    ) -> MountCaller: ...
+    def __call__(self, request: Request, response: Response) -> bool:
+        """Calls what the request is for. Returns whether that returned true."""
 
 @final
 class WSGICaller:

@@ -7,6 +7,7 @@
 //! | `engine.rs` | `Engine`: a turn of the loop, a process's place in its pool |
 //! | `dispatch/` | from an event of the engine to the Python code that handles it
 //! |
+//! | `callers.rs` | the call of a service; `MountCaller`: directories in front of it |
 //! | `event_queue.rs` | `EventQueue`: what is posted to the sessions of a kernel |
 //! | `asgi/` | `ASGICaller`, `HTTPExchange`, `WebSocketExchange`: calls of ASGI applications |
 //! | `wsgi/` | `WSGICaller`, `StartResponse`, `Input`: calls of WSGI applications |
@@ -30,6 +31,7 @@
 
 mod asgi;
 mod call_context;
+mod callers;
 mod core;
 mod descriptor;
 mod dispatch;
@@ -73,6 +75,8 @@ mod _engine {
     use crate::asgi::http::HttpExchange;
     #[pymodule_export]
     use crate::asgi::websocket::WebSocketExchange;
+    #[pymodule_export]
+    use crate::callers::MountCaller;
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]

@@ -9,6 +9,7 @@ mod progress;
 mod requests;
 mod unanswered;
 
+use crate::callers;
 use crate::core::{Core, Ending, locked};
 use crate::pending::Notice;
 use crate::service::Service;
@@ -48,7 +49,7 @@ impl Dispatcher {
 
     /// The service of the next listener.
     pub(crate) fn add_service(&self, py: Python<'_>, service: Arc<Service>) {
-        if !requests::is_native(py, &service) {
+        if !callers::is_native(service.interface.request.bind(py)) {
             self.calls_handlers.store(true, Ordering::Relaxed);
         }
         Arc::make_mut(&mut locked(&self.services)).push(service);

@@ -4,15 +4,14 @@
 //! Always holds: if a call of the service fails, a 500 is sent, even if Python
 //! still holds the response.
 
-use crate::asgi::call::AsgiCaller;
 use crate::call_context::CallContext;
+use crate::callers;
 use crate::core::Core;
 use crate::events::request::Request;
 use crate::events::response::Response;
 use crate::pending::Collecting;
 use crate::service::Service;
 use crate::text::decode;
-use crate::wsgi::call::WsgiCaller;
 use crate::wsgi::start_response::StartResponse;
 use prefork_engine::{Body, Client, ExchangeId};
 use prefork_wire::{Framing, Head, RemoteError, TargetForm, Version};
@@ -93,7 +92,7 @@ fn collect(
     let is_wanted = call_service(py, &service.interface.head, request, &response)?;
     if is_wanted && service.core.engine().exchange(exchange).collect().is_ok() {
         // An application of WSGI has a context that begins with its call.
-        let context = match is_native(py, service) {
+        let context = match callers::is_native(service.interface.request.bind(py)) {
             true => None,
             false => Some(CallContext::copy(py)?.unbind()),
         };
@@ -212,12 +211,6 @@ fn take_collecting(py: Python<'_>, core: &Core, exchange: ExchangeId) -> Option<
     })
 }
 
-/// Whether a service calls its application natively, in a context of its own.
-pub(super) fn is_native(py: Python<'_>, service: &Service) -> bool {
-    let method = service.interface.request.bind(py);
-    method.is_exact_instance_of::<WsgiCaller>() || method.is_exact_instance_of::<AsgiCaller>()
-}
-
 /// Calls a method of the service with a request. Returns whether it returned
 /// true.
 fn call_service(
@@ -227,18 +220,7 @@ fn call_service(
     response: &Py<Response>,
 ) -> PyResult<bool> {
     let called = catch_unwind(AssertUnwindSafe(|| {
-        let (method, request, response) = (method.bind(py), request.bind(py), response.bind(py));
-        // The native callers are called directly. They have no subclasses, and
-        // an exact type is compared faster.
-        if method.is_exact_instance_of::<WsgiCaller>() {
-            let caller = method.cast::<WsgiCaller>()?;
-            return caller.get().call(request, response).map(|()| true);
-        }
-        if method.is_exact_instance_of::<AsgiCaller>() {
-            let caller = method.cast::<AsgiCaller>()?;
-            return caller.get().call(request, response).map(|()| true);
-        }
-        method.call1((request, response))?.is_truthy()
+        callers::call(method.bind(py), request.bind(py), response.bind(py))
     }));
     if !matches!(called, Ok(Ok(_))) {
         response.borrow_mut(py).leave_unanswered();

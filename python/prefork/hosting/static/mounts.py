@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
+from prefork._engine import MountCaller
 from prefork.config.static_files import TO_APPLICATION
 from prefork.hosting.static.directory import Directory
 from prefork.server.service import Service
@@ -26,8 +27,8 @@ class Mounts(Service):
         super().__init__()
         self._service = service
         # The longest prefix first: it is the most specific. None: the application's.
-        found = [(f"{prefix}/", directory_of(prefix, root, options)) for prefix, root in options.static]
-        self._directories = sorted(found, key=lambda entry: len(entry[0]), reverse=True)
+        found = [(prefix, self._files(prefix, root, options)) for prefix, root in options.static]
+        self._mounts = sorted(found, key=lambda entry: len(entry[0]), reverse=True)
         # To the server and to the engine it is a service of the same kind, with the same calls.
         self.kind = service.kind
         self.name = service.name
@@ -50,47 +51,39 @@ class Mounts(Service):
         """The server begins to run."""
         super().attach(context)
         self._service.attach(context)
-        self._proxies = context.options.proxy_mode
 
     def base_at(self, place: Place) -> dict[str, Any] | None:
         """What the application's requests have at this place."""
         return self._service.base_at(place)
 
-    def request(self, request: Request, response: Response) -> None:
-        """A whole request."""
-        if not self._serve(request, response):
-            self._service.request(request, response)
+    @property
+    def request(self) -> MountCaller:  # type: ignore[override]
+        """For a whole request. It is known when the application has started up, and looked up then."""
+        return MountCaller(self._mounts, self._service.request)
 
-    def head(self, request: Request, response: Response) -> bool:
-        """A request whose body is still to come: no file takes one."""
-        return not self._serve(request, response) and self._service.head(request, response)
+    @property
+    def head(self) -> MountCaller:
+        """For a request whose body is still to come: no file takes one."""
+        return MountCaller(self._mounts, self._service.head)
 
-    def body(self, request: Request, response: Response) -> None:
+    @property
+    def body(self) -> Callable[[Request, Response], None]:
         """The body is complete, after `head` returned True."""
-        self._service.body(request, response)
+        return self._service.body
 
     def malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:
         """What the client sent is no request."""
         return self._service.malformed(response, status, reason, remote_ip)
 
-    def _serve(self, request: Request, response: Response) -> bool:
-        path = request.path
-        if self._proxies:
-            # The target as it came; that of a request for another server does not begin with a slash.
-            path = unquote(path.partition("?")[0], errors="replace")
-        for prefix, directory in self._directories:
-            if path.startswith(prefix):
-                name = path[len(prefix) :]
-            elif path == prefix[:-1]:
-                name = None
-            else:
-                continue
-            if directory is None:
-                break
-            self._service.request_started(request)
-            directory.respond(request, response, name)
-            return True
-        return False
+    def _files(
+        self, prefix: str, root: str, options: ServeOptions
+    ) -> Callable[[Request, Response, str | None], None] | None:
+        directory = directory_of(prefix, root, options)
+        return None if directory is None else partial(self._respond, directory)
+
+    def _respond(self, directory: Directory, request: Request, response: Response, name: str | None) -> None:
+        self._service.request_started(request)
+        directory.respond(request, response, name)
 
 
 def directory_of(prefix: str, root: str, options: ServeOptions) -> Directory | None:
