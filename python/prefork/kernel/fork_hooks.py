@@ -4,7 +4,7 @@ The application may fork: `os.fork`, `multiprocessing`, `pty.fork`, on any threa
 that the parent serves with. Always: such a child has the default handling of the signals that the product
 handles, a signal to it never reaches the parent, and it holds none of the descriptors that its parent serves
 with. What else it does is the application's, until its code returns to the product (`Kernel.abandon`).
-No child finds a handler of the log in the middle of a line that a thread of its parent wrote.
+No child finds the log or a standard stream in the middle of a line that a thread of its parent wrote.
 
 Programs that are started (`subprocess`) need none of this: their exec does the same.
 """
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from prefork._engine import BlockedSignals
 from prefork.logs import handler_locks
+from prefork.logs.console import renew_streams
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -91,7 +92,8 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
-    _give_back_locks()
+    if _give_back_locks():
+        renew_streams()
     if (blocked := _take_blocked()) is None:
         return
     try:
@@ -103,10 +105,14 @@ def _after_in_child() -> None:
         blocked.__exit__(None, None, None)
 
 
-def _give_back_locks() -> None:
-    if locks := getattr(_thread, "locks", None):
-        handler_locks.give_back(locks)
-        _thread.locks = None
+def _give_back_locks() -> bool:
+    """Returns whether there were other threads at the fork."""
+    locks = getattr(_thread, "locks", None)
+    if locks is None:
+        return False
+    handler_locks.give_back(locks)
+    _thread.locks = None
+    return True
 
 
 def _take_blocked() -> BlockedSignals | None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
 import sys
 
 from prefork.logs.output import output_of
+
+_former: list[io.TextIOWrapper] = []
+"""Streams that were replaced. To free one would wait for its lock."""
 
 
 def print_line(text: str) -> None:
@@ -48,3 +54,44 @@ def open_missing() -> None:
             if getattr(sys, name) is None:
                 mode = "w" if descriptor else "r"
                 setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
+
+
+def renew_streams() -> None:
+    """In a forked child: makes standard output and error anew, and gives them to the handlers of the log.
+
+    The lock of a stream's buffer may belong to a thread of the parent that was printing at the fork. What is
+    in the buffer is the parent's.
+    """
+    for name in ("stdout", "stderr"):
+        former = getattr(sys, name)
+        if type(former) is io.TextIOWrapper and isinstance(former.buffer, io.BufferedWriter):
+            with contextlib.suppress(OSError, ValueError):  # it is closed
+                _replace(name, former, _same(former, name))
+
+
+def _same(former: io.TextIOWrapper, name: str) -> io.TextIOWrapper:
+    """Another stream to the same descriptor."""
+    raw = io.FileIO(former.fileno(), "w", closefd=False)
+    raw.name = f"<{name}>"
+    stream = io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=former.encoding,
+        errors=former.errors,
+        newline="\n",
+        line_buffering=former.line_buffering,
+        write_through=former.write_through,
+    )
+    stream.mode = "w"  # type: ignore[misc]  # as the interpreter does
+    return stream
+
+
+def _replace(name: str, former: io.TextIOWrapper, stream: io.TextIOWrapper) -> None:
+    _former.append(former)
+    for reference in list(logging._handlerList):  # type: ignore[attr-defined]
+        handler = reference()
+        if getattr(handler, "stream", None) is former:
+            with contextlib.suppress(AttributeError):  # it looks it up itself
+                handler.stream = stream
+    setattr(sys, name, stream)
+    if getattr(sys, f"__{name}__") is former:
+        setattr(sys, f"__{name}__", stream)

@@ -22,10 +22,10 @@ WAIT_S = 0.2
 """For all locks together."""
 
 
-def take() -> list[Any]:
-    """Takes the locks that are free in time. None if there is no other thread that could log."""
+def take() -> list[Any] | None:
+    """Takes the locks that are free in time. None: there is no other thread that could log."""
     if threading.active_count() == 1:
-        return []
+        return None
     until = time.monotonic() + WAIT_S
     first = logging._lock  # type: ignore[attr-defined]
     if not _is_taken(first, until):

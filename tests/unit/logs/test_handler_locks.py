@@ -1,11 +1,14 @@
-"""A fork while another thread writes a line of the log."""
+"""A fork while another thread logs or prints a line."""
 
 from __future__ import annotations
 
+import fcntl
 import io
 import logging
 import os
 import signal
+import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ import pytest
 
 from prefork.kernel import fork_hooks
 from prefork.logs import handler_locks
+from support.waiting import wait_until
 
 log = logging.getLogger("a.log.of.the.application")
 
@@ -60,6 +64,11 @@ def holder() -> Iterator[None]:
     fork_hooks.release(owner)
 
 
+def unread(pipe: int) -> int:
+    """Bytes that are in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def status_of_a_child(fork_name: str) -> int:
     """Of one that logs a line."""
     pid = {"kernel": fork_hooks.fork, "application": os.fork}[fork_name]()
@@ -86,6 +95,49 @@ def test_a_child_can_log_although_a_thread_was_in_the_middle_of_a_line(disk: Dis
     thread.start()
     thread.join(30)
     assert not thread.is_alive()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.usefixtures("holder")
+@pytest.mark.parametrize("whose", ["kernel", "application"])
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_child_can_print_although_a_thread_was_in_the_middle_of_a_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, whose: str
+) -> None:
+    reading, writing = os.pipe()
+    former = open(writing, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+    monkeypatch.setattr(sys, name, former)
+    handler = logging.StreamHandler(former)
+    log.addHandler(handler)
+    monkeypatch.setattr(log, "propagate", False)
+    printing = threading.Thread(target=print, args=("x" * 200_000,), kwargs={"file": former, "flush": True})
+    printing.start()
+    wait_until(lambda: unread(reading) == fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ))
+    pid = {"kernel": fork_hooks.fork, "application": os.fork}[whose]()
+    if pid == 0:
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(5)
+            print("from the child: \udcff", file=getattr(sys, name))
+            log.warning("logged")
+            getattr(sys, name).flush()
+        finally:
+            os._exit(0)
+    lines: list[bytes] = []
+
+    def receive() -> None:
+        with open(reading, "rb") as pipe:
+            lines.extend(pipe)
+
+    received = threading.Thread(target=receive)
+    received.start()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    printing.join()
+    log.removeHandler(handler)
+    assert getattr(sys, name) is former, "the parent keeps it"
+    former.close()
+    received.join()
+    assert sorted(line.strip(b"x\n") for line in lines) == [b"", b"from the child: \\udcff", b"logged"]
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
@@ -125,4 +177,4 @@ def test_a_thread_that_configures_the_log_is_waited_for_and_not_met_half_way() -
 @pytest.mark.usefixtures("disk")
 def test_without_another_thread_nothing_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "active_count", lambda: 1)
-    assert handler_locks.take() == []
+    assert handler_locks.take() is None
