@@ -44,10 +44,12 @@ __all__ = [
     "TlsConfig",
     "WSGICaller",
     "WebSocketExchange",
+    "accept_queue_length",
     "adopts_orphans",
     "die_with_parent",
     "fill_heap",
     "log_overdue_to",
+    "queue_length",
 ]
 
 _T = TypeVar("_T")
@@ -74,6 +76,19 @@ def die_with_parent(parent: int) -> bool:
     process id. Returns False if the parent is gone already.
 
     Raises OSError.
+    """
+
+def accept_queue_length(fileno: int) -> int | None:
+    """How many clients of a listening TCP socket wait to be accepted (tcp(7), TCP_INFO). None: it is a socket
+    of another kind, which does not tell.
+
+    Raises ValueError for a negative number.
+    """
+
+def queue_length(fileno: int) -> int:
+    """How many connections are in the queue between workers with this receiving end.
+
+    Raises ValueError for a negative number.
     """
 
 @final
@@ -982,6 +997,8 @@ class _Record(TypedDict):
     """Open connections."""
     in_flight: int
     """Requests without a complete response."""
+    waiting: int
+    """Requests that wait for it while its main thread is stuck."""
     handed_off: int
     """Connections that it handed to other workers."""
     adopted: int

@@ -10,6 +10,7 @@ from pathlib import Path
 from support import tls
 from support.apps import APPS
 from support.pool import MakePool
+from support.responses import read_all
 from support.server import Serve, run_prefork, status_json
 from support.waiting import wait_until
 
@@ -101,6 +102,7 @@ def test_status_says_where_the_pool_listens(tmp_path: Path, pool: MakePool) -> N
         "protocols": ["h2", "http/1.1"],
         "proxy_protocol": False,
         "redirects": False,
+        "waiting": 0,
     }
     assert unix == {
         "url": f"unix:{path}",
@@ -108,12 +110,34 @@ def test_status_says_where_the_pool_listens(tmp_path: Path, pool: MakePool) -> N
         "protocols": ["http/1.1", "h2c"],
         "proxy_protocol": True,
         "redirects": False,
+        "waiting": None,
     }
     assert redirecting["redirects"]
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", redirecting["url"])
     done = run_prefork("status", "--glue", str(server.glue))
     assert f"listening on https://127.0.0.1:{server.port} (TLS, h2)\n" in done.stdout
     assert f"listening on unix:{path} (h2c, PROXY protocol)\n" in done.stdout
+
+
+def test_status_says_how_many_wait_for_a_worker(pool: MakePool) -> None:
+    server = pool("--workers", "2")
+    server.wait_workers(2)
+    server.hold(2)
+    waiting = [server.connect() for _ in range(3)]
+    for sock in waiting:
+        sock.sendall(b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    def total() -> int:
+        found: int = status_json(str(server.glue))["totals"]["waiting"]
+        return found
+
+    wait_until(lambda: total() == 3, "all of them")
+    assert "\n3 waiting for a worker\n" in run_prefork("status", "--glue", str(server.glue)).stdout
+    server.release()
+    assert [read_all(sock)[:12] for sock in waiting] == [b"HTTP/1.1 200"] * 3
+    wait_until(lambda: total() == 0, "none")
+    for sock in waiting:
+        sock.close()
 
 
 def test_status_of_a_pool_that_does_not_listen_says_so(serve: Serve) -> None:

@@ -63,8 +63,9 @@ pub(crate) fn is_lasting(error: Errno) -> bool {
 }
 
 /// The length of the accept queue of a listening TCP socket: of such a socket, tcp(7)'s
-/// TCP_INFO tells it in the field that otherwise has the number of unacknowledged segments.
-fn accept_queue(socket: BorrowedFd<'_>) -> usize {
+/// TCP_INFO tells it in the field that otherwise has the number of unacknowledged segments. `None`: of
+/// another socket, which does not tell.
+pub fn accept_queue_length(socket: BorrowedFd<'_>) -> Option<usize> {
     // SAFETY: every field of the struct is a number, for which zeros are valid.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -78,10 +79,7 @@ fn accept_queue(socket: BorrowedFd<'_>) -> usize {
             &raw mut len,
         )
     };
-    match result {
-        0 => info.tcpi_unacked as usize,
-        _ => 0,
-    }
+    (result == 0).then_some(info.tcpi_unacked as usize)
 }
 
 impl Listener {
@@ -129,7 +127,8 @@ impl Listener {
     /// How many clients wait to be accepted. 0 for a Unix socket, which does not tell.
     pub(crate) fn waiting(&self) -> usize {
         let open = self.socket.as_ref();
-        open.map_or(0, |socket| accept_queue(socket.as_fd()))
+        open.and_then(|socket| accept_queue_length(socket.as_fd()))
+            .unwrap_or(0)
     }
 
     pub(crate) fn accept(&self) -> Accepted {

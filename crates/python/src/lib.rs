@@ -104,6 +104,10 @@ mod _engine {
     #[pymodule_export]
     use crate::scoreboard::PyScoreboard;
     #[pymodule_export]
+    use crate::scoreboard::accept_queue_length;
+    #[pymodule_export]
+    use crate::scoreboard::queue_length;
+    #[pymodule_export]
     use crate::tls::TlsConfig;
     #[pymodule_export]
     use crate::wsgi::call::WsgiCaller;

@@ -12,6 +12,23 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use rustix::time::{ClockId, clock_gettime};
 use std::os::fd::{AsRawFd, RawFd};
 
+/// How many clients of a listening TCP socket wait to be accepted (tcp(7), TCP_INFO).
+/// None: it is a socket of another kind, which does not tell.
+///
+/// Raises ValueError for a negative number.
+#[pyfunction]
+pub fn accept_queue_length(fileno: RawFd) -> PyResult<Option<usize>> {
+    Ok(prefork_engine::accept_queue_length(borrowed(fileno)?))
+}
+
+/// How many connections are in the queue between workers with this receiving end.
+///
+/// Raises ValueError for a negative number.
+#[pyfunction]
+pub fn queue_length(fileno: RawFd) -> PyResult<usize> {
+    Ok(prefork_engine::queue_length(borrowed(fileno)?))
+}
+
 enum Role {
     Manager(Board),
     Reader(View),
@@ -203,6 +220,7 @@ fn dict_of<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>
     dict.set_item("bytes_out", record.counters.bytes_out)?;
     dict.set_item("connections", record.counters.connections)?;
     dict.set_item("in_flight", record.in_flight)?;
+    dict.set_item("waiting", record.waiting)?;
     dict.set_item("handed_off", record.counters.handed_off)?;
     dict.set_item("adopted", record.counters.adopted)?;
     for (limit, count) in Limit::ALL.into_iter().zip(record.counters.limited) {

@@ -180,6 +180,7 @@ class Manager(Role, PoolMember):
         return {
             "listeners": [] if sockets is None else sockets.describe(self._options),
             "certificates": [] if certificates is None else certificates.describe(),
+            "queued": self.resources.queue_length,
         }
 
     def _wake(self) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from prefork._engine import Scoreboard
+from prefork._engine import Scoreboard, queue_length
 from prefork.pool.boot_reports import BootReports
 from prefork.pool.scoreboard import ScoreboardSocket
 
@@ -75,6 +75,11 @@ class PoolResources:
     def queue_fileno(self) -> int:
         """The end of the queue from which workers adopt."""
         return self._queue[1].fileno()
+
+    @property
+    def queue_length(self) -> int:
+        """How many connections and streams wait there."""
+        return queue_length(self.queue_fileno)
 
     def renew_queue(self) -> None:
         """Makes another queue, for the workers that are forked from now on (manager). Raises OSError."""

@@ -228,7 +228,7 @@ def snapshot(board: Scoreboard, now: float | None = None) -> dict[str, Any]:
     workers = [_worker(index, record, now) for index, record in _records(board)]
     states = Counter(worker["state"] for worker in workers)
     totals = {"workers": len(workers), **{state: states[state] for state in _STATES}}
-    for name in (*_KEPT, "connections", "in_flight"):
+    for name in (*_KEPT, "connections", "in_flight", "waiting"):
         totals[name] = retired.get(name, 0) + sum(worker[name] for worker in workers)
     return {"manager": manager, "totals": totals, "workers": workers}
 

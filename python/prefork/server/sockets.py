@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prefork._engine import accept_queue_length
 from prefork.config.endpoints import Endpoint, Kind
 from prefork.config.tls import PROTOCOLS
 from prefork.errors import BindError
@@ -94,6 +95,12 @@ class ListeningSockets:
             return f"unix:{self.address}"
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"{'https' if self.is_encrypted else 'http'}://{host}:{self.port}"
+
+    @property
+    def waiting(self) -> int | None:
+        """How many clients wait to be accepted; None for a Unix socket, which does not tell."""
+        known = [length for one in self.sockets if (length := accept_queue_length(one.fileno())) is not None]
+        return sum(known) if known else None
 
     @property
     def stays(self) -> bool:
@@ -189,6 +196,7 @@ class Listening:
                 "protocols": list(options.tls_alpn or PROTOCOLS) if place.is_encrypted else plain,
                 "proxy_protocol": bool(place.endpoint.proxy),
                 "redirects": place in self.redirecting,
+                "waiting": place.waiting,
             }
             for place in (*self.places, *self.redirecting)
         ]

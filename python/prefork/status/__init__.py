@@ -31,11 +31,20 @@ def look(glue: str) -> dict[str, Any]:
     board, pid, about = open_scoreboard(glue)
     report = snapshot(board)
     board.close()
-    for name in ("listeners", "certificates"):
+    for name in ("listeners", "certificates", "queued"):
         report["manager"][name] = about.get(name) if isinstance(about, dict) else None
+    report["totals"]["waiting"] += _before_workers(report["manager"])
     # The pid comes from the kernel (SO_PEERCRED). Workers could have written another one to the memory.
     report["manager"] |= {"glue": glue, "pid": pid}
     return report
+
+
+def _before_workers(manager: dict[str, Any]) -> int:
+    """How many clients no worker has accepted, and how many connections no worker has adopted, as far as the
+    manager tells.
+    """
+    unaccepted = sum(place["waiting"] or 0 for place in manager["listeners"] or [])
+    return unaccepted + (manager["queued"] or 0)
 
 
 def only_glue() -> str:

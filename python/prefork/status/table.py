@@ -113,6 +113,8 @@ def summary(report: Report) -> list[str]:
         f"{amount(totals['bytes_in'])} in, {amount(totals['bytes_out'])} out, "
         f"{totals['handed_off']:,} handed off, {totals['adopted']:,} adopted",
     ]
+    if waiting := totals["waiting"]:
+        lines.append(f"{waiting:,} waiting for a worker")
     if any(totals[name] for name in LIMITED):
         applied = [f"{totals[name]:,} {name.removeprefix('limited_')}" for name in LIMITED if totals[name]]
         lines.append(f"limits applied: {', '.join(applied)}")

@@ -28,6 +28,7 @@ TOTALS = {
     "bytes_out": 3 << 20,
     "handed_off": 7,
     "adopted": 6,
+    "waiting": 0,
     **dict.fromkeys(LIMITED, 0),
 }
 IDLE = {

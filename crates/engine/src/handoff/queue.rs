@@ -224,10 +224,7 @@ impl Queue {
 
     /// How many connections are in the queue.
     pub(crate) fn len(&self) -> usize {
-        // For a SEQPACKET socket, FIONREAD counts the bytes of all messages
-        // (unix(7), SIOCINQ).
-        let bytes = rustix::io::ioctl_fionread(&self.receiver).unwrap_or(0);
-        bytes as usize / MESSAGE_BYTES
+        queue_length(self.receiver.as_fd())
     }
 
     /// Whether its sockets were shut down. An empty message looks the same to
@@ -306,6 +303,14 @@ impl Queue {
             _ => Received::Invalid,
         }
     }
+}
+
+/// How many connections are in a queue with this receiving end.
+pub fn queue_length(receiver: BorrowedFd<'_>) -> usize {
+    // For a SEQPACKET socket, FIONREAD counts the bytes of all messages
+    // (unix(7), SIOCINQ).
+    let bytes = rustix::io::ioctl_fionread(receiver).unwrap_or(0);
+    bytes as usize / MESSAGE_BYTES
 }
 
 #[cfg(test)]

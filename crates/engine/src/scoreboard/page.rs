@@ -129,6 +129,8 @@ pub struct Record {
     /// request is in flight. 0: it has no guard.
     pub beat_ns: u64,
     pub in_flight: u32,
+    /// Requests that its guard has found waiting for it.
+    pub waiting: u32,
     pub counters: Counters,
     /// Present while a request is in flight.
     pub request: Option<Request>,
@@ -257,6 +259,7 @@ impl SlotPage {
             turned_ns: self.turned_ns.get(),
             beat_ns: self.beat_ns.get(),
             in_flight: self.in_flight.get(),
+            waiting: self.waiting.get(),
             counters: self.counters(),
             request: None,
         }

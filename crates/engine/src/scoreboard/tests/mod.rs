@@ -73,6 +73,7 @@ fn a_slot_tells_what_its_worker_does() {
         turned_ns: 6000,
         beat_ns: 0,
         in_flight: 1,
+        waiting: 0,
         counters,
         request: Some(request),
     };
@@ -82,6 +83,7 @@ fn a_slot_tells_what_its_worker_does() {
     let record = Record {
         state: State::Spare,
         in_flight: 0,
+        waiting: 0,
         request: None,
         ..record
     };
