@@ -7,11 +7,14 @@ import io
 import logging
 import os
 import sys
+import threading
 
 from prefork.logs.output import output_of
 
 _former: list[io.TextIOWrapper] = []
 """Streams that were replaced. To free one would wait for its lock."""
+PROBE_S = 0.5
+"""What a lock is waited for. One that is free is had at once, unless the machine is very busy."""
 
 
 def print_line(text: str) -> None:
@@ -57,16 +60,34 @@ def open_missing() -> None:
 
 
 def renew_streams() -> None:
-    """In a forked child: makes standard output and error anew, and gives them to the handlers of the log.
+    """In a forked child: makes standard output or error anew if a thread of the parent printed at the fork.
 
-    The lock of a stream's buffer may belong to a thread of the parent that was printing at the fork. What is
-    in the buffer is the parent's.
+    The lock of the stream's buffer belongs to that thread. What is in the buffer is the parent's. Handlers of
+    the log get the new stream.
     """
     for name in ("stdout", "stderr"):
         former = getattr(sys, name)
         if type(former) is io.TextIOWrapper and isinstance(former.buffer, io.BufferedWriter):
             with contextlib.suppress(OSError, ValueError):  # it is closed
-                _replace(name, former, _same(former, name))
+                if _is_stuck(former.buffer):
+                    _replace(name, former, _same(former, name))
+
+
+def _is_stuck(buffer: io.BufferedWriter) -> bool:
+    """Whether its lock is not to be had. To wait for it cannot be interrupted: a thread does."""
+    had: list[bool] = []
+
+    def take_lock() -> None:
+        # RuntimeError: the thread has got the number of the missing one, and seems to have the lock.
+        with contextlib.suppress(RuntimeError, OSError, ValueError):
+            buffer.write(b"")
+            had.append(True)
+
+    probe = threading.Thread(target=take_lock, daemon=True)
+    with contextlib.suppress(RuntimeError):  # the system has no thread left
+        probe.start()
+        probe.join(PROBE_S)
+    return not had
 
 
 def _same(former: io.TextIOWrapper, name: str) -> io.TextIOWrapper:

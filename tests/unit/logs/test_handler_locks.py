@@ -141,6 +141,21 @@ def test_a_child_can_print_although_a_thread_was_in_the_middle_of_a_line(
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_child_keeps_a_stream_that_no_thread_was_printing_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = threading.Event()
+    thread = threading.Thread(target=ends.wait)
+    thread.start()
+    with open(os.devnull, "w") as former:
+        monkeypatch.setattr(sys, "stdout", former)
+        pid = fork_hooks.fork()
+        if pid == 0:
+            os._exit(0 if sys.stdout is former and threading.active_count() == 1 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    ends.set()
+    thread.join()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_handler_that_is_stuck_does_not_hold_up_a_fork(disk: Disk) -> None:
     disk.takes_s = 60
     thread = threading.Thread(target=log.warning, args=("from the thread",))
