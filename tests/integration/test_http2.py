@@ -270,6 +270,18 @@ def test_a_window_may_shrink_and_grow(asgi: Server) -> None:
         assert len(client.response(flood).body) == 40 * 50_000 + 3
 
 
+def test_threads_that_wait_for_windows_all_go_on(serve: Serve) -> None:
+    """The main thread may read what they wait for, before they do."""
+    server = serve(WSGI, "--h2c", "--workers", "1", "--threads", "2")
+    plenty = PLENTY.to_bytes(4, "big")
+    for _ in range(20):
+        with http2(server, window=0, opens_windows=False) as client:
+            streams = [client.ask("/parts") for _ in range(2)]
+            client.ping()
+            client.sock.sendall(b"".join(frame(WINDOW_UPDATE, 0, name, plenty) for name in (0, *streams)))
+            assert [len(client.response(stream).body) for stream in streams] == [2_000_000] * 2
+
+
 def test_a_client_that_reads_nothing_loses_the_stream(serve: Serve) -> None:
     server = serve(ASGI, "--h2c", "--workers", "1", "--send-timeout", "0.3")
     with http2(server, opens_windows=False, window=10) as client:

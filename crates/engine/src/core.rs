@@ -94,8 +94,8 @@ pub(crate) struct Core {
     queue_due_ms: Option<u64>,
     /// A pidfd of the manager, in the epoll set.
     manager: Option<OwnedFd>,
-    /// For threads that send and block, once one has.
-    nudge: Option<Nudge>,
+    /// Of the threads that send and block, each for one wait: what one takes must not be another's.
+    nudges: Vec<Nudge>,
 }
 
 impl Core {
@@ -121,7 +121,7 @@ impl Core {
             lend_again_ms: None,
             queue_due_ms: None,
             manager: None,
-            nudge: None,
+            nudges: Vec::new(),
         })
     }
 
@@ -163,7 +163,7 @@ impl Core {
         self.transfer.leave();
         self.main_thread.guard = None;
         self.manager = None;
-        self.nudge = None;
+        self.nudges.clear();
     }
 
     /// Has this process end with its manager.
@@ -192,7 +192,7 @@ impl Core {
         std::mem::forget(std::mem::take(&mut self.transfer));
         std::mem::forget(std::mem::take(&mut self.connections));
         std::mem::forget(self.manager.take());
-        std::mem::forget(self.nudge.take());
+        std::mem::forget(std::mem::take(&mut self.nudges));
         self.set.forget();
     }
 
@@ -357,6 +357,22 @@ impl Core {
     /// Sends queued output. True: the queue is empty.
     #[inline]
     pub(crate) fn flush(&mut self, key: u32) -> bool {
+        let sent = self.flush_and_refill(key);
+        if !self.nudges.is_empty() {
+            self.end_waits();
+        }
+        sent
+    }
+
+    /// A thread has read what clients sent, or has sent what was queued: others that wait for that look again.
+    #[cold]
+    fn end_waits(&mut self) {
+        for nudge in self.nudges.drain(..) {
+            nudge.give();
+        }
+    }
+
+    fn flush_and_refill(&mut self, key: u32) -> bool {
         for _ in 0..REFILLS {
             if !self.flush_output(key) {
                 return false;

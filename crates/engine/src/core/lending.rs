@@ -93,9 +93,6 @@ impl Core {
         self.note_waiting_streams(key);
         // The main thread looks for what its application waits for, and for deadlines.
         self.schedule(key);
-        if let Some(nudge) = &self.nudge {
-            nudge.give();
-        }
     }
 
     fn pending(&self, key: u32) -> usize {
@@ -108,10 +105,9 @@ impl Core {
     /// # Errors
     /// If the process has no free descriptor.
     pub(crate) fn nudge(&mut self) -> io::Result<Nudge> {
-        match &self.nudge {
-            Some(nudge) => Ok(nudge.clone()),
-            None => Ok(self.nudge.insert(Nudge::new()?).clone()),
-        }
+        let nudge = Nudge::new()?;
+        self.nudges.push(nudge.clone());
+        Ok(nudge)
     }
 
     /// Sends the first stream that waits to another worker. False: it stays.
