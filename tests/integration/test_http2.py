@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import psutil
@@ -236,6 +237,33 @@ def test_the_urgent_response_goes_first(asgi: Server) -> None:
         client.response(early)
         assert client.order[: client.order.index(late)] == [early] * client.order.index(late)
         assert client.order.index(late) >= 4
+
+
+@pytest.mark.parametrize(
+    ("app", "path", "flags"),
+    [(ASGI, "/flood", ()), (WSGI, "/parts", ("--threads", "2"))],
+    ids=["asgi", "wsgi"],
+)
+def test_the_urgent_response_goes_first_while_it_is_made(
+    serve: Serve, app: Path, path: str, flags: tuple[str, ...], way: tuple[str, ...]
+) -> None:
+    """Of a client that reads slowly: its application goes on in time, and the system takes little ahead."""
+    server = serve(app, "--workers", "1", *flags, *way)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    sock.settimeout(DEADLINE_S)
+    sock.connect((server.host, server.port))
+    with Http2Client(server.begin(sock, "h2"), window=0, opens_windows=False) as client:
+        late, early = (client.ask(path, fields=[("priority", urgency)]) for urgency in ("u=5", "u=1"))
+        client.ping()
+        client.order.clear()
+        plenty = PLENTY.to_bytes(4, "big")
+        client.sock.sendall(b"".join(frame(WINDOW_UPDATE, 0, stream, plenty) for stream in (0, late, early)))
+        while not client.streams[early].ended:
+            client.read_frame()
+            time.sleep(0.002)
+        assert client.order.count(late) < client.order.count(early) / 4
+        client.response(late)
 
 
 # --- flow control ------------------------------------------------------------------------------------------

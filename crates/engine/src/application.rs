@@ -331,8 +331,8 @@ impl ExchangeHandle<'_> {
     /// [`LocalError::Closed`], also if the process has no free descriptor.
     pub fn blocking_send(&mut self) -> Result<BlockingSend, LocalError> {
         self.core.cx.clock.tick();
-        let connection = self.find()?;
-        let stalled_ms = connection.stalled_since_ms(self.id.stream);
+        let connection = self.core.connections.find_mut(self.id.connection)?;
+        let stalled_ms = connection.await_client(self.id.stream);
         let stalled_ms = stalled_ms.map_or(0, |since_ms| {
             self.core.cx.clock.now_ms.saturating_sub(since_ms)
         });

@@ -36,6 +36,10 @@ use stream::{Ending, Late, Stream};
 /// The most streams of a client at once, whatever the worker can serve: the others wait.
 const MAX_STREAMS: u32 = 128;
 
+/// With so little in the queue of its stream an application goes on that has waited for its client. Not with
+/// nothing: a less urgent response would take the place of what it writes next.
+const LOW_WATER: usize = HIGH_WATER / 2;
+
 /// How long a stream waits if the worker has as many requests in flight as it should, and can have
 /// more. They may last: no other stream can depend on their end.
 const PATIENCE_MS: u64 = 1_000;
@@ -78,6 +82,7 @@ pub(crate) struct Http2 {
 impl Http2 {
     /// Begins with our SETTINGS.
     pub(crate) fn new(link: &mut Link, cx: &mut Context, since_ms: u64) -> Self {
+        link.transport.hold_back();
         let limits = &link.settings.limits;
         let wire = link
             .output
@@ -142,9 +147,11 @@ impl Http2 {
         open.map_or(0, |open| open.queue.len())
     }
 
-    /// Since when the peer lets nothing of what is queued be sent.
-    pub(crate) fn stalled_since_ms(&self, stream: u32) -> Option<u64> {
-        let open = self.streams.get(self.place(stream).ok()?)?;
+    /// A thread of the application waits until there is room in the queue of a stream. Returns since when the
+    /// peer lets nothing of it be sent.
+    pub(crate) fn await_client(&mut self, stream: u32) -> Option<u64> {
+        let open = self.stream(stream).ok()?;
+        open.is_awaited = true;
         (open.queue.len() > 0).then_some(open.moved_ms)
     }
 
@@ -405,12 +412,12 @@ impl Http2 {
         !self.waiting.is_empty()
     }
 
-    /// The exchange whose queue is empty and which wants to know.
+    /// The exchange that has room in its queue and wants to know.
     pub(crate) fn take_drained(&mut self) -> Option<u32> {
         let mut drained = self
             .streams
             .iter_mut()
-            .filter(|open| open.exchange().wants_drained && open.queue.len() == 0);
+            .filter(|open| open.exchange().wants_drained && open.queue.len() <= LOW_WATER);
         let stream = drained.next()?.id;
         self.exchange_mut(stream)?.wants_drained = false;
         Some(stream)

@@ -474,6 +474,12 @@ impl Transport {
         }
     }
 
+    /// Has the socket take no more than it can send soon (tcp(7), TCP_NOTSENT_LOWAT): of what waits here, the
+    /// most urgent goes first.
+    pub(crate) fn hold_back(&self) {
+        detached::hold_back(&self.socket);
+    }
+
     /// Notes the length of the socket's send queue, for [`Transport::peer_reads`].
     pub(crate) fn note_queued(&mut self) {
         self.noted = detached::queued(&self.socket);

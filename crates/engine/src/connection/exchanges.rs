@@ -353,10 +353,11 @@ impl Connection {
         }
     }
 
-    /// Since when the client lets nothing of a stream be sent.
-    pub(crate) fn stalled_since_ms(&self, stream: u32) -> Option<u64> {
-        match &self.protocol {
-            Protocol::Http2(http2) => http2.stalled_since_ms(stream),
+    /// A thread of the application waits until the client has read more of a response. Returns since when
+    /// the client lets nothing of its stream be sent.
+    pub(crate) fn await_client(&mut self, stream: u32) -> Option<u64> {
+        match &mut self.protocol {
+            Protocol::Http2(http2) => http2.await_client(stream),
             _ => None,
         }
     }

@@ -97,6 +97,7 @@ impl Http2 {
         if open.exchange.encoder == BodyEncoder::Nothing || content.is_empty() {
             return Ok(0);
         }
+        open.is_awaited = false;
         let offered = content.len();
         let len = open.exchange.encoder.encode(offered).len;
         let surplus = offered - len;
@@ -222,12 +223,22 @@ impl Http2 {
             };
             any = true;
             self.pump_frame(link, cx, stream);
+            if link.pending() > 0 && self.lacks_content(stream) {
+                break; // less urgent ones do not take its place
+            }
         }
         if link.peer_side == PeerSide::Ended && link.pending() < HIGH_WATER {
             self.abort_stuck(link, cx);
         }
         self.resume_carriers();
         any
+    }
+
+    /// Whether all of a response is framed that the application has given, and more follows at once.
+    fn lacks_content(&self, stream: u32) -> bool {
+        let place = self.place(stream).ok();
+        let open = place.and_then(|place| self.streams.get(place));
+        open.is_some_and(|open| open.queue.len() == 0 && open.is_continued())
     }
 
     /// The peer has closed its side, so it opens no window: what waits for one never leaves.

@@ -31,6 +31,8 @@ pub(super) struct Stream {
     pub(super) input: Vec<u8>,
     pub(super) queue: Queue,
     pub(super) ending: Ending,
+    /// A thread of the application waits until there is room in the queue.
+    pub(super) is_awaited: bool,
     /// When the peer last let something of the queue be sent.
     pub(super) moved_ms: u64,
     /// The peer may send more of the body at once.
@@ -65,6 +67,7 @@ impl Stream {
             input: Vec::new(),
             queue: Queue::default(),
             ending: Ending::Open,
+            is_awaited: false,
             moved_ms: now_ms,
             is_wide: false,
             websocket: None,
@@ -77,6 +80,11 @@ impl Stream {
     pub(super) fn exchange(&self) -> &Exchange {
         let websocket = self.websocket.as_ref();
         websocket.map_or(&self.exchange, |websocket| &websocket.exchange)
+    }
+
+    /// Whether the application goes on with the response as soon as it can.
+    pub(super) fn is_continued(&self) -> bool {
+        self.is_awaited || self.exchange().wants_drained
     }
 
     /// Whether a WebSocket has ended for both sides, except for what is queued.

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::ffi::c_int;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 /// SIOCOUTQ of linux/sockios.h.
@@ -112,4 +112,22 @@ pub(super) fn queued(socket: &OwnedFd) -> c_int {
         rustix::ioctl::ioctl(socket, request)
     };
     queued.unwrap_or(0)
+}
+
+/// How much the system takes of an HTTP/2 connection beyond what the peer's window lets it send.
+const NOT_SENT_BYTES: c_int = 64 * 1024;
+
+/// A Unix socket has no such option.
+pub(super) fn hold_back(socket: &OwnedFd) {
+    let most = NOT_SENT_BYTES;
+    // SAFETY: the option is a c_int, which the kernel reads.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_NOTSENT_LOWAT,
+            (&raw const most).cast(),
+            size_of::<c_int>() as libc::socklen_t,
+        );
+    }
 }
