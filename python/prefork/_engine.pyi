@@ -1022,7 +1022,8 @@ class _Record(TypedDict):
     busy_s: float
     """Seconds that its main thread did not wait."""
     method: str | None
-    """Method and path of a request in flight, printable; None without one."""
+    """Method and path of a request in flight, printable: of those that the worker names, the one that began
+    last. It names up to eight, so that these can be None while `in_flight` is not 0."""
     path: str | None
     request_started: float | None
     """When that request was handed over."""

@@ -7,11 +7,14 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from support import tls
 from support.apps import APPS
+from support.http2 import http2
 from support.pool import MakePool
 from support.responses import read_all
-from support.server import Serve, run_prefork, status_json
+from support.server import Serve, Server, run_prefork, status_json
 from support.waiting import wait_until
 
 TWO = {
@@ -56,6 +59,74 @@ def test_status_tells_the_request_that_a_worker_is_in(pool: MakePool) -> None:
     assert worker["request"]["method"] == "GET"
     assert worker["request"]["path"].startswith("/hold")
     assert 0 <= worker["request"]["age_s"] < 10
+
+
+SEVERAL = {
+    "asyncio": ("asgi", "--loop", "asyncio"),
+    "uvloop": ("asgi", "--loop", "uvloop"),
+    "threads": ("wsgi", "--threads", "4"),
+}
+
+
+@pytest.fixture(params=SEVERAL)
+def holding(serve: Serve, tmp_path: Path, request: pytest.FixtureRequest) -> Server:
+    """One worker with the application `holds.py`, that serves several requests at once."""
+    name, *options = SEVERAL[request.param]
+    app, parameters = Path(f"{APPS / 'holds.py'}:{name}"), {"release": str(tmp_path / "release")}
+    return serve(app, "--workers", "1", "--h2c", *options, parameters=parameters)
+
+
+def shown(server: Server, in_flight: int) -> tuple[str, float]:
+    """Path and age of the request that the only worker shows, when it has so many in flight."""
+
+    def found() -> tuple[str, float] | None:
+        (worker,) = server.status()["workers"]
+        request = worker["request"] or {"path": "", "age_s": 0.0}
+        return (request["path"], request["age_s"]) if worker["in_flight"] == in_flight else None
+
+    return wait_until(found, f"{in_flight} in flight") or ("", 0.0)
+
+
+def test_status_tells_no_request_that_is_over(holding: Server) -> None:
+    with holding.connect() as first, holding.connect() as second:
+        first.sendall(b"GET /hold?1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert shown(holding, 1)[0] == "/hold?1"
+        since = time.monotonic()
+        for _ in range(20):
+            assert holding.get("/quick") == b"done"
+        least_s = time.monotonic() - since
+        path, age_s = shown(holding, 1)
+        assert (path, age_s >= round(least_s, 3)) == ("/hold?1", True)
+        second.sendall(b"GET /hold?2 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert shown(holding, 2)[0] == "/hold?2"
+        holding.get("/quick")
+        assert shown(holding, 2)[0] == "/hold?2"
+        first.close()
+        second.close()
+
+
+def test_status_tells_no_stream_that_is_over(holding: Server) -> None:
+    with http2(holding) as client:
+        held = client.ask("/hold?1")
+        assert shown(holding, 1)[0] == "/hold?1"
+        for _ in range(20):
+            assert client.get("/quick").body == b"done"
+        assert shown(holding, 1)[0] == "/hold?1"
+        client.ask("/hold?2")
+        assert shown(holding, 2)[0] == "/hold?2"
+        client.reset(held)
+
+
+def test_status_tells_no_event_that_is_over(pool: MakePool) -> None:
+    server = pool("--workers", "1", concurrency=8)
+    server.wait_workers(1)
+    server.hold(1, "/ahold")
+    assert shown(server, 1)[0] == "/ahold"
+    for _ in range(20):
+        server.get("/one")
+    assert shown(server, 1)[0] == "/ahold"
+    server.release()
+    assert shown(server, 0)[0] == ""
 
 
 def test_totals_keep_what_workers_did_that_are_gone(pool: MakePool) -> None:

@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::exchange::Exchange;
 use crate::load::Load;
 use crate::phase::{Phase, Step};
+use crate::scoreboard::EntryId;
 use crate::unread::UnreadOfAll;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -150,7 +151,7 @@ impl Context {
             return Err(LocalError::OutOfTurn);
         };
         let request = (step != Step::Malformed).then(|| exchange.label.parts());
-        self.count(change, request);
+        self.count(change, request, &mut exchange.entry);
         Ok(())
     }
 
@@ -168,13 +169,18 @@ impl Context {
         let change = exchange.advance(Step::Request);
         debug_assert!(change.is_some(), "a request in {:?}", exchange.phase());
         if let Some(change) = change {
-            self.count(change, Some((method, target)));
+            self.count(change, Some((method, target)), &mut exchange.entry);
         }
     }
 
     #[inline]
-    fn count(&mut self, change: (Phase, Phase), request: Option<(&[u8], &[u8])>) {
-        if self.load.changed(change, request, self.clock.now_ns) {
+    fn count(
+        &mut self,
+        change: (Phase, Phase),
+        request: Option<(&[u8], &[u8])>,
+        entry: &mut EntryId,
+    ) {
+        if self.load.changed(change, request, entry, self.clock.now_ns) {
             self.events.push_back(Event::RequestLimitReached);
         }
     }

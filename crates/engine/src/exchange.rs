@@ -9,6 +9,7 @@
 use crate::errors::LocalError;
 use crate::phase::{Phase, Step};
 use crate::request_body::Incoming;
+use crate::scoreboard::EntryId;
 use prefork_wire::proxy::Origin;
 use prefork_wire::{BodyEncoder, RequestContext};
 
@@ -100,6 +101,8 @@ pub(crate) struct Exchange {
     pub(crate) wants_drained: bool,
     /// [`crate::Event::Gone`] is wanted.
     pub(crate) wants_gone: bool,
+    /// That of the request on the scoreboard, while it is in flight.
+    pub(crate) entry: EntryId,
     /// When the application got the last part of the request.
     pub(crate) given_ms: u64,
     pub(crate) label: Label,
@@ -117,6 +120,7 @@ impl Default for Exchange {
             expects_continue: false,
             wants_drained: false,
             wants_gone: false,
+            entry: EntryId::default(),
             given_ms: 0,
             label: Label::default(),
             origin: None,

@@ -5,7 +5,7 @@
 //! [`Load::changed`], by the phases of an exchange before and after a step.
 
 use crate::phase::Phase;
-use crate::scoreboard::{Counters, Limit, Slot};
+use crate::scoreboard::{Counters, EntryId, Limit, Slot};
 
 pub(crate) struct Load {
     in_flight: u32,
@@ -99,19 +99,21 @@ impl Load {
     }
 
     /// Counts an exchange that went from one phase to another. `request`:
-    /// method and target; `None` if it was malformed. True: the process has got
-    /// its maximum number of requests.
+    /// method and target; `None` if it was malformed. `entry`: that of the
+    /// exchange on the scoreboard. True: the process has got its maximum number
+    /// of requests.
     #[inline(always)]
     pub(crate) fn changed(
         &mut self,
         (before, after): (Phase, Phase),
         request: Option<(&[u8], &[u8])>,
+        entry: &mut EntryId,
         now_ns: u64,
     ) -> bool {
         match (before.is_in_flight(), after.is_in_flight()) {
-            (false, true) => self.request_started(request, now_ns),
+            (false, true) => self.request_started(request, entry, now_ns),
             (true, false) => {
-                self.request_ended();
+                self.request_ended(std::mem::take(entry));
                 false
             }
             _ => false,
@@ -119,24 +121,29 @@ impl Load {
     }
 
     #[inline]
-    fn request_started(&mut self, request: Option<(&[u8], &[u8])>, now_ns: u64) -> bool {
+    fn request_started(
+        &mut self,
+        request: Option<(&[u8], &[u8])>,
+        entry: &mut EntryId,
+        now_ns: u64,
+    ) -> bool {
         self.in_flight += 1;
         let Some((method, target)) = request else {
             return false;
         };
         self.counters.requests += 1;
-        if let Some(slot) = &self.slot {
-            slot.begin(self.in_flight, method, target, now_ns);
+        if let Some(slot) = &mut self.slot {
+            *entry = slot.begin(self.in_flight, method, target, now_ns);
         }
         self.counters.requests == self.max_requests
     }
 
     #[inline]
-    fn request_ended(&mut self) {
+    fn request_ended(&mut self, entry: EntryId) {
         debug_assert!(self.in_flight > 0, "more requests ended than started");
         self.in_flight = self.in_flight.saturating_sub(1);
-        if let Some(slot) = &self.slot {
-            slot.end(self.in_flight);
+        if let Some(slot) = &mut self.slot {
+            slot.end(self.in_flight, entry);
         }
     }
 
@@ -170,27 +177,27 @@ mod tests {
 
     #[test]
     fn what_is_in_flight_follows_from_the_phases() {
-        let mut load = Load::default();
+        let (mut load, mut entry) = (Load::default(), EntryId::default());
         load.set_max_requests(1);
         let get = Some((&b"GET"[..], &b"/"[..]));
-        assert!(!load.changed((Phase::Idle, Phase::Offered), get, 0));
+        assert!(!load.changed((Phase::Idle, Phase::Offered), get, &mut entry, 0));
         assert_eq!(load.in_flight(), 0);
-        assert!(load.changed((Phase::Offered, Phase::Handling), get, 0));
-        assert!(!load.changed((Phase::Handling, Phase::Streaming), get, 0));
+        assert!(load.changed((Phase::Offered, Phase::Handling), get, &mut entry, 0));
+        assert!(!load.changed((Phase::Handling, Phase::Streaming), get, &mut entry, 0));
         assert_eq!((load.in_flight(), load.counters.requests), (1, 1));
-        assert!(!load.changed((Phase::Streaming, Phase::Idle), get, 0));
+        assert!(!load.changed((Phase::Streaming, Phase::Idle), get, &mut entry, 0));
         assert_eq!(load.in_flight(), 0);
     }
 
     #[test]
     fn a_request_begins_only_while_the_application_can_be_called() {
-        let mut load = Load::default();
+        let (mut load, mut entry) = (Load::default(), EntryId::default());
         load.set_capacity(1);
         assert!(load.may_begin() && !load.is_full());
-        load.changed((Phase::Idle, Phase::Handling), None, 0);
+        load.changed((Phase::Idle, Phase::Handling), None, &mut entry, 0);
         assert!(!load.may_begin() && load.is_full());
         load.set_occupied(true);
-        load.changed((Phase::Streaming, Phase::Done), None, 0);
+        load.changed((Phase::Streaming, Phase::Done), None, &mut entry, 0);
         assert_eq!(load.in_flight(), 0);
         assert!(!load.may_begin() && load.is_full());
         load.set_occupied(false);
@@ -199,10 +206,10 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_in_flight_and_not_counted() {
-        let mut load = Load::default();
-        assert!(!load.changed((Phase::Collecting, Phase::Handling), None, 0));
+        let (mut load, mut entry) = (Load::default(), EntryId::default());
+        assert!(!load.changed((Phase::Collecting, Phase::Handling), None, &mut entry, 0));
         assert_eq!((load.in_flight(), load.counters.requests), (1, 0));
-        assert!(!load.changed((Phase::Handling, Phase::Done), None, 0));
+        assert!(!load.changed((Phase::Handling, Phase::Done), None, &mut entry, 0));
         assert_eq!(load.in_flight(), 0);
     }
 }

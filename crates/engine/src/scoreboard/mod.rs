@@ -16,12 +16,13 @@
 //! It does not know when to fork or which worker to retire: that is the pool's
 //! policy.
 //!
-//! `memory` maps the file and has all unsafe code; `page` is the layout, and `sequence` makes
+//! `memory` maps the file and has all unsafe code; `page` is the layout, with the requests in flight in `entries`, and `sequence` makes
 //! copies of several words consistent; `header` is the manager's page, `state` what a worker does;
 //! `view` reads, `board` is the manager's side and `slot` the worker's.
 
 mod addresses;
 mod board;
+mod entries;
 mod header;
 mod memory;
 mod page;
@@ -36,9 +37,10 @@ mod tests;
 
 pub(crate) use addresses::{AddressKey, AddressTable};
 pub use board::Board;
+pub use entries::{EntryId, Request};
 pub use header::{Header, Value};
 pub(crate) use memory::create_file;
-pub use page::{Counters, Limit, Record, Request};
+pub use page::{Counters, Limit, Record};
 pub use slot::Slot;
 pub use state::State;
 pub use view::View;

@@ -1,10 +1,11 @@
 //! The layout of the pages, and their contents as values.
 
 use super::addresses::AddressTable;
+use super::entries::{ENTRIES, Entry, Request};
 use super::header::SharedHeader;
 use super::sequence::Sequence;
 use super::state::State;
-use super::word::{Text, Word};
+use super::word::Word;
 
 /// The size of a slot, and of the manager's page: a whole page of the system, because the kernel
 /// protects whole pages. Other architectures than x86 may have pages of 64 KiB. An unused part
@@ -18,13 +19,10 @@ pub(super) const PAGE_BYTES: usize = if cfg!(target_arch = "x86_64") {
 /// The pages of one slot: its words, and its table of client addresses.
 pub(super) const SLOT_PAGES: usize = 1 + size_of::<AddressTable>().div_ceil(PAGE_BYTES);
 
-const METHOD_WORDS: usize = 2;
-const PATH_WORDS: usize = 32;
-
 /// "prefork", as a number. A reader refuses memory that does not start with it.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"prefork\0");
 /// The version of this layout.
-pub(super) const LAYOUT: u32 = 4;
+pub(super) const LAYOUT: u32 = 5;
 
 const _: () =
     assert!(size_of::<ManagerPage>() <= PAGE_BYTES && size_of::<SlotPage>() <= PAGE_BYTES);
@@ -104,16 +102,6 @@ impl Limit {
     }
 }
 
-/// The last request that a worker began.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// Cut to 16 bytes.
-    pub method: Vec<u8>,
-    /// Cut to 256 bytes.
-    pub path: Vec<u8>,
-    pub started_ns: u64,
-}
-
 /// A slot as a value, to be displayed and not relied on: the worker could have written
 /// anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +120,8 @@ pub struct Record {
     /// Requests that its guard has found waiting for it.
     pub waiting: u32,
     pub counters: Counters,
-    /// Present while a request is in flight.
+    /// Of the requests in flight that have an entry, the one that began last. It can be missing
+    /// while `in_flight` is not 0.
     pub request: Option<Request>,
 }
 
@@ -162,9 +151,10 @@ pub(super) struct SlotPage {
     pub counts_addresses: Word<bool>,
     /// Requests that its guard has found waiting for it.
     pub waiting: Word<u32>,
-    pub request_started_ns: Word<u64>,
-    pub method: Text<METHOD_WORDS>,
-    pub path: Text<PATH_WORDS>,
+    /// When a request began last. It may be over.
+    pub began_ns: Word<u64>,
+    /// Of requests in flight. If there are more requests, the others have none.
+    entries: [Entry; ENTRIES],
 }
 
 impl SlotPage {
@@ -183,6 +173,7 @@ impl SlotPage {
             self.reported_ms.iter().for_each(|word| word.set(0));
             self.counts_addresses.set(false);
             self.waiting.set(0);
+            self.entries.iter().for_each(Entry::clear);
             self.state.set_ordered(state);
         });
     }
@@ -229,25 +220,24 @@ impl SlotPage {
     /// A consistent copy of all words. If the worker stopped during a write: its numbers
     /// without its request.
     pub fn record(&self) -> Record {
-        let copy = || {
-            (
-                self.numbers(),
-                self.request_started_ns.get(),
-                self.method.copy(),
-                self.path.copy(),
-            )
-        };
-        let Some((mut record, started_ns, method, path)) = self.sequence.read(copy) else {
+        let copy = || (self.numbers(), self.last_begun().map(Entry::copy));
+        let Some((numbers, last_begun)) = self.sequence.read(copy) else {
             return self.numbers();
         };
-        if record.in_flight > 0 {
-            record.request = Some(Request {
-                method: method.to_vec(),
-                path: path.to_vec(),
-                started_ns,
-            });
+        Record {
+            request: last_begun.map(|copy| copy.to_request()),
+            ..numbers
         }
-        record
+    }
+
+    #[inline]
+    pub fn entry(&self, index: usize) -> Option<&Entry> {
+        self.entries.get(index)
+    }
+
+    fn last_begun(&self) -> Option<&Entry> {
+        let used = self.entries.iter().filter(|entry| entry.started_ns() > 0);
+        used.max_by_key(|entry| entry.started_ns())
     }
 
     fn numbers(&self) -> Record {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use super::addresses::AddressKey;
+use super::entries::{Entries, EntryId};
 use super::memory::SharedMemory;
 use super::page::{Counters, Limit, SlotPage};
 use super::state::State;
@@ -15,6 +16,7 @@ pub struct Slot {
     wakeup: OwnedFd,
     index: usize,
     concurrency: u32,
+    entries: Entries,
 }
 
 impl Slot {
@@ -29,6 +31,7 @@ impl Slot {
             wakeup,
             index,
             concurrency: concurrency.max(1),
+            entries: Entries::new(),
         };
         slot.change(|page| {
             page.pid.set(
@@ -42,21 +45,28 @@ impl Slot {
         slot
     }
 
-    /// A request begins. `in_flight` includes it.
-    pub fn begin(&self, in_flight: u32, method: &[u8], path: &[u8], now_ns: u64) {
+    /// A request begins. `in_flight` includes it, and `now_ns` is not 0. Returns its entry.
+    pub fn begin(&mut self, in_flight: u32, method: &[u8], path: &[u8], now_ns: u64) -> EntryId {
+        let (id, index) = self.entries.take();
         self.change(|page| {
             page.in_flight.set(in_flight);
-            page.request_started_ns.set(now_ns);
-            page.method.set(method);
-            page.path.set(path);
+            page.began_ns.set(now_ns);
+            if let Some(entry) = page.entry(index) {
+                entry.set(method, path, now_ns);
+            }
             self.state_with(in_flight, page)
         });
+        id
     }
 
-    /// A request has ended. `in_flight` does not include it.
-    pub fn end(&self, in_flight: u32) {
+    /// A request has ended, which may have an entry. `in_flight` does not include it.
+    pub fn end(&mut self, in_flight: u32, id: EntryId) {
+        let index = self.entries.give_back(id);
         self.change(|page| {
             page.in_flight.set(in_flight);
+            if let Some(entry) = index.and_then(|index| page.entry(index)) {
+                entry.clear();
+            }
             self.state_with(in_flight, page)
         });
     }
@@ -201,7 +211,7 @@ impl Slot {
     pub fn moving_elsewhere(&self, since_ns: u64) -> usize {
         let moves = |page: &&SlotPage| match page.state.get_ordered() {
             State::Spare => true,
-            State::Active => page.request_started_ns.get() > since_ns,
+            State::Active => page.began_ns.get() > since_ns,
             _ => false,
         };
         self.other_pages().filter(moves).count()

@@ -43,9 +43,9 @@ fn wakeups(wakeup: &OwnedFd) -> u64 {
 fn a_slot_tells_what_its_worker_does() {
     let (board, view) = board_of(3);
     assert_eq!(view.read(1).unwrap().state, State::Starting);
-    let slot = spare_slot(board, 1, 1);
+    let mut slot = spare_slot(board, 1, 1);
 
-    slot.begin(1, b"GET", b"/bar/one", 5000);
+    let entry = slot.begin(1, b"GET", b"/bar/one", 5000);
     let counters = Counters {
         requests: 9,
         bytes_in: 8,
@@ -79,7 +79,7 @@ fn a_slot_tells_what_its_worker_does() {
     };
     assert_eq!(view.read(1), Some(record.clone()));
 
-    slot.end(0);
+    slot.end(0, entry);
     let record = Record {
         state: State::Spare,
         in_flight: 0,
@@ -98,37 +98,117 @@ fn a_slot_tells_what_its_worker_does() {
 #[test]
 fn long_texts_are_cut_and_short_ones_leave_nothing_behind() {
     let (board, view) = board_of(1);
-    let slot = spare_slot(board, 0, 1);
+    let mut slot = spare_slot(board, 0, 1);
     let long = [b'x'; 1000];
     for length in [0, 1, 7, 8, 9, 16, 17, 255, 256, 257, 1000, 3] {
-        slot.begin(1, &long[..length], &long[..length], 0);
+        let entry = slot.begin(1, &long[..length], &long[..length], 1);
         let request = view.read(0).unwrap().request.unwrap();
         assert_eq!(request.method, &long[..length.min(16)]);
         assert_eq!(request.path, &long[..length.min(256)]);
+        slot.end(0, entry);
     }
+}
+
+#[test]
+fn what_is_shown_is_in_flight_and_the_last_that_began() {
+    let (board, view) = board_of(1);
+    let mut slot = spare_slot(board, 0, 64);
+    let shown = || {
+        let request = view.read(0).unwrap().request?;
+        Some((String::from_utf8(request.path).unwrap(), request.started_ns))
+    };
+    let slow = slot.begin(1, b"GET", b"/slow", 5);
+    let quick = slot.begin(2, b"GET", b"/quick", 6);
+    let other = slot.begin(3, b"GET", b"/other", 7);
+    assert_eq!(shown(), Some(("/other".into(), 7)));
+    slot.end(2, quick);
+    assert_eq!(shown(), Some(("/other".into(), 7)));
+    slot.end(1, other);
+    assert_eq!(shown(), Some(("/slow".into(), 5)));
+    let last = slot.begin(2, b"GET", b"/last", 8);
+    slot.end(1, slow);
+    assert_eq!(shown(), Some(("/last".into(), 8)));
+    slot.end(0, last);
+    assert_eq!(shown(), None);
+}
+
+#[test]
+fn of_very_many_requests_none_is_shown_that_is_over() {
+    let (board, view) = board_of(1);
+    let mut slot = spare_slot(board, 0, 1000);
+    let mut in_flight = Vec::new();
+    let mut shown = 0;
+    // More and more at first, then fewer; which one ends is never the same.
+    for round in 1..=3000_usize {
+        if in_flight.is_empty() || round < 2000 && round % 5 < 3 {
+            let path = round.to_string();
+            let entry = slot.begin(
+                in_flight.len() as u32 + 1,
+                b"GET",
+                path.as_bytes(),
+                round as u64,
+            );
+            in_flight.push((path, entry));
+            let request = view.read(0).unwrap().request.unwrap();
+            assert_eq!(request.started_ns, round as u64);
+        } else {
+            let (_, entry) = in_flight.swap_remove(round * 7 % in_flight.len());
+            slot.end(in_flight.len() as u32, entry);
+        }
+        if let Some(request) = view.read(0).unwrap().request {
+            let is_its = |(path, _): &(String, _)| path.as_bytes() == request.path;
+            assert!(in_flight.iter().any(is_its), "{round}");
+            shown += 1;
+        }
+    }
+    assert!(shown > 2000, "{shown}");
+}
+
+#[test]
+fn a_request_without_an_entry_is_counted_and_not_shown() {
+    let (board, view) = board_of(1);
+    let mut slot = spare_slot(board, 0, 1);
+    let entry = slot.begin(2, b"GET", b"/", 1);
+    slot.end(1, entry);
+    let record = view.read(0).unwrap();
+    assert_eq!((record.in_flight, record.request), (1, None));
+    slot.end(0, EntryId::default());
+    assert_eq!(view.read(0).unwrap().in_flight, 0);
+}
+
+#[test]
+fn the_next_worker_of_a_slot_shows_no_request_of_the_last_one() {
+    let board = Board::create(1).unwrap();
+    assert!(board.claim(0, 1, 0));
+    let page = board.view().memory().slot(0).unwrap();
+    page.entry(3).unwrap().set(b"GET", b"/", 1);
+    assert!(board.view().read(0).unwrap().request.is_some());
+    board.clear(0);
+    assert!(board.claim(0, 2, 0));
+    assert_eq!(board.view().read(0).unwrap().request, None);
 }
 
 #[test]
 fn a_worker_is_spare_while_it_could_start_one_more_request() {
     let (board, view) = board_of(1);
-    let slot = spare_slot(board, 0, 2);
+    let mut slot = spare_slot(board, 0, 2);
     let state = || view.states()[0];
-    slot.begin(1, b"GET", b"/", 0);
+    slot.begin(1, b"GET", b"/", 1);
     assert_eq!(state(), State::Spare);
-    slot.begin(2, b"GET", b"/", 0);
+    let second = slot.begin(2, b"GET", b"/", 1);
     assert_eq!(state(), State::Active);
-    slot.end(1);
+    slot.end(1, second);
     assert_eq!(state(), State::Spare);
 }
 
 #[test]
 fn a_draining_worker_stays_draining() {
     let (board, view) = board_of(1);
-    let slot = spare_slot(board, 0, 1);
+    let mut slot = spare_slot(board, 0, 1);
     slot.set_state(State::Draining);
-    slot.begin(1, b"GET", b"/", 0);
+    let entry = slot.begin(1, b"GET", b"/", 1);
     assert_eq!(view.states(), [State::Draining]);
-    slot.end(0);
+    slot.end(0, entry);
     assert_eq!(view.states(), [State::Draining]);
 }
 
@@ -273,21 +353,21 @@ fn taking_the_last_but_minimum_spare_wakes_the_manager() {
     let (board, _) = board_of(4);
     let wakeup = board.wakeup().try_clone_to_owned().unwrap();
     board.publish(&growing(3));
-    let slot = spare_slot(board, 2, 1);
-    slot.begin(1, b"GET", b"/", 0);
+    let mut slot = spare_slot(board, 2, 1);
+    slot.begin(1, b"GET", b"/", 1);
     assert_eq!(wakeups(&wakeup), 0, "three others are starting");
-    slot.begin(2, b"GET", b"/", 0);
+    slot.begin(2, b"GET", b"/", 1);
     assert_eq!(wakeups(&wakeup), 0, "no spare was taken");
 
     let (board, _) = board_of(4);
     let wakeup = board.wakeup().try_clone_to_owned().unwrap();
     board.publish(&growing(3));
     board.clear(0);
-    let slot = spare_slot(board, 2, 1);
-    slot.begin(1, b"GET", b"/", 0);
+    let mut slot = spare_slot(board, 2, 1);
+    let entry = slot.begin(1, b"GET", b"/", 1);
     assert_eq!(wakeups(&wakeup), 1);
     slot.turn(0, &Counters::default());
-    slot.end(0);
+    slot.end(0, entry);
     assert_eq!(wakeups(&wakeup), 0);
     slot.set_state(State::Draining);
     assert_eq!(
@@ -305,15 +385,15 @@ fn a_full_pool_knows_when_its_last_spare_is_gone() {
     };
     let (board, _) = board_of(2);
     board.publish(&full);
-    let slot = spare_slot(board, 0, 1);
-    slot.begin(1, b"GET", b"/", 0);
+    let mut slot = spare_slot(board, 0, 1);
+    slot.begin(1, b"GET", b"/", 1);
     assert!(!slot.was_last_spare(), "another one is starting");
 
     let (board, _) = board_of(1);
     let wakeup = board.wakeup().try_clone_to_owned().unwrap();
     board.publish(&full);
-    let slot = spare_slot(board, 0, 1);
-    slot.begin(1, b"GET", b"/", 0);
+    let mut slot = spare_slot(board, 0, 1);
+    slot.begin(1, b"GET", b"/", 1);
     assert!(slot.was_last_spare());
     // A handler that returns at once must not cost a system call each time.
     assert_eq!(wakeups(&wakeup), 0);
@@ -329,8 +409,8 @@ fn a_pool_that_knows_it_is_full_is_not_woken() {
         stopping: true,
         ..growing(3)
     });
-    let slot = spare_slot(board, 0, 1);
-    slot.begin(1, b"GET", b"/", 0);
+    let mut slot = spare_slot(board, 0, 1);
+    slot.begin(1, b"GET", b"/", 1);
     assert_eq!(wakeups(&wakeup), 0);
     assert!(slot.overcommit() && slot.stopping());
 }
@@ -393,13 +473,14 @@ fn a_worker_that_stopped_amid_a_write_shows_its_numbers() {
     let (board, view) = board_of(1);
     let page = board.view().memory().slot(0).unwrap();
     page.in_flight.set(3);
+    page.entry(0).unwrap().set(b"GET", b"/", 1);
     assert!(view.read(0).unwrap().request.is_some());
     board.view().memory().words(0)[0].fetch_or(1, Relaxed); // the sequence
     let record = view.read(0).unwrap();
     assert_eq!((record.in_flight, record.request), (3, None));
     board.clear(0);
     assert!(board.claim(0, 0, 0));
-    page.in_flight.set(1);
+    page.entry(0).unwrap().set(b"GET", b"/", 1);
     assert!(
         view.read(0).unwrap().request.is_some(),
         "the next worker can be read whole"

@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 fn fork_worker(
     board: &Arc<Mutex<Option<Board>>>,
     index: usize,
-    work: impl Fn(&Slot) -> io::Result<()> + Send + Sync + 'static,
+    work: impl Fn(&mut Slot) -> io::Result<()> + Send + Sync + 'static,
 ) -> JoinHandle<io::Result<ExitStatus>> {
     let board = Arc::clone(board);
     let mut command = Command::new("true");
@@ -30,7 +30,7 @@ fn fork_worker(
     unsafe {
         command.pre_exec(move || {
             let board = board.lock().unwrap().take().unwrap();
-            work(&board.enter(index, 1)?)
+            work(&mut board.enter(index, 1)?)
         });
     }
     std::thread::spawn(move || command.status())
@@ -60,10 +60,12 @@ fn another_process_is_never_seen_amid_a_write() {
     let worker = fork_worker(&board, 1, |slot| {
         for round in 0..100_000_u32 {
             let letter = b'a' + (round % 26) as u8;
-            slot.begin(letter.into(), &[letter; 16], &[letter; 256], letter.into());
+            let in_flight = letter.into();
+            let entry = slot.begin(in_flight, &[letter; 16], &[letter; 256], letter.into());
             for _ in 0..100 {
                 spin_loop(); // time in which a reader can succeed
             }
+            slot.end(in_flight, entry);
         }
         Ok(())
     });
@@ -97,18 +99,18 @@ fn of_two_workers_that_turn_active_at_once_one_sees_both() {
         let wakeup = Arc::clone(&wakeup);
         fork_worker(&board, index, move |slot| {
             // `turned_ns` is the step of a worker; both take each step together.
-            let other = slot.memory.slot(1 - index).unwrap();
-            let step = |number| {
+            let step = |slot: &Slot, number| {
                 slot.turn(number, &Counters::default());
+                let other = slot.memory.slot(1 - index).unwrap();
                 wait_until(|| other.turned_ns.get() >= number)
             };
             let skew = |round| (0..round % 64).for_each(|_| spin_loop());
             for round in 0..20_000 {
                 slot.set_state(State::Spare);
-                step(2000 + 2 * round)?;
+                step(slot, 2000 + 2 * round)?;
                 skew(round * index as u64);
-                slot.begin(1, b"GET", b"/", 0);
-                step(2001 + 2 * round)?;
+                slot.begin(1, b"GET", b"/", 1);
+                step(slot, 2001 + 2 * round)?;
                 if index == 0 && wakeups(&wakeup) == 0 {
                     return Err(io::ErrorKind::NotFound.into());
                 }
@@ -129,7 +131,7 @@ fn a_worker_that_has_begun_a_request_of_late_is_not_stuck() {
         let board = Arc::new(Mutex::new(Some(board)));
         let worker = fork_worker(&board, 1, move |slot| {
             match state {
-                State::Active => slot.begin(1, b"GET", b"/", 7),
+                State::Active => _ = slot.begin(1, b"GET", b"/", 7),
                 state => slot.set_state(state),
             }
             Ok(())
