@@ -139,6 +139,32 @@ def test_a_worker_that_is_stopped_in_a_request_is_shown_and_reported(
     assert "killing" not in server.log
 
 
+@pytest.mark.parametrize(
+    ("name", "options"), [("asgi", ()), ("wsgi", ("--threads", "4"))], ids=["asgi", "threads"]
+)
+def test_a_worker_that_is_stopped_is_reported_with_requests_that_are_in_flight(
+    serve: Serve, tmp_path: Path, name: str, options: tuple[str, ...]
+) -> None:
+    app, parameters = Path(f"{APPS / 'holds.py'}:{name}"), {"release": str(tmp_path / "release")}
+    server = serve(app, "--workers", "1", *options, parameters=parameters)
+    (worker,) = server.workers()
+
+    def wait_in_flight(count: int) -> None:
+        wait_until(lambda: server.status()["totals"]["in_flight"] == count, f"{count} in flight")
+
+    with server.connect() as first, server.connect() as second:
+        first.sendall(b"GET /hold?1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_in_flight(1)
+        second.sendall(b"GET /hold?2 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_in_flight(2)
+        server.get("/quick")
+        wait_in_flight(2)
+        stop(worker)
+        line = f"worker {worker} stands still with 2 requests in flight, among them GET /hold?2 for"
+        server.wait_log(line, deadline_s=30)
+        os.kill(worker, signal.SIGCONT)
+
+
 @pytest.mark.parametrize("path", ["/hold", "/ahold"])
 def test_a_worker_that_is_only_slow_is_not_stuck(pool: MakePool, path: str) -> None:
     server = pool("--workers", "2", check_spares_interval=0.05)

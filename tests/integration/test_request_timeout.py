@@ -92,6 +92,7 @@ def test_every_request_that_a_stuck_worker_owes_is_served(pool: MakePool) -> Non
         sock.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
         assert read_response(sock)[0] == 504
         assert read_response(other)[0] == 504
+    server.wait_log("was stuck with 2 requests in flight, among them GET /hold for")
 
 
 def test_without_a_timeout_a_stuck_worker_is_left_alone(pool: MakePool) -> None:

@@ -68,7 +68,7 @@ def is_stuck(record: Mapping[str, Any], now: float) -> bool:
 
     A worker without a guard shows nothing during a slow view. For that one the system's word decides.
     """
-    if record["request_started"] is None or now - max(record["turned"], record["beat"]) < STUCK_S:
+    if not record["in_flight"] or now - max(record["turned"], record["beat"]) < STUCK_S:
         return False
     return bool(record["beat"]) or is_stopped(record["pid"])
 

@@ -243,13 +243,13 @@ class Supervisor:
         now = self._loop.time()
         pid = process.pid
         state = self._board.states()[index]
-        request = _request(self._board.read(index), now)
+        requests = _requests(self._board.read(index), now, only="in")
         found = self._forget(index)
         status = found or 0
-        stuck = status == STUCK and request is not None
+        stuck = status == STUCK and requests is not None
         end = self._workers.reap(index, state, status, now, stuck=stuck)
         if end is Exit.STUCK:
-            logger.error("worker %d was stuck in %s: replaced", pid, request)
+            logger.error("worker %d was stuck %s: replaced", pid, requests)
         elif end is Exit.BOOT_FAILED:
             self._boot_failed(f"worker {pid}: {_ending(found)}", now)
             then = "; trying again" if self._phase is Phase.KEEPING and not self._is_hopeless() else ""
@@ -320,9 +320,9 @@ class Supervisor:
         now, timeout_s = self._loop.time(), self._options.request_timeout
         for index in self._stillness.look(self._signs(), now):
             logger.error(
-                "worker %d stands still with %s: it is stopped, or waits for a disk",
+                "worker %d stands still %s: it is stopped, or waits for a disk",
                 self._processes[index].pid,
-                _request(self._board.read(index), now) or "a request",
+                _requests(self._board.read(index), now, only="with") or "with a request",
             )
         overdue = self._stillness.stuck(timeout_s + KILL_AFTER_S) if timeout_s else []
         for worker in list(self._workers):
@@ -391,11 +391,19 @@ class Supervisor:
             process.close()
 
 
-def _request(record: Mapping[str, Any] | None, now: float) -> str | None:
-    """The request that a worker had in hand, as it wrote on the scoreboard, and for how long."""
-    if record is None or record["request_started"] is None:
+def _requests(record: Mapping[str, Any] | None, now: float, *, only: str) -> str | None:
+    """The requests that a worker had in flight, as it wrote on the scoreboard; None if it had none.
+
+    If there are several, how many, and one of them by name. `only` is the preposition for a single one.
+    """
+    if record is None or not record["in_flight"]:
         return None
-    return f"{record['method']} {record['path']} for {now - record['request_started']:.1f} s"
+    count, named = record["in_flight"], ""
+    if record["request_started"] is not None:
+        named = f"{record['method']} {record['path']} for {now - record['request_started']:.1f} s"
+    if count == 1:
+        return f"{only} {named or 'a request'}"
+    return f"with {count} requests in flight" + (named and f", among them {named}")
 
 
 def _ending(status: int | None) -> str:

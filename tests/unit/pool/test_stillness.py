@@ -45,14 +45,14 @@ def test_a_manager_that_did_not_look_for_long_has_not_watched_so_long() -> None:
     assert look(stillness, [8], 5002.0, STUCK_S) == [0]
 
 
-RECORD = {"request_started": 100.0, "turned": 100.0, "beat": 101.0, "pid": os.getpid()}
+RECORD = {"in_flight": 1, "turned": 100.0, "beat": 101.0, "pid": os.getpid()}
 
 
 @pytest.mark.parametrize(
     ("changes", "stuck"),
     [
         ({}, True),
-        ({"request_started": None}, False),
+        ({"in_flight": 0}, False),
         ({"beat": 199.0}, False),
         ({"turned": 199.0}, False),
         ({"beat": 0.0}, False),  # it has no guard, and runs

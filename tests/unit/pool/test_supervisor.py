@@ -368,15 +368,40 @@ def test_what_an_end_means_is_in_the_log(
     assert world.processes[0].closed
 
 
-def test_a_worker_that_was_stuck_is_named_with_its_request(
+UNNAMED = dict.fromkeys(("method", "path", "request_started"))
+
+
+def slow(world: World, in_flight: int) -> dict[str, Any]:
+    """What a worker writes with a request in flight that has taken 3 seconds."""
+    since = world.loop.now - 3.0
+    return {"in_flight": in_flight, "request_started": since, "method": "GET", "path": "/slow"}
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "is_named", "said"),
+    [
+        (1, True, "in GET /slow for 3.0 s"),
+        (1, False, "in a request"),
+        (3, True, "with 3 requests in flight, among them GET /slow for 3.0 s"),
+        (9, False, "with 9 requests in flight"),
+    ],
+)
+def test_a_worker_that_was_stuck_is_named_with_its_requests(
+    world: World, caplog: pytest.LogCaptureFixture, in_flight: int, is_named: bool, said: str
+) -> None:
+    world.board.records[0] = slow(world, in_flight)
+    if not is_named:
+        world.board.records[0] |= UNNAMED
+    world.end(0, STUCK)
+    assert [record.message for record in caplog.records] == [f"worker 101 was stuck {said}: replaced"]
+
+
+def test_one_that_ends_so_without_a_request_was_not_stuck(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    since = world.loop.now - 3.0
-    world.board.records[0] = {"request_started": since, "method": "GET", "path": "/slow"}
+    world.board.records[0] = slow(world, 0) | UNNAMED
     world.end(0, STUCK)
-    assert [record.message for record in caplog.records] == [
-        "worker 101 was stuck in GET /slow for 3.0 s: replaced"
-    ]
+    assert [record.message for record in caplog.records] == [f"worker 101 ended: exit status {STUCK}"]
 
 
 @pytest.mark.parametrize(
@@ -445,7 +470,8 @@ def test_its_time_runs_also_while_another_is_on_its_way(world: World) -> None:
 
 def stand_still(world: World, slot: int, seconds: float) -> None:
     """Let a worker have a request, and show nothing for so long."""
-    world.board.records[slot] = {"method": "GET", "path": "/x", "request_started": world.loop.now}
+    request = {"method": "GET", "path": "/x", "request_started": world.loop.now}
+    world.board.records[slot] = {"in_flight": 1} | request
     world.board.shown[slot] = 5
     world.loop.advance(seconds)
 
