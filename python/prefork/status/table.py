@@ -58,8 +58,12 @@ def busy(worker: Report) -> str:
 
 
 def request(worker: Report) -> str:
-    now = worker["request"]
-    return escape_line(f"{now['method']} {now['path']} for {duration(now['age_s'])}") if now else ""
+    """The request in flight that began last, and how many there are besides."""
+    now, others = worker["request"], worker["in_flight"] - 1
+    if now is None:
+        return f"{worker['in_flight']} in flight" if worker["in_flight"] else ""
+    more = f", {others} more" if others > 0 else ""
+    return escape_line(f"{now['method']} {now['path']} for {duration(now['age_s'])}") + more
 
 
 COLUMNS = (

@@ -44,6 +44,7 @@ IDLE = {
     "busy_s": 0.0,
     "handed_off": 0,
     "adopted": 0,
+    "in_flight": 0,
     "request": None,
 }
 BUSY = IDLE | {
@@ -54,6 +55,7 @@ BUSY = IDLE | {
     "busy_s": 50.0,
     "handed_off": 1234,
     "adopted": 5,
+    "in_flight": 1,
     "request": {"method": "GET", "path": "/[red]x", "age_s": 0.25},
 }
 REPORT = {"manager": MANAGER, "totals": TOTALS, "workers": [IDLE, BUSY]}
@@ -71,6 +73,19 @@ def test_plain_text_has_a_summary_and_a_line_a_worker():
         "   1    ?  active    1  3m20s     1,234     0       1,234        5  0 B  0 B   25%  "
         "GET /[red]x for 0.25s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("named", "in_flight", "shown"),
+    [
+        (BUSY["request"], 1, "GET /[red]x for 0.25s"),
+        (BUSY["request"], 3, "GET /[red]x for 0.25s, 2 more"),
+        (None, 9, "9 in flight"),
+        (None, 0, ""),
+    ],
+)
+def test_the_column_of_the_request_tells_how_many_are_in_flight(named, in_flight, shown):
+    assert table.request(BUSY | {"request": named, "in_flight": in_flight}) == shown
 
 
 def test_a_pool_without_workers_has_a_heading_only():
