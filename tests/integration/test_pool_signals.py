@@ -13,6 +13,7 @@ import pytest
 from support.pool import MakePool, Pool
 from support.processes import alive
 from support.responses import read_all, read_response
+from support.server import run_prefork
 from support.waiting import wait_until
 
 TWO = {
@@ -30,6 +31,25 @@ def hold_two(server: Pool, path: str = "/ahold") -> list[int]:
     server.hold(2, path)
     wait_until(lambda: server.totals["active"] == 2, "two held")
     return server.workers("active")
+
+
+def test_the_command_reload_replaces_the_workers_of_its_pool(pool: MakePool) -> None:
+    server, other = pool(**TWO), pool(**TWO)
+    old, others = set(server.wait_workers(2)), set(other.wait_workers(2))
+    done = run_prefork("reload", "--glue", str(server.glue))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"pool {server.glue}: manager {server.pid} reads its certificates again")
+    wait_until(lambda: old.isdisjoint(server.workers()) and len(server.workers("spare")) == 2, "new ones")
+    assert "HUP: replacing every worker" in server.log
+    assert set(other.workers()) == others
+    assert "HUP" not in other.log
+
+
+def test_the_command_reload_names_a_pool_that_is_not_there() -> None:
+    done = run_prefork("reload", "--glue", "prefork-unknown")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("prefork: expected a running server with glue 'prefork-unknown', found")
+    assert done.stderr.count("\n") == 1
 
 
 @TERM_AND_INT

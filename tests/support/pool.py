@@ -40,7 +40,16 @@ class Pool(Server):
 
     def wait_serving(self) -> Pool:
         super().wait_serving()
+        wait_until(self._is_remote_open, "the session that evaluates")
         return self
+
+    def _is_remote_open(self) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            return channel.connect_ex(self._remote) == 0
+
+    @property
+    def _remote(self) -> str:
+        return f"\0prefork-test-{self.pid}"
 
     def wait_begun(self) -> Pool:
         """Wait until the manager has its pool. No worker need be ready: then there is no line to wait for."""
@@ -63,7 +72,7 @@ class Pool(Server):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.bind("")
             channel.settimeout(DEADLINE_S)
-            channel.sendto(code.encode(), f"\0prefork-test-{self.pid}")
+            channel.sendto(code.encode(), self._remote)
             return _value(channel.recv(65536))
 
     def worker(self, code: str) -> Any:

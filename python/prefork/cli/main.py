@@ -14,6 +14,7 @@ import sys
 import click
 
 from prefork.cli.hints import explain
+from prefork.cli.reload import reload
 from prefork.cli.serve import serve
 from prefork.cli.status import status
 from prefork.errors import PreforkError
@@ -32,6 +33,7 @@ def commands(context: click.Context) -> None:
 
 
 commands.add_command(serve)
+commands.add_command(reload)
 commands.add_command(status)
 
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import click
 
+from prefork.cli.running import glue_option
+
 
 @click.command()
-@click.option(
-    "--glue",
-    envvar="PREFORK_GLUE",
-    show_envvar=True,
-    metavar="NAME",
-    help="Name of the pool. Required if several are running.",
-)
+@glue_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(glue: str | None, as_json: bool) -> None:
     """Show where a running pool of this user listens, and its workers."""
