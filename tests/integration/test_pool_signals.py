@@ -115,9 +115,11 @@ def test_ctrl_c_while_the_workers_begin_leaves_none_behind(pool: MakePool) -> No
     began = time.monotonic()
     os.killpg(server.pid, signal.SIGINT)
     assert server.wait() == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20, "their handlers would block for longer"
     assert not any(map(alive, workers))
-    assert server.log.count("\n") == 0, server.log
+    first, *others = server.log.splitlines()
+    assert "SIGINT: stopping" in first
+    assert all("interrupted the startup" in line for line in others)
 
 
 def test_term_to_one_worker_retires_it_alone(pool: MakePool) -> None:
@@ -131,7 +133,7 @@ def test_term_to_one_worker_retires_it_alone(pool: MakePool) -> None:
     assert server.log == "", "no news"
 
 
-def test_term_to_a_worker_that_begins_ends_it_and_it_is_replaced(pool: MakePool) -> None:
+def test_term_to_a_worker_that_begins_and_blocks_ends_it_and_it_is_replaced(pool: MakePool) -> None:
     server = pool(
         start_servers=1,
         min_spare_servers=1,
@@ -144,7 +146,7 @@ def test_term_to_a_worker_that_begins_ends_it_and_it_is_replaced(pool: MakePool)
     (worker,) = server.workers("starting")
     (server.directory / "go").touch()
     os.kill(worker, signal.SIGTERM)
-    server.wait_log(f"worker {worker} ended before it was ready (killed by SIGTERM)")
+    wait_until(lambda: not alive(worker), "its end")
     assert server.wait_workers(1) != [worker]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from prefork.errors import LifespanFailed
 from prefork.logs.escaping import show
 from prefork.logs.logger import Lines
+from prefork.server.startup import StartupInterrupted
 
 if TYPE_CHECKING:
     from prefork.hosting.asgi_types import Application, Message
@@ -24,6 +25,10 @@ logger = logging.getLogger("prefork.server")
 EXPECTED = frozenset(
     f"lifespan.{phase}.{outcome}" for phase in ("startup", "shutdown") for outcome in ("complete", "failed")
 )
+
+
+CANCELLED_S = 0.5
+"""The time that an application has for what it does when its startup is cancelled."""
 
 
 class Lifespan:
@@ -67,6 +72,10 @@ class Lifespan:
         try:
             if self._started.done():
                 await asyncio.wait({self._stopped, call}, return_when=asyncio.FIRST_COMPLETED)
+            else:  # its startup was cut short: what it does about that may take a moment
+                self._call = None  # so `startup` knows why it ends
+                call.cancel()
+                await asyncio.wait({call}, timeout=CANCELLED_S)
         finally:
             call.cancel()
             self._call = None
@@ -75,6 +84,8 @@ class Lifespan:
         """The call has ended before the startup was complete."""
         self._call = None
         error = _exception_of(call)
+        if isinstance(error, StartupInterrupted):
+            raise error
         if self.mode == "on":
             if error is not None and not isinstance(error, Exception):  # it would end more than the startup
                 raise LifespanFailed(f"{self.name} raised {error!r} in its lifespan") from error

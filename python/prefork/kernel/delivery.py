@@ -223,6 +223,12 @@ class Delivery(EventQueue, Run, Generic[R]):
         """
         self._signals.bind_default(signum, session, event)
 
+    def tell_early(self, signum: int, function: Callable[[], object]) -> None:
+        """Has `function` called as soon as a bound signal comes, even if code blocks the loop, until
+        `share_signal`.
+        """
+        self._signals.tell_early(signum, function)
+
     def program_handles(self, signum: int) -> bool:
         """Whether the program has a handler of its own for that signal, also if a binding has replaced it."""
         return self._signals.program_handles(signum)

@@ -58,6 +58,7 @@ class Signals:
         self._defaults: dict[int, list[tuple[Recipient, str]]] = {}
         self._handled: set[int] = set()  # those that have our handler on the loop
         self._shared: dict[int, Handler] = {}  # the loop's handlers of the signals that are shared
+        self._early: dict[int, tuple[list[Callable[[], object]], Handler]] = {}
         self._loop: Loop | None = None
 
     def has(self, session: Recipient) -> bool:
@@ -123,11 +124,36 @@ class Signals:
         """
         if signum not in self._handled or self._loop is None:
             return
-        if _is_programs(_signal.getsignal(signum)):
+        handler = _signal.getsignal(signum)
+        early = self._early.pop(signum, None)
+        if early is not None and handler == self._came_early:
+            self._set(signum, early[1])
+        elif _is_programs(handler):
             self._handle(self._loop, signum, self._received)
         self._shared[signum] = _signal.getsignal(signum)
         if signum in self._replaced:
             self._set(signum, self._came)
+
+    def tell_early(self, signum: int, function: Callable[[], object]) -> None:
+        """Until the signal is shared, has `function` called as soon as it comes, in the middle of other code,
+        and then its events. It is called for the first one, unless the program sets a handler of its own.
+        Nothing happens if the signal is not bound.
+        """
+        if signum in self._early:
+            self._early[signum][0].append(function)
+        elif signum in self._handled:
+            self._early[signum] = [function], _signal.getsignal(signum)
+            self._set(signum, self._came_early)
+
+    @handles_signals
+    def _came_early(self, signum: int, frame: FrameType | None) -> None:
+        early = self._early.pop(signum, None)
+        if early is not None:  # None: the program keeps this handler, and calls it
+            functions, loops = early
+            self._set(signum, loops)
+            for function in functions:
+                function()
+            loops(signum, frame)
 
     @handles_signals
     def _came(self, signum: int, frame: FrameType | None) -> None:

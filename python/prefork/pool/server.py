@@ -93,7 +93,7 @@ class PreForkServer(HTTPServer):
         """Worker: this child was just forked, for the slot `index`."""
         self._role = self._member = worker
         boot = worker.boot(manager, index, self.options)
-        self.kernel.spawn(boot, session=self, event="boot", args=())
+        worker.startup = self.kernel.spawn(boot, session=self, event="boot", args=())
 
     def _on_hup(self, signum: int) -> None:
         """Manager: also replaces the workers, as HUP does elsewhere. New ones get the manager's copy of the

@@ -24,6 +24,7 @@ from prefork.pool.policy import PolicyState, PoolLimits, State
 from prefork.pool.spawner import Process, Spawner
 from prefork.pool.stillness import LOOK_S, Stillness, is_stopped
 from prefork.pool.workers import Exit, Workers
+from prefork.server.startup import STARTUP_S
 
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
@@ -156,7 +157,7 @@ class Supervisor:
         """Acts at `when` at the latest, and earlier if a worker drains for too long."""
         if self._timer is not None:
             self._timer.cancel()
-        when = min(when, self._workers.next_overdue_drain(self._drain_timeout_s))
+        when = min(when, self._workers.next_overdue_drain(*self._drain_timeouts_s))
         self._timer = self._loop.call_at(when, self.act) if when < math.inf else None
 
     def _limits(self) -> PoolLimits:
@@ -285,8 +286,10 @@ class Supervisor:
     # --- ending ------------------------------------------------------------------------------------------
 
     @property
-    def _drain_timeout_s(self) -> float:
-        return self._options.graceful_timeout + KILL_AFTER_S
+    def _drain_timeouts_s(self) -> tuple[float, float]:
+        """Of a worker, and of one whose startup goes on."""
+        graceful_s = self._options.graceful_timeout
+        return graceful_s + KILL_AFTER_S, min(graceful_s, STARTUP_S) + KILL_AFTER_S
 
     def _kill_overdue(self) -> None:
         now, options = self._loop.time(), self._options
@@ -299,11 +302,13 @@ class Supervisor:
             self._workers.fail_boot(worker.index, now)
             self._processes[worker.index].signal(signal.SIGKILL)
             self._boot_failed(f"worker {worker.pid} did not start within boot_timeout", now)
-        for worker in self._workers.overdue_drains(now, self._drain_timeout_s):
+        for worker in self._workers.overdue_drains(now, *self._drain_timeouts_s):
             logger.warning(
-                "killing worker %d: it did not end within graceful_timeout (%g s)",
+                "killing worker %d: %s did not end within %s (%g s)",
                 worker.pid,
-                options.graceful_timeout,
+                "its startup" if worker.starts else "it",
+                "the time that it has" if worker.starts else "graceful_timeout",
+                min(options.graceful_timeout, STARTUP_S) if worker.starts else options.graceful_timeout,
             )
             self._end(worker.index, signal.SIGKILL)
 

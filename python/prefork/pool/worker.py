@@ -1,7 +1,8 @@
 """A process that serves, in a pool: its start, and its end.
 
 Always: it dies with its manager, however that dies; it is a spare only after its fork handlers have run; it
-can write no page of the scoreboard but its own. Until it serves, SIGTERM ends it at once.
+can write no page of the scoreboard but its own; what it has begun is ended. SIGTERM ends it at once until the
+application begins something in it, which is in `worker_start` at the earliest.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from prefork.pool.role import PoolMember
 from prefork.server.role import BOOT_FAILED, Role
 from prefork.server.server import HTTPServer
 from prefork.server.serving import Serving
+from prefork.server.startup import StartupInterrupted, StartupLimit
 
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
@@ -49,6 +51,10 @@ class Worker(Role, PoolMember):
     """
 
     is_child = True
+    startup: asyncio.Task[None] | None = None
+    """The task of `boot`, in the child."""
+    _is_told = False
+    """Whether it was told to end before it served."""
 
     def __init__(self, context: Context, service: Service, listener: Listener, hooks: WorkerHooks) -> None:
         self._context = context
@@ -56,6 +62,7 @@ class Worker(Role, PoolMember):
         self._listener = listener
         self._hooks = hooks
         self._serving = Serving(context, service, self._served)
+        self._limit = StartupLimit(context.options.graceful_timeout)
         self._ending = Ending(context.options.graceful_timeout)
 
     def prepare(self) -> None:
@@ -85,37 +92,54 @@ class Worker(Role, PoolMember):
             kernel = self._context.kernel
             kernel.on_exit(lambda: self._hooks.try_call("worker_exit", pid=os.getpid()))
             kernel.on_exit(self._ending.finish)
+            # From here on SIGTERM lets it finish what it has begun.
+            kernel.signal(signal.SIGTERM, options.alias, "_term")
+            kernel.tell_early(signal.SIGTERM, self._told)
             self._hooks.call("worker_start", pid=os.getpid())
             kernel.end_if_abandoned()  # the hook may have forked: such a child does not go on here
             await self._prepare(options)
             if not die_with_parent(manager_pid):  # again: a handler may have changed the user
                 os._exit(BOOT_FAILED)
-            self._serve(options)
-        except Exception as error:
+            if not self._is_told:
+                self._serve(options)
+        except (Exception, StartupInterrupted) as error:
+            self._limit.end()
             self._context.kernel.end_if_abandoned(error)
+            if self._is_told:
+                self._limit.log(error)
+                return
             text, is_explained = show(error), isinstance(error, PreforkError)
             logger.error("worker failed to start: %s", Lines(text), exc_info=not is_explained)
             report.write(text if is_explained else f"{type(error).__name__}: {text}")
             # What the application began is ended: its log may be sent by an `atexit` function.
             self._end_within(min(options.graceful_timeout, FAILED_S))
             raise SystemExit(BOOT_FAILED) from None
+        finally:
+            if self._is_told:
+                self._limit.end()
+                self._context.kernel.engine.leave_pool()
         report.close()
+
+    def _told(self) -> None:
+        """SIGTERM has come, in the middle of other code: the loop hears of it later."""
+        self._is_told = True
+        self._limit.begin()
 
     async def _prepare(self, options: PreForkOptions) -> None:
         """Prepares the application."""
         kernel = self._context.kernel
         for alias, event in options.fork_handlers.items():
+            if self._is_told:
+                return
             result = kernel.call(alias, event)
             kernel.end_if_abandoned()
             if isinstance(result, asyncio.Task):
                 await result
-        if self._service.startup is not None:
+        if self._service.startup is not None and not self._is_told:
             await self._service.startup()
 
     def _serve(self, options: PreForkOptions) -> None:
-        """From here on SIGTERM lets it finish what it has."""
         kernel = self._context.kernel
-        kernel.signal(signal.SIGTERM, options.alias, "_term")
         kernel.share_signal(signal.SIGTERM)
         if kernel.program_handles(signal.SIGINT):  # to bind it for no application would cost memory
             kernel.signal(signal.SIGINT, options.alias, "_int")
@@ -180,9 +204,15 @@ class Worker(Role, PoolMember):
         """Ends this worker alone: takes no new work, and ends with the last connection."""
         if self._serving.is_open:
             engine = self._context.kernel.engine
-            engine.leave_pool()
+            startup = self.startup
+            if startup is None or startup.done():
+                self._limit.end()
+                engine.leave_pool()
+            else:
+                self._is_told = True  # it leaves afterwards: its manager sees how long the startup goes on
             self._listener.close()
-            self._serving.drain(0.0 if engine.pool_stops else DRAIN_IDLE_S)
+            idle_s = 0.0 if engine.pool_stops else DRAIN_IDLE_S
+            self._serving.drain(idle_s, startup, self._limit.since_s)
         if not graceful:
             self._serving.abort()
 

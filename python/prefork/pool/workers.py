@@ -37,6 +37,8 @@ class Worker:
     pid: int | None = None
     state: State = State.STARTING
     booted: bool = False
+    starts: bool = False
+    """Whether its startup goes on, although it was told to end."""
     end_signal: int = 0
     draining_since: float | None = None
 
@@ -120,8 +122,9 @@ class Workers:
         """Takes the states that the workers wrote on the scoreboard. Returns the workers that have booted."""
         booted = []
         for worker in self:
-            if worker.end_signal:
-                continue  # it is DRAINING, whatever it writes
+            if worker.end_signal:  # it is DRAINING, whatever it writes
+                worker.starts &= states[worker.index] == State.STARTING
+                continue
             # It holds its slot as long as it lives, so an EMPTY one is being left.
             worker.state = State(states[worker.index]) or State.DRAINING
             if worker.state is State.DRAINING:
@@ -134,6 +137,7 @@ class Workers:
     def tell(self, index: int, signum: int, now: float) -> None:
         """A signal to end is sent to the worker: it is DRAINING from now on."""
         worker = self._workers[index]
+        worker.starts |= worker.state is State.STARTING
         worker.end_signal = signum
         _start_draining(worker, now)
 
@@ -169,18 +173,20 @@ class Workers:
             worker for worker in self if worker.state is State.STARTING and now > worker.since + timeout_s
         ]
 
-    def overdue_drains(self, now: float, timeout_s: float) -> list[Worker]:
-        """The workers that drain longer than `timeout_s`, and are not killed yet."""
-        return [worker for worker, due in self._drains(timeout_s) if now >= due]
+    def overdue_drains(self, now: float, timeout_s: float, startup_s: float) -> list[Worker]:
+        """The workers that drain longer than `timeout_s`, and are not killed yet. One whose startup goes on
+        has `startup_s`.
+        """
+        return [worker for worker, due in self._drains(timeout_s, startup_s) if now >= due]
 
-    def next_overdue_drain(self, timeout_s: float) -> float:
+    def next_overdue_drain(self, timeout_s: float, startup_s: float) -> float:
         """When `overdue_drains` names another worker; infinity if none drains."""
-        return min((due for _, due in self._drains(timeout_s)), default=math.inf)
+        return min((due for _, due in self._drains(timeout_s, startup_s)), default=math.inf)
 
-    def _drains(self, timeout_s: float) -> Iterator[tuple[Worker, float]]:
+    def _drains(self, timeout_s: float, startup_s: float) -> Iterator[tuple[Worker, float]]:
         for worker in self:
             if worker.draining_since is not None and worker.end_signal != signal.SIGKILL:
-                yield worker, worker.draining_since + timeout_s
+                yield worker, worker.draining_since + (startup_s if worker.starts else timeout_s)
 
 
 def _start_draining(worker: Worker, now: float) -> None:

@@ -16,8 +16,11 @@ from prefork.errors import PreforkError
 from prefork.logs.escaping import show
 from prefork.logs.logger import Lines
 from prefork.server.serving import Serving
+from prefork.server.startup import StartupInterrupted, StartupLimit
 
 if TYPE_CHECKING:
+    import asyncio
+
     from prefork.server.context import Context
     from prefork.server.listener import Listener
     from prefork.server.service import Service
@@ -105,22 +108,40 @@ class Standalone(Role):
         self._listener = listener
         self._ended = ended
         self._serving = Serving(context, service, ended)
+        self._limit = StartupLimit(context.options.graceful_timeout)
+        self._startup: asyncio.Task[None] | None = None
+        self._is_told = False
 
     def begin(self) -> None:
         if self._service.startup is None:
             self._accept()
             return
         work = self._start_up(self._service.startup())
-        self._context.kernel.spawn(work, session=self._context.session, event="startup", args=())
+        kernel = self._context.kernel
+        if self._startup is None:  # later, after `start_listen`, it has started up already
+            for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                kernel.tell_early(signum, self._told)
+        self._startup = kernel.spawn(work, session=self._context.session, event="startup", args=())
+
+    def _told(self) -> None:
+        """A signal to end has come, in the middle of other code: the loop hears of it later."""
+        self._is_told = True
+        self._limit.begin()
 
     async def _start_up(self, startup: Coroutine[Any, Any, None]) -> None:
         try:
             await startup
-        except Exception as error:
+        except (Exception, StartupInterrupted) as error:
+            if self._is_told or not self._serving.is_open:
+                self._limit.log(error)
+                return
             text, traceback = Lines(show(error)), not isinstance(error, PreforkError)
             logger.error("the application failed to start: %s", text, exc_info=traceback)
             raise SystemExit(BOOT_FAILED) from None
-        self._accept()
+        finally:
+            self._limit.end()
+        if self._serving.is_open and not self._is_told:
+            self._accept()
 
     def _accept(self) -> None:
         sockets = self._listener.sockets
@@ -142,7 +163,7 @@ class Standalone(Role):
     def shutdown(self, *, graceful: bool) -> None:
         if self._serving.is_open:
             self.stop_listen()
-            self._serving.drain(0.0)
+            self._serving.drain(0.0, self._startup, self._limit.since_s)
         if not graceful:
             self._serving.abort()
 

@@ -1,8 +1,8 @@
 """What one process does for the clients of a server: it accepts them, and ends on request.
 
 Owns: the engine's listeners of this process, and the end of its work, in this order: no new clients, the last
-connection, the calls of the application, the application itself. Always: `ended` is called once, and not
-before all of that is over, or `graceful_timeout` is. It must know no other process.
+connection, a startup that goes on, the calls of the application, the application itself. Always: `ended` is
+called once, and not before all of that is over, or `graceful_timeout` is. It must know no other process.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefork.server.redirect import Redirect
+from prefork.server.startup import STARTUP_S
 
 if TYPE_CHECKING:
     from prefork._engine import TlsConfig
@@ -53,6 +54,8 @@ class Serving:
         self._open: list[int] = []
         self._undrained: set[int] = set()
         self._ends_by_s = 0.0  # on the loop's clock
+        self._startup: asyncio.Task[None] | None = None
+        self._startup_ends_by_s = 0.0
         self._timeout: TimerHandle | None = None
 
     @property
@@ -129,13 +132,15 @@ class Serving:
 
     # --- ending ------------------------------------------------------------------------------------------
 
-    def drain(self, idle_s: float) -> None:
+    def drain(self, idle_s: float, startup: asyncio.Task[None] | None = None, since_s: float = 0.0) -> None:
         """Ends with the last connection, and closes those that are open after `graceful_timeout`.
 
-        Idle connections may send one more request within `idle_s`.
+        Idle connections may send one more request within `idle_s`. A `startup` that goes on comes to its end
+        first, or is cancelled after STARTUP_S. `since_s` of these times are gone already.
         """
         loop = self._context.kernel.loop
-        graceful_s = self._context.options.graceful_timeout
+        graceful_s = max(self._context.options.graceful_timeout - since_s, 0)
+        self._startup, self._startup_ends_by_s = startup, loop.time() + min(graceful_s, STARTUP_S - since_s)
         self._phase = Phase.DRAINING
         self._ends_by_s = loop.time() + graceful_s
         self._timeout = loop.call_later(graceful_s, self.abort)
@@ -159,6 +164,7 @@ class Serving:
             logger.warning("cancelling %d calls of the application that did not end", len(calls))
         for call in calls:
             call.cancel()
+        self._cancel_startup()
 
     def _drained(self, number: int) -> None:
         """The last connection of one listener is gone."""
@@ -170,7 +176,7 @@ class Serving:
         """The last connection is gone: what the application began is ended."""
         self._phase = Phase.SHUTTING_DOWN
         context = self._context
-        if self._service.calls or self._service.shutdown is not None:
+        if self._startup is not None or self._service.calls or self._service.shutdown is not None:
             context.kernel.spawn(self._end_application(), session=context.session, event="shutdown", args=())
         else:
             self._end()
@@ -179,6 +185,8 @@ class Serving:
         """Calls of the application may outlast their connections; when they have ended, it may shut down."""
         service = self._service
         try:
+            if self._startup is not None:
+                await self._end_startup(self._startup)
             if service.calls:  # those that last too long are cancelled by `abort`
                 await asyncio.wait(service.calls, timeout=max(self.left_s, 0) + SHUTDOWN_S / 2)
             if service.shutdown is not None:
@@ -187,6 +195,19 @@ class Serving:
             logger.error("the application did not shut down within graceful_timeout: not waiting for it")
         finally:
             self._end()
+
+    async def _end_startup(self, startup: asyncio.Task[None]) -> None:
+        """What has begun comes to its end, or is cancelled when its time is over."""
+        left_s = max(self._startup_ends_by_s - self._context.kernel.loop.time(), 0)
+        await asyncio.wait({startup}, timeout=left_s)
+        self._cancel_startup()
+        await asyncio.wait({startup}, timeout=SHUTDOWN_S / 2)
+
+    def _cancel_startup(self) -> None:
+        """Once: a second time would cut short what it does about the first."""
+        if (startup := self._startup) is not None and not (startup.done() or startup.cancelling()):
+            logger.warning("cancelling the startup of the application, which has not come to its end")
+            startup.cancel()
 
     @property
     def left_s(self) -> float:

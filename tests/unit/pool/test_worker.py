@@ -102,10 +102,11 @@ def test_it_is_born_in_this_order() -> None:
         ("join", birth.engine, 3, 1, True),
         "close_pool",
         "lock_certificates",
+        ("signal", signal.SIGTERM, "HTTPD", "_term"),
+        ("tell_early", signal.SIGTERM, birth.worker._told),
         "DB.connect",
         "CACHE.warm",
         "startup",
-        ("signal", signal.SIGTERM, "HTTPD", "_term"),
         ("share_signal", signal.SIGTERM),
         "accept",
         "enter_pool",
@@ -121,6 +122,13 @@ def test_an_asynchronous_fork_handler_is_waited_for() -> None:
     birth.handlers["connect"] = connect
     events = birth.live()
     assert events.index("DB.connect") < events.index("connected") < events.index("CACHE.warm")
+
+
+def test_what_follows_is_not_begun_when_it_is_told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    birth = Birth(fail, fork_handlers={"DB": "connect", "CACHE": "warm"})
+    monkeypatch.setattr(birth.worker, "_is_told", True)
+    birth.handlers["connect"] = fail
+    assert birth.live()[-2:] == [("tell_early", signal.SIGTERM, birth.worker._told), "leave_pool"]
 
 
 async def fail() -> None:
@@ -190,7 +198,7 @@ def test_it_ends_after_so_many_requests_and_a_random_number_more() -> None:
     assert birth.events[-3:] == LEAVES
 
 
-LEAVES = ["leave_pool", "close", ("drain", DRAIN_IDLE_S)]
+LEAVES = ["leave_pool", "close", ("drain", DRAIN_IDLE_S, None, 0.0)]
 
 
 # --- serving and ending -------------------------------------------------------------------------------------
@@ -230,7 +238,7 @@ def test_when_the_pool_stops_too_idle_connections_are_not_kept() -> None:
     birth = Birth()
     birth.engine.pool_stops = True
     birth.worker.shutdown(graceful=True)
-    assert birth.events == ["leave_pool", "close", ("drain", 0.0)]
+    assert birth.events == ["leave_pool", "close", ("drain", 0.0, None, 0.0)]
 
 
 def test_what_it_listens_on_is_noted_before_the_fork_while_there_are_sockets() -> None:

@@ -111,7 +111,7 @@ def test_one_that_empties_its_slot_is_leaving_it(workers: Workers) -> None:
     index = add(workers)
     assert workers.update([EMPTY] * 4, 11.0) != [], "it has booted, or it would have ended"
     assert states_of(workers) == {index: DRAINING}
-    assert workers.next_overdue_drain(5.0) == 16.0
+    assert workers.next_overdue_drain(5.0, 2.0) == 16.0
 
 
 def test_what_was_told_to_end_drains_whatever_it_writes(workers: Workers) -> None:
@@ -131,7 +131,7 @@ def test_a_boot_is_overdue_after_its_timeout(workers: Workers) -> None:
     workers.fail_boot(index, 12.1)
     assert workers.boot_failed == 1
     assert workers.overdue_boots(13.0, 2.0) == [], "it is killed once"
-    assert workers.overdue_drains(math.inf, 2.0) == []
+    assert workers.overdue_drains(math.inf, 2.0, 1.0) == []
 
 
 def test_what_has_booted_or_does_not_exist_yet_is_not_overdue(workers: Workers) -> None:
@@ -144,36 +144,49 @@ def test_what_has_booted_or_does_not_exist_yet_is_not_overdue(workers: Workers) 
 @pytest.mark.parametrize("signalled", [True, False])
 def test_a_drain_is_overdue_after_its_timeout_signalled_or_not(workers: Workers, signalled: bool) -> None:
     index = add(workers)
-    assert workers.next_overdue_drain(5.0) == math.inf
+    assert workers.next_overdue_drain(5.0, 2.0) == math.inf
     if signalled:
         workers.tell(index, signal.SIGTERM, 20.0)
     else:
         workers.update([DRAINING] * 4, 20.0)
     workers.update([DRAINING] * 4, 21.0)
-    assert workers.next_overdue_drain(5.0) == 25.0, "from when it began, not from when it was last seen"
-    assert workers.overdue_drains(24.9, 5.0) == []
-    assert [worker.index for worker in workers.overdue_drains(25.0, 5.0)] == [index]
+    assert workers.next_overdue_drain(5.0, 2.0) == 25.0, "from when it began, not from when it was last seen"
+    assert workers.overdue_drains(24.9, 5.0, 2.0) == []
+    assert [worker.index for worker in workers.overdue_drains(25.0, 5.0, 2.0)] == [index]
 
 
 def test_what_drained_before_it_was_told_has_its_time_from_then(workers: Workers) -> None:
     index = add(workers)
     workers.update([DRAINING] * 4, 20.0)
     workers.tell(index, signal.SIGTERM, 23.0)
-    assert workers.next_overdue_drain(5.0) == 25.0
+    assert workers.next_overdue_drain(5.0, 2.0) == 25.0
 
 
 def test_what_is_killed_is_not_overdue_again(workers: Workers) -> None:
     index = add(workers)
     workers.tell(index, signal.SIGTERM, 20.0)
     workers.tell(index, signal.SIGKILL, 25.0)
-    assert workers.overdue_drains(100.0, 5.0) == []
-    assert workers.next_overdue_drain(5.0) == math.inf
+    assert workers.overdue_drains(100.0, 5.0, 2.0) == []
+    assert workers.next_overdue_drain(5.0, 2.0) == math.inf
 
 
 def test_the_next_drain_to_be_overdue_is_the_earliest(workers: Workers) -> None:
     for since in (22.0, 20.0, 21.0):
-        workers.tell(add(workers, int(since)), signal.SIGTERM, since)
-    assert workers.next_overdue_drain(5.0) == 25.0
+        index = add(workers, int(since))
+        workers.update([SPARE] * 4, since)
+        workers.tell(index, signal.SIGTERM, since)
+    assert workers.next_overdue_drain(5.0, 2.0) == 25.0
+
+
+def test_a_startup_that_goes_on_is_overdue_earlier_until_it_is_over(workers: Workers) -> None:
+    index = add(workers)
+    workers.tell(index, signal.SIGTERM, 20.0)
+    workers.update([STARTING] * 4, 21.0)
+    assert workers.next_overdue_drain(5.0, 2.0) == 22.0
+    assert [worker.index for worker in workers.overdue_drains(22.0, 5.0, 2.0)] == [index]
+    workers.update([DRAINING] * 4, 21.9)
+    assert workers.next_overdue_drain(5.0, 2.0) == 25.0
+    assert workers.overdue_drains(22.0, 5.0, 2.0) == []
 
 
 # --- the end ------------------------------------------------------------------------------------------------
