@@ -9,8 +9,11 @@ import ssl
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tlslite.api import HandshakeSettings, TLSConnection
+from tlslite.messages import Message
 
 from support import tls
 from support.apps import APPS
@@ -185,6 +188,16 @@ def test_half_a_handshake_is_one_line(wire: Wire, sock: socket.socket) -> None:
     a_line(wire, "the TLS handshake was not complete in time")
 
 
+@pytest.mark.parametrize("cut", [1, 100, None])
+def test_a_client_that_leaves_in_a_handshake_is_one_line(
+    wire: Wire, sock: socket.socket, cut: int | None
+) -> None:
+    wire.server.forget_output()
+    sock.sendall(client_hello()[:cut])
+    sock.shutdown(socket.SHUT_WR)
+    a_line(wire, "the client left in the middle of the TLS handshake")
+
+
 def test_a_client_that_only_connects_is_none(wire: Wire, sock: socket.socket) -> None:
     wire.server.forget_output()
     assert sock.recv(1) == b""
@@ -207,8 +220,71 @@ def test_a_record_that_is_not_authentic_is_one_line(wire: Wire, version: ssl.TLS
         a_line(wire, "a record of TLS was changed on its way, or breaks the protocol")
 
 
+@pytest.mark.parametrize("version", [tls.V13, tls.V12])
+@pytest.mark.parametrize("cut", [1, 5, 20, -1])
+def test_a_record_that_is_cut_off_is_one_line(wire: Wire, version: ssl.TLSVersion, cut: int) -> None:
+    wire.server.forget_output()
+    plain = socket.create_connection((wire.server.host, wire.server.port), timeout=20)
+    with tls.wrap(plain, version) as client:
+        client.sendall(GET)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert wire.seen() == ["GET /x"]
+        client.send_sealed(client.sealed(GET)[:cut])
+        socket.socket.shutdown(client, socket.SHUT_WR)  # without close_notify
+        a_line(wire, "the client left in the middle of a record of TLS")
+
+
+@pytest.mark.parametrize("version", [tls.V13, tls.V12])
+def test_an_end_between_records_is_none(wire: Wire, version: ssl.TLSVersion) -> None:
+    wire.server.forget_output()
+    plain = socket.create_connection((wire.server.host, wire.server.port), timeout=20)
+    with tls.wrap(plain, version) as client:
+        client.sendall(GET)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        socket.socket.shutdown(client, socket.SHUT_WR)
+        assert client.recv(1) == b""
+    wire.server.wait_idle()
+    assert wire.seen() == ["GET /x"]
+    assert wire.server.err == []
+
+
+def test_an_alert_is_no_fault_of_a_record(wire: Wire) -> None:
+    wire.server.forget_output()
+    with connect_tls12(wire) as client:
+        send(client, Message(ALERT, bytearray(b"\2\x5a")))  # fatal: user_canceled
+        wire.server.wait_idle()
+        assert wire.server.err == []
+
+
+def test_a_renegotiation_is_refused_in_one_line_and_the_connection_goes_on(wire: Wire) -> None:
+    wire.server.forget_output()
+    with connect_tls12(wire) as client:
+        send(client, Message(HANDSHAKE, bytearray(client_hello()[5:])))
+        client.write(GET)
+        wait_until(lambda: wire.seen() == ["GET /x"], "the request to be served")
+        client.sock.shutdown(socket.SHUT_WR)
+        a_line(wire, "it asked to renegotiate TLS, which was refused")
+
+
+@contextlib.contextmanager
+def connect_tls12(wire: Wire) -> Iterator[Any]:
+    """A client that can send any message."""
+    with socket.create_connection((wire.server.host, wire.server.port), timeout=20) as sock:
+        settings = HandshakeSettings()
+        settings.minVersion = settings.maxVersion = (3, 3)
+        client: Any = TLSConnection(sock)
+        client.handshakeClientCert(settings=settings, serverName="localhost")
+        yield client
+
+
+def send(client: Any, message: Message) -> None:
+    for _ in client._sendMsg(message):
+        pytest.fail("the socket is full")
+
+
 @pytest.mark.parametrize("version", ["TLSv1", "TLSv1_1"])
 def test_an_older_version_is_refused(wire: Wire, version: str) -> None:
+    wire.server.forget_output()
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
     old.set_ciphers("DEFAULT@SECLEVEL=0")
@@ -218,7 +294,7 @@ def test_an_older_version_is_refused(wire: Wire, version: str) -> None:
     plain = socket.create_connection((wire.server.host, wire.server.port))
     with plain, pytest.raises(ssl.SSLError, match=r"(?i)alert (protocol version|handshake failure)"):
         old.wrap_socket(plain)
-    assert wire.seen() == []
+    a_line(wire, "the TLS handshake failed: the client offers no version of TLS that is served")
 
 
 # --- after it --------------------------------------------------------------------------------------------

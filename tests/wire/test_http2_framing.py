@@ -444,6 +444,49 @@ def test_a_preface_that_does_not_come_in_time_ends_the_connection(streams: Strea
     assert streams.seen() == []
 
 
+@pytest.mark.parametrize("sent", [PREFACE[:1], PREFACE[:20], PREFACE])
+def test_a_preface_that_does_not_come_in_time_is_one_line(streams: Streams, sent: bytes) -> None:
+    streams.server.forget_output()
+    with connect(streams) as sock:
+        sock.sendall(sent)
+        read_all(sock)
+    a_line(streams, "the HTTP/2 preface was not complete in time")
+
+
+@pytest.mark.parametrize(
+    ("sent", "where"),
+    [
+        (PREFACE[:1], "the HTTP/2 preface"),
+        (PREFACE[:20], "the HTTP/2 preface"),
+        (PREFACE + b"\0\0\6\4\0\0\0\0\0\0", "the HTTP/2 preface"),
+        (PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, 0, 1, b"\x82"), "a request head"),
+        (PREFACE + frame(SETTINGS, 0, 0, b"") + frame(PING, 0, 0, bytes(8))[:-1], "a frame"),
+    ],
+)
+def test_a_client_that_leaves_in_the_middle_is_one_line(streams: Streams, sent: bytes, where: str) -> None:
+    streams.server.forget_output()
+    with connect(streams) as sock:
+        sock.sendall(sent)
+        sock.shutdown(socket.SHUT_WR)
+        read_all(sock)
+    a_line(streams, f"the client left in the middle of {where}")
+
+
+def test_a_client_that_leaves_between_frames_is_none(streams: Streams) -> None:
+    streams.server.forget_output()
+    with streams.connection() as client:
+        client.ping()
+    streams.server.wait_idle()
+    assert streams.server.err == []
+
+
+def a_line(streams: Streams, reason: str) -> None:
+    """There is one line, and it says this."""
+    assert f"INFO prefork.server: client 127.0.0.1: {reason}" in streams.server.wait_log(reason)
+    assert len(streams.server.err) == 1
+    assert streams.seen() == []
+
+
 def test_a_header_block_that_does_not_come_in_time_ends_the_connection(streams: Streams) -> None:
     with streams.connection() as client:
         assert client.get("/x").status == 200

@@ -14,8 +14,8 @@ use crate::disk::{DiskTask, DiskWork};
 use crate::event::{Closed, Event};
 use crate::exchange::{Exchange, ExchangeId};
 use crate::http1::Http1;
-use crate::http2::Http2;
 use crate::http2::carrier::Carrier;
+use crate::http2::{HALF_PREFACE, Http2};
 use crate::link::{Link, PeerEnd, PeerSide, Stage};
 use crate::peer::Peer;
 use crate::phase::{Phase, Step};
@@ -55,6 +55,8 @@ pub const OVERDUE: RemoteError = RemoteError {
     status: 504,
     reason: "the application did not respond in time",
 };
+
+const LATE_PREFACE: &str = "the HTTP/2 preface was not complete in time";
 
 impl Connection {
     pub(crate) fn new(link: Link, now_ms: u64) -> Self {
@@ -197,7 +199,7 @@ impl Connection {
                 }
             }
             Ok(_) => http2.read_aside(link, cx),
-            Err(how) => http2.peer_ended(link, how),
+            Err(how) => http2.peer_ended(link, cx, how),
         };
         // The main thread may be stuck for long, and much may come meanwhile.
         cx.work.drop_parsed();
@@ -230,27 +232,33 @@ impl Connection {
                     http1.exchange.given_ms = cx.clock.now_ms;
                     if http1.is_pulled() {
                         if let Err(how) = link.receive_more(cx) {
-                            return self.peer_ended(how);
+                            return self.peer_ended(cx, how);
                         }
                     }
                 }
                 Progress::Wait
             }
-            Err(how) => self.peer_ended(how),
+            Err(how) => self.peer_ended(cx, how),
         }
     }
 
-    fn peer_ended(&mut self, how: PeerEnd) -> Progress {
+    fn peer_ended(&mut self, cx: &Context, how: PeerEnd) -> Progress {
+        let awaits_preface = self.awaits_preface(cx.work.unparsed());
         let Connection { link, protocol, .. } = self;
         if let PeerEnd::Refused(reason) = how {
             return Progress::Close(Some(reason));
         }
-        match protocol {
-            _ if link.stage != Stage::Serving => Progress::Close(None),
+        let progress = match protocol {
+            _ if link.stage != Stage::Serving => return Progress::Close(None),
+            Protocol::Http1(_) if awaits_preface => Progress::Close(Some(HALF_PREFACE)),
             Protocol::Http1(http1) => http1.peer_ended(link, how),
-            Protocol::Http2(http2) => http2.peer_ended(link, how),
+            Protocol::Http2(http2) => http2.peer_ended(link, cx, how),
             Protocol::WebSocket(websocket) => websocket.peer_ended(how),
             Protocol::TakenOver(_) => Progress::Close(None),
+        };
+        match progress {
+            Progress::Close(None) => Progress::Close(link.transport.cut()),
+            progress => progress,
         }
     }
 
@@ -325,8 +333,8 @@ impl Connection {
             Protocol::Http2(http2) => http2.failed,
             _ => None,
         };
+        let failed = failed.or_else(|| self.link.transport.failure());
         let interrupted = failed.or(interrupted);
-        let interrupted = interrupted.or_else(|| self.link.transport.failure());
         let early = interrupted.is_some();
         let peer = self.client_address();
         let connection = self.link.id;
@@ -431,6 +439,7 @@ impl Connection {
 
     /// Its deadline has passed.
     pub(crate) fn expire(&mut self, cx: &mut Context, expiry: Expiry) -> Progress {
+        let awaits_preface = self.awaits_preface(&self.link.input);
         let Connection { link, protocol, .. } = self;
         match (expiry, protocol) {
             (Expiry::JudgeReader, _) if !link.transport.peer_reads() => {
@@ -447,9 +456,12 @@ impl Connection {
             }
             (Expiry::Overdue, Protocol::Http1(http1)) => http1.overdue(link, cx, &OVERDUE),
             (Expiry::JudgeStreams, Protocol::Http2(http2)) => http2.expire(link, cx),
-            (Expiry::HeadTimeout, Protocol::Http2(_)) => {
+            (Expiry::HeadTimeout, Protocol::Http2(http2)) => {
                 cx.load.count_limit(Limit::Rate);
-                Progress::Close(Some("the request head did not arrive in time"))
+                Progress::Close(Some(match http2.is_in_preface() {
+                    true => LATE_PREFACE,
+                    false => "the request head did not arrive in time",
+                }))
             }
             (Expiry::Close, Protocol::Http2(http2)) if link.stage == Stage::Serving => {
                 http2.drain_now(link, cx);
@@ -459,6 +471,10 @@ impl Connection {
             (Expiry::Close, _) if link.transport.is_in_handshake() => {
                 cx.load.count_limit(Limit::Rate);
                 Progress::Close(Some("the TLS handshake was not complete in time"))
+            }
+            (Expiry::Close, _) if awaits_preface => {
+                cx.load.count_limit(Limit::Rate);
+                Progress::Close(Some(LATE_PREFACE))
             }
             (Expiry::Close, _) => Progress::Close(None),
             _ => Progress::Wait,
@@ -554,15 +570,17 @@ impl Connection {
     /// Whether it has input from which the next request can be read.
     #[inline]
     pub(crate) fn has_backlog(&self) -> bool {
-        self.is_between_requests() && !self.link.input.is_empty() && !self.awaits_preface()
+        let input = &self.link.input;
+        self.is_between_requests() && !input.is_empty() && !self.awaits_preface(input)
     }
 
-    /// Whether more must come to tell which protocol the client speaks.
-    fn awaits_preface(&self) -> bool {
+    /// Whether more than `input` must come to tell which protocol the client speaks.
+    fn awaits_preface(&self, input: &[u8]) -> bool {
         let is_fresh = matches!(&self.protocol, Protocol::Http1(http1) if http1.is_fresh());
         is_fresh
+            && !input.is_empty()
             && self.link.settings.h2c
-            && prefork_wire::http2::Connection::is_preface(&self.link.input).is_none()
+            && prefork_wire::http2::Connection::is_preface(input).is_none()
     }
 
     #[inline]

@@ -40,6 +40,9 @@ const MAX_STREAMS: u32 = 128;
 /// nothing: a less urgent response would take the place of what it writes next.
 const LOW_WATER: usize = HIGH_WATER / 2;
 
+/// Why the connection ends.
+pub(crate) const HALF_PREFACE: &str = "the client left in the middle of the HTTP/2 preface";
+
 /// How long a stream waits if the worker has as many requests in flight as it should, and can have
 /// more. They may last: no other stream can depend on their end.
 const PATIENCE_MS: u64 = 1_000;
@@ -331,15 +334,31 @@ impl Http2 {
         }
     }
 
+    /// Whether the client's preface is not complete.
+    pub(crate) fn is_in_preface(&self) -> bool {
+        self.wire.awaits_preface()
+    }
+
+    /// What the client has not completed, if its side has ended. `input`: what was not parsed.
+    fn cut(&self, input: &[u8]) -> Option<&'static str> {
+        match self.is_in_preface() {
+            true => Some(HALF_PREFACE),
+            false if self.wire.awaits_head() => {
+                Some("the client left in the middle of a request head")
+            }
+            false => (!input.is_empty()).then_some("the client left in the middle of a frame"),
+        }
+    }
+
     /// The peer has closed its side.
-    pub(crate) fn peer_ended(&self, link: &mut Link, how: PeerEnd) -> Progress {
+    pub(crate) fn peer_ended(&self, link: &mut Link, cx: &Context, how: PeerEnd) -> Progress {
         let is_quiet = self.streams.is_empty() && link.pending() == 0;
         let lacks_body = |open: &Stream| {
             let carrier = open.carrier.as_deref();
             open.exchange.body.coming().is_some() || carrier.is_some_and(Carrier::is_uploading)
         };
         match how {
-            _ if is_quiet => Progress::Close(None),
+            _ if is_quiet => Progress::Close(self.cut(cx.work.unparsed())),
             PeerEnd::Refused(reason) => Progress::Close(Some(reason)),
             PeerEnd::Reset => Progress::Close(Some("the client reset the connection")),
             PeerEnd::Closed if self.has_websocket() => {

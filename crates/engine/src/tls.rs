@@ -8,9 +8,9 @@
 use crate::vault::Kept;
 use prefork_tls::{
     Config, Established, Handshake, PeerEnd, Progress, Records, STATE_BYTES, Session,
-    missing_of_record,
+    missing_of_record, whole_records,
 };
-use rustls::ServerConnection;
+use rustls::{ProtocolVersion, ServerConnection};
 use std::cell::Cell;
 use std::io::{IoSlice, Read, Write};
 use std::sync::Arc;
@@ -30,6 +30,9 @@ const SCRUBBED_WORDS: usize = 3 * 1024;
 
 const BROKEN: &str = "a record of TLS was changed on its way, or breaks the protocol";
 const PLAIN: &str = "400 it does not speak TLS, as this port does";
+const RENEGOTIATED: &str = "it asked to renegotiate TLS, which was refused";
+const HALF_HANDSHAKE: &str = "the client left in the middle of the TLS handshake";
+const HALF_RECORD: &str = "the client left in the middle of a record of TLS";
 const NO_KEYS: &str = "no memory for the keys of TLS";
 
 /// The first byte of a record of a handshake (RFC 8446, section 5.1).
@@ -86,7 +89,7 @@ pub(crate) struct Tls {
     ended: Option<Ended>,
     /// After the handshake.
     session: Option<Arc<Session>>,
-    /// Why it has failed, if not by the client's alert.
+    /// Why it has failed, if not by the client's alert, or what it has refused.
     failure: Option<&'static str>,
 }
 
@@ -151,7 +154,7 @@ impl Tls {
         self.session.as_ref()
     }
 
-    /// Why it has failed, if not by the client's alert.
+    /// Why it has failed, if not by the client's alert, or what it has refused.
     pub(crate) fn failure(&self) -> Option<&'static str> {
         self.failure
     }
@@ -164,6 +167,16 @@ impl Tls {
     /// Whether the client has begun a handshake that is not complete.
     pub(crate) fn is_in_handshake(&self) -> bool {
         matches!(self.state, State::Handshake(_))
+    }
+
+    /// What the client has not completed, if its side has ended.
+    pub(crate) fn cut(&self) -> Option<&'static str> {
+        match self.state {
+            _ if self.ended.is_some() => None,
+            State::Handshake(_) => Some(HALF_HANDSHAKE),
+            State::Tls13(_) | State::Rustls(_) if !self.rest.is_empty() => Some(HALF_RECORD),
+            _ => None,
+        }
     }
 
     /// How many bytes the next record of a handshake lacks. `None`: there is no handshake,
@@ -221,7 +234,11 @@ impl Tls {
     }
 
     fn fail(&mut self, reason: &'static str) {
-        self.failure = Some(reason);
+        self.failure.get_or_insert(reason);
+        self.end_by_alert();
+    }
+
+    fn end_by_alert(&mut self) {
         self.state = State::Over;
         self.ended = Some(Ended::Failed);
     }
@@ -280,30 +297,41 @@ impl Tls {
         };
     }
 
+    /// rustls gets whole records: it does not tell whether it has a part of one.
     fn open_by_rustls(&mut self, buffer: &mut Vec<u8>, start: usize) {
         let State::Rustls(connection) = &mut self.state else {
             return;
         };
         let input = buffer.split_off(start);
-        let mut rest = input.as_slice();
-        let mut failed = false;
-        while !rest.is_empty() && !failed && self.ended.is_none() {
-            failed = connection.read_tls(&mut rest).is_err();
+        let (mut whole, rest) = input.split_at(whole_records(&input));
+        self.rest = rest.to_vec();
+        let mut failed = None;
+        while !whole.is_empty() && failed.is_none() && self.ended.is_none() {
+            let is_read = connection.read_tls(&mut whole).is_ok();
             match connection.process_new_packets() {
                 Ok(state) => {
                     let mut data = vec![0; state.plaintext_bytes_to_read()];
-                    failed |= connection.reader().read_exact(&mut data).is_err();
+                    let is_read = is_read && connection.reader().read_exact(&mut data).is_ok();
+                    failed = (!is_read).then_some(Some(BROKEN));
                     buffer.append(&mut data);
                     if state.peer_has_closed() {
                         self.ended = Some(Ended::Closed);
                     }
                 }
-                Err(_) => failed = true,
+                Err(rustls::Error::AlertReceived(_)) => failed = Some(None),
+                Err(_) => failed = Some(Some(BROKEN)),
             }
         }
+        // There is nothing else that a server of TLS 1.2 replies to.
+        let is_tls12 = connection.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+        if is_tls12 && failed.is_none() && self.ended.is_none() && connection.wants_write() {
+            self.failure = Some(RENEGOTIATED);
+        }
         while connection.wants_write() && connection.write_tls(&mut self.out).is_ok() {}
-        if failed {
-            self.fail(BROKEN);
+        match failed {
+            Some(Some(reason)) => self.fail(reason),
+            Some(None) => self.end_by_alert(),
+            None => {}
         }
     }
 

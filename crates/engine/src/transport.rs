@@ -191,9 +191,14 @@ impl Transport {
         }
     }
 
-    /// Why TLS with the client has failed.
+    /// Why TLS with the client has failed, or what it has refused.
     pub(crate) fn failure(&self) -> Option<&'static str> {
         self.tls()?.failure()
+    }
+
+    /// What of TLS the client has not completed, if its side has ended.
+    pub(crate) fn cut(&self) -> Option<&'static str> {
+        self.tls()?.cut()
     }
 
     /// Whether the client has begun a handshake that is not complete.

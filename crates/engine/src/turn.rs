@@ -359,7 +359,8 @@ fn end_share(core: &mut Core, key: u32) -> Option<DiskTask> {
             return None;
         }
         if connection.is_over() {
-            core.close_connection(key, None);
+            let cut = connection.link.transport.cut();
+            core.close_connection(key, cut);
             return None;
         }
         let (backlog, listener) = (connection.has_backlog(), connection.link.listener);

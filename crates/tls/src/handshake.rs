@@ -20,6 +20,9 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 const HEADER_BYTES: usize = 5;
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+const TLS12: [u8; 2] = [3, 3];
 /// RFC 5246, section 6.2.3.
 const MAX_RECORD_BYTES: usize = (1 << 14) + 2048;
 
@@ -77,6 +80,7 @@ impl Handshake {
             }
         }
         let progress = match failed {
+            Some(Error::PeerIncompatible(_)) if is_old(input) => Progress::Failed(NO_VERSION),
             Some(error) => Progress::Failed(reason(&error)),
             None if self.connection.is_handshaking() => Progress::Handshake(self),
             None => self.established(),
@@ -153,6 +157,20 @@ pub fn missing_of_record(input: &[u8]) -> usize {
 }
 
 const INTERNAL: &str = "the TLS handshake failed: an internal error";
+const NO_VERSION: &str =
+    "the TLS handshake failed: the client offers no version of TLS that is served";
+
+/// Whether `input` begins with a ClientHello that offers nothing above TLS 1.1: rustls may refuse its ciphers
+/// before its version.
+fn is_old(input: &[u8]) -> bool {
+    // The head of the record, then those of the message and its version (RFC 5246, sections 7.4 and 7.4.1.2).
+    match input.first_chunk() {
+        Some(&[HANDSHAKE, _, _, _, _, CLIENT_HELLO, _, _, _, major, minor]) => {
+            [major, minor] < TLS12
+        }
+        _ => false,
+    }
+}
 
 /// Why a handshake has failed, for the log.
 fn reason(error: &Error) -> &'static str {
@@ -161,9 +179,7 @@ fn reason(error: &Error) -> &'static str {
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            | PeerIncompatible::SupportedVersionsExtensionRequired => {
-                "the TLS handshake failed: the client offers no version of TLS that is served"
-            }
+            | PeerIncompatible::SupportedVersionsExtensionRequired => NO_VERSION,
             _ => "the TLS handshake failed: the client offers no cipher or key that is served",
         },
         Error::NoApplicationProtocol => {
@@ -206,6 +222,21 @@ fn of_certificate(invalid: &CertificateError) -> &'static str {
         }
         _ => "the TLS handshake failed: the client's certificate is not valid",
     }
+}
+
+/// The length of the records from the beginning of `input` that are whole. What is no record belongs to them:
+/// rustls refuses it at once.
+pub fn whole_records(input: &[u8]) -> usize {
+    let mut whole = 0;
+    while let Some(rest) = input.get(whole..).filter(|rest| !rest.is_empty()) {
+        let is_record = matches!(rest, [20..=23] | [20..=23, 3, ..]);
+        match first_record(rest) {
+            Some(record) if is_record => whole += record.len(),
+            None if is_record => break,
+            _ => return input.len(),
+        }
+    }
+    whole
 }
 
 /// The first record, if all of it is there. One that is too long is refused by its header

@@ -43,7 +43,7 @@ pub use certificate::{Certificate, Moment};
 pub use ciphers::Cipher;
 pub use config::{ClientAuth, Config, Settings};
 pub use files::{ConfigError, File, Files};
-pub use handshake::{Established, Handshake, Progress, missing_of_record};
+pub use handshake::{Established, Handshake, Progress, missing_of_record, whole_records};
 pub use published::Published;
 pub use records::{Opened, PeerEnd, Records, STATE_BYTES};
 pub use session::{SESSION_BYTES, Session, Version};

@@ -189,10 +189,16 @@ impl Connection {
         (!is_same || len == PREFACE.len()).then_some(is_same)
     }
 
+    /// Whether the peer has yet to complete its preface, which ends with SETTINGS.
+    #[must_use]
+    pub fn awaits_preface(&self) -> bool {
+        self.stage != Stage::Open
+    }
+
     /// Whether the peer has yet to complete its preface or a header block.
     #[must_use]
     pub fn awaits_head(&self) -> bool {
-        self.stage != Stage::Open || self.block.is_some()
+        self.awaits_preface() || self.block.is_some()
     }
 
     fn spend(&mut self, cost: Cost) -> Result<(), Fault> {
