@@ -204,8 +204,9 @@ fn join_cookies(
 ) -> Result<(), Refusal> {
     let [_, _, ..] = cookies else { return Ok(()) };
     let start = bytes.len();
-    for (at, cookie) in cookies.iter().enumerate() {
-        if at > 0 {
+    // An empty piece has no cookie. At the end it would leave white space there, which HTTP/1 drops.
+    for cookie in cookies.iter().filter(|cookie| cookie.start < cookie.end) {
+        if bytes.len() > start {
             bytes.extend_from_slice(b"; ");
         }
         bytes.extend_from_within(cookie.start as usize..cookie.end as usize);

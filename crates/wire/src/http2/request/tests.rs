@@ -233,6 +233,16 @@ fn an_extended_connect_asks_for_a_websocket() {
 }
 
 #[test]
+fn an_empty_piece_of_a_cookie_leaves_no_white_space() {
+    for (pieces, joined) in [(["a=1", ""], "a=1"), (["", "b=2"], "b=2"), (["", ""], "")] {
+        let request = parse(&with(&pieces.map(|piece| ("cookie", piece)))).unwrap();
+        let mut fields = request.head.fields.iter();
+        let cookie = fields.find(|field| field.name.of(&request.bytes) == b"cookie");
+        assert_eq!(cookie.unwrap().value.of(&request.bytes), joined.as_bytes());
+    }
+}
+
+#[test]
 fn the_pieces_of_a_cookie_are_one_line() {
     let limits = Limits::default();
     let half = "c".repeat(limits.line / 2);
