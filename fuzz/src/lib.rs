@@ -11,6 +11,7 @@
 //! | `head` | a head is read in one way, however it is split, and nothing of it is ambiguous |
 //! | `chunked` | a chunked body is what a plain reader of RFC 9112 makes of it |
 //! | `http2` | frames mean the same however they are split, and a request of them is one of HTTP/1 |
+//! | `hpack` | header blocks mean the same in one frame or several, and ours are read as they were written |
 //! | `websocket` | frames give the same messages however they are split, within the limit |
 //! | `response` | no application makes two responses of one, or a head that cannot be read |
 //! | `relayed` | a response that another worker has sent has one meaning, or is refused |
@@ -27,10 +28,11 @@ mod targets;
 /// The name of a target, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("head", targets::head::run),
     ("chunked", targets::chunked::run),
     ("http2", targets::http2::run),
+    ("hpack", targets::hpack::run),
     ("websocket", targets::websocket::run),
     ("response", targets::response::run),
     ("relayed", targets::relayed::run),

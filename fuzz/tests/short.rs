@@ -69,6 +69,7 @@ fn every_target_has_a_test_here() {
         "head",
         "chunked",
         "http2",
+        "hpack",
         "websocket",
         "response",
         "relayed",
@@ -88,6 +89,11 @@ fn heads() {
 #[test]
 fn frames_of_http2() {
     short_run("http2");
+}
+
+#[test]
+fn header_blocks() {
+    short_run("hpack");
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn read(bytes: &[u8], ends: &[usize], responds: bool) -> Heard {
 }
 
 /// One line that says all of it.
-fn line(incoming: &Incoming, input: &[u8], limits: &Limits) -> String {
+pub(super) fn line(incoming: &Incoming, input: &[u8], limits: &Limits) -> String {
     match incoming {
         Incoming::Request {
             stream,

@@ -1,6 +1,7 @@
 pub mod chunked;
 pub mod engine;
 pub mod head;
+pub mod hpack;
 pub mod http2;
 pub mod proxy;
 pub mod records;
