@@ -11,7 +11,9 @@ from parameters import PARAMETERS
 
 if PARAMETERS.get("slow"):
     print("loading", flush=True)
-    time.sleep(60)
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s:
+        time.sleep(0.01)  # of one long sleep Python may miss a signal that comes just before
 
 if until := PARAMETERS.get("until"):
     print("loading", flush=True)

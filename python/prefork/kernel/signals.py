@@ -125,6 +125,8 @@ class Signals:
         if signum not in self._handled or self._loop is None:
             return
         handler = _signal.getsignal(signum)
+        if handler == self._came:
+            return  # another session has had it shared
         early = self._early.pop(signum, None)
         if early is not None and handler == self._came_early:
             self._set(signum, early[1])

@@ -334,6 +334,19 @@ def test_a_binding_replaces_the_programs_handler(heard: list[str]) -> None:
     assert heard == []
 
 
+def test_a_signal_that_two_sessions_share_is_heard_once_by_each(heard: list[str]) -> None:
+    signal.signal(signal.SIGUSR1, lambda *_: heard.append("program"))
+    kernel = Kernel()
+    one, two = kernel.add(Listener("ONE")), kernel.add(Listener("TWO"))
+    for alias in ("ONE", "TWO"):
+        kernel.signal(signal.SIGUSR1, alias, "came")
+        kernel.on_start(lambda: kernel.share_signal(signal.SIGUSR1))
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert one.recorded == two.recorded == [signal.SIGUSR1]
+    assert heard == ["program"]
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_of_a_shared_signal_both_hear_and_the_program_once(heard: list[str], late: bool) -> None:
     kernel = Kernel()
