@@ -432,8 +432,8 @@ def test_it_gets_504_while_the_client_reads_nothing(serve: Serve) -> None:
     sock.connect((server.host, server.port))
     with Http2Client(sock, window=PLENTY) as client:
         client.open_window(0, PLENTY)
+        late = client.ask("/hold")  # first: no request is read while the output waits
         floods = [client.ask("/flood") for _ in range(10)]  # more than the buffers of the sockets take
-        late = client.ask("/hold")
         server.wait_log("GET /hold had no response in 1 s: 504")
         assert client.response(late).status == 504
         for stream in floods:
