@@ -45,6 +45,7 @@ __all__ = [
     "WSGICaller",
     "WebSocketExchange",
     "accept_queue_length",
+    "adopt_orphans",
     "adopts_orphans",
     "die_with_parent",
     "fill_heap",
@@ -66,6 +67,11 @@ the last real-time one."""
 def log_overdue_to(fd: int) -> None:
     """Has the responses of a process that is stuck logged to this descriptor of the access log: Python cannot
     do that. -1: to none."""
+
+def adopt_orphans() -> None:
+    """Has the orphans of this process's descendants become its children: it is a child subreaper from now on
+    (prctl(2), PR_SET_CHILD_SUBREAPER). Raises OSError.
+    """
 
 def adopts_orphans() -> bool:
     """Whether this process is given the orphans of its descendants: it is PID 1 of its namespace, or a child

@@ -96,6 +96,8 @@ mod _engine {
     #[pymodule_export]
     use crate::process::BlockedSignals;
     #[pymodule_export]
+    use crate::process::adopt_orphans;
+    #[pymodule_export]
     use crate::process::adopts_orphans;
     #[pymodule_export]
     use crate::process::die_with_parent;

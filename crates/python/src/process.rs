@@ -38,6 +38,14 @@ pub fn adopts_orphans() -> bool {
     std::process::id() == 1 || (done == 0 && is_subreaper != 0)
 }
 
+/// Has the orphans of this process's descendants become its children: it is a
+/// child subreaper from now on (prctl(2), PR_SET_CHILD_SUBREAPER). Raises OSError.
+#[pyfunction]
+pub fn adopt_orphans() -> PyResult<()> {
+    let here = Some(rustix::process::getpid());
+    Ok(rustix::process::set_child_subreaper(here).map_err(std::io::Error::from)?)
+}
+
 /// Exit status of a worker that was stuck in a request for too long, as that of
 /// timeout(1).
 pub const STUCK: i32 = 124;

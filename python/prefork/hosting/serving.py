@@ -12,11 +12,12 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any, Unpack
 
-from prefork.config.checked import Kind, check, options_of
 from prefork.config.options import AppOptions, ServeOptions
-from prefork.config.sources import Given, from_keywords
+from prefork.config.sources import from_keywords
 from prefork.errors import OptionError
 from prefork.hosting.pid_file import PidFile, pid_file
+from prefork.hosting.configuring import configure, mount_static, options_from, set_up_log
+from prefork.hosting.molded import molded
 from prefork.hosting.target import Target, load, target_of
 from prefork.kernel.fork_hooks import (
     handles_signals,
@@ -29,20 +30,17 @@ from prefork.kernel.forking import exit_at_once
 from prefork.kernel.patches import refuse_patches
 from prefork.logs.access_log import AccessLog
 from prefork.logs.console import announce, complain, open_missing
-from prefork.logs.handler import install
 from prefork.pool.privileges import Privileges, asked_for
 from prefork.pool.server import PreForkServer
-from prefork.server.environment import passed_sockets
 from prefork.server.listener import SocketDefaults
 from prefork.server.server import HTTPServer
 
 if TYPE_CHECKING:
     from prefork.config.keywords import RunKeywords
+    from prefork.config.sources import Given
 
 LAST_S = 2.0
 """How long a process that has stopped may still run after a further signal."""
-
-DEFAULT = {"address": "127.0.0.1", "port": 8000}
 
 
 def run(application: Any, **options: Unpack[RunKeywords]) -> None:
@@ -72,30 +70,22 @@ def serve(application: object, given: Given) -> None:
         raise OptionError("tls_reload_as_root is for a server that root starts with --user or --chroot")
     set_signals()
     app_options = options_from(AppOptions, given)
-    if isinstance(application, str):
-        pid = os.getpid()
-        place, target = application, load(application, app_options)
-        if os.getpid() != pid:  # its parent serves
-            complain(f"a child that {place} forked while it was loaded ends here")
-            exit_at_once(0)
+    place = application if isinstance(application, str) else "the application"
+    if isinstance(application, str) and (server := molded(application, app_options, options, given)):
+        target = Target(server.kernel, [server])
     else:
-        place = "the application"
-        target = target_of(application, app_options, place)
-    refuse_patches(place)
-    configure(place, target, given)
+        target = loaded(application, app_options, place)
+        refuse_patches(place)
+        configure(place, target, given)
+        mount_static(target.servers, options)
     if not any(isinstance(one, PreForkServer) and one.options.start_servers for one in target.servers):
         give_hangup_back()
     # Last: if the target has set up logging of its own, that stays.
-    install()
-    logging.getLogger("prefork").setLevel(options.log_level.upper())
+    set_up_log(options)
     # The pid file first: it is there when the address is printed.
     with pid_file(options.pid_file, target.servers[0]) as file:
         for server in target.servers:
             server.socket_defaults = SocketDefaults(umask=options.umask)
-            if options.static:
-                from prefork.hosting.static.mounts import mount  # here: it stays in every worker's memory
-
-                mount(server, options)
             server.on_serving.append(print_address)
         if privileges is None:
             open_logs(target, options)
@@ -107,6 +97,18 @@ def serve(application: object, given: Given) -> None:
             target.kernel.run()
         finally:
             set_last_signals()
+
+
+def loaded(application: object, app_options: AppOptions, place: str) -> Target:
+    """The target, loaded into this process. Raises TargetError."""
+    if not isinstance(application, str):
+        return target_of(application, app_options, place)
+    pid = os.getpid()
+    target = load(application, app_options)
+    if os.getpid() != pid:  # its parent serves
+        complain(f"a child that {place} forked while it was loaded ends here")
+        exit_at_once(0)
+    return target
 
 
 def open_logs(target: Target, options: ServeOptions) -> None:
@@ -209,37 +211,6 @@ def set_last_signals() -> None:
     with contextlib.suppress(ValueError):  # as in `set_signals`
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(signum, _end_soon)
-
-
-def options_from(kind: type[Kind], given: Given) -> Kind:
-    """The options of one kind among the values that were given."""
-    names = options_of(kind)
-    return check(kind, {name: value for name, (value, _) in given.items() if name in names})
-
-
-def configure(place: str, target: Target, given: Given) -> None:
-    """Configures the target's server. Raises OptionError if there are several, or it has no such option."""
-    general = options_of(ServeOptions)
-    given = {name: value for name, value in given.items() if name not in general}
-    if len(target.servers) > 1:
-        for _, source in given.values():
-            names = ", ".join(sorted(map(str, target.servers)))
-            raise OptionError(f"{source}: {place} has several servers ({names}); name one, as {place}:name")
-        return
-    (server,) = target.servers
-    known = options_of(type(server.options))
-    service, of_applications = server.service, options_of(AppOptions)
-    for name, (_, source) in given.items():
-        if name in service.unused_options or (name in of_applications and name not in service.app_options):
-            raise OptionError(f"{source} does not apply to {place} ({service.kind})")
-    given = {name: value for name, value in given.items() if name not in of_applications}
-    for name, (_, source) in given.items():
-        if name not in known:
-            raise OptionError(f"{source} needs a PreForkServer; {place} has an HTTPServer, without a pool")
-    said = server.options
-    if not said.listeners and said.address is None and said.port is None:
-        server.configure(**({"listeners": "systemd:"} if passed_sockets() else DEFAULT))
-    server.configure(**{name: value for name, (value, _) in given.items()})
 
 
 def print_address(server: HTTPServer) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import os
@@ -67,12 +68,39 @@ class _RunsItself(BaseException):
 
 def load(target: str, options: AppOptions = DEFAULTS) -> Target:
     """Loads the target and finds what it serves. Raises TargetError."""
-    place, _, name = target.rpartition(":")
-    if not place:
-        place, name = target, ""
+    return target_of(find(target), options, target)
+
+
+def find(target: str) -> object:
+    """What the target names, or its module has to serve. Raises TargetError."""
+    place, name = split(target)
+    add_to_path(place)
     module, running = _import(place)
-    found = _find(module, name, place) if name else running or _find_only(module, place)
-    return target_of(found, options, target)
+    return _find(module, name, place) if name else running or _find_only(module, place)
+
+
+def split(target: str) -> tuple[str, str]:
+    """The place of a target's module, and the name in it; an empty one if none is given."""
+    place, _, name = target.rpartition(":")
+    return (place, name) if place else (target, "")
+
+
+def application_of(found: object, options: AppOptions, place: str) -> object:
+    """What the target has to serve, if it is no program of its own. Raises TargetError."""
+    if options.factory:
+        with _explained(place):
+            found = call_factory(found, place)
+    if is_program(found):
+        raise TargetError(
+            f"{place} is of type {type(found).__name__}, which is run by the process that loads it; use "
+            "--interface events"
+        )
+    return found
+
+
+def is_program(found: object) -> bool:
+    """Whether it is run by the process that loads it, and has its own server."""
+    return isinstance(found, Kernel | HTTPServer)
 
 
 def target_of(found: object, options: AppOptions, place: str) -> Target:
@@ -106,12 +134,43 @@ def _servers(kernel: Kernel) -> list[HTTPServer]:
 # From a place to a module
 
 
+def add_to_path(place: str) -> None:
+    """Has imports find what stands beside the target, and what stands beside its package."""
+    directories = [os.getcwd()]
+    if _is_file(place):
+        path = os.path.abspath(place)
+        directories = [os.path.dirname(path), _in_package(path)[0]]
+    for directory in directories:
+        if directory not in sys.path[: len(directories)]:
+            sys.path.insert(0, directory)
+
+
+def source_of(place: str) -> bytes | None:
+    """The source of the target's module; None if it is not found without an import."""
+    path: str | None = place
+    if not _is_file(place):
+        directories = None
+        path = None
+        for end in range(1, place.count(".") + 2):
+            name = ".".join(place.split(".")[:end])
+            spec = importlib.machinery.PathFinder.find_spec(name, directories)
+            if spec is None:
+                return None
+            directories, path = spec.submodule_search_locations, spec.origin
+    with contextlib.suppress(OSError, TypeError), open(path, "rb") as file:  # type: ignore[arg-type]
+        return file.read()
+    return None
+
+
+def _is_file(place: str) -> bool:
+    return place.endswith(".py") or "/" in place
+
+
 def _import(place: str) -> tuple[ModuleType, Kernel | None]:
     """The module, and the kernel that it was about to run."""
-    is_file = place.endswith(".py") or "/" in place
     try:
         with _explained(place), _stopped_at_run():
-            return (_import_file if is_file else _import_module)(place), None
+            return (_import_file if _is_file(place) else _import_module)(place), None
     except _RunsItself as run:
         # An import that does not end leaves no module; its functions keep what they need of it.
         return sys.modules.get(FILE, ModuleType(place)), run.kernel
@@ -125,10 +184,8 @@ def _import_file(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(FILE, os.path.abspath(path))
     if spec is None or spec.loader is None:
         raise TargetError(f"{path}: expected a Python file, *.py")
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     root, name = _in_package(os.path.abspath(path))
-    if root not in sys.path[:1]:
-        sys.path.insert(0, root)
+    if root != os.path.dirname(os.path.abspath(path)):
         return importlib.import_module(name)
     module = sys.modules[FILE] = importlib.util.module_from_spec(spec)
     # An import of it, by a hook or by what it imports itself, finds this module and makes no second one.
@@ -147,7 +204,6 @@ def _in_package(path: str) -> tuple[str, str]:
 
 
 def _import_module(name: str) -> ModuleType:
-    sys.path.insert(0, os.getcwd())
     try:
         if all(map(str.isidentifier, name.split("."))):
             return importlib.import_module(name)

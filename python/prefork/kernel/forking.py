@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
+import select
+import signal
+import struct
 import sys
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from prefork._engine import fill_heap
+from prefork._engine import die_with_parent, fill_heap
 from prefork.errors import PreforkError
+from prefork.kernel import fork_hooks
 from prefork.logs.console import complain
 
 YOUNG_CALLS = 12
 """More than the 8 calls for which CPython 3.11 counts a function as young (PEP 659)."""
+
+FORK_AWAY_S = 20.0
+"""How long the process between two forks may take. It has nothing to do, but functions of the application
+that run at each fork (`os.register_at_fork`) may block it."""
+
+REPARENT_S = 0.0002
+
+_FORKED = struct.Struct("ii")
+"""What the process between two forks tells: the pid of the second one, and what prevented it (errno)."""
 
 
 def prepare_memory(warm_up: Callable[[], object]) -> None:
@@ -29,6 +44,72 @@ def prepare_memory(warm_up: Callable[[], object]) -> None:
         flush_output()
     gc.freeze()  # a child's collector does not write to the pages of these objects,
     fill_heap()  # and new objects of a child are not put between them
+
+
+def fork_away(reaper: int) -> int:
+    """Forks twice: a process that becomes a child of `reaper`, a child subreaper above this one.
+
+    Returns its pid, and 0 in it, when it is a child of `reaper`. Raises OSError.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
+    try:
+        between = fork_hooks.fork()
+    except OSError:
+        os.close(writer)
+        os.close(reader)
+        raise
+    if between:
+        os.close(writer)
+        try:
+            return _forked_by(between, reader)
+        finally:
+            os.close(reader)
+    os.close(reader)
+    _fork_again(parent, reaper, writer)
+    return 0
+
+
+def _fork_again(parent: int, reaper: int, writer: int) -> None:
+    """In the process between: forks, tells the parent, and ends. Returns in the child alone."""
+    between = os.getpid()
+    try:
+        if not die_with_parent(parent):
+            os._exit(1)
+        pid, error = fork_hooks.fork(), 0
+    except OSError as failed:
+        pid, error = 0, failed.errno or 1
+    if pid or error:
+        os.write(writer, _FORKED.pack(pid, error))
+        os._exit(0)
+    os.close(writer)
+    while (now := os.getppid()) == between:
+        time.sleep(REPARENT_S)  # its memory is given back first
+    if now != reaper:
+        os._exit(1)
+
+
+def _forked_by(between: int, reader: int) -> int:
+    """What the process between has forked. One that takes too long is killed."""
+    told = b""
+    ready = select.poll()
+    ready.register(reader, select.POLLIN)
+    if ready.poll(FORK_AWAY_S * 1000):
+        told = os.read(reader, _FORKED.size)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(between, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # the application waits for every child
+        os.waitpid(between, 0)
+    if len(told) < _FORKED.size:
+        raise TimeoutError(
+            "the process between two forks did not fork: look at what the application runs at forks "
+            "(os.register_at_fork)"
+        )
+    pid, error = _FORKED.unpack(told)
+    if error:
+        raise OSError(error, os.strerror(error))
+    return int(pid)
 
 
 def flush_output() -> None:

@@ -24,7 +24,7 @@ from prefork.errors import OutOfResources, PreforkError
 from prefork.kernel import fork_hooks
 from prefork.kernel.abandoned import end_abandoned, end_returned
 from prefork.kernel.exits import is_of_task, report
-from prefork.kernel.forking import end_process, exit_at_once, flush_output, prepare_memory
+from prefork.kernel.forking import end_process, exit_at_once, flush_output, fork_away, prepare_memory
 from prefork.kernel.live_threads import warn_of_live_threads
 from prefork.kernel.loop import EngineLoop, Loop
 from prefork.kernel.patches import refuse_patches
@@ -358,12 +358,13 @@ class Run(ABC):
 
     # --- forking -----------------------------------------------------------------------------------------
 
-    def fork(self, *, ignored: Collection[int] = ()) -> int:
+    def fork(self, *, ignored: Collection[int] = (), reaper: int | None = None) -> int:
         """Forks this process; legal only in a function given to `between_turns`. Returns as os.fork does.
 
         The child keeps sessions, aliases and holds and gets an engine and a loop of its own. Queue, timers,
         tasks, signals and pending `between_turns` functions stay with the parent. In the child the signals
-        `ignored` have no effect. Raises OSError, and RuntimeError anywhere else.
+        `ignored` have no effect. With `reaper` it is a child of that process (`fork_away`). Raises OSError,
+        and RuntimeError anywhere else.
         """
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
@@ -374,7 +375,7 @@ class Run(ABC):
             prepare_memory(self._warm_up)
         flush_output()
         with BlockedSignals():
-            pid = fork_hooks.fork()
+            pid = fork_hooks.fork() if reaper is None else fork_away(reaper)
             if pid == 0:
                 self._begin_child(ignored)
         return pid
@@ -392,6 +393,7 @@ class Run(ABC):
         that caller would go on as the parent.
         """
         self._is_child = True
+        self._is_prepared = False  # it may fork children of its own
         try:
             self._discard(ignored)
             self._open()

@@ -77,6 +77,11 @@ def install() -> None:
         logging.root.addHandler(standard_error())
 
 
+def uninstall() -> None:
+    """Takes the handler off the root logger, before the program configures logging."""
+    logging.root.removeHandler(standard_error())
+
+
 # What other handlers show
 
 _passed: WeakSet[logging.LogRecord] = WeakSet()

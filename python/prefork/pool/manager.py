@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NoReturn
 
 from prefork._engine import TRACEBACKS
-from prefork.errors import GlueInUse, NeverReady, ScoreboardUnavailable
+from prefork.errors import GlueInUse, NeverReady, PreforkError, ScoreboardUnavailable
 from prefork.logs.escaping import escape_line
 from prefork.pool.orphans import Orphans
 from prefork.pool.resources import PoolResources
@@ -69,6 +69,7 @@ class Manager(Role, PoolMember):
         self._serves = False
         self._resources: PoolResources | None = None
         self._supervisor: Supervisor | None = None
+        self._spawner: Spawner | None = None
         self._shared: SharedSockets | None = None
         self._retry: TimerHandle | None = None
         self._show: Handle | None = None
@@ -137,13 +138,25 @@ class Manager(Role, PoolMember):
         self._hooks.try_call("worker_died", pid=pid, status=status)
 
     def _give_up(self, why: str) -> None:
-        def end() -> NoReturn:
-            raise NeverReady(
+        self.end_run(
+            NeverReady(
                 f"no worker was ever ready, in {self._options.boot_failures} attempts (--boot-failures); the "
                 f"first one failed: {escape_line(why)}"
             )
+        )
 
-        self._kernel.between_turns(end)  # at the top level of `run()`: it ends that
+    def end_run(self, error: PreforkError) -> None:
+        """The pool can never serve: `run()` ends with an error."""
+
+        def end() -> NoReturn:
+            raise error
+
+        self._kernel.between_turns(end)  # at its top level
+
+    def workers_can_be_spawned(self) -> None:
+        """The spawner has been unable to, and is able again."""
+        if self._supervisor is not None:
+            self._supervisor.try_again()
 
     def _call_serving_hooks(self) -> None:
         if self.listener.sockets is not None:
@@ -156,18 +169,19 @@ class Manager(Role, PoolMember):
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
         # the fork, so workers share the memory.
         faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
+        self._spawner = spawner = self._make_spawner(self)
         self._supervisor = supervisor = Supervisor(
             kernel.loop,
             options,
             resources,
-            self._make_spawner(self),
+            spawner,
             self._take_news,
             self._emptied,
             self._give_up,
             self._worker_died,
         )
         self._shared = SharedSockets(kernel.loop, self._replace_shut)
-        self._orphans = Orphans(kernel.loop, lambda: supervisor.pids)
+        self._orphans = Orphans(kernel.loop, lambda: [*supervisor.pids, *spawner.pids])
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)
         kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
         if options.debug_scoreboard:
@@ -278,6 +292,8 @@ class Manager(Role, PoolMember):
         if self._shared is not None:
             self._shared.close()
             self._shared = None
+        if self._spawner is not None:
+            self._spawner.close()
         self._drop_pool()
 
     def abandon(self) -> None:
@@ -291,7 +307,7 @@ class Manager(Role, PoolMember):
 
     def _drop_pool(self) -> None:
         self.close_pool()
-        self._supervisor = self._resources = None
+        self._supervisor = self._spawner = self._resources = None
 
     def close_pool(self) -> None:
         """Closes the descriptors of the pool. A worker calls it, on its copy of the manager.
@@ -300,7 +316,20 @@ class Manager(Role, PoolMember):
         """
         if self._supervisor is not None:
             self._supervisor.discard()
+        if self._spawner is not None:
+            self._spawner.discard()
         if self._shared is not None:
             self._shared.discard()
         if self._resources is not None:
             self._resources.close()
+
+    def leave_to_manager(self) -> None:
+        """In a mold: closes what it has of its manager, but for what its workers need."""
+        if self._supervisor is not None:
+            self._supervisor.discard()
+        if self._spawner is not None:
+            self._spawner.discard()
+        if self._shared is not None:
+            self._shared.discard()
+        self.resources.socket.close()
+        self._supervisor = self._spawner = self._shared = None

@@ -172,6 +172,11 @@ def booted(state: PolicyState) -> PolicyState:
     return replace(state, failures=0, failed_boots=0, not_before=-math.inf, has_booted=True)
 
 
+def may_spawn(state: PolicyState) -> PolicyState:
+    """What made spawns fail is over: the next one need not wait."""
+    return replace(state, failures=0, not_before=-math.inf)
+
+
 def is_hopeless(slots: Sequence[Slot], state: PolicyState, most_failed_boots: int) -> bool:
     """Whether no worker was ever ready, none is starting, and so many attempts have failed (0: no limit)."""
     tried = 0 < most_failed_boots <= state.failed_boots

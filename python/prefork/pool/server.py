@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from prefork.config.checked import changed
 from prefork.config.options import PreForkOptions
-from prefork.errors import OptionError, UnknownEvent, UnknownSession
+from prefork.errors import NeverReady, OptionError, PreforkError, TargetError, UnknownEvent, UnknownSession
 from prefork.kernel.events import event
 from prefork.pool.manager import Manager
 from prefork.pool.role import PoolMember
 from prefork.pool.spawner import ForkSpawner, Spawner
 from prefork.pool.worker import Worker
-from prefork.pool.worker_hooks import WorkerHooks
+from prefork.pool.worker_hooks import ALL, OF_MANAGER, WorkerHooks
 from prefork.server.arguments import check_arguments
 from prefork.server.server import HTTPServer
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from prefork.config.keywords import PreForkKeywords
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
+    from prefork.pool.mold_process import MoldEnded
     from prefork.server.context import Context
     from prefork.server.hooks import Hooks
     from prefork.server.listener import Listener
@@ -49,6 +51,8 @@ class PreForkServer(HTTPServer):
     def __init__(self, kernel: Kernel, **options: Unpack[PreForkKeywords]) -> None:
         self._member = PoolMember()
         self._watchers: list[tuple[Target, str]] = []
+        self.load: Callable[[], object] | None = None
+        """Loads the application in a mold, and sets `service`. None: this process has it."""
         super().__init__(kernel, **options)  # type: ignore[misc]  # `options_class` has those of a pool
 
     @property
@@ -85,9 +89,39 @@ class PreForkServer(HTTPServer):
         return manager
 
     def _make_spawner(self, manager: Manager) -> Spawner:
-        """Manager: workers are forks of this process."""
-        worker = Worker(manager.context, self.service, manager.listener, self._worker_hooks)
-        return ForkSpawner(self.kernel, worker.prepare, partial(self._become_worker, manager, worker))
+        """Manager: workers are forks of a mold, if there is an application to load, or else of this process."""
+        if self.load is None:
+            worker = self._make_worker(manager)
+            return ForkSpawner(self.kernel, worker.prepare, partial(self._become_worker, manager, worker))
+        from prefork.pool.mold_spawner import MoldSpawner  # here: a program has no mold
+
+        return MoldSpawner(
+            self.kernel,
+            self.options.boot_timeout,
+            partial(self._become_mold, manager),
+            never_loaded=lambda end: manager.end_run(_refusal(end)),
+            renewed=manager.workers_can_be_spawned,
+        )
+
+    def _make_worker(self, manager: Manager) -> Worker:
+        return Worker(manager.context, self.service, manager.listener, self._worker_hooks)
+
+    def _become_mold(self, manager: Manager, channel: socket.socket) -> None:
+        """Mold: this child was just forked. Returns in its workers."""
+        from prefork.pool.mold import Mold
+
+        manager_pid = manager.resources.manager_pid
+        manager.leave_to_manager()
+        Mold(self.kernel, channel, manager_pid).run(partial(self._load, manager))
+
+    def _load(self, manager: Manager) -> Callable[[int], object]:
+        assert self.load is not None
+        self.load()
+        self._worker_hooks = WorkerHooks(self.options)
+        self.service.attach(manager.context)
+        worker = self._make_worker(manager)
+        worker.prepare()
+        return partial(self._become_worker, manager, worker)
 
     def _become_worker(self, manager: Manager, worker: Worker, index: int) -> None:
         """Worker: this child was just forked, for the slot `index`."""
@@ -146,7 +180,8 @@ class PreForkServer(HTTPServer):
 
     def _check_events(self, hooks: Hooks) -> None:
         super()._check_events(hooks)
-        self._worker_hooks = WorkerHooks(self.options)
+        # Those of a worker are found where the application is loaded.
+        self._worker_hooks = WorkerHooks(self.options, OF_MANAGER if self.load is not None else ALL)
         self._check_fork_handlers(self.options.fork_handlers)
 
     def _check_fork_handlers(self, fork_handlers: Mapping[Target, str]) -> None:
@@ -212,3 +247,9 @@ class PreForkServer(HTTPServer):
     @event("REGISTER")
     def _on_register(self, session: Target, name: str) -> bool:
         return self.register(session, name)
+
+
+def _refusal(end: MoldEnded) -> PreforkError:
+    """What ends a server whose application was never loaded."""
+    kind = TargetError if end.exit_status == TargetError.exit_status else NeverReady
+    return kind(end.why)

@@ -69,6 +69,16 @@ class Spawner(Protocol):
         Returns the slots of the former.
         """
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes of its own, which are no workers."""
+
+    def close(self) -> None:
+        """Ends what it has of its own."""
+
+    def discard(self) -> None:
+        """Closes the descriptors of this process, in a child that was forked with a copy of them."""
+
 
 class ForkSpawner:
     """Forks this process between two turns of its kernel (manager).
@@ -86,6 +96,14 @@ class ForkSpawner:
         self._requests: list[tuple[int, OnSpawned]] = []
         # What came of the first of them.
         self._results: list[int | OSError] = []
+
+    @property
+    def pids(self) -> list[int]:
+        return []
+
+    def close(self) -> None: ...
+
+    def discard(self) -> None: ...
 
     def spawn(self, index: int, on_spawned: OnSpawned) -> None:
         if not self._requests:

@@ -10,6 +10,7 @@ It must know no server and no request.
 from __future__ import annotations
 
 import enum
+import errno
 import logging
 import math
 import signal
@@ -111,6 +112,11 @@ class Supervisor:
         """Replaces every worker by a fresh one, one after the other."""
         self._generation += 1
         self._board.publish(generation=self._generation)
+        self.act()
+
+    def try_again(self) -> None:
+        """What prevented workers from being spawned is over."""
+        self._state = policy.may_spawn(self._state)
         self.act()
 
     def act(self) -> None:
@@ -221,10 +227,10 @@ class Supervisor:
         if not self._cannot_spawn:
             self._cannot_spawn = True
             logger.error(
-                "cannot spawn a worker: %s; going on with %d and trying again "
-                "(limits: ulimit -u, cgroup, memory)",
+                "cannot spawn a worker: %s; going on with %d and trying again%s",
                 error.strerror or error,
                 len(self.pids),
+                "" if error.errno == errno.ECHILD else " (limits: ulimit -u, cgroup, memory)",
             )
 
     # --- reaping -----------------------------------------------------------------------------------------

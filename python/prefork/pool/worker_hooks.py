@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import OptionError
@@ -21,14 +21,17 @@ logger = logging.getLogger("prefork.pool")
 ARGUMENTS = {"worker_start": ("pid",), "worker_exit": ("pid",), "worker_died": ("pid", "status")}
 """What each hook may have as parameters, by name."""
 
+ALL = tuple(ARGUMENTS)
+OF_MANAGER = ("worker_died",)
+
 
 class WorkerHooks:
-    """Those that `options` name. Raises OptionError for one that is not there or cannot be called."""
+    """Those that `options` name. Raises OptionError for one of `names` that is not there or cannot be called."""
 
-    def __init__(self, options: PreForkOptions) -> None:
+    def __init__(self, options: PreForkOptions, names: Iterable[str] = ALL) -> None:
         self._calls = {
             name: _filled(name, _load(name, place))
-            for name in ARGUMENTS
+            for name in names
             if (place := getattr(options, name)) is not None
         }
 

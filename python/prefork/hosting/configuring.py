@@ -1,0 +1,80 @@
+"""What an application is served with: the options that apply to it, its static directories, its log.
+
+It must not know flags: each value comes with the name that its source has for the option.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from prefork.config.checked import Kind, check, options_of
+from prefork.config.options import AppOptions, ServeOptions
+from prefork.config.sources import Given
+from prefork.errors import OptionError
+from prefork.logs.handler import install
+from prefork.server.environment import passed_sockets
+
+if TYPE_CHECKING:
+    from prefork.hosting.target import Target
+    from prefork.server.server import HTTPServer
+    from prefork.server.service import Service
+
+DEFAULT = {"address": "127.0.0.1", "port": 8000}
+
+
+def set_up_log(options: ServeOptions) -> None:
+    """If the application has set up logging of its own, that stays."""
+    install()
+    logging.getLogger("prefork").setLevel(options.log_level.upper())
+
+
+def mount_static(servers: Iterable[HTTPServer], options: ServeOptions) -> None:
+    """Puts the static directories in front of what the servers serve."""
+    if options.static:
+        from prefork.hosting.static.mounts import mount  # here: it stays in every worker's memory
+
+        for server in servers:
+            mount(server, options)
+
+
+def options_from(kind: type[Kind], given: Given) -> Kind:
+    """The options of one kind among the values that were given."""
+    names = options_of(kind)
+    return check(kind, {name: value for name, (value, _) in given.items() if name in names})
+
+
+def configure(place: str, target: Target, given: Given) -> None:
+    """Configures the target's server. Raises OptionError if there are several, or it has no such option."""
+    general = options_of(ServeOptions)
+    given = {name: value for name, value in given.items() if name not in general}
+    if len(target.servers) > 1:
+        for _, source in given.values():
+            names = ", ".join(sorted(map(str, target.servers)))
+            raise OptionError(f"{source}: {place} has several servers ({names}); name one, as {place}:name")
+        return
+    (server,) = target.servers
+    check_applicable(place, server.service, given)
+    configure_server(place, server, given)
+
+
+def check_applicable(place: str, service: Service, given: Given) -> None:
+    """Raises OptionError for an option that this kind of application does not have."""
+    of_applications = options_of(AppOptions)
+    for name, (_, source) in given.items():
+        if name in service.unused_options or (name in of_applications and name not in service.app_options):
+            raise OptionError(f"{source} does not apply to {place} ({service.kind})")
+
+
+def configure_server(place: str, server: HTTPServer, given: Given) -> None:
+    """Gives the server the options that are not the application's. Raises OptionError."""
+    known, others = options_of(type(server.options)), options_of(AppOptions) | options_of(ServeOptions)
+    given = {name: value for name, value in given.items() if name not in others}
+    for name, (_, source) in given.items():
+        if name not in known:
+            raise OptionError(f"{source} needs a PreForkServer; {place} has an HTTPServer, without a pool")
+    said = server.options
+    if not said.listeners and said.address is None and said.port is None:
+        server.configure(**({"listeners": "systemd:"} if passed_sockets() else DEFAULT))
+    server.configure(**{name: value for name, (value, _) in given.items()})

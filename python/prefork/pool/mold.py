@@ -1,0 +1,146 @@
+"""The mold: a process that has loaded the application, and only forks workers.
+
+The manager forks it, and never loads the application itself. It forks each worker twice, so that the worker
+becomes a child of the manager. `mold_spawner.py` is the manager's side.
+
+Always: it runs no loop, and serves no request; it dies with its manager; a worker has announced itself to the
+manager before it does anything else. The kernel says which process sent a message (SCM_CREDENTIALS).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import gc
+import json
+import os
+import signal
+import socket
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from prefork._engine import die_with_parent
+from prefork.errors import PreforkError, TargetError
+from prefork.kernel.forking import flush_output
+from prefork.kernel.signals import have_no_effect
+from prefork.logs.escaping import show
+
+if TYPE_CHECKING:
+    from prefork.kernel.kernel import Kernel
+
+LARGEST = 8192
+"""Bytes of a message."""
+
+LONGEST_TEXT = 1500
+"""Characters of a text in a message."""
+
+OF_MANAGER = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that a terminal sends to the whole group. The manager decides what they mean."""
+
+BecomeWorker = Callable[[int], object]
+"""Makes a worker of a forked child, for a slot."""
+
+
+class Word(enum.StrEnum):
+    """What a message begins with. All are JSON arrays."""
+
+    SPAWN = enum.auto()
+    """Manager: fork a worker for the slot."""
+    LOADED = enum.auto()
+    """Mold: the application is loaded."""
+    FAILED = enum.auto()
+    """Mold: it cannot be loaded: a text, and an exit status for the program."""
+    FORKED = enum.auto()
+    """Mold: the worker of the slot has this pid. It announces itself."""
+    LOST = enum.auto()
+    """Mold: the worker of the slot cannot be forked: an errno and a text."""
+    WORKER = enum.auto()
+    """Worker: it is the one of the slot."""
+
+
+def encode(word: Word, *values: object) -> bytes:
+    """One message."""
+    short = [value[:LONGEST_TEXT] if isinstance(value, str) else value for value in values]
+    return json.dumps([word, *short]).encode()
+
+
+def decode(message: bytes) -> list[Any]:
+    """The word and the values of a message; empty if it is none."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(message)
+        if isinstance(found, list) and found and found[0] in Word.__members__.values():
+            return found
+    return []
+
+
+class Mold:
+    """In the process of the mold: `channel` leads to the manager, whose pid is `manager`."""
+
+    def __init__(self, kernel: Kernel, channel: socket.socket, manager: int) -> None:
+        self._kernel = kernel
+        self._channel = channel
+        self._manager = manager
+
+    def run(self, load: Callable[[], BecomeWorker]) -> None:
+        """Loads the application, and forks workers until the manager is gone. It returns in a worker only."""
+        if not die_with_parent(self._manager):
+            os._exit(0)
+        for signum in OF_MANAGER:
+            signal.signal(signum, have_no_effect)
+        self._channel.setblocking(True)
+        pid = os.getpid()
+        try:
+            become_worker = load()
+        except BaseException as error:
+            self._kernel.end_if_abandoned(error)
+            self._fail(error)
+        self._kernel.end_if_abandoned()
+        if os.getpid() != pid:
+            os._exit(0)
+        gc.collect()
+        self._send(Word.LOADED)
+        while (index := self._next()) is not None:
+            if self._fork(index, become_worker):
+                return
+        os._exit(0)
+
+    def _next(self) -> int | None:
+        """The slot of the next worker; None when the manager is gone."""
+        with contextlib.suppress(OSError):
+            while received := self._channel.recv(LARGEST):
+                match decode(received):
+                    case [Word.SPAWN, int(index)]:
+                        return index
+        return None
+
+    def _fork(self, index: int, become_worker: BecomeWorker) -> bool:
+        """True: this is the worker."""
+        try:
+            pid = self._kernel.fork(ignored=OF_MANAGER, reaper=self._manager)
+        except OSError as error:
+            self._send(Word.LOST, index, error.errno or 0, error.strerror or str(error))
+            return False
+        if pid:
+            self._send(Word.FORKED, index, pid)
+            return False
+        self._send(Word.WORKER, index)
+        self._channel.close()
+        become_worker(index)
+        return True
+
+    def _send(self, word: Word, *values: object) -> None:
+        try:
+            self._channel.send(encode(word, *values))
+        except OSError:
+            os._exit(0)  # the manager has given this mold up
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        """Tells why the application cannot be loaded. The traceback is the user's."""
+        if not isinstance(error, PreforkError):
+            error = TargetError(f"it ended while it was loaded: {type(error).__name__}: {show(error)}")
+        elif error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
+            flush_output()
+        self._send(Word.FAILED, show(error), error.exit_status)
+        os._exit(error.exit_status)

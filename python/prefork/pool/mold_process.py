@@ -1,0 +1,355 @@
+"""One mold, as its manager sees it: the process, the channel to it, and what it was asked for.
+
+Always: each request ends in one call of its `on_spawned`, or is withdrawn, or the pool ends. A worker counts when it has
+announced itself, and the kernel has said which process sent that. What a mold says is checked: a pid is a
+child of this process, or it is nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import struct
+from asyncio import TimerHandle
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prefork._engine import TRACEBACKS
+from prefork.pool.mold import LARGEST, Word, decode, encode
+from prefork.pool.spawner import OnSpawned, Process
+
+if TYPE_CHECKING:
+    from prefork.kernel.kernel import Kernel
+
+MOST_ASKED = 8
+"""How many workers a mold is asked for at once. Requests beyond can still be withdrawn."""
+
+LAST_WORDS_S = 5.0
+"""How long a worker whose mold has ended may take to announce itself."""
+
+TRACEBACK_S = 0.5
+"""How long a mold that is killed may take to write where it stands."""
+
+_CREDENTIALS = struct.Struct("iII")
+
+
+@dataclass(frozen=True, slots=True)
+class MoldEnded:
+    """Why a mold is no more. `exit_status` is that of a program whose application cannot be loaded; None if
+    it was loaded.
+    """
+
+    why: str
+    exit_status: int | None = None
+
+
+class MoldProcess:
+    """`become_mold(channel)` is called in the forked process, and `loaded()` when it has the application.
+
+    `ended(why)` is called once, when it is no more, unless `close` was called. It returns whether the pool goes
+    on: then the requests that it still has fail.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        become_mold: Callable[[socket.socket], object],
+        boot_timeout_s: float,
+        loaded: Callable[[], object],
+        ended: Callable[[MoldEnded], bool],
+    ) -> None:
+        self._kernel = kernel
+        self._become_mold = become_mold
+        self._boot_timeout_s = boot_timeout_s
+        self._loaded = loaded
+        self._ended = ended
+        self.is_loaded = False
+        self._waiting: deque[tuple[int, OnSpawned]] = deque()
+        self._asked: dict[int, OnSpawned] = {}
+        self._unheard: dict[int, Process] = {}
+        """Workers that the mold has forked, by slot, and that have not announced themselves."""
+        self._process: Process | None = None
+        self._channel: socket.socket | None = None
+        self._timer: TimerHandle | None = None
+        self._failure: MoldEnded | None = None
+        self._retires = False
+        self._is_closed = False
+        kernel.between_turns(self._fork)
+
+    @property
+    def pids(self) -> list[int]:
+        """The mold's, and those of workers that are not announced."""
+        processes = [*([self._process] if self._process else []), *self._unheard.values()]
+        return [process.pid for process in processes]
+
+    # --- requests ----------------------------------------------------------------------------------------
+
+    def spawn(self, index: int, on_spawned: OnSpawned) -> None:
+        """Asks for a worker for a slot."""
+        self._waiting.append((index, on_spawned))
+        self._ask()
+
+    def cancel(self) -> list[int]:
+        """Withdraws the requests that the mold has not heard of. Returns their slots."""
+        cancelled = [index for index, _ in self._waiting]
+        self._waiting.clear()
+        return cancelled
+
+    def _ask(self) -> None:
+        if not self.is_loaded or self._channel is None:
+            return
+        with contextlib.suppress(OSError):  # full, or its end comes
+            while self._waiting and len(self._asked) < MOST_ASKED:
+                index, on_spawned = self._waiting[0]
+                self._channel.send(encode(Word.SPAWN, index))
+                self._waiting.popleft()
+                self._asked[index] = on_spawned
+
+    def _answer(self, index: int, result: Process | OSError) -> None:
+        on_spawned = self._asked.pop(index)
+        on_spawned(index, result)
+        self._ask()
+        self._end_if_retired()
+
+    # --- the process -------------------------------------------------------------------------------------
+
+    def _fork(self) -> None:
+        """At the top level of `run()`. The child becomes the mold, and returns here only as a worker."""
+        if self._is_closed:
+            return
+        try:
+            here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            self._kernel.loop.call_soon(self._end, MoldEnded(f"cannot make a channel: {error.strerror}"))
+            return
+        try:
+            here.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            pid = self._kernel.fork()
+            if pid == 0:
+                here.close()
+                self._become_mold(there)
+                return
+            there.close()
+            self._process = Process(pid)
+        except OSError as error:
+            here.close()
+            there.close()
+            self._kernel.loop.call_soon(self._end, MoldEnded(f"cannot fork: {error.strerror or error}"))
+            return
+        loop = self._kernel.loop
+        self._channel = here
+        loop.add_reader(here.fileno(), self._receive)
+        loop.add_reader(self._process.pidfd, self._exited)
+        self._timer = loop.call_later(self._boot_timeout_s, self._overdue)
+
+    def _overdue(self) -> None:
+        """It hangs in the application's import. It tells where."""
+        assert self._process is not None
+        self._failure = MoldEnded(
+            f"it was not loaded within boot_timeout ({self._boot_timeout_s:g} s)", exit_status=3
+        )
+        self._process.signal(TRACEBACKS)
+        self._timer = self._kernel.loop.call_later(TRACEBACK_S, self._process.signal, signal.SIGKILL)
+
+    def _exited(self) -> None:
+        """The mold has ended. What it and its workers have sent comes first."""
+        assert self._process is not None
+        loop = self._kernel.loop
+        loop.remove_reader(self._process.pidfd)
+        self._stop_timer()
+        status = self._process.wait()
+        self._process.close()
+        self._process = None
+        if self._failure is None:
+            self._failure = MoldEnded(_ending(status), None if self.is_loaded else status if status else 3)
+        self._receive()
+        if self._channel is not None and self._asked:
+            self._timer = loop.call_later(LAST_WORDS_S, self._close_channel)
+        else:
+            self._close_channel()
+
+    def _end(self, end: MoldEnded) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        lost = OSError(errno.ECHILD, f"the process that forks workers has ended: {end.why}")
+        requests = [*self._waiting, *self._asked.items()]
+        self._waiting.clear()
+        self._asked.clear()
+        if self._ended(end):
+            for index, on_spawned in requests:
+                on_spawned(index, lost)
+
+    # --- the channel -------------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        while self._channel is not None:
+            try:
+                message, ancillary, _, _ = self._channel.recvmsg(
+                    LARGEST, socket.CMSG_SPACE(_CREDENTIALS.size), socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return
+            except OSError:
+                message, ancillary = b"", []
+            if not message:
+                self._close_channel()
+                return
+            self._take(message, _sender(ancillary))
+
+    def _take(self, message: bytes, sender: int) -> None:
+        match decode(message):
+            case [Word.LOADED] if not self.is_loaded and self._failure is None:
+                self._stop_timer()
+                self.is_loaded = True
+                self._loaded()
+                self._ask()
+            case [Word.FAILED, str(why), int(exit_status)] if not self.is_loaded:
+                self._failure = MoldEnded(why, exit_status)
+            case [Word.WORKER, int(index)] if index in self._asked:
+                self._announced(index, sender)
+            case [Word.FORKED, int(index), int(pid)] if index in self._asked and index not in self._unheard:
+                self._forked(index, pid)
+            case [Word.LOST, int(index), int(number), str(why)] if index in self._asked:
+                self._answer(index, OSError(number, why))
+
+    def _announced(self, index: int, pid: int) -> None:
+        process = self._unheard.pop(index, None)
+        if process is not None:
+            self._kernel.loop.remove_reader(process.pidfd)
+            if process.pid == pid:
+                self._answer(index, process)
+                return
+            process.close()
+        if (child := _child(pid)) is not None:
+            self._answer(index, child)
+
+    def _forked(self, index: int, pid: int) -> None:
+        """A worker that the mold has forked: it may end, or hang, before it announces itself."""
+        if (process := _child(pid)) is None:
+            self._answer(index, OSError(errno.ECHILD, "it ended as soon as it was forked"))
+            return
+        self._unheard[index] = process
+        self._kernel.loop.add_reader(process.pidfd, self._lost, index)
+        self._kernel.loop.call_later(self._boot_timeout_s, self._give_up, index, process)
+
+    def _lost(self, index: int) -> None:
+        self._receive()  # it may have announced itself before
+        if (process := self._unheard.pop(index, None)) is not None:
+            self._kernel.loop.remove_reader(process.pidfd)
+            status = process.wait()
+            process.close()
+            self._answer(index, OSError(errno.ECHILD, f"a worker has ended before it began: {_ending(status)}"))
+
+    def _give_up(self, index: int, process: Process) -> None:
+        if self._unheard.get(index) is process:
+            process.signal(signal.SIGKILL)
+
+    # --- its end -----------------------------------------------------------------------------------------
+
+    def _close_channel(self) -> None:
+        if self._channel is not None:
+            self._kernel.loop.remove_reader(self._channel.fileno())
+            self._channel.close()
+            self._channel = None
+        if self._process is None:
+            self._stop_timer()
+            self._drop_unheard()
+            self._end(self._failure or MoldEnded("it has closed its channel"))
+        else:
+            self._process.signal(signal.SIGKILL)  # without the channel it is of no use
+
+    def _drop_unheard(self) -> None:
+        for process in self._unheard.values():
+            self._kernel.loop.remove_reader(process.pidfd)
+            process.signal(signal.SIGKILL)
+            process.wait()
+            process.close()
+        self._unheard.clear()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def follow(self, ended: Callable[[MoldEnded], bool]) -> None:
+        """Its end is told to another."""
+        self._ended = ended
+
+    def retire(self, successor: MoldProcess) -> None:
+        """Ends the mold when the workers that it was asked for have come. The successor makes the others."""
+        while self._waiting:
+            successor.spawn(*self._waiting.popleft())
+        self._retires = True
+        self._end_if_retired()
+
+    def _end_if_retired(self) -> None:
+        if self._retires and not self._asked and not self._is_closed:
+            self.close()
+
+    def close(self) -> list[int]:
+        """Ends the mold. Its workers live on; one that has not announced itself ends.
+
+        Returns the slots of the requests that end so, without a call.
+        """
+        self._is_closed = True
+        requests = [*(index for index, _ in self._waiting), *self._asked]
+        self._waiting.clear()
+        self._asked.clear()
+        self._stop_timer()
+        if self._channel is not None:
+            self._kernel.loop.remove_reader(self._channel.fileno())
+            self._channel.close()
+            self._channel = None
+        self._drop_unheard()
+        if self._process is not None:
+            self._kernel.loop.remove_reader(self._process.pidfd)
+            self._process.signal(signal.SIGKILL)
+            self._process.wait()
+            self._process.close()
+            self._process = None
+        return requests
+
+    def discard(self) -> None:
+        """Closes the descriptors of this process, in a child that was forked with a copy of them."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        for process in [*([self._process] if self._process else []), *self._unheard.values()]:
+            process.close()
+        self._unheard.clear()
+        self._process = None
+
+
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """The process that has sent a message, as the kernel says."""
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            pid, _, _ = _CREDENTIALS.unpack(content)
+            return int(pid)
+    return 0
+
+
+def _child(pid: int) -> Process | None:
+    """A process, if it is a child of this one."""
+    try:
+        process = Process(pid)
+    except (OSError, ValueError):
+        return None
+    try:
+        os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except OSError:
+        process.close()
+        return None
+    return process
+
+
+def _ending(status: int | None) -> str:
+    if status is None:
+        return "its exit status is lost"
+    return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"

@@ -1,0 +1,161 @@
+"""Workers are forks of a mold (manager).
+
+Owns: the mold that forks now, and the one that a reload tries. Always: there is a mold, or one is coming; one
+that ends is made again, after a pause that grows while that fails. Requests wait for the first mold only.
+Later, without one, they fail at once: the pool has to know that no spare will come.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from asyncio import TimerHandle
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prefork._engine import adopt_orphans
+from prefork.pool.mold_process import MoldEnded, MoldProcess
+from prefork.pool.spawner import OnSpawned
+
+if TYPE_CHECKING:
+    from prefork.kernel.kernel import Kernel
+
+logger = logging.getLogger("prefork.pool")
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 30.0
+
+
+class MoldSpawner:
+    """`become_mold(channel)` is called in each process that becomes a mold.
+
+    `never_loaded(why)` is called if the first one ends before it has the application, and `renewed()` when a
+    later one has it.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        boot_timeout_s: float,
+        become_mold: Callable[[socket.socket], object],
+        never_loaded: Callable[[MoldEnded], object],
+        renewed: Callable[[], object],
+    ) -> None:
+        adopt_orphans()
+        self._kernel = kernel
+        self._boot_timeout_s = boot_timeout_s
+        self._become_mold = become_mold
+        self._never_loaded = never_loaded
+        self._renewed = renewed
+        self._was_loaded = False
+        self._pause_s = FIRST_PAUSE_S
+        self._retry: TimerHandle | None = None
+        self._next: MoldProcess | None = None
+        self._mold: MoldProcess | None = self._make(self._loaded, self._ended)
+        self._without: list[tuple[int, OnSpawned]] = []
+        """Requests that came while there was no mold, and fail soon."""
+
+    def _make(self, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]) -> MoldProcess:
+        return MoldProcess(self._kernel, self._become_mold, self._boot_timeout_s, loaded, ended)
+
+    def _make_again(self) -> None:
+        self._retry = None
+        self._mold = self._make(self._loaded, self._ended)
+
+    def _loaded(self) -> None:
+        self._pause_s = FIRST_PAUSE_S
+        if self._was_loaded:
+            logger.warning("the application is loaded again: workers are spawned again")
+            self._renewed()
+        self._was_loaded = True
+
+    def _ended(self, end: MoldEnded) -> bool:
+        self._mold = None
+        if not self._was_loaded:
+            self._never_loaded(end)
+            return False
+        logger.error(
+            "the process that forks workers has ended: %s; making another in %g s", end.why, self._pause_s
+        )
+        self._retry = self._kernel.loop.call_later(self._pause_s, self._make_again)
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        return True
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that are no workers, or none yet."""
+        return [pid for mold in (self._mold, self._next) if mold is not None for pid in mold.pids]
+
+    # --- requests ----------------------------------------------------------------------------------------
+
+    def spawn(self, index: int, on_spawned: OnSpawned) -> None:
+        """Requests a worker for the slot `index`."""
+        if self._mold is not None and (self._mold.is_loaded or not self._was_loaded):
+            self._mold.spawn(index, on_spawned)
+            return
+        if not self._without:
+            self._kernel.loop.call_soon(self._fail)
+        self._without.append((index, on_spawned))
+
+    def _fail(self) -> None:
+        requests, self._without = self._without, []
+        for index, on_spawned in requests:
+            on_spawned(index, OSError(errno.ECHILD, "the application is being loaded again"))
+
+    def cancel(self) -> list[int]:
+        """Withdraws the requests that no worker is being made for yet. Returns their slots."""
+        cancelled = [index for index, _ in self._without]
+        self._without.clear()
+        for mold in (self._mold, self._next):
+            if mold is not None:
+                cancelled += mold.cancel()
+        return cancelled
+
+    # --- another mold ------------------------------------------------------------------------------------
+
+    def try_next(self, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]) -> None:
+        """Makes another mold, beside the one that forks. `loaded()` or `ended(why)` is called later."""
+        self.drop_next()
+        self._next = self._make(loaded, ended)
+
+    def spawn_next(self, index: int, on_spawned: OnSpawned) -> None:
+        """Requests a worker of the other mold."""
+        assert self._next is not None
+        self._next.spawn(index, on_spawned)
+
+    def drop_next(self) -> list[int]:
+        """Ends the other mold. Returns the slots of its requests, which come to nothing."""
+        other, self._next = self._next, None
+        return [] if other is None else other.close()
+
+    def commit(self) -> None:
+        """The other mold takes the place of the one that forked until now."""
+        assert self._next is not None
+        former, self._mold, self._next = self._mold, self._next, None
+        self._mold.follow(self._ended)
+        self._was_loaded = True
+        self._pause_s = FIRST_PAUSE_S
+        if former is not None:
+            former.retire(self._mold)
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    # --- its end -----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Ends the molds."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self.drop_next()
+        if self._mold is not None:
+            self._mold.close()
+            self._mold = None
+
+    def discard(self) -> None:
+        """Closes the descriptors of this process, in a child that was forked with a copy of them."""
+        for mold in (self._mold, self._next):
+            if mold is not None:
+                mold.discard()
