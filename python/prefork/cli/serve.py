@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import click
 
@@ -85,4 +86,5 @@ def serve(target: str, config: str | None, **flags: object) -> None:
     """
     from prefork.hosting import serving
 
-    serving.serve(target, gather(config, os.environ, flags))
+    again = partial(gather, config, os.environ, flags)
+    serving.serve(target, again(), again)

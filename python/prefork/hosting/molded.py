@@ -6,14 +6,23 @@ a target is one is only known when it is loaded. One whose source does not name 
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import os
 import re
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from prefork._engine import die_with_parent
+from prefork.config.options import AppOptions, ServeOptions
 from prefork.hosting.application import host
-from prefork.hosting.configuring import check_applicable, configure_server, mount_static, set_up_log
+from prefork.hosting.configuring import (
+    check_applicable,
+    configure_server,
+    mount_static,
+    options_from,
+    set_up_log,
+)
 from prefork.hosting.target import add_to_path, application_of, find, is_program, source_of, split
 from prefork.kernel.kernel import Kernel
 from prefork.kernel.patches import refuse_patches
@@ -21,8 +30,10 @@ from prefork.logs.handler import uninstall
 from prefork.pool.server import PreForkServer
 
 if TYPE_CHECKING:
-    from prefork.config.options import AppOptions, ServeOptions
+    from prefork.config.options import PreForkOptions
     from prefork.config.sources import Given
+
+logger = logging.getLogger("prefork.pool")
 
 PROGRAM = 64
 """The exit status of the process that has looked at a target, if that is a program."""
@@ -30,36 +41,84 @@ PROGRAM = 64
 NAMES_US = re.compile(rb"\bprefork\b")
 
 
-def molded(
-    target: str, app_options: AppOptions, options: ServeOptions, given: Given
-) -> PreForkServer | None:
+class Read(NamedTuple):
+    """What a mold needs to load an application: the values that were given, as options of each kind."""
+
+    given: Given
+    of_application: AppOptions
+    of_command: ServeOptions
+    of_server: PreForkOptions
+
+
+FIXED = ("listeners", "redirect_http", "ipc_glue", "start_servers")
+"""Options of the server that a reload does not change."""
+
+
+class MoldedApplication:
+    """The target of `prefork serve`, as a mold loads it. `gather()` reads the values again, for a reload."""
+
+    def __init__(
+        self, server: PreForkServer, target: str, first: Read, gather: Callable[[], Given] | None
+    ) -> None:
+        self._server = server
+        self._target = target
+        self.first = first
+        self._gather = gather
+
+    def read(self) -> Read:
+        """Reads configuration file and environment again. Raises OptionError."""
+        if self._gather is None:
+            return self.first
+        given = self._gather()
+        read = read_options(self._target, given)
+        former = self._server.options
+        for name in FIXED:
+            if getattr(read.of_server, name) != getattr(former, name):
+                logger.warning("reload: %s has changed, which takes a restart; it stays as it is", name)
+        kept = {name: getattr(former, name) for name in (*FIXED, "address", "port", "domain")}
+        return read._replace(of_server=dataclasses.replace(read.of_server, **kept))
+
+    def accept(self, read: Read) -> None:
+        """In the manager: the options of the new generation."""
+        self._server.use(read.of_server)
+        logging.getLogger("prefork").setLevel(read.of_command.log_level.upper())
+
+    def load(self, read: Read) -> None:
+        """In the mold: loads the application into the server. Raises TargetError and OptionError."""
+        uninstall()  # logging.basicConfig() of the application does nothing if there is a handler
+        server, target, options = self._server, self._target, read.of_application
+        server.options = read.of_server
+        application = application_of(find(target), options, target)
+        host(server, application, options, f"{target}()" if options.factory else target)
+        refuse_patches(target)
+        check_applicable(target, server.service, read.given)
+        mount_static([server], read.of_command)
+        set_up_log(read.of_command)
+
+
+def molded(target: str, given: Given, gather: Callable[[], Given] | None) -> PreForkServer | None:
     """A server whose pool has a mold that loads the target. Raises OptionError.
 
     None: this process loads it, because it is a program, there is no pool, or the files of the application
     are outside of its `--chroot`.
     """
-    if app_options.interface == "events" or options.chroot is not None:
+    read = read_options(target, given)
+    if read.of_application.interface == "events" or read.of_command.chroot is not None:
+        return None
+    add_to_path(split(target)[0])
+    if not read.of_server.start_servers or _names_program(target):
         return None
     server = PreForkServer(Kernel())
-    configure_server(target, server, given)
-    add_to_path(split(target)[0])
-    if not server.options.start_servers or _names_program(target):
-        return None
-    server.load = partial(_load, server, target, app_options, options, given)
+    server.options = read.of_server
+    server.application = MoldedApplication(server, target, read, gather)
     return server
 
 
-def _load(
-    server: PreForkServer, target: str, app_options: AppOptions, options: ServeOptions, given: Given
-) -> None:
-    """In the mold: loads the application into the server. Raises TargetError and OptionError."""
-    uninstall()  # logging.basicConfig() of the application does nothing if there is a handler
-    application = application_of(find(target), app_options, target)
-    host(server, application, app_options, f"{target}()" if app_options.factory else target)
-    refuse_patches(target)
-    check_applicable(target, server.service, given)
-    mount_static([server], options)
-    set_up_log(options)
+def read_options(target: str, given: Given) -> Read:
+    """The options of an application among the values that were given. Raises OptionError."""
+    server = PreForkServer(Kernel())
+    configure_server(target, server, given)
+    return Read(given, options_from(AppOptions, given), options_from(ServeOptions, given), server.options)
 
 
 def _names_program(target: str) -> bool:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
 from prefork.config.options import AppOptions, ServeOptions
@@ -57,8 +58,11 @@ def run(application: Any, **options: Unpack[RunKeywords]) -> None:
             restore_signals()
 
 
-def serve(application: object, given: Given) -> None:
-    """Serves until a signal or the application itself ends it. Raises PreforkError."""
+def serve(application: object, given: Given, gather: Callable[[], Given] | None = None) -> None:
+    """Serves until a signal or the application itself ends it. `gather()` reads the values again, for a reload.
+
+    Raises PreforkError.
+    """
     open_missing()
     options = options_from(ServeOptions, given)
     if options.chdir is not None:
@@ -71,7 +75,7 @@ def serve(application: object, given: Given) -> None:
     set_signals()
     app_options = options_from(AppOptions, given)
     place = application if isinstance(application, str) else "the application"
-    if isinstance(application, str) and (server := molded(application, app_options, options, given)):
+    if isinstance(application, str) and (server := molded(application, given, gather)):
         target = Target(server.kernel, [server])
     else:
         target = loaded(application, app_options, place)

@@ -19,6 +19,7 @@ from prefork._engine import TRACEBACKS
 from prefork.errors import GlueInUse, NeverReady, PreforkError, ScoreboardUnavailable
 from prefork.logs.escaping import escape_line
 from prefork.pool.orphans import Orphans
+from prefork.pool.reload import OnDone, Reload, Reloadable
 from prefork.pool.resources import PoolResources
 from prefork.pool.role import UNUSED_SIGNALS_OF_MANAGER, PoolMember
 from prefork.pool.scoreboard import format_states
@@ -40,7 +41,8 @@ SPARE_SLOTS = 64
 
 
 class Manager(Role, PoolMember):
-    """`make_spawner(manager)` makes what spawns its workers. `tell` is the supervisor's.
+    """`make_spawner(manager)` makes what spawns its workers; `source` is what a reload reads again. `tell` is
+    the supervisor's.
 
     `ended()` is called when the last worker has ended after `shutdown`.
     """
@@ -56,6 +58,7 @@ class Manager(Role, PoolMember):
         tell: Callable[[str, int], object],
         ended: Callable[[], object],
         hooks: WorkerHooks,
+        source: Reloadable | None = None,
     ) -> None:
         self.context = context
         self._kernel = context.kernel
@@ -65,11 +68,13 @@ class Manager(Role, PoolMember):
         self._tell = tell
         self._ended = ended
         self._hooks = hooks
+        self._source = source
         self._stopping = False
         self._serves = False
         self._resources: PoolResources | None = None
         self._supervisor: Supervisor | None = None
         self._spawner: Spawner | None = None
+        self._reload: Reload | None = None
         self._shared: SharedSockets | None = None
         self._retry: TimerHandle | None = None
         self._show: Handle | None = None
@@ -241,6 +246,7 @@ class Manager(Role, PoolMember):
             self._retry.cancel()
             self._retry = None
         if self._supervisor is not None and not self._stopping:
+            self._cancel_reload("the server stops listening")
             self._supervisor.pause()
         if self._shared is not None:
             self._shared.watch([self.resources.queue_fileno])
@@ -248,6 +254,7 @@ class Manager(Role, PoolMember):
 
     def shutdown(self, *, graceful: bool) -> None:
         """Ends the server: the workers finish within `graceful_timeout`, or are killed."""
+        self._cancel_reload("the server is stopping")
         self._stopping = True
         # The workers are told first. To close the sockets shuts them down, which in a pool that goes on is an
         # error for a worker.
@@ -261,6 +268,35 @@ class Manager(Role, PoolMember):
         if self._supervisor is not None:
             self._supervisor.replace()
 
+    def reload(self, on_done: OnDone | None = None) -> bool:
+        """Has workers with new code and options replace the others; `on_done` hears how that ends. False:
+        there is no pool, or it ends.
+        """
+        supervisor, spawner = self._supervisor, self._spawner
+        if supervisor is None or spawner is None or self._stopping or self.listener.sockets is None:
+            return False
+        self._cancel_reload("another reload takes its place")
+        self._reload = reload = Reload(
+            self._kernel.loop, spawner, supervisor, self._source, self._reload_ended
+        )
+        reload.watch(on_done)
+        reload.begin()
+        return True
+
+    def _reload_ended(self, reload: Reload) -> None:
+        if self._reload is reload:
+            self._reload = None
+
+    def _cancel_reload(self, why: str) -> None:
+        if self._reload is not None:
+            self._reload.cancel(why)
+
+    def use(self, options: PreForkOptions) -> None:
+        """These are the options from now on."""
+        self._options = options
+        if self._supervisor is not None:
+            self._supervisor.use(options)
+
     def replace_process(self) -> None:
         """Does nothing: this is no worker."""
 
@@ -273,6 +309,7 @@ class Manager(Role, PoolMember):
 
     def run_ended(self) -> None:
         """Kills every worker, whatever ended the kernel."""
+        self._cancel_reload("the server ends")
         if self._supervisor is not None:
             self._supervisor.kill()
         self._close()

@@ -12,7 +12,8 @@ import logging
 import socket
 from asyncio import TimerHandle
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from prefork._engine import adopt_orphans
 from prefork.pool.mold_process import MoldEnded, MoldProcess
@@ -28,7 +29,7 @@ LONGEST_PAUSE_S = 30.0
 
 
 class MoldSpawner:
-    """`become_mold(channel)` is called in each process that becomes a mold.
+    """`become_mold(source, channel)` is called in each process that becomes a mold. `source` is what it loads.
 
     `never_loaded(why)` is called if the first one ends before it has the application, and `renewed()` when a
     later one has it.
@@ -38,13 +39,16 @@ class MoldSpawner:
         self,
         kernel: Kernel,
         boot_timeout_s: float,
-        become_mold: Callable[[socket.socket], object],
+        source: Any,
+        become_mold: Callable[[Any, socket.socket], object],
         never_loaded: Callable[[MoldEnded], object],
         renewed: Callable[[], object],
     ) -> None:
         adopt_orphans()
         self._kernel = kernel
         self._boot_timeout_s = boot_timeout_s
+        self._source = source
+        self._next_source: Any = None
         self._become_mold = become_mold
         self._never_loaded = never_loaded
         self._renewed = renewed
@@ -52,16 +56,19 @@ class MoldSpawner:
         self._pause_s = FIRST_PAUSE_S
         self._retry: TimerHandle | None = None
         self._next: MoldProcess | None = None
-        self._mold: MoldProcess | None = self._make(self._loaded, self._ended)
+        self._mold: MoldProcess | None = self._make(source, self._loaded, self._ended)
         self._without: list[tuple[int, OnSpawned]] = []
         """Requests that came while there was no mold, and fail soon."""
 
-    def _make(self, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]) -> MoldProcess:
-        return MoldProcess(self._kernel, self._become_mold, self._boot_timeout_s, loaded, ended)
+    def _make(
+        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]
+    ) -> MoldProcess:
+        become_mold = partial(self._become_mold, source)
+        return MoldProcess(self._kernel, become_mold, self._boot_timeout_s, loaded, ended)
 
     def _make_again(self) -> None:
         self._retry = None
-        self._mold = self._make(self._loaded, self._ended)
+        self._mold = self._make(self._source, self._loaded, self._ended)
 
     def _loaded(self) -> None:
         self._pause_s = FIRST_PAUSE_S
@@ -114,10 +121,13 @@ class MoldSpawner:
 
     # --- another mold ------------------------------------------------------------------------------------
 
-    def try_next(self, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]) -> None:
+    def try_next(
+        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]
+    ) -> None:
         """Makes another mold, beside the one that forks. `loaded()` or `ended(why)` is called later."""
         self.drop_next()
-        self._next = self._make(loaded, ended)
+        self._next_source = source
+        self._next = self._make(source, loaded, ended)
 
     def spawn_next(self, index: int, on_spawned: OnSpawned) -> None:
         """Requests a worker of the other mold."""
@@ -133,6 +143,7 @@ class MoldSpawner:
         """The other mold takes the place of the one that forked until now."""
         assert self._next is not None
         former, self._mold, self._next = self._mold, self._next, None
+        self._source = self._next_source
         self._mold.follow(self._ended)
         self._was_loaded = True
         self._pause_s = FIRST_PAUSE_S

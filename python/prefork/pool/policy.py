@@ -177,6 +177,11 @@ def may_spawn(state: PolicyState) -> PolicyState:
     return replace(state, failures=0, not_before=-math.inf)
 
 
+def begin_replacement(state: PolicyState, since: float, live: int) -> PolicyState:
+    """A worker of the new generation, spawned at `since`, has joined `live` others: the first step is made."""
+    return replace(state, replacement=Replacement(since, live))
+
+
 def is_hopeless(slots: Sequence[Slot], state: PolicyState, most_failed_boots: int) -> bool:
     """Whether no worker was ever ready, none is starting, and so many attempts have failed (0: no limit)."""
     tried = 0 < most_failed_boots <= state.failed_boots

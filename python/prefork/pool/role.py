@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
 
 from prefork.server.role import UNUSED_SIGNALS
+
+if TYPE_CHECKING:
+    from prefork.pool.reload import OnDone
 
 SIZES_ITSELF = "the pool sizes itself, by --min-spare, --max-spare and --max-clients"
 UNUSED_SIGNALS_OF_MANAGER: dict[int, str] = UNUSED_SIGNALS | {
@@ -35,3 +39,7 @@ class PoolMember:
 
     def replace_workers(self) -> None:
         """Replaces the workers by fresh ones, one after the other, if this process has any."""
+
+    def reload(self, on_done: OnDone | None = None) -> bool:  # noqa: ARG002
+        """Replaces the workers by ones with new code and options. False: this process has none."""
+        return False

@@ -6,18 +6,20 @@ The same object exists in the manager and, as a copy, in every worker. What diff
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from prefork.config.checked import changed
 from prefork.config.options import PreForkOptions
 from prefork.errors import NeverReady, OptionError, PreforkError, TargetError, UnknownEvent, UnknownSession
 from prefork.kernel.events import event
 from prefork.pool.manager import Manager
+from prefork.pool.reload import Reloadable
 from prefork.pool.role import PoolMember
 from prefork.pool.spawner import ForkSpawner, Spawner
 from prefork.pool.worker import Worker
@@ -38,6 +40,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefork.pool")
 
 
+class Application(Reloadable, Protocol):
+    """An application that a mold loads."""
+
+    first: Any
+    """What `read` would have returned at the start."""
+
+    def load(self, read: Any) -> object:
+        """In a mold: loads the application, and has the server serve it. Raises PreforkError."""
+
+
 class PreForkServer(HTTPServer):
     """Serves from a pool of processes; the options are those of `PreForkOptions`.
 
@@ -51,8 +63,8 @@ class PreForkServer(HTTPServer):
     def __init__(self, kernel: Kernel, **options: Unpack[PreForkKeywords]) -> None:
         self._member = PoolMember()
         self._watchers: list[tuple[Target, str]] = []
-        self.load: Callable[[], object] | None = None
-        """Loads the application in a mold, and sets `service`. None: this process has it."""
+        self.application: Application | None = None
+        """What a mold loads. None: this process has what its workers serve."""
         super().__init__(kernel, **options)  # type: ignore[misc]  # `options_class` has those of a pool
 
     @property
@@ -85,12 +97,13 @@ class PreForkServer(HTTPServer):
             self._post_to_watchers,
             self._ended,
             self._worker_hooks,
+            self.application,
         )
         return manager
 
     def _make_spawner(self, manager: Manager) -> Spawner:
         """Manager: workers are forks of a mold, if there is an application to load, or else of this process."""
-        if self.load is None:
+        if self.application is None:
             worker = self._make_worker(manager)
             return ForkSpawner(self.kernel, worker.prepare, partial(self._become_worker, manager, worker))
         from prefork.pool.mold_spawner import MoldSpawner  # here: a program has no mold
@@ -98,6 +111,7 @@ class PreForkServer(HTTPServer):
         return MoldSpawner(
             self.kernel,
             self.options.boot_timeout,
+            self.application.first,
             partial(self._become_mold, manager),
             never_loaded=lambda end: manager.end_run(_refusal(end)),
             renewed=manager.workers_can_be_spawned,
@@ -106,17 +120,19 @@ class PreForkServer(HTTPServer):
     def _make_worker(self, manager: Manager) -> Worker:
         return Worker(manager.context, self.service, manager.listener, self._worker_hooks)
 
-    def _become_mold(self, manager: Manager, channel: socket.socket) -> None:
+    def _become_mold(self, manager: Manager, source: Any, channel: socket.socket) -> None:
         """Mold: this child was just forked. Returns in its workers."""
         from prefork.pool.mold import Mold
 
         manager_pid = manager.resources.manager_pid
         manager.leave_to_manager()
-        Mold(self.kernel, channel, manager_pid).run(partial(self._load, manager))
+        Mold(self.kernel, channel, manager_pid).run(partial(self._load, manager, source))
 
-    def _load(self, manager: Manager) -> Callable[[int], object]:
-        assert self.load is not None
-        self.load()
+    def _load(self, manager: Manager, source: Any) -> Callable[[int], object]:
+        assert self.application is not None
+        self.application.load(source)
+        context = manager.context
+        manager.context = dataclasses.replace(context, options=self._in_use(self.options, manager.listener))
         self._worker_hooks = WorkerHooks(self.options)
         self.service.attach(manager.context)
         worker = self._make_worker(manager)
@@ -130,16 +146,25 @@ class PreForkServer(HTTPServer):
         worker.startup = self.kernel.spawn(boot, session=self, event="boot", args=())
 
     def _on_hup(self, signum: int) -> None:
-        """Manager: also replaces the workers, as HUP does elsewhere. New ones get the manager's copy of the
-        code.
+        """Manager: also replaces the workers, as HUP does elsewhere, by ones with new code and options. In a
+        program they get its copy of the code.
         """
         if self.is_stopping:
             logger.warning("HUP changes nothing: the server is stopping")
             return
         super()._on_hup(signum)
         if self.options.start_servers:
-            logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
-            self._member.replace_workers()
+            if self.application is None:
+                logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
+            else:
+                logger.warning("HUP: loading the application again")
+            self._member.reload()
+
+    def use(self, options: PreForkOptions) -> None:
+        """Manager: these are the options from now on."""
+        self.options = options
+        if isinstance(self._member, Manager):
+            self._member.use(options)
 
     @event("_int")
     def _on_int(self, _signum: int) -> None:
@@ -181,7 +206,7 @@ class PreForkServer(HTTPServer):
     def _check_events(self, hooks: Hooks) -> None:
         super()._check_events(hooks)
         # Those of a worker are found where the application is loaded.
-        self._worker_hooks = WorkerHooks(self.options, OF_MANAGER if self.load is not None else ALL)
+        self._worker_hooks = WorkerHooks(self.options, OF_MANAGER if self.application is not None else ALL)
         self._check_fork_handlers(self.options.fork_handlers)
 
     def _check_fork_handlers(self, fork_handlers: Mapping[Target, str]) -> None:

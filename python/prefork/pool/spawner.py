@@ -11,10 +11,11 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel
+    from prefork.pool.mold_process import MoldEnded
 
 FORKING_S = 0.05
 """How long the manager forks before it looks at what else has come, such as a reader of the scoreboard."""
@@ -73,6 +74,22 @@ class Spawner(Protocol):
     def pids(self) -> list[int]:
         """The processes of its own, which are no workers."""
 
+    def try_next(
+        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]
+    ) -> None:
+        """Prepares workers of the next generation, with what `source` is read from. `loaded()` or `ended(why)`
+        is called later; the latter also after the former.
+        """
+
+    def spawn_next(self, index: int, on_spawned: OnSpawned) -> None:
+        """As `spawn`, for the next generation."""
+
+    def drop_next(self) -> list[int]:
+        """There is no next generation. Returns the slots of its requests, which come to nothing."""
+
+    def commit(self) -> None:
+        """The next generation is the one that `spawn` makes from now on."""
+
     def close(self) -> None:
         """Ends what it has of its own."""
 
@@ -100,6 +117,20 @@ class ForkSpawner:
     @property
     def pids(self) -> list[int]:
         return []
+
+    def try_next(
+        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]  # noqa: ARG002
+    ) -> None:
+        """This process has the code that it has: the next generation has the same."""
+        self._kernel.loop.call_soon(loaded)
+
+    def spawn_next(self, index: int, on_spawned: OnSpawned) -> None:
+        self.spawn(index, on_spawned)
+
+    def drop_next(self) -> list[int]:
+        return []
+
+    def commit(self) -> None: ...
 
     def close(self) -> None: ...
 

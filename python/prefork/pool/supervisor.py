@@ -15,14 +15,15 @@ import logging
 import math
 import signal
 from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefork._engine import STUCK
 from prefork.kernel.run import BROKEN
 from prefork.pool import policy
 from prefork.pool.policy import PolicyState, PoolLimits, State
-from prefork.pool.spawner import Process, Spawner
+from prefork.pool.spawner import OnSpawned, Process, Spawner
 from prefork.pool.stillness import LOOK_S, Stillness, is_stopped
 from prefork.pool.workers import Exit, Workers
 from prefork.server.startup import STARTUP_S
@@ -44,6 +45,16 @@ class Phase(enum.Enum):
     PAUSED = "none for now: they finish and end"
     ENDING = "none any more: they finish, or are killed"
     ENDED = "none, and there is none"
+
+
+@dataclass(slots=True)
+class Trial:
+    """The first worker of the next generation: `done` is called when it is ready (""), or why it is not."""
+
+    index: int
+    since: float
+    others: int
+    done: Callable[[str], object]
 
 
 class Supervisor:
@@ -84,6 +95,13 @@ class Supervisor:
         self._first_failure = ""
         self._timer: TimerHandle | None = None
         self._looks: TimerHandle | None = None
+        self._trial: Trial | None = None
+        self._replaced: Callable[[], object] | None = None
+
+    @property
+    def generation(self) -> int:
+        """Of new workers."""
+        return self._generation
 
     @property
     def pids(self) -> list[int]:
@@ -95,14 +113,8 @@ class Supervisor:
     def start(self) -> None:
         """Spawns the first workers, and keeps as many as the policy wants from now on."""
         self._phase = Phase.KEEPING
-        limits = self._limits()
-        self._board.publish(
-            kept=True,
-            generation=self._generation,
-            min_spare=limits.fewest,
-            max_spare=limits.most,
-            max_clients=limits.max_clients,
-        )
+        self._board.publish(kept=True)
+        self._publish_limits()
         self._spawn(self._options.start_servers)
         if self._looks is None:
             self._look_later()
@@ -113,6 +125,52 @@ class Supervisor:
         self._generation += 1
         self._board.publish(generation=self._generation)
         self.act()
+
+    # --- another generation ------------------------------------------------------------------------------
+
+    def try_next(self, spawn: Callable[[int, OnSpawned], object], done: Callable[[str], object]) -> None:
+        """Spawns one worker of the next generation. `done` is called with why it failed, or with ""."""
+        now, others = self._loop.time(), len(self._workers.slots())
+        index = self._workers.request(self._generation + 1, now)
+        if index is None:
+            self._loop.call_soon(done, "every slot of the scoreboard is in use")
+            return
+        self._trial = Trial(index, now, others, done)
+        self._board.claim(index, self._generation + 1)
+        spawn(index, self._spawned)
+
+    def adopt_next(self, replaced: Callable[[], object]) -> None:
+        """The next generation is the one of new workers, and replaces the others.
+
+        `replaced()` is called when no other is left that does not drain.
+        """
+        trial, self._trial = self._trial, None
+        if trial is not None:
+            self._state = policy.begin_replacement(self._state, trial.since, trial.others)
+        self._replaced = replaced
+        self.replace()
+
+    def drop_next(self, withdrawn: Collection[int]) -> None:
+        """There is no next generation. The requests for `withdrawn` slots have come to nothing."""
+        trial, self._trial = self._trial, None
+        self._replaced = None
+        for index in withdrawn:
+            self._withdraw(index)
+        if trial is not None and trial.index in self._processes:
+            self._end(trial.index, signal.SIGTERM)
+        self.act()
+
+    def _end_trial(self, index: int, failure: str) -> bool:
+        """Whether the worker was one of the next generation, which is tried. That is told then."""
+        trial = self._trial
+        if trial is None or trial.index != index:
+            return False
+        self._loop.call_soon(self._tell_trial, trial, failure)
+        return True
+
+    def _tell_trial(self, trial: Trial, failure: str) -> None:
+        if self._trial is trial:
+            trial.done(failure)
 
     def try_again(self) -> None:
         """What prevented workers from being spawned is over."""
@@ -137,6 +195,9 @@ class Supervisor:
             self._follow_plan()
         else:  # the next plan has to see what came of the last one, so it waits for all results
             self._act_at(math.inf)
+        if self._replaced is not None and not self._workers.older_than(self._generation):
+            replaced, self._replaced = self._replaced, None
+            replaced()
 
     def _take_states(self) -> None:
         states = bytearray(self._board.states())
@@ -146,6 +207,7 @@ class Supervisor:
             assert worker.pid is not None
             self._state = policy.booted(self._state)
             self._tell("spare", worker.pid)
+            self._end_trial(worker.index, "")
 
     def _follow_plan(self) -> None:
         now = self._loop.time()
@@ -165,6 +227,21 @@ class Supervisor:
             self._timer.cancel()
         when = min(when, self._workers.next_overdue_drain(*self._drain_timeouts_s))
         self._timer = self._loop.call_at(when, self.act) if when < math.inf else None
+
+    def use(self, options: PreForkOptions) -> None:
+        """These are the options from now on."""
+        self._options = options
+        self._publish_limits()
+        self.act()
+
+    def _publish_limits(self) -> None:
+        limits = self._limits()
+        self._board.publish(
+            generation=self._generation,
+            min_spare=limits.fewest,
+            max_spare=limits.most,
+            max_clients=limits.max_clients,
+        )
 
     def _limits(self) -> PoolLimits:
         options = self._options
@@ -201,7 +278,8 @@ class Supervisor:
     def _spawned(self, index: int, result: Process | OSError) -> None:
         if isinstance(result, OSError):
             self._withdraw(index)
-            self._spawn_failed(result)
+            if not self._end_trial(index, result.strerror or str(result)):
+                self._spawn_failed(result)
         else:
             self._register(index, result)
         if not self._workers.is_waiting:
@@ -258,8 +336,8 @@ class Supervisor:
         if end is Exit.STUCK:
             logger.error("worker %d was stuck %s: replaced", pid, requests)
         elif end is Exit.BOOT_FAILED:
-            self._boot_failed(f"worker {pid}: {_ending(found)}", now)
-            then = "; trying again" if self._phase is Phase.KEEPING and not self._is_hopeless() else ""
+            again = self._boot_failed(index, f"worker {pid}: {_ending(found)}", now)
+            then = "; trying again" if again and self._phase is Phase.KEEPING and not self._is_hopeless() else ""
             logger.error("worker %d ended before it was ready (%s)%s", pid, _ending(found), then)
         elif end is not Exit.EXPECTED:
             logger.error("worker %d ended: %s", pid, _ending(found))
@@ -268,12 +346,15 @@ class Supervisor:
         self._tell("died", pid)
         self.act()
 
-    def _boot_failed(self, what: str, now: float) -> None:
-        """`what` is told if the worker has not told it itself."""
-        self._state = policy.boot_failed(self._state, now)
+    def _boot_failed(self, index: int, what: str, now: float) -> bool:
+        """`what` is told if the worker has not told it itself. Returns whether another is to be tried."""
         reports = self._resources.reports.read()
+        if self._end_trial(index, reports[0] if reports else what):
+            return False
+        self._state = policy.boot_failed(self._state, now)
         if not self._first_failure:
             self._first_failure = reports[0] if reports else what
+        return True
 
     def _is_hopeless(self) -> bool:
         return policy.is_hopeless(self._workers.slots(), self._state, self._options.boot_failures)
@@ -307,7 +388,7 @@ class Supervisor:
             )
             self._workers.fail_boot(worker.index, now)
             self._processes[worker.index].signal(signal.SIGKILL)
-            self._boot_failed(f"worker {worker.pid} did not start within boot_timeout", now)
+            self._boot_failed(worker.index, f"worker {worker.pid} did not start within boot_timeout", now)
         for worker in self._workers.overdue_drains(now, *self._drain_timeouts_s):
             logger.warning(
                 "killing worker %d: %s did not end within %s (%g s)",

@@ -87,6 +87,13 @@ class Workers:
         """Whether a worker is requested and has not come yet."""
         return any(worker.pid is None for worker in self._workers.values())
 
+    def older_than(self, generation: int) -> bool:
+        """Whether a worker of a former generation is left that does not drain."""
+        return any(
+            worker.generation < generation and worker.state is not State.DRAINING
+            for worker in self._workers.values()
+        )
+
     def slots(self) -> list[Slot]:
         """The table as the policy takes it."""
         return [

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefork.server")
 
 F = TypeVar("F", bound=Callable[..., Any])
+Options = TypeVar("Options", bound=ServerOptions)
 
 
 class HTTPServer(Session):
@@ -248,15 +249,13 @@ class HTTPServer(Session):
             if isinstance(other, HTTPServer)
             for endpoint in other.options.endpoints
         )
-        trusted = trusted_proxies(options)
         self._listener = listener = Listener(self.kernel, options, hooks.server_warning, self.socket_defaults)
         sockets = listener.sockets
         assert sockets is not None
         self._context = context = Context(
             kernel=self.kernel,
             session=self,
-            # With the port that was picked. A copy that each worker made would be memory of its own.
-            options=dataclasses.replace(options, port=listener.port, trusted_proxies=trusted),
+            options=self._in_use(options, listener),
             hooks=hooks,
             places=[place.place for place in sockets.places],
             replace_process=lambda: self._role.replace_process(),
@@ -266,6 +265,13 @@ class HTTPServer(Session):
         self._ends_by_s = None
         self.kernel.hold(self)
         self._bind_signals()
+
+    @staticmethod
+    def _in_use(options: Options, listener: Listener) -> Options:
+        """The options with the port that was picked, for example. A copy that each worker made would be memory
+        of its own.
+        """
+        return dataclasses.replace(options, port=listener.port, trusted_proxies=trusted_proxies(options))
 
     def _begin(self) -> None:
         """Serves. Every server has its sockets; the process may have given its privileges up meanwhile."""

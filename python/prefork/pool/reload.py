@@ -1,0 +1,120 @@
+"""A reload: new code and options, tried with one worker before any other is replaced (manager).
+
+Its steps: the options are read again, another mold loads the application, and forks one worker. When that one
+is ready, the new mold takes the place of the old one, and the policy replaces the other workers. Always: what
+fails before that leaves the pool as it was; there is one reload at a time, and a second one replaces it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prefork.errors import PreforkError
+from prefork.logs.escaping import escape_line
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from prefork.pool.mold_process import MoldEnded
+    from prefork.pool.spawner import OnSpawned, Spawner
+    from prefork.pool.supervisor import Supervisor
+
+logger = logging.getLogger("prefork.pool")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a reload ended: `failure` is empty if every worker has the new code."""
+
+    failure: str
+    generation: int
+    seconds: float
+
+
+OnDone = Callable[[Outcome], object]
+
+
+class Reloadable(Protocol):
+    """What the spawner loads: the application, with its options."""
+
+    def read(self) -> Any:
+        """Reads the options again, for the next generation. Raises PreforkError."""
+
+    def accept(self, read: Any) -> object:
+        """The next generation serves: these are the options from now on."""
+
+
+class Reload:
+    """One attempt. `ended(self)` is called with its end, once."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        spawner: Spawner,
+        supervisor: Supervisor,
+        source: Reloadable | None,
+        ended: Callable[[Reload], object],
+    ) -> None:
+        self._loop = loop
+        self._spawner = spawner
+        self._supervisor = supervisor
+        self._source = source
+        self._ended = ended
+        self._began_s = loop.time()
+        self._read: Any = None
+        self.outcome: Outcome | None = None
+        self._watchers: list[OnDone] = []
+
+    def watch(self, on_done: OnDone | None) -> None:
+        """Has `on_done` called with the outcome."""
+        if on_done is not None:
+            self._watchers.append(on_done)
+
+    def begin(self) -> None:
+        """Loads the new code."""
+        try:
+            self._read = None if self._source is None else self._source.read()
+        except PreforkError as error:
+            self._finish(str(error))
+            return
+        self._spawner.try_next(self._read, self._loaded, self._mold_ended)
+
+    def _loaded(self) -> None:
+        self._supervisor.try_next(self._spawner.spawn_next, self._tried)
+
+    def _mold_ended(self, end: MoldEnded) -> bool:
+        self.cancel(f"the new code cannot be loaded: {escape_line(end.why)}")
+        return False
+
+    def _tried(self, failure: str) -> None:
+        """The first worker of the new generation is ready, or is none."""
+        if failure:
+            self.cancel(f"the first worker with the new code failed: {escape_line(failure)}")
+            return
+        self._spawner.commit()
+        if self._source is not None:
+            self._source.accept(self._read)
+        self._supervisor.adopt_next(self._replaced)
+
+    def _replaced(self) -> None:
+        self._finish("")
+
+    def cancel(self, why: str) -> None:
+        """Gives it up: the workers that serve go on."""
+        if self.outcome is None:
+            self._supervisor.drop_next(self._spawner.drop_next())
+            self._finish(why)
+
+    def _finish(self, failure: str) -> None:
+        generation = self._supervisor.generation
+        self.outcome = outcome = Outcome(failure, generation, self._loop.time() - self._began_s)
+        if failure:
+            logger.error("reload: %s; generation %d serves on", failure, generation)
+        else:
+            logger.warning("reload: every worker is of generation %d, after %.1f s", generation, outcome.seconds)
+        self._ended(self)
+        for on_done in self._watchers:
+            on_done(outcome)
