@@ -14,7 +14,7 @@ import logging
 import math
 import signal
 from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prefork._engine import STUCK
@@ -112,6 +112,16 @@ class Supervisor:
         self._generation += 1
         self._board.publish(generation=self._generation)
         self.act()
+
+    def recycle(self, indexes: Iterable[int]) -> list[int]:
+        """Replaces these workers, as `replace` does all: each serves on until another is ready.
+
+        Returns those for which this is news.
+        """
+        outdated = [index for index in indexes if self._workers.outdate(index)]
+        if outdated:
+            self.act()
+        return outdated
 
     def act(self) -> None:
         """Does what is due. Called when a worker has taken a spare, booted or ended, and by the timer."""
