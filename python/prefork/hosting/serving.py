@@ -39,6 +39,8 @@ from prefork.server.server import HTTPServer
 if TYPE_CHECKING:
     from prefork.config.keywords import RunKeywords
 
+logger = logging.getLogger("prefork.server")
+
 LAST_S = 2.0
 """How long a process that has stopped may still run after a further signal."""
 
@@ -88,6 +90,7 @@ def serve(application: object, given: Given) -> None:
     # Last: if the target has set up logging of its own, that stays.
     install()
     logging.getLogger("prefork").setLevel(options.log_level.upper())
+    warm_up(target, app_options)
     # The pid file first: it is there when the address is printed.
     with pid_file(options.pid_file, target.servers[0]) as file:
         for server in target.servers:
@@ -107,6 +110,19 @@ def serve(application: object, given: Given) -> None:
             target.kernel.run()
         finally:
             set_last_signals()
+
+
+def warm_up(target: Target, options: AppOptions) -> None:
+    """Warms the application, if workers share what that makes. Raises OptionError and TargetError."""
+    if not options.warm and options.mold_ready is None:
+        return
+    server = target.servers[0]
+    if isinstance(server, PreForkServer) and not server.options.start_servers:
+        logger.warning("start_servers is 0, so no process is forked: --warm and --mold-ready have no effect")
+        return
+    from prefork.hosting.warming import warm  # here, not in the memory of every worker
+
+    warm(server.service, options)
 
 
 def open_logs(target: Target, options: ServeOptions) -> None:

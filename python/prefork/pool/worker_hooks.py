@@ -27,7 +27,7 @@ class WorkerHooks:
 
     def __init__(self, options: PreForkOptions) -> None:
         self._calls = {
-            name: _filled(name, _load(name, place))
+            name: _filled(name, load_hook(name, place))
             for name in ARGUMENTS
             if (place := getattr(options, name)) is not None
         }
@@ -50,7 +50,7 @@ class WorkerHooks:
             logger.exception("%s failed", name)
 
 
-def _load(name: str, place: Callable[..., Any] | str) -> Callable[..., Any]:
+def load_hook(name: str, place: Callable[..., Any] | str) -> Callable[..., Any]:
     if not isinstance(place, str):
         return place
     module, _, path = place.partition(":")
