@@ -44,6 +44,8 @@ TYPES = {
     "MODE": "int | str",
     "MODULE:FUNCTION": "str | Callable[..., object]",
     "NAME": "str | int",
+    "PAGE": "str",
+    "PAGES": "str | Iterable[str]",
     "NETWORKS": "str | Iterable[str]",
     "PATH": "str",
     "PROTOCOLS": "str | Iterable[str]",

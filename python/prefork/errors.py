@@ -91,5 +91,9 @@ class LifespanFailed(PreforkError):
     """An ASGI application reported a failed startup, or does not support lifespan with `--lifespan on`."""
 
 
+class NotReady(PreforkError):
+    """The application does not respond to `--ready-path`, or with a status of 500 or more."""
+
+
 class ConnectionGone(PreforkError, ConnectionError):
     """The client disconnected before the response could be sent."""

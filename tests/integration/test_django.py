@@ -107,3 +107,13 @@ def test_a_file_response(client: httpx.Client) -> None:
     response = client.get("/source/")
     assert response.content == (APPS / "django_site" / "urls.py").read_bytes()
     assert response.headers["content-length"] == str(len(response.content))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_warmed_and_asked_before_it_serves(project: dict[str, str], kind: str) -> None:
+    pages = ("--warm", "http://127.0.0.1/admin/login/", "--ready-path", "http://127.0.0.1/hello/")
+    hook = ("--mold-ready", "django.db:connections.close_all")
+    with running(*KINDS[kind], *pages, *hook, "--bind", "127.0.0.1:0", cwd=APPS, env=project) as server:
+        assert "warmed by http://127.0.0.1/admin/login/: 200 in" in server.log
+        assert server.get("/hello/").startswith(b"Hello from Django")
+        assert len(server.err) == 1

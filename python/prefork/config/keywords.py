@@ -108,6 +108,9 @@ class RunKeywords(TypedDict, total=False):
     loop: Literal["auto", "asyncio", "uvloop"]
     drain_streams: Switch
     pathsend: Switch
+    warm: str | Iterable[str]
+    mold_ready: str | Callable[..., object] | None
+    ready_path: str | None
     ws_max_message: int | str
     ws_ping_interval: float | str
     ws_ping_timeout: float | str

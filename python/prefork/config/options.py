@@ -51,6 +51,8 @@ from prefork.config.values import (
     integer,
     optional,
     output_file,
+    page,
+    pages,
     path_prefix,
     permissions,
     pool_name,
@@ -594,6 +596,27 @@ class AppOptions(Options):
         boolean,
         "Offer http.response.pathsend to an ASGI application, so that it sends files by their paths. All of "
         "its middleware has to know that.",
+    )
+    warm: tuple[str, ...] = option(
+        Group.APPLICATION,
+        (),
+        pages,
+        "Page to request from the application before the first worker is forked, so that workers share what "
+        "a first request makes: a path, or a URL whose host the application expects. Can be repeated.",
+    )
+    mold_ready: WorkerHook = option(
+        Group.PROCESS,
+        None,
+        optional(function),
+        "Function to call when the application is loaded and warm, before a worker is forked: it makes what "
+        "workers are to share, and closes what they must not, such as database connections.",
+    )
+    ready_path: str | None = option(
+        Group.APPLICATION,
+        None,
+        optional(page),
+        "Page to request from the application in each new worker, before it accepts: it fails to start with "
+        "a status of 500 or more. A path, or a URL whose host the application expects.",
     )
     ws_max_message: int = option(
         Group.WEBSOCKET,

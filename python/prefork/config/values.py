@@ -205,6 +205,27 @@ def path_prefix(value: object) -> str:
     raise ValueError("a path in UTF-8 that begins with a slash, such as /shop")
 
 
+PAGE = re.compile(r"/[!-\"$-~]*|https?://[\w.:\[\]-]+(?:/[!-\"$-~]*)?", re.ASCII)
+
+
+@reader("PAGE")
+def page(value: object) -> str:
+    """The path of a page, with a query or without; or a URL, whose host and scheme a request to it names."""
+    if isinstance(value, str) and PAGE.fullmatch(value):
+        return value
+    raise ValueError("a path such as /health, or a URL such as https://example.com/health, in ASCII")
+
+
+@reader("PAGES")
+def pages(value: object) -> tuple[str, ...]:
+    """Pages. A text has them with commas between them; a comma before anything else belongs to a path."""
+    if isinstance(value, str):
+        value = re.split(r",(?=/|https?://)", value)
+    if not isinstance(value, list | tuple):
+        raise ValueError("the path of a page, or several")
+    return tuple(map(page, value))
+
+
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
     """Peers whose `X-Forwarded-For` and the like are heeded."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prefork._engine import HTTPExchange, Request, Response
     from prefork.config.options import AppOptions
     from prefork.hosting.asgi_types import Application, Receive, Scope, Send
+    from prefork.server.service import Outcome
     from prefork.server.sockets import Place
 
 logger = logging.getLogger("prefork.server")
@@ -35,7 +36,7 @@ class ASGIService(Service):
     kind = "ASGI application"
     how_to_respond = "send http.response.start and http.response.body until more_body is false"
     app_options = Service.app_options | {
-        *("root_path", "lifespan", "loop", "pathsend", "drain_streams"),
+        *("root_path", "lifespan", "loop", "pathsend", "drain_streams", "warm", "mold_ready", "ready_path"),
         *("ws_max_message", "ws_ping_interval", "ws_ping_timeout", "ws_deflate"),
     }
     # `scope["server"]` is an address, and bodies are passed on as they come.
@@ -105,6 +106,16 @@ class ASGIService(Service):
         self.request = partial(self._observe, call) if is_observed else call
         if context.kernel.loop.get_debug():
             self.request = partial(self._time, self.request)
+        if self.options.ready_path is not None:
+            from prefork.hosting.readiness import check_asgi  # here, not in the memory of every worker
+
+            await check_asgi(self.application, self.base, self.options, self.shutdown)
+
+    def warm(self) -> Iterator[Outcome]:
+        """Mold: requests pages on a loop of their own, with a lifespan around all of them."""
+        from prefork.hosting.warming import asgi_outcomes  # as in `startup`
+
+        return asgi_outcomes(self.application, self.base, self.options, self.name)
 
     async def shutdown(self) -> None:
         """Shuts the application down."""

@@ -94,6 +94,10 @@ class MoldedApplication:
         check_applicable(target, server.service, read.given)
         mount_static([server], read.of_command)
         set_up_log(read.of_command)
+        if options.warm or options.mold_ready is not None:
+            from prefork.hosting.warming import warm  # here, not in the memory of every worker
+
+            warm(server.service, options)
 
 
 def molded(target: str, given: Given, gather: Callable[[], Given] | None) -> PreForkServer | None:

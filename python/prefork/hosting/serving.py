@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from prefork.config.keywords import RunKeywords
     from prefork.config.sources import Given
 
+logger = logging.getLogger("prefork.server")
+
 LAST_S = 2.0
 """How long a process that has stopped may still run after a further signal."""
 
@@ -75,7 +77,8 @@ def serve(application: object, given: Given, gather: Callable[[], Given] | None 
     set_signals()
     app_options = options_from(AppOptions, given)
     place = application if isinstance(application, str) else "the application"
-    if isinstance(application, str) and (server := molded(application, given, gather)):
+    server = molded(application, given, gather) if isinstance(application, str) else None
+    if server is not None:
         target = Target(server.kernel, [server])
     else:
         target = loaded(application, app_options, place)
@@ -86,6 +89,8 @@ def serve(application: object, given: Given, gather: Callable[[], Given] | None 
         give_hangup_back()
     # Last: if the target has set up logging of its own, that stays.
     set_up_log(options)
+    if server is None:
+        warm_up(target, app_options)
     # The pid file first: it is there when the address is printed.
     with pid_file(options.pid_file, target.servers[0]) as file:
         for server in target.servers:
@@ -113,6 +118,19 @@ def loaded(application: object, app_options: AppOptions, place: str) -> Target:
         complain(f"a child that {place} forked while it was loaded ends here")
         exit_at_once(0)
     return target
+
+
+def warm_up(target: Target, options: AppOptions) -> None:
+    """Warms the application, if workers share what that makes. Raises OptionError and TargetError."""
+    if not options.warm and options.mold_ready is None:
+        return
+    server = target.servers[0]
+    if isinstance(server, PreForkServer) and not server.options.start_servers:
+        logger.warning("start_servers is 0, so no process is forked: --warm and --mold-ready have no effect")
+        return
+    from prefork.hosting.warming import warm  # here, not in the memory of every worker
+
+    warm(server.service, options)
 
 
 def open_logs(target: Target, options: ServeOptions) -> None:

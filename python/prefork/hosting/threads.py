@@ -29,7 +29,7 @@ class Threads:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._queue: SimpleQueue[partial[object] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._unfinished: deque[None] = deque()
         """One entry for each call that waits or runs. Threads change it, in atomic steps."""
@@ -41,6 +41,10 @@ class Threads:
 
         Raises RuntimeError if there is none and none can be started.
         """
+        self.have_called(partial(function, request, response))
+
+    def have_called(self, call: Callable[[], object]) -> None:
+        """As `submit`, for what is no request."""
         self._unfinished.append(None)
         if len(self._threads) < min(self._limit, len(self._unfinished)):
             try:
@@ -49,7 +53,7 @@ class Threads:
                 if not self._threads:
                     self._unfinished.pop()
                     raise
-        self._queue.put(partial(function, request, response))
+        self._queue.put(call)
 
     def _start(self) -> None:
         # A daemon: one that is stuck in an application must not keep the process.
@@ -67,7 +71,8 @@ class Threads:
                 with contextlib.suppress(
                     BaseException
                 ):  # a log handler of the program may raise what it likes
-                    logger.exception("the call for %s failed in its thread", call.args[0])
+                    what = call.args[0] if isinstance(call, partial) else call
+                    logger.exception("the call for %s failed in its thread", what)
             finally:
                 self._unfinished.pop()
             del call  # not kept until the next request

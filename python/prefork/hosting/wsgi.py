@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from prefork._engine import Request, Response
     from prefork.config.options import AppOptions
     from prefork.server.context import Context as ServerContext
+    from prefork.server.service import Outcome
     from prefork.server.sockets import Place
 
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -84,7 +85,7 @@ class WSGIService(Service):
 
     kind = "WSGI application"
     how_to_respond = "call start_response and return an iterable of bytes"
-    app_options = Service.app_options | {"threads", "root_path"}
+    app_options = Service.app_options | {"threads", "root_path", "warm", "mold_ready", "ready_path"}
     adds_content_type = False
     uses_start_response = True
     inherits_atexit = True
@@ -96,6 +97,7 @@ class WSGIService(Service):
         self.name = f"application {getattr(application, '__name__', type(application).__name__)}"
         self.concurrency = self.capacity = options.threads
         self.root_path = options.root_path
+        self.options = options
         self.threads = Threads(options.threads) if options.threads > 1 else None
         self.shutdown = self.threads.drain if self.threads else None
 
@@ -116,14 +118,19 @@ class WSGIService(Service):
     def base(self) -> dict[str, Any]:
         """What every environ of this process begins with."""
         options = self.context.options
-        return self.base_at(self.context.places[0]) | {
+        is_pool = isinstance(options, PreForkOptions) and options.start_servers > 0
+        return self.base_at(self.context.places[0]) | self.common(is_pool=is_pool)
+
+    def common(self, *, is_pool: bool) -> dict[str, Any]:
+        """What every environ has, wherever its client has come to."""
+        return {
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
             "wsgi.input": Input(),
             "wsgi.input_terminated": True,
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": self.threads is not None,
-            "wsgi.multiprocess": isinstance(options, PreForkOptions) and options.start_servers > 0,
+            "wsgi.multiprocess": is_pool,
             "wsgi.run_once": False,
             "wsgi.file_wrapper": FileWrapper,
             "REQUEST_METHOD": "GET",
@@ -150,6 +157,18 @@ class WSGIService(Service):
         loop = self.context.kernel.loop
         if self.threads is None and isinstance(loop, EngineLoop):
             loop.poll_without_running_loop()
+        if self.options.ready_path is not None:
+            from prefork.hosting.readiness import check_wsgi  # here, not in the memory of every worker
+
+            await check_wsgi(self.application, self.base(), self.options, self.threads)
+
+    def warm(self) -> Iterator[Outcome]:
+        """Mold: requests pages in this thread."""
+        from prefork.hosting.synthetic import Page, environ, probe_wsgi  # as in `startup`
+
+        base = self.common(is_pool=True)
+        for page in self.options.warm:
+            yield probe_wsgi(self.application, environ(base, Page.of(page), self.root_path))
 
     def _submit(self, threads: Threads, call: WSGICaller, request: Request, response: StartResponse) -> None:
         if self.context.options.request_timeout:

@@ -5,8 +5,8 @@ workers to spawn and which to retire. It has no clock and no process, so a test 
 life in seconds.
 
 `plan` counts the workers once, and then decides four things from that census, each in a function:
-`_grow` (too few spares), `_shrink` (too many spares), `_replace_outdated` (a reload is under way) and
-`_overcommits` (no spare is left, and none will come).
+`_grow` (too few spares), `_shrink` (too many spares), `_replace_outdated` (a reload is under way, or a worker
+is to be recycled) and `_overcommits` (no spare is left, and none will come).
 
 Always: never more than `max_clients` workers, but for one that is about to replace another; never more slots
 than `capacity`; a busy worker is retired only to be replaced, never for surplus; a failure never costs a
@@ -42,12 +42,16 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One worker. `since` is when it was spawned, in monotonic seconds."""
+    """One worker. `since` is when it was spawned, in monotonic seconds.
+
+    `outdated`: it is to be replaced although its generation is the newest, as by `recycling.py`.
+    """
 
     index: int
     state: State
     generation: int
     since: float
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class PoolLimits:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A step of a reload: at `since` a worker of the new generation was spawned to join `live` others."""
+    """A step: at `since` a worker of the newest generation was spawned, to join `live` others."""
 
     since: float
     live: int
@@ -202,7 +206,8 @@ def _back_off(state: PolicyState, now: float) -> PolicyState:
 class _Census:
     """The workers by state. `used` counts slots, draining workers too.
 
-    `outdated` are the workers that a reload replaces. One that still boots is left to finish that first.
+    `outdated` are the workers to replace: those of an older generation, and those that are said to be. One
+    that still boots is left to finish that first.
     """
 
     used: int
@@ -226,7 +231,7 @@ def _count(slots: Sequence[Slot], generation: int) -> _Census:
         starting=by_state[State.STARTING],
         spare=spare,
         active=active,
-        outdated=[slot for slot in (*spare, *active) if slot.generation < generation],
+        outdated=[slot for slot in (*spare, *active) if slot.outdated or slot.generation < generation],
     )
 
 
@@ -284,7 +289,8 @@ def _shrink(census: _Census, limits: PoolLimits, since: float | None, now: float
         return _Shrinking(None, now)
     if now < since + limits.check_interval:
         return _Shrinking(None, since)
-    return _Shrinking(max(census.spare, key=lambda slot: (-slot.generation, slot.since, slot.index)), now)
+    leaving = max(census.spare, key=lambda slot: (-slot.generation, slot.outdated, slot.since, slot.index))
+    return _Shrinking(leaving, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import logging
 import math
 import signal
 from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,16 @@ class Supervisor:
         self._generation += 1
         self._board.publish(generation=self._generation)
         self.act()
+
+    def recycle(self, indexes: Iterable[int]) -> list[int]:
+        """Replaces these workers, as `replace` does all: each serves on until another is ready.
+
+        Returns those for which this is news.
+        """
+        outdated = [index for index in indexes if self._workers.outdate(index)]
+        if outdated:
+            self.act()
+        return outdated
 
     # --- another generation ------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class WorkerHooks:
 
     def __init__(self, options: PreForkOptions, names: Iterable[str] = ALL) -> None:
         self._calls = {
-            name: _filled(name, _load(name, place))
+            name: _filled(name, load_hook(name, place))
             for name in names
             if (place := getattr(options, name)) is not None
         }
@@ -53,7 +53,7 @@ class WorkerHooks:
             logger.exception("%s failed", name)
 
 
-def _load(name: str, place: Callable[..., Any] | str) -> Callable[..., Any]:
+def load_hook(name: str, place: Callable[..., Any] | str) -> Callable[..., Any]:
     if not isinstance(place, str):
         return place
     module, _, path = place.partition(":")

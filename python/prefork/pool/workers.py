@@ -39,6 +39,8 @@ class Worker:
     booted: bool = False
     starts: bool = False
     """Whether its startup goes on, although it was told to end."""
+    outdated: bool = False
+    """Whether it is to be replaced, once another worker is ready."""
     end_signal: int = 0
     draining_since: float | None = None
 
@@ -97,7 +99,7 @@ class Workers:
     def slots(self) -> list[Slot]:
         """The table as the policy takes it."""
         return [
-            Slot(worker.index, worker.state, worker.generation, worker.since)
+            Slot(worker.index, worker.state, worker.generation, worker.since, worker.outdated)
             for worker in self._workers.values()
         ]
 
@@ -140,6 +142,13 @@ class Workers:
                 worker.booted = True
                 booted.append(worker)
         return booted
+
+    def outdate(self, index: int) -> bool:
+        """The worker is to be replaced. False: that is known already, or it drains."""
+        worker = self._workers[index]
+        was_outdated = worker.outdated
+        worker.outdated = True
+        return not was_outdated and worker.state is not State.DRAINING
 
     def tell(self, index: int, signum: int, now: float) -> None:
         """A signal to end is sent to the worker: it is DRAINING from now on."""

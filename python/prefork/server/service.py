@@ -12,8 +12,8 @@ import contextlib
 import faulthandler
 import logging
 import os
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prefork.errors import ConnectionGone, InvalidResponse
 from prefork.kernel.exits import raised
@@ -30,6 +30,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefork.server")
 
 
+class Outcome(NamedTuple):
+    """What came of a request that the server itself has made."""
+
+    status: int | None
+    """None: there was no response."""
+    problem: str = ""
+    """Why it did not end well; empty if it did."""
+    says: str = ""
+    """The beginning of an error page that is plain text."""
+
+    def __str__(self) -> str:
+        head = "" if self.status is None else str(self.status)
+        return ": ".join(filter(None, (head, self.problem or self.says)))
+
+
 class Service:
     """Serves the requests of one server. A kind of application defines `request` and the attributes below."""
 
@@ -41,6 +56,10 @@ class Service:
 
     shutdown: Callable[[], Coroutine[Any, Any, None]] | None = None
     """Awaited in each process that has started up, when its last connection is gone."""
+
+    warm: Callable[[], Iterator[Outcome]] | None = None
+    """Requests the pages of the option `warm` in a process that serves no client, and is forked afterwards.
+    What is begun for them is ended when the iterator is. None: there is no application."""
 
     kind = ""
     """The kind of application, as users call it."""

@@ -30,6 +30,11 @@ MACHINERY = ("asyncio.", "prefork.", "selectors.", "uvloop.")
 """The modules whose code is not the application's."""
 
 
+def is_machinery(frame: FrameType | None) -> bool:
+    """Whether a frame runs code that is not the application's. An exception there would harm the process."""
+    return frame is None or f"{frame.f_globals.get('__name__', '')}.".startswith(MACHINERY)
+
+
 class StartupInterrupted(BaseException):
     """What ends code that blocks a startup. It is no Exception: a loop that tries again ends as well."""
 
@@ -73,7 +78,7 @@ class StartupLimit:
     def _interrupt(self, _signum: int, frame: FrameType | None) -> None:
         if self._is_over:
             return
-        if frame is None or f"{frame.f_globals.get('__name__', '')}.".startswith(MACHINERY):
+        if is_machinery(frame):
             _signal.setitimer(_signal.ITIMER_REAL, AGAIN_S)
             return
         self._has_interrupted = True

@@ -70,6 +70,9 @@ class Pool:
     def set(self, index: int, state: State) -> None:
         self.put(replace(self.slots[index], state=state))
 
+    def outdate(self, index: int) -> None:
+        self.put(replace(self.slots[index], outdated=True))
+
     def all(self, *states: State) -> list[Slot]:
         return [slot for slot in self.slots.values() if slot.state in states]
 
@@ -96,7 +99,7 @@ class Pool:
         self.state = plan.state
         for index in plan.retire:
             slot = self.slots[index]
-            outdated = slot.generation < self.limits.generation
+            outdated = slot.outdated or slot.generation < self.limits.generation
             assert slot.state in ((SPARE, ACTIVE) if outdated else (SPARE,)), "a busy worker is not surplus"
             assert outdated or self.count(SPARE) > self.limits.max_spare
             self.retire(slot)
@@ -368,6 +371,48 @@ def test_a_reload_without_a_slot_to_spare_waits_for_one() -> None:
     assert (pool.forked, pool.retired) == (0, [])
 
 
+def test_an_outdated_worker_of_the_newest_generation_is_replaced_and_no_other() -> None:
+    pool = Pool(fixed(4), workers((4, SPARE)))
+    pool.outdate(2)
+    pool.settle()
+    assert (pool.count(STARTING), pool.count(SPARE)) == (1, 4)
+    pool.live_quietly(1000)
+    assert [slot.index for slot in pool.retired] == [2]
+    assert (pool.forked, pool.count(SPARE)) == (1, 4)
+
+
+def test_a_busy_outdated_worker_is_replaced_in_a_pool_that_may_not_grow() -> None:
+    pool = Pool(fixed(2), workers((2, ACTIVE)))
+    pool.outdate(0)
+    pool.settle()
+    pool.boot()
+    pool.settle()
+    assert [slot.index for slot in pool.retired] == [0]
+
+
+def test_outdated_workers_serve_on_while_no_other_boots() -> None:
+    pool = Pool(fixed(2), workers((2, SPARE)))
+    for index in (0, 1):
+        pool.outdate(index)
+    for _ in range(20):
+        plan = pool.settle()
+        for broken in pool.all(STARTING):
+            pool.drop(broken.index)
+            pool.state = policy.boot_failed(pool.state, pool.now)
+        assert pool.count(SPARE) == 2
+        pool.now = plan.wake_at or pool.now
+    pool.live_quietly(100)
+    assert len(pool.retired) == 2
+
+
+def test_surplus_takes_the_outdated_of_a_generation_first() -> None:
+    pool = Pool(LIMITS, workers((12, SPARE)))
+    pool.outdate(3)
+    pool.state = replace(pool.state, surplus_since=0.0)
+    pool.obey(pool.plan())
+    assert [slot.index for slot in pool.retired] == [3]
+
+
 # --- failures -----------------------------------------------------------------------------------------------
 
 
@@ -456,6 +501,12 @@ class PoolLife(RuleBasedStateMachine):
         self.pool.now += seconds
         self.pool.settle()
 
+    @rule(choice=st.integers(0, 100))
+    def outdate(self, choice: int) -> None:
+        if (slot := self.pick(choice, STARTING, SPARE, ACTIVE)) is not None:
+            self.pool.outdate(slot.index)
+        self.pool.settle()
+
     @rule()
     def fail_to_fork(self) -> None:
         self.pool.state = policy.fork_failed(self.pool.state, self.pool.now)
@@ -484,6 +535,7 @@ def converges(pool: Pool) -> None:
     assert pool.live <= limits.max_clients
     assert pool.count(STARTING, DRAINING) == 0
     assert all(slot.generation == limits.generation for slot in pool.slots.values())
+    assert not any(slot.outdated for slot in pool.slots.values())
     assert pool.count(ACTIVE) <= active
     forked, retired = pool.forked, len(pool.retired)
     pool.live_quietly(3600)

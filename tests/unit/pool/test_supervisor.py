@@ -319,6 +319,20 @@ def test_replacing_spawns_the_next_generation_and_then_retires_the_last(world: W
     assert world.signals() == {0: [signal.SIGTERM]}
 
 
+def test_a_worker_is_recycled_when_another_one_is_ready(world: World) -> None:
+    first, second = world.processes
+    world.loop.advance(0.5)
+    assert world.supervisor.recycle([first]) == [first]
+    assert world.supervisor.recycle([first]) == [], "it is known"
+    world.spawn(STARTING)
+    assert world.signals() == {}
+    world.write(max(world.processes), SPARE)
+    assert world.signals() == {first: [signal.SIGTERM]}
+    world.end(first)
+    assert not world.spawner.requests
+    assert second in world.processes
+
+
 # --- what cannot be spawned ---------------------------------------------------------------------------------
 
 

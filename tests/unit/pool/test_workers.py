@@ -121,6 +121,20 @@ def test_what_was_told_to_end_drains_whatever_it_writes(workers: Workers) -> Non
     assert states_of(workers) == {index: DRAINING}
 
 
+def test_a_worker_is_outdated_once_and_serves_on(workers: Workers) -> None:
+    index = add(workers)
+    workers.update([ACTIVE] * 4, 11.0)
+    assert workers.outdate(index)
+    assert not workers.outdate(index)
+    assert workers.slots() == [Slot(index, ACTIVE, 1, 10.0, outdated=True)]
+
+
+def test_one_that_drains_needs_no_successor(workers: Workers) -> None:
+    index = add(workers)
+    workers.tell(index, signal.SIGTERM, 11.0)
+    assert not workers.outdate(index)
+
+
 # --- what is due --------------------------------------------------------------------------------------------
 
 

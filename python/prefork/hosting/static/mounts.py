@@ -45,6 +45,7 @@ class Mounts(Service):
         self.inherits_atexit = service.inherits_atexit
         self.startup = service.startup
         self.shutdown = service.shutdown
+        self.warm = service.warm
         self.calls = service.calls
 
     def attach(self, context: Context) -> None:
