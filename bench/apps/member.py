@@ -25,7 +25,7 @@ def join() -> None:
     for index in range(WORKERS):
         board.claim(index, 1)  # the others stay "starting", which counts as spare
     overcommit = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    kernel.engine.join_pool(board, 0, 1, overcommit)
+    kernel.engine.join_pool(board, 0, 1, WORKERS, overcommit)
     if member == "all":
         ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         kernel.engine.join_queue(ends[0].fileno(), ends[1].fileno())

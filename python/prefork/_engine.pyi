@@ -226,10 +226,13 @@ class Engine:
         closed."""
     def abort(self, listener: int) -> None:
         """Closes every connection of a listener at once, even in the middle of a response."""
-    def join_pool(self, scoreboard: Scoreboard, index: int, concurrency: int, overcommit_fd: int) -> None:
+    def join_pool(
+        self, scoreboard: Scoreboard, index: int, concurrency: int, workers: int, overcommit_fd: int
+    ) -> None:
         """Makes this forked process the worker of slot `index`. While it has `concurrency` requests in
         flight, it accepts no connection unless the eventfd `overcommit_fd` is readable and the scoreboard
-        says overcommit. The descriptor is duplicated; the scoreboard is closed in this process.
+        says overcommit. The pool has at most `workers` workers: a client of HTTP/2 may have as many streams
+        open as they can serve. The descriptor is duplicated; the scoreboard is closed in this process.
 
         Raises OSError, and RuntimeError if the scoreboard is not the manager's.
         """

@@ -25,6 +25,8 @@ APP = f"{APPS / 'places.py'}:server"
 LAUNCHER = str(APPS / "launcher.py")
 PREFORK = (sys.executable, "-m", "prefork", "serve")
 REQUEST = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+SO_ACCEPTCON = 1 << 16
+"""The flag of a listening socket in /proc/net/unix."""
 
 
 class Passed:
@@ -77,6 +79,12 @@ def connect(place: Any) -> socket.socket:
     sock.settimeout(DEADLINE_S)
     sock.connect(place)
     return sock
+
+
+def is_listening(path: str) -> bool:
+    """Whether a Unix socket listens. It has a name before it does."""
+    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    return any(line[-1] == path and int(line[3], 16) & SO_ACCEPTCON for line in lines[1:])
 
 
 def get(place: Any) -> str:
@@ -193,7 +201,7 @@ def test_systemd_starts_it_with_the_first_client(tmp_path: Path) -> None:
     )
     server = Server(process)
     try:
-        wait_until(lambda: os.path.exists(path), "the socket")
+        wait_until(lambda: os.path.exists(path) and is_listening(path), "the socket")
         assert get(path)
         assert server.wait_serving().url == f"unix:{path}"
         assert server.stop() == 0

@@ -57,8 +57,15 @@ class Authority:
             _builder(self.subject, issuer.subject, self.key, (-30, 3650))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
+            .add_extension(issuer.key_identifier, critical=False)
         )
         self.certificate = builder.sign(issuer.key, hashes.SHA256())
+
+    @property
+    def key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        """What names its key in what it signs. CPython 3.13 refuses a certificate without one."""
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
 
     @property
     def chain(self) -> list[x509.Certificate]:
@@ -78,6 +85,7 @@ class Authority:
         name = x509.Name([x509.NameAttribute(kind, text) for kind, text in names])
         builder = _builder(name, self.subject, key, days)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(self.key_identifier, critical=False)
         if hosts:
             alternatives = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
             builder = builder.add_extension(alternatives, critical=False)
@@ -97,9 +105,7 @@ class Authority:
             entry = x509.RevokedCertificateBuilder(one.serial_number, now - DAY)
             builder = builder.add_revoked_certificate(entry.build())
         builder = builder.add_extension(x509.CRLNumber(1), critical=False)
-        builder = builder.add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
-        )
+        builder = builder.add_extension(self.key_identifier, critical=False)
         path = directory / "revoked.pem"
         path.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         return path

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
 PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION, PRIORITY_UPDATE = 5, 6, 7, 8, 9, 16
 END_STREAM, ACK, END_HEADERS, PADDED = 1, 1, 4, 8
-INITIAL_WINDOW_SIZE = 4
+MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 3, 4
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED = 0, 1, 2, 3, 5
 FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 6, 7, 8, 9, 11
 LARGEST = 16_384
@@ -70,6 +71,7 @@ class Http2Client:
         self.order: list[int] = []  # the streams of DATA frames, as they came
         self.goaway: Frame | None = None
         self.pongs = 0
+        self.settings: dict[int, int] = {}  # of the server
         self.has_read = False  # any frame
         self.next_stream = 1
         self.windows: defaultdict[int, int] = defaultdict(lambda: 65_535)  # how much we may send
@@ -167,6 +169,7 @@ class Http2Client:
     def _note(self, got: Frame) -> None:
         response = self.streams.setdefault(got.stream, Response()) if got.stream else Response()
         if got.kind == SETTINGS and not got.flags & ACK:
+            self.settings.update(struct.iter_unpack("!HI", got.payload))
             self.send(SETTINGS, ACK)
         elif got.kind == PING and got.flags & ACK:
             self.pongs += 1

@@ -11,6 +11,7 @@ mod bodies;
 pub(crate) mod carrier;
 mod conversations;
 mod lending;
+mod limit;
 mod queue;
 mod requests;
 mod responses;
@@ -33,8 +34,8 @@ use rustix::event::epoll::EventFlags;
 use std::collections::VecDeque;
 use stream::{Ending, Late, Stream};
 
-/// The most streams of a client at once, whatever the worker can serve: the others wait.
-const MAX_STREAMS: u32 = 128;
+/// A table with room for more streams is made smaller when the last one ends.
+const KEPT_STREAMS: usize = 16;
 
 /// With so little in the queue of its stream an application goes on that has waited for its client. Not with
 /// nothing: a less urgent response would take the place of what it writes next.
@@ -57,8 +58,8 @@ struct Waiting {
 
 pub(crate) struct Http2 {
     wire: Wire,
-    /// In the order of their numbers.
-    streams: Vec<Stream>,
+    /// In the order of their numbers. Those that end are mostly near one of its ends.
+    streams: VecDeque<Stream>,
     waiting: VecDeque<Waiting>,
     /// When the first of them is begun, whatever the worker has in flight.
     patient_until_ms: u64,
@@ -86,13 +87,14 @@ impl Http2 {
     /// Begins with our SETTINGS.
     pub(crate) fn new(link: &mut Link, cx: &mut Context, since_ms: u64) -> Self {
         link.transport.hold_back();
-        let limits = &link.settings.limits;
-        let wire = link
-            .output
-            .append(&mut cx.buffers, |out| Wire::new(out, MAX_STREAMS, limits));
+        let settings = &link.settings;
+        let max_streams = limit::max_streams(settings.max_streams, cx.load.pool_capacity());
+        let wire = link.output.append(&mut cx.buffers, |out| {
+            Wire::new(out, max_streams, &settings.limits)
+        });
         Http2 {
             wire,
-            streams: Vec::new(),
+            streams: VecDeque::new(),
             waiting: VecDeque::new(),
             patient_until_ms: 0,
             queued: 0,
@@ -202,7 +204,11 @@ impl Http2 {
 
     fn forget(&mut self, stream: u32) -> Option<Stream> {
         let place = self.place(stream).ok()?;
-        let mut open = self.streams.remove(place);
+        let mut open = self.streams.remove(place)?;
+        if self.streams.is_empty() {
+            self.streams.shrink_to(KEPT_STREAMS);
+            self.waiting.shrink_to(KEPT_STREAMS);
+        }
         if let Some(carrier) = open.carrier.take() {
             carrier.close();
         }

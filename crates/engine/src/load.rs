@@ -11,6 +11,8 @@ pub(crate) struct Load {
     in_flight: u32,
     /// With this many requests in flight, the process accepts no client.
     concurrency: u32,
+    /// How many workers the pool may have; 0 without a pool.
+    workers: u32,
     max_requests: u64,
     pub(crate) counters: Counters,
     slot: Option<Slot>,
@@ -26,6 +28,7 @@ impl Default for Load {
         Load {
             in_flight: 0,
             concurrency: u32::MAX,
+            workers: 0,
             max_requests: u64::MAX,
             counters: Counters::default(),
             slot: None,
@@ -36,9 +39,20 @@ impl Default for Load {
 }
 
 impl Load {
-    pub(crate) fn join_pool(&mut self, slot: Slot, concurrency: u32) {
+    pub(crate) fn join_pool(&mut self, slot: Slot, concurrency: u32, workers: u32) {
         self.slot = Some(slot);
         self.concurrency = concurrency;
+        self.workers = workers;
+    }
+
+    /// How many requests the pool can serve at once, if all of its workers are like this one; 0 without a
+    /// pool. A worker whose number of requests is not limited counts with `concurrency`.
+    pub(crate) fn pool_capacity(&self) -> u32 {
+        let own = match self.capacity {
+            u32::MAX => self.concurrency,
+            capacity => capacity,
+        };
+        self.workers.saturating_mul(own)
     }
 
     pub(crate) fn leave_pool(&mut self) {
@@ -174,6 +188,7 @@ impl Load {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scoreboard::Board;
 
     #[test]
     fn what_is_in_flight_follows_from_the_phases() {
@@ -202,6 +217,19 @@ mod tests {
         assert!(!load.may_begin() && load.is_full());
         load.set_occupied(false);
         assert!(load.may_begin() && !load.is_full());
+    }
+
+    #[test]
+    fn the_pool_serves_as_many_as_its_workers_together() {
+        let mut load = Load::default();
+        assert_eq!(load.pool_capacity(), 0, "there is no pool");
+        let board = Board::create(1).unwrap();
+        load.join_pool(board.enter(0, 64).unwrap(), 64, 4);
+        assert_eq!(load.pool_capacity(), 256);
+        load.set_capacity(100); // with no spare left, it begins requests beyond its concurrency
+        assert_eq!(load.pool_capacity(), 400);
+        load.set_capacity(u32::MAX - 1);
+        assert_eq!(load.pool_capacity(), u32::MAX);
     }
 
     #[test]

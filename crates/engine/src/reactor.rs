@@ -74,9 +74,9 @@ impl Reactor {
 
     /// Makes this process the worker of `slot`. While `concurrency` requests
     /// are in flight, it accepts no client, unless the pool is full: then
-    /// `overcommit` is readable.
-    pub fn join_pool(&mut self, slot: Slot, concurrency: u32, overcommit: OwnedFd) {
-        self.core.cx.load.join_pool(slot, concurrency);
+    /// `overcommit` is readable. `workers` is the maximum number of workers.
+    pub fn join_pool(&mut self, slot: Slot, concurrency: u32, workers: u32, overcommit: OwnedFd) {
+        self.core.cx.load.join_pool(slot, concurrency, workers);
         self.core.acceptor.join_pool(overcommit);
     }
 

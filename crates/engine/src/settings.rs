@@ -30,6 +30,10 @@ pub struct ListenerSettings {
     /// new clients included. Respond to more with 503. 0 disables. Of a Unix
     /// socket, new clients are limited by --backlog only. Option `max_queue`.
     pub max_queue: u64,
+    /// Maximum number of requests that a client of HTTP/2 may have open on one
+    /// connection, WebSockets included (SETTINGS_MAX_CONCURRENT_STREAMS). One more
+    /// is refused, and may be tried again. Option `max_streams`.
+    pub max_streams: Option<u64>,
     /// Keep connections open between requests. Option `keep_alive`.
     pub keep_alive: bool,
     /// Serve HTTP/2 without TLS to clients that begin with it (prior knowledge).
@@ -76,6 +80,7 @@ impl Default for ListenerSettings {
             max_connections_per_address: 4_096,
             max_requests_per_connection: 0,
             max_queue: 2_000,
+            max_streams: None,
             keep_alive: true,
             h2c: false,
             proxy_protocol: false,

@@ -53,7 +53,7 @@ impl Worker {
         slot.set_state(State::Spare);
         let overcommit = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
         let mut engine = Reactor::new().unwrap();
-        engine.join_pool(slot, 1, overcommit);
+        engine.join_pool(slot, 1, 1, overcommit);
         engine.join_queue(pair.queue());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();

@@ -160,7 +160,9 @@ impl Engine {
     /// Makes this forked process the worker of slot `index`. While it has
     /// `concurrency` requests in flight, it accepts no connection unless the
     /// eventfd `overcommit_fd` is readable and the scoreboard says overcommit.
-    /// The descriptor is duplicated; the scoreboard is closed in this process.
+    /// The pool has at most `workers` workers: a client of HTTP/2 may have as many
+    /// streams open as they can serve. The descriptor is duplicated; the scoreboard
+    /// is closed in this process.
     ///
     /// Raises OSError, and RuntimeError if the scoreboard is not the manager's.
     fn join_pool(
@@ -168,13 +170,14 @@ impl Engine {
         scoreboard: &Bound<'_, PyScoreboard>,
         index: usize,
         concurrency: u32,
+        workers: u32,
         overcommit_fd: RawFd,
     ) -> PyResult<()> {
         let overcommit_fd: OwnedFd = borrowed(overcommit_fd)?.try_clone_to_owned()?;
         let slot = scoreboard.borrow_mut().enter(index, concurrency)?;
         self.core
             .engine()
-            .join_pool(slot, concurrency, overcommit_fd);
+            .join_pool(slot, concurrency, workers, overcommit_fd);
         Ok(())
     }
 

@@ -44,6 +44,7 @@ pub(crate) fn listener_settings(options: &Bound<'_, PyAny>) -> PyResult<Listener
         max_connections_per_address: value(options, intern!(py, "max_connections_per_address"))?,
         max_requests_per_connection: value(options, intern!(py, "max_requests_per_connection"))?,
         max_queue: value(options, intern!(py, "max_queue"))?,
+        max_streams: value(options, intern!(py, "max_streams"))?,
         keep_alive: value(options, intern!(py, "keep_alive"))?,
         h2c: value(options, intern!(py, "h2c"))?,
         proxy_protocol: value(options, intern!(py, "proxy_protocol"))?,

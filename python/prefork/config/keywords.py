@@ -49,6 +49,7 @@ class ServerKeywords(TypedDict, total=False):
     max_connections_per_address: int | str
     max_requests_per_connection: int | str
     max_queue: int | str
+    max_streams: int | str | None
     spool_above: int | str
     spool_dir: str | os.PathLike[str] | None
     keep_alive: Switch
@@ -153,6 +154,7 @@ class RunKeywords(TypedDict, total=False):
     max_connections_per_address: int | str
     max_requests_per_connection: int | str
     max_queue: int | str
+    max_streams: int | str | None
     spool_above: int | str
     spool_dir: str | os.PathLike[str] | None
     keep_alive: Switch

@@ -276,6 +276,15 @@ class ServerOptions(Options):
         "Respond to more with 503. 0 disables. Of a Unix socket, new clients are limited by --backlog only.",
         rust="listener",
     )
+    max_streams: int | None = option(
+        Group.REQUESTS,
+        None,
+        optional(integer(1, 10_000)),
+        "Maximum number of requests that a client of HTTP/2 may have open on one connection, WebSockets "
+        "included (SETTINGS_MAX_CONCURRENT_STREAMS). One more is refused, and may be tried again.",
+        unset="the pool's capacity, 128 to 1024",
+        rust="listener",
+    )
     spool_above: int = option(
         Group.REQUESTS,
         256 * KIB,

@@ -22,6 +22,7 @@ EQUIVALENTS = {
     "--header-map": "--underscores",
     "--host": "--bind HOST:PORT",
     "--http2-cleartext": "--h2c",
+    "--http2-max-concurrent-streams": "--max-streams",
     "--http1-buffer-size": "--max-head",
     "--http1-header-read-timeout": "--header-timeout, in seconds",
     "--http1-keep-alive": "--keep-alive",

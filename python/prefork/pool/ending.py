@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from prefork.kernel.fork_hooks import handles_signals
@@ -86,7 +86,8 @@ class Ending:
     def _run(self, what: str, step: Callable[[], object]) -> None:
         try:
             self._limit_step()
-            step()
+            with _unraisable_timeout():
+                step()
         except TimeoutError:
             logger.warning("%s of the application did not end within graceful_timeout", what)
         except BaseException:
@@ -97,9 +98,35 @@ class Ending:
         signal.setitimer(signal.ITIMER_REAL, self._left_s + more_s)
 
 
+class _StepTimeout(TimeoutError):
+    """Interrupts a step."""
+
+
+@contextlib.contextmanager
+def _unraisable_timeout() -> Iterator[None]:
+    """Raises the `_StepTimeout` that a step would only have printed, as CPython 3.13 does where it waits for
+    threads.
+    """
+    caught: list[BaseException] = []
+
+    def catch(unraisable: sys.UnraisableHookArgs) -> None:
+        if isinstance(unraisable.exc_value, _StepTimeout):
+            caught.append(unraisable.exc_value)
+        else:
+            printed(unraisable)
+
+    printed, sys.unraisablehook = sys.unraisablehook, catch
+    try:
+        yield
+    finally:
+        sys.unraisablehook = printed
+    if caught:
+        raise caught[0]
+
+
 @handles_signals
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
-    raise TimeoutError("it did not end within graceful_timeout")
+    raise _StepTimeout("it did not end within graceful_timeout")
 
 
 def end_children(within_s: float) -> None:

@@ -87,12 +87,13 @@ class PoolResources:
             end.close()
         self._queue = _make_queue()
 
-    def join(self, engine: Engine, index: int, *, concurrency: int, guarded: bool) -> None:
+    def join(self, engine: Engine, index: int, *, concurrency: int, workers: int, guarded: bool) -> None:
         """Makes the engine of this process that of the worker in slot `index` (worker).
 
-        `guarded` starts the thread that notices when Python is stuck.
+        `workers` is the maximum number of workers. `guarded` starts the thread that notices when Python is
+        stuck.
         """
-        engine.join_pool(self.board, index, concurrency, self._overcommit_fd)
+        engine.join_pool(self.board, index, concurrency, workers, self._overcommit_fd)
         engine.join_queue(self._queue[0].fileno(), self._queue[1].fileno())
         engine.end_with(self.manager_pid)
         if guarded:

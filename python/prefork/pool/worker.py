@@ -156,7 +156,13 @@ class Worker(Role, PoolMember):
             concurrency = min(concurrency, service.capacity)
         engine = self._context.kernel.engine
         try:
-            manager.resources.join(engine, index, concurrency=concurrency, guarded=options.is_guarded)
+            manager.resources.join(
+                engine,
+                index,
+                concurrency=concurrency,
+                workers=options.max_clients,
+                guarded=options.is_guarded,
+            )
         except OSError as error:
             raise OutOfResources.from_refusal(error) from error
         manager.close_pool()

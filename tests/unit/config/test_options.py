@@ -37,6 +37,8 @@ def test_every_default_is_accepted_by_its_reader(kind):
     [
         ("max_clients", "64", 64),
         ("max_clients", 64, 64),
+        ("max_streams", None, None),
+        ("max_streams", "200", 200),
         ("port", 0, 0),
         ("max_body", "10m", 10 << 20),
         ("max_body", "1G", 1 << 30),
@@ -69,6 +71,8 @@ def test_a_value_is_read(name, given, value):
     ("name", "given"),
     [
         ("max_clients", 0),
+        ("max_streams", 0),
+        ("max_streams", 10_001),
         ("max_clients", "many"),
         ("max_clients", True),
         ("max_clients", 1.5),

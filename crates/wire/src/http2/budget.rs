@@ -27,7 +27,11 @@ pub(super) enum Cost {
     Refused,
 }
 
-const MOST: i32 = 1_000;
+/// What it holds at least.
+const LEAST: i32 = 1_000;
+/// What it holds for each stream that may be open: a client may reset all of them at once, as a proxy does
+/// whose own clients leave, and have spent something before.
+const PER_STREAM: i32 = 10;
 const PER_SECOND: i32 = 100;
 const PER_RESPONSE: i32 = 12;
 const PER_DATA: i32 = 3;
@@ -37,13 +41,18 @@ const FREE_LIST_BYTES: usize = 8 * 1024;
 #[derive(Debug)]
 pub(super) struct Budget {
     left: i32,
+    most: i32,
     since_ms: u64,
 }
 
 impl Budget {
-    pub(super) fn new() -> Self {
+    /// For a connection with at most so many streams at once.
+    pub(super) fn new(max_streams: u32) -> Self {
+        let streams = i32::try_from(max_streams).unwrap_or(i32::MAX);
+        let most = streams.saturating_mul(PER_STREAM).max(LEAST);
         Self {
-            left: MOST,
+            left: most,
+            most,
             since_ms: 0,
         }
     }
@@ -53,13 +62,13 @@ impl Budget {
         let seconds = now_ms.saturating_sub(self.since_ms) / 1000;
         if seconds > 0 {
             self.since_ms = now_ms;
-            let seconds = i32::try_from(seconds).unwrap_or(MOST).min(MOST);
+            let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
             self.earn(seconds.saturating_mul(PER_SECOND));
         }
     }
 
     fn earn(&mut self, units: i32) {
-        self.left = self.left.saturating_add(units).min(MOST);
+        self.left = self.left.saturating_add(units).min(self.most);
     }
 
     /// A response was sent whole.
@@ -94,18 +103,31 @@ mod tests {
 
     #[test]
     fn it_is_spent_once_and_filled_by_time() {
-        let mut budget = Budget::new();
+        let mut budget = Budget::new(100);
         let resets = std::iter::repeat_with(|| budget.spend(Cost::Reset));
         assert_eq!(resets.take_while(|spent| !spent).count(), 125);
         budget.pass(10_000);
         assert!(!budget.spend(Cost::Reset));
         budget.pass(u64::MAX);
-        assert_eq!(budget.left, MOST);
+        assert_eq!(budget.left, budget.most);
+    }
+
+    #[test]
+    fn every_stream_can_be_reset_at_once() {
+        for streams in [1, 128, 1_024, 10_000] {
+            let mut budget = Budget::new(streams);
+            for _ in 0..streams {
+                assert!(!budget.spend(Cost::Window) && !budget.spend(Cost::Reset));
+            }
+            let more = std::iter::repeat_with(|| budget.spend(Cost::Reset));
+            let more = more.take_while(|spent| !spent).count();
+            assert!(more <= 125.max(streams as usize / 8), "{streams}: {more}");
+        }
     }
 
     #[test]
     fn a_client_that_works_is_never_stopped() {
-        let mut budget = Budget::new();
+        let mut budget = Budget::new(128);
         for _ in 0..10_000 {
             // A client that acknowledges each frame of data, twice, and cancels every second
             // request.
@@ -119,7 +141,7 @@ mod tests {
 
     #[test]
     fn windows_of_one_byte_are_stopped() {
-        let mut budget = Budget::new();
+        let mut budget = Budget::new(128);
         let frames = std::iter::repeat_with(|| {
             budget.sent_data();
             budget.spend(Cost::Window) | budget.spend(Cost::SmallWindow)

@@ -135,7 +135,6 @@ pub struct Connection {
     decoder: Decoder,
     encoder: Encoder,
     streams: Streams,
-    max_streams: usize,
     block: Option<Box<Block>>,
     /// The highest stream that the peer has opened.
     highest: u32,
@@ -150,7 +149,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A new connection. Writes our preface, the SETTINGS, to `out`.
+    /// A new connection, with at most `max_streams` streams at once. Writes our preface, the SETTINGS, to
+    /// `out`.
     #[must_use]
     pub fn new(out: &mut Vec<u8>, max_streams: u32, limits: &Limits) -> Self {
         let list_bytes = u32::try_from(limits.head).unwrap_or(u32::MAX);
@@ -168,8 +168,7 @@ impl Connection {
             stage: Stage::Preface,
             decoder: Decoder::new(),
             encoder: Encoder::new(),
-            streams: Streams::default(),
-            max_streams: max_streams as usize,
+            streams: Streams::new(max_streams as usize),
             block: None,
             highest: 0,
             last: None,
@@ -177,7 +176,7 @@ impl Connection {
             receive_window: i64::from(CONNECTION_WINDOW),
             peer_window: i64::from(WINDOW),
             peer_frame: FRAME_BYTES,
-            budget: Budget::new(),
+            budget: Budget::new(max_streams),
         }
     }
 

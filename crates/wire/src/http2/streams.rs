@@ -6,8 +6,10 @@
 use super::priority::Priority;
 use std::collections::VecDeque;
 
-/// How many streams that we have reset are remembered: the peer may not have seen that yet.
+/// How many streams that we have reset are remembered at least: the peer may not have seen that yet.
 const REMEMBERED: usize = 256;
+/// A table with room for more streams is made smaller when the last one ends: a connection may idle for long.
+const KEPT: usize = 16;
 
 /// What the caller is told of the data of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +44,31 @@ pub(super) struct Stream {
     turn: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Streams {
-    open: Vec<Stream>,
+    /// Those that end are mostly near one of its ends.
+    open: VecDeque<Stream>,
+    /// How many may be open.
+    most: usize,
     reset: VecDeque<u32>,
     turn: u64,
 }
 
 impl Streams {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            open: VecDeque::new(),
+            most,
+            reset: VecDeque::new(),
+            turn: 0,
+        }
+    }
+
+    /// Whether no further one may be open.
+    pub(super) fn are_full(&self) -> bool {
+        self.open.len() >= self.most
+    }
+
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
@@ -97,12 +116,17 @@ impl Streams {
 
     pub(super) fn close(&mut self, id: u32) -> bool {
         let place = self.place(id);
-        place.map(|place| self.open.remove(place)).is_ok()
+        let closed = place.map(|place| self.open.remove(place)).is_ok();
+        if self.open.is_empty() {
+            self.open.shrink_to(KEPT);
+        }
+        closed
     }
 
-    /// Notes that we have reset a stream.
+    /// Notes that we have reset a stream. We may reset all that are open, and refuse as many, before the peer
+    /// hears of it.
     pub(super) fn remember(&mut self, id: u32) {
-        if self.reset.len() == REMEMBERED {
+        if self.reset.len() >= REMEMBERED.max(2 * self.most) {
             self.reset.pop_front();
         }
         self.reset.push_back(id);
@@ -136,7 +160,7 @@ mod tests {
     use super::*;
 
     fn streams(priorities: &[(u8, bool)]) -> Streams {
-        let mut streams = Streams::default();
+        let mut streams = Streams::new(128);
         for (id, (urgency, incremental)) in (1..).step_by(2).zip(priorities) {
             let priority = Priority {
                 urgency: *urgency,
@@ -165,10 +189,26 @@ mod tests {
 
     #[test]
     fn what_was_reset_is_remembered_for_a_while() {
-        let mut streams = Streams::default();
-        for id in 1..=REMEMBERED as u32 + 1 {
-            streams.remember(id);
+        for (most, remembered) in [(1, 256), (128, 256), (1_024, 2_048)] {
+            let mut streams = Streams::new(most);
+            for id in 1..=remembered + 1 {
+                streams.remember(id);
+            }
+            assert!(!streams.was_reset(1) && streams.was_reset(2), "{most}");
         }
-        assert!(!streams.was_reset(1) && streams.was_reset(2));
+    }
+
+    #[test]
+    fn an_empty_table_keeps_little_memory() {
+        let mut streams = Streams::new(1_024);
+        for id in 0..1_024 {
+            assert!(!streams.are_full());
+            streams.open(2 * id + 1, Priority::default(), (100, 100));
+        }
+        assert!(streams.are_full());
+        for id in 0..1_024 {
+            assert!(streams.close(2 * id + 1) && !streams.close(2 * id + 1));
+        }
+        assert!(streams.open.capacity() < 64, "{}", streams.open.capacity());
     }
 }

@@ -227,7 +227,7 @@ impl Connection {
         limits: &Limits,
     ) -> Result<Option<Incoming>, Fault> {
         let (id, ended) = (block.stream, block.end_stream);
-        if self.streams.len() >= self.max_streams {
+        if self.streams.are_full() {
             self.spend(Cost::Refused)?;
             frame::write_reset(out, id, ErrorCode::RefusedStream);
             self.streams.remember(id);

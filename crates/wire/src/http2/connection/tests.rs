@@ -431,6 +431,52 @@ fn trailers_end_a_body() {
 }
 
 #[test]
+fn our_settings_say_how_many_streams_may_be_open() {
+    for streams in [1, 128, 1_024, 10_000] {
+        let mut out = Vec::new();
+        let _ = Connection::new(&mut out, streams, &Limits::default());
+        let frames = frames(&out);
+        let (kind, flags, stream, payload) = &frames[0];
+        assert_eq!((kind, flags, stream), (&Kind::Settings, &0, &0));
+        let announced = payload.chunks(6).find(|pair| pair[..2] == [0, 3]);
+        assert_eq!(announced.unwrap()[2..], streams.to_be_bytes());
+    }
+}
+
+#[test]
+fn all_streams_can_be_reset_at_once() {
+    for streams in [128, 1_024] {
+        let mut bench = Bench::new();
+        bench.ours = Connection::new(&mut Vec::new(), streams, &bench.limits);
+        bench.input.extend_from_slice(PREFACE);
+        bench.frame(Kind::Settings, 0, 0, &[]);
+        let ids = || (1..).step_by(2).take(streams as usize);
+        for id in ids() {
+            bench.request(id, false, &[]);
+        }
+        let next = 2 * streams + 1;
+        bench.request(next, true, &[]);
+        let (incoming, written) = bench.read().unwrap();
+        assert_eq!(incoming.len(), streams as usize);
+        assert_eq!(written[1..], [reset(next, 7)]);
+        // By us: data that crosses the resets is no error of the connection.
+        for id in ids().take(streams as usize / 2) {
+            bench.ours.reset(id, ErrorCode::Cancel, &mut Vec::new());
+        }
+        for id in ids().take(streams as usize / 2) {
+            bench.data(id, b"crosses the reset", true);
+        }
+        bench.expect(None);
+        // By the client.
+        for id in ids().skip(streams as usize / 2) {
+            write_reset(&mut bench.input, id, ErrorCode::Cancel);
+        }
+        bench.read().unwrap();
+        assert_eq!(bench.ours.open_streams(), 0);
+    }
+}
+
+#[test]
 fn streams_beyond_the_limit_are_refused() {
     let limits = Limits::default();
     let mut bench = Bench::new();
