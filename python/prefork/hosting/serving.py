@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.config.sources import from_keywords
 from prefork.errors import OptionError
-from prefork.hosting.pid_file import PidFile, pid_file
 from prefork.hosting.configuring import configure, mount_static, options_from, set_up_log
 from prefork.hosting.molded import molded
+from prefork.hosting.pid_file import PidFile, pid_file
 from prefork.hosting.target import Target, load, target_of
 from prefork.kernel.fork_hooks import (
     handles_signals,
@@ -61,9 +61,9 @@ def run(application: Any, **options: Unpack[RunKeywords]) -> None:
 
 
 def serve(application: object, given: Given, gather: Callable[[], Given] | None = None) -> None:
-    """Serves until a signal or the application itself ends it. `gather()` reads the values again, for a reload.
+    """Serves until a signal or the application itself ends it. Raises PreforkError.
 
-    Raises PreforkError.
+    `gather()` reads the values again, for a reload.
     """
     open_missing()
     options = options_from(ServeOptions, given)
@@ -77,9 +77,9 @@ def serve(application: object, given: Given, gather: Callable[[], Given] | None 
     set_signals()
     app_options = options_from(AppOptions, given)
     place = application if isinstance(application, str) else "the application"
-    server = molded(application, given, gather) if isinstance(application, str) else None
-    if server is not None:
-        target = Target(server.kernel, [server])
+    with_mold = molded(application, given, gather) if isinstance(application, str) else None
+    if with_mold is not None:
+        target = Target(with_mold.kernel, [with_mold])
     else:
         target = loaded(application, app_options, place)
         refuse_patches(place)
@@ -89,7 +89,7 @@ def serve(application: object, given: Given, gather: Callable[[], Given] | None 
         give_hangup_back()
     # Last: if the target has set up logging of its own, that stays.
     set_up_log(options)
-    if server is None:
+    if with_mold is None:
         warm_up(target, app_options)
     # The pid file first: it is there when the address is printed.
     with pid_file(options.pid_file, target.servers[0]) as file:

@@ -19,6 +19,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType, ModuleType
 from typing import NamedTuple
 
@@ -149,16 +150,16 @@ def source_of(place: str) -> bytes | None:
     """The source of the target's module; None if it is not found without an import."""
     path: str | None = place
     if not _is_file(place):
-        directories = None
-        path = None
+        directories = path = None
         for end in range(1, place.count(".") + 2):
             name = ".".join(place.split(".")[:end])
             spec = importlib.machinery.PathFinder.find_spec(name, directories)
             if spec is None:
                 return None
             directories, path = spec.submodule_search_locations, spec.origin
-    with contextlib.suppress(OSError, TypeError), open(path, "rb") as file:  # type: ignore[arg-type]
-        return file.read()
+    if path is not None:
+        with contextlib.suppress(OSError):
+            return Path(path).read_bytes()
     return None
 
 

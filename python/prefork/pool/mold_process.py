@@ -1,8 +1,8 @@
 """One mold, as its manager sees it: the process, the channel to it, and what it was asked for.
 
-Always: each request ends in one call of its `on_spawned`, or is withdrawn, or the pool ends. A worker counts when it has
-announced itself, and the kernel has said which process sent that. What a mold says is checked: a pid is a
-child of this process, or it is nothing.
+Always: each request ends in one call of its `on_spawned`, or is withdrawn, or the pool ends. A worker counts
+when it has announced itself, and the kernel has said which process sent that. What a mold says is checked: a
+pid is a child of this process, or it is nothing.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class MoldEnded:
 class MoldProcess:
     """`become_mold(channel)` is called in the forked process, and `loaded()` when it has the application.
 
-    `ended(why)` is called once, when it is no more, unless `close` was called. It returns whether the pool goes
-    on: then the requests that it still has fail.
+    `ended(why)` is called once, when it is no more, unless `close` was called. It returns whether the pool
+    goes on: then the requests that it still has fail.
     """
 
     def __init__(
@@ -244,7 +244,9 @@ class MoldProcess:
             self._kernel.loop.remove_reader(process.pidfd)
             status = process.wait()
             process.close()
-            self._answer(index, OSError(errno.ECHILD, f"a worker has ended before it began: {_ending(status)}"))
+            self._answer(
+                index, OSError(errno.ECHILD, f"a worker has ended before it began: {_ending(status)}")
+            )
 
     def _give_up(self, index: int, process: Process) -> None:
         if self._unheard.get(index) is process:

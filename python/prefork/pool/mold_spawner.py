@@ -29,7 +29,7 @@ LONGEST_PAUSE_S = 30.0
 
 
 class MoldSpawner:
-    """`become_mold(source, channel)` is called in each process that becomes a mold. `source` is what it loads.
+    """`become_mold(source, channel)` is called in each process that becomes a mold, and loads `source`.
 
     `never_loaded(why)` is called if the first one ends before it has the application, and `renewed()` when a
     later one has it.
@@ -121,9 +121,7 @@ class MoldSpawner:
 
     # --- another mold ------------------------------------------------------------------------------------
 
-    def try_next(
-        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]
-    ) -> None:
+    def try_next(self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]) -> None:
         """Makes another mold, beside the one that forks. `loaded()` or `ended(why)` is called later."""
         self.drop_next()
         self._next_source = source

@@ -182,7 +182,7 @@ def may_spawn(state: PolicyState) -> PolicyState:
 
 
 def begin_replacement(state: PolicyState, since: float, live: int) -> PolicyState:
-    """A worker of the new generation, spawned at `since`, has joined `live` others: the first step is made."""
+    """A worker of the new generation, spawned at `since`, has joined `live` others: a step is under way."""
     return replace(state, replacement=Replacement(since, live))
 
 

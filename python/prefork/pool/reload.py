@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from prefork.pool.mold_process import MoldEnded
-    from prefork.pool.spawner import OnSpawned, Spawner
+    from prefork.pool.spawner import Spawner
     from prefork.pool.supervisor import Supervisor
 
 logger = logging.getLogger("prefork.pool")
@@ -114,7 +114,9 @@ class Reload:
         if failure:
             logger.error("reload: %s; generation %d serves on", failure, generation)
         else:
-            logger.warning("reload: every worker is of generation %d, after %.1f s", generation, outcome.seconds)
+            logger.warning(
+                "reload: every worker is of generation %d, after %.1f s", generation, outcome.seconds
+            )
         self._ended(self)
         for on_done in self._watchers:
             on_done(outcome)

@@ -102,7 +102,7 @@ class PreForkServer(HTTPServer):
         return manager
 
     def _make_spawner(self, manager: Manager) -> Spawner:
-        """Manager: workers are forks of a mold, if there is an application to load, or else of this process."""
+        """Manager: workers are forks of a mold that loads the application, or else of this process."""
         if self.application is None:
             worker = self._make_worker(manager)
             return ForkSpawner(self.kernel, worker.prepare, partial(self._become_worker, manager, worker))

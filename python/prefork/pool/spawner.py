@@ -74,11 +74,9 @@ class Spawner(Protocol):
     def pids(self) -> list[int]:
         """The processes of its own, which are no workers."""
 
-    def try_next(
-        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]
-    ) -> None:
-        """Prepares workers of the next generation, with what `source` is read from. `loaded()` or `ended(why)`
-        is called later; the latter also after the former.
+    def try_next(self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]) -> None:
+        """Prepares workers of the next generation, which have `source`. `loaded()` or `ended(why)` is called
+        later; the latter also after the former.
         """
 
     def spawn_next(self, index: int, on_spawned: OnSpawned) -> None:
@@ -119,7 +117,10 @@ class ForkSpawner:
         return []
 
     def try_next(
-        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]  # noqa: ARG002
+        self,
+        source: Any,  # noqa: ARG002
+        loaded: Callable[[], object],
+        ended: Callable[[MoldEnded], bool],  # noqa: ARG002
     ) -> None:
         """This process has the code that it has: the next generation has the same."""
         self._kernel.loop.call_soon(loaded)

@@ -347,7 +347,9 @@ class Supervisor:
             logger.error("worker %d was stuck %s: replaced", pid, requests)
         elif end is Exit.BOOT_FAILED:
             again = self._boot_failed(index, f"worker {pid}: {_ending(found)}", now)
-            then = "; trying again" if again and self._phase is Phase.KEEPING and not self._is_hopeless() else ""
+            then = (
+                "; trying again" if again and self._phase is Phase.KEEPING and not self._is_hopeless() else ""
+            )
             logger.error("worker %d ended before it was ready (%s)%s", pid, _ending(found), then)
         elif end is not Exit.EXPECTED:
             logger.error("worker %d ended: %s", pid, _ending(found))
