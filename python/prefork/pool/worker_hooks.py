@@ -26,7 +26,7 @@ OF_MANAGER = ("worker_died",)
 
 
 class WorkerHooks:
-    """Those of `names` that the options have. Raises OptionError for one that is not there or cannot be called."""
+    """Those of `names` that are set. Raises OptionError for one that is not there or cannot be called."""
 
     def __init__(self, options: PreForkOptions, names: Iterable[str] = ALL) -> None:
         self._calls = {
