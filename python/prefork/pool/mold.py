@@ -50,7 +50,7 @@ class Word(enum.StrEnum):
     LOADED = enum.auto()
     """Mold: the application is loaded."""
     FAILED = enum.auto()
-    """Mold: it cannot be loaded: a text, and an exit status for the program."""
+    """Mold: it cannot be loaded: what, why, and an exit status for the program."""
     FORKED = enum.auto()
     """Mold: the worker of the slot has this pid. It announces itself."""
     LOST = enum.auto()
@@ -142,5 +142,7 @@ class Mold:
         elif error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
             flush_output()
-        self._send(Word.FAILED, show(error), error.exit_status)
+        cause = error.__cause__
+        why = "" if cause is None else f"{type(cause).__name__}: {show(cause)}"
+        self._send(Word.FAILED, show(error), why, error.exit_status)
         os._exit(error.exit_status)

@@ -40,12 +40,13 @@ _CREDENTIALS = struct.Struct("iII")
 
 @dataclass(frozen=True, slots=True)
 class MoldEnded:
-    """Why a mold is no more. `exit_status` is that of a program whose application cannot be loaded; None if
-    it was loaded.
+    """What ended a mold. `exit_status` is that of a program whose application cannot be loaded; None if it was
+    loaded. `cause` is the exception of the application.
     """
 
     why: str
     exit_status: int | None = None
+    cause: str = ""
 
 
 class MoldProcess:
@@ -209,8 +210,8 @@ class MoldProcess:
                 self.is_loaded = True
                 self._loaded()
                 self._ask()
-            case [Word.FAILED, str(why), int(exit_status)] if not self.is_loaded:
-                self._failure = MoldEnded(why, exit_status)
+            case [Word.FAILED, str(what), str(why), int(exit_status)] if not self.is_loaded:
+                self._failure = MoldEnded(what, exit_status, why)
             case [Word.WORKER, int(index)] if index in self._asked:
                 self._announced(index, sender)
             case [Word.FORKED, int(index), int(pid)] if index in self._asked and index not in self._unheard:

@@ -86,7 +86,8 @@ class Reload:
         self._supervisor.try_next(self._spawner.spawn_next, self._tried)
 
     def _mold_ended(self, end: MoldEnded) -> bool:
-        self.cancel(f"the new code cannot be loaded: {escape_line(end.why)}")
+        what = f"{end.why}: {end.cause}" if end.cause else end.why
+        self.cancel(f"the new code cannot be loaded: {escape_line(what)}")
         return False
 
     def _tried(self, failure: str) -> None:

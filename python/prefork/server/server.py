@@ -268,7 +268,7 @@ class HTTPServer(Session):
 
     @staticmethod
     def _in_use(options: Options, listener: Listener) -> Options:
-        """The options, with the port that was picked. Copies that workers made would be memory of their own."""
+        """The options with the port that was picked. Copies made by workers would be memory of their own."""
         return dataclasses.replace(options, port=listener.port, trusted_proxies=trusted_proxies(options))
 
     def _begin(self) -> None:
