@@ -1,7 +1,8 @@
 """An application that a mold loads, and what its manager does instead of loading it.
 
 A target that is a program, with a kernel or a server of its own, is run by the process that loads it. Whether
-a target is one is only known when it is loaded. One whose source does not name this package is none.
+a target is one is only known when it is loaded. One whose source does not name this package is taken for an
+application; a mold that finds a program says so (NotMolded), and the process that serves loads it then.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import logging
 import os
 import re
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +19,7 @@ from prefork._engine import die_with_parent
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.hosting.application import host
 from prefork.hosting.configuring import (
+    DEFAULT,
     check_applicable,
     configure_server,
     mount_static,
@@ -24,8 +27,10 @@ from prefork.hosting.configuring import (
     set_up_log,
 )
 from prefork.hosting.target import add_to_path, application_of, find, is_program, source_of, split
+from prefork.kernel.forking import exit_at_once
 from prefork.kernel.kernel import Kernel
 from prefork.kernel.patches import refuse_patches
+from prefork.logs.console import complain
 from prefork.logs.handler import uninstall
 from prefork.pool.server import PreForkServer
 
@@ -88,7 +93,11 @@ class MoldedApplication:
         uninstall()  # logging.basicConfig() of the application does nothing if there is a handler
         server, target, options = self._server, self._target, read.of_application
         server.options = read.of_server
+        pid = os.getpid()
         application = application_of(find(target), options, target)
+        if os.getpid() != pid:  # its parent serves
+            complain(f"a child that {target} forked while it was loaded ends here")
+            exit_at_once(0)
         host(server, application, options, f"{target}()" if options.factory else target)
         refuse_patches(target)
         check_applicable(target, server.service, read.given)
@@ -110,7 +119,8 @@ def molded(target: str, given: Given, gather: Callable[[], Given] | None) -> Pre
     if read.of_application.interface == "events" or read.of_command.chroot is not None:
         return None
     add_to_path(split(target)[0])
-    if not read.of_server.start_servers or _names_program(target):
+    is_certain = read.of_command.user is None and read.of_command.group is None and _is_free(read.of_server)
+    if not read.of_server.start_servers or _is_program(target, is_certain=is_certain):
         return None
     server = PreForkServer(Kernel())
     server.options = read.of_server
@@ -125,12 +135,24 @@ def read_options(target: str, given: Given) -> Read:
     return Read(given, options_from(AppOptions, given), options_from(ServeOptions, given), server.options)
 
 
-def _names_program(target: str) -> bool:
-    """Whether the target is a program. If its source names this package, a process of its own loads it, and
-    looks.
+def _is_free(options: PreForkOptions) -> bool:
+    """Whether the server can listen. A program may have another address than the default."""
+    if (options.address, options.port) != tuple(DEFAULT.values()):
+        return True
+    try:
+        with socket.create_server((options.address, options.port)):
+            return True
+    except OSError:
+        return False
+
+
+def _is_program(target: str, *, is_certain: bool) -> bool:
+    """Whether the target is a program, as far as that is seen before a mold loads it.
+
+    A process of its own loads it and looks, if its source names this package or the mold comes too late.
     """
     source = source_of(split(target)[0])
-    if source is None or not NAMES_US.search(source):
+    if is_certain and (source is None or not NAMES_US.search(source)):
         return False
     parent, pid = os.getpid(), os.fork()
     if pid == 0:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.config.sources import from_keywords
-from prefork.errors import OptionError
+from prefork.errors import NotMolded, OptionError
 from prefork.hosting.configuring import configure, mount_static, options_from, set_up_log
 from prefork.hosting.molded import molded
 from prefork.hosting.pid_file import PidFile, pid_file
@@ -31,6 +31,7 @@ from prefork.kernel.forking import exit_at_once
 from prefork.kernel.patches import refuse_patches
 from prefork.logs.access_log import AccessLog
 from prefork.logs.console import announce, complain, open_missing
+from prefork.logs.handler import uninstall
 from prefork.pool.privileges import Privileges, asked_for
 from prefork.pool.server import PreForkServer
 from prefork.server.listener import SocketDefaults
@@ -75,22 +76,37 @@ def serve(application: object, given: Given, gather: Callable[[], Given] | None 
     if options.tls_reload_as_root and (privileges is None or os.geteuid() != 0):
         raise OptionError("tls_reload_as_root is for a server that root starts with --user or --chroot")
     set_signals()
-    app_options = options_from(AppOptions, given)
+    if isinstance(application, str) and (server := molded(application, given, gather)) is not None:
+        set_up_log(options)
+        try:
+            run_target(Target(server.kernel, [server]), options, privileges)
+            return
+        except NotMolded:
+            uninstall()
+            set_signals()
+    serve_here(application, given, options, privileges)
+
+
+def serve_here(
+    application: object, given: Given, options: ServeOptions, privileges: Privileges | None
+) -> None:
+    """Loads the target into this process, and serves it. Raises PreforkError."""
     place = application if isinstance(application, str) else "the application"
-    with_mold = molded(application, given, gather) if isinstance(application, str) else None
-    if with_mold is not None:
-        target = Target(with_mold.kernel, [with_mold])
-    else:
-        target = loaded(application, app_options, place)
-        refuse_patches(place)
-        configure(place, target, given)
-        mount_static(target.servers, options)
+    app_options = options_from(AppOptions, given)
+    target = loaded(application, app_options, place)
+    refuse_patches(place)
+    configure(place, target, given)
+    mount_static(target.servers, options)
     if not any(isinstance(one, PreForkServer) and one.options.start_servers for one in target.servers):
         give_hangup_back()
     # Last: if the target has set up logging of its own, that stays.
     set_up_log(options)
-    if with_mold is None:
-        warm_up(target, app_options)
+    warm_up(target, app_options)
+    run_target(target, options, privileges)
+
+
+def run_target(target: Target, options: ServeOptions, privileges: Privileges | None) -> None:
+    """Runs the kernel of the target. Raises PreforkError, and NotMolded if it cannot be served like that."""
     # The pid file first: it is there when the address is printed.
     with pid_file(options.pid_file, target.servers[0]) as file:
         for server in target.servers:
@@ -105,7 +121,8 @@ def serve(application: object, given: Given, gather: Callable[[], Given] | None 
         try:
             target.kernel.run()
         finally:
-            set_last_signals()
+            if target.kernel.keeps_signals:
+                set_last_signals()
 
 
 def loaded(application: object, app_options: AppOptions, place: str) -> Target:

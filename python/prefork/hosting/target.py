@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from prefork.config.checked import did_you_mean
 from prefork.config.options import AppOptions
-from prefork.errors import PreforkError, TargetError
+from prefork.errors import NotMolded, PreforkError, TargetError
 from prefork.hosting.application import call_factory, host
 from prefork.hosting.interface import ARGUMENTS, accepts, is_application
 from prefork.kernel.kernel import Kernel
@@ -87,15 +87,12 @@ def split(target: str) -> tuple[str, str]:
 
 
 def application_of(found: object, options: AppOptions, place: str) -> object:
-    """What the target has to serve, if it is no program of its own. Raises TargetError."""
+    """What the target has to serve. Raises NotMolded for a program of its own, and TargetError."""
     if options.factory:
         with _explained(place):
             found = call_factory(found, place)
     if is_program(found):
-        raise TargetError(
-            f"{place} is of type {type(found).__name__}, which is run by the process that loads it; use "
-            "--interface events"
-        )
+        raise NotMolded(f"{place} is of type {type(found).__name__}, which takes a restart")
     return found
 
 

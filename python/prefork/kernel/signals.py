@@ -76,6 +76,8 @@ class Signals:
         """In a forked child: restores the default of what its parent handles. `ignored` have no effect."""
         for signum in self._handled.union(ignored):  # none, if its parent runs off the main thread
             default = signal.default_int_handler if signum == signal.SIGINT else _signal.SIG_DFL
+            if _is_programs(handler := _signal.getsignal(signum)):
+                self._replaced[signum] = handler
             # Not signal.signal: it looks for an enum member that is the previous handler, finds none, and
             # makes and drops an error, which costs the child some ten pages of memory.
             _signal.signal(signum, have_no_effect if signum in ignored else default)

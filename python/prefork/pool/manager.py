@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NoReturn
 
 from prefork._engine import TRACEBACKS
-from prefork.errors import GlueInUse, NeverReady, PreforkError, ScoreboardUnavailable
+from prefork.errors import GlueInUse, NeverReady, ScoreboardUnavailable
 from prefork.logs.escaping import escape_line
 from prefork.pool.orphans import Orphans
 from prefork.pool.reload import OnDone, Reload, Reloadable
@@ -150,7 +150,7 @@ class Manager(Role, PoolMember):
             )
         )
 
-    def end_run(self, error: PreforkError) -> None:
+    def end_run(self, error: Exception) -> None:
         """The pool can never serve: `run()` ends with an error."""
 
         def end() -> NoReturn:

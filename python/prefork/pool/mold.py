@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefork._engine import die_with_parent
-from prefork.errors import PreforkError, TargetError
+from prefork.errors import NotMolded, PreforkError, TargetError
 from prefork.kernel.forking import flush_output
 from prefork.kernel.signals import have_no_effect
 from prefork.logs.escaping import show
@@ -37,6 +37,9 @@ LONGEST_TEXT = 1500
 
 OF_MANAGER = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """Signals that a terminal sends to the whole group. The manager decides what they mean."""
+
+BLOCKED = (*OF_MANAGER, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that a mold never gets: handlers of the application are for its workers."""
 
 BecomeWorker = Callable[[int], object]
 """Makes a worker of a forked child, for a slot."""
@@ -86,7 +89,7 @@ class Mold:
         """Loads the application, and forks workers until the manager is gone. It returns in a worker only."""
         if not die_with_parent(self._manager):
             os._exit(0)
-        for signum in OF_MANAGER:
+        for signum in (*OF_MANAGER, signal.SIGTERM):
             signal.signal(signum, have_no_effect)
         self._channel.setblocking(True)
         pid = os.getpid()
@@ -98,6 +101,9 @@ class Mold:
         self._kernel.end_if_abandoned()
         if os.getpid() != pid:
             os._exit(0)
+        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+        if signal.getsignal(signal.SIGTERM) is have_no_effect:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it ends a worker that begins
         gc.collect()
         self._send(Word.LOADED)
         while (index := self._next()) is not None:
@@ -124,6 +130,7 @@ class Mold:
         if pid:
             self._send(Word.FORKED, index, pid)
             return False
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
         self._send(Word.WORKER, index)
         self._channel.close()
         become_worker(index)
@@ -137,7 +144,7 @@ class Mold:
 
     def _fail(self, error: BaseException) -> NoReturn:
         """Tells why the application cannot be loaded. The traceback is the user's."""
-        if not isinstance(error, PreforkError):
+        if not isinstance(error, PreforkError | NotMolded):
             error = TargetError(f"it ended while it was loaded: {type(error).__name__}: {show(error)}")
         elif error.__cause__ is not None:
             traceback.print_exception(error.__cause__)

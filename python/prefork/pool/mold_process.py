@@ -16,12 +16,11 @@ import struct
 from asyncio import TimerHandle
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prefork._engine import TRACEBACKS
 from prefork.pool.mold import LARGEST, Word, decode, encode
-from prefork.pool.spawner import OnSpawned, Process
+from prefork.pool.spawner import MoldEnded, OnSpawned, Process
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel
@@ -36,17 +35,6 @@ TRACEBACK_S = 0.5
 """How long a mold that is killed may take to write where it stands."""
 
 _CREDENTIALS = struct.Struct("iII")
-
-
-@dataclass(frozen=True, slots=True)
-class MoldEnded:
-    """What ended a mold. `exit_status` is that of a program whose application cannot be loaded; None if it was
-    loaded. `cause` is the exception of the application.
-    """
-
-    why: str
-    exit_status: int | None = None
-    cause: str = ""
 
 
 class MoldProcess:
@@ -179,10 +167,10 @@ class MoldProcess:
             return
         self._is_closed = True
         lost = OSError(errno.ECHILD, f"the process that forks workers has ended: {end.why}")
-        requests = [*self._waiting, *self._asked.items()]
-        self._waiting.clear()
-        self._asked.clear()
         if self._ended(end):
+            requests = [*self._waiting, *self._asked.items()]
+            self._waiting.clear()
+            self._asked.clear()
             for index, on_spawned in requests:
                 on_spawned(index, lost)
 

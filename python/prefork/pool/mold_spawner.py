@@ -16,8 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefork._engine import adopt_orphans
-from prefork.pool.mold_process import MoldEnded, MoldProcess
-from prefork.pool.spawner import OnSpawned
+from prefork.pool.mold_process import MoldProcess
+from prefork.pool.spawner import MoldEnded, OnSpawned
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel

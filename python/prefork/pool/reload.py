@@ -18,8 +18,7 @@ from prefork.logs.escaping import escape_line
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from prefork.pool.mold_process import MoldEnded
-    from prefork.pool.spawner import Spawner
+    from prefork.pool.spawner import MoldEnded, Spawner
     from prefork.pool.supervisor import Supervisor
 
 logger = logging.getLogger("prefork.pool")
@@ -78,7 +77,7 @@ class Reload:
         try:
             self._read = None if self._source is None else self._source.read()
         except PreforkError as error:
-            self._finish(str(error))
+            self._fail(str(error))
             return
         self._spawner.try_next(self._read, self._loaded, self._mold_ended)
 
@@ -87,13 +86,13 @@ class Reload:
 
     def _mold_ended(self, end: MoldEnded) -> bool:
         what = f"{end.why}: {end.cause}" if end.cause else end.why
-        self.cancel(f"the new code cannot be loaded: {escape_line(what)}")
+        self._fail(f"the new code cannot be loaded: {what}")
         return False
 
     def _tried(self, failure: str) -> None:
         """The first worker of the new generation is ready, or is none."""
         if failure:
-            self.cancel(f"the first worker with the new code failed: {escape_line(failure)}")
+            self._fail(f"the first worker with the new code failed: {failure}")
             return
         self._spawner.commit()
         if self._source is not None:
@@ -102,22 +101,28 @@ class Reload:
 
     def _replaced(self) -> None:
         self._finish("")
+        assert self.outcome is not None
+        generation, seconds = self.outcome.generation, self.outcome.seconds
+        logger.warning("reload: every worker is of generation %d, after %.1f s", generation, seconds)
 
     def cancel(self, why: str) -> None:
         """Gives it up: the workers that serve go on."""
         if self.outcome is None:
-            self._supervisor.drop_next(self._spawner.drop_next())
-            self._finish(why)
+            logger.warning("reload: given up, because %s", why)
+            self._end(why)
+
+    def _fail(self, why: str) -> None:
+        generation = self._supervisor.generation
+        logger.error("reload: %s; generation %d serves on", escape_line(why), generation)
+        self._end(why)
+
+    def _end(self, why: str) -> None:
+        self._supervisor.drop_next(self._spawner.drop_next())
+        self._finish(why)
 
     def _finish(self, failure: str) -> None:
         generation = self._supervisor.generation
         self.outcome = outcome = Outcome(failure, generation, self._loop.time() - self._began_s)
-        if failure:
-            logger.error("reload: %s; generation %d serves on", failure, generation)
-        else:
-            logger.warning(
-                "reload: every worker is of generation %d, after %.1f s", generation, outcome.seconds
-            )
         self._ended(self)
         for on_done in self._watchers:
             on_done(outcome)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from prefork.config.checked import changed
 from prefork.config.options import PreForkOptions
-from prefork.errors import NeverReady, OptionError, PreforkError, TargetError, UnknownEvent, UnknownSession
+from prefork.errors import NeverReady, NotMolded, OptionError, TargetError, UnknownEvent, UnknownSession
 from prefork.kernel.events import event
 from prefork.pool.manager import Manager
 from prefork.pool.reload import Reloadable
 from prefork.pool.role import PoolMember
-from prefork.pool.spawner import ForkSpawner, Spawner
+from prefork.pool.spawner import ForkSpawner, MoldEnded, Spawner
 from prefork.pool.worker import Worker
 from prefork.pool.worker_hooks import ALL, OF_MANAGER, WorkerHooks
 from prefork.server.arguments import check_arguments
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from prefork.config.keywords import PreForkKeywords
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
-    from prefork.pool.mold_process import MoldEnded
     from prefork.server.context import Context
     from prefork.server.hooks import Hooks
     from prefork.server.listener import Listener
@@ -113,9 +112,15 @@ class PreForkServer(HTTPServer):
             self.options.boot_timeout,
             self.application.first,
             partial(self._become_mold, manager),
-            never_loaded=lambda end: manager.end_run(_refusal(end)),
+            never_loaded=partial(self._never_loaded, manager),
             renewed=manager.workers_can_be_spawned,
         )
+
+    def _never_loaded(self, manager: Manager, end: MoldEnded) -> None:
+        """Manager: the first mold has no application: the run ends."""
+        if end.exit_status == NotMolded.exit_status:
+            self.kernel.keeps_signals = False  # the process goes on
+        manager.end_run(_refusal(end))
 
     def _make_worker(self, manager: Manager) -> Worker:
         return Worker(manager.context, self.service, manager.listener, self._worker_hooks)
@@ -274,7 +279,7 @@ class PreForkServer(HTTPServer):
         return self.register(session, name)
 
 
-def _refusal(end: MoldEnded) -> PreforkError:
+def _refusal(end: MoldEnded) -> Exception:
     """What ends a server whose application was never loaded."""
-    kind = TargetError if end.exit_status == TargetError.exit_status else NeverReady
-    return kind(end.why)
+    kinds: tuple[type[NotMolded | TargetError], ...] = (NotMolded, TargetError)
+    return next((kind for kind in kinds if kind.exit_status == end.exit_status), NeverReady)(end.why)

@@ -11,11 +11,11 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel
-    from prefork.pool.mold_process import MoldEnded
 
 FORKING_S = 0.05
 """How long the manager forks before it looks at what else has come, such as a reader of the scoreboard."""
@@ -48,6 +48,17 @@ class Process:
     def close(self) -> None:
         """Closes the descriptor; the process lives on."""
         os.close(self.pidfd)
+
+
+@dataclass(frozen=True, slots=True)
+class MoldEnded:
+    """What ended a mold. `exit_status` is that of a program whose application cannot be loaded; None if it
+    was loaded. `cause` is the exception of the application.
+    """
+
+    why: str
+    exit_status: int | None = None
+    cause: str = ""
 
 
 OnSpawned = Callable[[int, Process | OSError], object]

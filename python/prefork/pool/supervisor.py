@@ -303,8 +303,12 @@ class Supervisor:
         self._processes[index] = process
         self._loop.add_reader(process.pidfd, self._reap_soon, index)
         self._tell("forked", process.pid)
-        if self._phase is not Phase.KEEPING:
-            self._end(index, signal.SIGTERM)  # it was requested before the pool paused or ended
+        of_trial = self._trial is not None and self._trial.index == index
+        if self._phase is not Phase.KEEPING or (
+            self._workers.is_ahead(index, self._generation) and not of_trial
+        ):
+            # It was requested before the pool paused or ended, or a generation was given up.
+            self._end(index, signal.SIGTERM)
 
     def _withdraw(self, index: int) -> None:
         self._workers.withdraw(index)

@@ -89,6 +89,10 @@ class Workers:
         """Whether a worker is requested and has not come yet."""
         return any(worker.pid is None for worker in self._workers.values())
 
+    def is_ahead(self, index: int, generation: int) -> bool:
+        """Whether the worker is of a later generation."""
+        return self._workers[index].generation > generation
+
     def older_than(self, generation: int) -> bool:
         """Whether a worker of a former generation is left that does not drain."""
         return any(

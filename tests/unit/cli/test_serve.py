@@ -24,9 +24,10 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Run:
     def run(*args: str, **variables: str) -> dict[str, Any]:
         seen: dict[str, object] = {}
 
-        def look(target: str, values: Given) -> None:
+        def look(target: str, values: Given, again: Callable[[], Given]) -> None:
             assert target == "app.py"
             seen.update({name: value for name, (value, _) in values.items()})
+            assert again() == values
 
         monkeypatch.setattr(serving, "serve", look)
         CliRunner().invoke(commands, ["serve", "app.py", *args], env=variables, catch_exceptions=False)

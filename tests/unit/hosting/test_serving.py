@@ -9,7 +9,7 @@ import pytest
 from prefork import HTTPServer, Kernel, PreForkServer
 from prefork.config.sources import gather
 from prefork.errors import OptionError
-from prefork.hosting import serving
+from prefork.hosting import configuring, serving
 from prefork.hosting.pid_file import pid_file
 from prefork.hosting.target import Target
 from prefork.logs.access_log import AccessLog
@@ -19,7 +19,7 @@ def configured(kind, *flags_and_code, **flags):
     (code,) = flags_and_code or ({},)
     kernel = Kernel()
     server = kind(kernel, **code)
-    serving.configure("app.py", Target(kernel, [server]), gather(None, {}, flags))
+    configuring.configure("app.py", Target(kernel, [server]), gather(None, {}, flags))
     return server.options
 
 
@@ -69,9 +69,9 @@ def test_one_of_several_servers_is_not_guessed_at():
     kernel = Kernel()
     servers = [HTTPServer(kernel, alias=alias, port=0) for alias in ("SITE", "ADMIN")]
     target = Target(kernel, servers)
-    serving.configure("app.py", target, {})
+    configuring.configure("app.py", target, {})
     with pytest.raises(OptionError, match=r"--bind: app.py has several servers \(ADMIN, SITE\)"):
-        serving.configure("app.py", target, gather(None, {}, {"bind": "80"}))
+        configuring.configure("app.py", target, gather(None, {}, {"bind": "80"}))
 
 
 @pytest.fixture

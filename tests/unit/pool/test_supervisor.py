@@ -150,6 +150,24 @@ class FakeSpawner:
         cancelled, self.requests = self.requests, []
         return [index for index, _ in cancelled]
 
+    @property
+    def pids(self) -> list[int]:
+        return []
+
+    def try_next(self, source: object, loaded: Callable[[], object], ended: object) -> None: ...
+
+    def spawn_next(self, index: int, on_spawned: Callable[[int, Any], object]) -> None:
+        self.spawn(index, on_spawned)
+
+    def drop_next(self) -> list[int]:
+        return []
+
+    def commit(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def discard(self) -> None: ...
+
 
 class World:
     """A supervisor, and what the test does to it."""
