@@ -258,6 +258,10 @@ class Engine:
     @property
     def pool_stops(self) -> bool:
         """Worker: whether the manager shuts the whole pool down; False outside of one."""
+    @property
+    def pool_log_level(self) -> int:
+        """Worker: the lowest level that the log shows, as `logging` counts it, if the manager has changed it;
+        0 if not, and outside of a pool."""
     def set_max_requests(self, requests: int, callback: Callable[[], object]) -> None:
         """Has `callback()` called once, when this process has taken that many requests."""
     def set_capacity(self, requests: int) -> None:
@@ -955,6 +959,8 @@ class _Header(TypedDict):
     """Whether the whole pool is shutting down."""
     kept: bool
     """Whether workers that end are replaced, so that another adopts what they leave in the central queue."""
+    log_level: int
+    """The lowest level that the log shows, as `logging` counts it; 0 is that of the start."""
     forked: int
     """Workers forked so far."""
     died: int

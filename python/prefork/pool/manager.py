@@ -12,11 +12,11 @@ import logging
 import signal
 import sys
 from asyncio import Handle, TimerHandle
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from prefork._engine import TRACEBACKS
-from prefork.errors import GlueInUse, NeverReady, ScoreboardUnavailable
+from prefork.errors import GlueInUse, NeverReady, OptionError, ScoreboardUnavailable
 from prefork.logs.escaping import escape_line
 from prefork.pool.orphans import Orphans
 from prefork.pool.resources import PoolResources
@@ -29,6 +29,8 @@ from prefork.server.role import Role
 
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
+    from prefork.pool.attached import Attach, Attached
+    from prefork.pool.overview import Overview
     from prefork.pool.worker_hooks import WorkerHooks
     from prefork.server.context import Context
     from prefork.server.listener import Listener
@@ -40,7 +42,8 @@ SPARE_SLOTS = 64
 
 
 class Manager(Role, PoolMember):
-    """`make_spawner(manager)` makes what spawns its workers. `tell` is the supervisor's.
+    """`make_spawner(manager)` makes what spawns its workers, each `attach(manager)` of
+    `attachments` what lives as long as the pool. `tell` is the supervisor's.
 
     `ended()` is called when the last worker has ended after `shutdown`.
     """
@@ -56,6 +59,7 @@ class Manager(Role, PoolMember):
         tell: Callable[[str, int], object],
         ended: Callable[[], object],
         hooks: WorkerHooks,
+        attachments: Sequence[Attach[Manager]] = (),
     ) -> None:
         self.context = context
         self._kernel = context.kernel
@@ -65,6 +69,8 @@ class Manager(Role, PoolMember):
         self._tell = tell
         self._ended = ended
         self._hooks = hooks
+        self._attachments = attachments
+        self._attached: Sequence[Attached] = ()
         self._stopping = False
         self._serves = False
         self._resources: PoolResources | None = None
@@ -172,12 +178,17 @@ class Manager(Role, PoolMember):
         kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
         if options.debug_scoreboard:
             self._show = kernel.loop.call_soon(self._show_states)
+        made = [attach(self) for attach in self._attachments]
+        self._attached = [one for one in made if one is not None]
         return supervisor
 
     def _about(self) -> dict[str, object]:
         """What `prefork status` says of the manager beside what is in the scoreboard."""
         sockets, certificates = self.listener.sockets, self.listener.certificates
-        return {
+        about: dict[str, object] = {}
+        for one in self._attached:
+            about |= one.about()
+        return about | {
             "listeners": [] if sockets is None else sockets.describe(self._options),
             "certificates": [] if certificates is None else certificates.describe(),
             "queued": self.resources.queue_length,
@@ -247,6 +258,32 @@ class Manager(Role, PoolMember):
         if self._supervisor is not None:
             self._supervisor.replace()
 
+    def recycle(self, pids: Collection[int]) -> None:
+        """Replaces these workers by fresh ones: each serves on until another is ready."""
+        if (supervisor := self._supervisor) is not None:
+            slots = supervisor.overview().pids
+            supervisor.recycle([index for index, pid in slots.items() if pid in pids])
+
+    def change_options(self, options: PreForkOptions) -> None:
+        """Keeps the pool by these options from now on, and publishes them. Raises OptionError."""
+        if self._resources is not None:
+            most = self._resources.board.capacity - SPARE_SLOTS // 2
+            if options.max_clients > most:
+                raise OptionError(
+                    f"max_clients: expected at most {most}, because the scoreboard of this pool has no more "
+                    f"room, got {options.max_clients}; start the server with a larger --max-clients"
+                )
+        guarded = self._options.is_guarded
+        self._options = options
+        if self._supervisor is not None:
+            self._supervisor.change(options)
+            if options.is_guarded and not guarded:
+                self._supervisor.replace()  # a worker starts its guard at its boot
+
+    def overview(self) -> Overview | None:
+        """What the pool has now, and what it wants; None without a pool."""
+        return None if self._supervisor is None else self._supervisor.overview()
+
     def replace_process(self) -> None:
         """Does nothing: this is no worker."""
 
@@ -268,6 +305,9 @@ class Manager(Role, PoolMember):
         """Releases the glue and the memory."""
         if self._resources is None:
             return
+        for one in self._attached:
+            one.close()
+        self._attached = ()
         loop = self._kernel.loop
         if self._show is not None:
             self._show.cancel()
@@ -298,6 +338,8 @@ class Manager(Role, PoolMember):
 
         It frees nothing: in a worker that would write to memory that it shares with the others.
         """
+        for one in self._attached:
+            one.discard()
         if self._supervisor is not None:
             self._supervisor.discard()
         if self._shared is not None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from prefork.config.checked import changed
 from prefork.config.options import PreForkOptions
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from prefork.config.keywords import PreForkKeywords
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
+    from prefork.pool.attached import Attach
     from prefork.server.context import Context
     from prefork.server.hooks import Hooks
     from prefork.server.listener import Listener
@@ -45,6 +46,10 @@ class PreForkServer(HTTPServer):
 
     options_class = PreForkOptions
     options: PreForkOptions
+    attachments: ClassVar[list[Callable[[PreForkServer], Attach[Manager]]]] = []
+    """What floors above this one attach to each manager: called when the sockets are open. Raising a
+    PreforkError ends the start.
+    """
 
     def __init__(self, kernel: Kernel, **options: Unpack[PreForkKeywords]) -> None:
         self._member = PoolMember()
@@ -81,6 +86,7 @@ class PreForkServer(HTTPServer):
             self._post_to_watchers,
             self._ended,
             self._worker_hooks,
+            [attachment(self) for attachment in self.attachments],
         )
         return manager
 
@@ -94,6 +100,15 @@ class PreForkServer(HTTPServer):
         self._role = self._member = worker
         boot = worker.boot(manager, index, self.options)
         worker.startup = self.kernel.spawn(boot, session=self, event="boot", args=())
+
+    def scale(self, **limits: object) -> None:
+        """Manager: changes `min_spare_servers`, `max_spare_servers` and `max_clients` while the pool runs.
+
+        Raises OptionError.
+        """
+        options = changed(self.options, limits)
+        self._member.change_options(options)
+        self.options = options
 
     def _on_hup(self, signum: int) -> None:
         """Manager: also replaces the workers, as HUP does elsewhere. New ones get the manager's copy of the

@@ -191,6 +191,11 @@ impl Slot {
         self.memory.manager().header.stopping.get()
     }
 
+    /// The lowest level that the log shows, as Python counts it; 0 is that of the start.
+    pub fn log_level(&self) -> u32 {
+        self.memory.manager().header.log_level.get()
+    }
+
     /// Whether workers that exit are replaced.
     pub fn pool_is_kept(&self) -> bool {
         self.memory.manager().header.kept.get()

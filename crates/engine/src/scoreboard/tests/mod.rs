@@ -407,12 +407,14 @@ fn a_pool_that_knows_it_is_full_is_not_woken() {
         may_grow: false,
         overcommit: true,
         stopping: true,
+        log_level: 10,
         ..growing(3)
     });
     let mut slot = spare_slot(board, 0, 1);
     slot.begin(1, b"GET", b"/", 1);
     assert_eq!(wakeups(&wakeup), 0);
     assert!(slot.overcommit() && slot.stopping());
+    assert_eq!(slot.log_level(), 10);
 }
 
 #[test]
