@@ -50,6 +50,7 @@ __all__ = [
     "fill_heap",
     "log_overdue_to",
     "queue_length",
+    "time_bounds",
 ]
 
 _T = TypeVar("_T")
@@ -84,6 +85,9 @@ def accept_queue_length(fileno: int) -> int | None:
 
     Raises ValueError for a negative number.
     """
+
+def time_bounds() -> tuple[float, ...]:
+    """Where each bucket of `Scoreboard.times()` begins, in seconds."""
 
 def queue_length(fileno: int) -> int:
     """How many connections are in the queue between workers with this receiving end.
@@ -1009,6 +1013,13 @@ class _Record(TypedDict):
     """Connections that it handed to other workers."""
     adopted: int
     """Connections that it took from other workers."""
+    responses: int
+    """Responses of which it has written the head."""
+    errors: int
+    """Of these, how many had a status of 500 or more."""
+    response_s: float
+    """The sum of the times of all responses: each is from the last part of the request that the application
+    was given to the head of the response."""
     limited_address: int
     """How often it applied max_connections_per_address."""
     limited_connections: int
@@ -1082,5 +1093,8 @@ class Scoreboard:
     def read(self, index: int) -> _Record | None:
         """What the worker of a slot wrote about itself; None if the slot is empty. It is to be
         displayed and never relied on."""
+    def times(self, index: int) -> tuple[int, ...] | None:
+        """How many responses of a slot's worker took how long, by the buckets of `time_bounds()`; None if the
+        slot is empty. To be compared, and never relied on."""
     def close(self) -> None:
         """Unmaps the memory. Every other method raises RuntimeError from then on."""

@@ -49,7 +49,7 @@ LIMITED = (
     "limited_rate",
 )
 """How often each limit on clients was applied."""
-_KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted", *LIMITED)
+_KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted", "responses", "errors", *LIMITED)
 """Counts to which workers that have ended still contribute."""
 _STATES = ("starting", "spare", "active", "draining", "stuck")
 

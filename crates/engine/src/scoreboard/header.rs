@@ -116,6 +116,8 @@ header! {
     retired_bytes_out: u64,
     retired_handed_off: u64,
     retired_adopted: u64,
+    retired_responses: u64,
+    retired_errors: u64,
     retired_limited_address: u64,
     retired_limited_connections: u64,
     retired_limited_queue: u64,
