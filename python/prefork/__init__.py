@@ -4,6 +4,7 @@ Everything that a program imports is here.
 """
 
 from prefork._engine import Connection, Headers, Request, Response
+from prefork.admin import attach_control as _attach_control
 from prefork.errors import (
     AlreadyAnswered,
     BindError,
@@ -30,6 +31,8 @@ from prefork.kernel.kernel import Kernel, Session
 from prefork.kernel.timers import Timer
 from prefork.pool.server import PreForkServer
 from prefork.server.server import HTTPServer
+
+PreForkServer.attachments.append(_attach_control)
 
 __all__ = [
     "AlreadyAnswered",

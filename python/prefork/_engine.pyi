@@ -51,6 +51,7 @@ __all__ = [
     "fill_heap",
     "log_overdue_to",
     "queue_length",
+    "time_bounds",
 ]
 
 _T = TypeVar("_T")
@@ -90,6 +91,9 @@ def accept_queue_length(fileno: int) -> int | None:
 
     Raises ValueError for a negative number.
     """
+
+def time_bounds() -> tuple[float, ...]:
+    """Where each bucket of `Scoreboard.times()` begins, in seconds."""
 
 def queue_length(fileno: int) -> int:
     """How many connections are in the queue between workers with this receiving end.
@@ -267,6 +271,10 @@ class Engine:
     @property
     def pool_stops(self) -> bool:
         """Worker: whether the manager shuts the whole pool down; False outside of one."""
+    @property
+    def pool_log_level(self) -> int:
+        """Worker: the lowest level that the log shows, as `logging` counts it, if the manager has changed it;
+        0 if not, and outside of a pool."""
     def set_max_requests(self, requests: int, callback: Callable[[], object]) -> None:
         """Has `callback()` called once, when this process has taken that many requests."""
     def set_capacity(self, requests: int) -> None:
@@ -964,6 +972,8 @@ class _Header(TypedDict):
     """Whether the whole pool is shutting down."""
     kept: bool
     """Whether workers that end are replaced, so that another adopts what they leave in the central queue."""
+    log_level: int
+    """The lowest level that the log shows, as `logging` counts it; 0 is that of the start."""
     forked: int
     """Workers forked so far."""
     died: int
@@ -1012,6 +1022,13 @@ class _Record(TypedDict):
     """Connections that it handed to other workers."""
     adopted: int
     """Connections that it took from other workers."""
+    responses: int
+    """Responses of which it has written the head."""
+    errors: int
+    """Of these, how many had a status of 500 or more."""
+    response_s: float
+    """The sum of the times of all responses: each is from the last part of the request that the application
+    was given to the head of the response."""
     limited_address: int
     """How often it applied max_connections_per_address."""
     limited_connections: int
@@ -1085,5 +1102,8 @@ class Scoreboard:
     def read(self, index: int) -> _Record | None:
         """What the worker of a slot wrote about itself; None if the slot is empty. It is to be
         displayed and never relied on."""
+    def times(self, index: int) -> tuple[int, ...] | None:
+        """How many responses of a slot's worker took how long, by the buckets of `time_bounds()`; None if the
+        slot is empty. To be compared, and never relied on."""
     def close(self) -> None:
         """Unmaps the memory. Every other method raises RuntimeError from then on."""

@@ -29,8 +29,9 @@ FLOORS: dict[str, set[str]] = {
     "pool": {"errors", "_engine", "config", "logs", "kernel", "server"},
     "hosting": {"errors", "_engine", "config", "logs", "kernel", "server", "pool"},
     "status": {"errors", "config", "logs", "pool"},
-    "cli": {"errors", "config", "logs", "hosting", "status"},
-    "__init__": {"errors", "forms", "_engine", "kernel", "server", "pool", "hosting"},
+    "admin": {"errors", "config", "logs", "server", "pool", "status"},
+    "cli": {"errors", "config", "logs", "hosting", "status", "admin"},
+    "__init__": {"errors", "forms", "_engine", "kernel", "server", "pool", "hosting", "admin"},
     "__main__": {"cli"},
 }
 CRATE_FLOORS: dict[str, set[str]] = {

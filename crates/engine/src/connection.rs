@@ -229,7 +229,7 @@ impl Connection {
                 if let Protocol::Http1(http1) = protocol {
                     // While a body is received, the time does not count for the
                     // application.
-                    http1.exchange.given_ms = cx.clock.now_ms;
+                    http1.exchange.given_ns = cx.clock.now_ns;
                     if http1.is_pulled() {
                         if let Err(how) = link.receive_more(cx) {
                             return self.peer_ended(cx, how);

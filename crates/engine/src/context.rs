@@ -136,6 +136,12 @@ impl Context {
         }
     }
 
+    /// Counts the times of the responses that the application has begun. The clock was read just now.
+    #[inline]
+    pub(crate) fn time_responses(&mut self) {
+        self.load.time_responses(self.clock.now_ns);
+    }
+
     /// Takes a step of an exchange. Only here its phase changes, and with it
     /// the number of requests in flight.
     ///
@@ -171,6 +177,40 @@ impl Context {
         if let Some(change) = change {
             self.count(change, Some((method, target)), &mut exchange.entry);
         }
+    }
+
+    /// The application begins its response.
+    ///
+    /// # Errors
+    /// As [`Context::advance`].
+    #[inline(always)]
+    pub(crate) fn start_response(
+        &mut self,
+        exchange: &mut Exchange,
+        status: u16,
+    ) -> Result<(), LocalError> {
+        self.advance(exchange, Step::Start)?;
+        if exchange.is_counted() {
+            self.load.responded(status, exchange.given_ns);
+        }
+        Ok(())
+    }
+
+    /// The engine responds instead of the application.
+    ///
+    /// # Errors
+    /// As [`Context::advance`].
+    pub(crate) fn reject(
+        &mut self,
+        exchange: &mut Exchange,
+        status: u16,
+    ) -> Result<(), LocalError> {
+        let fails = exchange.is_counted() && status >= 500; // below it is the client's fault
+        self.advance(exchange, Step::Reject)?;
+        if fails {
+            self.load.responded(status, exchange.given_ns);
+        }
+        Ok(())
     }
 
     #[inline]

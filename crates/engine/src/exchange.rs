@@ -104,7 +104,7 @@ pub(crate) struct Exchange {
     /// That of the request on the scoreboard, while it is in flight.
     pub(crate) entry: EntryId,
     /// When the application got the last part of the request.
-    pub(crate) given_ms: u64,
+    pub(crate) given_ns: u64,
     pub(crate) label: Label,
     /// Where the request comes from, if proxies in front have said that.
     pub(crate) origin: Option<Box<Origin>>,
@@ -121,7 +121,7 @@ impl Default for Exchange {
             wants_drained: false,
             wants_gone: false,
             entry: EntryId::default(),
-            given_ms: 0,
+            given_ns: 0,
             label: Label::default(),
             origin: None,
         }
@@ -161,6 +161,17 @@ impl Exchange {
         let before = self.phase;
         self.phase = before.after(step)?;
         Some((before, self.phase))
+    }
+
+    pub(crate) fn given_ms(&self) -> u64 {
+        self.given_ns / 1_000_000
+    }
+
+    /// Whether it is a request that the application of this worker has, or will have: not
+    /// something malformed, and not one that another worker serves.
+    #[inline]
+    pub(crate) fn is_counted(&self) -> bool {
+        self.phase == Phase::Offered || self.entry.is_some()
     }
 
     /// Whether this process, and not the client, is the reason that there is no

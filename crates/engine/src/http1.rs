@@ -116,7 +116,7 @@ impl Http1 {
                 due_ms.map_or(Wait::Nothing, |due_ms| Wait::Body { due_ms })
             }
             Phase::Offered | Phase::Handling => Wait::Application {
-                since_ms: self.exchange.given_ms,
+                since_ms: self.exchange.given_ms(),
             },
             _ => Wait::Nothing,
         }

@@ -15,6 +15,8 @@ pub(crate) struct Load {
     workers: u32,
     max_requests: u64,
     pub(crate) counters: Counters,
+    /// When the application got the requests to which it has responded since the clock was read.
+    responded: Vec<u64>,
     slot: Option<Slot>,
     /// How many requests the application can serve at once.
     capacity: u32,
@@ -31,6 +33,7 @@ impl Default for Load {
             workers: 0,
             max_requests: u64::MAX,
             counters: Counters::default(),
+            responded: Vec::new(),
             slot: None,
             capacity: u32::MAX,
             most: u32::MAX,
@@ -161,6 +164,27 @@ impl Load {
         }
     }
 
+    /// The head of a response is written, to a request that the application got at `given_ns`. Its
+    /// time is known when the clock is read, before the response leaves.
+    #[inline]
+    pub(crate) fn responded(&mut self, status: u16, given_ns: u64) {
+        self.counters.errors += u64::from(status >= 500);
+        self.responded.push(given_ns);
+    }
+
+    /// Counts the times of the responses since the last call.
+    #[inline]
+    pub(crate) fn time_responses(&mut self, now_ns: u64) {
+        for given_ns in self.responded.drain(..) {
+            let time_ns = now_ns.saturating_sub(given_ns);
+            self.counters.responses += 1;
+            self.counters.response_ns = self.counters.response_ns.wrapping_add(time_ns);
+            if let Some(slot) = &self.slot {
+                slot.count_time(time_ns);
+            }
+        }
+    }
+
     /// A limit was applied to a client.
     #[cold]
     pub(crate) fn count_limit(&self, limit: Limit) {
@@ -230,6 +254,20 @@ mod tests {
         assert_eq!(load.pool_capacity(), 400);
         load.set_capacity(u32::MAX - 1);
         assert_eq!(load.pool_capacity(), u32::MAX);
+    }
+
+    #[test]
+    fn a_response_has_its_time_when_the_clock_is_read() {
+        let mut load = Load::default();
+        load.responded(200, 1000);
+        load.responded(500, 1400);
+        assert_eq!((load.counters.errors, load.counters.responses), (1, 0));
+        load.time_responses(2000);
+        load.time_responses(9000);
+        let Counters {
+            responses, errors, response_ns, ..
+        } = load.counters;
+        assert_eq!((responses, errors, response_ns), (2, 1, 1600));
     }
 
     #[test]

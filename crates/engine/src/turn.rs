@@ -54,6 +54,7 @@ impl Turn {
     /// Begins a turn with the reports of the wait.
     pub(crate) fn begin(&mut self, core: &mut Core, reports: &[Report]) {
         core.cx.clock.begin_turn();
+        core.cx.time_responses();
         self.clock_is_right = true;
         core.main_thread.resume();
         self.begun = core.main_thread.steps;
@@ -136,6 +137,7 @@ impl Turn {
 
     pub(crate) fn end(&mut self, core: &mut Core) -> TurnEnd {
         core.cx.clock.tick();
+        core.cx.time_responses();
         core.follow_load();
         core.follow_queue();
         let Context { load, clock, .. } = &mut core.cx;
@@ -158,6 +160,7 @@ impl Turn {
         core.main_thread.steps += 1;
         if !std::mem::take(&mut self.clock_is_right) {
             core.cx.clock.tick();
+            core.cx.time_responses();
         }
         // This ends: what the application writes on an event is handled in the next
         // turn.

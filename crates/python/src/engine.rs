@@ -232,6 +232,13 @@ impl Engine {
             .is_some_and(|slot| slot.stopping())
     }
 
+    /// Worker: the lowest level that the log shows, as `logging` counts it, if
+    /// the manager has changed it; 0 if not, and outside of a pool.
+    #[getter]
+    fn pool_log_level(&self) -> u32 {
+        self.core.engine().slot().map_or(0, |slot| slot.log_level())
+    }
+
     /// Has `callback()` called once, when this process has taken that many
     /// requests.
     fn set_max_requests(&self, requests: u64, callback: Py<PyAny>) {

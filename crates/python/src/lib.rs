@@ -110,6 +110,8 @@ mod _engine {
     #[pymodule_export]
     use crate::scoreboard::queue_length;
     #[pymodule_export]
+    use crate::scoreboard::time_bounds;
+    #[pymodule_export]
     use crate::tls::TlsConfig;
     #[pymodule_export]
     use crate::wsgi::call::WsgiCaller;

@@ -5,10 +5,10 @@
 //! text is safe on a terminal.
 
 use crate::descriptor::borrowed;
-use prefork_engine::scoreboard::{Board, Limit, Record, Slot, Value, View};
+use prefork_engine::scoreboard::{Board, Limit, Record, Slot, Value, View, time_bounds_ns};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use rustix::time::{ClockId, clock_gettime};
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -27,6 +27,12 @@ pub fn accept_queue_length(fileno: RawFd) -> PyResult<Option<usize>> {
 #[pyfunction]
 pub fn queue_length(fileno: RawFd) -> PyResult<usize> {
     Ok(prefork_engine::queue_length(borrowed(fileno)?))
+}
+
+/// Where each bucket of `Scoreboard.times()` begins, in seconds.
+#[pyfunction]
+pub fn time_bounds(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+    PyTuple::new(py, time_bounds_ns().map(seconds))
 }
 
 enum Role {
@@ -201,6 +207,16 @@ impl PyScoreboard {
             .transpose()
     }
 
+    /// How many responses of a slot's worker took how long, by the buckets of
+    /// `time_bounds()`; None if the slot is empty. To be compared, and never
+    /// relied on.
+    fn times<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        self.view()?
+            .times(index)
+            .map(|times| PyTuple::new(py, times))
+            .transpose()
+    }
+
     /// Unmaps the memory. Every other method raises RuntimeError from then on.
     fn close(&mut self) {
         self.role = Role::Gone;
@@ -226,6 +242,9 @@ fn dict_of<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>
     for (limit, count) in Limit::ALL.into_iter().zip(record.counters.limited) {
         dict.set_item(limited_name(limit), count)?;
     }
+    dict.set_item("responses", record.counters.responses)?;
+    dict.set_item("errors", record.counters.errors)?;
+    dict.set_item("response_s", seconds(record.counters.response_ns))?;
     dict.set_item("busy_s", seconds(record.counters.busy_ns))?;
     let request = record.request.as_ref();
     dict.set_item("method", request.map(|request| printable(&request.method)))?;

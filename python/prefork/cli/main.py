@@ -9,32 +9,49 @@ what only `status` needs is imported there.
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import click
 
 from prefork.cli.hints import explain
-from prefork.cli.reload import reload
-from prefork.cli.serve import serve
-from prefork.cli.status import status
 from prefork.errors import PreforkError
 from prefork.logs.console import complain
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
-@click.group(context_settings=SETTINGS, invoke_without_command=True)
+COMMANDS = (
+    "serve",
+    "status",
+    "scale",
+    "reload",
+    "stop",
+)
+"""Each in a file of its own, under its name."""
+
+
+class Commands(click.Group):
+    """Imports a command when it is used."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        place = name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"prefork.cli.{place}"), place)
+        return command
+
+
+@click.group(cls=Commands, context_settings=SETTINGS, invoke_without_command=True)
 @click.version_option(package_name="prefork", prog_name="prefork", message="%(prog)s %(version)s")
 @click.pass_context
 def commands(context: click.Context) -> None:
     """A preforking HTTP server for WSGI, ASGI and native event handlers."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-commands.add_command(serve)
-commands.add_command(reload)
-commands.add_command(status)
 
 
 def main() -> None:

@@ -86,6 +86,7 @@ class PreForkKeywords(ServerKeywords, total=False):
     max_requests_jitter: int | str
     concurrency: int | str | None
     ipc_glue: str | int | None
+    control_socket: str | None
     fork_handlers: Mapping[object, str] | Mapping[str, str]
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
@@ -178,6 +179,7 @@ class RunKeywords(TypedDict, total=False):
     max_requests_jitter: int | str
     concurrency: int | str | None
     glue: str | int | None
+    control_socket: str | None
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
     worker_died: str | Callable[..., object] | None

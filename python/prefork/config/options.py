@@ -40,6 +40,7 @@ from prefork.config.values import (
     boolean,
     byte_size,
     choice,
+    control_socket,
     directory,
     fork_handlers,
     function,
@@ -482,6 +483,14 @@ class PreForkOptions(ServerOptions):
         "Name of the pool, for `prefork status`.",
         unset="a unique name",
         key="glue",
+    )
+    control_socket: str | None = option(
+        Group.POOL,
+        None,
+        optional(control_socket),
+        "Unix socket for `prefork scale`, `stop` and the other commands that change a running pool. `off` is "
+        "none.",
+        unset="in the run directory of the user",
     )
     fork_handlers: dict[Any, str] = code_option(
         Group.CODE, {}, fork_handlers, "Events to call in every new worker, by session alias."

@@ -180,6 +180,15 @@ def pool_name(value: object) -> str:
     raise ValueError("1 to 64 letters, digits, dots, dashes or underscores")
 
 
+@reader("PATH")
+def control_socket(value: object) -> str:
+    """An absolute path; "off" for none."""
+    if value is False:
+        return "off"
+    path = text(value)
+    return path if path == "off" else os.path.abspath(path)
+
+
 @reader("DIRECTORY")
 def directory(value: object) -> str:
     """An absolute path: --chdir must not change what it means."""

@@ -12,11 +12,11 @@ import logging
 import signal
 import sys
 from asyncio import Handle, TimerHandle
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from prefork._engine import TRACEBACKS
-from prefork.errors import GlueInUse, NeverReady, ScoreboardUnavailable
+from prefork.errors import GlueInUse, NeverReady, OptionError, ScoreboardUnavailable
 from prefork.logs.escaping import escape_line
 from prefork.pool.orphans import Orphans
 from prefork.pool.reload import OnDone, Reload, Reloadable
@@ -30,6 +30,8 @@ from prefork.server.role import Role
 
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
+    from prefork.pool.attached import Attach, Attached
+    from prefork.pool.overview import Overview
     from prefork.pool.worker_hooks import WorkerHooks
     from prefork.server.context import Context
     from prefork.server.listener import Listener
@@ -41,8 +43,8 @@ SPARE_SLOTS = 64
 
 
 class Manager(Role, PoolMember):
-    """`make_spawner(manager)` makes what spawns its workers; `source` is what a reload reads again. `tell` is
-    the supervisor's.
+    """`make_spawner(manager)` makes what spawns its workers; `source` is what a reload reads again. Each
+    `attach(manager)` of `attachments` makes what lives as long as the pool. `tell` is the supervisor's.
 
     `ended()` is called when the last worker has ended after `shutdown`.
     """
@@ -59,6 +61,7 @@ class Manager(Role, PoolMember):
         ended: Callable[[], object],
         hooks: WorkerHooks,
         source: Reloadable | None = None,
+        attachments: Sequence[Attach[Manager]] = (),
     ) -> None:
         self.context = context
         self._kernel = context.kernel
@@ -69,6 +72,8 @@ class Manager(Role, PoolMember):
         self._ended = ended
         self._hooks = hooks
         self._source = source
+        self._attachments = attachments
+        self._attached: Sequence[Attached] = ()
         self._stopping = False
         self._serves = False
         self._resources: PoolResources | None = None
@@ -191,12 +196,17 @@ class Manager(Role, PoolMember):
         kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
         if options.debug_scoreboard:
             self._show = kernel.loop.call_soon(self._show_states)
+        made = [attach(self) for attach in self._attachments]
+        self._attached = [one for one in made if one is not None]
         return supervisor
 
     def _about(self) -> dict[str, object]:
         """What `prefork status` says of the manager beside what is in the scoreboard."""
         sockets, certificates = self.listener.sockets, self.listener.certificates
-        return {
+        about: dict[str, object] = {}
+        for one in self._attached:
+            about |= one.about()
+        return about | {
             "listeners": [] if sockets is None else sockets.describe(self._options),
             "certificates": [] if certificates is None else certificates.describe(),
             "queued": self.resources.queue_length,
@@ -291,11 +301,31 @@ class Manager(Role, PoolMember):
         if self._reload is not None:
             self._reload.cancel(why)
 
-    def use(self, options: PreForkOptions) -> None:
-        """These are the options from now on."""
+    def recycle(self, pids: Collection[int]) -> None:
+        """Replaces these workers by fresh ones: each serves on until another is ready."""
+        if (supervisor := self._supervisor) is not None:
+            slots = supervisor.overview().pids
+            supervisor.recycle([index for index, pid in slots.items() if pid in pids])
+
+    def change_options(self, options: PreForkOptions) -> None:
+        """Keeps the pool by these options from now on, and publishes them. Raises OptionError."""
+        if self._resources is not None:
+            most = self._resources.board.capacity - SPARE_SLOTS // 2
+            if options.max_clients > most:
+                raise OptionError(
+                    f"max_clients: expected at most {most}, because the scoreboard of this pool has no more "
+                    f"room, got {options.max_clients}; start the server with a larger --max-clients"
+                )
+        guarded = self._options.is_guarded
         self._options = options
         if self._supervisor is not None:
-            self._supervisor.use(options)
+            self._supervisor.change(options)
+            if options.is_guarded and not guarded:
+                self._supervisor.replace()  # a worker starts its guard at its boot
+
+    def overview(self) -> Overview | None:
+        """What the pool has now, and what it wants; None without a pool."""
+        return None if self._supervisor is None else self._supervisor.overview()
 
     def replace_process(self) -> None:
         """Does nothing: this is no worker."""
@@ -319,6 +349,9 @@ class Manager(Role, PoolMember):
         """Releases the glue and the memory."""
         if self._resources is None:
             return
+        for one in self._attached:
+            one.close()
+        self._attached = ()
         loop = self._kernel.loop
         if self._show is not None:
             self._show.cancel()
@@ -351,6 +384,8 @@ class Manager(Role, PoolMember):
 
         It frees nothing: in a worker that would write to memory that it shares with the others.
         """
+        for one in self._attached:
+            one.discard()
         if self._supervisor is not None:
             self._supervisor.discard()
         if self._spawner is not None:
@@ -362,6 +397,8 @@ class Manager(Role, PoolMember):
 
     def leave_to_manager(self) -> None:
         """In a mold: closes what it has of its manager, but for what its workers need."""
+        for one in self._attached:
+            one.discard()
         if self._supervisor is not None:
             self._supervisor.discard()
         if self._spawner is not None:
@@ -370,3 +407,4 @@ class Manager(Role, PoolMember):
             self._shared.discard()
         self.resources.socket.close()
         self._supervisor = self._spawner = self._shared = None
+        self._attached = ()

@@ -4,9 +4,10 @@
 workers to spawn and which to retire. It has no clock and no process, so a test simulates years of a pool's
 life in seconds.
 
-`plan` counts the workers once, and then decides four things from that census, each in a function:
-`_grow` (too few spares), `_shrink` (too many spares), `_replace_outdated` (a reload is under way, or a worker
-is to be recycled) and `_overcommits` (no spare is left, and none will come).
+`plan` counts the workers once, and then decides five things from that census, each in a function:
+`_grow` (too few spares), `_exceeding` (more workers than `max_clients`, which was lowered), `_shrink` (too
+many spares), `_replace_outdated` (a reload is under way, or a worker is to be recycled) and `_overcommits`
+(no spare is left, and none will come).
 
 Always: never more than `max_clients` workers, but for one that is about to replace another; never more slots
 than `capacity`; a busy worker is retired only to be replaced, never for surplus; a failure never costs a
@@ -131,14 +132,16 @@ def plan(slots: Sequence[Slot], limits: PoolLimits, state: PolicyState, now: flo
     room = max(0, min(free, limits.max_clients - census.live))
 
     growth = _grow(census, limits, state.batch, room)
-    shrinking = _shrink(census, limits, state.surplus_since, now)
-    if growth.spawn or shrinking.retire:
+    excess = _exceeding(census, limits, state.replacement)
+    shrinking = _Shrinking(None, None) if excess else _shrink(census, limits, state.surplus_since, now)
+    if growth.spawn or shrinking.retire or excess:
         step = _Step(replacement=state.replacement)  # a reload waits until the pool has its size
     else:
         step = _replace_outdated(census, limits, state.replacement, free, now)
 
     spawn = growth.spawn + step.spawn
-    retire = shrinking.retire or step.retire
+    one = shrinking.retire or step.retire
+    retire = excess if one is None else [one]
     waits = now < state.not_before and (growth.wanted or census.outdated)
     calls = [
         now if growth.unfinished or (census.outdated and (spawn or retire)) else math.inf,
@@ -147,7 +150,7 @@ def plan(slots: Sequence[Slot], limits: PoolLimits, state: PolicyState, now: flo
     ]
     return Plan(
         spawn=spawn,
-        retire=() if retire is None else (retire.index,),
+        retire=tuple(slot.index for slot in retire),
         overcommit=_overcommits(census, spawn, retire, failing=state.failures > 0),
         may_grow=room > spawn,
         state=replace(state, batch=growth.batch, surplus_since=shrinking.since, replacement=step.replacement),
@@ -245,7 +248,7 @@ def _free(census: _Census, limits: PoolLimits, state: PolicyState, now: float) -
     return free
 
 
-# --- the four questions ----------------------------------------------------------------------------------
+# --- the five questions ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,8 +292,21 @@ def _shrink(census: _Census, limits: PoolLimits, since: float | None, now: float
         return _Shrinking(None, now)
     if now < since + limits.check_interval:
         return _Shrinking(None, since)
-    leaving = max(census.spare, key=lambda slot: (-slot.generation, slot.outdated, slot.since, slot.index))
-    return _Shrinking(leaving, now)
+    return _Shrinking(max(census.spare, key=_dispensable), now)
+
+
+def _dispensable(slot: Slot) -> tuple[int, bool, float, int]:
+    """The order in which surplus spares are retired: the greatest first."""
+    return (-slot.generation, slot.outdated, slot.since, slot.index)
+
+
+def _exceeding(census: _Census, limits: PoolLimits, step: Replacement | None) -> list[Slot]:
+    """The spares beyond `max_clients`, after the operator has lowered it: they are retired at once.
+
+    An active worker stays until it is spare. One that is about to replace another is no excess.
+    """
+    excess = census.live - limits.max_clients - (step is not None)
+    return sorted(census.spare, key=_dispensable, reverse=True)[: max(0, excess)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,8 +341,8 @@ def _joined(slot: Slot, step: Replacement, limits: PoolLimits) -> bool:
     return slot.generation >= limits.generation and slot.since >= step.since
 
 
-def _overcommits(census: _Census, spawn: int, retire: Slot | None, *, failing: bool) -> bool:
+def _overcommits(census: _Census, spawn: int, retire: Sequence[Slot], *, failing: bool) -> bool:
     """Whether no spare is left and none will come. While spawns fail, one that boots does not count."""
-    spares = len(census.spare) - (retire is not None and retire.state is State.SPARE)
+    spares = len(census.spare) - sum(slot.state is State.SPARE for slot in retire)
     coming = 0 if failing else len(census.starting) + spawn
     return not spares and not coming

@@ -43,7 +43,7 @@ class Reloadable(Protocol):
         """Reads the options again, for the next generation. Raises PreforkError."""
 
     def accept(self, read: Any) -> object:
-        """The next generation serves: these are the options from now on."""
+        """The next generation serves: these are the options from now on. Raises PreforkError."""
 
 
 class Reload:
@@ -94,9 +94,13 @@ class Reload:
         if failure:
             self._fail(f"the first worker with the new code failed: {failure}")
             return
+        try:
+            if self._source is not None:
+                self._source.accept(self._read)
+        except PreforkError as error:
+            self._fail(str(error))
+            return
         self._spawner.commit()
-        if self._source is not None:
-            self._source.accept(self._read)
         self._supervisor.adopt_next(self._replaced)
 
     def _replaced(self) -> None:

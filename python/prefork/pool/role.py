@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from prefork.errors import NotInThisProcess
 from prefork.server.role import UNUSED_SIGNALS
 
 if TYPE_CHECKING:
+    from prefork.config.options import PreForkOptions
     from prefork.pool.reload import OnDone
 
 SIZES_ITSELF = "the pool sizes itself, by --min-spare, --max-spare and --max-clients"
@@ -36,6 +38,10 @@ class PoolMember:
     def may_change(self, what: str) -> bool:  # noqa: ARG002
         """Whether `what`, an event that changes handlers, is allowed. Logs if it is not."""
         return True
+
+    def change_options(self, options: PreForkOptions) -> None:  # noqa: ARG002
+        """Keeps the pool by these options from now on. Raises OptionError, and NotInThisProcess here."""
+        raise NotInThisProcess("a pool is changed in its manager, while the kernel runs")
 
     def replace_workers(self) -> None:
         """Replaces the workers by fresh ones, one after the other, if this process has any."""

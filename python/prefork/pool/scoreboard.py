@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from prefork._engine import Scoreboard
 from prefork.errors import GlueInUse, OptionError, ScoreboardUnavailable
+from prefork.pool.accepting import Accepting
 from prefork.pool.stillness import is_stuck
 
 _GLUE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -48,7 +49,7 @@ LIMITED = (
     "limited_rate",
 )
 """How often each limit on clients was applied."""
-_KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted", *LIMITED)
+_KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted", "responses", "errors", *LIMITED)
 """Counts to which workers that have ended still contribute."""
 _STATES = ("starting", "spare", "active", "draining", "stuck")
 
@@ -70,12 +71,11 @@ class ScoreboardSocket:
         self.glue = os.urandom(4).hex() if glue is None else glue
         self._board = board
         self._about = about
-        self._socket = _listen(self.glue)
-        self._reserve = socket.socket(socket.AF_UNIX)
+        self._accepting = Accepting(_listen(self.glue))
 
     def fileno(self) -> int:
         """Readable when a client has connected."""
-        return self._socket.fileno()
+        return self._accepting.fileno()
 
     def respond(self) -> None:
         """Serves the clients that have connected, and leaves some to the next turn if they are many.
@@ -83,11 +83,8 @@ class ScoreboardSocket:
         Never waits. Without the bound, a flood of clients would keep the manager from its workers.
         """
         for _ in range(READERS_PER_TURN):
-            try:
-                client = self._socket.accept()[0]
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    self._refuse()
+            client = self._accepting.accept()
+            if client is None:
                 return
             with client, contextlib.suppress(OSError):  # the client has left
                 client.setblocking(False)
@@ -95,21 +92,9 @@ class ScoreboardSocket:
                     about = json.dumps(self._about()).encode()
                     socket.send_fds(client, [about], [self._board.fileno()])
 
-    def _refuse(self) -> None:
-        """Out of descriptors: accepts one client with a descriptor kept in reserve, and closes it.
-
-        A client that stays in the queue would keep the socket readable and the manager spinning.
-        """
-        self._reserve.close()
-        with contextlib.suppress(OSError):
-            self._socket.accept()[0].close()
-        with contextlib.suppress(OSError):
-            self._reserve = socket.socket(socket.AF_UNIX)
-
     def close(self) -> None:
         """Gives the glue up, for this process."""
-        self._socket.close()
-        self._reserve.close()
+        self._accepting.close()
 
 
 class Found(NamedTuple):

@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Unpack
 
 from prefork.config.checked import changed
 from prefork.config.options import PreForkOptions
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from prefork.config.keywords import PreForkKeywords
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
+    from prefork.pool.attached import Attach
     from prefork.server.context import Context
     from prefork.server.hooks import Hooks
     from prefork.server.listener import Listener
@@ -58,6 +59,10 @@ class PreForkServer(HTTPServer):
 
     options_class = PreForkOptions
     options: PreForkOptions
+    attachments: ClassVar[list[Callable[[PreForkServer], Attach[Manager]]]] = []
+    """What floors above this one attach to each manager: called when the sockets are open. Raising a
+    PreforkError ends the start.
+    """
 
     def __init__(self, kernel: Kernel, **options: Unpack[PreForkKeywords]) -> None:
         self._member = PoolMember()
@@ -97,6 +102,7 @@ class PreForkServer(HTTPServer):
             self._ended,
             self._worker_hooks,
             self.application,
+            [attachment(self) for attachment in self.attachments],
         )
         return manager
 
@@ -150,6 +156,18 @@ class PreForkServer(HTTPServer):
         boot = worker.boot(manager, index, self.options)
         worker.startup = self.kernel.spawn(boot, session=self, event="boot", args=())
 
+    def scale(self, **limits: object) -> None:
+        """Manager: changes `min_spare_servers`, `max_spare_servers` and `max_clients` while the pool runs.
+
+        Raises OptionError.
+        """
+        self.use(changed(self.options, limits))
+
+    def use(self, options: PreForkOptions) -> None:
+        """Manager: these are the options from now on. Raises OptionError."""
+        self._member.change_options(options)
+        self.options = options
+
     def _on_hup(self, signum: int) -> None:
         """Manager: also replaces the workers, as HUP does elsewhere, by ones with new code and options. In a
         program they get its copy of the code.
@@ -164,12 +182,6 @@ class PreForkServer(HTTPServer):
             else:
                 logger.warning("HUP: loading the application again")
             self._member.reload()
-
-    def use(self, options: PreForkOptions) -> None:
-        """Manager: these are the options from now on."""
-        self.options = options
-        if isinstance(self._member, Manager):
-            self._member.use(options)
 
     @event("_int")
     def _on_int(self, _signum: int) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from prefork._engine import STUCK
 from prefork.kernel.run import BROKEN
 from prefork.pool import policy
+from prefork.pool.overview import Overview
 from prefork.pool.policy import PolicyState, PoolLimits, State
 from prefork.pool.spawner import OnSpawned, Process, Spawner
 from prefork.pool.stillness import LOOK_S, Stillness, is_stopped
@@ -108,16 +109,41 @@ class Supervisor:
         """The pids of the workers, oldest first."""
         return self._workers.pids
 
+    def overview(self) -> Overview:
+        """What the pool has now, and what it wants."""
+        if self._phase is not Phase.ENDED:
+            self._take_states()
+        return Overview(
+            phase=self._phase.value,
+            keeps=self._phase is Phase.KEEPING,
+            slots=self._workers.slots(),
+            pids=self._workers.pids_by_slot,
+            forking=self._workers.waiting,
+            limits=self._limits(),
+            state=self._state,
+            now=self._loop.time(),
+        )
+
     # --- keeping the pool --------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Spawns the first workers, and keeps as many as the policy wants from now on."""
         self._phase = Phase.KEEPING
-        self._board.publish(kept=True)
+        self._board.publish(kept=True, generation=self._generation)
         self._publish_limits()
         self._spawn(self._options.start_servers)
         if self._looks is None:
             self._look_later()
+        self.act()
+
+    def _publish_limits(self) -> None:
+        limits = self._limits()
+        self._board.publish(min_spare=limits.fewest, max_spare=limits.most, max_clients=limits.max_clients)
+
+    def change(self, options: PreForkOptions) -> None:
+        """Keeps the pool by these options from now on."""
+        self._options = options
+        self._publish_limits()
         self.act()
 
     def replace(self) -> None:
@@ -237,21 +263,6 @@ class Supervisor:
             self._timer.cancel()
         when = min(when, self._workers.next_overdue_drain(*self._drain_timeouts_s))
         self._timer = self._loop.call_at(when, self.act) if when < math.inf else None
-
-    def use(self, options: PreForkOptions) -> None:
-        """These are the options from now on."""
-        self._options = options
-        self._publish_limits()
-        self.act()
-
-    def _publish_limits(self) -> None:
-        limits = self._limits()
-        self._board.publish(
-            generation=self._generation,
-            min_spare=limits.fewest,
-            max_spare=limits.most,
-            max_clients=limits.max_clients,
-        )
 
     def _limits(self) -> PoolLimits:
         options = self._options

@@ -80,6 +80,16 @@ class Workers:
         return [worker.pid for worker in oldest_first if worker.pid is not None]
 
     @property
+    def pids_by_slot(self) -> dict[int, int]:
+        """The pid of the worker in each slot."""
+        return {worker.index: worker.pid for worker in self if worker.pid is not None}
+
+    @property
+    def waiting(self) -> int:
+        """How many workers are requested and have not come yet."""
+        return sum(worker.pid is None for worker in self._workers.values())
+
+    @property
     def is_empty(self) -> bool:
         """Whether no slot is in use."""
         return not self._workers
@@ -87,7 +97,7 @@ class Workers:
     @property
     def is_waiting(self) -> bool:
         """Whether a worker is requested and has not come yet."""
-        return any(worker.pid is None for worker in self._workers.values())
+        return self.waiting > 0
 
     def is_ahead(self, index: int, generation: int) -> bool:
         """Whether the worker is of a later generation."""

@@ -351,11 +351,15 @@ class HTTPServer(Session):
             for unused in UNUSED_SIGNALS:
                 self.kernel.signal_default(unused, self, "_unused")
 
+    def stop(self, *, now: bool = False) -> None:
+        """Ends the server as SIGTERM does or, `now`, SIGQUIT: with its process if it is alone there."""
+        self._end_within(0 if now else self.options.graceful_timeout)
+        self.shutdown(graceful=not now)
+
     @event("_signalled")
     def _on_signal(self, signum: int) -> None:
         again = self.is_stopping
-        self._end_within(0 if again else self.options.graceful_timeout)
-        self.shutdown(graceful=not again)
+        self.stop(now=again)
         # Afterwards: a handler of the application may wait for its reader.
         if again:
             logger.warning("%s again: stopping at once", signal.Signals(signum).name)
@@ -371,8 +375,7 @@ class HTTPServer(Session):
     @event("_quit")
     def _on_quit(self, _signum: int) -> None:
         logger.warning("SIGQUIT: stopping at once")
-        self._end_within(0)
-        self.shutdown(graceful=False)
+        self.stop(now=True)
 
     @event("_unused")
     def _on_unused_signal(self, signum: int) -> None:

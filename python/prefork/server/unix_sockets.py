@@ -112,6 +112,12 @@ def _locked_directory(path: str) -> Iterator[None]:
         os.close(directory)
 
 
+def remove_stale(path: str) -> None:
+    """Removes the file of a socket without a listener. Any other stays, and what cannot be removed."""
+    with contextlib.suppress(BindError), _locked_directory(path):
+        _remove_stale(path)
+
+
 def _remove_stale(path: str) -> None:
     """Removes the file of a socket without a listener, which a crash leaves behind."""
     try:

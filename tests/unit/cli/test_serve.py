@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from prefork.cli.main import commands
+from prefork.cli.serve import serve
 from prefork.config.checked import EXTERNAL
 from prefork.config.sources import Given
 
@@ -66,5 +67,5 @@ def test_a_flag_or_a_variable_names_the_file(given: Run, tmp_path: Path, as_flag
 
 
 def test_short_flags_are_those_of_gunicorn() -> None:
-    flags = {flag for parameter in commands.commands["serve"].params for flag in parameter.opts}
+    flags = {flag for parameter in serve.params for flag in parameter.opts}
     assert {"-b", "-w", "-p", "-c", "-u", "-g", "-m"} <= flags

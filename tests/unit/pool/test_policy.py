@@ -348,6 +348,25 @@ def test_a_replacement_that_fails_to_boot_is_tried_again_later_and_the_old_code_
     assert {slot.generation for slot in pool.slots.values()} == {2}
 
 
+def test_a_lower_maximum_retires_spares_at_once_and_active_workers_when_they_are_spare() -> None:
+    slots = workers((4, SPARE), (3, ACTIVE))
+    lowered = PoolLimits(1, 10, 5, check_interval=1.0, generation=1, capacity=200)
+    first = policy.plan(slots, lowered, PolicyState(), 1000.0)
+    assert (first.spawn, first.retire) == (0, (3, 2))  # the youngest
+    lowest = PoolLimits(1, 10, 2, check_interval=1.0, generation=1, capacity=200)
+    second = policy.plan(slots, lowest, PolicyState(), 1000.0)
+    assert (second.spawn, second.retire, second.overcommit) == (0, (3, 2, 1, 0), True)
+    assert policy.plan(workers((3, ACTIVE)), lowest, PolicyState(), 1000.0).retire == ()
+    assert policy.plan(workers((2, ACTIVE), (1, SPARE)), lowest, PolicyState(), 1000.0).retire == (2,)
+
+
+def test_a_worker_that_is_about_to_replace_another_is_not_over_the_maximum() -> None:
+    limits = fixed(2, generation=2)
+    slots = [*workers((2, SPARE, 1)), Slot(7, STARTING, 2, 1000.0)]
+    state = PolicyState(replacement=policy.Replacement(1000.0, 2))
+    assert policy.plan(slots, limits, state, 1001.0).retire == ()
+
+
 def test_a_reload_that_overtakes_another_keeps_to_one_more_than_max_clients() -> None:
     pool = Pool(fixed(3, generation=2), workers((3, SPARE)))
     pool.settle()

@@ -112,7 +112,7 @@ impl Http1 {
             keep_alive: head.keep_alive && link.settings.keep_alive && !is_last && !is_lent,
         };
         exchange.expects_continue = head.expect_continue;
-        exchange.given_ms = cx.clock.now_ms;
+        exchange.given_ns = cx.clock.now_ns;
         let decoder = BodyDecoder::new(head.framing);
         if decoder.is_some() || link.settings.request_timeout_ms > 0 {
             exchange.label.set(method, target);
@@ -173,7 +173,7 @@ impl Http1 {
             Ok(_) => exchange.body.complete(),
             Err(_) => exchange.body.drop_rest(),
         }
-        exchange.given_ms = cx.clock.now_ms;
+        exchange.given_ns = cx.clock.now_ns;
         cx.must_advance(exchange, Step::Collected);
         Event::Body {
             exchange: ExchangeId::only(link.id),
@@ -212,7 +212,7 @@ impl Http1 {
             return Ok(None);
         };
         incoming.part_given(&part, cx.clock.now_ms);
-        exchange.given_ms = cx.clock.now_ms; // `request_timeout` begins again with each part
+        exchange.given_ns = cx.clock.now_ns; // `request_timeout` begins again with each part
         if part.last {
             exchange.body.complete();
         }
@@ -240,7 +240,7 @@ impl Http1 {
         exchange.context = RequestContext::default();
         exchange.encoder = BodyEncoder::Nothing;
         exchange.body.drop_rest();
-        exchange.given_ms = cx.clock.now_ms;
+        exchange.given_ns = cx.clock.now_ns;
         exchange.label.set(b"a malformed", b"request");
         cx.must_advance(exchange, Step::Malformed);
         Event::Malformed {

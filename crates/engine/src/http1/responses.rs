@@ -66,7 +66,7 @@ impl Http1 {
             .map_err(LocalError::Invalid)?;
         exchange.encoder = framing.body;
         exchange.context.keep_alive = framing.keep_alive;
-        cx.advance(exchange, Step::Start)
+        cx.start_response(exchange, status.code)
     }
 
     #[inline]
@@ -158,7 +158,7 @@ impl Http1 {
         cx: &mut Context,
         error: &RemoteError,
     ) -> bool {
-        if cx.advance(&mut self.exchange, Step::Reject).is_err() {
+        if cx.reject(&mut self.exchange, error.status).is_err() {
             return false;
         }
         self.exchange.body.drop_rest();

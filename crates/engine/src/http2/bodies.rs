@@ -96,7 +96,7 @@ impl Http2 {
             Ok(_) => exchange.body.complete(),
             Err(_) => exchange.body.drop_rest(),
         }
-        exchange.given_ms = cx.clock.now_ms;
+        exchange.given_ns = cx.clock.now_ns;
         cx.must_advance(exchange, Step::Collected);
         Some(Event::Body {
             exchange: id(link, stream),
@@ -118,7 +118,7 @@ impl Http2 {
         let part = part?;
         open.input = Vec::new();
         body.part_given(&part, cx.clock.now_ms);
-        open.exchange.given_ms = cx.clock.now_ms;
+        open.exchange.given_ns = cx.clock.now_ns;
         if part.last {
             open.exchange.body.complete();
         }

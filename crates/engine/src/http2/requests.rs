@@ -240,7 +240,7 @@ impl Http2 {
             keep_alive: true,
         };
         exchange.expects_continue = head.expect_continue;
-        exchange.given_ms = cx.clock.now_ms;
+        exchange.given_ns = cx.clock.now_ns;
         let has_body = !exchange.body.is_complete() && !head.websocket;
         if has_body || link.settings.request_timeout_ms > 0 {
             exchange.label.set(method, target);
@@ -294,7 +294,7 @@ impl Http2 {
         exchange.context.kind = RequestKind::Other;
         exchange.encoder = BodyEncoder::Nothing;
         exchange.body.drop_rest();
-        exchange.given_ms = cx.clock.now_ms;
+        exchange.given_ns = cx.clock.now_ns;
         exchange.label.set(b"a malformed", b"request");
         cx.must_advance(exchange, Step::Malformed);
         Some(Event::Malformed {

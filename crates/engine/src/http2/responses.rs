@@ -63,7 +63,7 @@ impl Http2 {
         if encoder == BodyEncoder::Nothing {
             open.ending = Ending::Ended;
         }
-        cx.advance(&mut open.exchange, Step::Start)?;
+        cx.start_response(&mut open.exchange, status.code)?;
         if last {
             self.drain(link, cx);
         }
@@ -295,7 +295,7 @@ impl Http2 {
         let Ok(open) = self.stream(stream) else {
             return false;
         };
-        if cx.advance(&mut open.exchange, Step::Reject).is_err() {
+        if cx.reject(&mut open.exchange, error.status).is_err() {
             return false;
         }
         open.exchange.body.drop_rest();

@@ -60,7 +60,6 @@ impl Stream {
         let mut exchange = Exchange::default();
         exchange.context.version = Version::Http2;
         exchange.context.keep_alive = true;
-        exchange.given_ms = now_ms;
         Stream {
             id,
             exchange,
@@ -101,7 +100,7 @@ impl Stream {
         let application = (owes_head && body.is_none() && settings.request_timeout_ms > 0)
             .then(|| {
                 self.exchange
-                    .given_ms
+                    .given_ms()
                     .saturating_add(settings.request_timeout_ms)
             })
             .map(|due_ms| (due_ms, Late::Application));

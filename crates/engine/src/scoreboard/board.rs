@@ -90,6 +90,8 @@ impl Board {
         header.retired_bytes_out = header.retired_bytes_out.saturating_add(gone.bytes_out);
         header.retired_handed_off = header.retired_handed_off.saturating_add(gone.handed_off);
         header.retired_adopted = header.retired_adopted.saturating_add(gone.adopted);
+        header.retired_responses = header.retired_responses.saturating_add(gone.responses);
+        header.retired_errors = header.retired_errors.saturating_add(gone.errors);
         add_limited(&mut header, &gone);
         self.publish(&header);
         self.view.memory().clear_addresses(index);

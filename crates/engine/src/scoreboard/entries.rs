@@ -32,6 +32,13 @@ pub struct Request {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EntryId(u8);
 
+impl EntryId {
+    #[inline]
+    pub(crate) fn is_some(self) -> bool {
+        self != EntryId::default()
+    }
+}
+
 /// What a worker keeps for itself: which entries are in use.
 pub(super) struct Entries {
     /// A bit for each that is free, but the last one.

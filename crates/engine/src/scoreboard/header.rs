@@ -101,6 +101,9 @@ header! {
     /// Workers that exit are replaced: other workers adopt what is in the central
     /// queue.
     kept: bool,
+    /// The lowest level that the log of each process shows, as Python's `logging` counts it; 0 is
+    /// that of the start.
+    log_level: u32,
     /// Workers forked so far.
     forked: u64,
     /// Of these, how many have exited.
@@ -113,6 +116,8 @@ header! {
     retired_bytes_out: u64,
     retired_handed_off: u64,
     retired_adopted: u64,
+    retired_responses: u64,
+    retired_errors: u64,
     retired_limited_address: u64,
     retired_limited_connections: u64,
     retired_limited_queue: u64,

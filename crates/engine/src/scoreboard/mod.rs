@@ -16,8 +16,8 @@
 //! It does not know when to fork or which worker to retire: that is the pool's
 //! policy.
 //!
-//! `memory` maps the file and has all unsafe code; `page` is the layout, with the requests in flight in `entries`, and `sequence` makes
-//! copies of several words consistent; `header` is the manager's page, `state` what a worker does;
+//! `memory` maps the file and has all unsafe code; `page` is the layout, with the requests in flight in `entries` and the times of responses in `times`,
+//! and `sequence` makes copies of several words consistent; `header` is the manager's page, `state` what a worker does;
 //! `view` reads, `board` is the manager's side and `slot` the worker's.
 
 mod addresses;
@@ -29,6 +29,7 @@ mod page;
 mod sequence;
 mod slot;
 mod state;
+mod times;
 mod view;
 mod word;
 
@@ -43,4 +44,5 @@ pub(crate) use memory::create_file;
 pub use page::{Counters, Limit, Record};
 pub use slot::Slot;
 pub use state::State;
+pub use times::{TIMES, time_bounds_ns};
 pub use view::View;

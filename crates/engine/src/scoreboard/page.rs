@@ -5,6 +5,7 @@ use super::entries::{ENTRIES, Entry, Request};
 use super::header::SharedHeader;
 use super::sequence::Sequence;
 use super::state::State;
+use super::times::{TIMES, Times};
 use super::word::Word;
 
 /// The size of a slot, and of the manager's page: a whole page of the system, because the kernel
@@ -22,7 +23,7 @@ pub(super) const SLOT_PAGES: usize = 1 + size_of::<AddressTable>().div_ceil(PAGE
 /// "prefork", as a number. A reader refuses memory that does not start with it.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"prefork\0");
 /// The version of this layout.
-pub(super) const LAYOUT: u32 = 5;
+pub(super) const LAYOUT: u32 = 6;
 
 const _: () =
     assert!(size_of::<ManagerPage>() <= PAGE_BYTES && size_of::<SlotPage>() <= PAGE_BYTES);
@@ -53,6 +54,13 @@ pub struct Counters {
     pub handed_off: u64,
     /// Connections that came from other workers.
     pub adopted: u64,
+    /// Responses to which the application has given the head.
+    pub responses: u64,
+    /// Those with a status of 500 or more, and those that the server has made in its place.
+    pub errors: u64,
+    /// The sum of the times of all responses, each from the last part of the request that the
+    /// application was given to the head of the response.
+    pub response_ns: u64,
     /// How often each limit was applied, in the order of [`Limit::ALL`].
     pub limited: [u64; Limit::ALL.len()],
 }
@@ -143,6 +151,9 @@ pub(super) struct SlotPage {
     busy_ns: Word<u64>,
     handed_off: Word<u64>,
     adopted: Word<u64>,
+    responses: Word<u64>,
+    errors: Word<u64>,
+    response_ns: Word<u64>,
     limited: [Word<u64>; Limit::ALL.len()],
     /// When the worker reported each of them last, in milliseconds of the monotonic clock.
     pub reported_ms: [Word<u64>; Limit::ALL.len()],
@@ -155,6 +166,8 @@ pub(super) struct SlotPage {
     pub began_ns: Word<u64>,
     /// Of requests in flight. If there are more requests, the others have none.
     entries: [Entry; ENTRIES],
+    /// The times of responses.
+    times: Times,
 }
 
 impl SlotPage {
@@ -174,6 +187,7 @@ impl SlotPage {
             self.counts_addresses.set(false);
             self.waiting.set(0);
             self.entries.iter().for_each(Entry::clear);
+            self.times.clear();
             self.state.set_ordered(state);
         });
     }
@@ -186,6 +200,9 @@ impl SlotPage {
         self.busy_ns.set(counters.busy_ns);
         self.handed_off.set(counters.handed_off);
         self.adopted.set(counters.adopted);
+        self.responses.set(counters.responses);
+        self.errors.set(counters.errors);
+        self.response_ns.set(counters.response_ns);
     }
 
     pub fn counters(&self) -> Counters {
@@ -197,6 +214,9 @@ impl SlotPage {
             busy_ns: self.busy_ns.get(),
             handed_off: self.handed_off.get(),
             adopted: self.adopted.get(),
+            responses: self.responses.get(),
+            errors: self.errors.get(),
+            response_ns: self.response_ns.get(),
             limited: self.limited.each_ref().map(Word::get),
         }
     }
@@ -206,6 +226,16 @@ impl SlotPage {
         if let Some(word) = self.limited.get(limit as usize) {
             word.set(word.get().wrapping_add(1));
         }
+    }
+
+    /// Not a write of the sequence: no other word belongs to it.
+    #[inline]
+    pub fn count_time(&self, time_ns: u64) {
+        self.times.count(time_ns);
+    }
+
+    pub fn times(&self) -> [u64; TIMES] {
+        self.times.copy()
     }
 
     /// When the process of the worker last showed that it runs. 0: no request is in

@@ -95,6 +95,14 @@ impl Slot {
         });
     }
 
+    /// The application took so long to respond to a request.
+    #[inline]
+    pub(crate) fn count_time(&self, time_ns: u64) {
+        if let Some(page) = self.memory.slot(self.index) {
+            page.count_time(time_ns);
+        }
+    }
+
     /// When another worker reported a limit last.
     pub(crate) fn reported_elsewhere_ms(&self, limit: Limit) -> Option<u64> {
         let reported = |page: &SlotPage| page.reported_ms.get(limit as usize).map(Word::get);
@@ -189,6 +197,11 @@ impl Slot {
     /// The server is shutting down.
     pub fn stopping(&self) -> bool {
         self.memory.manager().header.stopping.get()
+    }
+
+    /// The lowest level that the log shows, as Python counts it; 0 is that of the start.
+    pub fn log_level(&self) -> u32 {
+        self.memory.manager().header.log_level.get()
     }
 
     /// Whether workers that exit are replaced.

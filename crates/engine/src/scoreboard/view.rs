@@ -8,6 +8,7 @@ use super::memory::SharedMemory;
 use super::page::Record;
 use super::page::{LAYOUT, MAGIC, SlotPage};
 use super::state::State;
+use super::times::TIMES;
 
 /// A scoreboard to read.
 pub struct View {
@@ -61,6 +62,13 @@ impl View {
     pub fn read(&self, index: usize) -> Option<Record> {
         let record = self.page(index)?.record();
         (record.state != State::Empty).then_some(record)
+    }
+
+    /// How many responses of a slot's worker took how long, by the buckets of
+    /// [`super::time_bounds_ns`]. None as for [`View::read`].
+    pub fn times(&self, index: usize) -> Option<[u64; TIMES]> {
+        let page = self.page(index)?;
+        (page.state.get() != State::Empty).then(|| page.times())
     }
 
     /// The page of a slot that was claimed before. Reading any other page would make the

@@ -54,6 +54,9 @@ fn a_slot_tells_what_its_worker_does() {
         busy_ns: 5,
         handed_off: 4,
         adopted: 3,
+        responses: 12,
+        errors: 11,
+        response_ns: 10,
         limited: [0, 0, 2, 0, 0, 0, 1, 0],
     };
     slot.count_limit(Limit::Queue);
@@ -93,6 +96,20 @@ fn a_slot_tells_what_its_worker_does() {
         [State::Starting, State::Spare, State::Starting]
     );
     assert_eq!(view.read(3), None);
+}
+
+#[test]
+fn the_times_of_responses_are_counted_until_the_slot_has_another_worker() {
+    let (board, view) = board_of(2);
+    let slot = spare_slot(board, 1, 1);
+    for time_ns in [0, 5000, 5100, 1_000_000, u64::MAX] {
+        slot.count_time(time_ns);
+    }
+    let counted: Vec<_> = view.times(1).unwrap().into_iter().zip(time_bounds_ns()).collect();
+    let used: Vec<_> = counted.into_iter().filter(|(count, _)| *count > 0).collect();
+    assert_eq!(used, [(3, 4096), (1, 917_504), (1, 7 << 33)]);
+    assert_eq!(view.times(0), Some([0; TIMES]));
+    assert_eq!(view.times(2), None);
 }
 
 #[test]
@@ -407,12 +424,14 @@ fn a_pool_that_knows_it_is_full_is_not_woken() {
         may_grow: false,
         overcommit: true,
         stopping: true,
+        log_level: 10,
         ..growing(3)
     });
     let mut slot = spare_slot(board, 0, 1);
     slot.begin(1, b"GET", b"/", 1);
     assert_eq!(wakeups(&wakeup), 0);
     assert!(slot.overcommit() && slot.stopping());
+    assert_eq!(slot.log_level(), 10);
 }
 
 #[test]

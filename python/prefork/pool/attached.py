@@ -1,0 +1,25 @@
+"""What floors above the pool attach to its manager, such as the control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias, TypeVar
+
+M = TypeVar("M")
+
+
+class Attached(Protocol):
+    """It lives as long as the pool (manager)."""
+
+    def about(self) -> Mapping[str, object]:
+        """What `prefork status` and other readers of the scoreboard are told of it."""
+
+    def close(self) -> None:
+        """The pool has ended. It raises nothing."""
+
+    def discard(self) -> None:
+        """In a child that was forked with a copy of it: closes the descriptors, and frees nothing."""
+
+
+Attach: TypeAlias = Callable[[M], Attached | None]
+"""Called with the manager when its pool is made."""
