@@ -50,6 +50,7 @@ TYPES = {
     "PATH": "str",
     "PROTOCOLS": "str | Iterable[str]",
     "SECONDS": "float | str",
+    "PERCENT": "float | str",
     "TEXT": "str",
     "USER": "str | int",
 }

@@ -83,6 +83,11 @@ class PreForkKeywords(ServerKeywords, total=False):
     start_servers: int | str
     max_requests_per_child: int | str
     max_requests_jitter: int | str
+    rollout: float | str
+    canary: float | str
+    canary_window: float | str
+    canary_max_errors: float | str
+    canary_max_slowdown: float | str
     concurrency: int | str | None
     ipc_glue: str | int | None
     control_socket: str | None
@@ -175,6 +180,11 @@ class RunKeywords(TypedDict, total=False):
     start: int | str
     max_requests: int | str
     max_requests_jitter: int | str
+    rollout: float | str
+    canary: float | str
+    canary_window: float | str
+    canary_max_errors: float | str
+    canary_max_slowdown: float | str
     concurrency: int | str | None
     glue: str | int | None
     control_socket: str | None

@@ -58,6 +58,7 @@ from prefork.config.values import (
     permissions,
     pool_name,
     seconds,
+    share,
     text,
     trusted_proxies,
     user_name,
@@ -459,6 +460,39 @@ class PreForkOptions(ServerOptions):
         0,
         integer(0, 1 << 53),
         "Add a random number up to this to --max-requests, so that workers are not replaced all at once.",
+    )
+    rollout: float = option(
+        Group.POOL,
+        0.0,
+        share(),
+        "Share of the workers that a reload replaces at once, and at least one.",
+    )
+    canary: float = option(
+        Group.POOL,
+        0.0,
+        share(),
+        "Share of the workers that a reload replaces first, and at least one. The others follow if these "
+        "serve as well. 0% disables.",
+    )
+    canary_window: float = option(
+        Group.POOL,
+        60.0,
+        seconds(1.0),
+        "Time for which the workers of --canary are compared with the others.",
+    )
+    canary_max_errors: float = option(
+        Group.POOL,
+        0.01,
+        share(),
+        "Roll a reload back if the share of responses with status 5xx of the workers of --canary is greater "
+        "than that of the others by more than this.",
+    )
+    canary_max_slowdown: float = option(
+        Group.POOL,
+        0.5,
+        share(100.0),
+        "Roll a reload back if the median or the 90th percentile of the response time of the workers of "
+        "--canary is longer than that of the others by more than this.",
     )
     concurrency: int | None = option(
         Group.POOL,
