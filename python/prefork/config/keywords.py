@@ -95,6 +95,9 @@ class PreForkKeywords(ServerKeywords, total=False):
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
     worker_died: str | Callable[..., object] | None
+    sandbox: Literal["off", "on", "required"]
+    sandbox_write: str | Iterable[str]
+    sandbox_connect: int | str | Iterable[int | str]
     check_spares_interval: float | str
     boot_timeout: float | str
     boot_failures: int | str
@@ -191,6 +194,9 @@ class RunKeywords(TypedDict, total=False):
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
     worker_died: str | Callable[..., object] | None
+    sandbox: Literal["off", "on", "required"]
+    sandbox_write: str | Iterable[str]
+    sandbox_connect: int | str | Iterable[int | str]
     check_spares_interval: float | str
     boot_timeout: float | str
     boot_failures: int | str

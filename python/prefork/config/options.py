@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from prefork.config.endpoints import Endpoint, endpoints, tcp_or_unix
 from prefork.config.option import Group, code_option, option
+from prefork.config.sandbox import check_sandbox, ports, writable_paths
 from prefork.config.static_files import TO_APPLICATION, fallbacks, lifetimes, mounts
 from prefork.config.tls import (
     check_together,
@@ -538,6 +539,27 @@ class PreForkOptions(ServerOptions):
         optional(function),
         "Function to call in the manager when a worker has ended: `pid`, `status` (negative for a signal).",
     )
+    sandbox: str = option(
+        Group.PROCESS,
+        "off",
+        choice("off", "on", "required"),
+        "Take from each worker what serving does not need, before the application starts up in it: to change "
+        "files and to connect, but for what the next two options name, to signal other processes, and some "
+        "system calls. `on` takes what the kernel can, `required` refuses to start without all of it.",
+    )
+    sandbox_write: tuple[str, ...] = option(
+        Group.PROCESS,
+        (),
+        writable_paths,
+        "File or directory that workers may change with --sandbox, beside temporary directories. Can be "
+        "repeated.",
+    )
+    sandbox_connect: tuple[str, ...] = option(
+        Group.PROCESS,
+        (),
+        ports,
+        "TCP port to which workers may connect with --sandbox. `any` is each port. Can be repeated.",
+    )
     check_spares_interval: float = option(
         Group.POOL,
         1.0,
@@ -568,6 +590,7 @@ class PreForkOptions(ServerOptions):
 
     def normalized(self) -> Self:
         ServerOptions.normalized(self)
+        check_sandbox(self.sandbox, self.start_servers, self.sandbox_write, self.sandbox_connect)
         low, high = self.min_spare_servers, self.max_spare_servers
         if high < low:
             logger.warning("max_spare_servers %d is below min_spare_servers %d: using %d", high, low, low + 1)

@@ -54,6 +54,8 @@ class PreForkServer(HTTPServer):
     def __init__(self, kernel: Kernel, **options: Unpack[PreForkKeywords]) -> None:
         self._member = PoolMember()
         self._watchers: list[tuple[Target, str]] = []
+        self.log_directories: list[str] = []
+        """In which workers open their logs again after a rotation, also in a sandbox."""
         super().__init__(kernel, **options)  # type: ignore[misc]  # `options_class` has those of a pool
 
     @property
@@ -86,6 +88,7 @@ class PreForkServer(HTTPServer):
             self._post_to_watchers,
             self._ended,
             self._worker_hooks,
+            self.log_directories,
             [attachment(self) for attachment in self.attachments],
         )
         return manager
