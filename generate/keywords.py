@@ -48,8 +48,11 @@ TYPES = {
     "PAGES": "str | Iterable[str]",
     "NETWORKS": "str | Iterable[str]",
     "PATH": "str",
+    "PATHS": "str | Iterable[str]",
+    "PORTS": "int | str | Iterable[int | str]",
     "PROTOCOLS": "str | Iterable[str]",
     "SECONDS": "float | str",
+    "PERCENT": "float | str",
     "TEXT": "str",
     "USER": "str | int",
 }

@@ -48,10 +48,12 @@ __all__ = [
     "adopt_orphans",
     "adopts_orphans",
     "die_with_parent",
+    "enter_sandbox",
     "fill_heap",
     "log_overdue_to",
     "queue_length",
     "time_bounds",
+    "try_sandbox",
 ]
 
 _T = TypeVar("_T")
@@ -83,6 +85,21 @@ def die_with_parent(parent: int) -> bool:
     process id. Returns False if the parent is gone already.
 
     Raises OSError.
+    """
+
+def enter_sandbox(
+    *, write: Sequence[str], append: Sequence[str], connect: Sequence[int] | None
+) -> tuple[list[str], int]:
+    """Worker: takes from this process, for good, what `--sandbox` is about. `write` are files and directories
+    that it may change, `append` directories of logs, `connect` ports to which it may connect; None: all.
+    Returns what the kernel cannot take, as texts, and the number of threads that were started before and keep
+    what Landlock takes."""
+
+def try_sandbox(*, write: Sequence[str], append: Sequence[str], connect: Sequence[int] | None) -> list[str]:
+    """Manager: what the kernel could not take, found out by a thread of its own, which enters the sandbox and
+    ends. This process is not restricted.
+
+    Raises OSError if there is no thread.
     """
 
 def accept_queue_length(fileno: int) -> int | None:

@@ -69,6 +69,12 @@ class OutOfResources(PreforkError):
         )
 
 
+class SandboxIncomplete(PreforkError):
+    """`--sandbox required`, and the system cannot take all of it from a worker."""
+
+    exit_status = 3
+
+
 class NotInThisProcess(PreforkError, RuntimeError):
     """A call that is only possible in the manager, or only in a worker."""
 

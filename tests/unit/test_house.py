@@ -38,7 +38,8 @@ CRATE_FLOORS: dict[str, set[str]] = {
     "prefork-wire": set(),
     "prefork-tls": set(),
     "prefork-engine": {"prefork-wire", "prefork-tls"},
-    "prefork-python": {"prefork-wire", "prefork-tls", "prefork-engine"},
+    "prefork-sandbox": set(),
+    "prefork-python": {"prefork-wire", "prefork-tls", "prefork-engine", "prefork-sandbox"},
 }
 
 

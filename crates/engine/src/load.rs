@@ -265,7 +265,10 @@ mod tests {
         load.time_responses(2000);
         load.time_responses(9000);
         let Counters {
-            responses, errors, response_ns, ..
+            responses,
+            errors,
+            response_ns,
+            ..
         } = load.counters;
         assert_eq!((responses, errors, response_ns), (2, 1, 1600));
     }

@@ -21,8 +21,8 @@
 //! | `tls.rs` | `TlsConfig`: the certificates of a listener |
 //! | `session.rs` | an encrypted connection, as environ and scope describe it |
 //! | `names.rs`, `text.rs`, `request_body.rs`, `descriptor.rs`, `errors.rs` | conversions |
-//! | `scoreboard.rs`, `process.rs`, `heap_fill.rs` | independent of the rest: the scoreboard,
-//! system calls, the heap before a fork |
+//! | `scoreboard.rs`, `process.rs`, `sandbox.rs`, `heap_fill.rs` | independent of the rest: the
+//! scoreboard, system calls, what a worker gives up, the heap before a fork |
 //!
 //! Always holds: neither the engine nor the pending table is locked while
 //! Python runs, so Python code may respond, collect garbage or raise in any
@@ -47,6 +47,7 @@ mod pending;
 mod process;
 mod request_body;
 mod request_view;
+mod sandbox;
 mod scoreboard;
 mod service;
 mod session;
@@ -103,6 +104,10 @@ mod _engine {
     use crate::process::die_with_parent;
     #[pymodule_export]
     use crate::process::log_overdue_to;
+    #[pymodule_export]
+    use crate::sandbox::enter_sandbox;
+    #[pymodule_export]
+    use crate::sandbox::try_sandbox;
     #[pymodule_export]
     use crate::scoreboard::PyScoreboard;
     #[pymodule_export]

@@ -84,6 +84,11 @@ class PreForkKeywords(ServerKeywords, total=False):
     start_servers: int | str
     max_requests_per_child: int | str
     max_requests_jitter: int | str
+    rollout: float | str
+    canary: float | str
+    canary_window: float | str
+    canary_max_errors: float | str
+    canary_max_slowdown: float | str
     concurrency: int | str | None
     ipc_glue: str | int | None
     control_socket: str | None
@@ -91,6 +96,9 @@ class PreForkKeywords(ServerKeywords, total=False):
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
     worker_died: str | Callable[..., object] | None
+    sandbox: Literal["off", "on", "required"]
+    sandbox_write: str | Iterable[str]
+    sandbox_connect: int | str | Iterable[int | str]
     check_spares_interval: float | str
     boot_timeout: float | str
     boot_failures: int | str
@@ -177,12 +185,20 @@ class RunKeywords(TypedDict, total=False):
     start: int | str
     max_requests: int | str
     max_requests_jitter: int | str
+    rollout: float | str
+    canary: float | str
+    canary_window: float | str
+    canary_max_errors: float | str
+    canary_max_slowdown: float | str
     concurrency: int | str | None
     glue: str | int | None
     control_socket: str | None
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
     worker_died: str | Callable[..., object] | None
+    sandbox: Literal["off", "on", "required"]
+    sandbox_write: str | Iterable[str]
+    sandbox_connect: int | str | Iterable[int | str]
     check_spares_interval: float | str
     boot_timeout: float | str
     boot_failures: int | str

@@ -68,6 +68,8 @@ class Option:
             case int(size) if self.reader.metavar == "BYTES" and size:
                 power = next(power for power in (30, 20, 10, 0) if size % (1 << power) == 0)
                 return f"{size >> power}{ {30: 'g', 20: 'm', 10: 'k', 0: ''}[power] }"
+            case float(number) if self.reader.metavar == "PERCENT":
+                return f"{number * 100:g}%"
             case float(number):
                 return f"{number:g}"
         return str(self.default)

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from prefork.config.endpoints import Endpoint, endpoints, tcp_or_unix
 from prefork.config.option import Group, code_option, option
+from prefork.config.sandbox import check_sandbox, ports, writable_paths
 from prefork.config.static_files import TO_APPLICATION, fallbacks, lifetimes, mounts
 from prefork.config.tls import (
     check_together,
@@ -58,6 +59,7 @@ from prefork.config.values import (
     permissions,
     pool_name,
     seconds,
+    share,
     text,
     trusted_proxies,
     user_name,
@@ -469,6 +471,39 @@ class PreForkOptions(ServerOptions):
         integer(0, 1 << 53),
         "Add a random number up to this to --max-requests, so that workers are not replaced all at once.",
     )
+    rollout: float = option(
+        Group.POOL,
+        0.0,
+        share(),
+        "Share of the workers that a reload replaces at once, and at least one.",
+    )
+    canary: float = option(
+        Group.POOL,
+        0.0,
+        share(),
+        "Share of the workers that a reload replaces first, and at least one. The others follow if these "
+        "serve as well. 0% disables.",
+    )
+    canary_window: float = option(
+        Group.POOL,
+        60.0,
+        seconds(1.0),
+        "Time for which the workers of --canary are compared with the others.",
+    )
+    canary_max_errors: float = option(
+        Group.POOL,
+        0.01,
+        share(),
+        "Roll a reload back if the share of responses with status 5xx of the workers of --canary is greater "
+        "than that of the others by more than this.",
+    )
+    canary_max_slowdown: float = option(
+        Group.POOL,
+        0.5,
+        share(100.0),
+        "Roll a reload back if the median or the 90th percentile of the response time of the workers of "
+        "--canary is longer than that of the others by more than this.",
+    )
     concurrency: int | None = option(
         Group.POOL,
         None,
@@ -513,6 +548,27 @@ class PreForkOptions(ServerOptions):
         optional(function),
         "Function to call in the manager when a worker has ended: `pid`, `status` (negative for a signal).",
     )
+    sandbox: str = option(
+        Group.PROCESS,
+        "off",
+        choice("off", "on", "required"),
+        "Take from each worker what serving does not need, before the application starts up in it: to change "
+        "files and to connect, but for what the next two options name, to signal other processes, and some "
+        "system calls. `on` takes what the kernel can, `required` refuses to start without all of it.",
+    )
+    sandbox_write: tuple[str, ...] = option(
+        Group.PROCESS,
+        (),
+        writable_paths,
+        "File or directory that workers may change with --sandbox, beside temporary directories. Can be "
+        "repeated.",
+    )
+    sandbox_connect: tuple[str, ...] = option(
+        Group.PROCESS,
+        (),
+        ports,
+        "TCP port to which workers may connect with --sandbox. `any` is each port. Can be repeated.",
+    )
     check_spares_interval: float = option(
         Group.POOL,
         1.0,
@@ -543,6 +599,7 @@ class PreForkOptions(ServerOptions):
 
     def normalized(self) -> Self:
         ServerOptions.normalized(self)
+        check_sandbox(self.sandbox, self.start_servers, self.sandbox_write, self.sandbox_connect)
         low, high = self.min_spare_servers, self.max_spare_servers
         if high < low:
             logger.warning("max_spare_servers %d is below min_spare_servers %d: using %d", high, low, low + 1)

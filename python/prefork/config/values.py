@@ -132,6 +132,20 @@ def seconds(low: float) -> Reader[float]:
     return read
 
 
+def share(high: float = 1.0) -> Reader[float]:
+    """A part of something, as a percentage or a number: 10% is 0.1."""
+
+    @reader("PERCENT")
+    def read(value: object) -> float:
+        if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(%?)", value)):
+            value = float(found[1]) / (100 if found[2] else 1)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= high:
+            return float(value)
+        raise ValueError(f"a percentage such as 10%, or 0.1, up to {high * 100:g}%")
+
+    return read
+
+
 def byte_size(low: int, high: int = 1 << 60) -> Reader[int]:
     @reader("BYTES")
     def read(value: object) -> int:

@@ -154,7 +154,10 @@ def open_logs(target: Target, options: ServeOptions) -> None:
     """Opens the access log. Raises OptionError."""
     if options.access_log is not None:
         for server in target.servers:
-            server.on_request_ended.append(AccessLog(options.access_log))
+            log = AccessLog(options.access_log)
+            server.on_request_ended.append(log)
+            if isinstance(server, PreForkServer) and log.directory is not None:
+                server.log_directories.append(log.directory)
 
 
 def become(privileges: Privileges, target: Target, options: ServeOptions, pid: PidFile | None) -> None:

@@ -47,6 +47,11 @@ class AccessLog:
             self._output = Output(self._file, name)
         log_overdue_to(self._output.descriptor)
 
+    @property
+    def directory(self) -> str | None:
+        """Where its file is opened again after a rotation; None for a standard stream."""
+        return None if self._file is None else os.path.dirname(os.path.abspath(self._path))
+
     def __call__(self, request: Request | None, response: Response) -> None:
         referer = agent = "-"
         if request is None:

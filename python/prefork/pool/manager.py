@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 from asyncio import Handle, TimerHandle
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from prefork._engine import TRACEBACKS
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
     from prefork.pool.attached import Attach, Attached
     from prefork.pool.overview import Overview
+    from prefork.pool.sandbox import Sandbox
     from prefork.pool.worker_hooks import WorkerHooks
     from prefork.server.context import Context
     from prefork.server.listener import Listener
@@ -60,6 +61,7 @@ class Manager(Role, PoolMember):
         tell: Callable[[str, int], object],
         ended: Callable[[], object],
         hooks: WorkerHooks,
+        log_directories: Iterable[str],
         source: Reloadable | None = None,
         attachments: Sequence[Attach[Manager]] = (),
     ) -> None:
@@ -74,6 +76,9 @@ class Manager(Role, PoolMember):
         self._source = source
         self._attachments = attachments
         self._attached: Sequence[Attached] = ()
+        self._log_directories = log_directories
+        self.sandbox: Sandbox | None = None
+        """What its workers enter."""
         self._stopping = False
         self._serves = False
         self._resources: PoolResources | None = None
@@ -174,6 +179,10 @@ class Manager(Role, PoolMember):
 
     def _open(self) -> Supervisor:
         options, kernel = self._options, self._kernel
+        if options.sandbox != "off":
+            from prefork.pool.sandbox import Sandbox  # here: without it, in no worker's memory
+
+            self.sandbox = Sandbox(options, self._log_directories)
         slots = 2 * options.max_clients + SPARE_SLOTS
         self._resources = resources = PoolResources(slots, options.ipc_glue, self._about)
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before

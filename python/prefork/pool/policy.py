@@ -9,10 +9,10 @@ life in seconds.
 many spares), `_replace_outdated` (a reload is under way, or a worker is to be recycled) and `_overcommits`
 (no spare is left, and none will come).
 
-Always: never more than `max_clients` workers, but for one that is about to replace another; never more slots
-than `capacity`; a busy worker is retired only to be replaced, never for surplus; a failure never costs a
-running worker. A second call at the same moment changes nothing, once the first plan is carried out and did
-not ask to be called again.
+Always: never more than `max_clients` workers, but for those that are about to replace others; never more
+slots than `capacity`; a busy worker is retired only to be replaced, never for surplus; a failure never costs
+a running worker. A second call at the same moment changes nothing, once the first plan is carried out and
+did not ask to be called again.
 
 The caller carries out the whole plan before it calls again. It calls at `wake_at`, and when a worker has
 booted, has taken one of the last spares, or has died. A worker that was signalled to retire is DRAINING
@@ -56,8 +56,27 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """While a canary lasts (`canary.py`): the newest generation has no more than `share` of the workers.
+
+    It has one at least, and so has the old one, even in a pool of one worker. What the pool needs besides is
+    of the generation `previous`. Other replacements wait.
+    """
+
+    share: float
+    previous: int
+
+    def most(self, live: int) -> int:
+        """How many of `live` workers may be of the newest generation."""
+        return max(1, math.ceil(self.share * live - 1e-9))  # 0.1 * 30 is more than 3
+
+
+@dataclass(frozen=True, slots=True)
 class PoolLimits:
     """What the operator has set. `check_interval` is in seconds; `generation` is that of new workers.
+
+    Workers of any other generation are replaced, `rollout` of the pool at once: a share of its workers, and
+    at least one. `trial`: only some are for now.
 
     `capacity` is the number of slots. A draining worker occupies one too, and replacing a full pool needs one
     more, so `capacity` should exceed `max_clients`.
@@ -69,6 +88,8 @@ class PoolLimits:
     check_interval: float
     generation: int
     capacity: int
+    rollout: float = 0.0
+    trial: Trial | None = None
 
     @property
     def fewest(self) -> int:
@@ -83,10 +104,15 @@ class PoolLimits:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A step: at `since` a worker of the newest generation was spawned, to join `live` others."""
+    """A step: at `since`, `size` workers of the newest generation were spawned, to join `live` others.
+
+    `retired` of those have been retired for them.
+    """
 
     since: float
     live: int
+    size: int = 1
+    retired: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +136,7 @@ class PolicyState:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now: spawn `spawn` workers, and let the workers in the slots `retire` drain.
+    """What to do now: spawn `spawn` workers of `generation`, and let the workers in the slots `retire` drain.
 
     `overcommit`: no worker is spare or about to be, so active workers must accept too. `may_grow`: there is
     room, so a worker that takes a spare should wake the manager. `state` is for the next plan. `wake_at` is
@@ -118,6 +144,7 @@ class Plan:
     """
 
     spawn: int
+    generation: int
     retire: tuple[int, ...]
     overcommit: bool
     may_grow: bool
@@ -133,15 +160,14 @@ def plan(slots: Sequence[Slot], limits: PoolLimits, state: PolicyState, now: flo
 
     growth = _grow(census, limits, state.batch, room)
     excess = _exceeding(census, limits, state.replacement)
-    shrinking = _Shrinking(None, None) if excess else _shrink(census, limits, state.surplus_since, now)
+    shrinking = _Shrinking((), None) if excess else _shrink(census, limits, state.surplus_since, now)
     if growth.spawn or shrinking.retire or excess:
         step = _Step(replacement=state.replacement)  # a reload waits until the pool has its size
     else:
         step = _replace_outdated(census, limits, state.replacement, free, now)
 
     spawn = growth.spawn + step.spawn
-    one = shrinking.retire or step.retire
-    retire = excess if one is None else [one]
+    retire = excess or shrinking.retire or step.retire
     waits = now < state.not_before and (growth.wanted or census.outdated)
     calls = [
         now if growth.unfinished or (census.outdated and (spawn or retire)) else math.inf,
@@ -150,6 +176,7 @@ def plan(slots: Sequence[Slot], limits: PoolLimits, state: PolicyState, now: flo
     ]
     return Plan(
         spawn=spawn,
+        generation=limits.trial.previous if growth.spawn and limits.trial else limits.generation,
         retire=tuple(slot.index for slot in retire),
         overcommit=_overcommits(census, spawn, retire, failing=state.failures > 0),
         may_grow=room > spawn,
@@ -209,8 +236,9 @@ def _back_off(state: PolicyState, now: float) -> PolicyState:
 class _Census:
     """The workers by state. `used` counts slots, draining workers too.
 
-    `outdated` are the workers to replace: those of an older generation, and those that are said to be. One
-    that still boots is left to finish that first.
+    `outdated` are the workers to replace: those of another generation than the newest, and those that are
+    said to be. One that still boots is left to finish that first. `newest` is how many live ones are of the
+    newest generation.
     """
 
     used: int
@@ -218,6 +246,7 @@ class _Census:
     spare: Sequence[Slot]
     active: Sequence[Slot]
     outdated: Sequence[Slot]
+    newest: int
 
     @property
     def live(self) -> int:
@@ -228,13 +257,14 @@ def _count(slots: Sequence[Slot], generation: int) -> _Census:
     by_state: dict[State, list[Slot]] = {state: [] for state in State}
     for slot in slots:
         by_state[slot.state].append(slot)
-    spare, active = by_state[State.SPARE], by_state[State.ACTIVE]
+    starting, spare, active = by_state[State.STARTING], by_state[State.SPARE], by_state[State.ACTIVE]
     return _Census(
         used=len(slots) - len(by_state[State.EMPTY]),
-        starting=by_state[State.STARTING],
+        starting=starting,
         spare=spare,
         active=active,
-        outdated=[slot for slot in (*spare, *active) if slot.outdated or slot.generation < generation],
+        outdated=[slot for slot in (*spare, *active) if slot.outdated or slot.generation != generation],
+        newest=sum(slot.generation == generation for slot in (*starting, *spare, *active)),
     )
 
 
@@ -276,7 +306,7 @@ def _grow(census: _Census, limits: PoolLimits, batch: int, room: int) -> _Growth
 class _Shrinking:
     """The spare to retire, if any, and since when there have been too many."""
 
-    retire: Slot | None
+    retire: tuple[Slot, ...]
     since: float | None
 
 
@@ -287,58 +317,95 @@ def _shrink(census: _Census, limits: PoolLimits, since: float | None, now: float
     to lose.
     """
     if len(census.spare) <= limits.most:
-        return _Shrinking(None, None)
+        return _Shrinking((), None)
     if since is None:
-        return _Shrinking(None, now)
+        return _Shrinking((), now)
     if now < since + limits.check_interval:
-        return _Shrinking(None, since)
-    return _Shrinking(max(census.spare, key=_dispensable), now)
+        return _Shrinking((), since)
+    return _Shrinking(_least_needed(census, limits, 1), now)
 
 
-def _dispensable(slot: Slot) -> tuple[int, bool, float, int]:
-    """The order in which surplus spares are retired: the greatest first."""
-    return (-slot.generation, slot.outdated, slot.since, slot.index)
-
-
-def _exceeding(census: _Census, limits: PoolLimits, step: Replacement | None) -> list[Slot]:
+def _exceeding(census: _Census, limits: PoolLimits, step: Replacement | None) -> tuple[Slot, ...]:
     """The spares beyond `max_clients`, after the operator has lowered it: they are retired at once.
 
-    An active worker stays until it is spare. One that is about to replace another is no excess.
+    An active worker stays until it is spare. Those that are about to replace others are no excess.
     """
-    excess = census.live - limits.max_clients - (step is not None)
-    return sorted(census.spare, key=_dispensable, reverse=True)[: max(0, excess)]
+    coming = 0 if step is None else step.size - step.retired
+    return _least_needed(census, limits, census.live - limits.max_clients - coming)
+
+
+def _least_needed(census: _Census, limits: PoolLimits, count: int) -> tuple[Slot, ...]:
+    """So many spares to retire, or fewer. While a canary lasts, both generations keep their share, and one
+    worker at least.
+    """
+
+    def order(slot: Slot) -> tuple[bool, int, bool, float, int]:
+        is_other = slot.generation != limits.generation
+        return (is_other, -slot.generation, slot.outdated, slot.since, slot.index)
+
+    count = max(0, count)
+    leaving = sorted(census.spare, key=order, reverse=True)
+    if limits.trial is None:
+        return tuple(leaving[:count])
+    of_new = min(count, max(0, census.newest - limits.trial.most(census.live - count)))
+    of_old = min(count - of_new, max(0, census.live - census.newest - 1))
+    new = [slot for slot in leaving if slot.generation == limits.generation]
+    old = [slot for slot in leaving if slot.generation != limits.generation]
+    return (*old[:of_old], *new[:of_new])
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One move of a reload, and the step that is under way after it."""
+    """One move of a replacement, and the step that is under way after it."""
 
     spawn: int = 0
-    retire: Slot | None = None
+    retire: tuple[Slot, ...] = ()
     replacement: Replacement | None = None
 
 
 def _replace_outdated(
     census: _Census, limits: PoolLimits, step: Replacement | None, free: int, now: float
 ) -> _Step:
-    """Spawns a new worker; when that one has booted, retires an old one, a spare rather than an active."""
+    """Spawns new workers; for each one that has booted, retires an old one, a spare rather than an active."""
     if not census.outdated:
         return _Step()
-    leaving = min(census.outdated, key=lambda slot: (slot.state is not State.SPARE, slot.since, slot.index))
+    leaving = _leaving(census, limits)
     if step is not None:
-        if any(_joined(slot, step, limits) for slot in (*census.spare, *census.active)):
-            if census.live > step.live:
-                return _Step(retire=leaving)
-        elif any(_joined(slot, step, limits) for slot in census.starting):
-            return _Step(replacement=step)
-    # The step is over: its worker has made good for one that died, has died itself, or there was no step.
-    if census.live > limits.max_clients:
-        return _Step(retire=leaving)  # a second reload overtook the first in the middle of a step
-    return _Step(spawn=1, replacement=Replacement(now, census.live)) if free else _Step()
+        starts = sum(_joined(slot, step, limits) for slot in census.starting)
+        joined = sum(_joined(slot, step, limits) for slot in (*census.spare, *census.active))
+        # One that has made good for a worker that died retires no other.
+        surplus = census.live - starts - step.live
+        retire = leaving[: max(0, min(surplus, min(joined, step.size) - step.retired))]
+        retired = step.retired + len(retire)
+        goes_on = starts > 0 and retired < step.size
+        if retire or goes_on:
+            return _Step(retire=retire, replacement=replace(step, retired=retired) if goes_on else None)
+    # The step is over: its workers have replaced others or made good for them, or have died.
+    if (surge := census.live - limits.max_clients) > 0 and leaving:
+        return _Step(retire=leaving[:surge])  # a second reload overtook the first in the middle of a step
+    spawn = min(_step_size(census, limits), free)
+    return _Step(spawn=spawn, replacement=Replacement(now, census.live, spawn)) if spawn else _Step()
+
+
+def _leaving(census: _Census, limits: PoolLimits) -> tuple[Slot, ...]:
+    """The workers that may be retired when others are ready, in that order."""
+    outdated = census.outdated
+    if limits.trial is not None:
+        outdated = [slot for slot in outdated if slot.generation != limits.generation]
+    order = sorted(outdated, key=lambda slot: (slot.state is not State.SPARE, slot.since, slot.index))
+    return tuple(order if limits.trial is None else order[:-1])  # something has to be compared with
+
+
+def _step_size(census: _Census, limits: PoolLimits) -> int:
+    """How many workers are replaced at once."""
+    left = len(census.outdated)
+    if limits.trial is not None:
+        left = limits.trial.most(census.live) - census.newest
+    return max(0, min(left, max(1, math.ceil(limits.rollout * census.live - 1e-9))))
 
 
 def _joined(slot: Slot, step: Replacement, limits: PoolLimits) -> bool:
-    return slot.generation >= limits.generation and slot.since >= step.since
+    return slot.generation == limits.generation and slot.since >= step.since
 
 
 def _overcommits(census: _Census, spawn: int, retire: Sequence[Slot], *, failing: bool) -> bool:

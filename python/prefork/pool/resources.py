@@ -87,17 +87,13 @@ class PoolResources:
             end.close()
         self._queue = _make_queue()
 
-    def join(self, engine: Engine, index: int, *, concurrency: int, workers: int, guarded: bool) -> None:
-        """Makes the engine of this process that of the worker in slot `index` (worker).
-
-        `workers` is the maximum number of workers. `guarded` starts the thread that notices when Python is
-        stuck.
+    def join(self, engine: Engine, index: int, *, concurrency: int, workers: int) -> None:
+        """Makes the engine of this process that of the worker in slot `index` (worker). `workers` is the
+        maximum number of workers.
         """
         engine.join_pool(self.board, index, concurrency, workers, self._overcommit_fd)
         engine.join_queue(self._queue[0].fileno(), self._queue[1].fileno())
         engine.end_with(self.manager_pid)
-        if guarded:
-            engine.start_guard()
 
     def close(self) -> None:
         """Closes them in this process. The manager gives the glue up; a worker's copy would keep it taken."""

@@ -69,6 +69,8 @@ class PreForkServer(HTTPServer):
         self._watchers: list[tuple[Target, str]] = []
         self.application: Application | None = None
         """What a mold loads. None: this process has what its workers serve."""
+        self.log_directories: list[str] = []
+        """In which workers open their logs again after a rotation, also in a sandbox."""
         super().__init__(kernel, **options)  # type: ignore[misc]  # `options_class` has those of a pool
 
     @property
@@ -101,6 +103,7 @@ class PreForkServer(HTTPServer):
             self._post_to_watchers,
             self._ended,
             self._worker_hooks,
+            self.log_directories,
             self.application,
             [attachment(self) for attachment in self.attachments],
         )

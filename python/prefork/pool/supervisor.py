@@ -131,7 +131,7 @@ class Supervisor:
         self._phase = Phase.KEEPING
         self._board.publish(kept=True, generation=self._generation)
         self._publish_limits()
-        self._spawn(self._options.start_servers)
+        self._spawn(self._options.start_servers, self._generation)
         if self._looks is None:
             self._look_later()
         self.act()
@@ -253,7 +253,7 @@ class Supervisor:
         for index in plan.retire:
             self._end(index, signal.SIGTERM)
         if plan.spawn:
-            self._spawn(plan.spawn)
+            self._spawn(plan.spawn, plan.generation)
         wanted = math.inf if plan.wake_at is None else plan.wake_at
         self._act_at(min(wanted, now + self._options.check_spares_interval))
 
@@ -273,6 +273,7 @@ class Supervisor:
             check_interval=options.check_spares_interval,
             generation=self._generation,
             capacity=self._board.capacity,
+            rollout=options.rollout,
         )
 
     def _publish(self, *, overcommit: bool, may_grow: bool) -> None:
@@ -288,12 +289,12 @@ class Supervisor:
 
     # --- spawning ----------------------------------------------------------------------------------------
 
-    def _spawn(self, count: int) -> None:
+    def _spawn(self, count: int, generation: int) -> None:
         for _ in range(count):
-            index = self._workers.request(self._generation, self._loop.time())
+            index = self._workers.request(generation, self._loop.time())
             if index is None:
                 return
-            self._board.claim(index, self._generation)
+            self._board.claim(index, generation)
             self._spawner.spawn(index, self._spawned)
 
     def _spawned(self, index: int, result: Process | OSError) -> None:

@@ -86,7 +86,7 @@ class Worker(Role, PoolMember):
             manager_pid = manager.resources.manager_pid
             if not die_with_parent(manager_pid):
                 os._exit(BOOT_FAILED)
-            # Take the slot; close what is the manager's.
+            # Take the slot; close what is the manager's; enter the sandbox; start the guard.
             self._join(manager, index, options)
             forget_inherited(keeps_atexit=self._service.inherits_atexit)
             kernel = self._context.kernel
@@ -156,13 +156,7 @@ class Worker(Role, PoolMember):
             concurrency = min(concurrency, service.capacity)
         engine = self._context.kernel.engine
         try:
-            manager.resources.join(
-                engine,
-                index,
-                concurrency=concurrency,
-                workers=options.max_clients,
-                guarded=options.is_guarded,
-            )
+            manager.resources.join(engine, index, concurrency=concurrency, workers=options.max_clients)
         except OSError as error:
             raise OutOfResources.from_refusal(error) from error
         manager.close_pool()
@@ -170,6 +164,14 @@ class Worker(Role, PoolMember):
         for other in self._context.kernel.sessions:
             if isinstance(other, HTTPServer) and other is not self._context.session:
                 other._discard()
+        # Landlock restricts a thread and what that starts: the guard comes behind it.
+        if manager.sandbox is not None:
+            manager.sandbox.enter()
+        if options.is_guarded:
+            try:
+                engine.start_guard()
+            except OSError as error:
+                raise OutOfResources.from_refusal(error) from error
 
     def _accept(self) -> None:
         try:

@@ -32,6 +32,22 @@ def test_what_are_no_permissions_is_an_error(given):
         values.permissions(given)
 
 
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [("10%", 0.1), ("0.1", 0.1), (0.1, 0.1), ("2.5%", 0.025), ("0%", 0), (0, 0), ("100%", 1)],
+)
+def test_a_share_is_a_percentage_or_a_part(given, part):
+    assert values.share()(given) == pytest.approx(part)
+
+
+@pytest.mark.parametrize(
+    "given", ["10", "101%", 1.1, "-1%", -0.1, "%", "ten", "", True, None, float("nan"), "1e9%"]
+)
+def test_what_is_no_share_is_an_error(given):
+    with pytest.raises(ValueError, match=r"a percentage such as 10%, or 0\.1, up to 100%"):
+        values.share()(given)
+
+
 @pytest.mark.parametrize("read", [values.user_name, values.group_name])
 def test_users_and_groups_have_names_and_ids(read):
     assert (read("root"), read("0"), read(4711)) == ("root", "0", "4711")

@@ -20,6 +20,7 @@ from prefork.pool.policy import (
     PoolLimits,
     Slot,
     State,
+    Trial,
     boot_failed,
     booted,
     died_early,
@@ -83,6 +84,12 @@ class Pool:
     def live(self) -> int:
         return self.count(STARTING, SPARE, ACTIVE)
 
+    @property
+    def newest(self) -> int:
+        """How many live workers are of the newest generation."""
+        live = self.all(STARTING, SPARE, ACTIVE)
+        return sum(slot.generation == self.limits.generation for slot in live)
+
     def plan(self) -> Plan:
         return policy.plan(list(self.slots.values()), self.limits, self.state, self.now)
 
@@ -99,14 +106,17 @@ class Pool:
         self.state = plan.state
         for index in plan.retire:
             slot = self.slots[index]
-            outdated = slot.outdated or slot.generation < self.limits.generation
+            outdated = slot.outdated or slot.generation != self.limits.generation
             assert slot.state in ((SPARE, ACTIVE) if outdated else (SPARE,)), "a busy worker is not surplus"
-            assert outdated or self.count(SPARE) > self.limits.max_spare
+            too_many = self.count(SPARE) > self.limits.max_spare or self.live > self.limits.max_clients
+            assert outdated or too_many
             self.retire(slot)
         for index in itertools.islice(self.indexes, plan.spawn):
-            self.fork(Slot(index, STARTING, self.limits.generation, self.now))
-        surge = plan.state.replacement is not None
-        assert not plan.spawn or self.live <= self.limits.max_clients + surge
+            self.fork(Slot(index, STARTING, plan.generation, self.now))
+        step = plan.state.replacement
+        assert not plan.spawn or self.live <= self.limits.max_clients + (step.size if step else 0)
+        if plan.spawn and self.limits.trial is not None and plan.generation == self.limits.generation:
+            assert self.newest <= self.limits.trial.most(self.live - plan.spawn)
         assert len(self.slots) <= self.limits.capacity
         assert not (plan.overcommit and self.count(SPARE)), "a spare is there to take it"
 
@@ -432,6 +442,163 @@ def test_surplus_takes_the_outdated_of_a_generation_first() -> None:
     assert [slot.index for slot in pool.retired] == [3]
 
 
+def test_a_share_of_the_pool_is_replaced_at_once() -> None:
+    pool = Pool(replace(fixed(20, generation=2), rollout=0.1, capacity=50), workers((20, SPARE)))
+    for step in range(10):
+        pool.settle()
+        assert (pool.count(STARTING), pool.count(SPARE), len(pool.retired)) == (2, 20, 2 * step)
+        pool.boot()
+        pool.reap()
+    pool.live_quietly(1000)
+    assert (pool.forked, pool.live) == (20, 20)
+
+
+def test_the_whole_pool_is_replaced_at_once_and_no_worker_leaves_before() -> None:
+    pool = Pool(replace(fixed(7, generation=2), rollout=1.0, capacity=20), workers((3, SPARE), (4, ACTIVE)))
+    pool.settle()
+    assert (pool.count(STARTING), pool.retired) == (7, [])
+    pool.boot()
+    pool.settle()
+    assert len(pool.retired) == pool.live == 7
+
+
+def test_the_last_step_is_no_larger_than_what_is_left() -> None:
+    pool = Pool(replace(fixed(5, generation=2), rollout=0.35, capacity=20), workers((5, SPARE)))
+    sizes = []
+    while any(slot.generation == 1 for slot in pool.slots.values()):
+        pool.settle()
+        sizes.append(pool.count(STARTING))
+        pool.boot()
+        pool.settle()
+        pool.reap()
+    assert (sizes, pool.forked) == ([2, 2, 1], 5)
+
+
+def test_a_share_of_less_than_a_worker_is_one() -> None:
+    pool = Pool(replace(fixed(4, generation=2), rollout=0.1), workers((4, SPARE)))
+    pool.settle()
+    assert pool.count(STARTING) == 1
+
+
+def test_each_new_worker_that_is_ready_retires_an_old_one_while_others_still_start() -> None:
+    pool = Pool(replace(fixed(6, generation=2), rollout=0.5, capacity=20), workers((6, SPARE)))
+    pool.settle()
+    for ready, slot in enumerate(pool.all(STARTING), 1):
+        pool.now += 0.001
+        pool.set(slot.index, SPARE)
+        pool.settle()
+        assert len(pool.retired) == ready
+    assert pool.count(STARTING) == 3, "the next step has begun"
+
+
+def test_of_a_step_in_which_a_worker_fails_only_those_that_are_ready_replace_others() -> None:
+    pool = Pool(replace(fixed(6, generation=2), rollout=0.5, capacity=20), workers((6, SPARE)))
+    pool.settle()
+    broken = pool.all(STARTING)[0]
+    pool.drop(broken.index)
+    pool.state = policy.boot_failed(pool.state, pool.now)
+    pool.boot()
+    pool.settle()
+    assert len(pool.retired) == 2
+    pool.live_quietly(100)
+    assert {slot.generation for slot in pool.slots.values()} == {2}
+
+
+def test_a_new_worker_that_makes_good_for_a_dead_one_retires_no_other_of_its_step() -> None:
+    pool = Pool(replace(fixed(6, generation=2), rollout=0.5, capacity=20), workers((6, SPARE)))
+    pool.settle()
+    pool.drop(0)
+    pool.boot()
+    pool.obey(pool.plan())
+    assert len(pool.retired) == 2
+    assert pool.count(SPARE) == 6
+
+
+# --- a canary -----------------------------------------------------------------------------------------------
+
+
+def trial(count: int, share: float = 0.1) -> PoolLimits:
+    return replace(fixed(count, generation=2), trial=Trial(share, previous=1), capacity=2 * count + 8)
+
+
+def test_a_canary_replaces_its_share_and_no_more() -> None:
+    for count, expected in ((1, 1), (4, 1), (10, 1), (11, 2), (30, 3), (100, 10)):
+        pool = Pool(trial(count), workers((count, SPARE)))
+        pool.live_quietly(1000)
+        assert pool.newest == expected
+        assert pool.live == max(count, 2), "the old code keeps a worker, to compare with"
+
+
+def test_the_others_follow_when_the_canary_goes_on() -> None:
+    pool = Pool(trial(10), workers((10, SPARE)))
+    pool.live_quietly(60)
+    pool.limits = replace(pool.limits, trial=None)
+    pool.live_quietly(60)
+    assert (pool.newest, pool.live, pool.forked) == (10, 10, 10)
+
+
+def test_the_new_ones_are_replaced_when_the_canary_is_rolled_back() -> None:
+    pool = Pool(trial(20), workers((20, SPARE)))
+    pool.live_quietly(60)
+    pool.limits = replace(pool.limits, generation=1, trial=None)
+    pool.live_quietly(60)
+    assert {slot.generation for slot in pool.slots.values()} == {1}
+    assert (pool.live, pool.forked) == (20, 4)
+    assert [slot.generation for slot in pool.retired] == [1, 1, 2, 2]
+
+
+def test_a_pool_that_grows_while_a_canary_lasts_grows_by_old_workers_and_keeps_the_share() -> None:
+    limits = replace(LIMITS, generation=2, trial=Trial(0.1, previous=1))
+    pool = Pool(limits, workers((10, SPARE)))
+    pool.live_quietly(10)
+    assert pool.newest == 1
+    for slot in pool.all(SPARE):
+        pool.set(slot.index, ACTIVE)
+    plan = pool.plan()
+    assert (plan.spawn, plan.generation) == (1, 1)
+    pool.live_quietly(10)
+    assert (pool.live, pool.newest) == (15, 2)
+
+
+def test_a_pool_that_shrinks_while_a_canary_lasts_keeps_the_share() -> None:
+    limits = replace(LIMITS, generation=2, trial=Trial(0.1, previous=1))
+    pool = Pool(limits, workers((90, SPARE), (10, SPARE, 2)))
+    pool.live_quietly(1000)
+    assert (pool.live, pool.newest) == (10, 1)
+
+
+def test_a_lower_maximum_while_a_canary_lasts_keeps_the_share() -> None:
+    pool = Pool(replace(trial(100), min_spare=5, max_spare=100), workers((90, SPARE), (10, SPARE, 2)))
+    pool.limits = replace(pool.limits, max_clients=20)
+    pool.settle()
+    assert (pool.live, pool.newest) == (20, 2)
+    pool.limits = replace(pool.limits, max_clients=1)
+    pool.settle()
+    assert (pool.live, pool.newest) == (2, 1)
+
+
+def test_a_new_worker_that_dies_while_a_canary_lasts_is_replaced_by_a_new_one() -> None:
+    pool = Pool(trial(10), workers((10, SPARE)))
+    pool.live_quietly(10)
+    (new,) = (slot for slot in pool.slots.values() if slot.generation == 2)
+    pool.drop(new.index)
+    pool.live_quietly(10)
+    assert (pool.live, pool.newest) == (10, 1)
+
+
+def test_other_replacements_wait_while_a_canary_lasts() -> None:
+    pool = Pool(trial(10), workers((10, SPARE)))
+    pool.live_quietly(10)
+    retired = len(pool.retired)
+    for slot in list(pool.slots.values()):
+        pool.outdate(slot.index)
+    pool.live_quietly(10)
+    assert len(pool.retired) == retired
+    pool.limits = replace(pool.limits, trial=None)
+    pool.live_quietly(10)
+    assert not any(slot.outdated for slot in pool.slots.values())
+
+
 # --- failures -----------------------------------------------------------------------------------------------
 
 
@@ -484,7 +651,8 @@ def limits_of_any_size(draw: st.DrawFn) -> PoolLimits:
     low = draw(st.integers(0, 8))
     high = draw(st.integers(low + 1, 16))
     most = draw(st.integers(1, 24))
-    return PoolLimits(low, high, most, 1.0, 1, capacity=most + draw(st.integers(1, 8)))
+    rollout = draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+    return PoolLimits(low, high, most, 1.0, 1, capacity=most + draw(st.integers(1, 8)), rollout=rollout)
 
 
 class PoolLife(RuleBasedStateMachine):
@@ -538,8 +706,28 @@ class PoolLife(RuleBasedStateMachine):
         self.pool.limits = replace(self.pool.limits, generation=generation)
         self.pool.settle()
 
+    @precondition(lambda self: self.pool.limits.generation < 4 and self.pool.limits.trial is None)
+    @rule(share=st.floats(0.01, 1.0))
+    def begin_canary(self, share: float) -> None:
+        before = self.pool.limits.generation
+        limits = replace(self.pool.limits, generation=before + 1, trial=Trial(share, before))
+        # Workers of a generation before that are replaced first.
+        if all(slot.generation == before for slot in self.pool.slots.values()):
+            self.pool.limits = limits
+        self.pool.settle()
+
+    @precondition(lambda self: self.pool.limits.trial is not None)
+    @rule(goes_on=st.booleans())
+    def end_canary(self, goes_on: bool) -> None:
+        limits = self.pool.limits
+        assert limits.trial is not None
+        generation = limits.generation if goes_on else limits.trial.previous
+        self.pool.limits = replace(limits, generation=generation, trial=None)
+        self.pool.settle()
+
     def teardown(self) -> None:
         if hasattr(self, "pool"):
+            self.pool.limits = replace(self.pool.limits, trial=None)
             converges(self.pool)
 
 
@@ -575,6 +763,32 @@ def test_left_alone_a_pool_only_grows_or_only_shrinks(limits: PoolLimits, states
     pool = Pool(limits, [Slot(index, state, 1, 0.0) for index, state in enumerate(states)])
     converges(pool)
     assert not (pool.forked and pool.retired)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    count=st.integers(1, 20),
+    rollout=st.floats(0.0, 1.0),
+    states=st.lists(st.sampled_from([SPARE, ACTIVE]), min_size=20, max_size=20),
+)
+def test_a_rollout_never_has_fewer_ready_workers_than_before(
+    count: int, rollout: float, states: list[State]
+) -> None:
+    slots = [Slot(index, state, 1, 0.0) for index, state in enumerate(states[:count])]
+    pool = Pool(replace(fixed(count, generation=2), rollout=rollout, capacity=3 * count), slots)
+    before = pool.count(SPARE)
+    while any(slot.generation == 1 for slot in pool.slots.values()):
+        pool.settle()
+        assert pool.count(SPARE, ACTIVE) >= count
+        assert pool.count(SPARE) >= before
+        for slot in pool.all(STARTING)[: 1 + pool.forked % 3]:
+            pool.now += 0.001
+            pool.set(slot.index, SPARE)
+            pool.settle()
+        pool.reap()
+    pool.boot()
+    pool.live_quietly(10)
+    assert (pool.forked, pool.live) == (count, count)
 
 
 @settings(max_examples=200, deadline=None)

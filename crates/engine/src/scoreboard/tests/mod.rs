@@ -105,8 +105,16 @@ fn the_times_of_responses_are_counted_until_the_slot_has_another_worker() {
     for time_ns in [0, 5000, 5100, 1_000_000, u64::MAX] {
         slot.count_time(time_ns);
     }
-    let counted: Vec<_> = view.times(1).unwrap().into_iter().zip(time_bounds_ns()).collect();
-    let used: Vec<_> = counted.into_iter().filter(|(count, _)| *count > 0).collect();
+    let counted: Vec<_> = view
+        .times(1)
+        .unwrap()
+        .into_iter()
+        .zip(time_bounds_ns())
+        .collect();
+    let used: Vec<_> = counted
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .collect();
     assert_eq!(used, [(3, 4096), (1, 917_504), (1, 7 << 33)]);
     assert_eq!(view.times(0), Some([0; TIMES]));
     assert_eq!(view.times(2), None);
