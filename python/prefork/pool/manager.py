@@ -160,7 +160,7 @@ class Manager(Role, PoolMember):
             )
         )
 
-    def end_run(self, error: Exception) -> None:
+    def end_run(self, error: BaseException) -> None:
         """The pool can never serve: `run()` ends with an error."""
 
         def end() -> NoReturn:

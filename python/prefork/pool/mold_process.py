@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prefork._engine import TRACEBACKS
+from prefork.errors import NeverReady, PreforkError
 from prefork.pool.mold import LARGEST, Word, decode, encode
 from prefork.pool.spawner import MoldEnded, OnSpawned, Process
 
@@ -140,7 +141,8 @@ class MoldProcess:
         """It hangs in the application's import. It tells where."""
         assert self._process is not None
         self._failure = MoldEnded(
-            f"it was not loaded within boot_timeout ({self._boot_timeout_s:g} s)", exit_status=3
+            f"the application was not loaded within boot_timeout ({self._boot_timeout_s:g} s)",
+            NeverReady.exit_status,
         )
         self._process.signal(TRACEBACKS)
         self._timer = self._kernel.loop.call_later(TRACEBACK_S, self._process.signal, signal.SIGKILL)
@@ -154,8 +156,13 @@ class MoldProcess:
         status = self._process.wait()
         self._process.close()
         self._process = None
-        if self._failure is None:
-            self._failure = MoldEnded(_ending(status), None if self.is_loaded else status if status else 3)
+        if self._failure is None and self.is_loaded:
+            self._failure = MoldEnded(_ending(status))
+        elif self._failure is None and status == PreforkError.exit_status:
+            self._failure = MoldEnded("", status)  # it has told why
+        elif self._failure is None:
+            why = f"the process that loads the application has ended: {_ending(status)}"
+            self._failure = MoldEnded(why, NeverReady.exit_status)
         self._receive()
         if self._channel is not None and self._asked:
             self._timer = loop.call_later(LAST_WORDS_S, self._close_channel)

@@ -294,7 +294,9 @@ class PreForkServer(HTTPServer):
         return self.register(session, name)
 
 
-def _refusal(end: MoldEnded) -> Exception:
+def _refusal(end: MoldEnded) -> BaseException:
     """What ends a server whose application was never loaded."""
+    if not end.why:
+        return SystemExit(end.exit_status)
     kinds: tuple[type[NotMolded | TargetError], ...] = (NotMolded, TargetError)
     return next((kind for kind in kinds if kind.exit_status == end.exit_status), NeverReady)(end.why)

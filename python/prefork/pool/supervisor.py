@@ -23,7 +23,7 @@ from prefork._engine import STUCK
 from prefork.kernel.run import BROKEN
 from prefork.pool import policy
 from prefork.pool.overview import Overview
-from prefork.pool.policy import PolicyState, PoolLimits, State
+from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
 from prefork.pool.spawner import OnSpawned, Process, Spawner
 from prefork.pool.stillness import LOOK_S, Stillness, is_stopped
 from prefork.pool.workers import Exit, Workers
@@ -245,9 +245,14 @@ class Supervisor:
             self._tell("spare", worker.pid)
             self._end_trial(worker.index, "")
 
+    def _slots(self) -> list[Slot]:
+        """What the policy plans with. A worker that is tried is none yet."""
+        tried = None if self._trial is None else self._trial.index
+        return [slot for slot in self._workers.slots() if slot.index != tried]
+
     def _follow_plan(self) -> None:
         now = self._loop.time()
-        plan = policy.plan(self._workers.slots(), self._limits(), self._state, now)
+        plan = policy.plan(self._slots(), self._limits(), self._state, now)
         self._state = plan.state
         self._publish(overcommit=plan.overcommit, may_grow=plan.may_grow)
         for index in plan.retire:

@@ -1,0 +1,228 @@
+"""The mold: a process that loads the application and forks the workers, and what a reload makes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.processes import alive, children
+from support.server import Server, run_prefork, running, write_app
+from support.waiting import wait_until
+
+APP = """
+import os
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"first %d" % os.getppid()]
+"""
+
+sizes = itertools.count(1)
+
+
+@contextlib.contextmanager
+def serving(directory: Path, source: str = APP, *flags: str) -> Iterator[Server]:
+    app = write_app(directory, source)
+    with running(str(app), "--bind", "127.0.0.1:0", "--workers", "2", *flags, cwd=directory) as server:
+        yield server
+
+
+def molds(server: Server) -> list[int]:
+    """Its children that are no workers."""
+    return [pid for pid in children(server.pid) if pid not in server.workers()]
+
+
+def mold(server: Server) -> int:
+    wait_until(lambda: len(molds(server)) == 1, "one mold")
+    return molds(server)[0]
+
+
+def write(directory: Path, old: str, new: str) -> None:
+    """Changes the application. Its size is another one: the cache of the interpreter knows nothing else of a
+    file that changes twice in a second.
+    """
+    write_app(directory, APP.replace(old, new) + "#" * next(sizes))
+
+
+def test_workers_are_children_of_the_manager_and_the_mold_serves_nothing(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        assert server.get() == b"first %d" % server.pid
+        assert mold(server) not in server.workers()
+        assert server.stop() == 0
+    assert "ERROR" not in server.log
+
+
+def test_the_manager_does_not_import_the_application(tmp_path: Path) -> None:
+    source = APP + "open(f'imported-{os.getpid()}', 'w').close()\n"
+    with serving(tmp_path, source) as server:
+        assert [path.name for path in tmp_path.glob("imported-*")] == [f"imported-{mold(server)}"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_mold_that_dies_is_made_again_and_the_workers_live_on(tmp_path: Path, signum: int) -> None:
+    with serving(tmp_path) as server:
+        first, workers = mold(server), server.workers()
+        os.kill(first, signum)
+        server.wait_log("the application is loaded again")
+        assert mold(server) != first
+        assert server.workers() == workers
+        os.kill(workers[0], signal.SIGKILL)
+        wait_until(lambda: len(set(server.workers()) - {workers[0]}) == 2, "another worker")
+        assert server.get().startswith(b"first")
+        assert server.stop() == 0
+
+
+def test_a_signal_to_the_group_is_for_the_manager(tmp_path: Path) -> None:
+    """A terminal, and systemd, signal every process."""
+    with serving(tmp_path) as server:
+        pid = mold(server)
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            os.kill(pid, signum)
+        assert server.get().startswith(b"first")
+        assert mold(server) == pid
+        assert server.stop() == 0
+    assert not alive(pid)
+
+
+def test_no_mold_outlives_a_manager_that_is_killed(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        pid = mold(server)
+        server.kill()
+        wait_until(lambda: not alive(pid), "its end")
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "told"),
+    [
+        ("import nothere\n", 2, "could not be loaded"),
+        ("import sys\nsys.exit(5)\n", 2, "ended while it was loaded: SystemExit: 5"),
+        ("import os\nos._exit(5)\n", 3, "loads the application has ended: exit status 5"),
+        ("import os\nos.kill(os.getpid(), 9)\n", 3, "killed by SIGKILL"),
+    ],
+    ids=["import error", "sys.exit", "os._exit", "killed"],
+)
+def test_an_application_that_cannot_be_loaded_ends_the_server(
+    tmp_path: Path, source: str, status: int, told: str
+) -> None:
+    app = write_app(tmp_path, source)
+    done = run_prefork("serve", str(app), "--bind", "127.0.0.1:0")
+    assert done.returncode == status
+    assert told in done.stderr.splitlines()[-1]
+    assert "cannot spawn" not in done.stderr
+
+
+def test_an_import_that_hangs_is_told_with_its_place(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "import time\ntime.sleep(1000)\n")
+    done = run_prefork("serve", str(app), "--bind", "127.0.0.1:0", "--boot-timeout", "1")
+    assert done.returncode == 3
+    assert "was not loaded within boot_timeout (1 s)" in done.stderr.splitlines()[-1]
+    assert f'File "{app}", line 2' in done.stderr
+
+
+# --- reload ----------------------------------------------------------------------------------------------
+
+
+def test_a_reload_brings_new_code(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        first, workers = mold(server), server.workers()
+        write(tmp_path, "first", "second")
+        server.signal(signal.SIGHUP)
+        server.wait_log("every worker is of generation 2")
+        assert server.get().startswith(b"second")
+        server.wait_without(workers)
+        assert mold(server) != first
+        assert not alive(first)
+        assert server.stop() == 0
+    assert "ERROR" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "flags", "told"),
+    [
+        (
+            "import os",
+            "import nothere",
+            (),
+            "cannot be loaded: .* ModuleNotFoundError",
+        ),
+        ("import os", "import sys; sys.exit(5)", (), "SystemExit: 5"),
+        ("import os", "import os; os._exit(7)", (), "exit status 7"),
+        (
+            "import os",
+            "import time; time.sleep(99)",
+            ("--boot-timeout", "1"),
+            "was not loaded within",
+        ),
+        ("    start", "    1 / 0; start", ("--ready-path", "/"), "ZeroDivisionError"),
+    ],
+    ids=["import error", "sys.exit", "os._exit", "hangs", "not ready"],
+)
+def test_new_code_that_fails_leaves_the_old_one_serving(
+    tmp_path: Path, old: str, new: str, flags: tuple[str, ...], told: str
+) -> None:
+    with serving(tmp_path, APP, *flags) as server:
+        first, workers = mold(server), server.workers()
+        write(tmp_path, old, new)
+        server.signal(signal.SIGHUP)
+        server.wait_log("generation 1 serves on")
+        assert re.search(f"reload: .*{told}", server.log)
+        assert (mold(server), server.workers()) == (first, workers)
+        assert server.get().startswith(b"first")
+        # The old code still makes workers.
+        os.kill(workers[0], signal.SIGKILL)
+        wait_until(lambda: len(set(server.workers()) - {workers[0]}) == 2, "another worker")
+        write(tmp_path, "first", "third")
+        server.signal(signal.SIGHUP)
+        server.wait_log("every worker is of generation 2")
+        assert server.get().startswith(b"third")
+        assert server.stop() == 0
+
+
+def test_a_second_reload_takes_the_place_of_one_that_loads(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        write(tmp_path, "import os", "import os, time; time.sleep(99)")
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: len(molds(server)) == 2, "the mold of the first reload")
+        write(tmp_path, "first", "second")
+        server.signal(signal.SIGHUP)
+        server.wait_log("every worker is of generation 2")
+        assert "another reload takes its place" in server.log
+        assert server.get().startswith(b"second")
+        mold(server)
+        assert server.stop() == 0
+
+
+def test_a_reload_reads_the_options_again(tmp_path: Path) -> None:
+    config = tmp_path / "prefork.toml"
+    config.write_text('root_path = "/a"\nmin_spare = 1\n')
+    app = write_app(tmp_path, "def app(e, s):\n    s('200 OK', [])\n    return [e['SCRIPT_NAME'].encode()]\n")
+    with running(str(app), "--bind", "127.0.0.1:0", "--start", "2", "-c", str(config)) as server:
+        assert server.get("/a/x") == b"/a"
+        config.write_text('root_path = "/b"\nbind = "127.0.0.1:1"\nmin_spare = 4\nmax_spare = 5\n')
+        server.signal(signal.SIGHUP)
+        server.wait_log("every worker is of generation 2")
+        assert server.get("/b/x") == b"/b"
+        assert "has changed" not in server.log, "the command line says where it listens"
+        wait_until(lambda: len(server.workers("spare")) >= 4, "more spares")
+        config.write_text("nothing = 1\n")
+        server.signal(signal.SIGHUP)
+        server.wait_log("unknown option 'nothing'")
+        assert server.get("/b/x") == b"/b"
+        assert server.stop() == 0
+
+
+def test_term_while_new_code_loads_stops_the_server(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        write(tmp_path, "import os", "import time; time.sleep(99)")
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: len(molds(server)) == 2, "the mold of the reload")
+        pids = molds(server)
+        assert server.stop() == 0
+        assert not any(map(alive, pids))
+        assert "ERROR" not in server.log
