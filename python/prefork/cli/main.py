@@ -24,9 +24,15 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 COMMANDS = (
     "serve",
     "status",
+    "explain",
     "scale",
+    "recycle",
     "reload",
+    "drain",
+    "resume",
     "stop",
+    "handlers",
+    "fork-handlers",
 )
 """Each in a file of its own, under its name."""
 

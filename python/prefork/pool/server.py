@@ -113,17 +113,21 @@ class PreForkServer(HTTPServer):
         self._member.change_options(options)
         self.options = options
 
-    def _on_hup(self, signum: int) -> None:
+    def reload(self) -> None:
+        """Manager: reads the certificates again, and replaces the workers, one after the other."""
+        super()._on_hup(signal.SIGHUP)
+        self._member.replace_workers()
+
+    def _on_hup(self, _signum: int) -> None:
         """Manager: also replaces the workers, as HUP does elsewhere. New ones get the manager's copy of the
         code.
         """
         if self.is_stopping:
             logger.warning("HUP changes nothing: the server is stopping")
             return
-        super()._on_hup(signum)
         if self.options.start_servers:
             logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
-            self._member.replace_workers()
+        self.reload()
 
     @event("_int")
     def _on_int(self, _signum: int) -> None:
@@ -198,15 +202,19 @@ class PreForkServer(HTTPServer):
         if not self._member.may_change("SETFORKHANDLERS"):
             return False
         try:
-            options = changed(self.options, {"fork_handlers": fork_handlers})
-            self._check_fork_handlers(options.fork_handlers)
+            self.change_fork_handlers(fork_handlers)
         except (OptionError, UnknownSession, UnknownEvent) as error:
             logger.error("SETFORKHANDLERS: %s", error)
             return False
-        self.options = options
         if replace:
             self._member.replace_workers()
         return True
+
+    def change_fork_handlers(self, fork_handlers: Mapping[Target, str]) -> None:
+        """Manager: what new workers call from now on. Raises OptionError, UnknownSession and UnknownEvent."""
+        options = changed(self.options, {"fork_handlers": fork_handlers})
+        self._check_fork_handlers(options.fork_handlers)
+        self.options = options
 
     # --- the events of the same meaning ------------------------------------------------------------------
 
