@@ -25,6 +25,8 @@ from prefork.config.options import AppOptions, ServerOptions
 from prefork.forms import Upload
 
 __all__ = [
+    "LOG_LEVEL",
+    "STACKS",
     "STUCK",
     "TRACEBACKS",
     "ASGICaller",
@@ -65,6 +67,10 @@ STUCK: int
 TRACEBACKS: int
 """The signal on which `faulthandler` writes the traceback of every thread before a stuck worker exits: 64,
 the last real-time one."""
+STACKS: int
+"""The signal on which it writes the same to the manager, for `prefork stacks`: 63."""
+LOG_LEVEL: int
+"""The signal on which a worker takes the level of the log from the scoreboard: 62."""
 
 def log_overdue_to(fd: int) -> None:
     """Has the responses of a process that is stuck logged to this descriptor of the access log: Python cannot

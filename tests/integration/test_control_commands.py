@@ -238,7 +238,7 @@ def test_a_program_that_goes_on_after_its_server_is_reported(tmp_path: Path) -> 
             "import time",
             "from prefork import Kernel, PreForkServer",
             "kernel = Kernel()",
-            "server = PreForkServer(kernel, address='127.0.0.1', port=0, start_servers=1, ipc_glue='goes-on')",
+            "server = PreForkServer(kernel, address='127.0.0.1', port=0, ipc_glue='goes-on')",
             "server.on_serving.append(lambda server: print('serving', server.url, flush=True))",
             "kernel.run()",
             "print('goes on', flush=True)",
@@ -330,6 +330,91 @@ def test_explain_says_why_the_pool_does_not_grow(pool: MakePool) -> None:
     assert found["result"]["workers"]["active"] == 4
     assert found["result"]["next"]["overcommit"] is True
     server.release()
+
+
+# --- log-level and stacks --------------------------------------------------------------------------------
+
+TALK = "__import__('logging').getLogger('prefork.test').debug('said at level debug in %d', os.getpid())"
+LEVEL = "__import__('logging').getLogger('prefork').level"
+
+
+def test_log_level_reaches_workers_that_run_and_those_that_come(pool: MakePool) -> None:
+    server = pool(**TWO)
+    old = server.wait_workers(2)
+    server.worker(TALK)
+    server.manager(TALK)
+    assert "said at level debug" not in server.log
+    said = done(server, "log-level", "debug")
+    assert "the log shows debug and above, in the manager and its workers (" in said
+    server.manager(TALK)
+    server.wait_log(f"said at level debug in {server.pid}")
+    wait_until(lambda: server.worker(LEVEL) == 10, "it is told")
+    server.worker(TALK)
+    wait_until(lambda: any(f"debug in {pid}" in server.log for pid in server.workers()), "it logs")
+    done(server, "log-level", "error")
+    assert command(server, "recycle", "--all").returncode == 0
+    server.wait_without(old)
+    assert server.worker(LEVEL) == 40
+    assert command(server, "log-level", "loud").returncode == 2
+    assert ask(control_path(server), "log-level", level="loud")["status"] == 2
+
+
+def test_stacks_of_a_worker_that_is_stuck(pool: MakePool) -> None:
+    server = pool(**TWO)
+    server.hold(1)
+    server.wait_active(1)
+    (stuck,) = server.workers("active")
+    said = done(server, "stacks", str(stuck))
+    assert "Current thread 0x" in said
+    assert 'pool_app.py", line ' in said
+    assert " in hold" in said
+    again = json.loads(done(server, "stacks", str(stuck), "--json"))
+    assert again["result"]["pid"] == stuck
+    assert again["result"]["stacks"].count("Current thread") == 1
+    assert "Current thread" not in server.log
+    assert len(server.release()) == 1
+
+
+def test_stacks_of_an_idle_worker_and_of_one_that_keeps_the_gil(pool: MakePool) -> None:
+    server = pool(**TWO)
+    first = server.wait_workers(2)[0]
+    assert "Current thread 0x" in done(server, "stacks", str(first))
+    with server.connect() as sock:
+        pid = pid_serving(sock)
+        # PyDLL keeps the GIL: no Python runs in that worker until this returns.
+        sock.sendall(b"GET /do?ctypes.PyDLL(None).usleep(900000) HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: pid in server.workers("active"), "it is in C")
+        assert "pool_app.py" in done(server, "stacks", str(pid))
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_stacks_of_a_process_that_cannot_write_them(pool: MakePool) -> None:
+    server = pool(**TWO)
+    first, second = server.wait_workers(2)
+    assert f"{server.pid} is no worker of this pool" in command(server, "stacks", str(server.pid)).stderr
+    os.kill(first, signal.SIGSTOP)
+    try:
+        failed = command(server, "stacks", str(first), "--timeout", "0.5")
+        assert failed.returncode == 1
+        assert f"worker {first} writes nothing: it is stopped, or waits for a disk" in failed.stderr
+        assert "Current thread 0x" in done(server, "stacks", str(second))
+    finally:
+        os.kill(first, signal.SIGCONT)
+
+
+def test_a_worker_that_does_not_handle_the_signals_is_not_sent_them(pool: MakePool) -> None:
+    server = pool(more="import faulthandler, signal", **TWO)
+    with server.connect() as sock:
+        pid = pid_serving(sock)
+        code = "[faulthandler.unregister(63),signal.signal(62,signal.SIG_DFL)]and(1)"
+        sock.sendall(f"GET /do?{code} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200")
+        assert "cannot be asked" in command(server, "stacks", str(pid)).stderr
+        assert f"worker {pid} cannot be told" in done(server, "log-level", "info")
+        assert pid_serving(sock) == pid
+
+
+# --- how it is shown -------------------------------------------------------------------------------------
 
 
 def test_json_lines_have_progress_and_the_result(pool: MakePool) -> None:

@@ -71,6 +71,10 @@ mod _engine {
     #[pymodule_export]
     const TRACEBACKS: i32 = crate::process::TRACEBACKS;
     #[pymodule_export]
+    const STACKS: i32 = crate::process::STACKS;
+    #[pymodule_export]
+    const LOG_LEVEL: i32 = crate::process::LOG_LEVEL;
+    #[pymodule_export]
     use crate::asgi::call::AsgiCaller;
     #[pymodule_export]
     use crate::asgi::http::HttpExchange;

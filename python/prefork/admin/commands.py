@@ -14,6 +14,7 @@ from prefork.admin.messages import Failure, Misuse
 from prefork.admin.running import Outcome, Running
 from prefork.config.checked import EXTERNAL
 from prefork.pool import overview
+from prefork.pool.log_level import LEVELS
 from prefork.pool.overview import Overview
 from prefork.pool.policy import State
 from prefork.server.handlers import Handlers
@@ -229,14 +230,53 @@ async def explain(running: Running, arguments: Arguments) -> Outcome:
     return overview.explain(pool)[0], {"lines": overview.explain(pool), **overview.figures(pool)}
 
 
+async def log_level(running: Running, arguments: Arguments) -> Outcome:
+    """Changes the level of the log, in every process of the pool."""
+    check_names(arguments, "level")
+    level = arguments.get("level")
+    if level not in LEVELS:
+        raise Misuse(f"level: expected one of {', '.join(LEVELS)}")
+    deaf = running.manager.set_log_level(level)
+    text = f"the log shows {level} and above, in the manager and its workers"
+    if deaf:
+        text += (
+            f"; worker {', '.join(map(str, deaf))} cannot be told, because its program handles signals itself"
+        )
+    return text, {"level": level, "not_told": deaf}
+
+
+async def stacks(running: Running, arguments: Arguments) -> Outcome:
+    """Has a worker write the stacks of its threads, also while its Python is stuck."""
+    check_names(arguments, "pid")
+    pid, pipe = arguments.get("pid"), running.manager.resources.stacks
+    if type(pid) is not int or pid not in running.pool.pids.values():
+        workers = ", ".join(map(str, sorted(running.pool.pids.values()))) or "none"
+        raise Misuse(f"{str(pid)[:20]} is no worker of this pool; its workers: {workers}")
+    if pipe.is_reading:
+        raise Failure("the stacks of another worker are being written: try again")
+    pipe.is_reading = True
+    try:
+        pipe.read()  # of a command before, which did not wait for all of it
+        if not running.manager.ask_for_stacks(pid):
+            raise Failure(f"worker {pid} cannot be asked: it ends, or its program handles signals itself")
+        text = await running.collect(pipe.read, last="Current thread")
+    finally:
+        pipe.is_reading = False
+    if not text:
+        raise Failure(f"worker {pid} writes nothing: it is stopped, or waits for a disk")
+    return f"stacks of worker {pid}", {"pid": pid, "stacks": text}
+
+
 COMMANDS: dict[str, Command] = {
     "drain": Command(drain),
     "explain": Command(explain, changes=False),
     "fork-handlers": Command(fork_handlers),
     "handlers": Command(handlers),
+    "log-level": Command(log_level),
     "recycle": Command(recycle),
     "reload": Command(reload),
     "resume": Command(resume),
     "scale": Command(scale),
+    "stacks": Command(stacks, changes=False),
     "stop": Command(stop),
 }

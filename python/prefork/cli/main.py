@@ -33,6 +33,8 @@ COMMANDS = (
     "stop",
     "handlers",
     "fork-handlers",
+    "log-level",
+    "stacks",
 )
 """Each in a file of its own, under its name."""
 

@@ -96,7 +96,16 @@ class PreForkServer(HTTPServer):
     def _make_spawner(self, manager: Manager) -> Spawner:
         """Manager: workers are forks of this process."""
         worker = Worker(manager.context, self.service, manager.listener, self._worker_hooks)
-        return ForkSpawner(self.kernel, worker.prepare, partial(self._become_worker, manager, worker))
+        return ForkSpawner(
+            self.kernel,
+            partial(self._prepare_workers, manager, worker),
+            partial(self._become_worker, manager, worker),
+        )
+
+    def _prepare_workers(self, manager: Manager, worker: Worker) -> None:
+        """Manager, before it forks. Another pool of this program may have forked since."""
+        manager.resources.stacks.prepare()
+        worker.prepare()
 
     def _become_worker(self, manager: Manager, worker: Worker, index: int) -> None:
         """Worker: this child was just forked, for the slot `index`."""
