@@ -51,6 +51,7 @@ __all__ = [
     "die_with_parent",
     "enter_sandbox",
     "fill_heap",
+    "immortalise",
     "log_overdue_to",
     "queue_length",
     "time_bounds",
@@ -134,6 +135,19 @@ def fill_heap() -> int:
     """Allocates the free memory between the objects of this process, and keeps it. Returns its size in bytes.
     To be called before a fork, on the thread that forks: the child's objects then lie in pages of their own,
     and fewer shared pages are copied."""
+
+def immortalise(
+    roots: list[object], kinds: Sequence[type[object]], version: tuple[int, int], is_usual: bool
+) -> int:
+    """Marks objects as immortal: those among `roots`, and all that they lead to, whose type is one of
+    `kinds`, and every type. Returns how many were marked.
+
+    What is marked is never freed, and no finalizer of it runs. The process keeps what it refers to. To be
+    called before a fork, where no C code on the stack still builds an object.
+
+    `version` is that of the interpreter, and `is_usual` says that it is a build for 64 bits with a GIL that
+    does not check its counts. Raises RuntimeError if the counts of such an interpreter are not known, or not
+    as expected."""
 
 class _Service(Protocol):
     """What the requests of a listener are handed to: the interface between the engine and a kind of

@@ -16,6 +16,7 @@ from prefork.config.checked import Kind, check, options_of
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.config.sources import Given, from_keywords
 from prefork.errors import OptionError
+from prefork.hosting.fork_safety import look, warn_of_unsafe
 from prefork.hosting.pid_file import PidFile, pid_file
 from prefork.hosting.target import Target, load, target_of
 from prefork.kernel.fork_hooks import (
@@ -74,6 +75,7 @@ def serve(application: object, given: Given) -> None:
         raise OptionError("tls_reload_as_root is for a server that root starts with --user or --chroot")
     set_signals()
     app_options = options_from(AppOptions, given)
+    before = look()
     if isinstance(application, str):
         pid = os.getpid()
         place, target = application, load(application, app_options)
@@ -85,12 +87,14 @@ def serve(application: object, given: Given) -> None:
         target = target_of(application, app_options, place)
     refuse_patches(place)
     configure(place, target, given)
-    if not any(isinstance(one, PreForkServer) and one.options.start_servers for one in target.servers):
+    if not has_pool(target):
         give_hangup_back()
     # Last: if the target has set up logging of its own, that stays.
     install()
     logging.getLogger("prefork").setLevel(options.log_level.upper())
     warm_up(target, app_options)
+    if has_pool(target):
+        warn_of_unsafe(before, threads=False)  # those are named at the first fork
     # The pid file first: it is there when the address is printed.
     with pid_file(options.pid_file, target.servers[0]) as file:
         for server in target.servers:
@@ -106,23 +110,28 @@ def serve(application: object, given: Given) -> None:
             # Behind the sockets of every server. What is opened later is opened by the new user.
             become(privileges, target, options, file)
         target.kernel.keeps_signals = True
+        target.kernel.is_immortal = options.immortal
         try:
             target.kernel.run()
         finally:
             set_last_signals()
 
 
+def has_pool(target: Target) -> bool:
+    """Whether workers are forked."""
+    return any(isinstance(one, PreForkServer) and one.options.start_servers for one in target.servers)
+
+
 def warm_up(target: Target, options: AppOptions) -> None:
     """Warms the application, if workers share what that makes. Raises OptionError and TargetError."""
     if not options.warm and options.mold_ready is None:
         return
-    server = target.servers[0]
-    if isinstance(server, PreForkServer) and not server.options.start_servers:
+    if not has_pool(target):
         logger.warning("start_servers is 0, so no process is forked: --warm and --mold-ready have no effect")
         return
     from prefork.hosting.warming import warm  # here, not in the memory of every worker
 
-    warm(server.service, options)
+    warm(target.servers[0].service, options)
 
 
 def open_logs(target: Target, options: ServeOptions) -> None:
