@@ -57,7 +57,7 @@ def test_a_pool_whose_application_is_not_ready_ends(interface: str) -> None:
 
 def test_without_a_fork_nothing_is_warmed(serve: Serve) -> None:
     server = serve(*target("wsgi"), "--start", "0", "--warm", "/")
-    server.wait_log("--warm and --mold-ready have no effect")
+    server.wait_log("--warm, --mold-ready have no effect")
     assert [path for _, path in json.loads(server.get("/now"))] == ["/now"]
 
 

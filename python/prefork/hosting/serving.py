@@ -124,10 +124,9 @@ def has_pool(target: Target) -> bool:
 
 def warm_up(target: Target, options: AppOptions) -> None:
     """Warms the application, if workers share what that makes. Raises OptionError and TargetError."""
-    if not options.warm and options.mold_ready is None:
-        return
     if not has_pool(target):
-        logger.warning("start_servers is 0, so no process is forked: --warm and --mold-ready have no effect")
+        if options.warm or options.mold_ready is not None:
+            logger.warning("start_servers is 0, so no process is forked: --warm, --mold-ready have no effect")
         return
     from prefork.hosting.warming import warm  # here, not in the memory of every worker
 
