@@ -25,6 +25,8 @@ from prefork.config.options import AppOptions, ServerOptions
 from prefork.forms import Upload
 
 __all__ = [
+    "LOG_LEVEL",
+    "STACKS",
     "STUCK",
     "TRACEBACKS",
     "ASGICaller",
@@ -50,6 +52,7 @@ __all__ = [
     "die_with_parent",
     "enter_sandbox",
     "fill_heap",
+    "immortalise",
     "log_overdue_to",
     "queue_length",
     "time_bounds",
@@ -66,6 +69,10 @@ STUCK: int
 TRACEBACKS: int
 """The signal on which `faulthandler` writes the traceback of every thread before a stuck worker exits: 64,
 the last real-time one."""
+STACKS: int
+"""The signal on which it writes the same to the manager, for `prefork stacks`: 63."""
+LOG_LEVEL: int
+"""The signal on which a worker takes the level of the log from the scoreboard: 62."""
 
 def log_overdue_to(fd: int) -> None:
     """Has the responses of a process that is stuck logged to this descriptor of the access log: Python cannot
@@ -134,6 +141,19 @@ def fill_heap() -> int:
     """Allocates the free memory between the objects of this process, and keeps it. Returns its size in bytes.
     To be called before a fork, on the thread that forks: the child's objects then lie in pages of their own,
     and fewer shared pages are copied."""
+
+def immortalise(
+    roots: list[object], kinds: Sequence[type[object]], version: tuple[int, int], is_usual: bool
+) -> int:
+    """Marks objects as immortal: those among `roots`, and all that they lead to, whose type is one of
+    `kinds`, and every type. Returns how many were marked.
+
+    What is marked is never freed, and no finalizer of it runs. The process keeps what it refers to. To be
+    called before a fork, where no C code on the stack still builds an object.
+
+    `version` is that of the interpreter, and `is_usual` says that it is a build for 64 bits with a GIL that
+    does not check its counts. Raises RuntimeError if the counts of such an interpreter are not known, or not
+    as expected."""
 
 class _Service(Protocol):
     """What the requests of a listener are handed to: the interface between the engine and a kind of

@@ -38,11 +38,21 @@ def test_the_command_reload_replaces_the_workers_of_its_pool(pool: MakePool) -> 
     old, others = set(server.wait_workers(2)), set(other.wait_workers(2))
     done = run_prefork("reload", "--glue", str(server.glue))
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"pool {server.glue}: certificates read again, 2 workers replaced (")
+    assert old.isdisjoint(server.workers("spare", "active", "starting"))
+    assert len(server.workers("spare")) == 2
+    assert set(other.workers()) == others
+    assert "prefork.control" not in other.log
+
+
+def test_the_command_reload_sends_a_signal_to_a_pool_without_a_control_socket(pool: MakePool) -> None:
+    server = pool("--control-socket", "off", **TWO)
+    old = set(server.wait_workers(2))
+    done = run_prefork("reload", "--glue", str(server.glue))
+    assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"pool {server.glue}: manager {server.pid} reads its certificates again")
     wait_until(lambda: old.isdisjoint(server.workers()) and len(server.workers("spare")) == 2, "new ones")
     assert "HUP: replacing every worker" in server.log
-    assert set(other.workers()) == others
-    assert "HUP" not in other.log
 
 
 def test_the_command_reload_names_a_pool_that_is_not_there() -> None:

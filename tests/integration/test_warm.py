@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,5 +57,17 @@ def test_a_pool_whose_application_is_not_ready_ends(interface: str) -> None:
 
 def test_without_a_fork_nothing_is_warmed(serve: Serve) -> None:
     server = serve(*target("wsgi"), "--start", "0", "--warm", "/")
-    server.wait_log("--warm and --mold-ready have no effect")
+    server.wait_log("--warm, --mold-ready have no effect")
     assert [path for _, path in json.loads(server.get("/now"))] == ["/now"]
+
+
+@INTERFACES
+def test_the_heap_is_immortal_where_that_is_known(serve: Serve, interface: str) -> None:
+    server = serve(*target(interface), "--workers", "2", "--warm", "/", "--immortal", "--max-requests", "3")
+    for _ in range(12):
+        assert json.loads(server.get("/now"))
+    is_known = sys.version_info[:2] in ((3, 12), (3, 13))
+    assert ("--immortal is off" in server.log) is not is_known
+    assert ("fixed the reference counts of" in server.log) is is_known
+    assert server.stop() == 0
+    assert len(server.err) == 3

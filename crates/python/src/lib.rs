@@ -21,8 +21,8 @@
 //! | `tls.rs` | `TlsConfig`: the certificates of a listener |
 //! | `session.rs` | an encrypted connection, as environ and scope describe it |
 //! | `names.rs`, `text.rs`, `request_body.rs`, `descriptor.rs`, `errors.rs` | conversions |
-//! | `scoreboard.rs`, `process.rs`, `sandbox.rs`, `heap_fill.rs` | independent of the rest: the
-//! scoreboard, system calls, what a worker gives up, the heap before a fork |
+//! | `scoreboard.rs`, `process.rs`, `sandbox.rs`, `heap_fill.rs`, `immortal.rs` | independent of the
+//! rest: the scoreboard, system calls, what a worker gives up, the heap before a fork |
 //!
 //! Always holds: neither the engine nor the pending table is locked while
 //! Python runs, so Python code may respond, collect garbage or raise in any
@@ -40,6 +40,7 @@ mod errors;
 mod event_queue;
 mod events;
 mod heap_fill;
+mod immortal;
 mod introduction;
 mod names;
 mod options;
@@ -71,6 +72,10 @@ mod _engine {
     #[pymodule_export]
     const TRACEBACKS: i32 = crate::process::TRACEBACKS;
     #[pymodule_export]
+    const STACKS: i32 = crate::process::STACKS;
+    #[pymodule_export]
+    const LOG_LEVEL: i32 = crate::process::LOG_LEVEL;
+    #[pymodule_export]
     use crate::asgi::call::AsgiCaller;
     #[pymodule_export]
     use crate::asgi::http::HttpExchange;
@@ -94,6 +99,8 @@ mod _engine {
     use crate::events::response::Response;
     #[pymodule_export]
     use crate::heap_fill::fill_heap;
+    #[pymodule_export]
+    use crate::immortal::immortalise;
     #[pymodule_export]
     use crate::process::BlockedSignals;
     #[pymodule_export]

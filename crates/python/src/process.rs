@@ -54,6 +54,12 @@ pub const STUCK: i32 = 124;
 /// last real-time signal, which few programs use.
 pub const TRACEBACKS: i32 = 64;
 
+/// The signal on which `faulthandler` writes the same to the manager, for `prefork stacks`.
+pub const STACKS: i32 = 63;
+
+/// The signal on which a worker takes the level of the log from the scoreboard.
+pub const LOG_LEVEL: i32 = 62;
+
 /// The descriptor of the access log; -1 without one.
 static ACCESS_LOG: AtomicI32 = AtomicI32::new(-1);
 

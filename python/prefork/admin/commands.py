@@ -6,15 +6,19 @@ words, and the same for programs. It raises Misuse for wrong arguments, and Fail
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from prefork.admin.messages import Failure, Misuse
 from prefork.admin.running import Outcome, Running
 from prefork.config.checked import EXTERNAL
+from prefork.pool import overview
+from prefork.pool.log_level import LEVELS
 from prefork.pool.overview import Overview
 from prefork.pool.policy import State
+from prefork.pool.reload import End
+from prefork.server.handlers import Handlers
 
 Arguments: TypeAlias = Mapping[str, Any]
 
@@ -32,6 +36,14 @@ def check_names(arguments: Arguments, *known: str) -> None:
     for name in arguments:
         if name not in known:
             raise Misuse(f"expected the arguments {', '.join(known) or '(none)'}, got {name[:40]!r}")
+
+
+def flag(arguments: Arguments, name: str) -> bool:
+    """An argument that is true or false, and false if it is not given. Raises Misuse."""
+    value = arguments.get(name, False)
+    if not isinstance(value, bool):
+        raise Misuse(f"{name}: expected true or false")
+    return value
 
 
 # --- size ------------------------------------------------------------------------------------------------
@@ -69,15 +81,100 @@ def _misfit(pool: Overview) -> int:
     return pool.missing + pool.surplus + pool.forking
 
 
+# --- replacing workers -----------------------------------------------------------------------------------
+
+
+async def recycle(running: Running, arguments: Arguments) -> Outcome:
+    """Replaces workers, each when another one is ready."""
+    check_names(arguments, "pids", "all")
+    every, pids = flag(arguments, "all"), arguments.get("pids", [])
+    if not isinstance(pids, list) or any(type(pid) is not int for pid in pids) or bool(pids) == every:
+        raise Misuse("expected pids, which are the numbers of workers, or all")
+    pool = running.pool
+    if unknown := set(pids) - set(pool.pids.values()):
+        workers = ", ".join(map(str, sorted(pool.live_pids))) or "none"
+        raise Misuse(f"{min(unknown)} is no worker of this pool; its workers: {workers}")
+    if not pool.keeps:
+        raise Failure(f"nothing to replace: {pool.phase}")
+    if every:
+        running.manager.replace_workers()
+    else:
+        running.manager.recycle(pids)
+    count = await _replaced(running, pool.live_pids if every else pool.live_pids & set(pids))
+    return f"{count} workers replaced", {"replaced": count}
+
+
+async def reload(running: Running, arguments: Arguments) -> Outcome:
+    """Does what SIGHUP does."""
+    check_names(arguments)
+    pool = running.pool
+    if running.server.is_stopping:
+        raise Failure("nothing to reload: the server is stopping")
+    ends: list[End] = []
+    if not running.server.reload(ends.append):
+        return f"certificates read again; no worker to replace: {pool.phase}", {"replaced": 0}
+    former = pool.live_pids
+
+    def left(pool: Overview) -> int:
+        return 0 if ends else max(1, len(pool.live_pids & former))
+
+    if not await running.wait(left, "replaced"):
+        raise Failure(
+            f"begun, and it goes on: {left(running.pool)} of {len(former)} workers are not replaced"
+        )
+    (end,) = ends
+    if end.failure:
+        raise Failure(f"{end.failure}; generation {end.generation} serves on")
+    text = f"every worker is of generation {end.generation}; certificates read again"
+    return text, {"replaced": len(former), "generation": end.generation}
+
+
+async def _replaced(running: Running, pids: Collection[int]) -> int:
+    """Waits until none of these workers takes requests. Returns how many there were."""
+    if not await running.wait(lambda pool: len(pool.live_pids.intersection(pids)), "replaced"):
+        left = len(running.pool.live_pids.intersection(pids))
+        raise Failure(f"begun, and it goes on: {left} of {len(pids)} workers are not replaced yet")
+    return len(pids)
+
+
+# --- accepting -------------------------------------------------------------------------------------------
+
+
+async def drain(running: Running, arguments: Arguments) -> Outcome:
+    """Closes the listener, and lets the workers finish and end."""
+    check_names(arguments)
+    workers = running.pool.live
+    running.server.stop_listen()
+    if not await running.wait(_in_use, "ended", spawns=False):
+        raise Failure(f"begun, and it goes on: {_in_use(running.pool)} workers finish their requests")
+    text = f"{workers} workers have ended; no client is accepted until `prefork resume`"
+    return text, {"workers": workers}
+
+
+async def resume(running: Running, arguments: Arguments) -> Outcome:
+    """Opens the listener again, and spawns workers."""
+    check_names(arguments)
+    server = running.server
+    if running.server.is_stopping:
+        raise Failure("the server is stopping")
+    if server.listening is None and not server.start_listen():
+        raise Failure(
+            "it cannot listen again yet: an address is in use (the log says which); it is tried again for "
+            f"{server.options.max_retries} s"
+        )
+    if not await running.wait(lambda pool: pool.missing, "started"):
+        raise Failure(f"begun, and it goes on: {running.pool.missing} spares are missing")
+    spare = running.pool.count(State.SPARE)
+    return f"listening on {server.url}, {spare} workers spare", {"url": server.url, "spare": spare}
+
+
 # --- the end ---------------------------------------------------------------------------------------------
 
 
 async def stop(running: Running, arguments: Arguments) -> Outcome:
     """Stops the server as SIGTERM does, or as SIGQUIT. The response is sent when the pool has ended."""
     check_names(arguments, "now")
-    now = arguments.get("now", False)
-    if not isinstance(now, bool):
-        raise Misuse("now: expected true or false")
+    now = flag(arguments, "now")
     workers = running.pool.live
     running.at_end = f"stopped, {workers} workers have ended", {"workers": workers}
     running.server.stop(now=now)
@@ -90,7 +187,109 @@ def _in_use(pool: Overview) -> int:
     return len(pool.slots)
 
 
+# --- the handlers of a server of events ------------------------------------------------------------------
+
+
+async def handlers(running: Running, arguments: Arguments) -> Outcome:
+    """Shows the handlers, or sets them for new workers and, on request, replaces the workers that run."""
+    check_names(arguments, "set", "replace")
+    server = running.server
+    if server.service.kind != Handlers.kind:
+        raise Misuse(f"it has no handlers: it is a {server.service.kind}")
+    if (entries := arguments.get("set")) is not None:
+        server.set_handlers(entries)
+    shown = [{key: _plain(value) for key, value in entry.items()} for entry in server.get_handlers()]
+    return await _taken_over(running, arguments, "handlers", shown)
+
+
+async def fork_handlers(running: Running, arguments: Arguments) -> Outcome:
+    """As `handlers`, for the events that new workers call."""
+    check_names(arguments, "set", "replace")
+    server = running.server
+    if (events := arguments.get("set")) is not None:
+        server.change_fork_handlers(events)
+    shown = {_plain(alias): event for alias, event in server.get_fork_handlers().items()}
+    return await _taken_over(running, arguments, "fork handlers", shown)
+
+
+async def _taken_over(running: Running, arguments: Arguments, what: str, shown: Any) -> Outcome:
+    count, pool = len(shown), running.pool
+    if arguments.get("set") is None:
+        return f"{count} {what}", {"handlers": shown, "replaced": 0}
+    replaced = 0
+    if flag(arguments, "replace") and pool.keeps:
+        running.manager.replace_workers()
+        replaced = await _replaced(running, pool.live_pids)
+    text = f"{count} {what} set for new workers, {replaced} workers replaced"
+    return text, {"handlers": shown, "replaced": replaced}
+
+
+def _plain(value: object) -> object:
+    """A part of a handler as JSON has it: a function by its place, a session by its alias or number."""
+    if isinstance(value, str | bool):
+        return value
+    if callable(value):
+        return f"{getattr(value, '__module__', '?')}:{getattr(value, '__qualname__', '?')}"
+    return str(value)
+
+
+# --- looking at it ---------------------------------------------------------------------------------------
+
+
+async def explain(running: Running, arguments: Arguments) -> Outcome:
+    """Says why the pool has the size that it has."""
+    check_names(arguments)
+    pool = running.pool
+    return overview.explain(pool)[0], {"lines": overview.explain(pool), **overview.figures(pool)}
+
+
+async def log_level(running: Running, arguments: Arguments) -> Outcome:
+    """Changes the level of the log, in every process of the pool."""
+    check_names(arguments, "level")
+    level = arguments.get("level")
+    if level not in LEVELS:
+        raise Misuse(f"level: expected one of {', '.join(LEVELS)}")
+    deaf = running.manager.set_log_level(level)
+    text = f"the log shows {level} and above, in the manager and its workers"
+    if deaf:
+        text += (
+            f"; worker {', '.join(map(str, deaf))} cannot be told, because its program handles signals itself"
+        )
+    return text, {"level": level, "not_told": deaf}
+
+
+async def stacks(running: Running, arguments: Arguments) -> Outcome:
+    """Has a worker write the stacks of its threads, also while its Python is stuck."""
+    check_names(arguments, "pid")
+    pid, pipe = arguments.get("pid"), running.manager.resources.stacks
+    if type(pid) is not int or pid not in running.pool.pids.values():
+        workers = ", ".join(map(str, sorted(running.pool.pids.values()))) or "none"
+        raise Misuse(f"{str(pid)[:20]} is no worker of this pool; its workers: {workers}")
+    if pipe.is_reading:
+        raise Failure("the stacks of another worker are being written: try again")
+    pipe.is_reading = True
+    try:
+        pipe.read()  # of a command before, which did not wait for all of it
+        if not running.manager.ask_for_stacks(pid):
+            raise Failure(f"worker {pid} cannot be asked: it ends, or its program handles signals itself")
+        text = await running.collect(pipe.read, last="Current thread")
+    finally:
+        pipe.is_reading = False
+    if not text:
+        raise Failure(f"worker {pid} writes nothing: it is stopped, or waits for a disk")
+    return f"stacks of worker {pid}", {"pid": pid, "stacks": text}
+
+
 COMMANDS: dict[str, Command] = {
+    "drain": Command(drain),
+    "explain": Command(explain, changes=False),
+    "fork-handlers": Command(fork_handlers),
+    "handlers": Command(handlers),
+    "log-level": Command(log_level),
+    "recycle": Command(recycle),
+    "reload": Command(reload),
+    "resume": Command(resume),
     "scale": Command(scale),
+    "stacks": Command(stacks, changes=False),
     "stop": Command(stop),
 }

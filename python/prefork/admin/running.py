@@ -20,6 +20,9 @@ LOOK_S = 0.02
 REPORT_S = 0.2
 """The least time between two lines of progress."""
 
+QUIET_S = 0.1
+MOST_COLLECTED = 1024 * 1024
+
 Outcome: TypeAlias = tuple[str, Any]
 """What has happened, in a few words, and the same for programs."""
 
@@ -74,6 +77,17 @@ class Running:
             self._tell(total - count, total, what, now)
             await asyncio.sleep(LOOK_S)
         return True
+
+    async def collect(self, read: Callable[[], str], last: str) -> str:
+        """What `read` returns bit by bit. It is over when nothing comes for QUIET_S, and `last` has come."""
+        found, grown_s = "", time.monotonic()
+        while (now := time.monotonic()) < self._until_s and len(found) < MOST_COLLECTED:
+            if more := read():
+                found, grown_s = found + more, now
+            elif last in found and now > grown_s + QUIET_S:
+                break
+            await asyncio.sleep(LOOK_S)
+        return found
 
     def _tell(self, done: int, total: int, what: str, now: float) -> None:
         before, at_s = self._reported

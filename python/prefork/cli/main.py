@@ -24,9 +24,17 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 COMMANDS = (
     "serve",
     "status",
+    "explain",
     "scale",
+    "recycle",
     "reload",
+    "drain",
+    "resume",
     "stop",
+    "handlers",
+    "fork-handlers",
+    "log-level",
+    "stacks",
 )
 """Each in a file of its own, under its name."""
 

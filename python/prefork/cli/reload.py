@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import click
 
-from prefork.cli.running import glue_option
+from prefork.cli.running import carry_out, control_options
+from prefork.errors import ScoreboardUnavailable
 
 
 @click.command()
-@glue_option
-def reload(glue: str | None) -> None:
-    """Have a running pool of this user read its certificates again and replace its workers.
+@control_options(300.0)
+def reload(glue: str | None, as_json: bool, timeout_s: float) -> None:
+    """Have a running pool of this user read its certificates again and replace its workers, and wait for it.
 
-    It sends SIGHUP to the manager, whose log has the result. Changed code needs a restart.
+    Changed code needs a restart. A pool without a control socket gets SIGHUP, and its log has the result.
     """
+    from prefork.admin.client import find_pool
     from prefork.status.hang_up import hang_up
 
-    hang_up(glue or None)
+    try:
+        find_pool(glue)
+    except ScoreboardUnavailable:
+        hang_up(glue or None)
+    else:
+        carry_out("reload", glue=glue, as_json=as_json, timeout_s=timeout_s)

@@ -95,6 +95,32 @@ def printable(text: str) -> str:
     return escape_line(text)
 
 
+def lines_of_json(response: dict[str, Any]) -> str:
+    """The handlers of a response as a file for `--set`, with a line for each."""
+    found = response["result"]["handlers"]
+    if isinstance(found, dict):
+        parts = [f"{json.dumps(alias)}: {json.dumps(event)}" for alias, event in found.items()]
+        return "\n".join(["{", ",\n".join(f"  {part}" for part in parts), "}"])
+    return "\n".join(["[", ",\n".join(f"  {json.dumps(entry)}" for entry in found), "]"])
+
+
+def read_json(file: str, kind: type) -> Any:
+    """What a file has, or standard input. Raises OptionError if it is not JSON of this kind."""
+    from prefork.errors import OptionError
+
+    name = "an object" if kind is dict else "a list"
+    try:
+        with contextlib.nullcontext(sys.stdin) if file == "-" else open(file, encoding="utf-8") as stream:
+            found = json.load(stream)
+    except OSError as error:
+        raise OptionError(f"--set: {file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise OptionError(f"--set: expected {name} in JSON in {file}: {error}") from None
+    if not isinstance(found, kind):
+        raise OptionError(f"--set: expected {name} in JSON in {file}, got {type(found).__name__}")
+    return found
+
+
 @contextlib.contextmanager
 def _progress(*, as_json: bool) -> Iterator[Callable[[dict[str, Any]], object]]:
     """Shows progress: as lines of JSON, as a bar in a terminal, and else not at all."""

@@ -126,6 +126,7 @@ class RunKeywords(TypedDict, total=False):
     ws_ping_timeout: float | str
     ws_deflate: Switch
     log_level: Literal["debug", "info", "warning", "error", "critical"]
+    immortal: Switch
     static: Pairs
     static_fallback: Pairs
     static_cache: Pairs

@@ -733,6 +733,13 @@ class ServeOptions(Options):
         choice("debug", "info", "warning", "error", "critical"),
         "Lowest level of messages to log.",
     )
+    immortal: bool = option(
+        Group.PROCESS,
+        False,
+        boolean,
+        "Fix the reference counts of code, types, strings and other lasting objects before workers are "
+        "forked, so that they share more memory. On CPython 3.12 and 3.13.",
+    )
     static: tuple[tuple[str, str], ...] = option(
         Group.APPLICATION,
         (),

@@ -113,7 +113,7 @@ class ASGIService(Service):
 
     def warm(self) -> Iterator[Outcome]:
         """Mold: requests pages on a loop of their own, with a lifespan around all of them."""
-        from prefork.hosting.warming import asgi_outcomes  # as in `startup`
+        from prefork.hosting.throwaway import asgi_outcomes  # as in `startup`
 
         return asgi_outcomes(self.application, self.base, self.options, self.name)
 

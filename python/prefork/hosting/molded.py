@@ -26,6 +26,7 @@ from prefork.hosting.configuring import (
     options_from,
     set_up_log,
 )
+from prefork.hosting.fork_safety import look, warn_of_unsafe
 from prefork.hosting.target import add_to_path, application_of, find, is_program, source_of, split
 from prefork.kernel.forking import exit_at_once
 from prefork.kernel.kernel import Kernel
@@ -93,7 +94,7 @@ class MoldedApplication:
         uninstall()  # logging.basicConfig() of the application does nothing if there is a handler
         server, target, options = self._server, self._target, read.of_application
         server.options = read.of_server
-        pid = os.getpid()
+        before, pid = look(), os.getpid()
         application = application_of(find(target), options, target)
         if os.getpid() != pid:  # its parent serves
             complain(f"a child that {target} forked while it was loaded ends here")
@@ -103,10 +104,11 @@ class MoldedApplication:
         check_applicable(target, server.service, read.given)
         mount_static([server], read.of_command)
         set_up_log(read.of_command)
-        if options.warm or options.mold_ready is not None:
-            from prefork.hosting.warming import warm  # here, not in the memory of every worker
+        from prefork.hosting.warming import warm  # here, not in the memory of the manager
 
-            warm(server.service, options)
+        warm(server.service, options)
+        warn_of_unsafe(before, threads=False)  # those are named at the first fork
+        server.kernel.is_immortal = read.of_command.immortal
 
 
 def molded(target: str, given: Given, gather: Callable[[], Given] | None) -> PreForkServer | None:

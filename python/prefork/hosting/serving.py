@@ -17,6 +17,7 @@ from prefork.config.options import AppOptions, ServeOptions
 from prefork.config.sources import from_keywords
 from prefork.errors import NotMolded, OptionError
 from prefork.hosting.configuring import configure, mount_static, options_from, set_up_log
+from prefork.hosting.fork_safety import look, warn_of_unsafe
 from prefork.hosting.molded import molded
 from prefork.hosting.pid_file import PidFile, pid_file
 from prefork.hosting.target import Target, load, target_of
@@ -93,15 +94,19 @@ def serve_here(
     """Loads the target into this process, and serves it. Raises PreforkError."""
     place = application if isinstance(application, str) else "the application"
     app_options = options_from(AppOptions, given)
+    before = look()
     target = loaded(application, app_options, place)
     refuse_patches(place)
     configure(place, target, given)
     mount_static(target.servers, options)
-    if not any(isinstance(one, PreForkServer) and one.options.start_servers for one in target.servers):
+    if not has_pool(target):
         give_hangup_back()
     # Last: if the target has set up logging of its own, that stays.
     set_up_log(options)
     warm_up(target, app_options)
+    if has_pool(target):
+        warn_of_unsafe(before, threads=False)  # those are named at the first fork
+    target.kernel.is_immortal = options.immortal
     run_target(target, options, privileges)
 
 
@@ -137,17 +142,20 @@ def loaded(application: object, app_options: AppOptions, place: str) -> Target:
     return target
 
 
+def has_pool(target: Target) -> bool:
+    """Whether workers are forked."""
+    return any(isinstance(one, PreForkServer) and one.options.start_servers for one in target.servers)
+
+
 def warm_up(target: Target, options: AppOptions) -> None:
     """Warms the application, if workers share what that makes. Raises OptionError and TargetError."""
-    if not options.warm and options.mold_ready is None:
-        return
-    server = target.servers[0]
-    if isinstance(server, PreForkServer) and not server.options.start_servers:
-        logger.warning("start_servers is 0, so no process is forked: --warm and --mold-ready have no effect")
+    if not has_pool(target):
+        if options.warm or options.mold_ready is not None:
+            logger.warning("start_servers is 0, so no process is forked: --warm, --mold-ready have no effect")
         return
     from prefork.hosting.warming import warm  # here, not in the memory of every worker
 
-    warm(server.service, options)
+    warm(target.servers[0].service, options)
 
 
 def open_logs(target: Target, options: ServeOptions) -> None:

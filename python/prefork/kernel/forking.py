@@ -32,16 +32,21 @@ _FORKED = struct.Struct("ii")
 """What the process between two forks tells: the pid of the second one, and what prevented it (errno)."""
 
 
-def prepare_memory(warm_up: Callable[[], object]) -> None:
+def prepare_memory(warm_up: Callable[[], object], *, is_immortal: bool = False) -> None:
     """Before the first fork: has children share as much memory as they can.
 
     `warm_up` runs a child's first moments. CPython 3.11 rewrites the code of a function while it is young: it
     counts calls and puts specialised instructions in place. What is run here is settled when it is forked;
-    each child would otherwise write it into pages of its own.
+    each child would otherwise write it into pages of its own. `is_immortal`: the reference counts of what is
+    never freed are fixed, where this version of Python allows it.
     """
     for _ in range(YOUNG_CALLS):
         warm_up()
         flush_output()
+    if is_immortal:
+        from prefork.kernel.immortal import fix_counts  # here: few programs have it
+
+        fix_counts()
     gc.freeze()  # a child's collector does not write to the pages of these objects,
     fill_heap()  # and new objects of a child are not put between them
 

@@ -1,8 +1,8 @@
 """Which threads run beside the one that forks, and what brought them.
 
 A child has none of them. A library that waits for its threads hangs there: at every request, if it computed
-something while the application was loaded. Python's threads are told by name. Native ones have none that says
-much: they are told by the libraries that start such threads and do not survive a fork.
+something while the application was loaded. Python's threads are told by name. Native ones are told by the
+libraries that start such threads and do not survive a fork, and by names of their own, which few have.
 
 It must not know the kernel.
 """
@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePath
 
 logger = logging.getLogger("prefork.kernel")
@@ -26,12 +26,15 @@ LIBRARIES = (
 """What starts threads of its own, and the files that it is loaded from. OpenBLAS is not among them: it stops
 its threads before a fork."""
 
+SAFE = frozenset({"libuv-worker"})
+"""Native threads that a child makes again by itself (pthread_atfork(3)): uvloop's."""
+
 _MODULE = re.compile(r"/(?:site|dist)-packages/(\w+)")
 
 
 def warn_of_live_threads() -> None:
     """Logs what a child of this process will miss. Called once, before the first fork."""
-    if found := [*_native(), *map(_python, _others())]:
+    if found := live_threads():
         logger.warning(
             "forking while other threads run, which no worker has: %s. What waits for them hangs there; "
             "begin it in each worker instead (docs/fork-safety.md)",
@@ -39,9 +42,20 @@ def warn_of_live_threads() -> None:
         )
 
 
-def _others() -> Iterator[threading.Thread]:
-    """Python's threads but this one, the main one and those of the server."""
-    for thread in threading.enumerate():
+def thread_ids() -> frozenset[int]:
+    """All threads of this process, by the system's number."""
+    return frozenset(map(int, os.listdir("/proc/self/task")))
+
+
+def live_threads(former: Collection[int] = ()) -> list[str]:
+    """The threads that run beside this one, without those of the server and `former` ones."""
+    python = [thread for thread in threading.enumerate() if thread.native_id not in former]
+    return [*_native(former), *map(_python, _others(python))]
+
+
+def _others(threads: Iterable[threading.Thread]) -> Iterator[threading.Thread]:
+    """Of Python's threads those that are not this one, the main one or the server's."""
+    for thread in threads:
         ours = _module_of(thread).startswith("prefork.")
         if thread not in (threading.main_thread(), threading.current_thread()) and not ours:
             yield thread
@@ -57,11 +71,18 @@ def _module_of(thread: threading.Thread) -> str:
     return str(getattr(target, "__module__", None) or type(target).__module__)
 
 
-def _native() -> list[str]:
+def _native(former: Collection[int]) -> list[str]:
     try:
-        native = len(os.listdir("/proc/self/task")) - len(threading.enumerate())
-        return libraries(Path("/proc/self/maps").read_text().splitlines()) if native > 0 else []
-    except OSError:
+        python = {thread.native_id for thread in threading.enumerate()}
+        native = [number for number in thread_ids() if number not in python and number not in former]
+        if not native:
+            return []
+        names = {Path(f"/proc/self/task/{number}/comm").read_text().strip() for number in native}
+        # Most have that of their process.
+        own = names - SAFE - {Path("/proc/self/comm").read_text().strip()}
+        found = libraries(Path("/proc/self/maps").read_text().splitlines())
+        return [*found, *(f"native thread {name!r}" for name in sorted(own))]
+    except OSError:  # a thread that has ended meanwhile, or no /proc
         return []
 
 

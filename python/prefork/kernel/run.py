@@ -58,6 +58,9 @@ class Run(ABC):
     Otherwise they have their defaults again.
     """
 
+    is_immortal = False
+    """Whether reference counts are fixed before the first fork, see `immortal.py`."""
+
     def __init__(self) -> None:
         self.loop_factory: Callable[[Callable[[], bool]], Loop] = EngineLoop
         self._phase = Phase.RESTING
@@ -372,7 +375,7 @@ class Run(ABC):
             self._prepare_child()  # first: the next fork tries again what the system refuses
             self._is_prepared = True
             warn_of_live_threads()
-            prepare_memory(self._warm_up)
+            prepare_memory(self._warm_up, is_immortal=self.is_immortal)
         flush_output()
         with BlockedSignals():
             pid = fork_hooks.fork() if reaper is None else fork_away(reaper)

@@ -15,9 +15,10 @@ from asyncio import Handle, TimerHandle
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from prefork._engine import TRACEBACKS
+from prefork._engine import LOG_LEVEL, STACKS, TRACEBACKS
 from prefork.errors import GlueInUse, NeverReady, OptionError, ScoreboardUnavailable
 from prefork.logs.escaping import escape_line
+from prefork.pool.log_level import hear_level, set_level
 from prefork.pool.orphans import Orphans
 from prefork.pool.reload import OnDone, Reload, Reloadable
 from prefork.pool.resources import PoolResources
@@ -188,6 +189,8 @@ class Manager(Role, PoolMember):
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
         # the fork, so workers share the memory.
         faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
+        resources.stacks.prepare()
+        hear_level(kernel)
         self._spawner = spawner = self._make_spawner(self)
         self._supervisor = supervisor = Supervisor(
             kernel.loop,
@@ -331,6 +334,18 @@ class Manager(Role, PoolMember):
             self._supervisor.change(options)
             if options.is_guarded and not guarded:
                 self._supervisor.replace()  # a worker starts its guard at its boot
+
+    def set_log_level(self, name: str) -> list[int]:
+        """Changes the level of the log in this process and its workers. Returns those that cannot be told."""
+        level = set_level(name)
+        if self._supervisor is None:
+            return []
+        self.resources.board.publish(log_level=level)
+        return self._supervisor.send(LOG_LEVEL)
+
+    def ask_for_stacks(self, pid: int) -> bool:
+        """Has a worker write its stacks to `resources.stacks`. False: it would end by the signal."""
+        return self._supervisor is not None and not self._supervisor.send(STACKS, [pid])
 
     def overview(self) -> Overview | None:
         """What the pool has now, and what it wants; None without a pool."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,9 +57,11 @@ class Overview:
         spares = self.count(State.STARTING, State.SPARE) - self.limits.most
         return max(0, spares, self.live - self.limits.max_clients)
 
-    def live_among(self, pids: Collection[int]) -> int:
-        """How many of these processes are workers that do not drain."""
-        return sum(slot.state in LIVE and self.pids.get(slot.index) in pids for slot in self.slots)
+    @property
+    def live_pids(self) -> set[int]:
+        """The workers that do not drain, without those that are being forked."""
+        live = {slot.index for slot in self.slots if slot.state in LIVE}
+        return {pid for index, pid in self.pids.items() if index in live}
 
     @property
     def is_failing(self) -> bool:

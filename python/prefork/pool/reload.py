@@ -25,7 +25,7 @@ logger = logging.getLogger("prefork.pool")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class End:
     """How a reload ended: `failure` is empty if every worker has the new code."""
 
     failure: str
@@ -33,7 +33,7 @@ class Outcome:
     seconds: float
 
 
-OnDone = Callable[[Outcome], object]
+OnDone = Callable[[End], object]
 
 
 class Reloadable(Protocol):
@@ -64,11 +64,11 @@ class Reload:
         self._ended = ended
         self._began_s = loop.time()
         self._read: Any = None
-        self.outcome: Outcome | None = None
+        self.end: End | None = None
         self._watchers: list[OnDone] = []
 
     def watch(self, on_done: OnDone | None) -> None:
-        """Has `on_done` called with the outcome."""
+        """Has `on_done` called with its end."""
         if on_done is not None:
             self._watchers.append(on_done)
 
@@ -105,13 +105,13 @@ class Reload:
 
     def _replaced(self) -> None:
         self._finish("")
-        assert self.outcome is not None
-        generation, seconds = self.outcome.generation, self.outcome.seconds
+        assert self.end is not None
+        generation, seconds = self.end.generation, self.end.seconds
         logger.warning("reload: every worker is of generation %d, after %.1f s", generation, seconds)
 
     def cancel(self, why: str) -> None:
         """Gives it up: the workers that serve go on."""
-        if self.outcome is None:
+        if self.end is None:
             logger.warning("reload: given up, because %s", why)
             self._end(why)
 
@@ -126,7 +126,7 @@ class Reload:
 
     def _finish(self, failure: str) -> None:
         generation = self._supervisor.generation
-        self.outcome = outcome = Outcome(failure, generation, self._loop.time() - self._began_s)
+        self.end = end = End(failure, generation, self._loop.time() - self._began_s)
         self._ended(self)
         for on_done in self._watchers:
-            on_done(outcome)
+            on_done(end)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from prefork._engine import Scoreboard, queue_length
 from prefork.pool.boot_reports import BootReports
 from prefork.pool.scoreboard import ScoreboardSocket
+from prefork.pool.stacks import Stacks
 
 if TYPE_CHECKING:
     from prefork._engine import Engine
@@ -45,6 +46,8 @@ class PoolResources:
             undo.callback(os.close, self._overcommit_fd)
             self.reports = BootReports()
             undo.callback(self.reports.close)
+            self.stacks = Stacks()
+            undo.callback(self.stacks.close)
             self._queue = _make_queue()
             for end in self._queue:
                 undo.callback(end.close)
@@ -94,6 +97,7 @@ class PoolResources:
         engine.join_pool(self.board, index, concurrency, workers, self._overcommit_fd)
         engine.join_queue(self._queue[0].fileno(), self._queue[1].fileno())
         engine.end_with(self.manager_pid)
+        self.stacks.join()
 
     def close(self) -> None:
         """Closes them in this process. The manager gives the glue up; a worker's copy would keep it taken."""
@@ -101,5 +105,6 @@ class PoolResources:
         self.board.close()
         os.close(self._overcommit_fd)
         self.reports.close()
+        self.stacks.close()
         for end in self._queue:
             end.close()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
     from prefork.pool.attached import Attach
+    from prefork.pool.reload import OnDone
     from prefork.server.context import Context
     from prefork.server.hooks import Hooks
     from prefork.server.listener import Listener
@@ -113,7 +114,11 @@ class PreForkServer(HTTPServer):
         """Manager: workers are forks of a mold that loads the application, or else of this process."""
         if self.application is None:
             worker = self._make_worker(manager)
-            return ForkSpawner(self.kernel, worker.prepare, partial(self._become_worker, manager, worker))
+            return ForkSpawner(
+                self.kernel,
+                partial(self._prepare_workers, manager, worker),
+                partial(self._become_worker, manager, worker),
+            )
         from prefork.pool.mold_spawner import MoldSpawner  # here: a program has no mold
 
         return MoldSpawner(
@@ -150,8 +155,13 @@ class PreForkServer(HTTPServer):
         self._worker_hooks = WorkerHooks(self.options)
         self.service.attach(manager.context)
         worker = self._make_worker(manager)
-        worker.prepare()
+        self._prepare_workers(manager, worker)
         return partial(self._become_worker, manager, worker)
+
+    def _prepare_workers(self, manager: Manager, worker: Worker) -> None:
+        """Before the forks. Another pool of this program may have forked since the last ones."""
+        manager.resources.stacks.prepare()
+        worker.prepare()
 
     def _become_worker(self, manager: Manager, worker: Worker, index: int) -> None:
         """Worker: this child was just forked, for the slot `index`."""
@@ -171,20 +181,27 @@ class PreForkServer(HTTPServer):
         self._member.change_options(options)
         self.options = options
 
-    def _on_hup(self, signum: int) -> None:
+    def reload(self, on_done: OnDone | None = None) -> bool:
+        """Manager: reads the certificates again, and replaces the workers by ones with new code and options.
+
+        `on_done` hears how that ends. False: the server is stopping, or does not listen.
+        """
+        super()._on_hup(signal.SIGHUP)
+        return self._member.reload(on_done)
+
+    def _on_hup(self, _signum: int) -> None:
         """Manager: also replaces the workers, as HUP does elsewhere, by ones with new code and options. In a
         program they get its copy of the code.
         """
         if self.is_stopping:
             logger.warning("HUP changes nothing: the server is stopping")
             return
-        super()._on_hup(signum)
         if self.options.start_servers:
             if self.application is None:
                 logger.warning("HUP: replacing every worker; code that has changed on disk needs a restart")
             else:
                 logger.warning("HUP: loading the application again")
-            self._member.reload()
+        self.reload()
 
     @event("_int")
     def _on_int(self, _signum: int) -> None:
@@ -260,15 +277,19 @@ class PreForkServer(HTTPServer):
         if not self._member.may_change("SETFORKHANDLERS"):
             return False
         try:
-            options = changed(self.options, {"fork_handlers": fork_handlers})
-            self._check_fork_handlers(options.fork_handlers)
+            self.change_fork_handlers(fork_handlers)
         except (OptionError, UnknownSession, UnknownEvent) as error:
             logger.error("SETFORKHANDLERS: %s", error)
             return False
-        self.options = options
         if replace:
             self._member.replace_workers()
         return True
+
+    def change_fork_handlers(self, fork_handlers: Mapping[Target, str]) -> None:
+        """Manager: what new workers call from now on. Raises OptionError, UnknownSession and UnknownEvent."""
+        options = changed(self.options, {"fork_handlers": fork_handlers})
+        self._check_fork_handlers(options.fork_handlers)
+        self.options = options
 
     # --- the events of the same meaning ------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from prefork._engine import STUCK
 from prefork.kernel.run import BROKEN
 from prefork.pool import policy
+from prefork.pool.log_level import catches
 from prefork.pool.overview import Overview
 from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
 from prefork.pool.spawner import OnSpawned, Process, Spawner
@@ -161,6 +162,18 @@ class Supervisor:
         if outdated:
             self.act()
         return outdated
+
+    def send(self, signum: int, pids: Collection[int] | None = None) -> list[int]:
+        """Sends a signal to these workers, or to all. Returns those that do not handle it, and would end."""
+        deaf = []
+        for process in self._processes.values():
+            if pids is not None and process.pid not in pids:
+                continue
+            if catches(process.pid, signum):
+                process.signal(signum)
+            else:
+                deaf.append(process.pid)
+        return deaf
 
     # --- another generation ------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from prefork.errors import OutOfResources, PreforkError
 from prefork.logs.escaping import show
 from prefork.logs.logger import Lines
 from prefork.pool.ending import Ending, forget_inherited
+from prefork.pool.log_level import take_level
 from prefork.pool.role import PoolMember
 from prefork.server.role import BOOT_FAILED, Role
 from prefork.server.server import HTTPServer
@@ -27,6 +28,7 @@ from prefork.server.startup import StartupInterrupted, StartupLimit
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
     from prefork.pool.manager import Manager
+    from prefork.pool.stacks import Stacks
     from prefork.pool.worker_hooks import WorkerHooks
     from prefork.server.context import Context
     from prefork.server.listener import Listener
@@ -53,6 +55,7 @@ class Worker(Role, PoolMember):
     is_child = True
     startup: asyncio.Task[None] | None = None
     """The task of `boot`, in the child."""
+    _stacks: Stacks | None = None
     _is_told = False
     """Whether it was told to end before it served."""
 
@@ -159,7 +162,9 @@ class Worker(Role, PoolMember):
             manager.resources.join(engine, index, concurrency=concurrency, workers=options.max_clients)
         except OSError as error:
             raise OutOfResources.from_refusal(error) from error
+        self._stacks = manager.resources.stacks
         manager.close_pool()
+        take_level(engine)
         self._listener.lock_certificates()
         for other in self._context.kernel.sessions:
             if isinstance(other, HTTPServer) and other is not self._context.session:
@@ -236,6 +241,8 @@ class Worker(Role, PoolMember):
         self._listener.close()
 
     def abandon(self) -> None:
+        if self._stacks is not None:
+            self._stacks.leave()
         self._listener.abandon()
 
     def discard(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from prefork.config.checked import check
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.errors import OptionError, TargetError
-from prefork.hosting import warming
+from prefork.hosting import throwaway
 from prefork.hosting.asgi import ASGIService
 from prefork.hosting.asgi_types import Receive, Scope, Send
 from prefork.hosting.static.mounts import Mounts
@@ -120,7 +121,7 @@ def test_a_startup_that_fails_is_a_line(caplog: pytest.LogCaptureFixture) -> Non
 def test_a_startup_that_does_not_end_is_a_line(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warming, "LIFESPAN_S", 0.05)
+    monkeypatch.setattr(throwaway, "LIFESPAN_S", 0.05)
 
     async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
         await asyncio.Event().wait()
@@ -208,3 +209,17 @@ def test_an_application_behind_directories_is_warmed(tmp_path: Path) -> None:
         options,
     )
     assert shop.events == ["startup", "/static/x", "shutdown"]
+
+
+def test_a_pool_of_threads_that_a_page_uses_has_no_thread_left() -> None:
+    pool = ThreadPoolExecutor(1)
+    before = threading.active_count()
+
+    def app(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [pool.submit(lambda: b"done").result(10)]
+
+    wsgi(app, "/")
+    assert threading.active_count() == before
+    assert pool.submit(lambda: 7).result(10) == 7
+    pool.shutdown()

@@ -91,4 +91,4 @@ def test_the_figures_are_json() -> None:
 
 
 def test_processes_that_drain_are_not_live() -> None:
-    assert pool(SPARE, DRAINING, ACTIVE).live_among({100, 101, 102, 999}) == 2
+    assert pool(SPARE, DRAINING, ACTIVE).live_pids == {100, 102}

@@ -50,7 +50,7 @@ class Birth:
         self.events: list[Any] = []
         sandbox = journal(self.events)
         self.options = check(PreForkOptions, {"alias": "HTTPD"} | options)
-        self.engine = journal(self.events, pool_stops=False)
+        self.engine = journal(self.events, pool_stops=False, pool_log_level=0)
         unnoted = journal([])
         self.kernel = journal(
             self.events,

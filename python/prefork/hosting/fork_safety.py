@@ -1,0 +1,217 @@
+"""What an application has opened in a mold that must not be forked, and which module holds it.
+
+All workers would share it: the position in a file, the other end of a connection, an epoll set. It is found
+after the load, by comparison with what the process had before. The way from a descriptor to a module goes
+through the objects that refer to it, and is only looked for if there is such a descriptor: nothing is watched
+while the application is loaded, or afterwards.
+
+Always: what is named is a warning. Nothing is closed or changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import re
+import socket
+import sys
+import types
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prefork.kernel.live_threads import live_threads, thread_ids
+
+logger = logging.getLogger("prefork.mold")
+
+SHARED = (
+    "every worker would share it: open it in worker_start or in the lifespan, close it in --mold-ready, or "
+    "load the application in each worker (--no-preload)"
+)
+MISSING = (
+    "no worker would have it, and what waits for it hangs there: start it in worker_start or in the "
+    "lifespan, or load the application in each worker (--no-preload)"
+)
+
+NODES = {
+    "eventpoll": "an epoll set",
+    "io_uring": "an io_uring",
+    "eventfd": "an eventfd",
+    "inotify": "an inotify",
+}
+"""What has no name in a file system (anon_inode:[...]), and is shared with all that is in it."""
+
+GPU = re.compile(r"/dev/(?:nvidia|dri/|kfd)")
+
+FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+
+DEPTH = 10
+"""How many references there may be between a module and a descriptor."""
+
+WIDTH = 5000
+"""How many objects are looked at with that many references between them and the descriptor."""
+
+
+class Before(NamedTuple):
+    """What a process has before it loads an application."""
+
+    descriptors: frozenset[tuple[int, str]]
+    threads: frozenset[int]
+
+
+def look() -> Before:
+    """What this process has now."""
+    return Before(frozenset(_descriptors()), thread_ids())
+
+
+def warn_of_unsafe(before: Before, *, threads: bool = True) -> None:
+    """Mold: names what has come since then and must not be forked: a line for what one object holds."""
+    found = dict(_opened(before.descriptors))
+    held: dict[str, dict[str, None]] = {}
+    for fd, holder in _holders(found).items():
+        held.setdefault(holder, {})[found.pop(fd)] = None
+    for holder, things in held.items():
+        logger.warning("the mold has %s of %s; %s", ", ".join(things), holder, SHARED)
+    for what in {**dict.fromkeys(found.values()), **dict.fromkeys(_mapped_gpu())}:
+        logger.warning("the mold has %s; %s", what, SHARED)
+    if threads:
+        for thread in live_threads(before.threads):
+            logger.warning("the mold has %s; %s", thread, MISSING)
+
+
+# --- what there is ---------------------------------------------------------------------------------------
+
+
+def _descriptors() -> Iterator[tuple[int, str]]:
+    """Each descriptor, and what it is open for (proc(5), /proc/pid/fd)."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the list itself
+            yield int(name), os.readlink(f"/proc/self/fd/{name}")
+
+
+def _opened(former: Collection[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """The descriptors that must not be forked, with a description."""
+    for fd, link in _descriptors():
+        if (fd, link) in former:
+            continue
+        with contextlib.suppress(OSError):
+            if what := describe(fd, link):
+                yield fd, what
+
+
+def describe(fd: int, link: str) -> str:
+    """What a descriptor is, if it must not be forked; otherwise empty. Raises OSError if it is closed."""
+    if node := re.fullmatch(r"anon_inode:\[(\w+)\]", link):
+        return NODES.get(node[1], "")
+    if link.startswith("socket:"):
+        return _describe_socket(fd)
+    if found := GPU.match(link):
+        return f"a GPU ({found[0]})"
+    if link.startswith("/") and not link.startswith(("/dev/", "/memfd:")) and _moves_when_written(fd):
+        return f"the file {link}, open for writing,"
+    return ""
+
+
+def _describe_socket(fd: int) -> str:
+    """Datagrams are whole, whichever process sends them, as a log's."""
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        if sock.family not in FAMILIES or sock.type == socket.SOCK_DGRAM:
+            return ""
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return f"a socket that listens at {_address(sock.getsockname())}"
+        try:
+            peer = sock.getpeername()
+        except OSError:
+            return "a socket that is not connected"
+        return f"a connection to {_address(peer)}" if peer else "one of a pair of sockets"
+
+
+def _address(name: Any) -> str:
+    if isinstance(name, tuple):
+        host, port = name[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return name if isinstance(name, str) else f"@{name[1:].decode(errors='replace')}"
+
+
+def _moves_when_written(fd: int) -> bool:
+    """Whether it is open for writing from a position that processes would share. A log is appended to."""
+    flags = re.search(r"^flags:\s*([0-7]+)$", Path(f"/proc/self/fdinfo/{fd}").read_text(), re.MULTILINE)
+    bits = int(flags[1], 8) if flags else 0
+    return bits & os.O_ACCMODE != os.O_RDONLY and not bits & os.O_APPEND
+
+
+def _mapped_gpu() -> set[str]:
+    return {f"a GPU ({found})" for found in GPU.findall(Path("/proc/self/maps").read_text())}
+
+
+# --- which module holds it -------------------------------------------------------------------------------
+
+
+def _holders(descriptors: Collection[int]) -> dict[int, str]:
+    """The module of the application that holds each descriptor, with the name there, as far as found."""
+    if not descriptors:
+        return {}
+    found: dict[int, list[object]] = {}
+    for one in gc.get_objects():
+        number = _number_of(one)
+        if number in descriptors:
+            found.setdefault(number, []).append(one)
+    modules = {
+        id(vars(module)): name for name, module in list(sys.modules.items()) if hasattr(module, "__dict__")
+    }
+    holders = {fd: _path_from_module(objects, modules) or _kind_of(objects) for fd, objects in found.items()}
+    return {fd: holder for fd, holder in holders.items() if holder}
+
+
+def _number_of(one: object) -> int:
+    """The descriptor that an object stands for; -1 if it stands for none."""
+    try:
+        if isinstance(one, type) or not hasattr(type(one), "fileno"):
+            return -1
+        number = one.fileno()  # type: ignore[attr-defined]
+    except Exception:  # closed, or no descriptor at all
+        return -1
+    return number if isinstance(number, int) else -1
+
+
+def _path_from_module(objects: list[object], modules: Mapping[int, str]) -> str:
+    """Goes from what refers to these objects to what refers to that, and so on, until it finds a module."""
+    level: list[Any] = list(objects)
+    seen = {id(one) for one in level}
+    for _ in range(DEPTH):
+        here = {id(one) for one in level}
+        referrers = [one for one in gc.get_referrers(*level) if id(one) not in seen and one is not level]
+        for one in referrers:
+            name = modules.get(id(one), "")
+            if name and _is_of_application(name):
+                return _named(name, one, here)
+        level = [one for one in referrers if not _leads_astray(one, objects, modules)][:WIDTH]
+        seen.update(map(id, level))
+        if not level:
+            break
+    return ""
+
+
+def _leads_astray(one: object, objects: list[object], modules: Mapping[int, str]) -> bool:
+    """Whether it refers to the objects only because they are looked for, or to everything."""
+    return isinstance(one, types.FrameType) or one is objects or id(one) in modules or one is modules
+
+
+def _named(module: str, names: Mapping[str, object], held: Collection[int]) -> str:
+    return next((f"{module}.{name}" for name, value in list(names.items()) if id(value) in held), module)
+
+
+def _is_of_application(module: str) -> bool:
+    top = module.partition(".")[0]
+    return top != "prefork" and top not in sys.stdlib_module_names
+
+
+def _kind_of(objects: Iterable[object]) -> str:
+    """The class of such an object, if it is no library class of Python."""
+    kinds = (type(one) for one in objects)
+    return next(
+        (f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if _is_of_application(kind.__module__)),
+        "",
+    )
