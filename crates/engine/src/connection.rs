@@ -48,7 +48,7 @@ pub(crate) struct Connection {
 }
 
 // A process may have ten thousand idle connections.
-const _: () = assert!(size_of::<Connection>() <= 264);
+const _: () = assert!(size_of::<Connection>() <= 240);
 
 /// RFC 9110, section 15.6.5.
 pub const OVERDUE: RemoteError = RemoteError {

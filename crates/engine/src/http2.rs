@@ -391,6 +391,8 @@ impl Http2 {
         link.pending() <= HIGH_WATER && link.peer_side != PeerSide::Ended
     }
 
+    // Not inlined, as what follows: HTTP/1 asks at the same place, and is short.
+    #[inline(never)]
     pub(crate) fn interest(&self, link: &Link) -> EventFlags {
         match self.reads(link) {
             true => READING,
@@ -398,6 +400,7 @@ impl Http2 {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn waits_for(&self, link: &Link) -> Wait {
         let reader = self.reader_due_ms(link);
         if self.awaits_head && reader.is_none() {

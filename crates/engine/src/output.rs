@@ -74,11 +74,15 @@ pub(crate) enum Failure {
 }
 
 /// Almost every response is one short run of bytes, in `first`: the queue
-/// behind it is not allocated then.
+/// behind it is not allocated then, and an idle connection has no room for it.
 #[derive(Default)]
 pub(crate) struct Output {
     first: Vec<u8>,
-    rest: VecDeque<Segment>,
+    #[expect(
+        clippy::box_collection,
+        reason = "nearly all queues need no second segment"
+    )]
+    rest: Option<Box<VecDeque<Segment>>>,
     /// How many bytes of the front are sent.
     sent: usize,
     pending: usize,
@@ -96,18 +100,21 @@ impl Output {
         buffers: &mut Buffers,
         write: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> R {
-        let tail = if self.rest.is_empty() {
-            if self.first.capacity() == 0 {
-                self.first = buffers.take();
+        let tail = match self.rest.as_deref_mut() {
+            Some(rest) if !rest.is_empty() => {
+                if !matches!(rest.back(), Some(Segment::Bytes(_))) {
+                    rest.push_back(Segment::Bytes(Vec::new()));
+                }
+                match rest.back_mut() {
+                    Some(Segment::Bytes(bytes)) => bytes,
+                    _ => &mut self.first,
+                }
             }
-            &mut self.first
-        } else {
-            if !matches!(self.rest.back(), Some(Segment::Bytes(_))) {
-                self.rest.push_back(Segment::Bytes(Vec::new()));
-            }
-            match self.rest.back_mut() {
-                Some(Segment::Bytes(bytes)) => bytes,
-                _ => &mut self.first,
+            _ => {
+                if self.first.capacity() == 0 {
+                    self.first = buffers.take();
+                }
+                &mut self.first
             }
         };
         let before = tail.len();
@@ -126,14 +133,23 @@ impl Output {
             Content::Kept(payload) => {
                 let len = len.min(payload.as_ref().as_ref().len());
                 self.pending += len;
-                self.rest.push_back(Segment::Payload(payload, len));
+                self.push_segment(Segment::Payload(payload, len));
             }
             Content::File(part) => {
                 let len = len.min(part.len);
                 self.pending += len;
-                self.rest.push_back(Segment::File(FilePart { len, ..part }));
+                self.push_segment(Segment::File(FilePart { len, ..part }));
             }
         }
+    }
+
+    fn push_segment(&mut self, segment: Segment) {
+        self.rest.get_or_insert_default().push_back(segment);
+    }
+
+    /// The segment behind `first`.
+    fn second(&self) -> Option<&Segment> {
+        self.rest.as_deref()?.front()
     }
 
     /// Sends as much as the socket takes of what is before the next file.
@@ -174,12 +190,12 @@ impl Output {
     }
 
     fn file_is_next(&self) -> bool {
-        self.sent >= self.first.len() && matches!(self.rest.front(), Some(Segment::File(_)))
+        self.sent >= self.first.len() && matches!(self.second(), Some(Segment::File(_)))
     }
 
     /// The call that sends more of the file that is next. `None`: no file is.
     pub(crate) fn file_send(&self, transport: &Transport) -> Option<FileSend> {
-        match self.rest.front() {
+        match self.second() {
             Some(Segment::File(part)) if self.file_is_next() => {
                 let sent = self.sent - self.first.len();
                 Some(transport.file_send(part.clone(), sent, FILE_BYTES_PER_SEND))
@@ -217,7 +233,7 @@ impl Output {
 
     fn send_once(&self, transport: &mut Transport) -> Result<usize, Errno> {
         let unsent = self.first.get(self.sent..).unwrap_or_default();
-        match self.rest.front() {
+        match self.second() {
             None => transport.send(unsent),
             Some(_) => self.send_vectors(transport),
         }
@@ -227,8 +243,9 @@ impl Output {
     fn send_vectors(&self, transport: &mut Transport) -> Result<usize, Errno> {
         let mut vectors = [IoSlice::new(&[]); VECTORS];
         let mut skip = self.sent;
+        let rest = || self.rest.iter().flat_map(|rest| rest.iter());
         let segments = std::iter::once(self.first.as_slice())
-            .chain(self.rest.iter().map_while(Segment::bytes))
+            .chain(rest().map_while(Segment::bytes))
             .filter_map(|bytes| {
                 let unsent = bytes.get(skip..).unwrap_or_default();
                 skip = skip.saturating_sub(bytes.len());
@@ -238,7 +255,7 @@ impl Output {
             *vector = IoSlice::new(bytes);
         }
         // The head before a file is not sent in a packet of its own.
-        let before_file = self.rest.iter().any(|segment| segment.bytes().is_none());
+        let before_file = rest().any(|segment| segment.bytes().is_none());
         transport.send_vectors(&vectors, before_file)
     }
 
@@ -254,10 +271,13 @@ impl Output {
             self.first.drain(..self.sent);
             self.sent = 0;
         }
-        if self.sent >= self.first.len() && (self.pending == 0 || !self.rest.is_empty()) {
+        if self.sent >= self.first.len() && (self.pending == 0 || self.second().is_some()) {
             self.sent -= self.first.len();
             buffers.give(std::mem::take(&mut self.first));
-            while let Some(segment) = self.rest.pop_front() {
+            let Some(rest) = self.rest.as_deref_mut() else {
+                return;
+            };
+            while let Some(segment) = rest.pop_front() {
                 let len = segment.len();
                 match segment {
                     _ if len <= self.sent => self.sent -= len,
@@ -268,14 +288,12 @@ impl Output {
                         return;
                     }
                     payload => {
-                        self.rest.push_front(payload);
+                        rest.push_front(payload);
                         return;
                     }
                 }
             }
-            if self.rest.capacity() > 0 {
-                self.rest = VecDeque::new();
-            }
+            self.rest = None;
         }
     }
 }

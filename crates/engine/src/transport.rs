@@ -283,6 +283,7 @@ impl Transport {
         }
     }
 
+    #[inline(never)] // plain bytes are read at the same place, and that is short
     fn receive_encrypted(&mut self, buffer: &mut Vec<u8>) -> Received {
         let start = buffer.len();
         let Some(tls) = self.tls_mut() else {
@@ -319,6 +320,7 @@ impl Transport {
         }
     }
 
+    #[inline(never)]
     fn receive_introduction(&mut self, buffer: &mut Vec<u8>) -> Received {
         let start = buffer.len();
         let Some(Layer::Introduction(introducing)) = self.layer.as_deref_mut() else {
@@ -415,6 +417,13 @@ impl Transport {
     /// `AGAIN` if the socket has not taken all of them.
     #[inline]
     pub(crate) fn flush(&mut self) -> Result<(), Errno> {
+        match self.layer {
+            None => Ok(()),
+            Some(_) => self.flush_encrypted(),
+        }
+    }
+
+    fn flush_encrypted(&mut self) -> Result<(), Errno> {
         let Some(Layer::Tls(tls)) = self.layer.as_deref_mut() else {
             return Ok(());
         };

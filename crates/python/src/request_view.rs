@@ -131,7 +131,7 @@ impl RequestView {
     }
 
     /// Name and value of each header field, in order.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(crate) fn fields(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         let fields = self.head.fields.iter();
         fields.map(|field| (self.of(field.name), self.of(field.value)))
     }

@@ -28,6 +28,14 @@ pub(crate) fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString>
     }
 }
 
+/// As [`decode`], but UTF-8: what is none becomes U+FFFD.
+pub(crate) fn decode_utf8<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
+    match bytes.is_ascii() {
+        true => decode(py, bytes),
+        false => PyString::new(py, &String::from_utf8_lossy(bytes)),
+    }
+}
+
 /// Text to send: Latin-1 if it fits, otherwise UTF-8.
 pub(crate) fn latin1(text: &str) -> Vec<u8> {
     if text.is_ascii() {

@@ -86,6 +86,21 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && common != 0
 }
 
+/// Whether `name` is `lower`, which is in lower case, in any case. All bytes are compared at once: a name
+/// of that length is nearly always the one.
+#[inline]
+pub(crate) fn is_name<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    let Ok(name) = <&[u8; N]>::try_from(name) else {
+        return false;
+    };
+    let pairs = name.iter().zip(lower);
+    let differing = pairs.fold(0, |differing, (byte, lower)| {
+        let case = if lower.is_ascii_lowercase() { 0x20 } else { 0 };
+        differing | (byte | case) ^ lower
+    });
+    differing == 0
+}
+
 /// The position of the first byte at or after `from` that is not of `class`; the end of `input` if
 /// there is none.
 #[inline]
@@ -203,6 +218,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_name_is_the_same_in_any_case_and_with_no_other_byte() {
+        const NAME: &[u8; 10] = b"keep-alive";
+        for at in 0..NAME.len() {
+            for byte in 0..=255_u8 {
+                let mut name = *NAME;
+                name[at] = byte;
+                assert_eq!(is_name(&name, NAME), name.eq_ignore_ascii_case(NAME));
+            }
+        }
+        assert!(is_name(b"KEEP-Alive", NAME));
+        assert!(!is_name(b"keep-aliv", NAME));
+        assert!(!is_name(b"keep-alives", NAME));
     }
 
     #[test]

@@ -168,7 +168,7 @@ fn files_leave_in_order_between_what_is_in_memory() {
     theirs.read_to_end(&mut received).unwrap();
     assert!(received == expected);
     assert_eq!(output.pending(), 0);
-    assert!(output.rest.is_empty(), "no descriptor is kept");
+    assert!(output.rest.is_none(), "no descriptor is kept");
     assert_eq!(Arc::strong_count(&file.file), 1);
 }
 

@@ -1,7 +1,7 @@
 //! The call of an ASGI application: from a request to the task that responds to it.
 
 use crate::asgi::http::{ExchangeOptions, HttpExchange};
-use crate::asgi::scope::scope;
+use crate::asgi::scope::{Base, scope};
 use crate::asgi::tasks::Tasks;
 use crate::events::request::Request;
 use crate::events::response::Response;
@@ -20,8 +20,7 @@ use pyo3::types::PyDict;
 #[pyclass(name = "ASGICaller", module = "prefork._engine", frozen)]
 pub struct AsgiCaller {
     application: Py<PyAny>,
-    base: Py<PyDict>,
-    root_path: String,
+    base: Base,
     tasks: Tasks,
     create_future: Py<PyAny>,
     options: ExchangeOptions,
@@ -38,7 +37,7 @@ impl AsgiCaller {
     #[expect(clippy::too_many_arguments, reason = "the caller passes them by name")]
     fn new(
         application: Py<PyAny>,
-        base: Py<PyDict>,
+        base: &Bound<'_, PyDict>,
         root_path: String,
         event_loop: &Bound<'_, PyAny>,
         converse: Py<PyAny>,
@@ -50,8 +49,7 @@ impl AsgiCaller {
     ) -> PyResult<Self> {
         Ok(AsgiCaller {
             application,
-            base,
-            root_path,
+            base: Base::new(base, root_path)?,
             tasks: Tasks::of(event_loop)?,
             create_future: event_loop.getattr("create_future")?.unbind(),
             options: ExchangeOptions {
@@ -73,7 +71,7 @@ impl AsgiCaller {
         response: &Bound<'_, Response>,
     ) -> PyResult<()> {
         let py = request.py();
-        let scope = scope(request, self.base.bind(py), &self.root_path)?;
+        let scope = scope(request, &self.base)?;
         if request.borrow().view.asks_websocket() {
             let arguments = (scope, request, response);
             return self.converse.bind(py).call1(arguments).map(drop);
@@ -90,10 +88,9 @@ impl AsgiCaller {
             }
             Ok(task) => task,
         };
-        let is_done = task.call_method0(intern!(py, "done"))?.is_truthy()?;
-        let callback = match is_done {
+        let callback = match self.tasks.is_done(&task)? {
             false => &self.waits,
-            true if exchange.borrow().over() && !has_failed(&task) => return Ok(()),
+            true if exchange.borrow().over() && !self.tasks.has_failed(&task) => return Ok(()),
             true => &self.ended,
         };
         let arguments = (request, response, exchange, task);
@@ -114,11 +111,4 @@ impl AsgiCaller {
         self.tasks
             .start(&application.call1((scope, receive, send))?)
     }
-}
-
-/// Whether a task that is done has raised or was cancelled. For a cancelled one,
-/// `exception()` raises.
-fn has_failed(task: &Bound<'_, PyAny>) -> bool {
-    let exception = task.call_method0(intern!(task.py(), "exception"));
-    !exception.is_ok_and(|exception| exception.is_none())
 }

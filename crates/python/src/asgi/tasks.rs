@@ -2,6 +2,7 @@
 //! other task runs. A request whose response is complete in that step needs no further
 //! turn.
 
+use crate::call_context::CallContext;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
@@ -27,6 +28,9 @@ pub(crate) struct Tasks {
     event_loop: Py<PyAny>,
     arguments: Py<PyDict>,
     first: First,
+    /// Methods of the class, which are called without looking them up in each task.
+    done: Py<PyAny>,
+    exception: Py<PyAny>,
 }
 
 impl Tasks {
@@ -47,6 +51,8 @@ impl Tasks {
             }
         };
         Ok(Tasks {
+            done: task.getattr("done")?.unbind(),
+            exception: task.getattr("exception")?.unbind(),
             task: task.cast_into::<PyType>()?.unbind(),
             event_loop: event_loop.clone().unbind(),
             arguments: arguments.unbind(),
@@ -75,14 +81,27 @@ impl Tasks {
         let kept = step.borrow_mut(py).0.take();
         if let Some((step, context)) = kept {
             // A task that raises SystemExit or KeyboardInterrupt keeps it, and raises it.
-            let ran = context.call_method1(py, intern!(py, "run"), (step,));
+            let entered = CallContext::enter_in(context.into_bound(py))?;
+            let ran = step.call0(py);
+            drop(entered);
             if let Err(error) = ran {
-                if !task.call_method0(intern!(py, "done"))?.is_truthy()? {
+                if !self.is_done(&task)? {
                     return Err(error);
                 }
             }
         }
         Ok(task)
+    }
+
+    pub(crate) fn is_done(&self, task: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.done.bind(task.py()).call1((task,))?.is_truthy()
+    }
+
+    /// Whether a task that is done has raised or was cancelled. For a cancelled one,
+    /// `exception()` raises.
+    pub(crate) fn has_failed(&self, task: &Bound<'_, PyAny>) -> bool {
+        let exception = self.exception.bind(task.py()).call1((task,));
+        !exception.is_ok_and(|exception| exception.is_none())
     }
 }
 

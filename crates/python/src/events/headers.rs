@@ -80,8 +80,7 @@ impl Headers {
     /// "two-item iterables" of "byte strings". Raises TypeError.
     pub(crate) fn from_bytes(pairs: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut headers = Headers::default();
-        for pair in pairs.try_iter()? {
-            let pair = pair?;
+        let mut push = |pair: Bound<'_, PyAny>| -> PyResult<()> {
             let Some((name, value)) = byte_pair(&pair) else {
                 return Err(PyTypeError::new_err(format!(
                     "header {}: expected two byte strings, name and value",
@@ -89,6 +88,11 @@ impl Headers {
                 )));
             };
             headers.push(name.as_bytes(), value.as_bytes());
+            Ok(())
+        };
+        match pairs.cast_exact::<PyList>() {
+            Ok(pairs) => pairs.iter().try_for_each(push)?,
+            Err(_) => pairs.try_iter()?.try_for_each(|pair| push(pair?))?,
         }
         Ok(headers)
     }

@@ -6,7 +6,7 @@ use crate::events::headers::Headers;
 use crate::request_body::read_part;
 use crate::request_view::RequestView;
 use crate::service::Service;
-use crate::text::decode;
+use crate::text::{decode, decode_utf8};
 use prefork_engine::{Body, BodyPart, Client, ExchangeId, Peer};
 use prefork_tls::Session;
 use prefork_wire::proxy::Extensions;
@@ -20,7 +20,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A request (RFC 9112). A handler is given it with its whole body; it may be
 /// kept after its connection has closed.
@@ -32,7 +32,7 @@ pub struct Request {
     body: Option<Arc<Body>>,
     /// The part of a pulled body that came before the application was called.
     pub(crate) first_part: Option<BodyPart>,
-    path: PyOnceLock<Py<PyString>>,
+    path: OnceLock<Py<PyString>>,
     content: PyOnceLock<Py<PyBytes>>,
     connection: PyOnceLock<Py<Connection>>,
     /// The match of the handler's regex in the path; None if the handler has
@@ -49,7 +49,7 @@ impl Request {
             view: RequestView::new(bytes, head, client),
             body: None,
             first_part: None,
-            path: PyOnceLock::new(),
+            path: OnceLock::new(),
             content: PyOnceLock::new(),
             connection: PyOnceLock::new(),
             matched: None,
@@ -138,15 +138,19 @@ impl Request {
     /// `proxy_mode` it is the whole request target, not decoded.
     #[getter]
     fn path<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
-        let made = self.path.get_or_init(py, || {
-            let path = if self.service.settings.proxy_mode {
-                Cow::Borrowed(self.view.target())
-            } else {
-                self.view.path()
-            };
-            PyString::new(py, &String::from_utf8_lossy(&path)).unbind()
-        });
-        made.bind(py).clone()
+        if let Some(made) = self.path.get() {
+            return made.bind(py).clone();
+        }
+        let path = if self.service.settings.proxy_mode {
+            Cow::Borrowed(self.view.target())
+        } else {
+            self.view.path()
+        };
+        let made = decode_utf8(py, &path);
+        // Nothing runs meanwhile that could wait for this thread. `PyOnceLock` would release the
+        // GIL, which costs more than all else here.
+        self.path.get_or_init(|| made.clone().unbind());
+        made
     }
 
     /// The path as it came, not decoded.

@@ -13,7 +13,7 @@ use super::version::Version;
 use crate::errors::RemoteError;
 use crate::limits::{Limits, Underscore};
 use crate::proxy::names::is_forwarded;
-use crate::tokens::members;
+use crate::tokens::{is_name, members};
 
 /// The head of a request. Every [`Span`] is a place in the `input` that it was parsed from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -179,11 +179,8 @@ impl HeadParser {
                     add_field(&mut self.head, &mut self.seen, input, field)?
                 }
                 Line::End { consumed } => {
-                    let Self { head, seen, .. } = std::mem::take(self);
-                    return Ok(Some((
-                        finish(head, seen.connection, input, limits)?,
-                        consumed,
-                    )));
+                    finish(&mut self.head, self.seen.connection, input, limits)?;
+                    return Ok(Some((std::mem::take(self).head, consumed)));
                 }
             }
         }
@@ -203,37 +200,35 @@ pub(crate) fn add_field(
     head.fields.push(field);
     let (name, value) = (field.name.of(input), field.value.of(input));
     match name.len() {
-        4 if name.eq_ignore_ascii_case(b"host") => {
+        4 if is_name(name, b"host") => {
             if head.host.replace(field.value).is_some() {
                 return Err(TWO_HOSTS);
             }
             Authority::parse(value).ok_or(BAD_HOST)?;
         }
-        6 if name.eq_ignore_ascii_case(b"expect") => {
+        6 if is_name(name, b"expect") => {
             if !value.eq_ignore_ascii_case(b"100-continue") {
                 return Err(EXPECTATION);
             }
             head.expect_continue = true;
         }
-        7 if name.eq_ignore_ascii_case(b"upgrade") => {
+        7 if is_name(name, b"upgrade") => {
             head.websocket |= members(value).any(|to| to.eq_ignore_ascii_case(b"websocket"));
         }
-        10 if name.eq_ignore_ascii_case(b"connection") => {
+        10 if is_name(name, b"connection") => {
             seen.connection = seen.connection.with(value);
         }
-        12 if name.eq_ignore_ascii_case(b"content-type") => {
+        12 if is_name(name, b"content-type") => {
             expect_same(&mut seen.content_type, field.value, input)?;
         }
-        13 if name.eq_ignore_ascii_case(b"authorization") => {
+        13 if is_name(name, b"authorization") => {
             expect_same(&mut seen.authorization, field.value, input)?;
         }
-        14 if name.eq_ignore_ascii_case(b"content-length") => {
-            head.framing = head.framing.with_length(value)?
-        }
-        16 if name.eq_ignore_ascii_case(b"content-encoding") => {
+        14 if is_name(name, b"content-length") => head.framing = head.framing.with_length(value)?,
+        16 if is_name(name, b"content-encoding") => {
             expect_same(&mut seen.content_encoding, field.value, input)?;
         }
-        17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+        17 if is_name(name, b"transfer-encoding") => {
             head.framing = head.framing.with_encoding(value, head.version)?;
         }
         _ => head.forwarded |= is_forwarded(name),
@@ -252,11 +247,11 @@ fn expect_same(first: &mut Option<Span>, value: Span, input: &[u8]) -> Result<()
 
 /// Checks what needs every field.
 fn finish(
-    mut head: Head,
+    head: &mut Head,
     connection: Connection,
     input: &[u8],
     limits: &Limits,
-) -> Result<Head, RemoteError> {
+) -> Result<(), RemoteError> {
     match (head.form, head.authority, head.host) {
         (_, _, None) if head.version == Version::Http11 => return Err(NO_HOST),
         (TargetForm::Absolute, Some(authority), Some(host))
@@ -278,8 +273,8 @@ fn finish(
     // RFC 9110 10.1.1: a client of 1.0 cannot read an interim response.
     head.expect_continue &= head.version == Version::Http11
         && !matches!(head.framing, Framing::None | Framing::Length(0));
-    head.websocket = head.websocket && asks_to_switch(&head, input);
-    Ok(head)
+    head.websocket = head.websocket && asks_to_switch(head, input);
+    Ok(())
 }
 
 /// RFC 6455 4.2.1, 1 and 4; RFC 9110 7.8.

@@ -4,7 +4,7 @@
 //! fields about either are read here and left out; all others are copied.
 
 use crate::errors::LocalError;
-use crate::tokens::{decimal, is_text, is_token, members};
+use crate::tokens::{decimal, is_name, is_text, is_token, members};
 
 /// What the application's fields say about framing and connection.
 #[derive(Debug, Default)]
@@ -26,17 +26,17 @@ pub(crate) fn write_fields<'a>(
     for (name, value) in headers {
         check_field(name, value)?;
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"date") => summary.dated = true,
-            10 if name.eq_ignore_ascii_case(b"connection") => {
+            4 if is_name(name, b"date") => summary.dated = true,
+            10 if is_name(name, b"connection") => {
                 summary.close |= members(value).any(|option| option.eq_ignore_ascii_case(b"close"));
                 continue;
             }
-            10 if name.eq_ignore_ascii_case(b"keep-alive") => continue,
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
+            10 if is_name(name, b"keep-alive") => continue,
+            14 if is_name(name, b"content-length") => {
                 summary.content_length = Some(content_length(summary.content_length, value)?);
                 continue;
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => continue,
+            17 if is_name(name, b"transfer-encoding") => continue,
             _ => {}
         }
         write_field(out, name, value);
