@@ -194,8 +194,9 @@ async def handlers(running: Running, arguments: Arguments) -> Outcome:
     """Shows the handlers, or sets them for new workers and, on request, replaces the workers that run."""
     check_names(arguments, "set", "replace")
     server = running.server
-    if server.service.kind != Handlers.kind:
-        raise Misuse(f"it has no handlers: it is a {server.service.kind}")
+    kind = server.service.kind if server.application is None else "WSGI or ASGI application"
+    if kind != Handlers.kind:
+        raise Misuse(f"it has no handlers: it is a {kind}")
     if (entries := arguments.get("set")) is not None:
         server.set_handlers(entries)
     shown = [{key: _plain(value) for key, value in entry.items()} for entry in server.get_handlers()]

@@ -40,6 +40,10 @@ KILL_AFTER_S = 2.0
 """How long after `graceful_timeout` a worker is killed: it closes its own connections at that moment."""
 
 
+REPLACED_S = 0.02
+"""How often it is looked whether the last worker of a former generation has heard that it ends."""
+
+
 class Phase(enum.Enum):
     """How many workers there should be. Workers are spawned only while it is KEEPING them."""
 
@@ -273,7 +277,8 @@ class Supervisor:
         if plan.spawn:
             self._spawn(plan.spawn, plan.generation)
         wanted = math.inf if plan.wake_at is None else plan.wake_at
-        self._act_at(min(wanted, now + self._options.check_spares_interval))
+        interval_s = self._options.check_spares_interval if self._replaced is None else REPLACED_S
+        self._act_at(min(wanted, now + interval_s))
 
     def _act_at(self, when: float) -> None:
         """Acts at `when` at the latest, and earlier if a worker drains for too long."""

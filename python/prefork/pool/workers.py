@@ -43,6 +43,8 @@ class Worker:
     """Whether it is to be replaced, once another worker is ready."""
     end_signal: int = 0
     draining_since: float | None = None
+    has_left: bool = False
+    """Whether it has written that it takes no new request."""
 
 
 class Exit(enum.Enum):
@@ -104,10 +106,9 @@ class Workers:
         return self._workers[index].generation > generation
 
     def older_than(self, generation: int) -> bool:
-        """Whether a worker of a former generation is left that does not drain."""
+        """Whether a worker of a former generation may still take a request."""
         return any(
-            worker.generation < generation and worker.state is not State.DRAINING
-            for worker in self._workers.values()
+            worker.generation < generation and not worker.has_left for worker in self._workers.values()
         )
 
     def slots(self) -> list[Slot]:
@@ -145,6 +146,7 @@ class Workers:
         """Takes the states that the workers wrote on the scoreboard. Returns the workers that have booted."""
         booted = []
         for worker in self:
+            worker.has_left = states[worker.index] in (State.EMPTY, State.DRAINING)
             if worker.end_signal:  # it is DRAINING, whatever it writes
                 worker.starts &= states[worker.index] == State.STARTING
                 continue
