@@ -34,6 +34,11 @@ def pss_bytes(pid: int) -> int:
     return sum(_rollup(member, "Pss") for member in tree(pid))
 
 
+def private_bytes(pid: int) -> int:
+    """Memory that one process has written, and shares with no other."""
+    return _rollup(pid, "Private_Dirty")
+
+
 def rss_bytes(pid: int) -> int:
     """Memory that one process has in use."""
     return _rollup(pid, "Rss")

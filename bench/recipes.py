@@ -183,6 +183,9 @@ H2C_MIXED_GRANIAN = Recipe(
 # Memory
 
 DJANGO_PREFORK = Recipe("prefork", serve(DJANGO, "--workers 8"))
+# CPython 3.11 has no immortal objects.
+_SHARING = "--warm /warm" + (" --immortal" if sys.version_info[:2] in ((3, 12), (3, 13)) else "")
+DJANGO_WARM = Recipe(f"prefork, {_SHARING}", serve(DJANGO, f"--workers 8 {_SHARING}"))
 DJANGO_GUNICORN = Recipe(
     "gunicorn, --preload", module(f"gunicorn --preload --workers 8 {_GUNICORN} {DJANGO}")
 )

@@ -13,6 +13,8 @@ import sys
 numbers, names, *command = sys.argv[1:]
 # Out of the way first: one of them may have the number that another one gets.
 moved = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in numbers.split(",")]
+for number in numbers.split(","):
+    os.close(int(number))
 for index, descriptor in enumerate(moved):
     os.dup2(descriptor, 3 + index)
     os.close(descriptor)

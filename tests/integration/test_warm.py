@@ -71,3 +71,14 @@ def test_the_heap_is_immortal_where_that_is_known(serve: Serve, interface: str) 
     assert ("fixed the reference counts of" in server.log) is is_known
     assert server.stop() == 0
     assert len(server.err) == 3
+
+
+@INTERFACES
+def test_a_child_that_a_page_forks_does_not_serve(serve: Serve, interface: str) -> None:
+    flags = ("--workers", "1", "--warm", "/warm", "--ready-path", "/ready")
+    server = serve(*target(interface), *flags, parameters={"forks": ["/warm", "/ready"]})
+    asked = json.loads(server.get("/now"))
+    assert [path for _, path in asked if path.startswith("forked")] == ["forked 0", "forked 0"]
+    assert len(server.workers()) == 1
+    assert len(server.out) == 1
+    assert len(server.err) == 1

@@ -17,6 +17,7 @@ import os
 import re
 import socket
 import sys
+import time
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -54,6 +55,12 @@ WIDTH = 5000
 """How many objects are looked at with that many references between them and the descriptor."""
 
 
+LOOK_S = 1.0
+"""The time to look for holders. Each step looks at every object of the process."""
+
+MAX_LINES = 10
+
+
 class Before(NamedTuple):
     """What a process has before it loads an application."""
 
@@ -72,10 +79,12 @@ def warn_of_unsafe(before: Before, *, threads: bool = True) -> None:
     held: dict[str, dict[str, None]] = {}
     for fd, holder in _holders(found).items():
         held.setdefault(holder, {})[found.pop(fd)] = None
-    for holder, things in held.items():
-        logger.warning("the mold has %s of %s; %s", ", ".join(things), holder, SHARED)
-    for what in {**dict.fromkeys(found.values()), **dict.fromkeys(_mapped_gpu())}:
+    lines = [f"{', '.join(things)} of {holder}" for holder, things in held.items()]
+    lines += {**dict.fromkeys(found.values()), **dict.fromkeys(_mapped_gpu())}
+    for what in lines[:MAX_LINES]:
         logger.warning("the mold has %s; %s", what, SHARED)
+    if len(lines) > MAX_LINES:
+        logger.warning("the mold has %d more such things open", len(lines) - MAX_LINES)
     if threads:
         for thread in live_threads(before.threads):
             logger.warning("the mold has %s; %s", thread, MISSING)
@@ -161,7 +170,10 @@ def _holders(descriptors: Collection[int]) -> dict[int, str]:
     modules = {
         id(vars(module)): name for name, module in list(sys.modules.items()) if hasattr(module, "__dict__")
     }
-    holders = {fd: _path_from_module(objects, modules) or _kind_of(objects) for fd, objects in found.items()}
+    until = time.monotonic() + LOOK_S
+    holders = {
+        fd: _path_from_module(objects, modules, until) or _kind_of(objects) for fd, objects in found.items()
+    }
     return {fd: holder for fd, holder in holders.items() if holder}
 
 
@@ -176,8 +188,10 @@ def _number_of(one: object) -> int:
     return number if isinstance(number, int) else -1
 
 
-def _path_from_module(objects: list[object], modules: Mapping[int, str]) -> str:
-    """Goes from what refers to these objects to what refers to that, and so on, until it finds a module."""
+def _path_from_module(objects: list[object], modules: Mapping[int, str], until: float) -> str:
+    """Goes from what refers to these objects to what refers to that, and so on, to a module of the
+    application. Returns what it finds by the time `until`.
+    """
     level: list[Any] = list(objects)
     seen = {id(one) for one in level}
     for _ in range(DEPTH):
@@ -189,7 +203,7 @@ def _path_from_module(objects: list[object], modules: Mapping[int, str]) -> str:
                 return _named(name, one, here)
         level = [one for one in referrers if not _leads_astray(one, objects, modules)][:WIDTH]
         seen.update(map(id, level))
-        if not level:
+        if not level or time.monotonic() > until:
             break
     return ""
 

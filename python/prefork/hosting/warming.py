@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from prefork.errors import LifespanFailed, TargetError
+from prefork.kernel.forking import exit_at_once
 from prefork.logs.escaping import show
 from prefork.logs.logger import Lines
 from prefork.pool.worker_hooks import load_hook
@@ -40,14 +42,17 @@ def warm(service: Service, options: AppOptions) -> None:
 
     Raises OptionError if there is no such function as `mold_ready` names, and TargetError if it raises.
     """
+    pid = os.getpid()
     hook = None if options.mold_ready is None else load_hook("mold_ready", options.mold_ready)
     if options.warm and service.warm is not None:
-        _request(service.warm(), options.warm)
+        _request(service.warm(), options.warm, pid)
     if hook is not None:
         try:
             hook()
         except Exception as error:
+            _end_fork(pid)
             raise TargetError("the function of --mold-ready failed") from error
+        _end_fork(pid)
     if "concurrent.futures.thread" in sys.modules:
         from prefork.hosting.executors import retire_threads  # here: it imports that
 
@@ -55,17 +60,25 @@ def warm(service: Service, options: AppOptions) -> None:
     gc.collect()  # what is garbage now would be freed in each worker, in memory of its own
 
 
-def _request(outcomes: Iterator[Outcome], pages: Sequence[str]) -> None:
+def _end_fork(pid: int) -> None:
+    """Ends a child that the application has forked, and whose code has returned: its parent goes on."""
+    if os.getpid() != pid:
+        exit_at_once(0)
+
+
+def _request(outcomes: Iterator[Outcome], pages: Sequence[str], pid: int) -> None:
     from prefork.hosting.synthetic import Overdue  # here: not in the memory of workers without pages
 
     before = threading.enumerate()
     began_s = time.monotonic()
     try:
         for page, outcome in zip(pages, outcomes, strict=False):
+            _end_fork(pid)
             took_s, began_s = time.monotonic() - began_s, time.monotonic()
             _log(page, outcome, took_s)
         next(outcomes, None)  # what was begun for them is ended
     except (Exception, Overdue) as error:
+        _end_fork(pid)
         what = show(error, repr if not isinstance(error, LifespanFailed) else str)
         logger.warning("--warm: its requests were broken off: %s", Lines(what))
     _wait_for_threads(before)

@@ -161,6 +161,7 @@ class WSGIService(Service):
             from prefork.hosting.readiness import check_wsgi  # here, not in the memory of every worker
 
             await check_wsgi(self.application, self.base(), self.options, self.threads)
+            self.context.kernel.end_if_abandoned()  # the page may have forked: such a child ends here
 
     def warm(self) -> Iterator[Outcome]:
         """Mold: requests pages in this thread."""

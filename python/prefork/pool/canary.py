@@ -10,8 +10,7 @@ Always: both generations are compared in the same window. The first requests of 
 because they fill its caches. What is worse by less than chance explains is not worse. What a worker wrote on
 the scoreboard can be any number: it can end the canary, and do nothing else.
 
-It must not know the scoreboard, processes, clocks or the log. Every moment is an argument, in monotonic
-seconds.
+It must not know processes, clocks or the log. Every moment is an argument, in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -21,6 +20,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prefork._engine import Scoreboard
+    from prefork.pool.policy import Slot
 
 LEAST_RESPONSES = 100
 """With fewer of each generation in the window, the canary goes on."""
@@ -77,6 +81,18 @@ class Reading:
     responses: int
     errors: int
     times: Sequence[int]
+
+
+def readings(board: Scoreboard, slots: Iterable[Slot]) -> list[Reading]:
+    """What the workers in these slots have on the scoreboard. `slots` is the manager's table."""
+    found = []
+    for slot in slots:
+        record, times = board.read(slot.index), board.times(slot.index)
+        if record is not None and times is not None:
+            found.append(
+                Reading(slot.index, slot.generation, slot.since, record["responses"], record["errors"], times)
+            )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from prefork.pool.role import UNUSED_SIGNALS_OF_MANAGER, PoolMember
 from prefork.pool.scoreboard import format_states
 from prefork.pool.shared_sockets import SharedSockets
 from prefork.pool.spawner import Spawner
+from prefork.pool.status_line import StatusLine
 from prefork.pool.supervisor import Supervisor
 from prefork.server.role import Role
 
@@ -90,6 +91,7 @@ class Manager(Role, PoolMember):
         self._retry: TimerHandle | None = None
         self._show: Handle | None = None
         self._orphans: Orphans | None = None
+        self._line: StatusLine | None = None
 
     @property
     def resources(self) -> PoolResources:
@@ -104,6 +106,15 @@ class Manager(Role, PoolMember):
     @property
     def workers(self) -> list[int]:
         return self._supervisor.pids if self._supervisor else []
+
+    @property
+    def status(self) -> str:
+        supervisor = self._supervisor
+        return "" if supervisor is None or self._line is None else self._line.of(supervisor.overview())
+
+    @property
+    def is_reloading(self) -> bool:
+        return self._supervisor is not None and self._supervisor.overview().is_reloading
 
     # --- beginning ---------------------------------------------------------------------------------------
 
@@ -204,6 +215,7 @@ class Manager(Role, PoolMember):
         )
         self._shared = SharedSockets(kernel.loop, self._replace_shut)
         self._orphans = Orphans(kernel.loop, lambda: [*supervisor.pids, *spawner.pids])
+        self._line = StatusLine(resources.board)
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)
         kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
         if options.debug_scoreboard:

@@ -64,6 +64,19 @@ class Overview:
         return {pid for index, pid in self.pids.items() if index in live}
 
     @property
+    def outdated(self) -> int:
+        """The workers that are to be replaced."""
+        generation = self.limits.generation
+        return sum(
+            slot.state in LIVE and (slot.outdated or slot.generation != generation) for slot in self.slots
+        )
+
+    @property
+    def is_reloading(self) -> bool:
+        """Whether there are workers of another generation than the newest."""
+        return any(slot.state in LIVE and slot.generation != self.limits.generation for slot in self.slots)
+
+    @property
     def is_failing(self) -> bool:
         """Whether workers cannot be forked, or do not start."""
         return self.state.failures > 0
@@ -84,7 +97,7 @@ def figures(pool: Overview) -> dict[str, Any]:
             "slots": limits.capacity,
         },
         "generation": limits.generation,
-        "outdated": _outdated(pool),
+        "outdated": pool.outdated,
         "missing": pool.missing,
         "surplus": pool.surplus,
         "surplus_for_s": None if state.surplus_since is None else round(now - state.surplus_since, 3),
@@ -160,15 +173,12 @@ def _obstacles(pool: Overview) -> list[str]:
     return found
 
 
-def _outdated(pool: Overview) -> int:
-    generation = pool.limits.generation
-    return sum(slot.state in LIVE and (slot.outdated or slot.generation < generation) for slot in pool.slots)
-
-
 def _replacing(pool: Overview) -> list[str]:
-    if outdated := _outdated(pool):
+    if outdated := pool.outdated:
+        share = pool.limits.rollout
+        at_once = f"{share * 100:g} % of the pool at once" if share else "one after the other"
         return [
-            f"{outdated} of them are to be replaced, one after the other: a new worker of generation "
+            f"{outdated} of them are to be replaced, {at_once}: a new worker of generation "
             f"{pool.limits.generation} first, and when it is ready an old one drains"
         ]
     return []

@@ -22,6 +22,7 @@ from prefork.pool.log_level import take_level
 from prefork.pool.role import PoolMember
 from prefork.server.role import BOOT_FAILED, Role
 from prefork.server.server import HTTPServer
+from prefork.server.service_manager import discard
 from prefork.server.serving import Serving
 from prefork.server.startup import StartupInterrupted, StartupLimit
 
@@ -164,6 +165,7 @@ class Worker(Role, PoolMember):
             raise OutOfResources.from_refusal(error) from error
         self._stacks = manager.resources.stacks
         manager.close_pool()
+        discard()
         take_level(engine)
         self._listener.lock_certificates()
         for other in self._context.kernel.sessions:

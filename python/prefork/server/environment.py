@@ -1,6 +1,11 @@
 """Listening sockets that a service manager passes to this process (sd_listen_fds(3)).
 
-The environment is read each time and left as it is: LISTEN_PID says that it is not meant for another process.
+Those with a name that begins with KEPT are this server's own, which the service manager has kept while it
+restarted (`kept_sockets.py`).
+
+LISTEN_FDS is read each time and left as it is: LISTEN_PID says that it is not meant for another process. What
+says how to talk to the service manager is taken out of the environment, because only this process may do that
+(`NotifyAccess=main`).
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ FIRST = 3
 """The number of the first one (SD_LISTEN_FDS_START)."""
 MOST = 1 << 16
 NAMELESS = "unknown"
+KEPT = "prefork-kept-"
 
 
 class PassedSocket(NamedTuple):
@@ -27,6 +33,45 @@ class PassedSocket(NamedTuple):
 
 def passed_sockets() -> list[PassedSocket]:
     """Those of this process, in their order. Raises OptionError if the environment makes no sense."""
+    return [one for one in _passed() if not one.name.startswith(KEPT)]
+
+
+def stored_sockets() -> list[PassedSocket]:
+    """Those that were kept for this process. Raises OptionError as `passed_sockets`."""
+    return [one for one in _passed() if one.name.startswith(KEPT)]
+
+
+class Notified(NamedTuple):
+    """How the service manager is told of this process (sd_notify(3)). Nothing, without one."""
+
+    address: str = ""
+    """A path, or `@name` of an abstract socket."""
+    watchdog_s: float | None = None
+    """How often it wants to hear of this process; None: it does not."""
+    keeps: bool = False
+    """Whether it keeps descriptors for the next process of the service: FileDescriptorStoreMax=."""
+
+
+_taken: list[Notified] = []
+
+
+def notified() -> Notified:
+    """The first call takes the variables out of the environment."""
+    if not _taken:
+        address, watchdog, watched, store = (
+            os.environ.pop(name, "") for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
+        )
+        is_watched = _positive(watchdog) and watched in ("", str(os.getpid()))
+        watchdog_s = int(watchdog) / 1e6 if address and is_watched else None
+        _taken.append(Notified(address, watchdog_s, keeps=bool(address) and _positive(store)))
+    return _taken[0]
+
+
+def _positive(number: str) -> bool:
+    return number.isdecimal() and number.isascii() and int(number) > 0
+
+
+def _passed() -> list[PassedSocket]:
     number = os.environ.get("LISTEN_FDS") or "0"
     if os.environ.get("LISTEN_PID", "") not in ("", str(os.getpid())):
         return []

@@ -44,6 +44,16 @@ class Role(ABC):
 
     unused_signals: Mapping[int, str] = UNUSED_SIGNALS
 
+    @property
+    def status(self) -> str:
+        """What it does now, in one line, for the service manager."""
+        return "serving"
+
+    @property
+    def is_reloading(self) -> bool:
+        """Whether a reload is under way."""
+        return False
+
     @abstractmethod
     def begin(self) -> None:
         """The sockets are open: serves, or spawns processes that serve."""

@@ -20,6 +20,7 @@ from prefork.errors import PreforkError
 from prefork.kernel.events import event
 from prefork.kernel.kernel import Session
 from prefork.logs.handler import install
+from prefork.server import kept_sockets
 from prefork.server.arguments import check_arguments, wrong_arguments
 from prefork.server.close_handlers import CloseHandlers
 from prefork.server.context import Context
@@ -30,6 +31,7 @@ from prefork.server.listener import Listener, SocketDefaults
 from prefork.server.proxies import trusted_proxies
 from prefork.server.role import UNUSED_SIGNALS, NotRunning, Role, Standalone
 from prefork.server.routes import check_events, parse
+from prefork.server.service_manager import discard, service_manager
 from prefork.server.serving import SHUTDOWN_S
 from prefork.server.streaming import EventStreams
 
@@ -105,6 +107,11 @@ class HTTPServer(Session):
         """Where it listens, as a URL; `unix:/path` for a Unix socket. Several have ` and ` between them."""
         sockets = self.listening
         return sockets.url if sockets else "nowhere"
+
+    @property
+    def activity(self) -> Role:
+        """What it does in this process."""
+        return self._role
 
     def _misuse(self, event: str, args: tuple[Any, ...]) -> PreforkError | None:
         """What is wrong with the arguments of one of its events; None if they fit."""
@@ -224,6 +231,8 @@ class HTTPServer(Session):
         Graceful: no new connections, and open requests may finish within `graceful_timeout`. Otherwise every
         connection is closed at once.
         """
+        if (manager := service_manager()) is not None:
+            manager.remove(self, ends=self.is_stopping)
         self._role.shutdown(graceful=graceful)
         return True
 
@@ -262,6 +271,10 @@ class HTTPServer(Session):
         )
         self.service.attach(context)
         self._role = self._first_role(context, listener)
+        if (manager := service_manager()) is not None:
+            manager.add(self)
+            if manager.serving not in self.on_serving:
+                self.on_serving.append(manager.serving)
         self._ends_by_s = None
         self.kernel.hold(self)
         self._bind_signals()
@@ -274,6 +287,7 @@ class HTTPServer(Session):
     def _begin(self) -> None:
         """Serves. Every server has its sockets; the process may have given its privileges up meanwhile."""
         if self.kernel is not None:
+            kept_sockets.close_rest()
             self._role.begin()
 
     def _check_events(self, hooks: Hooks) -> None:
@@ -306,6 +320,9 @@ class HTTPServer(Session):
             self._role.run_ended()
             self._end_listener()
             self._call_closed()
+            if (manager := service_manager()) is not None:
+                manager.remove(self)
+                manager.end()
 
     def _end_listener(self) -> None:
         if self._listener is not None:
@@ -326,6 +343,7 @@ class HTTPServer(Session):
     def _abandon(self) -> None:
         """The application forked this process, which does not serve."""
         self._role.abandon()
+        discard()
 
     def _discard(self) -> None:
         """This process was forked to be a worker of another server."""
@@ -346,7 +364,8 @@ class HTTPServer(Session):
             for signum in (signal.SIGTERM, signal.SIGINT):
                 self.kernel.signal(signum, self, "_signalled")
             self.kernel.signal(signal.SIGQUIT, self, "_quit")
-            if self.certificates is not None and not self.kernel.program_handles(signal.SIGHUP):
+            has_reload = self.certificates is not None or service_manager() is not None
+            if has_reload and not self.kernel.program_handles(signal.SIGHUP):
                 self.kernel.signal(signal.SIGHUP, self, "_hup")
             for unused in UNUSED_SIGNALS:
                 self.kernel.signal_default(unused, self, "_unused")
@@ -368,7 +387,9 @@ class HTTPServer(Session):
 
     @event("_hup")
     def _on_hup(self, _signum: int) -> None:
-        """Reads the certificates again. It is bound if there are some."""
+        """Reads the certificates again. It is bound if there are some, or systemd may send it."""
+        if (manager := service_manager()) is not None:
+            manager.reload()
         if self.certificates is not None:
             self.certificates.reload()
 

@@ -16,30 +16,19 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from prefork._engine import accept_queue_length
 from prefork.config.endpoints import Endpoint, Kind
 from prefork.config.tls import PROTOCOLS
 from prefork.errors import BindError
-from prefork.server import unix_sockets
+from prefork.server import kept_sockets, tcp_sockets, unix_sockets
 from prefork.server.unix_sockets import Identity, Ownership
 
 if TYPE_CHECKING:
     from prefork.config.options import ServerOptions
 
-DEFER_S = 5
-"""TCP_DEFER_ACCEPT: a connection wakes a worker with its first bytes, not before. A worker that wakes finds a
-request, and a client that sends nothing costs no worker (as with Apache's AcceptFilter)."""
-
 BACKLOG = 2048
-
-ADVICE = {
-    errno.EADDRINUSE: "stop what uses it or choose another",
-    errno.EACCES: "ports below 1024 need privileges (CAP_NET_BIND_SERVICE); choose another or grant them",
-    errno.EADDRNOTAVAIL: "it is not an address of this machine",
-}
-ADVICE_TCP = {**ADVICE, errno.EINVAL: "an address that begins with fe80 needs its zone, as in [fe80::1%eth0]"}
 
 
 class Place(NamedTuple):
@@ -59,6 +48,8 @@ class ListeningSockets:
     ) -> None:
         self.sockets = sockets
         self.is_encrypted = False
+        self.is_kept = endpoint.kind is not Kind.DESCRIPTOR and kept_sockets.are_kept()
+        """Whether the service manager keeps them for the next process, as it keeps those that it passed."""
         self._identity = identity
         self._owner = os.getpid(), os.geteuid()
         first = sockets[0]
@@ -79,7 +70,7 @@ class ListeningSockets:
     def address(self) -> str:
         """The IP address, the path of the Unix socket, or `@name` for an abstract one."""
         if self._is_inet:
-            return _address(self._name)
+            return tcp_sockets.address_of(self._name)
         if isinstance(self._name, bytes):
             return f"@{os.fsdecode(self._name[1:])}"
         return os.path.abspath(str(self._name))
@@ -108,17 +99,23 @@ class ListeningSockets:
         pid, uid = self._owner
         if pid != os.getpid():
             return False
-        if self.endpoint.kind is Kind.DESCRIPTOR:
+        if self._is_shared:
             return True
         changed = uid != os.geteuid()  # it has dropped its privileges since
         return changed and self.port is not None and self.port < _first_free_port()
 
+    @property
+    def _is_shared(self) -> bool:
+        """Whether the service manager has them as well."""
+        return self.is_kept or self.endpoint.kind is Kind.DESCRIPTOR
+
     def rest(self) -> None:
         """Instead of `close`, for those that stay: no client connects to a TCP port until `resume`.
 
-        Clients of sockets that were passed wait in their queue, as they do before such a service starts.
+        Clients of sockets that were passed, or are kept, wait in their queue, as they do before such a
+        service starts.
         """
-        if self.endpoint.kind is not Kind.DESCRIPTOR:
+        if not self._is_shared:
             for listener in self.sockets:
                 with contextlib.suppress(OSError):  # a worker has done that
                     listener.shutdown(socket.SHUT_RDWR)
@@ -129,7 +126,7 @@ class ListeningSockets:
             try:
                 _listen(listener, self.endpoint.backlog or BACKLOG)
             except OSError as error:
-                raise BindError.from_refusal(self.endpoint, error, ADVICE) from None
+                raise BindError.from_refusal(self.endpoint, error, tcp_sockets.ADVICE) from None
             ended = select.poll()
             ended.register(listener, 0)
             # One whose port the system has chosen listens on another one after a shutdown.
@@ -140,10 +137,10 @@ class ListeningSockets:
         """Closes the sockets.
 
         The process that made them frees the address too, because a busy worker still has them open and
-        clients would queue for it. It also removes the file of a Unix socket. Those that were passed are only
-        closed: another process has them as well.
+        clients would queue for it. It also removes the file of a Unix socket. Those that were passed, or are
+        kept, are only closed: another process has them as well.
         """
-        ours = self._owner[0] == os.getpid() and self.endpoint.kind is not Kind.DESCRIPTOR
+        ours = self._owner[0] == os.getpid() and not self._is_shared
         for listener in self.sockets:
             if ours:
                 with contextlib.suppress(OSError):  # a worker has shut it down
@@ -212,14 +209,15 @@ def listen(endpoint: Endpoint) -> ListeningSockets:
         case Kind.UNIX:
             if not endpoint.address:
                 raise BindError("a Unix socket needs a path as its address")
-            listener, identity = unix_sockets.bind(endpoint.address, backlog, ownership(endpoint))
+            kept = kept_sockets.take_unix(endpoint.address)
+            listener, identity = unix_sockets.bind(endpoint.address, backlog, ownership(endpoint), kept)
             listener.setblocking(False)
             return ListeningSockets(endpoint, [listener], identity)
         case Kind.ABSTRACT:
             return ListeningSockets(endpoint, [_abstract(endpoint, backlog)])
         case Kind.DESCRIPTOR:
             return ListeningSockets(endpoint, [_passed(endpoint, backlog)])
-    return ListeningSockets(endpoint, _tcp(endpoint, backlog))
+    return ListeningSockets(endpoint, tcp_sockets.bind(endpoint, backlog))
 
 
 def ownership(endpoint: Endpoint) -> Ownership:
@@ -245,81 +243,6 @@ def _id(endpoint: Endpoint, name: str | None, look_up: Callable[[str], int]) -> 
         raise BindError(f"cannot listen on {endpoint}: there is no {name!r} on this machine") from None
 
 
-# --- TCP ----------------------------------------------------------------------------------------------
-
-
-def _tcp(endpoint: Endpoint, backlog: int) -> list[socket.socket]:
-    """One socket for each address of the name. A port that the system chooses is the same for all."""
-    address, port = endpoint.address, endpoint.port or 0
-    if address is None and endpoint.domain is None and socket.has_dualstack_ipv6():
-        address = "::"
-    families = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, None: socket.AF_UNSPEC}
-    family: int = families[endpoint.domain]
-    if address is None and family == socket.AF_UNSPEC:
-        family = socket.AF_INET
-    try:
-        found = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no host name"
-        raise BindError(f"cannot listen on {address}: {why}; expected an IP address or a host name") from None
-    except OSError as error:  # of the system, as for want of a descriptor
-        raise BindError(f"cannot listen on {address}: {error.strerror}") from None
-    # A name with :: and 0.0.0.0 gets a socket for each: :: must not take the other.
-    dual = family == socket.AF_UNSPEC and {place[0] for *_, place in found} == {"::"}
-    sockets: list[socket.socket] = []
-    refused: BindError | None = None
-    for family, _, _, _, place in dict.fromkeys(found):
-        host = f"[{_address(place)}]" if family == socket.AF_INET6 else place[0]
-        chosen = port or (sockets[0].getsockname()[1] if sockets else 0)
-        try:
-            sockets.append(
-                _bind(family, (place[0], chosen, *place[2:]), backlog, dual=dual, shared=endpoint.reuse_port)
-            )
-        except OSError as error:
-            refused = BindError.from_refusal(f"{host}:{chosen}", error, ADVICE_TCP)
-            # localhost is also ::1, which does not exist on a machine without IPv6.
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                break
-    else:
-        if sockets:
-            return sockets
-    for listener in sockets:
-        listener.close()
-    raise refused or BindError(f"cannot listen on {address}: the name has no address")
-
-
-def _address(name: tuple[Any, ...]) -> str:
-    """The IP address of a socket's name, with its zone if it has one."""
-    zone = name[3] if len(name) > 3 else 0
-    return f"{name[0]}%{socket.if_indextoname(zone)}" if zone else str(name[0])
-
-
-def _bind(
-    family: int, place: tuple[Any, ...], backlog: int, *, dual: bool, shared: bool | None
-) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
-        _tune(listener)
-        listener.bind(place)
-        listener.listen(backlog)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _tune(listener: socket.socket) -> None:
-    """Sets what the accepted sockets of a TCP port inherit: no system call for each connection."""
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_S)
-
-
 def _first_free_port() -> int:
     """The first port that any user may bind (ip(7))."""
     with contextlib.suppress(OSError, ValueError):
@@ -332,13 +255,16 @@ def _first_free_port() -> int:
 
 def _abstract(endpoint: Endpoint, backlog: int) -> socket.socket:
     unix_sockets.check_length(endpoint.address or "", endpoint)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    name = b"\0" + os.fsencode(endpoint.address or "")
+    kept = kept_sockets.take_abstract(name)
+    listener = kept or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(b"\0" + os.fsencode(endpoint.address or ""))
+        if kept is None:
+            listener.bind(name)
         listener.listen(backlog)
     except OSError as error:
         listener.close()
-        raise BindError.from_refusal(endpoint, error, ADVICE) from None
+        raise BindError.from_refusal(endpoint, error, tcp_sockets.ADVICE) from None
     listener.setblocking(False)
     return listener
 
@@ -354,7 +280,7 @@ def _passed(endpoint: Endpoint, backlog: int) -> socket.socket:
             raise OSError(reason)
         _listen(listener, backlog)
         if listener.family != socket.AF_UNIX:
-            _tune(listener)
+            tcp_sockets.tune(listener)
         listener.setblocking(False)
         listener.set_inheritable(False)
     except OSError as error:

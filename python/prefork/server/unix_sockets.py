@@ -49,15 +49,19 @@ class Identity(NamedTuple):
     inode: int
 
 
-def bind(path: str, backlog: int, ownership: Ownership) -> tuple[socket.socket, Identity]:
-    """A socket that listens at this path."""
+def bind(
+    path: str, backlog: int, ownership: Ownership, bound: socket.socket | None = None
+) -> tuple[socket.socket, Identity]:
+    """A socket that listens at this path: `bound`, if there is one that was bound before."""
     check_length(path, path)
     with _locked_directory(path):
-        _remove_stale(path)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        if bound is None:
+            _remove_stale(path)
+        listener = bound or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         identity = None
         try:
-            listener.bind(path)
+            if bound is None:
+                listener.bind(path)
             identity = _identity(os.lstat(path))
             _own(path, identity, ownership)
             listener.listen(backlog)

@@ -175,3 +175,17 @@ def test_objects_that_cannot_tell_their_descriptor_do_no_harm(
     for one in (Odd(), Text(), selectors.EpollSelector()):
         hold(one)
     assert named(caplog, before) == [f"an epoll set of {__name__}.HELD"]
+
+
+def test_many_things_are_a_few_lines(caplog: pytest.LogCaptureFixture, before: Before) -> None:
+    pairs = [socket.socketpair() for _ in range(8)]
+    owners = [type(f"Owner{number}", (), {"pair": pair}) for number, pair in enumerate(pairs)]
+    for number, owner in enumerate(owners):
+        globals()[f"OWNER_{number}"] = owner
+    warn_of_unsafe(before)
+    for number, pair in enumerate(pairs):
+        del globals()[f"OWNER_{number}"]
+        for end in pair:
+            end.close()
+    assert len(caplog.messages) <= fork_safety.MAX_LINES + 1
+    assert any(f"of {__name__}.OWNER_0;" in message for message in caplog.messages)

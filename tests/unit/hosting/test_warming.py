@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -223,3 +224,32 @@ def test_a_pool_of_threads_that_a_page_uses_has_no_thread_left() -> None:
     assert threading.active_count() == before
     assert pool.submit(lambda: 7).result(10) == 7
     pool.shutdown()
+
+
+@pytest.mark.parametrize("place", ["page", "hook"])
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_that_the_application_forks_ends_there(place: str, tmp_path: Path) -> None:
+    def fork() -> None:
+        if pid := os.fork():
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    def app(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if place == "page":
+            fork()
+        start_response("200 OK", [])
+        return []
+
+    wsgi(app, "/", mold_ready=fork if place == "hook" else None)
+    with (tmp_path / "lived").open("a") as lived:
+        lived.write("once")
+    assert (tmp_path / "lived").read_text() == "once"
+
+
+def test_an_application_without_a_lifespan_is_warmed(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    asgi(app, "/")
+    assert caplog.messages[0].startswith("warmed by /: 200 in ")

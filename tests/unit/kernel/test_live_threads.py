@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -50,3 +53,42 @@ def test_a_thread_of_python_is_named_with_its_module(caplog: pytest.LogCaptureFi
     caplog.clear()
     warn_of_live_threads()
     assert caplog.text == ""
+
+
+ENDING = """
+from prefork.kernel.live_threads import live_threads
+print(live_threads(former()))
+os._exit(0)
+"""
+
+
+def live_threads_of(code: str) -> str:
+    """What `live_threads` finds in a process of its own that has run this."""
+    whole = f"import os\nformer = tuple\n{textwrap.dedent(code)}\n{ENDING}"
+    return subprocess.check_output([sys.executable, "-uc", whole], text=True, timeout=60).strip()
+
+
+def test_a_native_thread_with_a_name_of_its_own_is_named() -> None:
+    code = """
+        import ctypes
+        libc = ctypes.CDLL(None)
+        for name in (b"pool-7", b"python", b"libuv-worker"):
+            thread = ctypes.c_ulong()
+            assert libc.pthread_create(ctypes.byref(thread), None, libc.pause, None) == 0
+            libc.pthread_setname_np(thread, name)
+        libc.prctl(15, b"python", 0, 0, 0)
+    """
+    assert live_threads_of(code) == "[\"native thread 'pool-7'\"]"
+    former = "from prefork.kernel.live_threads import thread_ids as former"
+    assert live_threads_of(f"{textwrap.dedent(code)}\n{former}") == "[]"
+
+
+def test_the_threads_of_uvloop_are_not_named() -> None:
+    code = """
+        import uvloop
+        loop = uvloop.new_event_loop()
+        loop.run_until_complete(loop.getaddrinfo("localhost", 80))
+        assert len(os.listdir("/proc/self/task")) > 1
+        loop.close()
+    """
+    assert live_threads_of(code) == "[]"

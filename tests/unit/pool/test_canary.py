@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefork._engine import time_bounds
+from prefork._engine import Scoreboard, time_bounds
 from prefork.pool.canary import (
     FIRST_REQUESTS,
     LONGEST_WINDOWS,
@@ -22,8 +23,10 @@ from prefork.pool.canary import (
     Reading,
     Verdict,
     judge,
+    readings,
     time_at,
 )
+from prefork.pool.policy import Slot, State
 
 WAIT, GO_ON, ROLL_BACK = Decision.WAIT, Decision.GO_ON, Decision.ROLL_BACK
 BOUNDS = time_bounds()
@@ -215,6 +218,13 @@ def test_crashes_of_both_generations_are_counted() -> None:
     assert canary.observe([], 1002.0).decision is ROLL_BACK
     canary.crashed(1)
     assert canary.observe([], 1002.0).decision is WAIT
+
+
+def test_readings_have_what_the_table_says_of_a_worker_and_the_rest_from_the_board() -> None:
+    with closing(Scoreboard.create(3)) as board:
+        board.claim(1, 9)
+        slots = [Slot(0, State.STARTING, 2, 5.0), Slot(1, State.SPARE, 2, 6.0), Slot(7, State.SPARE, 2, 7.0)]
+        assert readings(board, slots) == [Reading(1, 2, 6.0, 0, 0, (0,) * len(BOUNDS))]
 
 
 # --- services -----------------------------------------------------------------------------------------------
