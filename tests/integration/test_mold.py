@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -226,3 +226,50 @@ def test_term_while_new_code_loads_stops_the_server(tmp_path: Path) -> None:
         assert server.stop() == 0
         assert not any(map(alive, pids))
         assert "ERROR" not in server.log
+
+
+# --- canary ----------------------------------------------------------------------------------------------
+
+CANARY = ("--workers", "4", "--canary", "25%", "--canary-window", "1")
+
+
+def keep_asking(server: Server, condition: Callable[[], bool], what: str) -> None:
+    """Sends requests until the condition is true."""
+
+    def asked() -> bool:
+        for _ in range(20):
+            server.request("/")
+        return condition()
+
+    wait_until(asked, what, deadline_s=60)
+
+
+def generations(server: Server) -> list[int]:
+    return sorted(
+        worker["generation"] for worker in server.status()["workers"] if worker["state"] != "draining"
+    )
+
+
+def test_new_code_that_serves_as_well_replaces_the_old(tmp_path: Path) -> None:
+    with serving(tmp_path, APP, *CANARY) as server:
+        write(tmp_path, "first", "second")
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: generations(server) == [1, 1, 1, 2], "the canary")
+        keep_asking(server, lambda: "every worker is of generation 2" in server.log, "the end of the canary")
+        assert "canary: generation 2 serves as well" in server.log
+        assert server.get().startswith(b"second")
+        assert server.stop() == 0
+
+
+def test_new_code_that_fails_requests_is_rolled_back(tmp_path: Path) -> None:
+    with serving(tmp_path, APP, *CANARY) as server:
+        first = mold(server)
+        write(tmp_path, "    start_response(", "    raise ValueError(")
+        server.signal(signal.SIGHUP)
+        keep_asking(server, lambda: "the canary rolls back" in server.log, "the end of the canary")
+        wait_until(lambda: generations(server) == [1, 1, 1, 1], "the old code")
+        assert mold(server) == first
+        assert "generation 1 serves on" in server.log
+        for _ in range(20):
+            assert server.get().startswith(b"first")
+        assert server.stop() == 0

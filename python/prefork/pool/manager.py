@@ -311,7 +311,7 @@ class Manager(Role, PoolMember):
             return False
         self._cancel_reload("another reload takes its place")
         self._reload = reload = Reload(
-            self._kernel.loop, spawner, supervisor, self._source, self._reload_ended
+            self._kernel.loop, spawner, supervisor, self._source, self._options, self._reload_ended
         )
         reload.watch(on_done)
         reload.begin()

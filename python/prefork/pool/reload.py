@@ -1,8 +1,9 @@
 """A reload: new code and options, tried with one worker before any other is replaced (manager).
 
 Its steps: the options are read again, another mold loads the application, and forks one worker. When that one
-is ready, the new mold takes the place of the old one, and the policy replaces the other workers. Always: what
-fails before that leaves the pool as it was; there is one reload at a time, and a second one replaces it.
+is ready, and a canary (`canary.py`) has nothing against the new code, the new mold takes the place of the old
+one, and the policy replaces the other workers. Always: what fails before that leaves the pool as it was;
+there is one reload at a time, and a second one replaces it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from prefork._engine import time_bounds
 from prefork.errors import PreforkError
 from prefork.logs.escaping import escape_line
+from prefork.pool.canary import Canary, CanaryLimits, Decision
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    from asyncio import AbstractEventLoop, TimerHandle
 
+    from prefork.config.options import PreForkOptions
     from prefork.pool.spawner import MoldEnded, Spawner
     from prefork.pool.supervisor import Supervisor
 
 logger = logging.getLogger("prefork.pool")
+
+CANARY_S = 1.0
+"""How often the canary looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +62,21 @@ class Reload:
         spawner: Spawner,
         supervisor: Supervisor,
         source: Reloadable | None,
+        options: PreForkOptions,
         ended: Callable[[Reload], object],
     ) -> None:
         self._loop = loop
         self._spawner = spawner
         self._supervisor = supervisor
         self._source = source
+        self._options = options
         self._ended = ended
         self._began_s = loop.time()
         self._read: Any = None
         self.end: End | None = None
         self._watchers: list[OnDone] = []
+        self._canary: Canary | None = None
+        self._timer: TimerHandle | None = None
 
     def watch(self, on_done: OnDone | None) -> None:
         """Has `on_done` called with its end."""
@@ -94,6 +105,32 @@ class Reload:
         if failure:
             self._fail(f"the first worker with the new code failed: {failure}")
             return
+        options = self._options
+        if options.canary and self._supervisor.pids[1:]:
+            limits = CanaryLimits(
+                options.canary_window, options.canary_max_errors, options.canary_max_slowdown
+            )
+            generation = self._supervisor.generation + 1
+            self._canary = Canary(generation, limits, time_bounds(), self._loop.time())
+            self._supervisor.begin_canary(options.canary, self._spawner.spawn_next, self._canary)
+            self._compare()
+        else:
+            self._commit()
+
+    def _compare(self) -> None:
+        """Goes on when the canary has decided."""
+        assert self._canary is not None
+        verdict = self._canary.observe(self._supervisor.readings(), self._loop.time())
+        if verdict.decision is Decision.WAIT:
+            self._timer = self._loop.call_later(CANARY_S, self._compare)
+        elif verdict.decision is Decision.GO_ON:
+            logger.warning("canary: generation %d serves as well: %s", self._canary.generation, verdict.why)
+            self._commit()
+        else:
+            self._fail(f"the canary rolls back: {verdict.why}")
+
+    def _commit(self) -> None:
+        """The other workers are replaced as well."""
         try:
             if self._source is not None:
                 self._source.accept(self._read)
@@ -113,16 +150,19 @@ class Reload:
         """Gives it up: the workers that serve go on."""
         if self.end is None:
             logger.warning("reload: given up, because %s", why)
-            self._end(why)
+            self._drop()
+            self._finish(why)
 
     def _fail(self, why: str) -> None:
+        self._drop()
         generation = self._supervisor.generation
         logger.error("reload: %s; generation %d serves on", escape_line(why), generation)
-        self._end(why)
-
-    def _end(self, why: str) -> None:
-        self._supervisor.drop_next(self._spawner.drop_next())
         self._finish(why)
+
+    def _drop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._supervisor.drop_next(self._spawner.drop_next())
 
     def _finish(self, failure: str) -> None:
         generation = self._supervisor.generation

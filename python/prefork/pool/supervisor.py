@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from prefork._engine import STUCK
 from prefork.kernel.run import BROKEN
 from prefork.pool import policy
+from prefork.pool.canary import Canary, Reading, readings
 from prefork.pool.log_level import catches
 from prefork.pool.overview import Overview
-from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
+from prefork.pool.policy import PolicyState, PoolLimits, Slot, State, Trial
 from prefork.pool.spawner import OnSpawned, Process, Spawner
 from prefork.pool.stillness import LOOK_S, Stillness, is_stopped
 from prefork.pool.workers import Exit, Workers
@@ -53,8 +54,11 @@ class Phase(enum.Enum):
     ENDED = "none, and there is none"
 
 
+Spawn = Callable[[int, OnSpawned], object]
+
+
 @dataclass(slots=True)
-class Trial:
+class Tried:
     """The first worker of the next generation: `done` is called when it is ready (""), or why it is not."""
 
     index: int
@@ -101,7 +105,8 @@ class Supervisor:
         self._first_failure = ""
         self._timer: TimerHandle | None = None
         self._looks: TimerHandle | None = None
-        self._trial: Trial | None = None
+        self._tried: Tried | None = None
+        self._canary: tuple[Trial, Spawn, Canary] | None = None
         self._replaced: Callable[[], object] | None = None
 
     @property
@@ -153,8 +158,7 @@ class Supervisor:
 
     def replace(self) -> None:
         """Replaces every worker by a fresh one, one after the other."""
-        self._generation += 1
-        self._board.publish(generation=self._generation)
+        self._set_generation(self._generation + 1)
         self.act()
 
     def recycle(self, indexes: Iterable[int]) -> list[int]:
@@ -181,14 +185,14 @@ class Supervisor:
 
     # --- another generation ------------------------------------------------------------------------------
 
-    def try_next(self, spawn: Callable[[int, OnSpawned], object], done: Callable[[str], object]) -> None:
+    def try_next(self, spawn: Spawn, done: Callable[[str], object]) -> None:
         """Spawns one worker of the next generation. `done` is called with why it failed, or with ""."""
         now, others = self._loop.time(), len(self._workers.slots())
         index = self._workers.request(self._generation + 1, now)
         if index is None:
             self._loop.call_soon(done, "every slot of the scoreboard is in use")
             return
-        self._trial = Trial(index, now, others, done)
+        self._tried = Tried(index, now, others, done)
         self._board.claim(index, self._generation + 1)
         spawn(index, self._spawned)
 
@@ -197,33 +201,60 @@ class Supervisor:
 
         `replaced()` is called when no other is left that does not drain.
         """
-        trial, self._trial = self._trial, None
-        if trial is not None:
-            self._state = policy.begin_replacement(self._state, trial.since, trial.others)
         self._replaced = replaced
-        self.replace()
+        if self._canary is None:
+            self._begin_generation()
+        else:
+            self._canary = None
+        self.act()
+
+    def begin_canary(self, share: float, spawn: Spawn, canary: Canary) -> None:
+        """A share of the workers are of the next generation, until `adopt_next` or `drop_next`. The canary
+        hears of those that fail.
+        """
+        self._canary = Trial(share, self._generation), spawn, canary
+        self._begin_generation()
+        self.act()
+
+    def readings(self) -> list[Reading]:
+        """What each worker has done, for the canary."""
+        return readings(self._board, self._workers.slots())
+
+    def _begin_generation(self) -> None:
+        """The first worker of the next generation is ready: it is one of many from now on."""
+        tried, self._tried = self._tried, None
+        if tried is not None:
+            self._state = policy.begin_replacement(self._state, tried.since, tried.others)
+        self._set_generation(self._generation + 1)
+
+    def _set_generation(self, generation: int) -> None:
+        self._generation = generation
+        self._board.publish(generation=generation)
 
     def drop_next(self, withdrawn: Collection[int]) -> None:
         """There is no next generation. The requests for `withdrawn` slots have come to nothing."""
-        trial, self._trial = self._trial, None
+        tried, self._tried = self._tried, None
+        canary, self._canary = self._canary, None
         self._replaced = None
         for index in withdrawn:
             self._withdraw(index)
-        if trial is not None and trial.index in self._processes:
-            self._end(trial.index, signal.SIGTERM)
+        if tried is not None and tried.index in self._processes:
+            self._end(tried.index, signal.SIGTERM)
+        if canary is not None:
+            self._set_generation(canary[0].previous)  # the newer workers are replaced
         self.act()
 
-    def _end_trial(self, index: int, failure: str) -> bool:
+    def _end_tried(self, index: int, failure: str) -> bool:
         """Whether the worker was one of the next generation, which is tried. That is told then."""
-        trial = self._trial
-        if trial is None or trial.index != index:
+        tried = self._tried
+        if tried is None or tried.index != index:
             return False
-        self._loop.call_soon(self._tell_trial, trial, failure)
+        self._loop.call_soon(self._tell_tried, tried, failure)
         return True
 
-    def _tell_trial(self, trial: Trial, failure: str) -> None:
-        if self._trial is trial:
-            trial.done(failure)
+    def _tell_tried(self, tried: Tried, failure: str) -> None:
+        if self._tried is tried:
+            tried.done(failure)
 
     def try_again(self) -> None:
         """What prevented workers from being spawned is over."""
@@ -260,11 +291,11 @@ class Supervisor:
             assert worker.pid is not None
             self._state = policy.booted(self._state)
             self._tell("spare", worker.pid)
-            self._end_trial(worker.index, "")
+            self._end_tried(worker.index, "")
 
     def _slots(self) -> list[Slot]:
         """What the policy plans with. A worker that is tried is none yet."""
-        tried = None if self._trial is None else self._trial.index
+        tried = None if self._tried is None else self._tried.index
         return [slot for slot in self._workers.slots() if slot.index != tried]
 
     def _follow_plan(self) -> None:
@@ -297,6 +328,7 @@ class Supervisor:
             generation=self._generation,
             capacity=self._board.capacity,
             rollout=options.rollout,
+            trial=None if self._canary is None else self._canary[0],
         )
 
     def _publish(self, *, overcommit: bool, may_grow: bool) -> None:
@@ -318,12 +350,15 @@ class Supervisor:
             if index is None:
                 return
             self._board.claim(index, generation)
-            self._spawner.spawn(index, self._spawned)
+            canary = self._canary
+            of_next = canary is not None and generation != canary[0].previous
+            spawn = canary[1] if canary is not None and of_next else self._spawner.spawn
+            spawn(index, self._spawned)
 
     def _spawned(self, index: int, result: Process | OSError) -> None:
         if isinstance(result, OSError):
             self._withdraw(index)
-            if not self._end_trial(index, result.strerror or str(result)):
+            if not self._end_tried(index, result.strerror or str(result)):
                 self._spawn_failed(result)
         else:
             self._register(index, result)
@@ -338,9 +373,9 @@ class Supervisor:
         self._processes[index] = process
         self._loop.add_reader(process.pidfd, self._reap_soon, index)
         self._tell("forked", process.pid)
-        of_trial = self._trial is not None and self._trial.index == index
+        is_tried = self._tried is not None and self._tried.index == index
         if self._phase is not Phase.KEEPING or (
-            self._workers.is_ahead(index, self._generation) and not of_trial
+            self._workers.generation_of(index) > self._generation and not is_tried
         ):
             # It was requested before the pool paused or ended, or a generation was given up.
             self._end(index, signal.SIGTERM)
@@ -381,30 +416,36 @@ class Supervisor:
         found = self._forget(index)
         status = found or 0
         stuck = status == STUCK and requests is not None
+        generation = self._workers.generation_of(index)
         end = self._workers.reap(index, state, status, now, stuck=stuck)
         if end is Exit.STUCK:
             logger.error("worker %d was stuck %s: replaced", pid, requests)
         elif end is Exit.BOOT_FAILED:
-            again = self._boot_failed(index, f"worker {pid}: {_ending(found)}", now)
+            again = self._boot_failed(index, generation, f"worker {pid}: {_ending(found)}", now)
             then = (
                 "; trying again" if again and self._phase is Phase.KEEPING and not self._is_hopeless() else ""
             )
             logger.error("worker %d ended before it was ready (%s)%s", pid, _ending(found), then)
         elif end is not Exit.EXPECTED:
             logger.error("worker %d ended: %s", pid, _ending(found))
+        if self._canary is not None and end in (Exit.STUCK, Exit.EARLY, Exit.DIED):
+            self._canary[2].crashed(generation)
         if end is Exit.EARLY:
             self._state = policy.died_early(self._state, now)
         self._tell("died", pid)
         self.act()
 
-    def _boot_failed(self, index: int, what: str, now: float) -> bool:
+    def _boot_failed(self, index: int, generation: int, what: str, now: float) -> bool:
         """`what` is told if the worker has not told it itself. Returns whether another is to be tried."""
         reports = self._resources.reports.read()
-        if self._end_trial(index, reports[0] if reports else what):
+        why = reports[0] if reports else what
+        if self._end_tried(index, why):
             return False
+        if self._canary is not None:
+            self._canary[2].boot_failed(generation, why)
         self._state = policy.boot_failed(self._state, now)
         if not self._first_failure:
-            self._first_failure = reports[0] if reports else what
+            self._first_failure = why
         return True
 
     def _is_hopeless(self) -> bool:
@@ -439,7 +480,8 @@ class Supervisor:
             )
             self._workers.fail_boot(worker.index, now)
             self._processes[worker.index].signal(signal.SIGKILL)
-            self._boot_failed(worker.index, f"worker {worker.pid} did not start within boot_timeout", now)
+            what = f"worker {worker.pid} did not start within boot_timeout"
+            self._boot_failed(worker.index, worker.generation, what, now)
         for worker in self._workers.overdue_drains(now, *self._drain_timeouts_s):
             logger.warning(
                 "killing worker %d: %s did not end within %s (%g s)",

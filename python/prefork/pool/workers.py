@@ -101,9 +101,9 @@ class Workers:
         """Whether a worker is requested and has not come yet."""
         return self.waiting > 0
 
-    def is_ahead(self, index: int, generation: int) -> bool:
-        """Whether the worker is of a later generation."""
-        return self._workers[index].generation > generation
+    def generation_of(self, index: int) -> int:
+        """The generation of the worker in a slot."""
+        return self._workers[index].generation
 
     def older_than(self, generation: int) -> bool:
         """Whether a worker of a former generation may still take a request."""
