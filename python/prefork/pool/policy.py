@@ -381,7 +381,7 @@ def _replace_outdated(
         if retire or goes_on:
             return _Step(retire=retire, replacement=replace(step, retired=retired) if goes_on else None)
     # The step is over: its workers have replaced others or made good for them, or have died.
-    if (surge := census.live - limits.max_clients) > 0 and leaving:
+    if (surge := census.live - limits.max_clients) > 0:
         return _Step(retire=leaving[:surge])  # a second reload overtook the first in the middle of a step
     spawn = min(_step_size(census, limits), free)
     return _Step(spawn=spawn, replacement=Replacement(now, census.live, spawn)) if spawn else _Step()

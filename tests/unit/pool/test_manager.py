@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from prefork import GlueInUse, Kernel, PreForkServer
+from prefork import GlueInUse, Kernel, NotInThisProcess, OptionError, PreForkServer
 from prefork.pool import manager
 from prefork.pool.manager import Manager
 from prefork.pool.resources import PoolResources
@@ -180,6 +180,48 @@ def test_its_scoreboard_names_it(server: Server) -> None:
 
     when_it_serves(server, look)
     assert found == [os.getpid(), 4, True]
+
+
+def test_the_options_of_a_pool_are_held_once(server: Server) -> None:
+    seen: list[Any] = []
+
+    def scale() -> None:
+        manager: Any = server._role
+        server.scale(min_spare_servers=3, max_spare_servers=4)
+        seen.extend([server.options.min_spare_servers, manager.overview().limits.min_spare])
+        seen.append(manager.resources.board.header()["max_spare"])
+        with pytest.raises(OptionError, match="expected at most 40"):
+            server.scale(max_clients=41)
+        with pytest.raises(OptionError, match="expected a whole number"):
+            server.scale(max_clients=0)
+        seen.append(server.options.max_clients)
+
+    when_it_serves(server, scale)
+    assert seen == [3, 3, 4, 4]
+    with pytest.raises(NotInThisProcess):
+        PreForkServer(Kernel(), alias="NONE").scale(max_clients=3)
+
+
+def test_what_is_attached_lives_as_long_as_the_pool(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[Any] = []
+
+    class Attachment:
+        def about(self) -> dict[str, object]:
+            return {"more": "of it"}
+
+        def close(self) -> None:
+            happened.append(("close", GLUE in list_glues()))
+
+        def discard(self) -> None:
+            happened.append("discard")
+
+    def attach(manager: Manager) -> Attachment:
+        happened.append(("open", manager.glue))
+        return Attachment()
+
+    monkeypatch.setattr(PreForkServer, "attachments", [lambda _: attach, lambda _: lambda _: None])
+    when_it_serves(server, lambda: happened.append(server._role._about()["more"]))  # type: ignore[attr-defined]
+    assert happened == [("open", GLUE), "of it", ("close", True)]
 
 
 def test_a_graceful_shutdown_waits_for_the_last_worker(kernel: Kernel, server: Server) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from prefork._engine import STUCK
-from prefork.config.checked import check
+from prefork.config.checked import changed, check
 from prefork.config.options import PreForkOptions
 from prefork.pool import supervisor as supervisor_module
 from prefork.pool.policy import State
@@ -326,6 +326,35 @@ def test_it_looks_again_each_interval_though_nothing_calls(world: World) -> None
     world.board.slots[0] = ACTIVE
     world.loop.advance(world.options.check_spares_interval)
     assert len(world.spawner.requests) == 1
+
+
+def test_other_limits_are_published_and_followed_at_once(world: World) -> None:
+    world.supervisor.change(changed(world.options, {"min_spare_servers": 3, "max_spare_servers": 3}))
+    assert (world.board.published["min_spare"], world.board.published["max_clients"]) == (3, 4)
+    world.spawn()
+    assert len(world.supervisor.pids) == 3
+    world.supervisor.change(changed(world.options, {"max_clients": 1}))
+    assert world.signals() == {1: [signal.SIGTERM], 2: [signal.SIGTERM]}
+
+
+def test_the_overview_is_what_the_workers_have_written_until_now(world: World) -> None:
+    world.board.slots[0] = ACTIVE
+    found = world.supervisor.overview()
+    assert (found.keeps, found.count(SPARE), found.count(ACTIVE), found.missing) == (True, 1, 1, 1)
+    assert found.live_pids == {101, 102}
+    assert world.spawner.requests == [], "to look changes nothing"
+    world.supervisor.pause()
+    assert (world.supervisor.overview().keeps, world.supervisor.overview().live) == (False, 0)
+
+
+def test_a_signal_is_sent_only_to_workers_that_handle_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "catches", lambda pid, signum: (pid, signum) == (101, 62))
+    assert world.supervisor.send(62) == [102]
+    assert world.supervisor.send(62, [101]) == []
+    assert world.supervisor.send(63, [101]) == [101]
+    assert world.signals() == {0: [62, 62]}
 
 
 def test_replacing_spawns_the_next_generation_and_then_retires_the_last(world: World) -> None:
