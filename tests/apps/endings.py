@@ -22,7 +22,7 @@ from typing import Any
 
 from prefork import Kernel, PreForkServer, Request
 
-MANAGER = os.getpid()
+LOADER = os.getpid()
 executor = concurrent.futures.ThreadPoolExecutor(2)
 kept: list[Any] = []
 
@@ -32,7 +32,7 @@ def note(what: str) -> None:
         file.write(f"{what}\n")
 
 
-atexit.register(lambda: note(f"exit of {'the manager' if os.getpid() == MANAGER else 'a worker'}"))
+atexit.register(lambda: note(f"exit of {'the manager' if os.getpid() == LOADER else 'a worker'}"))
 
 
 def note_later(what: str) -> None:

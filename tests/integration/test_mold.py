@@ -273,3 +273,31 @@ def test_new_code_that_fails_requests_is_rolled_back(tmp_path: Path) -> None:
         for _ in range(20):
             assert server.get().startswith(b"first")
         assert server.stop() == 0
+
+
+# --- without an application in the mold ------------------------------------------------------------------
+
+
+def test_without_preload_each_worker_loads_the_application(tmp_path: Path) -> None:
+    source = APP + "open(f'imported-{os.getpid()}', 'w').close()\n"
+    with serving(tmp_path, source, "--no-preload") as server:
+        names = {f"imported-{pid}" for pid in server.workers()}
+        assert {path.name for path in tmp_path.glob("imported-*")} == names
+        write(tmp_path, "first", "second")
+        server.signal(signal.SIGHUP)
+        server.wait_log("every worker is of generation 2")
+        assert server.get().startswith(b"second")
+        write(tmp_path, "import os", "import nothere")
+        server.signal(signal.SIGHUP)
+        server.wait_log("generation 2 serves on")
+        assert "No module named 'nothere'" in server.log
+        assert server.get().startswith(b"second")
+        assert server.stop() == 0
+
+
+def test_without_preload_an_application_that_cannot_be_loaded_ends_the_server(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "import nothere\n")
+    done = run_prefork("serve", str(app), "--bind", "127.0.0.1:0", "--no-preload")
+    assert done.returncode == 3
+    assert "could not be loaded" in done.stderr.splitlines()[-1]
+    assert "prefork/" not in done.stderr, "the traceback is that of the application"

@@ -118,6 +118,7 @@ class RunKeywords(TypedDict, total=False):
     loop: Literal["auto", "asyncio", "uvloop"]
     drain_streams: Switch
     pathsend: Switch
+    preload: Switch
     warm: str | Iterable[str]
     mold_ready: str | Callable[..., object] | None
     ready_path: str | None

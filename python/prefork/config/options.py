@@ -672,6 +672,13 @@ class AppOptions(Options):
         "Offer http.response.pathsend to an ASGI application, so that it sends files by their paths. All of "
         "its middleware has to know that.",
     )
+    preload: bool = option(
+        Group.APPLICATION,
+        True,
+        boolean,
+        "Load the application once, in a process that forks the workers. Otherwise each worker loads it: for "
+        "what cannot be forked after its import.",
+    )
     warm: tuple[str, ...] = option(
         Group.APPLICATION,
         (),

@@ -117,7 +117,6 @@ ABSENT = {
     "--name -n --process-name": "--glue names the pool",
     "--no-access-log": "there is no access log unless --access-log names a file",
     "--no-sendfile": "files are sent by sendfile(2) wherever that is possible",
-    "--preload": "the application is always loaded before the workers are forked",
     "--protocol --uwsgi-allow-from": "a proxy has to speak HTTP; uwsgi and FastCGI are not understood",
     "--reload --reload- --no-reload --no-reload-": "restart the server to load changed code",
     "--respawn- --no-respawn-": "a worker that ends is always replaced",

@@ -36,7 +36,8 @@ class ASGIService(Service):
     kind = "ASGI application"
     how_to_respond = "send http.response.start and http.response.body until more_body is false"
     app_options = Service.app_options | {
-        *("root_path", "lifespan", "loop", "pathsend", "drain_streams", "warm", "mold_ready", "ready_path"),
+        *("root_path", "lifespan", "loop", "pathsend", "drain_streams"),
+        *("preload", "warm", "mold_ready", "ready_path"),
         *("ws_max_message", "ws_ping_interval", "ws_ping_timeout", "ws_deflate"),
     }
     # `scope["server"]` is an address, and bodies are passed on as they come.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prefork._engine import die_with_parent
 from prefork.config.options import AppOptions, ServeOptions
+from prefork.errors import OptionError
 from prefork.hosting.application import host
 from prefork.hosting.configuring import (
     DEFAULT,
@@ -89,8 +90,14 @@ class MoldedApplication:
         self._server.use(read.of_server)
         logging.getLogger("prefork").setLevel(read.of_command.log_level.upper())
 
+    def preloads(self, read: Read) -> bool:
+        """Whether the mold loads it, and not each worker."""
+        return read.of_application.preload
+
     def load(self, read: Read) -> None:
-        """In the mold: loads the application into the server. Raises TargetError and OptionError."""
+        """In the mold, or in a worker: loads the application into the server. Raises NotMolded, TargetError
+        and OptionError.
+        """
         uninstall()  # logging.basicConfig() of the application does nothing if there is a handler
         server, target, options = self._server, self._target, read.of_application
         server.options = read.of_server
@@ -104,6 +111,8 @@ class MoldedApplication:
         check_applicable(target, server.service, read.given)
         mount_static([server], read.of_command)
         set_up_log(read.of_command)
+        if not options.preload:
+            return
         from prefork.hosting.warming import warm  # here, not in the memory of the manager
 
         warm(server.service, options)
@@ -118,6 +127,8 @@ def molded(target: str, given: Given, gather: Callable[[], Given] | None) -> Pre
     are outside of its `--chroot`.
     """
     read = read_options(target, given)
+    if read.of_command.chroot is not None and not read.of_application.preload:
+        raise OptionError("no_preload: with chroot no worker finds the application; it is loaded before")
     if read.of_application.interface == "events" or read.of_command.chroot is not None:
         return None
     add_to_path(split(target)[0])

@@ -92,7 +92,9 @@ def application_of(found: object, options: AppOptions, place: str) -> object:
         with _explained(place):
             found = call_factory(found, place)
     if is_program(found):
-        raise NotMolded(f"{place} is of type {type(found).__name__}, which takes a restart")
+        raise NotMolded(
+            f"{place} is of type {type(found).__name__}: a restart with --interface events serves it"
+        )
     return found
 
 

@@ -85,7 +85,9 @@ class WSGIService(Service):
 
     kind = "WSGI application"
     how_to_respond = "call start_response and return an iterable of bytes"
-    app_options = Service.app_options | {"threads", "root_path", "warm", "mold_ready", "ready_path"}
+    app_options = Service.app_options | {
+        *("threads", "root_path", "preload", "warm", "mold_ready", "ready_path"),
+    }
     adds_content_type = False
     uses_start_response = True
     inherits_atexit = True

@@ -14,17 +14,20 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Unpack
 
+from prefork._engine import die_with_parent
 from prefork.config.checked import changed
 from prefork.config.options import PreForkOptions
 from prefork.errors import NeverReady, NotMolded, OptionError, TargetError, UnknownEvent, UnknownSession
 from prefork.kernel.events import event
+from prefork.kernel.forking import exit_at_once
 from prefork.pool.manager import Manager
 from prefork.pool.reload import Reloadable
 from prefork.pool.role import PoolMember
 from prefork.pool.spawner import ForkSpawner, MoldEnded, Spawner
-from prefork.pool.worker import Worker
+from prefork.pool.worker import Worker, tell_failure
 from prefork.pool.worker_hooks import ALL, OF_MANAGER, WorkerHooks
 from prefork.server.arguments import check_arguments
+from prefork.server.role import BOOT_FAILED
 from prefork.server.server import HTTPServer
 
 if TYPE_CHECKING:
@@ -47,8 +50,13 @@ class Application(Reloadable, Protocol):
     first: Any
     """What `read` would have returned at the start."""
 
+    def preloads(self, read: Any) -> bool:
+        """Whether a mold loads it, and not each worker."""
+
     def load(self, read: Any) -> object:
-        """In a mold: loads the application, and has the server serve it. Raises PreforkError."""
+        """In a mold, or in a worker: loads the application, and has the server serve it. Raises PreforkError
+        and NotMolded.
+        """
 
 
 class PreForkServer(HTTPServer):
@@ -143,9 +151,30 @@ class PreForkServer(HTTPServer):
         """Mold: this child was just forked. Returns in its workers."""
         from prefork.pool.mold import Mold
 
+        assert self.application is not None
         manager_pid = manager.resources.manager_pid
         manager.leave_to_manager()
-        Mold(self.kernel, channel, manager_pid).run(partial(self._load, manager, source))
+        load = partial(self._load, manager, source)
+        mold = Mold(self.kernel, channel, manager_pid)
+        if self.application.preloads(source):
+            mold.run(load)
+        else:
+            mold.run(lambda: partial(self._load_in_worker, manager, load))
+
+    def _load_in_worker(
+        self, manager: Manager, load: Callable[[], Callable[[int], object]], index: int
+    ) -> None:
+        """Worker: this child was just forked, by a mold that has no application."""
+        if not die_with_parent(manager.resources.manager_pid):
+            exit_at_once(BOOT_FAILED)
+        try:
+            become_worker = load()
+        except BaseException as error:
+            self.kernel.end_if_abandoned(error)
+            tell_failure(error, manager.resources.reports.open_writer())
+            exit_at_once(BOOT_FAILED)
+        self.kernel.end_if_abandoned()
+        become_worker(index)
 
     def _load(self, manager: Manager, source: Any) -> Callable[[int], object]:
         assert self.application is not None

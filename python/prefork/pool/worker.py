@@ -28,6 +28,7 @@ from prefork.server.startup import StartupInterrupted, StartupLimit
 
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
+    from prefork.pool.boot_reports import BootReport
     from prefork.pool.manager import Manager
     from prefork.pool.stacks import Stacks
     from prefork.pool.worker_hooks import WorkerHooks
@@ -112,9 +113,7 @@ class Worker(Role, PoolMember):
             if self._is_told:
                 self._limit.log(error)
                 return
-            text, is_explained = show(error), isinstance(error, PreforkError)
-            logger.error("worker failed to start: %s", Lines(text), exc_info=not is_explained)
-            report.write(text if is_explained else f"{type(error).__name__}: {text}")
+            tell_failure(error, report)
             # What the application began is ended: its log may be sent by an `atexit` function.
             self._end_within(min(options.graceful_timeout, FAILED_S))
             raise SystemExit(BOOT_FAILED) from None
@@ -253,3 +252,12 @@ class Worker(Role, PoolMember):
     def may_change(self, what: str) -> bool:
         logger.error("%s is refused in a worker: call it in the manager, which forks the workers", what)
         return False
+
+
+def tell_failure(error: BaseException, report: BootReport) -> None:
+    """Says why a worker does not start: to the manager, and in the log, with the traceback if it is the
+    application's.
+    """
+    text, is_explained = show(error), isinstance(error, PreforkError)
+    logger.error("worker failed to start: %s", Lines(text), exc_info=error.__cause__ or not is_explained)
+    report.write(text if is_explained else f"{type(error).__name__}: {text}")

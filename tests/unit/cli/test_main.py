@@ -66,10 +66,6 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["serve", "app.py", "--frob"], "(see prefork serve --help)"),
         (["serve", "app.py", "--port", "80"], "No such option '--port'; use --bind HOST:PORT (see"),
         (["serve", "app.py", "-t", "30"], "No such option '-t'; use --request-timeout (see"),
-        (
-            ["serve", "app.py", "--preload"],
-            "No such option '--preload'; the application is always loaded before the workers are",
-        ),
         (["serve", "app.py", "-kgevent"], "No such option '-k'; the interface is detected; for threads"),
         (
             ["serve", "app.py", "--ssl-keyfile=x"],
