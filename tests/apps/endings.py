@@ -177,7 +177,7 @@ def events(request: Request) -> str:
 
 
 def worker_start(pid: int) -> None:
-    note(f"start {pid == os.getpid() != MANAGER}")
+    note(f"start {pid == os.getpid() != LOADER}")
 
 
 def worker_exit() -> None:
@@ -185,7 +185,7 @@ def worker_exit() -> None:
 
 
 def worker_died(pid: int, status: int) -> None:
-    assert os.getpid() == MANAGER
+    assert os.getpid() == LOADER
     note(f"died {pid} {status}")
 
 
