@@ -271,9 +271,9 @@ class Engine:
         self, scoreboard: Scoreboard, index: int, concurrency: int, workers: int, overcommit_fd: int
     ) -> None:
         """Makes this forked process the worker of slot `index`. While it has `concurrency` requests in
-        flight, it accepts no connection unless the eventfd `overcommit_fd` is readable and the scoreboard
+        flight, it accepts no connection unless the descriptor `overcommit_fd` is readable and the scoreboard
         says overcommit. The pool has at most `workers` workers: a client of HTTP/2 may have as many streams
-        open as they can serve. The descriptor is duplicated; the scoreboard is closed in this process.
+        open as they can serve. It is duplicated; the scoreboard is closed in this process.
 
         Raises OSError, and RuntimeError if the scoreboard is not the manager's.
         """

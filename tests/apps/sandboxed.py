@@ -46,7 +46,7 @@ def abstract(name: str) -> str:
 
 def signal(pid: str) -> str:
     os.kill(int(pid), 0)
-    return "sent"
+    return "itself" if int(pid) == os.getpid() else "another"
 
 
 def limit(pid: str) -> str:

@@ -52,7 +52,7 @@ pub(crate) enum DescriptorNews {
     },
 }
 
-/// The eventfd that is readable while the pool has no spare and may not grow.
+/// The descriptor that is readable while the pool has no spare and may not grow.
 #[derive(Default)]
 struct Overcommit {
     fd: Option<OwnedFd>,
@@ -166,11 +166,15 @@ impl Acceptor {
 
     /// Accepts the next client of a listener.
     pub(crate) fn accept(&mut self, number: u32, load: &Load) -> Accepted {
+        let is_reported = self.left == ACCEPTS_PER_TURN;
         let is_on = |listener: &&Listener| listener.state == Listening::On;
         if self.get(number).filter(is_on).is_none() || !self.may_accept_next(load) {
             return Accepted::Nothing;
         }
-        self.get(number).map_or(Accepted::Nothing, Listener::accept)
+        match self.get(number) {
+            Some(listener) if is_reported || listener.has_client() => listener.accept(),
+            _ => Accepted::Nothing,
+        }
     }
 
     /// Tries again to accept the client that [`Acceptor::accept`] had no

@@ -136,6 +136,9 @@ impl Listener {
         let Some(socket) = &self.socket else {
             return Accepted::Nothing;
         };
+        // Each process that has the socket can have accept(2) wait, in all of them: the flag is one of the
+        // open file.
+        let _ = rustix::io::ioctl_fionbio(socket, true);
         match rustix::net::acceptfrom_with(socket, flags) {
             Ok((socket, address)) => Accepted::Client(socket, Peer::from_any(address)),
             Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {

@@ -68,6 +68,10 @@ pub(crate) enum Received {
     Refused(&'static str),
 }
 
+/// No call on a socket waits, whatever its open file says: another process that has it can
+/// change that.
+const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+
 /// Between the probes of a peer that has closed its side.
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -108,6 +112,11 @@ impl Transport {
 
     fn with(socket: OwnedFd, layer: Option<Layer>) -> Option<Self> {
         rustix::net::getpeername(&socket).ok()?;
+        // The ends of the queue itself are connected too.
+        let kind = rustix::net::sockopt::socket_type(&socket).ok()?;
+        if kind != SocketType::STREAM {
+            return None;
+        }
         rustix::io::ioctl_fionbio(&socket, true).ok()?;
         let layer = layer.map(Box::new);
         Some(Transport {
@@ -272,7 +281,7 @@ impl Transport {
     fn receive_bytes(&self, buffer: &mut Vec<u8>) -> Received {
         let room_bytes = buffer.capacity() - buffer.len();
         let room = rustix::buffer::spare_capacity(buffer);
-        match rustix::net::recv(&self.socket, room, RecvFlags::empty()) {
+        match rustix::net::recv(&self.socket, room, RecvFlags::DONTWAIT) {
             Ok((0, _)) => Received::End,
             Ok((len, _)) => Received::Bytes {
                 len,
@@ -374,7 +383,7 @@ impl Transport {
             let start = record.len();
             record.resize(start + missing, 0);
             let room = record.get_mut(start..).unwrap_or_default();
-            let received = rustix::net::recv(&self.socket, room, RecvFlags::empty());
+            let received = rustix::net::recv(&self.socket, room, RecvFlags::DONTWAIT);
             let received = received.map_or(0, |(received, _)| received);
             record.truncate(start + received);
             tls.open(&mut record, 0);
@@ -399,7 +408,11 @@ impl Transport {
 
     /// Whether the peer has sent something that is not read yet.
     pub(crate) fn has_input(&self) -> bool {
-        let peeked = rustix::net::recv(&self.socket, &mut [0; 1], RecvFlags::PEEK);
+        let peeked = rustix::net::recv(
+            &self.socket,
+            &mut [0; 1],
+            RecvFlags::PEEK | RecvFlags::DONTWAIT,
+        );
         peeked.is_ok_and(|(len, _)| len > 0)
     }
 
@@ -428,7 +441,7 @@ impl Transport {
             return Ok(());
         };
         while !tls.unsent().is_empty() {
-            match rustix::net::send(&self.socket, tls.unsent(), SendFlags::NOSIGNAL) {
+            match rustix::net::send(&self.socket, tls.unsent(), SEND) {
                 Ok(sent) => tls.advance(sent),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
@@ -441,7 +454,7 @@ impl Transport {
     #[inline]
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         match self.tls() {
-            None => rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL),
+            None => rustix::net::send(&self.socket, bytes, SEND),
             Some(_) => self.send_encrypted(&[IoSlice::new(bytes)]),
         }
     }
@@ -456,7 +469,7 @@ impl Transport {
         if self.is_encrypted() {
             return self.send_encrypted(vectors);
         }
-        let mut flags = SendFlags::NOSIGNAL;
+        let mut flags = SEND;
         flags.set(SendFlags::MORE, more);
         let mut ancillary = SendAncillaryBuffer::default();
         rustix::net::sendmsg(&self.socket, vectors, &mut ancillary, flags)

@@ -159,9 +159,9 @@ impl Engine {
 
     /// Makes this forked process the worker of slot `index`. While it has
     /// `concurrency` requests in flight, it accepts no connection unless the
-    /// eventfd `overcommit_fd` is readable and the scoreboard says overcommit.
+    /// descriptor `overcommit_fd` is readable and the scoreboard says overcommit.
     /// The pool has at most `workers` workers: a client of HTTP/2 may have as many
-    /// streams open as they can serve. The descriptor is duplicated; the scoreboard
+    /// streams open as they can serve. It is duplicated; the scoreboard
     /// is closed in this process.
     ///
     /// Raises OSError, and RuntimeError if the scoreboard is not the manager's.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prefork.admin.messages import Failure, Misuse
 from prefork.admin.running import Outcome, Running
@@ -19,6 +19,9 @@ from prefork.pool.overview import Overview
 from prefork.pool.policy import State
 from prefork.pool.reload import End
 from prefork.server.handlers import Handlers
+
+if TYPE_CHECKING:
+    from prefork.pool.server import PreForkServer
 
 Arguments: TypeAlias = Mapping[str, Any]
 
@@ -96,11 +99,9 @@ async def recycle(running: Running, arguments: Arguments) -> Outcome:
         raise Misuse(f"{min(unknown)} is no worker of this pool; its workers: {workers}")
     if not pool.keeps:
         raise Failure(f"nothing to replace: {pool.phase}")
-    if every:
-        running.manager.replace_workers()
-    else:
-        running.manager.recycle(pids)
-    count = await _replaced(running, pool.live_pids if every else pool.live_pids & set(pids))
+    former = pool.live_pids if every else pool.live_pids.intersection(pids)
+    running.manager.recycle(former)
+    count = await _replaced(running, former)
     return f"{count} workers replaced", {"replaced": count}
 
 
@@ -118,7 +119,7 @@ async def reload(running: Running, arguments: Arguments) -> Outcome:
     def left(pool: Overview) -> int:
         return 0 if ends else max(1, len(pool.live_pids & former))
 
-    if not await running.wait(left, "replaced"):
+    if not await running.wait(left, "replaced", spawns=False):
         raise Failure(
             f"begun, and it goes on: {left(running.pool)} of {len(former)} workers are not replaced"
         )
@@ -193,10 +194,7 @@ def _in_use(pool: Overview) -> int:
 async def handlers(running: Running, arguments: Arguments) -> Outcome:
     """Shows the handlers, or sets them for new workers and, on request, replaces the workers that run."""
     check_names(arguments, "set", "replace")
-    server = running.server
-    kind = server.service.kind if server.application is None else "WSGI or ASGI application"
-    if kind != Handlers.kind:
-        raise Misuse(f"it has no handlers: it is a {kind}")
+    server = _server_of_events(running)
     if (entries := arguments.get("set")) is not None:
         server.set_handlers(entries)
     shown = [{key: _plain(value) for key, value in entry.items()} for entry in server.get_handlers()]
@@ -206,11 +204,19 @@ async def handlers(running: Running, arguments: Arguments) -> Outcome:
 async def fork_handlers(running: Running, arguments: Arguments) -> Outcome:
     """As `handlers`, for the events that new workers call."""
     check_names(arguments, "set", "replace")
-    server = running.server
+    server = _server_of_events(running)
     if (events := arguments.get("set")) is not None:
         server.change_fork_handlers(events)
     shown = {_plain(alias): event for alias, event in server.get_fork_handlers().items()}
     return await _taken_over(running, arguments, "fork handlers", shown)
+
+
+def _server_of_events(running: Running) -> PreForkServer:
+    """Raises Misuse if it serves an application."""
+    server = running.server
+    if server.application is not None or server.service.kind != Handlers.kind:
+        raise Misuse("it has no handlers: it serves an application")
+    return server
 
 
 async def _taken_over(running: Running, arguments: Arguments, what: str, shown: Any) -> Outcome:
@@ -250,7 +256,7 @@ async def log_level(running: Running, arguments: Arguments) -> Outcome:
     level = arguments.get("level")
     if level not in LEVELS:
         raise Misuse(f"level: expected one of {', '.join(LEVELS)}")
-    deaf = running.manager.set_log_level(level)
+    deaf = running.server.set_log_level(level)
     text = f"the log shows {level} and above, in the manager and its workers"
     if deaf:
         text += (

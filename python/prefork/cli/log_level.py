@@ -15,6 +15,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 def log_level(glue: str | None, as_json: bool, level: str) -> None:
     """Change the lowest level of messages to log, in the manager and in every worker.
 
-    It holds until the server ends, for the messages of prefork itself, as --log-level does.
+    It holds until the server ends, or a reload finds another one in the configuration. It is for the messages
+    of prefork itself, as --log-level is.
     """
     carry_out("log-level", {"level": level}, glue=glue, as_json=as_json)

@@ -1,4 +1,4 @@
-"""`prefork reload`: new certificates and new workers for a running pool."""
+"""`prefork reload`: new code, options and certificates for a running pool."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ WORKERS = click.IntRange(0, 65535)
 def scale(glue: str | None, as_json: bool, timeout_s: float, **limits: int | None) -> None:
     """Change the limits of a running pool, and wait until it has its new size.
 
-    They hold until the server ends. A worker that serves a request is never ended for them: it stays until it
-    is spare.
+    They hold until the server ends, or a reload finds other ones in the configuration. A worker that serves a
+    request is never ended for them: it stays until it is spare.
     """
     given = {name: number for name, number in limits.items() if number is not None}
     if not given:

@@ -59,6 +59,8 @@ class Read(NamedTuple):
 
 FIXED = ("listeners", "redirect_http", "ipc_glue", "start_servers")
 """Options of the server that a reload does not change."""
+SCALED = ("min_spare_servers", "max_spare_servers", "max_clients")
+"""Those that `prefork scale` changes. A reload changes them only if their source has."""
 
 
 class MoldedApplication:
@@ -71,24 +73,30 @@ class MoldedApplication:
         self._target = target
         self.first = first
         self._gather = gather
+        self._accepted = self._read = first
+        """What the sources had when a generation was accepted, and when they were last read."""
 
     def read(self) -> Read:
         """Reads configuration file and environment again. Raises OptionError."""
         if self._gather is None:
             return self.first
         given = self._gather()
-        read = read_options(self._target, given)
+        self._read = read = read_options(self._target, given)
         former = self._server.options
         for name in FIXED:
             if getattr(read.of_server, name) != getattr(former, name):
                 logger.warning("reload: %s has changed, which takes a restart; it stays as it is", name)
-        kept = {name: getattr(former, name) for name in (*FIXED, "address", "port", "domain")}
+        before = self._accepted.of_server
+        same = [name for name in SCALED if getattr(read.of_server, name) == getattr(before, name)]
+        kept = {name: getattr(former, name) for name in (*FIXED, "address", "port", "domain", *same)}
         return read._replace(of_server=dataclasses.replace(read.of_server, **kept))
 
     def accept(self, read: Read) -> None:
         """In the manager: the options of the new generation."""
         self._server.use(read.of_server)
-        logging.getLogger("prefork").setLevel(read.of_command.log_level.upper())
+        if read.of_command.log_level != self._accepted.of_command.log_level:
+            self._server.set_log_level(read.of_command.log_level)
+        self._accepted = self._read
 
     def preloads(self, read: Read) -> bool:
         """Whether the mold loads it, and not each worker."""

@@ -42,7 +42,7 @@ def warm(service: Service, options: AppOptions) -> None:
 
     Raises OptionError if there is no such function as `mold_ready` names, and TargetError if it raises.
     """
-    pid = os.getpid()
+    pid, before = os.getpid(), threading.enumerate()
     hook = None if options.mold_ready is None else load_hook("mold_ready", options.mold_ready)
     if options.warm and service.warm is not None:
         _request(service.warm(), options.warm, pid)
@@ -57,6 +57,7 @@ def warm(service: Service, options: AppOptions) -> None:
         from prefork.hosting.executors import retire_threads  # here: it imports that
 
         retire_threads(END_S)
+    _wait_for_threads(before)
     gc.collect()  # what is garbage now would be freed in each worker, in memory of its own
 
 
@@ -69,7 +70,6 @@ def _end_fork(pid: int) -> None:
 def _request(outcomes: Iterator[Outcome], pages: Sequence[str], pid: int) -> None:
     from prefork.hosting.synthetic import Overdue  # here: not in the memory of workers without pages
 
-    before = threading.enumerate()
     began_s = time.monotonic()
     try:
         for page, outcome in zip(pages, outcomes, strict=False):
@@ -81,7 +81,6 @@ def _request(outcomes: Iterator[Outcome], pages: Sequence[str], pid: int) -> Non
         _end_fork(pid)
         what = show(error, repr if not isinstance(error, LifespanFailed) else str)
         logger.warning("--warm: its requests were broken off: %s", Lines(what))
-    _wait_for_threads(before)
 
 
 def _log(page: str, outcome: Outcome, took_s: float) -> None:

@@ -340,12 +340,9 @@ class Manager(Role, PoolMember):
                     f"max_clients: expected at most {most}, because the scoreboard of this pool has no more "
                     f"room, got {options.max_clients}; start the server with a larger --max-clients"
                 )
-        guarded = self._options.is_guarded
         self._options = options
         if self._supervisor is not None:
             self._supervisor.change(options)
-            if options.is_guarded and not guarded:
-                self._supervisor.replace()  # a worker starts its guard at its boot
 
     def set_log_level(self, name: str) -> list[int]:
         """Changes the level of the log in this process and its workers. Returns those that cannot be told."""

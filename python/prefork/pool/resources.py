@@ -1,14 +1,16 @@
 """What all processes of a pool share.
 
-Owns: the scoreboard's memory, the overcommit eventfd, the central queue, the pipe for reports of failed
+Owns: the scoreboard's memory, the sockets of overcommit, the central queue, the pipe for reports of failed
 starts, and the socket that holds the glue.
 Always: the manager makes them before the first fork, so that every worker inherits them. They have no name in
-the file system and end with the last process that holds them.
+the file system and end with the last process that holds them. No call of the manager waits, whatever a worker
+does to what they share.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import time
@@ -29,6 +31,18 @@ def _make_queue() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
 
 
+def _read_at_once(eventfd: int) -> None:
+    """Reads an eventfd that workers share, and does not wait: whether a read waits is a property of the open
+    file, which each of them can change. Raises BlockingIOError.
+    """
+    try:
+        os.preadv(eventfd, [bytearray(8)], -1, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:  # Linux before 5.8
+            raise
+        os.eventfd_read(eventfd)
+
+
 class PoolResources:
     """`capacity` is the number of slots; `glue` None takes a free name. `about()` is what the manager says of
     itself to those that read the scoreboard.
@@ -41,9 +55,11 @@ class PoolResources:
         with contextlib.ExitStack() as undo:
             self.board = Scoreboard.create(capacity)
             undo.callback(self.board.close)
-            # Readable while no spare is left and none will come: active workers then accept as well.
-            self._overcommit_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            undo.callback(os.close, self._overcommit_fd)
+            # The manager writes to the first. The second is readable while no spare is left and none will
+            # come: active workers then accept as well.
+            self._overcommit = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            for end in self._overcommit:
+                undo.callback(end.close)
             self.reports = BootReports()
             undo.callback(self.reports.close)
             self.stacks = Stacks()
@@ -61,18 +77,19 @@ class PoolResources:
     def clear_wakeup(self) -> None:
         """Clears the wake-up that `board.wakeup_fileno()` reports (manager)."""
         with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.board.wakeup_fileno())
+            _read_at_once(self.board.wakeup_fileno())
 
     def overcommit(self, wanted: bool) -> None:
         """Lets active workers accept, or only spares (manager)."""
         if wanted == self._overcommits:
             return
         self._overcommits = wanted
-        with contextlib.suppress(BlockingIOError):  # a worker has changed the number
+        ours, shared = self._overcommit
+        with contextlib.suppress(OSError):  # a worker has read it, or shut it down
             if wanted:
-                os.eventfd_write(self._overcommit_fd, 1)
+                ours.send(b"1", socket.MSG_DONTWAIT)
             else:
-                os.eventfd_read(self._overcommit_fd)
+                shared.recv(1, socket.MSG_DONTWAIT)
 
     @property
     def queue_fileno(self) -> int:
@@ -94,7 +111,7 @@ class PoolResources:
         """Makes the engine of this process that of the worker in slot `index` (worker). `workers` is the
         maximum number of workers.
         """
-        engine.join_pool(self.board, index, concurrency, workers, self._overcommit_fd)
+        engine.join_pool(self.board, index, concurrency, workers, self._overcommit[1].fileno())
         engine.join_queue(self._queue[0].fileno(), self._queue[1].fileno())
         engine.end_with(self.manager_pid)
         self.stacks.join()
@@ -103,8 +120,7 @@ class PoolResources:
         """Closes them in this process. The manager gives the glue up; a worker's copy would keep it taken."""
         self.socket.close()
         self.board.close()
-        os.close(self._overcommit_fd)
         self.reports.close()
         self.stacks.close()
-        for end in self._queue:
+        for end in (*self._overcommit, *self._queue):
             end.close()

@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from prefork.errors import NotInThisProcess
+from prefork.pool.log_level import set_level
 from prefork.server.role import UNUSED_SIGNALS
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class PoolMember:
     def change_options(self, options: PreForkOptions) -> None:  # noqa: ARG002
         """Keeps the pool by these options from now on. Raises OptionError, and NotInThisProcess here."""
         raise NotInThisProcess("a pool is changed in its manager, while the kernel runs")
+
+    def set_log_level(self, name: str) -> list[int]:
+        """Changes the level of the log. Returns the workers that cannot be told."""
+        set_level(name)
+        return []
 
     def replace_workers(self) -> None:
         """Replaces the workers by fresh ones, one after the other, if this process has any."""

@@ -203,7 +203,18 @@ class PreForkServer(HTTPServer):
 
         Raises OptionError.
         """
+        had_guards = self.options.is_guarded
         self.use(changed(self.options, limits))
+        if self.options.is_guarded and not had_guards:
+            # A worker starts its guard at its boot, by the options of the process that forked it.
+            if self.application is None:
+                self._member.replace_workers()
+            else:
+                self._member.reload(None)
+
+    def set_log_level(self, name: str) -> list[int]:
+        """Changes the level of the log, here and in the workers. Returns those that cannot be told."""
+        return self._member.set_log_level(name)
 
     def use(self, options: PreForkOptions) -> None:
         """Manager: these are the options from now on. Raises OptionError."""

@@ -150,8 +150,7 @@ class Workers:
             if worker.end_signal:  # it is DRAINING, whatever it writes
                 worker.starts &= states[worker.index] == State.STARTING
                 continue
-            # It holds its slot as long as it lives, so an EMPTY one is being left.
-            worker.state = State(states[worker.index]) or State.DRAINING
+            worker.state = _next_state(worker, State(states[worker.index]))
             if worker.state is State.DRAINING:
                 _start_draining(worker, now)
             if worker.state is not State.STARTING and not worker.booted:
@@ -219,6 +218,16 @@ class Workers:
         for worker in self:
             if worker.draining_since is not None and worker.end_signal != signal.SIGKILL:
                 yield worker, worker.draining_since + (startup_s if worker.starts else timeout_s)
+
+
+def _next_state(worker: Worker, written: State) -> State:
+    """A worker starts, is spare or active, and drains. One that writes that it goes back does not: it would
+    be replaced again and again.
+    """
+    # It holds its slot as long as it lives, so an EMPTY one is being left.
+    if worker.state is State.DRAINING or written is State.EMPTY:
+        return State.DRAINING
+    return worker.state if worker.booted and written is State.STARTING else written
 
 
 def _start_draining(worker: Worker, now: float) -> None:

@@ -48,6 +48,28 @@ def test_what_is_no_share_is_an_error(given):
         values.share()(given)
 
 
+@pytest.mark.parametrize(
+    ("given", "pages"),
+    [
+        ("/", ("/",)),
+        ("/a,/b?c=d,e,http://[::1]", ("/a", "/b?c=d,e", "http://[::1]")),
+        (["/a,b", "https://shop.example"], ("/a,b", "https://shop.example")),
+        ((), ()),
+    ],
+)
+def test_pages_are_paths_and_urls(given, pages):
+    assert values.pages(given) == pages
+    assert values.pages(pages) == pages
+
+
+@pytest.mark.parametrize(
+    "given", ["", "shop", "/a b", "/a#b", "/caf\u00e9", "ftp://a/", "http:///", "/a\r\n", 1, None]
+)
+def test_what_is_no_page_is_an_error(given):
+    with pytest.raises(ValueError, match="a path such as /health, or a URL"):
+        values.page(given)
+
+
 @pytest.mark.parametrize("read", [values.user_name, values.group_name])
 def test_users_and_groups_have_names_and_ids(read):
     assert (read("root"), read("0"), read(4711)) == ("root", "0", "4711")

@@ -6,6 +6,8 @@ import math
 import signal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prefork.kernel.run import BROKEN
 from prefork.pool.policy import Slot, State
@@ -48,6 +50,20 @@ def test_a_requested_worker_counts_as_starting_before_it_exists(workers: Workers
     assert not workers.is_empty
     assert (workers.pids, list(workers)) == ([], [])
     assert workers.spawned == 0
+
+
+@given(st.lists(st.sampled_from(State), max_size=20))
+def test_a_worker_does_not_go_back_whatever_it_writes(written: list[State]) -> None:
+    workers = Workers(1)
+    index = add(workers)
+    order = {STARTING: 0, SPARE: 1, ACTIVE: 1, DRAINING: 2}
+    seen = [STARTING]
+    booted = 0
+    for now, state in enumerate(written, 11):
+        booted += len(workers.update([state], now))
+        seen.append(states_of(workers)[index])
+    assert [order[state] for state in seen] == sorted(order[state] for state in seen)
+    assert booted <= 1
 
 
 def test_it_is_as_old_as_its_process(workers: Workers) -> None:
