@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,6 +138,23 @@ def test_workers_that_take_the_place_of_others_are_restricted_too(start: StartSa
         assert server.act("status", "Seccomp") == "2"
     wait_until(lambda: server.status()["totals"]["spare"] == 2, "two spares")
     assert "ERROR" not in server.log
+
+
+@whole
+def test_a_reload_changes_what_new_workers_may_do(start: StartSandboxed, tmp_path: Path) -> None:
+    data, config = tmp_path / "data", tmp_path / "prefork.toml"
+    data.mkdir()
+    config.touch()
+    server = start("-c", str(config))
+    assert server.act("write", data / "new") == "PermissionError"
+    config.write_text(f'sandbox_write = ["{tmp_path / "nowhere"}"]\n')
+    server.signal(signal.SIGHUP)
+    server.wait_log(f"there is no {tmp_path / 'nowhere'}")
+    assert server.act("write", data / "new") == "PermissionError"
+    config.write_text(f'sandbox_write = ["{data}"]\n')
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: server.act("write", data / "new") == "written", "a new worker")
+    assert server.act("write", tmp_path / "new") == "PermissionError"
 
 
 @whole

@@ -191,10 +191,7 @@ class Manager(Role, PoolMember):
 
     def _open(self) -> Supervisor:
         options, kernel = self._options, self._kernel
-        if options.sandbox != "off":
-            from prefork.pool.sandbox import Sandbox  # here: without it, in no worker's memory
-
-            self.sandbox = Sandbox(options, self._log_directories)
+        self.prepare_sandbox(options)
         slots = 2 * options.max_clients + SPARE_SLOTS
         self._resources = resources = PoolResources(slots, options.ipc_glue, self._about)
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
@@ -223,6 +220,19 @@ class Manager(Role, PoolMember):
         made = [attach(self) for attach in self._attachments]
         self._attached = [one for one in made if one is not None]
         return supervisor
+
+    def prepare_sandbox(self, options: PreForkOptions) -> None:
+        """What workers with these options enter. Also in a mold: a reload may have changed them.
+
+        Raises OptionError, SandboxIncomplete and OSError, as `Sandbox` does.
+        """
+        if options.sandbox == "off":
+            self.sandbox = None
+            return
+        from prefork.pool.sandbox import Sandbox  # here: without it, in no worker's memory
+
+        if self.sandbox is None or not self.sandbox.is_of(options):
+            self.sandbox = Sandbox(options, self._log_directories)
 
     def _about(self) -> dict[str, object]:
         """What `prefork status` says of the manager beside what is in the scoreboard."""

@@ -38,6 +38,7 @@ class Sandbox:
     """
 
     def __init__(self, options: PreForkOptions, logs: Iterable[str]) -> None:
+        self._of = _asked(options)
         for path in options.sandbox_write:
             if not os.path.lexists(path):
                 raise OptionError(f"sandbox_write: there is no {path}; make it before the server starts")
@@ -58,6 +59,10 @@ class Sandbox:
         if self._lacks:
             logger.warning("--sandbox: this system cannot restrict %s", ", ".join(self._lacks))
 
+    def is_of(self, options: PreForkOptions) -> bool:
+        """Whether these options ask for the same."""
+        return self._of == _asked(options)
+
     def enter(self) -> None:
         """Worker: gives it up, for good. Raises SandboxIncomplete if that is not possible any more."""
         found, threads = enter_sandbox(write=self._write, append=self._append, connect=self._connect)
@@ -70,3 +75,7 @@ class Sandbox:
                 raise SandboxIncomplete(f"{text}: Linux before 7.0 cannot restrict them")
             logger.warning("--sandbox: %s: they can change files and connect", text)
         Refusals(self._write, self._connect).explain()
+
+
+def _asked(options: PreForkOptions) -> tuple[object, ...]:
+    return options.sandbox, options.sandbox_write, options.sandbox_connect, options.spool_dir

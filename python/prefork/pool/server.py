@@ -179,6 +179,7 @@ class PreForkServer(HTTPServer):
     def _load(self, manager: Manager, source: Any) -> Callable[[int], object]:
         assert self.application is not None
         self.application.load(source)
+        manager.prepare_sandbox(self.options)
         context = manager.context
         manager.context = dataclasses.replace(context, options=self._in_use(self.options, manager.listener))
         self._worker_hooks = WorkerHooks(self.options)
