@@ -301,3 +301,16 @@ def test_without_preload_an_application_that_cannot_be_loaded_ends_the_server(tm
     assert done.returncode == 3
     assert "could not be loaded" in done.stderr.splitlines()[-1]
     assert "prefork/" not in done.stderr, "the traceback is that of the application"
+
+
+def test_workers_that_hang_in_a_lock_of_the_mold_bring_a_hint(tmp_path: Path) -> None:
+    """A thread of the application has a lock while the mold forks, and no worker has that thread."""
+    source = APP + (
+        "import threading\nlock = threading.Lock()\nlock.acquire()\ndef begin():\n    lock.acquire()\n"
+    )
+    flags = ("--worker-start", "app:begin", "--boot-timeout", "1", "--boot-failures", "2", "--workers", "1")
+    app = write_app(tmp_path, source)
+    done = run_prefork("serve", str(app), "--bind", "127.0.0.1:0", *flags)
+    assert done.returncode == 3
+    assert "2 workers have waited for a lock" in done.stderr
+    assert "--no-preload" in done.stderr

@@ -35,6 +35,8 @@ class MoldSpawner:
     later one has it.
     """
 
+    hint = "--no-preload loads the application in each worker"
+
     def __init__(
         self,
         kernel: Kernel,

@@ -81,6 +81,9 @@ class Spawner(Protocol):
         Returns the slots of the former.
         """
 
+    hint: str
+    """What to do about workers that wait for a lock of a thread which they do not have."""
+
     @property
     def pids(self) -> list[int]:
         """The processes of its own, which are no workers."""
@@ -112,6 +115,8 @@ class ForkSpawner:
     `prepare()` is called before the forks, and `become_worker(index)` in each child, with a kernel that has a
     loop of its own and no work.
     """
+
+    hint = "begin what has threads in a fork handler"
 
     def __init__(
         self, kernel: Kernel, prepare: Callable[[], object], become_worker: Callable[[int], object]

@@ -10,6 +10,7 @@ that was stopped together with its workers, as by `docker pause`, finds old sign
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ LOOK_S = 1.0
 
 STUCK_S = 4.0
 """Longer than a worker that runs lets wait for a sign, even on a busy machine."""
+
+FUTEX = {"x86_64": "202", "aarch64": "98"}
+"""The number of the system call that waits for a lock, by machine."""
 
 
 @dataclass(slots=True)
@@ -71,6 +75,15 @@ def is_stuck(record: Mapping[str, Any], now: float) -> bool:
     if not record["in_flight"] or now - max(record["turned"], record["beat"]) < STUCK_S:
         return False
     return bool(record["beat"]) or is_stopped(record["pid"])
+
+
+def waits_for_lock(pid: int) -> bool:
+    """Whether the main thread of a process waits for a lock (futex(2)). False if that is not told."""
+    try:
+        number = Path(f"/proc/{pid}/syscall").read_text().split()[0]
+    except (OSError, IndexError):
+        return False
+    return number == FUTEX.get(os.uname().machine)
 
 
 def is_stopped(pid: int) -> bool:

@@ -27,7 +27,7 @@ from prefork.pool.log_level import catches
 from prefork.pool.overview import Overview
 from prefork.pool.policy import PolicyState, PoolLimits, Slot, State, Trial
 from prefork.pool.spawner import OnSpawned, Process, Spawner
-from prefork.pool.stillness import LOOK_S, Stillness, is_stopped
+from prefork.pool.stillness import LOOK_S, Stillness, is_stopped, waits_for_lock
 from prefork.pool.workers import Exit, Workers
 from prefork.server.startup import STARTUP_S
 
@@ -40,6 +40,9 @@ logger = logging.getLogger("prefork.pool")
 KILL_AFTER_S = 2.0
 """How long after `graceful_timeout` a worker is killed: it closes its own connections at that moment."""
 
+
+LOCKED_BOOTS = 2
+"""After so many starts that hang in a lock, the log says what may help."""
 
 REPLACED_S = 0.02
 """How often it is looked whether the last worker of a former generation has heard that it ends."""
@@ -106,6 +109,7 @@ class Supervisor:
         self._timer: TimerHandle | None = None
         self._looks: TimerHandle | None = None
         self._tried: Tried | None = None
+        self._locked_boots = 0
         self._canary: tuple[Trial, Spawn, Canary] | None = None
         self._replaced: Callable[[], object] | None = None
 
@@ -478,6 +482,15 @@ class Supervisor:
                 worker.pid,
                 options.boot_timeout,
             )
+            assert worker.pid is not None
+            self._locked_boots += waits_for_lock(worker.pid)
+            if self._locked_boots == LOCKED_BOOTS:
+                logger.error(
+                    "%d workers have waited for a lock while they started: a thread that they do not have "
+                    "may have had it when they were forked; %s (docs/fork-safety.md)",
+                    LOCKED_BOOTS,
+                    self._spawner.hint,
+                )
             self._workers.fail_boot(worker.index, now)
             self._processes[worker.index].signal(signal.SIGKILL)
             what = f"worker {worker.pid} did not start within boot_timeout"

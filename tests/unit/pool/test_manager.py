@@ -65,6 +65,8 @@ class MadeUpSpawner:
     def cancel(self) -> list[int]:
         return []
 
+    hint = "none"
+
     @property
     def pids(self) -> list[int]:
         return []

@@ -150,6 +150,8 @@ class FakeSpawner:
         cancelled, self.requests = self.requests, []
         return [index for index, _ in cancelled]
 
+    hint = "none"
+
     @property
     def pids(self) -> list[int]:
         return []
