@@ -27,12 +27,6 @@ class TargetError(PreforkError):
     """`prefork serve TARGET` does not name an application, a server or a Kernel."""
 
 
-class NotMolded(Exception):
-    """The target is a program: the process that serves loads it, and not a mold."""
-
-    exit_status = 64
-
-
 class BindError(PreforkError):
     """The server cannot listen on the address."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import itertools
 import os
@@ -237,11 +238,11 @@ def keep_asking(server: Server, condition: Callable[[], bool], what: str) -> Non
     """Sends requests until the condition is true."""
 
     def asked() -> bool:
-        for _ in range(20):
-            server.request("/")
+        list(clients.map(server.request, ["/"] * 40))
         return condition()
 
-    wait_until(asked, what, deadline_s=60)
+    with concurrent.futures.ThreadPoolExecutor(8) as clients:  # one after the other, one worker gets all
+        wait_until(asked, what, deadline_s=60)
 
 
 def generations(server: Server) -> list[int]:

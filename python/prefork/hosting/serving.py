@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.config.sources import from_keywords
-from prefork.errors import NotMolded, OptionError
+from prefork.errors import OptionError
 from prefork.hosting.configuring import configure, mount_static, options_from, set_up_log
 from prefork.hosting.fork_safety import look, warn_of_unsafe
 from prefork.hosting.molded import molded
@@ -35,6 +35,7 @@ from prefork.logs.console import announce, complain, open_missing
 from prefork.logs.handler import uninstall
 from prefork.pool.privileges import Privileges, asked_for
 from prefork.pool.server import PreForkServer
+from prefork.pool.spawner import NotMolded
 from prefork.server.listener import SocketDefaults
 from prefork.server.server import HTTPServer
 

@@ -25,11 +25,12 @@ from typing import NamedTuple
 
 from prefork.config.checked import did_you_mean
 from prefork.config.options import AppOptions
-from prefork.errors import NotMolded, PreforkError, TargetError
+from prefork.errors import PreforkError, TargetError
 from prefork.hosting.application import call_factory, host
 from prefork.hosting.interface import ARGUMENTS, accepts, is_application
 from prefork.kernel.kernel import Kernel
 from prefork.pool.server import PreForkServer
+from prefork.pool.spawner import NotMolded
 from prefork.server.server import HTTPServer
 
 FILE = "__target__"

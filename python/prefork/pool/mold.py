@@ -21,10 +21,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefork._engine import die_with_parent
-from prefork.errors import NotMolded, PreforkError, TargetError
+from prefork.errors import PreforkError, TargetError
 from prefork.kernel.forking import flush_output
 from prefork.kernel.signals import have_no_effect
 from prefork.logs.escaping import show
+from prefork.pool.spawner import NotMolded
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel

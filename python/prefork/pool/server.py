@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Unpack
 from prefork._engine import die_with_parent
 from prefork.config.checked import changed
 from prefork.config.options import PreForkOptions
-from prefork.errors import NeverReady, NotMolded, OptionError, TargetError, UnknownEvent, UnknownSession
+from prefork.errors import NeverReady, OptionError, TargetError, UnknownEvent, UnknownSession
 from prefork.kernel.events import event
 from prefork.kernel.forking import exit_at_once
 from prefork.pool.manager import Manager
 from prefork.pool.reload import Reloadable
 from prefork.pool.role import PoolMember
-from prefork.pool.spawner import ForkSpawner, MoldEnded, Spawner
+from prefork.pool.spawner import ForkSpawner, MoldEnded, NotMolded, Spawner
 from prefork.pool.worker import Worker, tell_failure
 from prefork.pool.worker_hooks import ALL, OF_MANAGER, WorkerHooks
 from prefork.server.arguments import check_arguments

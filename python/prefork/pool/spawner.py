@@ -61,6 +61,12 @@ class MoldEnded:
     cause: str = ""
 
 
+class NotMolded(Exception):
+    """The target is a program: the process that serves loads it, and not a mold."""
+
+    exit_status = 64
+
+
 OnSpawned = Callable[[int, Process | OSError], object]
 """Called with the slot, and the new worker's process or what prevented it."""
 
