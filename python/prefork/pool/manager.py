@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from prefork._engine import LOG_LEVEL, STACKS, TRACEBACKS
+from prefork.config.machine import Computed
 from prefork.errors import GlueInUse, NeverReady, OptionError, ScoreboardUnavailable
 from prefork.logs.escaping import escape_line
 from prefork.pool.log_level import hear_level, set_level
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
     from prefork.pool.attached import Attach, Attached
     from prefork.pool.overview import Overview
+    from prefork.pool.recycler import Recycler
     from prefork.pool.sandbox import Sandbox
     from prefork.pool.worker_hooks import WorkerHooks
     from prefork.server.context import Context
@@ -92,6 +94,7 @@ class Manager(Role, PoolMember):
         self._show: Handle | None = None
         self._orphans: Orphans | None = None
         self._line: StatusLine | None = None
+        self._recycler: Recycler | None = None
 
     @property
     def resources(self) -> PoolResources:
@@ -192,6 +195,10 @@ class Manager(Role, PoolMember):
     def _open(self) -> Supervisor:
         options, kernel = self._options, self._kernel
         self.prepare_sandbox(options)
+        from prefork.pool.recycler import Recycler  # here: no worker needs it
+
+        if isinstance(options.max_clients, Computed):
+            logger.info("max_clients %d: %s", int(options.max_clients), options.max_clients.why)
         slots = 2 * options.max_clients + SPARE_SLOTS
         self._resources = resources = PoolResources(slots, options.ipc_glue, self._about)
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
@@ -213,6 +220,7 @@ class Manager(Role, PoolMember):
         self._shared = SharedSockets(kernel.loop, self._replace_shut)
         self._orphans = Orphans(kernel.loop, lambda: [*supervisor.pids, *spawner.pids])
         self._line = StatusLine(resources.board)
+        self._recycler = Recycler(kernel.loop, options, supervisor)
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)
         kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
         if options.debug_scoreboard:
@@ -400,6 +408,8 @@ class Manager(Role, PoolMember):
             self._show.cancel()
         if self._orphans is not None:
             self._orphans.close()
+        if self._recycler is not None:
+            self._recycler.close()
         loop.remove_reader(self._resources.board.wakeup_fileno())
         loop.remove_reader(self._resources.socket.fileno())
         if self._shared is not None:
