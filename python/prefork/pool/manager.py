@@ -29,6 +29,7 @@ from prefork.pool.shared_sockets import SharedSockets
 from prefork.pool.spawner import Spawner
 from prefork.pool.status_line import StatusLine
 from prefork.pool.supervisor import Supervisor
+from prefork.server import service_manager
 from prefork.server.role import Role
 
 if TYPE_CHECKING:
@@ -117,7 +118,9 @@ class Manager(Role, PoolMember):
 
     @property
     def is_reloading(self) -> bool:
-        return self._supervisor is not None and self._supervisor.overview().is_reloading
+        if self._supervisor is None:
+            return False
+        return self._reload is not None or self._supervisor.overview().is_reloading
 
     # --- beginning ---------------------------------------------------------------------------------------
 
@@ -450,6 +453,7 @@ class Manager(Role, PoolMember):
 
     def leave_to_manager(self) -> None:
         """In a mold: closes what it has of its manager, but for what its workers need."""
+        service_manager.discard()
         for one in self._attached:
             one.discard()
         if self._supervisor is not None:
