@@ -40,6 +40,7 @@ TYPES = {
     "GROUP": "str | int",
     "HOOK": "Hook",
     "INTEGER": "int | str",
+    "INTEGER|auto": "int | str",
     "KEY_AND_CERTIFICATE": "tuple[str, str] | list[str]",
     "MODE": "int | str",
     "MODULE:FUNCTION": "str | Callable[..., object]",

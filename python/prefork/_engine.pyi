@@ -25,6 +25,7 @@ from prefork.config.options import AppOptions, ServerOptions
 from prefork.forms import Upload
 
 __all__ = [
+    "INTERRUPT",
     "LOG_LEVEL",
     "STACKS",
     "STUCK",
@@ -55,6 +56,8 @@ __all__ = [
     "immortalise",
     "log_overdue_to",
     "queue_length",
+    "raise_in_call",
+    "take_interrupt",
     "time_bounds",
     "try_sandbox",
 ]
@@ -73,6 +76,18 @@ STACKS: int
 """The signal on which it writes the same to the manager, for `prefork stacks`: 63."""
 LOG_LEVEL: int
 """The signal on which a worker takes the level of the log from the scoreboard: 62."""
+
+INTERRUPT: int
+"""The signal at which the main thread of a worker that is stuck raises `RequestTimeout`: 61. It is sent only
+if there is a handler."""
+
+def take_interrupt() -> bool:
+    """Whether this process ends because it is stuck, and this is the first call. The handler of INTERRUPT
+    raises an exception then. The process ends when that reaches the server, or after a second."""
+
+def raise_in_call(calls: list[_T], number: int, call: _T, thread: int, error: type[BaseException]) -> bool:
+    """Raises `error` in another thread where that runs Python next, if `calls[number]` is `call`. Returns
+    whether it is. Nothing runs in Python in between."""
 
 def log_overdue_to(fd: int) -> None:
     """Has the responses of a process that is stuck logged to this descriptor of the access log: Python cannot
@@ -289,9 +304,10 @@ class Engine:
 
         Raises OSError.
         """
-    def start_guard(self) -> None:
+    def start_guard(self, heartbeat: float) -> None:
         """Worker: starts the guard, a native thread that acts while this one is stuck: it hands connections
-        off, and ends the process at the request timeout. It handles no signal but TRACEBACKS.
+        off, and ends the process at the request timeout, or if this thread is blocked for `heartbeat`
+        seconds; 0 disables that. It handles no signal but TRACEBACKS.
 
         Raises OSError.
         """
@@ -312,6 +328,8 @@ class Engine:
     def pool_log_level(self) -> int:
         """Worker: the lowest level that the log shows, as `logging` counts it, if the manager has changed it;
         0 if not, and outside of a pool."""
+    def ask_for_successor(self) -> None:
+        """Worker: has the manager spawn another one, and then end this one. It serves until then."""
     def set_max_requests(self, requests: int, callback: Callable[[], object]) -> None:
         """Has `callback()` called once, when this process has taken that many requests."""
     def set_capacity(self, requests: int) -> None:
@@ -1055,6 +1073,8 @@ class _Record(TypedDict):
     """Requests without a complete response."""
     waiting: int
     """Requests that wait for it while its main thread is stuck."""
+    lag: float
+    """How long its loop was busy between two waits, at most, in the last 10 to 20 seconds."""
     handed_off: int
     """Connections that it handed to other workers."""
     adopted: int
@@ -1136,6 +1156,8 @@ class Scoreboard:
         ticked, which it does while the main thread is in a slow call. In nanoseconds of the monotonic
         clock; 0 if it has no request in flight.
         """
+    def asking_for_successors(self) -> list[int]:
+        """The slots whose workers have served as many requests as they may."""
     def read(self, index: int) -> _Record | None:
         """What the worker of a slot wrote about itself; None if the slot is empty. It is to be
         displayed and never relied on."""

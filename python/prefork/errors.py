@@ -103,3 +103,10 @@ class NotReady(PreforkError):
 
 class ConnectionGone(PreforkError, ConnectionError):
     """The client disconnected before the response could be sent."""
+
+
+class RequestTimeout(BaseException):
+    """Raised in the code of an application that blocks its worker for longer than `request_timeout` or
+    `heartbeat_timeout`, so that its `finally` clauses run. The client has its response already, and the
+    worker ends. As `asyncio.CancelledError`, it is no `Exception`.
+    """

@@ -30,10 +30,10 @@ def test_recycling_under_load_closes_no_connection(
     server.wait_workers(5)
     with Load(server, 8, "/one", pause_s) as load:
         load.more(1000)
+        wait_until(lambda: server.status()["manager"]["forked"] > 20, "so many new workers")
     assert load.lost == []
     assert load.refused == 0
     assert load.opened == 8
-    assert server.status()["manager"]["forked"] > 20
 
     def are_adopted() -> bool:
         totals = server.totals

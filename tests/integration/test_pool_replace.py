@@ -126,6 +126,6 @@ def test_recycling_workers_under_load_loses_no_request(pool: MakePool) -> None:
     server.wait_workers(5)
     with Load(server, 8, "/one") as load:
         load.more(1000)
+        wait_until(lambda: server.status()["manager"]["forked"] > 20, "so many new workers")
     assert load.lost == []
     assert load.refused == 0
-    assert server.status()["manager"]["forked"] > 20

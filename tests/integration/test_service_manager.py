@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
+import os
 import re
 import signal
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from prefork.server.service_manager import LOOK_S
 from support.apps import APPS
+from support.processes import children
 from support.responses import read_response
 from support.service_manager import ServiceManager, service_manager
 from support.waiting import DEADLINE_S, wait_until
@@ -22,6 +28,7 @@ HELLO = f"{APPS / 'environment.py'}:wsgi"
 ANY_PORT = ("-b", "127.0.0.1:0")
 POOL, ALONE = ("--workers", "2"), ("--start", "0")
 KINDS = pytest.mark.parametrize("kind", [POOL, ALONE], ids=["pool", "no pool"])
+PIDFD_GETFD = 438
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -105,6 +112,42 @@ def test_a_reload_has_ended_when_every_worker_is_new(manager: ServiceManager) ->
     assert not before & set(serving)
 
 
+LOADS = """
+import os, time
+while os.path.exists({hold!r}):
+    time.sleep(0.01)
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"ok"]
+"""
+
+
+def test_a_reload_has_not_ended_while_its_code_is_loaded(manager: ServiceManager, tmp_path: Path) -> None:
+    hold, app = tmp_path / "hold", tmp_path / "app.py"
+    app.write_text(LOADS.format(hold=str(hold)))
+    server = manager.start(f"{app}:app", *ANY_PORT, *POOL).wait_serving()
+    manager.wait("READY")
+    hold.touch()
+    server.signal(signal.SIGHUP)
+    manager.wait("RELOADING")
+    time.sleep(2.5 * LOOK_S)  # it looks twice meanwhile
+    assert len(manager.heard("READY")) == 1
+    hold.unlink()
+    manager.wait("READY", 2)
+
+
+def test_a_reload_of_broken_code_has_ended_as_well(manager: ServiceManager, tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(LOADS.format(hold="/nowhere"))
+    server = manager.start(f"{app}:app", *ANY_PORT, *POOL).wait_serving()
+    manager.wait("READY")
+    app.write_text("raise RuntimeError('broken')")
+    server.signal(signal.SIGHUP)
+    manager.wait("RELOADING")
+    manager.wait("READY", 2)
+    server.get()
+
+
 @KINDS
 def test_the_watchdog_hears_of_a_service_in_half_of_its_time(
     manager: ServiceManager, kind: tuple[str, ...]
@@ -134,14 +177,28 @@ def test_workers_and_what_they_start_do_not_know_of_it(manager: ServiceManager) 
     found = json.loads(server.get())
     for environ in (found["own"], found["started"]):
         assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "FDSTORE"} & environ.keys()
-    # Nor do they hold the manager's end.
-    sockets = Path("/proc/net/unix").read_text()
-    assert manager.address in sockets
-    manager_links = {str(link.readlink()) for link in Path(f"/proc/{server.pid}/fd").iterdir()}
-    worker_links = {str(link.readlink()) for link in Path(f"/proc/{found['pid']}/fd").iterdir()}
-    own = {f"socket:[{line.split()[6]}]" for line in sockets.splitlines()[1:] if line.split()[4] == "0002"}
-    assert manager_links & own
-    assert not worker_links & manager_links & own
+    assert holds(server.pid, manager.address)
+    others = children(server.pid)
+    assert len(others) >= 2
+    assert not any(holds(pid, manager.address) for pid in [*others, found["pid"]])
+
+
+def holds(pid: int, address: str) -> bool:
+    """Whether a process has a socket that is connected with that address."""
+    process = os.pidfd_open(pid)
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            descriptor = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, int(name), 0)
+            if descriptor < 0 or not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                if descriptor >= 0:
+                    os.close(descriptor)
+                continue
+            with socket.socket(fileno=descriptor) as one, contextlib.suppress(OSError):
+                if one.getpeername() == address:
+                    return True
+    finally:
+        os.close(process)
+    return False
 
 
 def test_a_service_manager_that_does_not_read_holds_nothing_up(manager: ServiceManager) -> None:

@@ -647,10 +647,10 @@ impl Connection {
     }
 
     /// The request whose response is overdue, if the main thread has been in one step for
-    /// `step_ms`.
-    pub(crate) fn stuck_request(&self, step_ms: u64) -> Option<String> {
+    /// `step_ms`, or for longer than it may be blocked at all (`is_dead`).
+    pub(crate) fn stuck_request(&self, step_ms: u64, is_dead: bool) -> Option<String> {
         let timeout_ms = self.link.settings.request_timeout_ms;
-        let is_stuck = timeout_ms > 0 && step_ms >= timeout_ms;
+        let is_stuck = is_dead || timeout_ms > 0 && step_ms >= timeout_ms;
         let stuck = self
             .exchanges()
             .find(|(_, exchange)| is_stuck && exchange.holds_up_head())?;

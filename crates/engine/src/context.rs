@@ -120,6 +120,8 @@ pub(crate) struct Context {
     pub(crate) frames: Vec<u8>,
     /// The messages of all WebSockets that their applications have not read.
     pub(crate) unread: Arc<UnreadOfAll>,
+    /// A guard may have to name any request (`heartbeat_timeout`).
+    pub(crate) names_requests: bool,
 }
 
 impl Context {
@@ -133,6 +135,7 @@ impl Context {
             work: Work::default(),
             frames: Vec::new(),
             unread: Arc::default(),
+            names_requests: false,
         }
     }
 

@@ -120,12 +120,24 @@ impl Guarded for Reactor {
         streams_wait
     }
 
-    fn respond_for_stuck(&mut self, step: Duration) -> Option<Stuck> {
+    fn note_blocked(&mut self, blocked: Duration) -> bool {
+        let load = &mut self.core.cx.load;
+        let blocked_ns = u64::try_from(blocked.as_nanos()).unwrap_or(u64::MAX);
+        load.note_blocked(blocked_ns, self.core.cx.clock.read_ns());
+        load.slot().is_some_and(Slot::serves)
+    }
+
+    fn respond_for_stuck(&mut self, step: Duration, is_dead: bool) -> Option<Stuck> {
         let step_ms = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
-        let request = self.core.connections.keys().find_map(|key| {
+        let mut connections = self.core.connections.keys();
+        let request = connections.find_map(|key| {
             let connection = self.core.connections.get(key)?;
-            connection.stuck_request(step_ms)
-        })?;
+            connection.stuck_request(step_ms, is_dead)
+        });
+        let request = match request {
+            None if !is_dead => return None,
+            request => request.unwrap_or_else(|| "no request".to_owned()),
+        };
         let mut overdue = Vec::new();
         for key in self.core.connections.keys() {
             if self.core.hand_off_outside(key) {

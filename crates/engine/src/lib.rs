@@ -76,6 +76,7 @@ mod handoff;
 mod http1;
 mod http2;
 mod introduction;
+mod lag;
 mod link;
 mod listener;
 mod listening;

@@ -4,6 +4,7 @@
 //! on the scoreboard. Always holds: the count changes only in
 //! [`Load::changed`], by the phases of an exchange before and after a step.
 
+use crate::lag::Lag;
 use crate::phase::Phase;
 use crate::scoreboard::{Counters, EntryId, Limit, Slot};
 
@@ -17,6 +18,7 @@ pub(crate) struct Load {
     pub(crate) counters: Counters,
     /// When the application got the requests to which it has responded since the clock was read.
     responded: Vec<u64>,
+    pub(crate) lag: Lag,
     slot: Option<Slot>,
     /// How many requests the application can serve at once.
     capacity: u32,
@@ -34,6 +36,7 @@ impl Default for Load {
             max_requests: u64::MAX,
             counters: Counters::default(),
             responded: Vec::new(),
+            lag: Lag::default(),
             slot: None,
             capacity: u32::MAX,
             most: u32::MAX,
@@ -201,10 +204,30 @@ impl Load {
         }
     }
 
+    /// The main thread is blocked, for so long already. Called by the guard.
+    pub(crate) fn note_blocked(&mut self, blocked_ns: u64, now_ns: u64) {
+        self.lag.note(blocked_ns, now_ns);
+        if let Some(slot) = &self.slot {
+            slot.set_lag(self.lag.longest_ns());
+        }
+    }
+
+    /// The loop is about to wait.
+    #[inline]
+    pub(crate) fn end_lag(&mut self, now_ns: u64) {
+        let before_ns = self.lag.longest_ns();
+        self.lag.end(now_ns);
+        if self.lag.longest_ns() > before_ns {
+            if let Some(slot) = &self.slot {
+                slot.set_lag(self.lag.longest_ns());
+            }
+        }
+    }
+
     /// Writes the totals to the scoreboard.
     pub(crate) fn publish(&self, now_ns: u64) {
         if let Some(slot) = &self.slot {
-            slot.turn(now_ns, &self.counters);
+            slot.turn(now_ns, self.lag.longest_ns(), &self.counters);
         }
     }
 }

@@ -14,6 +14,7 @@
 //! ```
 
 use crate::application::{ConnectionHandle, ExchangeHandle};
+use crate::context::Context;
 use crate::core::{Core, Current};
 use crate::disk::DiskTask;
 use crate::event::Event;
@@ -21,9 +22,10 @@ use crate::exchange::{ConnectionId, ExchangeId};
 use crate::handoff::guard::{self, EndStuck};
 use crate::handoff::main_thread::Activity;
 use crate::handoff::queue::Queue;
+use crate::lag::Lag;
 use crate::listening::ListenerHandle;
 use crate::poll_set::{NESTED, Report, Waiter};
-use crate::scoreboard::Slot;
+use crate::scoreboard::{Slot, State};
 use crate::settings::ListenerSettings;
 use crate::turn::{Turn, TurnEnd};
 use prefork_tls::Config as TlsConfig;
@@ -31,7 +33,8 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 pub struct Reactor {
     pub(crate) core: Core,
@@ -95,6 +98,17 @@ impl Reactor {
         self.core.end_with(manager)
     }
 
+    /// The worker is ready: it becomes a spare, and wakes the manager.
+    pub fn enter_pool(&mut self) {
+        let load = &mut self.core.cx.load;
+        load.lag = Lag::default(); // its start is no turn
+        if let Some(slot) = load.slot() {
+            slot.set_lag(0);
+            slot.set_state(State::Spare);
+            slot.wake_manager();
+        }
+    }
+
     pub fn slot(&self) -> Option<&Slot> {
         self.core.cx.load.slot()
     }
@@ -145,6 +159,8 @@ impl Reactor {
     /// Begins a wait. Returns its longest duration in milliseconds; `None`: no
     /// limit.
     pub fn prepare(&mut self) -> Option<u64> {
+        let Context { load, clock, .. } = &mut self.core.cx;
+        load.end_lag(clock.read_ns());
         self.core.resume_websockets();
         let core = &self.core;
         let is_due = !core.cx.events.is_empty() || core.connections.any_scheduled();
@@ -252,12 +268,19 @@ impl Reactor {
         ExchangeHandle::new(&mut self.core, id)
     }
 
-    /// Starts the guard of a worker. It inherits the caller's signal mask,
+    /// Starts the guard of a worker. `heartbeat`: how long the main thread may be blocked. The guard inherits the caller's signal mask,
     /// which must block all signals that the main thread handles.
     ///
     /// # Errors
     /// If the thread cannot be created.
-    pub fn start_guard(reactor: &Arc<Mutex<Self>>, end_stuck: EndStuck) -> io::Result<()> {
-        guard::start(reactor, end_stuck)
+    pub fn start_guard(
+        reactor: &Arc<Mutex<Self>>,
+        heartbeat: Option<Duration>,
+        end_stuck: EndStuck,
+    ) -> io::Result<()> {
+        let mut locked = reactor.lock().unwrap_or_else(PoisonError::into_inner);
+        locked.core.cx.names_requests = heartbeat.is_some();
+        drop(locked);
+        guard::start(reactor, heartbeat, end_stuck)
     }
 }

@@ -55,6 +55,7 @@ impl Turn {
     pub(crate) fn begin(&mut self, core: &mut Core, reports: &[Report]) {
         core.cx.clock.begin_turn();
         core.cx.time_responses();
+        core.cx.load.lag.begin(core.cx.clock.now_ns);
         self.clock_is_right = true;
         core.main_thread.resume();
         self.begun = core.main_thread.steps;

@@ -6,12 +6,13 @@
 //! requests, responses or applications: they are above it.
 
 use crate::pending::{Pending, PendingTable};
+use crate::process::exit_if_interrupted;
 use prefork_engine::{Client, ConnectionId, ExchangeId, Reactor};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// A response that was dropped, and not sent whole or not reported.
 pub(crate) struct Unanswered {
@@ -69,6 +70,17 @@ impl Core {
 
     /// The engine, for one call.
     pub(crate) fn engine(&self) -> MutexGuard<'_, Reactor> {
+        match self.engine.try_lock() {
+            Ok(engine) => engine,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => self.wait_for_engine(),
+        }
+    }
+
+    /// The guard has it. It keeps it at the end of a process that is stuck.
+    #[cold]
+    fn wait_for_engine(&self) -> MutexGuard<'_, Reactor> {
+        exit_if_interrupted();
         locked(&self.engine)
     }
 

@@ -20,7 +20,7 @@ use rustix::time::Timespec;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many turns without an event for Python may follow each other.
 const QUIET_TURNS: u32 = 64;
@@ -205,21 +205,21 @@ impl Engine {
 
     /// Worker: starts the guard, a native thread that acts while this one is
     /// stuck: it hands connections off, and ends the process at the request
-    /// timeout. It handles no signal but TRACEBACKS.
+    /// timeout, or if this thread is blocked for `heartbeat` seconds; 0 disables
+    /// that. It handles no signal but TRACEBACKS.
     ///
     /// Raises OSError.
-    fn start_guard(&self) -> PyResult<()> {
+    fn start_guard(&self, heartbeat: f64) -> PyResult<()> {
         lock_at_fork(&self.core.engine);
-        start_without_signals(|| Reactor::start_guard(&self.core.engine, end_stuck))
+        let heartbeat = Duration::try_from_secs_f64(heartbeat).ok();
+        let heartbeat = heartbeat.filter(|heartbeat| !heartbeat.is_zero());
+        start_without_signals(|| Reactor::start_guard(&self.core.engine, heartbeat, end_stuck))
             .map_err(PyErr::from)
     }
 
     /// Worker: becomes a spare on the scoreboard, and wakes the manager.
     fn enter_pool(&self) {
-        if let Some(slot) = self.core.engine().slot() {
-            slot.set_state(State::Spare);
-            slot.wake_manager();
-        }
+        self.core.engine().enter_pool();
     }
 
     /// Worker: whether the manager shuts the whole pool down; False outside of
@@ -237,6 +237,14 @@ impl Engine {
     #[getter]
     fn pool_log_level(&self) -> u32 {
         self.core.engine().slot().map_or(0, |slot| slot.log_level())
+    }
+
+    /// Worker: has the manager spawn another one, and then end this one. It serves
+    /// until then.
+    fn ask_for_successor(&self) {
+        if let Some(slot) = self.core.engine().slot() {
+            slot.ask_for_successor();
+        }
     }
 
     /// Has `callback()` called once, when this process has taken that many

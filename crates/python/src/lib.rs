@@ -70,6 +70,8 @@ mod _engine {
     #[pymodule_export]
     const STUCK: i32 = crate::process::STUCK;
     #[pymodule_export]
+    const INTERRUPT: i32 = crate::process::INTERRUPT;
+    #[pymodule_export]
     const TRACEBACKS: i32 = crate::process::TRACEBACKS;
     #[pymodule_export]
     const STACKS: i32 = crate::process::STACKS;
@@ -111,6 +113,10 @@ mod _engine {
     use crate::process::die_with_parent;
     #[pymodule_export]
     use crate::process::log_overdue_to;
+    #[pymodule_export]
+    use crate::process::raise_in_call;
+    #[pymodule_export]
+    use crate::process::take_interrupt;
     #[pymodule_export]
     use crate::sandbox::enter_sandbox;
     #[pymodule_export]

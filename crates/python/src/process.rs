@@ -6,15 +6,17 @@ use crate::descriptor::borrowed;
 use prefork_engine::{OVERDUE, Peer, Reactor, Stuck};
 use prefork_wire::{error_body, imf_fixdate};
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyType};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Has this process killed when its parent dies (prctl(2), PR_SET_PDEATHSIG).
 /// `parent` is the parent's process id. Returns False if the parent is gone
@@ -59,6 +61,86 @@ pub const STACKS: i32 = 63;
 
 /// The signal on which a worker takes the level of the log from the scoreboard.
 pub const LOG_LEVEL: i32 = 62;
+/// The signal at which the main thread of a worker that is stuck raises `RequestTimeout`, if Python handles it.
+pub const INTERRUPT: i32 = 61;
+
+/// How long a main thread may take to notice `INTERRUPT`. One that is in native code does not.
+const NOTICES: Duration = Duration::from_millis(100);
+/// How long it may take then to leave what it is in: `finally` clauses run.
+const LEAVES: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How far the end of a stuck process has come.
+static END: AtomicU8 = AtomicU8::new(SERVES);
+const SERVES: u8 = 0;
+const ENDS: u8 = 1;
+const INTERRUPTED: u8 = 2;
+
+/// Whether this process ends because it is stuck, and this is the first call.
+/// The handler of INTERRUPT raises an exception then. The process ends when that
+/// reaches the server, or after a second.
+#[pyfunction]
+pub fn take_interrupt() -> bool {
+    let end = END.compare_exchange(ENDS, INTERRUPTED, Ordering::Relaxed, Ordering::Relaxed);
+    end.is_ok()
+}
+
+/// Raises `error` in another thread where that runs Python next, if
+/// `calls[number]` is `call`. Returns whether it is. Nothing runs in Python in
+/// between.
+#[pyfunction]
+pub fn raise_in_call(
+    calls: &Bound<'_, PyList>,
+    number: usize,
+    call: &Bound<'_, PyAny>,
+    thread: libc::c_long,
+    error: &Bound<'_, PyType>,
+) -> PyResult<bool> {
+    let runs = calls.get_item(number)?.is(call);
+    if runs {
+        // SAFETY: this thread has the GIL, and the call takes a reference of its own. It finds no thread
+        // for an id that is none.
+        unsafe { pyo3::ffi::PyThreadState_SetAsyncExc(thread, error.as_ptr()) };
+    }
+    Ok(runs)
+}
+
+/// The main thread has left what it was stuck in, and the process ends.
+pub(crate) fn exit_if_interrupted() {
+    // Another thread of the application may need the engine meanwhile.
+    let is_main = rustix::process::getpid().as_raw_pid() == rustix::thread::gettid().as_raw_pid();
+    if is_main && END.load(Ordering::Relaxed) == INTERRUPTED {
+        // SAFETY: it uses no memory, and runs no code of the program.
+        unsafe { libc::_exit(STUCK) };
+    }
+}
+
+/// Has the main thread raise an exception where it is, if Python handles `INTERRUPT`, and gives it time for that.
+fn interrupt_main_thread() {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: the call writes `action` whole, or fails.
+    let handler = unsafe {
+        match libc::sigaction(INTERRUPT, std::ptr::null(), action.as_mut_ptr()) {
+            0 => action.assume_init().sa_sigaction,
+            _ => libc::SIG_DFL,
+        }
+    };
+    if matches!(handler, libc::SIG_DFL | libc::SIG_IGN) {
+        return;
+    }
+    END.store(ENDS, Ordering::Relaxed);
+    let pid = libc::c_long::from(rustix::process::getpid().as_raw_pid());
+    // SAFETY: it uses no memory. The main thread has the id of the process.
+    unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, libc::c_long::from(INTERRUPT)) };
+    let began = Instant::now();
+    let has_left = || match END.load(Ordering::Relaxed) {
+        INTERRUPTED => began.elapsed() > LEAVES,
+        _ => began.elapsed() > NOTICES,
+    };
+    while !has_left() {
+        sleep(LOOK);
+    }
+}
 
 /// The descriptor of the access log; -1 without one.
 static ACCESS_LOG: AtomicI32 = AtomicI32::new(-1);
@@ -116,13 +198,12 @@ pub(crate) fn end_stuck(stuck: &Stuck) -> ! {
     );
     wait_for_no_reader();
     let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
-    // SAFETY: neither uses memory. `raise` returns when this thread has run the handler, which is
-    // C and async-signal-safe; without a handler the signal ends the process, as the next line
-    // does. `_exit` runs no code of the program, whose other threads are still running.
-    unsafe {
-        libc::raise(TRACEBACKS);
-        libc::_exit(STUCK);
-    }
+    // SAFETY: it uses no memory. It returns when this thread has run the handler, which is C and
+    // async-signal-safe; without a handler the signal ends the process.
+    unsafe { libc::raise(TRACEBACKS) };
+    interrupt_main_thread();
+    // SAFETY: it runs no code of the program, whose other threads are still running.
+    unsafe { libc::_exit(STUCK) }
 }
 
 /// A full pipe as standard error keeps this process no longer: what it does not take is lost.

@@ -198,6 +198,11 @@ impl PyScoreboard {
         PyList::new(py, self.view()?.signs_ns())
     }
 
+    /// The slots whose workers have served as many requests as they may.
+    fn asking_for_successors(&self) -> PyResult<Vec<usize>> {
+        Ok(self.view()?.asking_for_successors())
+    }
+
     /// What the worker of a slot wrote about itself; None if the slot is empty.
     /// It is to be displayed and never relied on.
     fn read<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Option<Bound<'py, PyDict>>> {
@@ -237,6 +242,7 @@ fn dict_of<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>
     dict.set_item("connections", record.counters.connections)?;
     dict.set_item("in_flight", record.in_flight)?;
     dict.set_item("waiting", record.waiting)?;
+    dict.set_item("lag", seconds(record.lag_ns))?;
     dict.set_item("handed_off", record.counters.handed_off)?;
     dict.set_item("adopted", record.counters.adopted)?;
     for (limit, count) in Limit::ALL.into_iter().zip(record.counters.limited) {

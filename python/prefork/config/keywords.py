@@ -89,6 +89,10 @@ class PreForkKeywords(ServerKeywords, total=False):
     canary_window: float | str
     canary_max_errors: float | str
     canary_max_slowdown: float | str
+    max_age: float | str
+    max_memory: int | str
+    max_pool_memory: int | str
+    memory_pressure: float | str | None
     concurrency: int | str | None
     ipc_glue: str | int | None
     control_socket: str | None
@@ -100,6 +104,7 @@ class PreForkKeywords(ServerKeywords, total=False):
     sandbox_write: str | Iterable[str]
     sandbox_connect: int | str | Iterable[int | str]
     check_spares_interval: float | str
+    heartbeat_timeout: float | str
     boot_timeout: float | str
     boot_failures: int | str
     prefork_interval: float | str
@@ -192,6 +197,10 @@ class RunKeywords(TypedDict, total=False):
     canary_window: float | str
     canary_max_errors: float | str
     canary_max_slowdown: float | str
+    max_age: float | str
+    max_memory: int | str
+    max_pool_memory: int | str
+    memory_pressure: float | str | None
     concurrency: int | str | None
     glue: str | int | None
     control_socket: str | None
@@ -202,6 +211,7 @@ class RunKeywords(TypedDict, total=False):
     sandbox_write: str | Iterable[str]
     sandbox_connect: int | str | Iterable[int | str]
     check_spares_interval: float | str
+    heartbeat_timeout: float | str
     boot_timeout: float | str
     boot_failures: int | str
     prefork_interval: float | str

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from prefork.config.endpoints import Endpoint, endpoints, tcp_or_unix
+from prefork.config.machine import computed_workers, read_machine
 from prefork.config.option import Group, code_option, option
 from prefork.config.sandbox import check_sandbox, ports, writable_paths
 from prefork.config.static_files import TO_APPLICATION, fallbacks, lifetimes, mounts
@@ -32,6 +33,7 @@ from prefork.config.tls import (
     version,
 )
 from prefork.config.values import (
+    AUTO,
     GIB,
     KIB,
     LOCAL_PROXIES,
@@ -51,6 +53,7 @@ from prefork.config.values import (
     hook,
     host,
     integer,
+    integer_or_auto,
     optional,
     output_file,
     page,
@@ -450,7 +453,12 @@ class PreForkOptions(ServerOptions):
     max_spare_servers: int = option(
         Group.POOL, 10, integer(0, 65535), "Maximum number of spare workers.", key="max_spare"
     )
-    max_clients: int = option(Group.POOL, 256, integer(1, 65535), "Maximum number of workers.")
+    max_clients: int = option(
+        Group.POOL,
+        256,
+        integer_or_auto(1, 65535),
+        "Maximum number of workers. `auto` computes it from the CPUs and the memory that it may use.",
+    )
     start_servers: int = option(
         Group.POOL,
         10,
@@ -503,6 +511,34 @@ class PreForkOptions(ServerOptions):
         share(100.0),
         "Roll a reload back if the median or the 90th percentile of the response time of the workers of "
         "--canary is longer than that of the others by more than this.",
+    )
+    max_age: float = option(
+        Group.POOL,
+        0.0,
+        seconds(0.0),
+        "Replace a worker after this long, or up to a tenth of it earlier. 0 disables.",
+    )
+    max_memory: int = option(
+        Group.POOL,
+        0,
+        byte_size(0),
+        "Replace a worker that uses more memory than this, or up to a tenth less. Of memory that workers "
+        "share, each uses a part. 0 disables.",
+    )
+    max_pool_memory: int = option(
+        Group.POOL,
+        0,
+        byte_size(0),
+        "Keep no surplus spare workers, and replace the largest worker, while all workers together use more "
+        "memory than this. 0 disables.",
+    )
+    memory_pressure: float | None = option(
+        Group.POOL,
+        None,
+        optional(share()),
+        "Keep no surplus spare workers while this share of time is lost to a lack of memory (PSI), or "
+        "the cgroup reaches its memory.high. 0 disables.",
+        unset="10%",
     )
     concurrency: int | None = option(
         Group.POOL,
@@ -575,6 +611,13 @@ class PreForkOptions(ServerOptions):
         seconds(0.01),
         "Interval of checks for surplus spare workers. Each retires at most one.",
     )
+    heartbeat_timeout: float = option(
+        Group.TIMEOUTS,
+        0.0,
+        seconds(0.0),
+        "Replace a worker whose event loop is blocked for this long: by a call of a WSGI application without "
+        "--threads, or by code of an ASGI application that does not await. 0 disables.",
+    )
     boot_timeout: float = option(
         Group.TIMEOUTS, 60.0, seconds(0.01), "Kill a new worker that is not ready after this long."
     )
@@ -595,7 +638,12 @@ class PreForkOptions(ServerOptions):
 
         A pool of one has no worker to hand a connection to, and a second thread slows every system call.
         """
-        return self.max_clients > 1 or self.request_timeout > 0
+        return self.max_clients > 1 or self.may_be_stuck
+
+    @property
+    def may_be_stuck(self) -> bool:
+        """Whether a worker that is stuck is ended."""
+        return self.request_timeout > 0 or self.heartbeat_timeout > 0
 
     def normalized(self) -> Self:
         ServerOptions.normalized(self)
@@ -604,8 +652,11 @@ class PreForkOptions(ServerOptions):
         if high < low:
             logger.warning("max_spare_servers %d is below min_spare_servers %d: using %d", high, low, low + 1)
             high = low + 1
-        start = min(self.start_servers, self.max_clients)
-        return dataclasses.replace(self, max_spare_servers=high, start_servers=start)
+        most = self.max_clients
+        if most is AUTO:
+            most = computed_workers(read_machine(), self.max_memory)
+        start = min(self.start_servers, most)
+        return dataclasses.replace(self, max_spare_servers=high, max_clients=most, start_servers=start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,7 +126,7 @@ ABSENT = {
     "--version -v": "use `prefork --version`",
     "--worker-class -k": "the interface is detected; for threads use --threads, for uvloop --loop uvloop",
     "--worker-tmp-dir": "workers need no temporary files to be supervised",
-    "--workers-lifetime --workers-max-rss": "--max-requests replaces workers",
+    "--workers-lifetime --workers-max-rss": "--max-age and --max-memory replace workers",
     "--ws-max-queue": "messages that are not read yet are limited to 64k for each connection",
 }
 """Why there is no such option. A name that ends in a dash is the prefix of several."""

@@ -117,6 +117,29 @@ def integer(low: int, high: int) -> Reader[int]:
     return read
 
 
+class Auto(int):
+    """A number that is to be computed."""
+
+
+AUTO = Auto(0)
+
+
+def integer_or_auto(low: int, high: int) -> Reader[int]:
+    """A number, or AUTO for one that is to be computed."""
+    number = integer(low, high)
+
+    @reader("INTEGER|auto")
+    def read(value: object) -> int:
+        if value is AUTO or (isinstance(value, str) and value.lower() == "auto"):
+            return AUTO
+        try:
+            return number(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or auto") from None
+
+    return read
+
+
 def seconds(low: float) -> Reader[float]:
     @reader("SECONDS")
     def read(value: object) -> float:

@@ -16,6 +16,9 @@ from queue import SimpleQueue
 from threading import Thread, current_thread
 from typing import TYPE_CHECKING
 
+from prefork._engine import raise_in_call
+from prefork.errors import RequestTimeout
+
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
 
@@ -31,6 +34,8 @@ class Threads:
         self._limit = limit
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._threads: list[Thread] = []
+        self._calls: list[object] = []
+        """What each thread calls now."""
         self._unfinished: deque[None] = deque()
         """One entry for each call that waits or runs. Threads change it, in atomic steps."""
 
@@ -57,14 +62,34 @@ class Threads:
 
     def _start(self) -> None:
         # A daemon: one that is stuck in an application must not keep the process.
-        thread = Thread(target=self._run, name=f"caller-{len(self._threads) + 1}", daemon=True)
+        number = len(self._threads)
+        thread = Thread(target=self._run, args=(number,), name=f"caller-{number + 1}", daemon=True)
+        self._calls[number:] = [None]
         thread.start()
         self._threads.append(thread)
 
-    def _run(self) -> None:
+    def interrupt(self, request: Request) -> None:
+        """Raises RequestTimeout in the call for a request, if that still runs: where Python runs next."""
+        for number, (thread, call) in enumerate(zip(self._threads, self._calls, strict=False)):
+            if isinstance(call, partial) and call.args[0] is request and thread.ident is not None:
+                raise_in_call(self._calls, number, call, thread.ident, RequestTimeout)
+
+    def _run(self, number: int) -> None:
         # What the application starts here is none: a thread is a daemon if the one that starts it is.
         current_thread()._daemonic = False  # type: ignore[attr-defined]
-        while (call := self._queue.get()) is not None:
+        while True:
+            try:
+                self._serve(number)
+            except RequestTimeout:
+                continue  # its call had just ended
+            return
+
+    def _serve(self, number: int) -> None:
+        while True:  # to jump back raises what was for the last call, before another one is taken
+            call = self._queue.get()
+            if call is None:
+                return
+            self._calls[number] = call
             try:
                 call()
             except BaseException:
@@ -74,6 +99,7 @@ class Threads:
                     what = call.args[0] if isinstance(call, partial) else call
                     logger.exception("the call for %s failed in its thread", what)
             finally:
+                self._calls[number] = None
                 self._unfinished.pop()
             del call  # not kept until the next request
 

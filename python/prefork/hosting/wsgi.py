@@ -175,11 +175,16 @@ class WSGIService(Service):
 
     def _submit(self, threads: Threads, call: WSGICaller, request: Request, response: StartResponse) -> None:
         if self.context.options.request_timeout:
-            response.when_overdue(response.report)  # its thread may be stuck for good
+            response.when_overdue(partial(self._end_call, threads, request, response))
         try:
             threads.submit(call, request, response)
         except RuntimeError as error:
             self._failed(error, request, response)
+
+    def _end_call(self, threads: Threads, request: Request, response: StartResponse) -> None:
+        """The client has got a 504. The call ends where Python runs next; it may be stuck in C for good."""
+        response.report()
+        threads.interrupt(request)
 
     # --- one body ----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from prefork._engine import LOG_LEVEL, STACKS, TRACEBACKS
+from prefork.config.machine import Computed
 from prefork.errors import GlueInUse, NeverReady, OptionError, ScoreboardUnavailable
 from prefork.logs.escaping import escape_line
 from prefork.pool.log_level import hear_level, set_level
@@ -28,12 +29,14 @@ from prefork.pool.shared_sockets import SharedSockets
 from prefork.pool.spawner import Spawner
 from prefork.pool.status_line import StatusLine
 from prefork.pool.supervisor import Supervisor
+from prefork.server import service_manager
 from prefork.server.role import Role
 
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
     from prefork.pool.attached import Attach, Attached
     from prefork.pool.overview import Overview
+    from prefork.pool.recycler import Recycler
     from prefork.pool.sandbox import Sandbox
     from prefork.pool.worker_hooks import WorkerHooks
     from prefork.server.context import Context
@@ -92,6 +95,7 @@ class Manager(Role, PoolMember):
         self._show: Handle | None = None
         self._orphans: Orphans | None = None
         self._line: StatusLine | None = None
+        self._recycler: Recycler | None = None
 
     @property
     def resources(self) -> PoolResources:
@@ -114,7 +118,9 @@ class Manager(Role, PoolMember):
 
     @property
     def is_reloading(self) -> bool:
-        return self._supervisor is not None and self._supervisor.overview().is_reloading
+        if self._supervisor is None:
+            return False
+        return self._reload is not None or self._supervisor.overview().is_reloading
 
     # --- beginning ---------------------------------------------------------------------------------------
 
@@ -192,6 +198,10 @@ class Manager(Role, PoolMember):
     def _open(self) -> Supervisor:
         options, kernel = self._options, self._kernel
         self.prepare_sandbox(options)
+        from prefork.pool.recycler import Recycler  # here: no worker needs it
+
+        if isinstance(options.max_clients, Computed):
+            logger.info("max_clients %d: %s", int(options.max_clients), options.max_clients.why)
         slots = 2 * options.max_clients + SPARE_SLOTS
         self._resources = resources = PoolResources(slots, options.ipc_glue, self._about)
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
@@ -213,6 +223,7 @@ class Manager(Role, PoolMember):
         self._shared = SharedSockets(kernel.loop, self._replace_shut)
         self._orphans = Orphans(kernel.loop, lambda: [*supervisor.pids, *spawner.pids])
         self._line = StatusLine(resources.board)
+        self._recycler = Recycler(kernel.loop, options, supervisor)
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)
         kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
         if options.debug_scoreboard:
@@ -400,6 +411,8 @@ class Manager(Role, PoolMember):
             self._show.cancel()
         if self._orphans is not None:
             self._orphans.close()
+        if self._recycler is not None:
+            self._recycler.close()
         loop.remove_reader(self._resources.board.wakeup_fileno())
         loop.remove_reader(self._resources.socket.fileno())
         if self._shared is not None:
@@ -440,6 +453,7 @@ class Manager(Role, PoolMember):
 
     def leave_to_manager(self) -> None:
         """In a mold: closes what it has of its manager, but for what its workers need."""
+        service_manager.discard()
         for one in self._attached:
             one.discard()
         if self._supervisor is not None:

@@ -237,12 +237,23 @@ def _worker(index: int, record: Mapping[str, Any], now: float) -> dict[str, Any]
     if is_stuck(record, now):
         worker["state"] = "stuck"
     worker.pop("beat")
+    worker["lag_s"] = _lag(worker, now)
     worker["age_s"] = _age(worker.pop("started"), now)
     worker["since_turn_s"] = _age(worker.pop("turned"), now)
     request = {"method": worker.pop("method"), "path": worker.pop("path")}
     started = worker.pop("request_started")
     worker["request"] = None if started is None else {**request, "age_s": _age(started, now)}
     return worker
+
+
+LAG_IS_OVER_S = 20.0
+"""The engine keeps the longest lag for no longer, but writes only when its loop turns."""
+
+
+def _lag(worker: dict[str, Any], now: float) -> float:
+    lag_s = round(worker.pop("lag"), 6)
+    is_idle = not worker["in_flight"] and now - worker["turned"] > LAG_IS_OVER_S
+    return 0.0 if is_idle else lag_s
 
 
 def _age(moment: float, now: float) -> float:

@@ -28,7 +28,7 @@ from prefork.pool.overview import Overview
 from prefork.pool.policy import PolicyState, PoolLimits, Slot, State, Trial
 from prefork.pool.spawner import OnSpawned, Process, Spawner
 from prefork.pool.stillness import LOOK_S, Stillness, is_stopped, waits_for_lock
-from prefork.pool.workers import Exit, Workers
+from prefork.pool.workers import Exit, Worker, Workers
 from prefork.server.startup import STARTUP_S
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Supervisor:
         self._generation = 1
         self._phase = Phase.PAUSED
         self._cannot_spawn = False
+        self._keeps_few_spares = False
         self._stillness = Stillness()
         self._first_failure = ""
         self._timer: TimerHandle | None = None
@@ -137,6 +138,11 @@ class Supervisor:
             state=self._state,
             now=self._loop.time(),
         )
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Those that exist."""
+        return list(self._workers)
 
     # --- keeping the pool --------------------------------------------------------------------------------
 
@@ -186,6 +192,12 @@ class Supervisor:
             else:
                 deaf.append(process.pid)
         return deaf
+
+    def keep_few_spares(self, yes: bool) -> None:
+        """Keeps no more spares than there must be, because memory is short."""
+        if yes != self._keeps_few_spares:
+            self._keeps_few_spares = yes
+            self.act()
 
     # --- another generation ------------------------------------------------------------------------------
 
@@ -296,6 +308,8 @@ class Supervisor:
             self._state = policy.booted(self._state)
             self._tell("spare", worker.pid)
             self._end_tried(worker.index, "")
+        for index in self._board.asking_for_successors():
+            self._workers.outdate(index)
 
     def _slots(self) -> list[Slot]:
         """What the policy plans with. A worker that is tried is none yet."""
@@ -326,7 +340,7 @@ class Supervisor:
         options = self._options
         return PoolLimits(
             min_spare=options.min_spare_servers,
-            max_spare=options.max_spare_servers,
+            max_spare=options.min_spare_servers if self._keeps_few_spares else options.max_spare_servers,
             max_clients=options.max_clients,
             check_interval=options.check_spares_interval,
             generation=self._generation,
@@ -419,11 +433,11 @@ class Supervisor:
         requests = _requests(self._board.read(index), now, only="in")
         found = self._forget(index)
         status = found or 0
-        stuck = status == STUCK and requests is not None
+        stuck = status == STUCK and (requests is not None or self._options.heartbeat_timeout > 0)
         generation = self._workers.generation_of(index)
         end = self._workers.reap(index, state, status, now, stuck=stuck)
         if end is Exit.STUCK:
-            logger.error("worker %d was stuck %s: replaced", pid, requests)
+            logger.error("worker %d was stuck %s: replaced", pid, requests or "without a request")
         elif end is Exit.BOOT_FAILED:
             again = self._boot_failed(index, generation, f"worker {pid}: {_ending(found)}", now)
             then = (

@@ -147,6 +147,10 @@ class Worker(Role, PoolMember):
         if kernel.program_handles(signal.SIGINT):  # to bind it for no application would cost memory
             kernel.signal(signal.SIGINT, options.alias, "_int")
             kernel.share_signal(signal.SIGINT)
+        if options.may_be_stuck:
+            from prefork.pool.interruption import allow_interruption  # here: most workers need none
+
+            allow_interruption()
         if options.max_requests_per_child:
             self._limit_requests(options)
         self._accept()
@@ -175,7 +179,7 @@ class Worker(Role, PoolMember):
             manager.sandbox.enter()
         if options.is_guarded:
             try:
-                engine.start_guard()
+                engine.start_guard(options.heartbeat_timeout)
             except OSError as error:
                 raise OutOfResources.from_refusal(error) from error
 
@@ -231,7 +235,9 @@ class Worker(Role, PoolMember):
             self._serving.abort()
 
     def replace_process(self) -> None:
-        self.shutdown(graceful=True)
+        """Serves on until its manager has another worker, and ends then."""
+        if self._serving.is_open:
+            self._context.kernel.engine.ask_for_successor()
 
     def run_ended(self) -> None:
         if not self._ending.has_begun:  # an event has raised SystemExit, or stopped the kernel

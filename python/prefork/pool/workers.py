@@ -41,6 +41,11 @@ class Worker:
     """Whether its startup goes on, although it was told to end."""
     outdated: bool = False
     """Whether it is to be replaced, once another worker is ready."""
+
+    @property
+    def serves(self) -> bool:
+        return self.pid is not None and self.state in (State.SPARE, State.ACTIVE)
+
     end_signal: int = 0
     draining_since: float | None = None
     has_left: bool = False
@@ -159,11 +164,12 @@ class Workers:
         return booted
 
     def outdate(self, index: int) -> bool:
-        """The worker is to be replaced. False: that is known already, or it drains."""
-        worker = self._workers[index]
-        was_outdated = worker.outdated
+        """The worker of a slot is to be replaced. False: that is known, it drains, or there is none."""
+        worker = self._workers.get(index)
+        if worker is None or worker.outdated or worker.state is State.DRAINING:
+            return False
         worker.outdated = True
-        return not was_outdated and worker.state is not State.DRAINING
+        return True
 
     def tell(self, index: int, signum: int, now: float) -> None:
         """A signal to end is sent to the worker: it is DRAINING from now on."""

@@ -79,6 +79,7 @@ COLUMNS = (
     Column("in", lambda worker: amount(worker["bytes_in"])),
     Column("out", lambda worker: amount(worker["bytes_out"])),
     Column("busy", busy),
+    Column("lag", lambda worker: f"{1000 * worker['lag_s']:,.1f}ms"),
     Column("request", request, right=False),
 )
 

@@ -100,7 +100,7 @@ def test_an_error_of_the_user_is_one_line(app: WriteApp, args: list[str], messag
 
 def test_an_invalid_variable_is_reported_by_its_name(app: WriteApp) -> None:
     line = error("serve", "app.py", cwd=app(SERVER), PREFORK_MAX_CLIENTS="many")
-    assert line == "PREFORK_MAX_CLIENTS: expected a whole number from 1 to 65535, got 'many'"
+    assert line == "PREFORK_MAX_CLIENTS: expected a whole number from 1 to 65535, or auto, got 'many'"
 
 
 def test_options_for_several_servers_are_an_error_with_their_names(app: WriteApp) -> None:

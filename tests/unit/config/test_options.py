@@ -118,7 +118,7 @@ def test_an_invalid_value_is_reported_with_the_name_of_its_option(name, given):
 
 def test_an_error_states_what_was_expected_and_what_was_given():
     message = error(PreForkOptions, max_clients="many")
-    assert message == "option max_clients: expected a whole number from 1 to 65535, got 'many'"
+    assert message == "option max_clients: expected a whole number from 1 to 65535, or auto, got 'many'"
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ class FakeBoard:
         self.published: dict[str, int] = {}
         self.records: dict[int, dict[str, Any]] = {}
         self.shown = [0] * capacity
+        self.asking: list[int] = []
 
     def claim(self, index: int, _generation: int) -> None:
         assert self.slots[index] is EMPTY
@@ -88,6 +89,9 @@ class FakeBoard:
 
     def states(self) -> list[State]:
         return self.slots
+
+    def asking_for_successors(self) -> list[int]:
+        return self.asking
 
     def signs(self) -> list[int]:
         return self.shown.copy()
@@ -380,6 +384,32 @@ def test_a_worker_is_recycled_when_another_one_is_ready(world: World) -> None:
     world.end(first)
     assert not world.spawner.requests
     assert second in world.processes
+
+
+def test_a_worker_that_asks_for_a_successor_serves_until_there_is_one(world: World) -> None:
+    first, _ = world.processes
+    world.loop.advance(0.5)
+    world.board.asking = [first, 3]  # 3 is of no worker: what is on the scoreboard decides no more than that
+    world.supervisor.act()
+    (third,) = world.spawn(STARTING)
+    assert world.signals() == {}
+    world.board.asking = [first]
+    world.write(third, SPARE)
+    assert world.signals() == {first: [signal.SIGTERM]}
+    assert not world.spawner.requests
+
+
+def test_no_surplus_spare_is_kept_while_memory_is_short() -> None:
+    world = World(**FIXED | {"start_servers": 4, "max_spare_servers": 4, "max_clients": 8})
+    world.supervisor.start()
+    assert len(world.spawn()) == 4
+    world.loop.advance(10)
+    assert world.signals() == {}
+    world.supervisor.keep_few_spares(True)
+    world.loop.advance(10)
+    assert len(world.signals()) == 2
+    world.supervisor.keep_few_spares(False)
+    assert not world.spawner.requests, "there are as many as there must be"
 
 
 # --- what cannot be spawned ---------------------------------------------------------------------------------

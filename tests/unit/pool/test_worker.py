@@ -104,7 +104,7 @@ def test_it_is_born_in_this_order() -> None:
         "close_pool",
         "lock_certificates",
         "enter",
-        "start_guard",
+        ("start_guard", 0.0),
         ("signal", signal.SIGTERM, "HTTPD", "_term"),
         ("tell_early", signal.SIGTERM, birth.worker._told),
         "DB.connect",
@@ -174,11 +174,12 @@ def test_one_whose_manager_has_died_ends_at_once(monkeypatch: pytest.MonkeyPatch
         ({"max_clients": 2}, True),
         ({"max_clients": 1, "start_servers": 1}, False),
         ({"max_clients": 1, "start_servers": 1, "request_timeout": 1.0}, True),
+        ({"max_clients": 1, "start_servers": 1, "heartbeat_timeout": 1.0}, True),
     ],
 )
 def test_a_guard_is_started_where_it_has_something_to_do(options: dict[str, Any], guarded: bool) -> None:
     birth = Birth(**options)
-    assert ("start_guard" in birth.live()) is guarded
+    assert (("start_guard", birth.options.heartbeat_timeout) in birth.live()) is guarded
 
 
 @pytest.mark.parametrize(("said", "concurrency"), [(None, 1), (7, 7)])
@@ -188,7 +189,7 @@ def test_the_operators_concurrency_wins_over_the_applications(said: int | None, 
     assert birth.live()[0][3] == concurrency
 
 
-def test_it_ends_after_so_many_requests_and_a_random_number_more() -> None:
+def test_it_asks_for_a_successor_after_so_many_requests_and_a_random_number_more() -> None:
     found = set()
     for _ in range(50):
         birth = Birth(max_requests_per_child=100, max_requests_jitter=3)
@@ -197,7 +198,7 @@ def test_it_ends_after_so_many_requests_and_a_random_number_more() -> None:
     assert found <= {100, 101, 102, 103}
     assert len(found) > 1
     callback()
-    assert birth.events[-3:] == LEAVES
+    assert birth.events[-1] == "ask_for_successor"
 
 
 LEAVES = ["leave_pool", "close", ("drain", DRAIN_IDLE_S, None, 0.0)]
@@ -228,8 +229,9 @@ def test_it_is_a_child_without_workers_or_glue() -> None:
 
 def test_it_drains_once_and_aborts_what_is_left_when_it_is_told_to_hurry() -> None:
     birth = Birth()
-    birth.worker.replace_process()
+    birth.worker.shutdown(graceful=True)
     birth.serving.is_open = False
+    birth.worker.replace_process()
     birth.worker.shutdown(graceful=True)
     assert birth.events == LEAVES
     birth.worker.shutdown(graceful=False)

@@ -42,6 +42,7 @@ IDLE = {
     "bytes_in": 0,
     "bytes_out": 0,
     "busy_s": 0.0,
+    "lag_s": 0.25,
     "handed_off": 0,
     "adopted": 0,
     "in_flight": 0,
@@ -68,9 +69,10 @@ def test_plain_text_has_a_summary_and_a_line_a_worker():
         "2 workers, maximum 8: 0 starting, 1 spare, 1 active, 0 draining; spare limits 1 to 3",
         "1,234 requests, 1 connections open, 100 B in, 3 MiB out, 7 handed off, 6 adopted",
         "",
-        "SLOT  PID  STATE   GEN    AGE  REQUESTS  OPEN  HANDED OFF  ADOPTED   IN  OUT  BUSY  REQUEST",
-        "   0  101  spare     1  3m20s         0     0           0        0  0 B  0 B    0%",
-        "   1    ?  active    1  3m20s     1,234     0       1,234        5  0 B  0 B   25%  "
+        "SLOT  PID  STATE   GEN    AGE  REQUESTS  OPEN  HANDED OFF  ADOPTED   IN  OUT  BUSY      LAG  "
+        "REQUEST",
+        "   0  101  spare     1  3m20s         0     0           0        0  0 B  0 B    0%  250.0ms",
+        "   1    ?  active    1  3m20s     1,234     0       1,234        5  0 B  0 B   25%  250.0ms  "
         "GET /[red]x for 0.25s",
     ]
 

@@ -3,8 +3,8 @@
 //! Each millisecond (less often while handlers are fast) it checks whether the
 //! main thread has made progress. If not, it hands off the connections that
 //! wait for the main thread (`transfer.rs`), and those that follow. If one step
-//! takes longer than `request_timeout`, it responds with 504 and ends the
-//! process. While the main thread waits, the guard sleeps until a deadline is
+//! takes longer than `request_timeout`, or the main thread is blocked for
+//! `heartbeat_timeout`, it responds with 504 and ends the process. While the main thread waits, the guard sleeps until a deadline is
 //! overdue: a main thread that does not wake for one is stuck as well, behind
 //! another thread. If another loop waits for the reactor, the guard cannot tell
 //! whether that loop waits or works: the loop is blocked if the epoll set has
@@ -34,6 +34,8 @@ const SELDOM: u32 = 10;
 /// How long to wait for connections of a stuck main thread before checking
 /// whether its request is overdue.
 const STUCK_LOOK: Duration = Duration::from_millis(50);
+/// As blocked counts at most so much between two checks: a process that was stopped was not blocked.
+const MOST_BETWEEN_CHECKS: Duration = Duration::from_millis(200);
 /// How often the scoreboard hears from a worker that has a request in flight.
 const BEAT: Duration = Duration::from_secs(1);
 /// For a handshake of TLS too: what is not used takes no memory.
@@ -70,9 +72,13 @@ pub(crate) trait Guarded {
     /// beside.
     fn hand_off_waiting(&mut self, reports: &mut Vec<Report>, stuck: Duration) -> bool;
 
-    /// If `step` is longer than `request_timeout`: responds with 504 on every
+    /// The main thread is blocked, for so long already. Writes it to the scoreboard. Returns whether the
+    /// process serves: at its start and its end it may take longer.
+    fn note_blocked(&mut self, blocked: Duration) -> bool;
+
+    /// If `step` is longer than `request_timeout`, or `is_dead`: responds with 504 on every
     /// connection that owes a response. The process must end then.
-    fn respond_for_stuck(&mut self, step: Duration) -> Option<Stuck>;
+    fn respond_for_stuck(&mut self, step: Duration, is_dead: bool) -> Option<Stuck>;
 }
 
 /// Starts the guard of a reactor. It inherits the caller's signal mask, which
@@ -82,6 +88,7 @@ pub(crate) trait Guarded {
 /// If the thread cannot be created.
 pub(crate) fn start<G: Guarded + Send + 'static>(
     guarded: &Arc<Mutex<G>>,
+    heartbeat: Option<Duration>,
     end_stuck: EndStuck,
 ) -> io::Result<()> {
     let mut guard = Guard {
@@ -90,6 +97,9 @@ pub(crate) fn start<G: Guarded + Send + 'static>(
         step: 0,
         since: Instant::now(),
         blocked_since: None,
+        blocked: Duration::ZERO,
+        looked: Instant::now(),
+        heartbeat,
         idle_ticks: 0,
         pause_ticks: 1,
         beats: false,
@@ -158,7 +168,7 @@ enum Next {
     /// At most so long.
     Sleep(Option<Duration>),
     /// At most so long, or until the epoll set has reports.
-    Wait(Option<Duration>),
+    Wait(Duration),
     /// As `Wait`, for reports of which nothing is left but what comes: they are looked at without a pause.
     Watch(Duration),
     End,
@@ -172,6 +182,12 @@ struct Guard<G> {
     since: Instant,
     /// Since when the loop is blocked.
     blocked_since: Option<Instant>,
+    /// For how long the main thread has been seen stuck, or its loop blocked.
+    blocked: Duration,
+    /// When that was last looked at.
+    looked: Instant,
+    /// How long it may be blocked.
+    heartbeat: Option<Duration>,
     idle_ticks: u32,
     /// How long to sleep before the next tick.
     pause_ticks: u32,
@@ -193,10 +209,7 @@ impl<G: Guarded> Guard<G> {
                 // Both return at once if the main thread has resumed meanwhile.
                 (Next::Sleep(Some(most)), _) => park_timeout(most),
                 (Next::Sleep(None), _) => park(),
-                (Next::Wait(most), Some(waiter)) => {
-                    waiter.await_readable(most);
-                }
-                (Next::Watch(most), Some(waiter)) => {
+                (Next::Wait(most) | Next::Watch(most), Some(waiter)) => {
                     waiter.await_readable(Some(most));
                 }
                 (Next::End, _) => return,
@@ -223,6 +236,7 @@ impl<G: Guarded> Guard<G> {
         if verdict != Verdict::LoopBlocked {
             self.blocked_since = None;
         }
+        let is_dead = self.is_dead(&mut *guarded, verdict);
         let next = match verdict {
             Verdict::Progressing { fast } => {
                 self.step += seen.steps;
@@ -231,11 +245,12 @@ impl<G: Guarded> Guard<G> {
                 self.pause_ticks = if fast { SELDOM } else { 1 };
                 self.schedule(&mut *guarded)
             }
-            Verdict::Stuck => self.handle_stuck(&mut *guarded),
+            Verdict::Stuck => self.handle_stuck(&mut *guarded, is_dead),
             Verdict::LoopBlocked => {
                 self.pause_ticks = 1;
                 let since = self.blocked_since.get_or_insert_with(Instant::now);
                 guarded.hand_off_waiting(&mut self.reports, since.elapsed());
+                self.end_if_stuck(&mut *guarded, Duration::ZERO, is_dead);
                 self.schedule(&mut *guarded)
             }
             Verdict::Idle => {
@@ -266,16 +281,33 @@ impl<G: Guarded> Guard<G> {
         }
     }
 
-    /// The main thread is stuck.
-    fn handle_stuck(&mut self, guarded: &mut G) -> Next {
-        self.pause_ticks = 1;
-        let stuck_for = self.since.elapsed();
-        let streams_wait = guarded.hand_off_waiting(&mut self.reports, stuck_for);
-        if let Some(stuck) = guarded.respond_for_stuck(stuck_for) {
+    /// Whether the main thread is blocked for longer than it may be.
+    fn is_dead(&mut self, guarded: &mut G, verdict: Verdict) -> bool {
+        let now = Instant::now();
+        let since = now.duration_since(std::mem::replace(&mut self.looked, now));
+        if !matches!(verdict, Verdict::Stuck | Verdict::LoopBlocked) {
+            self.blocked = Duration::ZERO;
+            return false;
+        }
+        self.blocked += since.min(MOST_BETWEEN_CHECKS);
+        let serves = guarded.note_blocked(self.blocked);
+        serves && self.heartbeat.is_some_and(|most| self.blocked >= most)
+    }
+
+    fn end_if_stuck(&self, guarded: &mut G, step: Duration, is_dead: bool) {
+        if let Some(stuck) = guarded.respond_for_stuck(step, is_dead) {
             // The lock is held, so that the main thread cannot use the reactor
             // any more.
             (self.end_stuck)(&stuck);
         }
+    }
+
+    /// The main thread is stuck.
+    fn handle_stuck(&mut self, guarded: &mut G, is_dead: bool) -> Next {
+        self.pause_ticks = 1;
+        let stuck_for = self.since.elapsed();
+        let streams_wait = guarded.hand_off_waiting(&mut self.reports, stuck_for);
+        self.end_if_stuck(guarded, stuck_for, is_dead);
         if self.reports.is_empty() && !streams_wait && guarded.main_thread().guard.is_some() {
             return Next::Watch(STUCK_LOOK);
         }
@@ -303,7 +335,8 @@ impl<G: Guarded> Guard<G> {
         }
         self.idle_ticks = 0;
         if main_thread.activity != Activity::Waiting {
-            return Next::Wait(most);
+            // The other loop may take a report before the guard sees it, and be blocked by what that brings.
+            return Next::Wait(most.map_or(BEAT, |most| most.min(BEAT)));
         }
         main_thread.park_guard();
         Next::Sleep(most)

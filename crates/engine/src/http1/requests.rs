@@ -114,7 +114,7 @@ impl Http1 {
         exchange.expects_continue = head.expect_continue;
         exchange.given_ns = cx.clock.now_ns;
         let decoder = BodyDecoder::new(head.framing);
-        if decoder.is_some() || link.settings.request_timeout_ms > 0 {
+        if decoder.is_some() || link.settings.request_timeout_ms > 0 || cx.names_requests {
             exchange.label.set(method, target);
         }
         match decoder {

@@ -242,7 +242,7 @@ impl Http2 {
         exchange.expects_continue = head.expect_continue;
         exchange.given_ns = cx.clock.now_ns;
         let has_body = !exchange.body.is_complete() && !head.websocket;
-        if has_body || link.settings.request_timeout_ms > 0 {
+        if has_body || link.settings.request_timeout_ms > 0 || cx.names_requests {
             exchange.label.set(method, target);
         }
         match has_body {

@@ -127,6 +127,8 @@ pub struct Record {
     pub in_flight: u32,
     /// Requests that its guard has found waiting for it.
     pub waiting: u32,
+    /// How long its loop was busy between two waits, at most, in the last seconds.
+    pub lag_ns: u64,
     pub counters: Counters,
     /// Of the requests in flight that have an entry, the one that began last. It can be missing
     /// while `in_flight` is not 0.
@@ -164,6 +166,10 @@ pub(super) struct SlotPage {
     pub waiting: Word<u32>,
     /// When a request began last. It may be over.
     pub began_ns: Word<u64>,
+    /// How long its loop was busy between two waits, at most, in the last seconds.
+    pub lag_ns: Word<u64>,
+    /// It has served as many requests as it may, and goes on until another worker is ready.
+    pub asks_for_successor: Word<bool>,
     /// Of requests in flight. If there are more requests, the others have none.
     entries: [Entry; ENTRIES],
     /// The times of responses.
@@ -186,6 +192,8 @@ impl SlotPage {
             self.reported_ms.iter().for_each(|word| word.set(0));
             self.counts_addresses.set(false);
             self.waiting.set(0);
+            self.lag_ns.set(0);
+            self.asks_for_successor.set(false);
             self.entries.iter().for_each(Entry::clear);
             self.times.clear();
             self.state.set_ordered(state);
@@ -280,6 +288,7 @@ impl SlotPage {
             beat_ns: self.beat_ns.get(),
             in_flight: self.in_flight.get(),
             waiting: self.waiting.get(),
+            lag_ns: self.lag_ns.get(),
             counters: self.counters(),
             request: None,
         }

@@ -77,14 +77,37 @@ impl Slot {
         self.change(|_| state);
     }
 
-    /// Writes the counters, once in each turn of the loop.
-    pub fn turn(&self, now_ns: u64, counters: &Counters) {
+    /// Writes the counters and the lag of the loop, once in each turn.
+    pub fn turn(&self, now_ns: u64, lag_ns: u64, counters: &Counters) {
         self.change(|page| {
             page.turned_ns.set(now_ns);
+            page.lag_ns.set(lag_ns);
             page.waiting.set(0);
             page.set_counters(counters);
             page.state.get()
         });
+    }
+
+    /// As in `turn`, while there is none.
+    pub(crate) fn set_lag(&self, lag_ns: u64) {
+        if let Some(page) = self.memory.slot(self.index) {
+            page.lag_ns.set(lag_ns);
+        }
+    }
+
+    /// This worker has served as many requests as it may: the manager spawns another one, and then has
+    /// this one drain.
+    pub fn ask_for_successor(&self) {
+        if let Some(page) = self.memory.slot(self.index) {
+            page.asks_for_successor.set(true);
+        }
+        self.wake_manager();
+    }
+
+    /// Whether it has begun to serve, and does not drain.
+    pub(crate) fn serves(&self) -> bool {
+        let page = self.memory.slot(self.index);
+        page.is_some_and(|page| matches!(page.state.get(), State::Spare | State::Active))
     }
 
     /// A limit was applied.

@@ -58,6 +58,18 @@ impl View {
         pages.map(SlotPage::sign_ns).collect()
     }
 
+    /// The slots whose workers have served as many requests as they may.
+    pub fn asking_for_successors(&self) -> Vec<usize> {
+        let asks = |index: &usize| {
+            self.page(*index)
+                .is_some_and(|page| page.asks_for_successor.get())
+        };
+        (0..self.capacity())
+            .take_while(|index| self.page(*index).is_some())
+            .filter(asks)
+            .collect()
+    }
+
     /// The contents of a slot. None if the slot is empty or does not exist.
     pub fn read(&self, index: usize) -> Option<Record> {
         let record = self.page(index)?.record();

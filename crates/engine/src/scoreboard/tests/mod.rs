@@ -62,7 +62,7 @@ fn a_slot_tells_what_its_worker_does() {
     slot.count_limit(Limit::Queue);
     slot.count_limit(Limit::Body);
     slot.count_limit(Limit::Queue);
-    slot.turn(6000, &counters);
+    slot.turn(6000, 7, &counters);
     let request = Request {
         method: b"GET".to_vec(),
         path: b"/bar/one".to_vec(),
@@ -77,6 +77,7 @@ fn a_slot_tells_what_its_worker_does() {
         beat_ns: 0,
         in_flight: 1,
         waiting: 0,
+        lag_ns: 7,
         counters,
         request: Some(request),
     };
@@ -391,7 +392,7 @@ fn taking_the_last_but_minimum_spare_wakes_the_manager() {
     let mut slot = spare_slot(board, 2, 1);
     let entry = slot.begin(1, b"GET", b"/", 1);
     assert_eq!(wakeups(&wakeup), 1);
-    slot.turn(0, &Counters::default());
+    slot.turn(0, 0, &Counters::default());
     slot.end(0, entry);
     assert_eq!(wakeups(&wakeup), 0);
     slot.set_state(State::Draining);
