@@ -208,6 +208,18 @@ def test_drain_ends_every_worker_and_resume_serves_again(pool: MakePool) -> None
     assert f"listening on {server.url}" in done(server, "resume")  # again: nothing changes
 
 
+def test_an_application_is_served_again_after_a_drain(serve: Serve) -> None:
+    server = serve(
+        "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'here']\n",
+        *("--workers", "2", "--request-timeout", "10"),
+    )
+    for _ in range(2):
+        done(server, "drain")
+        assert f"listening on {server.url}, 2 workers spare" in done(server, "resume")
+        assert server.get() == b"here"
+    assert "CRITICAL" not in server.log
+
+
 def test_resume_says_that_the_address_is_taken(pool: MakePool) -> None:
     server = pool(**TWO)
     done(server, "drain")

@@ -11,9 +11,10 @@ from prefork.errors import ScoreboardUnavailable
 @click.command()
 @control_options(300.0)
 def reload(glue: str | None, as_json: bool, timeout_s: float) -> None:
-    """Have a running pool of this user read its certificates again and replace its workers, and wait for it.
+    """Have a running pool load its application, options and certificates again.
 
-    Changed code needs a restart. A pool without a control socket gets SIGHUP, and its log has the result.
+    If the new code fails, the former workers serve on. Changed code of a program with a kernel of its own needs
+    a restart. A pool without a control socket gets SIGHUP, and its log has the result.
     """
     from prefork.admin.client import find_pool
     from prefork.status.hang_up import hang_up

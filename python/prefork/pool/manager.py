@@ -137,6 +137,12 @@ class Manager(Role, PoolMember):
             self._log_failure(error)
             self._start_later()
 
+    def _begin_again(self) -> None:
+        """Its sockets are others than before."""
+        if self._spawner is not None:
+            self._spawner.renew()
+        self.begin()
+
     def _start(self) -> None:
         supervisor = self._supervisor or self._open()
         self._watch_shared()
@@ -293,7 +299,7 @@ class Manager(Role, PoolMember):
 
     def start_listen(self) -> bool:
         """Opens the listener again, and spawns workers."""
-        return not self._stopping and self.listener.reopen(self.begin)
+        return not self._stopping and self.listener.reopen(self._begin_again)
 
     def stop_listen(self) -> bool:
         """Closes the listener; the workers finish and end."""

@@ -55,6 +55,8 @@ class MoldSpawner:
         self._never_loaded = never_loaded
         self._renewed = renewed
         self._was_loaded = False
+        self._renews = False
+        """Whether requests wait for a mold that is made for other sockets."""
         self._pause_s = FIRST_PAUSE_S
         self._retry: TimerHandle | None = None
         self._next: MoldProcess | None = None
@@ -73,6 +75,7 @@ class MoldSpawner:
         self._mold = self._make(self._source, self._loaded, self._ended)
 
     def _loaded(self) -> None:
+        self._renews = False
         self._pause_s = FIRST_PAUSE_S
         if self._was_loaded:
             logger.warning("the application is loaded again: workers are spawned again")
@@ -80,6 +83,7 @@ class MoldSpawner:
         self._was_loaded = True
 
     def _ended(self, end: MoldEnded) -> bool:
+        self._renews = False
         self._mold = None
         if not self._was_loaded:
             self._never_loaded(end)
@@ -100,7 +104,7 @@ class MoldSpawner:
 
     def spawn(self, index: int, on_spawned: OnSpawned) -> None:
         """Requests a worker for the slot `index`."""
-        if self._mold is not None and (self._mold.is_loaded or not self._was_loaded):
+        if self._mold is not None and (self._mold.is_loaded or self._renews or not self._was_loaded):
             self._mold.spawn(index, on_spawned)
             return
         if not self._without:
@@ -120,6 +124,15 @@ class MoldSpawner:
             if mold is not None:
                 cancelled += mold.cancel()
         return cancelled
+
+    def renew(self) -> None:
+        """Makes the mold again: this one has a copy of sockets that are closed. Requests wait for it."""
+        if self._mold is None:
+            return  # it is about to be made
+        self.drop_next()
+        self._renews = True
+        former, self._mold = self._mold, self._make(self._source, self._loaded, self._ended)
+        former.retire(self._mold)
 
     # --- another mold ------------------------------------------------------------------------------------
 

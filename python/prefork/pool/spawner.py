@@ -87,6 +87,9 @@ class Spawner(Protocol):
         Returns the slots of the former.
         """
 
+    def renew(self) -> None:
+        """The listening sockets are others: the next workers have those."""
+
     hint: str
     """What to do about workers that wait for a lock of a thread which they do not have."""
 
@@ -154,6 +157,8 @@ class ForkSpawner:
         return []
 
     def commit(self) -> None: ...
+
+    def renew(self) -> None: ...
 
     def close(self) -> None: ...
 

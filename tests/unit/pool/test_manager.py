@@ -65,6 +65,8 @@ class MadeUpSpawner:
     def cancel(self) -> list[int]:
         return []
 
+    def renew(self) -> None: ...
+
     hint = "none"
 
     @property

@@ -150,6 +150,8 @@ class FakeSpawner:
     def spawn(self, index: int, on_spawned: Callable[[int, Any], object]) -> None:
         self.requests.append((index, on_spawned))
 
+    def renew(self) -> None: ...
+
     def cancel(self) -> list[int]:
         cancelled, self.requests = self.requests, []
         return [index for index, _ in cancelled]
