@@ -13,8 +13,8 @@ from prefork.errors import ScoreboardUnavailable
 def reload(glue: str | None, as_json: bool, timeout_s: float) -> None:
     """Have a running pool load its application, options and certificates again.
 
-    If the new code fails, the former workers serve on. Changed code of a program with a kernel of its own needs
-    a restart. A pool without a control socket gets SIGHUP, and its log has the result.
+    If the new code fails, the former workers serve on. Changed code of a program with a kernel of its own
+    needs a restart. A pool without a control socket gets SIGHUP, and its log has the result.
     """
     from prefork.admin.client import find_pool
     from prefork.status.hang_up import hang_up
