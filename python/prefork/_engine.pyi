@@ -25,6 +25,7 @@ from prefork.config.options import AppOptions, ServerOptions
 from prefork.forms import Upload
 
 __all__ = [
+    "HAND_OFF_FORMAT",
     "INTERRUPT",
     "LOG_LEVEL",
     "STACKS",
@@ -74,6 +75,8 @@ TRACEBACKS: int
 the last real-time one."""
 STACKS: int
 """The signal on which it writes the same to the manager, for `prefork stacks`: 63."""
+HAND_OFF_FORMAT: int
+"""The version of what workers write to the central queue. Two pools may share a queue if it is the same."""
 LOG_LEVEL: int
 """The signal on which a worker takes the level of the log from the scoreboard: 62."""
 
@@ -1027,6 +1030,8 @@ class _Header(TypedDict):
     """Whether the whole pool is shutting down."""
     kept: bool
     """Whether workers that end are replaced, so that another adopts what they leave in the central queue."""
+    succeeded: bool
+    """Whether the pool ends, and workers of another one adopt that."""
     log_level: int
     """The lowest level that the log shows, as `logging` counts it; 0 is that of the start."""
     forked: int

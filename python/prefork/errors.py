@@ -51,6 +51,10 @@ class NeverReady(PreforkError):
     exit_status = 3
 
 
+class NotUpgraded(PreforkError):
+    """No other manager can take the place of this one, or not now."""
+
+
 class OutOfResources(PreforkError):
     """The system refuses a new worker what it needs: a descriptor, memory or a thread."""
 

@@ -218,7 +218,7 @@ def test_hup_to_the_group_replaces_every_worker(pool: MakePool) -> None:
 
 UNUSED = {
     signal.SIGUSR1: "the access log follows its rotation by itself",
-    signal.SIGUSR2: "new code takes a restart, and HUP renews the workers",
+    signal.SIGUSR2: "what a program has of its own cannot be handed to another process; restart it",
     signal.SIGTTIN: "the pool sizes itself, by --min-spare, --max-spare and --max-clients",
     signal.SIGTTOU: "the pool sizes itself, by --min-spare, --max-spare and --max-clients",
 }

@@ -113,7 +113,7 @@ pub use errors::LocalError;
 pub use event::{Broken, Client, Closed, Ended, Event, ListenerNews, Lost, Overdue};
 pub use exchange::{ConnectionId, ExchangeId};
 pub use handoff::guard::{EndStuck, Stuck};
-pub use handoff::queue::{Queue, queue_length};
+pub use handoff::queue::{FORMAT as HAND_OFF_FORMAT, Queue, queue_length};
 pub use listener::accept_queue_length;
 pub use listening::ListenerHandle;
 pub use output::COPY_LIMIT;

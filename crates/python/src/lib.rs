@@ -76,6 +76,8 @@ mod _engine {
     #[pymodule_export]
     const STACKS: i32 = crate::process::STACKS;
     #[pymodule_export]
+    const HAND_OFF_FORMAT: u32 = prefork_engine::HAND_OFF_FORMAT;
+    #[pymodule_export]
     const LOG_LEVEL: i32 = crate::process::LOG_LEVEL;
     #[pymodule_export]
     use crate::asgi::call::AsgiCaller;

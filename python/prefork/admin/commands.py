@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from prefork.admin.messages import Failure, Misuse
 from prefork.admin.running import Outcome, Running
 from prefork.config.checked import EXTERNAL
+from prefork.errors import NotUpgraded
 from prefork.pool import overview
+from prefork.pool import upgrade as upgrades
 from prefork.pool.log_level import LEVELS
 from prefork.pool.overview import Overview
 from prefork.pool.policy import State
@@ -109,8 +111,8 @@ async def reload(running: Running, arguments: Arguments) -> Outcome:
     """Does what SIGHUP does."""
     check_names(arguments)
     pool = running.pool
-    if running.server.is_stopping:
-        raise Failure("nothing to reload: the server is stopping")
+    if why := running.server.why_no_reload:
+        raise Failure(f"nothing to reload: {why}")
     ends: list[End] = []
     if not running.server.reload(ends.append):
         return f"certificates read again; no worker to replace: {pool.phase}", {"replaced": 0}
@@ -128,6 +130,36 @@ async def reload(running: Running, arguments: Arguments) -> Outcome:
         raise Failure(f"{end.failure}; generation {end.generation} serves on")
     text = f"every worker is of generation {end.generation}; certificates read again"
     return text, {"replaced": len(former), "generation": end.generation}
+
+
+async def upgrade(running: Running, arguments: Arguments) -> Outcome:
+    """Does what SIGUSR2 does."""
+    check_names(arguments)
+    ends: list[upgrades.End] = []
+
+    def ended(end: upgrades.End) -> None:
+        ends.append(end)
+        if not end.failure:  # the pool may end in this moment
+            running.at_end = _upgraded(end, workers)
+
+    workers = running.pool.live
+    try:
+        running.server.upgrade(ended)
+    except NotUpgraded as error:
+        raise Failure(str(error)) from None
+    if not await running.wait(lambda _: 0 if ends else 1, "of the new manager ready", spawns=False):
+        raise Failure("begun, and it goes on: the new manager is not ready yet")
+    (end,) = ends
+    if end.failure:
+        raise Failure(f"{end.failure}; the manager {end.pid} serves on")
+    return _upgraded(end, workers)
+
+
+def _upgraded(end: upgrades.End, workers: int) -> Outcome:
+    text = f"manager {end.pid} has taken over, and {workers} workers of the former one finish"
+    if end.stays:
+        text += f"; open connections do not move, because {end.stays}"
+    return text, {"manager": end.pid, "replaced": workers, "stays": end.stays}
 
 
 async def _replaced(running: Running, pids: Collection[int]) -> int:
@@ -299,4 +331,5 @@ COMMANDS: dict[str, Command] = {
     "scale": Command(scale),
     "stacks": Command(stacks, changes=False),
     "stop": Command(stop),
+    "upgrade": Command(upgrade),
 }

@@ -27,7 +27,7 @@ from prefork.admin.run_directory import SUFFIX, Unusable, find_run_directory, sw
 from prefork.admin.running import Running
 from prefork.errors import BindError, PreforkError
 from prefork.pool.accepting import Accepting
-from prefork.server.unix_sockets import Identity, Ownership, bind, remove
+from prefork.server.unix_sockets import Identity, Ownership, bind, identify, remove
 
 if TYPE_CHECKING:
     from prefork.pool.manager import Manager
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefork.control")
 
+NAME = "control"
 MOST_CLIENTS = 32
 ACCEPTED_PER_TURN = 16
 BACKLOG = 64
@@ -51,15 +52,34 @@ def open_control(server: PreForkServer, manager: Manager) -> Control | None:
     wanted = server.options.control_socket
     ownership = Ownership(mode=0o600)
     if wanted is not None:
-        return Control(server, manager, wanted, *bind(wanted, BACKLOG, ownership))
+        return _former(server, manager, wanted) or Control(
+            server, manager, wanted, *bind(wanted, BACKLOG, ownership)
+        )
     try:
         directory = find_run_directory()
         sweep(directory)
         path = os.path.join(directory, f"{manager.glue}{SUFFIX}")
-        return Control(server, manager, path, *bind(path, BACKLOG, ownership))
+        return _former(server, manager, path) or Control(
+            server, manager, path, *bind(path, BACKLOG, ownership)
+        )
     except (Unusable, BindError) as error:
         logger.warning("no control socket: %s; --control-socket names another place, or is off", error)
         return None
+
+
+def _former(server: PreForkServer, manager: Manager, path: str) -> Control | None:
+    """That of the manager whose place this one takes. The file stays, and is never that of no server."""
+    former = manager.predecessor
+    listener = None if former is None else former.take_attached(NAME, path=path)
+    if former is None or listener is None:
+        return None
+    try:
+        control = Control(server, manager, path, listener, identify(path), accepts=False)
+    except OSError:  # the file is gone
+        listener.close()
+        return None
+    former.when_alone(control.take_over)
+    return control
 
 
 class Control:
@@ -72,22 +92,44 @@ class Control:
         path: str,
         listener: socket.socket,
         identity: Identity,
+        *,
+        accepts: bool = True,
     ) -> None:
         self._server = server
         self._manager = manager
         self._path = path
         self._identity = identity
         listener.setblocking(False)
+        self._listener = listener
         self._accepting = Accepting(listener)
         self._loop = server.kernel.loop
         self._clients: list[Connection] = []
         """Those that came first are first."""
         self._running: dict[Connection, tuple[asyncio.Task[None], Running]] = {}
         self._quiet_until_s = -math.inf
-        self._loop.add_reader(listener.fileno(), self._accept)
+        self._accepts = accepts
+        if accepts:
+            self._loop.add_reader(listener.fileno(), self._accept)
 
     def about(self) -> dict[str, object]:
         return {"control": {"path": self._path, "version": VERSION}}
+
+    # --- an upgrade --------------------------------------------------------------------------------------
+
+    def take_over(self) -> None:
+        """The former manager has let go: clients see this one from now on (SO_PEERCRED: listen(2))."""
+        self._accepts = True
+        self._listener.listen(BACKLOG)
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def pass_on(self) -> tuple[int, dict[str, object]]:
+        return self._listener.fileno(), {"name": NAME, "path": self._path}
+
+    def leave(self) -> None:
+        """Another manager has the socket: those that wait here are responded to here."""
+        self._accepts = False
+        self._loop.remove_reader(self._listener.fileno())
+        self._accepting.close()
 
     # --- clients -----------------------------------------------------------------------------------------
 
@@ -181,9 +223,10 @@ class Control:
         self._running.clear()
         for client in list(self._clients):
             client.close()
-        self._loop.remove_reader(self._accepting.fileno())
+        if self._accepts:
+            self._loop.remove_reader(self._accepting.fileno())
+            remove(self._path, self._identity)
         self._accepting.close()
-        remove(self._path, self._identity)
 
     def discard(self) -> None:
         """In a child that was forked with a copy."""

@@ -28,6 +28,7 @@ COMMANDS = (
     "scale",
     "recycle",
     "reload",
+    "upgrade",
     "drain",
     "resume",
     "stop",

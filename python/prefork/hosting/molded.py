@@ -128,8 +128,12 @@ class MoldedApplication:
         server.kernel.is_immortal = read.of_command.immortal
 
 
-def molded(target: str, given: Given, gather: Callable[[], Given] | None) -> PreForkServer | None:
+def molded(
+    target: str, given: Given, gather: Callable[[], Given] | None, *, is_successor: bool = False
+) -> PreForkServer | None:
     """A server whose pool has a mold that loads the target. Raises OptionError.
+
+    `is_successor`: it takes the place of one that listens.
 
     None: this process loads it, because it is a program, there is no pool, or the files of the application
     are outside of its `--chroot`.
@@ -140,7 +144,8 @@ def molded(target: str, given: Given, gather: Callable[[], Given] | None) -> Pre
     if read.of_application.interface == "events" or read.of_command.chroot is not None:
         return None
     add_to_path(split(target)[0])
-    is_certain = read.of_command.user is None and read.of_command.group is None and _is_free(read.of_server)
+    is_certain = read.of_command.user is None and read.of_command.group is None
+    is_certain = is_certain and (is_successor or _is_free(read.of_server))
     if not read.of_server.start_servers or _is_program(target, is_certain=is_certain):
         return None
     server = PreForkServer(Kernel())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.config.sources import from_keywords
-from prefork.errors import OptionError
+from prefork.errors import OptionError, PreforkError, TargetError
 from prefork.hosting.configuring import configure, mount_static, options_from, set_up_log
 from prefork.hosting.fork_safety import look, warn_of_unsafe
 from prefork.hosting.molded import molded
@@ -32,16 +32,20 @@ from prefork.kernel.forking import exit_at_once
 from prefork.kernel.patches import refuse_patches
 from prefork.logs.access_log import AccessLog
 from prefork.logs.console import announce, complain, open_missing
+from prefork.logs.escaping import show
 from prefork.logs.handler import uninstall
+from prefork.pool.command import Command, this_command
 from prefork.pool.privileges import Privileges, asked_for
 from prefork.pool.server import PreForkServer
 from prefork.pool.spawner import NotMolded
+from prefork.server.environment import SUCCEEDS
 from prefork.server.listener import SocketDefaults
 from prefork.server.server import HTTPServer
 
 if TYPE_CHECKING:
     from prefork.config.keywords import RunKeywords
     from prefork.config.sources import Given
+    from prefork.pool.predecessor import Predecessor
 
 logger = logging.getLogger("prefork.server")
 
@@ -69,6 +73,36 @@ def serve(application: object, given: Given, gather: Callable[[], Given] | None 
     `gather()` reads the values again, for a reload.
     """
     open_missing()
+    command, channel = this_command(), os.environ.pop(SUCCEEDS, None)
+    if channel is None:
+        begin(application, given, gather, command, None)
+        return
+    from prefork.pool.predecessor import find_predecessor  # here: an ordinary start has none
+
+    former = find_predecessor(channel)
+    try:
+        begin(application, given, gather, command, former)
+    except BaseException as error:
+        former.fail(reason(error))
+        raise
+
+
+def reason(error: BaseException) -> str:
+    """Why this process ends, for the manager whose place it was to take."""
+    cause = error.__cause__ if isinstance(error, SystemExit) else error
+    if isinstance(cause, PreforkError):
+        return show(cause)
+    return f"the new process ends: {show(error, repr)}"
+
+
+def begin(
+    application: object,
+    given: Given,
+    gather: Callable[[], Given] | None,
+    command: Command,
+    former: Predecessor | None,
+) -> None:
+    """As `serve`; `former` is the manager whose place this process takes. Raises PreforkError."""
     options = options_from(ServeOptions, given)
     if options.chdir is not None:
         os.chdir(options.chdir)
@@ -78,15 +112,31 @@ def serve(application: object, given: Given, gather: Callable[[], Given] | None 
     if options.tls_reload_as_root and (privileges is None or os.geteuid() != 0):
         raise OptionError("tls_reload_as_root is for a server that root starts with --user or --chroot")
     set_signals()
-    if isinstance(application, str) and (server := molded(application, given, gather)) is not None:
+    is_successor = former is not None
+    if (
+        isinstance(application, str)
+        and (server := molded(application, given, gather, is_successor=is_successor)) is not None
+    ):
         set_up_log(options)
+        server.command, server.predecessor = command, former
         try:
             run_target(Target(server.kernel, [server]), options, privileges)
             return
         except NotMolded:
+            refuse_program(former)
             uninstall()
             set_signals()
+    refuse_program(former)
     serve_here(application, given, options, privileges)
+
+
+def refuse_program(former: Predecessor | None) -> None:
+    """Raises TargetError if this process is to take the place of a manager."""
+    if former is not None:
+        raise TargetError(
+            "the target is a program now, or has no pool: it cannot take the place of another server; "
+            "restart it"
+        )
 
 
 def serve_here(

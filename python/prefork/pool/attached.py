@@ -14,6 +14,14 @@ class Attached(Protocol):
     def about(self) -> Mapping[str, object]:
         """What `prefork status` and other readers of the scoreboard are told of it."""
 
+    def pass_on(self) -> tuple[int, Mapping[str, object]] | None:
+        """The descriptor of a socket that a manager in the place of this one goes on with, and what that has
+        to know, with a `name`.
+        """
+
+    def leave(self) -> None:
+        """Another manager goes on with it: what was begun here is finished here."""
+
     def close(self) -> None:
         """The pool has ended. It raises nothing."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from prefork._engine import LOG_LEVEL, STACKS, TRACEBACKS
 from prefork.config.machine import Computed
-from prefork.errors import GlueInUse, NeverReady, OptionError, ScoreboardUnavailable
+from prefork.errors import GlueInUse, NeverReady, NotUpgraded, OptionError, ScoreboardUnavailable
 from prefork.logs.escaping import escape_line
 from prefork.pool.log_level import hear_level, set_level
 from prefork.pool.orphans import Orphans
@@ -35,9 +35,13 @@ from prefork.server.role import Role
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
     from prefork.pool.attached import Attach, Attached
+    from prefork.pool.command import Command
     from prefork.pool.overview import Overview
+    from prefork.pool.predecessor import Predecessor
     from prefork.pool.recycler import Recycler
     from prefork.pool.sandbox import Sandbox
+    from prefork.pool.upgrade import OnDone as UpgradeDone
+    from prefork.pool.upgrade import Upgrade
     from prefork.pool.worker_hooks import WorkerHooks
     from prefork.server.context import Context
     from prefork.server.listener import Listener
@@ -90,6 +94,9 @@ class Manager(Role, PoolMember):
         self._supervisor: Supervisor | None = None
         self._spawner: Spawner | None = None
         self._reload: Reload | None = None
+        self.predecessor: Predecessor | None = None
+        """The manager whose place this one takes, until it has let go."""
+        self._upgrade: Upgrade | None = None
         self._shared: SharedSockets | None = None
         self._retry: TimerHandle | None = None
         self._show: Handle | None = None
@@ -131,6 +138,8 @@ class Manager(Role, PoolMember):
         """
         with contextlib.suppress(RuntimeError, ValueError):  # off the main thread no signal can be bound
             self._kernel.signal(signal.SIGHUP, self._options.alias, "_hup")
+            if self._source is not None and not self._kernel.program_handles(signal.SIGUSR2):
+                self._kernel.signal(signal.SIGUSR2, self._options.alias, "_usr2")
         try:
             self._start()
         except (OSError, ScoreboardUnavailable) as error:
@@ -170,7 +179,10 @@ class Manager(Role, PoolMember):
         """What the supervisor tells of a worker. Clients are served when the first one is a spare."""
         if what == "spare" and not self._serves:
             self._serves = True
-            self._kernel.between_turns(self._call_serving_hooks)
+            if self.predecessor is None:
+                self._kernel.between_turns(self._call_serving_hooks)
+            else:
+                self.predecessor.ready(self._kernel.loop)
         self._tell(what, pid)
 
     def _worker_died(self, pid: int, status: int) -> None:
@@ -209,7 +221,7 @@ class Manager(Role, PoolMember):
         if isinstance(options.max_clients, Computed):
             logger.info("max_clients %d: %s", int(options.max_clients), options.max_clients.why)
         slots = 2 * options.max_clients + SPARE_SLOTS
-        self._resources = resources = PoolResources(slots, options.ipc_glue, self._about)
+        self._resources = resources = self._make_resources(slots)
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
         # the fork, so workers share the memory.
         faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
@@ -227,11 +239,14 @@ class Manager(Role, PoolMember):
             self._worker_died,
         )
         self._shared = SharedSockets(kernel.loop, self._replace_shut)
-        self._orphans = Orphans(kernel.loop, lambda: [*supervisor.pids, *spawner.pids])
+        self._orphans = Orphans(kernel.loop, self._children)
         self._line = StatusLine(resources.board)
         self._recycler = Recycler(kernel.loop, options, supervisor)
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)
-        kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
+        if self.predecessor is None:
+            kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
+        else:
+            self.predecessor.when_alone(self._take_over)
         if options.debug_scoreboard:
             self._show = kernel.loop.call_soon(self._show_states)
         made = [attach(self) for attach in self._attachments]
@@ -250,6 +265,77 @@ class Manager(Role, PoolMember):
 
         if self.sandbox is None or not self.sandbox.is_of(options):
             self.sandbox = Sandbox(options, self._log_directories)
+
+    def _children(self) -> list[int]:
+        """All processes that it waits for."""
+        supervisor, spawner, upgrade = self._supervisor, self._spawner, self._upgrade
+        return [pid for one in (supervisor, spawner, upgrade) if one is not None for pid in one.pids]
+
+    # --- taking the place of another manager --------------------------------------------------------------
+
+    def _make_resources(self, slots: int) -> PoolResources:
+        former, sockets, glue = self.predecessor, self.listener.sockets, self._options.ipc_glue
+        if former is None or sockets is None:
+            return PoolResources(slots, glue, self._about)
+        from prefork.pool.handing_over import layout
+
+        queue = former.take_queue(layout(sockets.places, sockets.redirecting))
+        return PoolResources(slots, glue, self._about, queue, former.take_glue(glue))
+
+    def _take_over(self) -> None:
+        """The former manager has let go."""
+        self.predecessor = None
+        self.listener.lend(lent=False)
+        socket = self.resources.socket
+        socket.take_over()
+        self._kernel.loop.add_reader(socket.fileno(), socket.respond)
+        self._kernel.between_turns(self._call_serving_hooks)
+
+    # --- giving the place to another manager --------------------------------------------------------------
+
+    def upgrade(self, command: Command | None, on_done: UpgradeDone | None = None) -> None:
+        """Has another manager, from the command line of this one, take its place. `on_done` hears how that
+        ends. Raises NotUpgraded.
+        """
+        from prefork.pool import upgrade
+
+        supervisor, sockets = self._supervisor, self.listener.sockets
+        if command is None or self._source is None:
+            raise NotUpgraded(
+                "what a program has of its own cannot be handed to another process: restart it, or serve its "
+                "application with `prefork serve`"
+            )
+        if self.is_upgrading:
+            raise NotUpgraded("an upgrade is under way already")
+        if supervisor is None or sockets is None or self._stopping or self.predecessor is not None:
+            raise NotUpgraded("the server does not serve: it starts, stops or does not listen")
+        if self._reload is not None or supervisor.overview().is_reloading:
+            raise NotUpgraded("a reload is under way: try again when it has ended")
+        upgrade.refuse_in_container()
+        timeout_s = self._options.boot_timeout + upgrade.BEYOND_BOOT_S
+        self._upgrade = attempt = upgrade.Upgrade(self._kernel.loop, timeout_s, self._leave, lambda _: None)
+        attempt.watch(on_done)
+        parts = upgrade.parts_of(self.resources, sockets, self._attached)
+        attempt.begin(command, parts, upgrade.inherited(sockets))
+
+    def _leave(self, pid: int, stays: str) -> None:
+        """Another manager is ready: lets go of what shows this one, and has the workers finish."""
+        assert self._supervisor is not None
+        self.has_left = self._stopping = True
+        for one in self._attached:
+            one.leave()
+        self._kernel.loop.remove_reader(self.resources.socket.fileno())
+        self.resources.socket.close()
+        if self._shared is not None:
+            self._shared.watch([])
+        self.listener.lend(lent=True)
+        if (manager := service_manager.service_manager()) is not None:
+            manager.main_pid(pid)
+        self._supervisor.leave(moves=not stays)
+
+    def _cancel_upgrade(self, why: str) -> None:
+        if self._upgrade is not None:
+            self._upgrade.cancel(why)
 
     def _about(self) -> dict[str, object]:
         """What `prefork status` says of the manager beside what is in the scoreboard."""
@@ -283,6 +369,7 @@ class Manager(Role, PoolMember):
         queue = self.resources.queue_fileno
         if queue in filenos:
             logger.error("a worker has shut down the queue of the pool: making another, and new workers")
+            self._cancel_upgrade("a worker has shut down the queue")
             self.resources.renew_queue()
             self._supervisor.replace()
             self._watch_shared()
@@ -308,6 +395,7 @@ class Manager(Role, PoolMember):
             self._retry = None
         if self._supervisor is not None and not self._stopping:
             self._cancel_reload("the server stops listening")
+            self._cancel_upgrade("the server stops listening")
             self._supervisor.pause()
         if self._shared is not None:
             self._shared.watch([self.resources.queue_fileno])
@@ -315,7 +403,10 @@ class Manager(Role, PoolMember):
 
     def shutdown(self, *, graceful: bool) -> None:
         """Ends the server: the workers finish within `graceful_timeout`, or are killed."""
+        if self.has_left and graceful:
+            return  # its workers finish already
         self._cancel_reload("the server is stopping")
+        self._cancel_upgrade("the server is stopping")
         self._stopping = True
         # The workers are told first. To close the sockets shuts them down, which in a pool that goes on is an
         # error for a worker.
@@ -328,6 +419,11 @@ class Manager(Role, PoolMember):
     def replace_workers(self) -> None:
         if self._supervisor is not None:
             self._supervisor.replace()
+
+    @property
+    def is_upgrading(self) -> bool:
+        """Whether another manager is about to take its place."""
+        return self._upgrade is not None and self._upgrade.end is None
 
     def reload(self, on_done: OnDone | None = None) -> bool:
         """Has workers with new code and options replace the others; `on_done` hears how that ends. False:
@@ -412,6 +508,9 @@ class Manager(Role, PoolMember):
         for one in self._attached:
             one.close()
         self._attached = ()
+        if self._upgrade is not None:
+            self._upgrade.close()
+        self.predecessor = None  # its channel stays open: the former manager is told why this process ends
         loop = self._kernel.loop
         if self._show is not None:
             self._show.cancel()
@@ -420,7 +519,8 @@ class Manager(Role, PoolMember):
         if self._recycler is not None:
             self._recycler.close()
         loop.remove_reader(self._resources.board.wakeup_fileno())
-        loop.remove_reader(self._resources.socket.fileno())
+        if not self.has_left:
+            loop.remove_reader(self._resources.socket.fileno())
         if self._shared is not None:
             self._shared.close()
             self._shared = None
@@ -446,10 +546,9 @@ class Manager(Role, PoolMember):
 
         It frees nothing: in a worker that would write to memory that it shares with the others.
         """
-        for one in self._attached:
-            one.discard()
-        if self._supervisor is not None:
-            self._supervisor.discard()
+        for one in (*self._attached, self._upgrade, self.predecessor, self._supervisor):
+            if one is not None:
+                one.discard()
         if self._spawner is not None:
             self._spawner.discard()
         if self._shared is not None:
@@ -460,10 +559,9 @@ class Manager(Role, PoolMember):
     def leave_to_manager(self) -> None:
         """In a mold: closes what it has of its manager, but for what its workers need."""
         service_manager.discard()
-        for one in self._attached:
-            one.discard()
-        if self._supervisor is not None:
-            self._supervisor.discard()
+        for one in (*self._attached, self._upgrade, self.predecessor, self._supervisor):
+            if one is not None:
+                one.discard()
         if self._spawner is not None:
             self._spawner.discard()
         if self._shared is not None:

@@ -47,10 +47,19 @@ class PoolResources:
     """`capacity` is the number of slots; `glue` None takes a free name. `about()` is what the manager says of
     itself to those that read the scoreboard.
 
+    `queue` and `held`, the name and the socket of a glue, are those of the pool whose place this one takes.
+
     Raises GlueInUse and ScoreboardUnavailable, and OSError if there is no memory or no descriptor.
     """
 
-    def __init__(self, capacity: int, glue: str | None, about: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        glue: str | None,
+        about: Callable[[], object],
+        queue: tuple[socket.socket, socket.socket] | None = None,
+        held: tuple[str, socket.socket] | None = None,
+    ) -> None:
         self.manager_pid = os.getpid()
         with contextlib.ExitStack() as undo:
             self.board = Scoreboard.create(capacity)
@@ -64,10 +73,11 @@ class PoolResources:
             undo.callback(self.reports.close)
             self.stacks = Stacks()
             undo.callback(self.stacks.close)
-            self._queue = _make_queue()
+            self._queue = queue or _make_queue()
             for end in self._queue:
                 undo.callback(end.close)
-            self.socket = ScoreboardSocket(self.board, glue, about)
+            glue, bound = held or (glue, None)
+            self.socket = ScoreboardSocket(self.board, glue, about, bound)
             undo.pop_all()
         self._overcommits = False
         self.board.publish(
@@ -95,6 +105,11 @@ class PoolResources:
     def queue_fileno(self) -> int:
         """The end of the queue from which workers adopt."""
         return self._queue[1].fileno()
+
+    @property
+    def queue_filenos(self) -> tuple[int, int]:
+        """Both ends: the one to send to, and the other."""
+        return self._queue[0].fileno(), self._queue[1].fileno()
 
     @property
     def queue_length(self) -> int:

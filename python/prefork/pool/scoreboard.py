@@ -59,19 +59,30 @@ class ScoreboardSocket:
 
     `glue` None picks a random name. Only the same user and root get a descriptor, and cannot write through
     it. With it comes what `about()` returns at that moment, as JSON. A forked worker closes its copy, because
-    a copy holds the name too.
+    a copy holds the name too. `bound` is a socket that holds this glue already, for another manager:
+    `take_over` makes it this one's.
 
     Raises GlueInUse if another process holds the name, OptionError if it is not a valid name, and
     ScoreboardUnavailable if the kernel refuses.
     """
 
     def __init__(
-        self, board: Scoreboard, glue: str | None = None, about: Callable[[], object] = lambda: None
+        self,
+        board: Scoreboard,
+        glue: str | None = None,
+        about: Callable[[], object] = lambda: None,
+        bound: socket.socket | None = None,
     ) -> None:
         self.glue = os.urandom(4).hex() if glue is None else glue
         self._board = board
         self._about = about
-        self._accepting = Accepting(_listen(self.glue))
+        self._listener = bound or _listen(self.glue)
+        self._listener.setblocking(False)
+        self._accepting = Accepting(self._listener)
+
+    def take_over(self) -> None:
+        """Clients see from now on that this process holds the glue (SO_PEERCRED: listen(2) notes it)."""
+        self._listener.listen()
 
     def fileno(self) -> int:
         """Readable when a client has connected."""

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Unpack
 from prefork._engine import die_with_parent
 from prefork.config.checked import changed
 from prefork.config.options import PreForkOptions
-from prefork.errors import NeverReady, OptionError, TargetError, UnknownEvent, UnknownSession
+from prefork.errors import (
+    NeverReady,
+    NotUpgraded,
+    OptionError,
+    TargetError,
+    UnknownEvent,
+    UnknownSession,
+)
 from prefork.kernel.events import event
 from prefork.kernel.forking import exit_at_once
 from prefork.pool.manager import Manager
@@ -35,7 +42,10 @@ if TYPE_CHECKING:
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
     from prefork.pool.attached import Attach
+    from prefork.pool.command import Command
+    from prefork.pool.predecessor import Predecessor
     from prefork.pool.reload import OnDone
+    from prefork.pool.upgrade import OnDone as UpgradeDone
     from prefork.server.context import Context
     from prefork.server.hooks import Hooks
     from prefork.server.listener import Listener
@@ -78,6 +88,10 @@ class PreForkServer(HTTPServer):
         self._watchers: list[tuple[Target, str]] = []
         self.application: Application | None = None
         """What a mold loads. None: this process has what its workers serve."""
+        self.command: Command | None = None
+        """How this process was started, for an upgrade."""
+        self.predecessor: Predecessor | None = None
+        """The manager whose place this one takes."""
         self.log_directories: list[str] = []
         """In which workers open their logs again after a rotation, also in a sandbox."""
         super().__init__(kernel, **options)  # type: ignore[misc]  # `options_class` has those of a pool
@@ -116,6 +130,7 @@ class PreForkServer(HTTPServer):
             self.application,
             [attachment(self) for attachment in self.attachments],
         )
+        manager.predecessor, self.predecessor = self.predecessor, None
         return manager
 
     def _make_spawner(self, manager: Manager) -> Spawner:
@@ -234,8 +249,8 @@ class PreForkServer(HTTPServer):
         """Manager: also replaces the workers, as HUP does elsewhere, by ones with new code and options. In a
         program they get its copy of the code.
         """
-        if self.is_stopping:
-            logger.warning("HUP changes nothing: the server is stopping")
+        if why := self.why_no_reload:
+            logger.warning("HUP changes nothing: %s", why)
             return
         if self.options.start_servers:
             if self.application is None:
@@ -243,6 +258,32 @@ class PreForkServer(HTTPServer):
             else:
                 logger.warning("HUP: loading the application again")
         self.reload()
+
+    @property
+    def why_no_reload(self) -> str:
+        """Why; empty if it can."""
+        if self.is_stopping or self._member.has_left:
+            return "the server is stopping"
+        return "an upgrade is under way" if self._member.is_upgrading else ""
+
+    def upgrade(self, on_done: UpgradeDone | None = None) -> None:
+        """Manager: has another one, from the command line of this process, take its place, with what is
+        installed now. `on_done` hears how that ends. Raises NotUpgraded.
+        """
+        self._member.upgrade(self.command, on_done)
+
+    @event("_usr2")
+    def _on_usr2(self, _signum: int) -> None:
+        try:
+            self.upgrade()
+        except NotUpgraded as error:
+            logger.error("USR2 changes nothing: %s", error)
+
+    def _ended(self) -> None:
+        """As after a signal, if another manager has taken the place of this one."""
+        if self._member.has_left and self.kernel is not None:
+            self._end_within(0)
+        super()._ended()
 
     @event("_int")
     def _on_int(self, _signum: int) -> None:

@@ -569,9 +569,9 @@ class Supervisor:
         self._workers.tell(index, signum, self._loop.time())
         self._processes[index].signal(signum)
 
-    def _end_all(self, phase: Phase, signum: int) -> None:
+    def _end_all(self, phase: Phase, signum: int, *, kept: bool = False) -> None:
         self._phase = phase
-        self._board.publish(kept=False)
+        self._board.publish(kept=kept)
         for index in self._spawner.cancel():
             self._withdraw(index)
         for worker in list(self._workers):
@@ -587,6 +587,12 @@ class Supervisor:
         """Ends every worker; `emptied` is called when the last one has ended. May be called again, harder."""
         self._board.publish(stopping=True)
         self._end_all(Phase.ENDING, signal.SIGTERM if graceful else signal.SIGKILL)
+        self._loop.call_soon(self.act)
+
+    def leave(self, *, moves: bool) -> None:
+        """Ends as `stop` does, because another pool serves: `moves` is whether that adopts connections."""
+        self._board.publish(succeeded=moves)
+        self._end_all(Phase.ENDING, signal.SIGTERM, kept=moves)
         self._loop.call_soon(self.act)
 
     def kill(self) -> None:

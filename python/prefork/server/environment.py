@@ -22,6 +22,8 @@ FIRST = 3
 MOST = 1 << 16
 NAMELESS = "unknown"
 KEPT = "prefork-kept-"
+SUCCEEDS = "_PREFORK_SUCCEEDS"
+"""The variable with the descriptor of a socket to the manager whose place this process takes."""
 
 
 class PassedSocket(NamedTuple):
@@ -65,6 +67,23 @@ def notified() -> Notified:
         watchdog_s = int(watchdog) / 1e6 if address and is_watched else None
         _taken.append(Notified(address, watchdog_s, keeps=bool(address) and _positive(store)))
     return _taken[0]
+
+
+def of_successor() -> dict[str, str]:
+    """The environment of a process that takes the place of this one, with the variables that were taken out.
+
+    Sockets that were passed to this process are passed to it under the same numbers.
+    """
+    environment = dict(os.environ)
+    environment.pop("LISTEN_PID", None)
+    address, watchdog_s, keeps = notified()
+    if address:
+        environment["NOTIFY_SOCKET"] = address
+    if watchdog_s is not None:
+        environment["WATCHDOG_USEC"] = str(round(watchdog_s * 1e6))
+    if keeps:
+        environment["FDSTORE"] = "1"
+    return environment
 
 
 def _positive(number: str) -> bool:

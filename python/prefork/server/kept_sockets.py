@@ -1,10 +1,12 @@
-"""Listening sockets that the service manager has kept for this process from the one before (FDSTORE).
+"""Listening sockets of the process before: kept by the service manager (FDSTORE), or handed in by it.
 
-Owns: those that no server has taken yet. They come as passed sockets do (`environment.py`), with names that
-`name_of` made. One that listens where a server wants to listen is taken instead of a new one, so clients that
-have connected meanwhile are served. The others are closed when all servers have their sockets.
+Owns: those that no server has taken yet. Kept ones come as passed sockets do (`environment.py`), with names
+that `name_of` made. Those that are handed in come from a manager whose place this process takes. One that
+listens where a server wants to listen is taken instead of a new one, so clients that have connected meanwhile
+are served. The others are closed when all servers have their sockets.
 
 Always: a socket that the service manager keeps is never shut down, unless it is in the way of another one.
+One that was handed in is not shut down here: the former manager serves it.
 """
 
 from __future__ import annotations
@@ -25,17 +27,38 @@ LISTENS = "00010000"
 class _Kept(NamedTuple):
     socket: socket.socket
     name: str
+    """Empty: it was handed in."""
+    is_chosen: bool = False
+    """Whether the system has chosen its port."""
 
 
 _waiting: list[_Kept] = []
 _left: list[str] = []
 """The names of those that were in the way."""
 _read: set[int] = set()
+_handed_in: list[socket.socket] = []
 
 
 def are_kept() -> bool:
     """Whether the service manager keeps the sockets of this process for the next one."""
     return notified().keeps
+
+
+def forget_stored() -> None:
+    """Those of the service manager come from the manager whose place this process takes."""
+    _read.update(one.descriptor for one in stored_sockets())
+
+
+def hand_in(one: socket.socket, *, is_chosen: bool) -> None:
+    """A socket of the manager whose place this process takes. `is_chosen`: the system has chosen its port."""
+    one.setblocking(False)
+    _waiting.append(_Kept(one, "", is_chosen))
+    _handed_in.append(one)
+
+
+def is_handed_in(one: socket.socket) -> bool:
+    """Whether it came from the manager whose place this process takes."""
+    return one in _handed_in
 
 
 def name_of(url: str) -> str:
@@ -46,8 +69,12 @@ def name_of(url: str) -> str:
 def take_tcp(family: int, place: tuple[Any, ...], *, dual: bool, shared: bool | None) -> socket.socket | None:
     """The kept socket that listens there, as it would be made now."""
 
+    chosen = [kept.socket for kept in _waiting if kept.is_chosen]
+
     def fits(one: socket.socket) -> bool:
-        if one.family != family or one.getsockname() != _full(family, place):
+        if one.family != family or not _is_at(one, family, place):
+            return False
+        if not place[1] and one not in chosen:
             return False
         if one.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) != bool(shared):
             return False
@@ -70,7 +97,9 @@ def take_abstract(name: bytes) -> socket.socket | None:
 def clear(port: int) -> bool:
     """Shuts down the kept sockets with that TCP port, which are in the way. False: there is none."""
     found = [
-        one for one in _all() if one.socket.family != socket.AF_UNIX and one.socket.getsockname()[1] == port
+        one
+        for one in _all()
+        if one.name and one.socket.family != socket.AF_UNIX and one.socket.getsockname()[1] == port
     ]
     for one in found:
         _waiting.remove(one)
@@ -85,7 +114,8 @@ def close_rest() -> None:
     """Closes those that no server has taken. Every server has its sockets, and no process is forked yet."""
     for one in _all():
         one.socket.close()
-        _left.append(one.name)
+        if one.name:
+            _left.append(one.name)
     _waiting.clear()
 
 
@@ -116,6 +146,12 @@ def _take(fits: Any) -> socket.socket | None:
                 _waiting.remove(one)
                 return one.socket
     return None
+
+
+def _is_at(one: socket.socket, family: int, place: tuple[Any, ...]) -> bool:
+    """Whether it has that address, where the port 0 is any."""
+    bound, wanted = one.getsockname(), _full(family, place)
+    return bool(bound[0] == wanted[0] and bound[2:] == wanted[2:] and wanted[1] in (0, bound[1]))
 
 
 def _full(family: int, place: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -140,6 +140,12 @@ class Listener:
             self.certificates.close()
         return True
 
+    def lend(self, *, lent: bool) -> None:
+        """Whether another manager has the sockets as well: they are closed here then, and never shut down."""
+        for place in self._places:
+            if isinstance(place, ListeningSockets):
+                place.is_lent = lent
+
     def end(self) -> None:
         """Closes the sockets for good, also those that rest."""
         self.close()

@@ -41,6 +41,7 @@ class Told(enum.Enum):
     READY = "READY=1"
     RELOADING = "RELOADING=1"
     STOPPING = "STOPPING=1"
+    SUCCEEDED = "MAINPID=, that of another process"
 
 
 class Activity(Protocol):
@@ -126,7 +127,7 @@ class ServiceManager:
         A program may go on without a server. It would be killed after a while, if it said that it stops.
         """
         self._servers.pop(server, None)
-        if ends and not self._servers and self._told is not Told.STOPPING:
+        if ends and not self._servers and self._told not in (Told.STOPPING, Told.SUCCEEDED):
             self._told = Told.STOPPING
             self._notifier.send(Told.STOPPING.value, "STATUS=finishing the open requests")
 
@@ -141,8 +142,10 @@ class ServiceManager:
             self._notifier.send(Told.RELOADING.value, f"MONOTONIC_USEC={now_us}")
 
     def main_pid(self, pid: int) -> None:
-        """From now on that process is the service: what this one says is not heard any more."""
+        """From now on that process is the service, and this one says nothing more."""
+        self._told = Told.SUCCEEDED
         self._notifier.send(f"MAINPID={pid}")
+        self.end()
 
     # --- what it hears regularly -------------------------------------------------------------------------
 

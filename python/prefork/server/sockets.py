@@ -50,6 +50,10 @@ class ListeningSockets:
         self.is_encrypted = False
         self.is_kept = endpoint.kind is not Kind.DESCRIPTOR and kept_sockets.are_kept()
         """Whether the service manager keeps them for the next process, as it keeps those that it passed."""
+        self.has_chosen_port = endpoint.kind is Kind.TCP and not endpoint.port
+        """Whether the system has chosen its port."""
+        self.is_lent = any(kept_sockets.is_handed_in(one) for one in sockets)
+        """Whether another manager has them as well: the former one, or the next."""
         self._identity = identity
         self._owner = os.getpid(), os.geteuid()
         first = sockets[0]
@@ -106,8 +110,8 @@ class ListeningSockets:
 
     @property
     def _is_shared(self) -> bool:
-        """Whether the service manager has them as well."""
-        return self.is_kept or self.endpoint.kind is Kind.DESCRIPTOR
+        """Whether another process has them as well: the service manager, or another manager."""
+        return self.is_kept or self.is_lent or self.endpoint.kind is Kind.DESCRIPTOR
 
     def rest(self) -> None:
         """Instead of `close`, for those that stay: no client connects to a TCP port until `resume`.

@@ -73,6 +73,11 @@ def bind(
     return listener, identity
 
 
+def identify(path: str) -> Identity:
+    """Which file is at this path. Raises OSError."""
+    return _identity(os.lstat(path))
+
+
 def check_length(name: str, place: object) -> None:
     """Raises BindError for a path or an abstract name that does not fit into an address."""
     length = len(os.fsencode(name))

@@ -27,6 +27,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+/// The version of a message and of what goes along with it. Managers of different versions of the program may
+/// share a queue, if this is the same: it changes with whatever a message has, or means.
+pub const FORMAT: u32 = 1;
+
 /// All messages have one size, so that their number follows from that of their bytes.
 const MESSAGE_BYTES: usize = NUMBER_BYTES + PEER_BYTES + 1 + STATE_BYTES + SESSION_BYTES;
 const NUMBER_BYTES: usize = 16;
@@ -411,6 +415,21 @@ mod tests {
         }
         assert!(matches!(queue.receive(), Received::Nothing));
         assert_eq!(queue.len(), 0);
+    }
+
+    /// If this fails, a message has changed: raise [`FORMAT`], and put the new sum here.
+    #[test]
+    fn messages_are_those_of_their_format() {
+        let mut sum = 0xcbf2_9ce4_8422_2325_u64; // FNV-1a
+        for number in 0..30 {
+            for &byte in metadata_of(number).to_bytes(number % 2 == 0).iter() {
+                sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        assert_eq!(
+            (FORMAT, MESSAGE_BYTES, sum),
+            (1, 417, 12_732_060_437_631_459_811)
+        );
     }
 
     #[test]

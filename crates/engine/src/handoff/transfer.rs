@@ -17,6 +17,9 @@ use crate::scoreboard::Slot;
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 
+/// How many connections may be in the queue that workers of another pool read. Their states are not known here.
+const UNSEEN_TAKERS: usize = 64;
+
 #[derive(Default)]
 pub(crate) struct Transfer {
     queue: Option<Queue>,
@@ -132,7 +135,11 @@ impl Transfer {
     pub(crate) fn room(&self, load: &Load, takers: impl FnOnce(&Slot) -> usize) -> usize {
         match (load.slot(), &self.queue) {
             (Some(slot), Some(queue)) if slot.pool_is_kept() => {
-                takers(slot).saturating_sub(queue.len())
+                let takers = match slot.pool_is_succeeded() {
+                    true => UNSEEN_TAKERS,
+                    false => takers(slot),
+                };
+                takers.saturating_sub(queue.len())
             }
             _ => 0,
         }

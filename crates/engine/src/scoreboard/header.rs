@@ -101,6 +101,8 @@ header! {
     /// Workers that exit are replaced: other workers adopt what is in the central
     /// queue.
     kept: bool,
+    /// The pool ends, and workers of another one adopt what is in the central queue.
+    succeeded: bool,
     /// The lowest level that the log of each process shows, as Python's `logging` counts it; 0 is
     /// that of the start.
     log_level: u32,

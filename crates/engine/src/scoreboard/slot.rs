@@ -232,6 +232,11 @@ impl Slot {
         self.memory.manager().header.kept.get()
     }
 
+    /// Whether workers of another pool adopt what is in the central queue.
+    pub fn pool_is_succeeded(&self) -> bool {
+        self.memory.manager().header.succeeded.get()
+    }
+
     /// Whether the pool may grow.
     pub fn may_grow(&self) -> bool {
         self.memory.manager().header.may_grow.get()
