@@ -16,17 +16,17 @@ import math
 import signal
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefork._engine import STUCK
 from prefork.kernel.run import BROKEN
 from prefork.pool import policy
 from prefork.pool.canary import Canary, Reading, readings
+from prefork.pool.generations import Generations, Spawn, Tried
 from prefork.pool.log_level import catches
 from prefork.pool.overview import Overview
-from prefork.pool.policy import PolicyState, PoolLimits, Slot, State, Trial
-from prefork.pool.spawner import OnSpawned, Process, Spawner
+from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
+from prefork.pool.spawner import Process, Spawner
 from prefork.pool.stillness import LOOK_S, Stillness, is_stopped, waits_for_lock
 from prefork.pool.workers import Exit, Worker, Workers
 from prefork.server.startup import STARTUP_S
@@ -55,19 +55,6 @@ class Phase(enum.Enum):
     PAUSED = "none for now: they finish and end"
     ENDING = "none any more: they finish, or are killed"
     ENDED = "none, and there is none"
-
-
-Spawn = Callable[[int, OnSpawned], object]
-
-
-@dataclass(slots=True)
-class Tried:
-    """The first worker of the next generation: `done` is called when it is ready (""), or why it is not."""
-
-    index: int
-    since: float
-    others: int
-    done: Callable[[str], object]
 
 
 class Supervisor:
@@ -101,7 +88,7 @@ class Supervisor:
         self._workers = Workers(self._board.capacity)
         self._processes: dict[int, Process] = {}
         self._state = PolicyState()
-        self._generation = 1
+        self._generations = Generations()
         self._phase = Phase.PAUSED
         self._cannot_spawn = False
         self._keeps_few_spares = False
@@ -109,15 +96,12 @@ class Supervisor:
         self._first_failure = ""
         self._timer: TimerHandle | None = None
         self._looks: TimerHandle | None = None
-        self._tried: Tried | None = None
         self._locked_boots = 0
-        self._canary: tuple[Trial, Spawn, Canary] | None = None
-        self._replaced: Callable[[], object] | None = None
 
     @property
     def generation(self) -> int:
         """Of new workers."""
-        return self._generation
+        return self._generations.current
 
     @property
     def pids(self) -> list[int]:
@@ -149,9 +133,9 @@ class Supervisor:
     def start(self) -> None:
         """Spawns the first workers, and keeps as many as the policy wants from now on."""
         self._phase = Phase.KEEPING
-        self._board.publish(kept=True, generation=self._generation)
+        self._board.publish(kept=True, generation=self.generation)
         self._publish_limits()
-        self._spawn(self._options.start_servers, self._generation)
+        self._spawn(self._options.start_servers, self.generation)
         if self._looks is None:
             self._look_later()
         self.act()
@@ -168,7 +152,8 @@ class Supervisor:
 
     def replace(self) -> None:
         """Replaces every worker by a fresh one, one after the other."""
-        self._set_generation(self._generation + 1)
+        self._generations.current += 1
+        self._board.publish(generation=self.generation)
         self.act()
 
     def recycle(self, indexes: Iterable[int]) -> list[int]:
@@ -204,72 +189,61 @@ class Supervisor:
     def try_next(self, spawn: Spawn, done: Callable[[str], object]) -> None:
         """Spawns one worker of the next generation. `done` is called with why it failed, or with ""."""
         now, others = self._loop.time(), len(self._workers.slots())
-        index = self._workers.request(self._generation + 1, now)
+        index = self._workers.request(self.generation + 1, now)
         if index is None:
             self._loop.call_soon(done, "every slot of the scoreboard is in use")
             return
-        self._tried = Tried(index, now, others, done)
-        self._board.claim(index, self._generation + 1)
+        self._generations.tried = Tried(index, now, others, done)
+        self._board.claim(index, self.generation + 1)
         spawn(index, self._spawned)
 
     def adopt_next(self, replaced: Callable[[], object]) -> None:
         """The next generation is the one of new workers, and replaces the others.
 
-        `replaced()` is called when no other is left that does not drain.
+        `replaced()` is called when no other takes a request any more.
         """
-        self._replaced = replaced
-        if self._canary is None:
-            self._begin_generation()
-        else:
-            self._canary = None
+        self._generations.replaced = replaced
+        if not self._generations.end_canary():
+            self._advanced(self._generations.advance())
         self.act()
 
     def begin_canary(self, share: float, spawn: Spawn, canary: Canary) -> None:
         """A share of the workers are of the next generation, until `adopt_next` or `drop_next`. The canary
         hears of those that fail.
         """
-        self._canary = Trial(share, self._generation), spawn, canary
-        self._begin_generation()
+        self._advanced(self._generations.begin_canary(share, spawn, canary))
         self.act()
 
     def readings(self) -> list[Reading]:
         """What each worker has done, for the canary."""
         return readings(self._board, self._workers.slots())
 
-    def _begin_generation(self) -> None:
-        """The first worker of the next generation is ready: it is one of many from now on."""
-        tried, self._tried = self._tried, None
+    def _advanced(self, tried: Tried | None) -> None:
+        """Another generation is the current one. Its first worker is one of many from now on."""
         if tried is not None:
             self._state = policy.begin_replacement(self._state, tried.since, tried.others)
-        self._set_generation(self._generation + 1)
-
-    def _set_generation(self, generation: int) -> None:
-        self._generation = generation
-        self._board.publish(generation=generation)
+        self._board.publish(generation=self.generation)
 
     def drop_next(self, withdrawn: Collection[int]) -> None:
         """There is no next generation. The requests for `withdrawn` slots have come to nothing."""
-        tried, self._tried = self._tried, None
-        canary, self._canary = self._canary, None
-        self._replaced = None
+        tried = self._generations.drop_next()
         for index in withdrawn:
             self._withdraw(index)
         if tried is not None and tried.index in self._processes:
             self._end(tried.index, signal.SIGTERM)
-        if canary is not None:
-            self._set_generation(canary[0].previous)  # the newer workers are replaced
+        self._board.publish(generation=self.generation)
         self.act()
 
     def _end_tried(self, index: int, failure: str) -> bool:
         """Whether the worker was one of the next generation, which is tried. That is told then."""
-        tried = self._tried
+        tried = self._generations.tried
         if tried is None or tried.index != index:
             return False
         self._loop.call_soon(self._tell_tried, tried, failure)
         return True
 
     def _tell_tried(self, tried: Tried, failure: str) -> None:
-        if self._tried is tried:
+        if self._generations.tried is tried:
             tried.done(failure)
 
     def try_again(self) -> None:
@@ -295,8 +269,9 @@ class Supervisor:
             self._follow_plan()
         else:  # the next plan has to see what came of the last one, so it waits for all results
             self._act_at(math.inf)
-        if self._replaced is not None and not self._workers.older_than(self._generation):
-            replaced, self._replaced = self._replaced, None
+        replaced = self._generations.replaced
+        if replaced is not None and not self._workers.older_than(self.generation):
+            self._generations.replaced = None
             replaced()
 
     def _take_states(self) -> None:
@@ -313,8 +288,7 @@ class Supervisor:
 
     def _slots(self) -> list[Slot]:
         """What the policy plans with. A worker that is tried is none yet."""
-        tried = None if self._tried is None else self._tried.index
-        return [slot for slot in self._workers.slots() if slot.index != tried]
+        return [slot for slot in self._workers.slots() if not self._generations.is_tried(slot.index)]
 
     def _follow_plan(self) -> None:
         now = self._loop.time()
@@ -326,7 +300,8 @@ class Supervisor:
         if plan.spawn:
             self._spawn(plan.spawn, plan.generation)
         wanted = math.inf if plan.wake_at is None else plan.wake_at
-        interval_s = self._options.check_spares_interval if self._replaced is None else REPLACED_S
+        replaces = self._generations.replaced is not None
+        interval_s = REPLACED_S if replaces else self._options.check_spares_interval
         self._act_at(min(wanted, now + interval_s))
 
     def _act_at(self, when: float) -> None:
@@ -343,10 +318,10 @@ class Supervisor:
             max_spare=options.min_spare_servers if self._keeps_few_spares else options.max_spare_servers,
             max_clients=options.max_clients,
             check_interval=options.check_spares_interval,
-            generation=self._generation,
+            generation=self.generation,
             capacity=self._board.capacity,
             rollout=options.rollout,
-            trial=None if self._canary is None else self._canary[0],
+            trial=self._generations.trial,
         )
 
     def _publish(self, *, overcommit: bool, may_grow: bool) -> None:
@@ -368,9 +343,7 @@ class Supervisor:
             if index is None:
                 return
             self._board.claim(index, generation)
-            canary = self._canary
-            of_next = canary is not None and generation != canary[0].previous
-            spawn = canary[1] if canary is not None and of_next else self._spawner.spawn
+            spawn = self._generations.spawn(generation) or self._spawner.spawn
             spawn(index, self._spawned)
 
     def _spawned(self, index: int, result: Process | OSError) -> None:
@@ -391,10 +364,8 @@ class Supervisor:
         self._processes[index] = process
         self._loop.add_reader(process.pidfd, self._reap_soon, index)
         self._tell("forked", process.pid)
-        is_tried = self._tried is not None and self._tried.index == index
-        if self._phase is not Phase.KEEPING or (
-            self._workers.generation_of(index) > self._generation and not is_tried
-        ):
+        is_ahead = self._workers.generation_of(index) > self.generation
+        if self._phase is not Phase.KEEPING or (is_ahead and not self._generations.is_tried(index)):
             # It was requested before the pool paused or ended, or a generation was given up.
             self._end(index, signal.SIGTERM)
 
@@ -446,8 +417,8 @@ class Supervisor:
             logger.error("worker %d ended before it was ready (%s)%s", pid, _ending(found), then)
         elif end is not Exit.EXPECTED:
             logger.error("worker %d ended: %s", pid, _ending(found))
-        if self._canary is not None and end in (Exit.STUCK, Exit.EARLY, Exit.DIED):
-            self._canary[2].crashed(generation)
+        if end in (Exit.STUCK, Exit.EARLY, Exit.DIED):
+            self._generations.crashed(generation)
         if end is Exit.EARLY:
             self._state = policy.died_early(self._state, now)
         self._tell("died", pid)
@@ -459,8 +430,7 @@ class Supervisor:
         why = reports[0] if reports else what
         if self._end_tried(index, why):
             return False
-        if self._canary is not None:
-            self._canary[2].boot_failed(generation, why)
+        self._generations.boot_failed(generation, why)
         self._state = policy.boot_failed(self._state, now)
         if not self._first_failure:
             self._first_failure = why
