@@ -23,6 +23,7 @@ from bench import (
     membership,
     memory,
     mixed,
+    operation,
     pool,
     report,
     static,
@@ -46,10 +47,31 @@ PARTS: dict[str, Part] = {
     "instructions": instructions.run,
     "membership": membership.run,
     "pool": pool.run,
+    "operation": operation.run,
     "memory": memory.run,
 }
-WHOLE = Effort(rounds=11, run_s=1, mixed_rounds=3, mixed_s=5.0, starts=8, windows=60, pool_repeats=3)
-QUICK = Effort(rounds=1, run_s=1, mixed_rounds=1, mixed_s=2.0, starts=2, windows=30, pool_repeats=1)
+WHOLE = Effort(
+    rounds=11,
+    run_s=1,
+    mixed_rounds=3,
+    mixed_s=5.0,
+    starts=8,
+    windows=60,
+    pool_repeats=3,
+    reloads=20,
+    load_s=30.0,
+)
+QUICK = Effort(
+    rounds=1,
+    run_s=1,
+    mixed_rounds=1,
+    mixed_s=2.0,
+    starts=2,
+    windows=30,
+    pool_repeats=1,
+    reloads=3,
+    load_s=3.0,
+)
 
 
 def log(*parts: str) -> None:

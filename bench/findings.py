@@ -20,6 +20,8 @@ class Effort:
     starts: int
     windows: int
     pool_repeats: int
+    reloads: int
+    load_s: float
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,3 +74,32 @@ def _inode(local: int, remote: int) -> str:
         if [int(end.partition(":")[2], 16) for end in fields[1:3]] == [local, remote]:
             return fields[9]
     raise RuntimeError(f"no connection from port {remote} to port {local}")
+
+
+def clients_of(pid: int, port: int) -> set[int]:
+    """The ports of the clients whose connections to a TCP port one process has open."""
+    own = {str(entry.readlink()) for entry in (PROC / str(pid) / "fd").iterdir() if entry.is_symlink()}
+    found = set()
+    for line in (PROC / "net" / "tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        local, remote = (int(end.partition(":")[2], 16) for end in fields[1:3])
+        if local == port and f"socket:[{fields[9]}]" in own:
+            found.add(remote)
+    return found
+
+
+def own_cpu_ns(pid: int) -> int:
+    """User and system time of one process, every thread of it."""
+    tasks = (PROC / str(pid) / "task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+
+def children_cpu_s(pid: int) -> float:
+    """User and system time of the children of a process that it has waited for, in steps of 10 ms."""
+    fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
+def is_running(pid: int) -> bool:
+    """Whether it is neither stopped nor ended."""
+    return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] not in "TZX"

@@ -1,0 +1,325 @@
+"""What clients notice while a server is reloaded, recycles its workers, or loses them; and how fast it acts.
+
+The server has one core, and clients that check each response the other (bench/traffic.py). Each part of it is
+bounded in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import select
+import signal
+import statistics
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.findings import Figure, Findings, Setting, Table
+from bench.machine import Cores, pinned
+from bench.processes import children_cpu_s, clients_of, is_running, own_cpu_ns, tree
+from bench.recipes import DJANGO, serve
+from bench.servers import CERT, KEY, Recipe, Server, client_context, request
+from bench.traffic import KEPT, ONE_SHOT, PIPELINE, STREAM, UPLOAD, Client, Tally, traffic
+from prefork._engine import Scoreboard
+from prefork.admin.client import ask, find_pool
+from prefork.pool.policy import State
+from prefork.pool.scoreboard import open_scoreboard
+
+TARGETS = ("bench.apps.traffic:asgi", "bench.apps.traffic:wsgi")
+TLS = f"--tls-cert {CERT} --tls-key {KEY}"
+DEADLINE_S = 30.0
+CALM_S = 0.2
+"""Between two reloads."""
+EACH_S = 0.1
+"""Between two kills."""
+MIN_SPARE = 4
+TICK_S = 0.001
+WORKERS = 8
+SPAWNS = 20
+QUESTIONS = 50
+
+
+@dataclass
+class Losses:
+    """What one load of one server has come to."""
+
+    name: str
+    tally: Tally
+    events: int
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        tally = self.tally
+        counts = (tally.responses.total(), self.events, len(tally.failed), len(tally.closed))
+        return (self.name, *(f"{count:,}" for count in counts))
+
+
+@dataclass
+class Kills:
+    """Workers that were killed, the requests that they had, and how long it took to have spares again."""
+
+    count: int = 0
+    in_flight: int = 0
+    tally: Tally = field(default_factory=Tally)
+    refilled_ms: list[float] = field(default_factory=list)
+
+
+def run(setting: Setting) -> Findings:
+    effort, cores = setting.effort, setting.cores
+    setting.log("reloads")
+    servers = [(target, tls) for target in TARGETS for tls in (False, True)]
+    reloads = [measure_reloads(target, effort.reloads, cores, tls=tls) for target, tls in servers]
+    setting.log("max_requests")
+    recycled = [measure_recycling(target, effort.load_s / 2, cores, tls=tls) for target, tls in servers]
+    setting.log("kills")
+    kills = measure_kills(effort.load_s, cores)
+    setting.log("spawns")
+    cpu_ms, wall_ms = measure_spawns(cores)
+    setting.log("control")
+    responses_ms = measure_control(cores)
+    late = sum(ms > 100 for ms in kills.refilled_ms)
+    figures = [
+        *_lossless(f"{effort.reloads} reloads under load", reloads),
+        *_lossless("max_requests=20, pipelined", recycled),
+        Figure(
+            "kill -9 of a worker each 100 ms: failures beyond those in flight in killed workers",
+            max(0, len(kills.tally.failed) - kills.in_flight),
+            "",
+            ("<=", 0),
+            f"{kills.count} kills, {kills.in_flight} in flight, {len(kills.tally.failed)} failed",
+        ),
+        Figure(
+            f"the same: {MIN_SPARE} spares again, the median",
+            statistics.median(kills.refilled_ms),
+            "ms",
+            ("<=", 100),
+            f"the longest {max(kills.refilled_ms):.0f} ms; {late} of {kills.count} took more than 100 ms",
+        ),
+        Figure("spawn of a Django worker from the mold, CPU", cpu_ms, "ms", ("<=", 5)),
+        Figure("spawn of a Django worker from the mold, until it is a spare", wall_ms, "ms", ("<=", 15)),
+        Figure(
+            "the control socket responds while all workers are stuck",
+            statistics.median(responses_ms),
+            "ms",
+            ("<", 10),
+            f"the longest of {QUESTIONS}: {max(responses_ms):.1f} ms",
+        ),
+    ]
+    columns = ("server", "responses", "reloads or recycled workers", "failed", "closed")
+    table = Table("Clients that notice", columns, [one.row for one in (*reloads, *recycled)])
+    details = {
+        "failed": [one.tally.failed for one in (*reloads, *recycled)],
+        "closed": [one.tally.closed for one in (*reloads, *recycled)],
+        "kills": {"failed": kills.tally.failed, "refilled_ms": kills.refilled_ms},
+        "control_ms": responses_ms,
+    }
+    return Findings(figures, [table], details)
+
+
+def _lossless(name: str, found: Sequence[Losses]) -> list[Figure]:
+    failed = sum(len(one.tally.failed) for one in found)
+    closed = sum(len(one.tally.closed) for one in found)
+    why = [line for one in found for line in (*one.tally.failed, *one.tally.closed)]
+    total = sum(one.tally.responses.total() for one in found)
+    note = why[0] if why else f"of {total:,}"
+    return [
+        Figure(f"{name}: requests that failed", failed, "", ("<=", 0), note),
+        Figure(f"{name}: connections that the server closed", closed, "", ("<=", 0)),
+    ]
+
+
+# --- a pool and its load ---------------------------------------------------------------------------------
+
+
+class Pool:
+    """A server with a pool that can be told what to do."""
+
+    def __init__(self, server: Server, glue: str) -> None:
+        self.server = server
+        self.pool = find_pool(glue)
+        self.board: Scoreboard = open_scoreboard(glue).board
+
+    def command(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """Has its manager do something, and waits until that is done."""
+        return ask(self.pool, name, arguments, timeout_s=DEADLINE_S, progressed=lambda _: None)
+
+    @property
+    def workers(self) -> dict[int, int]:
+        """The slots of the workers, by pid."""
+        found = ((index, self.board.read(index)) for index in range(self.board.capacity))
+        return {record["pid"]: index for index, record in found if record is not None and record["pid"]}
+
+    @property
+    def ready(self) -> list[int]:
+        """The workers that are spare or active."""
+        states = self.board.states()
+        return [pid for pid, index in self.workers.items() if states[index] in (State.SPARE, State.ACTIVE)]
+
+    @property
+    def spares(self) -> int:
+        return Counter(self.board.states())[State.SPARE]
+
+    def wait_spares(self, count: int, limit_s: float = DEADLINE_S) -> float:
+        """How many seconds it takes until there are so many."""
+        began = time.monotonic()
+        while self.spares < count and time.monotonic() - began < limit_s:
+            time.sleep(TICK_S)
+        return time.monotonic() - began
+
+
+@contextlib.contextmanager
+def pool_of(target: str, options: str, cores: Cores, *, tls: bool = False) -> Iterator[Pool]:
+    glue = f"bench-{secrets.token_hex(4)}"
+    command = serve(target, f"--glue {glue} {options} {TLS if tls else ''}")
+    with Server(Recipe(target, command, tls=tls), cores.server) as server, pinned(cores.client):
+        yield Pool(server, glue)
+
+
+def losses(pool: Pool, kinds: dict[str, int], do: Callable[[], Awaitable[int]], *, tls: bool) -> Losses:
+    """What clients notice while `do` runs. It returns how often it has done what it does."""
+
+    async def load() -> Losses:
+        tally, context = Tally(), client_context() if tls else None
+        clients = [
+            Client(kind, pool.server.port, tally, context)
+            for kind, count in kinds.items()
+            for _ in range(count)
+        ]
+        async with traffic(clients):
+            events = await do()
+        name = f"{pool.server.name.partition(':')[2].upper()}{', TLS 1.3' if tls else ''}"
+        return Losses(name, tally, events)
+
+    return asyncio.run(load())
+
+
+# --- the measurements ------------------------------------------------------------------------------------
+
+
+def measure_reloads(target: str, count: int, cores: Cores, *, tls: bool) -> Losses:
+    """One reload after the other, each when the one before is done."""
+    with pool_of(target, f"--workers {WORKERS}", cores, tls=tls) as pool:
+
+        async def reload() -> int:
+            for _ in range(count):
+                await asyncio.sleep(CALM_S)
+                response = await asyncio.to_thread(pool.command, "reload")
+                if not response["ok"]:
+                    raise RuntimeError(f"a reload failed: {response}")
+            return count
+
+        return losses(pool, {KEPT: 8, ONE_SHOT: 4, UPLOAD: 4, STREAM: 4}, reload, tls=tls)
+
+
+def measure_recycling(target: str, seconds: float, cores: Cores, *, tls: bool) -> Losses:
+    """Workers that are replaced after each 20 requests."""
+    with pool_of(target, f"--workers {WORKERS} --max-requests 20", cores, tls=tls) as pool:
+        before = set(pool.workers)
+        replaced: set[int] = set()
+
+        async def wait() -> int:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                await asyncio.sleep(EACH_S)
+                replaced.update(pool.workers)
+            return len(replaced - before)
+
+        return losses(pool, {PIPELINE: 8, KEPT: 4}, wait, tls=tls)
+
+
+def measure_kills(seconds: float, cores: Cores) -> Kills:
+    """A random worker is killed each 100 ms. Requests of 20 ms keep half of the least pool busy."""
+    kills, killed, chance = Kills(), set[int](), random.Random(1)
+    options = f"--min-spare {MIN_SPARE} --max-spare {WORKERS} --max-clients {2 * WORKERS} --start {WORKERS}"
+    with pool_of("bench.apps.traffic:wsgi", options, cores) as pool:
+        clients = [Client(KEPT, pool.server.port, kills.tally) for _ in range(2 * WORKERS)]
+
+        async def kill_some() -> None:
+            async with traffic(clients, "wait", idle_s=0.06):
+                await asyncio.sleep(CALM_S)
+                until = time.monotonic() + seconds
+                while (began := time.monotonic()) < until:
+                    victim = chance.choice(pool.ready)
+                    killed.add(victim)
+                    kills.in_flight += kill(pool, victim, clients)
+                    while pool.spares < MIN_SPARE and time.monotonic() - began < DEADLINE_S:
+                        await asyncio.sleep(TICK_S)
+                    kills.refilled_ms.append((time.monotonic() - began) * 1000)
+                    await asyncio.sleep(max(0.0, began + EACH_S - time.monotonic()))
+
+        asyncio.run(kill_some())
+    kills.count = len(killed)
+    return kills
+
+
+def kill(pool: Pool, pid: int, clients: Sequence[Client]) -> int:
+    """Kills a worker. Returns how many requests were under way on the connections that it had, and how many
+    clients had just opened one.
+
+    The clients stand still meanwhile, and so does the worker while it is looked at: the number is exact.
+    """
+    pidfd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
+        while is_running(pid):
+            pass
+        ports = clients_of(pid, pool.server.port)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        select.select([pidfd], [], [], DEADLINE_S)
+    finally:
+        os.close(pidfd)
+    opened = ports - {client.local_port for client in clients}
+    return len(opened) + sum(client.under_way for client in clients if client.local_port in ports)
+
+
+def measure_spawns(cores: Cores) -> tuple[float, float]:
+    """Milliseconds of CPU, and until a worker of Django is spare again after one was killed: the medians.
+
+    The CPU is that of the mold and of the worker; that of the process between them is told in steps of 10 ms,
+    so it is the mean.
+    """
+    cpu_ms, wall_ms = [], []
+    with pool_of(DJANGO, f"--workers {WORKERS} --warm /hello", cores) as pool:
+        pool.wait_spares(WORKERS)
+        mold = _mold(pool)
+        between_s = children_cpu_s(mold)
+        for _ in range(SPAWNS):
+            before, workers = own_cpu_ns(mold), set(pool.workers)
+            os.kill(min(workers), signal.SIGKILL)
+            began = time.monotonic()
+            while not (new := set(pool.workers) - workers) and time.monotonic() - began < DEADLINE_S:
+                pass
+            pool.wait_spares(WORKERS)
+            wall_ms.append((time.monotonic() - began) * 1000)
+            cpu_ms.append((own_cpu_ns(mold) - before + sum(map(own_cpu_ns, new))) / 1e6)
+            time.sleep(CALM_S)  # so that the policy takes it for no crash loop
+        between_ms = (children_cpu_s(mold) - between_s) * 1000 / SPAWNS
+    return statistics.median(cpu_ms) + between_ms, statistics.median(wall_ms)
+
+
+def _mold(pool: Pool) -> int:
+    (mold,) = set(tree(pool.server.pid)) - {pool.server.pid, *pool.workers}
+    return mold
+
+
+def measure_control(cores: Cores) -> list[float]:
+    """Milliseconds until `explain` has its response, while each worker hangs in a request."""
+    with pool_of("bench.apps.traffic:wsgi", "--workers 4", cores) as pool, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(pool.server.connect()).sendall(request("/stuck/1"))
+        deadline = time.monotonic() + DEADLINE_S
+        while pool.spares and time.monotonic() < deadline:
+            time.sleep(TICK_S)
+        took_ms = []
+        for _ in range(QUESTIONS):
+            began = time.monotonic()
+            if not pool.command("explain")["ok"]:
+                raise RuntimeError("no response")
+            took_ms.append((time.monotonic() - began) * 1000)
+        return took_ms
