@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from prefork._engine import die_with_parent, fill_heap
+from prefork._engine import fill_heap
 from prefork.errors import PreforkError
 from prefork.kernel import fork_hooks
 from prefork.logs.console import complain
@@ -57,9 +57,8 @@ def fork_away(reaper: int) -> int:
     Returns its pid, and 0 in it, when it is a child of `reaper`. Raises OSError.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    parent = os.getpid()
     try:
-        between = fork_hooks.fork()
+        between = fork_hooks.fork(is_tied=True)
     except OSError:
         os.close(writer)
         os.close(reader)
@@ -71,16 +70,14 @@ def fork_away(reaper: int) -> int:
         finally:
             os.close(reader)
     os.close(reader)
-    _fork_again(parent, reaper, writer)
+    _fork_again(reaper, writer)
     return 0
 
 
-def _fork_again(parent: int, reaper: int, writer: int) -> None:
+def _fork_again(reaper: int, writer: int) -> None:
     """In the process between: forks, tells the parent, and ends. Returns in the child alone."""
     between = os.getpid()
     try:
-        if not die_with_parent(parent):
-            os._exit(1)
         pid, error = fork_hooks.fork(), 0
     except OSError as failed:
         pid, error = 0, failed.errno or 1

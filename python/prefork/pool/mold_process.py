@@ -8,6 +8,7 @@ pid is a child of this process, or it is nothing.
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
 import os
 import signal
@@ -21,13 +22,16 @@ from typing import TYPE_CHECKING
 from prefork._engine import TRACEBACKS
 from prefork.errors import NeverReady, PreforkError
 from prefork.pool.mold import LARGEST, Word, decode, encode
-from prefork.pool.spawner import MoldEnded, OnSpawned, Process
+from prefork.pool.spawner import MoldEnded, OnSpawned, Process, hold
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel
 
 MOST_ASKED = 8
 """How many workers a mold is asked for at once. Requests beyond can still be withdrawn."""
+
+FORK_S = 30.0
+"""How long a mold may take to fork a worker. `boot_timeout` is the limit if it is less."""
 
 LAST_WORDS_S = 5.0
 """How long a worker whose mold has ended may take to announce itself."""
@@ -36,6 +40,15 @@ TRACEBACK_S = 0.5
 """How long a mold that is killed may take to write where it stands."""
 
 _CREDENTIALS = struct.Struct("iII")
+
+
+class Stage(enum.Enum):
+    """What becomes of a mold, in this order; it may be closed at any time."""
+
+    LOADING = "it loads the application"
+    FORKING = "it forks workers"
+    RETIRING = "it forks those that it was asked for"
+    CLOSED = "it has ended, or ends"
 
 
 class MoldProcess:
@@ -58,7 +71,9 @@ class MoldProcess:
         self._boot_timeout_s = boot_timeout_s
         self._loaded = loaded
         self._ended = ended
-        self.is_loaded = False
+        self._stage = Stage.LOADING
+        self.has_forked = False
+        """Whether a worker of it has announced itself."""
         self._waiting: deque[tuple[int, OnSpawned]] = deque()
         self._asked: dict[int, OnSpawned] = {}
         self._unheard: dict[int, Process] = {}
@@ -67,9 +82,15 @@ class MoldProcess:
         self._channel: socket.socket | None = None
         self._timer: TimerHandle | None = None
         self._failure: MoldEnded | None = None
-        self._retires = False
-        self._is_closed = False
         kernel.between_turns(self._fork)
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._stage in (Stage.FORKING, Stage.RETIRING)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._stage is Stage.CLOSED
 
     @property
     def pids(self) -> list[int]:
@@ -99,6 +120,8 @@ class MoldProcess:
                 self._channel.send(encode(Word.SPAWN, index))
                 self._waiting.popleft()
                 self._asked[index] = on_spawned
+        if self._timer is None:
+            self._limit_fork()
 
     def _answer(self, index: int, result: Process | OSError) -> None:
         on_spawned = self._asked.pop(index)
@@ -110,7 +133,7 @@ class MoldProcess:
 
     def _fork(self) -> None:
         """At the top level of `run()`. The child becomes the mold, and returns here only as a worker."""
-        if self._is_closed:
+        if self.is_closed:
             return
         try:
             here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
@@ -125,7 +148,7 @@ class MoldProcess:
                 self._become_mold(there)
                 return
             there.close()
-            self._process = Process(pid)
+            self._process = hold(pid)
         except OSError as error:
             here.close()
             there.close()
@@ -135,15 +158,24 @@ class MoldProcess:
         self._channel = here
         loop.add_reader(here.fileno(), self._receive)
         loop.add_reader(self._process.pidfd, self._exited)
-        self._timer = loop.call_later(self._boot_timeout_s, self._overdue)
+        why = f"the application was not loaded within boot_timeout ({self._boot_timeout_s:g} s)"
+        end = MoldEnded(why, NeverReady.exit_status)
+        self._timer = loop.call_later(self._boot_timeout_s, self._overdue, end)
 
-    def _overdue(self) -> None:
-        """It hangs in the application's import. It tells where."""
+    def _limit_fork(self) -> None:
+        """It is stopped, or hangs, if it has not forked the next worker after a while."""
+        if not self.is_loaded or self._process is None or self._failure is not None:
+            return
+        self._stop_timer()
+        if len(self._asked) > len(self._unheard):
+            limit_s = min(self._boot_timeout_s, FORK_S)
+            end = MoldEnded(f"it did not fork a worker within {limit_s:g} s: it was stopped, or hung")
+            self._timer = self._kernel.loop.call_later(limit_s, self._overdue, end)
+
+    def _overdue(self, end: MoldEnded) -> None:
+        """It hangs, in the import of the application or in what that runs at a fork. It tells where."""
         assert self._process is not None
-        self._failure = MoldEnded(
-            f"the application was not loaded within boot_timeout ({self._boot_timeout_s:g} s)",
-            NeverReady.exit_status,
-        )
+        self._failure = end
         self._process.signal(TRACEBACKS)
         self._timer = self._kernel.loop.call_later(TRACEBACK_S, self._process.signal, signal.SIGKILL)
 
@@ -170,9 +202,9 @@ class MoldProcess:
             self._close_channel()
 
     def _end(self, end: MoldEnded) -> None:
-        if self._is_closed:
+        if self.is_closed:
             return
-        self._is_closed = True
+        self._stage = Stage.CLOSED
         lost = OSError(errno.ECHILD, f"the process that forks workers has ended: {end.why}")
         if self._ended(end):
             requests = [*self._waiting, *self._asked.items()]
@@ -202,7 +234,7 @@ class MoldProcess:
         match decode(message):
             case [Word.LOADED] if not self.is_loaded and self._failure is None:
                 self._stop_timer()
-                self.is_loaded = True
+                self._stage = Stage.FORKING
                 self._loaded()
                 self._ask()
             case [Word.FAILED, str(what), str(why), int(exit_status)] if not self.is_loaded:
@@ -213,8 +245,12 @@ class MoldProcess:
                 self._forked(index, pid)
             case [Word.LOST, int(index), int(number), str(why)] if index in self._asked:
                 self._answer(index, OSError(number, why))
+            case [Word.WORKER, int()]:
+                _end_stray(sender)
+        self._limit_fork()
 
     def _announced(self, index: int, pid: int) -> None:
+        self.has_forked = True
         process = self._unheard.pop(index, None)
         if process is not None:
             self._kernel.loop.remove_reader(process.pidfd)
@@ -222,13 +258,13 @@ class MoldProcess:
                 self._answer(index, process)
                 return
             process.close()
-        if (child := _child(pid)) is not None:
-            self._answer(index, child)
+        self._answer(index, _adopt(pid))
 
     def _forked(self, index: int, pid: int) -> None:
         """A worker that the mold has forked: it may end, or hang, before it announces itself."""
-        if (process := _child(pid)) is None:
-            self._answer(index, OSError(errno.ECHILD, "it ended as soon as it was forked"))
+        process = _adopt(pid)
+        if isinstance(process, OSError):
+            self._answer(index, process)
             return
         self._unheard[index] = process
         self._kernel.loop.add_reader(process.pidfd, self._lost, index)
@@ -283,11 +319,13 @@ class MoldProcess:
         """Ends the mold when the workers that it was asked for have come. The successor makes the others."""
         while self._waiting:
             successor.spawn(*self._waiting.popleft())
-        self._retires = True
+        self._ended = lambda _: True
+        if not self.is_closed:
+            self._stage = Stage.RETIRING
         self._end_if_retired()
 
     def _end_if_retired(self) -> None:
-        if self._retires and not self._asked and not self._is_closed:
+        if self._stage is Stage.RETIRING and not self._asked:
             self.close()
 
     def close(self) -> list[int]:
@@ -295,7 +333,7 @@ class MoldProcess:
 
         Returns the slots of the requests that end so, without a call.
         """
-        self._is_closed = True
+        self._stage = Stage.CLOSED
         requests = [*(index for index, _ in self._waiting), *self._asked]
         self._waiting.clear()
         self._asked.clear()
@@ -333,18 +371,27 @@ def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
     return 0
 
 
-def _child(pid: int) -> Process | None:
-    """A process, if it is a child of this one."""
+def _adopt(pid: int) -> Process | OSError:
+    """A worker that a mold has forked, if it is a child of this process.
+
+    It is ended if there is no descriptor for it: its end would not be noticed.
+    """
     try:
-        process = Process(pid)
-    except (OSError, ValueError):
-        return None
-    try:
-        os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except OSError:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return hold(pid)
+    except (ChildProcessError, ValueError, OverflowError):
+        return OSError(errno.ECHILD, "it ended as soon as it was forked")
+    except OSError as error:
+        return error
+
+
+def _end_stray(pid: int) -> None:
+    """Ends a worker for which no slot waits any more: its mold has told that it is lost."""
+    process = _adopt(pid)
+    if isinstance(process, Process):
+        process.signal(signal.SIGKILL)
+        process.wait()
         process.close()
-        return None
-    return process
 
 
 def _ending(status: int | None) -> str:

@@ -61,6 +61,8 @@ class MoldSpawner:
         self._retry: TimerHandle | None = None
         self._next: MoldProcess | None = None
         self._mold: MoldProcess | None = self._make(source, self._loaded, self._ended)
+        self._former: list[MoldProcess] = []
+        """Those that still fork what they were asked for, before a reload."""
         self._without: list[tuple[int, OnSpawned]] = []
         """Requests that came while there was no mold, and fail soon."""
 
@@ -76,7 +78,6 @@ class MoldSpawner:
 
     def _loaded(self) -> None:
         self._renews = False
-        self._pause_s = FIRST_PAUSE_S
         if self._was_loaded:
             logger.warning("the application is loaded again: workers are spawned again")
             self._renewed()
@@ -84,7 +85,9 @@ class MoldSpawner:
 
     def _ended(self, end: MoldEnded) -> bool:
         self._renews = False
-        self._mold = None
+        mold, self._mold = self._mold, None
+        if mold is not None and mold.has_forked:
+            self._pause_s = FIRST_PAUSE_S
         if not self._was_loaded:
             self._never_loaded(end)
             return False
@@ -98,7 +101,11 @@ class MoldSpawner:
     @property
     def pids(self) -> list[int]:
         """The processes that are no workers, or none yet."""
-        return [pid for mold in (self._mold, self._next) if mold is not None for pid in mold.pids]
+        return [pid for mold in self._molds for pid in mold.pids]
+
+    @property
+    def _molds(self) -> list[MoldProcess]:
+        return [mold for mold in (self._mold, self._next, *self._former) if mold is not None]
 
     # --- requests ----------------------------------------------------------------------------------------
 
@@ -120,9 +127,8 @@ class MoldSpawner:
         """Withdraws the requests that no worker is being made for yet. Returns their slots."""
         cancelled = [index for index, _ in self._without]
         self._without.clear()
-        for mold in (self._mold, self._next):
-            if mold is not None:
-                cancelled += mold.cancel()
+        for mold in self._molds:
+            cancelled += mold.cancel()
         return cancelled
 
     def renew(self) -> None:
@@ -132,7 +138,7 @@ class MoldSpawner:
         self.drop_next()
         self._renews = True
         former, self._mold = self._mold, self._make(self._source, self._loaded, self._ended)
-        former.retire(self._mold)
+        self._retire(former)
 
     # --- another mold ------------------------------------------------------------------------------------
 
@@ -161,10 +167,15 @@ class MoldSpawner:
         self._was_loaded = True
         self._pause_s = FIRST_PAUSE_S
         if former is not None:
-            former.retire(self._mold)
+            self._retire(former)
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+
+    def _retire(self, former: MoldProcess) -> None:
+        assert self._mold is not None
+        former.retire(self._mold)
+        self._former = [mold for mold in (*self._former, former) if not mold.is_closed]
 
     # --- its end -----------------------------------------------------------------------------------------
 
@@ -173,13 +184,12 @@ class MoldSpawner:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        self.drop_next()
-        if self._mold is not None:
-            self._mold.close()
-            self._mold = None
+        for mold in self._molds:
+            mold.close()
+        self._mold = self._next = None
+        self._former = []
 
     def discard(self) -> None:
         """Closes the descriptors of this process, in a child that was forked with a copy of them."""
-        for mold in (self._mold, self._next):
-            if mold is not None:
-                mold.discard()
+        for mold in self._molds:
+            mold.discard()

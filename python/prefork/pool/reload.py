@@ -97,7 +97,11 @@ class Reload:
 
     def _mold_ended(self, end: MoldEnded) -> bool:
         what = f"{end.why}: {end.cause}" if end.cause else end.why
-        self._fail(f"the new code cannot be loaded: {what}")
+        was_loaded = end.exit_status is None
+        told = (
+            "the process that forks its workers has ended" if was_loaded else "the new code cannot be loaded"
+        )
+        self._fail(f"{told}: {what}")
         return False
 
     def _tried(self, failure: str) -> None:

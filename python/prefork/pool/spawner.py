@@ -43,7 +43,11 @@ class Process:
 
         None: the status is lost, because the program ignores SIGCHLD or waits for every child.
         """
-        return _wait(self.pid)
+        with contextlib.suppress(ChildProcessError):
+            found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            if found is not None:
+                return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        return None
 
     def close(self) -> None:
         """Closes the descriptor; the process lives on."""
@@ -209,22 +213,22 @@ class ForkSpawner:
         requests, self._requests = self._requests, []
         results, self._results = self._results, []
         for (index, on_spawned), result in zip(requests, results, strict=True):
-            on_spawned(index, result if isinstance(result, OSError) else _hold(result))
+            on_spawned(index, result if isinstance(result, OSError) else _held(result))
 
 
-def _hold(pid: int) -> Process | OSError:
+def hold(pid: int) -> Process:
+    """A child. Without a descriptor its end would not be noticed: it is ended, and OSError is raised."""
     try:
         return Process(pid)
-    except OSError as error:
-        # Without a descriptor its end would not be noticed.
-        with contextlib.suppress(ProcessLookupError):
+    except OSError:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
-        _wait(pid)
-        return error
+            os.waitpid(pid, 0)
+        raise
 
 
-def _wait(pid: int) -> int | None:
+def _held(pid: int) -> Process | OSError:
     try:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except ChildProcessError:
-        return None
+        return hold(pid)
+    except OSError as error:
+        return error
