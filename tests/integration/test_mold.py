@@ -315,3 +315,32 @@ def test_workers_that_hang_in_a_lock_of_the_mold_bring_a_hint(tmp_path: Path) ->
     assert done.returncode == 3
     assert "2 workers have waited for a lock" in done.stderr
     assert "--no-preload" in done.stderr
+
+
+def test_a_queue_that_a_worker_shuts_down_is_another_one_for_the_next_workers_of_a_mold(
+    tmp_path: Path,
+) -> None:
+    source = (
+        "import os, socket\n"
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    if environ['PATH_INFO'] == '/shut':\n"
+        "        for name in os.listdir('/proc/self/fd'):\n"
+        "            try:\n"
+        "                one = socket.socket(fileno=os.dup(int(name)))\n"
+        "            except OSError:\n"
+        "                continue\n"
+        "            if one.type == socket.SOCK_SEQPACKET:\n"
+        "                one.shutdown(socket.SHUT_RDWR)\n"
+        "    return [b'hi']\n"
+    )
+    with serving(tmp_path, source) as server:
+        old = set(server.workers())
+        server.get("/shut")
+        server.wait_log("a worker has shut down the queue of the pool")
+        wait_until(
+            lambda: len(server.workers("spare")) == 2 and old.isdisjoint(server.workers()), "new workers"
+        )
+        assert server.get() == b"hi"
+        assert server.log.count("shut down the queue") == 1
+        assert server.stop() == 0

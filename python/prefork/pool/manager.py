@@ -369,8 +369,11 @@ class Manager(Role, PoolMember):
         queue = self.resources.queue_fileno
         if queue in filenos:
             logger.error("a worker has shut down the queue of the pool: making another, and new workers")
+            self._cancel_reload("a worker has shut down the queue")
             self._cancel_upgrade("a worker has shut down the queue")
             self.resources.renew_queue()
+            if self._spawner is not None:
+                self._spawner.renew()
             self._supervisor.replace()
             self._watch_shared()
         if any(fileno != queue for fileno in filenos):
