@@ -146,7 +146,9 @@ def molded(
     add_to_path(split(target)[0])
     is_certain = read.of_command.user is None and read.of_command.group is None
     is_certain = is_certain and (is_successor or _is_free(read.of_server))
-    if not read.of_server.start_servers or _is_program(target, is_certain=is_certain):
+    if not read.of_server.start_servers:
+        return None
+    if read.of_application.interface == "auto" and _is_program(target, is_certain=is_certain):
         return None
     server = PreForkServer(Kernel())
     server.options = read.of_server
