@@ -25,6 +25,14 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is for another CPython (`for_python`): it runs where that is."""
+    others = [item for item in items if any(not mark.args[0] for mark in item.iter_markers("for_python"))]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """`serve(application, *options)` serves an application on a free port of 127.0.0.1.

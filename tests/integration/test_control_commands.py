@@ -71,7 +71,7 @@ def test_scale_reports_what_waits_for_requests(pool: MakePool) -> None:
     ("flags", "says"),
     [
         ((), "expected --min-spare, --max-spare, --max-clients or --workers"),
-        (("--max-clients", "0"), "max_clients: expected a whole number from 1 to 65535, got 0"),
+        (("--max-clients", "0"), "max_clients: expected a whole number from 1 to 65535, or auto, got 0"),
         (
             ("--max-clients", "9999"),
             "max_clients: expected at most 40, because the scoreboard of this pool has",

@@ -344,3 +344,16 @@ def test_a_queue_that_a_worker_shuts_down_is_another_one_for_the_next_workers_of
         assert server.get() == b"hi"
         assert server.log.count("shut down the queue") == 1
         assert server.stop() == 0
+
+
+def test_what_the_manager_imports_for_a_hook_is_new_code_after_a_reload_too(tmp_path: Path) -> None:
+    hook = "def died(pid, status):\n    pass\n"
+    source = APP.replace("import os", "import os, hooks").replace('b"first %d"', 'hooks.NAME + b" %d"')
+    (tmp_path / "hooks.py").write_text(hook + 'NAME = b"first"\n')
+    with serving(tmp_path, source, "--worker-died", "hooks:died") as server:
+        assert server.get().startswith(b"first")
+        (tmp_path / "hooks.py").write_text(hook + 'NAME = b"second"\n')
+        server.signal(signal.SIGHUP)
+        server.wait_log("every worker is of generation 2")
+        assert server.get().startswith(b"second")
+        assert server.stop() == 0

@@ -119,12 +119,15 @@ def test_a_connection_that_moves_between_workers_keeps_its_listener(start: Start
     with contextlib.ExitStack() as opened:
         socks = {url: opened.enter_context(connected(url)) for url in urls(server)}
         pids: dict[str, set[str]] = {url: set() for url in socks}
-        for _ in range(8):
+
+        def all_have_moved() -> bool:
             for url, sock in socks.items():
                 place, _, pid = ask(sock).rpartition(" ")
                 assert place == expected(url, "asgi")
                 pids[url].add(pid)
-    assert all(len(found) > 1 for found in pids.values())
+            return all(len(found) > 1 for found in pids.values())
+
+        wait_until(all_have_moved, "their moves")
     assert "ERROR" not in server.log
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from prefork._engine import die_with_parent
+from prefork.config.endpoints import Kind
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.errors import OptionError
 from prefork.hosting.application import host
@@ -144,10 +145,9 @@ def molded(
     if read.of_application.interface == "events" or read.of_command.chroot is not None:
         return None
     add_to_path(split(target)[0])
-    is_certain = read.of_command.user is None and read.of_command.group is None
-    is_certain = is_certain and (is_successor or _is_free(read.of_server))
     if not read.of_server.start_servers:
         return None
+    is_certain = is_successor or _is_undoable(read)
     if read.of_application.interface == "auto" and _is_program(target, is_certain=is_certain):
         return None
     server = PreForkServer(Kernel())
@@ -161,6 +161,16 @@ def read_options(target: str, given: Given) -> Read:
     server = PreForkServer(Kernel())
     configure_server(target, server, given)
     return Read(given, options_from(AppOptions, given), options_from(ServeOptions, given), server.options)
+
+
+def _is_undoable(read: Read) -> bool:
+    """Whether a server that a mold finds to be a program can be closed, and begun anew as that.
+
+    Rights are given up once, and a socket that was passed is closed once.
+    """
+    options = read.of_command
+    passed = any(one.kind in (Kind.SYSTEMD, Kind.DESCRIPTOR) for one in read.of_server.endpoints)
+    return options.user is None and options.group is None and not passed and _is_free(read.of_server)
 
 
 def _is_free(options: PreForkOptions) -> bool:

@@ -15,7 +15,10 @@ from typing import Any
 from prefork.logs.escaping import escape_line, escape_lines, show
 from prefork.logs.handler import LogHandler, descriptor_of, standard_error
 
-NAMES = ("prefork", "prefork.kernel", "prefork.pool", "prefork.server", "prefork.worker")
+NAMES = (
+    *("prefork", "prefork.control", "prefork.kernel", "prefork.mold", "prefork.pool", "prefork.server"),
+    "prefork.worker",
+)
 """Every logger of ours. The modules get theirs with `logging.getLogger`, as always."""
 
 

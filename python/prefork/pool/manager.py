@@ -21,6 +21,7 @@ from prefork.errors import GlueInUse, NeverReady, NotUpgraded, OptionError, Scor
 from prefork.logs.escaping import escape_line
 from prefork.pool.log_level import hear_level, set_level
 from prefork.pool.orphans import Orphans
+from prefork.pool.recycler import Recycler
 from prefork.pool.reload import OnDone, Reload, Reloadable
 from prefork.pool.resources import PoolResources
 from prefork.pool.role import UNUSED_SIGNALS_OF_MANAGER, PoolMember
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from prefork.pool.command import Command
     from prefork.pool.overview import Overview
     from prefork.pool.predecessor import Predecessor
-    from prefork.pool.recycler import Recycler
     from prefork.pool.sandbox import Sandbox
     from prefork.pool.upgrade import OnDone as UpgradeDone
     from prefork.pool.upgrade import Upgrade
@@ -216,8 +216,6 @@ class Manager(Role, PoolMember):
     def _open(self) -> Supervisor:
         options, kernel = self._options, self._kernel
         self.prepare_sandbox(options)
-        from prefork.pool.recycler import Recycler  # here: no worker needs it
-
         if isinstance(options.max_clients, Computed):
             logger.info("max_clients %d: %s", int(options.max_clients), options.max_clients.why)
         slots = 2 * options.max_clients + SPARE_SLOTS

@@ -25,6 +25,7 @@ from prefork.errors import PreforkError, TargetError
 from prefork.kernel.forking import flush_output
 from prefork.kernel.signals import have_no_effect
 from prefork.logs.escaping import show
+from prefork.pool.ending import forget_inherited
 from prefork.pool.spawner import NotMolded
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Mold:
         for signum in (*OF_MANAGER, signal.SIGTERM):
             signal.signal(signum, have_no_effect)
         self._channel.setblocking(True)
+        forget_inherited(keeps_atexit=False)
         pid = os.getpid()
         try:
             become_worker = load()

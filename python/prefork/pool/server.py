@@ -193,6 +193,7 @@ class PreForkServer(HTTPServer):
 
     def _load(self, manager: Manager, source: Any) -> Callable[[int], object]:
         assert self.application is not None
+        self._worker_hooks.forget_imports()
         self.application.load(source)
         manager.prepare_sandbox(self.options)
         context = manager.context

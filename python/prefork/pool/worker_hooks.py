@@ -8,6 +8,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import os
+import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,9 @@ logger = logging.getLogger("prefork.pool")
 ARGUMENTS = {"worker_start": ("pid",), "worker_exit": ("pid",), "worker_died": ("pid", "status")}
 """What each hook may have as parameters, by name."""
 
+LIBRARIES = re.compile(rf"{re.escape(os.path.dirname(os.__file__))}/|.*/(site|dist)-packages/")
+"""Files that are no code of the user."""
+
 ALL = tuple(ARGUMENTS)
 OF_MANAGER = ("worker_died",)
 
@@ -29,11 +35,24 @@ class WorkerHooks:
     """Those of `names` that are set. Raises OptionError for one that is not there or cannot be called."""
 
     def __init__(self, options: PreForkOptions, names: Iterable[str] = ALL) -> None:
+        before = set(sys.modules)
         self._calls = {
             name: _filled(name, load_hook(name, place))
             for name in names
             if (place := getattr(options, name)) is not None
         }
+
+        self._imported = set(sys.modules) - before
+
+    def forget_imports(self) -> None:
+        """In a mold: has the application import anew what its manager has imported for a hook.
+
+        Libraries stay: not every one can be imported twice.
+        """
+        for name in self._imported:
+            file = getattr(sys.modules.get(name), "__file__", None)
+            if file is not None and not LIBRARIES.match(file):
+                del sys.modules[name]
 
     @property
     def names(self) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from prefork.kernel import immortal
 
 IS_KNOWN = sys.version_info[:2] in ((3, 12), (3, 13)) and sys.abiflags == ""
-known = pytest.mark.skipif(not IS_KNOWN, reason="this Python has no such mark, or another")
+known = pytest.mark.for_python(IS_KNOWN)
 
 PRELUDE = """
 import gc, logging, sys, weakref
@@ -60,12 +60,12 @@ def test_a_special_build_is_left_alone(
     assert "its reference counts are not known" in caplog.text
 
 
-@pytest.mark.skipif(IS_KNOWN, reason="this Python has it")
+@pytest.mark.for_python(not IS_KNOWN)
 def test_this_python_is_left_alone() -> None:
     assert "--immortal is off" in run("assert not fix_counts()")
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="a Python whose None is counted")
+@pytest.mark.for_python(sys.version_info[:2] == (3, 11))  # its None is counted
 def test_counts_that_are_not_as_expected_are_left_alone(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
