@@ -78,6 +78,7 @@ class PreForkServer(HTTPServer):
 
     options_class = PreForkOptions
     options: PreForkOptions
+    _worker_hooks: WorkerHooks
     attachments: ClassVar[list[Callable[[PreForkServer], Attach[Manager]]]] = []
     """What floors above this one attach to each manager: called when the sockets are open. Raising a
     PreforkError ends the start.

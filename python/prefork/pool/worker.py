@@ -14,7 +14,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from prefork._engine import die_with_parent
-from prefork.errors import OutOfResources, PreforkError
+from prefork.errors import OutOfResources, PreforkError, TargetError
 from prefork.logs.escaping import show
 from prefork.logs.logger import Lines
 from prefork.pool.ending import Ending, forget_inherited
@@ -265,5 +265,6 @@ def tell_failure(error: BaseException, report: BootReport) -> None:
     application's.
     """
     text, is_explained = show(error), isinstance(error, PreforkError)
-    logger.error("worker failed to start: %s", Lines(text), exc_info=error.__cause__ or not is_explained)
+    shown = error.__cause__ if isinstance(error, TargetError) else not is_explained
+    logger.error("worker failed to start: %s", Lines(text), exc_info=shown)
     report.write(text if is_explained else f"{type(error).__name__}: {text}")
