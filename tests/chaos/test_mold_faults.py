@@ -160,7 +160,7 @@ def test_new_code_that_disturbs_forks_leaves_the_old_one_serving(tmp_path: Path,
             hang_up(server)
             server.wait_log("generation 1 serves on")
             assert told in errors(server)[-1]
-            assert server.workers() == old
+            wait_until(lambda: server.workers() == old, "the end of the worker that was tried")
             assert len(errors(server)) == 1
         assert server.get().startswith(b"first")
         assert server.stop() == 0
@@ -198,7 +198,7 @@ def test_new_code_that_finds_no_resources_is_not_served(tmp_path: Path, more: st
         hang_up(server)
         server.wait_log("generation 1 serves on")
         assert told in errors(server)[-1]
-        assert server.workers() == old
+        wait_until(lambda: server.workers() == old, "the end of the worker that was tried")
 
 
 # --- a mold that is stopped or killed --------------------------------------------------------------------
@@ -330,7 +330,7 @@ def test_a_reload_without_memory_is_given_up(tmp_path: Path) -> None:
             hang_up(server)
             server.wait_log("generation 1 serves on")
         assert "MemoryError" in errors(server)[-1]
-        assert server.workers() == old
+        wait_until(lambda: server.workers() == old, "the end of the worker that was tried")
         write(tmp_path)
         hang_up(server)
         server.wait_log("every worker is of generation 2")

@@ -82,6 +82,7 @@ class MoldProcess:
         self._channel: socket.socket | None = None
         self._timer: TimerHandle | None = None
         self._failure: MoldEnded | None = None
+        self._heard = 0
         kernel.between_turns(self._fork)
 
     @property
@@ -173,8 +174,14 @@ class MoldProcess:
             self._timer = self._kernel.loop.call_later(limit_s, self._overdue, end)
 
     def _overdue(self, end: MoldEnded) -> None:
-        """It hangs, in the import of the application or in what that runs at a fork. It tells where."""
-        assert self._process is not None
+        """It hangs, in the import of the application or in what that runs at a fork. It tells where.
+
+        What it has said while this process was stopped, or had no time, comes first.
+        """
+        self._timer, heard = None, self._heard
+        self._receive()
+        if self._heard != heard or self._process is None:
+            return
         self._failure = end
         self._process.signal(TRACEBACKS)
         self._timer = self._kernel.loop.call_later(TRACEBACK_S, self._process.signal, signal.SIGKILL)
@@ -231,6 +238,7 @@ class MoldProcess:
             self._take(message, _sender(ancillary))
 
     def _take(self, message: bytes, sender: int) -> None:
+        self._heard += 1
         match decode(message):
             case [Word.LOADED] if not self.is_loaded and self._failure is None:
                 self._stop_timer()
