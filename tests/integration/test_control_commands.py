@@ -130,9 +130,14 @@ def test_an_application_of_one_worker_that_grows_has_guards(serve: Serve) -> Non
     server = serve("def app(environ, start_response): ...", "--workers", "1")
     (only,) = server.workers()
     done(server, "scale", "--workers", "2")
-    wait_until(lambda: only not in server.workers() and len(server.workers("spare")) == 2, "it is replaced")
-    for pid in server.workers():
-        assert len(os.listdir(f"/proc/{pid}/task")) == 2
+
+    def are_guarded() -> bool:
+        """One that was spawned before the others are replaced has no guard, and is replaced too."""
+        pids = server.workers("spare")
+        tasks = [len(os.listdir(f"/proc/{pid}/task")) for pid in pids]
+        return only not in server.workers() and tasks == [2, 2]
+
+    wait_until(are_guarded, "two workers with guards")
 
 
 # --- recycle and reload ----------------------------------------------------------------------------------
