@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -357,3 +358,22 @@ def test_what_the_manager_imports_for_a_hook_is_new_code_after_a_reload_too(tmp_
         server.wait_log("every worker is of generation 2")
         assert server.get().startswith(b"second")
         assert server.stop() == 0
+
+
+def test_a_factory_of_a_program_is_no_application(tmp_path: Path) -> None:
+    source = (
+        "from prefork import Kernel, PreForkServer\n"
+        "def make():\n"
+        "    server = PreForkServer(Kernel(), address='127.0.0.1', port=0)\n"
+        "    server.handle('^/')(lambda: 'a program')\n"
+        "    return server\n"
+    )
+    app = write_app(tmp_path, source)
+    with socket.socket() as taken:  # the default is no address of this program
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # or another program has it
+            taken.bind(("127.0.0.1", 8000))
+            taken.listen()
+        with running(f"{app}:make", "--factory") as server:
+            assert server.get() == b"a program"
+            assert server.stop() == 0

@@ -29,22 +29,20 @@ from prefork.hosting.configuring import (
     set_up_log,
 )
 from prefork.hosting.fork_safety import look, warn_of_unsafe
-from prefork.hosting.target import add_to_path, application_of, find, is_program, source_of, split
+from prefork.hosting.target import add_to_path, application_of, find, source_of, split
 from prefork.kernel.forking import exit_at_once
 from prefork.kernel.kernel import Kernel
 from prefork.kernel.patches import refuse_patches
 from prefork.logs.console import complain
 from prefork.logs.handler import uninstall
 from prefork.pool.server import PreForkServer
+from prefork.pool.spawner import NotMolded
 
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
     from prefork.config.sources import Given
 
 logger = logging.getLogger("prefork.pool")
-
-PROGRAM = 64
-"""The exit status of the process that has looked at a target, if that is a program."""
 
 NAMES_US = re.compile(rb"\bprefork\b")
 
@@ -148,7 +146,9 @@ def molded(
     if not read.of_server.start_servers:
         return None
     is_certain = is_successor or _is_undoable(read)
-    if read.of_application.interface == "auto" and _is_program(target, is_certain=is_certain):
+    if read.of_application.interface == "auto" and _is_program(
+        target, read.of_application, is_certain=is_certain
+    ):
         return None
     server = PreForkServer(Kernel())
     server.options = read.of_server
@@ -184,7 +184,7 @@ def _is_free(options: PreForkOptions) -> bool:
         return False
 
 
-def _is_program(target: str, *, is_certain: bool) -> bool:
+def _is_program(target: str, options: AppOptions, *, is_certain: bool) -> bool:
     """Whether the target is a program, as far as that is seen before a mold loads it.
 
     A process of its own loads it and looks, if its source names this package or the mold comes too late.
@@ -199,8 +199,10 @@ def _is_program(target: str, *, is_certain: bool) -> bool:
             nowhere = os.open(os.devnull, os.O_RDWR)
             for standard in (0, 1, 2):
                 os.dup2(nowhere, standard)  # what it prints, it prints once more where it serves
-            os._exit(PROGRAM if is_program(find(target)) else 0)
+            application_of(find(target), options, target)
+        except NotMolded as program:
+            os._exit(program.exit_status)
         finally:
-            os._exit(1)
+            os._exit(0)  # what is wrong with it is told where it is loaded
     _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status) == PROGRAM
+    return os.waitstatus_to_exitcode(status) == NotMolded.exit_status

@@ -92,16 +92,11 @@ def application_of(found: object, options: AppOptions, place: str) -> object:
     if options.factory:
         with _explained(place):
             found = call_factory(found, place)
-    if is_program(found):
+    if isinstance(found, Kernel | HTTPServer):
         raise NotMolded(
             f"{place} is of type {type(found).__name__}: a restart with --interface events serves it"
         )
     return found
-
-
-def is_program(found: object) -> bool:
-    """Whether it is run by the process that loads it, and has its own server."""
-    return isinstance(found, Kernel | HTTPServer)
 
 
 def target_of(found: object, options: AppOptions, place: str) -> Target:
