@@ -547,6 +547,12 @@ class Manager(Role, PoolMember):
 
         It frees nothing: in a worker that would write to memory that it shares with the others.
         """
+        self._discard_own()
+        if self._resources is not None:
+            self._resources.close()
+
+    def _discard_own(self) -> None:
+        """In a child: closes its copies of what only a manager has."""
         for one in (*self._attached, self._upgrade, self.predecessor, self._supervisor):
             if one is not None:
                 one.discard()
@@ -554,19 +560,11 @@ class Manager(Role, PoolMember):
             self._spawner.discard()
         if self._shared is not None:
             self._shared.discard()
-        if self._resources is not None:
-            self._resources.close()
 
     def leave_to_manager(self) -> None:
         """In a mold: closes what it has of its manager, but for what its workers need."""
         service_manager.discard()
-        for one in (*self._attached, self._upgrade, self.predecessor, self._supervisor):
-            if one is not None:
-                one.discard()
-        if self._spawner is not None:
-            self._spawner.discard()
-        if self._shared is not None:
-            self._shared.discard()
+        self._discard_own()
         self.resources.socket.close()
         self._supervisor = self._spawner = self._shared = None
         self._attached = ()
