@@ -190,6 +190,7 @@ def test_hooks_are_called_where_they_belong(tmp_path: Path) -> None:
         server.get("/executor")
         os.kill(first, signal.SIGTERM)  # at once: threads and jobs last for 0.3 s
         wait_until(lambda: f"died {first} 0" in done(tmp_path), "its death")
+        wait_until(lambda: done(tmp_path).count("start True") == 2, "the second")
         (second,) = server.workers()
         os.kill(second, signal.SIGKILL)
         wait_until(lambda: f"died {second} -9" in done(tmp_path), "its death")
