@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 from bench.findings import Figure, Findings, Setting, Table
 from bench.machine import Cores, pinned
-from bench.processes import descriptors, private_bytes, pss_bytes, rss_bytes, tree
+from bench.processes import descriptors, private_bytes, process_of, pss_bytes, rss_bytes, tree
 from bench.recipes import DJANGO_GUNICORN, DJANGO_PREFORK, DJANGO_WARM, WORKER, synopsis
 from bench.servers import PATH, Recipe, Server, request
 
@@ -84,10 +84,10 @@ def measure_worker(cores: Cores, pool: Callable[[int], Recipe] = synopsis) -> fl
 def measure_connection(cores: Cores, one_worker: Recipe = WORKER) -> float:
     """Bytes by which one worker grows for each of 10,000 idle connections that have sent one request."""
     with Server(one_worker, cores.server) as server, pinned(cores.client), ExitStack() as stack:
-        _, worker = tree(server.pid)
         with server.connect() as connection:
             for _ in range(WARM_UP):
                 server.get(connection)
+            worker = process_of(server.pid, connection)
         before = rss_bytes(worker)
         for _ in range(CONNECTIONS):
             connection = server.connect()
@@ -158,17 +158,18 @@ def _body(connection: socket.socket) -> bytes:
 
 
 def _settled(server: Server, workers: int) -> int:
-    """PSS of the manager and all its workers, once it hardly changes any more.
+    """PSS of all processes, once there are that many workers and it hardly changes any more.
 
     It never stands quite still: a library that others use too counts less as soon as one more of them starts.
     """
     deadline = time.monotonic() + TIMEOUT_S
+    before: set[int] = set()
     previous = 0
     while time.monotonic() < deadline:
-        now = pss_bytes(server.pid)
-        complete = sum(1 for _ in tree(server.pid)) == workers + 1
-        if complete and abs(now - previous) < now * STILL:
+        now, processes = pss_bytes(server.pid), set(tree(server.pid))
+        # Beside the workers and their manager there may be a process that only forks them.
+        if len(processes) > workers and processes == before and abs(now - previous) < now * STILL:
             return now
-        previous = now
+        before, previous = processes, now
         time.sleep(SETTLE_S)
     raise RuntimeError(f"{server.name}: the pool does not come to rest")
