@@ -29,7 +29,7 @@ def join() -> None:
     if member == "all":
         ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         kernel.engine.join_queue(ends[0].fileno(), ends[1].fileno())
-        kernel.engine.start_guard()
+        kernel.engine.start_guard(0.0)
     kernel.engine.enter_pool()
 
 

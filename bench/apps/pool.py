@@ -8,11 +8,7 @@ from bench.apps.pages import Pages, handlers
 from prefork import Kernel, PreForkServer
 
 port, name, size, *glue = sys.argv[1:]
-if size == "grow":
-    pool = {"start_servers": 5, "min_spare_servers": 5, "max_spare_servers": 10, "max_clients": 256}
-else:
-    numbers = ("start_servers", "min_spare_servers", "max_spare_servers", "max_clients")
-    pool = dict.fromkeys(numbers, int(size))
+start, least, most, clients = (5, 5, 10, 256) if size == "grow" else (int(size),) * 4
 kernel = Kernel()
 kernel.add(Pages())
 PreForkServer(
@@ -21,6 +17,9 @@ PreForkServer(
     port=int(port),
     handlers=handlers(name),
     ipc_glue=glue[0] if glue else None,
-    **pool,
+    start_servers=start,
+    min_spare_servers=least,
+    max_spare_servers=most,
+    max_clients=clients,
 )
 kernel.run()
