@@ -29,6 +29,7 @@ from prefork.pool.scoreboard import format_states
 from prefork.pool.shared_sockets import SharedSockets
 from prefork.pool.spawner import Spawner
 from prefork.pool.status_line import StatusLine
+from prefork.pool.succession import Succession
 from prefork.pool.supervisor import Supervisor
 from prefork.server import service_manager
 from prefork.server.role import Role
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from prefork.pool.predecessor import Predecessor
     from prefork.pool.sandbox import Sandbox
     from prefork.pool.upgrade import OnDone as UpgradeDone
-    from prefork.pool.upgrade import Upgrade
     from prefork.pool.worker_hooks import WorkerHooks
     from prefork.server.context import Context
     from prefork.server.listener import Listener
@@ -73,6 +73,7 @@ class Manager(Role, PoolMember):
         log_directories: Iterable[str],
         source: Reloadable | None = None,
         attachments: Sequence[Attach[Manager]] = (),
+        former: Predecessor | None = None,
     ) -> None:
         self.context = context
         self._kernel = context.kernel
@@ -94,9 +95,7 @@ class Manager(Role, PoolMember):
         self._supervisor: Supervisor | None = None
         self._spawner: Spawner | None = None
         self._reload: Reload | None = None
-        self.predecessor: Predecessor | None = None
-        """The manager whose place this one takes, until it has let go."""
-        self._upgrade: Upgrade | None = None
+        self._succession = Succession(context.kernel, former, self._take_over, self._leave)
         self._shared: SharedSockets | None = None
         self._retry: TimerHandle | None = None
         self._show: Handle | None = None
@@ -122,6 +121,11 @@ class Manager(Role, PoolMember):
     def status(self) -> str:
         supervisor = self._supervisor
         return "" if supervisor is None or self._line is None else self._line.of(supervisor.overview())
+
+    @property
+    def predecessor(self) -> Predecessor | None:
+        """The manager whose place this one takes, until it has let go."""
+        return self._succession.former
 
     @property
     def is_reloading(self) -> bool:
@@ -219,7 +223,9 @@ class Manager(Role, PoolMember):
         if isinstance(options.max_clients, Computed):
             logger.info("max_clients %d: %s", int(options.max_clients), options.max_clients.why)
         slots = 2 * options.max_clients + SPARE_SLOTS
-        self._resources = resources = self._make_resources(slots)
+        self._resources = resources = self._succession.make_resources(
+            slots, options.ipc_glue, self._about, self.listener.sockets
+        )
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
         # the fork, so workers share the memory.
         faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
@@ -243,8 +249,7 @@ class Manager(Role, PoolMember):
         kernel.loop.add_reader(resources.board.wakeup_fileno(), self._wake)
         if self.predecessor is None:
             kernel.loop.add_reader(resources.socket.fileno(), resources.socket.respond)
-        else:
-            self.predecessor.when_alone(self._take_over)
+        self._succession.wait()
         if options.debug_scoreboard:
             self._show = kernel.loop.call_soon(self._show_states)
         made = [attach(self) for attach in self._attachments]
@@ -266,55 +271,35 @@ class Manager(Role, PoolMember):
 
     def _children(self) -> list[int]:
         """All processes that it waits for."""
-        supervisor, spawner, upgrade = self._supervisor, self._spawner, self._upgrade
-        return [pid for one in (supervisor, spawner, upgrade) if one is not None for pid in one.pids]
+        owners = (self._supervisor, self._spawner, self._succession)
+        return [pid for one in owners if one is not None for pid in one.pids]
 
-    # --- taking the place of another manager --------------------------------------------------------------
-
-    def _make_resources(self, slots: int) -> PoolResources:
-        former, sockets, glue = self.predecessor, self.listener.sockets, self._options.ipc_glue
-        if former is None or sockets is None:
-            return PoolResources(slots, glue, self._about)
-        from prefork.pool.handing_over import layout
-
-        queue = former.take_queue(layout(sockets.places, sockets.redirecting))
-        return PoolResources(slots, glue, self._about, queue, former.take_glue(glue))
+    # --- the managers before and after this one -----------------------------------------------------------
 
     def _take_over(self) -> None:
         """The former manager has let go."""
-        self.predecessor = None
         self.listener.lend(lent=False)
         socket = self.resources.socket
         socket.take_over()
         self._kernel.loop.add_reader(socket.fileno(), socket.respond)
         self._kernel.between_turns(self._call_serving_hooks)
 
-    # --- giving the place to another manager --------------------------------------------------------------
-
     def upgrade(self, command: Command | None, on_done: UpgradeDone | None = None) -> None:
         """Has another manager, from the command line of this one, take its place. `on_done` hears how that
         ends. Raises NotUpgraded.
         """
-        from prefork.pool import upgrade
-
-        supervisor, sockets = self._supervisor, self.listener.sockets
         if command is None or self._source is None:
             raise NotUpgraded(
                 "what a program has of its own cannot be handed to another process: restart it, or serve its "
                 "application with `prefork serve`"
             )
-        if self.is_upgrading:
-            raise NotUpgraded("an upgrade is under way already")
-        if supervisor is None or sockets is None or self._stopping or self.predecessor is not None:
+        sockets = self.listener.sockets
+        if self._supervisor is None or sockets is None or self._stopping:
             raise NotUpgraded("the server does not serve: it starts, stops or does not listen")
-        if self._reload is not None or supervisor.overview().is_reloading:
+        if self.is_reloading:
             raise NotUpgraded("a reload is under way: try again when it has ended")
-        upgrade.refuse_in_container()
-        timeout_s = self._options.boot_timeout + upgrade.BEYOND_BOOT_S
-        self._upgrade = attempt = upgrade.Upgrade(self._kernel.loop, timeout_s, self._leave, lambda _: None)
-        attempt.watch(on_done)
-        parts = upgrade.parts_of(self.resources, sockets, self._attached)
-        attempt.begin(command, parts, upgrade.inherited(sockets))
+        boot_timeout_s = self._options.boot_timeout
+        self._succession.begin(command, boot_timeout_s, self.resources, sockets, self._attached, on_done)
 
     def _leave(self, pid: int, stays: str) -> None:
         """Another manager is ready: lets go of what shows this one, and has the workers finish."""
@@ -330,10 +315,6 @@ class Manager(Role, PoolMember):
         if (manager := service_manager.service_manager()) is not None:
             manager.main_pid(pid)
         self._supervisor.leave(moves=not stays)
-
-    def _cancel_upgrade(self, why: str) -> None:
-        if self._upgrade is not None:
-            self._upgrade.cancel(why)
 
     def _about(self) -> dict[str, object]:
         """What `prefork status` says of the manager beside what is in the scoreboard."""
@@ -368,7 +349,7 @@ class Manager(Role, PoolMember):
         if queue in filenos:
             logger.error("a worker has shut down the queue of the pool: making another, and new workers")
             self._cancel_reload("a worker has shut down the queue")
-            self._cancel_upgrade("a worker has shut down the queue")
+            self._succession.cancel("a worker has shut down the queue")
             self.resources.renew_queue()
             if self._spawner is not None:
                 self._spawner.renew()
@@ -396,7 +377,7 @@ class Manager(Role, PoolMember):
             self._retry = None
         if self._supervisor is not None and not self._stopping:
             self._cancel_reload("the server stops listening")
-            self._cancel_upgrade("the server stops listening")
+            self._succession.cancel("the server stops listening")
             self._supervisor.pause()
         if self._shared is not None:
             self._shared.watch([self.resources.queue_fileno])
@@ -407,7 +388,7 @@ class Manager(Role, PoolMember):
         if self.has_left and graceful:
             return  # its workers finish already
         self._cancel_reload("the server is stopping")
-        self._cancel_upgrade("the server is stopping")
+        self._succession.cancel("the server is stopping")
         self._stopping = True
         # The workers are told first. To close the sockets shuts them down, which in a pool that goes on is an
         # error for a worker.
@@ -424,7 +405,7 @@ class Manager(Role, PoolMember):
     @property
     def is_upgrading(self) -> bool:
         """Whether another manager is about to take its place."""
-        return self._upgrade is not None and self._upgrade.end is None
+        return self._succession.is_upgrading
 
     def reload(self, on_done: OnDone | None = None) -> bool:
         """Has workers with new code and options replace the others; `on_done` hears how that ends. False:
@@ -509,9 +490,7 @@ class Manager(Role, PoolMember):
         for one in self._attached:
             one.close()
         self._attached = ()
-        if self._upgrade is not None:
-            self._upgrade.close()
-        self.predecessor = None  # its channel stays open: the former manager is told why this process ends
+        self._succession.close()
         loop = self._kernel.loop
         if self._show is not None:
             self._show.cancel()
@@ -553,7 +532,7 @@ class Manager(Role, PoolMember):
 
     def _discard_own(self) -> None:
         """In a child: closes its copies of what only a manager has."""
-        for one in (*self._attached, self._upgrade, self.predecessor, self._supervisor):
+        for one in (*self._attached, self._succession, self._supervisor):
             if one is not None:
                 one.discard()
         if self._spawner is not None:

@@ -130,8 +130,9 @@ class PreForkServer(HTTPServer):
             self.log_directories,
             self.application,
             [attachment(self) for attachment in self.attachments],
+            self.predecessor,
         )
-        manager.predecessor, self.predecessor = self.predecessor, None
+        self.predecessor = None
         return manager
 
     def _make_spawner(self, manager: Manager) -> Spawner:

@@ -111,7 +111,7 @@ def refuse_in_container() -> None:
 
 class Upgrade:
     """One attempt. `leave(pid, stays)` is called when the new manager is ready: this one lets go there, and
-    its workers finish. `ended(self)` is called with its end, once.
+    its workers finish.
     """
 
     def __init__(
@@ -119,12 +119,10 @@ class Upgrade:
         loop: AbstractEventLoop,
         timeout_s: float,
         leave: Callable[[int, str], object],
-        ended: Callable[[Upgrade], object],
     ) -> None:
         self._loop = loop
         self._timeout_s = timeout_s
         self._leave = leave
-        self._ended = ended
         self._watchers: list[OnDone] = []
         self._began_s = loop.time()
         self.end: End | None = None
@@ -251,7 +249,6 @@ class Upgrade:
         self._finish(end)
 
     def _finish(self, end: End) -> None:
-        self._ended(self)
         for on_done in self._watchers:
             on_done(end)
 
