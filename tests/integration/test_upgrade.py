@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -320,6 +321,18 @@ def test_the_former_manager_serves_on_if_the_new_code_fails(tmp_path: Path, sour
         new = new_process(server)
         wait_until(lambda: not alive(new), "the end of the new process")
         write_app(tmp_path, APP)
+        assert ask(idle) == server.pid
+        assert upgrade(server) == ask(idle)
+
+
+def test_the_former_manager_serves_on_if_there_is_no_memory_for_another_pool(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, server.connect() as idle:
+        ask(idle)
+        soft, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (4096, hard))
+        assert "cannot create the scoreboard" in fail(server)
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (soft, hard))
+        assert "Traceback" not in server.log
         assert ask(idle) == server.pid
         assert upgrade(server) == ask(idle)
 

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from prefork._engine import LOG_LEVEL, STACKS, TRACEBACKS
 from prefork.config.machine import Computed
-from prefork.errors import GlueInUse, NeverReady, NotUpgraded, OptionError, ScoreboardUnavailable
+from prefork.errors import (
+    GlueInUse,
+    NeverReady,
+    NotUpgraded,
+    OptionError,
+    OutOfResources,
+    ScoreboardUnavailable,
+)
 from prefork.logs.escaping import escape_line
 from prefork.pool.log_level import hear_level, set_level
 from prefork.pool.orphans import Orphans
@@ -138,7 +145,8 @@ class Manager(Role, PoolMember):
     def begin(self) -> None:
         """Makes the pool, or wakes it. Raises GlueInUse: the operator has to choose another glue.
 
-        Without shared memory the pool is tried again each `prefork_interval`.
+        Without shared memory the pool is tried again each `prefork_interval`, or OutOfResources is raised if
+        another manager serves on.
         """
         with contextlib.suppress(RuntimeError, ValueError):  # off the main thread no signal can be bound
             self._kernel.signal(signal.SIGHUP, self._options.alias, "_hup")
@@ -147,6 +155,8 @@ class Manager(Role, PoolMember):
         try:
             self._start()
         except (OSError, ScoreboardUnavailable) as error:
+            if self.predecessor is not None:
+                raise OutOfResources(f"cannot create the scoreboard: {error}") from error
             self._log_failure(error)
             self._start_later()
 

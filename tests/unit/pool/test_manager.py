@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from prefork import GlueInUse, Kernel, NotInThisProcess, OptionError, PreForkServer
-from prefork.pool import manager
+from prefork.pool import succession
 from prefork.pool.manager import Manager
 from prefork.pool.resources import PoolResources
 from prefork.pool.scoreboard import list_glues
@@ -312,7 +312,7 @@ def test_without_memory_it_tries_again_and_says_so_once(
             raise failures.pop(0)
         return PoolResources(capacity, glue, about)
 
-    monkeypatch.setattr(manager, "PoolResources", make)
+    monkeypatch.setattr(succession, "PoolResources", make)
     server = Server(kernel, prefork_interval=0.01)
     when_it_serves(server)
     lines = [record.message for record in caplog.records if record.levelno == logging.ERROR]
@@ -340,7 +340,7 @@ def test_one_that_waits_for_memory_waits_no_more(
         kernel.stop()
 
     cancelled: list[bool] = []
-    monkeypatch.setattr(manager, "PoolResources", refuse)
+    monkeypatch.setattr(succession, "PoolResources", refuse)
     server = Server(kernel)
     kernel.on_start(lambda: kernel.loop.call_soon(end))
     kernel.run()
