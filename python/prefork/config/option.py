@@ -79,7 +79,8 @@ class Option:
         try:
             return self.reader(value)
         except ValueError as expected:
-            got = expected.got if isinstance(expected, Rejected) else repr(value)
+            given = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+            got = expected.got if isinstance(expected, Rejected) else repr(given)
             raise OptionError(f"{source}: expected {expected}, got {got}") from None
 
 

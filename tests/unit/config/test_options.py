@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from prefork.config.checked import EXTERNAL, changed, check, options_of
-from prefork.config.options import PreForkOptions, ServeOptions, ServerOptions, ShortForms
+from prefork.config.options import AppOptions, PreForkOptions, ServeOptions, ServerOptions, ShortForms
 from prefork.errors import OptionError
 
 
@@ -223,3 +223,8 @@ def test_every_option_has_a_meaning_in_sentences():
 )
 def test_a_default_is_shown_as_a_user_writes_it(name, text):
     assert options_of(PreForkOptions)[name].default_text == text
+
+
+@pytest.mark.parametrize(("given", "shown"), [(("health",), "'health'"), (("/a", "b"), "('/a', 'b')")])
+def test_one_value_of_an_option_that_can_be_repeated_is_shown_as_it_was_given(given, shown):
+    assert error(AppOptions, warm=given).endswith(f"got {shown}")
