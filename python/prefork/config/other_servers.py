@@ -118,7 +118,7 @@ ABSENT = {
     "--no-access-log": "there is no access log unless --access-log names a file",
     "--no-sendfile": "files are sent by sendfile(2) wherever that is possible",
     "--protocol --uwsgi-allow-from": "a proxy has to speak HTTP; uwsgi and FastCGI are not understood",
-    "--reload --reload- --no-reload --no-reload-": "files are not watched; `prefork reload`, or HUP, loads changed code",
+    "--reload --reload- --no-reload --no-reload-": "`prefork reload`, or HUP, loads changed code",
     "--respawn- --no-respawn-": "a worker that ends is always replaced",
     "--server-header --no-server-header": "responses have no Server field",
     "--server-name": "compare the Host field in the application or in a proxy",
