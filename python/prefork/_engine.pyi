@@ -1169,5 +1169,17 @@ class Scoreboard:
     def times(self, index: int) -> tuple[int, ...] | None:
         """How many responses of a slot's worker took how long, by the buckets of `time_bounds()`; None if the
         slot is empty. To be compared, and never relied on."""
+    def keep(self) -> Scoreboard:
+        """In a process that becomes a worker, and may fork workers later: a scoreboard for these, which is
+        closed until `open()`.
+
+        Raises OSError.
+        """
+    def open(self) -> None:
+        """Opens what `keep()` returned: this process serves no longer, and forks workers. Nothing happens to
+        any other scoreboard.
+
+        Raises OSError.
+        """
     def close(self) -> None:
         """Unmaps the memory. Every other method raises RuntimeError from then on."""

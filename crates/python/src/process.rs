@@ -13,8 +13,9 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -287,8 +288,10 @@ impl BlockedSignals {
     }
 }
 
-/// The engine that the guard uses too.
-static GUARDED: OnceLock<Arc<Mutex<Reactor>>> = OnceLock::new();
+/// The engine that the guard uses too, null without one. It is never freed.
+static GUARDED: AtomicPtr<Mutex<Reactor>> = AtomicPtr::new(null_mut());
+/// Whether it is locked at forks.
+static LOCKED_AT_FORKS: Once = Once::new();
 
 thread_local! {
     static HELD: Cell<Option<MutexGuard<'static, Reactor>>> = const { Cell::new(None) };
@@ -299,17 +302,21 @@ thread_local! {
 /// child.
 pub(crate) fn lock_at_fork(engine: &Arc<Mutex<Reactor>>) {
     extern "C" fn lock() {
-        let engine = GUARDED.get();
+        // SAFETY: it is null, or what `lock_at_fork` has leaked.
+        let engine = unsafe { GUARDED.load(Ordering::Acquire).as_ref() };
         HELD.set(engine.map(|engine| engine.lock().unwrap_or_else(PoisonError::into_inner)));
     }
     extern "C" fn unlock() {
         HELD.set(None);
     }
-    if GUARDED.set(Arc::clone(engine)).is_ok() {
+    // A worker that a former worker has forked has another engine than that.
+    let engine = Arc::into_raw(Arc::clone(engine));
+    GUARDED.store(engine.cast_mut(), Ordering::Release);
+    LOCKED_AT_FORKS.call_once(|| {
         // SAFETY: the functions exist as long as the process, and take only a lock that no thread
         // holds when it forks.
         unsafe { libc::pthread_atfork(Some(lock), Some(unlock), Some(unlock)) };
-    }
+    });
 }
 
 /// Larger than each buffer of the engine.

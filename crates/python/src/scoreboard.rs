@@ -5,7 +5,9 @@
 //! text is safe on a terminal.
 
 use crate::descriptor::borrowed;
-use prefork_engine::scoreboard::{Board, Limit, Record, Slot, Value, View, time_bounds_ns};
+use prefork_engine::scoreboard::{
+    Board, KeptBoard, Limit, Record, Slot, Value, View, time_bounds_ns,
+};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
@@ -38,6 +40,8 @@ pub fn time_bounds(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
 enum Role {
     Manager(Board),
     Reader(View),
+    /// Of a worker that may fork workers later.
+    Kept(KeptBoard),
     /// Closed, or this process has become a worker, which has only its slot.
     Gone,
 }
@@ -58,7 +62,7 @@ impl PyScoreboard {
         self.manager()?;
         match std::mem::replace(&mut self.role, Role::Gone) {
             Role::Manager(board) => Ok(board.enter(index, concurrency)?),
-            Role::Reader(_) | Role::Gone => Err(gone()),
+            Role::Reader(_) | Role::Kept(_) | Role::Gone => Err(gone()),
         }
     }
 
@@ -68,7 +72,7 @@ impl PyScoreboard {
             Role::Reader(_) => Err(PyRuntimeError::new_err(
                 "expected the manager's scoreboard, this one was attached to read",
             )),
-            Role::Gone => Err(gone()),
+            Role::Kept(_) | Role::Gone => Err(gone()),
         }
     }
 
@@ -76,7 +80,7 @@ impl PyScoreboard {
         match &self.role {
             Role::Manager(board) => Ok(board.view()),
             Role::Reader(view) => Ok(view),
-            Role::Gone => Err(gone()),
+            Role::Kept(_) | Role::Gone => Err(gone()),
         }
     }
 }
@@ -220,6 +224,28 @@ impl PyScoreboard {
             .times(index)
             .map(|times| PyTuple::new(py, times))
             .transpose()
+    }
+
+    /// In a process that becomes a worker, and may fork workers later: a scoreboard for these,
+    /// which is closed until `open()`.
+    ///
+    /// Raises OSError.
+    fn keep(&self) -> PyResult<Self> {
+        Ok(Self {
+            role: Role::Kept(self.manager()?.keep()?),
+        })
+    }
+
+    /// Opens what `keep()` returned: this process serves no longer, and forks workers. Nothing
+    /// happens to any other scoreboard.
+    ///
+    /// Raises OSError.
+    fn open(&mut self) -> PyResult<()> {
+        self.role = match std::mem::replace(&mut self.role, Role::Gone) {
+            Role::Kept(board) => Role::Manager(board.open()?),
+            other => other,
+        };
+        Ok(())
     }
 
     /// Unmaps the memory. Every other method raises RuntimeError from then on.

@@ -84,6 +84,7 @@ class PreForkKeywords(ServerKeywords, total=False):
     start_servers: int | str
     max_requests_per_child: int | str
     max_requests_jitter: int | str
+    refork_after: int | str
     rollout: float | str
     canary: float | str
     canary_window: float | str
@@ -192,6 +193,7 @@ class RunKeywords(TypedDict, total=False):
     start: int | str
     max_requests: int | str
     max_requests_jitter: int | str
+    refork_after: int | str
     rollout: float | str
     canary: float | str
     canary_window: float | str

@@ -479,6 +479,13 @@ class PreForkOptions(ServerOptions):
         integer(0, 1 << 53),
         "Add a random number up to this to --max-requests, so that workers are not replaced all at once.",
     )
+    refork_after: int = option(
+        Group.POOL,
+        0,
+        integer(0, 1 << 53),
+        "Have a worker that has served this many requests become the process that forks the others, so that "
+        "they share what it has made. 0 disables.",
+    )
     rollout: float = option(
         Group.POOL,
         0.0,
@@ -645,9 +652,23 @@ class PreForkOptions(ServerOptions):
         """Whether a worker that is stuck is ended."""
         return self.request_timeout > 0 or self.heartbeat_timeout > 0
 
+    def _check_refork(self) -> None:
+        if self.sandbox != "off":
+            raise OptionError(
+                "refork_after and sandbox exclude each other: a worker that an attacker has taken over "
+                "could become the process that forks all others"
+            )
+        if 0 < self.max_requests_per_child <= self.refork_after:
+            raise OptionError(
+                f"refork_after {self.refork_after} is never reached: max_requests "
+                f"{self.max_requests_per_child} replaces a worker before"
+            )
+
     def normalized(self) -> Self:
         ServerOptions.normalized(self)
         check_sandbox(self.sandbox, self.start_servers, self.sandbox_write, self.sandbox_connect)
+        if self.refork_after:
+            self._check_refork()
         low, high = self.min_spare_servers, self.max_spare_servers
         if high < low:
             logger.warning("max_spare_servers %d is below min_spare_servers %d: using %d", high, low, low + 1)

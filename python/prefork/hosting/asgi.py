@@ -112,6 +112,11 @@ class ASGIService(Service):
 
             await check_asgi(self.application, self.base, self.options, self.shutdown)
 
+    def rest(self) -> None:
+        super().rest()
+        self.base["state"] = {}
+        self.lifespan = Lifespan(self.application, self.options.lifespan, self.name)
+
     def warm(self) -> Iterator[Outcome]:
         """Mold: requests pages on a loop of their own, with a lifespan around all of them."""
         from prefork.hosting.throwaway import asgi_outcomes  # as in `startup`

@@ -73,14 +73,21 @@ def look() -> Before:
     return Before(frozenset(_descriptors()), thread_ids())
 
 
-def warn_of_unsafe(before: Before, *, threads: bool = True) -> None:
-    """Mold: names what has come since then and must not be forked: a line for what one object holds."""
-    found = dict(_opened(before.descriptors))
+def opened_since(before: Before, ours: Collection[int] = ()) -> list[str]:
+    """What has come since then and must not be forked, without the descriptors `ours`: an entry for what one
+    object holds.
+    """
+    found = {fd: what for fd, what in _opened(before.descriptors) if fd not in ours}
     held: dict[str, dict[str, None]] = {}
     for fd, holder in _holders(found).items():
         held.setdefault(holder, {})[found.pop(fd)] = None
     lines = [f"{', '.join(things)} of {holder}" for holder, things in held.items()]
-    lines += {**dict.fromkeys(found.values()), **dict.fromkeys(_mapped_gpu())}
+    return [*lines, *dict.fromkeys(found.values()), *_mapped_gpu()]
+
+
+def warn_of_unsafe(before: Before, *, threads: bool = True) -> None:
+    """Mold: names what has come since then and must not be forked: a line for what one object holds."""
+    lines = opened_since(before)
     for what in lines[:MAX_LINES]:
         logger.warning("the mold has %s; %s", what, SHARED)
     if len(lines) > MAX_LINES:

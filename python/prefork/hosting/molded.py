@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from prefork._engine import die_with_parent
@@ -28,7 +28,7 @@ from prefork.hosting.configuring import (
     options_from,
     set_up_log,
 )
-from prefork.hosting.fork_safety import look, warn_of_unsafe
+from prefork.hosting.fork_safety import look, opened_since, warn_of_unsafe
 from prefork.hosting.target import add_to_path, application_of, find, source_of, split
 from prefork.kernel.forking import exit_at_once
 from prefork.kernel.kernel import Kernel
@@ -41,6 +41,7 @@ from prefork.pool.spawner import NotMolded
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
     from prefork.config.sources import Given
+    from prefork.hosting.fork_safety import Before
 
 logger = logging.getLogger("prefork.pool")
 
@@ -56,7 +57,7 @@ class Read(NamedTuple):
     of_server: PreForkOptions
 
 
-FIXED = ("listeners", "redirect_http", "ipc_glue", "start_servers")
+FIXED = ("listeners", "redirect_http", "ipc_glue", "start_servers", "refork_after")
 """Options of the server that a reload does not change."""
 SCALED = ("min_spare_servers", "max_spare_servers", "max_clients")
 """Those that `prefork scale` changes. A reload changes them only if their source has."""
@@ -74,6 +75,8 @@ class MoldedApplication:
         self._gather = gather
         self._accepted = self._read = first
         """What the sources had when a generation was accepted, and when they were last read."""
+        self._loaded: tuple[AppOptions, Before] | None = None
+        """In a mold, and its workers: with what it was loaded, and what the process had then."""
 
     def read(self) -> Read:
         """Reads configuration file and environment again. Raises OptionError."""
@@ -125,6 +128,25 @@ class MoldedApplication:
         warm(server.service, options)
         warn_of_unsafe(before, threads=False)  # those are named at the first fork
         server.kernel.is_immortal = read.of_command.immortal
+        if self.reforks(read):
+            self._loaded = options, look()
+
+    def reforks(self, read: Read) -> bool:
+        """Whether a worker may become the next mold."""
+        return read.of_server.refork_after > 0
+
+    def settle(self, ours: Collection[int]) -> list[str]:
+        """In such a worker, which serves no more: has the application close what workers must not share.
+        Returns what is open all the same, but for the descriptors `ours`. Raises OptionError and TargetError.
+        """
+        from prefork.hosting.loop_bound import unbind
+        from prefork.hosting.warming import settle  # as in `load`
+
+        assert self._loaded is not None
+        options, before = self._loaded
+        self._server.service.rest()
+        settle(options)
+        return [*opened_since(before, ours), *unbind()]
 
 
 def molded(
@@ -160,6 +182,8 @@ def read_options(target: str, given: Given) -> Read:
     """The options of an application among the values that were given. Raises OptionError."""
     server = PreForkServer(Kernel())
     configure_server(target, server, given)
+    if server.options.refork_after and not options_from(AppOptions, given).preload:
+        raise OptionError("refork_after needs the application in the process that forks: without no_preload")
     return Read(given, options_from(AppOptions, given), options_from(ServeOptions, given), server.options)
 
 

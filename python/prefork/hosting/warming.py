@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from prefork.errors import LifespanFailed, TargetError
@@ -46,6 +46,24 @@ def warm(service: Service, options: AppOptions) -> None:
     hook = None if options.mold_ready is None else load_hook("mold_ready", options.mold_ready)
     if options.warm and service.warm is not None:
         _request(service.warm(), options.warm, pid)
+    _call(hook, pid)
+    _retire_threads()
+    _wait_for_threads(before)
+    gc.collect()  # what is garbage now would be freed in each worker, in memory of its own
+
+
+def settle(options: AppOptions) -> None:
+    """In a worker that becomes a mold: as `warm`, without requests.
+
+    Raises what that raises.
+    """
+    _call(None if options.mold_ready is None else load_hook("mold_ready", options.mold_ready), os.getpid())
+    _retire_threads()
+    gc.unfreeze()  # what was there at the former fork may be garbage by now
+    gc.collect()
+
+
+def _call(hook: Callable[..., object] | None, pid: int) -> None:
     if hook is not None:
         try:
             hook()
@@ -53,12 +71,13 @@ def warm(service: Service, options: AppOptions) -> None:
             _end_fork(pid)
             raise TargetError("the function of --mold-ready failed") from error
         _end_fork(pid)
+
+
+def _retire_threads() -> None:
     if "concurrent.futures.thread" in sys.modules:
         from prefork.hosting.executors import retire_threads  # here: it imports that
 
         retire_threads(END_S)
-    _wait_for_threads(before)
-    gc.collect()  # what is garbage now would be freed in each worker, in memory of its own
 
 
 def _end_fork(pid: int) -> None:

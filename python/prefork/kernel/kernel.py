@@ -266,10 +266,13 @@ class Kernel(Delivery[Session]):
                 self.report(session, START, (), error)
                 raise SystemExit(START_FAILED) from None
 
-    def _end(self, loop: Loop) -> None:
+    def _finish(self, loop: Loop) -> None:
         self._timers.cancel()
         self._drain()
         loop.finish_tasks(cancel=True)
+
+    def _end(self, loop: Loop) -> None:
+        self._finish(loop)
         for session in self._registry.started:
             self._stop(session)
         loop.finish_tasks(cancel=False)

@@ -9,6 +9,7 @@ It must not know the kernel.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -51,6 +52,16 @@ def live_threads(former: Collection[int] = ()) -> list[str]:
     """The threads that run beside this one, without those of the server and `former` ones."""
     python = [thread for thread in threading.enumerate() if thread.native_id not in former]
     return [*_native(former), *map(_python, _others(python))]
+
+
+def other_threads() -> list[str]:
+    """Every thread that runs beside this one and ends at a fork, also one that nothing else is known of."""
+    names = []
+    for number in thread_ids() - {threading.get_native_id()}:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            names.append(Path(f"/proc/self/task/{number}/comm").read_text().strip())
+    left = sorted(set(names) - SAFE)
+    return (live_threads() or [f"native thread {name!r}" for name in left]) if left else []
 
 
 def _others(threads: Iterable[threading.Thread]) -> Iterator[threading.Thread]:

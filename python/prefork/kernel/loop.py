@@ -21,7 +21,7 @@ import sys
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVarTuple
 
 from prefork._engine import Engine
@@ -146,6 +146,11 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
         `returned()` is called when the application's code has returned to the loop, or has it call something
         from another thread. It must not return: what is scheduled is the parent's.
         """
+
+    @property
+    def left(self) -> Sequence[asyncio.Task[Any]]:
+        """The tasks of this process that did not end in time."""
+        return self._left
 
     def finish_tasks(self, *, cancel: bool) -> None:
         """Runs until every task is done. `cancel` cancels them first."""

@@ -95,7 +95,11 @@ class Run(ABC):
 
     @abstractmethod
     def _end(self, loop: Loop) -> None:
-        """The last turn is over: ends what runs on the loop."""
+        """The last turn is over: ends what runs on the loop, and then the sessions."""
+
+    @abstractmethod
+    def _finish(self, loop: Loop) -> None:
+        """Ends what runs on the loop. The sessions go on."""
 
     @abstractmethod
     def _is_of_event(self, error: BaseException) -> bool:
@@ -359,6 +363,30 @@ class Run(ABC):
         finally:
             end_process(sys.exception())
 
+    # --- another loop ------------------------------------------------------------------------------------
+
+    def end_loop(self) -> int:
+        """Child, between turns: ends what runs on its loop, as the end of `run()` does, and closes it.
+
+        The run goes on: `open_loop` has to follow. Signals have no effect meanwhile. Returns how many tasks
+        did not end in time.
+        """
+        loop = self.loop
+        loop.keep_signals()
+        self._finish(loop)
+        loop.finish_executor()
+        self._leave()
+        self._between.clear()
+        loop.close()
+        self._loop = None
+        return len(loop.left)
+
+    def open_loop(self) -> None:
+        """After `end_loop`: goes on with another loop, in a process that forks or ends. Raises OSError."""
+        self._loop = EngineLoop(self._may_wait)
+        self._loop.when_broken(self._engine_broken)
+        self._attach(self._loop)
+
     # --- forking -----------------------------------------------------------------------------------------
 
     def fork(self, *, ignored: Collection[int] = (), reaper: int | None = None) -> int:
@@ -412,6 +440,7 @@ class Run(ABC):
         self._discard_signals(ignored)
         self._discarded += (self._loop, self._between, *self._leave())
         self._between = deque()
+        self._on_exit.clear()  # of a parent that was a worker itself
 
     @abstractmethod
     def _discard_signals(self, ignored: Collection[int]) -> None:

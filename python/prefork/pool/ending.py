@@ -133,7 +133,7 @@ def end_children(within_s: float) -> None:
     """Ends the child processes that are in the process group of this one, by SIGTERM, and after `within_s` by
     SIGKILL. What is to outlive its worker has a session or a group of its own.
     """
-    pids = [pid for pid in _children() if _is_of_group(pid)]
+    pids = [pid for pid in live_children() if _is_of_group(pid)]
     pids = [pid for pid in pids if _signal(pid, signal.SIGTERM)]
     deadline = time.monotonic() + within_s
     while (pids := [pid for pid in pids if not _has_ended(pid)]) and time.monotonic() < deadline:
@@ -152,8 +152,10 @@ def _signal(pid: int, signum: int) -> bool:
     return False
 
 
-def _children() -> list[int]:
-    """The children of this process, but for those of `multiprocessing` that end by themselves, after it."""
+def live_children() -> list[int]:
+    """The children of this process that run, but for those of `multiprocessing` that end by themselves,
+    after it.
+    """
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in os.listdir("/proc/self/task"):
@@ -166,7 +168,7 @@ def _children() -> list[int]:
             ("forkserver", "_forkserver", "_forkserver_pid"),
         )
     }
-    return [pid for pid in found if pid not in own]
+    return [pid for pid in found if pid not in own and not _has_ended(pid)]
 
 
 def _is_of_group(pid: int) -> bool:

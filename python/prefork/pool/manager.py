@@ -432,6 +432,25 @@ class Manager(Role, PoolMember):
         reload.begin()
         return True
 
+    def refork(self, index: int, on_done: OnDone) -> bool:
+        """Has the worker of a slot become the next mold; `on_done` hears how that ends. False: there is no
+        mold, or something else is under way.
+        """
+        from prefork.pool.mold_spawner import MoldSpawner  # here: few pools do it
+        from prefork.pool.refork import Refork
+
+        supervisor, spawner = self._supervisor, self._spawner
+        is_free = self._reload is None and not self.is_upgrading and self.predecessor is None
+        serves = not self._stopping and self.listener.sockets is not None
+        if supervisor is None or not isinstance(spawner, MoldSpawner) or not (is_free and serves):
+            return False
+        self._reload = refork = Refork(
+            self._kernel.loop, spawner, supervisor, self._options, self._reload_ended, index
+        )
+        refork.watch(on_done)
+        refork.begin()
+        return True
+
     def _reload_ended(self, reload: Reload) -> None:
         if self._reload is reload:
             self._reload = None

@@ -29,6 +29,14 @@ def proportional(pid: int) -> int | None:
     return _sum_of_kib(PROC / str(pid) / "smaps_rollup", "Pss", "SwapPss")
 
 
+def parts(pid: int) -> tuple[int, int] | None:
+    """What `proportional` returns, and what the process shares with no other. Takes as long."""
+    path = PROC / str(pid) / "smaps_rollup"
+    pss = _sum_of_kib(path, "Pss", "SwapPss")
+    private = _sum_of_kib(path, "Private_Clean", "Private_Dirty", "Private_Hugetlb", "Swap")
+    return None if pss is None or private is None else (pss, private)
+
+
 def _sum_of_kib(path: Path, *names: str) -> int | None:
     text = _read(path)
     found = re.findall(rf"^(?:{'|'.join(names)}):\s+(\d+) kB$", text or "", re.MULTILINE)

@@ -1,7 +1,8 @@
 """The mold: a process that has loaded the application, and only forks workers.
 
 The manager forks it, and never loads the application itself. It forks each worker twice, so that the worker
-becomes a child of the manager. `mold_spawner.py` is the manager's side.
+becomes a child of the manager. `mold_spawner.py` is the manager's side. A worker may become a mold as well
+(`next_mold.py`).
 
 Always: it runs no loop, and serves no request; it dies with its manager; a worker has announced itself to the
 manager before it does anything else. The kernel says which process sent a message (SCM_CREDENTIALS).
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefork._engine import die_with_parent
 from prefork.errors import PreforkError, TargetError
+from prefork.kernel.fork_hooks import is_ours
 from prefork.kernel.forking import flush_output
 from prefork.kernel.signals import have_no_effect
 from prefork.logs.escaping import show
@@ -43,8 +45,8 @@ OF_MANAGER = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 BLOCKED = (*OF_MANAGER, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that a mold never gets: handlers of the application are for its workers."""
 
-BecomeWorker = Callable[[int], object]
-"""Makes a worker of a forked child, for a slot."""
+BecomeWorker = Callable[[int, socket.socket | None], object]
+"""Makes a worker of a forked child, for a slot. With a channel to the manager it may become a mold."""
 
 
 class Word(enum.StrEnum):
@@ -62,6 +64,8 @@ class Word(enum.StrEnum):
     """Mold: the worker of the slot cannot be forked: an errno and a text."""
     WORKER = enum.auto()
     """Worker: it is the one of the slot."""
+    BECOME = enum.auto()
+    """Manager, to a worker: end, and be a mold then."""
 
 
 def encode(word: Word, *values: object) -> bytes:
@@ -80,12 +84,15 @@ def decode(message: bytes) -> list[Any]:
 
 
 class Mold:
-    """In the process of the mold: `channel` leads to the manager, whose pid is `manager`."""
+    """In the process of the mold: `channel` leads to the manager, whose pid is `manager`. `links`: a worker
+    has a channel of its own.
+    """
 
-    def __init__(self, kernel: Kernel, channel: socket.socket, manager: int) -> None:
+    def __init__(self, kernel: Kernel, channel: socket.socket, manager: int, *, links: bool) -> None:
         self._kernel = kernel
         self._channel = channel
         self._manager = manager
+        self._links = links
 
     def run(self, load: Callable[[], BecomeWorker]) -> None:
         """Loads the application, and forks workers until the manager is gone. It returns in a worker only."""
@@ -93,7 +100,6 @@ class Mold:
             os._exit(0)
         for signum in (*OF_MANAGER, signal.SIGTERM):
             signal.signal(signum, have_no_effect)
-        self._channel.setblocking(True)
         forget_inherited(keeps_atexit=False)
         pid = os.getpid()
         try:
@@ -104,10 +110,16 @@ class Mold:
         self._kernel.end_if_abandoned()
         if os.getpid() != pid:
             os._exit(0)
+        self.fork_workers(become_worker)
+
+    def fork_workers(self, become_worker: BecomeWorker) -> None:
+        """Forks workers until the manager is gone. It returns in a worker only."""
         signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
-        if signal.getsignal(signal.SIGTERM) is have_no_effect:
+        handler = signal.getsignal(signal.SIGTERM)
+        if callable(handler) and is_ours(handler):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it ends a worker that begins
         gc.collect()
+        self._channel.setblocking(True)
         self._send(Word.LOADED)
         while (index := self._next()) is not None:
             if self._fork(index, become_worker):
@@ -134,10 +146,23 @@ class Mold:
             self._send(Word.FORKED, index, pid)
             return False
         signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
-        self._send(Word.WORKER, index)
+        own = self._announce(index)
         self._channel.close()
-        become_worker(index)
+        become_worker(index, own)
         return True
+
+    def _announce(self, index: int) -> socket.socket | None:
+        """Worker: the manager learns which process it is, and how to reach it if it has a channel."""
+        try:
+            if self._links:
+                own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                with theirs:
+                    socket.send_fds(self._channel, [encode(Word.WORKER, index)], [theirs.fileno()])
+                return own
+        except OSError:  # no descriptor is left: it is a worker like any other
+            pass
+        self._send(Word.WORKER, index)
+        return None
 
     def _send(self, word: Word, *values: object) -> None:
         try:

@@ -2,7 +2,7 @@
 
 Always: each request ends in one call of its `on_spawned`, or is withdrawn, or the pool ends. A worker counts
 when it has announced itself, and the kernel has said which process sent that. What a mold says is checked: a
-pid is a child of this process, or it is nothing.
+pid is a child of this process, or it is nothing. No call waits, whatever the other end of a channel does.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ TRACEBACK_S = 0.5
 """How long a mold that is killed may take to write where it stands."""
 
 _CREDENTIALS = struct.Struct("iII")
+_DESCRIPTOR = struct.Struct("i")
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_DESCRIPTOR.size)
 
 
 class Stage(enum.Enum):
@@ -52,7 +54,8 @@ class Stage(enum.Enum):
 
 
 class MoldProcess:
-    """`become_mold(channel)` is called in the forked process, and `loaded()` when it has the application.
+    """`begin` forks it, or `adopt` takes a worker that has become one. `become_mold(channel)` is called in
+    the forked process, and `loaded()` when it has the application.
 
     `ended(why)` is called once, when it is no more, unless `close` was called. It returns whether the pool
     goes on: then the requests that it still has fail.
@@ -83,7 +86,6 @@ class MoldProcess:
         self._timer: TimerHandle | None = None
         self._failure: MoldEnded | None = None
         self._heard = 0
-        kernel.between_turns(self._fork)
 
     @property
     def is_loaded(self) -> bool:
@@ -118,7 +120,7 @@ class MoldProcess:
         with contextlib.suppress(OSError):  # full, or its end comes
             while self._waiting and len(self._asked) < MOST_ASKED:
                 index, on_spawned = self._waiting[0]
-                self._channel.send(encode(Word.SPAWN, index))
+                self._channel.send(encode(Word.SPAWN, index), socket.MSG_DONTWAIT)
                 self._waiting.popleft()
                 self._asked[index] = on_spawned
         if self._timer is None:
@@ -131,6 +133,20 @@ class MoldProcess:
         self._end_if_retired()
 
     # --- the process -------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Forks it soon."""
+        self._kernel.between_turns(self._fork)
+
+    def adopt(self, process: Process, channel: socket.socket) -> None:
+        """It is this process, which has the application already, and listens to the channel."""
+        self._stage = Stage.FORKING
+        self._watch(process, channel)
+
+    def _watch(self, process: Process, channel: socket.socket) -> None:
+        self._process, self._channel = process, channel
+        self._kernel.loop.add_reader(channel.fileno(), self._receive)
+        self._kernel.loop.add_reader(process.pidfd, self._exited)
 
     def _fork(self) -> None:
         """At the top level of `run()`. The child becomes the mold, and returns here only as a worker."""
@@ -149,19 +165,16 @@ class MoldProcess:
                 self._become_mold(there)
                 return
             there.close()
-            self._process = hold(pid)
+            process = hold(pid)
         except OSError as error:
             here.close()
             there.close()
             self._kernel.loop.call_soon(self._end, MoldEnded(f"cannot fork: {error.strerror or error}"))
             return
-        loop = self._kernel.loop
-        self._channel = here
-        loop.add_reader(here.fileno(), self._receive)
-        loop.add_reader(self._process.pidfd, self._exited)
+        self._watch(process, here)
         why = f"the application was not loaded within boot_timeout ({self._boot_timeout_s:g} s)"
         end = MoldEnded(why, NeverReady.exit_status)
-        self._timer = loop.call_later(self._boot_timeout_s, self._overdue, end)
+        self._timer = self._kernel.loop.call_later(self._boot_timeout_s, self._overdue, end)
 
     def _limit_fork(self) -> None:
         """It is stopped, or hangs, if it has not forked the next worker after a while."""
@@ -226,18 +239,19 @@ class MoldProcess:
         while self._channel is not None:
             try:
                 message, ancillary, _, _ = self._channel.recvmsg(
-                    LARGEST, socket.CMSG_SPACE(_CREDENTIALS.size), socket.MSG_CMSG_CLOEXEC
+                    LARGEST, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
                 )
             except BlockingIOError:
                 return
             except OSError:
                 message, ancillary = b"", []
-            if not message:
-                self._close_channel()
-                return
-            self._take(message, _sender(ancillary))
+            with contextlib.closing(_passed(ancillary)) as passed:
+                if not message:
+                    self._close_channel()
+                    return
+                self._take(message, _sender(ancillary), passed)
 
-    def _take(self, message: bytes, sender: int) -> None:
+    def _take(self, message: bytes, sender: int, passed: Passed) -> None:
         self._heard += 1
         match decode(message):
             case [Word.LOADED] if not self.is_loaded and self._failure is None:
@@ -248,7 +262,7 @@ class MoldProcess:
             case [Word.FAILED, str(what), str(why), int(exit_status)] if not self.is_loaded:
                 self._failure = MoldEnded(what, exit_status, why)
             case [Word.WORKER, int(index)] if index in self._asked:
-                self._announced(index, sender)
+                self._announced(index, sender, passed.take_channel())
             case [Word.FORKED, int(index), int(pid)] if index in self._asked and index not in self._unheard:
                 self._forked(index, pid)
             case [Word.LOST, int(index), int(number), str(why)] if index in self._asked:
@@ -257,16 +271,22 @@ class MoldProcess:
                 _end_stray(sender)
         self._limit_fork()
 
-    def _announced(self, index: int, pid: int) -> None:
+    def _announced(self, index: int, pid: int, channel: socket.socket | None) -> None:
         self.has_forked = True
-        process = self._unheard.pop(index, None)
-        if process is not None:
-            self._kernel.loop.remove_reader(process.pidfd)
-            if process.pid == pid:
-                self._answer(index, process)
-                return
-            process.close()
-        self._answer(index, _adopt(pid))
+        known = self._unheard.pop(index, None)
+        if known is not None:
+            self._kernel.loop.remove_reader(known.pidfd)
+        if known is not None and known.pid == pid:
+            process: Process | OSError = known
+        else:
+            if known is not None:
+                known.close()
+            process = _adopt(pid)
+        if isinstance(process, Process):
+            process.channel = channel
+        elif channel is not None:
+            channel.close()
+        self._answer(index, process)
 
     def _forked(self, index: int, pid: int) -> None:
         """A worker that the mold has forked: it may end, or hang, before it announces itself."""
@@ -368,6 +388,38 @@ class MoldProcess:
             process.close()
         self._unheard.clear()
         self._process = None
+
+
+class Passed:
+    """The descriptors that came with a message. Those that nothing takes are closed."""
+
+    def __init__(self, descriptors: list[int]) -> None:
+        self._descriptors = descriptors
+
+    def take_channel(self) -> socket.socket | None:
+        """The one descriptor, if it is an end of a channel as a worker makes it."""
+        if len(self._descriptors) != 1:
+            return None
+        channel = socket.socket(fileno=self._descriptors.pop())
+        if (channel.family, channel.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+            channel.close()
+            return None
+        return channel
+
+    def close(self) -> None:
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+
+
+def _passed(ancillary: list[tuple[int, int, bytes]]) -> Passed:
+    return Passed(
+        [
+            number
+            for level, kind, content in ancillary
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+            for (number,) in _DESCRIPTOR.iter_unpack(content[: len(content) // 4 * 4])
+        ]
+    )
 
 
 def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:

@@ -1,8 +1,8 @@
 """Workers are forks of a mold (manager).
 
-Owns: the mold that forks now, and the one that a reload tries. Always: there is a mold, or one is coming; one
-that ends is made again, after a pause that grows while that fails. Requests wait for the first mold only.
-Later, without one, they fail at once: the pool has to know that no spare will come.
+Owns: the mold that forks now, and the one that a reload or a refork tries. Always: there is a mold, or one is
+coming; one that ends is made again, after a pause that grows while that fails. Requests wait for the first
+mold only. Later, without one, they fail at once: the pool has to know that no spare will come.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefork._engine import adopt_orphans
 from prefork.pool.mold_process import MoldProcess
-from prefork.pool.spawner import MoldEnded, OnSpawned
+from prefork.pool.spawner import MoldEnded, OnSpawned, Process
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel
@@ -67,6 +67,13 @@ class MoldSpawner:
         """Requests that came while there was no mold, and fail soon."""
 
     def _make(
+        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]
+    ) -> MoldProcess:
+        mold = self._described(source, loaded, ended)
+        mold.begin()
+        return mold
+
+    def _described(
         self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]
     ) -> MoldProcess:
         become_mold = partial(self._become_mold, source)
@@ -147,6 +154,15 @@ class MoldSpawner:
         self.drop_next()
         self._next_source = source
         self._next = self._make(source, loaded, ended)
+
+    def adopt_next(
+        self, process: Process, channel: socket.socket, ended: Callable[[MoldEnded], bool]
+    ) -> None:
+        """As `try_next`, of the same source: a worker has become that mold, and has the application."""
+        self.drop_next()
+        self._next_source = self._source
+        self._next = self._described(self._source, lambda: None, ended)
+        self._next.adopt(process, channel)
 
     def spawn_next(self, index: int, on_spawned: OnSpawned) -> None:
         """Requests a worker of the other mold."""

@@ -56,6 +56,10 @@ class Reloadable(Protocol):
 class Reload:
     """One attempt. `ended(self)` is called with its end, once."""
 
+    name = "reload"
+    """What it is called in the log."""
+    first_worker = "the first worker with the new code"
+
     def __init__(
         self,
         loop: AbstractEventLoop,
@@ -107,7 +111,7 @@ class Reload:
     def _tried(self, failure: str) -> None:
         """The first worker of the new generation is ready, or is none."""
         if failure:
-            self._fail(f"the first worker with the new code failed: {failure}")
+            self._fail(f"{self.first_worker} failed: {failure}")
             return
         options = self._options
         if options.canary and self._supervisor.pids[1:]:
@@ -148,19 +152,20 @@ class Reload:
         self._finish("")
         assert self.end is not None
         generation, seconds = self.end.generation, self.end.seconds
-        logger.warning("reload: every worker is of generation %d, after %.1f s", generation, seconds)
+        text = "%s: every worker is of generation %d, after %.1f s"
+        logger.warning(text, self.name, generation, seconds)
 
     def cancel(self, why: str) -> None:
         """Gives it up: the workers that serve go on."""
         if self.end is None:
-            logger.warning("reload: given up, because %s", why)
+            logger.warning("%s: given up, because %s", self.name, why)
             self._drop()
             self._finish(why)
 
     def _fail(self, why: str) -> None:
         self._drop()
         generation = self._supervisor.generation
-        logger.error("reload: %s; generation %d serves on", escape_line(why), generation)
+        logger.error("%s: %s; generation %d serves on", self.name, escape_line(why), generation)
         self._finish(why)
 
     def _drop(self) -> None:

@@ -122,14 +122,19 @@ class PoolResources:
             end.close()
         self._queue = _make_queue()
 
-    def join(self, engine: Engine, index: int, *, concurrency: int, workers: int) -> None:
+    def join(
+        self, engine: Engine, index: int, *, concurrency: int, workers: int, keeps: bool = False
+    ) -> None:
         """Makes the engine of this process that of the worker in slot `index` (worker). `workers` is the
-        maximum number of workers.
+        maximum number of workers. `keeps`: this process may fork workers later, after `board.open()`.
         """
+        kept = self.board.keep() if keeps else None
         engine.join_pool(self.board, index, concurrency, workers, self._overcommit[1].fileno())
         engine.join_queue(self._queue[0].fileno(), self._queue[1].fileno())
         engine.end_with(self.manager_pid)
         self.stacks.join()
+        if kept is not None:
+            self.board = kept
 
     def close(self) -> None:
         """Closes them in this process. The manager gives the glue up; a worker's copy would keep it taken."""

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Unpack
 
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from prefork.config.keywords import PreForkKeywords
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
-    from prefork.pool.attached import Attach
+    from prefork.pool.attached import Attach, Attached
     from prefork.pool.command import Command
+    from prefork.pool.mold import BecomeWorker
     from prefork.pool.predecessor import Predecessor
     from prefork.pool.reload import OnDone
     from prefork.pool.upgrade import OnDone as UpgradeDone
@@ -66,6 +67,14 @@ class Application(Reloadable, Protocol):
     def load(self, read: Any) -> object:
         """In a mold, or in a worker: loads the application, and has the server serve it. Raises PreforkError
         and NotMolded.
+        """
+
+    def reforks(self, read: Any) -> bool:
+        """Whether a worker may become the next mold."""
+
+    def settle(self, ours: Collection[int]) -> list[str]:
+        """In such a worker, which serves no more: has the application close what workers must not share.
+        Returns what is open all the same, but for the descriptors `ours`. Raises PreforkError.
         """
 
 
@@ -119,6 +128,14 @@ class PreForkServer(HTTPServer):
             for hook in self._worker_hooks.names:
                 logger.warning("start_servers is 0, so there is no worker: %s is not called", hook)
             return super()._first_role(context, listener)
+        if self.options.refork_after and self.application is None:
+            raise OptionError(
+                "refork_after is for an application that `prefork serve` loads into a process of its own; "
+                "this one is a program, or is served with --chroot"
+            )
+        attachments = [attachment(self) for attachment in self.attachments]
+        if self.options.refork_after:
+            attachments.append(self._attach_reforker)
         manager = self._member = Manager(
             context,
             self.options,
@@ -129,11 +146,16 @@ class PreForkServer(HTTPServer):
             self._worker_hooks,
             self.log_directories,
             self.application,
-            [attachment(self) for attachment in self.attachments],
+            attachments,
             self.predecessor,
         )
         self.predecessor = None
         return manager
+
+    def _attach_reforker(self, manager: Manager) -> Attached:
+        from prefork.pool.reforker import Reforker  # here: few pools have it
+
+        return Reforker(self.kernel.loop, manager, self.options.refork_after)
 
     def _make_spawner(self, manager: Manager) -> Spawner:
         """Manager: workers are forks of a mold that loads the application, or else of this process."""
@@ -172,14 +194,14 @@ class PreForkServer(HTTPServer):
         manager_pid = manager.resources.manager_pid
         manager.leave_to_manager()
         load = partial(self._load, manager, source)
-        mold = Mold(self.kernel, channel, manager_pid)
+        mold = Mold(self.kernel, channel, manager_pid, links=self.application.reforks(source))
         if self.application.preloads(source):
             mold.run(load)
         else:
             mold.run(lambda: partial(self._load_in_worker, manager, load))
 
     def _load_in_worker(
-        self, manager: Manager, load: Callable[[], Callable[[int], object]], index: int
+        self, manager: Manager, load: Callable[[], BecomeWorker], index: int, channel: socket.socket | None
     ) -> None:
         """Worker: this child was just forked, by a mold that has no application."""
         if not die_with_parent(manager.resources.manager_pid):
@@ -191,9 +213,9 @@ class PreForkServer(HTTPServer):
             tell_failure(error, manager.resources.reports.open_writer())
             exit_at_once(BOOT_FAILED)
         self.kernel.end_if_abandoned()
-        become_worker(index)
+        become_worker(index, channel)
 
-    def _load(self, manager: Manager, source: Any) -> Callable[[int], object]:
+    def _load(self, manager: Manager, source: Any) -> BecomeWorker:
         assert self.application is not None
         self._worker_hooks.forget_imports()
         self.application.load(source)
@@ -202,8 +224,22 @@ class PreForkServer(HTTPServer):
         manager.context = dataclasses.replace(context, options=self._in_use(self.options, manager.listener))
         self._worker_hooks = WorkerHooks(self.options)
         self.service.attach(manager.context)
+        return self._make_workers(manager)
+
+    def _make_workers(self, manager: Manager) -> BecomeWorker:
+        """Mold: what makes a worker of a forked child."""
         worker = self._make_worker(manager)
         self._prepare_workers(manager, worker)
+        if self.options.refork_after and self.application is not None:
+            from prefork.pool.next_mold import NextMold  # here: most workers never become one
+
+            worker.make_next_mold = partial(
+                NextMold,
+                self.kernel,
+                manager.resources,
+                self.application.settle,
+                partial(self._make_workers, manager),
+            )
         return partial(self._become_worker, manager, worker)
 
     def _prepare_workers(self, manager: Manager, worker: Worker) -> None:
@@ -211,9 +247,13 @@ class PreForkServer(HTTPServer):
         manager.resources.stacks.prepare()
         worker.prepare()
 
-    def _become_worker(self, manager: Manager, worker: Worker, index: int) -> None:
+    def _become_worker(
+        self, manager: Manager, worker: Worker, index: int, channel: socket.socket | None = None
+    ) -> None:
         """Worker: this child was just forked, for the slot `index`."""
         self._role = self._member = worker
+        if channel is not None and worker.make_next_mold is not None:
+            worker.next_mold = worker.make_next_mold(channel)
         boot = worker.boot(manager, index, self.options)
         worker.startup = self.kernel.spawn(boot, session=self, event="boot", args=())
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import socket
+
     from prefork.kernel.kernel import Kernel
 
 FORKING_S = 0.05
@@ -24,14 +26,16 @@ FORKING_S = 0.05
 class Process:
     """A child process (manager). It holds a pidfd, because its pid may be reused.
 
-    Raises OSError if there is no descriptor for it (pidfd_open(2)).
+    `channel` leads to a worker that may become a mold. Raises OSError if there is no descriptor for the
+    process (pidfd_open(2)).
     """
 
-    __slots__ = ("pid", "pidfd")
+    __slots__ = ("channel", "pid", "pidfd")
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
+        self.channel: socket.socket | None = None
 
     def signal(self, signum: int) -> None:
         """Sends a signal. A process that has ended ignores it."""
@@ -50,8 +54,10 @@ class Process:
         return None
 
     def close(self) -> None:
-        """Closes the descriptor; the process lives on."""
+        """Closes the descriptors; the process lives on."""
         os.close(self.pidfd)
+        if self.channel is not None:
+            self.channel.close()
 
 
 @dataclass(frozen=True, slots=True)

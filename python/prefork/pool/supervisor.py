@@ -87,6 +87,8 @@ class Supervisor:
         self._died = died
         self._workers = Workers(self._board.capacity)
         self._processes: dict[int, Process] = {}
+        self._instead: dict[int, Callable[[Process], object]] = {}
+        """What is called when a worker is to end, instead of a signal, by slot."""
         self._state = PolicyState()
         self._generations = Generations()
         self._phase = Phase.PAUSED
@@ -165,6 +167,29 @@ class Supervisor:
         if outdated:
             self.act()
         return outdated
+
+    def end_by(self, index: int, end: Callable[[Process], object]) -> Process | None:
+        """Replaces a worker. `end(process)` is called when it is to end, and has to see to that. None: it
+        ends or is replaced already, or there is none.
+        """
+        if index not in self._processes or not self._workers.outdate(index):
+            return None
+        self._instead[index] = end
+        self._loop.call_soon(self.act)
+        return self._processes[index]
+
+    def let_go(self, index: int, process: Process) -> bool:
+        """The process is a worker no more, and belongs to the caller. False: it has ended."""
+        if self._processes.get(index) is not process:
+            return False
+        del self._processes[index]
+        self._loop.remove_reader(process.pidfd)
+        self._workers.leave(index)
+        self._clear(index)
+        self._died(process.pid, 0)
+        self._tell("died", process.pid)
+        self._loop.call_soon(self.act)
+        return True
 
     def send(self, signum: int, pids: Collection[int] | None = None) -> list[int]:
         """Sends a signal to these workers, or to all. Returns those that do not handle it, and would end."""
@@ -296,7 +321,7 @@ class Supervisor:
         self._state = plan.state
         self._publish(overcommit=plan.overcommit, may_grow=plan.may_grow)
         for index in plan.retire:
-            self._end(index, signal.SIGTERM)
+            self._retire(index)
         if plan.spawn:
             self._spawn(plan.spawn, plan.generation)
         wanted = math.inf if plan.wake_at is None else plan.wake_at
@@ -445,10 +470,14 @@ class Supervisor:
         self._loop.remove_reader(process.pidfd)
         status = process.wait()
         process.close()
-        self._stillness.forget(index)
-        self._board.clear(index)
+        self._clear(index)
         self._died(process.pid, status or 0)
         return status
+
+    def _clear(self, index: int) -> None:
+        self._instead.pop(index, None)
+        self._stillness.forget(index)
+        self._board.clear(index)
 
     # --- ending ------------------------------------------------------------------------------------------
 
@@ -538,6 +567,15 @@ class Supervisor:
         """Tells a worker to end: to finish what it has, by SIGTERM, or at once, by SIGKILL."""
         self._workers.tell(index, signum, self._loop.time())
         self._processes[index].signal(signum)
+
+    def _retire(self, index: int) -> None:
+        """The policy has a worker end."""
+        end = self._instead.pop(index, None)
+        if end is None:
+            self._end(index, signal.SIGTERM)
+        else:
+            self._workers.tell(index, signal.SIGTERM, self._loop.time())
+            end(self._processes[index])
 
     def _end_all(self, phase: Phase, signum: int, *, kept: bool = False) -> None:
         self._phase = phase

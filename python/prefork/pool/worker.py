@@ -27,9 +27,13 @@ from prefork.server.serving import Serving
 from prefork.server.startup import StartupInterrupted, StartupLimit
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
     from prefork.config.options import PreForkOptions
     from prefork.pool.boot_reports import BootReport
     from prefork.pool.manager import Manager
+    from prefork.pool.next_mold import NextMold
     from prefork.pool.stacks import Stacks
     from prefork.pool.worker_hooks import WorkerHooks
     from prefork.server.context import Context
@@ -58,8 +62,12 @@ class Worker(Role, PoolMember):
     startup: asyncio.Task[None] | None = None
     """The task of `boot`, in the child."""
     _stacks: Stacks | None = None
+    make_next_mold: Callable[[socket.socket], NextMold] | None = None
+    next_mold: NextMold | None = None
+    """What makes it a mold at its end, if its manager says so."""
     _is_told = False
     """Whether it was told to end before it served."""
+    _has_exited = False
 
     def __init__(self, context: Context, service: Service, listener: Listener, hooks: WorkerHooks) -> None:
         self._context = context
@@ -95,7 +103,7 @@ class Worker(Role, PoolMember):
             self._join(manager, index, options)
             forget_inherited(keeps_atexit=self._service.inherits_atexit)
             kernel = self._context.kernel
-            kernel.on_exit(lambda: self._hooks.try_call("worker_exit", pid=os.getpid()))
+            kernel.on_exit(self._call_exit_hook)
             kernel.on_exit(self._ending.finish)
             # From here on SIGTERM lets it finish what it has begun.
             kernel.signal(signal.SIGTERM, options.alias, "_term")
@@ -154,6 +162,8 @@ class Worker(Role, PoolMember):
         if options.max_requests_per_child:
             self._limit_requests(options)
         self._accept()
+        if self.next_mold is not None:
+            self.next_mold.listen(self._end_for_mold)
         kernel.engine.enter_pool()
 
     def _join(self, manager: Manager, index: int, options: PreForkOptions) -> None:
@@ -163,11 +173,18 @@ class Worker(Role, PoolMember):
             concurrency = min(concurrency, service.capacity)
         engine = self._context.kernel.engine
         try:
-            manager.resources.join(engine, index, concurrency=concurrency, workers=options.max_clients)
+            manager.resources.join(
+                engine,
+                index,
+                concurrency=concurrency,
+                workers=options.max_clients,
+                keeps=self.next_mold is not None,
+            )
         except OSError as error:
             raise OutOfResources.from_refusal(error) from error
         self._stacks = manager.resources.stacks
-        manager.close_pool()
+        if self.next_mold is None:
+            manager.close_pool()
         discard()
         take_level(engine)
         self._listener.lock_certificates()
@@ -198,8 +215,28 @@ class Worker(Role, PoolMember):
 
     def _served(self) -> None:
         """Nothing is left to serve: the rest of the end has what is left of the time."""
-        self._end_within(self._serving.left_s)
-        self._context.kernel.stop()
+        kernel = self._context.kernel
+        if self.next_mold is not None and self.next_mold.is_wanted:
+            kernel.loop.limit_end(self._serving.left_s)
+            kernel.between_turns(self._become_mold)
+        else:
+            self._end_within(self._serving.left_s)
+            kernel.stop()
+
+    def _become_mold(self) -> None:
+        """At the top level of `run()`. It returns in another worker, which this process has forked, or in
+        this one, if it cannot be a mold: then it ends.
+        """
+        assert self.next_mold is not None
+        left_s = self._serving.left_s
+        if not self.next_mold.become(self._call_exit_hook):
+            self._end_within(left_s)
+            self._context.kernel.stop()
+
+    def _call_exit_hook(self) -> None:
+        if not self._has_exited:
+            self._has_exited = True
+            self._hooks.try_call("worker_exit", pid=os.getpid())
 
     def _end_within(self, left_s: float) -> None:
         self._ending.begin(left_s)
@@ -220,6 +257,17 @@ class Worker(Role, PoolMember):
 
     def shutdown(self, *, graceful: bool) -> None:
         """Ends this worker alone: takes no new work, and ends with the last connection."""
+        if self.next_mold is not None:
+            self.next_mold.give_up()
+        self._drain()
+        if not graceful:
+            self._serving.abort()
+
+    def _end_for_mold(self) -> None:
+        """The manager wants this process as the next mold. The sockets stay open for its workers."""
+        self._drain(closes=False)
+
+    def _drain(self, *, closes: bool = True) -> None:
         if self._serving.is_open:
             engine = self._context.kernel.engine
             startup = self.startup
@@ -228,11 +276,10 @@ class Worker(Role, PoolMember):
                 engine.leave_pool()
             else:
                 self._is_told = True  # it leaves afterwards: its manager sees how long the startup goes on
-            self._listener.close()
+            if closes:
+                self._listener.close()
             idle_s = 0.0 if engine.pool_stops else DRAIN_IDLE_S
             self._serving.drain(idle_s, startup, self._limit.since_s)
-        if not graceful:
-            self._serving.abort()
 
     def replace_process(self) -> None:
         """Serves on until its manager has another worker, and ends then."""
@@ -250,6 +297,8 @@ class Worker(Role, PoolMember):
     def abandon(self) -> None:
         if self._stacks is not None:
             self._stacks.leave()
+        if self.next_mold is not None:
+            self.next_mold.abandon()
         self._listener.abandon()
 
     def discard(self) -> None:

@@ -178,6 +178,11 @@ class Workers:
         worker.end_signal = signum
         _start_draining(worker, now)
 
+    def leave(self, index: int) -> None:
+        """The worker is none any more, and its process lives on: its slot is free again."""
+        self.died += 1
+        self._release(index)
+
     def fail_boot(self, index: int, now: float) -> None:
         """The worker took too long to start, and is killed."""
         self.boot_failed += 1

@@ -113,6 +113,11 @@ class Service:
         self.context = context
         context.kernel.survive(self.has_raised)
 
+    def rest(self) -> None:
+        """It has shut down in this process, and starts up in those that are forked from now on."""
+        for name in ("request", "body"):  # what `startup` has set refers to the loop
+            vars(self).pop(name, None)
+
     def track(self, call: asyncio.Task[Any], response: Response) -> None:
         """Keeps a call of the application: a graceful shutdown waits for it, a request timeout cancels it."""
         self.calls.add(call)  # asyncio holds tasks weakly

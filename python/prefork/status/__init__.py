@@ -31,7 +31,7 @@ def look(glue: str) -> dict[str, Any]:
     board, pid, about = open_scoreboard(glue)
     report = snapshot(board)
     board.close()
-    for name in ("listeners", "certificates", "queued"):
+    for name in ("listeners", "certificates", "queued", "refork"):
         report["manager"][name] = about.get(name) if isinstance(about, dict) else None
     report["totals"]["waiting"] += _before_workers(report["manager"])
     # The pid comes from the kernel (SO_PEERCRED). Workers could have written another one to the memory.

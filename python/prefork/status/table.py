@@ -123,11 +123,27 @@ def summary(report: Report) -> list[str]:
     if any(totals[name] for name in LIMITED):
         applied = [f"{totals[name]:,} {name.removeprefix('limited_')}" for name in LIMITED if totals[name]]
         lines.append(f"limits applied: {', '.join(applied)}")
+    if manager.get("refork"):
+        lines += reforks(manager["refork"])
     if manager["overcommit"]:
         lines.append(
             "overcommit: no spare is left and the pool cannot grow, so active workers accept too, "
             "as soon as they can call the application"
         )
+    return lines
+
+
+def reforks(figures: Report) -> list[str]:
+    """What --refork-after has brought: the median memory of a worker before the last time, and now."""
+    lines = [
+        f"{figures['count']} reforks, the next when a worker has served {figures['next_after']:,} requests"
+    ]
+    for when in ("before", "now"):
+        if (one := figures[when]) is not None:
+            lines.append(
+                f"memory of a worker {when}, at {one['requests']:,} requests: PSS {amount(one['pss'])}, "
+                f"private {amount(one['private'])}"
+            )
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from prefork.pool import mold_process
 from prefork.pool.mold import Word, encode
-from prefork.pool.mold_process import MoldProcess
+from prefork.pool.mold_process import MoldProcess, Passed
 from prefork.pool.spawner import MoldEnded, Process
 from support.waiting import wait_until
 
@@ -56,14 +57,16 @@ class Mold:
         self.results: list[tuple[int, Process | OSError]] = []
         self.ends: list[MoldEnded] = []
         self.process = MoldProcess(cast(Any, self.kernel), lambda _: None, 60.0, lambda: None, self._ended)
+        self.process.begin()
         self.pid = self.process.pids[0]
 
     def _ended(self, end: MoldEnded) -> bool:
         self.ends.append(end)
         return True
 
-    def say(self, word: Word, *values: object, sender: int = 0) -> None:
-        self.process._take(encode(word, *values), sender)
+    def say(self, word: Word, *values: object, sender: int = 0, passed: tuple[int, ...] = ()) -> None:
+        with contextlib.closing(Passed([*passed])) as descriptors:
+            self.process._take(encode(word, *values), sender, descriptors)
 
     def ask(self, index: int) -> None:
         self.process.spawn(index, lambda slot, result: self.results.append((slot, result)))
@@ -107,6 +110,31 @@ def test_a_worker_is_the_one_that_announces_itself(mold: Mold) -> None:
     ((index, result),) = mold.results
     assert isinstance(result, Process)
     assert (index, result.pid) == (3, pid)
+
+
+def test_a_worker_brings_a_channel_and_nothing_else_is_one(mold: Mold) -> None:
+    own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    stream, other = socket.socketpair()
+    before = len(os.listdir("/proc/self/fd"))
+    for index, passed in enumerate([[theirs], [stream], [theirs, stream], []]):
+        mold.ask(index)
+        mold.say(Word.WORKER, index, sender=sleeper(), passed=tuple(os.dup(one.fileno()) for one in passed))
+    processes = [result for _, result in mold.results if isinstance(result, Process)]
+    assert [process.channel is not None for process in processes] == [True, False, False, False]
+    assert len(os.listdir("/proc/self/fd")) == before + 4 + 1  # the processes and the channel
+    for one in (own, theirs, stream, other):
+        one.close()
+
+
+def test_a_worker_that_has_become_a_mold_forks(mold: Mold) -> None:
+    own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    other = MoldProcess(cast(Any, mold.kernel), lambda _: None, 60.0, lambda: None, mold._ended)
+    other.adopt(Process(sleeper()), theirs)
+    assert other.is_loaded
+    other.spawn(3, lambda *_: None)
+    assert own.recv(100) == encode(Word.SPAWN, 3)
+    assert other.close() == [3]
+    own.close()
 
 
 @pytest.mark.parametrize("pid", [-1, 0, 1, 1 << 22, 1 << 31, 1 << 70])

@@ -75,6 +75,10 @@ def test_the_memory_of_a_process_is_that_in_memory_and_in_swap(
     )
     assert memory.resident(7) == 120 << 10
     assert memory.proportional(7) == 69 << 10
+    assert memory.parts(7) is None
+    with (tmp_path / "7" / "smaps_rollup").open("a") as file:
+        file.write("Private_Clean:  3 kB\nPrivate_Dirty:  30 kB\nSwap:  2 kB\n")
+    assert memory.parts(7) == (69 << 10, 35 << 10)
 
 
 def test_the_memory_of_this_process_is_known() -> None:

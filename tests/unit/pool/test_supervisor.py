@@ -388,6 +388,47 @@ def test_a_worker_is_recycled_when_another_one_is_ready(world: World) -> None:
     assert second in world.processes
 
 
+def test_a_worker_that_is_let_go_leaves_the_pool_and_lives(world: World) -> None:
+    first, second = world.processes
+    world.loop.advance(0.5)
+    told: list[Any] = []
+    process: Any = world.supervisor.end_by(first, told.append)
+    assert process.pid == world.processes[first].pid
+    assert world.supervisor.end_by(first, told.append) is None, "it is known"
+    assert world.supervisor.end_by(3, told.append) is None, "there is none"
+    world.loop.advance()
+    world.spawn(STARTING)
+    assert told == []
+    world.write(max(world.processes), SPARE)
+    assert told == [process]
+    assert world.signals() == {}
+    world.write(first, SPARE)
+    assert world.supervisor.overview().count(DRAINING) == 1, "whatever it writes"
+    assert world.supervisor.let_go(first, process)
+    assert not process.closed
+    assert process.pid not in world.supervisor.pids
+    assert process.pidfd not in world.loop.readers
+    assert world.board.slots[first] is EMPTY
+    assert world.recorded[-1] == ("died", process.pid)
+    assert world.ended == [(process.pid, 0)]
+    assert not world.supervisor.let_go(first, process)
+    world.loop.advance(10)
+    assert (world.spawner.requests, second in world.processes) == ([], True)
+
+
+def test_one_that_ends_before_it_is_let_go_is_replaced_as_any(world: World) -> None:
+    first, _ = world.processes
+    told: list[Any] = []
+    process: Any = world.supervisor.end_by(first, told.append)
+    world.end(first, -signal.SIGKILL)
+    assert not world.supervisor.let_go(first, process)
+    world.loop.advance(1)
+    world.spawn()
+    world.loop.advance(10)
+    assert told == []
+    assert len(world.supervisor.pids) == 2
+
+
 def test_a_worker_that_asks_for_a_successor_serves_until_there_is_one(world: World) -> None:
     first, _ = world.processes
     world.loop.advance(0.5)

@@ -100,7 +100,7 @@ def test_it_is_born_in_this_order() -> None:
 
     birth = Birth(startup, fork_handlers={"DB": "connect", "CACHE": "warm"})
     assert birth.live() == [
-        ("join", birth.engine, 3, 1, birth.options.max_clients),
+        ("join", birth.engine, 3, 1, birth.options.max_clients, False),
         "close_pool",
         "lock_certificates",
         "enter",

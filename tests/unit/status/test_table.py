@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from prefork.pool.scoreboard import LIMITED
@@ -97,6 +99,19 @@ def test_a_pool_without_workers_has_a_heading_only():
 def test_a_pool_that_overcommits_says_so():
     reported = table.plain(REPORT | {"manager": MANAGER | {"overcommit": True}})
     assert "active workers accept too, as soon as they can call the application" in reported
+
+
+def test_what_a_refork_has_brought_is_shown():
+    figures: dict[str, Any] = {"count": 0, "next_after": 1000, "before": None, "now": None}
+    shown = table.summary(REPORT | {"manager": MANAGER | {"refork": figures}})
+    assert shown[-1] == "0 reforks, the next when a worker has served 1,000 requests"
+    memory = {"workers": 8, "requests": 1004, "pss": 38 << 20, "private": 31 << 20}
+    figures = {"count": 2, "next_after": 4000, "before": memory, "now": memory | {"private": 4 << 20}}
+    shown = table.summary(REPORT | {"manager": MANAGER | {"refork": figures}})
+    assert shown[-2:] == [
+        "memory of a worker before, at 1,004 requests: PSS 38 MiB, private 31 MiB",
+        "memory of a worker now, at 1,004 requests: PSS 38 MiB, private 4 MiB",
+    ]
 
 
 def test_limits_that_were_applied_are_shown():

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::EventfdFlags;
 
 use super::header::Header;
-use super::memory::SharedMemory;
+use super::memory::{Closed, SharedMemory};
 use super::page::{Counters, LAYOUT, Limit, MAGIC};
 use super::slot::Slot;
 use super::state::State;
@@ -98,6 +98,19 @@ impl Board {
         page.reset(State::Empty, 0, 0);
     }
 
+    /// In a forked process that may fork workers later, before `enter`: keeps what they need,
+    /// out of reach until it is opened.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub fn keep(&self) -> io::Result<KeptBoard> {
+        Ok(KeptBoard {
+            memory: self.view.memory().twin()?,
+            file: self.file.try_clone()?,
+            wakeup: self.wakeup.try_clone()?,
+        })
+    }
+
     /// Makes a forked process the worker of a slot: from then on it can write the page of
     /// that slot only.
     ///
@@ -108,6 +121,27 @@ impl Board {
         let mut memory = self.view.into_memory();
         memory.narrow(self.file.as_fd(), index)?;
         Ok(Slot::new(memory, self.wakeup, index, concurrency))
+    }
+}
+
+/// A scoreboard that a worker keeps for the workers that it may fork. It can use nothing of it.
+pub struct KeptBoard {
+    memory: Closed,
+    file: OwnedFd,
+    wakeup: OwnedFd,
+}
+
+impl KeptBoard {
+    /// This process serves no longer, and forks workers.
+    ///
+    /// # Errors
+    /// Those of `mprotect(2)`.
+    pub fn open(self) -> io::Result<Board> {
+        Ok(Board {
+            view: View::new(self.memory.open()?),
+            file: self.file,
+            wakeup: self.wakeup,
+        })
     }
 }
 

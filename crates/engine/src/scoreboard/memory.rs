@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicU64;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
 use super::addresses::AddressTable;
 use super::page::{ManagerPage, PAGE_BYTES, SLOT_PAGES, SlotPage};
@@ -81,6 +81,34 @@ impl SharedMemory {
         }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(Self { start, pages })
+    }
+
+    /// Another mapping of the same pages, which can be made writable although no new one can: the
+    /// kernel copies this one (mremap(2), an old size of 0).
+    pub fn twin(&self) -> io::Result<Closed> {
+        let length = self.pages * PAGE_BYTES;
+        // SAFETY: the kernel picks unused room for the copy, and leaves this mapping as it is.
+        let start = unsafe {
+            let start = self.start.as_ptr().cast();
+            rustix::mm::mremap(start, 0, length, MremapFlags::MAYMOVE)
+        }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let twin = Self {
+            start,
+            pages: self.pages,
+        };
+        twin.protect(MprotectFlags::empty())?;
+        Ok(Closed(twin))
+    }
+
+    fn protect(&self, access: MprotectFlags) -> io::Result<()> {
+        // SAFETY: the range is our own mapping, and no reference into it is alive: `twin` and
+        // `Closed::open`, the only callers, have given none out.
+        unsafe {
+            let start = self.start.as_ptr().cast();
+            rustix::mm::mprotect(start, self.pages * PAGE_BYTES, access)?;
+        }
+        Ok(())
     }
 
     pub fn slots(&self) -> usize {
@@ -157,6 +185,17 @@ impl SharedMemory {
             rustix::mm::mmap(start, length, ProtFlags::READ, flags, file, offset as u64)?;
         }
         Ok(())
+    }
+}
+
+/// A mapping that can neither be read nor written before it is opened: a stray write ends the
+/// process, and reaches no page.
+pub(super) struct Closed(SharedMemory);
+
+impl Closed {
+    pub fn open(self) -> io::Result<SharedMemory> {
+        self.0.protect(MprotectFlags::READ | MprotectFlags::WRITE)?;
+        Ok(self.0)
     }
 }
 

@@ -37,7 +37,7 @@ mod word;
 mod tests;
 
 pub(crate) use addresses::{AddressKey, AddressTable};
-pub use board::Board;
+pub use board::{Board, KeptBoard};
 pub use entries::{EntryId, Request};
 pub use header::{Header, Value};
 pub(crate) use memory::create_file;

@@ -53,6 +53,9 @@ class Mounts(Service):
         super().attach(context)
         self._service.attach(context)
 
+    def rest(self) -> None:
+        self._service.rest()
+
     def base_at(self, place: Place) -> dict[str, Any] | None:
         """What the application's requests have at this place."""
         return self._service.base_at(place)

@@ -183,3 +183,18 @@ fn a_worker_cannot_make_another_page_writable_again() {
     assert_eq!(protect(0), Ok(()));
     assert_eq!(protect(1), Err(Errno::ACCESS));
 }
+
+#[test]
+fn what_a_worker_keeps_makes_workers_when_it_is_opened() {
+    let (board, view) = board_of(2);
+    let kept = board.keep().unwrap();
+    let former = board.enter(0, 1).unwrap();
+    former.set_state(State::Draining);
+    let board = kept.open().unwrap();
+    let next = board.keep().unwrap();
+    let worker = spare_slot(board, 1, 1);
+    assert_eq!(view.states(), [State::Draining, State::Spare]);
+    drop((worker, former));
+    spare_slot(next.open().unwrap(), 0, 1);
+    assert_eq!(view.states(), [State::Spare, State::Spare]);
+}
