@@ -8,19 +8,22 @@ import re
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from prefork.pool.privileges import Privileges
 from prefork.pool.scoreboard import list_glues
 from support import tls
 from support.apps import APPS
 from support.certificates import Authority, Files, save
 from support.processes import alive
-from support.server import Server, run_prefork, start_server, status_json
+from support.server import Server, run_prefork, running, start_server, status_json
 from support.tls_client import Client
 from support.waiting import wait_until
 
@@ -28,6 +31,17 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 APP = f"{APPS / 'places.py'}:server"
 UID, GID = 12345, 23456
+LOADED_AS = """
+import os
+import wsgiref.validate  # nothing else imports it
+
+loaded_as = os.geteuid()
+
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [f"{loaded_as} {os.geteuid()}".encode()]
+"""
 AS_USER = ("--user", str(UID), "--group", str(GID))
 
 
@@ -134,6 +148,41 @@ def test_a_server_without_a_pool_as_well(start: Any) -> None:
     assert ids(server.pid) == THEIRS
     assert server.get("/")
     assert server.stop() == 0
+
+
+def test_what_a_user_cannot_read_is_found(public: Path) -> None:
+    hidden, shown = public / "hidden", public / "shown"
+    hidden.mkdir(mode=0o700)
+    shown.mkdir(mode=0o755)
+    user = Privileges(UID, GID, (GID,))
+    assert user.out_of_reach([str(public), str(public / "none"), str(shown)]) == ""
+    assert user.out_of_reach([str(shown), str(hidden)]) == str(hidden)
+    assert Privileges().out_of_reach([str(hidden)]) == ""
+
+
+def serving_app(directory: Path) -> AbstractContextManager[Server]:
+    """An application that says which user has loaded it, and which one serves."""
+    (directory / "loaded_as.py").write_text(LOADED_AS)
+    return running("loaded_as:app", "--bind", "127.0.0.1:0", "--workers", "1", *AS_USER, cwd=directory)
+
+
+def test_an_application_is_loaded_as_that_user_if_it_can_read_python(public: Path) -> None:
+    hidden = Privileges(UID, GID, (GID,)).out_of_reach(sys.path)
+    with serving_app(public) as server:
+        assert get(server).endswith(b"%d %d" % (0 if hidden else UID, UID))
+        assert (f"cannot read {hidden};" in server.log) == bool(hidden)
+
+
+def test_one_that_the_user_cannot_read_is_loaded_before(public: Path) -> None:
+    hidden = public / "hidden"
+    hidden.mkdir(mode=0o700)
+    with serving_app(hidden) as server:
+        assert get(server).endswith(b"0 %d" % UID)
+        assert "the application is loaded before the user changes: --user and --group cannot read" in server.log
+        assert "Traceback" not in server.log
+    told = run_prefork("serve", "loaded_as:app", "--no-preload", *AS_USER, cwd=hidden)
+    assert told.returncode == 2
+    assert "no_preload: no worker could load the application: --user" in told.stderr
 
 
 @pytest.mark.parametrize("workers", [("--workers", "2"), ("--start", "0")], ids=["pool", "no pool"])

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,6 +42,7 @@ from prefork.pool.spawner import NotMolded
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
     from prefork.config.sources import Given
+    from prefork.pool.privileges import Privileges
     from prefork.hosting.fork_safety import Before
 
 logger = logging.getLogger("prefork.pool")
@@ -150,22 +152,31 @@ class MoldedApplication:
 
 
 def molded(
-    target: str, given: Given, gather: Callable[[], Given] | None, *, is_successor: bool = False
+    target: str,
+    given: Given,
+    gather: Callable[[], Given] | None,
+    privileges: Privileges | None,
+    *,
+    is_successor: bool = False,
 ) -> PreForkServer | None:
-    """A server whose pool has a mold that loads the target. Raises OptionError.
+    """A server whose pool has a mold that loads the target, with these privileges. Raises OptionError.
 
     `is_successor`: it takes the place of one that listens.
 
     None: this process loads it, because it is a program, there is no pool, or the files of the application
-    are outside of its `--chroot`.
+    are outside of its `--chroot` or out of reach for its `--user`.
     """
     read = read_options(target, given)
-    if read.of_command.chroot is not None and not read.of_application.preload:
-        raise OptionError("no_preload: with chroot no worker finds the application; it is loaded before")
-    if read.of_application.interface == "events" or read.of_command.chroot is not None:
+    if read.of_application.interface == "events":
         return None
     add_to_path(split(target)[0])
     if not read.of_server.start_servers:
+        return None
+    if why := _out_of_reach(privileges):
+        if not read.of_application.preload:
+            raise OptionError(f"no_preload: no worker could load the application: {why}")
+        if read.of_command.chroot is None:
+            complain(f"the application is loaded before the user changes: {why}; new code takes a restart")
         return None
     is_certain = is_successor or _is_undoable(read)
     if read.of_application.interface == "auto" and _is_program(
@@ -185,6 +196,16 @@ def read_options(target: str, given: Given) -> Read:
     if server.options.refork_after and not options_from(AppOptions, given).preload:
         raise OptionError("refork_after needs the application in the process that forks: without no_preload")
     return Read(given, options_from(AppOptions, given), options_from(ServeOptions, given), server.options)
+
+
+def _out_of_reach(privileges: Privileges | None) -> str:
+    """What would keep a mold, which has given up these privileges, from the application's files."""
+    if privileges is None:
+        return ""
+    if privileges.root is not None:
+        return "they are outside of --chroot"
+    hidden = privileges.out_of_reach(sys.path)
+    return hidden and f"--user and --group cannot read {hidden}"
 
 
 def _is_undoable(read: Read) -> bool:

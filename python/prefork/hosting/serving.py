@@ -112,11 +112,10 @@ def begin(
     if options.tls_reload_as_root and (privileges is None or os.geteuid() != 0):
         raise OptionError("tls_reload_as_root is for a server that root starts with --user or --chroot")
     set_signals()
-    is_successor = former is not None
-    if (
-        isinstance(application, str)
-        and (server := molded(application, given, gather, is_successor=is_successor)) is not None
-    ):
+    server = None
+    if isinstance(application, str):
+        server = molded(application, given, gather, privileges, is_successor=former is not None)
+    if server is not None:
         set_up_log(options)
         server.command, server.predecessor = command, former
         try:

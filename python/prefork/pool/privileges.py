@@ -14,7 +14,7 @@ import logging
 import os
 import pwd
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from prefork.errors import OptionError
@@ -39,6 +39,24 @@ class Privileges(NamedTuple):
         with open("/proc/self/status") if self.uid else contextlib.nullcontext() as status:
             self._change()
             self._check(status)
+
+    def out_of_reach(self, directories: Sequence[str]) -> str:
+        """The first of these directories that is there, and that a process with these privileges cannot read;
+        empty if there is none, or if that is not found out. Raises OSError.
+        """
+        there = [one for one in directories if os.path.isdir(one)]
+        pid = os.fork()
+        if pid == 0:
+            hidden = 0
+            try:
+                self._change()
+                readable = [os.access(one, os.R_OK | os.X_OK) for one in there]
+                hidden = min(readable.index(False) + 1, 255) if not all(readable) else 0
+            finally:
+                os._exit(hidden)
+        _, status = os.waitpid(pid, 0)
+        hidden = max(os.waitstatus_to_exitcode(status), 0)
+        return there[hidden - 1] if hidden else ""
 
     def _change(self) -> None:
         if self.root is not None:
