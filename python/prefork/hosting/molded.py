@@ -155,16 +155,16 @@ def molded(
     target: str,
     given: Given,
     gather: Callable[[], Given] | None,
-    privileges: Privileges | None,
     *,
+    out_of_reach: str = "",
     is_successor: bool = False,
 ) -> PreForkServer | None:
-    """A server whose pool has a mold that loads the target, with these privileges. Raises OptionError.
+    """A server whose pool has a mold that loads the target. Raises OptionError.
 
-    `is_successor`: it takes the place of one that listens.
+    `out_of_reach` is why a mold could not, see `why_out_of_reach`. `is_successor`: it takes the place of one
+    that listens.
 
-    None: this process loads it, because it is a program, there is no pool, or the files of the application
-    are outside of its `--chroot` or out of reach for its `--user`.
+    None: this process loads it, because it is a program, there is no pool, or a mold could not.
     """
     read = read_options(target, given)
     if read.of_application.interface == "events":
@@ -172,11 +172,9 @@ def molded(
     add_to_path(split(target)[0])
     if not read.of_server.start_servers:
         return None
-    if why := _out_of_reach(privileges):
+    if out_of_reach:
         if not read.of_application.preload:
-            raise OptionError(f"no_preload: no worker could load the application: {why}")
-        if read.of_command.chroot is None:
-            complain(f"the application is loaded before the user changes: {why}; new code takes a restart")
+            raise OptionError(f"no_preload: no worker could load the application: {out_of_reach}")
         return None
     is_certain = is_successor or _is_undoable(read)
     if read.of_application.interface == "auto" and _is_program(
@@ -198,12 +196,15 @@ def read_options(target: str, given: Given) -> Read:
     return Read(given, options_from(AppOptions, given), options_from(ServeOptions, given), server.options)
 
 
-def _out_of_reach(privileges: Privileges | None) -> str:
-    """What would keep a mold, which has given up these privileges, from the application's files."""
+def why_out_of_reach(target: str, privileges: Privileges | None) -> str:
+    """What would keep a mold, which has given up these privileges, from the application's files; empty if
+    nothing would.
+    """
     if privileges is None:
         return ""
     if privileges.root is not None:
         return "they are outside of --chroot"
+    add_to_path(split(target)[0])
     hidden = privileges.out_of_reach(sys.path)
     return hidden and f"--user and --group cannot read {hidden}"
 

@@ -18,7 +18,7 @@ from prefork.config.sources import from_keywords
 from prefork.errors import OptionError, PreforkError, TargetError
 from prefork.hosting.configuring import configure, mount_static, options_from, set_up_log
 from prefork.hosting.fork_safety import look, warn_of_unsafe
-from prefork.hosting.molded import molded
+from prefork.hosting.molded import molded, why_out_of_reach
 from prefork.hosting.pid_file import PidFile, pid_file
 from prefork.hosting.target import Target, load, target_of
 from prefork.kernel.fork_hooks import (
@@ -112,9 +112,12 @@ def begin(
     if options.tls_reload_as_root and (privileges is None or os.geteuid() != 0):
         raise OptionError("tls_reload_as_root is for a server that root starts with --user or --chroot")
     set_signals()
-    server = None
+    server, out_of_reach = None, ""
     if isinstance(application, str):
-        server = molded(application, given, gather, privileges, is_successor=former is not None)
+        out_of_reach = why_out_of_reach(application, privileges)
+        server = molded(
+            application, given, gather, out_of_reach=out_of_reach, is_successor=former is not None
+        )
     if server is not None:
         set_up_log(options)
         server.command, server.predecessor = command, former
@@ -126,7 +129,7 @@ def begin(
             uninstall()
             set_signals()
     refuse_program(former)
-    serve_here(application, given, options, privileges)
+    serve_here(application, given, options, privileges, out_of_reach)
 
 
 def refuse_program(former: Predecessor | None) -> None:
@@ -139,9 +142,15 @@ def refuse_program(former: Predecessor | None) -> None:
 
 
 def serve_here(
-    application: object, given: Given, options: ServeOptions, privileges: Privileges | None
+    application: object,
+    given: Given,
+    options: ServeOptions,
+    privileges: Privileges | None,
+    out_of_reach: str,
 ) -> None:
-    """Loads the target into this process, and serves it. Raises PreforkError."""
+    """Loads the target into this process, and serves it. `out_of_reach` is why a mold could not have loaded
+    it. Raises PreforkError.
+    """
     place = application if isinstance(application, str) else "the application"
     app_options = options_from(AppOptions, given)
     before = look()
@@ -156,6 +165,8 @@ def serve_here(
     warm_up(target, app_options)
     if has_pool(target):
         warn_of_unsafe(before, threads=False)  # those are named at the first fork
+        if out_of_reach and "preload" in target.servers[0].service.app_options:
+            logger.warning("new code takes a restart, because only root can load it: %s", out_of_reach)
     target.kernel.is_immortal = options.immortal
     run_target(target, options, privileges)
 
