@@ -42,8 +42,8 @@ from prefork.pool.spawner import NotMolded
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
     from prefork.config.sources import Given
-    from prefork.pool.privileges import Privileges
     from prefork.hosting.fork_safety import Before
+    from prefork.pool.privileges import Privileges
 
 logger = logging.getLogger("prefork.pool")
 
