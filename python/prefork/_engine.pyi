@@ -54,6 +54,7 @@ __all__ = [
     "die_with_parent",
     "enter_sandbox",
     "fill_heap",
+    "fork_twice",
     "immortalise",
     "log_overdue_to",
     "queue_length",
@@ -159,6 +160,13 @@ def fill_heap() -> int:
     """Allocates the free memory between the objects of this process, and keeps it. Returns its size in bytes.
     To be called before a fork, on the thread that forks: the child's objects then lie in pages of their own,
     and fewer shared pages are copied."""
+
+def fork_twice() -> int:
+    """As `os.fork`, but the child is a child of the nearest subreaper above this process: it is that already
+    when this returns 0 in it.
+
+    Raises OSError.
+    """
 
 def immortalise(
     roots: list[object], kinds: Sequence[type[object]], version: tuple[int, int], is_usual: bool

@@ -20,10 +20,14 @@ from support.server import Server, running, write_app
 from support.waiting import wait_until
 
 APP = """
-import os
+import ctypes, os
 MOLD = os.getpid()
+of_libraries = []
+def at_fork_of_library(function):
+    of_libraries.append(ctypes.CFUNCTYPE(None)(function))
+    ctypes.CDLL(None)["__register_atfork"](of_libraries[-1], None, None, None)
 def in_between():
-    return os.getppid() == MOLD
+    return os.getpid() != MOLD
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"first %d" % os.getpid()]
@@ -116,35 +120,32 @@ def errors(server: Server) -> list[str]:
 # --- new code that disturbs the forks of its mold --------------------------------------------------------
 
 HOOK = "os.register_at_fork({when}=lambda: {what})"
+LIBRARY = "at_fork_of_library(lambda: {what})"
+"""As libraries in C have functions called before a fork (pthread_atfork): in the process between."""
+SLEEP = "__import__('time').sleep(99)"
 AT_FORK = {
     "the process between kills the mold": (
-        "after_in_child",
-        "in_between() and os.kill(MOLD, 9)",
+        LIBRARY.format(what=f"in_between() and (os.kill(MOLD, 9), {SLEEP})"),
         "the process that forks its workers has ended: killed by SIGKILL",
     ),
     "the process between hangs": (
-        "after_in_child",
-        "in_between() and __import__('time').sleep(99)",
+        LIBRARY.format(what=f"in_between() and {SLEEP}"),
         "did not fork a worker within 1 s",
     ),
     "the process between ends": (
-        "after_in_child",
-        "in_between() and os._exit(4)",
-        "the process between two forks did not fork",
+        LIBRARY.format(what="in_between() and os._exit(4)"),
+        "the process between two forks has ended before it forked",
     ),
     "the mold hangs before": (
-        "before",
-        "__import__('time').sleep(99)",
+        HOOK.format(when="before", what=SLEEP),
         "did not fork a worker within 1 s",
     ),
     "the worker hangs": (
-        "after_in_child",
-        "in_between() or __import__('time').sleep(99)",
+        HOOK.format(when="after_in_child", what=SLEEP),
         "a worker has ended before it began: killed by SIGKILL",
     ),
     "the worker ends": (
-        "after_in_child",
-        "in_between() or os._exit(4)",
+        HOOK.format(when="after_in_child", what="os._exit(4)"),
         "before it began",
     ),
 }
@@ -152,11 +153,11 @@ AT_FORK = {
 
 @pytest.mark.parametrize("case", AT_FORK)
 def test_new_code_that_disturbs_forks_leaves_the_old_one_serving(tmp_path: Path, case: str) -> None:
-    when, what, told = AT_FORK[case]
+    more, told = AT_FORK[case]
     with serving(tmp_path, "--boot-timeout", "1") as server:
         old = server.workers()
         with leaving_nothing(server):
-            write(tmp_path, HOOK.format(when=when, what=what))
+            write(tmp_path, more)
             hang_up(server)
             server.wait_log("generation 1 serves on")
             assert told in errors(server)[-1]
@@ -353,8 +354,8 @@ def test_a_log_on_a_full_disk_keeps_no_reload_from_its_end(tmp_path: Path) -> No
 # --- a reload at its steps -------------------------------------------------------------------------------
 
 LOADING = "import time; time.sleep(99)"
-FORKING = HOOK.format(when="after_in_child", what="in_between() and __import__('time').sleep(99)")
-BEGINNING = HOOK.format(when="after_in_child", what="in_between() or __import__('time').sleep(99)")
+FORKING = LIBRARY.format(what=f"in_between() and {SLEEP}")
+BEGINNING = HOOK.format(when="after_in_child", what=SLEEP)
 STEPS = {"it loads": LOADING, "it forks": FORKING, "its worker begins": BEGINNING}
 steps = pytest.mark.parametrize("step", STEPS)
 
@@ -373,7 +374,7 @@ def reach(server: Server, directory: Path, step: str) -> None:
 
     def hangs() -> bool:
         new = descendants(server.pid) - before
-        return len(new) == expected and all(state(pid) == "S" for pid in new)
+        return len(new) == expected and all(state(pid) in "SD" for pid in new)
 
     wait_until(hangs, f"a reload at the step: {step}")
 

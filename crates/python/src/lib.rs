@@ -21,8 +21,9 @@
 //! | `tls.rs` | `TlsConfig`: the certificates of a listener |
 //! | `session.rs` | an encrypted connection, as environ and scope describe it |
 //! | `names.rs`, `text.rs`, `request_body.rs`, `descriptor.rs`, `errors.rs` | conversions |
-//! | `scoreboard.rs`, `process.rs`, `sandbox.rs`, `heap_fill.rs`, `immortal.rs` | independent of the
-//! rest: the scoreboard, system calls, what a worker gives up, the heap before a fork |
+//! | `scoreboard.rs`, `process.rs`, `sandbox.rs`, `heap_fill.rs`, `immortal.rs`, `double_fork.rs`,
+//! `vfork.rs` | independent of the rest: the scoreboard, system calls, what a worker gives up, the heap
+//! before a fork, the fork of a mold |
 //!
 //! Always holds: neither the engine nor the pending table is locked while
 //! Python runs, so Python code may respond, collect garbage or raise in any
@@ -35,6 +36,7 @@ mod callers;
 mod core;
 mod descriptor;
 mod dispatch;
+mod double_fork;
 mod engine;
 mod errors;
 mod event_queue;
@@ -55,6 +57,7 @@ mod session;
 mod settings;
 mod text;
 mod tls;
+mod vfork;
 mod word_hash;
 mod wsgi;
 
@@ -87,6 +90,8 @@ mod _engine {
     use crate::asgi::websocket::WebSocketExchange;
     #[pymodule_export]
     use crate::callers::MountCaller;
+    #[pymodule_export]
+    use crate::double_fork::fork_twice;
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]

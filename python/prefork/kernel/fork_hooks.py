@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from prefork._engine import BlockedSignals, die_with_parent
+from prefork._engine import BlockedSignals
 from prefork.logs import handler_locks
 from prefork.logs.console import renew_streams
 
@@ -63,16 +63,13 @@ def handles_signals(function: H) -> H:
     return function
 
 
-def fork(*, is_tied: bool = False) -> int:
-    """A fork of the kernel: signals are left to it, because its child is a worker. Otherwise as `os.fork`.
-
-    `is_tied`: the child dies with this process, also while functions of the application run in it
-    (`os.register_at_fork`): those that are registered here run first.
+def fork(make: Callable[[], int] | None = None) -> int:
+    """A fork of the kernel: signals are left to it, because its child is a worker. Otherwise as `os.fork`, or
+    `make`, which runs what is registered with `os.register_at_fork` as that does.
     """
     _thread.is_kernel = True
-    _thread.parent = os.getpid() if is_tied else None
     try:
-        return os.fork()
+        return (make or os.fork)()
     finally:
         _thread.is_kernel = False
 
@@ -97,10 +94,6 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
-    parent = getattr(_thread, "parent", None)
-    _thread.parent = None
-    if parent is not None and not die_with_parent(parent):
-        os._exit(1)
     if _give_back_locks():
         renew_streams()
     if (blocked := _take_blocked()) is None:

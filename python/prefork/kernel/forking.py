@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import os
-import select
-import signal
-import struct
 import sys
-import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from prefork._engine import fill_heap
+from prefork._engine import fill_heap, fork_twice
 from prefork.errors import PreforkError
 from prefork.kernel import fork_hooks
 from prefork.logs.console import complain
 
 YOUNG_CALLS = 12
 """More than the 8 calls for which CPython 3.11 counts a function as young (PEP 659)."""
-
-FORK_AWAY_S = 20.0
-"""How long the process between two forks may take. It has nothing to do, but functions of the application
-that run at each fork (`os.register_at_fork`) may block it."""
-
-REPARENT_S = 0.0002
-
-_FORKED = struct.Struct("ii")
-"""What the process between two forks tells: the pid of the second one, and what prevented it (errno)."""
 
 
 def prepare_memory(warm_up: Callable[[], object], *, is_immortal: bool = False) -> None:
@@ -56,62 +42,11 @@ def fork_away(reaper: int) -> int:
 
     Returns its pid, and 0 in it, when it is a child of `reaper`. Raises OSError.
     """
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    try:
-        between = fork_hooks.fork(is_tied=True)
-    except OSError:
-        os.close(writer)
-        os.close(reader)
-        raise
-    if between:
-        os.close(writer)
-        try:
-            return _forked_by(between, reader)
-        finally:
-            os.close(reader)
-    os.close(reader)
-    _fork_again(reaper, writer)
-    return 0
-
-
-def _fork_again(reaper: int, writer: int) -> None:
-    """In the process between: forks, tells the parent, and ends. Returns in the child alone."""
-    between = os.getpid()
-    try:
-        pid, error = fork_hooks.fork(), 0
-    except OSError as failed:
-        pid, error = 0, failed.errno or 1
-    if pid or error:
-        os.write(writer, _FORKED.pack(pid, error))
-        os._exit(0)
-    os.close(writer)
-    while (now := os.getppid()) == between:
-        time.sleep(REPARENT_S)  # its memory is given back first
-    if now != reaper:
+    sys.audit("os.fork")
+    pid = fork_hooks.fork(fork_twice)
+    if pid == 0 and os.getppid() != reaper:
         os._exit(1)
-
-
-def _forked_by(between: int, reader: int) -> int:
-    """What the process between has forked. One that takes too long is killed."""
-    told = b""
-    ready = select.poll()
-    ready.register(reader, select.POLLIN)
-    if ready.poll(FORK_AWAY_S * 1000):
-        told = os.read(reader, _FORKED.size)
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(between, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):  # the application waits for every child
-        os.waitpid(between, 0)
-    if len(told) < _FORKED.size:
-        raise TimeoutError(
-            "the process between two forks did not fork: look at what the application runs at forks "
-            "(os.register_at_fork)"
-        )
-    pid, error = _FORKED.unpack(told)
-    if error:
-        raise OSError(error, os.strerror(error))
-    return int(pid)
+    return pid
 
 
 def flush_output() -> None:
