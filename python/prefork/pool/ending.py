@@ -45,8 +45,10 @@ def forget_inherited(*, keeps_atexit: bool) -> None:
         atexit._clear()
         if util := sys.modules.get("multiprocessing.util"):
             atexit.register(util._exit_function)  # it registers itself where it is imported
-    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
-        finalizer.atexit = False
+    if weakref.finalize._dirty:  # type: ignore[attr-defined]  # one was made since the last call
+        for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+            finalizer.atexit = False
+        weakref.finalize._dirty = False  # type: ignore[attr-defined]
     if processes := sys.modules.get("multiprocessing.process"):
         _inherited.append(processes._children)
         processes._children = set()  # type: ignore[attr-defined]

@@ -10,10 +10,11 @@ manager before it does anything else. The kernel says which process sent a messa
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # CPython's; `signal` looks up enum members
 import contextlib
 import enum
 import gc
-import json
+import operator
 import os
 import signal
 import socket
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 LARGEST = 8192
 """Bytes of a message."""
 
-LONGEST_TEXT = 1500
-"""Characters of a text in a message."""
+LONGEST_TEXT = 1000
+"""Characters of a text in a message, which has two at most."""
 
 OF_MANAGER = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """Signals that a terminal sends to the whole group. The manager decides what they mean."""
@@ -50,7 +51,7 @@ BecomeWorker = Callable[[int, socket.socket | None], object]
 
 
 class Word(enum.StrEnum):
-    """What a message begins with. All are JSON arrays."""
+    """What a message begins with. Its values follow, each after a NUL; `VALUES` has their types."""
 
     SPAWN = enum.auto()
     """Manager: fork a worker for the slot."""
@@ -68,18 +69,39 @@ class Word(enum.StrEnum):
     """Manager, to a worker: end, and be a mold then."""
 
 
+VALUES: dict[str, tuple[type[int | str], ...]] = {
+    Word.SPAWN: (int,),
+    Word.LOADED: (),
+    Word.FAILED: (str, str, int),
+    Word.FORKED: (int, int),
+    Word.LOST: (int, int, str),
+    Word.WORKER: (int,),
+    Word.BECOME: (),
+}
+
+END = "\0"
+_shorten = f"{{!s:.{LONGEST_TEXT}}}".format
+
+
 def encode(word: Word, *values: object) -> bytes:
-    """One message."""
-    short = [value[:LONGEST_TEXT] if isinstance(value, str) else value for value in values]
-    return json.dumps([word, *short]).encode()
+    """One message.
+
+    A mold copies each page that it writes after a fork. So it runs little code between two, and no encoder of
+    a general format.
+    """
+    text = END.join((word, *map(_shorten, values)))
+    if text.count(END) > len(values):
+        text = END.join((word, *(_shorten(value).replace(END, " ") for value in values)))
+    return text.encode(errors="replace")
 
 
 def decode(message: bytes) -> list[Any]:
     """The word and the values of a message; empty if it is none."""
-    with contextlib.suppress(ValueError):
-        found = json.loads(message)
-        if isinstance(found, list) and found and found[0] in Word.__members__.values():
-            return found
+    word, *texts = message.decode(errors="replace").split(END)
+    types = VALUES.get(word)
+    if types is not None and len(texts) == len(types):
+        with contextlib.suppress(ValueError):
+            return [word, *map(operator.call, types, texts)]
     return []
 
 
@@ -118,6 +140,7 @@ class Mold:
         handler = signal.getsignal(signal.SIGTERM)
         if callable(handler) and is_ours(handler):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it ends a worker that begins
+        forget_inherited(keeps_atexit=True)  # here, once for all workers
         gc.collect()
         self._channel.setblocking(True)
         self._send(Word.LOADED)
@@ -128,11 +151,13 @@ class Mold:
 
     def _next(self) -> int | None:
         """The slot of the next worker; None when the manager is gone."""
-        with contextlib.suppress(OSError):
+        try:
             while received := self._channel.recv(LARGEST):
                 match decode(received):
-                    case [Word.SPAWN, int(index)]:
-                        return index
+                    case [Word.SPAWN, index]:
+                        return int(index)
+        except OSError:
+            pass
         return None
 
     def _fork(self, index: int, become_worker: BecomeWorker) -> bool:
@@ -145,7 +170,7 @@ class Mold:
         if pid:
             self._send(Word.FORKED, index, pid)
             return False
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, BLOCKED)
         own = self._announce(index)
         self._channel.close()
         become_worker(index, own)
