@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 PROC = Path("/proc")
+LIBC = ctypes.CDLL(None)
+SYS_PIDFD_GETFD = 438  # on every architecture
 
 
 def tree(pid: int) -> Iterator[int]:
@@ -77,15 +81,32 @@ def _inode(local: int, remote: int) -> str:
 
 
 def clients_of(pid: int, port: int) -> set[int]:
-    """The ports of the clients whose connections to a TCP port one process has open."""
-    own = {str(entry.readlink()) for entry in (PROC / str(pid) / "fd").iterdir() if entry.is_symlink()}
+    """The ports of the clients whose connections to a TCP port one process has open.
+
+    Its sockets are looked at through copies. The system's table of connections also has those of all clients
+    that have left within a minute: to read it may take longer than what is measured.
+    """
     found = set()
-    for line in (PROC / "net" / "tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        local, remote = (int(end.partition(":")[2], 16) for end in fields[1:3])
-        if local == port and f"socket:[{fields[9]}]" in own:
-            found.add(remote)
+    pidfd = os.pidfd_open(pid)
+    try:
+        for entry in (PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):  # it is no socket, or one that listens, or was just closed
+                copy = LIBC.syscall(SYS_PIDFD_GETFD, pidfd, int(entry.name), 0)
+                if copy >= 0:
+                    with _socket_of(copy) as connection:
+                        if connection.family == socket.AF_INET and connection.getsockname()[1] == port:
+                            found.add(connection.getpeername()[1])
+    finally:
+        os.close(pidfd)
     return found
+
+
+def _socket_of(fd: int) -> socket.socket:
+    try:
+        return socket.socket(fileno=fd)
+    except OSError:
+        os.close(fd)
+        raise
 
 
 def own_cpu_ns(pid: int) -> int:

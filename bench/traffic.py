@@ -34,10 +34,14 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Tally:
-    """What the clients have seen. `failed` and `closed` say what was seen, with the kind of client."""
+    """What the clients have seen. `failed` and `closed` say what was seen, with the kind of client.
+
+    `failed_at` has the client's port of each request that failed; 0 without a connection.
+    """
 
     responses: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
+    failed_at: list[int] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
 
 
@@ -72,6 +76,7 @@ class Client:
                 await self._exchange(requests, checks)
         except (OSError, EOFError, Refused, TimeoutError) as error:
             self.tally.failed.append(f"{self.kind}: {error!r}")
+            self.tally.failed_at.append(self.local_port)
             self.close()
         self.under_way = 0
 
