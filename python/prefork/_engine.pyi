@@ -1040,6 +1040,8 @@ class _Header(TypedDict):
     """Whether workers that end are replaced, so that another adopts what they leave in the central queue."""
     succeeded: bool
     """Whether the pool ends, and workers of another one adopt that."""
+    takes_turns: bool
+    """Whether a worker that has accepted a client goes behind the others."""
     log_level: int
     """The lowest level that the log shows, as `logging` counts it; 0 is that of the start."""
     forked: int

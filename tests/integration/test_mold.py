@@ -277,6 +277,20 @@ def test_new_code_that_fails_requests_is_rolled_back(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+def test_clients_that_come_one_after_the_other_reach_the_new_workers(tmp_path: Path) -> None:
+    with serving(tmp_path, APP, "--workers", "4", "--canary", "25%", "--canary-window", "60") as server:
+        write(tmp_path, "first", "second")
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: generations(server) == [1, 1, 1, 2], "the canary")
+        found = [server.get()[:6] for _ in range(40)]
+        assert 5 <= found.count(b"second") <= 20
+        assert server.status()["manager"]["takes_turns"] is True
+        write(tmp_path, "import os", "import nothere")
+        server.signal(signal.SIGHUP)  # takes the place of the one that compares, and fails
+        wait_until(lambda: server.status()["manager"]["takes_turns"] is False, "the end of the canary")
+        assert server.stop() == 0
+
+
 # --- without an application in the mold ------------------------------------------------------------------
 
 

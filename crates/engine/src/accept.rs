@@ -177,6 +177,18 @@ impl Acceptor {
         }
     }
 
+    /// Goes behind the other workers. The kernel wakes the first one that waits for a client, in the order in
+    /// which they have begun: without this, one has all clients that come one after the other.
+    pub(crate) fn go_last(&mut self, set: &PollSet, number: u32) {
+        if self
+            .get(number)
+            .is_some_and(|one| one.state == Listening::On)
+        {
+            self.change(set, number, Listening::Full);
+            self.change(set, number, Listening::On);
+        }
+    }
+
     /// Tries again to accept the client that [`Acceptor::accept`] had no
     /// descriptor for.
     pub(crate) fn accept_again_now(&self, number: u32) -> Accepted {

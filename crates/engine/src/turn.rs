@@ -18,7 +18,7 @@ use crate::listener::Accepted;
 use crate::peer::Peer;
 use crate::poll_set::{NESTED, OVERCOMMIT, QUEUE, REPORTS, Report, SPECIAL, WAKEUP, carrier_of};
 use crate::progress::{Progress, READING};
-use crate::scoreboard::Limit;
+use crate::scoreboard::{Limit, Slot};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::collections::{HashSet, VecDeque};
@@ -458,7 +458,12 @@ fn accept_next(core: &mut Core, number: u32) -> Option<(OwnedFd, Peer)> {
         }
     }
     match accepted {
-        Accepted::Client(socket, peer) => Some((socket, peer)),
+        Accepted::Client(socket, peer) => {
+            if core.cx.load.slot().is_some_and(Slot::takes_turns) {
+                core.acceptor.go_last(&core.set, number);
+            }
+            Some((socket, peer))
+        }
         Accepted::Nothing => None,
         Accepted::NoDescriptor(error) => {
             core.report_no_descriptor(number, error);

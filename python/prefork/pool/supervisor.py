@@ -228,6 +228,7 @@ class Supervisor:
         `replaced()` is called when no other takes a request any more.
         """
         self._generations.replaced = replaced
+        self._board.publish(takes_turns=False)
         if not self._generations.end_canary():
             self._advanced(self._generations.advance())
         self.act()
@@ -235,7 +236,10 @@ class Supervisor:
     def begin_canary(self, share: float, spawn: Spawn, canary: Canary) -> None:
         """A share of the workers are of the next generation, until `adopt_next` or `drop_next`. The canary
         hears of those that fail.
+
+        Workers accept in turn meanwhile: clients that come one after the other reach both generations.
         """
+        self._board.publish(takes_turns=True)
         self._advanced(self._generations.begin_canary(share, spawn, canary))
         self.act()
 
@@ -256,7 +260,7 @@ class Supervisor:
             self._withdraw(index)
         if tried is not None and tried.index in self._processes:
             self._end(tried.index, signal.SIGTERM)
-        self._board.publish(generation=self.generation)
+        self._board.publish(generation=self.generation, takes_turns=False)
         self.act()
 
     def _end_tried(self, index: int, failure: str) -> bool:

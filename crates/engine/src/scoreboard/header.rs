@@ -103,6 +103,8 @@ header! {
     kept: bool,
     /// The pool ends, and workers of another one adopt what is in the central queue.
     succeeded: bool,
+    /// A worker that has accepted a client goes behind the others, so that each gets some.
+    takes_turns: bool,
     /// The lowest level that the log of each process shows, as Python's `logging` counts it; 0 is
     /// that of the start.
     log_level: u32,

@@ -237,6 +237,12 @@ impl Slot {
         self.memory.manager().header.succeeded.get()
     }
 
+    /// Whether workers accept in turn.
+    #[inline]
+    pub fn takes_turns(&self) -> bool {
+        self.memory.manager().header.takes_turns.get()
+    }
+
     /// Whether the pool may grow.
     pub fn may_grow(&self) -> bool {
         self.memory.manager().header.may_grow.get()
