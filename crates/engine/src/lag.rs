@@ -24,22 +24,25 @@ impl Lag {
         }
     }
 
-    /// The loop is about to wait.
+    /// The loop is about to wait. Returns whether the longest time may be another one.
     #[inline]
-    pub(crate) fn end(&mut self, now_ns: u64) {
+    pub(crate) fn end(&mut self, now_ns: u64) -> bool {
         let woken_ns = std::mem::take(&mut self.woken_ns);
-        if woken_ns > 0 {
-            self.note(now_ns.saturating_sub(woken_ns), now_ns);
-        }
+        woken_ns > 0 && self.note(now_ns.saturating_sub(woken_ns), now_ns)
     }
 
-    /// The loop was busy for so long, or is still.
+    /// The loop was busy for so long, or is still. Returns as `end` does.
     #[inline]
-    pub(crate) fn note(&mut self, busy_ns: u64, now_ns: u64) {
-        if now_ns.saturating_sub(self.window_ns) > WINDOW_NS {
+    pub(crate) fn note(&mut self, busy_ns: u64, now_ns: u64) -> bool {
+        let is_over = now_ns.saturating_sub(self.window_ns) > WINDOW_NS;
+        if is_over {
             self.turn_window(now_ns);
         }
-        self.longest_ns = self.longest_ns.max(busy_ns);
+        let is_longer = busy_ns > self.longest_ns;
+        if is_longer {
+            self.longest_ns = busy_ns;
+        }
+        is_over || is_longer
     }
 
     #[cold]

@@ -178,14 +178,19 @@ impl Load {
     /// Counts the times of the responses since the last call.
     #[inline]
     pub(crate) fn time_responses(&mut self, now_ns: u64) {
-        for given_ns in self.responded.drain(..) {
-            let time_ns = now_ns.saturating_sub(given_ns);
-            self.counters.responses += 1;
+        if self.responded.is_empty() {
+            return; // as after most events
+        }
+        let times = self.slot.as_ref().and_then(Slot::times);
+        for given_ns in &self.responded {
+            let time_ns = now_ns.saturating_sub(*given_ns);
             self.counters.response_ns = self.counters.response_ns.wrapping_add(time_ns);
-            if let Some(slot) = &self.slot {
-                slot.count_time(time_ns);
+            if let Some(times) = times {
+                times.count(time_ns);
             }
         }
+        self.counters.responses += self.responded.len() as u64;
+        self.responded.clear();
     }
 
     /// A limit was applied to a client.
@@ -206,28 +211,30 @@ impl Load {
 
     /// The main thread is blocked, for so long already. Called by the guard.
     pub(crate) fn note_blocked(&mut self, blocked_ns: u64, now_ns: u64) {
-        self.lag.note(blocked_ns, now_ns);
-        if let Some(slot) = &self.slot {
-            slot.set_lag(self.lag.longest_ns());
+        if self.lag.note(blocked_ns, now_ns) {
+            self.publish_lag();
         }
     }
 
     /// The loop is about to wait.
     #[inline]
     pub(crate) fn end_lag(&mut self, now_ns: u64) {
-        let before_ns = self.lag.longest_ns();
-        self.lag.end(now_ns);
-        if self.lag.longest_ns() > before_ns {
-            if let Some(slot) = &self.slot {
-                slot.set_lag(self.lag.longest_ns());
-            }
+        if self.lag.end(now_ns) {
+            self.publish_lag();
+        }
+    }
+
+    #[cold]
+    fn publish_lag(&self) {
+        if let Some(slot) = &self.slot {
+            slot.set_lag(self.lag.longest_ns());
         }
     }
 
     /// Writes the totals to the scoreboard.
     pub(crate) fn publish(&self, now_ns: u64) {
         if let Some(slot) = &self.slot {
-            slot.turn(now_ns, self.lag.longest_ns(), &self.counters);
+            slot.turn(now_ns, &self.counters);
         }
     }
 }

@@ -160,7 +160,8 @@ impl Reactor {
     /// limit.
     pub fn prepare(&mut self) -> Option<u64> {
         let Context { load, clock, .. } = &mut self.core.cx;
-        load.end_lag(clock.read_ns());
+        let now_ns = clock.read_ns();
+        load.end_lag(now_ns);
         self.core.resume_websockets();
         let core = &self.core;
         let is_due = !core.cx.events.is_empty() || core.connections.any_scheduled();
@@ -177,7 +178,7 @@ impl Reactor {
             core.queue_due_ms(),
         ];
         let due_ms = due_ms.into_iter().flatten().min()?;
-        Some(due_ms.saturating_sub(self.core.cx.clock.read_ms()))
+        Some(due_ms.saturating_sub(now_ns / 1_000_000))
     }
 
     /// As [`Reactor::prepare`], for an owner that waits for `fd` in another

@@ -236,10 +236,10 @@ impl SlotPage {
         }
     }
 
-    /// Not a write of the sequence: no other word belongs to it.
+    /// To count in. That is not a write of the sequence: no other word belongs to it.
     #[inline]
-    pub fn count_time(&self, time_ns: u64) {
-        self.times.count(time_ns);
+    pub fn counted_times(&self) -> &Times {
+        &self.times
     }
 
     pub fn times(&self) -> [u64; TIMES] {

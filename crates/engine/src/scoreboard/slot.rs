@@ -8,6 +8,7 @@ use super::entries::{Entries, EntryId};
 use super::memory::SharedMemory;
 use super::page::{Counters, Limit, SlotPage};
 use super::state::State;
+use super::times::Times;
 use super::word::Word;
 
 /// The writer of a worker's page.
@@ -77,18 +78,17 @@ impl Slot {
         self.change(|_| state);
     }
 
-    /// Writes the counters and the lag of the loop, once in each turn.
-    pub fn turn(&self, now_ns: u64, lag_ns: u64, counters: &Counters) {
+    /// Writes the counters, once in each turn.
+    pub fn turn(&self, now_ns: u64, counters: &Counters) {
         self.change(|page| {
             page.turned_ns.set(now_ns);
-            page.lag_ns.set(lag_ns);
             page.waiting.set(0);
             page.set_counters(counters);
             page.state.get()
         });
     }
 
-    /// As in `turn`, while there is none.
+    /// How long the loop was busy between two waits, at most.
     pub(crate) fn set_lag(&self, lag_ns: u64) {
         if let Some(page) = self.memory.slot(self.index) {
             page.lag_ns.set(lag_ns);
@@ -118,12 +118,10 @@ impl Slot {
         });
     }
 
-    /// The application took so long to respond to a request.
+    /// Counts how long the application took to respond to requests.
     #[inline]
-    pub(crate) fn count_time(&self, time_ns: u64) {
-        if let Some(page) = self.memory.slot(self.index) {
-            page.count_time(time_ns);
-        }
+    pub(crate) fn times(&self) -> Option<&Times> {
+        self.memory.slot(self.index).map(SlotPage::counted_times)
     }
 
     /// When another worker reported a limit last.

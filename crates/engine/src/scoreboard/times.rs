@@ -16,7 +16,7 @@ const PARTS: usize = 1 << PART_BITS;
 const PART_BITS: u32 = 2;
 
 #[repr(C)]
-pub(super) struct Times {
+pub(crate) struct Times {
     buckets: [Word<u64>; TIMES],
 }
 

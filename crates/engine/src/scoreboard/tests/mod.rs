@@ -62,7 +62,8 @@ fn a_slot_tells_what_its_worker_does() {
     slot.count_limit(Limit::Queue);
     slot.count_limit(Limit::Body);
     slot.count_limit(Limit::Queue);
-    slot.turn(6000, 7, &counters);
+    slot.turn(6000, &counters);
+    slot.set_lag(7);
     let request = Request {
         method: b"GET".to_vec(),
         path: b"/bar/one".to_vec(),
@@ -104,7 +105,7 @@ fn the_times_of_responses_are_counted_until_the_slot_has_another_worker() {
     let (board, view) = board_of(2);
     let slot = spare_slot(board, 1, 1);
     for time_ns in [0, 5000, 5100, 1_000_000, u64::MAX] {
-        slot.count_time(time_ns);
+        slot.times().unwrap().count(time_ns);
     }
     let counted: Vec<_> = view
         .times(1)
@@ -392,7 +393,7 @@ fn taking_the_last_but_minimum_spare_wakes_the_manager() {
     let mut slot = spare_slot(board, 2, 1);
     let entry = slot.begin(1, b"GET", b"/", 1);
     assert_eq!(wakeups(&wakeup), 1);
-    slot.turn(0, 0, &Counters::default());
+    slot.turn(0, &Counters::default());
     slot.end(0, entry);
     assert_eq!(wakeups(&wakeup), 0);
     slot.set_state(State::Draining);

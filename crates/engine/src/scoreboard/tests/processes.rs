@@ -100,7 +100,7 @@ fn of_two_workers_that_turn_active_at_once_one_sees_both() {
         fork_worker(&board, index, move |slot| {
             // `turned_ns` is the step of a worker; both take each step together.
             let step = |slot: &Slot, number| {
-                slot.turn(number, 0, &Counters::default());
+                slot.turn(number, &Counters::default());
                 let other = slot.memory.slot(1 - index).unwrap();
                 wait_until(|| other.turned_ns.get() >= number)
             };
