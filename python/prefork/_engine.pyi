@@ -30,6 +30,7 @@ __all__ = [
     "LOG_LEVEL",
     "STACKS",
     "STUCK",
+    "TASKS",
     "TRACEBACKS",
     "ASGICaller",
     "BlockedSignals",
@@ -76,6 +77,8 @@ TRACEBACKS: int
 the last real-time one."""
 STACKS: int
 """The signal on which it writes the same to the manager, for `prefork stacks`: 63."""
+TASKS: int
+"""The signal on which Python writes the tasks of the loop to the manager, for `prefork stacks`: 60."""
 HAND_OFF_FORMAT: int
 """The version of what workers write to the central queue. Two pools may share a queue if it is the same."""
 LOG_LEVEL: int

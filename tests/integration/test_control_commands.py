@@ -204,7 +204,7 @@ def test_drain_ends_every_worker_and_resume_serves_again(pool: MakePool) -> None
     assert len(server.release()) == len(held)
     assert "no client is accepted until `prefork resume`" in done(server, "drain")
     assert server.workers() == []
-    assert "none for now" in done(server, "explain")
+    assert "none while the server does not listen" in done(server, "explain")
     assert "the pool has no workers now, by `prefork drain`" in done(server, "scale", "--max-clients", "5")
     assert command(server, "recycle", "--all").returncode == 1
     said = done(server, "resume")
@@ -433,6 +433,45 @@ def test_stacks_of_an_idle_worker_and_of_one_that_keeps_the_gil(pool: MakePool) 
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_stacks_of_an_asgi_worker_show_its_tasks(serve: Serve, loop: str) -> None:
+    server = serve(APPS / "asgi_waits.py", "--workers", "1", "--lifespan", "off", "--loop", loop)
+    (worker,) = server.workers()
+    with server.connect() as first, server.connect() as second, server.connect() as third:
+        for sock, path in ((first, "event"), (second, "event"), (third, "task")):
+            sock.sendall(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wait_until(lambda: server.status()["workers"][0]["in_flight"] == 3, "they wait")
+        said = done(server, "stacks", str(worker))
+        again = json.loads(done(server, "stacks", str(worker), "--json"))["result"]
+    assert 'Task "request" and 1 more (most recent call first):\n  waits for Future\n' in said
+    assert re.search(r'asgi_waits\.py", line \d+ in wait_for_event\n .*, line \d+ in app\n', said)
+    assert 'Task "a name\\nof \\x1b[31mtwo lines" (most recent call first):\n  waits for task "inner"' in said
+    assert "Current thread 0x" in again["stacks"]
+    assert "wait_for_task" in again["tasks"]
+    assert again["why_no_tasks"] is None
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_stacks_of_a_loop_that_is_blocked(serve: Serve, loop: str, tmp_path: Path) -> None:
+    server = serve(APPS / "asgi_waits.py", "--workers", "1", "--lifespan", "off", "--loop", loop)
+    (worker,) = server.workers()
+    with server.connect() as sock:
+        sock.sendall(b"GET /sleeps?4 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: server.status()["workers"][0]["in_flight"], "it sleeps")
+        found = json.loads(done(server, "stacks", str(worker), "--json"))["result"]
+        assert 'Task "request" (most recent call first):\n  runs now' in found["tasks"]
+        assert sock.recv(100).startswith(b"HTTP/1.1 200"), "it goes on"
+        os.mkfifo(tmp_path / "pipe")
+        sock.sendall(f"GET /native?{tmp_path}/pipe HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wait_until(lambda: server.status()["workers"][0]["in_flight"], "it is in C")
+        said = done(server, "stacks", str(worker))
+        assert "asgi_waits.py" in said
+        assert said.endswith("\nno tasks: its main thread does not come to run Python: see its stack")
+        (tmp_path / "pipe").write_text("x")
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+        assert "no task" in json.loads(done(server, "stacks", str(worker), "--json"))["result"]["tasks"]
+
+
 def test_stacks_of_a_process_that_cannot_write_them(pool: MakePool) -> None:
     server = pool(**TWO)
     first, second = server.wait_workers(2)
@@ -451,7 +490,12 @@ def test_a_worker_that_does_not_handle_the_signals_is_not_sent_them(pool: MakePo
     server = pool(more="import faulthandler, signal", **TWO)
     with server.connect() as sock:
         pid = pid_serving(sock)
-        code = "[faulthandler.unregister(63),signal.signal(62,signal.SIG_DFL)]and(1)"
+        handled = "[signal.signal(one,signal.SIG_DFL)for(one)in(60,62)]"
+        sock.sendall(f"GET /do?{handled} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200")
+        said = done(server, "stacks", str(pid))
+        assert said.endswith("\nno tasks: it ends, or its program handles signals itself")
+        code = "faulthandler.unregister(63)"
         sock.sendall(f"GET /do?{code} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert sock.recv(1000).startswith(b"HTTP/1.1 200")
         assert "cannot be asked" in command(server, "stacks", str(pid)).stderr

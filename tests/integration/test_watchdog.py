@@ -59,6 +59,7 @@ def test_a_loop_that_is_blocked_without_a_request_is_noticed(serve: Serve) -> No
     server.wait_log(f"worker {stuck} was stuck without a request: replaced")
     assert f"process {stuck} is stuck in no request:" in server.log
     assert "in block" in server.log
+    assert " (most recent call first):\n  runs now\n" in server.log, "the tasks"
     assert int(server.get("/")) != stuck
 
 

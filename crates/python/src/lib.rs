@@ -79,6 +79,8 @@ mod _engine {
     #[pymodule_export]
     const STACKS: i32 = crate::process::STACKS;
     #[pymodule_export]
+    const TASKS: i32 = crate::process::TASKS;
+    #[pymodule_export]
     const HAND_OFF_FORMAT: u32 = prefork_engine::HAND_OFF_FORMAT;
     #[pymodule_export]
     const LOG_LEVEL: i32 = crate::process::LOG_LEVEL;

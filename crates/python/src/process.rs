@@ -62,6 +62,10 @@ pub const STACKS: i32 = 63;
 
 /// The signal on which a worker takes the level of the log from the scoreboard.
 pub const LOG_LEVEL: i32 = 62;
+
+/// The signal on which a worker writes the tasks of its loop to the manager, for `prefork stacks`.
+pub const TASKS: i32 = 60;
+
 /// The signal at which the main thread of a worker that is stuck raises `RequestTimeout`, if Python handles it.
 pub const INTERRUPT: i32 = 61;
 

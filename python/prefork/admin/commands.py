@@ -20,12 +20,16 @@ from prefork.pool.log_level import LEVELS
 from prefork.pool.overview import Overview
 from prefork.pool.policy import State
 from prefork.pool.reload import End
+from prefork.pool.stacks import END, tasks_in, threads_in
 from prefork.server.handlers import Handlers
 
 if TYPE_CHECKING:
     from prefork.pool.server import PreForkServer
 
 Arguments: TypeAlias = Mapping[str, Any]
+
+TASKS_S = 1.0
+"""How long the main thread of a worker may take to show its tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +302,7 @@ async def log_level(running: Running, arguments: Arguments) -> Outcome:
 
 
 async def stacks(running: Running, arguments: Arguments) -> Outcome:
-    """Has a worker write the stacks of its threads, also while its Python is stuck."""
+    """Has a worker write the stacks of its threads, also while its Python is stuck, and of its tasks."""
     check_names(arguments, "pid")
     pid, pipe = arguments.get("pid"), running.manager.resources.stacks
     if type(pid) is not int or pid not in running.pool.pids.values():
@@ -311,12 +315,24 @@ async def stacks(running: Running, arguments: Arguments) -> Outcome:
         pipe.read()  # of a command before, which did not wait for all of it
         if not running.manager.ask_for_stacks(pid):
             raise Failure(f"worker {pid} cannot be asked: it ends, or its program handles signals itself")
-        text = await running.collect(pipe.read, last="Current thread")
+        text = threads_in(await running.collect(pipe.read, last="Current thread"))
+        if not text:
+            raise Failure(f"worker {pid} writes nothing: it is stopped, or waits for a disk")
+        tasks, why = await _tasks(running, pid)
     finally:
         pipe.is_reading = False
-    if not text:
-        raise Failure(f"worker {pid} writes nothing: it is stopped, or waits for a disk")
-    return f"stacks of worker {pid}", {"pid": pid, "stacks": text}
+    return f"stacks of worker {pid}", {"pid": pid, "stacks": text, "tasks": tasks, "why_no_tasks": why}
+
+
+async def _tasks(running: Running, pid: int) -> tuple[str | None, str | None]:
+    """The tasks of a worker, or why there are none to show."""
+    pipe = running.manager.resources.stacks
+    if not running.manager.ask_for_tasks(pid):
+        return None, "it ends, or its program handles signals itself"
+    tasks = tasks_in(await running.collect(pipe.read, last=END, within_s=TASKS_S), pid)
+    if tasks is None:
+        return None, "its main thread does not come to run Python: see its stack"
+    return tasks, None
 
 
 COMMANDS: dict[str, Command] = {

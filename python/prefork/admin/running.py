@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -78,10 +79,13 @@ class Running:
             await asyncio.sleep(LOOK_S)
         return True
 
-    async def collect(self, read: Callable[[], str], last: str) -> str:
-        """What `read` returns bit by bit. It is over when nothing comes for QUIET_S, and `last` has come."""
+    async def collect(self, read: Callable[[], str], last: str, within_s: float = math.inf) -> str:
+        """What `read` returns bit by bit. It is over when nothing comes for QUIET_S and `last` has come, or
+        after `within_s`.
+        """
         found, grown_s = "", time.monotonic()
-        while (now := time.monotonic()) < self._until_s and len(found) < MOST_COLLECTED:
+        until_s = min(self._until_s, grown_s + within_s)
+        while (now := time.monotonic()) < until_s and len(found) < MOST_COLLECTED:
             if more := read():
                 found, grown_s = found + more, now
             elif last in found and now > grown_s + QUIET_S:

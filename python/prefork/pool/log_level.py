@@ -1,18 +1,18 @@
 """The level of the log, changed while a pool runs.
 
 The manager publishes it on the scoreboard, and sends a signal to each worker, which reads it there. A worker
-that starts later reads it in its boot. Always: a process that does not handle the signal is not sent it.
+that starts later reads it in its boot.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 from typing import TYPE_CHECKING
 
 from prefork._engine import LOG_LEVEL
 from prefork.kernel.fork_hooks import handles_signals
+from prefork.pool.worker_signals import hear, hearing_kernel
 
 if TYPE_CHECKING:
     from prefork._engine import Engine
@@ -21,28 +21,21 @@ if TYPE_CHECKING:
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 _logger = logging.getLogger("prefork")
-_kernels: list[Kernel] = []
-"""Of this process, the last one to run is the last one."""
 
 
 def hear_level(kernel: Kernel) -> None:
     """Manager, before it forks: its workers take the level when they get the signal.
 
-    Nothing happens off the main thread, and where the program handles the signal: running workers then keep
-    their level.
+    Where they cannot (`hear`), running workers keep their level.
     """
-    former = signal.getsignal(LOG_LEVEL)
-    if former is _heard or former == signal.SIG_DFL:
-        with contextlib.suppress(ValueError):
-            signal.signal(LOG_LEVEL, _heard)
-            signal.siginterrupt(LOG_LEVEL, False)
-        _kernels[:] = [kernel]
+    hear(kernel, LOG_LEVEL, _heard)
 
 
 @handles_signals
 def _heard(_signum: int, _frame: object) -> None:
+    kernel = hearing_kernel()
     with contextlib.suppress(RuntimeError):  # it does not run any more
-        for kernel in _kernels:
+        if kernel is not None:
             take_level(kernel.engine)
 
 
@@ -58,12 +51,3 @@ def set_level(name: str) -> int:
     level: int = getattr(logging, name.upper())
     _logger.setLevel(level)
     return level
-
-
-def catches(pid: int, signum: int) -> bool:
-    """Whether a process handles a signal, which would end it otherwise. True if the system does not tell."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as status:
-        for line in status:
-            if line.startswith("SigCgt:"):
-                return bool(int(line.split()[1], 16) >> (signum - 1) & 1)
-    return True

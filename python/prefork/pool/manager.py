@@ -15,7 +15,7 @@ from asyncio import Handle, TimerHandle
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from prefork._engine import LOG_LEVEL, STACKS, TRACEBACKS
+from prefork._engine import LOG_LEVEL, STACKS, TASKS, TRACEBACKS
 from prefork.config.machine import Computed
 from prefork.errors import (
     GlueInUse,
@@ -239,7 +239,7 @@ class Manager(Role, PoolMember):
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
         # the fork, so workers share the memory.
         faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
-        resources.stacks.prepare()
+        resources.stacks.prepare(kernel)
         hear_level(kernel)
         self._spawner = spawner = self._make_spawner(self)
         self._supervisor = supervisor = Supervisor(
@@ -489,6 +489,10 @@ class Manager(Role, PoolMember):
     def ask_for_stacks(self, pid: int) -> bool:
         """Has a worker write its stacks to `resources.stacks`. False: it would end by the signal."""
         return self._supervisor is not None and not self._supervisor.send(STACKS, [pid])
+
+    def ask_for_tasks(self, pid: int) -> bool:
+        """As `ask_for_stacks`, for the tasks of its loop."""
+        return self._supervisor is not None and not self._supervisor.send(TASKS, [pid])
 
     def overview(self) -> Overview | None:
         """What the pool has now, and what it wants; None without a pool."""

@@ -244,7 +244,7 @@ class PreForkServer(HTTPServer):
 
     def _prepare_workers(self, manager: Manager, worker: Worker) -> None:
         """Before the forks. Another pool of this program may have forked since the last ones."""
-        manager.resources.stacks.prepare()
+        manager.resources.stacks.prepare(self.kernel)
         worker.prepare()
 
     def _become_worker(
@@ -445,4 +445,4 @@ def _refusal(end: MoldEnded) -> BaseException:
     if not end.why:
         return SystemExit(end.exit_status)
     kinds: tuple[type[NotMolded | TargetError], ...] = (NotMolded, TargetError)
-    return next((kind for kind in kinds if kind.exit_status == end.exit_status), NeverReady)(end.why)
+    return next((kind for kind in kinds if kind.exit_status == end.exit_status), NeverReady)(str(end))

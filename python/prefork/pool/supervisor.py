@@ -28,6 +28,7 @@ from prefork.pool.overview import Overview
 from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
 from prefork.pool.spawner import Process, Spawner
 from prefork.pool.stillness import LOOK_S, Stillness, is_stopped, waits_for_lock
+from prefork.pool.worker_signals import catches
 from prefork.pool.workers import Exit, Worker, Workers
 from prefork.server.startup import STARTUP_S
 

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from prefork._engine import STACKS
-from prefork.pool.log_level import catches
-from prefork.pool.stacks import Stacks
+from prefork import Kernel
+from prefork._engine import STACKS, TASKS
+from prefork.pool.stacks import BEGIN, END, NO_TASKS, Stacks, tasks_in, threads_in
+from prefork.pool.worker_signals import catches
+
+KERNEL = Kernel()
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def stacks() -> Iterator[Stacks]:
 
 
 def test_the_stacks_of_this_process(stacks: Stacks) -> None:
-    stacks.prepare()
+    stacks.prepare(KERNEL)
     assert catches(os.getpid(), STACKS)
     assert stacks.read() == ""
     signal.raise_signal(STACKS)
@@ -34,12 +37,12 @@ def test_the_stacks_of_this_process(stacks: Stacks) -> None:
 
 def test_two_pools_of_a_program_take_turns(stacks: Stacks) -> None:
     other = Stacks()
-    stacks.prepare()
-    other.prepare()
+    stacks.prepare(KERNEL)
+    other.prepare(KERNEL)
     signal.raise_signal(STACKS)
     assert stacks.read() == ""
     assert other.read()
-    stacks.prepare()
+    stacks.prepare(KERNEL)
     other.close()  # what is registered is not its own
     signal.raise_signal(STACKS)
     assert stacks.read()
@@ -47,7 +50,7 @@ def test_two_pools_of_a_program_take_turns(stacks: Stacks) -> None:
 
 def test_a_worker_keeps_its_end_until_it_leaves() -> None:
     stacks = Stacks()
-    stacks.prepare()
+    stacks.prepare(KERNEL)
     stacks.join()
     before = len(os.listdir("/proc/self/fd"))
     stacks.close()
@@ -59,7 +62,28 @@ def test_a_worker_keeps_its_end_until_it_leaves() -> None:
 
 
 def test_a_full_pipe_blocks_no_writer(stacks: Stacks) -> None:
-    stacks.prepare()
+    stacks.prepare(KERNEL)
     for _ in range(200):
         signal.raise_signal(STACKS)
     assert 0 < len(stacks.read()) <= 1 << 18
+
+
+def test_the_tasks_of_this_process(stacks: Stacks) -> None:
+    signal.raise_signal(TASKS)
+    assert stacks.read() == "", "it is not prepared"
+    stacks.prepare(KERNEL)
+    signal.raise_signal(STACKS)
+    signal.raise_signal(TASKS)
+    text = stacks.read()
+    threads = threads_in(text)
+    assert "in test_the_tasks_of_this_process" in threads
+    assert not {BEGIN, END} & set(threads)
+    assert tasks_in(text, os.getpid()) == "tasks cannot be shown: RuntimeError", "the kernel does not run"
+    assert tasks_in(text, 1) is None
+
+
+def test_tasks_that_were_cut() -> None:
+    whole, cut = f"{BEGIN}7 {NO_TASKS}{END}", f"{BEGIN}8 Task of"
+    assert tasks_in(whole + cut, 7) == NO_TASKS
+    assert tasks_in(whole + cut, 8) == "Task of\n  ... (cut)"
+    assert threads_in(f"Thread{whole}s{cut}") == "Threads"
