@@ -16,6 +16,7 @@ import pytest
 
 from support.apps import APPS
 from support.certificates import Authority, Files, make_key, save
+from support.control import command, done
 from support.responses import read_all
 from support.server import Serve, Server, run_prefork, status_json
 from support.tls_client import Client, ask
@@ -267,6 +268,43 @@ def test_a_bad_certificate_is_refused_and_the_old_one_stays(
     shutil.copy(other.key, files.key)
     server.wait_log("the certificates were read again")
     assert serial(client) != former
+
+
+def test_a_reload_takes_other_files_and_tells_of_those_that_it_cannot_use(
+    root: Authority, tmp_path: Path, serve: Serve
+) -> None:
+    authority, settings = root.save(tmp_path), tmp_path / "prefork.toml"
+    first, second = (save(tmp_path, *root.issue("localhost"), name) for name in ("first", "second"))
+
+    def configure(files: Files, more: str = "") -> None:
+        settings.write_text(f'workers = 1\ntls_cert = "{files.cert}"\ntls_key = "{files.key}"\n{more}')
+
+    configure(first)
+    server = serve(WSGI, "--config", str(settings))
+    client = Client(server.port, authority)
+    former = serial(client)
+    configure(second)
+    assert "every worker is of generation 2; certificates read again" in done(server, "reload")
+    assert (changed := serial(client)) != former
+    configure(Files(tmp_path / "missing.pem", second.key))
+    failed = command(server, "reload")
+    assert failed.returncode == 1
+    assert "TLS: cannot read" in failed.stderr
+    assert "generation 2 serves on" in failed.stderr
+    configure(second, 'tls_min_version = "1.3"\n')
+    done(server, "reload")
+    assert "reload: tls_min_version has changed, which takes a restart" in server.log
+    assert "start_servers has changed" not in server.log
+    second.cert.write_text("no certificate")
+    failed = command(server, "reload")
+    assert failed.returncode == 1
+    assert f"the certificates cannot be used: {second.cert}: there is no certificate in it" in failed.stderr
+    assert "generation 4 serves, and the former certificates stay" in failed.stderr
+    assert serial(client) == changed
+    save(tmp_path, *root.issue("localhost"), "second")
+    settings.write_text("workers = 1\n")
+    done(server, "reload")
+    assert "reload: tls_cert has changed, which takes a restart" in server.log
 
 
 # --- tickets --------------------------------------------------------------------------------------------

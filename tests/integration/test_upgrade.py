@@ -300,7 +300,7 @@ def test_a_virtual_environment_that_a_link_leads_to_is_that_of_now(tmp_path: Pat
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("import nothere\n", "could not be loaded"),
+        ("import nothere\n", "could not be loaded: ModuleNotFoundError: No module named 'nothere'"),
         ("import os\nos._exit(5)\n", "exit status 5"),
         ("import time\ntime.sleep(60)\n", "not loaded within boot_timeout"),
         ("from prefork import Kernel, PreForkServer\nserver = PreForkServer(Kernel())\n", "a program now"),

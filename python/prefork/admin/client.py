@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from prefork.admin.messages import FAILED, VERSION, write_request
+from prefork.admin.messages import FAILED, VERSION, Failure, write_request
 from prefork.errors import ScoreboardUnavailable
 from prefork.pool.scoreboard import open_scoreboard
 from prefork.status import only_glue
@@ -31,34 +31,30 @@ LAST_S = 5.0
 
 
 class Pool(NamedTuple):
-    """A pool that runs, and where its control socket is."""
+    """A pool that runs, and where its control socket is, if it has one."""
 
     glue: str
     manager: int
     """The pid of its manager."""
-    path: str
+    path: str | None
 
 
 def find_pool(glue: str | None) -> Pool:
     """The pool with this glue, or the only one.
 
-    Raises ScoreboardUnavailable if there is none or it has no control socket, OptionError if there are
-    several.
+    Raises ScoreboardUnavailable if there is none, OptionError if there are several, Failure if its manager
+    does not respond.
     """
     glue = glue or only_glue()
     board, manager, about = open_scoreboard(glue)
     board.close()
     if not isinstance(about, dict):
-        raise ScoreboardUnavailable(
+        raise Failure(
             f"the manager {manager} of the pool {glue} does not respond: is it stopped, or another version's?"
         )
     control = about.get("control")
-    if not isinstance(control, dict) or not isinstance(control.get("path"), str):
-        raise ScoreboardUnavailable(
-            f"the pool {glue} has no control socket: it was started with --control-socket off, or could make "
-            "none (its log says why)"
-        )
-    return Pool(glue, manager, control["path"])
+    path = control.get("path") if isinstance(control, dict) else None
+    return Pool(glue, manager, path if isinstance(path, str) else None)
 
 
 def ask(
@@ -71,8 +67,8 @@ def ask(
 ) -> dict[str, Any]:
     """Has the manager carry out a command. Returns its response, which has `ok`.
 
-    `progressed` is called with each line of progress. Raises ScoreboardUnavailable if the manager does not
-    respond, or not as this version does.
+    `progressed` is called with each line of progress. Raises ScoreboardUnavailable if the pool has no control
+    socket, and Failure if the manager does not respond, or not as this version does.
     """
     until = None if timeout_s is None else time.monotonic() + timeout_s + GRACE_S
     with _connect(pool) as connection:
@@ -115,7 +111,12 @@ def _messages(connection: socket.socket, until: float | None) -> Iterator[dict[s
 
 
 def _connect(pool: Pool) -> socket.socket:
-    """Raises ScoreboardUnavailable."""
+    """Raises ScoreboardUnavailable and Failure."""
+    if pool.path is None:
+        raise ScoreboardUnavailable(
+            f"the pool {pool.glue} has no control socket: it was started with --control-socket off, or could "
+            "make none (its log says why)"
+        )
     error: OSError = FileNotFoundError(2, "No such file or directory")
     # Its root directory may be another one (--chroot, a container).
     for path in (pool.path, f"/proc/{pool.manager}/root{pool.path}"):
@@ -151,8 +152,8 @@ def _pid_of(connection: socket.socket) -> int:
     return pid
 
 
-def _unreachable(pool: Pool, why: str) -> ScoreboardUnavailable:
-    return ScoreboardUnavailable(f"the manager {pool.manager} of the pool {pool.glue} cannot be asked: {why}")
+def _unreachable(pool: Pool, why: str) -> Failure:
+    return Failure(f"the manager {pool.manager} of the pool {pool.glue} cannot be asked: {why}")
 
 
 @contextlib.contextmanager

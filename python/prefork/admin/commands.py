@@ -119,21 +119,32 @@ async def reload(running: Running, arguments: Arguments) -> Outcome:
         raise Failure(f"nothing to reload: {why}")
     ends: list[End] = []
     if not running.server.reload(ends.append):
-        return f"certificates read again; no worker to replace: {pool.phase}", {"replaced": 0}
+        return f"no worker to replace: {pool.phase}{_certificates(running)}", {"replaced": 0}
     former = pool.live_pids
 
     def left(pool: Overview) -> int:
         return 0 if ends else max(1, len(pool.live_pids & former))
 
-    if not await running.wait(left, "replaced", spawns=False):
+    if not await running.wait(left, "replaced", spawns=False, stage=lambda: running.manager.reload_stage):
         raise Failure(
             f"begun, and it goes on: {left(running.pool)} of {len(former)} workers are not replaced"
         )
     (end,) = ends
     if end.failure:
         raise Failure(f"{end.failure}; generation {end.generation} serves on")
-    text = f"every worker is of generation {end.generation}; certificates read again"
+    text = f"every worker is of generation {end.generation}{_certificates(running)}"
     return text, {"replaced": len(former), "generation": end.generation}
+
+
+def _certificates(running: Running) -> str:
+    """What has become of them. Raises Failure if they cannot be used."""
+    certificates = running.server.certificates
+    if certificates is None:
+        return ""
+    if certificates.trouble:
+        generation = f"generation {running.pool.limits.generation} serves, and the former certificates stay"
+        raise Failure(f"the certificates cannot be used: {certificates.trouble}; {generation}")
+    return "; certificates read again"
 
 
 async def upgrade(running: Running, arguments: Arguments) -> Outcome:

@@ -45,7 +45,7 @@ class Running:
         self._report = report
         self._began_s = time.monotonic()
         self._until_s = self._began_s + timeout_s
-        self._reported = (-1, 0.0)
+        self._reported = ("", 0.0)
 
     @property
     def took_s(self) -> float:
@@ -59,8 +59,15 @@ class Running:
             raise Failure("the pool has ended")
         return found
 
-    async def wait(self, left: Callable[[Overview], int], what: str, *, spawns: bool = True) -> bool:
-        """Waits until `left` returns 0, which is how many workers are not `what` yet.
+    async def wait(
+        self,
+        left: Callable[[Overview], int],
+        what: str,
+        *,
+        spawns: bool = True,
+        stage: Callable[[], str] = str,
+    ) -> bool:
+        """Waits until `left` returns 0, which is how many workers are not `what` yet. `stage` is told too.
 
         False: the client does not wait longer. Raises Failure if that `spawns` workers, and none starts.
         """
@@ -75,7 +82,8 @@ class Running:
             if now >= self._until_s:
                 return False
             total = max(total, count)
-            self._tell(total - count, total, what, now)
+            text = f"{total - count} of {total} workers {what}"
+            self._tell(total - count, total, ": ".join(filter(None, [text, stage()])), now)
             await asyncio.sleep(LOOK_S)
         return True
 
@@ -93,8 +101,8 @@ class Running:
             await asyncio.sleep(LOOK_S)
         return found
 
-    def _tell(self, done: int, total: int, what: str, now: float) -> None:
+    def _tell(self, done: int, total: int, text: str, now: float) -> None:
         before, at_s = self._reported
-        if done != before and now >= at_s + REPORT_S:
-            self._reported = done, now
-            self._report(messages.progress(done, total, f"{done} of {total} workers {what}"))
+        if text != before and now >= at_s + REPORT_S:
+            self._reported = text, now
+            self._report(messages.progress(done, total, text))

@@ -16,6 +16,8 @@ WRITE_FILES = {"--pid-file": "pid", "--access-log": "log"}
 def explain(error: click.UsageError, arguments: list[str]) -> str:
     """The message of an error, with a hint."""
     if isinstance(error, click.NoSuchOption):
+        if error.ctx is not None and error.ctx.command.name != "serve":
+            return error.format_message()  # it names options of the command that are alike
         return no_such_option(error.option_name)
     if isinstance(error, click.BadOptionUsage) and error.option_name == "--access-log":
         return "--access-log requires a file; `--access-log -` is standard output"

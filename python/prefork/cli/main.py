@@ -1,7 +1,7 @@
 """The command `prefork`: its subcommands, and how errors are shown.
 
-Always: a mistake of the user is one line on standard error and exit status 2. A traceback is shown only for
-an exception in the user's own code, and begins there.
+Always: a mistake of the user is one line on standard error and exit status 2, and so is what has failed, with
+another status. A traceback is shown only for an exception in the user's own code, and begins there.
 
 It knows every floor below it; nothing knows it. What `serve` imports stays in the memory of every worker, so
 what only `status` needs is imported there.
@@ -75,7 +75,8 @@ def main() -> None:
             import traceback
 
             traceback.print_exception(error.__cause__)
-        code = fail(str(error))
+        fail(str(error))
+        code = error.exit_status
     except (click.Abort, KeyboardInterrupt):
         code = 130
     sys.exit(code)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from prefork.cli.running import carry_out, control_options
-from prefork.errors import ScoreboardUnavailable
 
 
 @click.command()
@@ -14,14 +13,12 @@ def reload(glue: str | None, as_json: bool, timeout_s: float) -> None:
     """Have a running pool load its application, options and certificates again.
 
     If the new code fails, the former workers serve on. Changed code of a program with a kernel of its own
-    needs a restart. A pool without a control socket gets SIGHUP, and its log has the result.
+    needs a restart. A pool without a control socket gets SIGHUP: the log of its server has the result.
     """
     from prefork.admin.client import find_pool
     from prefork.status.hang_up import hang_up
 
-    try:
-        find_pool(glue)
-    except ScoreboardUnavailable:
+    if find_pool(glue).path is None:
         hang_up(glue or None)
     else:
         carry_out("reload", glue=glue, as_json=as_json, timeout_s=timeout_s)

@@ -78,14 +78,20 @@ def carry_out(
     if as_json:
         print_line(json.dumps(response))
     elif not response["ok"]:
-        complain(f"pool {pool.glue}: {printable(str(response.get('error')))}")
+        took = f" (after {response['took_s']} s)" if response.get("took_s") and _status(response) == 1 else ""
+        complain(f"pool {pool.glue}: {printable(str(response.get('error')))}{took}")
     elif show is not None:
         print_line(show(response))
     else:
         text = printable(str(response.get("text")))
         print_line(f"pool {pool.glue}: {text} ({response.get('took_s')} s)")
     if not response["ok"]:
-        raise click.exceptions.Exit(int(response.get("status", 1)))
+        raise click.exceptions.Exit(_status(response))
+
+
+def _status(response: dict[str, Any]) -> int:
+    """The exit status of a command that has failed."""
+    return int(response.get("status", 1))
 
 
 def printable(text: str) -> str:

@@ -59,8 +59,16 @@ class Read(NamedTuple):
     of_server: PreForkOptions
 
 
-FIXED = ("listeners", "redirect_http", "ipc_glue", "start_servers", "refork_after")
+FIXED = (
+    *("listeners", "redirect_http", "ipc_glue", "refork_after"),
+    *("tls_min_version", "tls_ciphers", "tls_alpn", "tls_client_auth"),
+)
 """Options of the server that a reload does not change."""
+FILES = (
+    *("tls_cert", "tls_key", "tls_key_password_file", "tls_client_ca", "tls_client_crl"),
+    *("ssl_key_cert", "ssl_intermediate_ca_cert"),
+)
+"""Those that it changes, unless TLS begins or ends, or whether clients are asked for their certificates."""
 SCALED = ("min_spare_servers", "max_spare_servers", "max_clients")
 """Those that `prefork scale` changes. A reload changes them only if their source has."""
 
@@ -87,17 +95,24 @@ class MoldedApplication:
         given = self._gather()
         self._read = read = read_options(self._target, given)
         former = self._server.options
-        for name in FIXED:
+        fixed = fixed_options(former, read.of_server)
+        for name in fixed:
             if getattr(read.of_server, name) != getattr(former, name):
                 logger.warning("reload: %s has changed, which takes a restart; it stays as it is", name)
         before = self._accepted.of_server
         same = [name for name in SCALED if getattr(read.of_server, name) == getattr(before, name)]
-        kept = {name: getattr(former, name) for name in (*FIXED, "address", "port", "domain", *same)}
-        return read._replace(of_server=dataclasses.replace(read.of_server, **kept))
+        stays = (*fixed, "start_servers", "address", "port", "domain", *same)
+        kept = {name: getattr(former, name) for name in stays}
+        options = dataclasses.replace(read.of_server, **kept)
+        if (certificates := self._server.certificates) is not None:
+            certificates.check(options)
+        return read._replace(of_server=options)
 
     def accept(self, read: Read) -> None:
         """In the manager: the options of the new generation."""
         self._server.use(read.of_server)
+        if (certificates := self._server.certificates) is not None:
+            certificates.use(read.of_server)
         if read.of_command.log_level != self._accepted.of_command.log_level:
             self._server.set_log_level(read.of_command.log_level)
         self._accepted = self._read
@@ -149,6 +164,16 @@ class MoldedApplication:
         self._server.service.rest()
         settle(options)
         return [*opened_since(before, ours), *unbind()]
+
+
+def fixed_options(former: PreForkOptions, read: PreForkOptions) -> list[str]:
+    """The options that a reload does not change."""
+    fixed = list(FIXED)
+    if bool(former.certificates) != bool(read.certificates) or former.client_auth != read.client_auth:
+        fixed += FILES
+    if bool(former.start_servers) != bool(read.start_servers):  # how many there are at the start is past
+        fixed.append("start_servers")
+    return fixed
 
 
 def molded(

@@ -451,6 +451,11 @@ class Manager(Role, PoolMember):
         refork.begin()
         return True
 
+    @property
+    def reload_stage(self) -> str:
+        """What the reload that is under way waits for."""
+        return "" if self._reload is None else self._reload.stage
+
     def _reload_ended(self, reload: Reload) -> None:
         if self._reload is reload:
             self._reload = None

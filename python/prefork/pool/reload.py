@@ -77,6 +77,8 @@ class Reload:
         self._ended = ended
         self._began_s = loop.time()
         self._read: Any = None
+        self.stage = ""
+        """What it waits for, for an operator."""
         self.end: End | None = None
         self._watchers: list[OnDone] = []
         self._canary: Canary | None = None
@@ -94,18 +96,19 @@ class Reload:
         except PreforkError as error:
             self._fail(str(error))
             return
+        self.stage = "the new code is loaded"
         self._spawner.try_next(self._read, self._loaded, self._mold_ended)
 
     def _loaded(self) -> None:
+        self.stage = "a first worker starts with it"
         self._supervisor.try_next(self._spawner.spawn_next, self._tried)
 
     def _mold_ended(self, end: MoldEnded) -> bool:
-        what = f"{end.why}: {end.cause}" if end.cause else end.why
         was_loaded = end.exit_status is None
         told = (
             "the process that forks its workers has ended" if was_loaded else "the new code cannot be loaded"
         )
-        self._fail(f"{told}: {what}")
+        self._fail(f"{told}: {end}")
         return False
 
     def _tried(self, failure: str) -> None:
@@ -130,6 +133,7 @@ class Reload:
         assert self._canary is not None
         verdict = self._canary.observe(self._supervisor.readings(), self._loop.time())
         if verdict.decision is Decision.WAIT:
+            self.stage = f"the canary compares: {verdict.why}"
             self._timer = self._loop.call_later(CANARY_S, self._compare)
         elif verdict.decision is Decision.GO_ON:
             logger.warning("canary: generation %d serves as well: %s", self._canary.generation, verdict.why)
@@ -145,6 +149,7 @@ class Reload:
         except PreforkError as error:
             self._fail(str(error))
             return
+        self.stage = ""
         self._spawner.commit()
         self._supervisor.adopt_next(self._replaced)
 

@@ -70,6 +70,9 @@ class MoldEnded:
     exit_status: int | None = None
     cause: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.why}: {self.cause}" if self.cause else self.why
+
 
 class NotMolded(Exception):
     """The target is a program: the process that serves loads it, and not a mold."""

@@ -23,7 +23,6 @@ from prefork.kernel.run import BROKEN
 from prefork.pool import policy
 from prefork.pool.canary import Canary, Reading, readings
 from prefork.pool.generations import Generations, Spawn, Tried
-from prefork.pool.log_level import catches
 from prefork.pool.overview import Overview
 from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
 from prefork.pool.spawner import Process, Spawner
@@ -53,7 +52,7 @@ class Phase(enum.Enum):
     """How many workers there should be. Workers are spawned only while it is KEEPING them."""
 
     KEEPING = "as many as the policy wants"
-    PAUSED = "none for now: they finish and end"
+    PAUSED = "none while the server does not listen, until `prefork resume`"
     ENDING = "none any more: they finish, or are killed"
     ENDED = "none, and there is none"
 

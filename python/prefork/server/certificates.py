@@ -61,16 +61,9 @@ class Certificates:
         self._read = self._seen = self._signature()
         self._timer: TimerHandle | None = None
         self._rotate_at = self._warn_at = 0.0
-        try:
-            self.config = TlsConfig(
-                _files(options, _open),
-                client_auth=options.client_auth,
-                min_version=options.tls_min_version,
-                ciphers=options.tls_ciphers,
-                protocols=options.tls_alpn,
-            )
-        except (ValueError, OSError) as error:
-            raise OptionError(f"TLS: {error}") from None
+        self.trouble = ""
+        """Why the files as they were read last are not used; empty if they are."""
+        self.config = _config(options, _open)
 
     # --- rights ------------------------------------------------------------------------------------------
 
@@ -143,14 +136,35 @@ class Certificates:
 
     # --- changes -----------------------------------------------------------------------------------------
 
+    def check(self, options: ServerOptions) -> None:
+        """Whether the files that these options name can be used, if they are others. Raises OptionError."""
+        if not self._are_others(options):
+            return
+        unknown = [name for name in _names(options) if name not in self._names]
+        if self._reader is None:
+            _config(options, _open)
+        elif unknown:
+            raise OptionError(f"TLS: {unknown[0]} is no file of the start, which takes a restart as root")
+
+    def use(self, options: ServerOptions) -> None:
+        """The files that these options name are used from now on."""
+        if self._are_others(options):
+            self._options, self._names = options, _names(options)
+            self.reload()
+
+    def _are_others(self, options: ServerOptions) -> bool:
+        return options.certificates != self._options.certificates or _names(options) != self._names
+
     def reload(self) -> bool:
         """Reads the files again: handshakes that begin from now on use them. False: they cannot be used."""
         self._read = self._signature()
         try:
             self.config.update(_files(self._options, _open if self._reader is None else self._reader.open))
         except (OptionError, ValueError, OSError) as error:
+            self.trouble = str(error)
             logger.error("TLS: %s; the former certificates stay", error)
             return False
+        self.trouble = ""
         logger.warning("TLS: the certificates were read again, and are used from now on")
         self._warn_of_ends()
         return True
@@ -173,6 +187,20 @@ class Certificates:
                 logger.error("TLS: the certificate %s (%s) has expired: clients refuse it", name, subject)
             elif days < WARNING_DAYS:
                 logger.warning("TLS: the certificate %s (%s) expires in %d days", name, subject, days)
+
+
+def _config(options: ServerOptions, opened: Open) -> TlsConfig:
+    """Raises OptionError."""
+    try:
+        return TlsConfig(
+            _files(options, opened),
+            client_auth=options.client_auth,
+            min_version=options.tls_min_version,
+            ciphers=options.tls_ciphers,
+            protocols=options.tls_alpn,
+        )
+    except (ValueError, OSError) as error:
+        raise OptionError(f"TLS: {error}") from None
 
 
 def _names(options: ServerOptions) -> list[str]:

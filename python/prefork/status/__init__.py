@@ -53,5 +53,7 @@ def only_glue() -> str:
     if len(glues) > 1:
         raise OptionError(f"several pools are running: {', '.join(glues)}; choose one with --glue")
     if not glues:
-        raise ScoreboardUnavailable("no pool of this user is running; start one with prefork serve")
+        raise ScoreboardUnavailable(
+            "no pool of this user is running; start one with prefork serve (a server with --start 0 has none)"
+        )
     return glues[0]

@@ -65,6 +65,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["serve", "gone.py"], "gone.py cannot be read: No such file or directory"),
         (["serve", "app.py", "--frob"], "(see prefork serve --help)"),
         (["serve", "app.py", "--port", "80"], "No such option '--port'; use --bind HOST:PORT (see"),
+        (["status", "--jsn"], "No such option '--jsn'. Did you mean '--json'? (see"),
         (["serve", "app.py", "-t", "30"], "No such option '-t'; use --request-timeout (see"),
         (["serve", "app.py", "-kgevent"], "No such option '-k'; the interface is detected; for threads"),
         (

@@ -74,7 +74,7 @@ def test_a_pool_that_fits_says_that_nothing_happens() -> None:
         (pool(SPARE, SPARE, generation=2), "next: 1 workers are forked"),
         (pool(*[SPARE] * 10), "next: worker 109, 108 drains"),
         (pool(forking=2), "next: 2 workers are being forked"),
-        (pool(keeps=False, phase="none for now: they finish and end"), "workers: none for now: they finish"),
+        (pool(keeps=False, phase="none, until it listens"), "workers: none, until it listens"),
         (pool(*[DRAINING] * 80), "all 80 slots of the scoreboard are in use"),
     ],
 )
