@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -31,6 +33,7 @@ def hear(_signum: int, _frame: object) -> None:
 
 
 signal.signal(signal.SIGTERM, hear)
+atexit.register(lambda: sys.stderr.write(f"{os.getpid()} is over\n"))
 
 
 def make() -> bytes:
@@ -78,6 +81,7 @@ def close() -> None:
 def ends(pid: int) -> None:
     """For --worker-exit."""
     told.append(f"{pid} exits")
+    sys.stderr.write(f"{pid} exits\n")  # at once: others write there
 
 
 def wsgi(environ, start_response):
@@ -94,7 +98,7 @@ def wsgi(environ, start_response):
 
 async def asgi(scope, receive, send):
     if scope["type"] == "lifespan":
-        scope["state"]["began"] = f"{len(told)}:{os.getpid()}"
+        scope["state"].setdefault("began", f"{len(told)}:{os.getpid()}")
         for phase in ("startup", "shutdown"):
             await receive()
             told.append(f"{phase} of {os.getpid()}")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from prefork.pool.log_level import catches
 from support.processes import alive, children
 from support.server import Server, run_prefork, running, write_app
 from support.waiting import wait_until
@@ -90,6 +91,16 @@ def test_a_signal_to_the_group_is_for_the_manager(tmp_path: Path) -> None:
         assert mold(server) == pid
         assert server.stop() == 0
     assert not alive(pid)
+
+
+def test_a_worker_that_begins_is_ended_by_term_whatever_the_application_handles(tmp_path: Path) -> None:
+    """It would call the application's handler, and start all the same."""
+    source = APP + "import signal, sys\nsignal.signal(15, lambda *_: print('heard', file=sys.stderr))\n"
+    with serving(tmp_path, source) as server:
+        assert not catches(mold(server), signal.SIGTERM)
+        os.kill(server.workers()[0], signal.SIGTERM)
+        server.wait_log("heard")
+        assert server.stop() == 0
 
 
 def test_no_mold_outlives_a_manager_that_is_killed(tmp_path: Path) -> None:

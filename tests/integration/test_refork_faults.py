@@ -83,10 +83,10 @@ def test_a_worker_that_is_told_to_end_becomes_no_mold(serve: Serve, signum: int)
         server.wait_log(f"refork: worker {pid} has ended, and is no mold; generation 1 serves on")
         wait_until(lambda: not alive(pid), "its end")
         assert json.loads(server.get())["maker"] != pid
-        (mold,) = [one for one in children(server.pid) if one not in server.workers()]
-        os.kill(server.workers()[0], signal.SIGKILL)
-        wait_until(lambda: server.workers("spare"), "another worker of the former mold")
-        assert alive(mold)
+        (worker,) = server.workers("spare", "active")
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: set(server.workers("spare")) - {worker}, "another worker of the former mold")
+        assert "is loaded again" not in server.log
         assert server.stop() == 0
 
 

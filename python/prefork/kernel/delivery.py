@@ -229,6 +229,12 @@ class Delivery(EventQueue, Run, Generic[R]):
         """
         self._signals.tell_early(signum, function)
 
+    def set_aside(self, signum: int) -> None:
+        """Gives a signal its default action until it is bound, here and in children. The program's handler is
+        called then, as `share_signal` says.
+        """
+        self._signals.set_aside(signum)
+
     def program_handles(self, signum: int) -> bool:
         """Whether the program has a handler of its own for that signal, also if a binding has replaced it."""
         return self._signals.program_handles(signum)

@@ -112,6 +112,16 @@ class Signals:
             self._handle_default(self._loop, signum)
         self._defaults.setdefault(signum, []).append((session, event))
 
+    def set_aside(self, signum: int) -> None:
+        """Gives a signal its default action until it is bound. A handler of the program counts as replaced by
+        that binding, in children too.
+        """
+        handler = _signal.getsignal(signum)
+        if callable(handler):
+            if _is_programs(handler):
+                self._replaced[signum] = handler
+            _signal.signal(signum, _signal.SIG_DFL)
+
     def program_handles(self, signum: int) -> bool:
         """Whether the program has a handler of its own for that signal, also if a binding has replaced it."""
         by_loop = self._loop is not None and self._loop.program_signal(signum) is not None

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefork._engine import die_with_parent
 from prefork.errors import PreforkError, TargetError
-from prefork.kernel.fork_hooks import is_ours
 from prefork.kernel.forking import flush_output
 from prefork.kernel.signals import have_no_effect
 from prefork.logs.escaping import show
@@ -137,9 +136,7 @@ class Mold:
     def fork_workers(self, become_worker: BecomeWorker) -> None:
         """Forks workers until the manager is gone. It returns in a worker only."""
         signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
-        handler = signal.getsignal(signal.SIGTERM)
-        if callable(handler) and is_ours(handler):
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it ends a worker that begins
+        self._kernel.set_aside(signal.SIGTERM)  # it ends a worker that begins
         forget_inherited(keeps_atexit=True)  # here, once for all workers
         gc.collect()
         self._channel.setblocking(True)

@@ -34,6 +34,7 @@ class Refork(Reload):
 
     name = "refork"
     first_worker = "the first worker of the new mold"
+    cancel_level = logging.INFO  # it was not asked for
 
     def __init__(
         self,

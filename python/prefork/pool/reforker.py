@@ -45,6 +45,7 @@ class Reforker:
         self._generation = 1
         """That of the workers for which the schedule is."""
         self._is_trying = False
+        self._served_by_mold = 0
         self._reforks = 0
         self._before: Mapping[str, int] | None = None
         self._now: Mapping[str, int] | None = None
@@ -65,12 +66,15 @@ class Reforker:
         ):  # a reload has brought new code
             self._generation = pool.limits.generation
             self._schedule = Schedule(self._after)
+            self._reforks, self._before, self._now = 0, None, None
         served = self._served(pool)
         index = reforking.candidate(served, self._schedule, pool.now)
         if index is not None and not pool.is_reloading and index in pool.pids:
             before = self._measured(served, pool)
             if self._manager.refork(index, self._done):
-                self._is_trying, self._before = True, before
+                self._is_trying, self._served_by_mold = True, served[index]
+                if not self._reforks:
+                    self._before = before
                 text = "refork: worker %d has served %d requests and is to become the next mold"
                 logger.info(text, pool.pids[index], served[index])
         if self._reforks and pool.now >= self._measure_at:
@@ -103,16 +107,18 @@ class Reforker:
         if end.failure:
             self._schedule = reforking.failed(self._schedule, self._loop.time())
             wait_s = self._schedule.not_before - self._loop.time()
-            logger.warning("refork: the next attempt is in %.0f s at the earliest", wait_s)
+            logger.info("refork: the next attempt is in %.0f s at the earliest", wait_s)
         else:
-            self._schedule = reforking.succeeded(self._schedule)
+            self._schedule = reforking.succeeded(self._schedule, self._served_by_mold)
             self._reforks += 1
             self._measure_at = self._loop.time() + LOOK_S
 
     # --- as what is attached to a manager ----------------------------------------------------------------
 
     def about(self) -> Mapping[str, object]:
-        """How often, when again, and the memory of a worker just before the last time and now."""
+        """How often since the application was loaded, when again, and the memory of a worker before the first
+        time and now.
+        """
         return {
             "refork": {
                 "count": self._reforks,

@@ -1,7 +1,7 @@
 """When a worker is to become the next mold: pure functions of what the workers have served.
 
 Always: there is a limited number of attempts in any time. After each one that succeeds a worker has to serve
-twice as much before the next: an application makes less and less that its workers do not share yet. After
+twice as much as that mold had: an application makes less and less that its workers do not share yet. After
 each one that fails the pause is twice as long.
 """
 
@@ -36,9 +36,9 @@ def candidate(served: Mapping[int, int], schedule: Schedule, now: float) -> int 
     return index if served[index] >= schedule.requests else None
 
 
-def succeeded(schedule: Schedule) -> Schedule:
-    """The new mold forks the workers."""
-    return Schedule(2 * schedule.requests)
+def succeeded(schedule: Schedule, served: int) -> Schedule:
+    """The new mold forks the workers. It had served so many requests."""
+    return Schedule(2 * max(schedule.requests, served))
 
 
 def failed(schedule: Schedule, now: float) -> Schedule:

@@ -59,6 +59,7 @@ class Reload:
     name = "reload"
     """What it is called in the log."""
     first_worker = "the first worker with the new code"
+    cancel_level = logging.WARNING
 
     def __init__(
         self,
@@ -163,7 +164,7 @@ class Reload:
     def cancel(self, why: str) -> None:
         """Gives it up: the workers that serve go on."""
         if self.end is None:
-            logger.warning("%s: given up, because %s", self.name, why)
+            logger.log(self.cancel_level, "%s: given up, because %s", self.name, why)
             self._drop()
             self._finish(why)
 

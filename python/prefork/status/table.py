@@ -134,14 +134,14 @@ def summary(report: Report) -> list[str]:
 
 
 def reforks(figures: Report) -> list[str]:
-    """What --refork-after has brought: the median memory of a worker before the last time, and now."""
+    """What --refork-after has brought: the median memory of a worker before the first time, and now."""
     lines = [
         f"{figures['count']} reforks, the next when a worker has served {figures['next_after']:,} requests"
     ]
-    for when in ("before", "now"):
+    for when, name in (("before", "before the first one"), ("now", "now")):
         if (one := figures[when]) is not None:
             lines.append(
-                f"memory of a worker {when}, at {one['requests']:,} requests: PSS {amount(one['pss'])}, "
+                f"memory of a worker {name}, at {one['requests']:,} requests: PSS {amount(one['pss'])}, "
                 f"private {amount(one['private'])}"
             )
     return lines

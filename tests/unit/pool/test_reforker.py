@@ -108,16 +108,20 @@ def test_it_begins_with_the_worker_that_has_served_most_and_shows_what_it_brough
     world.look(2)
     assert world.about == {
         "count": 1,
-        "next_after": 200,
+        "next_after": 240,
         "before": {"workers": 3, "requests": 110, "pss": 60, "private": 30},
         "now": {"workers": 3, "requests": 2, "pss": 20, "private": 10},
     }
     world.measured.clear()
     world.look(int(MEASURE_S / LOOK_S))
     assert len(world.measured) == 3, "the memory is not looked at all the time"
-    world.requests = [199, 200, 0]
+    world.requests = [199, 240, 0]
     world.look()
     assert world.begun == [1, 1]
+    world.private = 5
+    world.end()
+    world.look(2)
+    assert (world.about["before"]["private"], world.about["now"]["private"]) == (30, 5)
 
 
 def test_after_a_failure_it_waits_and_what_is_shown_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +166,7 @@ def test_a_reload_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     world.generations = [4, 4, 4]
     world.requests = [0, 0, 0]
     world.look()
-    assert world.about["next_after"] == 100
+    assert world.about == {"count": 0, "next_after": 100, "before": None, "now": None}
 
 
 def test_of_many_workers_some_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:

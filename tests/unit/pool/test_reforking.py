@@ -13,10 +13,10 @@ def test_it_is_the_worker_that_has_served_most() -> None:
 
 def test_each_one_takes_twice_as_many_requests_as_the_one_before() -> None:
     schedule, counts = Schedule(1000), []
-    for _ in range(4):
+    for served in (1000, 2000, 7000, 14000):
         counts.append(schedule.requests)
-        schedule = succeeded(schedule)
-    assert counts == [1000, 2000, 4000, 8000]
+        schedule = succeeded(schedule, served)
+    assert counts == [1000, 2000, 4000, 14000]
 
 
 def test_in_a_year_of_failures_there_are_few_attempts() -> None:
@@ -34,4 +34,4 @@ def test_a_success_ends_the_pauses() -> None:
     schedule = failed(failed(Schedule(10), 0.0), 10.0)
     assert candidate({1: 10}, schedule, 29.0) is None
     assert candidate({1: 10}, schedule, 30.0) == 1
-    assert succeeded(schedule) == Schedule(20)
+    assert succeeded(schedule, 10) == Schedule(20)

@@ -109,7 +109,7 @@ def test_what_a_refork_has_brought_is_shown():
     figures = {"count": 2, "next_after": 4000, "before": memory, "now": memory | {"private": 4 << 20}}
     shown = table.summary(REPORT | {"manager": MANAGER | {"refork": figures}})
     assert shown[-2:] == [
-        "memory of a worker before, at 1,004 requests: PSS 38 MiB, private 31 MiB",
+        "memory of a worker before the first one, at 1,004 requests: PSS 38 MiB, private 31 MiB",
         "memory of a worker now, at 1,004 requests: PSS 38 MiB, private 4 MiB",
     ]
 
