@@ -251,7 +251,8 @@ def test_stop_is_done_when_its_process_has_ended(pool: MakePool) -> None:
     server = pool(**TWO)
     server.wait_workers(2)
     assert ": stopped, 2 workers have ended (" in done(server, "stop")
-    assert server.process.poll() == 0
+    assert server.wait() == 0
+    assert re.search(r"prefork\.control: stop \(pid \d+, user \d+\): stopped, 2 workers have", server.log)
 
 
 def test_stop_now_lets_no_request_finish(pool: MakePool) -> None:
@@ -312,10 +313,12 @@ def test_handlers_are_shown_and_set(pool: MakePool, tmp_path: Path) -> None:
     shown = json.loads(done(server, "handlers"))
     assert {"dir": "^/one$", "session": "PAGES", "event": "one"} in shown
     assert server.get("/one") == b"one"
+    assert "prefork.control: handlers" not in server.log, "nothing is changed"
     changed = [entry | {"event": "two"} if entry["event"] == "one" else entry for entry in shown]
     (tmp_path / "handlers.json").write_text(json.dumps(changed))
     said = done(server, "handlers", "--set", str(tmp_path / "handlers.json"), "--replace")
     assert re.search(rf"{len(shown)} handlers set for new workers, \d workers replaced", said)
+    assert "prefork.control: handlers" in server.log
     assert server.get("/one") == b"two"
     assert json.loads(done(server, "handlers")) == changed
 

@@ -34,10 +34,10 @@ TASKS_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`changes` is whether the log has a line for it."""
+    """`changes(arguments)` is whether the log has a line for it."""
 
     function: Callable[[Running, Arguments], Awaitable[Outcome]]
-    changes: bool = True
+    changes: Callable[[Arguments], bool] = lambda _: True
 
 
 def check_names(arguments: Arguments, *known: str) -> None:
@@ -348,15 +348,15 @@ async def _tasks(running: Running, pid: int) -> tuple[str | None, str | None]:
 
 COMMANDS: dict[str, Command] = {
     "drain": Command(drain),
-    "explain": Command(explain, changes=False),
-    "fork-handlers": Command(fork_handlers),
-    "handlers": Command(handlers),
+    "explain": Command(explain, changes=lambda _: False),
+    "fork-handlers": Command(fork_handlers, changes=lambda arguments: "set" in arguments),
+    "handlers": Command(handlers, changes=lambda arguments: "set" in arguments),
     "log-level": Command(log_level),
     "recycle": Command(recycle),
     "reload": Command(reload),
     "resume": Command(resume),
     "scale": Command(scale),
-    "stacks": Command(stacks, changes=False),
+    "stacks": Command(stacks, changes=lambda _: False),
     "stop": Command(stop),
     "upgrade": Command(upgrade),
 }

@@ -16,8 +16,9 @@ import math
 import os
 import socket
 import struct
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from prefork.admin import messages
 from prefork.admin.commands import COMMANDS, Command
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from prefork.pool.server import PreForkServer
 
 logger = logging.getLogger("prefork.control")
+
+Log: TypeAlias = Callable[[object], None]
+"""Writes a line about a command, with its client: what has happened."""
 
 NAME = "control"
 MOST_CLIENTS = 32
@@ -105,7 +109,7 @@ class Control:
         self._loop = server.kernel.loop
         self._clients: list[Connection] = []
         """Those that came first are first."""
-        self._running: dict[Connection, tuple[asyncio.Task[None], Running]] = {}
+        self._running: dict[Connection, tuple[asyncio.Task[None], Running, Log]] = {}
         self._quiet_until_s = -math.inf
         self._accepts = accepts
         if accepts:
@@ -188,23 +192,24 @@ class Control:
             client.respond(messages.failure(error, 0.0))
             return
         running = Running(self._server, self._manager, client.report, request.timeout_s)
-        task = self._loop.create_task(self._carry_out(client, request, command, running))
-        self._running[client] = task, running
+        level = logging.INFO if command.changes(request.arguments) else logging.DEBUG
+        log = partial(logger.log, level, "%s (%s): %s", request.command, client.peer)
+        task = self._loop.create_task(self._carry_out(client, request, command, running, log))
+        self._running[client] = task, running, log
 
     async def _carry_out(
-        self, client: Connection, request: Request, command: Command, running: Running
+        self, client: Connection, request: Request, command: Command, running: Running, log: Log
     ) -> None:
-        log = partial(logger.info if command.changes else logger.debug, "%s (%s): %s")
         try:
             text, result = await command.function(running, request.arguments)
         except PreforkError as error:
-            log(request.command, client.peer, error)
+            log(error)
             response = messages.failure(error, running.took_s)
         except Exception:
             logger.exception("the command %s has failed", request.command)
             response = messages.failure(Failure("an error of the server; its log has it"), running.took_s)
         else:
-            log(request.command, client.peer, text)
+            log(text)
             response = messages.success(text, result, running.took_s)
         self._running.pop(client, None)
         client.respond(response)
@@ -213,9 +218,10 @@ class Control:
 
     def close(self) -> None:
         """The pool has ended: responds to those that wait for that, and closes."""
-        for client, (task, running) in list(self._running.items()):
+        for client, (task, running, log) in list(self._running.items()):
             task.cancel()
             if (last := running.at_end) is not None:
+                log(last[0])
                 client.respond(messages.success(*last, running.took_s))
             else:
                 gone = Failure("the server has stopped meanwhile")
