@@ -242,8 +242,21 @@ def test_stop_returns_when_the_process_has_ended(pool: MakePool) -> None:
     server.wait_active(1)
     late = command(server, "stop", "--timeout", "0.2")
     assert late.returncode == 1
-    assert re.search(r"begun, and it goes on: \d workers finish their requests", late.stderr)
+    assert re.search(
+        r"begun, and it goes on: \d workers finish their requests \(after 0\.\d+ s\)$", late.stderr
+    )
     server.release()
+    assert server.wait() == 0
+
+
+def test_stop_now_during_a_stop_ends_those_that_finish(pool: MakePool) -> None:
+    server = pool(**TWO)
+    server.wait_workers(2)
+    server.hold(1)
+    server.wait_active(1)
+    assert command(server, "stop", "--timeout", "0.2").returncode == 1
+    wait_until(lambda: len(server.workers()) == 1, "the other worker to have ended")
+    assert ": stopped, 1 workers have ended (" in done(server, "stop", "--now")
     assert server.wait() == 0
 
 

@@ -191,7 +191,7 @@ async def _replaced(running: Running, pids: Collection[int]) -> int:
 async def drain(running: Running, arguments: Arguments) -> Outcome:
     """Closes the listener, and lets the workers finish and end."""
     check_names(arguments)
-    workers = running.pool.live
+    workers = _in_use(running.pool)
     running.server.stop_listen()
     if not await running.wait(_in_use, "ended", spawns=False):
         raise Failure(f"begun, and it goes on: {_in_use(running.pool)} workers finish their requests")
@@ -223,7 +223,7 @@ async def stop(running: Running, arguments: Arguments) -> Outcome:
     """Stops the server as SIGTERM does, or as SIGQUIT. The response is sent when the pool has ended."""
     check_names(arguments, "now")
     now = flag(arguments, "now")
-    workers = running.pool.live
+    workers = _in_use(running.pool)
     running.at_end = f"stopped, {workers} workers have ended", {"workers": workers}
     running.server.stop(now=now)
     if not await running.wait(_in_use, "ended", spawns=False):
