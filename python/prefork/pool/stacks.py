@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel
 
 MOST_BYTES = 256 * 1024
-NO_TASKS = "no task"
+NO_TASKS = "no asyncio tasks"
 
 BEGIN, END = "\x02", "\x03"
 """Around the tasks of a worker, which begin with its pid."""
