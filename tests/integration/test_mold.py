@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from prefork.pool.log_level import catches
+from prefork.pool.worker_signals import catches
 from support.processes import alive, children
 from support.server import Server, run_prefork, running, write_app
 from support.waiting import wait_until

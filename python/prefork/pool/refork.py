@@ -61,9 +61,13 @@ class Refork(Reload):
         self._process = process
         self._channel, process.channel = process.channel, None
         self._loop.add_reader(self._channel.fileno(), self._hear)
+        why = "no other worker was ready within boot_timeout"
+        self._timer = self._loop.call_later(self._options.boot_timeout, self.cancel, why)
 
     def _end_worker(self, process: Process) -> None:
         """Another worker is ready: this one ends, and becomes a mold if nothing has come between."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._channel is not None:
             with contextlib.suppress(OSError):
                 self._channel.send(encode(Word.BECOME), socket.MSG_DONTWAIT)

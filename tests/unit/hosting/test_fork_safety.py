@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from prefork.hosting import fork_safety
-from prefork.hosting.fork_safety import Before, describe, look, warn_of_unsafe
+from prefork.hosting.fork_safety import Before, describe, look, opened_since, warn_of_unsafe
 
 HELD: list[Any] = []
 
@@ -53,6 +53,13 @@ def named(caplog: pytest.LogCaptureFixture, before: Before) -> list[str]:
 def test_what_was_there_before_is_not_named(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)):
         assert named(caplog, look()) == []
+
+
+def test_what_is_the_processs_own_is_not_named(before: Before) -> None:
+    first, second = hold(socket.socket()), hold(socket.socket())
+    numbers = [one.fileno() for one in (first, second)]
+    assert len(opened_since(before, numbers[:1])) == 1
+    assert opened_since(before, numbers) == []
 
 
 def test_a_connection_is_named_with_its_peer_and_holder(

@@ -55,6 +55,34 @@ def test_a_thread_of_python_is_named_with_its_module(caplog: pytest.LogCaptureFi
     assert caplog.text == ""
 
 
+def test_every_other_thread_counts_for_a_process_that_may_have_none() -> None:
+    """In a process of its own: others of the tests have threads."""
+    source = """
+        import ctypes, threading
+        from prefork.kernel.live_threads import other_threads
+        assert other_threads() == [], other_threads()
+        end = threading.Event()
+        thread = threading.Thread(target=end.wait, name="waiter")
+        thread.start()
+        print(other_threads())
+        end.set()
+        thread.join()
+        libc = ctypes.CDLL(None)
+        libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.pause, None)
+        print(other_threads())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    python, native = done.stdout.splitlines()
+    assert python == """["thread 'waiter' of threading"]"""
+    assert native.startswith("[\"native thread '")
+
+
 ENDING = """
 from prefork.kernel.live_threads import live_threads
 print(live_threads(former()))

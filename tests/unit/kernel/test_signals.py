@@ -334,6 +334,18 @@ def test_a_binding_replaces_the_programs_handler(heard: list[str]) -> None:
     assert heard == []
 
 
+def test_a_signal_that_is_set_aside_has_its_default_and_is_shared_later(heard: list[str]) -> None:
+    kernel = Kernel()
+    kernel.add(Listener("ONE"))
+    kernel.set_aside(signal.SIGUSR1)
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    kernel.signal(signal.SIGUSR1, "ONE", "came")
+    kernel.on_start(lambda: kernel.share_signal(signal.SIGUSR1))
+    kernel.on_start(raising(signal.SIGUSR1))
+    kernel.run()
+    assert heard == ["program"]
+
+
 def test_a_signal_that_two_sessions_share_is_heard_once_by_each(heard: list[str]) -> None:
     signal.signal(signal.SIGUSR1, lambda *_: heard.append("program"))
     kernel = Kernel()

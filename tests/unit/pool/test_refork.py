@@ -34,7 +34,7 @@ class World:
     generation = 1
     pids = (101, 102)
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self.loop = asyncio.new_event_loop()
         self.own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.process = FakeProcess(theirs)
@@ -42,7 +42,7 @@ class World:
         self.has_ended = False
         self.retire: Callable[[Any], object] | None = None
         me = cast(Any, self)
-        self.refork = Refork(self.loop, me, me, check(PreForkOptions, {}), lambda _: None, 3)
+        self.refork = Refork(self.loop, me, me, check(PreForkOptions, options), lambda _: None, 3)
 
     # --- the supervisor
 
@@ -161,6 +161,16 @@ def test_one_that_does_not_read_is_ended_by_a_signal(world: World) -> None:
     world.tell()
     assert world.process.signals == [signal.SIGTERM]
     world.refork.cancel("the test ends")
+
+
+def test_if_no_other_worker_is_ready_it_serves_on() -> None:
+    world = World(boot_timeout=0.01)
+    world.refork.begin()
+    world.turn()
+    world.turn()
+    assert world.failure == "no other worker was ready within boot_timeout"
+    world.own.close()
+    world.loop.close()
 
 
 def test_without_a_channel_nothing_is_tried() -> None:
