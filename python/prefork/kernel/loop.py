@@ -133,6 +133,7 @@ class Loop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     @abstractmethod
     def discard(self) -> None:
         """In a forked child: closes the parent's descriptors without touching what the parent still uses.
+        Once: a second call does nothing.
 
         The owner does not close the loop, but keeps it as long as the process lives, with every task and
         timer in it. To free a suspended coroutine would run its `finally` blocks once more, in the wrong
@@ -282,9 +283,10 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         return self._discarded or super().is_closed()
 
     def discard(self) -> None:
-        self._discarded = True
-        signal.set_wakeup_fd(-1)
-        self._close_copies()
+        if not self._discarded:
+            self._discarded = True
+            signal.set_wakeup_fd(-1)
+            self._close_copies()
 
     def _close_copies(self) -> None:
         self._turns.discard()
@@ -309,7 +311,8 @@ class EngineLoop(Loop, asyncio.SelectorEventLoop):
         return former
 
     def abandon(self, returned: Callable[..., object]) -> None:
-        self._close_copies()
+        if not self._discarded:
+            self._close_copies()
         self._turns.abandon(returned)
         self.call_soon_threadsafe = returned  # type: ignore[method-assign,assignment]
         ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]

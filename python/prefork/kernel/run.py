@@ -387,6 +387,12 @@ class Run(ABC):
         self._loop.when_broken(self._engine_broken)
         self._attach(self._loop)
 
+    def discard_loop(self) -> None:
+        """Between turns, in a process that only forks from now on: closes the descriptors of its loop, so that
+        no child has to.
+        """
+        self.loop.discard()
+
     # --- forking -----------------------------------------------------------------------------------------
 
     def fork(self, *, ignored: Collection[int] = (), reaper: int | None = None) -> int:

@@ -75,8 +75,11 @@ class Signals:
     def discard(self, ignored: Collection[int]) -> None:
         """In a forked child: restores the default of what its parent handles. `ignored` have no effect."""
         for signum in self._handled.union(ignored):  # none, if its parent runs off the main thread
+            handler = _signal.getsignal(signum)
+            if handler is have_no_effect and signum in ignored:
+                continue  # its parent is a mold, which has it so
             default = signal.default_int_handler if signum == signal.SIGINT else _signal.SIG_DFL
-            if _is_programs(handler := _signal.getsignal(signum)):
+            if _is_programs(handler):
                 self._replaced[signum] = handler
             # Not signal.signal: it looks for an enum member that is the previous handler, finds none, and
             # makes and drops an error, which costs the child some ten pages of memory.

@@ -45,11 +45,13 @@ class UVLoop(Loop, uvloop.Loop):  # type: ignore[misc]  # uvloop has no types fo
         return self._discarded or bool(super().is_closed())
 
     def discard(self) -> None:
-        self._discarded = True
-        self.engine.discard()
+        if not self._discarded:
+            self._discarded = True
+            self.engine.discard()
 
     def abandon(self, returned: Callable[..., object]) -> None:
-        self.engine.discard()
+        if not self._discarded:
+            self.engine.discard()
         self.call_soon_threadsafe = returned  # type: ignore[method-assign,assignment]
         self.call_soon(returned)  # after what is ready already, which uvloop runs in any case
 

@@ -121,6 +121,7 @@ class Mold:
             os._exit(0)
         for signum in (*OF_MANAGER, signal.SIGTERM):
             signal.signal(signum, have_no_effect)
+            signal.siginterrupt(signum, False)  # as workers have it
         forget_inherited(keeps_atexit=False)
         pid = os.getpid()
         try:
@@ -137,7 +138,9 @@ class Mold:
         """Forks workers until the manager is gone. It returns in a worker only."""
         signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         self._kernel.set_aside(signal.SIGTERM)  # it ends a worker that begins
-        forget_inherited(keeps_atexit=True)  # here, once for all workers
+        # Here, once for all workers.
+        forget_inherited(keeps_atexit=True)
+        self._kernel.discard_loop()
         gc.collect()
         self._channel.setblocking(True)
         self._send(Word.LOADED)

@@ -236,6 +236,31 @@ def test_a_child_is_a_kernel_like_any_other(kernel: Kernel) -> None:
     assert child.report() == ["line\n", 7]
 
 
+def test_a_child_that_only_forks_has_no_loop_and_its_children_have_one(kernel: Kernel) -> None:
+    recorder = kernel.add(Recorder())
+    child = Child(kernel, ends_with=lambda: recorder.recorded)
+
+    def epoll_sets() -> int:
+        fds = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+        return sum("eventpoll" in os.readlink(fd) for fd in fds if os.path.lexists(fd))
+
+    def between() -> None:
+        if not child.fork():
+            return
+        others = epoll_sets()
+        kernel.discard_loop()
+        kernel.discard_loop()  # a second time closes no other descriptor
+        recorder.recorded.append(others - epoll_sets())
+        if pid := kernel.fork():
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        kernel.delay(0.001, "R", "ring")
+
+    kernel.between_turns(between)
+    with child.ends_within():
+        kernel.run()
+    assert child.report() == [2, "own timer"]
+
+
 def test_a_child_ends_without_a_complaint_about_its_parents_tasks(kernel: Kernel) -> None:
     complaints = io.StringIO()
 
