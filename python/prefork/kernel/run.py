@@ -388,8 +388,8 @@ class Run(ABC):
         self._attach(self._loop)
 
     def discard_loop(self) -> None:
-        """Between turns, in a process that only forks from now on: closes the descriptors of its loop, so that
-        no child has to.
+        """Between turns, in a process that only forks from now on: closes the descriptors of its loop, which
+        no child has to close then.
         """
         self.loop.discard()
 
