@@ -61,6 +61,7 @@ __all__ = [
     "queue_length",
     "raise_in_call",
     "take_interrupt",
+    "tie_next_fork",
     "time_bounds",
     "try_sandbox",
 ]
@@ -114,6 +115,14 @@ def die_with_parent(parent: int) -> bool:
     process id. Returns False if the parent is gone already.
 
     Raises OSError.
+    """
+
+def tie_next_fork(process: int) -> None:
+    """Has the next child that this thread forks die with `process`, from its first moment: before a function
+    of another library or of Python runs in it that is called at forks. Such a function may hang.
+
+    If `process` is not the one that forks, the child waits there until that has ended: it is one of `process`
+    then, a child subreaper. A child whose `process` is gone ends with status 1.
     """
 
 def enter_sandbox(

@@ -10,6 +10,7 @@
 //! Always: nothing depends on the memory being shared. Under valgrind, for example, the
 //! process between has a copy, and the same comes of it.
 
+use crate::process::untie;
 use crate::vfork::run_in_other;
 use pyo3::exceptions::PyOSError;
 use pyo3::ffi::{PyOS_AfterFork_Child, PyOS_AfterFork_Parent, PyOS_BeforeFork};
@@ -68,6 +69,7 @@ pub fn fork_twice(_held: Python<'_>) -> PyResult<i32> {
         unsafe { libc::waitpid(made, std::ptr::null_mut(), 0) };
         told
     };
+    untie(); // the process between has done so if it has this memory
     // SAFETY: as above.
     unsafe { PyOS_AfterFork_Parent() };
     match forked {

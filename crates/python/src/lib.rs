@@ -67,6 +67,7 @@ mod _engine {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::process::prepare_ties();
         crate::event_queue::EventQueue::add_methods(module.py())
     }
 
@@ -126,6 +127,8 @@ mod _engine {
     use crate::process::raise_in_call;
     #[pymodule_export]
     use crate::process::take_interrupt;
+    #[pymodule_export]
+    use crate::process::tie_next_fork;
     #[pymodule_export]
     use crate::sandbox::enter_sandbox;
     #[pymodule_export]

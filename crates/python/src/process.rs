@@ -31,6 +31,58 @@ pub fn die_with_parent(parent: i32) -> PyResult<bool> {
     Ok(Pid::as_raw(getppid()) == parent)
 }
 
+thread_local! {
+    /// What the next child of this thread dies with (0: nothing), and the process that forks it.
+    static TIED_TO: Cell<(i32, i32)> = const { Cell::new((0, 0)) };
+}
+
+/// While a process that forks has not ended, its child looks again after so long.
+const REPARENTED: Duration = Duration::from_micros(200);
+
+/// Has the next child that this thread forks die with `process`, from its first
+/// moment: before any function of another library or of Python runs in it that
+/// is called at forks. Such a function may hang.
+///
+/// If `process` is not the one that forks, the child waits there until that has
+/// ended: it is one of `process` then, a child subreaper. A child whose
+/// `process` is gone ends with status 1.
+#[pyfunction]
+pub fn tie_next_fork(process: i32) {
+    TIED_TO.set((process, 0));
+}
+
+/// No fork follows what `tie_next_fork` has asked for.
+pub(crate) extern "C" fn untie() {
+    TIED_TO.set((0, 0));
+}
+
+/// Registers what `tie_next_fork` needs. Functions for children run in the order
+/// of their registration: what is loaded later comes after this one.
+pub(crate) fn prepare_ties() {
+    extern "C" fn name_parent() {
+        let (process, _) = TIED_TO.get();
+        TIED_TO.set((process, rustix::process::getpid().as_raw_pid()));
+    }
+    extern "C" fn tie() {
+        let (process, parent) = TIED_TO.replace((0, 0));
+        if process == 0 {
+            return;
+        }
+        while parent != process && Pid::as_raw(getppid()) == parent {
+            sleep(REPARENTED);
+        }
+        // The end of the parent is the end of its children from here on: not before they are another's.
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+        if Pid::as_raw(getppid()) != process {
+            // SAFETY: it uses no memory, and runs no code of the program.
+            unsafe { libc::_exit(1) };
+        }
+    }
+    // SAFETY: the functions exist as long as the process. They use a value of the thread that needs no
+    // construction, and system calls.
+    unsafe { libc::pthread_atfork(Some(name_parent), Some(untie), Some(tie)) };
+}
+
 /// Whether this process is given the orphans of its descendants: it is PID 1 of
 /// its namespace, or a child subreaper (prctl(2), PR_SET_CHILD_SUBREAPER).
 #[pyfunction]

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from prefork._engine import BlockedSignals
+from prefork._engine import BlockedSignals, tie_next_fork
 from prefork.logs import handler_locks
 from prefork.logs.console import renew_streams
 
@@ -30,8 +30,8 @@ _handlers: list[Callable[..., Any]] = []
 _of_program: list[int] = []
 """The process in which `restore_in_children` was called."""
 _thread = threading.local()
-"""Of the thread that forks: `locks` of the log that it has; `is_kernel` while the kernel forks; `blocked` and
-`task` around other forks."""
+"""Of the thread that forks: `locks` of the log that it has; `is_kernel` and `tied_to` while the kernel forks;
+`blocked` and `task` around other forks."""
 
 
 def hold(owner: object, let_go: Callable[[asyncio.Task[Any] | None], object]) -> None:
@@ -63,15 +63,20 @@ def handles_signals(function: H) -> H:
     return function
 
 
-def fork(make: Callable[[], int] | None = None) -> int:
+def fork(make: Callable[[], int] | None = None, *, tied_to: int | None = None) -> int:
     """A fork of the kernel: signals are left to it, because its child is a worker. Otherwise as `os.fork`, or
     `make`, which runs what is registered with `os.register_at_fork` as that does.
+
+    `tied_to`: the child dies with that process, also while functions of the application run in it, such as
+    those of `os.register_at_fork` (`tie_next_fork`).
     """
     _thread.is_kernel = True
+    _thread.tied_to = tied_to
     try:
         return (make or os.fork)()
     finally:
         _thread.is_kernel = False
+        _thread.tied_to = None
 
 
 def _before() -> None:
@@ -81,6 +86,9 @@ def _before() -> None:
         return
     _thread.locks = handler_locks.take()
     if is_kernel:
+        # Here: of all such functions this one runs last, and none of the application forks after it.
+        if _thread.tied_to is not None:
+            tie_next_fork(_thread.tied_to)
         return
     _thread.task = asyncio.current_task() if asyncio._get_running_loop() is not None else None
     _thread.blocked = BlockedSignals()
@@ -88,6 +96,7 @@ def _before() -> None:
 
 
 def _after_in_parent() -> None:
+    _thread.tied_to = None
     _give_back_locks()
     if (blocked := _take_blocked()) is not None:
         blocked.__exit__(None, None, None)

@@ -40,13 +40,10 @@ def prepare_memory(warm_up: Callable[[], object], *, is_immortal: bool = False) 
 def fork_away(reaper: int) -> int:
     """Forks twice: a process that becomes a child of `reaper`, a child subreaper above this one.
 
-    Returns its pid, and 0 in it, when it is a child of `reaper`. Raises OSError.
+    Returns its pid, and 0 in it, when it is a child of `reaper`, and dies with that. Raises OSError.
     """
     sys.audit("os.fork")
-    pid = fork_hooks.fork(fork_twice)
-    if pid == 0 and os.getppid() != reaper:
-        os._exit(1)
-    return pid
+    return fork_hooks.fork(fork_twice, tied_to=reaper)
 
 
 def flush_output() -> None:

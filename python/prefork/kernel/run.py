@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
@@ -395,13 +396,13 @@ class Run(ABC):
 
     # --- forking -----------------------------------------------------------------------------------------
 
-    def fork(self, *, ignored: Collection[int] = (), reaper: int | None = None) -> int:
+    def fork(self, *, ignored: Collection[int] = (), is_tied: bool = False, reaper: int | None = None) -> int:
         """Forks this process; legal only in a function given to `between_turns`. Returns as os.fork does.
 
         The child keeps sessions, aliases and holds and gets an engine and a loop of its own. Queue, timers,
         tasks, signals and pending `between_turns` functions stay with the parent. In the child the signals
-        `ignored` have no effect. With `reaper` it is a child of that process (`fork_away`). Raises OSError,
-        and RuntimeError anywhere else.
+        `ignored` have no effect. With `is_tied` it dies with this process, and with `reaper` it is a child of
+        that one (`fork_away`) and dies with it. Raises OSError, and RuntimeError anywhere else.
         """
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
@@ -412,7 +413,10 @@ class Run(ABC):
             prepare_memory(self._warm_up, is_immortal=self.is_immortal)
         flush_output()
         with BlockedSignals():
-            pid = fork_hooks.fork() if reaper is None else fork_away(reaper)
+            if reaper is None:
+                pid = fork_hooks.fork(tied_to=os.getpid() if is_tied else None)
+            else:
+                pid = fork_away(reaper)
             if pid == 0:
                 self._begin_child(ignored)
         return pid

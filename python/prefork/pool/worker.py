@@ -95,7 +95,7 @@ class Worker(Role, PoolMember):
         except OSError:
             os._exit(BOOT_FAILED)
         try:
-            # Tie its life to the manager's, which may have died since the fork.
+            # Again: a function of the application that runs at forks may have changed the user.
             manager_pid = manager.resources.manager_pid
             if not die_with_parent(manager_pid):
                 os._exit(BOOT_FAILED)
