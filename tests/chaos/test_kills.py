@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 
@@ -103,6 +104,56 @@ def orphans_of(server: Pool) -> list[int]:
         if ours and alive(int(name)):
             found.append(int(name))
     return found
+
+
+HANG = "os.path.exists('hang') and time.sleep(600)"
+NATIVE = "ctypes.CDLL(None).__register_atfork(None, None, ctypes.CDLL(None).pause, None)"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [f"os.register_at_fork(after_in_child=lambda: {HANG})", f"pages.names['hang'] = lambda: {NATIVE}"],
+    ids=["Python", "native"],
+)
+def test_a_worker_that_hangs_in_a_function_at_forks_dies_with_its_manager(pool: MakePool, more: str) -> None:
+    server = pool(**FOUR, more="import ctypes, os, time\n" + more)
+    before = set(server.wait_workers(4))
+    (server.directory / "hang").touch()
+    if "names" in more:
+        server.manager("[hang(), None][1]")
+    os.kill(min(before), signal.SIGKILL)
+    wait_until(lambda: set(children(server.pid)) - before, "a worker that hangs")
+    processes = children(server.pid)
+    server.process.kill()
+    wait_ended(processes)
+
+
+def test_spares_are_there_again_at_once_while_a_worker_is_killed_each_tenth_of_a_second(
+    pool: MakePool,
+) -> None:
+    """These are killed from outside: that brakes nothing."""
+    server = pool(
+        start_servers=4,
+        min_spare_servers=2,
+        max_spare_servers=4,
+        max_clients=8,
+        check_spares_interval=60,
+    )
+    server.wait_workers(4)
+    chosen, took_ms = random.Random(7), []
+    with Load(server, 4, pause_s=0.002) as load:
+        for _ in range(30):
+            began = time.monotonic()
+            os.kill(chosen.choice(server.workers()), signal.SIGKILL)
+            wait_until(lambda: server.totals["spare"] >= 2, "spares")
+            took_ms.append((time.monotonic() - began) * 1000)
+            time.sleep(max(0.0, began + 0.1 - time.monotonic()))
+        load.more(50)
+    print(f"2 spares after at most {max(took_ms):.0f} ms")
+    wait_until(lambda: server.totals["spare"] >= 2, "spares")
+    assert "as soon as they were ready" not in server.log
+    assert load.refused == 0
+    assert len(load.lost) <= 30 * 4
 
 
 def test_os_exit_in_a_handler_ends_that_worker_alone_and_it_is_replaced(pool: MakePool) -> None:

@@ -223,6 +223,10 @@ class Manager(Role, PoolMember):
         if self._supervisor is not None:
             self._supervisor.try_again()
 
+    def may_spawn_workers(self) -> bool:
+        """Whether it may have workers spawned again."""
+        return self._supervisor is not None and self._supervisor.may_spawn
+
     def _call_serving_hooks(self) -> None:
         if self.listener.sockets is not None:
             self.context.hooks.serving(self.listener.sockets)

@@ -28,7 +28,7 @@ from prefork.kernel.forking import flush_output
 from prefork.kernel.signals import have_no_effect
 from prefork.logs.escaping import show
 from prefork.pool.ending import forget_inherited
-from prefork.pool.spawner import NotMolded
+from prefork.pool.spawner import OF_TERMINAL, NotMolded
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel
@@ -39,10 +39,7 @@ LARGEST = 8192
 LONGEST_TEXT = 1000
 """Characters of a text in a message, which has two at most."""
 
-OF_MANAGER = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-"""Signals that a terminal sends to the whole group. The manager decides what they mean."""
-
-BLOCKED = (*OF_MANAGER, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+BLOCKED = (*OF_TERMINAL, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that a mold never gets: handlers of the application are for its workers."""
 
 BecomeWorker = Callable[[int, socket.socket | None], object]
@@ -61,7 +58,9 @@ class Word(enum.StrEnum):
     FORKED = enum.auto()
     """Mold: the worker of the slot has this pid. It announces itself."""
     LOST = enum.auto()
-    """Mold: the worker of the slot cannot be forked: an errno and a text."""
+    """Mold: the worker of the slot cannot be forked: an errno, or 0 if the system has refused nothing, and a
+    text.
+    """
     WORKER = enum.auto()
     """Worker: it is the one of the slot."""
     BECOME = enum.auto()
@@ -119,7 +118,7 @@ class Mold:
         """Loads the application, and forks workers until the manager is gone. It returns in a worker only."""
         if not die_with_parent(self._manager):
             os._exit(0)
-        for signum in (*OF_MANAGER, signal.SIGTERM):
+        for signum in (*OF_TERMINAL, signal.SIGTERM):
             signal.signal(signum, have_no_effect)
             signal.siginterrupt(signum, False)  # as workers have it
         forget_inherited(keeps_atexit=False)
@@ -163,7 +162,7 @@ class Mold:
     def _fork(self, index: int, become_worker: BecomeWorker) -> bool:
         """True: this is the worker."""
         try:
-            pid = self._kernel.fork(ignored=OF_MANAGER, reaper=self._manager)
+            pid = self._kernel.fork(ignored=OF_TERMINAL, reaper=self._manager)
         except OSError as error:
             self._send(Word.LOST, index, error.errno or 0, error.strerror or str(error))
             return False

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from prefork._engine import TRACEBACKS
 from prefork.errors import NeverReady, PreforkError
 from prefork.pool.mold import LARGEST, Word, decode, encode
-from prefork.pool.spawner import MoldEnded, OnSpawned, Process, hold
+from prefork.pool.spawner import MoldEnded, NotBegun, OnSpawned, Process, hold
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel
@@ -57,8 +57,8 @@ class MoldProcess:
     """`begin` forks it, or `adopt` takes a worker that has become one. `become_mold(channel)` is called in
     the forked process, and `loaded()` when it has the application.
 
-    `ended(why)` is called once, when it is no more, unless `close` was called. It returns whether the pool
-    goes on: then the requests that it still has fail.
+    `ended(why)` is called once, when it is no more, unless `close` was called. The requests that it still has
+    wait for `fail_requests`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class MoldProcess:
         become_mold: Callable[[socket.socket], object],
         boot_timeout_s: float,
         loaded: Callable[[], object],
-        ended: Callable[[MoldEnded], bool],
+        ended: Callable[[MoldEnded], object],
     ) -> None:
         self._kernel = kernel
         self._become_mold = become_mold
@@ -75,6 +75,8 @@ class MoldProcess:
         self._loaded = loaded
         self._ended = ended
         self._stage = Stage.LOADING
+        self._had_application = False
+        """Whether it had it when it ended."""
         self.has_forked = False
         """Whether a worker of it has announced itself."""
         self._waiting: deque[tuple[int, OnSpawned]] = deque()
@@ -159,7 +161,7 @@ class MoldProcess:
             return
         try:
             here.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            pid = self._kernel.fork()
+            pid = self._kernel.fork(is_tied=True)
             if pid == 0:
                 here.close()
                 self._become_mold(there)
@@ -222,16 +224,22 @@ class MoldProcess:
             self._close_channel()
 
     def _end(self, end: MoldEnded) -> None:
-        if self.is_closed:
-            return
-        self._stage = Stage.CLOSED
-        lost = OSError(errno.ECHILD, f"the process that forks workers has ended: {end.why}")
-        if self._ended(end):
-            requests = [*self._waiting, *self._asked.items()]
-            self._waiting.clear()
-            self._asked.clear()
-            for index, on_spawned in requests:
-                on_spawned(index, lost)
+        if not self.is_closed:
+            self._had_application = self.is_loaded
+            self._stage = Stage.CLOSED
+            self._ended(end)
+
+    def fail_requests(self, end: MoldEnded) -> None:
+        """Has what it was asked for fail, when it has ended. If it had the application, that is a failed
+        start of workers: the next ones may end so as well.
+        """
+        why = f"the process that forks workers has ended: {end.why}"
+        lost = NotBegun(why) if self._had_application else OSError(errno.ECHILD, why)
+        requests = [*self._waiting, *self._asked.items()]
+        self._waiting.clear()
+        self._asked.clear()
+        for index, on_spawned in requests:
+            on_spawned(index, lost)
 
     # --- the channel -------------------------------------------------------------------------------------
 
@@ -266,7 +274,7 @@ class MoldProcess:
             case [Word.FORKED, int(index), int(pid)] if index in self._asked and index not in self._unheard:
                 self._forked(index, pid)
             case [Word.LOST, int(index), int(number), str(why)] if index in self._asked:
-                self._answer(index, OSError(number, why))
+                self._answer(index, OSError(number, why) if number else NotBegun(why))
             case [Word.WORKER, int()]:
                 _end_stray(sender)
         self._limit_fork()
@@ -304,9 +312,7 @@ class MoldProcess:
             self._kernel.loop.remove_reader(process.pidfd)
             status = process.wait()
             process.close()
-            self._answer(
-                index, OSError(errno.ECHILD, f"a worker has ended before it began: {_ending(status)}")
-            )
+            self._answer(index, NotBegun(f"a worker has ended before it began: {_ending(status)}"))
 
     def _give_up(self, index: int, process: Process) -> None:
         if self._unheard.get(index) is process:
@@ -339,7 +345,7 @@ class MoldProcess:
             self._timer.cancel()
             self._timer = None
 
-    def follow(self, ended: Callable[[MoldEnded], bool]) -> None:
+    def follow(self, ended: Callable[[MoldEnded], object]) -> None:
         """Its end is told to another."""
         self._ended = ended
 
@@ -347,7 +353,7 @@ class MoldProcess:
         """Ends the mold when the workers that it was asked for have come. The successor makes the others."""
         while self._waiting:
             successor.spawn(*self._waiting.popleft())
-        self._ended = lambda _: True
+        self._ended = self.fail_requests
         if not self.is_closed:
             self._stage = Stage.RETIRING
         self._end_if_retired()
@@ -440,7 +446,7 @@ def _adopt(pid: int) -> Process | OSError:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return hold(pid)
     except (ChildProcessError, ValueError, OverflowError):
-        return OSError(errno.ECHILD, "it ended as soon as it was forked")
+        return NotBegun("it ended as soon as it was forked")
     except OSError as error:
         return error
 

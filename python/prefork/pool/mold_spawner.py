@@ -32,7 +32,7 @@ class MoldSpawner:
     """`become_mold(source, channel)` is called in each process that becomes a mold, and loads `source`.
 
     `never_loaded(why)` is called if the first one ends before it has the application, and `renewed()` when a
-    later one has it.
+    later one has it. `is_wanted()` is asked whether a mold that has ended is made again.
     """
 
     hint = "--no-preload loads the application in each worker"
@@ -45,6 +45,7 @@ class MoldSpawner:
         become_mold: Callable[[Any, socket.socket], object],
         never_loaded: Callable[[MoldEnded], object],
         renewed: Callable[[], object],
+        is_wanted: Callable[[], bool],
     ) -> None:
         adopt_orphans()
         self._kernel = kernel
@@ -54,6 +55,7 @@ class MoldSpawner:
         self._become_mold = become_mold
         self._never_loaded = never_loaded
         self._renewed = renewed
+        self._is_wanted = is_wanted
         self._was_loaded = False
         self._renews = False
         """Whether requests wait for a mold that is made for other sockets."""
@@ -67,14 +69,14 @@ class MoldSpawner:
         """Requests that came while there was no mold, and fail soon."""
 
     def _make(
-        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]
+        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], object]
     ) -> MoldProcess:
         mold = self._described(source, loaded, ended)
         mold.begin()
         return mold
 
     def _described(
-        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]
+        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], object]
     ) -> MoldProcess:
         become_mold = partial(self._become_mold, source)
         return MoldProcess(self._kernel, become_mold, self._boot_timeout_s, loaded, ended)
@@ -90,20 +92,24 @@ class MoldSpawner:
             self._renewed()
         self._was_loaded = True
 
-    def _ended(self, end: MoldEnded) -> bool:
+    def _ended(self, end: MoldEnded) -> None:
         self._renews = False
         mold, self._mold = self._mold, None
-        if mold is not None and mold.has_forked:
-            self._pause_s = FIRST_PAUSE_S
+        assert mold is not None
         if not self._was_loaded:
             self._never_loaded(end)
-            return False
+            return
+        mold.fail_requests(end)
+        if not self._is_wanted():
+            logger.error("the process that forks workers has ended: %s", end.why)
+            return
+        if mold.has_forked:
+            self._pause_s = FIRST_PAUSE_S
         logger.error(
             "the process that forks workers has ended: %s; making another in %g s", end.why, self._pause_s
         )
         self._retry = self._kernel.loop.call_later(self._pause_s, self._make_again)
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-        return True
 
     @property
     def pids(self) -> list[int]:
@@ -149,14 +155,16 @@ class MoldSpawner:
 
     # --- another mold ------------------------------------------------------------------------------------
 
-    def try_next(self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]) -> None:
+    def try_next(
+        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], object]
+    ) -> None:
         """Makes another mold, beside the one that forks. `loaded()` or `ended(why)` is called later."""
         self.drop_next()
         self._next_source = source
         self._next = self._make(source, loaded, ended)
 
     def adopt_next(
-        self, process: Process, channel: socket.socket, ended: Callable[[MoldEnded], bool]
+        self, process: Process, channel: socket.socket, ended: Callable[[MoldEnded], object]
     ) -> None:
         """As `try_next`, of the same source: a worker has become that mold, and has the application."""
         self.drop_next()

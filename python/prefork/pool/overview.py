@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefork.pool import policy
-from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
+from prefork.pool import policy, policy_state
+from prefork.pool.policy import PoolLimits, Slot, State
+from prefork.pool.policy_state import EARLY_S, PolicyState
 
 LIVE = (State.STARTING, State.SPARE, State.ACTIVE)
 
@@ -78,8 +79,8 @@ class Overview:
 
     @property
     def is_failing(self) -> bool:
-        """Whether workers cannot be forked, or do not start."""
-        return self.state.failures > 0
+        """Whether workers cannot be forked, do not start, or end as soon as they are ready."""
+        return policy_state.is_failing(self.state)
 
 
 def figures(pool: Overview) -> dict[str, Any]:
@@ -102,7 +103,8 @@ def figures(pool: Overview) -> dict[str, Any]:
         "surplus": pool.surplus,
         "surplus_for_s": None if state.surplus_since is None else round(now - state.surplus_since, 3),
         "failures": state.failures,
-        "retry_in_s": round(max(0.0, state.not_before - now), 3) if state.failures else None,
+        "crashes": state.crashes,
+        "retry_in_s": round(max(0.0, state.not_before - now), 3) if pool.is_failing else None,
         "next": None,
     }
     if pool.keeps and not pool.forking:
@@ -164,11 +166,17 @@ def _obstacles(pool: Overview) -> list[str]:
         found.append(
             f"all {limits.capacity} slots of the scoreboard are in use: draining workers have to end"
         )
-    if pool.is_failing:
-        left_s = max(0.0, state.not_before - pool.now)
+    left_s = max(0.0, state.not_before - pool.now)
+    if state.failures:
         found.append(
             f"the last {state.failures} attempts to start a worker have failed (the log says why): the next "
             f"one is in {left_s:.1f} s"
+        )
+    elif policy_state.is_braked(state):
+        found.append(
+            f"the last {state.crashes} workers ended as soon as they were ready (the log says how): one is "
+            f"tried at a time until one lives for {EARLY_S:g} s"
+            + (f", the next one in {left_s:.1f} s" if left_s else "")
         )
     return found
 

@@ -26,9 +26,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from prefork.pool.policy_state import (
+    PolicyState,
+    Replacement,
+    forgiven,
+    held_until,
+    is_braked,
+    is_failing,
+)
+
 LARGEST_BATCH = 32
-FIRST_BACKOFF_S = 0.1
-LONGEST_BACKOFF_S = 30.0
 
 
 class State(IntEnum):
@@ -103,38 +110,6 @@ class PoolLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Replacement:
-    """A step: at `since`, `size` workers of the newest generation were spawned, to join `live` others.
-
-    `retired` of those have been retired for them.
-    """
-
-    since: float
-    live: int
-    size: int = 1
-    retired: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyState:
-    """What one plan leaves for the next.
-
-    `batch` is how many workers may be spawned at once. `surplus_since` is since when there have been too many
-    spares. `failures` counts the spawns and boots that failed since the last success; nothing is spawned
-    before `not_before`. `has_booted` is whether a worker was ever ready; `failed_boots` counts the boots
-    among the failures. A batch that fails together is one failure.
-    """
-
-    batch: int = 1
-    surplus_since: float | None = None
-    replacement: Replacement | None = None
-    failures: int = 0
-    not_before: float = -math.inf
-    has_booted: bool = False
-    failed_boots: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """What to do now: spawn `spawn` workers of `generation`, and let the workers in the slots `retire` drain.
 
@@ -154,6 +129,7 @@ class Plan:
 
 def plan(slots: Sequence[Slot], limits: PoolLimits, state: PolicyState, now: float) -> Plan:
     """What the pool needs at `now` (monotonic seconds). `slots` may leave out the empty ones."""
+    state = forgiven(state, now)
     census = _count(slots, limits.generation)
     free = _free(census, limits, state, now)
     room = max(0, min(free, limits.max_clients - census.live))
@@ -163,52 +139,27 @@ def plan(slots: Sequence[Slot], limits: PoolLimits, state: PolicyState, now: flo
     shrinking = _Shrinking((), None) if excess else _shrink(census, limits, state.surplus_since, now)
     if growth.spawn or shrinking.retire or excess:
         step = _Step(replacement=state.replacement)  # a reload waits until the pool has its size
+    elif state.crashes:
+        step = _replace_with_care(census, limits, state, free, now)
     else:
         step = _replace_outdated(census, limits, state.replacement, free, now)
 
     spawn = growth.spawn + step.spawn
     retire = excess or shrinking.retire or step.retire
-    waits = now < state.not_before and (growth.wanted or census.outdated)
     calls = [
         now if growth.unfinished or (census.outdated and (spawn or retire)) else math.inf,
-        state.not_before if waits else math.inf,
+        held_until(state, now) if growth.wanted or census.outdated or state.crashes else math.inf,
         math.inf if shrinking.since is None else shrinking.since + limits.check_interval,
     ]
     return Plan(
         spawn=spawn,
         generation=limits.trial.previous if growth.spawn and limits.trial else limits.generation,
         retire=tuple(slot.index for slot in retire),
-        overcommit=_overcommits(census, spawn, retire, failing=state.failures > 0),
+        overcommit=_overcommits(census, spawn, retire, failing=is_failing(state)),
         may_grow=room > spawn,
         state=replace(state, batch=growth.batch, surplus_since=shrinking.since, replacement=step.replacement),
         wake_at=min(calls) if min(calls) < math.inf else None,
     )
-
-
-def fork_failed(state: PolicyState, now: float) -> PolicyState:
-    """No process could be made: spawn nothing for a while, and then one at a time until one boots."""
-    return _back_off(replace(state, replacement=None), now)
-
-
-def boot_failed(state: PolicyState, now: float) -> PolicyState:
-    """A worker died before it was spare: as `fork_failed`."""
-    after = _back_off(state, now)
-    return state if after is state else replace(after, failed_boots=state.failed_boots + 1)
-
-
-def died_early(state: PolicyState, now: float) -> PolicyState:
-    """A worker died as soon as it was spare: the next one may do the same."""
-    return replace(_back_off(state, now), has_booted=True)
-
-
-def booted(state: PolicyState) -> PolicyState:
-    """A worker became spare: the failures are over."""
-    return replace(state, failures=0, failed_boots=0, not_before=-math.inf, has_booted=True)
-
-
-def may_spawn(state: PolicyState) -> PolicyState:
-    """What made spawns fail is over: the next one need not wait."""
-    return replace(state, failures=0, not_before=-math.inf)
 
 
 def begin_replacement(state: PolicyState, since: float, live: int) -> PolicyState:
@@ -220,13 +171,6 @@ def is_hopeless(slots: Sequence[Slot], state: PolicyState, most_failed_boots: in
     """Whether no worker was ever ready, none is starting, and so many attempts have failed (0: no limit)."""
     tried = 0 < most_failed_boots <= state.failed_boots
     return tried and not state.has_booted and all(slot.state is not State.STARTING for slot in slots)
-
-
-def _back_off(state: PolicyState, now: float) -> PolicyState:
-    if now < state.not_before:
-        return state  # a batch that fails together is one failure
-    delay_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(state.failures, 16))
-    return replace(state, batch=1, failures=state.failures + 1, not_before=now + delay_s)
 
 
 # --- the census ------------------------------------------------------------------------------------------
@@ -273,8 +217,9 @@ def _free(census: _Census, limits: PoolLimits, state: PolicyState, now: float) -
     free = max(0, limits.capacity - census.used)
     if now < state.not_before:
         return 0
-    if state.failures:
-        return min(free, 1) if not census.starting else 0  # one attempt at a time
+    if is_failing(state):  # one attempt at a time; while workers die early, it has to live
+        is_tried = census.starting or (is_braked(state) and state.lives_at is not None)
+        return 0 if is_tried else min(free, 1)
     return free
 
 
@@ -385,6 +330,22 @@ def _replace_outdated(
         return _Step(retire=leaving[:surge])  # a second reload overtook the first in the middle of a step
     spawn = min(_step_size(census, limits), free)
     return _Step(spawn=spawn, replacement=Replacement(now, census.live, spawn)) if spawn else _Step()
+
+
+def _replace_with_care(
+    census: _Census, limits: PoolLimits, state: PolicyState, free: int, now: float
+) -> _Step:
+    """As `_replace_outdated` while workers die early: no worker is retired for one that has not lived.
+
+    One is spawned if none is there that may live. Otherwise new code that boots and then crashes would soon
+    have the place of all workers that serve.
+    """
+    if census.outdated and (census.starting or state.lives_at is not None):
+        return _Step(replacement=state.replacement)
+    if census.outdated and census.live <= limits.max_clients:
+        spawn = min(1, _step_size(census, limits), free)
+        return _Step(spawn=spawn, replacement=Replacement(now, census.live, spawn)) if spawn else _Step()
+    return _replace_outdated(census, limits, state.replacement, free, now)
 
 
 def _leaving(census: _Census, limits: PoolLimits) -> tuple[Slot, ...]:

@@ -104,13 +104,12 @@ class Reload:
         self.stage = "a first worker starts with it"
         self._supervisor.try_next(self._spawner.spawn_next, self._tried)
 
-    def _mold_ended(self, end: MoldEnded) -> bool:
+    def _mold_ended(self, end: MoldEnded) -> None:
         was_loaded = end.exit_status is None
         told = (
             "the process that forks its workers has ended" if was_loaded else "the new code cannot be loaded"
         )
         self._fail(f"{told}: {end}")
-        return False
 
     def _tried(self, failure: str) -> None:
         """The first worker of the new generation is ready, or is none."""

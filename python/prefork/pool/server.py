@@ -175,6 +175,7 @@ class PreForkServer(HTTPServer):
             partial(self._become_mold, manager),
             never_loaded=partial(self._never_loaded, manager),
             renewed=manager.workers_can_be_spawned,
+            is_wanted=manager.may_spawn_workers,
         )
 
     def _never_loaded(self, manager: Manager, end: MoldEnded) -> None:

@@ -7,6 +7,7 @@ fork here, or have another process fork.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 FORKING_S = 0.05
 """How long the manager forks before it looks at what else has come, such as a reader of the scoreboard."""
+
+
+OF_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""A terminal sends these to the whole group. The manager decides what they mean for its workers."""
 
 
 class Process:
@@ -80,6 +85,15 @@ class NotMolded(Exception):
     exit_status = 64
 
 
+class NotBegun(OSError):
+    """A worker has ended before it began, or the mold that was to fork it. The system has refused nothing,
+    and the next one may end as well.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.ECHILD, why)
+
+
 OnSpawned = Callable[[int, Process | OSError], object]
 """Called with the slot, and the new worker's process or what prevented it."""
 
@@ -110,7 +124,9 @@ class Spawner(Protocol):
     def pids(self) -> list[int]:
         """The processes of its own, which are no workers."""
 
-    def try_next(self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], bool]) -> None:
+    def try_next(
+        self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], object]
+    ) -> None:
         """Prepares workers of the next generation, which have `source`. `loaded()` or `ended(why)` is called
         later; the latter also after the former.
         """
@@ -158,7 +174,7 @@ class ForkSpawner:
         self,
         source: Any,  # noqa: ARG002
         loaded: Callable[[], object],
-        ended: Callable[[MoldEnded], bool],  # noqa: ARG002
+        ended: Callable[[MoldEnded], object],  # noqa: ARG002
     ) -> None:
         """This process has the code that it has: the next generation has the same."""
         self._kernel.loop.call_soon(loaded)
@@ -202,8 +218,7 @@ class ForkSpawner:
         until = time.monotonic() + FORKING_S
         for index, _ in self._requests[len(self._results) :]:
             try:
-                # A terminal sends these to the whole group; the manager decides what they mean for workers.
-                pid = self._kernel.fork(ignored=(signal.SIGINT, signal.SIGHUP, signal.SIGQUIT))
+                pid = self._kernel.fork(ignored=OF_TERMINAL, is_tied=True)
             except OSError as error:
                 self._results += [error] * (len(self._requests) - len(self._results))  # so would the others
                 break

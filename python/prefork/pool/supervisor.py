@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from prefork._engine import STUCK
 from prefork.kernel.run import BROKEN
-from prefork.pool import policy
+from prefork.pool import policy, policy_state
 from prefork.pool.canary import Canary, Reading, readings
 from prefork.pool.generations import Generations, Spawn, Tried
 from prefork.pool.overview import Overview
-from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
-from prefork.pool.spawner import Process, Spawner
+from prefork.pool.policy import PoolLimits, Slot, State
+from prefork.pool.policy_state import EARLY_S, PolicyState
+from prefork.pool.spawner import NotBegun, Process, Spawner
 from prefork.pool.stillness import LOOK_S, Stillness, is_stopped, waits_for_lock
 from prefork.pool.worker_signals import catches
 from prefork.pool.workers import Exit, Worker, Workers
@@ -53,6 +54,7 @@ class Phase(enum.Enum):
 
     KEEPING = "as many as the policy wants"
     PAUSED = "none while the server does not listen, until `prefork resume`"
+    HOPELESS = "none any more: no worker was ever ready"
     ENDING = "none any more: they finish, or are killed"
     ENDED = "none, and there is none"
 
@@ -109,6 +111,11 @@ class Supervisor:
     def pids(self) -> list[int]:
         """The pids of the workers, oldest first."""
         return self._workers.pids
+
+    @property
+    def may_spawn(self) -> bool:
+        """Whether it may have workers spawned again, now or later."""
+        return self._phase in (Phase.KEEPING, Phase.PAUSED)
 
     def overview(self) -> Overview:
         """What the pool has now, and what it wants."""
@@ -277,7 +284,7 @@ class Supervisor:
 
     def try_again(self) -> None:
         """What prevented workers from being spawned is over."""
-        self._state = policy.may_spawn(self._state)
+        self._state = policy_state.may_spawn(self._state)
         self.act()
 
     def act(self) -> None:
@@ -292,7 +299,7 @@ class Supervisor:
         self._take_states()
         self._kill_overdue()
         if self._phase is Phase.KEEPING and self._is_hopeless():
-            self._phase = Phase.PAUSED
+            self._phase = Phase.HOPELESS
             self._gave_up(self._first_failure)
         if self._phase is Phase.KEEPING and not self._workers.is_waiting:
             self._follow_plan()
@@ -309,7 +316,7 @@ class Supervisor:
             states[index] = State.ACTIVE  # it takes no request, whatever it wrote
         for worker in self._workers.update(states, self._loop.time()):
             assert worker.pid is not None
-            self._state = policy.booted(self._state)
+            self._state = policy_state.booted(self._state, self._loop.time())
             self._tell("spare", worker.pid)
             self._end_tried(worker.index, "")
         for index in self._board.asking_for_successors():
@@ -322,7 +329,7 @@ class Supervisor:
     def _follow_plan(self) -> None:
         now = self._loop.time()
         plan = policy.plan(self._slots(), self._limits(), self._state, now)
-        self._state = plan.state
+        self._go_on_with(plan.state)
         self._publish(overcommit=plan.overcommit, may_grow=plan.may_grow)
         for index in plan.retire:
             self._retire(index)
@@ -332,6 +339,21 @@ class Supervisor:
         replaces = self._generations.replaced is not None
         interval_s = REPLACED_S if replaces else self._options.check_spares_interval
         self._act_at(min(wanted, now + interval_s))
+
+    def _go_on_with(self, state: PolicyState) -> None:
+        """That is the state from now on. Tells when workers that die early are held back, and when not."""
+        was_braked = policy_state.is_braked(self._state)
+        self._state = state
+        if policy_state.is_braked(state) and not was_braked:
+            logger.error(
+                "the last %d workers ended as soon as they were ready: going on with %d, and trying one at a "
+                "time, with pauses, until one lives for %g s",
+                state.crashes,
+                len(self.pids),
+                EARLY_S,
+            )
+        elif was_braked and not policy_state.is_braked(state):
+            logger.warning("a worker lives again: workers are spawned without pauses")
 
     def _act_at(self, when: float) -> None:
         """Acts at `when` at the latest, and earlier if a worker drains for too long."""
@@ -377,9 +399,15 @@ class Supervisor:
 
     def _spawned(self, index: int, result: Process | OSError) -> None:
         if isinstance(result, OSError):
-            self._withdraw(index)
-            if not self._end_tried(index, result.strerror or str(result)):
-                self._spawn_failed(result)
+            generation, has_begun = self._workers.generation_of(index), not isinstance(result, NotBegun)
+            self._withdraw(index, failed=not has_begun)
+            why = result.strerror or str(result)
+            if not self._end_tried(index, why):
+                if has_begun:
+                    self._state = policy_state.fork_failed(self._state, self._loop.time())
+                else:
+                    self._count_failed_boot(generation, why, self._loop.time())
+                self._tell_not_spawned(result, why)
         else:
             self._register(index, result)
         if not self._workers.is_waiting:
@@ -398,17 +426,16 @@ class Supervisor:
             # It was requested before the pool paused or ended, or a generation was given up.
             self._end(index, signal.SIGTERM)
 
-    def _withdraw(self, index: int) -> None:
-        self._workers.withdraw(index)
+    def _withdraw(self, index: int, *, failed: bool = False) -> None:
+        self._workers.withdraw(index, failed=failed)
         self._board.clear(index)
 
-    def _spawn_failed(self, error: OSError) -> None:
-        self._state = policy.fork_failed(self._state, self._loop.time())
+    def _tell_not_spawned(self, error: OSError, why: str) -> None:
         if not self._cannot_spawn:
             self._cannot_spawn = True
             logger.error(
                 "cannot spawn a worker: %s; going on with %d and trying again%s",
-                error.strerror or error,
+                why,
                 len(self.pids),
                 "" if error.errno == errno.ECHILD else " (limits: ulimit -u, cgroup, memory)",
             )
@@ -434,7 +461,7 @@ class Supervisor:
         found = self._forget(index)
         status = found or 0
         stuck = status == STUCK and (requests is not None or self._options.heartbeat_timeout > 0)
-        generation = self._workers.generation_of(index)
+        generation, start_s = self._workers.generation_of(index), self._workers.start_s(index, now)
         end = self._workers.reap(index, state, status, now, stuck=stuck)
         if end is Exit.STUCK:
             logger.error("worker %d was stuck %s: replaced", pid, requests or "without a request")
@@ -444,12 +471,13 @@ class Supervisor:
                 "; trying again" if again and self._phase is Phase.KEEPING and not self._is_hopeless() else ""
             )
             logger.error("worker %d ended before it was ready (%s)%s", pid, _ending(found), then)
-        elif end is not Exit.EXPECTED:
+        elif end not in (Exit.EXPECTED, Exit.LEFT):
             logger.error("worker %d ended: %s", pid, _ending(found))
         if end in (Exit.STUCK, Exit.EARLY, Exit.DIED):
             self._generations.crashed(generation)
-        if end is Exit.EARLY:
-            self._state = policy.died_early(self._state, now)
+        if end in (Exit.EARLY, Exit.LEFT):
+            was_ready = end is Exit.EARLY
+            self._go_on_with(policy_state.died_early(self._state, now, start_s, was_ready=was_ready))
         self._tell("died", pid)
         self.act()
 
@@ -459,11 +487,13 @@ class Supervisor:
         why = reports[0] if reports else what
         if self._end_tried(index, why):
             return False
-        self._generations.boot_failed(generation, why)
-        self._state = policy.boot_failed(self._state, now)
-        if not self._first_failure:
-            self._first_failure = why
+        self._count_failed_boot(generation, why, now)
         return True
+
+    def _count_failed_boot(self, generation: int, why: str, now: float) -> None:
+        self._generations.boot_failed(generation, why)
+        self._state = policy_state.boot_failed(self._state, now)
+        self._first_failure = self._first_failure or why
 
     def _is_hopeless(self) -> bool:
         return policy.is_hopeless(self._workers.slots(), self._state, self._options.boot_failures)

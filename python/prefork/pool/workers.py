@@ -18,9 +18,7 @@ from dataclasses import dataclass
 
 from prefork.kernel.run import BROKEN
 from prefork.pool.policy import Slot, State
-
-EARLY_S = 1.0
-"""A worker that dies so soon after its start is replaced with a pause, as if it had failed to start."""
+from prefork.pool.policy_state import EARLY_S
 
 
 @dataclass(slots=True)
@@ -29,6 +27,7 @@ class Worker:
 
     `since` is when it was spawned, or was requested as long as `pid` is None. `end_signal` is the one
     that was sent to end it, or 0. `draining_since` is when that was, or when it was first seen to drain.
+    `ready_since` is when it was first seen to be ready.
     """
 
     index: int
@@ -36,11 +35,15 @@ class Worker:
     since: float
     pid: int | None = None
     state: State = State.STARTING
-    booted: bool = False
+    ready_since: float | None = None
     starts: bool = False
     """Whether its startup goes on, although it was told to end."""
     outdated: bool = False
     """Whether it is to be replaced, once another worker is ready."""
+
+    @property
+    def booted(self) -> bool:
+        return self.ready_since is not None
 
     @property
     def serves(self) -> bool:
@@ -59,7 +62,8 @@ class Exit(enum.Enum):
     UNCLEAN = "it was signalled, or drained, and ended otherwise"
     STUCK = "its guard ended it, because its Python was stuck"
     BOOT_FAILED = "it ended before it was ready"
-    EARLY = "it ended by itself, so soon that its successor may do the same"
+    EARLY = "it ended by itself, so soon after it was ready that its successor may do the same"
+    LEFT = "it drained by itself and ended well, so soon that its successor may do the same"
     DIED = "it ended without a signal to do so"
 
 
@@ -110,6 +114,11 @@ class Workers:
         """The generation of the worker in a slot."""
         return self._workers[index].generation
 
+    def start_s(self, index: int, now: float) -> float:
+        """How long the start of the worker in a slot has taken."""
+        worker = self._workers[index]
+        return (now if worker.ready_since is None else worker.ready_since) - worker.since
+
     def older_than(self, generation: int) -> bool:
         """Whether a worker of a former generation may still take a request."""
         return any(
@@ -133,9 +142,10 @@ class Workers:
         self._workers[index] = Worker(index, generation, now)
         return index
 
-    def withdraw(self, index: int) -> None:
-        """The requested worker does not come; its slot is free again."""
+    def withdraw(self, index: int, *, failed: bool = False) -> None:
+        """The requested worker does not come; its slot is free again. `failed`: it ended before it began."""
         assert self._workers[index].pid is None
+        self.boot_failed += failed
         self._release(index)
 
     def register(self, index: int, pid: int, now: float) -> None:
@@ -159,7 +169,7 @@ class Workers:
             if worker.state is State.DRAINING:
                 _start_draining(worker, now)
             if worker.state is not State.STARTING and not worker.booted:
-                worker.booted = True
+                worker.ready_since = now
                 booted.append(worker)
         return booted
 
@@ -250,12 +260,15 @@ def _start_draining(worker: Worker, now: float) -> None:
 def _judge(worker: Worker, state: int, status: int, now: float, *, stuck: bool) -> Exit:
     if stuck:
         return Exit.STUCK
-    # One that drains by itself and fails is judged as one that did not drain: its successor may do the same.
-    if status != BROKEN and (worker.end_signal or (state == State.DRAINING and not status)):
+    if worker.end_signal and status != BROKEN:
         return Exit.EXPECTED if status in (0, -worker.end_signal) else Exit.UNCLEAN
+    is_early = worker.ready_since is None or now - worker.ready_since < EARLY_S
+    if state == State.DRAINING and not status:
+        return Exit.LEFT if is_early else Exit.EXPECTED
+    # One that drains by itself and fails is judged as one that did not drain: its successor may do the same.
     if not worker.booted and state == State.STARTING:
         return Exit.BOOT_FAILED
     # What was killed was killed from outside: its successor need not fail.
-    if now - worker.since < EARLY_S and status != -signal.SIGKILL:
+    if is_early and status != -signal.SIGKILL:
         return Exit.EARLY
     return Exit.UNCLEAN if state == State.DRAINING and status != BROKEN else Exit.DIED

@@ -16,7 +16,7 @@ import pytest
 from prefork.pool import mold_process
 from prefork.pool.mold import Word, encode
 from prefork.pool.mold_process import MoldProcess, Passed
-from prefork.pool.spawner import MoldEnded, Process
+from prefork.pool.spawner import MoldEnded, NotBegun, Process
 from support.waiting import wait_until
 
 
@@ -33,7 +33,8 @@ class FakeKernel:
     def between_turns(self, function: Callable[[], object]) -> None:
         function()
 
-    def fork(self) -> int:
+    def fork(self, *, is_tied: bool) -> int:
+        assert is_tied
         return sleeper()
 
 
@@ -60,9 +61,9 @@ class Mold:
         self.process.begin()
         self.pid = self.process.pids[0]
 
-    def _ended(self, end: MoldEnded) -> bool:
+    def _ended(self, end: MoldEnded) -> None:
         self.ends.append(end)
-        return True
+        self.process.fail_requests(end)
 
     def say(self, word: Word, *values: object, sender: int = 0, passed: tuple[int, ...] = ()) -> None:
         with contextlib.closing(Passed([*passed])) as descriptors:
@@ -180,7 +181,20 @@ def test_a_mold_that_does_not_fork_in_time_is_ended_and_what_it_was_asked_for_fa
     assert [end.why for end in mold.ends] == [
         "it did not fork a worker within 0.01 s: it was stopped, or hung"
     ]
+    ((_, result),) = mold.results
+    assert isinstance(result, NotBegun), "the next mold may do the same"
     assert not is_child(mold.pid)
+
+
+def test_what_the_system_refuses_a_mold_is_no_fault_of_a_worker(mold: Mold) -> None:
+    mold.ask(3)
+    mold.ask(4)
+    mold.say(Word.LOST, 3, 11, "Resource temporarily unavailable")
+    mold.say(Word.LOST, 4, 0, "the process between two forks did not fork")
+    (_, refused), (_, lost) = mold.results
+    assert isinstance(refused, OSError)
+    assert not isinstance(refused, NotBegun)
+    assert isinstance(lost, NotBegun)
 
 
 def test_a_mold_that_nothing_is_asked_of_has_no_limit(mold: Mold, monkeypatch: pytest.MonkeyPatch) -> None:

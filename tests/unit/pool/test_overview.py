@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from prefork.pool.overview import Overview, explain, figures
-from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
+from prefork.pool.policy import PoolLimits, Slot, State
+from prefork.pool.policy_state import PolicyState
 
 STARTING, SPARE, ACTIVE, DRAINING = State.STARTING, State.SPARE, State.ACTIVE, State.DRAINING
 LIMITS = PoolLimits(min_spare=2, max_spare=4, max_clients=8, check_interval=1.0, generation=3, capacity=80)
@@ -70,6 +71,11 @@ def test_a_pool_that_fits_says_that_nothing_happens() -> None:
             pool(state=PolicyState(failures=3, not_before=1001.5)),
             "the last 3 attempts to start a",
         ),
+        (
+            pool(state=PolicyState(crashes=9, not_before=1001.5)),
+            "the last 9 workers ended as soon as they were ready (the log says how): one is tried at a time "
+            "until one lives for 1 s, the next one in 1.5 s",
+        ),
         (pool(SPARE, SPARE, generation=2), "2 of them are to be replaced, one after the other"),
         (pool(SPARE, SPARE, generation=2), "next: 1 workers are forked"),
         (pool(*[SPARE] * 10), "next: worker 109, 108 drains"),
@@ -88,6 +94,13 @@ def test_the_figures_are_json() -> None:
     assert found["limits"]["max_clients"] == 8
     assert found["next"]["spawn"] == 0
     assert figures(pool(keeps=False))["next"] is None
+
+
+@pytest.mark.parametrize("state", [PolicyState(failures=1), PolicyState(crashes=9)])
+def test_a_pool_that_expects_no_worker_to_serve_fails(state: PolicyState) -> None:
+    assert pool(state=state).is_failing
+    assert figures(pool(state=state))["retry_in_s"] == 0.0
+    assert not pool(state=PolicyState(crashes=1)).is_failing
 
 
 def test_processes_that_drain_are_not_live() -> None:

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from prefork.pool import policy
-from prefork.pool.policy import (
-    Plan,
+from prefork.pool import policy, policy_state
+from prefork.pool.policy import Plan, PoolLimits, Slot, State, Trial, is_hopeless
+from prefork.pool.policy_state import (
+    EARLY_S,
+    FREE_CRASHES,
     PolicyState,
-    PoolLimits,
-    Slot,
-    State,
-    Trial,
+    Replacement,
     boot_failed,
     booted,
     died_early,
     fork_failed,
-    is_hopeless,
+    is_braked,
 )
 
 STARTING, SPARE, ACTIVE, DRAINING = State.STARTING, State.SPARE, State.ACTIVE, State.DRAINING
@@ -133,7 +134,7 @@ class Pool:
         self.now += 0.001
         for slot in self.all(STARTING):
             self.set(slot.index, SPARE)
-            self.state = policy.booted(self.state)
+            self.state = policy_state.booted(self.state, self.now)
 
     def reap(self) -> None:
         """All that drain are gone."""
@@ -224,7 +225,7 @@ def test_overcommit_when_no_worker_is_spare_and_none_can_be() -> None:
     assert not first(workers((99, ACTIVE), (1, SPARE))).overcommit
     assert not first(workers((99, ACTIVE), (1, STARTING))).overcommit
     assert not first(workers((50, ACTIVE))).overcommit  # because it forks
-    backing_off = policy.fork_failed(PolicyState(), 1000.0)
+    backing_off = policy_state.fork_failed(PolicyState(), 1000.0)
     assert first(workers((50, ACTIVE)), state=backing_off).overcommit
     assert first(workers((50, ACTIVE), (1, STARTING)), state=backing_off).overcommit
 
@@ -349,7 +350,7 @@ def test_a_replacement_that_fails_to_boot_is_tried_again_later_and_the_old_code_
         plan = pool.settle()
         for broken in pool.all(STARTING):
             pool.drop(broken.index)
-            pool.state = policy.boot_failed(pool.state, pool.now)
+            pool.state = policy_state.boot_failed(pool.state, pool.now)
         if plan.wake_at is not None:
             pool.now = plan.wake_at
         assert pool.count(SPARE) == 4
@@ -373,7 +374,7 @@ def test_a_lower_maximum_retires_spares_at_once_and_active_workers_when_they_are
 def test_a_worker_that_is_about_to_replace_another_is_not_over_the_maximum() -> None:
     limits = fixed(2, generation=2)
     slots = [*workers((2, SPARE, 1)), Slot(7, STARTING, 2, 1000.0)]
-    state = PolicyState(replacement=policy.Replacement(1000.0, 2))
+    state = PolicyState(replacement=Replacement(1000.0, 2))
     assert policy.plan(slots, limits, state, 1001.0).retire == ()
 
 
@@ -427,7 +428,7 @@ def test_outdated_workers_serve_on_while_no_other_boots() -> None:
         plan = pool.settle()
         for broken in pool.all(STARTING):
             pool.drop(broken.index)
-            pool.state = policy.boot_failed(pool.state, pool.now)
+            pool.state = policy_state.boot_failed(pool.state, pool.now)
         assert pool.count(SPARE) == 2
         pool.now = plan.wake_at or pool.now
     pool.live_quietly(100)
@@ -496,7 +497,7 @@ def test_of_a_step_in_which_a_worker_fails_only_those_that_are_ready_replace_oth
     pool.settle()
     broken = pool.all(STARTING)[0]
     pool.drop(broken.index)
-    pool.state = policy.boot_failed(pool.state, pool.now)
+    pool.state = policy_state.boot_failed(pool.state, pool.now)
     pool.boot()
     pool.settle()
     assert len(pool.retired) == 2
@@ -605,7 +606,7 @@ def test_other_replacements_wait_while_a_canary_lasts() -> None:
 def test_failed_forks_back_off_up_to_half_a_minute_and_keep_what_runs() -> None:
     state, now, delays = PolicyState(), 1000.0, []
     for _ in range(12):
-        state = policy.fork_failed(state, now)
+        state = policy_state.fork_failed(state, now)
         plan = first(workers((1, SPARE)), state=state, now=now)
         assert (plan.spawn, plan.retire, plan.may_grow) == (0, (), False)
         assert plan.wake_at is not None
@@ -616,7 +617,7 @@ def test_failed_forks_back_off_up_to_half_a_minute_and_keep_what_runs() -> None:
 
 def test_after_a_failure_one_worker_probes_until_it_boots() -> None:
     pool = Pool(LIMITS, workers((1, SPARE)))
-    pool.state = policy.boot_failed(pool.state, pool.now)
+    pool.state = policy_state.boot_failed(pool.state, pool.now)
     pool.now += 0.1
     assert pool.settle().wake_at is None
     assert pool.forked == 1
@@ -628,19 +629,167 @@ def test_after_a_failure_one_worker_probes_until_it_boots() -> None:
 def test_workers_that_fail_together_are_one_failure() -> None:
     state = PolicyState()
     for _ in range(10):
-        state = policy.boot_failed(state, 1000.0)
-    assert state == policy.boot_failed(PolicyState(), 1000.0)
+        state = policy_state.boot_failed(state, 1000.0)
+    assert state == policy_state.boot_failed(PolicyState(), 1000.0)
 
 
 def test_a_success_ends_the_backing_off() -> None:
-    state = policy.fork_failed(PolicyState(), 1000.0)
-    assert policy.booted(state) == PolicyState(has_booted=True)
-    assert first(workers((4, SPARE)), state=policy.booted(state)).spawn == 1
+    state = policy_state.fork_failed(PolicyState(), 1000.0)
+    assert policy_state.booted(state, 1000.0) == PolicyState(has_booted=True)
+    assert first(workers((4, SPARE)), state=policy_state.booted(state, 1000.0)).spawn == 1
 
 
 def test_a_million_failures_are_no_overflow() -> None:
-    state = replace(PolicyState(), failures=1_000_000)
-    assert policy.fork_failed(state, 0.0).not_before == 30.0
+    state = replace(PolicyState(), failures=1_000_000, crashes=1_000_000)
+    assert policy_state.fork_failed(state, 0.0).not_before == 30.0
+    assert policy_state.died_early(state, 0.0).not_before == 1.0
+
+
+# --- workers that die as soon as they are ready -------------------------------------------------------------
+
+
+class Crashing(Pool):
+    """Each worker is spare at once. Those that are forked die `life_s` later while the `fault` lasts."""
+
+    def __init__(self, limits: PoolLimits, life_s: float) -> None:
+        super().__init__(limits)
+        self.life_s = life_s
+        self.fault = True
+        self.ends: list[tuple[float, int]] = []
+
+    def fork(self, slot: Slot) -> None:
+        super().fork(slot)
+        if self.fault:
+            heapq.heappush(self.ends, (self.now + self.life_s, slot.index))
+
+    def obey(self, plan: Plan) -> None:
+        super().obey(plan)
+        for slot in self.all(STARTING):
+            self.set(slot.index, SPARE)
+            self.state = booted(self.state, self.now)
+
+    def run(self, seconds: float) -> int:
+        """Lets so much time pass. Returns how many were forked."""
+        until, before = self.now + seconds, self.forked
+        while True:
+            self.settle()
+            plan = self.settle()  # as a worker that has booted calls
+            wake_at = math.inf if plan.wake_at is None else plan.wake_at
+            end, index = self.ends[0] if self.ends else (math.inf, 0)
+            if min(end, wake_at) > until:
+                self.now = until
+                return self.forked - before
+            self.now = max(self.now, min(end, wake_at))
+            if end <= wake_at:
+                heapq.heappop(self.ends)
+                self.drop(index)
+                self.state = died_early(self.state, self.now)
+
+
+@pytest.mark.parametrize("life_s", [0.0, 0.03, 0.9])
+@pytest.mark.parametrize("size", [1, 4, 32])
+def test_a_loop_of_crashes_is_braked_until_workers_live_again(size: int, life_s: float) -> None:
+    pool = Crashing(fixed(size), life_s)
+    first = pool.run(10)
+    assert first <= size + FREE_CRASHES + 13, "0.1 s, 0.2 s, 0.4 s, 0.8 s, 1 s ..."
+    assert pool.run(1000) <= 1000
+    pool.fault = False
+    pool.run(1 + 2 * EARLY_S)
+    assert pool.count(SPARE) == size
+    assert not is_braked(pool.state)
+
+
+def test_the_first_crashes_are_replaced_at_once() -> None:
+    pool = Pool(fixed(4), workers((4, SPARE)))
+    for crash in range(FREE_CRASHES):
+        pool.drop(min(pool.slots))
+        pool.state = died_early(pool.state, pool.now)
+        pool.settle()
+        assert pool.forked == crash + 1
+        pool.boot()
+    pool.drop(min(pool.slots))
+    pool.state = died_early(pool.state, pool.now)
+    plan = pool.settle()
+    assert (pool.forked, plan.spawn, plan.wake_at) == (FREE_CRASHES, 0, pool.now + 0.1)
+
+
+def test_one_crash_each_second_is_never_braked() -> None:
+    pool = Pool(fixed(2), workers((2, SPARE)))
+    for _ in range(100):
+        pool.drop(min(pool.slots))
+        pool.state = died_early(pool.state, pool.now)
+        pool.settle()
+        pool.boot()
+        assert pool.count(SPARE) == 2
+        pool.now += EARLY_S
+
+
+def test_crashes_at_one_moment_are_one_step_of_the_brake() -> None:
+    state = PolicyState()
+    for _ in range(100):
+        state = died_early(state, 1000.0)
+    assert state.not_before == 1000.1
+    assert state.crashes == FREE_CRASHES + 1
+
+
+@pytest.mark.parametrize(("start_s", "pause_s"), [(0.01, 1.0), (0.1, 1.0), (0.5, 5.0), (9.0, 30.0)])
+def test_the_longest_pause_is_a_second_or_ten_times_a_start(start_s: float, pause_s: float) -> None:
+    state = died_early(PolicyState(crashes=99), 0.0, start_s)
+    assert state.not_before == pause_s
+
+
+def test_one_that_is_tried_has_to_live_before_the_others_follow() -> None:
+    pool = Pool(fixed(4))
+    pool.state = PolicyState(crashes=FREE_CRASHES + 1, not_before=pool.now)
+    pool.settle()
+    assert pool.count(STARTING) == 1
+    assert pool.settle().overcommit, "none is expected to serve"
+    pool.boot()
+    plan = pool.settle()
+    assert (pool.count(STARTING), pool.count(SPARE)) == (0, 1)
+    assert plan.wake_at == pool.now + EARLY_S
+    pool.now += EARLY_S
+    pool.settle()
+    assert (pool.count(STARTING), pool.count(SPARE)) == (3, 1)
+    assert pool.state.crashes == 0
+
+
+def test_a_worker_that_boots_ends_no_pause_of_a_loop_of_crashes() -> None:
+    state = PolicyState(crashes=FREE_CRASHES, has_booted=True)
+    state = died_early(state, 1000.0)
+    assert booted(state, 1000.0).not_before == 1000.1
+    assert policy_state.may_spawn(state).not_before == 1000.1
+
+
+def test_no_worker_is_retired_for_one_that_has_not_lived_while_others_crash() -> None:
+    pool = Pool(fixed(4, generation=2), workers((4, SPARE)))
+    pool.state = died_early(pool.state, pool.now)
+    pool.settle()
+    assert (pool.count(STARTING), pool.retired) == (1, [])
+    pool.boot()
+    assert pool.settle().wake_at == pool.now + EARLY_S
+    assert (pool.count(STARTING), pool.retired) == (0, [])
+    pool.now += EARLY_S
+    pool.settle()
+    assert len(pool.retired) == 1
+    pool.live_quietly(10)
+    assert {slot.generation for slot in pool.slots.values()} == {2}
+
+
+@pytest.mark.parametrize("rollout", [0.0, 1.0])
+def test_a_crash_amid_a_reload_does_not_keep_it_from_its_end(rollout: float) -> None:
+    pool = Pool(replace(fixed(4, generation=2), rollout=rollout), workers((4, SPARE)))
+    pool.settle()
+    pool.boot()
+    pool.drop(max(pool.slots))
+    pool.state = died_early(pool.state, pool.now)
+    pool.live_quietly(10)
+    assert {slot.generation for slot in pool.slots.values()} == {2}
+    assert pool.live == 4
+
+
+def test_one_that_left_before_it_was_ready_is_no_hope() -> None:
+    assert not died_early(PolicyState(), 0.0, was_ready=False).has_booted
 
 
 # --- properties ---------------------------------------------------------------------------------------------
@@ -672,7 +821,7 @@ class PoolLife(RuleBasedStateMachine):
         if (slot := self.pick(choice, old)) is not None:
             self.pool.set(slot.index, {STARTING: SPARE, SPARE: ACTIVE, ACTIVE: SPARE}[old])
             if old is STARTING:
-                self.pool.state = policy.booted(self.pool.state)
+                self.pool.state = policy_state.booted(self.pool.state, self.pool.now)
         self.pool.settle()
 
     @rule(choice=st.integers(0, 100))
@@ -680,7 +829,14 @@ class PoolLife(RuleBasedStateMachine):
         if (slot := self.pick(choice, *State)) is not None:
             self.pool.drop(slot.index)
             if slot.state is STARTING:
-                self.pool.state = policy.boot_failed(self.pool.state, self.pool.now)
+                self.pool.state = policy_state.boot_failed(self.pool.state, self.pool.now)
+        self.pool.settle()
+
+    @rule(choice=st.integers(0, 100))
+    def die_early(self, choice: int) -> None:
+        if (slot := self.pick(choice, SPARE, ACTIVE)) is not None:
+            self.pool.drop(slot.index)
+            self.pool.state = died_early(self.pool.state, self.pool.now)
         self.pool.settle()
 
     @rule(seconds=st.floats(0, 40))
@@ -696,7 +852,7 @@ class PoolLife(RuleBasedStateMachine):
 
     @rule()
     def fail_to_fork(self) -> None:
-        self.pool.state = policy.fork_failed(self.pool.state, self.pool.now)
+        self.pool.state = policy_state.fork_failed(self.pool.state, self.pool.now)
         self.pool.settle()
 
     @precondition(lambda self: self.pool.limits.generation < 4)
@@ -860,7 +1016,7 @@ class World(Pool):
     def start(self, slot: Slot) -> None:
         if self.slots.get(slot.index) == slot:
             self.set(slot.index, SPARE)
-            self.state = policy.booted(self.state)
+            self.state = policy_state.booted(self.state, self.now)
             self.serve()
             self.manage_at(self.now)
 
@@ -966,7 +1122,7 @@ def test_a_pool_is_hopeless_once_so_many_attempts_have_failed_and_none_was_ever_
 
 
 def test_a_pool_with_a_worker_that_was_ready_is_never_hopeless() -> None:
-    for begin in (booted(PolicyState()), died_early(PolicyState(), 0.0)):
+    for begin in (booted(PolicyState(), 0.0), died_early(PolicyState(), 0.0)):
         state, now = begin, 1.0
         for _ in range(9):
             state = boot_failed(state, now)

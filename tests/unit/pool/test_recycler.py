@@ -26,7 +26,8 @@ class World:
         self.now = 1000.0
         self.due: tuple[float, Callable[[], object]] | None = None
         self.workers = [
-            Worker(index, 1, self.now - 60, 101 + index, State.SPARE, booted=True) for index in range(workers)
+            Worker(index, 1, self.now - 60, 101 + index, State.SPARE, self.now - 59)
+            for index in range(workers)
         ]
         self.resident = {worker.pid: 10 for worker in self.workers}
         self.exact: dict[int | None, int | None] = {}

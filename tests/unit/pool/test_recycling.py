@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefork.pool import policy, recycling
-from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
+from prefork.pool.policy import PoolLimits, Slot, State
+from prefork.pool.policy_state import PolicyState
 from prefork.pool.recycling import (
     JITTER,
     LEAST_AGE_S,

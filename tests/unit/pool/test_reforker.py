@@ -9,7 +9,8 @@ import pytest
 
 from prefork.pool import memory
 from prefork.pool.overview import Overview
-from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
+from prefork.pool.policy import PoolLimits, Slot, State
+from prefork.pool.policy_state import PolicyState
 from prefork.pool.reforker import LOOK_S, MEASURE_S, MOST_MEASURED, Reforker
 from prefork.pool.reforking import FIRST_PAUSE_S
 from prefork.pool.reload import End

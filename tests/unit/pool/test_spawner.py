@@ -25,7 +25,8 @@ class FakeKernel:
     def between_turns(self, function: Callable[[], object]) -> None:
         self.between.append(function)
 
-    def fork(self, *, ignored: tuple[int, ...]) -> int:
+    def fork(self, *, ignored: tuple[int, ...], is_tied: bool) -> int:
+        assert is_tied, "a worker dies with its manager"
         self.forks.append(ignored)
         result = self.results.pop(0)
         if isinstance(result, OSError):

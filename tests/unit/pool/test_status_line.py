@@ -10,7 +10,8 @@ import pytest
 
 from prefork._engine import Scoreboard
 from prefork.pool.overview import Overview
-from prefork.pool.policy import PolicyState, PoolLimits, Slot, State
+from prefork.pool.policy import PoolLimits, Slot, State
+from prefork.pool.policy_state import PolicyState
 from prefork.pool.status_line import StatusLine
 
 LIMITS = PoolLimits(min_spare=2, max_spare=4, max_clients=16, check_interval=1.0, generation=1, capacity=8)

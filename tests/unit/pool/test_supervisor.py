@@ -13,8 +13,11 @@ import pytest
 from prefork._engine import STUCK
 from prefork.config.checked import changed, check
 from prefork.config.options import PreForkOptions
+from prefork.kernel.run import BROKEN
 from prefork.pool import supervisor as supervisor_module
 from prefork.pool.policy import State
+from prefork.pool.policy_state import EARLY_S, FREE_CRASHES
+from prefork.pool.spawner import NotBegun
 from prefork.pool.supervisor import KILL_AFTER_S, Supervisor
 
 EMPTY, STARTING, SPARE, ACTIVE, DRAINING = State
@@ -477,6 +480,39 @@ def test_a_failed_spawn_is_said_once_and_tried_again_with_pauses(
     assert len(world.supervisor.pids) == 2
 
 
+def test_workers_that_end_before_they_begin_are_failed_starts() -> None:
+    world = World(**FIXED, boot_failures=3)
+    world.supervisor.start()
+    for attempt in range(3):
+        assert world.gave_up == [], attempt
+        assert world.supervisor.may_spawn
+        world.fail(NotBegun(f"the mold has ended, attempt {attempt}"))
+        world.loop.advance(1.0)
+    assert world.gave_up == ["the mold has ended, attempt 0"]
+    assert not world.supervisor.may_spawn
+    assert world.spawner.requests == []
+    assert world.board.published["boot_failed"] >= 3
+
+
+def test_what_the_system_refuses_is_no_failed_start() -> None:
+    world = World(**FIXED, boot_failures=3)
+    world.supervisor.start()
+    for _ in range(9):
+        world.fail(BlockingIOError(11, "Resource temporarily unavailable"))
+        world.loop.advance(30.0)
+    assert world.gave_up == []
+    assert world.board.published["boot_failed"] == 0
+
+
+def test_a_pool_that_has_served_is_not_given_up_by_starts_that_fail(world: World) -> None:
+    world.end(0, -signal.SIGKILL)
+    for _ in range(9):
+        world.fail(NotBegun("the mold has ended"))
+        world.loop.advance(30.0)
+    assert world.gave_up == []
+    assert len(world.spawner.requests) == 1
+
+
 # --- ends ---------------------------------------------------------------------------------------------------
 
 
@@ -540,20 +576,66 @@ def test_one_that_ends_so_without_a_request_was_not_stuck(
     assert [record.message for record in caplog.records] == [f"worker 101 ended: exit status {STUCK}"]
 
 
-@pytest.mark.parametrize(
-    ("state", "status", "pauses"),
-    [(STARTING, 4, True), (SPARE, 4, True), (DRAINING, 4, True), (DRAINING, 0, False)],
-)
-def test_one_that_ends_early_is_replaced_after_a_pause(state: State, status: int, pauses: bool) -> None:
+def test_one_that_fails_to_start_is_replaced_after_a_pause() -> None:
     world = World(**FIXED)
     world.supervisor.start()
     world.spawn(STARTING)
     world.write(1, SPARE)
-    world.board.slots[0] = state
-    world.end(0, status)
-    assert bool(world.spawner.requests) is not pauses
+    world.end(0, 4)
+    assert not world.spawner.requests
     world.loop.advance(0.2)
     assert len(world.spawner.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "brakes"),
+    [
+        (SPARE, 4, True),
+        (ACTIVE, -signal.SIGSEGV, True),
+        (ACTIVE, 0, True),
+        (DRAINING, BROKEN, True),
+        (DRAINING, 0, True),
+        (SPARE, -signal.SIGKILL, False),
+    ],
+)
+def test_workers_that_end_as_soon_as_they_are_ready_are_replaced_at_once_and_then_with_pauses(
+    world: World, caplog: pytest.LogCaptureFixture, state: State, status: int, brakes: bool
+) -> None:
+    latest = 0
+    for _ in range(FREE_CRASHES):
+        world.board.slots[latest] = state
+        world.end(latest, status)
+        (latest,) = world.spawn()
+    world.board.slots[latest] = state
+    world.end(latest, status)
+    assert bool(world.spawner.requests) is not brakes
+    lines = [record.message for record in caplog.records if "as soon as they were ready" in record.message]
+    assert len(lines) == brakes
+    if not brakes:
+        return
+    assert lines[0].startswith("the last 4 workers ended as soon as they were ready: going on with 1")
+    assert world.resources.overcommits is False, "another one is spare"
+    for pause_s in (0.1, 0.2, 0.4):
+        world.loop.advance(pause_s - 0.01)
+        assert not world.spawner.requests
+        world.loop.advance(0.02)
+        (latest,) = world.spawn()
+        world.board.slots[latest] = state
+        world.end(latest, status)
+    world.loop.advance(0.81)
+    world.spawn()
+    world.loop.advance(1.1)
+    assert "a worker lives again" in caplog.text
+    assert len([record for record in caplog.records if "as soon as" in record.message]) == 1
+    assert len(world.supervisor.pids) == 2
+
+
+def test_one_that_has_lived_for_a_while_is_replaced_at_once(world: World) -> None:
+    for _ in range(FREE_CRASHES * 2):
+        world.loop.advance(EARLY_S)
+        world.end(max(world.supervisor.workers, key=lambda worker: worker.since).index, 4)
+        world.spawn()
+        assert len(world.supervisor.pids) == 2
 
 
 def test_one_that_does_not_start_in_time_is_killed(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from prefork.kernel.run import BROKEN
 from prefork.pool.policy import Slot, State
-from prefork.pool.workers import EARLY_S, Exit, Workers
+from prefork.pool.policy_state import EARLY_S
+from prefork.pool.workers import Exit, Workers
 
 EMPTY, STARTING, SPARE, ACTIVE, DRAINING = State
 
@@ -86,6 +87,13 @@ def test_a_request_that_is_withdrawn_leaves_nothing(workers: Workers) -> None:
     assert workers.request(1, 10.0) == index
 
 
+def test_a_requested_worker_that_ends_before_it_begins_is_a_failed_start(workers: Workers) -> None:
+    index = workers.request(1, 10.0)
+    assert index is not None
+    workers.withdraw(index, failed=True)
+    assert (workers.boot_failed, workers.died, workers.is_empty) == (1, 0, True)
+
+
 def test_each_worker_has_a_slot_of_its_own_and_there_are_no_more_than_slots(workers: Workers) -> None:
     slots = [workers.request(1, 10.0) for _ in range(4)]
     assert set(slots) == {0, 1, 2, 3}
@@ -149,6 +157,13 @@ def test_one_that_drains_needs_no_successor(workers: Workers) -> None:
     index = add(workers)
     workers.tell(index, signal.SIGTERM, 11.0)
     assert not workers.outdate(index)
+
+
+def test_a_start_lasts_until_the_worker_was_ready(workers: Workers) -> None:
+    index = add(workers, now=10.0)
+    assert workers.start_s(index, 12.5) == 2.5
+    workers.update([SPARE] * 4, 13.0)
+    assert workers.start_s(index, 100.0) == 3.0
 
 
 # --- what is due --------------------------------------------------------------------------------------------
@@ -251,10 +266,12 @@ def test_one_that_was_told_to_end_is_expected_to_end_well(
 
 @pytest.mark.parametrize(
     ("status", "now", "end"),
-    [(0, 10.1, Exit.EXPECTED), (1, 20.0, Exit.UNCLEAN), (1, 10.1, Exit.EARLY)],
+    [(0, 20.0, Exit.EXPECTED), (0, 10.1, Exit.LEFT), (1, 20.0, Exit.UNCLEAN), (1, 10.1, Exit.EARLY)],
 )
 def test_one_that_drained_by_itself_too(workers: Workers, status: int, now: float, end: Exit) -> None:
-    assert workers.reap(add(workers), DRAINING, status, now) is end
+    index = add(workers)
+    workers.update([SPARE] * 4, 10.0)
+    assert workers.reap(index, DRAINING, status, now) is end
 
 
 @pytest.mark.parametrize("status", [0, 3, -signal.SIGKILL])
@@ -264,7 +281,7 @@ def test_one_that_was_never_ready_failed_to_boot(workers: Workers, status: int) 
 
 
 def test_one_that_became_ready_after_the_last_look_has_booted(workers: Workers) -> None:
-    assert workers.reap(add(workers), SPARE, 1, 100.0) is Exit.DIED
+    assert workers.reap(add(workers), SPARE, 1, 100.0) is Exit.EARLY
 
 
 def test_one_that_says_it_starts_again_has_booted_all_the_same(workers: Workers) -> None:
@@ -295,7 +312,7 @@ def test_one_that_drains_with_unusable_descriptors_did_not_end_as_expected(
 def test_one_that_ends_soon_by_itself_may_have_the_fault_of_all(
     workers: Workers, age_s: float, status: int, end: Exit
 ) -> None:
-    index = add(workers, now=10.0)
+    index = add(workers, now=2.0)  # what it took to start does not count
     workers.update([SPARE] * 4, 10.0)
     assert workers.reap(index, SPARE, status, 10.0 + age_s) is end
     assert workers.boot_failed == 0
