@@ -261,6 +261,22 @@ def test_term_at_a_step_of_a_reload_leaves_nothing(tmp_path: Path, step: str) ->
 
 
 @steps
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_stop_does_not_wait_for_a_worker_that_is_being_made(tmp_path: Path, step: str, signum: int) -> None:
+    write(tmp_path, STEPS[step])
+    with start(tmp_path) as server:
+        expected = {"it loads": 1, "it forks": 2, "its worker begins": 1 + WORKERS}[step]
+        wait_until(lambda: len(descendants(server.pid)) == expected, f"a start at the step: {step}")
+        time.sleep(0.1)  # it hangs there by then, and if not it ends as well
+        processes, began = descendants(server.pid), time.monotonic()
+        server.signal(signum)
+        assert server.wait() == 0
+        assert time.monotonic() - began < 10, "the limits of a start are longer"
+        wait_ended(processes)
+        assert not errors(server)
+
+
+@steps
 def test_a_manager_that_is_killed_at_a_step_of_a_reload_leaves_nothing(tmp_path: Path, step: str) -> None:
     with serving(tmp_path) as server:
         reach(server, tmp_path, step)

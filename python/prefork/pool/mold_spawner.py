@@ -203,15 +203,24 @@ class MoldSpawner:
 
     # --- its end -----------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Ends the molds."""
+    def end(self) -> list[int]:
+        """Ends the molds, and the workers that they have forked and that have not begun. Returns the slots of
+        the requests that come to nothing.
+        """
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+        dropped = [index for index, _ in self._without]
+        self._without.clear()
         for mold in self._molds:
-            mold.close()
+            dropped += mold.close()
         self._mold = self._next = None
         self._former = []
+        return dropped
+
+    def close(self) -> None:
+        """Ends the molds."""
+        self.end()
 
     def discard(self) -> None:
         """Closes the descriptors of this process, in a child that was forked with a copy of them."""

@@ -114,6 +114,9 @@ class Spawner(Protocol):
         Returns the slots of the former.
         """
 
+    def end(self) -> list[int]:
+        """No worker is wanted any more: as `cancel`, also for those that are being made. It does not wait."""
+
     def renew(self) -> None:
         """The listening sockets are others: the next workers have those."""
 
@@ -204,6 +207,9 @@ class ForkSpawner:
         del self._requests[made:]
         self._deliver()
         return [index for index, _ in cancelled]
+
+    def end(self) -> list[int]:
+        return self.cancel()
 
     def _fork(self) -> None:
         """At the top level of `run()`. A child becomes a worker, and returns to that `run()` as well.

@@ -614,7 +614,7 @@ class Supervisor:
     def _end_all(self, phase: Phase, signum: int, *, kept: bool = False) -> None:
         self._phase = phase
         self._board.publish(kept=kept)
-        for index in self._spawner.cancel():
+        for index in self._spawner.cancel() if phase is Phase.PAUSED else self._spawner.end():
             self._withdraw(index)
         for worker in list(self._workers):
             if not worker.end_signal or signum == signal.SIGKILL:

@@ -65,6 +65,9 @@ class MadeUpSpawner:
     def cancel(self) -> list[int]:
         return []
 
+    def end(self) -> list[int]:
+        return self.cancel()
+
     def renew(self) -> None: ...
 
     hint = "none"

@@ -159,6 +159,9 @@ class FakeSpawner:
         cancelled, self.requests = self.requests, []
         return [index for index, _ in cancelled]
 
+    def end(self) -> list[int]:
+        return self.cancel()
+
     hint = "none"
 
     @property
