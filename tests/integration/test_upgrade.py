@@ -22,46 +22,10 @@ from support.processes import alive, children, state
 from support.responses import read_response
 from support.server import Server, running, write_app
 from support.service_manager import service_manager
+from support.upgrades import APP, kill_all, manager, new_process, serving
 from support.waiting import wait_until
 
-APP = """
-import os, time
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    if environ["PATH_INFO"] == "/slow":
-        while not os.path.exists("release"):
-            time.sleep(0.01)
-    return [b"first %d" % os.getppid()]
-"""
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-def manager(server: Server) -> int:
-    """The one that holds the glue."""
-    from prefork.pool.scoreboard import open_scoreboard
-
-    assert server.glue
-    found = open_scoreboard(server.glue)
-    found.board.close()
-    return found.manager
-
-
-def kill_all(server: Server) -> None:
-    """Whatever manager it has by now."""
-    from prefork.errors import PreforkError
-
-    with contextlib.suppress(PreforkError, ProcessLookupError):
-        os.kill(manager(server), signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def serving(directory: Path, *flags: str, source: str = APP, bind: str = "127.0.0.1:0") -> Iterator[Server]:
-    app = write_app(directory, source)
-    with running(str(app), "--bind", bind, "--workers", "2", *flags, cwd=directory) as server:
-        try:
-            yield server
-        finally:
-            kill_all(server)
 
 
 def write_command(path: Path, interpreter: Path) -> None:
@@ -110,11 +74,6 @@ def ask(sock: socket.socket) -> int:
     status, fields, body = read_response(sock)
     assert (status, fields.get("connection")) == (200, None)
     return int(body.split()[1])
-
-
-def new_process(server: Server) -> int:
-    """The process that an upgrade has begun, by the log."""
-    return int(server.wait_log("upgrade: process").split("upgrade: process ")[1].split()[0])
 
 
 # --- one that succeeds -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from prefork.errors import OptionError
 if TYPE_CHECKING:
     from prefork.server.server import HTTPServer
 
+logger = logging.getLogger("prefork.pool")
 
 MAX_BYTES = 32
 """More than a process id and a line break."""
@@ -54,6 +56,7 @@ class PidFile:
         self._path = path
         self._pid = os.getpid()
         self._kept: int | None = None
+        self._beside: str | None = None
 
     def keep(self) -> None:
         """Opens the file, for a process that is about to become another user. Raises OptionError.
@@ -74,6 +77,7 @@ class PidFile:
             raise OptionError(f"pid file {self._path} is no file of its own; choose another name")
         os.ftruncate(kept, 0)
         self._kept = kept
+        self._drop_beside()
         os.register_at_fork(after_in_child=self._let_go)
 
     def _let_go(self) -> None:
@@ -81,26 +85,57 @@ class PidFile:
         if kept is not None:
             os.close(kept)
 
+    def write_beside(self) -> None:
+        """Writes what `write` only renames then. Raises OptionError, also if the disk is full.
+
+        For a process that takes the place of another one: when that has let go, it is too late for an error.
+        """
+        beside = f"{self._path}.{self._pid}"
+        try:
+            with open(beside, "wb") as file:
+                file.write(self._text)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+            raise self._error(error) from None
+        self._beside = beside
+
     def write(self) -> None:
         """Writes it. Raises OptionError."""
-        text = f"{self._pid}\n".encode()
         if self._kept is not None:
-            os.pwrite(self._kept, text, 0)
+            try:
+                os.pwrite(self._kept, self._text, 0)
+            except OSError as error:
+                raise self._error(error) from None
             return
         # Renamed into place: a reader never sees half of it.
         _check(self._path)
-        whole = f"{self._path}.{self._pid}"
+        if self._beside is None:
+            self.write_beside()
+        assert self._beside is not None
         try:
-            with open(whole, "wb") as file:
-                file.write(text)
-            os.replace(whole, self._path)
+            os.replace(self._beside, self._path)
         except OSError as error:
+            raise self._error(error) from None
+        self._beside = None
+
+    def _drop_beside(self) -> None:
+        if self._beside is not None:
             with contextlib.suppress(OSError):
-                os.unlink(whole)
-            raise OptionError(f"pid file {self._path} cannot be written: {error.strerror}") from None
+                os.unlink(self._beside)
+            self._beside = None
+
+    @property
+    def _text(self) -> bytes:
+        return f"{self._pid}\n".encode()
+
+    def _error(self, error: OSError) -> OptionError:
+        return OptionError(f"pid file {self._path} cannot be written: {error.strerror}")
 
     def remove(self) -> None:
         """Removes it, or empties it where it cannot be removed."""
+        if self._pid == os.getpid():
+            self._drop_beside()
         # Not if it is another server's: this one may have ended because that one holds the port.
         with contextlib.suppress(OSError), open(self._path) as file:
             if file.read().strip() == str(os.getpid()):
@@ -111,14 +146,28 @@ class PidFile:
 
 
 @contextlib.contextmanager
-def pid_file(path: str | None, server: HTTPServer) -> Iterator[PidFile | None]:
-    """Writes the file when `server` serves, and removes it at the end. Raises OptionError."""
+def pid_file(path: str | None, server: HTTPServer, *, is_successor: bool = False) -> Iterator[PidFile | None]:
+    """Writes the file when `server` serves, and removes it at the end. Raises OptionError.
+
+    `is_successor`: it serves when another process has let go. It serves on then, whatever becomes of it.
+    """
     if path is None:
         yield None
         return
     file = PidFile(path)
-    server.on_serving.append(lambda _server: file.write())
+
+    def write(_server: HTTPServer) -> None:
+        try:
+            file.write()
+        except OptionError as error:
+            if not is_successor:
+                raise
+            logger.error("%s; it names the former process", error)
+
+    server.on_serving.append(write)
     try:
+        if is_successor:
+            file.write_beside()
         yield file
     finally:
         file.remove()

@@ -122,7 +122,8 @@ def begin(
         set_up_log(options)
         server.command, server.predecessor = command, former
         try:
-            run_target(Target(server.kernel, [server]), options, privileges)
+            target = Target(server.kernel, [server])
+            run_target(target, options, privileges, is_successor=former is not None)
             return
         except NotMolded:
             refuse_program(former)
@@ -171,10 +172,12 @@ def serve_here(
     run_target(target, options, privileges)
 
 
-def run_target(target: Target, options: ServeOptions, privileges: Privileges | None) -> None:
+def run_target(
+    target: Target, options: ServeOptions, privileges: Privileges | None, *, is_successor: bool = False
+) -> None:
     """Runs the kernel of the target. Raises PreforkError, and NotMolded if it cannot be served like that."""
     # The pid file first: it is there when the address is printed.
-    with pid_file(options.pid_file, target.servers[0]) as file:
+    with pid_file(options.pid_file, target.servers[0], is_successor=is_successor) as file:
         for server in target.servers:
             server.socket_defaults = SocketDefaults(umask=options.umask)
             server.on_serving.append(print_address)

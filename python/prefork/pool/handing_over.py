@@ -8,7 +8,9 @@ ready or why it is not, and then the former one lets go.
 from __future__ import annotations
 
 import enum
+import errno
 import json
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -68,10 +70,14 @@ def send(channel: socket.socket, word: Word, sockets: Sequence[int] = (), **valu
 
 def receive(channel: socket.socket) -> Message | None:
     """The next message; None: the other end is closed. Raises OSError and Broken."""
-    data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, MOST_DESCRIPTORS)
+    data, descriptors, flags, _ = socket.recv_fds(channel, LARGEST, MOST_DESCRIPTORS)
     sockets = [socket.socket(fileno=one) for one in descriptors]
     for one in sockets:
         one.set_inheritable(False)
+    if flags & socket.MSG_CTRUNC:  # some of them have found no number
+        for one in sockets:
+            one.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     if not data:
         return None
     try:

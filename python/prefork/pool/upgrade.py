@@ -9,6 +9,7 @@ fails before that leaves this pool as it was. `predecessor.py` is the other end.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -143,7 +144,11 @@ class Upgrade:
 
     def begin(self, command: Command, parts: Sequence[Part], inherited: Sequence[int]) -> None:
         """Starts the new process."""
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            self._fail(f"cannot make a channel for the new process: {error.strerror or error}")
+            return
         self._channel.setblocking(False)
         with theirs:
             try:
@@ -159,7 +164,13 @@ class Upgrade:
     def _start(self, command: Command, theirs: socket.socket, inherited: Sequence[int]) -> None:
         # Its number must be that of no socket that was passed to this process.
         passed = min(len(passed_sockets()), MOST)
-        number = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, FIRST + 2 * passed + len(inherited))
+        least = FIRST + 2 * passed + len(inherited)
+        try:
+            number = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, least)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # no such number is allowed
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
+            raise
         try:
             self._process = subprocess.Popen(
                 list(command.arguments),
@@ -169,7 +180,13 @@ class Upgrade:
             )
         finally:
             os.close(number)
-        self._pidfd = os.pidfd_open(self._process.pid)
+        try:
+            self._pidfd = os.pidfd_open(self._process.pid)
+        except OSError:  # its end would not be noticed
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            raise
         self._loop.add_reader(self._pidfd, self._reap)
         logger.warning("upgrade: process %d starts, to take the place of this one", self._process.pid)
 

@@ -101,6 +101,35 @@ def test_the_pid_file_is_there_while_it_serves(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_successor_has_its_pid_file_on_disk_before_it_serves(server, tmp_path):
+    path = tmp_path / "pid"
+    path.write_text("1\n")
+    with pid_file(str(path), server, is_successor=True):
+        assert path.read_text() == "1\n"
+        assert len(list(tmp_path.iterdir())) == 2
+        server.on_serving[-1](server)
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_successor_that_never_served_leaves_no_file(server, tmp_path):
+    path = tmp_path / "pid"
+    path.write_text("1\n")
+    with pid_file(str(path), server, is_successor=True):
+        pass
+    assert [one.name for one in tmp_path.iterdir()] == ["pid"]
+    assert path.read_text() == "1\n"
+
+
+def test_a_successor_serves_on_without_its_pid_file(server, tmp_path, caplog):
+    directory = tmp_path / "run"
+    directory.mkdir()
+    with pid_file(str(directory / "pid"), server, is_successor=True):
+        directory.rename(tmp_path / "away")
+        server.on_serving[-1](server)
+    assert "cannot be written: No such file or directory; it names the former process" in caplog.text
+
+
 def test_a_server_that_never_served_leaves_the_pid_file_of_another_alone(server, tmp_path):
     path = tmp_path / "pid"
     path.write_text("1\n")
