@@ -251,6 +251,8 @@ class MoldProcess:
                 )
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                continue  # said once, if the other end had not read all: what it has sent itself follows
             except OSError:
                 message, ancillary = b"", []
             with contextlib.closing(_passed(ancillary)) as passed:

@@ -186,6 +186,17 @@ def test_a_mold_that_does_not_fork_in_time_is_ended_and_what_it_was_asked_for_fa
     assert not is_child(mold.pid)
 
 
+def test_what_a_mold_has_said_is_heard_though_it_has_not_read_all(mold: Mold) -> None:
+    mold.ask(3)
+    mold.ask(4)
+    mold.other_end.send(encode(Word.LOST, 3, 11, "no"))
+    mold.other_end.close()
+    mold.turn(0.01)
+    (index, result), *_ = mold.results
+    assert isinstance(result, OSError)
+    assert (index, result.errno) == (3, 11)
+
+
 def test_what_the_system_refuses_a_mold_is_no_fault_of_a_worker(mold: Mold) -> None:
     mold.ask(3)
     mold.ask(4)
