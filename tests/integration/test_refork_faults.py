@@ -129,6 +129,37 @@ def test_workers_of_the_new_mold_that_are_not_ready_prevent_it(serve: Serve) -> 
     assert server.stop() == 0
 
 
+def test_a_function_that_fails_prevents_it(serve: Serve) -> None:
+    flags = ("--mold-ready", "refork:close")
+    server = serve(WSGI, *FLAGS, *flags, cwd=APPS, parameters={"begins": "fails"})
+    for _ in range(5):
+        server.get()
+    line = server.wait_log("cannot become a mold")
+    assert "the function of --mold-ready failed: RuntimeError('nothing is closed'); generation 1" in line
+    server.get()
+    assert server.stop() == 0
+
+
+def test_a_mold_that_is_made_meanwhile_has_nothing_of_it(serve: Serve) -> None:
+    with candidate(serve, slow_s=4.0) as (server, pid, _):
+        during = descriptors_of_another_mold(server)
+        server.wait_log("refork: every worker is of generation 2")
+        assert json.loads(server.get())["maker"] == pid
+        wait_until(lambda: not server.workers("draining"), "the end of the others")
+        assert descriptors_of_another_mold(server) == during
+        assert server.stop() == 0
+
+
+def descriptors_of_another_mold(server: Server) -> int:
+    """Kills the mold. How many descriptors the next one has."""
+    (mold,) = [one for one in children(server.pid) if one not in server.workers()]
+    loads = server.log.count("the application is loaded again")
+    os.kill(mold, signal.SIGKILL)
+    wait_until(lambda: server.log.count("the application is loaded again") > loads, "another mold")
+    (mold,) = [one for one in children(server.pid) if one not in server.workers()]
+    return server.descriptors(mold)
+
+
 def test_a_canary_looks_at_its_workers(serve: Serve) -> None:
     flags = ("--workers", "3", "--canary", "30%", "--canary-window", "1")
     server = serve(WSGI, *FLAGS, *flags)

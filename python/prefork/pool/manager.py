@@ -574,7 +574,7 @@ class Manager(Role, PoolMember):
 
     def _discard_own(self) -> None:
         """In a child: closes its copies of what only a manager has."""
-        for one in (*self._attached, self._succession, self._supervisor):
+        for one in (*self._attached, self._succession, self._supervisor, self._reload):
             if one is not None:
                 one.discard()
         if self._spawner is not None:

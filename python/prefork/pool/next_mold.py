@@ -104,20 +104,18 @@ class NextMold:
         self._kernel.loop.remove_reader(self._channel.fileno())
         left = self._kernel.end_loop()
         try:
-            obstacles = self._prepare(end_worker)
-            if left:
-                obstacles.append(f"{left} tasks that did not end")
+            why_not = self._prepare(end_worker, left)
         finally:
             self._kernel.open_loop()
-        if obstacles or not self.is_wanted:
-            self._tell_why_not(obstacles)
+        if why_not or not self.is_wanted:
+            self._tell(why_not)
             return False
         mold = Mold(self._kernel, self._channel, self._resources.manager_pid, links=True)
         mold.fork_workers(self._make_workers())
         return True
 
-    def _prepare(self, end_worker: Callable[[], object]) -> list[str]:
-        """Returns what prevents that this process is forked."""
+    def _prepare(self, end_worker: Callable[[], object], tasks: int) -> str:
+        """Returns what prevents that this process is forked; "" if nothing does. `tasks` did not end."""
         pid = os.getpid()
         end_worker()
         try:
@@ -126,18 +124,20 @@ class NextMold:
             ours = (self._channel.fileno(), board.fileno(), board.wakeup_fileno())
             found = self._settle(ours)
         except (PreforkError, OSError) as error:
-            cause = error.__cause__ or error
-            found = [f"{show(error)} ({show(cause, repr)})" if cause is not error else show(error)]
+            cause = error.__cause__
+            return show(error) if cause is None else f"{show(error)}: {show(cause, repr)}"
         self._kernel.end_if_abandoned()
         if os.getpid() != pid:  # a function of the application has forked: its parent goes on
             exit_at_once(0)
         until = time.monotonic() + END_S
         while (threads := other_threads()) and time.monotonic() < until:
             time.sleep(POLL_S)
-        return [*found, *threads, *(f"child process {child}" for child in live_children())]
+        found += [*threads, *(f"child process {child}" for child in live_children())]
+        if tasks:
+            found.append(f"{tasks} tasks that did not end")
+        return f"it has {', '.join(found)}" if found else ""
 
-    def _tell_why_not(self, obstacles: list[str]) -> None:
+    def _tell(self, why_not: str) -> None:
         with contextlib.suppress(OSError):  # it has given this process up
-            what = f"it has {', '.join(obstacles)}"
-            self._channel.send(encode(Word.FAILED, what, "", 0), socket.MSG_DONTWAIT)
+            self._channel.send(encode(Word.FAILED, why_not, "", 0), socket.MSG_DONTWAIT)
         self.give_up()

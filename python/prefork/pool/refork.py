@@ -118,6 +118,10 @@ class Refork(Reload):
             self._loop.remove_reader(channel.fileno())
         return channel
 
+    def discard(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+
     def _drop(self) -> None:
         """Without the channel the worker ends as any other."""
         if (channel := self._take_channel()) is not None:

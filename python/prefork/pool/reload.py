@@ -167,6 +167,9 @@ class Reload:
             self._drop()
             self._finish(why)
 
+    def discard(self) -> None:
+        """In a child that was forked with a copy of it: closes what it has of its own."""
+
     def _fail(self, why: str) -> None:
         self._drop()
         generation = self._supervisor.generation
