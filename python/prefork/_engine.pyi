@@ -118,8 +118,8 @@ def die_with_parent(parent: int) -> bool:
     """
 
 def tie_next_fork(process: int) -> None:
-    """Has the next child that this thread forks die with `process`, from its first moment: before any function
-    of another library or of Python runs in it that is called at forks. Such a function may hang.
+    """Has the next child that this thread forks die with `process`, from its first moment: before any
+    function of another library or of Python runs in it that is called at forks. Such a function may hang.
 
     If `process` is not the one that forks, the child waits there until that has ended: it is one of `process`
     then, a child subreaper. A child whose `process` is gone ends with status 1.
