@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -260,14 +262,33 @@ def test_term_at_a_step_of_a_reload_leaves_nothing(tmp_path: Path, step: str) ->
         assert not errors(server)
 
 
+@contextlib.contextmanager
+def starting(directory: Path, step: str) -> Iterator[Server]:
+    """A server whose first mold hangs at a step."""
+    write(directory, STEPS[step])
+    with start(directory) as server:
+        expected = {"it loads": 1, "it forks": 2, "its worker begins": 1 + WORKERS}[step]
+
+        def hangs() -> bool:
+            found = descendants(server.pid)
+            return len(found) == expected and all(state(pid) in "SD" for pid in found)
+
+        wait_until(hangs, f"a start at the step: {step}")
+        yield server
+
+
+@steps
+def test_a_manager_that_is_killed_at_a_step_of_its_start_leaves_nothing(tmp_path: Path, step: str) -> None:
+    with starting(tmp_path, step) as server:
+        processes = descendants(server.pid)
+        server.process.kill()
+        wait_ended(processes)
+
+
 @steps
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_stop_does_not_wait_for_a_worker_that_is_being_made(tmp_path: Path, step: str, signum: int) -> None:
-    write(tmp_path, STEPS[step])
-    with start(tmp_path) as server:
-        expected = {"it loads": 1, "it forks": 2, "its worker begins": 1 + WORKERS}[step]
-        wait_until(lambda: len(descendants(server.pid)) == expected, f"a start at the step: {step}")
-        time.sleep(0.1)  # it hangs there by then, and if not it ends as well
+    with starting(tmp_path, step) as server:
         processes, began = descendants(server.pid), time.monotonic()
         server.signal(signum)
         assert server.wait() == 0

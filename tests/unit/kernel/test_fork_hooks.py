@@ -55,11 +55,15 @@ def running(source: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """A program, and the processes that it tells of."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", source], text=True, **pipes) as program:  # type: ignore[call-overload]
+        told: list[int] = []
         try:
             assert program.stdout is not None
-            yield program, [int(pid) for pid in program.stdout.readline().split()]
+            told = [int(pid) for pid in program.stdout.readline().split()]
+            yield program, told
         finally:
             program.kill()
+            for pid in filter(alive, told):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("hangs", [PYTHON, NATIVE], ids=["Python", "native"])
