@@ -93,7 +93,7 @@ def test_scale_fails_if_no_worker_starts(pool: MakePool) -> None:
     server.manager("server.change_fork_handlers({'PAGES': 'one'})")  # it takes arguments: the boot fails
     failed = command(server, "scale", "--workers", "4")
     assert failed.returncode == 1
-    assert "workers do not start, or cannot be forked" in failed.stderr
+    assert "workers cannot be forked, do not start, or end at once" in failed.stderr
     assert server.status()["manager"]["max_clients"] == 4
     assert server.get("/one") == b"one"
 

@@ -38,7 +38,7 @@ def test_the_command_reload_replaces_the_workers_of_its_pool(pool: MakePool) -> 
     old, others = set(server.wait_workers(2)), set(other.wait_workers(2))
     done = run_prefork("reload", "--glue", str(server.glue))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"pool {server.glue}: every worker is of generation 2; ")
+    assert done.stdout.startswith(f"pool {server.glue}: every worker is of generation 2 (")
     assert old.isdisjoint(server.workers("spare", "active", "starting"))
     assert len(server.workers("spare")) == 2
     assert set(other.workers()) == others

@@ -75,8 +75,8 @@ class Running:
         while count := left(pool := self.pool):
             if spawns and pool.is_failing:
                 raise Failure(
-                    f"workers do not start, or cannot be forked, so {count} are not {what} yet; it is tried "
-                    "again and again, and the log of the server says why"
+                    f"workers cannot be forked, do not start, or end at once, so {count} are not {what} yet; "
+                    "it is tried again and again, and the log of the server says why"
                 )
             now = time.monotonic()
             if now >= self._until_s:
