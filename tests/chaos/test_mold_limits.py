@@ -256,6 +256,7 @@ def test_workers_that_find_no_memory_come_when_there_is_some(tmp_path: Path, roo
         used = int(Path(f"/proc/{mold}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         with limited(mold, resource.RLIMIT_AS, used + room):
             os.kill(victim, signal.SIGKILL)
+            server.wait_without([victim])
             wait_until(
                 lambda: len(server.workers()) == WORKERS or failures(server) or not alive(mold), "a try"
             )
