@@ -50,14 +50,16 @@ def app(environ, start_response):
     return [b"first %d" % os.getpid()]
 """
 BRAKED = "ended as soon as they were ready"
+MANY = 16
+"""More workers than a reload replaces before the first new one ends."""
 
 
 @contextlib.contextmanager
-def serving(directory: Path, *flags: str) -> Iterator[Server]:
+def serving(directory: Path, *flags: str, workers: int = WORKERS) -> Iterator[Server]:
     write_app(directory, APP)
-    with start(directory, "--worker-start", "app:begin", *flags) as server:
+    with start(directory, "--worker-start", "app:begin", *flags, workers=workers) as server:
         server.wait_serving()
-        wait_full(server)
+        wait_full(server, workers)
         yield server
 
 
@@ -140,7 +142,7 @@ def test_a_server_of_which_each_worker_ends_at_once_is_not_given_up(tmp_path: Pa
 
 
 def test_a_reload_brings_code_whose_workers_crash_and_the_old_ones_serve_on(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
+    with serving(tmp_path, workers=MANY) as server:
         old = server.workers()
         (tmp_path / "fail").write_text("crash")
         server.signal(signal.SIGHUP)
@@ -149,5 +151,5 @@ def test_a_reload_brings_code_whose_workers_crash_and_the_old_ones_serve_on(tmp_
         assert server.get().startswith(b"first")
         (tmp_path / "fail").unlink()
         server.wait_log("every worker is of generation 2", deadline_s=30)
-        wait_full(server)
+        wait_full(server, MANY)
         assert server.stop() == 0

@@ -34,9 +34,9 @@ sizes = itertools.count(1)
 
 
 @contextlib.contextmanager
-def start(directory: Path, *flags: str, **settings: Any) -> Iterator[Server]:
+def start(directory: Path, *flags: str, workers: int = WORKERS, **settings: Any) -> Iterator[Server]:
     """Starts a server on the application that is there, and does not wait until it serves."""
-    place = ("--bind", "127.0.0.1:0", "--workers", f"{WORKERS}")
+    place = ("--bind", "127.0.0.1:0", "--workers", f"{workers}")
     server = start_server("app.py", *place, *flags, cwd=directory, **settings)
     try:
         yield server
@@ -66,18 +66,18 @@ def molds(server: Server) -> list[int]:
     return [pid for pid in children(server.pid) if pid not in workers and alive(pid)]
 
 
-def wait_full(server: Server) -> None:
+def wait_full(server: Server, workers: int = WORKERS) -> None:
     """A whole pool, which is at rest: each child is a worker or the mold."""
 
     def is_full() -> bool:
         return (
-            len(server.workers("spare", "active")) == WORKERS
-            and len(server.workers()) == WORKERS
-            and len(children(server.pid)) == WORKERS + 1
+            len(server.workers("spare", "active")) == workers
+            and len(server.workers()) == workers
+            and len(children(server.pid)) == workers + 1
             and len(molds(server)) == 1
         )
 
-    wait_until(is_full, f"{WORKERS} workers and a mold")
+    wait_until(is_full, f"{workers} workers and a mold")
 
 
 def open_files(pid: int) -> Counter[str]:

@@ -186,7 +186,7 @@ def test_a_loop_without_tasks() -> None:
     loop.close()
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks begin at once since CPython 3.12")
+@pytest.mark.for_python(sys.version_info >= (3, 12))  # tasks begin at once
 def test_a_task_that_has_begun_at_once(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
