@@ -27,6 +27,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Most tests wait for a process or a clock most of the time: two at once leave half of two cores idle. Each has
 # its own ports and processes.
 WHOLE := --numprocesses 4 --dist worksteal
+# What has failed among others is run once more, without them: a machine that stands still for a moment fails no
+# change. Both results are shown.
+AGAIN = $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 PORT    ?= 8080
 
@@ -38,7 +41,7 @@ run: $(VENV)/$(if $(wildcard $(VENV)/built-release),built-release,built-alone)
 
 test: lint msrv
 	cargo test --workspace --quiet $(if $(FEATURES),--features $(FEATURES))
-	$(BIN)/python -m pytest $(WHOLE)
+	$(BIN)/python -m pytest $(WHOLE) || $(AGAIN)
 
 # What needs no process, no browser and no waiting: less than a minute.
 unit: $(DEV)
@@ -50,7 +53,7 @@ test-all: $(DEV)
 	.ci/each-python test-python
 
 test-python: $(DEV)
-	$(BIN)/python -m pytest $(WHOLE)
+	$(BIN)/python -m pytest $(WHOLE) || $(AGAIN)
 
 # The unit tests, and a server that serves one request.
 smoke-python: $(DEV)
