@@ -59,6 +59,7 @@ WHOLE = Effort(
     windows=60,
     pool_repeats=3,
     reloads=20,
+    upgrades=5,
     load_s=30.0,
 )
 QUICK = Effort(
@@ -70,6 +71,7 @@ QUICK = Effort(
     windows=30,
     pool_repeats=1,
     reloads=3,
+    upgrades=1,
     load_s=3.0,
 )
 

@@ -21,6 +21,7 @@ class Effort:
     windows: int
     pool_repeats: int
     reloads: int
+    upgrades: int
     load_s: float
 
 

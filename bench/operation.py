@@ -35,7 +35,7 @@ TARGETS = ("bench.apps.traffic:asgi", "bench.apps.traffic:wsgi")
 TLS = f"--tls-cert {CERT} --tls-key {KEY}"
 DEADLINE_S = 30.0
 CALM_S = 0.2
-"""Between two reloads."""
+"""Between two reloads or upgrades."""
 EACH_S = 0.1
 """Between two kills."""
 MIN_SPARE = 4
@@ -85,9 +85,13 @@ class Kills:
 
 def run(setting: Setting) -> Findings:
     effort, cores = setting.effort, setting.cores
-    setting.log("reloads")
     servers = [(target, tls) for target in TARGETS for tls in (False, True)]
-    reloads = [measure_reloads(target, effort.reloads, cores, tls=tls) for target, tls in servers]
+    setting.log("reloads")
+    reloads = [measure_changes("reload", effort.reloads, target, cores, tls=tls) for target, tls in servers]
+    setting.log("upgrades")
+    upgrades = [
+        measure_changes("upgrade", effort.upgrades, target, cores, tls=tls) for target, tls in servers
+    ]
     setting.log("max_requests")
     recycled = [measure_recycling(target, effort.load_s / 2, cores, tls=tls) for target, tls in servers]
     setting.log("kills")
@@ -99,6 +103,7 @@ def run(setting: Setting) -> Findings:
     late = sum(ms > 100 for ms in kills.refilled_ms)
     figures = [
         *_lossless(f"{effort.reloads} reloads under load", reloads),
+        *_lossless(f"{effort.upgrades} upgrades under load", upgrades),
         *_lossless("max_requests=20, pipelined", recycled),
         Figure(
             "kill -9 of a worker each 100 ms: failures on connections of other workers",
@@ -124,11 +129,12 @@ def run(setting: Setting) -> Findings:
             f"the longest of {QUESTIONS}: {max(responses_ms):.1f} ms",
         ),
     ]
-    columns = ("server", "responses", "reloads or recycled workers", "failed", "closed")
-    table = Table("Clients that notice", columns, [one.row for one in (*reloads, *recycled)])
+    columns = ("server", "responses", "changes", "failed", "closed")
+    loads = (*reloads, *upgrades, *recycled)
+    table = Table("Clients that notice reloads, upgrades, recycled workers", columns, [one.row for one in loads])
     details = {
-        "failed": [one.tally.failed for one in (*reloads, *recycled)],
-        "closed": [one.tally.closed for one in (*reloads, *recycled)],
+        "failed": [one.tally.failed for one in loads],
+        "closed": [one.tally.closed for one in loads],
         "kills": {"failed": kills.tally.failed, "refilled_ms": kills.refilled_ms},
         "control_ms": responses_ms,
     }
@@ -155,12 +161,12 @@ class Pool:
 
     def __init__(self, server: Server, glue: str) -> None:
         self.server = server
-        self.pool = find_pool(glue)
+        self._glue = glue
         self.board: Scoreboard = open_scoreboard(glue).board
 
     def command(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """Has its manager do something, and waits until that is done."""
-        return ask(self.pool, name, arguments, timeout_s=DEADLINE_S, progressed=lambda _: None)
+        """Has its manager, whichever that is now, do something, and waits until that is done."""
+        return ask(find_pool(self._glue), name, arguments, timeout_s=DEADLINE_S, progressed=lambda _: None)
 
     @property
     def workers(self) -> dict[int, int]:
@@ -220,19 +226,19 @@ def losses(pool: Pool, kinds: dict[str, int], do: Callable[[], Awaitable[int]], 
 # --- the measurements ------------------------------------------------------------------------------------
 
 
-def measure_reloads(target: str, count: int, cores: Cores, *, tls: bool) -> Losses:
-    """One reload after the other, each when the one before is done."""
+def measure_changes(name: str, count: int, target: str, cores: Cores, *, tls: bool) -> Losses:
+    """One reload or upgrade after the other, each when the one before is done."""
     with pool_of(target, f"--workers {WORKERS}", cores, tls=tls) as pool:
 
-        async def reload() -> int:
+        async def change() -> int:
             for _ in range(count):
                 await asyncio.sleep(CALM_S)
-                response = await asyncio.to_thread(pool.command, "reload")
+                response = await asyncio.to_thread(pool.command, name)
                 if not response["ok"]:
-                    raise RuntimeError(f"a reload failed: {response}")
+                    raise RuntimeError(f"{name} failed: {response}")
             return count
 
-        return losses(pool, {KEPT: 8, ONE_SHOT: 4, UPLOAD: 4, STREAM: 4}, reload, tls=tls)
+        return losses(pool, {KEPT: 8, ONE_SHOT: 4, UPLOAD: 4, STREAM: 4}, change, tls=tls)
 
 
 def measure_recycling(target: str, seconds: float, cores: Cores, *, tls: bool) -> Losses:
