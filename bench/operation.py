@@ -131,7 +131,7 @@ def run(setting: Setting) -> Findings:
     ]
     columns = ("server", "responses", "changes", "failed", "closed")
     loads = (*reloads, *upgrades, *recycled)
-    table = Table("Clients that notice reloads, upgrades, recycled workers", columns, [one.row for one in loads])
+    table = Table("Clients during reloads, upgrades and recycling", columns, [one.row for one in loads])
     details = {
         "failed": [one.tally.failed for one in loads],
         "closed": [one.tally.closed for one in loads],
