@@ -7,7 +7,6 @@ client is gone.
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +14,7 @@ from support.apps import APPS
 from support.leaving import reset
 from support.responses import only, parse, read_all
 from support.server import Serve, Server
+from support.tcp import has_keepalive_timer
 from support.waiting import wait_until
 
 WSGI_STREAMS = APPS / "wsgi_streams.py"
@@ -32,16 +32,6 @@ def ask(server: Server, target: str, version: str = "1.1") -> socket.socket:
     sock = server.connect()
     sock.sendall(get(target, version))
     return sock
-
-
-def has_keepalive_timer(sock: socket.socket) -> bool:
-    """Whether the system probes the other end of a connection (proc(5), /proc/net/tcp)."""
-    theirs, ours = (f"{port:04X}" for port in (sock.getpeername()[1], sock.getsockname()[1]))
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[1].endswith(":" + theirs) and fields[2].endswith(":" + ours):
-            return fields[5].startswith("02:")
-    return False
 
 
 @VERSION

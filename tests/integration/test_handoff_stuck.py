@@ -257,6 +257,7 @@ def test_a_response_that_the_client_reads_slowly_goes_on_behind_a_stuck_handler(
     size = 8_000_000
     second.sendall(f"GET /do?'x'*{size} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert second.recv(1, socket.MSG_PEEK)
+    server.wait_read(stuck)
     server.block_worker(first)
     second.sendall(PID)
     large, after = read_bodies(second, 2)
@@ -269,10 +270,11 @@ def test_a_response_that_the_client_reads_slowly_goes_on_behind_a_stuck_handler(
 def test_a_last_response_ends_behind_a_stuck_handler(pool: MakePool) -> None:
     server = pool("--workers", "2")
     server.wait_workers(2)
-    _, (first, second) = server.connect_to_one_worker()
+    stuck, (first, second) = server.connect_to_one_worker()
     size = 8_000_000
     second.sendall(f"GET /do?'x'*{size} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
     assert second.recv(1, socket.MSG_PEEK)
+    server.wait_read(stuck)
     server.block_worker(first)
     assert len(read_all(second)) > size
     assert is_silent(first, 0.0)

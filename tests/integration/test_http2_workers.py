@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections import Counter
 
@@ -11,10 +12,11 @@ import httpx
 import pytest
 
 from support import tls
+from support.http2 import Http2Client
 from support.http2_load import Http2Load
 from support.pool import MakePool
 from support.processes import alive
-from support.waiting import wait_until
+from support.waiting import DEADLINE_S, wait_until
 
 FIVE = {"start_servers": 5, "min_spare_servers": 5, "max_spare_servers": 5, "max_clients": 20}
 EVERY_WAY = pytest.mark.parametrize("way", [("--h2c",), tls.OPTIONS], ids=["h2c", "tls"])
@@ -46,6 +48,39 @@ def test_hang_up_lets_slow_streams_end(pool: MakePool, way: tuple[str, ...]) -> 
         load.more(10)
     assert load.lost == []
     assert load.statuses == {200}
+
+
+class LateSocket(tls.TlsSocket):
+    """Its handshake ends with what it sends first, in one packet."""
+
+    _is_answered = False
+
+    def _feed(self) -> None:
+        super()._feed()
+        self._is_answered = True
+
+    def _flush(self) -> None:
+        if not self._is_answered:
+            super()._flush()
+
+
+@pytest.mark.parametrize("streams", [1, 3], ids=["one", "lent"])
+def test_a_connection_that_begins_while_its_worker_drains_ends_soon(pool: MakePool, streams: int) -> None:
+    """One of HTTP/1 would move to another worker."""
+    server = pool(*tls.OPTIONS, start_servers=1, min_spare_servers=1, max_spare_servers=1, max_clients=4)
+    (old,) = server.wait_workers(1)
+    plain = socket.create_connection((server.host, server.port), timeout=DEADLINE_S)
+    sock = LateSocket(plain, tls.context(tls.V13, "h2"))
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: server.worker_of(old)["state"] == "draining", "its end")
+    with Http2Client(sock) as client:
+        for _ in range(10):
+            asked = [client.ask("/do?__import__('time').sleep(0.02)") for _ in range(streams)]
+            assert [client.response(stream).status for stream in asked] == [200] * streams
+            if client.goaway is not None:
+                break
+        assert client.goaway is not None
+    wait_until(lambda: not alive(old), "the old one to go")
 
 
 @EVERY_WAY

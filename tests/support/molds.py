@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import resource
 import signal
 from collections import Counter
@@ -105,6 +106,15 @@ def open_files_at_rest(pid: int) -> Counter[str]:
     return found
 
 
+def watches_its_children(pid: int) -> bool:
+    """Whether the manager has a descriptor for each child: a worker may be ready before that."""
+    watched = set()
+    for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with contextlib.suppress(OSError):
+            watched.update(re.findall(r"^Pid:\s+(\d+)$", entry.read_text(), re.MULTILINE))
+    return {int(child) for child in watched} == set(children(pid))
+
+
 @contextlib.contextmanager
 def leaving_nothing(server: Server) -> Iterator[None]:
     """Checks that in the end the processes, and what each has open, are as many as before."""
@@ -115,6 +125,7 @@ def leaving_nothing(server: Server) -> Iterator[None]:
         return [open_files_at_rest(pid) for pid in (server.pid, mold, worker)]
 
     server.wait_idle()
+    wait_until(lambda: watches_its_children(server.pid), "a manager at rest")
     before = held()
     yield
     wait_full(server)
@@ -126,9 +137,14 @@ def leaving_nothing(server: Server) -> Iterator[None]:
         after = held()
         return after == before
 
+    def difference() -> str:
+        names = ("manager", "mold", "worker")
+        more = [f"{name}: {now - then}, gone {then - now}" for name, then, now in zip(names, before, after)]
+        return "; ".join(more)
+
     with contextlib.suppress(AssertionError):
         wait_until(is_as_before)
-    assert after == before
+    assert after == before, difference()
 
 
 def hang_up(server: Server) -> None:

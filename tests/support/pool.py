@@ -15,8 +15,10 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from support.apps import APPS
+from support.processes import state
 from support.responses import read_response
 from support.server import Server, environment, start_process
+from support.tcp import has_read_all
 from support.waiting import DEADLINE_S, wait_until
 
 PID = b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -92,8 +94,8 @@ class Pool(Server):
         return dict(found)
 
     def wait_read(self, pid: int) -> None:
-        """Wait until a worker has read what was sent to it."""
-        wait_until(lambda: self.worker_of(pid)["since_turn_s"] < 0.05, "it has read that")
+        """Wait until a worker has read what was sent to it, and waits for more."""
+        wait_until(lambda: has_read_all(self.port) and state(pid) == "S", "it has read that")
 
     def wait_spares(self, count: int, deadline_s: float = DEADLINE_S) -> float:
         """Wait for exactly that many spare workers, and none that is starting. Return the seconds it took."""
@@ -134,7 +136,11 @@ class Pool(Server):
                 return pid, found
 
     def block_worker(self, sock: socket.socket) -> None:
-        """Send a request that blocks the worker of this connection until `release`."""
+        """Send a request that blocks the worker of this connection until `release`.
+
+        While a worker still does something else, the request might move to another one.
+        """
+        wait_until(lambda: "R" not in map(state, self.workers()), "all of them to wait")
         sock.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
 
         def is_blocked() -> bool:

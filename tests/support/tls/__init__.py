@@ -36,6 +36,17 @@ def wrap(sock: socket.socket, version: ssl.TLSVersion = V13, *protocols: str) ->
     return TlsSocket(sock, context(version, *protocols))
 
 
+HEADER = 5
+"""Bytes of the header of a record (RFC 8446, section 5.1)."""
+
+
+def missing(record: bytes) -> int:
+    """How many bytes are missing of a record that has begun."""
+    if len(record) < HEADER:
+        return HEADER - len(record)
+    return HEADER + int.from_bytes(record[3:HEADER], "big") - len(record)
+
+
 class TlsSocket(socket.socket):
     """A client's connection. Unlike an `ssl.SSLSocket` it can close its sending side and read on, look at
     what comes without taking it (MSG_PEEK), and say what it would send (`sealed`). One thread may read while
@@ -54,6 +65,7 @@ class TlsSocket(socket.socket):
         self._using = threading.Lock()  # the three above
         self._sending = threading.RLock()  # records leave in the order of their sealing
         self._peeked = b""
+        self._record, self._missing = b"", HEADER
         try:
             self._until_done(self.tls.do_handshake)
         except BaseException:
@@ -84,7 +96,14 @@ class TlsSocket(socket.socket):
             return self._out.read()
 
     def _feed(self) -> None:
-        data = super().recv(65536)
+        """As OpenSSL does by itself, it takes no more than a record from the system: a client that waits
+        with select(2) hears of the next one.
+        """
+        data = super().recv(self._missing)
+        self._record += data
+        self._missing = missing(self._record)
+        if not self._missing:
+            self._record, self._missing = b"", HEADER
         with self._using:
             if data:
                 self._in.write(data)

@@ -130,6 +130,9 @@ impl Core {
         if let Sent::Yes = sent {
             self.cx.load.counters.handed_off += 1;
             connection.lend_stream(&mut self.cx, stream, carrier);
+            if self.acceptor.is_draining(connection.link.listener) {
+                connection.close_after_response(&mut self.cx); // it may have begun after that
+            }
             return true;
         }
         carrier.close();
