@@ -7,6 +7,7 @@ client is gone.
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 

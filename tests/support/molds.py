@@ -138,9 +138,8 @@ def leaving_nothing(server: Server) -> Iterator[None]:
         return after == before
 
     def difference() -> str:
-        names = ("manager", "mold", "worker")
-        more = [f"{name}: {now - then}, gone {then - now}" for name, then, now in zip(names, before, after)]
-        return "; ".join(more)
+        processes = zip(("manager", "mold", "worker"), before, after, strict=True)
+        return "; ".join(f"{name}: {now - then}, gone {then - now}" for name, then, now in processes)
 
     with contextlib.suppress(AssertionError):
         wait_until(is_as_before)
