@@ -107,9 +107,8 @@ impl Transfer {
     /// response, so that this need not be its last one.
     pub(crate) fn would_accept(&self, connection: &Connection, load: &Load) -> bool {
         let accepted = self.queue.as_ref().is_some_and(|queue| !queue.is_full);
-        let moves = connection.link.transport.moves()
-            && !connection.wants_closed
-            && !connection.is_http2();
+        let moves =
+            connection.link.transport.moves() && !connection.wants_closed && !connection.is_http2();
         accepted && moves && load.pool_is_kept()
     }
 
