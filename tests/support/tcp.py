@@ -27,9 +27,9 @@ def connections() -> Iterator[Connection]:
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, own, other, state, queues, timer, *_ = line.split()
         if state != LISTEN:
-            ports = (int(address.rpartition(":")[2], 16) for address in (own, other))
+            port, peer = (int(address.rpartition(":")[2], 16) for address in (own, other))
             unsent, unread = (int(count, 16) for count in queues.split(":"))
-            yield Connection(*ports, unsent, unread, timer.partition(":")[0])
+            yield Connection(port, peer, unsent, unread, timer.partition(":")[0])
 
 
 def has_keepalive_timer(sock: socket.socket) -> bool:
