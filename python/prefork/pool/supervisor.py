@@ -466,11 +466,10 @@ class Supervisor:
         if end is Exit.STUCK:
             logger.error("worker %d was stuck %s: replaced", pid, requests or "without a request")
         elif end is Exit.BOOT_FAILED:
-            again = self._boot_failed(index, generation, f"worker {pid}: {_ending(found)}", now)
-            then = (
-                "; trying again" if again and self._phase is Phase.KEEPING and not self._is_hopeless() else ""
-            )
-            logger.error("worker %d ended before it was ready (%s)%s", pid, _ending(found), then)
+            if self._boot_failed(index, generation, f"worker {pid}: {_ending(found)}", now):
+                again = self._phase is Phase.KEEPING and not self._is_hopeless()
+                then = "; trying again" if again else ""
+                logger.error("worker %d ended before it was ready (%s)%s", pid, _ending(found), then)
         elif end not in (Exit.EXPECTED, Exit.LEFT):
             logger.error("worker %d ended: %s", pid, _ending(found))
         if end in (Exit.STUCK, Exit.EARLY, Exit.DIED):
@@ -482,7 +481,7 @@ class Supervisor:
         self.act()
 
     def _boot_failed(self, index: int, generation: int, what: str, now: float) -> bool:
-        """`what` is told if the worker has not told it itself. Returns whether another is to be tried."""
+        """`what` is told if the worker has not told it itself. False: a reload has tried it, and tells that."""
         reports = self._resources.reports.read()
         why = reports[0] if reports else what
         if self._end_tried(index, why):
