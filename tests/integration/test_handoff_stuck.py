@@ -246,6 +246,18 @@ def test_a_head_that_moves_gets_no_more_time(pool: MakePool) -> None:
     server.release()
 
 
+def test_the_scoreboard_tells_what_the_guard_has_handed_off(pool: MakePool) -> None:
+    """The main thread is still stuck, or waits for long when its turn has ended."""
+    server = pool("--workers", "2")
+    server.wait_workers(2)
+    stuck, (first, second) = server.connect_to_one_worker()
+    before = server.worker_of(stuck)["connections"]
+    server.block_worker(first)
+    assert pid_serving(second) != stuck
+    wait_until(lambda: server.worker_of(stuck)["connections"] == before - 1, "it has one less")
+    server.release()
+
+
 @tls.plain_and_tls
 def test_a_response_that_the_client_reads_slowly_goes_on_behind_a_stuck_handler(
     pool: MakePool, flags: tuple[str, ...]

@@ -665,6 +665,14 @@ impl Core {
         self.register_queue();
     }
 
+    /// Writes the totals to the scoreboard.
+    #[inline]
+    pub(crate) fn publish(&mut self) {
+        let Context { load, clock, .. } = &mut self.cx;
+        load.counters.connections = self.connections.len() as u64;
+        load.publish(clock.now_ns);
+    }
+
     /// Accepts and adopts while this worker has room, and only then.
     #[inline]
     pub(crate) fn follow_load(&mut self) {

@@ -1,6 +1,7 @@
 //! The reactor, as its guard uses it (`handoff/guard.rs`).
 
 use crate::connection::Connection;
+use crate::core::Core;
 use crate::exchange::ConnectionId;
 use crate::handoff::guard::{Guarded, Stuck};
 use crate::handoff::main_thread::MainThread;
@@ -86,7 +87,8 @@ impl Guarded for Reactor {
         };
         let mut waiting = Vec::new();
         let mut room = self.core.transfer.room(&self.core.cx.load, takers);
-        let before = self.core.cx.load.counters.handed_off;
+        let figures = |core: &Core| (core.cx.load.counters.handed_off, core.connections.len());
+        let before = figures(&self.core);
         for id in self.core.connections.backlogs() {
             if room > 0 && self.core.hand_off_outside(id.key) {
                 room -= 1;
@@ -113,9 +115,9 @@ impl Guarded for Reactor {
         }
         let streams_wait = self.core.lend_waiting(room);
         self.core.refuse_surplus(&mut waiting);
-        if self.core.cx.load.counters.handed_off > before {
-            // `hand_off` has read the clock.
-            self.core.cx.load.publish(self.core.cx.clock.now_ns);
+        if figures(&self.core) != before {
+            self.core.cx.clock.tick();
+            self.core.publish(); // the main thread may have ended its turn, and wait for long
         }
         streams_wait
     }

@@ -6,7 +6,6 @@
 
 use crate::accept::DescriptorNews;
 use crate::connection::Connection;
-use crate::context::Context;
 use crate::core::{Core, Current};
 use crate::deadlines::{self, Expiry};
 use crate::disk::DiskTask;
@@ -141,10 +140,8 @@ impl Turn {
         core.cx.time_responses();
         core.follow_load();
         core.follow_queue();
-        let Context { load, clock, .. } = &mut core.cx;
-        load.counters.connections = core.connections.len() as u64;
-        load.counters.busy_ns += clock.turn_ns();
-        load.publish(clock.now_ns);
+        core.cx.load.counters.busy_ns += core.cx.clock.turn_ns();
+        core.publish();
         if let Some(refusal) = core.acceptor.take_refusal() {
             core.report_broken("a listening socket", refusal.error, !refusal.stays);
         }
