@@ -29,7 +29,7 @@ def show(glue: str | None, *, as_json: bool) -> None:
 def look(glue: str) -> dict[str, Any]:
     """The report on one pool: `manager`, `totals` and `workers`."""
     board, pid, about = open_scoreboard(glue)
-    report = snapshot(board)
+    report = snapshot(board, manager=pid)
     board.close()
     for name in ("listeners", "certificates", "queued", "refork"):
         report["manager"][name] = about.get(name) if isinstance(about, dict) else None

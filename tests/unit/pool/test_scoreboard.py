@@ -18,8 +18,10 @@ import pytest
 from prefork._engine import Scoreboard
 from prefork.errors import GlueInUse, OptionError, ScoreboardUnavailable
 from prefork.pool.scoreboard import (
+    CLASSES,
     LIMITED,
     READERS_PER_TURN,
+    TIMES,
     ScoreboardSocket,
     format_states,
     list_glues,
@@ -31,6 +33,7 @@ ONE_SLOT = Scoreboard.create(1)
 TWO_SLOTS = Scoreboard.create(2)
 SLOT = os.fstat(TWO_SLOTS.fileno()).st_size - os.fstat(ONE_SLOT.fileno()).st_size
 PAGE = os.fstat(ONE_SLOT.fileno()).st_size - SLOT  # the manager's
+NO_TIMES = {"count": 0, "sum_s": 0.0, "p50_s": None, "p90_s": None, "p99_s": None}
 NOBODY = 65534
 F_SEAL_FUTURE_WRITE = 0x10  # which the module does not name
 ALL_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | F_SEAL_FUTURE_WRITE
@@ -168,8 +171,12 @@ def test_the_report_is_json_with_manager_totals_and_workers(board):
         "requests": 0, "bytes_in": 0, "bytes_out": 0, "connections": 0, "in_flight": 0, "waiting": 0,
         "lag_s": 0.0, "busy_s": 0.0, "handed_off": 0, "adopted": 0,
         "responses": 0, "errors": 0, "response_s": 0.0, **dict.fromkeys(LIMITED, 0),
-        "request": None,
+        "classes": dict.fromkeys(CLASSES, 0), **dict.fromkeys(TIMES, NO_TIMES),
+        "tls": {"handshakes": 0, "resumed": 0}, "http2": {"connections": 0, "streams": 0},
+        "cpu_s": None, "rss": None, "pss": None, "is_garbled": False, "request": None,
     }  # fmt: skip
+    assert {name: seen["totals"][name] for name in TIMES} == dict.fromkeys(TIMES, NO_TIMES)
+    assert seen["totals"]["classes"] == dict.fromkeys(CLASSES, 0)
 
 
 def test_the_debug_line_counts_and_lists(board):
