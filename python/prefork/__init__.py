@@ -4,6 +4,7 @@ Everything that a program imports is here.
 """
 
 from prefork._engine import Connection, Headers, Request, Response
+from prefork.admin import attach_admin as _attach_admin
 from prefork.admin import attach_control as _attach_control
 from prefork.errors import (
     AlreadyAnswered,
@@ -35,7 +36,7 @@ from prefork.kernel.timers import Timer
 from prefork.pool.server import PreForkServer
 from prefork.server.server import HTTPServer
 
-PreForkServer.attachments.append(_attach_control)
+PreForkServer.attachments += [_attach_control, _attach_admin]
 
 __all__ = [
     "AlreadyAnswered",

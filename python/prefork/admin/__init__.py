@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prefork.admin.control import Control
+    from prefork.admin.listener import Admin
     from prefork.pool.manager import Manager
     from prefork.pool.server import PreForkServer
 
@@ -22,3 +23,15 @@ def attach_control(server: PreForkServer) -> Callable[[Manager], Control | None]
     from prefork.admin.control import open_control
 
     return partial(open_control, server)
+
+
+def attach_admin(server: PreForkServer) -> Callable[[Manager], Admin | None]:
+    """Opens the sockets of the admin listener. Raises BindError for an address that cannot be had, and
+    OptionError for one that other machines reach, or a file of a token that cannot be used.
+    """
+    if not server.options.admin:
+        return lambda _: None
+    # Now, as above. A manager without it imports nothing.
+    from prefork.admin.listener import open_admin
+
+    return open_admin(server)

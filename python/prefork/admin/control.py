@@ -126,6 +126,11 @@ class Control:
         self._listener.listen(BACKLOG)
         self._loop.add_reader(self._listener.fileno(), self._accept)
 
+    @property
+    def places(self) -> tuple[()]:
+        """Its socket is passed on by itself."""
+        return ()
+
     def pass_on(self) -> tuple[int, dict[str, object]]:
         return self._listener.fileno(), {"name": NAME, "path": self._path}
 

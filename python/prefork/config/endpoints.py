@@ -209,3 +209,15 @@ def endpoints(value: object) -> tuple[Endpoint, ...]:
     elif isinstance(value, Endpoint | Mapping | int) or not isinstance(value, Iterable):
         value = [value]
     return _unique(tuple(map(_one, value)))
+
+
+@reader("ADDRESS")
+def admin_endpoints(value: object) -> tuple[Endpoint, ...]:
+    """As `endpoints`, but only what access can be restricted to, and without what is of use to clients."""
+    found = endpoints(value)
+    for one in found:
+        if one.kind not in (Kind.TCP, Kind.UNIX):
+            raise Rejected("host:port, [IPv6]:port or unix:/path", repr(str(one)))
+        if one.tls or one.proxy or one.reuse_port:
+            raise Rejected(f"{one} without tls, proxy and reuse_port", "one of them")
+    return found

@@ -66,6 +66,7 @@ class ServerKeywords(TypedDict, total=False):
     graceful_timeout: float | str
     debug: Switch
     alias: str
+    signals: Switch
     headers: Mapping[str, str] | Iterable[tuple[str, str]]
     handlers: Iterable[Mapping[str, object]]
     log_handler: Hook | None
@@ -97,6 +98,8 @@ class PreForkKeywords(ServerKeywords, total=False):
     concurrency: int | str | None
     ipc_glue: str | int | None
     control_socket: str | None
+    admin: Addresses
+    admin_token_file: str | None
     fork_handlers: Mapping[object, str] | Mapping[str, str]
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
@@ -206,6 +209,8 @@ class RunKeywords(TypedDict, total=False):
     concurrency: int | str | None
     glue: str | int | None
     control_socket: str | None
+    admin: Addresses
+    admin_token_file: str | None
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
     worker_died: str | Callable[..., object] | None

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from prefork.config.endpoints import Endpoint, endpoints, tcp_or_unix
+from prefork.config.endpoints import Endpoint, Kind, admin_endpoints, endpoints, tcp_or_unix
 from prefork.config.machine import computed_workers, read_machine
 from prefork.config.option import Group, code_option, option
 from prefork.config.sandbox import check_sandbox, ports, writable_paths
@@ -392,6 +392,13 @@ class ServerOptions(Options):
     )
     debug: bool = option(Group.LOGGING, False, boolean, "Log debug messages, whatever the log level.")
     alias: str = code_option(Group.CODE, "HTTPD", text, "Alias of the server's session.")
+    signals: bool = code_option(
+        Group.CODE,
+        True,
+        boolean,
+        "Whether the signals that end the process end this server. Otherwise it serves until the run ends, "
+        "which it does not keep going: for pages about the process.",
+    )
     headers: tuple[tuple[str, str], ...] = code_option(
         Group.CODE,
         (),
@@ -570,6 +577,22 @@ class PreForkOptions(ServerOptions):
         "none.",
         unset="in the run directory of the user",
     )
+    admin: tuple[Endpoint, ...] = option(
+        Group.POOL,
+        (),
+        admin_endpoints,
+        "Address at which the manager shows the pool, over HTTP: 127.0.0.1:9900, [::1]:9900 or unix:/path, "
+        "which only the user may use unless mode=660 or the like follows. Nothing can be changed there. Can "
+        "be repeated.",
+        unset="none",
+    )
+    admin_token_file: str | None = option(
+        Group.POOL,
+        None,
+        optional(input_file),
+        "File of a token that clients of --admin have to send (Authorization: Bearer), but for those of a "
+        "Unix socket. An address that other machines reach needs it.",
+    )
     fork_handlers: dict[Any, str] = code_option(
         Group.CODE, {}, fork_handlers, "Events to call in every new worker, by session alias."
     )
@@ -664,8 +687,15 @@ class PreForkOptions(ServerOptions):
                 f"{self.max_requests_per_child} replaces a worker before"
             )
 
+    def _check_admin(self) -> None:
+        if self.admin and not self.start_servers:
+            raise OptionError("admin shows a pool, and with start_servers 0 there is none")
+        if self.admin_token_file is not None and all(one.kind is Kind.UNIX for one in self.admin):
+            raise OptionError("admin_token_file is for a TCP address of admin, and there is none")
+
     def normalized(self) -> Self:
         ServerOptions.normalized(self)
+        self._check_admin()
         check_sandbox(self.sandbox, self.start_servers, self.sandbox_write, self.sandbox_connect)
         if self.refork_after:
             self._check_refork()

@@ -16,8 +16,8 @@ from prefork.logs.escaping import escape_line, escape_lines, show
 from prefork.logs.handler import LogHandler, descriptor_of, standard_error
 
 NAMES = (
-    *("prefork", "prefork.control", "prefork.kernel", "prefork.mold", "prefork.pool", "prefork.server"),
-    "prefork.worker",
+    *("prefork", "prefork.admin", "prefork.control", "prefork.kernel", "prefork.mold", "prefork.pool"),
+    *("prefork.server", "prefork.worker"),
 )
 """Every logger of ours. The modules get theirs with `logging.getLogger`, as always."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from prefork.server.sockets import ListeningSockets
 
 M = TypeVar("M")
 
@@ -13,6 +16,12 @@ class Attached(Protocol):
 
     def about(self) -> Mapping[str, object]:
         """What `prefork status` and other readers of the scoreboard are told of it."""
+
+    @property
+    def places(self) -> Sequence[ListeningSockets]:
+        """What it listens on as a server does. Another manager in the place of this one finds these sockets
+        when it listens there (`kept_sockets.py`).
+        """
 
     def pass_on(self) -> tuple[int, Mapping[str, object]] | None:
         """The descriptor of a socket that a manager in the place of this one goes on with, and what that has

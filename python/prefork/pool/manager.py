@@ -140,6 +140,11 @@ class Manager(Role, PoolMember):
             return False
         return self._reload is not None or self._supervisor.overview().is_reloading
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the pool ends, or another manager has taken its place."""
+        return self._stopping
+
     # --- beginning ---------------------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -238,7 +243,7 @@ class Manager(Role, PoolMember):
             logger.info("max_clients %d: %s", int(options.max_clients), options.max_clients.why)
         slots = 2 * options.max_clients + SPARE_SLOTS
         self._resources = resources = self._succession.make_resources(
-            slots, options.ipc_glue, self._about, self.listener.sockets
+            slots, options.ipc_glue, self.about, self.listener.sockets
         )
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
         # the fork, so workers share the memory.
@@ -330,8 +335,8 @@ class Manager(Role, PoolMember):
             manager.main_pid(pid)
         self._supervisor.leave(moves=not stays)
 
-    def _about(self) -> dict[str, object]:
-        """What `prefork status` says of the manager beside what is in the scoreboard."""
+    def about(self) -> dict[str, object]:
+        """What readers of the scoreboard are told of the manager beside what is in there."""
         sockets, certificates = self.listener.sockets, self.listener.certificates
         about: dict[str, object] = {}
         for one in self._attached:

@@ -128,6 +128,11 @@ class Reforker:
             }
         }
 
+    @property
+    def places(self) -> tuple[()]:
+        """It listens on nothing."""
+        return ()
+
     def pass_on(self) -> None:
         """Nothing: another manager has molds of its own."""
 

@@ -70,7 +70,8 @@ class Part(NamedTuple):
 
 def parts_of(resources: PoolResources, listening: Listening, attached: Iterable[Attached]) -> list[Part]:
     """All that another manager needs to take the place of this one."""
-    places = (*listening.places, *listening.redirecting)
+    attached = list(attached)
+    places = (*listening.places, *listening.redirecting, *(place for one in attached for place in one.places))
     parts = [
         Part(Word.LISTENERS, [one.fileno() for one in place.sockets], {"chosen": place.has_chosen_port})
         for place in places

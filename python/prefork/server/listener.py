@@ -90,6 +90,8 @@ class Listener:
                 if isinstance(place, Endpoint):
                     opened.append(listen(place))
                     opened[-1].is_encrypted = is_encrypted
+                    # The service manager is given those of the servers that it waits for.
+                    opened[-1].is_kept &= self._options.signals
                 else:
                     opened.append(place)
                     place.resume()

@@ -128,7 +128,8 @@ class Standalone(Role):
             return
         work = self._start_up(self._service.startup())
         kernel = self._context.kernel
-        if self._startup is None:  # later, after `start_listen`, it has started up already
+        first = self._startup is None  # later, after `start_listen`, it has started up already
+        if first and self._context.options.signals:
             for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
                 kernel.tell_early(signum, self._told)
         self._startup = kernel.spawn(work, session=self._context.session, event="startup", args=())
@@ -156,8 +157,9 @@ class Standalone(Role):
     def _accept(self) -> None:
         sockets = self._listener.sockets
         assert sockets is not None
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            self._context.kernel.share_signal(signum)
+        if self._context.options.signals:
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                self._context.kernel.share_signal(signum)
         self._serving.prepare(sockets, self._listener.tls)
         self._serving.accept()
         self._listener.watch()

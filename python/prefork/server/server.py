@@ -271,11 +271,16 @@ class HTTPServer(Session):
         )
         self.service.attach(context)
         self._role = self._first_role(context, listener)
+        self._ends_by_s = None
+        if options.signals:
+            self._own_process()
+
+    def _own_process(self) -> None:
+        """The process serves while this server does: it keeps the run going, and ends with its signals."""
         if (manager := service_manager()) is not None:
             manager.add(self)
             if manager.serving not in self.on_serving:
                 self.on_serving.append(manager.serving)
-        self._ends_by_s = None
         self.kernel.hold(self)
         self._bind_signals()
 
@@ -308,8 +313,8 @@ class HTTPServer(Session):
             self._end_listener()
             self._call_closed()
             kernel.release(self)
-            others = [one for one in kernel.sessions if isinstance(one, HTTPServer) and one is not self]
-            if self._ends_by_s is not None and not others:
+            servers = [one for one in kernel.sessions if isinstance(one, HTTPServer) and one.options.signals]
+            if self._ends_by_s is not None and not any(one is not self for one in servers):
                 kernel.loop.limit_end(max(self._ends_by_s - kernel.loop.time(), SHUTDOWN_S))
                 kernel.stop()  # first: what else asks the process to end has no effect from here on
             kernel.remove(self)
@@ -336,7 +341,7 @@ class HTTPServer(Session):
 
     def _engine_broken(self) -> None:
         """The engine can only finish what it has: this process ends."""
-        if self.kernel is not None:
+        if self.kernel is not None and self.options.signals:
             self._end_within(self.options.graceful_timeout)
             self.shutdown(graceful=True)
 

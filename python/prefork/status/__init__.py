@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from prefork._engine import Scoreboard
 from prefork.errors import OptionError, ScoreboardUnavailable
 from prefork.logs.console import print_line
 from prefork.pool.scoreboard import list_glues, open_scoreboard, snapshot
@@ -29,8 +30,18 @@ def show(glue: str | None, *, as_json: bool) -> None:
 def look(glue: str) -> dict[str, Any]:
     """The report on one pool: `manager`, `totals` and `workers`."""
     board, pid, about = open_scoreboard(glue)
-    report = snapshot(board, manager=pid)
+    report = make_report(board, about, glue, pid)
     board.close()
+    return report
+
+
+def make_report(
+    board: Scoreboard, about: Any, glue: str | None, pid: int, *, processes: bool = True, pss: bool = False
+) -> dict[str, Any]:
+    """The report of a scoreboard and of what its manager, process `pid`, says of itself. `processes` and
+    `pss` are those of `snapshot`.
+    """
+    report = snapshot(board, manager=pid, processes=processes, pss=pss)
     for name in ("listeners", "certificates", "queued", "refork"):
         report["manager"][name] = about.get(name) if isinstance(about, dict) else None
     report["totals"]["waiting"] += _before_workers(report["manager"])

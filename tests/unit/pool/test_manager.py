@@ -227,7 +227,7 @@ def test_what_is_attached_lives_as_long_as_the_pool(server: Server, monkeypatch:
         return Attachment()
 
     monkeypatch.setattr(PreForkServer, "attachments", [lambda _: attach, lambda _: lambda _: None])
-    when_it_serves(server, lambda: happened.append(server._role._about()["more"]))  # type: ignore[attr-defined]
+    when_it_serves(server, lambda: happened.append(server._role.about()["more"]))  # type: ignore[attr-defined]
     assert happened == [("open", GLUE), "of it", ("close", True)]
 
 

@@ -1,0 +1,115 @@
+"""Who may see the pages of the admin listener.
+
+Always: over TCP a client is on this machine, or has the token. A page of another site that a browser on this
+machine shows has neither: its requests name the other site as their host, also if its name leads here (DNS
+rebinding). Over a Unix socket the permissions of the file decide. Nothing is changed by a request.
+
+It must not know sockets or pages.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import stat
+from collections.abc import Collection
+from typing import TYPE_CHECKING, NamedTuple
+
+from prefork.errors import OptionError
+
+if TYPE_CHECKING:
+    from prefork._engine import Request
+
+METHODS = ("GET", "HEAD")
+LONGEST_TOKEN = 4096
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]+)?", re.ASCII)
+_TOKEN = re.compile(rb"[!-~]+")
+
+
+class Refusal(NamedTuple):
+    """The response to a client that may not see a page."""
+
+    status: int
+    text: str
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+NO_TOKEN = Refusal(
+    401,
+    "401 Unauthorized: expected the token of --admin-token-file (Authorization: Bearer)\n",
+    (("WWW-Authenticate", 'Bearer realm="prefork", Basic realm="prefork"'),),
+)
+WRONG_HOST = Refusal(403, "403 Forbidden: expected localhost or an address of this machine as the Host\n")
+WRONG_METHOD = Refusal(
+    405, "405 Method Not Allowed: nothing can be changed here\n", (("Allow", "GET, HEAD"),)
+)
+
+
+class Access:
+    """`token` is what clients over TCP have to send; None: nothing. `names` are more names of this machine."""
+
+    def __init__(self, token: bytes | None, names: Collection[str] = ()) -> None:
+        self._token = token
+        self._names = {"localhost", *(name.lower() for name in names)}
+
+    def refuse(self, request: Request) -> Refusal | None:
+        """Why a request is not served; None if it is."""
+        connection = request.connection
+        if connection.remote_addr is not None:  # not over a Unix socket
+            host = request.header("host")
+            if is_loopback(connection.local_ip) and host is not None and not self._is_local(host):
+                return WRONG_HOST
+            if self._token is not None and not self._has_token(request, self._token):
+                return NO_TOKEN
+        return None if request.method in METHODS else WRONG_METHOD
+
+    def _is_local(self, host: str) -> bool:
+        """Whether a Host field names this machine. A client of HTTP/1.0 may send none; browsers send one."""
+        found = _HOST.fullmatch(host)
+        if found is None:
+            return False
+        address, name = found.groups()
+        return is_loopback(address or name) or (name is not None and name.lower() in self._names)
+
+    @staticmethod
+    def _has_token(request: Request, token: bytes) -> bool:
+        """As a bearer token (RFC 6750) or, for browsers, as the password of any user (RFC 7617)."""
+        from hmac import compare_digest  # here: it brings the library of OpenSSL
+
+        scheme, _, given = (request.header("authorization") or "").partition(" ")
+        if scheme.lower() == "basic":
+            given = (request.authorization_basic or ("", ""))[1]
+        elif scheme.lower() != "bearer":
+            given = ""
+        return compare_digest(given.strip().encode("utf-8", "surrogateescape"), token)
+
+
+def is_loopback(address: str | None) -> bool:
+    """Whether only this machine reaches an IP address. One that is not known is taken for that: a Host is
+    checked then.
+    """
+    if address is None:
+        return True
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def read_token(path: str) -> tuple[bytes, bool]:
+    """The token in a file, and whether other users may read it. Raises OptionError."""
+    import hmac  # noqa: F401  # now: later the process may have another root directory
+
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            token = file.read(LONGEST_TOKEN + 1).strip()
+    except OSError as error:
+        raise OptionError(f"admin_token_file: {path} cannot be read: {error.strerror}") from None
+    if len(token) > LONGEST_TOKEN or not _TOKEN.fullmatch(token):
+        raise OptionError(
+            f"admin_token_file: expected one token of 1 to {LONGEST_TOKEN} printable ASCII characters in "
+            f"{path}, as `openssl rand -hex 32` writes one"
+        )
+    return token, bool(mode & stat.S_IROTH)

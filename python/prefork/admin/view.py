@@ -1,0 +1,48 @@
+"""What the pages of the admin listener see: the server, its manager and the report (manager).
+
+It must not know HTTP or any page.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from prefork.pool.manager import Manager
+from prefork.status import make_report
+
+if TYPE_CHECKING:
+    from prefork._engine import Scoreboard
+    from prefork.pool.server import PreForkServer
+
+
+class View:
+    """Of one pool. It exists before the pool does, and goes on while that drains."""
+
+    def __init__(self, server: PreForkServer) -> None:
+        self.server = server
+        self.at_end: list[Callable[[], object]] = []
+        """Called once, when the listener ends: a page that streams completes its responses there."""
+
+    @property
+    def manager(self) -> Manager | None:
+        """None until the server is open."""
+        role = self.server.activity
+        return role if isinstance(role, Manager) else None
+
+    @property
+    def board(self) -> Scoreboard | None:
+        """The scoreboard; None if there is no pool."""
+        manager = self.manager
+        has_pool = manager is not None and manager.overview() is not None
+        return manager.resources.board if manager is not None and has_pool else None
+
+    def report(self, *, processes: bool = True, pss: bool = False) -> dict[str, Any] | None:
+        """The report that `prefork status` shows; None if there is no pool. `processes` and `pss` are those
+        of `snapshot`.
+        """
+        manager, board = self.manager, self.board
+        if manager is None or board is None:
+            return None
+        return make_report(board, manager.about(), manager.glue, os.getpid(), processes=processes, pss=pss)
