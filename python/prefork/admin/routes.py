@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from prefork.admin.health import healthz, readyz
+from prefork.admin.live import events, page
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Page: TypeAlias = "Callable[[View, Request, Response], object]"
 
 PAGES: Mapping[str, Page] = {
+    "/": page,
+    "/events": events,
     "/healthz": healthz,
     "/readyz": readyz,
 }

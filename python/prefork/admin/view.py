@@ -24,6 +24,8 @@ class View:
         self.server = server
         self.at_end: list[Callable[[], object]] = []
         """Called once, when the listener ends: a page that streams completes its responses there."""
+        self.kept: dict[type, object] = {}
+        """What pages keep from one request to the next, by its class."""
 
     @property
     def manager(self) -> Manager | None:
