@@ -380,6 +380,31 @@ def test_an_application_has_no_handlers(serve: Serve) -> None:
 # --- explain ---------------------------------------------------------------------------------------------
 
 
+def test_explain_shows_the_last_decisions_and_why(pool: MakePool) -> None:
+    server = pool(**TWO)
+    server.wait_workers(2)
+    server.hold(1)
+    server.wait_workers(3)
+    server.wait_spares(2)
+    said = done(server, "explain").partition("\nlast decisions:\n")[2].splitlines()
+    assert [re.split(r" {2,}", line.strip(), maxsplit=2)[1:] for line in said] == [
+        ["+2", "the pool begins: start_servers 2"],
+        ["+1", "1 spare of 2 missing"],
+    ]
+    victim = server.workers("spare")[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: f"worker {victim} ended: killed by SIGKILL" in done(server, "explain"), "its end")
+    found = json.loads(done(server, "explain", "--json"))["result"]
+    server.wait_spares(2)
+    assert {"age_s", "change", "why"} == set(found["decisions"][0])
+    for _ in range(5):
+        done(server, "recycle", "--all")
+    assert "last decisions: (and " in done(server, "explain")
+    everything = done(server, "explain", "--all").partition("last decisions:\n")[2]
+    assert "recycled" in everything
+    server.release()
+
+
 def test_explain_says_why_the_pool_does_not_grow(pool: MakePool) -> None:
     server = pool(**TWO)
     server.hold(4)

@@ -291,10 +291,11 @@ def _plain(value: object) -> object:
 
 
 async def explain(running: Running, arguments: Arguments) -> Outcome:
-    """Says why the pool has the size that it has."""
+    """Says why the pool has the size that it has, and what it has decided of late."""
     check_names(arguments)
     pool = running.pool
-    return overview.explain(pool)[0], {"lines": overview.explain(pool), **overview.figures(pool)}
+    lines, decisions = overview.explain(pool), running.manager.decisions
+    return lines[0], {"lines": lines, "decisions": decisions, **overview.figures(pool)}
 
 
 async def log_level(running: Running, arguments: Arguments) -> Outcome:

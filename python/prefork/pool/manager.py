@@ -13,7 +13,7 @@ import signal
 import sys
 from asyncio import Handle, TimerHandle
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefork._engine import LOG_LEVEL, STACKS, TASKS, TRACEBACKS
 from prefork.config.machine import Computed
@@ -128,6 +128,11 @@ class Manager(Role, PoolMember):
     def status(self) -> str:
         supervisor = self._supervisor
         return "" if supervisor is None or self._line is None else self._line.of(supervisor.overview())
+
+    @property
+    def decisions(self) -> list[dict[str, Any]]:
+        """What the pool has decided of late, and why, the newest last. Ages are in seconds."""
+        return [] if self._supervisor is None else self._supervisor.decisions
 
     @property
     def predecessor(self) -> Predecessor | None:
@@ -345,6 +350,7 @@ class Manager(Role, PoolMember):
             "listeners": [] if sockets is None else sockets.describe(self._options),
             "certificates": [] if certificates is None else certificates.describe(),
             "queued": self.resources.queue_length,
+            "decisions": self.decisions,
         }
 
     def _wake(self) -> None:

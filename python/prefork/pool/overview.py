@@ -166,6 +166,8 @@ def _obstacles(pool: Overview) -> list[str]:
         found.append(
             f"all {limits.capacity} slots of the scoreboard are in use: draining workers have to end"
         )
+    if limits.memory_is_short:
+        found.append("memory is short: no more spares than min_spare are kept")
     left_s = max(0.0, state.not_before - pool.now)
     if state.failures:
         found.append(

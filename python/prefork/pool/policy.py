@@ -22,10 +22,11 @@ from that moment, whatever it writes on the scoreboard.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from prefork.pool.decisions import Decision
 from prefork.pool.policy_state import (
     PolicyState,
     Replacement,
@@ -83,7 +84,8 @@ class PoolLimits:
     """What the operator has set. `check_interval` is in seconds; `generation` is that of new workers.
 
     Workers of any other generation are replaced, `rollout` of the pool at once: a share of its workers, and
-    at least one. `trial`: only some are for now.
+    at least one. `trial`: only some are for now. `memory_is_short` is why `max_spare` is no more than
+    `min_spare`.
 
     `capacity` is the number of slots. A draining worker occupies one too, and replacing a full pool needs one
     more, so `capacity` should exceed `max_clients`.
@@ -97,6 +99,7 @@ class PoolLimits:
     capacity: int
     rollout: float = 0.0
     trial: Trial | None = None
+    memory_is_short: bool = False
 
     @property
     def fewest(self) -> int:
@@ -116,6 +119,9 @@ class Plan:
     `overcommit`: no worker is spare or about to be, so active workers must accept too. `may_grow`: there is
     room, so a worker that takes a spare should wake the manager. `state` is for the next plan. `wake_at` is
     when to call again at the latest, in monotonic seconds, or None.
+
+    `decisions` say why: their changes add up to `spawn` less the workers to retire. `held` is why the pool
+    does not grow although spares are missing, or "".
     """
 
     spawn: int
@@ -125,6 +131,8 @@ class Plan:
     may_grow: bool
     state: PolicyState
     wake_at: float | None
+    decisions: tuple[Decision, ...] = ()
+    held: str = ""
 
 
 def plan(slots: Sequence[Slot], limits: PoolLimits, state: PolicyState, now: float) -> Plan:
@@ -146,19 +154,26 @@ def plan(slots: Sequence[Slot], limits: PoolLimits, state: PolicyState, now: flo
 
     spawn = growth.spawn + step.spawn
     retire = excess or shrinking.retire or step.retire
+    overcommit = _overcommits(census, spawn, retire, failing=is_failing(state))
     calls = [
         now if growth.unfinished or (census.outdated and (spawn or retire)) else math.inf,
-        held_until(state, now) if growth.wanted or census.outdated or state.crashes else math.inf,
+        held_until(state, now) if growth.missing or census.outdated or state.crashes else math.inf,
         math.inf if shrinking.since is None else shrinking.since + limits.check_interval,
     ]
     return Plan(
         spawn=spawn,
         generation=limits.trial.previous if growth.spawn and limits.trial else limits.generation,
         retire=tuple(slot.index for slot in retire),
-        overcommit=_overcommits(census, spawn, retire, failing=is_failing(state)),
+        overcommit=overcommit,
         may_grow=room > spawn,
         state=replace(state, batch=growth.batch, surplus_since=shrinking.since, replacement=step.replacement),
         wake_at=min(calls) if min(calls) < math.inf else None,
+        decisions=(
+            *_why_grow(growth, limits, state),
+            *_why_shrink(census, limits, excess, shrinking),
+            *_why_replace(census, limits, step),
+        ),
+        held=_why_held(census, limits, state, growth, overcommit=overcommit),
     )
 
 
@@ -228,11 +243,11 @@ def _free(census: _Census, limits: PoolLimits, state: PolicyState, now: float) -
 
 @dataclass(frozen=True, slots=True)
 class _Growth:
-    """`wanted`: spares are missing. `unfinished`: more are missing than this batch brings, and would fit."""
+    """`missing` spares are. `unfinished`: these are more than this batch brings, and would fit."""
 
     spawn: int
     batch: int
-    wanted: bool
+    missing: int
     unfinished: bool
 
 
@@ -244,7 +259,7 @@ def _grow(census: _Census, limits: PoolLimits, batch: int, room: int) -> _Growth
         batch = 1
     elif spawn:
         batch = min(2 * batch, LARGEST_BATCH)
-    return _Growth(spawn, batch, wanted=missing > 0, unfinished=missing > spawn and room > spawn)
+    return _Growth(spawn, batch, max(0, missing), unfinished=missing > spawn and room > spawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,3 +389,66 @@ def _overcommits(census: _Census, spawn: int, retire: Sequence[Slot], *, failing
     spares = len(census.spare) - sum(slot.state is State.SPARE for slot in retire)
     coming = 0 if failing else len(census.starting) + spawn
     return not spares and not coming
+
+
+# --- why -------------------------------------------------------------------------------------------------
+
+
+def _why_grow(growth: _Growth, limits: PoolLimits, state: PolicyState) -> Iterator[Decision]:
+    if growth.spawn:
+        again = "; one is tried at a time, because workers fail" if is_failing(state) else ""
+        yield Decision(growth.spawn, f"{_spares(growth.missing)} of {limits.fewest} missing{again}")
+
+
+def _why_shrink(
+    census: _Census, limits: PoolLimits, excess: Sequence[Slot], shrinking: _Shrinking
+) -> Iterator[Decision]:
+    if excess:
+        above = census.live - limits.max_clients
+        yield Decision(-len(excess), f"{_workers(above)} above max_clients {limits.max_clients}")
+    elif shrinking.retire:
+        above = len(census.spare) - limits.most
+        short = ", because memory is short" if limits.memory_is_short else ""
+        why = f"{_spares(above)} above the maximum of {limits.most}{short}"
+        yield Decision(-len(shrinking.retire), why)
+
+
+def _why_replace(census: _Census, limits: PoolLimits, step: _Step) -> Iterator[Decision]:
+    if not step.spawn and not step.retire:
+        return
+    if limits.trial is not None:
+        cause = f"a canary's share, {limits.trial.share:.0%} of generation {limits.generation}"
+    elif any(slot.generation != limits.generation for slot in step.retire or census.outdated):
+        cause = f"generation {limits.generation}"
+    else:
+        cause = ""
+    if step.spawn:
+        outdated = _workers(len(census.outdated))
+        why = f"to replace {outdated}: {cause}" if cause else f"to recycle {outdated}"
+        yield Decision(step.spawn, why)
+    if step.retire:
+        yield Decision(-len(step.retire), f"replaced: {cause}" if cause else "recycled")
+
+
+def _why_held(
+    census: _Census, limits: PoolLimits, state: PolicyState, growth: _Growth, *, overcommit: bool
+) -> str:
+    if not growth.missing or growth.spawn:
+        return ""
+    if census.live >= limits.max_clients:
+        cause = f"max_clients {limits.max_clients} is reached"
+    elif census.used >= limits.capacity:
+        cause = "every slot of the scoreboard is in use: draining workers have to end"
+    elif is_failing(state):
+        cause = "workers fail: the next one is tried later"
+    else:
+        return ""
+    return f"spares are missing, but {cause}" + ("; active workers accept too" if overcommit else "")
+
+
+def _spares(count: int) -> str:
+    return "1 spare" if count == 1 else f"{count} spares"
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"

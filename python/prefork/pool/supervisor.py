@@ -1,8 +1,9 @@
 """Keeps as many workers as the policy wants (manager).
 
 Owns: the table of workers (`workers.py`), their processes, the state of the policy, and the one timer that
-makes it act again. It decides nothing: `policy.plan` returns how many workers there should be, and the table
-what the end of one means. It carries out, and logs.
+makes it act again. It decides nothing: `policy.plan` returns how many workers there should be, the table what
+the end of one means, and `watch.py` which one takes too long. It carries out, logs, and keeps what was
+decided.
 
 It must know no server and no request.
 """
@@ -15,35 +16,28 @@ import logging
 import math
 import signal
 from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from prefork._engine import STUCK
 from prefork.kernel.run import BROKEN
 from prefork.pool import policy, policy_state
 from prefork.pool.canary import Canary, Reading, readings
+from prefork.pool.decisions import Decisions
 from prefork.pool.generations import Generations, Spawn, Tried
 from prefork.pool.overview import Overview
 from prefork.pool.policy import PoolLimits, Slot, State
 from prefork.pool.policy_state import EARLY_S, PolicyState
 from prefork.pool.spawner import NotBegun, Process, Spawner
-from prefork.pool.stillness import LOOK_S, Stillness, is_stopped, waits_for_lock
+from prefork.pool.watch import Watch, requests_of
 from prefork.pool.worker_signals import catches
 from prefork.pool.workers import Exit, Worker, Workers
-from prefork.server.startup import STARTUP_S
 
 if TYPE_CHECKING:
     from prefork.config.options import PreForkOptions
     from prefork.pool.resources import PoolResources
 
 logger = logging.getLogger("prefork.pool")
-
-KILL_AFTER_S = 2.0
-"""How long after `graceful_timeout` a worker is killed: it closes its own connections at that moment."""
-
-
-LOCKED_BOOTS = 2
-"""After so many starts that hang in a lock, the log says what may help."""
 
 REPLACED_S = 0.02
 """How often it is looked whether the last worker of a former generation has heard that it ends."""
@@ -96,11 +90,19 @@ class Supervisor:
         self._phase = Phase.PAUSED
         self._cannot_spawn = False
         self._keeps_few_spares = False
-        self._stillness = Stillness()
+        self._decisions = Decisions(loop.time)
+        self._watch = Watch(
+            loop,
+            options,
+            self._board,
+            self._workers,
+            spawner.hint,
+            self._kill,
+            self._kill_boot,
+            self.act,
+        )
         self._first_failure = ""
         self._timer: TimerHandle | None = None
-        self._looks: TimerHandle | None = None
-        self._locked_boots = 0
 
     @property
     def generation(self) -> int:
@@ -137,6 +139,11 @@ class Supervisor:
         """Those that exist."""
         return list(self._workers)
 
+    @property
+    def decisions(self) -> list[dict[str, Any]]:
+        """What was decided of late, and why, the newest last."""
+        return self._decisions.describe()
+
     # --- keeping the pool --------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -144,9 +151,9 @@ class Supervisor:
         self._phase = Phase.KEEPING
         self._board.publish(kept=True, generation=self.generation)
         self._publish_limits()
-        self._spawn(self._options.start_servers, self.generation)
-        if self._looks is None:
-            self._look_later()
+        count = self._spawn(self._options.start_servers, self.generation)
+        self._decisions.note(count, f"the pool begins: start_servers {self._options.start_servers}")
+        self._watch.begin()
         self.act()
 
     def _publish_limits(self) -> None:
@@ -155,14 +162,21 @@ class Supervisor:
 
     def change(self, options: PreForkOptions) -> None:
         """Keeps the pool by these options from now on."""
-        self._options = options
+        former, self._options = self._limits(), options
+        self._watch.options = options
         self._publish_limits()
+        if (limits := self._limits()) != former:
+            self._decisions.note(
+                0,
+                f"new limits: {limits.fewest} to {limits.most} spares, max_clients {limits.max_clients}",
+            )
         self.act()
 
     def replace(self) -> None:
         """Replaces every worker by a fresh one, one after the other."""
         self._generations.current += 1
         self._board.publish(generation=self.generation)
+        self._decisions.note(0, f"generation {self.generation} replaces every worker")
         self.act()
 
     def recycle(self, indexes: Iterable[int]) -> list[int]:
@@ -191,6 +205,8 @@ class Supervisor:
             return False
         del self._processes[index]
         self._loop.remove_reader(process.pidfd)
+        if not self._workers.end_signal_of(index):
+            self._decisions.note(-1, f"worker {process.pid} becomes the mold")
         self._workers.leave(index)
         self._clear(index)
         self._died(process.pid, 0)
@@ -214,6 +230,8 @@ class Supervisor:
         """Keeps no more spares than there must be, because memory is short."""
         if yes != self._keeps_few_spares:
             self._keeps_few_spares = yes
+            few = f"memory is short: no more than {self._limits().most} spares"
+            self._decisions.note(0, few if yes else "memory is not short any more")
             self.act()
 
     # --- another generation ------------------------------------------------------------------------------
@@ -226,6 +244,7 @@ class Supervisor:
             self._loop.call_soon(done, "every slot of the scoreboard is in use")
             return
         self._generations.tried = Tried(index, now, others, done)
+        self._decisions.note(1, f"generation {self.generation + 1} is tried")
         self._board.claim(index, self.generation + 1)
         spawn(index, self._spawned)
 
@@ -238,6 +257,7 @@ class Supervisor:
         self._board.publish(takes_turns=False)
         if not self._generations.end_canary():
             self._advanced(self._generations.advance())
+        self._decisions.note(0, f"generation {self.generation} replaces the others")
         self.act()
 
     def begin_canary(self, share: float, spawn: Spawn, canary: Canary) -> None:
@@ -248,6 +268,7 @@ class Supervisor:
         """
         self._board.publish(takes_turns=True)
         self._advanced(self._generations.begin_canary(share, spawn, canary))
+        self._decisions.note(0, f"a canary begins: {share:.0%} of generation {self.generation}")
         self.act()
 
     def readings(self) -> list[Reading]:
@@ -262,11 +283,15 @@ class Supervisor:
 
     def drop_next(self, withdrawn: Collection[int]) -> None:
         """There is no next generation. The requests for `withdrawn` slots have come to nothing."""
+        given_up = f"generation {self.generation + (self._generations.trial is None)} is given up"
         tried = self._generations.drop_next()
         for index in withdrawn:
             self._withdraw(index)
         if tried is not None and tried.index in self._processes:
             self._end(tried.index, signal.SIGTERM)
+            self._decisions.note(-1, given_up)
+        else:
+            self._decisions.note(-len(withdrawn), given_up)
         self._board.publish(generation=self.generation, takes_turns=False)
         self.act()
 
@@ -297,9 +322,10 @@ class Supervisor:
             self._emptied()
             return
         self._take_states()
-        self._kill_overdue()
+        self._watch.kill_overdue()
         if self._phase is Phase.KEEPING and self._is_hopeless():
             self._phase = Phase.HOPELESS
+            self._watch.end()
             self._gave_up(self._first_failure)
         if self._phase is Phase.KEEPING and not self._workers.is_waiting:
             self._follow_plan()
@@ -312,7 +338,7 @@ class Supervisor:
 
     def _take_states(self) -> None:
         states = bytearray(self._board.states())
-        for index in self._stillness.stuck():
+        for index in self._watch.stuck():
             states[index] = State.ACTIVE  # it takes no request, whatever it wrote
         for worker in self._workers.update(states, self._loop.time()):
             assert worker.pid is not None
@@ -330,6 +356,7 @@ class Supervisor:
         now = self._loop.time()
         plan = policy.plan(self._slots(), self._limits(), self._state, now)
         self._go_on_with(plan.state)
+        self._decisions.follow(plan.decisions, plan.held)
         self._publish(overcommit=plan.overcommit, may_grow=plan.may_grow)
         for index in plan.retire:
             self._retire(index)
@@ -359,7 +386,7 @@ class Supervisor:
         """Acts at `when` at the latest, and earlier if a worker drains for too long."""
         if self._timer is not None:
             self._timer.cancel()
-        when = min(when, self._workers.next_overdue_drain(*self._drain_timeouts_s))
+        when = min(when, self._watch.next_overdue_drain)
         self._timer = self._loop.call_at(when, self.act) if when < math.inf else None
 
     def _limits(self) -> PoolLimits:
@@ -373,6 +400,7 @@ class Supervisor:
             capacity=self._board.capacity,
             rollout=options.rollout,
             trial=self._generations.trial,
+            memory_is_short=self._keeps_few_spares,
         )
 
     def _publish(self, *, overcommit: bool, may_grow: bool) -> None:
@@ -388,20 +416,23 @@ class Supervisor:
 
     # --- spawning ----------------------------------------------------------------------------------------
 
-    def _spawn(self, count: int, generation: int) -> None:
-        for _ in range(count):
+    def _spawn(self, count: int, generation: int) -> int:
+        """Requests so many workers. Returns for how many there were slots."""
+        for done in range(count):
             index = self._workers.request(generation, self._loop.time())
             if index is None:
-                return
+                return done
             self._board.claim(index, generation)
             spawn = self._generations.spawn(generation) or self._spawner.spawn
             spawn(index, self._spawned)
+        return count
 
     def _spawned(self, index: int, result: Process | OSError) -> None:
         if isinstance(result, OSError):
             generation, has_begun = self._workers.generation_of(index), not isinstance(result, NotBegun)
             self._withdraw(index, failed=not has_begun)
             why = result.strerror or str(result)
+            self._decisions.note(-1, f"not spawned: {why}")
             if not self._end_tried(index, why):
                 if has_begun:
                     self._state = policy_state.fork_failed(self._state, self._loop.time())
@@ -425,6 +456,7 @@ class Supervisor:
         if self._phase is not Phase.KEEPING or (is_ahead and not self._generations.is_tried(index)):
             # It was requested before the pool paused or ended, or a generation was given up.
             self._end(index, signal.SIGTERM)
+            self._decisions.note(-1, "it comes too late")
 
     def _withdraw(self, index: int, *, failed: bool = False) -> None:
         self._workers.withdraw(index, failed=failed)
@@ -457,11 +489,13 @@ class Supervisor:
         now = self._loop.time()
         pid = process.pid
         state = self._board.states()[index]
-        requests = _requests(self._board.read(index), now, only="in")
+        requests = requests_of(self._board.read(index), now, only="in")
         found = self._forget(index)
         status = found or 0
         stuck = status == STUCK and (requests is not None or self._options.heartbeat_timeout > 0)
         generation, start_s = self._workers.generation_of(index), self._workers.start_s(index, now)
+        if not self._workers.end_signal_of(index):
+            self._decisions.note(-1, f"worker {pid} ended: {'it was stuck' if stuck else _ending(found)}")
         end = self._workers.reap(index, state, status, now, stuck=stuck)
         if end is Exit.STUCK:
             logger.error("worker %d was stuck %s: replaced", pid, requests or "without a request")
@@ -509,92 +543,29 @@ class Supervisor:
 
     def _clear(self, index: int) -> None:
         self._instead.pop(index, None)
-        self._stillness.forget(index)
+        self._watch.forget(index)
         self._board.clear(index)
 
     # --- ending ------------------------------------------------------------------------------------------
 
-    @property
-    def _drain_timeouts_s(self) -> tuple[float, float]:
-        """Of a worker, and of one whose startup goes on."""
-        graceful_s = self._options.graceful_timeout
-        return graceful_s + KILL_AFTER_S, min(graceful_s, STARTUP_S) + KILL_AFTER_S
-
-    def _kill_overdue(self) -> None:
-        now, options = self._loop.time(), self._options
-        for worker in self._workers.overdue_boots(now, options.boot_timeout):
-            logger.error(
-                "killing worker %d: it did not start within boot_timeout (%g s)",
-                worker.pid,
-                options.boot_timeout,
-            )
-            assert worker.pid is not None
-            self._locked_boots += waits_for_lock(worker.pid)
-            if self._locked_boots == LOCKED_BOOTS:
-                logger.error(
-                    "%d workers have waited for a lock while they started: a thread that they do not have "
-                    "may have had it when they were forked; %s (docs/fork-safety.md)",
-                    LOCKED_BOOTS,
-                    self._spawner.hint,
-                )
-            self._workers.fail_boot(worker.index, now)
-            self._processes[worker.index].signal(signal.SIGKILL)
-            what = f"worker {worker.pid} did not start within boot_timeout"
-            self._boot_failed(worker.index, worker.generation, what, now)
-        for worker in self._workers.overdue_drains(now, *self._drain_timeouts_s):
-            logger.warning(
-                "killing worker %d: %s did not end within %s (%g s)",
-                worker.pid,
-                "its startup" if worker.starts else "it",
-                "the time that it has" if worker.starts else "graceful_timeout",
-                min(options.graceful_timeout, STARTUP_S) if worker.starts else options.graceful_timeout,
-            )
-            self._end(worker.index, signal.SIGKILL)
-
-    # --- workers that stand still --------------------------------------------------------------------------
-
-    def _look_later(self) -> None:
-        self._looks = self._loop.call_later(LOOK_S, self._look)
-
-    def _look(self) -> None:
-        """Looks for workers that stand still. Kills them if a request may not take so long."""
-        self._looks = None
-        if self._phase is not Phase.KEEPING:
-            return  # all of them drain, and have a time for that
-        now, timeout_s = self._loop.time(), self._options.request_timeout
-        for index in self._stillness.look(self._signs(), now):
-            logger.error(
-                "worker %d stands still %s: it is stopped, or waits for a disk",
-                self._processes[index].pid,
-                _requests(self._board.read(index), now, only="with") or "with a request",
-            )
-        overdue = self._stillness.stuck(timeout_s + KILL_AFTER_S) if timeout_s else []
-        for worker in list(self._workers):
-            if worker.index in overdue and worker.end_signal != signal.SIGKILL:
-                logger.error(
-                    "killing worker %d: it stands still for longer than request_timeout (%g s)",
-                    worker.pid,
-                    timeout_s,
-                )
-                self._end(worker.index, signal.SIGKILL)
-        self._look_later()
-        if overdue or self._stillness.stuck():
-            self.act()
-
-    def _signs(self) -> list[int]:
-        """The signs of the workers. One without a guard is only looked at if the system has stopped it."""
-        signs = self._board.signs()
-        for index, sign in enumerate(signs):
-            process = self._processes.get(index)
-            if process is None or (sign and not self._options.is_guarded and not is_stopped(process.pid)):
-                signs[index] = 0
-        return signs
-
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._looks):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._looks = None
+        self._watch.end()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _kill(self, index: int, why: str) -> None:
+        if not self._workers.end_signal_of(index):
+            self._decisions.note(-1, f"worker {self._processes[index].pid} is killed: {why}")
+        self._end(index, signal.SIGKILL)
+
+    def _kill_boot(self, worker: Worker, what: str) -> None:
+        """The worker did not start in time."""
+        now = self._loop.time()
+        self._decisions.note(-1, what)
+        self._workers.fail_boot(worker.index, now)
+        self._processes[worker.index].signal(signal.SIGKILL)
+        self._boot_failed(worker.index, worker.generation, what, now)
 
     def _end(self, index: int, signum: int) -> None:
         """Tells a worker to end: to finish what it has, by SIGTERM, or at once, by SIGKILL."""
@@ -610,11 +581,15 @@ class Supervisor:
             self._workers.tell(index, signal.SIGTERM, self._loop.time())
             end(self._processes[index])
 
-    def _end_all(self, phase: Phase, signum: int, *, kept: bool = False) -> None:
+    def _end_all(self, phase: Phase, signum: int, why: str, *, kept: bool = False) -> None:
         self._phase = phase
+        self._watch.end()
         self._board.publish(kept=kept)
-        for index in self._spawner.cancel() if phase is Phase.PAUSED else self._spawner.end():
+        withdrawn = list(self._spawner.cancel() if phase is Phase.PAUSED else self._spawner.end())
+        for index in withdrawn:
             self._withdraw(index)
+        told = sum(not worker.end_signal for worker in self._workers)
+        self._decisions.note(-told - len(withdrawn), why)
         for worker in list(self._workers):
             if not worker.end_signal or signum == signal.SIGKILL:
                 self._end(worker.index, signum)
@@ -622,23 +597,23 @@ class Supervisor:
 
     def pause(self) -> None:
         """Lets every worker finish and end, and spawns none until `start`."""
-        self._end_all(Phase.PAUSED, signal.SIGTERM)
+        self._end_all(Phase.PAUSED, signal.SIGTERM, "the server stops listening")
 
     def stop(self, *, graceful: bool) -> None:
         """Ends every worker; `emptied` is called when the last one has ended. May be called again, harder."""
         self._board.publish(stopping=True)
-        self._end_all(Phase.ENDING, signal.SIGTERM if graceful else signal.SIGKILL)
+        self._end_all(Phase.ENDING, signal.SIGTERM if graceful else signal.SIGKILL, "the server stops")
         self._loop.call_soon(self.act)
 
     def leave(self, *, moves: bool) -> None:
         """Ends as `stop` does, because another pool serves: `moves` is whether that adopts connections."""
         self._board.publish(succeeded=moves)
-        self._end_all(Phase.ENDING, signal.SIGTERM, kept=moves)
+        self._end_all(Phase.ENDING, signal.SIGTERM, "another manager serves", kept=moves)
         self._loop.call_soon(self.act)
 
     def kill(self) -> None:
         """Ends every worker and waits for it."""
-        self._end_all(Phase.ENDING, signal.SIGKILL)
+        self._end_all(Phase.ENDING, signal.SIGKILL, "the server ends")
         for index in list(self._processes):
             self._forget(index)
         self._phase = Phase.ENDED
@@ -648,21 +623,6 @@ class Supervisor:
         """Closes the descriptors of this process, in a child that was forked with a copy of them (worker)."""
         for process in self._processes.values():
             process.close()
-
-
-def _requests(record: Mapping[str, Any] | None, now: float, *, only: str) -> str | None:
-    """The requests that a worker had in flight, as it wrote on the scoreboard; None if it had none.
-
-    If there are several, how many, and one of them by name. `only` is the preposition for a single one.
-    """
-    if record is None or not record["in_flight"]:
-        return None
-    count, named = record["in_flight"], ""
-    if record["request_started"] is not None:
-        named = f"{record['method']} {record['path']} for {now - record['request_started']:.1f} s"
-    if count == 1:
-        return f"{only} {named or 'a request'}"
-    return f"with {count} requests in flight" + (named and f", among them {named}")
 
 
 def _ending(status: int | None) -> str:

@@ -114,6 +114,10 @@ class Workers:
         """The generation of the worker in a slot."""
         return self._workers[index].generation
 
+    def end_signal_of(self, index: int) -> int:
+        """The signal that was sent to end the worker in a slot, or 0."""
+        return self._workers[index].end_signal
+
     def start_s(self, index: int, now: float) -> float:
         """How long the start of the worker in a slot has taken."""
         worker = self._workers[index]

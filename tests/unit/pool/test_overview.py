@@ -81,6 +81,7 @@ def test_a_pool_that_fits_says_that_nothing_happens() -> None:
         (pool(*[SPARE] * 10), "next: worker 109, 108 drains"),
         (pool(forking=2), "next: 2 workers are being forked"),
         (pool(keeps=False, phase="none, until it listens"), "workers: none, until it listens"),
+        (pool(SPARE, limits=replace(LIMITS, memory_is_short=True)), "memory is short: no more spares than"),
         (pool(*[DRAINING] * 80), "all 80 slots of the scoreboard are in use"),
     ],
 )

@@ -114,6 +114,8 @@ class Pool:
             self.retire(slot)
         for index in itertools.islice(self.indexes, plan.spawn):
             self.fork(Slot(index, STARTING, plan.generation, self.now))
+        assert sum(made.change for made in plan.decisions) == plan.spawn - len(plan.retire)
+        assert all(made.change and made.why for made in plan.decisions)
         step = plan.state.replacement
         assert not plan.spawn or self.live <= self.limits.max_clients + (step.size if step else 0)
         if plan.spawn and self.limits.trial is not None and plan.generation == self.limits.generation:
@@ -1136,3 +1138,99 @@ def test_a_system_that_refuses_processes_does_not_make_a_pool_hopeless() -> None
         state = fork_failed(state, now)
         now = state.not_before
     assert not is_hopeless([], state, 3)
+
+
+# --- why ----------------------------------------------------------------------------------------------------
+
+
+def why(slots: list[Slot], limits: PoolLimits = LIMITS, state: PolicyState | None = None) -> list[str]:
+    plan = policy.plan(slots, limits, state or PolicyState(), 1000.0)
+    return [f"{change:+} {why}" for change, why in plan.decisions]
+
+
+@pytest.mark.parametrize(
+    ("found", "reasons"),
+    [
+        (why(workers((5, SPARE), (9, ACTIVE))), []),
+        (why(workers((4, SPARE))), ["+1 1 spare of 5 missing"]),
+        (why(workers((2, SPARE)), state=PolicyState(batch=8)), ["+3 3 spares of 5 missing"]),
+        (
+            why(workers((2, SPARE)), state=PolicyState(failures=2)),
+            ["+1 3 spares of 5 missing; one is tried at a time, because workers fail"],
+        ),
+        (
+            why(workers((13, SPARE)), state=PolicyState(surplus_since=999.0)),
+            ["-1 3 spares above the maximum of 10"],
+        ),
+        (
+            why(
+                workers((6, SPARE)),
+                replace(LIMITS, max_spare=5, memory_is_short=True),
+                PolicyState(surplus_since=999.0),
+            ),
+            ["-1 1 spare above the maximum of 5, because memory is short"],
+        ),
+        (why(workers((5, SPARE), (99, ACTIVE))), ["-4 4 workers above max_clients 100"]),
+        (why(workers((5, SPARE)), fixed(5, generation=2)), ["+1 to replace 5 workers: generation 2"]),
+        (
+            why(
+                workers((5, SPARE), (1, SPARE, 2)),
+                fixed(5, generation=2),
+                PolicyState(replacement=Replacement(0.0, 5)),
+            ),
+            ["-1 replaced: generation 2"],
+        ),
+        (
+            why(
+                workers((10, SPARE)),
+                replace(fixed(10, generation=2), trial=Trial(0.1, 1)),
+            ),
+            ["+1 to replace 10 workers: a canary's share, 10% of generation 2"],
+        ),
+    ],
+)
+def test_each_change_has_a_reason(found: list[str], reasons: list[str]) -> None:
+    assert found == reasons
+
+
+def test_a_worker_that_is_recycled_is_named_so() -> None:
+    pool = Pool(fixed(3), workers((3, SPARE)))
+    pool.outdate(1)
+    said = []
+    for _ in range(3):
+        plan = pool.plan()
+        said += [f"{change:+} {why}" for change, why in plan.decisions]
+        pool.obey(plan)
+        pool.boot()
+    assert said == ["+1 to recycle 1 worker", "-1 recycled"]
+
+
+@pytest.mark.parametrize(
+    ("slots", "state", "held"),
+    [
+        (workers((5, SPARE)), PolicyState(), ""),
+        (workers((4, SPARE)), PolicyState(), ""),
+        (
+            workers((2, SPARE), (98, ACTIVE)),
+            PolicyState(),
+            "spares are missing, but max_clients 100 is reached",
+        ),
+        (
+            workers((100, ACTIVE)),
+            PolicyState(),
+            "spares are missing, but max_clients 100 is reached; active workers accept too",
+        ),
+        (
+            workers((4, SPARE), (196, DRAINING)),
+            PolicyState(),
+            "spares are missing, but every slot of the scoreboard is in use: draining workers have to end",
+        ),
+        (
+            workers((4, SPARE)),
+            PolicyState(failures=1, not_before=1001.0),
+            "spares are missing, but workers fail: the next one is tried later",
+        ),
+    ],
+)
+def test_a_pool_that_does_not_grow_says_why(slots: list[Slot], state: PolicyState, held: str) -> None:
+    assert first(slots, state).held == held

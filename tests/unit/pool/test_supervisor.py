@@ -15,10 +15,12 @@ from prefork.config.checked import changed, check
 from prefork.config.options import PreForkOptions
 from prefork.kernel.run import BROKEN
 from prefork.pool import supervisor as supervisor_module
+from prefork.pool import watch
 from prefork.pool.policy import State
 from prefork.pool.policy_state import EARLY_S, FREE_CRASHES
 from prefork.pool.spawner import NotBegun
-from prefork.pool.supervisor import KILL_AFTER_S, Supervisor
+from prefork.pool.supervisor import Supervisor
+from prefork.pool.watch import KILL_AFTER_S
 
 EMPTY, STARTING, SPARE, ACTIVE, DRAINING = State
 
@@ -735,10 +737,10 @@ def test_one_without_a_guard_is_slow_unless_the_system_has_stopped_it(
     world = World(start_servers=1, min_spare_servers=1, max_spare_servers=1, max_clients=1)
     world.supervisor.start()
     (only,) = world.spawn()
-    monkeypatch.setattr(supervisor_module, "is_stopped", lambda _pid: False)
+    monkeypatch.setattr(watch, "is_stopped", lambda _pid: False)
     stand_still(world, only, 30.0)
     assert caplog.text == ""
-    monkeypatch.setattr(supervisor_module, "is_stopped", lambda pid: pid == world.processes[only].pid)
+    monkeypatch.setattr(watch, "is_stopped", lambda pid: pid == world.processes[only].pid)
     world.loop.advance(10.0)
     assert "stands still with GET /x" in caplog.text
 
@@ -833,3 +835,95 @@ def test_a_worker_closes_the_descriptors_of_its_siblings(world: World) -> None:
     world.supervisor.discard()
     assert all(process.closed for process in world.processes.values())
     assert world.signals() == {}
+
+
+# --- what was decided ---------------------------------------------------------------------------------------
+
+
+def decided(world: World) -> list[tuple[int, str]]:
+    return [(made["change"], made["why"]) for made in world.supervisor.decisions]
+
+
+def live(world: World) -> int:
+    slots = world.supervisor.overview().slots
+    return sum(slot.state in (STARTING, SPARE, ACTIVE) for slot in slots)
+
+
+def test_it_keeps_what_was_decided_and_why(world: World) -> None:
+    world.write(0, ACTIVE)
+    world.spawn()
+    world.write(0, SPARE)
+    world.loop.advance(world.options.check_spares_interval * 2)
+    assert decided(world) == [
+        (2, "the pool begins: start_servers 2"),
+        (1, "1 spare of 2 missing"),
+        (-1, "1 spare above the maximum of 2"),
+    ]
+    ages = [made["age_s"] for made in world.supervisor.decisions]
+    assert ages == sorted(ages, reverse=True)
+    assert ages[-1] <= world.options.check_spares_interval
+
+
+def test_the_changes_add_up_to_the_workers_whatever_happens(world: World) -> None:
+    def check() -> None:
+        assert sum(change for change, _ in decided(world)) == live(world), decided(world)
+
+    world.end(0, -signal.SIGSEGV)
+    check()
+    world.fail(OSError(11, "Resource temporarily unavailable"))
+    check()
+    world.loop.advance(1.0)
+    third = world.spawn(STARTING)
+    check()
+    world.loop.advance(3.0)  # boot_timeout
+    check()
+    world.end(third[0], -signal.SIGKILL)
+    world.loop.advance(10.0)
+    world.spawn()
+    check()
+    world.supervisor.replace()
+    for _ in range(8):
+        world.loop.advance(1.0)
+        world.spawn()
+        check()
+    world.supervisor.keep_few_spares(True)
+    world.supervisor.change(changed(world.options, {"max_clients": 1}))
+    check()
+    world.supervisor.pause()
+    check()
+    said = " | ".join(why for _, why in decided(world))
+    for why in (
+        "worker 101 ended: killed by SIGSEGV",
+        "not spawned: Resource temporarily unavailable",
+        "did not start within boot_timeout",
+        "generation 2 replaces every worker",
+        "replaced: generation 2",
+        "memory is short: no more than 2 spares",
+        "new limits: 2 to 2 spares, max_clients 1",
+        "above max_clients 1",
+        "the server stops listening",
+    ):
+        assert why in said
+
+
+def test_a_pool_that_cannot_grow_says_so_once(world: World) -> None:
+    for _ in range(6):
+        world.spawn(ACTIVE)
+        for index in world.processes:
+            world.write(index, ACTIVE)
+    for _ in range(100):
+        world.supervisor.act()
+    assert [why for change, why in decided(world) if not change] == [
+        "spares are missing, but max_clients 4 is reached",
+        "spares are missing, but max_clients 4 is reached; active workers accept too",
+    ]
+
+
+def test_one_that_is_killed_is_one_less_with_a_reason() -> None:
+    world = World(**FIXED, request_timeout=10.0)
+    world.supervisor.start()
+    first, _ = world.spawn()
+    stand_still(world, first, 20.0)
+    world.end(first, -signal.SIGKILL)
+    assert (-1, "worker 101 is killed: it stood still for longer than request_timeout") in decided(world)
+    assert sum(change for change, _ in decided(world)) == live(world)
