@@ -101,6 +101,13 @@ def printable(text: str) -> str:
     return escape_line(text)
 
 
+def stack_lines(found: dict[str, Any]) -> list[str]:
+    """The stacks and tasks of a worker, as the manager responds them."""
+    tasks = found["tasks"]
+    last = [f"no tasks: {found['why_no_tasks']}"] if tasks is None else str(tasks).splitlines()
+    return [*str(found["stacks"]).splitlines(), "", *last]
+
+
 def lines_of_json(response: dict[str, Any]) -> str:
     """The handlers of a response as a file for `--set`, with a line for each."""
     found = response["result"]["handlers"]

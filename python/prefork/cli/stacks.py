@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from prefork.cli.running import carry_out, control_options, printable
+from prefork.cli.running import carry_out, control_options, printable, stack_lines
 
 
 @click.command()
@@ -22,8 +22,4 @@ def stacks(glue: str | None, as_json: bool, timeout_s: float, pid: int) -> None:
 
 
 def _lines(response: dict[str, Any]) -> str:
-    found = response["result"]
-    tasks = found["tasks"]
-    lines = [*str(found["stacks"]).splitlines(), ""]
-    lines += [f"no tasks: {found['why_no_tasks']}"] if tasks is None else str(tasks).splitlines()
-    return "\n".join(map(printable, lines))
+    return "\n".join(map(printable, stack_lines(response["result"])))
