@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +19,7 @@ from support.apps import APPS
 from support.http2 import http2
 from support.pool import MakePool
 from support.responses import read_all
+from support.screen import Screen
 from support.server import Serve, Server, run_prefork, status_json
 from support.waiting import wait_until
 
@@ -245,3 +251,96 @@ def test_a_taken_port_is_one_line_and_status_2_and_holds_no_glue(pool: MakePool)
                        f"127.0.0.1:{first.port}", env=first.env)  # fmt: skip
     assert done.returncode == 2
     assert re.fullmatch(r"prefork: cannot listen on .*Address already in use.*\n", done.stderr)
+
+
+# --- again and again ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def watching(server: Server, *flags: str) -> Iterator[subprocess.Popen[str]]:
+    """`prefork status --watch` into a pipe."""
+    command = [
+        sys.executable,
+        "-m",
+        "prefork",
+        "status",
+        "--glue",
+        str(server.glue),
+        "--watch",
+        "0.1",
+        *flags,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_watched_json_is_a_line_each_until_an_interrupt(pool: MakePool) -> None:
+    server = pool(**TWO)
+    server.wait_workers(2)
+    with watching(server, "--json") as process:
+        assert process.stdout
+        reports = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert process.stderr
+        assert process.stderr.read() == ""
+    uptimes = [report["manager"]["uptime_s"] for report in reports]
+    assert uptimes == sorted(set(uptimes))
+    assert reports[0]["manager"]["decisions"][0]["why"] == "the pool begins: start_servers 2"
+
+
+def test_a_watched_report_ends_with_its_reader(pool: MakePool) -> None:
+    server = pool(**TWO)
+    server.wait_workers(2)
+    with watching(server) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith(f"pool {server.glue}")
+        process.stdout.close()
+        assert process.wait(10) == 0
+        assert process.stderr
+        assert process.stderr.read() == ""
+
+
+def test_a_watched_report_ends_with_the_pool(pool: MakePool) -> None:
+    server = pool(**TWO)
+    server.wait_workers(2)
+    with watching(server, "--json") as process:
+        assert process.stdout
+        process.stdout.readline()
+        server.stop()
+        process.stdout.read()
+        assert process.wait(10) == 2
+        assert process.stderr
+        assert "expected a running server with glue" in process.stderr.read()
+
+
+def test_a_watched_report_is_redrawn_in_a_terminal(pool: MakePool) -> None:
+    server = pool(**TWO)
+    server.wait_workers(2)
+    screen = Screen("-m", "prefork", "status", "--glue", str(server.glue), "--watch", "0.1")
+    try:
+        screen.wait("2 spare, 0 active")
+        screen.wait("last decisions:")
+        server.hold(1, "/hold?watched")
+        screen.wait("/hold?watched")
+        assert screen.written.count("\x1b[H") > 1
+        assert all(len(line) <= 80 for line in screen.lines)
+        server.release()
+        screen.press("\x03")
+        assert screen.process.wait(10) == 0
+    finally:
+        screen.close()
+
+
+def test_watch_without_a_number_is_each_two_seconds(pool: MakePool) -> None:
+    server = pool(**TWO)
+    server.wait_workers(2)
+    command = [sys.executable, "-m", "prefork", "status", "--glue", str(server.glue), "--json", "--watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert json.loads(process.stdout.readline())["totals"]["workers"] == 2
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0

@@ -1,4 +1,4 @@
-"""`prefork status`: where a running pool listens, and its workers."""
+"""`prefork status`: where a running pool listens, its figures, and its workers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,30 @@ import click
 
 from prefork.cli.running import glue_option
 
+INTERVAL_S = 2.0
+
 
 @click.command()
 @glue_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(glue: str | None, as_json: bool) -> None:
-    """Show where a running pool of this user listens, and its workers."""
-    from prefork.status import show
+@click.option(
+    "--watch",
+    "interval_s",
+    type=click.FloatRange(0.1, 86400.0),
+    is_flag=False,
+    flag_value=INTERVAL_S,
+    default=None,
+    metavar="[SECONDS]",
+    help=f"Repeat it each SECONDS, or {INTERVAL_S:g}, until ^C. With --json: a line each.",
+)
+def status(glue: str | None, as_json: bool, interval_s: float | None) -> None:
+    """Show where a running pool of this user listens, its figures, its last decisions, and its workers.
 
-    show(glue or None, as_json=as_json)
+    In a terminal the columns are those that there is room for; elsewhere all of them are shown.
+    """
+    from prefork.status import show, watch
+
+    if interval_s is None:
+        show(glue or None, as_json=as_json)
+    else:
+        watch(glue or None, as_json=as_json, interval_s=interval_s)

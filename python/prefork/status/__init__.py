@@ -1,16 +1,19 @@
-"""`prefork status`: the report on a running pool, as a table or as JSON."""
+"""`prefork status`: the report on a running pool, as a table or as JSON, once or again and again."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import Any
+import time
 
-from prefork._engine import Scoreboard
 from prefork.errors import OptionError, ScoreboardUnavailable
 from prefork.logs.console import print_line
-from prefork.pool.scoreboard import list_glues, open_scoreboard, snapshot
+from prefork.pool.scoreboard import list_glues
 from prefork.status import table
+from prefork.status.reader import Reader, look, make_report
+
+__all__ = ["look", "make_report", "only_glue", "show", "watch"]
 
 
 def show(glue: str | None, *, as_json: bool) -> None:
@@ -27,35 +30,25 @@ def show(glue: str | None, *, as_json: bool) -> None:
         print_line(table.plain(report))
 
 
-def look(glue: str) -> dict[str, Any]:
-    """The report on one pool: `manager`, `totals` and `workers`."""
-    board, pid, about = open_scoreboard(glue)
-    report = make_report(board, about, glue, pid)
-    board.close()
-    return report
-
-
-def make_report(
-    board: Scoreboard, about: Any, glue: str | None, pid: int, *, processes: bool = True, pss: bool = False
-) -> dict[str, Any]:
-    """The report of a scoreboard and of what its manager, process `pid`, says of itself. `processes` and
-    `pss` are those of `snapshot`.
+def watch(glue: str | None, *, as_json: bool, interval_s: float) -> None:
+    """Prints the report each `interval_s`, until it is interrupted: in a terminal in place of the one before,
+    else after it; with `as_json` as a line. It ends as `show` does if the pool ends, and if its reader does.
     """
-    report = snapshot(board, manager=pid, processes=processes, pss=pss)
-    for name in ("listeners", "certificates", "queued", "refork"):
-        report["manager"][name] = about.get(name) if isinstance(about, dict) else None
-    report["totals"]["waiting"] += _before_workers(report["manager"])
-    # The pid comes from the kernel (SO_PEERCRED). Workers could have written another one to the memory.
-    report["manager"] |= {"glue": glue, "pid": pid}
-    return report
-
-
-def _before_workers(manager: dict[str, Any]) -> int:
-    """How many clients no worker has accepted, and how many connections no worker has adopted, as far as the
-    manager tells.
-    """
-    unaccepted = sum(place["waiting"] or 0 for place in manager["listeners"] or [])
-    return unaccepted + (manager["queued"] or 0)
+    in_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not as_json
+    try:
+        with Reader(glue or only_glue()) as reader:
+            while True:
+                report = reader.look()
+                if in_terminal:
+                    table.redraw(report)
+                else:
+                    text = json.dumps(report) if as_json else f"{table.plain(report)}\n"
+                    print(text, flush=True)
+                time.sleep(interval_s)
+    except KeyboardInterrupt:
+        return
+    except BrokenPipeError:
+        print_line("")  # the output leads nowhere from now on
 
 
 def only_glue() -> str:
