@@ -24,7 +24,9 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 COMMANDS = (
     "serve",
     "status",
+    "top",
     "explain",
+    "why",
     "scale",
     "recycle",
     "reload",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from prefork.status import table
-from support.reports import report, request, times, worker
+from support.whole_reports import report, request, times, worker
 
 TOTALS = {
     "workers": 2,
