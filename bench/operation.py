@@ -13,7 +13,9 @@ import random
 import secrets
 import select
 import signal
+import socket
 import statistics
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -99,7 +101,7 @@ def run(setting: Setting) -> Findings:
     setting.log("spawns")
     cpu_ms, wall_ms = measure_spawns(cores)
     setting.log("control")
-    responses_ms = measure_control(cores)
+    responses_ms, shown_ms, stopped_ms = measure_stuck(cores)
     late = sum(ms > 100 for ms in kills.refilled_ms)
     figures = [
         *_lossless(f"{effort.reloads} reloads under load", reloads),
@@ -128,6 +130,20 @@ def run(setting: Setting) -> Findings:
             ("<", 10),
             f"the longest of {QUESTIONS}: {max(responses_ms):.1f} ms",
         ),
+        Figure(
+            "/healthz of the admin listener while all workers are stuck",
+            statistics.median(shown_ms),
+            "ms",
+            ("<", 10),
+            f"the longest of {QUESTIONS}: {max(shown_ms):.1f} ms, each on a connection of its own",
+        ),
+        Figure(
+            "the same while all workers are stopped (SIGSTOP)",
+            statistics.median(stopped_ms),
+            "ms",
+            ("<", 10),
+            f"the longest of {QUESTIONS}: {max(stopped_ms):.1f} ms",
+        ),
     ]
     columns = ("server", "responses", "changes", "failed", "closed")
     loads = (*reloads, *upgrades, *recycled)
@@ -137,6 +153,7 @@ def run(setting: Setting) -> Findings:
         "closed": [one.tally.closed for one in loads],
         "kills": {"failed": kills.tally.failed, "refilled_ms": kills.refilled_ms},
         "control_ms": responses_ms,
+        "admin_ms": {"stuck": shown_ms, "stopped": stopped_ms},
     }
     return Findings(figures, [table], details)
 
@@ -345,18 +362,46 @@ def _mold(pool: Pool) -> int:
     return mold
 
 
-def measure_control(cores: Cores) -> list[float]:
-    """Milliseconds until `explain` has its response, while each worker hangs in a request."""
-    with pool_of("bench.apps.traffic:wsgi", "--workers 4", cores) as pool, contextlib.ExitStack() as stack:
+def measure_stuck(cores: Cores) -> tuple[list[float], list[float], list[float]]:
+    """Milliseconds until `explain` has its response, and /healthz, while each worker hangs in a request; and
+    until /healthz has it while each of them is stopped.
+    """
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        pool_of("bench.apps.traffic:wsgi", f"--workers 4 --admin unix:{directory}/admin.sock", cores) as pool,
+        contextlib.ExitStack() as stack,
+    ):
         for _ in range(4):
             stack.enter_context(pool.server.connect()).sendall(request("/stuck/1"))
         deadline = time.monotonic() + DEADLINE_S
         while pool.spares and time.monotonic() < deadline:
             time.sleep(TICK_S)
-        took_ms = []
-        for _ in range(QUESTIONS):
-            began = time.monotonic()
-            if not pool.command("explain")["ok"]:
-                raise RuntimeError("no response")
-            took_ms.append((time.monotonic() - began) * 1000)
-        return took_ms
+
+        def ask_health() -> bool:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(DEADLINE_S)
+                sock.connect(f"{directory}/admin.sock")
+                sock.sendall(request("/healthz"))
+                return sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+        commands_ms = _timed(lambda: bool(pool.command("explain")["ok"]))
+        stuck_ms = _timed(ask_health)
+        workers = list(pool.workers)
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            return commands_ms, stuck_ms, _timed(ask_health)
+        finally:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+
+
+def _timed(ask: Callable[[], bool]) -> list[float]:
+    """Milliseconds until each of QUESTIONS is responded to. Raises RuntimeError if one is not."""
+    took_ms = []
+    for _ in range(QUESTIONS):
+        began = time.monotonic()
+        if not ask():
+            raise RuntimeError("no response")
+        took_ms.append((time.monotonic() - began) * 1000)
+    return took_ms

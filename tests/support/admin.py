@@ -29,7 +29,11 @@ def connect_to(url: str, timeout_s: float = DEADLINE_S) -> socket.socket:
     if url.startswith("unix:"):
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(timeout_s)
-        sock.connect(url.removeprefix("unix:"))
+        try:
+            sock.connect(url.removeprefix("unix:"))
+        except OSError:
+            sock.close()
+            raise
         return sock
     host, _, port = url.removeprefix("http://").rpartition(":")
     return socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s)

@@ -47,7 +47,7 @@ WRONG_METHOD = Refusal(
 
 
 class Access:
-    """`token` is what clients over TCP have to send; None: nothing. `names` are more names of this machine."""
+    """`token` is what clients over TCP have to send, if anything. `names` are more names of this machine."""
 
     def __init__(self, token: bytes | None, names: Collection[str] = ()) -> None:
         self._token = token

@@ -76,14 +76,9 @@ class AdminServer(HTTPServer):
     def __init__(self, server: PreForkServer) -> None:
         options = server.options
         self.view = View(server)
-        super().__init__(
-            server.kernel,
-            alias=f"{server.alias} admin",
-            signals=False,
-            listeners=[_own(one) for one in options.admin],
-            headers=FIELDS,
-            **LIMITS,
-        )
+        listeners = {"listeners": [_own(one) for one in options.admin]}
+        alias = f"{server.alias} admin"
+        super().__init__(server.kernel, alias=alias, signals=False, headers=FIELDS, **LIMITS | listeners)
         self.socket_defaults = server.socket_defaults
         self._token: bytes | None = None
         if options.admin_token_file is not None:

@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
+from prefork.admin.apache import status
 from prefork.admin.health import healthz, readyz
 from prefork.admin.live import events, page
+from prefork.admin.metrics import metrics
+from prefork.admin.status_json import status_json
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
@@ -25,4 +28,7 @@ PAGES: Mapping[str, Page] = {
     "/events": events,
     "/healthz": healthz,
     "/readyz": readyz,
+    "/status.json": status_json,
+    "/status": status,
+    "/metrics": metrics,
 }

@@ -103,3 +103,54 @@ def test_the_first_term_is_graceful_even_in_the_middle_of_a_shutdown(
         assert client.recv(1 << 16).endswith(b"done")
     assert "SIGTERM: stopping when all requests are finished" in caplog.text
     assert "again" not in caplog.text
+
+
+def test_one_that_hears_no_signals_serves_until_the_others_have_ended(
+    kernel: Kernel, server: HTTPServer
+) -> None:
+    page = HTTPServer(kernel, alias="PAGE", address="127.0.0.1", port=0, signals=False)
+    page.handle("^/$")(lambda: "shown")
+    began, goes_on = asyncio.Event(), asyncio.Event()
+
+    @server.handle("^/$")
+    async def wait() -> str:
+        began.set()
+        await goes_on.wait()
+        return "served"
+
+    async def talk(slow: socket.socket) -> bytes:
+        assert server.listening is not None
+        assert page.listening is not None
+        slow.connect(("127.0.0.1", server.listening.port))
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await began.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not server.is_stopping:
+            await asyncio.sleep(0.001)
+        assert server.listening is None
+        reader, writer = await asyncio.open_connection("127.0.0.1", page.listening.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        shown = await reader.read()
+        writer.close()
+        goes_on.set()
+        return shown
+
+    tasks: list[asyncio.Task[bytes]] = []
+    with socket.socket() as slow:
+        once_serving(server, lambda: tasks.append(kernel.loop.create_task(talk(slow))))
+        kernel.run()
+        assert slow.recv(4096).endswith(b"served")
+    assert tasks[0].result().endswith(b"shown")
+    assert page.url == "nowhere"
+
+
+def test_one_that_hears_no_signals_keeps_no_run_going(kernel: Kernel) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    during: list[tuple[str, object]] = []
+    page = HTTPServer(kernel, alias="PAGE", address="127.0.0.1", port=0, signals=False)
+    page.on_serving.append(lambda page: during.append((page.url, signal.getsignal(signal.SIGTERM))))
+    kernel.run()
+    ((url, handler),) = during
+    assert url.startswith("http://127.0.0.1:")
+    assert handler == before
+    assert page.url == "nowhere"
