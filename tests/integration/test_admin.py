@@ -230,7 +230,9 @@ def test_it_responds_while_the_pool_drains_and_ends_with_it(pool: MakePool) -> N
         wait_until(lambda: request(url, "/readyz")[0] == 503, "the pool to drain")
         assert "the server is stopping" in request(url, "/readyz")[2]
         assert get(url, "/healthz") == "ok\n"
-        assert status_of(url)["totals"]["draining"] == 1
+        report = status_of(url)
+        assert report["manager"]["stopping"]
+        assert report["totals"]["in_flight"] == 1
         server.release()
         assert server.wait() == 0
         assert kept.recv(1) == b""
