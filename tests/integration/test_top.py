@@ -7,9 +7,11 @@ import signal
 import termios
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from support.admin import LOCAL, admin_url
 from support.pool import MakePool
 from support.screen import ENTER, LEAVE, Screen
 from support.server import Server, run_prefork
@@ -191,4 +193,65 @@ def test_away_from_a_terminal_it_is_one_plain_report(pool: MakePool) -> None:
 def test_no_pool_is_one_line_and_status_2() -> None:
     done = run_prefork("top", "--glue", "prefork-unknown")
     assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+
+
+# --- over an admin listener ---------------------------------------------------------------------------------
+
+
+def test_it_shows_a_pool_through_its_admin_listener(pool: MakePool, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    token.chmod(0o600)
+    server = pool("--admin", LOCAL, "--admin-token-file", str(token), **TWO)
+    server.wait_workers(2)
+    url = admin_url(server)
+    refused = run_prefork("top", "--admin", url)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "refuses: 401 Unauthorized" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    shown = run_prefork("top", "--admin", url, "--token-file", str(token))
+    assert f"pool {server.glue}, manager {server.pid}," in shown.stdout
+    screen = Screen("-m", "prefork", "top", "--admin", url, "--token-file", str(token), "--interval", "0.2")
+    try:
+        screen.wait(f"pool {server.glue}  manager {server.pid}")
+        server.hold(1, "/hold?far")
+        screen.wait("GET /hold?far")
+        screen.press("s")
+        screen.wait("An admin listener shows no stacks")
+        screen.press("\x1b")
+        server.signal(signal.SIGSTOP)
+        screen.wait("no report: the admin listener")
+        server.signal(signal.SIGCONT)
+        wait_until(lambda: not any("no report" in line for line in screen.lines), "the note to go")
+        server.release()
+        screen.press("q")
+        assert screen.ended() == 0
+    finally:
+        server.signal(signal.SIGCONT)
+        screen.close()
+
+
+def test_it_shows_a_pool_through_a_unix_socket(pool: MakePool, tmp_path: Path) -> None:
+    server = pool("--admin", f"unix:{tmp_path}/admin", **TWO)
+    server.wait_workers(2)
+    done = run_prefork("top", "--admin", f"unix:{tmp_path}/admin")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"pool {server.glue}, manager {server.pid}," in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--token-file", "x"), "--token-file is for --admin"),
+        (("--admin", "nowhere:y"), "expected the address of an admin listener"),
+        (("--admin", "127.0.0.1:1"), "cannot be asked: Connection refused"),
+        (("--admin", "127.0.0.1:1", "--token-file", "/none"), "/none cannot be read: No such file"),
+        (("--interval", "0"), "0.0 is not in the range"),
+    ],
+)
+def test_a_wrong_use_is_one_line_and_status_2(flags: tuple[str, ...], says: str) -> None:
+    done = run_prefork("top", *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
     assert done.stderr.count("\n") == 1

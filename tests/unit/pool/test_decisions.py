@@ -54,3 +54,10 @@ def test_the_same_change_twice_is_two() -> None:
     decisions.note(1, "1 spare of 5 missing")
     decisions.note(1, "1 spare of 5 missing")
     assert [made["change"] for made in decisions.describe()] == [1, 1]
+
+
+def test_what_holds_the_pool_is_told_once_although_it_decides_more_meanwhile() -> None:
+    decisions = Decisions(Clock())
+    for _ in range(5):
+        decisions.follow([Decision(-1, "recycled")], "full")
+    assert [made["why"] for made in decisions.describe()].count("full") == 1
