@@ -171,11 +171,10 @@ def test_the_past_is_looked_at_with_the_keyboard(watched: Watched, tab: Tab) -> 
     watched.hold()
     tab.wait("document.querySelector('.charts [data-value=active]').textContent === '1'")
     tab.do("document.getElementById('when').focus()")
-    for _ in range(299):
-        tab.do("document.getElementById('when').stepDown()")
+    tab.do("document.getElementById('when').stepDown(59)")
     tab.do("document.getElementById('when').dispatchEvent(new Event('input'))")
     assert tab.text(".charts [data-value=active]") == "0"
-    assert tab.text("#then") == "4m59s ago"
+    assert tab.text("#then") == "59s ago"
 
 
 def test_dark_and_light_differ_and_can_be_read(watched: Watched, tab: Tab) -> None:
@@ -240,6 +239,19 @@ def test_the_page_returns_after_a_restart(watched: Watched, tab: Tab) -> None:
     watched.server.stop()
     tab.wait("document.getElementById('link').textContent === 'no connection, trying again'")
     tab.problems.clear()  # that nothing listens
+
+
+def test_generations_differ_in_color(watched: Watched, tab: Tab) -> None:
+    held = watched.hold()
+    tab.open(watched.url)
+    wait_live(tab)
+    watched.server.signal(signal.SIGHUP)
+    tab.wait("document.getElementById('generations').textContent.includes('1 of generation 1')")
+    assert held in watched.server.workers()
+    colors = (
+        "[...document.querySelectorAll('#generations i')].map(one => getComputedStyle(one).backgroundColor)"
+    )
+    assert len(set(tab.do(colors))) == 2
 
 
 def test_a_pool_of_one_is_watched(serve: Serve, tmp_path: Path, tab: Tab) -> None:

@@ -72,6 +72,8 @@ def _fill(picture: Picture) -> dict[str, str]:
         "generations": _generations(picture),
         "requests": "".join(_request(picture, request) for request in picture.requests),
         "none": " hidden" if picture.requests else "",
+        "ends": ", the pool ends" if picture.facts["stopping"] else "",
+        "undecided": " hidden" if picture.decisions else "",
         "decisions": "".join(_decision(picture, one) for one in reversed(picture.decisions)),
         "config": "".join(
             f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in picture.config
