@@ -330,3 +330,18 @@ def test_without_a_store_a_stop_frees_the_address(manager: ServiceManager, kind:
     assert manager.kept == {}
     with pytest.raises(ConnectionRefusedError):
         connect(f"127.0.0.1:{port}")
+
+
+def test_the_admin_listener_is_none_of_the_sockets_and_servers_of_a_service(
+    manager: ServiceManager, tmp_path: Path
+) -> None:
+    path = tmp_path / "admin.sock"
+    server = manager.start(HELLO, *ANY_PORT, *POOL, "--admin", f"unix:{path}", store=8).wait_serving()
+    manager.wait("READY")
+    wait_until(lambda: len(manager.read()) and manager.kept, "the socket of the pool")
+    assert len(manager.kept) == 1
+    assert path.exists()
+    server.signal(signal.SIGTERM)
+    manager.wait("STOPPING")
+    assert server.wait() == 0
+    assert not path.exists()
