@@ -196,6 +196,22 @@ def test_no_pool_is_one_line_and_status_2() -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [("top",), ("status", "--watch", "0.2")])
+def test_a_terminal_of_a_locale_without_the_ellipsis_gets_a_question_mark(
+    pool: MakePool, command: tuple[str, ...]
+) -> None:
+    server = pool(**TWO)
+    server.wait_workers(2)
+    server.hold(1, f"/hold?{'x' * 100}")
+    screen = Screen("-m", "prefork", *command, "--glue", str(server.glue), env={"PYTHONIOENCODING": "ascii"})
+    try:
+        screen.wait("GET /hold?xxx")
+        screen.wait("x?")
+    finally:
+        screen.close()
+    server.release()
+
+
 # --- over an admin listener ---------------------------------------------------------------------------------
 
 

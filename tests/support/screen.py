@@ -21,7 +21,9 @@ ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 class Screen:
     """A command in a pseudo-terminal: what it has written, and what is on its screen."""
 
-    def __init__(self, *arguments: str, size: tuple[int, int] = (80, 24)) -> None:
+    def __init__(
+        self, *arguments: str, size: tuple[int, int] = (80, 24), env: dict[str, str] | None = None
+    ) -> None:
         self.reader, self.writer = pty.openpty()
         self.resize(*size)
         self.former = termios.tcgetattr(self.writer)
@@ -32,7 +34,7 @@ class Screen:
             stdout=self.writer,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"TERM": "xterm-256color"},
+            env=os.environ | {"TERM": "xterm-256color"} | (env or {}),
             preexec_fn=self._control,
         )
         self._over = threading.Event()

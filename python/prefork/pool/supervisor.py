@@ -515,7 +515,7 @@ class Supervisor:
         self.act()
 
     def _boot_failed(self, index: int, generation: int, what: str, now: float) -> bool:
-        """`what` is told if the worker has not told it itself. False: it was of a reload, which tells that."""
+        """`what` is told if the worker has not told it itself. False: it was of a reload, which tells."""
         reports = self._resources.reports.read()
         why = reports[0] if reports else what
         if self._end_tried(index, why):

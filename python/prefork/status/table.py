@@ -262,8 +262,7 @@ def _rows(workers: Sequence[Report], columns: Sequence[Column]) -> list[list[str
 
 def draw(report: Report) -> None:
     """Prints the report on the terminal."""
-    for line in drawn(report, _size()[0]):
-        print(line)
+    _write("".join(f"{line}\n" for line in drawn(report, _size()[0])))
 
 
 def redraw(report: Report) -> None:
@@ -274,7 +273,13 @@ def redraw(report: Report) -> None:
         left = len(lines) - height + 2
         lines = [*lines[: height - 2], f"... {left} more lines"]
     # Each line is erased when it is written: to erase the screen first would make it flicker.
-    sys.stdout.write("\x1b[H" + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[J")
+    _write("\x1b[H" + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[J")
+
+
+def _write(text: str) -> None:
+    """Writes to the terminal, which may be one of a locale without the ellipsis."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()
 
 

@@ -158,7 +158,7 @@ class Terminal:
         # one ends without a line break, which would move all of them up.
         text = captured.get().removesuffix("\n").replace("\n", "\n\x1b[2K")
         try:
-            self._write(f"\x1b[H\x1b[2K{text}".encode(errors="replace"))
+            self._write(f"\x1b[H\x1b[2K{text}".encode(sys.stdout.encoding or "utf-8", "replace"))
         except OSError:  # the terminal is gone
             raise Ended(signal.SIGHUP) from None
 
