@@ -54,7 +54,7 @@ REQUESTS = 20
 """Of the requests in flight, so many are shown: the oldest."""
 LONGEST = 120
 """Of a path, so many characters are shown."""
-DECISIONS = 12
+DECISIONS = 16
 """Of the decisions of the pool, so many are shown: the newest."""
 WINDOW_S = 5.0
 """Quantiles are those of so many seconds."""
@@ -288,7 +288,7 @@ def change(former: Picture, picture: Picture) -> bytes:
     others: dict[str, Any] = {
         "who": [(slot, *who) for slot, who in picture.who.items() if former.who.get(slot) != who],
         "facts": {name: value for name, value in picture.facts.items() if former.facts.get(name) != value},
-        "decisions": news(former.decisions, picture.decisions),
+        "decisions": () if _are_same(former.decisions, picture.decisions) else picture.decisions,
     }
     found |= {name: value for name, value in others.items() if value}
     for name in ("name", "manager", "places", "config"):
@@ -297,17 +297,12 @@ def change(former: Picture, picture: Picture) -> bytes:
     return _message(found)
 
 
-def news(former: Sequence[Decision], decisions: Sequence[Decision]) -> Sequence[Decision]:
-    """The decisions that are new. The others may have moved by the tenth of a second that was rounded."""
-    for start in range(len(former) + 1):
-        kept = former[start:]
-        if len(kept) <= len(decisions) and all(map(_is_same, kept, decisions)):
-            return decisions[len(kept) :]
-    return decisions
-
-
-def _is_same(one: Decision, other: Decision) -> bool:
-    return one[1:] == other[1:] and abs(one.t - other.t) < 0.5
+def _are_same(former: Sequence[Decision], decisions: Sequence[Decision]) -> bool:
+    """Whether nothing was decided meanwhile. A time may have moved by what was rounded."""
+    return len(former) == len(decisions) and all(
+        one[1:] == other[1:] and abs(one.t - other.t) < 0.5
+        for one, other in zip(former, decisions, strict=True)
+    )
 
 
 def _message(content: object) -> bytes:

@@ -31,7 +31,8 @@ class PoolMemory:
 
     def total(self, pids: Collection[int]) -> int | None:
         """That of these workers. None: the system tells of none of them."""
-        self._known = {pid: size for pid, size in self._known.items() if pid in pids}
+        living = set(pids)
+        self._known = {pid: size for pid, size in self._known.items() if pid in living}
         self._overspent_s = max(0.0, self._overspent_s - BUDGET_S)
         if not self._overspent_s:
             self._look([*(pid for pid in pids if pid not in self._known), *self._known])

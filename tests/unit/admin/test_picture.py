@@ -12,10 +12,8 @@ from prefork.admin.picture import (
     LONGEST,
     REQUESTS,
     Camera,
-    Decision,
     Picture,
     change,
-    news,
     oldest,
     quantiles,
     slots,
@@ -165,21 +163,16 @@ def test_the_last_worker_may_go() -> None:
     assert frame(take(worker(0)), take())["slots"] == ""
 
 
-def test_decisions_are_told_once() -> None:
+def test_decisions_are_sent_if_one_is_new() -> None:
     def decided(uptime_s: float, *ages: float) -> Picture:
-        decisions = [{"age_s": age, "change": 1, "why": "1 spare of 5 missing"} for age in ages]
+        decisions = [{"age_s": age, "change": 0, "why": "max_clients is reached"} for age in ages]
         return take(uptime_s=uptime_s, decisions=decisions)
 
-    former = decided(100.0, 3.0)
-    assert "decisions" not in frame(former, decided(101.0, 4.04))  # read a little later
-    assert frame(former, decided(101.0, 4.0, 0.5))["decisions"] == [[100.5, 1, "1 spare of 5 missing"]]
-
-
-def test_decisions_that_are_no_longer_kept_are_no_news() -> None:
-    old = [Decision(t, 1, f"{t}") for t in range(3)]
-    assert news(old, [*old[1:], new := Decision(9, -1, "surplus")]) == [new]
-    assert news(old, [new]) == [new]
-    assert news([], old) == old
+    former = decided(100.0, 5.0, 3.0)
+    assert "decisions" not in frame(former, decided(101.0, 6.04, 3.96))  # read a little later
+    again = frame(former, decided(101.0, 6.0, 0.5))  # the same decision has taken the place of the last one
+    assert again["decisions"] == [[95.0, 0, "max_clients is reached"], [100.5, 0, "max_clients is reached"]]
+    assert len(frame(former, decided(101.0, 6.0, 4.0, 0.5))["decisions"]) == 3
 
 
 def test_a_frame_of_a_large_busy_pool_is_small() -> None:
