@@ -364,6 +364,7 @@ def test_a_taken_address_is_one_line_and_status_2(pool: MakePool, tmp_path: Path
     [
         (["--admin", "0.0.0.0:0"], "other machines may reach http://0.0.0.0:"),
         (["--admin", "0"], "needs admin_token_file"),
+        (["--admin", "localhost"], "expected host:port, [IPv6]:port or unix:/path, got 'localhost'"),
         (["--admin", "unix:@name"], "expected host:port, [IPv6]:port or unix:/path"),
         (["--admin", "127.0.0.1:0,tls"], "without tls, proxy and reuse_port"),
         (["--admin", "unix:admin.sock", "--admin-token-file", "/dev/null"], "there is none"),

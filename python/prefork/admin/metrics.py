@@ -57,6 +57,12 @@ COUNTED = (
     ("handed_off", "prefork_handed_off_connections", "Connections that workers have handed to others.", ""),
     ("adopted", "prefork_adopted_connections", "Connections that workers have adopted from others.", ""),
 )
+FEATURES = (
+    ("tls", "handshakes", "prefork_tls_handshakes", "TLS connections that have brought a request."),
+    ("tls", "resumed", "prefork_tls_resumed_handshakes", "Of these, how many had resumed a session."),
+    ("http2", "connections", "prefork_http2_connections", "Connections that have spoken HTTP/2."),
+    ("http2", "streams", "prefork_http2_requests", "Requests over HTTP/2."),
+)
 MEASURED = (
     ("in_flight", "http_server_active_requests", "Requests that have no complete response yet."),
     ("waiting", "prefork_waiting_requests", "Clients and requests that wait for a worker."),
@@ -85,6 +91,8 @@ def families(report: Report, times: Mapping[str, list[tuple[float, int]]]) -> It
         yield Family(metric, Kind.GAUGE, meaning, [Sample(totals[name])])
     for name, metric, meaning, unit in COUNTED:
         yield Family(metric, Kind.COUNTER, meaning, [Sample(totals[name])], unit)
+    for part, name, metric, meaning in FEATURES:
+        yield Family(metric, Kind.COUNTER, meaning, [Sample(totals[part][name])])
     classes = [Sample(count, {"code": name}) for name, count in totals["classes"].items()]
     yield Family("prefork_responses", Kind.COUNTER, "Responses, by the class of their status.", classes)
     limits = [Sample(totals[name], {"limit": name.removeprefix("limited_")}) for name in LIMITED]
@@ -133,7 +141,10 @@ def _workers(report: Report) -> Iterator[Family]:
     cpu_s = ended.ru_utime + ended.ru_stime + sum(worker["cpu_s"] or 0.0 for worker in workers)
     meaning = "CPU time of workers, and of other processes of the pool that have ended."
     yield Family("prefork_workers_cpu_seconds", Kind.COUNTER, meaning, [Sample(round(cpu_s, 3))], "seconds")
-    lag_s = max((worker["lag_s"] for worker in workers), default=0.0)
+    garbled = sum(worker["is_garbled"] for worker in workers)
+    meaning = "Workers that have written what cannot be true. They count for no other figure."
+    yield Family("prefork_garbled_workers", Kind.GAUGE, meaning, [Sample(garbled)])
+    lag_s = max((worker["lag_s"] for worker in workers if not worker["is_garbled"]), default=0.0)
     meaning = (
         "How long a loop was busy between two waits: the longest of all workers, in the last 10 to 20 s."
     )

@@ -211,13 +211,19 @@ def endpoints(value: object) -> tuple[Endpoint, ...]:
     return _unique(tuple(map(_one, value)))
 
 
+ADMIN_FORMS = "host:port, [IPv6]:port or unix:/path"
+
+
 @reader("ADDRESS")
 def admin_endpoints(value: object) -> tuple[Endpoint, ...]:
     """As `endpoints`, but only what access can be restricted to, and without what is of use to clients."""
-    found = endpoints(value)
+    try:
+        found = endpoints(value)
+    except Rejected as expected:
+        raise Rejected(ADMIN_FORMS if str(expected) == FORMS else str(expected), expected.got) from None
     for one in found:
         if one.kind not in (Kind.TCP, Kind.UNIX):
-            raise Rejected("host:port, [IPv6]:port or unix:/path", repr(str(one)))
+            raise Rejected(ADMIN_FORMS, repr(str(one)))
         if one.tls or one.proxy or one.reuse_port:
             raise Rejected(f"{one} without tls, proxy and reuse_port", "one of them")
     return found

@@ -1,0 +1,93 @@
+"""`/metrics`: which there are, of what, and that each is explained."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+
+import prefork
+from prefork.admin.metrics import families
+from prefork.admin.openmetrics import write
+from support.reports import report, worker
+
+PAGE = Path(prefork.__file__).parents[2] / "docs" / "observability.md"
+TIMES = {name: [(0.001, 2), (math.inf, 3)] for name in ("wait", "application", "last_byte")}
+FIGURES = {
+    **{name: {"count": 3, "sum_s": 0.5} for name in TIMES},
+    "tls": {"handshakes": 4, "resumed": 1},
+    "http2": {"connections": 2, "streams": 20},
+    "classes": {"1xx": 0, "2xx": 7, "3xx": 0, "4xx": 1, "5xx": 2},
+}
+
+
+def pool(*workers: dict[str, Any], **more: Any) -> dict[str, Any]:
+    known = [{"cpu_s": 0.25, "rss": 1000, "lag_s": 0.0} | one for one in workers]
+    found = report(*known, **FIGURES, **more)
+    found["manager"]["started_unix_s"] = 1_700_000_000
+    return found
+
+
+def read(found: dict[str, Any]) -> dict[str, Any]:
+    """Each sample's value, by its name and the values of its labels."""
+    text = write(families(found, TIMES), is_open=True)
+    return {
+        " ".join([sample.name, *sample.labels.values()]): sample.value
+        for family in parse(text)
+        for sample in family.samples
+    }
+
+
+def test_the_pool_and_its_workers() -> None:
+    found = read(
+        pool(worker(0), worker(1, "active", lag_s=0.2), worker(2, "stuck"), worker(3, "starting"), requests=9)
+    )
+    assert [found[f"prefork_workers {state}"] for state in ("spare", "active", "stuck", "starting")] == [
+        1
+    ] * 4
+    assert found["prefork_spare_workers"] == 1
+    assert found["prefork_busy_ratio"] == 2 / 16
+    assert found["prefork_requests_total"] == 9
+    assert found["prefork_responses_total 5xx"] == 2
+    assert found["prefork_loop_lag_seconds"] == 0.2
+    assert found["prefork_workers_resident_memory_bytes"] == 4000
+    assert found["prefork_workers_cpu_seconds_total"] >= 1.0
+    assert found["prefork_tls_resumed_handshakes_total"] == 1
+    assert found["prefork_http2_requests_total"] == 20
+    assert found["process_start_time_seconds"] == 1_700_000_000
+
+
+@pytest.mark.parametrize("name", ["queue_wait", "application", "last_byte"])
+def test_the_times(name: str) -> None:
+    found = read(pool(worker(0)))
+    assert found[f"prefork_{name}_seconds_bucket 0.001"] == 2
+    assert found[f"prefork_{name}_seconds_bucket +Inf"] == found[f"prefork_{name}_seconds_count"] == 3
+    assert found[f"prefork_{name}_seconds_sum"] == 0.5
+
+
+def test_what_a_garbled_worker_has_written_is_no_figure() -> None:
+    found = read(pool(worker(0), worker(1, is_garbled=True, lag_s=1e300)))
+    assert found["prefork_loop_lag_seconds"] == 0
+    assert found["prefork_garbled_workers"] == 1
+
+
+def test_what_the_system_does_not_tell_is_left_out() -> None:
+    found = read(pool(worker(0, rss=None, cpu_s=None)))
+    assert "prefork_workers_resident_memory_bytes" not in found
+    assert found["prefork_workers_cpu_seconds_total"] >= 0
+    assert read(pool())["prefork_loop_lag_seconds"] == 0
+
+
+def test_the_number_of_series_does_not_grow_with_the_pool() -> None:
+    assert read(pool(worker(0))).keys() == read(pool(*map(worker, range(100)))).keys()
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="installed without its documents")
+def test_each_is_explained() -> None:
+    page = PAGE.read_text()
+    names = {name.split()[0] for name in read(pool(worker(0)))}
+    names = {name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum") for name in names}
+    assert sorted(name for name in names if f"`{name}" not in page and not name.startswith("process_")) == []
