@@ -19,7 +19,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_open
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 
-from support.admin import LOCAL, admin_url, connect_to, get, request
+from support.admin import LOCAL, addresses, admin_url, connect_to, get, request
 from support.apps import APPS
 from support.control import done
 from support.pool import MakePool, Pool
@@ -397,13 +397,10 @@ def test_a_unix_socket_is_its_users_unless_it_says_otherwise(
 
 
 def test_several_addresses_and_ipv6(pool: MakePool) -> None:
-    from prefork.pool.scoreboard import open_scoreboard
-
     server = pool(*ADMIN, "--admin", "unix:admin.sock", "--admin", "[::1]:0", **TWO)
-    board, _, about = open_scoreboard(str(server.glue))
-    board.close()
-    assert len(about["admin"]) == 3
-    for url in about["admin"]:
+    urls = addresses(server)
+    assert len(urls) == 3
+    for url in urls:
         assert get(url, "/healthz") == "ok\n"
 
 

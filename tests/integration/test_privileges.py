@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from prefork.admin.routes import PAGES
 from prefork.pool.privileges import Privileges
 from prefork.pool.scoreboard import list_glues
 from support import tls
+from support.admin import addresses, request
 from support.apps import APPS
 from support.certificates import Authority, Files, save
 from support.processes import alive
@@ -545,3 +547,30 @@ def test_a_wrong_use_is_one_line(flags: tuple[str, ...], line: str) -> None:
     done = run_prefork("serve", APP, "--bind", "127.0.0.1:0", *flags)
     assert done.returncode == 2
     assert re.fullmatch(f"prefork: {re.escape(line)}.*\n", done.stderr), done.stderr
+
+
+def test_the_admin_listener_is_opened_by_root_and_shows_all_in_a_chroot(start: Any, public: Path) -> None:
+    """No page needs a file or a module that is outside."""
+    jail, token = public / "jail", public / "token"
+    jail.mkdir()
+    token.write_text("a-secret")
+    token.chmod(0o600)
+    address = (
+        "--admin",
+        f"unix:{public}/admin.sock",
+        "--admin",
+        "127.0.0.1:0",
+        "--admin-token-file",
+        str(token),
+    )
+    server = start("--bind", "127.0.0.1:0", "--workers", "2", "--chroot", str(jail), *address)
+    found = (public / "admin.sock").stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (UID, GID, 0o600)
+    path = f"unix:{public}/admin.sock"
+    for page in PAGES.keys() - {"/events"}:
+        assert request(path, page)[0] == 200, page
+    _, url = addresses(server)
+    assert request(url, "/metrics", Authorization="Bearer a-secret")[0] == 200
+    assert request(url, "/metrics", Authorization="Bearer other")[0] == 401
+    assert server.stop() == 0
+    assert "Traceback" not in server.log

@@ -14,15 +14,20 @@ LOCAL = "127.0.0.1:0"
 """An address for `--admin`. The manager says which port was chosen."""
 
 
-def admin_url(server: Server) -> str:
-    """The first address of the listener, as the manager says it."""
+def addresses(server: Server) -> list[str]:
+    """Those of the listener, as the manager says them."""
     from prefork.pool.scoreboard import open_scoreboard
 
     assert server.glue
     board, _, about = open_scoreboard(server.glue)
     board.close()
-    url: str = about["admin"][0]
-    return url
+    found: list[str] = about["admin"]
+    return found
+
+
+def admin_url(server: Server) -> str:
+    """The first of them."""
+    return addresses(server)[0]
 
 
 def connect_to(url: str, timeout_s: float = DEADLINE_S) -> socket.socket:

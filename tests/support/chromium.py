@@ -146,7 +146,9 @@ def browser(profile: Path) -> Iterator[Tab]:
             return []
 
         port, path = wait_until(place, "the browser")
-        with connect(f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None, ping_interval=None) as connection:
+        with connect(
+            f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None, ping_interval=None
+        ) as connection:
             yield Tab(connection)
     finally:
         process.kill()

@@ -16,7 +16,7 @@ from support.reports import report, worker
 
 PAGE = Path(prefork.__file__).parents[2] / "docs" / "observability.md"
 TIMES = {name: [(0.001, 2), (math.inf, 3)] for name in ("wait", "application", "last_byte")}
-FIGURES = {
+FIGURES: dict[str, Any] = {
     **{name: {"count": 3, "sum_s": 0.5} for name in TIMES},
     "tls": {"handshakes": 4, "resumed": 1},
     "http2": {"connections": 2, "streams": 20},
