@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from prefork.status import table
 from prefork.status.top.rates import Rates, between
 from prefork.status.top.screen import frame
-from prefork.status.top.view import View
+from prefork.status.top.view import SORTS, View
 from support.whole_reports import busy, report, request, times, worker
 
 DECISIONS = [
@@ -140,3 +141,21 @@ def test_what_is_wrong_is_said_above_all() -> None:
 def test_a_worker_that_writes_garbage_is_shown_as_such() -> None:
     text = "\n".join(shown(report(worker(0, is_garbled=True, requests=2**63))))
     assert "(writes garbage)" in text
+
+
+@pytest.mark.parametrize("number", [0, 2**63, 2**64 - 1, 1.8446744073709552e19])
+def test_whatever_numbers_a_worker_writes_it_is_shown(number: float) -> None:
+    odd = {
+        name: number if isinstance(value, int | float) and not isinstance(value, bool) else value
+        for name, value in busy(0).items()
+    }
+    odd |= {"request": request(age_s=float(number)), "application": times(*[float(number)] * 3)}
+    odd |= {"cpu_s": number, "rss": number, "state": "active"}
+    found = report(odd, worker(1))
+    rates = between(report(busy(0), worker(1)), found, 1.0)
+    for sort in SORTS.values():
+        for size in ((80, 24), (200, 60)):
+            shown(found, View(sort=sort), size, rates)
+    for width in (40, 80, 200):
+        assert all(len(line) <= width for line in table.drawn(found, width))
+    assert table.plain(found)
