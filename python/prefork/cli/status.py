@@ -23,9 +23,10 @@ INTERVAL_S = 2.0
     help=f"Repeat it each SECONDS, or {INTERVAL_S:g}, until ^C. With --json: a line each.",
 )
 def status(glue: str | None, as_json: bool, interval_s: float | None) -> None:
-    """Show where a running pool of this user listens, its figures, its last decisions, and its workers.
+    """Show the figures of a running pool, and its workers.
 
-    In a terminal the columns are those that there is room for; elsewhere all of them are shown.
+    It shows where the pool listens, what it has done, and its last decisions. In a terminal the columns are
+    those that there is room for; elsewhere all of them are shown.
     """
     from prefork.status import show, watch
 

@@ -39,11 +39,12 @@ STACKS_S = 3.0
     help="Time between two reports.",
 )
 def top(glue: str | None, url: str | None, token_file: str | None, interval_s: float) -> None:
-    """Show a running pool, live: its workers, rates and times, requests and last decisions.
+    """Show a running pool in the terminal, live.
 
-    Keys sort the workers, pause, and show what a worker does and its Python stack; `?` lists them. Reports
-    come from shared memory, so they come while every worker is stuck and while the manager is stopped. Where
-    the output is no terminal, one plain report is printed.
+    It shows the workers, rates, times and requests, and the last decisions of the pool. Keys sort the
+    workers, pause, and show what a worker does and its Python stack; `?` lists them. Reports come from shared
+    memory, so they come while every worker is stuck and while the manager is stopped. Where the output is no
+    terminal, one plain report is printed.
     """
     from prefork.logs.console import print_line
     from prefork.status.top.live import Live, once

@@ -15,10 +15,11 @@ from prefork.cli.running import control_options, printable, stack_lines
 @click.option("--stacks", is_flag=True, help="Show its Python stacks, also if it is not stuck.")
 @control_options(5.0)
 def why(glue: str | None, as_json: bool, timeout_s: float, pid: int, stacks: bool) -> None:
-    """Say what a worker does now: its state, its request, and what it waits for.
+    """Say what a worker does now.
 
-    If it is stuck, the Python stack of each of its threads follows, and the tasks of its asyncio loop, as
-    `prefork stacks` shows them. The rest needs no response, of the worker or of the manager.
+    That is its state, its request, and what it waits for. If it is stuck, the Python stack of each of its
+    threads follows, and the tasks of its asyncio loop, as `prefork stacks` shows them. The rest needs no
+    response, of the worker or of the manager.
     """
     from prefork.logs.console import print_line
     from prefork.status import only_glue
