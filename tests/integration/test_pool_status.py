@@ -324,8 +324,8 @@ def test_a_watched_report_is_redrawn_in_a_terminal(pool: MakePool) -> None:
     try:
         screen.wait("2 spare, 0 active")
         screen.wait("last decisions:")
-        server.hold(1, "/hold?watched")
-        screen.wait("/hold?watched")
+        server.hold(1)
+        screen.wait("GET /hold")
         assert screen.written.count("\x1b[H") > 1
         assert all(len(line) <= 80 for line in screen.lines)
         server.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import termios
 import time
@@ -45,9 +46,9 @@ def test_it_shows_the_pool_and_its_requests_live(pool: MakePool) -> None:
         screen.wait(f"pool {server.glue}  manager {server.pid}")
         screen.wait("2 spare")
         assert len(screen.lines) == 24
-        server.hold(1, "/hold?by=me")
+        server.hold(1)
         screen.wait("1 active")
-        screen.wait("GET /hold?by=me")
+        screen.wait("GET /hold")
         screen.wait("1 spare of 2 missing")
         server.release()
         screen.wait("0 in flight")
@@ -146,8 +147,8 @@ def test_it_goes_on_while_the_manager_is_stopped(pool: MakePool) -> None:
     try:
         with top(server) as screen:
             screen.wait(f"the manager {server.pid} is stopped: this is what its workers write")
-            server.hold(1, "/hold?stopped")
-            screen.wait("GET /hold?stopped")
+            server.hold(1)
+            screen.wait("GET /hold")
             server.signal(signal.SIGCONT)
             wait_until(lambda: not any("is stopped" in line for line in screen.lines), "the note to go")
             server.release()
@@ -202,11 +203,15 @@ def test_a_terminal_of_a_locale_without_the_ellipsis_gets_a_question_mark(
 ) -> None:
     server = pool(**TWO)
     server.wait_workers(2)
-    server.hold(1, f"/hold?{'x' * 100}")
-    screen = Screen("-m", "prefork", *command, "--glue", str(server.glue), env={"PYTHONIOENCODING": "ascii"})
+    server.hold(1)
+    screen = Screen(
+        *("-m", "prefork", *command, "--glue", str(server.glue)),
+        size=(50, 24),
+        env={"PYTHONIOENCODING": "ascii"},
+    )
     try:
-        screen.wait("GET /hold?xxx")
-        screen.wait("x?")
+        screen.wait("GET /")
+        wait_until(lambda: any(re.search(r"GET /.*\?$", line) for line in screen.lines), "a line that is cut")
     finally:
         screen.close()
     server.release()
@@ -231,8 +236,8 @@ def test_it_shows_a_pool_through_its_admin_listener(pool: MakePool, tmp_path: Pa
     screen = Screen("-m", "prefork", "top", "--admin", url, "--token-file", str(token), "--interval", "0.2")
     try:
         screen.wait(f"pool {server.glue}  manager {server.pid}")
-        server.hold(1, "/hold?far")
-        screen.wait("GET /hold?far")
+        server.hold(1)
+        screen.wait("GET /hold")
         screen.press("s")
         screen.wait("An admin listener shows no stacks")
         screen.press("\x1b")

@@ -168,7 +168,8 @@ def requests_of(record: Mapping[str, Any] | None, now: float, *, only: str) -> s
         return None
     count, named = record["in_flight"], ""
     if record["request_started"] is not None:
-        named = f"{record['method']} {record['path']} for {now - record['request_started']:.1f} s"
+        what = " ".join(filter(None, (record["method"], record["path"])))  # a pool may hide paths
+        named = f"{what} for {now - record['request_started']:.1f} s"
     if count == 1:
         return f"{only} {named or 'a request'}"
     return f"with {count} requests in flight" + (named and f", among them {named}")
