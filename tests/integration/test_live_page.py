@@ -44,6 +44,8 @@ def test_the_page_is_html_that_runs_no_other_script(pool: MakePool) -> None:
     assert text.count(f'nonce="{nonce}"') == 2
     assert f'nonce="{nonce}"' not in get(url, "/")  # another one each time
     assert request(url, "/", "HEAD")[2] == ""
+    assert request(url, "/events", "HEAD")[2] == ""
+    assert request(url, "/", "POST")[0] == 405
 
 
 def test_the_first_frame_is_whole_and_others_follow(pool: MakePool) -> None:
@@ -131,7 +133,7 @@ def test_streams_end_with_the_pool(pool: MakePool) -> None:
 def test_the_pool_is_shown_while_every_worker_is_stopped(serve: Serve) -> None:
     server = serve(HELLO, "--workers", "2", *ADMIN)
     url = admin_url(server)
-    pids = server.workers()
+    pids = wait_until(lambda: len(found := server.workers("spare")) == 2 and found, "both workers")
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
