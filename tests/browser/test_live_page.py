@@ -241,6 +241,32 @@ def test_the_page_returns_after_a_restart(watched: Watched, tab: Tab) -> None:
     tab.problems.clear()  # that nothing listens
 
 
+def test_a_screen_reader_finds_names(watched: Watched, tab: Tab) -> None:
+    watched.hold()
+    tab.open(watched.url)
+    wait_live(tab)
+    tab.wait("document.querySelectorAll('#requests tr').length === 1")
+    nodes = tab.call("Accessibility.getFullAXTree")["nodes"]
+    found = {
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node["ignored"]
+    }
+    for role, name in (
+        ("group", "Workers"),
+        ("button", "Pause"),
+        ("slider", "Look back"),
+        ("table", "Requests that are being served"),
+        ("columnheader", "age"),
+        ("cell", "/hold"),
+        ("heading", "What the pool has decided"),
+        ("status", ""),
+    ):
+        assert any(one == role and name in named for one, named in found), (role, name)
+    speaking = ", ".join(("[aria-live=polite]", "[aria-live=assertive]", "[role=alert]", "[role=status]"))
+    assert tab.do(f"[...document.querySelectorAll('{speaking}')].map(one => one.id)") == ["link"]
+
+
 def test_generations_differ_in_color(watched: Watched, tab: Tab) -> None:
     held = watched.hold()
     tab.open(watched.url)
