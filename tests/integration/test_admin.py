@@ -24,7 +24,7 @@ from support.apps import APPS
 from support.control import done
 from support.pool import MakePool, Pool
 from support.processes import children
-from support.responses import read_response
+from support.responses import read_all, read_response
 from support.server import Server, run_prefork, start_program, write_app
 from support.upgrades import manager, serving
 from support.waiting import wait_until
@@ -222,9 +222,11 @@ def test_it_responds_while_the_pool_drains_and_ends_with_it(pool: MakePool) -> N
     url = admin_url(server)
     server.hold(1)
     server.wait_active(1)
-    with connect_to(url) as kept:
+    with connect_to(url) as kept, connect_to(url) as stream:
         kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert read_response(kept)[0] == 200
+        stream.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert stream.recv(15) == b"HTTP/1.1 200 OK"
         server.signal(signal.SIGTERM)
         wait_until(lambda: request(url, "/readyz")[0] == 503, "the pool to drain")
         assert "the server is stopping" in request(url, "/readyz")[2]
@@ -235,6 +237,7 @@ def test_it_responds_while_the_pool_drains_and_ends_with_it(pool: MakePool) -> N
         server.release()
         assert server.wait() == 0
         assert kept.recv(1) == b""
+        assert read_all(stream).endswith(b"\r\n0\r\n\r\n")
     assert [line for line in server.err if "did not end" in line or "ERROR" in line] == []
 
 
@@ -288,6 +291,16 @@ def test_an_upgrade_refuses_no_client(tmp_path: Path, address: str) -> None:
         assert request(url)[0] == 200
         assert done(server, "stop")
         assert not os.path.exists(tmp_path / "admin.sock")
+
+
+def test_an_upgrade_completes_what_is_streamed(tmp_path: Path) -> None:
+    with serving(tmp_path, *ADMIN) as server, connect_to(admin_url(server)) as stream:
+        stream.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert stream.recv(15) == b"HTTP/1.1 200 OK"
+        assert "has taken over" in done(server, "upgrade")
+        assert read_all(stream).endswith(b"\r\n0\r\n\r\n")
+        assert server.process.wait(10) == 0
+        assert [line for line in server.err if "ERROR" in line or "did not end" in line] == []
 
 
 def test_an_upgrade_that_fails_leaves_the_listener_as_it_was(tmp_path: Path) -> None:

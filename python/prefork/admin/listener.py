@@ -12,6 +12,7 @@ It must not know what a page shows: `routes.py` lists them.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import re
@@ -88,7 +89,7 @@ class AdminServer(HTTPServer):
                     "every user of this machine can read the token in %s: chmod o-r", options.admin_token_file
                 )
         names = [one.address for one in options.admin if one.kind is Kind.TCP and one.address]
-        self.service = self._routed = Pages(self.view, Access(self._token, names))
+        self.service = self._routed = self._pages = Pages(self.view, Access(self._token, names))
 
     # --- its life ----------------------------------------------------------------------------------------
 
@@ -134,6 +135,7 @@ class AdminServer(HTTPServer):
         functions, self.view.at_end = self.view.at_end, []
         for function in functions:
             function()
+        self._pages.end_streams()
         if self.kernel is not None:
             self.shutdown(graceful=True)
 
@@ -183,6 +185,7 @@ class Pages(Handlers):
         )
         self._access = access
         self._quiet_until_s = -math.inf
+        self._streams: dict[asyncio.Task[Any], Response] = {}
 
     def head(self, request: Request, response: Response) -> bool:
         refusal = self._access.refuse(request)
@@ -194,6 +197,18 @@ class Pages(Handlers):
         response.done()
         self._complain(refusal, request.remote_ip)
         return False
+
+    def track(self, call: asyncio.Task[Any], response: Response) -> None:
+        super().track(call, response)
+        self._streams[call] = response
+        call.add_done_callback(lambda call: self._streams.pop(call, None))
+
+    def end_streams(self) -> None:
+        """Completes the responses that are streamed: now, because the process may end in this turn."""
+        for call, response in list(self._streams.items()):
+            if response.owed:
+                response.done()
+            call.cancel()
 
     def _complain(self, refusal: Refusal, remote_ip: str) -> None:
         if (now := self.context.kernel.loop.time()) >= self._quiet_until_s:

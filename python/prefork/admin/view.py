@@ -23,7 +23,7 @@ class View:
     def __init__(self, server: PreForkServer) -> None:
         self.server = server
         self.at_end: list[Callable[[], object]] = []
-        """Called once, when the listener ends: a page that streams completes its responses there."""
+        """Called once, when the listener ends: what a page does without clients is ended there."""
         self.kept: dict[type, object] = {}
         """What pages keep from one request to the next, by its class."""
 
