@@ -1062,6 +1062,10 @@ class _Header(TypedDict):
     """How many of these have ended."""
     boot_failed: int
     """How many of these never became spare."""
+    hides_paths: bool
+    """Whether workers do not write which paths are asked for."""
+    clears: int
+    """How often the totals of an ended worker were added, twice; odd while that is being done."""
     retired_requests: int
     """The totals of workers that have ended, here and below."""
     retired_bytes_in: int
@@ -1077,7 +1081,32 @@ class _Header(TypedDict):
     retired_limited_body: int
     retired_limited_rate: int
 
-class _Record(TypedDict):
+class _Times(TypedDict):
+    """How long requests took, in seconds. A quantile is exact within 4 %, and None without any request."""
+
+    count: int
+    sum_s: float
+    p50_s: float | None
+    p90_s: float | None
+    p99_s: float | None
+
+class _Figures(TypedDict):
+    """What workers count for people."""
+
+    classes: dict[str, int]
+    """Responses by the class of their status: 1xx to 5xx. Also those that the server has made by itself."""
+    tls: dict[str, int]
+    """`handshakes`: connections that have brought a request; `resumed`: those that had resumed a session."""
+    http2: dict[str, int]
+    """`connections`, and `streams`: their requests, also those that another worker serves."""
+    wait: _Times
+    """From when a request could be read, or accepted, to the call of the application."""
+    application: _Times
+    """From the last part of the request that the application was given to the head of the response."""
+    last_byte: _Times
+    """From there to when the socket had the last byte of the response."""
+
+class _Record(_Figures):
     """What a worker writes about itself. Times are seconds of the monotonic clock."""
 
     state: str
@@ -1135,6 +1164,14 @@ class _Record(TypedDict):
     """Method and path of a request in flight, printable: of those that the worker names, the one that began
     last. It names up to eight, so that these can be None while `in_flight` is not 0."""
     path: str | None
+    """With its query; empty if the pool hides paths."""
+    client: str | None
+    """The address of its client, or `unix`; None if it is not known."""
+    phase: str | None
+    """What is done for it: `handling` until the head of the response, `streaming` until its end, or `open`: a
+    WebSocket, or a connection that the application has taken over."""
+    is_garbled: bool
+    """Whether it has written what cannot be true: numbers no worker reaches, or times to come."""
     request_started: float | None
     """When that request was handed over."""
 
@@ -1191,6 +1228,14 @@ class Scoreboard:
     def times(self, index: int) -> tuple[int, ...] | None:
         """How many responses of a slot's worker took how long, by the buckets of `time_bounds()`; None if the
         slot is empty. To be compared, and never relied on."""
+    def totals(self) -> _Figures:
+        """What all workers have counted for people: also those that have ended, but not those that have
+        written what cannot be true."""
+    def histograms(self, parts: int = 2) -> dict[str, list[tuple[float, int]]]:
+        """How long the requests of `totals()` took: for `wait`, `application` and `last_byte` a list of
+        cumulative buckets. Each is how many took less than so many seconds; the last one has all, and its
+        bound is infinite. `parts` is how many buckets there are for each power of two: 1, 2, 4, 8 or 16.
+        """
     def keep(self) -> Scoreboard:
         """In a process that becomes a worker, and may fork workers later: a scoreboard for these, which is
         closed until `open()`.

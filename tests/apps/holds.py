@@ -1,4 +1,4 @@
-"""`/hold` lasts until the file of the parameter `release` is there. Other paths respond at once."""
+"""`/hold...` lasts until the file of the parameter `release` is there. Other paths respond at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PLAIN = [("Content-Type", "text/plain")]
 
 
 def is_held(path: str) -> bool:
-    return path == "/hold" and not os.path.exists(PARAMETERS["release"])
+    return path.startswith("/hold") and not os.path.exists(PARAMETERS["release"])
 
 
 def wsgi(environ, start_response):

@@ -174,8 +174,37 @@ impl Connection {
         if let (Some(true), Protocol::Http1(http1)) = (is_http2, &self.protocol) {
             let http2 = Http2::new(link, cx, http1.since_ms());
             self.protocol = Protocol::Http2(Box::new(http2));
+            link.count_handshake(cx);
+            if let Some(figures) = cx.load.figures() {
+                figures.count_http2_connection();
+            }
         }
         is_http2.is_some()
+    }
+
+    /// The socket has taken all output: the responses that were complete are sent.
+    #[inline]
+    pub(crate) fn count_sent(&mut self, cx: &mut Context) {
+        let has_ended = match &self.protocol {
+            Protocol::Http1(http1) => http1.has_ended(),
+            Protocol::Http2(http2) => http2.has_ended(),
+            // Until the response that accepts it is sent.
+            Protocol::WebSocket(websocket) => websocket.exchange.given_ns > 0,
+            Protocol::TakenOver(_) => false,
+        };
+        if !has_ended {
+            return;
+        }
+        cx.clock.tick();
+        cx.time_responses();
+        match &mut self.protocol {
+            Protocol::Http1(http1) => http1.count_sent(cx),
+            Protocol::Http2(http2) => http2.count_sent(cx),
+            Protocol::WebSocket(websocket) => {
+                cx.count_sent(1, std::mem::take(&mut websocket.exchange.given_ns));
+            }
+            Protocol::TakenOver(_) => {}
+        }
     }
 
     /// Reads input without the application, for a response that waits for it.
@@ -676,6 +705,7 @@ impl Connection {
         match protocol {
             Protocol::Http1(http1) if http1.exchange.holds_up_head() => {
                 http1.write_error(link, cx, &OVERDUE);
+                cx.load.count_status(OVERDUE.status);
                 Some(http1.exchange.label.line())
             }
             Protocol::Http2(http2) => http2.write_overdue(link, cx, &OVERDUE),

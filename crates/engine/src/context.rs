@@ -4,14 +4,14 @@
 //! of the current connection. Knows no connection and no socket.
 
 use crate::admission::Admission;
+use crate::arrival::Arrival;
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::errors::LocalError;
 use crate::event::Event;
 use crate::exchange::Exchange;
-use crate::load::Load;
-use crate::phase::{Phase, Step};
-use crate::scoreboard::EntryId;
+use crate::load::{Begun, Load};
+use crate::phase::Step;
 use crate::unread::UnreadOfAll;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub(crate) struct Work {
     at: usize,
     /// When the connection's share of the turn began.
     began_ns: u64,
+    /// Since when the input could be read.
+    pub(crate) ready_ns: u64,
     /// How many more requests of the connection may be begun in it.
     heads_left: u32,
 }
@@ -49,6 +51,7 @@ impl Work {
     /// Begins the share of another connection.
     pub(crate) fn begin(&mut self, now_ns: u64) {
         self.began_ns = now_ns;
+        self.ready_ns = now_ns;
         self.heads_left = HEADS_PER_TURN;
         self.at = 0;
         if self.bytes.capacity() > KEPT_BYTES && self.bytes.len() < KEPT_BYTES {
@@ -115,6 +118,7 @@ pub(crate) struct Context {
     pub(crate) load: Load,
     pub(crate) events: VecDeque<Event>,
     pub(crate) admission: Admission,
+    pub(crate) arrival: Arrival,
     pub(crate) work: Work,
     /// Frames that are written, before they go to the output of a connection.
     pub(crate) frames: Vec<u8>,
@@ -132,6 +136,7 @@ impl Context {
             load: Load::default(),
             events: VecDeque::new(),
             admission: Admission::default(),
+            arrival: Arrival::default(),
             work: Work::default(),
             frames: Vec::new(),
             unread: Arc::default(),
@@ -159,9 +164,26 @@ impl Context {
         let Some(change) = exchange.advance(step) else {
             return Err(LocalError::OutOfTurn);
         };
-        let request = (step != Step::Malformed).then(|| exchange.label.parts());
-        self.count(change, request, &mut exchange.entry);
+        let wait_ns = self.wait_ns();
+        let Exchange { label, entry, .. } = exchange;
+        let begun = || {
+            let begun = (step != Step::Malformed).then(|| label.begun())?;
+            Some(match step {
+                Step::Collected => Begun { wait_ns, ..begun }, // of the end of the body
+                _ => begun,
+            })
+        };
+        let now_ns = self.clock.now_ns;
+        if self.load.changed(change, begun, entry, now_ns) {
+            self.events.push_back(Event::RequestLimitReached);
+        }
         Ok(())
+    }
+
+    /// How long the current input could be read before.
+    #[inline]
+    pub(crate) fn wait_ns(&self) -> u64 {
+        self.clock.now_ns.saturating_sub(self.work.ready_ns)
     }
 
     /// As [`Context::advance`], for a step that the engine takes by itself.
@@ -174,11 +196,18 @@ impl Context {
 
     /// As [`Context::must_advance`], for a request without a label.
     #[inline]
-    pub(crate) fn start_request(&mut self, exchange: &mut Exchange, method: &[u8], target: &[u8]) {
+    pub(crate) fn start_request(&mut self, exchange: &mut Exchange, begun: Begun<'_>) {
         let change = exchange.advance(Step::Request);
         debug_assert!(change.is_some(), "a request in {:?}", exchange.phase());
-        if let Some(change) = change {
-            self.count(change, Some((method, target)), &mut exchange.entry);
+        let Some(change) = change else {
+            return;
+        };
+        let (begun, now_ns) = (|| Some(begun), self.clock.now_ns);
+        if self
+            .load
+            .changed(change, begun, &mut exchange.entry, now_ns)
+        {
+            self.events.push_back(Event::RequestLimitReached);
         }
     }
 
@@ -193,10 +222,54 @@ impl Context {
         status: u16,
     ) -> Result<(), LocalError> {
         self.advance(exchange, Step::Start)?;
+        self.responded(exchange, status);
+        Ok(())
+    }
+
+    /// The application accepts a WebSocket, by a response with this status.
+    ///
+    /// # Errors
+    /// As [`Context::advance`].
+    pub(crate) fn accept_websocket(
+        &mut self,
+        exchange: &mut Exchange,
+        status: u16,
+    ) -> Result<(), LocalError> {
+        self.advance(exchange, Step::Upgrade)?;
+        self.responded(exchange, status);
+        Ok(())
+    }
+
+    #[inline]
+    fn responded(&mut self, exchange: &Exchange, status: u16) {
+        self.load.count_status(status);
         if exchange.is_counted() {
             self.load.responded(status, exchange.given_ns);
         }
+    }
+
+    /// The response is complete: [`Context::advance`] by the last step. Its last byte may be unsent.
+    ///
+    /// # Errors
+    /// As [`Context::advance`].
+    #[inline]
+    pub(crate) fn finish_response(
+        &mut self,
+        exchange: &mut Exchange,
+        step: Step,
+    ) -> Result<(), LocalError> {
+        let is_counted = exchange.is_counted();
+        self.advance(exchange, step)?;
+        if !is_counted {
+            exchange.given_ns = 0;
+        }
         Ok(())
+    }
+
+    /// The socket has taken the last byte of so many responses just now.
+    #[inline]
+    pub(crate) fn count_sent(&mut self, responses: u16, given_ns: u64) {
+        self.load.count_sent(responses, given_ns, self.clock.now_ns);
     }
 
     /// The engine responds instead of the application.
@@ -210,22 +283,13 @@ impl Context {
     ) -> Result<(), LocalError> {
         let fails = exchange.is_counted() && status >= 500; // below it is the client's fault
         self.advance(exchange, Step::Reject)?;
+        self.load.count_status(status);
         if fails {
             self.load.responded(status, exchange.given_ns);
+        } else {
+            exchange.given_ns = 0;
         }
         Ok(())
-    }
-
-    #[inline]
-    fn count(
-        &mut self,
-        change: (Phase, Phase),
-        request: Option<(&[u8], &[u8])>,
-        entry: &mut EntryId,
-    ) {
-        if self.load.changed(change, request, entry, self.clock.now_ns) {
-            self.events.push_back(Event::RequestLimitReached);
-        }
     }
 }
 

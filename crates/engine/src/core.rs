@@ -391,11 +391,15 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key) else {
             return true;
         };
-        if connection.link.pending() == 0 {
-            return true;
-        }
-        match connection.link.flush(&mut self.cx) {
-            Flushed::All => true,
+        let flushed = match connection.link.pending() {
+            0 => Flushed::All,
+            _ => connection.link.flush(&mut self.cx),
+        };
+        match flushed {
+            Flushed::All => {
+                connection.count_sent(&mut self.cx);
+                true
+            }
             Flushed::File => false,
             Flushed::Blocked { progress } => {
                 if progress || !connection.interest.contains(EventFlags::OUT) {
@@ -438,8 +442,12 @@ impl Core {
         };
         let failed = match work {
             DiskWork::Store(store) => {
-                let event = connection.stored(&mut self.cx, stream, store);
-                self.cx.events.extend(event);
+                let cx = &mut self.cx;
+                // The request has not waited for the worker, but for the disk.
+                let ready_ns = std::mem::replace(&mut cx.work.ready_ns, cx.clock.now_ns);
+                let event = connection.stored(cx, stream, store);
+                cx.work.ready_ns = ready_ns;
+                cx.events.extend(event);
                 None
             }
             DiskWork::Send { sent, .. } => {

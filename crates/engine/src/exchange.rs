@@ -7,6 +7,8 @@
 //! counted in one place. Knows no transport and no protocol.
 
 use crate::errors::LocalError;
+use crate::load::Begun;
+use crate::peer::Peer;
 use crate::phase::{Phase, Step};
 use crate::request_body::Incoming;
 use crate::scoreboard::EntryId;
@@ -58,9 +60,21 @@ impl ExchangeId {
 #[derive(Default)]
 pub(crate) struct Label(Option<Box<LabelText>>);
 
-#[derive(Default)]
 struct LabelText {
     bytes: Vec<u8>,
+    /// Of a request with a body, until the application begins: whose it is, and how long it has waited.
+    client: Peer,
+    wait_ns: u64,
+}
+
+impl Default for LabelText {
+    fn default() -> Self {
+        LabelText {
+            bytes: Vec::new(),
+            client: Peer::Unknown,
+            wait_ns: 0,
+        }
+    }
 }
 
 impl Label {
@@ -70,6 +84,25 @@ impl Label {
         bytes.extend_from_slice(method);
         bytes.push(b' ');
         bytes.extend_from_slice(target);
+    }
+
+    /// Notes what is to be told when the application begins.
+    pub(crate) fn note(&mut self, client: Peer, wait_ns: u64) {
+        if let Some(text) = &mut self.0 {
+            (text.client, text.wait_ns) = (client, wait_ns);
+        }
+    }
+
+    /// The request begins, of which that was noted.
+    pub(crate) fn begun(&self) -> Begun<'_> {
+        let (method, target) = self.parts();
+        let noted = self.0.as_ref();
+        Begun {
+            method,
+            target,
+            client: noted.map_or(Peer::Unknown, |text| text.client),
+            wait_ns: noted.map_or(0, |text| text.wait_ns),
+        }
     }
 
     pub(crate) fn parts(&self) -> (&[u8], &[u8]) {
@@ -103,7 +136,7 @@ pub(crate) struct Exchange {
     pub(crate) wants_gone: bool,
     /// That of the request on the scoreboard, while it is in flight.
     pub(crate) entry: EntryId,
-    /// When the application got the last part of the request.
+    /// When the application got the last part of the request. 0: its response, which is complete, has no time.
     pub(crate) given_ns: u64,
     pub(crate) label: Label,
     /// Where the request comes from, if proxies in front have said that.

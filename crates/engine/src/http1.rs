@@ -26,6 +26,8 @@ pub(crate) struct Http1 {
     /// the connection was accepted.
     head_since_ms: u64,
     pub(crate) requests: u32,
+    /// Complete responses of which a part is unsent.
+    ended: u16,
     /// The idle deadline of a connection that came from another worker.
     idles_until_ms: u64,
 }
@@ -37,6 +39,7 @@ impl Http1 {
             parser: None,
             head_since_ms: now_ms,
             requests: 0,
+            ended: 0,
             idles_until_ms: NEVER,
         }
     }

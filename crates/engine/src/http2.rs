@@ -51,6 +51,8 @@ const PATIENCE_MS: u64 = 1_000;
 /// A request that waits until the application can be called.
 struct Waiting {
     since_ms: u64,
+    /// Since when it could be read.
+    ready_ns: u64,
     stream: u32,
     bytes: Vec<u8>,
     head: Head,
@@ -70,6 +72,8 @@ pub(crate) struct Http2 {
     /// How many carriers are not read, because the client takes nothing.
     held: usize,
     requests: u32,
+    /// When the application got the requests whose responses are complete, and of which a part is unsent.
+    ended: Vec<u64>,
     /// Since when the peer has to complete its preface or a header block.
     head_since_ms: u64,
     awaits_head: bool,
@@ -101,6 +105,7 @@ impl Http2 {
             blocked_ms: since_ms,
             held: 0,
             requests: 0,
+            ended: Vec::new(),
             head_since_ms: since_ms,
             awaits_head: true,
             drain_is_due: false,
@@ -197,8 +202,25 @@ impl Http2 {
             matches!(open.ending, Ending::Ended) && !open.exchange().phase().owes_response()
         });
         if is_over {
-            self.forget(stream);
+            let open = self.forget(stream);
+            // A stream that another worker serves, and a WebSocket, have no time here.
+            let given_ns = open.map_or(0, |open| open.exchange().given_ns);
+            if given_ns > 0 {
+                self.ended.push(given_ns);
+            }
             self.finish_if_drained(link);
+        }
+    }
+
+    /// Whether responses are complete of which a part is unsent.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// The responses that were complete are sent.
+    pub(crate) fn count_sent(&mut self, cx: &mut Context) {
+        for given_ns in self.ended.drain(..) {
+            cx.count_sent(1, given_ns);
         }
     }
 
@@ -208,6 +230,7 @@ impl Http2 {
         if self.streams.is_empty() {
             self.streams.shrink_to(KEPT_STREAMS);
             self.waiting.shrink_to(KEPT_STREAMS);
+            self.ended.shrink_to(KEPT_STREAMS);
         }
         if let Some(carrier) = open.carrier.take() {
             carrier.close();

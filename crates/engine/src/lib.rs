@@ -57,6 +57,7 @@
 mod accept;
 mod admission;
 mod application;
+mod arrival;
 mod blocking_send;
 mod body;
 mod buffers;

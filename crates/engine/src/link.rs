@@ -172,6 +172,23 @@ impl Link {
         (origin != peer).then(|| Box::new(origin))
     }
 
+    /// The connection has brought its first request: if it is one of TLS, its handshake is complete.
+    pub(crate) fn count_handshake(&self, cx: &Context) {
+        if !self.transport.is_encrypted() {
+            return;
+        }
+        let session = self.transport.session();
+        if let Some(figures) = cx.load.figures() {
+            figures.count_handshake(session.is_some_and(|session| session.resumed));
+        }
+    }
+
+    /// Whose request it is, if proxies in front have said that.
+    #[inline]
+    pub(crate) fn client_behind(&self, origin: Option<&Origin>) -> Peer {
+        origin.map_or(self.peer, |origin| origin.client.into())
+    }
+
     /// Stops serving: the output is sent, then the connection is closed.
     pub(crate) fn finish(&mut self) {
         if self.stage == Stage::Serving {

@@ -66,6 +66,11 @@ pub(crate) fn is_lasting(error: Errno) -> bool {
 /// TCP_INFO tells it in the field that otherwise has the number of unacknowledged segments. `None`: of
 /// another socket, which does not tell.
 pub fn accept_queue_length(socket: BorrowedFd<'_>) -> Option<usize> {
+    Some(tcp_info(socket)?.tcpi_unacked as usize)
+}
+
+/// What the system tells of a TCP socket (tcp(7), TCP_INFO). `None`: of another socket.
+pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> Option<libc::tcp_info> {
     // SAFETY: every field of the struct is a number, for which zeros are valid.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -79,7 +84,7 @@ pub fn accept_queue_length(socket: BorrowedFd<'_>) -> Option<usize> {
             &raw mut len,
         )
     };
-    (result == 0).then_some(info.tcpi_unacked as usize)
+    (result == 0).then_some(info)
 }
 
 impl Listener {

@@ -5,8 +5,18 @@
 //! [`Load::changed`], by the phases of an exchange before and after a step.
 
 use crate::lag::Lag;
+use crate::peer::Peer;
 use crate::phase::Phase;
-use crate::scoreboard::{Counters, EntryId, Limit, Slot};
+use crate::scoreboard::{Counters, EntryId, Limit, RequestPhase, SharedFigures, Slot, Time};
+
+/// A request that begins.
+pub(crate) struct Begun<'a> {
+    pub(crate) method: &'a [u8],
+    pub(crate) target: &'a [u8],
+    pub(crate) client: Peer,
+    /// How long it could be read before.
+    pub(crate) wait_ns: u64,
+}
 
 pub(crate) struct Load {
     in_flight: u32,
@@ -118,20 +128,23 @@ impl Load {
         self.slot().is_some_and(Slot::pool_is_kept)
     }
 
-    /// Counts an exchange that went from one phase to another. `request`:
-    /// method and target; `None` if it was malformed. `entry`: that of the
-    /// exchange on the scoreboard. True: the process has got its maximum number
-    /// of requests.
+    /// Counts an exchange that went from one phase to another. `begun`: what begins then; `None` if it was
+    /// malformed. `entry`: that of the exchange on the scoreboard. True: the process has got its maximum
+    /// number of requests.
     #[inline(always)]
-    pub(crate) fn changed(
+    pub(crate) fn changed<'a>(
         &mut self,
         (before, after): (Phase, Phase),
-        request: Option<(&[u8], &[u8])>,
+        begun: impl FnOnce() -> Option<Begun<'a>>,
         entry: &mut EntryId,
         now_ns: u64,
     ) -> bool {
         match (before.is_in_flight(), after.is_in_flight()) {
-            (false, true) => self.request_started(request, entry, now_ns),
+            (false, true) => self.request_started(begun(), after, entry, now_ns),
+            (true, true) => {
+                self.set_phase(*entry, after);
+                false
+            }
             (true, false) => {
                 self.request_ended(std::mem::take(entry));
                 false
@@ -143,19 +156,39 @@ impl Load {
     #[inline]
     fn request_started(
         &mut self,
-        request: Option<(&[u8], &[u8])>,
+        begun: Option<Begun<'_>>,
+        phase: Phase,
         entry: &mut EntryId,
         now_ns: u64,
     ) -> bool {
         self.in_flight += 1;
-        let Some((method, target)) = request else {
+        let Some(begun) = begun else {
             return false;
         };
         self.counters.requests += 1;
         if let Some(slot) = &mut self.slot {
-            *entry = slot.begin(self.in_flight, method, target, now_ns);
+            let Begun {
+                method,
+                target,
+                client,
+                wait_ns,
+            } = begun;
+            *entry = slot.begin(self.in_flight, method, target, &client, now_ns);
+            if let Some(figures) = slot.figures() {
+                figures.count_time(Time::Wait, wait_ns);
+            }
+        }
+        if phase != Phase::Handling {
+            self.set_phase(*entry, phase); // it responds without the body
         }
         self.counters.requests == self.max_requests
+    }
+
+    #[inline]
+    fn set_phase(&self, entry: EntryId, phase: Phase) {
+        if let Some(slot) = &self.slot {
+            slot.set_phase(entry, RequestPhase::of(phase));
+        }
     }
 
     #[inline]
@@ -181,16 +214,43 @@ impl Load {
         if self.responded.is_empty() {
             return; // as after most events
         }
-        let times = self.slot.as_ref().and_then(Slot::times);
+        let figures = self.figures();
+        let mut response_ns = self.counters.response_ns;
         for given_ns in &self.responded {
             let time_ns = now_ns.saturating_sub(*given_ns);
-            self.counters.response_ns = self.counters.response_ns.wrapping_add(time_ns);
-            if let Some(times) = times {
-                times.count(time_ns);
+            response_ns = response_ns.wrapping_add(time_ns);
+            if let Some(figures) = figures {
+                figures.count_time(Time::Application, time_ns);
             }
         }
+        self.counters.response_ns = response_ns;
         self.counters.responses += self.responded.len() as u64;
         self.responded.clear();
+    }
+
+    /// What the scoreboard has for people; `None` without a pool.
+    #[inline]
+    pub(crate) fn figures(&self) -> Option<&SharedFigures> {
+        self.slot.as_ref().and_then(Slot::figures)
+    }
+
+    /// The client gets a response with this status, whether the application has made it or the server.
+    #[inline]
+    pub(crate) fn count_status(&self, status: u16) {
+        if let Some(figures) = self.figures() {
+            figures.count_status(status);
+        }
+    }
+
+    /// The socket has taken the last byte of so many responses, to requests that the application got at
+    /// `given_ns`.
+    #[inline]
+    pub(crate) fn count_sent(&self, responses: u16, given_ns: u64, now_ns: u64) {
+        if let Some(figures) = self.figures().filter(|_| given_ns > 0) {
+            for _ in 0..responses {
+                figures.count_time(Time::LastByte, now_ns.saturating_sub(given_ns));
+            }
+        }
     }
 
     /// A limit was applied to a client.
@@ -248,7 +308,14 @@ mod tests {
     fn what_is_in_flight_follows_from_the_phases() {
         let (mut load, mut entry) = (Load::default(), EntryId::default());
         load.set_max_requests(1);
-        let get = Some((&b"GET"[..], &b"/"[..]));
+        let get = || {
+            Some(Begun {
+                method: b"GET",
+                target: b"/",
+                client: Peer::Unknown,
+                wait_ns: 0,
+            })
+        };
         assert!(!load.changed((Phase::Idle, Phase::Offered), get, &mut entry, 0));
         assert_eq!(load.in_flight(), 0);
         assert!(load.changed((Phase::Offered, Phase::Handling), get, &mut entry, 0));
@@ -263,10 +330,10 @@ mod tests {
         let (mut load, mut entry) = (Load::default(), EntryId::default());
         load.set_capacity(1);
         assert!(load.may_begin() && !load.is_full());
-        load.changed((Phase::Idle, Phase::Handling), None, &mut entry, 0);
+        load.changed((Phase::Idle, Phase::Handling), || None, &mut entry, 0);
         assert!(!load.may_begin() && load.is_full());
         load.set_occupied(true);
-        load.changed((Phase::Streaming, Phase::Done), None, &mut entry, 0);
+        load.changed((Phase::Streaming, Phase::Done), || None, &mut entry, 0);
         assert_eq!(load.in_flight(), 0);
         assert!(!load.may_begin() && load.is_full());
         load.set_occupied(false);
@@ -306,9 +373,9 @@ mod tests {
     #[test]
     fn what_is_no_request_is_in_flight_and_not_counted() {
         let (mut load, mut entry) = (Load::default(), EntryId::default());
-        assert!(!load.changed((Phase::Collecting, Phase::Handling), None, &mut entry, 0));
+        assert!(!load.changed((Phase::Collecting, Phase::Handling), || None, &mut entry, 0));
         assert_eq!((load.in_flight(), load.counters.requests), (1, 0));
-        assert!(!load.changed((Phase::Handling, Phase::Done), None, &mut entry, 0));
+        assert!(!load.changed((Phase::Handling, Phase::Done), || None, &mut entry, 0));
         assert_eq!(load.in_flight(), 0);
     }
 }

@@ -159,9 +159,15 @@ impl Reactor {
     /// Begins a wait. Returns its longest duration in milliseconds; `None`: no
     /// limit.
     pub fn prepare(&mut self) -> Option<u64> {
-        let Context { load, clock, .. } = &mut self.core.cx;
+        let Context {
+            load,
+            clock,
+            arrival,
+            ..
+        } = &mut self.core.cx;
         let now_ns = clock.read_ns();
         load.end_lag(now_ns);
+        arrival.begin_wait(now_ns);
         self.core.resume_websockets();
         let core = &self.core;
         let is_due = !core.cx.events.is_empty() || core.connections.any_scheduled();

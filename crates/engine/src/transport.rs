@@ -6,6 +6,7 @@
 
 use crate::content::FilePart;
 use crate::introduction::{Introduced, Introducing};
+use crate::listener::tcp_info;
 use crate::peer::Peer;
 use crate::tls::{Ended, Keys, SEAL_BYTES, Tls};
 use prefork_tls::{Config, Session};
@@ -404,6 +405,13 @@ impl Transport {
             },
         };
         self.open(buffer, 0, received)
+    }
+
+    /// How long ago the peer's last bytes came, in nanoseconds. The kernel counts in milliseconds or in ticks of
+    /// its timer. `None`: of a socket that does not tell, as a Unix socket.
+    pub(crate) fn received_ago_ns(&self) -> Option<u64> {
+        let info = tcp_info(self.socket.as_fd())?;
+        Some(u64::from(info.tcpi_last_data_recv) * 1_000_000)
     }
 
     /// Whether the peer has sent something that is not read yet.

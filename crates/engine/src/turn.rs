@@ -5,6 +5,7 @@
 //! turn.
 
 use crate::accept::DescriptorNews;
+use crate::arrival::Source;
 use crate::connection::Connection;
 use crate::core::{Core, Current};
 use crate::deadlines::{self, Expiry};
@@ -55,6 +56,7 @@ impl Turn {
         core.cx.clock.begin_turn();
         core.cx.time_responses();
         core.cx.load.lag.begin(core.cx.clock.now_ns);
+        core.cx.arrival.end_wait(core.cx.clock.now_ns);
         self.clock_is_right = true;
         core.main_thread.resume();
         self.begun = core.main_thread.steps;
@@ -67,6 +69,7 @@ impl Turn {
         core.connections
             .begin_turn(|id| self.reports.push_back((id.to_u64(), EventFlags::empty())));
         if core.may_end_waiting() {
+            core.cx.arrival.brings_waiting();
             core.end_waiting(|id| self.reports.push_back((id.to_u64(), EventFlags::IN)));
         } else if core.is_hand_off_due() {
             core.hand_off_waiting();
@@ -260,7 +263,7 @@ fn begin(core: &mut Core, id: ConnectionId, flags: EventFlags) {
     core.current = Current::Connection(id.key);
     begin_share(core, id.key);
     if reads && flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
-        receive(core, id.key);
+        receive(core, id.key, Source::Reported);
     }
 }
 
@@ -305,12 +308,18 @@ fn begin_share(core: &mut Core, key: u32) {
     } else {
         core.cx.work.begin(core.cx.clock.now_ns);
     }
+    core.cx.work.ready_ns = core.cx.arrival.woken_ns;
 }
 
 #[inline]
-fn receive(core: &mut Core, key: u32) {
+fn receive(core: &mut Core, key: u32, source: Source) {
     if let Some(connection) = core.connections.get_mut(key) {
         let progress = connection.receive(&mut core.cx);
+        if !core.cx.work.unparsed().is_empty() {
+            let (link, now_ns) = (&connection.link, core.cx.clock.now_ns);
+            let ask = || link.transport.received_ago_ns();
+            core.cx.work.ready_ns = core.cx.arrival.of(source, now_ns, ask);
+        }
         if !matches!(progress, Progress::Wait) {
             let event = core.apply(key, progress);
             core.cx.events.extend(event);
@@ -425,7 +434,14 @@ fn accept_or_adopt(core: &mut Core, source: u64) {
             .is_some_and(Connection::has_backlog);
         begin_share(core, key);
         if !backlog {
-            receive(core, key);
+            receive(
+                core,
+                key,
+                match source {
+                    QUEUE => Source::Adopted,
+                    _ => Source::Accepted,
+                },
+            );
         }
     }
 }

@@ -5,8 +5,10 @@
 //! text is safe on a terminal.
 
 use crate::descriptor::borrowed;
+use prefork_engine::Peer;
 use prefork_engine::scoreboard::{
-    Board, KeptBoard, Limit, Record, Slot, Value, View, time_bounds_ns,
+    Board, Figures, Histogram, KeptBoard, Limit, Record, RequestPhase, Slot, Time, Value, View,
+    coarse_bounds_ns,
 };
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -34,7 +36,7 @@ pub fn queue_length(fileno: RawFd) -> PyResult<usize> {
 /// Where each bucket of `Scoreboard.times()` begins, in seconds.
 #[pyfunction]
 pub fn time_bounds(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
-    PyTuple::new(py, time_bounds_ns().map(seconds))
+    PyTuple::new(py, coarse_bounds_ns().map(seconds))
 }
 
 enum Role {
@@ -226,6 +228,34 @@ impl PyScoreboard {
             .transpose()
     }
 
+    /// What all workers have counted for people, as `read()` has it of one: also those that have ended, and
+    /// not those that have written what cannot be true.
+    fn totals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        set_figures(&dict, &self.view()?.totals())?;
+        Ok(dict)
+    }
+
+    /// How long the requests of `totals()` took: for `wait`, `application` and `last_byte` a list of
+    /// cumulative buckets. Each is how many took less than so many seconds; the last one has all, and its bound
+    /// is infinite. `parts` is how many buckets there are for each power of two: 1, 2, 4, 8 or 16.
+    #[pyo3(signature = (parts = 2))]
+    fn histograms<'py>(&self, py: Python<'py>, parts: usize) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        let totals = self.view()?.totals();
+        for time in Time::ALL {
+            let buckets = totals.time(time).cumulative(parts);
+            let buckets = buckets
+                .into_iter()
+                .map(|(bound, count)| (bound.map_or(f64::INFINITY, seconds), count));
+            dict.set_item(
+                time_name(time),
+                PyList::new(py, buckets.collect::<Vec<_>>())?,
+            )?;
+        }
+        Ok(dict)
+    }
+
     /// In a process that becomes a worker, and may fork workers later: a scoreboard for these,
     /// which is closed until `open()`.
     ///
@@ -278,14 +308,73 @@ fn dict_of<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>
     dict.set_item("errors", record.counters.errors)?;
     dict.set_item("response_s", seconds(record.counters.response_ns))?;
     dict.set_item("busy_s", seconds(record.counters.busy_ns))?;
+    set_figures(&dict, &record.figures)?;
+    dict.set_item("is_garbled", record.is_garbled)?;
     let request = record.request.as_ref();
     dict.set_item("method", request.map(|request| printable(&request.method)))?;
     dict.set_item("path", request.map(|request| printable(&request.path)))?;
+    let client = request.and_then(|request| match request.client {
+        Peer::Unknown => None,
+        client => Some(client.to_string()),
+    });
+    dict.set_item("client", client)?;
+    dict.set_item("phase", request.map(|request| phase_name(request.phase)))?;
     dict.set_item(
         "request_started",
         request.map(|request| seconds(request.started_ns)),
     )?;
     Ok(dict)
+}
+
+/// What is counted for people, under the names of the report.
+fn set_figures(dict: &Bound<'_, PyDict>, figures: &Figures) -> PyResult<()> {
+    let py = dict.py();
+    let classes = PyDict::new(py);
+    for (name, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
+        .into_iter()
+        .zip(figures.classes)
+    {
+        classes.set_item(name, count)?;
+    }
+    dict.set_item("classes", classes)?;
+    let tls = PyDict::new(py);
+    tls.set_item("handshakes", figures.handshakes)?;
+    tls.set_item("resumed", figures.resumed)?;
+    dict.set_item("tls", tls)?;
+    let http2 = PyDict::new(py);
+    http2.set_item("connections", figures.http2_connections)?;
+    http2.set_item("streams", figures.http2_streams)?;
+    dict.set_item("http2", http2)?;
+    for time in Time::ALL {
+        dict.set_item(time_name(time), summary(py, figures.time(time))?)?;
+    }
+    Ok(())
+}
+
+fn summary<'py>(py: Python<'py>, times: &Histogram) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("count", times.count())?;
+    dict.set_item("sum_s", seconds(times.sum_ns))?;
+    for (name, share) in [("p50_s", 0.5), ("p90_s", 0.9), ("p99_s", 0.99)] {
+        dict.set_item(name, times.quantile_ns(share).map(seconds))?;
+    }
+    Ok(dict)
+}
+
+fn time_name(time: Time) -> &'static str {
+    match time {
+        Time::Wait => "wait",
+        Time::Application => "application",
+        Time::LastByte => "last_byte",
+    }
+}
+
+fn phase_name(phase: RequestPhase) -> &'static str {
+    match phase {
+        RequestPhase::Handling => "handling",
+        RequestPhase::Streaming => "streaming",
+        RequestPhase::Open => "open",
+    }
 }
 
 fn limited_name(limit: Limit) -> &'static str {

@@ -113,6 +113,7 @@ class PreForkKeywords(ServerKeywords, total=False):
     boot_failures: int | str
     prefork_interval: float | str
     debug_scoreboard: Switch
+    status_paths: Literal["on", "off"]
 
 
 class RunKeywords(TypedDict, total=False):
@@ -223,3 +224,4 @@ class RunKeywords(TypedDict, total=False):
     boot_failures: int | str
     prefork_interval: float | str
     debug_scoreboard: Switch
+    status_paths: Literal["on", "off"]

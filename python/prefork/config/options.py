@@ -661,6 +661,13 @@ class PreForkOptions(ServerOptions):
         Group.POOL, 5.0, seconds(0.01), "Interval of attempts to create the shared memory of the pool."
     )
     debug_scoreboard: bool = option(Group.LOGGING, False, boolean, "Log the scoreboard every second.")
+    status_paths: str = option(
+        Group.LOGGING,
+        "on",
+        choice("on", "off"),
+        "Show in `prefork status`, and everywhere else that a pool is shown, which paths are asked for. They "
+        "may hold secrets. A query is never shown.",
+    )
 
     @property
     def is_guarded(self) -> bool:

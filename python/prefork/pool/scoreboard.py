@@ -21,7 +21,7 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from prefork._engine import Scoreboard
@@ -53,6 +53,7 @@ LIMITED = (
 """How often each limit on clients was applied."""
 _KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted", "responses", "errors", *LIMITED)
 """Counts to which workers that have ended still contribute."""
+_TRIES = 3
 _STATES = ("starting", "spare", "active", "draining", "stuck")
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 """Of the statuses of responses."""
@@ -236,10 +237,15 @@ def snapshot(
     otherwise.
     """
     now = time.monotonic() if now is None else now
-    header: dict[str, Any] = {**board.header()}
+    header, figures, records = _copy(board)
+    header.pop("clears")
     retired = {name: header.pop(f"retired_{name}") for name in _KEPT}
     header["uptime_s"] = _age(header.pop("started_ns") / 1e9, now)
-    workers = [_worker(index, record, now) for index, record in _records(board)]
+    workers = [_worker(index, record, now) for index, record in records]
+    if header.pop("hides_paths"):
+        for worker in workers:
+            if worker["request"] is not None:
+                worker["request"]["path"] = None
     parent = header["pid"] if manager is None else manager
     for worker in workers:
         found = usage(worker["pid"], parent, pss=pss) if processes else Usage()
@@ -247,19 +253,25 @@ def snapshot(
     states = Counter(worker["state"] for worker in workers)
     totals: dict[str, Any] = {"workers": len(workers), **{state: states[state] for state in _STATES}}
     for name in (*_KEPT, "connections", "in_flight", "waiting"):
-        totals[name] = retired.get(name, 0) + sum(worker[name] for worker in workers)
-    totals |= _figures()
-    return {"manager": header, "totals": totals, "workers": workers}
+        counts = (worker[name] for worker in workers if not worker["is_garbled"])
+        totals[name] = retired.get(name, 0) + sum(counts)
+    return {"manager": header, "totals": totals | figures, "workers": workers}
 
 
-def _figures() -> dict[str, Any]:
-    none = {"count": 0, "sum_s": 0.0, "p50_s": None, "p90_s": None, "p99_s": None}
-    return {
-        "classes": dict.fromkeys(CLASSES, 0),
-        "tls": {"handshakes": 0, "resumed": 0},
-        "http2": {"connections": 0, "streams": 0},
-        **{name: dict(none) for name in TIMES},
-    }
+def _copy(board: Scoreboard) -> tuple[dict[str, Any], dict[str, Any], list[tuple[int, Mapping[str, Any]]]]:
+    """The header, what all workers have counted, and the workers.
+
+    Tried again if the manager has cleared a slot meanwhile: what its worker had counted would be missing, or
+    be there twice.
+    """
+    for _ in range(_TRIES):
+        header: dict[str, Any] = {**board.header()}
+        figures: dict[str, Any] = {**board.totals()}
+        records = list(_records(board))
+        clears = header["clears"]
+        if clears % 2 == 0 and clears == board.header()["clears"]:
+            break
+    return header, figures, records
 
 
 def histograms(board: Scoreboard) -> dict[str, list[tuple[float, int]]]:
@@ -268,8 +280,22 @@ def histograms(board: Scoreboard) -> dict[str, list[tuple[float, int]]]:
     Each is a list of cumulative buckets: how many took no longer than so many seconds. The last one has them
     all, and its bound is infinite.
     """
-    bounds = [2.0**bits / 2e9 * part for bits in range(12, 36) for part in (3, 4)]
-    return {name: [*((bound, 0) for bound in bounds[:-1]), (math.inf, 0)] for name in TIMES}
+    return board.histograms()
+
+
+def time_within(buckets: Sequence[tuple[float, int]], share: float) -> float | None:
+    """The time within which this share of the requests were done, in seconds; None if there were none.
+
+    `buckets` are those of `histograms`, or the difference of two of them: what came in between.
+    """
+    wanted = share * buckets[-1][1] if buckets else 0.0
+    begin, before = 0.0, 0
+    for bound, until in buckets:
+        if until > before and until >= wanted:
+            end = bound if math.isfinite(bound) else 2 * begin
+            return begin + (end - begin) * max(0.0, (wanted - before) / (until - before))
+        begin, before = bound, until
+    return None
 
 
 def format_states(board: Scoreboard) -> str:
@@ -294,9 +320,8 @@ def _worker(index: int, record: Mapping[str, Any], now: float) -> dict[str, Any]
     worker["lag_s"] = _lag(worker, now)
     worker["age_s"] = _age(worker.pop("started"), now)
     worker["since_turn_s"] = _age(worker.pop("turned"), now)
-    worker |= _figures()
-    worker["is_garbled"] = False
-    request = {"method": worker.pop("method"), "path": worker.pop("path"), "client": None, "phase": "handling"}
+    request = {name: worker.pop(name) for name in ("method", "path", "client", "phase")}
+    request["path"] = (request["path"] or "").partition("?")[0]  # a query often has secrets
     started = worker.pop("request_started")
     worker["request"] = None if started is None else {**request, "age_s": _age(started, now)}
     return worker

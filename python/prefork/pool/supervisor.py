@@ -149,7 +149,9 @@ class Supervisor:
     def start(self) -> None:
         """Spawns the first workers, and keeps as many as the policy wants from now on."""
         self._phase = Phase.KEEPING
-        self._board.publish(kept=True, generation=self.generation)
+        self._board.publish(
+            kept=True, generation=self.generation, hides_paths=self._options.status_paths == "off"
+        )
         self._publish_limits()
         count = self._spawn(self._options.start_servers, self.generation)
         self._decisions.note(count, f"the pool begins: start_servers {self._options.start_servers}")

@@ -18,7 +18,7 @@ _PARENT, _USER, _SYSTEM, _PAGES = 1, 11, 12, 21
 
 
 class Usage(NamedTuple):
-    """CPU time in seconds, and memory in bytes: `rss` in memory with all that it shares, `pss` only its part."""
+    """CPU time in seconds, memory in bytes: `rss` with all that it shares, `pss` with its part of that."""
 
     cpu_s: float | None = None
     rss: int | None = None

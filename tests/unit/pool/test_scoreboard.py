@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import mmap
 import os
 import random
@@ -24,9 +25,11 @@ from prefork.pool.scoreboard import (
     TIMES,
     ScoreboardSocket,
     format_states,
+    histograms,
     list_glues,
     open_scoreboard,
     snapshot,
+    time_within,
 )
 
 ONE_SLOT = Scoreboard.create(1)
@@ -179,6 +182,45 @@ def test_the_report_is_json_with_manager_totals_and_workers(board):
     assert seen["totals"]["classes"] == dict.fromkeys(CLASSES, 0)
 
 
+def test_quantiles_of_the_histogram_of_an_interval():
+    before = [(1.0, 4), (2.0, 4), (math.inf, 4)]
+    after = [(1.0, 4), (2.0, 14), (math.inf, 15)]
+    between = [(bound, count - old) for (bound, count), (_, old) in zip(after, before, strict=True)]
+    assert time_within(between, 0.5) == pytest.approx(1.55)
+    assert time_within(between, 0.99) == pytest.approx(2.0, abs=2.0)
+    assert time_within([(1.0, 0), (math.inf, 0)], 0.5) is None
+    assert time_within([], 0.5) is None
+
+
+def test_histograms_end_with_all(board):
+    board.claim(0, 0)
+    found = histograms(board)
+    assert set(found) == set(TIMES)
+    for buckets in found.values():
+        bounds = [bound for bound, _ in buckets]
+        assert bounds == sorted(bounds)
+        assert bounds[-1] == math.inf
+        assert buckets[-1] == (math.inf, 0)
+        assert len(buckets) == 52
+
+
+def test_a_report_is_made_again_if_a_worker_was_counted_out_meanwhile(board):
+    class Restless:
+        """A scoreboard of which the manager clears a slot while the first copy is made."""
+
+        def __getattr__(self, name):
+            return getattr(board, name)
+
+        def totals(self):
+            if board.read(0):
+                board.clear(0)
+            return board.totals()
+
+    board.claim(0, 0)
+    board.claim(1, 0)
+    assert [worker["slot"] for worker in snapshot(Restless())["workers"]] == [1]
+
+
 def test_the_debug_line_counts_and_lists(board):
     assert format_states(board) == "actives 0, spares 0:"
     board.claim(1, 0)
@@ -194,6 +236,9 @@ def test_noise_in_the_slots_breaks_no_report(board, seed):
     words[:: SLOT // 8] = [2, 2, 3, 4]  # sequences: of some slots it seems that they can be read whole
     hostile = hostile_copy(board, words)
     seen = json.loads(json.dumps(snapshot(hostile)))
+    assert all(worker["is_garbled"] for worker in seen["workers"])
+    assert (seen["totals"]["requests"], seen["totals"]["wait"]) == (0, NO_TIMES)
+    assert histograms(hostile) == histograms(board)
     assert seen["totals"]["workers"] == len(seen["workers"]) <= 4
     assert "\n" not in format_states(hostile)
     for index in range(-1, 6):

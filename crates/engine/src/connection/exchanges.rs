@@ -184,7 +184,7 @@ impl Connection {
                 write_switching_protocols(out, opening, subprotocol, headers, &date)
             })
             .map_err(LocalError::Invalid)?;
-        cx.advance(&mut http1.exchange, Step::Upgrade)?;
+        cx.accept_websocket(&mut http1.exchange, 101)?;
         let exchange = std::mem::take(&mut http1.exchange);
         let unread = Unread::new(&cx.unread);
         let handle = Arc::clone(&unread);

@@ -12,6 +12,7 @@ use crate::errors::LocalError;
 use crate::event::{Event, Overdue};
 use crate::exchange::ExchangeId;
 use crate::link::{Link, PeerEnd, PeerSide};
+use crate::load::Begun;
 use crate::phase::{Phase, Step};
 use crate::progress::{HIGH_WATER, Progress};
 use crate::request_body::{BodyPart, Collected, Incoming};
@@ -93,6 +94,12 @@ impl Http1 {
     #[inline(always)]
     fn start_request(&mut self, link: &Link, cx: &mut Context, bytes: &[u8], head: &Head) {
         self.requests += 1;
+        if self.requests == 1 {
+            link.count_handshake(cx);
+        }
+        if self.has_ended() {
+            self.count_sent(cx); // of a request that it follows at once
+        }
         self.idles_until_ms = NEVER;
         let is_last = self.is_last(link);
         if is_last {
@@ -117,14 +124,23 @@ impl Http1 {
         if decoder.is_some() || link.settings.request_timeout_ms > 0 || cx.names_requests {
             exchange.label.set(method, target);
         }
+        let client = link.client_behind(exchange.origin.as_deref());
+        let wait_ns = cx.wait_ns();
         match decoder {
             Some(decoder) => {
+                exchange.label.note(client, wait_ns);
                 exchange.body = Incoming::new(decoder);
                 cx.must_advance(exchange, Step::RequestWithBody);
             }
             None => {
                 exchange.body.complete();
-                cx.start_request(exchange, method, target);
+                let begun = Begun {
+                    method,
+                    target,
+                    client,
+                    wait_ns,
+                };
+                cx.start_request(exchange, begun);
             }
         }
     }

@@ -133,7 +133,8 @@ impl Http1 {
             true => Step::Finish,
             false => Step::FinishLast,
         };
-        cx.advance(exchange, step)?;
+        cx.finish_response(exchange, step)?;
+        self.ended = self.ended.saturating_add(1);
         self.finish_link(link);
         Ok(missing)
     }
@@ -163,6 +164,7 @@ impl Http1 {
         }
         self.exchange.body.drop_rest();
         self.write_error(link, cx, error);
+        self.ended = self.ended.saturating_add(1);
         self.finish_link(link);
         true
     }
@@ -183,8 +185,20 @@ impl Http1 {
     /// Refuses the next request, which was not read: the connection brings no other.
     pub(crate) fn refuse(&mut self, link: &mut Link, cx: &mut Context, error: &RemoteError) {
         self.write_error(link, cx, error);
+        cx.load.count_status(error.status);
         link.unread = true;
         link.finish();
+    }
+
+    /// The responses that were complete are sent.
+    #[inline]
+    pub(crate) fn count_sent(&mut self, cx: &mut Context) {
+        cx.count_sent(std::mem::take(&mut self.ended), self.exchange.given_ns);
+    }
+
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended > 0
     }
 
     #[inline]

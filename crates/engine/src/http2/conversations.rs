@@ -54,8 +54,9 @@ impl Http2 {
                 wire.write_response(out, stream, context, 200.into(), fields, length, &date)
             })
             .map_err(LocalError::Invalid)?;
-        cx.advance(&mut open.exchange, Step::Upgrade)?;
+        cx.accept_websocket(&mut open.exchange, 200)?;
         let mut exchange = std::mem::take(&mut open.exchange);
+        self.ended.push(std::mem::take(&mut exchange.given_ns));
         exchange.body.complete();
         let unread = Unread::new(&cx.unread);
         let handle = Arc::clone(&unread);

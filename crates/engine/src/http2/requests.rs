@@ -8,6 +8,7 @@ use crate::connection::OVERDUE;
 use crate::context::Context;
 use crate::event::{Client, Event, Overdue};
 use crate::link::{Link, Stage};
+use crate::load::Begun;
 use crate::phase::Step;
 use crate::progress::{HIGH_WATER, Progress};
 use crate::request_body::Incoming as IncomingBody;
@@ -124,6 +125,7 @@ impl Http2 {
                 let since_ms = cx.clock.now_ms;
                 let request = Waiting {
                     since_ms,
+                    ready_ns: cx.work.ready_ns,
                     stream,
                     bytes,
                     head,
@@ -223,6 +225,7 @@ impl Http2 {
         }
         let Waiting {
             stream,
+            ready_ns,
             mut bytes,
             mut head,
             ..
@@ -245,9 +248,19 @@ impl Http2 {
         if has_body || link.settings.request_timeout_ms > 0 || cx.names_requests {
             exchange.label.set(method, target);
         }
-        match has_body {
-            true => cx.must_advance(exchange, Step::RequestWithBody),
-            false => cx.start_request(exchange, method, target),
+        let client = link.client_behind(exchange.origin.as_deref());
+        let wait_ns = cx.clock.now_ns.saturating_sub(ready_ns);
+        if has_body {
+            exchange.label.note(client, wait_ns);
+            cx.must_advance(exchange, Step::RequestWithBody);
+        } else {
+            let begun = Begun {
+                method,
+                target,
+                client,
+                wait_ns,
+            };
+            cx.start_request(exchange, begun);
         }
         Some(Event::Request {
             client: link.client(stream).behind(exchange.origin.as_deref()),
@@ -259,6 +272,9 @@ impl Http2 {
     /// Counts a request. The last one that the connection may bring drains it.
     pub(super) fn count_request(&mut self, link: &mut Link, cx: &mut Context) {
         self.requests += 1;
+        if let Some(figures) = cx.load.figures() {
+            figures.count_http2_stream();
+        }
         let most = link.settings.max_requests_per_connection;
         if most > 0 && u64::from(self.requests) >= most && !self.wire.is_draining() {
             cx.load.count_limit(Limit::Requests);

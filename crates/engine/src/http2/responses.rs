@@ -169,7 +169,7 @@ impl Http2 {
         open.exchange.wants_drained = false;
         open.exchange.wants_gone = false;
         open.input = Vec::new();
-        cx.advance(&mut open.exchange, Step::FinishLast)?;
+        cx.finish_response(&mut open.exchange, Step::FinishLast)?;
         if matches!(open.ending, Ending::Open) {
             open.ending = Ending::Finish;
         }
@@ -379,6 +379,7 @@ impl Http2 {
             .collect();
         for stream in &owing {
             self.write_error(link, cx, *stream, error);
+            cx.load.count_status(error.status);
         }
         let first = self.exchange(*owing.first()?)?;
         Some(first.label.line())

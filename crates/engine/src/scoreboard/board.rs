@@ -11,7 +11,7 @@ use super::memory::{Closed, SharedMemory};
 use super::page::{Counters, LAYOUT, Limit, MAGIC};
 use super::slot::Slot;
 use super::state::State;
-use super::view::View;
+use super::view::{View, now_ns};
 
 /// The manager's scoreboard.
 pub struct Board {
@@ -70,32 +70,33 @@ impl Board {
             return false;
         };
         memory.clear_addresses(index);
+        memory.clear_figures(self.file.as_fd(), index);
         page.reset(State::Starting, generation, now_ns);
         let reach = &memory.manager().reach;
         reach.set(reach.get().max(index as u32 + 1));
         true
     }
 
-    /// Empties the slot of a worker that has exited, and adds its counters to the
-    /// header's `retired` totals.
+    /// Empties the slot of a worker that has exited, and adds what it has counted to the `retired` totals,
+    /// unless it cannot be true: one such worker would spoil them for good.
     pub fn clear(&self, index: usize) {
-        let Some(page) = self.view.memory().slot(index) else {
+        let memory = self.view.memory();
+        let Some(page) = memory.slot(index) else {
             return;
         };
-        let gone = page.counters();
         let mut header = self.view.header();
-        // Saturating: the worker could have written any number.
-        header.retired_requests = header.retired_requests.saturating_add(gone.requests);
-        header.retired_bytes_in = header.retired_bytes_in.saturating_add(gone.bytes_in);
-        header.retired_bytes_out = header.retired_bytes_out.saturating_add(gone.bytes_out);
-        header.retired_handed_off = header.retired_handed_off.saturating_add(gone.handed_off);
-        header.retired_adopted = header.retired_adopted.saturating_add(gone.adopted);
-        header.retired_responses = header.retired_responses.saturating_add(gone.responses);
-        header.retired_errors = header.retired_errors.saturating_add(gone.errors);
-        add_limited(&mut header, &gone);
+        header.clears |= 1;
         self.publish(&header);
-        self.view.memory().clear_addresses(index);
+        let figures = self.view.figures(index).unwrap_or_default();
+        if page.is_plausible(now_ns()) && figures.is_plausible() {
+            add(&mut header, &page.counters());
+            memory.retired().add(&figures);
+        }
+        memory.clear_addresses(index);
+        memory.clear_figures(self.file.as_fd(), index);
         page.reset(State::Empty, 0, 0);
+        header.clears = header.clears.wrapping_add(1);
+        self.publish(&header);
     }
 
     /// In a forked process that may fork workers later, before `enter`: keeps what they need,
@@ -145,7 +146,20 @@ impl KeptBoard {
     }
 }
 
-fn add_limited(header: &mut Header, gone: &Counters) {
+/// Adds what a worker has counted to the `retired` totals.
+fn add(header: &mut Header, gone: &Counters) {
+    let sums = [
+        (&mut header.retired_requests, gone.requests),
+        (&mut header.retired_bytes_in, gone.bytes_in),
+        (&mut header.retired_bytes_out, gone.bytes_out),
+        (&mut header.retired_handed_off, gone.handed_off),
+        (&mut header.retired_adopted, gone.adopted),
+        (&mut header.retired_responses, gone.responses),
+        (&mut header.retired_errors, gone.errors),
+    ];
+    for (sum, count) in sums {
+        *sum = sum.saturating_add(count);
+    }
     for (limit, count) in Limit::ALL.into_iter().zip(gone.limited) {
         let total = match limit {
             Limit::Address => &mut header.retired_limited_address,

@@ -5,7 +5,11 @@
 //! when those before it are in use: each request that begins then takes it from the one before,
 //! which has none from then on.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use super::word::{Text, TextCopy, Word};
+use crate::peer::Peer;
+use crate::phase::Phase;
 
 /// How many a page has.
 pub(super) const ENTRIES: usize = 8;
@@ -20,9 +24,42 @@ const PATH_WORDS: usize = 32;
 pub struct Request {
     /// Cut to 16 bytes.
     pub method: Vec<u8>,
-    /// Cut to 256 bytes.
+    /// Cut to 256 bytes. Empty if the pool does not show paths.
     pub path: Vec<u8>,
+    /// Without its port.
+    pub client: Peer,
+    pub phase: RequestPhase,
     pub started_ns: u64,
+}
+
+/// What is done for a request that is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestPhase {
+    /// The application owes the head of the response.
+    Handling,
+    /// The head is written, and the body is not complete.
+    Streaming,
+    /// A WebSocket is open, or the application has taken the connection over.
+    Open,
+}
+
+impl RequestPhase {
+    pub(crate) fn of(phase: Phase) -> Self {
+        match phase {
+            Phase::Streaming => RequestPhase::Streaming,
+            Phase::Open => RequestPhase::Open,
+            _ => RequestPhase::Handling,
+        }
+    }
+
+    /// Of any number: a worker has written it.
+    fn of_number(number: u64) -> Self {
+        match number {
+            1 => RequestPhase::Streaming,
+            2 => RequestPhase::Open,
+            _ => RequestPhase::Handling,
+        }
+    }
 }
 
 /// Which entry a request has: 0 is none. Up to `LAST` it is an index plus 1, and beyond a number by
@@ -70,9 +107,18 @@ impl Entries {
     /// A request has ended. Returns the index of its entry, if it still has one.
     #[inline]
     pub fn give_back(&mut self, id: EntryId) -> Option<usize> {
+        let index = self.index_of(id)?;
+        if index < LAST.into() {
+            self.free |= 1 << index;
+        }
+        Some(index)
+    }
+
+    /// The index of the entry that a request still has.
+    #[inline]
+    pub fn index_of(&self, id: EntryId) -> Option<usize> {
         let index = id.0.checked_sub(1)?;
         if index < LAST {
-            self.free |= 1 << index;
             return Some(index.into());
         }
         (id == self.last).then_some(LAST.into())
@@ -84,14 +130,18 @@ impl Entries {
 pub(super) struct Entry {
     /// 0: the entry is free.
     started_ns: Word<u64>,
+    phase: Word<u64>,
+    client: ClientWords,
     method: Text<METHOD_WORDS>,
     path: Text<PATH_WORDS>,
 }
 
 impl Entry {
     #[inline]
-    pub fn set(&self, method: &[u8], path: &[u8], now_ns: u64) {
+    pub fn set(&self, method: &[u8], path: &[u8], client: &Peer, now_ns: u64) {
         self.started_ns.set(now_ns);
+        self.phase.set(RequestPhase::Handling as u64);
+        self.client.set(client);
         self.method.set(method);
         self.path.set(path);
     }
@@ -99,6 +149,12 @@ impl Entry {
     #[inline]
     pub fn clear(&self) {
         self.started_ns.set(0);
+    }
+
+    /// One word, of which no other depends.
+    #[inline]
+    pub fn set_phase(&self, phase: RequestPhase) {
+        self.phase.set(phase as u64);
     }
 
     pub fn started_ns(&self) -> u64 {
@@ -109,14 +165,63 @@ impl Entry {
     pub fn copy(&self) -> EntryCopy {
         EntryCopy {
             started_ns: self.started_ns.get(),
+            phase: RequestPhase::of_number(self.phase.get()),
+            client: self.client.copy(),
             method: self.method.copy(),
             path: self.path.copy(),
         }
     }
 }
 
+/// The address of a client.
+#[repr(C)]
+struct ClientWords {
+    /// 4 and 6 for the Internet, 1 for a Unix socket, 0 if it is not known.
+    kind: Word<u64>,
+    high: Word<u64>,
+    low: Word<u64>,
+}
+
+impl ClientWords {
+    #[inline]
+    fn set(&self, client: &Peer) {
+        let kind = match client {
+            Peer::Inet {
+                ip: IpAddr::V4(ip), ..
+            } => {
+                self.low.set(ip.to_bits().into());
+                4
+            }
+            Peer::Inet {
+                ip: IpAddr::V6(ip), ..
+            } => {
+                let bits = ip.to_bits();
+                self.high.set((bits >> 64) as u64);
+                self.low.set(bits as u64);
+                6
+            }
+            Peer::Unix => 1,
+            Peer::Unknown => 0,
+        };
+        self.kind.set(kind);
+    }
+
+    fn copy(&self) -> Peer {
+        let (high, low) = (self.high.get(), self.low.get());
+        let ip = match self.kind.get() {
+            4 => Ipv4Addr::from_bits(low as u32).into(),
+            6 => Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)).into(),
+            1 => return Peer::Unix,
+            _ => return Peer::Unknown,
+        };
+        Peer::Inet { ip, port: 0 }
+    }
+}
+
 pub(super) struct EntryCopy {
     started_ns: u64,
+    phase: RequestPhase,
+    client: Peer,
     method: TextCopy<METHOD_WORDS>,
     path: TextCopy<PATH_WORDS>,
 }
@@ -126,6 +231,8 @@ impl EntryCopy {
         Request {
             method: self.method.to_vec(),
             path: self.path.to_vec(),
+            client: self.client,
+            phase: self.phase,
             started_ns: self.started_ns,
         }
     }

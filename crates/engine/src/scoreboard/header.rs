@@ -108,6 +108,10 @@ header! {
     /// The lowest level that the log of each process shows, as Python's `logging` counts it; 0 is
     /// that of the start.
     log_level: u32,
+    /// No worker writes which paths are asked for.
+    hides_paths: bool,
+    /// How often the counts of a worker that has ended were added here. Odd: that is being done.
+    clears: u64,
     /// Workers forked so far.
     forked: u64,
     /// Of these, how many have exited.

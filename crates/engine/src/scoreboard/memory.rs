@@ -15,12 +15,16 @@ use std::ptr::{NonNull, null_mut};
 #[cfg(test)]
 use std::sync::atomic::AtomicU64;
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, SealFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
 use super::addresses::AddressTable;
-use super::page::{ManagerPage, PAGE_BYTES, SLOT_PAGES, SlotPage};
+use super::figures::SharedFigures;
+use super::page::{
+    ADDRESS_PAGES, FIGURES_PAGES, MANAGER_PAGES, ManagerPage, PAGE_BYTES, SLOT_PAGES, SlotPage,
+};
+use super::word::Word;
 
 /// Size and seals cannot change any more, and no new mapping can be writable.
 pub(super) fn seals() -> SealFlags {
@@ -29,7 +33,7 @@ pub(super) fn seals() -> SealFlags {
 
 pub(super) struct SharedMemory {
     start: NonNull<u8>,
-    /// The manager's, and `SLOT_PAGES` for each slot, of which there is at least one.
+    /// `MANAGER_PAGES`, and `SLOT_PAGES` for each slot, of which there is at least one.
     pages: usize,
 }
 
@@ -44,8 +48,8 @@ impl SharedMemory {
     pub fn create(slots: usize) -> io::Result<(Self, OwnedFd)> {
         let pages = slots
             .checked_mul(SLOT_PAGES)
-            .and_then(|pages| pages.checked_add(1))
-            .filter(|&pages| pages >= 2 && pages <= u32::MAX as usize);
+            .and_then(|pages| pages.checked_add(MANAGER_PAGES))
+            .filter(|&pages| pages > MANAGER_PAGES && pages <= u32::MAX as usize);
         let pages = pages.ok_or(io::ErrorKind::InvalidInput)?;
         let file = create_file("prefork-scoreboard")?;
         rustix::fs::ftruncate(&file, (pages * PAGE_BYTES) as u64)?;
@@ -60,7 +64,9 @@ impl SharedMemory {
         let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
         let sealed = rustix::fs::fcntl_get_seals(file)?.contains(seals());
         let pages = size / PAGE_BYTES;
-        let is_whole = size % PAGE_BYTES == 0 && pages % SLOT_PAGES == 1 && pages > 1;
+        let of_slots = pages.saturating_sub(MANAGER_PAGES);
+        let is_whole =
+            size % PAGE_BYTES == 0 && of_slots % SLOT_PAGES == 0 && pages > MANAGER_PAGES;
         if !sealed || !is_whole {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -112,7 +118,7 @@ impl SharedMemory {
     }
 
     pub fn slots(&self) -> usize {
-        (self.pages - 1) / SLOT_PAGES
+        (self.pages - MANAGER_PAGES) / SLOT_PAGES
     }
 
     pub fn manager(&self) -> &ManagerPage {
@@ -135,9 +141,56 @@ impl SharedMemory {
         if index >= self.slots() {
             return None;
         }
-        // SAFETY: the table is behind the slot's first page and within its pages (asserted
-        // where SLOT_PAGES is); the rest as in `manager`.
+        // SAFETY: the table is behind the slot's first page and within its pages (by what
+        // SLOT_PAGES is); the rest as in `manager`.
         Some(unsafe { self.start.add(offset(index) + PAGE_BYTES).cast().as_ref() })
+    }
+
+    /// What a slot's worker counts for people.
+    #[inline]
+    pub fn figures(&self, index: usize) -> Option<&SharedFigures> {
+        if index >= self.slots() {
+            return None;
+        }
+        // SAFETY: the figures are the last of the slot's pages (by what SLOT_PAGES is); the rest
+        // as in `manager`.
+        Some(unsafe { self.start.add(offset_of_figures(index)).cast().as_ref() })
+    }
+
+    /// What the workers have counted that have ended.
+    pub fn retired(&self) -> &SharedFigures {
+        // SAFETY: the figures are behind the manager's first page (by what MANAGER_PAGES is); the
+        // rest as in `manager`.
+        unsafe { self.start.add(PAGE_BYTES).cast().as_ref() }
+    }
+
+    /// Sets the figures of a slot to zeros (manager). What has no memory is left alone. Which pages those are
+    /// is asked of the kernel: a worker could have written anything.
+    pub fn clear_figures(&self, file: BorrowedFd<'_>, index: usize) {
+        if index >= self.slots() {
+            return;
+        }
+        let end = offset_of_figures(index) + FIGURES_PAGES * PAGE_BYTES;
+        let mut at = offset_of_figures(index);
+        while let Ok(data) = rustix::fs::seek(file, SeekFrom::Data(at as u64)) {
+            let page = data as usize / PAGE_BYTES * PAGE_BYTES;
+            if page >= end {
+                break;
+            }
+            self.words_at(page).iter().for_each(|word| word.set(0));
+            at = page + PAGE_BYTES;
+        }
+    }
+
+    /// The words of the page at this place in the memory, which has it.
+    fn words_at(&self, offset: usize) -> &[Word<u64>] {
+        debug_assert!(offset % PAGE_BYTES == 0 && offset / PAGE_BYTES < self.pages);
+        // SAFETY: the whole page is mapped, as the only caller has checked, and a `Word` is an atomic,
+        // for which all bits are valid.
+        unsafe {
+            let first: *const Word<u64> = self.start.add(offset).cast().as_ptr();
+            std::slice::from_raw_parts(first, PAGE_BYTES / size_of::<Word<u64>>())
+        }
     }
 
     /// Forgets what a worker counted there (manager only).
@@ -150,12 +203,12 @@ impl SharedMemory {
         }
     }
 
-    /// A slot's page as plain words, to write invalid ones.
+    /// A slot's pages as plain words, to write invalid ones.
     #[cfg(test)]
     pub fn words(&self, index: usize) -> &[AtomicU64] {
         let page: *const SlotPage = self.slot(index).expect("a slot");
-        // SAFETY: the whole page is mapped, as `slot` says, and atomics alias atomics.
-        unsafe { std::slice::from_raw_parts(page.cast(), PAGE_BYTES / 8) }
+        // SAFETY: all pages of the slot are mapped, and atomics alias atomics.
+        unsafe { std::slice::from_raw_parts(page.cast(), SLOT_PAGES * PAGE_BYTES / 8) }
     }
 
     /// Makes all pages but those of one slot read-only for the rest of the process. Read-only
@@ -201,7 +254,13 @@ impl Closed {
 
 /// Where a slot's pages begin.
 fn offset(index: usize) -> usize {
-    (1 + index * SLOT_PAGES) * PAGE_BYTES
+    (MANAGER_PAGES + index * SLOT_PAGES) * PAGE_BYTES
+}
+
+/// Where its figures begin.
+#[inline]
+fn offset_of_figures(index: usize) -> usize {
+    offset(index) + (1 + ADDRESS_PAGES) * PAGE_BYTES
 }
 
 impl Drop for SharedMemory {

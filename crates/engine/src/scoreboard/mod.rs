@@ -16,20 +16,20 @@
 //! It does not know when to fork or which worker to retire: that is the pool's
 //! policy.
 //!
-//! `memory` maps the file and has all unsafe code; `page` is the layout, with the requests in flight in `entries` and the times of responses in `times`,
-//! and `sequence` makes copies of several words consistent; `header` is the manager's page, `state` what a worker does;
+//! `memory` maps the file and has all unsafe code; `page` is the layout, with the requests in flight in
+//! `entries` and what is counted for people in `figures`, and `sequence` makes copies of several words consistent; `header` is the manager's page, `state` what a worker does;
 //! `view` reads, `board` is the manager's side and `slot` the worker's.
 
 mod addresses;
 mod board;
 mod entries;
+mod figures;
 mod header;
 mod memory;
 mod page;
 mod sequence;
 mod slot;
 mod state;
-mod times;
 mod view;
 mod word;
 
@@ -38,11 +38,12 @@ mod tests;
 
 pub(crate) use addresses::{AddressKey, AddressTable};
 pub use board::{Board, KeptBoard};
-pub use entries::{EntryId, Request};
+pub use entries::{EntryId, Request, RequestPhase};
+pub(crate) use figures::SharedFigures;
+pub use figures::{COARSE, Figures, Histogram, Time, coarse_bounds_ns};
 pub use header::{Header, Value};
 pub(crate) use memory::create_file;
 pub use page::{Counters, Limit, Record};
 pub use slot::Slot;
 pub use state::State;
-pub use times::{TIMES, time_bounds_ns};
 pub use view::View;

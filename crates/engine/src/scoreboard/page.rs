@@ -2,10 +2,10 @@
 
 use super::addresses::AddressTable;
 use super::entries::{ENTRIES, Entry, Request};
+use super::figures::{Figures, MOST, MOST_NS, SharedFigures};
 use super::header::SharedHeader;
 use super::sequence::Sequence;
 use super::state::State;
-use super::times::{TIMES, Times};
 use super::word::Word;
 
 /// The size of a slot, and of the manager's page: a whole page of the system, because the kernel
@@ -17,13 +17,23 @@ pub(super) const PAGE_BYTES: usize = if cfg!(target_arch = "x86_64") {
     65536
 };
 
-/// The pages of one slot: its words, and its table of client addresses.
-pub(super) const SLOT_PAGES: usize = 1 + size_of::<AddressTable>().div_ceil(PAGE_BYTES);
+/// The pages of the manager: its words, and what the workers have counted that have ended.
+pub(super) const MANAGER_PAGES: usize = 1 + FIGURES_PAGES;
+
+/// The pages of one slot: its words, its table of client addresses, and what it counts for people.
+pub(super) const SLOT_PAGES: usize = 1 + ADDRESS_PAGES + FIGURES_PAGES;
+pub(super) const ADDRESS_PAGES: usize = size_of::<AddressTable>().div_ceil(PAGE_BYTES);
+pub(super) const FIGURES_PAGES: usize = size_of::<SharedFigures>().div_ceil(PAGE_BYTES);
 
 /// "prefork", as a number. A reader refuses memory that does not start with it.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"prefork\0");
 /// The version of this layout.
-pub(super) const LAYOUT: u32 = 7;
+pub(super) const LAYOUT: u32 = 8;
+
+/// The reader has read the clock before the page.
+const LATE_NS: u64 = 1_000_000_000;
+/// No worker has so many requests in flight, nor a system so many processes.
+const MOST_SHORT: u64 = 1 << 30;
 
 const _: () =
     assert!(size_of::<ManagerPage>() <= PAGE_BYTES && size_of::<SlotPage>() <= PAGE_BYTES);
@@ -130,6 +140,9 @@ pub struct Record {
     /// How long its loop was busy between two waits, at most, in the last seconds.
     pub lag_ns: u64,
     pub counters: Counters,
+    pub figures: Figures,
+    /// The worker has written what cannot be true. It counts for no total.
+    pub is_garbled: bool,
     /// Of the requests in flight that have an entry, the one that began last. It can be missing
     /// while `in_flight` is not 0.
     pub request: Option<Request>,
@@ -156,7 +169,7 @@ pub(super) struct SlotPage {
     responses: Word<u64>,
     errors: Word<u64>,
     response_ns: Word<u64>,
-    limited: [Word<u64>; Limit::ALL.len()],
+    pub limited: [Word<u64>; Limit::ALL.len()],
     /// When the worker reported each of them last, in milliseconds of the monotonic clock.
     pub reported_ms: [Word<u64>; Limit::ALL.len()],
     /// The worker has written to its table of client addresses. Without that, its memory is
@@ -170,10 +183,10 @@ pub(super) struct SlotPage {
     pub lag_ns: Word<u64>,
     /// It has served as many requests as it may, and goes on until another worker is ready.
     pub asks_for_successor: Word<bool>,
+    /// The worker has written to its figures. Without that, their memory is not touched.
+    pub counts_figures: Word<bool>,
     /// Of requests in flight. If there are more requests, the others have none.
     entries: [Entry; ENTRIES],
-    /// The times of responses.
-    times: Times,
 }
 
 impl SlotPage {
@@ -195,7 +208,7 @@ impl SlotPage {
             self.lag_ns.set(0);
             self.asks_for_successor.set(false);
             self.entries.iter().for_each(Entry::clear);
-            self.times.clear();
+            self.counts_figures.set(false);
             self.state.set_ordered(state);
         });
     }
@@ -236,16 +249,6 @@ impl SlotPage {
         }
     }
 
-    /// To count in. That is not a write of the sequence: no other word belongs to it.
-    #[inline]
-    pub fn counted_times(&self) -> &Times {
-        &self.times
-    }
-
-    pub fn times(&self) -> [u64; TIMES] {
-        self.times.copy()
-    }
-
     /// When the process of the worker last showed that it runs. 0: no request is in
     /// flight.
     pub fn sign_ns(&self) -> u64 {
@@ -256,16 +259,49 @@ impl SlotPage {
     }
 
     /// A consistent copy of all words. If the worker stopped during a write: its numbers
-    /// without its request.
-    pub fn record(&self) -> Record {
+    /// without its request. `figures` may be a little older or newer than the rest.
+    pub fn record(&self, figures: Figures, now_ns: u64) -> Record {
         let copy = || (self.numbers(), self.last_begun().map(Entry::copy));
-        let Some((numbers, last_begun)) = self.sequence.read(copy) else {
-            return self.numbers();
-        };
+        let (numbers, last_begun) = self
+            .sequence
+            .read(copy)
+            .unwrap_or_else(|| (self.numbers(), None));
+        let is_garbled = !self.is_plausible(now_ns) || !figures.is_plausible();
         Record {
             request: last_begun.map(|copy| copy.to_request()),
+            figures,
+            is_garbled,
             ..numbers
         }
+    }
+
+    /// Whether a worker can have done what it has written.
+    pub fn is_plausible(&self, now_ns: u64) -> bool {
+        let counters = self.counters();
+        let counts = [
+            counters.requests,
+            counters.bytes_in,
+            counters.bytes_out,
+            counters.connections,
+            counters.handed_off,
+            counters.adopted,
+            counters.responses,
+            counters.errors,
+        ];
+        let short = [
+            self.pid.bits(),
+            self.generation.bits(),
+            self.in_flight.bits(),
+            self.waiting.bits(),
+        ];
+        let moments = [&self.started_ns, &self.turned_ns, &self.beat_ns].map(Word::get);
+        let lengths = [counters.busy_ns, counters.response_ns];
+        self.state.bits() <= State::Draining as u64
+            && counts.into_iter().all(|count| count <= MOST)
+            && counters.limited.into_iter().all(|count| count <= MOST)
+            && short.into_iter().all(|number| number <= MOST_SHORT)
+            && moments.into_iter().all(|moment| moment <= now_ns + LATE_NS)
+            && lengths.into_iter().all(|length| length <= MOST_NS)
     }
 
     #[inline]
@@ -290,6 +326,8 @@ impl SlotPage {
             waiting: self.waiting.get(),
             lag_ns: self.lag_ns.get(),
             counters: self.counters(),
+            figures: Figures::default(),
+            is_garbled: false,
             request: None,
         }
     }

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use super::addresses::AddressKey;
-use super::entries::{Entries, EntryId};
+use super::entries::{Entries, EntryId, RequestPhase};
+use super::figures::SharedFigures;
 use super::memory::SharedMemory;
 use super::page::{Counters, Limit, SlotPage};
 use super::state::State;
-use super::times::Times;
 use super::word::Word;
+use crate::peer::Peer;
 
 /// The writer of a worker's page.
 pub struct Slot {
@@ -47,13 +48,24 @@ impl Slot {
     }
 
     /// A request begins. `in_flight` includes it, and `now_ns` is not 0. Returns its entry.
-    pub fn begin(&mut self, in_flight: u32, method: &[u8], path: &[u8], now_ns: u64) -> EntryId {
+    pub fn begin(
+        &mut self,
+        in_flight: u32,
+        method: &[u8],
+        path: &[u8],
+        client: &Peer,
+        now_ns: u64,
+    ) -> EntryId {
         let (id, index) = self.entries.take();
+        let path = match self.memory.manager().header.hides_paths.get() {
+            true => &[],
+            false => path,
+        };
         self.change(|page| {
             page.in_flight.set(in_flight);
             page.began_ns.set(now_ns);
             if let Some(entry) = page.entry(index) {
-                entry.set(method, path, now_ns);
+                entry.set(method, path, client, now_ns);
             }
             self.state_with(in_flight, page)
         });
@@ -70,6 +82,16 @@ impl Slot {
             }
             self.state_with(in_flight, page)
         });
+    }
+
+    /// Something else is done for a request that is in flight.
+    #[inline]
+    pub fn set_phase(&self, id: EntryId, phase: RequestPhase) {
+        let page = self.memory.slot(self.index);
+        let index = self.entries.index_of(id);
+        if let Some(entry) = page.zip(index).and_then(|(page, index)| page.entry(index)) {
+            entry.set_phase(phase);
+        }
     }
 
     /// Sets `Spare` when the worker is ready, and `Draining` before it exits. The other states
@@ -118,10 +140,11 @@ impl Slot {
         });
     }
 
-    /// Counts how long the application took to respond to requests.
+    /// To count in. That is no write of the sequence: no other word belongs to it.
     #[inline]
-    pub(crate) fn times(&self) -> Option<&Times> {
-        self.memory.slot(self.index).map(SlotPage::counted_times)
+    pub(crate) fn figures(&self) -> Option<&SharedFigures> {
+        self.memory.slot(self.index)?.counts_figures.set(true);
+        self.memory.figures(self.index)
     }
 
     /// When another worker reported a limit last.

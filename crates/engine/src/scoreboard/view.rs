@@ -3,12 +3,14 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use rustix::time::{ClockId, clock_gettime};
+
+use super::figures::{COARSE, Figures, Time};
 use super::header::Header;
 use super::memory::SharedMemory;
 use super::page::Record;
 use super::page::{LAYOUT, MAGIC, SlotPage};
 use super::state::State;
-use super::times::TIMES;
 
 /// A scoreboard to read.
 pub struct View {
@@ -72,15 +74,42 @@ impl View {
 
     /// The contents of a slot. None if the slot is empty or does not exist.
     pub fn read(&self, index: usize) -> Option<Record> {
-        let record = self.page(index)?.record();
+        let page = self.page(index)?;
+        let figures = self.figures(index).unwrap_or_default();
+        let record = page.record(figures, now_ns());
         (record.state != State::Empty).then_some(record)
     }
 
     /// How many responses of a slot's worker took how long, by the buckets of
-    /// [`super::time_bounds_ns`]. None as for [`View::read`].
-    pub fn times(&self, index: usize) -> Option<[u64; TIMES]> {
+    /// [`super::coarse_bounds_ns`]. None as for [`View::read`].
+    pub fn times(&self, index: usize) -> Option<[u64; COARSE]> {
         let page = self.page(index)?;
-        (page.state.get() != State::Empty).then(|| page.times())
+        let figures = || self.figures(index).unwrap_or_default();
+        (page.state.get() != State::Empty).then(|| figures().time(Time::Application).coarse())
+    }
+
+    /// What all workers have counted, also those that have ended, but not those that have written what cannot
+    /// be true.
+    pub fn totals(&self) -> Figures {
+        let mut totals = self.memory.retired().copy();
+        for index in 0..self.capacity() {
+            let Some(page) = self.page(index) else {
+                break;
+            };
+            let figures = self.figures(index);
+            let figures = figures.filter(|figures| figures.is_plausible());
+            if let Some(figures) = figures.filter(|_| page.is_plausible(now_ns())) {
+                totals.add(&figures);
+            }
+        }
+        totals
+    }
+
+    /// What a slot's worker has counted; `None` if it has counted nothing.
+    pub(super) fn figures(&self, index: usize) -> Option<Figures> {
+        let counts = self.page(index)?.counts_figures.get();
+        let figures = self.memory.figures(index).filter(|_| counts)?;
+        Some(figures.copy())
     }
 
     /// The page of a slot that was claimed before. Reading any other page would make the
@@ -97,4 +126,9 @@ impl View {
     pub(super) fn into_memory(self) -> SharedMemory {
         self.memory
     }
+}
+
+pub(super) fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    (now.tv_sec as u64).wrapping_mul(1_000_000_000) + now.tv_nsec as u64
 }

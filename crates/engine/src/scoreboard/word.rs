@@ -80,6 +80,11 @@ impl<T: Cell> Word<T> {
         self.bits.store(value.to_bits(), Relaxed);
     }
 
+    /// As it is, whatever its type.
+    pub fn bits(&self) -> u64 {
+        self.bits.load(Relaxed)
+    }
+
     /// As `get` and `set`, in one order for all processes: `Slot::fewer_spares_than` needs it.
     pub fn get_ordered(&self) -> T {
         T::from_bits(self.bits.load(SeqCst))

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use rustix::fs::MemfdFlags;
 
 use super::page::PAGE_BYTES;
+use super::view::now_ns;
 use super::*;
+use crate::peer::Peer;
 
 /// A board whose slots are all claimed, and a reader of it.
 fn board_of(capacity: usize) -> (Board, View) {
@@ -45,7 +47,7 @@ fn a_slot_tells_what_its_worker_does() {
     assert_eq!(view.read(1).unwrap().state, State::Starting);
     let mut slot = spare_slot(board, 1, 1);
 
-    let entry = slot.begin(1, b"GET", b"/bar/one", 5000);
+    let entry = slot.begin(1, b"GET", b"/bar/one", &Peer::Unix, 5000);
     let counters = Counters {
         requests: 9,
         bytes_in: 8,
@@ -67,6 +69,8 @@ fn a_slot_tells_what_its_worker_does() {
     let request = Request {
         method: b"GET".to_vec(),
         path: b"/bar/one".to_vec(),
+        client: Peer::Unix,
+        phase: RequestPhase::Handling,
         started_ns: 5000,
     };
     let record = Record {
@@ -80,6 +84,8 @@ fn a_slot_tells_what_its_worker_does() {
         waiting: 0,
         lag_ns: 7,
         counters,
+        figures: Figures::default(),
+        is_garbled: false,
         request: Some(request),
     };
     assert_eq!(view.read(1), Some(record.clone()));
@@ -104,22 +110,199 @@ fn a_slot_tells_what_its_worker_does() {
 fn the_times_of_responses_are_counted_until_the_slot_has_another_worker() {
     let (board, view) = board_of(2);
     let slot = spare_slot(board, 1, 1);
-    for time_ns in [0, 5000, 5100, 1_000_000, u64::MAX] {
-        slot.times().unwrap().count(time_ns);
+    for time_ns in [0, 5000, 5100, 1_000_000, 1 << 40] {
+        let figures = slot.figures().unwrap();
+        figures.count_time(Time::Application, time_ns);
+        figures.count_time(Time::Wait, 7);
     }
     let counted: Vec<_> = view
         .times(1)
         .unwrap()
         .into_iter()
-        .zip(time_bounds_ns())
+        .zip(coarse_bounds_ns())
         .collect();
     let used: Vec<_> = counted
         .into_iter()
         .filter(|(count, _)| *count > 0)
         .collect();
-    assert_eq!(used, [(3, 4096), (1, 917_504), (1, 7 << 33)]);
-    assert_eq!(view.times(0), Some([0; TIMES]));
+    assert_eq!(used, [(1, 1024), (2, 4096), (1, 917_504), (1, 7 << 33)]);
+    assert_eq!(view.times(0), Some([0; COARSE]));
     assert_eq!(view.times(2), None);
+    let figures = view.read(1).unwrap().figures;
+    let application = figures.time(Time::Application);
+    assert_eq!(
+        (application.count(), figures.time(Time::Wait).sum_ns),
+        (5, 35)
+    );
+    assert_eq!(application.sum_ns, 1_010_100 + (1 << 40));
+    assert_eq!(figures.time(Time::LastByte), &Histogram::default());
+    assert_eq!(view.totals(), figures);
+}
+
+#[test]
+fn what_a_worker_has_counted_stays_when_it_has_ended_and_its_successor_begins_anew() {
+    let board = Board::create(2).unwrap();
+    for round in 1..=2 {
+        assert!(board.claim(1, round, 0));
+        let page = board.view().memory().slot(1).unwrap();
+        page.counts_figures.set(true);
+        let figures = board.view().memory().figures(1).unwrap();
+        assert_eq!(figures.copy(), Figures::default());
+        for (status, time_ns) in [
+            (101, 2_000),
+            (200, 3_000),
+            (204, 50_000_000),
+            (503, 9),
+            (0, 9),
+        ] {
+            figures.count_status(status);
+            figures.count_time(Time::LastByte, time_ns);
+        }
+        figures.count_handshake(true);
+        figures.count_handshake(false);
+        figures.count_http2_connection();
+        figures.count_http2_stream();
+        board.clear(1);
+        let totals = board.view().totals();
+        let times = u64::from(round);
+        assert_eq!(totals.classes, [times, 2 * times, 0, 0, times]);
+        assert_eq!((totals.handshakes, totals.resumed), (2 * times, times));
+        assert_eq!(
+            (totals.http2_connections, totals.http2_streams),
+            (times, times)
+        );
+        assert_eq!(totals.time(Time::LastByte).count(), 5 * times);
+        assert_eq!(board.view().header().clears, 2 * times);
+    }
+}
+
+#[test]
+fn a_worker_that_writes_what_cannot_be_true_is_shown_as_such_and_counts_for_no_total() {
+    type Write = fn(&super::page::SlotPage, &SharedFigures);
+    let writes: [Write; 7] = [
+        |page, _| page.generation.set(u32::MAX),
+        |page, _| page.turned_ns.set(now_ns() + 3_600_000_000_000),
+        |page, _| {
+            page.set_counters(&Counters {
+                bytes_in: u64::MAX,
+                ..Counters::default()
+            });
+        },
+        |page, _| page.limited[3].set(u64::MAX),
+        |_, figures| figures.count_time(Time::Wait, 1 << 63),
+        |_, figures| figures.count_time(Time::Application, u64::MAX),
+        |page, _| page.in_flight.set(u32::MAX),
+    ];
+    for write in writes {
+        let board = Board::create(2).unwrap();
+        assert!(board.claim(0, 1, 0) && board.claim(1, 1, 0));
+        for index in [0, 1] {
+            let page = board.view().memory().slot(index).unwrap();
+            page.counts_figures.set(true);
+            page.set_counters(&Counters {
+                requests: 3,
+                ..Counters::default()
+            });
+            board
+                .view()
+                .memory()
+                .figures(index)
+                .unwrap()
+                .count_status(200);
+        }
+        let page = board.view().memory().slot(0).unwrap();
+        write(page, board.view().memory().figures(0).unwrap());
+        let garbled = [0, 1].map(|index| board.view().read(index).unwrap().is_garbled);
+        assert_eq!(garbled, [true, false]);
+        assert_eq!(board.view().totals().classes, [0, 1, 0, 0, 0]);
+        board.clear(0);
+        board.clear(1);
+        assert_eq!(board.view().header().retired_requests, 3);
+        assert_eq!(board.view().totals().classes, [0, 1, 0, 0, 0]);
+        assert!(board.claim(0, 2, 0));
+        assert!(!board.view().read(0).unwrap().is_garbled, "the next worker");
+        assert_eq!(
+            board.view().memory().figures(0).unwrap().copy(),
+            Figures::default()
+        );
+    }
+}
+
+#[test]
+fn no_garbage_of_a_worker_is_left_to_its_successor() {
+    let board = Board::create(1).unwrap();
+    assert!(board.claim(0, 1, 0));
+    let words = board.view().memory().words(0);
+    words.iter().for_each(|word| word.store(7, Relaxed));
+    board
+        .view()
+        .memory()
+        .slot(0)
+        .unwrap()
+        .counts_figures
+        .set(false);
+    board.clear(0);
+    assert!(board.claim(0, 2, 0));
+    assert_eq!(
+        board.view().memory().figures(0).unwrap().copy(),
+        Figures::default()
+    );
+}
+
+#[test]
+fn a_request_shows_its_client_and_its_phase() {
+    let (board, view) = board_of(1);
+    let mut slot = spare_slot(board, 0, 64);
+    let inet = |ip: &str| Peer::Inet {
+        ip: ip.parse().unwrap(),
+        port: 0,
+    };
+    for client in [
+        inet("192.0.2.7"),
+        inet("2001:db8::7"),
+        Peer::Unix,
+        Peer::Unknown,
+    ] {
+        let entry = slot.begin(1, b"GET", b"/", &client, 1);
+        let shown = || {
+            let request = view.read(0).unwrap().request.unwrap();
+            (request.client, request.phase)
+        };
+        assert_eq!(shown(), (client, RequestPhase::Handling));
+        slot.set_phase(entry, RequestPhase::Streaming);
+        assert_eq!(shown(), (client, RequestPhase::Streaming));
+        slot.end(0, entry);
+        slot.set_phase(EntryId::default(), RequestPhase::Open);
+    }
+    let entries: Vec<_> = (1..=10)
+        .map(|at| slot.begin(at, b"GET", b"/", &Peer::Unix, u64::from(at)))
+        .collect();
+    slot.set_phase(entries[7], RequestPhase::Open); // it has lost the last entry
+    assert_eq!(
+        view.read(0).unwrap().request.unwrap().phase,
+        RequestPhase::Handling
+    );
+    slot.set_phase(entries[9], RequestPhase::Open);
+    assert_eq!(
+        view.read(0).unwrap().request.unwrap().phase,
+        RequestPhase::Open
+    );
+}
+
+#[test]
+fn a_pool_may_hide_what_is_asked_for() {
+    let (board, view) = board_of(1);
+    board.publish(&Header {
+        hides_paths: true,
+        ..growing(1)
+    });
+    let mut slot = spare_slot(board, 0, 1);
+    slot.begin(1, b"GET", b"/secret", &Peer::Unix, 1);
+    let request = view.read(0).unwrap().request.unwrap();
+    assert_eq!(
+        (request.method, request.path),
+        (b"GET".to_vec(), Vec::new())
+    );
 }
 
 #[test]
@@ -128,7 +311,7 @@ fn long_texts_are_cut_and_short_ones_leave_nothing_behind() {
     let mut slot = spare_slot(board, 0, 1);
     let long = [b'x'; 1000];
     for length in [0, 1, 7, 8, 9, 16, 17, 255, 256, 257, 1000, 3] {
-        let entry = slot.begin(1, &long[..length], &long[..length], 1);
+        let entry = slot.begin(1, &long[..length], &long[..length], &Peer::Unix, 1);
         let request = view.read(0).unwrap().request.unwrap();
         assert_eq!(request.method, &long[..length.min(16)]);
         assert_eq!(request.path, &long[..length.min(256)]);
@@ -144,15 +327,15 @@ fn what_is_shown_is_in_flight_and_the_last_that_began() {
         let request = view.read(0).unwrap().request?;
         Some((String::from_utf8(request.path).unwrap(), request.started_ns))
     };
-    let slow = slot.begin(1, b"GET", b"/slow", 5);
-    let quick = slot.begin(2, b"GET", b"/quick", 6);
-    let other = slot.begin(3, b"GET", b"/other", 7);
+    let slow = slot.begin(1, b"GET", b"/slow", &Peer::Unix, 5);
+    let quick = slot.begin(2, b"GET", b"/quick", &Peer::Unix, 6);
+    let other = slot.begin(3, b"GET", b"/other", &Peer::Unix, 7);
     assert_eq!(shown(), Some(("/other".into(), 7)));
     slot.end(2, quick);
     assert_eq!(shown(), Some(("/other".into(), 7)));
     slot.end(1, other);
     assert_eq!(shown(), Some(("/slow".into(), 5)));
-    let last = slot.begin(2, b"GET", b"/last", 8);
+    let last = slot.begin(2, b"GET", b"/last", &Peer::Unix, 8);
     slot.end(1, slow);
     assert_eq!(shown(), Some(("/last".into(), 8)));
     slot.end(0, last);
@@ -173,6 +356,7 @@ fn of_very_many_requests_none_is_shown_that_is_over() {
                 in_flight.len() as u32 + 1,
                 b"GET",
                 path.as_bytes(),
+                &Peer::Unix,
                 round as u64,
             );
             in_flight.push((path, entry));
@@ -195,7 +379,7 @@ fn of_very_many_requests_none_is_shown_that_is_over() {
 fn a_request_without_an_entry_is_counted_and_not_shown() {
     let (board, view) = board_of(1);
     let mut slot = spare_slot(board, 0, 1);
-    let entry = slot.begin(2, b"GET", b"/", 1);
+    let entry = slot.begin(2, b"GET", b"/", &Peer::Unix, 1);
     slot.end(1, entry);
     let record = view.read(0).unwrap();
     assert_eq!((record.in_flight, record.request), (1, None));
@@ -208,7 +392,7 @@ fn the_next_worker_of_a_slot_shows_no_request_of_the_last_one() {
     let board = Board::create(1).unwrap();
     assert!(board.claim(0, 1, 0));
     let page = board.view().memory().slot(0).unwrap();
-    page.entry(3).unwrap().set(b"GET", b"/", 1);
+    page.entry(3).unwrap().set(b"GET", b"/", &Peer::Unix, 1);
     assert!(board.view().read(0).unwrap().request.is_some());
     board.clear(0);
     assert!(board.claim(0, 2, 0));
@@ -220,9 +404,9 @@ fn a_worker_is_spare_while_it_could_start_one_more_request() {
     let (board, view) = board_of(1);
     let mut slot = spare_slot(board, 0, 2);
     let state = || view.states()[0];
-    slot.begin(1, b"GET", b"/", 1);
+    slot.begin(1, b"GET", b"/", &Peer::Unix, 1);
     assert_eq!(state(), State::Spare);
-    let second = slot.begin(2, b"GET", b"/", 1);
+    let second = slot.begin(2, b"GET", b"/", &Peer::Unix, 1);
     assert_eq!(state(), State::Active);
     slot.end(1, second);
     assert_eq!(state(), State::Spare);
@@ -233,7 +417,7 @@ fn a_draining_worker_stays_draining() {
     let (board, view) = board_of(1);
     let mut slot = spare_slot(board, 0, 1);
     slot.set_state(State::Draining);
-    let entry = slot.begin(1, b"GET", b"/", 1);
+    let entry = slot.begin(1, b"GET", b"/", &Peer::Unix, 1);
     assert_eq!(view.states(), [State::Draining]);
     slot.end(0, entry);
     assert_eq!(view.states(), [State::Draining]);
@@ -249,11 +433,11 @@ fn a_slot_is_claimed_once_and_leaves_its_totals_when_cleared() {
     let counters = Counters {
         requests: 3,
         bytes_in: 4,
-        bytes_out: u64::MAX,
+        bytes_out: 1 << 50,
         connections: 1,
         busy_ns: 1,
         handed_off: 2,
-        adopted: u64::MAX,
+        adopted: 5,
         ..Counters::default()
     };
     page.set_counters(&counters);
@@ -267,11 +451,8 @@ fn a_slot_is_claimed_once_and_leaves_its_totals_when_cleared() {
     board.clear(1);
     let header = board.view().header();
     assert_eq!((header.retired_requests, header.retired_bytes_in), (6, 8));
-    assert_eq!(
-        (header.retired_handed_off, header.retired_adopted),
-        (4, u64::MAX)
-    );
-    assert_eq!(header.retired_bytes_out, u64::MAX);
+    assert_eq!((header.retired_handed_off, header.retired_adopted), (4, 10));
+    assert_eq!(header.retired_bytes_out, 1 << 51);
     let limited = |name| {
         let (_, value) = header.fields().find(|(field, _)| *field == name).unwrap();
         value
@@ -381,9 +562,9 @@ fn taking_the_last_but_minimum_spare_wakes_the_manager() {
     let wakeup = board.wakeup().try_clone_to_owned().unwrap();
     board.publish(&growing(3));
     let mut slot = spare_slot(board, 2, 1);
-    slot.begin(1, b"GET", b"/", 1);
+    slot.begin(1, b"GET", b"/", &Peer::Unix, 1);
     assert_eq!(wakeups(&wakeup), 0, "three others are starting");
-    slot.begin(2, b"GET", b"/", 1);
+    slot.begin(2, b"GET", b"/", &Peer::Unix, 1);
     assert_eq!(wakeups(&wakeup), 0, "no spare was taken");
 
     let (board, _) = board_of(4);
@@ -391,7 +572,7 @@ fn taking_the_last_but_minimum_spare_wakes_the_manager() {
     board.publish(&growing(3));
     board.clear(0);
     let mut slot = spare_slot(board, 2, 1);
-    let entry = slot.begin(1, b"GET", b"/", 1);
+    let entry = slot.begin(1, b"GET", b"/", &Peer::Unix, 1);
     assert_eq!(wakeups(&wakeup), 1);
     slot.turn(0, &Counters::default());
     slot.end(0, entry);
@@ -413,14 +594,14 @@ fn a_full_pool_knows_when_its_last_spare_is_gone() {
     let (board, _) = board_of(2);
     board.publish(&full);
     let mut slot = spare_slot(board, 0, 1);
-    slot.begin(1, b"GET", b"/", 1);
+    slot.begin(1, b"GET", b"/", &Peer::Unix, 1);
     assert!(!slot.was_last_spare(), "another one is starting");
 
     let (board, _) = board_of(1);
     let wakeup = board.wakeup().try_clone_to_owned().unwrap();
     board.publish(&full);
     let mut slot = spare_slot(board, 0, 1);
-    slot.begin(1, b"GET", b"/", 1);
+    slot.begin(1, b"GET", b"/", &Peer::Unix, 1);
     assert!(slot.was_last_spare());
     // A handler that returns at once must not cost a system call each time.
     assert_eq!(wakeups(&wakeup), 0);
@@ -438,7 +619,7 @@ fn a_pool_that_knows_it_is_full_is_not_woken() {
         ..growing(3)
     });
     let mut slot = spare_slot(board, 0, 1);
-    slot.begin(1, b"GET", b"/", 1);
+    slot.begin(1, b"GET", b"/", &Peer::Unix, 1);
     assert_eq!(wakeups(&wakeup), 0);
     assert!(slot.overcommit() && slot.stopping());
     assert_eq!(slot.log_level(), 10);
@@ -502,14 +683,14 @@ fn a_worker_that_stopped_amid_a_write_shows_its_numbers() {
     let (board, view) = board_of(1);
     let page = board.view().memory().slot(0).unwrap();
     page.in_flight.set(3);
-    page.entry(0).unwrap().set(b"GET", b"/", 1);
+    page.entry(0).unwrap().set(b"GET", b"/", &Peer::Unix, 1);
     assert!(view.read(0).unwrap().request.is_some());
     board.view().memory().words(0)[0].fetch_or(1, Relaxed); // the sequence
     let record = view.read(0).unwrap();
     assert_eq!((record.in_flight, record.request), (3, None));
     board.clear(0);
     assert!(board.claim(0, 0, 0));
-    page.entry(0).unwrap().set(b"GET", b"/", 1);
+    page.entry(0).unwrap().set(b"GET", b"/", &Peer::Unix, 1);
     assert!(
         view.read(0).unwrap().request.is_some(),
         "the next worker can be read whole"

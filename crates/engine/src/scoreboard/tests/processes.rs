@@ -61,7 +61,13 @@ fn another_process_is_never_seen_amid_a_write() {
         for round in 0..100_000_u32 {
             let letter = b'a' + (round % 26) as u8;
             let in_flight = letter.into();
-            let entry = slot.begin(in_flight, &[letter; 16], &[letter; 256], letter.into());
+            let entry = slot.begin(
+                in_flight,
+                &[letter; 16],
+                &[letter; 256],
+                &Peer::Unix,
+                letter.into(),
+            );
             for _ in 0..100 {
                 spin_loop(); // time in which a reader can succeed
             }
@@ -109,7 +115,7 @@ fn of_two_workers_that_turn_active_at_once_one_sees_both() {
                 slot.set_state(State::Spare);
                 step(slot, 2000 + 2 * round)?;
                 skew(round * index as u64);
-                slot.begin(1, b"GET", b"/", 1);
+                slot.begin(1, b"GET", b"/", &Peer::Unix, 1);
                 step(slot, 2001 + 2 * round)?;
                 if index == 0 && wakeups(&wakeup) == 0 {
                     return Err(io::ErrorKind::NotFound.into());
@@ -131,7 +137,7 @@ fn a_worker_that_has_begun_a_request_of_late_is_not_stuck() {
         let board = Arc::new(Mutex::new(Some(board)));
         let worker = fork_worker(&board, 1, move |slot| {
             match state {
-                State::Active => _ = slot.begin(1, b"GET", b"/", 7),
+                State::Active => _ = slot.begin(1, b"GET", b"/", &Peer::Unix, 7),
                 state => slot.set_state(state),
             }
             Ok(())
