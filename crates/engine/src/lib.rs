@@ -96,6 +96,7 @@ mod request_body;
 pub mod scoreboard;
 mod secret_memory;
 mod settings;
+mod tcp_info;
 mod timers;
 mod tls;
 mod transport;

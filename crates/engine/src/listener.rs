@@ -2,6 +2,7 @@
 
 use crate::peer::Peer;
 use crate::settings::ListenerSettings;
+use crate::tcp_info::tcp_info;
 use crate::transport::Transport;
 use prefork_tls::{Config, Session};
 use rustix::event::epoll::EventFlags;
@@ -9,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::time::Timespec;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,24 +68,6 @@ pub(crate) fn is_lasting(error: Errno) -> bool {
 /// another socket, which does not tell.
 pub fn accept_queue_length(socket: BorrowedFd<'_>) -> Option<usize> {
     Some(tcp_info(socket)?.tcpi_unacked as usize)
-}
-
-/// What the system tells of a TCP socket (tcp(7), TCP_INFO). `None`: of another socket.
-pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> Option<libc::tcp_info> {
-    // SAFETY: every field of the struct is a number, for which zeros are valid.
-    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes into `info`, which has so many.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut len,
-        )
-    };
-    (result == 0).then_some(info)
 }
 
 impl Listener {

@@ -6,8 +6,8 @@
 
 use crate::content::FilePart;
 use crate::introduction::{Introduced, Introducing};
-use crate::listener::tcp_info;
 use crate::peer::Peer;
+use crate::tcp_info::tcp_info;
 use crate::tls::{Ended, Keys, SEAL_BYTES, Tls};
 use prefork_tls::{Config, Session};
 use prefork_wire::proxy::Introduction;
