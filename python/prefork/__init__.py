@@ -5,6 +5,7 @@ Everything that a program imports is here.
 
 from prefork._engine import Connection, Headers, Request, Response
 from prefork.admin import attach_admin as _attach_admin
+from prefork.admin import attach_agent_check as _attach_agent_check
 from prefork.admin import attach_control as _attach_control
 from prefork.errors import (
     AlreadyAnswered,
@@ -36,7 +37,7 @@ from prefork.kernel.timers import Timer
 from prefork.pool.server import PreForkServer
 from prefork.server.server import HTTPServer
 
-PreForkServer.attachments += [_attach_control, _attach_admin]
+PreForkServer.attachments += [_attach_control, _attach_admin, _attach_agent_check]
 
 __all__ = [
     "AlreadyAnswered",

@@ -375,7 +375,7 @@ def test_a_taken_address_is_one_line_and_status_2(pool: MakePool, tmp_path: Path
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--admin", "0.0.0.0:0"], "other machines may reach http://0.0.0.0:"),
+        (["--admin", "0.0.0.0:0"], "other machines may reach 0.0.0.0:"),
         (["--admin", "0"], "needs admin_token_file"),
         (["--admin", "localhost"], "expected host:port, [IPv6]:port or unix:/path, got 'localhost'"),
         (["--admin", "unix:@name"], "expected host:port, [IPv6]:port or unix:/path"),
@@ -441,7 +441,9 @@ def test_a_token(pool: MakePool, tmp_path: Path) -> None:
         code, fields, _ = request(url, "/metrics", **given)
         assert code == 401
         assert fields["www-authenticate"].startswith("Bearer")
-    assert get(url, "/healthz", Authorization="Bearer a-secret") == "ok\n"
+    assert get(url, "/status", Authorization="Bearer a-secret")
+    assert (get(url, "/healthz"), get(url, "/readyz")) == ("ok\n", "ready\n")
+    assert request(url, "/healthz/")[0] == request(url, "/x/healthz")[0] == 401
     assert get(f"unix:{tmp_path}/admin.sock", "/healthz") == "ok\n"
     server.wait_log("is refused")
     assert "a-secret" not in server.log

@@ -75,6 +75,11 @@ def run_caddy(here: Path) -> Iterator[Run]:
     yield from _running(command, here / "Caddyfile", head, "", XDG_CONFIG_HOME=str(here))
 
 
+def run_configured(command: list[str], file: Path, **environ: str) -> Iterator[Run]:
+    """The configuration is all that the program reads."""
+    yield from _running(command, file, "", "", **environ)
+
+
 def _running(command: list[str], file: Path, head: str, end: str, **environ: str) -> Iterator[Run]:
     started: list[subprocess.Popen[bytes]] = []
     env = os.environ | environ
@@ -99,7 +104,9 @@ def _running(command: list[str], file: Path, head: str, end: str, **environ: str
         wait_until(listens, file.name)
         return port
 
-    yield begin
-    for process in started:
-        process.terminate()
-        process.wait()
+    try:
+        yield begin
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()

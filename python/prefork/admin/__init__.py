@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from prefork.admin.agent_check import AgentCheck
     from prefork.admin.control import Control
     from prefork.admin.listener import Admin
     from prefork.pool.manager import Manager
@@ -35,3 +36,12 @@ def attach_admin(server: PreForkServer) -> Callable[[Manager], Admin | None]:
     from prefork.admin.listener import open_admin
 
     return open_admin(server)
+
+
+def attach_agent_check(server: PreForkServer) -> Callable[[Manager], AgentCheck | None]:
+    """Opens the sockets of the agent check. Raises as `attach_admin` does."""
+    if not server.options.agent_check:
+        return lambda _: None
+    from prefork.admin.agent_check import open_agent_check  # as above
+
+    return open_agent_check(server)

@@ -1,8 +1,9 @@
 """Who may see the pages of the admin listener.
 
-Always: over TCP a client is on this machine, or has the token. A page of another site that a browser on this
-machine shows has neither: its requests name the other site as their host, also if its name leads here (DNS
-rebinding). Over a Unix socket the permissions of the file decide. Nothing is changed by a request.
+Always: over TCP a client is on this machine, or has the token, but for the two pages that say whether the
+server serves. A page of another site that a browser on this machine shows has neither: its requests name the
+other site as their host, also if its name leads here (DNS rebinding). Over a Unix socket the permissions of
+the file decide. Nothing is changed by a request.
 
 It must not know sockets or pages.
 """
@@ -14,14 +15,21 @@ import os
 import re
 import stat
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from prefork.config.endpoints import Endpoint, Kind
 from prefork.errors import OptionError
 
 if TYPE_CHECKING:
     from prefork._engine import Request
+    from prefork.server.sockets import ListeningSockets
 
 METHODS = ("GET", "HEAD")
+OPEN = ("/healthz", "/readyz")
+"""Pages that need no token: a probe of Kubernetes cannot read one from a Secret."""
+OWNERS_ONLY = 0o600
+"""The permissions of a Unix socket."""
 LONGEST_TOKEN = 4096
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]+)?", re.ASCII)
 _TOKEN = re.compile(rb"[!-~]+")
@@ -60,7 +68,8 @@ class Access:
             host = request.header("host")
             if is_loopback(connection.local_ip) and host is not None and not self._is_local(host):
                 return WRONG_HOST
-            if self._token is not None and not self._has_token(request, self._token):
+            token = None if request.path in OPEN else self._token
+            if token is not None and not self._has_token(request, token):
                 return NO_TOKEN
         return None if request.method in METHODS else WRONG_METHOD
 
@@ -95,6 +104,22 @@ def is_loopback(address: str | None) -> bool:
         return ipaddress.ip_address(address.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def owners_only(endpoint: Endpoint) -> Endpoint:
+    """The address, with the permissions of a Unix socket if it does not say them itself."""
+    if endpoint.kind is Kind.UNIX and endpoint.mode is None and endpoint.umask is None:
+        return replace(endpoint, mode=OWNERS_ONLY)
+    return endpoint
+
+
+def check_reach(option: str, place: ListeningSockets, token: bytes | None) -> None:
+    """Raises OptionError for what other machines may reach, and no token keeps from them."""
+    if place.port is not None and token is None and not is_loopback(place.address):
+        raise OptionError(
+            f"{option}: other machines may reach {place.endpoint}, so it needs admin_token_file; or use "
+            f"127.0.0.1:{place.port} or unix:/path"
+        )
 
 
 def read_token(path: str) -> tuple[bytes, bool]:

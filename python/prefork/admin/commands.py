@@ -189,8 +189,10 @@ async def _replaced(running: Running, pids: Collection[int]) -> int:
 
 
 async def drain(running: Running, arguments: Arguments) -> Outcome:
-    """Closes the listener, and lets the workers finish and end."""
+    """Closes the listener, when load balancers know, and lets the workers finish and end."""
     check_names(arguments)
+    for tell in running.manager.before_drain:
+        await tell(running.left_s)
     workers = _in_use(running.pool)
     running.server.stop_listen()
     if not await running.wait(_in_use, "ended", spawns=False):

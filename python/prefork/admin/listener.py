@@ -17,14 +17,12 @@ import logging
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from prefork.admin.access import Access, Refusal, is_loopback, read_token
+from prefork.admin.access import Access, Refusal, check_reach, owners_only, read_token
 from prefork.admin.routes import PAGES, Page
 from prefork.admin.view import View
-from prefork.config.endpoints import Endpoint, Kind
-from prefork.errors import OptionError
+from prefork.config.endpoints import Kind
 from prefork.server.handlers import Handlers
 from prefork.server.server import HTTPServer
 
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefork.admin")
 
-OWNERS_ONLY = 0o600
-"""The permissions of a Unix socket."""
 QUIET_S = 60.0
 """After a line about a client that is refused, so long no other one is written."""
 LIMITS: dict[str, Any] = {
@@ -77,7 +73,7 @@ class AdminServer(HTTPServer):
     def __init__(self, server: PreForkServer) -> None:
         options = server.options
         self.view = View(server)
-        listeners = {"listeners": [_own(one) for one in options.admin]}
+        listeners = {"listeners": [owners_only(one) for one in options.admin]}
         alias = f"{server.alias} admin"
         super().__init__(server.kernel, alias=alias, signals=False, headers=FIELDS, **LIMITS | listeners)
         self.socket_defaults = server.socket_defaults
@@ -97,11 +93,7 @@ class AdminServer(HTTPServer):
         """Opens the sockets. Raises BindError, and OptionError for one that needs a token and has none."""
         super()._open()
         for place in self.places:
-            if place.port is not None and self._token is None and not is_loopback(place.address):
-                raise OptionError(
-                    f"admin: other machines may reach {place.url}, so it needs admin_token_file; or use "
-                    f"127.0.0.1:{place.port} or unix:/path"
-                )
+            check_reach("admin", place, self._token)
 
     def _open(self) -> None:
         """Nothing: `open` was called when the process could still open every address."""
@@ -226,10 +218,3 @@ def _bound(page: Page, view: View) -> Callable[[Request, Response], object]:
 
     handle.__qualname__ = page.__name__
     return handle
-
-
-def _own(endpoint: Endpoint) -> Endpoint:
-    """The address, with the permissions of a Unix socket if it does not say them itself."""
-    if endpoint.kind is Kind.UNIX and endpoint.mode is None and endpoint.umask is None:
-        return replace(endpoint, mode=OWNERS_ONLY)
-    return endpoint

@@ -52,6 +52,11 @@ class Running:
         return time.monotonic() - self._began_s
 
     @property
+    def left_s(self) -> float:
+        """How long the client still waits."""
+        return max(0.0, self._until_s - time.monotonic())
+
+    @property
     def pool(self) -> Overview:
         """What the pool has now. Raises Failure if it has ended."""
         found = self.manager.overview()

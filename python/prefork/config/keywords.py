@@ -100,6 +100,7 @@ class PreForkKeywords(ServerKeywords, total=False):
     control_socket: str | None
     admin: Addresses
     admin_token_file: str | None
+    agent_check: Addresses
     fork_handlers: Mapping[object, str] | Mapping[str, str]
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
@@ -212,6 +213,7 @@ class RunKeywords(TypedDict, total=False):
     control_socket: str | None
     admin: Addresses
     admin_token_file: str | None
+    agent_check: Addresses
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
     worker_died: str | Callable[..., object] | None

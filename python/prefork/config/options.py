@@ -591,7 +591,16 @@ class PreForkOptions(ServerOptions):
         None,
         optional(input_file),
         "File of a token that clients of --admin have to send (Authorization: Bearer), but for those of a "
-        "Unix socket. An address that other machines reach needs it.",
+        "Unix socket. An address that other machines reach needs it. It is the first line of a client of "
+        "--agent-check.",
+    )
+    agent_check: tuple[Endpoint, ...] = option(
+        Group.POOL,
+        (),
+        admin_endpoints,
+        "Address at which the manager tells load balancers how much work to send here, as HAProxy's agent "
+        "check wants it: 127.0.0.1:9901, [::1]:9901 or unix:/path. Can be repeated.",
+        unset="none",
     )
     fork_handlers: dict[Any, str] = code_option(
         Group.CODE, {}, fork_handlers, "Events to call in every new worker, by session alias."
@@ -697,8 +706,13 @@ class PreForkOptions(ServerOptions):
     def _check_admin(self) -> None:
         if self.admin and not self.start_servers:
             raise OptionError("admin shows a pool, and with start_servers 0 there is none")
-        if self.admin_token_file is not None and all(one.kind is Kind.UNIX for one in self.admin):
-            raise OptionError("admin_token_file is for a TCP address of admin, and there is none")
+        if self.agent_check and not self.start_servers:
+            raise OptionError("agent_check tells of a pool, and with start_servers 0 there is none")
+        restricted = (*self.admin, *self.agent_check)
+        if self.admin_token_file is not None and all(one.kind is Kind.UNIX for one in restricted):
+            raise OptionError(
+                "admin_token_file is for a TCP address of admin or agent_check, and there is none"
+            )
 
     def normalized(self) -> Self:
         ServerOptions.normalized(self)

@@ -60,7 +60,7 @@ class Read(NamedTuple):
 
 
 FIXED = (
-    *("listeners", "redirect_http", "ipc_glue", "refork_after"),
+    *("listeners", "redirect_http", "ipc_glue", "refork_after", "admin", "admin_token_file", "agent_check"),
     *("tls_min_version", "tls_ciphers", "tls_alpn", "tls_client_auth"),
 )
 """Options of the server that a reload does not change."""

@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 from asyncio import Handle, TimerHandle
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefork._engine import LOG_LEVEL, STACKS, TASKS, TRACEBACKS
@@ -93,6 +93,8 @@ class Manager(Role, PoolMember):
         self._source = source
         self._attachments = attachments
         self._attached: Sequence[Attached] = ()
+        self.before_drain: list[Callable[[float], Awaitable[object]]] = []
+        """What `prefork drain` awaits before the listener closes, each for as many seconds at most."""
         self._log_directories = log_directories
         self.sandbox: Sandbox | None = None
         """What its workers enter."""

@@ -22,6 +22,7 @@ def asks(
     over: bytes | None = b"\x7f\0\0\1",
     method: str = "GET",
     authorization: str | None = None,
+    path: str = "/metrics",
 ) -> Any:
     """A request, as far as access is about it."""
     fields = {"host": host, "authorization": authorization}
@@ -30,6 +31,7 @@ def asks(
         basic = tuple(base64.b64decode(authorization[6:]).decode().split(":", 1))
     return SimpleNamespace(
         method=method,
+        path=path,
         header=lambda name, default=None: fields[name] if fields[name] is not None else default,
         authorization_basic=basic,
         connection=SimpleNamespace(local_ip=local_ip, remote_addr=over),
@@ -121,6 +123,15 @@ def test_another_token(given: str | None) -> None:
     assert refusal.status == 401
     assert "a-secret" not in refusal.text
     assert dict(refusal.fields)["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_pages_for_probes_need_no_token() -> None:
+    for path in ("/healthz", "/readyz"):
+        assert status(Access(TOKEN), path=path) == 200
+        assert status(Access(TOKEN), path=path, method="POST") == 405
+        assert status(Access(TOKEN), path=path, host="evil.example") == 403
+    for path in ("/healthz/", "/healthz.json", "//healthz", "/status.json", "/", "/x/healthz"):
+        assert status(Access(TOKEN), path=path) == 401
 
 
 def test_over_a_unix_socket_the_file_decides() -> None:
