@@ -40,7 +40,7 @@ def auto(report: Mapping[str, Any], now_s: float, host: str) -> str:
     uptime_s = int(manager["uptime_s"])
     per_s = max(uptime_s, 1)
     requests, kbytes = totals["requests"], totals["bytes_out"] // 1024
-    duration_ms = round(1000 * (totals["application"]["sum_s"] + totals["last_byte"]["sum_s"]))
+    duration_ms = round(1000 * totals["last_byte"]["sum_s"])
     own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = sum(worker["cpu_s"] or 0.0 for worker in workers) + own.ru_utime + own.ru_stime
     cpu_s += ended.ru_utime + ended.ru_stime

@@ -42,12 +42,12 @@ TIMES = (
     (
         "application",
         "prefork_application_seconds",
-        "Time from the call of the application to the head of its response.",
+        "Time from the last part of the request that the application got to the head of its response.",
     ),
     (
         "last_byte",
         "prefork_last_byte_seconds",
-        "Time from the head of a response to its last byte.",
+        "Time from the same moment to when the socket had the last byte of the response.",
     ),
 )
 COUNTED = (

@@ -11,7 +11,7 @@ from prefork.admin.metrics import busy_ratio
 def report(*states: str, **totals: Any) -> dict[str, Any]:
     workers = [{"slot": slot, "state": state, "cpu_s": 0.5} for slot, state in enumerate(states)]
     counts = {state: states.count(state) for state in ("starting", "spare", "active", "draining", "stuck")}
-    times = {"application": {"sum_s": 1.5}, "last_byte": {"sum_s": 0.5}}
+    times = {"application": {"sum_s": 1.5}, "last_byte": {"sum_s": 2.0}}
     figures = {"requests": 0, "bytes_out": 0, **times, **counts, **totals}
     manager = {"uptime_s": 90061.5, "generation": 3, "max_clients": 8}
     return {"manager": manager, "totals": figures, "workers": workers}

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -218,7 +219,8 @@ def test_a_report_is_made_again_if_a_worker_was_counted_out_meanwhile(board):
 
     board.claim(0, 0)
     board.claim(1, 0)
-    assert [worker["slot"] for worker in snapshot(Restless())["workers"]] == [1]
+    restless: Any = Restless()
+    assert [worker["slot"] for worker in snapshot(restless)["workers"]] == [1]
 
 
 def test_the_debug_line_counts_and_lists(board):
