@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import ScoreboardUnavailable
-from prefork.pool.scoreboard import Found, open_scoreboard, snapshot
+from prefork.pool.scoreboard import Found, histograms, open_scoreboard, snapshot
 from prefork.pool.stillness import is_stopped
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ class Reader:
         """The report of this moment. Raises ScoreboardUnavailable if the pool is not running."""
         board, pid, about = self._ask()
         return make_report(board, about, self.glue, pid)
+
+    def histograms(self) -> dict[str, list[tuple[float, int]]] | None:
+        """How long all requests have taken, as on the scoreboard; None before the first report."""
+        return None if self._found is None else histograms(self._found.board)
 
     def _ask(self) -> Found:
         """The memory, and what the manager says of itself if it responds."""

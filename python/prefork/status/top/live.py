@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from prefork.errors import PreforkError
 from prefork.status import table
+from prefork.status.top.quantiles import Histograms, Window
 from prefork.status.top.rates import Rates, between
 from prefork.status.top.screen import frame
 from prefork.status.top.terminal import Terminal
@@ -25,6 +26,9 @@ class Source(Protocol):
 
     def look(self) -> Report:
         """The report of this moment. Raises PreforkError."""
+
+    def histograms(self) -> Histograms | None:
+        """How long all requests took until the last report; None if it does not tell."""
 
 
 def once(source: Source) -> str:
@@ -45,6 +49,7 @@ class Live:
         self._report = source.look()
         self._looked_s = time.monotonic()
         self._rates = Rates()
+        self._window = Window()
         self._trouble = ""
         self._clock = ""
 
@@ -75,13 +80,23 @@ class Live:
             self._trouble = self._source.note
             self._rates = between(self._report, report, now - self._looked_s)
             self._report = report
+            if (histograms := self._source.histograms()) is not None:
+                self._window.add(histograms, now)
             self._clock = time.strftime("%H:%M:%S")
         self._looked_s = now
 
     def _draw(self, terminal: Terminal) -> None:
         note = self._trouble or self._source.note
         terminal.draw(
-            frame(self._report, self._rates, self._view, terminal.size, note=note, clock=self._clock)
+            frame(
+                self._report,
+                self._rates,
+                self._view,
+                terminal.size,
+                quantiles=self._window.quantiles(),
+                note=note,
+                clock=self._clock,
+            )
         )
 
     def _show_stacks(self, terminal: Terminal) -> None:

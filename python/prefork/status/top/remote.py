@@ -71,6 +71,9 @@ class Remote:
             raise ScoreboardUnavailable(f"the admin listener {self._url} has no pool to show")
         return self._checked(status, body)
 
+    def histograms(self) -> None:
+        """The report has none."""
+
     def _get(self, path: str) -> tuple[int, bytes]:
         connection = (
             _UnixConnection(self._path)

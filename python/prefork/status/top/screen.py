@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from prefork.logs.escaping import escape_line
-from prefork.pool.scoreboard import TIMES
 from prefork.status.table import STYLES, amount, decision, duration, latency, memory, request
+from prefork.status.top.quantiles import Quantiles, since_ever
 from prefork.status.top.rates import Rates, WorkerRates
 from prefork.status.top.view import View
 
@@ -32,6 +32,8 @@ CELL_STYLES = {
 FEWEST_WORKERS = 4
 """So many lines of workers are shown before requests get any."""
 MOST_DECISIONS = 3
+WIDE = 110
+"""From this width on, all quantiles are shown."""
 KEYS = "q quit  p pause  s stack  ? help"
 
 
@@ -64,10 +66,17 @@ COLUMNS = (
 
 
 def frame(
-    report: Report, rates: Rates, view: View, size: tuple[int, int], *, note: str = "", clock: str = ""
+    report: Report,
+    rates: Rates,
+    view: View,
+    size: tuple[int, int],
+    *,
+    quantiles: Quantiles | None = None,
+    note: str = "",
+    clock: str = "",
 ) -> list[Text]:
-    """The lines of a terminal of this size, columns and lines. `note` is shown above all, `clock` is the
-    time of the report.
+    """The lines of a terminal of this size, columns and lines. `quantiles` are those of all requests if none
+    are given. `note` is shown above all, `clock` is the time of the report.
 
     It sets the order of the workers in the view.
     """
@@ -79,7 +88,7 @@ def frame(
         shown = [_text(line) for line in view.page[view.top : view.top + max(0, height - 2)]]
         return _fit([title, *shown], _text("q quit  escape back  up, down scroll", "reverse"), width, height)
     head = [title, *([_text(note, "bold red")] if note else []), *_grid(report["workers"], width, height)]
-    head += [_legend(report), _rates(report, rates), _times(report["totals"])]
+    head += [_legend(report), _rates(report, rates), _times(quantiles or since_ever(report["totals"]), width)]
     room = height - len(head) - 1
     decisions = list(report["manager"]["decisions"] or [])[-MOST_DECISIONS:]
     decisions = decisions[max(0, len(decisions) - max(0, room - FEWEST_WORKERS - 2)) :]
@@ -181,14 +190,16 @@ def _rates(report: Report, rates: Rates) -> Text:
     return line
 
 
-def _times(totals: Report) -> Text:
-    """Quantiles over all requests of the pool."""
+def _times(found: Quantiles, width: int) -> Text:
+    """Quantiles of the times of requests. A narrow terminal has no room for p90."""
+    shown = (0, 1, 2) if width >= WIDE else (0, 2)
     parts = []
-    for name in TIMES:
-        found = totals[name]
-        quantiles = "/".join(latency(found[quantile]) for quantile in ("p50_s", "p90_s", "p99_s"))
-        parts.append(f"{name.replace('_', ' ')} {quantiles}")
-    return _text("p50/p90/p99: " + "  ".join(parts))
+    for name, quantiles in found.times.items():
+        times = "/".join(latency(quantiles[place]) for place in shown)
+        parts.append(f"{name.replace('_', ' ')} {times}")
+    title = "/".join(("p50", "p90", "p99")[place] for place in shown)
+    within = "" if found.within_s is None else f" in {duration(found.within_s)}"
+    return _text(f"{title}{within}: " + "  ".join(parts))
 
 
 # --- tables ----------------------------------------------------------------------------------------------

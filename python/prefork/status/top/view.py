@@ -22,7 +22,8 @@ HELP = (
     "",
     "REQ/S, BUSY and CPU are of the last interval. P99 is the time in the application, of all",
     "requests that the worker has had. MEMORY counts what workers share for each of them.",
-    "WAIT is the time of a request from when it could be read to the call of the application.",
+    "Quantiles are of the last ten reports: wait is the time of a request from when it could be",
+    "read to the call of the application, last byte that from the response to its end.",
 )
 
 

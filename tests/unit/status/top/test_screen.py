@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from prefork.status import table
+from prefork.status.top.quantiles import Quantiles
 from prefork.status.top.rates import Rates, between
 from prefork.status.top.screen import frame
 from prefork.status.top.view import SORTS, View
@@ -35,7 +36,7 @@ def shown(
     view: View | None = None,
     size: tuple[int, int] = (80, 24),
     rates: Rates | None = None,
-    **changes: str,
+    **changes: Any,
 ) -> list[str]:
     lines = frame(found, rates or Rates(), view or View(), size, **changes)
     assert len(lines) == size[1]
@@ -50,13 +51,19 @@ def test_a_terminal_of_80_by_24_has_the_pool_its_workers_requests_and_keys() -> 
     assert lines[1] == "o#oo#oo#"
     assert lines[2] == "o 5 spare  # 3 active  of 8 workers, max 8, spares 1 to 3"
     assert lines[3].startswith("0.0 requests/s  0.0 errors/s  0.00 CPU  0 waiting  3 in flight")
-    assert lines[4].startswith("p50/p90/p99: wait 100us/300us/1.20ms  application 12.0ms/34.0ms/90.0ms")
+    assert lines[4] == "p50/p99: wait 100us/1.20ms  application 12.0ms/90.0ms  last byte -/-"
     text = "\n".join(lines)
     assert "1s ago    0  memory is short" in text
     assert "     PID    STATE    AGE   REQUESTS  BUSY   CPU     MEMORY  REQUEST" in text
     assert "GET /page/1 for 0.1s" in text
     assert "REQUESTS IN FLIGHT" in text
     assert lines[-1] == "q quit  p pause  s stack  ? help  sorted by slot"
+
+
+def test_quantiles_of_the_last_seconds_are_shown_where_they_are_known() -> None:
+    known = Quantiles(10.0, {"wait": (0.1, 0.2, 0.3), "application": (None, None, None)})
+    lines = [line.plain for line in frame(pool(3), Rates(), View(), (120, 30), quantiles=known)]
+    assert lines[4] == "p50/p90/p99 in 10s: wait 100ms/200ms/300ms  application -/-/-"
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 80, 1000])
@@ -149,7 +156,7 @@ def test_whatever_numbers_a_worker_writes_it_is_shown(number: float) -> None:
         name: number if isinstance(value, int | float) and not isinstance(value, bool) else value
         for name, value in busy(0).items()
     }
-    odd |= {"request": request(age_s=float(number)), "application": times(*[float(number)] * 3)}
+    odd |= {"request": request(age_s=float(number)), "application": times(number, number, number)}
     odd |= {"cpu_s": number, "rss": number, "state": "active"}
     found = report(odd, worker(1))
     rates = between(report(busy(0), worker(1)), found, 1.0)
