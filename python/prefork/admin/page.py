@@ -161,6 +161,8 @@ def _rate(value: float) -> str:
 def _ms(value: float) -> str:
     if value >= 1000:
         return f"{_number(value / 1000, 2)} s"
+    if 0 < value < 0.1:
+        return f"{_number(1000 * value, 1 if value < 0.01 else 0)} \N{MICRO SIGN}s"
     return f"{_number(value, 2 if value < 10 else 1 if value < 100 else 0)} ms"
 
 

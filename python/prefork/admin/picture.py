@@ -9,14 +9,13 @@ It must not know sockets, timers or HTML.
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from prefork.logs.escaping import escape_line
-from prefork.pool.scoreboard import LIMITED
+from prefork.pool.scoreboard import LIMITED, time_within
 
 Report: TypeAlias = Mapping[str, Any]
 Buckets: TypeAlias = Sequence[tuple[float, int]]
@@ -201,19 +200,8 @@ def quantiles(now: Buckets, before: Buckets, shares: Sequence[float]) -> list[fl
     """In seconds, of what was counted since `before`. None: nothing was, or `before` is of another form."""
     if not before or len(now) != len(before):
         return [None] * len(shares)
-    counts = [max(0, count - former) for (_, count), (_, former) in zip(now, before, strict=True)]
-    total = counts[-1]
-    return [_quantile(now, counts, share * total) if total else None for share in shares]
-
-
-def _quantile(buckets: Buckets, counts: Sequence[int], rank: float) -> float:
-    """Between the bounds of the bucket that has this rank, as if the times in it were spread evenly."""
-    place = bisect_left(counts, rank)
-    lower, under = (buckets[place - 1][0], counts[place - 1]) if place else (0.0, 0)
-    upper, within = buckets[place][0], counts[place] - under
-    if upper == float("inf") or within <= 0:
-        return lower
-    return lower + (upper - lower) * (rank - under) / within
+    since = [(bound, max(0, count - former)) for (bound, count), (_, former) in zip(now, before, strict=True)]
+    return [time_within(since, share) if since[-1][1] else None for share in shares]
 
 
 def slots(workers: Iterable[Report]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 
 from prefork.pool.memory import proportional
 
-BUDGET_S = 0.001
+BUDGET_S = 0.0005
 
 
 class PoolMemory:

@@ -82,7 +82,7 @@ def test_quantiles_are_those_of_the_last_seconds() -> None:
     [
         ((0, 0, 0, 0), [None, None]),
         ((10, 10, 10, 10), [0.0005, pytest.approx(0.0009)]),
-        ((0, 0, 0, 10), [0.1, 0.1]),  # beyond the last bound: no more is known
+        ((0, 0, 0, 10), [pytest.approx(0.15), pytest.approx(0.19)]),  # twice the last bound is assumed
         ((5, 10, 10, 10), [0.001, pytest.approx(0.0082)]),
         ((10, 4, 0, -3), [None, None]),  # a worker has written garbage
     ],
