@@ -37,8 +37,7 @@ class View:
     def board(self) -> Scoreboard | None:
         """The scoreboard; None if there is no pool."""
         manager = self.manager
-        has_pool = manager is not None and manager.overview() is not None
-        return manager.resources.board if manager is not None and has_pool else None
+        return None if manager is None or manager.glue is None else manager.resources.board
 
     def report(self, *, processes: bool = True, pss: bool = False) -> dict[str, Any] | None:
         """The report that `prefork status` shows; None if there is no pool. `processes` and `pss` are those
