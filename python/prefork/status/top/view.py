@@ -22,8 +22,8 @@ HELP = (
     "",
     "REQ/S, BUSY and CPU are of the last interval. P99 is the time in the application, of all",
     "requests that the worker has had. MEMORY counts what workers share for each of them.",
-    "Quantiles are of the last ten reports: wait is the time of a request from when it could be",
-    "read to the call of the application, last byte that from the response to its end.",
+    "Quantiles are of the last ten reports: wait is the time of a request until the application is",
+    "called, application from then to the head of the response, last byte to its end.",
 )
 
 
