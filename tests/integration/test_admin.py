@@ -276,6 +276,23 @@ def test_a_reload_is_not_noticed(tmp_path: Path) -> None:
         assert status_of(url)["manager"]["generation"] == 2
 
 
+def test_a_reload_does_not_move_it_and_an_upgrade_does(tmp_path: Path) -> None:
+    config = tmp_path / "prefork.toml"
+    config.write_text(f'admin = "unix:{tmp_path}/first.sock"')
+    with serving(tmp_path, "--config", str(config)) as server:
+        first, second = (f"unix:{tmp_path}/{name}.sock" for name in ("first", "second"))
+        config.write_text(f'admin = "{second}"')
+        done(server, "reload")
+        server.wait_log("reload: admin has changed, which takes a restart")
+        assert admin_url(server) == first
+        assert request(first)[0] == 200
+        assert "has taken over" in done(server, "upgrade")
+        wait_until(lambda: _is_ready(second), "the new manager")
+        assert server.process.wait(10) == 0
+        with pytest.raises(OSError, match="refused|No such file"):
+            connect_to(first)
+
+
 @pytest.mark.parametrize("address", [LOCAL, "unix:admin.sock"])
 def test_an_upgrade_refuses_no_client(tmp_path: Path, address: str) -> None:
     with serving(tmp_path, "--admin", address) as server:
