@@ -289,7 +289,7 @@ def test_a_reload_does_not_move_it_and_an_upgrade_does(tmp_path: Path) -> None:
         assert "has taken over" in done(server, "upgrade")
         wait_until(lambda: _is_ready(second), "the new manager")
         assert server.process.wait(10) == 0
-        with pytest.raises(OSError, match="refused|No such file"):
+        with pytest.raises(OSError, match=r"refused|No such file"):
             connect_to(first)
 
 

@@ -46,7 +46,7 @@ TIMES = (
     ),
     (
         "last_byte",
-        "prefork_last_byte_seconds",
+        "http_server_request_duration_seconds",
         "Time from the same moment to when the socket had the last byte of the response.",
     ),
 )

@@ -60,12 +60,15 @@ def test_the_pool_and_its_workers() -> None:
     assert found["process_start_time_seconds"] == 1_700_000_000
 
 
-@pytest.mark.parametrize("name", ["queue_wait", "application", "last_byte"])
+@pytest.mark.parametrize(
+    "name",
+    ["prefork_queue_wait_seconds", "prefork_application_seconds", "http_server_request_duration_seconds"],
+)
 def test_the_times(name: str) -> None:
     found = read(pool(worker(0)))
-    assert found[f"prefork_{name}_seconds_bucket 0.001"] == 2
-    assert found[f"prefork_{name}_seconds_bucket +Inf"] == found[f"prefork_{name}_seconds_count"] == 3
-    assert found[f"prefork_{name}_seconds_sum"] == 0.5
+    assert found[f"{name}_bucket 0.001"] == 2
+    assert found[f"{name}_bucket +Inf"] == found[f"{name}_count"] == 3
+    assert found[f"{name}_sum"] == 0.5
 
 
 def test_what_a_garbled_worker_has_written_is_no_figure() -> None:
