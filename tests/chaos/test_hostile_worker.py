@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import os
@@ -9,10 +10,17 @@ import signal
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from prefork._engine import try_sandbox
+from prefork.errors import OptionError, ScoreboardUnavailable
+from prefork.status import look, table
+from prefork.status.top.rates import between
+from prefork.status.top.screen import frame
+from prefork.status.top.view import SORTS, View
+from prefork.status.why import describe, examine
 from support.apps import APPS
 from support.load import Clients, LoadClient
 from support.processes import alive
@@ -103,6 +111,31 @@ def attack(server: Server, name: str) -> str:
 
 def test_it_writes_over_all_memory_that_is_shared(server: Server) -> None:
     assert attack(server, "scribble") == "0", "what is to be read was written"
+
+
+def test_what_it_writes_over_its_memory_is_shown_and_breaks_no_report(server: Server) -> None:
+    assert server.glue
+    hostile = threading.Thread(target=attack, args=(server, "scribble"))
+    hostile.start()
+    before: dict[str, Any] | None = None
+    shown = 0
+    while hostile.is_alive():
+        try:
+            report = look(server.glue)
+        except ScoreboardUnavailable:  # the server has been stopped
+            break
+        lines = table.plain(report).split("\n")
+        rates = between(before, report, 0.1)
+        for sort in SORTS.values():
+            lines += [line.plain for line in frame(report, rates, View(sort=sort), (120, 40))]
+        for worker in report["workers"]:
+            with contextlib.suppress(OptionError, ScoreboardUnavailable):
+                lines += describe(examine(server.glue, worker["pid"]))
+        assert [line for line in lines if not line.isprintable()] == []
+        before = report
+        shown += 1
+    hostile.join()
+    assert shown > 5
 
 
 def test_it_pretends_to_come_and_go(server: Server) -> None:
