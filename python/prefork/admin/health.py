@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prefork.pool.policy import State
+
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
     from prefork.admin.view import View
@@ -24,13 +26,17 @@ def readyz(view: View, _request: Request, response: Response) -> str:
 
 def why_not_ready(view: View) -> str:
     """Why no worker serves a new request; empty if one does."""
-    manager, report = view.manager, view.report(processes=False)
-    if manager is None or report is None:
+    manager, board = view.manager, view.board
+    if manager is None or board is None:
         return "there is no pool yet"
     if manager.is_stopping:
         return "the server is stopping, and its workers drain"
     if manager.listener.sockets is None:
         return "the server does not listen"
+    if State.SPARE in board.states():
+        return ""  # as nearly always: a report costs more
+    report = view.report(processes=False)
+    assert report is not None
     totals = report["totals"]
     if totals["spare"] or totals["active"]:
         return ""
