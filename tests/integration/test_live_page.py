@@ -133,7 +133,7 @@ def test_streams_end_with_the_pool(pool: MakePool) -> None:
 def test_the_pool_is_shown_while_every_worker_is_stopped(serve: Serve) -> None:
     server = serve(HELLO, "--workers", "2", *ADMIN)
     url = admin_url(server)
-    pids = wait_until(lambda: len(found := server.workers("spare")) == 2 and found, "both workers")
+    pids = wait_until(lambda: found if len(found := server.workers("spare")) == 2 else [], "both workers")
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
