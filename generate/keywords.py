@@ -30,6 +30,7 @@ TYPES = {
     "BOOLEAN": "Switch",
     "BYTES": "int | str",
     "CIPHERS": "str | Iterable[str]",
+    "CONFIG_FILE": "str | os.PathLike[str] | Mapping[str, object]",
     "DIRECTORY": "str | os.PathLike[str]",
     "EVENTS": "Mapping[object, str] | Mapping[str, str]",
     "FAMILY": "int | str",

@@ -95,6 +95,11 @@ class Field:
         return "None"
 
     @property
+    def type(self) -> str:
+        """Its type in Rust."""
+        return self.enum if self.annotation == "str" else TYPES[self.annotation]
+
+    @property
     def enum(self) -> str:
         """Name of the enum, if the option is a choice."""
         return self.name.capitalize()
@@ -143,7 +148,7 @@ def engine_settings() -> str:
     return (
         "//! The settings of an engine: of each listener, and of each WebSocket.\n\n"
         + NOTICE
-        + f"\nuse crate::Spool;\n{_wire_imports('Family, Proxies, Trusted')}\n"
+        + f"\nuse crate::Spool;\n{_wire_imports('Family, Naming, Proxies, Trusted')}\n"
         + "\n".join(_struct(struct, "pub") + "\n" + _defaults(struct) for struct in (LISTENER, WEBSOCKET))
     )
 
@@ -155,7 +160,7 @@ def binding_settings() -> str:
         + NOTICE
         + "\nuse crate::options::{header_fields, milliseconds, trusted_proxies, value};\n"
         + "use prefork_engine::{ListenerSettings, Spool, WebSocketSettings};\n"
-        + _wire_imports("Family, Proxies")
+        + _wire_imports("Family, Naming, Proxies")
         + "use pyo3::intern;\nuse pyo3::prelude::*;\n\n"
         + _struct(SERVICE, "pub(crate)")
         + "".join("\n" + _conversion(struct) for struct in (LISTENER, WEBSOCKET, SERVICE))
@@ -177,7 +182,7 @@ def _struct(struct: Struct, visibility: str) -> str:
             continue
         for field in own:
             lines += textwrap.indent(field.doc, "    ").splitlines()
-            lines.append(f"    {visibility} {field.name}: {TYPES[field.annotation]},")
+            lines.append(f"    {visibility} {field.name}: {field.type},")
     return "\n".join([*lines, "}"]) + "\n"
 
 

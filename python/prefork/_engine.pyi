@@ -58,6 +58,7 @@ __all__ = [
     "fork_twice",
     "immortalise",
     "log_overdue_to",
+    "log_stuck_as_json",
     "queue_length",
     "raise_in_call",
     "take_interrupt",
@@ -96,6 +97,10 @@ def take_interrupt() -> bool:
 def raise_in_call(calls: list[_T], number: int, call: _T, thread: int, error: type[BaseException]) -> bool:
     """Raises `error` in another thread where that runs Python next, if `calls[number]` is `call`. Returns
     whether it is. Nothing runs in Python in between."""
+
+def log_stuck_as_json(fd: int) -> None:
+    """Has the line about a process that is stuck written as JSON. `fd` is what `faulthandler` is registered
+    with for `TRACEBACKS`, and is used for nothing else."""
 
 def log_overdue_to(fd: int) -> None:
     """Has the responses of a process that is stuck logged to this descriptor of the access log: Python cannot
@@ -230,15 +235,15 @@ class _Service(Protocol):
     @property
     def request_ended(self) -> Callable[[Request | None, Response], object] | None:
         """Called after each complete response, with None for a malformed request. None saves the call."""
-    def unanswered(self, handler: Any, remote_ip: str, /) -> object:
+    def unanswered(self, handler: Any, remote_ip: str, request_id: str | None, /) -> object:
         """Called after a response was dropped before it was complete, with its `handler`. The client has got
         a 500, or a closed connection in the middle of the body."""
-    def timed_out(self, request: str, seconds: float, remote_ip: str, /) -> object:
+    def timed_out(self, request: str, seconds: float, remote_ip: str, request_id: str | None, /) -> object:
         """Called after a request, given as method and target, had no response within `request_timeout`. The
         client has got a 504."""
-    def client_error(self, text: str, remote_ip: str, /) -> object:
+    def client_error(self, text: str, remote_ip: str, request_id: str | None, /) -> object:
         """Called when something went wrong for one client: it broke the protocol, was too slow, or left too
-        early."""
+        early. The id is that of its request, if that is known and has one."""
     def server_warning(self, text: str, /) -> object:
         """Called when the listener cannot accept connections for now, and when it can again."""
 
@@ -513,6 +518,14 @@ class Request:
     def raw_path(self) -> bytes:
         """The path as it came, not decoded."""
     @property
+    def id(self) -> str | None:
+        """Its id, which the response, the logs and the application have too; None without the option
+        request_id."""
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace that it belongs to, 32 hex digits: that of the field traceparent (W3C Trace
+        Context); None without a valid one."""
+    @property
     def query(self) -> str:
         """What follows the question mark, not decoded; empty without one."""
     @property
@@ -620,6 +633,9 @@ class Response:
     def request_line(self) -> str | None:
         """The request line as it came, if what follows it was malformed; None for a request, and if the line
         could not be read."""
+    @property
+    def request_id(self) -> str | None:
+        """The id of the request, or of what was malformed; None without the option request_id."""
     @property
     def headers(self) -> Headers:
         """The header fields. Changing them changes the response; setting them takes Headers, a mapping or an

@@ -50,16 +50,16 @@ class Service:
     def request_ended(self, request: Request | None, response: Response) -> None:
         self.ended.append((request, response))
 
-    def client_error(self, text: str, remote_ip: str) -> None:
+    def client_error(self, text: str, remote_ip: str, _request_id: str | None) -> None:
         self.errors.append((text, remote_ip))
 
     def server_warning(self, text: str) -> None:
         self.errors.append((text, None))
 
-    def timed_out(self, request: str, seconds: float, _remote_ip: str) -> None:
+    def timed_out(self, request: str, seconds: float, _remote_ip: str, _request_id: str | None) -> None:
         self.timeouts.append((request, seconds))
 
-    def unanswered(self, handler: Any, _remote_ip: str) -> None:
+    def unanswered(self, handler: Any, _remote_ip: str, _request_id: str | None) -> None:
         self.unanswered_handlers.append(handler)
 
 

@@ -11,7 +11,7 @@ use crate::body::Store;
 use crate::context::Context;
 use crate::deadlines::{Expiry, Wait};
 use crate::disk::{DiskTask, DiskWork};
-use crate::event::{Closed, Event};
+use crate::event::{Closed, Event, RequestId};
 use crate::exchange::{Exchange, ExchangeId};
 use crate::http1::Http1;
 use crate::http2::carrier::Carrier;
@@ -367,6 +367,10 @@ impl Connection {
         let early = interrupted.is_some();
         let peer = self.client_address();
         let connection = self.link.id;
+        let open = self
+            .exchange(0)
+            .filter(|exchange| exchange.phase().is_in_flight());
+        let request_id = open.and_then(|exchange| exchange.label.id_text());
         let gone = self
             .exchange(0)
             .filter(|exchange| exchange.must_report_gone(early))
@@ -402,6 +406,7 @@ impl Connection {
                 listener: self.link.listener,
                 peer,
                 interrupted,
+                request_id,
             }));
         }
         self.link.transport
@@ -677,13 +682,14 @@ impl Connection {
 
     /// The request whose response is overdue, if the main thread has been in one step for
     /// `step_ms`, or for longer than it may be blocked at all (`is_dead`).
-    pub(crate) fn stuck_request(&self, step_ms: u64, is_dead: bool) -> Option<String> {
+    pub(crate) fn stuck_request(&self, step_ms: u64, is_dead: bool) -> Option<(String, RequestId)> {
         let timeout_ms = self.link.settings.request_timeout_ms;
         let is_stuck = is_dead || timeout_ms > 0 && step_ms >= timeout_ms;
         let stuck = self
             .exchanges()
             .find(|(_, exchange)| is_stuck && exchange.holds_up_head())?;
-        Some(stuck.1.label.line())
+        let label = &stuck.1.label;
+        Some((label.line(), label.id_text()))
     }
 
     /// Whether a request that it brings would have to wait for the application.

@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::exchange::Exchange;
 use crate::load::{Begun, Load};
 use crate::phase::Step;
+use crate::request_ids::RequestIds;
 use crate::unread::UnreadOfAll;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -126,6 +127,8 @@ pub(crate) struct Context {
     pub(crate) unread: Arc<UnreadOfAll>,
     /// A guard may have to name any request (`heartbeat_timeout`).
     pub(crate) names_requests: bool,
+    /// For requests that bring none.
+    pub(crate) request_ids: RequestIds,
 }
 
 impl Context {
@@ -141,6 +144,7 @@ impl Context {
             frames: Vec::new(),
             unread: Arc::default(),
             names_requests: false,
+            request_ids: RequestIds::default(),
         }
     }
 

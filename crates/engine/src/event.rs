@@ -48,6 +48,9 @@ pub(crate) fn scheme(https: bool) -> &'static str {
     }
 }
 
+/// The id of the request, if requests have ids. For a log.
+pub type RequestId = Option<Box<str>>;
+
 /// What happened, and to which exchange or connection.
 pub enum Event {
     /// A request. Its body, if it has one, is not read yet: respond without it, or
@@ -76,7 +79,11 @@ pub enum Event {
     /// No more of the body comes, because of an error of the client. The client has
     /// got the error as a response, or its connection was closed in the middle of
     /// one.
-    BodyFailed { client: Client, error: RemoteError },
+    BodyFailed {
+        client: Client,
+        error: RemoteError,
+        request_id: RequestId,
+    },
     /// The peer sent something that is not a request. Respond to it, or let
     /// [`reject`](crate::ExchangeHandle::reject) do so.
     Malformed {
@@ -84,6 +91,7 @@ pub enum Event {
         error: RemoteError,
         /// The request line, if it could be read. For a log.
         line: Option<Box<[u8]>>,
+        request_id: RequestId,
     },
     /// A message from the peer of a WebSocket.
     Message {
@@ -132,6 +140,7 @@ pub struct Ended {
     pub reason: String,
     /// How the peer broke the protocol.
     pub fault: Option<&'static str>,
+    pub request_id: RequestId,
 }
 
 /// A response that did not start in time.
@@ -140,6 +149,7 @@ pub struct Overdue {
     /// Method and target.
     pub request: String,
     pub after_ms: u64,
+    pub request_id: RequestId,
 }
 
 /// A request that another worker was to serve.
@@ -157,6 +167,8 @@ pub struct Closed {
     pub peer: Peer,
     /// The reason, if it had more to do.
     pub interrupted: Option<&'static str>,
+    /// That of its open request, if it has only one.
+    pub request_id: RequestId,
 }
 
 /// A descriptor of the engine that is unusable: the program has closed it, or a

@@ -55,7 +55,7 @@ impl ExchangeId {
     }
 }
 
-/// Method and target of a request, kept if a log line may need them: seldom, so a
+/// Method, target and id of a request, kept if a log line may need them, or its response: seldom, so a
 /// connection has only a pointer for it.
 #[derive(Default)]
 pub(crate) struct Label(Option<Box<LabelText>>);
@@ -65,6 +65,8 @@ struct LabelText {
     /// Of a request with a body, until the application begins: whose it is, and how long it has waited.
     client: Peer,
     wait_ns: u64,
+    /// That of the request; empty without one.
+    id: Vec<u8>,
 }
 
 impl Default for LabelText {
@@ -73,6 +75,7 @@ impl Default for LabelText {
             bytes: Vec::new(),
             client: Peer::Unknown,
             wait_ns: 0,
+            id: Vec::new(),
         }
     }
 }
@@ -103,6 +106,24 @@ impl Label {
             client: noted.map_or(Peer::Unknown, |text| text.client),
             wait_ns: noted.map_or(0, |text| text.wait_ns),
         }
+    }
+
+    pub(crate) fn set_id(&mut self, id: &[u8]) {
+        let kept = &mut self.0.get_or_insert_default().id;
+        kept.clear();
+        kept.extend_from_slice(id);
+    }
+
+    /// The id of the request; empty without one.
+    #[inline]
+    pub(crate) fn id(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |text| &text.id)
+    }
+
+    /// As text, for an event; `None` without one.
+    pub(crate) fn id_text(&self) -> Option<Box<str>> {
+        let id = self.id();
+        (!id.is_empty()).then(|| String::from_utf8_lossy(id).into())
     }
 
     pub(crate) fn parts(&self) -> (&[u8], &[u8]) {

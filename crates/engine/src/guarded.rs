@@ -136,9 +136,9 @@ impl Guarded for Reactor {
             let connection = self.core.connections.get(key)?;
             connection.stuck_request(step_ms, is_dead)
         });
-        let request = match request {
+        let (request, request_id) = match request {
             None if !is_dead => return None,
-            request => request.unwrap_or_else(|| "no request".to_owned()),
+            request => request.unwrap_or_else(|| ("no request".to_owned(), None)),
         };
         let mut overdue = Vec::new();
         for key in self.core.connections.keys() {
@@ -154,6 +154,10 @@ impl Guarded for Reactor {
                 connection.link.end_sending();
             }
         }
-        Some(Stuck { request, overdue })
+        Some(Stuck {
+            request,
+            request_id,
+            overdue,
+        })
     }
 }

@@ -25,6 +25,7 @@
 //! | `output.rs` | the output queue of one connection |
 //! | `phase.rs` | the table of an exchange's phases |
 //! | `exchange.rs` | one request and its response, and their names |
+//! | `request_ids.rs` | ids for requests that bring none |
 //! | `disk.rs` | work that may wait for a disk |
 //! | `event.rs` | the events that the reactor returns to its owner |
 //! | `load.rs` | requests in flight and totals, for the pool |
@@ -93,6 +94,7 @@ mod progress;
 mod reactor;
 mod relay;
 mod request_body;
+mod request_ids;
 pub mod scoreboard;
 mod secret_memory;
 mod settings;
@@ -112,7 +114,7 @@ pub use connection::OVERDUE;
 pub use content::{Content, FilePart, Payload};
 pub use disk::DiskTask;
 pub use errors::LocalError;
-pub use event::{Broken, Client, Closed, Ended, Event, ListenerNews, Lost, Overdue};
+pub use event::{Broken, Client, Closed, Ended, Event, ListenerNews, Lost, Overdue, RequestId};
 pub use exchange::{ConnectionId, ExchangeId};
 pub use handoff::guard::{EndStuck, Stuck};
 pub use handoff::queue::{FORMAT as HAND_OFF_FORMAT, Queue, queue_length};

@@ -7,14 +7,15 @@
 use crate::buffers::Buffers;
 use crate::context::Context;
 use crate::event::{Client, scheme};
-use crate::exchange::{ConnectionId, ExchangeId};
+use crate::exchange::{ConnectionId, ExchangeId, Label};
 use crate::output::{Failure, Output, Sent};
 use crate::peer::Peer;
+use crate::request_ids::RequestIds;
 use crate::scoreboard::AddressKey;
 use crate::settings::ListenerSettings;
 use crate::transport::{FileSend, FileSent, Received, Transport};
 use prefork_wire::Head;
-use prefork_wire::proxy::{Extensions, Introduction, Origin};
+use prefork_wire::proxy::{Extensions, Introduction, Naming, Origin};
 use rustix::io::Errno;
 use std::sync::Arc;
 
@@ -187,6 +188,31 @@ impl Link {
     #[inline]
     pub(crate) fn client_behind(&self, origin: Option<&Origin>) -> Peer {
         origin.map_or(self.peer, |origin| origin.client.into())
+    }
+
+    /// Gives a request its id, if requests have one. The head gets it as a field.
+    #[inline]
+    pub(crate) fn identify(
+        &self,
+        ids: &mut RequestIds,
+        label: &mut Label,
+        bytes: &mut Vec<u8>,
+        head: &mut Head,
+    ) {
+        let proxies = &self.settings.proxies;
+        if proxies.naming != Naming::Off {
+            let trusted = proxies.naming == Naming::Trusted
+                && proxies.trusted.networks.contain(self.peer.into());
+            let id = head.identify(bytes, trusted, || ids.make());
+            label.set_id(id.of(bytes));
+        }
+    }
+
+    /// As [`Link::identify`], for what is no request.
+    pub(crate) fn identify_malformed(&self, ids: &mut RequestIds, label: &mut Label) {
+        if self.settings.proxies.naming != Naming::Off {
+            label.set_id(&ids.make());
+        }
     }
 
     /// Stops serving: the output is sent, then the connection is closed.

@@ -3,7 +3,7 @@
 // Generated from python/prefork/config/options.py by `make generate`. Do not edit.
 
 use crate::Spool;
-use prefork_wire::proxy::{Family, Proxies, Trusted};
+use prefork_wire::proxy::{Family, Naming, Proxies, Trusted};
 use prefork_wire::{Limits, Underscore};
 
 /// Holds for every connection of one listener.
@@ -96,6 +96,7 @@ impl Default for ListenerSettings {
             proxies: Proxies {
                 trusted: Trusted::default(),
                 family: Family::XForwarded,
+                naming: Naming::Off,
             },
         }
     }

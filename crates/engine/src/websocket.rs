@@ -213,6 +213,7 @@ impl WebSocket {
             code: ending.code,
             reason: ending.reason,
             fault: ending.fault,
+            request_id: self.exchange.label.id_text(),
         }))
     }
 

@@ -7,7 +7,7 @@
 
 use crate::pending::{Pending, PendingTable};
 use crate::process::exit_if_interrupted;
-use prefork_engine::{Client, ConnectionId, ExchangeId, Reactor};
+use prefork_engine::{Client, ConnectionId, ExchangeId, Reactor, RequestId};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use std::collections::HashMap;
@@ -19,6 +19,7 @@ pub(crate) struct Unanswered {
     pub(crate) client: Client,
     pub(crate) request: Option<Py<PyAny>>,
     pub(crate) request_line: Option<Py<PyString>>,
+    pub(crate) given_id: RequestId,
     pub(crate) handler: Option<Py<PyAny>>,
     pub(crate) context: Option<Py<PyAny>>,
     pub(crate) code: u16,

@@ -55,6 +55,7 @@ mod scoreboard;
 mod service;
 mod session;
 mod settings;
+mod stuck_line;
 mod text;
 mod tls;
 mod vfork;
@@ -123,6 +124,8 @@ mod _engine {
     use crate::process::die_with_parent;
     #[pymodule_export]
     use crate::process::log_overdue_to;
+    #[pymodule_export]
+    use crate::process::log_stuck_as_json;
     #[pymodule_export]
     use crate::process::raise_in_call;
     #[pymodule_export]

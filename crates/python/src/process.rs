@@ -3,6 +3,7 @@
 //! signals, and to fork beside a native thread.
 
 use crate::descriptor::borrowed;
+use crate::stuck_line;
 use prefork_engine::{OVERDUE, Peer, Reactor, Stuck};
 use prefork_wire::{error_body, imf_fixdate};
 use pyo3::prelude::*;
@@ -209,6 +210,18 @@ pub fn log_overdue_to(fd: i32) {
     ACCESS_LOG.store(fd, Ordering::Relaxed);
 }
 
+/// The descriptor to which the tracebacks of a process that is stuck are written, if they are part of
+/// a line in JSON; -1 if they go to standard error as they are.
+static CAUGHT: AtomicI32 = AtomicI32::new(-1);
+
+/// Has the line about a process that is stuck written as JSON. `fd` is what
+/// `faulthandler` is registered with for `TRACEBACKS`, and is used for nothing
+/// else.
+#[pyfunction]
+pub fn log_stuck_as_json(fd: i32) {
+    CAUGHT.store(fd, Ordering::Relaxed);
+}
+
 /// Logs 504 for a request in the combined format. Of the request, method and
 /// target are known.
 fn log_overdue(log: BorrowedFd<'_>, (peer, request): &(Peer, String)) {
@@ -248,19 +261,36 @@ pub(crate) fn end_stuck(stuck: &Stuck) -> ! {
             .iter()
             .for_each(|overdue| log_overdue(log, overdue));
     }
-    let text = format!(
-        "prefork: process {} is stuck in {}:\n",
-        std::process::id(),
-        stuck.request
-    );
+    let pid = std::process::id();
+    let id = stuck.request_id.as_deref();
     wait_for_no_reader();
-    let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
-    // SAFETY: it uses no memory. It returns when this thread has run the handler, which is C and
-    // async-signal-safe; without a handler the signal ends the process.
-    unsafe { libc::raise(TRACEBACKS) };
+    match CAUGHT.load(Ordering::Relaxed) {
+        -1 => {
+            let named = id.map_or_else(String::new, |id| format!("[{id}] "));
+            let text = format!(
+                "prefork: {named}process {pid} is stuck in {}:\n",
+                stuck.request
+            );
+            let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
+            write_tracebacks();
+        }
+        fd => {
+            let tracebacks = stuck_line::caught(fd, write_tracebacks);
+            let text = format!("process {pid} is stuck in {}", stuck.request);
+            let line = stuck_line::line(&text, id, &tracebacks);
+            let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+        }
+    }
     interrupt_main_thread();
     // SAFETY: it runs no code of the program, whose other threads are still running.
     unsafe { libc::_exit(STUCK) }
+}
+
+/// Has `faulthandler` write the tracebacks of all threads.
+fn write_tracebacks() {
+    // SAFETY: it uses no memory. It returns when this thread has run the handler, which is C and
+    // async-signal-safe; without a handler the signal ends the process.
+    unsafe { libc::raise(TRACEBACKS) };
 }
 
 /// A full pipe as standard error keeps this process no longer: what it does not take is lost.

@@ -106,9 +106,15 @@ impl Service {
         Ok(copy)
     }
 
-    /// Reports an error of one client.
-    pub(crate) fn client_error(&self, py: Python<'_>, text: &str, client: Peer) -> PyResult<()> {
-        let arguments = (text, client.to_string());
+    /// Reports an error of one client. `request_id` is that of its request, if it is known.
+    pub(crate) fn client_error(
+        &self,
+        py: Python<'_>,
+        text: &str,
+        client: Peer,
+        request_id: Option<&str>,
+    ) -> PyResult<()> {
+        let arguments = (text, client.to_string(), request_id);
         self.interface.client_error.call1(py, arguments).map(drop)
     }
 

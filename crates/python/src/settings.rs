@@ -4,7 +4,7 @@
 
 use crate::options::{header_fields, milliseconds, trusted_proxies, value};
 use prefork_engine::{ListenerSettings, Spool, WebSocketSettings};
-use prefork_wire::proxy::{Family, Proxies};
+use prefork_wire::proxy::{Family, Naming, Proxies};
 use prefork_wire::{Limits, Underscore};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -19,6 +19,11 @@ pub(crate) struct ServiceSettings {
     /// Pass whole request URIs to handlers, as a proxy needs them, and accept
     /// CONNECT. Option `proxy_mode`.
     pub(crate) proxy_mode: bool,
+    /// Give each request an id: the application, its response and the logs have it.
+    /// With `trusted` it is the X-Request-ID of a proxy of --trusted-proxies, which
+    /// has to set or remove that field; a request without one gets one. `make`
+    /// makes all of them. Option `request_id`.
+    pub(crate) naming: Naming,
     /// Header fields of every response that does not set them itself; also of
     /// errors and 101. Option `headers`.
     pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
@@ -64,6 +69,11 @@ pub(crate) fn listener_settings(options: &Bound<'_, PyAny>) -> PyResult<Listener
                 "off" => Family::Off,
                 _ => Family::XForwarded,
             },
+            naming: match value::<String>(options, intern!(py, "request_id"))?.as_str() {
+                "trusted" => Naming::Trusted,
+                "make" => Naming::Make,
+                _ => Naming::Off,
+            },
         },
     })
 }
@@ -86,6 +96,11 @@ pub(crate) fn service_settings(options: &Bound<'_, PyAny>) -> PyResult<ServiceSe
         port: value(options, intern!(py, "port"))?,
         hostname: value(options, intern!(py, "hostname"))?,
         proxy_mode: value(options, intern!(py, "proxy_mode"))?,
+        naming: match value::<String>(options, intern!(py, "request_id"))?.as_str() {
+            "trusted" => Naming::Trusted,
+            "make" => Naming::Make,
+            _ => Naming::Off,
+        },
         headers: header_fields(options, intern!(py, "headers"))?,
     })
 }

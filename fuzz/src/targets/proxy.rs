@@ -2,7 +2,7 @@
 
 use crate::input::{Input, splits};
 use prefork_wire::proxy::{
-    Extensions, Family, Networks, Node, Origin, Proxies, Trusted, introduction,
+    Extensions, Family, Naming, Networks, Node, Origin, Proxies, Trusted, introduction,
 };
 use prefork_wire::{Head, HeadParser, Limits};
 
@@ -55,6 +55,7 @@ fn fields(input: &mut Input<'_>) {
             networks: Networks::parse([network, "2001:db8::/32"]).expect("networks"),
             with_all: input.flag(),
         },
+        naming: Naming::Off,
     };
     let connection = Origin {
         client: Node::Inet {

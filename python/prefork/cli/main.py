@@ -10,6 +10,7 @@ what only `status` needs is imported there.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -17,6 +18,7 @@ import click
 from prefork.cli.hints import explain
 from prefork.errors import PreforkError
 from prefork.logs.console import complain
+from prefork.logs.formats import set_format
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -70,21 +72,32 @@ def main() -> None:
     try:
         code = commands.main(prog_name="prefork", standalone_mode=False)
     except click.UsageError as error:
+        use_given_format()
         path = error.ctx.command_path if error.ctx else "prefork"
         code = fail(f"{explain(error, sys.argv)} (see {path} --help)")
     except PreforkError as error:
+        use_given_format()
+        exception = ""
         if error.__cause__ is not None:
             import traceback
 
-            traceback.print_exception(error.__cause__)
-        fail(str(error))
+            exception = "".join(traceback.format_exception(error.__cause__))
+        fail(str(error), exception)
         code = error.exit_status
     except (click.Abort, KeyboardInterrupt):
         code = 130
     sys.exit(code)
 
 
-def fail(message: str) -> int:
-    """Prints an error as one line. Returns the exit status."""
-    complain(" ".join(message.split()))
+def fail(message: str, exception: str = "") -> int:
+    """Prints an error as one line, behind a traceback if there is one. Returns the exit status."""
+    complain(" ".join(message.split()), exception)
     return 2
+
+
+def use_given_format() -> None:
+    """Has `serve` complain in the format that it is given, also if another option is wrong."""
+    if sys.argv[1:2] == ["serve"]:
+        from prefork.cli.log_format import given_format  # here: only a failure needs it
+
+        set_format(given_format(sys.argv[2:], os.environ))

@@ -64,6 +64,7 @@ class ServerKeywords(TypedDict, total=False):
     request_timeout: float | str
     send_timeout: float | str
     graceful_timeout: float | str
+    request_id: Literal["off", "trusted", "make"]
     debug: Switch
     alias: str
     signals: Switch
@@ -138,6 +139,8 @@ class RunKeywords(TypedDict, total=False):
     ws_ping_timeout: float | str
     ws_deflate: Switch
     log_level: Literal["debug", "info", "warning", "error", "critical"]
+    log_format: Literal["text", "json"]
+    log_config: str | os.PathLike[str] | Mapping[str, object] | None
     immortal: Switch
     static: Pairs
     static_fallback: Pairs
@@ -191,6 +194,7 @@ class RunKeywords(TypedDict, total=False):
     request_timeout: float | str
     send_timeout: float | str
     graceful_timeout: float | str
+    request_id: Literal["off", "trusted", "make"]
     debug: Switch
     min_spare: int | str
     max_spare: int | str

@@ -18,7 +18,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from prefork.config.endpoints import Endpoint, Kind, admin_endpoints, endpoints, tcp_or_unix
+from prefork.config.endpoints import (
+    Endpoint,
+    Kind,
+    admin_endpoints,
+    endpoints,
+    tcp_or_unix,
+)
+from prefork.config.log import log_configuration
 from prefork.config.machine import computed_workers, read_machine
 from prefork.config.option import Group, code_option, option
 from prefork.config.sandbox import check_sandbox, ports, writable_paths
@@ -389,6 +396,15 @@ class ServerOptions(Options):
         30.0,
         seconds(0.0),
         "Time for open requests to end when the server or a worker shuts down. Then connections are closed.",
+    )
+    request_id: str = option(
+        Group.LOGGING,
+        "off",
+        choice("off", "trusted", "make"),
+        "Give each request an id: the application, its response and the logs have it. With `trusted` it is "
+        "the X-Request-ID of a proxy of --trusted-proxies, which has to set or remove that field; a request "
+        "without one gets one. `make` makes all of them.",
+        rust="listener.proxies.naming service.naming",
     )
     debug: bool = option(Group.LOGGING, False, boolean, "Log debug messages, whatever the log level.")
     alias: str = code_option(Group.CODE, "HTTPD", text, "Alias of the server's session.")
@@ -862,6 +878,18 @@ class ServeOptions(Options):
         "info",
         choice("debug", "info", "warning", "error", "critical"),
         "Lowest level of messages to log.",
+    )
+    log_format: str = option(
+        Group.LOGGING,
+        "text",
+        choice("text", "json"),
+        "Format of the log: lines of text, or one JSON object a line.",
+    )
+    log_config: str | dict[str, Any] | None = option(
+        Group.LOGGING,
+        None,
+        optional(log_configuration),
+        "File that configures logging instead, for Python's logging.config: JSON, TOML or INI.",
     )
     immortal: bool = option(
         Group.PROCESS,

@@ -32,6 +32,7 @@ EQUIVALENTS = {
     "--limit-request-field_size": "--max-line for a line, --max-head for the whole head",
     "--limit-request-fields": "--max-fields",
     "--limit-request-line": "--max-line",
+    "--log-config-json": "--log-config",
     "--no-http1-keep-alive": "--no-keep-alive",
     "--pid": "--pid-file",
     "--port": "--bind HOST:PORT",
@@ -94,8 +95,8 @@ ABSENT = {
     "--date-header --no-date-header": "every response has a Date (RFC 9110, 6.6.1)",
     "--dirty-": "use a queue of tasks",
     "--disable-redirect-access-to-syslog --log-syslog --log-syslog- --log --no-log --error-log "
-    "--error-logfile --log-file --log-config --log-config-json --logger-class": (
-        "the log is written to standard error; the application can configure Python's logging"
+    "--error-logfile --log-file --logger-class": (
+        "the log is written to standard error; --log-config or the application can configure Python's logging"
     ),
     "--use-colors --no-use-colors": "the log has no colors",
     "--enable-backlog-metric --metrics --no-metrics --metrics- --statsd- --dogstatsd-tags --rss-": (

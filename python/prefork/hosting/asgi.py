@@ -18,6 +18,7 @@ from prefork.hosting.disconnects import comes_of_disconnect
 from prefork.hosting.interface import returns_coroutine
 from prefork.hosting.lifespan import Lifespan
 from prefork.hosting.websocket import converse
+from prefork.logs.logger import concerning
 from prefork.server.service import Service
 
 if TYPE_CHECKING:
@@ -173,7 +174,8 @@ class ASGIService(Service):
         is_quiet = exchange.dismissed and comes_of_disconnect(error)
         self._break_off(response, exchange)
         if is_quiet:
-            logger.debug("%s %s: the client left: %r", request.method, request.path, error)
+            about = concerning(request)
+            logger.debug("%s %s: the client left: %r", request.method, request.path, error, extra=about)
         else:
             self.failed(f"{request.method} {request.path}", error, request)
 
@@ -185,7 +187,7 @@ class ASGIService(Service):
         self._break_off(response, exchange)
         if not is_quiet:
             text = f"{self.name} returned {what} to {request.method} {request.path}{why}"
-            self.context.hooks.application_error(text, request.remote_ip)
+            self.context.hooks.application_error(text, request.remote_ip, about=concerning(request))
 
     def _break_off(self, response: Response, exchange: HTTPExchange) -> None:
         if not exchange.gone:

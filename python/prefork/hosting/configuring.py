@@ -13,6 +13,7 @@ from prefork.config.checked import Kind, check, options_of
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.config.sources import Given
 from prefork.errors import OptionError
+from prefork.logs.formats import set_format
 from prefork.logs.handler import install
 from prefork.server.environment import passed_sockets
 
@@ -24,10 +25,23 @@ if TYPE_CHECKING:
 DEFAULT = {"address": "127.0.0.1", "port": 8000}
 
 
+def begin_log(options: ServeOptions) -> None:
+    """Once, in the process that starts: its children inherit what is set here. Raises OptionError."""
+    set_format(options.log_format)
+    if options.log_config is not None:
+        from prefork.logs.configuration import configure as configure_log  # here: few need it
+
+        configure_log(options.log_config)
+
+
 def set_up_log(options: ServeOptions) -> None:
-    """If the application has set up logging of its own, that stays."""
-    install()
-    logging.getLogger("prefork").setLevel(options.log_level.upper())
+    """If the application has set up logging of its own, that stays. So does `log_config`."""
+    logger = logging.getLogger("prefork")
+    if options.log_config is None:
+        install()
+    elif logger.level != logging.NOTSET:
+        return
+    logger.setLevel(options.log_level.upper())
 
 
 def mount_static(servers: Iterable[HTTPServer], options: ServeOptions) -> None:

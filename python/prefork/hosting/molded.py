@@ -113,6 +113,9 @@ class MoldedApplication:
         self._server.use(read.of_server)
         if (certificates := self._server.certificates) is not None:
             certificates.use(read.of_server)
+        for name in ("log_format", "log_config"):
+            if getattr(read.of_command, name) != getattr(self.first.of_command, name):
+                logger.warning("reload: %s has changed, which takes a restart; it stays as it is", name)
         if read.of_command.log_level != self._accepted.of_command.log_level:
             self._server.set_log_level(read.of_command.log_level)
         self._accepted = self._read

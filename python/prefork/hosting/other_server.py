@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NamedTuple
 
+from prefork.logs.formats import outside
+
 INTERVAL_S = 1.0
 
 SERVERS = frozenset(
@@ -144,5 +146,5 @@ def _end(text: str) -> None:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
     hint = 'put that under `if __name__ == "__main__":`'
-    os.write(2, f"prefork: {text}; {hint}\n".encode(errors="backslashreplace"))
+    os.write(2, outside(f"{text}; {hint}"))
     os._exit(2)

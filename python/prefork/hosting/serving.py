@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.config.sources import from_keywords
 from prefork.errors import OptionError, PreforkError, TargetError
-from prefork.hosting.configuring import configure, mount_static, options_from, set_up_log
+from prefork.hosting.configuring import begin_log, configure, mount_static, options_from, set_up_log
 from prefork.hosting.fork_safety import look, warn_of_unsafe
 from prefork.hosting.molded import molded, why_out_of_reach
 from prefork.hosting.pid_file import PidFile, pid_file
-from prefork.hosting.target import Target, load, target_of
+from prefork.hosting.target import Target, add_to_path, load, split, target_of
 from prefork.kernel.fork_hooks import (
     handles_signals,
     kernel_runs,
@@ -108,6 +108,9 @@ def begin(
         os.chdir(options.chdir)
     if options.umask is not None:
         os.umask(options.umask)
+    if isinstance(application, str) and options.log_config is not None:
+        add_to_path(split(application)[0])  # it may name what is beside the application
+    begin_log(options)
     privileges = asked_for(options)
     if options.tls_reload_as_root and (privileges is None or os.geteuid() != 0):
         raise OptionError("tls_reload_as_root is for a server that root starts with --user or --chroot")
@@ -332,4 +335,4 @@ def print_address(server: HTTPServer) -> None:
     about = [f"pid {os.getpid()}"]
     if isinstance(server, PreForkServer) and server.options.start_servers:
         about += [f"{server.options.start_servers} workers", f"glue {server.glue}"]
-    announce(f"prefork: serving {server.url} ({', '.join(about)})")
+    announce(f"serving {server.url} ({', '.join(about)})")

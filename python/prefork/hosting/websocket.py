@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from prefork._engine import WebSocketExchange
 from prefork.hosting.disconnects import comes_of_disconnect
+from prefork.logs.logger import concerning
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
@@ -74,8 +75,9 @@ async def run(
             text = f"{service.name} returned without a response to WebSocket {request.path}"
             if exchange.refused is not None:
                 text = f"{text}: {exchange.refused}"
-            service.context.hooks.application_error(text, request.remote_ip)
+            service.context.hooks.application_error(text, request.remote_ip, about=concerning(request))
     elif is_gone and comes_of_disconnect(failure):
-        logger.debug("WebSocket %s: the client left: %r", request.path, failure)
+        about = concerning(request)
+        logger.debug("WebSocket %s: the client left: %r", request.path, failure, extra=about)
     else:
         service.failed(f"WebSocket {request.path}", failure, request)

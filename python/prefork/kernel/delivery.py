@@ -166,8 +166,17 @@ class Delivery(EventQueue, Run, Generic[R]):
         """
         self._on_error.append(function)
 
-    def report(self, session: R | str, event: str, args: tuple[Any, ...], error: BaseException) -> None:
-        """Gives the exception of an event to the functions of `on_error`; if none handles it, logs it."""
+    def report(
+        self,
+        session: R | str,
+        event: str,
+        args: tuple[Any, ...],
+        error: BaseException,
+        about: dict[str, str] | None = None,
+    ) -> None:
+        """Gives the exception of an event to the functions of `on_error`; if none handles it, logs it, with
+        the further attributes `about` of the record.
+        """
         self.end_if_abandoned(error)
         if not isinstance(session, str):
             error = self._explained(session, event, args, error)
@@ -180,10 +189,11 @@ class Delivery(EventQueue, Run, Generic[R]):
         if handled:
             return
         if isinstance(error, WrongArguments):  # the message is enough: no traceback
-            logger.error("%s", error)
+            logger.error("%s", error, extra=about)
         else:
             shown = ", ".join(show(argument, _shorten.repr) for argument in args)
-            logger.error("session %s: event %s(%s) failed", session, event, shown, exc_info=error)
+            text = "session %s: event %s(%s) failed"
+            logger.error(text, session, event, shown, exc_info=error, extra=about)
 
     # --- timers and signals ------------------------------------------------------------------------------
 

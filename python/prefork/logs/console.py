@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 
+from prefork.logs.formats import outside
 from prefork.logs.output import output_of
 
 _former: list[io.TextIOWrapper] = []
@@ -30,15 +31,15 @@ def print_line(text: str) -> None:
 
 def announce(text: str) -> None:
     """Prints a line without waiting for a reader of standard output, as a server must."""
-    output_of(sys.stdout, "standard output").write(f"{text}\n".encode())
+    output_of(sys.stdout, "standard output").write(outside(text, "INFO"))
 
 
-def complain(text: str) -> None:
-    """Prints why a process ends on standard error. A reader that is slow gets a moment, and no more: what has
-    started this process waits for its end.
+def complain(text: str, exception: str = "") -> None:
+    """Prints why a process ends on standard error, behind the traceback `exception` if there is one. A reader
+    that is slow gets a moment, and no more: what has started this process waits for its end.
     """
     output = output_of(sys.stderr, "standard error")
-    output.write(f"prefork: {text}\n".encode(errors="backslashreplace"))
+    output.write(outside(text, exception=exception))
     output.flush()
 
 

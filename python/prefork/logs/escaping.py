@@ -29,6 +29,11 @@ def escape_line(text: str) -> str:
     return CONTROLS.sub(_escaped, text).replace("\n", "\\n")
 
 
+def escape_text(text: str) -> str:
+    """A text of several lines, for a format that escapes their ends itself."""
+    return text if text.isprintable() else CONTROLS.sub(_escaped, text)
+
+
 def show(value: object, how: Callable[[object], str] = str) -> str:
     """`str(value)` or `repr(value)`, or what it raises: an object of the application may raise anything."""
     try:

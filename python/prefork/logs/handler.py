@@ -17,16 +17,25 @@ from prefork.logs.escaping import escape_lines, show
 from prefork.logs.output import output_of
 
 FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+NAMED = FORMAT.replace("%(message)s", "[%(request_id)s] %(message)s")
+"""Of a record about a request that has an id."""
 
 STANDARD = (1, 2)
 """Descriptors whose lines are seen beside those of this handler."""
 
 
 class LineFormatter(logging.Formatter):
-    """Escapes what a record has, whichever logger made it."""
+    """Escapes what a record has, whichever logger made it. The arguments are those of `logging.Formatter`."""
 
-    def __init__(self) -> None:
-        super().__init__(FORMAT)
+    def __init__(self, fmt: str | None = None, *rest: Any, **more: Any) -> None:
+        super().__init__(FORMAT if fmt is None else fmt, *rest, **more)
+        self._named = logging.PercentStyle(NAMED) if fmt is None else None
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (its name in logging)
+        """The record without its traceback."""
+        if self._named is not None and getattr(record, "request_id", None):
+            return self._named.format(record)
+        return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
         """The lines of the record."""

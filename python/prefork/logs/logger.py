@@ -124,3 +124,9 @@ def adopt_loggers() -> None:
     """Makes our loggers such ones. A module may have got one before, with the class that logging gives."""
     for name in NAMES:
         logging.getLogger(name).__class__ = Logger
+
+
+def concerning(request: Any) -> dict[str, str] | None:
+    """The `extra` of a log call about a request: what it is called. None if it has no name."""
+    names = {"request_id": request.id, "trace_id": request.trace_id}
+    return {name: text for name, text in names.items() if text} or None

@@ -16,6 +16,7 @@ from types import FrameType
 from prefork._engine import INTERRUPT, take_interrupt
 from prefork.errors import RequestTimeout
 from prefork.kernel.fork_hooks import handles_signals
+from prefork.logs.formats import is_json, outside
 from prefork.pool.stacks import tasks_of_this_process
 
 
@@ -24,7 +25,7 @@ def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     if take_interrupt():
         if tasks := tasks_of_this_process():
             with contextlib.suppress(OSError):
-                os.write(2, f"{tasks}\n".encode(errors="replace"))  # where the tracebacks are
+                os.write(2, outside(tasks) if is_json() else f"{tasks}\n".encode(errors="replace"))
         raise RequestTimeout("this worker is stuck, and ends")
 
 

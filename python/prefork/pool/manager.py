@@ -10,7 +10,6 @@ import contextlib
 import faulthandler
 import logging
 import signal
-import sys
 from asyncio import Handle, TimerHandle
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,6 +25,7 @@ from prefork.errors import (
     ScoreboardUnavailable,
 )
 from prefork.logs.escaping import escape_line
+from prefork.logs.formats import tracebacks_to
 from prefork.pool.log_level import hear_level, set_level
 from prefork.pool.orphans import Orphans
 from prefork.pool.recycler import Recycler
@@ -254,7 +254,7 @@ class Manager(Role, PoolMember):
         )
         # For a worker whose Python is stuck: C writes its tracebacks, without the GIL. It is prepared before
         # the fork, so workers share the memory.
-        faulthandler.register(TRACEBACKS, file=sys.__stderr__ or 2, all_threads=True)
+        faulthandler.register(TRACEBACKS, file=tracebacks_to(), all_threads=True)
         resources.stacks.prepare(kernel)
         hear_level(kernel)
         self._spawner = spawner = self._make_spawner(self)

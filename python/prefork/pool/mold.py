@@ -26,7 +26,9 @@ from prefork._engine import die_with_parent
 from prefork.errors import PreforkError, TargetError
 from prefork.kernel.forking import flush_output
 from prefork.kernel.signals import have_no_effect
+from prefork.logs.console import complain
 from prefork.logs.escaping import show
+from prefork.logs.formats import is_json
 from prefork.pool.ending import forget_inherited
 from prefork.pool.spawner import OF_TERMINAL, NotMolded
 
@@ -199,8 +201,11 @@ class Mold:
         if not isinstance(error, PreforkError | NotMolded):
             error = TargetError(f"it ended while it was loaded: {type(error).__name__}: {show(error)}")
         elif error.__cause__ is not None:
-            traceback.print_exception(error.__cause__)
-            flush_output()
+            if is_json():
+                complain(show(error), "".join(traceback.format_exception(error.__cause__)))
+            else:
+                traceback.print_exception(error.__cause__)
+                flush_output()
         cause = error.__cause__
         why = "" if cause is None else f"{type(cause).__name__}: {show(cause)}"
         self._send(Word.FAILED, show(error), why, error.exit_status)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefork.errors import AlreadyAnswered, ConnectionGone, InvalidResponse, UnknownEvent, UnknownSession
 from prefork.logs.escaping import show
+from prefork.logs.logger import concerning
 from prefork.server.routes import Route, fill, parse
 from prefork.server.service import Service
 from prefork.server.streaming import pump
@@ -164,12 +165,13 @@ class Handlers(Service):
             self._end_report(response)  # the error hook was called when the connection closed
             return
         self.abort(response)
+        about = None if request is None else concerning(request)
         if isinstance(error, InvalidResponse | UnknownSession | UnknownEvent | AlreadyAnswered):
-            logger.error("handler %s: %s", route, error)  # the message is enough: no traceback
+            logger.error("handler %s: %s", route, error, extra=about)  # the message is enough: no traceback
         else:
             kernel = self.context.kernel
             session = kernel.find(route.session) or str(route.session)
-            kernel.report(session, route.event, (request, response, route.dir), error)
+            kernel.report(session, route.event, (request, response, route.dir), error, about)
         remote_ip = None if request is None else request.remote_ip
         self.context.hooks.error(f"handler {route} failed: {show(error, repr)}", remote_ip)
 

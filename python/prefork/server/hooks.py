@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from prefork.errors import UnknownEvent, UnknownSession
+from prefork.logs.logger import concerning
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
@@ -87,7 +88,9 @@ class Hooks:
         return self._call_request_ended if wanted else None
 
     def _call_request_ended(self, request: Request | None, response: Response) -> None:
-        logger.debug("%s -> %s by %s", request, response.code, response.handler)
+        if logger.isEnabledFor(logging.DEBUG):
+            about = None if request is None else concerning(request)
+            logger.debug("%s -> %s by %s", request, response.code, response.handler, extra=about)
         self._call(self._options.log2_handler, request, response)
         for observer in self._on_request_ended:
             self._call(observer, request, response)
@@ -98,15 +101,23 @@ class Hooks:
         """Something went wrong, and is in the log already."""
         self._call(self._options.error_handler, text, remote_ip)
 
-    def application_error(self, text: str, remote_ip: str, error: BaseException | None = None) -> None:
-        """The application broke a rule, or raised `error`, which is logged with its traceback."""
+    def application_error(
+        self,
+        text: str,
+        remote_ip: str,
+        error: BaseException | None = None,
+        about: dict[str, str] | None = None,
+    ) -> None:
+        """The application broke a rule, or raised `error`, which is logged with its traceback. `about` says
+        what the request is called.
+        """
         self._kernel.end_if_abandoned(error)
-        logger.error("%s", text, exc_info=error)
+        logger.error("%s", text, exc_info=error, extra=about)
         self.error(text, remote_ip)
 
-    def client_error(self, text: str, remote_ip: str) -> None:
+    def client_error(self, text: str, remote_ip: str, about: dict[str, str] | None = None) -> None:
         """Something went wrong for one client."""
-        logger.info("client %s: %s", remote_ip, text)
+        logger.info("client %s: %s", remote_ip, text, extra=about)
         self.error(text, remote_ip)
 
     def server_warning(self, text: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from prefork.errors import ConnectionGone, InvalidResponse
 from prefork.kernel.exits import raised
 from prefork.logs.escaping import show
-from prefork.logs.logger import Lines
+from prefork.logs.logger import Lines, concerning
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
@@ -143,10 +143,10 @@ class Service:
         """The body is complete, after `head` returned True."""
         self.request(request, response)
 
-    def malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:  # noqa: ARG002
+    def malformed(self, response: Response, status: int, reason: str, remote_ip: str) -> bool:
         """What the client sent is no request. True: this service responds. False: the engine does."""
         self.context.hooks.request_started(None, remote_ip)
-        self.client_error(f"{status} {reason}", remote_ip)
+        self.client_error(f"{status} {reason}", remote_ip, response.request_id)
         return False
 
     def abort(self, response: Response) -> None:
@@ -173,37 +173,41 @@ class Service:
         """Called after each response; None if no hook or observer is set."""
         return self.context.hooks.request_ended
 
-    def client_error(self, text: str, remote_ip: str) -> None:
+    def client_error(self, text: str, remote_ip: str, request_id: str | None = None) -> None:
         """Something went wrong for one client."""
-        self.context.hooks.client_error(text, remote_ip)
+        self.context.hooks.client_error(text, remote_ip, _named(request_id))
 
     def server_warning(self, text: str) -> None:
         """Something went wrong, or is right again, for the server as a whole."""
         self.context.hooks.server_warning(text)
 
-    def timed_out(self, request: str, seconds: float, remote_ip: str) -> None:
+    def timed_out(self, request: str, seconds: float, remote_ip: str, request_id: str | None = None) -> None:
         """A request had no response within `request_timeout`; the client has got a 504."""
         text = f"{request} had no response in {seconds:g} s: 504"
         stuck = self.threads is not None
         if stuck:
             # A thread cannot be stopped: its process ends, and another takes its place.
             self.context.replace_process()
-        self.context.hooks.application_error(text, remote_ip)
+        self.context.hooks.application_error(text, remote_ip, about=_named(request_id))
         if stuck:
             logger.error("all threads: %s", Lines(_tracebacks()))
 
-    def unanswered(self, handler: object, remote_ip: str) -> None:
+    def unanswered(self, handler: object, remote_ip: str, request_id: str | None = None) -> None:
         """A response was dropped before it was complete; the client has got a 500."""
         whose = self.name or f"handler {handler}"
         text = f"{whose} dropped its response before it was complete; it must {self.how_to_respond}"
-        self.context.hooks.application_error(text, remote_ip)
+        self.context.hooks.application_error(text, remote_ip, about=_named(request_id))
 
     def failed(self, what: str, error: BaseException, request: Request) -> None:
         """The application raised an exception while it served `what`; the response is settled already."""
         is_explained = isinstance(error, InvalidResponse)  # the message is enough: no traceback
         text = f"{self.name} failed on {what}: {show(error, str if is_explained else repr)}"
         traceback = None if is_explained else error
-        self.context.hooks.application_error(text, request.remote_ip, traceback)
+        self.context.hooks.application_error(text, request.remote_ip, traceback, concerning(request))
+
+
+def _named(request_id: str | None) -> dict[str, str] | None:
+    return None if request_id is None else {"request_id": request_id}
 
 
 def _tracebacks() -> str:

@@ -264,7 +264,7 @@ def test_the_callback_of_a_wrong_length_may_read_the_response(run_engine: RunEng
     states: list[bool] = []
 
     class Curious(Service):
-        def client_error(self, _text: str, _remote_ip: str) -> None:
+        def client_error(self, _text: str, _remote_ip: str, _request_id: str | None) -> None:
             states.append(kept[0].answered)
 
     def handler(_request: Request, response: Response) -> None:

@@ -14,6 +14,7 @@ use crate::http2::Http2;
 use crate::link::Link;
 use crate::phase::Step;
 use crate::request_body::BodyPart;
+use crate::request_ids::Named;
 use crate::settings::WebSocketSettings;
 use crate::unread::Unread;
 use crate::websocket::WebSocket;
@@ -179,6 +180,7 @@ impl Connection {
             }
         };
         http1.exchange.expects(Step::Upgrade)?;
+        let headers = Named::with(http1.exchange.label.id(), headers);
         link.output
             .append(&mut cx.buffers, |out| {
                 write_switching_protocols(out, opening, subprotocol, headers, &date)

@@ -14,6 +14,7 @@
 //! guard uses the reactor only under its lock, and never Python; in the steady
 //! state it allocates nothing.
 
+use crate::event::RequestId;
 use crate::handoff::main_thread::{Activity, GuardHandle, MainThread};
 use crate::peer::Peer;
 use crate::poll_set::{QUEUE, REPORTS, Report, Waiter, brings_clients};
@@ -45,6 +46,7 @@ const STACK_BYTES: usize = 256 * 1024;
 pub struct Stuck {
     /// The request that it is stuck in.
     pub request: String,
+    pub request_id: RequestId,
     /// Every request that got a 504, and its client.
     pub overdue: Vec<(Peer, String)>,
 }

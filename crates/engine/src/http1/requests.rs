@@ -81,6 +81,8 @@ impl Http1 {
         if head.forwarded {
             self.exchange.origin = link.resolve_origin(&mut bytes, &mut head);
         }
+        let label = &mut self.exchange.label;
+        link.identify(&mut cx.request_ids, label, &mut bytes, &mut head);
         self.start_request(link, cx, &bytes, &head);
         let client = link.client(0).behind(self.exchange.origin.as_deref());
         Progress::Event(Event::Request {
@@ -252,6 +254,7 @@ impl Http1 {
         let exchange = &mut self.exchange;
         if exchange.phase() == Phase::Idle {
             exchange.origin = None; // of the request before
+            link.identify_malformed(&mut cx.request_ids, &mut exchange.label);
         }
         exchange.context = RequestContext::default();
         exchange.encoder = BodyEncoder::Nothing;
@@ -263,6 +266,7 @@ impl Http1 {
             client: link.client(0).behind(self.exchange.origin.as_deref()),
             error,
             line,
+            request_id: self.exchange.label.id_text(),
         }
     }
 
@@ -285,6 +289,7 @@ impl Http1 {
         let event = Event::BodyFailed {
             client: link.client(0).behind(self.exchange.origin.as_deref()),
             error,
+            request_id: self.exchange.label.id_text(),
         };
         match self.reject(link, cx, &error) {
             true => Progress::Event(event),
@@ -323,6 +328,7 @@ impl Http1 {
             client: link.client(0).behind(self.exchange.origin.as_deref()),
             request: self.exchange.label.line(),
             after_ms: link.settings.request_timeout_ms,
+            request_id: self.exchange.label.id_text(),
         });
         self.reject(link, cx, error);
         Progress::Event(event)

@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::errors::LocalError;
 use crate::link::Link;
 use crate::phase::Step;
+use crate::request_ids::Named;
 use prefork_wire::{
     BodyEncoder, Length, RemoteError, RequestKind, Status, Version, write_error, write_head,
     write_interim,
@@ -58,10 +59,19 @@ impl Http1 {
         // An unread body would be taken for the next request.
         exchange.context.keep_alive &= !last && exchange.body.is_complete();
         let context = exchange.context;
+        let id = exchange.label.id();
         let framing = link
             .output
-            .append(&mut cx.buffers, |out| {
-                write_head(out, &context, status, headers, length, &date)
+            .append(&mut cx.buffers, |out| match id {
+                [] => write_head(out, &context, status, headers, length, &date),
+                _ => write_head(
+                    out,
+                    &context,
+                    status,
+                    Named::with(id, headers),
+                    length,
+                    &date,
+                ),
             })
             .map_err(LocalError::Invalid)?;
         exchange.encoder = framing.body;
@@ -176,7 +186,7 @@ impl Http1 {
         let head_only = self.exchange.context.kind == RequestKind::Head;
         let headers = link.settings.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_slice(), value.as_slice()));
-        let headers = headers.chain(retry_after(error));
+        let headers = Named::with(self.exchange.label.id(), headers.chain(retry_after(error)));
         link.output.append(&mut cx.buffers, |out| {
             write_error(out, error, headers, &date, head_only);
         });
@@ -184,6 +194,7 @@ impl Http1 {
 
     /// Refuses the next request, which was not read: the connection brings no other.
     pub(crate) fn refuse(&mut self, link: &mut Link, cx: &mut Context, error: &RemoteError) {
+        link.identify_malformed(&mut cx.request_ids, &mut self.exchange.label);
         self.write_error(link, cx, error);
         cx.load.count_status(error.status);
         link.unread = true;

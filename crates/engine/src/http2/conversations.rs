@@ -12,6 +12,7 @@ use crate::exchange::ExchangeId;
 use crate::link::Link;
 use crate::phase::Step;
 use crate::progress::Progress;
+use crate::request_ids::Named;
 use crate::settings::WebSocketSettings;
 use crate::unread::Unread;
 use crate::websocket::WebSocket;
@@ -47,7 +48,7 @@ impl Http2 {
         let (wire, context) = (&mut self.wire, &open.exchange.context);
         // Of the shorter of the two lifetimes.
         let headers = headers.map(|(name, value)| -> (&[u8], &[u8]) { (name, value) });
-        let fields = own.chain(headers);
+        let fields = Named::with(open.exchange.label.id(), own.chain(headers));
         link.output
             .append(&mut cx.buffers, |out| {
                 let length = Length::Unknown;

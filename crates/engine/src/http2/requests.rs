@@ -236,6 +236,8 @@ impl Http2 {
         if head.forwarded {
             exchange.origin = link.resolve_origin(&mut bytes, &mut head);
         }
+        let label = &mut exchange.label;
+        link.identify(&mut cx.request_ids, label, &mut bytes, &mut head);
         let (method, target) = (head.method.of(&bytes), head.target.of(&bytes));
         exchange.context = RequestContext {
             version: Version::Http2,
@@ -307,6 +309,9 @@ impl Http2 {
             ([], _) => None,
             (method, target) => Some([method, target, b"HTTP/2"].join(&b' ').into()),
         };
+        if exchange.label.id().is_empty() {
+            link.identify_malformed(&mut cx.request_ids, &mut exchange.label);
+        }
         exchange.context.kind = RequestKind::Other;
         exchange.encoder = BodyEncoder::Nothing;
         exchange.body.drop_rest();
@@ -317,6 +322,7 @@ impl Http2 {
             client: link.client(stream).behind(exchange.origin.as_deref()),
             error,
             line,
+            request_id: exchange.label.id_text(),
         })
     }
 
@@ -337,6 +343,7 @@ impl Http2 {
         cx.events.push_back(Event::BodyFailed {
             client: self.client(link, stream),
             error,
+            request_id: self.exchange(stream).and_then(|open| open.label.id_text()),
         });
         if !self.reject(link, cx, stream, &error) {
             self.reset(link, cx, stream);
@@ -417,10 +424,13 @@ impl Http2 {
     }
 
     fn overdue(&mut self, link: &mut Link, cx: &mut Context, stream: u32) -> Option<Event> {
+        let client = self.client(link, stream);
+        let label = &self.stream(stream).ok()?.exchange.label;
         let event = Event::Overdue(Overdue {
-            client: self.client(link, stream),
-            request: self.stream(stream).ok()?.exchange.label.line(),
+            client,
+            request: label.line(),
             after_ms: link.settings.request_timeout_ms,
+            request_id: label.id_text(),
         });
         self.reject(link, cx, stream, &OVERDUE);
         Some(event)

@@ -10,6 +10,7 @@ use crate::errors::LocalError;
 use crate::link::{Link, PeerSide};
 use crate::phase::Step;
 use crate::progress::HIGH_WATER;
+use crate::request_ids::Named;
 use prefork_wire::http2::ErrorCode;
 use prefork_wire::{BodyEncoder, Length, RemoteError, RequestKind, Status, error_body};
 
@@ -53,10 +54,15 @@ impl Http2 {
         let open = self.streams.get_mut(place).ok_or(LocalError::Closed)?;
         open.exchange.expects(Step::Start)?;
         let (wire, context) = (&mut self.wire, &open.exchange.context);
+        let id = open.exchange.label.id();
         let encoder = link
             .output
-            .append(&mut cx.buffers, |out| {
-                wire.write_response(out, stream, context, status, headers, length, &date)
+            .append(&mut cx.buffers, |out| match id {
+                [] => wire.write_response(out, stream, context, status, headers, length, &date),
+                _ => {
+                    let headers = Named::with(id, headers);
+                    wire.write_response(out, stream, context, status, headers, length, &date)
+                }
             })
             .map_err(LocalError::Invalid)?;
         open.exchange.encoder = encoder;
@@ -334,8 +340,9 @@ impl Http2 {
         let (wire, context) = (&mut self.wire, &open.exchange.context);
         let status = error.status;
         let is_head = context.kind == RequestKind::Head;
+        let id = open.exchange.label.id();
         let written = link.output.append(&mut cx.buffers, |out| {
-            let headers = given.chain(own);
+            let headers = Named::with(id, given.chain(own));
             let written =
                 wire.write_response(out, stream, context, status.into(), headers, length, &date);
             // A field that cannot be sent must not keep the client from its response.

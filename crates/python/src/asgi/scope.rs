@@ -8,7 +8,7 @@ use crate::events::request::Request;
 
 use crate::names::Names;
 use crate::request_view::{RequestView, below};
-use crate::text::decode_utf8;
+use crate::text::{decode, decode_utf8};
 use crate::{introduction, session};
 
 use prefork_wire::Version;
@@ -84,6 +84,11 @@ pub(crate) fn scope<'py>(
     scope.set_item(intern!(py, "headers"), headers(py, request)?)?;
     for (key, shared) in &base.copied {
         scope.set_item(key, shared.bind(py).copy()?)?;
+    }
+    if let Some(id) = whole.request_id() {
+        if let Some(state) = scope.get_item(intern!(py, "state"))? {
+            state.set_item(intern!(py, "request_id"), decode(py, id))?;
+        }
     }
     if let Some(session) = whole.session() {
         if let Some(extensions) = scope.get_item(intern!(py, "extensions"))? {

@@ -408,7 +408,8 @@ fn refuse(response: &Bound<'_, Response>, error: &RemoteError) -> PyResult<()> {
     Response::done(response)?;
     let service = Arc::clone(&response.borrow().service);
     let peer = response.borrow().client.peer;
-    service.client_error(response.py(), &error.to_string(), peer)
+    let id = response.borrow().id_text(response.py());
+    service.client_error(response.py(), &error.to_string(), peer, id.as_deref())
 }
 
 /// The 101 is sent: it came in time, and the service gets it as any response.

@@ -135,7 +135,11 @@ impl Dispatcher {
                 client,
                 error,
                 line,
-            } => requests::malformed(py, service(client.listener), client, &error, line),
+                request_id,
+            } => {
+                let service = service(client.listener);
+                requests::malformed(py, service, client, &error, line, request_id)
+            }
             Event::Disk(mut task) => {
                 py.detach(|| task.run());
                 core.engine().disk_done(task);
@@ -151,8 +155,13 @@ impl Dispatcher {
                 held,
             } => progress::notify(py, core, exchange, Notice::Message(message, held)),
             Event::Drained { exchange } => progress::drained(py, core, exchange),
-            Event::BodyFailed { client, error } => {
-                progress::body_failed(py, core, service(client.listener), client, &error)
+            Event::BodyFailed {
+                client,
+                error,
+                request_id,
+            } => {
+                let service = service(client.listener);
+                progress::body_failed(py, core, service, client, &error, request_id)
             }
             Event::Overdue(overdue) => {
                 progress::overdue(py, core, service(overdue.client.listener), overdue)
@@ -169,7 +178,7 @@ impl Dispatcher {
                 }
                 progress::gone(py, core, exchange)
             }
-            Event::Closed(closed) => progress::closed(py, core, service(closed.listener), &closed),
+            Event::Closed(closed) => progress::closed(py, core, service(closed.listener), closed),
             Event::Listener { listener, news } => {
                 self.listener_changed(py, service(listener), listener, news)
             }

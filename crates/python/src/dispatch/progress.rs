@@ -5,7 +5,7 @@ use crate::core::{Core, Ending};
 use crate::dispatch::requests::forget_body;
 use crate::pending::Notice;
 use crate::service::Service;
-use prefork_engine::{Client, Closed, Ended, ExchangeId, Lost, OVERDUE, Overdue, Peer};
+use prefork_engine::{Client, Closed, Ended, ExchangeId, Lost, OVERDUE, Overdue, Peer, RequestId};
 use prefork_wire::{RemoteError, error_body};
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -43,11 +43,18 @@ pub(super) fn body_failed(
     service: Option<&Arc<Service>>,
     client: Client,
     error: &RemoteError,
+    request_id: RequestId,
 ) -> PyResult<()> {
     drop(core.forget_request(client.exchange));
     note_response(core, client.exchange, error);
     last_notice(py, core, client.exchange, Notice::Gone)?;
-    report(py, service, client.peer, Some(&error.to_string()))
+    report(
+        py,
+        service,
+        client.peer,
+        Some(&error.to_string()),
+        request_id,
+    )
 }
 
 /// The client has got a 504: no response is owed.
@@ -68,14 +75,15 @@ pub(super) fn overdue(
         return Ok(());
     };
     let after_s = overdue.after_ms as f64 / 1000.0;
-    let arguments = (overdue.request, after_s, peer.to_string());
+    let id = overdue.request_id.as_deref();
+    let arguments = (overdue.request, after_s, peer.to_string(), id);
     service.interface.timed_out.call1(py, arguments).map(drop)
 }
 
 /// The response of another worker to a request has not come, or not to its end.
 pub(super) fn lost(py: Python<'_>, service: Option<&Arc<Service>>, lost: &Lost) -> PyResult<()> {
     let text = format!("{}: no whole response: {}", lost.request, lost.reason);
-    report(py, service, lost.client.peer, Some(&text))
+    report(py, service, lost.client.peer, Some(&text), None)
 }
 
 /// A WebSocket has ended.
@@ -91,7 +99,7 @@ pub(super) fn ended(
     let text = ended
         .fault
         .map(|fault| format!("WebSocket closed with {code}: {fault}"));
-    report(py, service, peer, text.as_deref())
+    report(py, service, peer, text.as_deref(), ended.request_id)
 }
 
 /// The client left before its response was complete. Nothing is pending
@@ -113,13 +121,19 @@ pub(super) fn closed(
     py: Python<'_>,
     core: &Core,
     service: Option<&Arc<Service>>,
-    closed: &Closed,
+    closed: Closed,
 ) -> PyResult<()> {
     let callbacks = core.pending().remove_closed(closed.connection);
     for callback in callbacks {
         call(py, Some(callback))?;
     }
-    report(py, service, closed.peer, closed.interrupted)
+    report(
+        py,
+        service,
+        closed.peer,
+        closed.interrupted,
+        closed.request_id,
+    )
 }
 
 /// The engine has responded with an error, if no head was sent before.
@@ -137,9 +151,12 @@ fn report(
     service: Option<&Arc<Service>>,
     client: Peer,
     text: Option<&str>,
+    request_id: RequestId,
 ) -> PyResult<()> {
     match (service, text) {
-        (Some(service), Some(text)) => service.client_error(py, text, client),
+        (Some(service), Some(text)) => {
+            service.client_error(py, text, client, request_id.as_deref())
+        }
         _ => Ok(()),
     }
 }

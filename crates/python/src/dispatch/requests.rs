@@ -13,7 +13,7 @@ use crate::pending::Collecting;
 use crate::service::Service;
 use crate::text::decode;
 use crate::wsgi::start_response::StartResponse;
-use prefork_engine::{Body, Client, ExchangeId};
+use prefork_engine::{Body, Client, ExchangeId, RequestId};
 use prefork_wire::{Framing, Head, RemoteError, TargetForm, Version};
 use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -133,9 +133,10 @@ pub(super) fn body(
             response.borrow_mut(py).set_rejected(&NOT_STORED);
             response.borrow_mut(py).sent = sent;
             let peer = response.borrow(py).client.peer;
+            let id = response.borrow(py).id_text(py);
             let text =
                 format!("a request body could not be stored: {error}; make room or set spool_dir");
-            service.client_error(py, &text, peer)
+            service.client_error(py, &text, peer, id.as_deref())
         }
     }
 }
@@ -148,6 +149,7 @@ pub(super) fn malformed(
     client: Client,
     error: &RemoteError,
     line: Option<Box<[u8]>>,
+    request_id: RequestId,
 ) -> PyResult<()> {
     let Some(service) = service else {
         return Ok(());
@@ -161,6 +163,7 @@ pub(super) fn malformed(
         collected.request
     });
     let mut response = Response::new(service, client, None);
+    response.given_id = request_id;
     response.request_line = line.map(|line| decode(py, &line).unbind());
     let response = Py::new(py, response)?;
     let arguments = (

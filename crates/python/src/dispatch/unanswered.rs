@@ -30,13 +30,15 @@ pub(super) fn respond(
     response.sent_bytes = dropped.sent_bytes;
     response.sent = dropped.sent;
     response.request_line = dropped.request_line;
+    response.given_id = dropped.given_id;
     response.handler = dropped.handler;
     response.context = dropped.context;
     if dropped.owed && reject(core, &mut response) {
         drop(core.forget_request(client.exchange));
         let handler = response.handler.as_ref();
         let handler = handler.map(|handler| handler.clone_ref(py));
-        let arguments = (handler, client.peer.to_string());
+        let id = response.id_text(py);
+        let arguments = (handler, client.peer.to_string(), id);
         service.interface.unanswered.call1(py, arguments)?;
     } else {
         response.settle();

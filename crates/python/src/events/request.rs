@@ -9,7 +9,7 @@ use crate::service::Service;
 use crate::text::{decode, decode_utf8};
 use prefork_engine::{Body, BodyPart, Client, ExchangeId, Peer};
 use prefork_tls::Session;
-use prefork_wire::proxy::Extensions;
+use prefork_wire::proxy::{Extensions, Naming, REQUEST_ID, trace_id};
 use prefork_wire::{Head, TargetForm, Version};
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -82,6 +82,21 @@ impl Request {
         }
         let mut engine = self.service.core.engine();
         engine.connection(self.exchange.connection).extensions()
+    }
+
+    /// The id of the request, if requests have ids.
+    #[inline]
+    pub(crate) fn request_id(&self) -> Option<&[u8]> {
+        match self.service.settings.naming {
+            Naming::Off => None,
+            Naming::Trusted | Naming::Make => self.view.values(REQUEST_ID).next(),
+        }
+    }
+
+    /// As [`Request::request_id`]: it is ASCII.
+    pub(crate) fn id_text(&self) -> Option<String> {
+        let id = self.request_id()?;
+        Some(String::from_utf8_lossy(id).into_owned())
     }
 
     fn field<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
@@ -157,6 +172,21 @@ impl Request {
     #[getter]
     fn raw_path<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.view.raw_path())
+    }
+
+    /// Its id, which the response, the logs and the application have too; None
+    /// without the option request_id.
+    #[getter]
+    fn id<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        self.request_id().map(|id| decode(py, id))
+    }
+
+    /// The id of the trace that it belongs to, 32 hex digits: that of the field
+    /// traceparent (W3C Trace Context); None without a valid one.
+    #[getter]
+    fn trace_id<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        let trace = trace_id(self.view.values(b"traceparent"))?;
+        Some(decode(py, trace))
     }
 
     /// What follows the question mark, not decoded; empty without one.

@@ -13,7 +13,7 @@ use crate::events::connection::Connection;
 use crate::events::fields::Fields;
 use crate::events::request::Request;
 use crate::service::Service;
-use prefork_engine::Client;
+use prefork_engine::{Client, RequestId};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
@@ -67,6 +67,8 @@ pub struct Response {
     /// request, and if the line could not be read.
     #[pyo3(get)]
     pub(crate) request_line: Option<Py<PyString>>,
+    /// The id of what was malformed.
+    pub(crate) given_id: RequestId,
     /// What was given the request. The log names it if the response goes wrong.
     #[pyo3(get, set)]
     pub(crate) handler: Option<Py<PyAny>>,
@@ -105,6 +107,7 @@ impl Response {
             headers: Fields::default(),
             request,
             request_line: None,
+            given_id: None,
             handler: None,
             context: None,
             streams: None,
@@ -117,6 +120,14 @@ impl Response {
 
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.service.core
+    }
+
+    /// The id of the request, if requests have ids.
+    pub(crate) fn id_text(&self, py: Python<'_>) -> Option<String> {
+        match &self.request {
+            Some(request) => request.borrow(py).id_text(),
+            None => self.given_id.as_deref().map(str::to_owned),
+        }
     }
 
     pub(crate) fn request_ref(&self, py: Python<'_>) -> Option<Py<Request>> {

@@ -9,6 +9,7 @@ use crate::events::request::Request;
 use crate::events::response::Response;
 use crate::introduction;
 use crate::session::{Kind, set_common, set_own};
+use crate::text::decode;
 use crate::wsgi::environ::environ;
 use crate::wsgi::start_response::StartResponse;
 use prefork_tls::Session;
@@ -148,6 +149,9 @@ impl WsgiCaller {
             )?;
             if let Some(session) = &session {
                 set_own(&environ, session)?;
+            }
+            if let Some(id) = request.request_id() {
+                environ.set_item(intern!(py, "prefork.request_id"), decode(py, id))?;
             }
             if let Some(told) = &request.extensions() {
                 introduction::set_variables(&environ, told)?;

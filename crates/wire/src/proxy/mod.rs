@@ -7,6 +7,7 @@
 //! | `node` | one end of a connection, as a proxy names it |
 //! | `forwarded` | `X-Forwarded-*` and `Forwarded` (RFC 7239): what their fields say |
 //! | `origin` | what that makes of a request's head |
+//! | `naming` | what a request is called: `X-Request-ID`, `traceparent` |
 //! | `protocol`, `checksum` | the header of a connection: the PROXY protocol, versions 1 and 2 |
 //! | `extensions` | what that tells besides addresses |
 //! | `refusals` | why a header is refused |
@@ -17,6 +18,7 @@ mod checksum;
 mod extensions;
 mod forwarded;
 pub(crate) mod names;
+mod naming;
 mod networks;
 mod node;
 mod origin;
@@ -24,6 +26,7 @@ mod protocol;
 mod refusals;
 
 pub use extensions::Extensions;
+pub use naming::{MADE_ID_BYTES, Naming, REQUEST_ID, is_request_id, trace_id};
 pub use networks::Networks;
 pub use node::Node;
 pub use origin::{Family, Origin, Proxies, Trusted};

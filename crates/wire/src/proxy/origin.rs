@@ -5,6 +5,7 @@
 
 use super::forwarded::{Said, forwarded, x_forwarded};
 use super::names::{is_forwarded, is_x_forwarded};
+use super::naming::Naming;
 use super::networks::Networks;
 use super::node::Node;
 use crate::http1::{Authority, Field, Head, Span};
@@ -47,6 +48,8 @@ impl Default for Trusted {
 pub struct Proxies {
     pub family: Family,
     pub trusted: Trusted,
+    /// Where the ids of requests come from.
+    pub naming: Naming,
 }
 
 /// Where a request comes from.

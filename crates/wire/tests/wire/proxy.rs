@@ -1,6 +1,6 @@
 //! Where a request comes from, by the fields of proxies.
 
-use prefork_wire::proxy::{Family, Networks, Node, Origin, Proxies, Trusted, introduction};
+use prefork_wire::proxy::{Family, Naming, Networks, Node, Origin, Proxies, Trusted, introduction};
 use prefork_wire::{Head, HeadParser, Limits};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -60,7 +60,11 @@ fn node(address: &str) -> Node {
 fn proxies(family: Family, networks: &[&str], with_all: bool) -> Proxies {
     let networks = Networks::parse(networks.iter().copied()).unwrap();
     let trusted = Trusted { networks, with_all };
-    Proxies { family, trusted }
+    Proxies {
+        family,
+        trusted,
+        naming: Naming::Off,
+    }
 }
 
 /// 10.0.0.0/8 and Unix sockets are trusted with everything.

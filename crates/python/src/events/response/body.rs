@@ -216,7 +216,7 @@ impl Response {
                 -difference
             ),
         };
-        let (service, peer, handler, request) = {
+        let (service, peer, handler, request, id) = {
             let response = slf.borrow();
             let handler = response.handler.as_ref();
             (
@@ -224,6 +224,7 @@ impl Response {
                 response.client.peer,
                 handler.map(|handler| handler.clone_ref(slf.py())),
                 response.request_ref(slf.py()),
+                response.id_text(slf.py()),
             )
         };
         let source = match (handler, request) {
@@ -231,6 +232,6 @@ impl Response {
             (None, Some(request)) => format!("{}: ", request.borrow(slf.py()).view.line()),
             (None, None) => String::new(),
         };
-        service.client_error(slf.py(), &(source + &text), peer)
+        service.client_error(slf.py(), &(source + &text), peer, id.as_deref())
     }
 }

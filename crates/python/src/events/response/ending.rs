@@ -93,6 +93,7 @@ impl Response {
             client: self.client,
             request: self.request.take().map(Py::into_any),
             request_line: self.request_line.take(),
+            given_id: self.given_id.take(),
             handler: self.handler.take(),
             context: self.context.take(),
             code: self.code,

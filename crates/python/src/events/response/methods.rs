@@ -35,6 +35,13 @@ impl Response {
         Ok(())
     }
 
+    /// The id of the request, or of what was malformed; None without the option
+    /// request_id.
+    #[getter]
+    fn request_id(&self, py: Python<'_>) -> Option<String> {
+        self.id_text(py)
+    }
+
     /// With a value: replaces every header field of that name. Returns the
     /// first value of that name, None if there is none.
     #[pyo3(signature = (name, value=None))]
