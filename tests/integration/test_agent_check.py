@@ -164,6 +164,7 @@ def test_the_next_manager_has_the_same_sockets(tmp_path: Path) -> None:
         assert path.stat().st_ino == inode
         os.kill(manager(server), signal.SIGTERM)
         wait_until(lambda: not path.exists(), "the file to be removed")
+        assert "Traceback" not in server.log
 
 
 def is_succeeded(server: Server, former: int) -> bool:

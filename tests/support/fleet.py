@@ -64,6 +64,11 @@ class Node:
         if self.server is not None:
             self.server.kill()
 
+    @property
+    def is_listening(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
     def line(self) -> str:
         return agent_line(self.agent, TOKEN.encode() + b"\n")
 

@@ -282,6 +282,7 @@ class AgentCheck:
     # --- the end -----------------------------------------------------------------------------------------
 
     def close(self) -> None:
+        """Also after `leave`, which does the same."""
         for one in self._accepting:
             self._loop.remove_reader(one.fileno())
         for client in list(self._clients):
@@ -300,6 +301,7 @@ class AgentCheck:
             place.close()
         for one in self._accepting:
             one.close()
+        self._accepting = []
 
 
 def _address_of(client: socket.socket) -> str:
