@@ -147,6 +147,20 @@ def test_streams_of_http2_are_counted(server: Server) -> None:
     assert worker["tls"] == {"handshakes": 0, "resumed": 0}
 
 
+def test_a_stream_that_another_worker_serves_is_counted_once(serve: Serve) -> None:
+    server = serve(Path(f"{APPS / 'figures.py'}:wsgi"), "--workers", "2", "--h2c")
+    with http2(server) as client:
+        slow, quick = client.ask("/200/0.5"), client.ask("/201")
+        assert client.response(quick).status == 201
+        assert client.response(slow).status == 200
+    wait_until(lambda: totals(server)["last_byte"]["count"] == 2, "the last bytes to be counted")
+    counted = totals(server)
+    assert counts(counted) == dict.fromkeys(TIMES, 2)
+    assert (counted["classes"]["2xx"], counted["responses"]) == (2, 2)
+    assert counted["http2"] == {"connections": 1, "streams": 2}
+    assert sorted(worker["responses"] for worker in server.status()["workers"]) == [1, 1]
+
+
 def test_what_a_worker_has_counted_stays_in_the_totals_when_it_has_ended(server: Server) -> None:
     ask(server, "/200", "/500")
     figures(server, 2)
