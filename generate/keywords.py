@@ -40,6 +40,7 @@ TYPES = {
     "HANDLERS": "Iterable[Mapping[str, object]]",
     "GROUP": "str | int",
     "HOOK": "Hook",
+    "HOST:PORT": "str",
     "INTEGER": "int | str",
     "INTEGER|auto": "int | str",
     "KEY_AND_CERTIFICATE": "tuple[str, str] | list[str]",

@@ -7,6 +7,7 @@ from prefork._engine import Connection, Headers, Request, Response
 from prefork.admin import attach_admin as _attach_admin
 from prefork.admin import attach_agent_check as _attach_agent_check
 from prefork.admin import attach_control as _attach_control
+from prefork.admin import attach_statsd as _attach_statsd
 from prefork.errors import (
     AlreadyAnswered,
     BindError,
@@ -37,7 +38,7 @@ from prefork.kernel.timers import Timer
 from prefork.pool.server import PreForkServer
 from prefork.server.server import HTTPServer
 
-PreForkServer.attachments += [_attach_control, _attach_admin, _attach_agent_check]
+PreForkServer.attachments += [_attach_control, _attach_admin, _attach_agent_check, _attach_statsd]
 
 __all__ = [
     "AlreadyAnswered",

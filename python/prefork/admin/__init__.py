@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from prefork.admin.agent_check import AgentCheck
     from prefork.admin.control import Control
     from prefork.admin.listener import Admin
+    from prefork.admin.statsd import Statsd
     from prefork.pool.manager import Manager
     from prefork.pool.server import PreForkServer
 
@@ -45,3 +46,13 @@ def attach_agent_check(server: PreForkServer) -> Callable[[Manager], AgentCheck 
     from prefork.admin.agent_check import open_agent_check  # as above
 
     return open_agent_check(server)
+
+
+def attach_statsd(server: PreForkServer) -> Callable[[Manager], Statsd | None]:
+    """Begins to look up the name of the StatsD server."""
+    if server.options.statsd is None:
+        return lambda _: None
+    # Now, as above. A manager without it imports nothing.
+    from prefork.admin.statsd import open_statsd
+
+    return open_statsd(server)

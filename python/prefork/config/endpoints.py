@@ -214,6 +214,21 @@ def endpoints(value: object) -> tuple[Endpoint, ...]:
 ADMIN_FORMS = "host:port, [IPv6]:port or unix:/path"
 
 
+@reader("HOST:PORT")
+def datagram_endpoint(value: object) -> Endpoint:
+    """Where datagrams are sent: a host and a port, or a Unix socket."""
+    form = "host:port, [IPv6]:port or unix:/path"
+    try:
+        (one,) = endpoints(value)
+    except ValueError:
+        raise ValueError(form) from None
+    plain = Endpoint(kind=one.kind, address=one.address, port=one.port)
+    is_whole = one.address is not None and (one.kind is Kind.UNIX or bool(one.port))
+    if one != plain or one.kind not in (Kind.TCP, Kind.UNIX) or not is_whole:
+        raise ValueError(form)
+    return one
+
+
 @reader("ADDRESS")
 def admin_endpoints(value: object) -> tuple[Endpoint, ...]:
     """As `endpoints`, but only what access can be restricted to, and without what is of use to clients."""

@@ -102,6 +102,8 @@ class PreForkKeywords(ServerKeywords, total=False):
     admin: Addresses
     admin_token_file: str | None
     agent_check: Addresses
+    statsd: str | None
+    statsd_prefix: str
     fork_handlers: Mapping[object, str] | Mapping[str, str]
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
@@ -218,6 +220,8 @@ class RunKeywords(TypedDict, total=False):
     admin: Addresses
     admin_token_file: str | None
     agent_check: Addresses
+    statsd: str | None
+    statsd_prefix: str
     worker_start: str | Callable[..., object] | None
     worker_exit: str | Callable[..., object] | None
     worker_died: str | Callable[..., object] | None

@@ -22,10 +22,11 @@ from prefork.config.endpoints import (
     Endpoint,
     Kind,
     admin_endpoints,
+    datagram_endpoint,
     endpoints,
     tcp_or_unix,
 )
-from prefork.config.log import log_configuration
+from prefork.config.log import log_configuration, metric_prefix
 from prefork.config.machine import computed_workers, read_machine
 from prefork.config.option import Group, code_option, option
 from prefork.config.sandbox import check_sandbox, ports, writable_paths
@@ -618,6 +619,21 @@ class PreForkOptions(ServerOptions):
         "check wants it: 127.0.0.1:9901, [::1]:9901 or unix:/path. Can be repeated.",
         unset="none",
     )
+    statsd: Endpoint | None = option(
+        Group.LOGGING,
+        None,
+        optional(datagram_endpoint),
+        "StatsD server to send the figures of the pool to each second, with the names that gunicorn gives "
+        "them: host:port or unix:/path.",
+        unset="none",
+    )
+    statsd_prefix: str = option(
+        Group.LOGGING,
+        "",
+        metric_prefix,
+        "What the names of --statsd begin with, in front of a dot.",
+        unset="none",
+    )
     fork_handlers: dict[Any, str] = code_option(
         Group.CODE, {}, fork_handlers, "Events to call in every new worker, by session alias."
     )
@@ -722,6 +738,8 @@ class PreForkOptions(ServerOptions):
     def _check_admin(self) -> None:
         if self.admin and not self.start_servers:
             raise OptionError("admin shows a pool, and with start_servers 0 there is none")
+        if self.statsd is not None and not self.start_servers:
+            raise OptionError("statsd tells of a pool, and with start_servers 0 there is none")
         if self.agent_check and not self.start_servers:
             raise OptionError("agent_check tells of a pool, and with start_servers 0 there is none")
         restricted = (*self.admin, *self.agent_check)

@@ -39,6 +39,7 @@ EQUIVALENTS = {
     "--proxy-allow-from": "--trusted-proxies",
     "--pythonpath": "--chdir",
     "--read-timeout": "--header-timeout for heads, --body-min-rate for bodies",
+    "--statsd-host": "--statsd",
     "--ssl-ca": "--tls-client-ca",
     "--ssl-ca-certs": "--tls-client-ca",
     "--ssl-cert-reqs": "--tls-client-auth",
@@ -99,8 +100,8 @@ ABSENT = {
         "the log is written to standard error; --log-config or the application can configure Python's logging"
     ),
     "--use-colors --no-use-colors": "the log has no colors",
-    "--enable-backlog-metric --metrics --no-metrics --metrics- --statsd- --dogstatsd-tags --rss-": (
-        "metrics are not sent; `prefork status --json` prints them"
+    "--enable-backlog-metric --metrics --no-metrics --metrics- --dogstatsd-tags --rss-": (
+        "--admin has /metrics, and --statsd sends figures"
     ),
     "--env -e --env-file --env-files": "set the environment before the start, as a service manager does",
     "--forwarder-headers --proxy-headers --no-proxy-headers": (

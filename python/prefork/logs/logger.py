@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import select
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prefork.logs.escaping import escape_line, escape_lines, show
@@ -20,6 +20,17 @@ NAMES = (
     *("prefork.server", "prefork.worker"),
 )
 """Every logger of ours. The modules get theirs with `logging.getLogger`, as always."""
+
+
+_observer: Callable[[logging.LogRecord], object] | None = None
+
+
+def observe(function: Callable[[logging.LogRecord], object] | None) -> None:
+    """Has `function` called with each record of our loggers that is written, here and in children. It raises
+    nothing. None ends that.
+    """
+    global _observer
+    _observer = function
 
 
 class Lines(str):
@@ -67,6 +78,8 @@ class Logger(logging.Logger):
         """Passes the record to the handlers that apply. One that raises must end no process, and one whose
         reader does not read must stop none: ours writes the record instead.
         """
+        if _observer is not None:
+            _observer(record)
         for handler in [*self._handlers()] or [standard_error()]:
             if record.levelno < handler.level:
                 continue
