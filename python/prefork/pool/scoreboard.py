@@ -247,14 +247,14 @@ def snapshot(
             if worker["request"] is not None:
                 worker["request"]["path"] = None
     parent = header["pid"] if manager is None else manager
+    unknown = Usage()._asdict()
     for worker in workers:
-        found = usage(worker["pid"], parent, pss=pss) if processes else Usage()
-        worker |= found._asdict()
+        worker |= usage(worker["pid"], parent, pss=pss)._asdict() if processes else unknown
     states = Counter(worker["state"] for worker in workers)
     totals: dict[str, Any] = {"workers": len(workers), **{state: states[state] for state in _STATES}}
+    counted = [worker for worker in workers if not worker["is_garbled"]]
     for name in (*_KEPT, "connections", "in_flight", "waiting"):
-        counts = (worker[name] for worker in workers if not worker["is_garbled"])
-        totals[name] = retired.get(name, 0) + sum(counts)
+        totals[name] = retired.get(name, 0) + sum([worker[name] for worker in counted])
     return {"manager": header, "totals": totals | figures, "workers": workers}
 
 
