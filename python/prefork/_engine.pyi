@@ -1238,9 +1238,9 @@ class Scoreboard:
         """
     def asking_for_successors(self) -> list[int]:
         """The slots whose workers have served as many requests as they may."""
-    def read(self, index: int) -> _Record | None:
+    def read(self, index: int, figures: bool = True) -> _Record | None:
         """What the worker of a slot wrote about itself; None if the slot is empty. It is to be
-        displayed and never relied on."""
+        displayed and never relied on. Without `figures`, what it counts for people is left out."""
     def times(self, index: int) -> tuple[int, ...] | None:
         """How many responses of a slot's worker took how long, by the buckets of `time_bounds()`; None if the
         slot is empty. To be compared, and never relied on."""

@@ -210,12 +210,23 @@ impl PyScoreboard {
     }
 
     /// What the worker of a slot wrote about itself; None if the slot is empty.
-    /// It is to be displayed and never relied on.
-    fn read<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Option<Bound<'py, PyDict>>> {
-        self.view()?
-            .read(index)
-            .map(|record| dict_of(py, &record))
-            .transpose()
+    /// It is to be displayed and never relied on. Without `figures`, what it counts for people
+    /// is left out.
+    #[pyo3(signature = (index, figures = true))]
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        index: usize,
+        figures: bool,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(record) = self.view()?.read(index) else {
+            return Ok(None);
+        };
+        let dict = dict_of(py, &record)?;
+        if figures {
+            set_figures(&dict, &record.figures)?;
+        }
+        Ok(Some(dict))
     }
 
     /// How many responses of a slot's worker took how long, by the buckets of
@@ -308,7 +319,6 @@ fn dict_of<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>
     dict.set_item("errors", record.counters.errors)?;
     dict.set_item("response_s", seconds(record.counters.response_ns))?;
     dict.set_item("busy_s", seconds(record.counters.busy_ns))?;
-    set_figures(&dict, &record.figures)?;
     dict.set_item("is_garbled", record.is_garbled)?;
     let request = record.request.as_ref();
     dict.set_item("method", request.map(|request| printable(&request.method)))?;

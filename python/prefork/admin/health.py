@@ -35,7 +35,7 @@ def why_not_ready(view: View) -> str:
         return "the server does not listen"
     if State.SPARE in board.states():
         return ""  # as nearly always: a report costs more
-    report = view.report(processes=False)
+    report = view.report(processes=False, figures=False)
     assert report is not None
     totals = report["totals"]
     if totals["spare"] or totals["active"]:

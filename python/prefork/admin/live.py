@@ -85,7 +85,7 @@ class _Live:
         view.at_end.append(self.events.close)
 
     def _look(self) -> Picture | None:
-        report, manager = self._view.report(processes=False), self._view.manager
+        report, manager = self._view.report(processes=False, figures=False), self._view.manager
         if report is None or manager is None:
             return None
         if (options := self._view.server.options) is not self._options:

@@ -39,11 +39,9 @@ class View:
         manager = self.manager
         return None if manager is None or manager.glue is None else manager.resources.board
 
-    def report(self, *, processes: bool = True, pss: bool = False) -> dict[str, Any] | None:
-        """The report that `prefork status` shows; None if there is no pool. `processes` and `pss` are those
-        of `snapshot`.
-        """
+    def report(self, **parts: bool) -> dict[str, Any] | None:
+        """What `prefork status` shows; None if there is no pool. `parts` are those of `snapshot`."""
         manager, board = self.manager, self.board
         if manager is None or board is None:
             return None
-        return make_report(board, manager.about(), manager.glue, os.getpid(), processes=processes, pss=pss)
+        return make_report(board, manager.about(), manager.glue, os.getpid(), **parts)

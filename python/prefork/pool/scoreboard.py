@@ -228,16 +228,17 @@ def snapshot(
     manager: int | None = None,
     processes: bool = True,
     pss: bool = False,
+    figures: bool = True,
 ) -> dict[str, Any]:
     """The whole scoreboard, ready for JSON: `manager`, `totals`, and `workers`, a list with one object each.
 
     Ages are in seconds, up to `now` on the monotonic clock (None: the present moment). `manager` is the pid
     whose children the workers are (None: the one on the scoreboard). What the system says of each process is
     left out without `processes`, which costs some 30 us for each; `pss` costs milliseconds, and is null
-    otherwise.
+    otherwise. Without `figures`, only the totals have classes, times, and counts of TLS and HTTP/2.
     """
     now = time.monotonic() if now is None else now
-    header, figures, records = _copy(board)
+    header, counted, records = _copy(board, figures=figures)
     header.pop("clears")
     retired = {name: header.pop(f"retired_{name}") for name in _KEPT}
     header["uptime_s"] = _age(header.pop("started_ns") / 1e9, now)
@@ -252,13 +253,15 @@ def snapshot(
         worker |= usage(worker["pid"], parent, pss=pss)._asdict() if processes else unknown
     states = Counter(worker["state"] for worker in workers)
     totals: dict[str, Any] = {"workers": len(workers), **{state: states[state] for state in _STATES}}
-    counted = [worker for worker in workers if not worker["is_garbled"]]
+    plausible = [worker for worker in workers if not worker["is_garbled"]]
     for name in (*_KEPT, "connections", "in_flight", "waiting"):
-        totals[name] = retired.get(name, 0) + sum([worker[name] for worker in counted])
-    return {"manager": header, "totals": totals | figures, "workers": workers}
+        totals[name] = retired.get(name, 0) + sum([worker[name] for worker in plausible])
+    return {"manager": header, "totals": totals | counted, "workers": workers}
 
 
-def _copy(board: Scoreboard) -> tuple[dict[str, Any], dict[str, Any], list[tuple[int, Mapping[str, Any]]]]:
+def _copy(
+    board: Scoreboard, *, figures: bool
+) -> tuple[dict[str, Any], dict[str, Any], list[tuple[int, Mapping[str, Any]]]]:
     """The header, what all workers have counted, and the workers.
 
     Tried again if the manager has cleared a slot meanwhile: what its worker had counted would be missing, or
@@ -266,12 +269,12 @@ def _copy(board: Scoreboard) -> tuple[dict[str, Any], dict[str, Any], list[tuple
     """
     for _ in range(_TRIES):
         header: dict[str, Any] = {**board.header()}
-        figures: dict[str, Any] = {**board.totals()}
-        records = list(_records(board))
+        counted: dict[str, Any] = {**board.totals()}
+        records = list(_records(board, figures=figures))
         clears = header["clears"]
         if clears % 2 == 0 and clears == board.header()["clears"]:
             break
-    return header, figures, records
+    return header, counted, records
 
 
 def histograms(board: Scoreboard) -> dict[str, list[tuple[float, int]]]:
@@ -306,9 +309,9 @@ def format_states(board: Scoreboard) -> str:
     return " ".join([line, *(f"{record['pid'] or '?'} = {record['state']}" for record in records)])
 
 
-def _records(board: Scoreboard) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _records(board: Scoreboard, *, figures: bool = True) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for index, state in enumerate(board.states()):
-        if state and (record := board.read(index)):
+        if state and (record := board.read(index, figures)):
             yield index, record
 
 

@@ -98,13 +98,11 @@ def look(glue: str) -> dict[str, Any]:
     return report
 
 
-def make_report(
-    board: Scoreboard, about: Any, glue: str | None, pid: int, *, processes: bool = True, pss: bool = False
-) -> dict[str, Any]:
-    """The report of a scoreboard and of what its manager, process `pid`, says of itself. `processes` and
-    `pss` are those of `snapshot`.
+def make_report(board: Scoreboard, about: Any, glue: str | None, pid: int, **parts: bool) -> dict[str, Any]:
+    """The report of a scoreboard and of what its manager, process `pid`, says of itself. `parts` are those
+    of `snapshot`.
     """
-    report = snapshot(board, manager=pid, processes=processes, pss=pss)
+    report = snapshot(board, manager=pid, **parts)
     for name in TOLD:
         report["manager"][name] = about.get(name) if isinstance(about, dict) else None
     report["totals"]["waiting"] += _before_workers(report["manager"])
