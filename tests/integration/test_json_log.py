@@ -166,3 +166,14 @@ def test_the_tracebacks_of_a_worker_that_is_stuck_are_in_its_line(
     assert line["message"].startswith(f"process {stuck} is stuck in GET /sleeps?")
     assert (line["level"], line["pid"], line["request_id"]) == ("CRITICAL", stuck, "given-7")
     assert "in application" in line["exception"]
+
+
+def test_the_tasks_of_a_loop_that_is_blocked_are_a_line(serve: Serve) -> None:
+    options = ("--workers", "1", "--lifespan", "off", "--heartbeat-timeout", "0.5")
+    server = serve(APPS / "asgi_lags.py", *options, *JSON)
+    stuck = int(server.get("/later?60"))
+    server.wait_log(f"worker {stuck} was stuck without a request: replaced")
+    assert server.stop() == 0
+    lines = lines_of(server.log)
+    assert any("is stuck in no request" in line["message"] for line in lines)
+    assert any("(most recent call first):\n  runs now" in line["message"] for line in lines)

@@ -237,3 +237,24 @@ def test_the_response_of_another_worker_has_it(serve: Serve, tmp_path: Path) -> 
         assert json.loads(other.body)["prefork.request_id"] == "other"
         release.touch()
         assert client.response(stuck).fields["x-request-id"] == "stuck"
+
+
+def test_a_websocket_over_http2_has_it(serve: Serve) -> None:
+    server = serve(Path(f"{APP}:asgi"), "--workers", "1", "--h2c", *TRUSTED)
+    with http2(server) as client:
+        pseudo = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/")]
+        stream = client.ask(
+            fields=[("sec-websocket-version", "13"), ("x-request-id", "given-7")],
+            ended=False,
+            pseudo=[*pseudo, (":authority", "test")],
+        )
+        while not client.streams[stream].status:
+            client.read_frame()
+        response = client.streams[stream]
+        assert (response.status, response.fields["x-request-id"]) == (200, "given-7")
+
+
+def test_a_worker_in_a_sandbox_makes_them(serve: Serve) -> None:
+    server = serve(Path(f"{APP}:wsgi"), "--workers", "2", "--sandbox", "on", *MAKE)
+    ids = [asked(server)[1] for _ in range(20)]
+    assert len({uuid.UUID(one) for one in ids}) == 20

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,6 +49,9 @@ def test_a_file_that_cannot_be_opened(
 def test_a_name_from_a_client_is_one_line_of_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Directory(str(tmp_path))._refused("a\n2026-01-01 FORGED\x1b", OSError(errno.EIO, "Input/output error"))
+    request: Any = SimpleNamespace(id="7", trace_id=None)
+    error = OSError(errno.EIO, "Input/output error")
+    Directory(str(tmp_path))._refused("a\n2026-01-01 FORGED\x1b", error, request)
     (record,) = caplog.records
+    assert record.__dict__["request_id"] == "7"
     assert "a\\n2026-01-01 FORGED\\x1b cannot be sent" in record.getMessage()

@@ -25,6 +25,7 @@ from prefork.hosting.static.negotiation import (
     range_applies,
     selected_ranges,
 )
+from prefork.logs.logger import concerning
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
@@ -146,7 +147,7 @@ class Directory:
         try:
             resource = self._open_resource(name, request)
         except OSError as error:
-            raise self._refused(name, error) from None
+            raise self._refused(name, error, request) from None
         if len(self._open) >= MAX_OPEN:
             del self._open[next(iter(self._open))]
         self._open[name] = resource
@@ -216,12 +217,13 @@ class Directory:
             headers_304=Headers(validators),
         )
 
-    def _refused(self, name: str, error: OSError) -> Refused:
+    def _refused(self, name: str, error: OSError, request: Request) -> Refused:
         if error.errno in ABSENT:
             return Refused(404, "Not Found")
         if error.errno in FORBIDDEN:
             return Refused(403, "Forbidden")
-        logger.error("static file %s%s cannot be sent: %s", self._root, name, error.strerror)
+        about = concerning(request)
+        logger.error("static file %s%s cannot be sent: %s", self._root, name, error.strerror, extra=about)
         return Refused(500, "Internal Server Error")
 
 
