@@ -32,8 +32,10 @@ from bench.recipes import (
     DONE,
     POSTED,
     WSGI_ALONE,
+    WSGI_COMBINED_ALONE,
     WSGI_FASTPYSGI,
     WSGI_GRANIAN,
+    WSGI_JSON_ALONE,
 )
 from bench.servers import Recipe, Server
 from bench.websocket import TALK
@@ -58,6 +60,7 @@ class Kind:
 KINDS = (
     Kind("events", HELLO, (DONE, CALLED, POSTED)),
     Kind("WSGI", HELLO, (WSGI_ALONE, WSGI_FASTPYSGI, WSGI_GRANIAN)),
+    Kind("WSGI with an access log", HELLO, (WSGI_ALONE, WSGI_COMBINED_ALONE, WSGI_JSON_ALONE)),
     Kind("ASGI", HELLO, (ASGI_ALONE, ASGI_UVLOOP_ALONE, ASGI_FASTPYSGI, ASGI_GRANIAN, ASGI_UVICORN)),
     Kind("WebSocket echo", TALK, (ASGI_ALONE, ASGI_UVLOOP_ALONE, ASGI_GRANIAN, ASGI_UVICORN)),
 )

@@ -120,6 +120,43 @@ ASGI_FASTPYSGI = Recipe("FastPySGI, ASGI", app("fast", ASGI))
 ASGI_UVICORN = Recipe("uvicorn, uvloop and httptools", module(f"uvicorn {_UVICORN} --ws websockets {ASGI}"))
 ASGI_GRANIAN = Recipe("granian, ASGI", module(f"granian --interface asgi {_GRANIAN} {ASGI}"))
 
+# With an access log. Each list begins with the server without one.
+
+_LOG = "--access-log {directory}/access.log"
+WSGI_COMBINED_ALONE = Recipe("prefork, WSGI, combined", serve(WSGI, f"--start 0 {_LOG}"))
+WSGI_JSON_ALONE = Recipe("prefork, WSGI, json", serve(WSGI, f"--start 0 {_LOG} --access-log-format json"))
+_GRANIAN_LOG = _GRANIAN.replace("--no-log", "--log --log-level critical --access-log")
+LOGGED = (
+    (
+        WSGI_PREFORK,
+        (
+            Recipe("prefork, WSGI, combined", serve(WSGI, f"--workers 1 {_LOG}")),
+            Recipe("prefork, WSGI, json", serve(WSGI, f"--workers 1 {_LOG} --access-log-format json")),
+        ),
+    ),
+    (
+        WSGI_GRANIAN,
+        (
+            Recipe(
+                "granian, WSGI, access log",
+                module(f"granian --interface wsgi --blocking-threads 1 {_GRANIAN_LOG} {WSGI}"),
+            ),
+        ),
+    ),
+    (
+        WSGI_GUNICORN,
+        (
+            Recipe(
+                "gunicorn, gthread, combined",
+                module(
+                    f"gunicorn --worker-class gthread --threads 1 {_GUNICORN} "
+                    f"--access-logfile {{directory}}/access.log {WSGI}"
+                ),
+            ),
+        ),
+    ),
+)
+
 # Static files
 
 STATIC_NGINX = Recipe("nginx, sendfile", with_files(_nginx))

@@ -28,11 +28,13 @@ __all__ = [
     "HAND_OFF_FORMAT",
     "INTERRUPT",
     "LOG_LEVEL",
+    "REOPEN_LOG",
     "STACKS",
     "STUCK",
     "TASKS",
     "TRACEBACKS",
     "ASGICaller",
+    "AccessLog",
     "BlockedSignals",
     "Connection",
     "Engine",
@@ -50,6 +52,8 @@ __all__ = [
     "WSGICaller",
     "WebSocketExchange",
     "accept_queue_length",
+    "access_log_atoms",
+    "access_log_fault",
     "adopt_orphans",
     "adopts_orphans",
     "die_with_parent",
@@ -57,7 +61,6 @@ __all__ = [
     "fill_heap",
     "fork_twice",
     "immortalise",
-    "log_overdue_to",
     "log_stuck_as_json",
     "queue_length",
     "raise_in_call",
@@ -86,6 +89,9 @@ HAND_OFF_FORMAT: int
 LOG_LEVEL: int
 """The signal on which a worker takes the level of the log from the scoreboard: 62."""
 
+REOPEN_LOG: int
+"""The signal on which a worker opens the file of the access log again: 59."""
+
 INTERRUPT: int
 """The signal at which the main thread of a worker that is stuck raises `RequestTimeout`: 61. It is sent only
 if there is a handler."""
@@ -102,9 +108,22 @@ def log_stuck_as_json(fd: int) -> None:
     """Has the line about a process that is stuck written as JSON. `fd` is what `faulthandler` is registered
     with for `TRACEBACKS`, and is used for nothing else."""
 
-def log_overdue_to(fd: int) -> None:
-    """Has the responses of a process that is stuck logged to this descriptor of the access log: Python cannot
-    do that. -1: to none."""
+@final
+class AccessLog:
+    """The access log of the listeners whose service has it: where its lines go, to a path or a descriptor,
+    their format, and the paths that have none. Each process opens the file for itself, when it writes first.
+
+    Raises OSError if the file cannot be written, and ValueError for a format that is none.
+    """
+
+    def __new__(cls, place: str | int, form: str = "combined", skip: list[str] = ...) -> AccessLog: ...
+
+def access_log_fault(form: str) -> tuple[str, str] | None:
+    """What is wrong with a format of the access log: `unknown` and the name of an atom that does not exist,
+    `invalid` and the text that is no atom, or `constant` if it has no atom. None if nothing is."""
+
+def access_log_atoms() -> tuple[str, ...]:
+    """The names of the atoms of the access log, without those of header fields and variables."""
 
 def adopt_orphans() -> None:
     """Has the orphans of this process's descendants become its children: it is a child subreaper from now on
@@ -235,6 +254,9 @@ class _Service(Protocol):
     @property
     def request_ended(self) -> Callable[[Request | None, Response], object] | None:
         """Called after each complete response, with None for a malformed request. None saves the call."""
+    @property
+    def access_log(self) -> AccessLog | None:
+        """Where the engine writes a line for each response. None: nowhere."""
     def unanswered(self, handler: Any, remote_ip: str, request_id: str | None, /) -> object:
         """Called after a response was dropped before it was complete, with its `handler`. The client has got
         a 500, or a closed connection in the middle of the body."""
@@ -297,6 +319,8 @@ class Engine:
         Raises AttributeError or TypeError if the service misses an attribute or an option is not of its type,
         ValueError for a negative descriptor, and OSError.
         """
+    def reopen_log(self) -> None:
+        """Opens the file of the access log again, because it was renamed."""
     def unlisten(self, listener: int) -> None:
         """Closes a listener. Its connections stay open."""
     def accepting(self, listener: int, yes: bool) -> None:

@@ -217,7 +217,7 @@ def test_hup_to_the_group_replaces_every_worker(pool: MakePool) -> None:
 # --- signals that do something in gunicorn ------------------------------------------------------------------
 
 UNUSED = {
-    signal.SIGUSR1: "the access log follows its rotation by itself",
+    signal.SIGUSR1: "there is no access log",
     signal.SIGUSR2: "what a program has of its own cannot be handed to another process; restart it",
     signal.SIGTTIN: "the pool sizes itself, by --min-spare, --max-spare and --max-clients",
     signal.SIGTTOU: "the pool sizes itself, by --min-spare, --max-spare and --max-clients",

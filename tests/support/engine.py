@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from prefork._engine import Engine, Request, Response, TlsConfig
+from prefork._engine import AccessLog, Engine, Request, Response, TlsConfig
 from prefork.config.checked import check
 from prefork.config.options import ServerOptions
 from support.waiting import DEADLINE_S
@@ -26,6 +26,7 @@ class Service:
     pulls_bodies = False
     uses_start_response = False
     takes_websockets = False
+    access_log: AccessLog | None = None
 
     def __init__(self, handler: Callable[[Request, Response], Any]) -> None:
         self.handler = handler

@@ -7,7 +7,17 @@ from typing import Any
 
 from prefork.pool.scoreboard import CLASSES, LIMITED
 
-TOTALS = ("requests", "connections", "in_flight", "bytes_in", "bytes_out", "handed_off", "adopted", "waiting")
+TOTALS = (
+    "requests",
+    "connections",
+    "in_flight",
+    "bytes_in",
+    "bytes_out",
+    "handed_off",
+    "adopted",
+    "waiting",
+    "log_lost",
+)
 BOUNDS = (0.001, 0.01, 0.1, math.inf)
 NO_TIMES = {name: [(bound, 0) for bound in BOUNDS] for name in ("wait", "application", "last_byte")}
 """Histograms in which nothing is counted."""

@@ -14,7 +14,7 @@ FIGURES: dict[str, Any] = {
     **dict.fromkeys(TIMES, NO_TIMES),
 }
 COUNTS = ("requests", "connections", "bytes_in", "bytes_out", "handed_off", "adopted", "in_flight", "waiting",
-          "responses", "errors", *LIMITED)  # fmt: skip
+          "responses", "errors", "log_lost", *LIMITED)  # fmt: skip
 
 
 def times(p50_s: float, p90_s: float, p99_s: float, count: int = 100) -> dict[str, Any]:

@@ -704,18 +704,19 @@ impl Connection {
         }
     }
 
-    /// Writes a 504 if a head is owed, and returns the request: for a process that
-    /// ends next.
-    pub(crate) fn write_overdue_response(&mut self, cx: &mut Context) -> Option<String> {
+    /// Writes and logs a 504 if a head is owed: for a process that ends next.
+    pub(crate) fn write_overdue_response(&mut self, cx: &mut Context) {
         let Connection { link, protocol, .. } = self;
         match protocol {
             Protocol::Http1(http1) if http1.exchange.holds_up_head() => {
                 http1.write_error(link, cx, &OVERDUE);
                 cx.load.count_status(OVERDUE.status);
-                Some(http1.exchange.label.line())
+                let exchange = &http1.exchange;
+                let client = link.client(0).behind(exchange.origin.as_deref());
+                cx.log_own(client, Some(exchange), &OVERDUE);
             }
             Protocol::Http2(http2) => http2.write_overdue(link, cx, &OVERDUE),
-            _ => None,
+            _ => {}
         }
     }
 }

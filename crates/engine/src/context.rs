@@ -3,17 +3,20 @@
 //! Owns: the clock, the buffers, the load, the queue of events, and the input
 //! of the current connection. Knows no connection and no socket.
 
+use crate::access_log::{AccessLog, Asked, Entry, LogNews, NoFields};
 use crate::admission::Admission;
 use crate::arrival::Arrival;
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::errors::LocalError;
-use crate::event::Event;
+use crate::event::{Client, Event, ListenerNews};
 use crate::exchange::Exchange;
 use crate::load::{Begun, Load};
 use crate::phase::Step;
 use crate::request_ids::RequestIds;
+use crate::scoreboard::Slot;
 use crate::unread::UnreadOfAll;
+use prefork_wire::{RemoteError, Version, error_body};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -125,6 +128,8 @@ pub(crate) struct Context {
     pub(crate) frames: Vec<u8>,
     /// The messages of all WebSockets that their applications have not read.
     pub(crate) unread: Arc<UnreadOfAll>,
+    /// The access log, if there is one.
+    pub(crate) log: Option<Box<AccessLog>>,
     /// A guard may have to name any request (`heartbeat_timeout`).
     pub(crate) names_requests: bool,
     /// For requests that bring none.
@@ -143,6 +148,7 @@ impl Context {
             work: Work::default(),
             frames: Vec::new(),
             unread: Arc::default(),
+            log: None,
             names_requests: false,
             request_ids: RequestIds::default(),
         }
@@ -294,6 +300,95 @@ impl Context {
             exchange.given_ns = 0;
         }
         Ok(())
+    }
+
+    /// Logs a response. The clock was read just now.
+    #[inline]
+    pub(crate) fn log(&mut self, entry: &Entry<'_>) {
+        if let Some(log) = &mut self.log {
+            let worker = self.load.slot().map(Slot::index);
+            log.add(entry, self.clock.now_ns, worker);
+        }
+    }
+
+    /// Logs a response that the server has made without the application. `exchange`: the request, if it
+    /// was read.
+    #[cold]
+    pub(crate) fn log_own(
+        &mut self,
+        client: Client,
+        exchange: Option<&Exchange>,
+        error: &RemoteError,
+    ) {
+        let Some(log) = &self.log else {
+            return;
+        };
+        let asked = exchange.map_or(Asked::Unread(None), |exchange| {
+            let (method, target) = exchange.label.parts();
+            Asked::of(method, target, protocol(exchange.context.version))
+        });
+        if matches!(asked, Asked::Request { path, .. } if log.settings().skips(path)) {
+            return;
+        }
+        let request_id = exchange.and_then(|exchange| exchange.label.id_text());
+        self.log(&Entry {
+            client: client.peer,
+            asked,
+            scheme: client.scheme,
+            tls: client.tls,
+            status: error.status,
+            received: 0,
+            sent: Some(error_body(error).len() as u64),
+            ready_ns: 0,
+            given_ns: exchange.map_or(0, |exchange| exchange.given_ns),
+            request_id: request_id.as_deref().map(str::as_bytes),
+            trace_id: None,
+            fields: &NoFields,
+        });
+    }
+
+    /// Writes the lines of the access log.
+    #[inline]
+    pub(crate) fn flush_log(&mut self, now_ms: u64) {
+        if self.log.as_ref().is_some_and(|log| log.has_work()) {
+            self.write_log(now_ms);
+        }
+    }
+
+    fn write_log(&mut self, now_ms: u64) {
+        if let Some(log) = &mut self.log {
+            let news = log.flush(now_ms);
+            if self.load.counters.log_lost != log.lost() {
+                self.load.counters.log_lost = log.lost();
+                self.load.publish(self.clock.now_ns);
+            }
+            self.tell_of_log(news);
+        }
+    }
+
+    /// Opens the file of the access log again.
+    pub(crate) fn reopen_log(&mut self) {
+        self.clock.tick();
+        if let Some(log) = &mut self.log {
+            let news = log.reopen(self.clock.now_ms);
+            self.tell_of_log(news);
+        }
+    }
+
+    fn tell_of_log(&mut self, news: Option<LogNews>) {
+        self.events.extend(news.map(|news| Event::Listener {
+            listener: 0, // it is of all of them
+            news: ListenerNews::AccessLog(news),
+        }));
+    }
+}
+
+/// As the access log has it.
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::Http10 => "HTTP/1.0",
+        Version::Http11 => "HTTP/1.1",
+        Version::Http2 => "HTTP/2",
     }
 }
 

@@ -132,6 +132,7 @@ impl Core {
         if self.main_thread.guard.is_some() {
             let _ = self.set.wake(); // the guard may be waiting for it
         }
+        self.cx.flush_log(self.cx.clock.read_ms());
         self.set.close();
         self.forget();
     }
@@ -141,6 +142,9 @@ impl Core {
     pub(crate) fn discard(&mut self) {
         self.set.discard();
         std::mem::forget(self.main_thread.guard.take());
+        if let Some(log) = &mut self.cx.log {
+            log.forget();
+        }
         self.forget();
     }
 
@@ -158,12 +162,19 @@ impl Core {
         self.lend_again_ms = None;
         self.queue_due_ms = None;
         self.cx.admission = Admission::default();
+        self.cx.log = None;
         self.cx.events.clear();
         self.cx.load.leave_pool();
         self.transfer.leave();
         self.main_thread.guard = None;
         self.manager = None;
         self.nudges.clear();
+    }
+
+    /// When the access log has something to do.
+    #[inline]
+    pub(crate) fn log_due_ms(&self) -> Option<u64> {
+        self.cx.log.as_ref()?.due_ms()
     }
 
     /// Has this process end with its manager.

@@ -1,5 +1,6 @@
 //! The events that the engine returns to its owner.
 
+use crate::access_log::LogNews;
 use crate::body::Body;
 use crate::disk::DiskTask;
 use crate::exchange::{ConnectionId, ExchangeId};
@@ -23,9 +24,39 @@ pub struct Client {
     /// The proxy that has introduced the connection tells more:
     /// [`ConnectionHandle::extensions`](crate::ConnectionHandle::extensions).
     pub has_extensions: bool,
+    /// The version of TLS, if this server speaks it with the client.
+    pub tls: Option<&'static str>,
+    /// When the request could be read, and when it was given to the application, on the monotonic
+    /// clock; 0 if that is not known.
+    pub ready_ns: u64,
+    pub given_ns: u64,
 }
 
 impl Client {
+    /// One that was accepted, and has no connection here.
+    pub(crate) fn new(peer: Peer, listener: u32) -> Self {
+        Client {
+            exchange: ExchangeId::only(ConnectionId::from_u64(0)),
+            listener,
+            peer,
+            scheme: scheme(false),
+            has_extensions: false,
+            tls: None,
+            ready_ns: 0,
+            given_ns: 0,
+        }
+    }
+
+    /// This client, with the times of its request.
+    #[inline]
+    pub(crate) fn at(self, ready_ns: u64, given_ns: u64) -> Self {
+        Client {
+            ready_ns,
+            given_ns,
+            ..self
+        }
+    }
+
     /// The client that a proxy speaks for; this one without a proxy.
     #[inline]
     pub(crate) fn behind(self, origin: Option<&Origin>) -> Self {
@@ -191,6 +222,8 @@ pub enum ListenerNews {
     Limited { limit: Limit, peer: Option<Peer> },
     /// Accepting has resumed.
     AcceptResumed,
+    /// The access log of the process cannot be written, or can be again.
+    AccessLog(LogNews),
     /// It is draining, and its last connection is closed.
     Drained,
 }

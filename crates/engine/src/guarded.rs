@@ -115,6 +115,8 @@ impl Guarded for Reactor {
         }
         let streams_wait = self.core.lend_waiting(room);
         self.core.refuse_surplus(&mut waiting);
+        let now_ms = self.core.cx.clock.read_ms();
+        self.core.cx.flush_log(now_ms);
         if figures(&self.core) != before {
             self.core.cx.clock.tick();
             self.core.publish(); // the main thread may have ended its turn, and wait for long
@@ -140,24 +142,22 @@ impl Guarded for Reactor {
             None if !is_dead => return None,
             request => request.unwrap_or_else(|| ("no request".to_owned(), None)),
         };
-        let mut overdue = Vec::new();
+        self.core.cx.clock.tick();
         for key in self.core.connections.keys() {
             if self.core.hand_off_outside(key) {
                 continue;
             }
             if let Some(connection) = self.core.connections.get_mut(key) {
-                let client = connection.client_address();
-                let responded = connection.write_overdue_response(&mut self.core.cx);
-                overdue.extend(responded.map(|request| (client, request)));
+                connection.write_overdue_response(&mut self.core.cx);
                 // The process ends in any case.
                 let _ = connection.link.flush(&mut self.core.cx);
                 connection.link.end_sending();
             }
         }
+        self.core.cx.flush_log(self.core.cx.clock.now_ms);
         Some(Stuck {
             request,
             request_id,
-            overdue,
         })
     }
 }

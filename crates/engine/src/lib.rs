@@ -56,6 +56,7 @@
 //! `connection::Protocol`; another transport is an arm of `Transport`.
 
 mod accept;
+pub mod access_log;
 mod admission;
 mod application;
 mod arrival;

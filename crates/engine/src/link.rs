@@ -146,6 +146,12 @@ impl Link {
             peer: self.peer,
             scheme: scheme(self.is_encrypted()),
             has_extensions: self.extensions.is_some(),
+            tls: self
+                .transport
+                .session()
+                .map(|session| session.version.name()),
+            ready_ns: 0,
+            given_ns: 0,
         }
     }
 

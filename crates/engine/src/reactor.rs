@@ -13,6 +13,7 @@
 //!      +------------- next_event() until None <-----------------+
 //! ```
 
+use crate::access_log::{AccessLog, AccessLogSettings, Entry};
 use crate::application::{ConnectionHandle, ExchangeHandle};
 use crate::context::Context;
 use crate::core::{Core, Current};
@@ -169,6 +170,7 @@ impl Reactor {
         load.end_lag(now_ns);
         arrival.begin_wait(now_ns);
         self.core.resume_websockets();
+        self.core.cx.flush_log(now_ns / 1_000_000);
         let core = &self.core;
         let is_due = !core.cx.events.is_empty() || core.connections.any_scheduled();
         if is_due || core.may_end_waiting() || core.may_begin_streams() || core.broken.is_some() {
@@ -182,6 +184,7 @@ impl Reactor {
             core.hand_off_again_ms(),
             core.lend_again_ms(),
             core.queue_due_ms(),
+            core.log_due_ms(),
         ];
         let due_ms = due_ms.into_iter().flatten().min()?;
         Some(due_ms.saturating_sub(now_ns / 1_000_000))
@@ -233,6 +236,30 @@ impl Reactor {
     /// Ends the turn.
     pub fn end_turn(&mut self) -> TurnEnd {
         self.turn.end(&mut self.core)
+    }
+
+    // ---- the access log
+    // ------------------------------------------------------------------
+
+    /// Has a line written for each response. It is that of all listeners.
+    pub fn log_to(&mut self, settings: &Arc<AccessLogSettings>) {
+        let log = &mut self.core.cx.log;
+        if !log.as_ref().is_some_and(|log| log.is_of(settings)) {
+            *log = Some(Box::new(AccessLog::new(settings)));
+        }
+    }
+
+    /// Logs a response. The line is written before the next wait, together with others.
+    pub fn log(&mut self, entry: &Entry<'_>) {
+        self.core.cx.clock.tick();
+        self.core.cx.log(entry);
+        self.core.wake(); // on another thread, the loop may wait
+    }
+
+    /// Opens the file of the access log again, because it was renamed.
+    pub fn reopen_log(&mut self) {
+        self.core.cx.reopen_log();
+        self.core.wake();
     }
 
     /// Takes back the work of [`Event::Disk`], which is done.

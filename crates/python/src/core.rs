@@ -23,6 +23,8 @@ pub(crate) struct Unanswered {
     pub(crate) handler: Option<Py<PyAny>>,
     pub(crate) context: Option<Py<PyAny>>,
     pub(crate) code: u16,
+    /// Bytes of the request's body that were pulled.
+    pub(crate) received: u64,
     /// Bytes of its body that were sent; `None` if not even its head was.
     pub(crate) sent_bytes: Option<u64>,
     /// The engine has sent another one instead.

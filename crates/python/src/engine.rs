@@ -139,9 +139,20 @@ impl Engine {
         let settings = listener_settings(options)?;
         let socket = borrowed(fd)?.try_clone_to_owned()?;
         let service = Arc::new(Service::new(&self.core, service, options, own)?);
-        let number = self.core.engine().listen(socket, settings, tls)?;
+        let number = {
+            let mut engine = self.core.engine();
+            if let Some(log) = &service.interface.access_log {
+                engine.log_to(log);
+            }
+            engine.listen(socket, settings, tls)?
+        };
         self.dispatcher.add_service(py, service);
         Ok(number)
+    }
+
+    /// Opens the file of the access log again, because it was renamed.
+    fn reopen_log(&self) {
+        self.core.engine().reopen_log();
     }
 
     /// Closes a listener. Its connections stay open.

@@ -12,6 +12,7 @@
 //! | `asgi/` | `ASGICaller`, `HTTPExchange`, `WebSocketExchange`: calls of ASGI applications |
 //! | `wsgi/` | `WSGICaller`, `StartResponse`, `Input`: calls of WSGI applications |
 //! | `events/` | `Request`, `Response` and their parts, for handlers |
+//! | `access_log.rs` | `AccessLog`: where its lines go, and their format |
 //! | `request_view.rs` | a request head, for environ, scope and `Request` |
 //! | `service.rs` | the interface of a service, looked up once |
 //! | `settings.rs`, `options.rs` | Python's options as settings; the first is generated |
@@ -30,6 +31,7 @@
 //! call. The public classes are documented in the code, and
 //! `python/prefork/_engine.pyi` repeats that for editors; a test compares them.
 
+mod access_log;
 mod asgi;
 mod call_context;
 mod callers;
@@ -87,6 +89,14 @@ mod _engine {
     #[pymodule_export]
     const LOG_LEVEL: i32 = crate::process::LOG_LEVEL;
     #[pymodule_export]
+    const REOPEN_LOG: i32 = crate::process::REOPEN_LOG;
+    #[pymodule_export]
+    use crate::access_log::PyAccessLog;
+    #[pymodule_export]
+    use crate::access_log::access_log_atoms;
+    #[pymodule_export]
+    use crate::access_log::access_log_fault;
+    #[pymodule_export]
     use crate::asgi::call::AsgiCaller;
     #[pymodule_export]
     use crate::asgi::http::HttpExchange;
@@ -122,8 +132,6 @@ mod _engine {
     use crate::process::adopts_orphans;
     #[pymodule_export]
     use crate::process::die_with_parent;
-    #[pymodule_export]
-    use crate::process::log_overdue_to;
     #[pymodule_export]
     use crate::process::log_stuck_as_json;
     #[pymodule_export]

@@ -2,23 +2,19 @@
 //! cost: to die with the parent, to exit while Python is stuck, to block
 //! signals, and to fork beside a native thread.
 
-use crate::descriptor::borrowed;
 use crate::stuck_line;
-use prefork_engine::{OVERDUE, Peer, Reactor, Stuck};
-use prefork_wire::{error_body, imf_fixdate};
+use prefork_engine::{Reactor, Stuck};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyType};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Has this process killed when its parent dies (prctl(2), PR_SET_PDEATHSIG).
 /// `parent` is the parent's process id. Returns False if the parent is gone
@@ -119,6 +115,9 @@ pub const LOG_LEVEL: i32 = 62;
 /// The signal on which a worker writes the tasks of its loop to the manager, for `prefork stacks`.
 pub const TASKS: i32 = 60;
 
+/// The signal on which a worker opens the file of the access log again.
+pub const REOPEN_LOG: i32 = 59;
+
 /// The signal at which the main thread of a worker that is stuck raises `RequestTimeout`, if Python handles it.
 pub const INTERRUPT: i32 = 61;
 
@@ -200,16 +199,6 @@ fn interrupt_main_thread() {
     }
 }
 
-/// The descriptor of the access log; -1 without one.
-static ACCESS_LOG: AtomicI32 = AtomicI32::new(-1);
-
-/// Has the responses of a process that is stuck logged to this descriptor of the
-/// access log: Python cannot do that. -1: to none.
-#[pyfunction]
-pub fn log_overdue_to(fd: i32) {
-    ACCESS_LOG.store(fd, Ordering::Relaxed);
-}
-
 /// The descriptor to which the tracebacks of a process that is stuck are written, if they are part of
 /// a line in JSON; -1 if they go to standard error as they are.
 static CAUGHT: AtomicI32 = AtomicI32::new(-1);
@@ -222,45 +211,10 @@ pub fn log_stuck_as_json(fd: i32) {
     CAUGHT.store(fd, Ordering::Relaxed);
 }
 
-/// Logs 504 for a request in the combined format. Of the request, method and
-/// target are known.
-fn log_overdue(log: BorrowedFd<'_>, (peer, request): &(Peer, String)) {
-    let date = imf_fixdate(unix_time_s());
-    let date = String::from_utf8_lossy(&date); // Sun, 06 Nov 1994 08:49:37 GMT
-    let words: Vec<&str> = date.split(' ').collect();
-    let [_, day, month, year, time, _] = words.as_slice() else {
-        return;
-    };
-    let client = peer.ip().map_or("-".to_owned(), |ip| ip.to_string());
-    let bytes = error_body(&OVERDUE).len();
-    let line = format!(
-        "{client} - - [{day}/{month}/{year}:{time} +0000] \"{request} HTTP/1.1\" 504 {bytes} \"-\" \"-\"\n"
-    );
-    let _ = rustix::io::write(log, line.as_bytes());
-}
-
-/// Whether a write does not block.
-fn takes_more(log: BorrowedFd<'_>) -> bool {
-    let mut ready = [PollFd::from_borrowed_fd(log, PollFlags::OUT)];
-    poll(&mut ready, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-}
-
-fn unix_time_s() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    since_epoch.map_or(0, |time| time.as_secs())
-}
-
 /// Ends this process from a native thread, without the GIL. Writes the request
 /// that it is stuck in to standard error, and then the tracebacks if
 /// `faulthandler` is registered for `TRACEBACKS`.
 pub(crate) fn end_stuck(stuck: &Stuck) -> ! {
-    let log = borrowed(ACCESS_LOG.load(Ordering::Relaxed));
-    if let Some(log) = log.ok().filter(|log| takes_more(*log)) {
-        stuck
-            .overdue
-            .iter()
-            .for_each(|overdue| log_overdue(log, overdue));
-    }
     let pid = std::process::id();
     let id = stuck.request_id.as_deref();
     wait_for_no_reader();

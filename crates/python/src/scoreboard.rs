@@ -317,6 +317,7 @@ fn dict_of<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>
     }
     dict.set_item("responses", record.counters.responses)?;
     dict.set_item("errors", record.counters.errors)?;
+    dict.set_item("log_lost", record.counters.log_lost)?;
     dict.set_item("response_s", seconds(record.counters.response_ns))?;
     dict.set_item("busy_s", seconds(record.counters.busy_ns))?;
     dict.set_item("is_garbled", record.is_garbled)?;

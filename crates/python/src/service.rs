@@ -5,9 +5,11 @@
 //! the table here is what `listen()` looks up. Knows no requests and responses:
 //! they are above it.
 
+use crate::access_log::PyAccessLog;
 use crate::core::Core;
 use crate::settings::{ServiceSettings, service_settings};
 use prefork_engine::Peer;
+use prefork_engine::access_log::AccessLogSettings;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ interface! {
     body: Py<PyAny>,
     malformed: Py<PyAny>,
     request_ended: Option<Py<PyAny>>,
+    access_log: Option<Arc<AccessLogSettings>>,
     unanswered: Py<PyAny>,
     timed_out: Py<PyAny>,
     client_error: Py<PyAny>,
@@ -66,6 +69,16 @@ impl Attribute for Py<PyAny> {
 impl Attribute for Option<Py<PyAny>> {
     fn of(found: Bound<'_, PyAny>) -> PyResult<Self> {
         Ok((!found.is_none()).then(|| found.unbind()))
+    }
+}
+
+impl Attribute for Option<Arc<AccessLogSettings>> {
+    fn of(found: Bound<'_, PyAny>) -> PyResult<Self> {
+        if found.is_none() {
+            return Ok(None);
+        }
+        let log = found.cast::<PyAccessLog>()?;
+        Ok(Some(Arc::clone(&log.get().settings)))
     }
 }
 

@@ -56,6 +56,7 @@ COUNTED = (
     ("bytes_out", "prefork_sent_bytes", "Bytes sent to clients.", "bytes"),
     ("handed_off", "prefork_handed_off_connections", "Connections that workers have handed to others.", ""),
     ("adopted", "prefork_adopted_connections", "Connections that workers have adopted from others.", ""),
+    ("log_lost", "prefork_access_log_lost_lines", "Lines of the access log that could not be written.", ""),
 )
 FEATURES = (
     ("tls", "handshakes", "prefork_tls_handshakes", "TLS connections that have brought a request."),

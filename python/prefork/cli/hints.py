@@ -10,7 +10,8 @@ from prefork.config.checked import EXTERNAL, did_you_mean
 from prefork.config.other_servers import hint
 
 WRITE_FILES = {"--pid-file": "pid", "--access-log": "log"}
-"""Options whose value is a file that is written, and what a name must contain to mean one of them."""
+"""Options whose value is a file that is written, and what a name must contain to mean one of them, or another
+that begins like it."""
 
 
 def explain(error: click.UsageError, arguments: list[str]) -> str:
@@ -32,6 +33,11 @@ def no_such_option(name: str) -> str:
     found = hint(name)
     if found is None:
         flags = {option.flag for option in EXTERNAL.values()} | {"--config"}
-        wrong = {flag for flag, word in WRITE_FILES.items() if word not in name}
+        wrong = {
+            flag
+            for flag in flags
+            for file, word in WRITE_FILES.items()
+            if flag.startswith(file) and word not in name
+        }
         found = did_you_mean(name, flags - wrong)
     return f"No such option {name!r}{found}"

@@ -148,6 +148,8 @@ class RunKeywords(TypedDict, total=False):
     static_fallback: Pairs
     static_cache: Pairs
     access_log: str | None
+    access_log_format: str
+    access_log_skip: str | Iterable[str]
     pid_file: str | None
     chdir: str | os.PathLike[str] | None
     user: str | int | None

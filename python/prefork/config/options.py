@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from prefork.config.access_log import skipped_paths
 from prefork.config.endpoints import (
     Endpoint,
     Kind,
@@ -939,6 +940,19 @@ class ServeOptions(Options):
     )
     access_log: str | None = option(
         Group.LOGGING, None, optional(output_file), "File of the access log. `-` is standard output."
+    )
+    access_log_format: str = option(
+        Group.LOGGING,
+        "combined",
+        text,
+        "Format of its lines: common, combined, json, or a text with atoms such as %(h)s.",
+    )
+    access_log_skip: tuple[str, ...] = option(
+        Group.LOGGING,
+        (),
+        skipped_paths,
+        "Write no line for requests of this path, or with a star at its end of all that begin like it. Can "
+        "be repeated.",
     )
     pid_file: str | None = option(
         Group.PROCESS, None, optional(output_file), "File that holds the process id while the server runs."

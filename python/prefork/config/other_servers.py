@@ -7,7 +7,9 @@ Always: a name that one of them has is never guessed at. A similar spelling woul
 from __future__ import annotations
 
 EQUIVALENTS = {
+    "--access-log-fmt": "--access-log-format",
     "--access-logfile": "--access-log",
+    "--access-logformat": "--access-log-format",
     "--app-dir": "--chdir",
     "--asgi-lifespan": "--lifespan",
     "--asgi-loop": "--loop",
@@ -72,7 +74,6 @@ EQUIVALENTS = {
 """The option with the same purpose."""
 
 ABSENT = {
-    "--access-log-fmt --access-logformat": "the access log has the combined format",
     "--backpressure --limit-concurrency --worker-connections": (
         "--max-queue limits the requests that wait while every worker is busy, --max-connections the "
         "connections of a worker"
@@ -141,7 +142,12 @@ WITHOUT_HINT = frozenset(
 )
 """Names about which there is nothing more to say."""
 
-IN_FILES = {"accesslog": "access_log", "keepalive": "keep_alive_timeout", "pidfile": "pid_file"}
+IN_FILES = {
+    "access_log_fmt": "access_log_format",
+    "accesslog": "access_log",
+    "keepalive": "keep_alive_timeout",
+    "pidfile": "pid_file",
+}
 """Names that only their configuration files have."""
 
 

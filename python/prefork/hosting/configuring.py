@@ -13,6 +13,7 @@ from prefork.config.checked import Kind, check, options_of
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.config.sources import Given
 from prefork.errors import OptionError
+from prefork.logs.access_log import check_format
 from prefork.logs.formats import set_format
 from prefork.logs.handler import install
 from prefork.server.environment import passed_sockets
@@ -57,6 +58,14 @@ def options_from(kind: type[Kind], given: Given) -> Kind:
     """The options of one kind among the values that were given."""
     names = options_of(kind)
     return check(kind, {name: value for name, (value, _) in given.items() if name in names})
+
+
+def serve_options(given: Given) -> ServeOptions:
+    """The options of the command among the values that were given. Raises OptionError."""
+    options = options_from(ServeOptions, given)
+    _, source = given.get("access_log_format", (None, "access_log_format"))
+    check_format(options.access_log_format, source)
+    return options
 
 
 def configure(place: str, target: Target, given: Given) -> None:

@@ -27,6 +27,7 @@ from prefork.hosting.configuring import (
     configure_server,
     mount_static,
     options_from,
+    serve_options,
     set_up_log,
 )
 from prefork.hosting.fork_safety import look, opened_since, warn_of_unsafe
@@ -221,7 +222,7 @@ def read_options(target: str, given: Given) -> Read:
     configure_server(target, server, given)
     if server.options.refork_after and not options_from(AppOptions, given).preload:
         raise OptionError("refork_after needs the application in the process that forks: without no_preload")
-    return Read(given, options_from(AppOptions, given), options_from(ServeOptions, given), server.options)
+    return Read(given, options_from(AppOptions, given), serve_options(given), server.options)
 
 
 def why_out_of_reach(target: str, privileges: Privileges | None) -> str:

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 from prefork.config.options import AppOptions, ServeOptions
 from prefork.config.sources import from_keywords
 from prefork.errors import OptionError, PreforkError, TargetError
-from prefork.hosting.configuring import begin_log, configure, mount_static, options_from, set_up_log
+from prefork.hosting.configuring import (
+    begin_log,
+    configure,
+    mount_static,
+    options_from,
+    serve_options,
+    set_up_log,
+)
 from prefork.hosting.fork_safety import look, warn_of_unsafe
 from prefork.hosting.molded import molded, why_out_of_reach
 from prefork.hosting.pid_file import PidFile, pid_file
@@ -30,7 +37,7 @@ from prefork.kernel.fork_hooks import (
 )
 from prefork.kernel.forking import exit_at_once
 from prefork.kernel.patches import refuse_patches
-from prefork.logs.access_log import AccessLog
+from prefork.logs.access_log import access_log, directory_of
 from prefork.logs.console import announce, complain, open_missing
 from prefork.logs.escaping import show
 from prefork.logs.handler import uninstall
@@ -103,7 +110,7 @@ def begin(
     former: Predecessor | None,
 ) -> None:
     """As `serve`; `former` is the manager whose place this process takes. Raises PreforkError."""
-    options = options_from(ServeOptions, given)
+    options = serve_options(given)
     if options.chdir is not None:
         os.chdir(options.chdir)
     if options.umask is not None:
@@ -228,11 +235,12 @@ def warm_up(target: Target, options: AppOptions) -> None:
 def open_logs(target: Target, options: ServeOptions) -> None:
     """Opens the access log. Raises OptionError."""
     if options.access_log is not None:
+        log = access_log(options.access_log, options.access_log_format, options.access_log_skip)
+        directory = directory_of(options.access_log)
         for server in target.servers:
-            log = AccessLog(options.access_log)
-            server.on_request_ended.append(log)
-            if isinstance(server, PreForkServer) and log.directory is not None:
-                server.log_directories.append(log.directory)
+            server.access_logs.append(log)
+            if isinstance(server, PreForkServer) and directory is not None:
+                server.log_directories.append(directory)
 
 
 def become(privileges: Privileges, target: Target, options: ServeOptions, pid: PidFile | None) -> None:

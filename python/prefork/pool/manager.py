@@ -14,7 +14,7 @@ from asyncio import Handle, TimerHandle
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from prefork._engine import LOG_LEVEL, STACKS, TASKS, TRACEBACKS
+from prefork._engine import LOG_LEVEL, REOPEN_LOG, STACKS, TASKS, TRACEBACKS
 from prefork.config.machine import Computed
 from prefork.errors import (
     GlueInUse,
@@ -26,6 +26,7 @@ from prefork.errors import (
 )
 from prefork.logs.escaping import escape_line
 from prefork.logs.formats import tracebacks_to
+from prefork.pool.access_log import hear_reopening
 from prefork.pool.log_level import hear_level, set_level
 from prefork.pool.orphans import Orphans
 from prefork.pool.recycler import Recycler
@@ -257,6 +258,7 @@ class Manager(Role, PoolMember):
         faulthandler.register(TRACEBACKS, file=tracebacks_to(), all_threads=True)
         resources.stacks.prepare(kernel)
         hear_level(kernel)
+        hear_reopening(kernel)
         self._spawner = spawner = self._make_spawner(self)
         self._supervisor = supervisor = Supervisor(
             kernel.loop,
@@ -522,6 +524,11 @@ class Manager(Role, PoolMember):
 
     def replace_process(self) -> None:
         """Does nothing: this is no worker."""
+
+    def reopen_logs(self) -> None:
+        """Has the workers open the file of the access log again. Those that are deaf notice it later."""
+        if self._supervisor is not None:
+            self._supervisor.send(REOPEN_LOG)
 
     # --- ending ------------------------------------------------------------------------------------------
 

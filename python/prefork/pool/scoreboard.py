@@ -51,7 +51,17 @@ LIMITED = (
     "limited_rate",
 )
 """How often each limit on clients was applied."""
-_KEPT = ("requests", "bytes_in", "bytes_out", "handed_off", "adopted", "responses", "errors", *LIMITED)
+_KEPT = (
+    "requests",
+    "bytes_in",
+    "bytes_out",
+    "handed_off",
+    "adopted",
+    "responses",
+    "errors",
+    "log_lost",
+    *LIMITED,
+)
 """Counts to which workers that have ended still contribute."""
 _TRIES = 3
 _STATES = ("starting", "spare", "active", "draining", "stuck")

@@ -286,6 +286,9 @@ class Worker(Role, PoolMember):
         if self._serving.is_open:
             self._context.kernel.engine.ask_for_successor()
 
+    def reopen_logs(self) -> None:
+        self._context.kernel.engine.reopen_log()
+
     def run_ended(self) -> None:
         if not self._ending.has_begun:  # an event has raised SystemExit, or stopped the kernel
             if self._serving.has_listeners:

@@ -13,7 +13,7 @@ from prefork.errors import UnknownEvent, UnknownSession
 from prefork.logs.logger import concerning
 
 if TYPE_CHECKING:
-    from prefork._engine import Request, Response
+    from prefork._engine import AccessLog, Request, Response
     from prefork.config.options import ServerOptions
     from prefork.config.values import Hook
     from prefork.kernel.delivery import Target
@@ -46,12 +46,14 @@ class Hooks:
         options: ServerOptions,
         on_serving: Sequence[Callable[[Session], object]],
         on_request_ended: Sequence[RequestEnded],
+        access_logs: Sequence[AccessLog] = (),
     ) -> None:
         self._kernel = kernel
         self._session = session
         self._options = options
         self._on_serving = on_serving
         self._on_request_ended = on_request_ended
+        self._access_logs = access_logs
 
     def check(self) -> None:
         """Raises UnknownSession or UnknownEvent if a hook names an event that does not exist."""
@@ -86,6 +88,11 @@ class Hooks:
         """To be called after each response; None if no hook or observer is set."""
         wanted = self._options.log2_handler or self._options.debug or self._on_request_ended
         return self._call_request_ended if wanted else None
+
+    @property
+    def access_log(self) -> AccessLog | None:
+        """Where the engine writes a line for each response; None if nowhere."""
+        return self._access_logs[0] if self._access_logs else None
 
     def _call_request_ended(self, request: Request | None, response: Response) -> None:
         if logger.isEnabledFor(logging.DEBUG):

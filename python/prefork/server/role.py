@@ -31,7 +31,7 @@ BOOT_FAILED = 3
 """Exit status of a process that failed to start, for example because its application did."""
 
 UNUSED_SIGNALS: dict[int, str] = {
-    signal.SIGUSR1: "the access log follows its rotation by itself",
+    signal.SIGUSR1: "there is no access log",
     signal.SIGUSR2: "no server takes over in place; new code takes a restart",
     signal.SIGTTIN: "there is no pool",
     signal.SIGTTOU: "there is no pool",
@@ -72,6 +72,10 @@ class Role(ABC):
         """Worker: finishes its requests and ends, and another takes its place. Elsewhere: nothing."""
 
     @abstractmethod
+    def reopen_logs(self) -> None:
+        """The file of the access log was renamed: each process that writes it opens it again."""
+
+    @abstractmethod
     def run_ended(self) -> None:
         """The kernel stops: nothing listens any more."""
 
@@ -99,6 +103,8 @@ class NotRunning(Role):
         raise RuntimeError("a server can be shut down only while its kernel runs")
 
     def replace_process(self) -> None: ...
+
+    def reopen_logs(self) -> None: ...
 
     def run_ended(self) -> None: ...
 
@@ -180,6 +186,9 @@ class Standalone(Role):
             self._serving.abort()
 
     def replace_process(self) -> None: ...
+
+    def reopen_logs(self) -> None:
+        self._context.kernel.engine.reopen_log()
 
     def run_ended(self) -> None:
         self.stop_listen()

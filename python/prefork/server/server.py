@@ -36,7 +36,7 @@ from prefork.server.serving import SHUTDOWN_S
 from prefork.server.streaming import EventStreams
 
 if TYPE_CHECKING:
-    from prefork._engine import Connection
+    from prefork._engine import AccessLog, Connection
     from prefork.config.keywords import ServerKeywords
     from prefork.kernel.delivery import Target
     from prefork.kernel.kernel import Kernel
@@ -66,6 +66,8 @@ class HTTPServer(Session):
         """Called with the server when clients are accepted. What they raise ends the run."""
         self.on_request_ended: list[RequestEnded] = []
         """Called after each response, with the request (None if it was malformed) and the response."""
+        self.access_logs: list[AccessLog] = []
+        """The access log, if there is one."""
         self.socket_defaults = SocketDefaults()
         """Who may use the Unix sockets whose address does not say it."""
         self._routed = Handlers(self.options.handlers)
@@ -250,7 +252,7 @@ class HTTPServer(Session):
         if options.debug:
             install()
             logging.getLogger("prefork").setLevel(logging.DEBUG)
-        hooks = Hooks(self.kernel, self, options, self.on_serving, self.on_request_ended)
+        hooks = Hooks(self.kernel, self, options, self.on_serving, self.on_request_ended, self.access_logs)
         self._check_events(hooks)
         refuse_unserved(
             endpoint
@@ -405,5 +407,8 @@ class HTTPServer(Session):
 
     @event("_unused")
     def _on_unused_signal(self, signum: int) -> None:
+        if signum == signal.SIGUSR1 and self.access_logs:
+            self._role.reopen_logs()
+            return
         reason = self._role.unused_signals[signum]
         logger.warning("%s changes nothing: %s", signal.Signals(signum).name, reason)

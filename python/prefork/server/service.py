@@ -21,7 +21,7 @@ from prefork.logs.escaping import show
 from prefork.logs.logger import Lines, concerning
 
 if TYPE_CHECKING:
-    from prefork._engine import Request, Response
+    from prefork._engine import AccessLog, Request, Response
     from prefork.server.context import Context
     from prefork.server.hooks import RequestEnded
     from prefork.server.sockets import Place
@@ -172,6 +172,11 @@ class Service:
     def request_ended(self) -> RequestEnded | None:
         """Called after each response; None if no hook or observer is set."""
         return self.context.hooks.request_ended
+
+    @property
+    def access_log(self) -> AccessLog | None:
+        """Where the engine writes a line for each response; None if nowhere."""
+        return self.context.hooks.access_log
 
     def client_error(self, text: str, remote_ip: str, request_id: str | None = None) -> None:
         """Something went wrong for one client."""

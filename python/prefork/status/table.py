@@ -180,6 +180,8 @@ def summary(report: Report) -> list[str]:
     if any(totals[name] for name in LIMITED):
         applied = [f"{totals[name]:,} {name.removeprefix('limited_')}" for name in LIMITED if totals[name]]
         lines.append(f"limits applied: {', '.join(applied)}")
+    if lost := totals["log_lost"]:
+        lines.append(f"{lost:,} lines of the access log were lost")
     if manager.get("refork"):
         lines += reforks(manager["refork"])
     if manager["overcommit"]:

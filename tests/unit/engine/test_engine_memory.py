@@ -204,6 +204,7 @@ def test_many_requests_leave_nothing_behind(run_engine: RunEngine, kind: str) ->
         def request_ended(self, *_: object) -> None:
             pass
 
+        access_log = None
         client_error = server_warning = unanswered = request_ended  # type: ignore[assignment]
 
     data = raw_request("/" + "p" * 100)

@@ -7,12 +7,12 @@ import sys
 import pytest
 
 from prefork import HTTPServer, Kernel, PreForkServer
+from prefork._engine import AccessLog
 from prefork.config.sources import gather
 from prefork.errors import OptionError
 from prefork.hosting import configuring, serving
 from prefork.hosting.pid_file import pid_file
 from prefork.hosting.target import Target
-from prefork.logs.access_log import AccessLog
 
 
 def configured(kind, *flags_and_code, **flags):
@@ -264,6 +264,6 @@ def test_the_log_level_is_that_of_prefork_alone(run):
 
 def test_responses_are_logged_to_the_given_file(run, tmp_path):
     server = run(access_log="access.log").find("HTTPD")
-    (log,) = server.on_request_ended
+    (log,) = server.access_logs
     assert isinstance(log, AccessLog)
     assert (tmp_path / "access.log").exists()

@@ -96,6 +96,11 @@ def test_limits_that_were_applied_are_shown():
     assert "limits applied: 1,234 address, 1 rate" in shown
 
 
+def test_lines_of_the_access_log_that_were_lost_are_shown():
+    assert "access log" not in table.plain(REPORT)
+    assert "1,234 lines of the access log were lost" in table.plain(with_totals(log_lost=1234))
+
+
 def test_the_terminal_shows_the_same_and_no_markup_of_a_client(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     table.draw(REPORT)

@@ -5,7 +5,7 @@
 
 use super::Core;
 use crate::context::Context;
-use crate::event::{Event, ListenerNews};
+use crate::event::{Client, Event, ListenerNews};
 use crate::http1::responses::retry_after;
 use crate::link::Flushed;
 use crate::listener::{Accepted, Listener, Listening};
@@ -77,6 +77,7 @@ impl Core {
             write_error(&mut response, &error, headers, &date, false);
             Transport::new(socket, None).respond_and_close(&response);
             self.cx.load.count_status(error.status);
+            self.cx.log_own(Client::new(peer, number), None, &error);
         }
         self.report_limit(number, limit, Some(peer));
     }
@@ -176,12 +177,13 @@ impl Core {
         };
         self.cx.clock.tick();
         connection.refuse(&mut self.cx, &TOO_MANY_WAIT);
-        let (number, peer) = (connection.link.listener, connection.link.peer);
+        let client = connection.link.client(0);
         if matches!(connection.link.flush(&mut self.cx), Flushed::All) {
             self.end_connection(key);
         } else {
             self.schedule(key);
         }
-        self.report_limit(number, Limit::Queue, Some(peer));
+        self.cx.log_own(client, None, &TOO_MANY_WAIT);
+        self.report_limit(client.listener, Limit::Queue, Some(client.peer));
     }
 }

@@ -16,7 +16,6 @@
 
 use crate::event::RequestId;
 use crate::handoff::main_thread::{Activity, GuardHandle, MainThread};
-use crate::peer::Peer;
 use crate::poll_set::{QUEUE, REPORTS, Report, Waiter, brings_clients};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
@@ -47,8 +46,6 @@ pub struct Stuck {
     /// The request that it is stuck in.
     pub request: String,
     pub request_id: RequestId,
-    /// Every request that got a 504, and its client.
-    pub overdue: Vec<(Peer, String)>,
 }
 
 /// Ends the process on the guard's thread: logs what was done first.

@@ -85,6 +85,7 @@ impl Http1 {
         link.identify(&mut cx.request_ids, label, &mut bytes, &mut head);
         self.start_request(link, cx, &bytes, &head);
         let client = link.client(0).behind(self.exchange.origin.as_deref());
+        let client = client.at(cx.work.ready_ns, cx.clock.now_ns);
         Progress::Event(Event::Request {
             client,
             bytes,

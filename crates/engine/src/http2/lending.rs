@@ -339,6 +339,9 @@ impl Http2 {
             client: link.client(stream),
             reason,
         }));
+        if !has_head {
+            cx.log_own(link.client(stream), Some(&open.exchange), &NO_RESPONSE);
+        }
         if has_head || !self.reject(link, cx, stream, &NO_RESPONSE) {
             self.reset_with(link, cx, stream, ErrorCode::Internal);
         }

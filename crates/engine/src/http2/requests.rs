@@ -264,8 +264,9 @@ impl Http2 {
             };
             cx.start_request(exchange, begun);
         }
+        let client = link.client(stream).behind(exchange.origin.as_deref());
         Some(Event::Request {
-            client: link.client(stream).behind(exchange.origin.as_deref()),
+            client: client.at(cx.work.ready_ns, cx.clock.now_ns),
             bytes,
             head,
         })

@@ -371,14 +371,9 @@ impl Http2 {
         }
     }
 
-    /// Writes a 504 to each response whose head is owed, and changes no phase: for a process that
-    /// ends next. Returns the request of one.
-    pub(crate) fn write_overdue(
-        &mut self,
-        link: &mut Link,
-        cx: &mut Context,
-        error: &RemoteError,
-    ) -> Option<String> {
+    /// Writes and logs a 504 for each response whose head is owed, and changes no phase: for a process
+    /// that ends next.
+    pub(crate) fn write_overdue(&mut self, link: &mut Link, cx: &mut Context, error: &RemoteError) {
         let owing: Vec<u32> = self
             .exchanges()
             .filter(|(_, exchange)| exchange.holds_up_head())
@@ -387,8 +382,10 @@ impl Http2 {
         for stream in &owing {
             self.write_error(link, cx, *stream, error);
             cx.load.count_status(error.status);
+            if let Some(exchange) = self.exchange(*stream) {
+                let client = link.client(*stream).behind(exchange.origin.as_deref());
+                cx.log_own(client, Some(exchange), error);
+            }
         }
-        let first = self.exchange(*owing.first()?)?;
-        Some(first.label.line())
     }
 }

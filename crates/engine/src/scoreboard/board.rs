@@ -156,6 +156,7 @@ fn add(header: &mut Header, gone: &Counters) {
         (&mut header.retired_adopted, gone.adopted),
         (&mut header.retired_responses, gone.responses),
         (&mut header.retired_errors, gone.errors),
+        (&mut header.retired_log_lost, gone.log_lost),
     ];
     for (sum, count) in sums {
         *sum = sum.saturating_add(count);

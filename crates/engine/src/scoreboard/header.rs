@@ -126,6 +126,7 @@ header! {
     retired_adopted: u64,
     retired_responses: u64,
     retired_errors: u64,
+    retired_log_lost: u64,
     retired_limited_address: u64,
     retired_limited_connections: u64,
     retired_limited_queue: u64,

@@ -71,6 +71,8 @@ pub struct Counters {
     /// The sum of the times of all responses, each from the last part of the request that the
     /// application was given to the head of the response.
     pub response_ns: u64,
+    /// Lines of the access log that were lost.
+    pub log_lost: u64,
     /// How often each limit was applied, in the order of [`Limit::ALL`].
     pub limited: [u64; Limit::ALL.len()],
 }
@@ -169,6 +171,7 @@ pub(super) struct SlotPage {
     responses: Word<u64>,
     errors: Word<u64>,
     response_ns: Word<u64>,
+    log_lost: Word<u64>,
     pub limited: [Word<u64>; Limit::ALL.len()],
     /// When the worker reported each of them last, in milliseconds of the monotonic clock.
     pub reported_ms: [Word<u64>; Limit::ALL.len()],
@@ -224,6 +227,7 @@ impl SlotPage {
         self.responses.set(counters.responses);
         self.errors.set(counters.errors);
         self.response_ns.set(counters.response_ns);
+        self.log_lost.set(counters.log_lost);
     }
 
     pub fn counters(&self) -> Counters {
@@ -238,6 +242,7 @@ impl SlotPage {
             responses: self.responses.get(),
             errors: self.errors.get(),
             response_ns: self.response_ns.get(),
+            log_lost: self.log_lost.get(),
             limited: self.limited.each_ref().map(Word::get),
         }
     }
@@ -287,6 +292,7 @@ impl SlotPage {
             counters.adopted,
             counters.responses,
             counters.errors,
+            counters.log_lost,
         ];
         let short = [
             self.pid.bits(),

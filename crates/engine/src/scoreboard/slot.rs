@@ -47,6 +47,12 @@ impl Slot {
         slot
     }
 
+    /// The number of the slot.
+    #[inline]
+    pub(crate) fn index(&self) -> u32 {
+        self.index as u32
+    }
+
     /// A request begins. `in_flight` includes it, and `now_ns` is not 0. Returns its entry.
     pub fn begin(
         &mut self,

@@ -474,7 +474,11 @@ impl Observe for HttpExchange {
     fn notice(this: &Bound<'_, Self>, notice: Notice) -> PyResult<()> {
         match notice {
             Notice::BodyPart(part) => {
-                this.borrow_mut().unread = Unread::Part(part);
+                let mut exchange = this.borrow_mut();
+                let response = exchange.waiting.response.bind(this.py());
+                response.borrow_mut().received += part.data.len() as u64;
+                exchange.unread = Unread::Part(part);
+                drop(exchange);
                 waiting::wake(this, Side::Receiving)
             }
             Notice::Drained => waiting::wake(this, Side::Sending),

@@ -414,20 +414,13 @@ fn refuse(response: &Bound<'_, Response>, error: &RemoteError) -> PyResult<()> {
 
 /// The 101 is sent: it came in time, and the service gets it as any response.
 fn report_accepted(service: &Service, response: Bound<'_, Response>) -> PyResult<()> {
-    let py = response.py();
     let exchange = response.borrow().client.exchange;
     let overdue = service
         .core
         .pending()
         .take(exchange, |pending| pending.overdue.take());
     drop(overdue);
-    match &service.interface.request_ended {
-        Some(request_ended) => {
-            let request = response.borrow().request_ref(py);
-            request_ended.call1(py, (request, response)).map(drop)
-        }
-        None => Ok(()),
-    }
+    Response::report_end(&response)
 }
 
 impl Wait for WebSocketExchange {

@@ -13,6 +13,7 @@ use crate::callers;
 use crate::core::{Core, Ending, locked};
 use crate::pending::Notice;
 use crate::service::Service;
+use prefork_engine::access_log::LogNews;
 use prefork_engine::scoreboard::Limit;
 use prefork_engine::{Broken, Event, ListenerNews, Peer};
 use pyo3::prelude::*;
@@ -202,6 +203,7 @@ impl Dispatcher {
             ListenerNews::IdleClosed(error) => format!("{IDLE_CLOSED}: {error}; {MORE_FILES}"),
             ListenerNews::Limited { limit, peer } => limited(limit, peer),
             ListenerNews::AcceptResumed => ACCEPT_RESUMED.to_owned(),
+            ListenerNews::AccessLog(news) => log_news(news),
             ListenerNews::Drained => {
                 let callback = locked(&self.drained).remove(&listener);
                 return progress::call(py, callback);
@@ -227,6 +229,24 @@ impl Dispatcher {
             }
         }
         true
+    }
+}
+
+/// The line about the access log.
+fn log_news(news: LogNews) -> String {
+    match news {
+        LogNews::Fails { error, goes_on } => {
+            let error = std::io::Error::from(error);
+            let meanwhile = match goes_on {
+                true => "its lines go to the former file until it can",
+                false => "its lines are lost until it can",
+            };
+            format!("the access log cannot be written: {error}; {meanwhile}")
+        }
+        LogNews::Works { lost: 0 } => "the access log is written again".to_owned(),
+        LogNews::Works { lost } => {
+            format!("the access log is written again; {lost} of its lines were lost")
+        }
     }
 }
 

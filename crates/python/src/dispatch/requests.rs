@@ -76,7 +76,9 @@ fn pull(
         response.borrow_mut(py).reported = true;
         return Ok(());
     };
-    request.borrow_mut(py).first_part = Some(first.unwrap_or_default());
+    let first = first.unwrap_or_default();
+    response.borrow_mut(py).received = first.data.len() as u64;
+    request.borrow_mut(py).first_part = Some(first);
     call_service(py, &service.interface.request, request, response).map(drop)
 }
 

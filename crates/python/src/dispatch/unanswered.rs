@@ -28,6 +28,7 @@ pub(super) fn respond(
     response.reported = true;
     response.code = dropped.code;
     response.sent_bytes = dropped.sent_bytes;
+    response.received = dropped.received;
     response.sent = dropped.sent;
     response.request_line = dropped.request_line;
     response.given_id = dropped.given_id;
@@ -49,9 +50,9 @@ pub(super) fn respond(
     }
 }
 
-/// Calls the hook of the service for a response that has ended otherwise than by
-/// `done()`.
-pub(super) fn report(py: Python<'_>, response: Response) -> PyResult<()> {
+/// Logs a response that has ended otherwise than by `done()`, and calls the hook of the service.
+fn report(py: Python<'_>, response: Response) -> PyResult<()> {
+    response.log(py);
     let service = Arc::clone(&response.service);
     match &service.interface.request_ended {
         Some(request_ended) => {

@@ -99,6 +99,12 @@ impl Request {
         Some(String::from_utf8_lossy(id).into_owned())
     }
 
+    /// Bytes of a body that was collected.
+    #[inline]
+    pub(crate) fn body_len(&self) -> u64 {
+        self.body.as_ref().map_or(0, |body| body.len())
+    }
+
     fn field<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
         self.view.values(name.as_bytes()).next()
     }

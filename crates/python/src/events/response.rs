@@ -6,6 +6,7 @@
 
 mod body;
 mod ending;
+mod logging;
 mod methods;
 
 use crate::core::Core;
@@ -16,7 +17,7 @@ use crate::service::Service;
 use prefork_engine::{Client, RequestId};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,11 @@ pub struct Response {
     pub(crate) sent: bool,
     /// Bytes of the body that were sent; `None` before its head is.
     pub(crate) sent_bytes: Option<u64>,
-    /// The hook `request_ended` was called for it, or must not be.
+    /// Bytes of the request's body that the application has pulled.
+    pub(crate) received: u64,
+    /// The environ of its call, if the access log shows variables of it.
+    pub(crate) environ: Option<Py<PyDict>>,
+    /// Its end was told and logged, or must not be.
     pub(crate) reported: bool,
     connection: PyOnceLock<Py<Connection>>,
 }
@@ -113,6 +118,8 @@ impl Response {
             streams: None,
             sent: false,
             sent_bytes: None,
+            received: 0,
+            environ: None,
             reported: false,
             connection: PyOnceLock::new(),
         }

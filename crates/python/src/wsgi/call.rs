@@ -85,6 +85,7 @@ impl WsgiCaller {
         let py = request.py();
         let context = CallContext::enter(py)?;
         let called = self.environ(request, response).and_then(|environ| {
+            response.as_super().borrow_mut().keep_environ(&environ);
             let application = self.application.bind(py);
             application.call1((environ, response))
         });

@@ -107,19 +107,15 @@ impl StartResponse {
         let taken = core.engine().exchange(exchange).take_over();
         let (socket, input) = taken.map_err(|error| response.borrow_mut().not_sent(error))?;
         slf.borrow_mut().taken_over = true;
-        let (request_ended, pending) = {
+        let pending = {
             let mut response = response.borrow_mut();
             (response.code, response.sent) = (101, true);
             (response.sent_bytes, response.reported) = (Some(0), true);
             response.set_answered();
-            let hook = response.service.interface.request_ended.as_ref();
-            let hook = hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)));
-            (hook, response.forget())
+            response.forget()
         };
         drop(pending);
-        if let Some((hook, request)) = request_ended {
-            hook.call1(py, (request, slf))?;
-        }
+        Response::report_end(response)?;
         Ok((socket.into_raw_fd(), PyBytes::new(py, &input)))
     }
 

@@ -59,6 +59,7 @@ fn a_slot_tells_what_its_worker_does() {
         responses: 12,
         errors: 11,
         response_ns: 10,
+        log_lost: 13,
         limited: [0, 0, 2, 0, 0, 0, 1, 0],
     };
     slot.count_limit(Limit::Queue);

@@ -82,7 +82,7 @@ impl Response {
     /// Passes the response to the engine's turn, unless it was sent and reported.
     pub(crate) fn leave_unanswered(&mut self) {
         let owed = !self.is_over();
-        let reports = !self.reported && self.service.interface.request_ended.is_some();
+        let reports = !self.reported && self.has_listener();
         if !owed && !reports {
             if !self.reported {
                 self.core().take_ending(self.client.exchange);
@@ -97,6 +97,7 @@ impl Response {
             handler: self.handler.take(),
             context: self.context.take(),
             code: self.code,
+            received: self.received,
             sent_bytes: self.sent_bytes,
             sent: self.sent,
             owed,

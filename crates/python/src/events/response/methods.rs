@@ -168,7 +168,7 @@ impl Response {
     /// after which nothing was and a response is still owed.
     pub(crate) fn done(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let py = slf.py();
-        let (result, request_ended, pending, has_client) = {
+        let (result, reports, pending, has_client) = {
             let mut response = slf.borrow_mut();
             let began = response.state == State::Streaming;
             let result = match response.state {
@@ -186,19 +186,17 @@ impl Response {
             // A response that could not be sent is still pending.
             let is_over = response.state == State::Answered;
             let pending = if is_over { response.forget() } else { None };
-            let hook = response.service.interface.request_ended.as_ref();
-            let hook = hook.filter(|_| !response.reported);
-            let hook = hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)));
+            let reports = !response.reported && response.has_listener();
             // The response leaves before it is logged: the log may be slow, and is to tell whether
             // the client was there.
-            let has_client = result.is_ok() && (hook.is_none() || response.leaves(began));
+            let has_client = result.is_ok() && (!reports || response.leaves(began));
             // A body that is too short breaks the connection off.
             response.sent = has_client && matches!(result, Ok(difference) if difference >= 0);
             response.reported |= is_over;
             if is_over && result.is_err() {
                 response.settle();
             }
-            (result, hook, pending, has_client)
+            (result, reports, pending, has_client)
         };
         drop(pending);
         match result {
@@ -206,8 +204,8 @@ impl Response {
             Err(error) if error.is_instance_of::<ConnectionGone>(py) => {}
             Err(error) => return Err(error),
         }
-        if let Some((hook, request)) = request_ended {
-            hook.call1(py, (request, slf))?;
+        if reports {
+            Self::report_end(slf)?;
         }
         Ok(has_client)
     }
@@ -303,20 +301,14 @@ impl Response {
     /// Has the service hear of its end now: the engine has responded, and the
     /// handler may go on for long.
     fn report(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let hook = {
+        {
             let mut response = slf.borrow_mut();
             if std::mem::replace(&mut response.reported, true) {
                 return Ok(());
             }
             response.settle();
-            let hook = response.service.interface.request_ended.as_ref();
-            hook.map(|hook| (hook.clone_ref(py), response.request_ref(py)))
-        };
-        match hook {
-            Some((hook, request)) => hook.call1(py, (request, slf)).map(drop),
-            None => Ok(()),
         }
+        Self::report_end(slf)
     }
 
     /// Bytes that were written and have not left the process.
@@ -328,8 +320,8 @@ impl Response {
     /// Bytes of the body that were sent, without its framing; None if not even
     /// the head was: the client had left. Of a response that was broken off, those
     /// that had left the process.
-    #[getter]
-    fn sent_bytes(&self, py: Python<'_>) -> Option<u64> {
+    #[getter(sent_bytes)]
+    pub(crate) fn body_bytes(&self, py: Python<'_>) -> Option<u64> {
         let request = self.request.as_ref();
         let is_head =
             request.is_some_and(|request| request.borrow(py).view.method_bytes() == b"HEAD");
@@ -352,6 +344,7 @@ impl Response {
         visit.call(&self.content)?;
         self.headers.traverse(&visit)?;
         visit.call(&self.request)?;
+        visit.call(&self.environ)?;
         visit.call(&self.context)?;
         visit.call(&self.handler)
     }
@@ -361,6 +354,7 @@ impl Response {
         self.content = None;
         self.headers = Fields::default();
         self.request = None;
+        self.environ = None;
         self.context = None;
         self.handler = None;
     }
