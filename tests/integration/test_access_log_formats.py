@@ -123,7 +123,7 @@ def test_the_id_of_a_request_is_that_of_its_response(serve: Serve, tmp_path: Pat
     )
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     _, fields, _ = log.server.request("/", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
-    assert log.wait(1) == [f"{fields['X-Request-ID']} {trace}"]
+    assert log.wait(1) == [f"{fields['x-request-id']} {trace}"]
 
 
 def test_paths_are_skipped(serve: Serve, tmp_path: Path) -> None:
