@@ -128,3 +128,19 @@ def test_a_program_gives_a_dict(tmp_path: Path) -> None:
         assert line["logger"] == "prefork.server"
     finally:
         server.kill()
+
+
+def test_a_change_of_it_takes_a_restart(serve: Serve, config: Path, tmp_path: Path) -> None:
+    options = tmp_path / "prefork.toml"
+    options.write_text("")
+    server = serve(TARGET, "--workers", "1", "--config", str(options))
+    options.write_text(f'log_format = "json"\nlog_config = "{config}"\n')
+    assert server.glue
+    done = run_prefork("reload", "--glue", server.glue)
+    assert done.returncode == 0, done.stderr
+    for name in ("log_format", "log_config"):
+        server.wait_log(f"reload: {name} has changed, which takes a restart")
+    server.request("/logs/it")
+    assert server.wait_log("no such page: /logs/it").endswith(" ERROR shop: no such page: /logs/it")
+    assert server.stop() == 0
+    assert not (config.parent / "all.log").exists()

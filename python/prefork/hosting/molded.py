@@ -141,7 +141,8 @@ class MoldedApplication:
         refuse_patches(target)
         check_applicable(target, server.service, read.given)
         mount_static([server], read.of_command)
-        set_up_log(read.of_command)
+        log_config = self.first.of_command.log_config  # that which this process has inherited
+        set_up_log(dataclasses.replace(read.of_command, log_config=log_config))
         if not options.preload:
             return
         from prefork.hosting.warming import warm  # here, not in the memory of the manager
