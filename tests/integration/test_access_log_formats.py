@@ -227,6 +227,7 @@ def open_files(pid: int) -> list[str]:
 
 def test_usr1_has_every_process_open_the_file_again(serve: Serve, tmp_path: Path) -> None:
     log = Log(serve, tmp_path, "WSGI", "--workers", "2", form="%(U)s")
+    wait_until(lambda: len(log.server.workers("spare")) == 2, "both workers")
     for number in range(20):
         log.server.get(f"/{number}")
     log.wait(20)
