@@ -258,3 +258,17 @@ def test_a_worker_in_a_sandbox_makes_them(serve: Serve) -> None:
     server = serve(Path(f"{APP}:wsgi"), "--workers", "2", "--sandbox", "on", *MAKE)
     ids = [asked(server)[1] for _ in range(20)]
     assert len({uuid.UUID(one) for one in ids}) == 20
+
+
+def test_the_access_log_has_it(serve: Serve, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    options = ("--workers", "1", "--access-log", str(log), "--access-log-format", "json")
+    server = serve(Path(f"{APP}:wsgi"), *options, *TRUSTED)
+    asked(server, X_Request_ID="given-7", traceparent=TRACEPARENT)
+    server.request("/fails", headers={"X-Request-ID": "given-8"})
+    malformed = server.raw(b"GET /\r\n\r\n")
+    assert server.stop() == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    ids = [line["request_id"] for line in lines]
+    assert ids == ["given-7", "given-8", parse(malformed)[0].headers["x-request-id"]]
+    assert [line["trace_id"] for line in lines] == [TRACE, None, None]

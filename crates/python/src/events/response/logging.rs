@@ -68,7 +68,10 @@ impl Response {
                 sent: self.body_bytes(py),
                 ready_ns: self.client.ready_ns,
                 given_ns: self.client.given_ns,
-                request_id: request.as_ref().and_then(|request| request.request_id()),
+                request_id: match &request {
+                    Some(request) => request.request_id(),
+                    None => self.given_id.as_deref().map(str::as_bytes),
+                },
                 trace_id: view.and_then(|view| trace_id(view.values(b"traceparent"))),
                 fields: &Known {
                     view,
