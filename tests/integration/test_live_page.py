@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +51,7 @@ def test_the_page_is_html_that_runs_no_other_script(pool: MakePool) -> None:
 
 def test_the_first_frame_is_whole_and_others_follow(pool: MakePool) -> None:
     server = pool(*ADMIN, **TWO)
+    server.wait_spares(2)
     with EventClient(admin_url(server)) as client:
         assert client.response.status == 200
         assert client.response.getheader("content-type") == "text/event-stream"
@@ -159,3 +161,17 @@ def test_a_reload_is_shown_and_no_process_keeps_the_stream_of_a_page(serve: Serv
         server.process.kill()
         while client.frame() is not None:  # an end, and no wait for another process
             pass
+
+
+def test_garbage_that_a_worker_writes_is_no_figure(serve: Serve) -> None:
+    """It is replaced at once, if what it writes asks for that."""
+    server = serve(Path(f"{APPS / 'scribbles.py'}:wsgi"), "--workers", "1", *ADMIN)
+    url = admin_url(server)
+    with EventClient(url) as client:
+        client.frames(1)
+        server.get("/scribble")
+        for frame in client.frames(3):
+            assert set(frame["slots"]) <= set(".0?*~9")
+            assert all(value is None or 0 <= value < 1e12 for value in frame["row"])
+            assert all(0 <= value < 1e12 for value in frame.get("facts", {}).values())
+    assert "a5a5" not in get(url, "/").lower()

@@ -122,10 +122,12 @@ class Events:
     def _frame(self) -> None:
         if not self._clients:
             self._timer = self._compressor = None
-        elif self._take() is None:
+            return
+        # First: a picture that fails is not the last one.
+        self._timer = self._loop.call_at(self._loop.time() + FRAME_S, self._frame)
+        if self._take() is None:
             self.close()
         else:
-            self._timer = self._loop.call_at(self._taken + FRAME_S, self._frame)
             self._wake()
 
     def _wake(self) -> None:

@@ -72,6 +72,7 @@ def _fill(picture: Picture) -> dict[str, str]:
         "generations": _generations(picture),
         "requests": "".join(_request(picture, request) for request in picture.requests),
         "none": " hidden" if picture.requests else "",
+        "garbled": "" if GARBLED in picture.slots else " hidden",
         "ends": ", the pool ends" if picture.facts["stopping"] else "",
         "undecided": " hidden" if picture.decisions else "",
         "decisions": "".join(_decision(picture, one) for one in reversed(picture.decisions)),

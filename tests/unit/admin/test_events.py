@@ -23,10 +23,13 @@ class Look:
     def __init__(self) -> None:
         self.count = 0
         self.ended = False
+        self.fails_at = 0
         self._camera = Camera()
 
     def __call__(self) -> Picture | None:
         self.count += 1
+        if self.count == self.fails_at:
+            raise ValueError("no picture")
         if self.ended:
             return None
         return self._camera.take(report(worker(0), uptime_s=float(self.count), requests=self.count), NO_TIMES)
@@ -127,6 +130,20 @@ def test_the_streams_end_with_the_pool(look: Look) -> None:
         assert [part async for part in stream] == []
         again = made.stream(compressed=False)
         assert [part async for part in again] == []
+
+    asyncio.run(run())
+
+
+def test_a_picture_that_fails_is_not_the_last_one(look: Look) -> None:
+    async def run() -> None:
+        loop, failed = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda _, context: failed.append(context["exception"]))
+        look.fails_at = 3
+        made = Events(loop, look)
+        first, *others = await ask(made.stream(compressed=False), 4)
+        assert [read(one)["facts"]["requests"] for one in (first, *others)] == [1, 2, 4, 5]
+        assert len(failed) == 1
+        made.close()
 
     asyncio.run(run())
 

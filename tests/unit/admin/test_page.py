@@ -125,6 +125,8 @@ def test_several_generations_are_named() -> None:
 def test_a_garbled_worker_is_shown_as_such() -> None:
     page = render(take(worker(0, "nonsense", pid=-1, generation=2**63, is_garbled=True)))
     assert "w garbled g2" in page.slots()
+    assert ("li", {"id": "garbled"}) in page.elements
+    assert ("li", {"id": "garbled", "hidden": None}) in render(take(worker(0))).elements
 
 
 def test_the_policy_lets_in_nothing_from_elsewhere() -> None:
