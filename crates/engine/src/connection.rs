@@ -175,7 +175,7 @@ impl Connection {
             let http2 = Http2::new(link, cx, http1.since_ms());
             self.protocol = Protocol::Http2(Box::new(http2));
             link.count_handshake(cx);
-            if let Some(figures) = cx.load.figures() {
+            if let Some(figures) = cx.load.shown_figures() {
                 figures.count_http2_connection();
             }
         }
@@ -185,25 +185,21 @@ impl Connection {
     /// The socket has taken all output: the responses that were complete are sent.
     #[inline]
     pub(crate) fn count_sent(&mut self, cx: &mut Context) {
-        let has_ended = match &self.protocol {
-            Protocol::Http1(http1) => http1.has_ended(),
-            Protocol::Http2(http2) => http2.has_ended(),
-            // Until the response that accepts it is sent.
-            Protocol::WebSocket(websocket) => websocket.exchange.given_ns > 0,
-            Protocol::TakenOver(_) => false,
-        };
-        if !has_ended {
-            return;
-        }
-        cx.clock.tick();
-        cx.time_responses();
         match &mut self.protocol {
-            Protocol::Http1(http1) => http1.count_sent(cx),
-            Protocol::Http2(http2) => http2.count_sent(cx),
-            Protocol::WebSocket(websocket) => {
+            Protocol::Http1(http1) if http1.has_ended() => {
+                cx.read_clock();
+                http1.count_sent(cx);
+            }
+            Protocol::Http2(http2) if http2.has_ended() => {
+                cx.read_clock();
+                http2.count_sent(cx);
+            }
+            // Until the response that accepts it is sent.
+            Protocol::WebSocket(websocket) if websocket.exchange.given_ns > 0 => {
+                cx.read_clock();
                 cx.count_sent(1, std::mem::take(&mut websocket.exchange.given_ns));
             }
-            Protocol::TakenOver(_) => {}
+            _ => {}
         }
     }
 
@@ -710,7 +706,7 @@ impl Connection {
         match protocol {
             Protocol::Http1(http1) if http1.exchange.holds_up_head() => {
                 http1.write_error(link, cx, &OVERDUE);
-                cx.load.count_status(OVERDUE.status);
+                cx.load.count_refused(OVERDUE.status);
                 let exchange = &http1.exchange;
                 let client = link.client(0).behind(exchange.origin.as_deref());
                 cx.log_own(client, Some(exchange), &OVERDUE);

@@ -160,6 +160,13 @@ impl Context {
         self.load.time_responses(self.clock.now_ns);
     }
 
+    /// Reads the clock, and with it counts the times of the responses that the application has begun.
+    #[inline]
+    pub(crate) fn read_clock(&mut self) {
+        self.clock.tick();
+        self.time_responses();
+    }
+
     /// Takes a step of an exchange. Only here its phase changes, and with it
     /// the number of requests in flight.
     ///
@@ -252,9 +259,11 @@ impl Context {
 
     #[inline]
     fn responded(&mut self, exchange: &Exchange, status: u16) {
-        self.load.count_status(status);
         if exchange.is_counted() {
+            self.load.count_status(status);
             self.load.responded(status, exchange.given_ns);
+        } else {
+            self.load.count_refused(status);
         }
     }
 
@@ -293,7 +302,7 @@ impl Context {
     ) -> Result<(), LocalError> {
         let fails = exchange.is_counted() && status >= 500; // below it is the client's fault
         self.advance(exchange, Step::Reject)?;
-        self.load.count_status(status);
+        self.load.count_refused(status);
         if fails {
             self.load.responded(status, exchange.given_ns);
         } else {

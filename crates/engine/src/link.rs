@@ -185,7 +185,7 @@ impl Link {
             return;
         }
         let session = self.transport.session();
-        if let Some(figures) = cx.load.figures() {
+        if let Some(figures) = cx.load.shown_figures() {
             figures.count_handshake(session.is_some_and(|session| session.resumed));
         }
     }

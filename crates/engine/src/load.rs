@@ -174,9 +174,7 @@ impl Load {
                 wait_ns,
             } = begun;
             *entry = slot.begin(self.in_flight, method, target, &client, now_ns);
-            if let Some(figures) = slot.figures() {
-                figures.count_time(Time::Wait, wait_ns);
-            }
+            slot.figures().count_time(Time::Wait, wait_ns);
         }
         if phase != Phase::Handling {
             self.set_phase(*entry, phase); // it responds without the body
@@ -231,13 +229,26 @@ impl Load {
     /// What the scoreboard has for people; `None` without a pool.
     #[inline]
     pub(crate) fn figures(&self) -> Option<&SharedFigures> {
-        self.slot.as_ref().and_then(Slot::figures)
+        self.slot.as_ref().map(Slot::figures)
     }
 
     /// The client gets a response with this status, whether the application has made it or the server.
     #[inline]
     pub(crate) fn count_status(&self, status: u16) {
         if let Some(figures) = self.figures() {
+            figures.count_status(status);
+        }
+    }
+
+    /// As `figures`, where no request has begun that shows them.
+    pub(crate) fn shown_figures(&self) -> Option<&SharedFigures> {
+        self.slot.as_ref().inspect(|slot| slot.show_figures())?;
+        self.figures()
+    }
+
+    /// As `count_status`, of a response that is to no request.
+    pub(crate) fn count_refused(&self, status: u16) {
+        if let Some(figures) = self.shown_figures() {
             figures.count_status(status);
         }
     }

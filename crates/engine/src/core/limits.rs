@@ -76,7 +76,7 @@ impl Core {
             let date = self.cx.clock.date();
             write_error(&mut response, &error, headers, &date, false);
             Transport::new(socket, None).respond_and_close(&response);
-            self.cx.load.count_status(error.status);
+            self.cx.load.count_refused(error.status);
             self.cx.log_own(Client::new(peer, number), None, &error);
         }
         self.report_limit(number, limit, Some(peer));

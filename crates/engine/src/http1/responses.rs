@@ -196,7 +196,7 @@ impl Http1 {
     pub(crate) fn refuse(&mut self, link: &mut Link, cx: &mut Context, error: &RemoteError) {
         link.identify_malformed(&mut cx.request_ids, &mut self.exchange.label);
         self.write_error(link, cx, error);
-        cx.load.count_status(error.status);
+        cx.load.count_refused(error.status);
         link.unread = true;
         link.finish();
     }

@@ -275,7 +275,7 @@ impl Http2 {
     /// Counts a request. The last one that the connection may bring drains it.
     pub(super) fn count_request(&mut self, link: &mut Link, cx: &mut Context) {
         self.requests += 1;
-        if let Some(figures) = cx.load.figures() {
+        if let Some(figures) = cx.load.shown_figures() {
             figures.count_http2_stream();
         }
         let most = link.settings.max_requests_per_connection;

@@ -381,7 +381,7 @@ impl Http2 {
             .collect();
         for stream in &owing {
             self.write_error(link, cx, *stream, error);
-            cx.load.count_status(error.status);
+            cx.load.count_refused(error.status);
             if let Some(exchange) = self.exchange(*stream) {
                 let client = link.client(*stream).behind(exchange.origin.as_deref());
                 cx.log_own(client, Some(exchange), error);

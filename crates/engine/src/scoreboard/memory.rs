@@ -35,6 +35,8 @@ pub(super) struct SharedMemory {
     start: NonNull<u8>,
     /// `MANAGER_PAGES`, and `SLOT_PAGES` for each slot, of which there is at least one.
     pages: usize,
+    /// Where the figures of this process's slot begin; before `narrow` those of the first one.
+    own_figures: NonNull<SharedFigures>,
 }
 
 // SAFETY: a `SharedMemory` gives access to nothing but atomics, which threads may share as processes
@@ -86,7 +88,17 @@ impl SharedMemory {
             )
         }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { start, pages })
+        Ok(Self::at(start, pages))
+    }
+
+    /// The memory that is mapped there. It has at least one slot.
+    fn at(start: NonNull<u8>, pages: usize) -> Self {
+        Self {
+            start,
+            pages,
+            // SAFETY: the first slot is within the mapping.
+            own_figures: unsafe { start.add(offset_of_figures(0)).cast() },
+        }
     }
 
     /// Another mapping of the same pages, which can be made writable although no new one can: the
@@ -99,10 +111,7 @@ impl SharedMemory {
             rustix::mm::mremap(start, 0, length, MremapFlags::MAYMOVE)
         }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let twin = Self {
-            start,
-            pages: self.pages,
-        };
+        let twin = Self::at(start, self.pages);
         twin.protect(MprotectFlags::empty())?;
         Ok(Closed(twin))
     }
@@ -155,6 +164,15 @@ impl SharedMemory {
         // SAFETY: the figures are the last of the slot's pages (by what SLOT_PAGES is); the rest
         // as in `manager`.
         Some(unsafe { self.start.add(offset_of_figures(index)).cast().as_ref() })
+    }
+
+    /// What the worker counts whose slot this process has. Asked for several times in a request, so it is at
+    /// hand.
+    #[inline]
+    pub fn own_figures(&self) -> &SharedFigures {
+        // SAFETY: `at` and `narrow` have set it to the figures of a slot, which are within the mapping; the
+        // rest as in `manager`.
+        unsafe { self.own_figures.as_ref() }
     }
 
     /// What the workers have counted that have ended.
@@ -218,6 +236,8 @@ impl SharedMemory {
         if index >= self.slots() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        // SAFETY: the slot is within the mapping, by the lines above.
+        self.own_figures = unsafe { self.start.add(offset_of_figures(index)).cast() };
         let own = offset(index) / PAGE_BYTES;
         self.cover(file, 0, own)?;
         self.cover(file, own + SLOT_PAGES, self.pages)

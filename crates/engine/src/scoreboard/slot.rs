@@ -70,6 +70,7 @@ impl Slot {
         self.change(|page| {
             page.in_flight.set(in_flight);
             page.began_ns.set(now_ns);
+            page.counts_figures.set(true);
             if let Some(entry) = page.entry(index) {
                 entry.set(method, path, client, now_ns);
             }
@@ -93,9 +94,11 @@ impl Slot {
     /// Something else is done for a request that is in flight.
     #[inline]
     pub fn set_phase(&self, id: EntryId, phase: RequestPhase) {
+        let Some(index) = self.entries.index_of(id) else {
+            return;
+        };
         let page = self.memory.slot(self.index);
-        let index = self.entries.index_of(id);
-        if let Some(entry) = page.zip(index).and_then(|(page, index)| page.entry(index)) {
+        if let Some(entry) = page.and_then(|page| page.entry(index)) {
             entry.set_phase(phase);
         }
     }
@@ -148,9 +151,15 @@ impl Slot {
 
     /// To count in. That is no write of the sequence: no other word belongs to it.
     #[inline]
-    pub(crate) fn figures(&self) -> Option<&SharedFigures> {
-        self.memory.slot(self.index)?.counts_figures.set(true);
-        self.memory.figures(self.index)
+    pub(crate) fn figures(&self) -> &SharedFigures {
+        self.memory.own_figures()
+    }
+
+    /// Has readers look at the figures. A request that begins does so.
+    pub(crate) fn show_figures(&self) {
+        if let Some(page) = self.memory.slot(self.index) {
+            page.counts_figures.set(true);
+        }
     }
 
     /// When another worker reported a limit last.

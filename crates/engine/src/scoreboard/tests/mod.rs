@@ -112,7 +112,8 @@ fn the_times_of_responses_are_counted_until_the_slot_has_another_worker() {
     let (board, view) = board_of(2);
     let slot = spare_slot(board, 1, 1);
     for time_ns in [0, 5000, 5100, 1_000_000, 1 << 40] {
-        let figures = slot.figures().unwrap();
+        let figures = slot.figures();
+        slot.show_figures();
         figures.count_time(Time::Application, time_ns);
         figures.count_time(Time::Wait, 7);
     }
