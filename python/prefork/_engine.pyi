@@ -1269,8 +1269,8 @@ class Scoreboard:
         """How many responses of a slot's worker took how long, by the buckets of `time_bounds()`; None if the
         slot is empty. To be compared, and never relied on."""
     def totals(self) -> _Figures:
-        """What all workers have counted for people, as `read()` has it of one: also those that have ended, and
-        not those that have written what cannot be true."""
+        """What all workers have counted for people, as `read()` has it of one: also those that have ended,
+        and not those that have written what cannot be true."""
     def histograms(self, parts: int = 2) -> dict[str, list[tuple[float, int]]]:
         """How long the requests of `totals()` took: for `wait`, `application` and `last_byte` a list of
         cumulative buckets. Each is how many took less than so many seconds; the last one has all, and its
