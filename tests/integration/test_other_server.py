@@ -63,6 +63,21 @@ def test_a_factory_that_runs_one_is_named_too(tmp_path: Path) -> None:
     assert done.returncode == 2
 
 
+IMPORTS_SLOWLY = """\
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"ours"]
+
+code = compile("import time; time.sleep(3)", "/lib/site-packages/tornado.py", "exec")
+exec(code, {"__name__": "tornado"})
+"""
+
+
+def test_one_that_only_takes_long_to_import_is_none(serve: Serve) -> None:
+    """The sockets of this server are open by then."""
+    assert serve(IMPORTS_SLOWLY, "--workers", "1").get("/") == b"ours"
+
+
 def test_one_in_a_thread_harms_nothing(serve: Serve) -> None:
     late = (
         "threading.Thread(target=server.serve_forever, daemon=True).start()\nimport time; time.sleep(2.5)\n"

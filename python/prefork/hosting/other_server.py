@@ -15,7 +15,8 @@ import socket
 import stat
 import sys
 from _thread import LockType, allocate_lock, get_ident, start_new_thread
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from functools import cache
 from types import FrameType
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ def refused(place: str) -> Iterator[None]:
     loading.acquire()
     pid = os.getpid()
     try:
-        start_new_thread(_watch, (place, get_ident(), loading, watching))
+        start_new_thread(_watch, (place, get_ident(), loading, watching, own_sockets(pid)))
     except RuntimeError:  # the system has no thread left: it is loaded unwatched
         watching.release()
     try:
@@ -69,20 +70,24 @@ def refused(place: str) -> Iterator[None]:
             watching.acquire()  # the thread has released it and ends: none may exist at a fork
 
 
-def _watch(place: str, watched: int, loading: LockType, watching: LockType) -> None:
+def _watch(
+    place: str, watched: int, loading: LockType, watching: LockType, own: Container[tuple[int, str]]
+) -> None:
     try:
-        _look(place, watched, loading)
+        _look(place, watched, loading, own)
     finally:
         watching.release()
 
 
-def _look(place: str, watched: int, loading: LockType) -> None:
+def _look(place: str, watched: int, loading: LockType, own: Container[tuple[int, str]]) -> None:
     seen: Line | None = None
     while not loading.acquire(timeout=INTERVAL_S):
         frame = sys._current_frames().get(watched)
         line = None if frame is None else serving_line(frame)
-        if line is not None and line == seen and (address := bound_address()) is not None:
-            _end(f"{line.place or place} runs {line.server} on {address} while {place} is loaded")
+        if line is not None and line == seen:
+            for found in bound_addresses():
+                if found not in own:
+                    _end(f"{line.place or place} runs {line.server} on {found[1]} while {place} is loaded")
         seen = line
         del frame  # its variables must not outlive the loading
 
@@ -101,16 +106,26 @@ def serving_line(frame: FrameType | None) -> Line | None:
     return Line("", server) if server else None
 
 
-def bound_address() -> str | None:
-    """The address of a socket of this process for clients; None if it has none.
+@cache
+def own_sockets(_pid: int) -> frozenset[tuple[int, str]]:
+    """Those that the process had before it loaded anything. They are of no other server."""
+    return frozenset(bound_addresses())
 
-    It need not listen: a server that starts processes may have these listen.
+
+def bound_addresses() -> Iterator[tuple[int, str]]:
+    """The sockets of this process for clients: inode and address of each.
+
+    They need not listen: a server that starts processes may have these listen.
     """
-    for name in os.listdir("/proc/self/fd"):
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:  # no descriptor is left to look with
+        return
+    for name in names:
         with contextlib.suppress(OSError):
-            if stat.S_ISSOCK(os.stat(f"/proc/self/fd/{name}").st_mode) and (found := _address(int(name))):
-                return found
-    return None
+            found = os.stat(f"/proc/self/fd/{name}")
+            if stat.S_ISSOCK(found.st_mode) and (address := _address(int(name))):
+                yield found.st_ino, address
 
 
 def _address(descriptor: int) -> str | None:
