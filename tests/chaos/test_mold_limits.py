@@ -332,7 +332,7 @@ def test_a_log_without_room_keeps_no_request_and_no_reload(
     with contextlib.ExitStack() as stack:
         settings = {} if flags else {"stderr": stack.enter_context((full_disk / "log").open("a"))}
         server = stack.enter_context(serving(tmp_path, *flags, **settings))
-        stack.enter_context(leaving_nothing(server))
+        stack.enter_context(leaving_nothing(server, full_disk / "log"))
         with Load(server, 4, "/") as load:
             load.more(50)
             victim = server.workers()[0]

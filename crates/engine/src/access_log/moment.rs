@@ -1,7 +1,7 @@
 //! The time of a line, in the zone of the machine. It is formatted once a second.
 
-use rustix::time::{ClockId, clock_gettime};
 use std::mem::MaybeUninit;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -26,12 +26,16 @@ pub(super) struct Moments {
 
 impl Moments {
     pub(super) fn now(&mut self) -> &Moment {
-        let now = clock_gettime(ClockId::RealtimeCoarse);
-        if self.second != Some(now.tv_sec) {
-            self.second = Some(now.tv_sec);
-            self.moment = Moment::of(&local(now.tv_sec));
+        // By the C library, as Python has it: its clock may have been replaced, as libfaketime does.
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let second = now.as_secs() as i64;
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.moment = Moment::of(&local(second));
         }
-        self.moment.millis = (now.tv_nsec / 1_000_000) as u16;
+        self.moment.millis = now.subsec_millis() as u16;
         &self.moment
     }
 }
