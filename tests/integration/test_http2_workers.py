@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -77,6 +78,8 @@ def test_a_connection_that_begins_while_its_worker_drains_ends_soon(pool: MakePo
         for _ in range(10):
             asked = [client.ask("/do?__import__('time').sleep(0.02)") for _ in range(streams)]
             assert [client.response(stream).status for stream in asked] == [200] * streams
+            with contextlib.suppress(EOFError, OSError):
+                client.ping()  # a GOAWAY follows the response: some clients take one before for its end
             if client.goaway is not None:
                 break
         assert client.goaway is not None

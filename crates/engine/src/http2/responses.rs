@@ -71,7 +71,7 @@ impl Http2 {
         }
         cx.start_response(&mut open.exchange, status.code)?;
         if last {
-            self.drain(link, cx);
+            self.drain_is_due = true; // GOAWAY follows the response: see `drain`
         }
         Ok(())
     }
