@@ -21,11 +21,11 @@ from parameters import PARAMETERS
 from prefork import Kernel, PreForkServer, Session, event
 
 EVENTS = ("pid", "hold", "ahold", "nap", "do", "one", "two")
-HANDLERS = [{"dir": f"^/{name}$", "session": "PAGES", "event": name} for name in EVENTS]
+HANDLERS = [{"dir": f"^/{name}(/.*)?$", "session": "PAGES", "event": name} for name in EVENTS]
 
 
 class Pages(Session):
-    """Each event responds to the path of its name."""
+    """Each event responds to the path of its name, and to those below it."""
 
     alias = "PAGES"
 

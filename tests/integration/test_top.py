@@ -203,7 +203,7 @@ def test_a_terminal_of_a_locale_without_the_ellipsis_gets_a_question_mark(
 ) -> None:
     server = pool(**TWO)
     server.wait_workers(2)
-    server.hold(1)
+    server.hold(1, f"/hold/{'x' * 50}")
     screen = Screen(
         *("-m", "prefork", *command, "--glue", str(server.glue)),
         size=(50, 24),
