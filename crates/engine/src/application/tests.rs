@@ -12,6 +12,12 @@ use std::sync::Arc;
 
 const LONG_MS: u64 = 1_000_000;
 
+/// The time of the last tick was so long ago, or when the machine began if that was later.
+fn age(core: &mut Core) {
+    let clock = &mut core.cx.clock;
+    clock.now_ms = clock.now_ms.saturating_sub(LONG_MS);
+}
+
 /// An exchange whose request was read so long ago, and its client.
 fn stale(request: &[u8]) -> (Core, ExchangeId, UnixStream) {
     let mut core = Core::new().unwrap();
@@ -27,7 +33,7 @@ fn stale(request: &[u8]) -> (Core, ExchangeId, UnixStream) {
         settings,
     );
     core.connections.insert(Connection::new(link, 0));
-    core.cx.clock.now_ms -= LONG_MS;
+    age(&mut core);
     let Core {
         connections, cx, ..
     } = &mut core;
@@ -81,7 +87,7 @@ fn the_times_of_a_websocket_are_those_of_its_calls() {
         panic!("no WebSocket");
     };
     assert!(due_ms >= now_ms + settings.ping_interval_ms);
-    core.cx.clock.now_ms -= LONG_MS;
+    age(&mut core);
     let mut exchange = ExchangeHandle::new(&mut core, id);
     exchange.close_websocket(CloseCode::GOING_AWAY, "").unwrap();
     core.flush(id.connection.key);
