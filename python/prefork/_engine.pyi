@@ -559,7 +559,7 @@ class Request:
         with `proxy_mode` every target is."""
     @property
     def protocol(self) -> str:
-        """The protocol of the request line: `HTTP/1.1` or `HTTP/1.0`."""
+        """The protocol of the request: `HTTP/1.1`, `HTTP/1.0` or `HTTP/2`."""
     @property
     def websocket(self) -> bool:
         """Whether the client asks for a WebSocket (RFC 6455, section 4.2.1)."""

@@ -16,7 +16,7 @@ use crate::phase::Step;
 use crate::request_ids::RequestIds;
 use crate::scoreboard::Slot;
 use crate::unread::UnreadOfAll;
-use prefork_wire::{RemoteError, Version, error_body};
+use prefork_wire::{RemoteError, error_body};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -334,7 +334,7 @@ impl Context {
         };
         let asked = exchange.map_or(Asked::Unread(None), |exchange| {
             let (method, target) = exchange.label.parts();
-            Asked::of(method, target, protocol(exchange.context.version))
+            Asked::of(method, target, exchange.context.version.name())
         });
         if matches!(asked, Asked::Request { path, .. } if log.settings().skips(path)) {
             return;
@@ -389,15 +389,6 @@ impl Context {
             listener: 0, // it is of all of them
             news: ListenerNews::AccessLog(news),
         }));
-    }
-}
-
-/// As the access log has it.
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::Http10 => "HTTP/1.0",
-        Version::Http11 => "HTTP/1.1",
-        Version::Http2 => "HTTP/2",
     }
 }
 

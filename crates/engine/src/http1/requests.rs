@@ -274,11 +274,8 @@ impl Http1 {
     /// The request line of a request that has a body.
     fn line(&self) -> Box<[u8]> {
         let (method, target) = self.exchange.label.parts();
-        let version = match self.exchange.context.version {
-            Version::Http10 => b"HTTP/1.0",
-            Version::Http11 | Version::Http2 => b"HTTP/1.1",
-        };
-        [method, target, version].join(&b' ').into()
+        let version = self.exchange.context.version.name();
+        [method, target, version.as_bytes()].join(&b' ').into()
     }
 
     /// Fails a body that the application waits for. The client gets the error,

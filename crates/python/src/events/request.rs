@@ -10,7 +10,7 @@ use crate::text::{decode, decode_utf8};
 use prefork_engine::{Body, BodyPart, Client, ExchangeId, Peer};
 use prefork_tls::Session;
 use prefork_wire::proxy::{Extensions, Naming, REQUEST_ID, trace_id};
-use prefork_wire::{Head, TargetForm, Version};
+use prefork_wire::{Head, TargetForm};
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -226,14 +226,10 @@ impl Request {
         format!("{scheme}://{}{prefix}{path}{mark}{query}", self.authority())
     }
 
-    /// The protocol of the request line: `HTTP/1.1` or `HTTP/1.0`.
+    /// The protocol of the request: `HTTP/1.1`, `HTTP/1.0` or `HTTP/2`.
     #[getter]
     fn protocol(&self) -> &'static str {
-        match self.view.version() {
-            Version::Http10 => "HTTP/1.0",
-            Version::Http11 => "HTTP/1.1",
-            Version::Http2 => "HTTP/2",
-        }
+        self.view.version().name()
     }
 
     /// Whether the client asks for a WebSocket (RFC 6455, section 4.2.1).

@@ -9,3 +9,15 @@ pub enum Version {
     Http11,
     Http2,
 }
+
+impl Version {
+    /// As an HTTP/1 request line and CGI (RFC 3875, section 4.1.16) have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2",
+        }
+    }
+}

@@ -8,7 +8,6 @@ use crate::request_view::RequestView;
 use crate::text::latin1;
 use prefork_engine::Peer;
 use prefork_engine::access_log::{Asked, Entry, Fields, Format};
-use prefork_wire::Version;
 use prefork_wire::proxy::trace_id;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -114,21 +113,13 @@ impl Response {
     }
 }
 
-fn protocol(view: &RequestView) -> &'static str {
-    match view.version() {
-        Version::Http10 => "HTTP/1.0",
-        Version::Http11 => "HTTP/1.1",
-        Version::Http2 => "HTTP/2",
-    }
-}
-
 fn asked(view: &RequestView) -> Asked<'_> {
     Asked::Request {
         method: view.method_bytes(),
         target: view.target(),
         path: view.raw_path(),
         query: view.query(),
-        protocol: protocol(view),
+        protocol: view.version().name(),
     }
 }
 
@@ -164,7 +155,7 @@ impl Fields for Known<'_> {
             b"raw_uri" => Some(view.target().into()),
             b"path_info" => Some(view.path()),
             b"query_string" => Some(view.query().unwrap_or_default().into()),
-            b"server_protocol" => Some(protocol(view).as_bytes().into()),
+            b"server_protocol" => Some(view.version().name().as_bytes().into()),
             b"remote_addr" => Some(self.peer.ip()?.to_string().into_bytes().into()),
             b"remote_port" => Some(self.peer.port().to_string().into_bytes().into()),
             b"wsgi.url_scheme" => Some(view.scheme().as_bytes().into()),
