@@ -206,6 +206,21 @@ def test_streams_that_wait_for_the_application_are_all_served(wsgi: Server) -> N
         assert {client.response(stream).body for stream in streams} == {b"slept"}
 
 
+def test_the_log_tells_how_long_a_stream_has_waited(serve: Serve, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    flags = ("--access-log", str(log), "--access-log-format", "%(U)s %(wait)s")
+    server = serve(WSGI, "--h2c", "--workers", "1", *flags)
+    with http2(server) as client:
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        streams = [client.ask("/sleep?0.5"), client.ask("/pid")]
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        for stream in streams:
+            client.response(stream)
+    lines = wait_until(lambda: len(found := log.read_text().splitlines()) == 2 and found)
+    waits = {path: float(wait) for path, wait in map(str.split, lines)}
+    assert waits["/pid"] >= waits["/sleep"] + 0.5
+
+
 def test_streams_beyond_the_concurrency_begin_if_no_worker_is_spare(serve: Serve) -> None:
     server = serve(ASGI, "--h2c", "--workers", "1", "--concurrency", "3")
     with http2(server) as client:

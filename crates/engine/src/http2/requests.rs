@@ -266,7 +266,7 @@ impl Http2 {
         }
         let client = link.client(stream).behind(exchange.origin.as_deref());
         Some(Event::Request {
-            client: client.at(cx.work.ready_ns, cx.clock.now_ns),
+            client: client.at(ready_ns, cx.clock.now_ns),
             bytes,
             head,
         })
