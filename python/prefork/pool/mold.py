@@ -53,6 +53,10 @@ class Word(enum.StrEnum):
 
     SPAWN = enum.auto()
     """Manager: fork a worker for the slot."""
+    PING = enum.auto()
+    """Manager: respond."""
+    PONG = enum.auto()
+    """Mold: it lives, and has done what it was asked for before."""
     LOADED = enum.auto()
     """Mold: the application is loaded."""
     FAILED = enum.auto()
@@ -71,6 +75,8 @@ class Word(enum.StrEnum):
 
 VALUES: dict[str, tuple[type[int | str], ...]] = {
     Word.SPAWN: (int,),
+    Word.PING: (),
+    Word.PONG: (),
     Word.LOADED: (),
     Word.FAILED: (str, str, int),
     Word.FORKED: (int, int),
@@ -157,6 +163,8 @@ class Mold:
                 match decode(received):
                     case [Word.SPAWN, index]:
                         return int(index)
+                    case [Word.PING]:
+                        self._send(Word.PONG)
         except OSError:
             pass
         return None

@@ -83,6 +83,8 @@ class MoldProcess:
         self._asked: dict[int, OnSpawned] = {}
         self._unheard: dict[int, Process] = {}
         """Workers that the mold has forked, by slot, and that have not announced themselves."""
+        self._lives: Callable[[], object] | None = None
+        """Called when it has responded, if it was asked to."""
         self._process: Process | None = None
         self._channel: socket.socket | None = None
         self._timer: TimerHandle | None = None
@@ -115,6 +117,23 @@ class MoldProcess:
         cancelled = [index for index, _ in self._waiting]
         self._waiting.clear()
         return cancelled
+
+    def ping(self, lives: Callable[[], object]) -> None:
+        """Has `lives()` called when the mold has responded. One that does not in time is ended.
+
+        A worker that is ready does not show that its mold lives: functions that run at a fork may end it, or
+        hang in it, when the worker has begun.
+        """
+        self._lives = lives
+        if self._channel is not None:
+            with contextlib.suppress(OSError):  # its end comes
+                self._channel.send(encode(Word.PING), socket.MSG_DONTWAIT)
+        self._limit_fork()
+
+    def _responded(self) -> None:
+        lives, self._lives = self._lives, None
+        if lives is not None and self._failure is None:
+            lives()
 
     def _ask(self) -> None:
         if not self.is_loaded or self._channel is None:
@@ -179,13 +198,15 @@ class MoldProcess:
         self._timer = self._kernel.loop.call_later(self._boot_timeout_s, self._overdue, end)
 
     def _limit_fork(self) -> None:
-        """It is stopped, or hangs, if it has not forked the next worker after a while."""
+        """It is stopped, or hangs, if it has not forked the next worker, or responded, after a while."""
         if not self.is_loaded or self._process is None or self._failure is not None:
             return
         self._stop_timer()
-        if len(self._asked) > len(self._unheard):
+        forks = len(self._asked) > len(self._unheard)
+        if forks or self._lives is not None:
             limit_s = min(self._boot_timeout_s, FORK_S)
-            end = MoldEnded(f"it did not fork a worker within {limit_s:g} s: it was stopped, or hung")
+            what = "fork a worker" if forks else "go on, after it had forked a worker,"
+            end = MoldEnded(f"it did not {what} within {limit_s:g} s: it was stopped, or hung")
             self._timer = self._kernel.loop.call_later(limit_s, self._overdue, end)
 
     def _overdue(self, end: MoldEnded) -> None:
@@ -277,6 +298,8 @@ class MoldProcess:
                 self._forked(index, pid)
             case [Word.LOST, int(index), int(number), str(why)] if index in self._asked:
                 self._answer(index, OSError(number, why) if number else NotBegun(why))
+            case [Word.PONG]:
+                self._responded()
             case [Word.WORKER, int()]:
                 _end_stray(sender)
         self._limit_fork()

@@ -177,6 +177,11 @@ class MoldSpawner:
         assert self._next is not None
         self._next.spawn(index, on_spawned)
 
+    def check_next(self, lives: Callable[[], object]) -> None:
+        """Has `lives()` called if the other mold goes on. If it does not, it ends."""
+        assert self._next is not None
+        self._next.ping(lives)
+
     def drop_next(self) -> list[int]:
         """Ends the other mold. Returns the slots of its requests, which come to nothing."""
         other, self._next = self._next, None

@@ -1,9 +1,9 @@
 """A reload: new code and options, tried with one worker before any other is replaced (manager).
 
 Its steps: the options are read again, another mold loads the application, and forks one worker. When that one
-is ready, and a canary (`canary.py`) has nothing against the new code, the new mold takes the place of the old
-one, and the policy replaces the other workers. Always: what fails before that leaves the pool as it was;
-there is one reload at a time, and a second one replaces it.
+is ready, its mold has gone on after the fork, and a canary (`canary.py`) has nothing against the new code,
+the new mold takes the place of the old one, and the policy replaces the other workers. Always: what fails
+before that leaves the pool as it was; there is one reload at a time, and a second one replaces it.
 """
 
 from __future__ import annotations
@@ -116,6 +116,11 @@ class Reload:
         if failure:
             self._fail(f"{self.first_worker} failed: {failure}")
             return
+        self.stage = "its mold goes on after the first fork"
+        self._spawner.check_next(self._molded)
+
+    def _molded(self) -> None:
+        """There is a worker of the new generation, and others can be made."""
         options = self._options
         if options.canary and self._supervisor.pids[1:]:
             limits = CanaryLimits(

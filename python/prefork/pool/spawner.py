@@ -137,6 +137,11 @@ class Spawner(Protocol):
     def spawn_next(self, index: int, on_spawned: OnSpawned) -> None:
         """As `spawn`, for the next generation."""
 
+    def check_next(self, lives: Callable[[], object]) -> None:
+        """A worker of the next generation is ready. `lives()` is called, now or later, if what makes such
+        workers can go on; otherwise `ended(why)` of `try_next`.
+        """
+
     def drop_next(self) -> list[int]:
         """There is no next generation. Returns the slots of its requests, which come to nothing."""
 
@@ -184,6 +189,9 @@ class ForkSpawner:
 
     def spawn_next(self, index: int, on_spawned: OnSpawned) -> None:
         self.spawn(index, on_spawned)
+
+    def check_next(self, lives: Callable[[], object]) -> None:
+        lives()
 
     def drop_next(self) -> list[int]:
         return []

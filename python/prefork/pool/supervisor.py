@@ -506,8 +506,11 @@ class Supervisor:
                 again = self._phase is Phase.KEEPING and not self._is_hopeless()
                 then = "; trying again" if again else ""
                 logger.error("worker %d ended before it was ready (%s)%s", pid, _ending(found), then)
-        elif end not in (Exit.EXPECTED, Exit.LEFT):
-            logger.error("worker %d ended: %s", pid, _ending(found))
+        elif end is not Exit.EXPECTED:
+            what = f"worker {pid} ended: {_ending(found)}"
+            is_told = self._end_tried(index, what) or end is Exit.LEFT  # by the reload, or as it drains
+            if not is_told:
+                logger.error("%s", what)
         if end in (Exit.STUCK, Exit.EARLY, Exit.DIED):
             self._generations.crashed(generation)
         if end in (Exit.EARLY, Exit.LEFT):

@@ -82,6 +82,9 @@ class MadeUpSpawner:
     def spawn_next(self, index: int, on_spawned: Callable[[int, Any], object]) -> None:
         self.spawn(index, on_spawned)
 
+    def check_next(self, lives: Callable[[], object]) -> None:
+        lives()
+
     def drop_next(self) -> list[int]:
         return []
 

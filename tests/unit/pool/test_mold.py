@@ -8,6 +8,8 @@ from prefork.pool.mold import LARGEST, VALUES, Word, decode, encode
 
 MESSAGES = [
     (Word.SPAWN, 0),
+    (Word.PING,),
+    (Word.PONG,),
     (Word.LOADED,),
     (Word.FAILED, "it cannot be imported", "", 2),
     (Word.FORKED, 3, 1 << 22),

@@ -72,6 +72,14 @@ class Mold:
     def ask(self, index: int) -> None:
         self.process.spawn(index, lambda slot, result: self.results.append((slot, result)))
 
+    def ping(self) -> None:
+        self.responses = 0
+
+        def lives() -> None:
+            self.responses += 1
+
+        self.process.ping(lives)
+
     def close(self) -> None:
         self.process.close()
         self.other_end.close()
@@ -184,6 +192,37 @@ def test_a_mold_that_does_not_fork_in_time_is_ended_and_what_it_was_asked_for_fa
     ((_, result),) = mold.results
     assert isinstance(result, NotBegun), "the next mold may do the same"
     assert not is_child(mold.pid)
+
+
+def test_a_mold_that_responds_goes_on(mold: Mold) -> None:
+    mold.ping()
+    assert mold.other_end.recv(100) == encode(Word.PING)
+    assert mold.responses == 0
+    mold.say(Word.PONG)
+    mold.say(Word.PONG)
+    assert mold.responses == 1
+
+
+def test_a_mold_that_does_not_respond_in_time_is_ended(mold: Mold, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mold_process, "FORK_S", 0.01)
+    monkeypatch.setattr(mold_process, "TRACEBACK_S", 0.01)
+    mold.ping()
+    wait_until(lambda: mold.turn(0.01) or mold.ends)
+    assert [end.why for end in mold.ends] == [
+        "it did not go on, after it had forked a worker, within 0.01 s: it was stopped, or hung"
+    ]
+    assert mold.responses == 0
+    assert not is_child(mold.pid)
+
+
+def test_the_response_of_a_mold_that_has_ended_is_none(mold: Mold) -> None:
+    mold.ping()
+    mold.other_end.send(encode(Word.PONG))
+    os.kill(mold.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, mold.pid, os.WEXITED | os.WNOWAIT)
+    mold.process._exited()
+    assert [end.why for end in mold.ends] == ["killed by SIGKILL"]
+    assert mold.responses == 0
 
 
 def test_what_a_mold_has_said_is_heard_though_it_has_not_read_all(mold: Mold) -> None:

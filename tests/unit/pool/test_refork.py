@@ -68,6 +68,10 @@ class World:
         self.happened.append("drop")
         return []
 
+    def check_next(self, lives: Callable[[], object]) -> None:
+        self.happened.append("check")
+        lives()
+
     def commit(self) -> None:
         self.happened.append("commit")
 
@@ -107,7 +111,7 @@ def test_a_worker_that_ends_is_the_next_mold_when_a_worker_of_it_is_ready(world:
     world.hear(encode(Word.LOADED))
     assert world.happened == ["let go", "adopt", "try"]
     world.done("")
-    assert world.happened[3:] == ["commit", "adopt"]
+    assert world.happened[3:] == ["check", "commit", "adopt"]
     assert world.process.signals == []
     world.channel.close()
 

@@ -175,6 +175,9 @@ class FakeSpawner:
     def spawn_next(self, index: int, on_spawned: Callable[[int, Any], object]) -> None:
         self.spawn(index, on_spawned)
 
+    def check_next(self, lives: Callable[[], object]) -> None:
+        lives()
+
     def drop_next(self) -> list[int]:
         return []
 
@@ -380,6 +383,21 @@ def test_replacing_spawns_the_next_generation_and_then_retires_the_last(world: W
     assert world.signals() == {}
     world.write(third, SPARE)
     assert world.signals() == {0: [signal.SIGTERM]}
+
+
+def test_a_tried_worker_that_ends_before_its_generation_is_adopted_has_failed(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reload may still wait for the mold."""
+    told: list[str] = []
+    world.supervisor.try_next(world.spawner.spawn, told.append)
+    (third,) = world.spawn()
+    world.loop.advance()
+    assert told == [""]
+    world.end(third, -signal.SIGSEGV)
+    world.loop.advance()
+    assert told == ["", "worker 103 ended: killed by SIGSEGV"]
+    assert caplog.messages == [], "the reload tells"
 
 
 def test_a_worker_is_recycled_when_another_one_is_ready(world: World) -> None:
