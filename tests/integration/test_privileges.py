@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -113,7 +114,8 @@ def sockets(pid: int) -> set[int]:
 
 
 def privileged_port() -> int:
-    for port in range(1023, 900, -1):
+    """Any of them: another run of the tests looks for one at the same time."""
+    for port in random.sample(range(700, 1024), 324):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))

@@ -17,6 +17,7 @@ import pytest
 from support.apps import APPS
 from support.certificates import Authority, Files, make_key, save
 from support.control import command, done
+from support.proxy_protocol import V1
 from support.responses import read_all
 from support.server import Serve, Server, run_prefork, status_json
 from support.tls_client import Client, ask
@@ -378,6 +379,28 @@ def test_clients_without_tls_are_redirected(root: Authority, tmp_path: Path, ser
     Client(server.port).ask()
     assert server.stop() == 0
     assert not place.exists()
+
+
+@pytest.mark.parametrize("flags", [(), ("--proxy-protocol",)], ids=["the address", "all addresses"])
+def test_a_redirect_expects_the_proxy_protocol_as_its_address_says(
+    flags: tuple[str, ...], root: Authority, tmp_path: Path, serve: Serve
+) -> None:
+    expected, other = tmp_path / "expected", tmp_path / "other"
+    files = save(tmp_path, *root.issue("localhost"))
+    redirects = ("--redirect-http", f"unix:{expected},proxy", "--redirect-http", f"unix:{other},proxy=off")
+    serve_tls(serve, files, *redirects, *flags)
+
+    def raw(place: Path, data: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(place))
+            sock.sendall(data)
+            return read_all(sock)
+
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert raw(expected, V1 + request).startswith(b"HTTP/1.1 308 ")
+    assert raw(expected, request) == b""
+    assert raw(other, request).startswith(b"HTTP/1.1 308 ")
+    assert raw(other, V1 + request).startswith(b"HTTP/1.1 400 ")
 
 
 # --- faults at the start --------------------------------------------------------------------------------

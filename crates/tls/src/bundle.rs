@@ -219,6 +219,7 @@ fn check_time(certificate: &Certificate, file: &File<'_>, now_s: u64) -> Result<
 
 /// What is in a file, and the same in DER.
 fn certificates(file: &File<'_>) -> Result<(Vec<Certificate>, Vec<Vec<u8>>), ConfigError> {
+    file.check_sections()?;
     let ders = CertificateDer::pem_slice_iter(file.content).collect::<Result<Vec<_>, pem::Error>>();
     let ders = ders.map_err(|_| file.error("it is no PEM that can be read"))?;
     if ders.is_empty() {
@@ -242,6 +243,7 @@ fn revocation_lists(file: &File<'_>) -> Result<Vec<Vec<u8>>, ConfigError> {
     if file.content.first() == Some(&0x30) {
         return Ok(vec![file.content.to_vec()]);
     }
+    file.check_sections()?;
     let lists = CertificateRevocationListDer::pem_slice_iter(file.content);
     let lists = lists.collect::<Result<Vec<_>, pem::Error>>();
     let lists = lists.map_err(|_| file.error("it is no PEM that can be read"))?;

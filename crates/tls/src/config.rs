@@ -80,6 +80,7 @@ impl Known {
     ) -> Result<Self, ConfigError> {
         let resolver = Arc::new(Resolver::of(bundle)?);
         let config = server_config(settings, bundle, published, &resolver)?;
+        resolver.check(&config.crypto_provider().cipher_suites)?;
         Ok(Known {
             generation,
             config: Arc::new(config),

@@ -44,4 +44,20 @@ impl File<'_> {
     pub(crate) fn error(&self, text: impl fmt::Display) -> ConfigError {
         ConfigError(format!("{}: {text}", self.name))
     }
+
+    /// A section is found only if it begins its line: any other one would be left out in
+    /// silence, and a chain be sent without a certificate.
+    pub(crate) fn check_sections(&self) -> Result<(), ConfigError> {
+        let mut lines = self.content.split(|byte| matches!(byte, b'\r' | b'\n'));
+        if lines.any(|line| find(line, b"-----BEGIN ").is_some_and(|at| at > 0)) {
+            return Err(self.error(
+                "a section of PEM does not begin its line: before it comes the end of another one, a blank, or a byte order mark",
+            ));
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
 }

@@ -1,6 +1,6 @@
 //! Private keys: from PEM, with or without a password.
 
-use crate::files::{ConfigError, File};
+use crate::files::{ConfigError, File, find};
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -16,6 +16,7 @@ pub(crate) fn read_key(
     file: &File<'_>,
     password: Option<&[u8]>,
 ) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+    file.check_sections()?;
     if find(file.content, OLD).is_some() {
         return Err(
             file.error("the key is encrypted in an old form: convert it with openssl pkcs8 -topk8")
@@ -55,8 +56,4 @@ fn decrypt(
         Ok(key) => Ok(Zeroizing::new(key.as_bytes().to_vec())),
         Err(_) => Err(file.error("the password does not decrypt the key")),
     }
-}
-
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
 }

@@ -3,6 +3,7 @@
 use crate::bundle::Bundle;
 use crate::certificate::{Certificate, to_pem};
 use crate::files::ConfigError;
+use rustls::SupportedCipherSuite;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::cell::RefCell;
@@ -60,6 +61,24 @@ impl Resolver {
             keys: keys.into_iter().map(key).collect(),
             by_name,
         })
+    }
+
+    /// # Errors
+    /// A key that none of the ciphers can be used with: each of its handshakes would fail.
+    pub(crate) fn check(&self, suites: &[SupportedCipherSuite]) -> Result<(), ConfigError> {
+        let useless = self.keys.iter().map(|key| &key.key).find(|key| {
+            let fits = |suite: &SupportedCipherSuite| match suite {
+                SupportedCipherSuite::Tls12(suite) => key.key.choose_scheme(suite.sign).is_some(),
+                SupportedCipherSuite::Tls13(_) => true,
+            };
+            !suites.iter().any(fits)
+        });
+        let Some(key) = useless else { return Ok(()) };
+        let certificate = key.cert.first().and_then(|der| Certificate::read(der));
+        let subject = certificate.map(|one| one.subject).unwrap_or_default();
+        Err(ConfigError(format!(
+            "none of the ciphers can be used with the key of the certificate of {subject}"
+        )))
     }
 
     /// The first one that [`Resolver::choose`] would try.

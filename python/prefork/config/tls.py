@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from prefork.config.endpoints import Endpoint
 from prefork.config.values import Reader, choice, reader, text
 from prefork.errors import OptionError
 
@@ -92,6 +93,11 @@ def check_together(options: Mapping[str, object]) -> None:
         for name in OF_TLS:
             if options[name]:
                 raise OptionError(f"{name}: there is no certificate (tls_cert)")
+        if options["tls_min_version"] != VERSIONS[0]:
+            raise OptionError("tls_min_version: there is no certificate (tls_cert)")
+    for endpoint in cast("Sequence[Endpoint]", options["redirect_http"]):
+        if endpoint.tls:
+            raise OptionError(f"redirect_http: {endpoint} is for clients without TLS, and cannot speak it")
     if key and len(key) != len(cert):
         raise OptionError(f"tls_key: expected one for each tls_cert, got {len(key)} for {len(cert)}")
     for name, needed in NEEDS.items():

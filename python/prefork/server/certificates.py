@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import time
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
@@ -238,6 +239,8 @@ def _files(options: ServerOptions, opened: Open) -> Files:
     def read(name: str) -> File:
         try:
             with open(opened(name), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe would have the manager wait
+                    raise OptionError(f"cannot read {name}: it is no regular file, which can be read again")
                 return name, file.read()
         except OSError as error:
             raise OptionError(f"cannot read {name}: {error.strerror}") from None
@@ -258,4 +261,4 @@ def _files(options: ServerOptions, opened: Open) -> Files:
 
 
 def _open(name: str) -> int:
-    return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

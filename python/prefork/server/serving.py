@@ -106,7 +106,8 @@ class Serving:
             redirect = Redirect(context.options.acme_dir, sockets.https_port)
             redirect.attach(context)
             for place in sockets.redirecting:
-                yield place, (redirect, context.options, None, None)
+                options = dataclasses.replace(context.options, proxy_protocol=bool(place.endpoint.proxy))
+                yield place, (redirect, options, None, None)
 
     def pause(self) -> bool:
         """Accepts no client until `resume`. False: it accepts none."""

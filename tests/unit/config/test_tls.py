@@ -50,6 +50,11 @@ def test_an_option_that_needs_a_certificate(name: str) -> None:
     ("options", "text"),
     [
         ({"redirect_http": 80}, "redirect_http: there is no certificate (tls_cert)"),
+        ({"tls_min_version": "1.3"}, "tls_min_version: there is no certificate (tls_cert)"),
+        (
+            CERT | {"redirect_http": "[::1]:80,tls"},
+            "redirect_http: [::1]:80 is for clients without TLS, and cannot speak it",
+        ),
         (CERT | {"tls_key": "/a,/b"}, "tls_key: expected one for each tls_cert, got 2 for 1"),
         (CERT | {"ssl_key_cert": ("/a", "/b")}, "ssl_key_cert and tls_cert are two names for one thing"),
         (CERT | {"acme_dir": "/"}, "acme_dir: there is no redirect_http"),

@@ -76,6 +76,53 @@ def test_a_key_of_another_certificate(root: Authority, tmp_path: Path) -> None:
     assert refused(files) == f"TLS: {files.cert}: the key in {files.key} does not fit the certificate"
 
 
+@pytest.mark.parametrize("place", ["cert", "key", "client_ca", "crl"])
+@pytest.mark.parametrize("front", [b"\xef\xbb\xbf", b"  ", b"-----END CERTIFICATE-----"])
+def test_a_section_that_does_not_begin_its_line_is_not_left_out(
+    front: bytes, place: str, root: Authority, tmp_path: Path
+) -> None:
+    files = save(tmp_path, *Authority("Between", root).issue("localhost"))
+    (revoked, *_), _ = root.issue("client")
+    options = {
+        "tls_client_ca": str(root.save(tmp_path)),
+        "tls_client_crl": str(root.revoke(tmp_path, revoked)),
+    }
+    assert read(files, **options).config.certificates
+    paths = {"cert": files.cert, "key": files.key}
+    paths |= {"client_ca": Path(options["tls_client_ca"]), "crl": Path(options["tls_client_crl"])}
+    path = paths[place]
+    whole = path.read_bytes()
+    at = whole.rindex(b"-----BEGIN ")
+    path.write_bytes(whole[:at] + front + whole[at:])
+    assert f"TLS: {path}: a section of PEM does not begin its line: " in refused(files, **options)
+
+
+@pytest.mark.parametrize("place", ["cert", "key"])
+def test_a_file_that_is_none_is_not_waited_for(place: str, root: Authority, tmp_path: Path) -> None:
+    files = save(tmp_path, *root.issue("localhost"))
+    used = read(files)
+    path = getattr(files, place)
+    for other in ("a pipe", "/dev/zero"):
+        path.unlink()
+        os.mkfifo(path) if other == "a pipe" else path.symlink_to(other)
+        expected = f"cannot read {path}: it is no regular file, which can be read again"
+        assert refused(files) == f"TLS: {expected}"
+        assert not used.reload()
+        assert used.trouble == expected
+    assert used.config.certificates
+
+
+def test_ciphers_that_no_handshake_could_use(root: Authority, tmp_path: Path) -> None:
+    files = save(tmp_path, *root.issue("localhost"))
+    rsa = "ECDHE-RSA-AES128-GCM-SHA256"
+    expected = "TLS: none of the ciphers can be used with the key of the certificate of CN=localhost"
+    assert refused(files, tls_ciphers=rsa) == expected
+    used = read(save(tmp_path, *root.issue("localhost", key=make_key("rsa"))), tls_ciphers=rsa)
+    save(tmp_path, *root.issue("localhost"))
+    assert not used.reload()
+    assert read(files, tls_ciphers=f"{rsa}:TLS_AES_128_GCM_SHA256").config.certificates
+
+
 def test_the_servers_own_certificate_must_be_the_first(root: Authority, tmp_path: Path) -> None:
     between = Authority("Between", root)
     (own, *others), key = between.issue("localhost")
