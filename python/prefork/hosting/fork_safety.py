@@ -169,11 +169,11 @@ def _holders(descriptors: Collection[int]) -> dict[int, str]:
     """The module of the application that holds each descriptor, with the name there, as far as found."""
     if not descriptors:
         return {}
-    found: dict[int, list[object]] = {}
-    for one in gc.get_objects():
-        number = _number_of(one)
-        if number in descriptors:
-            found.setdefault(number, []).append(one)
+    tracked = gc.get_objects()
+    found = _found_among(tracked, descriptors)
+    if missing := set(descriptors) - found.keys():
+        found |= _found_among(_untracked(tracked), missing)
+    del tracked  # it refers to everything
     modules = {
         id(vars(module)): name for name, module in list(sys.modules.items()) if hasattr(module, "__dict__")
     }
@@ -182,6 +182,25 @@ def _holders(descriptors: Collection[int]) -> dict[int, str]:
         fd: _path_from_module(objects, modules, until) or _kind_of(objects) for fd, objects in found.items()
     }
     return {fd: holder for fd, holder in holders.items() if holder}
+
+
+def _found_among(objects: Iterable[object], descriptors: Collection[int]) -> dict[int, list[object]]:
+    found: dict[int, list[object]] = {}
+    for one in objects:
+        number = _number_of(one)
+        if number in descriptors:
+            found.setdefault(number, []).append(one)
+    return found
+
+
+def _untracked(tracked: list[object]) -> Iterator[object]:
+    """What refers to nothing, and is therefore unknown to the garbage collector, such as `select.epoll`."""
+    seen: set[int] = set()
+    for one in tracked:
+        for other in gc.get_referents(one):
+            if not gc.is_tracked(other) and id(other) not in seen and hasattr(type(other), "fileno"):
+                seen.add(id(other))
+                yield other
 
 
 def _number_of(one: object) -> int:
