@@ -1,61 +1,95 @@
-"""Reports on pools that are not there: what `make_report` returns, for those that show one."""
+"""Reports on pools that are not there, with every figure, as `make_report` and `look` return them."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from prefork.pool.scoreboard import CLASSES, LIMITED
+from prefork.pool.scoreboard import CLASSES, LIMITED, TIMES
 
-TOTALS = (
-    "requests",
-    "connections",
-    "in_flight",
-    "bytes_in",
-    "bytes_out",
-    "handed_off",
-    "adopted",
-    "waiting",
-    "log_lost",
-)
-BOUNDS = (0.001, 0.01, 0.1, math.inf)
-NO_TIMES = {name: [(bound, 0) for bound in BOUNDS] for name in ("wait", "application", "last_byte")}
-"""Histograms in which nothing is counted."""
 STATES = ("starting", "spare", "active", "draining", "stuck")
+COUNTS = ("requests", "connections", "bytes_in", "bytes_out", "handed_off", "adopted", "in_flight", "waiting",
+          "responses", "errors", "log_lost", *LIMITED)  # fmt: skip
+NO_REQUESTS = {"count": 0, "sum_s": 0.0, "p50_s": None, "p90_s": None, "p99_s": None}
+FIGURES: dict[str, Any] = {
+    "classes": dict.fromkeys(CLASSES, 0),
+    "statuses": {},
+    "tls": {"handshakes": 0, "resumed": 0},
+    "http2": {"connections": 0, "streams": 0},
+    **dict.fromkeys(TIMES, NO_REQUESTS),
+}
+BOUNDS = (0.001, 0.01, 0.1, math.inf)
+NO_TIMES = {name: [(bound, 0) for bound in BOUNDS] for name in TIMES}
+"""Histograms in which nothing is counted."""
 
 
-def worker(slot: int, state: str = "spare", **more: Any) -> dict[str, Any]:
-    """One worker, with what the page shows of it."""
-    known = {"pid": 1000 + slot, "generation": 1, "in_flight": 0, "request": None, "is_garbled": False}
-    return {"slot": slot, "state": state, **known, **more}
+def times(p50_s: float, p90_s: float, p99_s: float, count: int = 100) -> dict[str, Any]:
+    """The times of some requests."""
+    return {"count": count, "sum_s": count * p50_s, "p50_s": p50_s, "p90_s": p90_s, "p99_s": p99_s}
 
 
-def request(path: str | None = "/", age_s: float = 1.0, **more: Any) -> dict[str, Any]:
-    known = {"method": "GET", "path": path, "client": "192.0.2.1", "phase": "handling", "age_s": age_s}
-    return {**known, **more}
+def request(path: str | None = "/", age_s: float = 0.25, **changes: Any) -> dict[str, Any]:
+    """What a worker shows of the request in flight that began last."""
+    made = {"method": "GET", "path": path, "age_s": age_s, "client": "10.0.0.9", "phase": "handling"}
+    return made | changes
 
 
-def report(*workers: dict[str, Any], uptime_s: float = 100.0, **more: Any) -> dict[str, Any]:
-    """A report on these workers. `more` are figures of the manager and of the totals."""
-    manager: dict[str, Any] = {
-        "glue": "pool",
-        "pid": 999,
-        "uptime_s": uptime_s,
-        "listeners": [{"url": "http://127.0.0.1:8000"}],
-        "min_spare": 5,
-        "max_spare": 10,
-        "max_clients": 16,
+def worker(slot: int, state: str = "spare", **changes: Any) -> dict[str, Any]:
+    """A worker with nothing to tell."""
+    return {
+        "slot": slot,
+        "pid": 100 + slot,
+        "state": state,
         "generation": 1,
+        "age_s": 200.0,
+        **dict.fromkeys(COUNTS, 0),
+        "busy_s": 0.0,
+        "lag_s": 0.25,
+        "response_s": 0.0,
+        "since_turn_s": 0.0,
+        **FIGURES,
+        "cpu_s": None,
+        "rss": None,
+        "pss": None,
+        "is_garbled": False,
+        "request": None,
+        **changes,
+    }
+
+
+def busy(slot: int, path: str = "/busy", age_s: float = 0.25, **changes: Any) -> dict[str, Any]:
+    """An active worker with one request."""
+    return worker(slot, "active", in_flight=1, request=request(path, age_s)) | changes
+
+
+def report(*workers: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A pool of these workers. `changes` are figures of the totals, or of the manager if there is none of
+    that name.
+    """
+    states = [one["state"] for one in workers]
+    totals: dict[str, Any] = {
+        "workers": len(workers),
+        **{state: states.count(state) for state in STATES},
+        **{name: sum(one[name] for one in workers) for name in COUNTS},
+        **FIGURES,
+    }
+    manager: dict[str, Any] = {
+        "glue": "site",
+        "pid": 100,
+        "uptime_s": 3905.0,
+        "generation": 1,
+        "min_spare": 1,
+        "max_spare": 3,
+        "max_clients": 8,
         "overcommit": False,
         "stopping": False,
         "forked": len(workers),
         "died": 0,
         "boot_failed": 0,
+        "listeners": [],
+        "refork": None,
         "decisions": [],
     }
-    totals: dict[str, Any] = dict.fromkeys((*TOTALS, *LIMITED), 0)
-    totals |= {"workers": len(workers), "classes": dict.fromkeys(CLASSES, 0)}
-    totals |= {state: sum(one["state"] == state for one in workers) for state in STATES}
-    for name, value in more.items():
-        (manager if name in manager else totals)[name] = value
+    for name, value in changes.items():
+        (totals if name in totals else manager)[name] = value
     return {"manager": manager, "totals": totals, "workers": list(workers)}

@@ -59,7 +59,8 @@ def take(*workers: dict[str, Any], **more: Any) -> Picture:
     camera = Camera()
     camera.take(report(*workers, uptime_s=99.0), NO_TIMES)
     config = [("min_spare", "5"), ("bind", "127.0.0.1:8000")]
-    return camera.take(report(*workers, **more), NO_TIMES, memory=3 << 20, config=config)
+    known = {"uptime_s": 100.0, "listeners": [{"url": "http://127.0.0.1:8000"}]}
+    return camera.take(report(*workers, **known | more), NO_TIMES, memory=3 << 20, config=config)
 
 
 def test_the_page_has_the_present_state() -> None:
@@ -73,12 +74,12 @@ def test_the_page_has_the_present_state() -> None:
         )
     )
     for shown in (
-        "prefork pool",
-        "manager 999, up 1m40s, http://127.0.0.1:8000",
+        "prefork site",
+        "manager 100, up 1m40s, http://127.0.0.1:8000",
         "1 spare 1 active 0 starting 0 draining 1 stuck",
         "3 MiB 1 MiB a worker",
         "12s GET /slow",
-        "192.0.2.1",
+        "10.0.0.9",
         "+4 1 spare of 5 missing",
         "1,234",
         "min_spare 5",

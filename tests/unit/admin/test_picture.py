@@ -139,10 +139,10 @@ def test_a_whole_picture_has_all() -> None:
     picture = take(worker(0, request=request("/x")), worker(3, "active", generation=2))
     found = json.loads(whole(picture, [picture.row])[6:])
     assert dict(zip(found["columns"], found["past"][0], strict=True))["active"] == 1
-    assert found["who"] == [[0, 1000, 1], [3, 1003, 2]]
-    assert found["requests"] == [[0, "GET", "/x", "192.0.2.1", "handling", 1.0]]
+    assert found["who"] == [[0, 100, 1], [3, 103, 2]]
+    assert found["requests"] == [[0, "GET", "/x", "10.0.0.9", "handling", 0.25]]
     assert found["slots"] == "0..9"
-    assert found["facts"]["max_clients"] == 16
+    assert found["facts"]["max_clients"] == 8
 
 
 def test_a_frame_has_what_has_changed() -> None:

@@ -10,7 +10,7 @@ import pytest
 from prefork.errors import OptionError
 from prefork.pool.waits import Wait
 from prefork.status import why
-from support.whole_reports import busy, report, worker
+from support.reports import busy, report, worker
 
 OWN = os.getpid()
 

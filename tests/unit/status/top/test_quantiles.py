@@ -8,7 +8,7 @@ import pytest
 
 from prefork.pool.scoreboard import TIMES
 from prefork.status.top.quantiles import Histograms, Window, since_ever
-from support.whole_reports import report, times
+from support.reports import report, times
 
 NONE = (None, None, None)
 
@@ -67,6 +67,6 @@ def test_another_pool_begins_anew(other: Histograms) -> None:
 
 
 def test_a_report_has_those_of_all_requests() -> None:
-    found = since_ever(report(totals={"wait": times(0.1, 0.2, 0.3)})["totals"])
+    found = since_ever(report(wait=times(0.1, 0.2, 0.3))["totals"])
     assert found.within_s is None
     assert (found.times["wait"], found.times["last_byte"]) == ((0.1, 0.2, 0.3), NONE)

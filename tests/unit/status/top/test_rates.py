@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prefork.status.top.rates import Rates, WorkerRates, between
-from support.whole_reports import busy, report, worker
+from support.reports import busy, report, worker
 
 
 def test_a_rate_is_what_two_reports_differ_by() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from prefork.errors import OptionError, ScoreboardUnavailable
 from prefork.status.top.remote import Remote
-from support.whole_reports import busy, report
+from support.reports import busy, report
 
 GOOD = json.dumps({"version": 1, **report(busy(0))}).encode()
 

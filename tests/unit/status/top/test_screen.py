@@ -12,7 +12,7 @@ from prefork.status.top.quantiles import Quantiles
 from prefork.status.top.rates import Rates, between
 from prefork.status.top.screen import frame
 from prefork.status.top.view import SORTS, View
-from support.whole_reports import busy, report, request, times, worker
+from support.reports import busy, report, request, times, worker
 
 DECISIONS = [
     {"age_s": 60.0, "change": 4, "why": "the pool begins: start_servers 4"},
@@ -28,7 +28,7 @@ def pool(count: int) -> dict[str, Any]:
         busy(slot, f"/page/{slot}", slot / 10) if slot % 3 == 1 else worker(slot) for slot in range(count)
     ]
     quantiles = {"wait": times(0.0001, 0.0003, 0.0012), "application": times(0.012, 0.034, 0.09)}
-    return report(*workers, totals=quantiles, decisions=DECISIONS)
+    return report(*workers, **quantiles, decisions=DECISIONS)
 
 
 def shown(
