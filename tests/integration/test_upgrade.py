@@ -162,6 +162,34 @@ def test_a_unix_socket_goes_over_and_its_file_stays(tmp_path: Path, bind: str) -
         assert not os.path.exists(tmp_path / "shop.sock")
 
 
+def test_an_address_that_the_new_manager_does_not_have_is_freed(tmp_path: Path) -> None:
+    config, app = tmp_path / "prefork.toml", write_app(tmp_path, APP)
+    names = ("bind", "admin", "agent_check", "redirect_http")
+
+    def configure(number: int) -> None:
+        unix = {name: f"unix:{name}{number}.sock" for name in names}
+        lines = [f'bind = ["127.0.0.1:0", "{unix.pop("bind")}"]']
+        lines += [f'{name} = ["{address}"]' for name, address in unix.items()]
+        lines += [f'tls_cert = "{tls.CERT}"', f'tls_key = "{tls.KEY}"']
+        config.write_text("\n".join(lines))
+
+    def files() -> list[str]:
+        return sorted(one.name for one in tmp_path.glob("*.sock"))
+
+    configure(1)
+    with running(str(app), "--config", str(config), "--workers", "2", cwd=tmp_path) as server:
+        try:
+            assert files() == sorted(f"{name}1.sock" for name in names)
+            configure(2)
+            assert "has taken over" in done(server, "upgrade")
+            assert server.process.wait(10) == 0
+            assert files() == sorted(f"{name}2.sock" for name in names)
+            assert done(server, "stop")
+            wait_until(lambda: not files(), "the end of the new manager")
+        finally:
+            kill_all(server)
+
+
 def test_a_passed_socket_goes_over_under_its_number(tmp_path: Path) -> None:
     app = write_app(tmp_path, APP)
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -39,7 +39,9 @@ class Word(enum.StrEnum):
     ALL = enum.auto()
     """Former: there is no more."""
     READY = enum.auto()
-    """New: a worker is ready. Its pid, and why connections cannot move (empty: they can)."""
+    """New: a worker is ready. Its pid, why connections cannot move (empty: they can), and the numbers of the
+    LISTENERS of which it has taken none, counted from 0 (`declined`).
+    """
     FAILED = enum.auto()
     """New: it ends, and why."""
     ALONE = enum.auto()

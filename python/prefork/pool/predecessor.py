@@ -38,6 +38,8 @@ class Predecessor:
         self._glue_socket: socket.socket | None = None
         self._attached: dict[str, tuple[dict[str, Any], socket.socket]] = {}
         self._why_not = ""
+        self._places = 0
+        """How many of its addresses it has sent."""
         self._loop: AbstractEventLoop | None = None
         self._when_alone: list[Callable[[], object]] = []
         kept_sockets.forget_stored()
@@ -53,7 +55,8 @@ class Predecessor:
         match word, sockets:
             case Word.LISTENERS, _:
                 for one in sockets:
-                    kept_sockets.hand_in(one, is_chosen=bool(values.get("chosen")))
+                    kept_sockets.hand_in(one, is_chosen=bool(values.get("chosen")), place=self._places)
+                self._places += 1
             case Word.POOL, [sender, receiver, glue]:
                 self._queue, self._glue_socket, self._pool = (sender, receiver), glue, values
                 self.pid, self.glue = int(values["pid"]), str(values["glue"])
@@ -103,7 +106,10 @@ class Predecessor:
         """A worker is ready: the former manager may let go."""
         self._loop = loop
         with contextlib.suppress(OSError):  # it is dead, which is read now
-            handing_over.send(self._channel, Word.READY, pid=os.getpid(), why_not=self._why_not)
+            declined = kept_sockets.declined()
+            handing_over.send(
+                self._channel, Word.READY, pid=os.getpid(), why_not=self._why_not, declined=declined
+            )
         loop.add_reader(self._channel.fileno(), self._let_go)
 
     def _let_go(self) -> None:

@@ -101,7 +101,12 @@ class Succession:
         timeout_s = boot_timeout_s + upgrade.BEYOND_BOOT_S
         self._attempt = attempt = upgrade.Upgrade(self._kernel.loop, timeout_s, self._leave)
         attempt.watch(on_done)
-        attempt.begin(command, upgrade.parts_of(resources, sockets, attached), upgrade.inherited(sockets))
+        attempt.begin(
+            command,
+            upgrade.parts_of(resources, sockets, attached),
+            upgrade.inherited(sockets),
+            upgrade.passed_on(sockets, attached),
+        )
 
     def cancel(self, why: str) -> None:
         """Gives the attempt up, if there is one."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from prefork.pool.attached import Attached
     from prefork.pool.command import Command
     from prefork.pool.resources import PoolResources
-    from prefork.server.sockets import Listening
+    from prefork.server.sockets import Listening, ListeningSockets
 
 logger = logging.getLogger("prefork.pool")
 
@@ -68,14 +68,17 @@ class Part(NamedTuple):
     values: dict[str, Any]
 
 
-def parts_of(resources: PoolResources, listening: Listening, attached: Iterable[Attached]) -> list[Part]:
-    """All that another manager needs to take the place of this one."""
-    attached = list(attached)
+def passed_on(listening: Listening, attached: Iterable[Attached]) -> list[ListeningSockets]:
+    """The addresses whose sockets are sent to another manager, in the order in which they are."""
     places = (*listening.places, *listening.redirecting, *(place for one in attached for place in one.places))
+    return [place for place in places if place.endpoint.kind is not Kind.DESCRIPTOR]
+
+
+def parts_of(resources: PoolResources, listening: Listening, attached: Sequence[Attached]) -> list[Part]:
+    """All that another manager needs to take the place of this one."""
     parts = [
         Part(Word.LISTENERS, [one.fileno() for one in place.sockets], {"chosen": place.has_chosen_port})
-        for place in places
-        if place.endpoint.kind is not Kind.DESCRIPTOR
+        for place in passed_on(listening, attached)
     ]
     pool = {
         "pid": os.getpid(),
@@ -126,6 +129,7 @@ class Upgrade:
         self._timeout_s = timeout_s
         self._leave = leave
         self._watchers: list[OnDone] = []
+        self._passed_on: Sequence[ListeningSockets] = ()
         self._began_s = loop.time()
         self.end: End | None = None
         self._channel: socket.socket | None = None
@@ -143,8 +147,15 @@ class Upgrade:
         if on_done is not None:
             self._watchers.append(on_done)
 
-    def begin(self, command: Command, parts: Sequence[Part], inherited: Sequence[int]) -> None:
+    def begin(
+        self,
+        command: Command,
+        parts: Sequence[Part],
+        inherited: Sequence[int],
+        passed_on: Sequence[ListeningSockets],
+    ) -> None:
         """Starts the new process."""
+        self._passed_on = passed_on
         try:
             self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
@@ -214,10 +225,13 @@ class Upgrade:
     def _succeed(self, said: Message) -> None:
         assert self._channel is not None
         pid, stays = said.values.get("pid"), said.values.get("why_not")
-        if type(pid) is not int or not isinstance(stays, str):
-            self._fail("the new process sends no process id")
+        declined = said.values.get("declined", [])  # a former version sends none
+        if type(pid) is not int or not isinstance(stays, str) or not isinstance(declined, list):
+            self._fail("the new process does not say what it has taken over")
             return
         self._stop_timer()
+        for number, place in enumerate(self._passed_on):
+            place.is_declined = number in declined
         end = self.end = End("", pid, self._loop.time() - self._began_s, stays)
         self._leave(pid, stays)
         with contextlib.suppress(OSError):  # it reads the end of the channel instead

@@ -16,6 +16,7 @@ import os
 import re
 import socket
 import stat
+from collections import Counter
 from typing import Any, NamedTuple
 
 from prefork.server.environment import KEPT, notified, stored_sockets
@@ -30,6 +31,8 @@ class _Kept(NamedTuple):
     """Empty: it was handed in."""
     is_chosen: bool = False
     """Whether the system has chosen its port."""
+    place: int = -1
+    """The number of its address, if it was handed in."""
 
 
 _waiting: list[_Kept] = []
@@ -37,6 +40,10 @@ _left: list[str] = []
 """The names of those that were in the way."""
 _read: set[int] = set()
 _handed_in: list[socket.socket] = []
+_of_places: Counter[int] = Counter()
+"""How many sockets were handed in, by the number of their address."""
+_declined: list[int] = []
+"""The addresses of which no server has taken any."""
 
 
 def are_kept() -> bool:
@@ -49,11 +56,14 @@ def forget_stored() -> None:
     _read.update(one.descriptor for one in stored_sockets())
 
 
-def hand_in(one: socket.socket, *, is_chosen: bool) -> None:
-    """A socket of the manager whose place this process takes. `is_chosen`: the system has chosen its port."""
+def hand_in(one: socket.socket, *, is_chosen: bool, place: int) -> None:
+    """A socket of the manager whose place this process takes. `is_chosen`: the system has chosen its port.
+    `place` is the number of its address there.
+    """
     one.setblocking(False)
-    _waiting.append(_Kept(one, "", is_chosen))
+    _waiting.append(_Kept(one, "", is_chosen, place))
     _handed_in.append(one)
+    _of_places[place] += 1
 
 
 def is_handed_in(one: socket.socket) -> bool:
@@ -112,11 +122,20 @@ def clear(port: int) -> bool:
 
 def close_rest() -> None:
     """Closes those that no server has taken. Every server has its sockets, and no process is forked yet."""
+    left: Counter[int] = Counter()
     for one in _all():
         one.socket.close()
         if one.name:
             _left.append(one.name)
+        else:
+            left[one.place] += 1
     _waiting.clear()
+    _declined.extend(place for place, count in left.items() if count == _of_places[place])
+
+
+def declined() -> list[int]:
+    """The numbers of the addresses that were handed in, and where no server listens any more."""
+    return list(_declined)
 
 
 def names_left() -> list[str]:

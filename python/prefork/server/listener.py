@@ -143,10 +143,10 @@ class Listener:
         return True
 
     def lend(self, *, lent: bool) -> None:
-        """Whether another manager has the sockets as well: they are closed here then, and never shut down."""
+        """Whether another manager has the sockets as well."""
         for place in self._places:
             if isinstance(place, ListeningSockets):
-                place.is_lent = lent
+                place.lend(lent=lent)
 
     def end(self) -> None:
         """Closes the sockets for good, also those that rest."""
