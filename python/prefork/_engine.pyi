@@ -1135,6 +1135,10 @@ class _Figures(TypedDict):
 
     classes: dict[str, int]
     """Responses by the class of their status: 1xx to 5xx. Also those that the server has made by itself."""
+    statuses: dict[str, int]
+    """Responses by their status, of those that there were: `200`. Those with one that is not registered are
+    counted by its class, as `2xx`.
+    """
     tls: dict[str, int]
     """`handshakes`: connections that have brought a request; `resumed`: those that had resumed a session."""
     http2: dict[str, int]

@@ -79,7 +79,7 @@ def test_the_figures_arrive_with_the_names_of_gunicorn(serve: Serve, receiver: t
     of_manager = ("gunicorn.log.warning", "gunicorn.log.error")
     wait_until(lambda: sum(heard.read().counts[name] for name in of_manager), "the line about its end")
     assert server.stop() == 0
-    assert heard.read().counts["gunicorn.request.status.5xx"] == 5
+    assert heard.read().counts["gunicorn.request.status.500"] == 5
     assert len(heard.durations) == heard.counts["gunicorn.requests"]
     assert all(0 < duration < 60_000 for duration in heard.durations)
 

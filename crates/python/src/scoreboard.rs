@@ -337,17 +337,26 @@ fn dict_of<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>
     Ok(dict)
 }
 
+/// The classes of statuses.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
 /// What is counted for people, under the names of the report.
 fn set_figures(dict: &Bound<'_, PyDict>, figures: &Figures) -> PyResult<()> {
     let py = dict.py();
     let classes = PyDict::new(py);
-    for (name, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
-        .into_iter()
-        .zip(figures.classes)
-    {
+    for (name, count) in CLASSES.into_iter().zip(figures.classes()) {
         classes.set_item(name, count)?;
     }
     dict.set_item("classes", classes)?;
+    let statuses = PyDict::new(py);
+    for (status, count) in figures.statuses().filter(|(_, count)| *count > 0) {
+        statuses.set_item(status.to_string(), count)?;
+    }
+    let others = CLASSES.into_iter().zip(figures.others());
+    for (name, count) in others.filter(|(_, count)| *count > 0) {
+        statuses.set_item(name, count)?;
+    }
+    dict.set_item("statuses", statuses)?;
     let tls = PyDict::new(py);
     tls.set_item("handshakes", figures.handshakes)?;
     tls.set_item("resumed", figures.resumed)?;

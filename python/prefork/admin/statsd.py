@@ -233,7 +233,7 @@ class Figures:
     def of(cls, totals: dict[str, Any], durations: Buckets) -> Figures:
         """Of the totals of a report, and of the histogram of durations in seconds."""
         counts = {"gunicorn.requests": totals["requests"]}
-        counts |= {f"gunicorn.request.status.{name}": count for name, count in totals["classes"].items()}
+        counts |= {f"gunicorn.request.status.{name}": count for name, count in totals["statuses"].items()}
         return cls(counts, durations)
 
     def since(self, before: Figures) -> Iterator[str]:

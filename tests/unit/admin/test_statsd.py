@@ -10,29 +10,29 @@ NONE = [(0.001, 0), (0.002, 0), (0.004, 0), (math.inf, 0)]
 
 
 def test_only_what_is_new_is_sent() -> None:
-    totals = {"requests": 10, "classes": {"2xx": 9, "4xx": 0, "5xx": 1}}
+    totals = {"requests": 10, "statuses": {"200": 9, "503": 1}}
     first = Figures.of(totals, NONE)
     assert list(first.since(Figures({}, []))) == [
         "gunicorn.requests:10|c|@1.0",
-        "gunicorn.request.status.2xx:9|c|@1.0",
-        "gunicorn.request.status.5xx:1|c|@1.0",
+        "gunicorn.request.status.200:9|c|@1.0",
+        "gunicorn.request.status.503:1|c|@1.0",
     ]
     assert list(first.since(first)) == []
     then = Figures.of(
-        {"requests": 12, "classes": {"2xx": 11, "4xx": 0, "5xx": 1}},
+        {"requests": 12, "statuses": {"200": 11, "503": 1}},
         [(0.001, 0), (0.002, 2), (0.004, 2), (math.inf, 2)],
     )
     assert list(then.since(first)) == [
         "gunicorn.requests:2|c|@1.0",
-        "gunicorn.request.status.2xx:2|c|@1.0",
+        "gunicorn.request.status.200:2|c|@1.0",
         "gunicorn.request.duration:1.500|ms|@1",
         "gunicorn.request.duration:1.500|ms|@1",
     ]
 
 
 def test_a_count_that_a_worker_has_spoiled_is_not_sent() -> None:
-    before = Figures.of({"requests": 10, "classes": {}}, [(0.001, 5), (math.inf, 5)])
-    after = Figures.of({"requests": 3, "classes": {}}, [(0.001, 2), (math.inf, 2)])
+    before = Figures.of({"requests": 10, "statuses": {}}, [(0.001, 5), (math.inf, 5)])
+    after = Figures.of({"requests": 3, "statuses": {}}, [(0.001, 2), (math.inf, 2)])
     assert list(after.since(before)) == []
 
 

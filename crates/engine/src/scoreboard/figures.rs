@@ -1,4 +1,4 @@
-//! What a worker counts for people: its responses by class, and how long requests took.
+//! What a worker counts for people: its responses by status, and how long requests took.
 //!
 //! Owns: the layout of these counts, and the one kind of histogram that there is. Always holds: a bucket is
 //! as wide as a sixteenth of the power of two that it is in, so its middle differs from any time in it by
@@ -10,6 +10,38 @@ use super::word::Word;
 
 /// The classes of statuses, 1xx to 5xx.
 pub const CLASSES: usize = 5;
+
+/// The statuses that are counted by themselves: those of the registry (RFC 9110, section 16.2.1). Others are
+/// counted by their class. One word for each status that there can be would be a page more of each worker.
+pub const STATUSES: [u16; 62] = [
+    100, 101, 102, 103, 200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304,
+    305, 307, 308, 400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415,
+    416, 417, 418, 421, 422, 423, 424, 425, 426, 428, 429, 431, 451, 500, 501, 502, 503, 504, 505,
+    506, 507, 508, 510, 511,
+];
+
+/// Words of statuses: each of [`STATUSES`], and the others of each class.
+const RESPONSES: usize = STATUSES.len() + CLASSES;
+const LEAST_STATUS: usize = 100;
+/// Where a status is counted, from [`LEAST_STATUS`] on.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "a constant: what is beyond the end does not compile"
+)]
+const PLACES: [u8; 100 * CLASSES] = {
+    let mut places = [0; 100 * CLASSES];
+    let mut offset = 0;
+    while offset < places.len() {
+        places[offset] = (STATUSES.len() + offset / 100) as u8;
+        offset += 1;
+    }
+    let mut place = 0;
+    while place < STATUSES.len() {
+        places[STATUSES[place] as usize - LEAST_STATUS] = place as u8;
+        place += 1;
+    }
+    places
+};
 
 /// A part of the time of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +105,7 @@ pub(crate) struct SharedFigures {
     /// One past the last bucket that is in use. Readers stop there: reading on would make the kernel
     /// allocate memory.
     reach: Word<u32>,
-    classes: [Word<u64>; CLASSES],
+    responses: [Word<u64>; RESPONSES],
     handshakes: Word<u64>,
     resumed: Word<u64>,
     http2_connections: Word<u64>,
@@ -86,8 +118,8 @@ pub(crate) struct SharedFigures {
 impl SharedFigures {
     #[inline]
     pub fn count_status(&self, status: u16) {
-        let class = usize::from(status / 100).wrapping_sub(1);
-        if let Some(word) = self.classes.get(class) {
+        let place = PLACES.get(usize::from(status).wrapping_sub(LEAST_STATUS));
+        if let Some(word) = place.and_then(|place| self.responses.get(usize::from(*place))) {
             increase(word, 1);
         }
     }
@@ -127,16 +159,16 @@ impl SharedFigures {
         let mut sum = self.copy();
         sum.add(figures);
         let Figures {
-            classes,
+            responses,
             handshakes,
             resumed,
             http2_connections,
             http2_streams,
             times,
         } = &sum;
-        self.classes
+        self.responses
             .iter()
-            .zip(classes)
+            .zip(responses)
             .for_each(|(word, count)| word.set(*count));
         self.handshakes.set(*handshakes);
         self.resumed.set(*resumed);
@@ -166,7 +198,7 @@ impl SharedFigures {
         let reach = (self.reach.get() as usize).min(BUCKETS);
         let used = self.buckets.get(..reach).unwrap_or_default();
         Figures {
-            classes: self.classes.each_ref().map(Word::get),
+            responses: self.responses.each_ref().map(Word::get),
             handshakes: self.handshakes.get(),
             resumed: self.resumed.get(),
             http2_connections: self.http2_connections.get(),
@@ -193,10 +225,10 @@ fn increase(word: &Word<u64>, by: u64) {
 // ---- as values -------------------------------------------------------------------
 
 /// The counts of one worker, or of several.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figures {
-    /// Responses by the class of their status.
-    pub classes: [u64; CLASSES],
+    /// Responses by their status, in the order of [`STATUSES`], and behind them the others of each class.
+    responses: [u64; RESPONSES],
     /// Connections of TLS that have brought a request.
     pub handshakes: u64,
     /// Of these, how many had resumed a session.
@@ -208,7 +240,44 @@ pub struct Figures {
     times: [Histogram; TIMES],
 }
 
+impl Default for Figures {
+    fn default() -> Self {
+        Self {
+            responses: [0; RESPONSES],
+            handshakes: 0,
+            resumed: 0,
+            http2_connections: 0,
+            http2_streams: 0,
+            times: Default::default(),
+        }
+    }
+}
+
 impl Figures {
+    /// Responses by each of [`STATUSES`].
+    pub fn statuses(&self) -> impl Iterator<Item = (u16, u64)> {
+        STATUSES.into_iter().zip(self.responses)
+    }
+
+    /// Responses with other statuses, by their class.
+    pub fn others(&self) -> [u64; CLASSES] {
+        std::array::from_fn(|class| {
+            let count = self.responses.get(STATUSES.len() + class);
+            count.copied().unwrap_or(0)
+        })
+    }
+
+    /// All responses, by the class of their status.
+    pub fn classes(&self) -> [u64; CLASSES] {
+        let mut classes = self.others();
+        for (status, count) in self.statuses() {
+            if let Some(sum) = classes.get_mut(usize::from(status / 100).wrapping_sub(1)) {
+                *sum = sum.saturating_add(count);
+            }
+        }
+        classes
+    }
+
     pub fn time(&self, time: Time) -> &Histogram {
         let [wait, application, last_byte] = &self.times;
         match time {
@@ -219,7 +288,7 @@ impl Figures {
     }
 
     pub fn add(&mut self, other: &Self) {
-        let counts = self.counts_mut().into_iter().zip(other.counts());
+        let counts = self.counts_mut().zip(other.counts());
         counts.for_each(|(sum, count)| *sum = sum.saturating_add(count));
         let times = self.times.iter_mut().zip(&other.times);
         times.for_each(|(sum, times)| sum.add(times));
@@ -227,39 +296,27 @@ impl Figures {
 
     /// Whether a worker can have counted that.
     pub(super) fn is_plausible(&self) -> bool {
-        let counts = self.counts().into_iter().all(|count| count <= MOST);
+        let counts = self.counts().all(|count| count <= MOST);
         let is_possible = |times: &Histogram| times.count() <= MOST && times.sum_ns <= MOST_NS;
         counts && self.times.iter().all(is_possible)
     }
 
-    fn counts(&self) -> [u64; CLASSES + 4] {
-        let [one, two, three, four, five] = self.classes;
-        [
-            one,
-            two,
-            three,
-            four,
-            five,
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        self.responses.into_iter().chain([
             self.handshakes,
             self.resumed,
             self.http2_connections,
             self.http2_streams,
-        ]
+        ])
     }
 
-    fn counts_mut(&mut self) -> [&mut u64; CLASSES + 4] {
-        let [one, two, three, four, five] = &mut self.classes;
-        [
-            one,
-            two,
-            three,
-            four,
-            five,
+    fn counts_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        self.responses.iter_mut().chain([
             &mut self.handshakes,
             &mut self.resumed,
             &mut self.http2_connections,
             &mut self.http2_streams,
-        ]
+        ])
     }
 }
 
@@ -391,6 +448,17 @@ mod tests {
     }
 
     #[test]
+    fn each_status_is_counted_by_itself_or_by_its_class() {
+        assert!(STATUSES.windows(2).all(|pair| pair[0] < pair[1]));
+        for (offset, place) in PLACES.into_iter().enumerate() {
+            let status = offset + LEAST_STATUS;
+            let listed = STATUSES.iter().position(|one| usize::from(*one) == status);
+            let expected = listed.unwrap_or(STATUSES.len() + status / 100 - 1);
+            assert_eq!(usize::from(place), expected, "{status}");
+        }
+    }
+
+    #[test]
     fn any_counts_give_some_quantile_soon() {
         let wild = Histogram {
             sum_ns: u64::MAX,
@@ -402,12 +470,13 @@ mod tests {
         }
         let mut sum = Figures {
             times: [wild.clone(), wild.clone(), wild.clone()],
-            classes: [u64::MAX; CLASSES],
+            responses: [u64::MAX; RESPONSES],
             ..Figures::default()
         };
         assert!(!sum.is_plausible());
         sum.add(&sum.clone());
         assert_eq!(sum.time(Time::Wait), &wild);
+        assert_eq!(sum.classes(), [u64::MAX; CLASSES]);
         assert_eq!(wild.cumulative(2).last(), Some(&(None, u64::MAX)));
         assert_eq!(wild.coarse(), [u64::MAX; COARSE]);
     }

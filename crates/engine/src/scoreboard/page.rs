@@ -28,7 +28,7 @@ pub(super) const FIGURES_PAGES: usize = size_of::<SharedFigures>().div_ceil(PAGE
 /// "prefork", as a number. A reader refuses memory that does not start with it.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"prefork\0");
 /// The version of this layout.
-pub(super) const LAYOUT: u32 = 8;
+pub(super) const LAYOUT: u32 = 9;
 
 /// The reader has read the clock before the page.
 const LATE_NS: u64 = 1_000_000_000;
