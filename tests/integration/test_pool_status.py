@@ -189,7 +189,7 @@ def test_status_says_where_the_pool_listens(tmp_path: Path, pool: MakePool) -> N
         "protocols": ["http/1.1", "h2c"],
         "proxy_protocol": True,
         "redirects": False,
-        "waiting": None,
+        "waiting": 0,
     }
     assert redirecting["redirects"]
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", redirecting["url"])
@@ -198,10 +198,12 @@ def test_status_says_where_the_pool_listens(tmp_path: Path, pool: MakePool) -> N
     assert f"listening on unix:{path} (h2c, PROXY protocol)\n" in done.stdout
 
 
-def test_status_says_how_many_wait_for_a_worker(pool: MakePool) -> None:
-    server = pool("--workers", "2")
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:pool.sock"])
+def test_status_says_how_many_wait_for_a_worker(pool: MakePool, bind: str) -> None:
+    server = pool("--workers", "2", "--bind", bind)
     server.wait_workers(2)
     server.hold(2)
+    wait_until(lambda: len(server.workers("active")) == 2, "both to be busy")
     waiting = [server.connect() for _ in range(3)]
     for sock in waiting:
         sock.sendall(b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

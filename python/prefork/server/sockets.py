@@ -54,6 +54,8 @@ class ListeningSockets:
         """Whether the system has chosen its port."""
         self.is_lent = any(kept_sockets.is_handed_in(one) for one in sockets)
         """Whether another manager has them as well: the former one, or the next."""
+        self.is_declined = False
+        """Whether the next manager does not listen there: this one frees the address, as at any end."""
         self._identity = identity
         self._owner = os.getpid(), os.geteuid()
         first = sockets[0]
@@ -93,8 +95,12 @@ class ListeningSockets:
 
     @property
     def waiting(self) -> int | None:
-        """How many clients wait to be accepted; None for a Unix socket, which does not tell."""
-        known = [length for one in self.sockets if (length := accept_queue_length(one.fileno())) is not None]
+        """How many clients wait to be accepted; None if the system does not tell."""
+        lengths = (
+            accept_queue_length(one.fileno()) if self._is_inet else unix_sockets.accept_queue_length(one)
+            for one in self.sockets
+        )
+        known = [length for length in lengths if length is not None]
         return sum(known) if known else None
 
     @property
@@ -112,6 +118,10 @@ class ListeningSockets:
     def _is_shared(self) -> bool:
         """Whether another process has them as well: the service manager, or another manager."""
         return self.is_kept or self.is_lent or self.endpoint.kind is Kind.DESCRIPTOR
+
+    def lend(self, *, lent: bool) -> None:
+        """Whether another manager has them as well: they are closed here then, and never shut down."""
+        self.is_lent = lent and not self.is_declined
 
     def rest(self) -> None:
         """Instead of `close`, for those that stay: no client connects to a TCP port until `resume`.

@@ -13,6 +13,7 @@ import fcntl
 import os
 import socket
 import stat
+import struct
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -26,6 +27,17 @@ LOCK_S = 1.0
 LONGEST = 107
 """Bytes of a path, or of an abstract name (unix(7))."""
 
+
+_DIAGNOSTICS = 4  # NETLINK_SOCK_DIAG, of linux/netlink.h; what follows is of linux/unix_diag.h
+_BY_FAMILY = 20  # SOCK_DIAG_BY_FAMILY
+_IS_REQUEST = 1  # NLM_F_REQUEST
+_SHOW_QUEUE = 0x10  # UDIAG_SHOW_RQLEN
+_QUEUE = 4  # UNIX_DIAG_RQLEN
+_ANY = 0xFFFFFFFF
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
+_REQUEST = struct.Struct("=BxxxIIIII")  # struct unix_diag_req
+_RESPONSE = struct.Struct("=4xH10x16x2xHI4x")
+"""The type of a message, and of its first attribute with what that begins with: the length of the queue."""
 
 ADVICE = {
     errno.EADDRINUSE: "stop what uses it or choose another",
@@ -71,6 +83,24 @@ def bind(
                 remove(path, identity)
             raise BindError.from_refusal(path, error, ADVICE) from None
     return listener, identity
+
+
+def accept_queue_length(listener: socket.socket) -> int | None:
+    """How many clients wait to be accepted; None if the system does not tell (sock_diag(7))."""
+    inode = os.fstat(listener.fileno()).st_ino & _ANY
+    content = _REQUEST.pack(socket.AF_UNIX, _ANY, inode, _SHOW_QUEUE, _ANY, _ANY)
+    header = _HEADER.pack(_HEADER.size + len(content), _BY_FAMILY, _IS_REQUEST, 0, 0)
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _DIAGNOSTICS) as diagnostics:
+            diagnostics.setblocking(False)  # the kernel responds before `send` returns
+            diagnostics.send(header + content)
+            found = diagnostics.recv(_RESPONSE.size)
+    except OSError:  # a sandbox without netlink, or a kernel without unix_diag
+        return None
+    if len(found) < _RESPONSE.size:
+        return None  # an error
+    kind, attribute, length = _RESPONSE.unpack(found)
+    return length if (kind, attribute) == (_BY_FAMILY, _QUEUE) else None
 
 
 def identify(path: str) -> Identity:
