@@ -10,7 +10,9 @@ It must not know sockets or pages.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
+import logging
 import os
 import re
 import stat
@@ -24,6 +26,8 @@ from prefork.errors import OptionError
 if TYPE_CHECKING:
     from prefork._engine import Request
     from prefork.server.sockets import ListeningSockets
+
+logger = logging.getLogger("prefork.admin")
 
 METHODS = ("GET", "HEAD")
 OPEN = ("/healthz", "/readyz")
@@ -120,6 +124,24 @@ def check_reach(option: str, place: ListeningSockets, token: bytes | None) -> No
             f"{option}: other machines may reach {place.endpoint}, so it needs admin_token_file; or use "
             f"127.0.0.1:{place.port} or unix:/path"
         )
+
+
+def server_token(path: str | None) -> bytes | None:
+    """The token in the file of --admin-token-file; None without one. The log is told if other users may read
+    it. Raises OptionError.
+    """
+    if path is None:
+        return None
+    token, is_readable = read_token(path)
+    if is_readable:
+        _warn_of_readers(path)
+    return token
+
+
+@functools.cache
+def _warn_of_readers(path: str) -> None:
+    """Once: several listeners read it, and some servers are opened again when their target is loaded."""
+    logger.warning("every user of this machine can read the token in %s: chmod o-r", path)
 
 
 def read_token(path: str) -> tuple[bytes, bool]:

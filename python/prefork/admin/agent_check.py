@@ -20,7 +20,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from prefork.admin.access import check_reach, owners_only, read_token
+from prefork.admin.access import check_reach, owners_only, server_token
 from prefork.admin.running import LOOK_S
 from prefork.admin.weight import WINDOW_S, Balancers, Moment, Standing, line_for
 from prefork.pool.accepting import Accepting
@@ -59,7 +59,7 @@ def open_agent_check(server: PreForkServer) -> Callable[[Manager], AgentCheck]:
     """
     options = server.options
     places: list[ListeningSockets] = []
-    token = None if options.admin_token_file is None else read_token(options.admin_token_file)[0]
+    token = server_token(options.admin_token_file)
     try:
         for endpoint in options.agent_check:
             places.append(place := listen(owners_only(endpoint)))
@@ -210,7 +210,7 @@ class AgentCheck:
 
     def _lend(self, *, lent: bool) -> None:
         for place in self.places:
-            place.is_lent = lent
+            place.lend(lent=lent)
 
     # --- clients -----------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class AgentCheck:
 
     def _read(self, client: socket.socket) -> None:
         """The token comes whole: it fits into one segment."""
-        from hmac import compare_digest  # here: it brings the library of OpenSSL, and `read_token` has it
+        from hmac import compare_digest  # here: it brings the library of OpenSSL, and `server_token` has it
 
         assert self._token is not None
         try:

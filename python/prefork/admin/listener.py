@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prefork.admin.access import Access, Refusal, check_reach, owners_only, read_token
+from prefork.admin.access import Access, Refusal, check_reach, owners_only, server_token
 from prefork.admin.routes import PAGES, Page
 from prefork.admin.view import View
 from prefork.config.endpoints import Kind
@@ -77,13 +77,7 @@ class AdminServer(HTTPServer):
         alias = f"{server.alias} admin"
         super().__init__(server.kernel, alias=alias, signals=False, headers=FIELDS, **LIMITS | listeners)
         self.socket_defaults = server.socket_defaults
-        self._token: bytes | None = None
-        if options.admin_token_file is not None:
-            self._token, is_readable = read_token(options.admin_token_file)
-            if is_readable:
-                logger.warning(
-                    "every user of this machine can read the token in %s: chmod o-r", options.admin_token_file
-                )
+        self._token = server_token(options.admin_token_file)
         names = [one.address for one in options.admin if one.kind is Kind.TCP and one.address]
         self.service = self._routed = self._pages = Pages(self.view, Access(self._token, names))
 
