@@ -20,7 +20,7 @@ from support.apps import APPS, WEBSOCKET_APP
 from support.http2 import http2
 from support.processes import children
 from support.responses import read_response
-from support.server import Serve, Server, run_prefork
+from support.server import Serve, Server, run_prefork, status_json
 from support.waiting import wait_until
 from support.websocket import RawSocket
 
@@ -87,6 +87,7 @@ def test_every_response_has_a_class_and_each_of_the_times(server: Server) -> Non
     assert worker["application"]["sum_s"] == pytest.approx(worker["response_s"], rel=1e-6)
     for report in (worker, totals(server)):
         assert report["classes"] == {"1xx": 0, "2xx": 3, "3xx": 1, "4xx": 2, "5xx": 2}
+        assert report["statuses"] == {"200": 2, "204": 1, "302": 1, "404": 2, "500": 1, "503": 1}
         assert counts(report) == dict.fromkeys(TIMES, 8)
     assert server.glue is not None
     found = histograms(open_scoreboard(server.glue).board)
@@ -316,3 +317,5 @@ def test_cpu_time_and_memory_of_a_worker_are_those_of_its_process(server: Server
     assert worker["rss"] > 1 << 20
     assert worker["cpu_s"] >= 0
     assert worker["pss"] is None, "it is dear"
+    (shown,) = status_json(str(server.glue))["workers"]
+    assert 0 < shown["pss"] < shown["rss"]

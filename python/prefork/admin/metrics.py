@@ -155,6 +155,12 @@ def _workers(report: Report) -> Iterator[Family]:
         meaning = "Resident memory of all workers. What they share is counted for each."
         name = "prefork_workers_resident_memory_bytes"
         yield Family(name, Kind.GAUGE, meaning, [Sample(sum(known))], "bytes")
+    shares = [worker["pss"] for worker in workers if worker["pss"] is not None]
+    if shares:
+        meaning = "Memory of all workers. What they share is counted once (PSS)."
+        name = "prefork_workers_proportional_memory_bytes"
+        size = sum(shares) * len(workers) // len(shares)  # of those that were not read yet, the mean
+        yield Family(name, Kind.GAUGE, meaning, [Sample(size)], "bytes")
 
 
 def _manager(report: Report) -> Iterator[Family]:

@@ -9,12 +9,17 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from prefork.admin.pool_memory import PoolMemory
 from prefork.pool.manager import Manager
 from prefork.status import make_report
 
 if TYPE_CHECKING:
     from prefork._engine import Scoreboard
     from prefork.pool.server import PreForkServer
+
+
+MEMORY_S = 0.003
+"""So long the memory of workers is read for a report: for four or so."""
 
 
 class View:
@@ -26,6 +31,7 @@ class View:
         """Called once, when the listener ends: what a page does without clients is ended there."""
         self.kept: dict[type, object] = {}
         """What pages keep from one request to the next, by its class."""
+        self._memory = PoolMemory(budget_s=MEMORY_S)
 
     @property
     def manager(self) -> Manager | None:
@@ -40,8 +46,15 @@ class View:
         return None if manager is None or manager.glue is None else manager.resources.board
 
     def report(self, **parts: bool) -> dict[str, Any] | None:
-        """What `prefork status` shows; None if there is no pool. `parts` are those of `snapshot`."""
+        """What `prefork status` shows; None if there is no pool. `parts` are those of `snapshot`. The PSS of
+        a worker is null until a report has had the time to read it.
+        """
         manager, board = self.manager, self.board
         if manager is None or board is None:
             return None
-        return make_report(board, manager.about(), manager.glue, os.getpid(), **parts)
+        report = make_report(board, manager.about(), manager.glue, os.getpid(), **parts)
+        if parts.get("processes", True):
+            known = self._memory.known(manager.workers)
+            for worker in report["workers"]:
+                worker["pss"] = known.get(worker["pid"])
+        return report

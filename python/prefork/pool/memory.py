@@ -17,28 +17,36 @@ PROC = Path("/proc")
 
 def resident(pid: int) -> int | None:
     """The bytes of a process in memory and in swap, with all that it shares. Takes no lock of the process."""
-    return _sum_of_kib(PROC / str(pid) / "status", "VmRSS", "VmSwap")
+    return _sum_of_kib(_read(PROC / str(pid) / "status"), "VmRSS", "VmSwap")
 
 
 def proportional(pid: int) -> int | None:
     """As `resident`, but of what it shares with others only its part (PSS).
 
     It takes a lock of the process, and some milliseconds for each GiB. None also if this user may not know,
-    as of a process that has changed its user.
+    as of a process that has changed its user, and of one that waits for a disk or a device: it may have that
+    lock, and this process would wait as long.
     """
-    return _sum_of_kib(PROC / str(pid) / "smaps_rollup", "Pss", "SwapPss")
+    return _sum_of_kib(_maps(pid), "Pss", "SwapPss")
 
 
 def parts(pid: int) -> tuple[int, int] | None:
     """What `proportional` returns, and what the process shares with no other. Takes as long."""
-    path = PROC / str(pid) / "smaps_rollup"
-    pss = _sum_of_kib(path, "Pss", "SwapPss")
-    private = _sum_of_kib(path, "Private_Clean", "Private_Dirty", "Private_Hugetlb", "Swap")
+    text = _maps(pid)
+    pss = _sum_of_kib(text, "Pss", "SwapPss")
+    private = _sum_of_kib(text, "Private_Clean", "Private_Dirty", "Private_Hugetlb", "Swap")
     return None if pss is None or private is None else (pss, private)
 
 
-def _sum_of_kib(path: Path, *names: str) -> int | None:
-    text = _read(path)
+def _maps(pid: int) -> str | None:
+    """The sums over all mappings of a process."""
+    stat = _read(PROC / str(pid) / "stat") or ""
+    if stat.rpartition(")")[2].split()[:1] == ["D"]:
+        return None
+    return _read(PROC / str(pid) / "smaps_rollup")
+
+
+def _sum_of_kib(text: str | None, *names: str) -> int | None:
     found = re.findall(rf"^(?:{'|'.join(names)}):\s+(\d+) kB$", text or "", re.MULTILINE)
     return 1024 * sum(map(int, found)) if found else None
 

@@ -21,7 +21,7 @@ def show(glue: str | None, *, as_json: bool) -> None:
 
     Raises ScoreboardUnavailable if it is not running, OptionError if several pools are running.
     """
-    report = look(glue or only_glue())
+    report = look(glue or only_glue(), pss=True)
     if as_json:
         print_line(json.dumps(report, indent=2))
     elif sys.stdout.isatty():

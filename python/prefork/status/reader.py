@@ -90,10 +90,10 @@ class Reader:
         self._quiet_until_s = monotonic() + self._pause_s
 
 
-def look(glue: str) -> dict[str, Any]:
-    """The report on one pool: `manager`, `totals` and `workers`."""
+def look(glue: str, *, pss: bool = False) -> dict[str, Any]:
+    """The report on one pool: `manager`, `totals` and `workers`. `pss` is as in `snapshot`."""
     board, pid, about = open_scoreboard(glue)
-    report = make_report(board, about, glue, pid)
+    report = make_report(board, about, glue, pid, pss=pss)
     board.close()
     return report
 

@@ -74,9 +74,7 @@ def latency(seconds: float | None) -> str:
     return duration(seconds)
 
 
-def memory(worker: Report) -> str:
-    """PSS if it was read, else RSS."""
-    size = worker["rss"] if worker["pss"] is None else worker["pss"]
+def memory(size: int | None) -> str:
     return "-" if size is None else amount(size)
 
 
@@ -111,7 +109,8 @@ COLUMNS = (
     Column("out", lambda worker: amount(worker["bytes_out"]), rank=4),
     Column("busy", busy),
     Column("cpu", lambda worker: "-" if worker["cpu_s"] is None else duration(worker["cpu_s"]), rank=3),
-    Column("memory", memory, rank=1),
+    Column("memory", lambda worker: memory(worker["rss"]), rank=1),
+    Column("pss", lambda worker: memory(worker["pss"]), rank=4),
     Column("p99", lambda worker: latency(worker["application"]["p99_s"]), rank=1),
     Column("lag", lambda worker: f"{1000 * worker['lag_s']:,.1f}ms", rank=4),
     Column("request", request, right=False),
@@ -212,7 +211,10 @@ def usage(workers: Sequence[Report]) -> list[str]:
     rss = sum(worker["rss"] or 0 for worker in workers)
     if not rss:
         return []
-    return [f"workers: {duration(cpu_s)} of CPU, {amount(rss)} of memory (what they share counts for each)"]
+    line = f"workers: {duration(cpu_s)} of CPU, {amount(rss)} of memory (what they share counts for each)"
+    shares = [worker["pss"] for worker in workers]
+    once = "" if None in shares else f", {amount(sum(shares))} if it counts once"
+    return [line + once]
 
 
 def times(totals: Report) -> list[str]:

@@ -12,7 +12,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 import prefork
 from prefork.admin.metrics import families
 from prefork.admin.openmetrics import write
-from support.reports import report, worker
+from support import reports
+from support.reports import report
 
 PAGE = Path(prefork.__file__).parents[2] / "docs" / "observability.md"
 TIMES = {name: [(0.001, 2), (math.inf, 3)] for name in ("wait", "application", "last_byte")}
@@ -25,10 +26,14 @@ FIGURES: dict[str, Any] = {
 
 
 def pool(*workers: dict[str, Any], **more: Any) -> dict[str, Any]:
-    known = [{"cpu_s": 0.25, "rss": 1000, "lag_s": 0.0} | one for one in workers]
-    found = report(*known, **FIGURES, **more)
+    found = report(*workers, **FIGURES, **more)
     found["manager"]["started_unix_s"] = 1_700_000_000
     return found
+
+
+def worker(slot: int, state: str = "spare", **changes: Any) -> dict[str, Any]:
+    """One of which the system tells."""
+    return reports.worker(slot, state, **({"cpu_s": 0.25, "rss": 1000, "lag_s": 0.0} | changes))
 
 
 def read(found: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +54,7 @@ def test_the_pool_and_its_workers() -> None:
         1
     ] * 4
     assert found["prefork_spare_workers"] == 1
-    assert found["prefork_busy_ratio"] == 2 / 16
+    assert found["prefork_busy_ratio"] == 2 / 8
     assert found["prefork_requests_total"] == 9
     assert found["prefork_responses_total 5xx"] == 2
     assert found["prefork_loop_lag_seconds"] == 0.2
@@ -77,9 +82,15 @@ def test_what_a_garbled_worker_has_written_is_no_figure() -> None:
     assert found["prefork_garbled_workers"] == 1
 
 
+def test_of_workers_whose_memory_was_not_read_yet_the_mean_is_taken() -> None:
+    found = read(pool(worker(0, pss=100), worker(1), worker(2, pss=300)))
+    assert found["prefork_workers_proportional_memory_bytes"] == 600
+
+
 def test_what_the_system_does_not_tell_is_left_out() -> None:
     found = read(pool(worker(0, rss=None, cpu_s=None)))
     assert "prefork_workers_resident_memory_bytes" not in found
+    assert "prefork_workers_proportional_memory_bytes" not in found
     assert found["prefork_workers_cpu_seconds_total"] >= 0
     assert read(pool())["prefork_loop_lag_seconds"] == 0
 

@@ -30,6 +30,15 @@ def test_a_small_pool_is_read_whole() -> None:
     assert system.memory().total([100, 200, 300]) == 600
 
 
+def test_of_workers_that_have_all_been_replaced_the_mean_of_the_former_is_assumed() -> None:
+    system = System(3 * BUDGET_S)
+    memory = system.memory()
+    assert memory.total([100]) == 100
+    assert memory.total([200, 300]) == 200, "what was overspent is saved"
+    assert system.reads == [100]
+    assert memory.total([]) == 0
+
+
 def test_of_a_large_pool_the_mean_of_some_is_assumed_until_all_are_read() -> None:
     system = System(BUDGET_S)
     memory = system.memory()

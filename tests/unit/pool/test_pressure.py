@@ -79,6 +79,12 @@ def test_the_memory_of_a_process_is_that_in_memory_and_in_swap(
     with (tmp_path / "7" / "smaps_rollup").open("a") as file:
         file.write("Private_Clean:  3 kB\nPrivate_Dirty:  30 kB\nSwap:  2 kB\n")
     assert memory.parts(7) == (69 << 10, 35 << 10)
+    (tmp_path / "7" / "stat").write_text("7 (a) D b) S 1 7 7")
+    assert memory.proportional(7) == 69 << 10
+    (tmp_path / "7" / "stat").write_text("7 (a) S b) D 1 7 7")
+    assert memory.proportional(7) is None, "it may have the lock of its mappings"
+    assert memory.parts(7) is None
+    assert memory.resident(7) == 120 << 10
 
 
 def test_the_memory_of_this_process_is_known() -> None:

@@ -175,7 +175,7 @@ def test_the_report_is_json_with_manager_totals_and_workers(board):
         "requests": 0, "bytes_in": 0, "bytes_out": 0, "connections": 0, "in_flight": 0, "waiting": 0,
         "lag_s": 0.0, "busy_s": 0.0, "handed_off": 0, "adopted": 0,
         "responses": 0, "errors": 0, "log_lost": 0, "response_s": 0.0, **dict.fromkeys(LIMITED, 0),
-        "classes": dict.fromkeys(CLASSES, 0), **dict.fromkeys(TIMES, NO_TIMES),
+        "classes": dict.fromkeys(CLASSES, 0), "statuses": {}, **dict.fromkeys(TIMES, NO_TIMES),
         "tls": {"handshakes": 0, "resumed": 0}, "http2": {"connections": 0, "streams": 0},
         "cpu_s": None, "rss": None, "pss": None, "is_garbled": False, "request": None,
     }  # fmt: skip

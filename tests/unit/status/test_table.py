@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from prefork.status import table
-from support.whole_reports import report, request, times, worker
+from support.reports import report, request, times, worker
 
 TOTALS = {
     "workers": 2,
@@ -28,15 +28,15 @@ BUSY = worker(
     in_flight=1,
     request=request("/[red]x"),
 )
-REPORT = report(IDLE, BUSY, totals=TOTALS)
+REPORT = report(IDLE, BUSY, **TOTALS)
 
 
 def with_totals(**totals: Any) -> dict[str, Any]:
-    return report(IDLE, BUSY, totals=TOTALS | totals)
+    return report(IDLE, BUSY, **(TOTALS | totals))
 
 
 def with_manager(**manager: Any) -> dict[str, Any]:
-    return report(IDLE, BUSY, totals=TOTALS, **manager)
+    return report(IDLE, BUSY, **TOTALS, **manager)
 
 
 def test_plain_text_has_a_summary_and_a_line_a_worker():
@@ -47,11 +47,11 @@ def test_plain_text_has_a_summary_and_a_line_a_worker():
         "1,234 requests, 1 connections open, 100 B in, 3 MiB out, 7 handed off, 6 adopted",
         "",
         "SLOT  PID  STATE   GEN    AGE  REQUESTS  5XX  OPEN  HANDED OFF  ADOPTED   IN  OUT  BUSY  CPU  "
-        "MEMORY  P99      LAG  REQUEST",
+        "MEMORY  PSS  P99      LAG  REQUEST",
         "   0  100  spare     1  3m20s         0    0     0           0        0  0 B  0 B    0%    -  "
-        "     -    -  250.0ms",
+        "     -    -    -  250.0ms",
         "   1    ?  active    1  3m20s     1,234    0     0       1,234        5  0 B  0 B   25%    -  "
-        "     -    -  250.0ms  GET /[red]x for 0.25s",
+        "     -    -    -  250.0ms  GET /[red]x for 0.25s",
     ]
 
 
@@ -154,15 +154,13 @@ def test_figures_of_responses_times_and_processes_are_shown() -> None:
     for word in ("responses:", "p50", "TLS", "HTTP/2", "of CPU", "decisions"):
         assert word not in plain
     found = report(
-        IDLE | {"cpu_s": 61.0, "rss": 20 << 20},
-        BUSY | {"cpu_s": 4.0, "rss": 22 << 20},
-        totals={
-            "classes": {"1xx": 0, "2xx": 12034, "3xx": 0, "4xx": 3, "5xx": 1},
-            "tls": {"handshakes": 12, "resumed": 3},
-            "http2": {"connections": 4, "streams": 1200},
-            "wait": times(0.00012, 0.0003, 0.0012),
-            "application": times(0.012, 0.34, 2.5),
-        },
+        IDLE | {"cpu_s": 61.0, "rss": 20 << 20, "pss": 14 << 20},
+        BUSY | {"cpu_s": 4.0, "rss": 22 << 20, "pss": 16 << 20},
+        classes={"1xx": 0, "2xx": 12034, "3xx": 0, "4xx": 3, "5xx": 1},
+        tls={"handshakes": 12, "resumed": 3},
+        http2={"connections": 4, "streams": 1200},
+        wait=times(0.00012, 0.0003, 0.0012),
+        application=times(0.012, 0.34, 2.5),
         decisions=[{"age_s": float(age), "change": age - 2, "why": f"reason {age}"} for age in (5, 4, 3, 2)],
     )
     lines = table.summary(found)
@@ -170,7 +168,7 @@ def test_figures_of_responses_times_and_processes_are_shown() -> None:
         "responses: 12,034 2xx, 3 4xx, 1 5xx",
         "12 TLS handshakes, 3 of them resumed",
         "1,200 requests over HTTP/2, 4 connections open",
-        "workers: 1m05s of CPU, 42 MiB of memory (what they share counts for each)",
+        "workers: 1m05s of CPU, 42 MiB of memory (what they share counts for each), 30 MiB if it counts once",
         "                  p50      p90      p99",
         "wait            120us    300us   1.20ms",
         "application    12.0ms    340ms     2.5s",

@@ -58,7 +58,7 @@ COLUMNS = (
     _Column("REQ/S", 8, lambda _, rates: f"{rates.requests:,.1f}", "", 90),
     _Column("BUSY", 6, lambda _, rates: f"{rates.busy:.0%}", "busy"),
     _Column("CPU", 6, lambda _, rates: f"{rates.cpu:.0%}", "cpu", 80),
-    _Column("MEMORY", 11, lambda worker, _: memory(worker), "memory", 60),
+    _Column("MEMORY", 11, lambda worker, _: memory(worker["rss"]), "memory", 60),
     _Column("P99", 8, lambda worker, _: latency(worker["application"]["p99_s"]), "", 110),
     _Column("OPEN", 6, lambda worker, _: str(worker["connections"]), "", 120),
     _Column("5XX", 7, lambda worker, _: f"{worker['classes']['5xx']:,}", "", 130),
