@@ -425,9 +425,10 @@ def _why_replace(census: _Census, limits: PoolLimits, step: _Step) -> Iterator[D
     if step.spawn:
         outdated = _workers(len(census.outdated))
         why = f"to replace {outdated}: {cause}" if cause else f"to recycle {outdated}"
-        yield Decision(step.spawn, why)
+        yield Decision(step.spawn, why, f"to replace: {cause}" if cause else "")
     if step.retire:
-        yield Decision(-len(step.retire), f"replaced: {cause}" if cause else "recycled")
+        why = f"replaced: {cause}" if cause else "recycled"
+        yield Decision(-len(step.retire), why, why if cause else "")
 
 
 def _why_held(

@@ -49,6 +49,23 @@ def test_what_holds_the_pool_is_told_when_it_begins() -> None:
     ]
 
 
+def test_the_steps_of_a_reload_are_two_decisions_until_something_else_is_decided() -> None:
+    clock = Clock()
+    decisions = Decisions(clock)
+    for left in (3, 2, 1):
+        come = Decision(1, f"to replace {left} workers: generation 2", "to replace: generation 2")
+        decisions.follow([come], "")
+        clock.now += 1.0
+        decisions.follow([Decision(-1, "replaced: generation 2", "replaced: generation 2")], "")
+    assert [tuple(made.values()) for made in decisions.describe()] == [
+        (1.0, 3, "to replace 3 workers: generation 2"),
+        (0.0, -3, "replaced: generation 2"),
+    ]
+    decisions.note(1, "1 spare of 5 missing")
+    decisions.follow([come], "")
+    assert [made["change"] for made in decisions.describe()] == [3, -3, 1, 1]
+
+
 def test_the_same_change_twice_is_two() -> None:
     decisions = Decisions(Clock())
     decisions.note(1, "1 spare of 5 missing")

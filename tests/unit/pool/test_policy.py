@@ -1145,7 +1145,7 @@ def test_a_system_that_refuses_processes_does_not_make_a_pool_hopeless() -> None
 
 def why(slots: list[Slot], limits: PoolLimits = LIMITS, state: PolicyState | None = None) -> list[str]:
     plan = policy.plan(slots, limits, state or PolicyState(), 1000.0)
-    return [f"{change:+} {why}" for change, why in plan.decisions]
+    return [f"{change:+} {why}" for change, why, _ in plan.decisions]
 
 
 @pytest.mark.parametrize(
@@ -1199,7 +1199,7 @@ def test_a_worker_that_is_recycled_is_named_so() -> None:
     said = []
     for _ in range(3):
         plan = pool.plan()
-        said += [f"{change:+} {why}" for change, why in plan.decisions]
+        said += [f"{change:+} {why}" for change, why, _ in plan.decisions]
         pool.obey(plan)
         pool.boot()
     assert said == ["+1 to recycle 1 worker", "-1 recycled"]
