@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from bench.findings import Figure, Findings, Setting, Table
@@ -46,6 +47,8 @@ WORKERS = 8
 SPAWNS = 50
 """So that the process between the forks is told within 0.2 ms."""
 QUESTIONS = 50
+SHOWN = ("/healthz", "/")
+"""Pages of the admin listener that are asked for."""
 
 
 @dataclass
@@ -101,7 +104,7 @@ def run(setting: Setting) -> Findings:
     setting.log("spawns")
     cpu_ms, wall_ms = measure_spawns(cores)
     setting.log("control")
-    responses_ms, shown_ms, stopped_ms = measure_stuck(cores)
+    responses_ms, shown = measure_stuck(cores)
     late = sum(ms > 100 for ms in kills.refilled_ms)
     figures = [
         *_lossless(f"{effort.reloads} reloads under load", reloads),
@@ -130,19 +133,15 @@ def run(setting: Setting) -> Findings:
             ("<", 10),
             f"the longest of {QUESTIONS}: {max(responses_ms):.1f} ms",
         ),
-        Figure(
-            "/healthz of the admin listener while all workers are stuck",
-            statistics.median(shown_ms),
-            "ms",
-            ("<", 10),
-            f"the longest of {QUESTIONS}: {max(shown_ms):.1f} ms, each on a connection of its own",
-        ),
-        Figure(
-            "the same while all workers are stopped (SIGSTOP)",
-            statistics.median(stopped_ms),
-            "ms",
-            ("<", 10),
-            f"the longest of {QUESTIONS}: {max(stopped_ms):.1f} ms",
+        *(
+            Figure(
+                f"{path} of the admin listener while all workers are {state}",
+                statistics.median(took_ms),
+                "ms",
+                ("<", 10),
+                f"the longest of {QUESTIONS}: {max(took_ms):.1f} ms, each on a connection of its own",
+            )
+            for (path, state), took_ms in shown.items()
         ),
     ]
     columns = ("server", "responses", "changes", "failed", "closed")
@@ -153,7 +152,7 @@ def run(setting: Setting) -> Findings:
         "closed": [one.tally.closed for one in loads],
         "kills": {"failed": kills.tally.failed, "refilled_ms": kills.refilled_ms},
         "control_ms": responses_ms,
-        "admin_ms": {"stuck": shown_ms, "stopped": stopped_ms},
+        "admin_ms": {f"{path} {state}": took_ms for (path, state), took_ms in shown.items()},
     }
     return Findings(figures, [table], details)
 
@@ -362,9 +361,9 @@ def _mold(pool: Pool) -> int:
     return mold
 
 
-def measure_stuck(cores: Cores) -> tuple[list[float], list[float], list[float]]:
-    """Milliseconds until `explain` has its response, and /healthz, while each worker hangs in a request; and
-    until /healthz has it while each of them is stopped.
+def measure_stuck(cores: Cores) -> tuple[list[float], dict[tuple[str, str], list[float]]]:
+    """Milliseconds until `explain` has its response while each worker hangs in a request; and until pages of
+    the admin listener have theirs, by page and by what the workers are: stuck, or stopped as well.
     """
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -377,23 +376,32 @@ def measure_stuck(cores: Cores) -> tuple[list[float], list[float], list[float]]:
         while pool.spares and time.monotonic() < deadline:
             time.sleep(TICK_S)
 
-        def ask_health() -> bool:
-            with socket.socket(socket.AF_UNIX) as sock:
-                sock.settimeout(DEADLINE_S)
-                sock.connect(f"{directory}/admin.sock")
-                sock.sendall(request("/healthz"))
-                return sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+        def pages(state: str) -> dict[tuple[str, str], list[float]]:
+            place = f"{directory}/admin.sock"
+            return {(path, state): _timed(partial(_is_shown, place, path)) for path in SHOWN}
 
         commands_ms = _timed(lambda: bool(pool.command("explain")["ok"]))
-        stuck_ms = _timed(ask_health)
+        shown = pages("stuck")
         workers = list(pool.workers)
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)
         try:
-            return commands_ms, stuck_ms, _timed(ask_health)
+            return commands_ms, shown | pages("stopped (SIGSTOP)")
         finally:
             for pid in workers:
                 os.kill(pid, signal.SIGCONT)
+
+
+def _is_shown(place: str, path: str) -> bool:
+    """Whether a page of the admin listener comes, all of it."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(DEADLINE_S)
+        sock.connect(place)
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        response = b""
+        while piece := sock.recv(65536):
+            response += piece
+    return response.startswith(b"HTTP/1.1 200 ")
 
 
 def _timed(ask: Callable[[], bool]) -> list[float]:
