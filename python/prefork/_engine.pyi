@@ -965,7 +965,8 @@ class Input:
         """Goes to a position: from the beginning, with `whence` 1 from the current one, with 2 from the end.
         Beyond the end it goes to the end. Returns the new position.
 
-        Raises ValueError for a position before the beginning, and for another `whence`.
+        Raises OSError for a position before the beginning, as a file does, and ValueError for another
+        `whence`.
         """
     def fileno(self) -> int:
         """Raises io.UnsupportedOperation: it is no file of the system."""

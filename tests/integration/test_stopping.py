@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -213,3 +214,30 @@ def test_control_c_in_a_terminal_is_not_for_the_workers_of_a_manager_in_a_thread
         assert handles(worker, signal.SIGINT), "it is there"
         process.communicate("\n", timeout=DEADLINE_S)
     assert process.returncode == 0
+
+
+BLOCKING = [("wsgi", "/sleeps"), ("wsgi", "/loops"), ("asgi", "/tries"), ("server", "/sleeps")]
+
+
+@pytest.mark.parametrize(("name", "path"), BLOCKING)
+@pytest.mark.parametrize("signals", ["QUIT", "TERM TERM", "INT QUIT", "TERM"])
+def test_a_call_that_blocks_keeps_no_server_without_a_pool_from_ending(
+    tmp_path: Path, name: str, path: str, signals: str
+) -> None:
+    """No manager can kill that process, and no signal reaches its loop before the call ends."""
+    begun = tmp_path / "begun"
+    graceful = "0.2" if signals == "TERM" else "600"
+    application = f"{APPS / 'blocks_alone.py'}:{name}"
+    options = ("--start", "0", "--graceful-timeout", graceful, "--bind", "127.0.0.1:0")
+    server = start_server(application, *options, parameters={"begun": str(begun)}).wait_serving()
+    try:
+        with server.connect() as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            wait_until(begun.exists, "the call")
+            for signum in signals.split():
+                server.signal(signal.Signals[f"SIG{signum}"])
+                time.sleep(0.05)  # two that are pending at once are one
+            assert server.wait() == 0
+    finally:
+        server.kill()
+    assert "this call did not end in time" in server.log

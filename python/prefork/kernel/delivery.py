@@ -239,6 +239,13 @@ class Delivery(EventQueue, Run, Generic[R]):
         """
         self._signals.tell_early(signum, function)
 
+    def tell_each(self, signum: int, function: Callable[[int], object]) -> None:
+        """Has `function(signum)` called each time that a bound signal comes, even if code blocks the loop.
+
+        `share_signal` has to come before.
+        """
+        self._signals.tell_each(signum, function)
+
     def set_aside(self, signum: int) -> None:
         """Gives a signal its default action until it is bound, here and in children. The program's handler is
         called then, as `share_signal` says.

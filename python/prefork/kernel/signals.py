@@ -59,6 +59,7 @@ class Signals:
         self._handled: set[int] = set()  # those that have our handler on the loop
         self._shared: dict[int, Handler] = {}  # the loop's handlers of the signals that are shared
         self._early: dict[int, tuple[list[Callable[[], object]], Handler]] = {}
+        self._each: dict[int, tuple[list[Callable[[int], object]], Handler]] = {}
         self._loop: Loop | None = None
 
     def has(self, session: Recipient) -> bool:
@@ -140,7 +141,7 @@ class Signals:
         if signum not in self._handled or self._loop is None:
             return
         handler = _signal.getsignal(signum)
-        if handler == self._came:
+        if handler in (self._came, self._came_each):
             return  # another session has had it shared
         early = self._early.pop(signum, None)
         if early is not None and handler == self._came_early:
@@ -161,6 +162,27 @@ class Signals:
         elif signum in self._handled:
             self._early[signum] = [function], _signal.getsignal(signum)
             self._set(signum, self._came_early)
+
+    def tell_each(self, signum: int, function: Callable[[int], object]) -> None:
+        """From now on has `function(signum)` called each time that the signal comes, in the middle of other
+        code, and then its events. A signal that is to be shared is shared before. Nothing happens if it is
+        not bound.
+        """
+        if signum in self._each and _signal.getsignal(signum) == self._came_each:
+            self._each[signum][0].append(function)
+        elif signum in self._handled:
+            self._each[signum] = [function], _signal.getsignal(signum)
+            self._set(signum, self._came_each)
+
+    @handles_signals
+    def _came_each(self, signum: int, frame: FrameType | None) -> None:
+        functions, handler = self._each[signum]
+        for function in functions:
+            function(signum)
+        self._set(signum, handler)  # it may replace itself
+        handler(signum, frame)
+        self._each[signum] = functions, _signal.getsignal(signum)
+        self._set(signum, self._came_each)
 
     @handles_signals
     def _came_early(self, signum: int, frame: FrameType | None) -> None:

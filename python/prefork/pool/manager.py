@@ -216,10 +216,13 @@ class Manager(Role, PoolMember):
         self._hooks.try_call("worker_died", pid=pid, status=status)
 
     def _give_up(self, why: str) -> None:
+        attempts = (
+            "1 attempt" if self._options.boot_failures == 1 else f"{self._options.boot_failures} attempts"
+        )
         self.end_run(
             NeverReady(
-                f"no worker was ever ready, in {self._options.boot_failures} attempts (--boot-failures); the "
-                f"first one failed: {escape_line(why)}"
+                f"no worker was ever ready, in {attempts} (--boot-failures); the first one failed: "
+                f"{escape_line(why)}"
             )
         )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from prefork.errors import PreforkError
 from prefork.logs.escaping import show
 from prefork.logs.logger import Lines
+from prefork.server.end_limit import EndLimit
 from prefork.server.serving import Serving
 from prefork.server.startup import StartupInterrupted, StartupLimit
 
@@ -123,8 +124,9 @@ class Standalone(Role):
         self._service = service
         self._listener = listener
         self._ended = ended
-        self._serving = Serving(context, service, ended)
+        self._serving = Serving(context, service, self._end)
         self._limit = StartupLimit(context.options.graceful_timeout)
+        self._end_limit: EndLimit | None = None
         self._startup: asyncio.Task[None] | None = None
         self._is_told = False
 
@@ -166,10 +168,24 @@ class Standalone(Role):
         if self._context.options.signals:
             for signum in (signal.SIGTERM, signal.SIGINT):
                 self._context.kernel.share_signal(signum)
+            self._limit_end()
         self._serving.prepare(sockets, self._listener.tls)
         self._serving.accept()
         self._listener.watch()
         self._context.hooks.serving(sockets)
+
+    def _limit_end(self) -> None:
+        """Once it has accepted, no call of the application keeps the process from ending."""
+        if self._end_limit is not None:
+            return
+        self._end_limit = limit = EndLimit(self._context.options.graceful_timeout)
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            self._context.kernel.tell_each(signum, lambda signum: limit.told(now=signum == signal.SIGQUIT))
+
+    def _end(self) -> None:
+        if self._end_limit is not None:
+            self._end_limit.end()
+        self._ended()
 
     def start_listen(self) -> bool:
         return self._serving.is_open and self._listener.reopen(self.begin)
@@ -181,7 +197,8 @@ class Standalone(Role):
     def shutdown(self, *, graceful: bool) -> None:
         if self._serving.is_open:
             self.stop_listen()
-            self._serving.drain(0.0, self._startup, self._limit.since_s)
+            since_s = 0.0 if self._end_limit is None else self._end_limit.since_s
+            self._serving.drain(0.0, self._startup, max(self._limit.since_s, since_s))
         if not graceful:
             self._serving.abort()
 
@@ -192,10 +209,12 @@ class Standalone(Role):
 
     def run_ended(self) -> None:
         self.stop_listen()
+        if self._end_limit is not None:
+            self._end_limit.end()
 
     def abandon(self) -> None:
         self._listener.abandon()
 
     def discard(self) -> None:
         self._listener.close()
-        self._ended()
+        self._end()

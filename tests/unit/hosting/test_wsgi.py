@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import io
 import socket
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -317,6 +319,27 @@ def test_a_regular_file_is_sent_up_to_its_content_length(tmp_path: Path) -> None
         assert (await local.get()).body == b"3456"
 
     local_server(app).run(client)
+
+
+@pytest.mark.parametrize("target", [(-1, 0), (-1, 1), (-22, 2)])
+def test_a_position_before_the_beginning_of_a_body_is_the_error_of_a_file(target: tuple[int, int]) -> None:
+    """zipfile looks for its directory from the end, and finds by this error that there is none."""
+    seen: list[object] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        body = environ["wsgi.input"]
+        with pytest.raises(OSError, match="before the beginning") as caught:
+            body.seek(*target)
+        seen.extend((caught.value.errno, zipfile.is_zipfile(body), body.seek(0)))
+        seen.append(body.read())
+        start_response("200 OK", HEADERS)
+        return [b""]
+
+    async def client(local: LocalServer) -> None:
+        assert (await local.get(method="POST", body=b"short")).status == 200
+
+    local_server(app).run(client)
+    assert seen == [errno.EINVAL, False, 0, b"short"]
 
 
 def test_only_a_regular_file_is_sent_by_the_system() -> None:

@@ -416,3 +416,30 @@ def test_what_a_program_removes_leaves_the_binding(heard: list[str]) -> None:
     kernel.on_start(raising(signal.SIGUSR1))
     kernel.run()
     assert (removed, one.recorded, heard) == ([False, True], [signal.SIGUSR1], [])
+
+
+def test_a_function_hears_each_signal_in_the_middle_of_other_code() -> None:
+    """And the program's handler, which is shared, hears the first one."""
+    kernel = Kernel()
+    listener = kernel.add(Listener("ONE", stop_after=2))
+    heard: list[str] = []
+    former = signal.signal(signal.SIGUSR1, lambda *_: heard.append("program"))
+
+    def block() -> None:
+        kernel.signal(signal.SIGUSR1, "ONE", "came")
+        kernel.share_signal(signal.SIGUSR1)
+        kernel.tell_each(signal.SIGUSR1, lambda _: heard.append("one"))
+        kernel.tell_each(signal.SIGUSR1, lambda _: heard.append("two"))
+        kernel.share_signal(signal.SIGUSR1)  # of a second server
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert listener.recorded == []
+            heard.append("blocked")
+
+    try:
+        kernel.on_start(lambda: kernel.loop.call_soon(block))
+        kernel.run()
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    assert heard == ["one", "two", "program", "blocked", "one", "two", "blocked"]
+    assert listener.recorded == [signal.SIGUSR1] * 2

@@ -6,7 +6,7 @@
 
 use crate::request_body::read_part;
 use prefork_engine::Body;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice};
@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 /// The block size in which a body on disk is searched for line ends.
 const BLOCK_BYTES: usize = 8 * 1024;
+
+/// Linux's number of it.
+const EINVAL: i32 = 22;
 
 /// `wsgi.input` (PEP 3333): the body of a request as a binary stream, which
 /// ends where the body ends. Made without a body, it is empty. It has the
@@ -172,8 +175,8 @@ impl Input {
     /// one, with 2 from the end. Beyond the end it goes to the end. Returns the new
     /// position.
     ///
-    /// Raises ValueError for a position before the beginning, and for another
-    /// `whence`.
+    /// Raises OSError for a position before the beginning, as a file does, and
+    /// ValueError for another `whence`.
     #[pyo3(signature = (offset, whence=0, /))]
     fn seek(&mut self, offset: i64, whence: i32) -> PyResult<u64> {
         let end = self.at + self.left()?;
@@ -184,7 +187,10 @@ impl Input {
             _ => return Err(PyValueError::new_err("whence: expected 0, 1 or 2")),
         };
         let Some(at) = from.checked_add_signed(offset) else {
-            return Err(PyValueError::new_err("a position before the beginning"));
+            return Err(PyOSError::new_err((
+                EINVAL,
+                "a position before the beginning",
+            )));
         };
         self.at = at.min(end);
         Ok(self.at)
