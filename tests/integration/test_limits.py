@@ -245,8 +245,24 @@ def test_new_clients_beyond_the_queue_get_503_at_once(interface: str, pool: Make
         assert len(lines(server, "--max-queue")) == 1
 
 
-def test_requests_on_known_connections_beyond_the_queue_get_503(pool: MakePool) -> None:
-    server = pool("--workers", "1", "--request-timeout", "600", "--max-queue", "3")
+def test_a_pool_of_one_whose_worker_is_in_a_slow_call_refuses_new_clients(serve: Serve) -> None:
+    server = serve(APPS / "wsgi_stuck.py", "--workers", "1", "--max-queue", "2", "--graceful-timeout", "0.1")
+    with contextlib.ExitStack() as stack:
+        stuck = stack.enter_context(server.connect())
+        stuck.sendall(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: server.status()["totals"]["active"] == 1, "a busy pool")
+        late = [stack.enter_context(server.connect()) for _ in range(6)]
+        for sock in late:
+            sock.sendall(PID)
+        wait_until(lambda: limited(server).get("queue") == 4, "the limit to be applied")
+        assert [one.status for one in refusals(late)] == [503] * 4
+
+
+@pytest.mark.parametrize("more", [(), ("--request-timeout", "600")], ids=["alone", "with a request timeout"])
+def test_requests_on_known_connections_beyond_the_queue_get_503(
+    more: tuple[str, ...], pool: MakePool
+) -> None:
+    server = pool("--workers", "1", "--max-queue", "3", *more)
     with clients(server, "127.0.0.1", 9) as (first, *others):
         for sock in (first, *others):
             pid_serving(sock)

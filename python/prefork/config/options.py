@@ -82,6 +82,9 @@ from prefork.errors import OptionError
 
 logger = logging.getLogger("prefork")
 
+MAX_QUEUE = 2000
+"""The default of `max_queue`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -285,7 +288,7 @@ class ServerOptions(Options):
     )
     max_queue: int = option(
         Group.REQUESTS,
-        2000,
+        MAX_QUEUE,
         integer(0, 1 << 20),
         "Maximum number of requests that wait while every worker is busy, those of new clients included. "
         "Respond to more with 503. 0 disables. Of a Unix socket, new clients are limited by --backlog only.",
@@ -716,8 +719,11 @@ class PreForkOptions(ServerOptions):
         """Whether each worker has a guard.
 
         A pool of one has no worker to hand a connection to, and a second thread slows every system call.
+        There it is only for what has to be refused or ended while the main thread is stuck. As many as the
+        default of `max_queue` wait in the kernel, which has limits of its own.
         """
-        return self.max_clients > 1 or self.may_be_stuck
+        limits_queue = 0 < self.max_queue < MAX_QUEUE
+        return self.max_clients > 1 or self.may_be_stuck or limits_queue
 
     @property
     def may_be_stuck(self) -> bool:

@@ -175,6 +175,8 @@ def test_one_whose_manager_has_died_ends_at_once(monkeypatch: pytest.MonkeyPatch
         ({"max_clients": 1, "start_servers": 1}, False),
         ({"max_clients": 1, "start_servers": 1, "request_timeout": 1.0}, True),
         ({"max_clients": 1, "start_servers": 1, "heartbeat_timeout": 1.0}, True),
+        ({"max_clients": 1, "start_servers": 1, "max_queue": 10}, True),
+        ({"max_clients": 1, "start_servers": 1, "max_queue": 0}, False),
     ],
 )
 def test_a_guard_is_started_where_it_has_something_to_do(options: dict[str, Any], guarded: bool) -> None:
