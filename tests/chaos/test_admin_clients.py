@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
+import struct
 import threading
 
 from support.admin import LOCAL, admin_url, connect_to, get, request
@@ -86,6 +88,20 @@ def is_closed(sock: socket.socket) -> bool:
     except ConnectionError:
         return True
     return False
+
+
+def test_clients_that_leave_and_live_pages_that_are_closed_are_no_lines_of_the_log(pool: MakePool) -> None:
+    server = pool(*ADMIN, **TWO)
+    url = admin_url(server)
+    for _ in range(20):
+        with connect_to(url) as sock:
+            sock.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert sock.recv(15) == b"HTTP/1.1 200 OK"
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    assert get(url, "/healthz") == "ok\n"
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert [line for line in server.err if "client" in line] == []
 
 
 def test_garbage_is_refused_and_stays_out_of_the_log(pool: MakePool) -> None:

@@ -196,6 +196,10 @@ class Pages(Handlers):
                 response.done()
             call.cancel()
 
+    def client_error(self, text: str, remote_ip: str, request_id: str | None = None) -> None:  # noqa: ARG002
+        """No line of the log: each live page that is closed breaks off a response, and so do scanners."""
+        logger.debug("a client of the admin listener (%s): %s", remote_ip, text)
+
     def _complain(self, refusal: Refusal, remote_ip: str) -> None:
         if (now := self.context.kernel.loop.time()) >= self._quiet_until_s:
             self._quiet_until_s = now + QUIET_S
