@@ -306,16 +306,16 @@ impl ExchangeHandle<'_> {
     /// # Errors
     /// [`LocalError::Closed`].
     pub fn send_now(&mut self) -> Result<usize, LocalError> {
-        self.find()?;
-        self.core.cx.clock.tick();
+        self.open_now()?;
         self.core.flush(self.key());
         let connection = self.find()?;
         let unsent = connection.unsent(self.id.stream);
-        if unsent > 0 && connection.is_http2() && connection.link.pending() == 0 {
-            // The peer may have opened its window.
-            self.core.receive_aside(self.key());
-            self.core.flush(self.key());
+        if unsent == 0 || !connection.is_http2() || connection.link.pending() > 0 {
+            return Ok(unsent);
         }
+        // The peer may have opened its window.
+        self.core.receive_aside(self.key());
+        self.core.flush(self.key());
         Ok(self.find()?.unsent(self.id.stream))
     }
 

@@ -187,16 +187,16 @@ impl Connection {
     pub(crate) fn count_sent(&mut self, cx: &mut Context) {
         match &mut self.protocol {
             Protocol::Http1(http1) if http1.has_ended() => {
-                cx.read_clock();
+                cx.read_clock_of_sent();
                 http1.count_sent(cx);
             }
             Protocol::Http2(http2) if http2.has_ended() => {
-                cx.read_clock();
+                cx.read_clock_of_sent();
                 http2.count_sent(cx);
             }
             // Until the response that accepts it is sent.
             Protocol::WebSocket(websocket) if websocket.exchange.given_ns > 0 => {
-                cx.read_clock();
+                cx.read_clock_of_sent();
                 cx.count_sent(1, std::mem::take(&mut websocket.exchange.given_ns));
             }
             _ => {}

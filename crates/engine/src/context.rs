@@ -160,11 +160,13 @@ impl Context {
         self.load.time_responses(self.clock.now_ns);
     }
 
-    /// Reads the clock, and with it counts the times of the responses that the application has begun.
+    /// The socket has taken responses just now. Their time is of use to a pool alone.
     #[inline]
-    pub(crate) fn read_clock(&mut self) {
-        self.clock.tick();
-        self.time_responses();
+    pub(crate) fn read_clock_of_sent(&mut self) {
+        if self.load.figures().is_some() {
+            self.clock.tick();
+            self.time_responses();
+        }
     }
 
     /// Takes a step of an exchange. Only here its phase changes, and with it
@@ -351,7 +353,6 @@ impl Context {
             ready_ns: 0,
             given_ns: exchange.map_or(0, |exchange| exchange.given_ns),
             request_id: request_id.as_deref().map(str::as_bytes),
-            trace_id: None,
             fields: &NoFields,
         });
     }

@@ -48,6 +48,8 @@ pub trait Fields {
     fn of_response(&self, name: &[u8]) -> Option<&[u8]>;
     /// A variable of the environ, by its name in lower case.
     fn variable(&self, name: &[u8]) -> Option<Cow<'_, [u8]>>;
+    /// The id of the trace that the request belongs to.
+    fn trace_id(&self) -> Option<&[u8]>;
 }
 
 /// Of a request whose fields are not known.
@@ -63,6 +65,10 @@ impl Fields for NoFields {
     }
 
     fn variable(&self, _name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+
+    fn trace_id(&self) -> Option<&[u8]> {
         None
     }
 }
@@ -83,9 +89,8 @@ pub struct Entry<'a> {
     /// 0: it is not known.
     pub ready_ns: u64,
     pub given_ns: u64,
-    /// The ids of the request and of its trace, if it has them.
+    /// The id of the request, if it has one.
     pub request_id: Option<&'a [u8]>,
-    pub trace_id: Option<&'a [u8]>,
     pub fields: &'a dyn Fields,
 }
 

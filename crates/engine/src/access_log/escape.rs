@@ -3,13 +3,13 @@
 //! Always holds: what is written is printable ASCII, whatever bytes came.
 
 /// Put behind a text of which only the beginning is shown.
-const CUT: &str = "...";
+const CUT: &[u8] = b"...";
 
-/// What is shown of `text`, if no more than `most` bytes of it are.
-fn beginning(text: &[u8], most: usize) -> (&[u8], &'static str) {
+/// What is shown of `text`, if no more than `most` bytes of it are, and whether that is not all.
+fn beginning(text: &[u8], most: usize) -> (&[u8], bool) {
     match text.get(..most) {
-        Some(beginning) if most < text.len() => (beginning, CUT),
-        _ => (text, ""),
+        Some(beginning) if most < text.len() => (beginning, true),
+        _ => (text, false),
     }
 }
 
@@ -17,32 +17,36 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
+/// Whether there is nothing to escape, as nearly always. It does not stop at the first byte that is not
+/// plain, so that the compiler can compare many bytes at once.
+fn are_plain(text: &[u8]) -> bool {
+    text.iter().fold(true, |all, &byte| all & is_plain(byte))
+}
+
 /// As in the log of Apache: `\"`, `\\`, `\n`, `\x1b`.
 pub(super) fn text(text: &[u8], most: usize, out: &mut Vec<u8>) {
-    let (mut rest, end) = beginning(text, most);
-    while let Some(at) = rest.iter().position(|&byte| !is_plain(byte)) {
-        let (plain, special) = rest.split_at(at);
-        out.extend_from_slice(plain);
-        if let Some((&byte, behind)) = special.split_first() {
-            escape_byte(byte, out);
-            rest = behind;
-        }
+    let (text, is_cut) = beginning(text, most);
+    match are_plain(text) {
+        true => out.extend_from_slice(text),
+        false => text.iter().for_each(|&byte| escape_byte(byte, out)),
     }
-    out.extend_from_slice(rest);
-    out.extend_from_slice(end.as_bytes());
+    if is_cut {
+        out.extend_from_slice(CUT);
+    }
 }
 
 /// As [`text`], for a text that stands without quotes.
 pub(super) fn word(text: &[u8], most: usize, out: &mut Vec<u8>) {
-    let (text, end) = beginning(text, most);
+    let (text, is_cut) = beginning(text, most);
     for &byte in text {
         match byte {
             b' ' => hex(byte, out),
-            _ if is_plain(byte) => out.push(byte),
-            _ => escape_byte(byte, out),
+            byte => escape_byte(byte, out),
         }
     }
-    out.extend_from_slice(end.as_bytes());
+    if is_cut {
+        out.extend_from_slice(CUT);
+    }
 }
 
 fn escape_byte(byte: u8, out: &mut Vec<u8>) {
@@ -52,6 +56,7 @@ fn escape_byte(byte: u8, out: &mut Vec<u8>) {
         b'\n' => out.extend_from_slice(b"\\n"),
         b'\r' => out.extend_from_slice(b"\\r"),
         b'\t' => out.extend_from_slice(b"\\t"),
+        byte if is_plain(byte) => out.push(byte),
         byte => hex(byte, out),
     }
 }
@@ -75,10 +80,10 @@ fn digits(number: u16, count: u32, out: &mut Vec<u8>) {
 /// A string of JSON (RFC 8259, section 7), with its quotes. A byte that is not UTF-8 is shown as `\xff`,
 /// in four characters.
 pub(super) fn json(text: &[u8], most: usize, out: &mut Vec<u8>) {
-    let (text, end) = beginning(text, most);
+    let (text, is_cut) = beginning(text, most);
     out.push(b'"');
-    if text.iter().all(|&byte| is_plain(byte)) {
-        out.extend_from_slice(text); // nearly always
+    if are_plain(text) {
+        out.extend_from_slice(text);
     } else {
         for chunk in text.utf8_chunks() {
             chunk.valid().chars().for_each(|char| json_char(char, out));
@@ -88,7 +93,9 @@ pub(super) fn json(text: &[u8], most: usize, out: &mut Vec<u8>) {
             }
         }
     }
-    out.extend_from_slice(end.as_bytes());
+    if is_cut {
+        out.extend_from_slice(CUT);
+    }
     out.push(b'"');
 }
 

@@ -6,12 +6,13 @@
 use super::entry::{Asked, Entry, Here};
 use super::values::{address, number, seconds, status};
 use super::{escape, json};
+use std::borrow::Cow;
 
 const COMMON: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s"#;
 const COMBINED: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Atom {
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Value {
     Client,
     Nothing,
     User,
@@ -24,8 +25,6 @@ enum Atom {
     Status,
     Bytes,
     BytesOrDash,
-    Referer,
-    Agent,
     Seconds,
     Micros,
     Millis,
@@ -38,59 +37,67 @@ enum Atom {
     Tls,
     RequestId,
     TraceId,
+    /// The names are in lower case.
+    OfRequest(Cow<'static, [u8]>),
+    OfResponse(Cow<'static, [u8]>),
+    Variable(Cow<'static, [u8]>),
 }
+
+const REFERER: Value = Value::OfRequest(Cow::Borrowed(b"referer"));
+const AGENT: Value = Value::OfRequest(Cow::Borrowed(b"user-agent"));
 
 /// The names of the atoms, and whether their value is a number, which `%(...)d` may be written for too.
-const ATOMS: [(&str, Atom, bool); 29] = [
-    ("h", Atom::Client, false),
-    ("l", Atom::Nothing, false),
-    ("u", Atom::User, false),
-    ("t", Atom::Time, false),
-    ("r", Atom::RequestLine, false),
-    ("m", Atom::Method, false),
-    ("U", Atom::Path, false),
-    ("q", Atom::Query, false),
-    ("H", Atom::Protocol, false),
-    ("s", Atom::Status, true),
-    ("B", Atom::Bytes, true),
-    ("b", Atom::BytesOrDash, false),
-    ("f", Atom::Referer, false),
-    ("a", Atom::Agent, false),
-    ("T", Atom::Seconds, true),
-    ("D", Atom::Micros, true),
-    ("M", Atom::Millis, true),
-    ("L", Atom::DecimalSeconds, false),
-    ("p", Atom::Pid, false),
-    ("wait", Atom::Wait, false),
-    ("worker", Atom::Worker, false),
-    ("bytes_in", Atom::BytesIn, true),
-    ("bytes_out", Atom::Bytes, true),
-    ("protocol", Atom::Protocol, false),
-    ("scheme", Atom::Scheme, false),
-    ("tls", Atom::Tls, false),
-    ("duration", Atom::DecimalSeconds, false),
-    ("request_id", Atom::RequestId, false),
-    ("trace_id", Atom::TraceId, false),
+const ATOMS: [(&str, Value, bool); 29] = [
+    ("h", Value::Client, false),
+    ("l", Value::Nothing, false),
+    ("u", Value::User, false),
+    ("t", Value::Time, false),
+    ("r", Value::RequestLine, false),
+    ("m", Value::Method, false),
+    ("U", Value::Path, false),
+    ("q", Value::Query, false),
+    ("H", Value::Protocol, false),
+    ("s", Value::Status, true),
+    ("B", Value::Bytes, true),
+    ("b", Value::BytesOrDash, false),
+    ("f", REFERER, false),
+    ("a", AGENT, false),
+    ("T", Value::Seconds, true),
+    ("D", Value::Micros, true),
+    ("M", Value::Millis, true),
+    ("L", Value::DecimalSeconds, false),
+    ("p", Value::Pid, false),
+    ("wait", Value::Wait, false),
+    ("worker", Value::Worker, false),
+    ("bytes_in", Value::BytesIn, true),
+    ("bytes_out", Value::Bytes, true),
+    ("protocol", Value::Protocol, false),
+    ("scheme", Value::Scheme, false),
+    ("tls", Value::Tls, false),
+    ("duration", Value::DecimalSeconds, false),
+    ("request_id", Value::RequestId, false),
+    ("trace_id", Value::TraceId, false),
 ];
-
-#[derive(Debug, PartialEq, Eq)]
-enum Part {
-    Text(Box<[u8]>),
-    Atom(Atom),
-    /// The names are in lower case.
-    OfRequest(Box<[u8]>),
-    OfResponse(Box<[u8]>),
-    Variable(Box<[u8]>),
-}
 
 /// The format of a log.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Format(Kind);
+pub struct Format {
+    kind: Kind,
+    /// The names of the variables of the environ that it has, in lower case.
+    variables: Vec<Cow<'static, [u8]>>,
+}
 
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Json,
-    Parts(Vec<Part>),
+    Text(Text),
+}
+
+/// What a line consists of: values, each with the text in front of it, and the text behind the last one.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Text {
+    values: Vec<(Box<[u8]>, Value)>,
+    end: Vec<u8>,
 }
 
 /// Why a text is no format.
@@ -108,18 +115,29 @@ impl Format {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, FormatError> {
-        match text {
-            "json" => Ok(Format(Kind::Json)),
-            "common" => parts(COMMON).map(|parts| Format(Kind::Parts(parts))),
-            "combined" => parts(COMBINED).map(|parts| Format(Kind::Parts(parts))),
-            text => {
-                let parts = parts(text)?;
-                match parts.iter().all(|part| matches!(part, Part::Text(_))) {
-                    true => Err(FormatError::Constant),
-                    false => Ok(Format(Kind::Parts(parts))),
-                }
+        let text = match text {
+            "json" => {
+                return Ok(Format {
+                    kind: Kind::Json,
+                    variables: Vec::new(),
+                });
             }
+            "common" => COMMON,
+            "combined" => COMBINED,
+            text => text,
+        };
+        let text = Text::parse(text)?;
+        if text.values.is_empty() {
+            return Err(FormatError::Constant);
         }
+        let variables = text.values.iter().filter_map(|(_, value)| match value {
+            Value::Variable(name) => Some(name.clone()),
+            _ => None,
+        });
+        Ok(Format {
+            variables: variables.collect(),
+            kind: Kind::Text(text),
+        })
     }
 
     /// The names of the atoms, without those of fields and variables.
@@ -127,173 +145,126 @@ impl Format {
         ATOMS.iter().map(|(name, ..)| *name)
     }
 
-    /// Whether it has a variable of the environ.
-    pub fn has_variables(&self) -> bool {
-        match &self.0 {
-            Kind::Json => false,
-            Kind::Parts(parts) => parts.iter().any(|part| matches!(part, Part::Variable(_))),
-        }
-    }
-
     /// The names of the variables of the environ that it has, in lower case.
-    pub fn variables(&self) -> impl Iterator<Item = &[u8]> {
-        let parts = match &self.0 {
-            Kind::Json => &[],
-            Kind::Parts(parts) => parts.as_slice(),
-        };
-        parts.iter().filter_map(|part| match part {
-            Part::Variable(name) => Some(&**name),
-            _ => None,
-        })
+    pub fn variables(&self) -> &[Cow<'static, [u8]>] {
+        &self.variables
     }
 
     /// Appends a line, without its end. No more than `most` bytes of each text of a client are shown.
     pub(crate) fn write(&self, entry: &Entry<'_>, here: &Here<'_>, most: usize, out: &mut Vec<u8>) {
-        match &self.0 {
+        match &self.kind {
             Kind::Json => json::write(entry, here, most, out),
-            Kind::Parts(parts) => {
-                for part in parts {
-                    write_part(part, entry, here, most, out);
+            Kind::Text(text) => {
+                for (before, value) in &text.values {
+                    out.extend_from_slice(before);
+                    write_value(value, entry, here, most, out);
                 }
+                out.extend_from_slice(&text.end);
             }
         }
     }
 }
 
-fn write_part(part: &Part, entry: &Entry<'_>, here: &Here<'_>, most: usize, out: &mut Vec<u8>) {
-    let mut text = |text: Option<&[u8]>| match text {
-        Some(text) => escape::text(text, most, out),
-        None => out.push(b'-'),
-    };
-    match part {
-        Part::Text(text) => out.extend_from_slice(text),
-        Part::Atom(atom) => write_atom(*atom, entry, here, most, out),
-        Part::OfRequest(name) => text(entry.fields.of_request(name)),
-        Part::OfResponse(name) => text(entry.fields.of_response(name)),
-        Part::Variable(name) => text(entry.fields.variable(name).as_deref()),
-    }
-}
-
-fn write_atom(atom: Atom, entry: &Entry<'_>, here: &Here<'_>, most: usize, out: &mut Vec<u8>) {
-    let asked = &entry.asked;
-    match atom {
-        Atom::Client => address(entry.client, out),
-        Atom::Nothing => out.push(b'-'),
-        Atom::User => match entry.user() {
-            Some(user) => escape::word(&user, most, out),
-            None => out.push(b'-'),
-        },
-        Atom::Time => {
+fn write_value(value: &Value, entry: &Entry<'_>, here: &Here<'_>, most: usize, out: &mut Vec<u8>) {
+    let (asked, fields) = (&entry.asked, entry.fields);
+    let duration_us = || entry.duration_us(here).unwrap_or(0);
+    let text = |text, out: &mut _| escape::text(text, most, out);
+    let word = |word, out: &mut _| escape::word(word, most, out);
+    match value {
+        Value::Client => address(entry.client, out),
+        Value::Nothing => out.push(b'-'),
+        Value::User => or_dash(entry.user().as_deref(), word, out),
+        Value::Time => {
             out.push(b'[');
             out.extend_from_slice(here.moment.common.as_bytes());
             out.push(b']');
         }
-        Atom::RequestLine => write_request_line(asked, most, out),
-        Atom::Method | Atom::Path | Atom::Query => {
-            let text = match (atom, asked) {
+        Value::RequestLine => match asked {
+            Asked::Unread(line) => or_dash(*line, text, out),
+            Asked::Request {
+                method,
+                target,
+                protocol,
+                ..
+            } => {
+                text(method, out);
+                out.push(b' ');
+                text(target, out);
+                out.push(b' ');
+                our_word(protocol, out);
+            }
+        },
+        Value::Method | Value::Path | Value::Query => {
+            let shown = match (value, asked) {
                 (_, Asked::Unread(_)) => Some(&b"-"[..]),
-                (Atom::Method, Asked::Request { method, .. }) => Some(*method),
-                (Atom::Path, Asked::Request { path, .. }) => Some(*path),
+                (Value::Method, Asked::Request { method, .. }) => Some(*method),
+                (Value::Path, Asked::Request { path, .. }) => Some(*path),
                 (_, Asked::Request { query, .. }) => *query,
             };
-            escape::text(text.unwrap_or_default(), most, out);
+            text(shown.unwrap_or_default(), out);
         }
-        Atom::Protocol => word(asked.protocol(), out),
-        Atom::Status => number(status(entry).into(), out),
-        Atom::Bytes => number(entry.sent.unwrap_or(0), out),
-        Atom::BytesOrDash => match entry.sent {
-            Some(sent @ 1..) => number(sent, out),
-            _ => out.push(b'-'),
-        },
-        Atom::Referer => field(entry, b"referer", most, out),
-        Atom::Agent => field(entry, b"user-agent", most, out),
-        Atom::Seconds => number(entry.duration_us(here).unwrap_or(0) / 1_000_000, out),
-        Atom::Micros => number(entry.duration_us(here).unwrap_or(0), out),
-        Atom::Millis => number(entry.duration_us(here).unwrap_or(0) / 1000, out),
-        Atom::DecimalSeconds => seconds(entry.duration_us(here).unwrap_or(0), out),
-        Atom::Pid => {
+        Value::Protocol => our_word(asked.protocol(), out),
+        Value::Status => number(status(entry).into(), out),
+        Value::Bytes => number(entry.sent.unwrap_or(0), out),
+        Value::BytesOrDash => or_dash(entry.sent.filter(|sent| *sent > 0), number, out),
+        Value::Seconds => number(duration_us() / 1_000_000, out),
+        Value::Micros => number(duration_us(), out),
+        Value::Millis => number(duration_us() / 1000, out),
+        Value::DecimalSeconds => seconds(duration_us(), out),
+        Value::Pid => {
             out.push(b'<');
             number(here.pid.into(), out);
             out.push(b'>');
         }
-        Atom::Wait => match entry.wait_us() {
-            Some(us) => seconds(us, out),
-            None => out.push(b'-'),
-        },
-        Atom::Worker => match here.worker {
-            Some(worker) => number(worker.into(), out),
-            None => out.push(b'-'),
-        },
-        Atom::BytesIn => number(entry.received, out),
-        Atom::Scheme => word(entry.scheme, out),
-        Atom::RequestId | Atom::TraceId => {
-            let id = match atom {
-                Atom::RequestId => entry.request_id,
-                _ => entry.trace_id,
-            };
-            escape::word(id.unwrap_or(b"-"), most, out);
-        }
-        Atom::Tls => word(entry.tls.unwrap_or_default(), out),
+        Value::Wait => or_dash(entry.wait_us(), seconds, out),
+        Value::Worker => or_dash(here.worker.map(u64::from), number, out),
+        Value::BytesIn => number(entry.received, out),
+        Value::Scheme => our_word(entry.scheme, out),
+        Value::Tls => our_word(entry.tls.unwrap_or_default(), out),
+        Value::RequestId => or_dash(entry.request_id, word, out),
+        Value::TraceId => or_dash(fields.trace_id(), word, out),
+        Value::OfRequest(name) => or_dash(fields.of_request(name), text, out),
+        Value::OfResponse(name) => or_dash(fields.of_response(name), text, out),
+        Value::Variable(name) => or_dash(fields.variable(name).as_deref(), text, out),
     }
 }
 
-fn write_request_line(asked: &Asked<'_>, most: usize, out: &mut Vec<u8>) {
-    match asked {
-        Asked::Unread(None) => out.push(b'-'),
-        Asked::Unread(Some(line)) => escape::text(line, most, out),
-        Asked::Request {
-            method,
-            target,
-            protocol,
-            ..
-        } => {
-            escape::text(method, most, out);
-            out.push(b' ');
-            escape::text(target, most, out);
-            out.push(b' ');
-            word(protocol, out);
-        }
-    }
-}
-
-fn field(entry: &Entry<'_>, name: &[u8], most: usize, out: &mut Vec<u8>) {
-    match entry.fields.of_request(name) {
-        Some(value) => escape::text(value, most, out),
+fn or_dash<T>(value: Option<T>, write: impl FnOnce(T, &mut Vec<u8>), out: &mut Vec<u8>) {
+    match value {
+        Some(value) => write(value, out),
         None => out.push(b'-'),
     }
 }
 
-/// A word of ours, or a dash.
-fn word(word: &str, out: &mut Vec<u8>) {
+/// Needs no escape. An empty one is a dash.
+fn our_word(word: &str, out: &mut Vec<u8>) {
     let word = if word.is_empty() { "-" } else { word };
     out.extend_from_slice(word.as_bytes());
 }
 
 // ---- reading a format --------------------------------------------------------------
 
-fn parts(text: &str) -> Result<Vec<Part>, FormatError> {
-    let mut parts = Vec::new();
-    let mut constant = Vec::new();
-    let mut rest = text;
-    while let Some((before, behind)) = rest.split_once('%') {
-        add_constant(before, &mut constant);
-        if let Some(behind) = behind.strip_prefix('%') {
-            constant.push(b'%');
+impl Text {
+    fn parse(text: &str) -> Result<Self, FormatError> {
+        let (mut values, mut constant) = (Vec::new(), Vec::new());
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once('%') {
+            add_constant(before, &mut constant);
+            if let Some(behind) = behind.strip_prefix('%') {
+                constant.push(b'%');
+                rest = behind;
+                continue;
+            }
+            let (value, behind) = atom(behind)?;
+            values.push((std::mem::take(&mut constant).into(), value));
             rest = behind;
-            continue;
         }
-        let (part, behind) = atom(behind)?;
-        if !constant.is_empty() {
-            parts.push(Part::Text(std::mem::take(&mut constant).into()));
-        }
-        parts.push(part);
-        rest = behind;
+        add_constant(rest, &mut constant);
+        Ok(Text {
+            values,
+            end: constant,
+        })
     }
-    add_constant(rest, &mut constant);
-    if !constant.is_empty() {
-        parts.push(Part::Text(constant.into()));
-    }
-    Ok(parts)
 }
 
 /// Text between atoms is written as it is, but for what would end a line or control a terminal.
@@ -308,7 +279,7 @@ fn add_constant(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Reads an atom, behind its percent sign. Also returns what follows it.
-fn atom(text: &str) -> Result<(Part, &str), FormatError> {
+fn atom(text: &str) -> Result<(Value, &str), FormatError> {
     let no_atom = || {
         let beginning: String = text.chars().take(20).collect();
         FormatError::NoAtom(format!("%{beginning}"))
@@ -320,29 +291,27 @@ fn atom(text: &str) -> Result<(Part, &str), FormatError> {
         Some(b'd') => ('d', behind.get(1..).unwrap_or_default()),
         _ => return Err(no_atom()),
     };
-    let part = part_of(name).ok_or_else(|| FormatError::Unknown(name.to_owned()))?;
-    let is_number = ATOMS
-        .iter()
-        .any(|(known, _, is_number)| *known == name && *is_number);
+    let (value, is_number) = value_of(name).ok_or_else(|| FormatError::Unknown(name.to_owned()))?;
     match conversion == 's' || is_number {
-        true => Ok((part, behind)),
+        true => Ok((value, behind)),
         false => Err(no_atom()),
     }
 }
 
-fn part_of(name: &str) -> Option<Part> {
+/// Also returns whether it is a number.
+fn value_of(name: &str) -> Option<(Value, bool)> {
     if let Some(name) = name.strip_prefix('{') {
         let (name, kind) = name.split_once('}')?;
-        let name: Box<[u8]> = name.to_ascii_lowercase().into_bytes().into();
+        let name: Cow<[u8]> = Cow::Owned(name.to_ascii_lowercase().into_bytes());
         return match kind {
             _ if name.is_empty() => None,
-            "i" => Some(Part::OfRequest(name)),
-            "o" => Some(Part::OfResponse(name)),
-            "e" => Some(Part::Variable(name)),
+            "i" => Some((Value::OfRequest(name), false)),
+            "o" => Some((Value::OfResponse(name), false)),
+            "e" => Some((Value::Variable(name), false)),
             _ => None,
         };
     }
-    let mut atoms = ATOMS.iter();
-    let (_, atom, _) = atoms.find(|(known, ..)| *known == name)?;
-    Some(Part::Atom(*atom))
+    let mut atoms = ATOMS.into_iter();
+    let (_, value, is_number) = atoms.find(|(known, ..)| *known == name)?;
+    Some((value, is_number))
 }

@@ -33,9 +33,9 @@ use trouble::Trouble;
 /// What is kept at most, in each process.
 const KEPT_BYTES: usize = 1 << 20;
 /// What may wait for the end of a turn. More is written at once.
-const TURN_BYTES: usize = 64 * 1024;
-/// The room for lines that is kept while there are none.
-const IDLE_BYTES: usize = 16 * 1024;
+const TURN_BYTES: usize = 16 * 1024;
+/// The room for lines that is kept while there are none: it was made for what waited in a turn.
+const IDLE_BYTES: usize = 2 * TURN_BYTES;
 /// How often a reader that is slow is tried again.
 const AGAIN_MS: u64 = 20;
 /// Of each text of a client, in a line that would be longer than a pipe takes whole.
@@ -143,7 +143,7 @@ impl AccessLog {
     #[inline]
     fn write(&mut self, entry: &Entry<'_>, (now_ns, worker): (u64, Option<u32>), most: usize) {
         let here = Here {
-            moment: self.moments.now(),
+            moment: self.moments.at(now_ns),
             now_ns,
             pid: self.pid,
             worker,
@@ -181,6 +181,7 @@ impl AccessLog {
 
     /// Writes what there is, as far as it is taken. Returns what there is to tell.
     pub(crate) fn flush(&mut self, now_ms: u64) -> Option<LogNews> {
+        self.moments.read_again();
         if !self.lines.is_empty() && self.again_ms.is_none_or(|again_ms| again_ms <= now_ms) {
             self.send(now_ms);
         }
@@ -214,6 +215,7 @@ impl AccessLog {
     pub(crate) fn forget(&mut self) {
         self.lines = Vec::new();
         self.written = 0;
+        self.moments.read_again();
     }
 
     fn send(&mut self, now_ms: u64) {
@@ -272,6 +274,7 @@ impl AccessLog {
 
     fn clear(&mut self) {
         self.written = 0;
+        self.moments.read_again();
         match self.lines.capacity() > IDLE_BYTES {
             true => self.lines = Vec::new(),
             false => self.lines.clear(),

@@ -1,4 +1,5 @@
-//! The time of a line, in the zone of the machine. It is formatted once a second.
+//! The time of a line, in the zone of the machine. It is formatted once a second, and the clock is read for
+//! the first line of those that are written together.
 
 use std::mem::MaybeUninit;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,24 +21,38 @@ pub(crate) struct Moment {
 
 #[derive(Default)]
 pub(super) struct Moments {
-    second: Option<i64>,
+    /// By how much the clock of the machine is ahead of the monotonic one.
+    ahead_ns: Option<u64>,
+    second: Option<u64>,
     moment: Moment,
 }
 
 impl Moments {
-    pub(super) fn now(&mut self) -> &Moment {
-        // By the C library, as Python has it: its clock may have been replaced, as libfaketime does.
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let second = now.as_secs() as i64;
+    /// `now_ns`: of the monotonic clock.
+    pub(super) fn at(&mut self, now_ns: u64) -> &Moment {
+        let ahead_ns = *self
+            .ahead_ns
+            .get_or_insert_with(|| wall_ns().wrapping_sub(now_ns));
+        let wall_ns = now_ns.wrapping_add(ahead_ns);
+        let second = wall_ns / 1_000_000_000;
         if self.second != Some(second) {
             self.second = Some(second);
             self.moment = Moment::of(&local(second));
         }
-        self.moment.millis = now.subsec_millis() as u16;
+        self.moment.millis = (wall_ns / 1_000_000 % 1000) as u16;
         &self.moment
     }
+
+    /// Has the clock read for the next line: before it the clock may be set, or the machine may sleep.
+    pub(super) fn read_again(&mut self) {
+        self.ahead_ns = None;
+    }
+}
+
+/// By the C library, as Python has it: its clock may have been replaced, as libfaketime does.
+fn wall_ns() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_nanos() as u64)
 }
 
 impl Moment {
@@ -55,10 +70,18 @@ impl Moment {
             millis: 0,
         }
     }
+
+    /// As in `2026-11-29T15:08:18.007+01:00`.
+    pub(super) fn rfc3339(&self, out: &mut Vec<u8>) {
+        let digit = |place: u16| b'0' + (self.millis / place % 10) as u8;
+        out.extend_from_slice(self.date.as_bytes());
+        out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
+        out.extend_from_slice(self.zone.as_bytes());
+    }
 }
 
 /// The local time. The zone was read when the interpreter began.
-fn local(second: i64) -> libc::tm {
+fn local(second: u64) -> libc::tm {
     let mut time = MaybeUninit::<libc::tm>::zeroed();
     let second = second as libc::time_t;
     // SAFETY: the call reads `second` and writes `time`, and nothing else. A `tm` of zeros is one.

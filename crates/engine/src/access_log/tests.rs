@@ -1,7 +1,7 @@
 //! Lines as text, whatever bytes came; and where they go when that fails.
 
 use super::entry::Here;
-use super::moment::Moment;
+use super::moment::{Moment, Moments};
 use super::*;
 use crate::peer::Peer;
 use std::borrow::Cow;
@@ -30,6 +30,10 @@ impl Fields for Known {
     fn variable(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
         self.value(name).map(Cow::Borrowed)
     }
+
+    fn trace_id(&self) -> Option<&[u8]> {
+        self.value(b"trace")
+    }
 }
 
 fn entry<'a>(fields: &'a dyn Fields, target: &'a [u8]) -> Entry<'a> {
@@ -47,7 +51,6 @@ fn entry<'a>(fields: &'a dyn Fields, target: &'a [u8]) -> Entry<'a> {
         ready_ns: 1_000_000_000,
         given_ns: 1_000_250_000,
         request_id: Some(b"id-1"),
-        trace_id: None,
         fields,
     }
 }
@@ -77,6 +80,7 @@ fn line(format: &str) -> String {
         (b"user-agent", b"curl/8".to_vec()),
         (b"authorization", b"Basic am9lOmE6Yg==".to_vec()),
         (b"host", b"example.com".to_vec()),
+        (b"trace", b"0af7".to_vec()),
     ]);
     line_of(format, &entry(&fields, b"/a%20b?x=1"), usize::MAX)
 }
@@ -128,7 +132,7 @@ fn each_atom() {
         ("scheme", "https"),
         ("tls", "TLSv1.3"),
         ("request_id", "id-1"),
-        ("trace_id", "-"),
+        ("trace_id", "0af7"),
     ] {
         assert_eq!(
             line(&format!("<%({atom})s>")),
@@ -197,7 +201,7 @@ fn json_has_always_the_same_names() {
             r#"{"time":"2026-11-29T15:08:18.007+01:00","client":"192.0.2.10","user":"joe","method":"GET","#,
             r#""path":"/a%20b","query":"x=1","protocol":"HTTP/1.1","scheme":"https","tls":"TLSv1.3","#,
             r#""host":"example.com","status":200,"bytes_in":3,"bytes_out":1234,"duration_s":2.001250,"#,
-            r#""wait_s":0.000250,"referer":"http://here/","user_agent":"curl/8","pid":77,"worker":3,"request_id":"id-1","trace_id":null}"#,
+            r#""wait_s":0.000250,"referer":"http://here/","user_agent":"curl/8","pid":77,"worker":3,"request_id":"id-1","trace_id":"0af7"}"#,
         )
     );
 }
@@ -270,6 +274,40 @@ fn the_zone_is_that_of_the_time() {
         (&*moment.date, &*moment.zone),
         ("2026-11-09T01:02:03", "-03:30")
     );
+}
+
+#[test]
+fn the_time_goes_on_within_a_turn() {
+    let mut moments = Moments::default();
+    let mut millis_at = |now_ms: u64| moments.at(now_ms * 1_000_000).millis;
+    let first = millis_at(5_000);
+    for later_ms in [0, 1, 250, 999, 1_000, 61_007] {
+        let expected = (u64::from(first) + later_ms) % 1_000;
+        assert_eq!(u64::from(millis_at(5_000 + later_ms)), expected);
+    }
+}
+
+/// The monotonic clock stands while the machine sleeps, and the other one can be set.
+#[test]
+fn the_clock_is_read_again_after_what_was_written() {
+    let place = directory();
+    let path = place.path().join("access.log");
+    let mut log = AccessLog::new(&Arc::new(AccessLogSettings {
+        place: Place::Path(path.clone()),
+        format: Format::parse("%(t)s %(U)s").unwrap(),
+        skip: Vec::new(),
+    }));
+    let (ten_years_ns, long) = (315_360_000_000_000_000, vec![b'x'; TURN_BYTES]);
+    log.add(&entry(&NoFields, &long), 1, None); // is written at once
+    log.add(&entry(&NoFields, b"/"), ten_years_ns, None);
+    log.flush(1);
+    log.add(&entry(&NoFields, b"/"), 2 * ten_years_ns, None);
+    log.flush(1);
+    let lines = fs::read_to_string(path).unwrap();
+    let mut years: Vec<&str> = lines.lines().map(|line| &line[8..12]).collect();
+    assert_eq!(years.len(), 3);
+    years.dedup();
+    assert_eq!(years.len(), 1, "{years:?}");
 }
 
 #[test]

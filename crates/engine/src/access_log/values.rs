@@ -16,32 +16,45 @@ pub(super) fn status(entry: &Entry<'_>) -> u16 {
     }
 }
 
+#[inline]
 pub(super) fn number(number: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    match number {
+        0..=9 => out.push(b'0' + number as u8), // seconds and bytes of a request, nearly always
+        _ => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+    }
 }
 
 /// Microseconds as seconds, with six decimals.
 pub(super) fn seconds(us: u64, out: &mut Vec<u8>) {
     number(us / 1_000_000, out);
-    out.push(b'.');
-    let mut digits = *b"000000";
-    let mut rest = us % 1_000_000;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
+    let mut rest = (us % 1_000_000) as u32;
+    let mut decimals = *b".000000";
+    for digit in decimals.iter_mut().skip(1).rev() {
+        *digit += (rest % 10) as u8;
         rest /= 10;
     }
-    out.extend_from_slice(&digits);
+    out.extend_from_slice(&decimals);
 }
 
 pub(super) fn address(peer: Peer, out: &mut Vec<u8>) {
-    if let Some(IpAddr::V4(ip)) = peer.ip() {
-        for (index, octet) in ip.octets().into_iter().enumerate() {
-            if index > 0 {
-                out.push(b'.');
-            }
-            number(octet.into(), out);
-        }
+    let Some(IpAddr::V4(ip)) = peer.ip() else {
+        let _ = write!(out, "{peer}"); // a vector takes all
         return;
+    };
+    let [first, rest @ ..] = ip.octets();
+    octet(first, out);
+    for byte in rest {
+        out.push(b'.');
+        octet(byte, out);
     }
-    let _ = write!(out, "{peer}"); // a vector takes all
+}
+
+fn octet(octet: u8, out: &mut Vec<u8>) {
+    if octet >= 100 {
+        out.push(b'0' + octet / 100);
+    }
+    if octet >= 10 {
+        out.push(b'0' + octet / 10 % 10);
+    }
+    out.push(b'0' + octet % 10);
 }

@@ -46,10 +46,7 @@ impl Response {
         if view.is_some_and(|view| log.skips(view.raw_path())) {
             return;
         }
-        let variables = match log.format.has_variables() {
-            true => self.variables(py, &log.format),
-            false => Vec::new(),
-        };
+        let variables = self.variables(py, &log.format);
         let line = self.request_line.as_ref();
         let line = line.and_then(|line| line.bind(py).to_str().ok().map(latin1));
         let body = request.as_ref().map_or(0, |request| request.body_len());
@@ -71,7 +68,6 @@ impl Response {
                     Some(request) => request.request_id(),
                     None => self.given_id.as_deref().map(str::as_bytes),
                 },
-                trace_id: view.and_then(|view| trace_id(view.values(b"traceparent"))),
                 fields: &Known {
                     view,
                     peer: self.client.peer,
@@ -86,7 +82,7 @@ impl Response {
     /// Keeps the environ of its call, if the line shows variables of it.
     pub(crate) fn keep_environ(&mut self, environ: &Bound<'_, PyDict>) {
         let log = self.service.interface.access_log.as_ref();
-        if log.is_some_and(|log| log.format.has_variables()) {
+        if log.is_some_and(|log| !log.format.variables().is_empty()) {
             self.environ = Some(environ.clone().unbind());
         }
     }
@@ -102,7 +98,7 @@ impl Response {
                 continue;
             };
             let name = name.to_ascii_lowercase().into_bytes();
-            if format.variables().any(|known| known == name) {
+            if format.variables().iter().any(|known| **known == name) {
                 // An object may raise when it is shown: it has no value then.
                 if let Ok(value) = value.str() {
                     found.push((name, value.to_string_lossy().into_owned().into_bytes()));
@@ -136,6 +132,10 @@ impl Fields for Known<'_> {
         let mut fields = self.view?.fields();
         let found = fields.find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value)
+    }
+
+    fn trace_id(&self) -> Option<&[u8]> {
+        trace_id(self.view?.values(b"traceparent"))
     }
 
     fn of_response(&self, name: &[u8]) -> Option<&[u8]> {
