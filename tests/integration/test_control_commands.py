@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,24 @@ def test_drain_ends_every_worker_and_resume_serves_again(pool: MakePool) -> None
     assert f"listening on {server.url}, 2 workers spare" in said
     assert server.get("/one") == b"one"
     assert f"listening on {server.url}" in done(server, "resume")  # again: nothing changes
+
+
+def test_resume_gives_up_a_drain_that_lasts(pool: MakePool) -> None:
+    server = pool(**TWO)
+    server.wait_workers(2)
+    server.hold(1)
+    server.wait_active(1)
+    with ThreadPoolExecutor() as threads:
+        drain = threads.submit(command, server, "drain")
+        wait_until(lambda: server.totals["workers"] == 1, "a drain")
+        assert f"listening on {server.url}, 2 workers spare" in done(server, "resume")
+        late = drain.result()
+    assert (late.returncode, "given up, because the server listens again" in late.stderr) == (1, True)
+    assert server.get("/one") == b"one"
+    (held,) = server.workers("active")
+    assert len(server.release()) == 1
+    server.wait_without([held])
+    assert not [line for line in server.err if " CRITICAL " in line or " ERROR " in line]
 
 
 def test_an_application_is_served_again_after_a_drain(serve: Serve) -> None:

@@ -216,8 +216,8 @@ def test_the_log_tells_how_long_a_stream_has_waited(serve: Serve, tmp_path: Path
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
         for stream in streams:
             client.response(stream)
-    lines = wait_until(lambda: len(found := log.read_text().splitlines()) == 2 and found)
-    waits = {path: float(wait) for path, wait in map(str.split, lines)}
+    wait_until(lambda: len(log.read_text().splitlines()) == 2, "a line for each stream")
+    waits = {path: float(wait) for path, wait in map(str.split, log.read_text().splitlines())}
     assert waits["/pid"] >= waits["/sleep"] + 0.5
 
 

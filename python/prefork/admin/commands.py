@@ -195,10 +195,17 @@ async def drain(running: Running, arguments: Arguments) -> Outcome:
         await tell(running.left_s)
     workers = _in_use(running.pool)
     running.server.stop_listen()
-    if not await running.wait(_in_use, "ended", spawns=False):
+    if not await running.wait(lambda pool: _in_use(_drained(pool, running)), "ended", spawns=False):
         raise Failure(f"begun, and it goes on: {_in_use(running.pool)} workers finish their requests")
     text = f"{workers} workers have ended; no client is accepted until `prefork resume`"
     return text, {"workers": workers}
+
+
+def _drained(pool: Overview, running: Running) -> Overview:
+    """The pool. Raises Failure if it has workers again, before the last one has ended."""
+    if running.server.listening is not None:
+        raise Failure("given up, because the server listens again")
+    return pool
 
 
 async def resume(running: Running, arguments: Arguments) -> Outcome:

@@ -36,6 +36,9 @@ logger = logging.getLogger("prefork.kernel")
 BROKEN = 71
 """Exit status of a process whose descriptors are unusable: EX_OSERR of sysexits(3)."""
 
+HEAR_S = 0.05
+"""How long a process turns until it has heard of each signal that came while it was busy."""
+
 
 class Phase(enum.Enum):
     """Where `run()` is. The kernel forks only BETWEEN_TURNS."""
@@ -159,7 +162,8 @@ class Run(ABC):
     def on_broken(self, function: Callable[[], object]) -> None:
         """Calls `function` when a descriptor of the engine is unusable. It ends the work of this process.
 
-        It is called once. `run()` then ends with the exit status BROKEN.
+        It is called once. `run()` then ends with the exit status BROKEN, unless each function returns False:
+        the process was told to end before.
         """
         self._on_broken.append(function)
 
@@ -309,20 +313,30 @@ class Run(ABC):
 
     def _engine_broken(self, what: str, turns: bool) -> None:
         """The engine cannot go on. `turns`: its requests can still finish. Otherwise the process ends here:
-        nothing that needs the loop can be closed."""
+        nothing that needs the loop can be closed.
+
+        A process that was told to end may not have heard of it, if it was busy when its sockets were shut
+        down.
+        """
+        if turns and self._on_broken:
+            self.loop.call_later(HEAR_S, self._end_broken, what, True)
+        else:
+            self._end_broken(what, False)
+
+    def _end_broken(self, what: str, finishes: bool) -> None:
+        try:
+            told = [function() for function in self._on_broken if finishes]  # each of them is called
+            if told and all(one is False for one in told):
+                return
+        except OSError:
+            finishes = False  # what it closes was closed as well
         self._exit_status = BROKEN
-        finishes = turns and bool(self._on_broken)
         logger.critical(
             "%s: the program closed a descriptor that is not its own, or shut down a socket that processes "
             "share; %s",
             what,
             "finishing the requests, then ending" if finishes else "ending",
         )
-        try:
-            for function in self._on_broken if finishes else ():
-                function()
-        except OSError:
-            finishes = False  # what it closes was closed as well
         if not finishes:
             exit_at_once(BROKEN)
 

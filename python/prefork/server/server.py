@@ -341,11 +341,14 @@ class HTTPServer(Session):
         if context is not None and not context.kernel.is_child:
             context.hooks.closed(context.places)
 
-    def _engine_broken(self) -> None:
-        """The engine can only finish what it has: this process ends."""
+    def _engine_broken(self) -> bool:
+        """The engine can only finish what it has: this process ends. False: it was told to end before."""
+        if self.is_stopping:
+            return False
         if self.kernel is not None and self.options.signals:
             self._end_within(self.options.graceful_timeout)
             self.shutdown(graceful=True)
+        return True
 
     def _abandon(self) -> None:
         """The application forked this process, which does not serve."""
