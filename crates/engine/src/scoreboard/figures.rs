@@ -20,7 +20,7 @@ pub const STATUSES: [u16; 62] = [
     506, 507, 508, 510, 511,
 ];
 
-/// Words of statuses: each of [`STATUSES`], and the others of each class.
+/// Words of statuses: each of `STATUSES`, and the others of each class.
 const RESPONSES: usize = STATUSES.len() + CLASSES;
 const LEAST_STATUS: usize = 100;
 /// Where a status is counted, from [`LEAST_STATUS`] on.
@@ -254,7 +254,7 @@ impl Default for Figures {
 }
 
 impl Figures {
-    /// Responses by each of [`STATUSES`].
+    /// Responses by each of `STATUSES`.
     pub fn statuses(&self) -> impl Iterator<Item = (u16, u64)> {
         STATUSES.into_iter().zip(self.responses)
     }
