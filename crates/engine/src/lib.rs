@@ -33,6 +33,7 @@
 //! | `context.rs` | what all connections share: clock, buffers, load, events |
 //! | `deadlines.rs` | what a connection waits for, until when, and what expiry does |
 //! | `link.rs` | the part of a connection that is the same in every protocol |
+//! | `request.rs` | a request whose head is complete, and how its exchange begins |
 //! | `http1.rs`, `websocket.rs` | the protocols: state machines over a link and its exchanges |
 //! | `connection.rs` | a link and its protocol; the calls on an exchange |
 //! | `connections.rs` | the table of connections: keys and serials |
@@ -94,6 +95,7 @@ mod poll_set;
 mod progress;
 mod reactor;
 mod relay;
+mod request;
 mod request_body;
 mod request_ids;
 pub mod scoreboard;

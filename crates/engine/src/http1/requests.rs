@@ -12,14 +12,13 @@ use crate::errors::LocalError;
 use crate::event::{Event, Overdue};
 use crate::exchange::ExchangeId;
 use crate::link::{Link, PeerEnd, PeerSide};
-use crate::load::Begun;
 use crate::phase::{Phase, Step};
 use crate::progress::{HIGH_WATER, Progress};
+use crate::request::Request;
 use crate::request_body::{BodyPart, Collected, Incoming};
 use crate::scoreboard::Limit;
 use prefork_wire::{
-    BodyDecoder, BodyEncoder, CONTINUE, Head, HeadParser, RemoteError, RequestContext, RequestKind,
-    Version,
+    BodyDecoder, BodyEncoder, CONTINUE, HeadParser, RemoteError, RequestContext, Version,
 };
 use std::io;
 
@@ -74,78 +73,52 @@ impl Http1 {
         let mut bytes = input.get(..consumed).unwrap_or_default().to_vec();
         cx.work.consume(consumed);
         self.parser = None;
-        self.exchange.origin = None;
         if is_lent {
             head.restore_lent(&mut bytes);
         }
-        if head.forwarded {
-            self.exchange.origin = link.resolve_origin(&mut bytes, &mut head);
-        }
-        let label = &mut self.exchange.label;
-        link.identify(&mut cx.request_ids, label, &mut bytes, &mut head);
-        self.start_request(link, cx, &bytes, &head);
-        let client = link.client(0).behind(self.exchange.origin.as_deref());
-        let client = client.at(cx.work.ready_ns, cx.clock.now_ns);
-        Progress::Event(Event::Request {
-            client,
+        let request = Request {
+            stream: 0,
+            ready_ns: cx.work.ready_ns,
             bytes,
             head,
-        })
+        };
+        Progress::Event(self.begin_request(link, cx, request))
     }
 
     /// Gives the exchange to the request whose head is complete.
     #[inline(always)]
-    fn start_request(&mut self, link: &Link, cx: &mut Context, bytes: &[u8], head: &Head) {
-        self.requests += 1;
-        if self.requests == 1 {
-            link.count_handshake(cx);
-        }
+    fn begin_request(&mut self, link: &Link, cx: &mut Context, request: Request) -> Event {
+        let is_last = self.count_request(link, cx);
         if self.has_ended() {
             self.count_sent(cx); // of a request that it follows at once
         }
         self.idles_until_ms = NEVER;
+        let (head, body) = (&request.head, &mut self.exchange.body);
+        match BodyDecoder::new(head.framing) {
+            Some(decoder) => *body = Incoming::new(decoder),
+            None => body.complete(),
+        }
+        // A stream that is lent carries one request, and its response goes to another worker.
+        let (version, is_lent) = match head.version {
+            Version::Http2 => (Version::Http11, true),
+            version => (version, false),
+        };
+        let keep_alive = head.keep_alive && link.settings.keep_alive && !is_last && !is_lent;
+        request.begin(version, keep_alive, &mut self.exchange, link, cx)
+    }
+
+    /// Counts a request. Returns whether it is the last one that the connection may bring.
+    #[inline(always)]
+    fn count_request(&mut self, link: &Link, cx: &mut Context) -> bool {
+        self.requests += 1;
+        if self.requests == 1 {
+            link.count_handshake(cx);
+        }
         let is_last = self.is_last(link);
         if is_last {
             cx.load.count_limit(Limit::Requests);
         }
-        let (method, target) = (head.method.of(bytes), head.target.of(bytes));
-        let exchange = &mut self.exchange;
-        // A stream that is lent carries one request, and its response goes to another worker.
-        let is_lent = head.version == Version::Http2;
-        exchange.context = RequestContext {
-            version: if is_lent {
-                Version::Http11
-            } else {
-                head.version
-            },
-            kind: RequestKind::of(method),
-            keep_alive: head.keep_alive && link.settings.keep_alive && !is_last && !is_lent,
-        };
-        exchange.expects_continue = head.expect_continue;
-        exchange.given_ns = cx.clock.now_ns;
-        let decoder = BodyDecoder::new(head.framing);
-        if decoder.is_some() || link.settings.request_timeout_ms > 0 || cx.names_requests {
-            exchange.label.set(method, target);
-        }
-        let client = link.client_behind(exchange.origin.as_deref());
-        let wait_ns = cx.wait_ns();
-        match decoder {
-            Some(decoder) => {
-                exchange.label.note(client, wait_ns);
-                exchange.body = Incoming::new(decoder);
-                cx.must_advance(exchange, Step::RequestWithBody);
-            }
-            None => {
-                exchange.body.complete();
-                let begun = Begun {
-                    method,
-                    target,
-                    client,
-                    wait_ns,
-                };
-                cx.start_request(exchange, begun);
-            }
-        }
+        is_last
     }
 
     /// Whether the connection has brought as many requests as it may.

@@ -8,13 +8,13 @@ use crate::connection::OVERDUE;
 use crate::context::Context;
 use crate::event::{Client, Event, Overdue};
 use crate::link::{Link, Stage};
-use crate::load::Begun;
 use crate::phase::Step;
 use crate::progress::{HIGH_WATER, Progress};
+use crate::request::Request;
 use crate::request_body::Incoming as IncomingBody;
 use crate::scoreboard::Limit;
 use prefork_wire::http2::{Fault, Incoming, Read};
-use prefork_wire::{BodyDecoder, BodyEncoder, RemoteError, RequestContext, RequestKind, Version};
+use prefork_wire::{BodyDecoder, BodyEncoder, RemoteError, RequestKind, Version};
 use std::ops::Range;
 
 // ---- what the peer sends -------------------------------------------------------
@@ -122,15 +122,13 @@ impl Http2 {
                 head,
                 ended,
             } => {
-                let since_ms = cx.clock.now_ms;
-                let request = Waiting {
-                    since_ms,
-                    ready_ns: cx.work.ready_ns,
+                let request = Request {
                     stream,
+                    ready_ns: cx.work.ready_ns,
                     bytes,
                     head,
                 };
-                self.take_request(request, ended);
+                self.take_request(request, ended, cx.clock.now_ms);
                 None
             }
             Incoming::Refused { stream, error } => {
@@ -154,15 +152,15 @@ impl Http2 {
     }
 
     /// It waits: the others of this input are read first. They may be more urgent, or resets.
-    fn take_request(&mut self, request: Waiting, ended: bool) {
-        let open = self.open(request.stream, request.since_ms);
+    fn take_request(&mut self, request: Request, ended: bool, since_ms: u64) {
+        let open = self.open(request.stream, since_ms);
         if !ended {
             open.exchange.body = IncomingBody::new(BodyDecoder::Frames { ended: false });
         }
         if self.waiting.is_empty() {
-            self.patient_until_ms = request.since_ms + PATIENCE_MS;
+            self.patient_until_ms = since_ms + PATIENCE_MS;
         }
-        self.waiting.push_back(request);
+        self.waiting.push_back(Waiting { since_ms, request });
     }
 
     /// `data`: where it stands in the input.
@@ -223,53 +221,10 @@ impl Http2 {
         if !self.may_begin(cx) || !cx.work.take_share(cx.clock.now_ns) {
             return None;
         }
-        let Waiting {
-            stream,
-            ready_ns,
-            mut bytes,
-            mut head,
-            ..
-        } = self.waiting.pop_front()?;
+        let Waiting { request, .. } = self.waiting.pop_front()?;
         self.count_request(link, cx);
-        let open = self.stream(stream).ok()?;
-        let exchange = &mut open.exchange;
-        if head.forwarded {
-            exchange.origin = link.resolve_origin(&mut bytes, &mut head);
-        }
-        let label = &mut exchange.label;
-        link.identify(&mut cx.request_ids, label, &mut bytes, &mut head);
-        let (method, target) = (head.method.of(&bytes), head.target.of(&bytes));
-        exchange.context = RequestContext {
-            version: Version::Http2,
-            kind: RequestKind::of(method),
-            keep_alive: true,
-        };
-        exchange.expects_continue = head.expect_continue;
-        exchange.given_ns = cx.clock.now_ns;
-        let has_body = !exchange.body.is_complete() && !head.websocket;
-        if has_body || link.settings.request_timeout_ms > 0 || cx.names_requests {
-            exchange.label.set(method, target);
-        }
-        let client = link.client_behind(exchange.origin.as_deref());
-        let wait_ns = cx.clock.now_ns.saturating_sub(ready_ns);
-        if has_body {
-            exchange.label.note(client, wait_ns);
-            cx.must_advance(exchange, Step::RequestWithBody);
-        } else {
-            let begun = Begun {
-                method,
-                target,
-                client,
-                wait_ns,
-            };
-            cx.start_request(exchange, begun);
-        }
-        let client = link.client(stream).behind(exchange.origin.as_deref());
-        Some(Event::Request {
-            client: client.at(ready_ns, cx.clock.now_ns),
-            bytes,
-            head,
-        })
+        let exchange = &mut self.stream(request.stream).ok()?.exchange;
+        Some(request.begin(Version::Http2, true, exchange, link, cx))
     }
 
     /// Counts a request. The last one that the connection may bring drains it.
@@ -301,7 +256,8 @@ impl Http2 {
         error: RemoteError,
     ) -> Option<Event> {
         cx.load.count_refusal(error.status);
-        self.waiting.retain(|waiting| waiting.stream != stream);
+        self.waiting
+            .retain(|waiting| waiting.request.stream != stream);
         self.requests += 1;
         let open = self.stream(stream).ok()?;
         open.input = Vec::new();
