@@ -88,7 +88,7 @@ bench: $(VENV)/built-release
 
 build: $(VENV)/built-$(PROFILE)$(WITH)
 
-# The files that follow from options.py. They are committed: a build does not need this.
+# The files that follow from config/options/. They are committed: a build does not need this.
 generate: $(VENV)/ready
 	$(BIN)/python -m generate
 

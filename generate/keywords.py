@@ -9,7 +9,7 @@ from prefork.config.options import PreForkOptions, ServerOptions
 HEAD = '''\
 """The options as keywords, as type checkers see them: `run(app, wokers=4)` is an error for mypy.
 
-Generated from python/prefork/config/options.py by `make generate`. Do not edit. No code imports it.
+Generated from python/prefork/config/options/ by `make generate`. Do not edit. No code imports it.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from prefork.config.checked import options_of
-from prefork.config.option import Group, Option
-from prefork.config.options import AppOptions, Options, PreForkOptions, ServeOptions, ShortForms
+from prefork.config.option import Group, Option, Options
+from prefork.config.options import AppOptions, PreForkOptions, ServeOptions, ShortForms
 
 HEAD = """\
-<!-- Generated from python/prefork/config/options.py by `make generate`. Do not edit. -->
+<!-- Generated from python/prefork/config/options/ by `make generate`. Do not edit. -->
 
 # Options
 

@@ -17,7 +17,7 @@ from prefork.config.option import Option
 from prefork.config.options import AppOptions, ServerOptions
 from prefork.config.values import LOCAL_PROXIES
 
-NOTICE = "// Generated from python/prefork/config/options.py by `make generate`. Do not edit.\n"
+NOTICE = "// Generated from python/prefork/config/options/ by `make generate`. Do not edit.\n"
 
 TYPES = {
     "bool": "bool",
@@ -156,7 +156,7 @@ def engine_settings() -> str:
 def binding_settings() -> str:
     """`crates/python/src/settings.rs`."""
     return (
-        "//! The options of Python's `options.py` as settings of the engine and of a service.\n\n"
+        "//! Python's options as settings of the engine and of a service.\n\n"
         + NOTICE
         + "\nuse crate::options::{header_fields, milliseconds, trusted_proxies, value};\n"
         + "use prefork_engine::{ListenerSettings, Spool, WebSocketSettings};\n"

@@ -1,6 +1,6 @@
 //! The settings of an engine: of each listener, and of each WebSocket.
 
-// Generated from python/prefork/config/options.py by `make generate`. Do not edit.
+// Generated from python/prefork/config/options/ by `make generate`. Do not edit.
 
 use crate::Spool;
 use prefork_wire::proxy::{Family, Naming, Proxies, Trusted};

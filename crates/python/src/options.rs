@@ -1,4 +1,4 @@
-//! Reads one option from Python's options object (`options.py`).
+//! Reads one option from Python's options object (`config/options/`).
 
 use crate::text::latin1;
 use prefork_wire::proxy::{Networks, Trusted};

@@ -1,6 +1,6 @@
-//! The options of Python's `options.py` as settings of the engine and of a service.
+//! Python's options as settings of the engine and of a service.
 
-// Generated from python/prefork/config/options.py by `make generate`. Do not edit.
+// Generated from python/prefork/config/options/ by `make generate`. Do not edit.
 
 use crate::options::{header_fields, milliseconds, trusted_proxies, value};
 use prefork_engine::{ListenerSettings, Spool, WebSocketSettings};

@@ -1,4 +1,4 @@
-"""Options of `options.py` from values that a user gives.
+"""Options of `options/` from values that a user gives.
 
 A constructor reads its options with `check(ServerOptions, values)`. The command line, the environment and
 TOML files read theirs through `EXTERNAL`, where an option may have another name (`min_spare` for
@@ -13,10 +13,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from prefork.config.option import Option
+from prefork.config.option import Option, Options
 from prefork.config.options import (
     AppOptions,
-    Options,
     PreForkOptions,
     ServeOptions,
     ServerOptions,
@@ -28,7 +27,7 @@ Kind = TypeVar("Kind", bound=Options)
 
 
 def options_of(kind: type[Options]) -> dict[str, Option]:
-    """The options of a class by name, in their order in `options.py`."""
+    """The options of a class by name, in the order of its fields."""
     found = {}
     for field in dataclasses.fields(kind):
         option: Option = field.metadata["option"]

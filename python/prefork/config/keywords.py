@@ -1,6 +1,6 @@
 """The options as keywords, as type checkers see them: `run(app, wokers=4)` is an error for mypy.
 
-Generated from python/prefork/config/options.py by `make generate`. Do not edit. No code imports it.
+Generated from python/prefork/config/options/ by `make generate`. Do not edit. No code imports it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,6 @@ Addresses: TypeAlias = Address | Iterable[Address]
 class ServerKeywords(TypedDict, total=False):
     """The options of an `HTTPServer`."""
 
-    listeners: Addresses
-    address: str | None
-    port: int | str | None
-    domain: int | str | None
-    backlog: int | str
-    reuse_port: Switch
-    max_retries: int | str
     tls_cert: str | Iterable[str]
     tls_key: str | Iterable[str]
     tls_key_password_file: str | None
@@ -39,6 +32,13 @@ class ServerKeywords(TypedDict, total=False):
     acme_dir: str | os.PathLike[str] | None
     ssl_key_cert: tuple[str, str] | list[str] | None
     ssl_intermediate_ca_cert: str | None
+    listeners: Addresses
+    address: str | None
+    port: int | str | None
+    domain: int | str | None
+    backlog: int | str
+    reuse_port: Switch
+    max_retries: int | str
     max_head: int | str
     max_line: int | str
     max_fields: int | str
@@ -158,10 +158,6 @@ class RunKeywords(TypedDict, total=False):
     umask: int | str | None
     tls_reload_as_root: Switch
     chroot: str | os.PathLike[str] | None
-    bind: Addresses
-    backlog: int | str
-    reuse_port: Switch
-    max_retries: int | str
     tls_cert: str | Iterable[str]
     tls_key: str | Iterable[str]
     tls_key_password_file: str | None
@@ -173,6 +169,10 @@ class RunKeywords(TypedDict, total=False):
     tls_client_crl: str | None
     redirect_http: Addresses
     acme_dir: str | os.PathLike[str] | None
+    bind: Addresses
+    backlog: int | str
+    reuse_port: Switch
+    max_retries: int | str
     max_head: int | str
     max_line: int | str
     max_fields: int | str

@@ -1,6 +1,6 @@
 """What an option is, and how a class declares one.
 
-It must not know any particular option: `options.py` lists them.
+It must not know any particular option: the classes of `options/` list them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from prefork.config.values import Reader, Rejected
 from prefork.errors import OptionError
@@ -115,3 +115,12 @@ def option(
     `key` is its name there, if that differs from the name in code.
     """
     return code_option(group, default, reader, meaning, unset=unset, rust=rust, key=key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Base of the classes that list options."""
+
+    def normalized(self) -> Self:
+        """These options, with those adjusted that depend on others."""
+        return self

@@ -1,4 +1,4 @@
-"""The generated files follow `options.py`."""
+"""The generated files follow the options."""
 
 from __future__ import annotations
 
