@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefork._engine import adopt_orphans
 from prefork.pool.mold_process import MoldProcess
-from prefork.pool.spawner import MoldEnded, OnSpawned, Process
+from prefork.pool.spawner import MoldEnded, OnSpawned, Process, Spawner
 
 if TYPE_CHECKING:
     from prefork.kernel.kernel import Kernel
@@ -28,7 +28,7 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 30.0
 
 
-class MoldSpawner:
+class MoldSpawner(Spawner):
     """`become_mold(source, channel)` is called in each process that becomes a mold, and loads `source`.
 
     `never_loaded(why)` is called if the first one ends before it has the application, and `renewed()` when a
@@ -113,7 +113,6 @@ class MoldSpawner:
 
     @property
     def pids(self) -> list[int]:
-        """The processes that are no workers, or none yet."""
         return [pid for mold in self._molds for pid in mold.pids]
 
     @property
@@ -123,7 +122,6 @@ class MoldSpawner:
     # --- requests ----------------------------------------------------------------------------------------
 
     def spawn(self, index: int, on_spawned: OnSpawned) -> None:
-        """Requests a worker for the slot `index`."""
         if self._mold is not None and (self._mold.is_loaded or self._renews or not self._was_loaded):
             self._mold.spawn(index, on_spawned)
             return
@@ -228,6 +226,5 @@ class MoldSpawner:
         self.end()
 
     def discard(self) -> None:
-        """Closes the descriptors of this process, in a child that was forked with a copy of them."""
         for mold in self._molds:
             mold.discard()

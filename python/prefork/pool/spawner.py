@@ -11,9 +11,10 @@ import errno
 import os
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
@@ -98,9 +99,22 @@ OnSpawned = Callable[[int, Process | OSError], object]
 """Called with the slot, and the new worker's process or what prevented it."""
 
 
-class Spawner(Protocol):
-    """Spawns workers on request (manager)."""
+class Spawner(ABC):
+    """Spawns workers on request (manager).
 
+    What is not abstract is right for one that forks the code of this process: it has no process of its own,
+    and its next generation is like this one.
+    """
+
+    hint: str
+    """What to do about workers that wait for a lock of a thread which they do not have."""
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes of its own, which are no workers, or none yet."""
+        return []
+
+    @abstractmethod
     def spawn(self, index: int, on_spawned: OnSpawned) -> None:
         """Requests a worker for the slot `index`.
 
@@ -108,6 +122,7 @@ class Spawner(Protocol):
         The new worker may be running by then.
         """
 
+    @abstractmethod
     def cancel(self) -> list[int]:
         """Withdraws the requests that no worker is being made for yet, and delivers the others.
 
@@ -116,17 +131,13 @@ class Spawner(Protocol):
 
     def end(self) -> list[int]:
         """No worker is wanted any more: as `cancel`, also for those that are being made. It does not wait."""
+        return self.cancel()
 
     def renew(self) -> None:
         """The listening sockets are others: the next workers have those."""
+        return
 
-    hint: str
-    """What to do about workers that wait for a lock of a thread which they do not have."""
-
-    @property
-    def pids(self) -> list[int]:
-        """The processes of its own, which are no workers."""
-
+    @abstractmethod
     def try_next(
         self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], object]
     ) -> None:
@@ -136,26 +147,32 @@ class Spawner(Protocol):
 
     def spawn_next(self, index: int, on_spawned: OnSpawned) -> None:
         """As `spawn`, for the next generation."""
+        self.spawn(index, on_spawned)
 
     def check_next(self, lives: Callable[[], object]) -> None:
         """A worker of the next generation is ready. `lives()` is called, now or later, if what makes such
         workers can go on; otherwise `ended(why)` of `try_next`.
         """
+        lives()
 
     def drop_next(self) -> list[int]:
         """There is no next generation. Returns the slots of its requests, which come to nothing."""
+        return []
 
     def commit(self) -> None:
         """The next generation is the one that `spawn` makes from now on."""
+        return
 
     def close(self) -> None:
         """Ends what it has of its own."""
+        return
 
     def discard(self) -> None:
         """Closes the descriptors of this process, in a child that was forked with a copy of them."""
+        return
 
 
-class ForkSpawner:
+class ForkSpawner(Spawner):
     """Forks this process between two turns of its kernel (manager).
 
     `prepare()` is called before the forks, and `become_worker(index)` in each child, with a kernel that has a
@@ -174,10 +191,6 @@ class ForkSpawner:
         # What came of the first of them.
         self._results: list[int | OSError] = []
 
-    @property
-    def pids(self) -> list[int]:
-        return []
-
     def try_next(
         self,
         source: Any,  # noqa: ARG002
@@ -186,23 +199,6 @@ class ForkSpawner:
     ) -> None:
         """This process has the code that it has: the next generation has the same."""
         self._kernel.loop.call_soon(loaded)
-
-    def spawn_next(self, index: int, on_spawned: OnSpawned) -> None:
-        self.spawn(index, on_spawned)
-
-    def check_next(self, lives: Callable[[], object]) -> None:
-        lives()
-
-    def drop_next(self) -> list[int]:
-        return []
-
-    def commit(self) -> None: ...
-
-    def renew(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def discard(self) -> None: ...
 
     def spawn(self, index: int, on_spawned: OnSpawned) -> None:
         if not self._requests:
@@ -215,9 +211,6 @@ class ForkSpawner:
         del self._requests[made:]
         self._deliver()
         return [index for index, _ in cancelled]
-
-    def end(self) -> list[int]:
-        return self.cancel()
 
     def _fork(self) -> None:
         """At the top level of `run()`. A child becomes a worker, and returns to that `run()` as well.

@@ -48,7 +48,9 @@ class MadeUpProcess:
         os.close(self.pidfd)
 
 
-class MadeUpSpawner:
+class MadeUpSpawner(Spawner):
+    hint = "none"
+
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.processes: list[MadeUpProcess] = []
@@ -65,34 +67,8 @@ class MadeUpSpawner:
     def cancel(self) -> list[int]:
         return []
 
-    def end(self) -> list[int]:
-        return self.cancel()
-
-    def renew(self) -> None: ...
-
-    hint = "none"
-
-    @property
-    def pids(self) -> list[int]:
-        return []
-
     def try_next(self, source: object, loaded: Callable[[], object], ended: object) -> None:  # noqa: ARG002
         self.kernel.loop.call_soon(loaded)
-
-    def spawn_next(self, index: int, on_spawned: Callable[[int, Any], object]) -> None:
-        self.spawn(index, on_spawned)
-
-    def check_next(self, lives: Callable[[], object]) -> None:
-        lives()
-
-    def drop_next(self) -> list[int]:
-        return []
-
-    def commit(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def discard(self) -> None: ...
 
     def _make(self) -> MadeUpProcess:
         self.processes.append(MadeUpProcess(1_000_000 + len(self.processes)))

@@ -18,7 +18,7 @@ from prefork.pool import supervisor as supervisor_module
 from prefork.pool import watch
 from prefork.pool.policy import State
 from prefork.pool.policy_state import EARLY_S, FREE_CRASHES
-from prefork.pool.spawner import NotBegun
+from prefork.pool.spawner import NotBegun, Spawner
 from prefork.pool.supervisor import Supervisor
 from prefork.pool.watch import KILL_AFTER_S
 
@@ -146,8 +146,10 @@ class FakeProcess:
         self.closed = True
 
 
-class FakeSpawner:
+class FakeSpawner(Spawner):
     """Keeps the requests until the test completes them."""
+
+    hint = "none"
 
     def __init__(self) -> None:
         self.requests: list[tuple[int, Callable[[int, Any], object]]] = []
@@ -155,37 +157,11 @@ class FakeSpawner:
     def spawn(self, index: int, on_spawned: Callable[[int, Any], object]) -> None:
         self.requests.append((index, on_spawned))
 
-    def renew(self) -> None: ...
-
     def cancel(self) -> list[int]:
         cancelled, self.requests = self.requests, []
         return [index for index, _ in cancelled]
 
-    def end(self) -> list[int]:
-        return self.cancel()
-
-    hint = "none"
-
-    @property
-    def pids(self) -> list[int]:
-        return []
-
     def try_next(self, source: object, loaded: Callable[[], object], ended: object) -> None: ...
-
-    def spawn_next(self, index: int, on_spawned: Callable[[int, Any], object]) -> None:
-        self.spawn(index, on_spawned)
-
-    def check_next(self, lives: Callable[[], object]) -> None:
-        lives()
-
-    def drop_next(self) -> list[int]:
-        return []
-
-    def commit(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def discard(self) -> None: ...
 
 
 class World:
