@@ -148,7 +148,7 @@ def engine_settings() -> str:
     return (
         "//! The settings of an engine: of each listener, and of each WebSocket.\n\n"
         + NOTICE
-        + f"\nuse crate::Spool;\n{_wire_imports('Family, Naming, Proxies, Trusted')}\n"
+        + f"\nuse crate::body::Spool;\n{_wire_imports('Family, Naming, Proxies, Trusted')}\n"
         + "\n".join(_struct(struct, "pub") + "\n" + _defaults(struct) for struct in (LISTENER, WEBSOCKET))
     )
 

@@ -5,12 +5,19 @@
 //! holds the deadlines; the reactor acts.
 
 use crate::settings::ListenerSettings;
+use prefork_wire::RemoteError;
 
 /// A deadline that never comes.
 pub(crate) const NEVER: u64 = u64::MAX / 2;
 
 /// How long a client may take to close its side after we have closed ours.
 pub(crate) const LINGER_MS: u64 = 5_000;
+
+/// The response when the application has taken too long (RFC 9110, section 15.6.5).
+pub const OVERDUE: RemoteError = RemoteError {
+    status: 504,
+    reason: "the application did not respond in time",
+};
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

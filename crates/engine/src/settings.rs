@@ -2,7 +2,7 @@
 
 // Generated from python/prefork/config/options/ by `make generate`. Do not edit.
 
-use crate::Spool;
+use crate::body::Spool;
 use prefork_wire::proxy::{Family, Naming, Proxies, Trusted};
 use prefork_wire::{Limits, Underscore};
 

@@ -3,26 +3,24 @@
 //! Owns: the connected socket, and what is between its bytes and those of the protocol: TLS, or a
 //! header of the PROXY protocol before it. Always holds: no call blocks, except
 //! [`RoomWaiter::wait_for_room`]. Knows no protocol, no buffer policy and no epoll set.
+//!
+//! `receiving` and `sending` pass bytes through its layer; `detached` has what is done without the reactor.
 
-use crate::content::FilePart;
-use crate::introduction::{Introduced, Introducing};
+use crate::introduction::Introducing;
 use crate::peer::Peer;
-use crate::tcp_info::tcp_info;
-use crate::tls::{Ended, Keys, SEAL_BYTES, Tls};
+use crate::tls::{Keys, Tls};
 use prefork_tls::{Config, Session};
 use prefork_wire::proxy::Introduction;
-use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType,
-    sockopt,
-};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 use std::ffi::c_int;
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 mod detached;
+mod receiving;
+mod sending;
 
 pub(crate) use detached::{FileSend, FileSent, Room, RoomWaiter};
 
@@ -69,15 +67,8 @@ pub(crate) enum Received {
     Refused(&'static str),
 }
 
-/// No call on a socket waits, whatever its open file says: another process that has it can
-/// change that.
-const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
-
 /// Between the probes of a peer that has closed its side.
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
-
-/// How much of a request that is refused unread is taken from the socket.
-const REFUSED_BYTES: usize = 16 * 1024;
 
 impl Transport {
     /// Of an accepted connection. `tls`: it begins with a handshake.
@@ -127,20 +118,6 @@ impl Transport {
         })
     }
 
-    fn tls(&self) -> Option<&Tls> {
-        match self.layer.as_deref()? {
-            Layer::Tls(tls) => Some(tls),
-            Layer::Introduction(_) | Layer::Lent(_) => None,
-        }
-    }
-
-    fn tls_mut(&mut self) -> Option<&mut Tls> {
-        match self.layer.as_deref_mut()? {
-            Layer::Tls(tls) => Some(tls),
-            Layer::Introduction(_) | Layer::Lent(_) => None,
-        }
-    }
-
     /// Two that are connected to each other in this process, unencrypted.
     ///
     /// # Errors
@@ -155,6 +132,28 @@ impl Transport {
             layer: None,
         };
         Ok((plain(one), plain(other)))
+    }
+}
+
+fn layer_of(tls: Option<Config>) -> Option<Box<Layer>> {
+    tls.map(|config| Box::new(Layer::Tls(Tls::new(config))))
+}
+
+// ---- what it is ---------------------------------------------------------------
+
+impl Transport {
+    fn tls(&self) -> Option<&Tls> {
+        match self.layer.as_deref()? {
+            Layer::Tls(tls) => Some(tls),
+            Layer::Introduction(_) | Layer::Lent(_) => None,
+        }
+    }
+
+    fn tls_mut(&mut self) -> Option<&mut Tls> {
+        match self.layer.as_deref_mut()? {
+            Layer::Tls(tls) => Some(tls),
+            Layer::Introduction(_) | Layer::Lent(_) => None,
+        }
     }
 
     /// The descriptor for the epoll set and the hand-off.
@@ -265,297 +264,17 @@ impl Transport {
         let own = || Peer::from_any(rustix::net::getsockname(&self.socket).ok());
         self.lent_address().unwrap_or_else(own)
     }
+}
 
-    // ---- receiving ---------------------------------------------------------------
+// ---- how it ends --------------------------------------------------------------
 
-    /// Reads into the spare capacity of `buffer`.
-    #[inline]
-    pub(crate) fn receive(&mut self, buffer: &mut Vec<u8>) -> Received {
-        match self.layer.as_deref() {
-            None | Some(Layer::Lent(_)) => self.receive_bytes(buffer),
-            Some(Layer::Tls(_)) => self.receive_encrypted(buffer),
-            Some(Layer::Introduction(_)) => self.receive_introduction(buffer),
-        }
-    }
-
-    #[inline]
-    fn receive_bytes(&self, buffer: &mut Vec<u8>) -> Received {
-        let room_bytes = buffer.capacity() - buffer.len();
-        let room = rustix::buffer::spare_capacity(buffer);
-        match rustix::net::recv(&self.socket, room, RecvFlags::DONTWAIT) {
-            Ok((0, _)) => Received::End,
-            Ok((len, _)) => Received::Bytes {
-                len,
-                all_room: len == room_bytes,
-            },
-            Err(Errno::AGAIN | Errno::INTR) => Received::Nothing,
-            Err(_) => Received::Reset,
-        }
-    }
-
-    #[inline(never)] // plain bytes are read at the same place, and that is short
-    fn receive_encrypted(&mut self, buffer: &mut Vec<u8>) -> Received {
-        let start = buffer.len();
-        let Some(tls) = self.tls_mut() else {
-            return Received::Nothing;
-        };
-        if let Some(ended) = tls.ended() {
-            return received_at(ended);
-        }
-        tls.restore_rest(buffer);
-        let received = self.receive_bytes(buffer);
-        self.open(buffer, start, received)
-    }
-
-    /// `buffer` has ciphertext from `start` on, which `received` is the last part of.
-    fn open(&mut self, buffer: &mut Vec<u8>, start: usize, received: Received) -> Received {
-        let Some(tls) = self.tls_mut() else {
-            return received;
-        };
-        tls.open(buffer, start);
-        let ended = tls.ended();
-        let replied = self.reply();
-        let all_room = match received {
-            Received::Bytes { all_room, .. } => all_room,
-            // The end of a record that will not come.
-            Received::End | Received::Reset => return received,
-            _ => false,
-        };
-        let len = buffer.len() - start;
-        match ended {
-            _ if len > 0 => Received::Bytes { len, all_room },
-            Some(ended) => received_at(ended),
-            None if matches!(replied, Ok(()) | Err(Errno::AGAIN)) => Received::Nothing,
-            None => Received::Reset,
-        }
-    }
-
-    #[inline(never)]
-    fn receive_introduction(&mut self, buffer: &mut Vec<u8>) -> Received {
-        let start = buffer.len();
-        let Some(Layer::Introduction(introducing)) = self.layer.as_deref_mut() else {
-            return Received::Nothing;
-        };
-        if let Some(reason) = introducing.refusal() {
-            return Received::Refused(reason);
-        }
-        introducing.restore_part(buffer);
-        let received = self.receive_bytes(buffer);
-        let Some(Layer::Introduction(introducing)) = self.layer.as_deref_mut() else {
-            return received;
-        };
-        match introducing.read(buffer, start) {
-            Introduced::Part if matches!(received, Received::Bytes { .. }) => Received::Nothing,
-            Introduced::Part => received,
-            Introduced::Refused(reason) => Received::Refused(reason),
-            Introduced::All { introduction, tls } => {
-                self.layer = layer_of(tls);
-                Received::Introduced(introduction)
-            }
-        }
-    }
-
-    /// Sends what the record layer or the handshake replies, after input was opened.
-    fn reply(&mut self) -> Result<(), Errno> {
-        let replied = self.flush();
-        if self.tls().is_some_and(|tls| tls.ended().is_some()) {
-            // The socket reports its end, also if data is read first.
-            let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
-        }
-        replied
-    }
-
-    /// Continues the handshake of an encrypted connection without its owner, and reads
-    /// nothing of what is behind it.
-    #[inline]
-    pub(crate) fn shake_hands(&mut self) {
-        if self.layer.is_some() {
-            self.read_handshake();
-        }
-    }
-
-    fn read_handshake(&mut self) {
-        let mut record = Vec::new();
-        while let Some(Layer::Tls(tls)) = self.layer.as_deref_mut() {
-            let Some(missing) = tls.missing_of_handshake() else {
-                return;
-            };
-            tls.restore_rest(&mut record);
-            let start = record.len();
-            record.resize(start + missing, 0);
-            let room = record.get_mut(start..).unwrap_or_default();
-            let received = rustix::net::recv(&self.socket, room, RecvFlags::DONTWAIT);
-            let received = received.map_or(0, |(received, _)| received);
-            record.truncate(start + received);
-            tls.open(&mut record, 0);
-            // What goes wrong here is left to the owner.
-            if self.reply().is_err() || received == 0 {
-                return;
-            }
-        }
-    }
-
-    /// Reads what is in `buffer` and has come behind a header.
-    pub(crate) fn receive_rest(&mut self, buffer: &mut Vec<u8>) -> Received {
-        let received = match buffer.len() {
-            0 => Received::Nothing,
-            len => Received::Bytes {
-                len,
-                all_room: false,
-            },
-        };
-        self.open(buffer, 0, received)
-    }
-
-    /// How long ago the peer's last bytes came, in nanoseconds. The kernel counts in milliseconds or in ticks of
-    /// its timer. `None`: of a socket that does not tell, as a Unix socket.
-    pub(crate) fn received_ago_ns(&self) -> Option<u64> {
-        let info = tcp_info(self.socket.as_fd())?;
-        Some(u64::from(info.tcpi_last_data_recv) * 1_000_000)
-    }
-
-    /// Whether the peer has sent something that is not read yet.
-    pub(crate) fn has_input(&self) -> bool {
-        let peeked = rustix::net::recv(
-            &self.socket,
-            &mut [0; 1],
-            RecvFlags::PEEK | RecvFlags::DONTWAIT,
-        );
-        peeked.is_ok_and(|(len, _)| len > 0)
-    }
-
-    // ---- sending -----------------------------------------------------------------
-
-    /// Bytes that were given to [`Transport::send`] and that the socket has not taken.
-    #[inline]
-    pub(crate) fn unsent(&self) -> usize {
-        self.tls().map_or(0, |tls| tls.unsent().len())
-    }
-
-    /// Sends them.
-    ///
-    /// # Errors
-    /// `AGAIN` if the socket has not taken all of them.
-    #[inline]
-    pub(crate) fn flush(&mut self) -> Result<(), Errno> {
-        match self.layer {
-            None => Ok(()),
-            Some(_) => self.flush_encrypted(),
-        }
-    }
-
-    fn flush_encrypted(&mut self) -> Result<(), Errno> {
-        let Some(Layer::Tls(tls)) = self.layer.as_deref_mut() else {
-            return Ok(());
-        };
-        while !tls.unsent().is_empty() {
-            match rustix::net::send(&self.socket, tls.unsent(), SEND) {
-                Ok(sent) => tls.advance(sent),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the first of `bytes`. Returns how many.
-    #[inline]
-    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
-        match self.tls() {
-            None => rustix::net::send(&self.socket, bytes, SEND),
-            Some(_) => self.send_encrypted(&[IoSlice::new(bytes)]),
-        }
-    }
-
-    /// As [`Transport::send`]. `more`: more output follows at once and may share a packet
-    /// (MSG_MORE).
-    pub(crate) fn send_vectors(
-        &mut self,
-        vectors: &[IoSlice<'_>],
-        more: bool,
-    ) -> Result<usize, Errno> {
-        if self.is_encrypted() {
-            return self.send_encrypted(vectors);
-        }
-        let mut flags = SEND;
-        flags.set(SendFlags::MORE, more);
-        let mut ancillary = SendAncillaryBuffer::default();
-        rustix::net::sendmsg(&self.socket, vectors, &mut ancillary, flags)
-    }
-
-    /// What is encrypted counts as sent: the socket takes it before anything else.
-    fn send_encrypted(&mut self, vectors: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        self.flush()?;
-        let sealed = self.tls_mut().and_then(|tls| tls.seal(vectors));
-        let sealed = sealed.ok_or(Errno::CONNABORTED)?;
-        match self.flush() {
-            Ok(()) | Err(Errno::AGAIN) => Ok(sealed),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Prepares to send a part of a file after its first `sent` bytes, at most
-    /// `most`.
-    pub(crate) fn file_send(&self, part: FilePart, sent: usize, most: usize) -> FileSend {
-        let (socket, most) = match self.tls() {
-            None => (Some(self.socket.as_raw_fd()), most),
-            Some(_) => (None, most.min(SEAL_BYTES)),
-        };
-        FileSend {
-            socket,
-            from: part.offset + sent as u64,
-            len: (part.len - sent).min(most),
-            file: part.file,
-        }
-    }
-
-    /// Has the socket take no more than it can send soon (tcp(7), TCP_NOTSENT_LOWAT): of what waits here, the
-    /// most urgent goes first.
-    pub(crate) fn hold_back(&self) {
-        detached::hold_back(&self.socket);
-    }
-
-    /// Notes the length of the socket's send queue, for [`Transport::peer_reads`].
-    pub(crate) fn note_queued(&mut self) {
-        self.noted = detached::queued(&self.socket);
-    }
-
-    /// Whether the peer has read anything since [`Transport::note_queued`]. A socket becomes
-    /// writable only when a good part of its queue is sent: until then a slow
-    /// reader shows only in the length of the queue.
-    pub(crate) fn peer_reads(&mut self) -> bool {
-        let before = self.noted;
-        self.note_queued();
-        self.noted < before
-    }
-
-    /// Closes our side: the peer reads the end of the stream after the output.
-    ///
-    /// # Errors
-    /// Those of `shutdown(2)`.
-    pub(crate) fn end_sending(&mut self) -> Result<(), Errno> {
-        if let Some(tls) = self.tls_mut() {
-            tls.close();
-            let _ = self.flush(); // the next call fails as well
-        }
-        rustix::net::shutdown(&self.socket, Shutdown::Write)
-    }
-
+impl Transport {
     /// Resets the connection, also for other descriptors of the socket: the peer gets an error, and not the
     /// end of the stream. A Unix socket cannot be reset.
     pub(crate) fn reset(&self) {
         if rustix::net::connect_unspec(&self.socket).is_err() {
             let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
         }
-    }
-
-    /// Sends a response as far as the socket takes it at once, and closes the connection.
-    pub(crate) fn respond_and_close(mut self, response: &[u8]) {
-        let _ = self.send(response);
-        let _ = self.end_sending();
-        // What is unread at the close would reset the connection, and destroy the response.
-        let mut request = Vec::with_capacity(REFUSED_BYTES);
-        let _ = self.receive(&mut request);
     }
 
     /// Ends both directions, also for other descriptors of the socket.
@@ -585,24 +304,5 @@ impl Transport {
         let _ = sockopt::set_tcp_keepidle(socket, PROBE_INTERVAL)
             .and_then(|()| sockopt::set_tcp_keepintvl(socket, PROBE_INTERVAL))
             .and_then(|()| sockopt::set_socket_keepalive(socket, true));
-    }
-
-    /// For another thread to wait on.
-    ///
-    /// # Errors
-    /// If the process has no free descriptor.
-    pub(crate) fn room_waiter(&self) -> io::Result<RoomWaiter> {
-        Ok(RoomWaiter(self.socket.try_clone()?))
-    }
-}
-
-fn layer_of(tls: Option<Config>) -> Option<Box<Layer>> {
-    tls.map(|config| Box::new(Layer::Tls(Tls::new(config))))
-}
-
-fn received_at(ended: Ended) -> Received {
-    match ended {
-        Ended::Closed => Received::End,
-        Ended::Failed => Received::Failed,
     }
 }

@@ -1,9 +1,11 @@
 use super::*;
 use crate::content::Content;
+use crate::deadlines::Wait;
 use crate::errors::LocalError;
-use crate::event::Ended;
+use crate::event::{Ended, Event};
 use crate::exchange::ConnectionId;
 use crate::peer::Peer;
+use crate::progress::Progress;
 use crate::settings::{ListenerSettings, WebSocketSettings};
 use crate::transport::Transport;
 use prefork_wire::Length;

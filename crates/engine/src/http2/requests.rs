@@ -4,8 +4,8 @@
 //! what the window of its stream lets in.
 
 use super::{Http2, Late, PATIENCE_MS, Waiting};
-use crate::connection::OVERDUE;
 use crate::context::Context;
+use crate::deadlines::OVERDUE;
 use crate::event::{Client, Event, Overdue};
 use crate::link::{Link, Stage};
 use crate::phase::Step;
