@@ -87,7 +87,9 @@ class Clock:
     def is_shown(self, log: Path) -> bool:
         """Whether the last line of an access log has that time."""
         whole, _, _ = log.read_text().rpartition("\n")  # another may be being written
-        found = re.findall(r"\[(.+?)\]", whole.splitlines()[-1])
+        found = re.findall(r"\[(.+?)\]", whole.rpartition("\n")[2])
+        if not found:
+            return False  # there is no line yet
         logged = datetime.strptime(found[-1], "%d/%b/%Y:%H:%M:%S %z").timestamp()
         return abs(logged - time.time() - self._seconds) < 10
 
