@@ -26,8 +26,8 @@ use crate::exchange::{Exchange, ExchangeId};
 use crate::link::{Link, PeerEnd, PeerSide, Stage};
 use crate::phase::{Phase, Step};
 use crate::progress::{HIGH_WATER, Progress, READING};
-use crate::request::Request;
 use carrier::Carrier;
+use prefork_wire::Head;
 use prefork_wire::http2::{Connection as Wire, ErrorCode};
 use queue::StreamPipe;
 use rustix::event::epoll::EventFlags;
@@ -51,7 +51,11 @@ const PATIENCE_MS: u64 = 1_000;
 /// A request that waits until the application can be called.
 struct Waiting {
     since_ms: u64,
-    request: Request,
+    /// Since when it could be read.
+    ready_ns: u64,
+    stream: u32,
+    bytes: Vec<u8>,
+    head: Head,
 }
 
 pub(crate) struct Http2 {
@@ -234,8 +238,7 @@ impl Http2 {
         if open.queue.len() > 0 {
             self.queued -= 1;
         }
-        self.waiting
-            .retain(|waiting| waiting.request.stream != stream);
+        self.waiting.retain(|waiting| waiting.stream != stream);
         Some(open)
     }
 

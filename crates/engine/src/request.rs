@@ -5,26 +5,27 @@
 //! given the exchange the body that is to come.
 
 use crate::context::Context;
-use crate::event::Event;
+use crate::event::Client;
 use crate::exchange::Exchange;
 use crate::link::Link;
 use crate::load::Begun;
 use crate::phase::Step;
 use prefork_wire::{Head, RequestContext, RequestKind, Version};
 
-pub(crate) struct Request {
+/// What was read of it. The head is large: it is lent here, and moves once, into the event.
+pub(crate) struct Request<'a> {
     /// The number of its exchange.
     pub(crate) stream: u32,
     /// Since when it could be read.
     pub(crate) ready_ns: u64,
     /// The received head. The spans of `head` point into it.
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) head: Head,
+    pub(crate) bytes: &'a mut Vec<u8>,
+    pub(crate) head: &'a mut Head,
 }
 
-impl Request {
-    /// Begins its exchange. `version`, `keep_alive`: those of the response. Returns the event for the
-    /// application.
+impl Request<'_> {
+    /// Begins its exchange. `version`, `keep_alive`: those of the response. Returns the client, for the
+    /// event.
     #[inline(always)]
     pub(crate) fn begin(
         self,
@@ -33,20 +34,20 @@ impl Request {
         exchange: &mut Exchange,
         link: &Link,
         cx: &mut Context,
-    ) -> Event {
+    ) -> Client {
         let Request {
             stream,
             ready_ns,
-            mut bytes,
-            mut head,
+            bytes,
+            head,
         } = self;
         exchange.origin = match head.forwarded {
-            true => link.resolve_origin(&mut bytes, &mut head),
+            true => link.resolve_origin(bytes, head),
             false => None,
         };
         let label = &mut exchange.label;
-        link.identify(&mut cx.request_ids, label, &mut bytes, &mut head);
-        let (method, target) = (head.method.of(&bytes), head.target.of(&bytes));
+        link.identify(&mut cx.request_ids, label, bytes, head);
+        let (method, target) = (head.method.of(bytes), head.target.of(bytes));
         exchange.context = RequestContext {
             version,
             kind: RequestKind::of(method),
@@ -67,17 +68,13 @@ impl Request {
             client: link.client_behind(origin),
             wait_ns: now_ns.saturating_sub(ready_ns),
         };
-        let client = link.client(stream).behind(origin).at(ready_ns, now_ns);
         if has_body {
             exchange.label.note(begun.client, begun.wait_ns);
             cx.must_advance(exchange, Step::RequestWithBody);
         } else {
             cx.start_request(exchange, begun);
         }
-        Event::Request {
-            client,
-            bytes,
-            head,
-        }
+        let client = link.client(stream).behind(exchange.origin.as_deref());
+        client.at(ready_ns, now_ns)
     }
 }

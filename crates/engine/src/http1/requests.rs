@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::deadlines::NEVER;
 use crate::disk::{DiskTask, DiskWork};
 use crate::errors::LocalError;
-use crate::event::{Event, Overdue};
+use crate::event::{Client, Event, Overdue};
 use crate::exchange::ExchangeId;
 use crate::link::{Link, PeerEnd, PeerSide};
 use crate::phase::{Phase, Step};
@@ -79,21 +79,26 @@ impl Http1 {
         let request = Request {
             stream: 0,
             ready_ns: cx.work.ready_ns,
+            bytes: &mut bytes,
+            head: &mut head,
+        };
+        let client = self.begin_request(link, cx, request);
+        Progress::Event(Event::Request {
+            client,
             bytes,
             head,
-        };
-        Progress::Event(self.begin_request(link, cx, request))
+        })
     }
 
     /// Gives the exchange to the request whose head is complete.
     #[inline(always)]
-    fn begin_request(&mut self, link: &Link, cx: &mut Context, request: Request) -> Event {
+    fn begin_request(&mut self, link: &Link, cx: &mut Context, request: Request<'_>) -> Client {
         let is_last = self.count_request(link, cx);
         if self.has_ended() {
             self.count_sent(cx); // of a request that it follows at once
         }
         self.idles_until_ms = NEVER;
-        let (head, body) = (&request.head, &mut self.exchange.body);
+        let (head, body) = (&*request.head, &mut self.exchange.body);
         match BodyDecoder::new(head.framing) {
             Some(decoder) => *body = Incoming::new(decoder),
             None => body.complete(),

@@ -11,7 +11,6 @@ use crate::event::{Event, Lost};
 use crate::link::Link;
 use crate::phase::Step;
 use crate::progress::HIGH_WATER;
-use crate::request::Request;
 use prefork_wire::http2::ErrorCode;
 use prefork_wire::{
     BodyEncoder, Field, Length, RemoteError, RequestContext, RequestKind, ResponsePart, Version,
@@ -41,8 +40,7 @@ impl Http2 {
         &self,
         make: impl FnOnce(u32, &prefork_wire::Head, &[u8]) -> io::Result<R>,
     ) -> Option<io::Result<R>> {
-        let mut requests = self.waiting.iter().map(|waiting| &waiting.request);
-        let next = requests.find(|next| next.head.may_be_lent())?;
+        let next = self.waiting.iter().find(|next| next.head.may_be_lent())?;
         Some(make(next.stream, &next.head, &next.bytes))
     }
 
@@ -54,13 +52,11 @@ impl Http2 {
         stream: u32,
         carrier: Carrier,
     ) {
-        let mut requests = self.waiting.iter().map(|waiting| &waiting.request);
-        let place = requests.position(|next| next.stream == stream);
+        let place = self.waiting.iter().position(|next| next.stream == stream);
         let next = place.and_then(|place| self.waiting.remove(place));
-        let (Some(Waiting { request, .. }), Ok(open)) = (next, self.stream(stream)) else {
+        let (Some(Waiting { head, bytes, .. }), Ok(open)) = (next, self.stream(stream)) else {
             return carrier.close();
         };
-        let Request { bytes, head, .. } = request;
         let (method, target) = (head.method.of(&bytes), head.target.of(&bytes));
         let exchange = &mut open.exchange;
         exchange.label.set(method, target);

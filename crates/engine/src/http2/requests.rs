@@ -122,13 +122,14 @@ impl Http2 {
                 head,
                 ended,
             } => {
-                let request = Request {
-                    stream,
+                let request = Waiting {
+                    since_ms: cx.clock.now_ms,
                     ready_ns: cx.work.ready_ns,
+                    stream,
                     bytes,
                     head,
                 };
-                self.take_request(request, ended, cx.clock.now_ms);
+                self.take_request(request, ended);
                 None
             }
             Incoming::Refused { stream, error } => {
@@ -152,15 +153,15 @@ impl Http2 {
     }
 
     /// It waits: the others of this input are read first. They may be more urgent, or resets.
-    fn take_request(&mut self, request: Request, ended: bool, since_ms: u64) {
-        let open = self.open(request.stream, since_ms);
+    fn take_request(&mut self, request: Waiting, ended: bool) {
+        let open = self.open(request.stream, request.since_ms);
         if !ended {
             open.exchange.body = IncomingBody::new(BodyDecoder::Frames { ended: false });
         }
         if self.waiting.is_empty() {
-            self.patient_until_ms = since_ms + PATIENCE_MS;
+            self.patient_until_ms = request.since_ms + PATIENCE_MS;
         }
-        self.waiting.push_back(Waiting { since_ms, request });
+        self.waiting.push_back(request);
     }
 
     /// `data`: where it stands in the input.
@@ -221,10 +222,27 @@ impl Http2 {
         if !self.may_begin(cx) || !cx.work.take_share(cx.clock.now_ns) {
             return None;
         }
-        let Waiting { request, .. } = self.waiting.pop_front()?;
+        let Waiting {
+            stream,
+            ready_ns,
+            mut bytes,
+            mut head,
+            ..
+        } = self.waiting.pop_front()?;
         self.count_request(link, cx);
-        let exchange = &mut self.stream(request.stream).ok()?.exchange;
-        Some(request.begin(Version::Http2, true, exchange, link, cx))
+        let exchange = &mut self.stream(stream).ok()?.exchange;
+        let request = Request {
+            stream,
+            ready_ns,
+            bytes: &mut bytes,
+            head: &mut head,
+        };
+        let client = request.begin(Version::Http2, true, exchange, link, cx);
+        Some(Event::Request {
+            client,
+            bytes,
+            head,
+        })
     }
 
     /// Counts a request. The last one that the connection may bring drains it.
@@ -256,8 +274,7 @@ impl Http2 {
         error: RemoteError,
     ) -> Option<Event> {
         cx.load.count_refusal(error.status);
-        self.waiting
-            .retain(|waiting| waiting.request.stream != stream);
+        self.waiting.retain(|waiting| waiting.stream != stream);
         self.requests += 1;
         let open = self.stream(stream).ok()?;
         open.input = Vec::new();
