@@ -1,7 +1,7 @@
 """The stream of events of the live page: one frame a second, made once for all clients (manager).
 
 Always: without a client there is no timer and no work. A client that does not read costs one frame, and after
-`send_timeout` its connection is closed. One that has missed frames gets the whole picture.
+`send_timeout` its connection is closed. One that has missed frames gets the whole snapshot.
 
 A frame is compressed once for all clients as well: each ends with a full flush (zlib, Z_FULL_FLUSH), so it
 refers to nothing before it, and a client may begin with any of them.
@@ -15,7 +15,7 @@ from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from prefork.admin.picture import Picture, change, whole
+from prefork.admin.snapshot import Snapshot, change, whole
 
 FRAME_S = 1.0
 """From one frame to the next."""
@@ -40,18 +40,18 @@ class Compressor:
 
 
 class Events:
-    """`look()` takes the picture of this moment; None: there is no pool any more."""
+    """`look()` takes the snapshot of this moment; None: there is no pool any more."""
 
-    def __init__(self, loop: AbstractEventLoop, look: Callable[[], Picture | None]) -> None:
+    def __init__(self, loop: AbstractEventLoop, look: Callable[[], Snapshot | None]) -> None:
         self._loop = loop
         self._look = look
-        self._picture: Picture | None = None
+        self._snapshot: Snapshot | None = None
         self._taken = 0.0
         self._number = 0
-        """Of the picture."""
+        """Of the snapshot."""
         self._past: deque[Sequence[float | None]] = deque(maxlen=PAST)
         self._messages: dict[tuple[bool, bool], bytes] = {}
-        """For the picture, by whether it is whole and whether it is compressed."""
+        """For the snapshot, by whether it is whole and whether it is compressed."""
         self._change = b""
         self._compressor: Compressor | None = None
         self._framed = asyncio.Event()
@@ -65,28 +65,28 @@ class Events:
         return self._clients >= MOST_CLIENTS
 
     @property
-    def picture(self) -> Picture | None:
+    def snapshot(self) -> Snapshot | None:
         """That of the last frame. Without clients it is taken now, if the last one is older than a frame."""
         is_old = self._timer is None and self._loop.time() - self._taken >= FRAME_S
-        return self._take() if self._picture is None or is_old else self._picture
+        return self._take() if self._snapshot is None or is_old else self._snapshot
 
-    def _take(self) -> Picture | None:
-        former, self._picture = self._picture, self._look()
+    def _take(self) -> Snapshot | None:
+        former, self._snapshot = self._snapshot, self._look()
         self._taken = self._loop.time()
         self._number += 1
         self._messages.clear()
-        if self._picture is not None:
-            self._past.append(self._picture.row)
-            self._change = change(former, self._picture) if former is not None and self._timer else b""
-        return self._picture
+        if self._snapshot is not None:
+            self._past.append(self._snapshot.row)
+            self._change = change(former, self._snapshot) if former is not None and self._timer else b""
+        return self._snapshot
 
     # --- clients -----------------------------------------------------------------------------------------
 
     async def stream(self, *, compressed: bool) -> AsyncGenerator[bytes, None]:
-        """What one client is sent: the whole picture, and what changes from then on."""
+        """What one client is sent: the whole snapshot, and what changes from then on."""
         self._clients += 1
         try:
-            if self.picture is None:
+            if self.snapshot is None:
                 return
             if self._timer is None:
                 self._timer = self._loop.call_at(self._taken + FRAME_S, self._frame)
@@ -110,8 +110,8 @@ class Events:
                     self._compressor = Compressor()
                 found = self._compressor(self._message(is_whole=is_whole, compressed=False))
             elif is_whole:
-                assert self._picture is not None
-                found = RETRY + whole(self._picture, self._past)
+                assert self._snapshot is not None
+                found = RETRY + whole(self._snapshot, self._past)
             else:
                 found = self._change
             self._messages[key] = found
@@ -123,7 +123,7 @@ class Events:
         if not self._clients:
             self._timer = self._compressor = None
             return
-        # First: a picture that fails is not the last one.
+        # First: a snapshot that fails is not the last one.
         self._timer = self._loop.call_at(self._loop.time() + FRAME_S, self._frame)
         if self._take() is None:
             self.close()

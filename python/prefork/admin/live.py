@@ -1,6 +1,6 @@
 """`/` and `/events`: the live page of a pool, and the stream of frames that it draws.
 
-Both show the same picture, which is taken once a second at most, however many clients there are.
+Both show the same snapshot, which is taken once a second at most, however many clients there are.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefork.admin.events import Events
 from prefork.admin.page import Template, policy
-from prefork.admin.picture import Camera, Picture
 from prefork.admin.pool_memory import PoolMemory
+from prefork.admin.snapshot import Sampler, Snapshot
 
 if TYPE_CHECKING:
     from prefork._engine import Request, Response
@@ -29,15 +29,15 @@ PARTS = 8
 
 def page(view: View, _request: Request, response: Response) -> str | bytes:
     """The pool as it is now, as HTML. Its script goes on from there."""
-    picture = _live(view).events.picture
-    if picture is None:
+    snapshot = _live(view).events.snapshot
+    if snapshot is None:
         return _no_pool(response)
     nonce = os.urandom(16).hex()
     response.content_type = "text/html; charset=utf-8"
     response.header("Content-Security-Policy", policy(nonce))
     response.header("Referrer-Policy", "no-referrer")
     response.header("Cross-Origin-Opener-Policy", "same-origin")
-    return TEMPLATE.render(picture, nonce)
+    return TEMPLATE.render(snapshot, nonce)
 
 
 def events(view: View, request: Request, response: Response) -> str | AsyncGenerator[bytes, None]:
@@ -47,7 +47,7 @@ def events(view: View, request: Request, response: Response) -> str | AsyncGener
         response.code = 503
         response.header("Retry-After", "10")
         return "too many pages are open\n"
-    if live.events.picture is None:
+    if live.events.snapshot is None:
         return _no_pool(response)
     compressed = accepts_gzip(request.header("accept-encoding", ""))
     response.content_type = "text/event-stream"
@@ -72,11 +72,11 @@ def accepts_gzip(field: str) -> bool:
 
 
 class _Live:
-    """What is kept from one picture to the next."""
+    """What is kept from one snapshot to the next."""
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._camera = Camera()
+        self._sampler = Sampler()
         self._memory = PoolMemory()
         self._options: PreForkOptions | None = None
         self._settings: list[tuple[str, str]] = []
@@ -84,13 +84,13 @@ class _Live:
         self.events = Events(view.server.kernel.loop, self._look)
         view.at_end.append(self.events.close)
 
-    def _look(self) -> Picture | None:
+    def _look(self) -> Snapshot | None:
         report, manager = self._view.report(processes=False, figures=False), self._view.manager
         if report is None or manager is None:
             return None
         if (options := self._view.server.options) is not self._options:
             self._options, self._settings = options, settings(options)
-        return self._camera.take(
+        return self._sampler.take(
             report,
             manager.resources.board.histograms(parts=PARTS),
             memory=self._memory.total(manager.workers),

@@ -1,4 +1,4 @@
-"""The live page as HTML: a picture of the pool in the template `page.html`, which is read once.
+"""The live page as HTML: a snapshot of the pool in the template `page.html`, which is read once.
 
 Always: each value is escaped, and the page is complete without its script. The script shows
 the same figures in the same words from then on.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import TypeAlias
 
-from prefork.admin.picture import EMPTY, GARBLED, MARKS, Current, Decision, Picture
+from prefork.admin.snapshot import EMPTY, GARBLED, MARKS, Current, Decision, Snapshot
 from prefork.logs.escaping import escape_line
 from prefork.status.table import duration
 
@@ -47,10 +47,10 @@ class Template:
         self._first = first
         self._rest = [tuple(part.split("}}", 1)) for part in rest]
 
-    def render(self, picture: Picture, nonce: str) -> bytes:
+    def render(self, snapshot: Snapshot, nonce: str) -> bytes:
         """`nonce` is that of `policy()`."""
-        filled = _fill(picture) | {"nonce": nonce}
-        values = _values(picture)
+        filled = _fill(snapshot) | {"nonce": nonce}
+        values = _values(snapshot)
         parts = [self._first]
         for name, text in self._rest:
             unit, _, value = name.partition(" ")
@@ -58,33 +58,33 @@ class Template:
         return "".join(parts).encode()
 
 
-def _fill(picture: Picture) -> dict[str, str]:
+def _fill(snapshot: Snapshot) -> dict[str, str]:
     """What stands in the template without a unit."""
-    values, count = picture.values, cells(picture)
+    values, count = snapshot.values, cells(snapshot)
     return {
-        "title": escape(f"{_count(values['active'])} of {len(picture.who)} active \N{EN DASH} prefork"),
-        "name": escape(picture.name),
-        "manager": escape(str(picture.manager)),
-        "places": escape(", ".join(picture.places) or "not listening"),
+        "title": escape(f"{_count(values['active'])} of {len(snapshot.who)} active \N{EN DASH} prefork"),
+        "name": escape(snapshot.name),
+        "manager": escape(str(snapshot.manager)),
+        "places": escape(", ".join(snapshot.places) or "not listening"),
         "time": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
         "size": next((size for most, size in SIZES if count <= most), "crowd"),
-        "slots": "".join(_slot(picture, slot) for slot in range(count)),
-        "generations": _generations(picture),
-        "requests": "".join(_request(picture, request) for request in picture.requests),
-        "none": " hidden" if picture.requests else "",
-        "garbled": "" if GARBLED in picture.slots else " hidden",
-        "ends": ", the pool ends" if picture.facts["stopping"] else "",
-        "undecided": " hidden" if picture.decisions else "",
-        "decisions": "".join(_decision(picture, one) for one in reversed(picture.decisions)),
+        "slots": "".join(_slot(snapshot, slot) for slot in range(count)),
+        "generations": _generations(snapshot),
+        "requests": "".join(_request(snapshot, request) for request in snapshot.requests),
+        "none": " hidden" if snapshot.requests else "",
+        "garbled": "" if GARBLED in snapshot.slots else " hidden",
+        "ends": ", the pool ends" if snapshot.facts["stopping"] else "",
+        "undecided": " hidden" if snapshot.decisions else "",
+        "decisions": "".join(_decision(snapshot, one) for one in reversed(snapshot.decisions)),
         "config": "".join(
-            f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in picture.config
+            f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in snapshot.config
         ),
     }
 
 
-def _values(picture: Picture) -> dict[str, Number]:
-    memory, workers = picture.values["memory"], len(picture.who)
-    return {**picture.values, "memory_each": memory / workers if memory is not None and workers else None}
+def _values(snapshot: Snapshot) -> dict[str, Number]:
+    memory, workers = snapshot.values["memory"], len(snapshot.who)
+    return {**snapshot.values, "memory_each": memory / workers if memory is not None and workers else None}
 
 
 def escape(text: str) -> str:
@@ -94,24 +94,24 @@ def escape(text: str) -> str:
 # --- parts -----------------------------------------------------------------------------------------------
 
 
-def cells(picture: Picture) -> int:
+def cells(snapshot: Snapshot) -> int:
     """How many slots are drawn: those in use, and some of those that the pool may still use."""
-    used = len(picture.slots)
-    return max(used, min(picture.facts["max_clients"], max(64, 4 * used)))
+    used = len(snapshot.slots)
+    return max(used, min(snapshot.facts["max_clients"], max(64, 4 * used)))
 
 
-def _slot(picture: Picture, slot: int) -> str:
-    mark = picture.slots[slot] if slot < len(picture.slots) else EMPTY
+def _slot(snapshot: Snapshot, slot: int) -> str:
+    mark = snapshot.slots[slot] if slot < len(snapshot.slots) else EMPTY
     if mark == EMPTY:
         return '<i class="w empty"></i>'
-    state, (_, generation) = STATE_OF.get(mark, "spare"), picture.who[slot]
+    state, (_, generation) = STATE_OF.get(mark, "spare"), snapshot.who[slot]
     level = f" l{mark}" if mark in "12345678" else ""
     return f'<i class="w {state} g{generation % HUES}{level}"></i>'
 
 
-def _generations(picture: Picture) -> str:
+def _generations(snapshot: Snapshot) -> str:
     """The generations of the workers, if there are several."""
-    found = Counter(generation for _, generation in picture.who.values())
+    found = Counter(generation for _, generation in snapshot.who.values())
     if len(found) < 2:
         return ""
     return "".join(
@@ -120,8 +120,8 @@ def _generations(picture: Picture) -> str:
     )
 
 
-def _request(picture: Picture, one: Current) -> str:
-    pid, _ = picture.who[one.slot]
+def _request(snapshot: Snapshot, one: Current) -> str:
+    pid, _ = snapshot.who[one.slot]
     age = f"{one.age_s:.2f}s" if one.age_s < 10 else duration(one.age_s)
     path = escape(one.path) or "(hidden)"
     return (
@@ -130,10 +130,10 @@ def _request(picture: Picture, one: Current) -> str:
     )
 
 
-def _decision(picture: Picture, one: Decision) -> str:
+def _decision(snapshot: Snapshot, one: Decision) -> str:
     change = f"+{one.change}" if one.change > 0 else f"\N{MINUS SIGN}{-one.change}" if one.change else "·"
     down = ' class="down"' if one.change < 0 else ""
-    age = duration(max(0, round((picture.values["t"] or 0.0) - one.t)))
+    age = duration(max(0, round((snapshot.values["t"] or 0.0) - one.t)))
     return f"<li><b{down}>{change}</b><span>{escape(one.why)}</span><small>{age}</small></li>"
 
 

@@ -13,26 +13,28 @@ import pytest
 from prefork.admin import events
 from prefork.admin.events import Events
 from prefork.admin.live import accepts_gzip
-from prefork.admin.picture import Camera, Picture
+from prefork.admin.snapshot import Sampler, Snapshot
 from support.reports import NO_TIMES, report, worker
 
 
 class Look:
-    """Takes pictures of a pool that serves a request each time."""
+    """Takes snapshots of a pool that serves a request each time."""
 
     def __init__(self) -> None:
         self.count = 0
         self.ended = False
         self.fails_at = 0
-        self._camera = Camera()
+        self._sampler = Sampler()
 
-    def __call__(self) -> Picture | None:
+    def __call__(self) -> Snapshot | None:
         self.count += 1
         if self.count == self.fails_at:
-            raise ValueError("no picture")
+            raise ValueError("no snapshot")
         if self.ended:
             return None
-        return self._camera.take(report(worker(0), uptime_s=float(self.count), requests=self.count), NO_TIMES)
+        return self._sampler.take(
+            report(worker(0), uptime_s=float(self.count), requests=self.count), NO_TIMES
+        )
 
 
 @pytest.fixture
@@ -81,17 +83,17 @@ def test_without_a_client_there_is_no_work(look: Look) -> None:
     asyncio.run(run())
 
 
-def test_pages_share_a_picture_for_the_time_of_a_frame(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_share_a_snapshot_for_the_time_of_a_frame(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         monkeypatch.setattr(events, "FRAME_S", 60.0)
         made = Events(asyncio.get_running_loop(), look)
-        assert made.picture is made.picture
+        assert made.snapshot is made.snapshot
         assert look.count == 1
 
     asyncio.run(run())
 
 
-def test_a_client_that_has_missed_frames_gets_the_whole_picture(look: Look) -> None:
+def test_a_client_that_has_missed_frames_gets_the_whole_snapshot(look: Look) -> None:
     async def run() -> None:
         made = Events(asyncio.get_running_loop(), look)
         slow, quick = made.stream(compressed=False), made.stream(compressed=False)
@@ -134,7 +136,7 @@ def test_the_streams_end_with_the_pool(look: Look) -> None:
     asyncio.run(run())
 
 
-def test_a_picture_that_fails_is_not_the_last_one(look: Look) -> None:
+def test_a_snapshot_that_fails_is_not_the_last_one(look: Look) -> None:
     async def run() -> None:
         loop, failed = asyncio.get_running_loop(), []
         loop.set_exception_handler(lambda _, context: failed.append(context["exception"]))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prefork.admin.page import Template, cells, policy
-from prefork.admin.picture import COLUMNS, Camera, Picture
+from prefork.admin.snapshot import COLUMNS, Sampler, Snapshot
 from support.reports import NO_TIMES, report, request, worker
 
 VOID = {"meta", "link", "input"}
@@ -51,16 +51,16 @@ class Reader(html.parser.HTMLParser):
         ]
 
 
-def render(picture: Picture) -> Reader:
-    return Reader(Template().render(picture, "NONCE").decode())
+def render(snapshot: Snapshot) -> Reader:
+    return Reader(Template().render(snapshot, "NONCE").decode())
 
 
-def take(*workers: dict[str, Any], **more: Any) -> Picture:
-    camera = Camera()
-    camera.take(report(*workers, uptime_s=99.0), NO_TIMES)
+def take(*workers: dict[str, Any], **more: Any) -> Snapshot:
+    sampler = Sampler()
+    sampler.take(report(*workers, uptime_s=99.0), NO_TIMES)
     config = [("min_spare", "5"), ("bind", "127.0.0.1:8000")]
     known = {"uptime_s": 100.0, "listeners": [{"url": "http://127.0.0.1:8000"}]}
-    return camera.take(report(*workers, **known | more), NO_TIMES, memory=3 << 20, config=config)
+    return sampler.take(report(*workers, **known | more), NO_TIMES, memory=3 << 20, config=config)
 
 
 def test_the_page_has_the_present_state() -> None:
@@ -90,10 +90,10 @@ def test_the_page_has_the_present_state() -> None:
 
 def test_no_text_is_markup() -> None:
     evil = "<script>alert(1)</script>\"'&\x1b]0;x\x07"
-    picture = take(
+    snapshot = take(
         worker(0, "active", request=request(evil, method=evil, client=evil, phase=evil)), glue=evil
     )
-    source = Template().render(picture, "NONCE").decode()
+    source = Template().render(snapshot, "NONCE").decode()
     page = Reader(source)
     assert "<script>alert" not in source
     assert "\x1b" not in source
@@ -103,11 +103,11 @@ def test_no_text_is_markup() -> None:
 
 @pytest.mark.parametrize("count", [1, 7, 64, 256, 1000, 5000])
 def test_it_works_with_any_number_of_workers(count: int) -> None:
-    picture = take(*(worker(slot, "active") for slot in range(count)), max_clients=count)
-    page = render(picture)
+    snapshot = take(*(worker(slot, "active") for slot in range(count)), max_clients=count)
+    page = render(snapshot)
     assert page.slots().count("w active g1") == count
-    assert cells(picture) == count
-    assert len(Template().render(picture, "")) < 40_000 + 40 * count
+    assert cells(snapshot) == count
+    assert len(Template().render(snapshot, "")) < 40_000 + 40 * count
 
 
 def test_slots_that_the_pool_may_still_use_are_drawn_up_to_a_number() -> None:

@@ -95,7 +95,7 @@ class Decision(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Snapshot:
     """`row` has a value for each of COLUMNS, `who` the pid and the generation of the worker of each slot."""
 
     name: str
@@ -123,8 +123,8 @@ class _Sample(NamedTuple):
     histograms: Mapping[str, Buckets]
 
 
-class Camera:
-    """Takes a picture of each report. It keeps of former ones what rates and quantiles follow from."""
+class Sampler:
+    """Takes a snapshot of each report. It keeps of former ones what rates and quantiles follow from."""
 
     def __init__(self) -> None:
         self._samples: deque[_Sample] = deque()
@@ -136,12 +136,12 @@ class Camera:
         *,
         memory: int | None = None,
         config: Iterable[tuple[str, str]] = (),
-    ) -> Picture:
+    ) -> Snapshot:
         manager, totals, workers = report["manager"], report["totals"], report["workers"]
         values: dict[str, float | None] = {name: totals[name] for name in STATES}
         values |= {"t": round(manager["uptime_s"], 1), "queue": totals["waiting"], "memory": memory}
         values |= self._moving(_Sample(manager["uptime_s"], _counts(totals), histograms))
-        return Picture(
+        return Snapshot(
             name=escape_line(str(manager["glue"])),
             manager=manager["pid"],
             places=tuple(escape_line(str(place["url"])) for place in manager["listeners"] or ()),
@@ -249,38 +249,38 @@ def _decisions(manager: Report) -> tuple[Decision, ...]:
 # --- as a browser gets it --------------------------------------------------------------------------------
 
 
-def whole(picture: Picture, past: Iterable[Sequence[float | None]]) -> bytes:
+def whole(snapshot: Snapshot, past: Iterable[Sequence[float | None]]) -> bytes:
     """All that the page needs: the first message to a client. `past` are the rows before and that of the
-    picture.
+    snapshot.
     """
     return _message(
         {
             "columns": COLUMNS,
             "past": list(past),
-            "name": picture.name,
-            "manager": picture.manager,
-            "places": picture.places,
-            "slots": picture.slots,
-            "who": [(slot, *who) for slot, who in picture.who.items()],
-            "requests": picture.requests,
-            "facts": picture.facts,
-            "decisions": picture.decisions,
-            "config": picture.config,
+            "name": snapshot.name,
+            "manager": snapshot.manager,
+            "places": snapshot.places,
+            "slots": snapshot.slots,
+            "who": [(slot, *who) for slot, who in snapshot.who.items()],
+            "requests": snapshot.requests,
+            "facts": snapshot.facts,
+            "decisions": snapshot.decisions,
+            "config": snapshot.config,
         }
     )
 
 
-def change(former: Picture, picture: Picture) -> bytes:
-    """What a client that has `former` needs in order to have `picture`."""
-    found: dict[str, Any] = {"row": picture.row, "slots": picture.slots, "requests": picture.requests}
+def change(former: Snapshot, snapshot: Snapshot) -> bytes:
+    """What a client that has `former` needs in order to have `snapshot`."""
+    found: dict[str, Any] = {"row": snapshot.row, "slots": snapshot.slots, "requests": snapshot.requests}
     others: dict[str, Any] = {
-        "who": [(slot, *who) for slot, who in picture.who.items() if former.who.get(slot) != who],
-        "facts": {name: value for name, value in picture.facts.items() if former.facts.get(name) != value},
-        "decisions": () if _are_same(former.decisions, picture.decisions) else picture.decisions,
+        "who": [(slot, *who) for slot, who in snapshot.who.items() if former.who.get(slot) != who],
+        "facts": {name: value for name, value in snapshot.facts.items() if former.facts.get(name) != value},
+        "decisions": () if _are_same(former.decisions, snapshot.decisions) else snapshot.decisions,
     }
     found |= {name: value for name, value in others.items() if value}
     for name in ("name", "manager", "places", "config"):
-        if (value := getattr(picture, name)) != getattr(former, name):
+        if (value := getattr(snapshot, name)) != getattr(former, name):
             found[name] = value
     return _message(found)
 

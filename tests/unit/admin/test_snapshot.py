@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from prefork.admin.picture import (
+from prefork.admin.snapshot import (
     LONGEST,
     REQUESTS,
-    Camera,
-    Picture,
+    Sampler,
+    Snapshot,
     change,
     oldest,
     quantiles,
@@ -27,12 +27,12 @@ def histograms(*counts: int) -> dict[str, list[tuple[float, int]]]:
     return NO_TIMES | {"wait": list(zip(BOUNDS, counts, strict=True))}
 
 
-def take(*workers: dict[str, Any], **more: Any) -> Picture:
-    return Camera().take(report(*workers, **more), NO_TIMES)
+def take(*workers: dict[str, Any], **more: Any) -> Snapshot:
+    return Sampler().take(report(*workers, **more), NO_TIMES)
 
 
-def frame(former: Picture, picture: Picture) -> dict[str, Any]:
-    data = change(former, picture)
+def frame(former: Snapshot, snapshot: Snapshot) -> dict[str, Any]:
+    data = change(former, snapshot)
     assert data.startswith(b"data: ")
     assert data.endswith(b"\n\n")
     assert data.count(b"\n") == 2
@@ -44,36 +44,36 @@ def frame(former: Picture, picture: Picture) -> dict[str, Any]:
 
 
 def test_a_rate_is_that_since_the_last_report() -> None:
-    camera = Camera()
-    first = camera.take(report(uptime_s=10.0, requests=100), NO_TIMES)
+    sampler = Sampler()
+    first = sampler.take(report(uptime_s=10.0, requests=100), NO_TIMES)
     classes = {"1xx": 0, "2xx": 40, "3xx": 0, "4xx": 8, "5xx": 4}
-    second = camera.take(report(uptime_s=12.0, requests=150, handed_off=3, classes=classes), NO_TIMES)
+    second = sampler.take(report(uptime_s=12.0, requests=150, handed_off=3, classes=classes), NO_TIMES)
     assert first.values["request_rate"] is None
     assert [second.values[name] for name in ("request_rate", "rate_4xx", "rate_5xx")] == [25, 4, 2]
     assert second.values["handed_off_rate"] == 1.5
 
 
 def test_there_is_no_rate_after_a_gap() -> None:
-    camera = Camera()
-    camera.take(report(uptime_s=10.0), NO_TIMES)
-    assert camera.take(report(uptime_s=3600.0, requests=10_000), NO_TIMES).values["request_rate"] is None
+    sampler = Sampler()
+    sampler.take(report(uptime_s=10.0), NO_TIMES)
+    assert sampler.take(report(uptime_s=3600.0, requests=10_000), NO_TIMES).values["request_rate"] is None
 
 
 def test_a_count_that_goes_backwards_is_no_rate() -> None:
-    camera = Camera()
-    camera.take(report(uptime_s=10.0, requests=100), NO_TIMES)
-    assert camera.take(report(uptime_s=11.0, requests=1), NO_TIMES).values["request_rate"] == 0
+    sampler = Sampler()
+    sampler.take(report(uptime_s=10.0, requests=100), NO_TIMES)
+    assert sampler.take(report(uptime_s=11.0, requests=1), NO_TIMES).values["request_rate"] == 0
 
 
 def test_quantiles_are_those_of_the_last_seconds() -> None:
-    camera = Camera()
-    camera.take(report(uptime_s=10.0), histograms(1000, 1000, 1000, 1000))  # long ago: not among them
-    slow = camera.take(report(uptime_s=11.0), histograms(1000, 1000, 1100, 1100))
+    sampler = Sampler()
+    sampler.take(report(uptime_s=10.0), histograms(1000, 1000, 1000, 1000))  # long ago: not among them
+    slow = sampler.take(report(uptime_s=11.0), histograms(1000, 1000, 1100, 1100))
     assert slow.values["wait_p50"] == 55  # in the middle of 10 to 100 ms
     assert slow.values["wait_p99"] == 99.1
     assert slow.values["application_p50"] is None
     for second in range(12, 20):
-        later = camera.take(report(uptime_s=float(second)), histograms(1000, 1000, 1100, 1100))
+        later = sampler.take(report(uptime_s=float(second)), histograms(1000, 1000, 1100, 1100))
     assert later.values["wait_p50"] is None
 
 
@@ -135,9 +135,9 @@ def test_a_path_may_be_hidden() -> None:
 # --- frames ----------------------------------------------------------------------------------------------
 
 
-def test_a_whole_picture_has_all() -> None:
-    picture = take(worker(0, request=request("/x")), worker(3, "active", generation=2))
-    found = json.loads(whole(picture, [picture.row])[6:])
+def test_a_whole_snapshot_has_all() -> None:
+    snapshot = take(worker(0, request=request("/x")), worker(3, "active", generation=2))
+    found = json.loads(whole(snapshot, [snapshot.row])[6:])
     assert dict(zip(found["columns"], found["past"][0], strict=True))["active"] == 1
     assert found["who"] == [[0, 100, 1], [3, 103, 2]]
     assert found["requests"] == [[0, "GET", "/x", "10.0.0.9", "handling", 0.25]]
@@ -155,8 +155,8 @@ def test_a_frame_has_what_has_changed() -> None:
 
 
 def test_what_has_not_changed_is_in_no_frame() -> None:
-    former, picture = take(worker(0)), take(worker(0), uptime_s=101.0)
-    assert frame(former, picture).keys() == {"row", "slots", "requests"}
+    former, snapshot = take(worker(0)), take(worker(0), uptime_s=101.0)
+    assert frame(former, snapshot).keys() == {"row", "slots", "requests"}
 
 
 def test_the_last_worker_may_go() -> None:
@@ -164,7 +164,7 @@ def test_the_last_worker_may_go() -> None:
 
 
 def test_decisions_are_sent_if_one_is_new() -> None:
-    def decided(uptime_s: float, *ages: float) -> Picture:
+    def decided(uptime_s: float, *ages: float) -> Snapshot:
         decisions = [{"age_s": age, "change": 0, "why": "max_clients is reached"} for age in ages]
         return take(uptime_s=uptime_s, decisions=decisions)
 
@@ -179,7 +179,7 @@ def test_a_frame_of_a_large_busy_pool_is_small() -> None:
     """Plain, and with a request in each line of the table that began since the last frame."""
     paths = [f"/shop/product/{number}/reviews?page=2" for number in range(256)]
 
-    def busy(uptime_s: float) -> Picture:
+    def busy(uptime_s: float) -> Snapshot:
         active = [worker(n, "active", request=request(paths[n], 0.01)) for n in range(128)]
         spare = [worker(n) for n in range(128, 256)]
         return take(
