@@ -54,9 +54,13 @@ DEPTH = 10
 WIDTH = 5000
 """How many objects are looked at with that many references between them and the descriptor."""
 
-
 LOOK_S = 1.0
 """The time to look for holders. Each step looks at every object of the process."""
+
+AT_ONCE = 50
+"""How many objects a step is about. It compares each reference that there is with each of them, and cannot be
+interrupted.
+"""
 
 MAX_LINES = 10
 
@@ -169,15 +173,15 @@ def _holders(descriptors: Collection[int]) -> dict[int, str]:
     """The module of the application that holds each descriptor, with the name there, as far as found."""
     if not descriptors:
         return {}
+    until = time.monotonic() + LOOK_S
     tracked = gc.get_objects()
     found = _found_among(tracked, descriptors)
     if missing := set(descriptors) - found.keys():
-        found |= _found_among(_untracked(tracked), missing)
+        found |= _found_among(_untracked(tracked, until), missing)
     del tracked  # it refers to everything
     modules = {
         id(vars(module)): name for name, module in list(sys.modules.items()) if hasattr(module, "__dict__")
     }
-    until = time.monotonic() + LOOK_S
     holders = {
         fd: _path_from_module(objects, modules, until) or _kind_of(objects) for fd, objects in found.items()
     }
@@ -193,10 +197,19 @@ def _found_among(objects: Iterable[object], descriptors: Collection[int]) -> dic
     return found
 
 
-def _untracked(tracked: list[object]) -> Iterator[object]:
-    """What refers to nothing, and is therefore unknown to the garbage collector, such as `select.epoll`."""
+def _untracked(tracked: list[object], until: float) -> Iterator[object]:
+    """What refers to nothing, and is therefore unknown to the garbage collector, such as `select.epoll`.
+    Returns what it finds by the time `until`.
+
+    Modules are not asked: their names are in dicts, and `_asyncio` of CPython 3.12 would tell of its free
+    list. Objects that are dead would be freed a second time.
+    """
     seen: set[int] = set()
-    for one in tracked:
+    for number, one in enumerate(tracked):
+        if number % 1024 == 0 and time.monotonic() > until:
+            return
+        if issubclass(type(one), types.ModuleType):  # `isinstance` runs code of proxies
+            continue
         for other in gc.get_referents(one):
             if not gc.is_tracked(other) and id(other) not in seen and hasattr(type(other), "fileno"):
                 seen.add(id(other))
@@ -222,16 +235,29 @@ def _path_from_module(objects: list[object], modules: Mapping[int, str], until: 
     seen = {id(one) for one in level}
     for _ in range(DEPTH):
         here = {id(one) for one in level}
-        referrers = [one for one in gc.get_referrers(*level) if id(one) not in seen and one is not level]
+        referrers = [one for one in _referrers(level, until) if id(one) not in seen]
         for one in referrers:
             name = modules.get(id(one), "")
             if name and _is_of_application(name):
                 return _named(name, one, here)
         level = [one for one in referrers if not _leads_astray(one, objects, modules)][:WIDTH]
+        del referrers  # it refers to all of them
         seen.update(map(id, level))
         if not level or time.monotonic() > until:
             break
     return ""
+
+
+def _referrers(level: list[Any], until: float) -> list[Any]:
+    """What refers to one of these objects, as far as it is found by the time `until`."""
+    found: dict[int, Any] = {}
+    for begin in range(0, len(level), AT_ONCE):
+        part = level[begin : begin + AT_ONCE]
+        own = {id(level), id(part), id(found)}
+        found.update({id(one): one for one in gc.get_referrers(*part) if id(one) not in own})
+        if time.monotonic() > until:
+            break
+    return list(found.values())
 
 
 def _leads_astray(one: object, objects: list[object], modules: Mapping[int, str]) -> bool:

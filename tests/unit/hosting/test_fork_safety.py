@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import selectors
@@ -10,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -127,6 +129,40 @@ def test_what_the_collector_does_not_know_has_a_holder(
     HELD.clear()
     assert named(caplog, before) == [f"an epoll set of {__name__}.Client"]
     poll.close()
+
+
+def test_no_step_of_the_search_takes_long(
+    caplog: pytest.LogCaptureFixture, before: Before, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+
+    def get_referrers(*objects: object) -> list[object]:
+        steps.append(len(objects))
+        return gc.get_referrers(*objects)
+
+    monkeypatch.setattr(fork_safety, "gc", SimpleNamespace(**vars(gc) | {"get_referrers": get_referrers}))
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
+    Client.pool.extend(Client(sock) for _ in range(3 * fork_safety.AT_ONCE))
+    address = f"127.0.0.1:{sock.getsockname()[1]}"
+    assert named(caplog, before) == [f"a socket that listens at {address} of {__name__}.Client"]
+    sock.close()
+    assert max(steps) == fork_safety.AT_ONCE
+
+
+def test_what_is_dead_is_not_touched(before: Before, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[type] = []
+
+    def get_referents(one: object) -> list[object]:
+        asked.append(type(one))
+        return gc.get_referents(one)
+
+    monkeypatch.setattr(fork_safety, "gc", SimpleNamespace(**vars(gc) | {"get_referents": get_referents}))
+    hold(select.epoll())
+    warn_of_unsafe(before)
+    assert dict in asked
+    assert ModuleType not in asked
 
 
 def test_files_are_named_if_processes_would_share_their_position(
