@@ -313,12 +313,12 @@ impl Context {
         Ok(())
     }
 
-    /// Logs a response. The clock was read just now.
+    /// Logs a response.
     #[inline]
     pub(crate) fn log(&mut self, entry: &Entry<'_>) {
         if let Some(log) = &mut self.log {
             let worker = self.load.slot().map(Slot::index);
-            log.add(entry, self.clock.now_ns, worker);
+            log.add(entry, worker);
         }
     }
 
@@ -352,6 +352,7 @@ impl Context {
             sent: Some(error_body(error).len() as u64),
             ready_ns: 0,
             given_ns: exchange.map_or(0, |exchange| exchange.given_ns),
+            ended_ns: self.clock.now_ns,
             request_id: request_id.as_deref().map(str::as_bytes),
             fields: &NoFields,
         });

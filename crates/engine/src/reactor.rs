@@ -137,6 +137,18 @@ impl Reactor {
         }
     }
 
+    /// Reads the monotonic clock, in ns.
+    pub fn tick(&mut self) -> u64 {
+        self.core.cx.clock.tick();
+        self.now_ns()
+    }
+
+    /// The monotonic clock when it was last read, such as by [`ExchangeHandle::send_now`], in ns.
+    #[inline]
+    pub fn now_ns(&self) -> u64 {
+        self.core.cx.clock.now_ns
+    }
+
     /// Open connections.
     pub fn connections(&self) -> usize {
         self.core.connections.len()
@@ -251,7 +263,6 @@ impl Reactor {
 
     /// Logs a response. The line is written before the next wait, together with others.
     pub fn log(&mut self, entry: &Entry<'_>) {
-        self.core.cx.clock.tick();
         self.core.cx.log(entry);
         self.core.wake(); // on another thread, the loop may wait
     }

@@ -89,6 +89,8 @@ pub struct Entry<'a> {
     /// 0: it is not known.
     pub ready_ns: u64,
     pub given_ns: u64,
+    /// When the response ended, on the same clock.
+    pub ended_ns: u64,
     /// The id of the request, if it has one.
     pub request_id: Option<&'a [u8]>,
     pub fields: &'a dyn Fields,
@@ -97,16 +99,15 @@ pub struct Entry<'a> {
 /// Where and when the line is written.
 pub(crate) struct Here<'a> {
     pub(crate) moment: &'a Moment,
-    pub(crate) now_ns: u64,
     pub(crate) pid: u32,
     pub(crate) worker: Option<u32>,
 }
 
 impl Entry<'_> {
     /// The time from the request, when it was given to the application, to the end of its response.
-    pub(super) fn duration_us(&self, here: &Here<'_>) -> Option<u64> {
+    pub(super) fn duration_us(&self) -> Option<u64> {
         let since = (self.given_ns > 0).then_some(self.given_ns)?;
-        Some(here.now_ns.saturating_sub(since) / 1000)
+        Some(self.ended_ns.saturating_sub(since) / 1000)
     }
 
     /// The time that it has waited before.

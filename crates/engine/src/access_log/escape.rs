@@ -77,11 +77,10 @@ fn digits(number: u16, count: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// A string of JSON (RFC 8259, section 7), with its quotes. A byte that is not UTF-8 is shown as `\xff`,
+/// A string of JSON (RFC 8259, section 7), without its quotes. A byte that is not UTF-8 is shown as `\xff`,
 /// in four characters.
 pub(super) fn json(text: &[u8], most: usize, out: &mut Vec<u8>) {
     let (text, is_cut) = beginning(text, most);
-    out.push(b'"');
     if are_plain(text) {
         out.extend_from_slice(text);
     } else {
@@ -96,7 +95,6 @@ pub(super) fn json(text: &[u8], most: usize, out: &mut Vec<u8>) {
     if is_cut {
         out.extend_from_slice(CUT);
     }
-    out.push(b'"');
 }
 
 fn json_char(char: char, out: &mut Vec<u8>) {

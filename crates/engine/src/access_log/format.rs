@@ -93,7 +93,8 @@ enum Kind {
     Text(Text),
 }
 
-/// What a line consists of: values, each with the text in front of it, and the text behind the last one.
+/// What a line consists of: values, each with the text in front of it, and the end of the line behind the
+/// last one.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Text {
     values: Vec<(Box<[u8]>, Value)>,
@@ -150,7 +151,7 @@ impl Format {
         &self.variables
     }
 
-    /// Appends a line, without its end. No more than `most` bytes of each text of a client are shown.
+    /// Appends a line. No more than `most` bytes of each text of a client are shown.
     pub(crate) fn write(&self, entry: &Entry<'_>, here: &Here<'_>, most: usize, out: &mut Vec<u8>) {
         match &self.kind {
             Kind::Json => json::write(entry, here, most, out),
@@ -167,18 +168,14 @@ impl Format {
 
 fn write_value(value: &Value, entry: &Entry<'_>, here: &Here<'_>, most: usize, out: &mut Vec<u8>) {
     let (asked, fields) = (&entry.asked, entry.fields);
-    let duration_us = || entry.duration_us(here).unwrap_or(0);
+    let duration_us = || entry.duration_us().unwrap_or(0);
     let text = |text, out: &mut _| escape::text(text, most, out);
     let word = |word, out: &mut _| escape::word(word, most, out);
     match value {
         Value::Client => address(entry.client, out),
         Value::Nothing => out.push(b'-'),
         Value::User => or_dash(entry.user().as_deref(), word, out),
-        Value::Time => {
-            out.push(b'[');
-            out.extend_from_slice(here.moment.common.as_bytes());
-            out.push(b']');
-        }
+        Value::Time => out.extend_from_slice(here.moment.common.as_bytes()),
         Value::RequestLine => match asked {
             Asked::Unread(line) => or_dash(*line, text, out),
             Asked::Request {
@@ -260,6 +257,7 @@ impl Text {
             rest = behind;
         }
         add_constant(rest, &mut constant);
+        constant.push(b'\n');
         Ok(Text {
             values,
             end: constant,

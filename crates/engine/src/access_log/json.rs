@@ -4,16 +4,29 @@ use super::entry::{Asked, Entry, Here};
 use super::escape;
 use super::values::{address, number, seconds, status};
 
-/// A member behind the first one. What is constant is written at once.
+/// A member behind the first one. What is constant of it is written at once.
 macro_rules! member {
     ($out:ident, $name:literal, $value:expr, $write:expr) => {
+        member!($out, $name, "", $value, $write)
+    };
+    ($out:ident, $name:literal, $begin:literal, $value:expr, $write:expr) => {
         match $value {
             Some(value) => {
-                $out.extend_from_slice(concat!(",\"", $name, "\":").as_bytes());
+                $out.extend_from_slice(concat!(",\"", $name, "\":", $begin).as_bytes());
                 $write(value, $out);
             }
             None => $out.extend_from_slice(concat!(",\"", $name, "\":null").as_bytes()),
         }
+    };
+}
+
+/// One whose value is a string, of which `$write` writes what is between the quotes.
+macro_rules! string {
+    ($out:ident, $name:literal, $value:expr, $write:expr) => {
+        member!($out, $name, "\"", $value, |value, out: &mut Vec<u8>| {
+            $write(value, out);
+            out.push(b'"');
+        })
     };
 }
 
@@ -26,7 +39,7 @@ pub(super) fn write(entry: &Entry<'_>, here: &Here<'_>, most: usize, out: &mut V
     out.extend_from_slice(b"\",\"client\":\"");
     address(entry.client, out);
     out.push(b'"');
-    member!(out, "user", entry.user().as_deref(), text);
+    string!(out, "user", entry.user().as_deref(), text);
     match entry.asked {
         Asked::Request {
             method,
@@ -35,37 +48,35 @@ pub(super) fn write(entry: &Entry<'_>, here: &Here<'_>, most: usize, out: &mut V
             protocol,
             ..
         } => {
-            member!(out, "method", Some(method), text);
-            member!(out, "path", Some(path), text);
-            member!(out, "query", query, text);
-            member!(out, "protocol", Some(protocol), word);
+            string!(out, "method", Some(method), text);
+            string!(out, "path", Some(path), text);
+            string!(out, "query", query, text);
+            string!(out, "protocol", Some(protocol), word);
         }
         Asked::Unread(line) => {
             let nulls = br#","method":null,"path":null,"query":null,"protocol":null"#;
             out.extend_from_slice(nulls);
-            member!(out, "line", line, text);
+            string!(out, "line", line, text);
         }
     }
-    member!(out, "scheme", Some(entry.scheme), word);
-    member!(out, "tls", entry.tls, word);
-    member!(out, "host", fields.of_request(b"host"), text);
+    string!(out, "scheme", Some(entry.scheme), word);
+    string!(out, "tls", entry.tls, word);
+    string!(out, "host", fields.of_request(b"host"), text);
     member!(out, "status", Some(status(entry).into()), number);
     member!(out, "bytes_in", Some(entry.received), number);
     member!(out, "bytes_out", Some(entry.sent.unwrap_or(0)), number);
-    member!(out, "duration_s", entry.duration_us(here), seconds);
+    member!(out, "duration_s", entry.duration_us(), seconds);
     member!(out, "wait_s", entry.wait_us(), seconds);
-    member!(out, "referer", fields.of_request(b"referer"), text);
-    member!(out, "user_agent", fields.of_request(b"user-agent"), text);
+    string!(out, "referer", fields.of_request(b"referer"), text);
+    string!(out, "user_agent", fields.of_request(b"user-agent"), text);
     member!(out, "pid", Some(here.pid.into()), number);
     member!(out, "worker", here.worker.map(u64::from), number);
-    member!(out, "request_id", entry.request_id, text);
-    member!(out, "trace_id", fields.trace_id(), text);
-    out.push(b'}');
+    string!(out, "request_id", entry.request_id, text);
+    string!(out, "trace_id", fields.trace_id(), text);
+    out.extend_from_slice(b"}\n");
 }
 
 /// A text of ours, in which nothing is to be escaped.
 fn word(word: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
     out.extend_from_slice(word.as_bytes());
-    out.push(b'"');
 }

@@ -121,8 +121,8 @@ impl AccessLog {
     }
 
     /// Adds the line of a response. `worker` is the slot of this process in its pool.
-    pub(crate) fn add(&mut self, entry: &Entry<'_>, now_ns: u64, worker: Option<u32>) {
-        let now_ms = now_ns / 1_000_000;
+    pub(crate) fn add(&mut self, entry: &Entry<'_>, worker: Option<u32>) {
+        let now_ms = entry.ended_ns / 1_000_000;
         if self.lines.len() >= KEPT_BYTES {
             self.trouble.lose(1, now_ms);
             return;
@@ -131,9 +131,9 @@ impl AccessLog {
             self.lines.push(b'\n');
         }
         let begin = self.lines.len();
-        self.write(entry, (now_ns, worker), usize::MAX);
+        self.write(entry, worker, usize::MAX);
         if self.lines.len() - begin > PIPE_BUF {
-            self.shorten(entry, (now_ns, worker), begin);
+            self.shorten(entry, worker, begin);
         }
         if self.lines.len() - self.written >= TURN_BYTES && self.again_ms.is_none() {
             self.send(now_ms);
@@ -141,22 +141,20 @@ impl AccessLog {
     }
 
     #[inline]
-    fn write(&mut self, entry: &Entry<'_>, (now_ns, worker): (u64, Option<u32>), most: usize) {
+    fn write(&mut self, entry: &Entry<'_>, worker: Option<u32>, most: usize) {
         let here = Here {
-            moment: self.moments.at(now_ns),
-            now_ns,
+            moment: self.moments.at(entry.ended_ns),
             pid: self.pid,
             worker,
         };
         let format = &self.settings.format;
         format.write(entry, &here, most, &mut self.lines);
-        self.lines.push(b'\n');
     }
 
     /// Writes the last line anew, with texts so short that a pipe takes it whole.
     #[cold]
-    fn shorten(&mut self, entry: &Entry<'_>, here: (u64, Option<u32>), begin: usize) {
-        let now_ms = here.0 / 1_000_000;
+    fn shorten(&mut self, entry: &Entry<'_>, worker: Option<u32>, begin: usize) {
+        let now_ms = entry.ended_ns / 1_000_000;
         if self.destination.is_none() {
             self.follow(now_ms);
         }
@@ -167,7 +165,7 @@ impl AccessLog {
         let mut most = SHORT_BYTES;
         while self.lines.len() - begin > PIPE_BUF {
             self.lines.truncate(begin);
-            self.write(entry, here, most);
+            self.write(entry, worker, most);
             if most == 0 {
                 break;
             }

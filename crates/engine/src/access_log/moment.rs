@@ -11,7 +11,7 @@ const MONTHS: [&str; 12] = [
 /// A time as it is written.
 #[derive(Default)]
 pub(crate) struct Moment {
-    /// As in `29/Nov/2026:15:08:18 +0100`.
+    /// As in `[29/Nov/2026:15:08:18 +0100]`.
     pub(crate) common: String,
     /// RFC 3339, up to the second: `2026-11-29T15:08:18`, and then `+01:00`.
     pub(crate) date: String,
@@ -64,7 +64,7 @@ impl Moment {
         let month = MONTHS.get(time.tm_mon as usize).copied().unwrap_or("Jan");
         let clock = format!("{:02}:{:02}:{:02}", time.tm_hour, time.tm_min, time.tm_sec);
         Moment {
-            common: format!("{day:02}/{month}/{year}:{clock} {sign}{hours:02}{minutes:02}"),
+            common: format!("[{day:02}/{month}/{year}:{clock} {sign}{hours:02}{minutes:02}]"),
             date: format!("{year:04}-{:02}-{day:02}T{clock}", time.tm_mon + 1),
             zone: format!("{sign}{hours:02}:{minutes:02}"),
             millis: 0,

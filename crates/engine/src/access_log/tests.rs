@@ -50,28 +50,36 @@ fn entry<'a>(fields: &'a dyn Fields, target: &'a [u8]) -> Entry<'a> {
         sent: Some(1234),
         ready_ns: 1_000_000_000,
         given_ns: 1_000_250_000,
+        ended_ns: 3_001_500_000,
         request_id: Some(b"id-1"),
         fields,
     }
 }
 
+fn ended(ended_ns: u64, target: &[u8]) -> Entry<'_> {
+    Entry {
+        ended_ns,
+        ..entry(&NoFields, target)
+    }
+}
+
 fn line_of(format: &str, entry: &Entry<'_>, most: usize) -> String {
     let moment = Moment {
-        common: "29/Nov/2026:15:08:18 +0100".into(),
+        common: "[29/Nov/2026:15:08:18 +0100]".into(),
         date: "2026-11-29T15:08:18".into(),
         zone: "+01:00".into(),
         millis: 7,
     };
     let here = Here {
         moment: &moment,
-        now_ns: 3_001_500_000,
         pid: 77,
         worker: Some(3),
     };
     let mut out = Vec::new();
     let format = Format::parse(format).unwrap();
     format.write(entry, &here, most, &mut out);
-    String::from_utf8(out).unwrap()
+    let line = String::from_utf8(out).unwrap();
+    line.strip_suffix('\n').unwrap().to_owned()
 }
 
 fn line(format: &str) -> String {
@@ -269,7 +277,7 @@ fn the_zone_is_that_of_the_time() {
     (time.tm_year, time.tm_mon, time.tm_mday) = (126, 10, 9);
     (time.tm_hour, time.tm_min, time.tm_sec, time.tm_gmtoff) = (1, 2, 3, -12_600);
     let moment = Moment::of(&time);
-    assert_eq!(moment.common, "09/Nov/2026:01:02:03 -0330");
+    assert_eq!(moment.common, "[09/Nov/2026:01:02:03 -0330]");
     assert_eq!(
         (&*moment.date, &*moment.zone),
         ("2026-11-09T01:02:03", "-03:30")
@@ -298,10 +306,10 @@ fn the_clock_is_read_again_after_what_was_written() {
         skip: Vec::new(),
     }));
     let (ten_years_ns, long) = (315_360_000_000_000_000, vec![b'x'; TURN_BYTES]);
-    log.add(&entry(&NoFields, &long), 1, None); // is written at once
-    log.add(&entry(&NoFields, b"/"), ten_years_ns, None);
+    log.add(&ended(1, &long), None); // is written at once
+    log.add(&ended(ten_years_ns, b"/"), None);
     log.flush(1);
-    log.add(&entry(&NoFields, b"/"), 2 * ten_years_ns, None);
+    log.add(&ended(2 * ten_years_ns, b"/"), None);
     log.flush(1);
     let lines = fs::read_to_string(path).unwrap();
     let mut years: Vec<&str> = lines.lines().map(|line| &line[8..12]).collect();
@@ -350,8 +358,7 @@ impl Written {
     /// Logs a response, a second later.
     fn add(&mut self, path: &[u8]) -> Option<LogNews> {
         self.now_ms += 1_000;
-        self.log
-            .add(&entry(&NoFields, path), self.now_ms * 1_000_000, None);
+        self.log.add(&ended(self.now_ms * 1_000_000, path), None);
         self.log.flush(self.now_ms)
     }
 
@@ -376,7 +383,7 @@ fn lines_of_a_turn_are_one_write() {
     let path = place.path().join("access.log");
     let mut written = Written::to(Place::Path(path.clone()));
     for path in [&b"/a"[..], b"/b"] {
-        written.log.add(&entry(&NoFields, path), 1, None);
+        written.log.add(&ended(1, path), None);
     }
     assert!(!path.exists());
     assert_eq!(written.log.flush(1), None);

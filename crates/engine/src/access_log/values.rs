@@ -41,20 +41,16 @@ pub(super) fn address(peer: Peer, out: &mut Vec<u8>) {
         let _ = write!(out, "{peer}"); // a vector takes all
         return;
     };
-    let [first, rest @ ..] = ip.octets();
-    octet(first, out);
-    for byte in rest {
-        out.push(b'.');
-        octet(byte, out);
+    let mut text = [b'.'; 16]; // with a point behind each part
+    let mut end = 0;
+    for octet in ip.octets() {
+        for (least, digit) in [(100, octet / 100), (10, octet / 10 % 10), (0, octet % 10)] {
+            if let Some(place) = text.get_mut(end).filter(|_| octet >= least) {
+                *place = b'0' + digit;
+                end += 1;
+            }
+        }
+        end += 1;
     }
-}
-
-fn octet(octet: u8, out: &mut Vec<u8>) {
-    if octet >= 100 {
-        out.push(b'0' + octet / 100);
-    }
-    if octet >= 10 {
-        out.push(b'0' + octet / 10 % 10);
-    }
-    out.push(b'0' + octet % 10);
+    out.extend_from_slice(text.get(..end - 1).unwrap_or_default());
 }

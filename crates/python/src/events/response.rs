@@ -86,6 +86,8 @@ pub struct Response {
     pub(crate) sent: bool,
     /// Bytes of the body that were sent; `None` before its head is.
     pub(crate) sent_bytes: Option<u64>,
+    /// When it was sent, of the monotonic clock; `None`: it ends otherwise.
+    ended_ns: Option<u64>,
     /// Bytes of the request's body that the application has pulled.
     pub(crate) received: u64,
     /// The environ of its call, if the access log shows variables of it.
@@ -118,6 +120,7 @@ impl Response {
             streams: None,
             sent: false,
             sent_bytes: None,
+            ended_ns: None,
             received: 0,
             environ: None,
             reported: false,

@@ -144,11 +144,13 @@ impl Response {
     /// Sends what is queued. False: that fails, so the client is not there any
     /// more. `began`: its head was written before.
     pub(super) fn leaves(&mut self, began: bool) -> bool {
-        let (queued, sent) = {
+        let (queued, sent, ended_ns) = {
             let mut engine = self.core().engine();
             let mut exchange = engine.exchange(self.client.exchange);
-            (exchange.unsent(), exchange.send_now())
+            let (queued, sent) = (exchange.unsent(), exchange.send_now());
+            (queued, sent, engine.now_ns())
         };
+        self.ended_ns = Some(ended_ns);
         if sent.is_err() {
             match self.sent_bytes {
                 // Its head is queued too.

@@ -51,6 +51,7 @@ impl Response {
         let line = line.and_then(|line| line.bind(py).to_str().ok().map(latin1));
         let body = request.as_ref().map_or(0, |request| request.body_len());
         self.headers.read(py, |headers| {
+            let mut engine = self.core().engine();
             let entry = Entry {
                 client: self.client.peer,
                 asked: match view {
@@ -64,6 +65,7 @@ impl Response {
                 sent: self.body_bytes(py),
                 ready_ns: self.client.ready_ns,
                 given_ns: self.client.given_ns,
+                ended_ns: self.ended_ns.unwrap_or_else(|| engine.tick()),
                 request_id: match &request {
                     Some(request) => request.request_id(),
                     None => self.given_id.as_deref().map(str::as_bytes),
@@ -75,7 +77,7 @@ impl Response {
                     variables: &variables,
                 },
             };
-            self.core().engine().log(&entry);
+            engine.log(&entry);
         });
     }
 
