@@ -320,7 +320,7 @@ def test_a_reader_of_standard_output_that_died(tmp_path: Path) -> None:
     server = Server(start_process(f"{APP}:wsgi", *flags, stdout=theirs))
     try:
         server.url = f"unix:{sock}"
-        wait_until(sock.exists, "the socket")
+        server.wait_listening()
         ask(server, [b"/a"])
         os.close(theirs)
         os.close(ours)

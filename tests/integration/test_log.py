@@ -14,7 +14,6 @@ import pytest
 from support.apps import APPS
 from support.responses import read_response
 from support.server import Serve, Server, running, start_process
-from support.waiting import wait_until
 from support.websocket import RawSocket
 
 FORGED = "2026-01-01 00:00:00,000 1 CRITICAL prefork.pool: FORGED"
@@ -188,7 +187,7 @@ def test_a_full_standard_output_delays_nothing(full: int, tmp_path: Path) -> Non
     server = Server(start_process(str(APPS / "wsgi_path.py"), *arguments, stdout=full))
     server.url = f"unix:{tmp_path / 'socket'}"
     try:
-        wait_until((tmp_path / "socket").exists, "the socket")
+        server.wait_listening()
         ask_often(server)
         assert server.stop() == 0
     finally:

@@ -74,7 +74,8 @@ def test_after_an_overcommit_active_workers_leave_new_connections_to_spares(pool
     server.hold(1, "/ahold")
     wait_until(lambda: server.totals["active"] == 1, "one held")
     spare = server.workers("spare")
-    assert {int(server.get("/pid")) for _ in range(20)} == set(spare)
+    # Not at once on a busy machine: while the spare one waits for a core, the other serves.
+    wait_until(lambda: {int(server.get("/pid")) for _ in range(20)} == set(spare), "the spare to serve all")
 
 
 def test_an_overcommit_ends_as_soon_as_a_worker_is_spare(
@@ -91,7 +92,8 @@ def test_an_overcommit_ends_as_soon_as_a_worker_is_spare(
     wait_until(lambda: server.totals["active"] == 1, "one held")
     assert server.status()["manager"]["overcommit"], "its manager has not looked"
     spare = server.workers("spare")
-    assert {int(server.get("/pid")) for _ in range(20)} == set(spare)
+    # Not at once on a busy machine: while the spare one waits for a core, the other serves.
+    wait_until(lambda: {int(server.get("/pid")) for _ in range(20)} == set(spare), "the spare to serve all")
     # And it goes on while none is: one is asleep in Python, so the other has to take what comes.
     server.hold(1, "/nap?1.5")
     wait_until(lambda: server.totals["active"] == 2, "one asleep")

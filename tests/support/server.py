@@ -76,6 +76,17 @@ class Server:
             self.glue = glue[1]
         return self
 
+    def wait_listening(self) -> None:
+        """Wait until it takes connections. A Unix socket has its name before it does."""
+
+        def takes_one() -> bool:
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                self.connect().close()
+                return True
+            return False
+
+        wait_until(takes_one, "the socket")
+
     def forget_output(self) -> None:
         """Begin a test with a server that others have used: wait until it is idle, forget its output."""
         assert self.process.poll() is None, f"exit status {self.process.returncode}: {self.log}"
@@ -103,7 +114,11 @@ class Server:
         if self.url.startswith("unix:"):
             sock = socket.socket(socket.AF_UNIX)
             sock.settimeout(timeout_s)
-            sock.connect(self.url.removeprefix("unix:"))
+            try:
+                sock.connect(self.url.removeprefix("unix:"))
+            except OSError:
+                sock.close()
+                raise
             return sock
         sock = socket.create_connection((self.host, self.port), timeout=timeout_s)
         return self.begin(sock, *protocols)
