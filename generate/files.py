@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from generate import keywords, page, rust
+from generate import from_others, keywords, page, rust
 
 FILES: dict[str, Callable[[], str]] = {
     "crates/engine/src/settings.rs": rust.engine_settings,
     "crates/python/src/settings.rs": rust.binding_settings,
+    "docs/from-gunicorn.md": from_others.gunicorn_page,
+    "docs/from-uvicorn.md": from_others.uvicorn_page,
+    "docs/from-uwsgi.md": from_others.uwsgi_page,
     "docs/options.md": page.options_page,
     "python/prefork/config/keywords.py": keywords.keywords,
 }

@@ -7,7 +7,6 @@ import re
 import click
 
 from prefork.config.checked import EXTERNAL, did_you_mean
-from prefork.config.other_servers import hint
 
 WRITE_FILES = {"--pid-file": "pid", "--access-log": "log"}
 """Options whose value is a file that is written, and what a name must contain to mean one of them, or another
@@ -30,6 +29,8 @@ def explain(error: click.UsageError, arguments: list[str]) -> str:
 
 def no_such_option(name: str) -> str:
     """The message for an unknown flag."""
+    from prefork.config.other_servers import hint  # here: only a mistake needs the tables of other servers
+
     found = hint(name)
     if found is None:
         flags = {option.flag for option in EXTERNAL.values()} | {"--config"}

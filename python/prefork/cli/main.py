@@ -40,6 +40,7 @@ COMMANDS = (
     "fork-handlers",
     "log-level",
     "stacks",
+    "import-config",
 )
 """Each in a file of its own, under its name."""
 

@@ -84,7 +84,9 @@ def _from_file(path: str) -> Given:
     except OSError as error:
         raise OptionError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        hint = "; a configuration of gunicorn in Python cannot be used" if path.endswith(".py") else ""
+        hint = (
+            "; `prefork import-config` converts a configuration of gunicorn" if path.endswith(".py") else ""
+        )
         raise OptionError(f"{path} is not TOML: {error}{hint}") from None
     return _expanded(
         _read(_option(name.replace("-", "_"), path), value, f"{path}: {name}")
@@ -132,7 +134,7 @@ def _option(key: str, where: str) -> Option:
 
 def _hint(key: str) -> str:
     """What to use instead of an unknown name."""
-    from prefork.config.other_servers import IN_FILES, hint  # here, not in the memory of every worker
+    from prefork.config.other_servers import IN_FILES, hint, named  # here, not in the memory of every worker
 
     in_code = options_of(PreForkOptions).get(key)
     if key in BIND_SETS:
@@ -141,7 +143,8 @@ def _hint(key: str) -> str:
         return f"; use {in_code.key!r}" if in_code.key else "; only code can set it"
     if key in IN_FILES:
         return f"; use {IN_FILES[key]!r}"
-    of_other = hint(f"--{key.replace('_', '-')}")
+    setting = named(key)
+    of_other = f"; {setting.hint}" if setting else hint(f"--{key.replace('_', '-')}")
     if of_other is None:
         return did_you_mean(key, EXTERNAL)
     return re.sub("--([a-z-]+)", lambda found: repr(found[1].replace("-", "_")), of_other)

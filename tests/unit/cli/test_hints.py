@@ -8,40 +8,10 @@ import pytest
 from prefork.cli.hints import explain, no_such_option
 from prefork.cli.serve import SHORT
 from prefork.config.checked import EXTERNAL
-from prefork.config.other_servers import ABSENT, EQUIVALENTS, WITHOUT_HINT, hint
+from prefork.config.other_servers import ABSENT, EQUIVALENTS, hint
+from prefork.config.peers.gunicorn import GUNICORN
+from prefork.config.peers.uvicorn import UVICORN
 
-GUNICORN = """
--v --access-logformat --access-logfile --asgi-disconnect-grace-period --asgi-lifespan --asgi-loop
---backlog -b --bind --ca-certs --capture-output --casefold-http-method --cert-reqs --certfile
---chdir --check-config --ciphers -c --config --control-socket --no-control-socket
---control-socket-mode -D --daemon --dirty-app --dirty-graceful-timeout --dirty-threads
---dirty-timeout --dirty-workers --disable-redirect-access-to-syslog --do-handshake-on-connect
---dogstatsd-tags --enable-backlog-metric -R --enable-stdio-inheritance --error-logfile --log-file
---forwarded-allow-ips --forwarder-headers --graceful-timeout -g --group --header-map
---http2-cleartext --http2-initial-window-size --http2-max-concurrent-streams --http2-max-frame-size
---http2-max-header-list-size --http-parser --http-protocols --initgroups --keep-alive --keyfile
---limit-request-field_size --limit-request-fields --limit-request-line --log-config
---log-config-json --logger-class --log-level --max-requests --max-requests-jitter --paste --paster
---permit-obsolete-folding --permit-unconventional-http-method --permit-unconventional-http-version
--p --pid --preload --print-config -n --name --protocol --proxy-allow-from --proxy-protocol
---pythonpath -e --env --paste-global --reload --reload-engine --reload-extra-file --reuse-port
---root-path --no-sendfile --spew --ssl-version --statsd-host --statsd-prefix --strip-header-spaces
---suppress-ragged-eofs --log-syslog --log-syslog-to --log-syslog-facility --log-syslog-prefix
---threads -t --timeout -m --umask -u --user --uwsgi-allow-from --websocket-max-message-size -k
---worker-class --worker-connections --worker-tmp-dir -w --workers
-"""
-UVICORN = """
---host --port --uds --fd --reload --reload-dir --reload-include --reload-exclude --reload-delay
---workers --loop --http --http2 --ws --ws-max-size --ws-max-queue --ws-ping-interval
---ws-ping-timeout --ws-per-message-deflate --lifespan --interface --env-file --log-config
---log-level --access-log --no-access-log --use-colors --no-use-colors --proxy-headers
---no-proxy-headers --server-header --no-server-header --date-header --no-date-header
---forwarded-allow-ips --root-path --limit-concurrency --backlog --limit-max-requests
---limit-max-requests-jitter --timeout-keep-alive --timeout-graceful-shutdown
---timeout-worker-healthcheck --ssl-keyfile --ssl-certfile --ssl-keyfile-password --ssl-version
---ssl-cert-reqs --ssl-ca-certs --ssl-ciphers --header --version --app-dir
---h11-max-incomplete-event-size --reset-contextvars --factory
-"""
 GRANIAN = """
 --host --port --uds --uds-permissions --interface --http --ws --no-ws --workers --blocking-threads
 --blocking-threads-idle-timeout --runtime-threads --runtime-blocking-threads --runtime-mode --loop
@@ -71,7 +41,10 @@ HYPERCORN = """
 """
 OURS = {option.flag for option in EXTERNAL.values()} | {"--config", "-c", *SHORT.values()}
 OURS |= {f"--no-{option.flag[2:]}" for option in EXTERNAL.values() if isinstance(option.default, bool)}
-THEIRS = sorted({*GUNICORN.split(), *UVICORN.split(), *GRANIAN.split(), *HYPERCORN.split()} - OURS)
+TABLES = {
+    flag for peer in (GUNICORN, UVICORN) for setting in peer.settings.values() for flag in setting.flags
+}
+THEIRS = sorted({"-v", *TABLES, *GRANIAN.split(), *HYPERCORN.split()} - OURS)
 
 
 @pytest.mark.parametrize("name", THEIRS)
@@ -90,8 +63,9 @@ def test_hints_name_options_that_exist() -> None:
 
 
 def test_each_hint_is_of_another_server_and_stands_once() -> None:
-    names = [*EQUIVALENTS, *WITHOUT_HINT, *(name for names in ABSENT for name in names.split())]
+    names = [*EQUIVALENTS, *(name for names in ABSENT for name in names.split())]
     assert len(names) == len(set(names))
+    assert not set(names) & TABLES
     for name in names:
         assert name in THEIRS or (name[-1] == "-" and any(theirs.startswith(name) for theirs in THEIRS)), name
 
@@ -104,7 +78,7 @@ def test_each_hint_is_of_another_server_and_stands_once() -> None:
         ("--http2", "No such option '--http2'; HTTP/2 is spoken over TLS unless --tls-alpn leaves it out"),
         ("--http2-cleartext", "No such option '--http2-cleartext'; use --h2c"),
         ("--limit-concurrency", "No such option '--limit-concurrency'; --max-queue limits the requests"),
-        ("--spew", "No such option '--spew'"),
+        ("--spew", "No such option '--spew'; use a debugger"),
         ("--worker", "No such option '--worker'; did you mean '--workers'?"),
         ("--pidfile", "No such option '--pidfile'; did you mean '--pid-file'?"),
         ("--acces-log", "No such option '--acces-log'; did you mean '--access-log'?"),

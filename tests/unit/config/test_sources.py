@@ -100,7 +100,7 @@ def test_a_file_without_the_table_or_with_names_of_others_says_so(toml, content,
 def test_a_configuration_in_python_is_no_file_of_options(tmp_path):
     path = tmp_path / "gunicorn.conf.py"
     path.write_text("import os\n")
-    assert "a configuration of gunicorn in Python cannot be used" in error(str(path))
+    assert "`prefork import-config` converts a configuration of gunicorn" in error(str(path))
 
 
 def test_a_table_for_an_option_is_no_table_of_another_program(toml, tmp_path):
