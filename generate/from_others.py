@@ -1,13 +1,15 @@
 """`docs/from-gunicorn.md`, `docs/from-uvicorn.md` and `docs/from-uwsgi.md`: every setting, from the tables of
 `prefork.config.peers`, behind an introduction by hand.
 
-`missing` compares a table with the server that is installed.
+`missing` compares a table with the server that is installed: `make generate` says what there is to add.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
+import shutil
+import subprocess
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -150,6 +152,8 @@ prefork serve shop.wsgi:application --config prefork.toml
 FLAG = re.compile(r"--[a-z][a-z-]*[a-z](?: (?:uvloop|forwarded|off|none)\b)?")
 """A flag, with its value if that is a word."""
 
+PEERS = (GUNICORN, UVICORN, UWSGI)
+
 HEADS = {
     "gunicorn": GUNICORN_HEAD + OF_ALL + GUNICORN_MORE,
     "uvicorn": UVICORN_HEAD + OF_ALL + UVICORN_MORE,
@@ -174,17 +178,28 @@ def uwsgi_page() -> str:
 
 
 def missing(peer: Peer) -> set[str]:
-    """The settings of the server that is installed which the table does not have. Raises ImportError."""
-    return installed(peer) - peer.settings.keys()
+    """Settings and flags of the server that is installed which the table lacks. Raises ImportError."""
+    known = set(TAKES) if peer is UWSGI else {*peer.settings, *_flags(peer)}
+    return {name for names in installed(peer).values() for name in names} - known
 
 
-def installed(peer: Peer) -> set[str]:
-    """The names of all settings of the server that is installed. Raises ImportError."""
+def installed(peer: Peer) -> dict[str, set[str]]:
+    """The settings of the server that is installed, each with its name and its flags. Raises ImportError."""
     if peer is GUNICORN:
-        return set(importlib.import_module("gunicorn.config").make_settings())
+        settings = importlib.import_module("gunicorn.config").make_settings()
+        return {name: {name, *(setting.cli or ())} for name, setting in settings.items()}
     if peer is UVICORN:
-        return {parameter.name for parameter in importlib.import_module("uvicorn.main").main.params}
-    raise ImportError(f"{peer.name} has no list of its settings in Python")
+        parameters = importlib.import_module("uvicorn.main").main.params
+        return {one.name: {one.name, *one.opts, *one.secondary_opts} for one in parameters}
+    program = shutil.which("uwsgi") or shutil.which("pyuwsgi")
+    if program is None:
+        raise ImportError("there is no program uwsgi")
+    text = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
+    return {name: {name} for name in re.findall(r"^ +(?:-\w\|)?--([\w-]+)", text, re.MULTILINE)}
+
+
+def _flags(peer: Peer) -> set[str]:
+    return {flag for setting in peer.settings.values() for flag in setting.flags}
 
 
 def _page(peer: Peer, about: str) -> str:

@@ -32,7 +32,18 @@ class Reader:
         self.placeholders: dict[str, str] = {}
         self.used: set[str] = set()
         self._variables: dict[str, str] = {}
+        self._path = ""
         self._depth = 0
+
+    def variables(self) -> bool:
+        """Options as variables: UWSGI_HTTP is --http. Returns whether there are any."""
+        found = False
+        for variable in sorted(self.environment):
+            name = variable.removeprefix("UWSGI_").lower().replace("_", "-")
+            if variable.startswith("UWSGI_") and name in TAKES and self.environment[variable]:
+                self.option(name, self.environment[variable])
+                found = True
+        return found
 
     def command(self, arguments: Sequence[str]) -> None:
         """Options of a command line. Raises OptionError."""
@@ -69,8 +80,8 @@ class Reader:
 
     def ini(self, place: str) -> None:
         """An INI file, or one of its sections (`file.ini:section`). Raises OptionError."""
-        path, _, section = place.partition(":") if re.search(r":\w+$", place) else (place, "", "")
-        section = section or "uwsgi"
+        path, _, section = place.rpartition(":") if re.search(r":\w+$", place) else (place, "", "")
+        path, section = path or self._path, section or "uwsgi"
         self._depth += 1
         if self._depth > REPEATED:
             raise OptionError(f"{path}: it includes itself")
@@ -81,14 +92,15 @@ class Reader:
             raise OptionError(f"{path} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise OptionError(f"{path} is no text in UTF-8") from None
-        outer, self._variables = self._variables, _made_from(path)
+        outer, self._variables = (self._variables, self._path), _made_from(path)
+        self._path = path
         entries = list(_entries(lines, section))
         if not any(line.strip() == f"[{section}]" for line in lines):
             raise OptionError(f"{path}: it has no section [{section}]")
         holds = True
         for number, key, value in entries:
             holds = self._entry(f"{path}, line {number}", key, self._expanded(value), holds)
-        self._variables = outer
+        self._variables, self._path = outer
         self._depth -= 1
 
     def _entry(self, place: str, key: str, value: str, holds: bool) -> bool:
@@ -197,8 +209,9 @@ def _entries(lines: Sequence[str], section: str) -> Iterator[tuple[int, str, str
 def read_command(arguments: Sequence[str], environment: Mapping[str, str]) -> Found:
     """What `uwsgi ARGUMENTS` has. Raises OptionError."""
     reader = Reader(environment)
+    with_variables = " with variables UWSGI_..." if reader.variables() else ""
     reader.command(arguments)
-    return _found(reader, shlex.join(["uwsgi", *arguments]))
+    return _found(reader, shlex.join(["uwsgi", *arguments]) + with_variables)
 
 
 def read_file(path: str, environment: Mapping[str, str]) -> Found:
@@ -210,19 +223,25 @@ def read_file(path: str, environment: Mapping[str, str]) -> Found:
 
 def _found(reader: Reader, origin: str) -> Found:
     given = {name: values[0] if len(values) == 1 else values for name, values in reader.given.items()}
+    target, is_factory = _target({name: values[-1] for name, values in reader.given.items()})
     return Found(
         peer=UWSGI,
         origin=origin,
-        target=_target({name: values[-1] for name, values in reader.given.items()}),
+        target=target,
         given=given,
+        options={"factory": True} if is_factory else {},
         unknown=tuple(name for name in dict.fromkeys(reader.unknown) if name not in reader.used),
     )
 
 
-def _target(given: Mapping[str, str]) -> str | None:
-    """The target of `prefork serve`. uWSGI calls `application` unless `callable` names another one."""
+def _target(given: Mapping[str, str]) -> tuple[str | None, bool]:
+    """The target of `prefork serve`, and whether it is a function that returns the application.
+
+    uWSGI calls `application` unless `callable` names another one.
+    """
     place = given.get("module") or given.get("wsgi-file") or given.get("mount", "").partition("=")[2]
     if not place:
-        return None
+        return None, False
     module, _, name = place.partition(":")
-    return f"{module}:{name or given.get('callable', 'application')}"
+    name = name or given.get("callable", "application")
+    return f"{module}:{name.removesuffix('()')}", name.endswith("()")

@@ -81,9 +81,11 @@ def said(one: Outcome) -> str:
 def _shown(value: object) -> str:
     """A value as a reader knows it, on one line."""
     if callable(value):
-        name = getattr(value, "__qualname__", repr(value))
-        code = getattr(value, "__code__", None)
-        return f"{name} (line {code.co_firstlineno})" if code else name
+        name = getattr(value, "__qualname__", type(value).__qualname__)
+        module, code = getattr(value, "__module__", None), getattr(value, "__code__", None)
+        if module != "__config__" or code is None:
+            return f"{module}.{name}" if module else name
+        return f"{name} (line {code.co_firstlineno})"
     try:
         text = toml(value)
     except ValueError:

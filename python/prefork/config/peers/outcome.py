@@ -19,6 +19,7 @@ from prefork.config.peers.setting import (
     Implied,
     Impossible,
     Needless,
+    Noted,
     Options,
     Peer,
     Setting,
@@ -89,10 +90,8 @@ def implied(found: Found) -> list[Implied]:
 
 def _outcome(setting: Setting, value: Any, given: Given, check: Check) -> Outcome:
     try:
-        options = {
-            key: _placed(key, _tidy(key, found), given)
-            for key, found in setting.convert(value, given).items()
-        }
+        converted = setting.convert(value, given)
+        options = {key: _placed(key, _tidy(key, found), given) for key, found in converted.items()}
         for key, found in options.items():
             _read(key, found, check)
     except Needless as why:
@@ -103,6 +102,8 @@ def _outcome(setting: Setting, value: Any, given: Given, check: Check) -> Outcom
         return Outcome(setting.name, value, Fate.IMPOSSIBLE, {}, f"its value is not understood: {error}")
     if not options:
         return Outcome(setting.name, value, Fate.NEEDLESS, {}, as_keys(setting.note))
+    if isinstance(converted, Noted):
+        return Outcome(setting.name, value, setting.fate, options, as_keys(converted.note))
     as_it_was = options == {setting.name.replace("-", "_"): value}
     return Outcome(setting.name, value, setting.fate, options, "" if as_it_was else as_keys(setting.note))
 

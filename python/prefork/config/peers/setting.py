@@ -44,6 +44,14 @@ Converter: TypeAlias = Callable[[Any, Given], Options]
 """Raises Needless or Impossible for a value that has no counterpart."""
 
 
+class Noted(dict[str, object]):
+    """Options, with a note for this value alone."""
+
+    def __init__(self, options: Options, note: str) -> None:
+        super().__init__(options)
+        self.note = note
+
+
 class Needless(Exception):
     """This value needs no option. The text says why."""
 

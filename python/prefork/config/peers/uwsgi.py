@@ -17,6 +17,7 @@ from prefork.config.peers.setting import (
     Implied,
     Impossible,
     Needless,
+    Noted,
     Options,
     Peer,
     Setting,
@@ -138,6 +139,10 @@ def _kilobytes_of_head(value: Any, _given: Given) -> Options:
     return {"max_head": max(int(number(last(value))), 1024)}
 
 
+def _limit_post(value: Any, _given: Given) -> Options:
+    return {"max_body": number(last(value)) or "1024g"}
+
+
 def _once(key: str) -> Converter:
     return lambda value, _given: {key: last(value)}
 
@@ -146,20 +151,25 @@ def _number(key: str) -> Converter:
     return lambda value, _given: {key: number(last(value))}
 
 
-def _static_map(_value: Any, given: Given) -> Options:
-    return {"static": _static(given)}
-
-
-def _static(given: Given) -> list[str]:
-    found = []
+def _static(_value: Any, given: Given) -> Options:
+    """All directories: they are one option here. A single file has no counterpart."""
+    found, files = [], []
     for name in ("static-map", "static-map2"):
         for entry in each(given.get(name, [])):
             prefix, _, place = entry.partition("=")
             if not place:
                 raise Impossible("expected prefix=directory")
+            if "." in os.path.basename(prefix) and os.path.basename(prefix) == os.path.basename(place):
+                files.append(prefix)
+                continue
             directory = f"{place.rstrip('/')}{prefix}" if name == "static-map2" else place
             found.append(f"{prefix}={directory}")
-    return found
+    if not files:
+        return {"static": found}
+    left = f"--static takes directories, and so this is left out: {', '.join(files)}"
+    if not found:
+        raise Impossible(left)
+    return Noted({"static": found}, left)
 
 
 def _umask(value: Any, _given: Given) -> Options:
@@ -337,7 +347,7 @@ SETTINGS: dict[str, Setting] = in_table(
         becomes("worker-reload-mercy", "graceful_timeout", convert=_number("graceful_timeout")),
         becomes("reload-mercy", "graceful_timeout", convert=_number("graceful_timeout")),
         becomes("buffer-size -b", "max_head", "there 4k by default, here 64k", convert=_kilobytes_of_head),
-        becomes("limit-post", "max_body", "1g by default", convert=_number("max_body")),
+        becomes("limit-post", "max_body", "1g by default; 0 becomes 1024g", convert=_limit_post),
         becomes(
             "http-keepalive",
             "keep_alive keep_alive_timeout",
@@ -362,10 +372,8 @@ SETTINGS: dict[str, Setting] = in_table(
             convert=_lazy,
             takes=Takes.SWITCH,
         ),
-        becomes("static-map", "static", "/prefix=directory", convert=_static_map),
-        becomes(
-            "static-map2", "static", "/prefix=directory: the prefix is a folder of it", convert=_static_map
-        ),
+        becomes("static-map", "static", "/prefix=directory", convert=_static),
+        becomes("static-map2", "static", "/prefix=directory: the prefix is a folder of it", convert=_static),
         becomes(
             "disable-logging -L",
             "access_log",

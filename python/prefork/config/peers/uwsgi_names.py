@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # ruff: noqa: SIM905  (a text is easier to compare with the list of uWSGI)
 
-VERSION = "2.0.30"
+VERSION = "2.0.31"
 
 NAMES = """
 abstract-socket! add-cache-item add-gid add-header after-request-call after-request-hook alarm alarm-backlog

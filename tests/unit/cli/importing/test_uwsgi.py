@@ -80,3 +80,21 @@ def test_a_file_that_includes_itself_is_one_line() -> None:
     Path("a.ini").write_text("[uwsgi]\nini = a.ini\n")
     with pytest.raises(OptionError, match="it includes itself"):
         uwsgi.read_file("a.ini", {})
+
+
+def test_a_section_includes_another_one_of_its_file() -> None:
+    Path("a.ini").write_text("[uwsgi]\nini = :base\n[dev]\nini = :base\nthreads = 2\n[base]\nworkers = 3\n")
+    assert dict(uwsgi.read_file("a.ini", {}).given) == {"processes": "3"}
+    assert dict(uwsgi.read_file("a.ini:dev", {}).given) == {"processes": "3", "threads": "2"}
+
+
+def test_variables_are_options_of_a_command_line() -> None:
+    found = uwsgi.read_command(["--processes", "4"], {"UWSGI_HTTP": ":80", "UWSGI_PROCESSES": "2"})
+    assert dict(found.given) == {"http": ":80", "processes": ["2", "4"]}
+    assert "UWSGI_" in found.origin
+
+
+def test_a_call_is_a_factory() -> None:
+    found = uwsgi.read_command(["-w", "django.core.wsgi:get_wsgi_application()"], {})
+    assert found.target == "django.core.wsgi:get_wsgi_application"
+    assert found.options == {"factory": True}

@@ -155,6 +155,8 @@ def test_options_of_uvicorn_become_options(given: dict[str, Any], options: dict[
         ({"lazy-apps": "true"}, {"preload": False}),
         ({"static-map": ["/a=/x", "/b=/y"]}, {"static": ["/a=/x", "/b=/y"]}),
         ({"static-map2": "/static=/srv"}, {"static": ["/static=/srv/static"]}),
+        ({"static-map": ["/a=/x", "/favicon.ico=/y/favicon.ico"]}, {"static": ["/a=/x"]}),
+        ({"limit-post": "0"}, {"max_body": "1024g"}),
         ({"uid": "www-data", "gid": "1000"}, {"user": "www-data", "group": "1000"}),
         ({"req-logger": "file:/var/log/a"}, {"access_log": "/var/log/a"}),
         ({"stats": "127.0.0.1:1717"}, {"admin": "127.0.0.1:1717"}),
@@ -199,6 +201,7 @@ def test_options_of_uwsgi_become_options(given: dict[str, Any], options: dict[st
         ("uwsgi", {"emperor": "/etc/uwsgi"}, Fate.IMPOSSIBLE, "services"),
         ("uwsgi", {"protocol": "fastcgi"}, Fate.IMPOSSIBLE, "HTTP"),
         ("uwsgi", {"mount": ["/a=a.py", "/b=b.py"]}, Fate.IMPOSSIBLE, "one application"),
+        ("uwsgi", {"static-map": "/favicon.ico=/y/favicon.ico"}, Fate.IMPOSSIBLE, "/favicon.ico"),
         ("uwsgi", {"socket": "=0"}, Fate.IMPOSSIBLE, "shared socket"),
     ],
 )
@@ -210,6 +213,11 @@ def test_what_has_no_counterpart_is_explained(
     assert found.options == {}
     assert words in found.note
     assert "--" not in found.note.replace("`uwsgi --show-config`", "")
+
+
+def test_what_is_left_out_is_said() -> None:
+    (found,) = all_of("uwsgi", {"static-map": ["/a=/x", "/favicon.ico=/y/favicon.ico"]})
+    assert found.note == "static takes directories, and so this is left out: /favicon.ico"
 
 
 @pytest.mark.parametrize("peer", PEERS)
