@@ -24,6 +24,8 @@ def wsgi(environ: dict[str, Any], start_response: Callable[..., object]) -> Iter
             name.removeprefix("HTTP_").replace("_", "-").lower() for name in environ if "FORWARDED" in name
         ),
         "told": {name.removeprefix(TLV).lower(): environ[name] for name in environ if name.startswith(TLV)},
+        "request_id": environ.get("HTTP_X_REQUEST_ID", ""),
+        "received": len(environ["wsgi.input"].read()),
     }
     return [json.dumps(origin).encode()]
 

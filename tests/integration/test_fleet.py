@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.admin import get
 from support.control import done
-from support.fleet import DEPLOY, Clients, Fleet
+from support.deploy import DEPLOY
+from support.fleet import Clients, Fleet
 from support.pool import MakePool
 from support.proxies import needs_haproxy
 from support.waiting import DEADLINE_S, wait_until

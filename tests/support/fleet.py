@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from support.apps import APPS
+from support.deploy import DEPLOY
 from support.proxies import HAPROXY, free_port, run_configured
 from support.server import Server, start_server
 from support.waiting import DEADLINE_S, wait_until
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 CONFIGURATION = DEPLOY / "haproxy.cfg"
 TOKEN = "0123456789abcdef"
 

@@ -16,9 +16,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from support.deploy import DEPLOY
 from support.proxies import HAPROXY, needs_haproxy
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 OLDEST, NEWEST = "1.25", "1.37"
 
@@ -267,6 +267,28 @@ def test_the_server_takes_the_arguments_of_the_deployment() -> None:
     flags = {option.flag for kind in (PreForkOptions, ServeOptions) for option in options_of(kind).values()}
     assert {argument.partition("=")[0] for argument in container["args"]} <= flags
     assert container["command"][:2] == ["prefork", "serve"]
+
+
+# --- the page ----------------------------------------------------------------------------------------------
+
+PAGE = DEPLOY.parent / "docs" / "deployment.md"
+
+
+def test_the_page_names_each_file() -> None:
+    files = {str(file.relative_to(DEPLOY)) for file in DEPLOY.rglob("*") if file.is_file()}
+    named = set(re.findall(r"`([\w./-]+)`", PAGE.read_text().partition("\n## ")[0]))
+    assert len(files) > 10
+    assert {file for file in files if not named & {file, file.partition("/")[0] + "/"}} == set()
+    assert {name for name in named if "." in name and not name.startswith("shop.")} <= files
+
+
+def test_the_lines_that_the_page_explains_are_in_the_file_of_nginx() -> None:
+    table = PAGE.read_text().partition("| line | reason |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (.*?) \|", table, re.MULTILINE)
+    lines = [line for row in rows for line in re.findall(r"`(.+?)`", row)]
+    assert len(lines) > 6
+    text = (DEPLOY / "nginx.conf").read_text()
+    assert [line for line in lines if line not in text] == []
 
 
 # --- HAProxy -----------------------------------------------------------------------------------------------
