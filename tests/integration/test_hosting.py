@@ -160,7 +160,7 @@ def test_an_option_that_does_not_apply_is_refused_from_every_source(tmp_path: Pa
     path, config = ASGI, tmp_path / "settings.toml"
     config.write_text('hostname = "shop.example"\n')
     for name, arguments, env in (
-        (f"{config}: hostname", ("--config", str(config)), {}),
+        (f"{config}:1: hostname", ("--config", str(config)), {}),
         ("PREFORK_SPOOL_ABOVE", (), {"PREFORK_SPOOL_ABOVE": "1m"}),
     ):
         finished = run_prefork("serve", str(path), *arguments, env=env)

@@ -12,11 +12,14 @@ WRITE_FILES = {"--pid-file": "pid", "--access-log": "log"}
 """Options whose value is a file that is written, and what a name must contain to mean one of them, or another
 that begins like it."""
 
+AS_SERVE = ("serve", "check", "config")
+"""Commands that take the options of a server."""
+
 
 def explain(error: click.UsageError, arguments: list[str]) -> str:
     """The message of an error, with a hint."""
     if isinstance(error, click.NoSuchOption):
-        if error.ctx is not None and error.ctx.command.name != "serve":
+        if error.ctx is not None and error.ctx.command.name not in AS_SERVE:
             return error.format_message()  # it names options of the command that are alike
         return no_such_option(error.option_name)
     if isinstance(error, click.BadOptionUsage) and error.option_name == "--access-log":
@@ -33,7 +36,7 @@ def no_such_option(name: str) -> str:
 
     found = hint(name)
     if found is None:
-        flags = {option.flag for option in EXTERNAL.values()} | {"--config"}
+        flags = {option.flag for option in EXTERNAL.values()} | {"--config", "--profile", "--env-file"}
         wrong = {
             flag
             for flag in flags

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 
 import click
 
 from prefork.cli.help import NO_BREAK_SPACE, Flag, GroupedCommand
 from prefork.config.checked import EXTERNAL
 from prefork.config.option import Group, Option
-from prefork.config.sources import gather
+from prefork.config.sources import NO_FILE, Sources
 
 SHORT = {
     "bind": "-b",
@@ -65,17 +64,47 @@ class ServeCommand(GroupedCommand):
     examples = EXAMPLES
 
 
-@click.command(cls=ServeCommand, params=[OptionFlag(option) for option in EXTERNAL.values()])
-@click.argument("target")
-@click.option(
-    "--config",
-    "-c",
-    envvar="PREFORK_CONFIG",
-    show_envvar=True,
-    metavar="FILE",
-    help="TOML file that sets these options.",
+class SourceFlag(Flag):
+    """A flag that says where options come from."""
+
+    group = Group.PROCESS.value
+
+
+OF_SOURCES = (
+    SourceFlag(
+        ["--config", "-c"],
+        envvar="PREFORK_CONFIG",
+        show_envvar=True,
+        metavar="FILE",
+        help=f"TOML file that sets these options, and no other file then. `{NO_FILE}` is no file. Without "
+        "it, prefork.toml and the table [tool.prefork] of pyproject.toml are read.",
+    ),
+    SourceFlag(
+        ["--profile"],
+        envvar="PREFORK_PROFILE",
+        show_envvar=True,
+        metavar="NAME",
+        help="Profile of the file, whose options override its others: [profile.NAME].",
+    ),
+    SourceFlag(
+        ["--env-file"],
+        multiple=True,
+        metavar="FILE",
+        help="File of variables, NAME=value, for the options and for the application. A variable that is set "
+        "already stays. Can be repeated. [env var: PREFORK_ENV_FILE]",
+    ),
 )
-def serve(target: str, config: str | None, **flags: object) -> None:
+"""They are what `Sources` takes beside the options."""
+
+
+def flags() -> list[click.Parameter]:
+    """The flags of a command that takes all options of `serve`."""
+    return [*(OptionFlag(option) for option in EXTERNAL.values()), *OF_SOURCES]
+
+
+@click.command(cls=ServeCommand, params=flags())
+@click.argument("target")
+def serve(target: str, **given: object) -> None:
     """Serve an application with a pool of workers.
 
     TARGET is module[:name] or file.py[:name] of a WSGI or ASGI application, a PreForkServer, an HTTPServer or
@@ -86,5 +115,5 @@ def serve(target: str, config: str | None, **flags: object) -> None:
     """
     from prefork.hosting import serving
 
-    again = partial(gather, config, os.environ, flags)
-    serving.serve(target, again(), again)
+    sources = Sources(given, os.environ)
+    serving.serve(target, sources.gather(), sources.gather, sources.files)

@@ -1,7 +1,7 @@
 """Hints for options of gunicorn, uvicorn, granian and hypercorn: their names here, or why there is none.
 
 Always: a name that one of them has is never guessed at. A similar spelling would mislead, and may cost data:
-`--env-file .env` is not `--pid-file .env`.
+`--env-files .env` is not `--pid-file .env`.
 
 Those of gunicorn and uvicorn are in the tables of `prefork.config.peers`. Only a mistake needs this file: it
 must not be in the memory of workers.
@@ -16,6 +16,7 @@ from prefork.config.peers.uvicorn import UVICORN
 EQUIVALENTS = {
     "--access-log-fmt": "--access-log-format",
     "--blocking-threads": "--threads",
+    "--env-files": "--env-file",
     "--http1-buffer-size": "--max-head",
     "--http1-header-read-timeout": "--header-timeout, in seconds",
     "--http1-keep-alive": "--keep-alive",
@@ -54,7 +55,6 @@ ABSENT = {
         "the log is written to standard error; --log-config or the application can configure Python's logging"
     ),
     "--metrics --no-metrics --metrics- --rss-": "--admin has /metrics, and --statsd sends figures",
-    "--env-files": "set the environment before the start, as a service manager does",
     "--no-ws --task-impl --http1-pipeline-flush --no-http1-pipeline-flush": (
         "there is only one implementation of each protocol, and it is on"
     ),

@@ -6,12 +6,14 @@ It must not know flags: each value comes with the name that its source has for t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from prefork.config import platforms
 from prefork.config.checked import Kind, check, options_of
 from prefork.config.options import AppOptions, ServeOptions
-from prefork.config.sources import Given
+from prefork.config.sources import WORKERS_SETS, Given, GivenValue
 from prefork.errors import OptionError
 from prefork.logs.access_log import check_format
 from prefork.logs.formats import set_format
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from prefork.server.service import Service
 
 DEFAULT = {"address": "127.0.0.1", "port": 8000}
+EVERYWHERE = "0.0.0.0"
 
 
 def begin_log(options: ServeOptions) -> None:
@@ -90,14 +93,33 @@ def check_applicable(place: str, service: Service, given: Given) -> None:
             raise OptionError(f"{source} does not apply to {place} ({service.kind})")
 
 
-def configure_server(place: str, server: HTTPServer, given: Given) -> None:
+def configure_server(
+    place: str, server: HTTPServer, given: Given, variables: Mapping[str, str] = os.environ
+) -> None:
     """Gives the server the options that are not the application's. Raises OptionError."""
     known, others = options_of(type(server.options)), options_of(AppOptions) | options_of(ServeOptions)
     given = {name: value for name, value in given.items() if name not in others}
     for name, (_, source) in given.items():
         if name not in known:
             raise OptionError(f"{source} needs a PreForkServer; {place} has an HTTPServer, without a pool")
-    said = server.options
-    if not said.listeners and said.address is None and said.port is None:
-        server.configure(**({"listeners": "systemd:"} if passed_sockets() else DEFAULT))
-    server.configure(**{name: value for name, (value, _) in given.items()})
+    by_default = defaults(server, given, variables)
+    server.configure(**{name: value for name, (value, _) in (by_default | given).items()})
+
+
+def defaults(server: HTTPServer, given: Given, variables: Mapping[str, str]) -> Given:
+    """What holds where neither the code nor a source of options has said it. Raises OptionError."""
+    said, found = server.options, {}
+    if "listeners" not in given and not said.listeners and said.address is None and said.port is None:
+        if passed_sockets():
+            found["listeners"] = GivenValue("systemd:", "LISTEN_FDS")
+        elif (port := platforms.port(variables)) is not None:
+            found |= {"address": GivenValue(EVERYWHERE, "PORT"), "port": GivenValue(port, "PORT")}
+        else:
+            found |= {name: GivenValue(value, "default") for name, value in DEFAULT.items()}
+    known = options_of(type(said))
+    unsaid = all(name in known and getattr(said, name) == known[name].default for name in WORKERS_SETS)
+    if unsaid and not any(name in given for name in WORKERS_SETS):
+        workers = platforms.workers(variables)
+        if workers is not None:
+            found |= {name: GivenValue(workers, platforms.WEB_CONCURRENCY) for name in WORKERS_SETS}
+    return found

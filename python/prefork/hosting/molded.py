@@ -22,7 +22,6 @@ from prefork.config.options import AppOptions, ServeOptions
 from prefork.errors import OptionError
 from prefork.hosting.application import host
 from prefork.hosting.configuring import (
-    DEFAULT,
     check_applicable,
     configure_server,
     mount_static,
@@ -251,10 +250,10 @@ def _is_undoable(read: Read) -> bool:
 
 def _is_free(options: PreForkOptions) -> bool:
     """Whether the server can listen. A program may have another address than the default."""
-    if (options.address, options.port) != tuple(DEFAULT.values()):
+    if options.port is None:  # an address is given
         return True
     try:
-        with socket.create_server((options.address, options.port)):
+        with socket.create_server((options.address or "", options.port)):
             return True
     except OSError:
         return False

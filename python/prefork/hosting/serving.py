@@ -10,7 +10,8 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from prefork.config.options import AppOptions, ServeOptions
@@ -74,21 +75,26 @@ def run(application: Any, **options: Unpack[RunKeywords]) -> None:
             restore_signals()
 
 
-def serve(application: object, given: Given, gather: Callable[[], Given] | None = None) -> None:
+def serve(
+    application: object,
+    given: Given,
+    gather: Callable[[], Given] | None = None,
+    files: Sequence[str] = (),
+) -> None:
     """Serves until a signal or the application itself ends it. Raises PreforkError.
 
-    `gather()` reads the values again, for a reload.
+    `gather()` reads the values again, for a reload. `files` are those that have been read.
     """
     open_missing()
     command, channel = this_command(), os.environ.pop(SUCCEEDS, None)
     if channel is None:
-        begin(application, given, gather, command, None)
+        begin(application, given, gather, files, command, None)
         return
     from prefork.pool.predecessor import find_predecessor  # here: an ordinary start has none
 
     former = find_predecessor(channel)
     try:
-        begin(application, given, gather, command, former)
+        begin(application, given, gather, files, command, former)
     except BaseException as error:
         former.fail(reason(error))
         raise
@@ -106,21 +112,13 @@ def begin(
     application: object,
     given: Given,
     gather: Callable[[], Given] | None,
+    files: Sequence[str],
     command: Command,
     former: Predecessor | None,
 ) -> None:
     """As `serve`; `former` is the manager whose place this process takes. Raises PreforkError."""
     options = serve_options(given)
-    if options.chdir is not None:
-        os.chdir(options.chdir)
-    if options.umask is not None:
-        os.umask(options.umask)
-    if isinstance(application, str) and options.log_config is not None:
-        add_to_path(split(application)[0])  # it may name what is beside the application
-    begin_log(options)
-    privileges = asked_for(options)
-    if options.tls_reload_as_root and (privileges is None or os.geteuid() != 0):
-        raise OptionError("tls_reload_as_root is for a server that root starts with --user or --chroot")
+    privileges = prepare(application, options)
     set_signals()
     server, out_of_reach = None, ""
     if isinstance(application, str):
@@ -131,6 +129,7 @@ def begin(
     if server is not None:
         set_up_log(options)
         server.command, server.predecessor = command, former
+        server.on_serving.append(partial(name_files, files))
         try:
             target = Target(server.kernel, [server])
             run_target(target, options, privileges, is_successor=former is not None)
@@ -140,7 +139,28 @@ def begin(
             uninstall()
             set_signals()
     refuse_program(former)
-    serve_here(application, given, options, privileges, out_of_reach)
+    serve_here(application, given, files, options, privileges, out_of_reach)
+
+
+def prepare(application: object, options: ServeOptions) -> Privileges | None:
+    """Has the process be as the target is to find it. Returns what is given up later. Raises OptionError."""
+    if options.chdir is not None:
+        os.chdir(options.chdir)
+    if options.umask is not None:
+        os.umask(options.umask)
+    if isinstance(application, str) and options.log_config is not None:
+        add_to_path(split(application)[0])  # it may name what is beside the application
+    begin_log(options)
+    privileges = asked_for(options)
+    if options.tls_reload_as_root and (privileges is None or os.geteuid() != 0):
+        raise OptionError("tls_reload_as_root is for a server that root starts with --user or --chroot")
+    return privileges
+
+
+def name_files(files: Sequence[str], _server: HTTPServer) -> None:
+    """Says in the log where options come from: a file may have been found by itself."""
+    if files:
+        logger.info("options are read from %s", " and ".join(files))
 
 
 def refuse_program(former: Predecessor | None) -> None:
@@ -155,6 +175,7 @@ def refuse_program(former: Predecessor | None) -> None:
 def serve_here(
     application: object,
     given: Given,
+    files: Sequence[str],
     options: ServeOptions,
     privileges: Privileges | None,
     out_of_reach: str,
@@ -171,6 +192,7 @@ def serve_here(
     mount_static(target.servers, options)
     if not has_pool(target):
         give_hangup_back()
+    target.servers[0].on_serving.append(partial(name_files, files))
     # Last: if the target has set up logging of its own, that stays.
     set_up_log(options)
     warm_up(target, app_options)
@@ -320,6 +342,10 @@ def set_signals() -> None:
 
 @handles_signals
 def _end_soon(_signum: int, _frame: object) -> None:
+    end_soon()
+
+
+def end_soon() -> None:
     """What the application still does, in threads and `atexit` functions, may take LAST_S from now on."""
     if signal.getsignal(signal.SIGALRM) is not _end_late:
         signal.signal(signal.SIGALRM, _end_late)

@@ -74,7 +74,9 @@ def of_successor() -> dict[str, str]:
 
     Sockets that were passed to this process are passed to it under the same numbers.
     """
-    environment = dict(os.environ)
+    from prefork.config.env_file import without_files  # here: only an upgrade needs it
+
+    environment = without_files(os.environ)  # it reads them itself: they may have changed
     environment.pop("LISTEN_PID", None)
     address, watchdog_s, keeps = notified()
     if address:

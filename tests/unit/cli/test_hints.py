@@ -6,7 +6,7 @@ import click
 import pytest
 
 from prefork.cli.hints import explain, no_such_option
-from prefork.cli.serve import SHORT
+from prefork.cli.serve import OF_SOURCES, SHORT
 from prefork.config.checked import EXTERNAL
 from prefork.config.other_servers import ABSENT, EQUIVALENTS, hint
 from prefork.config.peers.gunicorn import GUNICORN
@@ -39,7 +39,8 @@ HYPERCORN = """
 --quic-bind --reload --root-path --server-name --statsd-host --statsd-prefix -m --umask -u --user
 --verify-mode --websocket-ping-interval -w --workers
 """
-OURS = {option.flag for option in EXTERNAL.values()} | {"--config", "-c", *SHORT.values()}
+OURS = {option.flag for option in EXTERNAL.values()} | {*SHORT.values()}
+OURS |= {flag for source in OF_SOURCES for flag in source.opts}
 OURS |= {f"--no-{option.flag[2:]}" for option in EXTERNAL.values() if isinstance(option.default, bool)}
 TABLES = {
     flag for peer in (GUNICORN, UVICORN) for setting in peer.settings.values() for flag in setting.flags
@@ -73,7 +74,7 @@ def test_each_hint_is_of_another_server_and_stands_once() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("--env-file", "No such option '--env-file'; set the environment before the start"),
+        ("--env-files", "No such option '--env-files'; use --env-file"),
         ("--limit-request-line", "No such option '--limit-request-line'; use --max-line"),
         ("--http2", "No such option '--http2'; HTTP/2 is spoken over TLS unless --tls-alpn leaves it out"),
         ("--http2-cleartext", "No such option '--http2-cleartext'; use --h2c"),

@@ -45,3 +45,17 @@ def test_a_file_may_say_it(tmp_path: Path, content: str, found: str) -> None:
     file.write_text(content)
     assert given_format(["app", "-c", str(file)], {}) == found
     assert given_format(["app"], {"PREFORK_CONFIG": str(file)}) == found
+
+
+def test_a_file_that_is_found_may_say_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("prefork.toml").write_text('log_format = "json"\n')
+    assert given_format(["app"], {}) == "json"
+    assert given_format(["app", "--config", "none"], {}) == "text"
+    Path("pyproject.toml").write_text('[tool.prefork]\nlog_format = "text"\nprofile.x.log-format = "json"\n')
+    assert given_format(["app"], {}) == "text"
+    assert given_format(["app"], {"PREFORK_PROFILE": "x"}) == "json"
+    Path(".env").write_text("PREFORK_PROFILE=x\n")
+    assert given_format(["app", "--env-file", ".env"], {}) == "json"
+    Path(".env").write_text("not a line\n")
+    assert given_format(["app", "--env-file", ".env"], {}) == "text"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,8 +26,9 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Run:
     def run(*args: str, **variables: str) -> dict[str, Any]:
         seen: dict[str, object] = {}
 
-        def look(target: str, values: Given, again: Callable[[], Given]) -> None:
+        def look(target: str, values: Given, again: Callable[[], Given], files: Sequence[str]) -> None:
             assert target == "app.py"
+            assert all(map(os.path.isabs, files))
             seen.update({name: value for name, (value, _) in values.items()})
             assert again() == values
 

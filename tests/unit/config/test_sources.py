@@ -72,6 +72,7 @@ def test_empty_and_unknown_variables_are_ignored(caplog, variable, value):
         ("PREFORK_PORT", "use PREFORK_BIND"),
         ("PREFORK_TIMEOUT", "use PREFORK_REQUEST_TIMEOUT"),
         ("PREFORK_START_SERVERS", "use PREFORK_START"),
+        ("PREFORK_PROFIEL", "did you mean PREFORK_PROFILE?"),
     ],
 )
 def test_a_variable_that_looks_like_an_option_is_named(caplog, variable, hint):
@@ -142,7 +143,7 @@ def test_an_invalid_value_is_reported_by_the_name_in_its_source(toml):
     config = toml('max-body = "x"\n')
     assert error(max_body="x").startswith("--max-body: expected bytes")
     assert error(None, {"PREFORK_MAX_BODY": "x"}).startswith("PREFORK_MAX_BODY: expected bytes")
-    assert error(config).startswith(f"{config}: max-body: expected bytes")
+    assert error(config).startswith(f"{config}:1: max-body: expected bytes")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_an_invalid_value_is_reported_by_the_name_in_its_source(toml):
 )
 def test_an_unknown_name_in_the_file_is_an_error(toml, name, hint):
     config = toml(f"{name} = 1\n")
-    assert error(config) == f"{config}: unknown option {name!r}{hint}"
+    assert error(config) == f"{config}:1: unknown option {name!r}{hint}"
 
 
 @pytest.mark.parametrize(

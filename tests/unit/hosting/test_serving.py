@@ -60,6 +60,33 @@ def test_sockets_that_were_passed_are_served_by_default(monkeypatch):
     assert [str(one) for one in configured(HTTPServer, {}, bind="80").endpoints] == [":80"]
 
 
+def test_a_platform_says_where_to_listen_if_nothing_else_does(monkeypatch):
+    monkeypatch.setenv("PORT", "81")
+    for kind in (HTTPServer, PreForkServer):
+        assert (configured(kind, {}).address, configured(kind, {}).port) == ("0.0.0.0", 81)
+        assert (configured(kind, {"port": 0}).address, configured(kind, {"port": 0}).port) == (None, 0)
+        assert [str(one) for one in configured(kind, {}, bind="80").endpoints] == [":80"]
+    monkeypatch.setenv("PORT", "")
+    assert configured(HTTPServer, {}).port == 8000
+    monkeypatch.setenv("PORT", "65536")
+    with pytest.raises(OptionError, match="PORT: expected a whole number from 0 to 65535, got '65536'"):
+        configured(HTTPServer, {})
+
+
+def test_a_platform_says_how_many_workers_there_are_if_nothing_else_does(monkeypatch):
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+
+    def numbers(*code, **flags):
+        found = configured(PreForkServer, *code, **flags)
+        return found.start_servers, found.min_spare_servers, found.max_spare_servers, found.max_clients
+
+    assert numbers({}) == (3, 3, 3, 3)
+    assert numbers({"max_clients": 7}) == (7, 5, 10, 7)
+    assert numbers({}, workers="2") == (2, 2, 2, 2)
+    assert numbers({}, start="0") == (0, 5, 10, 256)
+    assert configured(HTTPServer, {}).port == 8000
+
+
 def test_a_server_without_a_pool_takes_no_options_of_one():
     with pytest.raises(OptionError, match="--min-spare needs a PreForkServer"):
         configured(HTTPServer, min_spare="2")

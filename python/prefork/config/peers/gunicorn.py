@@ -365,12 +365,12 @@ SETTINGS = in_table(
         ),
         needless(
             "check_config --check-config",
-            "an invalid option ends the start with one line",
+            "use `prefork check TARGET`",
             takes=Takes.SWITCH,
         ),
         needless(
             "print_config --print-config",
-            "an invalid option ends the start with one line",
+            "use `prefork config`",
             takes=Takes.SWITCH,
         ),
         becomes(

@@ -188,7 +188,10 @@ SETTINGS = in_table(
             "`asgi3` is `asgi`; for ASGI 2 use asgiref.compatibility.guarantee_single_callable",
             convert=_interface,
         ),
-        impossible("env_file --env-file", "set the environment before the start, as a service manager does"),
+        impossible(
+            "env_file --env-file",
+            "the command line has it under the same name, and a file of options has not",
+        ),
         becomes(
             "log_config --log-config",
             "log_config",
