@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from generate import from_others, keywords, page, rust
+from prefork.config.schema import schema
 
 FILES: dict[str, Callable[[], str]] = {
     "crates/engine/src/settings.rs": rust.engine_settings,
@@ -13,6 +15,7 @@ FILES: dict[str, Callable[[], str]] = {
     "docs/from-uvicorn.md": from_others.uvicorn_page,
     "docs/from-uwsgi.md": from_others.uwsgi_page,
     "docs/options.md": page.options_page,
+    "docs/prefork.schema.json": lambda: json.dumps(schema(), indent=1) + "\n",
     "python/prefork/config/keywords.py": keywords.keywords,
 }
 """Path of each file, and the function that gives its text."""

@@ -16,12 +16,15 @@ HEAD = """\
 An option can be set in four places. If it is set in several, the first of these takes precedence:
 
 1. the command line: `prefork serve app.py --max-body 10m`
-2. the environment: `PREFORK_MAX_BODY=10m`. The variable is the flag in capitals, with underscores. An empty
+2. the environment, and files that `--env-file` names: `PREFORK_MAX_BODY=10m`. The variable is the flag in capitals, with underscores. An empty
    variable is unset. A variable that is no option but looks like one (`PREFORK_WORKRES`) is named in the log,
    and ignored as others are.
-3. a TOML file, named by `--config FILE` or `PREFORK_CONFIG`: `max_body = "10m"`, in the table `[prefork]` or,
-   without one, at the top level. An unknown name is an error.
+3. a TOML file: `prefork.toml` and the table `[tool.prefork]` of `pyproject.toml`, or the file of `--config FILE`:
+   `max_body = "10m"`. An unknown name is an error.
 4. the code: `PreForkServer(kernel, max_body=10 << 20)`, by the name in the column "In code".
+
+[configuration.md](configuration.md) has the rules: profiles, variables in the file, `PORT` and
+`WEB_CONCURRENCY`; `prefork config` shows what holds, and `prefork check` tries it.
 
 `prefork.run(app, max_body="10m")` sets options by their names in the TOML file; type checkers know them. An option without a flag can
 only be set in code; one without a name in code is not an option of a constructor. An invalid value is reported

@@ -25,6 +25,7 @@ from prefork.errors import OptionError
 
 if TYPE_CHECKING:
     from prefork._engine import Request
+    from prefork.config.options import PreForkOptions
     from prefork.server.sockets import ListeningSockets
 
 logger = logging.getLogger("prefork.admin")
@@ -120,10 +121,24 @@ def owners_only(endpoint: Endpoint) -> Endpoint:
 def check_reach(option: str, place: ListeningSockets, token: bytes | None) -> None:
     """Raises OptionError for what other machines may reach, and no token keeps from them."""
     if place.port is not None and token is None and not is_loopback(place.address):
-        raise OptionError(
-            f"{option}: other machines may reach {place.endpoint}, so it needs admin_token_file; or use "
-            f"127.0.0.1:{place.port} or unix:/path"
-        )
+        raise _needs_token(option, place.endpoint, place.port)
+
+
+def _needs_token(option: str, endpoint: Endpoint, port: int | None) -> OptionError:
+    return OptionError(
+        f"{option}: other machines may reach {endpoint}, so it needs admin_token_file; or use "
+        f"127.0.0.1:{port} or unix:/path"
+    )
+
+
+def check_asked(options: PreForkOptions) -> None:
+    """Raises OptionError for what the listeners would refuse when they are open, but for a port in use."""
+    token = server_token(options.admin_token_file)
+    for name in ("admin", "agent_check"):
+        for one in getattr(options, name):
+            is_open = one.kind is Kind.TCP and (one.address is None or not is_loopback(one.address))
+            if is_open and token is None:
+                raise _needs_token(name, one, one.port)
 
 
 def server_token(path: str | None) -> bytes | None:

@@ -25,6 +25,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 COMMANDS = (
     "serve",
+    "check",
+    "config",
     "status",
     "top",
     "explain",

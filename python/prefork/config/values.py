@@ -31,14 +31,20 @@ class Reader(Generic[T_co]):
     """What the help shows for the value."""
     choices: tuple[str, ...] = ()
     """All values, if there are only a few."""
+    low: float | None = None
+    """The least number, where it reads one."""
+    high: float | None = None
+    """The greatest."""
 
     def __call__(self, value: object) -> T_co:
         return self.read(value)
 
 
-def reader(metavar: str) -> Callable[[Callable[[object], T]], Reader[T]]:
+def reader(
+    metavar: str, low: float | None = None, high: float | None = None
+) -> Callable[[Callable[[object], T]], Reader[T]]:
     """Makes a function the reader of a type."""
-    return lambda read: Reader(read, metavar)
+    return lambda read: Reader(read, metavar, low=low, high=high)
 
 
 WorkerHook: TypeAlias = Callable[..., object] | str | None
@@ -106,7 +112,7 @@ def boolean(value: object) -> bool:
 
 
 def integer(low: int, high: int) -> Reader[int]:
-    @reader("INTEGER")
+    @reader("INTEGER", low, high)
     def read(value: object) -> int:
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
             value = int(value)
@@ -128,7 +134,7 @@ def integer_or_auto(low: int, high: int) -> Reader[int]:
     """A number, or AUTO for one that is to be computed."""
     number = integer(low, high)
 
-    @reader("INTEGER|auto")
+    @reader("INTEGER|auto", low, high)
     def read(value: object) -> int:
         if value is AUTO or (isinstance(value, str) and value.lower() == "auto"):
             return AUTO
@@ -141,7 +147,7 @@ def integer_or_auto(low: int, high: int) -> Reader[int]:
 
 
 def seconds(low: float) -> Reader[float]:
-    @reader("SECONDS")
+    @reader("SECONDS", low, YEAR_S)
     def read(value: object) -> float:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             try:
@@ -158,7 +164,7 @@ def seconds(low: float) -> Reader[float]:
 def share(high: float = 1.0) -> Reader[float]:
     """A part of something, as a percentage or a number: 10% is 0.1."""
 
-    @reader("PERCENT")
+    @reader("PERCENT", 0, high)
     def read(value: object) -> float:
         if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(%?)", value)):
             value = float(found[1]) / (100 if found[2] else 1)
@@ -170,7 +176,7 @@ def share(high: float = 1.0) -> Reader[float]:
 
 
 def byte_size(low: int, high: int = 1 << 60) -> Reader[int]:
-    @reader("BYTES")
+    @reader("BYTES", low, high)
     def read(value: object) -> int:
         if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,18})([kmg]?)", value.lower())):
             value = int(found[1]) * {"": 1, "k": KIB, "m": MIB, "g": GIB}[found[2]]
@@ -196,7 +202,7 @@ def optional(inner: Reader[T]) -> Reader[T | None]:
     def read(value: object) -> T | None:
         return None if value is None else inner(value)
 
-    return Reader(read, inner.metavar, inner.choices)
+    return Reader(read, inner.metavar, inner.choices, inner.low, inner.high)
 
 
 @reader("FAMILY")

@@ -5,6 +5,7 @@ What is here says where the lines go. It must not know requests and responses.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,18 @@ def access_log(path: str, form: str = "combined", skip: Sequence[str] = ()) -> A
     except OSError as error:
         why = os.strerror(error.errno or 0)
         raise OptionError(f"access log {path} cannot be written: {why}") from None
+
+
+def check_file(path: str) -> None:
+    """Raises OptionError if this process cannot write the log at a path. Nothing is written."""
+    if path in STANDARD:
+        return
+    place = path if os.path.lexists(path) else os.path.dirname(os.path.abspath(path))
+    if place == path and os.path.isdir(path):
+        raise OptionError(f"access log {path} cannot be written: {os.strerror(errno.EISDIR)}")
+    if not os.path.exists(place) or not os.access(place, os.W_OK):
+        number = errno.EACCES if os.path.exists(place) else errno.ENOENT
+        raise OptionError(f"access log {path} cannot be written: {os.strerror(number)}")
 
 
 def directory_of(path: str) -> str | None:
