@@ -31,6 +31,7 @@ from prefork.errors import (
     WrongArguments,
 )
 from prefork.forms import Upload
+from prefork.hosting.background import BackgroundServer, serve
 from prefork.hosting.serving import run
 from prefork.kernel.events import event
 from prefork.kernel.kernel import Kernel, Session
@@ -42,6 +43,7 @@ PreForkServer.attachments += [_attach_control, _attach_admin, _attach_agent_chec
 
 __all__ = [
     "AlreadyAnswered",
+    "BackgroundServer",
     "BindError",
     "Connection",
     "ConnectionGone",
@@ -73,4 +75,5 @@ __all__ = [
     "WrongArguments",
     "event",
     "run",
+    "serve",
 ]

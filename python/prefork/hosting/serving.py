@@ -53,6 +53,7 @@ from prefork.server.server import HTTPServer
 if TYPE_CHECKING:
     from prefork.config.keywords import RunKeywords
     from prefork.config.sources import Given
+    from prefork.hosting.fork_safety import Before
     from prefork.pool.predecessor import Predecessor
 
 logger = logging.getLogger("prefork.server")
@@ -183,10 +184,31 @@ def serve_here(
     """Loads the target into this process, and serves it. `out_of_reach` is why a mold could not have loaded
     it. Raises PreforkError.
     """
-    place = application if isinstance(application, str) else "the application"
-    app_options = options_from(AppOptions, given)
+    place = place_of(application)
     before = look()
-    target = loaded(application, app_options, place)
+    target = loaded(application, options_from(AppOptions, given), place)
+    serve_target(target, place, given, options, before, privileges, out_of_reach)
+
+
+def place_of(application: object) -> str:
+    """What the target is called in errors."""
+    return application if isinstance(application, str) else "the application"
+
+
+def serve_target(
+    target: Target,
+    place: str,
+    given: Given,
+    options: ServeOptions,
+    before: Before,
+    privileges: Privileges | None = None,
+    out_of_reach: str = "",
+    on_serving: Callable[[HTTPServer], object] | None = None,
+) -> None:
+    """Serves what this process has loaded. `before` is what it had before that. `on_serving` is called with
+    each server that serves; None: its address is printed. Raises PreforkError.
+    """
+    app_options = options_from(AppOptions, given)
     refuse_patches(place)
     configure(place, target, given)
     mount_static(target.servers, options)
@@ -201,18 +223,23 @@ def serve_here(
         if out_of_reach and "preload" in target.servers[0].service.app_options:
             logger.warning("new code takes a restart, because only root can load it: %s", out_of_reach)
     target.kernel.is_immortal = options.immortal
-    run_target(target, options, privileges)
+    run_target(target, options, privileges, on_serving=on_serving)
 
 
 def run_target(
-    target: Target, options: ServeOptions, privileges: Privileges | None, *, is_successor: bool = False
+    target: Target,
+    options: ServeOptions,
+    privileges: Privileges | None,
+    *,
+    is_successor: bool = False,
+    on_serving: Callable[[HTTPServer], object] | None = None,
 ) -> None:
     """Runs the kernel of the target. Raises PreforkError, and NotMolded if it cannot be served like that."""
     # The pid file first: it is there when the address is printed.
     with pid_file(options.pid_file, target.servers[0], is_successor=is_successor) as file:
         for server in target.servers:
             server.socket_defaults = SocketDefaults(umask=options.umask)
-            server.on_serving.append(print_address)
+            server.on_serving.append(on_serving or print_address)
         if privileges is None:
             open_logs(target, options)
         else:
