@@ -31,6 +31,8 @@ FLOORS: dict[str, set[str]] = {
     "status": {"errors", "_engine", "config", "logs", "pool"},
     "admin": {"errors", "_engine", "config", "logs", "server", "pool", "status"},
     "cli": {"errors", "config", "logs", "hosting", "status", "admin"},
+    # It starts the command line as a process of its own.
+    "contrib": {"config"},
     "__init__": {"errors", "forms", "_engine", "kernel", "server", "pool", "hosting", "admin"},
     "__main__": {"cli"},
 }
