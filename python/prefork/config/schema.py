@@ -15,7 +15,7 @@ from prefork.config.checked import EXTERNAL
 from prefork.config.endpoints import SETTINGS
 from prefork.config.option import Option
 from prefork.config.values import BOOLEANS
-from prefork.config.written import plain
+from prefork.config.written import by_keys, plain
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -127,7 +127,7 @@ def _dashed(table: Schema) -> Schema:
 
 
 def _described(option: Option) -> Schema:
-    shape: Schema = {"description": option.meaning, **shape_of(option)}
+    shape: Schema = {"description": by_keys(option.meaning), **shape_of(option)}
     default = plain(option, option.default)
     if default not in (None, "", [], {}):
         shape["default"] = default

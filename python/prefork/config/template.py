@@ -12,7 +12,7 @@ from prefork.config.checked import EXTERNAL
 from prefork.config.option import Group, Option
 from prefork.config.sources import WORKERS_SETS, Given
 from prefork.config.values import TrustedProxies
-from prefork.config.written import plain, toml
+from prefork.config.written import by_keys, plain, toml
 
 WIDTH = 100
 
@@ -81,7 +81,7 @@ def example(option: Option) -> object:
 
 def _about(option: Option, given: Given) -> Iterator[str]:
     unset = f" Unset: {option.unset}." if option.unset else ""
-    yield from (f"# {line}" for line in textwrap.wrap(option.meaning + unset, WIDTH - 2))
+    yield from (f"# {line}" for line in textwrap.wrap(by_keys(option.meaning + unset), WIDTH - 2))
     if option.name in given:
         yield f"{option.key} = {toml(plain(option, given[option.name].value))}"
     else:

@@ -1,8 +1,12 @@
-"""Values of options as JSON and TOML have them, so that reading them again gives the same value."""
+"""Values of options as JSON and TOML have them, so that reading them again gives the same value.
+
+It must not know where a value is written to.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import cast
@@ -80,19 +84,31 @@ def _function(value: Callable[..., object]) -> str:
 
 
 def toml(value: object) -> str:
-    """What `plain` gives, in the syntax of a value of TOML."""
+    """A value in the syntax of TOML. Raises ValueError for one that TOML does not have.
+
+    What looks like a reference to a variable is written so that it is none.
+    """
     match value:
         case bool():
             return "true" if value else "false"
+        case int():
+            return str(int(value))
+        case float() if math.isfinite(value):
+            return repr(value)
         case str():
-            # JSON's texts are TOML's, but for DEL. A reference to a variable is none here.
+            # JSON's texts are TOML's, but for DEL.
             return json.dumps(value.replace("${", "$${"), ensure_ascii=False).replace("\x7f", "\\u007f")
-        case list():
+        case list() | tuple():
             return f"[{', '.join(map(toml, value))}]"
         case Mapping():
             pairs = ", ".join(f"{_key(str(name))} = {toml(content)}" for name, content in value.items())
             return f"{{ {pairs} }}" if pairs else "{}"
-    return str(value)
+    raise ValueError(f"TOML has no {type(value).__name__}")
+
+
+def by_keys(text: str) -> str:
+    """A text about options with their keys in place of their flags: `min_spare` for `--min-spare`."""
+    return re.sub(r"--(?:no-)?([a-z][a-z0-9-]*)", lambda found: found[1].replace("-", "_"), text)
 
 
 def _key(name: str) -> str:

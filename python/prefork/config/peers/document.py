@@ -5,13 +5,12 @@ Always: it holds no value of a setting that may be secret.
 
 from __future__ import annotations
 
-import json
-import math
 import textwrap
 from collections.abc import Iterable
 
 from prefork.config.peers.outcome import Found, Outcome, implied
 from prefork.config.peers.setting import Fate, Implied
+from prefork.config.written import toml
 
 WIDTH = 100
 
@@ -91,28 +90,6 @@ def _shown(value: object) -> str:
     except ValueError:
         text = repr(value)
     return textwrap.shorten(text, 70, placeholder=" ...")
-
-
-def toml(value: object) -> str:
-    """A value as TOML. Raises ValueError for one that TOML does not have."""
-    match value:
-        case bool(on):
-            return "true" if on else "false"
-        case int(number):
-            return str(int(number))
-        case float(number) if math.isfinite(number):
-            return repr(number)
-        case str(text):
-            return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case list() | tuple():
-            return f"[{', '.join(toml(one) for one in value)}]"
-        case dict():
-            return "{ " + ", ".join(f"{_key(key)} = {toml(one)}" for key, one in value.items()) + " }"
-    raise ValueError(f"TOML has no {type(value).__name__}")
-
-
-def _key(key: object) -> str:
-    return json.dumps(str(key), ensure_ascii=False)
 
 
 def _comment(text: str, indent: str = "") -> Iterable[str]:

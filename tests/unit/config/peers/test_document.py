@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from prefork.config.peers.document import document, toml
+from prefork.config.peers.document import document
 from prefork.config.peers.gunicorn import GUNICORN
 from prefork.config.peers.outcome import Found, outcomes
+from prefork.config.written import toml
 
 COMMAND = "prefork serve shop:app --config prefork.toml"
 
