@@ -187,6 +187,7 @@ def serve_here(
     place = place_of(application)
     before = look()
     target = loaded(application, options_from(AppOptions, given), place)
+    target.servers[0].on_serving.append(partial(name_files, files))
     serve_target(target, place, given, options, before, privileges, out_of_reach)
 
 
@@ -214,7 +215,6 @@ def serve_target(
     mount_static(target.servers, options)
     if not has_pool(target):
         give_hangup_back()
-    target.servers[0].on_serving.append(partial(name_files, files))
     # Last: if the target has set up logging of its own, that stays.
     set_up_log(options)
     warm_up(target, app_options)
