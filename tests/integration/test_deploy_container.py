@@ -12,9 +12,13 @@ import fnmatch
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +33,7 @@ from support.apps import APPS
 from support.deploy import DEPLOY, ROOT, SOCKET, edited, health_command, image, needs, stages, variables
 from support.processes import children
 from support.proxies import free_port
-from support.server import Serve, Server
+from support.server import Serve, Server, start_server, write_app
 from support.waiting import wait_until
 
 SHOP = ROOT / "examples" / "wsgi.py"
@@ -70,10 +74,25 @@ def test_what_is_copied_exists_and_is_sent_to_the_builder() -> None:
         assert (ROOT / source).exists(), source
         assert source.split("/")[0] in sent, source
         assert not any(fnmatch.fnmatch(source, rule) for rule in rules[1:] if rule[0] != "!"), source
-    listed = (ROOT / "Cargo.toml").read_text().partition("members")[2].partition("]")[0]
-    members = re.findall(r'"([\w/]+)"', listed)
-    assert members
-    assert {member.split("/")[0] for member in members} <= set(sources())
+
+
+@needs("cargo")
+def test_what_is_sent_to_the_builder_is_enough_to_build(tmp_path: Path) -> None:
+    """As far as Cargo looks before it compiles, and maturin at what pyproject.toml names."""
+    for source in sources():
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, tmp_path / source, ignore=shutil.ignore_patterns("*.so", "corpus"))
+        else:
+            (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / source, tmp_path / source)
+    cargo = ["cargo", "metadata", "--no-deps", "--locked", "--offline", "--format-version", "1"]
+    done = subprocess.run(cargo, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())
+    assert (tmp_path / project["tool"]["maturin"]["manifest-path"]).exists()
+    assert (tmp_path / project["project"]["readme"]).exists()
+    for pattern in project["project"]["license-files"]:
+        assert list(tmp_path.glob(pattern)), pattern
 
 
 def test_each_stage_is_made_from_one_before_or_from_a_slim_image() -> None:
@@ -133,6 +152,19 @@ def test_the_services_fit_the_image_and_nginx() -> None:
         assert str(Path(certificate).parent) in [inside for _, inside, _ in mounted]
     stop_s = int(shop["stop_grace_period"].removesuffix("s"))
     assert stop_s > int(shop["environment"]["PREFORK_GRACEFUL_TIMEOUT"]) + 2
+
+
+@needs("openssl")
+def test_the_certificate_of_the_page_is_one_that_the_services_take(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text().replace("\\\n", "")
+    (command,) = re.findall(r"^openssl req .*$", page, re.MULTILINE)
+    (tmp_path / "deploy" / "tls").mkdir(parents=True)
+    subprocess.run(shlex.split(command), cwd=tmp_path, capture_output=True, timeout=30, check=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "deploy/tls/cert.pem", tmp_path / "deploy/tls/key.pem")
+    (name,) = re.findall(r"server_name (.*);", edited("nginx.conf", {}))
+    assert f"DNS:{name}" in command
+    assert f"{name}:443" in page
 
 
 # --- a server with the image's command, variables and health check -----------------------------------------
@@ -223,6 +255,30 @@ def generation(admin_port: int) -> int:
 
 def port_of(server: Server) -> int:
     return int(admin_url(server).rpartition(":")[2])
+
+
+LOADS_LONG = """
+import os, time
+while os.path.exists({hold!r}):
+    time.sleep(0.01)
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"ok"]
+"""
+
+
+def test_a_server_that_loads_its_application_is_healthy(tmp_path: Path) -> None:
+    hold, port = tmp_path / "hold", free_port()
+    hold.touch()
+    app = write_app(tmp_path, LOADS_LONG.format(hold=str(hold)))
+    server = start_server(f"{app}:app", "--bind", "127.0.0.1:0", "--admin", f"127.0.0.1:{port}")
+    try:
+        wait_until(lambda: healthy(port), "the manager")
+        assert not [line for line in server.out if "serving" in line]
+        hold.unlink()
+        assert server.wait_serving().get() == b"ok"
+    finally:
+        server.kill()
 
 
 def test_a_server_of_which_every_worker_is_busy_is_healthy(serve: Serve) -> None:

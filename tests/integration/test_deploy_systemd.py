@@ -226,6 +226,7 @@ def refused() -> set[str]:
 
 @needs("systemd-analyze")
 @needs("strace")
+@pytest.mark.timeout(180)  # with a tracer a start takes seconds
 @pytest.mark.parametrize("more", [(), ("--sandbox", "on")], ids=["plain", "sandbox"])
 def test_the_server_makes_no_system_call_that_is_refused(tmp_path: Path, more: tuple[str, ...]) -> None:
     calls = refused()
