@@ -1,4 +1,4 @@
-# make run | test | unit | test-all | fuzz | conformance | bench | build | generate | lint | msrv | clean
+# make run | test | unit | test-all | fuzz | conformance | bench | build | generate | docs | lint | msrv | clean
 #
 # Everything happens in .venv, which the first target that needs it sets up. Stamps in it record what is built:
 # the engine is one file in the source tree for each version of Python, so building one profile takes the
@@ -33,7 +33,7 @@ AGAIN = $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 PORT    ?= 8080
 
-.PHONY: run test unit test-all test-python smoke-python fuzz conformance bench build generate lint msrv clean
+.PHONY: run test unit test-all test-python smoke-python fuzz conformance bench build generate docs lint msrv clean
 
 # Without what only tests and the bench need, unless that is there already.
 run: $(VENV)/$(if $(wildcard $(VENV)/built-release),built-release,built-alone)
@@ -88,9 +88,17 @@ bench: $(VENV)/built-release
 
 build: $(VENV)/built-$(PROFILE)$(WITH)
 
-# The files that follow from config/options/. They are committed: a build does not need this.
+# The files that follow from config/options/, and from docstrings. They are committed: a build does not need this.
 generate: $(VENV)/ready
 	$(BIN)/python -m generate
+
+# The pages of docs/ as a site in site/: without a warning, and with nothing that a browser loads from elsewhere.
+docs: $(VENV)/docs-ready
+	rm -rf site
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --doctree-dir target/doctrees docs site
+	@! grep -rnoE '(<script[^>]*|<link [^>]*stylesheet[^>]*|<img[^>]*) (src|href)="(https?:)?//[^"]*"' site --include '*.html'
+	@! grep -rnoE '(@import|url\() *["'"'"']?(https?:)?//[^)]*' site --include '*.css'
+	@echo "make docs: open site/index.html"
 
 lint: $(DEV)
 	$(BIN)/ruff check
@@ -113,13 +121,19 @@ msrv:
 	fi
 
 clean:
-	rm -rf .venv .venv-* target .mypy_cache .pytest_cache .ruff_cache .hypothesis python/prefork/_engine*.so
+	rm -rf .venv .venv-* site target .mypy_cache .pytest_cache .ruff_cache .hypothesis python/prefork/_engine*.so
 
 $(VENV)/ready: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("prefork needs Python 3.11 or newer")'
 	@command -v cargo >/dev/null || { echo "prefork needs Rust 1.85 or newer: https://rustup.rs" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet maturin
+	touch $@
+
+$(VENV)/docs-ready: $(VENV)/ready pyproject.toml
+	$(BIN)/python -c 'import tomllib; \
+	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])' \
+	    | xargs $(BIN)/pip install --quiet
 	touch $@
 
 $(VENV)/built-alone: $(VENV)/ready $(SOURCES)
