@@ -116,6 +116,7 @@ def test_each_variable_of_the_image_is_an_option() -> None:
     named = {name for name in variables() if name.startswith("PREFORK_")}
     assert named
     assert named <= option_variables()
+    assert image().last("EXPOSE") == [variables()["PORT"]]
 
 
 # --- compose.yaml ------------------------------------------------------------------------------------------
@@ -209,8 +210,8 @@ def container(*, writable: bool = True) -> Iterator[tuple[Server, int, int, int]
     system of its own, and nothing else can be written.
     """
     port, admin = free_port(), free_port()
-    environ = variables() | {"PREFORK_BIND": f"127.0.0.1:{port}", "PREFORK_ADMIN": f"127.0.0.1:{admin}"}
-    prefork, serve, target = image().last("CMD")
+    environ = variables() | {"PORT": str(port), "PREFORK_ADMIN": f"127.0.0.1:{admin}"}
+    prefork, serve, target, *options = image().last("CMD")
     assert (prefork, serve, target) == ("prefork", "serve", "shop:app")
     places = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     if writable:
@@ -218,7 +219,7 @@ def container(*, writable: bool = True) -> Iterator[tuple[Server, int, int, int]
         places += ["--tmpfs", "/tmp", "--ro-bind", str(ROOT), str(ROOT)]
     user = ["--unshare-user", "--uid", str(USER), "--gid", str(USER)]
     first_process = ["--unshare-pid", "--as-pid-1", "--cap-drop", "ALL", "--die-with-parent"]
-    run = [sys.executable, "-m", "prefork", serve, f"{SHOP}:app"]
+    run = [sys.executable, "-m", "prefork", serve, f"{SHOP}:app", *options]
     server = Server(
         subprocess.Popen(
             ["bwrap", *places, *user, *first_process, "--chdir", str(SHOP.parent), *run],
