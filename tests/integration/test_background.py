@@ -268,6 +268,7 @@ def test_its_log_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> No
     out, err = capfd.readouterr()
     assert out == ""
     assert "ValueError: as the test wants it" in err
+    assert "INFO" not in err
 
 
 # --- its end with the program -------------------------------------------------------------------------------

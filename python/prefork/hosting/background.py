@@ -51,9 +51,10 @@ def serve(
     server:`.
 
     `application` is what `run` takes, and so are the options. By default there is one worker, on a free port
-    of 127.0.0.1. The server is a fork of this process: the application has all that it refers to as it is
-    when the block begins, and what it changes later stays in the worker. With `capture_output` what the
-    server prints and logs goes to `server.output`, and not to standard output and standard error.
+    of 127.0.0.1, and the log has warnings and errors. The server is a fork of this process: the application
+    has all that it refers to as it is when the block begins, and what it changes later stays in the worker.
+    With `capture_output` what the server prints and logs goes to `server.output`, and not to standard output
+    and standard error.
 
     Raises OptionError. When the block begins, a PreforkError is raised if the server cannot start.
     """

@@ -158,6 +158,7 @@ class Report:
 
 
 def _serve(application: object, given: Given, caller: int, report: Report) -> None:
+    given = from_keywords({"log_level": "warning"}) | given  # each start and end would be a line otherwise
     place, app_options = place_of(application), options_from(AppOptions, given)
     options = serve_options(given)
     begin_log(options)

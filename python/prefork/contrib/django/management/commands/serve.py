@@ -28,6 +28,9 @@ ADDRESS = re.compile(r"(?:(?P<host>\[[:.%\w]+\]|[^:\[\]/\s]+):)?(?P<port>\d+)")
 OURS = ("factory", "interface")
 """Options of `prefork serve` that follow from the project."""
 
+SOURCES = ("config", "profile", "env_file")
+"""What says where options come from."""
+
 PREFIX = "prefork_"
 """Of the option's names in the parser: Django has options of its own."""
 
@@ -43,6 +46,8 @@ class Command(BaseCommand):
         parser.add_argument("--asgi", action="store_true", help="serve the ASGI application of the project")
         parser.add_argument("--nostatic", action="store_true", help="serve no static files")
         parser.add_argument("--config", "-c", metavar="FILE", help="TOML file that sets options of prefork")
+        parser.add_argument("--profile", metavar="NAME", help="profile of that file")
+        parser.add_argument("--env-file", metavar="FILE", action="append", help="file of variables")
         options = parser.add_argument_group("options of prefork")
         for option in EXTERNAL.values():
             if option.key not in OURS:
@@ -131,8 +136,9 @@ def _parsed(option: Option) -> dict[str, Any]:
 
 def _flags(options: dict[str, Any]) -> Iterator[str]:
     """The options that were given, as flags of `prefork serve`."""
-    if options["config"]:
-        yield f"--config={options['config']}"
+    for name in SOURCES:
+        if (given := options[name]) is not None:
+            yield from (f"--{name.replace('_', '-')}={value}" for value in _listed(given))
     for option in EXTERNAL.values():
         match options.get(f"{PREFIX}{option.key}"):
             case None:
@@ -141,7 +147,9 @@ def _flags(options: dict[str, Any]) -> Iterator[str]:
                 yield option.flag
             case False:
                 yield f"--no-{option.flag[2:]}"
-            case list(values):
-                yield from (f"{option.flag}={value}" for value in values)
-            case value:
-                yield f"{option.flag}={value}"
+            case given:
+                yield from (f"{option.flag}={value}" for value in _listed(given))
+
+
+def _listed(given: str | list[str]) -> list[str]:
+    return given if isinstance(given, list) else [given]
