@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from prefork.config.peers.gunicorn import GUNICORN
-from prefork.config.peers.setting import Fate, Peer, Setting
+from prefork.config.peers.setting import FLAG, Fate, Peer, Setting
 from prefork.config.peers.uvicorn import UVICORN
 from prefork.config.peers.uwsgi import IMPOSSIBLE, NEEDLESS, TAKES, UWSGI, find
 
@@ -148,9 +148,6 @@ prefork serve shop.wsgi:application --config prefork.toml
 - **Keep-alive is on.** With `http-socket` it was not.
 - **There is no access log** unless `--access-log -` asks for it. What `import-config` writes has that line.
 """  # noqa: E501
-
-FLAG = re.compile(r"--[a-z][a-z-]*[a-z](?: (?:uvloop|forwarded|off|none)\b)?")
-"""A flag, with its value if that is a word."""
 
 PEERS = (GUNICORN, UVICORN, UWSGI)
 

@@ -234,3 +234,14 @@ def test_neither_gunicorn_nor_uvicorn_is_needed(folder: Path) -> None:
         done = convert(folder, *command.split(), PYTHONPATH=path)
         assert done.returncode == 0, done.stderr
         assert tomllib.loads(done.stdout)["prefork"]["workers"] == 3
+
+
+def test_what_may_be_secret_is_nowhere(folder: Path) -> None:
+    for command in (
+        "gunicorn shop -e KEY=swordfish",
+        "uvicorn shop:api --ssl-certfile c --ssl-keyfile-password swordfish --header Authorization:swordfish",
+        "uwsgi -w shop --env KEY=swordfish",
+    ):
+        done = convert(folder, *command.split())
+        assert done.returncode == 0, done.stderr
+        assert "swordfish" not in done.stdout + done.stderr

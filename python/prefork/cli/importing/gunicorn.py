@@ -31,8 +31,7 @@ DEFAULT_FILE = "gunicorn.conf.py"
 def read_command(arguments: Sequence[str], environment: Mapping[str, str]) -> Found:
     """What `gunicorn ARGUMENTS` has. Raises OptionError."""
     given = _parsed(arguments, "gunicorn")
-    origin = shlex.join(["gunicorn", *arguments])
-    return _found(given, environment, origin)
+    return _found(given, environment, "a command line of gunicorn")
 
 
 def read_file(place: str, environment: Mapping[str, str]) -> Found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +37,7 @@ def read_command(arguments: Sequence[str], environment: Mapping[str, str]) -> Fo
     target = given.pop("app", None)
     if "workers" not in given and (workers := environment.get("WEB_CONCURRENCY")):
         given["workers"] = workers
-    return Found(peer=UVICORN, origin=shlex.join(["uvicorn", *arguments]), target=target, given=given)
+    return Found(peer=UVICORN, origin="a command line of uvicorn", target=target, given=given)
 
 
 def _their_command() -> click.Command | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -211,7 +210,7 @@ def read_command(arguments: Sequence[str], environment: Mapping[str, str]) -> Fo
     reader = Reader(environment)
     with_variables = " with variables UWSGI_..." if reader.variables() else ""
     reader.command(arguments)
-    return _found(reader, shlex.join(["uwsgi", *arguments]) + with_variables)
+    return _found(reader, f"a command line of uWSGI{with_variables}")
 
 
 def read_file(path: str, environment: Mapping[str, str]) -> Found:

@@ -104,8 +104,10 @@ def _outcome(setting: Setting, value: Any, given: Given, check: Check) -> Outcom
         return Outcome(setting.name, value, Fate.NEEDLESS, {}, as_keys(setting.note))
     if isinstance(converted, Noted):
         return Outcome(setting.name, value, setting.fate, options, as_keys(converted.note))
-    as_it_was = options == {setting.name.replace("-", "_"): value}
-    return Outcome(setting.name, value, setting.fate, options, "" if as_it_was else as_keys(setting.note))
+    same_name = options == {setting.name.replace("-", "_"): value}
+    note = "" if same_name else as_keys(setting.note)
+    renamed = not note and [*options.values()] == [_tidy(next(iter(options)), value)]
+    return Outcome(setting.name, value, Fate.TAKEN if renamed else setting.fate, options, note)
 
 
 def _tidy(key: str, value: object) -> object:

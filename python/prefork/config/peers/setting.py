@@ -157,10 +157,20 @@ def in_table(settings: list[Setting]) -> dict[str, Setting]:
     return {setting.name: setting for setting in settings}
 
 
+FLAG = re.compile(r"--(no-)?([a-z][a-z-]*[a-z])(?: (uvloop|forwarded|off|none)\b)?")
+"""A flag in a text, with its value if that is one of these words."""
+
+
 def as_keys(text: str) -> str:
     """A text with options as they are called in TOML, not as flags."""
-    text = re.sub(r"--no-([a-z][a-z-]*[a-z])", lambda found: f"{found[1].replace('-', '_')} = false", text)
-    return re.sub(r"--([a-z][a-z-]*[a-z])", lambda found: found[1].replace("-", "_"), text)
+
+    def key(found: re.Match[str]) -> str:
+        name = found[2].replace("-", "_")
+        if found[1]:
+            return f"{name} = false"
+        return f'{name} = "{found[3]}"' if found[3] else name
+
+    return FLAG.sub(key, text)
 
 
 def _setting(

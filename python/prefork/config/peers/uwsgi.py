@@ -254,7 +254,7 @@ def _stats(value: Any, _given: Given) -> Options:
         return {"admin": address}
     if "/" in address:
         return {"admin": unix_socket(address)}
-    raise Impossible("--admin 127.0.0.1:9900 has a page, JSON and /metrics; another address needs a token")
+    raise Impossible("--admin on 127.0.0.1 has a page, JSON and /metrics; another address needs a token")
 
 
 PROTOCOL = (
@@ -288,12 +288,12 @@ SETTINGS: dict[str, Setting] = in_table(
         becomes(
             "chmod-socket -C",
             "bind",
-            "is `mode` of the Unix socket's address",
+            "the `mode` of the Unix socket's address",
             convert=_permission,
             takes=Takes.MAYBE,
         ),
         becomes(
-            "chown-socket", "bind", "is `user` and `group` of the Unix socket's address", convert=_permission
+            "chown-socket", "bind", "`user` and `group` of the Unix socket's address", convert=_permission
         ),
         becomes("listen -l", "backlog", convert=_number("backlog")),
         becomes(
@@ -368,7 +368,7 @@ SETTINGS: dict[str, Setting] = in_table(
         becomes(
             "lazy-apps",
             "preload",
-            "is --no-preload: each worker loads the application",
+            "each worker loads the application",
             convert=_lazy,
             takes=Takes.SWITCH,
         ),
