@@ -23,7 +23,7 @@ NOTICE = "<!-- Generated from python/prefork/config/peers/ by `make generate`. D
 OF_ALL = """\
 - **The number of workers follows the load**, unless it is set: 10 at first, then between 5 and 10 are idle, and at most
   `--max-clients` (256) are there. What `import-config` writes has the number of workers of today. Delete that line to have
-  the pool adapt; an application that keeps state in the memory of its one worker needs `--workers 1`, as there.
+  the pool adapt (`WEB_CONCURRENCY` is heeded either way); an application that keeps state in the memory of its one worker needs `--workers 1`, as there.
 - **A busy worker takes no new request while another one is free.** On a connection of a worker that is busy, the next request
   is handed to another worker.
 - **Other peers' `X-Forwarded-*` fields are removed**, and those of a proxy on this machine are heeded
@@ -50,7 +50,8 @@ gunicorn need not be installed.
 ```sh
 pip install prefork
 prefork import-config -- gunicorn shop.wsgi -c gunicorn.conf.py > prefork.toml
-prefork serve shop.wsgi:application --config prefork.toml
+prefork check shop.wsgi:application
+prefork serve shop.wsgi:application
 ```
 
 The configuration file is a program: it is run once, as gunicorn runs it, and must be trusted as far. Functions in it are not
@@ -91,7 +92,8 @@ each setting what has become of it. uvicorn need not be installed.
 ```sh
 pip install prefork
 prefork import-config -- uvicorn main:app --workers 4 --proxy-headers > prefork.toml
-prefork serve main:app --config prefork.toml
+prefork check main:app
+prefork serve main:app
 ```
 
 `uvicorn.run(app, ...)` in a program is `prefork.run(app, ...)`, with the options of [options.md](options.md).
@@ -125,7 +127,8 @@ writes TOML, with comments that say of each option what has become of it. uWSGI 
 ```sh
 pip install prefork
 prefork import-config uwsgi.ini > prefork.toml
-prefork serve shop.wsgi:application --config prefork.toml
+prefork check shop.wsgi:application
+prefork serve shop.wsgi:application
 ```
 
 `uwsgi --show-config` writes XML, YAML, JSON and loops as INI first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -55,9 +56,9 @@ def begin() -> Iterator[Callable[..., Server]]:
 
     def start(folder: Path) -> Server:
         text = (folder / "prefork.toml").read_text()
-        command = re.search(r"^#   prefork serve (\S+) --config prefork.toml$", text, re.MULTILINE)
+        command = re.search(r"^#   prefork serve (.+)$", text, re.MULTILINE)
         assert command, text
-        server = start_server(command[1], "--config", "prefork.toml", cwd=folder)
+        server = start_server(*shlex.split(command[1]), cwd=folder)
         servers.append(server)
         return server.wait_serving()
 
@@ -161,8 +162,9 @@ def test_a_command_line_of_gunicorn_with_uvicorn_serves(folder: Path, begin: Beg
 
 
 def test_a_command_line_of_uvicorn_serves(folder: Path, begin: Begin) -> None:
+    (folder / ".env").write_text("PREFORK_ACCESS_LOG_FORMAT=common\n")
     command = (
-        "uvicorn shop:api --workers 2 --port 0 --proxy-headers --timeout-keep-alive 7 --ws-max-size 1000"
+        "uvicorn shop:api --env-file .env --port 0 --proxy-headers --ws-max-size 1000 --no-server-header"
     )
     done = convert(folder, "python", "-m", *command.split())
     assert done.returncode == 0, done.stderr
@@ -170,7 +172,7 @@ def test_a_command_line_of_uvicorn_serves(folder: Path, begin: Begin) -> None:
     server = begin(folder)
     assert server.get("/") == b"127.0.0.1"
     server.stop()
-    assert any('"GET / HTTP/1.1" 200' in line for line in server.out)
+    assert any(line.endswith('"GET / HTTP/1.1" 200 9') for line in server.out), server.out
 
 
 def test_a_file_of_uwsgi_serves(folder: Path, begin: Begin) -> None:

@@ -66,8 +66,9 @@ def import_config(source: tuple[str, ...], output: str | None, force: bool) -> N
         raise OptionError(f"{output} is there already; --force overwrites it")
     found, find = read(source, os.environ)
     all_outcomes = outcomes(found, find, check)
-    target = shlex.quote(found.target) if found.target else "TARGET"
-    command = f"prefork serve {target} --config {shlex.quote(output or 'prefork.toml')}"
+    # A file of that name is found by itself.
+    config = () if output is None or output == "prefork.toml" else ("--config", output)
+    command = shlex.join(["prefork", "serve", found.target or "TARGET", *found.flags, *config])
     text = document(found, all_outcomes, command)
     if output is None:
         print_line(text.rstrip("\n"))

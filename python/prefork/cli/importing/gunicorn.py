@@ -54,8 +54,6 @@ def _found(given: dict[str, Any], environment: Mapping[str, str], origin: str) -
     settings = {**(_from_file(place) if place is not None else {}), **stronger, **given}
     application = positional[0] if positional else settings.pop("wsgi_app", None)
     settings.pop("wsgi_app", None)
-    if "workers" not in settings and (workers := environment.get("WEB_CONCURRENCY")):
-        settings["workers"] = workers
     target, options, notes = _target(application)
     return Found(
         peer=GUNICORN,

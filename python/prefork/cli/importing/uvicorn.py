@@ -17,10 +17,10 @@ from prefork.errors import OptionError
 GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 
-def read_command(arguments: Sequence[str], environment: Mapping[str, str]) -> Found:
+def read_command(arguments: Sequence[str], _environment: Mapping[str, str]) -> Found:
     """What `uvicorn ARGUMENTS` has. Raises OptionError.
 
-    click reads the variables from the environment of the process; `environment` is that.
+    click reads the variables from the environment of the process.
     """
     command = _their_command() or _own_command()
     try:
@@ -35,9 +35,14 @@ def read_command(arguments: Sequence[str], environment: Mapping[str, str]) -> Fo
         if context.get_parameter_source(name) in GIVEN and value not in (None, ())
     }
     target = given.pop("app", None)
-    if "workers" not in given and (workers := environment.get("WEB_CONCURRENCY")):
-        given["workers"] = workers
-    return Found(peer=UVICORN, origin="a command line of uvicorn", target=target, given=given)
+    file = given.get("env_file")
+    return Found(
+        peer=UVICORN,
+        origin="a command line of uvicorn",
+        target=target,
+        given=given,
+        flags=("--env-file", file) if file else (),
+    )
 
 
 def _their_command() -> click.Command | None:

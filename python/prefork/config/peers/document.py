@@ -49,6 +49,7 @@ def document(found: Found, all_outcomes: list[Outcome], command: str) -> str:
 def _options(found: Found, all_outcomes: list[Outcome]) -> list[str]:
     """Each option once, behind the settings that it comes from."""
     values: dict[str, object] = dict(found.options)
+    written: dict[str, str] = {}  # what `toml` would not write: a variable
     origins: dict[str, list[str]] = {
         key: ["the target is called, and returns the application"] for key in values
     }
@@ -59,11 +60,13 @@ def _options(found: Found, all_outcomes: list[Outcome]) -> list[str]:
     for default in implied(found):
         if default.is_set and not _is_set(default, values):
             values[default.key] = default.value
+            if default.variable:
+                written[default.key] = f'"${{{default.variable}:-{default.value}}}"'
             origins[default.key] = [f"{default.setting}: {default.note}"]
     lines = []
     for key, value in values.items():
         lines += [line for text in origins[key] for line in _comment(text)]
-        lines.append(f"{key} = {toml(value)}")
+        lines.append(f"{key} = {written.get(key) or toml(value)}")
     return lines
 
 

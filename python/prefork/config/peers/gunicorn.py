@@ -113,7 +113,7 @@ def _env(value: Any, _given: Given) -> Options:
     raise Impossible(ENVIRONMENT)
 
 
-ENVIRONMENT = "set the environment before the start, as a service manager does"
+ENVIRONMENT = "set the environment before the start, or name a file of variables with --env-file"
 
 
 def _umask(value: Any, _given: Given) -> Options:
@@ -711,7 +711,10 @@ def _forwarder(value: Any) -> Options:
 
 IMPLIED = (
     Implied(
-        "workers", 1, "workers", "gunicorn's default; without this line the number follows the load", True
+        *("workers", 1, "workers"),
+        "gunicorn's default; without this line the number follows the load",
+        is_set=True,
+        variable="WEB_CONCURRENCY",
     ),
     Implied(
         *("request_timeout", 30, "timeout", "gunicorn's default, of sync workers", False),

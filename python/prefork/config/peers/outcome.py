@@ -53,6 +53,8 @@ class Found:
     """What else has to be said, such as of a target."""
     options: Options = field(default_factory=dict)
     """What the target itself asks for."""
+    flags: tuple[str, ...] = ()
+    """What `prefork serve` takes on its command line only."""
 
 
 @dataclass(frozen=True, slots=True)

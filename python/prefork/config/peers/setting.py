@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from prefork.config.checked import EXTERNAL
+
 
 class Fate(enum.Enum):
     """What becomes of a setting."""
@@ -90,6 +92,8 @@ class Implied:
     """Whether an imported configuration has it. Otherwise it is there as a comment."""
     unless: tuple[str, ...] = ()
     """Settings that take the place of it, besides `setting`."""
+    variable: str = ""
+    """The variable that overrides this default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,8 @@ def as_keys(text: str) -> str:
 
     def key(found: re.Match[str]) -> str:
         name = found[2].replace("-", "_")
+        if name not in EXTERNAL:
+            return found[0]
         if found[1]:
             return f"{name} = false"
         return f'{name} = "{found[3]}"' if found[3] else name

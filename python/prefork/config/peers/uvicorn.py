@@ -73,6 +73,10 @@ def _interface(value: Any, _given: Given) -> Options:
     return {"interface": {"asgi3": "asgi"}.get(value, value)}
 
 
+def _env_file(_value: Any, _given: Given) -> Options:
+    raise Needless("it is a flag, as in the command above")
+
+
 def _access_log(value: Any, _given: Given) -> Options:
     if not switch(value):
         raise Needless("there is no access log unless --access-log names a file")
@@ -188,9 +192,11 @@ SETTINGS = in_table(
             "`asgi3` is `asgi`; for ASGI 2 use asgiref.compatibility.guarantee_single_callable",
             convert=_interface,
         ),
-        impossible(
+        becomes(
             "env_file --env-file",
+            "env_file",
             "the command line has it under the same name, and a file of options has not",
+            convert=_env_file,
         ),
         becomes(
             "log_config --log-config",
@@ -332,7 +338,10 @@ def _app_dir(value: Any) -> Options:
 
 IMPLIED = (
     Implied(
-        "workers", 1, "workers", "uvicorn's default; without this line the number follows the load", True
+        *("workers", 1, "workers"),
+        "uvicorn's default; without this line the number follows the load",
+        is_set=True,
+        variable="WEB_CONCURRENCY",
     ),
     Implied("access_log", "-", "access_log", "uvicorn's default", True),
     Implied("keep_alive_timeout", 5, "timeout_keep_alive", "uvicorn's default", False),

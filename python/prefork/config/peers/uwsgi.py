@@ -220,7 +220,7 @@ def _keep_alive(value: Any, _given: Given) -> Options:
 
 
 def _env(_value: Any, _given: Given) -> Options:
-    raise Impossible("set the environment before the start, as a service manager does")
+    raise Impossible(ENVIRONMENT)
 
 
 def _home(value: Any, _given: Given) -> Options:
@@ -261,6 +261,7 @@ PROTOCOL = (
     "a proxy has to speak HTTP (nginx: proxy_pass instead of uwsgi_pass); uwsgi, FastCGI and SCGI are not "
     "understood"
 )
+ENVIRONMENT = "set the environment before the start, or name a file of variables with --env-file"
 TARGET = "it is part of the TARGET of `prefork serve TARGET`"
 RELOAD = "`prefork reload`, or HUP, loads changed code"
 
@@ -403,7 +404,7 @@ SETTINGS: dict[str, Setting] = in_table(
             convert=_stats,
         ),
         becomes("protocol", "", PROTOCOL, convert=_protocol),
-        becomes("env", "", "set the environment before the start, as a service manager does", convert=_env),
+        becomes("env", "", ENVIRONMENT, convert=_env),
         becomes(
             "home -H", "", "start the program of that virtual environment, HOME/bin/prefork", convert=_home
         ),

@@ -36,9 +36,8 @@ def test_the_command_line_is_read() -> None:
 
 def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UVICORN_PORT", "9000")
-    monkeypatch.setenv("WEB_CONCURRENCY", "3")
     found = uvicorn.read_command(["app:app"], os.environ)
-    assert texts(dict(found.given)) == {"port": "9000", "workers": "3"}
+    assert texts(dict(found.given)) == {"port": "9000"}
 
 
 def test_a_wrong_flag_is_one_line() -> None:

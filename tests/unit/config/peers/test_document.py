@@ -35,7 +35,7 @@ def test_each_setting_is_there_with_what_has_become_of_it() -> None:
 
 def test_defaults_that_differ_are_there() -> None:
     text = written({})
-    assert tomllib.loads(text) == {"prefork": {"workers": 1}}
+    assert tomllib.loads(text) == {"prefork": {"workers": "${WEB_CONCURRENCY:-1}"}}
     assert "# request_timeout = 30" in text
     assert "# request_timeout" not in written({"timeout": 20})
 
@@ -46,6 +46,11 @@ def test_an_option_that_two_settings_become_is_there_once() -> None:
     assert "limit_request_line = 100" in text
 
 
+def test_a_text_has_no_variables() -> None:
+    text = written({"access_log_format": "${HOME} %(h)s", "workers": 1})
+    assert tomllib.loads(text)["prefork"]["access_log_format"] == "$${HOME} %(h)s"
+
+
 def test_secrets_are_not_written() -> None:
     text = written({"raw_env": ["PASSWORD=swordfish"]})
     assert "raw_env" in text
@@ -54,7 +59,7 @@ def test_secrets_are_not_written() -> None:
 
 def test_a_value_with_a_line_break_stays_in_its_comment() -> None:
     text = written({"errorlog": "a\nworkers = 99", "post_fork": eval("lambda server, worker: None")})
-    assert tomllib.loads(text) == {"prefork": {"workers": 1}}
+    assert tomllib.loads(text) == {"prefork": {"workers": "${WEB_CONCURRENCY:-1}"}}
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_options_of_uwsgi_become_options(given: dict[str, Any], options: dict[st
         ("gunicorn", {"worker_class": "gevent"}, Fate.IMPOSSIBLE, "threads"),
         ("gunicorn", {"worker_class": "uvicorn.workers.UvicornWorker"}, Fate.NEEDLESS, "recognized"),
         ("gunicorn", {"worker_class": "uvicorn_worker.UvicornWorker", "threads": 4}, Fate.NEEDLESS, ""),
-        ("gunicorn", {"raw_env": ["KEY=secret"]}, Fate.IMPOSSIBLE, "service manager"),
+        ("gunicorn", {"raw_env": ["KEY=secret"]}, Fate.IMPOSSIBLE, "file of variables"),
         ("gunicorn", {"post_fork": post_fork}, Fate.IMPOSSIBLE, "worker_start"),
         ("gunicorn", {"child_exit": post_fork}, Fate.IMPOSSIBLE, "worker_died"),
         ("gunicorn", {"daemon": True}, Fate.IMPOSSIBLE, "service manager"),
@@ -212,7 +212,7 @@ def test_what_has_no_counterpart_is_explained(
     assert found.fate is fate
     assert found.options == {}
     assert words in found.note
-    assert "--" not in found.note.replace("`uwsgi --show-config`", "")
+    assert "--" not in found.note.replace("--env-file", "")
 
 
 def test_what_is_left_out_is_said() -> None:

@@ -20,7 +20,7 @@ from prefork.config.peers.uwsgi_names import NAMES
 
 PEERS = (GUNICORN, UVICORN, UWSGI)
 EVERY = [(peer, setting) for peer in PEERS for setting in peer.settings.values()]
-OURS = {option.flag for option in EXTERNAL.values()} | {"--config", *SHORT.values()}
+OURS = {option.flag for option in EXTERNAL.values()} | {"--config", "--env-file", *SHORT.values()}
 OURS |= {f"--no-{option.flag[2:]}" for option in EXTERNAL.values() if isinstance(option.default, bool)}
 
 ROOT = Path(__file__).parents[4]
@@ -36,7 +36,7 @@ every_setting = pytest.mark.parametrize(
 @every_setting
 def test_a_setting_becomes_options_that_exist(peer: Peer, setting: Setting) -> None:
     assert peer.settings[setting.name] is setting
-    assert set(setting.to) <= EXTERNAL.keys()
+    assert set(setting.to) <= EXTERNAL.keys() | {"env_file"}
 
 
 @every_setting
