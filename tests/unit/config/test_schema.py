@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from prefork.config.checked import EXTERNAL
+from prefork.config.env_file import read
 from prefork.config.option import Option
 from prefork.config.schema import schema
 from prefork.config.sources import Sources, gather
@@ -186,4 +187,40 @@ def test_what_is_given_is_no_comment(tmp_path: Path) -> None:
     again = gather(str(path), {}, {})
     assert {name: one.value for name, one in again.items()} == {
         name: one.value for name, one in given.items()
+    }
+
+
+# The documentation
+
+PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
+in_the_sources = pytest.mark.skipif(not PAGE.exists(), reason="installed without its documents")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@in_the_sources
+def test_the_files_of_the_documentation_are_valid_and_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("public").mkdir()
+    files = blocks("toml")
+    assert len(files) > 2
+    for text in files:
+        Path("prefork.toml").write_text(text)
+        assert is_valid(tomllib.loads(text)), text
+        profile = "dev" if "[profile.dev]" in text else None
+        Sources({"profile": profile}, {"CREDENTIALS_DIRECTORY": "/run/x"}).gather()
+
+
+@in_the_sources
+def test_the_file_of_variables_of_the_documentation_is_read(tmp_path: Path) -> None:
+    (text,) = blocks("sh")
+    (tmp_path / ".env").write_text(text)
+    assert read(str(tmp_path / ".env"), {"USER": "ann"}) == {
+        "DATABASE_URL": "postgres://shop@db.example/shop",
+        "GREETING": "Hello,\nann",
+        "PRICE": "costs ${5}",
     }
