@@ -496,9 +496,8 @@ SETTINGS = in_table(
             hint="--glue names the pool",
         ),
         needless("default_proc_name", "gunicorn sets it itself"),
-        becomes(
+        impossible(
             "pythonpath --pythonpath",
-            "",
             "set PYTHONPATH before the start. The working directory, or that of --chdir, is searched",
             convert=lambda value, _given: _no_path(value),
         ),

@@ -144,16 +144,21 @@ def needless(names: str, why: str, *, takes: Takes = Takes.VALUE) -> Setting:
 
 
 def impossible(
-    names: str, instead: str, *, takes: Takes = Takes.VALUE, harmless: tuple[object, ...] = ()
+    names: str,
+    instead: str,
+    *,
+    takes: Takes = Takes.VALUE,
+    harmless: tuple[object, ...] = (),
+    convert: Converter | None = None,
 ) -> Setting:
-    """A setting without a counterpart. `harmless` are values that ask for nothing."""
+    """A setting without a counterpart. `harmless` are values that ask for nothing; `convert` says more."""
 
-    def convert(value: object, _given: Given) -> Options:
+    def refuse(value: object, _given: Given) -> Options:
         if value in harmless:
             raise Needless("it is off")
         raise Impossible(instead)
 
-    return _setting(names, Fate.IMPOSSIBLE, "", instead, takes, convert, "")
+    return _setting(names, Fate.IMPOSSIBLE, "", instead, takes, convert or refuse, "")
 
 
 def in_table(settings: list[Setting]) -> dict[str, Setting]:

@@ -176,8 +176,9 @@ def _umask(value: Any, _given: Given) -> Options:
     return {"umask": last(value).zfill(3)}
 
 
-def _initgroups(_value: Any, _given: Given) -> Options:
-    raise Needless("--initgroups is off by default")
+def _group(value: Any, given: Given) -> Options:
+    with_all = "uid" in given and not last(given["uid"]).isdigit() and "no-initgroups" not in given
+    return {"group": last(value), **({"initgroups": True} if with_all else {})}
 
 
 def _lazy(value: Any, _given: Given) -> Options:
@@ -217,10 +218,6 @@ def _keep_alive(value: Any, _given: Given) -> Options:
     if text.isdigit() and text != "0":
         return {"keep_alive_timeout": number(text)}
     return {"keep_alive": text != "0"}
-
-
-def _env(_value: Any, _given: Given) -> Options:
-    raise Impossible(ENVIRONMENT)
 
 
 def _home(value: Any, _given: Given) -> Options:
@@ -360,10 +357,13 @@ SETTINGS: dict[str, Setting] = in_table(
         becomes("chdir", "chdir", "paths of other options do not depend on it here", convert=_once("chdir")),
         becomes("pidfile", "pid_file", convert=_once("pid_file")),
         becomes("uid", "user", convert=_once("user")),
-        becomes("gid", "group", convert=_once("group")),
         becomes(
-            "no-initgroups", "", "--initgroups is off by default", convert=_initgroups, takes=Takes.SWITCH
+            "gid",
+            "group initgroups",
+            "with all groups of a `uid` that is a name, as there, unless no-initgroups says otherwise",
+            convert=_group,
         ),
+        needless("no-initgroups", "--initgroups is off by default", takes=Takes.SWITCH),
         becomes("umask", "umask", "octal digits", convert=_umask),
         becomes("chroot", "chroot", convert=_once("chroot")),
         becomes(
@@ -404,13 +404,12 @@ SETTINGS: dict[str, Setting] = in_table(
             convert=_stats,
         ),
         becomes("protocol", "", PROTOCOL, convert=_protocol),
-        becomes("env", "", ENVIRONMENT, convert=_env),
-        becomes(
-            "home -H", "", "start the program of that virtual environment, HOME/bin/prefork", convert=_home
+        impossible("env", ENVIRONMENT),
+        impossible(
+            "home -H", "start the program of that virtual environment, HOME/bin/prefork", convert=_home
         ),
-        becomes(
+        impossible(
             "pythonpath",
-            "",
             "set PYTHONPATH before the start. The working directory, or that of --chdir, is searched",
             convert=_path,
         ),
