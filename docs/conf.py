@@ -41,7 +41,10 @@ def navigation(index: str) -> str:
     for section in index.split("\n## ")[1:]:
         caption, _, text = section.partition("\n")
         pages = re.findall(r"^- \[.*?\]\(([\w-]+)\.md\)", text, re.MULTILINE)
-        parts.append("\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```", ""]))
+        if pages:
+            parts.append(
+                "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```", ""])
+            )
     return "\n".join(parts)
 
 

@@ -248,6 +248,28 @@ def test_flags_in_the_text_are_flags(page: Path) -> None:
     assert used - known - OF_OTHER_PROGRAMS == set()
 
 
+def test_the_lines_of_the_log_that_a_page_explains_are_in_the_code() -> None:
+    """Three words in a row of each stand there. Names and numbers vary."""
+    files = [*(ROOT / "python").rglob("*.py"), *(ROOT / "crates").rglob("*.rs")]
+    joined = re.sub(r'"\s*\n\s*f?"|\\\n\s*', "", "\n".join(file.read_text() for file in files))
+    code = without_values(joined)
+    lines = re.findall(
+        r"^\| `((?!prefork )[^`]+ [^`]+)`", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE
+    )
+    assert len(lines) > 15
+    assert [line for line in lines if not any(words in code for words in threes(line))] == []
+    assert not any(words in code for words in threes("worker 4711 dances with wolves"))
+
+
+def without_values(text: str) -> str:
+    return re.sub(r"%[-.\d]*[a-z]\b|\{[^{}\n]*\}|'[^'\n]*'|\b\d[\w.:]*|\b\w+\.\w+\b|\.\.\.", "#", text)
+
+
+def threes(line: str) -> list[str]:
+    words = without_values(line).split()
+    return [" ".join(words[start : start + 3]) for start in range(len(words) - 2)]
+
+
 # --- the checks can fail ------------------------------------------------------------------------------------
 
 
