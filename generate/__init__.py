@@ -1,4 +1,5 @@
-"""Writes the files that follow from `prefork.config.options`, such as the native module's settings.
+"""Writes the files that follow from others: from `prefork.config.options`, such as the native module's
+settings, and from Cargo.lock, which says what is linked into that module.
 
 They are committed, so that a build needs no Python; a test fails if one of them is stale.
 """

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from generate import api, chart, from_others, keywords, page, rust
+from generate import api, chart, from_others, keywords, notices, page, rust, sbom
 from prefork.config.schema import schema
 
 FILES: dict[str, Callable[[], str]] = {
+    "THIRD-PARTY.txt": notices.notices,
     "crates/engine/src/settings.rs": rust.engine_settings,
+    "crates/python/prefork.cdx.json": sbom.sbom,
     "crates/python/src/settings.rs": rust.binding_settings,
     "docs/api.md": api.api_page,
     "docs/from-gunicorn.md": from_others.gunicorn_page,

@@ -3,6 +3,8 @@
 Everything that a program imports is here.
 """
 
+import typing as _typing
+
 from prefork._engine import Connection, Headers, Request, Response
 from prefork.admin import attach_admin as _attach_admin
 from prefork.admin import attach_agent_check as _attach_agent_check
@@ -41,6 +43,21 @@ from prefork.server.server import HTTPServer
 
 PreForkServer.attachments += [_attach_control, _attach_admin, _attach_agent_check, _attach_statsd]
 
+__version__: str
+"""As it is installed, such as `0.1.0`."""
+
+if not _typing.TYPE_CHECKING:  # for a type checker every name would be there
+
+    def __getattr__(name):
+        # What reads the metadata of packages takes two megabytes of each process that imports it.
+        if name == "__version__":
+            from importlib.metadata import version
+
+            globals()[name] = version("prefork")
+            return globals()[name]
+        raise AttributeError(f"module 'prefork' has no attribute {name!r}")
+
+
 __all__ = [
     "AlreadyAnswered",
     "BackgroundServer",
@@ -73,6 +90,7 @@ __all__ = [
     "UnknownSession",
     "Upload",
     "WrongArguments",
+    "__version__",
     "event",
     "run",
     "serve",

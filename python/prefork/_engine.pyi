@@ -56,6 +56,7 @@ __all__ = [
     "access_log_fault",
     "adopt_orphans",
     "adopts_orphans",
+    "build_facts",
     "die_with_parent",
     "enter_sandbox",
     "fill_heap",
@@ -133,6 +134,10 @@ def adopt_orphans() -> None:
 def adopts_orphans() -> bool:
     """Whether this process is given the orphans of its descendants: it is PID 1 of its namespace, or a child
     subreaper (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+
+def build_facts() -> dict[str, str]:
+    """How this module was built: `version`, `commit`, `profile`, `target`, `rustc`, `features` (of prefork,
+    with commas) and `cryptography`. What was not known is empty."""
 
 def die_with_parent(parent: int) -> bool:
     """Has this process killed when its parent dies (prctl(2), PR_SET_PDEATHSIG). `parent` is the parent's

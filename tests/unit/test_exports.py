@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -88,3 +91,20 @@ def test_every_option_is_a_flag_of_serve(option: Option) -> None:
     shown = re.search(rf"  (?:-\w, )?{option.flag}(?![\w-]).*?(?=\n  -|\Z)", text, re.DOTALL)
     assert shown is not None
     assert option.meaning in " ".join(shown[0].split())
+
+
+# --- the version --------------------------------------------------------------------------------------------
+
+
+def test_the_version_is_that_of_the_package_and_is_read_when_it_is_asked_for() -> None:
+    script = (
+        "import sys, prefork; early = 'importlib.metadata' in sys.modules; "
+        "from prefork import __version__; print(early, __version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", version("prefork")]
+
+
+def test_another_name_is_an_error() -> None:
+    with pytest.raises(AttributeError, match="module 'prefork' has no attribute 'PreForkSever'"):
+        prefork.PreForkSever  # type: ignore[attr-defined]  # noqa: B018

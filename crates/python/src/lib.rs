@@ -15,6 +15,7 @@
 //! | `access_log.rs` | `AccessLog`: where its lines go, and their format |
 //! | `request_view.rs` | a request head, for environ, scope and `Request` |
 //! | `service.rs` | the interface of a service, looked up once |
+//! | `build.rs` | how the module was built |
 //! | `settings.rs`, `options.rs` | Python's options as settings; the first is generated |
 //! | `core.rs`, `pending.rs` | what all objects of one engine share: the engine, and the pending
 //! callbacks |
@@ -33,6 +34,7 @@
 
 mod access_log;
 mod asgi;
+mod build;
 mod call_context;
 mod callers;
 mod core;
@@ -102,6 +104,8 @@ mod _engine {
     use crate::asgi::http::HttpExchange;
     #[pymodule_export]
     use crate::asgi::websocket::WebSocketExchange;
+    #[pymodule_export]
+    use crate::build::build_facts;
     #[pymodule_export]
     use crate::callers::MountCaller;
     #[pymodule_export]

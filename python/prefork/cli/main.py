@@ -62,12 +62,26 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings=SETTINGS, invoke_without_command=True)
-@click.version_option(package_name="prefork", prog_name="prefork", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=lambda context, _, given: show_version(context) if given else None,
+    help="Show the version and how it was built, and exit.",
+)
 @click.pass_context
 def commands(context: click.Context) -> None:
     """A preforking HTTP server for WSGI, ASGI and native event handlers."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+def show_version(context: click.Context) -> None:
+    from prefork.admin.version import build_lines  # here: what serves does not need it
+
+    click.echo("\n".join(build_lines()))
+    context.exit()
 
 
 def main() -> None:

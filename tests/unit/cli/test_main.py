@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from typing import TypeAlias
 import pytest
 from click.testing import CliRunner
 
+import prefork as prefork_package
+from prefork._engine import build_facts
+from prefork.admin import version
 from prefork.cli.main import commands
 
 WriteApp: TypeAlias = Callable[[str], Path]
@@ -121,7 +125,32 @@ def test_an_exception_of_the_user_shows_only_the_traceback_of_the_user(app: Writ
 def test_version(tmp_path: Path) -> None:
     done = prefork("--version", cwd=tmp_path)
     assert done.returncode == 0
-    assert done.stdout.startswith("prefork 0.")
+    first, *others = done.stdout.splitlines()
+    assert first == f"prefork {prefork_package.__version__}"
+    assert [line.partition(": ")[0] for line in others] == ["commit", "engine", "features", "Python"]
+    assert re.search(
+        r"engine: \d\S+ \((?:debug|release), \w+-unknown-linux-\w+, Rust 1\.\d+\.\d+\)", done.stdout
+    )
+    assert re.search(r"commit: (?:unknown|[0-9a-f]{12}(?:-modified)?)$", done.stdout, re.MULTILINE)
+    assert f"({sys.executable})" in others[-1]
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        ({"features": "", "cryptography": "ring"}, "features: none; cryptography: ring"),
+        (
+            {"features": "aws-lc,fips", "cryptography": "AWS-LC"},
+            "features: aws-lc, fips; cryptography: AWS-LC",
+        ),
+        ({"commit": ""}, "commit: unknown"),
+        ({"commit": "0123456789ab"}, "commit: 0123456789ab"),
+    ],
+)
+def test_how_it_was_built(facts: dict[str, str], line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = build_facts()
+    monkeypatch.setattr(version, "build_facts", lambda: known | facts)
+    assert line in version.build_lines()
 
 
 def test_serve_imports_little_because_every_worker_keeps_it() -> None:
