@@ -1,4 +1,5 @@
-# make run | test | unit | test-all | fuzz | conformance | bench | build | generate | docs | lint | msrv | clean
+# make run | test | unit | test-all | fuzz | conformance | bench | build | generate | docs | lint | msrv |
+#      programs | wheel | wheels | clean
 #
 # Everything happens in .venv, which the first target that needs it sets up. Stamps in it record what is built:
 # the engine is one file in the source tree for each version of Python, so building one profile takes the
@@ -13,6 +14,7 @@ PROFILE ?= release
 FEATURES ?=
 
 BIN     := $(VENV)/bin
+RELEASE := .venv-release
 WITH    := $(if $(FEATURES),+$(FEATURES))
 DEV     := $(VENV)/built-dev$(WITH)
 EXTRAS  := $(if $(filter .venv,$(VENV)),test$(comma)bench,test)
@@ -33,7 +35,8 @@ AGAIN = $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 PORT    ?= 8080
 
-.PHONY: run test unit test-all test-python smoke-python fuzz conformance bench build generate docs lint msrv clean
+.PHONY: run test unit test-all test-python smoke-python fuzz conformance bench build generate docs lint msrv programs \
+        wheel wheels clean
 
 # Without what only tests and the bench need, unless that is there already.
 run: $(VENV)/$(if $(wildcard $(VENV)/built-release),built-release,built-alone)
@@ -120,8 +123,21 @@ msrv:
 	    echo "make msrv: Rust $(OLDEST) is not on this machine; relying on clippy"; \
 	fi
 
+# Programs that the tests and the bench run, from Debian's packages. It never prompts.
+programs:
+	.ci/programs
+
+# What users install, in dist/: a source distribution, and wheels for each CPython and platform that this machine
+# can build for, checked and tried. `make wheels PLATFORMS=manylinux-x86_64 PYTHONS=python3.13` builds one.
+wheels: $(RELEASE)/ready
+	$(RELEASE)/bin/python -m release $(PLATFORMS:%=--platform %) $(PYTHONS:%=--python %)
+
+# The same for PYTHON and this machine, compiled in a hurry: a test of packaging.
+wheel: $(RELEASE)/ready
+	$(RELEASE)/bin/python -m release --quick --platform manylinux-$(shell uname -m) --python $(PYTHON)
+
 clean:
-	rm -rf .venv .venv-* site target .mypy_cache .pytest_cache .ruff_cache .hypothesis python/prefork/_engine*.so
+	rm -rf dist .venv .venv-* site target .mypy_cache .pytest_cache .ruff_cache .hypothesis python/prefork/_engine*.so
 
 $(VENV)/ready: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("prefork needs Python 3.11 or newer")'
@@ -134,6 +150,11 @@ $(VENV)/docs-ready: $(VENV)/ready pyproject.toml
 	$(BIN)/python -c 'import tomllib; \
 	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])' \
 	    | xargs $(BIN)/pip install --quiet
+	touch $@
+
+$(RELEASE)/ready: constraints.txt
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/pip install --quiet auditwheel maturin twine ziglang
 	touch $@
 
 $(VENV)/built-alone: $(VENV)/ready $(SOURCES)
