@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from prefork.errors import LifespanFailed, TargetError
 from prefork.kernel.forking import exit_at_once
+from prefork.logs import queue_listeners
 from prefork.logs.escaping import show
 from prefork.logs.logger import Lines
 from prefork.pool.worker_hooks import load_hook
@@ -59,6 +60,7 @@ def settle(options: AppOptions) -> None:
     """
     _call(None if options.mold_ready is None else load_hook("mold_ready", options.mold_ready), os.getpid())
     _retire_threads()
+    queue_listeners.rest()
     gc.unfreeze()  # what was there at the former fork may be garbage by now
     gc.collect()
 

@@ -30,6 +30,9 @@ its threads before a fork."""
 SAFE = frozenset({"libuv-worker"})
 """Native threads that a child makes again by itself (pthread_atfork(3)): uvloop's."""
 
+RESTARTED = ("opentelemetry.sdk.",)
+"""Modules whose threads each child starts again by itself (os.register_at_fork)."""
+
 _MODULE = re.compile(r"/(?:site|dist)-packages/(\w+)")
 
 
@@ -67,7 +70,7 @@ def other_threads() -> list[str]:
 def _others(threads: Iterable[threading.Thread]) -> Iterator[threading.Thread]:
     """Of Python's threads those that are not this one, the main one or the server's."""
     for thread in threads:
-        ours = _module_of(thread).startswith("prefork.")
+        ours = _module_of(thread).startswith(("prefork.", *RESTARTED))
         if thread not in (threading.main_thread(), threading.current_thread()) and not ours:
             yield thread
 

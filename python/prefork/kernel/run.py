@@ -29,6 +29,7 @@ from prefork.kernel.forking import end_process, exit_at_once, flush_output, fork
 from prefork.kernel.live_threads import warn_of_live_threads
 from prefork.kernel.loop import EngineLoop, Loop
 from prefork.kernel.patches import refuse_patches
+from prefork.logs import queue_listeners
 from prefork.logs.console import complain
 
 logger = logging.getLogger("prefork.kernel")
@@ -420,20 +421,29 @@ class Run(ABC):
         """
         if self._phase is not Phase.BETWEEN_TURNS:
             raise RuntimeError(f"a kernel forks between turns only, and is {self._phase.value}")
+        pid = None
+        queue_listeners.rest()
+        try:
+            self._prepare_fork()
+            with BlockedSignals():
+                if reaper is None:
+                    pid = fork_hooks.fork(tied_to=os.getpid() if is_tied else None)
+                else:
+                    pid = fork_away(reaper)
+                if pid == 0:
+                    self._begin_child(ignored)
+        finally:
+            if pid != 0:  # a worker starts no thread before its sandbox
+                queue_listeners.resume()
+        return pid
+
+    def _prepare_fork(self) -> None:
         if not self._is_prepared:
             self._prepare_child()  # first: the next fork tries again what the system refuses
             self._is_prepared = True
             warn_of_live_threads()
             prepare_memory(self._warm_up, is_immortal=self.is_immortal)
         flush_output()
-        with BlockedSignals():
-            if reaper is None:
-                pid = fork_hooks.fork(tied_to=os.getpid() if is_tied else None)
-            else:
-                pid = fork_away(reaper)
-            if pid == 0:
-                self._begin_child(ignored)
-        return pid
 
     def _prepare_child(self) -> None:
         """Makes what a child needs, in memory that children share. Made there, each would have its own."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from prefork._engine import die_with_parent
 from prefork.errors import OutOfResources, PreforkError, TargetError
+from prefork.logs import queue_listeners
 from prefork.logs.escaping import show
 from prefork.logs.logger import Lines
 from prefork.pool.ending import Ending, forget_inherited
@@ -101,6 +102,7 @@ class Worker(Role, PoolMember):
                 os._exit(BOOT_FAILED)
             # Take the slot; close what is the manager's; enter the sandbox; start the guard.
             self._join(manager, index, options)
+            queue_listeners.resume()
             forget_inherited(keeps_atexit=self._service.inherits_atexit)
             kernel = self._context.kernel
             kernel.on_exit(self._call_exit_hook)

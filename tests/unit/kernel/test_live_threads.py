@@ -55,6 +55,20 @@ def test_a_thread_of_python_is_named_with_its_module(caplog: pytest.LogCaptureFi
     assert caplog.text == ""
 
 
+def test_a_thread_that_each_child_starts_again_is_not_named(caplog: pytest.LogCaptureFixture) -> None:
+    def export() -> None:
+        end.wait()
+
+    export.__module__ = "opentelemetry.sdk.trace.export"
+    end = threading.Event()
+    thread = threading.Thread(target=export, name="exporter")
+    thread.start()
+    warn_of_live_threads()
+    end.set()
+    thread.join()
+    assert "exporter" not in caplog.text
+
+
 def test_every_other_thread_counts_for_a_process_that_may_have_none() -> None:
     """In a process of its own: others of the tests have threads."""
     source = """
