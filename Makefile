@@ -1,4 +1,4 @@
-# make run | test | unit | test-all | fuzz | conformance | bench | build | generate | docs | lint | msrv |
+# make run | test | unit | test-all | fuzz | conformance | applications | bench | build | generate | docs | lint | msrv |
 #      programs | wheel | wheels | clean
 #
 # Everything happens in .venv, which the first target that needs it sets up. Stamps in it record what is built:
@@ -35,7 +35,7 @@ AGAIN = $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 PORT    ?= 8080
 
-.PHONY: run test unit test-all test-python smoke-python fuzz conformance bench build generate docs lint msrv programs \
+.PHONY: run test unit test-all test-python smoke-python fuzz conformance applications bench build generate docs lint msrv programs \
         wheel wheels clean
 
 # Without what only tests and the bench need, unless that is there already.
@@ -85,6 +85,11 @@ fuzz:
 # runs one.
 conformance: $(DEV)
 	$(BIN)/python -m conformance $(PARTS)
+
+# Real applications from the package index, each in an environment of its own: docs/applications.md has the
+# results. `make applications PARTS="datasette quart"` runs some.
+applications: $(DEV)
+	PYTHONPATH=tests $(BIN)/python -m applications $(PARTS)
 
 bench: $(VENV)/built-release
 	$(BIN)/python -m bench

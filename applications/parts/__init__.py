@@ -1,0 +1,1 @@
+"""One file for each application, or for several that are used alike."""
