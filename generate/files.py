@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from generate import api, chart, from_others, keywords, notices, page, rust, sbom
+from generate import api, chart, from_others, keywords, man, notices, page, rust, sbom
 from prefork.config.schema import schema
 
 FILES: dict[str, Callable[[], str]] = {
@@ -18,6 +18,7 @@ FILES: dict[str, Callable[[], str]] = {
     "docs/from-uvicorn.md": from_others.uvicorn_page,
     "docs/from-uwsgi.md": from_others.uwsgi_page,
     "docs/options.md": page.options_page,
+    "docs/prefork.1": man.manual_page,
     "docs/prefork.schema.json": lambda: json.dumps(schema(), indent=1) + "\n",
     "docs/pictures/policy-burst.svg": chart.burst,
     "docs/pictures/policy-wave.svg": chart.wave,

@@ -65,6 +65,8 @@ gunicorn and uvicorn is heeded.""",
     Group.APPLICATION: """\
 These options and those of the next group configure a WSGI or ASGI application. An option that does not apply
 to the target is an error. [hosting.md](hosting.md) has more.""",
+    Group.DEVELOPMENT: """\
+[development.md](development.md) has more. `prefork dev` sets `reload` itself.""",
     Group.CODE: """\
 These options are set in code only.""",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import click
 
@@ -12,16 +13,19 @@ WRITE_FILES = {"--pid-file": "pid", "--access-log": "log"}
 """Options whose value is a file that is written, and what a name must contain to mean one of them, or another
 that begins like it."""
 
-AS_SERVE = ("serve", "check", "config")
+AS_SERVE = ("serve", "dev", "check", "config")
 """Commands that take the options of a server."""
+OF_DEV = ("--https", "--locals")
+"""What `prefork dev` has beside the options."""
 
 
 def explain(error: click.UsageError, arguments: list[str]) -> str:
     """The message of an error, with a hint."""
     if isinstance(error, click.NoSuchOption):
-        if error.ctx is not None and error.ctx.command.name not in AS_SERVE:
+        name = "serve" if error.ctx is None else error.ctx.command.name
+        if name not in AS_SERVE:
             return error.format_message()  # it names options of the command that are alike
-        return no_such_option(error.option_name)
+        return no_such_option(error.option_name, OF_DEV if name == "dev" else ())
     if isinstance(error, click.BadOptionUsage) and error.option_name == "--access-log":
         return "--access-log requires a file; `--access-log -` is standard output"
     if seconds := re.search(r" --keep-alive[ =]([0-9]+)", " ".join(arguments)):
@@ -30,13 +34,14 @@ def explain(error: click.UsageError, arguments: list[str]) -> str:
     return error.format_message()
 
 
-def no_such_option(name: str) -> str:
-    """The message for an unknown flag."""
+def no_such_option(name: str, more: Iterable[str] = ()) -> str:
+    """The message for an unknown flag. The command has `more` than the options."""
     from prefork.config.other_servers import hint  # here: only a mistake needs the tables of other servers
 
     found = hint(name)
     if found is None:
-        flags = {option.flag for option in EXTERNAL.values()} | {"--config", "--profile", "--env-file"}
+        flags = {option.flag for option in EXTERNAL.values()}
+        flags |= {"--config", "--profile", "--env-file", *more}
         wrong = {
             flag
             for flag in flags

@@ -25,6 +25,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 COMMANDS = (
     "serve",
+    "dev",
     "check",
     "config",
     "status",
@@ -43,6 +44,7 @@ COMMANDS = (
     "log-level",
     "stacks",
     "import-config",
+    "completion",
 )
 """Each in a file of its own, under its name."""
 
@@ -114,7 +116,7 @@ def fail(message: str, exception: str = "") -> int:
 
 def use_given_format() -> None:
     """Has `serve` complain in the format that it is given, also if another option is wrong."""
-    if sys.argv[1:2] == ["serve"]:
+    if sys.argv[1:2] in (["serve"], ["dev"]):
         from prefork.cli.log_format import given_format  # here: only a failure needs it
 
         set_format(given_format(sys.argv[2:], os.environ))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import click
+from click.shell_completion import CompletionItem
 
 from prefork.cli.help import NO_BREAK_SPACE, Flag, GroupedCommand
 from prefork.config.checked import EXTERNAL
@@ -44,7 +46,21 @@ class OptionFlag(Flag):
             multiple=isinstance(option.default, tuple),
             metavar=None if switch else _metavar(option),
             help=_help(option),
+            shell_complete=partial(_completions, option),
         )
+
+
+KINDS = {"FILE": "file", "FILES": "file", "DIRECTORY": "dir", "DIRECTORIES": "dir"}
+"""What a shell completes values of these types with."""
+
+
+def _completions(
+    option: Option, _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What a shell offers for the value of an option."""
+    if option.reader.metavar in KINDS:
+        return [CompletionItem(incomplete, type=KINDS[option.reader.metavar])]
+    return [CompletionItem(one) for one in option.reader.choices if one.startswith(incomplete)]
 
 
 def _metavar(option: Option) -> str:
@@ -55,6 +71,18 @@ def _metavar(option: Option) -> str:
 def _help(option: Option) -> str:
     default = option.default_text.replace(" ", NO_BREAK_SPACE)
     return f"{option.meaning} [default:{NO_BREAK_SPACE}{default}]" if default else option.meaning
+
+
+class Target(click.ParamType[str]):
+    """What is served. A shell offers files."""
+
+    name = "target"
+
+    def shell_complete(
+        self, _context: click.Context, _parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """As click calls it."""
+        return [CompletionItem(incomplete, type="file")]
 
 
 class ServeCommand(GroupedCommand):
@@ -68,6 +96,12 @@ class SourceFlag(Flag):
     """A flag that says where options come from."""
 
     group = Group.PROCESS.value
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What a shell offers for its value."""
+        if self.metavar == "FILE":
+            return [CompletionItem(incomplete, type="file")]
+        return super().shell_complete(context, incomplete)
 
 
 OF_SOURCES = (
@@ -103,7 +137,7 @@ def flags() -> list[click.Parameter]:
 
 
 @click.command(cls=ServeCommand, params=flags())
-@click.argument("target")
+@click.argument("target", type=Target())
 def serve(target: str, **given: object) -> None:
     """Serve an application with a pool of workers.
 

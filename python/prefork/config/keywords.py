@@ -158,6 +158,10 @@ class RunKeywords(TypedDict, total=False):
     umask: int | str | None
     tls_reload_as_root: Switch
     chroot: str | os.PathLike[str] | None
+    reload: Switch
+    reload_dir: str | Iterable[str]
+    reload_include: str | Iterable[str]
+    reload_exclude: str | Iterable[str]
     tls_cert: str | Iterable[str]
     tls_key: str | Iterable[str]
     tls_key_password_file: str | None

@@ -29,6 +29,7 @@ class Group(enum.Enum):
     WEBSOCKET = "WebSocket"
     LOGGING = "Logging"
     PROCESS = "Process"
+    DEVELOPMENT = "Development"
     CODE = "Handlers and hooks"
 
 

@@ -61,7 +61,9 @@ ABSENT = {
     "--http2- --no-http2-": "the limits of HTTP/1.1 hold for each stream of HTTP/2; its windows are fixed",
     "--quic-bind": "for HTTP/3 use a reverse proxy",
     "--process-name": "--glue names the pool",
-    "--reload- --no-reload --no-reload-": "`prefork reload`, or HUP, loads changed code",
+    "--reload- --no-reload-": (
+        "--reload watches the files of --reload-dir, by --reload-include and --reload-exclude"
+    ),
     "--respawn- --no-respawn-": "a worker that ends is always replaced",
     "--server-name": "compare the Host field in the application or in a proxy",
     "-v": "use `prefork --version`",

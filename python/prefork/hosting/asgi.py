@@ -172,7 +172,7 @@ class ASGIService(Service):
     ) -> None:
         """It raised: the client gets a 500, or a closed connection in the middle of its response."""
         is_quiet = exchange.dismissed and comes_of_disconnect(error)
-        self._break_off(response, exchange)
+        self._break_off(response, exchange, error, request)
         if is_quiet:
             about = concerning(request)
             logger.debug("%s %s: the client left: %r", request.method, request.path, error, extra=about)
@@ -189,9 +189,15 @@ class ASGIService(Service):
             text = f"{self.name} returned {what} to {request.method} {request.path}{why}"
             self.context.hooks.application_error(text, request.remote_ip, about=concerning(request))
 
-    def _break_off(self, response: Response, exchange: HTTPExchange) -> None:
+    def _break_off(
+        self,
+        response: Response,
+        exchange: HTTPExchange,
+        error: BaseException | None = None,
+        request: Request | None = None,
+    ) -> None:
         if not exchange.gone:
-            self.abort(response)
+            self.abort(response, error, request)
         response.report()  # now: the exception may refer to it for long
         exchange.abort()
 

@@ -136,7 +136,7 @@ class MoldedApplication:
         if os.getpid() != pid:  # its parent serves
             complain(f"a child that {target} forked while it was loaded ends here")
             exit_at_once(0)
-        host(server, application, options, f"{target}()" if options.factory else target)
+        self.host(application, options)
         refuse_patches(target)
         check_applicable(target, server.service, read.given)
         mount_static([server], read.of_command)
@@ -151,6 +151,10 @@ class MoldedApplication:
         server.kernel.is_immortal = read.of_command.immortal
         if self.reforks(read):
             self._loaded = options, look()
+
+    def host(self, application: object, options: AppOptions) -> None:
+        """In the same process: has the server serve what the target has."""
+        host(self._server, application, options, f"{self._target}()" if options.factory else self._target)
 
     def reforks(self, read: Read) -> bool:
         """Whether a worker may become the next mold."""
@@ -187,11 +191,12 @@ def molded(
     *,
     out_of_reach: str = "",
     is_successor: bool = False,
+    kind: Callable[..., MoldedApplication] = MoldedApplication,
 ) -> PreForkServer | None:
     """A server whose pool has a mold that loads the target. Raises OptionError.
 
-    `out_of_reach` is why a mold could not, see `why_out_of_reach`. `is_successor`: it takes the place of one
-    that listens.
+    `kind` makes what loads it, with the arguments of a MoldedApplication. `out_of_reach` is why a mold could
+    not, see `why_out_of_reach`. `is_successor`: it takes the place of one that listens.
 
     None: this process loads it, because it is a program, there is no pool, or a mold could not.
     """
@@ -212,7 +217,7 @@ def molded(
         return None
     server = PreForkServer(Kernel())
     server.options = read.of_server
-    server.application = MoldedApplication(server, target, read, gather)
+    server.application = kind(server, target, read, gather)
     return server
 
 

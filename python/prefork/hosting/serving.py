@@ -26,7 +26,7 @@ from prefork.hosting.configuring import (
     set_up_log,
 )
 from prefork.hosting.fork_safety import look, warn_of_unsafe
-from prefork.hosting.molded import molded, why_out_of_reach
+from prefork.hosting.molded import MoldedApplication, molded, why_out_of_reach
 from prefork.hosting.pid_file import PidFile, pid_file
 from prefork.hosting.target import Target, add_to_path, load, split, target_of
 from prefork.kernel.fork_hooks import (
@@ -53,6 +53,7 @@ from prefork.server.server import HTTPServer
 if TYPE_CHECKING:
     from prefork.config.keywords import RunKeywords
     from prefork.config.sources import Given
+    from prefork.hosting.dev.development import Development
     from prefork.hosting.fork_safety import Before
     from prefork.pool.predecessor import Predecessor
 
@@ -81,21 +82,23 @@ def serve(
     given: Given,
     gather: Callable[[], Given] | None = None,
     files: Sequence[str] = (),
+    development: Development | None = None,
 ) -> None:
     """Serves until a signal or the application itself ends it. Raises PreforkError.
 
-    `gather()` reads the values again, for a reload. `files` are those that have been read.
+    `gather()` reads the values again, for a reload. `files` are those that have been read. `development` is
+    what `prefork dev` adds.
     """
     open_missing()
     command, channel = this_command(), os.environ.pop(SUCCEEDS, None)
     if channel is None:
-        begin(application, given, gather, files, command, None)
+        begin(application, given, gather, files, command, None, development)
         return
     from prefork.pool.predecessor import find_predecessor  # here: an ordinary start has none
 
     former = find_predecessor(channel)
     try:
-        begin(application, given, gather, files, command, former)
+        begin(application, given, gather, files, command, former, development)
     except BaseException as error:
         former.fail(reason(error))
         raise
@@ -116,6 +119,7 @@ def begin(
     files: Sequence[str],
     command: Command,
     former: Predecessor | None,
+    development: Development | None,
 ) -> None:
     """As `serve`; `former` is the manager whose place this process takes. Raises PreforkError."""
     options = serve_options(given)
@@ -125,12 +129,18 @@ def begin(
     if isinstance(application, str):
         out_of_reach = why_out_of_reach(application, privileges)
         server = molded(
-            application, given, gather, out_of_reach=out_of_reach, is_successor=former is not None
+            application,
+            given,
+            gather,
+            out_of_reach=out_of_reach,
+            is_successor=former is not None,
+            kind=MoldedApplication if development is None else development.make_application,
         )
     if server is not None:
         set_up_log(options)
         server.command, server.predecessor = command, former
         server.on_serving.append(partial(name_files, files))
+        watch_files(server, application, options, development)
         try:
             target = Target(server.kernel, [server])
             run_target(target, options, privileges, is_successor=former is not None)
@@ -140,6 +150,11 @@ def begin(
             uninstall()
             set_signals()
     refuse_program(former)
+    if options.reload or development is not None:
+        raise OptionError(
+            "only an application that a process of its own loads is loaded again when its files change; this "
+            "target is a program or an object, has no pool (start 0), or is served with --chroot"
+        )
     serve_here(application, given, files, options, privileges, out_of_reach)
 
 
@@ -162,6 +177,22 @@ def name_files(files: Sequence[str], _server: HTTPServer) -> None:
     """Says in the log where options come from: a file may have been found by itself."""
     if files:
         logger.info("options are read from %s", " and ".join(files))
+
+
+def watch_files(
+    server: PreForkServer, target: object, options: ServeOptions, development: Development | None
+) -> None:
+    """Has the application loaded again when its files change, if that is wanted. Raises OptionError."""
+    if development is not None:
+        development.prepare(server, options)
+    if options.reload:
+        from prefork.hosting.reloading.reloader import (
+            attach_reloader,  # here: a server of the public has none
+        )
+
+        restarts = development is not None
+        attach = attach_reloader(server, str(target), options, restarts=restarts)
+        server.own_attachments.append(attach)
 
 
 def refuse_program(former: Predecessor | None) -> None:

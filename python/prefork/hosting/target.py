@@ -141,6 +141,12 @@ def add_to_path(place: str) -> None:
             sys.path.insert(0, directory)
 
 
+def directory_of(target: str) -> str | None:
+    """The directory of a target that is a file, or of its outermost package; None for a module."""
+    place, _ = split(target)
+    return _in_package(os.path.abspath(place))[0] if _is_file(place) else None
+
+
 def source_of(place: str) -> bytes | None:
     """The source of the target's module; None if it is not found without an import."""
     path: str | None = place

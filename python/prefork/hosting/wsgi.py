@@ -269,6 +269,6 @@ class WSGIService(Service):
             return  # the error hook was called when the connection closed
         if response.taken_over and isinstance(error, ENDS_OF_TAKEOVER):
             return
-        self.abort(response)
+        self.abort(response, error, request)
         response.report()  # now: the exception may refer to it for long
         self.failed(f"{request.method} {request.path}", error, request)

@@ -8,8 +8,9 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterable
 
-from prefork.logs.formats import outside
+from prefork.logs.formats import is_json, outside
 from prefork.logs.output import output_of
 
 _former: list[io.TextIOWrapper] = []
@@ -32,6 +33,12 @@ def print_line(text: str) -> None:
 def announce(text: str) -> None:
     """Prints a line without waiting for a reader of standard output, as a server must."""
     output_of(sys.stdout, "standard output").write(outside(text, "INFO"))
+
+
+def announce_lines(lines: Iterable[str]) -> None:
+    """As `announce`, for what needs no name in front of it."""
+    said = (outside(line, "INFO") if is_json() else f"{line}\n".encode() for line in lines)
+    output_of(sys.stdout, "standard output").write(b"".join(said))
 
 
 def complain(text: str, exception: str = "") -> None:

@@ -22,6 +22,7 @@ from prefork.errors import (
     NotUpgraded,
     OptionError,
     OutOfResources,
+    PreforkError,
     ScoreboardUnavailable,
 )
 from prefork.logs.escaping import escape_line
@@ -452,6 +453,26 @@ class Manager(Role, PoolMember):
         )
         reload.watch(on_done)
         reload.begin()
+        return True
+
+    def restart(self) -> bool:
+        """Loads new code and options, and has only that serve from now on: the workers take no request any
+        more, and clients wait. False: as `reload`, or the new options cannot be used, which is logged.
+        """
+        supervisor, spawner = self._supervisor, self._spawner
+        if supervisor is None or spawner is None or self._stopping or self.listener.sockets is None:
+            return False
+        self._cancel_reload("the server begins anew")
+        self._succession.cancel("the server begins anew")
+        source: Any = None
+        if self._source is not None:
+            try:
+                source = self._source.read()
+                self._source.accept(source)
+            except PreforkError as error:
+                logger.error("restart: %s", escape_line(str(error)))
+                return False
+        supervisor.restart(spawner.restart(source))
         return True
 
     def refork(self, index: int, on_done: OnDone) -> bool:

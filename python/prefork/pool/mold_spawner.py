@@ -86,8 +86,8 @@ class MoldSpawner(Spawner):
         self._mold = self._make(self._source, self._loaded, self._ended)
 
     def _loaded(self) -> None:
-        self._renews = False
-        if self._was_loaded:
+        was_missed, self._renews = self._was_loaded and not self._renews, False
+        if was_missed:
             logger.warning("the application is loaded again: workers are spawned again")
             self._renewed()
         self._was_loaded = True
@@ -150,6 +150,14 @@ class MoldSpawner(Spawner):
         self._renews = True
         former, self._mold = self._mold, self._make(self._source, self._loaded, self._ended)
         self._retire(former)
+
+    def restart(self, source: Any) -> list[int]:
+        dropped = self.end()
+        self._source = source
+        self._renews = True
+        self._pause_s = FIRST_PAUSE_S
+        self._mold = self._make(source, self._loaded, self._ended)
+        return dropped
 
     # --- another mold ------------------------------------------------------------------------------------
 

@@ -102,6 +102,8 @@ class PreForkServer(HTTPServer):
         """How this process was started, for an upgrade."""
         self.predecessor: Predecessor | None = None
         """The manager whose place this one takes."""
+        self.own_attachments: list[Attach[Manager]] = []
+        """What is attached to the manager of this server alone."""
         self.log_directories: list[str] = []
         """In which workers open their logs again after a rotation, also in a sandbox."""
         super().__init__(kernel, **options)  # type: ignore[misc]  # `options_class` has those of a pool
@@ -133,7 +135,7 @@ class PreForkServer(HTTPServer):
                 "refork_after is for an application that `prefork serve` loads into a process of its own; "
                 "this one is a program, or is served with --chroot"
             )
-        attachments = [attachment(self) for attachment in self.attachments]
+        attachments = [*(attachment(self) for attachment in self.attachments), *self.own_attachments]
         if self.options.refork_after:
             attachments.append(self._attach_reforker)
         manager = self._member = Manager(

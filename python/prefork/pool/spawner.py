@@ -137,6 +137,12 @@ class Spawner(ABC):
         """The listening sockets are others: the next workers have those."""
         return
 
+    def restart(self, source: Any) -> list[int]:  # noqa: ARG002
+        """The next workers have `source`, and what was asked for is not made any more. Returns the slots of
+        the requests that come to nothing. Those that follow wait until there is something to fork.
+        """
+        return self.end()
+
     @abstractmethod
     def try_next(
         self, source: Any, loaded: Callable[[], object], ended: Callable[[MoldEnded], object]

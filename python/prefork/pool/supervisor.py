@@ -181,6 +181,20 @@ class Supervisor:
         self._decisions.note(0, f"generation {self.generation} replaces every worker")
         self.act()
 
+    def restart(self, withdrawn: Collection[int]) -> None:
+        """Has every worker finish, and spawns the first ones of another generation. What was asked of the
+        spawner before has come to nothing, for the `withdrawn` slots.
+        """
+        for index in withdrawn:
+            self._withdraw(index)
+        self._generations.current += 1
+        self._state = PolicyState()  # failures of the former generation say nothing about this one
+        told = [worker.index for worker in self._workers if not worker.end_signal]
+        for index in told:
+            self._end(index, signal.SIGTERM)
+        self._decisions.note(-len(told) - len(withdrawn), f"generation {self.generation} begins anew")
+        self.start()
+
     def recycle(self, indexes: Iterable[int]) -> list[int]:
         """Replaces these workers, as `replace` does all: each serves on until another is ready.
 

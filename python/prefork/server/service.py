@@ -101,6 +101,11 @@ class Service:
     """Whether the `atexit` functions that were registered before the fork run in each worker too. Those of an
     application do: other servers load it in each worker, and telemetry is sent there."""
 
+    error_page: Callable[[BaseException, Request], tuple[str, str]] | None = None
+    """What a client gets for an exception of the application: a media type and a text. None: that it failed,
+    and no more.
+    """
+
     context: Context
     """What it shares with its server. Set before `startup`."""
 
@@ -149,14 +154,22 @@ class Service:
         self.client_error(f"{status} {reason}", remote_ip, response.request_id)
         return False
 
-    def abort(self, response: Response) -> None:
-        """Ends a response that its handler will not end: with a 500, or by closing if its head is sent."""
+    def abort(
+        self, response: Response, error: BaseException | None = None, request: Request | None = None
+    ) -> None:
+        """Ends a response that its handler will not end: with a 500, or by closing if its head is sent.
+
+        `error` is the exception of the application, if one is the reason.
+        """
         if response.streaming:
             response.abort()
         elif not response.answered:
-            response.headers = {"Content-Type": "text/plain"}
+            kind, content = "text/plain", "500 Internal Server Error"
+            if self.error_page is not None and error is not None and request is not None:
+                kind, content = self.error_page(error, request)
+            response.headers = {"Content-Type": kind}
             response.code = 500
-            response.content = "500 Internal Server Error"
+            response.content = content
             response.done()
             with contextlib.suppress(ConnectionGone):
                 response.flush()  # now: what follows is a line in the log, and its handler may be slow

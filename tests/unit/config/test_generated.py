@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from prefork.cli.main import COMMANDS
+from prefork.config.checked import EXTERNAL
 from prefork.config.option import Group, option
 from prefork.config.options import ServerOptions
 from prefork.config.values import boolean, byte_size, choice, optional, seconds, text
@@ -16,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 if not (ROOT / "generate").is_dir():
     pytest.skip("the tests run without the sources", allow_module_level=True)
 
-from generate import rust  # noqa: E402
+from generate import man, rust  # noqa: E402
 from generate.files import FILES  # noqa: E402
 
 
@@ -72,3 +74,13 @@ def test_an_option_becomes_a_field_with_its_default_and_conversion(
     assert declaration in rust.engine_settings()
     assert default in rust.engine_settings()
     assert conversion in rust.binding_settings()
+
+
+def test_the_manual_page_has_each_command_and_each_flag() -> None:
+    page = man.manual_page()
+    assert {name for name, about in man.commands() if about} == set(COMMANDS)
+    assert [one.flag for one in EXTERNAL.values() if man.bold(one.flag) not in page] == []
+
+
+def test_nothing_in_the_manual_page_is_taken_for_a_request() -> None:
+    assert man.escaped(".TH 'x' \\n -- ~^`") == r"\&.TH \(aqx\(aq \en \-\- \(ti\(ha\(ga"

@@ -323,6 +323,35 @@ def test_it_looks_again_each_interval_though_nothing_calls(world: World) -> None
     assert len(world.spawner.requests) == 1
 
 
+def test_a_restart_has_all_workers_drain_and_spawns_the_first_ones_anew(world: World) -> None:
+    world.write(0, ACTIVE)
+    (asked,) = [index for index, _ in world.spawner.requests]
+    world.supervisor.restart(world.spawner.restart(None))
+    assert world.signals() == {0: [signal.SIGTERM], 1: [signal.SIGTERM]}
+    assert world.board.slots[asked] is not EMPTY, "its slot is taken anew"
+    published = world.board.published
+    # Workers that drain pass their connections on only in a pool that is kept.
+    assert (published["kept"], published["generation"]) == (True, 2)
+    new = world.spawn()
+    assert len(new) == 2
+    assert not {0, 1} & set(new)
+    world.end(0)
+    world.end(1)
+    assert world.spawner.requests == []
+    assert world.supervisor.pids == [103, 104]
+
+
+def test_a_restart_forgets_what_has_failed_before() -> None:
+    world = World(**FIXED, boot_failures=0)
+    world.supervisor.start()
+    for _ in range(4):
+        for index in world.spawn(STARTING):
+            world.end(index, status=1)
+        world.loop.advance(10)
+    world.supervisor.restart(world.spawner.restart(None))
+    assert len(world.spawner.requests) == 2, "it waits for no pause"
+
+
 def test_other_limits_are_published_and_followed_at_once(world: World) -> None:
     world.supervisor.change(changed(world.options, {"min_spare_servers": 3, "max_spare_servers": 3}))
     assert (world.board.published["min_spare"], world.board.published["max_clients"]) == (3, 4)

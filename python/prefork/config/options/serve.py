@@ -10,6 +10,7 @@ from typing import Any, Self
 from prefork.config.access_log import skipped_paths
 from prefork.config.log import log_configuration
 from prefork.config.option import Group, Options, option
+from prefork.config.reloading import directories, patterns
 from prefork.config.static_files import TO_APPLICATION, fallbacks, lifetimes, mounts
 from prefork.config.values import (
     boolean,
@@ -134,19 +135,53 @@ class ServeOptions(Options):
         optional(directory),
         "Directory that is the root of every path, once the sockets are open and the target is loaded.",
     )
+    reload: bool = option(
+        Group.DEVELOPMENT,
+        False,
+        boolean,
+        "Load the application again when one of its files changes, as `prefork reload` does. Needs the extra "
+        "`dev`: pip install 'prefork[dev]'.",
+    )
+    reload_dir: tuple[str, ...] = option(
+        Group.DEVELOPMENT,
+        (),
+        directories,
+        "Directory whose files --reload watches, with those below it. Can be repeated. Without it, the "
+        "current directory and that of the target.",
+    )
+    reload_include: tuple[str, ...] = option(
+        Group.DEVELOPMENT,
+        (),
+        patterns,
+        "Pattern of files to watch beside *.py: *.html, or templates/* for a path below the directory. Can "
+        "be repeated.",
+    )
+    reload_exclude: tuple[str, ...] = option(
+        Group.DEVELOPMENT,
+        (),
+        patterns,
+        "Pattern of files and directories not to watch, beside virtual environments, caches and what begins "
+        "with a dot. Can be repeated.",
+    )
 
     def normalized(self) -> Self:
-        directories = dict(self.static)
-        if self.static_cache and not directories:
+        roots = dict(self.static)
+        if self.static_cache and not roots:
             raise OptionError("static_cache: there is no static directory")
-        if self.chroot is not None and set(directories.values()) - {TO_APPLICATION}:
+        if self.chroot is not None and set(roots.values()) - {TO_APPLICATION}:
             raise OptionError(
                 "chroot: static files are outside of it; let a proxy or the application serve them"
             )
         for prefix, file in self.static_fallback:
-            root = directories.get(prefix, TO_APPLICATION)
+            root = roots.get(prefix, TO_APPLICATION)
             if root == TO_APPLICATION:
                 raise OptionError(f"static_fallback: no static directory has the prefix {prefix or '/'}")
             if not os.path.isfile(os.path.join(root, file)):
                 raise OptionError(f"static_fallback: there is no file {file} in {root}")
+        return self._checked_reload()
+
+    def _checked_reload(self) -> Self:
+        for name in ("reload_dir", "reload_include", "reload_exclude"):
+            if getattr(self, name) and not self.reload:
+                raise OptionError(f"{name}: nothing is watched without reload")
         return self

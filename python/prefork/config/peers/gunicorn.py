@@ -352,14 +352,24 @@ SETTINGS = in_table(
             convert=_line,
             hint="use --max-line for a line, --max-head for the whole head",
         ),
-        impossible(
+        becomes(
             "reload --reload",
-            RELOAD := "`prefork reload`, or HUP, loads changed code",
+            "reload",
+            "the former code serves until the new one is ready; for development there is `prefork dev`",
+            convert=only_if("reload", True, "it is off"),
             takes=Takes.SWITCH,
-            harmless=(False, None),
         ),
-        impossible("reload_engine --reload-engine", RELOAD, harmless=("auto",)),
-        impossible("reload_extra_files --reload-extra-file", RELOAD, takes=Takes.MANY, harmless=([], None)),
+        impossible(
+            "reload_engine --reload-engine",
+            "--reload is told by the system of each change",
+            harmless=("auto",),
+        ),
+        impossible(
+            "reload_extra_files --reload-extra-file",
+            "--reload-include takes patterns of files",
+            takes=Takes.MANY,
+            harmless=([], None),
+        ),
         impossible(
             "spew --spew", "use a debugger, or `prefork stacks`", takes=Takes.SWITCH, harmless=(False, None)
         ),

@@ -136,8 +136,18 @@ def _of_tls(convert: Converter) -> Converter:
     return checked
 
 
+def _of_reload(key: str) -> Converter:
+    """Of what is watched."""
+
+    def convert(value: Any, given: Given) -> Options:
+        if not value or not switch(given.get("reload") or False):
+            raise Needless("nothing is watched")
+        return {key: [value] if isinstance(value, str) else list(value)}
+
+    return convert
+
+
 ADDRESS = "use --bind HOST:PORT"
-RELOAD = "`prefork reload`, or HUP, loads changed code"
 OF_PROTOCOLS = "there is only one implementation of each protocol, and it is on"
 FORWARDED = "--forwarded says which fields are heeded, --trusted-proxies from which peers"
 
@@ -154,16 +164,22 @@ SETTINGS = in_table(
             hint="use --bind unix:PATH",
         ),
         becomes("fd --fd", "bind", "as `fd://3`", convert=_bind, hint="use --bind fd://N"),
-        impossible("reload --reload", RELOAD, takes=Takes.SWITCH, harmless=(False, None)),
+        becomes(
+            "reload --reload",
+            "reload",
+            "the former code serves until the new one is ready; for development there is `prefork dev`",
+            convert=only_if("reload", True, "it is off"),
+            takes=Takes.SWITCH,
+        ),
         *(
-            impossible(f"{name} --{flag}", RELOAD, takes=Takes.MANY, harmless=((), None, []))
-            for name, flag in (
-                ("reload_dirs", "reload-dir"),
-                ("reload_includes", "reload-include"),
-                ("reload_excludes", "reload-exclude"),
+            becomes(f"{key}s {flag}", key, convert=_of_reload(key), takes=Takes.MANY)
+            for key, flag in (
+                ("reload_dir", "--reload-dir"),
+                ("reload_include", "--reload-include"),
+                ("reload_exclude", "--reload-exclude"),
             )
         ),
-        needless("reload_delay --reload-delay", RELOAD),
+        needless("reload_delay --reload-delay", "--reload is told by the system of each change"),
         same("workers --workers", "workers", "without it the number follows the load"),
         becomes("loop --loop", "loop", "`auto` is asyncio", convert=_loop),
         needless("http --http", OF_PROTOCOLS),

@@ -197,7 +197,7 @@ def test_options_of_uwsgi_become_options(given: dict[str, Any], options: dict[st
         ("uvicorn", {"limit_concurrency": 10}, Fate.IMPOSSIBLE, "max_queue"),
         ("uvicorn", {"date_header": False}, Fate.IMPOSSIBLE, "Date"),
         ("uvicorn", {"access_log": False}, Fate.NEEDLESS, "access_log"),
-        ("uvicorn", {"reload": True}, Fate.IMPOSSIBLE, "reload"),
+        ("uvicorn", {"reload_dirs": ["src"]}, Fate.NEEDLESS, "nothing is watched"),
         ("uwsgi", {"home": "/srv/venv"}, Fate.IMPOSSIBLE, "/srv/venv/bin/prefork"),
         ("uwsgi", {"master": "true"}, Fate.NEEDLESS, "manager"),
         ("uwsgi", {"emperor": "/etc/uwsgi"}, Fate.IMPOSSIBLE, "services"),

@@ -1,0 +1,79 @@
+"""Which files of a project are watched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from prefork.hosting.reloading.files import Files
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in (
+        "app.py",
+        "notes.txt",
+        "shop/view.py",
+        "shop/templates/page.html",
+        "templates/deep/page.html",
+        "venv/pyvenv.cfg",
+        "venv/lib/module.py",
+        ".git/hooks.py",
+        "__pycache__/app.py",
+        "node_modules/tool.py",
+        "generated/code.py",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    return tmp_path
+
+
+def names(files: Files) -> set[str]:
+    (root,) = files.roots
+    return {os.path.relpath(path, root) for path in files.found()}
+
+
+def test_python_files_of_the_project_count(root: Path) -> None:
+    assert names(Files((str(root),))) == {"app.py", "shop/view.py", "generated/code.py"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "more"),
+    [
+        ("*.html", {"shop/templates/page.html", "templates/deep/page.html"}),
+        ("templates/*", {"templates/deep/page.html"}),
+        ("*/templates/*", {"shop/templates/page.html"}),
+        ("notes.txt", {"notes.txt"}),
+    ],
+)
+def test_a_pattern_adds_files_by_name_or_path(root: Path, pattern: str, more: set[str]) -> None:
+    without = names(Files((str(root),)))
+    assert names(Files((str(root),), (pattern,))) - without == more
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left_out"),
+    [
+        ("generated", {"generated/code.py"}),
+        ("view.py", {"shop/view.py"}),
+        ("shop/*", {"shop/view.py"}),
+    ],
+)
+def test_a_pattern_leaves_out_files_and_directories(root: Path, pattern: str, left_out: set[str]) -> None:
+    whole = names(Files((str(root),)))
+    assert whole - names(Files((str(root),), exclude=(pattern,))) == left_out
+
+
+def test_what_was_written_later_has_changed(root: Path) -> None:
+    os.utime(root / "app.py", ns=(5, 5))
+    os.utime(root / "shop" / "view.py", ns=(7, 7))
+    os.utime(root / "generated" / "code.py", ns=(1, 1))
+    assert Files((str(root),)).changed_since(5) == {str(root / "shop" / "view.py")}
+
+
+def test_a_directory_that_is_gone_is_no_error(tmp_path: Path) -> None:
+    files = Files((str(tmp_path / "nowhere"),))
+    assert list(files.found()) == []
