@@ -51,8 +51,8 @@ def asked(server: Server, headers: dict[str, str], path: str = "/cart") -> dict[
 
 def test_what_a_named_proxy_says_is_what_the_application_sees(start: Start) -> None:
     said = asked(start(*NAMED), X_FORWARDED | {"Forwarded": "for=7.7.7.7"})
-    assert said.pop("server_port", "8443") == "8443"
-    assert said == {
+    assert said.get("server_port", "8443") == "8443"
+    expected = {
         "client": "192.0.2.1",
         "port": 4711,
         "scheme": "https",
@@ -62,6 +62,7 @@ def test_what_a_named_proxy_says_is_what_the_application_sees(start: Start) -> N
         "fields": sorted(name.lower() for name in X_FORWARDED),
         "told": {},
     }
+    assert {name: said[name] for name in expected} == expected
 
 
 def test_of_forwarded_as_well(start: Start) -> None:

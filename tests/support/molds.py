@@ -137,6 +137,7 @@ def leaving_nothing(server: Server, log: Path | None = None) -> Iterator[None]:
     server.wait_idle()
 
     def left() -> dict[str, Counter[str]]:
+        wait_until(lambda: len(molds(server)) == 1, "one mold alone")  # that of a reload may be ending
         processes = zip(("manager", "mold", "worker"), before, held(), strict=True)
         more = {name: now - then for name, then, now in processes if now - then}
         return {name: files for name, files in more.items() if (name, files) != ("worker", once)}
