@@ -28,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Most tests wait for a process or a clock most of the time: two at once leave half of two cores idle. Each has
 # its own ports and processes.
-WHOLE := --numprocesses 6 --dist worksteal
+WHOLE := --numprocesses 4 --dist worksteal
 # What has failed among others is run once more, without them: a machine that stands still for a moment fails no
 # change. Both results are shown.
 AGAIN = $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
