@@ -25,6 +25,8 @@ SOURCES := Cargo.toml $(wildcard Cargo.lock) pyproject.toml \
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Images often set it. Each server that a test starts would compile the package again: twice the time of a start.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Most tests wait for a process or a clock most of the time: two at once leave half of two cores idle. Each has
 # its own ports and processes.

@@ -10,8 +10,10 @@ import importlib
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from prefork.config.peers.gunicorn import GUNICORN
 from prefork.config.peers.setting import FLAG, Fate, Peer, Setting
@@ -191,7 +193,8 @@ def installed(peer: Peer) -> dict[str, set[str]]:
     if peer is UVICORN:
         parameters = importlib.import_module("uvicorn.main").main.params
         return {one.name: {one.name, *one.opts, *one.secondary_opts} for one in parameters}
-    program = shutil.which("uwsgi") or shutil.which("pyuwsgi")
+    beside = Path(sys.executable).with_name("pyuwsgi")
+    program = beside if beside.exists() else shutil.which("uwsgi")
     if program is None:
         raise ImportError("there is no program uwsgi")
     text = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout

@@ -114,7 +114,8 @@ def test_options_for_several_servers_are_an_error_with_their_names(app: WriteApp
 
 
 def test_an_exception_of_the_user_shows_only_the_traceback_of_the_user(app: WriteApp) -> None:
-    done = prefork("serve", "app.py", cwd=app("def broken():\n    1 / 0\n\nbroken()\n"))
+    broken = app("def broken():\n    1 / 0\n\nbroken()\n")
+    done = prefork("serve", "app.py", cwd=broken, PREFORK_BIND="127.0.0.1:0")
     assert done.returncode == 2
     assert "ZeroDivisionError" in done.stderr
     assert "prefork: app.py could not be loaded" in done.stderr
