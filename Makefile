@@ -89,7 +89,7 @@ conformance: $(DEV)
 	$(BIN)/python -m conformance $(PARTS)
 
 # Real applications from the package index, each in an environment of its own: docs/applications.md has the
-# results. `make applications PARTS="datasette quart"` runs some.
+# results. `make applications PARTS="datasette quart"` runs some. `make programs` installs what some of them need.
 applications: $(DEV)
 	PYTHONPATH=tests $(BIN)/python -m applications $(PARTS)
 
@@ -130,7 +130,7 @@ msrv:
 	    echo "make msrv: Rust $(OLDEST) is not on this machine; relying on clippy"; \
 	fi
 
-# Programs that the tests and the bench run, from Debian's packages. It never prompts.
+# Programs that the tests, the bench and the real applications need, from Debian's packages. It never prompts.
 programs:
 	.ci/programs
 

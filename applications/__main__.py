@@ -1,6 +1,7 @@
 """Runs all applications, or those that are named, and writes the page: python -m applications [name ...].
 
-The exit status is 1 if a check has failed, and 2 for a name that is none.
+The page is written if each has a result, be it of an earlier run: one without would be missing there. The
+exit status is 1 if a check has failed, and 2 for a name that is none.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from applications import page
-from applications.environments import PLACE, Environment, Missing
+from applications.environments import PLACE, Environment, Missing, found_program, program
 from applications.parts.channels import CHANNELS
 from applications.parts.dash import DASH
 from applications.parts.datasette import DATASETTE
@@ -63,24 +64,31 @@ def main(names: list[str]) -> int:
     if unknown := set(names) - parts.keys():
         print(f"expected names of {', '.join(parts)}; got {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
+    needed = {each for name in names or parts for each in parts[name].programs}
+    if missing := sorted(each for each in needed if found_program(each) is None):
+        print(f"{', '.join(missing)} not found: `make programs` installs what some parts need", flush=True)
     signal.signal(signal.SIGALRM, _late)
     failed = 0
     for name in names or parts:
         print(f"{name} ...", flush=True)
         try:
             report = _run(parts[name])
-        except Missing as missing:
-            print(f"  is left out: {missing}")
+        except Missing as reason:
+            print(f"  is left out: {reason}")
             continue
         failed += len(report.failed)
         print(f"  {len(report.checks)} checks, {len(report.failed)} failed, {report.seconds:.0f} s")
         _result(name).write_text(json.dumps(asdict(report)))
-    results = [_result(name) for name in parts]
-    page.write(Report(**json.loads(path.read_text())) for path in results if path.exists())
+    if without := [name for name in parts if not _result(name).exists()]:
+        print(f"docs/applications.md is left as it is: there is no result yet of {', '.join(without)}")
+    else:
+        page.write(Report(**json.loads(_result(name).read_text())) for name in parts)
     return 1 if failed else 0
 
 
 def _run(part: Part) -> Report:
+    for each in part.programs:
+        program(each)
     environment = Environment(part.name, part.required())
     environment.prepare()
     versions = [f"{package} {environment.version(package)}" for package in part.title.split(", ")]

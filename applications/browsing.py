@@ -14,6 +14,6 @@ from support.chromium import CHROMIUM, Tab, browser
 def browsing(place: Path) -> Iterator[Tab]:
     """A page of a browser of its own. Raise Missing if there is none on the machine."""
     if CHROMIUM is None:
-        raise Missing("it needs Chromium: install the package chromium")
+        raise Missing("it needs Chromium: `make programs` installs it")
     with browser(place / "chromium") as tab:
         yield tab

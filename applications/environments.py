@@ -83,9 +83,14 @@ class Environment:
         return done.stdout
 
 
-def program(name: str, package: str) -> str:
+def program(name: str) -> str:
     """The path of a program of the system. Raise Missing if it is not there."""
-    found = shutil.which(name)
+    found = found_program(name)
     if found is None:
-        raise Missing(f"it needs the command {name}: install the package {package}")
+        raise Missing(f"it needs the command {name}: `make programs` installs it")
     return found
+
+
+def found_program(name: str) -> str | None:
+    """The path of a program of the system, which some systems call `name-browser` if it is one."""
+    return shutil.which(name) or shutil.which(f"{name}-browser")

@@ -126,6 +126,8 @@ class Part:
     run: Callable[[Trial], None]
     packages: tuple[str, ...] = field(default=())
     """What is installed; those of the title if nothing is said."""
+    programs: tuple[str, ...] = field(default=())
+    """Programs of the system that it needs."""
 
     def required(self) -> tuple[str, ...]:
         return self.packages or tuple(self.title.split(", "))

@@ -36,8 +36,9 @@ def main(arguments: list[str]) -> None:
         sys.exit("make wheels: expected a CPython from 3.11 to 3.14 on PATH or in pyenv, found none")
     print("make wheels: for CPython", *(each.version for each in chosen), flush=True)
     shutil.rmtree(DIST, ignore_errors=True)
-    source = build.source_distribution(make_tree(), DIST)
-    check.source_distribution(source)
+    committed = make_tree()
+    source = build.source_distribution(committed, DIST)
+    check.source_distribution(source, committed)
     tree = build.unpack(source)
     wheels = [
         wheel

@@ -17,30 +17,20 @@ from release.platforms import PLATFORMS, Platform
 from release.tree import ROOT, packages, version
 
 TOOLS = Path(sys.executable).parent
-NEEDED = (
-    "CHANGELOG.md",
-    "Cargo.lock",
-    "LICENSE",
-    "Makefile",
-    "README.md",
-    "THIRD-PARTY.txt",
-    "constraints.txt",
-    "crates/python/COMMIT",
-    "docs/design.md",
-    "examples/synopsis.py",
-    "tests/conftest.py",
-)
+OF_THE_CHECKOUT = (".editorconfig", ".gitignore", ".pre-commit-config.yaml")
+"""What is committed and is for a checkout alone."""
 
 
 class Unfit(Exception):
     """A distribution is not as users need it."""
 
 
-def source_distribution(path: Path) -> None:
-    """Raises Unfit if it cannot be built and tested as a checkout can."""
+def source_distribution(path: Path, tree: Path) -> None:
+    """Raises Unfit if it cannot be built and tested as a checkout can: it has each file of the tree."""
+    wanted = {str(file.relative_to(tree)) for file in tree.rglob("*") if file.is_file()}
     with tarfile.open(path) as archive:
         files = {name.partition("/")[2]: name for name in archive.getnames()}
-        if missing := [name for name in NEEDED if name not in files]:
+        if missing := sorted(wanted - files.keys() - set(OF_THE_CHECKOUT)):
             raise Unfit(f"{path.name} lacks {', '.join(missing)}")
         for name in files.values():
             file = archive.extractfile(name) if archive.getmember(name).isfile() else None

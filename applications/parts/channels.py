@@ -1,4 +1,4 @@
-"""Django with Channels. With Redis on the machine, its groups reach across the workers."""
+"""Django with Channels. Its groups reach across the workers by Redis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-from applications.environments import Missing, program
+from applications.environments import program
 from applications.report import same
 from applications.site import Site
 from applications.trial import Part, Trial
@@ -22,17 +22,13 @@ CLIENTS = 12
 
 
 def _run(trial: Trial) -> None:
+    redis = program("redis-server")
     with trial.serve("channels_app.py", "--workers", "1", about="one worker, layer in memory") as site:
         _chat(trial, site)
         with trial.check("a consumer that is no coroutine"):
             with connect(site.websocket("/upper"), proxy=None) as websocket:
                 websocket.send("grün")
                 same(websocket.recv(WAIT_S), "GRÜN")
-    try:
-        redis = program("redis-server", "redis-server")
-    except Missing as missing:
-        print(f"  without Redis: {missing}")
-        return
     with _serving(redis) as port:
         env = {"REDIS": str(port)}
         with trial.serve(
@@ -103,4 +99,5 @@ CHANNELS = Part(
     "ASGI: WebSockets in groups, across workers by Redis; pages that are no coroutines",
     _run,
     ("channels", "channels-redis", "Django"),
+    ("redis-server",),
 )

@@ -25,4 +25,4 @@ def _run(trial: Trial) -> None:
                 same(tab.problems, [])
 
 
-DASH = Part("dash", "dash", "WSGI: its page in Chromium, callbacks", _run)
+DASH = Part("dash", "dash", "WSGI: its page in Chromium, callbacks", _run, programs=("chromium",))

@@ -32,4 +32,10 @@ def _run(trial: Trial) -> None:
                 tab.wait(f"{GREETING} === 'step 2'")
 
 
-GRADIO = Part("gradio", "gradio", "ASGI: its page in Chromium, its client, server-sent events", _run)
+GRADIO = Part(
+    "gradio",
+    "gradio",
+    "ASGI: its page in Chromium, its client, server-sent events",
+    _run,
+    programs=("chromium",),
+)

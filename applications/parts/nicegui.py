@@ -25,4 +25,6 @@ def _run(trial: Trial) -> None:
                 same(tab.problems, [])
 
 
-NICEGUI = Part("nicegui", "nicegui", "ASGI: its page in Chromium, over Socket.IO", _run)
+NICEGUI = Part(
+    "nicegui", "nicegui", "ASGI: its page in Chromium, over Socket.IO", _run, programs=("chromium",)
+)

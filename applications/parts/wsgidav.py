@@ -18,7 +18,7 @@ GROUP = re.compile(r"<- summary for `(\w+)': of (\d+) tests run: (\d+) passed, (
 
 
 def _run(trial: Trial) -> None:
-    litmus = program("litmus", "litmus")
+    litmus = program("litmus")
     shared = trial.place / "shared"
     shared.mkdir()
     # One worker: WsgiDAV has its locks in its own memory.
@@ -60,4 +60,4 @@ def _files(trial: Trial, site: Site) -> None:
         holds(site.client.get("/", headers={"Accept": "text/html"}).text, "up.bin")
 
 
-WSGIDAV = Part("wsgidav", "wsgidav", "WSGI in threads: files over WebDAV, litmus", _run)
+WSGIDAV = Part("wsgidav", "wsgidav", "WSGI in threads: files over WebDAV, litmus", _run, programs=("litmus",))

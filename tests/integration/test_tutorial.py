@@ -3,7 +3,8 @@
 A block of Python is saved under its name. What stands behind `$ ` in a block of a console is typed: a command
 that serves in the first terminal, any other in the second one. `^C` is typed in the first one. A block with
 neither is what the first terminal shows. `...` stands for anything. A command that only looks may be typed
-again until it shows what the page has, as a reader does who was too quick.
+again until it shows what the page has, as a reader does who was too quick. The lines of a script, which
+install prefork, are typed in the second terminal; pip takes a wheel of this build instead of the index.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from pathlib import Path
 import pytest
 
 from support.documents import DOCS, Block, blocks
+from support.index import make_index
 from support.proxies import free_port
-from support.server import Server, start_program
+from support.server import Server
 from support.waiting import wait_until
 
 LOOKS = ("curl -s -o", "prefork explain", "prefork status", "sort ")
@@ -32,6 +34,8 @@ LOOKS = ("curl -s -o", "prefork explain", "prefork status", "sort ")
 
 PATIENCE_S = 60.0
 """How long the pool has for what takes seconds."""
+
+INSTALLATION_S = 180.0
 
 
 def fits(shown: str, expected: str) -> bool:
@@ -58,14 +62,14 @@ class Shell:
             start_new_session=True,
         )
 
-    def type(self, command: str) -> str:
+    def type(self, command: str, patience_s: float = PATIENCE_S) -> str:
         """Runs a command and returns what it shows."""
         assert self.process.stdin
         assert self.process.stdout
         mark = f"-- {time.monotonic_ns()} --"
         self.process.stdin.write(f"{command}\necho {shlex.quote(mark)}\n".encode())
         self.process.stdin.flush()
-        shown, end = b"", time.monotonic() + PATIENCE_S
+        shown, end = b"", time.monotonic() + patience_s
         while not shown.endswith(f"{mark}\n".encode()):
             ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, end - time.monotonic()))
             assert ready, f"{command} does not end: {shown!r}"
@@ -88,13 +92,17 @@ class Reader:
         # In a pipe, which a terminal is not, curl would show how far it is.
         (folder / ".curlrc").write_text("no-progress-meter\n")
         self.ports = {port: str(free_port()) for port in ("8000", "9900")}
+        (folder / "index").mkdir()
         self.environment = {
+            **os.environ,
+            **make_index(folder / "index", "prefork"),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONUNBUFFERED": "1",
             "CURL_HOME": str(folder),
             "PREFORK_BIND": f"127.0.0.1:{self.ports['8000']}",
             "PREFORK_GLUE": f"tutorial-{os.getpid()}",
         }
-        self.shell = Shell(self.folder, {**os.environ, **self.environment})
+        self.shell = Shell(self.folder, self.environment)
         self.server: Server | None = None
 
     def follow(self, block: Block) -> None:
@@ -105,6 +113,10 @@ class Reader:
             case "python":
                 assert block.file
                 (self.folder / block.file).write_text(text)
+            case "sh":
+                for command in text.splitlines():
+                    assert self.shell.type(f"{command} && echo typed", INSTALLATION_S).endswith("typed\n")
+                assert self.shell.type("command -v prefork") == f"{self.folder}/env/bin/prefork\n"
             case "console" if not text.startswith(("$ ", "^C")):
                 self.expect_of_server(text)
             case "console":
@@ -120,14 +132,23 @@ class Reader:
             self.server = None
         elif command.startswith("$ prefork serve "):
             assert self.server is None
-            arguments = shlex.split(command)[2:]
-            self.server = Server(
-                start_program("-m", "prefork", *arguments, cwd=self.folder, env=self.environment)
-            )
+            self.server = Server(self.start(command.removeprefix("$ ")))
             self.server.wait_serving()
             self.expect_of_server(shown)
         else:
             self.look(command.removeprefix("$ "), shown)
+
+    def start(self, command: str) -> subprocess.Popen[str]:
+        """In the first terminal, where the environment is activated too."""
+        return subprocess.Popen(
+            ["bash", "-c", f". env/bin/activate && exec {command}"],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def look(self, command: str, expected: str) -> None:
         last = self.shell.type(command)

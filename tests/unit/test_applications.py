@@ -57,6 +57,29 @@ def test_a_program_that_is_missing_is_no_failure() -> None:
     assert report.checks == {}
 
 
+def test_programs_that_are_missing_are_one_line_and_no_result_goes_from_the_page(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = ROOT / "docs" / "applications.md"
+    before = page.read_text()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("applications.__main__.PLACE", tmp_path)
+    assert main(["wsgidav", "channels"]) == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == "litmus, redis-server not found: `make programs` installs what some parts need"
+    assert "  is left out: it needs the command litmus: `make programs` installs it" in others
+    assert others[-1].startswith(
+        "docs/applications.md is left as it is: there is no result yet of datasette, "
+    )
+    assert page.read_text() == before
+
+
+def test_what_a_part_needs_is_installed_by_the_script() -> None:
+    installed = re.findall(r"[\w-]+", (ROOT / ".ci" / "programs").read_text())
+    needed = {name for part in PARTS for name in part.programs}
+    assert {"chromium", "litmus", "redis-server"} <= needed <= set(installed)
+
+
 def test_a_name_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["datasett"]) == 2
     assert capsys.readouterr().err.startswith("expected names of datasette, ")

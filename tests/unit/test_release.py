@@ -144,16 +144,19 @@ def test_a_wheel_is_refused(tmp_path: Path, changes: dict[str, Any], message: st
         check.wheel(write_wheel(tmp_path, **changes))
 
 
-def test_a_source_distribution_without_its_tests_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "prefork.tar.gz"
-    for left_out in ((), ("tests/conftest.py",)):
+def test_a_source_distribution_that_lacks_a_committed_file_is_refused(tmp_path: Path) -> None:
+    tree, path = tmp_path / "tree", tmp_path / "prefork.tar.gz"
+    for name in ("tests/conftest.py", "applications/site.py", ".gitignore"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    for names in (("tests/conftest.py", "applications/site.py"), ("tests/conftest.py",)):
         with tarfile.open(path, "w:gz") as archive:
-            for name in set(check.NEEDED) - set(left_out):
+            for name in names:
                 archive.addfile(tarfile.TarInfo(f"prefork-1/{name}"), io.BytesIO())
-        if not left_out:
-            check.source_distribution(path)
-    with pytest.raises(check.Unfit, match=r"lacks tests/conftest\.py"):
-        check.source_distribution(path)
+        if len(names) == 2:
+            check.source_distribution(path, tree)
+    with pytest.raises(check.Unfit, match=r"lacks applications/site\.py$"):
+        check.source_distribution(path, tree)
 
 
 @pytest.mark.parametrize(
