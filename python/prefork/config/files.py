@@ -21,6 +21,9 @@ from prefork.errors import OptionError
 PROJECT = "pyproject.toml"
 PROFILE = "profile"
 
+OF_GUNICORN = ("python:", "file:")
+"""How a place begins that only gunicorn's `--config` takes."""
+
 
 class Entry(NamedTuple):
     """A value, as it stands in a file."""
@@ -61,6 +64,11 @@ def read_file(path: str, *, must_have_table: bool = True) -> File | None:
 
     Raises OptionError.
     """
+    if path.startswith(OF_GUNICORN) or (path.endswith(".py") and os.path.exists(path)):
+        # Also one that happens to be TOML, as `bind = "0.0.0.0:80"` is: its next line may not be.
+        raise OptionError(
+            f"{path} is Python, as gunicorn has it; `prefork import-config {path}` converts it to TOML"
+        )
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -71,9 +79,7 @@ def read_file(path: str, *, must_have_table: bool = True) -> File | None:
     except OSError as error:
         raise OptionError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        python = path.endswith(".py")
-        hint = "; `prefork import-config` converts a configuration of gunicorn" if python else ""
-        raise OptionError(f"{path} is not TOML: {error}{hint}") from None
+        raise OptionError(f"{path} is not TOML: {error}") from None
     reader = _Reader(path, lines_of(text.replace("\r\n", "\n")))
     if os.path.basename(path) != PROJECT:
         return reader.file(*reader.find(document))

@@ -98,10 +98,18 @@ def test_a_file_without_the_table_or_with_names_of_others_says_so(toml, content,
     assert reason in error(toml(content))
 
 
-def test_a_configuration_in_python_is_no_file_of_options(tmp_path):
+@pytest.mark.parametrize("content", ["import os\n", 'bind = "0.0.0.0:80"\n', ""])
+def test_a_configuration_in_python_is_no_file_of_options(tmp_path, content):
     path = tmp_path / "gunicorn.conf.py"
-    path.write_text("import os\n")
-    assert "`prefork import-config` converts a configuration of gunicorn" in error(str(path))
+    path.write_text(content)
+    for place in (str(path), f"file:{path}", "python:gunicorn_conf"):
+        assert error(place) == (
+            f"{place} is Python, as gunicorn has it; `prefork import-config {place}` converts it to TOML"
+        )
+
+
+def test_a_configuration_in_python_that_is_not_there_cannot_be_read():
+    assert error("nowhere/gunicorn.conf.py").startswith("nowhere/gunicorn.conf.py cannot be read: No such")
 
 
 def test_a_table_for_an_option_is_no_table_of_another_program(toml, tmp_path):

@@ -67,6 +67,21 @@ def test_a_pattern_leaves_out_files_and_directories(root: Path, pattern: str, le
     assert whole - names(Files((str(root),), exclude=(pattern,))) == left_out
 
 
+@pytest.mark.parametrize(
+    "name", [".#app.py", ".app.py.swp", "app.py~", "#app.py#", "flycheck_app.py", "app.py___jb_tmp___"]
+)
+def test_what_an_editor_writes_beside_a_file_does_not_count(root: Path, name: str) -> None:
+    (root / name).write_text("")
+    assert not Files((str(root),), ("*",)).has(str(root / name))
+
+
+def test_a_name_with_a_dot_in_front_needs_a_pattern_with_one(root: Path) -> None:
+    (root / ".env").write_text("")
+    assert not Files((str(root),), ("*", "*env")).has(str(root / ".env"))
+    assert Files((str(root),), (".env",)).has(str(root / ".env"))
+    assert not Files((str(root),), (".env",), ("*env",)).has(str(root / ".env"))
+
+
 def test_what_was_written_later_has_changed(root: Path) -> None:
     os.utime(root / "app.py", ns=(5, 5))
     os.utime(root / "shop" / "view.py", ns=(7, 7))

@@ -17,6 +17,9 @@ from fnmatch import fnmatchcase
 ALWAYS = ("*.py",)
 """Patterns that need not be given."""
 
+OF_EDITORS = ("*~", "#*#", "flycheck_*", "*___jb_???___")
+"""What editors and their checkers write beside a file while it is edited."""
+
 NEVER = frozenset(("__pycache__", "node_modules", "site-packages", "__pypackages__"))
 """Names of directories that are not entered. Those that begin with a dot are not either."""
 
@@ -28,8 +31,9 @@ VENV = "pyvenv.cfg"
 class Files:
     """The files in `roots` whose name matches a pattern of `include` or ALWAYS, and none of `exclude`.
 
-    A pattern with a slash is for the path below a root, and its stars match slashes too. A directory that
-    matches a pattern of `exclude` is not entered.
+    A pattern with a slash is for the path below a root, and its stars match slashes too. A name that begins
+    with a dot needs a pattern of which the last part does, as in a shell. A directory that matches a pattern
+    of `exclude` is not entered.
     """
 
     roots: tuple[str, ...]
@@ -54,7 +58,10 @@ class Files:
 
     def has(self, path: str) -> bool:
         """Whether the file counts, if it is in a directory that is watched."""
-        return self._matches(path, (*ALWAYS, *self.include)) and not self._matches(path, self.exclude)
+        patterns: tuple[str, ...] = (*ALWAYS, *self.include)
+        if os.path.basename(path).startswith("."):
+            patterns = tuple(one for one in patterns if os.path.basename(one).startswith("."))
+        return self._matches(path, patterns) and not self._matches(path, (*OF_EDITORS, *self.exclude))
 
     def enters(self, directory: str) -> bool:
         """Whether the files of a directory count, if those of the one that it is in do."""

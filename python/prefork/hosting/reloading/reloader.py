@@ -68,6 +68,7 @@ class Reloader:
         self._loop = server.kernel.loop
         self._begun = b""
         """The beginning of a line that has not come whole."""
+        self._why_ended = "the process that does it has ended"
         self._process: Process | None
         self._process, self._output = _start(files)
         os.set_blocking(self._output, False)
@@ -83,7 +84,12 @@ class Reloader:
             self._loop.remove_reader(self._output)  # its end comes
             return
         *lines, self._begun = (self._begun + data).split(b"\n")
-        changed = {path for line in lines for path in json.loads(line)}
+        changed = set[str]()
+        for told in map(json.loads, lines):
+            if isinstance(told, str):
+                self._why_ended = told
+            else:
+                changed.update(told)
         if changed:
             self._reload(changed)
 
@@ -107,7 +113,8 @@ class Reloader:
 
     def _ended(self) -> None:
         assert self._process is not None
-        logger.error("no file is watched any more: the process that does it has ended; restart the server")
+        self._read()  # it may have said why
+        logger.error("no file is watched any more: %s; restart the server", self._why_ended)
         self.close()
 
     # --- its life ----------------------------------------------------------------------------------------
