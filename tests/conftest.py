@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 
 from support.apps import ASGI_APP
 from support.engine import LocalEngine, RunEngine
 from support.pool import MakePool, Pool, start_pool
 from support.server import Serve, Server, start_server, write_app
+
+
+# An example takes as long as the machine is busy.
+hypothesis.settings.register_profile("prefork", deadline=None)
+hypothesis.settings.load_profile("prefork")
 
 
 def pytest_configure() -> None:

@@ -24,6 +24,7 @@ from prefork.admin.access import check_reach, owners_only, server_token
 from prefork.admin.running import LOOK_S
 from prefork.admin.weight import WINDOW_S, Balancers, Moment, Standing, line_for
 from prefork.pool.accepting import Accepting
+from prefork.pool.attached import Attached
 from prefork.pool.policy import State
 from prefork.pool.supervisor import Phase
 from prefork.server.sockets import listen
@@ -164,7 +165,7 @@ def _standing(pool: Overview | None) -> Standing:
     return Standing.LEAVES if pool.slots else Standing.PAUSED
 
 
-class AgentCheck:
+class AgentCheck(Attached):
     """The listener, as what is attached to a manager. `token` is what a client over TCP has to send; None:
     nothing.
     """
@@ -177,7 +178,7 @@ class AgentCheck:
         token: bytes | None,
     ) -> None:
         self._loop = loop
-        self.places = places
+        self._places = places
         self._token = token
         self._outlook = Outlook(loop, manager)
         self._accepting = [Accepting(one) for place in places for one in place.sockets]
@@ -191,12 +192,13 @@ class AgentCheck:
             manager.predecessor.when_alone(self._take_over)
 
     def about(self) -> dict[str, object]:
-        return {"agent_check": [str(place.endpoint) for place in self.places]}
+        return {"agent_check": [str(place.endpoint) for place in self._places]}
+
+    @property
+    def places(self) -> Sequence[ListeningSockets]:
+        return self._places
 
     # --- an upgrade --------------------------------------------------------------------------------------
-
-    def pass_on(self) -> None:
-        """Its sockets are passed on as those of the pool are."""
 
     def leave(self) -> None:
         """Another manager responds from now on."""
@@ -209,7 +211,7 @@ class AgentCheck:
         self._accept_clients()
 
     def _lend(self, *, lent: bool) -> None:
-        for place in self.places:
+        for place in self._places:
             place.lend(lent=lent)
 
     # --- clients -----------------------------------------------------------------------------------------
@@ -297,7 +299,7 @@ class AgentCheck:
         self._close_sockets()
 
     def _close_sockets(self) -> None:
-        for place in self.places:
+        for place in self._places:
             place.close()
         for one in self._accepting:
             one.close()

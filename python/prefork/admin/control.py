@@ -28,6 +28,7 @@ from prefork.admin.run_directory import SUFFIX, Unusable, find_run_directory, sw
 from prefork.admin.running import Running
 from prefork.errors import BindError, PreforkError
 from prefork.pool.accepting import Accepting
+from prefork.pool.attached import Attached
 from prefork.server.unix_sockets import Identity, Ownership, bind, identify, remove
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _former(server: PreForkServer, manager: Manager, path: str) -> Control | Non
     return control
 
 
-class Control:
+class Control(Attached):
     """The control socket, while the pool lives."""
 
     def __init__(
@@ -125,11 +126,6 @@ class Control:
         self._accepts = True
         self._listener.listen(BACKLOG)
         self._loop.add_reader(self._listener.fileno(), self._accept)
-
-    @property
-    def places(self) -> tuple[()]:
-        """Its socket is passed on by itself."""
-        return ()
 
     def pass_on(self) -> tuple[int, dict[str, object]]:
         return self._listener.fileno(), {"name": NAME, "path": self._path}

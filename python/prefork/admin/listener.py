@@ -23,6 +23,7 @@ from prefork.admin.access import Access, Refusal, check_reach, owners_only, serv
 from prefork.admin.routes import PAGES, Page
 from prefork.admin.view import View
 from prefork.config.endpoints import Kind
+from prefork.pool.attached import Attached
 from prefork.server.handlers import Handlers
 from prefork.server.server import HTTPServer
 
@@ -136,7 +137,7 @@ class AdminServer(HTTPServer):
             self._discard()
 
 
-class Admin:
+class Admin(Attached):
     """The listener, as what is attached to a manager."""
 
     def __init__(self, server: AdminServer) -> None:
@@ -148,9 +149,6 @@ class Admin:
     @property
     def places(self) -> Sequence[ListeningSockets]:
         return self._server.places
-
-    def pass_on(self) -> None:
-        """Its sockets are passed on as those of the pool are."""
 
     def leave(self) -> None:
         self._server.leave()

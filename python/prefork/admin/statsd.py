@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from prefork.admin.view import View
 from prefork.config.endpoints import Endpoint, Kind
 from prefork.logs.logger import observe
+from prefork.pool.attached import Attached
 from prefork.pool.scoreboard import histograms
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Sender:
         self._sockets, self._socket = {}, None
 
 
-class Statsd:
+class Statsd(Attached):
     """Sends the figures of one pool, as what is attached to its manager."""
 
     def __init__(self, view: View, manager: Manager, sender: Sender, prefix: str) -> None:
@@ -192,20 +193,6 @@ class Statsd:
             self._sender.send([f"{self._prefix}gunicorn.log.{name}:1|c|@1.0"])
 
     # --- its life ----------------------------------------------------------------------------------------
-
-    def about(self) -> dict[str, object]:
-        return {}
-
-    @property
-    def places(self) -> tuple[()]:
-        """It listens on nothing."""
-        return ()
-
-    def pass_on(self) -> None:
-        """Nothing: another manager has a socket of its own."""
-
-    def leave(self) -> None:
-        self.close()
 
     def close(self) -> None:
         """Sends what was counted since the last time, and ends."""

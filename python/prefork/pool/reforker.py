@@ -16,6 +16,7 @@ from time import thread_time
 from typing import TYPE_CHECKING
 
 from prefork.pool import memory, reforking
+from prefork.pool.attached import Attached
 from prefork.pool.policy import State
 from prefork.pool.reforking import Schedule
 
@@ -34,7 +35,7 @@ MOST_MEASURED = 8
 SERVES = (State.SPARE, State.ACTIVE)
 
 
-class Reforker:
+class Reforker(Attached):
     """`after` is the option `refork_after`."""
 
     def __init__(self, loop: AbstractEventLoop, manager: Manager, after: int) -> None:
@@ -127,17 +128,6 @@ class Reforker:
                 "now": self._now,
             }
         }
-
-    @property
-    def places(self) -> tuple[()]:
-        """It listens on nothing."""
-        return ()
-
-    def pass_on(self) -> None:
-        """Nothing: another manager has molds of its own."""
-
-    def leave(self) -> None:
-        self._timer.cancel()
 
     def close(self) -> None:
         self._timer.cancel()

@@ -23,11 +23,13 @@ SERVER = "from prefork import HTTPServer, Kernel\nkernel = Kernel()\nserver = HT
 
 
 def prefork(*args: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command in a process of its own, since an error ends the process."""
+    """Runs the command in a process of its own, since an error ends the process. It takes no port that another
+    program may have.
+    """
     return subprocess.run(
         [sys.executable, "-c", "from prefork.cli.main import main; main()", *args],
         cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), **variables},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), "PORT": "0", **variables},
         capture_output=True,
         text=True,
         timeout=30,
@@ -115,7 +117,7 @@ def test_options_for_several_servers_are_an_error_with_their_names(app: WriteApp
 
 def test_an_exception_of_the_user_shows_only_the_traceback_of_the_user(app: WriteApp) -> None:
     broken = app("def broken():\n    1 / 0\n\nbroken()\n")
-    done = prefork("serve", "app.py", cwd=broken, PREFORK_BIND="127.0.0.1:0")
+    done = prefork("serve", "app.py", cwd=broken)
     assert done.returncode == 2
     assert "ZeroDivisionError" in done.stderr
     assert "prefork: app.py could not be loaded" in done.stderr

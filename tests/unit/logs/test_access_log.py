@@ -129,7 +129,7 @@ def test_a_response_that_is_dropped_has_a_line(run_engine: RunEngine, tmp_path: 
 FIELD = st.binary(max_size=60).map(lambda raw: bytes(byte for byte in raw if byte not in b"\r\n\0"))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(agent=FIELD, target=st.binary(min_size=1, max_size=40), user=FIELD)
 def test_whatever_bytes_come_json_is_json(
     logs: tuple[Logged, Logged], agent: bytes, target: bytes, user: bytes

@@ -142,7 +142,7 @@ def test_a_quantile_is_interpolated_in_its_bucket() -> None:
     assert time_at((0, 0, 0), bounds, 0.5) == 0.0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     old=st.lists(st.integers(0, 2**64), min_size=4, max_size=4),
     new=st.lists(st.integers(0, 2**64), min_size=4, max_size=4),

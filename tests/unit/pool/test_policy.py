@@ -908,10 +908,10 @@ def converges(pool: Pool) -> None:
 
 
 TestPoolLife = PoolLife.TestCase
-TestPoolLife.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestPoolLife.settings = settings(max_examples=100, stateful_step_count=40)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     limits=limits_of_any_size(),
     states=st.lists(st.sampled_from([STARTING, SPARE, ACTIVE]), max_size=24),
@@ -923,7 +923,7 @@ def test_left_alone_a_pool_only_grows_or_only_shrinks(limits: PoolLimits, states
     assert not (pool.forked and pool.retired)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     count=st.integers(1, 20),
     rollout=st.floats(0.0, 1.0),
@@ -949,7 +949,7 @@ def test_a_rollout_never_has_fewer_ready_workers_than_before(
     assert (pool.forked, pool.live) == (count, count)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(count=st.integers(1, 20), states=st.lists(st.sampled_from([SPARE, ACTIVE]), min_size=20, max_size=20))
 def test_a_reload_never_has_fewer_ready_spares_than_before(count: int, states: list[State]) -> None:
     slots = [Slot(index, state, 1, 0.0) for index, state in enumerate(states[:count])]

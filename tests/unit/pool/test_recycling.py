@@ -175,7 +175,7 @@ class LeakingPool:
                 return
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     count=st.integers(1, 12),
     base=st.integers(10, 500),

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from prefork._engine import AccessLog
 from prefork.logs.colors import BLUE, BOLD, DIM, GREEN, RED, YELLOW, painted
 from prefork.logs.console import announce_lines
+from prefork.pool.attached import Attached
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Mapping
 
     from prefork.pool.manager import Manager
     from prefork.pool.server import PreForkServer
@@ -44,7 +44,7 @@ def request_line(fields: bytes, *, in_colors: bool) -> str:
     )
 
 
-class RequestLines:
+class RequestLines(Attached):
     """Attached to a manager. `own_end` is where the engine writes: workers have it, and nothing closes it."""
 
     def __init__(self, server: PreForkServer, *, in_colors: bool) -> None:
@@ -71,17 +71,6 @@ class RequestLines:
             announce_lines(request_line(line, in_colors=self._in_colors) for line in lines)
 
     # --- its life ----------------------------------------------------------------------------------------
-
-    def about(self) -> Mapping[str, object]:
-        return {}
-
-    @property
-    def places(self) -> tuple[()]:
-        """It listens on nothing."""
-        return ()
-
-    def pass_on(self) -> None:
-        """Nothing: another manager has a pipe of its own."""
 
     def leave(self) -> None:
         """Its workers finish here: goes on."""

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -20,11 +21,10 @@ from typing import TYPE_CHECKING
 from prefork.errors import OptionError
 from prefork.hosting.reloading.files import Files
 from prefork.hosting.target import directory_of
+from prefork.pool.attached import Attached
 from prefork.pool.spawner import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from prefork.config.options import ServeOptions
     from prefork.pool.manager import Manager
     from prefork.pool.server import PreForkServer
@@ -57,7 +57,7 @@ def _roots(current: str, of_target: str | None) -> tuple[str, ...]:
     return (current, of_target)
 
 
-class Reloader:
+class Reloader(Attached):
     """Attached to a manager. It begins to watch at once."""
 
     def __init__(self, server: PreForkServer, files: Files, restarts: bool, manager: Manager) -> None:
@@ -119,27 +119,13 @@ class Reloader:
 
     # --- its life ----------------------------------------------------------------------------------------
 
-    def about(self) -> Mapping[str, object]:
-        return {}
-
-    @property
-    def places(self) -> tuple[()]:
-        """It listens on nothing."""
-        return ()
-
-    def pass_on(self) -> None:
-        """Nothing: another manager watches for itself."""
-
-    def leave(self) -> None:
-        self.close()
-
     def close(self) -> None:
         """Watches no more."""
         if self._process is None:
             return
         self._loop.remove_reader(self._output)
         self._loop.remove_reader(self._process.pidfd)
-        self._process.signal(9)
+        self._process.signal(signal.SIGKILL)
         self._process.wait()
         self.discard()
 
