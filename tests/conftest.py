@@ -16,7 +16,6 @@ from support.engine import LocalEngine, RunEngine
 from support.pool import MakePool, Pool, start_pool
 from support.server import Serve, Server, start_server, write_app
 
-
 # An example takes as long as the machine is busy.
 hypothesis.settings.register_profile("prefork", deadline=None)
 hypothesis.settings.load_profile("prefork")

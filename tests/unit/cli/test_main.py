@@ -23,8 +23,8 @@ SERVER = "from prefork import HTTPServer, Kernel\nkernel = Kernel()\nserver = HT
 
 
 def prefork(*args: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command in a process of its own, since an error ends the process. It takes no port that another
-    program may have.
+    """Runs the command in a process of its own, since an error ends the process. It takes no port that
+    another program may have.
     """
     return subprocess.run(
         [sys.executable, "-c", "from prefork.cli.main import main; main()", *args],
