@@ -29,7 +29,7 @@ from support.proxies import free_port
 from support.server import Server
 from support.waiting import wait_until
 
-LOOKS = ("curl -s -o", "prefork explain", "prefork status", "sort ")
+LOOKS = ("curl -s ", "prefork explain", "prefork status", "sort ")
 """How commands begin that may be typed again."""
 
 PATIENCE_S = 60.0
@@ -95,7 +95,7 @@ class Reader:
         (folder / "index").mkdir()
         self.environment = {
             **os.environ,
-            **make_index(folder / "index", "prefork"),
+            **make_index(folder / "index", "prefork", "dev"),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONUNBUFFERED": "1",
             "CURL_HOME": str(folder),
@@ -130,7 +130,7 @@ class Reader:
             self.server.signal(signal.SIGINT)
             assert self.server.wait() == 0, self.server.log
             self.server = None
-        elif command.startswith("$ prefork serve "):
+        elif command.startswith(("$ prefork serve ", "$ prefork dev ")):
             assert self.server is None
             self.server = Server(self.start(command.removeprefix("$ ")))
             self.server.wait_serving()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sysconfig
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -20,25 +20,30 @@ SOURCE = Path(prefork.__file__).parents[1]
 OF_THE_INSTALLATION = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json")
 
 
-def make_index(folder: Path, name: str) -> dict[str, str]:
-    """Wheels of a distribution and of all that it needs, and the variables that have pip take only these."""
-    for one in required(name):
+def make_index(folder: Path, name: str, *extras: str) -> dict[str, str]:
+    """Wheels of a distribution and of all that it needs, also with these extras, and the variables that have
+    pip take only these.
+    """
+    for one in required(name, *extras):
         write_wheel(folder, one)
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_CONSTRAINT": ""}
 
 
-def required(name: str) -> list[Distribution]:
-    """The distribution of this name, and those that it needs without an extra."""
+def required(name: str, *extras: str) -> list[Distribution]:
+    """The distribution of this name, and those that it needs without an extra and with these."""
     left, found = [name], {}
     while left:
         one = distribution(left.pop())
         if one.name not in found:
             found[one.name] = one
             needs = map(Requirement, one.requires or ())
-            left += [
-                need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})
-            ]
+            wanted = ("", *extras) if one.name == name else ("",)
+            left += [need.name for need in needs if _holds(need, wanted)]
     return list(found.values())
+
+
+def _holds(need: Requirement, extras: Iterable[str]) -> bool:
+    return need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in extras)
 
 
 def write_wheel(folder: Path, one: Distribution) -> None:
