@@ -326,7 +326,8 @@ def test_without_preload_an_application_that_cannot_be_loaded_ends_the_server(tm
     app = write_app(tmp_path, "import nothere\n")
     done = run_prefork("serve", str(app), "--bind", "127.0.0.1:0", "--no-preload")
     assert done.returncode == 3
-    assert "could not be loaded" in done.stderr.splitlines()[-1]
+    last = done.stderr.splitlines()[-1]
+    assert last.endswith("could not be loaded: ModuleNotFoundError: No module named 'nothere'"), last
     assert "prefork/" not in done.stderr, "the traceback is that of the application"
 
 

@@ -316,9 +316,13 @@ class Worker(Role, PoolMember):
 
 def tell_failure(error: BaseException, report: BootReport) -> None:
     """Says why a worker does not start: to the manager, and in the log, with the traceback if it is the
-    application's.
+    application's. The manager has no traceback, so what the application raised is named to it.
     """
     text, is_explained = show(error), isinstance(error, PreforkError)
-    shown = error.__cause__ if isinstance(error, TargetError) else not is_explained
-    logger.error("worker failed to start: %s", Lines(text), exc_info=shown)
-    report.write(text if is_explained else f"{type(error).__name__}: {text}")
+    cause = error.__cause__ if isinstance(error, TargetError) else None
+    logger.error("worker failed to start: %s", Lines(text), exc_info=cause if is_explained else True)
+    if not is_explained:
+        text = f"{type(error).__name__}: {text}"
+    elif cause is not None:
+        text = f"{text}: {type(cause).__name__}: {show(cause)}"
+    report.write(text)
