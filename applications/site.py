@@ -96,11 +96,11 @@ class Site:
         self.server.err.clear()
 
     def errors(self) -> list[str]:
-        """The lines of the log that should not be there."""
+        """What of the log should not be there: lines, and tracebacks as a whole."""
         return [
-            line
-            for line in list(self.server.err)
-            if ERROR.search(line) and not any(text in line for text in (*EXPECTED, *self._harmless))
+            entry
+            for entry in entries(list(self.server.err))
+            if ERROR.search(entry) and not any(text in entry for text in (*EXPECTED, *self._harmless))
         ]
 
     def stop(self) -> None:
@@ -109,4 +109,18 @@ class Site:
         if status:
             raise AssertionError(f"exit status {status}: {self.server.log[-300:]}")
         if found := self.errors():
-            raise AssertionError(f"{len(found)} lines such as: {found[0]}")
+            raise AssertionError(f"{len(found)} entries such as: {found[0][-300:]}")
+
+
+def entries(lines: Iterable[str]) -> list[str]:
+    """The lines of a log, where those of a traceback are one text: its last line has the cause."""
+    found: list[str] = []
+    inside = False
+    for line in lines:
+        if inside:
+            found[-1] += f"\n{line}"
+            inside = line.startswith(" ")
+        else:
+            found.append(line)
+            inside = line.startswith("Traceback ")
+    return found

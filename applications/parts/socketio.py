@@ -8,11 +8,19 @@ from __future__ import annotations
 from applications.site import Site
 from applications.trial import Part, Trial
 
+CLOSED_TWICE = "in writer\n    ws.close()\n"
+"""In a traceback of python-engineio, with gunicorn too. When a client leaves, its thread that writes closes
+the WebSocket while the thread of simple-websocket that reads responds to the close frame. No lock guards
+what both use, so now and then the first one finds it closed.
+"""
+
 
 def _run(trial: Trial) -> None:
     with trial.serve("socketio_asgi.py", "--workers", "1", about="ASGI") as site:
         _talk(trial, site)
-    with trial.serve("socketio_wsgi.py", "--workers", "1", "--threads", "32", about="WSGI") as site:
+    with trial.serve(
+        "socketio_wsgi.py", "--workers", "1", "--threads", "32", about="WSGI", harmless=(CLOSED_TWICE,)
+    ) as site:
         _talk(trial, site)
 
 

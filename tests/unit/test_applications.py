@@ -9,6 +9,7 @@ import pytest
 from applications.__main__ import PARTS, main
 from applications.environments import APPS, PINS, Environment, Missing
 from applications.report import Report, holds, same
+from applications.site import entries
 from applications.trial import Part
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,17 @@ def test_a_check_that_raises_has_failed_and_the_next_one_follows() -> None:
         holds("some words", "word")
     assert report.checks == {"one is two": "AssertionError: expected 2, found 1", "a word": ""}
     assert list(report.failed) == ["one is two"]
+
+
+def test_a_traceback_is_one_entry_of_the_log() -> None:
+    lines = [
+        "one",
+        "Traceback (most recent call last):",
+        "  File x, in writer",
+        "    ws.close()",
+        "E: closed",
+    ]
+    assert entries([*lines, "two", *lines[1:]]) == ["one", "\n".join(lines[1:]), "two", "\n".join(lines[1:])]
 
 
 def test_a_program_that_is_missing_is_no_failure() -> None:
