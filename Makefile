@@ -1,4 +1,4 @@
-# make run | test | unit | test-all | fuzz | conformance | applications | bench | build | generate | docs | lint | msrv |
+# make run | test | unit | test-all | fuzz | conformance | applications | bench | build | generate | pictures | docs | lint | msrv |
 #      programs | wheel | wheels | clean
 #
 # Everything happens in .venv, which the first target that needs it sets up. Stamps in it record what is built:
@@ -37,7 +37,7 @@ AGAIN = $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 PORT    ?= 8080
 
-.PHONY: run test unit test-all test-python smoke-python fuzz conformance applications bench build generate docs lint msrv programs \
+.PHONY: run test unit test-all test-python smoke-python fuzz conformance applications bench build generate pictures docs lint msrv programs \
         wheel wheels clean
 
 # Without what only tests and the bench need, unless that is there already.
@@ -101,6 +101,10 @@ build: $(VENV)/built-$(PROFILE)$(WITH)
 # The files that follow from config/options/, and from docstrings. They are committed: a build does not need this.
 generate: $(VENV)/ready
 	$(BIN)/python -m generate
+
+# Pictures of the live page in docs/pictures: it wants Chromium. They are committed, and differ each time.
+pictures: $(DEV)
+	PYTHONPATH=tests $(BIN)/python -m generate.live
 
 # The pages of docs/ as a site in site/: without a warning, and with nothing that a browser loads from elsewhere.
 docs: $(VENV)/docs-ready

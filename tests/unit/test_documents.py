@@ -85,6 +85,15 @@ def test_each_picture_and_schema_is_shown_on_a_page() -> None:
     assert [str(file) for file in files if file.resolve() not in shown] == []
 
 
+def test_each_picture_is_made_by_a_script() -> None:
+    scripts = "".join(
+        file.read_text() for name in ("generate", "bench") for file in (ROOT / name).glob("*.py")
+    )
+    pictures = [file.name for file in DOCS.rglob("*") if file.suffix in (".png", ".svg")]
+    assert len(pictures) > 4
+    assert [name for name in pictures if f"/{name}" not in scripts and f'"{name}"' not in scripts] == []
+
+
 def test_the_comparison_has_the_figures_of_the_readme() -> None:
     """And of its chart. A figure has a point or a comma in it."""
     tables = (DOCS / "comparison.md").read_text().partition("## Figures")[2].partition("\n## ")[0]
