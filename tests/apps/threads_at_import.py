@@ -33,6 +33,10 @@ class Disk(io.RawIOBase):
         return len(data)
 
 
+def wait() -> None:
+    threading.Event().wait()
+
+
 def log_always() -> None:
     while True:
         log.info("from the thread")
@@ -46,7 +50,7 @@ elif PARAMETERS["kind"] == "logging":
     log.addHandler(logging.StreamHandler(io.TextIOWrapper(io.BufferedWriter(Disk()))))
     threading.Thread(target=log_always, daemon=True).start()
 else:
-    threading.Thread(target=threading.Event().wait, name="flusher", daemon=True).start()
+    threading.Thread(target=wait, name="flusher", daemon=True).start()
 
 
 def app(_environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:

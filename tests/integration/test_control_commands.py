@@ -18,7 +18,7 @@ import pytest
 from support.apps import APPS
 from support.control import ask, command, connect_to, control_path, done
 from support.pool import MakePool, pid_serving
-from support.server import Serve, run_prefork
+from support.server import Serve, run_prefork, write_app
 from support.waiting import wait_until
 
 TWO = {
@@ -353,6 +353,20 @@ def test_handlers_are_shown_and_set(pool: MakePool, tmp_path: Path) -> None:
     assert "prefork.control: handlers" in server.log
     assert server.get("/one") == b"two"
     assert json.loads(done(server, "handlers")) == changed
+
+
+def test_a_function_is_shown_with_the_module_of_its_file(serve: Serve, tmp_path: Path) -> None:
+    source = """
+        from prefork import Kernel, PreForkServer
+
+        server = PreForkServer(Kernel())
+
+        @server.handle("^/")
+        def pay():
+            return "paid"
+        """
+    server = serve(write_app(tmp_path, source, "shop.py"), "--workers", "1")
+    assert json.loads(done(server, "handlers")) == [{"dir": "^/", "function": "shop:pay"}]
 
 
 @pytest.mark.parametrize(

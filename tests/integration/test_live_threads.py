@@ -14,7 +14,10 @@ OPENMP = pytest.mark.skipif(ctypes.util.find_library("gomp") is None, reason="th
 
 @pytest.mark.parametrize(
     ("kind", "named"),
-    [("Python", "thread 'flusher' of threading"), pytest.param("OpenMP", "OpenMP of libgomp", marks=OPENMP)],
+    [
+        ("Python", "thread 'flusher' of threads_at_import"),
+        pytest.param("OpenMP", "OpenMP of libgomp", marks=OPENMP),
+    ],
 )
 def test_it_is_named_in_one_line(serve: Serve, kind: str, named: str) -> None:
     server = serve(APPS / "threads_at_import.py", "--workers", "2", parameters={"kind": kind})

@@ -14,6 +14,7 @@ from prefork.admin.messages import Failure, Misuse
 from prefork.admin.running import Outcome, Running
 from prefork.config.checked import EXTERNAL
 from prefork.errors import NotUpgraded
+from prefork.logs.module_names import module_of
 from prefork.pool import overview
 from prefork.pool import upgrade as upgrades
 from prefork.pool.log_level import LEVELS
@@ -292,7 +293,7 @@ def _plain(value: object) -> object:
     if isinstance(value, str | bool):
         return value
     if callable(value):
-        return f"{getattr(value, '__module__', '?')}:{getattr(value, '__qualname__', '?')}"
+        return f"{module_of(value)}:{getattr(value, '__qualname__', '?')}"
     return str(value)
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from prefork.kernel.live_threads import live_threads, thread_ids
+from prefork.logs.module_names import module_of
 
 logger = logging.getLogger("prefork.mold")
 
@@ -278,6 +279,6 @@ def _kind_of(objects: Iterable[object]) -> str:
     """The class of such an object, if it is no library class of Python."""
     kinds = (type(one) for one in objects)
     return next(
-        (f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if _is_of_application(kind.__module__)),
+        (f"{module_of(kind)}.{kind.__qualname__}" for kind in kinds if _is_of_application(kind.__module__)),
         "",
     )

@@ -17,6 +17,8 @@ import threading
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePath
 
+from prefork.logs.module_names import module_of
+
 logger = logging.getLogger("prefork.kernel")
 
 LIBRARIES = (
@@ -81,8 +83,7 @@ def _python(thread: threading.Thread) -> str:
 
 def _module_of(thread: threading.Thread) -> str:
     """The module of what a thread runs, as far as it tells."""
-    target = getattr(thread, "_target", None) or type(thread)
-    return str(getattr(target, "__module__", None) or type(target).__module__)
+    return module_of(getattr(thread, "_target", None) or type(thread))
 
 
 def _native(former: Collection[int]) -> list[str]:
