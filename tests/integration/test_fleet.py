@@ -14,6 +14,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from support import tls
 from support.admin import get
 from support.control import done
 from support.deploy import DEPLOY
@@ -171,7 +172,7 @@ def test_each_metric_that_is_watched_is_one_that_the_server_has(pool: MakePool, 
     found = watched()
     assert {"prefork_busy_ratio", "prefork_queue_wait_seconds_bucket"} <= found.keys()
     assert set.union(*found.values()) == {"grafana.json", "prometheus-alerts.yml", "autoscaling.yaml"}
-    server = pool("--admin", f"unix:{tmp_path}/admin")
+    server = pool("--admin", f"unix:{tmp_path}/admin", *tls.OPTIONS)
     server.get("/one")
     text = get(f"unix:{tmp_path}/admin", "/metrics")
     exposed = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}

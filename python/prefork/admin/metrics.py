@@ -102,6 +102,7 @@ def families(report: Report, times: Mapping[str, list[tuple[float, int]]]) -> It
     )
     for name, metric, meaning in TIMES:
         yield histogram(metric, meaning, times[name], totals[name]["sum_s"])
+    yield from _certificates(report)
     yield from _workers(report)
     yield from _manager(report)
 
@@ -133,6 +134,17 @@ def busy_ratio(report: Report) -> float:
     totals = report["totals"]
     busy, most = int(totals["active"] + totals["stuck"]), int(report["manager"]["max_clients"])
     return round(min(1.0, busy / max(most, 1)), 4)
+
+
+def _certificates(report: Report) -> Iterator[Family]:
+    told = report["manager"].get("certificates") or ()
+    ends = {(one["file"], one["subject"]): one["ends_unix_s"] for one in told}
+    if ends:
+        samples = [
+            Sample(end_s, {"file": file, "subject": subject}) for (file, subject), end_s in ends.items()
+        ]
+        meaning = "When a certificate of the server expires, in seconds of the Unix epoch."
+        yield Family("prefork_certificate_end_time_seconds", Kind.GAUGE, meaning, samples, "seconds")
 
 
 def _workers(report: Report) -> Iterator[Family]:

@@ -76,6 +76,15 @@ def test_the_times(name: str) -> None:
     assert found[f"{name}_sum"] == 0.5
 
 
+def test_when_certificates_expire() -> None:
+    found = pool(worker(0))
+    ends = {"subject": "CN=a", "ends_unix_s": 1_800_000_000}
+    found["manager"]["certificates"] = [{"file": "a.pem", **ends}, {"file": "b.pem", **ends}]
+    told = read(found)
+    assert told["prefork_certificate_end_time_seconds a.pem CN=a"] == 1_800_000_000
+    assert told["prefork_certificate_end_time_seconds b.pem CN=a"] == 1_800_000_000
+
+
 def test_what_a_garbled_worker_has_written_is_no_figure() -> None:
     found = read(pool(worker(0), worker(1, is_garbled=True, lag_s=1e300)))
     assert found["prefork_loop_lag_seconds"] == 0
