@@ -809,6 +809,10 @@ class TlsConfig:
     def certificates(self) -> list[tuple[str, int]]:
         """Manager: the subject and the end of each certificate, in the order of `files`. The end is in
         seconds of the Unix epoch."""
+    @property
+    def revocation_lists(self) -> list[tuple[str, int]]:
+        """Manager: the issuer and the end of each list of revoked certificates, in the order of their file.
+        From the end on, which is in seconds of the Unix epoch, certificates of that issuer are refused."""
 
 @final
 class MountCaller:

@@ -157,6 +157,27 @@ def test_a_revoked_certificate_is_refused_also_with_a_ticket_from_before(
     assert Client(server.port, client=bob).ask().body["SSL_CLIENT_S_DN_CN"] == "bob"
 
 
+def test_a_list_that_has_expired_is_one_line_and_the_server_serves(
+    root: Authority, tmp_path: Path, serve: Serve
+) -> None:
+    authority = root.save(tmp_path)
+    alice = save(tmp_path, *root.issue("alice"), "alice")
+    revoked = root.revoke(tmp_path, days=-0.01)
+    flags = ("--tls-client-ca", str(authority), "--tls-client-crl", str(revoked))
+    files = save(tmp_path, *root.issue("localhost"))
+    server = serve_tls(serve, files, *flags, "--tls-client-auth", "optional")
+    told = f"TLS: the list of revoked certificates {revoked} (CN=Test Root) has expired: "
+    server.wait_log(told)
+    assert Client(server.port).ask().body["SSL_CLIENT_VERIFY"] == "NONE"
+    assert refused(Client(server.port, client=alice))
+    server.wait_log("the TLS handshake failed: the list of revoked certificates has expired")
+    root.revoke(tmp_path)
+    os.kill(server.pid, signal.SIGHUP)
+    server.wait_log("the certificates were read again")
+    assert Client(server.port, client=alice).ask().body["SSL_CLIENT_S_DN_CN"] == "alice"
+    assert server.log.count(told) == 1
+
+
 # --- changes --------------------------------------------------------------------------------------------
 
 

@@ -136,6 +136,16 @@ impl TlsConfig {
         let pair = |one: prefork_tls::Certificate| (one.subject, one.not_after.unix_s);
         all.into_iter().map(pair).collect()
     }
+
+    /// Manager: the issuer and the end of each list of revoked certificates, in the order of
+    /// their file. From the end on, which is in seconds of the Unix epoch, certificates of that
+    /// issuer are refused.
+    #[getter]
+    fn revocation_lists(&self) -> Vec<(String, u64)> {
+        let all = locked(&self.bundle).revocation_lists();
+        let pair = |one: prefork_tls::RevocationList| (one.issuer, one.next_update.unix_s);
+        all.into_iter().map(pair).collect()
+    }
 }
 
 fn cipher(name: &str) -> PyResult<Cipher> {

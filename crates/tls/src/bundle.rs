@@ -4,7 +4,7 @@
 //! Always holds: an error names the file, in one line, and never its content; a key is
 //! overwritten when it is dropped.
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, RevocationList};
 use crate::files::{ConfigError, File, Files};
 use crate::keys::read_key;
 use crate::provider::any_supported_type;
@@ -55,6 +55,12 @@ impl Bundle {
     pub fn certificates(&self) -> Vec<Certificate> {
         let first = |pair: &Pair| Certificate::read(pair.chain.first()?);
         self.pairs.iter().filter_map(first).collect()
+    }
+
+    /// The lists of revoked certificates of clients, in the order of their file.
+    pub fn revocation_lists(&self) -> Vec<RevocationList> {
+        let lists = self.revoked.iter();
+        lists.filter_map(|der| RevocationList::read(der)).collect()
     }
 
     /// Whether both let in the same clients.

@@ -1,5 +1,6 @@
-//! What is in a certificate (RFC 5280), as text.
+//! What is in a certificate and in a list of revoked ones (RFC 5280), as text.
 
+use x509_cert::crl::CertificateList;
 use x509_cert::der::asn1::{Ia5String, PrintableString, Utf8StringRef};
 use x509_cert::der::oid::db::rfc4519::CN;
 use x509_cert::der::pem::{LineEnding, encode_string};
@@ -48,6 +49,26 @@ impl Certificate {
             not_before: moment(&validity.not_before),
             not_after: moment(&validity.not_after),
             hosts: hosts(body.get_extension::<SubjectAltName>().ok()?),
+        })
+    }
+}
+
+/// A list of revoked certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationList {
+    /// As RFC 4514 has it.
+    pub issuer: String,
+    /// From then on it tells of no certificate any more.
+    pub next_update: Moment,
+}
+
+impl RevocationList {
+    /// `None`: it is damaged, or does not tell when the next one comes, which RFC 5280 (5.1.2.5) demands.
+    pub fn read(der: &[u8]) -> Option<Self> {
+        let list = <CertificateList>::from_der(der).ok()?.tbs_cert_list;
+        Some(RevocationList {
+            issuer: list.issuer.to_string(),
+            next_update: moment(list.next_update.as_ref()?),
         })
     }
 }

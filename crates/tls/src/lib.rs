@@ -39,7 +39,7 @@ mod tickets;
 
 pub use alert::Alert;
 pub use bundle::Bundle;
-pub use certificate::{Certificate, Moment};
+pub use certificate::{Certificate, Moment, RevocationList};
 pub use ciphers::Cipher;
 pub use config::{ClientAuth, Config, Settings};
 pub use files::{ConfigError, File, Files};

@@ -1,10 +1,10 @@
 """The certificates of a server, in the process that listens: read, checked, watched and changed.
 
 Owns what is published to the processes that serve (`TlsConfig`), and the timers of the manager: the files are
-looked at each few seconds, the keys of session tickets are rotated, and a certificate that ends soon is
-named in the log each day. A manager that gives root's rights up may have another process open the files
-(`RootReader`). Always: an error is one line that names the file and never its content; what cannot be used
-leaves what is in use.
+looked at each few seconds, the keys of session tickets are rotated, and a certificate that ends soon, or a
+list of revoked ones that has expired, is named in the log each day. A manager that gives root's rights up may
+have another process open the files (`RootReader`). Always: an error is one line that names the file and never
+its content; what cannot be used leaves what is in use.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ class Certificates:
             self._rotate_at = now + ROTATION_S
             self.config.rotate_tickets()
         if now >= self._warn_at:
-            self._warn_at = now + DAY_S
             self._warn_of_ends()
+            self._warn_at = now + self._until_next_end_s()
 
     def _signature(self) -> Signature:
         if self._reader is None:
@@ -167,7 +167,7 @@ class Certificates:
             return False
         self.trouble = ""
         logger.warning("TLS: the certificates were read again, and are used from now on")
-        self._warn_of_ends()
+        self._warn_at = 0.0
         return True
 
     def describe(self) -> list[dict[str, object]]:
@@ -188,6 +188,24 @@ class Certificates:
                 logger.error("TLS: the certificate %s (%s) has expired: clients refuse it", name, subject)
             elif days < WARNING_DAYS:
                 logger.warning("TLS: the certificate %s (%s) expires in %d days", name, subject, days)
+        for issuer, end_s in self._revocation_lists():
+            if end_s <= time.time():
+                logger.error(
+                    "TLS: the list of revoked certificates %s (%s) has expired: "
+                    "clients with a certificate of that issuer are refused",
+                    self._options.tls_client_crl,
+                    issuer,
+                )
+
+    def _revocation_lists(self) -> list[tuple[str, int]]:
+        """The issuer and the end of each that clients are checked against."""
+        return [] if self._options.client_auth == "none" else self.config.revocation_lists
+
+    def _until_next_end_s(self) -> float:
+        """Seconds until something has expired that has not yet, a day at the most."""
+        ends = [end_s for _, _, end_s in self._ends()] + [end_s for _, end_s in self._revocation_lists()]
+        now = time.time()
+        return min([DAY_S, *(end_s + 1 - now for end_s in ends if end_s >= now)])
 
 
 def _config(options: ServerOptions, opened: Open) -> TlsConfig:

@@ -291,6 +291,60 @@ def test_one_that_expires_while_it_is_used_is_an_error(
     assert record.message.endswith("has expired: clients refuse it")
 
 
+def expired(file: Path) -> str:
+    return (
+        f"TLS: the list of revoked certificates {file} (CN=Test Root) has expired: "
+        "clients with a certificate of that issuer are refused"
+    )
+
+
+def test_a_list_of_revoked_certificates_that_has_expired_is_an_error_each_day(
+    root: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    revoked = root.revoke(tmp_path, days=-0.01)
+    found = watched(
+        save(tmp_path, *root.issue("localhost")),
+        clock,
+        tls_client_ca=str(root.save(tmp_path)),
+        tls_client_crl=str(revoked),
+    )
+    assert [(one.levelno, one.message) for one in caplog.records] == [(logging.ERROR, expired(revoked))]
+    clock.go_on(86_000)
+    assert len(caplog.records) == 1
+    clock.go_on(1000)
+    assert len(caplog.records) == 2
+    caplog.clear()
+    assert found.reload()
+    clock.go_on(certificates.POLL_S)
+    assert [one.message for one in caplog.records][1:] == [expired(revoked)]
+
+
+def test_one_that_expires_while_it_is_used_is_named_then(
+    root: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    revoked = root.revoke(tmp_path, days=0.5)
+    files = save(tmp_path, *root.issue("localhost"))
+    found = watched(files, clock, tls_client_ca=str(root.save(tmp_path)), tls_client_crl=str(revoked))
+    ((_, end),) = found.config.revocation_lists
+    began, first = end - 43_200, clock.now
+    monkeypatch.setattr("time.time", lambda: began + clock.now - first)
+    clock.go_on(43_100)
+    assert caplog.records == []
+    clock.go_on(200)
+    assert [one.message for one in caplog.records] == [expired(revoked)]
+
+
+def test_a_list_that_no_client_is_checked_against_is_not_named(
+    root: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files, authority = save(tmp_path, *root.issue("localhost")), str(root.save(tmp_path))
+    crl = str(root.revoke(tmp_path, days=-0.01))
+    watched(files, Clock(), tls_client_ca=authority, tls_client_crl=crl, tls_client_auth="none")
+    assert caplog.records == []
+
+
 def test_a_change_counts_when_it_has_settled(
     root: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
