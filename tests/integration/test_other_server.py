@@ -30,7 +30,7 @@ async def loop():
 )
 def test_a_server_that_is_run_while_loading_is_named(tmp_path: Path, line: str, server: str) -> None:
     path = write_app(tmp_path, HEAD + line)
-    done = run_prefork("serve", str(path))
+    done = run_prefork("serve", "--bind", "127.0.0.1:0", str(path))
     number = HEAD.count("\n") + 1
     assert done.stderr.startswith(f"prefork: {path}:{number} runs {server} on 127.0.0.1:")
     assert done.stderr.endswith('is loaded; put that under `if __name__ == "__main__":`\n')
@@ -51,14 +51,14 @@ granian.serve(threading.Event().wait)
 
 def test_one_that_has_its_processes_listen_is_named(tmp_path: Path) -> None:
     """As the parent process of granian and of uvicorn's workers: its socket is bound, and does not listen."""
-    done = run_prefork("serve", str(write_app(tmp_path, IN_PROCESSES)))
+    done = run_prefork("serve", "--bind", "127.0.0.1:0", str(write_app(tmp_path, IN_PROCESSES)))
     assert "app.py:8 runs granian on 127.0.0.1:" in done.stderr
     assert done.returncode == 2
 
 
 def test_a_factory_that_runs_one_is_named_too(tmp_path: Path) -> None:
     path = write_app(tmp_path, f"{HEAD}def create():\n    server.serve_forever()\n")
-    done = run_prefork("serve", f"{path}:create", "--factory")
+    done = run_prefork("serve", "--bind", "127.0.0.1:0", f"{path}:create", "--factory")
     assert "runs socketserver on" in done.stderr
     assert done.returncode == 2
 
