@@ -113,6 +113,15 @@ def test_the_time_is_that_of_the_application(server: Server) -> None:
     assert sum(count for _, count in times(server)) == 8
 
 
+def test_the_time_of_a_stream_ends_with_its_head(server: Server) -> None:
+    """Also if the application blocks its worker between the parts of the body."""
+    ask(server, "/200/0.1/parts/1")
+    wait_until(lambda: totals(server)["last_byte"]["count"] == 1, "the last byte to be counted")
+    worker = figures(server, 1)
+    assert 0.1 <= worker["application"]["sum_s"] < 1
+    assert 1.1 <= worker["last_byte"]["sum_s"]
+
+
 def test_the_time_of_a_slow_upload_is_the_clients(server: Server) -> None:
     with server.connect() as sock:
         sock.sendall(b"POST /200 HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")

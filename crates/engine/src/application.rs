@@ -307,6 +307,8 @@ impl ExchangeHandle<'_> {
     /// [`LocalError::Closed`].
     pub fn send_now(&mut self) -> Result<usize, LocalError> {
         self.open_now()?;
+        // A head leaves now, and the application may take long to make the rest before the turn ends.
+        self.core.cx.time_responses();
         self.core.flush(self.key());
         let connection = self.find()?;
         let unsent = connection.unsent(self.id.stream);
