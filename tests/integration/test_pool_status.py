@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from support import tls
+from support.admin import LOCAL, admin_url, get
 from support.apps import APPS
+from support.control import command
+from support.events import EventClient
 from support.http2 import http2
 from support.pool import MakePool
 from support.responses import read_all
@@ -92,6 +95,33 @@ def shown(server: Server, in_flight: int) -> tuple[str, float]:
         return (request["path"], request["age_s"]) if worker["in_flight"] == in_flight else None
 
     return wait_until(found, f"{in_flight} in flight") or ("", 0.0)
+
+
+def test_a_worker_that_its_application_blocks_drains_once_it_is_told_to_end(pool: MakePool) -> None:
+    """It cannot write that itself: its manager says so, everywhere that the pool is shown."""
+    server = pool("--admin", LOCAL, **TWO)
+    server.wait_workers(2)
+    server.hold(1)
+    server.wait_active(1)
+    (pid,) = server.workers("active")
+    assert server.glue
+    assert command(server, "recycle", str(pid), "--timeout", "0").returncode == 1
+
+    def drains() -> dict[str, int]:
+        report = status_json(str(server.glue))
+        states = {worker["pid"]: worker["state"] for worker in report["workers"]}
+        totals: dict[str, int] = report["totals"]
+        return totals if states[pid] == "draining" else {}
+
+    totals = wait_until(drains, "it to drain")
+    assert (totals["active"], totals["draining"]) == (0, 1)
+    assert server.workers("active") == [pid], "what it has written"
+    url = admin_url(server)
+    with EventClient(url) as client:
+        assert client.frames(1)[0]["slots"].count("~") == 1
+    assert "prefork_busy_ratio 0" in get(url, "/metrics")
+    server.release()
+    server.wait_without([pid])
 
 
 def test_status_tells_no_request_that_is_over(holding: Server) -> None:

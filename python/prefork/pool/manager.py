@@ -359,6 +359,7 @@ class Manager(Role, PoolMember):
             "certificates": [] if certificates is None else certificates.describe(),
             "queued": self.resources.queue_length,
             "decisions": self.decisions,
+            "ending": [] if self._supervisor is None else self._supervisor.ending,
         }
 
     def _wake(self) -> None:

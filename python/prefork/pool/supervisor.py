@@ -140,6 +140,11 @@ class Supervisor:
         return list(self._workers)
 
     @property
+    def ending(self) -> list[int]:
+        """The pids of the workers that were told to end."""
+        return [worker.pid for worker in self._workers if worker.end_signal and worker.pid is not None]
+
+    @property
     def decisions(self) -> list[dict[str, Any]]:
         """What was decided of late, and why, the newest last."""
         return self._decisions.describe()

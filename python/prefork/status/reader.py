@@ -7,6 +7,7 @@ not asked then: each request would wait in its queue, and when that is full the 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -105,10 +106,21 @@ def make_report(board: Scoreboard, about: Any, glue: str | None, pid: int, **par
     report = snapshot(board, manager=pid, **parts)
     for name in TOLD:
         report["manager"][name] = about.get(name) if isinstance(about, dict) else None
+    if isinstance(about, dict):
+        _correct_states(report, about.get("ending", ()))
     report["totals"]["waiting"] += _before_workers(report["manager"])
     # The pid comes from the kernel (SO_PEERCRED). Workers could have written another one to the memory.
     report["manager"] |= {"glue": glue, "pid": pid}
     return report
+
+
+def _correct_states(report: dict[str, Any], ending: Collection[int]) -> None:
+    """Workers that were told to end are draining: one whose application blocks it cannot write that yet."""
+    for worker in report["workers"]:
+        if worker["pid"] in ending and worker["state"] in ("spare", "active"):
+            report["totals"][worker["state"]] -= 1
+            report["totals"]["draining"] += 1
+            worker["state"] = "draining"
 
 
 def _before_workers(manager: dict[str, Any]) -> int:
