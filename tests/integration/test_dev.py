@@ -18,11 +18,13 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
-from support.processes import children
+from support.processes import children, wait_ended
 from support.project import Project, ask
 from support.server import run_prefork, start_program
-from support.waiting import wait_until
+from support.waiting import DEADLINE_S, wait_until
 
 WSGI = """
     def app(environ, start_response):
@@ -61,27 +63,34 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 @pytest.mark.parametrize("code", [wsgi, asgi])
 def test_the_next_request_is_served_by_what_was_saved_on_the_same_connection(project, code):
-    project.write("app.py", code("begin"))
-    project.serve("app.py")
+    # Each is as long as the one before, and of the same second: the bytecode of that would seem to be right.
+    written_s = int(time.time())
+    project.write("app.py", code("begin"), written_s)
+    project.serve("app.py", env={"PYTHONDONTWRITEBYTECODE": ""})
+    assert len(project.server.workers()) == 1
     connection = project.connect()
     assert ask(connection) == (200, "begin")
     sock = connection.sock
-    # Each is as long as the one before, and several are saved in a second: bytecode would seem to be right.
     for text in ("first", "other", "third", "again"):
-        project.save("app.py", code(text))
+        project.save("app.py", code(text), written_s)
         assert ask(connection) == (200, text)
         assert connection.sock is sock
     assert project.server.stop() == 0
 
 
-def test_a_request_waits_for_code_that_takes_a_while_to_load(project):
+def test_requests_are_held_while_the_code_is_loaded(project):
     project.write("app.py", wsgi("old"))
     project.serve("app.py")
-    kept = project.connect()
+    kept, fresh = project.connect(), project.connect()
     assert ask(kept) == (200, "old")
-    project.save("app.py", f"import time\ntime.sleep(1)\n{textwrap.dedent(wsgi('new'))}")
-    assert ask(project.connect()) == (200, "new")
-    assert ask(kept) == (200, "new")
+    waits = "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)\n"
+    project.save("app.py", waits + textwrap.dedent(wsgi("new")))
+    # The former code takes no request any more, and the new code is not there yet.
+    for connection in (kept, fresh):
+        connection.request("GET", "/")
+    (project.root / "go").touch()
+    for connection in (kept, fresh):
+        assert connection.getresponse().read() == b"new"
 
 
 def test_a_save_while_another_one_is_loaded_takes_its_place(project):
@@ -171,6 +180,26 @@ def test_a_program_is_refused(project):
     assert server.wait() == 2
     assert len(server.err) == 1, server.log
     assert "only an application" in server.log
+
+
+def test_a_websocket_is_closed_for_a_restart(project):
+    code = """
+        async def app(scope, receive, send):
+            assert scope["type"] == "websocket"
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+    """
+    project.write("app.py", code)
+    server = project.serve("app.py")
+    with connect(server.url.replace("http:", "ws:"), proxy=None) as websocket:
+        project.save("app.py", asgi("new"))
+        with pytest.raises(ConnectionClosed) as closed:
+            websocket.recv(DEADLINE_S)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012  # service restart
+    assert ask(project.connect()) == (200, "new")
 
 
 # --- exceptions ---------------------------------------------------------------------------------------------
@@ -309,6 +338,14 @@ def test_what_is_excluded_changes_nothing(project):
     assert ["changed: app.py;" in line for line in told] == [True]
 
 
+def test_a_file_with_the_name_of_the_library_is_not_taken_for_it(project):
+    project.write("app.py", wsgi("old"))
+    project.write("watchfiles.py", "1 / 0\n")
+    project.serve("app.py")
+    project.save("app.py", wsgi("new"))
+    assert ask(project.connect()) == (200, "new")
+
+
 # --- the terminal -------------------------------------------------------------------------------------------
 
 
@@ -355,6 +392,24 @@ def test_nothing_is_left_when_it_ends(project):
     assert len(started) >= 3  # the mold, the worker, and what watches the files
     assert server.stop() == 0
     assert [pid for pid in started if os.path.exists(f"/proc/{pid}")] == []
+
+
+def test_nothing_is_left_when_it_is_killed(project):
+    project.write("app.py", wsgi("here"))
+    server = project.serve("app.py")
+    started = children(server.pid)
+    assert len(started) >= 3
+    server.kill()
+    wait_ended(started)
+
+
+def test_the_interrupt_of_a_terminal_ends_all_of_it_without_a_complaint(project):
+    project.write("app.py", wsgi("here"))
+    server = project.serve("app.py", start_new_session=True)
+    os.killpg(server.pid, signal.SIGINT)
+    assert server.wait() == 0
+    assert "Traceback" not in server.log
+    assert "watched" not in server.log
 
 
 def test_others_who_can_reach_it_are_warned_of(project):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import ssl
 import textwrap
 from pathlib import Path
@@ -22,12 +23,16 @@ class Project:
         self._connections: list[http.client.HTTPConnection] = []
         self._restarts = True
 
-    def write(self, name: str, text: str) -> Path:
-        """Save a file. An editor writes another one, and gives it the name."""
+    def write(self, name: str, text: str, written_s: int | None = None) -> Path:
+        """Save a file, as if it was written at a time of the clock. An editor writes another one, and gives
+        it the name.
+        """
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
         new.write_text(textwrap.dedent(text))
+        if written_s is not None:
+            os.utime(new, (written_s, written_s))
         return new.replace(path)
 
     def start(self, *arguments: str, command: str = "dev", **settings: Any) -> Server:
@@ -43,12 +48,12 @@ class Project:
         """As `start`, and wait until it serves."""
         return self.start(*arguments, **settings).wait_serving()
 
-    def save(self, name: str, text: str) -> None:
+    def save(self, name: str, text: str, written_s: int | None = None) -> None:
         """Save a file, and wait until the server has heard of it, and no worker takes requests for the former
         code.
         """
         heard, former = self._heard(), self._taking_requests()
-        self.write(name, text)
+        self.write(name, text, written_s)
         wait_until(lambda: self._heard() > heard, f"the server to hear of {name}")
         if self._restarts:
             wait_until(lambda: not former & self._taking_requests(), "the former workers to drain")

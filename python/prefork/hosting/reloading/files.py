@@ -53,8 +53,8 @@ class Files:
                     yield path
 
     def changed_since(self, moment_ns: int) -> set[str]:
-        """The files that were written after a moment of the system's clock."""
-        return {path for path in self.found() if _written_ns(path) > moment_ns}
+        """The files that were written, or got their names, after a moment of the system's clock."""
+        return {path for path in self.found() if _changed_ns(path) > moment_ns}
 
     def has(self, path: str) -> bool:
         """Whether the file counts, if it is in a directory that is watched."""
@@ -85,8 +85,9 @@ class Files:
         )
 
 
-def _written_ns(path: str) -> int:
+def _changed_ns(path: str) -> int:
+    """No program can set it, as a copy sets the time at which the original was written."""
     try:
-        return os.stat(path).st_mtime_ns
+        return os.stat(path).st_ctime_ns
     except OSError:  # it is gone
         return 0

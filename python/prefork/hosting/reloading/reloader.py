@@ -150,7 +150,12 @@ def _start(files: Files) -> tuple[Process, int]:
     output, its_end = os.pipe()
     try:
         pid = os.posix_spawn(
-            sys.executable, arguments, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, its_end, 1)]
+            sys.executable,
+            arguments,
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, its_end, 1)],
+            # A terminal sends it to the whole group, perhaps while Python begins.
+            setsigmask=[signal.SIGINT],
         )
     finally:
         os.close(its_end)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -48,7 +47,6 @@ class NotWatched(Exception):
 def main(order: str) -> None:
     """Watches what the order says: parent, roots, include, exclude, since_ns."""
     given = json.loads(order)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
     if not die_with_parent(given["parent"]):
         return
     files = Files(*(tuple(given[name]) for name in ("roots", "include", "exclude")))
