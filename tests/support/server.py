@@ -226,14 +226,17 @@ def run_prefork(
     cwd: Path | None = None,
     env: dict[str, str] | None = None,
 ) -> Finished:
-    """Run a `prefork` command that ends by itself, under the command `prefix` if there is one."""
+    """Run a `prefork` command that ends by itself, under the command `prefix` if there is one. A server takes
+    no port that another program may have, unless an option says so.
+    """
+    own = {"PORT": "0"} if arguments[:1] == ("serve",) else {}
     return subprocess.run(
         [*prefix, sys.executable, "-m", "prefork", *arguments],
         capture_output=True,
         text=True,
         timeout=30,
         cwd=cwd,
-        env=os.environ | (env or {}),
+        env=os.environ | own | (env or {}),
         check=False,
     )
 
