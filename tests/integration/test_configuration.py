@@ -60,6 +60,14 @@ def test_the_files_of_the_directory_are_found_and_named_in_the_log(project: Path
         assert "options are read" not in server.log
 
 
+def test_a_configuration_of_gunicorn_is_left_alone_and_named(project: Path) -> None:
+    written(project, "gunicorn.conf.py", "workers = 3")
+    with running("app.py", "--bind", "127.0.0.1:0", cwd=project) as server:
+        line = server.wait_log("gunicorn.conf.py is not read")
+        assert line.endswith("; `prefork import-config gunicorn.conf.py` converts it")
+        assert workers(server) == 256
+
+
 def test_a_reload_reads_files_and_variables_again_also_after_chdir(project: Path) -> None:
     (project / "below").mkdir()
     (project / "app.py").rename(project / "below" / "app.py")

@@ -59,6 +59,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefork.server")
 
+OF_GUNICORN = "gunicorn.conf.py"
+"""gunicorn reads it in the current directory without being asked."""
+
 LAST_S = 2.0
 """How long a process that has stopped may still run after a further signal."""
 
@@ -174,9 +177,11 @@ def prepare(application: object, options: ServeOptions) -> Privileges | None:
 
 
 def name_files(files: Sequence[str], _server: HTTPServer) -> None:
-    """Says in the log where options come from: a file may have been found by itself."""
+    """Says in the log where options come from: a file may have been found by itself, or left alone."""
     if files:
         logger.info("options are read from %s", " and ".join(files))
+    elif os.path.exists(OF_GUNICORN):
+        logger.info("%s is not read; `prefork import-config %s` converts it", OF_GUNICORN, OF_GUNICORN)
 
 
 def watch_files(
