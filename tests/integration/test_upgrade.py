@@ -386,6 +386,7 @@ def test_a_second_upgrade_and_a_reload_are_refused_meanwhile(tmp_path: Path) -> 
         assert (finished.returncode, "an upgrade is under way" in finished.stderr) == (1, True)
         server.signal(signal.SIGHUP)
         server.wait_log("HUP changes nothing: an upgrade is under way")
+        assert server.stop() == 0
 
 
 def test_an_upgrade_is_refused_while_a_reload_is_under_way(tmp_path: Path) -> None:
