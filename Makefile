@@ -60,9 +60,10 @@ test-all: $(DEV)
 test-python: $(DEV)
 	$(BIN)/python -m pytest $(WHOLE) || $(AGAIN)
 
-# The unit tests, and a server that serves one request.
+# The unit tests, and a server that serves one request. These wait for nothing: one process for each core.
 smoke-python: $(DEV)
-	$(BIN)/python -m pytest tests/unit tests/integration/test_first_contact.py
+	$(BIN)/python -m pytest --numprocesses auto tests/unit tests/integration/test_first_contact.py \
+	    || $(AGAIN)
 
 # Each target of fuzz/ for so many seconds, guided by coverage: libFuzzer, built by the stable compiler. An input
 # that fails is left in target/fuzz/. Once it is mended, it goes to fuzz/regressions/<target>/.
