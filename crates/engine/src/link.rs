@@ -365,6 +365,11 @@ impl Link {
         Ok(())
     }
 
+    /// Has the system take a large part of a body while the application is busy with the one before.
+    pub(crate) fn take_ahead(&self) {
+        self.transport.take_ahead(PART_BYTES);
+    }
+
     /// Reads on after [`Link::receive`], until the socket is empty or there is a large
     /// part of a body. An end of the peer is found again later, after what it sent.
     ///
@@ -372,7 +377,10 @@ impl Link {
     /// The peer reset the connection.
     pub(crate) fn receive_more(&mut self, cx: &mut Context) -> Result<(), PeerEnd> {
         while self.unread && cx.work.bytes.len() < PART_BYTES {
-            match self.receive(cx) {
+            let bytes = &mut cx.work.bytes;
+            bytes.reserve(PART_BYTES - bytes.len());
+            let received = self.transport.receive(bytes);
+            match self.received(cx, received) {
                 Ok(0) => self.unread = false,
                 Ok(_) => {}
                 Err(PeerEnd::Closed) => break,

@@ -42,6 +42,12 @@ impl Incoming {
         self.0 = None;
     }
 
+    /// The client sends faster than the body is read. Returns whether that was not known.
+    pub(crate) fn outruns(&mut self) -> bool {
+        let body = self.coming_mut();
+        body.is_some_and(|body| !std::mem::replace(&mut body.outruns, true))
+    }
+
     /// The body, if it will still be read.
     #[inline]
     pub(crate) fn coming(&self) -> Option<&RequestBody> {
@@ -111,6 +117,8 @@ pub(crate) struct RequestBody {
     /// Bytes received in the current window.
     in_window: u64,
     window: Window,
+    /// The client sends faster than it is read.
+    outruns: bool,
 }
 
 impl RequestBody {
@@ -123,6 +131,7 @@ impl RequestBody {
             window: Window::Held {
                 left_ms: RATE_WINDOW_MS,
             },
+            outruns: false,
         }
     }
 

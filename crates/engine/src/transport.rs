@@ -14,7 +14,7 @@ use prefork_wire::proxy::Introduction;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -295,6 +295,17 @@ impl Transport {
         let _ = rustix::io::ioctl_fionbio(&self.socket, true);
     }
 
+    /// Has the system take so many bytes from the peer before they are read. By itself it widens the
+    /// receive buffer only for a peer that is read without pause (tcp(7), `tcp_moderate_rcvbuf`).
+    ///
+    /// A socket that is to report no fewer bytes gets room for them, and that stays. `SO_RCVBUF` would
+    /// keep the system from widening it further, and allows less.
+    pub(crate) fn take_ahead(&self, bytes: usize) {
+        for least in [c_int::try_from(bytes).unwrap_or(c_int::MAX), 1] {
+            set_option(&self.socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, least);
+        }
+    }
+
     /// Has the system probe a peer that has closed its side. One that still reads
     /// acknowledges the probes; one that is gone resets the connection, after
     /// about a minute (tcp(7), `tcp_fin_timeout`).
@@ -304,5 +315,19 @@ impl Transport {
         let _ = sockopt::set_tcp_keepidle(socket, PROBE_INTERVAL)
             .and_then(|()| sockopt::set_tcp_keepintvl(socket, PROBE_INTERVAL))
             .and_then(|()| sockopt::set_socket_keepalive(socket, true));
+    }
+}
+
+/// Sets an option whose value is a `c_int`, where the socket has it.
+fn set_option(socket: &OwnedFd, level: c_int, name: c_int, value: c_int) {
+    // SAFETY: the kernel reads the c_int.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<c_int>() as libc::socklen_t,
+        );
     }
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -183,6 +184,32 @@ def test_a_body_comes_in_large_parts_if_they_are_there(loop: asyncio.AbstractEve
         reader: asyncio.Task[Any] = loop.create_task(exchanges[0].receive())
         there.turn_until(lambda: turn(loop) or reader.done())
         assert 128 << 10 < len(reader.result()["body"]) < 640 << 10
+
+
+@pytest.mark.parametrize(("sent", "outruns"), [(1 << 15, False), (1 << 17, True)])
+def test_the_system_takes_a_large_part_in_advance_from_a_client_that_outruns_the_application(
+    opened: Opened, loop: asyncio.AbstractEventLoop, sent: int, outruns: bool
+) -> None:
+    there, exchange = opened(raw_request("/", f"Content-Length: {1 << 20}", method="POST"))
+    client = there.clients[0]
+    client.sendall(bytes(sent))
+    with closing(other_end(client)) as served:
+        reader: asyncio.Task[Any] = loop.create_task(exchange.receive())
+        there.turn_until(lambda: turn(loop) or reader.done())
+        assert (served.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= 1 << 19) == outruns
+        assert served.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+
+
+def other_end(client: socket.socket) -> socket.socket:
+    """The socket of this process that a client is connected to."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            found = socket.socket(fileno=os.dup(int(name)))
+            with suppress(OSError):
+                if found.getpeername() == client.getsockname():
+                    return found
+            found.close()
+    raise LookupError("there is none")
 
 
 def test_two_readers_get_a_message_each_in_their_order(

@@ -3,12 +3,13 @@
 //!
 //! Always holds: what blocks here keeps no other connection waiting.
 
+use super::set_option;
 use crate::nudge::Nudge;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::ffi::c_int;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 /// SIOCOUTQ of linux/sockios.h.
@@ -119,15 +120,6 @@ const NOT_SENT_BYTES: c_int = 64 * 1024;
 
 /// A Unix socket has no such option.
 pub(super) fn hold_back(socket: &OwnedFd) {
-    let most = NOT_SENT_BYTES;
-    // SAFETY: the option is a c_int, which the kernel reads.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_NOTSENT_LOWAT,
-            (&raw const most).cast(),
-            size_of::<c_int>() as libc::socklen_t,
-        );
-    }
+    let level = libc::IPPROTO_TCP;
+    set_option(socket, level, libc::TCP_NOTSENT_LOWAT, NOT_SENT_BYTES);
 }
