@@ -133,6 +133,10 @@ def test_an_error_of_syntax_is_shown_until_a_save_mends_it(project):
     assert "line 2" in page
     server.wait_log("app.py cannot be loaded")
     server.wait_log("SyntaxError")
+    connection.request("GET", "/")
+    with connection.getresponse() as response:
+        response.read()
+        assert response.getheader("Cache-Control") == "no-store"
     project.save("app.py", wsgi("mended"))
     assert ask(connection) == (200, "mended")
 
@@ -336,6 +340,26 @@ def test_what_is_excluded_changes_nothing(project):
     assert ask(project.connect()) == (200, "new")
     told = [line for line in server.err if "changed: " in line]
     assert ["changed: app.py;" in line for line in told] == [True]
+
+
+def test_options_that_are_saved_hold_and_a_mistake_in_them_keeps_no_code_from_being_served(project):
+    threaded = """
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [f"{text} {{environ['wsgi.multithread']}}".encode()]
+    """
+    project.write("app.py", threaded.format(text="old"))
+    project.write("prefork.toml", "threads = 1\n")
+    server = project.serve("app.py")
+    assert ask(project.connect()) == (200, "old False")
+    project.save("prefork.toml", "threads = 4\n")
+    assert ask(project.connect()) == (200, "old True")
+    project.save("prefork.toml", "threads = 'many'\n")
+    (mistake,) = wait_until(lambda: [line for line in server.err if "the options stay" in line])
+    assert "prefork.toml" in mistake
+    assert "threads" in mistake
+    project.save("app.py", threaded.format(text="new"))
+    assert ask(project.connect()) == (200, "new True")
 
 
 def test_a_file_with_the_name_of_the_library_is_not_taken_for_it(project):

@@ -84,7 +84,7 @@ class MoldedApplication:
         self.first = first
         self._gather = gather
         self._accepted = self._read = first
-        """What the sources had when a generation was accepted, and when they were last read."""
+        """What the sources had when a generation was accepted, and when they last had no mistake."""
         self._loaded: tuple[AppOptions, Before] | None = None
         """In a mold, and its workers: with what it was loaded, and what the process had then."""
 
@@ -93,7 +93,7 @@ class MoldedApplication:
         if self._gather is None:
             return self.first
         given = self._gather()
-        self._read = read = read_options(self._target, given)
+        read = read_options(self._target, given)
         former = self._server.options
         fixed = fixed_options(former, read.of_server)
         for name in fixed:
@@ -106,6 +106,7 @@ class MoldedApplication:
         options = dataclasses.replace(read.of_server, **kept)
         if (certificates := self._server.certificates) is not None:
             certificates.check(options)
+        self._read = read
         return read._replace(of_server=options)
 
     def accept(self, read: Read) -> None:

@@ -143,7 +143,7 @@ def begin(
         set_up_log(options)
         server.command, server.predecessor = command, former
         server.on_serving.append(partial(name_files, files))
-        watch_files(server, application, options, development)
+        watch_files(server, application, options, files, development)
         try:
             target = Target(server.kernel, [server])
             run_target(target, options, privileges, is_successor=former is not None)
@@ -185,9 +185,15 @@ def name_files(files: Sequence[str], _server: HTTPServer) -> None:
 
 
 def watch_files(
-    server: PreForkServer, target: object, options: ServeOptions, development: Development | None
+    server: PreForkServer,
+    target: object,
+    options: ServeOptions,
+    files: Sequence[str],
+    development: Development | None,
 ) -> None:
-    """Has the application loaded again when its files change, if that is wanted. Raises OptionError."""
+    """Has the application loaded again when its files change, or those that options were read from, if that
+    is wanted. Raises OptionError.
+    """
     if development is not None:
         development.prepare(server, options)
     if options.reload:
@@ -196,7 +202,7 @@ def watch_files(
         )
 
         restarts = development is not None
-        attach = attach_reloader(server, str(target), options, restarts=restarts)
+        attach = attach_reloader(server, str(target), options, files, restarts=restarts)
         server.own_attachments.append(attach)
 
 

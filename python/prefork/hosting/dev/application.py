@@ -20,6 +20,7 @@ from prefork.hosting.dev.pages import Pages
 from prefork.hosting.dev.traces import text_of
 from prefork.hosting.interface import detect
 from prefork.hosting.molded import MoldedApplication, Read
+from prefork.logs.escaping import escape_line
 from prefork.logs.logger import Lines
 from prefork.pool.spawner import NotMolded
 
@@ -48,6 +49,16 @@ class DevApplication(MoldedApplication):
     ) -> None:
         super().__init__(server, target, first, gather)
         self._pages = pages
+        self._usable = first._replace()
+        """What last had no mistake. Not `first` itself: it is no first start that loads it again."""
+
+    def read(self) -> Read:
+        """As the method that it overrides. A mistake is logged, and what was read before holds."""
+        try:
+            self._usable = super().read()
+        except PreforkError as error:
+            logger.error("%s; the options stay as they are", escape_line(str(error)))
+        return self._usable
 
     def load(self, read: Read) -> None:
         """As the method that it overrides. Raises only for a first start that cannot succeed."""

@@ -7,6 +7,7 @@ seconds of its time and its size, and a file that is saved twice in a second may
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib.util
 import json
 import logging
@@ -14,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,15 +39,22 @@ MOST_NAMED = 3
 
 
 def attach_reloader(
-    server: PreForkServer, target: str, options: ServeOptions, *, restarts: bool
+    server: PreForkServer,
+    target: str,
+    options: ServeOptions,
+    read: Sequence[str],
+    *,
+    restarts: bool,
 ) -> Callable[[Manager], Reloader]:
-    """What is returned watches the files of the target from then on. `restarts`: clients wait for the new
-    code, instead of being served by the old one. Raises OptionError.
+    """What is returned watches the files of the target from then on, and those among them that options were
+    `read` from. `restarts`: clients wait for the new code, instead of being served by the old one. Raises
+    OptionError.
     """
     if importlib.util.find_spec("watchfiles") is None:
         raise OptionError("reload needs the package watchfiles: pip install 'prefork[dev]'")
     roots = options.reload_dir or _roots(os.getcwd(), directory_of(target))
-    files = Files(roots, options.reload_include, options.reload_exclude)
+    of_options = [glob.escape(os.path.basename(file)) for file in read]
+    files = Files(roots, (*options.reload_include, *of_options), options.reload_exclude)
     return partial(Reloader, server, files, restarts)
 
 
