@@ -117,7 +117,9 @@ ASGI_UVLOOP_ALONE = Recipe("prefork, ASGI on uvloop", serve(ASGI, "--start 0 --l
 ASGI_PREFORK = Recipe("prefork, ASGI", serve(ASGI, "--workers 1"))
 ASGI_UVLOOP = Recipe("prefork, ASGI on uvloop", serve(ASGI, "--workers 1 --loop uvloop"))
 ASGI_FASTPYSGI = Recipe("FastPySGI, ASGI", app("fast", ASGI))
-ASGI_UVICORN = Recipe("uvicorn, uvloop and httptools", module(f"uvicorn {_UVICORN} --ws websockets {ASGI}"))
+# Its pings, each 20 s, would come among the echoes when callgrind makes it slow.
+_WEBSOCKETS = "--ws websockets --ws-ping-interval 3600"
+ASGI_UVICORN = Recipe("uvicorn, uvloop and httptools", module(f"uvicorn {_UVICORN} {_WEBSOCKETS} {ASGI}"))
 ASGI_GRANIAN = Recipe("granian, ASGI", module(f"granian --interface asgi {_GRANIAN} {ASGI}"))
 
 # With an access log. Each list begins with the server without one.
