@@ -125,9 +125,14 @@ def leaving_nothing(server: Server, log: Path | None = None) -> Iterator[None]:
     once = Counter([str(log)])
 
     def held() -> list[Counter[str]]:
-        (mold,) = molds(server)
-        worker = min(server.workers())
-        return [open_files_at_rest(pid) for pid in (server.pid, mold, worker)]
+        def of_each() -> list[Counter[str]]:
+            (mold,) = molds(server)
+            worker = min(server.workers())
+            with contextlib.suppress(FileNotFoundError):  # the worker has just been replaced
+                return [open_files_at_rest(pid) for pid in (server.pid, mold, worker)]
+            return []
+
+        return wait_until(of_each, "processes that stay")
 
     server.wait_idle()
     wait_until(lambda: watches_its_children(server.pid), "a manager at rest")

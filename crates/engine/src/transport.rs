@@ -14,15 +14,17 @@ use prefork_wire::proxy::Introduction;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 mod detached;
+mod options;
 mod receiving;
 mod sending;
 
 pub(crate) use detached::{FileSend, FileSent, Room, RoomWaiter};
+use options::set_option;
 
 pub(crate) struct Transport {
     socket: OwnedFd,
@@ -315,19 +317,5 @@ impl Transport {
         let _ = sockopt::set_tcp_keepidle(socket, PROBE_INTERVAL)
             .and_then(|()| sockopt::set_tcp_keepintvl(socket, PROBE_INTERVAL))
             .and_then(|()| sockopt::set_socket_keepalive(socket, true));
-    }
-}
-
-/// Sets an option whose value is a `c_int`, where the socket has it.
-fn set_option(socket: &OwnedFd, level: c_int, name: c_int, value: c_int) {
-    // SAFETY: the kernel reads the c_int.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of::<c_int>() as libc::socklen_t,
-        );
     }
 }

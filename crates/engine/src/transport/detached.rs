@@ -3,7 +3,7 @@
 //!
 //! Always holds: what blocks here keeps no other connection waiting.
 
-use super::set_option;
+use super::options::set_option;
 use crate::nudge::Nudge;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
