@@ -508,8 +508,8 @@ def test_a_unix_socket_inside_of_the_chroot_is_opened_again(start: Any, public: 
     server.signal(signal.SIGUSR2)
     wait_until(lambda: "unlisten True" in server.out, "the socket to be closed")
     server.signal(signal.SIGUSR1)
-    wait_until((inside / "sock").is_socket, "the socket in the new root")
     server.url = f"unix:{inside}/sock"
+    server.wait_listening()
     assert b" 200 OK" in get(server)
     assert (inside / "sock").stat().st_mode & 0o777 == 0o666
     assert server.stop() == 0

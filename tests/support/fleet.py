@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import http.client
-import os
 import re
 import socket
 import threading
@@ -91,7 +90,7 @@ class Fleet:
             file = self._directory / "haproxy.cfg"
             with contextlib.contextmanager(run_configured)(command, file, PREFORK_TOKEN=TOKEN) as begin:
                 self.port = begin(self._edit(self._configuration()))
-                wait_until(lambda: os.path.exists(self._stats), "the socket of HAProxy")
+                wait_until(self._takes_commands, "the socket of HAProxy")
                 for node in self.nodes:
                     self.wait_state(node, "UP")
                 yield self
@@ -133,6 +132,13 @@ class Fleet:
             while received := sock.recv(65536):
                 said += received
         return said.decode()
+
+    def _takes_commands(self) -> bool:
+        """The socket has a name before it listens."""
+        try:
+            return bool(self.tell("show stat"))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
 
     def row(self, node: Node) -> dict[str, str]:
         """What it shows of a node."""
