@@ -10,6 +10,7 @@ use crate::event::{Client, scheme};
 use crate::exchange::{ConnectionId, ExchangeId, Label};
 use crate::output::{Failure, Output, Sent};
 use crate::peer::Peer;
+use crate::request_body::PART_BYTES;
 use crate::request_ids::RequestIds;
 use crate::scoreboard::AddressKey;
 use crate::settings::ListenerSettings;
@@ -20,9 +21,6 @@ use rustix::io::Errno;
 use std::sync::Arc;
 
 const RECEIVE_BYTES: usize = 64 * 1024;
-/// An application that reads a body gets so much of it at once, if it is there:
-/// each part costs it a turn of its loop, and often a call in a thread.
-const PART_BYTES: usize = 512 * 1024;
 
 /// The stage of a connection on its way to being closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -365,9 +363,16 @@ impl Link {
         Ok(())
     }
 
-    /// Has the system take a large part of a body while the application is busy with the one before.
-    pub(crate) fn take_ahead(&self) {
-        self.transport.take_ahead(PART_BYTES);
+    /// Has the system take a large part of a body while the application is busy with the one before, and report
+    /// no part with fewer bytes than `least`.
+    pub(crate) fn take_ahead(&self, least: usize) {
+        self.transport.report_from(PART_BYTES);
+        self.transport.report_from(least);
+    }
+
+    /// Has the system report whatever comes, as it does at first.
+    pub(crate) fn await_anything(&self) {
+        self.transport.report_from(1);
     }
 
     /// Reads on after [`Link::receive`], until the socket is empty or there is a large

@@ -12,6 +12,17 @@ use prefork_wire::{BodyDecoder, Limits, RemoteError};
 use std::fs::File;
 use std::io;
 
+/// An application that reads a body gets so much of it at once, if it is there:
+/// each part costs it a turn of its loop, and often a call in a thread.
+pub(crate) const PART_BYTES: usize = 512 * 1024;
+
+/// So much is worth waiting for from a client that sends faster than the application reads. By turns they would
+/// get the processor for each few packets on a busy machine.
+const LARGE_PART_BYTES: usize = PART_BYTES / 2;
+
+/// How long: a client that stops after it was fast is noticed by then, and a tick of the timers.
+const LARGE_PART_MS: u64 = 20;
+
 /// The rate of a body is measured over windows of this length.
 const RATE_WINDOW_MS: u64 = 5_000;
 
@@ -42,10 +53,10 @@ impl Incoming {
         self.0 = None;
     }
 
-    /// The client sends faster than the body is read. Returns whether that was not known.
-    pub(crate) fn outruns(&mut self) -> bool {
-        let body = self.coming_mut();
-        body.is_some_and(|body| !std::mem::replace(&mut body.outruns, true))
+    /// The client sends faster than the body is read. Returns how large a part is worth waiting for from now on,
+    /// if that was not known.
+    pub(crate) fn outruns(&mut self) -> Option<usize> {
+        self.coming_mut()?.outruns()
     }
 
     /// The body, if it will still be read.
@@ -117,8 +128,18 @@ pub(crate) struct RequestBody {
     /// Bytes received in the current window.
     in_window: u64,
     window: Window,
-    /// The client sends faster than it is read.
-    outruns: bool,
+    pace: Pace,
+}
+
+/// How the client sends it, beside how the application reads it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Each part is what has come when the application asks.
+    Follows,
+    /// Faster. A part is worth waiting for until it is large, or until then.
+    Outruns { until_ms: u64 },
+    /// As with `Follows`, to the end: a large part did not come in time, or the rest is short or unknown.
+    Settled,
 }
 
 impl RequestBody {
@@ -131,7 +152,7 @@ impl RequestBody {
             window: Window::Held {
                 left_ms: RATE_WINDOW_MS,
             },
-            outruns: false,
+            pace: Pace::Follows,
         }
     }
 
@@ -160,6 +181,44 @@ impl RequestBody {
             let until_ms = now_ms + left_ms;
             self.window = Window::Runs { until_ms };
         }
+        if let Pace::Outruns { until_ms } = &mut self.pace {
+            *until_ms = now_ms + LARGE_PART_MS;
+        }
+    }
+
+    /// Where the end is not known, waiting would delay it.
+    fn outruns(&mut self) -> Option<usize> {
+        if self.pace != Pace::Follows {
+            return None;
+        }
+        let end_is_known = matches!(self.decoder, BodyDecoder::Length { .. });
+        let (pace, least) = match end_is_known {
+            true => (Pace::Outruns { until_ms: u64::MAX }, LARGE_PART_BYTES),
+            false => (Pace::Settled, 1),
+        };
+        self.pace = pace;
+        Some(least)
+    }
+
+    /// A deadline has passed. Returns whether it was that of a large part.
+    pub(crate) fn waited_in_vain(&mut self, now_ms: u64) -> bool {
+        let is_late = matches!(self.pace, Pace::Outruns { until_ms } if until_ms <= now_ms);
+        if is_late {
+            self.pace = Pace::Settled;
+        }
+        is_late
+    }
+
+    /// Whether the rest is too short to wait for a large part of it, and it was not known.
+    ///
+    /// Under TLS a record may have been received in part: more than a large part must be left.
+    pub(crate) fn nears_end(&mut self) -> bool {
+        let is_near = matches!(self.pace, Pace::Outruns { .. })
+            && matches!(self.decoder, BodyDecoder::Length { left } if left < PART_BYTES as u64);
+        if is_near {
+            self.pace = Pace::Settled;
+        }
+        is_near
     }
 
     pub(crate) fn hold(&mut self, now_ms: u64) {
@@ -169,11 +228,14 @@ impl RequestBody {
         }
     }
 
-    /// When the window ends; `None` while the body is not wanted.
+    /// When the window ends, or the time for a large part; `None` while the body is not wanted.
     pub(crate) fn due_ms(&self) -> Option<u64> {
-        match self.window {
-            Window::Held { .. } | Window::Dropped => None,
-            Window::Runs { until_ms } => Some(until_ms),
+        match (&self.window, self.pace) {
+            (Window::Held { .. } | Window::Dropped, _) => None,
+            (Window::Runs { until_ms }, Pace::Outruns { until_ms: large }) => {
+                Some(large.min(*until_ms))
+            }
+            (Window::Runs { until_ms }, _) => Some(*until_ms),
         }
     }
 

@@ -297,15 +297,14 @@ impl Transport {
         let _ = rustix::io::ioctl_fionbio(&self.socket, true);
     }
 
-    /// Has the system take so many bytes from the peer before they are read. By itself it widens the
-    /// receive buffer only for a peer that is read without pause (tcp(7), `tcp_moderate_rcvbuf`).
+    /// Has the system report no fewer bytes of the peer than these, but for the end.
     ///
-    /// A socket that is to report no fewer bytes gets room for them, and that stays. `SO_RCVBUF` would
-    /// keep the system from widening it further, and allows less.
-    pub(crate) fn take_ahead(&self, bytes: usize) {
-        for least in [c_int::try_from(bytes).unwrap_or(c_int::MAX), 1] {
-            set_option(&self.socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, least);
-        }
+    /// It takes so many before they are read, then and later: a socket gets room for what it is to report. By itself
+    /// it widens the receive buffer only for a peer that is read without pause (tcp(7), `tcp_moderate_rcvbuf`).
+    /// `SO_RCVBUF` would keep the system from widening it further, and allows less.
+    pub(crate) fn report_from(&self, bytes: usize) {
+        let least = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+        set_option(&self.socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, least);
     }
 
     /// Has the system probe a peer that has closed its side. One that still reads

@@ -186,18 +186,65 @@ def test_a_body_comes_in_large_parts_if_they_are_there(loop: asyncio.AbstractEve
         assert 128 << 10 < len(reader.result()["body"]) < 640 << 10
 
 
-@pytest.mark.parametrize(("sent", "outruns"), [(1 << 15, False), (1 << 17, True)])
-def test_the_system_takes_a_large_part_in_advance_from_a_client_that_outruns_the_application(
-    opened: Opened, loop: asyncio.AbstractEventLoop, sent: int, outruns: bool
+KIB = 1 << 10
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("framing", "sent", "outruns", "least"),
+    [
+        (f"Content-Length: {MIB}", bytes(32 * KIB), False, 1),
+        (f"Content-Length: {MIB}", bytes(128 * KIB), True, 256 * KIB),
+        (f"Content-Length: {MIB}", bytes(768 * KIB), True, 1),  # the rest is short
+        ("Transfer-Encoding: chunked", b"100000\r\n" + bytes(128 * KIB), True, 1),  # perhaps it is short
+    ],
+)
+def test_a_client_that_outruns_the_application_is_read_in_large_parts(
+    opened: Opened,
+    loop: asyncio.AbstractEventLoop,
+    framing: str,
+    sent: bytes,
+    outruns: bool,
+    least: int,
 ) -> None:
-    there, exchange = opened(raw_request("/", f"Content-Length: {1 << 20}", method="POST"))
+    there, exchange = opened(raw_request("/", framing, method="POST"))
     client = there.clients[0]
-    client.sendall(bytes(sent))
+    client.setblocking(False)
+    size = len(sent) - (sent[:1] != b"\0") * 8
     with closing(other_end(client)) as served:
-        reader: asyncio.Task[Any] = loop.create_task(exchange.receive())
-        there.turn_until(lambda: turn(loop) or reader.done())
-        assert (served.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= 1 << 19) == outruns
+        while size:
+            with suppress(BlockingIOError):
+                sent = sent[client.send(sent) :]
+            size -= len(receive(there, loop, exchange))
+        assert (served.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= 512 * KIB) == outruns
+        assert served.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == least
+
+
+def test_a_client_that_stops_after_it_was_fast_is_read_soon(
+    opened: Opened, loop: asyncio.AbstractEventLoop
+) -> None:
+    there, exchange = opened(raw_request("/", f"Content-Length: {MIB}", method="POST"))
+    client = there.clients[0]
+    client.sendall(bytes(128 * KIB))
+    size = 0
+    while size < 128 * KIB:
+        size += len(receive(there, loop, exchange))
+    with closing(other_end(client)) as served:
+        assert served.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 256 * KIB
+        client.sendall(b"slow")
+        assert receive(there, loop, exchange) == b"slow"
+        client.sendall(b"er")
+        assert receive(there, loop, exchange) == b"er"
         assert served.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+
+
+def receive(there: LocalEngine, loop: asyncio.AbstractEventLoop, exchange: Exchange) -> bytes:
+    """The next part of the body."""
+    reader: asyncio.Task[Any] = loop.create_task(exchange.receive())
+    there.turn_until(lambda: turn(loop) or reader.done())
+    body = reader.result()["body"]
+    assert isinstance(body, bytes)
+    return body
 
 
 def other_end(client: socket.socket) -> socket.socket:

@@ -37,12 +37,7 @@ impl Connection {
             (Expiry::HeadTimeout, Protocol::Http1(http1)) => {
                 http1.reject_late(link, cx, "the request head did not arrive in time")
             }
-            (Expiry::JudgePace, Protocol::Http1(http1)) => {
-                match http1.keeps_pace(link.settings.body_min_rate, cx.clock.now_ms) {
-                    true => Progress::Wait,
-                    false => http1.reject_late(link, cx, "the request body came too slowly"),
-                }
-            }
+            (Expiry::JudgePace, Protocol::Http1(http1)) => http1.judge_pace(link, cx),
             (Expiry::Overdue, Protocol::Http1(http1)) => http1.overdue(link, cx, &OVERDUE),
             (Expiry::JudgeStreams, Protocol::Http2(http2)) => http2.expire(link, cx),
             (Expiry::HeadTimeout, Protocol::Http2(http2)) => {

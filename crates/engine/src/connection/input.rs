@@ -91,8 +91,9 @@ impl Connection {
                     // application.
                     http1.exchange.given_ns = cx.clock.now_ns;
                     if http1.is_pulled() {
-                        if link.unread && http1.exchange.body.outruns() {
-                            link.take_ahead();
+                        let outruns = link.unread.then(|| http1.exchange.body.outruns());
+                        if let Some(least) = outruns.flatten() {
+                            link.take_ahead(least);
                         }
                         if let Err(how) = link.receive_more(cx) {
                             return self.peer_ended(cx, how);

@@ -209,6 +209,9 @@ impl Http1 {
             return Ok(None);
         };
         incoming.part_given(&part, cx.clock.now_ms);
+        if incoming.nears_end() {
+            link.await_anything();
+        }
         exchange.given_ns = cx.clock.now_ns; // `request_timeout` begins again with each part
         if part.last {
             exchange.body.complete();
@@ -310,10 +313,18 @@ impl Http1 {
         Progress::Event(event)
     }
 
-    /// Whether the body has come at the minimum rate.
-    pub(crate) fn keeps_pace(&mut self, rate: u64, now_ms: u64) -> bool {
-        let incoming = self.exchange.body.coming_mut();
-        incoming.is_none_or(|incoming| incoming.keeps_pace(rate, now_ms))
+    /// The body has been waited for to a deadline: that of a large part, or that of the minimum rate.
+    pub(crate) fn judge_pace(&mut self, link: &mut Link, cx: &mut Context) -> Progress {
+        let (rate, now_ms) = (link.settings.body_min_rate, cx.clock.now_ms);
+        let Some(incoming) = self.exchange.body.coming_mut() else {
+            return Progress::Wait;
+        };
+        if incoming.waited_in_vain(now_ms) {
+            link.await_anything();
+        } else if !incoming.keeps_pace(rate, now_ms) {
+            return self.reject_late(link, cx, "the request body came too slowly");
+        }
+        Progress::Wait
     }
 
     /// The peer has closed its side.
