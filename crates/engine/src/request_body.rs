@@ -21,7 +21,7 @@ pub(crate) const PART_BYTES: usize = 512 * 1024;
 const LARGE_PART_BYTES: usize = PART_BYTES / 2;
 
 /// How long: a client that stops after it was fast is noticed by then, and a tick of the timers.
-const LARGE_PART_MS: u64 = 20;
+const LARGE_PART_MS: u64 = 100;
 
 /// The rate of a body is measured over windows of this length.
 const RATE_WINDOW_MS: u64 = 5_000;
