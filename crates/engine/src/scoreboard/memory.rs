@@ -35,8 +35,10 @@ pub(super) struct SharedMemory {
     start: NonNull<u8>,
     /// `MANAGER_PAGES`, and `SLOT_PAGES` for each slot, of which there is at least one.
     pages: usize,
-    /// Where the figures of this process's slot begin; before `narrow` those of the first one.
-    own_figures: NonNull<SharedFigures>,
+    /// How many there are.
+    slots: usize,
+    /// Where this process's slot begins; before `narrow` the first one.
+    own: NonNull<u8>,
 }
 
 // SAFETY: a `SharedMemory` gives access to nothing but atomics, which threads may share as processes
@@ -96,8 +98,9 @@ impl SharedMemory {
         Self {
             start,
             pages,
+            slots: (pages - MANAGER_PAGES) / SLOT_PAGES,
             // SAFETY: the first slot is within the mapping.
-            own_figures: unsafe { start.add(offset_of_figures(0)).cast() },
+            own: unsafe { start.add(offset(0)) },
         }
     }
 
@@ -127,7 +130,7 @@ impl SharedMemory {
     }
 
     pub fn slots(&self) -> usize {
-        (self.pages - MANAGER_PAGES) / SLOT_PAGES
+        self.slots
     }
 
     pub fn manager(&self) -> &ManagerPage {
@@ -143,6 +146,13 @@ impl SharedMemory {
         // SAFETY: the slot's first page is within the mapping, by the line above; the rest
         // as in `manager`.
         Some(unsafe { self.start.add(offset(index)).cast().as_ref() })
+    }
+
+    /// The slot that this process has. A request asks for it several times, so it is at hand.
+    #[inline]
+    pub fn own_slot(&self) -> &SlotPage {
+        // SAFETY: `at` and `narrow` have set it to a slot within the mapping; the rest as in `manager`.
+        unsafe { self.own.cast().as_ref() }
     }
 
     /// A slot's table of client addresses.
@@ -166,13 +176,11 @@ impl SharedMemory {
         Some(unsafe { self.start.add(offset_of_figures(index)).cast().as_ref() })
     }
 
-    /// What the worker counts whose slot this process has. Asked for several times in a request, so it is at
-    /// hand.
+    /// What the worker counts that has that slot.
     #[inline]
     pub fn own_figures(&self) -> &SharedFigures {
-        // SAFETY: `at` and `narrow` have set it to the figures of a slot, which are within the mapping; the
-        // rest as in `manager`.
-        unsafe { self.own_figures.as_ref() }
+        // SAFETY: as in `own_slot`; the figures are the last of the slot's pages.
+        unsafe { self.own.add(FIGURES_OFFSET).cast().as_ref() }
     }
 
     /// What the workers have counted that have ended.
@@ -237,7 +245,7 @@ impl SharedMemory {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         // SAFETY: the slot is within the mapping, by the lines above.
-        self.own_figures = unsafe { self.start.add(offset_of_figures(index)).cast() };
+        self.own = unsafe { self.start.add(offset(index)) };
         let own = offset(index) / PAGE_BYTES;
         self.cover(file, 0, own)?;
         self.cover(file, own + SLOT_PAGES, self.pages)
@@ -280,8 +288,11 @@ fn offset(index: usize) -> usize {
 /// Where its figures begin.
 #[inline]
 fn offset_of_figures(index: usize) -> usize {
-    offset(index) + (1 + ADDRESS_PAGES) * PAGE_BYTES
+    offset(index) + FIGURES_OFFSET
 }
+
+/// Within the slot.
+const FIGURES_OFFSET: usize = (1 + ADDRESS_PAGES) * PAGE_BYTES;
 
 impl Drop for SharedMemory {
     fn drop(&mut self) {

@@ -97,8 +97,7 @@ impl Slot {
         let Some(index) = self.entries.index_of(id) else {
             return;
         };
-        let page = self.memory.slot(self.index);
-        if let Some(entry) = page.and_then(|page| page.entry(index)) {
+        if let Some(entry) = self.page().entry(index) {
             entry.set_phase(phase);
         }
     }
@@ -121,24 +120,19 @@ impl Slot {
 
     /// How long the loop was busy between two waits, at most.
     pub(crate) fn set_lag(&self, lag_ns: u64) {
-        if let Some(page) = self.memory.slot(self.index) {
-            page.lag_ns.set(lag_ns);
-        }
+        self.page().lag_ns.set(lag_ns);
     }
 
     /// This worker has served as many requests as it may: the manager spawns another one, and then has
     /// this one drain.
     pub fn ask_for_successor(&self) {
-        if let Some(page) = self.memory.slot(self.index) {
-            page.asks_for_successor.set(true);
-        }
+        self.page().asks_for_successor.set(true);
         self.wake_manager();
     }
 
     /// Whether it has begun to serve, and does not drain.
     pub(crate) fn serves(&self) -> bool {
-        let page = self.memory.slot(self.index);
-        page.is_some_and(|page| matches!(page.state.get(), State::Spare | State::Active))
+        matches!(self.page().state.get(), State::Spare | State::Active)
     }
 
     /// A limit was applied.
@@ -149,6 +143,12 @@ impl Slot {
         });
     }
 
+    /// Its own page.
+    #[inline]
+    fn page(&self) -> &SlotPage {
+        self.memory.own_slot()
+    }
+
     /// To count in. That is no write of the sequence: no other word belongs to it.
     #[inline]
     pub(crate) fn figures(&self) -> &SharedFigures {
@@ -157,9 +157,7 @@ impl Slot {
 
     /// Has readers look at the figures. A request that begins does so.
     pub(crate) fn show_figures(&self) {
-        if let Some(page) = self.memory.slot(self.index) {
-            page.counts_figures.set(true);
-        }
+        self.page().counts_figures.set(true);
     }
 
     /// When another worker reported a limit last.
@@ -171,8 +169,7 @@ impl Slot {
 
     /// This worker reports a limit.
     pub(crate) fn note_report(&self, limit: Limit, now_ms: u64) {
-        let own = self.memory.slot(self.index);
-        if let Some(word) = own.and_then(|page| page.reported_ms.get(limit as usize)) {
+        if let Some(word) = self.page().reported_ms.get(limit as usize) {
             word.set(now_ms);
         }
     }
@@ -184,9 +181,7 @@ impl Slot {
 
     /// A connection of this address was opened here.
     pub(crate) fn add_address(&self, key: AddressKey) {
-        if let Some(page) = self.memory.slot(self.index) {
-            page.counts_addresses.set(true);
-        }
+        self.page().counts_addresses.set(true);
         if let Some(table) = self.memory.addresses(self.index) {
             table.add(key);
         }
@@ -223,9 +218,7 @@ impl Slot {
 
     /// So many requests wait for this worker, whose main thread is stuck.
     pub(crate) fn set_waiting(&self, requests: u32) {
-        if let Some(page) = self.memory.slot(self.index) {
-            page.waiting.set(requests);
-        }
+        self.page().waiting.set(requests);
     }
 
     /// How many requests wait for other workers whose main threads are stuck.
@@ -236,9 +229,7 @@ impl Slot {
 
     /// The process runs, whatever its main thread does. Called by the guard.
     pub fn beat(&self, now_ns: u64) {
-        if let Some(page) = self.memory.slot(self.index) {
-            page.beat_ns.set(now_ns);
-        }
+        self.page().beat_ns.set(now_ns);
     }
 
     /// Whether the manager has last found no spare in a pool that may not grow: active workers
@@ -331,16 +322,17 @@ impl Slot {
 
     fn other_pages(&self) -> impl Iterator<Item = &SlotPage> {
         let reach = self.memory.manager().reach.get() as usize;
-        let others = (self.index + 1..reach).chain(0..self.index);
-        others.filter_map(|index| self.memory.slot(index))
+        (self.index + 1..self.index + reach).filter_map(move |index| {
+            let is_before = index >= reach;
+            self.memory
+                .slot(if is_before { index - reach } else { index })
+        })
     }
 
     /// Makes one write to the worker's page. `write` returns the new state. Wakes the manager
     /// if there are too few spares now.
     fn change(&self, write: impl FnOnce(&SlotPage) -> State) {
-        let Some(page) = self.memory.slot(self.index) else {
-            return;
-        };
+        let page = self.page();
         let before = page.state.get();
         let after = page.sequence.write(|| {
             let after = write(page);

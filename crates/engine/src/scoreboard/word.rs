@@ -105,12 +105,14 @@ pub(super) struct Text<const WORDS: usize> {
 impl<const WORDS: usize> Text<WORDS> {
     pub fn set(&self, text: &[u8]) {
         self.length.set(text.len() as u64);
-        for (word, bytes) in self.words.iter().zip(text.chunks(8)) {
-            word.set(
-                bytes
-                    .try_into()
-                    .map_or_else(|_| padded(bytes), u64::from_le_bytes),
-            );
+        let mut words = self.words.iter();
+        let whole = text.chunks_exact(8);
+        let rest = whole.remainder();
+        for (bytes, word) in whole.zip(words.by_ref()) {
+            word.set(bytes.try_into().map_or(0, u64::from_le_bytes));
+        }
+        if let (false, Some(word)) = (rest.is_empty(), words.next()) {
+            word.set(padded(rest));
         }
     }
 
