@@ -35,14 +35,13 @@ impl Slot {
             concurrency: concurrency.max(1),
             entries: Entries::new(),
         };
-        slot.change(|page| {
+        slot.change(slot.page().state.get(), |page| {
             page.pid.set(
                 rustix::process::getpid()
                     .as_raw_nonzero()
                     .get()
                     .unsigned_abs(),
             );
-            page.state.get()
         });
         slot
     }
@@ -67,14 +66,13 @@ impl Slot {
             true => &[],
             false => path,
         };
-        self.change(|page| {
+        self.change(self.state_with(in_flight), |page| {
             page.in_flight.set(in_flight);
             page.began_ns.set(now_ns);
             page.counts_figures.set(true);
             if let Some(entry) = page.entry(index) {
                 entry.set(method, path, client, now_ns);
             }
-            self.state_with(in_flight, page)
         });
         id
     }
@@ -82,12 +80,11 @@ impl Slot {
     /// A request has ended, which may have an entry. `in_flight` does not include it.
     pub fn end(&mut self, in_flight: u32, id: EntryId) {
         let index = self.entries.give_back(id);
-        self.change(|page| {
+        self.change(self.state_with(in_flight), |page| {
             page.in_flight.set(in_flight);
             if let Some(entry) = index.and_then(|index| page.entry(index)) {
                 entry.clear();
             }
-            self.state_with(in_flight, page)
         });
     }
 
@@ -105,16 +102,15 @@ impl Slot {
     /// Sets `Spare` when the worker is ready, and `Draining` before it exits. The other states
     /// follow from `begin` and `end`.
     pub fn set_state(&self, state: State) {
-        self.change(|_| state);
+        self.change(state, |_| {});
     }
 
     /// Writes the counters, once in each turn.
     pub fn turn(&self, now_ns: u64, counters: &Counters) {
-        self.change(|page| {
+        self.change(self.page().state.get(), |page| {
             page.turned_ns.set(now_ns);
             page.waiting.set(0);
             page.set_counters(counters);
-            page.state.get()
         });
     }
 
@@ -137,10 +133,7 @@ impl Slot {
 
     /// A limit was applied.
     pub fn count_limit(&self, limit: Limit) {
-        self.change(|page| {
-            page.count_limit(limit);
-            page.state.get()
-        });
+        self.change(self.page().state.get(), |page| page.count_limit(limit));
     }
 
     /// Its own page.
@@ -329,17 +322,21 @@ impl Slot {
         })
     }
 
-    /// Makes one write to the worker's page. `write` returns the new state. Wakes the manager
-    /// if there are too few spares now.
-    fn change(&self, write: impl FnOnce(&SlotPage) -> State) {
+    /// Makes one write to the worker's page. Wakes the manager if there are too few spares now.
+    ///
+    /// A state in which the worker can take less is in order with the states of others, for
+    /// `fewer_spares_than`. To come so late that another worker does not see it yet is the same as to become spare
+    /// a little later. The state is written first: for the order, the processor waits for what was written before.
+    fn change(&self, after: State, write: impl FnOnce(&SlotPage)) {
         let page = self.page();
         let before = page.state.get();
-        let after = page.sequence.write(|| {
-            let after = write(page);
-            if after != before {
+        page.sequence.write(|| {
+            if after.is_spare() {
+                page.state.set(after);
+            } else if after != before {
                 page.state.set_ordered(after);
             }
-            after
+            write(page);
         });
         if before.is_spare() && !after.is_spare() && self.spares_short() {
             self.wake_manager();
@@ -352,8 +349,8 @@ impl Slot {
         let _ = rustix::io::write(&self.wakeup, &1_u64.to_ne_bytes());
     }
 
-    fn state_with(&self, in_flight: u32, page: &SlotPage) -> State {
-        match page.state.get() {
+    fn state_with(&self, in_flight: u32) -> State {
+        match self.page().state.get() {
             State::Draining => State::Draining, // a draining worker does not return
             _ if in_flight >= self.concurrency => State::Active,
             _ => State::Spare,
