@@ -77,10 +77,11 @@ impl Slot {
         id
     }
 
-    /// A request has ended, which may have an entry. `in_flight` does not include it.
+    /// A request has ended, which may have an entry. `in_flight` does not include it. The worker is spare at the
+    /// end of the turn: before that it may begin the next one.
     pub fn end(&mut self, in_flight: u32, id: EntryId) {
         let index = self.entries.give_back(id);
-        self.change(self.state_with(in_flight), |page| {
+        self.change(self.page().state.get(), |page| {
             page.in_flight.set(in_flight);
             if let Some(entry) = index.and_then(|index| page.entry(index)) {
                 entry.clear();
@@ -100,14 +101,18 @@ impl Slot {
     }
 
     /// Sets `Spare` when the worker is ready, and `Draining` before it exits. The other states
-    /// follow from `begin` and `end`.
+    /// follow from `begin` and `turn`.
     pub fn set_state(&self, state: State) {
         self.change(state, |_| {});
     }
 
     /// Writes the counters, once in each turn.
     pub fn turn(&self, now_ns: u64, counters: &Counters) {
-        self.change(self.page().state.get(), |page| {
+        let state = match self.page().state.get() {
+            State::Active => self.state_with(self.page().in_flight.get()),
+            state => state,
+        };
+        self.change(state, |page| {
             page.turned_ns.set(now_ns);
             page.waiting.set(0);
             page.set_counters(counters);

@@ -93,10 +93,15 @@ fn a_slot_tells_what_its_worker_does() {
 
     slot.end(0, entry);
     let record = Record {
-        state: State::Spare,
         in_flight: 0,
-        waiting: 0,
         request: None,
+        ..record
+    };
+    assert_eq!(view.read(1), Some(record.clone()), "its turn goes on");
+    slot.turn(7000, &counters);
+    let record = Record {
+        state: State::Spare,
+        turned_ns: 7000,
         ..record
     };
     assert_eq!(view.read(1), Some(record));
@@ -414,7 +419,15 @@ fn a_worker_is_spare_while_it_could_start_one_more_request() {
     assert_eq!(state(), State::Spare);
     let second = slot.begin(2, b"GET", b"/", &Peer::Unix, 1);
     assert_eq!(state(), State::Active);
+    slot.turn(1, &Counters::default());
+    assert_eq!(state(), State::Active);
     slot.end(1, second);
+    assert_eq!(
+        state(),
+        State::Active,
+        "the next request may follow in this turn"
+    );
+    slot.turn(2, &Counters::default());
     assert_eq!(state(), State::Spare);
 }
 
@@ -582,6 +595,10 @@ fn taking_the_last_but_minimum_spare_wakes_the_manager() {
     assert_eq!(wakeups(&wakeup), 1);
     slot.turn(0, &Counters::default());
     slot.end(0, entry);
+    let entry = slot.begin(1, b"GET", b"/", &Peer::Unix, 1);
+    assert_eq!(wakeups(&wakeup), 0, "it was not spare between them");
+    slot.end(0, entry);
+    slot.turn(0, &Counters::default());
     assert_eq!(wakeups(&wakeup), 0);
     slot.set_state(State::Draining);
     assert_eq!(
