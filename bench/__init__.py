@@ -5,7 +5,7 @@
     load, closed_loop, open_loop the load: by wrk or h2load, one message after the other, or on a schedule
     streams                      a client of HTTP/2 for that schedule
     rounds, windows              servers side by side: in turns of seconds, or of milliseconds
-    events, hello, websocket, static, mixed, logs, tls, http2, membership, pool, memory   a part each
+    events, hello, websocket, static, uploads, mixed, logs, tls, http2, membership, pool, memory   a part each
     instructions, callgrind      what a request costs in instructions, which a busy machine does not change
     compare                      this checkout beside another one: `python -m bench --against CHECKOUT`
     findings, report, chart      what a part returns; the tables and the file; the picture

@@ -29,6 +29,7 @@ from bench import (
     report,
     static,
     tls,
+    uploads,
     websocket,
 )
 from bench.findings import Effort, Figure, Findings, Setting
@@ -42,6 +43,7 @@ PARTS: dict[str, Part] = {
     "asgi": hello.run_asgi,
     "websocket": websocket.run,
     "static": static.run,
+    "uploads": uploads.run,
     "mixed": mixed.run,
     "logs": logs.run,
     "tls": tls.run,

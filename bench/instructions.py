@@ -21,6 +21,7 @@ from bench.closed_loop import HELLO, Talk, exchange_once, read_response
 from bench.findings import Figure, Findings, Setting, Table
 from bench.load import CONNECTIONS
 from bench.machine import pinned
+from bench.membership import ALONE, MEMBER, SLOT
 from bench.processes import process_of
 from bench.recipes import (
     ASGI_ALONE,
@@ -61,6 +62,7 @@ KINDS = (
     Kind("events", HELLO, (DONE, CALLED, POSTED)),
     Kind("WSGI", HELLO, (WSGI_ALONE, WSGI_FASTPYSGI, WSGI_GRANIAN)),
     Kind("WSGI with an access log", HELLO, (WSGI_COMBINED_ALONE, WSGI_JSON_ALONE, WSGI_ALONE)),
+    Kind("worker of a pool", HELLO, (MEMBER, SLOT, ALONE)),
     Kind("ASGI", HELLO, (ASGI_ALONE, ASGI_UVLOOP_ALONE, ASGI_FASTPYSGI, ASGI_GRANIAN, ASGI_UVICORN)),
     Kind("WebSocket echo", TALK, (ASGI_ALONE, ASGI_UVLOOP_ALONE, ASGI_GRANIAN, ASGI_UVICORN)),
 )

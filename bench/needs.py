@@ -9,7 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAMS = {"nginx": "nginx", "wrk": "wrk", "valgrind": "valgrind", "h2load": "nghttp2-client"}
+PROGRAMS = {
+    "curl": "curl",
+    "nginx": "nginx",
+    "wrk": "wrk",
+    "valgrind": "valgrind",
+    "h2load": "nghttp2-client",
+}
 """With their Debian packages."""
 DESCRIPTORS = 10_500
 """For the 10,000 connections that one worker holds, and for the bench that holds their other ends."""

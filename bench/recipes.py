@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.servers import BODY, CERT, KEY, Recipe, app
 
 WSGI, ASGI, MIXED = "bench.apps.wsgi:app", "bench.apps.asgi:app", "bench.apps.mixed:app"
+UPLOAD = "bench.apps.upload:app"
 DJANGO = "bench.apps.django_hello:application"
 SMALL, LARGE = 10 * 1024, 1024 * 1024
 FILES = {"/files/small.bin": SMALL, "/files/large.bin": LARGE}
@@ -165,6 +166,11 @@ STATIC_NGINX = Recipe("nginx, sendfile", with_files(_nginx))
 STATIC_PREFORK = Recipe(
     "prefork, --static", with_files(serve(WSGI, "--workers 1 --static /files={directory}/files"))
 )
+
+# Uploads
+
+UPLOAD_PREFORK = Recipe("prefork, ASGI", serve(UPLOAD, "--workers 1"))
+UPLOAD_GRANIAN = Recipe("granian, ASGI", module(f"granian --interface asgi {_GRANIAN} {UPLOAD}"))
 
 # Eight workers of one request at a time
 

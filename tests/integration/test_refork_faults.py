@@ -69,7 +69,7 @@ def test_a_reload_takes_its_place(serve: Serve) -> None:
 
 
 def test_a_stop_ends_it(serve: Serve) -> None:
-    with candidate(serve, slow_s=1.0) as (server, pid, statuses):
+    with candidate(serve, slow_s=3.0) as (server, pid, statuses):
         assert server.stop() == 0
         assert not alive(pid)
     assert statuses == [200]
@@ -78,7 +78,7 @@ def test_a_stop_ends_it(serve: Serve) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_that_is_told_to_end_becomes_no_mold(serve: Serve, signum: int) -> None:
-    with candidate(serve, slow_s=1.0) as (server, pid, _):
+    with candidate(serve, slow_s=3.0) as (server, pid, _):
         os.kill(pid, signum)
         server.wait_log(f"refork: worker {pid} has ended, and is no mold; generation 1 serves on")
         wait_until(lambda: not alive(pid), "its end")
@@ -99,7 +99,7 @@ def test_one_that_does_not_end_in_time_is_killed(serve: Serve) -> None:
 
 
 def test_nothing_outlives_a_manager_that_is_killed(serve: Serve) -> None:
-    with candidate(serve, slow_s=1.0) as (server, _, _):
+    with candidate(serve, slow_s=3.0) as (server, _, _):
         pids = children(server.pid)
         assert len(pids) == 3
         server.kill()
