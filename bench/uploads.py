@@ -23,7 +23,7 @@ from bench.servers import Server
 
 RECIPES = (UPLOAD_PREFORK, UPLOAD_GRANIAN)
 BYTES = 200_000_000
-CONNECTIONS = 8
+CONNECTIONS = 64
 """Of the other load."""
 UPLOAD_S = 60.0
 
@@ -38,7 +38,7 @@ def run(setting: Setting) -> Findings:
     core = setting.cores.client
     with (
         tempfile.NamedTemporaryFile(prefix="prefork-upload-") as file,
-        Server(WSGI_ALONE, setting.cores.server) as neighbour,
+        Server(WSGI_ALONE, core) as neighbour,
     ):
         file.truncate(BYTES)
         path = Path(file.name)
@@ -83,7 +83,7 @@ def send(server: Server, file: Path, core: int) -> Upload:
 
 @contextlib.contextmanager
 def loaded(neighbour: Server, core: int) -> Iterator[None]:
-    """Another server on the server's core is under load from the client's."""
+    """Another server is under load, all of it on the core of the client."""
     options = ["--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{UPLOAD_S:.0f}"]
     with (
         pinned(core),
