@@ -300,6 +300,19 @@ def test_paths_are_hidden_if_that_is_wished(serve: Serve, tmp_path: Path, shows:
     assert ("/hold/1" in shown) == shows
 
 
+def test_what_is_counted_is_shown_while_a_request_is_slow(serve: Serve) -> None:
+    server = serve(Path(f"{APPS / 'figures.py'}:wsgi"), "--workers", "2")
+    with server.connect() as sock:
+        quick, slow = (f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in ("/200", "/200/6"))
+        sock.sendall(quick * 3 + slow)
+
+        def found() -> tuple[int, int, int]:
+            report = totals(server)
+            return report["requests"], report["responses"], report["in_flight"]
+
+        wait_until(lambda: found() == (4, 3, 1), "three responses, and the slow request")
+
+
 def test_a_worker_that_writes_garbage_is_shown_as_such_and_spoils_no_total(serve: Serve) -> None:
     server = serve(Path(f"{APPS / 'scribbles.py'}:wsgi"), "--workers", "1")
     for _ in range(3):

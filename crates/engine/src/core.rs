@@ -692,6 +692,13 @@ impl Core {
         load.publish(clock.now_ns);
     }
 
+    /// Writes the totals in the middle of a turn.
+    pub(crate) fn publish_totals(&mut self) {
+        let load = &mut self.cx.load;
+        load.counters.connections = self.connections.len() as u64;
+        load.publish_totals();
+    }
+
     /// Accepts and adopts while this worker has room, and only then.
     #[inline]
     pub(crate) fn follow_load(&mut self) {

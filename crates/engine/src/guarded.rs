@@ -1,7 +1,6 @@
 //! The reactor, as its guard uses it (`handoff/guard.rs`).
 
 use crate::connection::Connection;
-use crate::core::Core;
 use crate::exchange::ConnectionId;
 use crate::handoff::guard::{Guarded, Stuck};
 use crate::handoff::main_thread::MainThread;
@@ -87,8 +86,6 @@ impl Guarded for Reactor {
         };
         let mut waiting = Vec::new();
         let mut room = self.core.transfer.room(&self.core.cx.load, takers);
-        let figures = |core: &Core| (core.cx.load.counters.handed_off, core.connections.len());
-        let before = figures(&self.core);
         for id in self.core.connections.backlogs() {
             if room > 0 && self.core.hand_off_outside(id.key) {
                 room -= 1;
@@ -117,10 +114,7 @@ impl Guarded for Reactor {
         self.core.refuse_surplus(&mut waiting);
         let now_ms = self.core.cx.clock.read_ms();
         self.core.cx.flush_log(now_ms);
-        if figures(&self.core) != before {
-            self.core.cx.clock.tick();
-            self.core.publish(); // the main thread may have ended its turn, and wait for long
-        }
+        self.core.publish_totals(); // the main thread does when its turn ends
         streams_wait
     }
 

@@ -302,7 +302,14 @@ impl Load {
         }
     }
 
-    /// Writes the totals to the scoreboard.
+    /// Writes the totals to the scoreboard, in the middle of a turn.
+    pub(crate) fn publish_totals(&self) {
+        if let Some(slot) = &self.slot {
+            slot.count(&self.counters);
+        }
+    }
+
+    /// Writes the totals to the scoreboard, at the end of a turn.
     pub(crate) fn publish(&self, now_ns: u64) {
         if let Some(slot) = &self.slot {
             slot.turn(now_ns, &self.counters);

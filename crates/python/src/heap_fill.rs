@@ -79,6 +79,7 @@ fn fill_pools(size: usize) -> Option<usize> {
 
 /// Sizes to allocate with malloc, from one that is never a mapping of its own
 /// down to the smallest.
+#[cfg(target_env = "gnu")]
 fn heap_sizes() -> impl Iterator<Item = usize> {
     const FROM: usize = 1 << 16;
     const FINE: usize = 1 << 10;
@@ -112,6 +113,7 @@ fn fill_chunks() -> usize {
 }
 
 /// Allocates chunks of one size until none is below `top`.
+#[cfg(target_env = "gnu")]
 fn fill_below(top: usize, size: usize) -> usize {
     for taken in (0..MAX_BYTES).step_by(size) {
         // SAFETY: the chunk is freed or kept, never read or written.

@@ -360,6 +360,7 @@ pub(crate) fn lock_at_fork(engine: &Arc<Mutex<Reactor>>) {
 }
 
 /// Larger than each buffer of the engine.
+#[cfg(target_env = "gnu")]
 const BUFFER_BYTES: libc::c_int = 1 << 20;
 
 /// Has malloc keep a buffer that is freed, for the next one. By default glibc gives blocks from

@@ -264,9 +264,12 @@ impl AccessLog {
 
     fn lose(&mut self, now_ms: u64) {
         self.drop_written();
-        self.is_torn |= self.written > 0;
+        // It ends what is in the file of a line that is counted already.
+        let ends_torn = self.lines.first() == Some(&b'\n');
+        self.is_torn |= self.written > 0 || ends_torn;
         let lines = self.lines.iter().filter(|&&byte| byte == b'\n').count();
-        self.trouble.lose(lines as u64, now_ms);
+        self.trouble
+            .lose(lines as u64 - u64::from(ends_torn), now_ms);
         self.clear();
     }
 

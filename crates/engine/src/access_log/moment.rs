@@ -83,7 +83,7 @@ impl Moment {
 /// The local time. The zone was read when the interpreter began.
 fn local(second: u64) -> libc::tm {
     let mut time = MaybeUninit::<libc::tm>::zeroed();
-    let second = second as libc::time_t;
+    let second = second as _; // the system's time_t, whose name is deprecated for musl
     // SAFETY: the call reads `second` and writes `time`, and nothing else. A `tm` of zeros is one.
     unsafe {
         libc::localtime_r(&raw const second, time.as_mut_ptr());

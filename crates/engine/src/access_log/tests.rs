@@ -480,6 +480,34 @@ fn a_full_disk_costs_lines_and_their_number_is_told() {
 }
 
 #[test]
+fn a_line_that_a_full_disk_took_in_part_is_one_lost_line() {
+    let place = directory();
+    let path = place.path().join("access.log");
+    let mut written = Written::to(Place::Path(path.clone()));
+    written.add(b"/a");
+    let taken = written.log.destination.take();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let full = Place::Descriptor(full.as_raw_fd());
+    written.log.destination = Destination::open(&full).ok();
+    written.log.look_ms = u64::MAX;
+    written.log.lines = b"/torn\n".to_vec();
+    written.log.written = 3;
+    fs::write(&path, "/a\n/to").unwrap();
+    written.later();
+    assert_eq!(written.log.lost(), 1);
+    written.add(b"/b");
+    written.add(b"/c");
+    assert_eq!(written.log.lost(), 3, "the break before /b is no line");
+    written.log.destination = taken;
+    written.add(b"/d");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "/a\n/to\n/d\n");
+    assert_eq!(written.log.lost(), 3);
+}
+
+#[test]
 fn a_slow_reader_costs_nothing_until_too_much_waits() {
     let (ours, theirs) = pipe();
     let mut written = Written::to(Place::Descriptor(theirs.as_raw_fd()));

@@ -106,7 +106,12 @@ impl Slot {
         self.change(state, |_| {});
     }
 
-    /// Writes the counters, once in each turn.
+    /// Writes the counters.
+    pub fn count(&self, counters: &Counters) {
+        self.change(self.page().state.get(), |page| page.set_counters(counters));
+    }
+
+    /// A turn has ended: writes the counters, and the worker is spare again if it has room for a request.
     pub fn turn(&self, now_ns: u64, counters: &Counters) {
         let state = match self.page().state.get() {
             State::Active => self.state_with(self.page().in_flight.get()),

@@ -60,11 +60,12 @@ impl View {
         pages.map(SlotPage::sign_ns).collect()
     }
 
-    /// The slots whose workers have served as many requests as they may.
+    /// The slots whose workers have served as many requests as they may, and have written what can be.
     pub fn asking_for_successors(&self) -> Vec<usize> {
         let asks = |index: &usize| {
             self.page(*index)
                 .is_some_and(|page| page.asks_for_successor.get())
+                && self.read(*index).is_some_and(|record| !record.is_garbled)
         };
         (0..self.capacity())
             .take_while(|index| self.page(*index).is_some())

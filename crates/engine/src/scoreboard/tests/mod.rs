@@ -225,6 +225,11 @@ fn a_worker_that_writes_what_cannot_be_true_is_shown_as_such_and_counts_for_no_t
         write(page, board.view().memory().figures(0).unwrap());
         let garbled = [0, 1].map(|index| board.view().read(index).unwrap().is_garbled);
         assert_eq!(garbled, [true, false]);
+        for index in [0, 1] {
+            let page = board.view().memory().slot(index).unwrap();
+            page.asks_for_successor.set(true);
+        }
+        assert_eq!(board.view().asking_for_successors(), [1]);
         assert_eq!(board.view().totals().classes(), [0, 1, 0, 0, 0]);
         board.clear(0);
         board.clear(1);
