@@ -201,7 +201,7 @@ def _hint(key: str) -> str:
     if key in BIND_SETS:
         return "; use 'bind'"
     if in_code is not None:
-        return f"; use {in_code.key!r}" if in_code.key else "; only code can set it"
+        return f"; use {in_code.key!r}" if in_code.key else "; only PreForkServer(...) takes it"
     if key in IN_FILES:
         return f"; use {IN_FILES[key]!r}"
     setting = named(key)

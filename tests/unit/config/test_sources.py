@@ -159,7 +159,7 @@ def test_an_invalid_value_is_reported_by_the_name_in_its_source(toml):
     [
         ("max_client", "; did you mean 'max_clients'?"),
         ("min_spare_servers", "; use 'min_spare'"),
-        ("handlers", "; only code can set it"),
+        ("handlers", "; only PreForkServer(...) takes it"),
         ("host", "; use 'bind'"),
         ("port", "; use 'bind'"),
         ("zzz", ""),
