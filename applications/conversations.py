@@ -26,6 +26,8 @@ from applications.trial import Trial
 
 UPLOAD_BYTES = 3_000_000
 WAIT_S = 20
+ROUNDS = 10
+"""One worker may serve all clients of a round if its requests are quick."""
 
 
 def content(size: int = UPLOAD_BYTES) -> bytes:
@@ -39,9 +41,14 @@ def talk(trial: Trial, site: Site, *pages: str) -> None:
     for page in pages:
         CHECKS[page](trial, site)
     with trial.check("400 requests of 8 clients are served rightly, and by more than one worker"):
-        answers = site.at_once(lambda client, number: client.get(f"/hello/{number}").json(), range(400))
-        same([one["name"] for one in answers], [str(number) for number in range(400)])
-        if len({one["pid"] for one in answers}) < 2:
+        pids: set[int] = set()
+        for _ in range(ROUNDS):
+            answers = site.at_once(lambda client, number: client.get(f"/hello/{number}").json(), range(400))
+            same([one["name"] for one in answers], [str(number) for number in range(400)])
+            pids |= {one["pid"] for one in answers}
+            if len(pids) > 1:
+                break
+        else:
             raise AssertionError("one worker has served all of them")
 
 

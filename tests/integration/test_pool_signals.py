@@ -129,7 +129,7 @@ def test_ctrl_c_while_the_workers_begin_leaves_none_behind(pool: MakePool) -> No
     assert not any(map(alive, workers))
     first, *others = server.log.splitlines()
     assert "SIGINT: stopping" in first
-    assert all("interrupted the startup" in line for line in others)
+    assert all("interrupted the startup" in line for line in others), server.log
 
 
 def test_term_to_one_worker_retires_it_alone(pool: MakePool) -> None:

@@ -13,7 +13,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from prefork._engine import die_with_parent
+from prefork._engine import BlockedSignals, die_with_parent
 from prefork.errors import OutOfResources, PreforkError, TargetError
 from prefork.logs import queue_listeners
 from prefork.logs.escaping import show
@@ -107,9 +107,11 @@ class Worker(Role, PoolMember):
             kernel = self._context.kernel
             kernel.on_exit(self._call_exit_hook)
             kernel.on_exit(self._ending.finish)
-            # From here on SIGTERM lets it finish what it has begun.
-            kernel.signal(signal.SIGTERM, options.alias, "_term")
-            kernel.tell_early(signal.SIGTERM, self._told)
+            # From here on SIGTERM lets it finish what it has begun. One between the two would tell only the
+            # loop, which a startup may block.
+            with BlockedSignals():
+                kernel.signal(signal.SIGTERM, options.alias, "_term")
+                kernel.tell_early(signal.SIGTERM, self._told)
             self._hooks.call("worker_start", pid=os.getpid())
             kernel.end_if_abandoned()  # the hook may have forked: such a child does not go on here
             await self._prepare(options)
