@@ -133,7 +133,7 @@ def test_the_text_of_mod_status_and_that_for_people(pool: MakePool) -> None:
     server = pool(*ADMIN, **TWO)
     url = admin_url(server)
     server.get("/one")
-    server.wait_idle()
+    wait_until(lambda: len(server.workers("spare")) == 2, "both workers to be spare")
     found = dict(line.split(": ", 1) for line in get(url, "/status?auto").splitlines()[1:])
     assert int(found["Total Accesses"]) >= 1
     assert found["Scoreboard"] == "__"
@@ -146,6 +146,7 @@ def test_metrics_in_both_formats(pool: MakePool) -> None:
     server = pool(*ADMIN, **TWO)
     url = admin_url(server)
     server.get("/one")
+    wait_until(lambda: len(server.workers("spare")) == 2, "both workers to be spare")
     code, fields, text = request(
         url, "/metrics", Accept="application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"
     )
