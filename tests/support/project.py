@@ -52,16 +52,17 @@ class Project:
         """Save a file, and wait until the server has heard of it, and no worker takes requests for the former
         code.
         """
-        heard, former = self._heard(), self._taking_requests()
+        heard, former = self._heard(), max(self._generations("draining"))
         self.write(name, text, written_s)
         wait_until(lambda: self._heard() > heard, f"the server to hear of {name}")
         if self._restarts:
-            wait_until(lambda: not former & self._taking_requests(), "the former workers to drain")
+            # Former code may have become ready meanwhile.
+            wait_until(lambda: min(self._generations(), default=0) > former, "the former workers to drain")
 
-    def _taking_requests(self) -> set[int]:
-        """The workers that take requests, or will."""
+    def _generations(self, *states: str) -> list[int]:
+        """Those of the workers that take requests, or will, or are in one of these states."""
         workers = self.server.status()["workers"]
-        return {one["pid"] for one in workers if one["pid"] and one["state"] != "draining"}
+        return [one["generation"] for one in workers if one["state"] in ("starting", "spare", "active", *states)]
 
     def _heard(self) -> int:
         return sum("changed: " in line for line in list(self.server.err))

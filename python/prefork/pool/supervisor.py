@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefork.pool")
 
+TOLD_AGAIN_S = 0.5
+"""When a worker that was told to end while it started is told once more."""
+
 REPLACED_S = 0.02
 """How often it is looked whether the last worker of a former generation has heard that it ends."""
 
@@ -593,8 +596,16 @@ class Supervisor:
 
     def _end(self, index: int, signum: int) -> None:
         """Tells a worker to end: to finish what it has, by SIGTERM, or at once, by SIGKILL."""
-        self._workers.tell(index, signum, self._loop.time())
-        self._processes[index].signal(signum)
+        worker, process = self._workers.tell(index, signum, self._loop.time()), self._processes[index]
+        process.signal(signum)
+        if worker.starts and signum == signal.SIGTERM:
+            # Python runs no handler of a signal that comes just as code enters a system call, which a startup
+            # may not leave for long. A worker that has heard the first one is not disturbed by another.
+            self._loop.call_later(TOLD_AGAIN_S, self._signal_again, index, process)
+
+    def _signal_again(self, index: int, process: Process) -> None:
+        if self._processes.get(index) is process:
+            process.signal(signal.SIGTERM)
 
     def _retire(self, index: int) -> None:
         """The policy has a worker end."""

@@ -185,12 +185,13 @@ class Workers:
         worker.outdated = True
         return True
 
-    def tell(self, index: int, signum: int, now: float) -> None:
-        """A signal to end is sent to the worker: it is DRAINING from now on."""
+    def tell(self, index: int, signum: int, now: float) -> Worker:
+        """A signal to end is sent to the worker, which is returned: it is DRAINING from now on."""
         worker = self._workers[index]
         worker.starts |= worker.state is State.STARTING
         worker.end_signal = signum
         _start_draining(worker, now)
+        return worker
 
     def leave(self, index: int) -> None:
         """The worker is none any more, and its process lives on: its slot is free again."""

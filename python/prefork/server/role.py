@@ -55,6 +55,9 @@ class Role(ABC):
         """Whether a reload is under way."""
         return False
 
+    def signals_bound(self) -> None:
+        """The signals that end the process are bound, before `begin`."""
+
     @abstractmethod
     def begin(self) -> None:
         """The sockets are open: serves, or spawns processes that serve."""
@@ -130,16 +133,17 @@ class Standalone(Role):
         self._startup: asyncio.Task[None] | None = None
         self._is_told = False
 
+    def signals_bound(self) -> None:
+        if self._service.startup is not None:
+            for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                self._context.kernel.tell_early(signum, self._told)
+
     def begin(self) -> None:
         if self._service.startup is None:
             self._accept()
             return
-        work = self._start_up(self._service.startup())
+        work = self._start_up(self._service.startup)
         kernel = self._context.kernel
-        first = self._startup is None  # later, after `start_listen`, it has started up already
-        if first and self._context.options.signals:
-            for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-                kernel.tell_early(signum, self._told)
         self._startup = kernel.spawn(work, session=self._context.session, event="startup", args=())
 
     def _told(self) -> None:
@@ -147,9 +151,10 @@ class Standalone(Role):
         self._is_told = True
         self._limit.begin()
 
-    async def _start_up(self, startup: Coroutine[Any, Any, None]) -> None:
+    async def _start_up(self, startup: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await startup
+            if not self._is_told:
+                await startup()
         except (Exception, StartupInterrupted) as error:
             if self._is_told or not self._serving.is_open:
                 self._limit.log(error)
@@ -183,9 +188,13 @@ class Standalone(Role):
             self._context.kernel.tell_each(signum, lambda signum: limit.told(now=signum == signal.SIGQUIT))
 
     def _end(self) -> None:
+        self._end_limits()
+        self._ended()
+
+    def _end_limits(self) -> None:
+        self._limit.end()
         if self._end_limit is not None:
             self._end_limit.end()
-        self._ended()
 
     def start_listen(self) -> bool:
         return self._serving.is_open and self._listener.reopen(self.begin)
@@ -209,8 +218,7 @@ class Standalone(Role):
 
     def run_ended(self) -> None:
         self.stop_listen()
-        if self._end_limit is not None:
-            self._end_limit.end()
+        self._end_limits()
 
     def abandon(self) -> None:
         self._listener.abandon()

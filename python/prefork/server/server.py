@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from prefork._engine import Response
+from prefork._engine import BlockedSignals, Response
 from prefork.config.checked import changed, check
 from prefork.config.options import ServerOptions
 from prefork.errors import PreforkError
@@ -370,7 +370,9 @@ class HTTPServer(Session):
         self._ends_by_s = self.kernel.loop.time() + seconds
 
     def _bind_signals(self) -> None:
-        with contextlib.suppress(RuntimeError, ValueError):  # off the main thread no signal can be bound
+        # Off the main thread no signal can be bound. Blocked until the role is told as well: one that came
+        # before would tell only the loop, which a startup may block.
+        with contextlib.suppress(RuntimeError, ValueError), BlockedSignals():
             for signum in (signal.SIGTERM, signal.SIGINT):
                 self.kernel.signal(signum, self, "_signalled")
             self.kernel.signal(signal.SIGQUIT, self, "_quit")
@@ -379,6 +381,7 @@ class HTTPServer(Session):
                 self.kernel.signal(signal.SIGHUP, self, "_hup")
             for unused in UNUSED_SIGNALS:
                 self.kernel.signal_default(unused, self, "_unused")
+            self._role.signals_bound()
 
     def stop(self, *, now: bool = False) -> None:
         """Ends the server as SIGTERM does or, `now`, SIGQUIT: with its process if it is alone there."""

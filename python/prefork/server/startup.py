@@ -25,6 +25,7 @@ LOOP_S = 0.5
 """The loop cancels what waits in it. Only code that blocks it for so much longer is interrupted."""
 
 AGAIN_S = 0.05
+"""From then on the alarm comes so often. Python may miss one, if code enters a system call at that moment."""
 
 MACHINERY = ("asyncio.", "prefork.", "selectors.", "uvloop.")
 """The modules whose code is not the application's."""
@@ -59,7 +60,7 @@ class StartupLimit:
             self._told_at = time.monotonic()
             _signal.signal(_signal.SIGALRM, self._interrupt)
             _signal.siginterrupt(_signal.SIGALRM, False)
-            _signal.setitimer(_signal.ITIMER_REAL, self._within_s + LOOP_S)
+            _signal.setitimer(_signal.ITIMER_REAL, self._within_s + LOOP_S, AGAIN_S)
 
     def end(self) -> None:
         """The startup is over, and is not interrupted any more."""
@@ -76,10 +77,8 @@ class StartupLimit:
 
     @handles_signals
     def _interrupt(self, _signum: int, frame: FrameType | None) -> None:
-        if self._is_over:
+        if self._is_over or is_machinery(frame):
             return
-        if is_machinery(frame):
-            _signal.setitimer(_signal.ITIMER_REAL, AGAIN_S)
-            return
+        _signal.setitimer(_signal.ITIMER_REAL, 0)  # what it does at its end is not interrupted
         self._has_interrupted = True
         raise StartupInterrupted("the process ends, and its startup did not end in time")

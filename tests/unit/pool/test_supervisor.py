@@ -323,6 +323,27 @@ def test_it_looks_again_each_interval_though_nothing_calls(world: World) -> None
     assert len(world.spawner.requests) == 1
 
 
+def test_a_worker_that_ends_while_it_starts_is_told_twice(world: World) -> None:
+    # Python may miss the first signal for as long as a startup blocks in the system.
+    world.write(0, ACTIVE)
+    (third,) = world.spawn(STARTING)
+    world.supervisor.stop(graceful=True)
+    once = {index: [signal.SIGTERM] for index in (0, 1, third)}
+    assert world.signals() == once
+    for _ in range(2):
+        world.loop.advance(supervisor_module.TOLD_AGAIN_S)
+        assert world.signals() == {**once, third: [signal.SIGTERM] * 2}
+
+
+def test_a_process_that_has_ended_is_not_told_again(world: World) -> None:
+    world.write(0, ACTIVE)
+    (third,) = world.spawn(STARTING)
+    world.supervisor.stop(graceful=True)
+    world.end(third)
+    world.loop.advance(supervisor_module.TOLD_AGAIN_S)
+    assert world.signals()[third] == [signal.SIGTERM]
+
+
 def test_a_restart_has_all_workers_drain_and_spawns_the_first_ones_anew(world: World) -> None:
     world.write(0, ACTIVE)
     (asked,) = [index for index, _ in world.spawner.requests]

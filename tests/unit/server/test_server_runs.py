@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from prefork.kernel.kernel import Kernel
 from prefork.server.server import HTTPServer
+from prefork.server.service import Service
 
 
 @pytest.fixture
@@ -103,6 +105,24 @@ def test_the_first_term_is_graceful_even_in_the_middle_of_a_shutdown(
         assert client.recv(1 << 16).endswith(b"done")
     assert "SIGTERM: stopping when all requests are finished" in caplog.text
     assert "again" not in caplog.text
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_before_the_startup_is_heard_before_that_blocks(
+    kernel: Kernel, server: HTTPServer, signum: signal.Signals
+) -> None:
+    class Blocking(Service):
+        begun = False
+
+        async def startup(self) -> None:
+            Blocking.begun = True
+            time.sleep(20)
+
+    server.service = Blocking()
+    kernel.on_start(lambda: os.kill(os.getpid(), signum))
+    kernel.run()
+    assert not Blocking.begun
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0, "nothing is left to interrupt"
 
 
 def test_one_that_hears_no_signals_serves_until_the_others_have_ended(
