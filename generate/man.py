@@ -13,6 +13,7 @@ from pathlib import Path
 
 from prefork.config.checked import EXTERNAL
 from prefork.config.option import Group, Option
+from prefork.config.source_options import SOURCE_OPTIONS
 
 CLI = Path(__file__).parent.parent / "python" / "prefork" / "cli"
 
@@ -45,8 +46,11 @@ or
 
 SOURCES = """
 Each option can also be set in the environment, as a variable in capitals that begins with PREFORK_
-(PREFORK_MAX_BODY for --max-body), and in a TOML file that --config names (max_body). The command line takes
-precedence, then the environment, the file and the code.
+(PREFORK_MAX_BODY for --max-body), and in a TOML file (max_body): in prefork.toml and in the table
+[tool.prefork] of pyproject.toml, which are read if they are in the current directory, or in the one that
+--config names. The command line takes precedence, then the environment, the file and the code. Without an
+address from any of them, PORT names a port of all IPv4 addresses; if the number of workers is not set, it is
+WEB_CONCURRENCY.
 """.strip().replace("\n", " ")
 
 STATUSES = {
@@ -70,7 +74,11 @@ def manual_page() -> str:
     lines = [HEAD, ".SH COMMANDS"]
     for name, about in commands():
         lines += _entry(bold(name), about)
-    lines += [".SH OPTIONS", escaped(SOURCES)]
+    lines += [".SH OPTIONS", escaped(SOURCES), ".SS Where options come from"]
+    for source in SOURCE_OPTIONS:
+        names = ", ".join(bold(flag) for flag in (source.flag, source.short) if flag)
+        head = f"{names} \\fI{escaped(source.metavar)}\\fR"
+        lines += _entry(head, f"{source.meaning} In the environment: {source.variable}.")
     for group in Group:
         options = [option for option in EXTERNAL.values() if option.group is group]
         if options:

@@ -7,6 +7,7 @@ import re
 from prefork.config.checked import options_of
 from prefork.config.option import Group, Option, Options
 from prefork.config.options import AppOptions, PreForkOptions, ServeOptions, ShortForms
+from prefork.config.source_options import SOURCE_OPTIONS
 
 HEAD = """\
 <!-- Generated from python/prefork/config/options/ by `make generate`. Do not edit. -->
@@ -77,7 +78,15 @@ OUTSIDE_ONLY = (ShortForms, AppOptions, ServeOptions)
 
 def options_page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *map(_section, Group)])
+    return "\n".join([HEAD, _sources(), *map(_section, Group)])
+
+
+def _sources() -> str:
+    lines = ["## Where options come from", "", "| Flag | Variable | Value | Meaning |", "|---|---|---|---|"]
+    for option in SOURCE_OPTIONS:
+        flags = ", ".join(f"`{flag}`" for flag in (option.flag, option.short) if flag)
+        lines.append(f"| {flags} | `{option.variable}` | {option.metavar.lower()} | {option.meaning} |")
+    return "\n".join(lines) + "\n"
 
 
 def _section(group: Group) -> str:

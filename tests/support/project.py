@@ -62,7 +62,8 @@ class Project:
     def _generations(self, *states: str) -> list[int]:
         """Those of the workers that take requests, or will, or are in one of these states."""
         workers = self.server.status()["workers"]
-        return [one["generation"] for one in workers if one["state"] in ("starting", "spare", "active", *states)]
+        wanted = ("starting", "spare", "active", *states)
+        return [one["generation"] for one in workers if one["state"] in wanted]
 
     def _heard(self) -> int:
         return sum("changed: " in line for line in list(self.server.err))

@@ -279,7 +279,7 @@ def environment(parameters: dict[str, Any]) -> dict[str, str]:
 
 
 def write_app(directory: Path, source: str, name: str = "app.py") -> Path:
-    """The bytecode of what was there is removed: Python trusts it if the source has the same size and second."""
+    """Removes the bytecode of what was there: Python trusts it if the source has the same size and second."""
     path = directory / name
     path.write_text(textwrap.dedent(source))
     Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)

@@ -27,7 +27,7 @@ class DevCommand(ServeCommand):
 @click.option("--https", is_flag=True, help="Serve https, with a certificate that is made for this run.")
 @click.option("--locals", "shows_values", is_flag=True, help="Show the values of variables on error pages.")
 def dev(target: str, https: bool, shows_values: bool, **given: object) -> None:
-    """Serve an application while you write it: each save is served by the next request.
+    """Serve an application while you write it: what you save is served at once.
 
     TARGET is module[:name] or file.py[:name] of a WSGI or ASGI application. One worker serves it. When a file
     has changed it is loaded again, and requests wait for that. Errors are shown in the browser and on the

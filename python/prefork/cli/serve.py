@@ -11,7 +11,8 @@ from click.shell_completion import CompletionItem
 from prefork.cli.help import NO_BREAK_SPACE, Flag, GroupedCommand
 from prefork.config.checked import EXTERNAL
 from prefork.config.option import Group, Option
-from prefork.config.sources import NO_FILE, Sources
+from prefork.config.source_options import SOURCE_OPTIONS, SourceOption
+from prefork.config.sources import Sources
 
 SHORT = {
     "bind": "-b",
@@ -97,6 +98,17 @@ class SourceFlag(Flag):
 
     group = Group.PROCESS.value
 
+    def __init__(self, option: SourceOption) -> None:
+        super().__init__(
+            [option.flag, *filter(None, [option.short])],
+            # Of one that repeats, click would take each word of the variable.
+            envvar=None if option.repeats else option.variable,
+            show_envvar=not option.repeats,
+            multiple=option.repeats,
+            metavar=option.metavar,
+            help=option.meaning + (f" [env var: {option.variable}]" if option.repeats else ""),
+        )
+
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
         """What a shell offers for its value."""
         if self.metavar == "FILE":
@@ -104,30 +116,7 @@ class SourceFlag(Flag):
         return super().shell_complete(context, incomplete)
 
 
-OF_SOURCES = (
-    SourceFlag(
-        ["--config", "-c"],
-        envvar="PREFORK_CONFIG",
-        show_envvar=True,
-        metavar="FILE",
-        help=f"TOML file that sets these options, and no other file then. `{NO_FILE}` is no file. Without "
-        "it, prefork.toml and the table [tool.prefork] of pyproject.toml are read.",
-    ),
-    SourceFlag(
-        ["--profile"],
-        envvar="PREFORK_PROFILE",
-        show_envvar=True,
-        metavar="NAME",
-        help="Profile of the file, whose options override its others: [profile.NAME].",
-    ),
-    SourceFlag(
-        ["--env-file"],
-        multiple=True,
-        metavar="FILE",
-        help="File of variables, NAME=value, for the options and for the application. A variable that is set "
-        "already stays. Can be repeated. [env var: PREFORK_ENV_FILE]",
-    ),
-)
+OF_SOURCES = tuple(map(SourceFlag, SOURCE_OPTIONS))
 """They are what `Sources` takes beside the options."""
 
 

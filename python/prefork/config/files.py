@@ -121,9 +121,12 @@ class _Reader:
         others = {name for name in tables if name.replace("-", "_") not in EXTERNAL} - {PROFILE}
         if others:
             found = ", ".join(f"[{name}]" for name in sorted(others))
-            hint = "; rename [tool.prefork]" if "prefork" in _tools(document) else ""
+            first = min(others, key=lambda name: self._lines.get((name,), 0))
+            hint = did_you_mean(first, [*EXTERNAL, PROFILE, "prefork"])
+            if "prefork" in _tools(document):
+                hint = "; rename [tool.prefork]"
             raise OptionError(
-                f"{self._path}: expected a table [prefork] with the options, found {found}{hint}"
+                f"{self._where((first,))}: expected a table [prefork] with the options, found {found}{hint}"
             )
         return (), document, ()
 
@@ -135,6 +138,9 @@ class _Reader:
             name = ".".join((*place, PROFILE))
             raise OptionError(f"{where}: expected a table for each profile, as [{name}.dev]")
         own = {name: value for name, value in table.items() if name != PROFILE}
+        for name, value in own.items():
+            if isinstance(value, dict) and (hint := did_you_mean(name, [PROFILE])):
+                raise OptionError(f"{self._where((*place, name))}: unknown table {name!r}{hint}")
         return File(
             self._path,
             self._entries(place, own),

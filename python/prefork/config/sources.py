@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 from prefork.config.checked import EXTERNAL, did_you_mean, options_of
 from prefork.config.option import Option
 from prefork.config.options import PreForkOptions
+from prefork.config.source_options import SOURCE_OPTIONS
 from prefork.errors import OptionError
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ FOUND = ("prefork.toml", "pyproject.toml")
 NO_FILE = "none"
 """Instead of the name of a file: no file is read."""
 
-OF_SOURCES = ("config", "profile", "env_file")
-"""What says where options come from. They are flags and variables, and not options themselves."""
+OF_SOURCES = tuple(option.name for option in SOURCE_OPTIONS)
 
 OF_KUBERNETES = re.compile(
     r"(.+_)?(service_(host|port(_\w+)?)|port_\d+_(tcp|udp|sctp)(_\w+)?)=.*|(.+_)?port=\w+://.*"
@@ -112,10 +112,10 @@ def gather(config: str | None, environment: MutableMapping[str, str], flags: Map
     return Sources({**flags, "config": config or NO_FILE}, environment).gather()
 
 
-def from_keywords(options: Mapping[str, object]) -> Given:
-    """The values of `prefork.run(**options)`, by key. Raises OptionError."""
+def from_keywords(options: Mapping[str, object], function: str = "run()") -> Given:
+    """The values of `prefork.run(**options)`, or of another function, by key. Raises OptionError."""
     return _expanded(
-        _read(_option(name, "run()"), value, f"option {name}") for name, value in options.items()
+        _read(_option(name, function), value, f"option {name}") for name, value in options.items()
     )
 
 

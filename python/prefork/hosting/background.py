@@ -58,7 +58,7 @@ def serve(
 
     Raises OptionError. When the block begins, a PreforkError is raised if the server cannot start.
     """
-    return BackgroundServer(application, from_keywords(options), capture_output=capture_output)
+    return BackgroundServer(application, from_keywords(options, "serve()"), capture_output=capture_output)
 
 
 class BackgroundServer:

@@ -55,7 +55,7 @@ class Role(ABC):
         """Whether a reload is under way."""
         return False
 
-    def signals_bound(self) -> None:
+    def signals_bound(self) -> None:  # noqa: B027  (of two roles, one has something to do)
         """The signals that end the process are bound, before `begin`."""
 
     @abstractmethod

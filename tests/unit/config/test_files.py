@@ -96,6 +96,9 @@ def test_files_are_read_again_where_the_process_was_started(
     assert sources.gather()["pid_file"].value == str(tmp_path / "other")
 
 
+NO_TABLE = "expected a table [prefork] with the options"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -113,6 +116,10 @@ def test_files_are_read_again_where_the_process_was_started(
         ("[prefork.profile]\ndev = 1\n", "1: expected a table for each profile, as [prefork.profile.dev]"),
         ('env_file = ".env"\n', "1: unknown option 'env_file'; only the command line and the environment"),
         ("prefork = 3\n", "1: expected a table [prefork], got 3"),
+        ("workers = 1\n[profil.dev]\n", f"2: {NO_TABLE}, found [profil]; did you mean 'profile'?"),
+        ("[statik]\n", f"1: {NO_TABLE}, found [statik]; did you mean 'static'?"),
+        ("\n[prefrok]\n", f"2: {NO_TABLE}, found [prefrok]; did you mean 'prefork'?"),
+        ("[prefork.profil.dev]\n", "1: unknown table 'profil'; did you mean 'profile'?"),
     ],
 )
 def test_what_is_wrong_has_its_line(write: Write, content: str, message: str) -> None:
