@@ -160,6 +160,18 @@ LOGGED = (
     ),
 )
 
+LOG_STEPS = tuple(
+    Recipe(name, serve(WSGI, f"--workers 1 {flags}"))
+    for name, flags in (
+        ("all paths are skipped", f"{_LOG} --access-log-skip *"),
+        ("combined to /dev/null", "--access-log /dev/null"),
+        ("combined to a file", _LOG),
+        ("json to /dev/null", "--access-log /dev/null --access-log-format json"),
+        ("json to a file", f"{_LOG} --access-log-format json"),
+    )
+)
+"""Each does more than the one before it, or the same with a longer line: where the time of a log goes."""
+
 # Static files
 
 STATIC_NGINX = Recipe("nginx, sendfile", with_files(_nginx))
