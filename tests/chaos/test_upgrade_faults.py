@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.cgroups import make_cgroup
-from support.molds import HOOK, descendants, errors, limited, open_files_at_rest
+from support.molds import HOOK, descendants, errors, limited, open_files_at_rest, watches_its_children
 from support.processes import alive, children, state, wait_ended
 from support.server import Server, write_app
 from support.upgrades import APP, kill_all, manager, new_process, serving
@@ -26,6 +26,7 @@ ENDS = ("this manager serves on", "has taken over")
 def leaving_nothing(server: Server) -> Iterator[None]:
     """Checks that the former manager has the processes and descriptors that it had."""
     wait_until(lambda: len(children(server.pid)) == WORKERS + 1 and not server.status()["totals"]["starting"])
+    wait_until(lambda: watches_its_children(server.pid), "a descriptor for each child")
     processes, before = set(children(server.pid)), open_files_at_rest(server.pid)
     yield
     wait_until(lambda: set(children(server.pid)) == processes, "its processes alone")

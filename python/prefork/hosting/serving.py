@@ -49,6 +49,7 @@ from prefork.pool.spawner import NotMolded
 from prefork.server.environment import SUCCEEDS
 from prefork.server.listener import SocketDefaults
 from prefork.server.server import HTTPServer
+from prefork.server.startup import AGAIN_S
 
 if TYPE_CHECKING:
     from prefork.config.keywords import RunKeywords
@@ -418,7 +419,7 @@ def end_soon() -> None:
     """What the application still does, in threads and `atexit` functions, may take LAST_S from now on."""
     if signal.getsignal(signal.SIGALRM) is not _end_late:
         signal.signal(signal.SIGALRM, _end_late)
-        signal.setitimer(signal.ITIMER_REAL, LAST_S)
+        signal.setitimer(signal.ITIMER_REAL, LAST_S, AGAIN_S)
 
 
 @handles_signals

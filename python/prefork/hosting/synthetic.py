@@ -290,7 +290,7 @@ def time_limit(within_s: float) -> Iterator[None]:
         return
     began_s = time.monotonic()
     _signal.signal(_signal.SIGALRM, _interrupt)
-    left_s, interval_s = _signal.setitimer(_signal.ITIMER_REAL, within_s)
+    left_s, interval_s = _signal.setitimer(_signal.ITIMER_REAL, within_s, AGAIN_S)
     try:
         yield
     finally:
@@ -305,7 +305,6 @@ def time_limit(within_s: float) -> Iterator[None]:
 
 @handles_signals
 def _interrupt(_signum: int, frame: FrameType | None) -> None:
-    if is_machinery(frame):
-        _signal.setitimer(_signal.ITIMER_REAL, AGAIN_S)
-        return
-    raise Overdue
+    if not is_machinery(frame):
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
+        raise Overdue

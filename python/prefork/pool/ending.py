@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from prefork.kernel.fork_hooks import handles_signals
+from prefork.server.startup import AGAIN_S
 
 logger = logging.getLogger("prefork.worker")
 
@@ -97,7 +98,7 @@ class Ending:
 
     def _limit_step(self, more_s: float = 0.0) -> None:
         signal.signal(signal.SIGALRM, _interrupt)
-        signal.setitimer(signal.ITIMER_REAL, self._left_s + more_s)
+        signal.setitimer(signal.ITIMER_REAL, self._left_s + more_s, AGAIN_S)
 
 
 class _StepTimeout(TimeoutError):
@@ -128,6 +129,7 @@ def _unraisable_timeout() -> Iterator[None]:
 
 @handles_signals
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)
     raise _StepTimeout("it did not end within graceful_timeout")
 
 

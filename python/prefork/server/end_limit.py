@@ -51,7 +51,7 @@ class EndLimit:
             self._told_at = time.monotonic()
         _signal.signal(_signal.SIGALRM, self._interrupt)
         _signal.siginterrupt(_signal.SIGALRM, False)
-        _signal.setitimer(_signal.ITIMER_REAL, LOOP_S + (0 if now else self._graceful_s))
+        _signal.setitimer(_signal.ITIMER_REAL, LOOP_S + (0 if now else self._graceful_s), AGAIN_S)
 
     def end(self) -> None:
         """The server has ended: nothing is interrupted any more."""
