@@ -1,6 +1,7 @@
 """The tree that is released: the committed files of this checkout, its commit, and the readme of the index.
 
-There the readme is read without the files beside it, so its links lead to the repository, at the version.
+There the readme is read without the files beside it, by people who need no checkout: its links lead to the
+repository, at the version, and its first command installs a wheel.
 """
 
 from __future__ import annotations
@@ -16,6 +17,19 @@ PLACE = ROOT / "target" / "wheels"
 COMMIT = Path("crates", "python", "COMMIT")
 PICTURES = (".png", ".svg")
 
+FROM_INDEX = {
+    "In the virtual environment of your own project, with a checkout of this repository beside it:": (
+        "In the virtual environment of your own project:"
+    ),
+    "pip install ../prefork                  # builds the engine; '../prefork[uvloop]' has uvloop too": (
+        "pip install prefork                     # needs no compiler; 'prefork[uvloop]' has uvloop too"
+    ),
+    "You need Linux, Python 3.11 or newer and a Rust toolchain (1.85 or newer). To look around first,": (
+        "You need Linux and Python 3.11 or newer. To look around first, with Rust (1.85 or newer),"
+    ),
+}
+"""What the readme says to people who have a checkout, and what it says on an index instead."""
+
 
 def make_tree() -> Path:
     """Its directory. Raises CalledProcessError outside of a checkout."""
@@ -27,7 +41,8 @@ def make_tree() -> Path:
             shutil.copy2(ROOT / name, tree / name)
     (tree / COMMIT).write_text(commit() + "\n")
     readme = tree / "README.md"
-    readme.write_text(with_absolute_links(readme.read_text(), repository(), f"v{version()}"))
+    text = with_absolute_links(readme.read_text(), repository(), f"v{version()}")
+    readme.write_text(from_index(text))
     return tree
 
 
@@ -67,6 +82,15 @@ def with_absolute_links(readme: str, address: str, revision: str) -> str:
     parts = re.split(r"(^```.*?^```$)", readme, flags=re.MULTILINE | re.DOTALL)
     link = re.compile(r"\]\((?![a-z]+:|#)(?P<target>[^()\s]+)\)")
     return "".join(part if part.startswith("```") else link.sub(absolute, part) for part in parts)
+
+
+def from_index(readme: str) -> str:
+    """The readme for people who have no checkout. Raises ValueError if it lacks a text of `FROM_INDEX`."""
+    for text, instead in FROM_INDEX.items():
+        if readme.count(text) != 1:
+            raise ValueError(f"the readme does not say {text!r}")
+        readme = readme.replace(text, instead)
+    return readme
 
 
 def _toml(name: str) -> dict[str, dict[str, dict[str, str]]]:

@@ -22,7 +22,7 @@ from generate.crates import linked_crates, own_version  # noqa: E402
 from release import check, trial  # noqa: E402
 from release.interpreters import Interpreter  # noqa: E402
 from release.platforms import PLATFORMS, Platform  # noqa: E402
-from release.tree import repository, version, with_absolute_links  # noqa: E402
+from release.tree import from_index, repository, version, with_absolute_links  # noqa: E402
 
 NAME = f"prefork-{version()}-cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64.whl"
 INFO = f"prefork-{version()}.dist-info"
@@ -50,6 +50,18 @@ def test_each_link_of_the_readme_leads_to_a_file() -> None:
     found = re.findall(rf"\]\({re.escape(repository())}/(?:blob|raw)/v{re.escape(version())}/([^)#]+)", text)
     assert len(found) > 10
     assert [name for name in found if not (ROOT / name).exists()] == []
+
+
+def test_on_an_index_the_readme_begins_with_a_wheel() -> None:
+    text = from_index((ROOT / "README.md").read_text())
+    first = text[: text.index("## A first application")]
+    assert "pip install prefork " in first
+    assert "../prefork" not in first
+
+
+def test_a_readme_whose_first_command_has_changed_is_no_release() -> None:
+    with pytest.raises(ValueError, match="the readme does not say 'In the virtual environment"):
+        from_index("# prefork\n")
 
 
 def test_the_package_has_the_version_of_the_crates() -> None:
